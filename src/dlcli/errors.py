@@ -1,0 +1,74 @@
+"""Every error a user can cause, with its exit code.
+
+    DlcliError            1
+    ├── SpecError         2   the YAML is wrong: a list of faults, each with its line
+    ├── UsageError        2   the command line is wrong: no such run, folder not writable, ...
+    ├── DataError         1   the data is wrong where only opening it can tell: a truncated image, an empty class
+    └── RunFailed         1   training or evaluation went wrong: NaN loss, out of memory, disk full
+        └── Interrupted   75  stopped by a signal
+
+Anything else that escapes is a defect of dlcli and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class DlcliError(Exception):
+    """A fault of the user's input or machine: printed as text, never as a traceback."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, order=True)
+class Fault:
+    """One thing wrong with one place of a spec.
+
+    `line` and `column` count from 1; 0 means that the place is not in the file (an option of the command line).
+    `text` is the source line itself.
+    """
+
+    file: str
+    line: int
+    column: int
+    key: str
+    message: str
+    text: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        key = f"{self.key}: " if self.key else ""
+        quoted = f"\n    {self.text.strip()}" if self.text.strip() else ""
+        return f"{place}: {key}{self.message}{quoted}"
+
+
+class SpecError(DlcliError):
+    """All faults of one or more specs, in file order."""
+
+    exit_code = 2
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = sorted(set(faults))
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class UsageError(DlcliError):
+    """The command line asks for something that does not exist or cannot be done."""
+
+    exit_code = 2
+
+
+class DataError(DlcliError):
+    """The data itself is wrong, found when it was opened."""
+
+
+class RunFailed(DlcliError):
+    """The run started and could not finish."""
+
+
+class Interrupted(RunFailed):
+    """The run was stopped by a signal."""
+
+    exit_code = 75

@@ -1,0 +1,159 @@
+"""Random changes of training images: Keras's own layers, drawn from (seed, step), absent at inference."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from dlcli.spec.base import Count, Fraction, KerasSpec, NotNegative, OneOf, Share
+
+
+def _as_range(value: Any) -> float | tuple[float, float]:
+    ends = value if isinstance(value, (list, tuple)) else [value]
+    numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in ends)
+    if not numbers or (ends is value and (len(value) != 2 or value[0] > value[1])):
+        raise PydanticCustomError("expected", "expected {what}", {"what": "a number or [lowest, highest]"})
+    return (float(ends[0]), float(ends[1])) if ends is value else float(value)
+
+
+Range = Annotated[float | tuple[float, float], PlainValidator(_as_range, json_schema_input_type=float | list[float])]
+ShareRange = Annotated[
+    tuple[Share, Share],
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value, json_schema_input_type=list[Share]),
+]
+FillMode = Literal["reflect", "wrap", "constant", "nearest"]
+Interpolation = Literal["bilinear", "nearest"]
+_FILL = "What fills the pixels that come from outside."
+
+
+class AugmentationSpec(KerasSpec):
+    """One random change of a batch of images with values 0 to 255."""
+
+    def augment(self, images: Any, seed: Any) -> Any:
+        """Returns changed float32 images `(batch, height, width, channels)`; all randomness comes from `seed`."""
+        layer = self.build()
+        transformation = layer.get_random_transformation(images, training=True, seed=seed)
+        return layer.transform_images(images, transformation, training=True)
+
+
+class RandomFlip(AugmentationSpec):
+    """Mirrors images."""
+
+    keras_class: ClassVar[str] = "layers.RandomFlip"
+    kind: Literal["random_flip"]
+    mode: Literal["horizontal", "vertical", "horizontal_and_vertical"] = Field(
+        default="horizontal_and_vertical", description="Which way."
+    )
+
+
+class RandomRotation(AugmentationSpec):
+    """Turns images."""
+
+    keras_class: ClassVar[str] = "layers.RandomRotation"
+    kind: Literal["random_rotation"]
+    factor: Range = Field(description="Largest turn either way, in full turns (0.1 is 36 degrees); or [lowest, highest].")
+    fill_mode: FillMode = Field(default="reflect", description=_FILL)
+    interpolation: Interpolation = Field(default="bilinear", description="How pixels between pixels are found.")
+    fill_value: float = Field(default=0.0, description="Value of `constant` filling.")
+
+
+class RandomTranslation(AugmentationSpec):
+    """Shifts images."""
+
+    keras_class: ClassVar[str] = "layers.RandomTranslation"
+    kind: Literal["random_translation"]
+    height_factor: Range = Field(description="Largest shift up or down, as a share of the height; or [lowest, highest].")
+    width_factor: Range = Field(description="Largest shift left or right, as a share of the width; or [lowest, highest].")
+    fill_mode: FillMode = Field(default="reflect", description=_FILL)
+    interpolation: Interpolation = Field(default="bilinear", description="How pixels between pixels are found.")
+    fill_value: float = Field(default=0.0, description="Value of `constant` filling.")
+
+
+class RandomZoom(AugmentationSpec):
+    """Zooms in and out."""
+
+    keras_class: ClassVar[str] = "layers.RandomZoom"
+    kind: Literal["random_zoom"]
+    height_factor: Range = Field(description="Largest zoom; negative zooms in; or [lowest, highest].")
+    width_factor: Range | None = Field(default=None, description="The same across; as the height if not given.")
+    fill_mode: FillMode = Field(default="reflect", description=_FILL)
+    interpolation: Interpolation = Field(default="bilinear", description="How pixels between pixels are found.")
+    fill_value: float = Field(default=0.0, description="Value of `constant` filling.")
+
+
+class RandomCrop(AugmentationSpec):
+    """Cuts a window out at random and brings it back to the images' size."""
+
+    kind: Literal["random_crop"]
+    height: Count = Field(description="Height of the window, in pixels.")
+    width: Count = Field(description="Width of the window, in pixels.")
+
+    def augment(self, images: Any, seed: Any) -> Any:
+        """Returns the resized windows: one place for each image."""
+        import keras
+
+        batch, height, width, channels = keras.ops.shape(images)
+        corners = keras.random.uniform((batch, 2), seed=seed)
+        room = keras.ops.cast([height - self.height, width - self.width], "float32")
+        corners = keras.ops.cast(keras.ops.floor(corners * (room + 1.0)), "int32")
+        rows = corners[:, :1] + keras.ops.arange(self.height, dtype="int32")
+        columns = corners[:, 1:] + keras.ops.arange(self.width, dtype="int32")
+        windows = keras.ops.take_along_axis(images, rows[:, :, None, None], axis=1)
+        windows = keras.ops.take_along_axis(windows, columns[:, None, :, None], axis=2)
+        return keras.ops.image.resize(windows, (height, width))
+
+
+class RandomContrast(AugmentationSpec):
+    """Strengthens or weakens the contrast."""
+
+    keras_class: ClassVar[str] = "layers.RandomContrast"
+    kind: Literal["random_contrast"]
+    factor: Fraction = Field(description="Largest change either way, as a share.")
+
+
+class RandomBrightness(AugmentationSpec):
+    """Makes images lighter or darker."""
+
+    keras_class: ClassVar[str] = "layers.RandomBrightness"
+    kind: Literal["random_brightness"]
+    factor: Range = Field(description="Largest change either way, as a share of the full range; or [lowest, highest].")
+
+
+class ImageNoise(AugmentationSpec):
+    """Adds random noise to every pixel."""
+
+    kind: Literal["gaussian_noise"]
+    stddev: NotNegative = Field(description="Standard deviation of the noise, in pixel values (0 to 255).")
+
+    def augment(self, images: Any, seed: Any) -> Any:
+        """Returns noisy images, kept within 0 to 255."""
+        import keras
+
+        noise = keras.random.normal(keras.ops.shape(images), stddev=self.stddev, seed=seed)
+        return keras.ops.clip(images + noise, 0.0, 255.0)
+
+
+class RandomErasing(AugmentationSpec):
+    """Covers a random rectangle with noise or a value (Zhong et al. 2017)."""
+
+    keras_class: ClassVar[str] = "layers.RandomErasing"
+    kind: Literal["random_erasing"]
+    factor: Share = Field(default=1.0, description="Share of images that lose a rectangle.")
+    scale: ShareRange = Field(default=(0.02, 0.33), description="Smallest and largest area, as a share of the image.")
+    fill_value: float | None = Field(default=None, description="Value of the rectangle; noise if not given.")
+
+
+Augmentation = Annotated[
+    RandomFlip
+    | RandomRotation
+    | RandomTranslation
+    | RandomZoom
+    | RandomCrop
+    | RandomContrast
+    | RandomBrightness
+    | ImageNoise
+    | RandomErasing,
+    OneOf("Augmentation"),
+]

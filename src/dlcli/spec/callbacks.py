@@ -1,0 +1,126 @@
+"""What may step in while a run trains. Every monitor is `auto` (the training's own) or the name of a column of the history."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from dlcli.spec.base import Count, KerasSpec, NotNegative, OneOf, Positive
+
+_MONITOR = "Column of the history to watch; `auto`: the training's own monitor."
+
+
+class CallbackSpec(KerasSpec):
+    """A callback. `reason` says in words why it stopped the run, if it did."""
+
+    def reason(self, callback: Any) -> str:
+        """Returns why `callback`, built from this spec, stopped the training; empty if it did not."""
+        return ""
+
+
+class EarlyStopping(CallbackSpec):
+    """Stops when the monitor has not improved for `patience` epochs. The best epoch's model is kept in any case."""
+
+    keras_class: ClassVar[str] = "callbacks.EarlyStopping"
+    kind: Literal["early_stopping"]
+    monitor: str = Field(default="auto", description=_MONITOR)
+    min_delta: NotNegative = Field(default=0, description="Smallest change that counts as an improvement.")
+    patience: Annotated[int, Field(ge=0)] = Field(default=5, description="Epochs without improvement before it stops.")
+    baseline: float | None = Field(default=None, description="Value that must be beaten at all.")
+    start_from_epoch: Annotated[int, Field(ge=0)] = Field(default=0, description="Epochs before it starts watching.")
+
+    def reason(self, callback: Any) -> str:
+        """Returns the words of a stop for lack of improvement."""
+        if not callback.stopped_epoch:
+            return ""
+        epochs = f"{self.patience} epochs" if self.patience != 1 else "1 epoch"
+        return f"early stopping: {self.monitor} has not improved for {epochs}"
+
+
+class ReduceLROnPlateau(CallbackSpec):
+    """Lowers the rate when the monitor has not improved for `patience` epochs. Needs a plain rate, not a schedule."""
+
+    keras_class: ClassVar[str] = "callbacks.ReduceLROnPlateau"
+    kind: Literal["reduce_lr_on_plateau"]
+    monitor: str = Field(default="auto", description=_MONITOR)
+    factor: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.1, description="Factor of the rate.")
+    patience: Count = Field(default=10, description="Epochs without improvement before it acts.")
+    min_delta: NotNegative = Field(default=1e-4, description="Smallest change that counts as an improvement.")
+    cooldown: Annotated[int, Field(ge=0)] = Field(default=0, description="Epochs of rest after it acted.")
+    min_lr: NotNegative = Field(default=0.0, description="Lowest rate.")
+
+
+class TerminateOnNaN(CallbackSpec):
+    """Stops when the loss is no longer a number."""
+
+    keras_class: ClassVar[str] = "callbacks.TerminateOnNaN"
+    kind: Literal["terminate_on_nan"]
+
+
+class TensorBoard(CallbackSpec):
+    """Settings of the TensorBoard log, which every run writes."""
+
+    keras_class: ClassVar[str] = "callbacks.TensorBoard"
+    kind: Literal["tensorboard"]
+    histogram_freq: Annotated[int, Field(ge=0)] = Field(default=0, description="Epochs between histograms of the weights.")
+    write_graph: bool = Field(default=False, description="Whether the graph is logged.")
+    update_freq: Literal["epoch", "batch"] = Field(default="epoch", description="When values are written.")
+
+
+class TimeLimit(CallbackSpec):
+    """Stops after a number of minutes, at the end of a batch."""
+
+    kind: Literal["time_limit"]
+    minutes: Positive = Field(description="Minutes of training.")
+
+    def build(self, **extra: Any) -> Any:
+        """Returns a callback that stops the model once the time is over."""
+        import keras
+
+        deadline = monotonic() + 60 * self.minutes
+
+        def check(batch: int, logs: Any = None) -> None:
+            if monotonic() > deadline:
+                callback.model.stop_training = True
+                callback.stopped = True
+
+        callback = keras.callbacks.LambdaCallback(on_train_batch_end=check)
+        callback.stopped = False
+        return callback
+
+    def reason(self, callback: Any) -> str:
+        """Returns the words of a stop by the clock."""
+        return f"time limit: {self.minutes:g} minutes are over" if callback.stopped else ""
+
+
+class TargetReached(CallbackSpec):
+    """Stops once the monitor has reached a value."""
+
+    kind: Literal["target_reached"]
+    monitor: str = Field(default="auto", description=_MONITOR)
+    value: float = Field(description="The value to reach.")
+
+    def build(self, *, mode: str = "min", **extra: Any) -> Any:
+        """Returns a callback that stops the model once the value is reached; `mode` tells which way is better."""
+        import keras
+
+        def check(epoch: int, logs: Any = None) -> None:
+            current = (logs or {}).get(self.monitor)
+            if current is not None and (current >= self.value if mode == "max" else current <= self.value):
+                callback.model.stop_training = True
+                callback.stopped = True
+
+        callback = keras.callbacks.LambdaCallback(on_epoch_end=check)
+        callback.stopped = False
+        return callback
+
+    def reason(self, callback: Any) -> str:
+        """Returns the words of a reached target."""
+        return f"target reached: {self.monitor} is at {self.value:g}" if callback.stopped else ""
+
+
+Callback = Annotated[
+    EarlyStopping | ReduceLROnPlateau | TerminateOnNaN | TensorBoard | TimeLimit | TargetReached, OneOf("Callback")
+]

@@ -1,0 +1,78 @@
+"""The `data` section: where examples come from, how they are split, sized, normalised, batched and varied."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from dlcli.spec.augmentations import Augmentation
+from dlcli.spec.base import Count, Pair, Spec
+from dlcli.spec.sources import Source
+from dlcli.spec.sources.base import FilePath
+
+
+def _part(value: Any) -> Any:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value in ("auto", "validation", None) or (number and 0 <= value < 1):
+        return float(value) if number else value
+    raise PydanticCustomError("expected", "expected {what}", {"what": "a share from 0 to below 1, or `auto`"})
+
+
+PartShare = Annotated[
+    float | str | None, PlainValidator(_part, json_schema_input_type=Annotated[float, Field(ge=0, lt=1)] | Literal["auto"])
+]
+
+
+def _batch_size(value: Any) -> int | str:
+    if value == "full" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value  # type: ignore[no-any-return]
+    raise PydanticCustomError("expected", "expected {what}", {"what": "a whole number from 1, or `full`"})
+
+
+BatchSize = Annotated[int | str, PlainValidator(_batch_size, json_schema_input_type=Count | Literal["full"])]
+
+
+class SplitSettings(Spec):
+    """How one source becomes training, validation and test examples."""
+
+    validation: PartShare = Field(
+        default="auto", description="Share of the training examples; `auto`: the source's own part, or 0.1. 0: none."
+    )
+    test: PartShare = Field(
+        default="auto",
+        description="Share of all examples; `auto`: the source's own part, or 0.2. `validation`: tested on the validation part.",
+    )
+    stratify: bool = Field(default=True, description="Whether every part gets each class in proportion.")
+    file: FilePath | None = Field(default=None, description="A `split.csv` of an earlier run, to be split the same way.")
+
+
+class ImageSettings(Spec):
+    """How images are brought to one shape."""
+
+    size: Pair | None = Field(default=None, description="Height and width, in pixels; the source's own if not given.")
+    channels: Literal[1, 3] | None = Field(default=None, description="1: grey, 3: colours; the source's own if not given.")
+    resize: Literal["stretch", "pad", "crop"] = Field(
+        default="stretch", description="`stretch`: to the size; `pad`: black bars; `crop`: the middle, sides cut off."
+    )
+
+
+Normalize = Literal["auto", "unit", "symmetric", "standard", "none"]
+
+
+class Data(Spec):
+    """The examples of an experiment."""
+
+    source: Source = Field(description="Where examples come from.")
+    split: SplitSettings = Field(default=SplitSettings(), description="How they are split.")
+    batch_size: BatchSize = Field(default=32, description="Examples in a step; 1: stochastic, `full`: batch gradient descent.")
+    normalize: Normalize = Field(
+        default="auto",
+        description=(
+            "Scaling inside the model: `unit` to [0, 1], `symmetric` to [-1, 1], `standard` to mean 0 and deviation 1 of"
+            " the training part, `none`. `auto`: `unit` for images, `standard` otherwise."
+        ),
+    )
+    image: ImageSettings = Field(default=ImageSettings(), description="How images are brought to one shape.")
+    augment: list[Augmentation] = Field(default=[], description="Random changes of training images, in order.")

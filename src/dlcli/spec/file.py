@@ -1,0 +1,200 @@
+"""YAML file -> Experiment and back: all faults at once, each with its line; `--set`; the JSON schema."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+from typing import Any, cast
+
+import yaml
+from pydantic import ValidationError
+
+from dlcli.errors import Fault, SpecError
+from dlcli.spec.base import OneOf, Spec, dump
+from dlcli.spec.experiment import Experiment, with_defaults
+from dlcli.spec.text import Document, Path, parse, parse_value
+from dlcli.spec.words import message_of
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checked spec: the experiment with its defaults, the document it came from, and its overrides."""
+
+    experiment: Experiment
+    document: Document
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def source_text(self) -> str:
+        """The file as given; its `--set` options follow as comments."""
+        options = "".join(f"# --set {override}\n" for override in self.overrides)
+        return self.document.text.rstrip("\n") + "\n" + (f"\n{options}" if options else "")
+
+
+def load(path: str | FilePath, overrides: Sequence[str] = ()) -> Loaded:
+    """Returns the checked experiment of a file.
+
+    Raises:
+        SpecError: with every fault of the file and of the overrides.
+    """
+    document = _overridden(parse(_read(path), str(path)), overrides)
+    folder = str(FilePath(path).parent)
+    experiment, faults = _validated(document, folder)
+    if faults:
+        raise SpecError([*faults, *_findings_of_the_sound_part(document, folder, faults)])
+    assert experiment is not None
+    experiment = with_defaults(experiment)
+    faults = _findings(experiment, document)
+    if faults:
+        raise SpecError(faults)
+    return Loaded(experiment, document, tuple(overrides))
+
+
+def _read(path: str | FilePath) -> str:
+    try:
+        return FilePath(path).read_text(encoding="utf-8-sig")
+    except IsADirectoryError:
+        reason = "is a folder, not a spec"
+    except FileNotFoundError:
+        reason = "no such file"
+    except UnicodeDecodeError:
+        reason = "not a text file in UTF-8"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    raise SpecError([Fault(str(path), 0, 0, "", reason)])
+
+
+def _validated(document: Document, folder: str) -> tuple[Experiment | None, list[Fault]]:
+    try:
+        return Experiment.model_validate(document.data, context={"folder": folder}), []
+    except ValidationError as errors:
+        found = errors.errors(include_url=False)
+        return None, [document.fault(tuple(error["loc"]), message_of(error, document.data, Experiment)) for error in found]
+
+
+def _findings(experiment: Experiment, document: Document) -> list[Fault]:
+    from dlcli.spec.rules import findings
+
+    return [document.fault(place, message) for place, message in findings(experiment)]
+
+
+def _findings_of_the_sound_part(document: Document, folder: str, faults: list[Fault]) -> list[Fault]:
+    """Returns what the rules find in the sections without faults, so that one check shows as much as it can.
+
+    A finding counts only where nothing it may depend on is at fault: the task, the data, and its own section.
+    """
+    faulty = {fault.key.split(".")[0] for fault in faults}
+    if faulty & {"task", "data", ""}:
+        return []
+    stand_ins: dict[str, Any] = {"model": {"kind": "mlp"}, "name": "name"}
+    data = {key: value for key, value in document.data.items() if key not in faulty}
+    data |= {key: value for key, value in stand_ins.items() if key in faulty}
+    experiment, remaining = _validated(replace(document, data=data), folder)
+    if experiment is None or remaining:
+        return []
+    found = _findings(with_defaults(experiment), document)
+    return [fault for fault in found if fault.key.split(".")[0] not in faulty]
+
+
+def _overridden(document: Document, overrides: Sequence[str]) -> Document:
+    """Returns the document with every `--set path=value` (or `path+=value`) applied, in order.
+
+    Raises:
+        SpecError: an override is not of this form, or its path leads through something that is no mapping or list.
+    """
+    options: dict[Path, str] = {}
+    for override in overrides:
+        option = f"--set {override}"
+        name, separator, text = override.partition("=")
+        appends = name.endswith("+")
+        path: Path = tuple(int(part) if part.isdecimal() else part for part in name.removesuffix("+").split("."))
+        if not separator or "" in path:
+            raise SpecError([Fault(option, 0, 0, "", "expected PATH=VALUE, such as training.epochs=3")])
+        try:
+            value = parse_value(text) if text else None
+        except yaml.YAMLError as error:
+            raise SpecError([Fault(option, 0, 0, "", f"not a YAML value: {getattr(error, 'problem', error)}")]) from None
+        options[_assign(document.data, path, value, appends, option)] = option
+    return replace(document, options=options)
+
+
+def _assign(data: Any, path: Path, value: Any, appends: bool, option: str) -> Path:
+    """Puts a value into the data; a bare kind on the way becomes a mapping. Returns the place it was put at."""
+    parent = data
+    for index, part in enumerate(path[:-1]):
+        child = _step(parent, part, option)
+        if isinstance(child, str):
+            child = {"kind": child}
+        elif child is None:
+            child = {}
+        elif not isinstance(child, (dict, list)):
+            raise SpecError([Fault(option, 0, 0, ".".join(map(str, path[: index + 1])), f"is {child}, which has no parts")])
+        parent[part] = child
+        parent = child
+    last = path[-1]
+    existing = _step(parent, last, option)
+    if not appends:
+        parent[last] = value
+        return path
+    if not isinstance(existing, (list, type(None))):
+        raise SpecError([Fault(option, 0, 0, ".".join(map(str, path)), "is not a list: nothing can be appended")])
+    parent[last] = [*(existing or []), value]
+    return (*path, len(parent[last]) - 1)
+
+
+def _step(parent: Any, part: str | int, option: str) -> Any:
+    """Returns the entry of a mapping (None where there is none) or of a list."""
+    if isinstance(parent, list):
+        if isinstance(part, int) and part < len(parent):
+            return parent[part]
+        raise SpecError(
+            [Fault(option, 0, 0, "", f"the list has {len(parent)} entries, counted from 0; `{part}` is none of them")]
+        )
+    return parent.get(part)
+
+
+def to_yaml(experiment: Experiment) -> str:
+    """Returns the experiment as YAML, every default written out."""
+    return yaml.dump(dump(experiment), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes short lists in one line."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        plain = all(not isinstance(item, (dict, list)) for item in sequence)
+        return super().represent_sequence(tag, sequence, flow_style=plain)
+
+
+def json_schema() -> dict[str, Any]:
+    """Returns the JSON schema of a spec, for editors and other tools."""
+    schema = _schema_of(Experiment)
+    definitions: dict[str, Any] = schema.pop("$defs", {})
+    for union in list(OneOf.registry.values()):
+        choices: list[Any] = [{"enum": [*union.kinds, *union.words]}]
+        for member in union.members:
+            member_schema = _schema_of(member)
+            definitions |= member_schema.pop("$defs", {})
+            definitions[member.__name__] = member_schema
+            choices.append({"$ref": f"#/$defs/{member.__name__}"})
+        if union.number:
+            choices.append({"type": "number", "exclusiveMinimum": 0})
+        definitions[union.name] = {"anyOf": choices}
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "$defs": dict(sorted(definitions.items()))}
+    return cast("dict[str, Any]", _with_references(whole))
+
+
+def _schema_of(member: type[Spec]) -> dict[str, Any]:
+    return member.model_json_schema(ref_template="#/$defs/{model}")
+
+
+def _with_references(schema: Any) -> Any:
+    """Returns the schema with the place of every union made a reference to it."""
+    if isinstance(schema, list):
+        return [_with_references(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if isinstance(schema.get("union"), str):
+        schema = {"$ref": f"#/$defs/{schema['union']}"} | {key: value for key, value in schema.items() if key != "union"}
+    return {key: _with_references(value) for key, value in schema.items()}

@@ -1,0 +1,86 @@
+"""What every layer can do: build itself, apply itself to a tensor, and tell its output's shape without Keras."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any, ClassVar
+
+from dlcli.spec.base import KerasSpec, Padding
+
+Shape = tuple[int, ...]
+"""The shape of one example, without the batch: `(height, width, channels)`, `(steps, channels)` or `(features,)`."""
+
+
+class ShapeError(ValueError):
+    """A layer cannot take the shape it is given. `place` leads from the layer to the one inside that cannot."""
+
+    def __init__(self, message: str, place: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+class LayerSpec(KerasSpec):
+    """A layer of a model.
+
+    `rank` is the number of dimensions its input needs (3: an image, 2: a series, 1: a row of features), 0: any.
+    """
+
+    rank: ClassVar[int] = 0
+    has_weights: ClassVar[bool] = False
+
+    def apply(self, tensor: Any) -> Any:
+        """Returns the layer's output for a Keras tensor."""
+        return self.build()(tensor)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Returns the shape of one output example.
+
+        Raises:
+            ShapeError: the layer cannot take `shape`.
+        """
+        self.check_rank(shape)
+        return self.transformed(shape)
+
+    def transformed(self, shape: Shape) -> Shape:
+        """Returns the output's shape for an input whose rank is right; the same shape unless overridden."""
+        return shape
+
+    def check_rank(self, shape: Shape) -> None:
+        """Raises ShapeError if the input has the wrong number of dimensions, with the layer that mends it."""
+        if self.rank and len(shape) != self.rank:
+            raise ShapeError(f"needs {_RANKS[self.rank]}, but gets shape {shape}{_REMEDIES.get((self.rank, len(shape)), '')}")
+
+    def steps_gradient(self) -> bool:
+        """Tells whether the layer's activation has no gradient (binary step)."""
+        return getattr(self, "activation", None) == "binary_step"
+
+
+_RANKS = {
+    1: "a row of features `(features,)`",
+    2: "a series `(steps, channels)`",
+    3: "an image `(height, width, channels)`",
+}
+_REMEDIES = {
+    (1, 3): "; put `flatten` or `global_average_pooling2d` before it",
+    (1, 2): "; put `flatten` or `global_average_pooling1d` before it",
+    (3, 1): "; put a `reshape` before it, or move it before the `flatten`",
+    (2, 1): "; put a `reshape` before it",
+    (2, 3): "; the two-dimensional kind is `conv2d` or `...pooling2d`",
+}
+
+
+def slid(length: int, window: int, stride: int, padding: Padding, dilation: int = 1) -> int:
+    """Returns the output length of a window slid over an axis (Keras's `compute_conv_output_shape`).
+
+    Raises:
+        ShapeError: the window does not fit.
+    """
+    if padding == "same":
+        return ceil(length / stride)
+    reach = dilation * (window - 1) + 1
+    if reach > length:
+        raise ShapeError(
+            f"its window of {reach} is larger than the {length} pixels or steps left on an axis; "
+            "use `padding: same`, a smaller window, or fewer pooling layers before it"
+        )
+    return (length - reach) // stride + 1

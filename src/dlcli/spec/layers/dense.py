@@ -1,0 +1,90 @@
+"""Dense layers and activations."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from dlcli.spec.base import Activation, Count, NotNegative
+from dlcli.spec.layers.base import LayerSpec, Shape
+from dlcli.spec.parameters import Constraint, Initializer, NamedInitializer, Regularizer
+
+GLOROT = NamedInitializer.model_construct(kind="glorot_uniform")
+ZEROS = NamedInitializer.model_construct(kind="zeros")
+ONES = NamedInitializer.model_construct(kind="ones")
+
+
+def binary_step(tensor: Any) -> Any:
+    """Returns 1.0 where the input is at or above 0, else 0.0: Rosenblatt's perceptron; its gradient is 0 everywhere."""
+    import keras
+
+    return keras.ops.cast(keras.ops.greater_equal(tensor, 0.0), "float32")
+
+
+class ActivatedLayer(LayerSpec):
+    """A layer with an `activation` field; binary step, which Keras lacks, is made of Keras operations after it."""
+
+    def apply(self, tensor: Any) -> Any:
+        """Returns the layer's activated output for a Keras tensor."""
+        output = self.build()(tensor)
+        return binary_step(output) if self.steps_gradient() else output
+
+    def arguments(self) -> dict[str, Any]:
+        """Returns the Keras arguments, with `linear` where a binary step follows."""
+        arguments = super().arguments()
+        return arguments | {"activation": "linear"} if self.steps_gradient() else arguments
+
+
+class Dense(ActivatedLayer):
+    """Connects every input with every unit: `activation(inputs @ kernel + bias)`."""
+
+    keras_class: ClassVar[str] = "layers.Dense"
+    has_weights: ClassVar[bool] = True
+    kind: Literal["dense"]
+    units: Count = Field(description="Number of outputs.")
+    activation: Activation = Field(default="linear", description="Applied to every output.")
+    use_bias: bool = Field(default=True, description="Whether a bias is added.")
+    kernel_initializer: Initializer = Field(default=GLOROT, description="Initial weights.")
+    bias_initializer: Initializer = Field(default=ZEROS, description="Initial bias.")
+    kernel_regularizer: Regularizer | None = Field(default=None, description="Penalty on the weights.")
+    bias_regularizer: Regularizer | None = Field(default=None, description="Penalty on the bias.")
+    activity_regularizer: Regularizer | None = Field(default=None, description="Penalty on the outputs.")
+    kernel_constraint: Constraint | None = Field(default=None, description="Limit on the weights after every step.")
+    bias_constraint: Constraint | None = Field(default=None, description="Limit on the bias after every step.")
+
+    def transformed(self, shape: Shape) -> Shape:
+        """The last axis becomes `units`."""
+        return (*shape[:-1], self.units)
+
+
+class ActivationLayer(ActivatedLayer):
+    """Applies an activation to every value."""
+
+    keras_class: ClassVar[str] = "layers.Activation"
+    kind: Literal["activation"]
+    activation: Activation = Field(description="The function.")
+
+
+class LeakyReLU(LayerSpec):
+    """Lets a small share of negative values through, so that no unit dies."""
+
+    keras_class: ClassVar[str] = "layers.LeakyReLU"
+    kind: Literal["leaky_relu"]
+    negative_slope: NotNegative = Field(default=0.3, description="Factor of negative values.")
+
+
+class PReLU(LayerSpec):
+    """A leaky ReLU that learns its slope, one for each value or shared along axes."""
+
+    keras_class: ClassVar[str] = "layers.PReLU"
+    has_weights: ClassVar[bool] = True
+    kind: Literal["prelu"]
+    alpha_initializer: Initializer = Field(
+        default=NamedInitializer.model_construct(kind="zeros"), description="Initial slopes."
+    )
+    alpha_regularizer: Regularizer | None = Field(default=None, description="Penalty on the slopes.")
+    alpha_constraint: Constraint | None = Field(default=None, description="Limit on the slopes.")
+    shared_axes: list[Count] | None = Field(
+        default=None, description="Axes (from 1) that share a slope: [1, 2] for one slope a channel of an image."
+    )

@@ -1,0 +1,149 @@
+"""Every loss, the tasks it fits, and the form of the labels it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from dlcli.spec.base import Fraction, KerasSpec, NotNegative, OneOf, Positive, Share, keras_attribute
+
+REGRESSION = frozenset({"regression"})
+CLASSES = frozenset({"classification"})
+YES_NO = frozenset({"binary", "multilabel"})
+ALL = REGRESSION | CLASSES | YES_NO
+
+
+class LossSpec(KerasSpec):
+    """A loss. `tasks` are those it fits; `integer_labels` tells that a class is read as its number, not one-hot."""
+
+    tasks: ClassVar[frozenset[str]] = frozenset()
+    integer_labels: ClassVar[bool] = False
+
+    def fits(self, task: str) -> bool:
+        """Tells whether the loss can train the task's output."""
+        return task in self.tasks
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A loss without settings of its own."""
+
+    keras_class: str
+    tasks: frozenset[str]
+    signed: bool = False
+
+
+_PLAIN = {
+    "mse": _Row("MeanSquaredError", ALL),
+    "mae": _Row("MeanAbsoluteError", REGRESSION),
+    "mape": _Row("MeanAbsolutePercentageError", REGRESSION),
+    "msle": _Row("MeanSquaredLogarithmicError", REGRESSION),
+    "log_cosh": _Row("LogCosh", REGRESSION),
+    "hinge": _Row("Hinge", YES_NO, signed=True),
+    "squared_hinge": _Row("SquaredHinge", YES_NO, signed=True),
+    "kl_divergence": _Row("KLDivergence", CLASSES),
+    "categorical_hinge": _Row("CategoricalHinge", CLASSES),
+    "dice": _Row("Dice", CLASSES | YES_NO),
+}
+
+
+class PlainLoss(LossSpec):
+    """A loss without settings.
+
+    Hinge losses want labels and scores in [-1, 1]: Keras converts 0/1 labels itself, and the sigmoid output p is
+    converted to 2p - 1 here, so that the model still gives probabilities.
+    """
+
+    kind: Literal[
+        "mse", "mae", "mape", "msle", "log_cosh", "hinge", "squared_hinge", "kl_divergence", "categorical_hinge", "dice"
+    ]
+
+    def fits(self, task: str) -> bool:
+        """Tells whether the loss can train the task's output."""
+        return task in _PLAIN[self.kind].tasks
+
+    def build(self, **extra: Any) -> Any:
+        """Returns the Keras loss, for hinge losses over the rescaled output."""
+        row = _PLAIN[self.kind]
+        loss = keras_attribute(f"losses.{row.keras_class}")(**extra)
+        if not row.signed:
+            return loss
+
+        def signed(labels: Any, probabilities: Any) -> Any:
+            return loss(labels, 2.0 * probabilities - 1.0)
+
+        return signed
+
+
+class Huber(LossSpec):
+    """Squared for small errors, absolute for large ones: outliers pull less."""
+
+    keras_class: ClassVar[str] = "losses.Huber"
+    tasks: ClassVar[frozenset[str]] = REGRESSION
+    kind: Literal["huber"]
+    delta: Positive = Field(default=1.0, description="Error at which the loss turns from squared to absolute.")
+
+
+class BinaryCrossentropy(LossSpec):
+    """The loss of yes-or-no outputs."""
+
+    keras_class: ClassVar[str] = "losses.BinaryCrossentropy"
+    tasks: ClassVar[frozenset[str]] = YES_NO
+    kind: Literal["binary_crossentropy"]
+    label_smoothing: Fraction = Field(default=0.0, description="How far labels are drawn from 0 and 1 towards 0.5.")
+
+
+class BinaryFocalCrossentropy(LossSpec):
+    """Binary cross-entropy that weighs easy examples down (Lin et al. 2017)."""
+
+    keras_class: ClassVar[str] = "losses.BinaryFocalCrossentropy"
+    tasks: ClassVar[frozenset[str]] = YES_NO
+    kind: Literal["binary_focal_crossentropy"]
+    apply_class_balancing: bool = Field(default=False, description="Whether `alpha` weighs the classes.")
+    alpha: Share = Field(default=0.25, description="Weight of class 1; class 0 gets 1 - alpha.")
+    gamma: NotNegative = Field(default=2.0, description="How strongly easy examples are weighed down.")
+    label_smoothing: Fraction = Field(default=0.0, description="How far labels are drawn from 0 and 1 towards 0.5.")
+
+
+class SparseCategoricalCrossentropy(LossSpec):
+    """The loss of one class of several; labels stay class numbers."""
+
+    keras_class: ClassVar[str] = "losses.SparseCategoricalCrossentropy"
+    tasks: ClassVar[frozenset[str]] = CLASSES
+    integer_labels: ClassVar[bool] = True
+    kind: Literal["sparse_categorical_crossentropy"]
+    ignore_class: int | None = Field(default=None, description="A class number whose examples do not count.")
+
+
+class CategoricalCrossentropy(LossSpec):
+    """The loss of one class of several over one-hot labels; the same number as the sparse one, plus smoothing."""
+
+    keras_class: ClassVar[str] = "losses.CategoricalCrossentropy"
+    tasks: ClassVar[frozenset[str]] = CLASSES
+    kind: Literal["categorical_crossentropy"]
+    label_smoothing: Fraction = Field(default=0.0, description="Share of the label spread evenly over all classes.")
+
+
+class CategoricalFocalCrossentropy(LossSpec):
+    """Categorical cross-entropy that weighs easy examples down (Lin et al. 2017)."""
+
+    keras_class: ClassVar[str] = "losses.CategoricalFocalCrossentropy"
+    tasks: ClassVar[frozenset[str]] = CLASSES
+    kind: Literal["categorical_focal_crossentropy"]
+    alpha: Positive = Field(default=0.25, description="Factor of the whole loss.")
+    gamma: NotNegative = Field(default=2.0, description="How strongly easy examples are weighed down.")
+    label_smoothing: Fraction = Field(default=0.0, description="Share of the label spread evenly over all classes.")
+
+
+Loss = Annotated[
+    PlainLoss
+    | Huber
+    | BinaryCrossentropy
+    | BinaryFocalCrossentropy
+    | SparseCategoricalCrossentropy
+    | CategoricalCrossentropy
+    | CategoricalFocalCrossentropy,
+    OneOf("Loss", words=("auto",)),
+]

@@ -1,0 +1,231 @@
+"""The rules across fields: what a spec may not combine, found without opening data or importing TensorFlow.
+
+A rule is a function that yields (place, message). Every rule is in `RULES`; each runs on a spec whose fields are
+valid by themselves and whose `auto`s are resolved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+
+from dlcli.spec.base import walk
+from dlcli.spec.callbacks import CallbackSpec, ReduceLROnPlateau
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.layers import LayerSpec, Shape, ShapeError
+from dlcli.spec.layers.dense import ActivationLayer
+from dlcli.spec.metrics import TopK
+from dlcli.spec.optimizers import OptimizerSpec
+from dlcli.spec.schedules import PiecewiseConstantDecay, ScheduleSpec
+from dlcli.spec.sources import Facts
+
+Place = tuple[str | int, ...]
+Finding = tuple[Place, str]
+
+
+def findings(experiment: Experiment) -> Iterator[Finding]:
+    """Yields everything that the rules find."""
+    for rule in RULES:
+        yield from rule(experiment)
+
+
+def input_shape(experiment: Experiment, facts: Facts) -> Shape | None:
+    """Returns the shape of one example as the model sees it; None where only opening the data can tell."""
+    image = experiment.data.image
+    shape = facts.shape
+    if not facts.image:
+        return shape
+    size = image.size or (shape[:2] if shape else None)
+    channels = image.channels or (shape[2] if shape else 3)
+    return (*size, channels) if size else None
+
+
+def _source_files(experiment: Experiment) -> Iterator[Finding]:
+    for field, message in experiment.data.source.faults():
+        yield ("data", "source", field), message
+
+
+def _task_fits_source(experiment: Experiment) -> Iterator[Finding]:
+    facts = experiment.data.source.facts(experiment.task)
+    if facts.tasks and experiment.task not in facts.tasks:
+        yield ("task",), f"this source is for {' or '.join(facts.tasks)}, not {experiment.task}"
+    elif experiment.task == "binary" and facts.outputs not in (None, 2):
+        yield ("task",), f"binary needs two classes, but the source has {facts.outputs}; use `task: classification`"
+    elif experiment.task == "classification" and facts.outputs == 1 and facts.classes:
+        yield ("data", "source"), "the source has a single class: there is nothing to tell apart"
+
+
+def _loss_fits_task(experiment: Experiment) -> Iterator[Finding]:
+    from dlcli.spec.base import OneOf
+
+    loss, task = experiment.training.loss, experiment.task
+    if not loss.fits(task):
+        union = OneOf.registry["Loss"]
+        fitting = [
+            kind
+            for kind, member in union.kinds.items()
+            if member.model_construct(kind=kind).fits(task)  # type: ignore[attr-defined]
+        ]
+        yield ("training", "loss"), f"`{loss.kind}` does not fit `task: {task}`; fitting losses: {', '.join(fitting)}"
+
+
+def _metrics_fit_task(experiment: Experiment) -> Iterator[Finding]:
+    facts = experiment.data.source.facts(experiment.task)
+    names: set[str] = set()
+    for index, metric in enumerate(experiment.training.metrics or []):
+        place: Place = ("training", "metrics", index)
+        if not metric.fits(experiment.task):
+            yield place, f"`{metric.name}` does not fit `task: {experiment.task}`"
+        if metric.name in names:
+            yield place, f"`{metric.name}` is listed twice"
+        names.add(metric.name)
+        if isinstance(metric, TopK) and facts.outputs and metric.k >= facts.outputs:
+            yield place, f"`k: {metric.k}` of {facts.outputs} classes is always right"
+        if experiment.training.loss.integer_labels and metric.one_hot(experiment.task):
+            yield (
+                place,
+                f"`{metric.name}` is followed on one-hot labels; use `loss: categorical_crossentropy`, the same loss on them",
+            )
+
+
+def monitors(experiment: Experiment) -> list[str]:
+    """Returns the columns of the history that may be monitored."""
+    metrics = experiment.training.metrics or []
+    task, integers = experiment.task, experiment.training.loss.integer_labels
+    followed = [metric.name for metric in metrics if _is_followed(metric, task, integers)]
+    training = ["loss", *followed]
+    if experiment.data.split.validation == 0:
+        return training
+    return ["val_loss", *(f"val_{metric.name}" for metric in metrics), *training]
+
+
+def _is_followed(metric: object, task: str, integers: bool) -> bool:
+    from dlcli.spec.metrics import AUC, Averaged, PlainMetric
+
+    if isinstance(metric, PlainMetric):
+        return bool(metric.row.keras_class)
+    if isinstance(metric, Averaged):
+        return metric.kind == "f1" or task == "binary"
+    return not isinstance(metric, AUC)
+
+
+def _monitors_exist(experiment: Experiment) -> Iterator[Finding]:
+    known = monitors(experiment)
+    watched = [(("training", "monitor"), experiment.training.monitor)]
+    watched += [
+        (("training", "callbacks", index, "monitor"), callback.monitor)
+        for index, callback in enumerate(experiment.training.callbacks)
+        if hasattr(callback, "monitor")
+    ]
+    for place, monitor in watched:
+        if monitor not in known:
+            near = get_close_matches(monitor, known, 1, cutoff=0.75)
+            guess = f"did you mean `{near[0]}`? " if near else ""
+            yield place, f"no column `{monitor}` will be in the history; {guess}known: {', '.join(known)}"
+
+
+def _layers_fit_images(experiment: Experiment) -> Iterator[Finding]:
+    facts = experiment.data.source.facts(experiment.task)
+    shape = input_shape(experiment, facts)
+    if shape is None:
+        return
+    try:
+        experiment.model.output_shape(shape)
+    except ShapeError as error:
+        yield ("model", *error.place), str(error)
+
+
+def _images_have_a_size(experiment: Experiment) -> Iterator[Finding]:
+    if experiment.data.source.needs_image_size and experiment.data.image.size is None:
+        yield ("data", "image", "size"), "images of a folder come in many sizes; say which they get, such as `size: [96, 96]`"
+
+
+def _augmentation_needs_images(experiment: Experiment) -> Iterator[Finding]:
+    facts = experiment.data.source.facts(experiment.task)
+    if experiment.data.augment and facts.shape is not None and not facts.image:
+        yield ("data", "augment"), f"augmentation is for images, but the source gives rows of shape {facts.shape}"
+    shape = input_shape(experiment, facts)
+    for index, augmentation in enumerate(experiment.data.augment):
+        if augmentation.kind == "random_crop" and shape and (augmentation.height > shape[0] or augmentation.width > shape[1]):
+            place = ("data", "augment", index)
+            yield (
+                place,
+                f"a crop of {augmentation.height}x{augmentation.width} is larger than the images ({shape[0]}x{shape[1]})",
+            )
+
+
+def _step_is_not_trained(experiment: Experiment) -> Iterator[Finding]:
+    """Binary step has a gradient of zero: nothing before it would ever learn."""
+    if experiment.training.epochs == 0:
+        return
+    learns = False
+    for path, spec in walk(experiment.model, ("model",)):
+        if isinstance(spec, LayerSpec):
+            learns = learns or (spec.has_weights and not isinstance(spec, ActivationLayer))
+        if getattr(spec, "activation", None) == "binary_step" and (learns or hasattr(spec, "units")):
+            yield (
+                (*path, "activation"),
+                (
+                    "binary_step has no gradient, so nothing before it can learn; use `sigmoid` to train,"
+                    " or `training.epochs: 0` to only build and test"
+                ),
+            )
+
+
+def _schedules_are_sound(experiment: Experiment) -> Iterator[Finding]:
+    for path, spec in walk(experiment.training, ("training",)):
+        if isinstance(spec, PiecewiseConstantDecay):
+            if len(spec.values) != len(spec.boundaries) + 1:
+                yield (
+                    (*path, "values"),
+                    f"needs one more than `boundaries`: {len(spec.boundaries) + 1}, found {len(spec.values)}",
+                )
+            if sorted(set(spec.boundaries)) != spec.boundaries:
+                yield (*path, "boundaries"), f"must rise, found {spec.boundaries}"
+    scheduled = isinstance(experiment.training.optimizer.learning_rate, ScheduleSpec)
+    for index, callback in enumerate(experiment.training.callbacks):
+        if scheduled and isinstance(callback, ReduceLROnPlateau):
+            yield ("training", "callbacks", index), "needs a plain `learning_rate`, not a schedule, to lower"
+
+
+def _one_way_of_clipping(experiment: Experiment) -> Iterator[Finding]:
+    optimizer: OptimizerSpec = experiment.training.optimizer
+    given = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name) is not None]
+    if len(given) > 1:
+        yield ("training", "optimizer", given[1]), f"only one way of clipping may be set; `{given[0]}` is set too"
+
+
+def _callbacks_are_single(experiment: Experiment) -> Iterator[Finding]:
+    seen: set[str] = set()
+    callbacks: list[CallbackSpec] = list(experiment.training.callbacks)
+    for index, callback in enumerate(callbacks):
+        kind = str(getattr(callback, "kind", ""))
+        if kind in seen and kind in ("terminate_on_nan", "tensorboard", "time_limit"):
+            yield ("training", "callbacks", index), f"`{kind}` is listed twice"
+        seen.add(kind)
+
+
+def _splits_leave_training(experiment: Experiment) -> Iterator[Finding]:
+    split = experiment.data.split
+    shares = [share for share in (split.validation, split.test) if isinstance(share, float)]
+    if sum(shares) >= 1:
+        yield ("data", "split"), f"validation and test take {sum(shares):g} of the examples: none is left to train on"
+    if split.validation == "validation":
+        yield ("data", "split", "validation"), "expected a share from 0 to below 1, or `auto`"
+
+
+RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
+    _source_files,
+    _task_fits_source,
+    _loss_fits_task,
+    _metrics_fit_task,
+    _monitors_exist,
+    _images_have_a_size,
+    _layers_fit_images,
+    _augmentation_needs_images,
+    _step_is_not_trained,
+    _schedules_are_sound,
+    _one_way_of_clipping,
+    _callbacks_are_single,
+    _splits_leave_training,
+)

@@ -1,0 +1,182 @@
+"""What every source of examples gives: facts before opening, examples after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
+
+from pydantic import AfterValidator, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from dlcli.errors import DataError
+from dlcli.spec.base import Spec
+from dlcli.spec.layers import Shape
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+
+class ImageReader(Protocol):
+    """Images that are read when they are needed."""
+
+    shape: Shape
+
+    def __len__(self) -> int: ...
+
+    def read(self, positions: Array) -> Array:
+        """Returns uint8 images `(batch, height, width, channels)`."""
+        ...
+
+
+Inputs = Any
+"""An array `(n, ...)`, a mapping from column name to array `(n,)`, or an `ImageReader`."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a source without opening it; None where only opening can tell."""
+
+    shape: Shape | None = None
+    outputs: int | None = None
+    classes: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    has_validation: bool | None = False
+    has_test: bool | None = False
+    image: bool = False
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled examples, addressed by position.
+
+    `targets` are class numbers int64 `(n,)` for classification and binary, float32 `(n, labels)` for multilabel and
+    `(n, targets)` for regression. `ids` name each example for good: a row's number, a file's path below its folder.
+    """
+
+    inputs: Inputs
+    targets: Array
+    ids: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An opened source: its given parts (`train` always, `validation` and `test` where it has them), and label names."""
+
+    parts: dict[str, Examples]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a source is asked for: the task, how images are to come, and the seed of generated data."""
+
+    task: str
+    image: Any
+    seed: int
+    offline: bool = False
+
+
+class SourceSpec(Spec):
+    """A source of examples. `facts` and `faults` never import NumPy or TensorFlow; `open` may."""
+
+    needs_image_size: ClassVar[bool] = False
+
+    def facts(self, task: str) -> Facts:
+        """Returns what is known without opening it."""
+        return Facts()
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yields what is wrong with its files, as (field, message)."""
+        yield from ()
+
+    def open(self, request: Request) -> Opened:
+        """Returns its examples.
+
+        Raises:
+            DataError: the data cannot be read or does not fit the task.
+        """
+        raise NotImplementedError
+
+
+def _as_path(value: str, info: ValidationInfo) -> str:
+    """Returns an absolute path: `${NAME}` and `${NAME:-default}` replaced, relative to the spec's folder."""
+    import os
+    import re
+    from pathlib import Path
+
+    def replaced(match: re.Match[str]) -> str:
+        name, default = match.group(1), match.group(2)
+        if name not in os.environ and default is None:
+            raise PydanticCustomError(
+                "environment", "environment variable {name} is not set; `${{{name}:-default}}` gives a default", {"name": name}
+            )
+        return os.environ.get(name, default or "")
+
+    text = re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}", replaced, value)
+    folder = (info.context or {}).get("folder", ".")
+    return os.path.normpath(Path(folder).absolute() / Path(text).expanduser())
+
+
+FilePath = Annotated[str, AfterValidator(_as_path)]
+"""A path of the user's, made absolute when the spec is read, so that a run can be moved without losing its data."""
+
+
+def labels_of(values: Array, task: str, classes: tuple[str, ...] | None = None) -> tuple[Array, tuple[str, ...]]:
+    """Returns targets and class names for raw labels.
+
+    Args:
+        values: raw labels `(n,)`, or `(n, k)` for multilabel and regression.
+        task: the task's name.
+        classes: class names already fixed by the training part; None to take them from `values`.
+
+    Raises:
+        DataError: a label is missing, not a number where one is needed, or unknown to `classes`.
+    """
+    import numpy as np
+
+    if task in ("classification", "binary"):
+        return _class_numbers(values, classes)
+    try:
+        numbers = np.asarray(values, dtype="float32").reshape(len(values), -1)
+    except (TypeError, ValueError):
+        raise DataError(f"task: {task} needs numbers as labels, found {_example(values)!r}") from None
+    if not np.isfinite(numbers).all():
+        raise DataError(f"{int((~np.isfinite(numbers)).any(axis=1).sum())} examples have a label that is missing or infinite")
+    if task == "multilabel" and not np.isin(numbers, (0, 1)).all():
+        raise DataError("task: multilabel needs labels of 0 and 1, one column a label")
+    return numbers, classes or ()
+
+
+def _class_numbers(values: Array, classes: tuple[str, ...] | None) -> tuple[Array, tuple[str, ...]]:
+    import numpy as np
+
+    found, numbers = np.unique(np.asarray(values).reshape(-1), return_inverse=True)
+    names = tuple(class_name(value) for value in found.tolist())
+    if classes is None:
+        return numbers.astype("int64"), names
+    position = {name: index for index, name in enumerate(classes)}
+    unknown = [name for name in names if name not in position]
+    if unknown:
+        raise DataError(f"class {unknown[0]!r} is not among the training part's: {', '.join(classes[:20])}")
+    return np.array([position[name] for name in names], dtype="int64")[numbers], classes
+
+
+def class_name(value: Any) -> str:
+    """Returns the text of a class label; whole floats lose their `.0`."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _example(values: Array) -> Any:
+    return values.reshape(-1)[0] if values.size else None
+
+
+def row_ids(part: str, count: int) -> list[str]:
+    """Returns ids for examples that only have a position: `train/17`."""
+    return [f"{part}/{index}" for index in range(count)]

@@ -1,0 +1,249 @@
+"""Pydantic's errors in dlcli's own words: what was expected, what was found, and what was probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from dlcli.spec.base import OneOf, Spec
+from dlcli.spec.text import Path, dotted, parse_value
+
+_NUMBERS = {"int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number"}
+_SHAPES = {
+    "list_type": "a list",
+    "tuple_type": "a number or a list of two",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "string_type": "text",
+    "bool_type": "true or false",
+    **_NUMBERS,
+}
+_BOUNDS = {
+    "greater_than": ("gt", "above"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "below"),
+    "less_than_equal": ("le", "at most"),
+}
+SYNONYMS = {
+    "mean_squared_error": "mse",
+    "mean_absolute_error": "mae",
+    "bce": "binary_crossentropy",
+    "crossentropy": "categorical_crossentropy",
+    "cross_entropy": "categorical_crossentropy",
+    "cce": "categorical_crossentropy",
+    "focal": "categorical_focal_crossentropy",
+    "kld": "kl_divergence",
+    "acc": "accuracy",
+    "f1_score": "f1",
+    "roc_auc": "auc",
+    "linear": "dense",
+    "fc": "dense",
+    "conv": "conv2d",
+    "convolution2d": "conv2d",
+    "maxpool": "max_pooling2d",
+    "maxpool2d": "max_pooling2d",
+    "max_pool2d": "max_pooling2d",
+    "avgpool2d": "average_pooling2d",
+    "batchnorm": "batch_normalization",
+    "batch_norm": "batch_normalization",
+    "lr": "learning_rate",
+    "weight_decay_rate": "weight_decay",
+    "batch": "batch_size",
+    "dir": "path",
+    "directory": "path",
+    "file": "path",
+    "neurons": "units",
+    "hidden": "units",
+    "type": "kind",
+    "normalise": "normalize",
+}
+"""Words of other tools that are not near enough in spelling."""
+
+
+def message_of(error: Any, data: Any, root: type[Spec]) -> str:
+    """Returns one pydantic error (an entry of `ValidationError.errors()`) in words."""
+    kind, path, context, found = error["type"], tuple(error["loc"]), error.get("ctx") or {}, error["input"]
+    if kind == "missing":
+        return f"missing{_described(path, data, root)}"
+    if kind == "extra_forbidden":
+        return unknown_key(path, data, root)
+    if kind == "kind_unknown":
+        return _unknown_kind(context)
+    if kind == "literal_error":
+        return _unknown_word(found, path, data, root)
+    if kind in _BOUNDS:
+        key, word = _BOUNDS[kind]
+        return f"expected a number {word} {context[key]:g}, found {shown(found)}"
+    if kind in ("too_short", "too_long"):
+        return _wrong_length(context, kind)
+    if kind == "string_pattern_mismatch":
+        return f"expected letters, digits, `_`, `-` and `.`, at most 100, found {shown(found)}"
+    if kind in ("kind_expected", "expected"):
+        return f"expected {context['what']}, found {shown(found)}"
+    if kind == "finite_number":
+        return f"expected a finite number, found {shown(found)}"
+    if kind in _SHAPES:
+        return f"expected {_SHAPES[kind]}, found {shown(found)}{_fix(kind, found)}"
+    return str(error["msg"])
+
+
+def shown(value: Any) -> str:
+    """Returns a value as an error shows it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"the text {value[:60]!r}"
+    if isinstance(value, dict):
+        return "a mapping"
+    return f"a list of {len(value)}" if isinstance(value, list) else str(value)
+
+
+def _fix(kind: str, found: Any) -> str:
+    """Returns the remedy for a scalar of the wrong type."""
+    if isinstance(found, str) and kind in _NUMBERS:
+        try:
+            value = parse_value(found)
+        except Exception:  # the text is no YAML value: there is no fix to offer
+            return ""
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return f"; write it without quotes: {value}"
+    if (
+        kind == "bool_type"
+        and isinstance(found, str)
+        and found.lower() in ("yes", "no", "on", "off", "y", "n", "true", "false")
+    ):
+        return f"; write {str(found.lower() in ('yes', 'on', 'y', 'true')).lower()}"
+    if kind == "int_from_float" and isinstance(found, float) and found.is_integer():
+        return f"; write {int(found)}"
+    return "; put quotes around it" if kind == "string_type" and isinstance(found, (int, float)) else ""
+
+
+def _wrong_length(context: dict[str, Any], kind: str) -> str:
+    limit = context["min_length"] if kind == "too_short" else context["max_length"]
+    return f"expected {'at least' if kind == 'too_short' else 'at most'} {limit} entries, found {context['actual_length']}"
+
+
+def _described(path: Path, data: Any, root: type[Spec]) -> str:
+    owner = owner_of(path[:-1], data, root)
+    field = owner.model_fields.get(str(path[-1])) if owner else None
+    return f": {field.description}" if field and field.description else ""
+
+
+def _unknown_kind(context: dict[str, Any]) -> str:
+    kinds, name = context["kinds"], context["kind"]
+    what = _union_word(context["union"])
+    if not context["given"]:
+        return f"missing `kind`: one of {', '.join(kinds)}"
+    if not isinstance(name, str):
+        return f"`kind` must be a word, found {shown(name)}"
+    near = nearest(name, kinds)
+    guess = f"did you mean `{near}`?" if near else f"known: {', '.join(kinds)}"
+    return f"unknown {what} `{name}`; {guess}"
+
+
+def _union_word(union: str) -> str:
+    return {"LearningRate": "schedule"}.get(union, union.lower())
+
+
+def _unknown_word(found: Any, path: Path, data: Any, root: type[Spec]) -> str:
+    owner = owner_of(path[:-1], data, root)
+    field = owner.model_fields.get(str(path[-1])) if owner else None
+    words = [word for word in _literals(field.annotation if field else None) if word is not None]
+    near = nearest(found, [word for word in words if isinstance(word, str)]) if isinstance(found, str) else None
+    guess = f"; did you mean `{near}`?" if near else ""
+    return f"expected {', '.join(map(str, words))}, found {shown(found)}{guess}"
+
+
+def _literals(annotation: Any) -> list[Any]:
+    words: list[Any] = []
+    for argument in get_args(annotation):
+        words += _literals(argument) if get_args(argument) else [argument] if isinstance(argument, (str, int)) else []
+    return words
+
+
+def nearest(word: str, words: Any) -> str | None:
+    """Returns the word that was probably meant, or None."""
+    words = list(words)
+    synonym = SYNONYMS.get(word.lower())
+    if synonym in words:
+        return synonym
+    plain = {other.replace("_", ""): other for other in words}
+    near = get_close_matches(word.lower().replace("_", "").replace("-", ""), plain, 1, cutoff=0.6)
+    return plain[near[0]] if near else None
+
+
+def unknown_key(path: Path, data: Any, root: type[Spec]) -> str:
+    """Returns the words for a key that its mapping does not know: the near one, or where it belongs."""
+    key, owner = str(path[-1]), owner_of(path[:-1], data, root)
+    fields = list(owner.model_fields) if owner else []
+    near = nearest(key, fields)
+    if near and (SYNONYMS.get(key.lower()) == near or get_close_matches(key.lower(), [near], 1, cutoff=0.75)):
+        return f"unknown key; did you mean `{near}`?"
+    name = SYNONYMS.get(key.lower(), key)
+    homes = [home for home in _homes(root, name) if home != dotted(path)]
+    if homes:
+        return f"this key does not belong here; it belongs under `{homes[0]}`"
+    guess = f"did you mean `{near}`?" if near else f"known here: {', '.join(fields)}"
+    return f"unknown key; {guess}"
+
+
+def _homes(root: type[Spec], name: str) -> list[str]:
+    """Returns the places of the language that have a field of this name, the shallowest first."""
+    found = [place for place, field in fields_of(root) if field == name]
+    return [".".join((*place, name)) for place in sorted(found, key=len)]
+
+
+def fields_of(owner: type[Spec], place: tuple[str, ...] = (), seen: frozenset[type] = frozenset()) -> Iterator[Any]:
+    """Yields (place, field) for every field below a spec class; a class inside itself is not entered again."""
+    for name, field in owner.model_fields.items():
+        yield place, name
+        union, child = _inner(field)
+        for member in union.members if union else (child,) if child else ():
+            if member not in seen:
+                yield from fields_of(member, (*place, name), seen | {member})
+
+
+def owner_of(path: Path, data: Any, root: type[Spec]) -> type[Spec] | None:
+    """Returns the spec class that reads the mapping at `path` of `data`, or None where no class does."""
+    owner: type[Spec] | None = root
+    union: OneOf | None = None
+    for part in path:
+        data = _item(data, part)
+        if isinstance(part, str):
+            field = owner.model_fields.get(part) if owner else None
+            union, owner = _inner(field) if field else (None, None)
+        if union is not None:
+            kind = data.get("kind") if isinstance(data, dict) else data if isinstance(data, str) else None
+            owner = union.kinds.get(kind) if isinstance(kind, str) else None
+    return owner
+
+
+def _item(data: Any, part: str | int) -> Any:
+    try:
+        return data[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _inner(field: Any) -> tuple[OneOf | None, type[Spec] | None]:
+    """Returns the union or spec class that a field holds, itself or in a list."""
+    for mark in field.metadata:
+        if isinstance(mark, OneOf):
+            return mark, None
+    return _inside(field.annotation)
+
+
+def _inside(annotation: Any) -> tuple[OneOf | None, type[Spec] | None]:
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        return None, annotation
+    for argument in (*getattr(annotation, "__metadata__", ()), *get_args(annotation)):
+        if isinstance(argument, OneOf):
+            return argument, None
+        union, owner = _inside(argument)
+        if union or owner:
+            return union, owner
+    return None, None
