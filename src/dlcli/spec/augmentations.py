@@ -33,7 +33,10 @@ class AugmentationSpec(KerasSpec):
 
     def augment(self, images: Any, seed: Any) -> Any:
         """Returns changed float32 images `(batch, height, width, channels)`; all randomness comes from `seed`."""
-        layer = self.build()
+        import tensorflow as tf
+
+        with tf.Graph().as_default():  # holds the layer's own seed, a variable that is never used and tf.data forbids
+            layer = self.build()
         transformation = layer.get_random_transformation(images, training=True, seed=seed)
         return layer.transform_images(images, transformation, training=True)
 
@@ -94,7 +97,7 @@ class RandomCrop(AugmentationSpec):
         """Returns the resized windows: one place for each image."""
         import keras
 
-        batch, height, width, channels = keras.ops.shape(images)
+        batch, height, width, _ = keras.ops.shape(images)
         corners = keras.random.uniform((batch, 2), seed=seed)
         room = keras.ops.cast([height - self.height, width - self.width], "float32")
         corners = keras.ops.cast(keras.ops.floor(corners * (room + 1.0)), "int32")

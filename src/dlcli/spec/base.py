@@ -6,7 +6,7 @@ with over a hundred classes that is the difference between a check in 0.3 s and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Literal, cast, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -77,6 +77,8 @@ class OneOf:
     @property
     def members(self) -> tuple[type[Spec], ...]:
         """The spec classes of the union, in the order they are written."""
+        if self._source is None:
+            _find_sources()
         candidates = get_args(self._source) or (self._source,)
         return tuple(member for member in candidates if isinstance(member, type) and issubclass(member, Spec))
 
@@ -126,6 +128,24 @@ class OneOf:
     def _expected(self) -> str:
         number = "a number, or " if self.number else ""
         return f"{number}a name or a mapping with `kind`"
+
+
+def _find_sources() -> None:
+    """Gives every union its members from the fields that hold it: pydantic does so only for the classes it compiles."""
+    waiting: list[type[Spec]] = [Spec]
+    while waiting:
+        owner = waiting.pop()
+        waiting += owner.__subclasses__()
+        for field in owner.model_fields.values():
+            _note_source(field.annotation, field.metadata)
+
+
+def _note_source(annotation: Any, marks: Iterable[Any]) -> None:
+    for mark in marks:
+        if isinstance(mark, OneOf):
+            mark._source = annotation
+    for argument in get_args(annotation):
+        _note_source(getattr(argument, "__origin__", argument), getattr(argument, "__metadata__", ()))
 
 
 def kinds_of(member: type[Spec]) -> tuple[str, ...]:

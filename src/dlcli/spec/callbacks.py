@@ -81,7 +81,7 @@ class TimeLimit(CallbackSpec):
 
         deadline = monotonic() + 60 * self.minutes
 
-        def check(batch: int, logs: Any = None) -> None:
+        def check(_batch: int, **_: Any) -> None:
             if monotonic() > deadline:
                 callback.model.stop_training = True
                 callback.stopped = True
@@ -106,7 +106,7 @@ class TargetReached(CallbackSpec):
         """Returns a callback that stops the model once the value is reached; `mode` tells which way is better."""
         import keras
 
-        def check(epoch: int, logs: Any = None) -> None:
+        def check(_epoch: int, logs: Any = None) -> None:
             current = (logs or {}).get(self.monitor)
             if current is not None and (current >= self.value if mode == "max" else current <= self.value):
                 callback.model.stop_training = True

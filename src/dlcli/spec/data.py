@@ -42,7 +42,7 @@ class SplitSettings(Spec):
     )
     test: PartShare = Field(
         default="auto",
-        description="Share of all examples; `auto`: the source's own part, or 0.2. `validation`: tested on the validation part.",
+        description="Share of all examples; `auto`: the source's own part, or 0.2. `validation`: the validation part.",
     )
     stratify: bool = Field(default=True, description="Whether every part gets each class in proportion.")
     file: FilePath | None = Field(default=None, description="A `split.csv` of an earlier run, to be split the same way.")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
 from dlcli.spec.base import OneOf, Spec
 from dlcli.spec.callbacks import Callback
 from dlcli.spec.data import Data
-from dlcli.spec.losses import Loss
+from dlcli.spec.losses import Loss, LossSpec
 from dlcli.spec.metrics import Metric, MetricSpec
 from dlcli.spec.models import Model, Output
 from dlcli.spec.optimizers import Adam, Optimizer
@@ -26,7 +26,8 @@ class Training(Spec):
         default=10, description="Passes over the training examples; 0: the model is built, tested and saved as it is."
     )
     optimizer: Optimizer = Field(default=Adam(kind="adam"), description="How weights follow the gradient.")
-    loss: Loss = Field(default="auto", description="What is minimised; `auto`: the task's own.")
+    # `auto` is gone once the spec is loaded, so the type leaves it out.
+    loss: Loss = Field(default=cast("Any", "auto"), description="What is minimised; `auto`: the task's own.")
     metrics: list[Metric] | None = Field(
         default=None, description="What is reported beside the loss; the task's own if not given."
     )
@@ -80,7 +81,8 @@ def with_defaults(experiment: Experiment) -> Experiment:
     """
     training = experiment.training
     task = experiment.task_row
-    metrics = training.metrics if training.metrics is not None else [_METRIC.validate(name) for name in task.metrics]
+    given = training.metrics
+    metrics: list[MetricSpec] = [_METRIC.validate(name) for name in task.metrics] if given is None else list(given)
     monitor = training.monitor
     if monitor == "auto":
         monitor = "loss" if experiment.data.split.validation == 0 else "val_loss"
@@ -93,7 +95,7 @@ def with_defaults(experiment: Experiment) -> Experiment:
             "metrics": metrics,
             "monitor": monitor,
             "callbacks": callbacks,
-            "loss": _default_loss(task, metrics) if training.loss == "auto" else training.loss,
+            "loss": training.loss if isinstance(training.loss, LossSpec) else _default_loss(task, metrics),
         }
     )
     return experiment.model_copy(update={"training": resolved})

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from typing import Any, cast
 
 from dlcli.spec.base import walk
 from dlcli.spec.callbacks import CallbackSpec, ReduceLROnPlateau
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.layers import LayerSpec, Shape, ShapeError
 from dlcli.spec.layers.dense import ActivationLayer
+from dlcli.spec.losses import LossSpec
 from dlcli.spec.metrics import TopK
 from dlcli.spec.optimizers import OptimizerSpec
 from dlcli.spec.schedules import PiecewiseConstantDecay, ScheduleSpec
@@ -64,7 +66,7 @@ def _loss_fits_task(experiment: Experiment) -> Iterator[Finding]:
         fitting = [
             kind
             for kind, member in union.kinds.items()
-            if member.model_construct(kind=kind).fits(task)  # type: ignore[attr-defined]
+            if cast("LossSpec", cast("Any", member).model_construct(kind=kind)).fits(task)
         ]
         yield ("training", "loss"), f"`{loss.kind}` does not fit `task: {task}`; fitting losses: {', '.join(fitting)}"
 
@@ -91,15 +93,14 @@ def _metrics_fit_task(experiment: Experiment) -> Iterator[Finding]:
 def monitors(experiment: Experiment) -> list[str]:
     """Returns the columns of the history that may be monitored."""
     metrics = experiment.training.metrics or []
-    task, integers = experiment.task, experiment.training.loss.integer_labels
-    followed = [metric.name for metric in metrics if _is_followed(metric, task, integers)]
+    followed = [metric.name for metric in metrics if _is_followed(metric, experiment.task)]
     training = ["loss", *followed]
     if experiment.data.split.validation == 0:
         return training
     return ["val_loss", *(f"val_{metric.name}" for metric in metrics), *training]
 
 
-def _is_followed(metric: object, task: str, integers: bool) -> bool:
+def _is_followed(metric: object, task: str) -> bool:
     from dlcli.spec.metrics import AUC, Averaged, PlainMetric
 
     if isinstance(metric, PlainMetric):
@@ -111,7 +112,7 @@ def _is_followed(metric: object, task: str, integers: bool) -> bool:
 
 def _monitors_exist(experiment: Experiment) -> Iterator[Finding]:
     known = monitors(experiment)
-    watched = [(("training", "monitor"), experiment.training.monitor)]
+    watched: list[Finding] = [(("training", "monitor"), experiment.training.monitor)]
     watched += [
         (("training", "callbacks", index, "monitor"), callback.monitor)
         for index, callback in enumerate(experiment.training.callbacks)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -22,7 +22,7 @@ MAX_DEPTH = 40
 class _CoreLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """PyYAML's safe loader with YAML 1.2's scalars."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
 
 for _tag, _pattern, _first in (
@@ -103,8 +103,8 @@ def _refuse_depth_and_aliases(document: Document) -> None:
             message = f"nested more than {MAX_DEPTH} levels deep"
         elif getattr(event, "anchor", None):
             message = "anchors and aliases are not offered: write the value out, so that each file says what it is"
-        elif getattr(event, "tag", None):
-            message = f"tags such as `{event.tag}` are not offered: a spec is plain data"
+        elif tag := getattr(event, "tag", None):
+            message = f"tags such as `{tag}` are not offered: a spec is plain data"
         if message:
             raise SpecError([_fault_at(document, event.start_mark, message)])
 

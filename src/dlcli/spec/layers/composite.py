@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from dlcli.spec.base import Activation, Count
 from dlcli.spec.layers.base import LayerSpec, Shape, ShapeError
 
-Layers = Annotated[list["Layer"], Field(min_length=1)]  # noqa: F821  (resolved by rebuild(): the union holds these classes)
+if TYPE_CHECKING:  # the union holds these classes: it completes them with `model_rebuild`
+    from dlcli.spec.layers import Layer
+
+Layers = Annotated[list["Layer"], Field(min_length=1)]
 
 
 def chain_shape(layers: list[Any], shape: Shape, place: tuple[str | int, ...]) -> Shape:
@@ -94,7 +97,7 @@ class Branches(LayerSpec):
     """Runs several lists of layers side by side and joins their channels (Inception; Szegedy et al. 2014)."""
 
     kind: Literal["branches"]
-    branches: Annotated[list[list["Layer"]], Field(min_length=2)] = Field(  # noqa: F821
+    branches: Annotated[list[list[Layer]], Field(min_length=2)] = Field(
         description="The lists; an empty one passes the input through."
     )
 
