@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,3 +42,105 @@ def _hidden(*names: str) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+def import_tfds() -> Any:
+    """Imports and returns TensorFlow Datasets, which fetches nothing until it is told to prepare a set.
+
+    TFDS looked sets up in its cloud bucket unless `_is_gcs_disabled` was set (the default since 4.9.7); without a
+    network each look-up waited for minutes (github.com/tensorflow/datasets `core/utils/gcs_utils.py`).
+    """
+    import_keras()
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.utils import gcs_utils
+
+    gcs_utils._is_gcs_disabled = True
+    tfds.disable_progress_bar()
+    return tfds
+
+
+def read_split(builder: Any, expression: str, convert: Convert | None = None) -> tuple[Any, Any]:
+    """Returns inputs and labels of all examples of a TFDS split expression, in the order of its files.
+
+    Inputs of one fixed shape come as an array `(n, ...)` in their own dtype, others as a list of arrays, those with
+    names as a mapping of such; labels as an array `(n, ...)`. `convert` is applied to every single input as it is read,
+    so that large images need not all be in memory at their full size.
+
+    Raises:
+        ValueError: the expression names a split that the set does not have.
+    """
+    import tensorflow as tf
+
+    count = builder.info.splits[expression].num_examples
+    dataset = builder.as_dataset(
+        split=expression, shuffle_files=False, as_supervised=True, read_config=_read_config(), batch_size=None
+    )
+    specs = tf.nest.flatten(dataset.element_spec)
+    if convert is None and all(spec.shape.is_fully_defined() for spec in specs):
+        columns = _in_batches(dataset, specs, count)
+    else:
+        columns = _one_by_one(dataset, specs, convert)
+    inputs, labels = tf.nest.pack_sequence_as(dataset.element_spec, columns)
+    return inputs, labels
+
+
+def steady_options() -> Any:
+    """Returns the options that every `tf.data` dataset of dlcli gets: fixed order and parallelism, no autotuner.
+
+    Closing an iterator waits for the autotuner's thread, up to 41 s at random (TensorFlow 2.21, `OptimizeLoop` in
+    github.com/tensorflow/tensorflow `tensorflow/core/framework/model.cc`).
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.deterministic = True
+    return options
+
+
+Convert = Callable[[Any], Any]
+_BATCH = 256
+"""Examples that are read at once: enough to hide the cost of a call, too few to weigh in memory."""
+
+
+def _read_config() -> Any:
+    """Returns TFDS's reading settings: one file after the other, and no number left to the autotuner."""
+    from tensorflow_datasets.core.utils.read_config import ReadConfig
+
+    return ReadConfig(
+        options=steady_options(),
+        try_autocache=False,
+        interleave_cycle_length=1,
+        num_parallel_calls_for_interleave_files=1,
+        num_parallel_calls_for_decode=2 * (os.cpu_count() or 1),
+        skip_prefetch=True,
+    )
+
+
+def _in_batches(dataset: Any, specs: list[Any], count: int) -> list[Any]:
+    """Returns an array for each part of an example, filled batch by batch so that nothing is held twice."""
+    import numpy as np
+    import tensorflow as tf
+
+    arrays = [np.empty((count, *spec.shape), spec.dtype.as_numpy_dtype) for spec in specs]
+    start = 0
+    for batch in dataset.batch(_BATCH).prefetch(2).with_options(steady_options()).as_numpy_iterator():
+        parts = tf.nest.flatten(batch)
+        for array, part in zip(arrays, parts, strict=True):
+            array[start : start + len(part)] = part
+        start += len(parts[0])
+    return [array[:start] for array in arrays]
+
+
+def _one_by_one(dataset: Any, specs: list[Any], convert: Convert | None) -> list[Any]:
+    """Returns a list of arrays for each part of an example, the label's (the last) as one array."""
+    import numpy as np
+    import tensorflow as tf
+
+    lists: list[list[Any]] = [[] for _ in specs]
+    for example in dataset.prefetch(2).with_options(steady_options()).as_numpy_iterator():
+        parts = tf.nest.flatten(example)
+        for values, part in zip(lists[:-1], parts[:-1], strict=True):
+            values.append(convert(part) if convert else part)
+        lists[-1].append(parts[-1])
+    return [*lists[:-1], np.asarray(lists[-1])]
