@@ -122,7 +122,7 @@ def install(uv: str | None, arguments: list[str]) -> None:
     if uv:
         command = [uv, "pip", "install", "-q", "--compile-bytecode", "--python", str(PYTHON)]
     else:
-        command = [str(PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile"]
+        command = [str(PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-compile"]
     run([*command, *arguments], "The packages could not be installed. The reason stands above; the next call tries again.")
 
 

@@ -1,0 +1,126 @@
+"""The GPUs of this machine, and why TensorFlow does not use one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+Verdict = tuple[Literal["ok", "warn", "fail"], str, str]
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """What TensorFlow, the driver and the installation say about GPUs.
+
+    `used` and `driver` are the names that TensorFlow and nvidia-smi give. `driver_error` is what nvidia-smi says where it
+    fails, nothing where it is not installed. `hidden` is the value of CUDA_VISIBLE_DEVICES if that leaves no GPU.
+    `missing` are the packages of TensorFlow's `and-cuda` extra that are not installed.
+    """
+
+    used: tuple[str, ...] = ()
+    driver: tuple[str, ...] = ()
+    driver_error: str = ""
+    devices: bool = False
+    hidden: str | None = None
+    cuda_build: bool = True
+    missing: tuple[str, ...] = ()
+
+    def verdict(self) -> Verdict:
+        """Returns status, finding and remedy: a GPU that is there and not used is a warning, no GPU at all is none."""
+        if self.used:
+            return "ok", f"TensorFlow uses {', '.join(self.used)}", ""
+        if not self.driver:
+            return self._without_driver()
+        found = f"{', '.join(self.driver)} not used: "
+        if self.hidden is not None:
+            return "warn", f"{found}CUDA_VISIBLE_DEVICES is {self.hidden!r}", "unset CUDA_VISIBLE_DEVICES"
+        if not self.cuda_build:
+            return (
+                "warn",
+                f"{found}this TensorFlow is built without CUDA",
+                "pip install 'tensorflow[and-cuda]' on Linux or WSL 2",
+            )
+        if self.missing:
+            first = ", ".join(self.missing[:3]) + (", ..." if len(self.missing) > 3 else "")
+            remedy = "pip install 'dlcli[gpu]'; in a checkout delete .venv and call scripts/dlcli"
+            return "warn", f"{found}{len(self.missing)} CUDA packages are missing ({first})", remedy
+        remedy = (
+            "TF_CPP_MIN_LOG_LEVEL=0 dlcli doctor names it; often LD_LIBRARY_PATH leads to another CUDA, or the driver is old"
+        )
+        return "warn", f"{found}TensorFlow could not load a CUDA library", remedy
+
+    def _without_driver(self) -> Verdict:
+        if self.driver_error:
+            return (
+                "warn",
+                f"nvidia-smi fails: {self.driver_error}",
+                "load or reinstall the NVIDIA driver; reboot after its update",
+            )
+        if self.devices:
+            remedy = "in a container: docker run --gpus all with the NVIDIA container toolkit; else install the driver"
+            return "warn", "an NVIDIA device is there, but no nvidia-smi", remedy
+        return "ok", "none; training uses the CPU", ""
+
+
+def find_gpus() -> Gpus:
+    """Asks TensorFlow (which it imports), the driver and the installation."""
+    import tensorflow as tf
+
+    driver, error = _from_driver()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return Gpus(
+        used=tuple(_name(tf, gpu) for gpu in tf.config.list_physical_devices("GPU")),
+        driver=driver,
+        driver_error=error,
+        devices=any(Path("/dev").glob("nvidia[0-9]*")),
+        hidden=visible if visible is not None and visible.strip() in ("", "-1", "NoDevFiles") else None,
+        cuda_build=bool(tf.sysconfig.get_build_info().get("is_cuda_build")),
+        missing=missing_cuda_packages(),
+    )
+
+
+def _name(tf: Any, gpu: Any) -> str:
+    details = tf.config.experimental.get_device_details(gpu)
+    capability = ".".join(map(str, details.get("compute_capability", ())))
+    return f"{details.get('device_name', 'a GPU')}{f' (compute capability {capability})' if capability else ''}"
+
+
+def _from_driver() -> tuple[tuple[str, ...], str]:
+    """Returns the GPUs that nvidia-smi lists, and what it says where it fails."""
+    import subprocess
+
+    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except FileNotFoundError:
+        return (), ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return (), str(error)
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    if done.returncode:
+        return (), (lines or done.stderr.split("\n") or [""])[0] or f"exit code {done.returncode}"
+    return tuple(_driver_name(line) for line in lines), ""
+
+
+def _driver_name(line: str) -> str:
+    name, memory, version = (part.strip() for part in line.rsplit(",", 2))
+    return f"{name} ({memory}, driver {version})"
+
+
+def missing_cuda_packages() -> tuple[str, ...]:
+    """Returns the packages that TensorFlow's `and-cuda` extra wants and that are not installed."""
+    from packaging.requirements import Requirement
+
+    required = [Requirement(line) for line in metadata.requires("tensorflow") or []]
+    wanted = [item.name for item in required if item.marker and _is_cuda(item.marker)]
+    installed = {(found.name or "").lower().replace("_", "-") for found in metadata.distributions()}
+    return tuple(name for name in wanted if name.lower().replace("_", "-") not in installed)
+
+
+def _is_cuda(marker: Any) -> bool:
+    """Tells whether a requirement counts with the extra `and-cuda` and not without it."""
+    evaluate = marker.evaluate
+    return bool(evaluate({"extra": "and-cuda"}) and not evaluate({"extra": ""}))
