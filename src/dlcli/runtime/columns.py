@@ -1,0 +1,156 @@
+"""Raw columns as a model's inputs, and the layers that make numbers of them: what is saved takes rows as they are in a file.
+
+`keras.utils.FeatureSpace` was weighed: it passes NaN on into the network, has no mark for a gap, and its saved form
+holds a layer for each column where one does for all numbers.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from dlcli.upstream import import_keras
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+Normalize = Literal["unit", "symmetric", "standard", "none"]
+
+
+def column_inputs(columns: Mapping[str, Array], normalize: Normalize) -> tuple[dict[str, Any], Any]:
+    """Returns a Keras input for each column, by its name in the model, and the encoded float32 tensor `(batch, features)`.
+
+    Numbers are inputs float32 `(batch, 1)` with NaN for gaps: scaled by constants of these columns, gaps put to the
+    mean, and a further feature 0/1 `missing` for each column that has gaps here. Text columns are string inputs
+    `(batch, 1)` with "" for gaps, which counts as a value: one-hot, the first slot for values not seen here. The
+    features are the scaled numbers, then the marks of gaps, then the categories, each in the columns' order.
+
+    Args:
+        columns: the training part's columns `(n,)`, float32 for numbers, text objects for categories.
+        normalize: scale of numbers: `unit` to [0, 1], `symmetric` to [-1, 1], `standard` to mean 0 and deviation 1,
+            `none`. A constant column becomes 0 (with `symmetric` and `unit` too).
+    """
+    keras = import_keras()
+    names = input_names(columns)
+    inputs = {
+        names[name]: keras.Input((1,), name=names[name], dtype="float32" if _is_number(values) else "string")
+        for name, values in columns.items()
+    }
+    numbers = {names[name]: values for name, values in columns.items() if _is_number(values)}
+    encoded = _numbers(keras, inputs, numbers, normalize) if numbers else []
+    encoded += [_category(keras, inputs[names[name]], values) for name, values in columns.items() if not _is_number(values)]
+    return inputs, _joined(keras, encoded, "encoded")
+
+
+def input_names(columns: Iterable[str]) -> dict[str, str]:
+    """Returns the name of each column's input in the model: its own wherever Keras and SavedModel allow.
+
+    Other characters than letters, digits, `_`, `.` and `-` become `_` (accents are dropped: `Größe, cm` is `Gro_e__cm`).
+    A name that is also that of a Keras layer or operation (`cast`, `dense_1`), or differs from an earlier one in
+    capitals only, gets `_` behind it: names must be unique in a model. A name without any letter or digit left is
+    `column_` and its number from 0.
+    """
+    taken = _keras_names()
+    used: set[str] = set()
+    names: dict[str, str] = {}
+    for number, column in enumerate(columns):
+        plain = "".join(letter for letter in unicodedata.normalize("NFKD", column) if not unicodedata.combining(letter))
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", plain)
+        name = name if re.search("[A-Za-z0-9]", name) else f"column_{number}"
+        name = name if re.match("[A-Za-z0-9.]", name) else f"x{name}"
+        while name.lower() in used or re.sub(r"_\d+$", "", name) in taken:
+            name += "_"
+        used.add(name.lower())
+        names[column] = name
+    return names
+
+
+def _keras_names() -> set[str]:
+    """Returns the names that Keras may give to parts of a model by itself, and those of this module."""
+    keras = import_keras()
+    return {_snake_case(name) for name in (*dir(keras.layers), *dir(keras.ops))} | {"output", "encoded", "functional"}
+
+
+def rows(columns: Mapping[str, Array]) -> dict[str, Any]:
+    """Returns columns `(n,)` as the tensors `(n, 1)` that the model's inputs take, by their names in the model."""
+    import tensorflow as tf
+
+    names = input_names(columns)
+    return {
+        names[name]: tf.constant(values.astype("float32" if _is_number(values) else object)[:, None])
+        for name, values in columns.items()
+    }
+
+
+def _is_number(values: Array) -> bool:
+    return values.dtype.kind in "fiub"
+
+
+def _snake_case(name: str) -> str:
+    """Returns a class name as Keras writes it in automatic names: `Conv2D` is `conv2d`."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _joined(keras: Any, tensors: list[Any], name: str) -> Any:
+    if len(tensors) == 1:
+        return tensors[0]
+    return keras.layers.Concatenate(name=name, dtype="float32")(tensors)
+
+
+def _numbers(keras: Any, inputs: dict[str, Any], columns: dict[str, Array], normalize: Normalize) -> list[Any]:
+    """Returns the scaled numbers, and the marks of gaps for those columns that have any."""
+    import numpy as np
+
+    table = np.stack([values.astype("float64") for values in columns.values()], axis=1)
+    gaps = np.isnan(table)
+    offset, spread, mean = _scale(table, gaps, normalize)
+    raw = _joined(keras, [inputs[name] for name in columns], "numbers_")
+    is_gap = keras.ops.isnan(raw)
+    # Filled before it is scaled: a NaN in a branch not taken would still make the gradient NaN.
+    filled = keras.ops.where(is_gap, mean.astype("float32"), raw)
+    # Subtracted first: `Rescaling` alone computes x * scale + offset, which loses the digits of large, close numbers.
+    # `Normalization` alone cuts deviations off at 1e-7.
+    centred = keras.layers.Normalization(mean=offset.tolist(), variance=[1.0] * len(offset), dtype="float32")(filled)
+    scaled = keras.layers.Rescaling((1 / spread).tolist(), dtype="float32")(centred)
+    with_gaps = np.flatnonzero(gaps.any(axis=0)).tolist()
+    if not with_gaps:
+        return [scaled]
+    return [scaled, keras.ops.cast(keras.ops.take(is_gap, with_gaps, axis=1), "float32")]
+
+
+def _scale(table: Array, gaps: Array, normalize: Normalize) -> tuple[Array, Array, Array]:
+    """Returns what is subtracted from each column, what it is then divided by, and its mean, without its gaps."""
+    import numpy as np
+
+    known = np.maximum((~gaps).sum(axis=0), 1)
+    mean = np.where(gaps, 0, table).sum(axis=0) / known
+    if normalize == "none":
+        return np.zeros_like(mean), np.ones_like(mean), mean
+    if normalize == "standard":
+        deviation = np.sqrt((np.where(gaps, 0, table - mean) ** 2).sum(axis=0) / known)
+        return mean, _not_zero(deviation), mean
+    lowest, highest = np.where(gaps, mean, table).min(axis=0), np.where(gaps, mean, table).max(axis=0)
+    if normalize == "unit":
+        return lowest, _not_zero(highest - lowest), mean
+    return (lowest + highest) / 2, _not_zero((highest - lowest) / 2), mean
+
+
+def _not_zero(spread: Array) -> Array:
+    import numpy as np
+
+    return np.where(spread > 0, spread, 1.0)
+
+
+def _category(keras: Any, tensor: Any, values: Array) -> Any:
+    """Returns the one-hot of a text column: the first slot for unseen values, then the seen ones, sorted."""
+    vocabulary = sorted(set(values.tolist()))
+    unseen = "[UNK]"
+    while unseen in vocabulary:
+        unseen = f"[{unseen}]"
+    return keras.layers.StringLookup(vocabulary=vocabulary, oov_token=unseen, output_mode="one_hot")(tensor)
