@@ -14,7 +14,7 @@ from dlcli.errors import Fault, SpecError
 from dlcli.spec.base import OneOf, Spec, dump
 from dlcli.spec.experiment import Experiment, with_defaults
 from dlcli.spec.text import Document, Path, parse, parse_value
-from dlcli.spec.words import message_of
+from dlcli.spec.words import message_of, place_of, without_echoes
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ def _validated(document: Document, folder: str) -> tuple[Experiment | None, list
         return Experiment.model_validate(document.data, context={"folder": folder}), []
     except ValidationError as errors:
         found = errors.errors(include_url=False)
-        return None, [document.fault(tuple(error["loc"]), message_of(error, document.data, Experiment)) for error in found]
+        messages = [(place_of(error), message_of(error, document.data, Experiment)) for error in found]
+        return None, [document.fault(place, message) for place, message in without_echoes(messages)]
 
 
 def _findings(experiment: Experiment, document: Document) -> list[Fault]:
@@ -112,9 +113,9 @@ def _overridden(document: Document, overrides: Sequence[str]) -> Document:
         if not separator or "" in path:
             raise SpecError([Fault(option, 0, 0, "", "expected PATH=VALUE, such as training.epochs=3")])
         try:
-            value = parse_value(text) if text else None
-        except yaml.YAMLError as error:
-            raise SpecError([Fault(option, 0, 0, "", f"not a YAML value: {getattr(error, 'problem', error)}")]) from None
+            value = parse_value(text)
+        except SpecError as error:
+            raise SpecError([Fault(option, 0, 0, fault.key, fault.message) for fault in error.faults]) from None
         options[_assign(document.data, path, value, appends, option)] = option
     return replace(document, options=options)
 
@@ -198,3 +199,16 @@ def _with_references(schema: Any) -> Any:
     if isinstance(schema.get("union"), str):
         schema = {"$ref": f"#/$defs/{schema['union']}"} | {key: value for key, value in schema.items() if key != "union"}
     return {key: _with_references(value) for key, value in schema.items()}
+
+
+def load_resolved(path: FilePath) -> Experiment:
+    """Returns the experiment that a run keeps: valid by its fields; its files are not looked for.
+
+    Raises:
+        SpecError: the file was changed and is no longer a valid spec.
+    """
+    document = parse(_read(path), str(path))
+    experiment, faults = _validated(document, str(path.parent))
+    if experiment is None:
+        raise SpecError(faults)
+    return with_defaults(experiment)

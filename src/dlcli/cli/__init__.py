@@ -1,0 +1,1 @@
+"""What the user types: parse, import one stage inside the body, call it, print."""

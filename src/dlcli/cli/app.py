@@ -1,0 +1,64 @@
+"""The Typer app, and the one place where errors become text and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from dlcli import __version__
+from dlcli.cli import machine, results, specs, training
+from dlcli.errors import DlcliError
+
+
+class _Group(TyperGroup):
+    """Prints a user's error without a traceback and leaves with its exit code; our own errors keep theirs."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DlcliError as error:
+            print(f"{'' if error.exit_code == 2 else 'error: '}{error}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:  # the reader of our output has gone: `dlcli list layers | head -1`
+            sys.stderr.close()
+            raise typer.Exit(0) from None
+
+
+app = typer.Typer(
+    name="dlcli",
+    cls=_Group,
+    help="One YAML file in; a trained, evaluated, explained and shippable Keras model out.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"dlcli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """One YAML file in; a trained, evaluated, explained and shippable Keras model out."""
+
+
+app.command()(training.train)
+app.command()(results.evaluate)
+app.command()(specs.check)
+app.command()(results.describe)
+app.add_typer(results.runs_app, name="runs")
+app.command("list")(specs.list_)
+app.command()(specs.schema)
+app.command()(specs.init)
+app.command()(machine.doctor)

@@ -1,0 +1,150 @@
+"""What dlcli shows: progress on stderr, results on stdout; plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from dlcli.runs import Run
+from dlcli.stages.reporter import EpochReport, Reporter
+
+_TIMES = ("stage", "epoch", "learning_rate", "seconds", "examples_per_second")
+
+
+def results_console() -> Console:
+    """Returns the console for results, on stdout. Data's own brackets are never read as markup."""
+    return Console(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def print_json(data: Any) -> None:
+    """Prints one JSON object."""
+    print(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+class TrainingDisplay(Reporter):
+    """Shows a training on stderr: a live bar with rate and remaining time, and one line an epoch."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._live = self._console.is_terminal and not quiet
+        self._progress: Progress | None = None
+        self._epochs = self._steps = 0
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Shows that something takes its time."""
+        if not self._live:
+            yield
+            return
+        with self._console.status(what):
+            yield
+
+    def say(self, line: str) -> None:
+        """Prints one line."""
+        self._console.print(escape(line), soft_wrap=True)
+
+    def fit_started(self, epochs: int, steps: int) -> None:
+        """Starts the bar."""
+        self._epochs, self._steps = epochs, steps
+        if self._live:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+            )
+            self._progress = Progress(*columns, console=self._console, transient=True)
+            self._progress.start()
+            self._task = self._progress.add_task("", total=epochs * steps, rate="")
+
+    def step_finished(self, epoch: int, step: int, examples: int) -> None:
+        """Moves the bar."""
+        if self._progress is None:
+            return
+        task = self._progress.tasks[0]
+        rate = f"{task.speed * examples / step:,.0f} examples/s" if task.speed else ""
+        self._progress.update(
+            self._task, completed=epoch * self._steps + step, description=f"epoch {epoch + 1}/{self._epochs}", rate=rate
+        )
+
+    def epoch_finished(self, report: EpochReport) -> None:
+        """Prints the epoch's line: every value with its change, and whether it is the best so far."""
+        width = len(str(report.epochs))
+        values = [
+            _value_with_change(name, value, (report.previous or {}).get(name))
+            for name, value in report.row.items()
+            if name not in _TIMES
+        ]
+        mark = " [green]* best[/green]" if report.improved else ""
+        seconds = report.row["seconds"]
+        self._console.print(f"epoch {report.epoch:>{width}}/{report.epochs}  {'  '.join(values)}  {seconds:.1f} s{mark}", soft_wrap=True)
+
+    def fit_finished(self) -> None:
+        """Takes the bar away."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def _value_with_change(name: str, value: float, previous: float | None) -> str:
+    change = "" if previous is None else f" [dim]({value - previous:+.4f})[/dim]"
+    return f"{name} {value:.4f}{change}"
+
+
+def show_result(run: Run) -> None:
+    """Prints the scores beside the baseline's, the worst confusions, the run folder, and what to do next."""
+    console = results_console()
+    split = run.scored_splits()[0]
+    console.print(score_table(run, split))
+    pairs = worst_confusions(run, split)
+    if pairs:
+        console.print("Most often confused: " + "; ".join(pairs))
+    console.print(f"\nrun: {run.path}")
+    console.print(f"next: dlcli evaluate {run.id} · dlcli describe {run.id} · dlcli runs show {run.id} · dlcli runs compare A B")
+
+
+def score_table(run: Run, split: str) -> Table:
+    """Returns the table of one split's scores and the baseline's."""
+    scores = run.metrics(split)
+    baseline = scores["baseline"]
+    table = Table(title=f"{run.id}: {split}, {scores['examples']:,} examples", title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_column(f"baseline: {baseline['name']}", justify="right")
+    for name, entry in scores["metrics"].items():
+        table.add_row(name, shown(entry["value"]), shown(baseline["metrics"].get(name)))
+    return table
+
+
+def shown(value: float | None) -> str:
+    """Returns a number as tables show it."""
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.1f}"
+
+
+def worst_confusions(run: Run, split: str, most: int = 3) -> list[str]:
+    """Returns the pairs of classes that are confused most often, in words."""
+    from dlcli.runs.files import read_table
+
+    path = run.evaluation(split) / "confusion_matrix.csv"
+    if not path.exists():
+        return []
+    pairs = [
+        (int(count), label, predicted)
+        for row in read_table(path)
+        for label in [next(iter(row.values()))]
+        for predicted, count in list(row.items())[1:]
+        if predicted != label and int(count)
+    ]
+    pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
+    return [f"{label} taken for {predicted} ({count})" for count, label, predicted in pairs[:most]]

@@ -1,0 +1,35 @@
+"""Options that several commands share, and their completion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _complete_run(context: typer.Context, incomplete: str) -> list[str]:
+    """Returns run names and ids that begin with what was typed."""
+    from dlcli.runs import all_runs
+
+    folder = context.params.get("runs") or Path("runs")
+    ids = [run.id for run in all_runs(folder)]
+    names = sorted({one.split("/")[0] for one in ids})
+    return [one for one in [*names, *ids] if one.startswith(incomplete)]
+
+
+RunsFolder = Annotated[Path, typer.Option("--runs", envvar="DLCLI_RUNS", help="The runs folder.")]
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run folder, a name (its latest run), NAME@best, or the beginning of an id.", autocompletion=_complete_run
+    ),
+]
+SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="An experiment's YAML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a field: training.epochs=3; lists by index, += appends.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder's path alone.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing from the network.")]
+DEFAULT_RUNS = Path("runs")

@@ -1,0 +1,204 @@
+"""One run's folder: what is in it, under which name."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import string
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from dlcli.errors import UsageError
+from dlcli.runs.files import read_json, read_table, replacing, write_json, write_table, write_text
+from dlcli.spec.experiment import Experiment
+
+State = Literal["running", "completed", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """`status.json`: where the run stands. Times are UTC, ISO 8601. `step` counts all steps of the run."""
+
+    state: State = "running"
+    stage: str = "train"
+    epoch: int = 0
+    epochs: int = 0
+    step: int = 0
+    pid: int = field(default_factory=os.getpid)
+    host: str = field(default_factory=socket.gethostname)
+    process_started: str = ""
+    started: str = ""
+    first_step: str = ""
+    finished: str = ""
+    best_epoch: int = 0
+    best_value: float | None = None
+    monitor: str = ""
+    reason: str = ""
+    error: str = ""
+
+    @property
+    def shown_state(self) -> str:
+        """The state as a list shows it: a running run whose process is gone on this host is `dead`."""
+        here = self.host == socket.gethostname()
+        return "dead" if self.state == "running" and here and not _is_alive(self.pid) else self.state
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def now() -> str:
+    """Returns the time in UTC as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Run:
+    """A run folder that exists."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, runs: Path, name: str, *, spec: str, source: str) -> Run:
+        """Makes a new folder `runs/<name>/<UTC time>-<4 letters>` with the spec as resolved and as given.
+
+        Raises:
+            UsageError: the folder cannot be written.
+        """
+        for _ in range(10):
+            letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(4))
+            path = runs / name / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{letters}"
+            temporary = path.with_name(f".{path.name}.tmp")
+            try:
+                temporary.mkdir(parents=True)
+                run = cls(temporary)
+                run.write_spec(spec)
+                write_text(temporary / "source.yaml", source)
+                run.write_status(Status(started=now()))
+                temporary.rename(path)
+                return cls(path.absolute())
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise UsageError(f"cannot write to the runs folder {runs}: {error.strerror}; --runs names another") from None
+        raise UsageError(f"no free name for a run in {runs / name}")
+
+    @property
+    def id(self) -> str:
+        """`name/time-letters`: the way a command names the run."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return self.path.parent.name
+
+    @property
+    def model_path(self) -> Path:
+        """The best epoch's model."""
+        return self.path / "model.keras"
+
+    @property
+    def tensorboard_path(self) -> Path:
+        """The TensorBoard logs."""
+        return self.path / "tensorboard"
+
+    def evaluation(self, split: str) -> Path:
+        """Returns the folder of what was scored on one split."""
+        return self.path / "evaluation" / split
+
+    def experiment(self) -> Experiment:
+        """Returns the resolved experiment.
+
+        Raises:
+            SpecError: the run's spec was changed and is no longer valid.
+        """
+        from dlcli.spec.file import load_resolved
+
+        return load_resolved(self.path / "spec.yaml")
+
+    def write_spec(self, text: str) -> None:
+        """Replaces `spec.yaml`, the resolved spec."""
+        write_text(self.path / "spec.yaml", text)
+
+    def status(self) -> Status:
+        """Returns where the run stands; unknown fields of other versions are passed over."""
+        data = read_json(self.path / "status.json")
+        known = {one.name for one in fields(Status)}
+        return Status(**{key: value for key, value in data.items() if key in known})
+
+    def write_status(self, status: Status) -> None:
+        """Replaces `status.json`."""
+        write_json(self.path / "status.json", asdict(status))
+
+    def update_status(self, **changes: Any) -> None:
+        """Changes some fields of `status.json`."""
+        self.write_status(replace(self.status(), **changes))
+
+    def data(self) -> dict[str, Any]:
+        """Returns `data.json`: classes, counts, shapes, fingerprint."""
+        return self._json("data.json")
+
+    def write_data(self, data: dict[str, Any]) -> None:
+        """Replaces `data.json`."""
+        write_json(self.path / "data.json", data)
+
+    def environment(self) -> dict[str, Any]:
+        """Returns `environment.json`: versions, devices, precision, commit, command line."""
+        return self._json("environment.json")
+
+    def write_environment(self, data: dict[str, Any]) -> None:
+        """Replaces `environment.json`."""
+        write_json(self.path / "environment.json", data)
+
+    def split(self) -> dict[str, str]:
+        """Returns each example's id with its part: train, validation or test."""
+        return {row["id"]: row["split"] for row in read_table(self.path / "split.csv")}
+
+    def write_split(self, parts: dict[str, list[str]]) -> None:
+        """Replaces `split.csv` by the ids of each part."""
+        rows = ((one, part) for part, ids in parts.items() for one in ids)
+        write_table(self.path / "split.csv", ("id", "split"), rows)
+
+    def history(self) -> list[dict[str, str]]:
+        """Returns the rows of `history.csv`, one an epoch; empty before the first epoch."""
+        path = self.path / "history.csv"
+        return read_table(path) if path.exists() else []
+
+    def write_history(self, rows: list[dict[str, Any]]) -> None:
+        """Replaces `history.csv`."""
+        columns = list(rows[0])
+        write_table(self.path / "history.csv", columns, ([row.get(column, "") for column in columns] for row in rows))
+
+    def metrics(self, split: str = "test") -> dict[str, Any]:
+        """Returns `metrics.json` of one split; empty if it was not scored."""
+        path = self.evaluation(split) / "metrics.json"
+        return dict(read_json(path)) if path.exists() else {}
+
+    def scored_splits(self) -> list[str]:
+        """Returns the splits that were scored, test first."""
+        folders = sorted((self.path / "evaluation").glob("*/metrics.json"))
+        return sorted((path.parent.name for path in folders), key=lambda name: (name != "test", name))
+
+    def save_model(self, model: Any) -> None:
+        """Replaces `model.keras` by an uncompiled Keras model, so that plain Keras loads it."""
+        with replacing(self.model_path) as temporary:
+            model.save(temporary)
+
+    def log(self, line: str) -> None:
+        """Adds a line to `log.txt`."""
+        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{now()} {line}\n")
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        return dict(read_json(path)) if path.exists() else {}

@@ -1,0 +1,76 @@
+"""From what a user types to a run: a folder, a name, `name@best`, or the beginning of an id."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from dlcli.errors import UsageError
+from dlcli.runs.folder import Run
+
+
+def all_runs(runs: Path) -> Iterator[Run]:
+    """Yields every run below the runs folder, by name and time."""
+    for path in sorted(runs.glob("[!.]*/[!.]*/status.json")):
+        yield Run(path.parent.absolute())
+
+
+def find_run(text: str, runs: Path) -> Run:
+    """Returns the run that `text` names.
+
+    Raises:
+        UsageError: there is none, or more than one id begins so.
+    """
+    path = Path(text)
+    if (path / "status.json").is_file():
+        return Run(path.absolute())
+    known = list(all_runs(runs))
+    name, at, which = text.partition("@")
+    if at:
+        return _marked(name, which, known)
+    named = [run for run in known if run.name == text.rstrip("/")]
+    if named:
+        return named[-1]
+    begun = [run for run in known if run.id.startswith(text) or run.path.name.startswith(text)]
+    if len(begun) == 1:
+        return begun[0]
+    if begun:
+        listed = ", ".join(run.id for run in begun[:5])
+        raise UsageError(f"{len(begun)} runs begin with {text!r}: {listed}{', ...' if len(begun) > 5 else ''}")
+    raise UsageError(_no_run(text, known, runs))
+
+
+def _marked(name: str, which: str, known: list[Run]) -> Run:
+    """Returns `name@latest` or `name@best`."""
+    named = [run for run in known if run.name == name]
+    if not named:
+        raise UsageError(f"no run of the name {name!r}")
+    if which == "latest":
+        return named[-1]
+    if which != "best":
+        raise UsageError(f"{name}@{which}: expected {name}@best or {name}@latest")
+    scored = [run for run in named if run.status().best_value is not None]
+    if not scored:
+        raise UsageError(f"no run of {name!r} has finished an epoch")
+    return max(scored, key=_quality)
+
+
+def _quality(run: Run) -> float:
+    """Returns the monitored value of the best epoch, with its sign turned where lower is better."""
+    from dlcli.spec.metrics import higher_is_better
+
+    status = run.status()
+    value = status.best_value if status.best_value is not None else -math.inf
+    return value if higher_is_better(status.monitor, list(run.experiment().training.metrics or [])) else -value
+
+
+def _no_run(text: str, known: list[Run], runs: Path) -> str:
+    from difflib import get_close_matches
+
+    if not known:
+        return f"no run {text!r}: {runs} holds no runs yet; `dlcli train SPEC` makes one, --runs names another folder"
+    names = sorted({run.name for run in known})
+    near = get_close_matches(text, names, 1)
+    guess = f"did you mean {near[0]!r}?" if near else f"names in {runs}: {', '.join(names[:10])}"
+    return f"no run {text!r}; {guess}"

@@ -1,0 +1,142 @@
+"""Examples -> `tf.data`: batch t of an epoch is a function of (seed, epoch, t) alone.
+
+Indices are shuffled by a stateless permutation and batched; examples are gathered, or read, by index. So there is no
+shuffle buffer, every epoch is a perfect shuffle, and a stream can begin at any step.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from dlcli.spec.augmentations import AugmentationSpec
+from dlcli.upstream import import_keras
+
+keras = import_keras()
+Array = np.ndarray[Any, Any]
+_AHEAD = 4
+
+
+class TrainingStream:
+    """The batches of every epoch.
+
+    `dataset` gives the batches of one epoch each time it is iterated: that of the epoch set by `begin`, from the step
+    set by it.
+    """
+
+    def __init__(
+        self,
+        inputs: Any,
+        labels: Callable[[Any], Any],
+        *,
+        examples: int,
+        batch_size: int,
+        seed: int,
+        augment: Sequence[AugmentationSpec] = (),
+    ) -> None:
+        self.steps = -(-examples // batch_size)
+        self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._first = tf.Variable(0, dtype=tf.int64, trainable=False)
+        read = reader(inputs)
+
+        @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+        def batch(step: Any) -> Any:
+            places = tf.range(step * batch_size, tf.minimum((step + 1) * batch_size, examples))
+            indices = shuffled(places, seed, self._epoch, examples)
+            images = read(indices)
+            if augment:
+                images = augmented(images, augment, seed, self._epoch * self.steps + step)
+            return images, labels(indices)
+
+        steps = tf.data.Dataset.from_tensors(0).flat_map(lambda _: tf.data.Dataset.range(self._first, self.steps))
+        parallel = _cores() if augment or hasattr(inputs, "read") else 2
+        dataset = steps.map(batch, num_parallel_calls=parallel, deterministic=True).prefetch(_AHEAD)
+        self.dataset = dataset.with_options(plain_options())
+
+    def begin(self, epoch: int, step: int = 0) -> None:
+        """Sets what the next iteration gives: an epoch, counted from 0, from a step on."""
+        self._epoch.assign(epoch)
+        self._first.assign(step)
+
+
+def ordered_batches(inputs: Any, *, examples: int, batch_size: int, labels: Callable[[Any], Any] | None = None) -> Any:
+    """Returns a dataset of all examples in order: (inputs, labels), or inputs alone."""
+    read = reader(inputs)
+
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def batch(step: Any) -> Any:
+        indices = tf.range(step * batch_size, tf.minimum((step + 1) * batch_size, examples))
+        return read(indices) if labels is None else (read(indices), labels(indices))
+
+    steps = tf.data.Dataset.range(-(-examples // batch_size))
+    parallel = _cores() if hasattr(inputs, "read") else 2
+    return steps.map(batch, num_parallel_calls=parallel, deterministic=True).prefetch(_AHEAD).with_options(plain_options())
+
+
+def plain_options() -> Any:
+    """Returns dataset options without the autotuner, whose thread can hold an iterator's end for up to 41 s (T13)."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.deterministic = True
+    return options
+
+
+def shuffled(places: Any, seed: int, epoch: Any, examples: int) -> Any:
+    """Returns the examples at some places of the epoch's permutation, int64."""
+    key = tf.stack([tf.constant(seed, tf.uint32), tf.cast(epoch, tf.uint32)])
+    return tf.random.experimental.index_shuffle(places, key, tf.constant(examples - 1, tf.int64))
+
+
+def reader(inputs: Any) -> Callable[[Any], Any]:
+    """Returns a function from indices to a batch of inputs: gathered from memory, or read from image files."""
+    if isinstance(inputs, dict):
+        readers = {name: reader(column) for name, column in inputs.items()}
+        return lambda indices: {name: read(indices) for name, read in readers.items()}
+    if hasattr(inputs, "read"):
+        shape = (None, *inputs.shape)
+
+        def read_files(indices: Any) -> Any:
+            return tf.ensure_shape(tf.numpy_function(inputs.read, [indices], tf.uint8), shape)
+
+        return read_files
+    values = on_host(inputs[:, None] if inputs.ndim == 1 else inputs)
+    return lambda indices: tf.gather(values, indices)
+
+
+def on_host(array: Array) -> Any:
+    """Returns an array as a tensor in the host's memory, also where there is a GPU."""
+    with tf.device("CPU:0"):
+        return tf.constant(array.astype(str) if array.dtype == object else array)
+
+
+def augmented(images: Any, augment: Sequence[AugmentationSpec], seed: int, step: Any) -> Any:
+    """Returns changed images, float32; every draw is a function of (seed, step)."""
+    images = tf.cast(images, tf.float32)
+    shape = images.shape
+    for index, augmentation in enumerate(augment):
+        images = augmentation.augment(images, StepSeed(seed, index, step))
+    return tf.ensure_shape(images, shape)
+
+
+class StepSeed(keras.random.SeedGenerator):  # type: ignore[misc, name-defined]
+    """A Keras seed without state: its draws are a function of the run's seed, the augmentation's place and the step."""
+
+    def __init__(self, seed: int, place: int, step: Any) -> None:
+        # Without super(): Keras's own holds a counter variable, which a resumed run would have to restore.
+        self._key = (seed * 2_654_435_761 + place * 40_503) % 2**32
+        self._step = step
+        self._draws = 0
+
+    def next(self, ordered: bool = True) -> Any:
+        """Returns the seed of the next draw, uint32 `(2,)`."""
+        self._draws += 1
+        key = (self._key + self._draws * 69_069) % 2**32
+        return tf.stack([tf.constant(key, tf.uint32), tf.cast(self._step, tf.uint32)])
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

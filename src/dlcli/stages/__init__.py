@@ -1,0 +1,1 @@
+"""How a run proceeds: each stage a readable sequence of named steps."""

@@ -1,0 +1,102 @@
+"""Experiment and data -> the Keras model: preprocessing, the spec's layers, the task's output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dlcli.runtime.stream import keras, ordered_batches
+from dlcli.spec.experiment import Experiment
+from dlcli.stages.data import Splits
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Built:
+    """The model in its two forms, which share their weights.
+
+    `trained` reads what the stream gives and is compiled; `whole` reads raw images, rows or columns, is never
+    compiled, and is what a run saves. `encode` turns raw columns into rows for `trained`; None where inputs are arrays.
+    """
+
+    trained: Any
+    whole: Any
+    encode: Any = None
+
+    def encoded(self, inputs: Any) -> Any:
+        """Returns inputs as `trained` reads them."""
+        if self.encode is None:
+            return inputs
+        examples = len(next(iter(inputs.values())))
+        return self.encode.predict(ordered_batches(inputs, examples=examples, batch_size=1024), verbose=0)
+
+
+def build_model(experiment: Experiment, splits: Splits) -> Built:
+    """Returns the model for the data: scaling fitted on the training part only."""
+    inputs = splits.train.inputs
+    if isinstance(inputs, dict):
+        return _build_for_columns(experiment, splits, inputs)
+    entry = keras.Input(splits.shape, name="image" if splits.is_image else "features")
+    trained = keras.Model(entry, _body(experiment, splits.outputs, _scaled(entry, experiment.data.normalize, inputs)))
+    return Built(trained, keras.Model(trained.inputs, trained.outputs, name=experiment.name.replace(".", "_")))
+
+
+def _build_for_columns(experiment: Experiment, splits: Splits, columns: dict[str, Array]) -> Built:
+    from dlcli.runtime.columns import column_inputs
+
+    raw, features = column_inputs(columns, experiment.data.normalize)
+    entry = keras.Input(features.shape[1:], name="features")
+    trained = keras.Model(entry, _body(experiment, splits.outputs, entry))
+    return Built(trained, keras.Model(raw, trained(features)), keras.Model(raw, features))
+
+
+def _body(experiment: Experiment, outputs: int, tensor: Any) -> Any:
+    """Returns the output for scaled inputs: the spec's layers, then the task's output layer."""
+    task = experiment.task_row
+    tensor = experiment.model.apply(tensor)
+    return experiment.output.apply(tensor, units=task.units(outputs), activation=task.activation)
+
+
+def shape_model(experiment: Experiment, shape: tuple[int, ...], outputs: int) -> Any:
+    """Returns the model for inputs of a shape, without data: scaling that must be fitted is left out."""
+    entry = keras.Input(shape, name="image" if len(shape) == 3 else "features")
+    return keras.Model(entry, _body(experiment, outputs, entry))
+
+
+def _scaled(tensor: Any, normalize: str, inputs: Any) -> Any:
+    """Returns the inputs scaled inside the model."""
+    if normalize == "none":
+        return tensor
+    if hasattr(inputs, "read") or inputs.dtype == np.uint8:
+        if normalize == "unit":
+            return keras.layers.Rescaling(1 / 255, name="normalize")(tensor)
+        if normalize == "symmetric":
+            return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="normalize")(tensor)
+    mean, deviation = _mean_and_deviation(inputs, normalize)
+    return keras.layers.Normalization(mean=mean, variance=deviation**2, name="normalize")(tensor)
+
+
+def _mean_and_deviation(inputs: Any, normalize: str) -> tuple[Array, Array]:
+    """Returns the offset and divisor of the last axis for a scaling, from the training part."""
+    if hasattr(inputs, "read"):
+        total, squares, count = np.zeros(inputs.shape[-1]), np.zeros(inputs.shape[-1]), 0
+        for start in range(0, len(inputs), 256):
+            pixels = inputs.read(np.arange(start, min(start + 256, len(inputs)))).astype("float64").reshape(-1, inputs.shape[-1])
+            total, squares, count = total + pixels.sum(0), squares + (pixels**2).sum(0), count + len(pixels)
+        mean = total / count
+        return mean, _not_zero(np.sqrt(np.maximum(squares / count - mean**2, 0)))
+    axes = tuple(range(inputs.ndim - 1))
+    if normalize == "standard":
+        return inputs.mean(axes, dtype="float64"), _not_zero(inputs.std(axes, dtype="float64"))
+    low, high = inputs.min(axes).astype("float64"), inputs.max(axes).astype("float64")
+    if normalize == "unit":
+        return low, _not_zero(high - low)
+    return (low + high) / 2, _not_zero((high - low) / 2)
+
+
+def _not_zero(deviation: Array) -> Array:
+    """Returns the divisor with 1 for constant features, which then stay at 0."""
+    return np.where(deviation > 0, deviation, 1.0)

@@ -1,0 +1,259 @@
+"""Opened source -> training, validation and test examples, each in memory or read when needed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from dlcli.errors import DataError
+from dlcli.runs.files import read_table
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.sources import Examples, Opened, Request
+
+Array = np.ndarray[Any, Any]
+PARTS = ("train", "validation", "test")
+# Images up to this share of the free memory are decoded once and kept; larger sets are read from their files each epoch.
+MEMORY_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The examples of a run. `validation` and `test` may be missing; `test` may be the validation part (by the spec)."""
+
+    parts: dict[str, Examples]
+    classes: tuple[str, ...]
+    task: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def train(self) -> Examples:
+        """The examples that are trained on."""
+        return self.parts["train"]
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The shape of one example; None for named columns."""
+        inputs = self.train.inputs
+        return None if isinstance(inputs, dict) else tuple(inputs.shape[1:] if isinstance(inputs, np.ndarray) else inputs.shape)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether inputs are 8-bit images."""
+        inputs = self.train.inputs
+        return hasattr(inputs, "read") or (isinstance(inputs, np.ndarray) and inputs.dtype == np.uint8 and inputs.ndim == 4)
+
+    @property
+    def outputs(self) -> int:
+        """The number of classes, labels or targets."""
+        return len(self.classes) if self.task == "classification" else 1 if self.task == "binary" else self.train.targets.shape[1]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Returns how many examples of each class or label every part has; only totals for regression."""
+        return {part: self._count(examples) for part, examples in self.parts.items()}
+
+    def _count(self, examples: Examples) -> dict[str, int]:
+        if self.task == "regression":
+            return {}
+        if self.task == "multilabel":
+            found = examples.targets.sum(axis=0).astype(int)
+        else:
+            found = np.bincount(examples.targets, minlength=len(self.classes))
+        return dict(zip(self.classes, found.tolist(), strict=True))
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what `data.json` holds."""
+        return {
+            "task": self.task,
+            "classes": list(self.classes),
+            "examples": {part: len(examples) for part, examples in self.parts.items()},
+            "counts": self.counts(),
+            "shape": list(self.shape) if self.shape else None,
+            "columns": list(self.train.inputs) if isinstance(self.train.inputs, dict) else None,
+            "fingerprint": fingerprint(self.parts),
+            "notes": list(self.notes),
+        }
+
+
+def open_splits(experiment: Experiment, *, offline: bool = False, split: dict[str, str] | None = None) -> Splits:
+    """Opens the source and returns its splits.
+
+    Args:
+        experiment: the experiment.
+        offline: whether nothing may be fetched.
+        split: each example's part as a run recorded it; None to split by the spec.
+
+    Raises:
+        DataError: the data cannot be read, or leaves a part that is needed without examples or classes.
+    """
+    data = experiment.data
+    opened = data.source.open(Request(experiment.task, data.image, experiment.seed, offline))
+    _refuse_unfit(opened, experiment)
+    if split is None and data.split.file:
+        split = {row["id"]: row["split"] for row in read_table(Path(data.split.file))}
+    parts = _recorded(opened, split, data.split.test == "validation") if split else _drawn(opened, experiment)
+    notes = [*opened.notes, *_notes(parts, opened, experiment.task)]
+    return Splits({part: _kept_in_memory(parts[part]) for part in PARTS if part in parts}, opened.classes, experiment.task, tuple(notes))
+
+
+def subset(examples: Examples, positions: Array) -> Examples:
+    """Returns the examples at some positions."""
+    if len(positions) == len(examples) and (positions == np.arange(len(examples))).all():
+        return examples
+    inputs = examples.inputs
+    if isinstance(inputs, dict):
+        taken: Any = {name: column[positions] for name, column in inputs.items()}
+    else:
+        taken = inputs[positions] if isinstance(inputs, np.ndarray) else inputs.take(positions)
+    return Examples(taken, examples.targets[positions], [examples.ids[position] for position in positions])
+
+
+def _refuse_unfit(opened: Opened, experiment: Experiment) -> None:
+    for part, examples in opened.parts.items():
+        if not len(examples):
+            raise DataError(f"the source's {part} part has no examples")
+    found = len(np.unique(opened.parts["train"].targets)) if experiment.task_row.has_classes else 2
+    if experiment.task == "binary" and len(opened.classes) != 2:
+        raise DataError(f"task: binary needs two classes, found {len(opened.classes)}: {_listed(opened.classes)}")
+    if experiment.task == "classification" and found < 2:
+        raise DataError(f"all examples are of one class ({_listed(opened.classes)}): there is nothing to tell apart")
+    if experiment.training.loss.kind == "msle" and min(examples.targets.min() for examples in opened.parts.values()) < 0:
+        raise DataError("loss: msle takes a logarithm and needs targets at or above 0; use `loss: huber` for targets of both signs")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+
+
+def _drawn(opened: Opened, experiment: Experiment) -> dict[str, Examples]:
+    """Returns the parts by the spec's shares: what the source gives is kept, the rest is taken from its training part."""
+    settings, parts = experiment.data.split, dict(opened.parts)
+    pool = np.arange(len(parts["train"]))
+    draw = _stratified if settings.stratify and experiment.task in ("classification", "binary") else _random
+    random = np.random.default_rng([experiment.seed, 0x5B117])
+    if settings.test == "validation":
+        if "test" in parts:
+            raise DataError("split.test: validation, but the source has a test part of its own; leave `split.test` out")
+    else:
+        pool = _take(parts, "test", settings.test, 0.2, pool, opened, draw, random)
+    pool = _take(parts, "validation", settings.validation, 0.1, pool, opened, draw, random)
+    if not len(pool):
+        raise DataError("the split leaves no example to train on")
+    parts["train"] = subset(opened.parts["train"], pool)
+    if settings.test == "validation" and "validation" in parts:
+        parts["test"] = parts["validation"]
+    return parts
+
+
+Draw = Callable[[Array, float, np.random.Generator], Array]
+
+
+def _take(
+    parts: dict[str, Examples],
+    part: str,
+    wanted: Any,
+    default: float,
+    pool: Array,
+    opened: Opened,
+    draw: Draw,
+    random: np.random.Generator,
+) -> Array:
+    """Moves a share of the pool to a part, unless the source gives that part; returns the rest of the pool."""
+    if part in opened.parts:
+        if isinstance(wanted, float):
+            raise DataError(f"split.{part}: {wanted:g}, but the source has a {part} part of its own; leave `split.{part}` out")
+        return pool
+    share = default if wanted == "auto" else float(wanted or 0)
+    if not share:
+        return pool
+    chosen = draw(opened.parts["train"].targets[pool], share, random)
+    if len(chosen):
+        parts[part] = subset(opened.parts["train"], pool[chosen])
+    return np.delete(pool, chosen)
+
+
+def _random(targets: Array, share: float, random: np.random.Generator) -> Array:
+    """Returns the sorted positions of a random share, at least one."""
+    count = min(max(1, round(share * len(targets))), len(targets) - 1)
+    return np.sort(random.permutation(len(targets))[:count])
+
+
+def _stratified(targets: Array, share: float, random: np.random.Generator) -> Array:
+    """Returns the sorted positions of a share of every class: at least one of a class with two, none of a single one.
+
+    scikit-learn's splitter refuses a class with one example, and importing it here would cost half a second before
+    the first step.
+    """
+    order = random.permutation(len(targets))
+    order = order[np.argsort(targets[order], kind="stable")]
+    classes = np.split(order, np.flatnonzero(np.diff(targets[order])) + 1)
+    counts = [min(max(1, round(share * len(members))), len(members) - 1) for members in classes]
+    return np.sort(np.concatenate([members[:count] for members, count in zip(classes, counts, strict=True)]))
+
+
+def _recorded(opened: Opened, split: dict[str, str], test_is_validation: bool) -> dict[str, Examples]:
+    """Returns the parts that a `split.csv` names.
+
+    Raises:
+        DataError: it names an example that the source does not have, or none of them.
+    """
+    parts: dict[str, Examples] = {}
+    left = dict(split)
+    for examples in opened.parts.values():
+        named = [left.pop(one, "") for one in examples.ids]
+        for part in PARTS:
+            positions = np.array([place for place, found in enumerate(named) if found == part], dtype="int64")
+            if len(positions):
+                parts[part] = subset(examples, positions)
+    if left or "train" not in parts:
+        example = next(iter(left), "a training part")
+        raise DataError(f"the recorded split names {len(left)} examples that the source does not have, such as {example!r}")
+    if test_is_validation and "validation" in parts:
+        parts["test"] = parts["validation"]
+    return parts
+
+
+def _notes(parts: dict[str, Examples], opened: Opened, task: str) -> list[str]:
+    """Returns what a user should know of the parts."""
+    if task not in ("classification", "binary"):
+        return []
+    present = np.bincount(parts["train"].targets, minlength=len(opened.classes))
+    notes = [f"class {opened.classes[index]!r} has no training example" for index in np.flatnonzero(present == 0)[:5]]
+    if "test" in parts:
+        tested = np.bincount(parts["test"].targets, minlength=len(opened.classes))
+        few = [opened.classes[index] for index in np.flatnonzero((tested == 0) & (present > 0))]
+        if few:
+            notes.append(f"{len(few)} classes have too few examples to be tested: {_listed(tuple(few))}")
+    return notes
+
+
+def _kept_in_memory(examples: Examples) -> Examples:
+    """Returns the examples with image files decoded, where they take at most a share of the free memory."""
+    inputs = examples.inputs
+    if not hasattr(inputs, "read") or len(inputs) * prod(inputs.shape) > MEMORY_SHARE * psutil.virtual_memory().available:
+        return examples
+    return replace(examples, inputs=inputs.read(np.arange(len(inputs))))
+
+
+def fingerprint(parts: dict[str, Examples]) -> str:
+    """Returns a SHA-256 over every part's ids, labels and inputs (of files that are not in memory: their sizes)."""
+    digest = hashlib.sha256()
+    for part, examples in parts.items():
+        digest.update(f"{part}\0{chr(0).join(examples.ids)}\0".encode())
+        digest.update(np.ascontiguousarray(examples.targets))
+        for name, column in examples.inputs.items() if isinstance(examples.inputs, dict) else [("", examples.inputs)]:
+            digest.update(name.encode())
+            digest.update(_bytes_of(column))
+    return digest.hexdigest()
+
+
+def _bytes_of(column: Any) -> Any:
+    if hasattr(column, "read"):
+        return "\0".join(str(Path(path).stat().st_size) for path in column.paths).encode()
+    return "\0".join(column).encode() if column.dtype == object else np.ascontiguousarray(column)

@@ -1,0 +1,56 @@
+"""What a run records of the machine and the program it ran on."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import psutil
+
+from dlcli import __version__
+from dlcli.runtime.device import Device
+
+PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets", "tensorflow-hub", "pillow", "pandas")
+
+
+def describe_environment(device: Device) -> dict[str, Any]:
+    """Returns what `environment.json` holds."""
+    return {
+        "dlcli": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "device": {"kind": device.kind, "name": device.name},
+        "precision": device.precision,
+        "determinism": device.determinism,
+        "cores": psutil.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "git": _commit(),
+        "command": sys.argv,
+    }
+
+
+def process_started() -> str:
+    """Returns when this process was started, in UTC as ISO 8601: before Python's first line."""
+    return datetime.fromtimestamp(psutil.Process().create_time(), UTC).isoformat(timespec="milliseconds")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> dict[str, Any] | None:
+    """Returns the git commit of the working folder and whether it has changes; None outside a checkout."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit.stdout.strip(), "changed": bool(status.stdout.strip())}

@@ -1,0 +1,161 @@
+"""Run -> scores: one pass of predictions, then metrics, per-class table, confusion matrix, baseline."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dlcli.errors import UsageError
+from dlcli.runs import Run
+from dlcli.runs.files import replacing, write_json, write_table
+from dlcli.runtime.device import use_device
+from dlcli.runtime.stream import keras, ordered_batches
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.metrics import decide
+from dlcli.stages.data import Splits, open_splits
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one split was scored with: metric names and values, and those of the baseline."""
+
+    split: str
+    examples: int
+    metrics: dict[str, float]
+    baseline: dict[str, float]
+    baseline_name: str
+
+
+def evaluate(run: Run, split: str, *, offline: bool = False) -> Scores:
+    """Scores a run's model on one of its splits, from the run folder alone, and writes `evaluation/<split>/`.
+
+    Raises:
+        UsageError: the run has no model yet, or no such split.
+    """
+    if not run.model_path.exists():
+        raise UsageError(f"{run.id} has no model: it has not finished an epoch")
+    experiment = run.experiment()
+    use_device(experiment.hardware, experiment.seed)
+    splits = open_splits(experiment, offline=offline, split=run.split())
+    _refuse_changed_data(run, splits)
+    return evaluate_model(experiment, splits, run, split)
+
+
+def _refuse_changed_data(run: Run, splits: Splits) -> None:
+    recorded, found = run.data().get("fingerprint"), splits.describe()["fingerprint"]
+    if recorded and recorded != found:
+        raise UsageError(
+            f"the data of {run.id} is not what it was trained on: its fingerprint has changed ({recorded[:12]} then, {found[:12]} now)"
+        )
+
+
+def evaluate_model(experiment: Experiment, splits: Splits, run: Run, split: str) -> Scores:
+    """Scores the run's saved model on one part of its data and writes `evaluation/<split>/`.
+
+    Raises:
+        UsageError: the data has no such part.
+    """
+    if split not in splits.parts:
+        raise UsageError(f"this run has no {split} part; it has {', '.join(splits.parts)}")
+    examples, task = splits.parts[split], experiment.task
+    model = keras.saving.load_model(run.model_path, compile=False)
+    scores = predictions(model, examples.inputs, experiment, len(examples))
+    metrics = {"loss": _loss(experiment, splits, examples.targets, scores)}
+    metrics |= _scored(experiment, examples.targets, scores)
+    name, guess = baseline(splits, len(examples))
+    result = Scores(split, len(examples), metrics, _scored(experiment, examples.targets, guess), name)
+    folder = run.evaluation(split)
+    write_json(folder / "metrics.json", _as_json(result))
+    _write_predictions(folder / "predictions.csv", splits, split, scores)
+    if task in ("classification", "binary"):
+        _write_classes(folder, examples.targets, decide(scores, task), splits.classes)
+    return result
+
+
+def prediction_batch(experiment: Experiment) -> int:
+    """Returns the batch size for predictions: the training's, but at least 32 and at most 1,024.
+
+    Always the same for one spec, since sums in another batch may round differently in the last bit.
+    """
+    wanted = experiment.data.batch_size
+    return 1024 if wanted == "full" else min(max(int(wanted), 32), 1024)
+
+
+def predictions(model: Any, inputs: Any, experiment: Experiment, examples: int) -> Array:
+    """Returns the model's output for all inputs, in order: `(n, classes)`; `(n,)` for binary; `(n, labels or targets)`."""
+    batches = ordered_batches(inputs, examples=examples, batch_size=prediction_batch(experiment))
+    output = np.asarray(model.predict(batches, verbose=0))
+    return output[:, 0] if experiment.task == "binary" else output
+
+
+def _scored(experiment: Experiment, truth: Array, scores: Array) -> dict[str, float]:
+    return {metric.name: metric.score(truth, scores, experiment.task) for metric in experiment.training.metrics or []}
+
+
+def _loss(experiment: Experiment, splits: Splits, truth: Array, scores: Array) -> float:
+    """Returns the mean loss over all examples, without regularisation penalties."""
+    labels: Any = truth
+    if experiment.task == "classification" and not experiment.training.loss.integer_labels:
+        labels = np.eye(splits.outputs, dtype="float32")[truth]
+    if experiment.task == "binary":
+        labels, scores = truth[:, None].astype("float32"), scores[:, None]
+    return float(experiment.training.loss.build()(labels, scores))
+
+
+def baseline(splits: Splits, examples: int) -> tuple[str, Array]:
+    """Returns what a model without inputs would say, and its name: the training part's class shares, or its mean."""
+    targets = splits.train.targets
+    if splits.task in ("regression", "multilabel"):
+        guess = targets.mean(axis=0)
+        return "always the mean" if splits.task == "regression" else "always each label's share", np.tile(guess, (examples, 1))
+    shares = np.bincount(targets, minlength=len(splits.classes)) / len(targets)
+    name = f"always {splits.classes[int(shares.argmax())]!r}"
+    return name, np.full(examples, shares[1]) if splits.task == "binary" else np.tile(shares, (examples, 1))
+
+
+def _as_json(result: Scores) -> dict[str, Any]:
+    return {
+        "split": result.split,
+        "examples": result.examples,
+        "metrics": {name: {"value": value} for name, value in result.metrics.items()},
+        "baseline": {"name": result.baseline_name, "metrics": result.baseline},
+    }
+
+
+def _write_predictions(path: Any, splits: Splits, split: str, scores: Array) -> None:
+    """Writes `id,label,predicted,probability,p_<class>...`, or labels and values where there are no classes."""
+    examples, task = splits.parts[split], splits.task
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if task in ("classification", "binary"):
+            table = np.stack([1 - scores, scores], axis=1) if task == "binary" else scores
+            chosen = decide(scores, task)
+            writer.writerow(["id", "label", "predicted", "probability", *(f"p_{name}" for name in splits.classes)])
+            names = splits.classes
+            for one, label, guess, row in zip(examples.ids, examples.targets, chosen, table.tolist(), strict=True):
+                writer.writerow([one, names[label], names[guess], f"{row[guess]:.7g}", *(f"{share:.7g}" for share in row)])
+        else:
+            writer.writerow(["id", *(f"label_{name}" for name in splits.classes), *(f"predicted_{name}" for name in splits.classes)])
+            for one, label, row in zip(examples.ids, examples.targets.tolist(), scores.tolist(), strict=True):
+                writer.writerow([one, *(f"{value:.7g}" for value in label), *(f"{value:.7g}" for value in row)])
+
+
+def _write_classes(folder: Any, truth: Array, predicted: Array, classes: tuple[str, ...]) -> None:
+    """Writes the per-class table and the confusion matrix, rows and columns in label order."""
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    from dlcli.stages.plots import draw_confusion_matrix
+
+    labels = range(len(classes))
+    columns = precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0)
+    rows = [[name, *(f"{value:.6f}" for value in row[:3]), int(row[3])] for name, *row in zip(classes, *columns, strict=True)]
+    write_table(folder / "per_class.csv", ("class", "precision", "recall", "f1", "support"), rows)
+    matrix = confusion_matrix(truth, predicted, labels=labels)
+    table = ([name, *row] for name, row in zip(classes, matrix.tolist(), strict=True))
+    write_table(folder / "confusion_matrix.csv", ("label \\ predicted", *classes), table)
+    draw_confusion_matrix(matrix, classes, folder / "confusion_matrix.png")

@@ -1,0 +1,127 @@
+"""Learning curves and confusion matrices as pictures, drawn by matplotlib without a display."""
+
+from __future__ import annotations
+
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from dlcli.runs import Run
+from dlcli.runs.files import replacing
+
+Array = np.ndarray[Any, Any]
+_BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#718096"
+_NOT_DRAWN = ("stage", "epoch", "learning_rate", "seconds", "examples_per_second")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Replaces a PNG file."""
+    FigureCanvasAgg(figure)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130, facecolor="white")
+
+
+def draw_curves(run: Run) -> None:
+    """Writes `curves.png`: loss and every metric by epoch, training and validation, the best epoch marked."""
+    rows = run.history()
+    if not rows:
+        return
+    names = [name for name in rows[0] if name not in _NOT_DRAWN and not name.startswith("val_")]
+    names += [name[4:] for name in rows[0] if name.startswith("val_") and name[4:] not in names]
+    columns = min(3, len(names))
+    lines = -(-len(names) // columns)
+    figure = Figure(figsize=(4.6 * columns, 3.2 * lines), layout="constrained")
+    figure.suptitle(run.id, fontsize=10, color=_GREY)
+    for axes, name in zip(figure.subplots(lines, columns, squeeze=False).flat, names, strict=False):
+        _draw_curve(axes, rows, name, run.status().best_epoch)
+    for axes in list(figure.axes)[len(names) :]:
+        axes.set_visible(False)
+    save(figure, run.path / "curves.png")
+
+
+def _draw_curve(axes: Any, rows: list[dict[str, str]], name: str, best: int) -> None:
+    epochs = [int(row["epoch"]) for row in rows]
+    marker = "o" if len(rows) < 30 else None
+    for column, colour, label in ((name, _BLUE, "training"), (f"val_{name}", _ORANGE, "validation")):
+        values = [float(row[column]) if row.get(column) else float("nan") for row in rows]
+        if any(map(isfinite, values)):
+            axes.plot(epochs, values, color=colour, marker=marker, markersize=3, label=label)
+    if best:
+        axes.axvline(best, color=_GREY, linewidth=1, linestyle=":", label=f"best epoch: {best}")
+    axes.set_title(name, loc="left", fontsize=11, fontweight="bold")
+    axes.set_xlabel("epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def draw_confusion_matrix(matrix: Array, classes: tuple[str, ...], path: Path) -> None:
+    """Writes a confusion matrix: colours are row shares, cells show share and count while they are large enough.
+
+    Args:
+        matrix: counts `(classes, classes)`, a row for each label, a column for each prediction.
+        classes: the names, in label order.
+        path: the PNG file.
+    """
+    count = len(classes)
+    totals = matrix.sum(axis=1, keepdims=True)
+    shares = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
+    side = float(np.clip(2.6 + 0.62 * count, 4.6, 16))
+    figure = Figure(figsize=(side + 0.9, side), layout="constrained")
+    axes = figure.subplots()
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    right = int(np.trace(matrix))
+    axes.set_title(f"{right:,} of {int(matrix.sum()):,} right ({right / max(1, matrix.sum()):.1%})", loc="left", fontsize=11)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("label")
+    _name_axes(axes, classes, side)
+    if count <= 25:
+        _write_cells(axes, matrix, shares)
+    else:
+        _ring_confusions(axes, matrix)
+    bar = figure.colorbar(picture, ax=axes, shrink=0.8, format=lambda share, _: f"{share:.0%}")
+    bar.set_label("share of the label's examples")
+    save(figure, path)
+
+
+def _name_axes(axes: Any, classes: tuple[str, ...], side: float) -> None:
+    count = len(classes)
+    step = -(-count // 100)
+    places = range(0, count, step)
+    size = float(np.clip(72 * side * 0.75 / max(count / step, 1) * 0.8, 3.5, 10))
+    names = [_short(classes[place]) for place in places]
+    long = max(map(len, names), default=0) > 3 or count > 15
+    axes.set_xticks(places, names, rotation=90 if long else 0, fontsize=size)
+    axes.set_yticks(places, names, fontsize=size)
+    axes.tick_params(length=0)
+
+
+def _short(name: str, length: int = 22) -> str:
+    """Returns a name for an axis: cut where it is long; `$` would start a formula."""
+    return (name if len(name) <= length else f"{name[: length - 1]}…").replace("$", r"\$")
+
+
+def _write_cells(axes: Any, matrix: Array, shares: Array) -> None:
+    size = float(np.clip(115 / (len(matrix) + 3), 4.5, 10))
+    for row, column in np.argwhere(matrix > 0):
+        share, count = shares[row, column], matrix[row, column]
+        text = f"{share:.0%}\n{count:,}" if share >= 0.005 else f"{count:,}"
+        colour = "white" if share > 0.55 else "#1a202c"
+        axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour, linespacing=1.1)
+
+
+def _ring_confusions(axes: Any, matrix: Array, most: int = 10) -> None:
+    """Rings and counts the largest confusions where cells are too small for text."""
+    errors = matrix.copy()
+    np.fill_diagonal(errors, 0)
+    for place in np.argsort(errors, axis=None)[::-1][:most]:
+        row, column = np.unravel_index(place, errors.shape)
+        if errors[row, column]:
+            axes.plot(column, row, "o", markersize=9, markerfacecolor="none", markeredgecolor=_ORANGE, markeredgewidth=1.4)
+            text = f" {errors[row, column]:,}"
+            axes.annotate(text, (column, row), xytext=(5, 5), textcoords="offset points", fontsize=7, color=_ORANGE)
