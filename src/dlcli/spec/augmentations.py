@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from dlcli.spec.base import Count, Fraction, KerasSpec, NotNegative, OneOf, Share
@@ -13,16 +13,33 @@ from dlcli.spec.base import Count, Fraction, KerasSpec, NotNegative, OneOf, Shar
 def _as_range(value: Any) -> float | tuple[float, float]:
     ends = value if isinstance(value, (list, tuple)) else [value]
     numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in ends)
-    if not numbers or (ends is value and (len(value) != 2 or value[0] > value[1])):
-        raise PydanticCustomError("expected", "expected {what}", {"what": "a number or [lowest, highest]"})
+    # `not <=` also refuses NaN.
+    if not numbers or not all(-1 <= end <= 1 for end in ends) or (ends is value and (len(value) != 2 or value[0] > value[1])):
+        raise PydanticCustomError("expected", "expected {what}", {"what": "a number from -1 to 1 or [lowest, highest]"})
     return (float(ends[0]), float(ends[1])) if ends is value else float(value)
 
 
+def _above_minus_one(value: float | tuple[float, float]) -> float | tuple[float, float]:
+    if min(value if isinstance(value, tuple) else (value,)) <= -1:
+        raise PydanticCustomError("expected", "expected {what}", {"what": "a number above -1: at -1 nothing would be left"})
+    return value
+
+
 Range = Annotated[float | tuple[float, float], PlainValidator(_as_range, json_schema_input_type=float | list[float])]
+
+
+def _as_rising(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise PydanticCustomError("expected", "expected {what}", {"what": "[lowest, highest]"})
+    return value
+
+
 ShareRange = Annotated[
     tuple[Share, Share],
     BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value, json_schema_input_type=list[Share]),
+    AfterValidator(_as_rising),
 ]
+ZoomRange = Annotated[Range, AfterValidator(_above_minus_one)]
 FillMode = Literal["reflect", "wrap", "constant", "nearest"]
 Interpolation = Literal["bilinear", "nearest"]
 _FILL = "What fills the pixels that come from outside."
@@ -79,8 +96,8 @@ class RandomZoom(AugmentationSpec):
 
     keras_class: ClassVar[str] = "layers.RandomZoom"
     kind: Literal["random_zoom"]
-    height_factor: Range = Field(description="Largest zoom; negative zooms in; or [lowest, highest].")
-    width_factor: Range | None = Field(default=None, description="The same across; as the height if not given.")
+    height_factor: ZoomRange = Field(description="Largest zoom; negative zooms in; or [lowest, highest].")
+    width_factor: ZoomRange | None = Field(default=None, description="The same across; as the height if not given.")
     fill_mode: FillMode = Field(default="reflect", description=_FILL)
     interpolation: Interpolation = Field(default="bilinear", description="How pixels between pixels are found.")
     fill_value: float = Field(default=0.0, description="Value of `constant` filling.")
@@ -139,13 +156,17 @@ class ImageNoise(AugmentationSpec):
 
 
 class RandomErasing(AugmentationSpec):
-    """Covers a random rectangle with noise or a value (Zhong et al. 2017)."""
+    """Covers a random rectangle with noise or a value (Zhong et al. 2017). `factor` is exact; Keras's would halve it."""
 
     keras_class: ClassVar[str] = "layers.RandomErasing"
     kind: Literal["random_erasing"]
     factor: Share = Field(default=1.0, description="Share of images that lose a rectangle.")
     scale: ShareRange = Field(default=(0.02, 0.33), description="Smallest and largest area, as a share of the image.")
     fill_value: float | None = Field(default=None, description="Value of the rectangle; noise if not given.")
+
+    def arguments(self) -> dict[str, Any]:
+        """Returns the Keras arguments; a single factor f is drawn from [0, f] by Keras, so that f/2 of images would change."""
+        return super().arguments() | {"factor": (self.factor, self.factor)}
 
 
 Augmentation = Annotated[

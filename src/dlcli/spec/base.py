@@ -116,12 +116,12 @@ class OneOf:
             raise PydanticCustomError(
                 "kind_unknown",
                 "unknown kind",
-                {"kind": kind, "kinds": sorted(self.kinds), "union": self.name, "given": "kind" in fields, "bare": bare},
+                {"kind": kind, "union": self.name, "fields": [] if bare else [str(field) for field in fields], "bare": bare},
             )
         return member.model_validate(fields, context=context)
 
     def _validate_number(self, value: float) -> float:
-        if not 0 < value < float("inf"):
+        if not 0 < value < 1e300:  # whole numbers may be too large for a float
             raise PydanticCustomError("greater_than", "not positive", {"gt": 0})
         return float(value)
 

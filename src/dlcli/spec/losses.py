@@ -67,12 +67,13 @@ class PlainLoss(LossSpec):
     def build(self, **extra: Any) -> Any:
         """Returns the Keras loss, for hinge losses over the rescaled output."""
         row = _PLAIN[self.kind]
-        loss = keras_attribute(f"losses.{row.keras_class}")(**extra)
         if not row.signed:
-            return loss
+            return keras_attribute(f"losses.{row.keras_class}")(**extra)
+        each = keras_attribute(f"losses.{self.kind}")
 
         def signed(labels: Any, probabilities: Any) -> Any:
-            return loss(labels, 2.0 * probabilities - 1.0)
+            """Returns one loss an example, so that weights of examples and classes still apply."""
+            return each(labels, 2.0 * probabilities - 1.0)
 
         return signed
 

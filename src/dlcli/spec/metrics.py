@@ -62,8 +62,8 @@ class MetricSpec(Spec):
 
 
 def decide(scores: Array, task: str) -> Array:
-    """Returns the predicted labels for a model's output: the likeliest class, or every label at 0.5 or above."""
-    return scores.argmax(axis=1) if task == "classification" else (scores >= 0.5).astype("int64")
+    """Returns the predicted labels for a model's output: the likeliest class, or every label above 0.5 (as in Keras)."""
+    return scores.argmax(axis=1) if task == "classification" else (scores > 0.5).astype("int64")
 
 
 def _classes(scores: Array, task: str) -> Any:
@@ -116,6 +116,8 @@ class PlainMetric(MetricSpec):
         from sklearn import metrics
 
         predicted = scores if task == "regression" else decide(scores, task)
+        if self.kind == "rmse":  # over all targets at once, as in Keras; scikit-learn would average theirs
+            truth, predicted = truth.reshape(-1), predicted.reshape(-1)
         value = float(getattr(metrics, self.row.function)(truth, predicted))
         return 100.0 * value if self.kind == "mape" else value
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, cast
 
 from dlcli.spec.base import walk
 from dlcli.spec.callbacks import CallbackSpec, ReduceLROnPlateau
+from dlcli.spec.data import ImageSettings
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.layers import LayerSpec, Shape, ShapeError
 from dlcli.spec.layers.dense import ActivationLayer
 from dlcli.spec.losses import LossSpec
 from dlcli.spec.metrics import TopK
-from dlcli.spec.optimizers import OptimizerSpec
-from dlcli.spec.schedules import PiecewiseConstantDecay, ScheduleSpec
+from dlcli.spec.optimizers import SGD, OptimizerSpec
+from dlcli.spec.schedules import CosineDecay, PiecewiseConstantDecay, ScheduleSpec
 from dlcli.spec.sources import Facts
 
 Place = tuple[str | int, ...]
@@ -68,7 +70,7 @@ def _loss_fits_task(experiment: Experiment) -> Iterator[Finding]:
             for kind, member in union.kinds.items()
             if cast("LossSpec", cast("Any", member).model_construct(kind=kind)).fits(task)
         ]
-        yield ("training", "loss"), f"`{loss.kind}` does not fit `task: {task}`; fitting losses: {', '.join(fitting)}"
+        yield ("training", "loss"), f"`{loss.kind}` does not fit `task: {task}`; these do: {', '.join(fitting)}"
 
 
 def _metrics_fit_task(experiment: Experiment) -> Iterator[Finding]:
@@ -119,7 +121,8 @@ def _monitors_exist(experiment: Experiment) -> Iterator[Finding]:
         if hasattr(callback, "monitor")
     ]
     for place, monitor in watched:
-        if monitor not in known:
+        inherited = len(place) > 2 and monitor == experiment.training.monitor
+        if monitor not in known and not inherited:
             near = get_close_matches(monitor, known, 1, cutoff=0.75)
             guess = f"did you mean `{near[0]}`? " if near else ""
             yield place, f"no column `{monitor}` will be in the history; {guess}known: {', '.join(known)}"
@@ -143,8 +146,11 @@ def _images_have_a_size(experiment: Experiment) -> Iterator[Finding]:
 
 def _augmentation_needs_images(experiment: Experiment) -> Iterator[Finding]:
     facts = experiment.data.source.facts(experiment.task)
-    if experiment.data.augment and facts.shape is not None and not facts.image:
-        yield ("data", "augment"), f"augmentation is for images, but the source gives rows of shape {facts.shape}"
+    if _gives_no_images(experiment, facts):
+        if experiment.data.augment:
+            yield ("data", "augment"), "augmentation is for images, but the source gives rows of numbers"
+        if experiment.data.image != ImageSettings():
+            yield ("data", "image"), "the source gives no images, but rows of numbers"
     shape = input_shape(experiment, facts)
     for index, augmentation in enumerate(experiment.data.augment):
         if augmentation.kind == "random_crop" and shape and (augmentation.height > shape[0] or augmentation.width > shape[1]):
@@ -153,6 +159,20 @@ def _augmentation_needs_images(experiment: Experiment) -> Iterator[Finding]:
                 place,
                 f"a crop of {augmentation.height}x{augmentation.width} is larger than the images ({shape[0]}x{shape[1]})",
             )
+
+
+def _gives_no_images(experiment: Experiment, facts: Facts) -> bool:
+    return not facts.image and (facts.shape is not None or getattr(experiment.data.source, "kind", "") == "csv")
+
+
+def _output_is_not_repeated(experiment: Experiment) -> Iterator[Finding]:
+    """A softmax at the end of the layers is nearly always the output layer of a script, which the task adds here."""
+    layers = getattr(experiment.model, "layers", [])
+    if layers and getattr(layers[-1], "activation", "") == "softmax":
+        yield (
+            ("model", "layers", len(layers) - 1),
+            f"the output layer is added from `task: {experiment.task}`; leave this softmax out",
+        )
 
 
 def _step_is_not_trained(experiment: Experiment) -> Iterator[Finding]:
@@ -189,6 +209,46 @@ def _schedules_are_sound(experiment: Experiment) -> Iterator[Finding]:
             yield ("training", "callbacks", index), "needs a plain `learning_rate`, not a schedule, to lower"
 
 
+def _schedules_warm_up(experiment: Experiment) -> Iterator[Finding]:
+    rate = experiment.training.optimizer.learning_rate
+    if isinstance(rate, CosineDecay) and (rate.warmup_target is None) != (rate.warmup_steps == 0):
+        given, lacking = ("warmup_steps", "warmup_target") if rate.warmup_steps else ("warmup_target", "warmup_steps")
+        yield ("training", "optimizer", "learning_rate", given), f"has no effect without `{lacking}`"
+
+
+def _settings_have_an_effect(experiment: Experiment) -> Iterator[Finding]:
+    optimizer: Any = experiment.training.optimizer
+    place: Place = ("training", "optimizer")
+    if not optimizer.use_ema and optimizer.ema_momentum != OptimizerSpec.model_fields["ema_momentum"].default:
+        yield (*place, "ema_momentum"), "has no effect without `use_ema: true`"
+    if isinstance(optimizer, SGD) and optimizer.nesterov and not optimizer.momentum:
+        yield (*place, "nesterov"), "has no effect without a `momentum`, such as 0.9"
+    for index, callback in enumerate(experiment.training.callbacks):
+        lowest = getattr(callback, "min_lr", 0.0)
+        if isinstance(optimizer.learning_rate, float) and lowest >= optimizer.learning_rate:
+            yield ("training", "callbacks", index, "min_lr"), f"is not below the rate, {optimizer.learning_rate:g}"
+
+
+def _ranges_rise(experiment: Experiment) -> Iterator[Finding]:
+    ends = (("minval", "maxval"), ("min_value", "max_value"))
+    for path, spec in walk(experiment, ()):
+        for low, high in ends:
+            if getattr(spec, low, 0) > getattr(spec, high, float("inf")):
+                yield (*path, low), f"is above `{high}`: {getattr(spec, low):g} and {getattr(spec, high):g}"
+
+
+def _ignored_class_exists(experiment: Experiment) -> Iterator[Finding]:
+    outputs = experiment.data.source.facts(experiment.task).outputs
+    ignored = getattr(experiment.training.loss, "ignore_class", None)
+    if ignored is not None and outputs and ignored >= outputs:
+        yield ("training", "loss", "ignore_class"), f"classes count from 0 to {outputs - 1}, found {ignored}"
+
+
+def _batches_can_be_normalised(experiment: Experiment) -> Iterator[Finding]:
+    if experiment.data.batch_size == 1 and getattr(experiment.model, "batch_normalization", False):
+        yield ("model", "batch_normalization"), "needs batches of at least 2 examples: of one alone every value becomes 0"
+
+
 def _one_way_of_clipping(experiment: Experiment) -> Iterator[Finding]:
     optimizer: OptimizerSpec = experiment.training.optimizer
     given = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name) is not None]
@@ -210,9 +270,23 @@ def _splits_leave_training(experiment: Experiment) -> Iterator[Finding]:
     split = experiment.data.split
     shares = [share for share in (split.validation, split.test) if isinstance(share, float)]
     if sum(shares) >= 1:
-        yield ("data", "split"), f"validation and test take {sum(shares):g} of the examples: none is left to train on"
+        yield ("data", "split"), f"validation and test add up to {sum(shares):g}: too little is left to train on"
     if split.validation == "validation":
         yield ("data", "split", "validation"), "expected a share from 0 to below 1, or `auto`"
+    if split.test == "validation" and split.validation == 0:
+        yield ("data", "split", "test"), "there is no validation part to test on: `validation` is 0"
+    if split.file is not None and not Path(split.file).is_file():
+        yield ("data", "split", "file"), f"no file {split.file}"
+
+
+def _given_parts_are_kept(experiment: Experiment) -> Iterator[Finding]:
+    facts, split = experiment.data.source.facts(experiment.task), experiment.data.split
+    for part, given, share in (
+        ("validation", facts.has_validation, split.validation),
+        ("test", facts.has_test, split.test),
+    ):
+        if given and (isinstance(share, float) or share == "validation"):
+            yield ("data", "split", part), f"the source has a {part} part of its own; leave this out, or write `auto`"
 
 
 RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
@@ -225,8 +299,15 @@ RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
     _layers_fit_images,
     _augmentation_needs_images,
     _step_is_not_trained,
+    _output_is_not_repeated,
     _schedules_are_sound,
+    _schedules_warm_up,
+    _settings_have_an_effect,
+    _ranges_rise,
+    _ignored_class_exists,
+    _batches_can_be_normalised,
     _one_way_of_clipping,
     _callbacks_are_single,
     _splits_leave_training,
+    _given_parts_are_kept,
 )

@@ -47,15 +47,28 @@ class Document:
     def fault(self, path: Path, message: str) -> Fault:
         """Returns a fault at `path`, or at the nearest place above it that the file has."""
         key = dotted(path)
-        for length in range(len(path), -1, -1):
-            if path[:length] in self.options:
-                return Fault(self.options[path[:length]], 0, 0, key, message)
+        option = self._option_at(path)
+        if option:
+            return Fault(option, 0, 0, key, message)
         place = path
         while place not in self.marks and place:
             place = place[:-1]
         line, column = self.marks.get(place, (1, 1))
-        lines = self.text.splitlines()
-        return Fault(self.file, line, column, key, message, lines[line - 1] if line <= len(lines) else "")
+        # What the whole file lacks stands in none of its lines.
+        return Fault(self.file, line, column, key, message, _line(self.text, line) if place else "")
+
+    def _option_at(self, path: Path) -> str | None:
+        """Returns the option that set `path` or something above it, or, where the file lacks `path`, something in it."""
+        above = [option for place, option in self.options.items() if path[: len(place)] == place]
+        inside = [option for place, option in self.options.items() if place[: len(path)] == path and path not in self.marks]
+        found = above or inside
+        return found[-1] if found else None
+
+
+def _line(text: str, number: int) -> str:
+    """Returns a line by its number from 1, as YAML counts lines: `splitlines` would also split at form feeds."""
+    lines = re.split("\r\n|[\r\n\x85\u2028\u2029]", text)
+    return lines[number - 1] if number <= len(lines) else ""
 
 
 def dotted(path: Path) -> str:
@@ -69,7 +82,7 @@ def parse(text: str, file: str) -> Document:
     Raises:
         SpecError: it is too large, no YAML, no mapping, or uses tags, anchors, aliases or a key twice.
     """
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+    if len(text.encode()) > MAX_BYTES:
         raise SpecError([Fault(file, 1, 1, "", f"larger than {MAX_BYTES:,} bytes: not a spec")])
     document = Document(file, text, None)
     try:
@@ -88,8 +101,21 @@ def parse(text: str, file: str) -> Document:
 
 
 def parse_value(text: str) -> Any:
-    """Returns the plain value of one YAML expression, such as that of `--set`."""
-    return _plain(yaml.compose(text, Loader=_CoreLoader), (), Document("", text, None), [])
+    """Returns the plain value of one YAML expression, such as that of `--set`.
+
+    Raises:
+        SpecError: it is no YAML, or uses tags, anchors, aliases or a key twice.
+    """
+    document, faults = Document("", text, None), list[Fault]()
+    try:
+        _refuse_depth_and_aliases(document)
+        node = yaml.compose(text, Loader=_CoreLoader)
+    except yaml.YAMLError as error:
+        raise SpecError([_syntax_fault(document, error)]) from None
+    value = None if node is None else _plain(node, (), document, faults)
+    if faults:
+        raise SpecError(faults)
+    return value
 
 
 def _refuse_depth_and_aliases(document: Document) -> None:
@@ -110,27 +136,40 @@ def _refuse_depth_and_aliases(document: Document) -> None:
 
 
 def _fault_at(document: Document, mark: Any, message: str, key: str = "") -> Fault:
-    lines = document.text.splitlines()
-    text = lines[mark.line] if mark.line < len(lines) else ""
-    return Fault(document.file, mark.line + 1, mark.column + 1, key, message, text)
+    return Fault(document.file, mark.line + 1, mark.column + 1, key, message, _line(document.text, mark.line + 1))
+
+
+_PROBLEMS = {
+    "tab character": "a tab in the indent; YAML wants spaces",
+    "mapping values are not allowed": (
+        "a `:` where none may stand: check the indent of this line and the one before, and quote text that holds a colon"
+    ),
+    "expected ',' or ']'": "a `[` is not closed: check the brackets and commas of this line and the one before",
+    "expected ',' or '}'": "a `{` is not closed: check the brackets and commas of this line and the one before",
+    "did not find expected key": "the indent does not fit: check this line and the one before",
+    "expected <block end>": "the indent does not fit: check this line and the one before",
+    "expected '-' indicator": "a key after a list: check the indent of this line and the one before",
+    "unexpected end of stream": "a quote is not closed",
+    "another document": "a second document begins here; a file holds one spec",
+    "cannot start any token": "text that begins with a sign of YAML's own (such as @, %, ` or a tab): put quotes around it",
+}
+"""libyaml's problems, by a part of their text, in words that say what to do."""
 
 
 def _syntax_fault(document: Document, error: yaml.YAMLError) -> Fault:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
+    if isinstance(error, yaml.reader.ReaderError):
+        before = document.text.encode()[: error.position].decode(errors="ignore")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        return Fault(document.file, line, column, "", f"not YAML: {problem}")
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None:
         return Fault(document.file, 1, 1, "", f"not YAML: {problem}")
-    fault = _fault_at(document, mark, "")
-    indent = fault.text[: len(fault.text) - len(fault.text.lstrip())]
-    if "\t" in indent:
-        problem = "a tab in the indent; YAML wants spaces"
-    elif "mapping values are not allowed" in problem:
-        problem = (
-            "a `:` where none may stand: check the indent of this line and the one before, and quote text that holds a colon"
-        )
-    elif "expected <block end>" in problem or "did not find expected" in problem:
-        problem = f"{problem}: check the indent and the brackets of this line and the one before"
-    return _fault_at(document, mark, f"not YAML: {problem}")
+    text = _line(document.text, mark.line + 1)
+    if "\t" in text[: len(text) - len(text.lstrip())]:
+        problem = "tab character"
+    words = next((words for part, words in _PROBLEMS.items() if part in problem), problem)
+    return _fault_at(document, mark, f"not YAML: {words}")
 
 
 def _plain(node: Any, path: Path, document: Document, faults: list[Fault]) -> Any:
@@ -139,7 +178,11 @@ def _plain(node: Any, path: Path, document: Document, faults: list[Fault]) -> An
         return _plain_mapping(node, path, document, faults)
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*path, index), document, faults) for index, item in enumerate(node.value)]
-    return _scalar(node)
+    try:
+        return _scalar(node)
+    except ValueError:  # Python refuses whole numbers of thousands of digits
+        faults.append(_fault_at(document, node.start_mark, "a number of too many digits", dotted(path)))
+        return None
 
 
 def _plain_mapping(node: Any, path: Path, document: Document, faults: list[Fault]) -> dict[str, Any]:
@@ -151,6 +194,10 @@ def _plain_mapping(node: Any, path: Path, document: Document, faults: list[Fault
             continue
         key = str(key_node.value)
         place = (*path, key)
+        if key == "<<":
+            message = "merge keys are not offered: write the values out, so that each file says what it is"
+            faults.append(_fault_at(document, mark, message, dotted(place)))
+            continue
         if key in data:
             first = document.marks[place][0]
             faults.append(

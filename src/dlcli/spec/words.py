@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any, get_args
 
+from dlcli.errors import SpecError
 from dlcli.spec.base import OneOf, Spec
 from dlcli.spec.text import Path, dotted, parse_value
 
@@ -22,9 +23,9 @@ _SHAPES = {
 }
 _BOUNDS = {
     "greater_than": ("gt", "above"),
-    "greater_than_equal": ("ge", "at least"),
+    "greater_than_equal": ("ge", "of at least"),
     "less_than": ("lt", "below"),
-    "less_than_equal": ("le", "at most"),
+    "less_than_equal": ("le", "of at most"),
 }
 SYNONYMS = {
     "mean_squared_error": "mse",
@@ -39,6 +40,15 @@ SYNONYMS = {
     "f1_score": "f1",
     "roc_auc": "auc",
     "linear": "dense",
+    "relu": "activation",
+    "sigmoid": "activation",
+    "softmax": "activation",
+    "tanh": "activation",
+    "bn": "batch_normalization",
+    "gap": "global_average_pooling2d",
+    "convolution": "conv2d",
+    "num_classes": "units",
+    "early_stop": "early_stopping",
     "fc": "dense",
     "conv": "conv2d",
     "convolution2d": "conv2d",
@@ -62,6 +72,24 @@ SYNONYMS = {
 """Words of other tools that are not near enough in spelling."""
 
 
+_MEANT = "unknown key; did you mean `"
+
+
+def place_of(error: Any) -> Path:
+    """Returns the place of one pydantic error: that of its `kind` where this is what is wrong."""
+    path, context = tuple(error["loc"]), error.get("ctx") or {}
+    wrong_kind = error["type"] == "kind_unknown" and "kind" in context["fields"]
+    return (*path, "kind") if wrong_kind else path
+
+
+def without_echoes(messages: list[tuple[Path, str]]) -> list[tuple[Path, str]]:
+    """Returns the messages without `missing` where a key beside it is the missing one misspelt."""
+    meant = {(path[:-1], message.split("`")[1]) for path, message in messages if message.startswith(_MEANT)}
+    return [
+        (path, message) for path, message in messages if not (message.startswith("missing") and (path[:-1], path[-1]) in meant)
+    ]
+
+
 def message_of(error: Any, data: Any, root: type[Spec]) -> str:
     """Returns one pydantic error (an entry of `ValidationError.errors()`) in words."""
     kind, path, context, found = error["type"], tuple(error["loc"]), error.get("ctx") or {}, error["input"]
@@ -79,7 +107,7 @@ def message_of(error: Any, data: Any, root: type[Spec]) -> str:
     if kind in ("too_short", "too_long"):
         return _wrong_length(context, kind)
     if kind == "string_pattern_mismatch":
-        return f"expected letters, digits, `_`, `-` and `.`, at most 100, found {shown(found)}"
+        return f"expected letters, digits, `_`, `-` and `.`, at most 100, a letter or digit first; found {shown(found)}"
     if kind in ("kind_expected", "expected"):
         return f"expected {context['what']}, found {shown(found)}"
     if kind == "finite_number":
@@ -107,7 +135,7 @@ def _fix(kind: str, found: Any) -> str:
     if isinstance(found, str) and kind in _NUMBERS:
         try:
             value = parse_value(found)
-        except Exception:  # the text is no YAML value: there is no fix to offer
+        except SpecError:  # the text is no YAML value: there is no fix to offer
             return ""
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return f"; write it without quotes: {value}"
@@ -117,32 +145,61 @@ def _fix(kind: str, found: Any) -> str:
         and found.lower() in ("yes", "no", "on", "off", "y", "n", "true", "false")
     ):
         return f"; write {str(found.lower() in ('yes', 'on', 'y', 'true')).lower()}"
-    if kind == "int_from_float" and isinstance(found, float) and found.is_integer():
+    if kind in ("int_type", "int_from_float") and isinstance(found, float) and found.is_integer():
         return f"; write {int(found)}"
+    if kind == "list_type" and isinstance(found, (str, int, float)):
+        return f"; write [{found}]"
     return "; put quotes around it" if kind == "string_type" and isinstance(found, (int, float)) else ""
 
 
 def _wrong_length(context: dict[str, Any], kind: str) -> str:
     limit = context["min_length"] if kind == "too_short" else context["max_length"]
-    return f"expected {'at least' if kind == 'too_short' else 'at most'} {limit} entries, found {context['actual_length']}"
+    entries = "1 entry" if limit == 1 else f"{limit} entries"
+    return f"expected {'at least' if kind == 'too_short' else 'at most'} {entries}, found {context['actual_length']}"
 
 
 def _described(path: Path, data: Any, root: type[Spec]) -> str:
     owner = owner_of(path[:-1], data, root)
     field = owner.model_fields.get(str(path[-1])) if owner else None
-    return f": {field.description}" if field and field.description else ""
+    described = f": {field.description}" if field and field.description else ""
+    bare = _at(data, path[:-1])
+    return f"{described} Write {{kind: {bare}, {path[-1]}: ...}}" if isinstance(bare, str) else described
+
+
+def _at(data: Any, path: Path) -> Any:
+    for part in path:
+        data = _item(data, part)
+    return data
 
 
 def _unknown_kind(context: dict[str, Any]) -> str:
-    kinds, name = context["kinds"], context["kind"]
-    what = _union_word(context["union"])
-    if not context["given"]:
-        return f"missing `kind`: one of {', '.join(kinds)}"
+    name, fields = context["kind"], context["fields"]
+    union = OneOf.registry[context["union"]]
+    if "kind" not in fields and not context["bare"]:
+        return f"missing `kind`{_kinds_with(fields, union)}"
     if not isinstance(name, str):
         return f"`kind` must be a word, found {shown(name)}"
-    near = nearest(name, kinds)
-    guess = f"did you mean `{near}`?" if near else f"known: {', '.join(kinds)}"
-    return f"unknown {what} `{name}`; {guess}"
+    other = next((other for other in OneOf.registry.values() if name in other.kinds), None)
+    near = nearest(name, union.kinds) or nearest(name, union.words)
+    if near:
+        guess = f"did you mean `{near}`?"
+    elif other:
+        guess = f"`{name}` is {_with_article(_union_word(other.name))}"
+    else:
+        guess = f"known: {', '.join(sorted(union.kinds))}"
+    return f"unknown {_union_word(union.name)} `{name}`; {guess}"
+
+
+def _kinds_with(fields: list[str], union: OneOf) -> str:
+    """Returns the kinds that have all of some fields, or, where the kind itself was written as the key, how it is meant."""
+    if len(fields) == 1 and fields[0] in union.kinds:
+        return f"; write {{kind: {fields[0]}, ...}} with its settings in the same braces"
+    fitting = sorted(kind for kind, member in union.kinds.items() if fields and set(fields) <= set(member.model_fields))
+    return f": one of {', '.join(fitting or sorted(union.kinds))}"
+
+
+def _with_article(word: str) -> str:
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
 
 
 def _union_word(union: str) -> str:
@@ -155,7 +212,13 @@ def _unknown_word(found: Any, path: Path, data: Any, root: type[Spec]) -> str:
     words = [word for word in _literals(field.annotation if field else None) if word is not None]
     near = nearest(found, [word for word in words if isinstance(word, str)]) if isinstance(found, str) else None
     guess = f"; did you mean `{near}`?" if near else ""
-    return f"expected {', '.join(map(str, words))}, found {shown(found)}{guess}"
+    return f"expected {alternatives(words)}, found {shown(found)}{guess}"
+
+
+def alternatives(words: list[Any]) -> str:
+    """Returns `a, b or c`."""
+    *first, last = map(str, words)
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _literals(annotation: Any) -> list[Any]:
@@ -182,11 +245,12 @@ def unknown_key(path: Path, data: Any, root: type[Spec]) -> str:
     fields = list(owner.model_fields) if owner else []
     near = nearest(key, fields)
     if near and (SYNONYMS.get(key.lower()) == near or get_close_matches(key.lower(), [near], 1, cutoff=0.75)):
-        return f"unknown key; did you mean `{near}`?"
+        return f"{_MEANT}{near}`?"
     name = SYNONYMS.get(key.lower(), key)
     homes = [home for home in _homes(root, name) if home != dotted(path)]
     if homes:
-        return f"this key does not belong here; it belongs under `{homes[0]}`"
+        parent = homes[0].rpartition(".")[0]
+        return f"this key does not belong here; it belongs {f'under `{parent}`' if parent else 'at the top level'}"
     guess = f"did you mean `{near}`?" if near else f"known here: {', '.join(fields)}"
     return f"unknown key; {guess}"
 

@@ -69,6 +69,12 @@ _REMEDIES = {
 }
 
 
+def check_axis(axis: int, shape: Shape) -> None:
+    """Raises ShapeError if `axis`, counted with the batch as 0, is not one of an example's."""
+    if axis == 0 or not -len(shape) <= axis <= len(shape):
+        raise ShapeError(f"`axis: {axis}` is none of shape {shape}; axes count from 1, or from the end as -1")
+
+
 def slid(length: int, window: int, stride: int, padding: Padding, dilation: int = 1) -> int:
     """Returns the output length of a window slid over an axis (Keras's `compute_conv_output_shape`).
 

@@ -17,6 +17,12 @@ _PADDING = "`valid`: the window stays inside; `same`: zeros around, so that the 
 _DILATION = "Distance of the window's points."
 
 
+def check_strides(strides: tuple[int, ...], dilation: tuple[int, ...]) -> None:
+    """Raises ShapeError where a window both steps and is dilated, which Keras refuses."""
+    if max(strides) > 1 and max(dilation) > 1:
+        raise ShapeError("`strides` and `dilation_rate` cannot both be above 1")
+
+
 class _Convolution2D(ActivatedLayer):
     """What the two-dimensional convolutions share: rank, weights and the rule of the output's size."""
 
@@ -62,6 +68,7 @@ class Conv2D(_Convolution2D):
 
     def channels(self, inputs: int) -> int:
         """Returns `filters`, once the groups divide both sides."""
+        check_strides(self.strides, self.dilation_rate)
         if inputs % self.groups or self.filters % self.groups:
             raise ShapeError(f"`groups: {self.groups}` must divide its {inputs} input channels and {self.filters} filters")
         return self.filters
@@ -137,6 +144,7 @@ class Conv1D(ActivatedLayer):
         """The series shrinks by the window; the channels become `filters`."""
         if shape[1] % self.groups or self.filters % self.groups:
             raise ShapeError(f"`groups: {self.groups}` must divide its {shape[1]} input channels and {self.filters} filters")
+        check_strides((self.strides,), (self.dilation_rate,))
         padding: Padding = "valid" if self.padding == "valid" else "same"
         return (slid(shape[0], self.kernel_size, self.strides, padding, self.dilation_rate), self.filters)
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from dlcli.spec.base import Activation, Count, NotNegative
-from dlcli.spec.layers.base import LayerSpec, Shape
+from dlcli.spec.layers.base import LayerSpec, Shape, ShapeError
 from dlcli.spec.parameters import Constraint, Initializer, NamedInitializer, Regularizer
 
 GLOROT = NamedInitializer.model_construct(kind="glorot_uniform")
@@ -54,7 +54,12 @@ class Dense(ActivatedLayer):
     bias_constraint: Constraint | None = Field(default=None, description="Limit on the bias after every step.")
 
     def transformed(self, shape: Shape) -> Shape:
-        """The last axis becomes `units`."""
+        """The last axis becomes `units`. On an image it would act on each pixel, which nobody means by `dense`."""
+        if len(shape) == 3 and shape[0] * shape[1] > 1:
+            raise ShapeError(
+                f"gets an image of shape {shape}, and would act on each pixel by itself; put `flatten` or"
+                " `global_average_pooling2d` before it (or use `conv2d` with `kernel_size: 1`)"
+            )
         return (*shape[:-1], self.units)
 
 
@@ -88,3 +93,9 @@ class PReLU(LayerSpec):
     shared_axes: list[Count] | None = Field(
         default=None, description="Axes (from 1) that share a slope: [1, 2] for one slope a channel of an image."
     )
+
+    def transformed(self, shape: Shape) -> Shape:
+        """The shape stays; `shared_axes` must be among its axes."""
+        if max(self.shared_axes or [0]) > len(shape):
+            raise ShapeError(f"`shared_axes: {self.shared_axes}` names an axis that shape {shape} does not have")
+        return shape

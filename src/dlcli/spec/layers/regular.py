@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from dlcli.spec.base import Fraction, NotNegative, Positive
-from dlcli.spec.layers.base import LayerSpec
+from dlcli.spec.layers.base import LayerSpec, Shape, check_axis
 from dlcli.spec.layers.dense import ONES, ZEROS
 from dlcli.spec.parameters import Initializer
 
@@ -51,6 +51,11 @@ class BatchNormalization(LayerSpec):
     beta_initializer: Initializer = Field(default=ZEROS, description="Initial shift.")
     gamma_initializer: Initializer = Field(default=ONES, description="Initial factor.")
 
+    def transformed(self, shape: Shape) -> Shape:
+        """The shape stays; `axis` must be one of its axes."""
+        check_axis(self.axis, shape)
+        return shape
+
 
 class LayerNormalization(LayerSpec):
     """Brings every example to mean 0 and deviation 1 over its channels, then scales and shifts it."""
@@ -62,3 +67,8 @@ class LayerNormalization(LayerSpec):
     epsilon: Positive = Field(default=1e-3, description="Added to the variance.")
     center: bool = Field(default=True, description="Whether a learned shift is added.")
     scale: bool = Field(default=True, description="Whether a learned factor is applied.")
+
+    def transformed(self, shape: Shape) -> Shape:
+        """The shape stays; `axis` must be one of its axes."""
+        check_axis(self.axis, shape)
+        return shape

@@ -115,7 +115,7 @@ def _as_path(value: str, info: ValidationInfo) -> str:
         name, default = match.group(1), match.group(2)
         if name not in os.environ and default is None:
             raise PydanticCustomError(
-                "environment", "environment variable {name} is not set; `${{{name}:-default}}` gives a default", {"name": name}
+                "environment", "environment variable {name} is not set; `${{name}:-default}` gives a default", {"name": name}
             )
         return os.environ.get(name, default or "")
 
@@ -128,36 +128,53 @@ FilePath = Annotated[str, AfterValidator(_as_path)]
 """A path of the user's, made absolute when the spec is read, so that a run can be moved without losing its data."""
 
 
-def labels_of(values: Array, task: str, classes: tuple[str, ...] | None = None) -> tuple[Array, tuple[str, ...]]:
+def labels_of(values: Array, task: str, classes: tuple[str, ...] | None = None, where: str = "") -> tuple[Array, tuple[str, ...]]:
     """Returns targets and class names for raw labels.
 
     Args:
-        values: raw labels `(n,)`, or `(n, k)` for multilabel and regression.
+        values: raw labels `(n,)`; `(n, k)` for multilabel and regression; one-hot `(n, k)` too for classification.
         task: the task's name.
         classes: class names already fixed by the training part; None to take them from `values`.
+        where: the file or set that errors name.
 
     Raises:
         DataError: a label is missing, not a number where one is needed, or unknown to `classes`.
     """
+    prefix = f"{where}: " if where else ""
+    try:
+        if task in ("classification", "binary"):
+            return _class_numbers(values, classes)
+        return _numbers(values, task), classes or ()
+    except DataError as error:
+        raise DataError(f"{prefix}{error}") from None
+
+
+def _numbers(values: Array, task: str) -> Array:
+    """Returns float32 targets `(n, k)`."""
     import numpy as np
 
-    if task in ("classification", "binary"):
-        return _class_numbers(values, classes)
     try:
         numbers = np.asarray(values, dtype="float32").reshape(len(values), -1)
     except (TypeError, ValueError):
-        raise DataError(f"task: {task} needs numbers as labels, found {_example(values)!r}") from None
-    if not np.isfinite(numbers).all():
-        raise DataError(f"{int((~np.isfinite(numbers)).any(axis=1).sum())} examples have a label that is missing or infinite")
+        raise DataError(f"task: {task} needs numbers as labels, found {_not_a_number(values)!r}") from None
+    wrong = ~np.isfinite(numbers).all(axis=1)
+    if wrong.any():
+        raise DataError(f"{_examples(wrong)} a label that is missing or infinite")
     if task == "multilabel" and not np.isin(numbers, (0, 1)).all():
         raise DataError("task: multilabel needs labels of 0 and 1, one column a label")
-    return numbers, classes or ()
+    return numbers
 
 
 def _class_numbers(values: Array, classes: tuple[str, ...] | None) -> tuple[Array, tuple[str, ...]]:
     import numpy as np
 
-    found, numbers = np.unique(np.asarray(values).reshape(-1), return_inverse=True)
+    labels = _one_column(np.asarray(values))
+    missing = np.array([value is None for value in labels]) if labels.dtype == object else labels != labels
+    if missing.any():
+        raise DataError(f"{_examples(missing)} no label")
+    found, numbers = np.unique(labels, return_inverse=True)
+    if found.dtype.kind == "f" and len(found) > _MANY and (found % 1 != 0).any():
+        raise DataError(f"{len(found)} different labels such as {found[found % 1 != 0][0]:g} are no classes; use `task: regression`")
     names = tuple(class_name(value) for value in found.tolist())
     if classes is None:
         return numbers.astype("int64"), names
@@ -168,13 +185,39 @@ def _class_numbers(values: Array, classes: tuple[str, ...] | None) -> tuple[Arra
     return np.array([position[name] for name in names], dtype="int64")[numbers], classes
 
 
+_MANY = 100
+"""More different labels than this, with decimals, are measurements and not classes."""
+
+
+def _one_column(labels: Array) -> Array:
+    """Returns labels `(n,)`; one-hot rows become their positions."""
+    rows = labels.reshape(len(labels), -1)
+    if rows.shape[1] == 1:
+        return rows[:, 0]
+    if rows.dtype.kind in "fiub" and ((rows == 0) | (rows == 1)).all() and (rows.sum(axis=1) == 1).all():
+        return rows.argmax(axis=1)
+    raise DataError(f"one label an example is needed, found {rows.shape[1]} that are not one-hot; use `task: multilabel`?")
+
+
+def _examples(wrong: Array) -> str:
+    """Returns how many examples are wrong and the first of them."""
+    count = int(wrong.sum())
+    return f"{count} examples have" if count > 1 else f"example {int(wrong.argmax())} (counted from 0) has"
+
+
+def _not_a_number(values: Array) -> Any:
+    """Returns the first value that is no number."""
+    for value in values.reshape(-1).tolist():
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            return value
+    return None
+
+
 def class_name(value: Any) -> str:
     """Returns the text of a class label; whole floats lose their `.0`."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _example(values: Array) -> Any:
-    return values.reshape(-1)[0] if values.size else None
 
 
 def row_ids(part: str, count: int) -> list[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from dlcli.spec.sources.base import Examples, Facts, Opened, Request, SourceSpec, labels_of, row_ids
+from dlcli.spec.sources.base import Examples, Facts, Opened, Request, SourceSpec, row_ids
 
 _CANCER = ("malignant", "benign")
 _FACTS = {
@@ -26,7 +26,6 @@ class Builtin(SourceSpec):
 
     kind: Literal["builtin"]
     name: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"] = Field(description="Which one.")
-    shapes: ClassVar[dict[str, Facts]] = _FACTS
 
     def facts(self, task: str) -> Facts:
         """Returns the set's shape and classes."""
@@ -37,13 +36,14 @@ class Builtin(SourceSpec):
         import numpy as np
         from sklearn import datasets
 
+        from dlcli.spec.sources.images import fit_arrays
+
         data = getattr(datasets, f"load_{self.name}")()
         inputs = np.asarray(data.data, dtype="float32")
         if self.name == "digits":
             # The set's 17 grey levels, 0 to 16, spread over the usual 256.
-            inputs = np.rint(data.images * (255 / 16)).astype("uint8")[..., None]
+            inputs = fit_arrays(np.rint(data.images * (255 / 16)).astype("uint8")[..., None], request.image)
         facts = _FACTS[self.name]
-        names = np.asarray(facts.classes, dtype=object)
-        values = names[data.target] if facts.classes else data.target
-        targets, classes = labels_of(values, request.task, facts.classes or None)
-        return Opened({"train": Examples(inputs, targets, row_ids("train", len(inputs)))}, classes or ("target",))
+        # The class numbers of scikit-learn are those of `facts.classes`.
+        targets = data.target.astype("int64") if facts.classes else data.target.astype("float32")[:, None]
+        return Opened({"train": Examples(inputs, targets, row_ids("train", len(inputs)))}, facts.classes or ("target",))

@@ -21,8 +21,8 @@ _CLASSES = ("orange", "blue")
 class Playground(SourceSpec):
     """A two-dimensional set of the TensorFlow playground (github.com/tensorflow/playground, `src/dataset.ts`).
 
-    circles, xor, gaussians and spiral have two classes; plane and multi_gaussian are regressions. Points lie within
-    -6 and 6 on both axes.
+    circles, xor, gaussians and spiral have two classes; plane and multi_gaussian are regressions. Points lie about
+    within -6 and 6 on both axes.
     """
 
     kind: Literal["playground"]
@@ -87,8 +87,8 @@ def _gaussians(random: Random, examples: int, noise: float) -> tuple[Array, Arra
 def _spiral(random: Random, examples: int, noise: float) -> tuple[Array, Array]:
     import numpy as np
 
-    labels = _halves(random, examples)
-    along = random.uniform(0, 1, examples)
+    order = random.permutation(examples)
+    labels, along = order % 2, (order // 2) / (examples / 2)
     angle = 1.75 * along * 2 * np.pi + np.where(labels == 1, 0.0, np.pi)
     points = np.stack([5 * along * np.sin(angle), 5 * along * np.cos(angle)], axis=1)
     return points + random.uniform(-1, 1, (examples, 2)) * noise, labels
@@ -109,7 +109,7 @@ def _multi_gaussian(random: Random, examples: int, noise: float) -> tuple[Array,
     distance = np.hypot(*(shifted[:, None, :] - bumps[None, :, :2]).transpose(2, 0, 1))
     heights = bumps[:, 2] * np.clip(1 - distance / 2, 0, 1)
     strongest = np.abs(heights).argmax(axis=1)
-    return points, heights[range(examples), strongest]
+    return points, heights[np.arange(examples), strongest]
 
 
 _GENERATORS = {
