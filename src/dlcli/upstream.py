@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,11 +25,36 @@ def import_keras() -> Any:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if "keras" not in sys.modules:
-        with _hidden("sklearn", "matplotlib"):
+        with quiet_start(), _hidden("sklearn", "matplotlib"):
             import keras
     import keras
 
     return keras
+
+
+@contextmanager
+def quiet_start() -> Iterator[None]:
+    """Keeps what TensorFlow's C++ part writes to stderr while it starts off the terminal, unless the block fails.
+
+    It writes half a dozen lines before its own log level is read, on every start and also where nothing is wrong
+    (github.com/tensorflow/tensorflow/issues/100442). `DLCLI_VERBOSE=1` shows them.
+    """
+    if os.environ.get("DLCLI_VERBOSE"):
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            captured.seek(0)
+            os.write(kept, captured.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 @contextmanager

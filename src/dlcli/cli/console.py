@@ -16,12 +16,13 @@ from rich.table import Table
 from dlcli.runs import Run
 from dlcli.stages.reporter import EpochReport, Reporter
 
+_PIPE_WIDTH = 160
 _TIMES = ("stage", "epoch", "learning_rate", "seconds", "examples_per_second")
 
 
 def results_console() -> Console:
     """Returns the console for results, on stdout. Data's own brackets are never read as markup."""
-    return Console(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def print_json(data: Any) -> None:
@@ -86,7 +87,9 @@ class TrainingDisplay(Reporter):
         ]
         mark = " [green]* best[/green]" if report.improved else ""
         seconds = report.row["seconds"]
-        self._console.print(f"epoch {report.epoch:>{width}}/{report.epochs}  {'  '.join(values)}  {seconds:.1f} s{mark}", soft_wrap=True)
+        self._console.print(
+            f"epoch {report.epoch:>{width}}/{report.epochs}  {'  '.join(values)}  {seconds:.1f} s{mark}", soft_wrap=True
+        )
 
     def fit_finished(self) -> None:
         """Takes the bar away."""
@@ -103,13 +106,20 @@ def _value_with_change(name: str, value: float, previous: float | None) -> str:
 def show_result(run: Run) -> None:
     """Prints the scores beside the baseline's, the worst confusions, the run folder, and what to do next."""
     console = results_console()
-    split = run.scored_splits()[0]
+    show_scores(run, run.scored_splits()[0])
+    console.print(f"\nrun: {run.path}")
+    console.print(
+        f"next: dlcli evaluate {run.id} · dlcli describe {run.id} · dlcli runs show {run.id} · dlcli runs compare A B"
+    )
+
+
+def show_scores(run: Run, split: str) -> None:
+    """Prints the scores of one split beside the baseline's, and the worst confusions."""
+    console = results_console()
     console.print(score_table(run, split))
     pairs = worst_confusions(run, split)
     if pairs:
         console.print("Most often confused: " + "; ".join(pairs))
-    console.print(f"\nrun: {run.path}")
-    console.print(f"next: dlcli evaluate {run.id} · dlcli describe {run.id} · dlcli runs show {run.id} · dlcli runs compare A B")
 
 
 def score_table(run: Run, split: str) -> Table:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 
-def _complete_run(context: typer.Context, incomplete: str) -> list[str]:
+def complete_run(context: typer.Context, incomplete: str) -> list[str]:
     """Returns run names and ids that begin with what was typed."""
     from dlcli.runs import all_runs
 
@@ -22,12 +22,15 @@ RunsFolder = Annotated[Path, typer.Option("--runs", envvar="DLCLI_RUNS", help="T
 RunName = Annotated[
     str,
     typer.Argument(
-        metavar="RUN", help="A run folder, a name (its latest run), NAME@best, or the beginning of an id.", autocompletion=_complete_run
+        metavar="RUN",
+        help="A run folder, a name (its latest run), NAME@best, or the beginning of an id.",
+        autocompletion=complete_run,
     ),
 ]
 SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="An experiment's YAML file.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a field: training.epochs=3; lists by index, += appends.")
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a field: training.epochs=3; lists by index, += appends."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder's path alone.")]

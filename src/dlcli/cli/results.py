@@ -2,49 +2,151 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, RunName, RunsFolder
+from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, RunName, RunsFolder, complete_run
+from dlcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from dlcli.runs import Run
 
 runs_app = typer.Typer(help="List, show, compare and remove runs.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def evaluate(
     run: RunName,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "",
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Score a run's model on one of its splits, from the run folder alone."""
-    from dlcli.runs import find_run
+    """Score a run's model on one of its splits, from the run folder alone; test unless another is named."""
+    found = _found(run, runs)
 
-    found = find_run(run, runs)
-    typer.echo(f"run: {found.path}", err=True)
-
-    from dlcli.cli.console import print_json, results_console, score_table, worst_confusions
+    from dlcli.cli.console import print_json, show_scores
     from dlcli.stages.evaluate import evaluate as stage
 
-    stage(found, split, offline=offline)
+    scores = stage(found, split, offline=offline)
     if as_json:
-        print_json({"run": str(found.path), **found.metrics(split)})
-        return
-    console = results_console()
-    console.print(score_table(found, split))
-    pairs = worst_confusions(found, split)
-    if pairs:
-        console.print("Most often confused: " + "; ".join(pairs))
-    console.print(f"\nwritten to {found.evaluation(split)}")
+        print_json({"run": str(found.path), **found.metrics(scores.split)})
+    else:
+        show_scores(found, scores.split)
+        print(f"\nwritten to {found.evaluation(scores.split)}")
 
 
 def describe(
-    what: Annotated[str, typer.Argument(metavar="SPEC|RUN", help="A spec file or a run.")],
+    what: Annotated[str, typer.Argument(metavar="SPEC|RUN", help="A spec file or a run.", autocompletion=complete_run)],
     overrides: Overrides = None,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
-    offline: Offline = False,
 ) -> None:
     """Show a model layer by layer, its memory, and the data's shapes and class counts."""
-    raise NotImplementedError
+    is_spec = Path(what).is_file() or what.endswith((".yaml", ".yml"))
+    if is_spec:
+        from dlcli.spec.file import load
+
+        loaded = load(what, overrides or ())
+    elif overrides:
+        raise UsageError("--set changes a spec; a run is what it is")
+    else:
+        found = _found(what, runs)
+
+    from dlcli.cli.describe import as_dict, show_description
+    from dlcli.stages.describe import describe_run, describe_spec
+
+    description = describe_spec(loaded.experiment) if is_spec else describe_run(found)
+    if as_json:
+        from dlcli.cli.console import print_json
+
+        print_json(as_dict(description))
+    else:
+        show_description(description)
+
+
+def _found(text: str, runs: Path) -> Run:
+    """Returns the run that the user named, and says which it is."""
+    from dlcli.runs import find_run
+
+    run = find_run(text, runs)
+    typer.echo(f"run: {run.path}", err=True)
+    return run
+
+
+@runs_app.command("list")
+def list_runs(
+    name: Annotated[str | None, typer.Argument(help="Only runs of this name.")] = None,
+    sort: Annotated[str | None, typer.Option(help="A score to sort by, the best first: test.accuracy.")] = None,
+    runs: RunsFolder = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """List runs with their state and scores."""
+    from dlcli.cli.tables import run_rows, show_runs
+    from dlcli.runs import all_runs
+
+    rows = run_rows([run for run in all_runs(runs) if name in (None, run.name)], sort)
+    if as_json:
+        from dlcli.cli.console import print_json
+
+        print_json(rows)
+    else:
+        show_runs(rows, runs)
+
+
+@runs_app.command("show")
+def show_run(run: RunName, runs: RunsFolder = DEFAULT_RUNS, as_json: Json = False) -> None:
+    """Show one run: state, data, epochs, scores, files."""
+    from dlcli.cli.tables import run_as_dict
+    from dlcli.cli.tables import show_run as show
+
+    found = _found(run, runs)
+    if as_json:
+        from dlcli.cli.console import print_json
+
+        print_json(run_as_dict(found))
+    else:
+        show(found)
+
+
+@runs_app.command("compare")
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Two or more runs.", autocompletion=complete_run)],
+    split: Annotated[str, typer.Option(help="The split whose scores are compared.")] = "test",
+    runs: RunsFolder = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """Show what differs between runs: fields of their specs, and scores."""
+    if len(names) < 2:
+        raise UsageError("compare needs two runs or more")
+    from dlcli.cli.tables import comparison_as_dict, show_comparison
+    from dlcli.runs.compare import compare_runs
+
+    comparison = compare_runs([_found(name, runs) for name in names], split)
+    if as_json:
+        from dlcli.cli.console import print_json
+
+        print_json(comparison_as_dict(comparison))
+    else:
+        show_comparison(comparison)
+
+
+@runs_app.command("rm")
+def remove(
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="The runs to remove.", autocompletion=complete_run)],
+    runs: RunsFolder = DEFAULT_RUNS,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove run folders; one that is running is refused."""
+    import shutil
+
+    found = [_found(name, runs) for name in names]
+    running = [run.id for run in found if run.status().shown_state == "running"]
+    if running:
+        raise UsageError(f"{running[0]} is running: stop it first")
+    if not yes:
+        typer.confirm(f"Remove {', '.join(run.id for run in found)}?", abort=True)
+    for run in found:
+        shutil.rmtree(run.path)
+        typer.echo(f"removed {run.id}")

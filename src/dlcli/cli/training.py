@@ -19,17 +19,17 @@ def train(
     loaded = load(spec, overrides or ())
 
     from dlcli.cli.console import TrainingDisplay, print_json, show_result
-    from dlcli.upstream import import_keras
 
     display = TrainingDisplay(quiet=quiet)
     with display.waiting("starting TensorFlow"):
-        import_keras()
         from dlcli.stages import train as stage
 
     run = stage.train(loaded, runs, display, offline=offline)
     if quiet:
         print(run.path)
     elif as_json:
-        print_json({"run": str(run.path), "id": run.id, "status": vars(run.status()), "scores": run.metrics(run.scored_splits()[0])})
+        print_json(
+            {"run": str(run.path), "id": run.id, "status": vars(run.status()), "scores": run.metrics(run.scored_splits()[0])}
+        )
     else:
         show_result(run)

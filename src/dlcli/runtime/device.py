@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 
 from dlcli.errors import UsageError
+from dlcli.runtime.engine import keras, tf
 from dlcli.spec.experiment import Hardware
-from dlcli.upstream import import_keras
+from dlcli.upstream import quiet_start
 
 
 @dataclass(frozen=True)
@@ -29,46 +30,43 @@ def use_device(hardware: Hardware, seed: int) -> Device:
     Raises:
         UsageError: a GPU is asked for and TensorFlow sees none.
     """
-    keras = import_keras()
-    import tensorflow as tf
-
-    gpus = [] if hardware.device == "cpu" else tf.config.list_physical_devices("GPU")
+    with quiet_start():  # the CUDA driver's absence is told in three lines of C++
+        gpus = [] if hardware.device == "cpu" else tf.config.list_physical_devices("GPU")
     if hardware.device == "gpu" and not gpus:
         raise UsageError("hardware.device: gpu, but TensorFlow sees no GPU; `dlcli doctor` says why")
-    _choose(tf, gpus)
-    precision = _precision(tf, hardware.precision, gpus)
+    _choose(gpus)
+    precision = _precision(hardware.precision, gpus)
     keras.config.set_dtype_policy(precision)
     if hardware.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
     exact = not gpus or hardware.deterministic
-    return Device("gpu" if gpus else "cpu", _name(tf, gpus), precision, "exact" if exact else "seeded")
+    return Device("gpu" if gpus else "cpu", _name(gpus), precision, "exact" if exact else "seeded")
 
 
-def _choose(tf: object, gpus: list[object]) -> None:
+def _choose(gpus: list[object]) -> None:
     """Leaves one GPU, or none, visible, and lets its memory grow with need instead of taking all of it."""
-    config = tf.config  # type: ignore[attr-defined]
     try:
-        config.set_visible_devices(gpus[:1], "GPU")
+        tf.config.set_visible_devices(gpus[:1], "GPU")
         for gpu in gpus[:1]:
-            config.experimental.set_memory_growth(gpu, True)
+            tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError:
         return  # TensorFlow has started in this process already, with these same settings: a test or a worker
 
 
-def _precision(tf: object, wanted: str, gpus: list[object]) -> str:
+def _precision(wanted: str, gpus: list[object]) -> str:
     """Returns the precision policy: mixed only on GPUs with tensor cores (compute capability 7 and up)."""
     if wanted != "auto":
         return wanted
     if not gpus:
         return "float32"
-    details = tf.config.experimental.get_device_details(gpus[0])  # type: ignore[attr-defined]
+    details = tf.config.experimental.get_device_details(gpus[0])
     major = details.get("compute_capability", (0, 0))[0]
     return "mixed_bfloat16" if major >= 8 else "mixed_float16" if major == 7 else "float32"
 
 
-def _name(tf: object, gpus: list[object]) -> str:
+def _name(gpus: list[object]) -> str:
     if gpus:
-        details = tf.config.experimental.get_device_details(gpus[0])  # type: ignore[attr-defined]
+        details = tf.config.experimental.get_device_details(gpus[0])
         return str(details.get("device_name", "GPU"))
     return f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"

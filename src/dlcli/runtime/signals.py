@@ -20,7 +20,7 @@ def signals_as_exceptions() -> Iterator[None]:
         return
     kept: dict[signal.Signals, Any] = {}
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(number: int, _: FrameType | None) -> None:
         for one in kept:
             signal.signal(one, signal.SIG_DFL)
         raise Interrupted(f"stopped by {signal.Signals(number).name}")

@@ -1,7 +1,7 @@
 """Examples -> `tf.data`: batch t of an epoch is a function of (seed, epoch, t) alone.
 
 Indices are shuffled by a stateless permutation and batched; examples are gathered, or read, by index. So there is no
-shuffle buffer, every epoch is a perfect shuffle, and a stream can begin at any step.
+shuffle buffer, and every epoch is a perfect shuffle.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
+from dlcli.runtime.engine import keras, tf
 from dlcli.spec.augmentations import AugmentationSpec
-from dlcli.upstream import import_keras
 
-keras = import_keras()
 Array = np.ndarray[Any, Any]
 _AHEAD = 4
 
@@ -24,8 +22,7 @@ _AHEAD = 4
 class TrainingStream:
     """The batches of every epoch.
 
-    `dataset` gives the batches of one epoch each time it is iterated: that of the epoch set by `begin`, from the step
-    set by it.
+    `dataset` gives the batches of one epoch each time it is iterated: that of the epoch set by `begin`.
     """
 
     def __init__(
@@ -40,7 +37,6 @@ class TrainingStream:
     ) -> None:
         self.steps = -(-examples // batch_size)
         self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._first = tf.Variable(0, dtype=tf.int64, trainable=False)
         read = reader(inputs)
 
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
@@ -52,15 +48,13 @@ class TrainingStream:
                 images = augmented(images, augment, seed, self._epoch * self.steps + step)
             return images, labels(indices)
 
-        steps = tf.data.Dataset.from_tensors(0).flat_map(lambda _: tf.data.Dataset.range(self._first, self.steps))
         parallel = _cores() if augment or hasattr(inputs, "read") else 2
-        dataset = steps.map(batch, num_parallel_calls=parallel, deterministic=True).prefetch(_AHEAD)
+        dataset = tf.data.Dataset.range(self.steps).map(batch, num_parallel_calls=parallel, deterministic=True).prefetch(_AHEAD)
         self.dataset = dataset.with_options(plain_options())
 
-    def begin(self, epoch: int, step: int = 0) -> None:
-        """Sets what the next iteration gives: an epoch, counted from 0, from a step on."""
+    def begin(self, epoch: int) -> None:
+        """Sets the epoch, counted from 0, that the next iteration gives."""
         self._epoch.assign(epoch)
-        self._first.assign(step)
 
 
 def ordered_batches(inputs: Any, *, examples: int, batch_size: int, labels: Callable[[Any], Any] | None = None) -> Any:

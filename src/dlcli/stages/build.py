@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dlcli.runtime.stream import keras, ordered_batches
+from dlcli.runtime.engine import keras
+from dlcli.runtime.stream import ordered_batches
 from dlcli.spec.experiment import Experiment
 from dlcli.stages.data import Splits
 
@@ -47,7 +48,7 @@ def build_model(experiment: Experiment, splits: Splits) -> Built:
 def _build_for_columns(experiment: Experiment, splits: Splits, columns: dict[str, Array]) -> Built:
     from dlcli.runtime.columns import column_inputs
 
-    raw, features = column_inputs(columns, experiment.data.normalize)
+    raw, features = column_inputs(columns, experiment.data.normalize)  # type: ignore[arg-type]  # `auto` is resolved by now
     entry = keras.Input(features.shape[1:], name="features")
     trained = keras.Model(entry, _body(experiment, splits.outputs, entry))
     return Built(trained, keras.Model(raw, trained(features)), keras.Model(raw, features))
@@ -84,7 +85,9 @@ def _mean_and_deviation(inputs: Any, normalize: str) -> tuple[Array, Array]:
     if hasattr(inputs, "read"):
         total, squares, count = np.zeros(inputs.shape[-1]), np.zeros(inputs.shape[-1]), 0
         for start in range(0, len(inputs), 256):
-            pixels = inputs.read(np.arange(start, min(start + 256, len(inputs)))).astype("float64").reshape(-1, inputs.shape[-1])
+            pixels = (
+                inputs.read(np.arange(start, min(start + 256, len(inputs)))).astype("float64").reshape(-1, inputs.shape[-1])
+            )
             total, squares, count = total + pixels.sum(0), squares + (pixels**2).sum(0), count + len(pixels)
         mean = total / count
         return mean, _not_zero(np.sqrt(np.maximum(squares / count - mean**2, 0)))

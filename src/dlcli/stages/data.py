@@ -52,7 +52,9 @@ class Splits:
     @property
     def outputs(self) -> int:
         """The number of classes, labels or targets."""
-        return len(self.classes) if self.task == "classification" else 1 if self.task == "binary" else self.train.targets.shape[1]
+        return (
+            len(self.classes) if self.task == "classification" else 1 if self.task == "binary" else self.train.targets.shape[1]
+        )
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Returns how many examples of each class or label every part has; only totals for regression."""
@@ -99,7 +101,9 @@ def open_splits(experiment: Experiment, *, offline: bool = False, split: dict[st
         split = {row["id"]: row["split"] for row in read_table(Path(data.split.file))}
     parts = _recorded(opened, split, data.split.test == "validation") if split else _drawn(opened, experiment)
     notes = [*opened.notes, *_notes(parts, opened, experiment.task)]
-    return Splits({part: _kept_in_memory(parts[part]) for part in PARTS if part in parts}, opened.classes, experiment.task, tuple(notes))
+    return Splits(
+        {part: _kept_in_memory(parts[part]) for part in PARTS if part in parts}, opened.classes, experiment.task, tuple(notes)
+    )
 
 
 def subset(examples: Examples, positions: Array) -> Examples:
@@ -124,7 +128,9 @@ def _refuse_unfit(opened: Opened, experiment: Experiment) -> None:
     if experiment.task == "classification" and found < 2:
         raise DataError(f"all examples are of one class ({_listed(opened.classes)}): there is nothing to tell apart")
     if experiment.training.loss.kind == "msle" and min(examples.targets.min() for examples in opened.parts.values()) < 0:
-        raise DataError("loss: msle takes a logarithm and needs targets at or above 0; use `loss: huber` for targets of both signs")
+        raise DataError(
+            "loss: msle takes a logarithm and needs targets at or above 0; use `loss: huber` for targets of both signs"
+        )
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -246,14 +252,16 @@ def fingerprint(parts: dict[str, Examples]) -> str:
     digest = hashlib.sha256()
     for part, examples in parts.items():
         digest.update(f"{part}\0{chr(0).join(examples.ids)}\0".encode())
-        digest.update(np.ascontiguousarray(examples.targets))
+        digest.update(_bytes_of(examples.targets))
         for name, column in examples.inputs.items() if isinstance(examples.inputs, dict) else [("", examples.inputs)]:
             digest.update(name.encode())
             digest.update(_bytes_of(column))
     return digest.hexdigest()
 
 
-def _bytes_of(column: Any) -> Any:
+def _bytes_of(column: Any) -> bytes | memoryview:
     if hasattr(column, "read"):
         return "\0".join(str(Path(path).stat().st_size) for path in column.paths).encode()
-    return "\0".join(column).encode() if column.dtype == object else np.ascontiguousarray(column)
+    if column.dtype == object:
+        return "\0".join(column).encode()
+    return np.ascontiguousarray(column).data.cast("B")

@@ -12,7 +12,8 @@ from dlcli.errors import UsageError
 from dlcli.runs import Run
 from dlcli.runs.files import replacing, write_json, write_table
 from dlcli.runtime.device import use_device
-from dlcli.runtime.stream import keras, ordered_batches
+from dlcli.runtime.engine import keras
+from dlcli.runtime.stream import ordered_batches
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.metrics import decide
 from dlcli.stages.data import Splits, open_splits
@@ -34,34 +35,37 @@ class Scores:
 def evaluate(run: Run, split: str, *, offline: bool = False) -> Scores:
     """Scores a run's model on one of its splits, from the run folder alone, and writes `evaluation/<split>/`.
 
+    `split` may be empty: the test part, or the validation part where there is no test part.
+
     Raises:
         UsageError: the run has no model yet, or no such split.
     """
     if not run.model_path.exists():
         raise UsageError(f"{run.id} has no model: it has not finished an epoch")
     experiment = run.experiment()
+    if split and split not in run.data()["examples"]:
+        raise UsageError(f"this run has no {split} part; it has {', '.join(run.data()['examples'])}")
     use_device(experiment.hardware, experiment.seed)
     splits = open_splits(experiment, offline=offline, split=run.split())
     _refuse_changed_data(run, splits)
-    return evaluate_model(experiment, splits, run, split)
+    return evaluate_model(experiment, splits, run, split or default_split(splits))
+
+
+def default_split(splits: Splits) -> str:
+    """Returns the part that is scored where none is named: test, else validation, else train."""
+    return next(name for name in ("test", "validation", "train") if name in splits.parts)
 
 
 def _refuse_changed_data(run: Run, splits: Splits) -> None:
     recorded, found = run.data().get("fingerprint"), splits.describe()["fingerprint"]
     if recorded and recorded != found:
         raise UsageError(
-            f"the data of {run.id} is not what it was trained on: its fingerprint has changed ({recorded[:12]} then, {found[:12]} now)"
+            f"the data of {run.id} is not what it was trained on: its fingerprint was {recorded[:12]} and is now {found[:12]}"
         )
 
 
 def evaluate_model(experiment: Experiment, splits: Splits, run: Run, split: str) -> Scores:
-    """Scores the run's saved model on one part of its data and writes `evaluation/<split>/`.
-
-    Raises:
-        UsageError: the data has no such part.
-    """
-    if split not in splits.parts:
-        raise UsageError(f"this run has no {split} part; it has {', '.join(splits.parts)}")
+    """Scores the run's saved model on one part of its data and writes `evaluation/<split>/`."""
     examples, task = splits.parts[split], experiment.task
     model = keras.saving.load_model(run.model_path, compile=False)
     scores = predictions(model, examples.inputs, experiment, len(examples))
@@ -140,7 +144,9 @@ def _write_predictions(path: Any, splits: Splits, split: str, scores: Array) -> 
             for one, label, guess, row in zip(examples.ids, examples.targets, chosen, table.tolist(), strict=True):
                 writer.writerow([one, names[label], names[guess], f"{row[guess]:.7g}", *(f"{share:.7g}" for share in row)])
         else:
-            writer.writerow(["id", *(f"label_{name}" for name in splits.classes), *(f"predicted_{name}" for name in splits.classes)])
+            writer.writerow(
+                ["id", *(f"label_{name}" for name in splits.classes), *(f"predicted_{name}" for name in splits.classes)]
+            )
             for one, label, row in zip(examples.ids, examples.targets.tolist(), scores.tolist(), strict=True):
                 writer.writerow([one, *(f"{value:.7g}" for value in label), *(f"{value:.7g}" for value in row)])
 

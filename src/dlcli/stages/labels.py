@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
+from dlcli.runtime.engine import tf
 from dlcli.runtime.stream import on_host
 
 Array = np.ndarray[Any, Any]

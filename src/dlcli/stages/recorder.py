@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -12,17 +12,18 @@ import numpy as np
 
 from dlcli.runs import Run
 from dlcli.runs.folder import now
-from dlcli.runtime.stream import TrainingStream, keras
+from dlcli.runtime.engine import keras
+from dlcli.runtime.stream import TrainingStream
 from dlcli.spec.metrics import MetricSpec
 from dlcli.stages.reporter import EpochReport, Reporter
 
 Array = np.ndarray[Any, Any]
 
 
-class Scores(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
+class Scores(keras.callbacks.Callback):  # type: ignore[misc]
     """Adds to each epoch's logs the metrics that scikit-learn scores on the validation predictions."""
 
-    def __init__(self, metrics: list[MetricSpec], predict: Callable[[], Array], truth: Array, task: str) -> None:
+    def __init__(self, metrics: Sequence[MetricSpec], predict: Callable[[], Array], truth: Array, task: str) -> None:
         super().__init__()
         self._metrics, self._predict, self._truth, self._task = metrics, predict, truth, task
 
@@ -42,7 +43,7 @@ class Best:
     value: float | None = None
 
 
-class Recorder(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
+class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     """Writes history, status and the best model after each epoch, and stops a training whose loss is no number."""
 
     def __init__(
@@ -92,7 +93,10 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
             return
         seconds = perf_counter() - self._started
         self._steps += self._stream.steps
-        row = {"stage": "train", "epoch": epoch + 1} | {name: float(value) for name, value in (logs or {}).items()}
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        row: dict[str, Any] = {"stage": "train", "epoch": epoch + 1} | {
+            name: values[name] for name in sorted(values, key=_column)
+        }
         row["learning_rate"] = self._learning_rate()
         row |= {"seconds": round(seconds, 3), "examples_per_second": round(self._examples / max(seconds, 1e-9), 1)}
         improved = self._improves(row.get(self._monitor))
@@ -128,3 +132,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
 
     def _learning_rate(self) -> float:
         return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+
+
+def _column(name: str) -> tuple[bool, bool]:
+    """Returns the order of a history column: training before validation, the loss before the metrics."""
+    return name.startswith("val_"), name.removeprefix("val_") != "loss"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,15 +11,16 @@ from dlcli.errors import Interrupted, RunFailed
 from dlcli.runs import Run
 from dlcli.runs.folder import State, now
 from dlcli.runtime.device import Device, use_device
+from dlcli.runtime.engine import keras
 from dlcli.runtime.signals import signals_as_exceptions
-from dlcli.runtime.stream import TrainingStream, keras, ordered_batches
+from dlcli.runtime.stream import TrainingStream, ordered_batches
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.file import Loaded, to_yaml
 from dlcli.spec.metrics import higher_is_better
 from dlcli.stages.build import Built, build_model
 from dlcli.stages.data import Splits, open_splits
 from dlcli.stages.environment import describe_environment, process_started
-from dlcli.stages.evaluate import evaluate_model, prediction_batch, predictions
+from dlcli.stages.evaluate import default_split, evaluate_model, prediction_batch, predictions
 from dlcli.stages.labels import label_reader
 from dlcli.stages.recorder import Recorder, Scores
 from dlcli.stages.reporter import Reporter
@@ -192,9 +192,11 @@ def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, s
     validation = _validation(experiment, splits, built)
     chosen = [_built_callback(experiment, callback, run) for callback in training.callbacks]
     callbacks = [*_scores(experiment, splits, built), *_averaged(experiment), recorder, *chosen, *_tensorboard(experiment, run)]
-    built.trained.fit(stream.dataset, epochs=training.epochs, validation_data=validation, callbacks=callbacks, verbose=0)
+    built.trained.fit(
+        stream.dataset, epochs=training.epochs, validation_data=validation, callbacks=callbacks, shuffle=False, verbose=0
+    )
     if recorder.failure:
-        raise RunFailed(_diverged(recorder, experiment))
+        raise RunFailed(_diverged(recorder))
     reasons = [spec.reason(callback) for spec, callback in zip(training.callbacks, chosen, strict=True)]
     _tell_end(recorder, experiment, next(filter(None, reasons), ""), run, say)
 
@@ -268,11 +270,12 @@ def _tensorboard(experiment: Experiment, run: Run) -> list[Any]:
     return [keras.callbacks.TensorBoard(str(run.tensorboard_path), write_graph=False)]
 
 
-def _diverged(recorder: Recorder, experiment: Experiment) -> str:
+def _diverged(recorder: Recorder) -> str:
     kept = f"; the best model so far, of epoch {recorder.best.epoch}, is kept" if recorder.best.epoch else ""
     return (
         f"{recorder.failure}: the training has diverged{kept}\n"
-        "  try a learning rate ten times lower, `training.optimizer.clipnorm: 1.0`, or look for values far out of range in the data"
+        "  try a learning rate ten times lower, `training.optimizer.clipnorm: 1.0`,"
+        " or look for values far out of range in the data"
     )
 
 
@@ -290,6 +293,5 @@ def _score(experiment: Experiment, splits: Splits, run: Run) -> None:
     """Scores the kept model, loaded again from its file, on the test part; on the validation part where there is none."""
     from dlcli.stages.plots import draw_curves
 
-    part = next((name for name in ("test", "validation", "train") if name in splits.parts), "train")
-    evaluate_model(experiment, splits, run, part)
+    evaluate_model(experiment, splits, run, default_split(splits))
     draw_curves(run)

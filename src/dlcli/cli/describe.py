@@ -1,0 +1,74 @@
+"""The tables of `dlcli describe`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from dlcli.cli.console import results_console
+
+if TYPE_CHECKING:
+    from dlcli.stages.describe import Description
+
+_MANY_CLASSES = 30
+
+
+def as_dict(description: Description) -> dict[str, Any]:
+    """Returns a description as plain data."""
+    return asdict(description) | {"total": description.trainable + description.frozen}
+
+
+def show_description(description: Description) -> None:
+    """Prints the layer table, the totals, the memory and the data."""
+    console = results_console()
+    table = Table(title=description.name, title_justify="left")
+    table.add_column("layer")
+    table.add_column("activation shape", justify="right")
+    table.add_column("activation size", justify="right")
+    table.add_column("parameters", justify="right")
+    for row in description.rows:
+        table.add_row(f"{row.kind} {row.name}", shape_text(row.shape), f"{row.size:,}", f"{row.parameters:,}")
+    console.print(table)
+    total = description.trainable + description.frozen
+    console.print(f"parameters: {total:,} in total, {description.trainable:,} trainable, {description.frozen:,} frozen")
+    console.print(
+        f"memory: weights {memory_text(description.weights_bytes)};"
+        f" activations of a batch of {description.batch_size:,}: {memory_text(description.activations_bytes)}"
+    )
+    console.print(f"scaling inside the model: {description.normalize}")
+    _show_data(description)
+    for note in description.notes:
+        console.print(f"note: {note}")
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """Returns a shape as the course writes it: (28,28,8), or 400 for a row."""
+    return str(shape[0]) if len(shape) == 1 else f"({','.join(map(str, shape))})"
+
+
+def memory_text(size: int) -> str:
+    """Returns bytes in KiB, MiB or GiB."""
+    value, unit = size / 1024, "KiB"
+    for larger in ("MiB", "GiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:,.1f} {unit}"
+
+
+def _show_data(description: Description) -> None:
+    console, data = results_console(), description.data
+    if data.get("examples"):
+        console.print("examples: " + ", ".join(f"{count:,} {part}" for part, count in data["examples"].items()))
+    parts, classes = list(data.get("counts", {})), data.get("classes") or []
+    counted = [part for part in parts if data["counts"][part]]
+    if not counted:
+        return
+    table = Table("class", *counted, title="examples of each class", title_justify="left")
+    for name in classes[:_MANY_CLASSES]:
+        table.add_row(name, *(f"{data['counts'][part][name]:,}" for part in counted))
+    if len(classes) > _MANY_CLASSES:
+        table.add_row(f"... {len(classes) - _MANY_CLASSES} more", *("" for _ in counted))
+    console.print(table)

@@ -1,0 +1,135 @@
+"""The tables of `dlcli runs`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from dlcli.cli.console import results_console, show_scores, shown
+from dlcli.errors import UsageError
+from dlcli.runs import Run
+from dlcli.runs.compare import Comparison
+
+_HEADLINES = 3
+
+
+def run_rows(runs: list[Run], sort: str | None) -> list[dict[str, Any]]:
+    """Returns a row a run: id, state, epochs, scores as `test.accuracy`; sorted by a score, or by time.
+
+    Raises:
+        UsageError: no run has the score.
+    """
+    rows = [_row(run) for run in runs]
+    if sort is None:
+        return rows
+    if not any(sort in row["scores"] for row in rows):
+        known = sorted({name for row in rows for name in row["scores"]})
+        raise UsageError(f"no run has the score {sort!r}; known: {', '.join(known) or 'none'}")
+    from dlcli.spec.metrics import higher_is_better
+
+    metrics = [metric for run in runs for metric in run.experiment().training.metrics or []]
+    sign = -1 if higher_is_better(sort.partition(".")[2], list(metrics)) else 1
+    return sorted(rows, key=lambda row: (row["scores"].get(sort) is None, sign * (row["scores"].get(sort) or 0)))
+
+
+def _row(run: Run) -> dict[str, Any]:
+    status = run.status()
+    scores = {
+        f"{split}.{name}": entry["value"]
+        for split in run.scored_splits()
+        for name, entry in run.metrics(split)["metrics"].items()
+    }
+    return {
+        "id": run.id,
+        "state": status.shown_state,
+        "epoch": status.epoch,
+        "epochs": status.epochs,
+        "best_epoch": status.best_epoch,
+        "started": status.started,
+        "error": status.error.partition("\n")[0],
+        "scores": scores,
+    }
+
+
+def show_runs(rows: list[dict[str, Any]], folder: Path) -> None:
+    """Prints the list of runs."""
+    console = results_console()
+    if not rows:
+        console.print(f"no runs in {folder}; `dlcli train SPEC` makes one")
+        return
+    table = Table()
+    for heading in ("run", "state", "epochs", "scores", ""):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        scores = [f"{name} {shown(value)}" for name, value in row["scores"].items() if not name.endswith(".loss")]
+        epochs = f"{row['epoch']}/{row['epochs']}" if row["epochs"] else "-"
+        table.add_row(row["id"], row["state"], epochs, ", ".join(scores[:_HEADLINES]), row["error"])
+    console.print(table)
+
+
+def run_as_dict(run: Run) -> dict[str, Any]:
+    """Returns everything that `runs show` tells."""
+    scores = {split: run.metrics(split) for split in run.scored_splits()}
+    return {
+        "id": run.id,
+        "path": str(run.path),
+        "status": asdict(run.status()) | {"state": run.status().shown_state},
+        "data": run.data(),
+        "environment": run.environment(),
+        "scores": scores,
+    }
+
+
+def show_run(run: Run) -> None:
+    """Prints one run on one screen."""
+    console, status, data, environment = results_console(), run.status(), run.data(), run.environment()
+    facts = Table(show_header=False, box=None)
+    facts.add_row("state", f"{status.shown_state}{': ' + status.error if status.error else ''}")
+    facts.add_row("started", status.started)
+    facts.add_row("finished", status.finished or "-")
+    facts.add_row("epochs", f"{status.epoch} of {status.epochs}{'; ' + status.reason if status.reason else ''}")
+    if status.best_epoch:
+        facts.add_row("best epoch", f"{status.best_epoch} ({status.monitor} {shown(status.best_value)})")
+    if data:
+        facts.add_row("data", ", ".join(f"{count:,} {part}" for part, count in data["examples"].items()))
+    if environment:
+        device = environment["device"]
+        facts.add_row("device", f"{device['kind']} ({device['name']}), {environment['precision']}")
+    console.print(f"{run.id}")
+    console.print(facts)
+    for split in run.scored_splits():
+        show_scores(run, split)
+    files = sorted(path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file())
+    console.print(f"{run.path}: {', '.join(name for name in files if not name.startswith('tensorboard/'))}")
+
+
+def comparison_as_dict(comparison: Comparison) -> dict[str, Any]:
+    """Returns a comparison as plain data."""
+    return {
+        "runs": [run.id for run in comparison.runs],
+        "differences": comparison.differences,
+        "scores": comparison.scores,
+        "notes": comparison.notes,
+    }
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """Prints what differs, then the scores."""
+    console = results_console()
+    ids = [run.id for run in comparison.runs]
+    if comparison.differences:
+        table = Table("field", *ids, title="what differs", title_justify="left")
+        for key, values in comparison.differences.items():
+            table.add_row(key, *("-" if value is None else str(value) for value in values))
+        console.print(table)
+    else:
+        console.print("The specs are the same.")
+    table = Table("score", *ids, title="scores", title_justify="left")
+    for name, scores in comparison.scores.items():
+        table.add_row(name, *(shown(value) for value in scores))
+    console.print(table)
+    for note in comparison.notes:
+        console.print(f"note: {note}")
