@@ -6,11 +6,13 @@ test in `tests/test_upstream.py` that fails once the defect is mended upstream.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1", "KERAS_BACKEND": "tensorflow", "GRPC_VERBOSITY": "ERROR"}
@@ -81,8 +83,47 @@ def import_tfds() -> Any:
     from tensorflow_datasets.core.utils import gcs_utils
 
     gcs_utils._is_gcs_disabled = True
-    tfds.disable_progress_bar()
     return tfds
+
+
+def prepare_tfds(name: str, folder: Path) -> Any:
+    """Downloads and prepares a TFDS set in a folder of sets, and returns its builder. Failures take seconds.
+
+    TFDS tries a host that cannot be found ten times, waiting up to 51 s in between, and has no limit at all for one that
+    does not answer (github.com/tensorflow/datasets `core/download/downloader.py`). What it prints goes to stderr.
+
+    Raises:
+        Exception: whatever TFDS and the network may raise; there is no common class.
+    """
+    tfds = import_tfds()
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    with redirect_stdout(sys.stderr), _impatient():
+        builder = tfds.builder(name, data_dir=str(folder))
+        builder.download_and_prepare()
+    return builder
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Gives every request inside the block a time limit, and TFDS two tries, without urllib3's warnings."""
+    from unittest.mock import patch
+
+    import requests
+    from tensorflow_datasets.core.download import downloader
+
+    patient, logger = requests.Session.request, logging.getLogger("urllib3")
+    level = logger.level
+
+    def request(*args: Any, **kwargs: Any) -> Any:
+        return patient(*args, **{"timeout": 20, **kwargs})
+
+    logger.setLevel(logging.ERROR)
+    try:
+        with patch.object(requests.Session, "request", request), patch.object(downloader, "MAX_RETRIES", 1):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def read_split(builder: Any, expression: str, convert: Convert | None = None) -> tuple[Any, Any]:

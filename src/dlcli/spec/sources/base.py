@@ -128,7 +128,9 @@ FilePath = Annotated[str, AfterValidator(_as_path)]
 """A path of the user's, made absolute when the spec is read, so that a run can be moved without losing its data."""
 
 
-def labels_of(values: Array, task: str, classes: tuple[str, ...] | None = None, where: str = "") -> tuple[Array, tuple[str, ...]]:
+def labels_of(
+    values: Array, task: str, classes: tuple[str, ...] | None = None, where: str = ""
+) -> tuple[Array, tuple[str, ...]]:
     """Returns targets and class names for raw labels.
 
     Args:
@@ -174,7 +176,9 @@ def _class_numbers(values: Array, classes: tuple[str, ...] | None) -> tuple[Arra
         raise DataError(f"{_examples(missing)} no label")
     found, numbers = np.unique(labels, return_inverse=True)
     if found.dtype.kind == "f" and len(found) > _MANY and (found % 1 != 0).any():
-        raise DataError(f"{len(found)} different labels such as {found[found % 1 != 0][0]:g} are no classes; use `task: regression`")
+        raise DataError(
+            f"{len(found)} different labels such as {found[found % 1 != 0][0]:g} are no classes; use `task: regression`"
+        )
     names = tuple(class_name(value) for value in found.tolist())
     if classes is None:
         return numbers.astype("int64"), names
@@ -195,7 +199,8 @@ def _one_column(labels: Array) -> Array:
     if rows.shape[1] == 1:
         return rows[:, 0]
     if rows.dtype.kind in "fiub" and ((rows == 0) | (rows == 1)).all() and (rows.sum(axis=1) == 1).all():
-        return rows.argmax(axis=1)
+        positions: Array = rows.argmax(axis=1)
+        return positions
     raise DataError(f"one label an example is needed, found {rows.shape[1]} that are not one-hot; use `task: multilabel`?")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _MODES = {1: "L", 3: "RGB"}
+# What a file may be whatever its name says. Not all of Pillow's readers: one of them starts Ghostscript.
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 
 
 @dataclass(frozen=True)
@@ -63,26 +67,42 @@ def read_image(path: str, image: ImageSettings) -> Array:
         DataError: the file is empty, truncated or no image.
     """
     try:
-        with Image.open(path) as file:
-            upright = ImageOps.exif_transpose(file)
-            return fit(upright, image)
+        with Image.open(path, formats=_FORMATS) as file:
+            if image.size is not None:
+                # A JPEG is decoded at a half, quarter or eighth of its size where that is at least twice what is wanted.
+                file.draft(None, (2 * max(image.size), 2 * max(image.size)))
+            return fit(ImageOps.exif_transpose(file), image)
     except UnidentifiedImageError:
-        raise DataError(f"{path}: not an image that can be read (empty, or something else under an image's name)") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: {error}") from None
+        raise DataError(f"{path}: {_unreadable(path)}") from None
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: {_words(error)}") from None
+
+
+def _unreadable(path: str) -> str:
+    return "an empty file" if Path(path).stat().st_size == 0 else f"no image ({', '.join(_FORMATS)}), though named like one"
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"not readable as an image: {error}"
 
 
 def fit(picture: Image.Image, image: ImageSettings) -> Array:
     """Returns a picture as uint8 `(height, width, channels)` in the size, channels and manner of the settings."""
-    mode = _MODES[image.channels or 3]
-    if picture.mode in ("P", "PA", "LA", "RGBA") and "A" in picture.convert("RGBA").mode:
+    if picture.mode in ("PA", "LA", "RGBA", "La", "RGBa") or "transparency" in picture.info:
         picture = _on_white(picture.convert("RGBA"))
-    if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits and more: scaled, where Pillow would cut off at 255
-        values = np.asarray(picture, dtype="float64")
-        picture = Image.fromarray((values / max(values.max(), 1) * 255).astype("uint8"))
-    picture = resized(picture.convert(mode), image)
-    array = np.asarray(picture, dtype="uint8")
+    elif picture.mode.startswith(("I", "F")):
+        # 16 bits: to 8 by one factor for every image; Pillow would cut off at 255.
+        picture = Image.fromarray(eight_bits(np.asarray(picture)))
+    array = np.asarray(resized(picture.convert(_MODES[image.channels or 3]), image), dtype="uint8")
     return array[..., None] if array.ndim == 2 else array
+
+
+def eight_bits(values: Array) -> Array:
+    """Returns 16-bit values, 0 to 65,535, as uint8."""
+    scaled: Array = np.clip(values / 257, 0, 255).round().astype("uint8")
+    return scaled
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
@@ -102,13 +122,20 @@ def resized(picture: Image.Image, image: ImageSettings) -> Image.Image:
     return picture.resize(size, Image.Resampling.BILINEAR)
 
 
-def fit_arrays(images: Sequence[Array], image: ImageSettings) -> Array:
+def fit_array(pixels: Array, image: ImageSettings) -> Array:
+    """Returns one image `(height, width, channels)` of 8 or 16 bits as uint8 in the settings' size and channels."""
+    pixels = pixels if pixels.dtype == "uint8" else eight_bits(pixels)
+    settings = image.model_copy(update={"channels": image.channels or (1 if pixels.shape[2] == 1 else 3)})
+    return fit(Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels), settings)
+
+
+def fit_arrays(images: Array, image: ImageSettings) -> Array:
     """Returns uint8 images `(n, height, width, channels)` in the settings' size and channels."""
-    first = images[0]
-    same = image.size in (None, first.shape[:2]) and image.channels in (None, first.shape[2])
-    if isinstance(images, np.ndarray) and same:
+    same = image.size in (None, images.shape[1:3]) and image.channels in (None, images.shape[3])
+    if same or not len(images):
         return images
-    settings = image.model_copy(
-        update={"channels": image.channels or first.shape[2], "size": image.size or tuple(first.shape[:2])}
-    )
-    return np.stack([fit(Image.fromarray(one[..., 0] if one.shape[2] == 1 else one), settings) for one in images])
+    first = fit_array(images[0], image)
+    fitted = np.empty((len(images), *first.shape), dtype="uint8")
+    for position, pixels in enumerate(images):
+        fitted[position] = fit_array(pixels, image)
+    return fitted

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,15 +21,26 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+
+@dataclass(frozen=True)
+class Description:
+    """What a set's own files, or `_KNOWN`, tell without TFDS; `shape` is None where images come in many sizes."""
+
+    shape: tuple[int, ...] | None
+    classes: tuple[str, ...]
+    splits: tuple[str, ...]
+    image: bool
+
+
 _DIGITS = tuple("0123456789")
 _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _KNOWN = {
-    "mnist": ((28, 28, 1), _DIGITS),
-    "fashion_mnist": ((28, 28, 1), _CLOTHES),
-    "cifar10": ((32, 32, 3), _THINGS),
+    "mnist": Description((28, 28, 1), _DIGITS, ("train", "test"), image=True),
+    "fashion_mnist": Description((28, 28, 1), _CLOTHES, ("train", "test"), image=True),
+    "cifar10": Description((32, 32, 3), _THINGS, ("train", "test"), image=True),
 }
-"""Shapes and classes of the sets that courses start with, so that a spec can be checked before they are at hand."""
+"""The sets that courses start with, so that a spec can be checked before they are at hand."""
 
 
 class Tfds(SourceSpec):
@@ -33,28 +48,42 @@ class Tfds(SourceSpec):
 
     kind: Literal["tfds"]
     name: str = Field(
-        description="The set's name, with its configuration if any: `mnist`, `cifar10_corrupted/snow_1`.", min_length=1
+        description="The set's name, with its configuration if any: `mnist`, `cifar10_corrupted/snow_1`.",
+        pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$",
     )
-    version: str | None = Field(default=None, description="Version, exact or with stars: 3.0.1, 3.*.*")
+    version: str | None = Field(
+        default=None, description="Version, exact or with stars: 3.0.1, 3.*.*", pattern=r"^(\d+|\*)\.(\d+|\*)\.(\d+|\*)$"
+    )
     train: str = Field(default="train", description="TFDS's split expression for training: `train[:50%]`.")
     validation: str | None = Field(default=None, description="Split expression for validation; ours if not given.")
     test: str | None = Field(default="auto", description="Split expression for testing; `auto`: `test` where the set has it.")
 
     def facts(self, task: str) -> Facts:
         """Returns shape and classes, from the prepared set's own description or for well-known sets."""
-        shape, classes = _KNOWN.get(self.name, (None, ()))
-        described = _described(self._folder())
-        if described:
-            shape, classes = described[0] or shape, described[1] or classes
-        tasks = ("classification", "binary") if classes else ()
-        image = shape is not None and len(shape) == 3
-        has_test = None if self.test == "auto" else self.test is not None
-        if self.name in _KNOWN and self.test == "auto":
-            has_test = True
-        return Facts(shape, len(classes) or None, classes, tasks, self.validation is not None, has_test, image)
+        found = self._description() or Description(None, (), (), image=False)
+        known = self.test != "auto" or bool(found.splits)
+        has_test = ("test" in found.splits if self.test == "auto" else self.test is not None) if known else None
+        tasks = ("classification", "binary") if found.classes else ()
+        outputs = len(found.classes) or None
+        return Facts(found.shape, outputs, found.classes, tasks, self.validation is not None, has_test, found.image)
 
-    def _folder(self) -> Path:
-        return data_dir() / self.name
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yields splits that the set does not have, where its description is at hand."""
+        found = self._description()
+        for field in ("train", "validation", "test") if found else ():
+            for name in re.findall(r"(?:^|\+)\s*([A-Za-z_]\w*)", getattr(self, field) or ""):
+                if name not in (*found.splits, "all") and (field, name) != ("test", "auto"):  # type: ignore[union-attr]
+                    yield field, f"the set has no split `{name}`; it has {', '.join(found.splits)}"  # type: ignore[union-attr]
+
+    def _description(self) -> Description | None:
+        folder = self._folder()
+        return (_described(folder) if folder else None) or _KNOWN.get(self.name)
+
+    def _folder(self) -> Path | None:
+        """Returns the folder of the prepared set in its highest fitting version; None where there is none."""
+        versions = {folder.name: folder for folder in _version_folders(data_dir() / self.name)}
+        fitting = [name for name in versions if self.version is None or _fits(name, self.version)]
+        return versions[max(fitting, key=_numbers)] if fitting else None
 
     def open(self, request: Request) -> Opened:
         """Returns the set's examples, read into memory.
@@ -63,15 +92,18 @@ class Tfds(SourceSpec):
             DataError: the set is not there and cannot be had, has no supervised keys, or holds text.
         """
         builder = self._prepared(request.offline)
-        if not builder.info.supervised_keys:
-            raise DataError(f"the TFDS set {self.name} has no supervised keys: dlcli cannot tell its inputs from its labels")
+        keys = builder.info.supervised_keys
+        if not keys or not isinstance(keys[1], str) or not isinstance(keys[0], (str, dict)):
+            raise DataError(f"the TFDS set {self.name} has no supervised keys: dlcli cannot tell its inputs from its label")
         splits = {"train": self.train, "validation": self.validation, "test": self._test_split(builder)}
-        classes = _class_names(builder, request.task)
+        classes: tuple[str, ...] | None = None
         parts: dict[str, Examples] = {}
         for part, expression in splits.items():
             if expression:
-                parts[part], classes = self._examples(builder, part, expression, request, classes)
-        return Opened(parts, classes or ("target",))
+                inputs, labels = self._read(builder, expression, request)
+                targets, classes = self._targets(builder.info.features[keys[1]], labels, request.task, classes, expression)
+                parts[part] = Examples(inputs, targets, row_ids(part, len(targets)))
+        return Opened(parts, classes or (keys[1],))
 
     def _test_split(self, builder: Any) -> str | None:
         if self.test != "auto":
@@ -80,40 +112,57 @@ class Tfds(SourceSpec):
 
     def _prepared(self, offline: bool) -> Any:
         """Returns the builder of the prepared set, preparing it first where it is not there and the network allows."""
-        from dlcli.upstream import import_tfds
+        from dlcli.upstream import import_tfds, prepare_tfds
 
+        folder = self._folder()
+        if folder is None and offline:
+            raise DataError(self._unavailable("it is not prepared there, and --offline forbids a download"))
         tfds = import_tfds()
+        if folder is not None:
+            # Not `tfds.builder`: that imports the code of every set there is, 1 s and 500 modules.
+            return tfds.builder_from_directory(folder)
         name = f"{self.name}:{self.version}" if self.version else self.name
         try:
-            builder = tfds.builder(name, data_dir=str(data_dir()))
+            return prepare_tfds(name, data_dir())
         except Exception as error:
-            raise DataError(self._unavailable(f"TFDS cannot load {name!r}: {_first_line(error)}")) from None
-        if not builder.info.splits:
-            if offline:
-                raise DataError(self._unavailable("it is not prepared there, and --offline forbids a download"))
-            try:
-                builder.download_and_prepare()
-            except Exception as error:
-                raise DataError(self._unavailable(f"its download failed: {_first_line(error)}")) from None
-        return builder
+            raise DataError(self._unavailable(f"downloading {name!r} failed: {_reason(error)}")) from None
 
     def _unavailable(self, reason: str) -> str:
+        others = ", ".join(sorted(folder.name for folder in _version_folders(data_dir() / self.name)))
+        wanted = f"{self.name} in version {self.version}" if self.version else self.name
         return (
-            f"the TFDS set {self.name} is not at hand: {reason}\n"
-            f"  prepared data is looked for in {self._folder()} (TFDS_DATA_DIR, or TFDS's own folder where that is not set)\n"
+            f"the TFDS set {wanted} is not at hand: {reason}\n"
+            f"  prepared data is looked for in {data_dir() / self.name}"
+            f" ({'there are versions ' + others if others else 'set by TFDS_DATA_DIR' if os.environ.get('TFDS_DATA_DIR') else 'TFDS_DATA_DIR names another place'})\n"
             "  configs/digits_cnn.yaml trains on real images without any download"
         )
 
-    def _examples(
-        self, builder: Any, part: str, expression: str, request: Request, classes: tuple[str, ...]
-    ) -> tuple[Examples, tuple[str, ...]]:
+    def _read(self, builder: Any, expression: str, request: Request) -> tuple[Any, Array]:
+        """Returns the inputs and labels of one split expression, in the order of the files."""
+        from dlcli.upstream import read_split
+
+        where = f"TFDS split {expression!r} of {self.name}"
+        key = builder.info.supervised_keys[0]
+        features = builder.info.features
+        convert = None if isinstance(key, dict) else _converter(features[key], request.image, where)
         try:
-            inputs, labels = _load(builder, expression, request)
+            inputs, labels = read_split(builder, expression, convert)
         except ValueError as error:
-            raise DataError(f"TFDS split {expression!r} of {self.name}: {_first_line(error)}") from None
-        values = labels if not classes else _named(labels, classes)
-        targets, names = labels_of(values, request.task, classes or None)
-        return Examples(inputs, targets, row_ids(part, len(targets))), names
+            raise DataError(f"{where}: {_first_line(error)}") from None
+        if isinstance(key, dict):
+            return {name: _cells(inputs[name], features[source], name, where) for name, source in key.items()}, labels
+        return _as_array(inputs, where), labels
+
+    def _targets(
+        self, feature: Any, labels: Any, task: str, classes: tuple[str, ...] | None, expression: str
+    ) -> tuple[Array, tuple[str, ...]]:
+        where = f"TFDS split {expression!r} of {self.name}"
+        names = tuple(getattr(feature, "names", None) or ())
+        if task not in ("classification", "binary") or not names:
+            return labels_of(labels, task, classes, where)
+        if len(labels) and labels.min() < 0:
+            raise DataError(f"{where}: {int((labels < 0).sum())} of {len(labels)} examples have no label")
+        return labels.astype("int64"), names
 
 
 def data_dir() -> Path:
@@ -121,64 +170,101 @@ def data_dir() -> Path:
     return Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets").expanduser()
 
 
-def _described(folder: Path) -> tuple[tuple[int, ...] | None, tuple[str, ...]] | None:
-    """Returns shape and classes of a prepared set from its `features.json`, without TFDS; None where it is not there."""
-    files = sorted(folder.glob("*/features.json"))
-    if not files:
-        return None
+def _version_folders(folder: Path) -> list[Path]:
+    """Returns the folders of a set's prepared versions; those of its configuration where it has a single one."""
+    found = [file.parent for file in folder.glob("*/dataset_info.json") if re.fullmatch(r"\d+\.\d+\.\d+", file.parent.name)]
+    if found:
+        return found
+    inner = [file.parent for file in folder.glob("*/*/dataset_info.json")]
+    return inner if len({folder.parent for folder in inner}) == 1 else []
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def _fits(version: str, wanted: str) -> bool:
+    return all(want in ("*", part) for part, want in zip(version.split("."), wanted.split("."), strict=True))
+
+
+def _described(folder: Path) -> Description | None:
+    """Returns what a prepared set's own files say, without TFDS; None where they cannot be understood."""
     try:
-        features = json.loads(files[-1].read_text())["featuresDict"]["features"]
-        shape, classes = None, ()
-        for name, feature in features.items():
-            if "image" in feature:
-                sides = [int(side) for side in feature["image"]["shape"].get("dimensions", [])]
-                shape = tuple(sides) if len(sides) == 3 and all(side > 0 for side in sides) else None
-            if "classLabel" in feature:
-                names = files[-1].parent / f"{name}.labels.txt"
-                classes = tuple(names.read_text().split("\n")[:-1]) if names.is_file() else ()
-        return shape, classes
-    except (KeyError, ValueError, TypeError, OSError):
+        features = json.loads((folder / "features.json").read_text(encoding="utf-8"))["featuresDict"]["features"]
+        info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
+        splits = tuple(split["name"] for split in info.get("splits", []))
+        keys = [item.get("featureKey", "") for item in info["supervisedKeys"]["tuple"]["items"]]
+        image, label = features.get(keys[0], {}).get("image"), features.get(keys[1], {}).get("classLabel")
+        sides = [int(side) for side in image["shape"].get("dimensions", [])] if image else []
+        shape = tuple(sides) if len(sides) == 3 and all(side > 0 for side in sides) else None
+        return Description(shape, _class_names(folder / f"{keys[1]}.labels.txt", label), splits, image is not None)
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, OSError):
         return None
 
 
-def _class_names(builder: Any, task: str) -> tuple[str, ...]:
-    label = builder.info.features[builder.info.supervised_keys[1]]
-    return tuple(label.names) if task in ("classification", "binary") and hasattr(label, "names") else ()
+def _class_names(file: Path, label: dict[str, Any] | None) -> tuple[str, ...]:
+    if label is None:
+        return ()
+    if file.is_file():
+        return tuple(line for line in file.read_text(encoding="utf-8").split("\n") if line)
+    return tuple(str(number) for number in range(int(label.get("numClasses", 0))))
 
 
-def _named(labels: Array, classes: tuple[str, ...]) -> Array:
+def _converter(feature: Any, image: Any, where: str) -> Any:
+    """Returns what brings each of a feature's images to the wanted size; None where they have it already."""
+    from dlcli.spec.sources.images import fit_array
+
+    shape = feature.shape
+    if len(shape) != 3 or feature.np_dtype not in ("uint8", "uint16") or not hasattr(feature, "decode_example"):
+        return None
+    if None in shape[:2] and image.size is None:
+        raise DataError(f"{where}: its images come in many sizes; say which they get: `data.image.size: [96, 96]`")
+    fixed = image.size in (None, shape[:2]) and image.channels in (None, shape[2])
+    return None if fixed and feature.np_dtype == "uint8" else partial(fit_array, image=image)
+
+
+def _as_array(examples: Any, where: str) -> Array:
+    """Returns inputs as float32, or uint8 where they are images.
+
+    Raises:
+        DataError: they are text, or differ in shape.
+    """
     import numpy as np
 
-    return np.asarray(classes, dtype=object)[labels]
+    if isinstance(examples, list) and len({np.shape(one) for one in examples}) > 1:
+        raise DataError(f"{where}: its inputs differ in shape; dlcli needs one shape for all")
+    inputs: Array = np.asarray(examples)
+    if inputs.dtype.kind not in "fiub":
+        raise DataError(f"{where}: its inputs are text; dlcli trains on images and tables")
+    if inputs.dtype == "uint8" and inputs.ndim == 4:
+        return inputs
+    numbers: Array = inputs.astype("float32")
+    return numbers[:, None] if numbers.ndim == 1 else numbers
 
 
-def _load(builder: Any, expression: str, request: Request) -> tuple[Any, Array]:
-    """Returns the inputs and labels of one split expression, in the order of the files."""
-    import numpy as np
-
-    from dlcli.upstream import read_split
-
-    inputs, labels = read_split(builder, expression)
-    if isinstance(inputs, dict):
-        return {name: _cells(values, name) for name, values in inputs.items()}, np.asarray(labels)
-    if inputs and inputs[0].dtype == np.uint8 and inputs[0].ndim == 3:
-        from dlcli.spec.sources.images import fit_arrays
-
-        return fit_arrays(inputs, request.image), np.asarray(labels)
-    if len(inputs) and np.asarray(inputs[0]).dtype.kind not in "fiub":
-        raise DataError("the set's inputs are text; dlcli trains on images and tables")
-    return np.asarray(inputs, dtype="float32"), np.asarray(labels)
-
-
-def _cells(values: list[Any], name: str) -> Array:
+def _cells(values: Any, feature: Any, name: str, where: str) -> Array:
+    """Returns one column of a set as float32, or as text where it is text or the number of a named category."""
     import numpy as np
 
     column = np.asarray(values)
     if column.ndim != 1:
-        raise DataError(f"column `{name}` of the set is not a single value an example")
+        raise DataError(f"{where}: column `{name}` is not a single value an example")
+    names = getattr(feature, "names", None)
+    if names:
+        return np.array([names[value] if value >= 0 else "" for value in column.tolist()], dtype=object)
     if column.dtype.kind in "fiub":
         return column.astype("float32")
-    return np.array([value.decode() if isinstance(value, bytes) else str(value) for value in values], dtype=object)
+    texts = [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in column.tolist()]
+    return np.array(texts, dtype=object)
+
+
+def _reason(error: Exception) -> str:
+    """Returns why a download failed: the address without answer, or TFDS's first line and its guess."""
+    url = getattr(getattr(error, "request", None), "url", None)
+    if url:
+        return f"no answer from {url}; is there a network?"
+    guess = next((line.strip() for line in str(error).splitlines()[1:] if "did you mean" in line.lower()), "")
+    return f"{_first_line(error)} {guess}".strip()
 
 
 def _first_line(error: Exception) -> str:
