@@ -26,7 +26,7 @@ class EarlyStopping(CallbackSpec):
     keras_class: ClassVar[str] = "callbacks.EarlyStopping"
     kind: Literal["early_stopping"]
     monitor: str = Field(default="auto", description=_MONITOR)
-    min_delta: NotNegative = Field(default=0, description="Smallest change that counts as an improvement.")
+    min_delta: NotNegative = Field(default=0.0, description="Smallest change that counts as an improvement.")
     patience: Annotated[int, Field(ge=0)] = Field(default=5, description="Epochs without improvement before it stops.")
     baseline: float | None = Field(default=None, description="Value that must be beaten at all.")
     start_from_epoch: Annotated[int, Field(ge=0)] = Field(default=0, description="Epochs before it starts watching.")

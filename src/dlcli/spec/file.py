@@ -155,9 +155,9 @@ def _step(parent: Any, part: str | int, option: str) -> Any:
     return parent.get(part)
 
 
-def to_yaml(experiment: Experiment) -> str:
-    """Returns the experiment as YAML, every default written out."""
-    return yaml.dump(dump(experiment), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+def to_yaml(spec: Spec) -> str:
+    """Returns an experiment, or a part of one, as YAML with every default written out."""
+    return yaml.dump(dump(spec), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 class _Dumper(yaml.SafeDumper):

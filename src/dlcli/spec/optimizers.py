@@ -151,7 +151,7 @@ class Muon(OptimizerSpec):
     adam_beta_1: Fraction = Field(default=0.9, description=_BETA_1)
     adam_beta_2: Fraction = Field(default=0.999, description=_BETA_2)
     adam_weight_decay: NotNegative = Field(default=0.004, description="Weight decay of what AdamW trains.")
-    adam_lr_ratio: Positive = Field(default=1, description="AdamW's rate as a multiple of the rate.")
+    adam_lr_ratio: Positive = Field(default=1.0, description="AdamW's rate as a multiple of the rate.")
     epsilon: Positive = Field(default=1e-7, description=_EPSILON)
     momentum: Fraction = Field(default=0.95, description=_MOMENTUM)
     nesterov: bool = Field(default=True, description=_NESTEROV)

@@ -96,7 +96,7 @@ class MaxNorm(KerasSpec):
 
     keras_class: ClassVar[str] = "constraints.MaxNorm"
     kind: Literal["max_norm"]
-    max_value: Positive = Field(default=2, description="Largest norm of the incoming weights.")
+    max_value: Positive = Field(default=2.0, description="Largest norm of the incoming weights.")
     axis: int = Field(default=0, description="Axis along which the norm is taken; [0, 1, 2] of a convolution is 0.")
 
 

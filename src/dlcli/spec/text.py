@@ -17,6 +17,8 @@ from dlcli.errors import Fault, SpecError
 Path = tuple[str | int, ...]
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
+MAX_SHOWN = 200
+"""Characters of a line that a fault quotes."""
 
 
 class _CoreLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -68,7 +70,8 @@ class Document:
 def _line(text: str, number: int) -> str:
     """Returns a line by its number from 1, as YAML counts lines: `splitlines` would also split at form feeds."""
     lines = re.split("\r\n|[\r\n\x85\u2028\u2029]", text)
-    return lines[number - 1] if number <= len(lines) else ""
+    text = lines[number - 1] if number <= len(lines) else ""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def dotted(path: Path) -> str:
@@ -144,12 +147,12 @@ _PROBLEMS = {
     "mapping values are not allowed": (
         "a `:` where none may stand: check the indent of this line and the one before, and quote text that holds a colon"
     ),
-    "expected ',' or ']'": "a `[` is not closed: check the brackets and commas of this line and the one before",
-    "expected ',' or '}'": "a `{` is not closed: check the brackets and commas of this line and the one before",
+    "expected ',' or ']'": "this `[` is not closed, or a comma is missing after it",
+    "expected ',' or '}'": "this `{` is not closed, or a comma is missing after it",
     "did not find expected key": "the indent does not fit: check this line and the one before",
     "expected <block end>": "the indent does not fit: check this line and the one before",
     "expected '-' indicator": "a key after a list: check the indent of this line and the one before",
-    "unexpected end of stream": "a quote is not closed",
+    "unexpected end of stream": "this quote is not closed",
     "another document": "a second document begins here; a file holds one spec",
     "cannot start any token": "text that begins with a sign of YAML's own (such as @, %, ` or a tab): put quotes around it",
 }
@@ -168,6 +171,8 @@ def _syntax_fault(document: Document, error: yaml.YAMLError) -> Fault:
     text = _line(document.text, mark.line + 1)
     if "\t" in text[: len(text) - len(text.lstrip())]:
         problem = "tab character"
+    if "expected ','" in problem or "end of stream" in problem:
+        mark = error.context_mark  # type: ignore[attr-defined]  # where it was opened
     words = next((words for part, words in _PROBLEMS.items() if part in problem), problem)
     return _fault_at(document, mark, f"not YAML: {words}")
 

@@ -127,7 +127,11 @@ def shown(value: Any) -> str:
         return f"the text {value[:60]!r}"
     if isinstance(value, dict):
         return "a mapping"
-    return f"a list of {len(value)}" if isinstance(value, list) else str(value)
+    if isinstance(value, (list, tuple)):
+        short = len(value) <= 4 and all(isinstance(item, (int, float)) for item in value)
+        return f"[{', '.join(map(shown, value))}]" if short else f"a list of {len(value)}"
+    huge = isinstance(value, int) and abs(value) >= 10**30
+    return "a number of too many digits" if huge else str(value)
 
 
 def _fix(kind: str, found: Any) -> str:
@@ -247,6 +251,12 @@ def unknown_key(path: Path, data: Any, root: type[Spec]) -> str:
     if near and (SYNONYMS.get(key.lower()) == near or get_close_matches(key.lower(), [near], 1, cutoff=0.75)):
         return f"{_MEANT}{near}`?"
     name = SYNONYMS.get(key.lower(), key)
+    union = _union_at(path[:-1], data, root)
+    others = [kind for kind, member in union.kinds.items() if name in member.model_fields] if union and owner else []
+    if others and owner:
+        kind = _item(_at(data, path[:-1]), "kind")
+        named = alternatives([f"`{one}`" for one in others[:4]])
+        return f"`{kind}` has no `{name}`; {named} {'has' if len(others) == 1 else 'have'}"
     homes = [home for home in _homes(root, name) if home != dotted(path)]
     if homes:
         parent = homes[0].rpartition(".")[0]
@@ -284,6 +294,15 @@ def owner_of(path: Path, data: Any, root: type[Spec]) -> type[Spec] | None:
             kind = data.get("kind") if isinstance(data, dict) else data if isinstance(data, str) else None
             owner = union.kinds.get(kind) if isinstance(kind, str) else None
     return owner
+
+
+def _union_at(path: Path, data: Any, root: type[Spec]) -> OneOf | None:
+    """Returns the union that the mapping at `path` is a member of, or None."""
+    while path and isinstance(path[-1], int):
+        path = path[:-1]
+    parent = owner_of(path[:-1], data, root) if path else None
+    field = parent.model_fields.get(str(path[-1])) if parent else None
+    return _inner(field)[0] if field else None
 
 
 def _item(data: Any, part: str | int) -> Any:

@@ -86,7 +86,7 @@ def slid(length: int, window: int, stride: int, padding: Padding, dilation: int 
     reach = dilation * (window - 1) + 1
     if reach > length:
         raise ShapeError(
-            f"its window of {reach} is larger than the {length} pixels or steps left on an axis; "
+            f"its window of {reach} is larger than what is left of an axis, {length}; "
             "use `padding: same`, a smaller window, or fewer pooling layers before it"
         )
     return (length - reach) // stride + 1

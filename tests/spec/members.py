@@ -1,0 +1,73 @@
+"""One small valid YAML for every kind of every union, and the unions themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dlcli.spec.file  # noqa: F401  (registers every union)
+from dlcli.spec.base import KerasSpec, OneOf, Spec
+from dlcli.spec.text import parse_value
+
+UNIONS = OneOf.registry
+
+_FIELDS = {
+    ("Layer", "dense"): "units: 3",
+    ("Layer", "maxout"): "units: 3",
+    ("Layer", "conv2d"): "filters: 2, kernel_size: 3",
+    ("Layer", "depthwise_conv2d"): "kernel_size: 3",
+    ("Layer", "separable_conv2d"): "filters: 2, kernel_size: 3",
+    ("Layer", "conv1d"): "filters: 2, kernel_size: 3",
+    ("Layer", "reshape"): "target_shape: [-1]",
+    ("Layer", "rescaling"): "scale: 2.0",
+    ("Layer", "dropout"): "rate: 0.5",
+    ("Layer", "spatial_dropout2d"): "rate: 0.5",
+    ("Layer", "gaussian_noise"): "stddev: 0.1",
+    ("Layer", "activation"): "activation: relu",
+    ("Layer", "residual"): "layers: [{kind: conv2d, filters: 2, kernel_size: 3, padding: same}]",
+    ("Layer", "branches"): "branches: [[], [{kind: conv2d, filters: 2, kernel_size: 1}]]",
+    ("LearningRate", "exponential_decay"): "initial_learning_rate: 0.1, decay_rate: 0.5, decay_steps: 10",
+    ("LearningRate", "inverse_time_decay"): "initial_learning_rate: 0.1, decay_rate: 0.5, decay_steps: 10",
+    ("LearningRate", "piecewise_constant_decay"): "boundaries: [5], values: [0.1, 0.01]",
+    ("LearningRate", "polynomial_decay"): "initial_learning_rate: 0.1, decay_steps: 10",
+    ("LearningRate", "cosine_decay"): "initial_learning_rate: 0.1, decay_steps: 10",
+    ("LearningRate", "cosine_decay_restarts"): "initial_learning_rate: 0.1, first_decay_steps: 5",
+    ("LearningRate", "warmup"): "learning_rate: 0.1, warmup_steps: 5",
+    ("LearningRate", "one_cycle"): "max_learning_rate: 0.1, decay_steps: 10",
+    ("Augmentation", "random_rotation"): "factor: 0.1",
+    ("Augmentation", "random_translation"): "height_factor: 0.2, width_factor: [-0.1, 0.2]",
+    ("Augmentation", "random_zoom"): "height_factor: 0.2",
+    ("Augmentation", "random_crop"): "height: 12, width: 10",
+    ("Augmentation", "random_contrast"): "factor: 0.5",
+    ("Augmentation", "random_brightness"): "factor: 0.3",
+    ("Augmentation", "gaussian_noise"): "stddev: 10.0",
+    ("Callback", "time_limit"): "minutes: 1",
+    ("Callback", "target_reached"): "value: 0.9",
+    ("Source", "builtin"): "name: iris",
+    ("Source", "playground"): "name: spiral",
+    ("Source", "tfds"): "name: mnist",
+    ("Source", "folder"): "path: /photos",
+    ("Source", "csv"): "path: /rows.csv, target: price",
+    ("Source", "npz"): "path: /arrays.npz",
+}
+
+
+def sample(union: str, kind: str, fields: str = "") -> Any:
+    """Returns the spec of a kind, with its required fields and those given as flow YAML."""
+    given = ", ".join(part for part in (f"kind: {kind}", fields or _FIELDS.get((union, kind), "")) if part)
+    return UNIONS[union].validate(parse_value(f"{{{given}}}"), {"folder": "/"})
+
+
+def kinds(*unions: str) -> list[tuple[str, str]]:
+    """Returns (union, kind) for every kind of the unions, or of all."""
+    return [(name, kind) for name in (unions or UNIONS) for kind in UNIONS[name].kinds]
+
+
+def keras_members() -> list[type[KerasSpec]]:
+    """Returns every spec class that stands for one Keras class."""
+    members = {member for union in UNIONS.values() for member in union.members}
+    return sorted((one for one in members if issubclass(one, KerasSpec) and one.keras_class), key=lambda one: one.__name__)
+
+
+def all_members() -> list[type[Spec]]:
+    """Returns every spec class of every union."""
+    return sorted({member for union in UNIONS.values() for member in union.members}, key=lambda one: one.__name__)

@@ -1,0 +1,176 @@
+"""Layers: the shape that `check` works out is the one Keras gives, and what they build needs nothing of dlcli."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlcli.spec.layers import ShapeError
+from spec.members import UNIONS, sample
+
+IMAGES = ((9, 8, 4), (12, 12, 3))
+SERIES = ((10, 4), (7, 3))
+ROWS = ((6,),)
+_WINDOWS_2D = (
+    "kernel_size: 3",
+    "kernel_size: [2, 3], padding: same",
+    "kernel_size: 2, strides: 2",
+    "kernel_size: 3, strides: 3, padding: same",
+    "kernel_size: 3, dilation_rate: 2",
+    "kernel_size: [3, 1], dilation_rate: [2, 1], padding: same",
+)
+_WINDOWS_1D = (
+    "kernel_size: 3",
+    "kernel_size: 3, padding: same, strides: 2",
+    "kernel_size: 2, strides: 3",
+    "kernel_size: 3, dilation_rate: 2",
+    "kernel_size: 3, padding: causal, dilation_rate: 2",
+)
+_POOLS = ("", "pool_size: 3, strides: 1", "pool_size: 3, padding: same", "pool_size: 2, strides: 3, padding: same")
+_RESIDUAL = "{kind: conv2d, filters: 5, kernel_size: 3, padding: same, strides: %d}"
+FIELDS: dict[str, tuple[str, ...]] = {
+    "conv2d": tuple(f"filters: 4, {window}" for window in (*_WINDOWS_2D, "kernel_size: 1, activation: binary_step")),
+    "depthwise_conv2d": tuple(f"{window}, depth_multiplier: 2" for window in (*_WINDOWS_2D, "kernel_size: 2, strides: [1, 2]")),
+    "separable_conv2d": tuple(f"filters: 4, {window}" for window in _WINDOWS_2D),
+    "conv1d": tuple(f"filters: 4, {window}" for window in _WINDOWS_1D),
+    "zero_padding2d": ("", "padding: [2, 1]"),
+    "max_pooling2d": (*_POOLS, "pool_size: [1, 4]"),
+    "average_pooling2d": _POOLS,
+    "global_average_pooling2d": ("", "keepdims: true"),
+    "global_max_pooling2d": ("", "keepdims: true"),
+    "max_pooling1d": _POOLS,
+    "average_pooling1d": _POOLS,
+    "batch_normalization": ("", "axis: 1"),
+    "layer_normalization": ("", "axis: 1"),
+    "prelu": ("", "shared_axes: [1]"),
+    "reshape": ("target_shape: [-1]", "target_shape: [1, -1]"),
+    "dense": ("units: 3", "units: 2, activation: softmax, kernel_regularizer: l2, bias_constraint: non_neg"),
+    "maxout": ("units: 3", "units: 2, pieces: 4"),
+    "residual": (f"layers: [{_RESIDUAL % 1}]", f"layers: [{_RESIDUAL % 2}], activation: relu"),
+    "squeeze_excite": ("", "ratio: 2"),
+}
+
+
+def _cases() -> list[tuple[str, str, tuple[int, ...]]]:
+    layers = UNIONS["Layer"].kinds
+    cases = []
+    for kind, member in layers.items():
+        rank = 3 if kind in ("residual", "branches") else getattr(member, "rank", 0)
+        shapes = {3: IMAGES, 2: SERIES, 1: ROWS, 0: (*IMAGES, *SERIES, *ROWS)}[rank]
+        shapes = tuple(shape for shape in shapes if not (kind == "dense" and len(shape) == 3))
+        cases += [(kind, fields, shape) for fields in FIELDS.get(kind, ("",)) for shape in shapes]
+    return cases
+
+
+def _model(layer: Any, shape: tuple[int, ...]) -> Any:
+    import keras
+
+    inputs = keras.Input(shape)
+    return keras.Model(inputs, layer.apply(inputs))
+
+
+@pytest.mark.parametrize(("kind", "fields", "shape"), _cases(), ids=str)
+def test_output_shape_is_the_one_keras_gives(kind: str, fields: str, shape: tuple[int, ...]) -> None:
+    import keras
+
+    layer = sample("Layer", kind, fields)
+    assert tuple(layer.apply(keras.Input(shape)).shape[1:]) == layer.output_shape(shape)
+
+
+def test_residual_over_series_and_rows() -> None:
+    import keras
+
+    for shape, inner in (((10, 4), "{kind: conv1d, filters: 6, kernel_size: 3, padding: same}"), ((6,), "{kind: dense, units: 3}")):
+        layer = sample("Layer", "residual", f"layers: [{inner}]")
+        assert tuple(layer.apply(keras.Input(shape)).shape[1:]) == layer.output_shape(shape)
+
+
+REFUSED = [
+    ("conv2d", "filters: 4, kernel_size: 10", (9, 8, 3)),
+    ("conv2d", "filters: 4, kernel_size: 4, dilation_rate: 3", (9, 9, 3)),
+    ("conv2d", "filters: 4, kernel_size: 3, strides: 2, dilation_rate: 2", (9, 9, 3)),
+    ("conv2d", "filters: 4, kernel_size: 3, groups: 2", (9, 9, 3)),
+    ("conv1d", "filters: 4, kernel_size: 3, strides: 2, dilation_rate: 2", (9, 3)),
+    ("conv1d", "filters: 4, kernel_size: 12", (9, 3)),
+    ("max_pooling2d", "pool_size: 10", (9, 9, 3)),
+    ("average_pooling1d", "pool_size: 10", (9, 3)),
+    ("reshape", "target_shape: [4, 2]", (6,)),
+    ("reshape", "target_shape: [4, -1]", (6,)),
+    ("batch_normalization", "axis: 3", (6,)),
+    ("layer_normalization", "axis: 2", (6,)),
+    ("prelu", "shared_axes: [2]", (6,)),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields", "shape"), REFUSED, ids=str)
+def test_what_keras_cannot_build_is_refused_without_keras(kind: str, fields: str, shape: tuple[int, ...]) -> None:
+    import keras
+
+    layer = sample("Layer", kind, fields)
+    with pytest.raises(ShapeError):
+        layer.output_shape(shape)
+    with pytest.raises((ValueError, IndexError)):
+        layer.apply(keras.Input(shape))
+
+
+def test_a_layer_that_wants_an_image_says_what_it_gets_and_what_to_do() -> None:
+    with pytest.raises(ShapeError, match="put `flatten` or `global_average_pooling2d` before it"):
+        sample("Layer", "maxout", "units: 3").output_shape((3, 3, 2))
+
+
+LOAD = """
+import sys
+import keras
+import numpy as np
+data = np.load(sys.argv[2])
+model = keras.saving.load_model(sys.argv[1])
+np.testing.assert_array_equal(model.predict(data["x"], verbose=0), data["y"])
+assert not any(name.split(".")[0] == "dlcli" for name in sys.modules)
+"""
+
+
+def test_composites_load_with_plain_keras_and_give_the_same_output(tmp_path: Path) -> None:
+    import keras
+    import numpy as np
+
+    tensor = inputs = keras.Input((8, 8, 3))
+    for kind, fields in (
+        ("residual", f"layers: [{_RESIDUAL % 2}, batch_normalization], activation: relu"),
+        ("branches", "branches: [[], [{kind: conv2d, filters: 2, kernel_size: 1}]]"),
+        ("squeeze_excite", "ratio: 2"),
+        ("flatten", ""),
+        ("maxout", "units: 6, pieces: 3"),
+        ("dense", "units: 4, activation: binary_step"),
+    ):
+        tensor = sample("Layer", kind, fields).apply(tensor)
+    model = keras.Model(inputs, tensor)
+    x = np.random.default_rng(0).normal(size=(5, 8, 8, 3)).astype("float32")
+    model.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "data.npz", x=x, y=model.predict(x, verbose=0))
+    command = [sys.executable, "-c", LOAD, str(tmp_path / "model.keras"), str(tmp_path / "data.npz")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_maxout_is_the_largest_of_its_linear_pieces() -> None:
+    import numpy as np
+
+    model = _model(sample("Layer", "maxout", "units: 2, pieces: 3"), (4,))
+    x = np.random.default_rng(1).normal(size=(5, 4)).astype("float32")
+    kernel, bias = model.get_weights()
+    pieces = (x @ kernel + bias).reshape(5, 2, 3)
+    np.testing.assert_allclose(model.predict(x, verbose=0), pieces.max(axis=2), rtol=1e-5)
+
+
+def test_squeeze_excite_weighs_channels_between_nothing_and_all() -> None:
+    import numpy as np
+
+    model = _model(sample("Layer", "squeeze_excite", "ratio: 2"), (4, 4, 6))
+    x = np.ones((1, 4, 4, 6), "float32")
+    weights = model.predict(x, verbose=0)
+    assert ((weights > 0) & (weights < 1)).all()
+    assert (weights == weights[:, :1, :1]).all()

@@ -1,0 +1,33 @@
+"""Reading and checking a spec loads nothing heavy: over `sys.modules`, not a clock."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+HEAVY = {"tensorflow", "keras", "numpy", "matplotlib", "pandas", "sklearn", "PIL"}
+SNIPPETS = {
+    "import dlcli.spec.file": "import dlcli.spec.file",
+    "load and rules": "from dlcli.spec.file import load; load('configs/digits_cnn.yaml')",
+    "json schema": "from dlcli.spec.file import json_schema; json_schema()",
+    "reference": "from dlcli.spec.reference import reference; reference()",
+    "commands": "import dlcli.cli.specs",
+}
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS.values(), ids=SNIPPETS)
+def test_nothing_heavy_is_loaded(snippet: str) -> None:
+    code = f"import sys; {snippet}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=REPOSITORY,
+        env={"PYTHONPATH": str(REPOSITORY / "src")},
+    )
+    assert not HEAVY & set(done.stdout.split())
