@@ -1,0 +1,103 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sources.opening import opened, request
+
+from dlcli.errors import DataError
+from dlcli.spec.sources.npz import Npz
+
+
+def saved(folder: Path, **arrays: Any) -> Npz:
+    np.savez(folder / "data.npz", **arrays)
+    return Npz(kind="npz", path=str(folder / "data.npz"))
+
+
+def test_rows_series_and_images_keep_their_shape(tmp_path: Path) -> None:
+    labels = np.array([3, 1, 3, 7])
+    for raw, shape, dtype in (
+        (np.ones((4, 5)), (4, 5), "float32"),
+        (np.ones((4, 6, 2), "int16"), (4, 6, 2), "float32"),
+        (np.ones((4, 8, 8), "uint8"), (4, 8, 8, 1), "uint8"),
+        (np.ones((4, 8, 8, 3), "uint8"), (4, 8, 8, 3), "uint8"),
+        (np.ones(4, bool), (4, 1), "float32"),
+    ):
+        found = opened(saved(tmp_path, x=raw, y=labels))
+        train = found.parts["train"]
+        assert (train.inputs.shape, train.inputs.dtype) == (shape, dtype)
+        assert train.targets.tolist() == [1, 0, 1, 2]
+        assert found.classes == ("1", "3", "7")
+
+
+def test_parts_are_found_by_their_suffixes(tmp_path: Path) -> None:
+    x, y = np.zeros((3, 2)), np.array(["b", "a", "b"])
+    source = saved(tmp_path, x_train=x, y_train=y, x_val=x[:2], y_val=y[:2], x_test=x[:1], y_test=y[:1])
+    facts = source.facts("classification")
+    found = opened(source)
+    assert (facts.has_validation, facts.has_test) == (True, True)
+    assert {part: len(examples) for part, examples in found.parts.items()} == {"train": 3, "validation": 2, "test": 1}
+    assert found.parts["test"].targets.tolist() == [1]
+    assert found.parts["test"].ids == ["test/0"]
+
+
+def test_images_come_in_the_size_asked_for(tmp_path: Path) -> None:
+    source = saved(tmp_path, x=np.full((2, 8, 8), 200, "uint8"), y=[0, 1])
+    inputs = opened(source, size=(4, 6), channels=3).parts["train"].inputs
+    assert (inputs.shape, inputs.min(), inputs.max()) == ((2, 4, 6, 3), 200, 200)
+
+
+def test_one_hot_labels_are_classes(tmp_path: Path) -> None:
+    found = opened(saved(tmp_path, x=np.zeros((3, 2)), y=np.eye(3)[[2, 0, 1]]))
+    assert found.parts["train"].targets.tolist() == [2, 0, 1]
+
+
+def test_multilabel_and_regression_targets_are_float32_columns(tmp_path: Path) -> None:
+    for task in ("multilabel", "regression"):
+        found = opened(saved(tmp_path, x=np.zeros((2, 2)), y=np.array([[0, 1, 1], [1, 1, 0]])), task)
+        assert found.parts["train"].targets.dtype == np.float32
+        assert found.parts["train"].targets.shape == (2, 3)
+        assert found.classes == ("y_0", "y_1", "y_2")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "task", "message"),
+    [
+        ({"x": np.zeros((3, 2)), "y": np.zeros(2)}, "regression", "one row an example"),
+        ({"x": np.zeros((2, 2)), "y": np.array([1.0, np.nan])}, "regression", "example 1 (counted from 0) has a label"),
+        ({"x": np.zeros((2, 2)), "y": np.array([1.0, np.nan])}, "classification", "example 1 (counted from 0) has no label"),
+        ({"x": np.zeros((2, 2)), "y": np.array(["a", "b"])}, "regression", "needs numbers as labels, found 'a'"),
+        ({"x": np.zeros((2, 2)), "y": np.array([[0, 2], [1, 0]])}, "multilabel", "labels of 0 and 1"),
+        ({"x": np.zeros((2, 2)), "y": np.ones((2, 3))}, "classification", "not one-hot"),
+        ({"x": np.zeros((200, 2)), "y": np.arange(200) / 7}, "classification", "use `task: regression`"),
+        ({"x": np.array(["a", "b"]), "y": np.zeros(2)}, "regression", "are not numbers"),
+        ({"x": np.array([[1.0], [np.inf]]), "y": np.zeros(2)}, "regression", "1 rows of `x` hold NaN or infinite"),
+        ({"x": np.float32(1), "y": np.float32(1)}, "regression", "has shape ()"),
+        ({"x": np.zeros((2, 1)), "y": np.array([0, 1]), "x_test": np.zeros((1, 1)), "y_test": [9]}, "binary", "class '9'"),
+        ({"x": np.zeros((2, 1)), "y": np.array([0, 1]), "x_test": np.zeros((1, 1))}, "binary", "no `y_test`"),
+        ({"x": np.array([{}, {}], dtype=object), "y": np.zeros(2)}, "regression", "Object arrays cannot be loaded"),
+    ],
+)
+def test_unfit_arrays_are_refused_with_the_files_name(tmp_path: Path, arrays: Any, task: str, message: str) -> None:
+    source = saved(tmp_path, **arrays)
+    with pytest.raises(DataError) as caught:
+        source.open(request(task))
+    assert message in str(caught.value)
+    assert source.path in str(caught.value)
+
+
+def test_missing_arrays_and_files_are_faults(tmp_path: Path) -> None:
+    assert list(Npz(kind="npz", path=str(tmp_path / "no.npz")).faults()) == [("path", f"no file {tmp_path / 'no.npz'}")]
+    source = saved(tmp_path, images=np.zeros(2), labels=np.zeros(2))
+    assert [key for key, _ in source.faults()] == ["features", "target"]
+    assert "it holds images, labels" in next(source.faults())[1]
+    (tmp_path / "data.npz").write_bytes(b"not a zip")
+    assert "is not a NumPy .npz file" in next(source.faults())[1]
+
+
+def test_ten_thousand_classes_and_a_hundred_thousand_rows_open_at_once(tmp_path: Path) -> None:
+    labels = np.arange(100_000) % 10_000
+    found = opened(saved(tmp_path, x=np.zeros((100_000, 1), "float32"), y=labels, x_test=np.zeros((1, 1)), y_test=[9_999]))
+    assert len(found.classes) == 10_000
+    assert np.array_equal(found.parts["train"].targets, labels)
+    assert found.parts["test"].targets.tolist() == [9_999]
