@@ -90,7 +90,7 @@ def do(image: Image, name: str, arguments: str, variant: str) -> None:
 
 
 def copy(sources: list[Path], target: str, folder: Path) -> None:
-    """Copies files into the target folder and the content of folders to the target, as COPY does; links are followed."""
+    """Copies files into the target folder and the content of folders to the target, as COPY does; links stay links."""
     for source in sources:
         if source.is_dir():
             ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
