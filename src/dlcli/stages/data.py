@@ -193,13 +193,18 @@ def _random(targets: Array, share: float, random: np.random.Generator) -> Array:
 def _stratified(targets: Array, share: float, random: np.random.Generator) -> Array:
     """Returns the sorted positions of a share of every class: at least one of a class with two, none of a single one.
 
-    scikit-learn's splitter refuses a class with one example, and importing it here would cost half a second before
-    the first step.
+    Whole examples go to the classes by the largest remainder, so that the shares add up. scikit-learn's splitter
+    refuses a class with one example, and importing it here would cost half a second before the first step.
     """
     order = random.permutation(len(targets))
     order = order[np.argsort(targets[order], kind="stable")]
     classes = np.split(order, np.flatnonzero(np.diff(targets[order])) + 1)
-    counts = [min(max(1, round(share * len(members))), len(members) - 1) for members in classes]
+    sizes = np.array([len(members) for members in classes])
+    wanted = share * sizes
+    counts = np.floor(wanted).astype(int)
+    largest = np.argsort(counts - wanted, kind="stable")
+    counts[largest[: round(share * len(targets)) - counts.sum()]] += 1
+    counts = np.minimum(np.maximum(counts, 1), sizes - 1)
     return np.sort(np.concatenate([members[:count] for members, count in zip(classes, counts, strict=True)]))
 
 

@@ -68,7 +68,7 @@ def evaluate_model(experiment: Experiment, splits: Splits, run: Run, split: str)
     """Scores the run's saved model on one part of its data and writes `evaluation/<split>/`."""
     examples, task = splits.parts[split], experiment.task
     model = keras.saving.load_model(run.model_path, compile=False)
-    scores = predictions(model, examples.inputs, experiment, len(examples))
+    scores = predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
     metrics = {"loss": _loss(experiment, splits, examples.targets, scores)}
     metrics |= _scored(experiment, examples.targets, scores)
     name, guess = baseline(splits, len(examples))
@@ -90,9 +90,13 @@ def prediction_batch(experiment: Experiment) -> int:
     return 1024 if wanted == "full" else min(max(int(wanted), 32), 1024)
 
 
-def predictions(model: Any, inputs: Any, experiment: Experiment, examples: int) -> Array:
+def prediction_batches(inputs: Any, experiment: Experiment, examples: int) -> Any:
+    """Returns the dataset of all inputs, in order, that `predictions` reads."""
+    return ordered_batches(inputs, examples=examples, batch_size=prediction_batch(experiment))
+
+
+def predictions(model: Any, batches: Any, experiment: Experiment) -> Array:
     """Returns the model's output for all inputs, in order: `(n, classes)`; `(n,)` for binary; `(n, labels or targets)`."""
-    batches = ordered_batches(inputs, examples=examples, batch_size=prediction_batch(experiment))
     output = np.asarray(model.predict(batches, verbose=0))
     return output[:, 0] if experiment.task == "binary" else output
 

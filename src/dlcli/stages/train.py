@@ -20,7 +20,7 @@ from dlcli.spec.metrics import higher_is_better
 from dlcli.stages.build import Built, build_model
 from dlcli.stages.data import Splits, open_splits
 from dlcli.stages.environment import describe_environment, process_started
-from dlcli.stages.evaluate import default_split, evaluate_model, prediction_batch, predictions
+from dlcli.stages.evaluate import default_split, evaluate_model, prediction_batch, prediction_batches, predictions
 from dlcli.stages.labels import label_reader
 from dlcli.stages.recorder import Recorder, Scores
 from dlcli.stages.reporter import Reporter
@@ -243,8 +243,8 @@ def _scores(experiment: Experiment, splits: Splits, built: Built) -> list[Any]:
     left = [one for one in experiment.training.metrics or [] if one.follow(experiment.task, integer_labels=integer) is None]
     if not left or part is None:
         return []
-    inputs = built.encoded(part.inputs)
-    return [Scores(left, lambda: predictions(built.trained, inputs, experiment, len(part)), part.targets, experiment.task)]
+    batches = prediction_batches(built.encoded(part.inputs), experiment, len(part))
+    return [Scores(left, lambda: predictions(built.trained, batches, experiment), part.targets, experiment.task)]
 
 
 def _averaged(experiment: Experiment) -> list[Any]:
