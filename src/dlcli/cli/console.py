@@ -108,14 +108,15 @@ def show_result(run: Run) -> None:
     console = results_console()
     show_scores(run, run.scored_splits()[0])
     console.print(f"\nrun: {run.path}")
-    console.print(
-        f"next: dlcli evaluate {run.id} · dlcli describe {run.id} · dlcli runs show {run.id} · dlcli runs compare A B"
-    )
+    console.print("next:")
+    for command in (f"evaluate {run.id} --split validation", f"describe {run.id}", f"runs show {run.id}", "runs list"):
+        console.print(f"  dlcli {command}")
 
 
 def show_scores(run: Run, split: str) -> None:
     """Prints the scores of one split beside the baseline's, and the worst confusions."""
     console = results_console()
+    console.print(f"{split}: {run.metrics(split)['examples']:,} examples")
     console.print(score_table(run, split))
     pairs = worst_confusions(run, split)
     if pairs:
@@ -126,7 +127,7 @@ def score_table(run: Run, split: str) -> Table:
     """Returns the table of one split's scores and the baseline's."""
     scores = run.metrics(split)
     baseline = scores["baseline"]
-    table = Table(title=f"{run.id}: {split}, {scores['examples']:,} examples", title_justify="left")
+    table = Table()
     table.add_column("metric")
     table.add_column("value", justify="right")
     table.add_column(f"baseline: {baseline['name']}", justify="right")
