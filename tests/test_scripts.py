@@ -21,6 +21,7 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
     name, info = "dlcli-0-py3-none-any.whl", "dlcli-0.dist-info/"
     files = {
         "dlcli.pth": os.path.join(os.getcwd(), "src"),
+        "installed_beside.py": "",
         info + "METADATA": "Metadata-Version: 2.1\\nName: dlcli\\nVersion: 0\\n",
         info + "WHEEL": "Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
         info + "entry_points.txt": "[console_scripts]\\ndlcli = dlcli:main\\n",
@@ -98,7 +99,7 @@ def test_a_later_call_says_nothing_and_passes_arguments_as_they_are(first_calls)
 def test_set_up_compiles_bytecode_even_where_python_is_told_not_to(first_calls) -> None:
     checkout, _ = first_calls
     assert list((checkout / "src" / "dlcli" / "__pycache__").glob("__init__.*.pyc"))
-    assert list((checkout / ".venv").glob("lib/*/site-packages/**/*.pyc"))
+    assert list((checkout / ".venv").glob("lib/*/site-packages/__pycache__/installed_beside.*.pyc"))
 
 
 def test_a_script_is_found_through_a_link(first_calls, tmp_path: Path) -> None:
