@@ -19,15 +19,16 @@ QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1", "KERAS_BACKE
 
 
 def import_keras() -> Any:
-    """Imports and returns Keras, without what it imports only for its wrappers and its gallery plots.
+    """Imports and returns Keras, without what it imports only for its wrappers, its gallery plots and data frames.
 
-    `import keras` brings in scikit-learn and matplotlib wherever they are installed, 1.7 s of 5 s
-    (github.com/keras-team/keras `src/wrappers/sklearn_wrapper.py`); dlcli needs them only after training.
+    `import keras` brings in scikit-learn, matplotlib and pandas wherever they are installed, over 2 s of 5 s
+    (github.com/keras-team/keras `src/wrappers/sklearn_wrapper.py`, `src/trainers/data_adapters/array_slicing.py`);
+    dlcli gives Keras no data frames, and needs the others only after training.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if "keras" not in sys.modules:
-        with quiet_start(), _hidden("sklearn", "matplotlib"):
+        with quiet_start(), _hidden("sklearn", "matplotlib", "pandas"):
             import keras
     import keras
 
