@@ -16,6 +16,9 @@ from pydantic_core import PydanticCustomError, core_schema
 class Spec(BaseModel):
     """A frozen value read from YAML: unknown keys and wrong types are refused, nothing is coerced."""
 
+    meanings: ClassVar[dict[str, str]] = {}
+    """What each kind is, where one class serves several."""
+
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, defer_build=True, allow_inf_nan=False, protected_namespaces=()
     )
@@ -152,6 +155,16 @@ def kinds_of(member: type[Spec]) -> tuple[str, ...]:
     """Returns the values that a spec class's `kind` may take."""
     field = member.model_fields["kind"]
     return cast("tuple[str, ...]", get_args(field.annotation))
+
+
+def needs_fields(member: type[Spec]) -> bool:
+    """Tells whether a kind has settings that must be given, so that its bare name does not do."""
+    return any(field.is_required() for name, field in member.model_fields.items() if name != "kind")
+
+
+def meaning(kind: str, member: type[Spec]) -> str:
+    """Returns what a kind is, in one line: its own where a class serves several, else the first line of the class's text."""
+    return member.meanings.get(kind) or (member.__doc__ or "").splitlines()[0]
 
 
 def dump(value: Any) -> Any:

@@ -21,7 +21,8 @@ def _part(value: Any) -> Any:
 
 
 PartShare = Annotated[
-    float | str | None, PlainValidator(_part, json_schema_input_type=Annotated[float, Field(ge=0, lt=1)] | Literal["auto"])
+    float | str | None,
+    PlainValidator(_part, json_schema_input_type=Annotated[float, Field(ge=0, lt=1)] | Literal["auto", "validation"] | None),
 ]
 
 

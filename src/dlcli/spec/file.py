@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from dlcli.errors import Fault, SpecError
-from dlcli.spec.base import OneOf, Spec, dump
+from dlcli.spec.base import OneOf, Spec, dump, needs_fields
 from dlcli.spec.experiment import Experiment, with_defaults
 from dlcli.spec.text import Document, Path, parse, parse_value
 from dlcli.spec.words import message_of, place_of, without_echoes
@@ -38,7 +38,16 @@ def load(path: str | FilePath, overrides: Sequence[str] = ()) -> Loaded:
     Raises:
         SpecError: with every fault of the file and of the overrides.
     """
-    document = _overridden(parse(_read(path), str(path)), overrides)
+    return load_text(_read(path), path, overrides)
+
+
+def load_text(text: str, path: str | FilePath, overrides: Sequence[str] = ()) -> Loaded:
+    """Returns the checked experiment of a text that stands, or will stand, at `path`.
+
+    Raises:
+        SpecError: with every fault of the text and of the overrides.
+    """
+    document = _overridden(parse(text, str(path)), overrides)
     folder = str(FilePath(path).parent)
     experiment, faults = _validated(document, folder)
     if faults:
@@ -160,6 +169,12 @@ def to_yaml(spec: Spec) -> str:
     return yaml.dump(dump(spec), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
+def to_flow(value: Any) -> str:
+    """Returns plain data as YAML in one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
+    return text.removesuffix("...\n").strip()
+
+
 class _Dumper(yaml.SafeDumper):
     """Writes short lists in one line."""
 
@@ -173,7 +188,8 @@ def json_schema() -> dict[str, Any]:
     schema = _schema_of(Experiment)
     definitions: dict[str, Any] = schema.pop("$defs", {})
     for union in list(OneOf.registry.values()):
-        choices: list[Any] = [{"enum": [*union.kinds, *union.words]}]
+        bare = [kind for kind, member in union.kinds.items() if not needs_fields(member)]
+        choices: list[Any] = [{"enum": [*bare, *union.words]}] if bare or union.words else []
         for member in union.members:
             member_schema = _schema_of(member)
             definitions |= member_schema.pop("$defs", {})

@@ -56,6 +56,18 @@ class PlainLoss(LossSpec):
     converted to 2p - 1 here, so that the model still gives probabilities.
     """
 
+    meanings: ClassVar[dict[str, str]] = {
+        "mse": "Mean squared error: large errors weigh most.",
+        "mae": "Mean absolute error: outliers pull less.",
+        "mape": "Mean absolute error in percent of the target.",
+        "msle": "Squared error of logarithms: for positive targets that grow by factors.",
+        "log_cosh": "Logarithm of the hyperbolic cosine of the error: like mse when small, like mae when large.",
+        "hinge": "Distance from the right side of a margin, as in support vector machines.",
+        "squared_hinge": "Hinge, squared.",
+        "kl_divergence": "How far the predicted distribution is from that of the labels.",
+        "categorical_hinge": "Hinge between the right class and the best wrong one.",
+        "dice": "One minus the overlap of labels and predictions: for rare classes.",
+    }
     kind: Literal[
         "mse", "mae", "mape", "msle", "log_cosh", "hinge", "squared_hinge", "kl_divergence", "categorical_hinge", "dice"
     ]

@@ -96,6 +96,17 @@ _PLAIN = {
 class PlainMetric(MetricSpec):
     """A metric without settings: balanced accuracy, Matthews correlation, Cohen's kappa, Hamming loss; errors and R2."""
 
+    meanings: ClassVar[dict[str, str]] = {
+        "balanced_accuracy": "Mean over the classes of the share found of each.",
+        "mcc": "Matthews correlation: 1 right, 0 as by chance, -1 all wrong; fair to rare classes.",
+        "kappa": "Cohen's kappa: agreement beyond chance.",
+        "hamming": "Share of wrong labels; lower is better.",
+        "mae": "Mean absolute error.",
+        "mse": "Mean squared error.",
+        "rmse": "Root of the mean squared error, in the target's unit.",
+        "mape": "Mean absolute error in percent of the target.",
+        "r2": "Share of the targets' variance that is explained; 1 is perfect, 0 as good as the mean.",
+    }
     kind: Literal["balanced_accuracy", "mcc", "kappa", "hamming", "mae", "mse", "rmse", "mape", "r2"]
 
     @property
@@ -169,6 +180,11 @@ _AVERAGE = (
 class Averaged(MetricSpec):
     """Precision, recall or F1. For a binary task it is that of the second class; otherwise the average over classes."""
 
+    meanings: ClassVar[dict[str, str]] = {
+        "precision": "Share of right ones among those predicted as a class.",
+        "recall": "Share of a class that is found.",
+        "f1": "Harmonic mean of precision and recall.",
+    }
     kind: Literal["precision", "recall", "f1"]
     average: Average = Field(default="macro", description=_AVERAGE)
 

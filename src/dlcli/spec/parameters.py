@@ -51,6 +51,16 @@ _INITIALIZERS = {
 class NamedInitializer(KerasSpec):
     """Initial weights by a rule without settings: Glorot for tanh and sigmoid, He for ReLU, LeCun for SELU."""
 
+    meanings: ClassVar[dict[str, str]] = {
+        "glorot_uniform": "Uniform, scaled by inputs and outputs: for tanh, sigmoid and softmax.",
+        "glorot_normal": "Normal, scaled by inputs and outputs.",
+        "he_uniform": "Uniform, scaled by inputs: for relu.",
+        "he_normal": "Normal, scaled by inputs: for relu.",
+        "lecun_uniform": "Uniform, scaled by inputs.",
+        "lecun_normal": "Normal, scaled by inputs: for selu.",
+        "zeros": "All zero.",
+        "ones": "All one.",
+    }
     kind: Literal[
         "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "zeros", "ones"
     ]

@@ -128,12 +128,12 @@ class Tfds(SourceSpec):
             raise DataError(self._unavailable(f"downloading {name!r} failed: {_reason(error)}")) from None
 
     def _unavailable(self, reason: str) -> str:
-        others = ", ".join(sorted(folder.name for folder in _version_folders(data_dir() / self.name)))
         wanted = f"{self.name} in version {self.version}" if self.version else self.name
+        others = ", ".join(sorted(folder.name for folder in _version_folders(data_dir() / self.name)))
+        place = f"there: {others}" if others else "TFDS_DATA_DIR names another place"
         return (
             f"the TFDS set {wanted} is not at hand: {reason}\n"
-            f"  prepared data is looked for in {data_dir() / self.name}"
-            f" ({'there are versions ' + others if others else 'set by TFDS_DATA_DIR' if os.environ.get('TFDS_DATA_DIR') else 'TFDS_DATA_DIR names another place'})\n"
+            f"  prepared data is looked for in {data_dir() / self.name} ({place})\n"
             "  configs/digits_cnn.yaml trains on real images without any download"
         )
 

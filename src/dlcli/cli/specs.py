@@ -1,0 +1,219 @@
+"""The commands about specs: check, list, schema, init."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dlcli.cli.options import Json, Overrides
+
+TOPICS = {
+    "sources": "Source",
+    "augmentations": "Augmentation",
+    "models": "Model",
+    "layers": "Layer",
+    "regularizers": "Regularizer",
+    "initializers": "Initializer",
+    "constraints": "Constraint",
+    "losses": "Loss",
+    "optimizers": "Optimizer",
+    "schedules": "LearningRate",
+    "metrics": "Metric",
+    "callbacks": "Callback",
+}
+"""What `list` can show, with the name of its union."""
+TASKS = ("classification", "binary", "multilabel", "regression")
+
+
+def _complete_topic(incomplete: str) -> list[str]:
+    return [topic for topic in (*TOPICS, "tasks", "specs") if topic.startswith(incomplete)]
+
+
+def _complete_shipped(incomplete: str) -> list[str]:
+    from dlcli.cli.shipped import shipped
+
+    return [name for name in shipped() if name.startswith(incomplete)]
+
+
+def _complete_task(incomplete: str) -> list[str]:
+    return [task for task in TASKS if task.startswith(incomplete)]
+
+
+def check(
+    specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="YAML files, or folders of them.")],
+    overrides: Overrides = None,
+    json_: Json = False,
+) -> None:
+    """Check specs without training: all faults of all files. Nothing heavy is loaded."""
+    from dlcli.errors import SpecError
+
+    files = [file for spec in specs for file in _spec_files(spec)]
+    good, faults = _checked(files, overrides or ())
+    wrong = len(files) - len(good)
+    if json_:
+        _print_json({"specs": good, "faults": [vars(fault) for fault in sorted(set(faults))]})
+        raise typer.Exit(2 if faults else 0)
+    for spec in good:
+        print(f"{spec['file']}: good ({spec['task']}, {spec['model']})")
+    if faults:
+        count = len(set(faults))
+        if len(files) > 1:
+            print(
+                f"{wrong} of {len(files)} specs {'is' if wrong == 1 else 'are'} wrong, {_count(count, 'fault')}:",
+                file=sys.stderr,
+            )
+        raise SpecError(faults)
+    if len(files) > 1:
+        print(f"all {len(files)} specs are good")
+
+
+def _checked(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[dict[str, str]], list[Any]]:
+    """Returns what the good files say of themselves, and the faults of all others."""
+    from dlcli.errors import SpecError
+    from dlcli.spec.file import load
+
+    good: list[dict[str, str]] = []
+    faults: list[Any] = []
+    for file in files:
+        try:
+            experiment = load(file, overrides).experiment
+        except SpecError as error:
+            faults += error.faults
+        else:
+            good.append({"file": str(file), "name": experiment.name, "task": experiment.task, "model": experiment.model.kind})
+    return good, faults
+
+
+def _spec_files(path: Path) -> list[Path]:
+    """Returns the file itself, or every YAML file below a folder, sorted; hidden folders are passed over."""
+    from dlcli.errors import UsageError
+
+    if not path.is_dir():
+        return [path]
+    found = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix in (".yaml", ".yml") and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    )
+    if not found:
+        raise UsageError(f"{path}: no .yaml or .yml file in this folder")
+    return found
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _print_json(data: Any) -> None:
+    import json
+
+    print(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def list_(
+    topic: Annotated[
+        str, typer.Argument(metavar="WHAT", help="layers, losses, specs, ...", autocompletion=_complete_topic)
+    ] = "",
+    json_: Json = False,
+) -> None:
+    """List what a spec may use (layers, losses, ...), and the specs that ship with dlcli."""
+    rows = _rows(topic)
+    if json_:
+        _print_json([{"name": name, "meaning": text} for name, text in rows])
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
+    for name, text in rows:
+        table.add_row(name, text)
+    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _rows(topic: str) -> list[tuple[str, str]]:
+    """Returns (name, meaning) for everything of a topic; the topics themselves if none is named."""
+    from dlcli.errors import UsageError
+
+    if topic == "specs":
+        from dlcli.cli.shipped import purpose, shipped
+
+        return [(name, purpose(path)) for name, path in shipped().items()]
+    from dlcli.spec.base import OneOf
+    from dlcli.spec.reference import kinds_with_meanings
+    from dlcli.spec import tasks
+    from dlcli.spec.words import nearest
+
+    if topic == "tasks":
+        return [(task.name, f"{task.meaning}: {task.activation} output, {task.loss}") for task in tasks.TASKS.values()]
+    if topic in TOPICS:
+        return kinds_with_meanings(OneOf.registry[TOPICS[topic]])
+    topics = (*TOPICS, "tasks", "specs")
+    if topic:
+        near = nearest(topic, topics)
+        raise UsageError(f"nothing to list under `{topic}`; {f'did you mean `{near}`?' if near else ', '.join(topics)}")
+    names = {name: ", ".join(OneOf.registry[union].kinds) for name, union in TOPICS.items()}
+    return [*names.items(), ("tasks", ", ".join(TASKS)), ("specs", "the specs that ship with dlcli")]
+
+
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the reference as Markdown instead.")] = False,
+    write: Annotated[Path | None, typer.Option("--write", help="Write spec.md and schema.json into this folder.")] = None,
+) -> None:
+    """Print the JSON schema of a spec, for editors and other tools."""
+    from dlcli.errors import UsageError
+    from dlcli.spec.reference import reference, schema_text, write_reference
+
+    if write is None:
+        print(reference() if markdown else schema_text(), end="")
+        return
+    try:
+        for path in write_reference(write):
+            print(path)
+    except OSError as error:
+        raise UsageError(f"{write}: {error.strerror}") from None
+
+
+def init(
+    path: Annotated[Path | None, typer.Argument(help="The file to write; NAME.yaml if not given.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A set's name (digits, spiral, mnist), a folder of images, a .csv or a .npz file.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help=", ".join(TASKS), autocompletion=_complete_task)] = None,
+    model: Annotated[str | None, typer.Option(help="mlp or cnn.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the experiment.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Label column of a .csv; repeat for several.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Copy a shipped spec: dlcli list specs.", autocompletion=_complete_shipped)
+    ] = None,
+) -> None:
+    """Write a spec to start from: asks, or takes options, or copies a shipped one. Never overwrites a file."""
+    from dlcli.cli.scaffold import Answers, copied, written
+    from dlcli.errors import UsageError
+
+    if from_ is not None:
+        text, name = copied(from_, name)
+        path = path or Path(f"{name}.yaml")
+    else:
+        if data is None and not sys.stdin.isatty():
+            raise UsageError("say what the data is, such as --data digits, or run in a terminal to be asked")
+        answers = Answers(data, task, model, name, tuple(target or ()), path)
+        path, text = written(answers.completed(ask=_ask if sys.stdin.isatty() else None))
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UsageError(f"{path} exists already; name another file") from None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    print(path)
+    print(f"next: dlcli check {path} · dlcli describe {path} · dlcli train {path}", file=sys.stderr)
+
+
+def _ask(question: str, default: str) -> str:
+    return str(typer.prompt(question, default=default, err=True)).strip()
