@@ -184,7 +184,17 @@ def check_tensorflow() -> Iterator[Check]:
     yield Check("TensorFlow", "ok", f"{tf.__version__}, Keras {keras.__version__}, imported in {perf_counter() - start:.1f} s")
     status, found, remedy = find_gpus().verdict()
     yield Check("GPU", status, found, remedy)
+    _leave_memory_to_others(tf)
     yield self_test(keras)
+
+
+def _leave_memory_to_others(tf: Any) -> None:
+    """Lets TensorFlow take GPU memory as it needs it; by default it takes all, and fails beside a running training."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:  # TensorFlow has started in this process already
+            return
 
 
 def self_test(keras: Any, seconds: float = SELF_TEST_SECONDS) -> Check:
