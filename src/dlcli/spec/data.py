@@ -15,14 +15,14 @@ from dlcli.spec.sources.base import FilePath
 
 def _part(value: Any) -> Any:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if value in ("auto", "validation", None) or (number and 0 <= value < 1):
+    if value in ("auto", "source", "validation", None) or (number and 0 <= value < 1):
         return float(value) if number else value
-    raise PydanticCustomError("expected", "expected {what}", {"what": "a share from 0 to below 1, or `auto`"})
+    raise PydanticCustomError("expected", "expected {what}", {"what": "a share from 0 to below 1, `auto` or `source`"})
 
 
 PartShare = Annotated[
     float | str | None,
-    PlainValidator(_part, json_schema_input_type=Annotated[float, Field(ge=0, lt=1)] | Literal["auto", "validation"] | None),
+    PlainValidator(_part, json_schema_input_type=Annotated[float, Field(ge=0, lt=1)] | Literal["auto", "source", "validation"] | None),
 ]
 
 
@@ -39,11 +39,12 @@ class SplitSettings(Spec):
     """How one source becomes training, validation and test examples."""
 
     validation: PartShare = Field(
-        default="auto", description="Share of the training examples; `auto`: the source's own part, or 0.1. 0: none."
+        default="auto",
+        description="Share of the training examples, 0: none. `source`: the source's own part. `auto`: that, or 0.1.",
     )
     test: PartShare = Field(
         default="auto",
-        description="Share of all examples; `auto`: the source's own part, or 0.2. `validation`: the validation part.",
+        description="Share of all examples. `source`: the source's own part. `auto`: that, or 0.2. `validation`: the validation part.",
     )
     stratify: bool = Field(default=True, description="Whether every part gets each class in proportion.")
     file: FilePath | None = Field(default=None, description="A `split.csv` of an earlier run, to be split the same way.")

@@ -19,18 +19,23 @@ from dlcli.spec.sources import Examples, Opened, Request
 
 Array = np.ndarray[Any, Any]
 PARTS = ("train", "validation", "test")
+DEFAULT_SHARES = {"validation": 0.1, "test": 0.2}
 # Images up to this share of the free memory are decoded once and kept; larger sets are read from their files each epoch.
 MEMORY_SHARE = 0.25
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The examples of a run. `validation` and `test` may be missing; `test` may be the validation part (by the spec)."""
+    """The examples of a run. `validation` and `test` may be missing; `test` may be the validation part (by the spec).
+
+    `given` names the parts that the source gave; the others are drawn from its training part.
+    """
 
     parts: dict[str, Examples]
     classes: tuple[str, ...]
     task: str
     notes: tuple[str, ...] = ()
+    given: frozenset[str] = frozenset()
 
     @property
     def train(self) -> Examples:
@@ -101,9 +106,8 @@ def open_splits(experiment: Experiment, *, offline: bool = False, split: dict[st
         split = {row["id"]: row["split"] for row in read_table(Path(data.split.file))}
     parts = _recorded(opened, split, data.split.test == "validation") if split else _drawn(opened, experiment)
     notes = [*opened.notes, *_notes(parts, opened, experiment.task)]
-    return Splits(
-        {part: _kept_in_memory(parts[part]) for part in PARTS if part in parts}, opened.classes, experiment.task, tuple(notes)
-    )
+    kept = {part: _kept_in_memory(parts[part]) for part in PARTS if part in parts}
+    return Splits(kept, opened.classes, experiment.task, tuple(notes), frozenset(opened.parts))
 
 
 def subset(examples: Examples, positions: Array) -> Examples:
@@ -147,8 +151,8 @@ def _drawn(opened: Opened, experiment: Experiment) -> dict[str, Examples]:
         if "test" in parts:
             raise DataError("split.test: validation, but the source has a test part of its own; leave `split.test` out")
     else:
-        pool = _take(parts, "test", settings.test, 0.2, pool, opened, draw, random)
-    pool = _take(parts, "validation", settings.validation, 0.1, pool, opened, draw, random)
+        pool = _take(parts, "test", settings.test, pool, opened, draw, random)
+    pool = _take(parts, "validation", settings.validation, pool, opened, draw, random)
     if not len(pool):
         raise DataError("the split leaves no example to train on")
     parts["train"] = subset(opened.parts["train"], pool)
@@ -164,18 +168,19 @@ def _take(
     parts: dict[str, Examples],
     part: str,
     wanted: Any,
-    default: float,
     pool: Array,
     opened: Opened,
     draw: Draw,
     random: np.random.Generator,
 ) -> Array:
     """Moves a share of the pool to a part, unless the source gives that part; returns the rest of the pool."""
+    if wanted == "source" and part not in opened.parts:
+        raise DataError(f"split.{part}: source, but the source has no {part} part of its own")
     if part in opened.parts:
         if isinstance(wanted, float):
             raise DataError(f"split.{part}: {wanted:g}, but the source has a {part} part of its own; leave `split.{part}` out")
         return pool
-    share = default if wanted == "auto" else float(wanted or 0)
+    share = DEFAULT_SHARES[part] if wanted == "auto" else float(wanted or 0)
     if not share:
         return pool
     chosen = draw(opened.parts["train"].targets[pool], share, random)

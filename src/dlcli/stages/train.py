@@ -14,11 +14,12 @@ from dlcli.runtime.device import Device, use_device
 from dlcli.runtime.engine import keras
 from dlcli.runtime.signals import signals_as_exceptions
 from dlcli.runtime.stream import TrainingStream, ordered_batches
+from dlcli.spec.data import SplitSettings
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.file import Loaded, to_yaml
 from dlcli.spec.metrics import higher_is_better
 from dlcli.stages.build import Built, build_model
-from dlcli.stages.data import Splits, open_splits
+from dlcli.stages.data import DEFAULT_SHARES, Splits, open_splits
 from dlcli.stages.environment import describe_environment, process_started
 from dlcli.stages.evaluate import default_split, evaluate_model, prediction_batch, prediction_batches, predictions
 from dlcli.stages.labels import label_reader
@@ -123,13 +124,25 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
     hardware = experiment.hardware.model_copy(update={"precision": device.precision})
     resolved = experiment.model_copy(
         update={
-            "data": data.model_copy(update={"normalize": normalize, "image": image}),
+            "data": data.model_copy(
+                update={"normalize": normalize, "image": image, "split": _resolved_split(data.split, splits)}
+            ),
             "training": training,
             "hardware": hardware,
         }
     )
     _refuse_misfit(resolved, splits)
     return resolved
+
+
+def _resolved_split(settings: SplitSettings, splits: Splits) -> SplitSettings:
+    """Returns the split with each `auto` said: the source's own part, or the share that was drawn."""
+    said = {
+        part: ("source" if part in splits.given else share)
+        for part, share in DEFAULT_SHARES.items()
+        if getattr(settings, part) == "auto"
+    }
+    return settings.model_copy(update=said)
 
 
 def _monitored(experiment: Experiment, splits: Splits) -> Experiment:
