@@ -106,7 +106,10 @@ def open_splits(experiment: Experiment, *, offline: bool = False, split: dict[st
         split = {row["id"]: row["split"] for row in read_table(Path(data.split.file))}
     parts = _recorded(opened, split, data.split.test == "validation") if split else _drawn(opened, experiment)
     notes = [*opened.notes, *_notes(parts, opened, experiment.task)]
-    kept = {part: _kept_in_memory(parts[part]) for part in PARTS if part in parts}
+    kept: dict[str, Examples] = {}
+    for part in (one for one in PARTS if one in parts):
+        shared = part == "test" and parts["test"] is parts.get("validation")
+        kept[part] = kept["validation"] if shared else _kept_in_memory(parts[part])
     return Splits(kept, opened.classes, experiment.task, tuple(notes), frozenset(opened.parts))
 
 
