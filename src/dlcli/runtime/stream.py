@@ -116,7 +116,7 @@ def augmented(images: Any, augment: Sequence[AugmentationSpec], seed: int, step:
     return tf.ensure_shape(images, shape)
 
 
-class StepSeed(keras.random.SeedGenerator):  # type: ignore[misc, name-defined]
+class StepSeed(keras.random.SeedGenerator):  # type: ignore[misc]
     """A Keras seed without state: its draws are a function of the run's seed, the augmentation's place and the step."""
 
     def __init__(self, seed: int, place: int, step: Any) -> None:
