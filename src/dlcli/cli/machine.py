@@ -16,9 +16,9 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 def doctor(runs: RunsFolder = DEFAULT_RUNS, json: Json = False) -> None:
-    """Checks this machine: Python, packages, GPU, memory, folders; then trains for three seconds.
+    """Check Python, packages, GPU, memory and folders, then train for three seconds.
 
-    Exit code 0 if it can train, 1 if not.
+    Exit code 0 if this machine can train, 1 if not.
     """
     from dataclasses import asdict
 
