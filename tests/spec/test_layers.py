@@ -84,7 +84,10 @@ def test_output_shape_is_the_one_keras_gives(kind: str, fields: str, shape: tupl
 def test_residual_over_series_and_rows() -> None:
     import keras
 
-    for shape, inner in (((10, 4), "{kind: conv1d, filters: 6, kernel_size: 3, padding: same}"), ((6,), "{kind: dense, units: 3}")):
+    for shape, inner in (
+        ((10, 4), "{kind: conv1d, filters: 6, kernel_size: 3, padding: same}"),
+        ((6,), "{kind: dense, units: 3}"),
+    ):
         layer = sample("Layer", "residual", f"layers: [{inner}]")
         assert tuple(layer.apply(keras.Input(shape)).shape[1:]) == layer.output_shape(shape)
 

@@ -170,7 +170,9 @@ def test_scores_survive_classes_that_are_never_predicted_or_never_there() -> Non
     assert np.isnan(sample("Metric", "auc").score(np.array([1, 1]), np.array([0.2, 0.7]), "binary"))
 
 
-@pytest.mark.parametrize(("monitor", "higher"), [("val_loss", False), ("val_accuracy", True), ("rmse", False), ("val_r2", True)])
+@pytest.mark.parametrize(
+    ("monitor", "higher"), [("val_loss", False), ("val_accuracy", True), ("rmse", False), ("val_r2", True)]
+)
 def test_which_way_a_monitor_improves(monitor: str, higher: bool) -> None:
     metrics = [UNIONS["Metric"].validate(name) for name in ("accuracy", "rmse", "r2")]
     assert higher_is_better(monitor, metrics) is higher

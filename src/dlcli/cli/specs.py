@@ -144,9 +144,9 @@ def _rows(topic: str) -> list[tuple[str, str]]:
         from dlcli.cli.shipped import purpose, shipped
 
         return [(name, purpose(path)) for name, path in shipped().items()]
+    from dlcli.spec import tasks
     from dlcli.spec.base import OneOf
     from dlcli.spec.reference import kinds_with_meanings
-    from dlcli.spec import tasks
     from dlcli.spec.words import nearest
 
     if topic == "tasks":
@@ -216,4 +216,11 @@ def init(
 
 
 def _ask(question: str, default: str) -> str:
-    return str(typer.prompt(question, default=default, err=True)).strip()
+    """Asks on stderr, which leaves stdout to the path (click's prompt writes a space there)."""
+    from dlcli.errors import UsageError
+
+    print(f"{question} [{default}]: ", end="", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    if not line:
+        raise UsageError("\nno answer; nothing was written")
+    return line.strip() or default

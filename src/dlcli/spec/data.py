@@ -22,7 +22,9 @@ def _part(value: Any) -> Any:
 
 PartShare = Annotated[
     float | str | None,
-    PlainValidator(_part, json_schema_input_type=Annotated[float, Field(ge=0, lt=1)] | Literal["auto", "source", "validation"] | None),
+    PlainValidator(
+        _part, json_schema_input_type=Annotated[float, Field(ge=0, lt=1)] | Literal["auto", "source", "validation"] | None
+    ),
 ]
 
 
@@ -44,7 +46,9 @@ class SplitSettings(Spec):
     )
     test: PartShare = Field(
         default="auto",
-        description="Share of all examples. `source`: the source's own part. `auto`: that, or 0.2. `validation`: the validation part.",
+        description=(
+            "Share of all examples. `source`: the source's own part. `auto`: that, or 0.2. `validation`: the validation part."
+        ),
     )
     stratify: bool = Field(default=True, description="Whether every part gets each class in proportion.")
     file: FilePath | None = Field(default=None, description="A `split.csv` of an earlier run, to be split the same way.")

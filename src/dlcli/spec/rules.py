@@ -272,7 +272,7 @@ def _splits_leave_training(experiment: Experiment) -> Iterator[Finding]:
     if sum(shares) >= 1:
         yield ("data", "split"), f"validation and test add up to {sum(shares):g}: too little is left to train on"
     if split.validation == "validation":
-        yield ("data", "split", "validation"), "expected a share from 0 to below 1, or `auto`"
+        yield ("data", "split", "validation"), "expected a share from 0 to below 1, `auto` or `source`"
     if split.test == "validation" and split.validation == 0:
         yield ("data", "split", "test"), "there is no validation part to test on: `validation` is 0"
     if split.file is not None and not Path(split.file).is_file():
@@ -287,6 +287,8 @@ def _given_parts_are_kept(experiment: Experiment) -> Iterator[Finding]:
     ):
         if given and (isinstance(share, float) or share == "validation"):
             yield ("data", "split", part), f"the source has a {part} part of its own; leave this out, or write `auto`"
+        if given is False and share == "source" and not any(experiment.data.source.faults()):
+            yield ("data", "split", part), f"the source has no {part} part of its own"
 
 
 RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
