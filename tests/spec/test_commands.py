@@ -113,24 +113,30 @@ def test_schema_prints_json_or_markdown() -> None:
     assert "### `dense`" in _invoke("schema", "--markdown").stdout
 
 
-@pytest.mark.parametrize(
-    "data", ["digits", "iris", "breast_cancer", "diabetes", "spiral", "plane", "mnist", "photos", "rows.csv"]
-)
-@pytest.mark.parametrize("asked", [False, True])
-def test_init_writes_a_spec_that_check_accepts(folder: Path, data: str, asked: bool) -> None:  # noqa: F811
-    options = (
-        ("--task", "classification", "--model", "mlp", "--name", "mine") if asked and data not in ("diabetes", "plane") else ()
-    )
-    result = (
-        _invoke("init", "new/../mine.yaml" if asked else "mine.yaml", "--data", data, *options)
-        if not asked
-        else _invoke("init", "mine.yaml", "--data", data, *options)
-    )
+DATA = ["digits", "iris", "breast_cancer", "diabetes", "spiral", "plane", "mnist", "photos", "rows.csv"]
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_init_writes_a_spec_that_check_accepts(folder: Path, data: str) -> None:  # noqa: F811
+    (folder / "specs").mkdir()
+    result = _invoke("init", "specs/mine.yaml", "--data", data)
     assert result.exit_code == 0, result.stderr
-    assert result.stdout == "mine.yaml\n"
-    experiment = load("mine.yaml").experiment
-    assert experiment.name == "mine"
-    assert (folder / "mine.yaml").read_text().startswith("# mine:")
+    assert result.stdout == "specs/mine.yaml\n"
+    assert load("specs/mine.yaml").experiment.name == "mine"
+    assert (folder / "specs" / "mine.yaml").read_text().startswith("# mine:")
+
+
+@pytest.mark.parametrize("data", [data for data in DATA if data not in ("diabetes", "plane")])
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_init_takes_task_model_and_name(folder: Path, data: str, model: str) -> None:  # noqa: F811
+    images = data in ("digits", "mnist", "photos")
+    result = _invoke("init", "--data", data, "--task", "classification", "--model", model, "--name", "own")
+    assert result.exit_code == (0 if images or model == "mlp" else 2), result.stderr
+    if result.exit_code == 0:
+        experiment = load("own.yaml").experiment
+        assert (experiment.name, experiment.task, experiment.model.kind) == ("own", "classification", model)
+    else:
+        assert "needs an image " in result.stderr
 
 
 def test_init_for_several_targets_is_multilabel_or_regression(folder: Path) -> None:  # noqa: F811

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from dlcli.errors import Fault, SpecError
 from dlcli.spec.base import OneOf, Spec, dump, needs_fields
 from dlcli.spec.experiment import Experiment, with_defaults
-from dlcli.spec.text import Document, Path, parse, parse_value
+from dlcli.spec.text import MAX_BYTES, Document, Path, parse, parse_value
 from dlcli.spec.words import message_of, place_of, without_echoes
 
 
@@ -62,7 +62,11 @@ def load_text(text: str, path: str | FilePath, overrides: Sequence[str] = ()) ->
 
 def _read(path: str | FilePath) -> str:
     try:
-        return FilePath(path).read_text(encoding="utf-8-sig")
+        with FilePath(path).open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise SpecError([Fault(str(path), 1, 1, "", f"larger than {MAX_BYTES:,} bytes: not a spec")])
+        return content.decode("utf-8-sig")
     except IsADirectoryError:
         reason = "is a folder, not a spec"
     except FileNotFoundError:

@@ -19,6 +19,7 @@ from dlcli.spec.layers import LayerSpec, Shape, ShapeError
 from dlcli.spec.layers.dense import ActivationLayer
 from dlcli.spec.losses import LossSpec
 from dlcli.spec.metrics import TopK
+from dlcli.spec.models import Cnn
 from dlcli.spec.optimizers import SGD, OptimizerSpec
 from dlcli.spec.schedules import CosineDecay, PiecewiseConstantDecay, ScheduleSpec
 from dlcli.spec.sources import Facts
@@ -137,6 +138,20 @@ def _layers_fit_images(experiment: Experiment) -> Iterator[Finding]:
         experiment.model.output_shape(shape)
     except ShapeError as error:
         yield ("model", *error.place), str(error)
+
+
+def _layers_fit_tables(experiment: Experiment) -> Iterator[Finding]:
+    """How many columns a table has is known once it is opened; that it has no height and width is known before."""
+    if getattr(experiment.data.source, "kind", "") != "csv" or not isinstance(experiment.model, Cnn):
+        return
+    if experiment.model.blocks:
+        yield ("model", "blocks"), "convolutions need images, but the source gives rows of numbers; use `kind: mlp`"
+    for index, layer in enumerate(experiment.model.layers):
+        if layer.kind == "reshape":
+            return
+        if layer.rank > 1:
+            place: Place = ("model", "layers", index)
+            yield place, f"`{layer.kind}` needs an image or a series, but the source gives rows of numbers; use `dense`"
 
 
 def _images_have_a_size(experiment: Experiment) -> Iterator[Finding]:
@@ -299,6 +314,7 @@ RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
     _monitors_exist,
     _images_have_a_size,
     _layers_fit_images,
+    _layers_fit_tables,
     _augmentation_needs_images,
     _step_is_not_trained,
     _output_is_not_repeated,

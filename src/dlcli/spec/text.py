@@ -83,16 +83,10 @@ def parse(text: str, file: str) -> Document:
     """Returns the parsed text.
 
     Raises:
-        SpecError: it is too large, no YAML, no mapping, or uses tags, anchors, aliases or a key twice.
+        SpecError: it is no YAML, no mapping, or uses tags, anchors, aliases or a key twice.
     """
-    if len(text.encode()) > MAX_BYTES:
-        raise SpecError([Fault(file, 1, 1, "", f"larger than {MAX_BYTES:,} bytes: not a spec")])
     document = Document(file, text, None)
-    try:
-        _refuse_depth_and_aliases(document)
-        node = yaml.compose(text, Loader=_CoreLoader)
-    except yaml.YAMLError as error:
-        raise SpecError([_syntax_fault(document, error)]) from None
+    node = _composed(document)
     if not isinstance(node, yaml.MappingNode):
         found = "nothing" if node is None else "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
         raise SpecError([Fault(file, 1, 1, "", f"expected a mapping with `name`, `task`, `data`, `model`, found {found}")])
@@ -110,15 +104,22 @@ def parse_value(text: str) -> Any:
         SpecError: it is no YAML, or uses tags, anchors, aliases or a key twice.
     """
     document, faults = Document("", text, None), list[Fault]()
-    try:
-        _refuse_depth_and_aliases(document)
-        node = yaml.compose(text, Loader=_CoreLoader)
-    except yaml.YAMLError as error:
-        raise SpecError([_syntax_fault(document, error)]) from None
+    node = _composed(document)
     value = None if node is None else _plain(node, (), document, faults)
     if faults:
         raise SpecError(faults)
     return value
+
+
+def _composed(document: Document) -> Any:
+    """Returns the document's nodes, or None where it is empty."""
+    try:
+        _refuse_depth_and_aliases(document)
+        return yaml.compose(document.text, Loader=_CoreLoader)
+    except yaml.YAMLError as error:
+        raise SpecError([_syntax_fault(document, error)]) from None
+    except UnicodeEncodeError:  # a word of the command line that was not UTF-8
+        raise SpecError([Fault(document.file, 1, 1, "", "not text in UTF-8")]) from None
 
 
 def _refuse_depth_and_aliases(document: Document) -> None:

@@ -95,7 +95,7 @@ def message_of(error: Any, data: Any, root: type[Spec]) -> str:
     kind, path, context, found = error["type"], tuple(error["loc"]), error.get("ctx") or {}, error["input"]
     if kind == "missing":
         return f"missing{_described(path, data, root)}"
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "invalid_key"):
         return unknown_key(path, data, root)
     if kind == "kind_unknown":
         return _unknown_kind(context)
