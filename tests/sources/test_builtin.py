@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from sources.opening import opened
 
 from dlcli.spec.sources.builtin import Builtin
+from sources.opening import opened
 
 SETS = ("digits", "iris", "wine", "breast_cancer", "diabetes")
 

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from sources.opening import opened, request
 
 from dlcli.errors import DataError
 from dlcli.spec.sources.folder import Folder
+from sources.opening import opened, request
 
 DATA = os.environ.get("DLCLI_TEST_DATA", "")
 
@@ -45,7 +45,7 @@ def test_given_parts_are_found_under_their_usual_names(tmp_path: Path, name: str
     facts = source.facts("binary")
     found = opened(source, size=(4, 6))
     assert (facts.has_validation, facts.has_test) == (True, True)
-    assert list(sorted(found.parts)) == ["test", "train", "validation"]
+    assert sorted(found.parts) == ["test", "train", "validation"]
     assert found.parts["validation"].ids == [f"{name}/a/0.png", f"{name}/b/0.png"]
 
 

@@ -80,7 +80,9 @@ def test_size_is_reached_by_stretching_padding_or_cropping(tmp_path: Path) -> No
     wide = np.zeros((10, 30), "uint8")
     wide[:, 10:20] = 255
     path = saved(tmp_path / "x.png", Image.fromarray(wide))
-    stretched, padded, cropped = (read(path, size=(10, 10), resize=way, channels=1)[..., 0] for way in ("stretch", "pad", "crop"))
+    stretched, padded, cropped = (
+        read(path, size=(10, 10), resize=way, channels=1)[..., 0] for way in ("stretch", "pad", "crop")
+    )
     assert stretched.shape == padded.shape == cropped.shape == (10, 10)
     assert 60 < stretched.mean() < 110
     assert padded[0].max() == padded[-1].max() == 0
@@ -96,7 +98,9 @@ def test_a_large_jpeg_is_decoded_small_without_looking_different(tmp_path: Path)
 
 
 def test_bad_files_are_named(tmp_path: Path) -> None:
-    whole = saved(tmp_path / "whole.jpg", Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), "uint8"))).read_bytes()
+    whole = saved(
+        tmp_path / "whole.jpg", Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), "uint8"))
+    ).read_bytes()
     png = saved(tmp_path / "whole.png", Image.fromarray(RAMP)).read_bytes()
     bad = {
         "empty.jpg": (b"", "an empty file"),

@@ -3,10 +3,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sources.opening import opened, request
 
 from dlcli.errors import DataError
 from dlcli.spec.sources.npz import Npz
+from sources.opening import opened, request
 
 
 def saved(folder: Path, **arrays: Any) -> Npz:

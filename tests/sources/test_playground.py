@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from sources.opening import opened
 
 from dlcli.spec.sources.playground import Playground
+from sources.opening import opened
 
 CLASSES = ("circles", "xor", "gaussians", "spiral")
 PLANES = ("plane", "multi_gaussian")

@@ -1,0 +1,152 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dlcli.runtime.columns import Normalize, column_inputs, input_names, rows
+from dlcli.upstream import import_keras
+
+keras = import_keras()
+TRAIN = {
+    "Age": np.array([22, np.nan, 47, 31], "float32"),
+    "Fare, €": np.array([7e6 + 1, 7e6 + 2, 7e6 + 3, 7e6 + 6], "float32"),
+    "length/m": np.array([1e-9, 2e-9, 3e-9, 4e-9], "float32"),
+    "constant": np.array([3, 3, 3, 3], "float32"),
+    "Home Town": np.array(["Köln", "", "a b", "Köln"], dtype=object),
+    "cast": np.array(["x", "[UNK]", "line\nbreak", "x"], dtype=object),
+}
+LATER = {
+    "Age": np.array([np.nan, 100], "float32"),
+    "Fare, €": np.array([7e6, np.nan], "float32"),
+    "length/m": np.array([2.5e-9, 0], "float32"),
+    "constant": np.array([3, 5], "float32"),
+    "Home Town": np.array(["Paris", "a b"], dtype=object),
+    "cast": np.array(["x", ""], dtype=object),
+}
+SCALES: tuple[Normalize, ...] = ("unit", "symmetric", "standard", "none")
+
+
+def by_numpy(columns: dict[str, np.ndarray], normalize: Normalize) -> np.ndarray:
+    """Returns what the layers should give for `columns`, fitted on TRAIN."""
+    scaled, marks, categories = [], [], []
+    for name, train in TRAIN.items():
+        values = columns[name]
+        if train.dtype == object:
+            vocabulary = sorted(set(train))
+            categories += [[value not in vocabulary for value in values]]
+            categories += [[value == known for value in values] for known in vocabulary]
+            continue
+        known, values = train[~np.isnan(train)].astype("float64"), values.astype("float64")
+        offset, spread = {
+            "unit": (known.min(), np.ptp(known)),
+            "symmetric": ((known.min() + known.max()) / 2, np.ptp(known) / 2),
+            "standard": (known.mean(), known.std()),
+            "none": (0.0, 1.0),
+        }[normalize]
+        scaled.append((np.where(np.isnan(values), known.mean(), values) - offset) / (spread or 1))
+        if np.isnan(train).any():
+            marks.append(np.isnan(values))
+    return np.array([*scaled, *marks, *categories], "float64").T
+
+
+@pytest.mark.parametrize("normalize", SCALES)
+@pytest.mark.parametrize("columns", [TRAIN, LATER], ids=["train", "later"])
+def test_encoding_equals_a_numpy_computation(normalize: Normalize, columns: dict[str, np.ndarray]) -> None:
+    inputs, encoded = column_inputs(TRAIN, normalize)
+    values = keras.Model(inputs, encoded)(rows(columns)).numpy()
+    expected = by_numpy(columns, normalize)
+    assert encoded.shape == (None, expected.shape[1])
+    assert values.dtype == np.float32
+    # The fares are whole numbers near 7 million, of which float32 keeps about half a unit after subtracting the mean.
+    assert np.allclose(values, expected, rtol=1e-6, atol=1e-6 if normalize == "none" else 0.15)
+    assert np.allclose(np.delete(values, 1, 1), np.delete(expected, 1, 1), rtol=1e-5, atol=1e-6)
+
+
+def test_gaps_are_the_mean_and_marked_where_training_had_any() -> None:
+    inputs, encoded = column_inputs({name: TRAIN[name] for name in ("Age", "constant")}, "standard")
+    later = {"Age": np.array([np.nan, 22], "float32"), "constant": np.array([np.nan, 3], "float32")}
+    values = keras.Model(inputs, encoded)(rows(later)).numpy()
+    assert values[0].tolist() == [0, 0, 1]
+    assert values[1, 1:].tolist() == [0, 0]
+
+
+def test_a_column_of_gaps_alone_and_a_single_column_encode() -> None:
+    inputs, encoded = column_inputs({"x": np.full(3, np.nan, "float32")}, "standard")
+    values = keras.Model(inputs, encoded)(rows({"x": np.array([np.nan, 2], "float32")})).numpy()
+    assert values.tolist() == [[0, 1], [2, 0]]
+    inputs, encoded = column_inputs({"x": np.array(["b", "a"], dtype=object)}, "unit")
+    assert keras.Model(inputs, encoded)(rows({"x": np.array(["b", "z"], dtype=object)})).numpy().tolist() == [
+        [0, 0, 1],
+        [1, 0, 0],
+    ]
+
+
+def test_half_precision_leaves_the_encoding_at_full() -> None:
+    expected = by_numpy(TRAIN, "standard")
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        inputs, encoded = column_inputs(TRAIN, "standard")
+        values = keras.Model(inputs, encoded)(rows(TRAIN)).numpy()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert values.dtype == np.float32
+    assert np.allclose(np.delete(values, 1, 1), np.delete(expected, 1, 1), rtol=1e-5, atol=1e-6)
+
+
+def test_input_names_are_the_columns_own_wherever_a_model_allows() -> None:
+    columns = ["Age", "a b", "a/b", "A_B", "Größe", "年", "_x", "", "cast", "dense_1", "output", "1st"]
+    names = list(input_names(columns).values())
+    assert names == [
+        "Age",
+        "a_b",
+        "a_b_",
+        "A_B__",
+        "Gro_e",
+        "column_5",
+        "x_x",
+        "column_7",
+        "cast_",
+        "dense_1_",
+        "output_",
+        "1st",
+    ]
+    assert len({name.lower() for name in names}) == len(columns)
+
+
+def test_columns_called_like_layers_go_into_a_model_with_those_layers() -> None:
+    columns = {name: np.array([1, np.nan], "float32") for name in ("dense", "dense_1", "where", "concatenate", "rescaling")}
+    inputs, encoded = column_inputs(columns, "standard")
+    output = keras.layers.Dense(1, name="output")(keras.layers.Dense(2)(encoded))
+    assert keras.Model(inputs, output)(rows(columns)).shape == (2, 1)
+
+
+LOADER = """
+import json, sys
+import keras, numpy as np, tensorflow as tf
+columns = json.load(open("rows.json"))
+rows = {name: tf.constant([[np.nan if v is None else v] for v in values]) for name, values in columns.items()}
+model, exported = keras.saving.load_model("model.keras"), tf.saved_model.load("exported")
+np.save("found.npy", [model(rows).numpy(), exported.serve(rows).numpy()])
+print([name for name in sys.modules if name.startswith("dlcli")])
+"""
+
+
+# Keras turns variables into arrays in a way that NumPy 2 warns of.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_saved_and_exported_models_take_raw_columns_without_dlcli(tmp_path: Path) -> None:
+    import json
+
+    inputs, encoded = column_inputs(TRAIN, "standard")
+    model = keras.Model(inputs, keras.layers.Dense(3)(encoded))
+    expected = model(rows(LATER)).numpy()
+    model.save(tmp_path / "model.keras")
+    model.export(tmp_path / "exported", verbose=False)
+    names = input_names(LATER)
+    plain = {names[name]: [None if value != value else value for value in values.tolist()] for name, values in LATER.items()}
+    (tmp_path / "rows.json").write_text(json.dumps(plain))
+    loaded = subprocess.run([sys.executable, "-c", LOADER], cwd=tmp_path, capture_output=True, text=True)
+    assert (loaded.returncode, loaded.stdout.strip()) == (0, "[]"), loaded.stderr
+    assert np.array_equal(np.load(tmp_path / "found.npy"), [expected, expected])
+    assert np.array_equal(model.predict(rows(LATER), verbose=0), expected)
