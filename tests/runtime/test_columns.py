@@ -122,6 +122,15 @@ def test_columns_called_like_layers_go_into_a_model_with_those_layers() -> None:
     assert keras.Model(inputs, output)(rows(columns)).shape == (2, 1)
 
 
+def test_batches_of_columns_reach_the_inputs_they_belong_to() -> None:
+    from dlcli.runtime.stream import ordered_batches
+
+    inputs, encoded = column_inputs(TRAIN, "standard")
+    model = keras.Model(inputs, encoded)
+    batches = ordered_batches(TRAIN, examples=4, batch_size=3)
+    assert np.array_equal(model.predict(batches, verbose=0), model(rows(TRAIN)).numpy())
+
+
 LOADER = """
 import json, sys
 import keras, numpy as np, tensorflow as tf

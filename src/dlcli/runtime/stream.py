@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras, tf
 from dlcli.spec.augmentations import AugmentationSpec
 
@@ -88,7 +89,8 @@ def shuffled(places: Any, seed: int, epoch: Any, examples: int) -> Any:
 def reader(inputs: Any) -> Callable[[Any], Any]:
     """Returns a function from indices to a batch of inputs: gathered from memory, or read from image files."""
     if isinstance(inputs, dict):
-        readers = {name: reader(column) for name, column in inputs.items()}
+        names = input_names(inputs)
+        readers = {names[name]: reader(column) for name, column in inputs.items()}
         return lambda indices: {name: read(indices) for name, read in readers.items()}
     if hasattr(inputs, "read"):
         shape = (None, *inputs.shape)
