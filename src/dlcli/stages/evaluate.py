@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dlcli.errors import UsageError
 from dlcli.runs import Run
-from dlcli.runs.files import replacing, write_json, write_table
+from dlcli.runs.files import write_json, write_table
 from dlcli.runtime.device import use_device
 from dlcli.runtime.engine import keras
 from dlcli.runtime.stream import ordered_batches
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.metrics import decide
+from dlcli.spec.sources import Examples
 from dlcli.stages.data import Splits, open_splits
 
 Array = np.ndarray[Any, Any]
+# Above it a matrix, or a column of probabilities for each class, would be larger than all else in the run folder.
+MANY_CLASSES = 1000
 
 
 @dataclass(frozen=True)
@@ -135,37 +139,61 @@ def _as_json(result: Scores) -> dict[str, Any]:
     }
 
 
-def _write_predictions(path: Any, splits: Splits, split: str, scores: Array) -> None:
-    """Writes `id,label,predicted,probability,p_<class>...`, or labels and values where there are no classes."""
-    examples, task = splits.parts[split], splits.task
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if task in ("classification", "binary"):
-            table = np.stack([1 - scores, scores], axis=1) if task == "binary" else scores
-            chosen = decide(scores, task)
-            writer.writerow(["id", "label", "predicted", "probability", *(f"p_{name}" for name in splits.classes)])
-            names = splits.classes
-            for one, label, guess, row in zip(examples.ids, examples.targets, chosen, table.tolist(), strict=True):
-                writer.writerow([one, names[label], names[guess], f"{row[guess]:.7g}", *(f"{share:.7g}" for share in row)])
-        else:
-            writer.writerow(
-                ["id", *(f"label_{name}" for name in splits.classes), *(f"predicted_{name}" for name in splits.classes)]
-            )
-            for one, label, row in zip(examples.ids, examples.targets.tolist(), scores.tolist(), strict=True):
-                writer.writerow([one, *(f"{value:.7g}" for value in label), *(f"{value:.7g}" for value in row)])
+def _write_predictions(path: Path, splits: Splits, split: str, scores: Array) -> None:
+    """Writes `id,label,predicted,probability,p_<class>...`; for numbers and several labels, columns of each."""
+    examples, names = splits.parts[split], splits.classes
+    if splits.task in ("classification", "binary"):
+        shares = [f"p_{name}" for name in names] if len(names) <= MANY_CLASSES else []
+        write_table(path, ("id", "label", "predicted", "probability", *shares), _class_rows(examples, splits, scores))
+        return
+    columns = [f"{kind}_{name}" for kind in ("label", "predicted") for name in names]
+    rows = ([one, *map(_digits, label), *map(_digits, row)] for one, label, row in _rows(examples, scores))
+    write_table(path, ("id", *columns), rows)
 
 
-def _write_classes(folder: Any, truth: Array, predicted: Array, classes: tuple[str, ...]) -> None:
+def _class_rows(examples: Examples, splits: Splits, scores: Array) -> Iterator[list[str]]:
+    names, chosen = splits.classes, decide(scores, splits.task)
+    table = np.stack([1 - scores, scores], axis=1) if splits.task == "binary" else scores
+    for (one, label, row), guess in zip(_rows(examples, table), chosen, strict=True):
+        shares = map(_digits, row) if len(names) <= MANY_CLASSES else ()
+        yield [one, names[label], names[guess], _digits(row[guess]), *shares]
+
+
+def _rows(examples: Examples, table: Array) -> Iterator[tuple[str, Any, Array]]:
+    return zip(examples.ids, examples.targets, table, strict=True)
+
+
+def _digits(value: float) -> str:
+    """Returns a float32 as text that reads back as the same bits."""
+    return f"{value:.9g}"
+
+
+def _write_classes(folder: Path, truth: Array, predicted: Array, classes: tuple[str, ...]) -> None:
     """Writes the per-class table and the confusion matrix, rows and columns in label order."""
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
     from dlcli.stages.plots import draw_confusion_matrix
 
-    labels = range(len(classes))
-    columns = precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0)
-    rows = [[name, *(f"{value:.6f}" for value in row[:3]), int(row[3])] for name, *row in zip(classes, *columns, strict=True)]
+    rows = [[name, *(f"{value:.6f}" for value in row[:3]), int(row[3])] for name, row in class_table(truth, predicted, classes)]
     write_table(folder / "per_class.csv", ("class", "precision", "recall", "f1", "support"), rows)
-    matrix = confusion_matrix(truth, predicted, labels=labels)
+    pairs, counts = np.unique(np.stack([truth, predicted]), axis=1, return_counts=True)
+    if len(classes) > MANY_CLASSES:
+        found = ((classes[label], classes[guess], count) for label, guess, count in zip(*pairs, counts.tolist(), strict=True))
+        write_table(folder / "confusion_pairs.csv", ("label", "predicted", "count"), found)
+        return
+    matrix = np.zeros((len(classes), len(classes)), dtype="int64")
+    matrix[pairs[0], pairs[1]] = counts
     table = ([name, *row] for name, row in zip(classes, matrix.tolist(), strict=True))
     write_table(folder / "confusion_matrix.csv", ("label \\ predicted", *classes), table)
     draw_confusion_matrix(matrix, classes, folder / "confusion_matrix.png")
+
+
+def class_table(truth: Array, predicted: Array, classes: tuple[str, ...]) -> Iterator[tuple[str, Array]]:
+    """Yields each class with its precision, recall, F1 and support, 0 where undefined, as scikit-learn has them.
+
+    Counted here: importing scikit-learn for it would cost every run a second and 100 MiB.
+    """
+    count = len(classes)
+    support, guesses = np.bincount(truth, minlength=count), np.bincount(predicted, minlength=count)
+    right = np.bincount(truth[truth == predicted], minlength=count)
+    precision, recall = right / np.maximum(guesses, 1), right / np.maximum(support, 1)
+    f1 = 2 * right / np.maximum(support + guesses, 1)
+    yield from zip(classes, np.stack([precision, recall, f1, support], axis=1), strict=True)
