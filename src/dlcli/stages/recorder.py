@@ -131,7 +131,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         return bool(value > self.best.value if self._higher else value < self.best.value)
 
     def _learning_rate(self) -> float:
-        return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        return float(self.model.optimizer.learning_rate)
 
 
 def _column(name: str) -> tuple[bool, bool]:
