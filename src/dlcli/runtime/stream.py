@@ -15,6 +15,7 @@ import numpy as np
 from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras, tf
 from dlcli.spec.augmentations import AugmentationSpec
+from dlcli.upstream import steady_options
 
 Array = np.ndarray[Any, Any]
 _AHEAD = 4
@@ -51,7 +52,7 @@ class TrainingStream:
 
         parallel = _cores() if augment or hasattr(inputs, "read") else 2
         dataset = tf.data.Dataset.range(self.steps).map(batch, num_parallel_calls=parallel, deterministic=True).prefetch(_AHEAD)
-        self.dataset = dataset.with_options(plain_options())
+        self.dataset = dataset.with_options(steady_options())
 
     def begin(self, epoch: int) -> None:
         """Sets the epoch, counted from 0, that the next iteration gives."""
@@ -69,15 +70,7 @@ def ordered_batches(inputs: Any, *, examples: int, batch_size: int, labels: Call
 
     steps = tf.data.Dataset.range(-(-examples // batch_size))
     parallel = _cores() if hasattr(inputs, "read") else 2
-    return steps.map(batch, num_parallel_calls=parallel, deterministic=True).prefetch(_AHEAD).with_options(plain_options())
-
-
-def plain_options() -> Any:
-    """Returns dataset options without the autotuner, whose thread can hold an iterator's end for up to 41 s (T13)."""
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.deterministic = True
-    return options
+    return steps.map(batch, num_parallel_calls=parallel, deterministic=True).prefetch(_AHEAD).with_options(steady_options())
 
 
 def shuffled(places: Any, seed: int, epoch: Any, examples: int) -> Any:

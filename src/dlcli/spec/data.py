@@ -42,12 +42,13 @@ class SplitSettings(Spec):
 
     validation: PartShare = Field(
         default="auto",
-        description="Share of the training examples, 0: none. `source`: the source's own part. `auto`: that, or 0.1.",
+        description="Share of the source's examples, 0: none. `source`: the source's own part. `auto`: that, or 0.1.",
     )
     test: PartShare = Field(
         default="auto",
         description=(
-            "Share of all examples. `source`: the source's own part. `auto`: that, or 0.2. `validation`: the validation part."
+            "Share of the source's examples, 0: none. `source`: the source's own part. `auto`: that, or 0.2."
+            " `validation`: the validation part."
         ),
     )
     stratify: bool = Field(default=True, description="Whether every part gets each class in proportion.")

@@ -155,8 +155,9 @@ def _layers_fit_tables(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _images_have_a_size(experiment: Experiment) -> Iterator[Finding]:
-    if experiment.data.source.needs_image_size and experiment.data.image.size is None:
-        yield ("data", "image", "size"), "images of a folder come in many sizes; say which they get, such as `size: [96, 96]`"
+    facts = experiment.data.source.facts(experiment.task)
+    if facts.image and facts.shape is None and experiment.data.image.size is None:
+        yield ("data", "image", "size"), "the images come in many sizes; say which they get, such as `size: [96, 96]`"
 
 
 def _augmentation_needs_images(experiment: Experiment) -> Iterator[Finding]:

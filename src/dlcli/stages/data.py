@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -146,50 +145,38 @@ def _listed(names: tuple[str, ...]) -> str:
 
 def _drawn(opened: Opened, experiment: Experiment) -> dict[str, Examples]:
     """Returns the parts by the spec's shares: what the source gives is kept, the rest is taken from its training part."""
-    settings, parts = experiment.data.split, dict(opened.parts)
-    pool = np.arange(len(parts["train"]))
+    settings, source, parts = experiment.data.split, opened.parts["train"], dict(opened.parts)
     draw = _stratified if settings.stratify and experiment.task in ("classification", "binary") else _random
     random = np.random.default_rng([experiment.seed, 0x5B117])
-    if settings.test == "validation":
-        if "test" in parts:
-            raise DataError("split.test: validation, but the source has a test part of its own; leave `split.test` out")
-    else:
-        pool = _take(parts, "test", settings.test, pool, opened, draw, random)
-    pool = _take(parts, "validation", settings.validation, pool, opened, draw, random)
+    pool = np.arange(len(source))
+    for part in ("test", "validation"):
+        share = _share(part, getattr(settings, part), opened)
+        if share:
+            chosen = draw(source.targets[pool], share * len(source) / len(pool), random)
+            parts[part] = subset(source, pool[chosen])
+            pool = np.delete(pool, chosen)
     if not len(pool):
         raise DataError("the split leaves no example to train on")
-    parts["train"] = subset(opened.parts["train"], pool)
+    parts["train"] = subset(source, pool)
     if settings.test == "validation" and "validation" in parts:
         parts["test"] = parts["validation"]
-    return parts
+    return {part: examples for part, examples in parts.items() if len(examples)}
 
 
-Draw = Callable[[Array, float, np.random.Generator], Array]
+def _share(part: str, wanted: Any, opened: Opened) -> float:
+    """Returns the share of the source's training part that becomes a part; 0 where the source gives that part itself.
 
-
-def _take(
-    parts: dict[str, Examples],
-    part: str,
-    wanted: Any,
-    pool: Array,
-    opened: Opened,
-    draw: Draw,
-    random: np.random.Generator,
-) -> Array:
-    """Moves a share of the pool to a part, unless the source gives that part; returns the rest of the pool."""
-    if wanted == "source" and part not in opened.parts:
+    Raises:
+        DataError: the spec asks for a share of what the source gives, or for a part that the source does not have.
+    """
+    given = part in opened.parts
+    if wanted == "source" and not given:
         raise DataError(f"split.{part}: source, but the source has no {part} part of its own")
-    if part in opened.parts:
-        if isinstance(wanted, float):
-            raise DataError(f"split.{part}: {wanted:g}, but the source has a {part} part of its own; leave `split.{part}` out")
-        return pool
-    share = DEFAULT_SHARES[part] if wanted == "auto" else float(wanted or 0)
-    if not share:
-        return pool
-    chosen = draw(opened.parts["train"].targets[pool], share, random)
-    if len(chosen):
-        parts[part] = subset(opened.parts["train"], pool[chosen])
-    return np.delete(pool, chosen)
+    if given and wanted not in ("auto", "source", None):
+        raise DataError(f"split.{part}: {wanted}, but the source has a {part} part of its own; leave `split.{part}` out")
+    if given or wanted in ("validation", None):
+        return 0.0
+    return DEFAULT_SHARES[part] if wanted == "auto" else float(wanted)
 
 
 def _random(targets: Array, share: float, random: np.random.Generator) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from pydantic import AfterValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -85,8 +85,6 @@ class Request:
 
 class SourceSpec(Spec):
     """A source of examples. `facts` and `faults` never import NumPy or TensorFlow; `open` may."""
-
-    needs_image_size: ClassVar[bool] = False
 
     def facts(self, task: str) -> Facts:
         """Returns what is known without opening it."""

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -28,7 +28,6 @@ _CLUTTER = ("thumbs.db", "desktop.ini")
 class Folder(SourceSpec):
     """Class folders of JPEG, PNG, BMP or GIF images (the first frame), or `train`, `validation`/`val`, `test` of them."""
 
-    needs_image_size: ClassVar[bool] = True
     kind: Literal["folder"]
     path: FilePath = Field(description="The folder.")
 
