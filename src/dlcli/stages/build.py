@@ -41,8 +41,9 @@ def build_model(experiment: Experiment, splits: Splits) -> Built:
     if isinstance(inputs, dict):
         return _build_for_columns(experiment, splits, inputs)
     entry = keras.Input(splits.shape, name="image" if splits.is_image else "features")
-    trained = keras.Model(entry, _body(experiment, splits.outputs, _scaled(entry, experiment.data.normalize, inputs)))
-    return Built(trained, keras.Model(trained.inputs, trained.outputs, name=experiment.name.replace(".", "_")))
+    output = _body(experiment, splits.outputs, _scaled(entry, experiment.data.normalize, inputs))
+    # Built of the tensors themselves: of lists, the saved model would want a list, and warn of a plain array.
+    return Built(keras.Model(entry, output), keras.Model(entry, output, name=experiment.name.replace(".", "_")))
 
 
 def _build_for_columns(experiment: Experiment, splits: Splits, columns: dict[str, Array]) -> Built:

@@ -21,6 +21,8 @@ PARTS = ("train", "validation", "test")
 DEFAULT_SHARES = {"validation": 0.1, "test": 0.2}
 # Images up to this share of the free memory are decoded once and kept; larger sets are read from their files each epoch.
 MEMORY_SHARE = 0.25
+# Image files of up to so many bytes together are read whole for the fingerprint (a second or two), of more only their sizes.
+CONTENT_HASHED = 2**30
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Splits:
     task: str
     notes: tuple[str, ...] = ()
     given: frozenset[str] = frozenset()
+    fingerprint: str = ""
 
     @property
     def train(self) -> Examples:
@@ -82,7 +85,7 @@ class Splits:
             "counts": self.counts(),
             "shape": list(self.shape) if self.shape else None,
             "columns": list(self.train.inputs) if isinstance(self.train.inputs, dict) else None,
-            "fingerprint": fingerprint(self.parts),
+            "fingerprint": self.fingerprint,
             "notes": list(self.notes),
         }
 
@@ -109,7 +112,9 @@ def open_splits(experiment: Experiment, *, offline: bool = False, split: dict[st
     for part in (one for one in PARTS if one in parts):
         shared = part == "test" and parts["test"] is parts.get("validation")
         kept[part] = kept["validation"] if shared else _kept_in_memory(parts[part])
-    return Splits(kept, opened.classes, experiment.task, tuple(notes), frozenset(opened.parts))
+    # Of the parts as opened: images are files there, in memory or not.
+    found = fingerprint({part: parts[part] for part in PARTS if part in parts})
+    return Splits(kept, opened.classes, experiment.task, tuple(notes), frozenset(opened.parts), found)
 
 
 def subset(examples: Examples, positions: Array) -> Examples:
@@ -248,7 +253,13 @@ def _kept_in_memory(examples: Examples) -> Examples:
 
 
 def fingerprint(parts: dict[str, Examples]) -> str:
-    """Returns a SHA-256 over every part's ids, labels and inputs (of files that are not in memory: their sizes)."""
+    """Returns a SHA-256 over every part's ids, labels and inputs; of image files over their bytes, not their pixels.
+
+    So it is the same whether the images are in memory or read when needed.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
     digest = hashlib.sha256()
     for part, examples in parts.items():
         digest.update(f"{part}\0{chr(0).join(examples.ids)}\0".encode())
@@ -261,7 +272,20 @@ def fingerprint(parts: dict[str, Examples]) -> str:
 
 def _bytes_of(column: Any) -> bytes | memoryview:
     if hasattr(column, "read"):
-        return "\0".join(str(Path(path).stat().st_size) for path in column.paths).encode()
+        return _bytes_of_files(column.paths)
     if column.dtype == object:
         return "\0".join(column).encode()
     return np.ascontiguousarray(column).data.cast("B")
+
+
+def _bytes_of_files(paths: tuple[str, ...]) -> bytes:
+    """Returns the sizes of files, and a digest of their content where all together are small enough to be read."""
+    try:
+        sizes = [Path(path).stat().st_size for path in paths]
+        digest = hashlib.sha256("\0".join(map(str, sizes)).encode())
+        if sum(sizes) <= CONTENT_HASHED:
+            for path in paths:
+                digest.update(Path(path).read_bytes())
+    except OSError as error:
+        raise DataError(f"{error.filename}: {error.strerror}") from None
+    return digest.digest()
