@@ -1,0 +1,90 @@
+"""Every command of the README and the guide runs, as it is written there, on fewer epochs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md", "docs/guide.md")
+MNIST = ("mnist_cnn", "mnist_mlp")
+
+
+def commands(page: str) -> list[str]:
+    """Returns the lines that begin with `$` in the console blocks of a page."""
+    blocks = re.findall(r"```console\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+def needs_mnist(command: str) -> bool:
+    return any(name in command for name in MNIST)
+
+
+def shortened(command: str) -> list[str]:
+    """Returns the arguments of a dlcli command; a training gets one epoch, and a piece of a large set."""
+    program, *arguments = shlex.split(command)
+    assert program in ("dlcli", "scripts/dlcli"), command
+    if arguments[0] == "train":
+        arguments += ["--set", "training.epochs=1"]
+        if needs_mnist(command):
+            arguments += ["--set", "data.source.train=train[:2%]", "--set", "data.source.test=test[:2%]"]
+    return arguments
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the pages assume it: the shipped specs, and `photos/` with two classes."""
+    folder = tmp_path_factory.mktemp("desk")
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    for name, shade in (("ants", 40), ("bees", 200)):
+        (folder / "photos" / name).mkdir(parents=True)
+        for index in range(12):
+            pixels = np.full((20, 24, 3), shade + index, "uint8")
+            Image.fromarray(pixels).save(folder / "photos" / name / f"{index}.png")
+    return folder
+
+
+def run_all(listed: list[str]) -> None:
+    from dlcli.cli.app import app
+
+    for command in listed:
+        result = CliRunner().invoke(app, shortened(command))
+        assert result.exit_code == 0, f"{command}\n{result.output}\n{result.exception}"
+
+
+@pytest.mark.parametrize(("page", "at_least"), [("README.md", 1), ("docs/guide.md", 12)])
+def test_every_command_of_a_page_runs(page: str, at_least: int, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk)
+    listed = [one for one in commands(page) if one != "scripts/test" and not needs_mnist(one)]
+    assert len(listed) >= at_least
+    run_all(listed)
+
+
+def test_the_commands_on_mnist_run(desk: Path, test_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(test_data / "tensorflow_datasets"))
+    listed = [one for page in PAGES for one in commands(page) if needs_mnist(one)]
+    assert len(listed) >= 2
+    run_all(listed)
+
+
+def test_the_readme_names_every_command_and_no_other() -> None:
+    from dlcli.cli.app import app
+
+    named = set(re.findall(r"\| `dlcli (\w+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    known = {command.name or str(getattr(command.callback, "__name__", "")) for command in app.registered_commands}
+    assert named == known | {group.name for group in app.registered_groups}
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "docs/performance.md", "benchmarks/README.md"])
+def test_every_link_to_a_file_of_the_repository_leads_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not ((ROOT / page).parent / link).exists()]
+    assert not missing
