@@ -144,7 +144,7 @@ def _tell_end(recorder: Recorder, experiment: Experiment, reason: str, run: Run,
     epochs, best = len(recorder.rows), recorder.best
     if not best.epoch:
         raise RunFailed(f"{experiment.training.monitor} was never a number: no epoch can be called the best")
-    run.update_status(reason=reason)
-    if reason:
+    if reason and epochs < experiment.training.epochs:
+        run.update_status(reason=reason)
         say(f"{reason}; stopped after epoch {epochs} of {experiment.training.epochs}")
     say(f"best epoch: {best.epoch} ({experiment.training.monitor} {best.value:.4f}); its model is kept")
