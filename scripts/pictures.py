@@ -1,0 +1,39 @@
+"""Draws the README's pictures anew from a real training: .venv/bin/python scripts/pictures.py"""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES = ROOT / "docs" / "images"
+SPEC = "configs/digits_cnn.yaml"
+
+
+def main() -> None:
+    """Trains the first spec, and keeps what the terminal shows and the confusion matrix."""
+    from dlcli.cli import console as shown
+    from dlcli.spec.file import load
+    from dlcli.stages.train import train
+
+    screen = Console(record=True, width=112, file=io.StringIO(), color_system="truecolor", highlight=False)
+    shown.results_console = lambda: screen
+    display = shown.TrainingDisplay(quiet=False)
+    display._console = screen
+    with tempfile.TemporaryDirectory() as folder:
+        run = train(load(ROOT / SPEC), Path(folder) / "runs", display)
+        shown.show_result(run)
+        picture = screen.export_svg(title=f"dlcli train {SPEC}").replace(folder + "/", "")
+        # The fonts that rich names are fetched from a host; any monospaced font will do.
+        picture = re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
+        (IMAGES / "terminal.svg").write_text(picture, encoding="utf-8")
+        shutil.copyfile(run.evaluation("test") / "confusion_matrix.png", IMAGES / "confusion_matrix.png")
+
+
+if __name__ == "__main__":
+    main()
