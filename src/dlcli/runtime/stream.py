@@ -7,11 +7,14 @@ shuffle buffer, and every epoch is a perfect shuffle.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from dlcli.errors import DataError
 from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras, tf
 from dlcli.spec.augmentations import AugmentationSpec
@@ -94,6 +97,18 @@ def reader(inputs: Any) -> Callable[[Any], Any]:
         return read_files
     values = on_host(inputs[:, None] if inputs.ndim == 1 else inputs)
     return lambda indices: tf.gather(values, indices)
+
+
+@contextmanager
+def data_errors() -> Iterator[None]:
+    """Raises the DataError of a file that could not be read inside the block; TensorFlow wraps it in an error of its own."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = re.search("DataError: (.*)", error.message)
+        if found is None:
+            raise
+        raise DataError(found.group(1)) from None
 
 
 def on_host(array: Array) -> Any:

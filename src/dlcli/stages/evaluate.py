@@ -14,7 +14,7 @@ from dlcli.runs import Run
 from dlcli.runs.files import write_json, write_table
 from dlcli.runtime.device import use_device
 from dlcli.runtime.engine import keras
-from dlcli.runtime.stream import ordered_batches
+from dlcli.runtime.stream import data_errors, ordered_batches
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.metrics import decide
 from dlcli.spec.sources import Examples
@@ -101,7 +101,8 @@ def prediction_batches(inputs: Any, experiment: Experiment, examples: int) -> An
 
 def predictions(model: Any, batches: Any, experiment: Experiment) -> Array:
     """Returns the model's output for all inputs, in order: `(n, classes)`; `(n,)` for binary; `(n, labels or targets)`."""
-    output = np.asarray(model.predict(batches, verbose=0))
+    with data_errors():
+        output = np.asarray(model.predict(batches, verbose=0))
     return output[:, 0] if experiment.task == "binary" else output
 
 
@@ -116,7 +117,7 @@ def _loss(experiment: Experiment, splits: Splits, truth: Array, scores: Array) -
         labels = np.eye(splits.outputs, dtype="float32")[truth]
     if experiment.task == "binary":
         labels, scores = truth[:, None].astype("float32"), scores[:, None]
-    return float(experiment.training.loss.build()(labels, scores))
+    return float(np.mean(experiment.training.loss.build()(labels, scores)))  # hinge gives one value an example
 
 
 def baseline(splits: Splits, examples: int) -> tuple[str, Array]:

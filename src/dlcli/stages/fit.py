@@ -8,7 +8,7 @@ from typing import Any
 from dlcli.errors import RunFailed
 from dlcli.runs import Run
 from dlcli.runtime.engine import keras
-from dlcli.runtime.stream import TrainingStream, ordered_batches
+from dlcli.runtime.stream import TrainingStream, data_errors, ordered_batches
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.metrics import higher_is_better
 from dlcli.stages.build import Built, build_model
@@ -52,10 +52,11 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, sa
     )
     validation = _validation(experiment, splits, built)
     chosen = [_built_callback(experiment, callback, run) for callback in training.callbacks]
-    callbacks = [*_scores(experiment, splits, built), *_averaged(experiment), recorder, *chosen, *_tensorboard(experiment, run)]
-    built.trained.fit(
-        stream.dataset, epochs=training.epochs, validation_data=validation, callbacks=callbacks, shuffle=False, verbose=0
-    )
+    callbacks = [*_averaged(experiment), *_scores(experiment, splits, built), recorder, *chosen, *_tensorboard(experiment, run)]
+    with data_errors():
+        built.trained.fit(
+            stream.dataset, epochs=training.epochs, validation_data=validation, callbacks=callbacks, shuffle=False, verbose=0
+        )
     if recorder.failure:
         raise RunFailed(_diverged(recorder))
     reasons = [spec.reason(callback) for spec, callback in zip(training.callbacks, chosen, strict=True)]
@@ -109,10 +110,13 @@ def _scores(experiment: Experiment, splits: Splits, built: Built) -> list[Any]:
 
 
 def _averaged(experiment: Experiment) -> list[Any]:
-    """Returns the callbacks that put the moving average of the weights in place for validation and for saving."""
+    """Returns the callback that puts the moving average of the weights in place for validation, scores and saving.
+
+    One does both; a second one would undo its swap at validation. It stands before whatever looks at the weights.
+    """
     if not experiment.training.optimizer.use_ema:
         return []
-    return [keras.callbacks.SwapEMAWeights(swap_on_epoch=False), keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
+    return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
 
 
 def _built_callback(experiment: Experiment, callback: Any, run: Run) -> Any:
