@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from dlcli.errors import Interrupted, RunFailed
+from dlcli.errors import DlcliError, Interrupted, RunFailed
 from dlcli.runs import Run
 from dlcli.runs.folder import State, now
 from dlcli.runtime.signals import signals_as_exceptions
 
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
+
 
 @contextmanager
 def recorded_failure(run: Run) -> Iterator[None]:
-    """Records in the run folder why the block ended, if not well. Signals become Interrupted, lack of memory RunFailed."""
+    """Records in the run folder why the block ended, if badly. Signals become Interrupted, a lack of memory or disk RunFailed."""
     try:
         with signals_as_exceptions():
             yield
@@ -21,16 +25,26 @@ def recorded_failure(run: Run) -> Iterator[None]:
         _record(run, "interrupted", str(error) or "stopped by SIGINT")
         raise Interrupted(f"{error}; the history and the best epoch so far are kept in {run.path}") from None
     except BaseException as error:
-        text = out_of_memory(error) or str(error) or type(error).__name__
-        _record(run, "failed", text)
-        if out_of_memory(error):
-            raise RunFailed(text) from error
+        words = disk_full(error, run) or out_of_memory(error)
+        _record(run, "failed", words or str(error) or type(error).__name__)
+        if words:
+            raise RunFailed(words) from error
         raise
 
 
 def _record(run: Run, state: State, text: str) -> None:
-    run.log(f"{state}: {text}")
-    run.update_status(state=state, finished=now(), error=text)
+    with suppress(OSError):  # a full disk must not hide why the run ended
+        run.log(f"{state}: {text}")
+        run.update_status(state=state, finished=now(), error=text)
+
+
+def disk_full(error: BaseException, run: Run) -> str:
+    """Returns the words for an error of a disk that takes no more; empty for any other."""
+    reasons = [os.strerror(number) for number in _FULL]
+    # TensorFlow's own errors hold the system's words, but no number.
+    reason = next((text for text in reasons if text in str(error)), "") if not isinstance(error, DlcliError) else ""
+    kept = "; the best epoch so far is kept there" if run.model_path.exists() else ""
+    return f"cannot write to {run.path}: {reason}{kept}" if reason else ""
 
 
 def out_of_memory(error: BaseException) -> str:
