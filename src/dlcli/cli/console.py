@@ -21,8 +21,8 @@ _TIMES = ("stage", "epoch", "learning_rate", "seconds", "examples_per_second")
 
 
 def results_console() -> Console:
-    """Returns the console for results, on stdout. Data's own brackets are never read as markup."""
-    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    """Returns the console for results, on stdout. Data's own brackets and colons are never read as markup."""
+    return Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def print_json(data: Any) -> None:
@@ -34,7 +34,7 @@ class TrainingDisplay(Reporter):
     """Shows a training on stderr: a live bar with rate and remaining time, and one line an epoch."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, emoji=False)
         self._live = self._console.is_terminal and not quiet
         self._progress: Progress | None = None
         self._epochs = self._steps = 0
@@ -107,10 +107,10 @@ def show_result(run: Run) -> None:
     """Prints the scores beside the baseline's, the worst confusions, the run folder, and what to do next."""
     console = results_console()
     show_scores(run, run.scored_splits()[0])
-    console.print(f"\nrun: {run.path}")
+    console.print(f"\nrun: {run.path}", soft_wrap=True)
     console.print("next:")
     for command in (f"evaluate {run.id} --split validation", f"describe {run.id}", f"runs show {run.id}", "runs list"):
-        console.print(f"  dlcli {command}")
+        console.print(f"  dlcli {command}", soft_wrap=True)
 
 
 def show_scores(run: Run, split: str) -> None:
@@ -120,7 +120,7 @@ def show_scores(run: Run, split: str) -> None:
     console.print(score_table(run, split))
     pairs = worst_confusions(run, split)
     if pairs:
-        console.print("Most often confused: " + "; ".join(pairs))
+        console.print("Most often confused: " + "; ".join(pairs), soft_wrap=True)
 
 
 def score_table(run: Run, split: str) -> Table:

@@ -40,7 +40,7 @@ def show_description(description: Description) -> None:
     console.print(f"scaling inside the model: {description.normalize}")
     _show_data(description)
     for note in description.notes:
-        console.print(f"note: {note}")
+        console.print(f"note: {note}", soft_wrap=True)
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

@@ -58,7 +58,7 @@ def show_runs(rows: list[dict[str, Any]], folder: Path) -> None:
     """Prints the list of runs."""
     console = results_console()
     if not rows:
-        console.print(f"no runs in {folder}; `dlcli train SPEC` makes one")
+        console.print(f"no runs in {folder}; `dlcli train SPEC` makes one", soft_wrap=True)
         return
     table = Table()
     for heading in ("run", "state", "epochs", "scores", ""):
@@ -103,7 +103,7 @@ def show_run(run: Run) -> None:
     for split in run.scored_splits():
         show_scores(run, split)
     files = sorted(path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file())
-    console.print(f"{run.path}: {', '.join(name for name in files if not name.startswith('tensorboard/'))}")
+    console.print(f"{run.path}: {', '.join(name for name in files if not name.startswith('tensorboard/'))}", soft_wrap=True)
 
 
 def comparison_as_dict(comparison: Comparison) -> dict[str, Any]:
@@ -132,4 +132,4 @@ def show_comparison(comparison: Comparison) -> None:
         table.add_row(name, *(shown(value) for value in scores))
     console.print(table)
     for note in comparison.notes:
-        console.print(f"note: {note}")
+        console.print(f"note: {note}", soft_wrap=True)
