@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ _NOT_DRAWN = ("stage", "epoch", "learning_rate", "seconds", "examples_per_second
 def save(figure: Figure, path: Path) -> None:
     """Replaces a PNG file."""
     FigureCanvasAgg(figure)
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        # A letter that no font at hand has is drawn as a box; the tables beside the picture hold the name.
+        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)
         figure.savefig(temporary, dpi=130, facecolor="white")
 
 
@@ -95,7 +98,8 @@ def _name_axes(axes: Any, classes: tuple[str, ...], side: float) -> None:
     places = range(0, count, step)
     size = float(np.clip(72 * side * 0.75 / max(count / step, 1) * 0.8, 3.5, 10))
     names = [_short(classes[place]) for place in places]
-    long = max(map(len, names), default=0) > 3 or count > 15
+    letters = max(map(len, names), default=0)
+    long = letters * size * 0.62 > 72 * side * 0.75 / max(count / step, 1)  # wider than its column, in points
     axes.set_xticks(places, names, rotation=90 if long else 0, fontsize=size)
     axes.set_yticks(places, names, fontsize=size)
     axes.tick_params(length=0)
