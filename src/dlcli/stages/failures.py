@@ -17,7 +17,7 @@ _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
 
 @contextmanager
 def recorded_failure(run: Run) -> Iterator[None]:
-    """Records in the run folder why the block ended, if badly. Signals become Interrupted, a lack of memory or disk RunFailed."""
+    """Records in the run folder why the block ended, if badly; signals become Interrupted, lack of memory or disk RunFailed."""
     try:
         with signals_as_exceptions():
             yield
