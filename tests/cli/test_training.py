@@ -1,0 +1,246 @@
+"""`dlcli train` and what follows it, in real processes: exit codes, the two streams, signals, a full disk."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Dlcli, command, environment
+
+from dlcli.runs import Run, all_runs
+
+SPEC = """name: tiny
+task: classification
+data: {source: {kind: builtin, name: iris}}
+model: {kind: mlp, units: [8]}
+training: {epochs: 3}
+"""
+LONG = """name: long
+task: binary
+data: {source: {kind: playground, name: spiral, examples: 400}, batch_size: 4}
+model: {kind: mlp, units: [16]}
+training: {epochs: 100000, metrics: [accuracy]}
+"""
+
+
+def _call(*arguments: str | Path, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd, env=environment(**changes), check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("a folder with a long name, " + "_" * 120)
+    (folder / "tiny.yaml").write_text(SPEC)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path) -> subprocess.CompletedProcess[str]:
+    return _call("train", "tiny.yaml", cwd=folder)
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path, done: subprocess.CompletedProcess[str]) -> Run:
+    assert done.returncode == 0, done.stderr
+    return next(iter(all_runs(folder / "runs")))
+
+
+def test_progress_goes_to_stderr_one_plain_line_an_epoch(done: subprocess.CompletedProcess[str], run: Run) -> None:
+    lines = [line for line in done.stderr.splitlines() if line.startswith("epoch ")]
+    assert [line.split()[1] for line in lines] == ["1/3", "2/3", "3/3"]
+    assert all(re.search(r"loss \d+\.\d{4}.* val_loss \d+\.\d{4}.* \d+\.\d s", line) for line in lines)
+    assert re.search(r"\([+-]\d\.\d{4}\)", lines[1])
+    assert any(line.endswith("* best") for line in lines)
+    assert re.search(r"^device: [CG]PU \(.*\), \w+$", done.stderr, re.MULTILINE)
+    assert "data: 105 train, 15 validation, 30 test; shape (4,), 3 classes" in done.stderr
+    assert "best epoch: " in done.stderr
+
+
+def test_results_go_to_stdout_with_the_baseline_and_what_to_do_next(done: subprocess.CompletedProcess[str], run: Run) -> None:
+    assert f"run: {run.path}\n" in done.stdout
+    assert "baseline: always " in done.stdout
+    assert f"  dlcli evaluate {run.id} --split validation\n" in done.stdout
+    assert f"{run.metrics()['metrics']['accuracy']['value']:.4f}" in done.stdout
+
+
+def test_nothing_is_coloured_or_live_where_there_is_no_terminal(done: subprocess.CompletedProcess[str]) -> None:
+    for text in (done.stdout, done.stderr):
+        assert "\x1b" not in text
+        assert "\r" not in text
+
+
+def test_a_run_says_nothing_of_tensorflow_itself(done: subprocess.CompletedProcess[str]) -> None:
+    for word in ("WARNING", "Warning", "oneDNN", "cuda", "I0000", "E0000", "retracing"):
+        assert word not in done.stderr
+
+
+def test_evaluate_in_a_new_process_gives_the_same_numbers(run: Run, folder: Path) -> None:
+    before = run.metrics()
+    done = _call("evaluate", "tiny", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == f"run: {run.path}\n"
+    assert json.loads(done.stdout) == {"run": str(run.path)} | before
+    assert run.metrics() == before
+
+
+def test_describe_takes_a_spec_or_a_run(run: Run, folder: Path) -> None:
+    of_spec = _call("describe", "tiny.yaml", "--json", cwd=folder)
+    of_run = _call("describe", run.path, "--json", cwd=folder)
+    assert (of_spec.returncode, of_run.returncode) == (0, 0), of_spec.stderr + of_run.stderr
+    spec, kept = json.loads(of_spec.stdout), json.loads(of_run.stdout)
+    assert spec["total"] == kept["total"] == 4 * 8 + 8 + 8 * 3 + 3
+    assert [(row["kind"], row["shape"], row["parameters"]) for row in spec["rows"]] == [
+        (row["kind"], row["shape"], row["parameters"]) for row in kept["rows"]
+    ]
+    assert spec["data"]["counts"] == kept["data"]["counts"]
+
+
+def test_quiet_prints_the_path_alone_and_set_and_the_runs_folder_are_honoured(folder: Path, tmp_path: Path) -> None:
+    done = _call("train", "-q", folder / "tiny.yaml", "--set", "training.epochs=1", cwd=tmp_path, DLCLI_RUNS="kept here")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    run = Run(Path(done.stdout.removesuffix("\n")))
+    assert run.path.parents[1] == tmp_path / "kept here"
+    assert len(run.history()) == 1
+
+
+def test_json_prints_one_object(folder: Path, tmp_path: Path) -> None:
+    runs = ("--runs", tmp_path / "runs")
+    done = _call("train", "--json", folder / "tiny.yaml", "--set", "training.epochs=0", *runs, cwd=folder)
+    result = json.loads(done.stdout)
+    assert Path(result["run"]).is_dir()
+    assert result["status"]["state"] == "completed"
+    assert result["scores"]["metrics"]["accuracy"]["value"] >= 0
+
+
+def _started(folder: Path) -> tuple[subprocess.Popen[str], Run]:
+    """Starts a long training and returns once its second epoch is over."""
+    (folder / "long.yaml").write_text(LONG)
+    process = subprocess.Popen(
+        command("train", "long.yaml"), cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for _ in range(900):
+        runs = list(all_runs(folder / "runs"))
+        if runs and runs[0].status().epoch >= 2:
+            return process, runs[0]
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.1)
+    process.kill()
+    raise AssertionError("the training did not start")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_with_words_and_its_best_epoch(tmp_path: Path, dlcli: Dlcli, number: signal.Signals) -> None:
+    process, run = _started(tmp_path)
+    assert run.status().shown_state == "running"
+    refused = dlcli("runs", "rm", "long", "--yes")
+    assert refused.returncode == 2
+    assert "is running: stop it first" in refused.stderr
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 75, stderr
+    assert "Traceback" not in stderr
+    assert stderr.splitlines()[-1].startswith(
+        f"error: stopped by {number.name}; the history and the best epoch so far are kept"
+    )
+    status = run.status()
+    assert (status.state, status.error) == ("interrupted", f"stopped by {number.name}")
+    assert len(run.history()) == status.epoch
+    if number == signal.SIGTERM:
+        done = dlcli("evaluate", "long", "--json")
+        assert done.returncode == 0, done.stderr
+
+
+FULL = """
+import os, resource, sys
+from pathlib import Path
+from dlcli.runs import folder
+kept = folder.Run.save_model
+def limited(self, model):
+    if self.model_path.exists():  # the first epoch is kept, then the disk is full
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+    kept(self, model)
+folder.Run.save_model = limited
+import signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+sys.argv = ["dlcli", "train", "tiny.yaml"]
+from dlcli.__main__ import main
+main()
+"""
+
+
+def test_a_full_disk_ends_with_words_and_keeps_the_best_model_so_far(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SPEC)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL], capture_output=True, text=True, cwd=tmp_path, env=environment(), check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    words = r"^error: cannot write to .*: File too large; the best epoch so far is kept there$"
+    assert re.search(words, done.stderr, re.MULTILINE)
+    (run,) = all_runs(tmp_path / "runs")
+    assert run.model_path.stat().st_size > 1024
+    assert not list(run.path.glob(".*")), "no half-written file is left"
+
+
+BUG = """
+import sys
+from dlcli.stages import train
+def broken(*_, **__):
+    raise KeyError("a defect of ours")
+train.open_splits = broken
+sys.argv = ["dlcli", "train", "tiny.yaml"]
+from dlcli.__main__ import main
+main()
+"""
+
+
+def test_a_defect_of_our_own_keeps_its_traceback_and_is_recorded(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SPEC)
+    done = subprocess.run(
+        [sys.executable, "-c", BUG], capture_output=True, text=True, cwd=tmp_path, env=environment(), check=False
+    )
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "KeyError: 'a defect of ours'" in done.stderr
+    (run,) = all_runs(tmp_path / "runs")
+    assert (run.status().state, run.status().error) == ("failed", "'a defect of ours'")
+
+
+def test_bad_data_exits_1_with_words_alone(tmp_path: Path, dlcli: Dlcli) -> None:
+    rows = "\n".join(f"{i},[red]one" for i in range(30))
+    (tmp_path / "rows.csv").write_text(f"a,label\n{rows}\n")
+    spec = SPEC.replace("{kind: builtin, name: iris}", "{kind: csv, path: rows.csv, target: label}")
+    (tmp_path / "spec.yaml").write_text(spec)
+    done = dlcli("train", "spec.yaml")
+    assert (done.returncode, done.stdout) == (1, "")
+    message = "error: all examples are of one class ([red]one): there is nothing to tell apart"
+    assert done.stderr.splitlines()[-1] == message
+
+
+def test_a_wrong_spec_exits_2_without_tensorflow(tmp_path: Path, dlcli: Dlcli) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("units", "unist"))
+    done = dlcli("train", "spec.yaml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean `units`" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_runs_folder_that_cannot_be_made_exits_2(tmp_path: Path, dlcli: Dlcli) -> None:
+    (tmp_path / "tiny.yaml").write_text(SPEC)
+    done = dlcli("train", "tiny.yaml", "--runs", "tiny.yaml/runs")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith("cannot write to the runs folder tiny.yaml/runs: Not a directory")
+
+
+def test_bad_calls_exit_2(dlcli: Dlcli) -> None:
+    for arguments in (("train",), ("trian", "x.yaml"), ("train", "x.yaml", "--nothing"), ("train", "nothing.yaml")):
+        done = dlcli(*arguments)
+        assert (done.returncode, done.stdout) == (2, ""), arguments
+        assert "Traceback" not in done.stderr

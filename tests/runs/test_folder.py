@@ -1,0 +1,154 @@
+"""The run folder: whole files or none, states, what a run is found by, what differs between runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dlcli.errors import SpecError, UsageError
+from dlcli.runs import Run, all_runs, find_run
+from dlcli.runs.compare import compare_runs
+from dlcli.runs.files import read_json, read_table, replacing, write_json, write_table
+from runs.making import make_run
+
+
+def _write_half(path: Path) -> None:
+    path.write_text("half")
+    raise OSError("the disk was closed")
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"x": 1})
+    with pytest.raises(OSError, match="closed"), replacing(path) as temporary:
+        _write_half(temporary)
+    assert read_json(path) == {"x": 1}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_numbers_that_are_not_finite_become_null(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"x": [float("nan"), float("inf"), 1.5], "y": (float("-inf"),)})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"x": [None, None, 1.5], "y": [None]}
+
+
+def test_tables_keep_commas_quotes_newlines_and_other_letters(tmp_path: Path) -> None:
+    rows = [["a,b", 'say "hi"'], ["two\nlines", "żółć 猫"]]
+    write_table(tmp_path / "a.csv", ["first, one", "second"], rows)
+    assert [list(row.values()) for row in read_table(tmp_path / "a.csv")] == rows
+
+
+def test_many_runs_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
+    assert len({make_run(tmp_path, accuracy=None).path for _ in range(20)}) == 20
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_run_is_not_seen_before_it_is_whole(tmp_path: Path) -> None:
+    hidden = tmp_path / "iris" / ".20260101-000000-abcd.tmp"
+    hidden.mkdir(parents=True)
+    (hidden / "status.json").write_text("{}")
+    assert list(all_runs(tmp_path)) == []
+
+
+def test_a_running_run_whose_process_is_gone_is_shown_as_dead(tmp_path: Path) -> None:
+    run = make_run(tmp_path, state="running")
+    assert run.status().shown_state == "running"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    run.update_status(pid=gone.pid)
+    assert run.status().shown_state == "dead"
+    run.update_status(host="another machine")
+    assert run.status().shown_state == "running"
+
+
+def test_status_of_a_later_version_is_read(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    write_json(run.path / "status.json", read_json(run.path / "status.json") | {"later": True})
+    assert run.status().state == "completed"
+
+
+def test_a_spec_that_was_changed_by_hand_is_an_error_with_its_line(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    spec = run.path / "spec.yaml"
+    spec.write_text(spec.read_text().replace("task: classification", "task: clasification"))
+    with pytest.raises(SpecError, match=r"spec\.yaml:3:"):
+        run.experiment()
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+def test_a_run_is_found_by_folder_name_best_latest_and_beginning(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, bad = make_run(runs, accuracy=0.9), make_run(runs, accuracy=0.5)
+    first, second = sorted((good, bad), key=lambda run: run.path.name)
+    assert find_run("iris", runs).path == second.path
+    assert find_run("iris@latest", runs).path == second.path
+    assert find_run("iris@best", runs).path == good.path
+    assert find_run(good.id, runs).path == good.path
+    assert find_run(good.path.name, runs).path == good.path
+    assert find_run(f"{good.path}/", Path("elsewhere")).path == good.path
+    monkeypatch.chdir(bad.path.parent)
+    assert find_run(bad.path.name, Path("elsewhere")).path == bad.path
+    assert first.path != second.path
+
+
+def test_best_turns_the_sign_where_higher_is_better(runs: Path) -> None:
+    low, high = make_run(runs), make_run(runs)
+    for run, value in ((low, 0.6), (high, 0.8)):
+        run.update_status(monitor="val_accuracy", best_value=value)
+    experiment = to_accuracy(low), to_accuracy(high)
+    assert all(experiment)
+    assert find_run("iris@best", runs).path == high.path
+
+
+def to_accuracy(run: Run) -> bool:
+    spec = run.path / "spec.yaml"
+    spec.write_text(spec.read_text().replace("monitor: val_loss", "monitor: val_accuracy"))
+    return "val_accuracy" in spec.read_text()
+
+
+def test_a_beginning_of_several_ids_lists_them(runs: Path) -> None:
+    first, second = make_run(runs, "iris_a"), make_run(runs, "iris_b")
+    with pytest.raises(UsageError) as caught:
+        find_run("iris_", runs)
+    assert str(caught.value) == f"2 runs begin with 'iris_': {first.id}, {second.id}"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("irs", "no run 'irs'; did you mean 'iris'?"),
+        ("zzz", "no run 'zzz'; names in "),
+        ("iris@first", "iris@first: expected iris@best or iris@latest"),
+        ("irs@best", "no run of the name 'irs'"),
+        ("x" * 5000, "no run 'xxx"),
+    ],
+)
+def test_an_unknown_run_is_told_with_what_there_is(runs: Path, text: str, words: str) -> None:
+    make_run(runs)
+    with pytest.raises(UsageError) as caught:
+        find_run(text, runs)
+    assert str(caught.value).startswith(words)
+
+
+def test_an_empty_runs_folder_says_how_to_fill_it(runs: Path) -> None:
+    with pytest.raises(UsageError, match="holds no runs yet; `dlcli train SPEC` makes one"):
+        find_run("iris", runs)
+
+
+def test_compare_shows_what_differs_and_doubts_scores_of_different_data(runs: Path) -> None:
+    one, two = make_run(runs, seed=1), make_run(runs, seed=2, accuracy=0.5, data="other")
+    three = make_run(runs, seed=1, accuracy=None)
+    comparison = compare_runs([one, two, three])
+    assert comparison.differences == {"seed": [1, 2, 1]}
+    assert comparison.scores["accuracy"] == [0.9, 0.5, None]
+    assert comparison.notes == [
+        f"{three.id} was not scored on test",
+        "the runs have different data or splits: their scores are not of the same examples",
+    ]
