@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from dlcli.runs import Run
@@ -16,6 +17,7 @@ from dlcli.runs.files import replacing
 
 Array = np.ndarray[Any, Any]
 _BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#718096"
+_FEW, _SOME = 25, 60  # classes up to which a cell has room for share and count, for the count
 _NOT_DRAWN = ("stage", "epoch", "learning_rate", "seconds", "examples_per_second")
 
 
@@ -77,13 +79,14 @@ def draw_confusion_matrix(matrix: Array, classes: tuple[str, ...], path: Path) -
     side = float(np.clip(2.6 + 0.62 * count, 4.6, 16))
     figure = Figure(figsize=(side + 0.9, side), layout="constrained")
     axes = figure.subplots()
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    # Among many classes confusions are small shares: the scale of colours is stretched at its lower end.
+    picture = axes.imshow(shares, cmap="Blues", norm=PowerNorm(1.0 if count <= _FEW else 0.5, vmin=0, vmax=1))
     right = int(np.trace(matrix))
     axes.set_title(f"{right:,} of {int(matrix.sum()):,} right ({right / max(1, matrix.sum()):.1%})", loc="left", fontsize=11)
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
     _name_axes(axes, classes, side)
-    if count <= 25:
+    if count <= _SOME:
         _write_cells(axes, matrix, shares)
     else:
         _ring_confusions(axes, matrix)
@@ -111,11 +114,13 @@ def _short(name: str, length: int = 22) -> str:
 
 
 def _write_cells(axes: Any, matrix: Array, shares: Array) -> None:
-    size = float(np.clip(115 / (len(matrix) + 3), 4.5, 10))
+    """Writes share and count into the cells, of more than a few classes the count alone."""
+    few = len(matrix) <= _FEW
+    size = float(np.clip(115 / (len(matrix) + 3), 4.5, 10) if few else np.clip(300 / len(matrix), 4.5, 8))
     for row, column in np.argwhere(matrix > 0):
         share, count = shares[row, column], matrix[row, column]
-        text = f"{share:.0%}\n{count:,}" if share >= 0.005 else f"{count:,}"
-        colour = "white" if share > 0.55 else "#1a202c"
+        text = f"{share:.0%}\n{count:,}" if few and share >= 0.005 else f"{count:,}"
+        colour = "white" if share > (0.55 if few else 0.3) else "#1a202c"
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour, linespacing=1.1)
 
 
