@@ -21,7 +21,7 @@ def main() -> None:
     from dlcli.spec.file import load
     from dlcli.stages.train import train
 
-    screen = Console(record=True, width=112, file=io.StringIO(), color_system="truecolor", highlight=False)
+    screen = Console(record=True, width=128, file=io.StringIO(), color_system="truecolor", highlight=False)
     shown.results_console = lambda: screen
     display = shown.TrainingDisplay(quiet=False)
     display._console = screen

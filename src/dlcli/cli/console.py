@@ -99,8 +99,8 @@ class TrainingDisplay(Reporter):
 
 
 def _value_with_change(name: str, value: float, previous: float | None) -> str:
-    change = "" if previous is None else f" [dim]({value - previous:+.4f})[/dim]"
-    return f"{name} {value:.4f}{change}"
+    change = "      " if previous is None else f"{value - previous:+.3f}"
+    return f"{name} {value:.4f} [dim]{change}[/dim]"
 
 
 def show_result(run: Run) -> None:
