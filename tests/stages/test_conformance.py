@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from math import isfinite
 from pathlib import Path
@@ -18,8 +17,8 @@ from dlcli.spec.metrics import higher_is_better
 from dlcli.spec.tasks import TASKS
 from stages.trainings import GAUSSIANS, PLANE, column, losses, save_images, save_rows, save_series, trained, write_spec
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
 UNIONS = OneOf.registry
-Folder = Callable[[str], Path]
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +28,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_images(folder / "images.npz")
     save_series(folder / "series.npz")
     return folder
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_pictures() -> Any:
-    """Pictures take a third of so small a training's time; `test_plots.py` draws them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dlcli.stages.plots.save", lambda figure, path: None)
-        yield
 
 
 ROWS = {

@@ -12,6 +12,8 @@ from dlcli.runs.files import read_table
 from dlcli.stages.evaluate import evaluate
 from stages.trainings import GAUSSIANS, SMALL_CNN, column, losses, save_images, save_rows, trained, write_spec
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 def test_several_label_columns_of_a_table(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
@@ -77,8 +79,7 @@ def test_without_a_validation_part_the_training_loss_is_the_monitor(tmp_path: Pa
     assert run.experiment().training.callbacks[0].monitor == "loss"
 
 
-def test_a_source_too_small_for_a_validation_part_is_monitored_by_the_training_loss(tmp_path: Path) -> None:
-    """One example a class is left for validation by the split; with a test part of none there is nothing to score but it."""
+def test_without_a_test_part_the_validation_part_is_scored(tmp_path: Path) -> None:
     run = trained(write_spec(tmp_path, data="split: {test: 0}", training="epochs: 1"))
     assert list(run.data()["examples"]) == ["train", "validation"]
     assert run.scored_splits() == ["validation"]
@@ -122,8 +123,7 @@ def test_images_of_any_number_of_channels(tmp_path: Path, channels: int) -> None
     assert run.metrics() == before
 
 
-def test_gradient_accumulation_and_clipping_and_xla_free_defaults(tmp_path: Path) -> None:
+def test_gradient_accumulation_and_clipping(tmp_path: Path) -> None:
     optimizer = "{kind: sgd, learning_rate: 0.1, gradient_accumulation_steps: 2, global_clipnorm: 1.0}"
     run = trained(write_spec(tmp_path, GAUSSIANS, task="binary", training=f"epochs: 3, metrics: [], optimizer: {optimizer}"))
     assert losses(run)[-1] < losses(run)[0]
-    assert run.experiment().hardware.xla is False
