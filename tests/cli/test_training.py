@@ -55,7 +55,7 @@ def test_progress_goes_to_stderr_one_plain_line_an_epoch(done: subprocess.Comple
     lines = [line for line in done.stderr.splitlines() if line.startswith("epoch ")]
     assert [line.split()[1] for line in lines] == ["1/3", "2/3", "3/3"]
     assert all(re.search(r"loss \d+\.\d{4}.* val_loss \d+\.\d{4}.* \d+\.\d s", line) for line in lines)
-    assert re.search(r"\([+-]\d\.\d{4}\)", lines[1])
+    assert re.search(r" loss \d\.\d{4} [+-]\d\.\d{3}  ", lines[1])
     assert any(line.endswith("* best") for line in lines)
     assert re.search(r"^device: [CG]PU \(.*\), \w+$", done.stderr, re.MULTILINE)
     assert "data: 105 train, 15 validation, 30 test; shape (4,), 3 classes" in done.stderr
