@@ -1,7 +1,5 @@
 """Random changes of training images: Keras's own layers, drawn from (seed, step), absent at inference."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator

@@ -2,6 +2,8 @@
 
 A spec class is compiled by pydantic when it is first used, not when it is imported (`defer_build` and `OneOf`):
 with over a hundred classes that is the difference between a check in 0.3 s and one in 0.5 s.
+For the same reason modules of nothing but spec classes have no `from __future__ import annotations`: pydantic would have
+to compile each annotation from its text again, a tenth of a check.
 """
 
 from __future__ import annotations

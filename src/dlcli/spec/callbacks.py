@@ -1,7 +1,5 @@
 """What may step in while a run trains. Every monitor is `auto` (the training's own) or the name of a column of the history."""
 
-from __future__ import annotations
-
 from time import monotonic
 from typing import Annotated, Any, ClassVar, Literal
 

@@ -1,7 +1,5 @@
 """Every loss, the tasks it fits, and the form of the labels it reads."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 

@@ -1,7 +1,5 @@
 """Every optimizer, with Keras's own settings and defaults."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Regularizers, initializers and constraints: the small parts that a layer's weights are given."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Convolutions over images and series, and padding."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field

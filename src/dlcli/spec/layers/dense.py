@@ -1,7 +1,5 @@
 """Dense layers and activations."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Pooling over windows and over everything."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Layers that act against overfitting or steady the training: dropout, noise, normalisation."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Layers that change shape or scale and learn nothing."""
 
-from __future__ import annotations
-
 from math import prod
 from typing import ClassVar, Literal
 
