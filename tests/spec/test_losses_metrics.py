@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from dlcli.spec.base import OneOf
 from dlcli.spec.metrics import decide, higher_is_better
 from dlcli.spec.tasks import TASKS
 from spec.members import UNIONS, kinds, sample
@@ -16,7 +18,6 @@ EXAMPLES = 60
 
 def _data(task: str) -> tuple[Any, Any]:
     """Returns targets and plausible float32 outputs of a model for a task, in the forms that runs have them."""
-    import numpy as np
 
     random = np.random.default_rng(7)
     if task == "classification":
@@ -33,7 +34,6 @@ def _data(task: str) -> tuple[Any, Any]:
 
 
 def _for_keras(task: str, targets: Any, scores: Any, *, integer_labels: bool) -> tuple[Any, Any]:
-    import numpy as np
 
     if task == "classification" and not integer_labels:
         targets = np.eye(CLASSES)[targets]
@@ -47,7 +47,6 @@ FITTING_LOSSES = [(kind, task) for _, kind in kinds("Loss") for task in TASKS if
 
 @pytest.mark.parametrize(("kind", "task"), FITTING_LOSSES)
 def test_every_loss_is_smaller_for_right_answers(kind: str, task: str) -> None:
-    import numpy as np
 
     loss = sample("Loss", kind)
     targets, scores = _for_keras(task, *_data(task), integer_labels=loss.integer_labels)
@@ -65,7 +64,6 @@ def test_every_task_has_a_fitting_default_loss_and_metrics() -> None:
 
 @pytest.mark.parametrize(("kind", "power"), [("hinge", 1), ("squared_hinge", 2)])
 def test_hinge_reads_labels_and_probabilities_as_minus_one_to_one(kind: str, power: int) -> None:
-    import numpy as np
 
     labels, probabilities = np.array([[0.0], [1.0], [1.0]]), np.array([[0.25], [0.9], [0.5]])
     signs, margins = 2 * labels - 1, 2 * probabilities - 1
@@ -76,7 +74,6 @@ def test_hinge_reads_labels_and_probabilities_as_minus_one_to_one(kind: str, pow
 
 def test_a_weighted_example_counts_by_its_weight_under_hinge() -> None:
     import keras
-    import numpy as np
 
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, activation="sigmoid", kernel_initializer="ones")])
     model.compile(loss=sample("Loss", "hinge").build())
@@ -104,7 +101,6 @@ def _metrics() -> list[tuple[str, str, str]]:
 
 
 def _by_scikit_learn(kind: str, fields: str, task: str, truth: Any, scores: Any) -> float:
-    import numpy as np
     from sklearn import metrics
 
     average = "binary" if task == "binary" else fields.removeprefix("average: ") or "macro"
@@ -155,14 +151,12 @@ def test_followed_metrics_are_those_that_check_lets_be_monitored_without_a_valid
 
 
 def test_a_score_of_exactly_one_half_is_no_yes_as_in_keras() -> None:
-    import numpy as np
 
     scores = np.array([0.5, 0.500001, 0.4], "float32")
     assert decide(scores, "binary").tolist() == [0, 1, 0]
 
 
 def test_scores_survive_classes_that_are_never_predicted_or_never_there() -> None:
-    import numpy as np
 
     truth, scores = np.array([0, 0, 1]), np.array([[0.9, 0.1, 0.0]] * 3)
     for kind in ("precision", "recall", "f1", "balanced_accuracy", "mcc", "kappa", "auc"):
@@ -176,3 +170,11 @@ def test_scores_survive_classes_that_are_never_predicted_or_never_there() -> Non
 def test_which_way_a_monitor_improves(monitor: str, higher: bool) -> None:
     metrics = [UNIONS["Metric"].validate(name) for name in ("accuracy", "rmse", "r2")]
     assert higher_is_better(monitor, metrics) is higher
+
+
+def test_smoothed_class_numbers_lose_as_much_as_smoothed_one_hot_labels() -> None:
+    labels = np.array([0, 2, 1, 2])
+    scores = np.random.default_rng(0).dirichlet(np.ones(3), 4).astype("float32")
+    sparse = OneOf.registry["Loss"].validate({"kind": "sparse_categorical_crossentropy", "label_smoothing": 0.2}).build()
+    dense = OneOf.registry["Loss"].validate({"kind": "categorical_crossentropy", "label_smoothing": 0.2}).build()
+    np.testing.assert_allclose(np.mean(sparse(labels, scores)), dense(np.eye(3, dtype="float32")[labels], scores), rtol=1e-6)

@@ -119,13 +119,27 @@ class BinaryFocalCrossentropy(LossSpec):
 
 
 class SparseCategoricalCrossentropy(LossSpec):
-    """The loss of one class of several; labels stay class numbers."""
+    """The loss of one class of several; labels stay class numbers. Keras has no smoothing for it; dlcli has."""
 
     keras_class: ClassVar[str] = "losses.SparseCategoricalCrossentropy"
     tasks: ClassVar[frozenset[str]] = CLASSES
     integer_labels: ClassVar[bool] = True
     kind: Literal["sparse_categorical_crossentropy"]
     ignore_class: int | None = Field(default=None, description="A class number whose examples do not count.")
+    label_smoothing: Fraction = Field(default=0.0, description="Share of the label spread evenly over all classes.")
+
+    def build(self, **extra: Any) -> Any:
+        """Returns Keras's sparse loss; where labels are smoothed, its categorical loss over the labels made one-hot."""
+        if not self.label_smoothing:
+            return keras_attribute(self.keras_class)(ignore_class=self.ignore_class, **extra)
+        each, one_hot = keras_attribute("losses.categorical_crossentropy"), keras_attribute("ops.one_hot")
+
+        def smoothed(labels: Any, probabilities: Any) -> Any:
+            """Returns one loss an example, so that weights of examples and classes still apply."""
+            spread = one_hot(labels, probabilities.shape[-1])
+            return each(spread, probabilities, label_smoothing=self.label_smoothing)
+
+        return smoothed
 
 
 class CategoricalCrossentropy(LossSpec):

@@ -253,11 +253,16 @@ def _ranges_rise(experiment: Experiment) -> Iterator[Finding]:
                 yield (*path, low), f"is above `{high}`: {getattr(spec, low):g} and {getattr(spec, high):g}"
 
 
-def _ignored_class_exists(experiment: Experiment) -> Iterator[Finding]:
+def _ignored_class_is_sound(experiment: Experiment) -> Iterator[Finding]:
     outputs = experiment.data.source.facts(experiment.task).outputs
     ignored = getattr(experiment.training.loss, "ignore_class", None)
     if ignored is not None and outputs and ignored >= outputs:
         yield ("training", "loss", "ignore_class"), f"classes count from 0 to {outputs - 1}, found {ignored}"
+    if ignored is not None and getattr(experiment.training.loss, "label_smoothing", False):
+        yield (
+            ("training", "loss", "label_smoothing"),
+            "smoothing spreads labels over all classes, `ignore_class` leaves one out",
+        )
 
 
 def _batches_can_be_normalised(experiment: Experiment) -> Iterator[Finding]:
@@ -323,7 +328,7 @@ RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
     _schedules_warm_up,
     _settings_have_an_effect,
     _ranges_rise,
-    _ignored_class_exists,
+    _ignored_class_is_sound,
     _batches_can_be_normalised,
     _one_way_of_clipping,
     _callbacks_are_single,

@@ -114,7 +114,7 @@ def _loss(experiment: Experiment, splits: Splits, truth: Array, scores: Array) -
     """Returns the mean loss over all examples, without regularisation penalties."""
     labels: Any = truth
     if experiment.task == "classification" and not experiment.training.loss.integer_labels:
-        labels = np.eye(splits.outputs, dtype="float32")[truth]
+        labels = keras.utils.to_categorical(truth, splits.outputs)
     if experiment.task == "binary":
         labels, scores = truth[:, None].astype("float32"), scores[:, None]
     return float(np.mean(experiment.training.loss.build()(labels, scores)))  # hinge gives one value an example
@@ -175,13 +175,14 @@ def _write_classes(folder: Path, truth: Array, predicted: Array, classes: tuple[
 
     rows = [[name, *(f"{value:.6f}" for value in row[:3]), int(row[3])] for name, row in class_table(truth, predicted, classes)]
     write_table(folder / "per_class.csv", ("class", "precision", "recall", "f1", "support"), rows)
-    pairs, counts = np.unique(np.stack([truth, predicted]), axis=1, return_counts=True)
+    cells, counts = np.unique(truth * len(classes) + predicted, return_counts=True)
+    labels, guesses = np.divmod(cells, len(classes))
     if len(classes) > MANY_CLASSES:
-        found = ((classes[label], classes[guess], count) for label, guess, count in zip(*pairs, counts.tolist(), strict=True))
+        found = ((classes[row], classes[column], count) for row, column, count in zip(labels, guesses, counts, strict=True))
         write_table(folder / "confusion_pairs.csv", ("label", "predicted", "count"), found)
         return
     matrix = np.zeros((len(classes), len(classes)), dtype="int64")
-    matrix[pairs[0], pairs[1]] = counts
+    matrix[labels, guesses] = counts
     table = ([name, *row] for name, row in zip(classes, matrix.tolist(), strict=True))
     write_table(folder / "confusion_matrix.csv", ("label \\ predicted", *classes), table)
     draw_confusion_matrix(matrix, classes, folder / "confusion_matrix.png")
