@@ -1,4 +1,4 @@
-"""Every workaround for a defect of Keras, TensorFlow, TFDS or TF-Hub: its reason, its link, and how it ends.
+"""Every workaround for a defect of Keras, TensorFlow or TFDS: its reason, its link, and how it ends.
 
 It stands beside `errors.py`, below every other module, because specs and stages both need it. Each workaround has a
 test in `tests/test_upstream.py` that fails once the defect is mended upstream.

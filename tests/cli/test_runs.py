@@ -49,9 +49,9 @@ def test_list_show_and_compare(tmp_path: Path, dlcli: Dlcli) -> None:
     for text in (good.id, bad.id, "completed", "test.accuracy 0.9000", "a [red]word[/red] of :apple:"):
         assert text in listed.stdout
     assert "and more" not in listed.stdout
-    rows = json.loads(dlcli("runs", "list", "--sort", "test.accuracy", "--json").stdout)
+    rows = json.loads(dlcli("runs", "list", "--sort", "test.accuracy", "--json").stdout)["runs"]
     assert [row["id"] for row in rows] == [good.id, bad.id, failed.id]
-    assert [row["id"] for row in json.loads(dlcli("runs", "list", "other", "--json").stdout)] == [bad.id]
+    assert [row["id"] for row in json.loads(dlcli("runs", "list", "other", "--json").stdout)["runs"]] == [bad.id]
     unknown = dlcli("runs", "list", "--sort", "test.acuracy")
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert "known: test.accuracy, test.loss" in unknown.stderr
@@ -83,7 +83,7 @@ def test_rm_asks_first_and_says_what_it_removed(tmp_path: Path, dlcli: Dlcli) ->
 def test_an_empty_list_is_no_error(dlcli: Dlcli) -> None:
     done = dlcli("runs", "list", "--runs", "nowhere")
     assert (done.returncode, done.stdout) == (0, "no runs in nowhere; `dlcli train SPEC` makes one\n")
-    assert dlcli("runs", "list", "--json").stdout == "[]\n"
+    assert dlcli("runs", "list", "--json").stdout == '{\n  "runs": []\n}\n'
 
 
 def test_a_run_without_a_model_cannot_be_evaluated(tmp_path: Path, dlcli: Dlcli) -> None:
@@ -91,3 +91,25 @@ def test_a_run_without_a_model_cannot_be_evaluated(tmp_path: Path, dlcli: Dlcli)
     done = dlcli("evaluate", "iris")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1] == f"{run.id} has no model: it has not finished an epoch"
+
+
+def test_an_empty_name_is_no_run_and_removes_nothing(dlcli: Dlcli, tmp_path: Path) -> None:
+    kept = make_run(tmp_path / "runs", "iris")
+    result = dlcli("runs", "rm", "", "--yes")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "name is empty" in result.stderr
+    assert kept.path.is_dir()
+
+
+def test_a_run_named_twice_is_removed_once(dlcli: Dlcli, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", "iris")
+    result = dlcli("runs", "rm", "iris", run.id, "--yes")
+    assert (result.returncode, result.stdout) == (0, f"removed {run.id}\n")
+    assert not run.path.exists()
+
+
+def test_a_list_of_an_unknown_name_says_so(dlcli: Dlcli, tmp_path: Path) -> None:
+    make_run(tmp_path / "runs", "iris")
+    result = dlcli("runs", "list", "iriss")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "no run of the name 'iriss'" in result.stderr

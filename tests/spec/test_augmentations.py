@@ -86,3 +86,19 @@ def test_image_noise_has_the_deviation_asked_for() -> None:
 
     grey = np.full((4, 32, 32, 3), 128.0, "float32")
     assert abs((_changed("gaussian_noise", grey, 1, "stddev: 10.0") - grey).std() - 10) < 0.5
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_pictures_keep_their_bits_under_mixed_precision(policy: str, images: Any) -> None:
+    import keras
+    import numpy as np
+
+    plain = [_changed(kind, images, 1) for kind in KINDS]
+    keras.config.set_dtype_policy(policy)
+    try:
+        mixed = [_changed(kind, images, 1) for kind in KINDS]
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for one, other in zip(plain, mixed, strict=True):
+        assert other.dtype == "float32"
+        np.testing.assert_array_equal(one, other)

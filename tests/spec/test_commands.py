@@ -95,7 +95,7 @@ def test_check_of_an_empty_folder_says_so(tmp_path: Path) -> None:
 
 def test_list_names_every_topic_and_every_kind() -> None:
     for topic in [line.split()[0] for line in _invoke("list").stdout.splitlines() if not line.startswith(" ")]:
-        rows = json.loads(_invoke("list", topic, "--json").stdout)
+        rows = json.loads(_invoke("list", topic, "--json").stdout)["entries"]
         assert rows
         assert all(row["name"] and row["meaning"] for row in rows)
         printed = _invoke("list", topic).stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import time
 from pathlib import Path
 
@@ -195,3 +196,26 @@ def test_ten_thousand_classes_take_seconds_and_little_memory(tmp_path: Path) -> 
 def test_a_folder_in_place_of_a_spec(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="is a folder, not a spec"):
         trained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name,part\ntrain/0,train\n", "needs the columns `id` and `split`"),
+        ("id,split\n", "needs the columns `id` and `split`, and rows"),
+        ("id,split\ntrain/0,trian\n", "names a part 'trian'"),
+        ("id,split\nnowhere/0,train\n", "that the source does not have, such as 'nowhere/0'"),
+    ],
+)
+def test_a_split_file_that_cannot_be_used_is_refused_in_words(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "split.csv").write_text(text)
+    with pytest.raises(DataError, match=re.escape(said)):
+        trained(write_spec(tmp_path, data="split: {file: split.csv}"))
+
+
+def test_examples_that_a_split_file_leaves_out_are_told(tmp_path: Path) -> None:
+    rows = [f"train/{index},{'test' if index % 3 == 0 else 'train'}" for index in range(0, 150, 2)]
+    (tmp_path / "split.csv").write_text("\n".join(["id,split", *rows]) + "\n")
+    heard = Heard()
+    trained(write_spec(tmp_path, data="split: {file: split.csv}", training="epochs: 1"), reporter=heard)
+    assert "note: 75 examples are in no part of the split file and are left out" in heard.lines

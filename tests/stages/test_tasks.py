@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_breast_cancer
 
 from dlcli.runs.files import read_table
+from dlcli.runtime.engine import keras
 from dlcli.stages.evaluate import evaluate
-from stages.trainings import GAUSSIANS, SMALL_CNN, column, losses, save_images, save_rows, trained, write_spec
+from stages.trainings import GAUSSIANS, SMALL_CNN, column, losses, outputs, save_images, save_rows, trained, write_spec
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
@@ -127,3 +129,20 @@ def test_gradient_accumulation_and_clipping(tmp_path: Path) -> None:
     optimizer = "{kind: sgd, learning_rate: 0.1, gradient_accumulation_steps: 2, global_clipnorm: 1.0}"
     run = trained(write_spec(tmp_path, GAUSSIANS, task="binary", training=f"epochs: 3, metrics: [], optimizer: {optimizer}"))
     assert losses(run)[-1] < losses(run)[0]
+
+
+def test_inputs_are_scaled_in_float32_under_mixed_precision(tmp_path: Path) -> None:
+    """Half precision would make an infinite variance of the large features, and one number of 1065 and 1067."""
+    spec = write_spec(tmp_path, "{kind: builtin, name: breast_cancer}", task="binary", training="epochs: 1")
+    try:
+        run = trained(spec, ["hardware.precision=mixed_float16"])
+        model = keras.saving.load_model(run.model_path, compile=False)
+        scaled = keras.Model(model.inputs, model.get_layer("normalize").output)
+        rows = load_breast_cancer().data.astype("float32")
+        features = outputs(scaled, rows)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert features.dtype == np.float32
+    worst_area = features[:, 23]
+    assert np.unique(worst_area).size == np.unique(rows[:, 23]).size
+    assert 0.8 < worst_area.std() < 1.2

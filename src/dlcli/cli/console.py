@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -109,8 +111,16 @@ def show_result(run: Run) -> None:
     show_scores(run, run.scored_splits()[0])
     console.print(f"\nrun: {run.path}", soft_wrap=True)
     console.print("next:")
-    for command in (f"evaluate {run.id} --split validation", f"describe {run.id}", f"runs show {run.id}", "runs list"):
-        console.print(f"  dlcli {command}", soft_wrap=True)
+    for command in _next_commands(run):
+        console.print(f"  dlcli {command}")
+
+
+def _next_commands(run: Run) -> list[str]:
+    """Returns commands to try; they name the folder where it is not in the runs folder that they would look in."""
+    usual = Path(os.environ.get("DLCLI_RUNS") or "runs").absolute()
+    name = run.id if run.path.parents[1] == usual else str(run.path)
+    other = next((part for part in ("validation", "train") if part in run.data()["examples"]), "train")
+    return [f"evaluate {name} --split {other}", f"describe {name}", f"runs show {name}"]
 
 
 def show_scores(run: Run, split: str) -> None:

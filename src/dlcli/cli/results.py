@@ -86,11 +86,14 @@ def list_runs(
     from dlcli.cli.tables import run_rows, show_runs
     from dlcli.runs import all_runs
 
-    rows = run_rows([run for run in all_runs(runs) if name in (None, run.name)], sort)
+    listed = [run for run in all_runs(runs) if name in (None, run.name)]
+    if name and not listed:
+        raise UsageError(f"no run of the name {name!r} in {runs}")
+    rows = run_rows(listed, sort)
     if as_json:
         from dlcli.cli.console import print_json
 
-        print_json(rows)
+        print_json({"runs": rows})
     else:
         show_runs(rows, runs)
 
@@ -141,12 +144,15 @@ def remove(
     """Remove run folders; one that is running is refused."""
     import shutil
 
-    found = [_found(name, runs) for name in names]
+    found = list({run.path: run for run in (_found(name, runs) for name in names)}.values())
     running = [run.id for run in found if run.status().shown_state == "running"]
     if running:
         raise UsageError(f"{running[0]} is running: stop it first")
     if not yes:
         typer.confirm(f"Remove {', '.join(run.id for run in found)}?", abort=True)
     for run in found:
-        shutil.rmtree(run.path)
+        try:
+            shutil.rmtree(run.path)
+        except OSError as error:
+            raise UsageError(f"cannot remove {error.filename}: {error.strerror}") from None
         typer.echo(f"removed {run.id}")

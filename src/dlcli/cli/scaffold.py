@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from dlcli.errors import UsageError
 from dlcli.spec.base import OneOf
+from dlcli.spec.experiment import NAME_PATTERN
 from dlcli.spec.file import load_text, to_flow
 from dlcli.spec.sources.base import Facts
 from dlcli.spec.tasks import TASKS
@@ -92,7 +93,9 @@ def copied(shipped_name: str, name: str | None) -> tuple[str, str]:
         raise UsageError(f"no shipped spec is called `{shipped_name}`; {guess}")
     text = known[shipped_name].read_text(encoding="utf-8")
     if name is not None:
-        text = re.sub(r"(?m)^name: .*$", f"name: {name}", text, count=1)
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise UsageError(f"--name: expected letters, digits, `_`, `-` and `.`, at most 100, found {name!r}")
+        text = re.sub(r"(?m)^name: .*$", lambda _: f"name: {to_flow(name)}", text, count=1)
     return text, name or shipped_name
 
 
@@ -147,7 +150,10 @@ def _source(data: str, target: tuple[str, ...], base: Path) -> dict[str, Any]:
 
 
 def _facts(data: str, target: tuple[str, ...], task: str) -> Facts:
-    source = OneOf.registry["Source"].validate(_source(data, target or ("",), Path()), {"folder": "."})
+    try:
+        source = OneOf.registry["Source"].validate(_source(data, target or ("",), Path()), {"folder": "."})
+    except ValueError:
+        raise UsageError(f"no data is called {data!r}: name a set, a folder of class folders, a .csv or a .npz file") from None
     facts: Facts = source.facts(task)
     return facts
 

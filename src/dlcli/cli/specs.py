@@ -30,7 +30,7 @@ TASKS = ("classification", "binary", "multilabel", "regression")
 
 
 def _complete_topic(incomplete: str) -> list[str]:
-    return [topic for topic in (*TOPICS, "tasks", "specs") if topic.startswith(incomplete)]
+    return [topic for topic in (*TOPICS, "activations", "tasks", "specs") if topic.startswith(incomplete)]
 
 
 def _complete_shipped(incomplete: str) -> list[str]:
@@ -123,7 +123,7 @@ def list_(
     """List what a spec may use (layers, losses, ...), and the specs that ship with dlcli."""
     rows = _rows(topic)
     if json_:
-        _print_json([{"name": name, "meaning": text} for name, text in rows])
+        _print_json({"entries": [{"name": name, "meaning": text} for name, text in rows]})
         return
     from rich.console import Console
     from rich.table import Table
@@ -145,20 +145,27 @@ def _rows(topic: str) -> list[tuple[str, str]]:
 
         return [(name, purpose(path)) for name, path in shipped().items()]
     from dlcli.spec import tasks
-    from dlcli.spec.base import OneOf
+    from dlcli.spec.base import ACTIVATIONS, OneOf
     from dlcli.spec.reference import kinds_with_meanings
     from dlcli.spec.words import nearest
 
     if topic == "tasks":
         return [(task.name, f"{task.meaning}: {task.activation} output, {task.loss}") for task in tasks.TASKS.values()]
+    if topic == "activations":
+        return list(ACTIVATIONS.items())
     if topic in TOPICS:
         return kinds_with_meanings(OneOf.registry[TOPICS[topic]])
-    topics = (*TOPICS, "tasks", "specs")
+    topics = (*TOPICS, "activations", "tasks", "specs")
     if topic:
         near = nearest(topic, topics)
         raise UsageError(f"nothing to list under `{topic}`; {f'did you mean `{near}`?' if near else ', '.join(topics)}")
     names = {name: ", ".join(OneOf.registry[union].kinds) for name, union in TOPICS.items()}
-    return [*names.items(), ("tasks", ", ".join(TASKS)), ("specs", "the specs that ship with dlcli")]
+    return [
+        *names.items(),
+        ("activations", ", ".join(ACTIVATIONS)),
+        ("tasks", ", ".join(TASKS)),
+        ("specs", "the specs that ship with dlcli"),
+    ]
 
 
 def schema(

@@ -24,7 +24,10 @@ def train(
     with display.waiting("starting TensorFlow"):
         from dlcli.stages import train as stage
 
-    run = stage.train(loaded, runs, display, offline=offline)
+    try:
+        run = stage.train(loaded, runs, display, offline=offline)
+    finally:
+        display.fit_finished()  # a stopped training, too, gives the terminal its cursor back
     if quiet:
         print(run.path)
     elif as_json:

@@ -23,6 +23,8 @@ def find_run(text: str, runs: Path) -> Run:
     Raises:
         UsageError: there is none, or more than one id begins so.
     """
+    if not text.strip():
+        raise UsageError("no run is named: the name is empty")
     path = Path(text)
     if os.path.isfile(path / "status.json"):  # Path.is_file raises where the text is too long for a name
         return Run(path.absolute())

@@ -44,6 +44,11 @@ def use_device(hardware: Hardware, seed: int) -> Device:
     return Device("gpu" if gpus else "cpu", _name(gpus), precision, "exact" if exact else "seeded")
 
 
+def any_device(hardware: Hardware) -> Hardware:
+    """Returns the hardware for what a run's model is used for later: a GPU need not be there then."""
+    return hardware.model_copy(update={"device": "auto"}) if hardware.device == "gpu" else hardware
+
+
 def _choose(gpus: list[object]) -> None:
     """Leaves one GPU, or none, visible, and lets its memory grow with need instead of taking all of it."""
     try:
@@ -55,7 +60,7 @@ def _choose(gpus: list[object]) -> None:
 
 
 def _precision(wanted: str, gpus: list[object]) -> str:
-    """Returns the precision policy: mixed only on GPUs with tensor cores (compute capability 7 and up)."""
+    """Returns the precision policy: mixed only on GPUs of compute capability 7 and up, which have fast half precision."""
     if wanted != "auto":
         return wanted
     if not gpus:
@@ -68,5 +73,6 @@ def _precision(wanted: str, gpus: list[object]) -> str:
 def _name(gpus: list[object]) -> str:
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
-        return str(details.get("device_name", "GPU"))
+        name = str(details.get("device_name", "GPU"))
+        return f"{name}; 1 of {len(gpus)} GPUs is used" if len(gpus) > 1 else name
     return f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"

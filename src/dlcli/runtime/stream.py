@@ -41,7 +41,8 @@ class TrainingStream:
         augment: Sequence[AugmentationSpec] = (),
     ) -> None:
         self.steps = -(-examples // batch_size)
-        self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+        with tf.device("CPU:0"):  # where tf.data reads it
+            self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         read = reader(inputs)
 
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]

@@ -51,7 +51,8 @@ class AugmentationSpec(KerasSpec):
         import tensorflow as tf
 
         with tf.Graph().as_default():  # holds the layer's own seed, a variable that is never used and tf.data forbids
-            layer = self.build()
+            # float32 also under mixed precision: pixels keep their bits, and Keras mixes no types in its arithmetic.
+            layer = self.build(dtype="float32")
         transformation = layer.get_random_transformation(images, training=True, seed=seed)
         return layer.transform_images(images, transformation, training=True)
 

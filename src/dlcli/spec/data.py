@@ -15,16 +15,14 @@ from dlcli.spec.sources.base import FilePath
 
 def _part(value: Any) -> Any:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if value in ("auto", "source", "validation", None) or (number and 0 <= value < 1):
+    if value in ("auto", "source", "validation") or (number and 0 <= value < 1):
         return float(value) if number else value
     raise PydanticCustomError("expected", "expected {what}", {"what": "a share from 0 to below 1, `auto` or `source`"})
 
 
 PartShare = Annotated[
-    float | str | None,
-    PlainValidator(
-        _part, json_schema_input_type=Annotated[float, Field(ge=0, lt=1)] | Literal["auto", "source", "validation"] | None
-    ),
+    float | str,
+    PlainValidator(_part, json_schema_input_type=Annotated[float, Field(ge=0, lt=1)] | Literal["auto", "source", "validation"]),
 ]
 
 

@@ -52,11 +52,14 @@ class Hardware(Spec):
     )
 
 
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
+
+
 class Experiment(Spec):
     """One experiment. `name` also names the folder of its runs."""
 
     version: Literal[1] = Field(default=1, description="Version of this language.")
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")] = Field(
+    name: Annotated[str, Field(pattern=NAME_PATTERN)] = Field(
         description="Name of the experiment: letters, digits, `_`, `-` and `.`."
     )
     task: TaskName = Field(description="What is predicted: one class, yes or no, several labels, or numbers.")

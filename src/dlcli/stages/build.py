@@ -32,6 +32,7 @@ class Built:
         if self.encode is None:
             return inputs
         examples = len(next(iter(inputs.values())))
+        self.encode.jit_compile = False  # XLA has no strings
         return self.encode.predict(ordered_batches(inputs, examples=examples, batch_size=1024), verbose=0)
 
 
@@ -69,16 +70,20 @@ def shape_model(experiment: Experiment, shape: tuple[int, ...], outputs: int) ->
 
 
 def _scaled(tensor: Any, normalize: str, inputs: Any) -> Any:
-    """Returns the inputs scaled inside the model."""
+    """Returns the inputs scaled inside the model, in float32 also under mixed precision.
+
+    In half precision a variance above 65,504 is infinite, and 1065 and 1067 are the same number.
+    """
     if normalize == "none":
         return tensor
     if hasattr(inputs, "read") or inputs.dtype == np.uint8:
         if normalize == "unit":
-            return keras.layers.Rescaling(1 / 255, name="normalize")(tensor)
+            return keras.layers.Rescaling(1 / 255, name="normalize", dtype="float32")(tensor)
         if normalize == "symmetric":
-            return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="normalize")(tensor)
+            return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="normalize", dtype="float32")(tensor)
     mean, deviation = _mean_and_deviation(inputs, normalize)
-    return keras.layers.Normalization(mean=mean, variance=deviation**2, name="normalize")(tensor)
+    layer = keras.layers.Normalization(mean=mean, variance=deviation**2, name="normalize", dtype="float32")
+    return layer(tensor)
 
 
 def _mean_and_deviation(inputs: Any, normalize: str) -> tuple[Array, Array]:

@@ -105,16 +105,42 @@ def open_splits(experiment: Experiment, *, offline: bool = False, split: dict[st
     opened = data.source.open(Request(experiment.task, data.image, experiment.seed, offline))
     _refuse_unfit(opened, experiment)
     if split is None and data.split.file:
-        split = {row["id"]: row["split"] for row in read_table(Path(data.split.file))}
-    parts = _recorded(opened, split, data.split.test == "validation") if split else _drawn(opened, experiment)
+        split = read_split_file(Path(data.split.file))
+    drawn = split is None
+    parts = _drawn(opened, experiment) if split is None else _recorded(opened, split, data.split.test == "validation")
     notes = [*opened.notes, *_notes(parts, opened, experiment.task)]
+    left_out = sum(map(len, opened.parts.values())) - sum(len(parts[part]) for part in parts if not _shared(parts, part))
+    if left_out and not drawn:
+        notes.append(f"{left_out:,} examples are in no part of the split file and are left out")
     kept: dict[str, Examples] = {}
     for part in (one for one in PARTS if one in parts):
-        shared = part == "test" and parts["test"] is parts.get("validation")
-        kept[part] = kept["validation"] if shared else _kept_in_memory(parts[part])
+        kept[part] = kept["validation"] if _shared(parts, part) else _kept_in_memory(parts[part])
     # Of the parts as opened: images are files there, in memory or not.
     found = fingerprint({part: parts[part] for part in PARTS if part in parts})
     return Splits(kept, opened.classes, experiment.task, tuple(notes), frozenset(opened.parts), found)
+
+
+def _shared(parts: dict[str, Examples], part: str) -> bool:
+    """Whether a part is the test part and the validation part as well."""
+    return part == "test" and parts["test"] is parts.get("validation")
+
+
+def read_split_file(path: Path) -> dict[str, str]:
+    """Returns each example's id with its part, as a `split.csv` has them.
+
+    Raises:
+        DataError: the file cannot be read, lacks a column, or names a part that there is not.
+    """
+    try:
+        rows = read_table(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"data.split.file: cannot read {path}: {error}") from None
+    if not rows or not {"id", "split"} <= set(rows[0]):
+        raise DataError(f"data.split.file: {path} needs the columns `id` and `split`, and rows")
+    unknown = next((row["split"] for row in rows if row["split"] not in PARTS), None)
+    if unknown is not None:
+        raise DataError(f"data.split.file: {path} names a part {unknown!r}; parts are {', '.join(PARTS)}")
+    return {row["id"]: row["split"] for row in rows}
 
 
 def subset(examples: Examples, positions: Array) -> Examples:
@@ -177,9 +203,9 @@ def _share(part: str, wanted: Any, opened: Opened) -> float:
     given = part in opened.parts
     if wanted == "source" and not given:
         raise DataError(f"split.{part}: source, but the source has no {part} part of its own")
-    if given and wanted not in ("auto", "source", None):
+    if given and wanted not in ("auto", "source"):
         raise DataError(f"split.{part}: {wanted}, but the source has a {part} part of its own; leave `split.{part}` out")
-    if given or wanted in ("validation", None):
+    if given or wanted == "validation":
         return 0.0
     return DEFAULT_SHARES[part] if wanted == "auto" else float(wanted)
 
@@ -220,6 +246,8 @@ def _recorded(opened: Opened, split: dict[str, str], test_is_validation: bool) -
         named = [left.pop(one, "") for one in examples.ids]
         for part in PARTS:
             positions = np.array([place for place, found in enumerate(named) if found == part], dtype="int64")
+            if len(positions) and part in parts:
+                raise DataError(f"the recorded split takes the {part} part from two parts of the source; it can come from one")
             if len(positions):
                 parts[part] = subset(examples, positions)
     if left or "train" not in parts:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dlcli.errors import DataError, UsageError
 from dlcli.runs import Run
-from dlcli.runtime.device import use_device
+from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.rules import input_shape
@@ -89,7 +89,7 @@ def describe_run(run: Run) -> Description:
     if not run.model_path.exists():
         raise UsageError(f"{run.id} has no model: it has not finished an epoch")
     experiment = run.experiment()
-    use_device(experiment.hardware, experiment.seed)
+    use_device(any_device(experiment.hardware), experiment.seed)
     model = keras.saving.load_model(run.model_path, compile=False)
     data, size = run.data(), experiment.data.batch_size
     return _described(

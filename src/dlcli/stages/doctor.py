@@ -64,7 +64,7 @@ def check_packages() -> Check:
     needed = [item for item in required if item.marker is None or item.marker.evaluate({"extra": ""})]
     wrong = [text for text in map(_mismatch, needed) if text]
     if wrong:
-        return Check("packages", "fail", "; ".join(wrong), "in a checkout: scripts/dlcli; else: pip install --upgrade dlcli")
+        return Check("packages", "fail", "; ".join(wrong), "in a checkout: scripts/dlcli, or pip install .")
     main = ", ".join(f"{name} {metadata.version(name)}" for name in ("dlcli", "tensorflow", "keras", "numpy"))
     return Check("packages", "ok", f"{main}; all {len(needed)} as required")
 

@@ -12,13 +12,14 @@ import numpy as np
 from dlcli.errors import UsageError
 from dlcli.runs import Run
 from dlcli.runs.files import write_json, write_table
-from dlcli.runtime.device import use_device
+from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
 from dlcli.runtime.stream import data_errors, ordered_batches
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.metrics import decide
 from dlcli.spec.sources import Examples
 from dlcli.stages.data import Splits, open_splits
+from dlcli.stages.failures import failures_in_words
 
 Array = np.ndarray[Any, Any]
 # Above it a matrix, or a column of probabilities for each class, would be larger than all else in the run folder.
@@ -49,10 +50,11 @@ def evaluate(run: Run, split: str, *, offline: bool = False) -> Scores:
     experiment = run.experiment()
     if split and split not in run.data()["examples"]:
         raise UsageError(f"this run has no {split} part; it has {', '.join(run.data()['examples'])}")
-    use_device(experiment.hardware, experiment.seed)
-    splits = open_splits(experiment, offline=offline, split=run.split())
-    _refuse_changed_data(run, splits)
-    return evaluate_model(experiment, splits, run, split or default_split(splits))
+    with failures_in_words(run):
+        use_device(any_device(experiment.hardware), experiment.seed)
+        splits = open_splits(experiment, offline=offline, split=run.split())
+        _refuse_changed_data(run, splits)
+        return evaluate_model(experiment, splits, run, split or default_split(splits))
 
 
 def default_split(splits: Splits) -> str:
@@ -101,6 +103,8 @@ def prediction_batches(inputs: Any, experiment: Experiment, examples: int) -> An
 
 def predictions(model: Any, batches: Any, experiment: Experiment) -> Array:
     """Returns the model's output for all inputs, in order: `(n, classes)`; `(n,)` for binary; `(n, labels or targets)`."""
+    # An uncompiled model would choose XLA by itself wherever there is a GPU, and compile it anew for the last batch.
+    model.jit_compile = experiment.hardware.xla
     with data_errors():
         output = np.asarray(model.predict(batches, verbose=0))
     return output[:, 0] if experiment.task == "binary" else output

@@ -17,16 +17,31 @@ _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
 
 @contextmanager
 def recorded_failure(run: Run) -> Iterator[None]:
-    """Records in the run folder why the block ended, if badly; signals become Interrupted, lack of memory or disk RunFailed."""
+    """Records in the run folder why the block ended, if badly, and raises it in the words of `failures_in_words`."""
+    try:
+        with failures_in_words(run):
+            yield
+    except Interrupted as error:
+        _record(run, "interrupted", str(error))
+        raise Interrupted(f"{error}; the history and the best epoch so far are kept in {run.path}") from None
+    except BaseException as error:
+        _record(run, "failed", str(error) or type(error).__name__)
+        raise
+
+
+@contextmanager
+def failures_in_words(run: Run) -> Iterator[None]:
+    """Turns signals into Interrupted, and lack of memory or disk into RunFailed with what to do.
+
+    Everything else goes on as it is: a user's error in its own words, a defect with its traceback.
+    """
     try:
         with signals_as_exceptions():
             yield
-    except (KeyboardInterrupt, Interrupted) as error:
-        _record(run, "interrupted", str(error) or "stopped by SIGINT")
-        raise Interrupted(f"{error}; the history and the best epoch so far are kept in {run.path}") from None
-    except BaseException as error:
+    except KeyboardInterrupt:
+        raise Interrupted("stopped by SIGINT") from None
+    except Exception as error:
         words = disk_full(error, run) or out_of_memory(error)
-        _record(run, "failed", words or str(error) or type(error).__name__)
         if words:
             raise RunFailed(words) from error
         raise

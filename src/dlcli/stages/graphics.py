@@ -31,7 +31,7 @@ class Gpus:
     def verdict(self) -> Verdict:
         """Returns status, finding and remedy: a GPU that is there and not used is a warning, no GPU at all is none."""
         if self.used:
-            return "ok", f"TensorFlow uses {', '.join(self.used)}", ""
+            return "ok", f"TensorFlow sees {', '.join(self.used)}", ""
         if not self.driver:
             return self._without_driver()
         found = f"{', '.join(self.driver)} not used: "
@@ -45,7 +45,7 @@ class Gpus:
             )
         if self.missing:
             first = ", ".join(self.missing[:3]) + (", ..." if len(self.missing) > 3 else "")
-            remedy = "pip install 'dlcli[gpu]'; in a checkout delete .venv and call scripts/dlcli"
+            remedy = "in a checkout delete .venv and call scripts/dlcli, or pip install '.[gpu]'"
             return "warn", f"{found}{len(self.missing)} CUDA packages are missing ({first})", remedy
         remedy = (
             "TF_CPP_MIN_LOG_LEVEL=0 dlcli doctor names it; often LD_LIBRARY_PATH leads to another CUDA, or the driver is old"

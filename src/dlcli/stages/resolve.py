@@ -7,6 +7,7 @@ from dlcli.runtime.device import Device
 from dlcli.spec.data import SplitSettings
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.layers import ShapeError
+from dlcli.spec.rules import monitors
 from dlcli.stages.data import DEFAULT_SHARES, Splits
 
 
@@ -54,9 +55,12 @@ def _monitored(experiment: Experiment, splits: Splits) -> Experiment:
     if "validation" in splits.parts:
         return experiment
     training = experiment.training
+    followed = [name for name in monitors(experiment) if not name.startswith("val_")]
 
     def plain(name: str) -> str:
-        return name.removeprefix("val_")
+        """Returns the training value of the same name, or the loss where there is none."""
+        name = name.removeprefix("val_")
+        return name if name in followed else "loss"
 
     callbacks = [
         one.model_copy(update={"monitor": plain(one.monitor)}) if hasattr(one, "monitor") else one for one in training.callbacks

@@ -65,8 +65,12 @@ class Csv(SourceSpec):
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields missing files and columns that a header does not have."""
+        if len(set(self.targets)) < len(self.targets):
+            yield "target", "a column stands twice"
         for part, path in self.files.items():
             key = "path" if part == "train" else part
+            if part != "train" and path == self.path:
+                yield key, "is the training file itself: its score would say nothing"
             if not Path(path).is_file():
                 yield key, f"no file {path}"
             elif (header := self._header(path)) is not None:
