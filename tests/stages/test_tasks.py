@@ -137,7 +137,7 @@ def test_inputs_are_scaled_in_float32_under_mixed_precision(tmp_path: Path) -> N
     try:
         run = trained(spec, ["hardware.precision=mixed_float16"])
         model = keras.saving.load_model(run.model_path, compile=False)
-        scaled = keras.Model(model.inputs, model.get_layer("normalize").output)
+        scaled = keras.Model(model.input, model.get_layer("normalize").output)
         rows = load_breast_cancer().data.astype("float32")
         features = outputs(scaled, rows)
     finally:
