@@ -88,3 +88,8 @@ def test_every_link_to_a_file_of_the_repository_leads_somewhere(page: str) -> No
     links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not ((ROOT / page).parent / link).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "docs/performance.md", "docs/design.md", "benchmarks/README.md"])
+def test_no_page_waits_for_a_figure(page: str) -> None:
+    assert not re.search(r"\b(TO BE|TODO|TBD|[A-Z]+ROW)\b", (ROOT / page).read_text(encoding="utf-8"))
