@@ -99,8 +99,8 @@ STARTS = {
 RUN = """
 import sys
 def run():
-    from dlcli.__main__ import main
-    try: main()
+    from dlcli.cli.app import app
+    try: app(prog_name='dlcli')
     except SystemExit: pass
 """
 
@@ -111,6 +111,8 @@ def test_a_light_start_loads_nothing_heavy(start: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment(), check=True
     )
-    loaded = done.stdout.rpartition("LOADED")[2].split()
+    _, said, names = done.stdout.rpartition("LOADED")
+    loaded = names.split()
+    assert said
     assert "dlcli" in loaded
     assert not HEAVY & set(loaded)
