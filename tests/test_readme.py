@@ -93,3 +93,19 @@ def test_every_link_to_a_file_of_the_repository_leads_somewhere(page: str) -> No
 @pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "docs/performance.md", "docs/design.md", "benchmarks/README.md"])
 def test_no_page_waits_for_a_figure(page: str) -> None:
     assert not re.search(r"\b(TO BE|TODO|TBD|[A-Z]+ROW)\b", (ROOT / page).read_text(encoding="utf-8"))
+
+
+def test_the_readmes_spec_is_good_and_its_faults_are_what_check_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlcli.errors import SpecError
+    from dlcli.spec.file import load
+
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    spec = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[0]
+    Path("digits_cnn.yaml").write_text(spec, encoding="utf-8")
+    load("digits_cnn.yaml")
+    wrong = spec.replace("filters: 32", "filter: 32").replace("  epochs: 30\n", "  epochs: 30\n  lr: 3\n")
+    Path("digits_cnn.yaml").write_text(wrong, encoding="utf-8")
+    with pytest.raises(SpecError) as raised:
+        load("digits_cnn.yaml")
+    assert f"```\n{raised.value}\n```" in page
