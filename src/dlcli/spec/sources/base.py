@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -19,20 +19,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
-class ImageReader(Protocol):
-    """Images that are read when they are needed."""
-
-    shape: Shape
-
-    def __len__(self) -> int: ...
-
-    def read(self, positions: Array) -> Array:
-        """Returns uint8 images `(batch, height, width, channels)`."""
-        ...
-
-
 Inputs = Any
-"""An array `(n, ...)`, a mapping from column name to array `(n,)`, or an `ImageReader`."""
+"""An array `(n, ...)`, a mapping from column name to array `(n,)`, or image files with `shape` and `read(positions)`."""
 
 
 @dataclass(frozen=True)
