@@ -54,6 +54,7 @@ def main(
 
 
 app.command()(training.train)
+app.command()(training.finetune)
 app.command()(results.evaluate)
 app.command()(specs.check)
 app.command()(results.describe)

@@ -19,7 +19,7 @@ from dlcli.runs import Run
 from dlcli.stages.reporter import EpochReport, Reporter
 
 _PIPE_WIDTH = 160
-_TIMES = ("stage", "epoch", "learning_rate", "seconds", "examples_per_second")
+_TIMES = ("stage", "epoch", "learning_rate", "learning_rate_backbone", "seconds", "examples_per_second")
 
 
 def results_console() -> Console:

@@ -35,8 +35,10 @@ class Status:
     finished: str = ""
     best_epoch: int = 0
     best_value: float | None = None
+    best_stage: str = ""
     monitor: str = ""
     reason: str = ""
+    parent: str = ""
     error: str = ""
 
     @property
@@ -175,9 +177,18 @@ class Run:
         return read_table(path) if path.exists() else []
 
     def write_history(self, rows: list[dict[str, Any]]) -> None:
-        """Replaces `history.csv`."""
-        columns = list(rows[0])
+        """Replaces `history.csv`; a column that only some stages have is empty in the others."""
+        columns = list(dict.fromkeys(name for row in rows for name in row))
         write_table(self.path / "history.csv", columns, ([row.get(column, "") for column in columns] for row in rows))
+
+    def stages(self) -> list[dict[str, Any]]:
+        """Returns `stages.json`: what each stage trained, its proof, its best epoch; empty before the first stage."""
+        path = self.path / "stages.json"
+        return list(read_json(path)) if path.exists() else []
+
+    def write_stages(self, stages: list[dict[str, Any]]) -> None:
+        """Replaces `stages.json`."""
+        write_json(self.path / "stages.json", stages)
 
     def metrics(self, split: str = "test") -> dict[str, Any]:
         """Returns `metrics.json` of one split; empty if it was not scored."""

@@ -28,6 +28,7 @@ class TrainingStream:
     """The batches of every epoch.
 
     `dataset` gives the batches of one epoch each time it is iterated: that of the epoch set by `begin`.
+    With `copies`, `inputs` hold that many versions of all examples one after another; every epoch takes the next version.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class TrainingStream:
         batch_size: int,
         seed: int,
         augment: Sequence[AugmentationSpec] = (),
+        copies: int = 1,
     ) -> None:
         self.steps = -(-examples // batch_size)
         with tf.device("CPU:0"):  # where tf.data reads it
@@ -49,7 +51,7 @@ class TrainingStream:
         def batch(step: Any) -> Any:
             places = tf.range(step * batch_size, tf.minimum((step + 1) * batch_size, examples))
             indices = shuffled(places, seed, self._epoch, examples)
-            images = read(indices)
+            images = read(indices + (self._epoch % copies) * examples)
             if augment:
                 images = augmented(images, augment, seed, self._epoch * self.steps + step)
             return images, labels(indices)
@@ -63,17 +65,33 @@ class TrainingStream:
         self._epoch.assign(epoch)
 
 
-def ordered_batches(inputs: Any, *, examples: int, batch_size: int, labels: Callable[[Any], Any] | None = None) -> Any:
-    """Returns a dataset of all examples in order: (inputs, labels), or inputs alone."""
+def ordered_batches(
+    inputs: Any,
+    *,
+    examples: int,
+    batch_size: int,
+    labels: Callable[[Any], Any] | None = None,
+    augment: Sequence[AugmentationSpec] = (),
+    seed: int = 0,
+    epoch: int = 0,
+) -> Any:
+    """Returns a dataset of all examples in order: (inputs, labels), or inputs alone.
+
+    With `augment` the inputs are changed at random, by draws that are a function of (seed, epoch, step).
+    """
     read = reader(inputs)
+    count = -(-examples // batch_size)
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def batch(step: Any) -> Any:
         indices = tf.range(step * batch_size, tf.minimum((step + 1) * batch_size, examples))
-        return read(indices) if labels is None else (read(indices), labels(indices))
+        found = read(indices)
+        if augment:
+            found = augmented(found, augment, seed, epoch * count + step)
+        return found if labels is None else (found, labels(indices))
 
-    steps = tf.data.Dataset.range(-(-examples // batch_size))
-    parallel = _cores() if hasattr(inputs, "read") else 2
+    steps = tf.data.Dataset.range(count)
+    parallel = _cores() if augment or hasattr(inputs, "read") else 2
     return steps.map(batch, num_parallel_calls=parallel, deterministic=True).prefetch(_AHEAD).with_options(steady_options())
 
 
@@ -84,11 +102,15 @@ def shuffled(places: Any, seed: int, epoch: Any, examples: int) -> Any:
 
 
 def reader(inputs: Any) -> Callable[[Any], Any]:
-    """Returns a function from indices to a batch of inputs: gathered from memory, or read from image files."""
+    """Returns a function from indices to a batch of inputs: gathered from memory, or read from files."""
     if isinstance(inputs, dict):
         names = input_names(inputs)
         readers = {names[name]: reader(column) for name, column in inputs.items()}
         return lambda indices: {name: read(indices) for name, read in readers.items()}
+    if isinstance(inputs, np.memmap):
+        return lambda indices: tf.ensure_shape(
+            tf.numpy_function(inputs.__getitem__, [indices], inputs.dtype), (None, *inputs.shape[1:])
+        )
     if hasattr(inputs, "read"):
         shape = (None, *inputs.shape)
 

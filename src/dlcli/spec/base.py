@@ -11,7 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Literal, cast, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    TypeAdapter,
+)
 from pydantic_core import PydanticCustomError, core_schema
 
 
@@ -65,17 +74,19 @@ class OneOf:
     """Marks a union of spec classes that is told apart by `kind`: `Layer = Annotated[Dense | Flatten, OneOf("Layer")]`.
 
     A bare name stands for a kind without settings. With `number=True` a positive number is accepted as it is, and so
-    is each of `words`, such as `auto`.
+    is each of `words`, such as `auto`; with `items` a list of that union's members as well. A mapping without `kind` is
+    the member whose kind has a default and whose fields it has.
     Unlike pydantic's own discriminated union, a member is compiled only when a spec uses it, and error places hold
     the keys of the YAML alone.
     """
 
     registry: ClassVar[dict[str, OneOf]] = {}
 
-    def __init__(self, name: str, *, number: bool = False, words: tuple[str, ...] = ()) -> None:
+    def __init__(self, name: str, *, number: bool = False, words: tuple[str, ...] = (), items: str = "") -> None:
         self.name = name
         self.number = number
         self.words = words
+        self.items = items
         self._source: Any = None
         OneOf.registry[name] = self
 
@@ -111,11 +122,13 @@ class OneOf:
             return value
         if self.number and isinstance(value, (int, float)) and not isinstance(value, bool):
             return self._validate_number(value)
+        if self.items and isinstance(value, (list, tuple)):
+            return self._list_adapter().validate_python(list(value), context=context)
         bare = isinstance(value, str)
         fields = {"kind": value} if bare else value
         if not isinstance(fields, dict):
             raise PydanticCustomError("kind_expected", "expected {what}", {"what": self._expected()})
-        kind = fields.get("kind")
+        kind = fields.get("kind") if "kind" in fields else self._kind_by_fields(fields)
         member = self.kinds.get(kind) if isinstance(kind, str) else None
         if member is None:
             raise PydanticCustomError(
@@ -125,13 +138,23 @@ class OneOf:
             )
         return member.model_validate(fields, context=context)
 
+    def _list_adapter(self) -> TypeAdapter[list[Any]]:
+        items = OneOf.registry[self.items]
+        one = PlainValidator(lambda value, info: items.validate(value, info.context))
+        return TypeAdapter(list[Annotated[Any, one]])
+
+    def _kind_by_fields(self, fields: dict[Any, Any]) -> Any:
+        """Returns the kind that has a default and one of these fields, or None."""
+        known = (member for member in self.members if not member.model_fields["kind"].is_required())
+        return next((member.model_fields["kind"].default for member in known if set(fields) & set(member.model_fields)), None)
+
     def _validate_number(self, value: float) -> float:
         if not 0 < value < 1e300:  # whole numbers may be too large for a float
             raise PydanticCustomError("greater_than", "not positive", {"gt": 0})
         return float(value)
 
     def _expected(self) -> str:
-        number = "a number, or " if self.number else ""
+        number = "a number, or " if self.number else "a list of layers, or " if self.items else ""
         return f"{number}a name or a mapping with `kind`"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator
@@ -10,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from dlcli.spec.augmentations import Augmentation
 from dlcli.spec.base import Count, Pair, Spec
 from dlcli.spec.sources import Source
-from dlcli.spec.sources.base import FilePath
+from dlcli.spec.sources.base import Facts, FilePath
 
 
 def _part(value: Any) -> Any:
@@ -63,7 +64,7 @@ class ImageSettings(Spec):
     )
 
 
-Normalize = Literal["auto", "unit", "symmetric", "standard", "none"]
+Normalize = Literal["auto", "unit", "symmetric", "standard", "none", "backbone"]
 
 
 class Data(Spec):
@@ -71,13 +72,24 @@ class Data(Spec):
 
     source: Source = Field(description="Where examples come from.")
     split: SplitSettings = Field(default=SplitSettings(), description="How they are split.")
+    classes: Annotated[list[str], Field(min_length=2)] | None = Field(
+        default=None, description="The classes that are used, in this order; all of the source's if not given."
+    )
     batch_size: BatchSize = Field(default=32, description="Examples in a step; 1: stochastic, `full`: batch gradient descent.")
     normalize: Normalize = Field(
         default="auto",
         description=(
             "Scaling inside the model: `unit` to [0, 1], `symmetric` to [-1, 1], `standard` to mean 0 and deviation 1 of"
-            " the training part, `none`. `auto`: `unit` for images, `standard` otherwise."
+            " the training part, `none`. `auto`: `unit` for images, `standard` otherwise; `backbone`, its own, in a transfer"
+            " model."
         ),
     )
     image: ImageSettings = Field(default=ImageSettings(), description="How images are brought to one shape.")
     augment: list[Augmentation] = Field(default=[], description="Random changes of training images, in order.")
+
+    def facts(self, task: str) -> Facts:
+        """Returns what is known of the source without opening it, of the chosen classes alone."""
+        facts = self.source.facts(task)
+        if self.classes is None:
+            return facts
+        return replace(facts, classes=tuple(self.classes), outputs=len(self.classes))

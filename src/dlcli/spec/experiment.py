@@ -11,8 +11,10 @@ from dlcli.spec.callbacks import Callback
 from dlcli.spec.data import Data
 from dlcli.spec.losses import Loss, LossSpec
 from dlcli.spec.metrics import Metric, MetricSpec
-from dlcli.spec.models import Model, Output
+from dlcli.spec.models import Model, Output, Transfer
 from dlcli.spec.optimizers import Adam, Optimizer
+from dlcli.spec.sources.base import FilePath
+from dlcli.spec.stages import Features, FeaturesField, Stage, expanded
 from dlcli.spec.tasks import TASKS, Task, TaskName
 
 _LOSS = OneOf.registry["Loss"]
@@ -35,6 +37,14 @@ class Training(Spec):
         default="auto", description="Column of the history that decides which epoch is best; `auto`: val_loss, or loss."
     )
     callbacks: list[Callback] = Field(default=[], description="What may step in while it trains.")
+    stages: list[Stage] = Field(
+        default=[],
+        description="Stages one after another. None: a transfer model's head alone is trained, any other model as a whole.",
+    )
+    features: FeaturesField = Field(default=Features(), description="How features of a frozen backbone are kept.")
+    initial_weights: FilePath | None = Field(
+        default=None, description="A run whose model of the same architecture gives the weights to start from."
+    )
 
 
 class Hardware(Spec):
@@ -75,6 +85,36 @@ class Experiment(Spec):
         """What the task decides."""
         return TASKS[self.task]
 
+    @property
+    def pretrained(self) -> bool:
+        """Whether the weights come from an earlier training."""
+        backbone = self.model.backbone.pretrained if isinstance(self.model, Transfer) else False
+        return backbone or self.training.initial_weights is not None
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The stages that will run, with everything filled in that they leave to the training."""
+        training = self.training
+        if training.stages:
+            stages = [one for stage in training.stages for one in expanded(stage)]
+        elif isinstance(self.model, Transfer):
+            stages = [Stage(name="head", train="head")]
+        else:
+            stages = [Stage(name="train", train="all", batch_norm="train")]
+        kept = "freeze" if self.pretrained else "train"
+        return [
+            stage.model_copy(
+                update={
+                    "epochs": training.epochs if stage.epochs is None else stage.epochs,
+                    "optimizer": stage.optimizer or training.optimizer,
+                    "callbacks": training.callbacks if stage.callbacks is None else stage.callbacks,
+                    "augment": self.data.augment if stage.augment is None else stage.augment,
+                    "batch_norm": kept if stage.batch_norm == "auto" else stage.batch_norm,
+                }
+            )
+            for stage in stages
+        ]
+
 
 def with_defaults(experiment: Experiment) -> Experiment:
     """Returns the experiment with every `auto` resolved that the file alone decides; doing it again changes nothing.
@@ -89,19 +129,39 @@ def with_defaults(experiment: Experiment) -> Experiment:
     monitor = training.monitor
     if monitor == "auto":
         monitor = "loss" if experiment.data.split.validation == 0 else "val_loss"
-    callbacks = [
-        callback.model_copy(update={"monitor": monitor}) if getattr(callback, "monitor", "") == "auto" else callback
-        for callback in training.callbacks
-    ]
+
+    def watching(callbacks: list[Any]) -> list[Any]:
+        return [
+            callback.model_copy(update={"monitor": monitor}) if getattr(callback, "monitor", "") == "auto" else callback
+            for callback in callbacks
+        ]
+
     resolved = training.model_copy(
         update={
             "metrics": metrics,
             "monitor": monitor,
-            "callbacks": callbacks,
+            "callbacks": watching(training.callbacks),
+            "stages": [
+                stage if stage.callbacks is None else stage.model_copy(update={"callbacks": watching(stage.callbacks)})
+                for stage in training.stages
+            ],
             "loss": training.loss if isinstance(training.loss, LossSpec) else _default_loss(task, metrics),
         }
     )
-    return experiment.model_copy(update={"training": resolved})
+    return experiment.model_copy(update={"training": resolved, "data": _as_the_backbone_wants(experiment)})
+
+
+def _as_the_backbone_wants(experiment: Experiment) -> Data:
+    """Returns the data's settings with a transfer model's scaling and image size where the spec leaves them open."""
+    data = experiment.data
+    if not isinstance(experiment.model, Transfer):
+        return data
+    update: dict[str, Any] = {"normalize": "backbone"} if data.normalize == "auto" else {}
+    shape = experiment.model.backbone.example_shape()
+    if shape is not None and len(shape) == 3:
+        size, channels = data.image.size or shape[:2], data.image.channels or shape[2]
+        update["image"] = data.image.model_copy(update={"size": size, "channels": channels})
+    return data.model_copy(update=update)
 
 
 def _default_loss(task: Task, metrics: list[MetricSpec]) -> Any:

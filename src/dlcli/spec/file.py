@@ -199,6 +199,8 @@ def json_schema() -> dict[str, Any]:
             definitions |= member_schema.pop("$defs", {})
             definitions[member.__name__] = member_schema
             choices.append({"$ref": f"#/$defs/{member.__name__}"})
+        if union.items:
+            choices.append({"type": "array", "items": {"$ref": f"#/$defs/{union.items}"}})
         if union.number:
             choices.append({"type": "number", "exclusiveMinimum": 0})
         definitions[union.name] = {"anyOf": choices}

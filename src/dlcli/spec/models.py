@@ -1,4 +1,4 @@
-"""The model kinds. Each lists its layers and builds a `keras.Model`; the output layer is added from the task."""
+"""The model kinds: the layers of each, whose output layer is added from the task."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from dlcli.spec.backbones import Backbone
 from dlcli.spec.base import Activation, Count, Fraction, KerasSpec, OneOf, Spec, keras_attribute
-from dlcli.spec.layers import Layer, LayerSpec, Shape
+from dlcli.spec.heads import Classifier, ClassifierSpec
+from dlcli.spec.layers import Layer, LayerSpec, Shape, ShapeError
 from dlcli.spec.layers.composite import chain, chain_shape
 from dlcli.spec.layers.convolution import Conv2D
 from dlcli.spec.layers.dense import GLOROT, ZEROS, ActivationLayer, Dense
-from dlcli.spec.layers.pooling import MaxPooling2D
+from dlcli.spec.layers.pooling import GlobalAveragePooling1D, GlobalAveragePooling2D, MaxPooling2D
 from dlcli.spec.layers.regular import BatchNormalization, Dropout
 from dlcli.spec.layers.shape import Flatten
 from dlcli.spec.parameters import Initializer, Regularizer
@@ -26,14 +28,7 @@ class ModelSpec(Spec):
 
     def output_shape(self, shape: Shape) -> Shape:
         """Returns the shape before the output layer; a ShapeError tells which layer cannot be built."""
-        from dlcli.spec.layers.base import ShapeError
-
-        for layer, place in self.stack(shape):
-            try:
-                shape = chain_shape([layer], shape, ())
-            except ShapeError as error:
-                raise ShapeError(str(error), (*place, *error.place[1:])) from None
-        return shape
+        return stack_shape(self.stack(shape), shape)
 
     def apply(self, tensor: Any) -> Any:
         """Returns the output of the layers before the output layer for a Keras tensor of one batch."""
@@ -141,7 +136,51 @@ class Cnn(ModelSpec):
         return stack
 
 
-Model = Annotated[Mlp | Cnn, OneOf("Model")]
+class Transfer(ModelSpec):
+    """A backbone with weights of an earlier training, and a head of layers, or a scikit-learn classifier, on its features."""
+
+    kind: Literal["transfer"]
+    backbone: Backbone = Field(description="What brings the weights: examples in, features out, with its own scaling.")
+    head: Annotated[list[Layer] | Classifier, OneOf("Head", items="Layer")] = Field(
+        default=[], description="Layers between features and output layer; or a classifier in the place of both."
+    )
+
+    @property
+    def classifier(self) -> ClassifierSpec | None:
+        """The scikit-learn classifier that is the head, if it is one."""
+        return self.head if isinstance(self.head, ClassifierSpec) else None
+
+    def stack(self, shape: Shape) -> list[tuple[LayerSpec, tuple[str | int, ...]]]:
+        """Returns the head's layers for features of this shape, with what makes a row of them at the end where needed."""
+        layers = [] if isinstance(self.head, ClassifierSpec) else self.head
+        stack: list[tuple[LayerSpec, tuple[str | int, ...]]] = [(layer, ("head", index)) for index, layer in enumerate(layers)]
+        end = chain_or_none([layer for layer, _ in stack], shape)
+        if end is not None and len(end) == 3:
+            stack.append((GlobalAveragePooling2D(kind="global_average_pooling2d"), ()))
+        if end is not None and len(end) == 2:
+            stack.append((GlobalAveragePooling1D(kind="global_average_pooling1d"), ()))
+        return stack
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Returns the shape before the output layer; an empty one where only building the backbone can tell."""
+        try:
+            features = self.backbone.features(shape)
+        except ShapeError as error:
+            raise ShapeError(str(error), ("backbone", *error.place)) from None
+        return () if features is None else stack_shape(self.stack(features), features)
+
+
+def stack_shape(stack: list[tuple[LayerSpec, tuple[str | int, ...]]], shape: Shape) -> Shape:
+    """Returns the shape after a stack of layers; a ShapeError tells the place of the layer that cannot be built."""
+    for layer, place in stack:
+        try:
+            shape = chain_shape([layer], shape, ())
+        except ShapeError as error:
+            raise ShapeError(str(error), (*place, *error.place[1:])) from None
+    return shape
+
+
+Model = Annotated[Mlp | Cnn | Transfer, OneOf("Model")]
 
 
 class Output(KerasSpec):
@@ -159,8 +198,6 @@ class Output(KerasSpec):
 
 def chain_or_none(layers: list[LayerSpec], shape: Shape) -> Shape | None:
     """Returns the shape after the layers, or None where one of them cannot be built."""
-    from dlcli.spec.layers.base import ShapeError
-
     try:
         return chain_shape(layers, shape, ())
     except ShapeError:

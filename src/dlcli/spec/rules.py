@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
+from dlcli.spec import transfer_rules
 from dlcli.spec.base import walk
 from dlcli.spec.callbacks import CallbackSpec, ReduceLROnPlateau
 from dlcli.spec.data import ImageSettings
@@ -30,7 +31,7 @@ Finding = tuple[Place, str]
 
 def findings(experiment: Experiment) -> Iterator[Finding]:
     """Yields everything that the rules find."""
-    for rule in RULES:
+    for rule in (*RULES, *transfer_rules.RULES):
         yield from rule(experiment)
 
 
@@ -51,7 +52,7 @@ def _source_files(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _task_fits_source(experiment: Experiment) -> Iterator[Finding]:
-    facts = experiment.data.source.facts(experiment.task)
+    facts = experiment.data.facts(experiment.task)
     if facts.tasks and experiment.task not in facts.tasks:
         yield ("task",), f"this source is for {' or '.join(facts.tasks)}, not {experiment.task}"
     elif experiment.task == "binary" and facts.outputs not in (None, 2):
@@ -75,7 +76,7 @@ def _loss_fits_task(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _metrics_fit_task(experiment: Experiment) -> Iterator[Finding]:
-    facts = experiment.data.source.facts(experiment.task)
+    facts = experiment.data.facts(experiment.task)
     names: set[str] = set()
     for index, metric in enumerate(experiment.training.metrics or []):
         place: Place = ("training", "metrics", index)
@@ -103,6 +104,16 @@ def monitors(experiment: Experiment) -> list[str]:
     return ["val_loss", *(f"val_{metric.name}" for metric in metrics), *training]
 
 
+def _callbacks(experiment: Experiment) -> Iterator[tuple[Place, Any]]:
+    """Yields every callback with its place: the training's own, then those of its stages."""
+    training = experiment.training
+    for index, callback in enumerate(training.callbacks):
+        yield ("training", "callbacks", index), callback
+    for number, stage in enumerate(training.stages):
+        for index, callback in enumerate(stage.callbacks or []):
+            yield ("training", "stages", number, "callbacks", index), callback
+
+
 def _is_followed(metric: object, task: str) -> bool:
     from dlcli.spec.metrics import AUC, Averaged, PlainMetric
 
@@ -117,9 +128,7 @@ def _monitors_exist(experiment: Experiment) -> Iterator[Finding]:
     known = monitors(experiment)
     watched: list[Finding] = [(("training", "monitor"), experiment.training.monitor)]
     watched += [
-        (("training", "callbacks", index, "monitor"), callback.monitor)
-        for index, callback in enumerate(experiment.training.callbacks)
-        if hasattr(callback, "monitor")
+        ((*place, "monitor"), callback.monitor) for place, callback in _callbacks(experiment) if hasattr(callback, "monitor")
     ]
     for place, monitor in watched:
         inherited = len(place) > 2 and monitor == experiment.training.monitor
@@ -130,7 +139,7 @@ def _monitors_exist(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _layers_fit_images(experiment: Experiment) -> Iterator[Finding]:
-    facts = experiment.data.source.facts(experiment.task)
+    facts = experiment.data.facts(experiment.task)
     shape = input_shape(experiment, facts)
     if shape is None:
         return
@@ -155,13 +164,15 @@ def _layers_fit_tables(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _images_have_a_size(experiment: Experiment) -> Iterator[Finding]:
-    facts = experiment.data.source.facts(experiment.task)
+    facts = experiment.data.facts(experiment.task)
+    if getattr(getattr(experiment.model, "backbone", None), "kind", "") == "hub":
+        return  # the module tells, once it is opened
     if facts.image and facts.shape is None and experiment.data.image.size is None:
         yield ("data", "image", "size"), "the images come in many sizes; say which they get, such as `size: [96, 96]`"
 
 
 def _augmentation_needs_images(experiment: Experiment) -> Iterator[Finding]:
-    facts = experiment.data.source.facts(experiment.task)
+    facts = experiment.data.facts(experiment.task)
     if _gives_no_images(experiment, facts):
         if experiment.data.augment:
             yield ("data", "augment"), "augmentation is for images, but the source gives rows of numbers"
@@ -254,7 +265,7 @@ def _ranges_rise(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _ignored_class_is_sound(experiment: Experiment) -> Iterator[Finding]:
-    outputs = experiment.data.source.facts(experiment.task).outputs
+    outputs = experiment.data.facts(experiment.task).outputs
     ignored = getattr(experiment.training.loss, "ignore_class", None)
     if ignored is not None and outputs and ignored >= outputs:
         yield ("training", "loss", "ignore_class"), f"classes count from 0 to {outputs - 1}, found {ignored}"
@@ -301,7 +312,7 @@ def _splits_leave_training(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _given_parts_are_kept(experiment: Experiment) -> Iterator[Finding]:
-    facts, split = experiment.data.source.facts(experiment.task), experiment.data.split
+    facts, split = experiment.data.facts(experiment.task), experiment.data.split
     for part, given, share in (
         ("validation", facts.has_validation, split.validation),
         ("test", facts.has_test, split.test),

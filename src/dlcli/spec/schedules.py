@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from dlcli.spec.base import Count, Fraction, KerasSpec, NotNegative, OneOf, Positive
+from dlcli.spec.base import Count, Fraction, KerasSpec, NotNegative, OneOf, Positive, built
 
 _INITIAL = "Rate at the first step."
 _STEPS = "Steps over which the rate falls; all steps of the stage if not given."
@@ -20,6 +21,24 @@ class ScheduleSpec(KerasSpec):
         if "decay_steps" in type(self).model_fields and getattr(self, "decay_steps", 1) is None:
             return self.model_copy(update={"decay_steps": max(1, steps)})
         return self
+
+    def scaled(self, factor: float) -> ScheduleSpec:
+        """Returns the schedule with every rate in it multiplied."""
+        return self.model_copy(update={name: _times(getattr(self, name), factor) for name in _RATES if hasattr(self, name)})
+
+
+_RATES = (
+    "initial_learning_rate",
+    "end_learning_rate",
+    "learning_rate",
+    "max_learning_rate",
+    "warmup_target",
+    "values",
+)
+
+
+def _times(value: Any, factor: float) -> Any:
+    return [_times(one, factor) for one in value] if isinstance(value, list) else None if value is None else value * factor
 
 
 class ExponentialDecay(ScheduleSpec):
@@ -137,6 +156,34 @@ class OneCycle(ScheduleSpec):
         )
 
 
+class ByPart(ScheduleSpec):
+    """A rate of its own for the backbone and for the head: `{backbone: 1e-5, head: 1e-3}`."""
+
+    kind: Literal["by_part"] = "by_part"
+    backbone: Rate = Field(description="Rate of the backbone's weights: a number or a schedule.")
+    head: Rate = Field(description="Rate of the head's weights, the output layer among them: a number or a schedule.")
+
+    def for_steps(self, steps: int) -> ByPart:
+        """Returns the rates with the lengths of both schedules filled in."""
+        return self._changed(lambda rate: rate.for_steps(steps) if isinstance(rate, ScheduleSpec) else rate)
+
+    def scaled(self, factor: float) -> ByPart:
+        """Returns both rates multiplied."""
+        return self._changed(lambda rate: scaled_rate(rate, factor))
+
+    def _changed(self, change: Callable[[Any], Any]) -> ByPart:
+        return self.model_copy(update={"backbone": change(self.backbone), "head": change(self.head)})
+
+    def build(self, **extra: Any) -> Any:
+        """Returns the head's rate, built; the backbone's stands beside it (`runtime/part_rates.py`)."""
+        return built(self.head)
+
+
+def scaled_rate(rate: Any, factor: float) -> Any:
+    """Returns a rate, a number or a schedule, multiplied by a factor."""
+    return rate.scaled(factor) if isinstance(rate, ScheduleSpec) else rate * factor
+
+
 Rate = Annotated[
     ExponentialDecay
     | InverseTimeDecay
@@ -146,6 +193,7 @@ Rate = Annotated[
     | CosineDecayRestarts
     | Warmup
     | OneCycle
+    | ByPart
     | float,
     OneOf("LearningRate", number=True),
 ]

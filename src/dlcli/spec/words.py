@@ -290,6 +290,8 @@ def owner_of(path: Path, data: Any, root: type[Spec]) -> type[Spec] | None:
         if isinstance(part, str):
             field = owner.model_fields.get(part) if owner else None
             union, owner = _inner(field) if field else (None, None)
+        if union is not None and union.items and isinstance(data, list):
+            union = OneOf.registry[union.items]
         if union is not None:
             kind = data.get("kind") if isinstance(data, dict) else data if isinstance(data, str) else None
             owner = union.kinds.get(kind) if isinstance(kind, str) else None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from dlcli.errors import RunFailed
 from dlcli.runtime.engine import keras
 from dlcli.runtime.stream import ordered_batches
 from dlcli.spec.experiment import Experiment
+from dlcli.spec.layers import ShapeError
+from dlcli.spec.models import Transfer, stack_shape
 from dlcli.stages.data import Splits
 
 Array = np.ndarray[Any, Any]
@@ -17,15 +20,20 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Built:
-    """The model in its two forms, which share their weights.
+    """The model in its forms, which share their weights.
 
-    `trained` reads what the stream gives and is compiled; `whole` reads raw images, rows or columns, is never
-    compiled, and is what a run saves. `encode` turns raw columns into rows for `trained`; None where inputs are arrays.
+    `trained` reads what the stream gives; `whole` reads raw images, rows or columns, is never compiled, and is what a
+    run saves. `encode` turns raw columns into rows for `trained`; None where inputs are arrays.
+    Of a transfer model also: `backbone`, the layer or model from scaled examples to features; `features`, from examples
+    to features; `head`, from features to the output (None for a classifier that is not fitted yet).
     """
 
     trained: Any
     whole: Any
     encode: Any = None
+    backbone: Any = None
+    features: Any = None
+    head: Any = None
 
     def encoded(self, inputs: Any) -> Any:
         """Returns inputs as `trained` reads them."""
@@ -36,15 +44,83 @@ class Built:
         return self.encode.predict(ordered_batches(inputs, examples=examples, batch_size=1024), verbose=0)
 
 
-def build_model(experiment: Experiment, splits: Splits) -> Built:
-    """Returns the model for the data: scaling fitted on the training part only."""
+def build_model(experiment: Experiment, splits: Splits, *, load_weights: bool = True, offline: bool = False) -> Built:
+    """Returns the model for the data: scaling fitted on the training part only.
+
+    `load_weights=False` leaves a backbone's weights random, where others will be put in their place.
+    """
     inputs = splits.train.inputs
+    if isinstance(experiment.model, Transfer):
+        return build_transfer(experiment, splits.shape or (), splits.outputs, load_weights=load_weights, offline=offline)
     if isinstance(inputs, dict):
         return _build_for_columns(experiment, splits, inputs)
     entry = keras.Input(splits.shape, name="image" if splits.is_image else "features")
     output = _body(experiment, splits.outputs, _scaled(entry, experiment.data.normalize, inputs))
     # Built of the tensors themselves: of lists, the saved model would want a list, and warn of a plain array.
-    return Built(keras.Model(entry, output), keras.Model(entry, output, name=experiment.name.replace(".", "_")))
+    return Built(keras.Model(entry, output), keras.Model(entry, output, name=model_name(experiment)))
+
+
+def model_name(experiment: Experiment) -> str:
+    """Returns the saved model's name."""
+    return experiment.name.replace(".", "_")
+
+
+def build_transfer(
+    experiment: Experiment, shape: tuple[int, ...], outputs: int, *, load_weights: bool = True, offline: bool = False
+) -> Built:
+    """Returns a transfer model: backbone and head are models inside it, so that each may also run alone.
+
+    Raises:
+        DataError: the backbone's weights are missing or do not fit.
+        RunFailed: the head cannot take the backbone's features.
+    """
+    model = cast("Transfer", experiment.model)
+    entry = keras.Input(shape, name="image" if model.backbone.takes_images else "features")
+    backbone = model.backbone.build(shape, load_weights=load_weights, offline=offline)
+    tensor = backbone(model.backbone.preprocess(entry))
+    features = keras.Model(entry, tensor)
+    if model.classifier:
+        return Built(features, features, backbone=backbone, features=features)
+    _refuse_unfit_head(model, tuple(tensor.shape[1:]))
+    row = keras.Input(tensor.shape[1:], dtype=tensor.dtype, name="features")
+    head = keras.Model(row, _body(experiment, outputs, row), name="head")
+    output = head(tensor)
+    whole = keras.Model(entry, output, name=model_name(experiment))
+    return Built(keras.Model(entry, output), whole, backbone=backbone, features=features, head=head)
+
+
+def _refuse_unfit_head(model: Transfer, features: tuple[int, ...]) -> None:
+    try:
+        stack_shape(model.stack(features), features)
+    except ShapeError as error:
+        place = ".".join(map(str, ("model", *error.place)))
+        raise RunFailed(f"{place}: {error} (the backbone's features have shape {features})") from None
+
+
+class Inference(keras.layers.Layer):  # type: ignore[misc]
+    """Runs a model as it predicts, also inside one that trains: its dropout rests, its statistics stay.
+
+    Only in the compiled model of a stage, never in a saved one. `model(x, training=False)` alone does not do it: a
+    functional model gives its own `training` to every layer inside (Keras 3.15, github.com/keras-team/keras `src/models/functional.py`).
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(trainable=False)
+        self.model = model
+
+    def call(self, inputs: Any) -> Any:
+        """Returns the model's output as in a prediction."""
+        return self.model(inputs, training=False)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the model's output shape."""
+        return self.model.output_shape
+
+
+def frozen_backbone_model(built: Built) -> Any:
+    """Returns the model that trains the head on a backbone at rest."""
+    entry = keras.Input(built.features.input_shape[1:], dtype=built.features.inputs[0].dtype)
+    return keras.Model(entry, built.head(Inference(built.features)(entry)))
 
 
 def _build_for_columns(experiment: Experiment, splits: Splits, columns: dict[str, Array]) -> Built:
@@ -65,6 +141,8 @@ def _body(experiment: Experiment, outputs: int, tensor: Any) -> Any:
 
 def shape_model(experiment: Experiment, shape: tuple[int, ...], outputs: int) -> Any:
     """Returns the model for inputs of a shape, without data: scaling that must be fitted is left out."""
+    if isinstance(experiment.model, Transfer):
+        return build_transfer(experiment, shape, outputs, load_weights=False, offline=True).whole
     entry = keras.Input(shape, name="image" if len(shape) == 3 else "features")
     return keras.Model(entry, _body(experiment, outputs, entry))
 

@@ -103,6 +103,8 @@ def open_splits(experiment: Experiment, *, offline: bool = False, split: dict[st
     """
     data = experiment.data
     opened = data.source.open(Request(experiment.task, data.image, experiment.seed, offline))
+    if data.classes:
+        opened = _of_classes(opened, tuple(data.classes))
     _refuse_unfit(opened, experiment)
     if split is None and data.split.file:
         split = read_split_file(Path(data.split.file))
@@ -118,6 +120,22 @@ def open_splits(experiment: Experiment, *, offline: bool = False, split: dict[st
     # Of the parts as opened: images are files there, in memory or not.
     found = fingerprint({part: parts[part] for part in PARTS if part in parts})
     return Splits(kept, opened.classes, experiment.task, tuple(notes), frozenset(opened.parts), found)
+
+
+def _of_classes(opened: Opened, classes: tuple[str, ...]) -> Opened:
+    """Returns the examples of some classes, numbered in the order given.
+
+    Raises:
+        DataError: the source has no class of such a name.
+    """
+    unknown = [name for name in classes if name not in opened.classes]
+    if unknown:
+        raise DataError(f"data.classes: the source has no class {unknown[0]!r}; it has {_listed(opened.classes)}")
+    number = np.full(len(opened.classes), -1)
+    number[[opened.classes.index(name) for name in classes]] = np.arange(len(classes))
+    parts = {part: subset(examples, np.flatnonzero(number[examples.targets] >= 0)) for part, examples in opened.parts.items()}
+    numbered = {part: replace(examples, targets=number[examples.targets]) for part, examples in parts.items()}
+    return replace(opened, parts=numbered, classes=classes)
 
 
 def _shared(parts: dict[str, Examples], part: str) -> bool:

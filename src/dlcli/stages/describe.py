@@ -10,6 +10,7 @@ from dlcli.errors import DataError, UsageError
 from dlcli.runs import Run
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
+from dlcli.runtime.loading import load_model
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.rules import input_shape
 from dlcli.stages.build import build_model, shape_model
@@ -68,7 +69,7 @@ def describe_spec(experiment: Experiment) -> Description:
 
 
 def _from_facts(experiment: Experiment, error: DataError) -> Description:
-    facts = experiment.data.source.facts(experiment.task)
+    facts = experiment.data.facts(experiment.task)
     shape = input_shape(experiment, facts)
     outputs = 1 if experiment.task == "binary" else facts.outputs
     if shape is None or outputs is None:
@@ -90,7 +91,7 @@ def describe_run(run: Run) -> Description:
         raise UsageError(f"{run.id} has no model: it has not finished an epoch")
     experiment = run.experiment()
     use_device(any_device(experiment.hardware), experiment.seed)
-    model = keras.saving.load_model(run.model_path, compile=False)
+    model = load_model(run.model_path)
     data, size = run.data(), experiment.data.batch_size
     return _described(
         experiment, model, data, data["examples"]["train"] if size == "full" else int(size), data.get("notes", [])

@@ -14,6 +14,7 @@ from dlcli.runs import Run
 from dlcli.runs.files import write_json, write_table
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
+from dlcli.runtime.loading import load_model
 from dlcli.runtime.stream import data_errors, ordered_batches
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.metrics import decide
@@ -73,9 +74,9 @@ def _refuse_changed_data(run: Run, splits: Splits) -> None:
 def evaluate_model(experiment: Experiment, splits: Splits, run: Run, split: str) -> Scores:
     """Scores the run's saved model on one part of its data and writes `evaluation/<split>/`."""
     examples, task = splits.parts[split], experiment.task
-    model = keras.saving.load_model(run.model_path, compile=False)
+    model = load_model(run.model_path)
     scores = predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
-    metrics = {"loss": _loss(experiment, splits, examples.targets, scores)}
+    metrics = {"loss": mean_loss(experiment, splits.outputs, examples.targets, scores)}
     metrics |= _scored(experiment, examples.targets, scores)
     name, guess = baseline(splits, len(examples))
     result = Scores(split, len(examples), metrics, _scored(experiment, examples.targets, guess), name)
@@ -114,11 +115,11 @@ def _scored(experiment: Experiment, truth: Array, scores: Array) -> dict[str, fl
     return {metric.name: metric.score(truth, scores, experiment.task) for metric in experiment.training.metrics or []}
 
 
-def _loss(experiment: Experiment, splits: Splits, truth: Array, scores: Array) -> float:
+def mean_loss(experiment: Experiment, outputs: int, truth: Array, scores: Array) -> float:
     """Returns the mean loss over all examples, without regularisation penalties."""
     labels: Any = truth
     if experiment.task == "classification" and not experiment.training.loss.integer_labels:
-        labels = keras.utils.to_categorical(truth, splits.outputs)
+        labels = keras.utils.to_categorical(truth, outputs)
     if experiment.task == "binary":
         labels, scores = truth[:, None].astype("float32"), scores[:, None]
     return float(np.mean(experiment.training.loss.build()(labels, scores)))  # hinge gives one value an example

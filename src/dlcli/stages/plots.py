@@ -18,7 +18,7 @@ from dlcli.runs.files import replacing
 Array = np.ndarray[Any, Any]
 _BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#718096"
 _FEW, _SOME = 25, 60  # classes up to which a cell has room for share and count, for the count
-_NOT_DRAWN = ("stage", "epoch", "learning_rate", "seconds", "examples_per_second")
+_NOT_DRAWN = ("stage", "epoch", "learning_rate", "learning_rate_backbone", "seconds", "examples_per_second")
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from dlcli.runs import Run
 from dlcli.runs.folder import now
 from dlcli.runtime.engine import keras
+from dlcli.runtime.part_rates import backbone_rate
 from dlcli.runtime.stream import TrainingStream
 from dlcli.spec.metrics import MetricSpec
 from dlcli.stages.reporter import EpochReport, Reporter
@@ -37,39 +38,64 @@ class Scores(keras.callbacks.Callback):  # type: ignore[misc]
 
 @dataclass
 class Best:
-    """The best epoch so far, counted from 1; 0: none."""
+    """The best epoch so far, counted from 1; `value` is None while there is none. Epoch 0 is the weights it started from."""
 
     epoch: int = 0
     value: float | None = None
+    stage: str = ""
+
+
+@dataclass
+class Record:
+    """What a run has seen so far, over all its stages: the history's rows and the best epoch."""
+
+    run: Run
+    whole: Any
+    monitor: str
+    higher_is_better: bool
+    epochs: int
+    examples: int
+    reporter: Reporter
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best: Best = field(default_factory=Best)
+    steps: int = 0
+    stepped: bool = False
+
+    def better(self, value: Any, best: Best) -> bool:
+        """Whether a monitored value is a number and better than a best one."""
+        if value is None or not math.isfinite(value):
+            return False
+        if best.value is None:
+            return True
+        return bool(value > best.value if self.higher_is_better else value < best.value)
+
+    def save_best(self, best: Best) -> None:
+        """Writes the model as it now is, as the best."""
+        self.best = best
+        self.run.save_model(self.whole)
+        self.run.update_status(best_epoch=best.epoch, best_value=best.value, best_stage=best.stage)
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes history, status and the best model after each epoch, and stops a training whose loss is no number."""
+    """Writes history, status and the best model after each epoch of a stage, and stops it where the loss is no number.
 
-    def __init__(
-        self,
-        run: Run,
-        stream: TrainingStream,
-        whole: Any,
-        *,
-        monitor: str,
-        higher_is_better: bool,
-        examples: int,
-        batch_size: int,
-        reporter: Reporter,
-    ) -> None:
+    With `moving`, the variables that the stage moves, it keeps what they held in the stage's best epoch in memory.
+    Where an epoch takes less time than saving the whole model (a head on kept features), `lazy` saves only once the last
+    saving has paid off; `finish` saves the rest.
+    """
+
+    def __init__(self, record: Record, stream: TrainingStream, *, stage: str, batch_size: int, moving: Any, lazy: bool) -> None:
         super().__init__()
-        self.best = Best()
-        self.rows: list[dict[str, Any]] = []
-        self.failure = ""
-        self._run, self._stream, self._whole, self._reporter = run, stream, whole, reporter
-        self._monitor, self._higher = monitor, higher_is_better
-        self._examples, self._batch_size = examples, batch_size
-        self._steps, self._started, self._first = 0, 0.0, True
+        self.record, self.stage_best, self.failure = record, Best(), ""
+        self._stream, self._stage, self._batch_size = stream, stage, batch_size
+        self._moving, self._lazy = moving, lazy
+        self._kept: list[Array] = []
+        self._unsaved: Best | None = None
+        self._started, self._saved_at, self._save_cost = 0.0, 0.0, 0.0
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Tells the reporter how long the training may be."""
-        self._reporter.fit_started(self.params["epochs"], self._stream.steps)
+        self.record.reporter.fit_started(self.record.epochs, self._stream.steps)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Sets the stream to the epoch."""
@@ -78,60 +104,77 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Notes the first step's time and watches the loss."""
-        if self._first:
-            self._first = False
-            self._run.update_status(first_step=now())
+        if not self.record.stepped:
+            self.record.stepped = True
+            self.record.run.update_status(first_step=now())
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(float(loss)):
             self.failure = f"the loss became {float(loss)} in epoch {self._epoch + 1}, step {batch + 1}"
             self.model.stop_training = True
-        self._reporter.step_finished(self._epoch, batch + 1, min((batch + 1) * self._batch_size, self._examples))
+        examples = min((batch + 1) * self._batch_size, self.record.examples)
+        self.record.reporter.step_finished(self._epoch, batch + 1, examples)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Writes the epoch's row, and the model if it is the best so far."""
         if self.failure:
             return
-        seconds = perf_counter() - self._started
-        self._steps += self._stream.steps
-        values = {name: float(value) for name, value in (logs or {}).items()}
-        row: dict[str, Any] = {"stage": "train", "epoch": epoch + 1} | {
-            name: values[name] for name in sorted(values, key=_column)
-        }
-        row["learning_rate"] = self._learning_rate()
-        row |= {"seconds": round(seconds, 3), "examples_per_second": round(self._examples / max(seconds, 1e-9), 1)}
-        improved = self._improves(row.get(self._monitor))
+        record, row = self.record, self._row(epoch, logs or {})
+        record.steps += self._stream.steps
+        value = row.get(record.monitor)
+        if record.better(value, self.stage_best):
+            self.stage_best = Best(epoch + 1, float(row[record.monitor]), self._stage)
+            self._kept = [variable.numpy() for variable in self._moving]
+        improved = record.better(value, self._unsaved or record.best)
+        record.rows.append(row)
+        record.run.write_history(record.rows)
+        record.run.update_status(
+            stage=self._stage, epoch=epoch + 1, epochs=record.epochs, step=record.steps, monitor=record.monitor
+        )
         if improved:
-            self.best = Best(epoch + 1, float(row[self._monitor]))
-            self._run.save_model(self._whole)
-        self.rows.append(row)
-        self._run.write_history(self.rows)
-        self._write_status(epoch)
-        previous = self.rows[-2] if len(self.rows) > 1 else None
-        self._reporter.epoch_finished(EpochReport(epoch + 1, self.params["epochs"], row, previous, improved))
+            self._unsaved = self.stage_best
+            if not self._lazy or perf_counter() - self._saved_at > 10 * self._save_cost:
+                self._save()
+        previous = record.rows[-2] if len(record.rows) > 1 else None
+        record.reporter.epoch_finished(EpochReport(epoch + 1, record.epochs, row, previous, improved))
 
     def on_train_end(self, logs: Any = None) -> None:
         """Tells the reporter that no epoch follows."""
-        self._reporter.fit_finished()
+        self.record.reporter.fit_finished()
 
-    def _write_status(self, epoch: int) -> None:
-        self._run.update_status(
-            epoch=epoch + 1,
-            epochs=self.params["epochs"],
-            step=self._steps,
-            best_epoch=self.best.epoch,
-            best_value=self.best.value,
-            monitor=self._monitor,
-        )
+    def finish(self, *, restore: bool) -> None:
+        """Saves a best model that is not saved yet; leaves the stage's best weights in place, or the last ones."""
+        if not self._kept:
+            return
+        last = [variable.numpy() for variable in self._moving]
+        self._put(self._kept)
+        if self._unsaved is not None:
+            self._save()
+        if not restore:
+            self._put(last)
 
-    def _improves(self, value: Any) -> bool:
-        if value is None or not math.isfinite(value):
-            return False
-        if self.best.value is None:
-            return True
-        return bool(value > self.best.value if self._higher else value < self.best.value)
+    def _save(self) -> None:
+        started = perf_counter()
+        assert self._unsaved is not None
+        self.record.save_best(self._unsaved)
+        self._unsaved = None
+        self._saved_at = perf_counter()
+        self._save_cost = self._saved_at - started
 
-    def _learning_rate(self) -> float:
-        return float(self.model.optimizer.learning_rate)
+    def _put(self, values: list[Array]) -> None:
+        for variable, value in zip(self._moving, values, strict=True):
+            variable.assign(value)
+
+    def _row(self, epoch: int, logs: dict[str, float]) -> dict[str, Any]:
+        seconds = perf_counter() - self._started
+        values = {name: float(value) for name, value in logs.items()}
+        row: dict[str, Any] = {"stage": self._stage, "epoch": epoch + 1}
+        row |= {name: values[name] for name in sorted(values, key=_column)}
+        row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        backbone = backbone_rate(self.model.optimizer)
+        if backbone is not None:
+            row["learning_rate_backbone"] = backbone
+        rate = round(self.record.examples / max(seconds, 1e-9), 1)
+        return row | {"seconds": round(seconds, 3), "examples_per_second": rate}
 
 
 def _column(name: str) -> tuple[bool, bool]:

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dlcli.errors import RunFailed
 from dlcli.runtime.device import Device
 from dlcli.spec.data import SplitSettings
-from dlcli.spec.experiment import Experiment
+from dlcli.spec.experiment import Experiment, with_defaults
 from dlcli.spec.layers import ShapeError
+from dlcli.spec.models import Transfer
 from dlcli.spec.rules import monitors
+from dlcli.spec.stages import Stage
 from dlcli.stages.data import DEFAULT_SHARES, Splits
+
+
+def prepared(experiment: Experiment, *, offline: bool) -> Experiment:
+    """Returns the experiment with what opening a backbone's files tells, such as the images' size, before the data is opened.
+
+    Raises:
+        DataError: the files are missing or cannot be read.
+        RunFailed: nothing tells the size of the images.
+    """
+    model = experiment.model
+    if not isinstance(model, Transfer):
+        return experiment
+    backbone = model.backbone.resolved(offline=offline)
+    experiment = with_defaults(experiment.model_copy(update={"model": model.model_copy(update={"backbone": backbone})}))
+    if backbone.takes_images and experiment.data.image.size is None and experiment.data.facts(experiment.task).shape is None:
+        raise RunFailed("model.backbone: it does not say which size its images have; set `input_size: [224, 224]`")
+    return experiment
 
 
 def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Experiment:
@@ -23,9 +44,13 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
     if splits.is_image and splits.shape and splits.shape[2] in (1, 3):
         image = image.model_copy(update={"size": splits.shape[:2], "channels": splits.shape[2]})
     batch_size = len(splits.train) if data.batch_size == "full" else int(data.batch_size)
-    steps = -(-len(splits.train) // batch_size) * experiment.training.epochs
-    training = _monitored(experiment, splits).training
-    training = training.model_copy(update={"optimizer": training.optimizer.for_steps(steps)})
+    steps = -(-len(splits.train) // batch_size)
+    experiment = _monitored(experiment, splits)
+    training = experiment.training
+    given = bool(training.stages) or isinstance(experiment.model, Transfer)
+    stages = [_lasting(stage, steps) for stage in experiment.stages] if given else []
+    optimizer = training.optimizer.for_steps(steps * training.epochs)
+    training = training.model_copy(update={"optimizer": optimizer, "stages": stages})
     hardware = experiment.hardware.model_copy(update={"precision": device.precision})
     resolved = experiment.model_copy(
         update={
@@ -38,6 +63,12 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
     )
     _refuse_misfit(resolved, splits)
     return resolved
+
+
+def _lasting(stage: Stage, steps: int) -> Stage:
+    """Returns the stage with the lengths of its schedules filled in, for epochs of `steps` steps."""
+    assert stage.optimizer is not None
+    return stage.model_copy(update={"optimizer": stage.optimizer.for_steps(steps * (stage.epochs or 0))})
 
 
 def _resolved_split(settings: SplitSettings, splits: Splits) -> SplitSettings:
@@ -62,14 +93,19 @@ def _monitored(experiment: Experiment, splits: Splits) -> Experiment:
         name = name.removeprefix("val_")
         return name if name in followed else "loss"
 
-    callbacks = [
-        one.model_copy(update={"monitor": plain(one.monitor)}) if hasattr(one, "monitor") else one for one in training.callbacks
-    ]
-    update = {"monitor": plain(training.monitor), "callbacks": callbacks}
+    def watching(callbacks: list[Any] | None) -> Any:
+        return callbacks and [
+            one.model_copy(update={"monitor": plain(one.monitor)}) if hasattr(one, "monitor") else one for one in callbacks
+        ]
+
+    stages = [stage.model_copy(update={"callbacks": watching(stage.callbacks)}) for stage in training.stages]
+    update = {"monitor": plain(training.monitor), "callbacks": watching(training.callbacks), "stages": stages}
     return experiment.model_copy(update={"training": training.model_copy(update=update)})
 
 
 def _refuse_misfit(experiment: Experiment, splits: Splits) -> None:
+    if isinstance(experiment.model, Transfer):
+        _refuse_unfit_data(experiment.model, splits)
     if splits.shape is None:
         return
     try:
@@ -77,3 +113,13 @@ def _refuse_misfit(experiment: Experiment, splits: Splits) -> None:
     except ShapeError as error:
         place = ".".join(map(str, ("model", *error.place)))
         raise RunFailed(f"{place}: {error} (the data's examples have shape {splits.shape})") from None
+
+
+def _refuse_unfit_data(model: Transfer, splits: Splits) -> None:
+    """Raises RunFailed where the backbone wants other examples than the data gives."""
+    wanted = model.backbone.example_shape()
+    if splits.shape is None or model.backbone.takes_images != splits.is_image:
+        found = "images" if splits.is_image else "rows of numbers"
+        raise RunFailed(f"model.backbone: {found} are not what it was trained on")
+    if wanted is not None and tuple(splits.shape) != tuple(wanted):
+        raise RunFailed(f"model.backbone: it wants examples of shape {wanted}, the data's have {splits.shape}")

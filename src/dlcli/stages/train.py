@@ -13,13 +13,14 @@ from dlcli.stages.data import Splits, open_splits
 from dlcli.stages.environment import describe_environment, process_started
 from dlcli.stages.evaluate import default_split, evaluate_model
 from dlcli.stages.failures import recorded_failure
-from dlcli.stages.fit import Say, fit
+from dlcli.stages.fit import fit
 from dlcli.stages.reporter import Reporter
-from dlcli.stages.resolve import resolved_for
+from dlcli.stages.resolve import prepared, resolved_for
+from dlcli.stages.work import Say
 
 
-def train(loaded: Loaded, runs: Path, reporter: Reporter, *, offline: bool = False) -> Run:
-    """Trains an experiment in a new run folder and returns the run.
+def train(loaded: Loaded, runs: Path, reporter: Reporter, *, offline: bool = False, parent: str = "") -> Run:
+    """Trains an experiment in a new run folder and returns the run. `parent` is the id of the run that it continues.
 
     Raises:
         RunFailed: the training could not end well; the folder says why and keeps the best epoch so far.
@@ -27,19 +28,20 @@ def train(loaded: Loaded, runs: Path, reporter: Reporter, *, offline: bool = Fal
     """
     experiment = loaded.experiment
     run = Run.create(runs, experiment.name, spec=to_yaml(experiment), source=loaded.source_text)
-    run.update_status(process_started=process_started())
+    run.update_status(process_started=process_started(), parent=parent)
     say = _teller(run, reporter)
     with recorded_failure(run):
         device = use_device(experiment.hardware, experiment.seed)
         say(f"device: {device}")
         run.write_environment(describe_environment(device))
+        experiment = prepared(experiment, offline=offline)
         splits = open_splits(experiment, offline=offline)
         _tell_data(splits, say)
         experiment = resolved_for(experiment, splits, device)
         run.write_spec(to_yaml(experiment))
         run.write_data(splits.describe())
         run.write_split({part: examples.ids for part, examples in splits.parts.items() if _is_own(splits, part)})
-        fit(experiment, splits, run, reporter, say)
+        fit(experiment, splits, run, reporter, say, offline=offline)
         _score(experiment, splits, run)
         run.update_status(state="completed", finished=now())
     return run

@@ -1,0 +1,77 @@
+"""A scikit-learn classifier as the head: fitted once on the features, then plain Keras layers like any other head."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from dlcli.runtime.engine import keras
+from dlcli.spec.models import Transfer
+from dlcli.spec.stages import Stage
+from dlcli.stages.build import model_name
+from dlcli.stages.evaluate import mean_loss
+from dlcli.stages.features import kept_features
+from dlcli.stages.recorder import Best
+from dlcli.stages.reporter import EpochReport
+from dlcli.stages.selection import plan_stage
+from dlcli.stages.stage_words import plan_lines
+from dlcli.stages.work import Work
+
+
+def fit_classifier(work: Work, stage: Stage) -> dict[str, Any]:
+    """Fits the spec's classifier on the backbone's features and saves the whole model; returns the entry of `stages.json`."""
+    experiment, splits, record = work.experiment, work.splits, work.record
+    model = experiment.model
+    assert isinstance(model, Transfer) and model.classifier is not None
+    for line in plan_lines(plan_stage(experiment, work.built, stage)):
+        work.say(line)
+    folder = record.run.path.parents[1] / ".features"
+    kept = kept_features(experiment, splits, work.built, list(stage.augment or []), folder)
+    work.say(f"features: {kept.told}")
+    record.reporter.fit_started(1, 1)
+    started = perf_counter()
+    labels = np.tile(splits.train.targets, kept.copies)
+    fitted = model.classifier.fit(_rows(kept.train), labels, experiment.seed)
+    head = model.classifier.graph(fitted, classes=len(splits.classes), binary=experiment.task == "binary")
+    tensor = work.built.features.output
+    row_shaped = tensor if len(tensor.shape) == 2 else keras.layers.Flatten()(tensor)
+    record.whole = keras.Model(work.built.features.input, head(row_shaped), name=model_name(experiment))
+    row: dict[str, Any] = {"stage": stage.name, "epoch": 1}
+    row |= _scored(work, head, _rows(kept.train), labels, "")
+    if kept.validation is not None:
+        row |= _scored(work, head, _rows(kept.validation), splits.parts["validation"].targets, "val_")
+    seconds = perf_counter() - started
+    row |= {"seconds": round(seconds, 3), "examples_per_second": round(len(labels) / max(seconds, 1e-9), 1)}
+    record.rows.append(row)
+    record.run.write_history(record.rows)
+    record.run.update_status(stage=stage.name, epoch=1, epochs=1, step=1, monitor=record.monitor)
+    best = Best(1, float(row[record.monitor]), stage.name)
+    record.save_best(best)
+    record.reporter.epoch_finished(EpochReport(1, 1, row, None, True))
+    record.reporter.fit_finished()
+    return {
+        "name": stage.name,
+        "train": stage.train,
+        "classifier": model.classifier.kind,
+        "epochs": 1,
+        "monitor": record.monitor,
+        "best_epoch": 1,
+        "best_value": best.value,
+    }
+
+
+def _rows(features: Any) -> Any:
+    return features.reshape(len(features), -1)
+
+
+def _scored(work: Work, head: Any, features: Any, labels: Any, prefix: str) -> dict[str, float]:
+    """Returns the loss and every metric of the fitted head on some features."""
+    experiment = work.experiment
+    head.jit_compile = False
+    scores = np.asarray(head.predict(features, batch_size=256, verbose=0))
+    scores = scores[:, 0] if experiment.task == "binary" else scores
+    loss = mean_loss(experiment, len(work.splits.classes), labels, scores)
+    found = {metric.name: metric.score(labels, scores, experiment.task) for metric in experiment.training.metrics or []}
+    return {f"{prefix}loss": loss} | {f"{prefix}{name}": value for name, value in found.items()}

@@ -1,0 +1,80 @@
+"""Spec or run -> the stages of a fine-tuning, to be trained like any other spec."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from dlcli.errors import UsageError
+from dlcli.runs import Run
+from dlcli.spec.base import dump
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.file import Loaded, load_text, to_flow
+from dlcli.spec.models import Transfer
+from dlcli.spec.schedules import scaled_rate
+from dlcli.spec.stages import Stage
+
+GENTLE = 0.01
+"""The default rate of what was trained before, as a share of the head's: large steps would undo it (Keras's guide on
+transfer learning takes 1e-5 after 1e-3)."""
+
+
+def with_stages(loaded: Loaded) -> Loaded:
+    """Returns a spec with stages to fine-tune by: its own, or the head first, then everything at a hundredth of the rate.
+
+    Raises:
+        UsageError: the spec has nothing that was trained before, or a head that is no network.
+    """
+    experiment = loaded.experiment
+    _refuse_classifier(experiment)
+    if experiment.training.stages:
+        return loaded
+    if not experiment.pretrained:
+        raise UsageError(
+            f"{loaded.document.file}: nothing in it was trained before; `dlcli train` trains it, and fine-tuning needs"
+            " `model.kind: transfer`, `training.stages` or `training.initial_weights`"
+        )
+    optimizer = experiment.training.optimizer
+    gentle = optimizer.model_copy(update={"learning_rate": scaled_rate(optimizer.learning_rate, GENTLE)})
+    stages = [Stage(name="head", train="head"), Stage(name="all", train="all", optimizer=gentle)]
+    training = experiment.training.model_copy(update={"stages": stages})
+    return replace(loaded, experiment=experiment.model_copy(update={"training": training}))
+
+
+def continued(run: Run, *, train: Any, learning_rate: float | None, epochs: int | None, overrides: list[str]) -> Loaded:
+    """Returns the spec of a run that goes on from a finished run's model, on the same data, split the same way.
+
+    Args:
+        run: the finished run.
+        train: what learns, as a stage's `train`.
+        learning_rate: of the new stage; a hundredth of the run's if None.
+        epochs: of the new stage; the run's if None.
+        overrides: `--set` options.
+
+    Raises:
+        UsageError: the run has no model, or one that is no network to the end.
+        SpecError: an override, or a stage, is wrong.
+    """
+    if not run.model_path.exists():
+        raise UsageError(f"{run.id} has no model: it has not finished an epoch")
+    experiment = run.experiment()
+    _refuse_classifier(experiment)
+    optimizer = experiment.training.optimizer
+    rate = scaled_rate(optimizer.learning_rate, GENTLE) if learning_rate is None else learning_rate
+    plain = optimizer.model_copy(update={"learning_rate": _of_any_length(rate)})
+    data = dump(experiment)
+    stage = {"name": "finetune", "train": train, "epochs": epochs or experiment.training.epochs, "optimizer": dump(plain)}
+    data["training"] |= {"stages": [stage], "initial_weights": str(run.path)}
+    data["data"]["split"] |= {"file": str(run.path / "split.csv")}
+    return load_text(to_flow(data), run.path / "spec.yaml", overrides)
+
+
+def _of_any_length(rate: Any) -> Any:
+    """Returns the rate with a schedule's length left open: that of the run does not fit the new stage."""
+    return rate.model_copy(update={"decay_steps": None}) if hasattr(rate, "decay_steps") else rate
+
+
+def _refuse_classifier(experiment: Experiment) -> None:
+    if isinstance(experiment.model, Transfer) and experiment.model.classifier:
+        kind = experiment.model.classifier.kind
+        raise UsageError(f"a `{kind}` head is fitted once, by `dlcli train`; fine-tuning needs a head of layers")

@@ -1,0 +1,61 @@
+"""Weights to start from: those of an earlier run's model of the same architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dlcli.errors import RunFailed
+from dlcli.runs import Run
+from dlcli.runtime.engine import keras
+from dlcli.runtime.loading import load_model
+from dlcli.stages.build import Built
+from dlcli.stages.data import Splits
+
+
+def start_from_run(path: str, built: Built, splits: Splits, say: Callable[[str], None]) -> bool:
+    """Puts a run's weights into the model; the output layer's too where it has the same classes.
+
+    Returns whether all weights were taken.
+
+    Raises:
+        RunFailed: the architectures differ; the message names the first variable that does.
+    """
+    run = Run(Path(path))
+    if not run.model_path.exists():
+        raise RunFailed(f"training.initial_weights: {path} has no model")
+    source, target = _inner(load_model(run.model_path)), built.trained
+    pairs = list(zip(source.weights, target.weights, strict=False))
+    output = len(_output(target).weights)
+    body = len(target.weights) - output
+    for position, (one, other) in enumerate(pairs[:body]):
+        if one.shape != other.shape:
+            raise RunFailed(_differs(run, f"{one.path} is {tuple(one.shape)}", f"{other.path} {tuple(other.shape)}", position))
+    if len(source.weights) != len(target.weights):
+        raise RunFailed(_differs(run, f"it has {len(source.weights)} variables", str(len(target.weights)), len(pairs)))
+    same = run.data().get("classes") == list(splits.classes) and all(one.shape == other.shape for one, other in pairs[body:])
+    for one, other in pairs if same else pairs[:body]:
+        other.assign(one)
+    say(f"initial weights: {run.id}" + ("" if same else "; its classes are others, so the output layer starts anew"))
+    return same
+
+
+def _differs(run: Run, theirs: str, ours: str, position: int) -> str:
+    return (
+        f"training.initial_weights: the model of {run.id} is another one: {theirs}, here {ours} (variable {position});"
+        " `dlcli describe` shows both"
+    )
+
+
+def _inner(model: Any) -> Any:
+    """Returns the part of a saved model that a run trains: of a model of named columns, the one inside."""
+    if not isinstance(model.input, dict) and not (isinstance(model.input, list) and len(model.input) > 1):
+        return model
+    return next(layer for layer in model.layers if isinstance(layer, keras.Model))
+
+
+def _output(model: Any) -> Any:
+    """Returns the output layer, also inside a transfer model's head."""
+    layer = model.layers[-1]
+    return _output(layer) if isinstance(layer, keras.Model) else layer

@@ -1,0 +1,113 @@
+"""After the first step of a stage: whether what should move moved, and nothing else did."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dlcli.errors import RunFailed
+from dlcli.runtime.engine import keras, tf
+from dlcli.stages.selection import Plan
+
+_MOST = 12
+"""Variables that the table of a broken promise names."""
+
+
+class Proof(keras.callbacks.Callback):  # type: ignore[misc]
+    """Compares every variable of the model with the stage's plan after the stage's first step; RunFailed if they differ.
+
+    Where the first step cannot move anything yet (a schedule that starts at 0, gradients that are gathered over several
+    steps, half precision that still looks for its scale), what stands still is looked at again at the end of the first
+    epoch. A variable whose gradient is zero (units that no example reaches) stands still rightly and is counted.
+    """
+
+    def __init__(self, plan: Plan, stream: Any, trained: Any) -> None:
+        super().__init__()
+        self.result: dict[str, Any] = {}
+        self._plan, self._stream, self._trained = plan, stream, trained
+        self._waits = False
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Notes what every variable holds."""
+        self._before = [_digest(variable) for variable in (*self._plan.moving, *self._plan.still)]
+        optimizer = self.model.optimizer
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        inner = optimizer.inner_optimizer if scaled else optimizer
+        self._waits = scaled or bool(inner.gradient_accumulation_steps) or float(inner.learning_rate) == 0.0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Looks at every variable after the first step."""
+        if not self.result:
+            self._look(batch + 1, final=not self._waits)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Looks again at the end of the first epoch where the first step could not tell."""
+        if not self.result:
+            self._look(self._stream.steps, final=True)
+
+    def _look(self, step: int, *, final: bool) -> None:
+        count = len(self._plan.moving)
+        changed = [
+            _digest(variable) != before
+            for variable, before in zip((*self._plan.moving, *self._plan.still), self._before, strict=True)
+        ]
+        drifted = [one for one, moved in zip(self._plan.still, changed[count:], strict=True) if moved]
+        stuck = [one for one, moved in zip(self._plan.moving, changed[:count], strict=True) if not moved]
+        if stuck and not drifted and not final:
+            return
+        rightly = self._without_gradient(stuck) if stuck and not drifted else []
+        stuck = [one for one in stuck if not any(one is other for other in rightly)]
+        if drifted or stuck:
+            raise RunFailed(_table(self._plan, drifted, stuck, step))
+        self.result = {
+            "step": step,
+            "moved": count - len(rightly),
+            "still": len(self._plan.still),
+            "zero_gradient": [name_of(one) for one in rightly],
+        }
+
+    def _without_gradient(self, variables: Sequence[Any]) -> list[Any]:
+        """Returns those of the variables that belong to the optimizer and whose gradient on a batch is exactly zero."""
+        known = {id(variable) for variable in self._trained.trainable_variables}
+        asked = [one for one in variables if id(one) in known and self._is_stepped(one)]
+        inputs, labels = next(iter(self._stream.dataset))[:2]
+        with tf.GradientTape() as tape:
+            output = self._trained(inputs, training=True)
+            loss = self._trained.compute_loss(x=inputs, y=labels, y_pred=output, training=True)
+        gradients = tape.gradient(loss, [one.value for one in asked])
+        return [
+            one
+            for one, gradient in zip(asked, gradients, strict=True)
+            if gradient is not None and not np.any(tf.convert_to_tensor(gradient).numpy())
+        ]
+
+    def _is_stepped(self, variable: Any) -> bool:
+        """Whether the optimizer was built for the variable: it is not in a model that was unfrozen and not compiled anew."""
+        optimizer = self.model.optimizer
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        return any(variable is one for one in inner._trainable_variables)
+
+
+def name_of(variable: Any) -> str:
+    """Returns a variable's name as the table shows it."""
+    return str(getattr(variable, "path", variable.name))
+
+
+def _digest(variable: Any) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(variable.numpy()).data.cast("B"), digest_size=16).digest()
+
+
+def _table(plan: Plan, drifted: Sequence[Any], stuck: Sequence[Any], step: int) -> str:
+    """Returns the words of a broken promise: every variable that is not as planned, up to a dozen of each sort."""
+    lines = [
+        f"stage {plan.stage.name}: after step {step} the weights are not as the stage says:"
+        f" {len(drifted)} moved that should not, {len(stuck)} stood still that should move"
+    ]
+    for what, variables in (("moved, should not", drifted), ("stood still, should move", stuck)):
+        lines += [f"  {what:<25} {name_of(one)} {tuple(one.shape)}" for one in variables[:_MOST]]
+        if len(variables) > _MOST:
+            lines.append(f"  {what:<25} ... {len(variables) - _MOST} more")
+    return "\n".join([*lines, "  this is a defect of dlcli or of a layer, not of the spec; the run is stopped here"])

@@ -1,0 +1,30 @@
+"""What every stage of a run needs, in one hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dlcli.spec.experiment import Experiment
+from dlcli.stages.build import Built
+from dlcli.stages.data import Splits
+from dlcli.stages.recorder import Record
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every stage of a run needs."""
+
+    experiment: Experiment
+    splits: Splits
+    built: Built
+    record: Record
+    say: Say
+
+    @property
+    def batch_size(self) -> int:
+        """Examples in a step."""
+        wanted = self.experiment.data.batch_size
+        return len(self.splits.train) if wanted == "full" else min(int(wanted), len(self.splits.train))
