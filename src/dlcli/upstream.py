@@ -212,3 +212,49 @@ def _one_by_one(dataset: Any, specs: list[Any], convert: Convert | None) -> list
             values.append(convert(part) if convert else part)
         lists[-1].append(parts[-1])
     return [*lists[:-1], np.asarray(lists[-1])]
+
+
+@contextmanager
+def keras_weights(kind: str, *, offline: bool) -> Iterator[None]:
+    """Turns a failed download of ImageNet weights inside the block into a DataError; `offline` forbids it.
+
+    Keras downloads by `urlretrieve`, without a time limit and with a bare `Exception` in the end
+    (github.com/keras-team/keras `src/utils/file_utils.py`). It warns of sizes it has no weights for and takes others,
+    as it should.
+
+    Raises:
+        DataError: the weights are neither in Keras's cache nor to be had.
+    """
+    import socket
+    import warnings
+    from unittest.mock import patch
+
+    from keras.src.utils import file_utils
+
+    from dlcli.errors import DataError
+
+    fetch, asked = file_utils.urlretrieve, []
+
+    def urlretrieve(origin: str, target: str, *rest: Any) -> Any:
+        asked.append((origin, target))
+        if offline:
+            raise OSError("--offline forbids it")
+        return fetch(origin, target, *rest)
+
+    limit = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(20)
+    try:
+        with patch.object(file_utils, "urlretrieve", urlretrieve), redirect_stdout(sys.stderr), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`input_shape` is undefined or non-square")
+            yield
+    except Exception as error:
+        if not asked:
+            raise
+        origin, target = asked[-1]
+        raise DataError(
+            f"model.backbone: the ImageNet weights of {kind} are not at hand and could not be fetched:"
+            f" {str(error).splitlines()[0]}\n"
+            f"  put {origin.rsplit('/', 1)[-1]} into {Path(target).parent}, or set `weights` to its path"
+        ) from None
+    finally:
+        socket.setdefaulttimeout(limit)

@@ -91,7 +91,7 @@ class SourceSpec(Spec):
         raise NotImplementedError
 
 
-def _as_path(value: str, info: ValidationInfo) -> str:
+def as_path(value: str, info: ValidationInfo) -> str:
     """Returns an absolute path: `${NAME}` and `${NAME:-default}` replaced, relative to the spec's folder."""
     import os
     import re
@@ -110,7 +110,7 @@ def _as_path(value: str, info: ValidationInfo) -> str:
     return os.path.normpath(Path(folder).absolute() / Path(text).expanduser())
 
 
-FilePath = Annotated[str, AfterValidator(_as_path)]
+FilePath = Annotated[str, AfterValidator(as_path)]
 """A path of the user's, made absolute when the spec is read, so that a run can be moved without losing its data."""
 
 

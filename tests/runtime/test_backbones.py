@@ -1,0 +1,153 @@
+"""Every row of the backbones' table against Keras: it builds, its scaling is Keras's, its BatchNorms and blocks are found."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dlcli.spec.file  # noqa: F401  (registers every union)
+from dlcli.errors import DataError
+from dlcli.runtime.engine import keras
+from dlcli.spec.backbones.applications import ROWS
+from dlcli.spec.base import OneOf
+
+QUICK = ["mobilenet", "mobilenet_v3_small", "vgg16", "resnet50", "densenet121", "convnext_tiny"]
+
+
+def backbone(kind: str, **fields: Any) -> Any:
+    """Returns a backbone's spec."""
+    return OneOf.registry["Backbone"].validate({"kind": kind, "weights": "none", **fields})
+
+
+def weights_file() -> Path:
+    """Returns the real weights of MobileNet at alpha 0.25."""
+    data = os.environ.get("DLCLI_TEST_DATA")
+    if not data:
+        pytest.skip("DLCLI_TEST_DATA is not set: no pretrained weights")
+    return Path(data, "weights", "mobilenet_2_5_224_tf_no_top.h5")
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in ROWS])
+def test_a_row_agrees_with_keras(kind: str) -> None:
+    keras.utils.clear_session()
+    row = ROWS[kind]
+    shape = (row.smallest, row.smallest, 3)
+    spec = backbone(kind, input_size=list(shape[:2]))
+    model = spec.build(shape)
+    assert spec.example_shape() == shape
+    assert model.output_shape[1:] == spec.features(shape)
+    _scales_as_keras(spec, row)
+    blocks = spec.blocks(model)
+    layers = [layer for _, block in blocks for layer in block]
+    assert sum(isinstance(layer, keras.layers.BatchNormalization) for layer in layers) == row.batch_norms
+    assert len({id(layer) for layer in layers}) == len(layers)
+    assert {id(weight) for layer in layers for weight in layer.weights} == {id(weight) for weight in model.weights}
+    assert len(blocks) >= 5
+    assert backbone(kind).example_shape() == (row.size, row.size, 3)
+
+
+def _scales_as_keras(spec: Any, row: Any) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype("float32")
+    entry = keras.Input((8, 8, 3))
+    scaled = np.asarray(keras.Model(entry, spec.preprocess(entry))(images))
+    wanted = import_module(f"keras.applications.{row.module}").preprocess_input(images.copy())
+    np.testing.assert_allclose(scaled, wanted, rtol=1e-5, atol=2e-5)
+    assert (row.scaling == "inside") == bool((wanted == images).all())
+
+
+def test_the_default_size_is_that_of_the_weights() -> None:
+    """Keras's constructors say theirs only where no shape is given."""
+    for kind in ("mobilenet_v2", "efficientnet_b1", "inception_v3"):
+        keras.utils.clear_session()
+        model = getattr(keras.applications, ROWS[kind].name)(weights=None)
+        assert model.input_shape[1:] == backbone(kind).example_shape()
+
+
+@pytest.mark.parametrize(
+    ("kind", "alpha"),
+    [
+        ("mobilenet", 0.25),
+        ("mobilenet_v2", 0.35),
+        ("mobilenet_v2", 1.4),
+        ("mobilenet_v3_small", 0.75),
+        ("mobilenet_v3_large", 0.75),
+    ],
+)
+def test_alpha_scales_the_features_as_keras_does(kind: str, alpha: float) -> None:
+    keras.utils.clear_session()
+    spec = backbone(kind, alpha=alpha)
+    assert spec.build((32, 32, 3)).output_shape[1:] == spec.features((32, 32, 3))
+
+
+@pytest.mark.parametrize("kind", ["mobilenet", "resnet50", "densenet121", "convnext_tiny"])
+def test_a_model_with_its_scaling_loads_in_plain_keras(kind: str, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    keras.utils.clear_session()
+    spec = backbone(kind)
+    entry = keras.Input((32, 32, 3))
+    model = keras.Model(entry, spec.build((32, 32, 3))(spec.preprocess(entry)))
+    model.save(tmp_path / "model.keras")
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    np.savez(tmp_path / "known.npz", images=images, output=np.asarray(model(images, training=False)))
+    code = (
+        "import sys; sys.modules['dlcli'] = None\n"
+        "import keras, numpy as np\n"
+        "known = np.load('known.npz')\n"
+        "output = keras.saving.load_model('model.keras')(known['images'], training=False)\n"
+        "assert (np.asarray(output) == known['output']).all()\n"
+        "print('same')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "same", done.stderr[-2000:]
+
+
+def test_weights_of_a_file_are_those_that_keras_loads() -> None:
+    path = weights_file()
+    ours = backbone("mobilenet", alpha=0.25, weights=str(path)).build((224, 224, 3))
+    theirs = keras.applications.MobileNet(weights=str(path), include_top=False, alpha=0.25, input_shape=(224, 224, 3))
+    assert all((one.numpy() == other.numpy()).all() for one, other in zip(ours.weights, theirs.weights, strict=True))
+
+
+@pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+def test_weights_are_read_from_files_of_keras_3(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"own{ending}"
+    source = backbone("mobilenet", alpha=0.25).build((32, 32, 3))
+    source.save_weights(path) if ending == ".weights.h5" else source.save(path)
+    loaded = backbone("mobilenet", alpha=0.25, weights=str(path)).build((32, 32, 3))
+    assert all((one.numpy() == other.numpy()).all() for one, other in zip(loaded.weights, source.weights, strict=True))
+
+
+@pytest.mark.parametrize("ending", [".weights.h5", ".keras", ".h5"])
+def test_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"other{ending}"
+    if ending == ".h5":
+        path.write_bytes(b"not an HDF5 file")
+    else:
+        source = backbone("mobilenet", alpha=0.5).build((32, 32, 3))
+        source.save_weights(path) if ending == ".weights.h5" else source.save(path)
+    with pytest.raises(DataError, match=r"does not fit mobilenet") as raised:
+        backbone("mobilenet", alpha=0.25, weights=str(path)).build((32, 32, 3))
+    assert str(path) in str(raised.value)
+
+
+def test_weights_that_are_not_at_hand_are_named_with_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
+    with pytest.raises(DataError, match="--offline forbids it") as raised:
+        backbone("mobilenet_v2", weights="imagenet").build((224, 224, 3), offline=True)
+    assert "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5" in str(raised.value)
+    assert str(tmp_path) in str(raised.value)
+
+
+def test_weights_that_cannot_be_fetched_are_an_error_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(DataError, match="could not be fetched"):
+        backbone("vgg16", weights="imagenet").build((32, 32, 3))
