@@ -258,3 +258,50 @@ def keras_weights(kind: str, *, offline: bool) -> Iterator[None]:
         ) from None
     finally:
         socket.setdefaulttimeout(limit)
+
+
+def resolve_hub(handle: str, cache: Path, *, offline: bool) -> Path:
+    """Returns the folder of a Hub module's address, fetched into a cache folder on first use; `offline` forbids it.
+
+    TensorFlow Hub warns of `pkg_resources` when it is imported, waits for a host without a limit, and caches in the
+    system's temporary folder unless `TFHUB_CACHE_DIR` is set (github.com/tensorflow/hub `tensorflow_hub/resolver.py`).
+
+    Raises:
+        DataError: the module is neither in the cache nor to be had.
+    """
+    import socket
+    import warnings
+    from unittest.mock import patch
+
+    from dlcli.errors import DataError
+
+    import_keras()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tensorflow_hub as hub
+        from tensorflow_hub import resolver
+
+    call = resolver.HttpResolverBase._call_urlopen
+
+    def call_urlopen(own: Any, request: Any) -> Any:
+        if offline:
+            raise OSError("--offline forbids it")
+        return call(own, request)
+
+    limit = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(20)
+    try:
+        with (
+            patch.object(resolver.HttpResolverBase, "_call_urlopen", call_urlopen),
+            patch.dict(os.environ, {"TFHUB_CACHE_DIR": str(cache)}),
+            redirect_stdout(sys.stderr),
+        ):
+            return Path(hub.resolve(handle))
+    except Exception as error:  # urllib, tarfile and TensorFlow's file system have no common class
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"model.backbone.handle: {handle} is not in the cache ({cache}) and could not be fetched: {reason}\n"
+            "  a folder or an archive of the module works without a network"
+        ) from None
+    finally:
+        socket.setdefaulttimeout(limit)

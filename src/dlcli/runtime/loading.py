@@ -10,6 +10,6 @@ from dlcli.runtime.engine import keras
 
 def load_model(path: Path) -> Any:
     """Returns the Keras model of a `model.keras`; with dlcli's layer for Hub modules known to Keras."""
-    import dlcli.runtime.hub  # noqa: F401  (registers the layer)
+    import dlcli.spec.backbones.hub_layer  # noqa: F401  (registers the layer)
 
     return keras.saving.load_model(path, compile=False)
