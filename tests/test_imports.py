@@ -16,10 +16,13 @@ PACKAGES = ("errors", "upstream", "spec", "runs", "runtime", "stages", "cli")
 """Lowest first: each may import itself and what stands before it."""
 SPEC = (
     *("base", "text", "words", "parameters", "layers", "augmentations", "schedules", "optimizers", "losses", "metrics"),
-    *("tasks", "callbacks", "sources", "data", "models", "experiment", "rules", "file", "reference"),
+    *("tasks", "callbacks", "sources", "data", "backbones", "heads", "models", "stages", "experiment", "transfer_rules"),
+    *("rules", "file", "reference"),
 )
 """The order inside `spec`, lowest first; a package counts as one."""
 OUTSIDE = {"__init__", "__main__"}
+LATE = {("spec", "backbones", "hub_layer")}
+"""Files with a Keras class of our own, which takes Keras to define; they are imported inside functions only."""
 HEAVY = {"tensorflow", "keras", "numpy", "pandas", "matplotlib", "sklearn", "PIL"}
 
 
@@ -81,6 +84,8 @@ def test_nothing_heavy_is_imported_at_the_top_of_what_starts_first(package: str)
     for path in sorted((SOURCES / package).rglob("*.py")):
         if path.name == "images.py":
             continue  # imported by sources only when they are opened
+        if _parts(path) in LATE:
+            continue
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []

@@ -278,7 +278,7 @@ def resolve_hub(handle: str, cache: Path, *, offline: bool) -> Path:
     import_keras()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import tensorflow_hub as hub
+        import tensorflow_hub as hub  # type: ignore[import-untyped]
         from tensorflow_hub import resolver
 
     call = resolver.HttpResolverBase._call_urlopen

@@ -78,7 +78,7 @@ def test_a_saved_head_needs_neither_dlcli_nor_scikit_learn(tmp_path: Path) -> No
         assert not head.trainable_weights
         head.save(tmp_path / f"{index}.keras")
         shares.append(np.asarray(head(x_test)))
-    np.savez(tmp_path / "known.npz", x=x_test, *shares)
+    np.savez(tmp_path / "known.npz", *shares, x=x_test)
     code = (
         "import sys; sys.modules['dlcli'] = None; sys.modules['sklearn'] = None\n"
         "import keras, numpy as np\n"

@@ -14,6 +14,7 @@ from dlcli.spec.data import Data, ImageSettings, SplitSettings
 from dlcli.spec.experiment import Experiment, Hardware, Training
 from dlcli.spec.file import to_yaml
 from dlcli.spec.models import Blocks, Output
+from dlcli.spec.stages import Features, Stage
 from dlcli.spec.text import parse_value
 from spec.members import UNIONS, all_members, keras_members, kinds, sample
 
@@ -43,7 +44,7 @@ DIFFERENCES = {
     ("InverseTimeDecay", "decay_steps"): (REQUIRED, None),
     ("PolynomialDecay", "decay_steps"): (REQUIRED, None),
 }
-SECTIONS = [Experiment, Data, SplitSettings, ImageSettings, Training, Hardware, Output, Blocks]
+SECTIONS = [Experiment, Data, SplitSettings, ImageSettings, Training, Stage, Features, Hardware, Output, Blocks]
 
 
 def _keras_defaults(member: type[KerasSpec]) -> dict[str, Any]:

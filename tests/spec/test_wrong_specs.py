@@ -50,6 +50,8 @@ CASES = _cases()
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the specs name, as the working directory."""
     (tmp_path / "rows.csv").write_text("id,color,label\n1,red,a\n2,blue,b\n")
+    (tmp_path / "w.txt").write_text("no weights")
+    (tmp_path / "empty").mkdir()
     for name in ("cat", "dog", "owl"):
         (tmp_path / "photos" / name).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
@@ -153,7 +155,7 @@ OVERRIDES = {
     "training.metrics=[": "not YAML: did not find expected node content",
     "seed=&a 1": "anchors and aliases are not offered: write the value out, so that each file says what it is",
     "seed={a: 1, a: 2}": "a: this key stands twice in one mapping, first in line 1",
-    "training.0=1": "training.0: unknown key; known here: epochs, optimizer, loss, metrics, monitor, callbacks",
+    "training.0=1": "training.0: unknown key; known here: epochs, optimizer, loss, metrics, monitor, callbacks, stages, features, initial_weights",
     "name=\udcff": "not text in UTF-8",
     "name=": "name: expected text, found nothing",
     "hardware.xla=yes": "hardware.xla: expected true or false, found the text 'yes'; write true",

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from dlcli.runs import Run
 from dlcli.stages.reporter import EpochReport, Reporter
+from dlcli.stages.stage_words import words_of
 
 _PIPE_WIDTH = 160
 _TIMES = ("stage", "epoch", "learning_rate", "learning_rate_backbone", "seconds", "examples_per_second")
@@ -108,11 +109,32 @@ def _value_with_change(name: str, value: float, previous: float | None) -> str:
 def show_result(run: Run) -> None:
     """Prints the scores beside the baseline's, the worst confusions, the run folder, and what to do next."""
     console = results_console()
+    show_stages(run)
     show_scores(run, run.scored_splits()[0])
     console.print(f"\nrun: {run.path}", soft_wrap=True)
     console.print("next:")
     for command in _next_commands(run):
         console.print(f"  dlcli {command}")
+
+
+def show_stages(run: Run) -> None:
+    """Prints what each of several stages trained and reached; nothing where there was one."""
+    stages = run.stages()
+    if len(stages) < 2:
+        return
+    console, kept = results_console(), run.status().best_stage
+    table = Table()
+    table.add_column("stage")
+    table.add_column("learns")
+    table.add_column("parameters", justify="right")
+    table.add_column("epochs", justify="right")
+    table.add_column(f"best {stages[0]['monitor']}", justify="right")
+    table.add_column("kept")
+    for stage in stages:
+        value = shown(stage["best_value"])
+        row = (stage["name"], words_of(stage["train"]), f"{stage['trainable']:,}", str(stage["epochs"]), value)
+        table.add_row(*row, "*" if stage["name"] == kept else "")
+    console.print(table)
 
 
 def _next_commands(run: Run) -> list[str]:

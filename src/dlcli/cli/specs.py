@@ -15,6 +15,8 @@ TOPICS = {
     "sources": "Source",
     "augmentations": "Augmentation",
     "models": "Model",
+    "backbones": "Backbone",
+    "heads": "Head",
     "layers": "Layer",
     "regularizers": "Regularizer",
     "initializers": "Initializer",

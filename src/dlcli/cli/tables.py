@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from dlcli.cli.console import results_console, show_scores, shown
+from dlcli.cli.console import results_console, show_scores, show_stages, shown
 from dlcli.errors import UsageError
 from dlcli.runs import Run
 from dlcli.runs.compare import Comparison
@@ -93,6 +93,8 @@ def show_run(run: Run) -> None:
     facts.add_row("epochs", f"{status.epoch} of {status.epochs}{'; ' + status.reason if status.reason else ''}")
     if status.best_epoch:
         facts.add_row("best epoch", f"{status.best_epoch} ({status.monitor} {shown(status.best_value)})")
+    if status.parent:
+        facts.add_row("continues", status.parent)
     if data:
         facts.add_row("data", ", ".join(f"{count:,} {part}" for part, count in data["examples"].items()))
     if environment:
@@ -100,6 +102,7 @@ def show_run(run: Run) -> None:
         facts.add_row("device", f"{device['kind']} ({device['name']}), {environment['precision']}")
     console.print(f"{run.id}")
     console.print(facts)
+    show_stages(run)
     for split in run.scored_splits():
         show_scores(run, split)
     files = sorted(path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file())

@@ -128,7 +128,7 @@ class OneOf:
         fields = {"kind": value} if bare else value
         if not isinstance(fields, dict):
             raise PydanticCustomError("kind_expected", "expected {what}", {"what": self._expected()})
-        kind = fields.get("kind") if "kind" in fields else self._kind_by_fields(fields)
+        kind = fields.get("kind") if "kind" in fields else self.kind_by_fields(fields)
         member = self.kinds.get(kind) if isinstance(kind, str) else None
         if member is None:
             raise PydanticCustomError(
@@ -143,7 +143,7 @@ class OneOf:
         one = PlainValidator(lambda value, info: items.validate(value, info.context))
         return TypeAdapter(list[Annotated[Any, one]])
 
-    def _kind_by_fields(self, fields: dict[Any, Any]) -> Any:
+    def kind_by_fields(self, fields: dict[Any, Any]) -> Any:
         """Returns the kind that has a default and one of these fields, or None."""
         known = (member for member in self.members if not member.model_fields["kind"].is_required())
         return next((member.model_fields["kind"].default for member in known if set(fields) & set(member.model_fields)), None)

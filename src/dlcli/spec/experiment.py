@@ -43,7 +43,8 @@ class Training(Spec):
     )
     features: FeaturesField = Field(default=Features(), description="How features of a frozen backbone are kept.")
     initial_weights: FilePath | None = Field(
-        default=None, description="A run whose model of the same architecture gives the weights to start from."
+        default=None,
+        description="The folder of a run, or of runs of one name, whose model, of the same architecture, gives the weights.",
     )
 
 

@@ -114,9 +114,9 @@ class SVC(ClassifierSpec):
 
     def estimator(self, seed: int) -> Any:
         """Returns scikit-learn's support vector machine."""
-        from sklearn.svm import SVC as Estimator
+        from sklearn import svm
 
-        return Estimator(**self.settings(), decision_function_shape="ovr", break_ties=True, random_state=seed)
+        return svm.SVC(**self.settings(), decision_function_shape="ovr", break_ties=True, random_state=seed)
 
     def shares(self, estimator: Any, tensor: Any) -> Any:
         """Returns the softmax of the votes of all pairs of classes, the sums of their decisions breaking ties."""

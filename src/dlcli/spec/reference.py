@@ -12,6 +12,7 @@ from dlcli.spec.data import Data, ImageSettings, SplitSettings
 from dlcli.spec.experiment import Experiment, Hardware, Training
 from dlcli.spec.file import json_schema
 from dlcli.spec.models import Blocks, Output
+from dlcli.spec.stages import Features, Stage
 from dlcli.spec.tasks import TASKS
 
 _INTRODUCTION = """\
@@ -34,12 +35,16 @@ _SECTIONS: list[tuple[str, type[Spec]]] = [
     ("data.image", ImageSettings),
     ("output", Output),
     ("training", Training),
+    ("training.stages", Stage),
+    ("training.features", Features),
     ("hardware", Hardware),
 ]
 UNION_TITLES = {
     "Source": "Sources",
     "Augmentation": "Augmentations",
     "Model": "Models",
+    "Backbone": "Backbones",
+    "Head": "Heads",
     "Layer": "Layers",
     "Regularizer": "Regularizers",
     "Initializer": "Initializers",

@@ -20,7 +20,7 @@ from dlcli.spec.layers import LayerSpec, Shape, ShapeError
 from dlcli.spec.layers.dense import ActivationLayer
 from dlcli.spec.losses import LossSpec
 from dlcli.spec.metrics import TopK
-from dlcli.spec.models import Cnn
+from dlcli.spec.models import Cnn, Transfer
 from dlcli.spec.optimizers import SGD, OptimizerSpec
 from dlcli.spec.schedules import CosineDecay, PiecewiseConstantDecay, ScheduleSpec
 from dlcli.spec.sources import Facts
@@ -59,6 +59,20 @@ def _task_fits_source(experiment: Experiment) -> Iterator[Finding]:
         yield ("task",), f"binary needs two classes, but the source has {facts.outputs}; use `task: classification`"
     elif experiment.task == "classification" and facts.outputs == 1 and facts.classes:
         yield ("data", "source"), "the source has a single class: there is nothing to tell apart"
+
+
+def _classes_are_the_sources(experiment: Experiment) -> Iterator[Finding]:
+    chosen, known = experiment.data.classes or [], experiment.data.source.facts(experiment.task).classes
+    if chosen and not experiment.task_row.has_classes:
+        yield ("data", "classes"), f"`task: {experiment.task}` has no classes to choose from"
+    for index, name in enumerate(chosen):
+        place: Place = ("data", "classes", index)
+        if name in chosen[:index]:
+            yield place, f"`{name}` is listed twice"
+        elif known and name not in known:
+            near = get_close_matches(name, known, 1)
+            guess = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(known[:20])}"
+            yield place, f"the source has no class `{name}`; {guess}"
 
 
 def _loss_fits_task(experiment: Experiment) -> Iterator[Finding]:
@@ -165,8 +179,8 @@ def _layers_fit_tables(experiment: Experiment) -> Iterator[Finding]:
 
 def _images_have_a_size(experiment: Experiment) -> Iterator[Finding]:
     facts = experiment.data.facts(experiment.task)
-    if getattr(getattr(experiment.model, "backbone", None), "kind", "") == "hub":
-        return  # the module tells, once it is opened
+    if isinstance(experiment.model, Transfer):
+        return  # the backbone says it, a Hub module once it is opened
     if facts.image and facts.shape is None and experiment.data.image.size is None:
         yield ("data", "image", "size"), "the images come in many sizes; say which they get, such as `size: [96, 96]`"
 
@@ -176,7 +190,7 @@ def _augmentation_needs_images(experiment: Experiment) -> Iterator[Finding]:
     if _gives_no_images(experiment, facts):
         if experiment.data.augment:
             yield ("data", "augment"), "augmentation is for images, but the source gives rows of numbers"
-        if experiment.data.image != ImageSettings():
+        if experiment.data.image != ImageSettings() and not isinstance(experiment.model, Transfer):
             yield ("data", "image"), "the source gives no images, but rows of numbers"
     shape = input_shape(experiment, facts)
     for index, augmentation in enumerate(experiment.data.augment):
@@ -326,6 +340,7 @@ def _given_parts_are_kept(experiment: Experiment) -> Iterator[Finding]:
 RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
     _source_files,
     _task_fits_source,
+    _classes_are_the_sources,
     _loss_fits_task,
     _metrics_fit_task,
     _monitors_exist,

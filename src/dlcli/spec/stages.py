@@ -76,7 +76,11 @@ class Stage(Spec):
 
 
 def _features(value: Any) -> Any:
-    return {"once": value == "auto"} if value in ("auto", "off") else value
+    if isinstance(value, str) and value in ("auto", "off"):
+        return {"once": value == "auto"}
+    if isinstance(value, (dict, Features)):
+        return value
+    raise PydanticCustomError("expected", "expected {what}", {"what": "`auto`, `off` or a mapping"})
 
 
 class Features(Spec):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dlcli.spec.backbones.run import run_folder
 from dlcli.spec.callbacks import ReduceLROnPlateau
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.models import Transfer
@@ -146,8 +147,8 @@ def _augmented_copies_have_an_effect(experiment: Experiment) -> Iterator[Finding
 
 def _initial_weights_exist(experiment: Experiment) -> Iterator[Finding]:
     path = experiment.training.initial_weights
-    if path and not (Path(path) / "model.keras").is_file():
-        found = "holds no model.keras" if Path(path).is_dir() else "there is no such folder"
+    if path and run_folder(path) is None:
+        found = "it holds no run with a model" if Path(path).is_dir() else "there is no such folder"
         yield ("training", "initial_weights"), f"expected the folder of a finished run; {path}: {found}"
 
 

@@ -238,7 +238,7 @@ def nearest(word: str, words: Any) -> str | None:
     synonym = SYNONYMS.get(word.lower())
     if synonym in words:
         return synonym
-    plain = {other.replace("_", ""): other for other in words}
+    plain = {other.replace("_", "").lower(): other for other in words}
     near = get_close_matches(word.lower().replace("_", "").replace("-", ""), plain, 1, cutoff=0.6)
     return plain[near[0]] if near else None
 
@@ -248,7 +248,7 @@ def unknown_key(path: Path, data: Any, root: type[Spec]) -> str:
     key, owner = str(path[-1]), owner_of(path[:-1], data, root)
     fields = list(owner.model_fields) if owner else []
     near = nearest(key, fields)
-    if near and (SYNONYMS.get(key.lower()) == near or get_close_matches(key.lower(), [near], 1, cutoff=0.75)):
+    if near and (SYNONYMS.get(key.lower()) == near or get_close_matches(key.lower(), [near.lower()], 1, cutoff=0.75)):
         return f"{_MEANT}{near}`?"
     name = SYNONYMS.get(key.lower(), key)
     union = _union_at(path[:-1], data, root)
@@ -293,7 +293,9 @@ def owner_of(path: Path, data: Any, root: type[Spec]) -> type[Spec] | None:
         if union is not None and union.items and isinstance(data, list):
             union = OneOf.registry[union.items]
         if union is not None:
-            kind = data.get("kind") if isinstance(data, dict) else data if isinstance(data, str) else None
+            kind = data if isinstance(data, str) else None
+            if isinstance(data, dict):
+                kind = data.get("kind", union.kind_by_fields(data))
             owner = union.kinds.get(kind) if isinstance(kind, str) else None
     return owner
 

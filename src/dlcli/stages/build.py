@@ -101,7 +101,8 @@ class Inference(keras.layers.Layer):  # type: ignore[misc]
     """Runs a model as it predicts, also inside one that trains: its dropout rests, its statistics stay.
 
     Only in the compiled model of a stage, never in a saved one. `model(x, training=False)` alone does not do it: a
-    functional model gives its own `training` to every layer inside (Keras 3.15, github.com/keras-team/keras `src/models/functional.py`).
+    functional model gives its own `training` to every layer inside (Keras 3.15, github.com/keras-team/keras
+    `src/models/functional.py`).
     """
 
     def __init__(self, model: Any) -> None:

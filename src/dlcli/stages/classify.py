@@ -15,8 +15,6 @@ from dlcli.stages.evaluate import mean_loss
 from dlcli.stages.features import kept_features
 from dlcli.stages.recorder import Best
 from dlcli.stages.reporter import EpochReport
-from dlcli.stages.selection import plan_stage
-from dlcli.stages.stage_words import plan_lines
 from dlcli.stages.work import Work
 
 
@@ -24,9 +22,10 @@ def fit_classifier(work: Work, stage: Stage) -> dict[str, Any]:
     """Fits the spec's classifier on the backbone's features and saves the whole model; returns the entry of `stages.json`."""
     experiment, splits, record = work.experiment, work.splits, work.record
     model = experiment.model
-    assert isinstance(model, Transfer) and model.classifier is not None
-    for line in plan_lines(plan_stage(experiment, work.built, stage)):
-        work.say(line)
+    assert isinstance(model, Transfer)
+    assert model.classifier is not None
+    still = work.built.features.count_params()
+    work.say(f"stage {stage.name}: {model.classifier.kind}, fitted once; the backbone's {still:,} parameters stay as they are")
     folder = record.run.path.parents[1] / ".features"
     kept = kept_features(experiment, splits, work.built, list(stage.augment or []), folder)
     work.say(f"features: {kept.told}")

@@ -26,6 +26,9 @@ from dlcli.stages.data import MEMORY_SHARE, Splits
 
 Array = np.ndarray[Any, Any]
 
+_PLACES = ("weights", "handle", "run")
+"""Fields that say where weights come from; the weights themselves are in the key."""
+
 
 @dataclass(frozen=True)
 class Kept:

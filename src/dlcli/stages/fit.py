@@ -66,10 +66,13 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, sa
     if built.head is None and built.backbone is not None:
         run.write_stages([fit_classifier(work, stages[0])])
         return
+    for stage in stages:  # what a later stage cannot do is known before the first one takes its hours
+        plan_stage(experiment, built, stage)
     for index, stage in enumerate(stages):
         after = stages[index + 1] if index + 1 < len(stages) else None
         told.append(_fit_stage(work, stage, after, score_start=known and index == 0))
-        run.write_stages(told)
+        if training.stages or built.backbone is not None:
+            run.write_stages(told)
     _tell_end(work, told)
 
 
@@ -129,8 +132,8 @@ def _stage_entry(work: Work, plan: Plan, recorder: Recorder, proof: Proof, last:
         work.say(f"{reason}; stopped after epoch {len(rows)} of {last}")
     if proof.result:
         checked = proof.result
-        zero = checked["zero_gradient"]
-        dead = f", {len(zero)} more have a gradient of zero" if zero else ""
+        notes = (("zero_gradient", "have a gradient of zero"), ("tiny_step", "get steps too small for their last bit"))
+        dead = "".join(f", {len(checked[name])} more {words}" for name, words in notes if checked[name])
         work.say(
             f"proof: after step {checked['step']} all {checked['moved']} variables that should move had moved{dead},"
             f" and the other {checked['still']} were bit for bit the same"

@@ -10,8 +10,10 @@ import numpy as np
 
 from dlcli.errors import RunFailed
 from dlcli.runtime.engine import keras, tf
+from dlcli.runtime.part_rates import backbone_rate
 from dlcli.stages.selection import Plan
 
+_LAST_BIT = 2.0**-23
 _MOST = 12
 """Variables that the table of a broken promise names."""
 
@@ -21,7 +23,8 @@ class Proof(keras.callbacks.Callback):  # type: ignore[misc]
 
     Where the first step cannot move anything yet (a schedule that starts at 0, gradients that are gathered over several
     steps, half precision that still looks for its scale), what stands still is looked at again at the end of the first
-    epoch. A variable whose gradient is zero (units that no example reaches) stands still rightly and is counted.
+    epoch. A variable whose gradient is zero (units that no example reaches), or whose step is too small for its last bit,
+    stands still rightly and is counted.
     """
 
     def __init__(self, plan: Plan, stream: Any, trained: Any) -> None:
@@ -58,19 +61,18 @@ class Proof(keras.callbacks.Callback):  # type: ignore[misc]
         stuck = [one for one, moved in zip(self._plan.moving, changed[:count], strict=True) if not moved]
         if stuck and not drifted and not final:
             return
-        rightly = self._without_gradient(stuck) if stuck and not drifted else []
-        stuck = [one for one in stuck if not any(one is other for other in rightly)]
-        if drifted or stuck:
-            raise RunFailed(_table(self._plan, drifted, stuck, step))
-        self.result = {
-            "step": step,
-            "moved": count - len(rightly),
-            "still": len(self._plan.still),
-            "zero_gradient": [name_of(one) for one in rightly],
-        }
+        reasons = self._reasons(stuck) if stuck and not drifted else {}
+        broken = [one for one in stuck if id(one) not in reasons]
+        if drifted or broken:
+            raise RunFailed(_table(self._plan, drifted, broken, step))
+        rightly = {why: [name_of(one) for one in stuck if reasons[id(one)] == why] for why in ("zero_gradient", "tiny_step")}
+        self.result = {"step": step, "moved": count - len(stuck), "still": len(self._plan.still), **rightly}
 
-    def _without_gradient(self, variables: Sequence[Any]) -> list[Any]:
-        """Returns those of the variables that belong to the optimizer and whose gradient on a batch is exactly zero."""
+    def _reasons(self, variables: Sequence[Any]) -> dict[int, str]:
+        """Returns why variables stand still rightly, by id: those of the optimizer whose step on a batch is zero or too small.
+
+        A step that float32 cannot add to a weight (a rate of 1e-9) leaves it as it is, whatever the optimizer.
+        """
         known = {id(variable) for variable in self._trained.trainable_variables}
         asked = [one for one in variables if id(one) in known and self._is_stepped(one)]
         inputs, labels = next(iter(self._stream.dataset))[:2]
@@ -78,11 +80,21 @@ class Proof(keras.callbacks.Callback):  # type: ignore[misc]
             output = self._trained(inputs, training=True)
             loss = self._trained.compute_loss(x=inputs, y=labels, y_pred=output, training=True)
         gradients = tape.gradient(loss, [one.value for one in asked])
-        return [
-            one
-            for one, gradient in zip(asked, gradients, strict=True)
-            if gradient is not None and not np.any(tf.convert_to_tensor(gradient).numpy())
-        ]
+        reasons: dict[int, str] = {}
+        for one, gradient in zip(asked, gradients, strict=True):
+            if gradient is None:
+                continue
+            largest = float(np.abs(tf.convert_to_tensor(gradient).numpy()).max())
+            if largest == 0.0:
+                reasons[id(one)] = "zero_gradient"
+            elif self._rate() * min(1.0, largest) <= _LAST_BIT * float(np.abs(one.numpy()).max()):
+                reasons[id(one)] = "tiny_step"
+        return reasons
+
+    def _rate(self) -> float:
+        """Returns the smaller of the rates of the parts."""
+        rate = float(self.model.optimizer.learning_rate)
+        return min(rate, backbone_rate(self.model.optimizer) or rate)
 
     def _is_stepped(self, variable: Any) -> bool:
         """Whether the optimizer was built for the variable: it is not in a model that was unfrozen and not compiled anew."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from dlcli.errors import RunFailed
 from dlcli.runtime.device import Device
+from dlcli.spec.backbones.run import run_folder
 from dlcli.spec.data import SplitSettings
 from dlcli.spec.experiment import Experiment, with_defaults
 from dlcli.spec.layers import ShapeError
@@ -22,7 +24,11 @@ def prepared(experiment: Experiment, *, offline: bool) -> Experiment:
         DataError: the files are missing or cannot be read.
         RunFailed: nothing tells the size of the images.
     """
-    model = experiment.model
+    model, training = experiment.model, experiment.training
+    if training.initial_weights:
+        folder = str((run_folder(training.initial_weights) or Path(training.initial_weights)).absolute())
+        training = training.model_copy(update={"initial_weights": folder})
+        experiment = experiment.model_copy(update={"training": training})
     if not isinstance(model, Transfer):
         return experiment
     backbone = model.backbone.resolved(offline=offline)

@@ -13,17 +13,9 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.models import Transfer
 from dlcli.spec.stages import Stage
 from dlcli.stages.build import Built
+from dlcli.stages.stage_words import BlockRow
 
 Blocks = list[tuple[str, list[Any]]]
-
-
-@dataclass(frozen=True)
-class BlockRow:
-    """One block of the model in one stage: its parameters by whether they learn."""
-
-    name: str
-    trainable: int
-    frozen: int
 
 
 @dataclass(frozen=True)
@@ -56,6 +48,9 @@ def plan_stage(experiment: Experiment, built: Built, stage: Stage) -> Plan:
         RunFailed: the stage names a layer that there is not, or more layers or blocks than there are.
     """
     body, head = parts_of(experiment, built)
+    why_frozen = getattr(built.backbone, "why_frozen", "")
+    if why_frozen and stage.trains_backbone:
+        raise RunFailed(f"stage {stage.name}: the Hub module cannot learn: {why_frozen}")
     selected = _selected(body, stage) if stage.trains_backbone else set()
     for _, layers in body:
         for layer in layers:

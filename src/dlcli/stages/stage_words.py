@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from dlcli.stages.selection import BlockRow, Plan
+if TYPE_CHECKING:
+    from dlcli.stages.selection import Plan
+
+
+@dataclass(frozen=True)
+class BlockRow:
+    """One block of the model in one stage: its parameters by whether they learn."""
+
+    name: str
+    trainable: int
+    frozen: int
 
 
 def words_of(train: Any) -> str:

@@ -142,7 +142,7 @@ class Keras(BackboneSpec):
     def features(self, shape: Shape) -> Shape | None:
         """Returns the pooled features; None for maps, whose sides only building tells."""
         smallest = self.row.smallest
-        if len(shape) != 3 or min(shape[:2]) < smallest:
+        if len(shape) != 3 or (min(shape[:2]) < smallest and not self.input_size):  # `faults` speaks of `input_size`
             raise ShapeError(f"needs images of at least {smallest}x{smallest}, but gets shape {shape}")
         return None if self.pooling == "none" else (self.channels(),)
 
@@ -209,7 +209,8 @@ class Keras(BackboneSpec):
         """Returns the layers by the blocks of the table's pattern; what stands before the first block is the stem."""
         pattern = re.compile(self.row.block)
         blocks: dict[str, list[Any]] = {}
-        name, waiting = "stem", [] if self.row.ends else None
+        name = "stem"
+        waiting: list[Any] | None = [] if self.row.ends else None
         for layer in backbone.layers:
             if type(layer).__name__ == "InputLayer":
                 continue

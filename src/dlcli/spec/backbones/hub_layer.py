@@ -16,12 +16,9 @@ import tensorflow as tf
 from dlcli.errors import DataError
 from dlcli.upstream import import_keras
 
-keras = import_keras()
+keras: Any = import_keras()
 
-FORBIDDEN = frozenset(
-    "WriteFile ReadFile SaveV2 Save SaveSlices WriteGraphSummary MatchingFiles DeleteFile EagerPyFunc PyFunc PyFuncStateless"
-    " RemoteCall RpcCall TryRpc".split()
-)
+FORBIDDEN = frozenset(("WriteFile", "ReadFile", "MatchingFiles", "SaveV2", "Save", "SaveSlices", "EagerPyFunc", "PyFunc"))
 """Operations that touch files or run Python; a module's own saving and restoring aside, images need none."""
 _OWN_SAVING = ("__inference__traced_save", "__inference__traced_restore")
 
@@ -78,7 +75,7 @@ class HubLayer(keras.layers.Layer):  # type: ignore[misc]
         function = self._signature_function() or next(iter(self._module.signatures.values()), None)
         if function is None:
             return None
-        specs = [one for one in tf.nest.flatten(function.structured_input_signature) if one.dtype.is_floating or one.dtype.is_integer]
+        specs = tf.nest.flatten(function.structured_input_signature)
         return tuple(specs[0].shape[1:]) if len(specs) == 1 and specs[0].shape.rank is not None else None
 
     def untracked_variables(self) -> list[Any]:
@@ -200,9 +197,7 @@ class HubLayer(keras.layers.Layer):  # type: ignore[misc]
 def _shared(variable: Any, *, trainable: bool) -> Any:
     """Returns a Keras variable that is the same memory as a TensorFlow one (as `keras.layers.TFSMLayer` does)."""
     name = variable.name.split(":")[0].replace("/", "_")
-    return keras.Variable(
-        initializer=variable, shape=variable.shape, dtype=variable.dtype.name, trainable=trainable, name=name
-    )
+    return keras.Variable(initializer=variable, shape=variable.shape, dtype=variable.dtype.name, trainable=trainable, name=name)
 
 
 def _has_training_argument(module: Any) -> bool:
@@ -233,4 +228,4 @@ def _refuse_forbidden(folder: Path) -> None:
         functions = [one for one in graph.library.function if not one.signature.name.startswith(_OWN_SAVING)]
         for node in (node for function in functions for node in function.node_def):
             if node.op in FORBIDDEN:
-                raise DataError(f"model.backbone.handle: {folder} would call {node.op}, which no feature needs: it is not opened")
+                raise DataError(f"model.backbone.handle: {folder} would call {node.op}, so it is not opened")
