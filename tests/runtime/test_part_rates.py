@@ -50,7 +50,8 @@ def test_weights_decay_by_the_rate_of_their_part() -> None:
 
 
 def test_a_part_may_have_a_schedule() -> None:
-    text = "{kind: sgd, learning_rate: {backbone: {kind: piecewise_constant_decay, boundaries: [1], values: [0.1, 0.01]}, head: 0.2}}"
+    schedule = "{kind: piecewise_constant_decay, boundaries: [1], values: [0.1, 0.01]}"
+    text = f"{{kind: sgd, learning_rate: {{backbone: {schedule}, head: 0.2}}}}"
     assert stepped(text, 1)[0] == pytest.approx(0.1, rel=1e-4)
     low, high = stepped(text, 4)
     assert low == pytest.approx(0.1 + 0.1 + 0.01 + 0.01, rel=1e-4)

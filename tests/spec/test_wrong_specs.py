@@ -155,7 +155,10 @@ OVERRIDES = {
     "training.metrics=[": "not YAML: did not find expected node content",
     "seed=&a 1": "anchors and aliases are not offered: write the value out, so that each file says what it is",
     "seed={a: 1, a: 2}": "a: this key stands twice in one mapping, first in line 1",
-    "training.0=1": "training.0: unknown key; known here: epochs, optimizer, loss, metrics, monitor, callbacks, stages, features, initial_weights",
+    "training.0=1": (
+        "training.0: unknown key; known here: epochs, optimizer, loss, metrics, monitor, callbacks, stages, features,"
+        " initial_weights"
+    ),
     "name=\udcff": "not text in UTF-8",
     "name=": "name: expected text, found nothing",
     "hardware.xla=yes": "hardware.xla: expected true or false, found the text 'yes'; write true",

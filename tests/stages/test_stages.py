@@ -22,8 +22,8 @@ pytestmark = pytest.mark.usefixtures("without_pictures")
 
 IMAGES = "{kind: npz, path: images.npz}"
 BODY = (
-    "{kind: cnn, layers: [{kind: conv2d, filters: 6, kernel_size: 3}, batch_normalization, {kind: activation, activation: relu},"
-    " {kind: conv2d, filters: 8, kernel_size: 3}, batch_normalization, {kind: dropout, rate: 0.5}, flatten,"
+    "{kind: cnn, layers: [{kind: conv2d, filters: 6, kernel_size: 3}, batch_normalization,"
+    " {kind: activation, activation: relu}, {kind: conv2d, filters: 8, kernel_size: 3}, batch_normalization, {kind: dropout, rate: 0.5}, flatten,"
     " {kind: dense, units: 12, activation: relu}]}"
 )
 TRANSFER = "{kind: transfer, backbone: {kind: run, run: runs/low}, head: [{kind: dropout, rate: 0.2}]}"
@@ -150,8 +150,8 @@ def test_several_numbers_are_a_stage_for_each(folder: Path) -> None:
 
 def test_the_better_stages_model_is_the_one_kept(folder: Path) -> None:
     heard = Heard()
-    stages = "[{name: head, train: head, epochs: 3}, {name: wild, train: all, epochs: 1, optimizer: {kind: sgd, learning_rate: 3.0}}]"
-    run = transfer(folder, f"stages: {stages}", heard=heard)
+    wild = "{name: wild, train: all, epochs: 1, optimizer: {kind: sgd, learning_rate: 3.0}}"
+    run = transfer(folder, f"stages: [{{name: head, train: head, epochs: 3}}, {wild}]", heard=heard)
     status = run.status()
     assert (status.best_stage, status.epoch) == ("head", 4)
     assert evaluate(run, "validation").metrics["loss"] == pytest.approx(min(column(run, "val_loss")[:3]), rel=1e-5)
@@ -161,9 +161,11 @@ def test_the_better_stages_model_is_the_one_kept(folder: Path) -> None:
 @pytest.mark.parametrize("start", ["best", "last"])
 def test_a_stage_starts_from_the_best_or_the_last_weights(folder: Path, start: str) -> None:
     """The first stage worsens with every epoch; the second barely moves, so its first epoch shows where it began."""
-    first = "{name: one, train: head, epochs: 3, optimizer: {kind: sgd, learning_rate: 8.0}}"
+    rate = "{kind: piecewise_constant_decay, boundaries: [4], values: [0.1, 50.0]}"
+    first = f"{{name: one, train: head, epochs: 3, optimizer: {{kind: sgd, learning_rate: {rate}}}}}"
     second = f"{{name: two, train: head, epochs: 1, start: {start}, optimizer: {{kind: sgd, learning_rate: 1e-9}}}}"
     run = transfer(folder, f"stages: [{first}, {second}]")
+    assert run.stages()[1]["proof"]["tiny_step"]
     losses = column(run, "val_loss")
     assert min(losses[:3]) != losses[2], "the example must worsen to tell anything"
     assert losses[3] == pytest.approx(min(losses[:3]) if start == "best" else losses[2], rel=1e-4)
@@ -171,10 +173,9 @@ def test_a_stage_starts_from_the_best_or_the_last_weights(folder: Path, start: s
 
 def test_rates_by_part_are_in_the_history(folder: Path) -> None:
     rates = "{kind: adam, learning_rate: {backbone: 1e-5, head: 1e-3}}"
-    run = transfer(
-        folder, f"stages: [{{name: head, train: head, epochs: 1}}, {{name: all, train: all, epochs: 1, optimizer: {rates}}}]"
-    )
-    assert [row["learning_rate_backbone"] for row in run.history()][0] == ""
+    second = f"{{name: all, train: all, epochs: 1, optimizer: {rates}}}"
+    run = transfer(folder, f"stages: [{{name: head, train: head, epochs: 1}}, {second}]")
+    assert run.history()[0]["learning_rate_backbone"] == ""
     assert column(run, "learning_rate")[1] == pytest.approx(1e-3)
     assert float(run.history()[1]["learning_rate_backbone"]) == pytest.approx(1e-5)
 
@@ -233,7 +234,7 @@ def test_the_proof_stops_a_run_in_which_something_frozen_moves(
         if "BatchNorm" in what:
             next(layer for layer in layers if selection.is_batch_norm(layer)).trainable = True
         else:
-            layers[0].trainable = True
+            next(layer for layer in layers if isinstance(layer, keras.layers.Conv2D)).trainable = True
         return plan
 
     monkeypatch.setattr(fitting, "plan_stage", broken)
