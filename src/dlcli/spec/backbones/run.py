@@ -9,8 +9,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
+from dlcli.errors import DataError
 from dlcli.spec.backbones.base import BackboneSpec
-from dlcli.spec.layers import Shape
+from dlcli.spec.layers import Shape, ShapeError
 from dlcli.spec.sources.base import FilePath
 
 MODEL = "model.keras"
@@ -33,7 +34,10 @@ class RunBackbone(BackboneSpec):
     run: FilePath = Field(description="The run's folder, or the folder of all runs of one name: the latest is taken.")
     until: str | None = Field(
         default=None,
-        description="The last layer that is used; the last before the output layer, or before the head, if not given.",
+        description=(
+            "The last layer that is used, such as `dense`, or `backbone/dense` where a model inside the run's has one of that"
+            " name too; the last before the output layer, or before the head, if not given."
+        ),
     )
 
     @property
@@ -44,6 +48,19 @@ class RunBackbone(BackboneSpec):
     def example_shape(self) -> Shape | None:
         """Returns the shape of the run's examples; None while there is no such run."""
         return self._entry()[1]
+
+    def features(self, shape: Shape) -> Shape | None:
+        """Returns the shape of what leaves the last layer that is used, where the saved model's description tells it."""
+        config, entry = self._config(), self.example_shape()
+        if config is None or entry is None:
+            return None  # `faults` speaks of these
+        if len(shape) != len(entry) or (len(entry) != 3 and tuple(shape) != entry):  # the rules speak of images' sizes
+            raise ShapeError(f"the run was trained on examples of shape {entry}, but gets shape {tuple(shape)}")
+        try:
+            found = _described_tensor(config, _path_of(config, self.until))
+            return None if found is None else tuple(int(side) for side in found["shape"][1:])
+        except (DataError, AttributeError, KeyError, TypeError, ValueError):  # `faults` speaks of a wrong `until`
+            return None
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields a run that is missing or unfit, and a layer that it does not have."""
@@ -58,16 +75,13 @@ class RunBackbone(BackboneSpec):
         if self.example_shape() is None:
             yield "run", "the run was trained on a table of named columns; a backbone takes images or rows of numbers"
             return
-        names = list(_layer_names(config))
-        if self.until is not None and self.until not in names:
-            near = get_close_matches(self.until, names, 3, cutoff=0.5)
-            guess = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(names[:20])}"
-            yield "until", f"the run's model has no layer {self.until!r}; {guess}"
+        try:
+            _path_of(config, self.until)
+        except DataError as error:
+            yield "until", str(error)
 
     def resolved(self, *, offline: bool) -> Self:
         """Returns the spec with the exact run."""
-        from dlcli.errors import DataError
-
         folder = run_folder(self.run)
         if folder is None:
             raise DataError(f"model.backbone.run: {self.run} holds no run with a model")
@@ -76,18 +90,21 @@ class RunBackbone(BackboneSpec):
     def build(self, shape: Shape, *, load_weights: bool = True, offline: bool = False) -> Any:
         """Returns the run's model up to the chosen layer."""
         import dlcli.spec.backbones.hub_layer  # noqa: F401  (a run may stand on a Hub module)
-        from dlcli.errors import DataError
         from dlcli.upstream import import_keras
 
-        keras = import_keras()
-        folder = run_folder(self.run)
+        keras, folder, config = import_keras(), run_folder(self.run), self._config()
+        if folder is None or config is None:
+            raise DataError(f"model.backbone.run: {self.run} holds no run with a model that can be read")
         try:
-            model = keras.saving.load_model(folder / MODEL, compile=False) if folder else None
-        except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
-            raise DataError(f"model.backbone.run: {folder}/{MODEL} cannot be loaded: {str(error).splitlines()[0]}") from None
-        if model is None:
-            raise DataError(f"model.backbone.run: {self.run} holds no run with a model")
-        return keras.Model(model.input, _cut(model, self.until), name="backbone")
+            path = _path_of(config, self.until)
+        except DataError as error:
+            raise DataError(f"model.backbone.until: {error}") from None
+        try:
+            model = keras.saving.load_model(folder / MODEL, compile=False)
+        except Exception as error:  # h5py, Keras and zipfile have no common class
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise DataError(f"model.backbone.run: {folder}/{MODEL} cannot be loaded: {reason[:300]}") from None
+        return type(model)(model.input, _tensor(model, path), name="backbone")
 
     def blocks(self, backbone: Any) -> list[tuple[str, list[Any]]]:
         """Returns a block for every layer with weights, and with it those without that follow."""
@@ -124,37 +141,72 @@ class RunBackbone(BackboneSpec):
             return "", None
 
 
-def _layer_names(config: Any) -> Iterator[str]:
-    """Yields the names of a saved model's layers, those of models inside it among them."""
+def _layer_paths(config: Any, above: str = "") -> Iterator[str]:
+    """Yields the layers of a saved model, those of a model inside it as `model/layer`."""
     for layer in config["config"]["layers"]:
-        inner = layer.get("config") or {}
-        if layer.get("class_name") != "InputLayer":
-            yield str(inner.get("name", ""))
-        if isinstance(inner.get("layers"), list):
-            yield from _layer_names(layer)
+        if layer["class_name"] != "InputLayer":
+            yield f"{above}{layer['name']}"
+        if layer["class_name"] == "Functional":
+            yield from _layer_paths(layer, f"{above}{layer['name']}/")
 
 
-def _cut(model: Any, until: str | None) -> Any:
-    """Returns the output tensor of a layer of a model, also of a model inside it."""
+def _path_of(config: Any, until: str | None) -> list[str]:
+    """Returns the names of the models that a layer is in, and its own; an empty list where none is chosen.
+
+    Raises:
+        DataError: there is no such layer, or more than one.
+    """
     if until is None:
-        return model.layers[-1].input if model.layers[-1].name in ("output", "head") else model.layers[-2].output
-    for layer in model.layers:
-        if layer.name == until:
-            return layer.output
-    for layer in model.layers:
-        if hasattr(layer, "layers") and any(one.name == until for one in layer.layers):
-            inner = type(model)(layer.input, layer.get_layer(until).output)
-            return inner(_fed_by(layer))
-    from dlcli.errors import DataError
+        return []
+    paths = list(_layer_paths(config))
+    found = [path for path in paths if path == until] or [path for path in paths if path.endswith(f"/{until}")]
+    if len(found) == 1:
+        return found[0].split("/")
+    if found:
+        raise DataError(f"the run's model has more than one layer {until!r}: {', '.join(found)}")
+    by_name = {name: path for path in reversed(paths) for name in (path, path.rpartition("/")[2])}
+    near = get_close_matches(until, by_name, 3, cutoff=0.5)
+    guess = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(paths[:20])}"
+    raise DataError(f"the run's model has no layer {until!r}; {guess}")
 
-    raise DataError(f"model.backbone.until: the run's model has no layer {until!r}")
+
+def _described_tensor(config: Any, path: list[str]) -> Any:
+    """Returns the description (with its `shape`) of what leaves a layer; None where no layer takes it.
+
+    An empty path means what the last layer takes.
+    """
+    layers = config["config"]["layers"]
+    if len(path) > 1:
+        return _described_tensor(next(layer for layer in layers if layer["name"] == path[0]), path[1:])
+    takers = layers if path else [layer for layer in layers if layer["name"] == config["config"]["output_layers"][0]]
+    for tensor in (tensor for layer in takers for node in layer["inbound_nodes"] for tensor in _tensors_in(node["args"])):
+        if not path or tensor["keras_history"][0] == path[0]:
+            return tensor
+    return None
 
 
-def _fed_by(layer: Any) -> Any:
-    """Returns the tensor that a model inside another is called on."""
-    own = layer.input
-    tensors = (node.input_tensors[0] for node in layer._inbound_nodes if node.input_tensors)
-    return next(tensor for tensor in tensors if tensor is not own)
+def _tensors_in(described: Any) -> Iterator[Any]:
+    if isinstance(described, list):
+        for one in described:
+            yield from _tensors_in(one)
+    elif isinstance(described, dict) and described.get("class_name") == "__keras_tensor__":
+        yield described["config"]
+
+
+def _tensor(model: Any, path: list[str]) -> Any:
+    """Returns what leaves a layer of a model; with an empty path, what its last layer takes.
+
+    A layer inside a model knows two inputs, its own and that which it is called on: only the model's nodes tell them
+    apart, and Keras has no public way to them.
+    """
+    name = path[0] if path else model.output_names[0]
+    nodes = [node for depth in model._nodes_by_depth.values() for node in depth if node.operation.name == name]
+    if not path:
+        return nodes[0].input_tensors[0]
+    if len(path) == 1:
+        return nodes[0].output_tensors[0]
+    inner = nodes[0].operation
+    return type(model)(inner.input, _tensor(inner, path[1:]), name=inner.name)(nodes[0].input_tensors[0])
 
 
 def _single_layers(model: Any) -> Iterator[Any]:
