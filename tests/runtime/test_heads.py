@@ -11,17 +11,31 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
+from dlcli.errors import DataError
 from dlcli.spec.heads import KNN, SVC, LinearSVC, LogisticRegression, RandomForest
 
 CLASSIFIERS = [
     LogisticRegression(kind="logistic_regression", C=0.1),
-    LinearSVC(kind="linear_svc"),
+    LinearSVC(kind="linear_svc", class_weight="balanced"),
     SVC(kind="svc"),
     SVC(kind="svc", kernel="linear", gamma=0.1),
-    RandomForest(kind="random_forest", n_estimators=20),
+    SVC(kind="svc", kernel="poly", degree=2, coef0=1.0),
+    RandomForest(kind="random_forest", n_estimators=20, max_features=0.5, min_samples_leaf=2),
     KNN(kind="knn", n_neighbors=3),
+    KNN(kind="knn", n_neighbors=4, weights="distance"),
+]
+UNSCALED = [
+    SVC(kind="svc", standardize=False),
+    RandomForest(kind="random_forest", standardize=False, n_estimators=5),
+    KNN(kind="knn", standardize=False),
+    KNN(kind="knn", standardize=False, weights="distance"),
 ]
 PROBABLE = (LogisticRegression, RandomForest, KNN)
+
+
+def name_of(spec: Any) -> str:
+    words = (spec.kind, getattr(spec, "kernel", ""), getattr(spec, "weights", ""), "" if spec.standardize else "unscaled")
+    return "-".join(word for word in words if word)
 
 
 def rows(name: str) -> tuple[Any, Any, Any, Any]:
@@ -31,20 +45,36 @@ def rows(name: str) -> tuple[Any, Any, Any, Any]:
     return x[::2], y[::2], x[1::2], y[1::2]
 
 
-@pytest.mark.parametrize("name", ["digits", "breast_cancer", "iris"])
-@pytest.mark.parametrize("spec", CLASSIFIERS, ids=lambda spec: f"{spec.kind}-{getattr(spec, 'kernel', '')}")
+def assert_same(spec: Any, fitted: Any, shares: Any, x: Any) -> None:
+    """Asserts that the shares name the classes that scikit-learn predicts, by its probabilities where it has any."""
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
+    clear = one_set_of_neighbours(fitted, x) if spec.kind == "knn" else np.ones(len(x), dtype=bool)
+    np.testing.assert_array_equal(fitted.classes_[shares.argmax(axis=1)][clear], fitted.predict(x)[clear])
+    if isinstance(spec, PROBABLE):
+        np.testing.assert_allclose(shares[clear], fitted.predict_proba(x)[clear], atol=1e-5)
+
+
+def one_set_of_neighbours(fitted: Any, x: Any) -> Any:
+    """Tells of each row whether the last neighbour that votes is nearer than the next; else either choice is right."""
+    count = fitted[-1].n_neighbors
+    distances = fitted[-1].kneighbors(fitted[0].transform(x), count + 1)[0]
+    clear = distances[:, count] > distances[:, count - 1] * (1 + 1e-6)
+    assert clear.mean() > 0.75  # iris, given in tenths, has as many as 15 equal distances in 75
+    return clear
+
+
+@pytest.mark.parametrize("name", ["digits", "breast_cancer", "wine", "iris"])
+@pytest.mark.parametrize("spec", CLASSIFIERS + UNSCALED, ids=name_of)
 def test_the_keras_head_says_what_the_classifier_says(spec: Any, name: str) -> None:
     x, y, x_test, _ = rows(name)
     fitted, classes = spec.fit(x, y, 0), int(y.max()) + 1
     shares = np.asarray(spec.graph(fitted, classes=classes, binary=False)(x_test))
     assert shares.shape == (len(x_test), classes)
-    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
-    assert (shares.argmax(axis=1) == fitted.predict(x_test)).mean() == 1
-    if isinstance(spec, PROBABLE):
-        np.testing.assert_allclose(shares, fitted.predict_proba(x_test), atol=1e-5)
+    assert shares.dtype == "float32"
+    assert_same(spec, fitted, shares, x_test)
 
 
-@pytest.mark.parametrize("spec", CLASSIFIERS, ids=lambda spec: spec.kind)
+@pytest.mark.parametrize("spec", CLASSIFIERS, ids=name_of)
 def test_two_classes_give_the_share_of_the_second(spec: Any) -> None:
     x, y, x_test, _ = rows("breast_cancer")
     fitted = spec.fit(x, y, 0)
@@ -53,13 +83,45 @@ def test_two_classes_give_the_share_of_the_second(spec: Any) -> None:
     assert ((share[:, 0] > 0.5) == fitted.predict(x_test).astype(bool)).all()
 
 
-def test_a_class_without_training_examples_has_a_share_of_zero() -> None:
-    x, y, x_test, _ = rows("iris")
-    spec = LogisticRegression(kind="logistic_regression")
+@pytest.mark.parametrize("spec", CLASSIFIERS, ids=name_of)
+def test_a_class_without_training_examples_has_a_share_of_zero(spec: Any) -> None:
+    x, y, x_test, _ = rows("digits")
     fitted = spec.fit(x[y != 1], y[y != 1], 0)
-    shares = np.asarray(spec.graph(fitted, classes=3, binary=False)(x_test))
+    shares = np.asarray(spec.graph(fitted, classes=10, binary=False)(x_test))
     assert (shares[:, 1] == 0).all()
     assert (shares.argmax(axis=1) == fitted.predict(x_test)).all()
+
+
+@pytest.mark.parametrize("spec", CLASSIFIERS, ids=name_of)
+def test_features_that_hardly_vary_count_as_in_scikit_learn(spec: Any) -> None:
+    """Backbones have channels that are 0 but for some images; Keras's Normalization would scale them otherwise."""
+    x, y, x_test, _ = rows("breast_cancer")
+    faint = np.repeat(np.float32([[1, 1e-9, 0]]), 10, axis=0).reshape(1, -1)
+    fitted = spec.fit(x * faint, y, 0)
+    assert_same(spec, fitted, np.asarray(spec.graph(fitted, classes=2, binary=False)(x_test * faint)), x_test * faint)
+
+
+def test_neighbours_are_found_far_from_zero() -> None:
+    """Squares of large numbers lose the digits that tell neighbours apart, in float32."""
+    x, y, x_test, _ = rows("iris")
+    x, x_test = x + 1000, x_test + 1000
+    for spec in (UNSCALED[0], UNSCALED[2]):
+        fitted = spec.fit(x, y, 0)
+        assert_same(spec, fitted, np.asarray(spec.graph(fitted, classes=3, binary=False)(x_test)), x_test)
+
+
+def test_a_head_counts_in_float32_under_mixed_precision() -> None:
+    import keras
+
+    x, y, x_test, _ = rows("wine")
+    known = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        for spec in CLASSIFIERS:
+            fitted = spec.fit(x, y, 0)
+            assert_same(spec, fitted, np.asarray(spec.graph(fitted, classes=3, binary=False)(x_test)), x_test)
+    finally:
+        keras.mixed_precision.set_dtype_policy(known)
 
 
 def test_the_same_seed_grows_the_same_forest() -> None:
@@ -75,6 +137,7 @@ def test_a_saved_head_needs_neither_dlcli_nor_scikit_learn(tmp_path: Path) -> No
     shares = []
     for index, spec in enumerate(CLASSIFIERS):
         head = spec.graph(spec.fit(x, y, 0), classes=10, binary=False)
+        assert head.name == "head"
         assert not head.trainable_weights
         head.save(tmp_path / f"{index}.keras")
         shares.append(np.asarray(head(x_test)))
@@ -92,13 +155,36 @@ def test_a_saved_head_needs_neither_dlcli_nor_scikit_learn(tmp_path: Path) -> No
     assert done.stdout.strip() == "same", done.stderr[-2000:]
 
 
-def test_a_head_goes_into_a_saved_model_format(tmp_path: Path) -> None:
+@pytest.mark.parametrize("spec", CLASSIFIERS, ids=name_of)
+def test_a_head_goes_into_a_saved_model_format(spec: Any, tmp_path: Path) -> None:
     import tensorflow as tf
 
     x, y, x_test, _ = rows("iris")
-    spec = RandomForest(kind="random_forest", n_estimators=5)
-    head = spec.graph(spec.fit(x, y, 0), classes=3, binary=False)
-    head.export(tmp_path / "out", verbose=False)
+    fitted = spec.fit(x, y, 0)
+    spec.graph(fitted, classes=3, binary=False).export(tmp_path / "out", verbose=False)
     loaded = tf.saved_model.load(tmp_path / "out")
-    served = loaded.serve(tf.constant(x_test))
-    np.testing.assert_array_equal(served, np.asarray(head(x_test)))
+    assert_same(spec, fitted, np.asarray(loaded.serve(tf.constant(x_test))), x_test)
+
+
+@pytest.mark.parametrize("spec", CLASSIFIERS, ids=name_of)
+def test_one_class_alone_is_refused(spec: Any) -> None:
+    x, _, _, _ = rows("iris")
+    with pytest.raises(DataError) as refused:
+        spec.fit(x, np.full(len(x), 2), 0)
+    expected = f"`{spec.kind}` tells classes apart, but the training part has examples of one class only"
+    assert str(refused.value) == expected
+
+
+def test_features_that_are_no_numbers_are_refused() -> None:
+    x, y, _, _ = rows("iris")
+    x[3, 1] = np.nan
+    with pytest.raises(DataError) as refused:
+        KNN(kind="knn").fit(x, y, 0)
+    assert str(refused.value).startswith("`knn` needs finite features")
+
+
+def test_more_neighbours_than_examples_are_refused() -> None:
+    x, y, _, _ = rows("iris")
+    with pytest.raises(DataError) as refused:
+        KNN(kind="knn", n_neighbors=100).fit(x, y, 0)
+    assert str(refused.value) == "`n_neighbors` is 100, but the training part has 75 examples"

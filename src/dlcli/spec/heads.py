@@ -2,21 +2,27 @@
 
 So `model.keras` holds everything, loads with Keras alone, and is evaluated and exported like any other model. The
 learned arrays are weights of stock layers: `Dense` for products, `Embedding` as a table to look rows up in.
+
+Keras computes in float32 where scikit-learn uses float64, so two classes whose shares differ by less than float32's
+rounding may change places.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from dlcli.spec.base import Count, Positive, Spec, dump
+from dlcli.errors import DataError
+from dlcli.spec.base import Count, NotNegative, Positive, Spec, dump
 from dlcli.upstream import import_keras
 
 _C = "Inverse of the regularisation's strength."
 _BALANCED = "`balanced`: classes weigh the same, however many examples each has."
+_SPARE = 16
+"""Neighbours beyond those asked for that are measured again exactly: rounding may have mixed up their order."""
 
 
 class ClassifierSpec(Spec):
-    """A classifier on the backbone's features. Fields have scikit-learn's names and defaults."""
+    """A classifier on the backbone's features. Fields have scikit-learn's names and defaults, but more iterations."""
 
     kind: str
     standardize: bool = Field(
@@ -30,12 +36,23 @@ class ClassifierSpec(Spec):
             features: float32 `(n, f)`.
             labels: class numbers int64 `(n,)`.
             seed: of everything random in the fit.
-        """
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
 
-        scaling = StandardScaler() if self.standardize else "passthrough"
-        return make_pipeline(scaling, self.estimator(seed)).fit(features, labels)
+        Raises:
+            DataError: there are examples of one class only, or features that are not finite.
+        """
+        import numpy as np
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import FunctionTransformer
+
+        if len(np.unique(labels)) < 2:
+            raise DataError(f"`{self.kind}` tells classes apart, but the training part has examples of one class only")
+        if not np.isfinite(features).all():
+            raise DataError(
+                f"`{self.kind}` needs finite features; some are infinite or no number: look at the backbone's weights"
+            )
+        scaling = _scaling(features) if self.standardize else FunctionTransformer()
+        # Not the pipeline's own `fit`, which would fit the scaling again.
+        return make_pipeline(scaling, self.estimator(seed).fit(scaling.transform(features), labels))
 
     def estimator(self, seed: int) -> Any:
         """Returns the scikit-learn classifier, not fitted."""
@@ -49,8 +66,9 @@ class ClassifierSpec(Spec):
         """
         keras = import_keras()
         scaling, estimator = fitted[0], fitted[-1]
-        entry = keras.Input((fitted.n_features_in_,), name="features", dtype="float32")
-        shares = self.shares(estimator, _standardized(scaling, entry))
+        entry = keras.Input((estimator.n_features_in_,), name="features", dtype="float32")
+        scaled = _normalized(entry, scaling.mean_, scaling.scale_) if self.standardize else entry
+        shares = self.shares(estimator, scaled)
         output = _columns(shares, [int(one) for one in estimator.classes_], classes, binary)
         head = keras.Model(entry, output, name="head")
         head.trainable = False
@@ -104,12 +122,19 @@ class LinearSVC(ClassifierSpec):
 
 
 class SVC(ClassifierSpec):
-    """A support vector machine with a kernel. Its shares order the classes rightly, but are no calibrated probabilities."""
+    """A support vector machine with a kernel. Its shares order the classes rightly, but are no calibrated probabilities.
+
+    Of classes with as many votes, the one with the clearest decisions wins: scikit-learn's `break_ties`.
+    """
 
     kind: Literal["svc"]
     C: Positive = Field(default=1.0, description=_C)
-    kernel: Literal["rbf", "linear"] = Field(default="rbf", description="How two rows of features are compared.")
-    gamma: Literal["scale", "auto"] | Positive = Field(default="scale", description="Width of the rbf kernel.")
+    kernel: Literal["rbf", "linear", "poly"] = Field(default="rbf", description="How two rows of features are compared.")
+    gamma: Literal["scale", "auto"] | Positive = Field(
+        default="scale", description="Factor of the rbf and poly kernels: the larger, the narrower."
+    )
+    degree: Count = Field(default=3, description="Degree of the poly kernel.")
+    coef0: NotNegative = Field(default=0.0, description="Added to the products of the poly kernel.")
     class_weight: Literal["balanced"] | None = Field(default=None, description=_BALANCED)
 
     def estimator(self, seed: int) -> Any:
@@ -120,31 +145,27 @@ class SVC(ClassifierSpec):
 
     def shares(self, estimator: Any, tensor: Any) -> Any:
         """Returns the softmax of the votes of all pairs of classes, the sums of their decisions breaking ties."""
+        weights, offsets, pairs = _pairs_of(estimator)
+        decisions = _dense(self._kernel(estimator, tensor), weights, offsets)
+        if len(estimator.classes_) == 2:
+            return _from_decisions(decisions)
+        return _from_pairs(decisions, pairs, len(estimator.classes_))
+
+    def _kernel(self, estimator: Any, tensor: Any) -> Any:
+        """Returns the kernel's value of every row with every support vector: `(batch, supports)`."""
         import numpy as np
 
         ops = import_keras().ops
         supports, gamma = estimator.support_vectors_, float(estimator._gamma)
-        if self.kernel == "rbf":
-            # exp(-g |x - s|^2) = exp(2 g x.s - g |s|^2 - g |x|^2)
-            products = _dense(tensor, 2 * gamma * supports.T, -gamma * (supports**2).sum(axis=1))
-            kernel = ops.exp(products - gamma * ops.sum(ops.square(tensor), axis=-1, keepdims=True))
-        else:
-            kernel = _dense(tensor, supports.T, np.zeros(len(supports)))
-        weights, offsets, pairs = _pairs_of(estimator)
-        decisions = _dense(kernel, weights, offsets)
-        if len(estimator.classes_) == 2:
-            return _from_decisions(decisions)
-        # As scikit-learn's `_ovr_decision_function`: votes, and of their sums less than half a vote.
-        first = np.zeros((len(pairs), len(estimator.classes_)))
-        second = np.zeros_like(first)
-        for index, (one, other) in enumerate(pairs):
-            first[index, one] = 1
-            second[index, other] = 1
-        zeros = np.zeros(first.shape[1])
-        won = ops.cast(decisions > 0, "float32")
-        votes = _dense(won, first, zeros) + _dense(1 - won, second, zeros)
-        sums = _dense(decisions, first - second, zeros)
-        return ops.softmax(votes + sums / (3 * (ops.abs(sums) + 1)))
+        none = np.zeros(len(supports))
+        if self.kernel == "linear":
+            return _dense(tensor, supports.T, none)
+        if self.kernel == "poly":
+            return ops.power(_dense(tensor, gamma * supports.T, none + self.coef0), float(self.degree))
+        # exp(-g |x - s|^2) = exp(2 g x.s - g |s|^2 - g |x|^2)
+        tensor, supports = _centred(tensor, supports)
+        products = _dense(tensor, 2 * gamma * supports.T, -gamma * (supports**2).sum(axis=1))
+        return ops.exp(products - gamma * ops.sum(ops.square(tensor), axis=-1, keepdims=True))
 
 
 class RandomForest(ClassifierSpec):
@@ -154,6 +175,9 @@ class RandomForest(ClassifierSpec):
     n_estimators: Count = Field(default=100, description="Trees.")
     max_depth: Count | None = Field(default=None, description="Deepest a tree may grow; as deep as it takes if not given.")
     min_samples_leaf: Count = Field(default=1, description="Fewest training examples in a leaf.")
+    max_features: Literal["sqrt", "log2"] | Annotated[float, Field(gt=0, le=1)] = Field(
+        default="sqrt", description="How many features a split may choose from, drawn at random; a number is a share of all."
+    )
     class_weight: Literal["balanced"] | None = Field(default=None, description=_BALANCED)
 
     def estimator(self, seed: int) -> Any:
@@ -164,43 +188,59 @@ class RandomForest(ClassifierSpec):
 
     def shares(self, estimator: Any, tensor: Any) -> Any:
         """Returns the mean of all trees' leaf shares, each found by walking its tree in tables."""
-        import numpy as np
-
         ops = import_keras().ops
         nodes, leaves, roots, depth = _forest_tables(estimator)
         table = _lookup(nodes)
-        place = ops.cast(tensor[:, :1] * 0, "int32") + ops.convert_to_tensor(roots.astype("int32"))
+        place = ops.zeros_like(tensor[:, :1], dtype="int32") + ops.convert_to_tensor(roots.astype("int32"))
         for _ in range(depth):
             node = table(place)  # (batch, trees, 4): feature, threshold, left, right
             value = ops.take_along_axis(tensor, ops.cast(node[..., 0], "int32"), axis=1)
             goes_left = value <= node[..., 1]
             place = ops.cast(ops.where(goes_left, node[..., 2], node[..., 3]), "int32")
-        return ops.mean(_lookup(np.asarray(leaves))(place), axis=1)
+        return ops.mean(_lookup(leaves)(place), axis=1)
 
 
 class KNN(ClassifierSpec):
-    """The classes of the nearest training examples. The model holds all of them: large for many."""
+    """The classes of the nearest training examples. The model holds all their features, twice: large for many."""
 
     kind: Literal["knn"]
     n_neighbors: Count = Field(default=5, description="Neighbours that vote.")
+    weights: Literal["uniform", "distance"] = Field(
+        default="uniform", description="Whether each vote counts the same, or by 1 / its distance."
+    )
+
+    def fit(self, features: Any, labels: Any, seed: int) -> Any:
+        """Returns the training examples with their scaling.
+
+        Raises:
+            DataError: there are fewer examples than neighbours, or any that other classifiers refuse too.
+        """
+        if len(features) < self.n_neighbors:
+            raise DataError(f"`n_neighbors` is {self.n_neighbors}, but the training part has {len(features)} examples")
+        return super().fit(features, labels, seed)
 
     def estimator(self, seed: int) -> Any:
         """Returns scikit-learn's nearest neighbours."""
         from sklearn.neighbors import KNeighborsClassifier
 
-        return KNeighborsClassifier(n_neighbors=self.n_neighbors, algorithm="brute")
+        return KNeighborsClassifier(**self.settings(), algorithm="brute")
 
     def shares(self, estimator: Any, tensor: Any) -> Any:
-        """Returns each class's share of the nearest training rows."""
+        """Returns each class's share of the votes of the nearest training rows."""
         import numpy as np
 
         ops = import_keras().ops
         known = estimator._fit_X
-        # |x|^2 is the same for every neighbour, so the order needs only 2 x.s - |s|^2.
-        nearness = _dense(tensor, 2 * known.T, -(known**2).sum(axis=1))
-        _, places = ops.top_k(nearness, self.n_neighbors)
-        one_hot = np.eye(len(estimator.classes_))[estimator._y]
-        return ops.mean(_lookup(one_hot)(places), axis=1)
+        near = _nearest(tensor, known, min(self.n_neighbors + _SPARE, len(known)))
+        gaps = ops.expand_dims(tensor, 1) - _lookup(known)(near)
+        negative, order = ops.top_k(-ops.sum(ops.square(gaps), axis=-1), self.n_neighbors)
+        votes = _lookup(np.eye(len(estimator.classes_))[estimator._y])(ops.take_along_axis(near, order, axis=1))
+        if self.weights == "uniform":
+            return ops.mean(votes, axis=1)
+        # Where training rows are the same as the example, only they vote.
+        same = ops.cast(ops.equal(negative, 0), "float32")
+        weights = ops.where(ops.max(same, axis=1, keepdims=True) > 0, same, 1 / ops.sqrt(same - negative))
+        return ops.sum(votes * ops.expand_dims(weights / ops.sum(weights, axis=1, keepdims=True), -1), axis=1)
 
 
 Classifier = LogisticRegression | LinearSVC | SVC | RandomForest | KNN
@@ -222,13 +262,41 @@ def _lookup(table: Any) -> Any:
     return layer
 
 
-def _standardized(scaling: Any, tensor: Any) -> Any:
-    if isinstance(scaling, str) or scaling is None or not hasattr(scaling, "mean_"):
-        return tensor
-    layers = import_keras().layers
-    mean, deviation = scaling.mean_.astype("float32"), scaling.scale_.astype("float32")
-    layer = layers.Normalization(mean=mean, variance=deviation**2, name="standardize", dtype="float32")
-    return layer(tensor)
+def _scaling(features: Any) -> Any:
+    """Returns a fitted StandardScaler that leaves features alone which hardly vary.
+
+    Keras's Normalization raises deviations to 1e-7 at least, scikit-learn's only those of 0.
+    """
+    import numpy as np
+    from sklearn.preprocessing import StandardScaler
+
+    scaling = StandardScaler().fit(features)
+    scaling.scale_ = np.where(scaling.scale_ < 1e-6, 1.0, scaling.scale_)
+    return scaling
+
+
+def _normalized(tensor: Any, mean: Any, deviation: Any) -> Any:
+    """Returns `(tensor - mean) / deviation`; with StandardScaler's figures bit for bit what it returns."""
+    mean, variance = mean.astype("float32"), deviation.astype("float32") ** 2
+    return import_keras().layers.Normalization(mean=mean, variance=variance, dtype="float32")(tensor)
+
+
+def _centred(tensor: Any, rows: Any) -> tuple[Any, Any]:
+    """Returns both moved so that the rows are around 0, where squares of distances lose fewer digits.
+
+    They move by whole numbers, which changes no digit of features that are whole numbers.
+    """
+    import numpy as np
+
+    centre = np.round(rows.mean(axis=0))
+    return (_normalized(tensor, centre, np.ones_like(centre)) if centre.any() else tensor), rows - centre
+
+
+def _nearest(tensor: Any, rows: Any, count: int) -> Any:
+    """Returns the places `(batch, count)` of the nearest rows, up to rounding."""
+    tensor, rows = _centred(tensor, rows.astype("float64"))
+    # |x|^2 is the same for every row, so the order needs only 2 x.s - |s|^2.
+    return import_keras().ops.top_k(_dense(tensor, 2 * rows.T, -(rows**2).sum(axis=1)), count)[1]
 
 
 def _from_decisions(decisions: Any) -> Any:
@@ -240,13 +308,31 @@ def _from_decisions(decisions: Any) -> Any:
     return ops.concatenate([1 - share, share], axis=-1)
 
 
+def _from_pairs(decisions: Any, pairs: list[tuple[int, int]], classes: int) -> Any:
+    """Returns the softmax of each class's votes from the decisions `(batch, pairs)` of all pairs.
+
+    As scikit-learn's `_ovr_decision_function`: votes, and of the sums of decisions less than half a vote.
+    """
+    import numpy as np
+
+    ops = import_keras().ops
+    first, second = np.zeros((2, len(pairs), classes))
+    for index, (one, other) in enumerate(pairs):
+        first[index, one] = 1
+        second[index, other] = 1
+    none = np.zeros(classes)
+    won = ops.cast(decisions > 0, "float32")
+    votes = _dense(won, first, none) + _dense(1 - won, second, none)
+    sums = _dense(decisions, first - second, none)
+    return ops.softmax(votes + sums / (3 * (ops.abs(sums) + 1)))
+
+
 def _columns(shares: Any, known: list[int], classes: int, binary: bool) -> Any:
     """Returns the shares with a column for every class of the task."""
     import numpy as np
 
     if binary:
-        place = known.index(1) if 1 in known else None
-        return shares[:, place : place + 1] if place is not None else shares[:, :1] * 0
+        return shares[:, 1:]
     if known == list(range(classes)):
         return shares
     spread = np.zeros((len(known), classes))
@@ -258,7 +344,7 @@ def _pairs_of(estimator: Any) -> tuple[Any, Any, list[tuple[int, int]]]:
     """Returns weights `(supports, pairs)`, offsets `(pairs,)` and the pairs of classes of a fitted SVC.
 
     libsvm keeps the coefficients of a pair in two rows (scikit-learn's user guide, "Details on multi-class strategies").
-    The decision of a pair is above 0 where the first class wins; of two classes scikit-learn turns the sign.
+    The decision of a pair is above 0 where the first class wins; of two classes in all, where the second does.
     """
     import numpy as np
 
@@ -268,10 +354,9 @@ def _pairs_of(estimator: Any) -> tuple[Any, Any, list[tuple[int, int]]]:
     pairs = [(one, other) for one in range(len(counts)) for other in range(one + 1, len(counts))]
     weights = np.zeros((int(ends[-1]), len(pairs)))
     for index, (one, other) in enumerate(pairs):
-        weights[starts[one] : ends[one], index] = estimator._dual_coef_[other - 1, starts[one] : ends[one]]
-        weights[starts[other] : ends[other], index] = estimator._dual_coef_[one, starts[other] : ends[other]]
-    offsets = estimator._intercept_
-    return (-weights, -offsets, pairs) if len(counts) == 2 else (weights, offsets, pairs)
+        weights[starts[one] : ends[one], index] = estimator.dual_coef_[other - 1, starts[one] : ends[one]]
+        weights[starts[other] : ends[other], index] = estimator.dual_coef_[one, starts[other] : ends[other]]
+    return weights, estimator.intercept_, pairs
 
 
 def _forest_tables(estimator: Any) -> tuple[Any, Any, Any, int]:
@@ -284,8 +369,6 @@ def _forest_tables(estimator: Any) -> tuple[Any, Any, Any, int]:
         DataError: there are more nodes than float32 can count.
     """
     import numpy as np
-
-    from dlcli.errors import DataError
 
     nodes, leaves, roots, start = [], [], [], 0
     for member in estimator.estimators_:
