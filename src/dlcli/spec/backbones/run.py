@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -124,8 +125,9 @@ class RunBackbone(BackboneSpec):
                 if archive.getinfo("config.json").file_size > _LARGEST_CONFIG:
                     return None
                 found = json.loads(archive.read("config.json"))
-            return found if isinstance(found["config"]["layers"], list) else None
-        except (OSError, KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile):
+            list(_layer_paths(found))  # raises where it is no description of layers
+            return found
+        except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile, zlib.error):
             return None
 
     def _entry(self) -> tuple[str, Shape | None]:
@@ -165,7 +167,7 @@ def _path_of(config: Any, until: str | None) -> list[str]:
     if found:
         raise DataError(f"the run's model has more than one layer {until!r}: {', '.join(found)}")
     by_name = {name: path for path in reversed(paths) for name in (path, path.rpartition("/")[2])}
-    near = get_close_matches(until, by_name, 3, cutoff=0.5)
+    near = dict.fromkeys(by_name[name] for name in get_close_matches(until, by_name, 3, cutoff=0.5))
     guess = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(paths[:20])}"
     raise DataError(f"the run's model has no layer {until!r}; {guess}")
 

@@ -23,10 +23,10 @@ def load_file(model: Any, path: Path, kind: str) -> None:
     except DataError as error:
         raise DataError(f"model.backbone.weights: {path} does not fit {kind}: {error}") from None
     except Exception as error:  # h5py, Keras and zipfile have no common class
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__  # Keras names the layer first, the shapes lines below
         raise DataError(
             f"model.backbone.weights: {path} does not fit {kind} (weights with the classification layers on top, or of"
-            f" another alpha, do not): {first[:300]}"
+            f" another alpha, do not): {reason[:400]}"
         ) from None
 
 
