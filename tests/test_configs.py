@@ -13,10 +13,18 @@ from dlcli.spec.file import load
 
 CONFIGS = REPOSITORY / "configs"
 SPECS = sorted(path for ending in ("yaml", "yml") for path in CONFIGS.rglob(f"*.{ending}"))
-COUNT = 12
+COUNT = 18
 HEAD = ("Data", "Command", "Result", "Hardware", "Time")
 SLICES = ["data.source.train='train[:640]'", "data.source.test='test[:200]'"]
-NOT_AT_HAND = {"cifar10_cnn", "fashion_mnist_cnn"}
+NOT_AT_HAND = {
+    "cifar10_cnn": 10,
+    "fashion_mnist_cnn": 10,
+    "flowers_mobilenet_v2": 5,
+    "flowers_hub": 5,
+    "cats_vs_dogs_efficientnet": 2,
+}
+"""Specs whose data is not among the test data, with the number of their classes."""
+VARIABLES = ("TITANIC_CSV", "ANTS_BEES")
 each_spec = pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 
 
@@ -26,16 +34,45 @@ def _titanic_columns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     columns = "PassengerId,Survived,Pclass,Name,Sex,Age,SibSp,Parch,Ticket,Fare,Cabin,Embarked"
     (tmp_path / "titanic.csv").write_text(f"{columns}\n1,0,3,A,male,22,1,0,T,7.25,,S\n")
     monkeypatch.setenv("TITANIC_CSV", str(tmp_path / "titanic.csv"))
+    for name in ("train/ants", "train/bees", "val/ants", "val/bees"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+    monkeypatch.setenv("ANTS_BEES", str(tmp_path / "photos"))
+    _write_low(tmp_path / "low")
+    monkeypatch.setenv("DIGITS_RUN", str(tmp_path / "low"))
+
+
+def _write_low(folder: Path) -> None:
+    """Writes what a check reads of a run's model: its layers and its input."""
+    import json
+    import zipfile
+
+    entry = {"class_name": "InputLayer", "config": {"name": "image", "batch_shape": [None, 8, 8, 1]}}
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "model.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps({"config": {"layers": [entry]}}))
 
 
 @pytest.fixture
 def _data_sets(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, path: Path) -> None:
     """Points the spec's own environment variables to the real data, or skips where a spec needs what is not at hand."""
     text = path.read_text(encoding="utf-8")
-    if "kind: tfds" in text or "TITANIC_CSV" in text:
+    if "DIGITS_RUN" in text:
+        _a_run_on_low_digits(monkeypatch, request.getfixturevalue("tmp_path"))
+    elif path.stem not in NOT_AT_HAND and ("kind: tfds" in text or any(name in text for name in VARIABLES)):
         folder: Path = request.getfixturevalue("test_data")
         monkeypatch.setenv("TFDS_DATA_DIR", str(folder / "tensorflow_datasets"))
         monkeypatch.setenv("TITANIC_CSV", str(folder / "tabular" / "titanic_train.csv"))
+        monkeypatch.setenv("ANTS_BEES", str(folder / "images" / "ants_bees"))
+        monkeypatch.setenv("MOBILENET_WEIGHTS", str(folder / "weights" / "mobilenet_2_5_224_tf_no_top.h5"))
+
+
+def _a_run_on_low_digits(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Trains the run that digits_transfer_run stands on, for an epoch."""
+    from dlcli.stages.reporter import Reporter
+    from dlcli.stages.train import train
+
+    train(load(CONFIGS / "digits_low.yaml", ["training.epochs=1"]), folder, Reporter())
+    monkeypatch.setenv("DIGITS_RUN", str(folder / "digits_low"))
 
 
 def test_no_spec_is_missing_from_these_tests() -> None:
@@ -73,13 +110,14 @@ def test_the_command_in_its_head_is_one(path: Path) -> None:
     assert words[0] in ("dlcli", "scripts/dlcli")
     train = get_command(app).commands[words[1]]  # type: ignore[attr-defined]
     context = train.make_context(words[1], words[2:])
-    assert REPOSITORY / context.params["spec"] == path
+    assert REPOSITORY / (context.params.get("spec") or context.params["what"]) == path
 
 
 @each_spec
 @pytest.mark.usefixtures("_data_sets")
 def test_it_trains_an_epoch_where_its_data_is_at_hand(path: Path, tmp_path: Path) -> None:
     from dlcli.runtime.engine import keras
+    from dlcli.spec.rules import input_shape
     from dlcli.stages.build import shape_model
     from dlcli.stages.reporter import Reporter
     from dlcli.stages.train import train
@@ -88,11 +126,17 @@ def test_it_trains_an_epoch_where_its_data_is_at_hand(path: Path, tmp_path: Path
     if path.stem in NOT_AT_HAND:
         experiment = load(path).experiment
         facts = experiment.data.source.facts(experiment.task)
-        assert facts.shape is not None
-        assert facts.outputs == 10
-        assert shape_model(experiment, facts.shape, 10).output.shape == (None, 10)
+        classes = NOT_AT_HAND[path.stem]
+        assert facts.outputs == classes
+        shape = input_shape(experiment, facts)
+        if path.stem != "flowers_hub":  # its module is as far away as its photos
+            assert shape is not None
+            outputs = 1 if experiment.task == "binary" else classes
+            assert shape_model(experiment, shape, outputs).whole.output.shape == (None, outputs)
         pytest.skip(f"the model was built; the data of {path.stem} is not among the test data")
     slices = SLICES if "kind: tfds" in path.read_text(encoding="utf-8") else []
-    run = train(load(path, ["training.epochs=1", *slices]), tmp_path, Reporter(), offline=True)
+    loaded = load(path)
+    stages = [f"training.stages.{index}.epochs=1" for index, _ in enumerate(loaded.experiment.training.stages)]
+    run = train(load(path, ["training.epochs=1", *stages, *slices]), tmp_path, Reporter(), offline=True)
     assert run.status().state == "completed"
     assert run.metrics()["metrics"]

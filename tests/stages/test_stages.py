@@ -23,8 +23,8 @@ pytestmark = pytest.mark.usefixtures("without_pictures")
 IMAGES = "{kind: npz, path: images.npz}"
 BODY = (
     "{kind: cnn, layers: [{kind: conv2d, filters: 6, kernel_size: 3}, batch_normalization,"
-    " {kind: activation, activation: relu}, {kind: conv2d, filters: 8, kernel_size: 3}, batch_normalization, {kind: dropout, rate: 0.5}, flatten,"
-    " {kind: dense, units: 12, activation: relu}]}"
+    " {kind: activation, activation: relu}, {kind: conv2d, filters: 8, kernel_size: 3}, batch_normalization,"
+    " {kind: dropout, rate: 0.5}, flatten, {kind: dense, units: 12, activation: relu}]}"
 )
 TRANSFER = "{kind: transfer, backbone: {kind: run, run: runs/low}, head: [{kind: dropout, rate: 0.2}]}"
 DATA = "batch_size: 16, split: {validation: 0.25, test: 0.25}"

@@ -38,9 +38,33 @@ def show_description(description: Description) -> None:
         f" activations of a batch of {description.batch_size:,}: {memory_text(description.activations_bytes)}"
     )
     console.print(f"scaling inside the model: {description.normalize}")
+    _show_stages(description)
     _show_data(description)
     for note in description.notes:
         console.print(f"note: {note}", soft_wrap=True)
+
+
+def _show_stages(description: Description) -> None:
+    if not description.stages:
+        return
+    table = Table(title="stages", title_justify="left")
+    for name in ("stage", "learns", "optimizer", "learning rate"):
+        table.add_column(name)
+    for name in ("epochs", "trainable", "frozen"):
+        table.add_column(name, justify="right")
+    for one in description.stages:
+        counts = (str(one.epochs), f"{one.trainable:,}", f"{one.frozen:,}")
+        table.add_row(one.name, one.learns, one.optimizer, _rate_text(one.learning_rate), *counts)
+    results_console().print(table)
+
+
+def _rate_text(rate: Any) -> str:
+    """Returns a rate, those of two parts, or a schedule's name."""
+    if not isinstance(rate, dict):
+        return f"{rate:g}"
+    if rate["kind"] == "by_part":
+        return f"backbone {_rate_text(rate['backbone'])}, head {_rate_text(rate['head'])}"
+    return str(rate["kind"])
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

@@ -21,6 +21,7 @@ _NESTEROV = "Whether the gradient is taken after the momentum's step."
 class OptimizerSpec(KerasSpec):
     """What every optimizer takes."""
 
+    kind: str
     learning_rate: Rate = Field(default=1e-3, description="Step size: a number or a schedule.")
     weight_decay: NotNegative | None = Field(default=None, description="Share of the weights taken off at every step.")
     clipnorm: Positive | None = Field(default=None, description="Largest norm of one variable's gradient.")

@@ -82,6 +82,8 @@ def build_transfer(
     if model.classifier:
         return Built(features, features, backbone=backbone, features=features)
     _refuse_unfit_head(model, tuple(tensor.shape[1:]))
+    # The head starts the same whatever the backbone drew for its own first weights.
+    keras.utils.set_random_seed(experiment.seed)
     row = keras.Input(tensor.shape[1:], dtype=tensor.dtype, name="features")
     head = keras.Model(row, _body(experiment, outputs, row), name="head")
     output = head(tensor)
@@ -140,12 +142,13 @@ def _body(experiment: Experiment, outputs: int, tensor: Any) -> Any:
     return experiment.output.apply(tensor, units=task.units(outputs), activation=task.activation)
 
 
-def shape_model(experiment: Experiment, shape: tuple[int, ...], outputs: int) -> Any:
+def shape_model(experiment: Experiment, shape: tuple[int, ...], outputs: int) -> Built:
     """Returns the model for inputs of a shape, without data: scaling that must be fitted is left out."""
     if isinstance(experiment.model, Transfer):
-        return build_transfer(experiment, shape, outputs, load_weights=False, offline=True).whole
+        return build_transfer(experiment, shape, outputs, load_weights=False, offline=True)
     entry = keras.Input(shape, name="image" if len(shape) == 3 else "features")
-    return keras.Model(entry, _body(experiment, outputs, entry))
+    model = keras.Model(entry, _body(experiment, outputs, entry))
+    return Built(model, model)
 
 
 def _scaled(tensor: Any, normalize: str, inputs: Any) -> Any:

@@ -11,11 +11,16 @@ from dlcli.runs import Run
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model
+from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.rules import input_shape
-from dlcli.stages.build import build_model, shape_model
+from dlcli.spec.stages import Stage
+from dlcli.stages.build import Built, build_model, shape_model
 from dlcli.stages.data import open_splits
 from dlcli.stages.evaluate import prediction_batch
+from dlcli.stages.resolve import prepared
+from dlcli.stages.selection import plan_stage
+from dlcli.stages.stage_words import words_of
 
 _BYTES = {"float32": 4, "mixed_float16": 2, "mixed_bfloat16": 2}
 
@@ -32,6 +37,19 @@ class LayerRow:
 
 
 @dataclass(frozen=True)
+class StageRow:
+    """One stage: what it trains, in words, for how long and at which rate, and its parameters by whether they learn."""
+
+    name: str
+    learns: str
+    epochs: int
+    optimizer: str
+    learning_rate: Any
+    trainable: int
+    frozen: int
+
+
+@dataclass(frozen=True)
 class Description:
     """What `describe` shows. Memory in bytes: of the weights, and of all activations of one training batch."""
 
@@ -45,6 +63,7 @@ class Description:
     normalize: str
     data: dict[str, Any]
     notes: list[str]
+    stages: list[StageRow]
 
 
 def describe_spec(experiment: Experiment) -> Description:
@@ -54,18 +73,19 @@ def describe_spec(experiment: Experiment) -> Description:
         UsageError: the data is not at hand and its shape is not known.
     """
     use_device(experiment.hardware, experiment.seed)
+    experiment = prepared(experiment, offline=True)
     try:
         splits = open_splits(experiment, offline=True)
     except DataError as error:
         return _from_facts(experiment, error)
-    data = splits.describe()
     data_settings = experiment.data
     normalize = data_settings.normalize
     if normalize == "auto":
         normalize = "unit" if splits.is_image else "standard"
     resolved = experiment.model_copy(update={"data": data_settings.model_copy(update={"normalize": normalize})})
     batch = len(splits.train) if data_settings.batch_size == "full" else int(data_settings.batch_size)
-    return _described(resolved, build_model(resolved, splits).trained, data, batch, [])
+    built = build_model(resolved, splits, load_weights=False, offline=True)
+    return _described(resolved, built.trained, splits.describe(), batch, [], _stage_rows(resolved, built))
 
 
 def _from_facts(experiment: Experiment, error: DataError) -> Description:
@@ -74,11 +94,12 @@ def _from_facts(experiment: Experiment, error: DataError) -> Description:
     outputs = 1 if experiment.task == "binary" else facts.outputs
     if shape is None or outputs is None:
         raise UsageError(f"the data is not at hand, and its shape is not known without it: {error}") from None
-    model = shape_model(experiment, shape, outputs)
+    built = shape_model(experiment, shape, outputs)
     data = {"classes": list(facts.classes), "shape": list(shape), "examples": {}, "counts": {}}
     batch = experiment.data.batch_size
     note = f"the data is not at hand; shapes are those known of the source ({str(error).splitlines()[0]})"
-    return _described(experiment, model, data, prediction_batch(experiment) if batch == "full" else int(batch), [note])
+    size = prediction_batch(experiment) if batch == "full" else int(batch)
+    return _described(experiment, built.trained, data, size, [note], _stage_rows(experiment, built))
 
 
 def describe_run(run: Run) -> Description:
@@ -93,12 +114,37 @@ def describe_run(run: Run) -> Description:
     use_device(any_device(experiment.hardware), experiment.seed)
     model = load_model(run.model_path)
     data, size = run.data(), experiment.data.batch_size
-    return _described(
-        experiment, model, data, data["examples"]["train"] if size == "full" else int(size), data.get("notes", [])
-    )
+    batch = data["examples"]["train"] if size == "full" else int(size)
+    return _described(experiment, model, data, batch, data.get("notes", []), _finished_stages(run, experiment))
 
 
-def _described(experiment: Experiment, model: Any, data: dict[str, Any], batch: int, notes: list[str]) -> Description:
+def _stage_rows(experiment: Experiment, built: Built) -> list[StageRow]:
+    """Returns the stages of a spec that has any to speak of: those it names, or a transfer model's."""
+    if not experiment.training.stages and built.backbone is None:
+        return []
+    if built.backbone is not None and built.head is None:
+        return []
+    plans = [plan_stage(experiment, built, stage) for stage in experiment.stages]
+    return [_stage_row(plan.stage, plan.trainable, plan.frozen) for plan in plans]
+
+
+def _stage_row(stage: Stage, trainable: int, frozen: int) -> StageRow:
+    optimizer = stage.optimizer
+    assert optimizer is not None
+    rate = dump(optimizer.learning_rate)
+    return StageRow(stage.name, words_of(stage.train), stage.epochs or 0, optimizer.kind, rate, trainable, frozen)
+
+
+def _finished_stages(run: Run, experiment: Experiment) -> list[StageRow]:
+    """Returns the stages that a run went through."""
+    known = {stage.name: stage for stage in experiment.stages}
+    entries = [entry for entry in run.stages() if entry["name"] in known and "trainable" in entry]
+    return [_stage_row(known[entry["name"]], entry["trainable"], entry["frozen"]) for entry in entries]
+
+
+def _described(
+    experiment: Experiment, model: Any, data: dict[str, Any], batch: int, notes: list[str], stages: list[StageRow]
+) -> Description:
     rows = [_row(operation) for operation in _operations(model)]
     trainable = sum(prod(weight.shape) for weight in model.trainable_weights)
     frozen = sum(prod(weight.shape) for layer in _operations(model) for weight in getattr(layer, "non_trainable_weights", []))
@@ -107,7 +153,7 @@ def _described(experiment: Experiment, model: Any, data: dict[str, Any], batch: 
     if normalize == "auto":
         normalize = "unit" if len(rows[0].shape) == 3 else "standard"
     return Description(
-        experiment.name, rows, trainable, frozen, 4 * (trainable + frozen), activations, batch, normalize, data, notes
+        experiment.name, rows, trainable, frozen, 4 * (trainable + frozen), activations, batch, normalize, data, notes, stages
     )
 
 

@@ -189,14 +189,16 @@ def _compile(work: Work, stage: Stage, feed: Feed, plan: Plan, steps: int) -> No
     integer = training.loss.integer_labels
     followed = [metric.follow(experiment.task, integer_labels=integer) for metric in training.metrics or []]
     assert stage.optimizer is not None
+    # Several steps a call save Python's work between them; more than a tenth of an epoch would make progress jump, but for
+    # a head on kept features, whose epochs take less than a tenth of a second.
+    together = min(10, steps if feed.of_features else steps // 10)
     of_head = {id(weight) for weight in work.built.head.weights} if work.built.head is not None else set()
     feed.model.compile(
         optimizer=build_optimizer(stage.optimizer, [one for one in plan.moving if id(one) not in of_head]),
         loss=training.loss.build(),
         metrics=[metric for metric in followed if metric is not None],
         jit_compile=hardware.xla,
-        # Several steps a call save Python's work between them; more than a tenth of an epoch would make progress jump.
-        steps_per_execution=hardware.steps_per_execution or max(1, min(10, steps // 10)),
+        steps_per_execution=hardware.steps_per_execution or max(1, together),
     )
 
 

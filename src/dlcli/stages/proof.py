@@ -19,7 +19,8 @@ _MOST = 12
 
 
 class Proof(keras.callbacks.Callback):  # type: ignore[misc]
-    """Compares every variable of the model with the stage's plan after the stage's first step; RunFailed if they differ.
+    """Compares every variable of the model with the stage's plan after the stage's first step (the first call of the
+    device: up to ten steps of a head on kept features); RunFailed if they differ.
 
     Where the first step cannot move anything yet (a schedule that starts at 0, gradients that are gathered over several
     steps, half precision that still looks for its scale), what stands still is looked at again at the end of the first

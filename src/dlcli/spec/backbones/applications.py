@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from dlcli.spec.backbones.base import BackboneSpec
 from dlcli.spec.base import Pair, Positive, keras_attribute
 from dlcli.spec.layers import Shape, ShapeError
-from dlcli.spec.sources.base import as_path
+from dlcli.spec.sources.base import as_path, with_environment
 
 Scaling = Literal["symmetric", "caffe", "torch", "inside"]
 """What images 0 to 255 become: `symmetric` [-1, 1]; `caffe` BGR less ImageNet's means; `torch` ImageNet's mean 0 and
@@ -23,7 +23,8 @@ class Row(NamedTuple):
     `module` is the one under `keras.applications` whose `preprocess_input` it agrees with; `size` the side of the images
     it was trained on, `smallest` the least that Keras takes; `features` its channels (at alpha 1); `batch_norms` the number
     of its BatchNorm layers. `block` finds a block's name in a layer's: the block begins with the first such layer, or,
-    with `ends`, ends with it.
+    with `ends`, ends with it. Every block holds weights besides those of BatchNorms, which stages leave frozen: `{blocks: 1}`
+    always trains something.
     """
 
     name: str
@@ -40,8 +41,8 @@ class Row(NamedTuple):
 _V2 = r"^(expanded_conv|block_\d+|Conv_1)(?:_|$)"
 _V3 = r"^(expanded_conv(?:_\d+)?|conv_1)(?:_|$)"
 _EFFICIENT = r"^(block\d+[^_]|top)_"
-_RES = r"^(conv\d_block\d+|post)_"
-_DENSE = r"^(conv\d_block\d+|pool[2-4]|bn)(?:_|$)"
+_RES = r"^(conv\d_block\d+)_"
+_DENSE = r"^(conv\d_block\d+|pool[2-4])(?:_|$)"
 _BLOCK = r"^(block\d+)_"
 _NAS = r"^((?:normal|reduction)_concat_.+)$"
 _NEXT = r"_(stage_\d+_block_\d+|downsampling_block_\d+)(?:_|$)"
@@ -105,7 +106,8 @@ _TORCH_MEAN, _TORCH_DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 def _weights(value: str, info: ValidationInfo) -> str:
-    return value if value in ("imagenet", "none") else as_path(value, info)
+    text = with_environment(value)
+    return text if text in ("imagenet", "none") else as_path(text, info)
 
 
 Weights = Annotated[str, AfterValidator(_weights)]
@@ -224,7 +226,8 @@ class Keras(BackboneSpec):
             name = _block_name(found.group(1)) if found else name
             blocks.setdefault(name, []).extend(_single(layer))
         if waiting:
-            blocks["top"] = waiting
+            last = "top" if any(layer.weights for layer in waiting) else next(reversed(blocks))
+            blocks.setdefault(last, []).extend(waiting)
         return list(blocks.items())
 
 

@@ -9,13 +9,14 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from dlcli.spec.backbones.base import BackboneSpec
 from dlcli.spec.base import Pair, keras_attribute
 from dlcli.spec.layers import Shape
-from dlcli.spec.sources.base import as_path
+from dlcli.spec.sources.base import as_path, with_environment
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 
 
 def _handle(value: str, info: ValidationInfo) -> str:
-    return value if value.startswith(("https://", "http://")) else as_path(value, info)
+    text = with_environment(value)
+    return text if text.startswith(("https://", "http://")) else as_path(text, info)
 
 
 class Hub(BackboneSpec):

@@ -91,11 +91,10 @@ class SourceSpec(Spec):
         raise NotImplementedError
 
 
-def as_path(value: str, info: ValidationInfo) -> str:
-    """Returns an absolute path: `${NAME}` and `${NAME:-default}` replaced, relative to the spec's folder."""
+def with_environment(value: str) -> str:
+    """Returns a text with `${NAME}` and `${NAME:-default}` replaced."""
     import os
     import re
-    from pathlib import Path
 
     def replaced(match: re.Match[str]) -> str:
         name, default = match.group(1), match.group(2)
@@ -105,7 +104,15 @@ def as_path(value: str, info: ValidationInfo) -> str:
             )
         return os.environ.get(name, default or "")
 
-    text = re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}", replaced, value)
+    return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}", replaced, value)
+
+
+def as_path(value: str, info: ValidationInfo) -> str:
+    """Returns an absolute path: environment variables replaced, relative to the spec's folder."""
+    import os
+    from pathlib import Path
+
+    text = with_environment(value)
     folder = (info.context or {}).get("folder", ".")
     return os.path.normpath(Path(folder).absolute() / Path(text).expanduser())
 

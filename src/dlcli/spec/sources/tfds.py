@@ -35,10 +35,13 @@ class Description:
 _DIGITS = tuple("0123456789")
 _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_FLOWERS = ("dandelion", "daisy", "tulips", "sunflowers", "roses")
 _KNOWN = {
     "mnist": Description((28, 28, 1), _DIGITS, ("train", "test"), image=True),
     "fashion_mnist": Description((28, 28, 1), _CLOTHES, ("train", "test"), image=True),
     "cifar10": Description((32, 32, 3), _THINGS, ("train", "test"), image=True),
+    "tf_flowers": Description(None, _FLOWERS, ("train",), image=True),
+    "cats_vs_dogs": Description(None, ("cat", "dog"), ("train",), image=True),
 }
 """The sets that courses start with, so that a spec can be checked before they are at hand."""
 
