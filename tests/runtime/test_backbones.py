@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from dlcli.errors import DataError
 from dlcli.runtime.engine import keras
 from dlcli.spec.backbones.applications import ROWS
 from dlcli.spec.base import OneOf
+from dlcli.stages.selection import leaves
 
 QUICK = ["mobilenet", "mobilenet_v3_small", "vgg16", "resnet50", "densenet121", "convnext_tiny"]
 
@@ -42,13 +45,21 @@ def test_a_row_agrees_with_keras(kind: str) -> None:
     assert spec.example_shape() == shape
     assert model.output_shape[1:] == spec.features(shape)
     _scales_as_keras(spec, row)
-    blocks = spec.blocks(model)
-    layers = [layer for _, block in blocks for layer in block]
-    assert sum(isinstance(layer, keras.layers.BatchNormalization) for layer in layers) == row.batch_norms
-    assert len({id(layer) for layer in layers}) == len(layers)
-    assert {id(weight) for layer in layers for weight in layer.weights} == {id(weight) for weight in model.weights}
-    assert len(blocks) >= 5
+    _holds_every_layer_once_in_order(spec.blocks(model), model, row)
     assert backbone(kind).example_shape() == (row.size, row.size, 3)
+    less = row.smallest - 1
+    with pytest.raises(ValueError, match=r"(at least|smaller than) \d+"):
+        backbone(kind).build((less, less, 3))
+
+
+def _holds_every_layer_once_in_order(blocks: list[tuple[str, list[Any]]], model: Any, row: Any) -> None:
+    layers = [layer for _, block in blocks for layer in block]
+    assert list(map(id, layers)) == [id(layer) for layer in leaves(model)]
+    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(norms) == row.batch_norms
+    assert len(blocks) >= 5
+    # Where BatchNorms rest, the last block still has something to learn.
+    assert all(any(layer.trainable_weights for layer in block if layer not in norms) for _, block in blocks)
 
 
 def _scales_as_keras(spec: Any, row: Any) -> None:
@@ -84,28 +95,54 @@ def test_alpha_scales_the_features_as_keras_does(kind: str, alpha: float) -> Non
     assert spec.build((32, 32, 3)).output_shape[1:] == spec.features((32, 32, 3))
 
 
-@pytest.mark.parametrize("kind", ["mobilenet", "resnet50", "densenet121", "convnext_tiny"])
-def test_a_model_with_its_scaling_loads_in_plain_keras(kind: str, tmp_path: Path) -> None:
-    import subprocess
-    import sys
+@pytest.mark.parametrize("kind", ["mobilenet", "resnet50", "densenet121"])
+def test_scaling_is_exact_under_mixed_precision(kind: str) -> None:
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        _scales_as_keras(backbone(kind), ROWS[kind])
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
 
+
+def test_every_scaling_loads_in_plain_keras(tmp_path: Path) -> None:
+    for kind in ("mobilenet", "resnet50", "densenet121"):
+        keras.utils.clear_session()
+        entry = keras.Input((8, 8, 3))
+        _save_with_output(keras.Model(entry, backbone(kind).preprocess(entry)), tmp_path / kind)
+    _opens_without_dlcli(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["mobilenet", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("convnext_tiny", "inception_resnet_v2"))],
+)
+def test_a_model_with_its_scaling_loads_in_plain_keras(kind: str, tmp_path: Path) -> None:
     keras.utils.clear_session()
-    spec = backbone(kind)
-    entry = keras.Input((32, 32, 3))
-    model = keras.Model(entry, spec.build((32, 32, 3))(spec.preprocess(entry)))
-    model.save(tmp_path / "model.keras")
-    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
-    np.savez(tmp_path / "known.npz", images=images, output=np.asarray(model(images, training=False)))
+    spec, side = backbone(kind), ROWS[kind].smallest
+    entry = keras.Input((side, side, 3))
+    _save_with_output(keras.Model(entry, spec.build((side, side, 3))(spec.preprocess(entry))), tmp_path / kind)
+    _opens_without_dlcli(tmp_path)
+
+
+def _save_with_output(model: Any, path: Path) -> None:
+    model.save(path.with_suffix(".keras"))
+    images = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:])).astype("float32")
+    np.savez(path.with_suffix(".npz"), images=images, output=np.asarray(model(images, training=False)))
+
+
+def _opens_without_dlcli(folder: Path) -> None:
+    """Loads every model of a folder in a process that has no dlcli, and compares its output."""
     code = (
         "import sys; sys.modules['dlcli'] = None\n"
-        "import keras, numpy as np\n"
-        "known = np.load('known.npz')\n"
-        "output = keras.saving.load_model('model.keras')(known['images'], training=False)\n"
-        "assert (np.asarray(output) == known['output']).all()\n"
-        "print('same')"
+        "import glob, keras, numpy as np\n"
+        "for path in glob.glob('*.keras'):\n"
+        "    known = np.load(path.replace('.keras', '.npz'))\n"
+        "    output = keras.saving.load_model(path)(known['images'], training=False)\n"
+        "    assert (np.asarray(output) == known['output']).all()\n"
+        "    print(path)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "same", done.stderr[-2000:]
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert sorted(done.stdout.split()) == sorted(path.name for path in folder.glob("*.keras")), done.stderr[-2000:]
 
 
 def test_weights_of_a_file_are_those_that_keras_loads() -> None:
@@ -113,6 +150,22 @@ def test_weights_of_a_file_are_those_that_keras_loads() -> None:
     ours = backbone("mobilenet", alpha=0.25, weights=str(path)).build((224, 224, 3))
     theirs = keras.applications.MobileNet(weights=str(path), include_top=False, alpha=0.25, input_shape=(224, 224, 3))
     assert all((one.numpy() == other.numpy()).all() for one, other in zip(ours.weights, theirs.weights, strict=True))
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 224, 224, 3)).astype("float32")
+    pooled = np.asarray(theirs(images, training=False)).mean(axis=(1, 2))
+    np.testing.assert_allclose(np.asarray(ours(images, training=False)), pooled, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_of_another_alpha_are_refused_with_the_shapes() -> None:
+    with pytest.raises(DataError, match=r"does not fit mobilenet .*\(3, 3, 3, 16\).*\(3, 3, 3, 8\)"):
+        backbone("mobilenet", alpha=0.5, weights=str(weights_file())).build((32, 32, 3))
+
+
+def test_of_weights_with_a_top_those_below_it_are_taken(tmp_path: Path) -> None:
+    source = keras.applications.MobileNet(alpha=0.25, weights=None, input_shape=(32, 32, 3), classes=7)
+    source.save_weights(tmp_path / "top.weights.h5")
+    loaded = backbone("mobilenet", alpha=0.25, weights=str(tmp_path / "top.weights.h5")).build((32, 32, 3))
+    below = source.weights[: len(loaded.weights)]
+    assert all((one.numpy() == other.numpy()).all() for one, other in zip(loaded.weights, below, strict=True))
 
 
 @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
