@@ -1,24 +1,58 @@
 """scikit-learn classifiers as heads, turned into plain Keras layers once they are fitted.
 
-So `model.keras` holds everything, loads with Keras alone, and is evaluated and exported like any other model. The
-learned arrays are weights of stock layers: `Dense` for products, `Embedding` as a table to look rows up in.
-
-Keras computes in float32 where scikit-learn uses float64, so two classes whose shares differ by less than float32's
-rounding may change places.
+So `model.keras` holds everything, loads with Keras alone, and is evaluated and exported like any other model. Keras
+computes in float32 where scikit-learn uses float64, so two classes whose shares differ by less than float32's rounding
+may change places.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
+from pydantic_core import PydanticCustomError
 
 from dlcli.errors import DataError
 from dlcli.spec.base import Count, NotNegative, Positive, Spec, dump
+from dlcli.spec.heads.keras_layers import (
+    centred,
+    columns,
+    dense,
+    forest_tables,
+    from_decisions,
+    from_pairs,
+    lookup,
+    nearest,
+    normalized,
+    pairs_of,
+)
 from dlcli.upstream import import_keras
 
 _C = "Inverse of the regularisation's strength."
 _BALANCED = "`balanced`: classes weigh the same, however many examples each has."
-_SPARE = 16
-"""Neighbours beyond those asked for that are measured again exactly: rounding may have mixed up their order."""
+
+
+def _word_or_number(value: Any, words: tuple[str, str], most: float, what: str) -> str | float:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and 0 < value <= most:
+        return float(value)
+    if value in words:
+        return value  # type: ignore[no-any-return]
+    raise PydanticCustomError("expected", "expected {what}", {"what": f"{what}, `{words[0]}` or `{words[1]}`"})
+
+
+Gamma = Annotated[
+    str | float,
+    PlainValidator(
+        lambda value: _word_or_number(value, ("scale", "auto"), 1e300, "a number above 0"),
+        json_schema_input_type=Literal["scale", "auto"] | Positive,
+    ),
+]
+MaxFeatures = Annotated[
+    str | float,
+    PlainValidator(
+        lambda value: _word_or_number(value, ("sqrt", "log2"), 1, "a share above 0 to 1"),
+        json_schema_input_type=Literal["sqrt", "log2"] | Annotated[float, Field(gt=0, le=1)],
+    ),
+]
 
 
 class ClassifierSpec(Spec):
@@ -67,9 +101,9 @@ class ClassifierSpec(Spec):
         keras = import_keras()
         scaling, estimator = fitted[0], fitted[-1]
         entry = keras.Input((estimator.n_features_in_,), name="features", dtype="float32")
-        scaled = _normalized(entry, scaling.mean_, scaling.scale_) if self.standardize else entry
+        scaled = normalized(entry, scaling.mean_, scaling.scale_) if self.standardize else entry
         shares = self.shares(estimator, scaled)
-        output = _columns(shares, [int(one) for one in estimator.classes_], classes, binary)
+        output = columns(shares, [int(one) for one in estimator.classes_], classes, binary)
         head = keras.Model(entry, output, name="head")
         head.trainable = False
         return head
@@ -99,7 +133,7 @@ class LogisticRegression(ClassifierSpec):
 
     def shares(self, estimator: Any, tensor: Any) -> Any:
         """Returns the probabilities: a softmax over linear functions, of two classes a sigmoid of one."""
-        return _from_decisions(_dense(tensor, estimator.coef_.T, estimator.intercept_))
+        return from_decisions(dense(tensor, estimator.coef_.T, estimator.intercept_))
 
 
 class LinearSVC(ClassifierSpec):
@@ -118,7 +152,7 @@ class LinearSVC(ClassifierSpec):
 
     def shares(self, estimator: Any, tensor: Any) -> Any:
         """Returns the softmax (of two classes the sigmoid) of the distances from the planes."""
-        return _from_decisions(_dense(tensor, estimator.coef_.T, estimator.intercept_))
+        return from_decisions(dense(tensor, estimator.coef_.T, estimator.intercept_))
 
 
 class SVC(ClassifierSpec):
@@ -130,9 +164,7 @@ class SVC(ClassifierSpec):
     kind: Literal["svc"]
     C: Positive = Field(default=1.0, description=_C)
     kernel: Literal["rbf", "linear", "poly"] = Field(default="rbf", description="How two rows of features are compared.")
-    gamma: Literal["scale", "auto"] | Positive = Field(
-        default="scale", description="Factor of the rbf and poly kernels: the larger, the narrower."
-    )
+    gamma: Gamma = Field(default="scale", description="Factor of the rbf and poly kernels: the larger, the narrower.")
     degree: Count = Field(default=3, description="Degree of the poly kernel.")
     coef0: NotNegative = Field(default=0.0, description="Added to the products of the poly kernel.")
     class_weight: Literal["balanced"] | None = Field(default=None, description=_BALANCED)
@@ -145,11 +177,11 @@ class SVC(ClassifierSpec):
 
     def shares(self, estimator: Any, tensor: Any) -> Any:
         """Returns the softmax of the votes of all pairs of classes, the sums of their decisions breaking ties."""
-        weights, offsets, pairs = _pairs_of(estimator)
-        decisions = _dense(self._kernel(estimator, tensor), weights, offsets)
+        weights, offsets, pairs = pairs_of(estimator)
+        decisions = dense(self._kernel(estimator, tensor), weights, offsets)
         if len(estimator.classes_) == 2:
-            return _from_decisions(decisions)
-        return _from_pairs(decisions, pairs, len(estimator.classes_))
+            return from_decisions(decisions)
+        return from_pairs(decisions, pairs, len(estimator.classes_))
 
     def _kernel(self, estimator: Any, tensor: Any) -> Any:
         """Returns the kernel's value of every row with every support vector: `(batch, supports)`."""
@@ -159,12 +191,12 @@ class SVC(ClassifierSpec):
         supports, gamma = estimator.support_vectors_, float(estimator._gamma)
         none = np.zeros(len(supports))
         if self.kernel == "linear":
-            return _dense(tensor, supports.T, none)
+            return dense(tensor, supports.T, none)
         if self.kernel == "poly":
-            return ops.power(_dense(tensor, gamma * supports.T, none + self.coef0), float(self.degree))
+            return ops.power(dense(tensor, gamma * supports.T, none + self.coef0), float(self.degree))
         # exp(-g |x - s|^2) = exp(2 g x.s - g |s|^2 - g |x|^2)
-        tensor, supports = _centred(tensor, supports)
-        products = _dense(tensor, 2 * gamma * supports.T, -gamma * (supports**2).sum(axis=1))
+        tensor, supports = centred(tensor, supports)
+        products = dense(tensor, 2 * gamma * supports.T, -gamma * (supports**2).sum(axis=1))
         return ops.exp(products - gamma * ops.sum(ops.square(tensor), axis=-1, keepdims=True))
 
 
@@ -172,10 +204,14 @@ class RandomForest(ClassifierSpec):
     """Many decision trees on random parts of the examples and features."""
 
     kind: Literal["random_forest"]
+    # TensorFlow Lite scales by a product where Keras divides, and so puts features on another side of a threshold.
+    standardize: bool = Field(
+        default=False, description="Whether features get mean 0 and deviation 1. Trees do not need it, and are exact without."
+    )
     n_estimators: Count = Field(default=100, description="Trees.")
     max_depth: Count | None = Field(default=None, description="Deepest a tree may grow; as deep as it takes if not given.")
     min_samples_leaf: Count = Field(default=1, description="Fewest training examples in a leaf.")
-    max_features: Literal["sqrt", "log2"] | Annotated[float, Field(gt=0, le=1)] = Field(
+    max_features: MaxFeatures = Field(
         default="sqrt", description="How many features a split may choose from, drawn at random; a number is a share of all."
     )
     class_weight: Literal["balanced"] | None = Field(default=None, description=_BALANCED)
@@ -189,15 +225,15 @@ class RandomForest(ClassifierSpec):
     def shares(self, estimator: Any, tensor: Any) -> Any:
         """Returns the mean of all trees' leaf shares, each found by walking its tree in tables."""
         ops = import_keras().ops
-        nodes, leaves, roots, depth = _forest_tables(estimator)
-        table = _lookup(nodes)
+        nodes, leaves, roots, depth = forest_tables(estimator)
+        table = lookup(nodes)
         place = ops.zeros_like(tensor[:, :1], dtype="int32") + ops.convert_to_tensor(roots.astype("int32"))
         for _ in range(depth):
             node = table(place)  # (batch, trees, 4): feature, threshold, left, right
             value = ops.take_along_axis(tensor, ops.cast(node[..., 0], "int32"), axis=1)
             goes_left = value <= node[..., 1]
             place = ops.cast(ops.where(goes_left, node[..., 2], node[..., 3]), "int32")
-        return ops.mean(_lookup(leaves)(place), axis=1)
+        return ops.mean(lookup(leaves)(place), axis=1)
 
 
 class KNN(ClassifierSpec):
@@ -230,36 +266,14 @@ class KNN(ClassifierSpec):
         import numpy as np
 
         ops = import_keras().ops
-        known = estimator._fit_X
-        near = _nearest(tensor, known, min(self.n_neighbors + _SPARE, len(known)))
-        gaps = ops.expand_dims(tensor, 1) - _lookup(known)(near)
-        negative, order = ops.top_k(-ops.sum(ops.square(gaps), axis=-1), self.n_neighbors)
-        votes = _lookup(np.eye(len(estimator.classes_))[estimator._y])(ops.take_along_axis(near, order, axis=1))
+        negative, places = nearest(tensor, estimator._fit_X, self.n_neighbors)
+        votes = lookup(np.eye(len(estimator.classes_))[estimator._y])(places)
         if self.weights == "uniform":
             return ops.mean(votes, axis=1)
         # Where training rows are the same as the example, only they vote.
         same = ops.cast(ops.equal(negative, 0), "float32")
         weights = ops.where(ops.max(same, axis=1, keepdims=True) > 0, same, 1 / ops.sqrt(same - negative))
         return ops.sum(votes * ops.expand_dims(weights / ops.sum(weights, axis=1, keepdims=True), -1), axis=1)
-
-
-Classifier = LogisticRegression | LinearSVC | SVC | RandomForest | KNN
-
-
-def _dense(tensor: Any, kernel: Any, bias: Any) -> Any:
-    """Returns `tensor @ kernel + bias` by a Dense layer, in float32 also under mixed precision."""
-    layer = import_keras().layers.Dense(kernel.shape[1], dtype="float32", trainable=False)
-    output = layer(tensor)
-    layer.set_weights([kernel.astype("float32"), bias.astype("float32")])
-    return output
-
-
-def _lookup(table: Any) -> Any:
-    """Returns an Embedding layer that gives the rows of a table."""
-    layer = import_keras().layers.Embedding(*table.shape, dtype="float32", trainable=False)
-    layer.build()
-    layer.set_weights([table.astype("float32")])
-    return layer
 
 
 def _scaling(features: Any) -> Any:
@@ -273,116 +287,3 @@ def _scaling(features: Any) -> Any:
     scaling = StandardScaler().fit(features)
     scaling.scale_ = np.where(scaling.scale_ < 1e-6, 1.0, scaling.scale_)
     return scaling
-
-
-def _normalized(tensor: Any, mean: Any, deviation: Any) -> Any:
-    """Returns `(tensor - mean) / deviation`; with StandardScaler's figures bit for bit what it returns."""
-    mean, variance = mean.astype("float32"), deviation.astype("float32") ** 2
-    return import_keras().layers.Normalization(mean=mean, variance=variance, dtype="float32")(tensor)
-
-
-def _centred(tensor: Any, rows: Any) -> tuple[Any, Any]:
-    """Returns both moved so that the rows are around 0, where squares of distances lose fewer digits.
-
-    They move by whole numbers, which changes no digit of features that are whole numbers.
-    """
-    import numpy as np
-
-    centre = np.round(rows.mean(axis=0))
-    return (_normalized(tensor, centre, np.ones_like(centre)) if centre.any() else tensor), rows - centre
-
-
-def _nearest(tensor: Any, rows: Any, count: int) -> Any:
-    """Returns the places `(batch, count)` of the nearest rows, up to rounding."""
-    tensor, rows = _centred(tensor, rows.astype("float64"))
-    # |x|^2 is the same for every row, so the order needs only 2 x.s - |s|^2.
-    return import_keras().ops.top_k(_dense(tensor, 2 * rows.T, -(rows**2).sum(axis=1)), count)[1]
-
-
-def _from_decisions(decisions: Any) -> Any:
-    """Returns shares of linear decisions `(batch, classes)`; of two classes `(batch, 1)`, the second's side of one plane."""
-    ops = import_keras().ops
-    if decisions.shape[-1] > 1:
-        return ops.softmax(decisions)
-    share = ops.sigmoid(decisions)
-    return ops.concatenate([1 - share, share], axis=-1)
-
-
-def _from_pairs(decisions: Any, pairs: list[tuple[int, int]], classes: int) -> Any:
-    """Returns the softmax of each class's votes from the decisions `(batch, pairs)` of all pairs.
-
-    As scikit-learn's `_ovr_decision_function`: votes, and of the sums of decisions less than half a vote.
-    """
-    import numpy as np
-
-    ops = import_keras().ops
-    first, second = np.zeros((2, len(pairs), classes))
-    for index, (one, other) in enumerate(pairs):
-        first[index, one] = 1
-        second[index, other] = 1
-    none = np.zeros(classes)
-    won = ops.cast(decisions > 0, "float32")
-    votes = _dense(won, first, none) + _dense(1 - won, second, none)
-    sums = _dense(decisions, first - second, none)
-    return ops.softmax(votes + sums / (3 * (ops.abs(sums) + 1)))
-
-
-def _columns(shares: Any, known: list[int], classes: int, binary: bool) -> Any:
-    """Returns the shares with a column for every class of the task."""
-    import numpy as np
-
-    if binary:
-        return shares[:, 1:]
-    if known == list(range(classes)):
-        return shares
-    spread = np.zeros((len(known), classes))
-    spread[np.arange(len(known)), known] = 1
-    return _dense(shares, spread, np.zeros(classes))
-
-
-def _pairs_of(estimator: Any) -> tuple[Any, Any, list[tuple[int, int]]]:
-    """Returns weights `(supports, pairs)`, offsets `(pairs,)` and the pairs of classes of a fitted SVC.
-
-    libsvm keeps the coefficients of a pair in two rows (scikit-learn's user guide, "Details on multi-class strategies").
-    The decision of a pair is above 0 where the first class wins; of two classes in all, where the second does.
-    """
-    import numpy as np
-
-    counts = estimator.n_support_
-    ends = np.cumsum(counts)
-    starts = ends - counts
-    pairs = [(one, other) for one in range(len(counts)) for other in range(one + 1, len(counts))]
-    weights = np.zeros((int(ends[-1]), len(pairs)))
-    for index, (one, other) in enumerate(pairs):
-        weights[starts[one] : ends[one], index] = estimator.dual_coef_[other - 1, starts[one] : ends[one]]
-        weights[starts[other] : ends[other], index] = estimator.dual_coef_[one, starts[other] : ends[other]]
-    return weights, estimator.intercept_, pairs
-
-
-def _forest_tables(estimator: Any) -> tuple[Any, Any, Any, int]:
-    """Returns all trees' nodes `(n, 4)`, leaf shares `(n, classes)`, the roots' places, and the deepest tree's depth.
-
-    Thresholds are rounded down to float32, so that `x <= threshold` is the same for float32 features. A leaf leads to
-    itself.
-
-    Raises:
-        DataError: there are more nodes than float32 can count.
-    """
-    import numpy as np
-
-    nodes, leaves, roots, start = [], [], [], 0
-    for member in estimator.estimators_:
-        tree = member.tree_
-        own = np.arange(tree.node_count)
-        is_leaf = tree.children_left < 0
-        threshold = tree.threshold.astype("float32")
-        threshold = np.where(threshold > tree.threshold, np.nextafter(threshold, np.float32(-np.inf)), threshold)
-        left, right = (np.where(is_leaf, own, side) + start for side in (tree.children_left, tree.children_right))
-        nodes.append(np.stack([np.where(is_leaf, 0, tree.feature), threshold, left, right], axis=1))
-        leaves.append(tree.value[:, 0] / tree.value[:, 0].sum(axis=1, keepdims=True))
-        roots.append(start)
-        start += tree.node_count
-    if start >= 2**24:
-        raise DataError(f"the forest has {start:,} nodes, more than can be kept; set `max_depth` or `min_samples_leaf`")
-    depth = max(member.tree_.max_depth for member in estimator.estimators_)
-    return np.concatenate(nodes), np.concatenate(leaves), np.array(roots), depth

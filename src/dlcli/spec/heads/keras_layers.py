@@ -1,0 +1,146 @@
+"""What fitted classifiers are made of in Keras: the learned arrays as weights of stock layers.
+
+`Dense` for products, `Embedding` as a table to look rows up in, `Normalization` for scaling.
+"""
+
+from typing import Any
+
+from dlcli.errors import DataError
+from dlcli.upstream import import_keras
+
+_SPARE = 16
+"""Neighbours beyond those asked for that are measured again exactly: rounding may have mixed up their order."""
+
+
+def dense(tensor: Any, kernel: Any, bias: Any) -> Any:
+    """Returns `tensor @ kernel + bias` by a Dense layer, in float32 also under mixed precision."""
+    layer = import_keras().layers.Dense(kernel.shape[1], dtype="float32", trainable=False)
+    output = layer(tensor)
+    layer.set_weights([kernel.astype("float32"), bias.astype("float32")])
+    return output
+
+
+def lookup(table: Any) -> Any:
+    """Returns an Embedding layer that gives the rows of a table."""
+    layer = import_keras().layers.Embedding(*table.shape, dtype="float32", trainable=False)
+    layer.build()
+    layer.set_weights([table.astype("float32")])
+    return layer
+
+
+def normalized(tensor: Any, mean: Any, deviation: Any) -> Any:
+    """Returns `(tensor - mean) / deviation`; with StandardScaler's figures bit for bit what it returns."""
+    mean, variance = mean.astype("float32"), deviation.astype("float32") ** 2
+    return import_keras().layers.Normalization(mean=mean, variance=variance, dtype="float32")(tensor)
+
+
+def centred(tensor: Any, rows: Any) -> tuple[Any, Any]:
+    """Returns both moved so that the rows are around 0, where squares of distances lose fewer digits.
+
+    They move by whole numbers, which changes no digit of features that are whole numbers.
+    """
+    import numpy as np
+
+    centre = np.round(rows.mean(axis=0))
+    return (normalized(tensor, centre, np.ones_like(centre)) if centre.any() else tensor), rows - centre
+
+
+def nearest(tensor: Any, rows: Any, count: int) -> tuple[Any, Any]:
+    """Returns the squared distances, made negative, and the places of the nearest rows: both `(batch, count)`."""
+    ops = import_keras().ops
+    moved, moved_rows = centred(tensor, rows.astype("float64"))
+    # |x|^2 is the same for every row, so the order needs only 2 x.s - |s|^2.
+    rough = dense(moved, 2 * moved_rows.T, -(moved_rows**2).sum(axis=1))
+    near = ops.top_k(rough, min(count + _SPARE, len(rows)))[1]
+    gaps = ops.expand_dims(tensor, 1) - lookup(rows)(near)
+    negative, order = ops.top_k(-ops.sum(ops.square(gaps), axis=-1), count)
+    return negative, ops.take_along_axis(near, order, axis=1)
+
+
+def from_decisions(decisions: Any) -> Any:
+    """Returns shares of linear decisions `(batch, classes)`; of two classes `(batch, 1)`, the second's side of one plane."""
+    ops = import_keras().ops
+    if decisions.shape[-1] > 1:
+        return ops.softmax(decisions)
+    share = ops.sigmoid(decisions)
+    return ops.concatenate([1 - share, share], axis=-1)
+
+
+def from_pairs(decisions: Any, pairs: list[tuple[int, int]], classes: int) -> Any:
+    """Returns the softmax of each class's votes from the decisions `(batch, pairs)` of all pairs.
+
+    As scikit-learn's `_ovr_decision_function`: votes, and of the sums of decisions less than half a vote.
+    """
+    import numpy as np
+
+    ops = import_keras().ops
+    first, second = np.zeros((2, len(pairs), classes))
+    for index, (one, other) in enumerate(pairs):
+        first[index, one] = 1
+        second[index, other] = 1
+    none = np.zeros(classes)
+    won = ops.cast(decisions > 0, "float32")
+    votes = dense(won, first, none) + dense(1 - won, second, none)
+    sums = dense(decisions, first - second, none)
+    return ops.softmax(votes + sums / (3 * (ops.abs(sums) + 1)))
+
+
+def columns(shares: Any, known: list[int], classes: int, binary: bool) -> Any:
+    """Returns the shares with a column for every class of the task."""
+    import numpy as np
+
+    if binary:
+        return shares[:, 1:]
+    if known == list(range(classes)):
+        return shares
+    spread = np.zeros((len(known), classes))
+    spread[np.arange(len(known)), known] = 1
+    return dense(shares, spread, np.zeros(classes))
+
+
+def pairs_of(estimator: Any) -> tuple[Any, Any, list[tuple[int, int]]]:
+    """Returns weights `(supports, pairs)`, offsets `(pairs,)` and the pairs of classes of a fitted SVC.
+
+    libsvm keeps the coefficients of a pair in two rows (scikit-learn's user guide, "Details on multi-class strategies").
+    The decision of a pair is above 0 where the first class wins; of two classes in all, where the second does.
+    """
+    import numpy as np
+
+    counts = estimator.n_support_
+    ends = np.cumsum(counts)
+    starts = ends - counts
+    pairs = [(one, other) for one in range(len(counts)) for other in range(one + 1, len(counts))]
+    weights = np.zeros((int(ends[-1]), len(pairs)))
+    for index, (one, other) in enumerate(pairs):
+        weights[starts[one] : ends[one], index] = estimator.dual_coef_[other - 1, starts[one] : ends[one]]
+        weights[starts[other] : ends[other], index] = estimator.dual_coef_[one, starts[other] : ends[other]]
+    return weights, estimator.intercept_, pairs
+
+
+def forest_tables(estimator: Any) -> tuple[Any, Any, Any, int]:
+    """Returns all trees' nodes `(n, 4)`, leaf shares `(n, classes)`, the roots' places, and the deepest tree's depth.
+
+    Thresholds are rounded down to float32, so that `x <= threshold` is the same for float32 features. A leaf leads to
+    itself.
+
+    Raises:
+        DataError: there are more nodes than float32 can count.
+    """
+    import numpy as np
+
+    nodes, leaves, roots, start = [], [], [], 0
+    for member in estimator.estimators_:
+        tree = member.tree_
+        own = np.arange(tree.node_count)
+        is_leaf = tree.children_left < 0
+        threshold = tree.threshold.astype("float32")
+        threshold = np.where(threshold > tree.threshold, np.nextafter(threshold, np.float32(-np.inf)), threshold)
+        left, right = (np.where(is_leaf, own, side) + start for side in (tree.children_left, tree.children_right))
+        nodes.append(np.stack([np.where(is_leaf, 0, tree.feature), threshold, left, right], axis=1))
+        leaves.append(tree.value[:, 0] / tree.value[:, 0].sum(axis=1, keepdims=True))
+        roots.append(start)
+        start += tree.node_count
+    if start >= 2**24:
+        raise DataError(f"the forest has {start:,} nodes, more than can be kept; set `max_depth` or `min_samples_leaf`")
+    depth = max(member.tree_.max_depth for member in estimator.estimators_)
+    return np.concatenate(nodes), np.concatenate(leaves), np.array(roots), depth
