@@ -87,3 +87,36 @@ def test_read_split_equals_tfds_own_reading() -> None:
     assert np.array_equal(inputs, expected[0])
     assert np.array_equal(labels, expected[1])
     assert [one.shape for one in read_split(builder, "test[:3]", lambda image: image[:5])[0]] == [(5, 28, 1)] * 3
+
+
+def test_keras_fetches_weights_without_a_time_limit_and_fails_with_a_bare_exception(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import inspect
+
+    from dlcli.upstream import import_keras
+
+    keras = import_keras()
+    from keras.src.utils import file_utils
+
+    monkeypatch.setenv("no_proxy", "*")
+    assert "timeout" not in inspect.signature(file_utils.urlretrieve).parameters
+    with pytest.raises(Exception, match="URL fetch failure") as raised:
+        keras.utils.get_file("weights.h5", "http://127.0.0.1:9/weights.h5", cache_dir=str(tmp_path))
+    assert type(raised.value) is Exception
+
+
+def test_weights_are_fetched_with_a_time_limit_only_inside_the_block() -> None:
+    import socket
+
+    from dlcli.upstream import import_keras, keras_weights
+
+    import_keras()
+    from keras.src.utils import file_utils
+
+    fetch = file_utils.urlretrieve
+    with keras_weights("vgg16", offline=True):
+        assert file_utils.urlretrieve is not fetch
+        assert socket.getdefaulttimeout() == 20
+    assert file_utils.urlretrieve is fetch
+    assert socket.getdefaulttimeout() is None
