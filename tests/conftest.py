@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,3 +54,25 @@ def test_data() -> Path:
     if not folder:
         pytest.skip("DLCLI_TEST_DATA names no folder of real data sets")
     return Path(folder)
+
+
+@pytest.fixture
+def shipped_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Points the variables of the shipped specs to what a check looks for: a table's columns, class folders, a run's layers."""
+    columns = "PassengerId,Survived,Pclass,Name,Sex,Age,SibSp,Parch,Ticket,Fare,Cabin,Embarked"
+    (tmp_path / "titanic.csv").write_text(f"{columns}\n1,0,3,A,male,22,1,0,T,7.25,,S\n")
+    monkeypatch.setenv("TITANIC_CSV", str(tmp_path / "titanic.csv"))
+    for name in ("train/ants", "train/bees", "val/ants", "val/bees"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+    monkeypatch.setenv("ANTS_BEES", str(tmp_path / "photos"))
+    _write_low(tmp_path / "low")
+    monkeypatch.setenv("DIGITS_RUN", str(tmp_path / "low"))
+
+
+def _write_low(folder: Path) -> None:
+    """Writes what a check reads of a run's model: its layers and its input."""
+    entry = {"class_name": "InputLayer", "config": {"name": "image", "batch_shape": [None, 8, 8, 1]}}
+    last = {"class_name": "Flatten", "config": {"name": "flatten"}}
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "model.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps({"config": {"layers": [entry, last]}}))

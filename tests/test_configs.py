@@ -29,27 +29,8 @@ each_spec = pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 
 
 @pytest.fixture(autouse=True)
-def _titanic_columns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A table with the columns of the Titanic set: what a check needs of it."""
-    columns = "PassengerId,Survived,Pclass,Name,Sex,Age,SibSp,Parch,Ticket,Fare,Cabin,Embarked"
-    (tmp_path / "titanic.csv").write_text(f"{columns}\n1,0,3,A,male,22,1,0,T,7.25,,S\n")
-    monkeypatch.setenv("TITANIC_CSV", str(tmp_path / "titanic.csv"))
-    for name in ("train/ants", "train/bees", "val/ants", "val/bees"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-    monkeypatch.setenv("ANTS_BEES", str(tmp_path / "photos"))
-    _write_low(tmp_path / "low")
-    monkeypatch.setenv("DIGITS_RUN", str(tmp_path / "low"))
-
-
-def _write_low(folder: Path) -> None:
-    """Writes what a check reads of a run's model: its layers and its input."""
-    import json
-    import zipfile
-
-    entry = {"class_name": "InputLayer", "config": {"name": "image", "batch_shape": [None, 8, 8, 1]}}
-    folder.mkdir()
-    with zipfile.ZipFile(folder / "model.keras", "w") as archive:
-        archive.writestr("config.json", json.dumps({"config": {"layers": [entry]}}))
+def _files(shipped_files: None) -> None:
+    """What a check of a shipped spec looks for."""
 
 
 @pytest.fixture
