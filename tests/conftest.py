@@ -71,8 +71,15 @@ def shipped_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def _write_low(folder: Path) -> None:
     """Writes what a check reads of a run's model: its layers and its input."""
-    entry = {"class_name": "InputLayer", "config": {"name": "image", "batch_shape": [None, 8, 8, 1]}}
-    last = {"class_name": "Flatten", "config": {"name": "flatten"}}
+    layers, before, shape = [], "", [None, 8, 8, 1]
+    for name, kind in (("image", "InputLayer"), ("flatten", "Flatten"), ("output", "Dense")):
+        taken = {"class_name": "__keras_tensor__", "config": {"shape": shape, "keras_history": [before, 0, 0]}}
+        nodes = [{"args": [taken], "kwargs": {}}] if before else []
+        layers.append(
+            {"class_name": kind, "name": name, "config": {"name": name, "batch_shape": shape}, "inbound_nodes": nodes}
+        )
+        before, shape = name, [None, 8, 8, 1] if kind == "InputLayer" else [None, 64]
+    config = {"layers": layers, "input_layers": ["image", 0, 0], "output_layers": ["output", 0, 0]}
     folder.mkdir()
     with zipfile.ZipFile(folder / "model.keras", "w") as archive:
-        archive.writestr("config.json", json.dumps({"config": {"layers": [entry, last]}}))
+        archive.writestr("config.json", json.dumps({"config": config}))
