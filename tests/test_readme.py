@@ -29,13 +29,19 @@ def needs_mnist(command: str) -> bool:
 
 def shortened(command: str) -> list[str]:
     """Returns the arguments of a dlcli command; a training gets one epoch, and a piece of a large set."""
-    program, *arguments = shlex.split(command)
+    program, *arguments = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
     assert program in ("dlcli", "scripts/dlcli"), command
     if arguments[0] == "train":
         arguments += ["--set", "training.epochs=1"]
         if needs_mnist(command):
             arguments += ["--set", "data.source.train=train[:2%]", "--set", "data.source.test=test[:2%]"]
+    if arguments[0] == "finetune":
+        arguments += ["--set", "training.stages.0.epochs=1", "--set", "training.stages.1.epochs=1"]
     return arguments
+
+
+def needs_photos(command: str) -> bool:
+    return command.startswith("ANTS_BEES=")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +68,7 @@ def run_all(listed: list[str]) -> None:
 @pytest.mark.parametrize(("page", "at_least"), [("README.md", 1), ("docs/guide.md", 12)])
 def test_every_command_of_a_page_runs(page: str, at_least: int, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk)
-    listed = [one for one in commands(page) if one != "scripts/test" and not needs_mnist(one)]
+    listed = [one for one in commands(page) if one != "scripts/test" and not needs_mnist(one) and not needs_photos(one)]
     assert len(listed) >= at_least
     run_all(listed)
 
@@ -72,6 +78,15 @@ def test_the_commands_on_mnist_run(desk: Path, test_data: Path, monkeypatch: pyt
     monkeypatch.setenv("TFDS_DATA_DIR", str(test_data / "tensorflow_datasets"))
     listed = [one for page in PAGES for one in commands(page) if needs_mnist(one)]
     assert len(listed) >= 2
+    run_all(listed)
+
+
+def test_the_commands_on_photos_run(desk: Path, test_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk)
+    monkeypatch.setenv("ANTS_BEES", str(test_data / "images" / "ants_bees"))
+    monkeypatch.setenv("MOBILENET_WEIGHTS", str(test_data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"))
+    listed = [one for page in PAGES for one in commands(page) if needs_photos(one)]
+    assert listed
     run_all(listed)
 
 

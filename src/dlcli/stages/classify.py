@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from time import perf_counter
 from typing import Any
 
@@ -32,7 +33,11 @@ def fit_classifier(work: Work, stage: Stage) -> dict[str, Any]:
     record.reporter.fit_started(1, 1)
     started = perf_counter()
     labels = np.tile(splits.train.targets, kept.copies)
-    fitted = model.classifier.fit(_rows(kept.train), labels, experiment.seed)
+    with warnings.catch_warnings(record=True) as told:  # that more iterations are needed, say
+        warnings.simplefilter("always")
+        fitted = model.classifier.fit(_rows(kept.train), labels, experiment.seed)
+    for warning in told:
+        work.say(f"note: scikit-learn: {str(warning.message).splitlines()[0]}")
     head = model.classifier.graph(fitted, classes=len(splits.classes), binary=experiment.task == "binary")
     tensor = work.built.features.output
     row_shaped = tensor if len(tensor.shape) == 2 else keras.layers.Flatten()(tensor)

@@ -7,6 +7,7 @@ from pathlib import Path
 from dlcli.runs import Run
 from dlcli.runs.folder import now
 from dlcli.runtime.device import use_device
+from dlcli.runtime.engine import keras
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.file import Loaded, to_yaml
 from dlcli.stages.data import Splits, open_splits
@@ -31,6 +32,8 @@ def train(loaded: Loaded, runs: Path, reporter: Reporter, *, offline: bool = Fal
     run.update_status(process_started=process_started(), parent=parent)
     say = _teller(run, reporter)
     with recorded_failure(run):
+        # A run is the same whatever its process trained before, down to the names of its layers.
+        keras.utils.clear_session()
         device = use_device(experiment.hardware, experiment.seed)
         say(f"device: {device}")
         run.write_environment(describe_environment(device))
