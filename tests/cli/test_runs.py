@@ -9,7 +9,19 @@ import pytest
 from conftest import Dlcli
 from runs.making import make_run
 
-COMMANDS = ["train", "evaluate", "check", "describe", "runs", "runs list", "runs show", "runs compare", "runs rm", "list"]
+COMMANDS = [
+    "train",
+    "finetune",
+    "evaluate",
+    "check",
+    "describe",
+    "runs",
+    "runs list",
+    "runs show",
+    "runs compare",
+    "runs rm",
+    "list",
+]
 COMMANDS += ["schema", "init", "doctor", ""]
 
 

@@ -77,7 +77,11 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize("kind", UNIONS["LearningRate"].kinds)
+BY_PART = "by_part"
+"""Rates of two parts: tests/stages/test_stages.py trains them, since they take a backbone."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in UNIONS["LearningRate"].kinds if kind != BY_PART])
 def test_every_schedule_ends_at_its_rate_and_lowers_the_loss(folder: Path, kind: str) -> None:
     fields, last_rate = SCHEDULES[kind]
     training = f"epochs: 2, metrics: [], optimizer: {{kind: sgd, learning_rate: {{kind: {kind}, {fields}}}}}"
