@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
+from dlcli.errors import DataError
 from dlcli.spec.backbones.base import BackboneSpec
 from dlcli.spec.base import Pair, keras_attribute
 from dlcli.spec.layers import Shape
@@ -28,7 +29,9 @@ class Hub(BackboneSpec):
     )
     input_size: Pair | None = Field(default=None, description="Height and width of its images; the module's own if it says.")
     input_range: tuple[float, float] = Field(
-        default=(0.0, 1.0), description="What pixels 0 to 255 become. Hub's images are [0, 1] by convention.", strict=False
+        default=(0.0, 1.0),
+        description="What pixels 0 to 255 become. Hub's images are [0, 1] by convention; whole numbers stay 0 to 255.",
+        strict=False,
     )
     signature: str | None = Field(
         default=None, description="Signature that is called; the module itself if not given and it can be called."
@@ -53,20 +56,26 @@ class Hub(BackboneSpec):
             yield "input_range", f"expected [low, high], found {list(self.input_range)}"
 
     def resolved(self, *, offline: bool) -> Self:
-        """Returns the spec with the size of images that the module asks for.
+        """Returns the spec with the size of images that the module asks for, and its range where it takes whole numbers.
 
         Raises:
-            DataError: the module cannot be had or opened, or asks for another size.
+            DataError: the module cannot be had or opened, or asks for another size or range.
         """
-        shape = self._layer(offline=offline).input_shape_of_module()
-        size = shape[:2] if shape is not None and len(shape) == 3 else (None, None)
-        if None in size:
-            return self
-        if self.input_size and tuple(self.input_size) != size:
-            from dlcli.errors import DataError
+        layer = self._layer(offline=offline)
+        asked, usual = _size(layer.asked_shape()), _size(layer.usual_shape())
+        if self.input_size and asked and tuple(self.input_size) != asked:
+            raise DataError(f"model.backbone.input_size: the module takes {list(asked)}, the spec says {list(self.input_size)}")
+        updates = {"input_size": self.input_size or asked or usual, "input_range": self._range(layer)}
+        return self.model_copy(update=updates)
 
-            raise DataError(f"model.backbone.input_size: the module takes {list(size)}, the spec says {list(self.input_size)}")
-        return self.model_copy(update={"input_size": size})
+    def _range(self, layer: Any) -> tuple[float, float]:
+        """Returns the range of pixels; images of whole numbers would be black in [0, 1]."""
+        if not layer.takes_whole_numbers() or self.input_range == (0.0, 255.0):
+            return self.input_range
+        if "input_range" in self.model_fields_set:
+            given = list(self.input_range)
+            raise DataError(f"model.backbone.input_range: the module takes whole numbers, [0, 255]; the spec says {given}")
+        return (0.0, 255.0)
 
     def preprocess(self, tensor: Any) -> Any:
         """Returns pixels brought to the module's range, in float32."""
@@ -89,3 +98,10 @@ class Hub(BackboneSpec):
 
         folder = module_folder(self.handle, offline=offline)
         return HubLayer(str(folder), signature=self.signature, output=self.output, name="hub_module")
+
+
+def _size(shape: tuple[int | None, ...] | None) -> tuple[int, int] | None:
+    """Returns height and width of an image's shape where both are fixed."""
+    if shape is None or len(shape) != 3 or shape[0] is None or shape[1] is None:
+        return None
+    return shape[0], shape[1]

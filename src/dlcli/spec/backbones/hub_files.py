@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
 import shutil
+import stat
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from dlcli.errors import DataError
@@ -15,6 +18,9 @@ from dlcli.upstream import resolve_hub
 
 LARGEST = 20 * 2**30
 """Bytes that an archive may unpack to."""
+_NEITHER = "which is neither a file nor a folder"
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError)
+"""What a damaged archive raises; RuntimeError of `zipfile` says that one is encrypted or packed in an unknown way."""
 
 
 def module_folder(handle: str, *, offline: bool) -> Path:
@@ -44,20 +50,28 @@ def _unpacked(path: Path) -> Path:
         raise DataError(f"model.backbone.handle: cannot read {path}: {error.strerror}") from None
     folder = cache_folder() / digest
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent))
-        try:
-            _unpack(path, temporary)
-            temporary.rename(folder)
-        except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError) as error:
-            if not folder.is_dir():  # another run may have unpacked it meanwhile
-                raise DataError(f"model.backbone.handle: {path} cannot be unpacked: {error}") from None
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    found = next((file.parent for file in sorted(folder.rglob("saved_model.pb"))), None)
+        _unpack_once(path, folder)
+    found = min((file.parent for file in folder.rglob("saved_model.pb")), key=lambda one: len(one.parts), default=None)
     if found is None:
         raise DataError(f"model.backbone.handle: {path} holds no saved_model.pb")
     return found
+
+
+def _unpack_once(path: Path, folder: Path) -> None:
+    """Unpacks an archive into a folder that is whole as soon as it is there."""
+    temporary = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent))
+        _unpack(path, temporary)
+        temporary.rename(folder)
+    except _BROKEN as error:
+        if not folder.is_dir():  # another run may have unpacked it meanwhile
+            why = (str(error) or type(error).__name__).splitlines()[0]
+            raise DataError(f"model.backbone.handle: {path} cannot be unpacked: {why}") from None
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _unpack(path: Path, folder: Path) -> None:
@@ -65,6 +79,8 @@ def _unpack(path: Path, folder: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 _refuse_strange(member.filename, path)
+                if stat.S_ISLNK(member.external_attr >> 16):
+                    raise DataError(f"model.backbone.handle: {path} holds {member.filename}, {_NEITHER}")
             _refuse_large(sum(member.file_size for member in archive.infolist()), path)
             archive.extractall(folder)
         return
@@ -73,9 +89,11 @@ def _unpack(path: Path, folder: Path) -> None:
         for one in members:
             _refuse_strange(one.name, path)
             if not (one.isfile() or one.isdir()):
-                raise DataError(f"model.backbone.handle: {path} holds {one.name}, which is neither a file nor a folder")
+                raise DataError(f"model.backbone.handle: {path} holds {one.name}, {_NEITHER}")
         _refuse_large(sum(one.size for one in members), path)
         archive.extractall(folder, filter="data")
+        while archive.fileobj is not None and archive.fileobj.read(2**20):
+            pass  # a compressed file's checksum is looked at only at its end, which tarfile need not reach
 
 
 def _refuse_strange(name: str, path: Path) -> None:

@@ -14,13 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from dlcli.errors import DataError
+from dlcli.spec.backbones.hub_graph import refused_operation
 from dlcli.upstream import import_keras
 
 keras: Any = import_keras()
-
-FORBIDDEN = frozenset(("WriteFile", "ReadFile", "MatchingFiles", "SaveV2", "Save", "SaveSlices", "EagerPyFunc", "PyFunc"))
-"""Operations that touch files or run Python; a module's own saving and restoring aside, images need none."""
-_OWN_SAVING = ("__inference__traced_save", "__inference__traced_restore")
 
 
 @keras.saving.register_keras_serializable(package="dlcli")
@@ -63,20 +60,28 @@ class HubLayer(keras.layers.Layer):  # type: ignore[misc]
             DataError: the module cannot take it.
         """
         try:
-            found = self._run(tf.zeros((1, *shape), tf.float32), learning=False)
+            found = self._run(tf.zeros((2, *shape), tf.float32), learning=False)
         except (ValueError, TypeError, tf.errors.OpError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise DataError(f"model.backbone: the Hub module cannot take examples of shape {shape}: {first[:300]}") from None
+            asked = self.asked_shape()
+            why = f"it takes {asked}" if asked not in (None, shape) else _first_line(error)
+            raise DataError(f"model.backbone: the Hub module cannot take examples of shape {shape}: {why}") from None
         self.features = tuple(found.shape[1:])
         self.built = True
 
-    def input_shape_of_module(self) -> tuple[int | None, ...] | None:
+    def asked_shape(self) -> tuple[int | None, ...] | None:
         """Returns the shape of one example that the module asks for, with None where it takes any; None if it does not say."""
-        function = self._signature_function() or next(iter(self._module.signatures.values()), None)
-        if function is None:
-            return None
-        specs = tf.nest.flatten(function.structured_input_signature)
-        return tuple(specs[0].shape[1:]) if len(specs) == 1 and specs[0].shape.rank is not None else None
+        found = {_example_shape(one) for one in self._input_specs()}
+        return found.pop() if len(found) == 1 else None
+
+    def usual_shape(self) -> tuple[int | None, ...] | None:
+        """Returns the shape of one example that the module is served with, which it may take others than."""
+        function = next(iter(self._module.signatures.values()), None)
+        specs = _tensor_specs(function) if function is not None else []
+        return _example_shape(specs[0]) if len(specs) == 1 else None
+
+    def takes_whole_numbers(self) -> bool:
+        """Whether the module's images are whole numbers, which run from 0 to 255."""
+        return any(one.dtype.is_integer for one in self._input_specs())
 
     def untracked_variables(self) -> list[Any]:
         """Returns the module's variables that are not the layer's weights: none, unless something is broken."""
@@ -127,11 +132,11 @@ class HubLayer(keras.layers.Layer):  # type: ignore[misc]
         self._take_waiting()
 
     def _open(self, folder: Path) -> None:
-        _refuse_forbidden(folder)
+        tags = _tags(folder)
         try:
-            module = tf.saved_model.load(str(folder))
+            module = tf.saved_model.load(str(folder), tags=tags)
         except Exception as error:  # TensorFlow has no common class for a damaged SavedModel
-            raise DataError(f"model.backbone.handle: {folder} cannot be opened: {str(error).splitlines()[0][:300]}") from None
+            raise DataError(f"model.backbone.handle: {folder} cannot be opened: {_first_line(error)}") from None
         self._files = {
             path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
         }
@@ -140,7 +145,7 @@ class HubLayer(keras.layers.Layer):  # type: ignore[misc]
         self._takes_training = reusable and _has_training_argument(module)
         if not reusable:
             self.why_frozen = "it has signatures only, which say nothing of training; use `train: head`"
-            self.signature = self.signature or _only_signature(module, folder)
+            self.signature = _signature(module, self.signature, folder)
         named = getattr(module, "trainable_variables", None)
         learning = [one for one in self._variables() if one.trainable] if named is None else named
         if not self.why_frozen and not learning:
@@ -160,9 +165,7 @@ class HubLayer(keras.layers.Layer):  # type: ignore[misc]
         found = getattr(self._module, "variables", None)
         if found is not None:
             return list(found)
-        function = self._signature_function()
-        functions = [function] if function is not None else self._module.__call__.concrete_functions
-        used = {id(one): one for each in functions for one in each.graph.variables}
+        used = {id(one): one for each in self._functions() for one in each.graph.variables}
         return list(used.values())
 
     def _in_order(self) -> list[Any]:
@@ -173,12 +176,22 @@ class HubLayer(keras.layers.Layer):  # type: ignore[misc]
     def _signature_function(self) -> Any:
         return self._module.signatures[self.signature] if self.signature else None
 
-    def _run(self, inputs: Any, *, learning: bool) -> Any:
+    def _functions(self) -> list[Any]:
         function = self._signature_function()
+        return [function] if function is not None else list(getattr(self._module.__call__, "concrete_functions", ()))
+
+    def _input_specs(self) -> list[Any]:
+        """Returns the images' specs, one for each function that may be called; none where the module does not say."""
+        return [specs[0] for specs in map(_tensor_specs, self._functions()) if len(specs) == 1]
+
+    def _run(self, inputs: Any, *, learning: bool) -> Any:
+        specs, function = self._input_specs(), self._signature_function()
+        if specs:
+            wanted = specs[0].dtype
+            inputs = tf.cast(tf.round(inputs) if wanted.is_integer else inputs, wanted)
         if function is not None:
             name = next(iter(function.structured_input_signature[1]), None)
-            wanted = tf.nest.flatten(function.structured_input_signature)[0].dtype
-            outputs = function(**{str(name): tf.cast(inputs, wanted)}) if name else function(tf.cast(inputs, wanted))
+            outputs = function(**{str(name): inputs}) if name else function(inputs)
         elif self._takes_training:
             outputs = self._module(inputs, training=learning)
         else:
@@ -187,6 +200,9 @@ class HubLayer(keras.layers.Layer):  # type: ignore[misc]
 
     def _chosen(self, outputs: Any) -> Any:
         if not isinstance(outputs, dict):
+            if self.output_key or not tf.is_tensor(outputs):
+                what = "one output without a name" if tf.is_tensor(outputs) else "outputs without names"
+                raise DataError(f"model.backbone.output: the Hub module gives {what}; a `signature` may name them")
             return outputs
         key = self.output_key or ("default" if "default" in outputs else next(iter(outputs)) if len(outputs) == 1 else "")
         if key not in outputs:
@@ -205,16 +221,35 @@ def _has_training_argument(module: Any) -> bool:
     return "training" in (*spec.args, *spec.kwonlyargs)
 
 
-def _only_signature(module: Any, folder: Path) -> str:
+def _signature(module: Any, wanted: str | None, folder: Path) -> str:
+    """Returns the signature to call: the wanted one, else one of the usual names, else the only one."""
     names = list(module.signatures)
-    known = [name for name in ("serving_default", "serve", "default") if name in names]
-    if not known and len(names) != 1:
+    known = [name for name in ((wanted,) if wanted else ("serving_default", "serve", "default")) if name in names]
+    if not known and (wanted or len(names) != 1):
         raise DataError(f"model.backbone.signature: {folder} has the signatures {', '.join(names) or 'none'}; name one of them")
     return str((known or names)[0])
 
 
-def _refuse_forbidden(folder: Path) -> None:
-    """Raises DataError for a graph that would read or write files by itself, or call Python."""
+def _tensor_specs(function: Any) -> list[Any]:
+    """Returns the specs of a function's inputs, a `training` flag aside."""
+    specs = tf.nest.flatten(function.structured_input_signature)
+    return [one for one in specs if isinstance(one, tf.TensorSpec) and one.dtype != tf.bool]
+
+
+def _example_shape(spec: Any) -> tuple[int | None, ...] | None:
+    return tuple(spec.shape[1:]) if spec.shape.rank is not None else None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def _tags(folder: Path) -> list[str] | None:
+    """Returns the tags that choose the part for predictions where a SavedModel has several; None where it has one.
+
+    Raises:
+        DataError: it is none, cannot be read, has no such part, or would touch files or run Python.
+    """
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     path = folder / "saved_model.pb"
@@ -224,8 +259,12 @@ def _refuse_forbidden(folder: Path) -> None:
         saved = SavedModel.FromString(path.read_bytes())
     except Exception as error:  # protobuf's DecodeError has no public home
         raise DataError(f"model.backbone.handle: {path} cannot be read: {error}") from None
-    for graph in (meta.graph_def for meta in saved.meta_graphs):
-        functions = [one for one in graph.library.function if not one.signature.name.startswith(_OWN_SAVING)]
-        for node in (node for function in functions for node in function.node_def):
-            if node.op in FORBIDDEN:
-                raise DataError(f"model.backbone.handle: {folder} would call {node.op}, so it is not opened")
+    if operation := refused_operation(saved):
+        raise DataError(f"model.backbone.handle: {folder} would call {operation}, so it is not opened")
+    known = [list(meta.meta_info_def.tags) for meta in saved.meta_graphs]
+    if len(known) == 1:
+        return None
+    for tags in ([], ["serve"]):  # TensorFlow Hub's own of TensorFlow 1, and everyone else's
+        if tags in known:
+            return tags
+    raise DataError(f"model.backbone.handle: {folder} has no part for predictions, only {known}")
