@@ -120,3 +120,33 @@ def test_weights_are_fetched_with_a_time_limit_only_inside_the_block() -> None:
         assert socket.getdefaulttimeout() == 20
     assert file_utils.urlretrieve is fetch
     assert socket.getdefaulttimeout() is None
+
+
+def test_tensorflow_hub_warns_when_imported_and_fetches_without_a_time_limit_into_the_temporary_folder() -> None:
+    program = (
+        "import tempfile, urllib.request, warnings\n"
+        "with warnings.catch_warnings(record=True) as seen:\n"
+        "    warnings.simplefilter('always')\n"
+        "    import tensorflow_hub\n"
+        "from tensorflow_hub import resolver\n"
+        "urllib.request.urlopen = lambda request, **options: sorted(options)\n"
+        "print(any('pkg_resources' in str(one.message) for one in seen))\n"
+        "print(resolver.HttpResolverBase()._call_urlopen('request'))\n"
+        "print(resolver.tfhub_cache_dir(use_temp=True).startswith(tempfile.gettempdir()))"
+    )
+    assert run(program).splitlines() == ["True", "['context']", "True"]
+
+
+def test_a_hub_module_is_fetched_with_a_time_limit_only_inside_the_call(tmp_path: Path) -> None:
+    import socket
+
+    from dlcli.errors import DataError
+    from dlcli.upstream import resolve_hub
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        socket.setdefaulttimeout(None)
+        before = time.monotonic()
+        with pytest.raises(DataError, match="timed out"):
+            resolve_hub(f"http://127.0.0.1:{silent.getsockname()[1]}/module", tmp_path, offline=False, limit=1)
+        assert time.monotonic() - before < 10
+    assert socket.getdefaulttimeout() is None

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import os
 import shutil
 import subprocess
 import sys
-import tarfile
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,6 @@ from dlcli.errors import DataError
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.loading import load_model
 from dlcli.spec.backbones.hub import Hub
-from dlcli.spec.backbones.hub_files import module_folder
 from dlcli.spec.backbones.hub_layer import HubLayer
 
 Array = np.ndarray[Any, Any]
@@ -73,6 +69,37 @@ def signature_only(folder: Path) -> Path:
         return {"default": tf.reshape(images, (-1, 48)) @ module.kernel}
 
     tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
+    return folder
+
+
+def tf1(folder: Path, *, before: Callable[[], Any] | None = None, tags: tuple[list[str], ...] = (["serve"],)) -> Path:
+    """Saves a module in the form of TensorFlow 1, of one part for each set of tags."""
+    v1, saver = tf.compat.v1, tf.compat.v1.saved_model.Builder(str(folder))
+    for number, names in enumerate(tags):
+        with tf.Graph().as_default(), v1.Session() as session:
+            images = v1.placeholder(tf.float32, (None, 4, 4, 3), name="images")
+            kernel = v1.get_variable("kernel", initializer=np.ones((48, 2), "float32"))
+            with tf.control_dependencies([before()] if before else []):
+                features = tf.reshape(images, (-1, 48)) @ kernel
+            session.run(v1.global_variables_initializer())
+            signatures = {"default": v1.saved_model.predict_signature_def({"images": images}, {"default": features})}
+            if number:
+                saver.add_meta_graph(names, signature_def_map=signatures)
+            else:
+                saver.add_meta_graph_and_variables(session, names, signature_def_map=signatures)
+    saver.save()
+    return folder
+
+
+def whole_numbers(folder: Path) -> Path:
+    """Saves a reusable module whose images are whole numbers."""
+
+    class Bytes(tf.Module):  # type: ignore[misc]
+        @tf.function(input_signature=[tf.TensorSpec((None, 2, 2, 3), tf.uint8)])
+        def __call__(self, images: Any) -> Any:
+            return tf.reduce_sum(tf.cast(images, tf.float32), axis=(1, 2))
+
+    tf.saved_model.save(Bytes(), str(folder))
     return folder
 
 
@@ -181,62 +208,6 @@ def test_the_size_is_the_modules_own(tmp_path: Path) -> None:
         Hub(kind="hub", handle=str(folder), input_size=(8, 8)).resolved(offline=True)
 
 
-@pytest.mark.parametrize("ending", [".tar.gz", ".zip"])
-def test_an_archive_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
-    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
-    signature_only(tmp_path / "module")
-    form = {".tar.gz": "gztar", ".zip": "zip"}[ending]
-    archive = shutil.make_archive(str(tmp_path / "packed"), form, tmp_path, "module")
-    folder = module_folder(archive, offline=True)
-    assert folder.is_relative_to(tmp_path / "cache")
-    written = (folder / "saved_model.pb").stat().st_mtime_ns
-    assert module_folder(archive, offline=True) == folder
-    assert (folder / "saved_model.pb").stat().st_mtime_ns == written
-    assert layer_of(Path(archive)).features == (2,)
-
-
-@pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil"])
-def test_an_archive_that_would_leave_its_folder_is_not_unpacked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
-    with tarfile.open(tmp_path / "bad.tar", "w") as archive:
-        member = tarfile.TarInfo(name)
-        member.size = 4
-        archive.addfile(member, io.BytesIO(b"evil"))
-    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as packed:
-        packed.writestr(name, "evil")
-    for path in (tmp_path / "bad.tar", tmp_path / "bad.zip"):
-        with pytest.raises(DataError, match="would leave its folder"):
-            module_folder(str(path), offline=True)
-    assert not list(tmp_path.rglob("evil"))
-    assert not list((tmp_path / "cache").iterdir())
-
-
-def test_links_in_an_archive_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
-    with tarfile.open(tmp_path / "bad.tar", "w") as archive:
-        member = tarfile.TarInfo("link")
-        member.type, member.linkname = tarfile.SYMTYPE, "elsewhere"
-        archive.addfile(member)
-    with pytest.raises(DataError, match="neither a file nor a folder"):
-        module_folder(str(tmp_path / "bad.tar"), offline=True)
-
-
-def test_a_module_that_would_write_files_is_not_opened(tmp_path: Path) -> None:
-    module = tf.Module()
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 4, 4, 3))])
-    def serve(images: Any) -> Any:
-        tf.io.write_file(str(tmp_path / "evil"), "evil")
-        return {"default": tf.reshape(images, (-1, 48))}
-
-    tf.saved_model.save(module, str(tmp_path / "module"), signatures={"serving_default": serve})
-    with pytest.raises(DataError, match="would call WriteFile"):
-        HubLayer(str(tmp_path / "module"))
-    assert not (tmp_path / "evil").exists()
-
-
 def test_a_damaged_module_is_an_error_in_words(tmp_path: Path) -> None:
     folder = signature_only(tmp_path / "module")
     (folder / "saved_model.pb").write_bytes(b"\x0a\xff nothing")
@@ -246,36 +217,133 @@ def test_a_damaged_module_is_an_error_in_words(tmp_path: Path) -> None:
     assert [field for field, _ in Hub(kind="hub", handle=str(folder)).faults()] == ["handle"]
 
 
-def test_an_address_is_not_fetched_offline_and_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
-    handle = "https://example.invalid/module/1"
-    with pytest.raises(DataError, match="--offline forbids it") as raised:
-        module_folder(handle, offline=True)
-    assert handle in str(raised.value)
-    assert str(tmp_path) in str(raised.value)
+def test_images_of_whole_numbers_stay_0_to_255(tmp_path: Path) -> None:
+    folder = whole_numbers(tmp_path / "module")
+    spec = Hub(kind="hub", handle=str(folder)).resolved(offline=True)
+    assert spec.input_range == (0.0, 255.0)
+    assert spec.resolved(offline=True) == spec
+    entry = keras.Input((2, 2, 3))
+    model = keras.Model(entry, spec.build((2, 2, 3))(spec.preprocess(entry)))
+    images = np.random.default_rng(0).integers(0, 256, (5, 2, 2, 3))
+    np.testing.assert_array_equal(np.asarray(model(images)), images.sum(axis=(1, 2)))
+    with pytest.raises(DataError, match=r"takes whole numbers, \[0, 255\]; the spec says \[0.0, 1.0\]"):
+        Hub(kind="hub", handle=str(folder), input_range=(0.0, 1.0)).resolved(offline=True)
 
 
-def test_an_address_that_cannot_be_reached_is_an_error_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(DataError, match="could not be fetched"):
-        module_folder("https://example.invalid/module/1", offline=False)
+def test_the_size_of_a_callable_module_is_known_and_named_where_it_does_not_fit(tmp_path: Path) -> None:
+    folder = reusable(tmp_path / "module")
+    assert Hub(kind="hub", handle=str(folder)).resolved(offline=True).input_size == (4, 4)
+    with pytest.raises(DataError, match=r"shape \(8, 8, 3\): it takes \(4, 4, 3\)"):
+        Hub(kind="hub", handle=str(folder)).build((8, 8, 3))
 
 
-def test_the_real_module_tracks_everything(tmp_path: Path) -> None:
-    data = os.environ.get("DLCLI_TEST_DATA")
-    if not data:
-        pytest.skip("DLCLI_TEST_DATA is not set: no real Hub module")
-    folder = Path(data, "hub", "mobilenet_v1_025_224_feature_vector")
+def test_a_module_of_any_size_takes_the_specs_and_else_its_usual_one(tmp_path: Path) -> None:
+    class Pooling(tf.Module):  # type: ignore[misc]
+        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3))])
+        def __call__(self, images: Any) -> Any:
+            return tf.reduce_mean(images, axis=(1, 2))
+
+    module = Pooling()
+    signature = module.__call__.get_concrete_function(tf.TensorSpec((None, 4, 6, 3)))
+    usual = tf.function(lambda images: {"default": module(images)}, input_signature=[tf.TensorSpec((None, 4, 6, 3))])
+    assert signature is not None
+    tf.saved_model.save(module, str(tmp_path / "module"), signatures={"serving_default": usual.get_concrete_function()})
+    spec = Hub(kind="hub", handle=str(tmp_path / "module"))
+    assert spec.resolved(offline=True).input_size == (4, 6)
+    own = spec.model_copy(update={"input_size": (8, 8)}).resolved(offline=True)
+    assert own.input_size == (8, 8)
+    assert own.build((8, 8, 3)).features == (3,)
+
+
+def test_a_signature_or_an_output_that_there_is_not_is_named(tmp_path: Path) -> None:
+    signatures, callable_one = signature_only(tmp_path / "signatures"), reusable(tmp_path / "callable")
+    with pytest.raises(DataError, match="has the signatures serving_default; name one of them"):
+        layer_of(signatures, signature="serve")
+    with pytest.raises(DataError, match="gives default; name one of them"):
+        layer_of(signatures, output="features")
+    with pytest.raises(DataError, match="one output without a name"):
+        layer_of(callable_one, output="features")
+
+
+@pytest.mark.parametrize("tags", [(["serve"],), ([],), (["train"], []), (["train"], ["serve"])])
+def test_a_module_of_tensorflow_1_gives_features(tmp_path: Path, tags: tuple[list[str], ...]) -> None:
+    layer = layer_of(tf1(tmp_path / "module", tags=tags))
+    assert "signatures only" in layer.why_frozen
+    np.testing.assert_allclose(np.asarray(layer(IMAGES)), IMAGES.reshape(6, 48).sum(axis=1)[:, None].repeat(2, 1), rtol=1e-5)
+
+
+def test_a_module_of_tensorflow_1_without_a_part_for_predictions_is_an_error_in_words(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no part for predictions"):
+        HubLayer(str(tf1(tmp_path / "module", tags=(["train"], ["tune"]))))
+
+
+@pytest.mark.parametrize("make", [signature_only, tf1])
+def test_a_module_that_cannot_learn_is_saved_whole_too(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    model = model_of(layer_of(make(tmp_path / "module")))
+    for weight in model.layers[1].weights:
+        weight.assign(weight * 3)
+    model.save(tmp_path / "model.keras")
+    shutil.rmtree(tmp_path / "module")
+    again = load_model(tmp_path / "model.keras")
+    assert (np.asarray(again(IMAGES)) == np.asarray(model(IMAGES))).all()
+    assert "signatures only" in again.layers[1].why_frozen
+    assert not again.layers[1].trainable_weights
+
+
+def test_under_mixed_precision_the_module_computes_in_float32(tmp_path: Path) -> None:
+    folder = reusable(tmp_path / "module")
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        layer = layer_of(folder)
+        output = layer(tf.constant(IMAGES, tf.float16))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert output.dtype == tf.float32
+    assert {weight.dtype for weight in layer.weights} == {"float32"}
+
+
+def test_the_real_module_tracks_everything(tmp_path: Path, test_data: Path) -> None:
+    folder = test_data / "hub" / "mobilenet_v1_025_224_feature_vector"
     spec = Hub(kind="hub", handle=str(folder)).resolved(offline=True)
     layer = spec.build(spec.example_shape() or ())
     assert (len(layer.trainable_weights), len(layer.weights)) == (81, 135)
     entry = keras.Input((224, 224, 3))
     model = keras.Model(entry, layer(spec.preprocess(entry)))
     images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3))
-    export = Path(data, "hub", "mobilenet_v1_025_224_keras_export")
+    export = test_data / "hub" / "mobilenet_v1_025_224_keras_export"
     frozen = Hub(kind="hub", handle=str(export)).build((224, 224, 3))
     np.testing.assert_allclose(np.asarray(model(images)), np.asarray(frozen(images / 255)), atol=1e-4)
     model.save(tmp_path / "model.keras")
     again = load_model(tmp_path / "model.keras")
     assert (np.asarray(again(images)) == np.asarray(model(images))).all()
+
+
+def test_the_real_module_learns_and_is_the_same_in_another_process(tmp_path: Path, test_data: Path) -> None:
+    spec = Hub(kind="hub", handle=str(test_data / "hub" / "mobilenet_v1_025_224_feature_vector"))
+    layer = spec.build((224, 224, 3))
+    entry = keras.Input((224, 224, 3))
+    model = keras.Model(entry, keras.layers.Dense(2)(layer(entry)))
+    model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+    images = np.random.default_rng(0).random((4, 224, 224, 3)).astype("float32")
+    for inference_mode, moving in ((True, 81), (False, 135)):
+        layer.inference_mode, before = inference_mode, values(layer)
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+        model.train_on_batch(images, np.ones((4, 2)))
+        assert sum((one != other).any() for one, other in zip(before, values(layer), strict=True)) == moving
+    model.save(tmp_path / "model.keras")
+    loss = model.evaluate(images, np.ones((4, 2)), verbose=0)
+    np.savez(tmp_path / "known.npz", *values(layer), images=images, output=np.asarray(model(images)), loss=loss)
+    code = (
+        "from pathlib import Path\nimport numpy as np\n"
+        "from dlcli.runtime.loading import load_model\n"
+        "known, model = np.load('known.npz'), load_model(Path('model.keras'))\n"
+        "weights = [weight.numpy() for weight in model.layers[1].weights]\n"
+        "assert len(weights) == 135\n"
+        "assert all((one == known[f'arr_{index}']).all() for index, one in enumerate(weights))\n"
+        "assert (np.asarray(model(known['images'])) == known['output']).all()\n"
+        "model.compile(loss='mse', jit_compile=False)\n"
+        "assert model.evaluate(known['images'], np.ones((4, 2)), verbose=0) == known['loss']\n"
+        "print('same')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "same", done.stderr[-2000:]

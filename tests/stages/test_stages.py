@@ -13,9 +13,11 @@ from dlcli.errors import RunFailed
 from dlcli.runs import Run
 from dlcli.runtime.engine import keras
 from dlcli.spec.backbones.hub_layer import HubLayer
+from dlcli.spec.file import load
 from dlcli.stages import fit as fitting
 from dlcli.stages import selection
 from dlcli.stages.evaluate import evaluate
+from dlcli.stages.plots import stage_borders
 from stages.trainings import Heard, column, save_images, trained, write_spec
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
@@ -306,3 +308,21 @@ def test_a_classifier_is_a_head_like_any_other(folder: Path, kind: str) -> None:
     (row,) = run.history()
     assert evaluate(run, "validation").metrics["accuracy"] == pytest.approx(float(row["val_accuracy"]))
     assert run.stages()[0]["classifier"] == kind
+
+
+def test_a_classifier_is_fitted_though_there_are_no_epochs_and_its_spec_resolves_to_itself(folder: Path) -> None:
+    run = transfer(folder, "epochs: 0", model=TRANSFER.replace("[{kind: dropout, rate: 0.2}]", "logistic_regression"))
+    assert run.metrics()["metrics"]["accuracy"]["value"] > 0.5
+    assert load(run.path / "spec.yaml").experiment == run.experiment()
+
+
+def test_a_transfer_model_without_epochs_is_built_and_scored_as_it_is(folder: Path) -> None:
+    run = transfer(folder, "epochs: 0")
+    assert not run.history()
+    assert evaluate(run, "test").examples == 32
+
+
+def test_curves_mark_where_a_stage_begins() -> None:
+    rows = [{"stage": stage, "epoch": str(epoch)} for epoch, stage in enumerate(("head", "head", "top"), start=1)]
+    assert stage_borders(rows) == [(0.5, "head"), (2.5, "top")]
+    assert not stage_borders(rows[:2])

@@ -82,6 +82,8 @@ def _stages_are_sound(experiment: Experiment) -> Iterator[Finding]:
             yield (*place, "name"), f"two stages are called `{stage.name}`"
         if stage.batch_norm != "auto" and not stage.trains_backbone:
             yield (*place, "batch_norm"), "has no effect: this stage trains the head alone"
+        if stage.epochs is None and experiment.training.epochs == 0:
+            yield place, "has no epochs: `training.epochs` is 0; give it `epochs` of its own"
         if stage.start == "last" and index == 0:
             yield (*place, "start"), "has no effect: there is no stage before this one"
         if isinstance(stage.train, dict) and "blocks" in stage.train and _kind_of_backbone(experiment) == "hub":

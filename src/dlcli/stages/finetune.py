@@ -65,6 +65,9 @@ def continued(run: Run, *, train: Any, learning_rate: float | None, epochs: int 
     data = dump(experiment)
     stage = {"name": "finetune", "train": train, "epochs": epochs or experiment.training.epochs, "optimizer": dump(plain)}
     data["training"] |= {"stages": [stage], "initial_weights": str(run.path)}
+    backbone = data["model"].get("backbone") or {}
+    if "weights" in backbone:  # the run's own take their place, and its first ones may be gone
+        backbone["weights"] = "none"
     data["data"]["split"] |= {"file": str(run.path / "split.csv")}
     return load_text(to_flow(data), run.path / "spec.yaml", overrides)
 

@@ -54,7 +54,8 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, sa
     built = build_model(experiment, splits, load_weights=not training.initial_weights, offline=offline)
     known = start_from_run(training.initial_weights, built, splits, say) if training.initial_weights else False
     say(f"model: {built.whole.count_params():,} parameters")
-    if not training.epochs and not training.stages:
+    fitted_once = built.backbone is not None and built.head is None
+    if not training.epochs and not training.stages and not fitted_once:
         run.save_model(built.whole)
         return
     stages = experiment.stages
@@ -63,7 +64,7 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, sa
     record = Record(run, built.whole, training.monitor, higher, epochs, len(splits.train), reporter)
     work = Work(experiment, splits, built, record, say)
     told: list[dict[str, Any]] = []
-    if built.head is None and built.backbone is not None:
+    if fitted_once:
         run.write_stages([fit_classifier(work, stages[0])])
         return
     for stage in stages:  # what a later stage cannot do is known before the first one takes its hours

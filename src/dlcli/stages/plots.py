@@ -55,6 +55,9 @@ def _draw_curve(axes: Any, rows: list[dict[str, str]], name: str, best: int) -> 
         values = [float(row[column]) if row.get(column) else float("nan") for row in rows]
         if any(map(isfinite, values)):
             axes.plot(epochs, values, color=colour, marker=marker, markersize=3, label=label)
+    for epoch, stage in stage_borders(rows):
+        axes.axvline(epoch, color=_GREY, linewidth=1)
+        axes.annotate(f" {stage}", (epoch, 1), xycoords=("data", "axes fraction"), va="top", fontsize=7, color=_GREY)
     if best:
         axes.axvline(best, color=_GREY, linewidth=1, linestyle=":", label=f"best epoch: {best}")
     axes.set_title(name, loc="left", fontsize=11, fontweight="bold")
@@ -63,6 +66,12 @@ def _draw_curve(axes: Any, rows: list[dict[str, str]], name: str, best: int) -> 
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8)
+
+
+def stage_borders(rows: list[dict[str, str]]) -> list[tuple[float, str]]:
+    """Returns where each stage begins, between two epochs, and its name; none where there is one stage."""
+    starts = [index for index, row in enumerate(rows) if index == 0 or row["stage"] != rows[index - 1]["stage"]]
+    return [(int(rows[index]["epoch"]) - 0.5, rows[index]["stage"]) for index in starts] if len(starts) > 1 else []
 
 
 def draw_confusion_matrix(matrix: Array, classes: tuple[str, ...], path: Path) -> None:

@@ -53,7 +53,7 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
     steps = -(-len(splits.train) // batch_size)
     experiment = _monitored(experiment, splits)
     training = experiment.training
-    given = bool(training.stages) or isinstance(experiment.model, Transfer)
+    given = bool(training.stages) or (_is_network(experiment) and training.epochs > 0)
     stages = [_lasting(stage, steps) for stage in experiment.stages] if given else []
     optimizer = training.optimizer.for_steps(steps * training.epochs)
     training = training.model_copy(update={"optimizer": optimizer, "stages": stages})
@@ -69,6 +69,11 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
     )
     _refuse_misfit(resolved, splits)
     return resolved
+
+
+def _is_network(experiment: Experiment) -> bool:
+    """Whether it is a transfer model whose head is trained in stages, not fitted once."""
+    return isinstance(experiment.model, Transfer) and experiment.model.classifier is None
 
 
 def _lasting(stage: Stage, steps: int) -> Stage:

@@ -1,0 +1,131 @@
+"""Modules that would do more than compute: none is opened, whatever form or name hides it."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runtime.test_hub import layer_of, model_of, reusable, tf1
+
+import dlcli.spec.file  # noqa: F401  (registers every union)
+from dlcli.errors import DataError
+from dlcli.runtime.engine import tf
+from dlcli.runtime.loading import load_model
+from dlcli.spec.backbones.hub_layer import HubLayer
+
+SHAPE = (None, 4, 4, 3)
+
+
+def effect(folder: Path, do: Callable[[], Any]) -> Path:
+    """Saves a module that does something besides computing."""
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec(SHAPE)])
+    def serve(images: Any) -> Any:
+        do()
+        return {"default": tf.reshape(images, (-1, 48))}
+
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
+    return folder
+
+
+def rewritten(folder: Path, change: Callable[[Any], None]) -> Path:
+    """Changes the parsed graph of a SavedModel."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    path = folder / "saved_model.pb"
+    saved = SavedModel.FromString(path.read_bytes())
+    change(saved.meta_graphs[0])
+    path.write_bytes(saved.SerializeToString())
+    return folder
+
+
+EFFECTS: dict[str, tuple[str, Callable[[str], Callable[[], Any]]]] = {
+    "writes a file": ("WriteFile", lambda path: lambda: tf.io.write_file(path, "evil")),
+    "reads a file": ("ReadFile", lambda path: lambda: tf.io.read_file(path)),
+    "prints to a file": ("PrintV2", lambda path: lambda: tf.print("evil", output_stream=f"file://{path}")),
+    "saves tensors": (
+        "SaveV2",
+        lambda path: lambda: tf.raw_ops.SaveV2(prefix=path, tensor_names=["x"], shape_and_slices=[""], tensors=[tf.ones(1)]),
+    ),
+}
+
+
+@pytest.mark.parametrize("effect_of", EFFECTS)
+def test_a_module_that_touches_files_is_not_opened(tmp_path: Path, effect_of: str) -> None:
+    operation, do = EFFECTS[effect_of]
+    folder = effect(tmp_path / "module", do(str(tmp_path / "evil")))
+    with pytest.raises(DataError, match=f"would call {operation}"):
+        HubLayer(str(folder))
+    assert not list(tmp_path.glob("evil*"))
+
+
+def test_a_module_may_print_to_the_terminal(tmp_path: Path) -> None:
+    folder = effect(tmp_path / "module", lambda: tf.print("fine"))
+    assert layer_of(folder).features == (48,)
+
+
+def test_a_name_of_tensorflows_own_saving_hides_nothing(tmp_path: Path) -> None:
+    save = EFFECTS["saves tensors"][1](str(tmp_path / "evil"))
+    folder = effect(tmp_path / "module", save)
+
+    def hide(meta: Any) -> None:
+        inner = next(one for one in meta.graph_def.library.function if any(node.op == "SaveV2" for node in one.node_def))
+        old, new = inner.signature.name, "__inference__traced_save_0"
+        assert old.startswith("__inference_serve")
+        for one in meta.graph_def.library.function:
+            for node in one.node_def:
+                if node.attr["f"].func.name == old:
+                    node.attr["f"].func.name = new
+        inner.signature.name = new
+        if old in meta.object_graph_def.concrete_functions:
+            meta.object_graph_def.concrete_functions[new].CopyFrom(meta.object_graph_def.concrete_functions[old])
+            del meta.object_graph_def.concrete_functions[old]
+
+    with pytest.raises(DataError, match="would call SaveV2"):
+        HubLayer(str(rewritten(folder, hide)))
+    assert not list(tmp_path.glob("evil*"))
+
+
+def test_a_graph_of_tensorflow_1_that_writes_files_is_not_opened(tmp_path: Path) -> None:
+    folder = tf1(tmp_path / "module", before=lambda: tf.io.write_file(str(tmp_path / "evil"), "evil"))
+    with pytest.raises(DataError, match="would call WriteFile"):
+        HubLayer(str(folder))
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_graph_of_tensorflow_1_that_saves_where_it_should_restore_is_not_opened(tmp_path: Path) -> None:
+    def swap(meta: Any) -> None:
+        meta.saver_def.restore_op_name = meta.saver_def.save_tensor_name.partition(":")[0]
+
+    with pytest.raises(DataError, match=r"would call (SaveV2|MergeV2Checkpoints)"):
+        HubLayer(str(rewritten(tf1(tmp_path / "module"), swap)))
+
+
+def test_a_saved_model_with_such_a_module_inside_is_not_loaded(tmp_path: Path) -> None:
+    model = model_of(layer_of(reusable(tmp_path / "module")))
+    model.save(tmp_path / "model.keras")
+    bad = effect(tmp_path / "bad", EFFECTS["writes a file"][1](str(tmp_path / "evil")))
+    with zipfile.ZipFile(tmp_path / "model.keras") as good, zipfile.ZipFile(tmp_path / "changed.keras", "w") as changed:
+        for name in good.namelist():
+            content = (bad / "saved_model.pb").read_bytes() if name.endswith("/saved_model.pb") else good.read(name)
+            changed.writestr(name, content)
+    with pytest.raises(DataError, match="would call WriteFile"):
+        load_model(tmp_path / "changed.keras")
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_saved_models_files_stay_in_their_folder(tmp_path: Path) -> None:
+    model = model_of(layer_of(reusable(tmp_path / "module")))
+    model.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras", "a") as changed:
+        assets = next(name for name in changed.namelist() if name.endswith("/saved_model.pb")).rpartition("/")[0]
+        changed.writestr(f"{assets}/../../../../../../../..{tmp_path}/evil", "evil")
+    try:
+        load_model(tmp_path / "model.keras")
+    except Exception as error:  # noqa: BLE001
+        print(type(error), error)
+    assert not (tmp_path / "evil").exists()
