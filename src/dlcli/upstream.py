@@ -260,11 +260,17 @@ def keras_weights(kind: str, *, offline: bool) -> Iterator[None]:
         socket.setdefaulttimeout(limit)
 
 
-def resolve_hub(handle: str, cache: Path, *, offline: bool) -> Path:
+def resolve_hub(handle: str, cache: Path, *, offline: bool, limit: float = 20) -> Path:
     """Returns the folder of a Hub module's address, fetched into a cache folder on first use; `offline` forbids it.
 
     TensorFlow Hub warns of `pkg_resources` when it is imported, waits for a host without a limit, and caches in the
     system's temporary folder unless `TFHUB_CACHE_DIR` is set (github.com/tensorflow/hub `tensorflow_hub/resolver.py`).
+
+    Args:
+        handle: the address.
+        cache: folder of modules that were fetched.
+        offline: whether nothing may be fetched.
+        limit: seconds that the host may be silent.
 
     Raises:
         DataError: the module is neither in the cache nor to be had.
@@ -288,8 +294,8 @@ def resolve_hub(handle: str, cache: Path, *, offline: bool) -> Path:
             raise OSError("--offline forbids it")
         return call(own, request)
 
-    limit = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(20)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(limit)
     try:
         with (
             patch.object(resolver.HttpResolverBase, "_call_urlopen", call_urlopen),
@@ -304,4 +310,4 @@ def resolve_hub(handle: str, cache: Path, *, offline: bool) -> Path:
             "  a folder or an archive of the module works without a network"
         ) from None
     finally:
-        socket.setdefaulttimeout(limit)
+        socket.setdefaulttimeout(before)

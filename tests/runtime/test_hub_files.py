@@ -88,8 +88,10 @@ def test_an_address_that_cannot_be_reached_is_an_error_in_words(monkeypatch: pyt
 
 
 @pytest.mark.parametrize("form", ["gztar", "zip"])
-@pytest.mark.parametrize("place", [0.0, 0.3, 0.6, 0.9])
-def test_a_damaged_archive_is_an_error_in_words_and_leaves_nothing(tmp_path: Path, cache: Path, form: str, place: float) -> None:
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
+def test_a_damaged_archive_is_an_error_in_words_and_leaves_nothing(
+    tmp_path: Path, cache: Path, form: str, place: float
+) -> None:
     archive = packed(tmp_path, form)
     content = bytearray(archive.read_bytes())
     start = int(len(content) * place)
@@ -144,9 +146,7 @@ class _Quiet(SimpleHTTPRequestHandler):
         """Says nothing."""
 
 
-def test_an_address_is_fetched_once_and_then_used_offline(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_address_is_fetched_once_and_then_used_offline(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
     signature_only(tmp_path / "module")
     shutil.make_archive(str(tmp_path / "served"), "gztar", tmp_path / "module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -113,8 +114,10 @@ def test_a_saved_model_with_such_a_module_inside_is_not_loaded(tmp_path: Path) -
         for name in good.namelist():
             content = (bad / "saved_model.pb").read_bytes() if name.endswith("/saved_model.pb") else good.read(name)
             changed.writestr(name, content)
-    with pytest.raises(DataError, match="would call WriteFile"):
-        load_model(tmp_path / "changed.keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns, goes on, and raises what it could not load in the end
+        with pytest.raises(ValueError, match="would call WriteFile"):
+            load_model(tmp_path / "changed.keras")
     assert not (tmp_path / "evil").exists()
 
 
@@ -124,8 +127,6 @@ def test_a_saved_models_files_stay_in_their_folder(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "model.keras", "a") as changed:
         assets = next(name for name in changed.namelist() if name.endswith("/saved_model.pb")).rpartition("/")[0]
         changed.writestr(f"{assets}/../../../../../../../..{tmp_path}/evil", "evil")
-    try:
+    with pytest.warns(UserWarning, match="Skipping invalid path"):
         load_model(tmp_path / "model.keras")
-    except Exception as error:  # noqa: BLE001
-        print(type(error), error)
     assert not (tmp_path / "evil").exists()
