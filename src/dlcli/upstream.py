@@ -215,6 +215,24 @@ def _one_by_one(dataset: Any, specs: list[Any], convert: Convert | None) -> list
 
 
 @contextmanager
+def imagenet_graph() -> Iterator[None]:
+    """Lets `weights="imagenet"` inside the block give the graph alone, its weights random and nothing fetched.
+
+    EfficientNet B0 to B7 rescale their input once more with ImageNet's weights, and without a layer that would show it
+    among the weights (github.com/keras-team/keras `src/applications/efficientnet.py`).
+    """
+    from unittest.mock import patch
+
+    from keras.src.utils import file_utils
+
+    with (
+        patch.object(file_utils, "get_file", lambda *_, **__: ""),
+        patch.object(import_keras().Model, "load_weights", lambda *_, **__: None),
+    ):
+        yield
+
+
+@contextmanager
 def keras_weights(kind: str, *, offline: bool) -> Iterator[None]:
     """Turns a failed download of ImageNet weights inside the block into a DataError; `offline` forbids it.
 

@@ -134,3 +134,17 @@ def test_weights_of_another_architecture_are_refused_by_name(folder: Path) -> No
     assert done.returncode == 1
     assert "the model of low/" in done.stderr
     assert "(3, 3, 1, 4), here" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "said"),
+    [
+        (CNN, DATA + ", normalize: symmetric", "`normalize: unit`, here it is `symmetric`"),
+        (CNN.replace("kernel_size: 3}", "kernel_size: 3, activation: tanh}"), DATA, "is Conv2D (linear), here Conv2D (tanh)"),
+    ],
+)
+def test_weights_that_fit_and_mean_something_else_are_refused(folder: Path, model: str, data: str, said: str) -> None:
+    write_spec(folder, IMAGES, model=model, data=data, training="epochs: 1, initial_weights: runs/low", name="other")
+    done = dlcli("train", "other.yaml", cwd=folder)
+    assert done.returncode == 1
+    assert said in done.stderr

@@ -204,3 +204,17 @@ def test_weights_that_cannot_be_fetched_are_an_error_in_words(tmp_path: Path, mo
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(DataError, match="could not be fetched"):
         backbone("vgg16", weights="imagenet").build((32, 32, 3))
+
+
+def test_efficientnet_has_one_graph_whoever_brings_its_weights(tmp_path: Path) -> None:
+    """With ImageNet's weights Keras rescales once more, by a layer without weights that no check of shapes would miss."""
+
+    def scalings(spec: Any, **options: Any) -> int:
+        model = spec.build((32, 32, 3), **options)
+        return sum(isinstance(layer, keras.layers.Rescaling) for layer in model.layers)
+
+    path = tmp_path / "own.weights.h5"
+    backbone("efficientnet_b0").build((32, 32, 3)).save_weights(path)
+    assert scalings(backbone("efficientnet_b0")) == 1
+    assert scalings(backbone("efficientnet_b0", weights="imagenet"), load_weights=False) == 2
+    assert scalings(backbone("efficientnet_b0", weights=str(path))) == 2

@@ -326,3 +326,27 @@ def test_curves_mark_where_a_stage_begins() -> None:
     rows = [{"stage": stage, "epoch": str(epoch)} for epoch, stage in enumerate(("head", "head", "top"), start=1)]
     assert stage_borders(rows) == [(0.5, "head"), (2.5, "top")]
     assert not stage_borders(rows[:2])
+
+
+def test_features_of_another_graph_with_the_same_weights_are_not_mixed_up(folder: Path) -> None:
+    """Two untrained networks of one seed hold the same weights; their activations differ."""
+    told = []
+    for activation in ("relu", "tanh"):
+        body = f"{{kind: mlp, units: [16], activation: {activation}}}"
+        base = trained(write_spec(folder, IMAGES, model=body, data=DATA, training="epochs: 0", name=f"raw_{activation}"))
+        heard = Heard()
+        transfer(folder, "epochs: 1", model=f"{{kind: transfer, backbone: {{kind: run, run: {base.path}}}}}", heard=heard)
+        told += [line for line in heard.lines if line.startswith("features: ")]
+    assert [line.split(":")[1].strip() for line in told] == ["computed once", "computed once"]
+
+
+def test_an_empty_file_of_features_is_computed_anew(folder: Path) -> None:
+    transfer(folder, "epochs: 1")
+    for file in (folder / "runs" / ".features").glob("*.npy"):
+        file.write_bytes(b"")
+    assert transfer(folder, "epochs: 1").history()
+
+
+def test_a_resolved_spec_with_a_head_stage_is_good_as_it_is(folder: Path) -> None:
+    run = transfer(folder, "epochs: 1")
+    assert load(run.path / "spec.yaml").experiment == run.experiment()

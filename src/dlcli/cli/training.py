@@ -56,9 +56,11 @@ def finetune(
             raise UsageError("--train, --learning-rate and --epochs are for a RUN; a SPEC says them in `training.stages`")
         loaded, parent = with_stages(load(what, overrides or ())), ""
     else:
-        from dlcli.runs import find_run
+        from dlcli.runs import all_runs, find_run
 
         run = find_run(what, runs)
+        if not run.model_path.exists():  # of a name's runs the latest that got as far as a model
+            run = next((one for one in reversed(list(all_runs(runs))) if one.name == what and one.model_path.exists()), run)
         loaded = continued(
             run,
             train=_selection(selection or "all"),

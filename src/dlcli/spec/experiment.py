@@ -110,7 +110,7 @@ class Experiment(Spec):
                     "optimizer": stage.optimizer or training.optimizer,
                     "callbacks": training.callbacks if stage.callbacks is None else stage.callbacks,
                     "augment": self.data.augment if stage.augment is None else stage.augment,
-                    "batch_norm": kept if stage.batch_norm == "auto" else stage.batch_norm,
+                    "batch_norm": kept if stage.batch_norm == "auto" and stage.trains_backbone else stage.batch_norm,
                 }
             )
             for stage in stages

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ class _Extractor:
         for variable in built.backbone.weights:
             digest.update(np.ascontiguousarray(variable.numpy()).data.cast("B"))
         self._weights = digest.hexdigest()
+        self._graph = _graph_digest(built)
 
     def key(self, splits: Splits, part: str, augment: Sequence[AugmentationSpec], copies: int) -> str:
         """Returns a SHA-256 of all that the features depend on."""
@@ -98,6 +100,7 @@ class _Extractor:
         assert isinstance(model, Transfer)
         told = {
             "weights": self._weights,
+            "graph": self._graph,
             "backbone": {
                 name: value for name, value in dump(model.backbone).items() if name not in ("weights", "handle", "run")
             },
@@ -136,6 +139,16 @@ def _batch(experiment: Experiment) -> int:
     return 64 if wanted == "full" else min(max(int(wanted), 32), 64)
 
 
+def _graph_digest(built: Built) -> str:
+    """Returns a digest of what the backbone computes: two with the same weights may differ in activations or scaling."""
+    text = re.sub(r'"(shared_object_id|trainable)": *(\d+|true|false|null)', "", built.features.to_json())
+    digest = hashlib.sha256(text.encode())
+    for name, content in sorted(getattr(built.backbone, "files", {}).items()):
+        if not name.startswith("variables/"):
+            digest.update(name.encode() + content)
+    return digest.hexdigest()
+
+
 class Cache:
     """Feature files in one folder, under a budget of disk space: the longest unused go first.
 
@@ -160,6 +173,8 @@ class Cache:
 
     def tidy(self) -> None:
         """Deletes the longest unused files beyond the budget."""
+        if not self._budget:
+            return
         files = sorted(self._folder.glob("[!.]*.npy"), key=lambda path: path.stat().st_mtime, reverse=True)
         used = 0
         for path in files:
@@ -175,7 +190,7 @@ class Cache:
             large = path.stat().st_size > MEMORY_SHARE * _free_memory()
             found: Array = np.load(path, mmap_mode="r" if large else None, allow_pickle=False)
             os.utime(path)
-        except (OSError, ValueError):  # damaged, or deleted by a run beside this one: computed anew
+        except (OSError, ValueError, EOFError):  # damaged, or deleted by a run beside this one: computed anew
             return None
         return found
 

@@ -34,6 +34,8 @@ def with_stages(loaded: Loaded) -> Loaded:
             f"{loaded.document.file}: nothing in it was trained before; `dlcli train` trains it, and fine-tuning needs"
             " `model.kind: transfer`, `training.stages` or `training.initial_weights`"
         )
+    if not experiment.training.epochs:
+        raise UsageError(f"{loaded.document.file}: `training.epochs` is 0: there is nothing to fine-tune for")
     optimizer = experiment.training.optimizer
     gentle = optimizer.model_copy(update={"learning_rate": scaled_rate(optimizer.learning_rate, GENTLE)})
     stages = [Stage(name="head", train="head"), Stage(name="all", train="all", optimizer=gentle)]
@@ -59,15 +61,14 @@ def continued(run: Run, *, train: Any, learning_rate: float | None, epochs: int 
         raise UsageError(f"{run.id} has no model: it has not finished an epoch")
     experiment = run.experiment()
     _refuse_classifier(experiment)
+    if not (epochs or experiment.training.epochs):
+        raise UsageError(f"{run.id} was built without training; say how long to train it: --epochs 5")
     optimizer = experiment.training.optimizer
     rate = scaled_rate(optimizer.learning_rate, GENTLE) if learning_rate is None else learning_rate
     plain = optimizer.model_copy(update={"learning_rate": _of_any_length(rate)})
     data = dump(experiment)
     stage = {"name": "finetune", "train": train, "epochs": epochs or experiment.training.epochs, "optimizer": dump(plain)}
     data["training"] |= {"stages": [stage], "initial_weights": str(run.path)}
-    backbone = data["model"].get("backbone") or {}
-    if "weights" in backbone:  # the run's own take their place, and its first ones may be gone
-        backbone["weights"] = "none"
     data["data"]["split"] |= {"file": str(run.path / "split.csv")}
     return load_text(to_flow(data), run.path / "spec.yaml", overrides)
 

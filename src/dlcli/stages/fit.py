@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from dlcli.errors import RunFailed
@@ -52,7 +53,7 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, sa
     keras.utils.set_random_seed(experiment.seed)
     training = experiment.training
     built = build_model(experiment, splits, load_weights=not training.initial_weights, offline=offline)
-    known = start_from_run(training.initial_weights, built, splits, say) if training.initial_weights else False
+    known = start_from_run(experiment, built, splits, say) if training.initial_weights else False
     say(f"model: {built.whole.count_params():,} parameters")
     fitted_once = built.backbone is not None and built.head is None
     if not training.epochs and not training.stages and not fitted_once:
@@ -81,6 +82,7 @@ def _fit_stage(work: Work, stage: Stage, after: Stage | None, *, score_start: bo
     """Runs one stage and returns what `stages.json` says of it."""
     experiment, record = work.experiment, work.record
     plan = plan_stage(experiment, work.built, stage)
+    record.run.update_status(reason="")
     proven = bool(experiment.training.stages) or work.built.backbone is not None
     if proven:
         for line in plan_lines(plan):
@@ -229,11 +231,14 @@ def _score_start(work: Work, model: Any, validation: Any, scores: list[Any]) -> 
     """Keeps the model that the run starts from as its best, until an epoch is better."""
     monitor = work.record.monitor
     if validation is None or not monitor.startswith("val_"):
+        work.say(f"start: not scored, since {monitor} is no validation score; the best epoch is kept, also if it is worse")
         return
     logs = {f"val_{name}": value for name, value in model.evaluate(validation, return_dict=True, verbose=0).items()}
     for one in scores:
         one.on_epoch_end(0, logs)
     value = float(logs[monitor])
+    if not isfinite(value):
+        return
     work.record.save_best(Best(0, value, "start"))
     work.say(f"start: {monitor} {value:.4f}; this model is kept unless an epoch is better")
 
@@ -288,5 +293,5 @@ def _tell_end(work: Work, stages: list[dict[str, Any]]) -> None:
     else:
         of_stage = f" of stage {best.stage}" if len(stages) > 1 else ""
         work.say(f"best epoch: {best.epoch}{of_stage} ({monitor} {best.value:.4f}); its model is kept")
-    if len(stages) > 1:
+    if len(stages) > 1 and best.epoch:
         work.say(verdict(stages, higher_is_better=record.higher_is_better))

@@ -10,18 +10,21 @@ from dlcli.errors import RunFailed
 from dlcli.runs import Run
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model
+from dlcli.spec.experiment import Experiment
 from dlcli.stages.build import Built
 from dlcli.stages.data import Splits
+from dlcli.stages.selection import leaves
 
 
-def start_from_run(path: str, built: Built, splits: Splits, say: Callable[[str], None]) -> bool:
+def start_from_run(experiment: Experiment, built: Built, splits: Splits, say: Callable[[str], None]) -> bool:
     """Puts a run's weights into the model; the output layer's too where it has the same classes.
 
     Returns whether all weights were taken.
 
     Raises:
-        RunFailed: the architectures differ; the message names the first variable that does.
+        RunFailed: the architectures differ; the message names the first variable or layer that does.
     """
+    path = str(experiment.training.initial_weights)
     run = Run(Path(path))
     if not run.model_path.exists():
         raise RunFailed(f"training.initial_weights: {path} has no model")
@@ -34,11 +37,31 @@ def start_from_run(path: str, built: Built, splits: Splits, say: Callable[[str],
             raise RunFailed(_differs(run, f"{one.path} is {tuple(one.shape)}", f"{other.path} {tuple(other.shape)}", position))
     if len(source.weights) != len(target.weights):
         raise RunFailed(_differs(run, f"it has {len(source.weights)} variables", str(len(target.weights)), len(pairs)))
+    _refuse_other_layers(run, source, target)
+    theirs = run.experiment().data.normalize
+    if theirs != experiment.data.normalize:
+        scaled = f"it was trained on inputs scaled by `normalize: {theirs}`, here it is `{experiment.data.normalize}`"
+        raise RunFailed(f"training.initial_weights: {run.id}: {scaled}")
     same = run.data().get("classes") == list(splits.classes) and all(one.shape == other.shape for one, other in pairs[body:])
     for one, other in pairs if same else pairs[:body]:
         other.assign(one)
     say(f"initial weights: {run.id}" + ("" if same else "; its classes are others, so the output layer starts anew"))
     return same
+
+
+def _refuse_other_layers(run: Run, source: Any, target: Any) -> None:
+    """Raises RunFailed where a layer is of another kind or has another activation: weights fit there and mean nothing."""
+    pairs = zip(_kinds(source), _kinds(target), strict=False)
+    for position, (theirs, ours) in enumerate(pairs):
+        if theirs != ours:
+            raise RunFailed(_differs(run, f"layer {position + 1} is {theirs}", ours, position))
+
+
+def _kinds(model: Any) -> list[str]:
+    """Returns class and activation of every layer, its scaling left out."""
+    layers = [layer for layer in leaves(model) if layer.name != "normalize"]
+    named = [(type(layer).__name__, getattr(getattr(layer, "activation", None), "__name__", "")) for layer in layers]
+    return [f"{kind} ({activation})" if activation else kind for kind, activation in named]
 
 
 def _differs(run: Run, theirs: str, ours: str, position: int) -> str:

@@ -63,7 +63,8 @@ def plan_stage(experiment: Experiment, built: Built, stage: Stage) -> Plan:
     blocks = [*body, ("head", head)] if head else body
     rows = [_row(name, layers) for name, layers in blocks]
     moving = [variable for _, layers in blocks for layer in layers for variable in moving_variables(layer)]
-    known = {id(variable) for variable in moving}
+    known = {id(variable) for _, layers in blocks for layer in layers for variable in free_variables(layer)}
+    known |= {id(variable) for variable in moving}
     every = [variable for _, layers in blocks for layer in layers for variable in variables_of(layer)]
     still = [variable for variable in every if id(variable) not in known]
     return Plan(stage, [row for row in rows if row.trainable + row.frozen], moving, still)
@@ -117,9 +118,13 @@ def moving_variables(layer: Any) -> list[Any]:
         moving += list(layer.non_trainable_weights)
     if hasattr(layer, "untracked_variables"):
         moving += layer.untracked_variables()
-        if not layer.inference_mode:
-            moving += list(layer.non_trainable_weights)
     return moving
+
+
+def free_variables(layer: Any) -> list[Any]:
+    """Returns the variables that a step may change or not: a Hub module does not say which of its own are statistics."""
+    learns = layer.trainable and hasattr(layer, "inference_mode") and not layer.inference_mode
+    return list(layer.non_trainable_weights) if learns else []
 
 
 def _selected(body: Blocks, stage: Stage) -> set[int]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
@@ -185,14 +186,16 @@ class Keras(BackboneSpec):
 
     def build(self, shape: Shape, *, load_weights: bool = True, offline: bool = False) -> Any:
         """Returns the Keras model without its top, its weights in place."""
-        from dlcli.upstream import keras_weights
+        from dlcli.upstream import imagenet_graph, keras_weights
 
         constructor = keras_attribute(f"applications.{self.row.name}")
         fetched = load_weights and self.weights == "imagenet"
-        with keras_weights(self.kind, offline=offline):
+        # EfficientNet has another graph with ImageNet's weights than without any, whoever brings them.
+        other = self.kind.startswith("efficientnet_b") and self.pretrained and not fetched
+        with keras_weights(self.kind, offline=offline), imagenet_graph() if other else nullcontext():
             model = constructor(
                 include_top=False,
-                weights="imagenet" if fetched else None,
+                weights="imagenet" if fetched or other else None,
                 input_shape=tuple(shape),
                 pooling=None if self.pooling == "none" else self.pooling,
                 **self.options(),

@@ -48,7 +48,7 @@ class HubLayer(keras.layers.Layer):  # type: ignore[misc]
         self.features = tuple(features) if features else None
         self.inference_mode = True
         self.why_frozen = ""
-        self._files: dict[str, bytes] = {}
+        self.files: dict[str, bytes] = {}
         self._waiting: list[Any] = []
         if folder is not None:
             self._open(Path(folder))
@@ -114,19 +114,19 @@ class HubLayer(keras.layers.Layer):  # type: ignore[misc]
     def load_own_variables(self, store: Any) -> None:
         """Takes all variables; Keras gives them before the module, so they may have to wait for it."""
         self._waiting = [np.array(store[str(index)]) for index in range(len(store.keys()))]
-        if self._files:
+        if self.files:
             self._take_waiting()
 
     def save_assets(self, dir_path: str) -> None:
         """Keeps the SavedModel's files."""
-        for name, content in self._files.items():
+        for name, content in self.files.items():
             path = Path(dir_path, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 
     def load_assets(self, dir_path: str) -> None:
         """Opens the SavedModel that a saved model brings."""
-        if not self._files:
+        if not self.files:
             self._open(Path(dir_path))
             self.built = True
         self._take_waiting()
@@ -137,7 +137,7 @@ class HubLayer(keras.layers.Layer):  # type: ignore[misc]
             module = tf.saved_model.load(str(folder), tags=tags)
         except Exception as error:  # TensorFlow has no common class for a damaged SavedModel
             raise DataError(f"model.backbone.handle: {folder} cannot be opened: {_first_line(error)}") from None
-        self._files = {
+        self.files = {
             path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
         }
         self._module = module
