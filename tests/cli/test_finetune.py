@@ -148,3 +148,15 @@ def test_weights_that_fit_and_mean_something_else_are_refused(folder: Path, mode
     done = dlcli("train", "other.yaml", cwd=folder)
     assert done.returncode == 1
     assert said in done.stderr
+
+
+def test_one_more_stage_takes_optimizer_rate_and_epochs_of_the_last(folder: Path) -> None:
+    stage = "{name: all, train: all, epochs: 2, optimizer: {kind: sgd, learning_rate: {backbone: 1e-3, head: 1e-2}}}"
+    model = "{kind: transfer, backbone: {kind: run, run: runs/low}}"
+    write_spec(folder, IMAGES, model=model, data=DATA, training=f"stages: [{stage}]", name="parts")
+    assert dlcli("train", "parts.yaml", cwd=folder).returncode == 0
+    run = run_of(dlcli("finetune", "parts", "--train", "head", "--quiet", cwd=folder))
+    (stage_of_run,) = run.experiment().training.stages
+    assert stage_of_run.epochs == 2
+    assert stage_of_run.optimizer is not None
+    assert (stage_of_run.optimizer.kind, stage_of_run.optimizer.learning_rate) == ("sgd", 1e-2)

@@ -12,6 +12,7 @@ import pytest
 from dlcli.errors import RunFailed
 from dlcli.runs import Run
 from dlcli.runtime.engine import keras
+from dlcli.spec.backbones.base import single_layers
 from dlcli.spec.backbones.hub_layer import HubLayer
 from dlcli.spec.file import load
 from dlcli.stages import fit as fitting
@@ -232,7 +233,7 @@ def test_the_proof_stops_a_run_in_which_something_frozen_moves(
 
     def broken(experiment: Any, built: Any, stage: Any) -> Any:
         plan = honest(experiment, built, stage)
-        layers = selection.leaves(built.backbone)
+        layers = single_layers(built.backbone)
         if "BatchNorm" in what:
             next(layer for layer in layers if selection.is_batch_norm(layer)).trainable = True
         else:
@@ -350,3 +351,23 @@ def test_an_empty_file_of_features_is_computed_anew(folder: Path) -> None:
 def test_a_resolved_spec_with_a_head_stage_is_good_as_it_is(folder: Path) -> None:
     run = transfer(folder, "epochs: 1")
     assert load(run.path / "spec.yaml").experiment == run.experiment()
+
+
+def test_stages_are_compared_without_penalties_that_one_of_them_counts(folder: Path) -> None:
+    """Neither stage moves anything, so both hold the same model: only the second one's loss has the backbone's penalty."""
+    heavy = BODY.replace("kernel_size: 3}", "kernel_size: 3, kernel_regularizer: {kind: l2, l2: 0.1}}")
+    base = trained(write_spec(folder, IMAGES, model=heavy, data=DATA, training="epochs: 1", name="heavy"))
+    still = "epochs: 1, optimizer: {kind: sgd, learning_rate: 1e-12}"
+    stages = f"[{{name: head, train: head, {still}}}, {{name: all, train: all, {still}}}]"
+    run = transfer(folder, f"stages: {stages}", model=f"{{kind: transfer, backbone: {{kind: run, run: {base.path}}}}}")
+    head, everything = column(run, "val_loss")
+    assert everything > head + 0.01, "Keras counts the penalty in the second stage alone"
+    first, second = (stage["best_value"] for stage in run.stages())
+    assert second == pytest.approx(first, rel=1e-4)
+
+
+def test_a_selection_in_which_nothing_can_learn_is_refused(folder: Path) -> None:
+    flatten = next(layer.name for layer in keras.saving.load_model(low(folder).model_path).layers if "flatten" in layer.name)
+    cut = TRANSFER.replace("runs/low", f"runs/low, until: {flatten}")
+    with pytest.raises(RunFailed, match="none of these layers has weights that may learn"):
+        transfer(folder, "stages: [{name: top, train: {last: 1}}]", model=cut)

@@ -37,9 +37,10 @@ def finetune(
         str | None, typer.Option("--train", metavar="WHAT", help="RUN only: all, head, last:20, blocks:2 or from:LAYER.")
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(min=0, help="RUN only: the new stage's rate; a hundredth of the run's if not given.")
+        float | None,
+        typer.Option(min=0, help="RUN only: its rate; by default the last stage's, or a hundredth."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="RUN only: its epochs; the run's if not given.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="RUN only: its epochs; the last stage's if not given.")] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     quiet: Quiet = False,
     as_json: Json = False,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.runtime.engine import keras
+from dlcli.spec.heads import ClassifierSpec
 from dlcli.spec.models import Transfer
 from dlcli.spec.stages import Stage
 from dlcli.stages.build import model_name
@@ -33,11 +34,7 @@ def fit_classifier(work: Work, stage: Stage) -> dict[str, Any]:
     record.reporter.fit_started(1, 1)
     started = perf_counter()
     labels = np.tile(splits.train.targets, kept.copies)
-    with warnings.catch_warnings(record=True) as told:  # that more iterations are needed, say
-        warnings.simplefilter("always")
-        fitted = model.classifier.fit(_rows(kept.train), labels, experiment.seed)
-    for warning in told:
-        work.say(f"note: scikit-learn: {str(warning.message).splitlines()[0]}")
+    fitted = _fitted(work, model.classifier, _rows(kept.train), labels)
     head = model.classifier.graph(fitted, classes=len(splits.classes), binary=experiment.task == "binary")
     tensor = work.built.features.output
     row_shaped = tensor if len(tensor.shape) == 2 else keras.layers.Flatten()(tensor)
@@ -64,6 +61,16 @@ def fit_classifier(work: Work, stage: Stage) -> dict[str, Any]:
         "best_epoch": 1,
         "best_value": best.value,
     }
+
+
+def _fitted(work: Work, classifier: ClassifierSpec, features: Any, labels: Any) -> Any:
+    """Returns the fitted classifier; what scikit-learn warns of (that more iterations are needed, say) is told."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fitted = classifier.fit(features, labels, work.experiment.seed)
+    for warning in told:
+        work.say(f"note: scikit-learn: {str(warning.message).splitlines()[0]}")
+    return fitted
 
 
 def _rows(features: Any) -> Any:

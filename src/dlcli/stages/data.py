@@ -290,10 +290,15 @@ def _notes(parts: dict[str, Examples], opened: Opened, task: str) -> list[str]:
     return notes
 
 
+def fits_in_memory(size: int) -> bool:
+    """Whether so many bytes are at most the share of the free memory that data may take."""
+    return bool(size <= MEMORY_SHARE * psutil.virtual_memory().available)
+
+
 def _kept_in_memory(examples: Examples) -> Examples:
     """Returns the examples with image files decoded, where they take at most a share of the free memory."""
     inputs = examples.inputs
-    if not hasattr(inputs, "read") or len(inputs) * prod(inputs.shape) > MEMORY_SHARE * psutil.virtual_memory().available:
+    if not hasattr(inputs, "read") or not fits_in_memory(len(inputs) * prod(inputs.shape)):
         return examples
     return replace(examples, inputs=inputs.read(np.arange(len(inputs))))
 

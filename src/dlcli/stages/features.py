@@ -23,7 +23,7 @@ from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.models import Transfer
 from dlcli.stages.build import Built
-from dlcli.stages.data import MEMORY_SHARE, Splits
+from dlcli.stages.data import Splits, fits_in_memory
 
 Array = np.ndarray[Any, Any]
 
@@ -187,7 +187,7 @@ class Cache:
             return None
         try:
             # Larger ones stay on disk and are read where they are needed.
-            large = path.stat().st_size > MEMORY_SHARE * _free_memory()
+            large = not fits_in_memory(path.stat().st_size)
             found: Array = np.load(path, mmap_mode="r" if large else None, allow_pickle=False)
             os.utime(path)
         except (OSError, ValueError, EOFError):  # damaged, or deleted by a run beside this one: computed anew
@@ -197,9 +197,3 @@ class Cache:
     def _has_room(self, size: int) -> bool:
         parent = next(one for one in (self._folder, *self._folder.parents) if one.exists())
         return shutil.disk_usage(parent).free > 2 * size
-
-
-def _free_memory() -> int:
-    import psutil
-
-    return int(psutil.virtual_memory().available)

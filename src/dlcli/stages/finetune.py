@@ -11,7 +11,8 @@ from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.file import Loaded, load_text, to_flow
 from dlcli.spec.models import Transfer
-from dlcli.spec.schedules import scaled_rate
+from dlcli.spec.optimizers import OptimizerSpec
+from dlcli.spec.schedules import ByPart, scaled_rate
 from dlcli.spec.stages import Stage
 
 GENTLE = 0.01
@@ -49,8 +50,8 @@ def continued(run: Run, *, train: Any, learning_rate: float | None, epochs: int 
     Args:
         run: the finished run.
         train: what learns, as a stage's `train`.
-        learning_rate: of the new stage; a hundredth of the run's if None.
-        epochs: of the new stage; the run's if None.
+        learning_rate: of the new stage; if None that of the run's last stage, or a hundredth of it if that unfroze nothing.
+        epochs: of the new stage; those of the run's last stage if None.
         overrides: `--set` options.
 
     Raises:
@@ -61,16 +62,29 @@ def continued(run: Run, *, train: Any, learning_rate: float | None, epochs: int 
         raise UsageError(f"{run.id} has no model: it has not finished an epoch")
     experiment = run.experiment()
     _refuse_classifier(experiment)
-    if not (epochs or experiment.training.epochs):
+    last = experiment.stages[-1]
+    epochs = epochs or last.epochs
+    if not epochs:
         raise UsageError(f"{run.id} was built without training; say how long to train it: --epochs 5")
-    optimizer = experiment.training.optimizer
-    rate = scaled_rate(optimizer.learning_rate, GENTLE) if learning_rate is None else learning_rate
-    plain = optimizer.model_copy(update={"learning_rate": _of_any_length(rate)})
+    optimizer = dump(_optimizer(experiment, last, learning_rate, head_alone=train == "head"))
     data = dump(experiment)
-    stage = {"name": "finetune", "train": train, "epochs": epochs or experiment.training.epochs, "optimizer": dump(plain)}
-    data["training"] |= {"stages": [stage], "initial_weights": str(run.path)}
+    stage = {"name": "finetune", "train": train, "epochs": epochs, "optimizer": optimizer}
+    data["training"] |= {"stages": [stage], "optimizer": optimizer, "initial_weights": str(run.path)}
     data["data"]["split"] |= {"file": str(run.path / "split.csv")}
     return load_text(to_flow(data), run.path / "spec.yaml", overrides)
+
+
+def _optimizer(experiment: Experiment, last: Stage, learning_rate: float | None, *, head_alone: bool) -> OptimizerSpec:
+    """Returns the optimizer of a run's last stage for one more: at its rate if it unfroze anything, else at a hundredth."""
+    assert last.optimizer is not None
+    rate: Any = last.optimizer.learning_rate
+    if isinstance(rate, ByPart) and head_alone:
+        rate = rate.head
+    if learning_rate is not None:
+        rate = learning_rate
+    elif not (experiment.training.stages and last.trains_backbone):
+        rate = scaled_rate(rate, GENTLE)
+    return last.optimizer.model_copy(update={"learning_rate": _of_any_length(rate)})
 
 
 def _of_any_length(rate: Any) -> Any:

@@ -24,7 +24,7 @@ from dlcli.stages.features import kept_features, reason_against
 from dlcli.stages.initial import start_from_run
 from dlcli.stages.labels import label_reader
 from dlcli.stages.proof import Proof
-from dlcli.stages.recorder import Best, Record, Recorder, Scores
+from dlcli.stages.recorder import Best, Record, Recorder, Scores, penalties
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.selection import Plan, plan_stage
 from dlcli.stages.stage_words import plan_lines, verdict
@@ -63,6 +63,7 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, sa
     higher = higher_is_better(training.monitor, list(training.metrics or []))
     epochs = sum(stage.epochs or 0 for stage in stages)
     record = Record(run, built.whole, training.monitor, higher, epochs, len(splits.train), reporter)
+    record.without_penalties = len(stages) > 1 or known
     work = Work(experiment, splits, built, record, say)
     told: list[dict[str, Any]] = []
     if fitted_once:
@@ -88,15 +89,7 @@ def _fit_stage(work: Work, stage: Stage, after: Stage | None, *, score_start: bo
         for line in plan_lines(plan):
             work.say(line)
     feed = _feed(work, stage)
-    stream = TrainingStream(
-        feed.train,
-        _labels(work, "train"),
-        examples=len(work.splits.train),
-        batch_size=work.batch_size,
-        seed=experiment.seed,
-        augment=feed.augment,
-        copies=feed.copies,
-    )
+    stream = _stream(work, feed)
     _compile(work, stage, feed, plan, stream.steps)
     validation = _validation(work, feed)
     scores = _scores(work, feed)
@@ -126,6 +119,18 @@ def _fit_stage(work: Work, stage: Stage, after: Stage | None, *, score_start: bo
         raise RunFailed(_diverged(recorder))
     reasons = [spec.reason(callback) for spec, callback in zip(stage.callbacks or [], chosen, strict=True)]
     return _stage_entry(work, plan, recorder, proof, last, next(filter(None, reasons), ""))
+
+
+def _stream(work: Work, feed: Feed) -> TrainingStream:
+    return TrainingStream(
+        feed.train,
+        _labels(work, "train"),
+        examples=len(work.splits.train),
+        batch_size=work.batch_size,
+        seed=work.experiment.seed,
+        augment=feed.augment,
+        copies=feed.copies,
+    )
 
 
 def _stage_entry(work: Work, plan: Plan, recorder: Recorder, proof: Proof, last: int, reason: str) -> dict[str, Any]:
@@ -236,7 +241,7 @@ def _score_start(work: Work, model: Any, validation: Any, scores: list[Any]) -> 
     logs = {f"val_{name}": value for name, value in model.evaluate(validation, return_dict=True, verbose=0).items()}
     for one in scores:
         one.on_epoch_end(0, logs)
-    value = float(logs[monitor])
+    value = float(logs[monitor]) - (penalties(model) if monitor.endswith("loss") else 0.0)
     if not isfinite(value):
         return
     work.record.save_best(Best(0, value, "start"))

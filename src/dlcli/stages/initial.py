@@ -10,10 +10,10 @@ from dlcli.errors import RunFailed
 from dlcli.runs import Run
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model
+from dlcli.spec.backbones.base import single_layers
 from dlcli.spec.experiment import Experiment
 from dlcli.stages.build import Built
 from dlcli.stages.data import Splits
-from dlcli.stages.selection import leaves
 
 
 def start_from_run(experiment: Experiment, built: Built, splits: Splits, say: Callable[[str], None]) -> bool:
@@ -59,7 +59,7 @@ def _refuse_other_layers(run: Run, source: Any, target: Any) -> None:
 
 def _kinds(model: Any) -> list[str]:
     """Returns class and activation of every layer, its scaling left out."""
-    layers = [layer for layer in leaves(model) if layer.name != "normalize"]
+    layers = [layer for layer in single_layers(model) if layer.name != "normalize"]
     named = [(type(layer).__name__, getattr(getattr(layer, "activation", None), "__name__", "")) for layer in layers]
     return [f"{kind} ({activation})" if activation else kind for kind, activation in named]
 

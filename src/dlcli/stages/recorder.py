@@ -60,6 +60,9 @@ class Record:
     best: Best = field(default_factory=Best)
     steps: int = 0
     stepped: bool = False
+    without_penalties: bool = False
+    """Whether losses are compared without penalties on weights: Keras counts those of learning layers alone, so that the
+    same weights have another loss in each stage."""
 
     def better(self, value: Any, best: Best) -> bool:
         """Whether a monitored value is a number and better than a best one."""
@@ -121,8 +124,10 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         record, row = self.record, self._row(epoch, logs or {})
         record.steps += self._stream.steps
         value = row.get(record.monitor)
+        if value is not None and record.without_penalties and record.monitor.endswith("loss"):
+            value -= penalties(self.model)
         if record.better(value, self.stage_best):
-            self.stage_best = Best(epoch + 1, float(row[record.monitor]), self._stage)
+            self.stage_best = Best(epoch + 1, float(value or 0.0), self._stage)
             self._kept = [variable.numpy() for variable in self._moving]
         improved = record.better(value, self._unsaved or record.best)
         record.rows.append(row)
@@ -175,6 +180,11 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             row["learning_rate_backbone"] = backbone
         rate = round(self.record.examples / max(seconds, 1e-9), 1)
         return row | {"seconds": round(seconds, 3), "examples_per_second": rate}
+
+
+def penalties(model: Any) -> float:
+    """Returns what regularisers of learning weights add to every loss of a model."""
+    return float(sum(float(one.regularizer(one)) for one in model.trainable_variables if one.regularizer is not None))
 
 
 def _column(name: str) -> tuple[bool, bool]:

@@ -9,11 +9,12 @@ from typing import Any
 
 from dlcli.errors import RunFailed
 from dlcli.runtime.engine import keras
+from dlcli.spec.backbones.base import blocks_of, single_layers
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.models import Transfer
 from dlcli.spec.stages import Stage
 from dlcli.stages.build import Built
-from dlcli.stages.stage_words import BlockRow
+from dlcli.stages.stage_words import BlockRow, words_of
 
 Blocks = list[tuple[str, list[Any]]]
 
@@ -60,6 +61,8 @@ def plan_stage(experiment: Experiment, built: Built, stage: Stage) -> Plan:
                 layer.inference_mode = stage.batch_norm == "freeze" or id(layer) not in selected
     for layer in head:
         layer.trainable = True
+    if stage.trains_backbone and not any(moving_variables(layer) for _, layers in body for layer in layers):
+        raise RunFailed(f"stage {stage.name}: {words_of(stage.train)}: none of these layers has weights that may learn")
     blocks = [*body, ("head", head)] if head else body
     rows = [_row(name, layers) for name, layers in blocks]
     moving = [variable for _, layers in blocks for layer in layers for variable in moving_variables(layer)]
@@ -76,26 +79,10 @@ def parts_of(experiment: Experiment, built: Built) -> tuple[Blocks, list[Any]]:
     The body is a transfer model's backbone; of any other model all layers but the output.
     """
     if built.backbone is not None and isinstance(experiment.model, Transfer):
-        return experiment.model.backbone.blocks(built.backbone), leaves(built.head) if built.head is not None else []
-    layers = [layer for layer in leaves(built.trained) if layer.name != "normalize"]
-    blocks: Blocks = []
-    for layer in layers:
-        if layer.name == "output":
-            continue
-        if layer.weights or not blocks:
-            blocks.append((layer.name, []))
-        blocks[-1][1].append(layer)
-    return blocks, [layer for layer in layers if layer.name == "output"]
-
-
-def leaves(model: Any) -> list[Any]:
-    """Returns the single layers of a model in order, models inside it opened, without its inputs."""
-    if not isinstance(model, keras.Model):
-        return [model]
-    found: list[Any] = []
-    for layer in model.layers:
-        found += leaves(layer)
-    return [layer for layer in found if not isinstance(layer, keras.layers.InputLayer)]
+        return experiment.model.backbone.blocks(built.backbone), single_layers(built.head) if built.head is not None else []
+    layers = [layer for layer in single_layers(built.trained) if layer.name != "normalize"]
+    body = blocks_of([layer for layer in layers if layer.name != "output"])
+    return body, [layer for layer in layers if layer.name == "output"]
 
 
 def is_batch_norm(layer: Any) -> bool:
@@ -105,8 +92,7 @@ def is_batch_norm(layer: Any) -> bool:
 
 def variables_of(layer: Any) -> list[Any]:
     """Returns every variable of a layer, those of a Hub module that the layer does not track among them."""
-    tracked = list(layer.weights)
-    return tracked + [one for one in getattr(layer, "untracked_variables", list)() if one is not None]
+    return list(layer.weights) + (layer.untracked_variables() if hasattr(layer, "untracked_variables") else [])
 
 
 def moving_variables(layer: Any) -> list[Any]:

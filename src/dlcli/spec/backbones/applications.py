@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from dlcli.spec.backbones.base import BackboneSpec
+from dlcli.spec.backbones.base import BackboneSpec, single_layers
 from dlcli.spec.base import Pair, Positive, keras_attribute
 from dlcli.spec.layers import Shape, ShapeError
 from dlcli.spec.sources.base import as_path, with_environment
@@ -221,13 +221,13 @@ class Keras(BackboneSpec):
                 continue
             found = pattern.search(layer.name)
             if waiting is not None:  # a block has its name once it ends
-                waiting += _single(layer)
+                waiting += single_layers(layer)
                 if found:
                     blocks.setdefault(found.group(1), []).extend(waiting)
                     waiting = []
                 continue
             name = _block_name(found.group(1)) if found else name
-            blocks.setdefault(name, []).extend(_single(layer))
+            blocks.setdefault(name, []).extend(single_layers(layer))
         if waiting:
             last = "top" if any(layer.weights for layer in waiting) else next(reversed(blocks))
             blocks.setdefault(last, []).extend(waiting)
@@ -237,11 +237,6 @@ class Keras(BackboneSpec):
 def _block_name(found: str) -> str:
     """Returns a block's name; the three layers of a MobileNet block are one."""
     return re.sub(r"^conv_(?:pad|dw|pw)_", "block_", found)
-
-
-def _single(layer: Any) -> list[Any]:
-    """Returns a layer, or those of a model inside the model (ConvNeXt's stem)."""
-    return [one for inner in layer.layers for one in _single(inner)] if hasattr(layer, "layers") else [layer]
 
 
 class MobileNets(Keras):

@@ -67,3 +67,20 @@ class BackboneSpec(Spec):
     def blocks(self, backbone: Any) -> list[tuple[str, list[Any]]]:
         """Returns the built backbone's layers in named blocks, from the input's end to the output's."""
         raise NotImplementedError
+
+
+def single_layers(model: Any) -> list[Any]:
+    """Returns the layers of a model in order, models inside it opened, without its inputs; of a layer, itself."""
+    if not hasattr(model, "layers"):
+        return [] if type(model).__name__ == "InputLayer" else [model]
+    return [single for layer in model.layers for single in single_layers(layer)]
+
+
+def blocks_of(layers: list[Any]) -> list[tuple[str, list[Any]]]:
+    """Returns a block for every layer with weights, and in it those without that follow; the first may begin without."""
+    blocks: list[list[Any]] = []
+    for layer in layers:
+        if not blocks or (layer.weights and any(one.weights for one in blocks[-1])):
+            blocks.append([])
+        blocks[-1].append(layer)
+    return [(next((one for one in block if one.weights), block[0]).name, block) for block in blocks]

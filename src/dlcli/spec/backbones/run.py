@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from dlcli.errors import DataError
-from dlcli.spec.backbones.base import BackboneSpec
+from dlcli.spec.backbones.base import BackboneSpec, blocks_of, single_layers
 from dlcli.spec.layers import Shape, ShapeError
 from dlcli.spec.sources.base import FilePath
 
@@ -109,13 +109,7 @@ class RunBackbone(BackboneSpec):
 
     def blocks(self, backbone: Any) -> list[tuple[str, list[Any]]]:
         """Returns a block for every layer with weights, and with it those without that follow."""
-        blocks: list[tuple[str, list[Any]]] = []
-        for layer in _single_layers(backbone):
-            if not blocks or (layer.weights and any(one.weights for one in blocks[-1][1])):
-                blocks.append((layer.name, []))
-            blocks[-1][1].append(layer)
-        named = [(next((one.name for one in layers if one.weights), name), layers) for name, layers in blocks]
-        return [(name, layers) for name, layers in named if layers]
+        return blocks_of(single_layers(backbone))
 
     def _config(self) -> Any:
         """Returns the saved model's description, read without Keras; None where it cannot be read."""
@@ -209,11 +203,3 @@ def _tensor(model: Any, path: list[str]) -> Any:
         return nodes[0].output_tensors[0]
     inner = nodes[0].operation
     return type(model)(inner.input, _tensor(inner, path[1:]), name=inner.name)(nodes[0].input_tensors[0])
-
-
-def _single_layers(model: Any) -> Iterator[Any]:
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            yield from _single_layers(layer)
-        elif type(layer).__name__ != "InputLayer":
-            yield layer

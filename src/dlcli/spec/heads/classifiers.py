@@ -76,7 +76,7 @@ class ClassifierSpec(Spec):
         """
         import numpy as np
         from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import FunctionTransformer
+        from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
         if len(np.unique(labels)) < 2:
             raise DataError(f"`{self.kind}` tells classes apart, but the training part has examples of one class only")
@@ -84,7 +84,7 @@ class ClassifierSpec(Spec):
             raise DataError(
                 f"`{self.kind}` needs finite features; some are infinite or no number: look at the backbone's weights"
             )
-        scaling = _scaling(features) if self.standardize else FunctionTransformer()
+        scaling = StandardScaler().fit(features) if self.standardize else FunctionTransformer()
         # Not the pipeline's own `fit`, which would fit the scaling again.
         return make_pipeline(scaling, self.estimator(seed).fit(scaling.transform(features), labels))
 
@@ -274,16 +274,3 @@ class KNN(ClassifierSpec):
         same = ops.cast(ops.equal(negative, 0), "float32")
         weights = ops.where(ops.max(same, axis=1, keepdims=True) > 0, same, 1 / ops.sqrt(same - negative))
         return ops.sum(votes * ops.expand_dims(weights / ops.sum(weights, axis=1, keepdims=True), -1), axis=1)
-
-
-def _scaling(features: Any) -> Any:
-    """Returns a fitted StandardScaler that leaves features alone which hardly vary.
-
-    Keras's Normalization raises deviations to 1e-7 at least, scikit-learn's only those of 0.
-    """
-    import numpy as np
-    from sklearn.preprocessing import StandardScaler
-
-    scaling = StandardScaler().fit(features)
-    scaling.scale_ = np.where(scaling.scale_ < 1e-6, 1.0, scaling.scale_)
-    return scaling

@@ -30,8 +30,16 @@ def lookup(table: Any) -> Any:
 
 def normalized(tensor: Any, mean: Any, deviation: Any) -> Any:
     """Returns `(tensor - mean) / deviation`; with StandardScaler's figures bit for bit what it returns."""
-    mean, variance = mean.astype("float32"), deviation.astype("float32") ** 2
-    return import_keras().layers.Normalization(mean=mean, variance=variance, dtype="float32")(tensor)
+    import numpy as np
+
+    layers = import_keras().layers
+    # Keras divides by 1e-7 at least, and the features of an untrained backbone may vary less. A power of two changes no
+    # digit of a float, so it lifts all of them above that first.
+    lift = 2.0 ** np.clip(np.ceil(np.log2(1e-6 / deviation.min())), 0, 60)
+    if lift > 1:
+        tensor = layers.Rescaling(float(lift), dtype="float32")(tensor)
+    mean, variance = (lift * mean).astype("float32"), (lift * deviation).astype("float32") ** 2
+    return layers.Normalization(mean=mean, variance=variance, dtype="float32")(tensor)
 
 
 def centred(tensor: Any, rows: Any) -> tuple[Any, Any]:
