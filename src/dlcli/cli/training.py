@@ -7,22 +7,40 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, Quiet, RunsFolder, SpecFile, complete_run
+from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, Quiet, RunsFolder, complete_run
 
 if TYPE_CHECKING:
+    from dlcli.runs import Run
     from dlcli.spec.file import Loaded
 
 
 def train(
-    spec: SpecFile,
+    spec: Annotated[str | None, typer.Argument(metavar="[SPEC]", help="An experiment's YAML file.")] = None,
     overrides: Overrides = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Go on with a run that was left, exactly; no SPEC then.", autocompletion=complete_run),
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(metavar="POLICY", help="--resume with more epochs only: the schedule may continue, stretch or rewarm."),
+    ] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     quiet: Quiet = False,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Train a spec's model in a new run folder and score it."""
+    """Train a spec's model in a new run folder and score it; or go on with a run that was left (--resume)."""
+    from dlcli.errors import UsageError
     from dlcli.spec.file import load
+
+    if resume is not None:
+        if spec is not None:
+            raise UsageError("--resume goes on by the run's own spec: leave SPEC out; --set training.epochs=30 adds epochs")
+        _resume(resume, runs, overrides or [], schedule, quiet=quiet, as_json=as_json, offline=offline)
+        return
+    if spec is None or schedule is not None:
+        raise UsageError("train needs a SPEC, or --resume RUN" if spec is None else "--schedule is for --resume RUN")
 
     _train(load(spec, overrides or ()), runs, quiet=quiet, as_json=as_json, offline=offline)
 
@@ -79,8 +97,30 @@ def _selection(text: str) -> Any:
     return {way: int(wanted) if wanted.isdecimal() else wanted} if colon else text
 
 
+def _resume(
+    name: str, runs: Path, overrides: list[str], schedule: str | None, *, quiet: bool, as_json: bool, offline: bool
+) -> None:
+    from dlcli.cli.console import TrainingDisplay
+    from dlcli.errors import UsageError
+    from dlcli.runs import find_run
+
+    run = find_run(name, runs)
+    if schedule not in (None, "continue", "stretch", "rewarm"):
+        raise UsageError(f"--schedule: expected continue, stretch or rewarm, found {schedule!r}")
+    typer.echo(f"run: {run.path}", err=True)
+    display = TrainingDisplay(quiet=quiet)
+    with display.waiting("starting TensorFlow"):
+        from dlcli.stages import resume as stage
+
+    try:
+        stage.resume(run, display, overrides=overrides, schedule=schedule, offline=offline)  # type: ignore[arg-type]
+    finally:
+        display.fit_finished()
+    _show(run, quiet=quiet, as_json=as_json)
+
+
 def _train(loaded: Loaded, runs: Path, *, quiet: bool, as_json: bool, offline: bool, parent: str = "") -> None:
-    from dlcli.cli.console import TrainingDisplay, print_json, show_result
+    from dlcli.cli.console import TrainingDisplay
 
     display = TrainingDisplay(quiet=quiet)
     with display.waiting("starting TensorFlow"):
@@ -90,6 +130,12 @@ def _train(loaded: Loaded, runs: Path, *, quiet: bool, as_json: bool, offline: b
         run = stage.train(loaded, runs, display, offline=offline, parent=parent)
     finally:
         display.fit_finished()  # a stopped training, too, gives the terminal its cursor back
+    _show(run, quiet=quiet, as_json=as_json)
+
+
+def _show(run: Run, *, quiet: bool, as_json: bool) -> None:
+    from dlcli.cli.console import print_json, show_result
+
     if quiet:
         print(run.path)
     elif as_json:

@@ -21,7 +21,7 @@ class Comparison:
 
 def compare_runs(runs: list[Run], split: str = "test") -> Comparison:
     """Compares runs: only what differs of their resolved specs, and every metric of one split."""
-    specs = [_flat(dump(run.experiment())) for run in runs]
+    specs = [flat(dump(run.experiment())) for run in runs]
     keys = sorted({key for spec in specs for key in spec})
     differences = {key: [spec.get(key) for spec in specs] for key in keys if len({repr(spec.get(key)) for spec in specs}) > 1}
     scores = [run.metrics(split).get("metrics", {}) for run in runs]
@@ -38,7 +38,7 @@ def _notes(runs: list[Run], split: str) -> list[str]:
     return notes
 
 
-def _flat(value: Any, place: str = "") -> dict[str, Any]:
+def flat(value: Any, place: str = "") -> dict[str, Any]:
     """Returns every scalar (and list of scalars) of nested data by its dotted place."""
     items: list[tuple[Any, Any]]
     if isinstance(value, dict):
@@ -49,5 +49,5 @@ def _flat(value: Any, place: str = "") -> dict[str, Any]:
         return {place: value}
     found: dict[str, Any] = {}
     for key, item in items:
-        found |= _flat(item, f"{place}.{key}" if place else str(key))
+        found |= flat(item, f"{place}.{key}" if place else str(key))
     return found

@@ -6,6 +6,8 @@ import os
 import secrets
 import socket
 import string
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any, Literal
 
 from dlcli.errors import UsageError
 from dlcli.runs.files import read_json, read_table, replacing, write_json, write_table, write_text
+from dlcli.runs.hold import held
 from dlcli.spec.experiment import Experiment
 
 State = Literal["running", "completed", "failed", "interrupted"]
@@ -20,7 +23,8 @@ State = Literal["running", "completed", "failed", "interrupted"]
 
 @dataclass(frozen=True)
 class Status:
-    """`status.json`: where the run stands. Times are UTC, ISO 8601. `step` counts all steps of the run."""
+    """`status.json`: where the run stands. Times are UTC, ISO 8601. `step` counts all steps of the run, `resumed` how often
+    it went on after it had ended."""
 
     state: State = "running"
     stage: str = "train"
@@ -39,6 +43,7 @@ class Status:
     monitor: str = ""
     reason: str = ""
     parent: str = ""
+    resumed: int = 0
     error: str = ""
 
     @property
@@ -113,6 +118,21 @@ class Run:
     def tensorboard_path(self) -> Path:
         """The TensorBoard logs."""
         return self.path / "tensorboard"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        """The states that the run can go on from."""
+        return self.path / "checkpoints"
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Holds the run for this process while the block runs: nobody else may write it.
+
+        Raises:
+            UsageError: another process holds it.
+        """
+        with held(self.path / "lock", self.id):
+            yield
 
     def evaluation(self, split: str) -> Path:
         """Returns the folder of what was scored on one split."""

@@ -25,9 +25,8 @@ _AHEAD = 4
 
 
 class TrainingStream:
-    """The batches of every epoch.
+    """The batches of every epoch, from any step on.
 
-    `dataset` gives the batches of one epoch each time it is iterated: that of the epoch set by `begin`.
     With `copies`, `inputs` hold that many versions of all examples one after another; every epoch takes the next version.
     """
 
@@ -57,12 +56,21 @@ class TrainingStream:
             return images, labels(indices)
 
         parallel = _cores() if augment or hasattr(inputs, "read") else 2
-        dataset = tf.data.Dataset.range(self.steps).map(batch, num_parallel_calls=parallel, deterministic=True).prefetch(_AHEAD)
-        self.dataset = dataset.with_options(steady_options())
 
-    def begin(self, epoch: int) -> None:
-        """Sets the epoch, counted from 0, that the next iteration gives."""
+        def dataset(first: int) -> Any:
+            steps = tf.data.Dataset.range(first, self.steps).map(batch, num_parallel_calls=parallel, deterministic=True)
+            return steps.prefetch(_AHEAD).with_options(steady_options())
+
+        self._dataset, self._whole = dataset, dataset(0)
+
+    def batches(self, epoch: int, first: int = 0) -> Any:
+        """Returns an iterator over the batches of an epoch, both counted from 0, beginning with step `first`."""
         self._epoch.assign(epoch)
+        return iter(self._dataset(first) if first else self._whole)
+
+    def first_batch(self) -> Any:
+        """Returns the first batch of the epoch that is read."""
+        return next(iter(self._whole))
 
 
 def ordered_batches(

@@ -68,25 +68,30 @@ class TensorBoard(CallbackSpec):
 
 
 class TimeLimit(CallbackSpec):
-    """Stops after a number of minutes, at the end of a batch."""
+    """Stops after a number of minutes, at the end of a batch. In `training.callbacks` they are those of all stages together."""
 
     kind: Literal["time_limit"]
-    minutes: Positive = Field(description="Minutes of training.")
+    minutes: Positive = Field(description="Minutes of training, without the time that an interrupted run was at rest.")
 
-    def build(self, **extra: Any) -> Any:
-        """Returns a callback that stops the model once the time is over."""
+    def build(self, *, spent: float = 0.0, **extra: Any) -> Any:
+        """Returns a callback that stops the model once the time is over, of which `spent` seconds are gone."""
         import keras
 
-        deadline = monotonic() + 60 * self.minutes
+        class Clock(keras.callbacks.Callback):  # type: ignore[misc]
+            def __init__(self, seconds: float) -> None:
+                super().__init__()
+                self.seconds, self.spent, self.stopped = seconds, spent, False
 
-        def check(_batch: int, **_: Any) -> None:
-            if monotonic() > deadline:
-                callback.model.stop_training = True
-                callback.stopped = True
+            def on_train_begin(self, logs: Any = None) -> None:
+                self._last = monotonic()
 
-        callback = keras.callbacks.LambdaCallback(on_train_batch_end=check)
-        callback.stopped = False
-        return callback
+            def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+                now = monotonic()
+                self.spent, self._last = self.spent + now - self._last, now
+                if self.spent > self.seconds:
+                    self.model.stop_training = self.stopped = True
+
+        return Clock(60 * self.minutes)
 
     def reason(self, callback: Any) -> str:
         """Returns the words of a stop by the clock."""

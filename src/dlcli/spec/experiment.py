@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
-from dlcli.spec.base import OneOf, Spec
+from dlcli.spec.base import OneOf, Positive, Spec
 from dlcli.spec.callbacks import Callback
 from dlcli.spec.data import Data
 from dlcli.spec.losses import Loss, LossSpec
@@ -42,6 +42,9 @@ class Training(Spec):
         description="Stages one after another. None: a transfer model's head alone is trained, any other model as a whole.",
     )
     features: FeaturesField = Field(default=Features(), description="How features of a frozen backbone are kept.")
+    checkpoint_minutes: Positive = Field(
+        default=10.0, description="Minutes between checkpoints inside an epoch; at its end there is one in any case."
+    )
     initial_weights: FilePath | None = Field(
         default=None,
         description="The folder of a run, or of runs of one name, whose model, of the same architecture, gives the weights.",

@@ -176,11 +176,18 @@ def to_yaml(spec: Spec) -> str:
 
 def to_flow(value: Any) -> str:
     """Returns plain data as YAML in one line."""
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
+    text = yaml.dump(value, Dumper=_Plain, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
     return text.removesuffix("...\n").strip()
 
 
-class _Dumper(yaml.SafeDumper):
+class _Plain(yaml.SafeDumper):
+    """Writes a value that stands in two places twice: aliases are not offered."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+class _Dumper(_Plain):
     """Writes short lists in one line."""
 
     def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:

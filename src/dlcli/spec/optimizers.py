@@ -39,6 +39,18 @@ class OptimizerSpec(KerasSpec):
             return self
         return self.model_copy(update={"learning_rate": self.learning_rate.for_steps(steps)})
 
+    def stretched(self, old: int, new: int) -> Self:
+        """Returns the optimizer with its schedule drawn out from a stage of `old` steps to one of `new` steps."""
+        if not isinstance(self.learning_rate, ScheduleSpec):
+            return self
+        return self.model_copy(update={"learning_rate": self.learning_rate.stretched(old, new)})
+
+    def of_any_length(self) -> Self:
+        """Returns the optimizer with its schedule's length left to the stage."""
+        if not isinstance(self.learning_rate, ScheduleSpec):
+            return self
+        return self.model_copy(update={"learning_rate": self.learning_rate.of_any_length()})
+
 
 class SGD(OptimizerSpec):
     """Gradient descent, with optional momentum."""

@@ -22,11 +22,21 @@ class ScheduleSpec(KerasSpec):
             return self.model_copy(update={"decay_steps": max(1, steps)})
         return self
 
+    def of_any_length(self) -> ScheduleSpec:
+        """Returns the schedule with its length left to the stage, where it can be."""
+        return self.model_copy(update={"decay_steps": None}) if hasattr(self, "decay_steps") else self
+
+    def stretched(self, old: int, new: int) -> ScheduleSpec:
+        """Returns the schedule drawn out from a stage of `old` steps to one of `new` steps; warm-up steps stay as they are."""
+        known = {name: getattr(self, name) for name in _LENGTHS if getattr(self, name, None)}
+        return self.model_copy(update={name: _longer(length, old, new) for name, length in known.items()})
+
     def scaled(self, factor: float) -> ScheduleSpec:
         """Returns the schedule with every rate in it multiplied."""
         return self.model_copy(update={name: _times(getattr(self, name), factor) for name in _RATES if hasattr(self, name)})
 
 
+_LENGTHS = ("decay_steps", "first_decay_steps", "boundaries")
 _RATES = (
     "initial_learning_rate",
     "end_learning_rate",
@@ -35,6 +45,12 @@ _RATES = (
     "warmup_target",
     "values",
 )
+
+
+def _longer(length: Any, old: int, new: int) -> Any:
+    if isinstance(length, list):
+        return [_longer(one, old, new) for one in length]
+    return max(1, round(length * new / max(old, 1)))
 
 
 def _times(value: Any, factor: float) -> Any:
@@ -101,6 +117,12 @@ class CosineDecay(ScheduleSpec):
         """Returns the schedule with the fall filling what the warm-up leaves of the stage."""
         return self if self.decay_steps else self.model_copy(update={"decay_steps": max(1, steps - self.warmup_steps)})
 
+    def stretched(self, old: int, new: int) -> ScheduleSpec:
+        """Returns the schedule drawn out: one that filled the old stage, warm-up and all, fills the new one."""
+        if self.decay_steps == max(1, old - self.warmup_steps):
+            return self.of_any_length().for_steps(new)
+        return super().stretched(old, new)
+
 
 class CosineDecayRestarts(ScheduleSpec):
     """Cosine decay that starts again, each period longer than the last (SGDR)."""
@@ -166,6 +188,14 @@ class ByPart(ScheduleSpec):
     def for_steps(self, steps: int) -> ByPart:
         """Returns the rates with the lengths of both schedules filled in."""
         return self._changed(lambda rate: rate.for_steps(steps) if isinstance(rate, ScheduleSpec) else rate)
+
+    def of_any_length(self) -> ByPart:
+        """Returns the rates with the lengths of both schedules left to the stage."""
+        return self._changed(lambda rate: rate.of_any_length() if isinstance(rate, ScheduleSpec) else rate)
+
+    def stretched(self, old: int, new: int) -> ByPart:
+        """Returns the rates with both schedules drawn out."""
+        return self._changed(lambda rate: rate.stretched(old, new) if isinstance(rate, ScheduleSpec) else rate)
 
     def scaled(self, factor: float) -> ByPart:
         """Returns both rates multiplied."""

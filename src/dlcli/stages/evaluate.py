@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from dlcli.runs.files import write_json, write_table
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model
+from dlcli.runtime.loop import Listening
 from dlcli.runtime.stream import data_errors, ordered_batches
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.metrics import decide
@@ -102,12 +103,15 @@ def prediction_batches(inputs: Any, experiment: Experiment, examples: int) -> An
     return ordered_batches(inputs, examples=examples, batch_size=prediction_batch(experiment))
 
 
-def predictions(model: Any, batches: Any, experiment: Experiment) -> Array:
-    """Returns the model's output for all inputs, in order: `(n, classes)`; `(n,)` for binary; `(n, labels or targets)`."""
+def predictions(model: Any, batches: Any, experiment: Experiment, heard: Callable[[], None] | None = None) -> Array:
+    """Returns the model's output for all inputs, in order: `(n, classes)`; `(n,)` for binary; `(n, labels or targets)`.
+
+    `heard` is called before every batch; what it raises ends the prediction.
+    """
     # An uncompiled model would choose XLA by itself wherever there is a GPU, and compile it anew for the last batch.
     model.jit_compile = experiment.hardware.xla
     with data_errors():
-        output = np.asarray(model.predict(batches, verbose=0))
+        output = np.asarray(model.predict(batches, verbose=0, callbacks=[Listening(heard)] if heard else None))
     return output[:, 0] if experiment.task == "binary" else output
 
 

@@ -10,34 +10,34 @@ from contextlib import contextmanager, suppress
 from dlcli.errors import DlcliError, Interrupted, RunFailed
 from dlcli.runs import Run
 from dlcli.runs.folder import State, now
-from dlcli.runtime.signals import signals_as_exceptions
+from dlcli.runtime.signals import Asked, signals_as_exceptions
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
 
 
 @contextmanager
-def recorded_failure(run: Run) -> Iterator[None]:
+def recorded_failure(run: Run) -> Iterator[Asked]:
     """Records in the run folder why the block ended, if badly, and raises it in the words of `failures_in_words`."""
     try:
-        with failures_in_words(run):
-            yield
+        with failures_in_words(run) as asked:
+            yield asked
     except Interrupted as error:
         _record(run, "interrupted", str(error))
-        raise Interrupted(f"{error}; the history and the best epoch so far are kept in {run.path}") from None
+        raise Interrupted(f"{error}; to go on: dlcli train --resume {run.path}") from None
     except BaseException as error:
         _record(run, "failed", str(error) or type(error).__name__)
         raise
 
 
 @contextmanager
-def failures_in_words(run: Run) -> Iterator[None]:
+def failures_in_words(run: Run) -> Iterator[Asked]:
     """Turns signals into Interrupted, and lack of memory or disk into RunFailed with what to do.
 
     Everything else goes on as it is: a user's error in its own words, a defect with its traceback.
     """
     try:
-        with signals_as_exceptions():
-            yield
+        with signals_as_exceptions() as asked:
+            yield asked
     except KeyboardInterrupt:
         raise Interrupted("stopped by SIGINT") from None
     except Exception as error:

@@ -84,12 +84,8 @@ def _optimizer(experiment: Experiment, last: Stage, learning_rate: float | None,
         rate = learning_rate
     elif not (experiment.training.stages and last.trains_backbone):
         rate = scaled_rate(rate, GENTLE)
-    return last.optimizer.model_copy(update={"learning_rate": _of_any_length(rate)})
-
-
-def _of_any_length(rate: Any) -> Any:
-    """Returns the rate with a schedule's length left open: that of the run does not fit the new stage."""
-    return rate.model_copy(update={"decay_steps": None}) if hasattr(rate, "decay_steps") else rate
+    # The length of the run's schedule does not fit the new stage.
+    return last.optimizer.model_copy(update={"learning_rate": rate}).of_any_length()
 
 
 def _refuse_classifier(experiment: Experiment) -> None:

@@ -1,34 +1,48 @@
-"""The one caller of Keras's `fit`: for each stage what learns, compile, callbacks, the epochs, and why they ended."""
+"""The stages of a training: for each what learns, compile, callbacks, the epochs, and why they ended."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 from dlcli.errors import RunFailed
 from dlcli.runs import Run
+from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.engine import keras
+from dlcli.runtime.loop import run_epochs
 from dlcli.runtime.part_rates import build_optimizer
+from dlcli.runtime.signals import Asked
 from dlcli.runtime.stream import TrainingStream, data_errors, ordered_batches
 from dlcli.spec.augmentations import AugmentationSpec
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.metrics import higher_is_better
 from dlcli.spec.stages import Stage
 from dlcli.stages.build import build_model, frozen_backbone_model
+from dlcli.stages.checkpoints import Checkpoints, Going
 from dlcli.stages.classify import fit_classifier
 from dlcli.stages.data import Splits
+from dlcli.stages.divergence import words_of_divergence
 from dlcli.stages.evaluate import prediction_batch, prediction_batches, predictions
 from dlcli.stages.features import kept_features, reason_against
 from dlcli.stages.initial import start_from_run
 from dlcli.stages.labels import label_reader
 from dlcli.stages.proof import Proof
-from dlcli.stages.recorder import Best, Record, Recorder, Scores, penalties
+from dlcli.stages.recorder import Best, Diverged, Record, Recorder, Scores, penalties
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.selection import Plan, plan_stage
 from dlcli.stages.stage_words import plan_lines, verdict
 from dlcli.stages.work import Say, Work
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """How a fit is left and taken up: what signals ask, the checkpoint to go on from, and whether nothing may be fetched."""
+
+    asked: Asked
+    begin: Snapshot | None = None
+    offline: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,17 +57,20 @@ class Feed:
     of_features: bool = False
 
 
-def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, say: Say, *, offline: bool = False) -> None:
+def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, say: Say, keeping: Keeping) -> None:
     """Fits the model stage by stage; the run folder then holds the best epoch's model.
 
     Raises:
         RunFailed: the loss became infinite or no number, or a stage moved what it should not.
+        Interrupted: a signal has stopped it; a checkpoint holds where.
         DataError: weights are missing or do not fit.
     """
     keras.utils.set_random_seed(experiment.seed)
     training = experiment.training
-    built = build_model(experiment, splits, load_weights=not training.initial_weights, offline=offline)
-    known = start_from_run(experiment, built, splits, say) if training.initial_weights else False
+    begin = keeping.begin
+    fresh = not training.initial_weights and begin is None
+    built = build_model(experiment, splits, load_weights=fresh, offline=keeping.offline)
+    known = start_from_run(experiment, built, splits, say) if training.initial_weights and begin is None else False
     say(f"model: {built.whole.count_params():,} parameters")
     fitted_once = built.backbone is not None and built.head is None
     if not training.epochs and not training.stages and not fitted_once:
@@ -63,25 +80,25 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, sa
     higher = higher_is_better(training.monitor, list(training.metrics or []))
     epochs = sum(stage.epochs or 0 for stage in stages)
     record = Record(run, built.whole, training.monitor, higher, epochs, len(splits.train), reporter)
-    record.without_penalties = len(stages) > 1 or known
+    record.without_penalties = len(stages) > 1 or bool(training.initial_weights)
     work = Work(experiment, splits, built, record, say)
-    told: list[dict[str, Any]] = []
     if fitted_once:
         run.write_stages([fit_classifier(work, stages[0])])
         return
     for stage in stages:  # what a later stage cannot do is known before the first one takes its hours
         plan_stage(experiment, built, stage)
-    for index, stage in enumerate(stages):
-        after = stages[index + 1] if index + 1 < len(stages) else None
-        told.append(_fit_stage(work, stage, after, score_start=known and index == 0))
+    checkpoints = Checkpoints(record, keeping.asked, training.checkpoint_minutes, begin)
+    for index in range(checkpoints.stage, len(stages)):
+        _fit_stage(work, stages, index, checkpoints, score_start=known and index == 0)
         if training.stages or built.backbone is not None:
-            run.write_stages(told)
-    _tell_end(work, told)
+            run.write_stages(checkpoints.stages)
+    _tell_end(work, checkpoints.stages)
 
 
-def _fit_stage(work: Work, stage: Stage, after: Stage | None, *, score_start: bool) -> dict[str, Any]:
-    """Runs one stage and returns what `stages.json` says of it."""
-    experiment, record = work.experiment, work.record
+def _fit_stage(work: Work, stages: list[Stage], index: int, checkpoints: Checkpoints, *, score_start: bool) -> None:
+    """Runs one stage, or what a checkpoint leaves of it, and adds what `stages.json` says of it to the checkpoints' stages."""
+    experiment, record, stage = work.experiment, work.record, stages[index]
+    after = stages[index + 1] if index + 1 < len(stages) else None
     plan = plan_stage(experiment, work.built, stage)
     record.run.update_status(reason="")
     proven = bool(experiment.training.stages) or work.built.backbone is not None
@@ -98,27 +115,34 @@ def _fit_stage(work: Work, stage: Stage, after: Stage | None, *, score_start: bo
     keep = plan.moving if after is not None or feed.of_features else []
     recorder = Recorder(record, stream, stage=stage.name, batch_size=work.batch_size, moving=keep, lazy=feed.of_features)
     proof = Proof(plan, stream, feed.model)
-    first = len(record.rows)
-    chosen = [_built_callback(experiment, callback, record.run, first) for callback in stage.callbacks or []]
-    callbacks = [*_averaged(stage), *scores, *([proof] if proven else []), recorder, *chosen, *_tensorboard(work, stage)]
+    first = sum(row["stage"] != stage.name for row in record.rows)
+    chosen = [_built_callback(work, callback, first) for callback in stage.callbacks or []]
+    averaged, tensorboard = _averaged(stage), _tensorboard(work, stage)
+    going = Going(index, feed.model, work.built.whole, stream, recorder, proof, [*averaged, *chosen, *tensorboard])
+    pauses = checkpoints.pauses(going)
+    for one in scores:
+        one.pauses = pauses
     last = first + (stage.epochs or 0)
+    checkpoints.asked.waits = True
     try:
         with data_errors():
-            feed.model.fit(
-                stream.dataset,
-                initial_epoch=first,
-                epochs=last,
-                validation_data=validation,
-                callbacks=callbacks,
-                shuffle=False,
-                verbose=0,
+            run_epochs(
+                feed.model,
+                stream,
+                validation,
+                [*averaged, *scores, *([proof] if proven else []), recorder, *chosen, *tensorboard],
+                pauses,
+                start=checkpoints.start(index, first),
+                last=last,
+                adapt=not experiment.hardware.steps_per_execution,
             )
+    except Diverged as error:
+        raise RunFailed(words_of_divergence(error, feed.model, stream, record.best)) from None
     finally:
         recorder.finish(restore=after is None or after.start == "best")
-    if recorder.failure:
-        raise RunFailed(_diverged(recorder))
+        checkpoints.asked.waits = False
     reasons = [spec.reason(callback) for spec, callback in zip(stage.callbacks or [], chosen, strict=True)]
-    return _stage_entry(work, plan, recorder, proof, last, next(filter(None, reasons), ""))
+    checkpoints.stages.append(_stage_entry(work, plan, recorder, proof, last, next(filter(None, reasons), "")))
 
 
 def _stream(work: Work, feed: Feed) -> TrainingStream:
@@ -229,7 +253,11 @@ def _scores(work: Work, feed: Feed) -> list[Any]:
     if not left or part is None:
         return []
     batches = prediction_batches(feed.validation, experiment, len(part))
-    return [Scores(left, lambda: predictions(feed.model, batches, experiment), part.targets, experiment.task)]
+
+    def predict(heard: Callable[[], None] | None) -> Any:
+        return predictions(feed.model, batches, experiment, heard)
+
+    return [Scores(left, predict, part.targets, experiment.task, work.batches)]
 
 
 def _score_start(work: Work, model: Any, validation: Any, scores: list[Any]) -> None:
@@ -258,13 +286,16 @@ def _averaged(stage: Stage) -> list[Any]:
     return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
 
 
-def _built_callback(experiment: Experiment, callback: Any, run: Run, first: int) -> Any:
+def _built_callback(work: Work, callback: Any, first: int) -> Any:
     """Returns the Keras callback; epochs that it counts for itself begin with the stage."""
     if callback.kind == "tensorboard":
-        return callback.build(log_dir=str(run.tensorboard_path))
+        return callback.build(log_dir=str(work.record.run.tensorboard_path))
+    if callback.kind == "time_limit":  # the training's own limit is one for all of its stages
+        shared = callback in work.experiment.training.callbacks
+        return callback.build(spent=work.record.seconds if shared else 0.0)
     if not hasattr(callback, "monitor"):
         return callback.build()
-    higher = higher_is_better(callback.monitor, list(experiment.training.metrics or []))
+    higher = higher_is_better(callback.monitor, list(work.experiment.training.metrics or []))
     built = callback.build(mode="max" if higher else "min")
     if hasattr(built, "start_from_epoch"):
         built.start_from_epoch += first
@@ -276,16 +307,6 @@ def _tensorboard(work: Work, stage: Stage) -> list[Any]:
     if any(callback.kind == "tensorboard" for callback in stage.callbacks or []):
         return []
     return [keras.callbacks.TensorBoard(str(work.record.run.tensorboard_path), write_graph=False)]
-
-
-def _diverged(recorder: Recorder) -> str:
-    best = recorder.record.best
-    kept = f"; the best model so far, of epoch {best.epoch}, is kept" if best.value is not None else ""
-    return (
-        f"{recorder.failure}: the training has diverged{kept}\n"
-        "  try a learning rate ten times lower, `training.optimizer.clipnorm: 1.0`,"
-        " or look for values far out of range in the data"
-    )
 
 
 def _tell_end(work: Work, stages: list[dict[str, Any]]) -> None:

@@ -33,6 +33,16 @@ class Proof(keras.callbacks.Callback):  # type: ignore[misc]
         self.result: dict[str, Any] = {}
         self._plan, self._stream, self._trained = plan, stream, trained
         self._waits = False
+        self._before: list[bytes] = []
+
+    def state(self) -> dict[str, Any]:
+        """Returns what a checkpoint keeps of it."""
+        before = [] if self.result else [one.hex() for one in self._before]
+        return {"result": self.result, "before": before}
+
+    def put_back(self, state: dict[str, Any]) -> None:
+        """Takes up the state of a checkpoint."""
+        self.result, self._before = state["result"], [bytes.fromhex(one) for one in state["before"]]
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Notes what every variable holds."""
@@ -76,7 +86,7 @@ class Proof(keras.callbacks.Callback):  # type: ignore[misc]
         """
         known = {id(variable) for variable in self._trained.trainable_variables}
         asked = [one for one in variables if id(one) in known and self._is_stepped(one)]
-        inputs, labels = next(iter(self._stream.dataset))[:2]
+        inputs, labels = self._stream.first_batch()[:2]
         with tf.GradientTape() as tape:
             output = self._trained(inputs, training=True)
             loss = self._trained.compute_loss(x=inputs, y=labels, y_pred=output, training=True)

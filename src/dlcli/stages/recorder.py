@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from dlcli.runs import Run
 from dlcli.runs.folder import now
 from dlcli.runtime.engine import keras
+from dlcli.runtime.loop import Pauses, Position
 from dlcli.runtime.part_rates import backbone_rate
 from dlcli.runtime.stream import TrainingStream
 from dlcli.spec.metrics import MetricSpec
@@ -22,15 +23,23 @@ Array = np.ndarray[Any, Any]
 
 
 class Scores(keras.callbacks.Callback):  # type: ignore[misc]
-    """Adds to each epoch's logs the metrics that scikit-learn scores on the validation predictions."""
+    """Adds to each epoch's logs the metrics that scikit-learn scores on the validation predictions.
 
-    def __init__(self, metrics: Sequence[MetricSpec], predict: Callable[[], Array], truth: Array, task: str) -> None:
+    `predict` takes a function that it calls before each batch; with `pauses`, the run may be left there.
+    """
+
+    pauses: Pauses | None = None
+
+    def __init__(
+        self, metrics: Sequence[MetricSpec], predict: Callable[[Any], Array], truth: Array, task: str, steps: int
+    ) -> None:
         super().__init__()
-        self._metrics, self._predict, self._truth, self._task = metrics, predict, truth, task
+        self._metrics, self._predict, self._truth, self._task, self._steps = metrics, predict, truth, task, steps
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Predicts the validation part once and scores every such metric."""
-        scores = self._predict()
+        pauses = self.pauses
+        scores = self._predict(pauses and (lambda: pauses.validation(Position(epoch, self._steps))))
         for metric in self._metrics:
             assert logs is not None
             logs[f"val_{metric.name}"] = metric.score(self._truth, scores, self._task)
@@ -64,6 +73,22 @@ class Record:
     """Whether losses are compared without penalties on weights: Keras counts those of learning layers alone, so that the
     same weights have another loss in each stage."""
 
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, in whole epochs."""
+        return float(sum(row["seconds"] for row in self.rows))
+
+    def state(self) -> dict[str, Any]:
+        """Returns what a checkpoint keeps of it."""
+        without = self.without_penalties
+        return {"rows": self.rows, "best": asdict(self.best), "steps": self.steps, "without_penalties": without}
+
+    def put_back(self, state: dict[str, Any]) -> None:
+        """Takes up the state of a checkpoint, and has the history file hold no more than its epochs."""
+        self.rows[:], self.best, self.steps = state["rows"], Best(**state["best"]), state["steps"]
+        self.stepped, self.without_penalties = True, state["without_penalties"]
+        self.run.write_history(self.rows)
+
     def better(self, value: Any, best: Best) -> bool:
         """Whether a monitored value is a number and better than a best one."""
         if value is None or not math.isfinite(value):
@@ -79,8 +104,16 @@ class Record:
         self.run.update_status(best_epoch=best.epoch, best_value=best.value, best_stage=best.stage)
 
 
+class Diverged(Exception):
+    """The loss became infinite or no number, in a call of the device that ended with step `step`, counted from 0."""
+
+    def __init__(self, loss: float, epoch: int, step: int) -> None:
+        super().__init__(f"the loss became {loss} in epoch {epoch + 1}")
+        self.loss, self.epoch, self.step = loss, epoch, step
+
+
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes history, status and the best model after each epoch of a stage, and stops it where the loss is no number.
+    """Writes history, status and the best model after each epoch of a stage, and fails where the loss is no number.
 
     With `moving`, the variables that the stage moves, it keeps what they held in the stage's best epoch in memory.
     Where an epoch takes less time than saving the whole model (a head on kept features), `lazy` saves only once the last
@@ -89,7 +122,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, record: Record, stream: TrainingStream, *, stage: str, batch_size: int, moving: Any, lazy: bool) -> None:
         super().__init__()
-        self.record, self.stage_best, self.failure = record, Best(), ""
+        self.record, self.stage_best = record, Best()
         self._stream, self._stage, self._batch_size = stream, stage, batch_size
         self._moving, self._lazy = moving, lazy
         self._kept: list[Array] = []
@@ -101,26 +134,26 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self.record.reporter.fit_started(self.record.epochs, self._stream.steps)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Sets the stream to the epoch."""
-        self._stream.begin(epoch)
+        """Starts the epoch's clock."""
         self._epoch, self._started = epoch, perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Notes the first step's time and watches the loss."""
+        """Notes the first step's time and watches the loss.
+
+        Raises:
+            Diverged: it is infinite or no number.
+        """
         if not self.record.stepped:
             self.record.stepped = True
             self.record.run.update_status(first_step=now())
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(float(loss)):
-            self.failure = f"the loss became {float(loss)} in epoch {self._epoch + 1}, step {batch + 1}"
-            self.model.stop_training = True
+            raise Diverged(float(loss), self._epoch, batch)
         examples = min((batch + 1) * self._batch_size, self.record.examples)
         self.record.reporter.step_finished(self._epoch, batch + 1, examples)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Writes the epoch's row, and the model if it is the best so far."""
-        if self.failure:
-            return
         record, row = self.record, self._row(epoch, logs or {})
         record.steps += self._stream.steps
         value = row.get(record.monitor)
@@ -145,6 +178,22 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_end(self, logs: Any = None) -> None:
         """Tells the reporter that no epoch follows."""
         self.record.reporter.fit_finished()
+
+    def state(self) -> dict[str, Any]:
+        """Returns what a checkpoint keeps of it, without the weights of the stage's best epoch."""
+        unsaved = self._unsaved and asdict(self._unsaved)
+        return {"best": asdict(self.stage_best), "unsaved": unsaved, "seconds": perf_counter() - self._started}
+
+    @property
+    def kept(self) -> list[Array]:
+        """What the moving variables held in the stage's best epoch; empty before it, and where they are not kept."""
+        return self._kept
+
+    def put_back(self, state: dict[str, Any], kept: list[Array]) -> None:
+        """Takes up the state of a checkpoint, in an epoch that has begun."""
+        self.stage_best, self._kept = Best(**state["best"]), kept
+        self._unsaved = state["unsaved"] and Best(**state["unsaved"])
+        self._started = perf_counter() - state["seconds"]
 
     def finish(self, *, restore: bool) -> None:
         """Saves a best model that is not saved yet; leaves the stage's best weights in place, or the last ones."""

@@ -1,20 +1,23 @@
-"""Experiment -> run: open the data, build, fit, keep the best epoch, score it."""
+"""Experiment -> run: open the data, build, fit, keep the best epoch, score it. A run that was left goes on the same way."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from dlcli.errors import DataError
 from dlcli.runs import Run
 from dlcli.runs.folder import now
-from dlcli.runtime.device import use_device
+from dlcli.runtime.checkpoint import Snapshot
+from dlcli.runtime.device import Device, use_device
 from dlcli.runtime.engine import keras
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.file import Loaded, to_yaml
+from dlcli.stages.checkpoints import keep_last_checkpoint
 from dlcli.stages.data import Splits, open_splits
 from dlcli.stages.environment import describe_environment, process_started
 from dlcli.stages.evaluate import default_split, evaluate_model
 from dlcli.stages.failures import recorded_failure
-from dlcli.stages.fit import fit
+from dlcli.stages.fit import Keeping, fit
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.resolve import prepared, resolved_for
 from dlcli.stages.work import Say
@@ -25,37 +28,79 @@ def train(loaded: Loaded, runs: Path, reporter: Reporter, *, offline: bool = Fal
 
     Raises:
         RunFailed: the training could not end well; the folder says why and keeps the best epoch so far.
+        Interrupted: a signal stopped it; `dlcli train --resume` goes on.
         DataError: the data is not fit to train on.
     """
     experiment = loaded.experiment
     run = Run.create(runs, experiment.name, spec=to_yaml(experiment), source=loaded.source_text)
     run.update_status(process_started=process_started(), parent=parent)
-    say = _teller(run, reporter)
-    with recorded_failure(run):
+    with run.hold():
+        proceed(run, experiment, reporter, teller(run, reporter), offline=offline)
+    return run
+
+
+def proceed(
+    run: Run, experiment: Experiment, reporter: Reporter, say: Say, *, begin: Snapshot | None = None, offline: bool = False
+) -> None:
+    """Trains a run's experiment to its end, from a checkpoint or from the beginning; the process must hold the run."""
+    with recorded_failure(run) as asked:
         # A run is the same whatever its process trained before, down to the names of its layers.
         keras.utils.clear_session()
         device = use_device(experiment.hardware, experiment.seed)
         say(f"device: {device}")
-        run.write_environment(describe_environment(device))
-        experiment = prepared(experiment, offline=offline)
-        splits = open_splits(experiment, offline=offline)
-        _tell_data(splits, say)
-        experiment = resolved_for(experiment, splits, device)
-        run.write_spec(to_yaml(experiment))
-        run.write_data(splits.describe())
-        run.write_split({part: examples.ids for part, examples in splits.parts.items() if _is_own(splits, part)})
-        fit(experiment, splits, run, reporter, say, offline=offline)
+        run.write_environment(described(run, device))
+        if begin is None:
+            experiment, splits = _opened(run, experiment, device, say, offline=offline)
+        else:
+            splits = _opened_again(run, experiment, offline=offline)
+        fit(experiment, splits, run, reporter, say, Keeping(asked, begin, offline))
         _score(experiment, splits, run)
         run.update_status(state="completed", finished=now())
-    return run
+        keep_last_checkpoint(run)
 
 
-def _teller(run: Run, reporter: Reporter) -> Say:
+def teller(run: Run, reporter: Reporter) -> Say:
+    """Returns what says a line to the user and to the run's log."""
+
     def say(line: str) -> None:
         run.log(line)
         reporter.say(line)
 
     return say
+
+
+def described(run: Run, device: Device) -> dict[str, object]:
+    """Returns what `environment.json` holds: of a run that goes on the first description, with the later ones in `resumed`."""
+    first, here = run.environment(), describe_environment(device)
+    return here if not first else first | {"resumed": [*first.get("resumed", []), here]}
+
+
+def _opened(run: Run, experiment: Experiment, device: Device, say: Say, *, offline: bool) -> tuple[Experiment, Splits]:
+    """Opens the data for the first time: returns the resolved experiment and the parts, both recorded in the run folder."""
+    experiment = prepared(experiment, offline=offline)
+    splits = open_splits(experiment, offline=offline)
+    _tell_data(splits, say)
+    experiment = resolved_for(experiment, splits, device)
+    run.write_spec(to_yaml(experiment))
+    run.write_data(splits.describe())
+    run.write_split({part: examples.ids for part, examples in splits.parts.items() if _is_own(splits, part)})
+    return experiment, splits
+
+
+def _opened_again(run: Run, experiment: Experiment, *, offline: bool) -> Splits:
+    """Opens the data as the run recorded it.
+
+    Raises:
+        DataError: it has changed since.
+    """
+    splits = open_splits(experiment, offline=offline, split=run.split())
+    recorded = run.data().get("fingerprint")
+    if splits.fingerprint != recorded:
+        raise DataError(
+            f"the data is not what {run.id} was trained on: its fingerprint was {str(recorded)[:12]} and is now"
+            f" {splits.fingerprint[:12]}; a run goes on with its own data only, a new one takes the data as it is"
+        )
+    return splits
 
 
 def _is_own(splits: Splits, part: str) -> bool:

@@ -28,3 +28,8 @@ class Work:
         """Examples in a step."""
         wanted = self.experiment.data.batch_size
         return len(self.splits.train) if wanted == "full" else min(int(wanted), len(self.splits.train))
+
+    @property
+    def batches(self) -> int:
+        """Steps in an epoch."""
+        return -(-len(self.splits.train) // self.batch_size)

@@ -1,0 +1,69 @@
+"""The files of `checkpoints/`: whole or not there, each with its checksum in its name, the newest two kept.
+
+`000012-3f9a0c....npz` is the twelfth that the run wrote; the rest of the name is the file's SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from dlcli.runs.files import replacing
+
+_NAME = re.compile(r"(\d{6,})-([0-9a-f]{64})\.npz")
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """Returns a run's checkpoints, the newest first, damaged ones among them."""
+    try:
+        found = [name for name in os.listdir(folder) if _NAME.fullmatch(name)]
+    except OSError:
+        return []
+    return [folder / name for name in sorted(found, key=_number, reverse=True)]
+
+
+def save_checkpoint(folder: Path, write: Callable[[Path], None], *, keep: int = 2) -> Path:
+    """Writes a checkpoint beside the others, then removes all but the newest `keep`; returns its path.
+
+    Raises:
+        OSError: it could not be written; the others are as they were.
+    """
+    before = checkpoint_files(folder)
+    number = _number(before[0].name) + 1 if before else 1
+    with replacing(folder / "new.npz") as temporary:
+        write(temporary)
+        path = folder / f"{number:06d}-{_digest(temporary)}.npz"
+    (folder / "new.npz").replace(path)
+    prune_checkpoints(folder, keep)
+    return path
+
+
+def prune_checkpoints(folder: Path, keep: int) -> None:
+    """Removes all checkpoints but the newest, and what a killed process left half written."""
+    for path in checkpoint_files(folder)[keep:]:
+        path.unlink(missing_ok=True)
+    for path in folder.glob(".new.*"):
+        path.unlink(missing_ok=True)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint holds what was written: its content has the checksum of its name."""
+    found = _NAME.fullmatch(path.name)
+    try:
+        return found is not None and path.is_file() and not path.is_symlink() and _digest(path) == found.group(2)
+    except OSError:
+        return False
+
+
+def _number(name: str) -> int:
+    found = _NAME.fullmatch(name)
+    assert found is not None
+    return int(found.group(1))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

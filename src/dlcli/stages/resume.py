@@ -1,0 +1,195 @@
+"""A run that was left goes on where it was; a finished one goes on for more epochs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+from dlcli.errors import UsageError
+from dlcli.runs import Run
+from dlcli.runs.compare import flat
+from dlcli.runtime.checkpoint import Snapshot
+from dlcli.spec.base import dump
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.file import load_text, to_flow, to_yaml
+from dlcli.spec.models import Transfer
+from dlcli.spec.schedules import ScheduleSpec
+from dlcli.stages.checkpoints import newest_snapshot
+from dlcli.stages.environment import process_started
+from dlcli.stages.reporter import Reporter
+from dlcli.stages.train import proceed, teller
+
+SchedulePolicy = Literal["continue", "stretch", "rewarm"]
+WITHOUT_EFFECT = ("training.checkpoint_minutes", "training.features.disk_gb", "hardware.steps_per_execution")
+"""Fields that cannot change what a training gives."""
+
+
+def resume(run: Run, reporter: Reporter, *, overrides: list[str], schedule: SchedulePolicy | None, offline: bool) -> None:
+    """Goes on with a run from its newest whole checkpoint, to the same bits as if it had never been left.
+
+    Args:
+        run: the run; another process must not be writing it.
+        reporter: is told what happens.
+        overrides: `--set` options: more epochs, or what cannot change results.
+        schedule: what the schedule of the learning rate does in added epochs; needed where there is one.
+        offline: whether nothing may be fetched.
+
+    Raises:
+        UsageError: another process writes the run, or something else is to change.
+        RunFailed: the training could not end well.
+        Interrupted: a signal stopped it again.
+    """
+    with run.hold():
+        say = teller(run, reporter)
+        before = run.experiment()
+        wanted = _changed(run, before, overrides)
+        added = _added_epochs(before, wanted)
+        if schedule and not added:
+            raise UsageError("--schedule is for a run that gets more epochs: --set training.epochs=30")
+        status = run.status()
+        if status.state == "completed" and not added:
+            say(f"{run.id} is complete: nothing is left to do; --set training.epochs={_epochs(before) + 10} trains on")
+            return
+        begin = newest_snapshot(run, say)
+        if added:
+            wanted, begin = _extended(run, before, wanted, begin, schedule)
+            say(f"extended by {added} epochs, to {_epochs(wanted)}")
+        if wanted != before:
+            run.write_spec(to_yaml(wanted))
+        _tell(run, begin, say)
+        run.update_status(
+            state="running", process_started=process_started(), finished="", error="", reason="", resumed=status.resumed + 1
+        )
+        proceed(run, wanted, reporter, say, begin=begin, offline=offline)
+
+
+def _tell(run: Run, begin: Snapshot | None, say: Any) -> None:
+    if begin is None:
+        say(f"{run.id} has no checkpoint yet: it begins anew")
+        return
+    epoch, step = begin.state["epoch"], begin.state["step"]
+    say(
+        f"going on with {run.id} in epoch {epoch + 1} after step {step}"
+        if step
+        else f"going on with {run.id} after epoch {epoch}"
+    )
+
+
+def _changed(run: Run, before: Experiment, overrides: list[str]) -> Experiment:
+    """Returns the experiment with the overrides.
+
+    Raises:
+        UsageError: one of them would change results; all such are named with both values.
+        SpecError: one is wrong.
+    """
+    if not overrides:
+        return before
+    wanted = load_text(to_flow(dump(before)), run.path / "spec.yaml", overrides).experiment
+    wanted = _of_last_stage(before, wanted)
+    old, new = flat(dump(before)), flat(dump(wanted))
+    allowed = ("training.epochs", f"training.stages.{len(before.training.stages) - 1}.epochs", *WITHOUT_EFFECT)
+    differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and not key.startswith(allowed)]
+    if differing:
+        lines = "\n".join(f"  {key}: {old.get(key)} -> {new.get(key)}" for key in differing)
+        raise UsageError(
+            f"a run that goes on may have more epochs, and nothing else that changes its results:\n{lines}\n"
+            "  `dlcli train` on the spec makes a new run, `dlcli finetune` one with this run's weights"
+        )
+    return wanted
+
+
+def _of_last_stage(before: Experiment, wanted: Experiment) -> Experiment:
+    """Returns the experiment with more epochs of the training as more of its only stage, which the resolved spec names."""
+    training, stages = wanted.training, wanted.training.stages
+    if len(stages) != 1 or training.epochs == before.training.epochs or stages[0] != before.training.stages[0]:
+        return wanted
+    longer = stages[0].model_copy(update={"epochs": training.epochs})
+    return wanted.model_copy(update={"training": training.model_copy(update={"stages": [longer]})})
+
+
+def _epochs(experiment: Experiment) -> int:
+    return sum(stage.epochs or 0 for stage in experiment.stages)
+
+
+def _added_epochs(before: Experiment, wanted: Experiment) -> int:
+    """Returns by how many epochs the training is to be longer.
+
+    Raises:
+        UsageError: it would be shorter, or nothing says for which of several stages the epochs are.
+    """
+    added = _epochs(wanted) - _epochs(before)
+    if added < 0:
+        raise UsageError(f"the run was started for {_epochs(before)} epochs; it can go on for more, not for fewer")
+    if not added and wanted.training.epochs != before.training.epochs:
+        last = len(before.training.stages) - 1
+        raise UsageError(f"each stage has its own epochs: --set training.stages.{last}.epochs=30 makes the last one longer")
+    if added and isinstance(before.model, Transfer) and before.model.classifier is not None:
+        raise UsageError(f"a `{before.model.classifier.kind}` head is fitted once; it has no epochs")
+    return added
+
+
+def _extended(
+    run: Run, before: Experiment, wanted: Experiment, begin: Snapshot | None, schedule: SchedulePolicy | None
+) -> tuple[Experiment, Snapshot | None]:
+    """Returns the experiment with the schedule that the policy gives, and the state with a stop taken back.
+
+    Raises:
+        UsageError: a schedule is there and no policy, or the other way round.
+    """
+    stage, longer = before.stages[-1], wanted.stages[-1]
+    assert stage.optimizer is not None
+    rate = stage.optimizer.learning_rate
+    if isinstance(rate, ScheduleSpec) != (schedule is not None):
+        raise UsageError(_which_policy(rate))
+    if schedule == "rewarm":
+        return _with_stage(run, before, _epochs(wanted) - _epochs(before)), begin
+    if schedule == "stretch":
+        steps = _steps_an_epoch(run, before)
+        optimizer = stage.optimizer.stretched(steps * (stage.epochs or 0), steps * (longer.epochs or 0))
+        wanted = _with_optimizer(wanted, optimizer)
+    return wanted, begin and _going_on(begin)
+
+
+def _which_policy(rate: Any) -> str:
+    if not isinstance(rate, ScheduleSpec):
+        return "--schedule: the run's learning rate follows no schedule; leave it out"
+    return (
+        f"the run's learning rate follows `{rate.kind}`; say what it does in the added epochs:"  # type: ignore[attr-defined]
+        " --schedule continue (it goes on as it was set, and stays at its end), stretch (it is drawn out to the new end)"
+        " or rewarm (it starts again, in a stage of its own)"
+    )
+
+
+def _steps_an_epoch(run: Run, experiment: Experiment) -> int:
+    examples, size = run.data()["examples"]["train"], experiment.data.batch_size
+    return -(-int(examples) // (int(examples) if size == "full" else int(size)))
+
+
+def _with_optimizer(experiment: Experiment, optimizer: Any) -> Experiment:
+    """Returns the experiment with another optimizer in its last stage."""
+    training = experiment.training
+    stages = [*training.stages[:-1], training.stages[-1].model_copy(update={"optimizer": optimizer})] if training.stages else []
+    update = {"stages": stages} if stages else {"optimizer": optimizer}
+    return experiment.model_copy(update={"training": training.model_copy(update=update)})
+
+
+def _with_stage(run: Run, experiment: Experiment, epochs: int) -> Experiment:
+    """Returns the experiment with one more stage, like the last one, that goes on with its last weights."""
+    stages = experiment.stages
+    names = {stage.name for stage in stages}
+    name = next(name for name in ("rewarm", *(f"rewarm{number}" for number in range(2, 1000))) if name not in names)
+    optimizer = stages[-1].optimizer
+    assert optimizer is not None
+    again = optimizer.of_any_length().for_steps(epochs * _steps_an_epoch(run, experiment))
+    more = stages[-1].model_copy(update={"name": name, "epochs": epochs, "start": "last", "optimizer": again})
+    training = experiment.training.model_copy(update={"stages": [*stages, more]})
+    return experiment.model_copy(update={"training": training})
+
+
+def _going_on(begin: Snapshot) -> Snapshot:
+    """Returns the state of a run that had stopped, with what stopped it taken back: patience and time begin anew."""
+    if not begin.state["stopped"]:
+        return begin
+    anew = {"wait": 0, "stopped_epoch": 0, "stopped": False, "spent": 0.0}
+    callbacks = [one | {name: value for name, value in anew.items() if name in one} for one in begin.state["callbacks"]]
+    return replace(begin, state=begin.state | {"stopped": False, "callbacks": callbacks})
