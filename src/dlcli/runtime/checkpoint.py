@@ -31,7 +31,7 @@ class Snapshot:
         text = json.dumps({"state": self.state, "groups": counts}).encode()
         named = {f"{group}/{place}": value for group, values in self.arrays.items() for place, value in enumerate(values)}
         with path.open("wb") as file:  # a path without the right ending would get another name
-            np.savez(file, allow_pickle=False, text=np.frombuffer(text, dtype="uint8"), **named)  # type: ignore[arg-type]
+            np.savez(file, allow_pickle=False, text=np.frombuffer(text, dtype="uint8"), **named)
 
 
 def read_snapshot(path: Path) -> Snapshot:
