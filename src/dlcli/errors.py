@@ -4,6 +4,7 @@
     ├── SpecError         2   the YAML is wrong: a list of faults, each with its line
     ├── UsageError        2   the command line is wrong: no such run, folder not writable, ...
     ├── DataError         1   the data is wrong where only opening it can tell: a truncated image, an empty class
+    ├── DamagedFile       1   a file that dlcli wrote is not as it wrote it: a run's status, a saved model
     └── RunFailed         1   training or evaluation went wrong: NaN loss, out of memory, disk full
         └── Interrupted   75  stopped by a signal
 
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from dlcli.visible import visible
 
 
 class DlcliError(Exception):
@@ -40,8 +43,8 @@ class Fault:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         key = f"{self.key}: " if self.key else ""
-        quoted = f"\n    {self.text.strip()}" if self.text.strip() else ""
-        return f"{place}: {key}{self.message}{quoted}"
+        line = visible(self.text.strip(), keep="\t")
+        return visible(f"{place}: {key}{self.message}") + (f"\n    {line}" if line else "")
 
 
 class SpecError(DlcliError):
@@ -62,6 +65,10 @@ class UsageError(DlcliError):
 
 class DataError(DlcliError):
     """The data itself is wrong, found when it was opened."""
+
+
+class DamagedFile(DlcliError):
+    """A file that dlcli wrote was changed or damaged since, or is not what it should be."""
 
 
 class RunFailed(DlcliError):

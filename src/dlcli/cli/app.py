@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from dlcli import __version__
 from dlcli.cli import machine, results, specs, training
 from dlcli.errors import DlcliError
+from dlcli.visible import visible
 
 
 class _Group(TyperGroup):
@@ -20,7 +21,8 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except DlcliError as error:
-            print(f"{'' if error.exit_code == 2 else 'error: '}{error}", file=sys.stderr)
+            text = visible(error, keep="\n\t")
+            print(text if error.exit_code == 2 else f"error: {text}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:  # the reader of our output has gone: `dlcli list layers | head -1`
             sys.stderr.close()
