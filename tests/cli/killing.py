@@ -27,8 +27,8 @@ PATIENCE = 120.0
 
 def started(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
     """Starts `dlcli` in a process of its own; its output goes to `output.txt`."""
-    output = (cwd / "output.txt").open("a", encoding="utf-8")
-    return subprocess.Popen(command(*arguments), stdout=output, stderr=output, cwd=cwd, env=environment(), text=True)
+    with (cwd / "output.txt").open("a", encoding="utf-8") as output:
+        return subprocess.Popen(command(*arguments), stdout=output, stderr=output, cwd=cwd, env=environment(), text=True)
 
 
 def only_run(folder: Path) -> Run:
@@ -75,7 +75,7 @@ def train_with_kills(spec: Path, runs: Path, kills: int, draw: random.Random) ->
 
 def _killed(process: subprocess.Popen[str], run: Run, seen: int, draw: random.Random, *, while_writing: bool) -> bool:
     """Kills the process at a random instant of its training; False if it ended before."""
-    wanted = draw.randint(1, 6)
+    wanted = draw.randint(1, 12)
 
     def trains() -> bool:
         return sum(" checkpoint " in line for line in lines_of(run)[seen:]) >= wanted

@@ -59,7 +59,7 @@ TABLE = """
 name: table
 task: regression
 data: {source: {kind: csv, path: table.csv, target: price}, batch_size: 8}
-model: {kind: mlp, layers: [{kind: dense, units: 16, activation: relu}, {kind: dropout, rate: 0.2}]}
+model: {kind: mlp, units: [16], dropout: 0.2}
 training: {epochs: 25, checkpoint_minutes: 0.001, optimizer: {kind: rmsprop, learning_rate: 0.01, use_ema: true}}
 """
 
