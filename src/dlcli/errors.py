@@ -18,6 +18,9 @@ from dataclasses import dataclass
 
 from dlcli.visible import visible
 
+_LONGEST = 2000
+"""Characters of one part of a fault that are shown."""
+
 
 class DlcliError(Exception):
     """A fault of the user's input or machine: printed as text, never as a traceback."""
@@ -44,7 +47,12 @@ class Fault:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         key = f"{self.key}: " if self.key else ""
         line = visible(self.text.strip(), keep="\t")
-        return visible(f"{place}: {key}{self.message}") + (f"\n    {line}" if line else "")
+        return visible(f"{_short(place)}: {_short(key)}{_short(self.message)}") + (f"\n    {line}" if line else "")
+
+
+def _short(text: str) -> str:
+    """Returns a text, cut where it is longer than anyone reads: a key of a spec may be as long as the file."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 class SpecError(DlcliError):

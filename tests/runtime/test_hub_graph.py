@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from runtime.test_hub import layer_of, model_of, reusable, tf1
 
 import dlcli.spec.file  # noqa: F401  (registers every union)
-from dlcli.errors import DataError
+from dlcli.errors import DamagedFile, DataError
 from dlcli.runtime.engine import tf
 from dlcli.runtime.loading import load_model
 from dlcli.spec.backbones.hub_layer import HubLayer
@@ -114,10 +113,8 @@ def test_a_saved_model_with_such_a_module_inside_is_not_loaded(tmp_path: Path) -
         for name in good.namelist():
             content = (bad / "saved_model.pb").read_bytes() if name.endswith("/saved_model.pb") else good.read(name)
             changed.writestr(name, content)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Keras warns, goes on, and raises what it could not load in the end
-        with pytest.raises(ValueError, match="would call WriteFile"):
-            load_model(tmp_path / "changed.keras")
+    with pytest.raises(DamagedFile, match="would call WriteFile"):
+        load_model(tmp_path / "changed.keras")
     assert not (tmp_path / "evil").exists()
 
 
@@ -127,6 +124,6 @@ def test_a_saved_models_files_stay_in_their_folder(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "model.keras", "a") as changed:
         assets = next(name for name in changed.namelist() if name.endswith("/saved_model.pb")).rpartition("/")[0]
         changed.writestr(f"{assets}/../../../../../../../..{tmp_path}/evil", "evil")
-    with pytest.warns(UserWarning, match="Skipping invalid path"):
+    with pytest.raises(DamagedFile, match="would leave its folder"):
         load_model(tmp_path / "model.keras")
     assert not (tmp_path / "evil").exists()

@@ -13,6 +13,7 @@ import pytest
 
 from dlcli.errors import SpecError
 from dlcli.spec.file import load
+from dlcli.visible import visible
 
 GOOD = (Path(__file__).parent / "good_spec.yaml").read_text()
 
@@ -170,7 +171,7 @@ OVERRIDES = {
 @pytest.mark.parametrize("override", OVERRIDES)
 def test_a_wrong_override_is_named_instead_of_a_line(folder: Path, override: str) -> None:
     (folder / "spec.yaml").write_text(GOOD)
-    assert _printed(folder, (override,)) == f"--set {override}: {OVERRIDES[override]}"
+    assert _printed(folder, (override,)) == f"--set {visible(override)}: {OVERRIDES[override]}"
 
 
 def test_overrides_replace_append_and_build_on_each_other(folder: Path) -> None:

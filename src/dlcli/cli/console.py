@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -11,33 +10,51 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
+from dlcli.errors import DamagedFile
 from dlcli.runs import Run
+from dlcli.runs.files import json_text
 from dlcli.stages.reporter import EpochReport, Reporter
 from dlcli.stages.stage_words import words_of
+from dlcli.visible import visible
 
 _PIPE_WIDTH = 160
 _TIMES = ("stage", "epoch", "learning_rate", "learning_rate_backbone", "seconds", "examples_per_second")
 
 
-def results_console() -> Console:
-    """Returns the console for results, on stdout. Data's own brackets and colons are never read as markup."""
-    return Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+class PlainConsole(Console):
+    """A console that takes every text as it is: no markup, no emoji codes, control characters written out.
+
+    All texts come through here, cells and headings of tables too; a `Text` of rich's does not, so names go into it by
+    `visible` alone.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Returns the text as rich shows it."""
+        return super().render_str(visible(text, keep="\n"), **{**options, "markup": False, "emoji": False})
+
+
+def results_console() -> PlainConsole:
+    """Returns the console for results, on stdout."""
+    return PlainConsole(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def print_json(data: Any) -> None:
-    """Prints one JSON object."""
-    print(json.dumps(data, indent=2, ensure_ascii=False))
+    """Prints one JSON object; control characters in it are written out, so that a terminal shows what it holds."""
+    print(json_text(data))
 
 
 class TrainingDisplay(Reporter):
     """Shows a training on stderr: a live bar with rate and remaining time, and one line an epoch."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._console = Console(stderr=True, quiet=quiet, highlight=False, emoji=False)
+        self._console = PlainConsole(stderr=True, quiet=quiet)
         self._live = self._console.is_terminal and not quiet
         self._progress: Progress | None = None
         self._epochs = self._steps = 0
@@ -53,7 +70,7 @@ class TrainingDisplay(Reporter):
 
     def say(self, line: str) -> None:
         """Prints one line."""
-        self._console.print(escape(line), soft_wrap=True)
+        self._console.print(line, soft_wrap=True)
 
     def fit_started(self, epochs: int, steps: int) -> None:
         """Starts the bar."""
@@ -88,11 +105,9 @@ class TrainingDisplay(Reporter):
             for name, value in report.row.items()
             if name not in _TIMES
         ]
-        mark = " [green]* best[/green]" if report.improved else ""
-        seconds = report.row["seconds"]
-        self._console.print(
-            f"epoch {report.epoch:>{width}}/{report.epochs}  {'  '.join(values)}  {seconds:.1f} s{mark}", soft_wrap=True
-        )
+        line = Text.assemble(f"epoch {report.epoch:>{width}}/{report.epochs}  ", Text("  ").join(values))
+        line.append(f"  {report.row['seconds']:.1f} s")
+        self._console.print(line.append(" * best", "green") if report.improved else line, soft_wrap=True)
 
     def fit_finished(self) -> None:
         """Takes the bar away."""
@@ -101,9 +116,9 @@ class TrainingDisplay(Reporter):
             self._progress = None
 
 
-def _value_with_change(name: str, value: float, previous: float | None) -> str:
+def _value_with_change(name: str, value: float, previous: float | None) -> Text:
     change = "      " if previous is None else f"{value - previous:+.3f}"
-    return f"{name} {value:.4f} [dim]{change}[/dim]"
+    return Text.assemble(f"{visible(name)} {value:.4f} ", (change, "dim"))
 
 
 def show_result(run: Run) -> None:
@@ -180,14 +195,20 @@ def worst_confusions(run: Run, split: str, most: int = 3) -> list[str]:
     from dlcli.runs.files import read_table
 
     path = run.evaluation(split) / "confusion_matrix.csv"
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
     pairs = [
-        (int(count), label, predicted)
+        (_count(count, path), visible(label), visible(predicted))
         for row in read_table(path)
         for label in [next(iter(row.values()))]
         for predicted, count in list(row.items())[1:]
-        if predicted != label and int(count)
+        if predicted != label and _count(count, path)
     ]
     pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
     return [f"{label} taken for {predicted} ({count})" for count, label, predicted in pairs[:most]]
+
+
+def _count(cell: str, path: Path) -> int:
+    if not (cell.isdecimal() and len(cell) < 20):
+        raise DamagedFile(f"{path}: {cell[:40]!r} is no count")
+    return int(cell)

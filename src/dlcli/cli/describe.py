@@ -92,7 +92,7 @@ def _show_data(description: Description) -> None:
         return
     table = Table("class", *counted, title="examples of each class", title_justify="left")
     for name in classes[:_MANY_CLASSES]:
-        table.add_row(name, *(f"{data['counts'][part][name]:,}" for part in counted))
+        table.add_row(name, *(f"{data['counts'][part].get(name, 0):,}" for part in counted))
     if len(classes) > _MANY_CLASSES:
         table.add_row(f"... {len(classes) - _MANY_CLASSES} more", *("" for _ in counted))
     console.print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,8 @@ def complete_run(context: typer.Context, incomplete: str) -> list[str]:
     from dlcli.runs import all_runs
 
     folder = context.params.get("runs") or Path("runs")
-    ids = [run.id for run in all_runs(folder)]
+    # A shell takes a completion as if it were typed: a name that it would do something with is not offered.
+    ids = [run.id for run in all_runs(folder) if re.fullmatch(r"[\w.+-]+/[\w.+-]+", run.id)]
     names = sorted({one.split("/")[0] for one in ids})
     return [one for one in [*names, *ids] if one.startswith(incomplete)]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, RunName, RunsFolder, complete_run
-from dlcli.errors import UsageError
+from dlcli.errors import DamagedFile, UsageError
+from dlcli.visible import visible
 
 if TYPE_CHECKING:
     from dlcli.runs import Run
@@ -34,7 +36,7 @@ def evaluate(
         print_json({"run": str(found.path), **found.metrics(scores.split)})
     else:
         show_scores(found, scores.split)
-        print(f"\nwritten to {found.evaluation(scores.split)}")
+        print("\n" + visible(f"written to {found.evaluation(scores.split)}"))
 
 
 def describe(
@@ -44,7 +46,7 @@ def describe(
     as_json: Json = False,
 ) -> None:
     """Show a model layer by layer, its memory, and the data's shapes and class counts."""
-    is_spec = Path(what).is_file() or what.endswith((".yaml", ".yml"))
+    is_spec = os.path.isfile(what) or what.endswith((".yaml", ".yml"))
     if is_spec:
         from dlcli.spec.file import load
 
@@ -71,7 +73,7 @@ def _found(text: str, runs: Path) -> Run:
     from dlcli.runs import find_run
 
     run = find_run(text, runs)
-    typer.echo(f"run: {run.path}", err=True)
+    typer.echo(visible(f"run: {run.path}"), err=True)
     return run
 
 
@@ -145,14 +147,25 @@ def remove(
     import shutil
 
     found = list({run.path: run for run in (_found(name, runs) for name in names)}.values())
-    running = [run.id for run in found if run.status().shown_state == "running"]
-    if running:
-        raise UsageError(f"{running[0]} is running: stop it first")
+    for run in found:
+        _refuse_to_remove(run)
     if not yes:
-        typer.confirm(f"Remove {', '.join(run.id for run in found)}?", abort=True)
+        typer.confirm(visible(f"Remove {', '.join(run.id for run in found)}?"), abort=True)
     for run in found:
         try:
             shutil.rmtree(run.path)
         except OSError as error:
             raise UsageError(f"cannot remove {error.filename}: {error.strerror}") from None
-        typer.echo(f"removed {run.id}")
+        typer.echo(visible(f"removed {run.id}"))
+
+
+def _refuse_to_remove(run: Run) -> None:
+    """Raises UsageError for a run that is running, and for a folder that neither its status nor its name shows to be a run."""
+    try:
+        state = run.status().shown_state
+    except DamagedFile as error:
+        if not run.has_a_given_name:
+            raise UsageError(f"{run.path} is no run of dlcli's, by its name and by its status ({error}): not removed") from None
+        return
+    if state == "running":
+        raise UsageError(f"{run.id} is running: stop it first")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from dlcli.cli.options import Json, Overrides
+from dlcli.visible import visible
 
 TOPICS = {
     "sources": "Source",
@@ -60,7 +61,7 @@ def check(
         _print_json({"specs": good, "faults": [vars(fault) for fault in sorted(set(faults))]})
         raise typer.Exit(2 if faults else 0)
     for spec in good:
-        print(f"{spec['file']}: good ({spec['task']}, {spec['model']})")
+        print(visible(f"{spec['file']}: good ({spec['task']}, {spec['model']})"))
     if faults:
         count = len(set(faults))
         if len(files) > 1:
@@ -99,7 +100,9 @@ def _spec_files(path: Path) -> list[Path]:
     found = sorted(
         file
         for file in path.rglob("*")
-        if file.suffix in (".yaml", ".yml") and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        if file.suffix in (".yaml", ".yml")
+        and file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
     )
     if not found:
         raise UsageError(f"{path}: no .yaml or .yml file in this folder")
@@ -111,9 +114,9 @@ def _count(number: int, word: str) -> str:
 
 
 def _print_json(data: Any) -> None:
-    import json
+    from dlcli.runs.files import json_text
 
-    print(json.dumps(data, indent=2, ensure_ascii=False))
+    print(json_text(data))
 
 
 def list_(

@@ -9,11 +9,13 @@ from typing import Any
 from rich.table import Table
 
 from dlcli.cli.console import results_console, show_scores, show_stages, shown
-from dlcli.errors import UsageError
+from dlcli.errors import DlcliError, UsageError
 from dlcli.runs import Run
 from dlcli.runs.compare import Comparison
+from dlcli.visible import visible
 
 _HEADLINES = 3
+_MOST_FILES = 100
 
 
 def run_rows(runs: list[Run], sort: str | None) -> list[dict[str, Any]]:
@@ -30,12 +32,30 @@ def run_rows(runs: list[Run], sort: str | None) -> list[dict[str, Any]]:
         raise UsageError(f"no run has the score {sort!r}; known: {', '.join(known) or 'none'}")
     from dlcli.spec.metrics import higher_is_better
 
-    metrics = [metric for run in runs for metric in run.experiment().training.metrics or []]
-    sign = -1 if higher_is_better(sort.partition(".")[2], list(metrics)) else 1
+    metrics = [metric for run in runs for metric in _metrics(run)]
+    sign = -1 if higher_is_better(sort.partition(".")[2], metrics) else 1
     return sorted(rows, key=lambda row: (row["scores"].get(sort) is None, sign * (row["scores"].get(sort) or 0)))
 
 
+def _metrics(run: Run) -> list[Any]:
+    """Returns the metrics of a run's spec; none where it cannot be read."""
+    try:
+        return list(run.experiment().training.metrics or [])
+    except DlcliError:
+        return []
+
+
 def _row(run: Run) -> dict[str, Any]:
+    """Returns what the list tells of a run; one that cannot be read is `damaged` and hides no other."""
+    try:
+        return _sound_row(run)
+    except DlcliError as error:
+        reason = str(error).partition("\n")[0]
+        sound = {"epoch": 0, "epochs": 0, "best_epoch": 0, "started": "", "scores": {}}
+        return {"id": run.id, "state": "damaged", "error": reason} | sound
+
+
+def _sound_row(run: Run) -> dict[str, Any]:
     status = run.status()
     scores = {
         f"{split}.{name}": entry["value"]
@@ -106,7 +126,9 @@ def show_run(run: Run) -> None:
     for split in run.scored_splits():
         show_scores(run, split)
     files = sorted(path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file())
-    console.print(f"{run.path}: {', '.join(name for name in files if not name.startswith('tensorboard/'))}", soft_wrap=True)
+    names = [name for name in files if not name.startswith("tensorboard/")]
+    more = f", ... {len(names) - _MOST_FILES:,} more" if len(names) > _MOST_FILES else ""
+    console.print(visible(f"{run.path}: {', '.join(names[:_MOST_FILES])}{more}"), soft_wrap=True)
 
 
 def comparison_as_dict(comparison: Comparison) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,7 +68,7 @@ def finetune(
     """Fine-tune: all stages of a spec (head first, then everything), or one more stage of a finished run, in a new run."""
     from dlcli.stages.finetune import continued, with_stages
 
-    if Path(what).is_file() or what.endswith((".yaml", ".yml")):
+    if os.path.isfile(what) or what.endswith((".yaml", ".yml")):
         from dlcli.errors import UsageError
         from dlcli.spec.file import load
 

@@ -1,15 +1,25 @@
-"""Files that are either whole or not there: written beside their place, synced, renamed."""
+"""Files that are either whole or not there: written beside their place, synced, renamed.
+
+What is read may have been changed or damaged since: every reader raises DamagedFile, with the file, for what it cannot read.
+"""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+from dlcli.errors import DamagedFile
+from dlcli.visible import visible
+
+_LARGEST_JSON = 64 * 2**20
+_LARGEST_TABLE = 4 * 2**30
 
 
 @contextmanager
@@ -18,6 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: Keras and matplotlib choose the format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary.unlink(missing_ok=True)  # a link there would lead the writing elsewhere
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -35,31 +46,112 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, data: Any) -> None:
     """Replaces a JSON file; numbers that are not finite become null."""
-    write_text(path, json.dumps(_finite(data), indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json_text(data) + "\n")
+
+
+def json_text(data: Any) -> str:
+    """Returns data as JSON; letters of all scripts as they are, control characters written out as `\\u001b`."""
+    text = json.dumps(_as_json(data), indent=2, ensure_ascii=False)
+    return "\n".join(visible(line, escape=lambda char: json.dumps(char)[1:-1]) for line in text.split("\n"))
 
 
 def read_json(path: Path) -> Any:
-    """Returns the content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Returns the content of a JSON file.
+
+    Raises:
+        DamagedFile: it is missing, no file, too large or no JSON.
+    """
+    try:
+        return json.loads(_content(path, _LARGEST_JSON).decode("utf-8"), parse_constant=_no_number, parse_float=_number)
+    except UnicodeDecodeError:
+        raise DamagedFile(f"{path}: not a text in UTF-8") from None
+    except (ValueError, RecursionError) as error:  # of numbers with thousands of digits, of nesting without end
+        reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise DamagedFile(f"{path}: not JSON: {reason}") from None
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word[:40]} is no number of JSON")
+
+
+def _number(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else float(_no_number(digits))
+
+
+def _content(path: Path, largest: int) -> bytes:
+    """Returns a file's bytes; of what is no file nothing is read: a pipe would never end."""
+    try:
+        if not path.is_file():
+            raise DamagedFile(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
+    except OSError as error:
+        raise DamagedFile(f"{path}: {error.strerror or error}") from None
+    if len(content) > largest:
+        raise DamagedFile(f"{path}: larger than {largest:,} bytes")
+    return content
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Replaces a CSV file; rows are written as they come."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors=_ANY_NAME, newline="") as file:
+        writer = csv.writer(_Rows(file), lineterminator="\r\n")
         writer.writerow(columns)
         writer.writerows(rows)
 
 
+_ANY_NAME = "surrogateescape"
+"""Names of files need not be text: their bytes go through as they are."""
+
+
+class _Rows:
+    """Ends rows with a line feed alone. Python's writer puts quotes around the characters of its own row end only, and a
+    name may hold a carriage return, which the reader would take for the end of a row."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> None:
+        self._file.write(row.removesuffix("\r\n") + "\n")
+
+
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Returns the rows of a CSV file, each by column name."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    """Returns the rows of a CSV file, each by column name.
+
+    Raises:
+        DamagedFile: it is missing, no file, too large, or its rows are not as wide as its heading.
+    """
+    text = io.StringIO(_content(path, _LARGEST_TABLE).decode("utf-8", _ANY_NAME), newline="")
+    reader = csv.reader(text)
+    try:
+        columns = next(reader, [])
+        rows = [row for row in reader if row]
+    except csv.Error as error:
+        raise DamagedFile(f"{path}:{reader.line_num}: not a table: {error}") from None
+    odd = next((row for row in rows if len(row) != len(columns)), None)
+    if odd is not None:
+        raise DamagedFile(f"{path}: a row of {len(odd)} cells below a heading of {len(columns)}")
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def _finite(value: Any) -> Any:
+def append_line(path: Path, line: str) -> None:
+    """Adds a line to a text file, its control characters written out; more lines are indented, so that none is forged.
+
+    Raises:
+        DamagedFile: a link, or no file, stands in its place.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise DamagedFile(f"{path}: not a file of the run's own")
+    with path.open("a", encoding="utf-8") as file:
+        file.write(visible(line, keep="\n").replace("\n", "\n    ") + "\n")
+
+
+def _as_json(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()  # the name of a file need not be text
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {str(key): _as_json(item) for key, item in value.items()}
+    return [_as_json(item) for item in value] if isinstance(value, (list, tuple)) else value

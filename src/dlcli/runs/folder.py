@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from dlcli.errors import UsageError
-from dlcli.runs.files import read_json, read_table, replacing, write_json, write_table, write_text
+from pydantic import Field
+
+from dlcli.errors import DamagedFile, UsageError
+from dlcli.runs.contents import (
+    PARTS,
+    Count,
+    DataContent,
+    EnvironmentContent,
+    MetricsContent,
+    StagesContent,
+    as_dataclass,
+    refuse_odd_history,
+    refuse_other,
+)
+from dlcli.runs.files import append_line, read_json, read_table, replacing, write_json, write_table, write_text
 from dlcli.runs.hold import held
 from dlcli.spec.experiment import Experiment
 
@@ -28,17 +42,17 @@ class Status:
 
     state: State = "running"
     stage: str = "train"
-    epoch: int = 0
-    epochs: int = 0
-    step: int = 0
-    pid: int = field(default_factory=os.getpid)
+    epoch: Count = 0
+    epochs: Count = 0
+    step: Count = 0
+    pid: Annotated[int, Field(ge=1, lt=2**31)] = field(default_factory=os.getpid)
     host: str = field(default_factory=socket.gethostname)
     process_started: str = ""
     started: str = ""
     first_step: str = ""
     finished: str = ""
-    best_epoch: int = 0
-    best_value: float | None = None
+    best_epoch: Count = 0
+    best_value: Annotated[float, Field(allow_inf_nan=False)] | None = None
     best_stage: str = ""
     monitor: str = ""
     reason: str = ""
@@ -105,6 +119,11 @@ class Run:
         return f"{self.path.parent.name}/{self.path.name}"
 
     @property
+    def has_a_given_name(self) -> bool:
+        """Whether the folder is called as dlcli calls a run's."""
+        return re.fullmatch(r"\d{8}-\d{6}-[a-z]{4}", self.path.name) is not None
+
+    @property
     def name(self) -> str:
         """The experiment's name."""
         return self.path.parent.name
@@ -117,12 +136,12 @@ class Run:
     @property
     def tensorboard_path(self) -> Path:
         """The TensorBoard logs."""
-        return self.path / "tensorboard"
+        return self._own_folder("tensorboard")
 
     @property
     def checkpoints_path(self) -> Path:
         """The states that the run can go on from."""
-        return self.path / "checkpoints"
+        return self._own_folder("checkpoints")
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -135,8 +154,23 @@ class Run:
             yield
 
     def evaluation(self, split: str) -> Path:
-        """Returns the folder of what was scored on one split."""
-        return self.path / "evaluation" / split
+        """Returns the folder of what was scored on one split: train, validation or test.
+
+        Raises:
+            UsageError: there is no split of this name.
+            DamagedFile: the folder is a link to elsewhere.
+        """
+        if split not in PARTS:
+            raise UsageError(f"there is no split {split!r}; splits are {', '.join(PARTS)}")
+        self._own_folder("evaluation")
+        return self._own_folder(f"evaluation/{split}")
+
+    def _own_folder(self, name: str) -> Path:
+        """Returns a folder inside the run's; a link is refused, since what is written there would land elsewhere."""
+        folder = self.path / name
+        if folder.is_symlink() or (os.path.lexists(folder) and not folder.is_dir()):
+            raise DamagedFile(f"{folder}: not a folder of the run's own")
+        return folder
 
     def experiment(self) -> Experiment:
         """Returns the resolved experiment.
@@ -153,10 +187,14 @@ class Run:
         write_text(self.path / "spec.yaml", text)
 
     def status(self) -> Status:
-        """Returns where the run stands; unknown fields of other versions are passed over."""
-        data = read_json(self.path / "status.json")
-        known = {one.name for one in fields(Status)}
-        return Status(**{key: value for key, value in data.items() if key in known})
+        """Returns where the run stands; unknown fields of other versions are passed over.
+
+        Raises:
+            DamagedFile: the file cannot be read, or is no status.
+        """
+        path = self.path / "status.json"
+        status: Status = as_dataclass(Status, read_json(path), path, required={"state", "started", "pid", "host"})
+        return status
 
     def write_status(self, status: Status) -> None:
         """Replaces `status.json`."""
@@ -167,24 +205,43 @@ class Run:
         self.write_status(replace(self.status(), **changes))
 
     def data(self) -> dict[str, Any]:
-        """Returns `data.json`: classes, counts, shapes, fingerprint."""
-        return self._json("data.json")
+        """Returns `data.json`: classes, counts, shapes, fingerprint; empty before the data was opened.
+
+        Raises:
+            DamagedFile: the file cannot be read, or holds something else.
+        """
+        return self._json("data.json", DataContent)
 
     def write_data(self, data: dict[str, Any]) -> None:
         """Replaces `data.json`."""
         write_json(self.path / "data.json", data)
 
     def environment(self) -> dict[str, Any]:
-        """Returns `environment.json`: versions, devices, precision, commit, command line."""
-        return self._json("environment.json")
+        """Returns `environment.json`: versions, devices, precision, commit, command line; empty before the run has started.
+
+        Raises:
+            DamagedFile: the file cannot be read, or holds something else.
+        """
+        return self._json("environment.json", EnvironmentContent)
 
     def write_environment(self, data: dict[str, Any]) -> None:
         """Replaces `environment.json`."""
         write_json(self.path / "environment.json", data)
 
     def split(self) -> dict[str, str]:
-        """Returns each example's id with its part: train, validation or test."""
-        return {row["id"]: row["split"] for row in read_table(self.path / "split.csv")}
+        """Returns each example's id with its part: train, validation or test.
+
+        Raises:
+            DamagedFile: the file cannot be read, or holds something else.
+        """
+        path = self.path / "split.csv"
+        rows = read_table(path)
+        if not rows or not {"id", "split"} <= rows[0].keys():
+            raise DamagedFile(f"{path}: needs the columns id and split, and rows")
+        odd = next((row["split"] for row in rows if row["split"] not in PARTS), None)
+        if odd is not None:
+            raise DamagedFile(f"{path}: names a part {odd[:40]!r}; parts are {', '.join(PARTS)}")
+        return {row["id"]: row["split"] for row in rows}
 
     def write_split(self, parts: dict[str, list[str]]) -> None:
         """Replaces `split.csv` by the ids of each part."""
@@ -192,9 +249,15 @@ class Run:
         write_table(self.path / "split.csv", ("id", "split"), rows)
 
     def history(self) -> list[dict[str, str]]:
-        """Returns the rows of `history.csv`, one an epoch; empty before the first epoch."""
+        """Returns the rows of `history.csv`, one an epoch; empty before the first epoch.
+
+        Raises:
+            DamagedFile: the file cannot be read, or holds something else than numbers.
+        """
         path = self.path / "history.csv"
-        return read_table(path) if path.exists() else []
+        rows = read_table(path) if os.path.lexists(path) else []
+        refuse_odd_history(rows, path)
+        return rows
 
     def write_history(self, rows: list[dict[str, Any]]) -> None:
         """Replaces `history.csv`; a column that only some stages have is empty in the others."""
@@ -202,23 +265,32 @@ class Run:
         write_table(self.path / "history.csv", columns, ([row.get(column, "") for column in columns] for row in rows))
 
     def stages(self) -> list[dict[str, Any]]:
-        """Returns `stages.json`: what each stage trained, its proof, its best epoch; empty before the first stage."""
+        """Returns `stages.json`: what each stage trained, its proof, its best epoch; empty before the first stage.
+
+        Raises:
+            DamagedFile: the file cannot be read, or holds something else.
+        """
         path = self.path / "stages.json"
-        return list(read_json(path)) if path.exists() else []
+        stages = read_json(path) if os.path.lexists(path) else []
+        refuse_other(StagesContent, stages, path, inside="stages")
+        return list(stages)
 
     def write_stages(self, stages: list[dict[str, Any]]) -> None:
         """Replaces `stages.json`."""
         write_json(self.path / "stages.json", stages)
 
     def metrics(self, split: str = "test") -> dict[str, Any]:
-        """Returns `metrics.json` of one split; empty if it was not scored."""
-        path = self.evaluation(split) / "metrics.json"
-        return dict(read_json(path)) if path.exists() else {}
+        """Returns `metrics.json` of one split; empty if it was not scored.
+
+        Raises:
+            DamagedFile: the file cannot be read, or holds something else.
+        """
+        self.evaluation(split)
+        return self._json(f"evaluation/{split}/metrics.json", MetricsContent)
 
     def scored_splits(self) -> list[str]:
         """Returns the splits that were scored, test first."""
-        folders = sorted((self.path / "evaluation").glob("*/metrics.json"))
-        return sorted((path.parent.name for path in folders), key=lambda name: (name != "test", name))
+        return [split for split in ("test", "train", "validation") if os.path.lexists(self.evaluation(split) / "metrics.json")]
 
     def save_model(self, model: Any) -> None:
         """Replaces `model.keras` by an uncompiled Keras model, so that plain Keras loads it."""
@@ -227,9 +299,12 @@ class Run:
 
     def log(self, line: str) -> None:
         """Adds a line to `log.txt`."""
-        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
-            file.write(f"{now()} {line}\n")
+        append_line(self.path / "log.txt", f"{now()} {line}")
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def _json(self, name: str, content: Any) -> dict[str, Any]:
         path = self.path / name
-        return dict(read_json(path)) if path.exists() else {}
+        if not os.path.lexists(path):
+            return {}
+        data = read_json(path)
+        refuse_other(content, data, path)
+        return dict(data)

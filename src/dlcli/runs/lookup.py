@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from dlcli.errors import UsageError
+from dlcli.errors import DlcliError, UsageError
 from dlcli.runs.folder import Run
 
 
@@ -26,7 +26,7 @@ def find_run(text: str, runs: Path) -> Run:
     if not text.strip():
         raise UsageError("no run is named: the name is empty")
     path = Path(text)
-    if os.path.isfile(path / "status.json"):  # Path.is_file raises where the text is too long for a name
+    if os.path.lexists(path / "status.json"):  # Path's own test raises where the text is too long
         return Run(path.absolute())
     known = list(all_runs(runs))
     name, at, which = text.partition("@")
@@ -53,19 +53,27 @@ def _marked(name: str, which: str, known: list[Run]) -> Run:
         return named[-1]
     if which != "best":
         raise UsageError(f"{name}@{which}: expected {name}@best or {name}@latest")
-    scored = [run for run in named if run.status().best_value is not None]
-    if not scored:
+    best = max(named, key=_quality)
+    if _quality(best) == -math.inf:
         raise UsageError(f"no run of {name!r} has finished an epoch")
-    return max(scored, key=_quality)
+    return best
 
 
 def _quality(run: Run) -> float:
-    """Returns the monitored value of the best epoch, with its sign turned where lower is better."""
+    """Returns the monitored value of the best epoch, with its sign turned where lower is better.
+
+    The least number stands for a run that has none, or that cannot be read: it does not hide the others.
+    """
     from dlcli.spec.metrics import higher_is_better
 
-    status = run.status()
-    value = status.best_value if status.best_value is not None else -math.inf
-    return value if higher_is_better(status.monitor, list(run.experiment().training.metrics or [])) else -value
+    try:
+        status, metrics = run.status(), run.experiment().training.metrics
+    except DlcliError:
+        return -math.inf
+    value = status.best_value
+    if value is None:
+        return -math.inf
+    return value if higher_is_better(status.monitor, list(metrics or [])) else -value
 
 
 def _no_run(text: str, known: list[Run], runs: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path as FilePath
 from typing import Any, cast
 
@@ -13,8 +14,9 @@ from pydantic import ValidationError
 from dlcli.errors import Fault, SpecError
 from dlcli.spec.base import OneOf, Spec, dump, needs_fields
 from dlcli.spec.experiment import Experiment, with_defaults
-from dlcli.spec.text import MAX_BYTES, Document, Path, parse, parse_value
+from dlcli.spec.text import MAX_BYTES, MAX_FAULTS, Document, Path, parse, parse_value
 from dlcli.spec.words import message_of, place_of, without_echoes
+from dlcli.visible import visible
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Loaded:
     @property
     def source_text(self) -> str:
         """The file as given; its `--set` options follow as comments."""
-        options = "".join(f"# --set {override}\n" for override in self.overrides)
+        options = "".join(f"# --set {visible(override)}\n" for override in self.overrides)
         return self.document.text.rstrip("\n") + "\n" + (f"\n{options}" if options else "")
 
 
@@ -83,14 +85,23 @@ def _validated(document: Document, folder: str) -> tuple[Experiment | None, list
         return Experiment.model_validate(document.data, context={"folder": folder}), []
     except ValidationError as errors:
         found = errors.errors(include_url=False)
-        messages = [(place_of(error), message_of(error, document.data, Experiment)) for error in found]
-        return None, [document.fault(place, message) for place, message in without_echoes(messages)]
+        messages = [(place_of(error), message_of(error, document.data, Experiment)) for error in found[:MAX_FAULTS]]
+        faults = [document.fault(place, message) for place, message in without_echoes(messages)]
+        more = len(found) - MAX_FAULTS
+        return None, faults + _rest(document, f"{more:,} more") * (more > 0)
 
 
 def _findings(experiment: Experiment, document: Document) -> list[Fault]:
     from dlcli.spec.rules import findings
 
-    return [document.fault(place, message) for place, message in findings(experiment)]
+    found = list(islice(findings(experiment), MAX_FAULTS + 1))
+    faults = [document.fault(place, message) for place, message in found[:MAX_FAULTS]]
+    return faults + _rest(document, "more") * (len(found) > MAX_FAULTS)
+
+
+def _rest(document: Document, count: str) -> list[Fault]:
+    """Returns that there are more faults than are told of; it stands first, where it is seen."""
+    return [Fault(document.file, 0, 0, "", f"{count} faults are not shown")]
 
 
 def _findings_of_the_sound_part(document: Document, folder: str, faults: list[Fault]) -> list[Fault]:
@@ -237,6 +248,8 @@ def load_resolved(path: FilePath) -> Experiment:
     Raises:
         SpecError: the file was changed and is no longer a valid spec.
     """
+    if not path.is_file():  # of what is no file nothing is read: a pipe would never end
+        raise SpecError([Fault(str(path), 0, 0, "", "not a file" if path.exists() else "no such file")])
     document = parse(_read(path), str(path))
     experiment, faults = _validated(document, str(path.parent))
     if experiment is None:

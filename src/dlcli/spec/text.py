@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import yaml
@@ -17,6 +18,10 @@ from dlcli.errors import Fault, SpecError
 Path = tuple[str | int, ...]
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
+MAX_VALUES = 20_000
+"""Keys and values of one file; more would take longer than a few seconds to check."""
+MAX_FAULTS = 100
+"""Faults that one file is told of: the rest of a file with thousands is seldom read, and takes minutes to put in words."""
 MAX_SHOWN = 200
 """Characters of a line that a fault quotes."""
 
@@ -68,10 +73,16 @@ class Document:
 
 
 def _line(text: str, number: int) -> str:
-    """Returns a line by its number from 1, as YAML counts lines: `splitlines` would also split at form feeds."""
-    lines = re.split("\r\n|[\r\n\x85\u2028\u2029]", text)
+    """Returns a line by its number from 1."""
+    lines = _lines(text)
     text = lines[number - 1] if number <= len(lines) else ""
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+@lru_cache(maxsize=1)
+def _lines(text: str) -> list[str]:
+    """Returns the lines as YAML counts them: `splitlines` would also split at form feeds."""
+    return re.split("\r\n|[\r\n\x85\u2028\u2029]", text)
 
 
 def dotted(path: Path) -> str:
@@ -125,8 +136,8 @@ def _composed(document: Document) -> Any:
 def _refuse_depth_and_aliases(document: Document) -> None:
     """Raises SpecError for what could make a small text large, before it is put together."""
     depth = 0
-    for event in yaml.parse(document.text, Loader=_CoreLoader):
-        message = ""
+    for number, event in enumerate(yaml.parse(document.text, Loader=_CoreLoader)):
+        message = f"more than {MAX_VALUES:,} keys and values: not a spec" if number > MAX_VALUES else ""
         depth += isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent))
         depth -= isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent))
         if depth > MAX_DEPTH:

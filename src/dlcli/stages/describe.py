@@ -18,6 +18,7 @@ from dlcli.spec.stages import Stage
 from dlcli.stages.build import Built, build_model, shape_model
 from dlcli.stages.data import open_splits
 from dlcli.stages.evaluate import prediction_batch
+from dlcli.stages.failures import failures_in_words
 from dlcli.stages.resolve import prepared
 from dlcli.stages.selection import plan_stage
 from dlcli.stages.stage_words import words_of
@@ -111,10 +112,11 @@ def describe_run(run: Run) -> Description:
     if not run.model_path.exists():
         raise UsageError(f"{run.id} has no model: it has not finished an epoch")
     experiment = run.experiment()
-    use_device(any_device(experiment.hardware), experiment.seed)
-    model = load_model(run.model_path)
+    with failures_in_words(run):
+        use_device(any_device(experiment.hardware), experiment.seed)
+        model = load_model(run.model_path)
     data, size = run.data(), experiment.data.batch_size
-    batch = data["examples"]["train"] if size == "full" else int(size)
+    batch = data.get("examples", {}).get("train", 0) if size == "full" else int(size)
     return _described(experiment, model, data, batch, data.get("notes", []), _finished_stages(run, experiment))
 
 

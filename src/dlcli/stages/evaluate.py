@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from dlcli.runs import Run
 from dlcli.runs.files import write_json, write_table
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
-from dlcli.runtime.loading import load_model
+from dlcli.runtime.loading import load_model, refuse_other_inputs
 from dlcli.runtime.loop import Listening
 from dlcli.runtime.stream import data_errors, ordered_batches
 from dlcli.spec.experiment import Experiment
@@ -50,13 +50,18 @@ def evaluate(run: Run, split: str, *, offline: bool = False) -> Scores:
     if not run.model_path.exists():
         raise UsageError(f"{run.id} has no model: it has not finished an epoch")
     experiment = run.experiment()
-    if split and split not in run.data()["examples"]:
-        raise UsageError(f"this run has no {split} part; it has {', '.join(run.data()['examples'])}")
+    _refuse_missing(split, run.data().get("examples", {}))
     with failures_in_words(run):
         use_device(any_device(experiment.hardware), experiment.seed)
         splits = open_splits(experiment, offline=offline, split=run.split())
+        _refuse_missing(split, splits.parts)
         _refuse_changed_data(run, splits)
         return evaluate_model(experiment, splits, run, split or default_split(splits))
+
+
+def _refuse_missing(split: str, parts: Iterable[str]) -> None:
+    if split and split not in parts:
+        raise UsageError(f"this run has no {split} part; it has {', '.join(parts)}")
 
 
 def default_split(splits: Splits) -> str:
@@ -75,7 +80,8 @@ def _refuse_changed_data(run: Run, splits: Splits) -> None:
 def evaluate_model(experiment: Experiment, splits: Splits, run: Run, split: str) -> Scores:
     """Scores the run's saved model on one part of its data and writes `evaluation/<split>/`."""
     examples, task = splits.parts[split], experiment.task
-    model = load_model(run.model_path)
+    model = load_model(run.model_path, outputs=splits.outputs)
+    refuse_other_inputs(model, examples.inputs, run.model_path)
     scores = predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
     metrics = {"loss": mean_loss(experiment, splits.outputs, examples.targets, scores)}
     metrics |= _scored(experiment, examples.targets, scores)

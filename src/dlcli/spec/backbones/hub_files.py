@@ -43,6 +43,8 @@ def cache_folder() -> Path:
 
 def _unpacked(path: Path) -> Path:
     """Returns the folder of an archive's SavedModel, unpacked under the digest of its content."""
+    if not path.is_file():
+        raise DataError(f"model.backbone.handle: {path} is no file")
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

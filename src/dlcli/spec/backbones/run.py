@@ -1,8 +1,5 @@
 """An earlier run's model as a backbone: everything before its head, or up to a layer of choice."""
 
-import json
-import zipfile
-import zlib
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,13 +7,13 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
-from dlcli.errors import DataError
+from dlcli.errors import DamagedFile, DataError
 from dlcli.spec.backbones.base import BackboneSpec, blocks_of, single_layers
+from dlcli.spec.backbones.keras_file import load_keras_file, read_config
 from dlcli.spec.layers import Shape, ShapeError
 from dlcli.spec.sources.base import FilePath
 
 MODEL = "model.keras"
-_LARGEST_CONFIG = 64 * 2**20
 
 
 def run_folder(path: str) -> Path | None:
@@ -90,10 +87,7 @@ class RunBackbone(BackboneSpec):
 
     def build(self, shape: Shape, *, load_weights: bool = True, offline: bool = False) -> Any:
         """Returns the run's model up to the chosen layer."""
-        import dlcli.spec.backbones.hub_layer  # noqa: F401  (a run may stand on a Hub module)
-        from dlcli.upstream import import_keras
-
-        keras, folder, config = import_keras(), run_folder(self.run), self._config()
+        folder, config = run_folder(self.run), self._config()
         if folder is None or config is None:
             raise DataError(f"model.backbone.run: {self.run} holds no run with a model that can be read")
         try:
@@ -101,10 +95,9 @@ class RunBackbone(BackboneSpec):
         except DataError as error:
             raise DataError(f"model.backbone.until: {error}") from None
         try:
-            model = keras.saving.load_model(folder / MODEL, compile=False)
-        except Exception as error:  # h5py, Keras and zipfile have no common class
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise DataError(f"model.backbone.run: {folder}/{MODEL} cannot be loaded: {reason[:300]}") from None
+            model = load_keras_file(folder / MODEL)
+        except DamagedFile as error:
+            raise DataError(f"model.backbone.run: {error}") from None
         return type(model)(model.input, _tensor(model, path), name="backbone")
 
     def blocks(self, backbone: Any) -> list[tuple[str, list[Any]]]:
@@ -115,13 +108,10 @@ class RunBackbone(BackboneSpec):
         """Returns the saved model's description, read without Keras; None where it cannot be read."""
         folder = run_folder(self.run)
         try:
-            with zipfile.ZipFile(Path(folder or self.run, MODEL)) as archive:
-                if archive.getinfo("config.json").file_size > _LARGEST_CONFIG:
-                    return None
-                found = json.loads(archive.read("config.json"))
+            found = read_config(Path(folder or self.run, MODEL))
             list(_layer_paths(found))  # raises where it is no description of layers
             return found
-        except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile, zlib.error):
+        except (DamagedFile, AttributeError, KeyError, TypeError, ValueError, RecursionError):
             return None
 
     def _entry(self) -> tuple[str, Shape | None]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dlcli.errors import DataError
-from dlcli.upstream import import_keras
+from dlcli.errors import DamagedFile, DataError
+from dlcli.spec.backbones.keras_file import load_keras_file
 
 
 def load_file(model: Any, path: Path, kind: str) -> None:
@@ -17,10 +17,10 @@ def load_file(model: Any, path: Path, kind: str) -> None:
     """
     try:
         if path.suffix == ".keras":
-            _copy(import_keras().saving.load_model(path, compile=False), model)
+            _copy(load_keras_file(path), model)
         else:
             model.load_weights(path)
-    except DataError as error:
+    except (DataError, DamagedFile) as error:
         raise DataError(f"model.backbone.weights: {path} does not fit {kind}: {error}") from None
     except Exception as error:  # h5py, Keras and zipfile have no common class
         reason = " ".join(str(error).split()) or type(error).__name__  # Keras names the layer first, the shapes lines below

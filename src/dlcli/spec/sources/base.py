@@ -114,7 +114,13 @@ def as_path(value: str, info: ValidationInfo) -> str:
 
     text = with_environment(value)
     folder = (info.context or {}).get("folder", ".")
-    return os.path.normpath(Path(folder).absolute() / Path(text).expanduser())
+    try:
+        path = os.path.normpath(Path(folder).absolute() / Path(text).expanduser())
+    except RuntimeError:  # `~name` of a user that there is not
+        raise PydanticCustomError("path", "there is no user of this name, whose folder it would be in") from None
+    if "\0" in path or len(os.fsencode(path)) > 4000 or any(len(os.fsencode(part)) > 255 for part in path.split("/")):
+        raise PydanticCustomError("path", "no file can have such a name: it is too long, or holds a NUL")
+    return path
 
 
 FilePath = Annotated[str, AfterValidator(as_path)]

@@ -40,6 +40,8 @@ class Npz(SourceSpec):
 
     def _names(self) -> list[str] | None:
         """Returns the names of the file's arrays; None where it is no npz."""
+        if not Path(self.path).is_file():  # a device, such as /dev/zero, would never end
+            return None
         try:
             with zipfile.ZipFile(self.path) as archive:
                 return sorted(name.removesuffix(".npy") for name in archive.namelist())

@@ -1,0 +1,115 @@
+"""A `.keras` file, looked at before Keras opens it: only layers of Keras's own and dlcli's Hub layer, and no more than it says.
+
+Keras itself refuses Python code in a model (`safe_mode`) and checks the weights' file. What is refused here has no place in
+a model that dlcli or plain Keras wrote, and is told in words.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dlcli.errors import DamagedFile, DlcliError
+
+_LARGEST_CONFIG = 64 * 2**20
+_EXPANSION = 20
+"""How many times a file's size its members may have. Keras does not compress them; other programs may pack them again."""
+_CODE = ("Lambda", "__lambda__", "__typespec__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
+"""Classes of Keras's that run what they are given, or read files of their own choice."""
+_HUB = "dlcli>HubLayer"
+_BROKEN = (OSError, EOFError, RuntimeError, NotImplementedError, ValueError, zipfile.BadZipFile, zlib.error)
+"""What a damaged archive raises; RuntimeError and NotImplementedError say that it is encrypted or packed in an unknown way."""
+
+
+def load_keras_file(path: Path) -> Any:
+    """Returns the model of a `.keras` file, not compiled.
+
+    Raises:
+        DamagedFile: it is damaged, too large for what it holds, or holds what is no layer of Keras's or dlcli's.
+    """
+    import dlcli.spec.backbones.hub_layer  # noqa: F401  (registers the layer)
+    from dlcli.upstream import import_keras
+
+    for one in _classes(read_config(path)):
+        _refuse_foreign(one, path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it cannot load Keras warns, goes on, and raises it in the end
+            return import_keras().saving.load_model(path, compile=False, safe_mode=True)
+    except (DlcliError, MemoryError):
+        raise
+    except Exception as error:  # h5py, Keras, TensorFlow and zipfile have no common class
+        if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's lack of memory
+            raise
+        raise DamagedFile(f"{path}: cannot be loaded as a Keras model: {_in_one_line(error)}") from None
+
+
+def read_config(path: Path) -> Any:
+    """Returns a model's description, read without Keras.
+
+    Raises:
+        DamagedFile: the file is no `.keras` file, or its members are not what they should be.
+    """
+    if not path.is_file():
+        raise DamagedFile(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _refuse_odd_members(archive.infolist(), path)
+            found = json.loads(archive.read("config.json"))
+    except KeyError:
+        raise DamagedFile(f"{path}: not a Keras model: it holds no config.json") from None
+    except RecursionError:
+        raise DamagedFile(f"{path}: its config.json is nested too deep") from None
+    except _BROKEN as error:
+        raise DamagedFile(f"{path}: not a Keras model, or damaged: {_in_one_line(error)}") from None
+    if not isinstance(found, dict):
+        raise DamagedFile(f"{path}: its config.json describes no model")
+    return found
+
+
+def _refuse_odd_members(members: list[zipfile.ZipInfo], path: Path) -> None:
+    names = [one.filename for one in members]
+    for name in names:
+        parts = PurePosixPath(name.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts or ":" in name:
+            raise DamagedFile(f"{path}: holds {name!r}, which would leave its folder")
+    if len(names) != len(set(names)):
+        raise DamagedFile(f"{path}: holds a member twice")
+    large = next((one for one in members if one.filename == "config.json" and one.file_size > _LARGEST_CONFIG), None)
+    size = sum(one.file_size for one in members)
+    if large or size > _EXPANSION * path.stat().st_size + _LARGEST_CONFIG:
+        raise DamagedFile(f"{path}: would unpack to {size:,} bytes: more than a model of its size holds")
+
+
+def _classes(config: Any) -> Iterator[dict[str, Any]]:
+    """Yields every description of an object inside a model's, however deep."""
+    waiting = [config]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            if "class_name" in one:
+                yield one
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+
+
+def _refuse_foreign(one: dict[str, Any], path: Path) -> None:
+    """Raises DamagedFile for what is no class of Keras's own, or one that runs what it is given."""
+    name, module, registered = one["class_name"], one.get("module"), one.get("registered_name")
+    if registered == _HUB:
+        if isinstance(one.get("config"), dict) and one["config"].get("folder") is not None:
+            raise DamagedFile(f"{path}: its Hub layer names a folder of its own choice: it is not loaded")
+        return
+    own = module in (None, "builtins", "keras") or (isinstance(module, str) and module.startswith("keras."))
+    if not isinstance(name, str) or not own or name in _CODE or (isinstance(registered, str) and ">" in registered):
+        raise DamagedFile(f"{path}: holds {str(name)[:80]!r} of {str(module)[:80]!r}, which may run code: it is not loaded")
+
+
+def _in_one_line(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:400]
