@@ -79,8 +79,8 @@ def finetune(
         from dlcli.runs import all_runs, find_run
 
         run = find_run(what, runs)
-        if not run.model_path.exists():  # of a name's runs the latest that got as far as a model
-            run = next((one for one in reversed(list(all_runs(runs))) if one.name == what and one.model_path.exists()), run)
+        if not run.has_model:  # of a name's runs the latest that got as far as a model
+            run = next((one for one in reversed(list(all_runs(runs))) if one.name == what and one.has_model), run)
         loaded = continued(
             run,
             train=_selection(selection or "all"),

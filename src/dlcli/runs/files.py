@@ -34,6 +34,8 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except IsADirectoryError:
+        raise DamagedFile(f"{path}: a folder stands in the file's place") from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -122,8 +124,10 @@ def read_table(path: Path) -> list[dict[str, str]]:
     Raises:
         DamagedFile: it is missing, no file, too large, or its rows are not as wide as its heading.
     """
-    text = io.StringIO(_content(path, _LARGEST_TABLE).decode("utf-8", _ANY_NAME), newline="")
-    reader = csv.reader(text)
+    text = _content(path, _LARGEST_TABLE).decode("utf-8", _ANY_NAME)
+    if not text:
+        raise DamagedFile(f"{path}: is empty")
+    reader = csv.reader(io.StringIO(text, newline=""))
     try:
         columns = next(reader, [])
         rows = [row for row in reader if row]

@@ -134,6 +134,11 @@ class Run:
         return self.path / "model.keras"
 
     @property
+    def has_model(self) -> bool:
+        """Whether there is a model, or what stands in its place: that is told when it is loaded."""
+        return os.path.lexists(self.model_path)
+
+    @property
     def tensorboard_path(self) -> Path:
         """The TensorBoard logs."""
         return self._own_folder("tensorboard")

@@ -13,8 +13,9 @@ from dlcli.runs.folder import Run
 
 def all_runs(runs: Path) -> Iterator[Run]:
     """Yields every run below the runs folder, by name and time."""
-    for path in sorted(runs.glob("[!.]*/[!.]*/status.json")):
-        yield Run(path.parent.absolute())
+    for path in sorted(runs.glob("[!.]*/[!.]*")):
+        if os.path.lexists(path / "status.json"):
+            yield Run(path.absolute())
 
 
 def find_run(text: str, runs: Path) -> Run:

@@ -109,7 +109,7 @@ def describe_run(run: Run) -> Description:
     Raises:
         UsageError: the run has no model yet.
     """
-    if not run.model_path.exists():
+    if not run.has_model:
         raise UsageError(f"{run.id} has no model: it has not finished an epoch")
     experiment = run.experiment()
     with failures_in_words(run):

@@ -47,7 +47,7 @@ def evaluate(run: Run, split: str, *, offline: bool = False) -> Scores:
     Raises:
         UsageError: the run has no model yet, or no such split.
     """
-    if not run.model_path.exists():
+    if not run.has_model:
         raise UsageError(f"{run.id} has no model: it has not finished an epoch")
     experiment = run.experiment()
     _refuse_missing(split, run.data().get("examples", {}))

@@ -7,6 +7,7 @@ from typing import Any
 
 from dlcli.errors import UsageError
 from dlcli.runs import Run
+from dlcli.spec.backbones.keras_file import read_config
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.file import Loaded, load_text, to_flow
@@ -57,11 +58,14 @@ def continued(run: Run, *, train: Any, learning_rate: float | None, epochs: int 
     Raises:
         UsageError: the run has no model, or one that is no network to the end.
         SpecError: an override, or a stage, is wrong.
+        DamagedFile: the run's model or its split is not as dlcli wrote it.
     """
-    if not run.model_path.exists():
+    if not run.has_model:
         raise UsageError(f"{run.id} has no model: it has not finished an epoch")
     experiment = run.experiment()
     _refuse_classifier(experiment)
+    read_config(run.model_path)  # what is damaged is told now, not once the training has started
+    run.split()
     last = experiment.stages[-1]
     epochs = epochs or last.epochs
     if not epochs:
