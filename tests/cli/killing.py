@@ -16,10 +16,10 @@ from typing import Any
 
 import h5py
 import numpy as np
+from conftest import command, environment
 
 from dlcli.runs import Run
 from dlcli.runs.checkpoints import checkpoint_files
-from conftest import command, environment
 
 CLOCKS = ("seconds", "examples_per_second")
 PATIENCE = 120.0

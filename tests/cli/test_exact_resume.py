@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlcli.runs import Run
 from cli.killing import assert_same_bits, only_run, started, train_with_kills
+from dlcli.runs import Run
 
 STAGES = """
 name: stages
@@ -75,7 +75,9 @@ def _photos(folder: Path) -> None:
 
 def _table(folder: Path) -> None:
     draw = np.random.default_rng(0)
-    rows = [f"{a:.3f},{'xyz'[int(b)]},{3 * a + b:.3f}" for a, b in zip(draw.normal(size=160), draw.integers(0, 3, 160), strict=True)]
+    rows = [
+        f"{a:.3f},{'xyz'[int(b)]},{3 * a + b:.3f}" for a, b in zip(draw.normal(size=160), draw.integers(0, 3, 160), strict=True)
+    ]
     (folder / "table.csv").write_text("size,kind,price\n" + "\n".join(rows) + "\n", encoding="utf-8")
 
 

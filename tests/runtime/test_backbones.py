@@ -16,8 +16,8 @@ import dlcli.spec.file  # noqa: F401  (registers every union)
 from dlcli.errors import DataError
 from dlcli.runtime.engine import keras
 from dlcli.spec.backbones.applications import ROWS
+from dlcli.spec.backbones.base import single_layers
 from dlcli.spec.base import OneOf
-from dlcli.stages.selection import leaves
 
 QUICK = ["mobilenet", "mobilenet_v3_small", "vgg16", "resnet50", "densenet121", "convnext_tiny"]
 
@@ -54,7 +54,7 @@ def test_a_row_agrees_with_keras(kind: str) -> None:
 
 def _holds_every_layer_once_in_order(blocks: list[tuple[str, list[Any]]], model: Any, row: Any) -> None:
     layers = [layer for _, block in blocks for layer in block]
-    assert list(map(id, layers)) == [id(layer) for layer in leaves(model)]
+    assert list(map(id, layers)) == [id(layer) for layer in single_layers(model)]
     norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) == row.batch_norms
     assert len(blocks) >= 5

@@ -20,7 +20,7 @@ from dlcli.runtime.checkpoint import read_snapshot
 from dlcli.runtime.engine import keras
 from dlcli.stages.reporter import EpochReport, Reporter
 from dlcli.stages.resume import resume
-from stages.trainings import CIRCLES, Heard, trained, write_spec
+from stages.trainings import CIRCLES, PLANE, Heard, trained, write_spec
 
 DROPOUT = "{kind: mlp, units: [8, 8], activation: tanh, dropout: 0.2, batch_normalization: true}"
 BATCHES = "batch_size: 8"
@@ -63,10 +63,24 @@ def gone_on(run: Run, overrides: Sequence[str] = (), schedule: Any = None) -> li
     return heard.lines
 
 
-@pytest.mark.parametrize("step", [1, 7, 11, 12, 22, 30, 33])
-def test_a_run_left_after_any_step_ends_with_the_same_bits(tmp_path: Path, step: int) -> None:
-    spec = write_spec(tmp_path, CIRCLES, model=DROPOUT, data=BATCHES, training="epochs: 3, metrics: [accuracy, auc]")
-    whole = trained(spec)
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A spec with dropout, statistics and two scores."""
+    folder = tmp_path_factory.mktemp("resume")
+    return write_spec(folder, CIRCLES, model=DROPOUT, data=BATCHES, training="epochs: 3, metrics: [accuracy, auc]")
+
+
+@pytest.fixture(scope="module")
+def whole(spec: Path) -> Run:
+    """The spec's run that was never touched."""
+    return trained(spec)
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("step", [7, 11, *(pytest.param(step, marks=SLOW) for step in (1, 10, 12, 22, 33))])
+def test_a_run_left_after_any_step_ends_with_the_same_bits(spec: Path, whole: Run, step: int) -> None:
     run = stopped(spec, Stopping(step=step))
     epoch, after = divmod(step, 11)
     state = read_snapshot(checkpoint_files(run.checkpoints_path)[0]).state
@@ -75,18 +89,14 @@ def test_a_run_left_after_any_step_ends_with_the_same_bits(tmp_path: Path, step:
     assert_same_bits(whole, run)
 
 
-@pytest.mark.parametrize("epoch", [1, 3])
-def test_a_run_left_at_the_end_of_an_epoch_ends_with_the_same_bits(tmp_path: Path, epoch: int) -> None:
-    spec = write_spec(tmp_path, CIRCLES, model=DROPOUT, data=BATCHES, training="epochs: 3")
-    whole = trained(spec)
+@pytest.mark.parametrize("epoch", [pytest.param(1, marks=SLOW), 3])
+def test_a_run_left_at_the_end_of_an_epoch_ends_with_the_same_bits(spec: Path, whole: Run, epoch: int) -> None:
     run = stopped(spec, Stopping(epoch=epoch))
     assert "going on with" in " ".join(gone_on(run))
     assert_same_bits(whole, run)
 
 
-def test_a_run_may_be_left_again_and_again(tmp_path: Path) -> None:
-    spec = write_spec(tmp_path, CIRCLES, model=DROPOUT, data=BATCHES, training="epochs: 4")
-    whole = trained(spec)
+def test_a_run_may_be_left_again_and_again(spec: Path, whole: Run) -> None:
     run = stopped(spec, Stopping(step=5))
     for step in (1, 8, 13):
         with pytest.raises(Interrupted):
@@ -94,7 +104,7 @@ def test_a_run_may_be_left_again_and_again(tmp_path: Path) -> None:
     gone_on(run)
     assert run.status().resumed == 4
     assert_same_bits(whole, run)
-    assert [row["epoch"] for row in run.history()] == ["1", "2", "3", "4"]
+    assert [row["epoch"] for row in run.history()] == ["1", "2", "3"]
 
 
 def test_several_steps_in_one_call_give_the_bits_of_single_steps(tmp_path: Path) -> None:
@@ -137,20 +147,24 @@ def test_the_best_model_survives_a_resumed_run_that_only_gets_worse(tmp_path: Pa
 @pytest.mark.parametrize(
     "training",
     [
-        "optimizer: {kind: adam, learning_rate: 0.1}, callbacks: [{kind: reduce_lr_on_plateau, patience: 1, cooldown: 1}]",
-        "optimizer: {kind: sgd, learning_rate: {kind: cosine_decay, initial_learning_rate: 0.1, warmup_target: 0.3, warmup_steps: 9}}",
-        "optimizer: {kind: adam, use_ema: true, gradient_accumulation_steps: 3}",
-        "metrics: [accuracy, f1], callbacks: [{kind: target_reached, monitor: val_f1, value: 0.99}]",
+        pytest.param("optimizer: adam, callbacks: [{kind: reduce_lr_on_plateau, patience: 1, min_delta: 1.0}]", id="plateau"),
+        pytest.param(
+            "optimizer: {kind: sgd, learning_rate: {kind: one_cycle, max_learning_rate: 0.3}}", marks=SLOW, id="schedule"
+        ),
+        pytest.param("optimizer: {kind: adam, use_ema: true, gradient_accumulation_steps: 3}", id="moving average"),
+        pytest.param(
+            "metrics: [accuracy, f1], callbacks: [{kind: target_reached, monitor: val_f1, value: 0.99}]",
+            marks=SLOW,
+            id="a score of scikit-learn",
+        ),
     ],
-    ids=["plateau", "warm-up", "moving average", "a score of scikit-learn"],
 )
 def test_what_callbacks_and_optimizers_remember_is_taken_up(tmp_path: Path, training: str) -> None:
-    spec = write_spec(tmp_path, CIRCLES, task="binary", model=DROPOUT, data=BATCHES, training=f"epochs: 6, {training}")
+    spec = write_spec(tmp_path, CIRCLES, task="binary", model=DROPOUT, data=BATCHES, training=f"epochs: 5, {training}")
     whole = trained(spec)
-    for reporter in (Stopping(step=27), Stopping(epoch=4)):
-        run = stopped(spec, reporter)
-        gone_on(run)
-        assert_same_bits(whole, run)
+    run = stopped(spec, Stopping(step=27))
+    gone_on(run)
+    assert_same_bits(whole, run)
 
 
 def test_mixed_precision_takes_up_its_scale_of_the_loss(tmp_path: Path) -> None:
@@ -165,10 +179,8 @@ def test_mixed_precision_takes_up_its_scale_of_the_loss(tmp_path: Path) -> None:
 
 
 def test_a_signal_during_validation_leaves_at_once_and_the_validation_is_done_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spec: Path, whole: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = write_spec(tmp_path, CIRCLES, model=DROPOUT, data=BATCHES, training="epochs: 3, metrics: [accuracy]")
-    whole = trained(spec)
     evaluate = keras.Model.evaluate
     calls: list[int] = []
 
@@ -195,9 +207,7 @@ def test_sigusr1_writes_a_checkpoint_and_the_run_goes_on(tmp_path: Path) -> None
     assert any("checkpoint in epoch 1 after step 4" in line for line in (run.path / "log.txt").read_text().splitlines())
 
 
-def test_a_damaged_newest_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
-    spec = write_spec(tmp_path, CIRCLES, model=DROPOUT, data=BATCHES, training="epochs: 3")
-    whole = trained(spec)
+def test_a_damaged_newest_checkpoint_is_passed_over_for_the_one_before(spec: Path, whole: Run) -> None:
     run = stopped(spec, Stopping(step=16))
     newest, before = checkpoint_files(run.checkpoints_path)
     content = bytearray(newest.read_bytes())
@@ -209,9 +219,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_for_the_one_before(tmp_path:
     assert_same_bits(whole, run)
 
 
-def test_a_run_without_a_whole_checkpoint_begins_anew_in_its_own_folder(tmp_path: Path) -> None:
-    spec = write_spec(tmp_path, CIRCLES, model=DROPOUT, data=BATCHES, training="epochs: 2")
-    whole = trained(spec)
+def test_a_run_without_a_whole_checkpoint_begins_anew_in_its_own_folder(spec: Path, whole: Run) -> None:
     run = stopped(spec, Stopping(step=5))
     shutil.rmtree(run.checkpoints_path)
     assert any("begins anew" in line for line in gone_on(run))
@@ -270,7 +278,7 @@ def rates(run: Run) -> list[float]:
 
 def test_a_schedule_needs_a_policy_in_added_epochs(tmp_path: Path) -> None:
     run = trained(write_spec(tmp_path, CIRCLES, data=BATCHES, training=COSINE))
-    with pytest.raises(UsageError, match="--schedule continue .* stretch .* or rewarm"):
+    with pytest.raises(UsageError, match=r"--schedule continue .* stretch .* or rewarm"):
         resume(run, Reporter(), overrides=["training.epochs=4"], schedule=None, offline=True)
     assert run.status().state == "completed"
     gone_on(run, ["training.epochs=4"], "continue")
@@ -316,8 +324,51 @@ def test_a_change_of_results_is_refused_with_both_values(tmp_path: Path, overrid
     assert all(path.read_bytes() == content for path, content in files.items())
 
 
-def test_a_loss_that_is_no_number_is_told_with_rate_gradients_and_what_to_try(tmp_path: Path) -> None:
+PLANE_400 = "{kind: playground, name: plane, examples: 400}"
+
+
+def test_a_loss_that_is_no_number_is_told_with_step_rate_gradients_and_what_to_try(tmp_path: Path) -> None:
     training = "epochs: 20, loss: mse, optimizer: {kind: sgd, learning_rate: 100.0}"
-    spec = write_spec(tmp_path, "{kind: playground, name: plane, examples: 120}", task="regression", data=BATCHES, training=training)
-    with pytest.raises(RunFailed, match=r"the loss became (nan|inf) in epoch \d+, step \d+.*\n  learning rate 100; .*gradients.*\n  try"):
+    spec = write_spec(tmp_path, PLANE_400, task="regression", data="batch_size: 2", training=training)
+    words = r"the (loss|gradients) became (nan|inf) in epoch 1, step \d+: .*\n.* rate 100; norm .*steps: .*(nan|inf)\n.* 10,"
+    with pytest.raises(RunFailed, match=words) as single:
+        trained(spec, ["hardware.steps_per_execution=1"])
+    with pytest.raises(RunFailed, match=words) as together:
+        trained(spec, ["hardware.steps_per_execution=10"])
+    assert str(single.value) == str(together.value), "the very step is found in a call of ten"
+
+
+def test_a_later_divergence_is_looked_back_upon_from_a_checkpoint_and_keeps_the_best_model(tmp_path: Path) -> None:
+    rate = "{kind: piecewise_constant_decay, boundaries: [22], values: [0.01, 1000.0]}"
+    training = f"epochs: 9, loss: mse, optimizer: {{kind: sgd, learning_rate: {rate}}}"
+    spec = write_spec(tmp_path, PLANE, task="regression", data=BATCHES, training=training)
+    with pytest.raises(RunFailed, match=r"in epoch 3, step \d+: .* best model so far, of epoch 2, is kept\n.* 1e\+03; norm"):
         trained(spec)
+    (run,) = all_runs(tmp_path / "runs")
+    assert run.status().state == "failed"
+    assert run.status().best_epoch == 2
+    assert is_whole(checkpoint_files(run.checkpoints_path)[0])
+
+
+def _on(run: Run, folder: Path, head: str, stages: str, name: str) -> Path:
+    model = f"{{kind: transfer, backbone: {{kind: run, run: {run.path}}}, head: [{head}]}}"
+    return write_spec(folder, CIRCLES, model=model, data=BATCHES, training=stages, name=name)
+
+
+def test_stages_of_a_fine_tuning_on_kept_features_are_taken_up(tmp_path: Path, whole: Run) -> None:
+    stages = "stages: [{name: head, train: head, epochs: 3}, {name: top, train: {last: 6}, epochs: 2}]"
+    spec = _on(whole, tmp_path, "{kind: dropout, rate: 0.2}", stages, "tuned")
+    untouched = trained(spec)
+    for reporter in (Stopping(epoch=2), Stopping(epoch=4)):
+        run = stopped(spec, reporter)
+        gone_on(run)
+        assert_same_bits(untouched, run)
+
+
+def test_one_more_stage_of_a_run_is_taken_up_with_its_start_as_its_best(tmp_path: Path, whole: Run) -> None:
+    training = f"epochs: 3, initial_weights: {whole.path}, optimizer: {{kind: sgd, learning_rate: 1.0}}"
+    spec = write_spec(tmp_path, CIRCLES, model=DROPOUT, data=BATCHES, training=training)
+    untouched = trained(spec)
+    run = stopped(spec, Stopping(step=14))
+    gone_on(run)
+    assert_same_bits(untouched, run)

@@ -5,6 +5,7 @@ One file holds named arrays and one JSON text; no pickle. NumPy writes and reads
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -75,9 +76,15 @@ def every_variable(*models: Any) -> list[Any]:
 
 
 def plain_state(callback: Any) -> dict[str, Any]:
-    """Returns the attributes of a Keras callback that are plain values: how long it has waited, its best, its counters."""
-    taken = {name: value.item() if isinstance(value, np.generic) else value for name, value in vars(callback).items()}
-    return {name: value for name, value in taken.items() if value is None or isinstance(value, (bool, int, float, str))}
+    """Returns what a Keras callback has counted and seen: its plain values, such as how long it has waited and its best.
+
+    Its settings are left out: some callbacks turn a sign in them when they first look at a number (`min_delta`). So are
+    texts, which hold paths.
+    """
+    settings = inspect.signature(type(callback).__init__).parameters
+    taken = {name: value for name, value in vars(callback).items() if name not in settings}
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in taken.items()}
+    return {name: value for name, value in plain.items() if value is None or isinstance(value, (bool, int, float))}
 
 
 def put_plain_state(callback: Any, state: dict[str, Any]) -> None:

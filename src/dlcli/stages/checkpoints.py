@@ -27,15 +27,24 @@ PAYS_OFF = 10
 
 @dataclass(frozen=True)
 class Going:
-    """One stage while it runs: all that changes in it."""
+    """One stage while it runs: all that changes in it. Its epochs begin with `first`."""
 
     index: int
+    first: int
     model: Any
     whole: Any
     stream: TrainingStream
     recorder: Recorder
     proof: Proof
     callbacks: Sequence[Any]
+
+    @property
+    def moving(self) -> list[Any]:
+        """The variables that a step may change: weights that learn, statistics, counters of random draws."""
+        learning = {id(one) for one in self.model.trainable_variables}
+        fixed = {id(one) for one in self.model.trainable_weights} - learning
+        weights = {id(one) for one in self.model.weights if one.trainable} - learning
+        return [one for one in every_variable(self.model) if id(one) not in fixed | weights]
 
 
 @dataclass
@@ -53,6 +62,7 @@ class Checkpoints:
     _written: float = field(default_factory=perf_counter)
     _cost: float = 0.0
     _metrics: list[Array] = field(default_factory=list)
+    _first: dict[int, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.begin is not None:
@@ -101,6 +111,7 @@ class Checkpoints:
         began = perf_counter()
         save_checkpoint(self.record.run.checkpoints_path, self._snapshot(going, at).write)
         self.asked.save = False
+        self._first = {}
         self._written = perf_counter()
         self._cost = self._written - began
         self.record.run.log(f"checkpoint {_words(at)}")
@@ -129,8 +140,28 @@ class Checkpoints:
         }
         return Snapshot(state, arrays)
 
+    def rewind(self, going: Going) -> Position | None:
+        """Puts a freshly compiled stage back to its newest checkpoint, or its first step; None where neither is known.
+
+        For looking back only: the run cannot go on after it.
+        """
+        newest = newest_snapshot(self.record.run, self.record.run.log)
+        if newest is not None and newest.state["stage"] == going.index:
+            _build(going)
+            put_back(every_variable(going.whole, going.model), newest.arrays["model"], "model")
+            put_back(going.model.optimizer.variables, newest.arrays["optimizer"], "optimizer")
+            return Position(newest.state["epoch"], newest.state["step"])
+        if not self._first:
+            return None
+        for variable in every_variable(going.whole, going.model):
+            if id(variable) in self._first:
+                variable.assign(self._first[id(variable)])
+        return Position(going.first)
+
     def _restore(self, going: Going) -> None:
         if self.begin is None or going.index != self.stage:
+            # What a first epoch that diverges is looked back upon from; later ones have checkpoints.
+            self._first = {id(one): value for one, value in zip(going.moving, values_of(going.moving), strict=True)}
             return
         state, arrays, model = self.begin.state, self.begin.arrays, going.model
         _build(going)

@@ -23,7 +23,7 @@ from dlcli.stages.build import build_model, frozen_backbone_model
 from dlcli.stages.checkpoints import Checkpoints, Going
 from dlcli.stages.classify import fit_classifier
 from dlcli.stages.data import Splits
-from dlcli.stages.divergence import words_of_divergence
+from dlcli.stages.divergence import looked_back, words_of_divergence
 from dlcli.stages.evaluate import prediction_batch, prediction_batches, predictions
 from dlcli.stages.features import kept_features, reason_against
 from dlcli.stages.initial import start_from_run
@@ -97,32 +97,22 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, sa
 
 def _fit_stage(work: Work, stages: list[Stage], index: int, checkpoints: Checkpoints, *, score_start: bool) -> None:
     """Runs one stage, or what a checkpoint leaves of it, and adds what `stages.json` says of it to the checkpoints' stages."""
-    experiment, record, stage = work.experiment, work.record, stages[index]
-    after = stages[index + 1] if index + 1 < len(stages) else None
-    plan = plan_stage(experiment, work.built, stage)
-    record.run.update_status(reason="")
-    proven = bool(experiment.training.stages) or work.built.backbone is not None
-    if proven:
-        for line in plan_lines(plan):
-            work.say(line)
+    stage, after = stages[index], stages[index + 1] if index + 1 < len(stages) else None
+    plan = plan_stage(work.experiment, work.built, stage)
+    work.record.run.update_status(reason="")
+    proven = bool(work.experiment.training.stages) or work.built.backbone is not None
+    for line in plan_lines(plan) if proven else []:
+        work.say(line)
     feed = _feed(work, stage)
     stream = _stream(work, feed)
     _compile(work, stage, feed, plan, stream.steps)
-    validation = _validation(work, feed)
-    scores = _scores(work, feed)
+    validation, scores = _validation(work, feed), _scores(work, feed)
     if score_start:
         _score_start(work, feed.model, validation, scores)
-    keep = plan.moving if after is not None or feed.of_features else []
-    recorder = Recorder(record, stream, stage=stage.name, batch_size=work.batch_size, moving=keep, lazy=feed.of_features)
-    proof = Proof(plan, stream, feed.model)
-    first = sum(row["stage"] != stage.name for row in record.rows)
-    chosen = [_built_callback(work, callback, first) for callback in stage.callbacks or []]
-    averaged, tensorboard = _averaged(stage), _tensorboard(work, stage)
-    going = Going(index, feed.model, work.built.whole, stream, recorder, proof, [*averaged, *chosen, *tensorboard])
+    going = _going(work, plan, feed, stream, index=index, followed=after is not None)
     pauses = checkpoints.pauses(going)
     for one in scores:
         one.pauses = pauses
-    last = first + (stage.epochs or 0)
     checkpoints.asked.waits = True
     try:
         with data_errors():
@@ -130,19 +120,48 @@ def _fit_stage(work: Work, stages: list[Stage], index: int, checkpoints: Checkpo
                 feed.model,
                 stream,
                 validation,
-                [*averaged, *scores, *([proof] if proven else []), recorder, *chosen, *tensorboard],
+                [*_averaging(going), *scores, *([going.proof] if proven else []), going.recorder, *_others(going)],
                 pauses,
-                start=checkpoints.start(index, first),
-                last=last,
-                adapt=not experiment.hardware.steps_per_execution,
+                start=checkpoints.start(index, going.first),
+                last=going.first + (stage.epochs or 0),
+                adapt=not work.experiment.hardware.steps_per_execution,
             )
     except Diverged as error:
-        raise RunFailed(words_of_divergence(error, feed.model, stream, record.best)) from None
+        raise RunFailed(_why_diverged(work, plan, feed, going, checkpoints, error)) from None
     finally:
-        recorder.finish(restore=after is None or after.start == "best")
+        going.recorder.finish(restore=after is None or after.start == "best")
         checkpoints.asked.waits = False
-    reasons = [spec.reason(callback) for spec, callback in zip(stage.callbacks or [], chosen, strict=True)]
-    checkpoints.stages.append(_stage_entry(work, plan, recorder, proof, last, next(filter(None, reasons), "")))
+    checkpoints.stages.append(_stage_entry(work, plan, going))
+
+
+def _going(work: Work, plan: Plan, feed: Feed, stream: TrainingStream, *, index: int, followed: bool) -> Going:
+    """Returns all that changes while the stage runs; `followed` tells whether a stage comes after it."""
+    stage, record = plan.stage, work.record
+    keep = plan.moving if followed or feed.of_features else []
+    recorder = Recorder(record, stream, stage=stage.name, batch_size=work.batch_size, moving=keep, lazy=feed.of_features)
+    first = sum(row["stage"] != stage.name for row in record.rows)
+    chosen = [_built_callback(work, callback, first) for callback in stage.callbacks or []]
+    callbacks = [*_averaged(stage), *chosen, *_tensorboard(work, stage)]
+    return Going(index, first, feed.model, work.built.whole, stream, recorder, Proof(plan, stream, feed.model), callbacks)
+
+
+def _averaging(going: Going) -> list[Any]:
+    """Returns the callback of the moving average, which stands before whatever looks at the weights."""
+    return [one for one in going.callbacks if isinstance(one, keras.callbacks.SwapEMAWeights)]
+
+
+def _others(going: Going) -> list[Any]:
+    return [one for one in going.callbacks if not isinstance(one, keras.callbacks.SwapEMAWeights)]
+
+
+def _why_diverged(work: Work, plan: Plan, feed: Feed, going: Going, checkpoints: Checkpoints, error: Diverged) -> str:
+    """Returns the words of a divergence, with the steps before it repeated where they can be."""
+    rate, norms = float(feed.model.optimizer.learning_rate), list[float]()
+    _compile(work, plan.stage, feed, plan, going.stream.steps)
+    start = checkpoints.rewind(going) if not _averaging(going) else None
+    if start is not None:
+        error, norms = looked_back(feed.model, going.stream, start, error)
+    return words_of_divergence(error, norms, rate, work.record.best)
 
 
 def _stream(work: Work, feed: Feed) -> TrainingStream:
@@ -157,8 +176,12 @@ def _stream(work: Work, feed: Feed) -> TrainingStream:
     )
 
 
-def _stage_entry(work: Work, plan: Plan, recorder: Recorder, proof: Proof, last: int, reason: str) -> dict[str, Any]:
-    stage, run, rows = plan.stage, work.record.run, work.record.rows
+def _stage_entry(work: Work, plan: Plan, going: Going) -> dict[str, Any]:
+    stage, run, rows, proof = plan.stage, work.record.run, work.record.rows, going.proof
+    last = going.first + (stage.epochs or 0)
+    built = _others(going)[: len(stage.callbacks or [])]
+    reasons = [spec.reason(callback) for spec, callback in zip(stage.callbacks or [], built, strict=True)]
+    reason = next(filter(None, reasons), "")
     if reason and len(rows) < last:
         run.update_status(reason=reason)
         work.say(f"{reason}; stopped after epoch {len(rows)} of {last}")
@@ -170,7 +193,7 @@ def _stage_entry(work: Work, plan: Plan, recorder: Recorder, proof: Proof, last:
             f"proof: after step {checked['step']} all {checked['moved']} variables that should move had moved{dead},"
             f" and the other {checked['still']} were bit for bit the same"
         )
-    best = recorder.stage_best
+    best = going.recorder.stage_best
     return {
         "name": stage.name,
         "train": stage.train,

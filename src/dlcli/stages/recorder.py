@@ -105,11 +105,11 @@ class Record:
 
 
 class Diverged(Exception):
-    """The loss became infinite or no number, in a call of the device that ended with step `step`, counted from 0."""
+    """The loss, or the gradients, became infinite or no number, in a call of the device that ended with `step`, from 0 on."""
 
-    def __init__(self, loss: float, epoch: int, step: int) -> None:
-        super().__init__(f"the loss became {loss} in epoch {epoch + 1}")
-        self.loss, self.epoch, self.step = loss, epoch, step
+    def __init__(self, value: float, epoch: int, step: int, *, what: str = "loss") -> None:
+        super().__init__(f"the {what} became {value} in epoch {epoch + 1}, step {step + 1}")
+        self.epoch, self.step = epoch, step
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
