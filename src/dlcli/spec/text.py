@@ -20,6 +20,8 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
 MAX_VALUES = 20_000
 """Keys and values of one file; more would take longer than a few seconds to check."""
+MAX_NUMBER = 2**31
+"""Whole numbers are smaller: Keras and TensorFlow keep sizes and counts in 32 bits."""
 MAX_FAULTS = 100
 """Faults that one file is told of: the rest of a file with thousands is seldom read, and takes minutes to put in words."""
 MAX_SHOWN = 200
@@ -196,10 +198,13 @@ def _plain(node: Any, path: Path, document: Document, faults: list[Fault]) -> An
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*path, index), document, faults) for index, item in enumerate(node.value)]
     try:
-        return _scalar(node)
+        value = _scalar(node)
     except ValueError:  # Python refuses whole numbers of thousands of digits
+        value = MAX_NUMBER
+    if isinstance(value, int) and abs(value) >= MAX_NUMBER:
         faults.append(_fault_at(document, node.start_mark, "a number of too many digits", dotted(path)))
         return None
+    return value
 
 
 def _plain_mapping(node: Any, path: Path, document: Document, faults: list[Fault]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ a model that dlcli or plain Keras wrote, and is told in words.
 from __future__ import annotations
 
 import json
+import math
 import warnings
 import zipfile
 import zlib
@@ -21,6 +22,7 @@ _EXPANSION = 20
 """How many times a file's size its members may have. Keras does not compress them; other programs may pack them again."""
 _CODE = ("Lambda", "__lambda__", "__typespec__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 """Classes of Keras's that run what they are given, or read files of their own choice."""
+_SIZES = ("units", "filters", "input_dim", "output_dim")
 _HUB = "dlcli>HubLayer"
 _BROKEN = (OSError, EOFError, RuntimeError, NotImplementedError, ValueError, zipfile.BadZipFile, zlib.error)
 """What a damaged archive raises; RuntimeError and NotImplementedError say that it is encrypted or packed in an unknown way."""
@@ -35,8 +37,11 @@ def load_keras_file(path: Path) -> Any:
     import dlcli.spec.backbones.hub_layer  # noqa: F401  (registers the layer)
     from dlcli.upstream import import_keras
 
-    for one in _classes(read_config(path)):
+    config, held = read_config(path), _size_of_weights(path)
+    for one in _classes(config):
         _refuse_foreign(one, path)
+        if _least_weights(one) > 2 * held:  # some formats hold two weights in a byte
+            raise DamagedFile(f"{path}: describes a {one['class_name']} layer larger than all its weights: not loaded")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what it cannot load Keras warns, goes on, and raises it in the end
@@ -109,6 +114,25 @@ def _refuse_foreign(one: dict[str, Any], path: Path) -> None:
     own = module in (None, "builtins", "keras") or (isinstance(module, str) and module.startswith("keras."))
     if not isinstance(name, str) or not own or name in _CODE or (isinstance(registered, str) and ">" in registered):
         raise DamagedFile(f"{path}: holds {str(name)[:80]!r} of {str(module)[:80]!r}, which may run code: it is not loaded")
+
+
+def _size_of_weights(path: Path) -> int:
+    """Returns the bytes that a file holds besides its description."""
+    with zipfile.ZipFile(path) as archive:
+        return sum(one.file_size for one in archive.infolist() if one.filename != "config.json")
+
+
+def _least_weights(one: dict[str, Any]) -> int:
+    """Returns how many weights a layer has at least, by its description: Keras would make room for all before it reads one."""
+    config, built = one.get("config"), one.get("build_config")
+    if not isinstance(config, dict):
+        return 0
+    sizes = [config[key] for key in _SIZES if isinstance(config.get(key), int)]
+    shape = built.get("input_shape") if isinstance(built, dict) else None
+    if sizes and isinstance(shape, list) and shape and isinstance(shape[-1], int):
+        groups = config.get("groups")
+        sizes.append(shape[-1] // groups if isinstance(groups, int) and groups > 0 else shape[-1])
+    return math.prod(sizes)
 
 
 def _in_one_line(error: Exception) -> str:
