@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dlcli.errors import UsageError
+from dlcli.errors import DamagedFile, UsageError
 
 try:
     import fcntl
@@ -22,7 +22,10 @@ def held(path: Path, what: str) -> Iterator[None]:
 
     Raises:
         UsageError: another process holds it.
+        DamagedFile: a link, or no file, stands in the lock's place.
     """
+    if path.is_symlink() or (path.exists() and not path.is_file()):  # a link would have another file overwritten
+        raise DamagedFile(f"{path}: not a file of the run's own")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         if fcntl is not None:
