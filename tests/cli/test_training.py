@@ -14,6 +14,7 @@ import pytest
 from conftest import Dlcli, command, environment
 
 from dlcli.runs import Run, all_runs
+from dlcli.runs.checkpoints import checkpoint_files, is_whole
 
 SPEC = """name: tiny
 task: classification
@@ -136,25 +137,64 @@ def _started(folder: Path) -> tuple[subprocess.Popen[str], Run]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_with_words_and_its_best_epoch(tmp_path: Path, dlcli: Dlcli, number: signal.Signals) -> None:
+def test_a_signal_ends_a_run_in_seconds_with_a_checkpoint_that_it_goes_on_from(
+    tmp_path: Path, dlcli: Dlcli, number: signal.Signals
+) -> None:
     process, run = _started(tmp_path)
-    assert run.status().shown_state == "running"
-    refused = dlcli("runs", "rm", "long", "--yes")
-    assert refused.returncode == 2
-    assert "is running: stop it first" in refused.stderr
+    assert run.shown_state == "running"
+    for refused in (dlcli("runs", "rm", "long", "--yes"), dlcli("train", "--resume", "long")):
+        assert refused.returncode == 2
+        assert re.search("is running: stop it first|is being written by process", refused.stderr)
+    began = time.monotonic()
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
+    assert time.monotonic() - began < 10
     assert process.returncode == 75, stderr
     assert "Traceback" not in stderr
-    assert stderr.splitlines()[-1].startswith(
-        f"error: stopped by {number.name}; the history and the best epoch so far are kept"
-    )
+    words = rf"^error: stopped by {number.name} (after epoch \d+|in epoch \d+ after step \d+); to go on: dlcli train --resume /"
+    assert re.match(words, stderr.splitlines()[-1])
     status = run.status()
-    assert (status.state, status.error) == ("interrupted", f"stopped by {number.name}")
+    assert status.state == "interrupted"
+    assert status.error.startswith(f"stopped by {number.name} ")
     assert len(run.history()) == status.epoch
+    assert is_whole(checkpoint_files(run.checkpoints_path)[0])
+    shown = dlcli("runs", "show", "long")
+    assert f"dlcli train --resume {run.id}" in shown.stdout
     if number == signal.SIGTERM:
         done = dlcli("evaluate", "long", "--json")
         assert done.returncode == 0, done.stderr
+
+
+def test_a_second_interrupt_ends_the_process_at_once(tmp_path: Path) -> None:
+    process, run = _started(tmp_path)
+    process.send_signal(signal.SIGSTOP)  # both arrive before a step can end
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode in (-signal.SIGINT, 75)
+    assert run.shown_state in ("dead", "interrupted")
+
+
+def test_a_run_whose_process_was_killed_is_dead_and_goes_on(tmp_path: Path, dlcli: Dlcli) -> None:
+    process, run = _started(tmp_path)
+    process.kill()
+    process.communicate(timeout=30)
+    listed = json.loads(dlcli("runs", "list", "--json").stdout)["runs"]
+    assert [row["state"] for row in listed] == ["dead"]
+    epochs = run.status().epoch
+    begun = subprocess.Popen(command("train", "--resume", "long"), cwd=tmp_path, env=environment(), stderr=subprocess.PIPE)
+    try:
+        end = time.monotonic() + 60
+        while run.status().epoch <= epochs and time.monotonic() < end:
+            time.sleep(0.1)
+        assert run.status().epoch > epochs
+        assert run.shown_state == "running"
+    finally:
+        begun.terminate()
+        begun.communicate(timeout=30)
+    assert begun.returncode == 75
 
 
 FULL = """

@@ -56,13 +56,13 @@ def test_a_run_is_not_seen_before_it_is_whole(tmp_path: Path) -> None:
 
 def test_a_running_run_whose_process_is_gone_is_shown_as_dead(tmp_path: Path) -> None:
     run = make_run(tmp_path, state="running")
-    assert run.status().shown_state == "running"
+    assert run.shown_state == "running"
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     run.update_status(pid=gone.pid)
-    assert run.status().shown_state == "dead"
+    assert run.shown_state == "dead"
     run.update_status(host="another machine")
-    assert run.status().shown_state == "running"
+    assert run.shown_state == "running"
 
 
 def test_status_of_a_later_version_is_read(tmp_path: Path) -> None:

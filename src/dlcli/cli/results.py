@@ -162,7 +162,7 @@ def remove(
 def _refuse_to_remove(run: Run) -> None:
     """Raises UsageError for a run that is running, and for a folder that neither its status nor its name shows to be a run."""
     try:
-        state = run.status().shown_state
+        state = run.shown_state
     except DamagedFile as error:
         if not run.has_a_given_name:
             raise UsageError(f"{run.path} is no run of dlcli's, by its name and by its status ({error}): not removed") from None

@@ -64,7 +64,7 @@ def _sound_row(run: Run) -> dict[str, Any]:
     }
     return {
         "id": run.id,
-        "state": status.shown_state,
+        "state": run.shown_state,
         "epoch": status.epoch,
         "epochs": status.epochs,
         "best_epoch": status.best_epoch,
@@ -96,7 +96,7 @@ def run_as_dict(run: Run) -> dict[str, Any]:
     return {
         "id": run.id,
         "path": str(run.path),
-        "status": asdict(run.status()) | {"state": run.status().shown_state},
+        "status": asdict(run.status()) | {"state": run.shown_state},
         "data": run.data(),
         "environment": run.environment(),
         "scores": scores,
@@ -107,12 +107,16 @@ def show_run(run: Run) -> None:
     """Prints one run on one screen."""
     console, status, data, environment = results_console(), run.status(), run.data(), run.environment()
     facts = Table(show_header=False, box=None)
-    facts.add_row("state", f"{status.shown_state}{': ' + status.error if status.error else ''}")
+    facts.add_row("state", f"{run.shown_state}{': ' + status.error if status.error else ''}")
+    if run.can_go_on:
+        facts.add_row("to go on", f"dlcli train --resume {run.id}")
     facts.add_row("started", status.started)
     facts.add_row("finished", status.finished or "-")
     facts.add_row("epochs", f"{status.epoch} of {status.epochs}{'; ' + status.reason if status.reason else ''}")
     if status.best_epoch:
         facts.add_row("best epoch", f"{status.best_epoch} ({status.monitor} {shown(status.best_value)})")
+    if status.resumed:
+        facts.add_row("resumed", "once" if status.resumed == 1 else f"{status.resumed} times")
     if status.parent:
         facts.add_row("continues", status.parent)
     if data:

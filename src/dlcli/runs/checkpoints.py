@@ -42,10 +42,8 @@ def save_checkpoint(folder: Path, write: Callable[[Path], None], *, keep: int = 
 
 
 def prune_checkpoints(folder: Path, keep: int) -> None:
-    """Removes all checkpoints but the newest, and what a killed process left half written."""
+    """Removes all checkpoints but the newest."""
     for path in checkpoint_files(folder)[keep:]:
-        path.unlink(missing_ok=True)
-    for path in folder.glob(".new.*"):
         path.unlink(missing_ok=True)
 
 

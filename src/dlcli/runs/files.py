@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; what is written there takes its place once the block has ended well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: Keras and matplotlib choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
     temporary.unlink(missing_ok=True)  # a link there would lead the writing elsewhere
     try:
         yield temporary

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dlcli.errors import DamagedFile, UsageError
+from dlcli.runs.checkpoints import checkpoint_files
 from dlcli.runs.contents import (
     PARTS,
     Count,
@@ -29,7 +30,7 @@ from dlcli.runs.contents import (
     refuse_other,
 )
 from dlcli.runs.files import append_line, read_json, read_table, replacing, write_json, write_table, write_text
-from dlcli.runs.hold import held
+from dlcli.runs.hold import held, is_held
 from dlcli.spec.experiment import Experiment
 
 State = Literal["running", "completed", "failed", "interrupted"]
@@ -59,12 +60,6 @@ class Status:
     parent: str = ""
     resumed: int = 0
     error: str = ""
-
-    @property
-    def shown_state(self) -> str:
-        """The state as a list shows it: a running run whose process is gone on this host is `dead`."""
-        here = self.host == socket.gethostname()
-        return "dead" if self.state == "running" and here and not _is_alive(self.pid) else self.state
 
 
 def _is_alive(pid: int) -> bool:
@@ -144,6 +139,32 @@ class Run:
         return self._own_folder("tensorboard")
 
     @property
+    def shown_state(self) -> str:
+        """The state as a list shows it: `dead` is a running run whose process is gone."""
+        status = self.status()
+        if status.state != "running":
+            return status.state
+        holds = is_held(self._lock_path)
+        if holds is None:  # no locks here: whether there is a process of its number on this machine must do
+            holds = status.host != socket.gethostname() or _is_alive(status.pid)
+        return "running" if holds else "dead"
+
+    @property
+    def _lock_path(self) -> Path:
+        return self.path / "lock"
+
+    def remove_half_written(self) -> None:
+        """Removes what a killed process left behind: files that were being written beside their places."""
+        for path in self.path.rglob(".*.tmp*"):
+            if path.is_file() and not path.is_symlink():
+                path.unlink(missing_ok=True)
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the run was left before its end and holds a state to go on from."""
+        return self.shown_state in ("interrupted", "dead", "failed") and bool(checkpoint_files(self.checkpoints_path))
+
+    @property
     def checkpoints_path(self) -> Path:
         """The states that the run can go on from."""
         return self._own_folder("checkpoints")
@@ -155,7 +176,7 @@ class Run:
         Raises:
             UsageError: another process holds it.
         """
-        with held(self.path / "lock", self.id):
+        with held(self._lock_path, self.id):
             yield
 
     def evaluation(self, split: str) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -41,6 +43,7 @@ def resume(run: Run, reporter: Reporter, *, overrides: list[str], schedule: Sche
     """
     with run.hold():
         say = teller(run, reporter)
+        run.remove_half_written()
         before = run.experiment()
         wanted = _changed(run, before, overrides)
         added = _added_epochs(before, wanted)
@@ -58,7 +61,14 @@ def resume(run: Run, reporter: Reporter, *, overrides: list[str], schedule: Sche
             run.write_spec(to_yaml(wanted))
         _tell(run, begin, say)
         run.update_status(
-            state="running", process_started=process_started(), finished="", error="", reason="", resumed=status.resumed + 1
+            state="running",
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            process_started=process_started(),
+            finished="",
+            error="",
+            reason="",
+            resumed=status.resumed + 1,
         )
         proceed(run, wanted, reporter, say, begin=begin, offline=offline)
 
