@@ -86,6 +86,15 @@ class Data(Spec):
     )
     image: ImageSettings = Field(default=ImageSettings(), description="How images are brought to one shape.")
     augment: list[Augmentation] = Field(default=[], description="Random changes of training images, in order.")
+    on_error: Literal["stop", "skip"] = Field(
+        default="stop",
+        description=(
+            "What becomes of image files that cannot be read: `stop` before the first step; `skip`: they are left out."
+        ),
+    )
+    skip_budget: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.01, description="Largest share of the images that `on_error: skip` may leave out."
+    )
 
     def facts(self, task: str) -> Facts:
         """Returns what is known of the source without opening it, of the chosen classes alone."""

@@ -25,6 +25,10 @@ MEMORY_SHARE = 0.25
 CONTENT_HASHED = 2**30
 
 
+# Files that could not be read are named up to this number.
+MOST_NAMED = 100
+
+
 @dataclass(frozen=True)
 class Splits:
     """The examples of a run. `validation` and `test` may be missing; `test` may be the validation part (by the spec).
@@ -38,6 +42,8 @@ class Splits:
     notes: tuple[str, ...] = ()
     given: frozenset[str] = frozenset()
     fingerprint: str = ""
+    skipped: tuple[str, ...] = ()
+    """What is wrong with each file that was left out, beginning with its path."""
 
     @property
     def train(self) -> Examples:
@@ -87,6 +93,7 @@ class Splits:
             "columns": list(self.train.inputs) if isinstance(self.train.inputs, dict) else None,
             "fingerprint": self.fingerprint,
             "notes": list(self.notes),
+            "skipped": {"count": len(self.skipped), "files": list(self.skipped[:MOST_NAMED])},
         }
 
 
@@ -103,6 +110,9 @@ def open_splits(experiment: Experiment, *, offline: bool = False, split: dict[st
     """
     data = experiment.data
     opened = data.source.open(Request(experiment.task, data.image, experiment.seed, offline))
+    skipped: list[str] = []
+    if split is None:
+        opened, skipped = _readable(opened, data.on_error, data.skip_budget)
     if data.classes:
         opened = _of_classes(opened, tuple(data.classes))
     _refuse_unfit(opened, experiment)
@@ -119,7 +129,33 @@ def open_splits(experiment: Experiment, *, offline: bool = False, split: dict[st
         kept[part] = kept["validation"] if _shared(parts, part) else _kept_in_memory(parts[part])
     # Of the parts as opened: images are files there, in memory or not.
     found = fingerprint({part: parts[part] for part in PARTS if part in parts})
-    return Splits(kept, opened.classes, experiment.task, tuple(notes), frozenset(opened.parts), found)
+    return Splits(kept, opened.classes, experiment.task, tuple(notes), frozenset(opened.parts), found, tuple(skipped))
+
+
+def _readable(opened: Opened, on_error: str, budget: float) -> tuple[Opened, list[str]]:
+    """Returns the source without image files that cannot be read, and what is wrong with each of those.
+
+    Raises:
+        DataError: there are such files and they are not to be skipped, or are more than the budget.
+    """
+    parts, faults, total = dict(opened.parts), list[str](), 0
+    for part, examples in opened.parts.items():
+        if not hasattr(examples.inputs, "unreadable"):
+            continue
+        total += len(examples)
+        found = examples.inputs.unreadable(thorough=on_error == "skip")
+        faults += found.values()
+        parts[part] = subset(examples, np.array([place for place in range(len(examples)) if place not in found], "int64"))
+    if not faults:
+        return opened, []
+    named = "".join(f"\n  {fault}" for fault in faults[:10]) + (f"\n  ... {len(faults) - 10} more" if len(faults) > 10 else "")
+    count = f"{len(faults)} of {total:,} images cannot be read"
+    if on_error == "stop":
+        raise DataError(f"{count}:{named}\n  mend or remove them, or leave them out: data.on_error: skip")
+    if len(faults) > budget * total:
+        raise DataError(f"{count}, more than the share of {budget:g} that data.skip_budget allows:{named}")
+    note = f"{count} and are skipped:{named}"
+    return replace(opened, parts=parts, notes=(*opened.notes, note)), faults
 
 
 def _of_classes(opened: Opened, classes: tuple[str, ...]) -> Opened:

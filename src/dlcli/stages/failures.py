@@ -41,7 +41,7 @@ def failures_in_words(run: Run) -> Iterator[Asked]:
     except KeyboardInterrupt:
         raise Interrupted("stopped by SIGINT") from None
     except Exception as error:
-        words = disk_full(error, run) or out_of_memory(error)
+        words = disk_full(error, run) or out_of_memory(error, run)
         if words:
             raise RunFailed(words) from error
         raise
@@ -62,9 +62,22 @@ def disk_full(error: BaseException, run: Run) -> str:
     return f"cannot write to {run.path}: {reason}{kept}" if reason else ""
 
 
-def out_of_memory(error: BaseException) -> str:
-    """Returns the words for an error of exhausted memory; empty for any other."""
-    name = type(error).__name__
-    if name == "ResourceExhaustedError" or isinstance(error, MemoryError):
-        return "out of memory; try a smaller `data.batch_size` (half of it first), or smaller images"
-    return ""
+def out_of_memory(error: BaseException, run: Run) -> str:
+    """Returns the words for an error of exhausted memory, with the batch size to try; empty for any other."""
+    if type(error).__name__ != "ResourceExhaustedError" and not isinstance(error, MemoryError):
+        return ""
+    batch, examples = _batch(run)
+    if batch < 2:
+        return "out of memory, with one example in a batch; try smaller images or a smaller model"
+    of = "the whole training part" if batch == examples else f"{batch} examples"
+    return f"out of memory with {of} in a batch; try --set data.batch_size={batch // 2} in a new run, or smaller images"
+
+
+def _batch(run: Run) -> tuple[int, int]:
+    """Returns the examples in a batch and in the training part; 0 where the run's files do not tell."""
+    try:
+        examples = int(run.data()["examples"]["train"])
+        size = run.experiment().data.batch_size
+    except (DlcliError, KeyError, OSError):
+        return 0, 0
+    return examples if size == "full" else min(int(size), examples), examples

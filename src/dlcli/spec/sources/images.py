@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+_ENDS = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))
 _MODES = {1: "L", 3: "RGB"}
 # What a file may be whatever its name says. Not all of Pillow's readers: one of them starts Ghostscript.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
@@ -43,6 +45,27 @@ class ImageFiles:
     def take(self, positions: Array) -> ImageFiles:
         """Returns the files at some positions."""
         return ImageFiles(tuple(self.paths[position] for position in positions), self.image)
+
+    def unreadable(self, *, thorough: bool) -> dict[int, str]:
+        """Returns the positions of files that cannot be read, with what is wrong; each named by its path.
+
+        `thorough` decodes every file. Without it a file that begins and ends as its format wants is taken as sound: what
+        is empty, cut off or no image is found in a tenth of the time, a wrong byte in the middle is not.
+        """
+
+        def fault(position: int) -> str:
+            path = self.paths[position]
+            if not thorough and _ends_well(path):
+                return ""
+            try:
+                read_image(path, self.image)
+            except DataError as error:
+                return str(error)
+            return ""
+
+        with ThreadPoolExecutor() as pool:
+            found = enumerate(pool.map(fault, range(len(self.paths))))
+            return {position: words for position, words in found if words}
 
     def read(self, positions: Array) -> Array:
         """Returns the images at some positions, `(len(positions), height, width, channels)`.
@@ -76,6 +99,18 @@ def read_image(path: str, image: ImageSettings) -> Array:
         raise DataError(f"{path}: {_unreadable(path)}") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: {_words(error)}") from None
+
+
+def _ends_well(path: str) -> bool:
+    """Whether a file begins as a JPEG or PNG and ends with that format's last bytes."""
+    try:
+        with Path(path).open("rb") as file:
+            begin = file.read(8)
+            file.seek(-min(12, os.fstat(file.fileno()).st_size), os.SEEK_END)
+            end = file.read()
+    except OSError:
+        return False
+    return any(begin.startswith(first) and end.endswith(last) for first, last in _ENDS)
 
 
 def _unreadable(path: str) -> str:
