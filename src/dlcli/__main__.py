@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from io import TextIOWrapper
 
 
 def main() -> None:
@@ -14,6 +15,8 @@ def main() -> None:
     # Starting makes hundreds of thousands of lasting objects (TensorFlow: millions); Python's default of a collection every
     # 700 of them costs a twentieth of a check and of the import of TensorFlow.
     gc.set_threshold(50_000, 20, 20)
+    if isinstance(sys.stdout, TextIOWrapper):  # letters that a terminal does not have are written out, as on stderr
+        sys.stdout.reconfigure(errors="backslashreplace")
     from dlcli.cli.app import app
 
     try:

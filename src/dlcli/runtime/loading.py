@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcli.errors import DamagedFile
+from dlcli.runtime.columns import input_names
 from dlcli.spec.backbones.keras_file import load_keras_file
 
 
@@ -31,14 +32,17 @@ def refuse_other_inputs(model: Any, inputs: Any, path: Path) -> None:
         DamagedFile: it takes others.
     """
     if isinstance(inputs, dict):
-        taken = sorted(model.input) if isinstance(model.input, dict) else ["one tensor"]
-        if taken != sorted(inputs):
-            raise DamagedFile(f"{path}: takes {', '.join(taken)[:200]}, not the columns of the run's data")
+        names = input_names(inputs)
+        wanted = {names[name]: "text" if column.dtype == object else "numbers" for name, column in inputs.items()}
+        given = model.input if isinstance(model.input, dict) else {}
+        taken = {name: "text" if tensor.dtype == "string" else "numbers" for name, tensor in given.items()}
+        if taken != wanted:
+            listed = ", ".join(f"{name} ({kind})" for name, kind in sorted(taken.items())) or "one tensor"
+            raise DamagedFile(f"{path}: takes {listed[:200]}, not the columns of the run's data")
         return
-    wanted, shape = tuple(inputs.shape), model.input_shape
-    wanted = wanted if hasattr(inputs, "read") else wanted[1:]
-    if not isinstance(shape, tuple) or len(shape) != len(wanted) + 1 or not _fits(shape[1:], wanted):
-        raise DamagedFile(f"{path}: takes inputs of shape {shape}, not the {wanted} of the run's data")
+    example, shape = tuple(inputs.shape if hasattr(inputs, "read") else inputs.shape[1:]), model.input_shape
+    if not isinstance(shape, tuple) or len(shape) != len(example) + 1 or not _fits(shape[1:], example):
+        raise DamagedFile(f"{path}: takes inputs of shape {shape}, not the {example} of the run's data")
 
 
 def _fits(shape: tuple[int | None, ...], wanted: tuple[int, ...]) -> bool:

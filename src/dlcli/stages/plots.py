@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from dlcli.runs import Run
 from dlcli.runs.files import replacing
+from dlcli.visible import visible
 
 Array = np.ndarray[Any, Any]
 _BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#718096"
 _FEW, _SOME = 25, 60  # classes up to which a cell has room for share and count, for the count
+_PLAIN = {"text.parse_math": False}  # `$` in a name starts no formula
 _NOT_DRAWN = ("stage", "epoch", "learning_rate", "learning_rate_backbone", "seconds", "examples_per_second")
 
 
@@ -30,6 +33,7 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, dpi=130, facecolor="white")
 
 
+@rc_context(_PLAIN)
 def draw_curves(run: Run) -> None:
     """Writes `curves.png`: loss and every metric by epoch, training and validation, the best epoch marked."""
     rows = run.history()
@@ -40,7 +44,7 @@ def draw_curves(run: Run) -> None:
     columns = min(3, len(names))
     lines = -(-len(names) // columns)
     figure = Figure(figsize=(4.6 * columns, 3.2 * lines), layout="constrained")
-    figure.suptitle(run.id, fontsize=10, color=_GREY)
+    figure.suptitle(visible(run.id), fontsize=10, color=_GREY)
     for axes, name in zip(figure.subplots(lines, columns, squeeze=False).flat, names, strict=False):
         _draw_curve(axes, rows, name, run.status().best_epoch)
     for axes in list(figure.axes)[len(names) :]:
@@ -57,10 +61,10 @@ def _draw_curve(axes: Any, rows: list[dict[str, str]], name: str, best: int) -> 
             axes.plot(epochs, values, color=colour, marker=marker, markersize=3, label=label)
     for epoch, stage in stage_borders(rows):
         axes.axvline(epoch, color=_GREY, linewidth=1)
-        axes.annotate(f" {stage}", (epoch, 1), xycoords=("data", "axes fraction"), va="top", fontsize=7, color=_GREY)
+        axes.annotate(f" {visible(stage)}", (epoch, 1), xycoords=("data", "axes fraction"), va="top", fontsize=7, color=_GREY)
     if best:
         axes.axvline(best, color=_GREY, linewidth=1, linestyle=":", label=f"best epoch: {best}")
-    axes.set_title(name, loc="left", fontsize=11, fontweight="bold")
+    axes.set_title(visible(name), loc="left", fontsize=11, fontweight="bold")
     axes.set_xlabel("epoch")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -74,6 +78,7 @@ def stage_borders(rows: list[dict[str, str]]) -> list[tuple[float, str]]:
     return [(int(rows[index]["epoch"]) - 0.5, rows[index]["stage"]) for index in starts] if len(starts) > 1 else []
 
 
+@rc_context(_PLAIN)
 def draw_confusion_matrix(matrix: Array, classes: tuple[str, ...], path: Path) -> None:
     """Writes a confusion matrix: colours are row shares, cells show share and count while they are large enough.
 
@@ -118,8 +123,9 @@ def _name_axes(axes: Any, classes: tuple[str, ...], side: float) -> None:
 
 
 def _short(name: str, length: int = 22) -> str:
-    """Returns a name for an axis: cut where it is long; `$` would start a formula."""
-    return (name if len(name) <= length else f"{name[: length - 1]}…").replace("$", r"\$")
+    """Returns a name for an axis: in one line, cut where it is long."""
+    name = visible(name)
+    return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 def _write_cells(axes: Any, matrix: Array, shares: Array) -> None:

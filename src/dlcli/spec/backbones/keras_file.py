@@ -41,7 +41,7 @@ def load_keras_file(path: Path) -> Any:
     for one in _classes(config):
         _refuse_foreign(one, path)
         if _least_weights(one) > 2 * held:  # some formats hold two weights in a byte
-            raise DamagedFile(f"{path}: describes a {one['class_name']} layer larger than all its weights: not loaded")
+            raise DamagedFile(f"{path}: holds fewer weights than one of its {one['class_name']} layers has: it is not loaded")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what it cannot load Keras warns, goes on, and raises it in the end

@@ -91,10 +91,17 @@ class SourceSpec(Spec):
         raise NotImplementedError
 
 
+_LONGEST = 4000
+_NO_NAME = "no file can have such a name: it is too long, or holds a NUL"
+
+
 def with_environment(value: str) -> str:
     """Returns a text with `${NAME}` and `${NAME:-default}` replaced."""
     import os
     import re
+
+    if len(value) > _LONGEST:  # before it is searched, which takes the longer the more braces are left open
+        raise PydanticCustomError("path", _NO_NAME)
 
     def replaced(match: re.Match[str]) -> str:
         name, default = match.group(1), match.group(2)
@@ -118,8 +125,8 @@ def as_path(value: str, info: ValidationInfo) -> str:
         path = os.path.normpath(Path(folder).absolute() / Path(text).expanduser())
     except RuntimeError:  # `~name` of a user that there is not
         raise PydanticCustomError("path", "there is no user of this name, whose folder it would be in") from None
-    if "\0" in path or len(os.fsencode(path)) > 4000 or any(len(os.fsencode(part)) > 255 for part in path.split("/")):
-        raise PydanticCustomError("path", "no file can have such a name: it is too long, or holds a NUL")
+    if "\0" in path or len(os.fsencode(path)) > _LONGEST or any(len(os.fsencode(part)) > 255 for part in path.split("/")):
+        raise PydanticCustomError("path", _NO_NAME)
     return path
 
 
