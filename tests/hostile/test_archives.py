@@ -174,7 +174,10 @@ def test_a_bomb_is_refused_before_it_is_unpacked(path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("units", [10**7, 10**12, 10**30])
 def test_a_layer_larger_than_the_weights_is_refused_before_it_takes_memory(path: Path, units: int) -> None:
-    refused(changed(path, lambda config: layer(config, "Dense")["config"].update(units=units)), "holds fewer weights than one of its Dense layers")
+    refused(
+        changed(path, lambda config: layer(config, "Dense")["config"].update(units=units)),
+        "holds fewer weights than one of its Dense layers",
+    )
 
 
 def test_a_description_nested_without_end_is_refused(path: Path) -> None:

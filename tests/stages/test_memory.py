@@ -23,7 +23,7 @@ def test_lack_of_memory_tells_the_batch_size_to_try(
         model.train_function = lambda batches: too_large(model, batches)
 
     monkeypatch.setattr(keras.Model, "make_train_function", make)
-    with pytest.raises(RunFailed, match="out of memory with .* in a batch") as told:
+    with pytest.raises(RunFailed, match=r"out of memory with .* in a batch") as told:
         trained(write_spec(tmp_path, CIRCLES, data=f"batch_size: {size}"))
     assert words in str(told.value)
     (run,) = all_runs(tmp_path / "runs")
