@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/guide.md")
+PAGES = ("README.md", "docs/guide.md", "docs/reliability.md")
 MNIST = ("mnist_cnn", "mnist_mlp")
 
 
@@ -31,6 +31,8 @@ def shortened(command: str) -> list[str]:
     """Returns the arguments of a dlcli command; a training gets one epoch, and a piece of a large set."""
     program, *arguments = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
     assert program in ("dlcli", "scripts/dlcli"), command
+    if "--resume" in arguments:
+        return [re.sub(r"epochs=\d+", "epochs=2", word) for word in arguments]
     if arguments[0] == "train":
         arguments += ["--set", "training.epochs=1"]
         if needs_mnist(command):
@@ -65,7 +67,7 @@ def run_all(listed: list[str]) -> None:
         assert result.exit_code == 0, f"{command}\n{result.output}\n{result.exception}"
 
 
-@pytest.mark.parametrize(("page", "at_least"), [("README.md", 1), ("docs/guide.md", 12)])
+@pytest.mark.parametrize(("page", "at_least"), [("README.md", 1), ("docs/guide.md", 15), ("docs/reliability.md", 3)])
 def test_every_command_of_a_page_runs(page: str, at_least: int, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk)
     listed = [one for one in commands(page) if one != "scripts/test" and not needs_mnist(one) and not needs_photos(one)]
@@ -103,6 +105,12 @@ def test_every_link_to_a_file_of_the_repository_leads_somewhere(page: str) -> No
     links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not ((ROOT / page).parent / link).exists()]
     assert not missing
+
+
+def test_every_test_that_shows_a_promise_is_there() -> None:
+    named = set(re.findall(r"`(tests/\S+\.py)`", (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")))
+    assert len(named) > 10
+    assert not [name for name in named if not (ROOT / name).is_file()]
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "docs/performance.md", "docs/design.md", "benchmarks/README.md"])
