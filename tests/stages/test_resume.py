@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -372,3 +373,51 @@ def test_one_more_stage_of_a_run_is_taken_up_with_its_start_as_its_best(tmp_path
     run = stopped(spec, Stopping(step=14))
     gone_on(run)
     assert_same_bits(untouched, run)
+
+
+def test_a_spec_changed_by_hand_is_refused(spec: Path) -> None:
+    run = stopped(spec, Stopping(step=5))
+    path = run.path / "spec.yaml"
+    path.write_text(path.read_text().replace("batch_size: 8", "batch_size: 9"))
+    with pytest.raises(UsageError, match=r"spec\.yaml was changed since the run's checkpoint"):
+        resume(run, Reporter(), overrides=[], schedule=None, offline=True)
+
+
+def test_a_longer_run_that_is_killed_at_once_goes_on_to_its_new_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained(write_spec(tmp_path, CIRCLES, model=DROPOUT, data=BATCHES, training="epochs: 1"))
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyError
+
+    with monkeypatch.context() as broken:
+        broken.setattr("dlcli.stages.resume.proceed", killed)
+        with pytest.raises(KeyError):
+            resume(run, Reporter(), overrides=["training.epochs=2"], schedule=None, offline=True)
+    gone_on(run)
+    assert len(run.history()) == 2
+
+
+@pytest.mark.parametrize("change", ["text", "array", "packed", "negative", "nothing"])
+def test_a_checkpoint_made_by_someone_else_is_passed_over(spec: Path, change: str) -> None:
+    """Its checksum is right: only what it holds tells."""
+    run = stopped(spec, Stopping(step=16))
+    newest = checkpoint_files(run.checkpoints_path)[0]
+    with np.load(newest) as file:
+        arrays = {name: file[name] for name in file.files}
+    if change == "text":
+        arrays["text"] = np.frombuffer(b"{}", "uint8")
+    if change == "negative":
+        text = arrays["text"].tobytes().replace(b'"epoch": 1, "step": 5', b'"epoch": -1, "step": 5')
+        assert text != arrays["text"].tobytes()
+        arrays["text"] = np.frombuffer(text, "uint8")
+    if change == "array":
+        arrays["model/0"] = np.array([None], dtype=object)
+    if change == "nothing":
+        del arrays["model/0"]
+    save = np.savez_compressed if change == "packed" else np.savez
+    other = newest.with_name("other.npz")
+    save(other, **arrays)
+    newest.unlink()
+    other.rename(newest.with_name(f"000009-{hashlib.sha256(other.read_bytes()).hexdigest()}.npz"))
+    assert any("is damaged" in line for line in gone_on(run))
+    assert len(run.history()) == 3

@@ -7,16 +7,77 @@ from __future__ import annotations
 
 import inspect
 import json
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 
-from dlcli.errors import RunFailed
+from dlcli.errors import DamagedFile, RunFailed
 
 Array = np.ndarray[Any, Any]
+
+
+Count = Annotated[int, Field(ge=0)]
+Plain = dict[str, bool | int | float | None]
+
+
+class _Best(TypedDict):
+    epoch: Count
+    value: float | None
+    stage: str
+
+
+class _Record(TypedDict):
+    rows: list[dict[str, Any]]
+    best: _Best
+    steps: Count
+    without_penalties: bool
+
+
+class _Recorder(TypedDict):
+    best: _Best
+    unsaved: _Best | None
+    seconds: float
+
+
+class _Proof(TypedDict):
+    result: dict[str, Any]
+    before: list[str]
+
+
+class State(TypedDict):
+    """Where a training stands. Epochs and steps count from 0; `specs` are digests of the specs that it fits."""
+
+    specs: list[str]
+    stage: Count
+    epoch: Count
+    step: Count
+    stopped: bool
+    stages: list[dict[str, Any]]
+    record: _Record
+    recorder: _Recorder
+    proof: _Proof
+    callbacks: list[Plain]
+
+
+class _Groups(TypedDict):
+    model: Count
+    optimizer: Count
+    metrics: Count
+    kept: Count
+
+
+class _Content(TypedDict):
+    state: State
+    groups: _Groups
+
+
+_CONTENT = TypeAdapter(_Content)
 
 
 @dataclass(frozen=True)
@@ -36,11 +97,30 @@ class Snapshot:
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Returns what a file holds, exactly as it was written; the file's checksum must have been looked at."""
-    with np.load(path, allow_pickle=False) as file:
-        content = json.loads(file["text"].tobytes())
-        arrays = {group: [file[f"{group}/{place}"] for place in range(count)] for group, count in content["groups"].items()}
-    return Snapshot(content["state"], arrays)
+    """Returns what a file holds, exactly as it was written.
+
+    Raises:
+        DamagedFile: it is no checkpoint. A checksum alone does not show that: whoever made the file can make one, too.
+    """
+    try:
+        _refuse_packed(path)
+        with np.load(path, allow_pickle=False) as file:
+            content = _CONTENT.validate_json(file["text"].tobytes(), strict=True)
+            counts: dict[str, int] = dict(content["groups"])  # type: ignore[arg-type]  # a TypedDict of numbers alone
+            arrays = {group: [file[f"{group}/{place}"] for place in range(count)] for group, count in counts.items()}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, MemoryError) as error:
+        raise DamagedFile(f"{path}: no checkpoint: {str(error).partition(chr(10))[0]}") from None
+    return Snapshot(dict(content["state"]), arrays)
+
+
+def _refuse_packed(path: Path) -> None:
+    """Raises ValueError for an archive that would grow when it is read: NumPy stores the arrays as they are."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size for member in members):
+        raise ValueError("its arrays are packed")
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise ValueError("its arrays overlap")
 
 
 def values_of(variables: Iterable[Any]) -> list[Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dlcli.errors import Interrupted
+from dlcli.errors import DamagedFile, Interrupted
 from dlcli.runs.checkpoints import checkpoint_files, is_whole, prune_checkpoints, save_checkpoint
 from dlcli.runs.folder import Run
 from dlcli.runtime.checkpoint import Snapshot, every_variable, plain_state, put_back, put_plain_state, read_snapshot, values_of
@@ -119,6 +120,7 @@ class Checkpoints:
     def _snapshot(self, going: Going, at: Position) -> Snapshot:
         model = going.model
         state = {
+            "specs": [spec_digest(self.record.run)],
             "stage": going.index,
             "epoch": at.epoch,
             "step": at.step,
@@ -180,10 +182,19 @@ class Checkpoints:
 def newest_snapshot(run: Run, say: Callable[[str], None]) -> Snapshot | None:
     """Returns what a run's newest whole checkpoint holds, None if there is none; says which are damaged."""
     for path in checkpoint_files(run.checkpoints_path):
-        if is_whole(path):
-            return read_snapshot(path)
-        say(f"note: the checkpoint {path.name} is damaged (its checksum is another) and is passed over")
+        try:
+            if is_whole(path):
+                return read_snapshot(path)
+            reason = "its checksum is another"
+        except DamagedFile as error:
+            reason = str(error)
+        say(f"note: the checkpoint {path.name} is damaged ({reason}) and is passed over")
     return None
+
+
+def spec_digest(run: Run) -> str:
+    """Returns the SHA-256 of a run's resolved spec."""
+    return hashlib.sha256((run.path / "spec.yaml").read_bytes()).hexdigest()
 
 
 def keep_last_checkpoint(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any, Literal
 
 from dlcli.errors import UsageError
 from dlcli.runs import Run
+from dlcli.runs.checkpoints import save_checkpoint
 from dlcli.runs.compare import flat
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.spec.base import dump
@@ -16,7 +18,7 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.file import load_text, to_flow, to_yaml
 from dlcli.spec.models import Transfer
 from dlcli.spec.schedules import ScheduleSpec
-from dlcli.stages.checkpoints import newest_snapshot
+from dlcli.stages.checkpoints import newest_snapshot, spec_digest
 from dlcli.stages.environment import process_started
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.train import proceed, teller
@@ -54,11 +56,15 @@ def resume(run: Run, reporter: Reporter, *, overrides: list[str], schedule: Sche
             say(f"{run.id} is complete: nothing is left to do; --set training.epochs={_epochs(before) + 10} trains on")
             return
         begin = newest_snapshot(run, say)
+        if begin is not None and spec_digest(run) not in begin.state["specs"]:
+            raise UsageError(
+                f"{run.path / 'spec.yaml'} was changed since the run's checkpoint: a run goes on with its own spec only"
+            )
         if added:
             wanted, begin = _extended(run, before, wanted, begin, schedule)
             say(f"extended by {added} epochs, to {_epochs(wanted)}")
         if wanted != before:
-            run.write_spec(to_yaml(wanted))
+            _write_spec(run, wanted, begin)
         _tell(run, begin, say)
         run.update_status(
             state="running",
@@ -71,6 +77,15 @@ def resume(run: Run, reporter: Reporter, *, overrides: list[str], schedule: Sche
             resumed=status.resumed + 1,
         )
         proceed(run, wanted, reporter, say, begin=begin, offline=offline)
+
+
+def _write_spec(run: Run, wanted: Experiment, begin: Snapshot | None) -> None:
+    """Replaces the run's spec; before it, a checkpoint says that it fits the new one too."""
+    text = to_yaml(wanted)
+    if begin is not None:
+        specs = [spec_digest(run), hashlib.sha256(text.encode()).hexdigest()]
+        save_checkpoint(run.checkpoints_path, replace(begin, state=begin.state | {"specs": specs}).write)
+    run.write_spec(text)
 
 
 def _tell(run: Run, begin: Snapshot | None, say: Any) -> None:
