@@ -284,3 +284,34 @@ def test_bad_calls_exit_2(dlcli: Dlcli) -> None:
         done = dlcli(*arguments)
         assert (done.returncode, done.stdout) == (2, ""), arguments
         assert "Traceback" not in done.stderr
+
+
+def test_a_run_folder_that_is_removed_while_it_is_written_is_told_in_words(tmp_path: Path) -> None:
+    process, run = _started(tmp_path)
+    run.path.rename(tmp_path / "elsewhere")
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1, stderr
+    assert "Traceback" not in stderr
+    assert "has gone: it was removed or renamed while it was being written" in stderr
+    assert not run.path.exists()
+
+
+def test_a_training_goes_on_once_the_reader_of_its_output_has_gone(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SPEC)
+    line = f"{sys.executable} -m dlcli train tiny.yaml 2>&1 | head -1"
+    subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment(), capture_output=True, check=True, timeout=120)
+    (run,) = all_runs(tmp_path / "runs")
+    for _ in range(300):
+        if run.shown_state != "running":
+            break
+        time.sleep(0.1)
+    assert run.shown_state == "completed"
+
+
+def test_a_closed_terminal_leaves_a_checkpoint(tmp_path: Path) -> None:
+    process, run = _started(tmp_path)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert run.shown_state == "interrupted"
+    assert run.can_go_on

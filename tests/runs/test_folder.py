@@ -62,7 +62,9 @@ def test_a_running_run_whose_process_is_gone_is_shown_as_dead(tmp_path: Path) ->
     run.update_status(pid=gone.pid)
     assert run.shown_state == "dead"
     run.update_status(host="another machine")
-    assert run.shown_state == "running"
+    assert run.shown_state == "dead"
+    with run.hold():
+        assert run.shown_state == "running"
 
 
 def test_status_of_a_later_version_is_read(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -46,7 +47,7 @@ def test_a_run_is_held_by_one_process_until_it_is_killed(tmp_path: Path) -> None
     assert is_held(lock) is False
     with held(lock, "the run"):
         assert is_held(lock)
-        assert lock.read_text().startswith(f"process {os.getpid()} on ")
+        assert lock.read_text().startswith(f"{os.getpid()} ")
     assert is_held(lock) is False
 
 
@@ -78,9 +79,10 @@ def test_looking_at_a_run_does_not_keep_another_process_from_taking_it(tmp_path:
 
 def test_an_owner_on_another_machine_counts_until_it_has_been_silent(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
-    lock.write_text("process 12 on another.machine\n")
+    lock.write_text("12 another.machine another-kernel 4711")
     assert is_held(lock)
-    with pytest.raises(UsageError, match=r"process 12 on another\.machine"), held(lock, "the run"):
+    words = r"process 12 on another\.machine: stop it first, or wait 120 s if it is gone"
+    with pytest.raises(UsageError, match=words), held(lock, "the run"):
         raise AssertionError
     silent = time.time() - SILENT - 1
     os.utime(lock, (silent, silent))
@@ -89,5 +91,52 @@ def test_an_owner_on_another_machine_counts_until_it_has_been_silent(tmp_path: P
         pass
 
 
-def test_where_nothing_can_be_locked_nobody_knows(tmp_path: Path) -> None:
-    assert is_held(tmp_path / "lock") is None
+def test_a_container_that_starts_again_under_another_name_goes_on_at_once(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with held(lock, "the run"):
+        pid, _, boot, start = lock.read_text().split()
+    lock.write_text(f"{pid} another-name {boot} {start}")
+    assert is_held(lock) is False
+    with held(lock, "the run"):
+        pass
+
+
+def test_a_run_that_failed_is_free_at_once(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with pytest.raises(KeyError), held(lock, "the run"):
+        raise KeyError
+    assert lock.read_text() == ""
+
+
+def test_without_locks_the_owner_s_process_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "lock"
+    process = _holder(lock)
+
+    def none(_descriptor: int, _what: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("dlcli.runs.hold.fcntl.flock", none)
+    try:
+        with pytest.raises(UsageError, match=f"process {process.pid} on "), held(lock, "the run"):
+            raise AssertionError
+        assert is_held(lock) is True
+    finally:
+        process.kill()
+        process.communicate()
+    with held(lock, "the run"):
+        pass
+
+
+@pytest.mark.parametrize("what", ["nothing", "a pipe", "a folder"])
+def test_what_is_no_lock_tells_nothing_and_keeps_nobody_waiting(tmp_path: Path, what: str) -> None:
+    lock = tmp_path / "lock"
+    if what == "a pipe":
+        os.mkfifo(lock)
+    if what == "a folder":
+        lock.mkdir()
+    assert is_held(lock) is None
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_words(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"the run: cannot write to .*gone"), held(tmp_path / "gone" / "lock", "the run"):
+        raise AssertionError

@@ -35,6 +35,10 @@ class PlainConsole(Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
+    def on_broken_pipe(self) -> None:
+        """Falls silent once the reader of the output has gone; a training goes on."""
+        self.quiet = True
+
     def render_str(self, text: str, **options: Any) -> Text:
         """Returns the text as rich shows it."""
         return super().render_str(visible(text, keep="\n"), **{**options, "markup": False, "emoji": False})

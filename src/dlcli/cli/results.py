@@ -144,8 +144,6 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove run folders; one that is running is refused."""
-    import shutil
-
     found = list({run.path: run for run in (_found(name, runs) for name in names)}.values())
     for run in found:
         _refuse_to_remove(run)
@@ -153,10 +151,20 @@ def remove(
         typer.confirm(visible(f"Remove {', '.join(run.id for run in found)}?"), abort=True)
     for run in found:
         try:
-            shutil.rmtree(run.path)
+            _remove(run)
         except OSError as error:
-            raise UsageError(f"cannot remove {error.filename}: {error.strerror}") from None
+            raise UsageError(f"cannot remove {error.filename or run.path}: {error.strerror or error}") from None
         typer.echo(visible(f"removed {run.id}"))
+
+
+def _remove(run: Run) -> None:
+    """Removes a run that nobody writes; first its name, so that no list shows half of it."""
+    import shutil
+
+    with run.hold():
+        hidden = run.path.with_name(f".{run.path.name}.removed")
+        run.path.rename(hidden)
+        shutil.rmtree(hidden)
 
 
 def _refuse_to_remove(run: Run) -> None:

@@ -60,7 +60,7 @@ def _sound_row(run: Run) -> dict[str, Any]:
     scores = {
         f"{split}.{name}": entry["value"]
         for split in run.scored_splits()
-        for name, entry in run.metrics(split)["metrics"].items()
+        for name, entry in run.metrics(split).get("metrics", {}).items()
     }
     return {
         "id": run.id,

@@ -140,7 +140,7 @@ def _show(run: Run, *, quiet: bool, as_json: bool) -> None:
     if quiet:
         print(run.path)
     elif as_json:
-        scores = run.metrics(run.scored_splits()[0])
+        scores = run.metrics(next(iter(run.scored_splits()), "test"))
         print_json({"run": str(run.path), "id": run.id, "status": vars(run.status()), "scores": scores})
     else:
         show_result(run)

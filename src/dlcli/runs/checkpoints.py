@@ -31,6 +31,7 @@ def save_checkpoint(folder: Path, write: Callable[[Path], None], *, keep: int = 
     Raises:
         OSError: it could not be written; the others are as they were.
     """
+    folder.mkdir(exist_ok=True)
     before = checkpoint_files(folder)
     number = _number(before[0].name) + 1 if before else 1
     with replacing(folder / "new.npz") as temporary:

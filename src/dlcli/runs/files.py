@@ -26,7 +26,6 @@ _LARGEST_TABLE = 4 * 2**30
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; what is written there takes its place once the block has ended well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: Keras and matplotlib choose the format by it.
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
     temporary.unlink(missing_ok=True)  # a link there would lead the writing elsewhere

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import socket
 import string
 from collections.abc import Iterator
@@ -145,8 +146,8 @@ class Run:
         if status.state != "running":
             return status.state
         holds = is_held(self._lock_path)
-        if holds is None:  # no locks here: whether there is a process of its number on this machine must do
-            holds = status.host != socket.gethostname() or _is_alive(status.pid)
+        if holds is None:  # no lock yet: whether there is a process of its number on this machine must do
+            holds = status.host == socket.gethostname() and _is_alive(status.pid)
         return "running" if holds else "dead"
 
     @property
@@ -165,6 +166,11 @@ class Run:
         return self.shown_state in ("interrupted", "dead", "failed") and bool(checkpoint_files(self.checkpoints_path))
 
     @property
+    def split_path(self) -> Path:
+        """Which example is in which part; written once the spec is resolved and the data recorded."""
+        return self.path / "split.csv"
+
+    @property
     def checkpoints_path(self) -> Path:
         """The states that the run can go on from."""
         return self._own_folder("checkpoints")
@@ -178,6 +184,13 @@ class Run:
         """
         with held(self._lock_path, self.id):
             yield
+
+    def made_evaluation(self, split: str) -> Path:
+        """Returns the folder for what is scored on one split, made if need be; the run's own folder must be there."""
+        folder = self.evaluation(split)
+        folder.parent.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def evaluation(self, split: str) -> Path:
         """Returns the folder of what was scored on one split: train, validation or test.
@@ -272,7 +285,7 @@ class Run:
     def write_split(self, parts: dict[str, list[str]]) -> None:
         """Replaces `split.csv` by the ids of each part."""
         rows = ((one, part) for part, ids in parts.items() for one in ids)
-        write_table(self.path / "split.csv", ("id", "split"), rows)
+        write_table(self.split_path, ("id", "split"), rows)
 
     def history(self) -> list[dict[str, str]]:
         """Returns the rows of `history.csv`, one an epoch; empty before the first epoch.
@@ -319,9 +332,10 @@ class Run:
         return [split for split in ("test", "train", "validation") if os.path.lexists(self.evaluation(split) / "metrics.json")]
 
     def save_model(self, model: Any) -> None:
-        """Replaces `model.keras` by an uncompiled Keras model, so that plain Keras loads it."""
+        """Replaces `model.keras` by an uncompiled Keras model, so that plain Keras loads it; scores of the one before go."""
         with replacing(self.model_path) as temporary:
             model.save(temporary)
+        shutil.rmtree(self.path / "evaluation", ignore_errors=True)
 
     def log(self, line: str) -> None:
         """Adds a line to `log.txt`."""

@@ -13,9 +13,18 @@ from dlcli.runs.folder import Run
 
 def all_runs(runs: Path) -> Iterator[Run]:
     """Yields every run below the runs folder, by name and time."""
-    for path in sorted(runs.glob("[!.]*/[!.]*")):
-        if os.path.lexists(path / "status.json"):
-            yield Run(path.absolute())
+    for name in _visible(runs):
+        for path in _visible(name):
+            if os.path.lexists(path / "status.json"):
+                yield Run(path.absolute())
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Returns what is in a folder but for hidden entries, sorted; nothing of one that has gone, or is none."""
+    try:
+        return [folder / name for name in sorted(os.listdir(folder)) if not name.startswith(".")]
+    except OSError:
+        return []
 
 
 def find_run(text: str, runs: Path) -> Run:

@@ -37,6 +37,7 @@ class _Record(TypedDict):
     best: _Best
     steps: Count
     without_penalties: bool
+    extended_at: float
 
 
 class _Recorder(TypedDict):

@@ -116,7 +116,7 @@ def _train_epoch(model: Any, stream: TrainingStream, told: Any, pauses: Pauses, 
         # The first call compiles; the second one tells.
         if adapt and calls == 2 and model.steps_per_execution > 1 and perf_counter() - began > SLOW_CALL:
             _one_step_a_call(model)
-        pauses.step(Position(at.epoch, step))
+        pauses.step(Position(at.epoch, stream.steps if model.stop_training else step))
     return Position(at.epoch, stream.steps)
 
 

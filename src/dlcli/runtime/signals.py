@@ -11,14 +11,16 @@ from typing import Any
 
 from dlcli.errors import Interrupted
 
-STOPS = (signal.SIGTERM, signal.SIGINT)
-SAVE: signal.Signals | None = getattr(signal, "SIGUSR1", None)  # Windows has none
+# Windows has neither SIGHUP, which a closed terminal sends, nor SIGUSR1.
+STOPS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
+SAVE: signal.Signals | None = getattr(signal, "SIGUSR1", None)
 
 
 class Asked:
-    """What signals have asked for, while they wait: `stop` holds the words of the signal that ends the run."""
+    """What signals have asked for: `words` tells which one ends the run, `stop` the same while it waits."""
 
     def __init__(self) -> None:
+        self.words = ""
         self.stop = ""
         self.save = False
         self.waits = False
@@ -26,7 +28,7 @@ class Asked:
 
 @contextmanager
 def signals_as_exceptions() -> Iterator[Asked]:
-    """Raises Interrupted in the block where the process gets SIGTERM or SIGINT; a second signal ends it at once.
+    """Raises Interrupted in the block where the process gets SIGTERM or SIGINT; a second SIGINT ends it at once.
 
     While `waits` of the object that it yields is set, a first signal is only noted there: whoever set it ends the run at
     its next safe place. SIGUSR1 asks for a checkpoint, and is passed over where there is none to write.
@@ -38,18 +40,19 @@ def signals_as_exceptions() -> Iterator[Asked]:
     kept: dict[signal.Signals, Any] = {}
 
     def stop(number: int, _: FrameType | None) -> None:
-        for one in STOPS:
-            signal.signal(one, signal.SIG_DFL)
-        words = f"stopped by {signal.Signals(number).name}"
+        for one in kept:  # a second SIGINT is a person's; what passes signals on may send another SIGTERM twice
+            signal.signal(one, signal.SIG_DFL if one == signal.SIGINT else signal.SIG_IGN)
+        asked.words = f"stopped by {signal.Signals(number).name}"
         if not asked.waits:
-            raise Interrupted(words)
-        asked.stop = words
+            raise Interrupted(asked.words)
+        asked.stop = asked.words
 
     def save(_number: int, _: FrameType | None) -> None:
         asked.save = True
 
     for one in STOPS:
-        kept[one] = signal.signal(one, stop)
+        if signal.getsignal(one) is not signal.SIG_IGN:  # `nohup` has it ignored
+            kept[one] = signal.signal(one, stop)
     if SAVE is not None:
         kept[SAVE] = signal.signal(SAVE, save)
     try:

@@ -83,11 +83,11 @@ class TimeLimit(CallbackSpec):
                 self.seconds, self.spent, self.stopped = seconds, spent, False
 
             def on_train_begin(self, logs: Any = None) -> None:
-                self._last = monotonic()
+                self._last = [monotonic()]  # a list: plain numbers are carried over into a resumed run
 
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
                 now = monotonic()
-                self.spent, self._last = self.spent + now - self._last, now
+                self.spent, self._last[0] = self.spent + now - self._last[0], now
                 if self.spent > self.seconds:
                     self.model.stop_training = self.stopped = True
 

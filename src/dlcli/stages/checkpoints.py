@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -99,7 +100,7 @@ class Checkpoints:
 
     def _at_epoch(self, going: Going, at: Position, last: bool) -> None:
         self._leave(going, at)
-        if last or self.asked.save or perf_counter() - self._written > PAYS_OFF * self._cost:
+        if last or self.asked.save or self.record.saved or perf_counter() - self._written > PAYS_OFF * self._cost:
             self._write(going, at)
 
     def _leave(self, going: Going, at: Position) -> None:
@@ -111,7 +112,7 @@ class Checkpoints:
     def _write(self, going: Going, at: Position) -> None:
         began = perf_counter()
         save_checkpoint(self.record.run.checkpoints_path, self._snapshot(going, at).write)
-        self.asked.save = False
+        self.asked.save = self.record.saved = False
         self._first = {}
         self._written = perf_counter()
         self._cost = self._written - began
@@ -188,7 +189,9 @@ def newest_snapshot(run: Run, say: Callable[[str], None]) -> Snapshot | None:
             reason = "its checksum is another"
         except DamagedFile as error:
             reason = str(error)
-        say(f"note: the checkpoint {path.name} is damaged ({reason}) and is passed over")
+        say(f"note: the checkpoint {path.name} is damaged ({reason}) and is passed over and removed")
+        with suppress(OSError):
+            path.unlink()
     return None
 
 

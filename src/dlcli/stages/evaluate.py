@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dlcli.errors import UsageError
+from dlcli.errors import RunFailed, UsageError
 from dlcli.runs import Run
 from dlcli.runs.files import write_json, write_table
 from dlcli.runtime.device import any_device, use_device
@@ -80,6 +81,7 @@ def _refuse_changed_data(run: Run, splits: Splits) -> None:
 def evaluate_model(experiment: Experiment, splits: Splits, run: Run, split: str) -> Scores:
     """Scores the run's saved model on one part of its data and writes `evaluation/<split>/`."""
     examples, task = splits.parts[split], experiment.task
+    loaded = run.model_path.stat()
     model = load_model(run.model_path, outputs=splits.outputs)
     refuse_other_inputs(model, examples.inputs, run.model_path)
     scores = predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
@@ -87,7 +89,9 @@ def evaluate_model(experiment: Experiment, splits: Splits, run: Run, split: str)
     metrics |= _scored(experiment, examples.targets, scores)
     name, guess = baseline(splits, len(examples))
     result = Scores(split, len(examples), metrics, _scored(experiment, examples.targets, guess), name)
-    folder = run.evaluation(split)
+    if not os.path.samestat(loaded, run.model_path.stat()):  # its scores would stand beside another model
+        raise RunFailed(f"{run.id} got a better model while the one before was scored: evaluate it again")
+    folder = run.made_evaluation(split)
     write_json(folder / "metrics.json", _as_json(result))
     _write_predictions(folder / "predictions.csv", splits, split, scores)
     if task in ("classification", "binary"):

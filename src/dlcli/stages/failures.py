@@ -12,18 +12,21 @@ from dlcli.runs import Run
 from dlcli.runs.folder import State, now
 from dlcli.runtime.signals import Asked, signals_as_exceptions
 
-_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
 def recorded_failure(run: Run) -> Iterator[Asked]:
     """Records in the run folder why the block ended, if badly, and raises it in the words of `failures_in_words`."""
+    asked = Asked()
     try:
         with failures_in_words(run) as asked:
             yield asked
     except Interrupted as error:
-        _record(run, "interrupted", str(error))
-        raise Interrupted(f"{error}; to go on: dlcli train --resume {run.path}") from None
+        # Keras puts words of its own around what is raised inside a layer.
+        text = str(error) if str(error).startswith("stopped by") else asked.words
+        _record(run, "interrupted", text)
+        raise Interrupted(f"{text}; to go on: dlcli train --resume {run.path}") from None
     except BaseException as error:
         _record(run, "failed", str(error) or type(error).__name__)
         raise
@@ -41,16 +44,21 @@ def failures_in_words(run: Run) -> Iterator[Asked]:
     except KeyboardInterrupt:
         raise Interrupted("stopped by SIGINT") from None
     except Exception as error:
-        words = disk_full(error, run) or out_of_memory(error, run)
+        words = folder_gone(run) or disk_full(error, run) or out_of_memory(error, run)
         if words:
             raise RunFailed(words) from error
         raise
 
 
 def _record(run: Run, state: State, text: str) -> None:
-    with suppress(OSError):  # a full disk must not hide why the run ended
+    with suppress(OSError, DlcliError):  # a full disk, or a folder that has gone, must not hide why the run ended
         run.log(f"{state}: {text}")
         run.update_status(state=state, finished=now(), error=text)
+
+
+def folder_gone(run: Run) -> str:
+    """Returns the words for a run whose folder was removed or renamed while it was written; empty where it is there."""
+    return "" if run.path.is_dir() else f"{run.path} has gone: it was removed or renamed while it was being written"
 
 
 def disk_full(error: BaseException, run: Run) -> str:

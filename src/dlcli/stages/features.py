@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -166,19 +167,24 @@ class Cache:
             return found, True
         computed: Array = compute()
         if computed.nbytes <= self._budget and self._has_room(computed.nbytes):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as temporary, open(temporary, "wb") as file:
-                np.save(file, computed, allow_pickle=False)
+            with suppress(OSError):  # they are kept to save time; the run has them in any case
+                self._folder.mkdir(parents=True, exist_ok=True)
+                with replacing(path) as temporary, open(temporary, "wb") as file:
+                    np.save(file, computed, allow_pickle=False)
         return computed, False
 
     def tidy(self) -> None:
         """Deletes the longest unused files beyond the budget."""
         if not self._budget:
             return
-        files = sorted(self._folder.glob("[!.]*.npy"), key=lambda path: path.stat().st_mtime, reverse=True)
+        found: list[tuple[float, int, Path]] = []
+        for path in self._folder.glob("*.npy"):
+            with suppress(OSError):  # a run beside this one tidies too
+                about = path.stat()
+                found.append((about.st_mtime, about.st_size, path))
         used = 0
-        for path in files:
-            used += path.stat().st_size
+        for _, size, path in sorted(found, reverse=True):
+            used += size
             if used > self._budget:
                 path.unlink(missing_ok=True)
 

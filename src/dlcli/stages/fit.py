@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from dlcli.errors import RunFailed
+from dlcli.errors import Interrupted, RunFailed
 from dlcli.runs import Run
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.engine import keras
@@ -131,6 +131,8 @@ def _fit_stage(work: Work, stages: list[Stage], index: int, checkpoints: Checkpo
     finally:
         going.recorder.finish(restore=after is None or after.start == "best")
         checkpoints.asked.waits = False
+    if checkpoints.asked.stop:  # it came after the last place where the stage could be left
+        raise Interrupted(f"{checkpoints.asked.stop} after epoch {len(work.record.rows)}")
     checkpoints.stages.append(_stage_entry(work, plan, going))
 
 
@@ -342,5 +344,5 @@ def _tell_end(work: Work, stages: list[dict[str, Any]]) -> None:
     else:
         of_stage = f" of stage {best.stage}" if len(stages) > 1 else ""
         work.say(f"best epoch: {best.epoch}{of_stage} ({monitor} {best.value:.4f}); its model is kept")
-    if len(stages) > 1 and best.epoch:
+    if len(stages) > 1 and best.epoch and any(stage["train"] != "all" for stage in stages):
         work.say(verdict(stages, higher_is_better=record.higher_is_better))

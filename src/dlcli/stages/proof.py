@@ -42,7 +42,9 @@ class Proof(keras.callbacks.Callback):  # type: ignore[misc]
 
     def put_back(self, state: dict[str, Any]) -> None:
         """Takes up the state of a checkpoint."""
-        self.result, self._before = state["result"], [bytes.fromhex(one) for one in state["before"]]
+        self.result = state["result"]
+        if state["before"]:
+            self._before = [bytes.fromhex(one) for one in state["before"]]
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Notes what every variable holds."""

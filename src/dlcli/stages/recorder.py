@@ -69,24 +69,35 @@ class Record:
     best: Best = field(default_factory=Best)
     steps: int = 0
     stepped: bool = False
+    saved: bool = False
+    """Whether a best model was saved since the last checkpoint, which then belongs to another one."""
+    extended_at: float = 0.0
+    """Seconds of training before the run was made longer: its time limit counts from there."""
     without_penalties: bool = False
     """Whether losses are compared without penalties on weights: Keras counts those of learning layers alone, so that the
     same weights have another loss in each stage."""
 
     @property
     def seconds(self) -> float:
-        """Seconds of training so far, in whole epochs."""
-        return float(sum(row["seconds"] for row in self.rows))
+        """Seconds of training so far, in whole epochs, since the run was begun or made longer."""
+        return float(sum(row["seconds"] for row in self.rows)) - self.extended_at
 
     def state(self) -> dict[str, Any]:
         """Returns what a checkpoint keeps of it."""
-        without = self.without_penalties
-        return {"rows": self.rows, "best": asdict(self.best), "steps": self.steps, "without_penalties": without}
+        return {
+            "rows": self.rows,
+            "best": asdict(self.best),
+            "steps": self.steps,
+            "without_penalties": self.without_penalties,
+            "extended_at": self.extended_at,
+        }
 
     def put_back(self, state: dict[str, Any]) -> None:
         """Takes up the state of a checkpoint, and has the history file hold no more than its epochs."""
         self.rows[:], self.best, self.steps = state["rows"], Best(**state["best"]), state["steps"]
         self.stepped, self.without_penalties = True, state["without_penalties"]
+        self.extended_at = state["extended_at"]
+        self.run.update_status(epoch=len(self.rows), step=self.steps)
         self.run.write_history(self.rows)
 
     def better(self, value: Any, best: Best) -> bool:
@@ -99,7 +110,7 @@ class Record:
 
     def save_best(self, best: Best) -> None:
         """Writes the model as it now is, as the best."""
-        self.best = best
+        self.best, self.saved = best, True
         self.run.save_model(self.whole)
         self.run.update_status(best_epoch=best.epoch, best_value=best.value, best_stage=best.stage)
 

@@ -61,11 +61,12 @@ def resume(run: Run, reporter: Reporter, *, overrides: list[str], schedule: Sche
                 f"{run.path / 'spec.yaml'} was changed since the run's checkpoint: a run goes on with its own spec only"
             )
         if added:
+            if begin is None:
+                raise UsageError(
+                    f"{run.id} has no whole checkpoint: it cannot be made longer; `dlcli finetune` goes on with its model"
+                )
             wanted, begin = _extended(run, before, wanted, begin, schedule)
             say(f"extended by {added} epochs, to {_epochs(wanted)}")
-        if wanted != before:
-            _write_spec(run, wanted, begin)
-        _tell(run, begin, say)
         run.update_status(
             state="running",
             pid=os.getpid(),
@@ -76,6 +77,9 @@ def resume(run: Run, reporter: Reporter, *, overrides: list[str], schedule: Sche
             reason="",
             resumed=status.resumed + 1,
         )
+        if wanted != before:
+            _write_spec(run, wanted, begin)
+        _tell(run, begin, say)
         proceed(run, wanted, reporter, say, begin=begin, offline=offline)
 
 
@@ -90,7 +94,7 @@ def _write_spec(run: Run, wanted: Experiment, begin: Snapshot | None) -> None:
 
 def _tell(run: Run, begin: Snapshot | None, say: Any) -> None:
     if begin is None:
-        say(f"{run.id} has no checkpoint yet: it begins anew")
+        say(f"{run.id} has no whole checkpoint: it begins anew")
         return
     epoch, step = begin.state["epoch"], begin.state["step"]
     say(
@@ -154,8 +158,8 @@ def _added_epochs(before: Experiment, wanted: Experiment) -> int:
 
 
 def _extended(
-    run: Run, before: Experiment, wanted: Experiment, begin: Snapshot | None, schedule: SchedulePolicy | None
-) -> tuple[Experiment, Snapshot | None]:
+    run: Run, before: Experiment, wanted: Experiment, begin: Snapshot, schedule: SchedulePolicy | None
+) -> tuple[Experiment, Snapshot]:
     """Returns the experiment with the schedule that the policy gives, and the state with a stop taken back.
 
     Raises:
@@ -167,12 +171,14 @@ def _extended(
     if isinstance(rate, ScheduleSpec) != (schedule is not None):
         raise UsageError(_which_policy(rate))
     if schedule == "rewarm":
-        return _with_stage(run, before, _epochs(wanted) - _epochs(before)), begin
+        training = wanted.training.model_copy(update={"epochs": before.training.epochs, "stages": before.training.stages})
+        as_before = wanted.model_copy(update={"training": training})
+        return _with_stage(run, as_before, _epochs(wanted) - _epochs(before)), _with_new_time(begin)
     if schedule == "stretch":
         steps = _steps_an_epoch(run, before)
         optimizer = stage.optimizer.stretched(steps * (stage.epochs or 0), steps * (longer.epochs or 0))
         wanted = _with_optimizer(wanted, optimizer)
-    return wanted, begin and _going_on(begin)
+    return wanted, _going_on(_with_new_time(begin))
 
 
 def _which_policy(rate: Any) -> str:
@@ -209,6 +215,13 @@ def _with_stage(run: Run, experiment: Experiment, epochs: int) -> Experiment:
     more = stages[-1].model_copy(update={"name": name, "epochs": epochs, "start": "last", "optimizer": again})
     training = experiment.training.model_copy(update={"stages": [*stages, more]})
     return experiment.model_copy(update={"training": training})
+
+
+def _with_new_time(begin: Snapshot) -> Snapshot:
+    """Returns the state of a run whose time limit begins anew."""
+    record = begin.state["record"]
+    seconds = sum(row["seconds"] for row in record["rows"])
+    return replace(begin, state=begin.state | {"record": record | {"extended_at": seconds}})
 
 
 def _going_on(begin: Snapshot) -> Snapshot:

@@ -49,14 +49,14 @@ def proceed(
         device = use_device(experiment.hardware, experiment.seed)
         say(f"device: {device}")
         run.write_environment(described(run, device))
-        if begin is None:
+        if begin is None and not run.split_path.exists():
             experiment, splits = _opened(run, experiment, device, say, offline=offline)
         else:
             splits = _opened_again(run, experiment, offline=offline)
         fit(experiment, splits, run, reporter, say, Keeping(asked, begin, offline))
         _score(experiment, splits, run)
-        run.update_status(state="completed", finished=now())
         keep_last_checkpoint(run)
+        run.update_status(state="completed", finished=now())
 
 
 def teller(run: Run, reporter: Reporter) -> Say:

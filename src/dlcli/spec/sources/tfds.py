@@ -128,6 +128,9 @@ class Tfds(SourceSpec):
         try:
             return prepare_tfds(name, data_dir())
         except Exception as error:
+            folder = self._folder()
+            if folder is not None:  # another process has prepared it meanwhile
+                return tfds.builder_from_directory(folder)
             raise DataError(self._unavailable(f"downloading {name!r} failed: {_reason(error)}")) from None
 
     def _unavailable(self, reason: str) -> str:
