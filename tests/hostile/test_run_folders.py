@@ -10,7 +10,7 @@ from random import Random
 import pytest
 from stages.trainings import save_rows, trained, write_spec
 
-from hostile.calling import Called, call, refuse_crash, told
+from hostile.calling import DEADLINE, Called, call, refuse_crash, told
 from hostile.mutations import spoil
 
 QUICK, ALL = 25, 200
@@ -50,8 +50,8 @@ def _tree(folder: Path) -> dict[str, bytes | str]:
     }
 
 
-def _commands(runs: Path, random: Random, *, finetune: bool) -> dict[str, Called]:
-    """Calls every command that reads a run on the run `tiny`; `finetune`, which takes seconds, where wanted."""
+def _commands(runs: Path, random: Random, *, finetune: bool, resume: bool) -> dict[str, Called]:
+    """Calls every command that reads a run on the run `tiny`; `finetune` and `resume`, which train, where wanted."""
     where = ("--runs", runs)
     split = random.choice(["", "train", "validation", "test"])
     calls = {
@@ -64,6 +64,9 @@ def _commands(runs: Path, random: Random, *, finetune: bool) -> dict[str, Called
     }
     if finetune:
         calls["finetune"] = ("finetune", "tiny", "--epochs", "1", "--quiet", *where)
+    if resume:  # last: it writes the run anew
+        run = next((runs / "tiny").iterdir())
+        calls["resume"] = ("train", "--resume", str(run), "--set", "training.epochs=2", *where)
     if random.random() < 0.5:
         calls = {name: (*words, "--json") for name, words in calls.items()}
     return {name: call(*words) for name, words in calls.items()}
@@ -80,18 +83,19 @@ def _attack(number: int, sound: Path, folder: Path) -> None:
     file, way, unreadable = spoil(run, chance, outside)
     before = _tree(outside), _tree(runs / "other"), _tree(sound)
     finetune = "finetune" in READERS.get(file, ()) or number % 5 == 0
-    for name, called in _commands(runs, chance, finetune=finetune).items():
+    for name, called in _commands(runs, chance, finetune=finetune, resume=number % 5 == 2).items():
         what = f"mutation {number}: {file}: {way}\n{called}"
         try:
-            refuse_crash(called, deadline=TRAINING if name == "finetune" else 5.0)
+            refuse_crash(called, deadline=TRAINING if name in ("finetune", "resume") else DEADLINE)
         except AssertionError as error:
             raise AssertionError(f"{what}\n{error}") from error.__cause__
         assert "secret words" not in called.out + called.err, what
         if name in ("list", "sort"):
             assert called.code == 0, what
             assert "other/" in called.out, what
-        elif called.code == 2:
-            assert file == "spec.yaml" or "no run" in called.err or way in ("gone", "linked folders"), what
+        elif called.code == 2 and name != "resume":
+            told_so = "no run" in called.err or "this run has no" in called.err
+            assert file == "spec.yaml" or told_so or way in ("gone", "linked folders"), what
         if unreadable and name in READERS.get(file, ()) and not (file.endswith("matrix.csv") and "--json" in called.arguments):
             assert called.code == (2 if file == "spec.yaml" else 1), what
             assert file in told(called), what

@@ -179,5 +179,5 @@ def test_code_in_a_model_is_not_run(tmp_path: Path) -> None:
     entry = keras.Input((4,), name="features")
     lambda_layer = keras.layers.Lambda(lambda values: values + 1, name="code")
     keras.Model(entry, keras.layers.Dense(2, name="output")(lambda_layer(entry))).save(tmp_path / "model.keras")
-    with pytest.raises(DataError, match="'Lambda'.* it is not loaded"):
+    with pytest.raises(DataError, match=r"'Lambda'.* it is not loaded"):
         backbone(tmp_path).build((4,))
