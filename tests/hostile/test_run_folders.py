@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
 from random import Random
 
 import pytest
+from runs.making import make_run
 from stages.trainings import save_rows, trained, write_spec
 
 from hostile.calling import DEADLINE, Called, call, refuse_crash, told
@@ -111,3 +113,33 @@ def test_a_spoiled_run_folder_is_told_in_words(number: int, sound: Path, tmp_pat
 @pytest.mark.parametrize("number", range(QUICK, ALL))
 def test_many_spoiled_run_folders_are_told_in_words(number: int, sound: Path, tmp_path: Path) -> None:
     _attack(number, sound, tmp_path)
+
+
+def test_a_damaged_run_is_listed_as_such_and_hides_no_other(tmp_path: Path) -> None:
+    poor, best, damaged = (make_run(tmp_path, accuracy=accuracy) for accuracy in (0.5, 0.9, 0.99))
+    (damaged.path / "status.json").write_text("[red]")
+    rows = {row["id"]: row for row in json.loads(call("runs", "list", "--json", "--runs", tmp_path).out)["runs"]}
+    assert [rows[run.id]["state"] for run in (poor, best, damaged)] == ["completed", "completed", "damaged"]
+    assert rows[damaged.id]["error"].startswith(f"{damaged.path}/status.json: not JSON: ")
+    assert str(best.path) in call("runs", "show", "iris@best", "--runs", tmp_path).err
+
+
+def test_a_damaged_run_can_be_removed_and_a_folder_that_is_none_cannot(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs")
+    (run.path / "status.json").write_text("{}")
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "status.json").write_text("{}")
+    refused = call("runs", "rm", home, "--yes")
+    refuse_crash(refused, codes=(2,))
+    assert "is no run of dlcli's" in refused.err
+    assert home.exists()
+    refuse_crash(call("runs", "rm", run.path, "--yes"), codes=(0,))
+    assert not run.path.exists()
+
+
+def test_a_split_is_one_of_three_and_no_path(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs")
+    for words in (("evaluate", run.path), ("runs", "compare", run.path, run.path)):
+        (run.path / "model.keras").touch()
+        refuse_crash(call(*words, "--split", "../../../outside"), codes=(2,))
