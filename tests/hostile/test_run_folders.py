@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
 from random import Random
 
 import pytest
+from runs.making import make_run
 from stages.trainings import save_rows, trained, write_spec
 
-from hostile.calling import Called, call, refuse_crash, told
+from hostile.calling import DEADLINE, Called, call, refuse_crash, told
 from hostile.mutations import spoil
 
 QUICK, ALL = 25, 200
@@ -50,8 +52,8 @@ def _tree(folder: Path) -> dict[str, bytes | str]:
     }
 
 
-def _commands(runs: Path, random: Random, *, finetune: bool) -> dict[str, Called]:
-    """Calls every command that reads a run on the run `tiny`; `finetune`, which takes seconds, where wanted."""
+def _commands(runs: Path, random: Random, *, finetune: bool, resume: bool) -> dict[str, Called]:
+    """Calls every command that reads a run on the run `tiny`; `finetune` and `resume`, which train, where wanted."""
     where = ("--runs", runs)
     split = random.choice(["", "train", "validation", "test"])
     calls = {
@@ -64,6 +66,9 @@ def _commands(runs: Path, random: Random, *, finetune: bool) -> dict[str, Called
     }
     if finetune:
         calls["finetune"] = ("finetune", "tiny", "--epochs", "1", "--quiet", *where)
+    if resume:  # last: it writes the run anew
+        run = next((runs / "tiny").iterdir())
+        calls["resume"] = ("train", "--resume", str(run), "--set", "training.epochs=2", *where)
     if random.random() < 0.5:
         calls = {name: (*words, "--json") for name, words in calls.items()}
     return {name: call(*words) for name, words in calls.items()}
@@ -80,18 +85,19 @@ def _attack(number: int, sound: Path, folder: Path) -> None:
     file, way, unreadable = spoil(run, chance, outside)
     before = _tree(outside), _tree(runs / "other"), _tree(sound)
     finetune = "finetune" in READERS.get(file, ()) or number % 5 == 0
-    for name, called in _commands(runs, chance, finetune=finetune).items():
+    for name, called in _commands(runs, chance, finetune=finetune, resume=number % 5 == 2).items():
         what = f"mutation {number}: {file}: {way}\n{called}"
         try:
-            refuse_crash(called, deadline=TRAINING if name == "finetune" else 5.0)
+            refuse_crash(called, deadline=TRAINING if name in ("finetune", "resume") else DEADLINE)
         except AssertionError as error:
             raise AssertionError(f"{what}\n{error}") from error.__cause__
         assert "secret words" not in called.out + called.err, what
         if name in ("list", "sort"):
             assert called.code == 0, what
             assert "other/" in called.out, what
-        elif called.code == 2:
-            assert file == "spec.yaml" or "no run" in called.err or way in ("gone", "linked folders"), what
+        elif called.code == 2 and name != "resume":
+            told_so = "no run" in called.err or "this run has no" in called.err
+            assert file == "spec.yaml" or told_so or way in ("gone", "linked folders"), what
         if unreadable and name in READERS.get(file, ()) and not (file.endswith("matrix.csv") and "--json" in called.arguments):
             assert called.code == (2 if file == "spec.yaml" else 1), what
             assert file in told(called), what
@@ -107,3 +113,33 @@ def test_a_spoiled_run_folder_is_told_in_words(number: int, sound: Path, tmp_pat
 @pytest.mark.parametrize("number", range(QUICK, ALL))
 def test_many_spoiled_run_folders_are_told_in_words(number: int, sound: Path, tmp_path: Path) -> None:
     _attack(number, sound, tmp_path)
+
+
+def test_a_damaged_run_is_listed_as_such_and_hides_no_other(tmp_path: Path) -> None:
+    poor, best, damaged = (make_run(tmp_path, accuracy=accuracy) for accuracy in (0.5, 0.9, 0.99))
+    (damaged.path / "status.json").write_text("[red]")
+    rows = {row["id"]: row for row in json.loads(call("runs", "list", "--json", "--runs", tmp_path).out)["runs"]}
+    assert [rows[run.id]["state"] for run in (poor, best, damaged)] == ["completed", "completed", "damaged"]
+    assert rows[damaged.id]["error"].startswith(f"{damaged.path}/status.json: not JSON: ")
+    assert str(best.path) in call("runs", "show", "iris@best", "--runs", tmp_path).err
+
+
+def test_a_damaged_run_can_be_removed_and_a_folder_that_is_none_cannot(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs")
+    (run.path / "status.json").write_text("{}")
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "status.json").write_text("{}")
+    refused = call("runs", "rm", home, "--yes")
+    refuse_crash(refused, codes=(2,))
+    assert "is no run of dlcli's" in refused.err
+    assert home.exists()
+    refuse_crash(call("runs", "rm", run.path, "--yes"), codes=(0,))
+    assert not run.path.exists()
+
+
+def test_a_split_is_one_of_three_and_no_path(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs")
+    for words in (("evaluate", run.path), ("runs", "compare", run.path, run.path)):
+        (run.path / "model.keras").touch()
+        refuse_crash(call(*words, "--split", "../../../outside"), codes=(2,))

@@ -201,9 +201,12 @@ def worst_confusions(run: Run, split: str, most: int = 3) -> list[str]:
     path = run.evaluation(split) / "confusion_matrix.csv"
     if not os.path.lexists(path):
         return []
+    rows = read_table(path)
+    if [next(iter(row.values())) for row in rows] != (list(rows[0])[1:] if rows else None):
+        raise DamagedFile(f"{path}: its rows are not its columns' classes")
     pairs = [
         (_count(count, path), visible(label), visible(predicted))
-        for row in read_table(path)
+        for row in rows
         for label in [next(iter(row.values()))]
         for predicted, count in list(row.items())[1:]
         if predicted != label and _count(count, path)
