@@ -249,7 +249,7 @@ def keras_weights(kind: str, *, offline: bool) -> Iterator[None]:
 
     from keras.src.utils import file_utils
 
-    from dlcli.errors import DataError
+    from dlcli.errors import DataError, Interrupted
 
     fetch, asked = file_utils.urlretrieve, []
 
@@ -265,6 +265,8 @@ def keras_weights(kind: str, *, offline: bool) -> Iterator[None]:
         with patch.object(file_utils, "urlretrieve", urlretrieve), redirect_stdout(sys.stderr), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`input_shape` is undefined or non-square")
             yield
+    except Interrupted:
+        raise
     except Exception as error:
         if not asked:
             raise
@@ -297,7 +299,7 @@ def resolve_hub(handle: str, cache: Path, *, offline: bool, limit: float = 20) -
     import warnings
     from unittest.mock import patch
 
-    from dlcli.errors import DataError
+    from dlcli.errors import DataError, Interrupted
 
     import_keras()
     with warnings.catch_warnings():
@@ -321,6 +323,8 @@ def resolve_hub(handle: str, cache: Path, *, offline: bool, limit: float = 20) -
             redirect_stdout(sys.stderr),
         ):
             return Path(hub.resolve(handle))
+    except Interrupted:
+        raise
     except Exception as error:  # urllib, tarfile and TensorFlow's file system have no common class
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(

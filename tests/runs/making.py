@@ -31,5 +31,5 @@ def make_run(
         scores = {"loss": {"value": 1 - accuracy}, "accuracy": {"value": accuracy}}
         baseline = {"name": "always 'setosa'", "metrics": {"accuracy": 1 / 3}}
         content = {"split": "test", "examples": 30, "metrics": scores, "baseline": baseline}
-        write_json(run.evaluation("test") / "metrics.json", content)
+        write_json(run.made_evaluation("test") / "metrics.json", content)
     return run

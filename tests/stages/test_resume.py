@@ -421,3 +421,76 @@ def test_a_checkpoint_made_by_someone_else_is_passed_over(spec: Path, change: st
     other.rename(newest.with_name(f"000009-{hashlib.sha256(other.read_bytes()).hexdigest()}.npz"))
     assert any("is damaged" in line for line in gone_on(run))
     assert len(run.history()) == 3
+
+
+def test_a_time_limit_counts_the_time_of_training_not_the_rest(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, CIRCLES, data=BATCHES, training="epochs: 4, callbacks: [{kind: time_limit, minutes: 0.2}]")
+    run = stopped(spec, Stopping(step=14))
+    (newest, *_) = checkpoint_files(run.checkpoints_path)
+    clocks = [one for one in read_snapshot(newest).state["callbacks"] if "spent" in one]
+    assert [sorted(one) for one in clocks] == [["spent", "stopped"]], "no reading of a clock of this process is kept"
+    gone_on(run)
+    assert len(run.history()) == 4
+
+
+def test_a_signal_in_the_validation_of_an_epoch_that_was_cut_short_is_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = write_spec(tmp_path, CIRCLES, data=BATCHES, training="epochs: 4, callbacks: [{kind: time_limit, minutes: 1e-9}]")
+    evaluate = keras.Model.evaluate
+
+    def signalled(model: Any, *args: Any, **kwargs: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(model, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keras.Model, "evaluate", signalled)
+        run = stopped(spec, Reporter())
+    whole = trained(spec)
+    gone_on(run)
+    assert_same_bits(whole, run)
+
+
+def test_a_signal_after_the_last_step_is_not_lost(tmp_path: Path) -> None:
+    class AtTheEnd(Reporter):
+        def fit_finished(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    spec = write_spec(tmp_path, CIRCLES, data=BATCHES, training="epochs: 2")
+    run = stopped(spec, AtTheEnd())
+    gone_on(run)
+    assert len(run.history()) == 2
+
+
+def test_an_unfinished_run_can_be_rewarmed_and_keeps_other_overrides(tmp_path: Path) -> None:
+    run = stopped(write_spec(tmp_path, CIRCLES, data=BATCHES, training=COSINE), Stopping(step=5))
+    gone_on(run, ["training.epochs=3", "training.checkpoint_minutes=3"], "rewarm")
+    assert [row["stage"] for row in run.history()] == ["train", "train", "rewarm"]
+    assert run.experiment().training.checkpoint_minutes == 3
+
+
+def test_a_longer_run_has_no_scores_of_the_model_it_had(tmp_path: Path, whole: Run) -> None:
+    from dlcli.stages.evaluate import evaluate
+
+    run = trained(write_spec(tmp_path, CIRCLES, data=BATCHES, training="epochs: 1"))
+    evaluate(run, "validation")
+    gone_on(run, ["training.epochs=3"])
+    assert run.status().best_epoch > 1
+    assert run.scored_splits() == ["test"]
+
+
+def test_a_complete_run_without_a_checkpoint_is_not_trained_anew(tmp_path: Path) -> None:
+    run = trained(write_spec(tmp_path, CIRCLES, data=BATCHES, training="epochs: 1"))
+    shutil.rmtree(run.checkpoints_path)
+    model = run.model_path.read_bytes()
+    with pytest.raises(UsageError, match="has no whole checkpoint"):
+        resume(run, Reporter(), overrides=["training.epochs=2"], schedule=None, offline=True)
+    assert run.model_path.read_bytes() == model
+
+
+def test_every_best_model_has_a_checkpoint_of_its_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is killed after it must not go on from before it: what comes then may be another best."""
+    monkeypatch.setattr("dlcli.stages.checkpoints.PAYS_OFF", 1e9)
+    run = trained(write_spec(tmp_path, CIRCLES, data=BATCHES, training="epochs: 3"))
+    lines = (run.path / "log.txt").read_text()
+    assert f"checkpoint after epoch {run.status().best_epoch}" in lines

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dlcli.errors import DataError
+from dlcli.errors import DataError, Interrupted
 from dlcli.spec.backbones.hub_graph import refused_operation
 from dlcli.upstream import import_keras
 
@@ -135,6 +135,8 @@ class HubLayer(keras.layers.Layer):  # type: ignore[misc]
         tags = _tags(folder)
         try:
             module = tf.saved_model.load(str(folder), tags=tags)
+        except Interrupted:
+            raise
         except Exception as error:  # TensorFlow has no common class for a damaged SavedModel
             raise DataError(f"model.backbone.handle: {folder} cannot be opened: {_first_line(error)}") from None
         self.files = {

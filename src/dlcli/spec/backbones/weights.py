@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dlcli.errors import DamagedFile, DataError
+from dlcli.errors import DamagedFile, DataError, Interrupted
 from dlcli.spec.backbones.keras_file import load_keras_file
 
 
@@ -22,6 +22,8 @@ def load_file(model: Any, path: Path, kind: str) -> None:
             model.load_weights(path)
     except (DataError, DamagedFile) as error:
         raise DataError(f"model.backbone.weights: {path} does not fit {kind}: {error}") from None
+    except Interrupted:
+        raise
     except Exception as error:  # h5py, Keras and zipfile have no common class
         reason = " ".join(str(error).split()) or type(error).__name__  # Keras names the layer first, the shapes lines below
         raise DataError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from dlcli.errors import DataError
+from dlcli.errors import DataError, Interrupted
 from dlcli.spec.sources.base import Examples, Facts, Opened, Request, SourceSpec, labels_of, row_ids
 
 if TYPE_CHECKING:
@@ -127,6 +127,8 @@ class Tfds(SourceSpec):
         name = f"{self.name}:{self.version}" if self.version else self.name
         try:
             return prepare_tfds(name, data_dir())
+        except Interrupted:
+            raise
         except Exception as error:
             folder = self._folder()
             if folder is not None:  # another process has prepared it meanwhile
