@@ -158,13 +158,13 @@ OVERRIDES = {
     "seed={a: 1, a: 2}": "a: this key stands twice in one mapping, first in line 1",
     "training.0=1": (
         "training.0: unknown key; known here: epochs, optimizer, loss, metrics, monitor, callbacks, stages, features,"
-        " initial_weights"
+        " checkpoint_minutes, initial_weights"
     ),
     "name=\udcff": "not text in UTF-8",
     "name=": "name: expected text, found nothing",
     "hardware.xla=yes": "hardware.xla: expected true or false, found the text 'yes'; write true",
     "training.loss.delta=3": "training.loss: missing `kind`: one of huber",
-    "training.callbacks+={kind: time_limit}": "training.callbacks.1.minutes: missing: Minutes of training.",
+    "training.callbacks+={kind: time_limit}": "training.callbacks.1.minutes: missing: Minutes of training, without the time that an interrupted run was at rest.",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,14 +39,15 @@ def test_a_run_holds_these_files_and_no_other(run: Run) -> None:
     found = {path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()}
     logs = {name for name in found if name.startswith("tensorboard/")}
     scores = ("metrics.json", "predictions.csv", "per_class.csv", "confusion_matrix.csv", "confusion_matrix.png")
-    top = ("spec.yaml", "source.yaml", "status.json", "environment.json", "data.json", "split.csv", "history.csv")
-    assert found - logs == {*top, "model.keras", "curves.png", "log.txt", *(f"evaluation/test/{name}" for name in scores)}
+    top = ("spec.yaml", "source.yaml", "status.json", "environment.json", "data.json", "split.csv", "history.csv", "lock")
+    (checkpoint,) = (name for name in found if name.startswith("checkpoints/"))
+    assert re.fullmatch(r"checkpoints/\d{6}-[0-9a-f]{64}\.npz", checkpoint)
+    others = {*top, checkpoint, "model.keras", "curves.png", "log.txt", *(f"evaluation/test/{name}" for name in scores)}
+    assert found - logs == others
     assert logs
 
 
 def test_the_folder_is_named_by_the_spec_and_the_time(run: Run) -> None:
-    import re
-
     assert re.fullmatch(r"tiny/\d{8}-\d{6}-[a-z]{4}", run.id)
     assert run.path.parents[1].name == "runs"
 

@@ -148,13 +148,13 @@ def _readable(opened: Opened, on_error: str, budget: float) -> tuple[Opened, lis
         parts[part] = subset(examples, np.array([place for place in range(len(examples)) if place not in found], "int64"))
     if not faults:
         return opened, []
-    named = "".join(f"\n  {fault}" for fault in faults[:10]) + (f"\n  ... {len(faults) - 10} more" if len(faults) > 10 else "")
+    named = "; ".join(faults[:10]) + (f"; and {len(faults) - 10} more" if len(faults) > 10 else "")
     count = f"{len(faults)} of {total:,} images cannot be read"
     if on_error == "stop":
-        raise DataError(f"{count}:{named}\n  mend or remove them, or leave them out: data.on_error: skip")
+        raise DataError(f"{count}: {named}; mend or remove them, or leave them out: data.on_error: skip")
     if len(faults) > budget * total:
-        raise DataError(f"{count}, more than the share of {budget:g} that data.skip_budget allows:{named}")
-    note = f"{count} and are skipped:{named}"
+        raise DataError(f"{count}, more than the share of {budget:g} that data.skip_budget allows: {named}")
+    note = f"{count} and are skipped: {named}"
     return replace(opened, parts=parts, notes=(*opened.notes, note)), faults
 
 
