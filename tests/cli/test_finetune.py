@@ -64,12 +64,12 @@ def test_train_on_the_same_spec_trains_the_head_alone(folder: Path) -> None:
 def test_a_finished_run_goes_on_in_a_new_run_that_names_its_parent(folder: Path) -> None:
     parent = Run(next((folder / "runs" / "low").glob("*")))
     before = {path: path.read_bytes() for path in parent.path.rglob("*") if path.is_file()}
-    done = dlcli("finetune", "low", "--train", "last:4", "--learning-rate", "1e-5", "--epochs", "2", "--quiet", cwd=folder)
+    done = dlcli("finetune", "low", "--train", "last:3", "--learning-rate", "1e-5", "--epochs", "2", "--quiet", cwd=folder)
     run = run_of(done)
     assert run.status().parent == parent.id
     assert run.split() == parent.split()
     (stage,) = run.stages()
-    assert (stage["train"], stage["epochs"]) == ({"last": 4}, 2)
+    assert (stage["train"], stage["epochs"]) == ({"last": 3}, 2)
     assert [float(row["learning_rate"]) for row in run.history()] == pytest.approx([1e-5, 1e-5])
     assert before == {path: path.read_bytes() for path in parent.path.rglob("*") if path.is_file()}
     shutil.rmtree(run.path)
