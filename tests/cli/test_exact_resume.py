@@ -111,14 +111,14 @@ def _check(folder: Path, text: str, make: Callable[[Path], None], runs: int, kil
 
 SOURCES: list[Any] = [
     pytest.param(STAGES, _nothing, id="two stages on images in memory"),
-    pytest.param(FOLDER, _photos, id="a folder of images"),
-    pytest.param(TABLE, _table, id="a table with a moving average of the weights"),
+    pytest.param(FOLDER, _photos, marks=pytest.mark.slow, id="a folder of images"),
+    pytest.param(TABLE, _table, marks=pytest.mark.slow, id="a table with a moving average of the weights"),
 ]
 
 
 @pytest.mark.parametrize(("text", "make"), SOURCES)
 def test_a_run_killed_and_resumed_ends_with_the_same_bits(tmp_path: Path, text: str, make: Callable[[Path], None]) -> None:
-    _check(tmp_path, text, make, runs=1, kills=2 if text == STAGES else 1)
+    _check(tmp_path, text, make, runs=1, kills=2)
 
 
 @pytest.mark.slow

@@ -165,6 +165,7 @@ def test_a_signal_ends_a_run_in_seconds_with_a_checkpoint_that_it_goes_on_from(
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_ends_the_process_at_once(tmp_path: Path) -> None:
     process, run = _started(tmp_path)
     process.send_signal(signal.SIGSTOP)  # both arrive before a step can end
@@ -308,6 +309,7 @@ def test_a_training_goes_on_once_the_reader_of_its_output_has_gone(tmp_path: Pat
     assert run.shown_state == "completed"
 
 
+@pytest.mark.slow
 def test_a_closed_terminal_leaves_a_checkpoint(tmp_path: Path) -> None:
     process, run = _started(tmp_path)
     process.send_signal(signal.SIGHUP)

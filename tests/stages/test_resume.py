@@ -23,6 +23,7 @@ from dlcli.stages.reporter import EpochReport, Reporter
 from dlcli.stages.resume import resume
 from stages.trainings import CIRCLES, PLANE, Heard, trained, write_spec
 
+SLOW = pytest.mark.slow
 DROPOUT = "{kind: mlp, units: [8, 8], activation: tanh, dropout: 0.2, batch_normalization: true}"
 BATCHES = "batch_size: 8"
 """84 training examples: 11 steps an epoch, one in each call of the device."""
@@ -75,9 +76,6 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(spec: Path) -> Run:
     """The spec's run that was never touched."""
     return trained(spec)
-
-
-SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize("step", [7, 11, *(pytest.param(step, marks=SLOW) for step in (1, 10, 12, 22, 33))])
@@ -152,7 +150,7 @@ def test_the_best_model_survives_a_resumed_run_that_only_gets_worse(tmp_path: Pa
         pytest.param(
             "optimizer: {kind: sgd, learning_rate: {kind: one_cycle, max_learning_rate: 0.3}}", marks=SLOW, id="schedule"
         ),
-        pytest.param("optimizer: {kind: adam, use_ema: true, gradient_accumulation_steps: 3}", id="moving average"),
+        pytest.param("optimizer: {kind: adam, use_ema: true, gradient_accumulation_steps: 3}", marks=SLOW, id="moving average"),
         pytest.param(
             "metrics: [accuracy, f1], callbacks: [{kind: target_reached, monitor: val_f1, value: 0.99}]",
             marks=SLOW,
@@ -168,6 +166,7 @@ def test_what_callbacks_and_optimizers_remember_is_taken_up(tmp_path: Path, trai
     assert_same_bits(whole, run)
 
 
+@SLOW
 def test_mixed_precision_takes_up_its_scale_of_the_loss(tmp_path: Path) -> None:
     try:
         spec = write_spec(tmp_path, CIRCLES, data=BATCHES, training="epochs: 3", more="hardware: {precision: mixed_float16}")
@@ -220,6 +219,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_for_the_one_before(spec: Pat
     assert_same_bits(whole, run)
 
 
+@SLOW
 def test_a_run_without_a_whole_checkpoint_begins_anew_in_its_own_folder(spec: Path, whole: Run) -> None:
     run = stopped(spec, Stopping(step=5))
     shutil.rmtree(run.checkpoints_path)
@@ -227,6 +227,7 @@ def test_a_run_without_a_whole_checkpoint_begins_anew_in_its_own_folder(spec: Pa
     assert_same_bits(whole, run)
 
 
+@SLOW
 def test_a_killed_writing_leaves_the_checkpoint_before_and_is_cleaned_up(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, CIRCLES, data=BATCHES, training="epochs: 2")
     run = stopped(spec, Stopping(step=5))
@@ -286,6 +287,7 @@ def test_a_schedule_needs_a_policy_in_added_epochs(tmp_path: Path) -> None:
     assert rates(run) == pytest.approx([0.05, 0, 0, 0], abs=1e-7)
 
 
+@SLOW
 def test_a_schedule_can_be_stretched_to_the_new_end(tmp_path: Path) -> None:
     run = trained(write_spec(tmp_path, CIRCLES, data=BATCHES, training=COSINE))
     gone_on(run, ["training.epochs=4"], "stretch")
@@ -300,6 +302,7 @@ def test_a_schedule_can_start_again_in_a_stage_of_its_own(tmp_path: Path) -> Non
     assert [stage.name for stage in run.experiment().training.stages] == ["train", "rewarm"]
 
 
+@SLOW
 def test_a_run_that_stopped_early_gets_its_patience_again(tmp_path: Path) -> None:
     training = "epochs: 5, optimizer: {kind: sgd, learning_rate: 1e-30}, callbacks: [{kind: early_stopping, patience: 2}]"
     run = trained(write_spec(tmp_path, CIRCLES, data=BATCHES, training=training))
@@ -312,8 +315,8 @@ def test_a_run_that_stopped_early_gets_its_patience_again(tmp_path: Path) -> Non
     ("override", "words"),
     [
         ("training.optimizer.learning_rate=0.5", r"training.optimizer.learning_rate: 0.001 -> 0.5"),
-        ("data.batch_size=16", r"data.batch_size: 8 -> 16"),
-        ("seed=3", r"seed: 0 -> 3"),
+        pytest.param("data.batch_size=16", r"data.batch_size: 8 -> 16", marks=SLOW),
+        pytest.param("seed=3", r"seed: 0 -> 3", marks=SLOW),
         ("training.epochs=1", "for more, not for fewer"),
     ],
 )
@@ -339,6 +342,7 @@ def test_a_loss_that_is_no_number_is_told_with_step_rate_gradients_and_what_to_t
     assert str(single.value) == str(together.value), "the very step is found in a call of ten"
 
 
+@SLOW
 def test_a_later_divergence_is_looked_back_upon_from_a_checkpoint_and_keeps_the_best_model(tmp_path: Path) -> None:
     rate = "{kind: piecewise_constant_decay, boundaries: [22], values: [0.01, 1000.0]}"
     training = f"epochs: 9, loss: mse, optimizer: {{kind: sgd, learning_rate: {rate}}}"
@@ -366,6 +370,7 @@ def test_stages_of_a_fine_tuning_on_kept_features_are_taken_up(tmp_path: Path, w
         assert_same_bits(untouched, run)
 
 
+@SLOW
 def test_one_more_stage_of_a_run_is_taken_up_with_its_start_as_its_best(tmp_path: Path, whole: Run) -> None:
     training = f"epochs: 3, initial_weights: {whole.path}, optimizer: {{kind: sgd, learning_rate: 1.0}}"
     spec = write_spec(tmp_path, CIRCLES, model=DROPOUT, data=BATCHES, training=training)
@@ -397,7 +402,10 @@ def test_a_longer_run_that_is_killed_at_once_goes_on_to_its_new_end(tmp_path: Pa
     assert len(run.history()) == 2
 
 
-@pytest.mark.parametrize("change", ["text", "array", "packed", "negative", "nothing"])
+OTHERS = [pytest.param(change, marks=SLOW) for change in ("array", "packed", "negative")]
+
+
+@pytest.mark.parametrize("change", ["text", "nothing", *OTHERS])
 def test_a_checkpoint_made_by_someone_else_is_passed_over(spec: Path, change: str) -> None:
     """Its checksum is right: only what it holds tells."""
     run = stopped(spec, Stopping(step=16))
@@ -462,6 +470,7 @@ def test_a_signal_after_the_last_step_is_not_lost(tmp_path: Path) -> None:
     assert len(run.history()) == 2
 
 
+@SLOW
 def test_an_unfinished_run_can_be_rewarmed_and_keeps_other_overrides(tmp_path: Path) -> None:
     run = stopped(write_spec(tmp_path, CIRCLES, data=BATCHES, training=COSINE), Stopping(step=5))
     gone_on(run, ["training.epochs=3", "training.checkpoint_minutes=3"], "rewarm")
@@ -479,6 +488,7 @@ def test_a_longer_run_has_no_scores_of_the_model_it_had(tmp_path: Path, whole: R
     assert run.scored_splits() == ["test"]
 
 
+@SLOW
 def test_a_complete_run_without_a_checkpoint_is_not_trained_anew(tmp_path: Path) -> None:
     run = trained(write_spec(tmp_path, CIRCLES, data=BATCHES, training="epochs: 1"))
     shutil.rmtree(run.checkpoints_path)
