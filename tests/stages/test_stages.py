@@ -19,7 +19,7 @@ from dlcli.stages import fit as fitting
 from dlcli.stages import selection
 from dlcli.stages.evaluate import evaluate
 from dlcli.stages.plots import stage_borders
-from stages.trainings import Heard, column, save_images, trained, write_spec
+from stages.trainings import GAUSSIANS, Heard, column, save_images, trained, write_spec
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
@@ -371,3 +371,8 @@ def test_a_selection_in_which_nothing_can_learn_is_refused(folder: Path) -> None
     cut = TRANSFER.replace("runs/low", f"runs/low, until: {flatten}")
     with pytest.raises(RunFailed, match="none of these layers has weights that may learn"):
         transfer(folder, "stages: [{name: top, train: {last: 1}}]", model=cut)
+
+
+def test_a_perceptron_trains_though_no_layer_below_its_head_has_weights(folder: Path) -> None:
+    run = trained(write_spec(folder, GAUSSIANS, model="{kind: mlp, units: []}", training="epochs: 1"))
+    assert len(run.history()) == 1

@@ -61,7 +61,8 @@ def plan_stage(experiment: Experiment, built: Built, stage: Stage) -> Plan:
                 layer.inference_mode = stage.batch_norm == "freeze" or id(layer) not in selected
     for layer in head:
         layer.trainable = True
-    if stage.trains_backbone and not any(moving_variables(layer) for _, layers in body for layer in layers):
+    named = isinstance(stage.train, dict)  # `all` has the head to train where the body learns nothing, as in a perceptron
+    if named and not any(moving_variables(layer) for _, layers in body for layer in layers):
         raise RunFailed(f"stage {stage.name}: {words_of(stage.train)}: none of these layers has weights that may learn")
     blocks = [*body, ("head", head)] if head else body
     rows = [_row(name, layers) for name, layers in blocks]
