@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from dlcli import __version__
-from dlcli.cli import machine, results, specs, training
+from dlcli.cli import machine, results, runs, specs, training
 from dlcli.errors import DlcliError
 from dlcli.visible import visible
 
@@ -60,7 +60,7 @@ app.command()(training.finetune)
 app.command()(results.evaluate)
 app.command()(specs.check)
 app.command()(results.describe)
-app.add_typer(results.runs_app, name="runs")
+app.add_typer(runs.app, name="runs")
 app.command("list")(specs.list_)
 app.command()(specs.schema)
 app.command()(specs.init)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from dlcli.visible import visible
+
+if TYPE_CHECKING:
+    from dlcli.runs import Run
 
 
 def complete_run(context: typer.Context, incomplete: str) -> list[str]:
@@ -38,3 +43,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder's path alone.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing from the network.")]
 DEFAULT_RUNS = Path("runs")
+
+
+def found_run(text: str, runs: Path) -> Run:
+    """Returns the run that the user named, and says which it is."""
+    from dlcli.runs import find_run
+
+    run = find_run(text, runs)
+    typer.echo(visible(f"run: {run.path}"), err=True)
+    return run
