@@ -266,7 +266,7 @@ def test_spec_files_of_any_name_are_checked(tmp_path: Path) -> None:
 
 def test_a_failure_with_an_odd_name_is_told_logged_and_listed(tmp_path: Path) -> None:
     spec = tmp_path / "odd.yaml"
-    (tmp_path / "rows.csv").write_text(f'a,label\n1,"{CLEAR}error: [red]forged"\n' * 9)
+    (tmp_path / "rows.csv").write_text("a,label\n" + f'1,"{CLEAR}error: [red]forged"\n' * 9)
     source = "{source: {kind: csv, path: rows.csv, target: label}}"
     spec.write_text(f"name: odd\ntask: classification\ndata: {source}\nmodel: {{kind: mlp}}\n")
     refuse_crash(call("train", spec, "--runs", tmp_path / "runs"), codes=(1,), deadline=30)
@@ -275,6 +275,7 @@ def test_a_failure_with_an_odd_name_is_told_logged_and_listed(tmp_path: Path) ->
     listed = call("runs", "list", "--runs", tmp_path / "runs")
     refuse_crash(listed, codes=(0,))
     assert "failed" in listed.out
+    assert "forged" in listed.out
 
 
 def test_a_terminal_that_knows_ascii_alone_gets_escapes_and_no_traceback(tmp_path: Path, dlcli: Dlcli) -> None:
