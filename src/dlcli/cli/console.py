@@ -164,27 +164,87 @@ def _next_commands(run: Run) -> list[str]:
     return [f"evaluate {name} --split {other}", f"describe {name}", f"runs show {name}"]
 
 
-def show_scores(run: Run, split: str) -> None:
-    """Prints the scores of one split beside the baseline's, and the worst confusions."""
+def show_scores(run: Run, split: str, *, whole: bool = False) -> None:
+    """Prints the scores of one split beside the baseline's, and the worst confusions; `whole` also all that belongs to them."""
     console = results_console()
     console.print(f"{split}: {run.metrics(split)['examples']:,} examples")
     console.print(score_table(run, split))
     pairs = worst_confusions(run, split)
     if pairs:
         console.print("Most often confused: " + "; ".join(pairs), soft_wrap=True)
+    if whole:
+        show_details(run, split)
+
+
+def show_details(run: Run, split: str) -> None:
+    """Prints calibration, thresholds and slices where there are any."""
+    console, scores = results_console(), run.metrics(split)
+    calibration = scores.get("calibration")
+    if calibration:
+        console.print(
+            f"Calibration: error {calibration['ece']:.4f}, Brier score {calibration['brier']:.4f}{_warmer(calibration)}"
+        )
+    if scores.get("thresholds"):
+        table = Table("threshold for", "best by", "threshold", "precision", "recall", "F1", "cost")
+        for row in scores["thresholds"]:
+            rates = (shown(row[name]) for name in ("threshold", "precision", "recall", "f1"))
+            table.add_row(row["label"], row["best_by"], *rates, f"{row['cost']:g}")
+        console.print(table)
+    path = run.evaluation(split) / "slices.csv"
+    if os.path.lexists(path):
+        console.print(_slice_table(path))
+
+
+def _warmer(calibration: dict[str, Any]) -> str:
+    """Returns what the kept temperature makes of the calibration, in words."""
+    found = calibration.get("temperature")
+    if not found:
+        return ""
+    return f"; with the temperature {found['value']:.3f} the error is {found['ece']:.4f}, the Brier score {found['brier']:.4f}"
+
+
+def _slice_table(path: Path) -> Table:
+    from dlcli.runs.files import read_table
+
+    table = Table("slice", "examples", "metric", "score", "95 % interval")
+    for row in read_table(path):
+        missing = {"column", "value", "examples", "metric", "score", "low", "high"} - row.keys()
+        if missing:
+            raise DamagedFile(f"{path}: lacks the column {min(missing)}")
+        numbers = [_cell(row[name], path) for name in ("score", "low", "high")]
+        table.add_row(
+            f"{row['column']} = {row['value']}", row["examples"], row["metric"], shown(numbers[0]), interval(numbers[1:])
+        )
+    return table
+
+
+def _cell(text: str, path: Path) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise DamagedFile(f"{path}: {text[:40]!r} is no number") from None
 
 
 def score_table(run: Run, split: str) -> Table:
-    """Returns the table of one split's scores and the baseline's."""
+    """Returns the table of one split's scores with their 95 % intervals, and the baseline's."""
     scores = run.metrics(split)
     baseline = scores["baseline"]
     table = Table()
     table.add_column("metric")
     table.add_column("value", justify="right")
+    table.add_column("95 % interval", justify="right")
     table.add_column(f"baseline: {baseline['name']}", justify="right")
     for name, entry in scores["metrics"].items():
-        table.add_row(name, shown(entry["value"]), shown(baseline["metrics"].get(name)))
+        row = (shown(entry["value"]), interval(entry.get("interval")), shown(baseline["metrics"].get(name)))
+        table.add_row(name, *row)
     return table
+
+
+def interval(bounds: list[float | None] | None) -> str:
+    """Returns an interval as tables show it."""
+    if not bounds or None in bounds:
+        return "-"
+    return f"{shown(bounds[0])} to {shown(bounds[1])}"
 
 
 def shown(value: float | None) -> str:

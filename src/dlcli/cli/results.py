@@ -15,22 +15,55 @@ from dlcli.visible import visible
 def evaluate(
     run: RunName,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "",
+    data: Annotated[
+        str, typer.Option(metavar="PATH", help="Other labelled data of the same kind: a folder, table or npz file.")
+    ] = "",
+    slice_by: Annotated[
+        list[str] | None,
+        typer.Option("--slice", metavar="COLUMN", help="Score groups: a table's column, or one of a folder's metadata.csv."),
+    ] = None,
+    cost: Annotated[
+        str, typer.Option(metavar="A,B", help="Costs of a false yes and a false no: also the cheapest threshold.")
+    ] = "",
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Fit a temperature on the validation part and keep it in the run.")
+    ] = False,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Score a run's model on one of its splits, from the run folder alone; test unless another is named."""
+    """Score a run's model on one of its splits, or on other data; test unless another is named."""
+    costs = _costs(cost)
     found = found_run(run, runs)
 
     from dlcli.cli.console import print_json, show_scores
+    from dlcli.stages.evaluate import Wanted
     from dlcli.stages.evaluate import evaluate as stage
 
-    scores = stage(found, split, offline=offline)
+    wanted = Wanted(slice_by or (), costs, calibrate)
+    scores = stage(found, split, offline=offline, data=data, wanted=wanted)
     if as_json:
         print_json({"run": str(found.path), **found.metrics(scores.split)})
     else:
-        show_scores(found, scores.split)
+        show_scores(found, scores.split, whole=True)
         print("\n" + visible(f"written to {found.evaluation(scores.split)}"))
+
+
+def _costs(text: str) -> tuple[float, float] | None:
+    """Returns the costs of `1,5`.
+
+    Raises:
+        UsageError: these are not two numbers from 0.
+    """
+    if not text:
+        return None
+    try:
+        first, second = (float(part) for part in text.split(","))
+    except ValueError:
+        first = second = -1.0
+    if not (0 <= first < float("inf") and 0 <= second < float("inf") and first + second > 0):
+        raise UsageError(f"--cost: expected two numbers, of a false yes and of a false no, as in 1,5; found {text!r}")
+    return first, second
 
 
 def describe(

@@ -29,6 +29,7 @@ class DataContent(_Content):
     counts: dict[str, dict[str, Count]] = {}
     classes: list[str] | None = None
     fingerprint: str = ""
+    means: list[float] | None = None
     notes: list[str] = []
 
 
@@ -61,13 +62,42 @@ class StagesContent(_Content):
     stages: list[_Stage]
 
 
+class CalibrationContent(_Content):
+    """`calibration.json`."""
+
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class _Score(_Content):
     value: _Value
+    interval: Annotated[list[_Value], Field(min_length=2, max_length=2)] | None = None
 
 
 class _Baseline(_Content):
     name: str
     metrics: dict[str, _Value]
+
+
+class _Calibrated(_Content):
+    value: float
+    ece: float
+    brier: float
+
+
+class _Calibration(_Content):
+    ece: float
+    brier: float
+    temperature: _Calibrated | None = None
+
+
+class _Threshold(_Content):
+    label: str
+    best_by: str
+    threshold: float
+    precision: float
+    recall: float
+    f1: float
+    cost: float
 
 
 class MetricsContent(_Content):
@@ -76,6 +106,8 @@ class MetricsContent(_Content):
     examples: Count
     metrics: dict[str, _Score]
     baseline: _Baseline
+    calibration: _Calibration | None = None
+    thresholds: list[_Threshold] | None = None
 
 
 def refuse_other(content: type[_Content], data: Any, path: Path, *, inside: str = "") -> None:

@@ -21,6 +21,7 @@ from dlcli.errors import DamagedFile, UsageError
 from dlcli.runs.checkpoints import checkpoint_files
 from dlcli.runs.contents import (
     PARTS,
+    CalibrationContent,
     Count,
     DataContent,
     EnvironmentContent,
@@ -34,6 +35,8 @@ from dlcli.runs.files import append_line, read_json, read_table, replacing, writ
 from dlcli.runs.hold import held, is_held
 from dlcli.spec.experiment import Experiment
 
+OTHER_DATA = "data-"
+"""How the names of evaluations on other data than the run's own begin."""
 State = Literal["running", "completed", "failed", "interrupted"]
 
 
@@ -193,13 +196,13 @@ class Run:
         return folder
 
     def evaluation(self, split: str) -> Path:
-        """Returns the folder of what was scored on one split: train, validation or test.
+        """Returns the folder of what was scored on one split: train, validation or test, or other data (`data-...`).
 
         Raises:
             UsageError: there is no split of this name.
             DamagedFile: the folder is a link to elsewhere.
         """
-        if split not in PARTS:
+        if split not in PARTS and not re.fullmatch(OTHER_DATA + r"[a-z0-9-]+", split):
             raise UsageError(f"there is no split {split!r}; splits are {', '.join(PARTS)}")
         self._own_folder("evaluation")
         return self._own_folder(f"evaluation/{split}")
@@ -328,14 +331,31 @@ class Run:
         return self._json(f"evaluation/{split}/metrics.json", MetricsContent)
 
     def scored_splits(self) -> list[str]:
-        """Returns the splits that were scored, test first."""
-        return [split for split in ("test", "train", "validation") if os.path.lexists(self.evaluation(split) / "metrics.json")]
+        """Returns the splits that were scored, test first, other data last."""
+        others = sorted(one.name for one in self._own_folder("evaluation").glob(f"{OTHER_DATA}*") if one.is_dir())
+        splits = ["test", "train", "validation", *(one for one in others if re.fullmatch(OTHER_DATA + r"[a-z0-9-]+", one))]
+        return [split for split in splits if os.path.lexists(self.evaluation(split) / "metrics.json")]
+
+    def temperature(self) -> float | None:
+        """Returns the temperature of `calibration.json`, None where none was fitted.
+
+        Raises:
+            DamagedFile: the file cannot be read, or holds something else.
+        """
+        found = self._json("calibration.json", CalibrationContent)
+        return float(found["temperature"]) if found else None
+
+    def write_temperature(self, temperature: float, split: str, examples: int) -> None:
+        """Replaces `calibration.json`: the temperature, and the part that it was fitted on."""
+        data = {"temperature": temperature, "split": split, "examples": examples}
+        write_json(self.path / "calibration.json", data)
 
     def save_model(self, model: Any) -> None:
         """Replaces `model.keras` by an uncompiled Keras model, so that plain Keras loads it; scores of the one before go."""
         with replacing(self.model_path) as temporary:
             model.save(temporary)
         shutil.rmtree(self.path / "evaluation", ignore_errors=True)
+        (self.path / "calibration.json").unlink(missing_ok=True)
 
     def log(self, line: str) -> None:
         """Adds a line to `log.txt`."""

@@ -60,6 +60,40 @@ class MetricSpec(Spec):
         """
         raise NotImplementedError
 
+    def each(self, truth: Array, scores: Array, task: str) -> Array | None:
+        """Returns one value an example `(n,)` whose mean over any examples is their score; None where there is no such."""
+        return None
+
+    def resampled(self, truth: Array, scores: Array, task: str, draws: Array) -> Array:
+        """Returns the score over each of several draws of examples, `(draws,)`; NaN where it is not defined.
+
+        Args:
+            truth: as for `score`.
+            scores: as for `score`.
+            task: the task's name.
+            draws: positions of examples `(draws, n)`, any of them several times.
+        """
+        import numpy as np
+
+        values = self.each(truth, scores, task)
+        if values is not None:
+            return np.asarray(values[draws].mean(axis=1))
+        return np.array([self.score(truth[draw], scores[draw], task) for draw in draws])
+
+
+def _resampled_cells(truth: Array, predicted: Array, draws: Array, score: Callable[[Array, Array, Array], float]) -> Array:
+    """Returns a score that depends on the pairs of label and prediction alone, over each of several draws.
+
+    The few different pairs are scored with their counts as weights: the same as all examples, a hundred times as fast.
+    """
+    import numpy as np
+    from sklearn import config_context
+
+    cells, place = np.unique(np.stack([truth, predicted], axis=1), axis=0, return_inverse=True)
+    counted = (np.bincount(place.reshape(-1)[draw], minlength=len(cells)) for draw in draws)
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        return np.array([score(cells[count > 0, 0], cells[count > 0, 1], count[count > 0]) for count in counted])
+
 
 def decide(scores: Array, task: str) -> Array:
     """Returns the predicted labels for a model's output: the likeliest class, or every label above 0.5 (as in Keras)."""
@@ -132,6 +166,35 @@ class PlainMetric(MetricSpec):
         value = float(getattr(metrics, self.row.function)(truth, predicted))
         return 100.0 * value if self.kind == "mape" else value
 
+    def each(self, truth: Array, scores: Array, task: str) -> Array | None:
+        """Returns each example's mean error over its targets, or its share of wrong labels."""
+        import numpy as np
+
+        if self.kind == "hamming":
+            return np.asarray((decide(scores, task) != truth).reshape(len(truth), -1).mean(axis=1))
+        errors = np.abs(scores.astype("float64") - truth) if task == "regression" else None
+        if errors is None or self.kind not in ("mae", "mse", "mape"):
+            return None
+        if self.kind == "mape":
+            errors = 100 * errors / np.maximum(np.abs(truth), np.finfo("float64").eps)
+        return np.asarray((errors**2 if self.kind == "mse" else errors).reshape(len(truth), -1).mean(axis=1))
+
+    def resampled(self, truth: Array, scores: Array, task: str, draws: Array) -> Array:
+        """Returns the score over each draw."""
+        import numpy as np
+        from sklearn import metrics
+
+        if self.kind == "rmse":
+            return np.sqrt(PlainMetric(kind="mse").resampled(truth, scores, task, draws))
+        if task not in ("classification", "binary") or self.kind == "hamming":
+            return super().resampled(truth, scores, task, draws)
+        function: Callable[..., Any] = getattr(metrics, self.row.function)
+
+        def score(labels: Array, guesses: Array, counts: Array) -> float:
+            return float(function(labels, guesses, sample_weight=counts))
+
+        return _resampled_cells(truth, decide(scores, task), draws, score)
+
 
 class Accuracy(MetricSpec):
     """Share of right answers; for multilabel, of right yes-or-no decisions."""
@@ -146,6 +209,10 @@ class Accuracy(MetricSpec):
     def score(self, truth: Array, scores: Array, task: str) -> float:
         """Returns the share of equal entries."""
         return float((decide(scores, task) == truth).mean())
+
+    def each(self, truth: Array, scores: Array, task: str) -> Array:
+        """Returns 1 for a right answer, else 0; for several labels the share of right ones."""
+        return (decide(scores, task) == truth).reshape(len(truth), -1).mean(axis=1)  # type: ignore[no-any-return]
 
 
 class TopK(MetricSpec):
@@ -167,8 +234,12 @@ class TopK(MetricSpec):
 
     def score(self, truth: Array, scores: Array, task: str) -> float:
         """Returns the share of examples with fewer than k classes ahead of the right one."""
+        return float(self.each(truth, scores, task).mean())
+
+    def each(self, truth: Array, scores: Array, task: str) -> Array:
+        """Returns 1 where the right class is among the `k` likeliest, else 0."""
         right = scores[range(len(truth)), truth]
-        return float(((scores > right[:, None]).sum(axis=1) < self.k).mean())
+        return ((scores > right[:, None]).sum(axis=1) < self.k).astype("float64")  # type: ignore[no-any-return]
 
 
 Average = Literal["micro", "macro", "weighted"]
@@ -213,6 +284,20 @@ class Averaged(MetricSpec):
         average = "binary" if task == "binary" else self.average
         return float(function(truth, decide(scores, task), labels=_classes(scores, task), average=average, zero_division=0))
 
+    def resampled(self, truth: Array, scores: Array, task: str, draws: Array) -> Array:
+        """Returns the score over each draw; classes that a draw lacks count 0, as in `score`."""
+        from sklearn import metrics
+
+        if task == "multilabel":
+            return super().resampled(truth, scores, task, draws)
+        function: Callable[..., Any] = getattr(metrics, f"{self.kind}_score")
+        average, labels = "binary" if task == "binary" else self.average, _classes(scores, task)
+
+        def score(labels_: Array, guesses: Array, counts: Array) -> float:
+            return float(function(labels_, guesses, labels=labels, average=average, sample_weight=counts, zero_division=0))
+
+        return _resampled_cells(truth, decide(scores, task), draws, score)
+
 
 class AUC(MetricSpec):
     """Area under the ROC or precision-recall curve; one class against the rest, averaged, where there are several.
@@ -238,6 +323,51 @@ class AUC(MetricSpec):
         columns = scores.reshape(len(scores), -1).T
         pairs = [(ours, column) for ours, column in zip(members.T, columns, strict=True) if 0 < ours.sum() < len(ours)]
         return float(np.mean([area(ours, column) for ours, column in pairs])) if pairs else nan
+
+    def resampled(self, truth: Array, scores: Array, task: str, draws: Array) -> Array:
+        """Returns the mean area over each draw: scores are sorted once, and each draw is a count of every example."""
+        import numpy as np
+
+        members = np.arange(scores.shape[1]) == truth[:, None] if task == "classification" else truth.reshape(len(truth), -1)
+        counts = np.stack([np.bincount(draw, minlength=len(truth)) for draw in draws])
+        area = _weighted_roc if self.curve == "roc" else _weighted_pr
+        columns = scores.reshape(len(scores), -1).T
+        areas = np.stack([area(ours.astype(bool), column, counts) for ours, column in zip(members.T, columns, strict=True)])
+        known = np.isfinite(areas)
+        total = np.where(known, areas, 0).sum(axis=0)
+        return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), nan)
+
+
+def _weighted(members: Array, scores: Array, counts: Array) -> tuple[Array, Array]:
+    """Returns how often members and others were drawn `(draws, thresholds)`, at each different score from the highest on."""
+    import numpy as np
+
+    order = np.argsort(-scores, kind="stable")
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(scores[order]) != 0]))
+    ours, drawn = members[order], counts[:, order]
+    return np.add.reduceat(drawn * ours, starts, axis=1), np.add.reduceat(drawn * ~ours, starts, axis=1)
+
+
+def _weighted_roc(members: Array, scores: Array, counts: Array) -> Array:
+    """Returns the area under the ROC curve of each draw: the share of pairs in order, ties by half; NaN without pairs."""
+    import numpy as np
+
+    right, wrong = _weighted(members, scores, counts)
+    pairs = right.sum(axis=1) * wrong.sum(axis=1)
+    before = right.cumsum(axis=1) - right
+    ordered = ((before + right / 2) * wrong).sum(axis=1)
+    return np.where(pairs > 0, ordered / np.maximum(pairs, 1), nan)
+
+
+def _weighted_pr(members: Array, scores: Array, counts: Array) -> Array:
+    """Returns the average precision of each draw, as scikit-learn has it; NaN without members or others."""
+    import numpy as np
+
+    right, wrong = _weighted(members, scores, counts)
+    found, taken = right.cumsum(axis=1), (right + wrong).cumsum(axis=1)
+    total, others = found[:, -1], wrong.sum(axis=1)
+    area = (right * found / np.maximum(taken, 1)).sum(axis=1) / np.maximum(total, 1)
+    return np.where((total > 0) & (others > 0), area, nan)
 
 
 Metric = Annotated[Accuracy | TopK | Averaged | AUC | PlainMetric, OneOf("Metric")]

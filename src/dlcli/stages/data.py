@@ -59,8 +59,7 @@ class Splits:
     @property
     def is_image(self) -> bool:
         """Whether inputs are 8-bit images."""
-        inputs = self.train.inputs
-        return hasattr(inputs, "read") or (isinstance(inputs, np.ndarray) and inputs.dtype == np.uint8 and inputs.ndim == 4)
+        return is_image(self.train.inputs)
 
     @property
     def outputs(self) -> int:
@@ -89,12 +88,18 @@ class Splits:
             "classes": list(self.classes),
             "examples": {part: len(examples) for part, examples in self.parts.items()},
             "counts": self.counts(),
+            "means": self.train.targets.mean(axis=0).tolist() if self.task == "regression" else None,
             "shape": list(self.shape) if self.shape else None,
             "columns": list(self.train.inputs) if isinstance(self.train.inputs, dict) else None,
             "fingerprint": self.fingerprint,
             "notes": list(self.notes),
             "skipped": {"count": len(self.skipped), "files": list(self.skipped[:MOST_NAMED])},
         }
+
+
+def is_image(inputs: Any) -> bool:
+    """Whether inputs are 8-bit images, in memory or in files."""
+    return hasattr(inputs, "read") or (isinstance(inputs, np.ndarray) and inputs.dtype == np.uint8 and inputs.ndim == 4)
 
 
 def open_splits(experiment: Experiment, *, offline: bool = False, split: dict[str, str] | None = None) -> Splits:

@@ -1,9 +1,9 @@
-"""Run -> scores: one pass of predictions, then metrics, per-class table, confusion matrix, baseline."""
+"""Run -> scores: one pass of predictions, then everything that can be told from them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,52 +12,84 @@ import numpy as np
 
 from dlcli.errors import RunFailed, UsageError
 from dlcli.runs import Run
-from dlcli.runs.files import write_json, write_table
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model, refuse_other_inputs
 from dlcli.runtime.loop import Listening
 from dlcli.runtime.stream import data_errors, ordered_batches
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.metrics import decide
 from dlcli.spec.sources import Examples
-from dlcli.stages.data import Splits, open_splits
+from dlcli.stages.data import Splits, is_image, open_splits
 from dlcli.stages.failures import failures_in_words
+from dlcli.stages.other_data import open_other
+from dlcli.stages.scoring.calibration import fit_temperature
+from dlcli.stages.scoring.examples import worth_looking_at, write_examples
+from dlcli.stages.scoring.intervals import mean_interval, metric_interval
+from dlcli.stages.scoring.outcome import Outcome
+from dlcli.stages.scoring.record import Scores, write_calibration, write_curves, write_scores, write_slices, write_tables
+from dlcli.stages.scoring.slices import columns_of, slices
 
 Array = np.ndarray[Any, Any]
-# Above it a matrix, or a column of probabilities for each class, would be larger than all else in the run folder.
-MANY_CLASSES = 1000
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What one split was scored with: metric names and values, and those of the baseline."""
+class Wanted:
+    """What an evaluation is asked for beyond the scores.
 
-    split: str
-    examples: int
-    metrics: dict[str, float]
-    baseline: dict[str, float]
-    baseline_name: str
+    Attributes:
+        slices: columns whose values group the examples.
+        costs: of a false yes and of a false no, for the threshold with the least cost.
+        calibrate: whether a temperature is fitted on the validation part and kept in the run.
+    """
+
+    slices: Sequence[str] = ()
+    costs: tuple[float, float] | None = None
+    calibrate: bool = False
 
 
-def evaluate(run: Run, split: str, *, offline: bool = False) -> Scores:
-    """Scores a run's model on one of its splits, from the run folder alone, and writes `evaluation/<split>/`.
+def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", wanted: Wanted | None = None) -> Scores:
+    """Scores a run's model on one of its parts, or on other data, and writes `evaluation/<split>/`.
 
-    `split` may be empty: the test part, or the validation part where there is no test part.
+    Args:
+        run: the run; its folder is all that is needed beside the data.
+        split: train, validation or test; empty for the test part, or the validation part where there is no test part.
+        offline: whether nothing may be fetched.
+        data: a folder, table or npz file of the same kind as the run's own source, to be scored instead.
+        wanted: what else is asked for.
 
     Raises:
-        UsageError: the run has no model yet, or no such split.
+        UsageError: the run has no model yet, no such part, or its source takes no other data.
+        DataError: the data cannot be read, or does not fit the model.
     """
+    wanted = wanted or Wanted()
     if not run.has_model:
         raise UsageError(f"{run.id} has no model: it has not finished an epoch")
     experiment = run.experiment()
     _refuse_missing(split, run.data().get("examples", {}))
+    if wanted.calibrate and experiment.task == "regression":
+        raise UsageError("--calibrate is for probabilities; this run predicts numbers")
+    if wanted.costs and experiment.task not in ("binary", "multilabel"):
+        raise UsageError(f"--cost chooses thresholds of yes-or-no decisions; this run's task is {experiment.task}")
     with failures_in_words(run):
         use_device(any_device(experiment.hardware), experiment.seed)
+        if data:
+            if wanted.calibrate:
+                raise UsageError("--calibrate fits on the run's own validation part: leave --data out")
+            return _evaluate_other(run, experiment, Path(data), split, offline, wanted)
         splits = open_splits(experiment, offline=offline, split=run.split())
         _refuse_missing(split, splits.parts)
         _refuse_changed_data(run, splits)
-        return evaluate_model(experiment, splits, run, split or default_split(splits))
+        if wanted.calibrate:
+            calibrate(experiment, splits, run)
+        return evaluate_model(experiment, splits, run, split or default_split(splits), wanted)
+
+
+def _evaluate_other(run: Run, experiment: Experiment, path: Path, split: str, offline: bool, wanted: Wanted) -> Scores:
+    if split:
+        raise UsageError("--data is scored whole: leave --split out")
+    other = open_other(experiment, run, path, offline=offline)
+    part = Part(other.name, other.examples, other.classes, other.source)
+    return score_part(experiment, run, part, run.data(), wanted)
 
 
 def _refuse_missing(split: str, parts: Iterable[str]) -> None:
@@ -78,25 +110,76 @@ def _refuse_changed_data(run: Run, splits: Splits) -> None:
         )
 
 
-def evaluate_model(experiment: Experiment, splits: Splits, run: Run, split: str) -> Scores:
+@dataclass(frozen=True)
+class Part:
+    """Examples to be scored: under which name, with which classes, and the source that knows more columns of them."""
+
+    name: str
+    examples: Examples
+    classes: tuple[str, ...]
+    source: Any
+
+
+def evaluate_model(experiment: Experiment, splits: Splits, run: Run, split: str, wanted: Wanted | None = None) -> Scores:
     """Scores the run's saved model on one part of its data and writes `evaluation/<split>/`."""
-    examples, task = splits.parts[split], experiment.task
+    part = Part(split, splits.parts[split], splits.classes, experiment.data.source)
+    return score_part(experiment, run, part, splits.describe(), wanted or Wanted())
+
+
+def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any], wanted: Wanted) -> Scores:
+    """Scores the run's saved model on some examples and writes `evaluation/<name>/`; `data` is what `data.json` holds."""
+    columns = columns_of(part.source, part.examples, wanted.slices) if wanted.slices else {}
     loaded = run.model_path.stat()
-    model = load_model(run.model_path, outputs=splits.outputs)
-    refuse_other_inputs(model, examples.inputs, run.model_path)
-    scores = predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
-    metrics = {"loss": mean_loss(experiment, splits.outputs, examples.targets, scores)}
-    metrics |= _scored(experiment, examples.targets, scores)
-    name, guess = baseline(splits, len(examples))
-    result = Scores(split, len(examples), metrics, _scored(experiment, examples.targets, guess), name)
+    outcome = predicted(experiment, run, part)
+    scores = scored(experiment, outcome, data)
     if not os.path.samestat(loaded, run.model_path.stat()):  # its scores would stand beside another model
         raise RunFailed(f"{run.id} got a better model while the one before was scored: evaluate it again")
-    folder = run.made_evaluation(split)
-    write_json(folder / "metrics.json", _as_json(result))
-    _write_predictions(folder / "predictions.csv", splits, split, scores)
-    if task in ("classification", "binary"):
-        _write_classes(folder, examples.targets, decide(scores, task), splits.classes)
-    return result
+    folder = run.made_evaluation(part.name)
+    write_tables(folder, outcome)
+    calibration = write_calibration(folder, outcome, run.temperature())
+    chosen = write_curves(folder, outcome, wanted.costs)
+    write_examples(folder, worth_looking_at(outcome), part.examples, images=is_image(part.examples.inputs))
+    if columns:
+        write_slices(folder, slices(outcome, columns, experiment.training.metrics or []))
+    write_scores(folder, outcome, scores, calibration=calibration, thresholds=chosen)
+    return scores
+
+
+def predicted(experiment: Experiment, run: Run, part: Part) -> Outcome:
+    """Returns the saved model's predictions of some examples beside their labels."""
+    examples = part.examples
+    model = load_model(run.model_path, outputs=experiment.task_row.units(len(part.classes)))
+    refuse_other_inputs(model, examples.inputs, run.model_path)
+    scores = predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
+    return Outcome(experiment.task, part.name, examples.ids, part.classes, examples.targets, scores)
+
+
+def scored(experiment: Experiment, outcome: Outcome, data: dict[str, Any]) -> Scores:
+    """Returns the scores of an outcome with their intervals, and the baseline's."""
+    truth, scores, task = outcome.truth, outcome.scores, outcome.task
+    assert scores is not None
+    losses = each_loss(experiment, len(outcome.classes), truth, scores)
+    metrics, intervals = {"loss": float(np.mean(losses))}, {"loss": mean_interval(losses) if losses.ndim else None}
+    for metric in experiment.training.metrics or []:
+        metrics[metric.name] = metric.score(truth, scores, task)
+        intervals[metric.name] = metric_interval(metric, truth, scores, task)
+    name, guess = baseline(task, outcome.classes, data, len(outcome))
+    compared = {} if guess is None else _scored(experiment, truth, guess)
+    return Scores(outcome.split, len(outcome), metrics, intervals, compared, name)
+
+
+def calibrate(experiment: Experiment, splits: Splits, run: Run) -> float:
+    """Fits a temperature on the validation part, keeps it in the run's `calibration.json` and returns it.
+
+    Raises:
+        UsageError: the run has no validation part.
+    """
+    if "validation" not in splits.parts:
+        raise UsageError(f"{run.id} has no validation part to fit a temperature on")
+    part = Part("validation", splits.parts["validation"], splits.classes, experiment.data.source)
+    temperature = fit_temperature(predicted(experiment, run, part))
+    run.write_temperature(temperature, part.name, len(part.examples))
+    return temperature
 
 
 def prediction_batch(experiment: Experiment) -> int:
@@ -131,90 +214,40 @@ def _scored(experiment: Experiment, truth: Array, scores: Array) -> dict[str, fl
 
 def mean_loss(experiment: Experiment, outputs: int, truth: Array, scores: Array) -> float:
     """Returns the mean loss over all examples, without regularisation penalties."""
+    return float(np.mean(each_loss(experiment, outputs, truth, scores)))
+
+
+def each_loss(experiment: Experiment, outputs: int, truth: Array, scores: Array) -> Array:
+    """Returns the loss of every example, float64 `(n,)`, without regularisation penalties.
+
+    Dice's loss is one number for all of them, `()`.
+    """
     labels: Any = truth
     if experiment.task == "classification" and not experiment.training.loss.integer_labels:
         labels = keras.utils.to_categorical(truth, outputs)
     if experiment.task == "binary":
         labels, scores = truth[:, None].astype("float32"), scores[:, None]
-    return float(np.mean(experiment.training.loss.build()(labels, scores)))  # hinge gives one value an example
+    loss = experiment.training.loss.build()
+    each = loss.call if isinstance(loss, keras.losses.Loss) else loss  # hinge is a function that gives one value an example
+    return np.asarray(each(keras.ops.convert_to_tensor(labels), keras.ops.convert_to_tensor(scores)), dtype="float64")
 
 
-def baseline(splits: Splits, examples: int) -> tuple[str, Array]:
-    """Returns what a model without inputs would say, and its name: the training part's class shares, or its mean."""
-    targets = splits.train.targets
-    if splits.task in ("regression", "multilabel"):
-        guess = targets.mean(axis=0)
-        return "always the mean" if splits.task == "regression" else "always each label's share", np.tile(guess, (examples, 1))
-    shares = np.bincount(targets, minlength=len(splits.classes)) / len(targets)
-    name = f"always {splits.classes[int(shares.argmax())]!r}"
-    return name, np.full(examples, shares[1]) if splits.task == "binary" else np.tile(shares, (examples, 1))
+def baseline(task: str, classes: tuple[str, ...], data: dict[str, Any], examples: int) -> tuple[str, Array | None]:
+    """Returns what a model without inputs would say, and its name: the training part's class shares, or its mean.
 
-
-def _as_json(result: Scores) -> dict[str, Any]:
-    return {
-        "split": result.split,
-        "examples": result.examples,
-        "metrics": {name: {"value": value} for name, value in result.metrics.items()},
-        "baseline": {"name": result.baseline_name, "metrics": result.baseline},
-    }
-
-
-def _write_predictions(path: Path, splits: Splits, split: str, scores: Array) -> None:
-    """Writes `id,label,predicted,probability,p_<class>...`; for numbers and several labels, columns of each."""
-    examples, names = splits.parts[split], splits.classes
-    if splits.task in ("classification", "binary"):
-        shares = [f"p_{name}" for name in names] if len(names) <= MANY_CLASSES else []
-        write_table(path, ("id", "label", "predicted", "probability", *shares), _class_rows(examples, splits, scores))
-        return
-    columns = [f"{kind}_{name}" for kind in ("label", "predicted") for name in names]
-    rows = ([one, *map(_digits, label), *map(_digits, row)] for one, label, row in _rows(examples, scores))
-    write_table(path, ("id", *columns), rows)
-
-
-def _class_rows(examples: Examples, splits: Splits, scores: Array) -> Iterator[list[str]]:
-    names, chosen = splits.classes, decide(scores, splits.task)
-    table = np.stack([1 - scores, scores], axis=1) if splits.task == "binary" else scores
-    for (one, label, row), guess in zip(_rows(examples, table), chosen, strict=True):
-        shares = map(_digits, row) if len(names) <= MANY_CLASSES else ()
-        yield [one, names[label], names[guess], _digits(row[guess]), *shares]
-
-
-def _rows(examples: Examples, table: Array) -> Iterator[tuple[str, Any, Array]]:
-    return zip(examples.ids, examples.targets, table, strict=True)
-
-
-def _digits(value: float) -> str:
-    """Returns a float32 as text that reads back as the same bits."""
-    return f"{value:.9g}"
-
-
-def _write_classes(folder: Path, truth: Array, predicted: Array, classes: tuple[str, ...]) -> None:
-    """Writes the per-class table and the confusion matrix, rows and columns in label order."""
-    from dlcli.stages.plots import draw_confusion_matrix
-
-    rows = [[name, *(f"{value:.6f}" for value in row[:3]), int(row[3])] for name, row in class_table(truth, predicted, classes)]
-    write_table(folder / "per_class.csv", ("class", "precision", "recall", "f1", "support"), rows)
-    cells, counts = np.unique(truth * len(classes) + predicted, return_counts=True)
-    labels, guesses = np.divmod(cells, len(classes))
-    if len(classes) > MANY_CLASSES:
-        found = ((classes[row], classes[column], count) for row, column, count in zip(labels, guesses, counts, strict=True))
-        write_table(folder / "confusion_pairs.csv", ("label", "predicted", "count"), found)
-        return
-    matrix = np.zeros((len(classes), len(classes)), dtype="int64")
-    matrix[labels, guesses] = counts
-    table = ([name, *row] for name, row in zip(classes, matrix.tolist(), strict=True))
-    write_table(folder / "confusion_matrix.csv", ("label \\ predicted", *classes), table)
-    draw_confusion_matrix(matrix, classes, folder / "confusion_matrix.png")
-
-
-def class_table(truth: Array, predicted: Array, classes: tuple[str, ...]) -> Iterator[tuple[str, Array]]:
-    """Yields each class with its precision, recall, F1 and support, 0 where undefined, as scikit-learn has them.
-
-    Counted here: importing scikit-learn for it would cost every run a second and 100 MiB.
+    Args:
+        task: the task's name.
+        classes: the names of classes, labels or targets.
+        data: what `data.json` holds; without the means of the targets (of an older run) there is no guess.
+        examples: how many guesses are needed.
     """
-    count = len(classes)
-    support, guesses = np.bincount(truth, minlength=count), np.bincount(predicted, minlength=count)
-    right = np.bincount(truth[truth == predicted], minlength=count)
-    precision, recall = right / np.maximum(guesses, 1), right / np.maximum(support, 1)
-    f1 = 2 * right / np.maximum(support + guesses, 1)
-    yield from zip(classes, np.stack([precision, recall, f1, support], axis=1), strict=True)
+    if task == "regression":
+        means = data.get("means")
+        return "always the mean", np.tile(np.array(means, dtype="float32"), (examples, 1)) if means else None
+    counts = np.array([data["counts"]["train"][name] for name in classes], dtype="float64")
+    if task == "multilabel":
+        share = (counts / data["examples"]["train"]).astype("float32")
+        return "always each label's share", np.tile(share, (examples, 1))
+    shares = counts / counts.sum()
+    name = f"always {classes[int(shares.argmax())]!r}"
+    return name, np.full(examples, shares[1]) if task == "binary" else np.tile(shares, (examples, 1))

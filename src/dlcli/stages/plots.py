@@ -18,9 +18,9 @@ from dlcli.runs.files import replacing
 from dlcli.visible import visible
 
 Array = np.ndarray[Any, Any]
-_BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#718096"
+BLUE, ORANGE, GREY = "#2b6cb0", "#dd6b20", "#718096"
 _FEW, _SOME = 25, 60  # classes up to which a cell has room for share and count, for the count
-_PLAIN = {"text.parse_math": False}  # `$` in a name starts no formula
+PLAIN = {"text.parse_math": False}  # `$` in a name starts no formula
 _NOT_DRAWN = ("stage", "epoch", "learning_rate", "learning_rate_backbone", "seconds", "examples_per_second")
 
 
@@ -33,7 +33,7 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, dpi=130, facecolor="white")
 
 
-@rc_context(_PLAIN)
+@rc_context(PLAIN)
 def draw_curves(run: Run) -> None:
     """Writes `curves.png`: loss and every metric by epoch, training and validation, the best epoch marked."""
     rows = run.history()
@@ -44,7 +44,7 @@ def draw_curves(run: Run) -> None:
     columns = min(3, len(names))
     lines = -(-len(names) // columns)
     figure = Figure(figsize=(4.6 * columns, 3.2 * lines), layout="constrained")
-    figure.suptitle(visible(run.id), fontsize=10, color=_GREY)
+    figure.suptitle(visible(run.id), fontsize=10, color=GREY)
     for axes, name in zip(figure.subplots(lines, columns, squeeze=False).flat, names, strict=False):
         _draw_curve(axes, rows, name, run.status().best_epoch)
     for axes in list(figure.axes)[len(names) :]:
@@ -55,15 +55,15 @@ def draw_curves(run: Run) -> None:
 def _draw_curve(axes: Any, rows: list[dict[str, str]], name: str, best: int) -> None:
     epochs = [int(row["epoch"]) for row in rows]
     marker = "o" if len(rows) < 30 else None
-    for column, colour, label in ((name, _BLUE, "training"), (f"val_{name}", _ORANGE, "validation")):
+    for column, colour, label in ((name, BLUE, "training"), (f"val_{name}", ORANGE, "validation")):
         values = [float(row[column]) if row.get(column) else float("nan") for row in rows]
         if any(map(isfinite, values)):
             axes.plot(epochs, values, color=colour, marker=marker, markersize=3, label=label)
     for epoch, stage in stage_borders(rows):
-        axes.axvline(epoch, color=_GREY, linewidth=1)
-        axes.annotate(f" {visible(stage)}", (epoch, 1), xycoords=("data", "axes fraction"), va="top", fontsize=7, color=_GREY)
+        axes.axvline(epoch, color=GREY, linewidth=1)
+        axes.annotate(f" {visible(stage)}", (epoch, 1), xycoords=("data", "axes fraction"), va="top", fontsize=7, color=GREY)
     if best:
-        axes.axvline(best, color=_GREY, linewidth=1, linestyle=":", label=f"best epoch: {best}")
+        axes.axvline(best, color=GREY, linewidth=1, linestyle=":", label=f"best epoch: {best}")
     axes.set_title(visible(name), loc="left", fontsize=11, fontweight="bold")
     axes.set_xlabel("epoch")
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -78,7 +78,7 @@ def stage_borders(rows: list[dict[str, str]]) -> list[tuple[float, str]]:
     return [(int(rows[index]["epoch"]) - 0.5, rows[index]["stage"]) for index in starts] if len(starts) > 1 else []
 
 
-@rc_context(_PLAIN)
+@rc_context(PLAIN)
 def draw_confusion_matrix(matrix: Array, classes: tuple[str, ...], path: Path) -> None:
     """Writes a confusion matrix: colours are row shares, cells show share and count while they are large enough.
 
@@ -114,7 +114,7 @@ def _name_axes(axes: Any, classes: tuple[str, ...], side: float) -> None:
     step = -(-count // 100)
     places = range(0, count, step)
     size = float(np.clip(72 * side * 0.75 / max(count / step, 1) * 0.8, 3.5, 10))
-    names = [_short(classes[place]) for place in places]
+    names = [short(classes[place]) for place in places]
     letters = max(map(len, names), default=0)
     long = letters * size * 0.62 > 72 * side * 0.75 / max(count / step, 1)  # wider than its column, in points
     axes.set_xticks(places, names, rotation=90 if long else 0, fontsize=size)
@@ -122,7 +122,7 @@ def _name_axes(axes: Any, classes: tuple[str, ...], side: float) -> None:
     axes.tick_params(length=0)
 
 
-def _short(name: str, length: int = 22) -> str:
+def short(name: str, length: int = 22) -> str:
     """Returns a name for an axis: in one line, cut where it is long."""
     name = visible(name)
     return name if len(name) <= length else f"{name[: length - 1]}…"
@@ -146,6 +146,6 @@ def _ring_confusions(axes: Any, matrix: Array, most: int = 10) -> None:
     for place in np.argsort(errors, axis=None)[::-1][:most]:
         row, column = np.unravel_index(place, errors.shape)
         if errors[row, column]:
-            axes.plot(column, row, "o", markersize=9, markerfacecolor="none", markeredgecolor=_ORANGE, markeredgewidth=1.4)
+            axes.plot(column, row, "o", markersize=9, markerfacecolor="none", markeredgecolor=ORANGE, markeredgewidth=1.4)
             text = f" {errors[row, column]:,}"
-            axes.annotate(text, (column, row), xytext=(5, 5), textcoords="offset points", fontsize=7, color=_ORANGE)
+            axes.annotate(text, (column, row), xytext=(5, 5), textcoords="offset points", fontsize=7, color=ORANGE)

@@ -90,6 +90,13 @@ class SourceSpec(Spec):
         """
         raise NotImplementedError
 
+    def elsewhere(self, path: str) -> SourceSpec | None:
+        """Returns the source that reads other examples at a path, as its test part or, without one, as its training part.
+
+        None where the source has no folder or file of its own.
+        """
+        return None
+
 
 _LONGEST = 4000
 _NO_NAME = "no file can have such a name: it is too long, or holds a NUL"

@@ -111,13 +111,17 @@ class Csv(SourceSpec):
         if not names:
             yield "features", "no column is left for the model to see"
 
+    def elsewhere(self, path: str) -> Csv:
+        """Returns the same with another file of test rows; what a column is, the training file still decides."""
+        return self.model_copy(update={"test": path, "validation": None})
+
     def open(self, request: Request) -> Opened:
         """Returns the rows: a mapping of columns, float32 with NaN for gaps, or text with "" for gaps.
 
         Raises:
             DataError: a file cannot be read, a label is missing, or a column is neither numbers nor few categories.
         """
-        tables = {part: self._read(path) for part, path in self.files.items()}
+        tables = {part: self.table(path) for part, path in self.files.items()}
         names = self._feature_names(list(tables["train"].columns))
         numbers = [name for name in names if name not in self.categorical and self._is_number(tables["train"][name])]
         self._refuse_wide(tables["train"], [name for name in names if name not in set(numbers)])
@@ -137,7 +141,7 @@ class Csv(SourceSpec):
         left_out = {*self.targets, *self.drop}
         return [name for name in columns if name not in left_out]
 
-    def _read(self, path: str) -> pd.DataFrame:
+    def table(self, path: str) -> pd.DataFrame:
         """Returns a file's cells as text, gaps as NaN: what a column is, the training file alone decides."""
         import pandas as pd
 
@@ -162,7 +166,7 @@ class Csv(SourceSpec):
             raise DataError(f"{path}: no rows below the header")
         return table
 
-    def _numbers(self, column: Column) -> Column:
+    def numbers(self, column: Column) -> Column:
         """Returns a column's numbers as float64, NaN where a cell is a gap or no number."""
         import pandas as pd
 
@@ -170,7 +174,7 @@ class Csv(SourceSpec):
         return pd.to_numeric(text, errors="coerce").astype("float64")
 
     def _is_number(self, column: Column) -> bool:
-        return bool((self._numbers(column).notna() | column.isna()).all())
+        return bool((self.numbers(column).notna() | column.isna()).all())
 
     def _column(self, table: pd.DataFrame, name: str, is_number: bool, path: str) -> Array:
         """Returns one column as float32 with NaN for gaps, or as text with "" for gaps."""
@@ -181,7 +185,7 @@ class Csv(SourceSpec):
         column = table[name]
         if not is_number:
             return column.fillna("").to_numpy(dtype=object)
-        numbers = self._numbers(column)
+        numbers = self.numbers(column)
         wrong = numbers.isna() & column.notna()
         if wrong.any():
             raise DataError(
@@ -205,7 +209,7 @@ class Csv(SourceSpec):
 
     def _number_hint(self, column: Column) -> str:
         """Returns what keeps a column that is mostly numbers from being one."""
-        wrong = column[self._numbers(column).isna() & column.notna()]
+        wrong = column[self.numbers(column).isna() & column.notna()]
         if len(wrong) * 2 > len(column) or wrong.empty:
             return ""
         return f" (not all are numbers: {wrong.iloc[0]!r}; if that marks a gap, name it in `data.source.missing`)"
@@ -233,7 +237,7 @@ class Csv(SourceSpec):
         columns = [table[name] for name in self.targets]
         if task in ("multilabel", "regression"):
             columns = [column.replace(_TRUTH) for column in columns]
-        labels = [self._numbers(column) if self._is_number(column) else column for column in columns]
+        labels = [self.numbers(column) if self._is_number(column) else column for column in columns]
         values = np.stack([label.to_numpy(dtype=object) for label in labels], axis=1)
         return values if values.shape[1] > 1 else _native(values[:, 0])
 

@@ -78,6 +78,10 @@ class Folder(SourceSpec):
             if twice and twice != [None]:
                 yield "path", f"{path} holds two folders for the {next(filter(None, twice))} part"
 
+    def elsewhere(self, path: str) -> Folder:
+        """Returns the same for another folder."""
+        return self.model_copy(update={"path": path})
+
     def open(self, request: Request) -> Opened:
         """Returns the images of every part, to be read when needed, in the order of their paths.
 

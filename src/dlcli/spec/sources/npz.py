@@ -61,6 +61,10 @@ class Npz(SourceSpec):
             if name not in names and f"{name}_train" not in names:
                 yield key, f"the file holds no array `{name}`; it holds {', '.join(names[:20]) or 'none'}"
 
+    def elsewhere(self, path: str) -> Npz:
+        """Returns the same for another file."""
+        return self.model_copy(update={"path": path})
+
     def open(self, request: Request) -> Opened:
         """Returns the arrays, each part from its own pair where the file has one."""
         import numpy as np

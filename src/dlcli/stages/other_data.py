@@ -1,0 +1,62 @@
+"""A run's model on other data than its own: opened by the run's own source, its labels numbered as the model has them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlcli.errors import DataError, UsageError
+from dlcli.runs import Run
+from dlcli.runs.folder import OTHER_DATA
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.sources import Examples, Opened, Request
+from dlcli.stages.data import fingerprint
+
+
+@dataclass(frozen=True)
+class OtherData:
+    """Examples of another folder or file; `name` is that of their folder below `evaluation/`."""
+
+    name: str
+    examples: Examples
+    classes: tuple[str, ...]
+    source: Any
+
+
+def open_other(experiment: Experiment, run: Run, path: Path, *, offline: bool) -> OtherData:
+    """Returns the labelled examples at a path: the test part where it has one, else all.
+
+    Raises:
+        UsageError: the run's source is no folder or file.
+        DataError: what is there cannot be read, or has labels that the model does not know.
+    """
+    source = experiment.data.source.elsewhere(str(path))
+    if source is None:
+        raise UsageError(f"--data: a {experiment.data.source.kind} source has no folder or file that another could stand for")
+    for _, message in source.faults():
+        raise DataError(f"--data: {message}")
+    opened = source.open(Request(experiment.task, experiment.data.image, experiment.seed, offline))
+    part = next(part for part in ("test", "train") if part in opened.parts)
+    classes = tuple(run.data().get("classes") or ())
+    examples = _numbered(opened.parts[part], opened, experiment, classes)
+    if not len(examples):
+        raise DataError(f"--data: {path} has no examples")
+    slug = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-")[:40] or "data"
+    return OtherData(f"{OTHER_DATA}{slug}-{fingerprint({part: examples})[:6]}", examples, classes, source)
+
+
+def _numbered(examples: Examples, opened: Opened, experiment: Experiment, classes: tuple[str, ...]) -> Examples:
+    """Returns the examples with their classes numbered as the run numbers them."""
+    if experiment.task not in ("classification", "binary"):
+        if examples.targets.shape[1] != len(classes):
+            raise DataError(f"--data: {examples.targets.shape[1]} targets an example, the run has {len(classes)}")
+        return examples
+    unknown = [name for name in np.array(opened.classes, dtype=object)[np.unique(examples.targets)] if name not in classes]
+    if unknown:
+        raise DataError(f"--data: the run has no class {unknown[0]!r}; it has {', '.join(classes[:20])}")
+    number = np.array([classes.index(name) if name in classes else -1 for name in opened.classes], dtype="int64")
+    return replace(examples, targets=number[examples.targets])

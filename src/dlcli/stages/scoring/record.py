@@ -1,0 +1,127 @@
+"""An outcome -> the files of `evaluation/<split>/`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlcli.runs.files import write_json, write_table
+from dlcli.stages.scoring.calibration import brier, calibrated, calibration_error, claims, reliability
+from dlcli.stages.scoring.classes import write_classes, write_labels
+from dlcli.stages.scoring.curves import MOST_CLASSES, Curve, Threshold, pr_curves, roc_curves, thresholds
+from dlcli.stages.scoring.intervals import LEVEL
+from dlcli.stages.scoring.outcome import Outcome, write_outcome
+from dlcli.stages.scoring.residuals import deciles
+from dlcli.stages.scoring.slices import Slice
+
+Array = np.ndarray[Any, Any]
+Interval = tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one part was scored with: metric names with values and intervals, and the baseline's values."""
+
+    split: str
+    examples: int
+    metrics: dict[str, float]
+    intervals: dict[str, Interval]
+    baseline: dict[str, float]
+    baseline_name: str
+
+
+def write_scores(folder: Path, outcome: Outcome, scores: Scores, **more: Any) -> None:
+    """Writes `metrics.json`; `more` are further entries, those without content left out."""
+    metrics = {name: {"value": value, "interval": scores.intervals.get(name)} for name, value in scores.metrics.items()}
+    data = {
+        "split": scores.split,
+        "task": outcome.task,
+        "examples": scores.examples,
+        "level": LEVEL,
+        "metrics": metrics,
+        "baseline": {"name": scores.baseline_name, "metrics": scores.baseline},
+    }
+    write_json(folder / "metrics.json", data | {name: entry for name, entry in more.items() if entry})
+
+
+def write_tables(folder: Path, outcome: Outcome) -> None:
+    """Writes the predictions, and what is counted of classes or of errors."""
+    write_outcome(outcome, folder)
+    if outcome.has_one_class:
+        write_classes(folder, outcome)
+    elif outcome.task == "multilabel":
+        write_labels(folder, outcome)
+    elif outcome.scores is not None and np.isfinite(outcome.scores).all():
+        from dlcli.stages.scoring.pictures import draw_regression
+
+        rows = deciles(outcome)
+        names = ("target", "decile", "from", "to", "examples", "mae", "bias")
+        write_table(folder / "deciles.csv", names, (asdict(row).values() for row in rows))  # type: ignore[misc]
+        draw_regression(outcome, folder)
+
+
+def write_calibration(folder: Path, outcome: Outcome, temperature: float | None) -> dict[str, Any]:
+    """Writes `calibration.csv` and `reliability.png`, and returns the entry of `metrics.json`; empty where it has no sense."""
+    from dlcli.stages.scoring.pictures import draw_reliability
+
+    if outcome.task == "regression" or outcome.scores is None or not np.isfinite(outcome.scores).all():
+        return {}
+    bins = reliability(*claims(outcome))
+    error = calibration_error(bins)
+    write_table(
+        folder / "calibration.csv",
+        ("from", "to", "examples", "confidence", "accuracy"),
+        ((one.low, one.high, one.examples, one.confidence, one.accuracy) for one in bins),
+    )
+    draw_reliability(bins, error, folder / "reliability.png")
+    found: dict[str, Any] = {"ece": error, "brier": brier(outcome)}
+    if temperature is not None:
+        warmer = Outcome(**{**vars(outcome), "scores": calibrated(outcome.scores, temperature, outcome.task)})
+        after = {"ece": calibration_error(reliability(*claims(warmer))), "brier": brier(warmer)}
+        found["temperature"] = {"value": temperature, **after}
+    return found
+
+
+def write_curves(folder: Path, outcome: Outcome, costs: tuple[float, float] | None) -> list[dict[str, Any]]:
+    """Writes the curves of up to 100 classes and, of yes-or-no decisions, the thresholds, which it returns."""
+    if outcome.task == "regression" or outcome.scores is None or not np.isfinite(outcome.scores).all():
+        return []
+    if len(outcome.classes) <= MOST_CLASSES:
+        _write_both(folder, outcome)
+    if outcome.task == "classification":
+        return []
+    rows = thresholds(outcome, costs)
+    names = list(Threshold.__dataclass_fields__)
+    write_table(folder / "thresholds.csv", names, (list(asdict(row).values()) for row in rows))
+    return [asdict(row) for row in rows]
+
+
+def _write_both(folder: Path, outcome: Outcome) -> None:
+    from dlcli.stages.scoring.pictures import draw_pr, draw_roc
+
+    roc, pr = roc_curves(outcome), pr_curves(outcome)
+    if not roc:
+        return
+    names = ("class", "false_positive_rate", "true_positive_rate", "threshold")
+    write_table(folder / "roc_curve.csv", names, _points(roc))
+    write_table(folder / "pr_curve.csv", ("class", "recall", "precision", "threshold"), _points(pr))
+    draw_roc(roc, folder / "roc_curve.png")
+    draw_pr(pr, folder / "pr_curve.png")
+
+
+def _points(curves: Sequence[Curve]) -> Iterable[tuple[str, str, str, str]]:
+    """Yields the points of curves; the first, where nothing is taken yet, has no threshold."""
+    for curve in curves:
+        for x, y, threshold in zip(curve.x, curve.y, curve.thresholds, strict=True):
+            yield curve.name, f"{x:.6g}", f"{y:.6g}", f"{threshold:.9g}" if isfinite(threshold) else ""
+
+
+def write_slices(folder: Path, found: Sequence[Slice]) -> None:
+    """Writes `slices.csv`."""
+    rows = ((one.column, one.value, one.examples, one.metric, one.score, *(one.interval or ("", ""))) for one in found)
+    write_table(folder / "slices.csv", ("column", "value", "examples", "metric", "score", "low", "high"), rows)
