@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from dlcli import __version__
-from dlcli.cli import machine, results, runs, specs, training
+from dlcli.cli import machine, results, runs, serving, specs, training
 from dlcli.errors import DlcliError
 from dlcli.visible import visible
 
@@ -58,6 +58,7 @@ def main(
 app.command()(training.train)
 app.command()(training.finetune)
 app.command()(results.evaluate)
+app.command()(serving.predict)
 app.command()(specs.check)
 app.command()(results.describe)
 app.add_typer(runs.app, name="runs")

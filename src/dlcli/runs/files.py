@@ -51,9 +51,12 @@ def write_json(path: Path, data: Any) -> None:
     write_text(path, json_text(data) + "\n")
 
 
-def json_text(data: Any) -> str:
-    """Returns data as JSON; letters of all scripts as they are, control characters written out as `\\u001b`."""
-    text = json.dumps(_as_json(data), indent=2, ensure_ascii=False)
+def json_text(data: Any, *, indent: int | None = 2) -> str:
+    """Returns data as JSON; letters of all scripts as they are, control characters written out as `\\u001b`.
+
+    In one line where `indent` is None.
+    """
+    text = json.dumps(_as_json(data), indent=indent, ensure_ascii=False)
     return "\n".join(visible(line, escape=lambda char: json.dumps(char)[1:-1]) for line in text.split("\n"))
 
 
@@ -98,9 +101,14 @@ def _content(path: Path, largest: int) -> bytes:
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Replaces a CSV file; rows are written as they come."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors=_ANY_NAME, newline="") as file:
-        writer = csv.writer(_Rows(file), lineterminator="\r\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+        print_table(file, columns, rows)
+
+
+def print_table(file: TextIO, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Writes CSV to an open text file, rows as they come; on a terminal with control characters written out."""
+    writer = csv.writer(_Rows(file), lineterminator="\r\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
 
 
 _ANY_NAME = "surrogateescape"
@@ -112,10 +120,11 @@ class _Rows:
     name may hold a carriage return, which the reader would take for the end of a row."""
 
     def __init__(self, file: TextIO) -> None:
-        self._file = file
+        self._file, self._shown = file, file.isatty()
 
     def write(self, row: str) -> None:
-        self._file.write(row.removesuffix("\r\n") + "\n")
+        row = row.removesuffix("\r\n")
+        self._file.write((visible(row, keep="\n\t") if self._shown else row) + "\n")
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

@@ -1,0 +1,153 @@
+"""`dlcli predict` and `dlcli export`: a run's model at work, here and elsewhere."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dlcli.cli.options import DEFAULT_RUNS, RunName, RunsFolder, found_run
+from dlcli.errors import UsageError
+from dlcli.visible import visible
+
+if TYPE_CHECKING:
+    from dlcli.stages.predict import Answers, Prediction
+
+_BLOCK = 500
+"""Rows of one table on the terminal: a table is laid out as a whole, and millions of rows are not held."""
+_MOST_NAMED = 100
+
+
+def predict(
+    run: RunName,
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE|FOLDER|GLOB|CSV|-...",
+            help="Images, folders of them, patterns, tables, NumPy files; -: names of images, or rows, from stdin.",
+        ),
+    ],
+    top: Annotated[int, typer.Option(min=1, help="How many of the likeliest classes.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    csv: Annotated[str, typer.Option("--csv", metavar="FILE|-", help="Write a CSV file; -: to stdout.")] = "",
+    calibrated: Annotated[bool, typer.Option(help="Divide by the temperature of `evaluate --calibrate`.")] = False,
+    runs: RunsFolder = DEFAULT_RUNS,
+) -> None:
+    """Say what a run's model makes of images, rows or arrays it has not seen, prepared as in training."""
+    found = found_run(run, runs)
+    _refuse_what_is_wrong(what, as_json, csv)
+
+    from dlcli.stages.predict import prepare
+
+    skipped = _Skipped()
+    prediction = prepare(found, what, calibrate=calibrated)
+    skipped.passed_over(prediction.others)
+    _print(prediction, prediction.answers(skipped), top, as_json=as_json, csv=csv)
+    skipped.end()
+
+
+def _refuse_what_is_wrong(what: Sequence[str], as_json: bool, csv: str) -> None:
+    """Raises UsageError for what can be told before TensorFlow starts."""
+    if as_json and csv:
+        raise UsageError("--json and --csv: one of them")
+    for one in what:
+        if one != "-" and not os.path.lexists(one) and not glob.glob(one, recursive=True):
+            raise UsageError(f"{one}: {'fits no file' if glob.has_magic(one) else 'no such file or folder'}")
+    if csv not in ("", "-"):
+        if os.path.lexists(csv):
+            raise UsageError(f"--csv {csv}: is there already, and is not overwritten")
+        if not Path(csv).parent.is_dir():
+            raise UsageError(f"--csv {csv}: no folder {Path(csv).parent}")
+
+
+class _Skipped:
+    """Tells on stderr what was left out and why, up to a number, and how many there were."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __call__(self, name: str, why: str) -> None:
+        self._count += 1
+        if self._count <= _MOST_NAMED:
+            typer.echo(visible(f"skipped {name}: {why}"), err=True)
+
+    def passed_over(self, others: Sequence[str]) -> None:
+        if others:
+            typer.echo(visible(f"passed over: {len(others):,} files of other kinds, such as {others[0]}"), err=True)
+
+    def end(self) -> None:
+        if self._count:
+            more = f", {_MOST_NAMED} of them named" if self._count > _MOST_NAMED else ""
+            typer.echo(f"skipped: {self._count:,}{more}", err=True)
+
+
+def _print(prediction: Prediction, answers: Iterator[Answers], top: int, *, as_json: bool, csv: str) -> None:
+    from dlcli.stages.predict import as_objects, column_names, table_rows
+
+    if as_json:
+        from dlcli.runs.files import json_text
+
+        for one in answers:
+            for entry in as_objects(one, top):
+                print(json_text(entry, indent=None))
+        return
+    if csv:
+        columns = column_names(prediction.experiment.task, prediction.classes, top)
+        _write_csv(csv, columns, (row for one in answers for row in table_rows(one, top)))
+        return
+    task = prediction.experiment.task
+    _show_tables(_headings(task, prediction.classes, top), (row for one in answers for row in _cells(one, top)))
+
+
+def _write_csv(target: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Writes rows as they come, to a file that is whole or not there, or to stdout."""
+    from dlcli.runs.files import print_table, write_table
+
+    if target == "-":
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="surrogateescape")  # names of files need not be text
+        print_table(sys.stdout, columns, rows)
+    else:
+        write_table(Path(target), columns, rows)
+
+
+def _headings(task: str, classes: Sequence[str], top: int) -> list[str]:
+    if task == "regression":
+        return ["", *classes]
+    if task == "multilabel":
+        return ["", "labels"]
+    return ["", *(name for place in range(min(top, len(classes))) for name in (f"{place + 1}" if place else "class", "p"))]
+
+
+def _cells(answers: Answers, top: int) -> Iterator[list[str]]:
+    """Yields the cells of a table on the terminal."""
+    for one, ranked in zip(answers.ids, answers.ranked(top), strict=True):
+        if answers.task == "regression":
+            yield [one, *(f"{value:.6g}" for _, value in ranked)]
+        elif answers.task == "multilabel":
+            yield [one, ", ".join(f"{name} {share:.4f}" for name, share in ranked) or "-"]
+        else:
+            yield [one, *(cell for name, share in ranked for cell in (name, f"{share:.4f}"))]
+
+
+def _show_tables(headings: Sequence[str], rows: Iterator[Sequence[str]]) -> None:
+    from itertools import islice
+
+    from rich.table import Table
+
+    from dlcli.cli.console import results_console
+
+    console = results_console()
+    while block := list(islice(rows, _BLOCK)):
+        table = Table()
+        for heading in headings:
+            table.add_column(heading, overflow="fold")
+        for row in block:
+            table.add_row(*row)
+        console.print(table)
