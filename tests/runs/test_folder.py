@@ -144,13 +144,9 @@ def test_an_empty_runs_folder_says_how_to_fill_it(runs: Path) -> None:
         find_run("iris", runs)
 
 
-def test_compare_shows_what_differs_and_doubts_scores_of_different_data(runs: Path) -> None:
+def test_compare_shows_what_differs_and_the_scores_that_are_there(runs: Path) -> None:
     one, two = make_run(runs, seed=1), make_run(runs, seed=2, accuracy=0.5, data="other")
     three = make_run(runs, seed=1, accuracy=None)
     comparison = compare_runs([one, two, three])
     assert comparison.differences == {"seed": [1, 2, 1]}
-    assert comparison.scores["accuracy"] == [0.9, 0.5, None]
-    assert comparison.notes == [
-        f"{three.id} was not scored on test",
-        "the runs have different data or splits: their scores are not of the same examples",
-    ]
+    assert comparison.scores["accuracy"] == [{"value": 0.9}, {"value": 0.5}, None]

@@ -58,22 +58,29 @@ def show_run(run: RunName, runs: RunsFolder = DEFAULT_RUNS, as_json: Json = Fals
 def compare(
     names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Two or more runs.", autocompletion=complete_run)],
     split: Annotated[str, typer.Option(help="The split whose scores are compared.")] = "test",
+    any_data: Annotated[
+        bool, typer.Option("--any-data", help="Compare runs that were scored on different examples, too.")
+    ] = False,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Show what differs between runs: fields of their specs, and scores."""
+    """Show what differs between runs, their scores, and whether one is better than the first on the same examples."""
     if len(names) < 2:
         raise UsageError("compare needs two runs or more")
-    from dlcli.cli.tables import comparison_as_dict, show_comparison
     from dlcli.runs.compare import compare_runs
 
-    comparison = compare_runs([found_run(name, runs) for name in names], split)
+    found = [found_run(name, runs) for name in names]
+    comparison = compare_runs(found, split)
+    from dlcli.cli.comparison import comparison_as_dict, show_comparison
+    from dlcli.stages.compare import pair_runs
+
+    pairings = pair_runs(found, split, any_data=any_data)
     if as_json:
         from dlcli.cli.console import print_json
 
-        print_json(comparison_as_dict(comparison))
+        print_json(comparison_as_dict(comparison, pairings))
     else:
-        show_comparison(comparison)
+        show_comparison(comparison, pairings)
 
 
 @app.command("rm")

@@ -11,7 +11,6 @@ from rich.table import Table
 from dlcli.cli.console import results_console, show_scores, show_stages, shown
 from dlcli.errors import DlcliError, UsageError
 from dlcli.runs import Run
-from dlcli.runs.compare import Comparison
 from dlcli.visible import visible
 
 _HEADLINES = 3
@@ -133,32 +132,3 @@ def show_run(run: Run) -> None:
     names = [name for name in files if not name.startswith("tensorboard/")]
     more = f", ... {len(names) - _MOST_FILES:,} more" if len(names) > _MOST_FILES else ""
     console.print(visible(f"{run.path}: {', '.join(names[:_MOST_FILES])}{more}"), soft_wrap=True)
-
-
-def comparison_as_dict(comparison: Comparison) -> dict[str, Any]:
-    """Returns a comparison as plain data."""
-    return {
-        "runs": [run.id for run in comparison.runs],
-        "differences": comparison.differences,
-        "scores": comparison.scores,
-        "notes": comparison.notes,
-    }
-
-
-def show_comparison(comparison: Comparison) -> None:
-    """Prints what differs, then the scores."""
-    console = results_console()
-    ids = [run.id for run in comparison.runs]
-    if comparison.differences:
-        table = Table("field", *ids, title="what differs", title_justify="left")
-        for key, values in comparison.differences.items():
-            table.add_row(key, *("-" if value is None else str(value) for value in values))
-        console.print(table)
-    else:
-        console.print("The specs are the same.")
-    table = Table("score", *ids, title="scores", title_justify="left")
-    for name, scores in comparison.scores.items():
-        table.add_row(name, *(shown(value) for value in scores))
-    console.print(table)
-    for note in comparison.notes:
-        console.print(f"note: {note}", soft_wrap=True)

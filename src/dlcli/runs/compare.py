@@ -2,40 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from dlcli.runs.folder import Run
-from dlcli.spec.base import dump
+from dlcli.spec.base import Spec, dump
+
+Score = dict[str, Any]
+"""One entry of `metrics.json`: `value`, and an `interval` where there is one."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`differences`: dotted field -> each run's value (None where it has none); `scores`: metric -> each run's value."""
+    """`differences`: dotted field -> each run's value, without its defaults; `scores`: metric -> each run's entry, if any."""
 
     runs: list[Run]
+    split: str
     differences: dict[str, list[Any]]
-    scores: dict[str, list[float | None]]
-    notes: list[str]
+    scores: dict[str, list[Score | None]]
 
 
 def compare_runs(runs: list[Run], split: str = "test") -> Comparison:
     """Compares runs: only what differs of their resolved specs, and every metric of one split."""
-    specs = [flat(dump(run.experiment())) for run in runs]
-    keys = sorted({key for spec in specs for key in spec})
-    differences = {key: [spec.get(key) for spec in specs] for key in keys if len({repr(spec.get(key)) for spec in specs}) > 1}
     scores = [run.metrics(split).get("metrics", {}) for run in runs]
-    names = list(dict.fromkeys(name for one in scores for name in one))
-    table = {name: [one.get(name, {}).get("value") for one in scores] for name in names}
-    return Comparison(runs, differences, table, _notes(runs, split))
+    names = dict.fromkeys(name for one in scores for name in one)
+    table = {name: [one.get(name) for one in scores] for name in names}
+    return Comparison(runs, split, dict(_differing([run.experiment() for run in runs])), table)
 
 
-def _notes(runs: list[Run], split: str) -> list[str]:
-    """Returns what stands against comparing the scores."""
-    notes = [f"{run.id} was not scored on {split}" for run in runs if not run.metrics(split)]
-    if len({run.data().get("fingerprint") for run in runs}) > 1:
-        notes.append("the runs have different data or splits: their scores are not of the same examples")
-    return notes
+def _differing(values: list[Any], place: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """Yields the places at which values differ, with each one: where they are of one kind or length, the places inside."""
+    first = values[0]
+    if isinstance(first, Spec) and len({(type(one), getattr(one, "kind", "")) for one in values}) == 1:
+        for name in type(first).model_fields:
+            yield from _differing([getattr(one, name) for one in values], f"{place}.{name}" if place else name)
+    elif isinstance(first, list) and all(isinstance(one, list) and len(one) == len(first) for one in values):
+        for index in range(len(first)):
+            yield from _differing([one[index] for one in values], f"{place}.{index}")
+    elif any(repr(one) != repr(first) for one in values):
+        yield place, [_given(one) for one in values]
+
+
+def _given(value: Any) -> Any:
+    """Returns plain data for a value: of a spec what is not its default."""
+    if isinstance(value, Spec):
+        fields = {name: getattr(value, name) for name in type(value).model_fields}
+        given = {name: one for name, one in fields.items() if name != "kind" and one != _default(value, name)}
+        kind = {"kind": fields["kind"]} if "kind" in fields else {}
+        return kind | {name: _given(one) for name, one in given.items()}
+    return [_given(item) for item in value] if isinstance(value, list) else dump(value)
+
+
+def _default(spec: Spec, name: str) -> Any:
+    return type(spec).model_fields[name].get_default(call_default_factory=True)
+
+
+def not_scored(run: Run, split: str) -> str:
+    """Returns the words for a run without scores of a split, with what there is to do about it."""
+    parts = run.data().get("examples", {})
+    if split not in parts:
+        return f"{run.id} has no {split} part" + (f"; it has {', '.join(parts)}" if parts else ": its data was not opened yet")
+    if not run.has_model:
+        return f"{run.id} was not scored on {split}: it has no model yet"
+    return f"{run.id} was not scored on {split}: `dlcli evaluate {run.id} --split {split}` does that"
 
 
 def flat(value: Any, place: str = "") -> dict[str, Any]:
