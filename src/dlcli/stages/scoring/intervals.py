@@ -9,6 +9,8 @@ Draws depend on the number of examples alone, so two models on one part are comp
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import sqrt
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 LEVEL = 0.95
+_QUANTILE = NormalDist().inv_cdf((1 + LEVEL) / 2)
 _DRAWS = 1000
 _FEWEST = 200
 _CELLS = 5_000_000
@@ -61,7 +64,9 @@ def middle(values: Array) -> tuple[float, float] | None:
 
 
 def _share_interval(right: int, examples: int) -> tuple[float, float]:
-    from scipy.stats import binomtest
-
-    found = binomtest(right, examples).proportion_ci(LEVEL, method="wilson")
-    return float(found.low), float(found.high)
+    """Returns the Wilson score interval of a share. Written out: importing `scipy.stats` would cost every run half a second."""
+    share = right / examples
+    width = _QUANTILE**2 / examples
+    middle_ = (share + width / 2) / (1 + width)
+    half = sqrt(share * (1 - share) * width + width**2 / 4) / (1 + width)
+    return max(0.0, middle_ - half), min(1.0, middle_ + half)

@@ -22,7 +22,7 @@ _MOST_POINTS = 5000
 @rc_context(PLAIN)
 def draw_roc(curves: Sequence[Curve], path: Path) -> None:
     """Writes the ROC curves; of many classes those with the smallest areas."""
-    figure, axes = _square("others taken for it", "found of it")
+    figure, axes = _square("false positive rate", "true positive rate")
     _draw_curves(axes, curves, "ROC")
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
     save(figure, path)

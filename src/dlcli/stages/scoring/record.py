@@ -13,7 +13,7 @@ import numpy as np
 from dlcli.runs.files import write_json, write_table
 from dlcli.stages.scoring.calibration import brier, calibrated, calibration_error, claims, reliability
 from dlcli.stages.scoring.classes import write_classes, write_labels
-from dlcli.stages.scoring.curves import MOST_CLASSES, Curve, Threshold, pr_curves, roc_curves, thresholds
+from dlcli.stages.scoring.curves import MOST_CLASSES, Curve, Threshold, curves, thresholds
 from dlcli.stages.scoring.intervals import LEVEL
 from dlcli.stages.scoring.outcome import Outcome, write_outcome
 from dlcli.stages.scoring.residuals import deciles
@@ -104,7 +104,7 @@ def write_curves(folder: Path, outcome: Outcome, costs: tuple[float, float] | No
 def _write_both(folder: Path, outcome: Outcome) -> None:
     from dlcli.stages.scoring.pictures import draw_pr, draw_roc
 
-    roc, pr = roc_curves(outcome), pr_curves(outcome)
+    roc, pr = curves(outcome)
     if not roc:
         return
     names = ("class", "false_positive_rate", "true_positive_rate", "threshold")
