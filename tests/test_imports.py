@@ -16,7 +16,7 @@ PACKAGES = ("visible", "errors", "upstream", "spec", "runs", "runtime", "stages"
 """Lowest first: each may import itself and what stands before it."""
 SPEC = (
     *("base", "text", "words", "parameters", "layers", "augmentations", "schedules", "optimizers", "losses", "metrics"),
-    *("tasks", "callbacks", "sources", "data", "backbones", "heads", "models", "stages", "experiment", "transfer_rules"),
+    *("tasks", "sources", "callbacks", "data", "backbones", "heads", "models", "stages", "experiment", "transfer_rules"),
     *("rules", "file", "reference"),
 )
 """The order inside `spec`, lowest first; a package counts as one."""

@@ -143,6 +143,11 @@ class Run:
         return self._own_folder("tensorboard")
 
     @property
+    def exports_path(self) -> Path:
+        """The model in other formats, a folder for each."""
+        return self._own_folder("exports")
+
+    @property
     def shown_state(self) -> str:
         """The state as a list shows it: `dead` is a running run whose process is gone."""
         status = self.status()
@@ -177,6 +182,11 @@ class Run:
     def checkpoints_path(self) -> Path:
         """The states that the run can go on from."""
         return self._own_folder("checkpoints")
+
+    @property
+    def trackers_path(self) -> Path:
+        """What trackers keep: the id of their run, their logs."""
+        return self._own_folder("trackers")
 
     @contextmanager
     def hold(self) -> Iterator[None]:

@@ -1,11 +1,15 @@
 """What may step in while a run trains. Every monitor is `auto` (the training's own) or the name of a column of the history."""
 
+from contextlib import suppress
+from os import environ
 from time import monotonic
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
 
 from dlcli.spec.base import Count, KerasSpec, NotNegative, OneOf, Positive
+from dlcli.spec.sources.base import as_path, with_environment
 
 _MONITOR = "Column of the history to watch; `auto`: the training's own monitor."
 
@@ -124,6 +128,82 @@ class TargetReached(CallbackSpec):
         return f"target reached: {self.monitor} is at {self.value:g}" if callback.stopped else ""
 
 
+class TrackerSpec(CallbackSpec):
+    """A tracker: another program that is told of the whole run. It belongs into `training.callbacks`."""
+
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Distributions any one of which it needs."""
+
+    model: bool = Field(default=False, description="Whether the best epoch's `model.keras` is sent, too.")
+
+    @property
+    def missing(self) -> str:
+        """What must be installed for it, in words; empty where nothing is missing."""
+        from importlib.metadata import PackageNotFoundError, version
+
+        for package in self.packages:
+            with suppress(PackageNotFoundError):
+                return "" if version(package) else package
+        kind = str(getattr(self, "kind"))  # noqa: B009  (every member has it, the base has not)
+        return f"the callback `{kind}` needs a package that is not installed: pip install 'dlcli[{kind}]'"
+
+    def at(self, *, offline: bool) -> Any:
+        """Returns the tracker as it is used where the network may not be; None if it needs it."""
+        return self
+
+
+def _tracking_uri(value: str | None, info: ValidationInfo) -> str | None:
+    if value is None:
+        return None
+    text = with_environment(value)
+    if "@" in text.partition("://")[2].partition("/")[0]:
+        raise PydanticCustomError(
+            "uri",
+            "holds a name or password, which the run would keep; MLflow takes them from MLFLOW_TRACKING_USERNAME and _PASSWORD",
+        )
+    # Words without a scheme that MLflow knows.
+    return text if "://" in text or text.startswith(("file:", "databricks")) else as_path(text, info)
+
+
+class MLflow(TrackerSpec):
+    """Tells MLflow of the run: spec, epochs, scores with intervals, pictures, report, how it ended."""
+
+    packages: ClassVar[tuple[str, ...]] = ("mlflow-skinny", "mlflow")
+    kind: Literal["mlflow"]
+    experiment: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
+        default=None, description="Name of MLflow's experiment; the spec's own name if not given."
+    )
+    tracking_uri: Annotated[str | None, AfterValidator(_tracking_uri)] = Field(
+        default=None,
+        description="MLflow's server, database or folder; what MLFLOW_TRACKING_URI says if not given, else `mlruns` beside the"
+        " runs folder.",
+    )
+
+    def at(self, *, offline: bool) -> Any:
+        """Returns itself; None for a server where the network may not be used."""
+        return None if offline and (self.tracking_uri or environ.get("MLFLOW_TRACKING_URI", "")).startswith("http") else self
+
+
+_WORD = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+
+
+class WandB(TrackerSpec):
+    """Tells Weights & Biases of the run: spec, epochs, scores with intervals, pictures, report, how it ended."""
+
+    packages: ClassVar[tuple[str, ...]] = ("wandb",)
+    kind: Literal["wandb"]
+    project: _WORD | None = Field(default=None, description="The project; the spec's own name if not given.")
+    entity: _WORD | None = Field(default=None, description="The team or user; your own default one if not given.")
+    mode: Literal["online", "offline"] = Field(
+        default="online", description="`offline`: kept in the run folder, to be sent by `wandb sync`."
+    )
+
+    def at(self, *, offline: bool) -> Any:
+        """Returns the tracker, offline where the network may not be used."""
+        return self.model_copy(update={"mode": "offline"}) if offline else self
+
+
 Callback = Annotated[
-    EarlyStopping | ReduceLROnPlateau | TerminateOnNaN | TensorBoard | TimeLimit | TargetReached, OneOf("Callback")
+    EarlyStopping | ReduceLROnPlateau | TerminateOnNaN | TensorBoard | TimeLimit | TargetReached | MLflow | WandB,
+    OneOf("Callback"),
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field
 
 from dlcli.spec.base import OneOf, Positive, Spec
-from dlcli.spec.callbacks import Callback
+from dlcli.spec.callbacks import Callback, TrackerSpec
 from dlcli.spec.data import Data
 from dlcli.spec.losses import Loss, LossSpec
 from dlcli.spec.metrics import Metric, MetricSpec
@@ -106,12 +106,14 @@ class Experiment(Spec):
         else:
             stages = [Stage(name="train", train="all", batch_norm="train")]
         kept = "freeze" if self.pretrained else "train"
+        # A tracker follows the whole run.
+        callbacks = [one for one in training.callbacks if not isinstance(one, TrackerSpec)]
         return [
             stage.model_copy(
                 update={
                     "epochs": training.epochs if stage.epochs is None else stage.epochs,
                     "optimizer": stage.optimizer or training.optimizer,
-                    "callbacks": training.callbacks if stage.callbacks is None else stage.callbacks,
+                    "callbacks": callbacks if stage.callbacks is None else stage.callbacks,
                     "augment": self.data.augment if stage.augment is None else stage.augment,
                     "batch_norm": kept if stage.batch_norm == "auto" and stage.trains_backbone else stage.batch_norm,
                 }

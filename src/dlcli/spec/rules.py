@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from dlcli.spec import transfer_rules
 from dlcli.spec.base import walk
-from dlcli.spec.callbacks import CallbackSpec, ReduceLROnPlateau
+from dlcli.spec.callbacks import CallbackSpec, ReduceLROnPlateau, TrackerSpec
 from dlcli.spec.data import ImageSettings
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.layers import LayerSpec, Shape, ShapeError
@@ -307,9 +307,12 @@ def _callbacks_are_single(experiment: Experiment) -> Iterator[Finding]:
     callbacks: list[CallbackSpec] = list(experiment.training.callbacks)
     for index, callback in enumerate(callbacks):
         kind = str(getattr(callback, "kind", ""))
-        if kind in seen and kind in ("terminate_on_nan", "tensorboard", "time_limit"):
+        if kind in seen and (kind in ("terminate_on_nan", "tensorboard", "time_limit") or isinstance(callback, TrackerSpec)):
             yield ("training", "callbacks", index), f"`{kind}` is listed twice"
         seen.add(kind)
+    for place, callback in _callbacks(experiment):
+        if isinstance(callback, TrackerSpec) and "stages" in place:
+            yield place, "follows the whole run: it belongs into `training.callbacks`"
 
 
 def _splits_leave_training(experiment: Experiment) -> Iterator[Finding]:

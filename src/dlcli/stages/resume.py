@@ -21,6 +21,7 @@ from dlcli.spec.schedules import ScheduleSpec
 from dlcli.stages.checkpoints import newest_snapshot, spec_digest
 from dlcli.stages.environment import process_started
 from dlcli.stages.reporter import Reporter
+from dlcli.stages.trackers.following import refuse_missing_trackers
 from dlcli.stages.train import proceed, teller
 
 SchedulePolicy = Literal["continue", "stretch", "rewarm"]
@@ -48,6 +49,7 @@ def resume(run: Run, reporter: Reporter, *, overrides: list[str], schedule: Sche
         run.remove_half_written()
         before = run.experiment()
         wanted = _changed(run, before, overrides)
+        refuse_missing_trackers(wanted)
         added = _added_epochs(before, wanted)
         if schedule and not added:
             raise UsageError("--schedule is for a run that gets more epochs: --set training.epochs=30")

@@ -20,6 +20,7 @@ from dlcli.stages.failures import recorded_failure
 from dlcli.stages.fit import Keeping, fit
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.resolve import prepared, resolved_for
+from dlcli.stages.trackers.following import followed, refuse_missing_trackers
 from dlcli.stages.work import Say
 
 
@@ -30,8 +31,10 @@ def train(loaded: Loaded, runs: Path, reporter: Reporter, *, offline: bool = Fal
         RunFailed: the training could not end well; the folder says why and keeps the best epoch so far.
         Interrupted: a signal stopped it; `dlcli train --resume` goes on.
         DataError: the data is not fit to train on.
+        UsageError: a tracker's package is not installed.
     """
     experiment = loaded.experiment
+    refuse_missing_trackers(experiment)
     run = Run.create(runs, experiment.name, spec=to_yaml(experiment), source=loaded.source_text)
     run.update_status(process_started=process_started(), parent=parent)
     with run.hold():
@@ -43,7 +46,7 @@ def proceed(
     run: Run, experiment: Experiment, reporter: Reporter, say: Say, *, begin: Snapshot | None = None, offline: bool = False
 ) -> None:
     """Trains a run's experiment to its end, from a checkpoint or from the beginning; the process must hold the run."""
-    with recorded_failure(run) as asked:
+    with followed(run, reporter, say) as following, recorded_failure(run) as asked:
         # A run is the same whatever its process trained before, down to the names of its layers.
         keras.utils.clear_session()
         device = use_device(experiment.hardware, experiment.seed)
@@ -53,7 +56,8 @@ def proceed(
             experiment, splits = _opened(run, experiment, device, say, offline=offline)
         else:
             splits = _opened_again(run, experiment, offline=offline)
-        fit(experiment, splits, run, reporter, say, Keeping(asked, begin, offline))
+        following.begin(experiment, offline=offline)
+        fit(experiment, splits, run, following, say, Keeping(asked, begin, offline))
         _score(experiment, splits, run)
         keep_last_checkpoint(run)
         run.update_status(state="completed", finished=now())
