@@ -333,3 +333,34 @@ def resolve_hub(handle: str, cache: Path, *, offline: bool, limit: float = 20) -
         ) from None
     finally:
         socket.setdefaulttimeout(before)
+
+
+def to_onnx(model: Any, output: str, *, opset: int) -> Any:
+    """Returns a Keras model as an ONNX model: its inputs by their names, one output of the name given, any batch size.
+
+    `model.export(format="onnx")` goes through `tf2onnx.convert.from_function`, which takes every constant that a layer holds
+    (the mean of a `Normalization`) for an input of the model, and nobody can feed it
+    (github.com/onnx/tensorflow-onnx `tf2onnx/convert.py`). Frozen first, with the inputs named, constants stay constants.
+    """
+    import tensorflow as tf
+    import tf2onnx  # type: ignore[import-untyped]
+    from tf2onnx.tf_loader import from_function  # type: ignore[import-untyped]
+
+    tensors = model.input if isinstance(model.input, dict) else {model.input.name: model.input}
+    specs = {name: tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype, name=name) for name, tensor in tensors.items()}
+
+    def call(given: Any) -> Any:
+        return model(given if isinstance(model.input, dict) else given[model.input.name], training=False)
+
+    with tf.device("CPU:0"):
+        function = tf.function(call, input_signature=[specs]).get_concrete_function()
+        found = {one.name.split(":")[0]: one.name for one in function.inputs}
+        inputs, outputs = [found[name] for name in specs], [one.name for one in function.outputs]
+        graph = from_function(function, inputs, outputs)
+    renamed = {found[name]: name for name in specs} | {outputs[0]: output}
+    proto, _ = tf2onnx.convert.from_graph_def(
+        graph, input_names=inputs, output_names=outputs, opset=opset, tensors_to_rename=renamed
+    )
+    for one in (*proto.graph.input, *proto.graph.output):
+        one.type.tensor_type.shape.dim[0].dim_param = "batch"
+    return proto

@@ -6,13 +6,15 @@ import glob
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from importlib.util import find_spec
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlcli.cli.options import DEFAULT_RUNS, RunName, RunsFolder, found_run
+from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, RunName, RunsFolder, found_run
 from dlcli.errors import UsageError
 from dlcli.visible import visible
 
@@ -50,6 +52,59 @@ def predict(
     skipped.passed_over(prediction.others)
     _print(prediction, prediction.answers(skipped), top, as_json=as_json, csv=csv)
     skipped.end()
+
+
+class Format(StrEnum):
+    """The formats of `dlcli export`."""
+
+    keras = "keras"
+    saved_model = "saved_model"
+    tflite = "tflite"
+    onnx = "onnx"
+
+
+class Quantize(StrEnum):
+    """What numbers of a TFLite file may be."""
+
+    int8 = "int8"
+    float16 = "float16"
+
+
+def export(
+    run: RunName,
+    form: Annotated[Format, typer.Option("--format", help="What to write.")],
+    quantize: Annotated[Quantize | None, typer.Option(help="tflite only: smaller numbers.")] = None,
+    to: Annotated[Path | None, typer.Option(help="The folder to make; exports/FORMAT in the run's if not given.")] = None,
+    runs: RunsFolder = DEFAULT_RUNS,
+    as_json: Json = False,
+    offline: Offline = False,
+) -> None:
+    """Write a run's model for use without dlcli, load it by its own runtime, and compare it with the original."""
+    found = found_run(run, runs)
+    if quantize and form is not Format.tflite:
+        raise UsageError("--quantize is for --format tflite")
+    _refuse_missing_packages(form)
+
+    from dlcli.stages.exports.export import export as stage
+
+    made = stage(found, form.value, quantize=quantize.value if quantize else "", to=to, offline=offline)
+    if as_json:
+        from dlcli.cli.console import print_json
+
+        print_json({"run": str(found.path), "export": str(made.path), **made.found.as_dict()})
+    else:
+        print(visible(made.found.words))
+        print(visible(f"written to {made.path}"))
+
+
+_PACKAGES = {Format.tflite: ("ai_edge_litert",), Format.onnx: ("onnx", "tf2onnx", "onnxruntime")}
+
+
+def _refuse_missing_packages(form: Format) -> None:
+    """Raises UsageError where a package is missing that writes or reads the format."""
+    missing = [name for name in _PACKAGES.get(form, ()) if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"--format {form.value} needs {', '.join(missing)}: pip install 'dlcli[export]'")
 
 
 def _refuse_what_is_wrong(what: Sequence[str], as_json: bool, csv: str) -> None:

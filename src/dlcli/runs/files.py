@@ -11,6 +11,7 @@ import json
 import math
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,35 @@ def replacing(path: Path) -> Iterator[Path]:
         raise DamagedFile(f"{path}: a folder stands in the file's place") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yields a new folder beside `path`, which takes its place, whole, once the block has ended well.
+
+    What was there before goes only then. Between two renames there is neither, for an instant; a process that is killed in
+    it leaves both beside the place.
+    """
+    letters = secrets.token_hex(4)
+    temporary, before = (path.with_name(f".{path.name}.{letters}.{what}") for what in ("tmp", "before"))
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
+        if os.path.lexists(path):
+            path.rename(before)
+        try:
+            temporary.rename(path)
+        except OSError:
+            if before.exists():
+                before.rename(path)
+            raise
+        shutil.rmtree(before, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

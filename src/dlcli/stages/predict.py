@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dlcli.errors import DamagedFile, DataError, UsageError
+from dlcli.errors import DataError, UsageError
 from dlcli.runs import Run
-from dlcli.runs.files import read_json
 from dlcli.runtime.columns import rows
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.loading import load_model
@@ -136,14 +135,10 @@ def _temperature(run: Run, task: str) -> float:
     """
     if task == "regression":
         raise UsageError("--calibrated is for probabilities; a regression gives values")
-    path = run.path / "calibration.json"
-    if not path.exists():
+    temperature = run.temperature()
+    if temperature is None:
         raise UsageError(f"{run.id} is not calibrated: dlcli evaluate {run.id} --calibrate fits a temperature")
-    found = read_json(path)
-    value = found.get("temperature") if isinstance(found, dict) else None
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
-        raise DamagedFile(f"{path}: temperature: should be a number above 0")
-    return float(value)
+    return temperature
 
 
 def column_names(task: str, classes: Sequence[str], top: int) -> list[str]:
