@@ -15,14 +15,14 @@ SOURCES = REPOSITORY / "src" / "dlcli"
 PACKAGES = ("visible", "errors", "upstream", "spec", "runs", "runtime", "stages", "cli")
 """Lowest first: each may import itself and what stands before it."""
 SPEC = (
-    *("base", "text", "words", "parameters", "layers", "augmentations", "schedules", "optimizers", "losses", "metrics"),
-    *("tasks", "sources", "callbacks", "data", "backbones", "heads", "models", "stages", "experiment", "transfer_rules"),
-    *("rules", "file", "reference"),
+    *("base", "text", "words", "parameters", "layers", "augmentations", "schedules", "optimizers", "losses"),
+    *("resampling", "metrics", "tasks", "sources", "callbacks", "data", "backbones", "heads", "models", "stages", "experiment"),
+    *("transfer_rules", "rules", "file", "reference"),
 )
 """The order inside `spec`, lowest first; a package counts as one."""
 OUTSIDE = {"__init__", "__main__"}
-LATE = {("spec", "backbones", "hub_layer")}
-"""Files with a Keras class of our own, which takes Keras to define; they are imported inside functions only."""
+LATE = {("spec", "backbones", "hub_layer"), ("spec", "resampling")}
+"""Files that need Keras or NumPy to define what they hold; they are imported inside functions only."""
 HEAVY = {"tensorflow", "keras", "numpy", "pandas", "matplotlib", "sklearn", "PIL"}
 
 

@@ -38,7 +38,9 @@ def run(tmp_path_factory: pytest.TempPathFactory, heard: Heard) -> Run:
 def test_a_run_holds_these_files_and_no_other(run: Run) -> None:
     found = {path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()}
     logs = {name for name in found if name.startswith("tensorboard/")}
-    scores = ("metrics.json", "predictions.csv", "per_class.csv", "confusion_matrix.csv", "confusion_matrix.png")
+    tables = ("predictions", "per_class", "confusion_matrix", "confusion_matrix_normalised", "calibration", "examples")
+    pictures = ("confusion_matrix.png", "roc_curve.png", "pr_curve.png", "reliability.png")
+    scores = ("metrics.json", *(f"{name}.csv" for name in (*tables, "roc_curve", "pr_curve")), *pictures)
     top = ("spec.yaml", "source.yaml", "status.json", "environment.json", "data.json", "split.csv", "history.csv", "lock")
     (checkpoint,) = (name for name in found if name.startswith("checkpoints/"))
     assert re.fullmatch(r"checkpoints/\d{6}-[0-9a-f]{64}\.npz", checkpoint)

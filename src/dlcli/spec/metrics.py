@@ -81,20 +81,6 @@ class MetricSpec(Spec):
         return np.array([self.score(truth[draw], scores[draw], task) for draw in draws])
 
 
-def _resampled_cells(truth: Array, predicted: Array, draws: Array, score: Callable[[Array, Array, Array], float]) -> Array:
-    """Returns a score that depends on the pairs of label and prediction alone, over each of several draws.
-
-    The few different pairs are scored with their counts as weights: the same as all examples, a hundred times as fast.
-    """
-    import numpy as np
-    from sklearn import config_context
-
-    cells, place = np.unique(np.stack([truth, predicted], axis=1), axis=0, return_inverse=True)
-    counted = (np.bincount(place.reshape(-1)[draw], minlength=len(cells)) for draw in draws)
-    with config_context(assume_finite=True, skip_parameter_validation=True):
-        return np.array([score(cells[count > 0, 0], cells[count > 0, 1], count[count > 0]) for count in counted])
-
-
 def decide(scores: Array, task: str) -> Array:
     """Returns the predicted labels for a model's output: the likeliest class, or every label above 0.5 (as in Keras)."""
     return scores.argmax(axis=1) if task == "classification" else (scores > 0.5).astype("int64")
@@ -180,20 +166,25 @@ class PlainMetric(MetricSpec):
         return np.asarray((errors**2 if self.kind == "mse" else errors).reshape(len(truth), -1).mean(axis=1))
 
     def resampled(self, truth: Array, scores: Array, task: str, draws: Array) -> Array:
-        """Returns the score over each draw."""
+        """Returns the score over each draw, those of classes from counts."""
         import numpy as np
-        from sklearn import metrics
+
+        from dlcli.spec.resampling import class_counts, share
 
         if self.kind == "rmse":
             return np.sqrt(PlainMetric(kind="mse").resampled(truth, scores, task, draws))
         if task not in ("classification", "binary") or self.kind == "hamming":
             return super().resampled(truth, scores, task, draws)
-        function: Callable[..., Any] = getattr(metrics, self.row.function)
-
-        def score(labels: Array, guesses: Array, counts: Array) -> float:
-            return float(function(labels, guesses, sample_weight=counts))
-
-        return _resampled_cells(truth, decide(scores, task), draws, score)
+        right, guessed, there = class_counts(
+            truth, decide(scores, task), task, 2 if task == "binary" else scores.shape[1], draws
+        )
+        if self.kind == "balanced_accuracy":
+            return np.asarray(share(right, there).sum(axis=1) / (there > 0).sum(axis=1))
+        found, chance, total = right.sum(axis=1), (guessed * there).sum(axis=1), len(truth)
+        if self.kind == "kappa":  # Cohen 1960
+            return share(found * total - chance, total**2 - chance)
+        spread = (total**2 - (guessed**2).sum(axis=1)) * (total**2 - (there**2).sum(axis=1))
+        return share(found * total - chance, np.sqrt(spread))  # Gorodkin 2004
 
 
 class Accuracy(MetricSpec):
@@ -285,18 +276,28 @@ class Averaged(MetricSpec):
         return float(function(truth, decide(scores, task), labels=_classes(scores, task), average=average, zero_division=0))
 
     def resampled(self, truth: Array, scores: Array, task: str, draws: Array) -> Array:
-        """Returns the score over each draw; classes that a draw lacks count 0, as in `score`."""
-        from sklearn import metrics
+        """Returns the score over each draw from counts, 0 for classes that it lacks."""
+        import numpy as np
 
-        if task == "multilabel":
-            return super().resampled(truth, scores, task, draws)
-        function: Callable[..., Any] = getattr(metrics, f"{self.kind}_score")
-        average, labels = "binary" if task == "binary" else self.average, _classes(scores, task)
+        from dlcli.spec.resampling import class_counts, share
 
-        def score(labels_: Array, guesses: Array, counts: Array) -> float:
-            return float(function(labels_, guesses, labels=labels, average=average, sample_weight=counts, zero_division=0))
-
-        return _resampled_cells(truth, decide(scores, task), draws, score)
+        right, guessed, there = class_counts(
+            truth, decide(scores, task), task, 2 if task == "binary" else scores.shape[1], draws
+        )
+        if task == "binary":
+            right, guessed, there = right[:, 1:], guessed[:, 1:], there[:, 1:]
+        weights = there
+        if self.average == "micro":
+            right, guessed, there = (one.sum(axis=1, keepdims=True) for one in (right, guessed, there))
+        rates = {
+            "precision": (right, guessed),
+            "recall": (right, there),
+            "f1": (2 * right, guessed + there),
+        }
+        each = share(*rates[self.kind])
+        if self.average != "weighted" or task == "binary":
+            return np.asarray(each.mean(axis=1))
+        return share((each * weights).sum(axis=1), weights.sum(axis=1))
 
 
 class AUC(MetricSpec):
@@ -328,46 +329,16 @@ class AUC(MetricSpec):
         """Returns the mean area over each draw: scores are sorted once, and each draw is a count of every example."""
         import numpy as np
 
+        from dlcli.spec.resampling import areas_under_pr, areas_under_roc
+
         members = np.arange(scores.shape[1]) == truth[:, None] if task == "classification" else truth.reshape(len(truth), -1)
         counts = np.stack([np.bincount(draw, minlength=len(truth)) for draw in draws])
-        area = _weighted_roc if self.curve == "roc" else _weighted_pr
+        area = areas_under_roc if self.curve == "roc" else areas_under_pr
         columns = scores.reshape(len(scores), -1).T
         areas = np.stack([area(ours.astype(bool), column, counts) for ours, column in zip(members.T, columns, strict=True)])
         known = np.isfinite(areas)
         total = np.where(known, areas, 0).sum(axis=0)
         return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), nan)
-
-
-def _weighted(members: Array, scores: Array, counts: Array) -> tuple[Array, Array]:
-    """Returns how often members and others were drawn `(draws, thresholds)`, at each different score from the highest on."""
-    import numpy as np
-
-    order = np.argsort(-scores, kind="stable")
-    starts = np.flatnonzero(np.concatenate([[True], np.diff(scores[order]) != 0]))
-    ours, drawn = members[order], counts[:, order]
-    return np.add.reduceat(drawn * ours, starts, axis=1), np.add.reduceat(drawn * ~ours, starts, axis=1)
-
-
-def _weighted_roc(members: Array, scores: Array, counts: Array) -> Array:
-    """Returns the area under the ROC curve of each draw: the share of pairs in order, ties by half; NaN without pairs."""
-    import numpy as np
-
-    right, wrong = _weighted(members, scores, counts)
-    pairs = right.sum(axis=1) * wrong.sum(axis=1)
-    before = right.cumsum(axis=1) - right
-    ordered = ((before + right / 2) * wrong).sum(axis=1)
-    return np.where(pairs > 0, ordered / np.maximum(pairs, 1), nan)
-
-
-def _weighted_pr(members: Array, scores: Array, counts: Array) -> Array:
-    """Returns the average precision of each draw, as scikit-learn has it; NaN without members or others."""
-    import numpy as np
-
-    right, wrong = _weighted(members, scores, counts)
-    found, taken = right.cumsum(axis=1), (right + wrong).cumsum(axis=1)
-    total, others = found[:, -1], wrong.sum(axis=1)
-    area = (right * found / np.maximum(taken, 1)).sum(axis=1) / np.maximum(total, 1)
-    return np.where((total > 0) & (others > 0), area, nan)
 
 
 Metric = Annotated[Accuracy | TopK | Averaged | AUC | PlainMetric, OneOf("Metric")]
