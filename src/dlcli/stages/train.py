@@ -18,6 +18,7 @@ from dlcli.stages.environment import describe_environment, process_started
 from dlcli.stages.evaluate import default_split, evaluate_model
 from dlcli.stages.failures import recorded_failure
 from dlcli.stages.fit import Keeping, fit
+from dlcli.stages.leaks import leak_facts
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.resolve import prepared, resolved_for
 from dlcli.stages.trackers.following import followed, refuse_missing_trackers
@@ -86,7 +87,7 @@ def _opened(run: Run, experiment: Experiment, device: Device, say: Say, *, offli
     _tell_data(splits, say)
     experiment = resolved_for(experiment, splits, device)
     run.write_spec(to_yaml(experiment))
-    run.write_data(splits.describe())
+    run.write_data(splits.describe() | {"leaks": leak_facts(splits)})
     run.write_split({part: examples.ids for part, examples in splits.parts.items() if _is_own(splits, part)})
     return experiment, splits
 
