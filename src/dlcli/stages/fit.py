@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -12,24 +11,20 @@ from dlcli.runs import Run
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loop import run_epochs
-from dlcli.runtime.part_rates import build_optimizer
 from dlcli.runtime.signals import Asked
-from dlcli.runtime.stream import TrainingStream, data_errors, ordered_batches
-from dlcli.spec.augmentations import AugmentationSpec
+from dlcli.runtime.stream import TrainingStream, data_errors
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.metrics import higher_is_better
 from dlcli.spec.stages import Stage
-from dlcli.stages.build import build_model, frozen_backbone_model
+from dlcli.stages.assemble import Feed, compile_stage, feed_of, scores_of, stream_of, validation_of
+from dlcli.stages.build import build_model
 from dlcli.stages.checkpoints import Checkpoints, Going
 from dlcli.stages.classify import fit_classifier
 from dlcli.stages.data import Splits
 from dlcli.stages.divergence import looked_back, words_of_divergence
-from dlcli.stages.evaluate import prediction_batch, prediction_batches, predictions
-from dlcli.stages.features import kept_features, reason_against
 from dlcli.stages.initial import start_from_run
-from dlcli.stages.labels import label_reader
 from dlcli.stages.proof import Proof
-from dlcli.stages.recorder import Best, Diverged, Record, Recorder, Scores, penalties
+from dlcli.stages.recorder import Best, Diverged, Record, Recorder, penalties
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.selection import Plan, plan_stage
 from dlcli.stages.stage_words import plan_lines, verdict
@@ -43,18 +38,6 @@ class Keeping:
     asked: Asked
     begin: Snapshot | None = None
     offline: bool = False
-
-
-@dataclass(frozen=True)
-class Feed:
-    """What a stage compiles, and the inputs it reads: examples, or features of a frozen backbone."""
-
-    model: Any
-    train: Any
-    validation: Any
-    augment: Sequence[AugmentationSpec]
-    copies: int = 1
-    of_features: bool = False
 
 
 def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, say: Say, keeping: Keeping) -> None:
@@ -103,10 +86,10 @@ def _fit_stage(work: Work, stages: list[Stage], index: int, checkpoints: Checkpo
     proven = bool(work.experiment.training.stages) or work.built.backbone is not None
     for line in plan_lines(plan) if proven else []:
         work.say(line)
-    feed = _feed(work, stage)
-    stream = _stream(work, feed)
-    _compile(work, stage, feed, plan, stream.steps)
-    validation, scores = _validation(work, feed), _scores(work, feed)
+    feed = feed_of(work, stage, work.record.run.path.parents[1] / ".features")
+    stream = stream_of(work, feed)
+    compile_stage(work, stage, feed, plan, stream.steps)
+    validation, scores = validation_of(work, feed), scores_of(work, feed)
     if score_start:
         _score_start(work, feed.model, validation, scores)
     going = _going(work, plan, feed, stream, index=index, followed=after is not None)
@@ -159,23 +142,11 @@ def _others(going: Going) -> list[Any]:
 def _why_diverged(work: Work, plan: Plan, feed: Feed, going: Going, checkpoints: Checkpoints, error: Diverged) -> str:
     """Returns the words of a divergence, with the steps before it repeated where they can be."""
     rate, norms = float(feed.model.optimizer.learning_rate), list[float]()
-    _compile(work, plan.stage, feed, plan, going.stream.steps)
+    compile_stage(work, plan.stage, feed, plan, going.stream.steps)
     start = checkpoints.rewind(going) if not _averaging(going) else None
     if start is not None:
         error, norms = looked_back(feed.model, going.stream, start, error)
     return words_of_divergence(error, norms, rate, work.record.best)
-
-
-def _stream(work: Work, feed: Feed) -> TrainingStream:
-    return TrainingStream(
-        feed.train,
-        _labels(work, "train"),
-        examples=len(work.splits.train),
-        batch_size=work.batch_size,
-        seed=work.experiment.seed,
-        augment=feed.augment,
-        copies=feed.copies,
-    )
 
 
 def _stage_entry(work: Work, plan: Plan, going: Going) -> dict[str, Any]:
@@ -210,79 +181,6 @@ def _stage_entry(work: Work, plan: Plan, going: Going) -> dict[str, Any]:
         "best_value": best.value,
         "reason": reason,
     }
-
-
-def _feed(work: Work, stage: Stage) -> Feed:
-    """Returns what a stage trains on; of a frozen backbone the features, computed once, where nothing stands against it."""
-    experiment, splits, built = work.experiment, work.splits, work.built
-    augment = list(stage.augment or [])
-    if built.backbone is not None and not stage.trains_backbone:
-        against = reason_against(experiment, augment)
-        if not against:
-            folder = work.record.run.path.parents[1] / ".features"
-            kept = kept_features(experiment, splits, built, augment, folder)
-            work.say(f"features: {kept.told}")
-            model = keras.Model(built.head.input, built.head.output)
-            return Feed(model, kept.train, kept.validation, [], kept.copies, of_features=True)
-        work.say(f"features: computed at every step: {against}")
-        model = frozen_backbone_model(built)
-    else:
-        model = built.trained
-    validation = splits.parts.get("validation")
-    return Feed(
-        model, built.encoded(splits.train.inputs), built.encoded(validation.inputs) if validation is not None else None, augment
-    )
-
-
-def _labels(work: Work, part: str) -> Any:
-    experiment, splits = work.experiment, work.splits
-    integer = experiment.training.loss.integer_labels
-    return label_reader(splits.parts[part].targets, experiment.task, classes=splits.outputs, integer=integer)
-
-
-def _compile(work: Work, stage: Stage, feed: Feed, plan: Plan, steps: int) -> None:
-    experiment = work.experiment
-    training, hardware = experiment.training, experiment.hardware
-    integer = training.loss.integer_labels
-    followed = [metric.follow(experiment.task, integer_labels=integer) for metric in training.metrics or []]
-    assert stage.optimizer is not None
-    # Several steps a call save Python's work between them; more than a tenth of an epoch would make progress jump, but for
-    # a head on kept features, whose epochs take less than a tenth of a second.
-    together = min(10, steps if feed.of_features else steps // 10)
-    of_head = {id(weight) for weight in work.built.head.weights} if work.built.head is not None else set()
-    feed.model.compile(
-        optimizer=build_optimizer(stage.optimizer, [one for one in plan.moving if id(one) not in of_head]),
-        loss=training.loss.build(),
-        metrics=[metric for metric in followed if metric is not None],
-        jit_compile=hardware.xla,
-        steps_per_execution=hardware.steps_per_execution or max(1, together),
-    )
-
-
-def _validation(work: Work, feed: Feed) -> Any:
-    if feed.validation is None:
-        return None
-    return ordered_batches(
-        feed.validation,
-        examples=len(work.splits.parts["validation"]),
-        batch_size=prediction_batch(work.experiment),
-        labels=_labels(work, "validation"),
-    )
-
-
-def _scores(work: Work, feed: Feed) -> list[Any]:
-    """Returns the callback for metrics that Keras does not follow, if there are any and a part to score them on."""
-    experiment, part = work.experiment, work.splits.parts.get("validation")
-    integer = experiment.training.loss.integer_labels
-    left = [one for one in experiment.training.metrics or [] if one.follow(experiment.task, integer_labels=integer) is None]
-    if not left or part is None:
-        return []
-    batches = prediction_batches(feed.validation, experiment, len(part))
-
-    def predict(heard: Callable[[], None] | None) -> Any:
-        return predictions(feed.model, batches, experiment, heard)
-
-    return [Scores(left, predict, part.targets, experiment.task, work.batches)]
 
 
 def _score_start(work: Work, model: Any, validation: Any, scores: list[Any]) -> None:

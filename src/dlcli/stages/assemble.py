@@ -1,0 +1,123 @@
+"""What a stage is made of: what it reads, the compiled model, what validates it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlcli.runtime.engine import keras
+from dlcli.runtime.part_rates import build_optimizer
+from dlcli.runtime.stream import TrainingStream, ordered_batches
+from dlcli.spec.augmentations import AugmentationSpec
+from dlcli.spec.stages import Stage
+from dlcli.stages.build import frozen_backbone_model
+from dlcli.stages.evaluate import prediction_batch, prediction_batches, predictions
+from dlcli.stages.features import kept_features, reason_against
+from dlcli.stages.labels import label_reader
+from dlcli.stages.recorder import Scores
+from dlcli.stages.selection import Plan
+from dlcli.stages.work import Work
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What a stage compiles, and the inputs it reads: examples, or features of a frozen backbone."""
+
+    model: Any
+    train: Any
+    validation: Any
+    augment: Sequence[AugmentationSpec]
+    copies: int = 1
+    of_features: bool = False
+
+
+def feed_of(work: Work, stage: Stage, folder: Path) -> Feed:
+    """Returns what a stage trains on; of a frozen backbone the features, computed once, where nothing stands against it.
+
+    `folder` is where features are kept on disk.
+    """
+    experiment, splits, built = work.experiment, work.splits, work.built
+    augment = list(stage.augment or [])
+    if built.backbone is not None and not stage.trains_backbone:
+        against = reason_against(experiment, augment)
+        if not against:
+            kept = kept_features(experiment, splits, built, augment, folder)
+            work.say(f"features: {kept.told}")
+            model = keras.Model(built.head.input, built.head.output)
+            return Feed(model, kept.train, kept.validation, [], kept.copies, of_features=True)
+        work.say(f"features: computed at every step: {against}")
+        model = frozen_backbone_model(built)
+    else:
+        model = built.trained
+    validation = splits.parts.get("validation")
+    return Feed(
+        model, built.encoded(splits.train.inputs), built.encoded(validation.inputs) if validation is not None else None, augment
+    )
+
+
+def stream_of(work: Work, feed: Feed) -> TrainingStream:
+    """Returns the batches that a stage trains on."""
+    return TrainingStream(
+        feed.train,
+        _labels(work, "train"),
+        examples=len(work.splits.train),
+        batch_size=work.batch_size,
+        seed=work.experiment.seed,
+        augment=feed.augment,
+        copies=feed.copies,
+    )
+
+
+def _labels(work: Work, part: str) -> Any:
+    experiment, splits = work.experiment, work.splits
+    integer = experiment.training.loss.integer_labels
+    return label_reader(splits.parts[part].targets, experiment.task, classes=splits.outputs, integer=integer)
+
+
+def compile_stage(work: Work, stage: Stage, feed: Feed, plan: Plan, steps: int) -> None:
+    """Compiles a stage's model for epochs of `steps` steps."""
+    experiment = work.experiment
+    training, hardware = experiment.training, experiment.hardware
+    integer = training.loss.integer_labels
+    followed = [metric.follow(experiment.task, integer_labels=integer) for metric in training.metrics or []]
+    assert stage.optimizer is not None
+    # Several steps a call save Python's work between them; more than a tenth of an epoch would make progress jump, but for
+    # a head on kept features, whose epochs take less than a tenth of a second.
+    together = min(10, steps if feed.of_features else steps // 10)
+    of_head = {id(weight) for weight in work.built.head.weights} if work.built.head is not None else set()
+    feed.model.compile(
+        optimizer=build_optimizer(stage.optimizer, [one for one in plan.moving if id(one) not in of_head]),
+        loss=training.loss.build(),
+        metrics=[metric for metric in followed if metric is not None],
+        jit_compile=hardware.xla,
+        steps_per_execution=hardware.steps_per_execution or max(1, together),
+    )
+
+
+def validation_of(work: Work, feed: Feed) -> Any:
+    """Returns the batches that an epoch is validated on; None without a validation part."""
+    if feed.validation is None:
+        return None
+    return ordered_batches(
+        feed.validation,
+        examples=len(work.splits.parts["validation"]),
+        batch_size=prediction_batch(work.experiment),
+        labels=_labels(work, "validation"),
+    )
+
+
+def scores_of(work: Work, feed: Feed) -> list[Any]:
+    """Returns the callback for metrics that Keras does not follow, if there are any and a part to score them on."""
+    experiment, part = work.experiment, work.splits.parts.get("validation")
+    integer = experiment.training.loss.integer_labels
+    left = [one for one in experiment.training.metrics or [] if one.follow(experiment.task, integer_labels=integer) is None]
+    if not left or part is None:
+        return []
+    batches = prediction_batches(feed.validation, experiment, len(part))
+
+    def predict(heard: Callable[[], None] | None) -> Any:
+        return predictions(feed.model, batches, experiment, heard)
+
+    return [Scores(left, predict, part.targets, experiment.task, work.batches)]
