@@ -359,8 +359,27 @@ def to_onnx(model: Any, output: str, *, opset: int) -> Any:
         graph = from_function(function, inputs, outputs)
     renamed = {found[name]: name for name in specs} | {outputs[0]: output}
     proto, _ = tf2onnx.convert.from_graph_def(
-        graph, input_names=inputs, output_names=outputs, opset=opset, tensors_to_rename=renamed
+        graph,
+        input_names=inputs,
+        output_names=outputs,
+        opset=opset,
+        tensors_to_rename=renamed,
+        custom_op_handlers={"Erfc": (_erfc_by_erf, [])},
     )
     for one in (*proto.graph.input, *proto.graph.output):
         one.type.tensor_type.shape.dim[0].dim_param = "batch"
     return proto
+
+
+def _erfc_by_erf(graph: Any, node: Any, _name: str, _arguments: Any) -> None:
+    """Puts ONNX's operations for TensorFlow's `Erfc`, of which Keras's `gelu` is made: erfc(x) = 1 + erf(-x).
+
+    tf2onnx 1.17 knows `Erf` alone (github.com/onnx/tensorflow-onnx `tf2onnx/onnx_opset/math.py`).
+    """
+    import numpy as np
+    from tf2onnx import utils
+
+    node.type = "Erf"
+    graph.insert_new_node_on_input(node, "Neg", node.input[0])
+    one = graph.make_const(utils.make_name("one"), np.array(1, dtype="float32")).output[0]
+    graph.insert_new_node_on_output("Add", node.output[0], inputs=[node.output[0], one])

@@ -23,7 +23,7 @@ from dlcli.spec.experiment import Experiment
 from dlcli.stages.data import Splits, open_splits, subset
 from dlcli.stages.evaluate import default_split, prediction_batch, prediction_batches, predictions
 from dlcli.stages.exports import runtimes, words
-from dlcli.stages.exports.agreement import Agreement, Compared, agreement
+from dlcli.stages.exports.agreement import LOST, Agreement, Compared, agreement
 from dlcli.stages.exports.deployed import Original, in_float32, original, vocabularies
 from dlcli.stages.exports.formats import FILES, Format, Quantize, write_keras, write_onnx, write_saved_model, write_tflite
 from dlcli.stages.failures import failures_in_words
@@ -182,8 +182,11 @@ def _write(
 def _limit(found: Agreement, quantize: Quantize) -> str:
     if not quantize:
         return f"at most {found.limit:.2g} is allowed"
-    what = "of the targets' spread" if found.same_decisions is None else "other decisions"
-    return f"{quantize} may have {100 * found.limit:.2g} % {what}, this has {100 * found.difference:.2g} %"
+    hint = "; --quantize float16 is closer" if quantize == "int8" else ""
+    if found.same_decisions is None:
+        return f"{100 * found.difference:.2g} % of the targets' spread, and {quantize} may have {100 * found.limit:.2g} %{hint}"
+    lost = f"{100 * LOST[quantize]:.2g} points of accuracy"
+    return f"{quantize} may have {100 * found.limit:.2g} % other decisions and lose {lost}{hint}"
 
 
 def _representative(splits: Splits) -> Callable[[], Iterator[Array]]:
@@ -229,7 +232,7 @@ def _compared(
         answers = np.concatenate([answer(batch) for batch in batches])
     answers = answers[:, 0] if source.task == "binary" else answers
     metric = next(iter(experiment.training.metrics or []), None)
-    spread = float(splits.train.targets.std()) if source.task == "regression" else 0.0
+    spread = splits.train.targets.std(axis=0, dtype="float64") if source.task == "regression" else np.ones(1)
     return agreement(compared, answers, source.task, metric=metric, spread=spread, quantize=quantize)
 
 

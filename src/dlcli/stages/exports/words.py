@@ -11,7 +11,7 @@ import numpy as np
 from dlcli.runs import Run
 from dlcli.runs.files import write_text
 from dlcli.spec.data import ImageSettings
-from dlcli.stages.exports.agreement import DIFFERENT, Agreement
+from dlcli.stages.exports.agreement import LOST, OTHERWISE, Agreement
 from dlcli.stages.exports.deployed import Original
 from dlcli.stages.exports.formats import FILES, Format, Quantize
 from dlcli.visible import visible
@@ -186,8 +186,8 @@ def _inputs(source: Original, form: Format, image: ImageSettings) -> str:
         f"`{entry}`: {dtype} `(batch, {height}, {width}, {channels})`, pixels from 0 to 255"
         f" ({'red, green, blue' if channels == 3 else 'grey'}); scaling is part of the model.\n\n"
         f"Images are turned upright, put on white where they are transparent, and {way} to {width} x {height} by Pillow's"
-        " bilinear filter; `example.py` does all but the white. No signature takes JPEG or PNG bytes: TensorFlow decodes and resizes with"
-        " other roundings than Pillow, so its answers would not be those of the training's own preprocessing."
+        " bilinear filter; `example.py` does all but the white. No signature takes JPEG or PNG bytes: TensorFlow decodes and"
+        " resizes with other roundings than Pillow, so its answers would not be those of the training's own preprocessing."
     )
 
 
@@ -235,7 +235,7 @@ def _checked(form: Format, quantize: Quantize, found: Agreement) -> str:
     if not quantize:
         limit = f"An output may differ by {found.limit:.2g} at most."
     elif found.same_decisions is None:
-        limit = f"The root mean squared difference may be {DIFFERENT[quantize]:.0%} of the targets' spread at most."
+        limit = f"The root mean squared difference may be {LOST[quantize]:.0%} of the targets' spread at most."
     else:
-        limit = f"{DIFFERENT[quantize]:.0%} of the decisions may be others (one always may)."
+        limit = f"{OTHERWISE[quantize]:.0%} of the decisions may be others, and {LOST[quantize]:.0%} of them may be lost."
     return f"Loaded again by {reader}: {found.words}. {limit} `export.json` has the figures."
