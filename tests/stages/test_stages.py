@@ -250,13 +250,13 @@ def test_the_proof_stops_a_run_in_which_something_frozen_moves(
 
 
 def test_the_proof_stops_a_stage_that_was_not_compiled_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest: Callable[..., None] = fitting._compile
+    honest: Callable[..., None] = fitting.compile_stage
 
     def once(work: Any, stage: Any, *rest: Any) -> None:
         if stage.name == "first":
             honest(work, stage, *rest)
 
-    monkeypatch.setattr(fitting, "_compile", once)
+    monkeypatch.setattr(fitting, "compile_stage", once)
     stages = "[{name: first, train: {last: 1}, epochs: 1}, {name: second, train: all, epochs: 1}]"
     with pytest.raises(RunFailed, match=r"stage second: .*stood still that should move") as raised:
         transfer(folder, f"stages: {stages}")
