@@ -23,7 +23,7 @@ SPEC = (
 OUTSIDE = {"__init__", "__main__"}
 LATE = {("spec", "backbones", "hub_layer"), ("spec", "resampling")}
 """Files that need Keras or NumPy to define what they hold; they are imported inside functions only."""
-HEAVY = {"tensorflow", "keras", "numpy", "pandas", "matplotlib", "sklearn", "PIL"}
+HEAVY = {"tensorflow", "keras", "numpy", "pandas", "matplotlib", "sklearn", "PIL", "mlflow", "wandb"}
 
 
 def _modules() -> list[Path]:

@@ -10,6 +10,7 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from dlcli.spec.base import KerasSpec, Spec, dump, keras_attribute
+from dlcli.spec.callbacks import TrackerSpec
 from dlcli.spec.data import Data, ImageSettings, SplitSettings
 from dlcli.spec.experiment import Experiment, Hardware, Training
 from dlcli.spec.file import to_yaml
@@ -138,7 +139,9 @@ def test_warmup_rises_in_a_line_and_stays() -> None:
     assert [float(schedule(step)) for step in (0, 5, 10, 50)] == pytest.approx([0.0, 0.25, 0.5, 0.5])
 
 
-@pytest.mark.parametrize("kind", list(UNIONS["Callback"].kinds))
+@pytest.mark.parametrize(
+    "kind", [kind for kind, member in UNIONS["Callback"].kinds.items() if not issubclass(member, TrackerSpec)]
+)
 def test_every_callback_builds_a_keras_callback_and_has_stopped_nothing_yet(kind: str) -> None:
     import keras
 

@@ -127,11 +127,12 @@ class _Tracked:
 
     def _hear(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with suppress(ValueError, KeyError):
-                told: dict[str, Any] = json.loads(line)
-                self._trouble = bool(told["trouble"])
-                self._tell(str(told["text"]))
+        with self._process.stdout as lines:
+            for line in lines:
+                with suppress(ValueError, KeyError):
+                    told: dict[str, Any] = json.loads(line)
+                    self._trouble = bool(told["trouble"])
+                    self._tell(str(told["text"]))
 
     def poke(self) -> None:
         """Has it look at the run folder; one that has not looked since needs no second poke."""

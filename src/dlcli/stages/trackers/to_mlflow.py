@@ -17,7 +17,8 @@ SETTINGS = {
     "MLFLOW_ALLOW_FILE_STORE": "true",  # a folder of files is refused otherwise since MLflow 3.17
     "MLFLOW_DISABLE_TELEMETRY": "true",  # what a user trains is told to no one that the spec does not name
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",  # seconds; the training does not wait for it, but its end does
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # every epoch tries again
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
 """MLflow's settings where the user has none."""
 _END = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "dead": "KILLED"}
@@ -36,7 +37,7 @@ class ToMLflow:
             os.environ.setdefault(name, value)
         self._run, self._spec = run, spec
         self._client: Any = None
-        self._id = ""
+        self._id, self._unsure = "", False
 
     def begin(self, kept: str) -> str:
         """Takes up the run `kept`, or makes one, under the experiment; returns its id."""
@@ -44,6 +45,7 @@ class ToMLflow:
 
         self._client = MlflowClient(tracking_uri=self._spec.tracking_uri or self._usual_place())
         self._id = kept if kept and self._is_known(kept) else self._new_run()
+        self._unsure = bool(kept)
         self._client.update_run(self._id, status="RUNNING")
         self._log_parameters()
         return self._id
@@ -92,8 +94,16 @@ class ToMLflow:
 
         now = int(1000 * time())
         points = [Metric(name, value, now, int(row["epoch"])) for row in rows for name, value in values(row).items()]
+        if self._unsure:
+            known = {name: self._steps(name) for name in {point.key for point in points}}
+            points = [point for point in points if point.step not in known[point.key]]
+        self._unsure = True  # until it has taken them: of a call that fails some points may be there
         for start in range(0, len(points), _METRICS_AT_ONCE):
             self._client.log_batch(self._id, metrics=points[start : start + _METRICS_AT_ONCE], synchronous=True)
+        self._unsure = False
+
+    def _steps(self, name: str) -> set[int]:
+        return {point.step for point in self._client.get_metric_history(self._id, name)}
 
     def end(self, state: str) -> None:
         """Logs the final scores, files and how the run ended."""

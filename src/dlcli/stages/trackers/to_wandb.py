@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
+from pathlib import Path
 from typing import Any
 
 from dlcli.runs import Run
@@ -72,9 +74,16 @@ class ToWandB:
                 shown[f"{folder.removeprefix('evaluation/') or 'run'}/{path.stem}"] = wandb.Image(str(path))
             if path.name == "report.html":
                 shown["report"] = wandb.Html(path.read_text(encoding="utf-8"), inject=False)
-            told.save(str(path), base_path=str(run.path), policy="now")
+            self._keep(path, folder)
         if shown:
             told.log(shown | {"epoch": run.status().epoch})
         if state in ("interrupted", "dead"):
             told.mark_preempting()  # so that it is shown as one that may go on, not as a failure
         told.finish(exit_code=0 if state == "completed" else 1)
+
+    def _keep(self, path: Path, folder: str) -> None:
+        """Puts a copy among the files of W&B's run: its own links would lead nowhere once the run folder is moved."""
+        place = Path(self._told.dir) / folder / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+        self._told.save(str(place), base_path=self._told.dir, policy="end")
