@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-HEAVY = {"tensorflow", "keras", "numpy", "matplotlib", "pandas", "sklearn", "PIL"}
+HEAVY = {"tensorflow", "keras", "numpy", "matplotlib", "pandas", "sklearn", "PIL", "mlflow", "wandb"}
 SNIPPETS = {
     "import dlcli.spec.file": "import dlcli.spec.file",
     "load and rules": "from dlcli.spec.file import load; load('configs/digits_cnn.yaml')",

@@ -125,6 +125,9 @@ def _tell_data(splits: Splits, say: Say) -> None:
 def _score(experiment: Experiment, splits: Splits, run: Run) -> None:
     """Scores the kept model, loaded again from its file, on the test part; on the validation part where there is none."""
     from dlcli.stages.plots import draw_curves
+    from dlcli.stages.trackers.tensorboard import write_results
 
-    evaluate_model(experiment, splits, run, default_split(splits))
+    split = default_split(splits)
+    evaluate_model(experiment, splits, run, split)
     draw_curves(run)
+    write_results(run, split)
