@@ -13,6 +13,8 @@ COMMANDS = [
     "train",
     "finetune",
     "evaluate",
+    "predict",
+    "export",
     "check",
     "describe",
     "runs",
