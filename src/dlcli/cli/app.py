@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from dlcli import __version__
-from dlcli.cli import machine, results, runs, serving, specs, training
+from dlcli.cli import explaining, finding, machine, results, runs, serving, specs, training
 from dlcli.errors import DlcliError
 from dlcli.visible import visible
 
@@ -60,6 +60,7 @@ app.command()(training.finetune)
 app.command()(results.evaluate)
 app.command()(serving.predict)
 app.command()(serving.export)
+app.command()(explaining.explain)
 app.command()(specs.check)
 app.command()(results.describe)
 app.add_typer(runs.app, name="runs")
@@ -67,3 +68,5 @@ app.command("list")(specs.list_)
 app.command()(specs.schema)
 app.command()(specs.init)
 app.command()(machine.doctor)
+app.command("lr-find")(finding.lr_find)
+app.command()(finding.baseline)

@@ -239,37 +239,24 @@ def unstable(seen: Evidence) -> Finding | None:
     if isinstance(size, int) and size < 32:
         found.append(Remedy("larger batches", f"data.batch_size={size * 4}"))
     found.append(Remedy("cut gradients that are too long", "training.optimizer.clipnorm=1.0"))
-    if not seen.has_schedule:
-        found.append(
-            Remedy("a rate that falls", "training.optimizer.learning_rate={kind: cosine_decay, initial_learning_rate: 1e-3}")
-        )
+    if not seen.has_schedule and not seen.experiment.training.stages:
+        falling = f"{{kind: cosine_decay, initial_learning_rate: {seen.rate or seen.usual_rate:.1g}}}"
+        found.append(Remedy("a rate that falls", f"training.optimizer.learning_rate={falling}"))
     return _finding(seen, "unstable", [_jumps(way)], found)
 
 
+_CAUSES: tuple[Name, ...] = ("learning rate too high", "learning rate too low", "shuffled or meaningless labels")
 RULES: tuple[tuple[Callable[[Evidence], Finding | None], tuple[Name, ...]], ...] = (
     (leakage, ()),
     (rate_too_high, ()),
     (rate_too_low, ("learning rate too high",)),
     (meaningless_labels, ("learning rate too high", "learning rate too low")),
-    (class_collapse, ("learning rate too high", "learning rate too low", "shuffled or meaningless labels")),
-    (data_too_few, ("learning rate too high", "learning rate too low", "shuffled or meaningless labels")),
+    (class_collapse, _CAUSES),
+    (data_too_few, _CAUSES),
     (overfitting, ("learning rate too high", "shuffled or meaningless labels", "data too few")),
-    (
-        too_short,
-        ("learning rate too high", "learning rate too low", "shuffled or meaningless labels", "overfitting", "data too few"),
-    ),
-    (
-        underfitting,
-        (
-            "learning rate too high",
-            "learning rate too low",
-            "shuffled or meaningless labels",
-            "class collapse",
-            "too short",
-            "overfitting",
-        ),
-    ),
     (unstable, ("learning rate too high",)),
+    (too_short, (*_CAUSES, "overfitting", "data too few", "unstable")),
+    (underfitting, (*_CAUSES, "class collapse", "too short", "overfitting", "unstable")),
 )
 """Every rule with the findings that explain it: where one of those is found, it is not asked."""
 

@@ -1,0 +1,114 @@
+"""The inside of a saved model: its layers however nested, its last convolutional map, its score before the softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from dlcli.runtime.engine import keras, tf
+
+Array = np.ndarray[Any, Any]
+_CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose")
+_SQUASHING = ("softmax", "sigmoid")
+_NO_MAP = ("Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout")
+BATCH = 64
+
+
+def layers_of(model: Any) -> list[Any]:
+    """Returns the layers of a model in its order, those of models inside it in their place."""
+    found: list[Any] = []
+    for layer in model.layers:
+        found += layers_of(layer) if isinstance(layer, keras.Model) else [layer]
+    return found
+
+
+def last_map(model: Any) -> Any | None:
+    """Returns the layer whose output is the last convolutional map larger than 1x1; None where there is none.
+
+    That is the last layer of the last convolution's height and width: its normalisation, activation or sum, but no pooling.
+    """
+    layers = layers_of(model)
+    for place in range(len(layers) - 1, -1, -1):
+        size = _size(layers[place])
+        if type(layers[place]).__name__ in _CONVOLUTIONS and size is not None and size != (1, 1):
+            same = [one for one in layers[place:] if _size(one) == size and type(one).__name__ not in _NO_MAP]
+            return same[-1]
+    return None
+
+
+def first_weights(model: Any) -> Any | None:
+    """Returns the first layer that looks at pixels: a convolution, or a dense layer; None where there is none."""
+    return next((one for one in layers_of(model) if type(one).__name__ in ("Conv2D", "SeparableConv2D", "Dense")), None)
+
+
+def _size(layer: Any) -> tuple[int, int] | None:
+    """Returns height and width of a layer's output; None where it is no map."""
+    output = getattr(layer, "output", None) if layer._inbound_nodes else None
+    shape: tuple[int | None, ...] = tuple(getattr(output, "shape", ()))
+    if len(shape) != 4 or shape[1] is None or shape[2] is None:
+        return None
+    return shape[1], shape[2]
+
+
+@contextmanager
+def before_squashing(model: Any) -> Iterator[bool]:
+    """Has the model give its scores before softmax or sigmoid while the block runs; yields whether it does.
+
+    A probability near 1 has hardly any gradient; Grad-CAM is defined on the score before the softmax.
+    """
+    dense = [one for one in layers_of(model) if isinstance(one, keras.layers.Dense)]
+    output = dense[-1] if dense else None
+    activation = getattr(output, "activation", None)
+    if output is None or getattr(activation, "__name__", "") not in _SQUASHING or layers_of(model)[-1] is not output:
+        yield False
+        return
+    output.activation = keras.activations.linear
+    try:
+        yield True
+    finally:
+        output.activation = activation
+
+
+@contextmanager
+def heard(layer: Any, tape: Any) -> Iterator[list[Any]]:
+    """Yields a list that receives the layer's output at each call, followed by the tape from there on."""
+    outputs: list[Any] = []
+    call = layer.call
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        output = call(*arguments, **options)
+        tape.watch(output)
+        outputs.append(output)
+        return output
+
+    layer.call = watched
+    try:
+        yield outputs
+    finally:
+        del layer.call  # the class's own is left
+
+
+def score_of(output: Any, place: int, task: str, *, squashed: bool) -> Any:
+    """Returns the score of a class, label or target `(n,)` from a model's output `(n, units)`.
+
+    Of a binary task's one unit the second class has its value and the first its opposite. A probability becomes its logarithm.
+    """
+    if task == "binary":
+        chosen = output[:, 0] if place == 1 else ((1 - output[:, 0]) if squashed else -output[:, 0])
+    else:
+        chosen = output[:, place]
+    return tf.math.log(tf.maximum(chosen, 1e-12)) if squashed and task != "regression" else chosen
+
+
+def scores(model: Any, inputs: Any, place: int, task: str) -> Array:
+    """Returns the score of one class, label or target for many examples, before softmax or sigmoid, float32 `(n,)`."""
+    found = []
+    with before_squashing(model) as plain:
+        for start in range(0, len(inputs), BATCH):
+            output = model(tf.constant(inputs[start : start + BATCH]), training=False)
+            squashed = not plain and task != "regression"
+            found.append(np.asarray(score_of(tf.cast(output, tf.float32), place, task, squashed=squashed)))
+    return np.concatenate(found)

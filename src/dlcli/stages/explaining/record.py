@@ -1,0 +1,95 @@
+"""What explanations leave in a run folder: a picture and its numbers each, and `explanations.json` that lists them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from dlcli.errors import DamagedFile
+from dlcli.runs import Run
+from dlcli.runs.files import read_json, write_json, write_table
+
+FOLDER, LIST = "explanations", "explanations.json"
+_LONGEST = 60
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An entry of `explanations.json`: the picture's name in the folder, its kind, title, and what it shows in words."""
+
+    file: str
+    kind: str
+    title: str
+    text: str
+
+
+_CONTENT: TypeAdapter[list[Explanation]] = TypeAdapter(list[Explanation])
+
+
+def explanations_path(run: Run) -> Path:
+    """Returns the folder of a run's explanations; it need not be there.
+
+    Raises:
+        DamagedFile: a link, or a file, stands in its place.
+    """
+    folder = run.path / FOLDER
+    if folder.is_symlink() or (os.path.lexists(folder) and not folder.is_dir()):
+        raise DamagedFile(f"{folder}: not a folder of the run's own")
+    return folder
+
+
+def made_folder(run: Run) -> Path:
+    """Returns the folder of a run's explanations, made if need be."""
+    folder = explanations_path(run)
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def explanations(run: Run) -> list[Explanation]:
+    """Returns a run's explanations; nothing where none was made.
+
+    Raises:
+        DamagedFile: the list cannot be read, or holds something else.
+    """
+    path = explanations_path(run) / LIST
+    if not os.path.lexists(path):
+        return []
+    try:
+        found = _CONTENT.validate_python(read_json(path))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise DamagedFile(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    odd = next((one.file for one in found if not _is_name(one.file)), None)
+    if odd is not None:
+        raise DamagedFile(f"{path}: {odd[:80]!r} is no name of a picture in the folder")
+    return found
+
+
+def _is_name(text: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.png", text) is not None
+
+
+def file_name(kind: str, title: str, about: str = "") -> str:
+    """Returns the picture's name for a title: letters and digits of what it is about, and a digest: no two titles share one."""
+    plain = re.sub(r"[^A-Za-z0-9]+", "_", about).strip("_")[-_LONGEST:].strip("_")
+    digest = sha256(f"{kind}\0{title}".encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{kind}-{plain}-{digest}.png" if plain else f"{kind}-{digest}.png"
+
+
+def write_numbers(folder: Path, file: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Replaces the CSV file beside a picture."""
+    write_table((folder / file).with_suffix(".csv"), columns, rows)
+
+
+def add(run: Run, made: Sequence[Explanation]) -> None:
+    """Adds to `explanations.json`; an explanation made again takes the place of the one before."""
+    new = {one.file: one for one in made}
+    kept = [one for one in explanations(run) if one.file not in new]
+    write_json(made_folder(run) / LIST, [asdict(one) for one in [*kept, *new.values()]])
