@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from dlcli.errors import DamagedFile
 from dlcli.runs import Run
 from dlcli.runs.files import read_json, write_json
+from dlcli.visible import visible
 
 Name = Literal[
     "leakage suspected",
@@ -82,7 +83,7 @@ def in_words(run: Run, found: Sequence[Finding]) -> list[str]:
         lines += [f"  try: {remedy.text}" + (f": --set {_quoted(remedy.set)}" if remedy.set else "") for remedy in one.remedies]
     if any(remedy.set for one in found for remedy in one.remedies):
         lines.append(f"  as in: dlcli train {_quoted(str(run.path / 'spec.yaml'))} --set ...")
-    return lines
+    return [visible(line) for line in lines]
 
 
 def _quoted(text: str) -> str:

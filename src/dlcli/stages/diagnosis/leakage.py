@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dlcli.errors import DamagedFile
 from dlcli.stages.diagnosis import remedies as try_
 from dlcli.stages.diagnosis.evidence import Evidence
 from dlcli.stages.diagnosis.finding import Finding, Remedy
@@ -19,45 +22,85 @@ TELLS, OTHERS = 0.98, 0.9
 """Skill of a column that gives the target away, and what no other column may reach: else the task is merely easy."""
 
 
+_Count = Annotated[int, Field(ge=0)]
+
+
+class _Copies(BaseModel):
+    model_config = ConfigDict(strict=True)
+    examples: _Count
+    of: _Count
+    same_label: _Count
+    some: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
+
+
+class _Columns(BaseModel):
+    model_config = ConfigDict(strict=True)
+    of: _Count = 0
+    targets: dict[str, list[Annotated[tuple[str, float], Field(strict=False)]]] = {}
+
+
+class _Leaks(BaseModel):
+    """`leaks` in `data.json`, as `stages.leaks` writes it."""
+
+    rows: bool = False
+    distinct: float = 0.0
+    repeats: float = 0.0
+    duplicates: dict[str, _Copies] = {}
+    columns: _Columns = _Columns()
+
+
+def read_leaks(seen: Evidence) -> _Leaks:
+    """Returns what the data may have leaked; nothing of an older run.
+
+    Raises:
+        DamagedFile: `data.json` holds something else.
+    """
+    try:
+        return _Leaks.model_validate(seen.data.get("leaks") or {})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, ("leaks", *first["loc"])))
+        raise DamagedFile(f"{seen.run.path / 'data.json'}: {place}: {first['msg']}") from None
+
+
 def leakage(seen: Evidence) -> Finding | None:
     """Examples in two parts at once, or a column from which the target can be read off."""
-    leaks = seen.data.get("leaks") or {}
+    leaks = read_leaks(seen)
     evidence, remedies = _copies(leaks)
     for column, target, score in _telling(leaks):
-        of = f" of {visible(target)!r}" if target else ""
-        evidence.append(f"column {visible(column)!r} alone tells {score:.1%}{of}; no other column comes near (data.json)")
+        of = f" of {_short(target)!r}" if target else ""
+        evidence.append(f"column {_short(column)!r} alone tells {score:.1%}{of}; no other column comes near (data.json)")
         remedies.append(
-            Remedy(f"if {visible(column)!r} is not known before the target is, leave it out", _without(seen, column))
+            Remedy(f"if {_short(column)!r} is not known before the target is, leave it out", _without(seen, column))
         )
     return Finding("leakage suspected", tuple(evidence), try_.taken(seen, remedies)) if evidence else None
 
 
-def _copies(leaks: dict[str, Any]) -> tuple[list[str], list[Remedy]]:
+def _copies(leaks: _Leaks) -> tuple[list[str], list[Remedy]]:
     evidence = []
-    for part, found in (leaks.get("duplicates") or {}).items():
-        count, of = found["examples"], max(found["of"], 1)
-        if count < 2 or not _is_copied(count / of, found["same_label"] / count, leaks):
+    for part, found in leaks.duplicates.items():
+        count, of = found.examples, max(found.of, 1)
+        if count < 2 or not _is_copied(count / of, found.same_label / count, leaks):
             continue
-        named = "; ".join(f"{visible(ours)} is {visible(theirs)}" for ours, theirs in found["some"][:2])
+        named = "; ".join(f"{_short(ours)} is {_short(theirs)}" for ours, theirs in found.some[:2])
         evidence.append(f"{count} of {of} {part} examples are training examples as well: {named} (data.json)")
     remedy = Remedy("keep each example once, and groups of near copies in one part: a split.csv as data.split.file says which")
     return evidence, [remedy] if evidence else []
 
 
-def _is_copied(share: float, agree: float, leaks: dict[str, Any]) -> bool:
-    if not leaks.get("rows") or leaks.get("distinct", 0.0) >= DISTINCT:
+def _is_copied(share: float, agree: float, leaks: _Leaks) -> bool:
+    if not leaks.rows or leaks.distinct >= DISTINCT:
         return share >= COPIES
-    return agree >= SAME and (share >= 0.5 or share >= max(COPIED_ROWS, 2 * leaks.get("repeats", 0.0)))
+    return agree >= SAME and (share >= 0.5 or share >= max(COPIED_ROWS, 2 * leaks.repeats))
 
 
-def _telling(leaks: dict[str, Any]) -> list[tuple[str, str, float]]:
+def _telling(leaks: _Leaks) -> list[tuple[str, str, float]]:
     """Returns the columns that give a target away: at most a third of all, while no other comes near."""
-    columns = leaks.get("columns") or {}
     found = []
-    for target, scores in (columns.get("targets") or {}).items():
+    for target, scores in leaks.columns.targets.items():
         telling = [(name, target, score) for name, score in scores if score >= TELLS]
         rest = [score for _, score in scores if score < TELLS]
-        few = len(telling) <= max(1, columns.get("of", 0) // 3)
+        few = len(telling) <= max(1, leaks.columns.of // 3)
         if telling and few and rest and max(rest) < OTHERS:
             found += telling
     return found
@@ -67,3 +110,7 @@ def _without(seen: Evidence, column: str) -> str:
     from dlcli.spec.file import to_flow
 
     return f"data.source.drop+={to_flow(column)}" if getattr(seen.experiment.data.source, "kind", "") == "csv" else ""
+
+
+def _short(name: str) -> str:
+    return visible(name[:60])

@@ -9,7 +9,7 @@ import numpy as np
 from dlcli.stages.diagnosis import remedies as try_
 from dlcli.stages.diagnosis.evidence import Evidence, Row
 from dlcli.stages.diagnosis.finding import Finding, Name, Remedy
-from dlcli.stages.diagnosis.leakage import leakage
+from dlcli.stages.diagnosis.leakage import leakage, read_leaks
 from dlcli.stages.diagnosis.shape import Course, course
 
 POOR = 0.35
@@ -34,6 +34,8 @@ PER_CLASS, NUMBERS = 20, 50
 """Training examples of a class, and examples of a regression, below which data are few."""
 WIDE = 0.35
 """Width of the accuracy's 95 % interval from which on the evaluated part is too small to tell."""
+LONGEST = 500
+"""Characters of one line of evidence: names in it may be of any length."""
 ONE_CLASS = 0.98
 """Share of the predictions that one class has, where the labels have it less often."""
 
@@ -274,7 +276,7 @@ def diagnosed(seen: Evidence) -> list[Finding]:
 
 
 def _finding(seen: Evidence, name: Name, evidence: list[str], remedies: list[Remedy]) -> Finding:
-    return Finding(name, tuple(evidence), try_.taken(seen, remedies))
+    return Finding(name, tuple(text[:LONGEST] for text in evidence), try_.taken(seen, remedies))
 
 
 def _learned(seen: Evidence) -> float:
@@ -308,11 +310,11 @@ def _gap(seen: Evidence) -> str | None:
 
 def _single_column(seen: Evidence) -> tuple[str, float] | None:
     """Returns the column that alone tells most of the only target, with its skill."""
-    targets = (seen.data.get("leaks") or {}).get("columns", {}).get("targets", {})
+    targets = read_leaks(seen).columns.targets
     if len(targets) != 1:
         return None
     best = next(iter(targets.values()))
-    return (str(best[0][0]), float(best[0][1])) if best else None
+    return best[0] if best else None
 
 
 def _value(row: Row, name: str) -> str:
