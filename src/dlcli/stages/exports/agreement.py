@@ -24,6 +24,8 @@ OTHERWISE = {"float16": 0.01, "int8": 0.1}
 """The largest share of other decisions."""
 LOST = {"float16": 0.01, "int8": 0.05}
 """The largest loss of accuracy; the largest root mean squared difference of values as a share of the targets' spread."""
+_SUM = 1e-9
+"""What shares of examples may lose by being summed."""
 _ROUNDED = 16
 """Units in the last place of the largest value, which float32 may lose of values far from 0 whatever their spread."""
 
@@ -134,4 +136,4 @@ def _of_decisions(compared: Compared, export: Array, task: str, quantize: str) -
     one, difference = 1 / ours.size, float((ours != theirs).mean())
     limit = max(OTHERWISE[quantize], one)
     lost = float((theirs == compared.truth).mean() - (ours == compared.truth).mean())
-    return difference, limit, difference <= limit and lost <= max(LOST[quantize], one)
+    return difference, limit, difference <= limit + _SUM and lost <= max(LOST[quantize], one) + _SUM
