@@ -24,7 +24,7 @@ COMMANDS = [
     "runs rm",
     "list",
 ]
-COMMANDS += ["schema", "init", "doctor", ""]
+COMMANDS += ["schema", "init", "doctor", "explain", "lr-find", "baseline", ""]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -80,6 +80,56 @@ def test_list_show_and_compare(tmp_path: Path, dlcli: Dlcli) -> None:
     assert result["scores"]["accuracy"] == [0.9, 0.5]
     alone = dlcli("runs", "compare", "iris")
     assert (alone.returncode, alone.stderr) == (2, "compare needs two runs or more\n")
+
+
+def test_the_leaderboard_ranks_the_best_first_with_its_interval(tmp_path: Path, dlcli: Dlcli) -> None:
+    runs = tmp_path / "runs"
+    made = [make_run(runs, f"exp{number}", accuracy=0.5 + number / 10) for number in range(4)]
+    unscored = make_run(runs, "exp4", accuracy=None)
+    path = made[3].evaluation("test") / "metrics.json"
+    content = json.loads(path.read_text())
+    content["metrics"]["accuracy"]["interval"] = [0.7, 0.9]
+    path.write_text(json.dumps(content))
+    lines = dlcli("runs", "list", "--sort", "test.accuracy").stdout.splitlines()
+    assert lines[0].split() == ["run", "state", "epochs", "test.accuracy"]
+    assert lines[2].split() == ["1", made[3].id, "completed", "1/3", "0.8000", "(0.7000", "to", "0.9000)"]
+    assert [line.split()[0] for line in lines[3:6]] == ["2", "3", "4"]
+    assert lines[6].split()[:2] == [unscored.id, "completed"]
+    lowest = json.loads(dlcli("runs", "list", "--sort", "test.loss", "--json").stdout)["runs"]
+    assert [row["rank"] for row in lowest] == [1, 2, 3, 4, None]
+    assert lowest[0]["id"] == made[3].id
+    first = dlcli("runs", "list", "exp[0-2]", "--sort", "test.accuracy", "-n", "2").stdout.splitlines()
+    assert [line.split()[1] for line in first[2:4]] == [made[2].id, made[1].id]
+    assert first[4] == "... 1 more"
+
+
+def test_runs_are_listed_the_newest_first(tmp_path: Path, dlcli: Dlcli) -> None:
+    old, new = make_run(tmp_path / "runs", "b"), make_run(tmp_path / "runs", "a")
+    old.update_status(started="2026-01-02T03:04:05.000+00:00")
+    rows = json.loads(dlcli("runs", "list", "--sort", "started", "--json").stdout)["runs"]
+    assert [row["id"] for row in rows] == [new.id, old.id]
+
+
+def test_a_run_is_shown_on_one_screen(tmp_path: Path, dlcli: Dlcli) -> None:
+    run = make_run(tmp_path / "runs")
+    run.update_status(started="2026-01-02T03:04:05.000+00:00", finished="2026-01-02T04:09:05.000+00:00")
+    for number in range(50):
+        path = run.path / "trackers" / "deep" / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    finding = {"name": "overfitting", "evidence": ["one", "two", "three"], "remedies": [{"text": "stop", "set": "a=1"}]}
+    (run.path / "diagnosis.json").write_text(json.dumps([finding]))
+    shown = dlcli("runs", "show", "iris").stdout
+    assert len(shown.splitlines()) < 40
+    for text in (
+        "started  2026-01-02 03:04:05 UTC, for 1 h 5 min",
+        "model    mlp for classification, seed 0",
+        "epochs   1 of 3; best 1 (val_loss 0.1000)",
+        "diagnosis: overfitting\n  one\n  two\n  try: stop: --set a=1\n",
+        "evaluation/test/ (1), trackers/ (50)",
+    ):
+        assert text in shown
+    assert json.loads(dlcli("runs", "show", "iris", "--json").stdout)["diagnosis"] == [finding]
 
 
 def test_rm_asks_first_and_says_what_it_removed(tmp_path: Path, dlcli: Dlcli) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 from rich.table import Table
 
-from dlcli.cli.console import PlainConsole, results_console, shown
+from dlcli.cli.console import PlainConsole, results_console
+from dlcli.cli.tables import with_interval
 from dlcli.runs import Run
-from dlcli.runs.compare import Comparison
+from dlcli.runs.compare import Comparison, Score
 from dlcli.spec.file import to_flow
 from dlcli.stages.compare import SIGNIFICANT, Pairing, sentence
 
@@ -99,12 +100,9 @@ def _show_scores(console: PlainConsole, comparison: Comparison, letters: list[st
     for letter in letters:
         table.add_column(letter, justify="right", overflow="fold")
     for name, entries in comparison.scores.items():
-        table.add_row(name, *("-" if entry is None else with_interval(entry) for entry in entries))
+        table.add_row(name, *(with_interval(*_value(entry)) for entry in entries))
     console.print(table)
 
 
-def with_interval(entry: dict[str, Any]) -> str:
-    """Returns a score as tables show it, its interval behind it."""
-    interval = entry.get("interval")
-    value = shown(entry["value"])
-    return f"{value} ({shown(interval[0])} to {shown(interval[1])})" if interval else value
+def _value(entry: Score | None) -> tuple[float | None, list[float] | None]:
+    return (entry["value"], entry.get("interval")) if entry else (None, None)

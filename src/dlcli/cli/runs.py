@@ -18,30 +18,35 @@ app = typer.Typer(help="List, show, compare and remove runs.", no_args_is_help=T
 
 @app.command("list")
 def list_runs(
-    name: Annotated[str | None, typer.Argument(help="Only runs of this name.")] = None,
-    sort: Annotated[str | None, typer.Option(help="A score to sort by, the best first: test.accuracy.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Only runs of this name; * stands for any letters: 'mnist*'.")] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="A score to sort by, the best first: test.accuracy. Or `started`, the newest first.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only the first so many.")] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """List runs with their state and scores."""
+    """List runs with their state and scores; sorted by a score, it is the leaderboard."""
+    from fnmatch import fnmatchcase
+
     from dlcli.cli.tables import run_rows, show_runs
     from dlcli.runs import all_runs
 
-    listed = [run for run in all_runs(runs) if name in (None, run.name)]
+    listed = [run for run in all_runs(runs) if name is None or fnmatchcase(run.name, name)]
     if name and not listed:
         raise UsageError(f"no run of the name {name!r} in {runs}")
     rows = run_rows(listed, sort)
     if as_json:
         from dlcli.cli.console import print_json
 
-        print_json({"runs": rows})
+        print_json({"runs": rows[:limit]})
     else:
-        show_runs(rows, runs)
+        show_runs(rows[:limit], runs, sort, all_of=len(rows))
 
 
 @app.command("show")
 def show_run(run: RunName, runs: RunsFolder = DEFAULT_RUNS, as_json: Json = False) -> None:
-    """Show one run: state, data, epochs, scores, files."""
+    """Show one run on one screen: state, model, data, scores, diagnosis, files."""
     from dlcli.cli.tables import run_as_dict
     from dlcli.cli.tables import show_run as show
 

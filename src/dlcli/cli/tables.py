@@ -1,24 +1,33 @@
-"""The tables of `dlcli runs`."""
+"""The tables of `dlcli runs`: the list, which is the leaderboard where it is sorted by a score, and one run on one screen."""
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
-from dlcli.cli.console import results_console, show_scores, show_stages, shown
+from dlcli.cli.console import PlainConsole, results_console, show_stages, shown, worst_confusions
 from dlcli.errors import DlcliError, UsageError
 from dlcli.runs import Run
 from dlcli.visible import visible
 
 _HEADLINES = 3
-_MOST_FILES = 100
+_STARTED = "started"
+_EVIDENCE = 2
+"""Lines of evidence of a finding that `runs show` has room for; the report has all."""
 
 
 def run_rows(runs: list[Run], sort: str | None) -> list[dict[str, Any]]:
-    """Returns a row a run: id, state, epochs, scores as `test.accuracy`; sorted by a score, or by time.
+    """Returns a row a run: id, state, epochs, scores as `test.accuracy`, their intervals; by name and time, or sorted.
+
+    Sorted by a score the best is first and has rank 1; those without it are last, without rank. `started` sorts by time,
+    the newest first.
 
     Raises:
         UsageError: no run has the score.
@@ -26,22 +35,33 @@ def run_rows(runs: list[Run], sort: str | None) -> list[dict[str, Any]]:
     rows = [_row(run) for run in runs]
     if sort is None:
         return rows
-    if not any(sort in row["scores"] for row in rows):
+    if sort == _STARTED:
+        return sorted(rows, key=lambda row: str(row["started"]), reverse=True)
+    scored = [row for row in rows if row["scores"].get(sort) is not None]
+    if not scored:
         known = sorted({name for row in rows for name in row["scores"]})
-        raise UsageError(f"no run has the score {sort!r}; known: {', '.join(known) or 'none'}")
+        raise UsageError(f"no run has the score {sort!r}; known: {', '.join([*known, _STARTED])}")
+    by_id = {run.id: run for run in runs}
+    higher = _is_better_higher(sort.partition(".")[2], [by_id[row["id"]] for row in scored])
+    scored.sort(key=lambda row: row["scores"][sort], reverse=higher)
+    ranked = [row | {"rank": rank} for rank, row in enumerate(scored, 1)]
+    return [*ranked, *(row | {"rank": None} for row in rows if row["scores"].get(sort) is None)]
+
+
+def _is_better_higher(name: str, runs: list[Run]) -> bool:
+    """Returns which way a score improves, by the first spec that has the metric: reading hundreds of them takes seconds."""
     from dlcli.spec.metrics import higher_is_better
 
-    metrics = [metric for run in runs for metric in _metrics(run)]
-    sign = -1 if higher_is_better(sort.partition(".")[2], metrics) else 1
-    return sorted(rows, key=lambda row: (row["scores"].get(sort) is None, sign * (row["scores"].get(sort) or 0)))
-
-
-def _metrics(run: Run) -> list[Any]:
-    """Returns the metrics of a run's spec; none where it cannot be read."""
-    try:
-        return list(run.experiment().training.metrics or [])
-    except DlcliError:
-        return []
+    if name == "loss":
+        return False
+    for run in runs:
+        try:
+            metrics: list[Any] = list(run.experiment().training.metrics or [])
+        except DlcliError:
+            continue
+        if any(metric.name == name for metric in metrics):
+            return higher_is_better(name, metrics)
+    return False
 
 
 def _row(run: Run) -> dict[str, Any]:
@@ -50,14 +70,14 @@ def _row(run: Run) -> dict[str, Any]:
         return _sound_row(run)
     except DlcliError as error:
         reason = str(error).partition("\n")[0]
-        sound = {"epoch": 0, "epochs": 0, "best_epoch": 0, "started": "", "scores": {}}
+        sound = {"epoch": 0, "epochs": 0, "best_epoch": 0, "started": "", "scores": {}, "intervals": {}}
         return {"id": run.id, "state": "damaged", "error": reason} | sound
 
 
 def _sound_row(run: Run) -> dict[str, Any]:
     status = run.status()
-    scores = {
-        f"{split}.{name}": entry["value"]
+    entries = {
+        f"{split}.{name}": entry
         for split in run.scored_splits()
         for name, entry in run.metrics(split).get("metrics", {}).items()
     }
@@ -69,24 +89,48 @@ def _sound_row(run: Run) -> dict[str, Any]:
         "best_epoch": status.best_epoch,
         "started": status.started,
         "error": status.error.partition("\n")[0],
-        "scores": scores,
+        "scores": {name: entry["value"] for name, entry in entries.items()},
+        "intervals": {name: entry.get("interval") for name, entry in entries.items()},
     }
 
 
-def show_runs(rows: list[dict[str, Any]], folder: Path) -> None:
-    """Prints the list of runs."""
+def show_runs(rows: list[dict[str, Any]], folder: Path, sort: str | None, *, all_of: int) -> None:
+    """Prints the list of runs; `all_of` is how many there are with those that were left out."""
     console = results_console()
     if not rows:
         console.print(f"no runs in {folder}; `dlcli train SPEC` makes one", soft_wrap=True)
         return
-    table = Table()
-    for heading in ("run", "state", "epochs", "scores", ""):
+    ranked = sort is not None and sort != _STARTED
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    if ranked:
+        table.add_column("", justify="right")
+    for heading in ("run", "state", "epochs", str(sort) if ranked else "scores", ""):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        scores = [f"{name} {shown(value)}" for name, value in row["scores"].items() if not name.endswith(".loss")]
         epochs = f"{row['epoch']}/{row['epochs']}" if row["epochs"] else "-"
-        table.add_row(row["id"], row["state"], epochs, ", ".join(scores[:_HEADLINES]), row["error"])
+        scores = _ranked_score(row, str(sort)) if ranked else _headlines(row)
+        rank = [str(row["rank"] or "")] if ranked else []
+        table.add_row(*rank, row["id"], row["state"], epochs, scores, row["error"])
     console.print(table)
+    if len(rows) < all_of:
+        console.print(f"... {all_of - len(rows):,} more")
+
+
+def _ranked_score(row: dict[str, Any], sort: str) -> str:
+    return with_interval(row["scores"].get(sort), row["intervals"].get(sort))
+
+
+def _headlines(row: dict[str, Any]) -> str:
+    """Returns the first scores of a row; the loss only where there is nothing else."""
+    names = [name for name in row["scores"] if not name.endswith(".loss")] or list(row["scores"])
+    return ", ".join(f"{name} {shown(row['scores'][name])}" for name in names[:_HEADLINES])
+
+
+def with_interval(value: float | None, interval: list[float] | None) -> str:
+    """Returns a score as tables show it, its interval behind it."""
+    if not interval:
+        return shown(value)
+    return f"{shown(value)} ({shown(interval[0])} to {shown(interval[1])})"
 
 
 def run_as_dict(run: Run) -> dict[str, Any]:
@@ -99,36 +143,140 @@ def run_as_dict(run: Run) -> dict[str, Any]:
         "data": run.data(),
         "environment": run.environment(),
         "scores": scores,
+        "diagnosis": [asdict(finding) for finding in _findings(run)],
     }
 
 
 def show_run(run: Run) -> None:
-    """Prints one run on one screen."""
-    console, status, data, environment = results_console(), run.status(), run.data(), run.environment()
-    facts = Table(show_header=False, box=None)
-    facts.add_row("state", f"{run.shown_state}{': ' + status.error if status.error else ''}")
-    if run.can_go_on:
-        facts.add_row("to go on", f"dlcli train --resume {run.id}")
-    facts.add_row("started", status.started)
-    facts.add_row("finished", status.finished or "-")
-    facts.add_row("epochs", f"{status.epoch} of {status.epochs}{'; ' + status.reason if status.reason else ''}")
-    if status.best_epoch:
-        facts.add_row("best epoch", f"{status.best_epoch} ({status.monitor} {shown(status.best_value)})")
-    if status.resumed:
-        facts.add_row("resumed", "once" if status.resumed == 1 else f"{status.resumed} times")
-    if status.parent:
-        facts.add_row("continues", status.parent)
-    if data:
-        facts.add_row("data", ", ".join(f"{count:,} {part}" for part, count in data["examples"].items()))
-    if environment:
-        device = environment["device"]
-        facts.add_row("device", f"{device['kind']} ({device['name']}), {environment['precision']}")
-    console.print(f"{run.id}")
+    """Prints one run on one screen: facts, stages, scores, what stands out, files."""
+    console = results_console()
+    facts = Table(show_header=False, box=None, pad_edge=False)
+    facts.add_column(style="dim")
+    facts.add_column(overflow="fold")
+    for row in [("run", run.id), *_state(run), *_origin(run), *_place(run)]:
+        facts.add_row(*row)
     console.print(facts)
     show_stages(run)
-    for split in run.scored_splits():
-        show_scores(run, split)
-    files = sorted(path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file())
-    names = [name for name in files if not name.startswith("tensorboard/")]
-    more = f", ... {len(names) - _MOST_FILES:,} more" if len(names) > _MOST_FILES else ""
-    console.print(visible(f"{run.path}: {', '.join(names[:_MOST_FILES])}{more}"), soft_wrap=True)
+    _show_scores(console, run)
+    _show_findings(console, run)
+    console.print(f"\n{run.path}", soft_wrap=True)
+    console.print(f"  {', '.join(_files(run))}")
+
+
+def _state(run: Run) -> list[tuple[str, str]]:
+    status = run.status()
+    rows = [("state", f"{run.shown_state}{': ' + status.error if status.error else ''}")]
+    if run.can_go_on:
+        rows.append(("to go on", f"dlcli train --resume {run.id}"))
+    best = f"; best {status.best_epoch} ({status.monitor} {shown(status.best_value)})" if status.best_epoch else ""
+    reason = f"; {status.reason}" if status.reason else ""
+    rows.append(("epochs", f"{status.epoch} of {status.epochs}{best}{reason}"))
+    return rows
+
+
+def _origin(run: Run) -> list[tuple[str, str]]:
+    """Returns what was trained on what."""
+    rows, data, parent = [], run.data(), run.status().parent
+    try:
+        experiment = run.experiment()
+        rows.append(("model", f"{experiment.model.kind} for {experiment.task}, seed {experiment.seed}"))
+    except DlcliError as error:
+        rows.append(("model", f"its spec cannot be read: {str(error).partition(chr(10))[0]}"))
+    if parent:
+        rows.append(("continues", parent))
+    if data:
+        classes = f"; {len(data['classes'])} {_outputs(run)}" if data.get("classes") else ""
+        rows.append(("data", ", ".join(f"{count:,} {part}" for part, count in data["examples"].items()) + classes))
+    return rows
+
+
+def _outputs(run: Run) -> str:
+    try:
+        return {"multilabel": "labels", "regression": "targets"}.get(run.experiment().task, "classes")
+    except DlcliError:
+        return "classes"
+
+
+def _place(run: Run) -> list[tuple[str, str]]:
+    """Returns when and where it was trained."""
+    status, environment = run.status(), run.environment()
+    ended = f", for {_duration(status.started, status.finished)}" if status.finished else ""
+    resumed = f", resumed {'once' if status.resumed == 1 else f'{status.resumed} times'}" if status.resumed else ""
+    rows = [("started", f"{_time(status.started)}{ended}{resumed}")]
+    if environment:
+        device = environment["device"]
+        rows.append(("device", f"{device['kind']} ({device['name']}), {environment['precision']}, on {status.host}"))
+        git = environment.get("git")
+        if isinstance(git, dict) and git.get("commit"):
+            rows.append(("commit", f"{str(git['commit'])[:12]}{', with changes' if git.get('changed') else ''}"))
+    return rows
+
+
+def _time(text: str) -> str:
+    """Returns a time to the second; one that is none as it is."""
+    try:
+        return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:
+        return text
+
+
+def _duration(start: str, end: str) -> str:
+    try:
+        seconds = round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
+    except (ValueError, TypeError):
+        return "an unknown time"
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+
+
+def _show_scores(console: PlainConsole, run: Run) -> None:
+    """Prints the scores of every split that was scored, and what the first one's baseline would reach."""
+    scores = {split: run.metrics(split) for split in run.scored_splits()}
+    if not scores:
+        return
+    first, baseline = next(iter(scores)), next(iter(scores.values()))["baseline"]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("score")
+    for split, one in scores.items():
+        table.add_column(f"{split}, {one['examples']:,} examples", justify="right")
+    table.add_column(baseline["name"], justify="right", overflow="fold")
+    for name in dict.fromkeys(name for one in scores.values() for name in one["metrics"]):
+        entries = [one["metrics"].get(name, {}) for one in scores.values()]
+        cells = [with_interval(entry.get("value"), entry.get("interval")) for entry in entries]
+        table.add_row(name, *cells, shown(baseline["metrics"].get(name)))
+    console.print()
+    console.print(table)
+    pairs = worst_confusions(run, first)
+    if pairs:
+        console.print(f"most often confused on {first}: {'; '.join(pairs)}")
+
+
+def _findings(run: Run) -> list[Any]:
+    if not os.path.lexists(run.path / "diagnosis.json"):
+        return []
+    from dlcli.stages.diagnosis import findings
+
+    return findings(run) or []
+
+
+def _show_findings(console: PlainConsole, run: Run) -> None:
+    """Prints the diagnosis with its first evidence and the first thing to try; the report has all of it."""
+    for finding in _findings(run):
+        console.print(f"\ndiagnosis: {finding.name}")
+        for text in finding.evidence[:_EVIDENCE]:
+            console.print(f"  {text}")
+        for remedy in finding.remedies[:1]:
+            console.print(f"  try: {remedy.text}{f': --set {remedy.set}' if remedy.set else ''}")
+
+
+def _files(run: Run) -> list[str]:
+    """Returns what is in the folder: files by name, folders with how many files they hold."""
+    paths = [path.relative_to(run.path) for path in run.path.rglob("*") if path.is_file()]
+    names = sorted(path.name for path in paths if len(path.parts) == 1)
+    folders = Counter(_folder(path) for path in paths if len(path.parts) > 1)
+    return [visible(name) for name in names] + [visible(f"{name}/ ({count:,})") for name, count in sorted(folders.items())]
+
+
+def _folder(path: Path) -> str:
+    """Returns the folder that a file is listed under: those of the splits apart."""
+    return "/".join(path.parts[: 2 if path.parts[0] == "evaluation" and len(path.parts) > 2 else 1])
