@@ -15,7 +15,7 @@ SOURCES = REPOSITORY / "src" / "dlcli"
 PACKAGES = ("visible", "errors", "upstream", "spec", "runs", "runtime", "stages", "cli")
 """Lowest first: each may import itself and what stands before it."""
 SPEC = (
-    *("base", "text", "words", "parameters", "layers", "augmentations", "schedules", "optimizers", "losses"),
+    *("base", "text", "edit", "words", "parameters", "layers", "augmentations", "schedules", "optimizers", "losses"),
     *("resampling", "metrics", "tasks", "sources", "callbacks", "data", "backbones", "heads", "models", "stages", "experiment"),
     *("transfer_rules", "rules", "file", "reference"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -240,7 +240,7 @@ def score_table(run: Run, split: str) -> Table:
     return table
 
 
-def interval(bounds: list[float | None] | None) -> str:
+def interval(bounds: Sequence[float | None] | None) -> str:
     """Returns an interval as tables show it."""
     if not bounds or None in bounds:
         return "-"

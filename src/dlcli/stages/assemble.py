@@ -18,7 +18,7 @@ from dlcli.stages.features import kept_features, reason_against
 from dlcli.stages.labels import label_reader
 from dlcli.stages.recorder import Scores
 from dlcli.stages.selection import Plan
-from dlcli.stages.work import Work
+from dlcli.stages.work import Material
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Feed:
     of_features: bool = False
 
 
-def feed_of(work: Work, stage: Stage, folder: Path) -> Feed:
+def feed_of(work: Material, stage: Stage, folder: Path) -> Feed:
     """Returns what a stage trains on; of a frozen backbone the features, computed once, where nothing stands against it.
 
     `folder` is where features are kept on disk.
@@ -57,7 +57,7 @@ def feed_of(work: Work, stage: Stage, folder: Path) -> Feed:
     )
 
 
-def stream_of(work: Work, feed: Feed) -> TrainingStream:
+def stream_of(work: Material, feed: Feed) -> TrainingStream:
     """Returns the batches that a stage trains on."""
     return TrainingStream(
         feed.train,
@@ -70,13 +70,13 @@ def stream_of(work: Work, feed: Feed) -> TrainingStream:
     )
 
 
-def _labels(work: Work, part: str) -> Any:
+def _labels(work: Material, part: str) -> Any:
     experiment, splits = work.experiment, work.splits
     integer = experiment.training.loss.integer_labels
     return label_reader(splits.parts[part].targets, experiment.task, classes=splits.outputs, integer=integer)
 
 
-def compile_stage(work: Work, stage: Stage, feed: Feed, plan: Plan, steps: int) -> None:
+def compile_stage(work: Material, stage: Stage, feed: Feed, plan: Plan, steps: int) -> None:
     """Compiles a stage's model for epochs of `steps` steps."""
     experiment = work.experiment
     training, hardware = experiment.training, experiment.hardware
@@ -96,7 +96,7 @@ def compile_stage(work: Work, stage: Stage, feed: Feed, plan: Plan, steps: int) 
     )
 
 
-def validation_of(work: Work, feed: Feed) -> Any:
+def validation_of(work: Material, feed: Feed) -> Any:
     """Returns the batches that an epoch is validated on; None without a validation part."""
     if feed.validation is None:
         return None
@@ -108,7 +108,7 @@ def validation_of(work: Work, feed: Feed) -> Any:
     )
 
 
-def scores_of(work: Work, feed: Feed) -> list[Any]:
+def scores_of(work: Material, feed: Feed) -> list[Any]:
     """Returns the callback for metrics that Keras does not follow, if there are any and a part to score them on."""
     experiment, part = work.experiment, work.splits.parts.get("validation")
     integer = experiment.training.loss.integer_labels

@@ -64,7 +64,7 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, sa
     epochs = sum(stage.epochs or 0 for stage in stages)
     record = Record(run, built.whole, training.monitor, higher, epochs, len(splits.train), reporter)
     record.without_penalties = len(stages) > 1 or bool(training.initial_weights)
-    work = Work(experiment, splits, built, record, say)
+    work = Work(experiment, splits, built, say, record)
     if fitted_once:
         run.write_stages([fit_classifier(work, stages[0])])
         return

@@ -14,13 +14,12 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Work:
-    """What every stage of a run needs."""
+class Material:
+    """What a stage is made of, whether a run records it or not."""
 
     experiment: Experiment
     splits: Splits
     built: Built
-    record: Record
     say: Say
 
     @property
@@ -33,3 +32,10 @@ class Work:
     def batches(self) -> int:
         """Steps in an epoch."""
         return -(-len(self.splits.train) // self.batch_size)
+
+
+@dataclass(frozen=True)
+class Work(Material):
+    """What every stage of a run needs."""
+
+    record: Record

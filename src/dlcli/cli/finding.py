@@ -1,0 +1,129 @@
+"""Before a training: `dlcli lr-find` and `dlcli baseline`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, RunsFolder, SpecFile
+from dlcli.errors import UsageError
+from dlcli.visible import visible
+
+if TYPE_CHECKING:
+    from dlcli.stages.baseline import Baselines
+
+_WAYS = ("steepest", "valley", "minimum")
+
+
+def lr_find(
+    spec: SpecFile,
+    overrides: Overrides = None,
+    lowest: Annotated[float, typer.Option("--from", min=1e-12, help="The first rate.")] = 1e-7,
+    highest: Annotated[float, typer.Option("--to", max=1e6, help="The last rate.")] = 10.0,
+    steps: Annotated[int, typer.Option(min=20, max=100_000, help="Steps from the first to the last rate.")] = 100,
+    stage: Annotated[str, typer.Option(help="The stage whose rate is looked for; the first if not given.")] = "",
+    write: Annotated[
+        str, typer.Option(metavar="WHICH", help="Write a suggestion into the SPEC: steepest, valley or minimum.")
+    ] = "",
+    runs: RunsFolder = DEFAULT_RUNS,
+    as_json: Json = False,
+    offline: Offline = False,
+) -> None:
+    """Look for a learning rate: the loss while the rate grows, on a model that is thrown away."""
+    from dlcli.spec.file import load
+
+    if lowest >= highest:
+        raise UsageError(f"--from {lowest:g} must be below --to {highest:g}")
+    if write and write not in _WAYS:
+        raise UsageError(f"--write: expected {', '.join(_WAYS)}, found {write!r}")
+    loaded = load(spec, overrides or ())
+
+    from dlcli.cli.console import TrainingDisplay, print_json
+
+    display = TrainingDisplay(quiet=as_json)
+    with display.waiting("starting TensorFlow"):
+        from dlcli.stages.lr_find import Search, find_rate
+    search = Search(lowest, highest, steps)
+    found = find_rate(loaded.experiment, runs, display.say, search, stage_name=stage, offline=offline)
+    if as_json:
+        print_json({"folder": str(found.folder), "stage": found.stage, **vars(found.suggestions)})
+    else:
+        _show_rates(vars(found.suggestions), found.folder)
+    if write:
+        from dlcli.stages.lr_find import written_rate
+
+        place = written_rate(Path(spec), loaded.experiment, found.stage, getattr(found.suggestions, write))
+        typer.echo(visible(f"written into {spec}: {place}"), err=True)
+
+
+def _show_rates(suggestions: dict[str, float], folder: Path) -> None:
+    from rich.table import Table
+
+    from dlcli.cli.console import results_console
+
+    meanings = {
+        "steepest": "where the loss falls fastest",
+        "valley": "two thirds down the longest fall",
+        "minimum": "a tenth of the rate with the smallest loss",
+    }
+    table = Table("suggestion", "learning rate", "what it is")
+    for name, rate in suggestions.items():
+        table.add_row(name, f"{rate:.3g}", meanings[name])
+    console = results_console()
+    console.print(table)
+    console.print(f"try: --set training.optimizer.learning_rate={suggestions['valley']:.3g}", soft_wrap=True)
+    console.print(f"curve: {folder / 'curve.png'}", soft_wrap=True)
+
+
+def baseline(
+    spec: SpecFile,
+    overrides: Overrides = None,
+    split: Annotated[str, typer.Option(help="validation or test; test unless another is named.")] = "",
+    examples: Annotated[int, typer.Option(min=10, help="Training examples that are used at most.")] = 10_000,
+    beside: Annotated[str, typer.Option("--run", metavar="RUN", help="A run whose scores stand in the same table.")] = "",
+    runs: RunsFolder = DEFAULT_RUNS,
+    as_json: Json = False,
+    offline: Offline = False,
+) -> None:
+    """Fit simple models on a spec's data and metrics: majority or mean, a linear one, neighbours, forest, boosting."""
+    from dlcli.spec.file import load
+
+    if split not in ("", "validation", "test"):
+        raise UsageError(f"--split: expected validation or test, found {split!r}")
+    loaded = load(spec, overrides or ())
+
+    from dlcli.cli.console import TrainingDisplay, print_json
+    from dlcli.cli.options import found_run
+
+    run = found_run(beside, runs) if beside else None
+    display = TrainingDisplay(quiet=as_json)
+    with display.waiting("starting TensorFlow"):
+        from dlcli.stages.baseline import baselines, beside_run
+    found = baselines(loaded.experiment, display.say, split=split, most=examples, offline=offline)
+    if run is not None:
+        found = beside_run(found, run)
+    if as_json:
+        from dataclasses import asdict
+
+        print_json(asdict(found))
+    else:
+        _show_baselines(found)
+
+
+def _show_baselines(found: Baselines) -> None:
+    """Prints what simple models reach, and a run's own scores last."""
+    from rich.table import Table
+
+    from dlcli.cli.console import interval, results_console, shown
+
+    table = Table("model", *found.metrics, "seconds")
+    for row in found.rows:
+        scores = [row.scores[name] for name in found.metrics if name in row.scores]
+        cells = [f"{shown(value)} ({interval(bounds)})" for value, bounds in scores] or [row.reason]
+        cells += [""] * (len(found.metrics) - len(cells))
+        table.add_row(row.name, *cells, f"{row.seconds:.1f}" if row.seconds else "")
+    console = results_console()
+    console.print(f"{found.split}: {found.examples:,} examples, 95 % intervals in brackets; fitted on {found.trained_on:,}")
+    console.print(table)

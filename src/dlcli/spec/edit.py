@@ -1,0 +1,62 @@
+"""One value of a spec's text changed, its comments and everything else left as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from dlcli.spec.text import Path
+
+
+def with_value(text: str, path: Path, value: str) -> str:
+    """Returns a YAML text with the value at a path replaced, or added where the path ends in a key that is not there.
+
+    A bare kind in the way becomes a mapping: `optimizer: adam` becomes `optimizer: {kind: adam, learning_rate: 1e-2}`.
+
+    Args:
+        text: a spec that was checked.
+        path: keys and list positions.
+        value: YAML in flow style, in one line.
+    """
+    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    for depth, part in enumerate(path):
+        found = _child(node, part)
+        if found is None and isinstance(node, yaml.MappingNode):
+            return _added(text, node, path[depth], _nested(path[depth + 1 :], value))
+        if found is None:
+            kind = text[node.start_mark.index : node.end_mark.index]
+            return _put(text, node, f"{{kind: {kind}, {part}: {_nested(path[depth + 1 :], value)}}}")
+        node = found
+    return _put(text, node, value)
+
+
+def _child(node: Any, part: str | int) -> Any:
+    """Returns the node of a key or of a list's position; None where there is none."""
+    if isinstance(node, yaml.MappingNode):
+        return next((value for key, value in node.value if key.value == part), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+        return node.value[part]
+    return None
+
+
+def _nested(path: Sequence[str | int], value: str) -> str:
+    return value if not path else f"{{{path[0]}: {_nested(path[1:], value)}}}"
+
+
+def _put(text: str, node: Any, value: str) -> str:
+    begin, end = node.start_mark.index, node.end_mark.index
+    whole, before = text[begin:end], text[:begin]
+    if before.rstrip().endswith(":"):  # what stood in lines of its own below its key
+        before = f"{before.rstrip()} "
+    return before + value + whole[len(whole.rstrip()) :] + text[end:]
+
+
+def _added(text: str, node: Any, key: str | int, value: str) -> str:
+    """Returns the text with a key put before the first one of its mapping, on a line of its own in block style."""
+    if not node.value:
+        return _put(text, node, f"{{{key}: {value}}}")
+    first = node.value[0][0].start_mark
+    between = ", " if node.flow_style else "\n" + " " * first.column
+    return f"{text[: first.index]}{key}: {value}{between}{text[first.index :]}"
