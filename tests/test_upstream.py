@@ -154,3 +154,25 @@ def test_a_hub_module_is_fetched_with_a_time_limit_only_inside_the_call(
             resolve_hub(f"http://127.0.0.1:{silent.getsockname()[1]}/module", tmp_path, offline=False, limit=1)
         assert time.monotonic() - before < 10
     assert socket.getdefaulttimeout() is None
+
+
+def test_tf2onnx_takes_constants_for_inputs_and_knows_no_gelu_which_to_onnx_mends(tmp_path: Path) -> None:
+    program = f"""
+import numpy as np, onnx, onnxruntime
+from dlcli.upstream import import_keras, quiet_start, to_onnx
+keras, path = import_keras(), {str(tmp_path / "model.onnx")!r}
+entry = keras.Input((2,), name="x")
+normalized = keras.layers.Normalization(mean=[1.0, 2.0], variance=[4.0, 9.0])(entry)
+model = keras.Model(entry, keras.layers.Dense(3, activation="gelu")(normalized))
+x = np.linspace(-3, 3, 8, dtype="float32").reshape(4, 2)
+expected = np.asarray(model(x))
+with quiet_start():
+    model.export(path, format="onnx", verbose=False)
+    ours = to_onnx(model, "answers", opset=17)
+theirs = onnx.load(path).graph
+print(len(theirs.input), sum(node.op_type == "Erfc" for node in theirs.node))
+session = onnxruntime.InferenceSession(ours.SerializeToString())
+gap = np.abs(session.run(["answers"], {{"x": x}})[0] - expected).max()
+print([(one.name, one.shape) for one in session.get_inputs()], gap < 1e-6)
+"""
+    assert run(program) == "3 1\n[('x', ['batch', 2])] True"

@@ -91,7 +91,7 @@ def export(
     if as_json:
         from dlcli.cli.console import print_json
 
-        print_json({"run": str(found.path), "export": str(made.path), **made.found.as_dict()})
+        print_json({"run": str(found.path), "path": str(made.path), "agreement": made.found.as_dict()})
     else:
         print(visible(made.found.words))
         print(visible(f"written to {made.path}"))

@@ -32,9 +32,9 @@ def use_device(hardware: Hardware, seed: int) -> Device:
     """
     with quiet_start():  # the CUDA driver's absence is told in three lines of C++
         gpus = [] if hardware.device == "cpu" else tf.config.list_physical_devices("GPU")
+        _choose(gpus)
     if hardware.device == "gpu" and not gpus:
         raise UsageError("hardware.device: gpu, but TensorFlow sees no GPU; `dlcli doctor` says why")
-    _choose(gpus)
     precision = _precision(hardware.precision, gpus)
     keras.config.set_dtype_policy(precision)
     if hardware.deterministic:
