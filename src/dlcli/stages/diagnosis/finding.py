@@ -43,8 +43,8 @@ class Finding:
     """One thing that stands out; each evidence names its numbers and the file that holds them."""
 
     name: Name
-    evidence: Annotated[Sequence[str], Field(max_length=20)]
-    remedies: Annotated[Sequence[Remedy], Field(max_length=20)] = ()
+    evidence: Annotated[tuple[str, ...], Field(max_length=20)]
+    remedies: Annotated[tuple[Remedy, ...], Field(max_length=20)] = ()
 
 
 _CONTENT: TypeAdapter[list[Finding]] = TypeAdapter(list[Finding])

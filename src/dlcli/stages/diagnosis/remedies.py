@@ -43,16 +43,21 @@ def longer(evidence: Evidence, factor: float = 3.0) -> list[Remedy]:
 
 
 def with_rate(evidence: Evidence, rate: float, words: str, stage: int | None = None) -> list[Remedy]:
-    """Another learning rate: of the training, or of a stage, or of every stage."""
-    value = f"{rate:.1g}"
+    """Another learning rate: of the training, of a stage, or of every stage."""
+    return _of_optimizers(evidence, words, f"learning_rate={rate:.1g}", stage)
+
+
+def clipped(evidence: Evidence, stage: int | None = None) -> list[Remedy]:
+    """Gradients cut to a length: of the training, of a stage, or of every stage."""
+    return _of_optimizers(evidence, "cut gradients that are too long", "clipnorm=1.0", stage)
+
+
+def _of_optimizers(evidence: Evidence, words: str, change: str, stage: int | None) -> list[Remedy]:
     stages = evidence.experiment.training.stages
     if not stages:
-        return [Remedy(words, f"training.optimizer.learning_rate={value}")]
+        return [Remedy(words, f"training.optimizer.{change}")]
     chosen = range(len(stages)) if stage is None else [stage]
-    return [
-        Remedy(f"{words} in stage {stages[place].name}", f"training.stages.{place}.optimizer.learning_rate={value}")
-        for place in chosen
-    ]
+    return [Remedy(f"{words} in stage {stages[place].name}", f"training.stages.{place}.optimizer.{change}") for place in chosen]
 
 
 def stop_early(evidence: Evidence) -> list[Remedy]:

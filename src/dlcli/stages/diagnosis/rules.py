@@ -66,8 +66,8 @@ def rate_too_high(seen: Evidence) -> Finding | None:
     rate = (seen.rate or seen.usual_rate) / 10
     rate = min(rate, seen.usual_rate) if high else rate
     words = "a lower learning rate"
-    found = try_.with_rate(seen, rate, words, None if stage is None else stage[0])
-    found.append(Remedy("cut gradients that are too long", "training.optimizer.clipnorm=1.0"))
+    place = None if stage is None else stage[0]
+    found = try_.with_rate(seen, rate, words, place) + try_.clipped(seen, place)
     return _finding(seen, "learning rate too high", evidence, found)
 
 
@@ -240,7 +240,7 @@ def unstable(seen: Evidence) -> Finding | None:
     size = seen.experiment.data.batch_size
     if isinstance(size, int) and size < 32:
         found.append(Remedy("larger batches", f"data.batch_size={size * 4}"))
-    found.append(Remedy("cut gradients that are too long", "training.optimizer.clipnorm=1.0"))
+    found += try_.clipped(seen)
     if not seen.has_schedule and not seen.experiment.training.stages:
         falling = f"{{kind: cosine_decay, initial_learning_rate: {seen.rate or seen.usual_rate:.1g}}}"
         found.append(Remedy("a rate that falls", f"training.optimizer.learning_rate={falling}"))

@@ -1,0 +1,249 @@
+"""The rules of a diagnosis on written run folders: every task, missing parts, odd ends, damaged files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dlcli.errors import DamagedFile
+from dlcli.runs import Run
+from dlcli.runs.files import write_json, write_table
+from dlcli.spec.file import load_text, to_yaml
+from dlcli.stages.diagnosis import Finding, Remedy, diagnose, findings, in_words, write_diagnosis
+
+IRIS = "task: classification\ndata: {source: {kind: builtin, name: iris}}\nmodel: {kind: mlp, units: [8]}\n"
+CLASSES = ["setosa", "versicolor", "virginica"]
+DIABETES = "task: regression\ndata: {source: {kind: builtin, name: diabetes}}\nmodel: {kind: mlp, units: [8]}\n"
+Rows = Sequence[dict[str, Any]]
+
+
+def _run(
+    folder: Path,
+    rows: Rows = (),
+    *,
+    spec: str = IRIS,
+    scores: dict[str, float] | None = None,
+    guess: dict[str, float] | None = None,
+    predictions: Sequence[tuple[str, str]] = (),
+    examples: int = 3000,
+    tested: int = 300,
+    classes: Sequence[str] = CLASSES,
+    leaks: Any = None,
+    **status: Any,
+) -> Run:
+    """Writes a run folder as a training of balanced classes would have left it."""
+    text = to_yaml(load_text(f"name: written\n{spec}", folder / "spec.yaml").experiment)
+    run = Run.create(folder / "runs", "written", spec=text, source=text)
+    counts = {name: examples // max(len(classes), 1) for name in classes}
+    parts = {"train": examples, "validation": 300, "test": tested}
+    data = {"examples": parts, "counts": {"train": counts}, "classes": list(classes), "means": [150.0]}
+    run.write_data(data | ({} if leaks is None else {"leaks": leaks}))
+    rate = {"stage": "train", "learning_rate": 1e-3, "seconds": 1.0}
+    run.write_history([rate | {"epoch": at} | row for at, row in enumerate(rows, 1)])
+    run.update_status(**{"state": "completed", "best_epoch": len(rows)} | status)
+    if scores is not None:
+        metrics = {name: {"value": value, "interval": None} for name, value in scores.items()}
+        baseline = {"name": "always 'setosa'", "metrics": guess or {"accuracy": 0.333}}
+        content = {"split": "test", "examples": tested, "metrics": metrics, "baseline": baseline}
+        write_json(run.made_evaluation("test") / "metrics.json", content)
+    if predictions:
+        columns = ("id", "label", "predicted", "probability", *(f"p_{name}" for name in classes))
+        table = ((at, label, said, 0.9, *[0.9 if name == said else 0.05 for name in classes])
+                 for at, (label, said) in enumerate(predictions))  # fmt: skip
+        write_table(run.evaluation("test") / "predictions.csv", columns, table)
+    return run
+
+
+def _falling(*losses: float, gap: float = 0.05, accuracy: float = 0.9, val_accuracy: float = 0.9) -> Rows:
+    return [{"loss": loss, "accuracy": accuracy, "val_loss": loss + gap, "val_accuracy": val_accuracy} for loss in losses]
+
+
+def _names(run: Run) -> list[str]:
+    return [one.name for one in diagnose(run)]
+
+
+GOOD = _falling(0.9, 0.5, 0.3, 0.21, 0.2, 0.2, 0.19, 0.19, 0.19, 0.19)
+
+
+def test_nothing_stands_out_where_training_validation_and_test_agree(tmp_path: Path) -> None:
+    assert _names(_run(tmp_path, GOOD, scores={"loss": 0.24, "accuracy": 0.9})) == []
+
+
+@pytest.mark.parametrize("spec", [IRIS, DIABETES])
+def test_a_run_without_an_epoch_is_not_judged(tmp_path: Path, spec: str) -> None:
+    assert _names(_run(tmp_path, spec=spec, state="interrupted")) == []
+    assert _names(_run(tmp_path, spec=spec, scores={"loss": 1.1})) == []
+
+
+def test_one_epoch_without_validation_is_not_too_short_by_itself(tmp_path: Path) -> None:
+    assert _names(_run(tmp_path, [{"loss": 0.5, "accuracy": 0.8}])) == []
+
+
+def test_a_training_that_still_gained_at_its_end_was_too_short(tmp_path: Path) -> None:
+    found = diagnose(_run(tmp_path, _falling(1.0, 0.8, 0.6, 0.5, 0.4)))
+    assert [one.name for one in found] == ["too short"]
+    assert found[0].remedies == (Remedy("train longer", "training.epochs=30"),)
+
+
+@pytest.mark.parametrize("status", [{"state": "interrupted"}, {"reason": "val_loss got no better for 3 epochs"}])
+def test_a_training_that_was_stopped_was_not_too_short(tmp_path: Path, status: dict[str, str]) -> None:
+    assert _names(_run(tmp_path, _falling(1.0, 0.8, 0.6, 0.5, 0.4), **status)) == []
+
+
+def test_numbers_are_overfitted_by_an_error_that_is_small_in_training_alone(tmp_path: Path) -> None:
+    rows = [{"loss": loss, "rmse": loss**0.5, "val_loss": 3000.0, "val_rmse": 55.0} for loss in (900.0, 400.0, 400.0)]
+    spec = DIABETES + "training: {metrics: [rmse]}\n"
+    run = _run(tmp_path, rows, spec=spec, scores={"loss": 3000, "rmse": 55}, guess={"rmse": 77}, classes=["target"])
+    assert _names(run) == ["overfitting"]
+
+
+def test_a_loss_whose_guess_is_not_known_is_judged_by_its_metric(tmp_path: Path) -> None:
+    rows = [{"loss": 9.0, "mae": 9.5, "val_loss": 44.0, "val_mae": 44.5}] * 4
+    spec = DIABETES + "training: {loss: huber, metrics: [mae]}\n"
+    run = _run(tmp_path, rows, spec=spec, scores={"loss": 44, "mae": 44.5}, guess={"mae": 66}, classes=["target"])
+    assert _names(run) == ["overfitting"]
+
+
+def test_without_a_validation_part_the_test_part_shows_the_gap(tmp_path: Path) -> None:
+    rows = [{"loss": 0.1, "accuracy": 0.99}] * 5
+    spec = IRIS.replace("iris}", "iris}, split: {validation: 0}")
+    run = _run(tmp_path, rows, spec=spec, scores={"loss": 0.9, "accuracy": 0.7})
+    assert _names(run) == ["overfitting"]
+
+
+def test_labels_of_several_are_overfitted_too(tmp_path: Path) -> None:
+    rows = [{"loss": 0.05, "accuracy": 0.99, "f1": 0.98, "val_loss": 0.4, "val_accuracy": 0.7, "val_f1": 0.6}] * 4
+    source = "{kind: npz, path: rows.npz, features: x, target: y}"
+    spec = f"task: multilabel\ndata: {{source: {source}}}\nmodel: {{kind: mlp, units: [8]}}\n"
+    np.savez(tmp_path / "rows.npz", x=[[0.0]], y=[[0, 1]])
+    scores, guess = {"loss": 0.4, "accuracy": 0.7, "f1": 0.6}, {"accuracy": 0.5, "f1": 0.0}
+    run = _run(tmp_path, rows, spec=spec, scores=scores, guess=guess, classes=["a", "b"])
+    assert _names(run) == ["overfitting"]
+
+
+def test_few_training_examples_of_a_class_explain_the_gap(tmp_path: Path) -> None:
+    rows = _falling(0.5, 0.1, 0.05, 0.05, accuracy=1.0, val_accuracy=0.7)
+    run = _run(tmp_path, rows, scores={"loss": 0.9, "accuracy": 0.7}, examples=30)
+    assert _names(run) == ["data too few"]
+
+
+def test_a_stage_that_undoes_the_one_before_had_too_high_a_rate(tmp_path: Path) -> None:
+    head, top = (_falling(*losses) for losses in ((0.5, 0.3, 0.3, 0.3), (1.2, 0.9, 0.8, 0.8)))
+    rows = [row | {"stage": "head"} for row in head] + [row | {"stage": "top", "learning_rate": 1e-2} for row in top]
+    spec = (
+        "task: classification\ndata: {source: {kind: builtin, name: digits}}\n"
+        "model: {kind: transfer, backbone: {kind: mobilenet, input_size: [32, 32], weights: none}}\n"
+        "training: {stages: [{name: head, train: head, epochs: 4},"
+        " {name: top, train: {last: 20}, epochs: 4, optimizer: {kind: adam, learning_rate: 0.01}}]}\n"
+    )
+    run = _run(tmp_path, rows, spec=spec, scores={"loss": 0.35, "accuracy": 0.9}, classes=list("0123456789"), best_epoch=4)
+    stage = {"train": "head", "epochs": 4, "monitor": "val_loss", "best_epoch": 4, "best_value": 0.35}
+    run.write_stages([stage | {"name": "head"}, stage | {"name": "top", "train": {"last": 20}, "best_epoch": 8}])
+    found = diagnose(run)
+    assert [one.name for one in found] == ["learning rate too high"]
+    assert found[0].remedies[0].set == "training.stages.1.optimizer.learning_rate=0.001"
+
+
+def test_one_class_said_of_all_is_a_collapse(tmp_path: Path) -> None:
+    rare = [("virginica", "setosa")] * 6 + [("setosa", "setosa")] * 194
+    run = _run(tmp_path, GOOD, scores={"loss": 0.2, "accuracy": 0.97}, predictions=rare)
+    found = diagnose(run)
+    assert [one.name for one in found] == ["class collapse"]
+    assert "100.0% of the predictions are 'setosa', which 97.0% of the examples are" in found[0].evidence[0]
+
+
+def test_noise_in_training_and_guesses_in_the_test_mean_that_labels_say_nothing(tmp_path: Path) -> None:
+    rows = _falling(1.0, 0.6, 0.3, 0.1, gap=1.2, accuracy=0.95, val_accuracy=0.34)
+    run = _run(tmp_path, rows, scores={"loss": 1.3, "accuracy": 0.33})
+    assert _names(run) == ["shuffled or meaningless labels"]
+
+
+def _copies(count: int, *, rows: bool, same: int, repeats: float = 0.0, distinct: float = 0.2) -> dict[str, Any]:
+    found = {"examples": count, "of": 200, "same_label": same, "some": [["test/1", "train/2"]]}
+    return {"rows": rows, "repeats": repeats, "distinct": distinct, "duplicates": {"test": found}}
+
+
+@pytest.mark.parametrize(
+    ("leaks", "told"),
+    [
+        (_copies(1, rows=False, same=1), False),  # one is an accident
+        (_copies(2, rows=False, same=2), True),
+        (_copies(30, rows=True, same=24, repeats=0.12), False),  # the Titanic's: few different values, labels differ
+        (_copies(30, rows=True, same=24, distinct=0.9), True),  # measurements do not repeat by chance
+        (_copies(40, rows=True, same=40, repeats=0.02), True),
+        (_copies(150, rows=True, same=150, repeats=0.5), True),
+    ],
+)
+def test_equal_examples_are_a_leak_unless_they_may_be_a_coincidence(tmp_path: Path, leaks: Any, told: bool) -> None:
+    assert ("leakage suspected" in _names(_run(tmp_path, GOOD, leaks=leaks))) is told
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        ([["code", 1.0], ["age", 0.2], ["size", 0.1]], True),
+        ([["length", 1.0], ["width", 0.99], ["age", 0.2]], False),  # an easy task, that several columns solve
+        ([["code", 1.0], ["age", 0.95], ["size", 0.1]], False),
+        ([["code", 0.97], ["age", 0.2], ["size", 0.1]], False),
+        ([["x", 1.0]], False),  # the only column there is
+    ],
+)
+def test_a_column_gives_the_target_away_if_no_other_comes_near(tmp_path: Path, scores: Any, told: bool) -> None:
+    leaks = {"rows": True, "columns": {"of": len(scores), "targets": {"": scores}}}
+    assert ("leakage suspected" in _names(_run(tmp_path, GOOD, leaks=leaks))) is told
+
+
+def test_remedies_are_offered_though_the_data_has_moved(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    spec = "task: regression\ndata: {source: {kind: csv, path: rows.csv, target: b}}\nmodel: {kind: mlp}\n"
+    run = _run(tmp_path, [{"loss": 9.0, "val_loss": 9.0}, {"loss": 4.0, "val_loss": 4.0}], spec=spec, classes=["b"])
+    (tmp_path / "rows.csv").unlink()
+    assert [remedy.set for one in diagnose(run) for remedy in one.remedies] == ["training.epochs=30"]
+
+
+def test_lines_for_a_terminal_hold_no_control_characters_of_names(tmp_path: Path) -> None:
+    names = ["a\x1b[31m", "b\nc"]
+    rare = [(names[1], names[0])] * 6 + [(names[0], names[0])] * 94
+    run = _run(tmp_path, GOOD, scores={"loss": 0.2, "accuracy": 0.9}, predictions=rare, classes=names)
+    lines = in_words(run, write_diagnosis(run))
+    assert lines[0] == "diagnosis: class collapse"
+    assert not any(char in line for line in lines for char in "\x1b\n")
+    assert findings(run) == diagnose(run)
+
+
+def test_a_finding_is_shown_with_its_evidence_and_what_to_try(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    found = [Finding("too short", ("the loss fell",), (Remedy("train longer", "training.epochs=30"), Remedy("wait")))]
+    assert in_words(run, found) == [
+        "diagnosis: too short",
+        "  the loss fell",
+        "  try: train longer: --set training.epochs=30",
+        "  try: wait",
+        f"  as in: dlcli train {run.path}/spec.yaml --set ...",
+    ]
+
+
+def test_a_run_that_was_never_diagnosed_has_no_findings_at_all(tmp_path: Path) -> None:
+    assert findings(_run(tmp_path)) is None
+
+
+@pytest.mark.parametrize("text", ["{}", '[{"name": "doomed", "evidence": []}]', '[{"name": "unstable", "evidence": 3}]', "["])
+def test_a_diagnosis_of_another_hand_is_told_as_damaged(tmp_path: Path, text: str) -> None:
+    run = _run(tmp_path)
+    (run.path / "diagnosis.json").write_text(text)
+    with pytest.raises(DamagedFile, match=r"diagnosis\.json"):
+        findings(run)
+
+
+@pytest.mark.parametrize("leaks", ["all", {"duplicates": {"test": {"examples": "many"}}}, {"columns": {"targets": [1]}}])
+def test_leak_facts_of_another_hand_are_told_as_damaged(tmp_path: Path, leaks: Any) -> None:
+    run = _run(tmp_path, GOOD)
+    data = json.loads((run.path / "data.json").read_text())
+    (run.path / "data.json").write_text(json.dumps(data | {"leaks": leaks}))
+    with pytest.raises(DamagedFile, match=r"data\.json: leaks"):
+        diagnose(run)
