@@ -1,0 +1,211 @@
+"""`evaluation/<split>/` as it is read back: each file optional, each row checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from dlcli.errors import DamagedFile
+from dlcli.runs.files import read_table
+
+MOST_CELLS = 150
+"""Classes up to which the confusion matrix is shown whole."""
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Perhaps = Annotated[Number | None, BeforeValidator(lambda cell: cell or None)]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class ClassRow(_Row):
+    """A row of `per_class.csv`."""
+
+    name: str = Field(alias="class")
+    precision: Number
+    recall: Number
+    f1: Number
+    support: int
+
+
+class RocRow(_Row):
+    """A row of `roc_curve.csv`."""
+
+    name: str = Field(alias="class")
+    x: Number = Field(alias="false_positive_rate")
+    y: Number = Field(alias="true_positive_rate")
+
+
+class PrRow(_Row):
+    """A row of `pr_curve.csv`."""
+
+    name: str = Field(alias="class")
+    x: Number = Field(alias="recall")
+    y: Number = Field(alias="precision")
+
+
+class BinRow(_Row):
+    """A row of `calibration.csv`."""
+
+    examples: int
+    confidence: Number
+    accuracy: Number
+
+
+class ThresholdRow(_Row):
+    """A row of `thresholds.csv`."""
+
+    label: str
+    best_by: str
+    threshold: Number
+    precision: Number
+    recall: Number
+    f1: Number
+    cost: Number
+
+
+class ExampleRow(_Row):
+    """A row of `examples.csv`."""
+
+    kind: str
+    id: str
+    label: str
+    predicted: str
+    probability: Perhaps
+    thumbnail: str
+
+
+class DecileRow(_Row):
+    """A row of `deciles.csv`."""
+
+    target: str
+    decile: int
+    low: Number = Field(alias="from")
+    high: Number = Field(alias="to")
+    examples: int
+    mae: Number
+    bias: Number
+
+
+class SliceRow(_Row):
+    """A row of `slices.csv`."""
+
+    column: str
+    value: str
+    examples: int
+    metric: str
+    score: Number
+    low: Perhaps
+    high: Perhaps
+
+
+Kind = TypeVar("Kind", bound=_Row)
+
+
+def read_rows(path: Path, kind: type[Kind]) -> list[Kind]:
+    """Returns the rows of a table; nothing where there is no such file.
+
+    Raises:
+        DamagedFile: the file cannot be read, or a cell is not what its column holds.
+    """
+    if not os.path.lexists(path):
+        return []
+    rows: Any = read_table(path)
+    try:
+        return TypeAdapter(list[kind]).validate_python(rows)  # type: ignore[valid-type]
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"][1:]))
+        raise DamagedFile(f"{path}:{int(first['loc'][0]) + 2}: {place}: {first['msg']}") from None
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A pair of classes that is confused: by their places and names, how often, and as a share of the label's examples."""
+
+    row: int
+    column: int
+    label: str
+    predicted: str
+    count: int
+    share: float
+
+    @property
+    def key(self) -> str:
+        """How cells and examples find each other on the page."""
+        return f"{self.row}-{self.column}"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Counts, a row for each label, a column for each prediction; `cells` are empty where there are too many classes."""
+
+    classes: tuple[str, ...] = ()
+    cells: Sequence[Sequence[int]] = ()
+    confusions: Sequence[Confusion] = field(default=())
+
+    def place(self, name: str) -> int:
+        """Returns a class's place, -1 where it is not in the matrix."""
+        return self.classes.index(name) if name in self.classes else -1
+
+
+def read_matrix(folder: Path) -> Matrix:
+    """Returns the confusion matrix of a folder; of more than a thousand classes only the pairs that were counted.
+
+    Raises:
+        DamagedFile: a file cannot be read, or holds something else.
+    """
+    path = folder / "confusion_matrix.csv"
+    if os.path.lexists(path):
+        rows = read_table(path)
+        classes = tuple(next(iter(row.values())) for row in rows)
+        if not rows or list(classes) != list(rows[0])[1:]:
+            raise DamagedFile(f"{path}: its rows are not its columns' classes")
+        cells = [[_count(cell, path) for cell in list(row.values())[1:]] for row in rows]
+        return Matrix(classes, cells if len(classes) <= MOST_CELLS else (), _confusions(classes, cells))
+    path = folder / "confusion_pairs.csv"
+    if not os.path.lexists(path):
+        return Matrix()
+    rows = read_table(path)
+    if rows and not {"label", "predicted", "count"} <= rows[0].keys():
+        raise DamagedFile(f"{path}: needs the columns label, predicted and count")
+    return _of_pairs([(row["label"], row["predicted"], _count(row["count"], path)) for row in rows])
+
+
+def _of_pairs(pairs: list[tuple[str, str, int]]) -> Matrix:
+    classes = tuple(dict.fromkeys(name for pair in pairs for name in pair[:2]))
+    place = {name: number for number, name in enumerate(classes)}
+    totals: dict[str, int] = {}
+    for label, _, count in pairs:
+        totals[label] = totals.get(label, 0) + count
+    found = [
+        Confusion(place[label], place[predicted], label, predicted, count, count / totals[label])
+        for label, predicted, count in pairs
+        if label != predicted and count
+    ]
+    return Matrix(classes, (), _sorted(found))
+
+
+def _confusions(classes: tuple[str, ...], cells: Sequence[Sequence[int]]) -> Sequence[Confusion]:
+    found = [
+        Confusion(row, column, classes[row], classes[column], count, count / sum(counts))
+        for row, counts in enumerate(cells)
+        for column, count in enumerate(counts)
+        if count and row != column
+    ]
+    return _sorted(found)
+
+
+def _sorted(found: list[Confusion]) -> list[Confusion]:
+    return sorted(found, key=lambda one: (-one.count, one.row, one.column))
+
+
+def _count(cell: str, path: Path) -> int:
+    if not (cell.isdecimal() and len(cell) < 16):
+        raise DamagedFile(f"{path}: {cell[:40]!r} is no count")
+    return int(cell)

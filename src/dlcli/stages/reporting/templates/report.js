@@ -1,0 +1,142 @@
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const themes = ["system", "light", "dark"];
+  const stored = { get() { try { return localStorage.getItem("dlcli-theme"); } catch { return null; } },
+    set(value) { try { localStorage.setItem("dlcli-theme", value); } catch { /* a file may have no storage */ } } };
+  let theme = themes.includes(stored.get()) ? stored.get() : "system";
+  const show = () => { if (theme === "system") delete root.dataset.theme; else root.dataset.theme = theme; };
+  show();
+
+  function switchTheme(button) {
+    const name = () => { button.textContent = "Colours: " + (theme === "system" ? "as the system" : theme); };
+    button.hidden = false;
+    name();
+    button.addEventListener("click", () => {
+      theme = themes[(themes.indexOf(theme) + 1) % themes.length];
+      stored.set(theme);
+      show();
+      name();
+    });
+  }
+
+  function sortable(table) {
+    const headings = [...table.tHead.rows[0].cells];
+    headings.forEach((heading, column) => heading.querySelector("button")?.addEventListener("click", () => {
+      const body = table.tBodies[0];
+      const rows = [...body.rows];
+      const key = (row) => row.cells[column].dataset.v ?? row.cells[column].textContent.trim();
+      const numeric = rows.every((row) => "v" in row.cells[column].dataset);
+      const before = heading.getAttribute("aria-sort");
+      const order = before ? (before === "ascending" ? "descending" : "ascending") : "ascending";
+      const sign = order === "ascending" ? 1 : -1;
+      const compare = new Intl.Collator(undefined, { numeric: true }).compare;
+      rows.sort((a, b) => {
+        const [x, y] = [key(a), key(b)];
+        if (numeric && (x === "" || y === "")) return (x === "") - (y === "");
+        return sign * (numeric ? x - y : compare(x, y));
+      });
+      headings.forEach((other) => other.removeAttribute("aria-sort"));
+      heading.setAttribute("aria-sort", order);
+      body.append(...rows);
+    }));
+  }
+
+  function explorable(table) {
+    const section = table.closest(".confusions");
+    const tip = document.getElementById("tip");
+    const names = [...table.tHead.rows[0].cells].slice(1).map((cell) => cell.textContent);
+    const rows = [...table.tBodies[0].rows];
+    const at = (row, column) => rows[row]?.cells[column + 1];
+    const place = (cell) => [cell.parentNode.sectionRowIndex, cell.cellIndex - 1];
+    const words = (cell) => {
+      const [row, column] = place(cell);
+      const count = Number(cell.textContent || 0);
+      const total = Number(rows[row].dataset.total);
+      const share = total ? ` (${(100 * count / total).toFixed(1)} % of the label's ${total})` : "";
+      return `label ${names[row]}, predicted ${names[column]}: ${count}${share}`;
+    };
+    const showTip = (cell, x, y) => {
+      tip.textContent = words(cell);
+      tip.hidden = false;
+      const box = tip.getBoundingClientRect();
+      tip.style.left = Math.max(8, Math.min(x + 14, innerWidth - box.width - 8)) + "px";
+      tip.style.top = (y + 18 + box.height > innerHeight ? y - box.height - 10 : y + 18) + "px";
+    };
+    const cellOf = (event) => event.target.closest("tbody td");
+    let current = at(0, 0);
+    const focus = (cell) => {
+      current.removeAttribute("tabindex");
+      current = cell;
+      cell.tabIndex = 0;
+      cell.setAttribute("aria-label", words(cell));
+    };
+    focus(current);
+    table.addEventListener("pointermove", (event) => {
+      const cell = cellOf(event);
+      if (cell) showTip(cell, event.clientX, event.clientY); else tip.hidden = true;
+    });
+    table.addEventListener("pointerleave", () => { tip.hidden = true; });
+    table.addEventListener("focusin", (event) => {
+      const cell = cellOf(event);
+      if (!cell) return;
+      const box = cell.getBoundingClientRect();
+      showTip(cell, box.left, box.top + box.height - 14);
+    });
+    table.addEventListener("focusout", () => { tip.hidden = true; });
+    table.addEventListener("click", (event) => { const cell = cellOf(event); if (cell) { focus(cell); choose(cell); } });
+    const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+    table.addEventListener("keydown", (event) => {
+      const cell = cellOf(event);
+      if (!cell) return;
+      if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(cell); return; }
+      if (event.key === "Escape") { back(); return; }
+      const move = moves[event.key];
+      const [row, column] = place(cell);
+      const next = move ? at(row + move[0], column + move[1])
+        : event.key === "Home" ? at(row, 0) : event.key === "End" ? at(row, names.length - 1) : null;
+      if (move || next) event.preventDefault();
+      if (next && next.cellIndex > 0) { focus(next); next.focus(); }
+    });
+    const title = section.querySelector(".drilled");
+    const before = title.textContent;
+    const answer = section.querySelector(".answer");
+    const button = section.querySelector(".back");
+    const pairs = [...section.querySelectorAll(".pair")];
+    function choose(cell) {
+      const [row, column] = place(cell);
+      const key = `${row}-${column}`;
+      let found = false;
+      pairs.forEach((pair) => { pair.hidden = pair.dataset.at !== key; found ||= !pair.hidden; });
+      table.querySelector("[aria-selected]")?.removeAttribute("aria-selected");
+      cell.setAttribute("aria-selected", "true");
+      title.textContent = row === column ? `Right: ${names[row]}` : `${names[row]} taken for ${names[column]}`;
+      const count = Number(cell.textContent || 0);
+      answer.hidden = found;
+      answer.textContent = row === column ? `${words(cell)}. Examples are kept of errors only.`
+        : count ? `${words(cell)}. No example of it was kept; predictions.csv in the run's folder names them all.`
+          : "This never happened.";
+      button.hidden = false;
+    }
+    function back() {
+      pairs.forEach((pair) => { pair.hidden = !("first" in pair.dataset); });
+      table.querySelector("[aria-selected]")?.removeAttribute("aria-selected");
+      title.textContent = before;
+      answer.hidden = true;
+      button.hidden = true;
+    }
+    button.addEventListener("click", back);
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    switchTheme(document.getElementById("theme"));
+    document.querySelectorAll("table.sort").forEach(sortable);
+    document.querySelectorAll("table.matrix").forEach(explorable);
+    const open = () => { const target = location.hash && document.getElementById(location.hash.slice(1)); target?.closest("details")?.setAttribute("open", ""); };
+    addEventListener("hashchange", open);
+    open();
+    let closed = [];
+    addEventListener("beforeprint", () => { closed = [...document.querySelectorAll("details:not([open])")]; closed.forEach((one) => { one.open = true; }); });
+    addEventListener("afterprint", () => { closed.forEach((one) => { one.open = false; }); });
+  });
+})();

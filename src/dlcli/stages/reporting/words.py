@@ -1,0 +1,129 @@
+"""Numbers and facts of a run as sentences, for the report and the model card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+_SHARES = ("accuracy", "balanced_accuracy", "top_")
+_MODELS = {
+    "mlp": "A multilayer perceptron",
+    "cnn": "A convolutional network",
+    "transfer": "A fine-tuned network",
+}
+
+
+def number(value: float | None) -> str:
+    """Returns a number as tables show it."""
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.1f}"
+
+
+def short(value: float | None) -> str:
+    """Returns a number with four figures, for places where many stand."""
+    return "–" if value is None else f"{value:,.4g}"
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share of the examples that reads well in percent."""
+    return metric.startswith(_SHARES)
+
+
+def headline(metric: str, value: float | None) -> str:
+    """Returns the page's largest number: a share in percent, everything else as it is."""
+    if value is None:
+        return "–"
+    if is_share(metric):
+        return f"{100 * value:.1f} %"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def between(low: float | None, high: float | None, metric: str = "") -> str:
+    """Returns an interval in words; empty where there is none."""
+    if low is None or high is None:
+        return ""
+    if metric and is_share(metric):
+        return f"{100 * low:.1f} to {100 * high:.1f} %"
+    show = number if not metric else lambda value: headline(metric, value)
+    return f"{show(low)} to {show(high)}"
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Returns names in a sentence, the first of many."""
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most:,} more"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Returns a count with its noun."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def what_it_is(model: Any, task: str, data: dict[str, Any]) -> str:
+    """Returns in a sentence what a model is for.
+
+    Args:
+        model: the spec's model.
+        task: the task's name.
+        data: what `data.json` holds.
+    """
+    kind = getattr(model, "kind", "")
+    subject = _MODELS.get(kind, f"A {kind.replace('_', ' ')} model")
+    backbone = getattr(getattr(model, "backbone", None), "kind", "")
+    if backbone:
+        subject = f"{subject} on a {'former run' if backbone == 'run' else backbone} backbone"
+    return f"{subject} that {_does(task, list(data.get('classes') or ()))}, from {_inputs(data)}."
+
+
+def _does(task: str, classes: list[str]) -> str:
+    names = f": {listed(classes)}" if 0 < len(classes) <= 8 else ""
+    if task == "classification":
+        return f"tells {counted(len(classes), 'class', 'classes')} apart{names}" if classes else "tells classes apart"
+    if task == "binary":
+        return f"says yes or no{names}"
+    if task == "multilabel":
+        return f"gives each example any of {counted(len(classes), 'label')}{names}"
+    return f"predicts {listed(classes) if classes else 'numbers'}"
+
+
+def _inputs(data: dict[str, Any]) -> str:
+    shape, columns = data.get("shape"), data.get("columns")
+    if isinstance(columns, list) and columns:
+        return counted(len(columns), "column")
+    if not isinstance(shape, list) or not shape:
+        return "a table" if columns else "its inputs"
+    sides = [str(side) for side in shape]
+    if len(shape) == 3:
+        kind = {1: "grey ", 3: "colour "}.get(shape[2], "")
+        return f"{kind}images of {sides[0]} × {sides[1]} pixels"
+    return counted(int(sides[0]), "number") if len(shape) == 1 and sides[0].isdecimal() else f"inputs of {' × '.join(sides)}"
+
+
+def moment(text: str) -> str:
+    """Returns a time as people write it, in UTC; empty for what is none."""
+    try:
+        return f"{datetime.fromisoformat(text):%d %B %Y, %H:%M} UTC".lstrip("0")
+    except ValueError:
+        return ""
+
+
+def duration(start: str, end: str) -> str:
+    """Returns how long it took from one time to another; empty where one of them is not known."""
+    try:
+        seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+    except (ValueError, TypeError):
+        return ""
+    if seconds < 0:
+        return ""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def size(count: int) -> str:
+    """Returns bytes in KB or MB."""
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} KB"
