@@ -117,6 +117,7 @@ def main(arguments: list[str]) -> None:
     """Follows a run until the training closes the pipe: `RUN KIND [--offline]`."""
     for one in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(one, signal.SIG_IGN)  # a scheduler sends them to every process of the training
+    os.nice(10)  # it waits for the training, not the training for it
     run, kind = Run(Path(arguments[0])), arguments[1]
     specs: list[Any] = run.experiment().training.callbacks
     spec = next(one for one in specs if one.kind == kind).at(offline="--offline" in arguments)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
+from time import monotonic
 from typing import Any
 
 from dlcli.errors import DlcliError, UsageError
@@ -26,6 +27,9 @@ PATIENCE_IN_TROUBLE = 5.0
 """Seconds that one gets that could not be reached before."""
 PATIENCE_OF_A_STOP = 10.0
 """Seconds that one gets where the training did not come to its end: a scheduler that stopped it soon kills it."""
+
+_SHORT = 3.0
+"""Seconds of waiting that need no word."""
 
 
 def trackers(experiment: Experiment) -> list[TrackerSpec]:
@@ -148,16 +152,31 @@ class _Tracked:
 
     def wait(self, completed: bool) -> None:
         """Waits until it has taken the results; ends it where that takes too long."""
-        patience = PATIENCE_IN_TROUBLE if self._trouble else self._patience if completed else PATIENCE_OF_A_STOP
         try:
-            self._process.wait(patience)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            in_time = self._ends_within(self._patience if completed else PATIENCE_OF_A_STOP)
+        except KeyboardInterrupt:
+            in_time = False
+        if not in_time:
             self._process.kill()
             self._process.wait()
             self._tell("did not take the results in time, and may lack some of them")
         self._hearing.join(1)
         if self._process.returncode > 0:
             self._tell(f"ended with an error; its log is trackers/{self._kind}.log in the run folder")
+
+    def _ends_within(self, seconds: float) -> bool:
+        """Waits for its end; less long once it has told of trouble, also while it is waited for."""
+        began, told = monotonic(), False
+        while self._process.poll() is None:
+            waited = monotonic() - began
+            if waited > (PATIENCE_IN_TROUBLE if self._trouble else seconds):
+                return False
+            if waited > _SHORT and not told and not self._trouble:
+                self._tell(f"is taking the results, for at most {seconds:.0f} seconds")
+                told = True
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.1)
+        return True
 
     def _tell(self, text: str) -> None:
         with suppress(OSError, DlcliError):

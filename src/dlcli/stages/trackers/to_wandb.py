@@ -34,7 +34,7 @@ class ToWandB:
         settings = wandb.Settings(
             console="off",
             silent=True,
-            init_timeout=30,
+            init_timeout=15,
             login_timeout=5,
             x_stats_pid=os.getppid(),  # the training's process, not this one
         )
