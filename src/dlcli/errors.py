@@ -83,6 +83,10 @@ class RunFailed(DlcliError):
     """The run started and could not finish."""
 
 
+class OutOfMemory(RunFailed):
+    """The device has too little memory for a batch of this size."""
+
+
 class Interrupted(RunFailed):
     """The run was stopped by a signal."""
 

@@ -32,7 +32,7 @@ def heard() -> Heard:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, heard: Heard) -> Run:
     folder = tmp_path_factory.mktemp("folder")
-    return trained(write_spec(folder, model=MODEL, training=TRAINING), ["seed=3"], heard)
+    return trained(write_spec(folder, model=MODEL, training=TRAINING), ["seed=3"], heard, write_up=True)
 
 
 def test_a_run_holds_these_files_and_no_other(run: Run) -> None:
@@ -44,7 +44,8 @@ def test_a_run_holds_these_files_and_no_other(run: Run) -> None:
     top = ("spec.yaml", "source.yaml", "status.json", "environment.json", "data.json", "split.csv", "history.csv", "lock")
     (checkpoint,) = (name for name in found if name.startswith("checkpoints/"))
     assert re.fullmatch(r"checkpoints/\d{6}-[0-9a-f]{64}\.npz", checkpoint)
-    others = {*top, checkpoint, "model.keras", "curves.png", "log.txt", *(f"evaluation/test/{name}" for name in scores)}
+    written = ("diagnosis.json", "model_card.md", "report.html", "curves.png", "log.txt")
+    others = {*top, checkpoint, "model.keras", *written, *(f"evaluation/test/{name}" for name in scores)}
     assert found - logs == others
     assert logs
 

@@ -53,10 +53,10 @@ def write_spec(
     return path
 
 
-def trained(spec: Path, overrides: Sequence[str] = (), reporter: Reporter | None = None) -> Run:
-    """Trains a spec into the folder `runs` beside it."""
+def trained(spec: Path, overrides: Sequence[str] = (), reporter: Reporter | None = None, *, write_up: bool = False) -> Run:
+    """Trains a spec into the folder `runs` beside it; the report, which takes a second, only if it is asked for."""
     keras.utils.clear_session()
-    return train(load(spec, overrides), spec.parent / "runs", reporter or Reporter())
+    return train(load(spec, overrides), spec.parent / "runs", reporter or Reporter(), write_up=write_up)
 
 
 def losses(run: Run) -> list[float]:

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from dlcli import __version__
-from dlcli.cli import explaining, finding, machine, results, runs, serving, specs, training
+from dlcli.cli import explaining, finding, fleet, machine, results, runs, serving, specs, training
 from dlcli.errors import DlcliError
 from dlcli.visible import visible
 
@@ -70,3 +70,4 @@ app.command()(specs.init)
 app.command()(machine.doctor)
 app.command("lr-find")(finding.lr_find)
 app.command()(finding.baseline)
+app.command()(fleet.batch)

@@ -62,6 +62,7 @@ class Status:
     monitor: str = ""
     reason: str = ""
     parent: str = ""
+    batch: str = ""
     resumed: int = 0
     error: str = ""
 
@@ -88,8 +89,10 @@ class Run:
         self.path = path
 
     @classmethod
-    def create(cls, runs: Path, name: str, *, spec: str, source: str) -> Run:
+    def create(cls, runs: Path, name: str, *, spec: str, source: str, batch: str = "") -> Run:
         """Makes a new folder `runs/<name>/<UTC time>-<4 letters>` with the spec as resolved and as given.
+
+        `batch` names the job of a batch that it is made for.
 
         Raises:
             UsageError: the folder cannot be written.
@@ -103,7 +106,7 @@ class Run:
                 run = cls(temporary)
                 run.write_spec(spec)
                 write_text(temporary / "source.yaml", source)
-                run.write_status(Status(started=now()))
+                run.write_status(Status(started=now(), batch=batch))
                 temporary.rename(path)
                 return cls(path.absolute())
             except FileExistsError:

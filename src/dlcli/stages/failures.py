@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from dlcli.errors import DlcliError, Interrupted, RunFailed
+from dlcli.errors import DlcliError, Interrupted, OutOfMemory, RunFailed
 from dlcli.runs import Run
 from dlcli.runs.folder import State, now
 from dlcli.runtime.signals import Asked, signals_as_exceptions
@@ -44,9 +44,12 @@ def failures_in_words(run: Run) -> Iterator[Asked]:
     except KeyboardInterrupt:
         raise Interrupted("stopped by SIGINT") from None
     except Exception as error:
-        words = folder_gone(run) or disk_full(error, run) or out_of_memory(error, run)
+        words = folder_gone(run) or disk_full(error, run)
         if words:
             raise RunFailed(words) from error
+        words = out_of_memory(error, run)
+        if words:
+            raise OutOfMemory(words) from error
         raise
 
 

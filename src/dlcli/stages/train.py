@@ -13,6 +13,7 @@ from dlcli.runtime.engine import keras
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.file import Loaded, to_yaml
 from dlcli.stages.checkpoints import keep_last_checkpoint
+from dlcli.stages.closing import write_for_people
 from dlcli.stages.data import Splits, open_splits
 from dlcli.stages.environment import describe_environment, process_started
 from dlcli.stages.evaluate import default_split, evaluate_model
@@ -25,8 +26,20 @@ from dlcli.stages.trackers.following import followed, refuse_missing_trackers
 from dlcli.stages.work import Say
 
 
-def train(loaded: Loaded, runs: Path, reporter: Reporter, *, offline: bool = False, parent: str = "") -> Run:
-    """Trains an experiment in a new run folder and returns the run. `parent` is the id of the run that it continues.
+def train(
+    loaded: Loaded,
+    runs: Path,
+    reporter: Reporter,
+    *,
+    offline: bool = False,
+    parent: str = "",
+    batch: str = "",
+    write_up: bool = True,
+) -> Run:
+    """Trains an experiment in a new run folder and returns the run.
+
+    `parent` is the id of the run that it continues, `batch` names the job of a batch that it is made for. `write_up`
+    tells whether diagnosis, model card and report are written at its end.
 
     Raises:
         RunFailed: the training could not end well; the folder says why and keeps the best epoch so far.
@@ -36,32 +49,42 @@ def train(loaded: Loaded, runs: Path, reporter: Reporter, *, offline: bool = Fal
     """
     experiment = loaded.experiment
     refuse_missing_trackers(experiment)
-    run = Run.create(runs, experiment.name, spec=to_yaml(experiment), source=loaded.source_text)
+    run = Run.create(runs, experiment.name, spec=to_yaml(experiment), source=loaded.source_text, batch=batch)
     run.update_status(process_started=process_started(), parent=parent)
     with run.hold():
-        proceed(run, experiment, reporter, teller(run, reporter), offline=offline)
+        proceed(run, experiment, reporter, teller(run, reporter), offline=offline, write_up=write_up)
     return run
 
 
 def proceed(
-    run: Run, experiment: Experiment, reporter: Reporter, say: Say, *, begin: Snapshot | None = None, offline: bool = False
+    run: Run,
+    experiment: Experiment,
+    reporter: Reporter,
+    say: Say,
+    *,
+    begin: Snapshot | None = None,
+    offline: bool = False,
+    write_up: bool = True,
 ) -> None:
     """Trains a run's experiment to its end, from a checkpoint or from the beginning; the process must hold the run."""
-    with followed(run, reporter, say) as following, recorded_failure(run) as asked:
-        # A run is the same whatever its process trained before, down to the names of its layers.
-        keras.utils.clear_session()
-        device = use_device(experiment.hardware, experiment.seed)
-        say(f"device: {device}")
-        run.write_environment(described(run, device))
-        if begin is None and not run.split_path.exists():
-            experiment, splits = _opened(run, experiment, device, say, offline=offline)
-        else:
-            splits = _opened_again(run, experiment, offline=offline)
-        following.begin(experiment, offline=offline)
-        fit(experiment, splits, run, following, say, Keeping(asked, begin, offline))
-        _score(experiment, splits, run)
-        keep_last_checkpoint(run)
-        run.update_status(state="completed", finished=now())
+    with followed(run, reporter, say) as following:
+        with recorded_failure(run) as asked:
+            # A run is the same whatever its process trained before, down to the names of its layers.
+            keras.utils.clear_session()
+            device = use_device(experiment.hardware, experiment.seed)
+            say(f"device: {device}")
+            run.write_environment(described(run, device))
+            if begin is None and not run.split_path.exists():
+                experiment, splits = _opened(run, experiment, device, say, offline=offline)
+            else:
+                splits = _opened_again(run, experiment, offline=offline)
+            following.begin(experiment, offline=offline)
+            fit(experiment, splits, run, following, say, Keeping(asked, begin, offline))
+            _score(experiment, splits, run)
+            keep_last_checkpoint(run)
+            run.update_status(state="completed", finished=now())
+        if write_up:
+            write_for_people(run, say)
 
 
 def teller(run: Run, reporter: Reporter) -> Say:

@@ -1,0 +1,80 @@
+"""Many runs: `dlcli batch`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, RunsFolder
+from dlcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from dlcli.runs.batches import Batch, Settings
+
+
+def batch(
+    specs: Annotated[list[str] | None, typer.Argument(metavar="SPEC...", help="Experiments' YAML files.")] = None,
+    seeds: Annotated[str, typer.Option(metavar="0-4,7", help="Seeds, each for every spec; the spec's own if not given.")] = "",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=A,B", help="Change a field; several values make a run each."),
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="ID", help="Go on with a batch that was left (`latest`: the newest); no SPEC then.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at once; by default one on each GPU place, or one.")] = None,
+    gpus: Annotated[str, typer.Option(metavar="0,1", help="The GPUs to use, all if not given; `none` for the CPU.")] = "",
+    per_gpu: Annotated[int, typer.Option(min=1, help="Runs on one GPU at once, which share its memory evenly.")] = 1,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Time for one run; it is ended with a checkpoint.")] = None,
+    memory: Annotated[float | None, typer.Option(min=0.1, metavar="GB", help="Memory that one run may take.")] = None,
+    retries: Annotated[int, typer.Option(min=0, help="How often a run is tried again whose process was killed.")] = 1,
+    runs: RunsFolder = DEFAULT_RUNS,
+    as_json: Json = False,
+    offline: Offline = False,
+) -> None:
+    """Train many specs, seeds and settings, a process for each run; killed at any moment, --resume goes on."""
+    from dlcli.runs.batches import Settings
+
+    wanted = Settings(retries, minutes, memory, offline)
+    if resume is not None:
+        if specs or seeds or settings:
+            raise UsageError("--resume goes on with the batch's own specs and seeds: leave SPEC, --seeds and --set out")
+        from dlcli.runs.batches import find_batch
+
+        found = find_batch(resume, runs)
+    else:
+        found = _new(specs or [], seeds, settings or [], runs, wanted)
+    _run(found, wanted, jobs, gpus, per_gpu, as_json=as_json)
+
+
+def _new(specs: list[str], seeds: str, settings: list[str], runs: Path, wanted: Settings) -> Batch:
+    """Checks every spec and makes the batch's folder."""
+    from dlcli.runs.batches import Batch
+    from dlcli.stages.batch.plan import planned, seeds_of
+
+    if not specs:
+        raise UsageError("batch needs a SPEC, or --resume ID")
+    return Batch.create(runs, planned(specs, seeds_of(seeds), settings), wanted)
+
+
+def _run(found: Batch, wanted: Settings, jobs: int | None, gpus: str, per_gpu: int, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from dlcli.cli.console import print_json
+    from dlcli.cli.fleet_display import BatchDisplay, show_leaderboard
+    from dlcli.stages.batch.batch import run_batch
+    from dlcli.stages.batch.devices import slots
+    from dlcli.stages.batch.leaderboard import leaderboard
+
+    places = slots(jobs, gpus, per_gpu)
+    with BatchDisplay(found, quiet=as_json) as display:
+        run_batch(found, places, wanted, display)
+    board = leaderboard(found)
+    if as_json:
+        print_json({"batch": found.id, **asdict(board)})
+    else:
+        show_leaderboard(found, board)
+    if board.failures:
+        raise typer.Exit(1)

@@ -1,0 +1,194 @@
+"""The durable queue of a batch: a folder in the runs folder with what was asked for and how each job stands."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import string
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from dlcli.errors import DamagedFile, UsageError
+from dlcli.runs.contents import Count, as_dataclass
+from dlcli.runs.files import read_json, write_json
+from dlcli.runs.folder import Run
+from dlcli.runs.hold import held
+from dlcli.runs.lookup import all_runs
+
+FOLDER = ".batches"
+JobState = Literal["queued", "running", "completed", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run that a batch asks for. `group` names its spec and settings but for the seed; `text` is the spec's own."""
+
+    number: Count
+    name: str
+    group: str
+    file: str
+    text: str
+    overrides: list[str]
+    seed: int
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """How a job stands. `attempts` counts its starts; `extra` are overrides that a retry added; `reason` why it failed."""
+
+    state: JobState = "queued"
+    attempts: Count = 0
+    reason: str = ""
+    extra: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a batch runs its jobs; a resumed batch may have others."""
+
+    retries: Annotated[int, Field(ge=0)] = 1
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    offline: bool = False
+
+
+class Batch:
+    """A batch's folder: `batch.json` says what was asked for, `jobs/<number>.json` how each job stands."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def id(self) -> str:
+        """The folder's name: time and four letters."""
+        return self.path.name
+
+    @property
+    def runs(self) -> Path:
+        """The runs folder."""
+        return self.path.parents[1]
+
+    @classmethod
+    def create(cls, runs: Path, jobs: list[Job], settings: Settings) -> Batch:
+        """Makes a new batch in the runs folder.
+
+        Raises:
+            UsageError: the folder cannot be written.
+        """
+        letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(4))
+        path = runs.absolute() / FOLDER / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{letters}"
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            (temporary / "jobs").mkdir(parents=True)
+            write_json(temporary / "batch.json", {"settings": asdict(settings), "jobs": [asdict(job) for job in jobs]})
+            temporary.rename(path)
+        except OSError as error:
+            raise UsageError(f"cannot write to the runs folder {runs}: {error.strerror}; --runs names another") from None
+        return cls(path)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Holds the batch for this process while the block runs.
+
+        Raises:
+            UsageError: another process runs it.
+        """
+        with held(self.path / "lock", f"batch {self.id}"):
+            yield
+
+    def jobs(self) -> list[Job]:
+        """Returns the jobs in their order.
+
+        Raises:
+            DamagedFile: the file cannot be read, or holds something else.
+        """
+        path = self.path / "batch.json"
+        found = read_json(path)
+        jobs = found.get("jobs") if isinstance(found, dict) else None
+        if not isinstance(jobs, list):
+            raise DamagedFile(f"{path}: lacks the list of jobs")
+        return [as_dataclass(Job, one, path, required=set(Job.__dataclass_fields__)) for one in jobs]
+
+    def settings(self) -> Settings:
+        """Returns how the batch was to run.
+
+        Raises:
+            DamagedFile: the file cannot be read, or holds something else.
+        """
+        path = self.path / "batch.json"
+        found: Settings = as_dataclass(Settings, read_json(path).get("settings"), path, required=set())
+        return found
+
+    def status(self, job: Job) -> JobStatus:
+        """Returns how a job stands.
+
+        Raises:
+            DamagedFile: the file cannot be read, or holds something else.
+        """
+        path = self._status_path(job)
+        if not os.path.lexists(path):
+            return JobStatus()
+        found: JobStatus = as_dataclass(JobStatus, read_json(path), path, required={"state"})
+        return found
+
+    def update(self, job: Job, **changes: Any) -> JobStatus:
+        """Changes how a job stands, and returns that."""
+        status = replace(self.status(job), **changes)
+        write_json(self._status_path(job), asdict(status))
+        return status
+
+    def tag(self, job: Job) -> str:
+        """Returns what a run's status says of the job that it was made for."""
+        return f"{self.id}/{job.number}"
+
+    def runs_of(self, job: Job) -> list[Run]:
+        """Returns the runs that were made for a job, the latest last; those that cannot be read are passed over."""
+        return self.runs_by_job([job]).get(job.number, [])
+
+    def runs_by_job(self, jobs: list[Job]) -> dict[int, list[Run]]:
+        """Returns the runs of jobs by the jobs' numbers, in one pass over the runs folder."""
+        numbers = {self.tag(job): job.number for job in jobs}
+        names = {job.name for job in jobs}
+        found: dict[int, list[Run]] = {}
+        for run in all_runs(self.runs):
+            if run.name not in names:
+                continue
+            try:
+                number = numbers.get(run.status().batch)
+            except DamagedFile:
+                continue
+            if number is not None:
+                found.setdefault(number, []).append(run)
+        return found
+
+    def log_path(self, job: Job) -> Path:
+        """Returns the file of what a job's process printed."""
+        return self.path / "jobs" / f"{job.number:04d}.log"
+
+    def result_path(self, job: Job) -> Path:
+        """Returns the file in which a job's process says how it ended."""
+        return self.path / "jobs" / f"{job.number:04d}.result.json"
+
+    def _status_path(self, job: Job) -> Path:
+        return self.path / "jobs" / f"{job.number:04d}.json"
+
+
+def find_batch(text: str, runs: Path) -> Batch:
+    """Returns the batch of an id, or the beginning of one; `latest` is the newest.
+
+    Raises:
+        UsageError: there is none, or more than one.
+    """
+    folder = runs.absolute() / FOLDER
+    known = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
+    found = known[-1:] if text == "latest" else [name for name in known if name.startswith(text)] if text else []
+    if len(found) != 1:
+        listed = ", ".join(known[-5:]) or "none"
+        raise UsageError(f"{'no' if not found else len(found)} batch of the id {text!r} in {runs}; the latest are {listed}")
+    return Batch(folder / found[0])

@@ -1,0 +1,98 @@
+"""Specs, seeds and settings -> the jobs of a batch, every one checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+
+from dlcli.errors import Fault, SpecError, UsageError
+from dlcli.runs.batches import Job
+from dlcli.spec.file import load
+
+_MOST = 10_000
+
+
+def planned(specs: Sequence[str], seeds: Sequence[int], settings: Sequence[str]) -> list[Job]:
+    """Returns a job for every spec, every combination of the settings' values, and every seed (the spec's own if none).
+
+    Args:
+        specs: paths of YAML files.
+        seeds: seeds, each for every spec.
+        settings: `--set` options, whose values are separated by commas outside brackets: `data.batch_size=32,64`.
+
+    Raises:
+        SpecError: a spec or a setting is wrong; the faults of all are told.
+        UsageError: these are more than 10,000 jobs.
+    """
+    choices = [list(values_of(one)) for one in settings]
+    varied = {at for at, values in enumerate(choices) if len(values) > 1}
+    count = len(specs) * max(1, len(seeds))
+    for values in choices:
+        count *= len(values)
+    if count > _MOST:
+        raise UsageError(f"these are {count:,} runs; a batch has at most {_MOST:,}")
+    jobs: list[Job] = []
+    faults: list[Fault] = []
+    for spec, chosen in product(specs, product(*choices)):
+        try:
+            loaded = load(spec, chosen)
+            for seed in seeds:
+                load(spec, [*chosen, f"seed={seed}"])
+        except SpecError as error:
+            faults += error.faults
+            continue
+        group = " ".join([loaded.experiment.name, *(one for at, one in enumerate(chosen) if at in varied)])
+        text = loaded.document.text
+        for seed in seeds or [loaded.experiment.seed]:
+            own = [*chosen, f"seed={seed}"] if seeds else [*chosen]
+            jobs.append(Job(len(jobs) + 1, loaded.experiment.name, group, str(Path(spec).absolute()), text, own, seed))
+    if faults:
+        raise SpecError(faults)
+    return jobs
+
+
+def values_of(setting: str) -> Iterator[str]:
+    """Yields a `--set` option for each of its values.
+
+    Raises:
+        UsageError: it is no `path=value`.
+    """
+    path, equals, values = setting.partition("=")
+    if not equals:
+        raise UsageError(f"--set: expected path=value or path=value,value, found {setting!r}")
+    for value in _split(values):
+        yield f"{path}={value}"
+
+
+def _split(text: str) -> Iterator[str]:
+    """Yields the parts between commas that stand outside brackets and quotes."""
+    depth, quote, begin = 0, "", 0
+    for at, char in enumerate(text):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'":
+            quote = char
+        elif char in "[{":
+            depth += 1
+        elif char in "]}":
+            depth -= 1
+        elif char == "," and not depth:
+            yield text[begin:at].strip()
+            begin = at + 1
+    yield text[begin:].strip()
+
+
+def seeds_of(text: str) -> list[int]:
+    """Returns the seeds of `0-4,7`.
+
+    Raises:
+        UsageError: these are no whole numbers or ranges of them.
+    """
+    found: list[int] = []
+    for part in filter(None, (one.strip() for one in text.split(","))):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) - int(first) not in range(_MOST)):
+            raise UsageError(f"--seeds: expected numbers and ranges, as in 0-4,7; found {part!r}")
+        found += range(int(first), int(last or first) + 1)
+    return list(dict.fromkeys(found))
