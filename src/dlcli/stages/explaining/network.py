@@ -18,10 +18,13 @@ BATCH = 64
 
 
 def layers_of(model: Any) -> list[Any]:
-    """Returns the layers of a model in its order, those of models inside it in their place."""
+    """Returns the layers of a model in its order, those of models inside it in their place, inputs left out."""
     found: list[Any] = []
     for layer in model.layers:
-        found += layers_of(layer) if isinstance(layer, keras.Model) else [layer]
+        if isinstance(layer, keras.Model):
+            found += layers_of(layer)
+        elif not isinstance(layer, keras.layers.InputLayer):
+            found.append(layer)
     return found
 
 
