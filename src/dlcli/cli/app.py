@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from dlcli import __version__
-from dlcli.cli import explaining, finding, fleet, machine, results, runs, serving, specs, training
+from dlcli.cli import explaining, finding, fleet, machine, reporting, results, runs, serving, specs, training
 from dlcli.errors import DlcliError
 from dlcli.visible import visible
 
@@ -60,6 +60,7 @@ app.command()(training.finetune)
 app.command()(results.evaluate)
 app.command()(serving.predict)
 app.command()(serving.export)
+app.command()(reporting.report)
 app.command()(explaining.explain)
 app.command()(specs.check)
 app.command()(results.describe)

@@ -16,7 +16,7 @@ from dlcli.stages.reporting.svg import INK, MUTED, RULE, SERIES, Chart, drawing,
 from dlcli.visible import visible
 
 Array = np.ndarray[Any, Any]
-_SIZE = (4.7, 2.9)
+_SIZE, _SQUARE = (4.7, 2.9), (4.7, 3.7)
 _NOT_A_CURVE = ("stage", "epoch", "seconds", "examples_per_second")
 _RATES = ("learning_rate", "learning_rate_backbone")
 _MOST_CURVES = 6
@@ -127,15 +127,15 @@ def reliability_chart(rows: Sequence[BinRow], key: str) -> Chart | None:
         return None
     total = sum(row.examples for row in rows)
     with drawing():
-        figure, axes = _axes((3.6, 3.4))
+        figure, axes = _axes(_SQUARE)
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="what is claimed comes true")
         claimed, true = [row.confidence for row in rows], [row.accuracy for row in rows]
         axes.vlines(claimed, claimed, true, color=SERIES[1], linewidth=1.2)
-        sizes = [14 + 160 * row.examples / total for row in rows]
+        sizes = [6 + 170 * row.examples / total for row in rows]
         axes.scatter(claimed, true, s=sizes, color=SERIES[0], alpha=0.85, linewidths=0, label="size: share of the examples")
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="probability claimed", ylabel="share that came true")
         axes.set_title("Reliability")
-        axes.legend(loc="upper left")
+        axes.legend(loc="lower right", fontsize=8)
         worst = max(rows, key=lambda row: row.examples * abs(row.confidence - row.accuracy))
         text = f"Of {worst.examples:,} claims around {worst.confidence:.2f}, the share {worst.accuracy:.2f} came true."
         return Chart(inline(figure, key), "Reliability", text)
@@ -157,7 +157,7 @@ def ranking_chart(rows: Sequence[RocRow] | Sequence[PrRow], key: str) -> Chart |
     chosen = sorted(areas, key=lambda name: areas[name])[:_MOST_CURVES] if len(areas) > _MOST_CURVES else list(areas)
     title = "ROC" if is_roc else "Precision and recall"
     with drawing():
-        figure, axes = _axes((3.6, 3.4))
+        figure, axes = _axes(_SQUARE)
         if is_roc:
             axes.plot([0, 1], [0, 1], color=RULE, linewidth=1)
         for name, colour in zip(chosen, SERIES, strict=False):
@@ -202,7 +202,7 @@ def _dots(axes: Any, x: Array, y: Array) -> None:
 
 def _against(target: str, truth: Array, guess: Array, key: str) -> Chart:
     with drawing():
-        figure, axes = _axes((3.9, 3.4))
+        figure, axes = _axes(_SQUARE)
         ends = [float(min(truth.min(), guess.min())), float(max(truth.max(), guess.max()))]
         axes.plot(ends, ends, color=MUTED, linewidth=1, linestyle="--")
         _dots(axes, truth, guess)
@@ -214,7 +214,7 @@ def _against(target: str, truth: Array, guess: Array, key: str) -> Chart:
 
 def _residuals(target: str, truth: Array, guess: Array, key: str) -> Chart:
     with drawing():
-        figure, axes = _axes((3.9, 3.4))
+        figure, axes = _axes(_SQUARE)
         axes.axhline(0, color=MUTED, linewidth=1, linestyle="--")
         _dots(axes, guess, guess - truth)
         axes.set(xlabel="predicted", ylabel="predicted less actual")
@@ -225,7 +225,7 @@ def _residuals(target: str, truth: Array, guess: Array, key: str) -> Chart:
 
 def _deciles(target: str, rows: Sequence[DecileRow], key: str) -> Chart:
     with drawing():
-        figure, axes = _axes((3.9, 3.4))
+        figure, axes = _axes(_SQUARE)
         places = [row.decile for row in rows]
         axes.bar(places, [row.mae for row in rows], color=SERIES[0], alpha=0.75, width=0.75, label="mean absolute error")
         axes.plot(places, [row.bias for row in rows], "o-", color=SERIES[1], markersize=3.4, label="bias")

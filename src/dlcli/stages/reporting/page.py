@@ -32,7 +32,13 @@ def templates(*, escapes: bool = True) -> Environment:
     loader = PackageLoader("dlcli.stages.reporting")
     finalize = harmless if escapes else None
     found = Environment(loader=loader, autoescape=escapes, trim_blocks=True, lstrip_blocks=True, finalize=finalize)
-    found.globals |= {"number": words.number, "short": words.short, "between": words.between, "coloured": coloured, "tone": tone}
+    found.globals |= {
+        "number": words.number,
+        "short": words.short,
+        "between": words.between,
+        "coloured": coloured,
+        "tone": tone,
+    }
     return found
 
 

@@ -120,11 +120,10 @@ class Scored:
         return sorted((row for row in self.classes if row.support), key=lambda row: (row.f1, row.name))[:5]
 
     @property
-    def has_pictures(self) -> bool:
-        """Whether any example has a picture."""
-        return any(one.image for pair in self.pairs for one in pair.examples) or any(
-            one.image for kind in self.shots.values() for one in kind
-        )
+    def largest_decile(self) -> DecileRow | None:
+        """The tenth of the examples with the largest error; None where there is one target too many to compare."""
+        targets = {row.target for row in self.deciles}
+        return max(self.deciles, key=lambda row: row.mae) if len(targets) == 1 else None
 
     @property
     def weakest_slices(self) -> list[SliceRow]:
@@ -137,7 +136,7 @@ class Scored:
         return sorted(rows, key=lambda row: sign * row.score)[:3]
 
 
-def read_scored(run: Run, split: str, key: str, of: Of, budget: Budget) -> Scored:
+def read_scored(run: Run, split: str, key: str, of: Of, budget: Budget, *, draws: bool) -> Scored:
     """Returns what was scored on one part.
 
     Args:
@@ -146,6 +145,7 @@ def read_scored(run: Run, split: str, key: str, of: Of, budget: Budget) -> Score
         key: begins every id of the part on the page.
         of: reads an optional part, as `Reading.of`.
         budget: of bytes for pictures.
+        draws: whether charts and pictures are wanted; the tables of the parts after the first stand alone.
 
     Raises:
         DamagedFile: `metrics.json` cannot be read.
@@ -153,7 +153,7 @@ def read_scored(run: Run, split: str, key: str, of: Of, budget: Budget) -> Score
     folder, metrics = run.evaluation(split), run.metrics(split)
     task = run.experiment().task
     matrix = of(lambda: read_matrix(folder), Matrix())
-    rows = of(lambda: read_rows(folder / "examples.csv", ExampleRow), [])
+    rows = of(lambda: read_rows(folder / "examples.csv", ExampleRow), []) if draws else []
     deciles = of(lambda: read_rows(folder / "deciles.csv", DecileRow), [])
     return Scored(
         split=split,
@@ -171,7 +171,7 @@ def read_scored(run: Run, split: str, key: str, of: Of, budget: Budget) -> Score
         thresholds=of(lambda: read_rows(folder / "thresholds.csv", ThresholdRow), []),
         slices=of(lambda: read_rows(folder / "slices.csv", SliceRow), []),
         deciles=deciles,
-        charts=_charts(run, split, task, folder, deciles, key, of),
+        charts=_charts(run, split, task, folder, deciles, key, of) if draws else {},
     )
 
 

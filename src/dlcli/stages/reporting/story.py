@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -130,7 +131,7 @@ def read_story(run: Run, key: str, budget: Budget | None = None) -> Story:
     experiment, status = run.experiment(), run.status()
     data, history = reading.of(run.data, {}), reading.of(run.history, [])
     environment = reading.of(run.environment, {})
-    scored = _scored(run, key, reading, budget)
+    scored = scored_parts(run, key, reading, budget)
     state = reading.of(lambda: run.shown_state, status.state)
     return Story(
         run=run,
@@ -158,10 +159,12 @@ def read_story(run: Run, key: str, budget: Budget | None = None) -> Story:
     )
 
 
-def _scored(run: Run, key: str, reading: Reading, budget: Budget) -> list[Scored]:
+def scored_parts(run: Run, key: str, reading: Reading, budget: Budget, *, draws: bool = True) -> list[Scored]:
+    """Returns everything that a run was scored on, the test part first; without charts unless `draws`."""
     found = []
     for number, split in enumerate(reading.of(run.scored_splits, [])):
-        one = reading.of(lambda split=split, number=number: read_scored(run, split, f"{key}-s{number}", reading.of, budget), None)  # type: ignore[misc]
+        read = partial(read_scored, run, split, f"{key}-s{number}", reading.of, budget, draws=draws and not number)
+        one = reading.of(read, None)
         found += [one] if one else []
     return found
 
@@ -255,7 +258,7 @@ def _explanations(run: Run, budget: Budget) -> list[Shown]:
 
 def _exports(run: Run, reading: Reading) -> list[Exported]:
     folders = sorted(path for path in run.exports_path.glob("*") if path.is_dir() and not path.is_symlink())
-    found = [(folder.name, reading.of(lambda path=folder / "export.json": read_json(path), None)) for folder in folders]  # type: ignore[misc]
+    found = [(folder.name, reading.of(partial(read_json, folder / "export.json"), None)) for folder in folders]
     return [_export(name, content) for name, content in found if isinstance(content, dict)]
 
 
@@ -281,7 +284,7 @@ def _commands(run: Run, environment: dict[str, Any]) -> list[tuple[str, str]]:
     spec = shlex.quote(str(run.path / "spec.yaml"))
     rows = [("The code as it was", f"git checkout {shlex.quote(str(commit))}")] if commit else []
     rows.append(("The same training, with every default written out", f"dlcli train {spec}"))
-    if isinstance(called, list) and called:
+    if isinstance(called, list) and len(called) > 1:
         rows.append(("As it was called", shlex.join(["dlcli", *map(str, called[1:])])))
     rows.append(("Score it again", f"dlcli evaluate {shlex.quote(run.id)}"))
     return rows

@@ -37,7 +37,7 @@ def headline(metric: str, value: float | None) -> str:
         return "–"
     if is_share(metric):
         return f"{100 * value:.1f} %"
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def between(low: float | None, high: float | None, metric: str = "") -> str:

@@ -132,7 +132,7 @@
     switchTheme(document.getElementById("theme"));
     document.querySelectorAll("table.sort").forEach(sortable);
     document.querySelectorAll("table.matrix").forEach(explorable);
-    const open = () => { const target = location.hash && document.getElementById(location.hash.slice(1)); target?.closest("details")?.setAttribute("open", ""); };
+    const open = () => { const target = location.hash ? document.getElementById(location.hash.slice(1)) : null; target?.closest("details")?.setAttribute("open", ""); };
     addEventListener("hashchange", open);
     open();
     let closed = [];

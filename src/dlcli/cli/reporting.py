@@ -1,0 +1,41 @@
+"""`dlcli report`: what a run is written up in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dlcli.cli.options import DEFAULT_RUNS, Json, RunsFolder, complete_run, found_run
+from dlcli.visible import visible
+
+
+def report(
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="One run or several.", autocompletion=complete_run)],
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The page to write; by default in the run's folder, of several runs in this one."),
+    ] = None,
+    runs: RunsFolder = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """Write a run's page, report.html, and its model card; of several runs a page that compares them."""
+    found = list({run.path: run for run in (found_run(name, runs) for name in names)}.values())
+
+    from dlcli.stages.reporting import write_comparison, write_model_card, write_report
+
+    written = {}
+    if len(found) > 1:
+        written["report"] = write_comparison(found, to or Path("report.html"))
+    else:
+        written["report"] = write_report(found[0], to)
+        if to is None:
+            written["model_card"] = write_model_card(found[0])
+    if as_json:
+        from dlcli.cli.console import print_json
+
+        print_json({"runs": [run.id for run in found]} | {name: str(path.absolute()) for name, path in written.items()})
+        return
+    for path in written.values():
+        print(visible(path))
