@@ -147,6 +147,7 @@ def test_where_lower_is_better_the_lower_run_is_better() -> None:
             Difference("auc", 0.9, 0.9, None, "none shown"),
             "no difference shown: auc is the same; 95 % interval not known",
         ),
+        (Difference("auc", 0.9, float("nan"), None, "none shown"), "auc is not defined on these examples"),
     ],
 )
 def test_differences_in_words(found: Difference, words: str) -> None:

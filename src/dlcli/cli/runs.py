@@ -77,9 +77,11 @@ def compare(
     found = [found_run(name, runs) for name in names]
     comparison = compare_runs(found, split)
     from dlcli.cli.comparison import comparison_as_dict, show_comparison
+    from dlcli.cli.console import TrainingDisplay
     from dlcli.stages.compare import pair_runs
 
-    pairings = pair_runs(found, split, any_data=any_data)
+    with TrainingDisplay(quiet=False).waiting("comparing them example by example"):
+        pairings = pair_runs(found, split, any_data=any_data)
     if as_json:
         from dlcli.cli.console import print_json
 

@@ -8,6 +8,7 @@ paired bootstrap, in which both runs are scored on the same draws.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any, Literal
 
 import numpy as np
@@ -212,10 +213,14 @@ def _only(outcome: Outcome, places: Array) -> Outcome:
 
 def _metrics(runs: list[Run], matched: Matched) -> list[MetricSpec]:
     """Returns every metric of the runs' specs, each once; without probabilities accuracy alone."""
-    named = {metric.name: metric for run in runs for metric in run.experiment().training.metrics or []}
+    named: dict[str, MetricSpec] = {metric.name: metric for run in runs for metric in run.experiment().training.metrics or []}
     if matched.ours.scores is None or matched.theirs.scores is None:
         matched.notes.append("without the same probabilities at hand only the accuracy can be tested")
         return [Accuracy(kind="accuracy")]
+    if matched.ours.has_one_class:
+        named = {"accuracy": Accuracy(kind="accuracy")} | named
+    if not named:
+        matched.notes.append("their specs name no metric to test")
     return list(named.values())
 
 
@@ -293,6 +298,8 @@ _SHARES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "top_",
 def sentence(found: Difference, first: str, other: str) -> str:
     """Returns a difference in plain words; `first` and `other` are what the runs are called."""
     metric = found.metric
+    if not isfinite(found.difference):
+        return f"{metric} is not defined on these examples"
     if found.verdict == "same":
         alike = "have the same examples right" if found.p is not None else "give the same predictions"
         return f"no difference in {metric}: {first} and {other} {alike}"
