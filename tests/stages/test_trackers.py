@@ -236,6 +236,21 @@ def test_a_folder_of_the_packages_name_is_not_the_package(tmp_path: Path, mlflow
     assert only_run(mlflow, tmp_path / "store").info.status == "FINISHED"
 
 
+def test_a_link_leads_no_tracker_out_of_the_run_folder(tmp_path: Path) -> None:
+    loaded, heard = load(with_callbacks(tmp_path, STORE, WANDB)), Heard()
+    run = Run.create(tmp_path / "runs", "tiny", spec=to_yaml(loaded.experiment), source="")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    run.trackers_path.mkdir()
+    (run.trackers_path / "mlflow.log").symlink_to(outside / "log")
+    (run.trackers_path / "wandb").symlink_to(outside)
+    with followed(run, heard, heard.say) as following:
+        following.begin(loaded.experiment, offline=False)
+    assert list(outside.iterdir()) == []
+    assert heard.lines[0].startswith("mlflow: not told of this run: ")
+    assert "wandb: not a folder of the run's own" in heard.lines[1]
+
+
 @pytest.mark.slow
 def test_a_run_that_was_killed_is_killed_in_mlflow_and_goes_on_there(mlflow: Any, tmp_path: Path) -> None:
     spec = with_callbacks(tmp_path, STORE, epochs=60)

@@ -13,7 +13,7 @@ from threading import Thread
 from time import monotonic
 from typing import Any
 
-from dlcli.errors import DlcliError, UsageError
+from dlcli.errors import DamagedFile, DlcliError, UsageError
 from dlcli.runs import Run
 from dlcli.spec.callbacks import TrackerSpec
 from dlcli.spec.experiment import Experiment
@@ -59,8 +59,10 @@ class Following(Reporter):
                 self._say(f"{kind}: not told of this run, since nothing may go over the network")
                 continue
             patience = PATIENCE_WITH_MODEL if tracker.model else PATIENCE
-            with suppress(OSError):  # no memory for another process
+            try:
                 self._tracked.append(_Tracked(self._run, kind, self._say, patience, offline=offline))
+            except (OSError, DamagedFile) as error:  # no memory for another process, a link in its place
+                self._say(f"{kind}: not told of this run: {error}")
 
     def end(self) -> None:
         """Has every tracker take the results, and waits for that, but not for long."""
@@ -114,7 +116,9 @@ class _Tracked:
         self._kind, self._say, self._patience, self._trouble = kind, say, patience, False
         run.trackers_path.mkdir(exist_ok=True)
         options = ["--offline"] if offline else []
-        with (run.trackers_path / f"{kind}.log").open("ab") as log:
+        # A link in the log's place would have it written elsewhere.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        with os.fdopen(os.open(run.trackers_path / f"{kind}.log", flags, 0o666), "ab") as log:
             self._process = subprocess.Popen(
                 # -P: a folder `mlflow` or `wandb` where the user works is not the package.
                 [sys.executable, "-P", "-m", "dlcli.stages.trackers", str(run.path), kind, *options],

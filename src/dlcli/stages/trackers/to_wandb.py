@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from dlcli.errors import DamagedFile
 from dlcli.runs import Run
 from dlcli.spec.base import dump
 from dlcli.spec.callbacks import WandB
@@ -30,6 +31,8 @@ class ToWandB:
         """Takes up the run `kept`, or begins one; returns its id."""
         import wandb
 
+        if (self._run.trackers_path / "wandb").is_symlink():  # what is kept there would land elsewhere
+            raise DamagedFile(f"{self._run.trackers_path / 'wandb'}: not a folder of the run's own")
         self._id = kept or secrets.token_hex(4)
         settings = wandb.Settings(
             console="off",
