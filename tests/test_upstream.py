@@ -156,23 +156,23 @@ def test_a_hub_module_is_fetched_with_a_time_limit_only_inside_the_call(
     assert socket.getdefaulttimeout() is None
 
 
-def test_tf2onnx_takes_constants_for_inputs_and_knows_no_gelu_which_to_onnx_mends(tmp_path: Path) -> None:
+def test_tf2onnx_takes_constants_for_inputs_and_knows_no_gelu_nor_groups_which_to_onnx_mends(tmp_path: Path) -> None:
     program = f"""
 import numpy as np, onnx, onnxruntime
 from dlcli.upstream import import_keras, quiet_start, to_onnx
 keras, path = import_keras(), {str(tmp_path / "model.onnx")!r}
-entry = keras.Input((2,), name="x")
+entry = keras.Input((5, 5, 2), name="x")
 normalized = keras.layers.Normalization(mean=[1.0, 2.0], variance=[4.0, 9.0])(entry)
-model = keras.Model(entry, keras.layers.Dense(3, activation="gelu")(normalized))
-x = np.linspace(-3, 3, 8, dtype="float32").reshape(4, 2)
+model = keras.Model(entry, keras.layers.Conv2D(4, 3, groups=2, activation="gelu")(normalized))
+x = np.linspace(-3, 3, 200, dtype="float32").reshape(4, 5, 5, 2)
 expected = np.asarray(model(x))
 with quiet_start():
     model.export(path, format="onnx", verbose=False)
     ours = to_onnx(model, "answers", opset=17)
 theirs = onnx.load(path).graph
-print(len(theirs.input), sum(node.op_type == "Erfc" for node in theirs.node))
+print(len(theirs.input), *sorted(one.op_type for one in theirs.node if one.op_type in ("Erfc", "StatefulPartitionedCall")))
 session = onnxruntime.InferenceSession(ours.SerializeToString())
 gap = np.abs(session.run(["answers"], {{"x": x}})[0] - expected).max()
 print([(one.name, one.shape) for one in session.get_inputs()], gap < 1e-6)
 """
-    assert run(program) == "3 1\n[('x', ['batch', 2])] True"
+    assert run(program) == "3 Erfc StatefulPartitionedCall\n[('x', ['batch', 5, 5, 2])] True"

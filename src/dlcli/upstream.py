@@ -353,7 +353,9 @@ def to_onnx(model: Any, output: str, *, opset: int) -> Any:
         return model(given if isinstance(model.input, dict) else given[model.input.name], training=False)
 
     with tf.device("CPU:0"):
-        function = tf.function(call, input_signature=[specs]).get_concrete_function()
+        function = tf.function(call, input_signature=[specs])
+        with _without_xla(tf):
+            function = function.get_concrete_function()
         found = {one.name.split(":")[0]: one.name for one in function.inputs}
         inputs, outputs = [found[name] for name in specs], [one.name for one in function.outputs]
         graph = from_function(function, inputs, outputs)
@@ -369,6 +371,24 @@ def to_onnx(model: Any, output: str, *, opset: int) -> Any:
     for one in (*proto.graph.input, *proto.graph.output):
         one.type.tensor_type.shape.dim[0].dim_param = "batch"
     return proto
+
+
+@contextmanager
+def _without_xla(tf: Any) -> Iterator[None]:
+    """Lets no function that is traced inside the block ask for XLA.
+
+    Keras wraps grouped convolutions, as ConvNeXt has, in a function for XLA alone (github.com/keras-team/keras
+    `src/backend/tensorflow/nn.py`), which freezing does not inline and tf2onnx does not know.
+    """
+    from unittest.mock import patch
+
+    function = tf.function
+
+    def plain(func: Any = None, **options: Any) -> Any:
+        return function(func, **{name: value for name, value in options.items() if name != "jit_compile"})
+
+    with patch.object(tf, "function", plain):
+        yield
 
 
 def _erfc_by_erf(graph: Any, node: Any, _name: str, _arguments: Any) -> None:

@@ -24,7 +24,7 @@ from dlcli.stages.exports.agreement import Compared, agreement
 from dlcli.stages.exports.export import Exported, export
 from dlcli.stages.exports.formats import Format
 from dlcli.stages.predict import prepare
-from stages.trainings import SMALL_CNN, save_rows, trained, write_pngs, write_spec
+from stages.trainings import save_images, save_rows, save_series, trained, write_pngs, write_spec
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 Array = np.ndarray[Any, Any]
@@ -44,8 +44,10 @@ def photos(folder: Path) -> Run:
     write_pngs(folder / "photos", each=40)
     data = "image: {size: [8, 8]}, split: {test: 0.5}"
     source = "{kind: folder, path: photos}"
-    training = "epochs: 8, optimizer: {kind: adam, learning_rate: 0.004}"
-    return trained(write_spec(folder, source, model=SMALL_CNN, data=data, training=training, name="photos"))
+    training = "epochs: 9, optimizer: {kind: adam, learning_rate: 0.005}"
+    grouped = "{kind: conv2d, filters: 8, kernel_size: 3, groups: 2, activation: relu}"
+    model = f"{{kind: cnn, layers: [{{kind: conv2d, filters: 4, kernel_size: 3, activation: gelu}}, {grouped}, flatten]}}"
+    return trained(write_spec(folder, source, model=model, data=data, training=training, name="photos"))
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +153,19 @@ def test_five_hundred_photos_get_the_same_answers_from_every_export(tmp_path: Pa
     assert names[answers.argmax(axis=1)].tolist() == classes
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["images", "series"])
+def test_every_layer_goes_through_every_export(tmp_path: Path, name: str) -> None:
+    """The short version is the network of `photos`, with the two layers that an exporter did not know."""
+    from stages.test_conformance import NETS
+
+    {"images": save_images, "series": save_series}[name](tmp_path / f"{name}.npz")
+    model = f"{{kind: cnn, layers: [{', '.join(NETS[name])}]}}"
+    run = trained(write_spec(tmp_path, f"{{kind: npz, path: {name}.npz}}", model=model, name=name))
+    for form in FORMATS:
+        assert export(run, form).found.largest_difference < 1e-5
+
+
 def columns(folder: Path, ids: list[str], form: Format, path: Path) -> dict[str, Array]:
     """Returns the raw columns of the table's rows as an export takes them, by the names that its README gives."""
     given = read_table(folder / "table.csv")
@@ -195,13 +210,17 @@ def test_text_that_was_not_seen_counts_as_unknown_in_onnx(
     assert found[0, 0] == pytest.approx(answer.scores[0], abs=1e-6)
 
 
-@pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("name", ["photos", "table"])
+EXAMPLES = [(name, form) for name in ("photos", "table") for form in FORMATS]
+QUICK = (("photos", "saved_model"), *((name, form) for name in ("photos", "table") for form in ("tflite", "onnx")))
+"""The others start TensorFlow for several seconds each; plain Keras is started by every export of that format, too."""
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [one if one in QUICK else pytest.param(*one, marks=pytest.mark.slow) for one in EXAMPLES]
+)
 def test_the_example_runs_without_dlcli(
     folder: Path, photos: Run, table: Run, made: Callable[[str, Format], Exported], name: str, form: Format, tmp_path: Path
 ) -> None:
-    if form == "keras" and name == "table":
-        pytest.skip("the same loading as of photos, in 10 s")
     path = made(name, form).path / "example.py"
     assert len(path.read_text().splitlines()) <= 26
     picture = folder / "photos" / "b" / "1.png"

@@ -199,7 +199,7 @@ def _show_tables(headings: Sequence[str], rows: Iterator[Sequence[str]]) -> None
     from dlcli.cli.console import results_console
 
     console = results_console()
-    while block := list(islice(rows, _BLOCK)):
+    while not console.quiet and (block := list(islice(rows, _BLOCK))):  # quiet: its reader has gone
         table = Table()
         for heading in headings:
             table.add_column(heading, overflow="fold")
