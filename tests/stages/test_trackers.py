@@ -236,6 +236,17 @@ def test_a_folder_of_the_packages_name_is_not_the_package(tmp_path: Path, mlflow
     assert only_run(mlflow, tmp_path / "store").info.status == "FINISHED"
 
 
+def test_a_run_may_go_on_with_another_tracker_but_no_other_callback(tmp_path: Path) -> None:
+    loaded, heard = load(with_callbacks(tmp_path, STORE)), Heard()
+    run = Run.create(tmp_path / "runs", "tiny", spec=to_yaml(loaded.experiment), source="")
+    run.update_status(state="completed")
+    for override in ("training.callbacks+=wandb", "training.callbacks.0.tracking_uri=https://other"):
+        resume(run, heard, overrides=[override], schedule=None, offline=False)
+        assert heard.lines.pop().startswith(f"{run.id} is complete")
+    with pytest.raises(UsageError, match=r"training\.callbacks\.0\.kind"):
+        resume(run, heard, overrides=["training.callbacks+=early_stopping"], schedule=None, offline=False)
+
+
 def test_a_link_leads_no_tracker_out_of_the_run_folder(tmp_path: Path) -> None:
     loaded, heard = load(with_callbacks(tmp_path, STORE, WANDB)), Heard()
     run = Run.create(tmp_path / "runs", "tiny", spec=to_yaml(loaded.experiment), source="")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.table import Table
 from dlcli.cli.console import PlainConsole, results_console, show_stages, shown, worst_confusions
 from dlcli.errors import DlcliError, UsageError
 from dlcli.runs import Run
+from dlcli.runs.files import read_json
 from dlcli.visible import visible
 
 _HEADLINES = 3
@@ -153,7 +155,7 @@ def show_run(run: Run) -> None:
     facts = Table(show_header=False, box=None, pad_edge=False)
     facts.add_column(style="dim")
     facts.add_column(overflow="fold")
-    for row in [("run", run.id), *_state(run), *_origin(run), *_place(run)]:
+    for row in [("run", run.id), *_state(run), *_origin(run), *_place(run), *_trackers(run)]:
         facts.add_row(*row)
     console.print(facts)
     show_stages(run)
@@ -210,6 +212,15 @@ def _place(run: Run) -> list[tuple[str, str]]:
         if isinstance(git, dict) and git.get("commit"):
             rows.append(("commit", f"{str(git['commit'])[:12]}{', with changes' if git.get('changed') else ''}"))
     return rows
+
+
+def _trackers(run: Run) -> list[tuple[str, str]]:
+    """Returns under which id each tracker knows the run; what cannot be read of it is passed over."""
+    known = []
+    for path in sorted(run.trackers_path.glob("*.json")):
+        with suppress(DlcliError, KeyError, TypeError):
+            known.append(f"{path.stem} {read_json(path)['id']}")
+    return [("trackers", ", ".join(known))] if known else []
 
 
 def _time(text: str) -> str:

@@ -21,7 +21,7 @@ from dlcli.spec.schedules import ScheduleSpec
 from dlcli.stages.checkpoints import newest_snapshot, spec_digest
 from dlcli.stages.environment import process_started
 from dlcli.stages.reporter import Reporter
-from dlcli.stages.trackers.following import refuse_missing_trackers
+from dlcli.stages.trackers.following import refuse_missing_trackers, without_trackers
 from dlcli.stages.train import proceed, teller
 
 SchedulePolicy = Literal["continue", "stretch", "rewarm"]
@@ -117,7 +117,7 @@ def _changed(run: Run, before: Experiment, overrides: list[str]) -> Experiment:
         return before
     wanted = load_text(to_flow(dump(before)), run.path / "spec.yaml", overrides).experiment
     wanted = _of_last_stage(before, wanted)
-    old, new = flat(dump(before)), flat(dump(wanted))
+    old, new = flat(dump(without_trackers(before))), flat(dump(without_trackers(wanted)))
     allowed = ("training.epochs", f"training.stages.{len(before.training.stages) - 1}.epochs", *WITHOUT_EFFECT)
     differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and not key.startswith(allowed)]
     if differing:

@@ -37,6 +37,12 @@ def trackers(experiment: Experiment) -> list[TrackerSpec]:
     return [one for one in experiment.training.callbacks if isinstance(one, TrackerSpec)]
 
 
+def without_trackers(experiment: Experiment) -> Experiment:
+    """Returns the experiment without its trackers, which cannot change what a training gives."""
+    kept = [one for one in experiment.training.callbacks if not isinstance(one, TrackerSpec)]
+    return experiment.model_copy(update={"training": experiment.training.model_copy(update={"callbacks": kept})})
+
+
 def refuse_missing_trackers(experiment: Experiment) -> None:
     """Raises UsageError where a tracker's package is not installed: that is known before the first hour of training."""
     missing = [tracker.missing for tracker in trackers(experiment) if tracker.missing]
