@@ -30,7 +30,9 @@ def grad_cam(model: Any, layer: Any, images: Array, places: Array, task: str) ->
     maps = []
     for start in range(0, len(images), BATCH):
         chosen = places[start : start + BATCH]
-        with before_squashing(model) as plain, tf.GradientTape() as tape, heard(layer, tape) as outputs:
+        # The tape follows what comes after the map alone: all layers' outputs of a batch would be gigabytes.
+        tape = tf.GradientTape(watch_accessed_variables=False)
+        with before_squashing(model) as plain, tape, heard(layer, tape) as outputs:
             output = tf.cast(model(tf.constant(images[start : start + BATCH]), training=False), tf.float32)
             squashed = not plain and task != "regression"
             each = [score_of(output[at : at + 1], int(one), task, squashed=squashed) for at, one in enumerate(chosen)]

@@ -19,6 +19,7 @@ from dlcli.stages.explaining import heat, tables
 from dlcli.stages.explaining.network import first_weights, last_map
 from dlcli.stages.explaining.record import Explanation, add, file_name, made_folder, write_numbers
 from dlcli.stages.explaining.subjects import Image, as_columns, named_images, own_images, run_data
+from dlcli.stages.explaining.tables import Plane
 from dlcli.stages.failures import failures_in_words
 from dlcli.stages.inputs import Skip, Taken, taken_by
 from dlcli.visible import visible
@@ -195,51 +196,56 @@ def _permutation(work: Work, _: Sequence[str]) -> list[Explanation]:
 
 
 def _boundary(work: Work, _: Sequence[str]) -> list[Explanation]:
-    from dlcli.stages.explaining.pictures import draw_regions, draw_surface
-
     splits, part = run_data(work.run, work.experiment, offline=work.offline)
-    examples, task = splits.parts[part], work.experiment.task
-    columns, _columns = as_columns(examples)
+    examples = splits.parts[part]
+    columns = as_columns(examples)
     first, second = columns
-    names = (first, second)
-    points = np.stack(list(columns.values()), axis=1)
-    x, y = tables.grid(points)
-    output = tables.on_grid(work.model, examples, x, y, task)
-    if task in ("classification", "binary"):
-        decided = decide(output, task)
-        sure = np.where(decided == 1, output, 1 - output) if task == "binary" else output.max(axis=1)
-        title = f"Decision boundary with the {part} part"
-        file = file_name("boundary", title)
-        shape = (len(y), len(x))
-        draw_regions(
-            x, y, decided.reshape(shape), sure.reshape(shape), points, examples.targets, work.classes, names, work.folder / file
-        )
-        cells = zip(decided, sure, strict=True)
-        rows = (
-            (f"{a:.9g}", f"{b:.9g}", work.classes[one], f"{share:.9g}")
-            for (a, b), (one, share) in zip(_grid(x, y), cells, strict=True)
-        )
-        write_numbers(work.folder, file, (*names, "predicted", "probability"), rows)
-        text = f"what is predicted over {visible(names[0])} and {visible(names[1])}; paler where the model is less sure"
-        return [Explanation(file, "boundary", title, text)]
-    made = []
-    for place, name in enumerate(work.classes):
-        title = f"Predicted {visible(name)} with the {part} part"
-        file = file_name("boundary", title, name)
-        draw_surface(
-            x, y, output[:, place].reshape(len(y), len(x)), points, examples.targets[:, place], title, names, work.folder / file
-        )
-        rows_ = ((f"{a:.9g}", f"{b:.9g}", f"{value:.9g}") for (a, b), value in zip(_grid(x, y), output[:, place], strict=True))
-        write_numbers(work.folder, file, (*names, "predicted"), rows_)
-        text = (
-            f"{title}: colours over {visible(names[0])} and {visible(names[1])}; dots are examples in their own values' colours"
-        )
-        made.append(Explanation(file, "boundary", title, text))
-    return made
+    x, y = tables.grid(np.stack(list(columns.values()), axis=1))
+    plane = Plane(x, y, np.stack(list(columns.values()), axis=1), (first, second))
+    output = tables.on_grid(work.model, examples, x, y, work.experiment.task)
+    if work.experiment.task in ("classification", "binary"):
+        return [_regions(work, plane, output, examples.targets, part)]
+    return [
+        _surface(work, plane, name, output[:, place], examples.targets[:, place], part)
+        for place, name in enumerate(work.classes)
+    ]
 
 
-def _grid(x: Array, y: Array) -> list[tuple[float, float]]:
-    return [(float(a), float(b)) for b in y for a in x]
+def _regions(work: Work, plane: Plane, output: Array, labels: Array, part: str) -> Explanation:
+    """Draws what is predicted where, and keeps the grid's predictions."""
+    from dlcli.stages.explaining.pictures import draw_regions
+
+    task = work.experiment.task
+    decided = decide(output, task)
+    sure = np.where(decided == 1, output, 1 - output) if task == "binary" else output.max(axis=1)
+    title = f"Decision boundary with the {part} part"
+    file = file_name("boundary", title)
+    draw_regions(plane, decided, sure, labels, work.classes, work.folder / file)
+    rows = ((*point, work.classes[one], f"{share:.9g}") for point, one, share in zip(_grid(plane), decided, sure, strict=True))
+    write_numbers(work.folder, file, (*plane.names, "predicted", "probability"), rows)
+    first, second = map(visible, plane.names)
+    return Explanation(
+        file, "boundary", title, f"what is predicted over {first} and {second}; paler where the model is less sure"
+    )
+
+
+def _surface(work: Work, plane: Plane, name: str, values: Array, truth: Array, part: str) -> Explanation:
+    """Draws one label's or target's predictions, and keeps them."""
+    from dlcli.stages.explaining.pictures import draw_surface
+
+    title = f"Predicted {visible(name)} with the {part} part"
+    file = file_name("boundary", title, name)
+    draw_surface(plane, values, truth, title, work.folder / file)
+    rows = ((*point, f"{value:.9g}") for point, value in zip(_grid(plane), values, strict=True))
+    write_numbers(work.folder, file, (*plane.names, "predicted"), rows)
+    first, second = map(visible, plane.names)
+    text = f"colours over {first} and {second} are what is predicted; dots are examples in the colours of their own values"
+    return Explanation(file, "boundary", title, text)
+
+
+def _grid(plane: Plane) -> list[tuple[str, str]]:
+    """Returns the points of the grid as text, rows of equal second number after one another."""
+    return [(f"{a:.9g}", f"{b:.9g}") for b in plane.y for a in plane.x]
 
 
 def _filters(work: Work, _: Sequence[str]) -> list[Explanation]:

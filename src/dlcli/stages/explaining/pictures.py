@@ -11,12 +11,12 @@ from matplotlib import colormaps, rc_context
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from dlcli.stages.explaining.tables import Importance
+from dlcli.stages.explaining.tables import Importance, Plane
 from dlcli.stages.plots import BLUE, GREY, PLAIN, save, short
 from dlcli.visible import visible
 
 Array = np.ndarray[Any, Any]
-_MOST_COLUMNS, _MOST_POINTS = 25, 2000
+_MOST_COLUMNS, _MOST_POINTS, _MOST_NAMED = 25, 2000, 20
 _PAIR = ("#dd6b20", "#2b6cb0")
 
 
@@ -32,7 +32,7 @@ def draw_heat(pixels: Array, heat: Array, title: str, caption: str, path: Path) 
         path: the PNG file.
     """
     figure = Figure(figsize=(7.4, 4.4), layout="constrained")
-    figure.suptitle(f"{short(title, 70)}\n{short(caption, 90)}", fontsize=10)
+    figure.suptitle(f"{_ending(title)}\n{short(caption, 90)}", fontsize=10)
     left, right = figure.subplots(1, 2)
     shown: Any = pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3]
     grey = pixels[..., :3].mean(axis=2)
@@ -52,6 +52,12 @@ def draw_heat(pixels: Array, heat: Array, title: str, caption: str, path: Path) 
     if bar.solids is not None:
         bar.solids.set_alpha(1)
     save(figure, path)
+
+
+def _ending(title: str, length: int = 70) -> str:
+    """Returns a title in one line; of a long one the end, where a file's name is."""
+    title = visible(title)
+    return title if len(title) <= length else f"…{title[1 - length :]}"
 
 
 @rc_context(PLAIN)
@@ -78,53 +84,32 @@ def draw_importance(found: Sequence[Importance], metric: str, value: float, path
 
 
 @rc_context(PLAIN)
-def draw_regions(
-    x: Array,
-    y: Array,
-    decided: Array,
-    sure: Array,
-    points: Array,
-    labels: Array,
-    names: tuple[str, ...],
-    axes_names: tuple[str, str],
-    path: Path,
-) -> None:
+def draw_regions(plane: Plane, decided: Array, sure: Array, labels: Array, names: tuple[str, ...], path: Path) -> None:
     """Writes the regions of the predicted classes, paler where the model is less sure, with labelled points on them.
 
     Args:
-        x: values of the first number `(columns,)`.
-        y: values of the second `(rows,)`.
-        decided: the predicted class at every point of the grid `(rows, columns)`.
+        plane: the grid and the examples.
+        decided: the predicted class at every point of the grid `(points,)`.
         sure: its probability there, in [0, 1].
-        points: examples `(n, 2)`.
-        labels: their classes `(n,)`.
+        labels: the examples' classes `(n,)`.
         names: the classes' names.
-        axes_names: the names of the two numbers.
         path: the PNG file.
     """
     colours = class_colours(len(names))
     low = 1 / max(len(names), 2)
-    strength = np.clip((sure - low) / (1 - low), 0, 1)
-    figure, axes = _plane(axes_names)
-    axes.imshow(
-        decided, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(names) - 0.5, alpha=0.25 + 0.45 * strength, **_placed(x, y)
-    )
+    strength = plane.shaped(np.clip((sure - low) / (1 - low), 0, 1))
+    figure, axes = _empty(plane)
+    regions = ListedColormap(colours)
+    limits = {"vmin": -0.5, "vmax": len(names) - 0.5}
+    axes.imshow(plane.shaped(decided), cmap=regions, alpha=0.25 + 0.45 * strength, **limits, **_placed(plane))
     if len(names) == 2:
-        second = np.where(decided == 1, sure, 1 - sure)
+        second = plane.shaped(np.where(decided == 1, sure, 1 - sure))
         if second.min() < 0.5 < second.max():
-            axes.contour(x, y, second, levels=[0.5], colors="#1a202c", linewidths=1)
-    for place, name in enumerate(names):
-        mine = points[labels == place][:_MOST_POINTS]
-        if len(mine) and len(names) <= 20:
-            axes.plot(
-                *mine.T,
-                "o",
-                color=colours[place],
-                markersize=4,
-                markeredgecolor="white",
-                markeredgewidth=0.5,
-                label=short(name),
-            )
+            axes.contour(plane.x, plane.y, second, levels=[0.5], colors="#1a202c", linewidths=1)
+    dots = {"markersize": 4, "markeredgecolor": "white", "markeredgewidth": 0.5}
+    for place, name in enumerate(names[:_MOST_NAMED]):
+        mine = plane.points[labels == place][:_MOST_POINTS]
+        axes.plot(*mine.T, "o", color=colours[place], label=short(name), **dots)
     axes.set_title("What is predicted where", loc="left", fontsize=11)
     axes.legend(frameon=True, fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1))
     save(figure, path)
@@ -138,41 +123,38 @@ def class_colours(count: int) -> list[Any]:
 
 
 @rc_context(PLAIN)
-def draw_surface(
-    x: Array, y: Array, values: Array, points: Array, truth: Array, title: str, axes_names: tuple[str, str], path: Path
-) -> None:
+def draw_surface(plane: Plane, values: Array, truth: Array, title: str, path: Path) -> None:
     """Writes predicted numbers as colours, with the examples in the colours of their own values.
 
     Args:
-        x: values of the first number `(columns,)`.
-        y: values of the second `(rows,)`.
-        values: the prediction at every point `(rows, columns)`.
-        points: examples `(n, 2)`.
-        truth: their values `(n,)`.
+        plane: the grid and the examples.
+        values: the prediction at every point of the grid `(points,)`.
+        truth: the examples' values `(n,)`.
         title: the line above.
-        axes_names: the names of the two numbers.
         path: the PNG file.
     """
     low, high = float(min(values.min(), truth.min())), float(max(values.max(), truth.max()))
-    figure, axes = _plane(axes_names)
-    picture = axes.imshow(values, cmap="viridis", vmin=low, vmax=high, **_placed(x, y))
+    figure, axes = _empty(plane)
+    scale: dict[str, Any] = {"cmap": "viridis", "vmin": low, "vmax": high}
+    picture = axes.imshow(plane.shaped(values), **scale, **_placed(plane))
     some = slice(None, _MOST_POINTS)
-    axes.scatter(*points[some].T, c=truth[some], cmap="viridis", vmin=low, vmax=high, s=18, edgecolors="white", linewidths=0.6)
+    axes.scatter(*plane.points[some].T, c=truth[some], s=18, edgecolors="white", linewidths=0.6, **scale)
     axes.set_title(short(title, 50), loc="left", fontsize=11)
     figure.colorbar(picture, ax=axes, shrink=0.85)
     save(figure, path)
 
 
-def _plane(names: tuple[str, str]) -> tuple[Figure, Any]:
+def _empty(plane: Plane) -> tuple[Figure, Any]:
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")
     axes = figure.subplots()
-    axes.set_xlabel(short(names[0], 40))
-    axes.set_ylabel(short(names[1], 40))
+    axes.set_xlabel(short(plane.names[0], 40))
+    axes.set_ylabel(short(plane.names[1], 40))
     return figure, axes
 
 
-def _placed(x: Array, y: Array) -> dict[str, Any]:
+def _placed(plane: Plane) -> dict[str, Any]:
     """Returns how an image of the grid lies in the plane: each cell around its point."""
+    x, y = plane.x, plane.y
     half_x, half_y = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
     extent = (x[0] - half_x, x[-1] + half_x, y[0] - half_y, y[-1] + half_y)
     return {"extent": extent, "origin": "lower", "aspect": "auto", "interpolation": "nearest"}

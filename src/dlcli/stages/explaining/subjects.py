@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -119,9 +119,8 @@ def sample(examples: Examples, most: int) -> Examples:
     return subset(examples, np.linspace(0, len(examples) - 1, most).astype("int64"))
 
 
-def as_columns(examples: Examples) -> tuple[dict[str, Array], Examples]:
+def as_columns(examples: Examples) -> dict[str, Array]:
     """Returns rows as columns by name: their own names, or `feature 0` and so on."""
     if isinstance(examples.inputs, dict):
-        return examples.inputs, examples
-    columns = {f"feature {place}": column for place, column in enumerate(examples.inputs.T)}
-    return columns, replace(examples, inputs=columns)
+        return examples.inputs
+    return {f"feature {place}": column for place, column in enumerate(examples.inputs.T)}

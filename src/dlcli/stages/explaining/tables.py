@@ -50,7 +50,7 @@ def permutation(model: Any, examples: Examples, experiment: Experiment) -> tuple
     from sklearn.inspection import permutation_importance
 
     examples = sample(examples, MOST_ROWS)
-    columns, _ = as_columns(examples)
+    columns = as_columns(examples)
     names = list(columns)
     metrics = experiment.training.metrics or []
     metric = metrics[0] if metrics else None
@@ -89,11 +89,18 @@ def _loss(experiment: Experiment, truth: Array, output: Array) -> float:
     return mean_loss(experiment, output.shape[-1] if output.ndim > 1 else 1, truth, output)
 
 
-def takes_two_numbers(inputs: Any) -> bool:
-    """Whether examples are pairs of numbers."""
-    if isinstance(inputs, dict):
-        return len(inputs) == 2 and all(column.dtype.kind in "fiu" for column in inputs.values())
-    return isinstance(inputs, np.ndarray) and inputs.ndim == 2 and inputs.shape[1] == 2
+@dataclass(frozen=True)
+class Plane:
+    """A grid over two numbers: values of the first `(columns,)` and second `(rows,)`, examples `(n, 2)`, the numbers' names."""
+
+    x: Array
+    y: Array
+    points: Array
+    names: tuple[str, str]
+
+    def shaped(self, values: Array) -> Array:
+        """Returns a value of each point as `(rows, columns)`."""
+        return values.reshape(len(self.y), len(self.x))
 
 
 def grid(points: Array) -> tuple[Array, Array]:
