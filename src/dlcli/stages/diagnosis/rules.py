@@ -294,7 +294,8 @@ def _gap(seen: Evidence) -> str | None:
     if not seen.rows:
         return None
     learned = seen.skills(seen.best)
-    for where, other in ((seen.scored, seen.scored_skills), ("validation", seen.skills(seen.best, "val_"))):
+    scored = (seen.scored, seen.scored_skills, f"history.csv, evaluation/{seen.scored}/metrics.json")
+    for where, other, files in (scored, ("validation", seen.skills(seen.best, "val_"), "history.csv")):
         shared = [name for name in learned if name in other]
         if where and shared:
             name = shared[0]
@@ -303,7 +304,7 @@ def _gap(seen: Evidence) -> str | None:
                 return None
             return (
                 f"{where} skill by {name} {other[name]:.2f}, training {learned[name]:.2f}, where 0 is a guess and 1 is perfect"
-                f" (history.csv, evaluation/{seen.scored or where}/metrics.json)"
+                f" ({files})"
             )
     return None
 
