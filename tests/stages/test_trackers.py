@@ -20,7 +20,6 @@ from dlcli.spec.file import load, to_yaml
 from dlcli.stages.reporter import EpochReport
 from dlcli.stages.resume import resume
 from dlcli.stages.trackers.following import followed
-from dlcli.stages.train import train
 from stages.trainings import PLANE, Heard, losses, trained, write_spec
 from stages.wandb_file import summary_of
 
@@ -206,13 +205,14 @@ def test_a_failed_training_is_a_failed_run(mlflow: Any, tmp_path: Path) -> None:
 
 
 def test_nothing_goes_over_the_network_where_it_may_not(tmp_path: Path) -> None:
-    reporter = Heard()
-    spec = with_callbacks(
-        tmp_path, "{kind: mlflow, tracking_uri: 'http://127.0.0.1:9'}", "{kind: wandb, mode: online}", epochs=1
-    )
-    run = train(load(spec), tmp_path / "runs", reporter, offline=True)
-    assert "mlflow: not told of this run, since nothing may go over the network" in reporter.lines
-    assert offline_run(run)["project"] == "tiny"
+    server = "{kind: mlflow, tracking_uri: 'http://127.0.0.1:9'}"
+    loaded, heard = load(with_callbacks(tmp_path, server, "{kind: wandb, mode: online}")), Heard()
+    run = Run.create(tmp_path / "runs", "tiny", spec=to_yaml(loaded.experiment), source="")
+    with followed(run, heard, heard.say) as following:
+        following.begin(loaded.experiment, offline=True)
+        run.update_status(state="completed")
+    assert heard.lines[0] == "mlflow: not told of this run, since nothing may go over the network"
+    assert (offline_run(run)["project"], offline_run(run)["summary"]["state"]) == ("tiny", "completed")
 
 
 def test_a_package_that_is_not_installed_is_told_before_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,10 @@ def outcome(run: Run) -> dict[str, Any]:
 
 
 def files(run: Run, *, model: bool) -> Iterator[tuple[Path, str]]:
-    """Yields the files that a tracker keeps, each with the folder that it stands in: no examples, and nothing huge."""
+    """Yields the files that a tracker keeps, each with the folder that it stands in: nothing huge, and no predictions.
+
+    Of examples it keeps those alone that the report shows.
+    """
     named = [(run.path / name, "") for name in (*FILES, *PAGES)]
     for split in run.scored_splits():
         found = sorted(run.evaluation(split).iterdir())
