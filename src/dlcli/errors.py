@@ -6,6 +6,7 @@
     ├── DataError         1   the data is wrong where only opening it can tell: a truncated image, an empty class
     ├── DamagedFile       1   a file that dlcli wrote is not as it wrote it: a run's status, a saved model
     └── RunFailed         1   training or evaluation went wrong: NaN loss, out of memory, disk full
+        ├── OutOfMemory   1   the device has too little memory for a batch of this size
         └── Interrupted   75  stopped by a signal
 
 Anything else that escapes is a defect of dlcli and keeps its traceback.

@@ -167,6 +167,10 @@ class Batch:
                 found.setdefault(number, []).append(run)
         return found
 
+    def lock_path(self, job: Job) -> Path:
+        """Returns the lock of the process that works on a job."""
+        return self.path / "jobs" / f"{job.number:04d}.lock"
+
     def log_path(self, job: Job) -> Path:
         """Returns the file of what a job's process printed."""
         return self.path / "jobs" / f"{job.number:04d}.log"

@@ -74,7 +74,15 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _is_only_a_number(pid)
+
+
+def _is_only_a_number(pid: int) -> bool:
+    """Whether a process has ended and nobody has asked how: it does nothing any more, though its number is taken."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0] == "Z"
+    except (OSError, IndexError):
+        return False
 
 
 def now() -> str:

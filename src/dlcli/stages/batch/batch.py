@@ -17,6 +17,7 @@ from typing import Any
 from dlcli.errors import DamagedFile, Interrupted
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job, JobStatus, Settings
+from dlcli.runs.hold import is_held
 from dlcli.stages.batch.devices import Slot
 from dlcli.stages.batch.verdict import adopted, verdict
 from dlcli.stages.batch.worker import PRELOADED, Order, work
@@ -39,14 +40,14 @@ class Watcher:
 
 @dataclass
 class Active:
-    """A job that runs: its process, place and begin; `ended` is when it was told to end, and whether for its time."""
+    """A job that runs: its process, place and begin; when it was told to end, and why if not because the batch ends."""
 
     job: Job
     slot: Slot
     process: Any
     began: float = field(default_factory=monotonic)
     told: float = 0.0
-    late: bool = False
+    why: str = ""
 
 
 def run_batch(batch: Batch, slots: Sequence[Slot], settings: Settings, watcher: Watcher) -> None:
@@ -99,7 +100,7 @@ class _Running:
             wait([one.process.sentinel for one in self._active], timeout=_LOOK)
             for one in [one for one in self._active if not one.process.is_alive()]:
                 self._end(one)
-            self._watch_time()
+            self._watch()
             self._watcher.looked(self._active, len(self._queue))
 
     def _taken_up(self, job: Job) -> JobStatus:
@@ -117,12 +118,19 @@ class _Running:
 
     def _begin(self, job: Job) -> bool:
         """Starts a job's process; returns False where its run is still held by a process that a killed batch left."""
-        run = self._runs.get(job.number)
-        if run is not None and run.shown_state == "running":
+        if is_held(self._batch.lock_path(job)):
             self._queue.append(job)
             return False
         status = self._batch.status(job)
-        again = run is not None and run.shown_state in ("interrupted", "dead") and not self._begins_anew(run, status)
+        if status.attempts:  # what a process that was left behind has come to meanwhile
+            self._look_up(job)
+            status = self._taken_up(job)
+            if status.state in _FINAL:
+                self._watcher.changed(self._batch, job, status, "")
+                return True
+        run = self._runs.get(job.number)
+        # Nobody works on the job, whatever its run says: a process that has just been killed may still have a number.
+        again = run is not None and run.status().state in ("running", "interrupted") and not self._begins_anew(run, status)
         slot = self._free.pop(0)
         status = self._batch.update(job, state="running", attempts=status.attempts + 1, reason="")
         order = Order(
@@ -131,7 +139,6 @@ class _Running:
             status.extra,
             run.path if run is not None and again else None,
             self._settings.offline,
-            self._settings.memory_gb,
             slot.variables,
         )
         process = self._context.Process(target=work, args=(order,), name=f"{job.group} seed {job.seed}")
@@ -139,6 +146,12 @@ class _Running:
         self._active.append(Active(job, slot, process))
         self._watcher.changed(self._batch, job, status, slot.name)
         return True
+
+    def _look_up(self, job: Job) -> Run | None:
+        """Notes and returns the latest run of a job."""
+        for run in self._batch.runs_of(job)[-1:]:
+            self._runs[job.number] = run
+        return self._runs.get(job.number)
 
     def _begins_anew(self, run: Run, status: JobStatus) -> bool:
         """Whether a retry has other settings than the run that was left."""
@@ -150,9 +163,7 @@ class _Running:
         self._active.remove(one)
         self._free.append(one.slot)
         job = one.job
-        run = next(iter(self._batch.runs_of(job)[-1:]), None)
-        if run is not None:
-            self._runs[job.number] = run
+        run = self._look_up(job)
         stopping = bool(self._stop)
         found = verdict(
             self._batch,
@@ -160,7 +171,7 @@ class _Running:
             one.process.exitcode,
             run,
             stopping=stopping,
-            late=one.late,
+            why=one.why,
             retries=self._settings.retries,
         )
         extra = found.extra or self._batch.status(job).extra
@@ -171,16 +182,32 @@ class _Running:
             run.update_status(state="failed", error=found.reason)
         self._watcher.changed(self._batch, job, status, one.slot.name)
 
-    def _watch_time(self) -> None:
-        """Tells processes to end that have had their time, all of them once the batch is stopped; kills those that do not."""
-        now, minutes = monotonic(), self._settings.minutes
+    def _watch(self) -> None:
+        """Tells processes to end that have had their time, and all of them once the batch is stopped; kills those that do
+        not, and at once those that take more memory than they may."""
+        now, settings = monotonic(), self._settings
         for one in self._active:
-            one.late = one.late or (minutes is not None and now - one.began > 60 * minutes and not self._stop)
-            if (self._stop or one.late) and not one.told:
+            if settings.memory_gb and not one.why and memory_of(one.process.pid) > settings.memory_gb * 2**30:
+                one.why = f"it took more than the {settings.memory_gb:g} GB of memory that one run may have"
+                _send(one.process.pid, signal.SIGKILL)
+            if settings.minutes and not one.why and not self._stop and now - one.began > 60 * settings.minutes:
+                one.why = "the time for one run was over; it has a checkpoint"
+            if (self._stop or one.why) and not one.told:
                 one.told = now
                 _send(one.process.pid, signal.SIGTERM)
             elif one.told and now - one.told > _GRACE:
                 _send(one.process.pid, signal.SIGKILL)
+
+
+def memory_of(pid: int) -> int:
+    """Returns the bytes of memory that a process has to itself; 0 where it has ended."""
+    import psutil
+
+    try:
+        found = psutil.Process(pid).memory_info()
+    except psutil.Error:
+        return 0
+    return int(found.rss - getattr(found, "shared", 0))
 
 
 def _send(pid: int, number: int) -> None:

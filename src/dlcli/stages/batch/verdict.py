@@ -26,7 +26,7 @@ class Verdict:
     extra: list[str] = field(default_factory=list)
 
 
-def verdict(batch: Batch, job: Job, code: int, run: Run | None, *, stopping: bool, late: bool, retries: int) -> Verdict:
+def verdict(batch: Batch, job: Job, code: int, run: Run | None, *, stopping: bool, why: str, retries: int) -> Verdict:
     """Returns what follows from an exit code.
 
     Never tried again: wrong specs and data, a loss that is no number, a disk that is full: they would end alike. Tried again:
@@ -38,14 +38,14 @@ def verdict(batch: Batch, job: Job, code: int, run: Run | None, *, stopping: boo
         code: the exit code of its process; negative for a signal.
         run: the run it was making, if it came so far.
         stopping: whether the batch was told to stop.
-        late: whether the process was ended for its time.
+        why: why the batch ended the process, if it did for the job's own sake.
         retries: how often a job that may pass is tried again.
     """
     status = batch.status(job)
     if code == 0:
         return Verdict("completed")
-    if late:
-        return Verdict("failed", "the time for one run was over; it has a checkpoint")
+    if why:
+        return Verdict("failed", why)
     if stopping and code in (_INTERRUPTED, -signal.SIGTERM):
         return Verdict("interrupted")
     left = status.attempts <= retries

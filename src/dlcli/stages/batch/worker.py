@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import resource
 import signal
 import sys
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import parent_process
 from pathlib import Path
+from threading import Thread
+from time import monotonic, sleep
 
 from dlcli.errors import DlcliError
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job
 from dlcli.runs.files import write_json
+from dlcli.runs.hold import held, is_held
 
 PRELOADED = [
     f"dlcli.stages.{name}" for name in ("train", "resume", "closing", "plots", "scoring.pictures", "diagnosis", "reporting")
 ]
 """What the process that is forked from has imported."""
-_PR_SET_PDEATHSIG = 1
+_LEFT_ALONE = 75
+_PATIENCE = 120.0
+"""Seconds that a process waits for one which a killed batch has left behind with the same job."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,6 @@ class Order:
     extra: list[str]
     run: Path | None = None
     offline: bool = False
-    memory_gb: float | None = None
     variables: dict[str, str] = field(default_factory=dict)
 
 
@@ -42,12 +46,14 @@ def work(order: Order) -> None:
     _settle(order)
     batch = Batch(order.batch)
     try:
-        _train(order, batch)
+        with _alone(batch, order.job):
+            _end_with_the_batch()
+            _train(order, batch)
     except DlcliError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         _tell(batch, order.job, type(error).__name__, str(error))
         sys.exit(error.exit_code)
-    except BaseException as error:
+    except Exception as error:
         traceback.print_exc()
         sys.stderr.flush()
         _tell(batch, order.job, type(error).__name__, f"a defect: {type(error).__name__}: {error}")
@@ -55,28 +61,40 @@ def work(order: Order) -> None:
 
 
 def _settle(order: Order) -> None:
-    """Sets the process up: its output to the job's log, its device and memory, an end if the batch's process ends.
+    """Sets the process up: its output to the job's log, its device.
 
     A process group of its own keeps the terminal's Ctrl-C from it: the batch tells it once, by SIGTERM.
     """
     os.setpgid(0, 0)
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     os.environ.update(order.variables)
     batch = Batch(order.batch)
     batch.result_path(order.job).unlink(missing_ok=True)
     log = os.open(batch.log_path(order.job), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    if order.memory_gb is not None:
-        limit = _data_bytes() + int(order.memory_gb * 2**30)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def _data_bytes() -> int:
-    """Returns what the process has of the memory that the limit counts."""
-    with open("/proc/self/status", encoding="ascii") as file:
-        return next(1024 * int(line.split()[1]) for line in file if line.startswith("VmData:"))
+@contextmanager
+def _alone(batch: Batch, job: Job) -> Iterator[None]:
+    """Holds the job while the block runs, once a process that a killed batch left behind has let it go."""
+    end = monotonic() + _PATIENCE
+    while is_held(batch.lock_path(job)) and monotonic() < end:
+        sleep(0.1)
+    with held(batch.lock_path(job), f"job {job.number} of batch {batch.id}"):
+        yield
+
+
+def _end_with_the_batch() -> None:
+    """Ends this process, with a checkpoint, when that of the batch ends: nobody would know of it."""
+    batch = parent_process()
+    if batch is None or not batch.is_alive():
+        sys.exit(_LEFT_ALONE)
+
+    def wait() -> None:
+        batch.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def _train(order: Order, batch: Batch) -> None:
