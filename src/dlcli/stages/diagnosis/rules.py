@@ -10,10 +10,12 @@ from dlcli.stages.diagnosis import remedies as try_
 from dlcli.stages.diagnosis.evidence import Evidence, Row
 from dlcli.stages.diagnosis.finding import Finding, Name, Remedy
 from dlcli.stages.diagnosis.leakage import leakage, read_leaks
-from dlcli.stages.diagnosis.shape import Course, course
+from dlcli.stages.diagnosis.shape import TAIL, Course, course
 
 POOR = 0.35
 """Skill below which a model has learned little."""
+SOME = 0.8
+"""Skill below which a model may still be far from what the data give."""
 FIT = 0.15
 """Skill on the training part from which labels that say nothing have been learned by heart."""
 HARD = 0.95
@@ -90,8 +92,10 @@ def _rows_before(seen: Evidence, place: int) -> list[Row]:
 def rate_too_low(seen: Evidence) -> Finding | None:
     """The loss falls all the time and hardly at all, at a rate far below the usual."""
     way = course(seen)
-    still = abs(way.first - way.last) < HARDLY
-    if len(seen.rows) < 2 or seen.rate_ratio > 1 / RATE or _learned(seen) >= POOR or not (way.steady or still):
+    still, learned = abs(way.first - way.last) < HARDLY, _learned(seen)
+    # A net may start with some skill; one that falls all the time and gets nowhere is still at its start.
+    slow = (way.steady or still) if not learned >= POOR else (way.steady and still and learned < SOME)
+    if len(seen.rows) < 2 or seen.rate_ratio > 1 / RATE or not slow:
         return None
     evidence = [
         f"training loss {way.first * seen.unit:.4g} to {way.last * seen.unit:.4g} in {len(seen.rows)} epochs (history.csv)",
@@ -187,10 +191,11 @@ def overfitting(seen: Evidence) -> Finding | None:
     train, validation = seen.losses("loss"), seen.losses("val_loss")
     if len(validation) > 2 and len(train) == len(validation):
         lowest = int(np.argmin(validation))
-        if validation[-1] - validation[lowest] > RISE and train[-1] < train[lowest]:
-            before, after = (value * seen.unit for value in (validation[lowest], validation[-1]))
+        last = validation[-max(1, round(TAIL * len(validation))) :]  # one jump at the end is no rise
+        if min(last) - validation[lowest] > RISE and train[-1] < train[lowest]:
+            before, after = (value * seen.unit for value in (validation[lowest], min(last)))
             evidence.append(
-                f"val_loss rose from {before:.4g} in epoch {lowest + 1} to {after:.4g} in epoch {len(validation)}, while the"
+                f"val_loss rose from {before:.4g} in epoch {lowest + 1} to {after:.4g} and more at the end, while the"
                 f" training loss fell from {train[lowest] * seen.unit:.4g} to {train[-1] * seen.unit:.4g} (history.csv)"
             )
     return _finding(seen, "overfitting", evidence, try_.less_fit(seen)) if evidence else None
@@ -217,7 +222,7 @@ def underfitting(seen: Evidence) -> Finding | None:
     if not seen.rows or not np.isfinite(learned):
         return None
     single = _single_column(seen)
-    if learned >= POOR and not (single is not None and single[1] > learned + 0.05 and learned < 0.8):
+    if learned >= POOR and not (single is not None and single[1] > learned + 0.05 and learned < SOME):
         return None
     skills = seen.skills(seen.best)
     name = max(skills, key=lambda one: skills[one])
