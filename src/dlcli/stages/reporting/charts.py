@@ -150,8 +150,10 @@ def ranking_chart(rows: Sequence[RocRow] | Sequence[PrRow], key: str) -> Chart |
     if not rows:
         return None
     is_roc = isinstance(rows[0], RocRow)
+    points: Any = rows
     curves = {
-        name: np.array([(row.x, row.y) for row in members]).T for name, members in groupby(rows, key=lambda row: row.name)
+        name: np.array([(row.x, row.y) for row in members]).T
+        for name, members in groupby(points, key=lambda row: str(row.name))
     }
     areas = {name: _area(*curve) for name, curve in curves.items()}
     chosen = sorted(areas, key=lambda name: areas[name])[:_MOST_CURVES] if len(areas) > _MOST_CURVES else list(areas)

@@ -161,7 +161,7 @@ def read_scored(run: Run, split: str, key: str, of: Of, budget: Budget, *, draws
         task=task,
         examples=metrics["examples"],
         level=float(metrics.get("level") or 0.95),
-        scores=_scores(metrics, task),
+        scores=_scores(metrics),
         baseline_name=metrics["baseline"]["name"],
         calibration=metrics.get("calibration") or {},
         classes=of(lambda: read_rows(folder / "per_class.csv", ClassRow), []),
@@ -175,7 +175,7 @@ def read_scored(run: Run, split: str, key: str, of: Of, budget: Budget, *, draws
     )
 
 
-def _scores(metrics: dict[str, Any], task: str) -> list[Score]:
+def _scores(metrics: dict[str, Any]) -> list[Score]:
     baseline = metrics["baseline"]["metrics"]
     found = []
     for name, entry in metrics["metrics"].items():
@@ -217,7 +217,8 @@ def _charts(
     run: Run, split: str, task: str, folder: Path, deciles: list[DecileRow], key: str, of: Of
 ) -> dict[str, list[Chart]]:
     if task == "regression":
-        return of(lambda: _regression(run, split, deciles, key), {})
+        drawn: dict[str, list[Chart]] = of(lambda: _regression(run, split, deciles, key), {})
+        return drawn
     bins = of(lambda: read_rows(folder / "calibration.csv", BinRow), [])
     roc = of(lambda: read_rows(folder / "roc_curve.csv", RocRow), [])
     pr = of(lambda: read_rows(folder / "pr_curve.csv", PrRow), [])

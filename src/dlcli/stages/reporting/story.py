@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from dlcli.errors import DlcliError
 from dlcli.runs import Run
@@ -32,13 +32,13 @@ class Reading:
     def __init__(self) -> None:
         self.troubles: list[str] = []
 
-    def of(self, read: Callable[[], Found], otherwise: Found) -> Found:
-        """Returns what was read, or something else where a file is damaged."""
+    def of(self, read: Callable[[], Found], otherwise: Any) -> Found:
+        """Returns what was read, or `otherwise`, of the same type, where a file is damaged."""
         try:
             return read()
         except DlcliError as error:
             self.troubles.append(str(error).partition("\n")[0])
-            return otherwise
+            return cast(Found, otherwise)
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,8 @@ def _proof(proof: Any) -> str:
     rest = f"; the other {still} were bit for bit the same" if still else ""
     rightly = len(proof.get("zero_gradient") or ()) + len(proof.get("tiny_step") or ())
     late = f"; {words.counted(rightly, 'variable')} had nothing to learn from yet" if rightly else ""
-    return f"After step {proof.get('step', '?')} all {words.counted(proof['moved'], 'variable')} that should move had moved{rest}{late}."
+    moved = f"all {words.counted(proof['moved'], 'variable')} that should move had moved"
+    return f"After step {proof.get('step', '?')} {moved}{rest}{late}."
 
 
 def _environment(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -96,7 +96,7 @@ def _for_a_page(root: ElementTree.Element, key: str) -> str:
         node.tail = None
         if node.tag != "text" and not (node.text or "").strip():
             node.text = None
-        node.attrib = {  # type: ignore[assignment]
+        node.attrib = {
             name.rpartition("}")[2]: _value(name, value, key)
             for name, value in node.attrib.items()
             if name != "id" or value in referred
