@@ -269,6 +269,7 @@ def test_values_labels_and_mixed_precision(folder: Path) -> None:
             exported = export(run, form)
             assert np.abs(inside(exported.path, form, {"features": x}) - scores).max() < far
             assert exported.found.mixed_precision == (bool(more) and form != "saved_model")
+            assert exported.found.judged_as == ("float16" if more and form == "saved_model" else "")
             assert exported.found.largest_difference < 1e-5
             assert exported.found.metric == ("mae" if task == "regression" else "accuracy")
             assert (exported.found.same_decisions is None) == (task == "regression")
@@ -355,7 +356,7 @@ def test_a_link_in_the_exports_place_is_refused(photos: Run, tmp_path: Path) -> 
 
 def found(export: Array, original: Array, truth: Array, task: str, quantize: str, spread: float = 1.0) -> bool:
     compared = Compared("test", truth, original, original)
-    return agreement(compared, export, task, metric=None, spread=np.full(1, spread), quantize=quantize).agrees
+    return agreement(compared, export, task, metric=None, spread=np.full(1, spread), judge=quantize).agrees
 
 
 def test_limits_of_agreement() -> None:

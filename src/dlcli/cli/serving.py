@@ -177,7 +177,8 @@ def _headings(task: str, classes: Sequence[str], top: int) -> list[str]:
         return ["", *classes]
     if task == "multilabel":
         return ["", "labels"]
-    return ["", *(name for place in range(min(top, len(classes))) for name in (f"{place + 1}" if place else "class", "p"))]
+    more = (f"{word} {place}" for place in range(2, min(top, len(classes)) + 1) for word in ("class", "p"))
+    return ["", "class", "p", *more]
 
 
 def _cells(answers: Answers, top: int) -> Iterator[list[str]]:

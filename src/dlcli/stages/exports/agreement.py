@@ -2,10 +2,11 @@
 
 A float format computes the same function, in another order of sums: probabilities within 1e-5, and values within 1e-5 of the
 targets' spread. Half precision rounds weights at the fourth digit, 8 bits weights and activations at the third; what matters
-then is what is decided, and how often it is right. TensorFlow's own table of post-training quantization has losses of
-accuracy from 0.2 points (ResNet) to 5.2 (MobileNet v1, tensorflow.org/model_optimization/guide): more is taken for a failure.
-Of values the root of the mean squared difference counts, which adds to the error's square: 5 % of the targets' spread takes
-0.0025 of a perfect R2.
+then is what is decided, and how often it is right. (So it is where a run's mixed precision is kept: bfloat16 has three
+digits, and two ways to run the same file round them differently.) TensorFlow's own table of post-training quantization has
+losses of accuracy from 0.2 points (ResNet) to 5.2 (MobileNet v1, tensorflow.org/model_optimization/guide): more is taken for
+a failure. Of values the root of the mean squared difference counts, which adds to the error's square: 5 % of the targets'
+spread takes 0.0025 of a perfect R2.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ _ROUNDED = 16
 class Agreement:
     """What a comparison found.
 
-    `limit` is the largest `largest_difference` of a float format, and the largest `difference` of a quantized one: the share
-    of other decisions, or the root mean squared difference as a share of the targets' spread. With `mixed_precision` these
-    are differences from the run's model computing in float32, as the export does; `original` and `same_decisions` are not.
+    `judged_as` is empty for float32, else `float16` or `int8`. `limit` is the largest `largest_difference` of float32, and the
+    largest `difference` of the others: the share of other decisions, or the root mean squared difference as a share of the
+    targets' spread. With `mixed_precision` these are differences from the run's model computing in float32, as the export
+    does; `original` and `same_decisions` are not.
     """
 
     split: str
@@ -49,6 +51,7 @@ class Agreement:
     difference: float
     limit: float
     agrees: bool
+    judged_as: str = ""
     mixed_precision: bool = False
 
     def as_dict(self) -> dict[str, Any]:
@@ -78,7 +81,7 @@ class Compared:
 
 
 def agreement(
-    compared: Compared, export: Array, task: str, *, metric: MetricSpec | None, spread: Array, quantize: str
+    compared: Compared, export: Array, task: str, *, metric: MetricSpec | None, spread: Array, judge: str
 ) -> Agreement:
     """Compares an export's answers with the original's.
 
@@ -88,16 +91,16 @@ def agreement(
         task: the task's name.
         metric: the metric to report; None where the run has none.
         spread: standard deviation `(targets,)` of the training part's targets, for regression; 1 for other tasks.
-        quantize: `float16`, `int8`, or empty for a float format.
+        judge: `float16`, `int8`, or empty for float32.
     """
     largest = float(np.abs(export.astype("float64") - compared.reference).max()) if np.isfinite(export).all() else inf
     decisions = [decide(one, task) for one in (export, compared.original)] if task != "regression" else None
-    if not quantize:
+    if not judge:
         difference, limit, agrees = _of_floats(compared.reference, export, task, spread)
     elif decisions is None:
-        difference, limit, agrees = _of_values(compared.reference, export, spread, quantize)
+        difference, limit, agrees = _of_values(compared.reference, export, spread, judge)
     else:
-        difference, limit, agrees = _of_decisions(compared, export, task, quantize)
+        difference, limit, agrees = _of_decisions(compared, export, task, judge)
     original, ours = (metric.score(compared.truth, one, task) if metric else nan for one in (compared.original, export))
     return Agreement(
         split=compared.split,
@@ -110,6 +113,7 @@ def agreement(
         difference=difference,
         limit=limit,
         agrees=agrees and isfinite(largest),
+        judged_as=judge,
         mixed_precision=compared.reference is not compared.original,
     )
 

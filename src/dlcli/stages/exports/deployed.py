@@ -14,6 +14,7 @@ from dlcli.runs import Run
 from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model
+from dlcli.spec.backbones.keras_file import read_config
 from dlcli.stages.inputs import Taken, taken_by
 
 Array = np.ndarray[Any, Any]
@@ -33,6 +34,7 @@ class Original:
     classes: tuple[str, ...]
     taken: Taken
     names: dict[str, str]
+    mixed_precision: bool = False
 
     @property
     def output_name(self) -> str:
@@ -56,7 +58,8 @@ def original(run: Run, file: Path) -> Original:
     model = load_model(file, outputs=task.units(len(classes)))
     model.jit_compile = False
     taken = taken_by(model, run)
-    return Original(model, file, task.name, classes, taken, input_names(taken.columns or ()))
+    mixed = _set_float32(read_config(file))
+    return Original(model, file, task.name, classes, taken, input_names(taken.columns or ()), mixed)
 
 
 def in_float32(source: Original, folder: Path) -> Any:
@@ -65,11 +68,11 @@ def in_float32(source: Original, folder: Path) -> Any:
     Under mixed precision weights are kept in float32, so nothing is lost; LiteRT and ONNX Runtime have no bfloat16
     convolutions.
     """
-    file = folder / "float32.keras"
+    if not source.mixed_precision:
+        return source.model
+    file, config = folder / "float32.keras", read_config(source.file)
+    _set_float32(config)
     with zipfile.ZipFile(source.file) as archive, zipfile.ZipFile(file, "w") as copy:
-        config = json.loads(archive.read("config.json"))
-        if not _set_float32(config):
-            return source.model
         for one in archive.infolist():
             copy.writestr(one.filename, json.dumps(config) if one.filename == "config.json" else archive.read(one))
     return load_model(file)

@@ -67,7 +67,7 @@ def export(run: Run, form: Format, *, quantize: Quantize = "", to: Path | None =
     experiment = run.experiment()
     with failures_in_words(run), tempfile.TemporaryDirectory() as folder:
         # On the CPU, where the other runtimes compute too: a GPU rounds float32 at the third digit.
-        use_device(experiment.hardware.model_copy(update={"device": "cpu"}), experiment.seed)
+        use_device(experiment.hardware.model_copy(update={"device": "cpu", "precision": "float32"}), experiment.seed)
         copy = Path(shutil.copyfile(_model_file(run), os.path.join(folder, "model.keras")))
         source = original(run, copy)
         _refuse_misfit(source, form, quantize)
@@ -168,9 +168,7 @@ def _write(
             words.write_categories(made / "categories.json", vocabularies(plain))
     found = _compared(source, plain, experiment, splits, path, form, quantize)
     if not found.agrees:
-        raise RunFailed(
-            f"the export does not agree with the run's model and is not kept: {found.words}; {_limit(found, quantize)}"
-        )
+        raise RunFailed(f"the export does not agree with the run's model and is not kept: {found.words}; {_limit(found)}")
     image = experiment.data.image
     row = words.example_row(splits.train.inputs) if source.taken.columns else {}
     write_text(made / "example.py", words.example(source, form, image, row))
@@ -179,14 +177,15 @@ def _write(
     return found
 
 
-def _limit(found: Agreement, quantize: Quantize) -> str:
-    if not quantize:
+def _limit(found: Agreement) -> str:
+    judge = found.judged_as
+    if not judge:
         return f"at most {found.limit:.2g} is allowed"
-    hint = "; --quantize float16 is closer" if quantize == "int8" else ""
+    hint = "; --quantize float16 is closer" if judge == "int8" else ""
     if found.same_decisions is None:
-        return f"{100 * found.difference:.2g} % of the targets' spread, and {quantize} may have {100 * found.limit:.2g} %{hint}"
-    lost = f"{100 * LOST[quantize]:.2g} points of accuracy"
-    return f"{quantize} may have {100 * found.limit:.2g} % other decisions and lose {lost}{hint}"
+        return f"{100 * found.difference:.2g} % of the targets' spread, and {judge} may have {100 * found.limit:.2g} %{hint}"
+    lost = f"{100 * LOST[judge]:.2g} points of accuracy"
+    return f"{judge} may have {100 * found.limit:.2g} % other decisions and lose {lost}{hint}"
 
 
 def _representative(splits: Splits) -> Callable[[], Iterator[Array]]:
@@ -233,7 +232,8 @@ def _compared(
     answers = answers[:, 0] if source.task == "binary" else answers
     metric = next(iter(experiment.training.metrics or []), None)
     spread = splits.train.targets.std(axis=0, dtype="float64") if source.task == "regression" else np.ones(1)
-    return agreement(compared, answers, source.task, metric=metric, spread=spread, quantize=quantize)
+    judge = quantize or ("float16" if source.mixed_precision and plain is source.model else "")
+    return agreement(compared, answers, source.task, metric=metric, spread=spread, judge=judge)
 
 
 def _batches(source: Original, inputs: Any, count: int, size: int) -> Iterator[Any]:

@@ -167,7 +167,7 @@ def readme(source: Original, form: Format, quantize: Quantize, run: Run, found: 
         f" `example.py` beside this file shows how, in about 15 lines.",
         "## What goes in\n\n" + _inputs(source, form, image),
         "## What comes out\n\n" + _outputs(source),
-        "## How it was checked\n\n" + _checked(form, quantize, found),
+        "## How it was checked\n\n" + _checked(form, found),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -230,12 +230,13 @@ def _outputs(source: Original) -> str:
     return f"`{source.output_name}`: float32 {meaning} {names}"
 
 
-def _checked(form: Format, quantize: Quantize, found: Agreement) -> str:
+def _checked(form: Format, found: Agreement) -> str:
     reader = {"keras": "plain Keras", "saved_model": "TensorFlow", "tflite": "LiteRT", "onnx": "ONNX Runtime"}[form]
-    if not quantize:
+    judge = found.judged_as
+    if not judge:
         limit = f"An output may differ by {found.limit:.2g} at most."
     elif found.same_decisions is None:
-        limit = f"The root mean squared difference may be {LOST[quantize]:.0%} of the targets' spread at most."
+        limit = f"The root mean squared difference may be {LOST[judge]:.0%} of the targets' spread at most."
     else:
-        limit = f"{OTHERWISE[quantize]:.0%} of the decisions may be others, and {LOST[quantize]:.0%} of them may be lost."
+        limit = f"{OTHERWISE[judge]:.0%} of the decisions may be others, and {LOST[judge]:.0%} of them may be lost."
     return f"Loaded again by {reader}: {found.words}. {limit} `export.json` has the figures."
