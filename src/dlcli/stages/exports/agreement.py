@@ -4,9 +4,10 @@ A float format computes the same function, in another order of sums: probabiliti
 targets' spread. Half precision rounds weights at the fourth digit, 8 bits weights and activations at the third; what matters
 then is what is decided, and how often it is right. (So it is where a run's mixed precision is kept: bfloat16 has three
 digits, and two ways to run the same file round them differently.) TensorFlow's own table of post-training quantization has
-losses of accuracy from 0.2 points (ResNet) to 5.2 (MobileNet v1, tensorflow.org/model_optimization/guide): more is taken for
-a failure. Of values the root of the mean squared difference counts, which adds to the error's square: 5 % of the targets'
-spread takes 0.0025 of a perfect R2.
+losses of accuracy of 0.2 points (ResNet v2), 0.8 (Inception v3), 5.2 and 8.2 (MobileNet v1 and v2;
+github.com/tensorflow/tensorflow `tensorflow/lite/g3doc/performance/model_optimization.md`): over 5 is taken for a failure.
+Of values the root of the mean squared difference counts, which adds to the error's square: 5 % of the targets' spread takes
+0.0025 of a perfect R2.
 """
 
 from __future__ import annotations
