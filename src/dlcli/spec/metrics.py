@@ -332,7 +332,7 @@ class AUC(MetricSpec):
         from dlcli.spec.resampling import areas_under_pr, areas_under_roc
 
         members = np.arange(scores.shape[1]) == truth[:, None] if task == "classification" else truth.reshape(len(truth), -1)
-        counts = np.stack([np.bincount(draw, minlength=len(truth)) for draw in draws])
+        counts = np.stack([np.bincount(draw, minlength=len(truth)).astype("uint8") for draw in draws])
         area = areas_under_roc if self.curve == "roc" else areas_under_pr
         columns = scores.reshape(len(scores), -1).T
         areas = np.stack([area(ours.astype(bool), column, counts) for ours, column in zip(members.T, columns, strict=True)])

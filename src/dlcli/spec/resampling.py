@@ -32,27 +32,52 @@ def share(part: Array, whole: Array) -> Array:
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
-def _drawn(members: Array, scores: Array, counts: Array) -> tuple[Array, Array]:
-    """Returns how often members and others were drawn `(draws, thresholds)`, at each different score from the highest on."""
-    order = np.argsort(-scores, kind="stable")
-    starts = np.flatnonzero(np.concatenate([[True], np.diff(scores[order]) != 0]))
-    ours, drawn = members[order], counts[:, order]
-    return np.add.reduceat(drawn * ours, starts, axis=1), np.add.reduceat(drawn * ~ours, starts, axis=1)
+class _Sorted:
+    """Examples from the highest score on, as often as each was drawn; those of equal scores are one group.
+
+    `ours` are the places of the members; `first` and `behind` tell for each where its group begins and the next one does.
+    """
+
+    def __init__(self, members: Array, scores: Array, counts: Array) -> None:
+        order = np.argsort(-scores, kind="stable")
+        starts = np.append(np.flatnonzero(np.append(True, np.diff(scores[order]) != 0)), len(order))
+        self.drawn = counts[:, order]
+        self.ours = np.flatnonzero(members[order])
+        group = np.searchsorted(starts, self.ours, side="right")
+        self.first, self.behind = starts[group - 1], starts[group]
+        self.of_ours = self.drawn[:, self.ours]
+        self.total = self.of_ours.sum(axis=1, dtype="int64")
+        self.others = self.drawn.sum(axis=1, dtype="int64") - self.total
+
+    def before(self, places: Array, *, members: bool = True) -> Array:
+        """Returns how many were drawn before some places `(draws, places)`, the members among them or not."""
+        drawn = self.drawn
+        if not members:
+            drawn = drawn.copy()
+            drawn[:, self.ours] = 0
+        sums = np.cumsum(drawn, axis=1, dtype="int32")
+        return np.where(places > 0, sums[:, places - 1], 0)
 
 
 def areas_under_roc(members: Array, scores: Array, counts: Array) -> Array:
-    """Returns the area under the ROC curve of each draw: the share of pairs in order, ties by half; NaN without pairs."""
-    right, wrong = _drawn(members, scores, counts)
-    pairs = right.sum(axis=1) * wrong.sum(axis=1)
-    before = right.cumsum(axis=1) - right
-    ordered = ((before + right / 2) * wrong).sum(axis=1)
-    return np.where(pairs > 0, ordered / np.maximum(pairs, 1), np.nan)
+    """Returns the area under the ROC curve of each draw: the share of pairs in order, ties by half; NaN without pairs.
+
+    `counts` tells how often each example was drawn, `(draws, n)`, at most 255 times.
+    """
+    drawn = _Sorted(members, scores, counts)
+    pairs = drawn.total * drawn.others
+    ends = drawn.before(np.concatenate([drawn.first, drawn.behind]), members=False)
+    above, and_equal = np.split(ends, 2, axis=1)
+    below = drawn.others[:, None] - (above + and_equal) / 2
+    return np.where(pairs > 0, (drawn.of_ours * below).sum(axis=1) / np.maximum(pairs, 1), np.nan)
 
 
 def areas_under_pr(members: Array, scores: Array, counts: Array) -> Array:
     """Returns the average precision of each draw, as scikit-learn has it; NaN without members or others."""
-    right, wrong = _drawn(members, scores, counts)
-    found, taken = right.cumsum(axis=1), (right + wrong).cumsum(axis=1)
-    total, others = found[:, -1], wrong.sum(axis=1)
-    area = (right * found / np.maximum(taken, 1)).sum(axis=1) / np.maximum(total, 1)
-    return np.where((total > 0) & (others > 0), area, np.nan)
+    drawn = _Sorted(members, scores, counts)
+    taken = drawn.before(drawn.behind)
+    found = np.cumsum(drawn.of_ours, axis=1, dtype="int64")
+    last = np.searchsorted(drawn.ours, drawn.behind - 1, side="right") - 1
+    precision = found[:, last] / np.maximum(taken, 1)
+    area = (drawn.of_ours * precision).sum(axis=1) / np.maximum(drawn.total, 1)
+    return np.where((drawn.total > 0) & (drawn.others > 0), area, np.nan)
