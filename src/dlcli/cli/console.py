@@ -126,14 +126,26 @@ def _value_with_change(name: str, value: float, previous: float | None) -> Text:
 
 
 def show_result(run: Run) -> None:
-    """Prints the scores beside the baseline's, the worst confusions, the run folder, and what to do next."""
+    """Prints the scores beside the baseline's, the worst confusions, what stands out, the run folder, and what to do next."""
     console = results_console()
     show_stages(run)
     show_scores(run, run.scored_splits()[0])
+    show_diagnosis(run)
     console.print(f"\nrun: {run.path}", soft_wrap=True)
+    if os.path.lexists(run.path / "report.html"):
+        console.print(f"report: {run.path / 'report.html'}", soft_wrap=True)
     console.print("next:")
     for command in _next_commands(run):
         console.print(f"  dlcli {command}")
+
+
+def show_diagnosis(run: Run) -> None:
+    """Prints what stands out in a run; nothing for one that was not diagnosed."""
+    from dlcli.stages.diagnosis import findings, in_words
+
+    found = findings(run)
+    if found is not None:
+        results_console().print("\n".join(in_words(run, found)), soft_wrap=True)
 
 
 def show_stages(run: Run) -> None:
@@ -161,7 +173,7 @@ def _next_commands(run: Run) -> list[str]:
     usual = Path(os.environ.get("DLCLI_RUNS") or "runs").absolute()
     name = run.id if run.path.parents[1] == usual else str(run.path)
     other = next((part for part in ("validation", "train") if part in run.data()["examples"]), "train")
-    return [f"evaluate {name} --split {other}", f"describe {name}", f"runs show {name}"]
+    return [f"evaluate {name} --split {other}", f"explain {name}", f"export {name} --format saved_model", f"runs show {name}"]
 
 
 def show_scores(run: Run, split: str, *, whole: bool = False) -> None:
