@@ -260,8 +260,8 @@ RULES: tuple[tuple[Callable[[Evidence], Finding | None], tuple[Name, ...]], ...]
     (meaningless_labels, ("learning rate too high", "learning rate too low")),
     (class_collapse, _CAUSES),
     (data_too_few, _CAUSES),
-    (overfitting, ("learning rate too high", "shuffled or meaningless labels", "data too few")),
     (unstable, ("learning rate too high",)),
+    (overfitting, ("learning rate too high", "shuffled or meaningless labels", "data too few")),
     (too_short, (*_CAUSES, "overfitting", "data too few", "unstable")),
     (underfitting, (*_CAUSES, "class collapse", "too short", "overfitting", "unstable")),
 )
