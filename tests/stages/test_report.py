@@ -316,6 +316,8 @@ def test_a_regression_shows_its_targets_and_largest_errors(numbers: Run) -> None
     assert {"price", "area", "Largest errors"} <= set(titles)
     assert len(page.one("section", id="run-s0-errors").all("svg")) == 6
     assert page.one("p", class_="big").text == "2"
+    (table,) = page.one("section", id="run-s0-gallery").all("table")
+    assert [heading.text for heading in table.one("thead").all("th")] == ["example", "actual", "predicted"]
 
 
 def test_a_binary_run_shows_thresholds(binary: Run) -> None:

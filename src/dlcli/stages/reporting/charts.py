@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from dlcli.stages.plots import stage_borders
 from dlcli.stages.reporting.evaluation import BinRow, DecileRow, PrRow, RocRow
 from dlcli.stages.reporting.svg import INK, MUTED, RULE, SERIES, Chart, drawing, inline
+from dlcli.stages.reporting.words import short
 from dlcli.visible import visible
 
 Array = np.ndarray[Any, Any]
@@ -56,7 +57,7 @@ def _curve(rows: History, name: str, best: int, key: str) -> Chart:
             few = "o" if len(rows) < 25 else ""
             axes.plot(epochs, values, color=colour, marker=few, markersize=2.6, label=what)
             known = [value for value in values if isfinite(value)]
-            words.append(f"{what} from {known[0]:.4g} to {known[-1]:.4g}")
+            words.append(f"{what} from {short(known[0])} to {short(known[-1])}")
         _mark_epochs(axes, rows, best)
         axes.set_title(visible(name))
         _whole_epochs(axes)
@@ -221,7 +222,7 @@ def _residuals(target: str, truth: Array, guess: Array, key: str) -> Chart:
         _dots(axes, guess, guess - truth)
         axes.set(xlabel="predicted", ylabel="predicted less actual")
         axes.set_title("Residuals")
-        text = f"Errors of {target} by predicted value; their mean is {float((guess - truth).mean()):.4g}."
+        text = f"Errors of {target} by predicted value; their mean is {short(float((guess - truth).mean()))}."
         return Chart(inline(figure, key), "residuals", text)
 
 
@@ -238,5 +239,7 @@ def _deciles(target: str, rows: Sequence[DecileRow], key: str) -> Chart:
         axes.grid(axis="x", visible=False)
         axes.legend()
         worst = max(rows, key=lambda row: row.mae)
-        text = f"The error of {target} is largest from {worst.low:.4g} to {worst.high:.4g}: {worst.mae:.4g} on average."
+        text = (
+            f"The error of {target} is largest from {short(worst.low)} to {short(worst.high)}: {short(worst.mae)} on average."
+        )
         return Chart(inline(figure, key), "error by decile", text)

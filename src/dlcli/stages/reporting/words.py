@@ -23,7 +23,9 @@ def number(value: float | None) -> str:
 
 def short(value: float | None) -> str:
     """Returns a number with four figures, for places where many stand."""
-    return "–" if value is None else f"{value:,.4g}"
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
 
 
 def is_share(metric: str) -> bool:
