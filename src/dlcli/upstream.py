@@ -352,22 +352,15 @@ def to_onnx(model: Any, output: str, *, opset: int) -> Any:
     def call(given: Any) -> Any:
         return model(given if isinstance(model.input, dict) else given[model.input.name], training=False)
 
-    with tf.device("CPU:0"):
-        function = tf.function(call, input_signature=[specs])
-        with _without_xla(tf):
-            function = function.get_concrete_function()
+    with tf.device("CPU:0"), _without_xla(tf):
+        function = tf.function(call, input_signature=[specs]).get_concrete_function()
         found = {one.name.split(":")[0]: one.name for one in function.inputs}
         inputs, outputs = [found[name] for name in specs], [one.name for one in function.outputs]
         graph = from_function(function, inputs, outputs)
     renamed = {found[name]: name for name in specs} | {outputs[0]: output}
-    proto, _ = tf2onnx.convert.from_graph_def(
-        graph,
-        input_names=inputs,
-        output_names=outputs,
-        opset=opset,
-        tensors_to_rename=renamed,
-        custom_op_handlers={"Erfc": (_erfc_by_erf, [])},
-    )
+    names = {"input_names": inputs, "output_names": outputs, "tensors_to_rename": renamed}
+    handlers = {"Erfc": (_erfc_by_erf, [])}
+    proto, _ = tf2onnx.convert.from_graph_def(graph, **names, opset=opset, custom_op_handlers=handlers)
     for one in (*proto.graph.input, *proto.graph.output):
         one.type.tensor_type.shape.dim[0].dim_param = "batch"
     return proto
