@@ -359,7 +359,7 @@ def to_onnx(model: Any, output: str, *, opset: int) -> Any:
         graph = from_function(function, inputs, outputs)
     renamed = {found[name]: name for name in specs} | {outputs[0]: output}
     names = {"input_names": inputs, "output_names": outputs, "tensors_to_rename": renamed}
-    handlers = {"Erfc": (_erfc_by_erf, [])}
+    handlers: dict[str, Any] = {"Erfc": (_erfc_by_erf, [])}
     proto, _ = tf2onnx.convert.from_graph_def(graph, **names, opset=opset, custom_op_handlers=handlers)
     for one in (*proto.graph.input, *proto.graph.output):
         one.type.tensor_type.shape.dim[0].dim_param = "batch"
