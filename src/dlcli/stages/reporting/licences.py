@@ -15,6 +15,9 @@ ORIGINS: dict[str, tuple[str, str]] = {
     "inception_v3": (_TENSORFLOW, _APACHE),
     "inception_resnet_v2": (_TENSORFLOW, _APACHE),
     "mobilenet": (_TENSORFLOW, _APACHE),
+    "mobilenet_v2": (_TENSORFLOW, _APACHE),
+    "nasnet_mobile": (_TENSORFLOW, _APACHE),
+    "nasnet_large": (_TENSORFLOW, _APACHE),
     "densenet121": ("the authors of DenseNet", _BSD),
     "densenet169": ("the authors of DenseNet", _BSD),
     "densenet201": ("the authors of DenseNet", _BSD),
@@ -49,4 +52,4 @@ def _imagenet(kind: str) -> str:
     if kind not in ORIGINS:
         return f"The backbone ({kind}) has Keras's ImageNet weights; their licence is not known to dlcli. {images}"
     origin, licence = ORIGINS[kind]
-    return f"The backbone ({kind}) has Keras's ImageNet weights, which come from {origin} under the {licence}. {images}"
+    return f"The backbone ({kind}) has Keras's ImageNet weights, which come from {origin}, by Keras's documentation under the {licence}. {images}"
