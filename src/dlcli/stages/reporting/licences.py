@@ -52,4 +52,5 @@ def _imagenet(kind: str) -> str:
     if kind not in ORIGINS:
         return f"The backbone ({kind}) has Keras's ImageNet weights; their licence is not known to dlcli. {images}"
     origin, licence = ORIGINS[kind]
-    return f"The backbone ({kind}) has Keras's ImageNet weights, which come from {origin}, by Keras's documentation under the {licence}. {images}"
+    given = f"which come from {origin}, by Keras's documentation under the {licence}"
+    return f"The backbone ({kind}) has Keras's ImageNet weights, {given}. {images}"
