@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/guide.md", "docs/reliability.md", "docs/results.md", "docs/diagnosis.md")
+PAGES = ("README.md", "docs/guide.md", "docs/reliability.md", "docs/results.md", "docs/servers.md")
 MNIST = ("mnist_cnn", "mnist_mlp")
 
 
@@ -33,7 +33,7 @@ def shortened(command: str) -> list[str]:
     assert program in ("dlcli", "scripts/dlcli"), command
     if "--resume" in arguments:
         return [re.sub(r"epochs=\d+", "epochs=2", word) for word in arguments]
-    if arguments[0] == "train":
+    if arguments[0] in ("train", "batch"):
         arguments += ["--set", "training.epochs=1"]
         if needs_mnist(command):
             arguments += ["--set", "data.source.train=train[:2%]", "--set", "data.source.test=test[:2%]"]
@@ -67,7 +67,7 @@ def run_all(listed: list[str]) -> None:
         assert result.exit_code == 0, f"{command}\n{result.output}\n{result.exception}"
 
 
-AT_LEAST = [("README.md", 1), ("docs/guide.md", 15), ("docs/reliability.md", 3), ("docs/results.md", 14)]
+AT_LEAST = [("README.md", 1), ("docs/guide.md", 15), ("docs/reliability.md", 3), ("docs/results.md", 14), ("docs/servers.md", 2)]
 
 
 @pytest.mark.parametrize(("page", "at_least"), AT_LEAST)
