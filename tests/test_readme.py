@@ -67,7 +67,13 @@ def run_all(listed: list[str]) -> None:
         assert result.exit_code == 0, f"{command}\n{result.output}\n{result.exception}"
 
 
-AT_LEAST = [("README.md", 1), ("docs/guide.md", 15), ("docs/reliability.md", 3), ("docs/results.md", 14), ("docs/servers.md", 2)]
+AT_LEAST = [
+    ("README.md", 1),
+    ("docs/guide.md", 15),
+    ("docs/reliability.md", 3),
+    ("docs/results.md", 14),
+    ("docs/servers.md", 2),
+]
 
 
 @pytest.mark.parametrize(("page", "at_least"), AT_LEAST)

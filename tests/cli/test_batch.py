@@ -11,13 +11,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from conftest import Dlcli
+from conftest import Dlcli, command, environment
 
 from cli.killing import started, wait_for
 from dlcli.errors import SpecError, UsageError
 from dlcli.runs import Run, all_runs
-from dlcli.runs.batches import find_batch
+from dlcli.runs.batches import Batch, Settings, find_batch
 from dlcli.runtime.engine import keras
 from dlcli.stages.batch.plan import planned, seeds_of, values_of
 
@@ -58,6 +59,19 @@ def test_seeds_settings_and_specs_are_combined_and_named(tmp_path: Path) -> None
     assert jobs[0].overrides == ["data.batch_size=16", "model.units=[4,4]", "training.epochs=1", "seed=0"]
     assert [job.seed for job in jobs[:4]] == [0, 1, 2, 7]
     assert list(values_of("a.b={kind: x, y: 1},'p,q',3")) == ["a.b={kind: x, y: 1}", "a.b='p,q'", "a.b=3"]
+
+
+def test_specs_of_one_name_have_a_line_each_and_what_is_named_twice_runs_once(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    first, second = write(tmp_path, "same"), write(tmp_path / "other", "same", units=16)
+    jobs = planned([str(first), str(second), str(first)], [0], ["training.epochs=1,1"])
+    assert [job.group for job in jobs] == [f"same ({first})", f"same ({second})"]
+
+
+def test_a_resumed_batch_keeps_its_limits_unless_others_are_given(tmp_path: Path) -> None:
+    made = Batch.create(tmp_path, planned([str(write(tmp_path, "one"))], [], []), Settings(minutes=3, memory_gb=2, jobs=4))
+    assert find_batch("latest", tmp_path).settings() == Settings(minutes=3, memory_gb=2, jobs=4)
+    assert made.status(made.jobs()[0]).state == "queued"
 
 
 def test_every_wrong_spec_is_told_before_anything_starts(tmp_path: Path, dlcli: Dlcli) -> None:
@@ -145,6 +159,33 @@ def test_an_interrupted_batch_leaves_checkpoints_exits_75_and_goes_on(tmp_path: 
     assert "the time for one run was over" in (tmp_path / "output.txt").read_text()
     (run,) = all_runs(tmp_path / "runs")
     assert run.status().resumed == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_whole_group_interrupts_and_loses_nothing(tmp_path: Path, number: int) -> None:
+    write(tmp_path, "long", epochs=2000)
+    with (tmp_path / "output.txt").open("a") as output:
+        arguments = command("batch", "long.yaml", "--runs", "runs")
+        process = subprocess.Popen(
+            arguments, stdout=output, stderr=output, cwd=tmp_path, env=environment(), text=True, start_new_session=True
+        )
+    assert wait_for(lambda: any(run.status().epoch > 2 for run in all_runs(tmp_path / "runs")), process)
+    os.killpg(process.pid, number)
+    assert process.wait(60) == 75, (tmp_path / "output.txt").read_text()
+    ((status, runs, _),) = board(tmp_path).values()
+    assert (status.state, runs[0].status().state) == ("interrupted", "interrupted")
+
+
+@pytest.mark.slow
+def test_a_run_whose_fork_server_was_killed_goes_on_and_counts(tmp_path: Path) -> None:
+    write(tmp_path, "long", epochs=150)
+    write(tmp_path, "short", epochs=2)
+    process = started("batch", "long.yaml", "short.yaml", "--runs", "runs", cwd=tmp_path)
+    assert wait_for(lambda: _epoch_of(tmp_path, "long") > 2, process)
+    os.kill(psutil.Process(_run(tmp_path, "long").status().pid).ppid(), signal.SIGKILL)
+    assert process.wait(120) == 0, (tmp_path / "output.txt").read_text()
+    _refuse_lost_or_doubled(board(tmp_path))
 
 
 @pytest.mark.slow

@@ -62,7 +62,7 @@ def test_the_suggestions_of_a_known_curve_are_where_they_should_be() -> None:
     rates = np.geomspace(1e-6, 10, 141)
     place = np.log10(rates)
     losses = 2 - 1.5 / (1 + np.exp(-6 * (place + 2))) + np.exp(4 * (place - 0.2))
-    found = suggested(rates, losses)
+    found = suggested(rates, losses, losses)
     assert np.log10(found.steepest) == pytest.approx(-2, abs=0.15)
     assert np.log10(found.minimum) == pytest.approx(np.log10(rates[losses.argmin()]) - 1, abs=1e-9)
     low = np.log10(rates[losses.argmin()])

@@ -150,6 +150,44 @@ def test_draws_that_all_score_alike_give_no_interval() -> None:
     assert metric_interval(metric(kind="auc"), truth, scores, "binary") is None
 
 
+def test_a_perfect_model_with_one_example_a_class_has_no_worse_draws() -> None:
+    truth = np.arange(120)
+    scores = np.eye(120, dtype="float32") * 0.5 + 0.5 / 120
+    f1 = metric(kind="f1")
+    assert f1.score(truth, scores, "classification") == 1.0
+    assert (np.concatenate([f1.resampled(truth, scores, "classification", some) for some in draws(120)]) == 1.0).all()
+
+
+def test_intervals_of_macro_recall_over_many_small_classes_hold_the_truth() -> None:
+    random = np.random.default_rng(11)
+    held = 0
+    for _ in range(60):
+        truth = np.repeat(np.arange(30), 5)
+        right = random.random(len(truth)) < 0.85
+        guess = np.where(right, truth, (truth + 1) % 30)
+        scores = np.eye(30, dtype="float32")[guess]
+        low, high = metric_interval(metric(kind="recall"), truth, scores, "classification") or (0, 0)
+        held += low <= 0.85 <= high
+    assert held >= 54
+
+
+def test_classes_that_are_neither_there_nor_predicted_do_not_count() -> None:
+    truth = np.zeros(6, dtype="int64")
+    scores = np.tile(np.array([0.9, 0.05, 0.05], dtype="float32"), (6, 1))
+    assert metric(kind="f1").score(truth, scores, "classification") == 1.0
+
+
+def test_ties_in_top_k_are_broken_as_scikit_learn_does_and_no_number_is_wrong() -> None:
+    random = np.random.default_rng(2)
+    truth = random.integers(0, 6, 200)
+    scores = random.integers(0, 3, (200, 6)).astype("float32")
+    for k in (1, 2, 5):
+        expected = sklearn_metrics.top_k_accuracy_score(truth, scores, k=k, labels=range(6))
+        assert metric(kind="top_k", k=k).score(truth, scores, "classification") == pytest.approx(expected)
+    nothing = np.full((200, 6), np.nan, dtype="float32")
+    assert metric(kind="top_k", k=5).score(truth, nothing, "classification") == 0.0
+
+
 def test_the_mean_interval_is_scipys_percentile_bootstrap() -> None:
     values = np.random.default_rng(1).exponential(size=200)
     low, high = mean_interval(values) or (0, 0)
@@ -302,6 +340,8 @@ def test_slices_of_many_numbers_are_quarters_and_of_many_texts_the_most_common()
     rows = slices(found, {"age": ages}, [metric(kind="accuracy")])
     assert [row.value for row in rows] == ["0 to 49.5", "49.5 to 99", "99 to 148.5", "148.5 to 198", "(none)"]
     assert sum(row.examples for row in rows) == 200
+    days = [str(20240101 + at % 30) for at in range(200)]
+    assert len({row.value for row in slices(found, {"day": days}, [metric(kind="accuracy")])}) == 4
     names = [f"name{at % 40 if at > 100 else 0}" for at in range(200)]
     values = {row.value for row in slices(found, {"name": names}, [metric(kind="accuracy")])}
     assert len(values) == 21

@@ -13,6 +13,7 @@ from dlcli.visible import visible
 
 if TYPE_CHECKING:
     from dlcli.stages.baseline import Baselines
+    from dlcli.stages.lr_find import Suggestions
 
 _WAYS = ("steepest", "valley", "minimum")
 
@@ -50,7 +51,9 @@ def lr_find(
     if as_json:
         print_json({"folder": str(found.folder), "stage": found.stage, **vars(found.suggestions)})
     else:
-        _show_rates(vars(found.suggestions), found.folder)
+        _show_rates(found.suggestions, found.folder)
+    if write and not found.suggestions.clear:
+        raise RunFailed(f"the loss did not fall clearly: nothing is written; look at {found.folder / 'curve.png'}")
     if write:
         from dlcli.stages.lr_find import written_rate
 
@@ -58,7 +61,7 @@ def lr_find(
         typer.echo(visible(f"written into {spec}: {place}"), err=True)
 
 
-def _show_rates(suggestions: dict[str, float], folder: Path) -> None:
+def _show_rates(suggestions: Suggestions, folder: Path) -> None:
     from rich.table import Table
 
     from dlcli.cli.console import results_console
@@ -69,11 +72,14 @@ def _show_rates(suggestions: dict[str, float], folder: Path) -> None:
         "minimum": "a tenth of the rate with the smallest loss",
     }
     table = Table("suggestion", "learning rate", "what it is")
-    for name, rate in suggestions.items():
-        table.add_row(name, f"{rate:.3g}", meanings[name])
+    for name, meaning in meanings.items():
+        table.add_row(name, f"{getattr(suggestions, name):.3g}", meaning)
     console = results_console()
     console.print(table)
-    console.print(f"try: --set training.optimizer.learning_rate={suggestions['valley']:.3g}", soft_wrap=True)
+    if suggestions.clear:
+        console.print(f"try: --set training.optimizer.learning_rate={suggestions.valley:.3g}", soft_wrap=True)
+    else:
+        console.print("The loss did not fall clearly between these rates: try others (--from, --to), or more --steps.")
     console.print(f"curve: {folder / 'curve.png'}", soft_wrap=True)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,7 @@ from dlcli.errors import UsageError
 
 if TYPE_CHECKING:
     from dlcli.runs.batches import Batch, Settings
+    from dlcli.stages.batch.devices import Slot
 
 
 def batch(
@@ -25,28 +27,45 @@ def batch(
         str | None, typer.Option(metavar="ID", help="Go on with a batch that was left (`latest`: the newest); no SPEC then.")
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at once; by default one on each GPU place, or one.")] = None,
-    gpus: Annotated[str, typer.Option(metavar="0,1", help="The GPUs to use, all if not given; `none` for the CPU.")] = "",
-    per_gpu: Annotated[int, typer.Option(min=1, help="Runs on one GPU at once, which share its memory evenly.")] = 1,
+    gpus: Annotated[
+        str | None, typer.Option(metavar="0,1", help="The GPUs to use, all if not given; `none` for the CPU.")
+    ] = None,
+    per_gpu: Annotated[int | None, typer.Option(min=1, help="Runs on one GPU at once, which share its memory; 1.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Time for one run; it is ended with a checkpoint.")] = None,
     memory: Annotated[float | None, typer.Option(min=0.1, metavar="GB", help="Memory that one run may take.")] = None,
-    retries: Annotated[int, typer.Option(min=0, help="How often a run is tried again whose process was killed.")] = 1,
+    retries: Annotated[
+        int | None, typer.Option(min=0, help="How often a run goes on whose process was killed; 1 if not given.")
+    ] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
     """Train many specs, seeds and settings, a process for each run; killed at any moment, --resume goes on."""
     from dlcli.runs.batches import Settings
+    from dlcli.stages.batch.devices import slots
 
-    wanted = Settings(retries, minutes, memory, offline)
+    given: dict[str, Any] = {
+        "jobs": jobs,
+        "gpus": gpus,
+        "per_gpu": per_gpu,
+        "minutes": minutes,
+        "memory_gb": memory,
+        "retries": retries,
+    }
+    given = {name: value for name, value in given.items() if value is not None} | ({"offline": True} if offline else {})
     if resume is not None:
         if specs or seeds or settings:
             raise UsageError("--resume goes on with the batch's own specs and seeds: leave SPEC, --seeds and --set out")
         from dlcli.runs.batches import find_batch
 
         found = find_batch(resume, runs)
+        wanted = replace(found.settings(), **given)
+        places = slots(wanted.jobs, wanted.gpus, wanted.per_gpu)
     else:
+        wanted = replace(Settings(), **given)
+        places = slots(wanted.jobs, wanted.gpus, wanted.per_gpu)  # a GPU that is not there is told before anything is made
         found = _new(specs or [], seeds, settings or [], runs, wanted)
-    _run(found, wanted, jobs, gpus, per_gpu, as_json=as_json)
+    _run(found, wanted, places, as_json=as_json)
 
 
 def _new(specs: list[str], seeds: str, settings: list[str], runs: Path, wanted: Settings) -> Batch:
@@ -59,16 +78,12 @@ def _new(specs: list[str], seeds: str, settings: list[str], runs: Path, wanted: 
     return Batch.create(runs, planned(specs, seeds_of(seeds), settings), wanted)
 
 
-def _run(found: Batch, wanted: Settings, jobs: int | None, gpus: str, per_gpu: int, *, as_json: bool) -> None:
-    from dataclasses import asdict
-
+def _run(found: Batch, wanted: Settings, places: list[Slot], *, as_json: bool) -> None:
     from dlcli.cli.console import print_json
     from dlcli.cli.fleet_display import BatchDisplay, show_leaderboard
     from dlcli.stages.batch.batch import run_batch
-    from dlcli.stages.batch.devices import slots
     from dlcli.stages.batch.leaderboard import leaderboard
 
-    places = slots(jobs, gpus, per_gpu)
     with BatchDisplay(found, quiet=as_json) as display:
         run_batch(found, places, wanted, display)
     board = leaderboard(found)

@@ -13,7 +13,7 @@ from dlcli.cli.console import PlainConsole, results_console, shown
 from dlcli.errors import DlcliError
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job, JobStatus
-from dlcli.stages.batch.batch import Active, Watcher
+from dlcli.stages.batch.batch import Active, Watcher, how_to_go_on
 from dlcli.stages.batch.leaderboard import Leaderboard
 
 _COLUMNS = 4
@@ -84,7 +84,7 @@ def show_leaderboard(batch: Batch, board: Leaderboard) -> None:
         console.print(f"{failure.state}: {failure.group}, seed {failure.seed}: {reason}{where}", soft_wrap=True)
     left = sum(failure.state not in ("completed", "failed") for failure in board.failures)
     if left:
-        console.print(f"to go on: dlcli batch --resume {batch.id}", soft_wrap=True)
+        console.print(how_to_go_on(batch), soft_wrap=True)
 
 
 def _spread(score: tuple[float, float | None]) -> str:

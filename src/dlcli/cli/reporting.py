@@ -23,12 +23,15 @@ def report(
     """Write a run's page, report.html, and its model card; of several runs a page that compares them."""
     found = list({run.path: run for run in (found_run(name, runs) for name in names)}.values())
 
+    from dlcli.stages.diagnosis import findings, write_diagnosis
     from dlcli.stages.reporting import write_comparison, write_model_card, write_report
 
     written = {}
     if len(found) > 1:
         written["report"] = write_comparison(found, to or Path("report.html"))
     else:
+        if findings(found[0]) is None and found[0].scored_splits():
+            write_diagnosis(found[0])
         written["report"] = write_report(found[0], to)
         if to is None:
             written["model_card"] = write_model_card(found[0])

@@ -11,6 +11,8 @@ from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, RunName, R
 from dlcli.errors import UsageError
 from dlcli.visible import visible
 
+_LARGEST_COST = 1e12
+
 
 def evaluate(
     run: RunName,
@@ -61,7 +63,7 @@ def _costs(text: str) -> tuple[float, float] | None:
         first, second = (float(part) for part in text.split(","))
     except ValueError:
         first = second = -1.0
-    if not (0 <= first < float("inf") and 0 <= second < float("inf") and first + second > 0):
+    if not (0 <= first <= _LARGEST_COST and 0 <= second <= _LARGEST_COST and first + second > 0):
         raise UsageError(f"--cost: expected two numbers, of a false yes and of a false no, as in 1,5; found {text!r}")
     return first, second
 

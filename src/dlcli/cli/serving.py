@@ -169,7 +169,10 @@ def _write_csv(target: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
             sys.stdout.reconfigure(errors="surrogateescape")  # names of files need not be text
         print_table(sys.stdout, columns, rows)
     else:
-        write_table(Path(target), columns, rows)
+        try:
+            write_table(Path(target), columns, rows)
+        except OSError as error:
+            raise UsageError(f"--csv: cannot write {target}: {error.strerror or error}") from None
 
 
 def _headings(task: str, classes: Sequence[str], top: int) -> list[str]:

@@ -40,10 +40,12 @@ class Job:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """How a job stands. `attempts` counts its starts; `extra` are overrides that a retry added; `reason` why it failed."""
+    """How a job stands. `attempts` counts its starts, `failures` those of its processes that were killed; `extra` are
+    overrides that a retry added, `reason` is why it failed."""
 
     state: JobState = "queued"
     attempts: Count = 0
+    failures: Count = 0
     reason: str = ""
     extra: list[str] = field(default_factory=list)
 
@@ -56,6 +58,9 @@ class Settings:
     minutes: Annotated[float, Field(gt=0)] | None = None
     memory_gb: Annotated[float, Field(gt=0)] | None = None
     offline: bool = False
+    jobs: Annotated[int, Field(ge=1)] | None = None
+    gpus: str = ""
+    per_gpu: Annotated[int, Field(ge=1)] = 1
 
 
 class Batch:

@@ -20,7 +20,7 @@ def with_value(text: str, path: Path, value: str) -> str:
         path: keys and list positions.
         value: YAML in flow style, in one line.
     """
-    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    node: Any = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     for depth, part in enumerate(path):
         found = _child(node, part)
         if found is None and isinstance(node, yaml.MappingNode):

@@ -86,10 +86,6 @@ def decide(scores: Array, task: str) -> Array:
     return scores.argmax(axis=1) if task == "classification" else (scores > 0.5).astype("int64")
 
 
-def _classes(scores: Array, task: str) -> Any:
-    return range(scores.shape[1]) if task == "classification" else None
-
-
 @dataclass(frozen=True)
 class _Row:
     """A metric without settings: what follows it in Keras, and scikit-learn's function."""
@@ -229,8 +225,13 @@ class TopK(MetricSpec):
 
     def each(self, truth: Array, scores: Array, task: str) -> Array:
         """Returns 1 where the right class is among the `k` likeliest, else 0."""
-        right = scores[range(len(truth)), truth]
-        return ((scores > right[:, None]).sum(axis=1) < self.k).astype("float64")  # type: ignore[no-any-return]
+        import numpy as np
+
+        right = scores[range(len(truth)), truth][:, None]
+        later = np.arange(scores.shape[1]) > truth[:, None]
+        # Of equal scores the later class comes first, as in scikit-learn.
+        ahead = (scores > right) | ((scores == right) & later)
+        return (np.isfinite(right[:, 0]) & (ahead.sum(axis=1) < self.k)).astype("float64")  # type: ignore[no-any-return]
 
 
 Average = Literal["micro", "macro", "weighted"]
@@ -268,15 +269,15 @@ class Averaged(MetricSpec):
         return keras_attribute(f"metrics.{self.kind.title()}")(name=self.name) if task == "binary" else None
 
     def score(self, truth: Array, scores: Array, task: str) -> float:
-        """Returns scikit-learn's value; 0 for a class that is never predicted."""
+        """Returns scikit-learn's value over the classes that are there or predicted; 0 for one that is never predicted."""
         from sklearn import metrics
 
         function: Callable[..., Any] = getattr(metrics, f"{self.kind}_score")
         average = "binary" if task == "binary" else self.average
-        return float(function(truth, decide(scores, task), labels=_classes(scores, task), average=average, zero_division=0))
+        return float(function(truth, decide(scores, task), average=average, zero_division=0))
 
     def resampled(self, truth: Array, scores: Array, task: str, draws: Array) -> Array:
-        """Returns the score over each draw from counts, 0 for classes that it lacks."""
+        """Returns the score over each draw from counts; classes that it lacks count as little as in `score`."""
         import numpy as np
 
         from dlcli.spec.resampling import class_counts, share
@@ -296,7 +297,8 @@ class Averaged(MetricSpec):
         }
         each = share(*rates[self.kind])
         if self.average != "weighted" or task == "binary":
-            return np.asarray(each.mean(axis=1))
+            present = (guessed + there > 0) | (task != "classification")
+            return np.asarray((each * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1))
         return share((each * weights).sum(axis=1), weights.sum(axis=1))
 
 

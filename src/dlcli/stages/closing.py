@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+from dlcli.errors import DlcliError
 from dlcli.runs import Run
 from dlcli.stages.work import Say
 
@@ -18,9 +20,32 @@ def write_for_people(run: Run, say: Say) -> None:
     for what, write in _writers().items():
         try:
             write(run)
+        except KeyboardInterrupt:
+            _told(say, f"note: stopped before the {what} was written; `dlcli report {run.id}` writes it")
+            return
         except Exception as error:
-            run.log(traceback.format_exc())
-            say(f"note: the {what} could not be written ({error}); log.txt says where, and the run is complete without it")
+            _told(run.log, traceback.format_exc())
+            _told(say, f"note: the {what} could not be written ({error}); log.txt says where; all else of the run stands")
+
+
+def diagnose_failure(run: Run) -> None:
+    """Writes the diagnosis of a run that has failed, if it can be told from its files."""
+    from dlcli.stages.diagnosis import write_diagnosis
+
+    try:
+        write_diagnosis(run)
+    except Exception:
+        _told(run.log, traceback.format_exc())
+
+
+def is_written(run: Run) -> bool:
+    """Whether all of it is there."""
+    return all((run.path / name).exists() for name in ("diagnosis.json", "model_card.md", "report.html"))
+
+
+def _told(say: Say, words: str) -> None:
+    with suppress(OSError, DlcliError):  # a full disk must not turn a run that has its results into a failed one
+        say(words)
 
 
 def _writers() -> dict[str, Callable[[Run], Any]]:

@@ -151,7 +151,11 @@ def match(ours: Outcome, theirs: Outcome) -> Matched:
     pairs = np.array([(place, places[one]) for place, one in enumerate(ours.ids) if one in places], dtype="int64").reshape(
         -1, 2
     )
-    same = (ours.truth[pairs[:, 0]] == theirs.truth[pairs[:, 1]]).reshape(len(pairs), -1).all(axis=1)
+    same = (
+        (ours.truth[pairs[:, 0]] == theirs.truth[pairs[:, 1]])
+        .reshape(len(pairs), int(np.prod(ours.truth.shape[1:])))
+        .all(axis=1)
+    )
     doubt = "ids repeat, so that examples cannot be told apart" if repeated else _doubt(ours, theirs, same)
     # Of other data whose ids are positions some labels agree too, by chance.
     pairs = pairs[same] if not repeated and same.sum() >= (1 - RELABELLED) * len(pairs) else pairs[:0]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,20 +130,42 @@ def evaluate_model(experiment: Experiment, splits: Splits, run: Run, split: str,
 def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any], wanted: Wanted) -> Scores:
     """Scores the run's saved model on some examples and writes `evaluation/<name>/`; `data` is what `data.json` holds."""
     columns = columns_of(part.source, part.examples, wanted.slices) if wanted.slices else {}
-    loaded = run.model_path.stat()
-    outcome = predicted(experiment, run, part)
-    scores = scored(experiment, outcome, data)
-    if not os.path.samestat(loaded, run.model_path.stat()):  # its scores would stand beside another model
-        raise RunFailed(f"{run.id} got a better model while the one before was scored: evaluate it again")
-    folder = run.made_evaluation(part.name)
-    write_tables(folder, outcome)
-    calibration = write_calibration(folder, outcome, run.temperature())
-    chosen = write_curves(folder, outcome, wanted.costs)
-    write_examples(folder, worth_looking_at(outcome), part.examples, images=is_image(part.examples.inputs))
-    if columns:
-        write_slices(folder, slices(outcome, columns, experiment.training.metrics or []))
-    write_scores(folder, outcome, scores, calibration=calibration, thresholds=chosen)
+    with _same_model(run) as check:
+        outcome = predicted(experiment, run, part)
+        scores = scored(experiment, outcome, data)
+        check()
+        folder = run.made_evaluation(part.name)
+        write_tables(folder, outcome)
+        calibration = write_calibration(folder, outcome, run.temperature())
+        chosen = write_curves(folder, outcome, wanted.costs)
+        write_examples(folder, worth_looking_at(outcome), part.examples, images=is_image(part.examples.inputs))
+        if columns:
+            write_slices(folder, slices(outcome, columns, experiment.training.metrics or []))
+        write_scores(folder, outcome, scores, calibration=calibration, thresholds=chosen)
     return scores
+
+
+@contextmanager
+def _same_model(run: Run) -> Iterator[Callable[[], None]]:
+    """Raises RunFailed, where the yielded function is called and at the end, if the run's model was replaced meanwhile: what is
+    written would stand beside another one, and a better model takes the folder of its scores away."""
+
+    def seen() -> tuple[int, int, int]:
+        found = run.model_path.stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    loaded = seen()
+
+    def check() -> None:
+        if seen() != loaded:
+            raise RunFailed(f"{run.id} got a better model while the one before was scored: evaluate it again")
+
+    try:
+        yield check
+    except FileNotFoundError:
+        check()
+        raise
+    check()
 
 
 def predicted(experiment: Experiment, run: Run, part: Part) -> Outcome:
@@ -151,11 +174,23 @@ def predicted(experiment: Experiment, run: Run, part: Part) -> Outcome:
     model = load_model(run.model_path, outputs=experiment.task_row.units(len(part.classes)))
     refuse_other_inputs(model, examples.inputs, run.model_path)
     scores = predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
+    odd = np.flatnonzero(~np.isfinite(scores.reshape(len(scores), -1)).all(axis=1))
+    if len(odd):
+        raise RunFailed(
+            f"the model's answer to {len(odd):,} of {len(scores):,} examples of {part.name} is no number, the first of them"
+            f" {examples.ids[odd[0]]}: they cannot be scored"
+        )
     return Outcome(experiment.task, part.name, examples.ids, part.classes, examples.targets, scores)
 
 
 def scored(experiment: Experiment, outcome: Outcome, data: dict[str, Any]) -> Scores:
     """Returns the scores of an outcome with their intervals, and the baseline's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn's, of classes that a part lacks
+        return _with_intervals(experiment, outcome, data)
+
+
+def _with_intervals(experiment: Experiment, outcome: Outcome, data: dict[str, Any]) -> Scores:
     truth, scores, task = outcome.truth, outcome.scores, outcome.task
     assert scores is not None
     losses = each_loss(experiment, len(outcome.classes), truth, scores)
@@ -177,8 +212,13 @@ def calibrate(experiment: Experiment, splits: Splits, run: Run) -> float:
     if "validation" not in splits.parts:
         raise UsageError(f"{run.id} has no validation part to fit a temperature on")
     part = Part("validation", splits.parts["validation"], splits.classes, experiment.data.source)
-    temperature = fit_temperature(predicted(experiment, run, part))
-    run.write_temperature(temperature, part.name, len(part.examples))
+    with _same_model(run) as check:
+        outcome = predicted(experiment, run, part)
+        if (outcome.predicted == outcome.truth).all():
+            raise UsageError(f"all {len(outcome):,} validation answers are right: no temperature can be fitted on them")
+        temperature = fit_temperature(outcome)
+        check()
+        run.write_temperature(temperature, part.name, len(part.examples))
     return temperature
 
 

@@ -163,7 +163,7 @@ def _settings(image: ImageSettings, shape: tuple[int, ...]) -> ImageSettings:
 def _with_names_from_stdin(files: Iterable[str]) -> Iterator[str]:
     for path in files:
         if path == STDIN:
-            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+            yield from (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer if line.strip())
         else:
             yield path
 

@@ -50,6 +50,8 @@ class Suggestions:
     steepest: float
     valley: float
     minimum: float
+    clear: bool = True
+    """Whether the loss fell by more than its noise: the rates mean little otherwise."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def find_rate(
         losses = _losses(trial, search.rates())
     rates = search.rates()[: len(losses)]
     smooth = smoothed(losses)
-    found = Found(trial.stage.name, rates, losses, smooth, suggested(rates, smooth), _folder(runs, experiment.name))
+    found = Found(trial.stage.name, rates, losses, smooth, suggested(rates, smooth, losses), _folder(runs, experiment.name))
     _write(found)
     return found
 
@@ -135,15 +137,17 @@ def smoothed(losses: Array, weight: float = _SMOOTHING) -> Array:
     return np.array(found)
 
 
-def suggested(rates: Array, smooth: Array) -> Suggestions:
+def suggested(rates: Array, smooth: Array, losses: Array) -> Suggestions:
     """Returns the suggestions of a curve. Its first tenth is passed over: few losses are in the mean there."""
     first = len(rates) // 10
-    rates, smooth = rates[first:], smooth[first:]
+    rates, smooth, losses = rates[first:], smooth[first:], losses[first:]
     low = max(int(smooth.argmin()), 2)
     slopes = np.gradient(smooth[: low + 1], np.log10(rates[: low + 1]))
     begin, end = _longest_fall(smooth)
     valley = rates[begin + (end - begin) * 2 // 3]
-    return Suggestions(float(rates[int(slopes.argmin())]), float(valley), float(rates[low] / 10))
+    noise = float(np.std(losses[: low + 1] - smooth[: low + 1]))
+    clear = bool(smooth.argmin() > 2 and smooth[0] - smooth[low] > noise / 2)
+    return Suggestions(float(rates[int(slopes.argmin())]), float(valley), float(rates[low] / 10), clear)
 
 
 def _longest_fall(losses: Array) -> tuple[int, int]:
@@ -185,7 +189,8 @@ def draw(found: Found) -> None:
     axes = figure.subplots()
     axes.plot(found.rates, found.losses, color=GREY, linewidth=0.8, alpha=0.6, label="loss of the step")
     axes.plot(found.rates, found.smooth, color=BLUE, label="smoothed")
-    for marker, (name, rate) in zip("ovs", asdict(found.suggestions).items(), strict=True):
+    for marker, name in zip("ovs", ("steepest", "valley", "minimum"), strict=True):
+        rate = getattr(found.suggestions, name)
         height = float(np.interp(log10(rate), np.log10(found.rates), found.smooth))
         axes.plot([rate], [height], marker, color=ORANGE, label=f"{name}: {rate:.2g}")
     low, high = float(found.smooth.min()), float(found.smooth[: max(3, len(found.smooth) // 2)].max())
@@ -202,19 +207,43 @@ def draw(found: Found) -> None:
 def written_rate(path: Path, experiment: Experiment, stage: str, rate: float) -> str:
     """Writes a rate into a spec's file, comments and all else left as they are; returns the field.
 
-    The stage's own optimizer gets it where it has one, else the training's.
+    The stage's own optimizer gets it where it has one, else the training's; of a schedule, the rate that it begins with.
 
     Raises:
+        UsageError: a schedule has no such rate, or the file cannot be written.
         SpecError: the changed file would not be valid; it is left as it was then.
     """
-    from dlcli.runs.files import write_text
+    from dlcli.runs.files import replacing
     from dlcli.spec.edit import with_value
     from dlcli.spec.file import load_text
     from dlcli.spec.text import dotted
 
-    own = [at for at, one in enumerate(experiment.training.stages) if one.name == stage and one.optimizer is not None]
-    place = ("training", *(("stages", own[0]) if own else ()), "optimizer", "learning_rate")
-    text = with_value(path.read_text(encoding="utf-8"), place, f"{rate:.3g}")
+    file = path.resolve()
+    before = file.read_bytes().decode("utf-8")
+    place, value = _place_of_rate(experiment, stage, f"{rate:.3g}", load_text(before, path).document.data)
+    text = with_value(before, place, value)
     load_text(text, path)
-    write_text(path, text)
-    return f"{dotted(place)}: {rate:.3g}"
+    try:
+        mode = file.stat().st_mode
+        with replacing(file) as temporary:
+            temporary.write_bytes(text.encode("utf-8"))
+            temporary.chmod(mode)
+    except OSError as error:
+        raise UsageError(f"--write: cannot write {path}: {error.strerror or error}") from None
+    return f"{dotted(place)}: {value}"
+
+
+def _place_of_rate(experiment: Experiment, stage: str, rate: str, data: Any) -> tuple[tuple[str | int, ...], str]:
+    """Returns which field of a spec's file gets the rate, and what is written there."""
+    training = experiment.training
+    own = [at for at, one in enumerate(training.stages) if one.name == stage and one.optimizer is not None]
+    place: tuple[str | int, ...] = ("training", *(("stages", own[0]) if own else ()), "optimizer")
+    optimizer: Any = training.stages[own[0]].optimizer if own else training.optimizer
+    if not own and "optimizer" not in ((data or {}).get("training") or {}):
+        return place, f"{{kind: {optimizer.kind}, learning_rate: {rate}}}"
+    schedule = optimizer.learning_rate
+    if isinstance(schedule, float | int):
+        return (*place, "learning_rate"), rate
+    if not hasattr(schedule, "initial_learning_rate"):
+        raise UsageError(f"--write: the rate is no single number ({type(schedule).__name__}): write it into the spec by hand")
+    return (*place, "learning_rate", "initial_learning_rate"), rate

@@ -40,7 +40,9 @@ def open_other(experiment: Experiment, run: Run, path: Path, *, offline: bool) -
     for _, message in source.faults():
         raise DataError(f"--data: {message}")
     opened = source.open(Request(experiment.task, experiment.data.image, experiment.seed, offline))
-    part = next(part for part in ("test", "train") if part in opened.parts)
+    if "test" not in opened.parts and len(opened.parts) > 1:
+        raise DataError(f"--data: {path} has the parts {' and '.join(opened.parts)} and no test part: name one part's folder")
+    part = "test" if "test" in opened.parts else "train"
     classes = tuple(run.data().get("classes") or ())
     examples = _numbered(opened.parts[part], opened, experiment, classes)
     if not len(examples):

@@ -83,10 +83,19 @@ class Prediction:
         size = prediction_batch(self.experiment)
         with failures_in_words(self.run):
             for batch in batches(self.files, self.taken, self.experiment, size=size, skip=skip):
-                found = True
-                yield Answers(self.experiment.task, self.classes, batch.ids, self._scores(batch))
+                answers = self._numbers(batch.ids, self._scores(batch), skip)
+                found = found or bool(answers.ids)
+                yield answers
         if not found:
             raise DataError("nothing could be predicted: no example could be read")
+
+    def _numbers(self, ids: list[str], scores: Array, skip: Skip) -> Answers:
+        """Returns the answers that are numbers."""
+        sound = np.atleast_1d(np.isfinite(scores.reshape(len(scores), -1)).all(axis=1))
+        for one in (one for one, good in zip(ids, sound, strict=True) if not good):
+            skip(one, "the model's answer is no number")
+        kept = [one for one, good in zip(ids, sound, strict=True) if good]
+        return Answers(self.experiment.task, self.classes, kept, scores[sound])
 
     def _scores(self, batch: Batch) -> Array:
         inputs = rows(batch.inputs) if isinstance(batch.inputs, dict) else batch.inputs
@@ -121,6 +130,8 @@ def prepare(run: Run, what: Sequence[str], *, calibrate: bool = False) -> Predic
         model = load_model(run.model_path, outputs=experiment.task_row.units(len(classes)))
         model.jit_compile = experiment.hardware.xla  # as when it is evaluated
         taken = taken_by(model, run)
+    if list(what).count("-") > 1:
+        raise UsageError("`-` is stdin, which can be read once")
     files, others = found_files(what, taken.kind)
     if not files:
         raise DataError(f"nothing to predict: no file that this run takes among {len(others)} others")

@@ -19,6 +19,7 @@ from dlcli.spec.file import load_text, to_flow, to_yaml
 from dlcli.spec.models import Transfer
 from dlcli.spec.schedules import ScheduleSpec
 from dlcli.stages.checkpoints import newest_snapshot, spec_digest
+from dlcli.stages.closing import is_written, write_for_people
 from dlcli.stages.environment import process_started
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.trackers.following import refuse_missing_trackers, without_trackers
@@ -55,6 +56,8 @@ def resume(run: Run, reporter: Reporter, *, overrides: list[str], schedule: Sche
             raise UsageError("--schedule is for a run that gets more epochs: --set training.epochs=30")
         status = run.status()
         if status.state == "completed" and not added:
+            if not is_written(run):  # it was stopped in its last second
+                write_for_people(run, say)
             say(f"{run.id} is complete: nothing is left to do; --set training.epochs={_epochs(before) + 10} trains on")
             return
         begin = newest_snapshot(run, say)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from dlcli.errors import DataError
+from dlcli.errors import DataError, Interrupted, RunFailed
 from dlcli.runs import Run
 from dlcli.runs.folder import now
 from dlcli.runtime.checkpoint import Snapshot
@@ -13,7 +15,7 @@ from dlcli.runtime.engine import keras
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.file import Loaded, to_yaml
 from dlcli.stages.checkpoints import keep_last_checkpoint
-from dlcli.stages.closing import write_for_people
+from dlcli.stages.closing import diagnose_failure, write_for_people
 from dlcli.stages.data import Splits, open_splits
 from dlcli.stages.environment import describe_environment, process_started
 from dlcli.stages.evaluate import default_split, evaluate_model
@@ -68,7 +70,7 @@ def proceed(
 ) -> None:
     """Trains a run's experiment to its end, from a checkpoint or from the beginning; the process must hold the run."""
     with followed(run, reporter, say) as following:
-        with recorded_failure(run) as asked:
+        with _diagnosed_failure(run, write_up), recorded_failure(run) as asked:
             # A run is the same whatever its process trained before, down to the names of its layers.
             keras.utils.clear_session()
             device = use_device(experiment.hardware, experiment.seed)
@@ -85,6 +87,19 @@ def proceed(
             run.update_status(state="completed", finished=now())
         if write_up:
             write_for_people(run, say)
+
+
+@contextmanager
+def _diagnosed_failure(run: Run, write_up: bool) -> Iterator[None]:
+    """Writes the diagnosis of a run that fails inside the block: why a loss diverged is what one wants to know then."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except RunFailed:
+        if write_up and run.path.is_dir():
+            diagnose_failure(run)
+        raise
 
 
 def teller(run: Run, reporter: Reporter) -> Say:

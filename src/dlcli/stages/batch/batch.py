@@ -9,18 +9,19 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
-from time import monotonic
+from time import monotonic, sleep
 from types import FrameType
 from typing import Any
 
-from dlcli.errors import DamagedFile, Interrupted
+from dlcli.errors import DamagedFile, Interrupted, RunFailed
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job, JobStatus, Settings
 from dlcli.runs.hold import is_held
 from dlcli.stages.batch.devices import Slot
-from dlcli.stages.batch.verdict import adopted, verdict
-from dlcli.stages.batch.worker import PRELOADED, Order, work
+from dlcli.stages.batch.verdict import LOST, adopted, verdict
+from dlcli.stages.batch.worker import PRELOADED, STOPS, Order, work
 
 _LOOK = 0.25
 _GRACE = 60.0
@@ -58,9 +59,19 @@ def run_batch(batch: Batch, slots: Sequence[Slot], settings: Settings, watcher: 
         Interrupted: a signal stopped it; every run has a checkpoint.
     """
     with batch.hold(), _signals() as stop:
-        _Running(batch, slots, settings, watcher, stop).to_the_end()
+        running = _Running(batch, slots, settings, watcher, stop)
+        try:
+            running.to_the_end()
+        except OSError as error:
+            running.give_up()
+            raise RunFailed(f"cannot write to {batch.path}: {error.strerror or error}; {how_to_go_on(batch)}") from None
     if stop:
-        raise Interrupted(f"stopped by {signal.Signals(stop[0]).name}; to go on: dlcli batch --resume {batch.id}")
+        raise Interrupted(f"stopped by {signal.Signals(stop[0]).name}; {how_to_go_on(batch)}")
+
+
+def how_to_go_on(batch: Batch) -> str:
+    """Returns the command that takes up a batch, in words."""
+    return f"to go on: dlcli batch --resume {batch.id} --runs {batch.runs}"
 
 
 @contextmanager
@@ -71,7 +82,7 @@ def _signals() -> Iterator[list[int]]:
     def take(number: int, _frame: FrameType | None) -> None:
         got.append(number)
 
-    before = {number: signal.signal(number, take) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, take) for number in STOPS}
     try:
         yield got
     finally:
@@ -88,6 +99,7 @@ class _Running:
         self._active: list[Active] = []
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOADED)
+        _start_fork_server()
         jobs = batch.jobs()
         self._runs = {number: runs[-1] for number, runs in batch.runs_by_job(jobs).items()}
         self._queue = deque(job for job in jobs if self._taken_up(job).state not in _FINAL)
@@ -97,9 +109,13 @@ class _Running:
         while self._active or (self._queue and not self._stop):
             while self._queue and self._free and not self._stop and self._begin(self._queue.popleft()):
                 pass
-            wait([one.process.sentinel for one in self._active], timeout=_LOOK)
+            lost = [one for one in self._active if one.process.exitcode == LOST]
+            wait([one.process.sentinel for one in self._active if one not in lost], timeout=_LOOK)
+            if lost:
+                sleep(_LOOK)
             for one in [one for one in self._active if not one.process.is_alive()]:
-                self._end(one)
+                if one.process.exitcode != LOST or not is_held(self._batch.lock_path(one.job)):
+                    self._end(one)
             self._watch()
             self._watcher.looked(self._active, len(self._queue))
 
@@ -111,7 +127,7 @@ class _Running:
         try:
             found = adopted(run)
         except DamagedFile as error:
-            found = JobStatus("failed", 1, str(error))
+            found = JobStatus("failed", 1, reason=str(error))
         if found is not None and (found.state == "completed" or status.state != "queued"):
             return self._batch.update(job, state=found.state, reason=found.reason)
         return status
@@ -174,13 +190,23 @@ class _Running:
             why=one.why,
             retries=self._settings.retries,
         )
-        extra = found.extra or self._batch.status(job).extra
-        status = self._batch.update(job, state=found.state, reason=found.reason, extra=extra)
+        before = self._batch.status(job)
+        failures = before.failures + found.killed
+        extra = found.extra or before.extra
+        status = self._batch.update(job, state=found.state, reason=found.reason, extra=extra, failures=failures)
         if found.again:
             self._queue.append(job)
         elif found.state == "failed" and run is not None and run.shown_state == "dead":
             run.update_status(state="failed", error=found.reason)
         self._watcher.changed(self._batch, job, status, one.slot.name)
+
+    def give_up(self) -> None:
+        """Tells every process to end, with a checkpoint, and waits for them: what happens cannot be noted any more."""
+        for one in self._active:
+            _send(one.process.pid, signal.SIGTERM)
+        for one in self._active:
+            one.process.join(_GRACE)
+            _send(one.process.pid, signal.SIGKILL)
 
     def _watch(self) -> None:
         """Tells processes to end that have had their time, and all of them once the batch is stopped; kills those that do
@@ -197,6 +223,16 @@ class _Running:
                 _send(one.process.pid, signal.SIGTERM)
             elif one.told and now - one.told > _GRACE:
                 _send(one.process.pid, signal.SIGKILL)
+
+
+def _start_fork_server() -> None:
+    """Starts the process that runs are forked from, deaf to what stops a batch: it would end, and runs be lost sight of."""
+    resource_tracker.ensure_running()  # which would have the signals heard again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def memory_of(pid: int) -> int:

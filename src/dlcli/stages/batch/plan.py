@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -25,14 +26,16 @@ def planned(specs: Sequence[str], seeds: Sequence[int], settings: Sequence[str])
         SpecError: a spec or a setting is wrong; the faults of all are told.
         UsageError: these are more than 10,000 jobs.
     """
-    choices = [list(values_of(one)) for one in settings]
+    specs = list(dict.fromkeys(specs))
+    choices = [list(dict.fromkeys(values_of(one))) for one in settings]
     varied = {at for at, values in enumerate(choices) if len(values) > 1}
     count = len(specs) * max(1, len(seeds))
     for values in choices:
         count *= len(values)
     if count > _MOST:
         raise UsageError(f"these are {count:,} runs; a batch has at most {_MOST:,}")
-    jobs: list[Job] = []
+    jobs: list[tuple[tuple[str, tuple[str, ...]], Job]] = []
+    names: dict[str, set[str]] = {}
     faults: list[Fault] = []
     for spec, chosen in product(specs, product(*choices)):
         try:
@@ -42,14 +45,20 @@ def planned(specs: Sequence[str], seeds: Sequence[int], settings: Sequence[str])
         except SpecError as error:
             faults += error.faults
             continue
-        group = " ".join([loaded.experiment.name, *(one for at, one in enumerate(chosen) if at in varied)])
+        names.setdefault(loaded.experiment.name, set()).add(spec)
+        group = (spec, tuple(one for at, one in enumerate(chosen) if at in varied))
         text = loaded.document.text
         for seed in seeds or [loaded.experiment.seed]:
             own = [*chosen, f"seed={seed}"] if seeds else [*chosen]
-            jobs.append(Job(len(jobs) + 1, loaded.experiment.name, group, str(Path(spec).absolute()), text, own, seed))
+            jobs.append((group, Job(len(jobs) + 1, loaded.experiment.name, "", str(Path(spec).absolute()), text, own, seed)))
     if faults:
         raise SpecError(faults)
-    return jobs
+    return [replace(job, group=_group(job.name, *group, shared=len(names[job.name]) > 1)) for group, job in jobs]
+
+
+def _group(name: str, spec: str, varied: tuple[str, ...], *, shared: bool) -> str:
+    """Returns the name of a line of the leaderboard: two specs of one name are told apart by their files."""
+    return " ".join([f"{name} ({spec})" if shared else name, *varied])
 
 
 def values_of(setting: str) -> Iterator[str]:

@@ -13,16 +13,20 @@ from dlcli.runs.batches import Batch, Job, JobState, JobStatus
 from dlcli.runs.files import read_json
 
 _INTERRUPTED = 75
+LOST = 255
+"""What multiprocessing says of a process whose fork server has ended; the process itself may go on."""
 _HALVED = "training.optimizer.gradient_accumulation_steps"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a job stands after its process has ended. `again` tells that it is queued once more, with `extra` overrides."""
+    """How a job stands after its process has ended. `again` tells that it is queued once more, with `extra` overrides;
+    `killed` that its process was, which counts against the retries."""
 
     state: JobState
     reason: str = ""
     again: bool = False
+    killed: bool = False
     extra: list[str] = field(default_factory=list)
 
 
@@ -42,18 +46,20 @@ def verdict(batch: Batch, job: Job, code: int, run: Run | None, *, stopping: boo
         retries: how often a job that may pass is tried again.
     """
     status = batch.status(job)
-    if code == 0:
+    if code == 0 or (run is not None and run.shown_state == "completed"):  # it may have been killed while it wrote a report
         return Verdict("completed")
+    if code == LOST:
+        code = _INTERRUPTED if run is not None and run.shown_state == "interrupted" else -signal.SIGKILL
     if why:
         return Verdict("failed", why)
     if stopping and code in (_INTERRUPTED, -signal.SIGTERM):
         return Verdict("interrupted")
-    left = status.attempts <= retries
+    left = status.failures < retries
     if code < 0 or code == _INTERRUPTED:
         how = (
             "was interrupted" if code == _INTERRUPTED else f"its process was ended by {_signal(-code)}{_last_words(batch, job)}"
         )
-        return Verdict("queued" if left else "failed", how, again=left)
+        return Verdict("queued" if left else "failed", how, again=left, killed=True)
     kind, text = _told(batch, job)
     if kind == "OutOfMemory" and run is not None and not status.extra and _on_gpu(run):
         extra = _half(run)
@@ -117,5 +123,5 @@ def adopted(run: Run) -> JobStatus | None:
     if state == "completed":
         return JobStatus("completed", 1)
     if state == "failed":
-        return JobStatus("failed", 1, run.status().error)
+        return JobStatus("failed", 1, reason=run.status().error)
     return None

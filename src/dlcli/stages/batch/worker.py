@@ -25,6 +25,8 @@ PRELOADED = [
 ]
 """What the process that is forked from has imported."""
 _LEFT_ALONE = 75
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What stops a batch; the process that is forked from never takes them: runs would be lost sight of."""
 _PATIENCE = 120.0
 """Seconds that a process waits for one which a killed batch has left behind with the same job."""
 
@@ -66,6 +68,7 @@ def _settle(order: Order) -> None:
     A process group of its own keeps the terminal's Ctrl-C from it: the batch tells it once, by SIGTERM.
     """
     os.setpgid(0, 0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     os.environ.update(order.variables)
     batch = Batch(order.batch)
     batch.result_path(order.job).unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -75,7 +76,7 @@ def _groups(cells: list[str]) -> list[str]:
     numbers = [_number(value) for value in values]
     if all(number is not None or value == _NONE for number, value in zip(numbers, values, strict=True)):
         return _quarters(numbers)
-    counts = {value: values.count(value) for value in different}
+    counts = Counter(values)
     kept = set(sorted(counts, key=lambda value: (-counts[value], value))[:_MOST_VALUES])
     return [value if value in kept else _OTHERS for value in values]
 
@@ -91,9 +92,9 @@ def _number(text: str) -> float | None:
 def _quarters(numbers: list[float | None]) -> list[str]:
     known = np.array([number for number in numbers if number is not None])
     edges = np.unique(np.quantile(known, np.linspace(0, 1, _QUARTERS + 1)))
-    names = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
+    names = [f"{low:.12g} to {high:.12g}" for low, high in pairwise(edges)]
     if not names:
-        return [_NONE if number is None else f"{number:g}" for number in numbers]
+        return [_NONE if number is None else f"{number:.12g}" for number in numbers]
     inner = edges[1:-1]
     return [_NONE if number is None else names[int(np.searchsorted(inner, number, side="left"))] for number in numbers]
 
@@ -107,8 +108,6 @@ def columns_of(source: Any, examples: Examples, wanted: Sequence[str]) -> dict[s
         UsageError: the source has no such column, or no columns at all.
         DataError: the file cannot be read.
     """
-    if isinstance(examples.inputs, dict) and all(name in examples.inputs for name in wanted):
-        return {name: [_text(cell) for cell in examples.inputs[name]] for name in wanted}
     if isinstance(source, Csv):
         return _csv_columns(source, examples, wanted)
     if isinstance(source, Folder):
@@ -116,16 +115,11 @@ def columns_of(source: Any, examples: Examples, wanted: Sequence[str]) -> dict[s
     raise UsageError(f"--slice: a {source.kind} source has no columns to slice by")
 
 
-def _text(cell: Any) -> str:
-    if isinstance(cell, str):
-        return cell
-    return "" if np.isnan(cell) else f"{cell:g}"
-
-
 def _csv_columns(source: Csv, examples: Examples, wanted: Sequence[str]) -> dict[str, list[str]]:
     """Returns columns of the table's files that the model may not see; an example's id is its part's file and its row."""
-    tables = {part: source.table(path) for part, path in source.files.items()}
-    _refuse_unknown(wanted, list(tables["train"].columns), "the table")
+    parts = {one.rpartition("/")[0] for one in examples.ids}
+    tables = {part: source.table(path) for part, path in source.files.items() if part in parts}
+    _refuse_unknown(wanted, [name for table in tables.values() for name in table.columns], "the table")
     cells = {}
     for name in wanted:
         texts = {part: table[name].fillna("").tolist() for part, table in tables.items() if name in table.columns}
