@@ -76,6 +76,7 @@ AT_LEAST = [
 ]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("page", "at_least"), AT_LEAST)
 def test_every_command_of_a_page_runs(page: str, at_least: int, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk)

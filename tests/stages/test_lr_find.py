@@ -87,8 +87,10 @@ def test_an_unknown_stage_is_told(tmp_path: Path) -> None:
 
 def test_a_rate_is_written_into_the_spec(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, GAUSSIANS, training=COSINE)
-    assert written_rate(spec, load(spec).experiment, "train", 0.0123456) == "training.optimizer.learning_rate: 0.0123"
-    assert load(spec).experiment.training.optimizer.learning_rate == 0.0123
+    assert written_rate(spec, load(spec).experiment, "train", 0.0123456) == (
+        "training.optimizer.learning_rate.initial_learning_rate: 0.0123"
+    )
+    assert load(spec).experiment.training.optimizer.learning_rate.initial_learning_rate == 0.0123  # type: ignore[union-attr]
     assert load(spec).experiment.training.epochs == 3
 
 

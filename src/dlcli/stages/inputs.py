@@ -163,7 +163,10 @@ def _settings(image: ImageSettings, shape: tuple[int, ...]) -> ImageSettings:
 def _with_names_from_stdin(files: Iterable[str]) -> Iterator[str]:
     for path in files:
         if path == STDIN:
-            yield from (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer if line.strip())
+            # Names of files need not be text; what stands for stdin in another program may have no bytes.
+            for line in getattr(sys.stdin, "buffer", sys.stdin):
+                if line.strip():
+                    yield os.fsdecode(line).rstrip("\r\n")
         else:
             yield path
 

@@ -48,7 +48,7 @@ def worth_looking_at(outcome: Outcome) -> list[Shown]:
     by_sureness = wrong[np.argsort(-sure[wrong], kind="stable")]
     two = np.partition(shares, -2, axis=1)[:, -2:]
     uncertain = np.argsort(two[:, 1] - two[:, 0], kind="stable")[:_EACH]
-    chosen = [("confusion", _of_confusions(outcome, by_sureness)), ("confident_error", by_sureness[:_EACH])]
+    chosen = [("confusion", _of_confusions(outcome.truth, guess, by_sureness)), ("confident_error", by_sureness[:_EACH])]
     return [
         Shown(kind, int(at), outcome.classes[outcome.truth[at]], outcome.classes[guess[at]], float(sure[at]))
         for kind, places in [*chosen, ("uncertain", uncertain)]
@@ -56,11 +56,11 @@ def worth_looking_at(outcome: Outcome) -> list[Shown]:
     ]
 
 
-def _of_confusions(outcome: Outcome, by_sureness: Array) -> Iterator[int]:
+def _of_confusions(truth: Array, guess: Array, by_sureness: Array) -> Iterator[int]:
     """Yields examples of each pair of label and prediction, the largest pairs first, a few of each."""
     pairs: dict[tuple[int, int], list[int]] = {}
     for at in by_sureness.tolist():
-        pairs.setdefault((int(outcome.truth[at]), int(outcome.predicted[at])), []).append(at)
+        pairs.setdefault((int(truth[at]), int(guess[at])), []).append(at)
     left = _OF_ALL_CONFUSIONS
     for members in sorted(pairs.values(), key=len, reverse=True):
         some = members[: min(left, _OF_ONE_CONFUSION)]
@@ -131,8 +131,11 @@ def _pixels(examples: Examples, place: int) -> Array:
 
 
 def _thumbnail(pixels: Array) -> Image.Image:
-    """Returns a picture whose longer side has 96 pixels; small ones are enlarged with their pixels left square."""
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3])
+    """Returns a picture whose longer side has 96 pixels; small ones are enlarged with their pixels left square.
+
+    Of more than three channels the first three are shown, of two the first one.
+    """
+    picture = Image.fromarray(pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0])
     scale = _SIDE / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     return picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR)
