@@ -121,7 +121,7 @@ def _commands_on(run: Run) -> str:
     ):
         for more in ((), ("--json",)) if words[0] == "runs" else ((),):
             called = call(*words, *more)
-            refuse_crash(called, codes=(0,))
+            refuse_crash(called, codes=(0,), deadline=30)
             said += called.out + called.err
     return said
 

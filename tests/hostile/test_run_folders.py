@@ -29,7 +29,7 @@ READERS = {
 }
 """The commands that need what a file holds."""
 TRAINING = 20.0
-"""Seconds for a call that trains an epoch, where the machine is busy with other tests."""
+"""Seconds for a call that trains an epoch, or scores and draws one, where the machine is busy with other tests."""
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def _attack(number: int, sound: Path, folder: Path) -> None:
     for name, called in _commands(runs, chance, finetune=finetune, resume=number % 5 == 2).items():
         what = f"mutation {number}: {file}: {way}\n{called}"
         try:
-            refuse_crash(called, deadline=TRAINING if name in ("finetune", "resume") else DEADLINE)
+            refuse_crash(called, deadline=TRAINING if name in ("finetune", "resume", "evaluate") else DEADLINE)
         except AssertionError as error:
             raise AssertionError(f"{what}\n{error}") from error.__cause__
         assert "secret words" not in called.out + called.err, what
