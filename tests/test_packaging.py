@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+import platform
 import os
 import re
 import shutil
@@ -136,6 +138,13 @@ def test_lock_has_a_hash_for_every_package_and_names_no_server(lock: str) -> Non
     assert len(entries) > 50
     assert [entry.split("\n")[0] for entry in entries if "--hash=sha256:" not in entry] == []
     assert "://" not in text
+
+
+def test_every_installed_package_takes_this_python() -> None:
+    """uv installs a package whose Requires-Python ends below this Python; pip, which others set up with, refuses it."""
+    bounds = {found.name: found.metadata["Requires-Python"] or "" for found in importlib.metadata.distributions()}
+    assert len(bounds) > 50
+    assert [name for name, bound in bounds.items() if platform.python_version() not in SpecifierSet(bound)] == []
 
 
 def docker_steps() -> ModuleType:
