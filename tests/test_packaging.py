@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import platform
 import os
+import platform
 import re
 import shutil
 import subprocess
