@@ -7,32 +7,42 @@ from dataclasses import dataclass
 
 from dlcli.errors import UsageError
 from dlcli.runtime.engine import keras, tf
+from dlcli.runtime.spread import Spread
 from dlcli.spec.experiment import Hardware
 from dlcli.upstream import quiet_start
 
 
 @dataclass(frozen=True)
 class Device:
-    """What the run computes on. `determinism` is `exact` or `seeded`: whether a second run gives the same bits."""
+    """What the run computes on. `determinism` is `exact` or `seeded`: whether a second run gives the same bits.
+
+    `spread` are the devices that share every batch; None of one device.
+    """
 
     kind: str
     name: str
     precision: str
     determinism: str
+    spread: Spread | None = None
 
     def __str__(self) -> str:
         return f"{self.kind.upper()} ({self.name}), {self.precision}"
 
 
-def use_device(hardware: Hardware, seed: int) -> Device:
+def use_device(hardware: Hardware, seed: int, *, may_spread: bool = False) -> Device:
     """Chooses the device, sets precision, determinism and the seed of everything random, and returns what was chosen.
 
+    With `may_spread`, all the devices that the spec's strategy asks for.
+
     Raises:
-        UsageError: a GPU is asked for and TensorFlow sees none.
+        UsageError: a GPU is asked for and TensorFlow sees none, or fewer devices than are asked for.
     """
+    mirrored = may_spread and hardware.strategy == "mirrored"
     with quiet_start():  # the CUDA driver's absence is told in three lines of C++
         gpus = [] if hardware.device == "cpu" else tf.config.list_physical_devices("GPU")
-        _choose(gpus)
+        chosen = gpus[: _wanted(hardware, len(gpus)) if mirrored else 1]
+        _choose(chosen)
+        spread = _mirrored(hardware, chosen) if mirrored else None
     if hardware.device == "gpu" and not gpus:
         raise UsageError("hardware.device: gpu, but TensorFlow sees no GPU; `dlcli doctor` says why")
     precision = _precision(hardware.precision, gpus)
@@ -41,7 +51,7 @@ def use_device(hardware: Hardware, seed: int) -> Device:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
     exact = not gpus or hardware.deterministic
-    return Device("gpu" if gpus else "cpu", _name(gpus), precision, "exact" if exact else "seeded")
+    return Device("gpu" if gpus else "cpu", _name(gpus, spread), precision, "exact" if exact else "seeded", spread)
 
 
 def any_device(hardware: Hardware) -> Hardware:
@@ -50,13 +60,44 @@ def any_device(hardware: Hardware) -> Hardware:
 
 
 def _choose(gpus: list[object]) -> None:
-    """Leaves one GPU, or none, visible, and lets its memory grow with need instead of taking all of it."""
+    """Leaves these GPUs alone visible, and lets their memory grow with need instead of taking all of it."""
     try:
-        tf.config.set_visible_devices(gpus[:1], "GPU")
-        for gpu in gpus[:1]:
+        tf.config.set_visible_devices(gpus, "GPU")
+        for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError:
         return  # TensorFlow has started in this process already, with these same settings: a test or a worker
+
+
+def _wanted(hardware: Hardware, gpus: int) -> int:
+    """Returns how many devices share a batch.
+
+    Raises:
+        UsageError: the machine has fewer.
+    """
+    if gpus and (hardware.devices or gpus) > gpus:
+        raise UsageError(f"hardware.devices: {hardware.devices}, but TensorFlow sees {gpus} GPU{'s' if gpus > 1 else ''}")
+    if gpus == 1 or (not gpus and hardware.devices is None):
+        found = "TensorFlow sees one GPU" if gpus else "TensorFlow sees no GPU"
+        raise UsageError(
+            f"hardware.strategy: mirrored spreads a model over several GPUs, and {found}: leave it at auto\n"
+            "  for trying it out on a CPU: device: cpu and devices: 2"
+        )
+    return hardware.devices or gpus
+
+
+def _mirrored(hardware: Hardware, gpus: list[object]) -> Spread:
+    """Returns the devices that share every batch: GPUs, or parts of the CPU."""
+    if gpus:
+        return Spread(tf.distribute.MirroredStrategy([f"GPU:{place}" for place in range(len(gpus))]))
+    count = hardware.devices or 0
+    parts = [tf.config.LogicalDeviceConfiguration()] * count
+    try:
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+    except RuntimeError:
+        if len(tf.config.list_logical_devices("CPU")) < count:
+            raise UsageError("hardware.devices: TensorFlow has started in this process with fewer devices") from None
+    return Spread(tf.distribute.MirroredStrategy([f"CPU:{place}" for place in range(count)]))
 
 
 def _precision(wanted: str, gpus: list[object]) -> str:
@@ -70,9 +111,11 @@ def _precision(wanted: str, gpus: list[object]) -> str:
     return "mixed_bfloat16" if major >= 8 else "mixed_float16" if major == 7 else "float32"
 
 
-def _name(gpus: list[object]) -> str:
+def _name(gpus: list[object], spread: Spread | None) -> str:
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
         name = str(details.get("device_name", "GPU"))
-        return f"{name}; 1 of {len(gpus)} GPUs is used" if len(gpus) > 1 else name
-    return f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+        used = f"{spread.devices} of {len(gpus)} GPUs share each batch" if spread else f"1 of {len(gpus)} GPUs is used"
+        return f"{name}; {used}" if len(gpus) > 1 else name
+    cores = f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+    return f"{cores} in {spread.devices} parts that share each batch" if spread else cores

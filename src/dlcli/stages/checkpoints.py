@@ -210,6 +210,8 @@ def _build(going: Going) -> None:
     model = going.model
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
+    if model._compile_metrics is None or model._compile_metrics.built:
+        return
     inputs, labels = going.stream.first_batch()[:2]
     model.compute_metrics(inputs, labels, model(inputs, training=False))
 

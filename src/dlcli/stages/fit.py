@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -12,6 +13,7 @@ from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loop import run_epochs
 from dlcli.runtime.signals import Asked
+from dlcli.runtime.spread import Spread
 from dlcli.runtime.stream import TrainingStream, data_errors
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.metrics import higher_is_better
@@ -29,15 +31,18 @@ from dlcli.stages.reporter import Reporter
 from dlcli.stages.selection import Plan, plan_stage
 from dlcli.stages.stage_words import plan_lines, verdict
 from dlcli.stages.work import Say, Work
+from dlcli.upstream_devices import equal_copies
 
 
 @dataclass(frozen=True)
 class Keeping:
-    """How a fit is left and taken up: what signals ask, the checkpoint to go on from, and whether nothing may be fetched."""
+    """What a fit runs under: what signals ask, the checkpoint to go on from, whether nothing may be fetched, which devices
+    share its batches."""
 
     asked: Asked
     begin: Snapshot | None = None
     offline: bool = False
+    spread: Spread | None = None
 
 
 def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, say: Say, keeping: Keeping) -> None:
@@ -48,11 +53,17 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, sa
         Interrupted: a signal has stopped it; a checkpoint holds where.
         DataError: weights are missing or do not fit.
     """
+    with equal_copies() if keeping.spread else nullcontext():
+        _fit(experiment, splits, run, reporter, say, keeping)
+
+
+def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, say: Say, keeping: Keeping) -> None:
     keras.utils.set_random_seed(experiment.seed)
     training = experiment.training
     begin = keeping.begin
     fresh = not training.initial_weights and begin is None
-    built = build_model(experiment, splits, load_weights=fresh, offline=keeping.offline)
+    with keeping.spread.strategy.scope() if keeping.spread else nullcontext():
+        built = build_model(experiment, splits, load_weights=fresh, offline=keeping.offline)
     known = start_from_run(experiment, built, splits, say) if training.initial_weights and begin is None else False
     say(f"model: {built.whole.count_params():,} parameters")
     fitted_once = built.backbone is not None and built.head is None
@@ -64,7 +75,7 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, sa
     epochs = sum(stage.epochs or 0 for stage in stages)
     record = Record(run, built.whole, training.monitor, higher, epochs, len(splits.train), reporter)
     record.without_penalties = len(stages) > 1 or bool(training.initial_weights)
-    work = Work(experiment, splits, built, say, record)
+    work = Work(experiment, splits, built, say, record, spread=keeping.spread)
     if fitted_once:
         run.write_stages([fit_classifier(work, stages[0])])
         return
@@ -88,7 +99,7 @@ def _fit_stage(work: Work, stages: list[Stage], index: int, checkpoints: Checkpo
         work.say(line)
     feed = feed_of(work, stage, work.record.run.path.parents[1] / ".features")
     stream = stream_of(work, feed)
-    compile_stage(work, stage, feed, plan, stream.steps)
+    compile_stage(work, stage, feed, plan, stream)
     validation, scores = validation_of(work, feed), scores_of(work, feed)
     if score_start:
         _score_start(work, feed.model, validation, scores)
@@ -142,7 +153,7 @@ def _others(going: Going) -> list[Any]:
 def _why_diverged(work: Work, plan: Plan, feed: Feed, going: Going, checkpoints: Checkpoints, error: Diverged) -> str:
     """Returns the words of a divergence, with the steps before it repeated where they can be."""
     rate, norms = float(feed.model.optimizer.learning_rate), list[float]()
-    compile_stage(work, plan.stage, feed, plan, going.stream.steps)
+    compile_stage(work, plan.stage, feed, plan, going.stream)
     start = checkpoints.rewind(going) if not _averaging(going) else None
     if start is not None:
         error, norms = looked_back(feed.model, going.stream, start, error)

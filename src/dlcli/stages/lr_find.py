@@ -139,7 +139,7 @@ def _losses(work: Material, stage: Stage, rates: Array, features: Path) -> Array
     plan = plan_stage(work.experiment, work.built, stage)
     feed = feed_of(work, stage, features)
     stream = stream_of(work, feed)
-    compile_stage(work, stage, feed, plan, stream.steps)
+    compile_stage(work, stage, feed, plan, stream)
     model = feed.model
     model.make_train_function()
     losses: list[float] = []

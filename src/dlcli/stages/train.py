@@ -71,7 +71,7 @@ def proceed(
         with recorded_failure(run) as asked:
             # A run is the same whatever its process trained before, down to the names of its layers.
             keras.utils.clear_session()
-            device = use_device(experiment.hardware, experiment.seed)
+            device = use_device(experiment.hardware, experiment.seed, may_spread=True)
             say(f"device: {device}")
             run.write_environment(described(run, device))
             if begin is None and not run.split_path.exists():
@@ -79,7 +79,7 @@ def proceed(
             else:
                 splits = _opened_again(run, experiment, offline=offline)
             following.begin(experiment, offline=offline)
-            fit(experiment, splits, run, following, say, Keeping(asked, begin, offline))
+            fit(experiment, splits, run, following, say, Keeping(asked, begin, offline, device.spread))
             _score(experiment, splits, run)
             keep_last_checkpoint(run)
             run.update_status(state="completed", finished=now())
