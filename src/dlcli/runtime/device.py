@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 
 from dlcli.errors import UsageError
 from dlcli.runtime.engine import keras, tf
@@ -89,7 +90,7 @@ def _wanted(hardware: Hardware, gpus: int) -> int:
 def _mirrored(hardware: Hardware, gpus: list[object]) -> Spread:
     """Returns the devices that share every batch: GPUs, or parts of the CPU."""
     if gpus:
-        return Spread(tf.distribute.MirroredStrategy([f"GPU:{place}" for place in range(len(gpus))]))
+        return _over("GPU", len(gpus))
     count = hardware.devices or 0
     parts = [tf.config.LogicalDeviceConfiguration()] * count
     try:
@@ -97,7 +98,13 @@ def _mirrored(hardware: Hardware, gpus: list[object]) -> Spread:
     except RuntimeError:
         if len(tf.config.list_logical_devices("CPU")) < count:
             raise UsageError("hardware.devices: TensorFlow has started in this process with fewer devices") from None
-    return Spread(tf.distribute.MirroredStrategy([f"CPU:{place}" for place in range(count)]))
+    return _over("CPU", count)
+
+
+@cache
+def _over(kind: str, count: int) -> Spread:
+    """Returns a strategy over devices: one for a process, since a second would number its collectives as the first does."""
+    return Spread(tf.distribute.MirroredStrategy([f"{kind}:{place}" for place in range(count)]))
 
 
 def _precision(wanted: str, gpus: list[object]) -> str:
