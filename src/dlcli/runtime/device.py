@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from dlcli.errors import UsageError
+from dlcli.runtime.cluster import Cluster
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.spread import Spread
 from dlcli.spec.experiment import Hardware
@@ -30,20 +31,48 @@ class Device:
         return f"{self.kind.upper()} ({self.name}), {self.precision}"
 
 
-def use_device(hardware: Hardware, seed: int, *, may_spread: bool = False) -> Device:
-    """Chooses the device, sets precision, determinism and the seed of everything random, and returns what was chosen.
-
-    With `may_spread`, all the devices that the spec's strategy asks for.
+def use_device(hardware: Hardware, seed: int) -> Device:
+    """Chooses one device, sets precision, determinism and the seed of everything random, and returns what was chosen.
 
     Raises:
-        UsageError: a GPU is asked for and TensorFlow sees none, or fewer devices than are asked for.
+        UsageError: a GPU is asked for and TensorFlow sees none.
     """
-    mirrored = may_spread and hardware.strategy == "mirrored"
+    return _used(hardware, seed, None)
+
+
+def use_devices(hardware: Hardware, seed: int, cluster: Cluster | None) -> Device:
+    """Does as `use_device`, with all the devices that the spec's strategy and the cluster ask for.
+
+    Raises:
+        UsageError: there are fewer devices than are asked for, or the strategy does not fit the cluster.
+    """
+    return _used(hardware, seed, joined(hardware, cluster))
+
+
+def joined(hardware: Hardware, cluster: Cluster | None) -> Spread | None:
+    """Returns the devices that share every batch, once all workers of the cluster are there; None of one device.
+
+    Raises:
+        UsageError: there are fewer devices than are asked for, or the strategy does not fit the cluster.
+    """
+    if cluster is None and hardware.strategy != "mirrored":
+        return None
+    if hardware.xla:
+        raise UsageError("hardware.xla: true is for one device: XLA cannot compile sums over several")
+    with quiet_start():
+        gpus = [] if hardware.device == "cpu" else tf.config.list_physical_devices("GPU")
+        if cluster is None:
+            return _mirrored(hardware, gpus[: _wanted(hardware, len(gpus))])
+        if hardware.strategy in ("one_device", "mirrored"):
+            raise UsageError(f"hardware.strategy: {hardware.strategy} is for one process; several workers need multi_worker")
+        _choose(gpus[: hardware.devices or len(gpus)])
+        return _worker(cluster)
+
+
+def _used(hardware: Hardware, seed: int, spread: Spread | None) -> Device:
     with quiet_start():  # the CUDA driver's absence is told in three lines of C++
         gpus = [] if hardware.device == "cpu" else tf.config.list_physical_devices("GPU")
-        chosen = gpus[: _wanted(hardware, len(gpus)) if mirrored else 1]
-        _choose(chosen)
-        spread = _mirrored(hardware, chosen) if mirrored else None
+        _choose(gpus[: hardware.devices or len(gpus)] if spread else gpus[:1])
     if hardware.device == "gpu" and not gpus:
         raise UsageError("hardware.device: gpu, but TensorFlow sees no GPU; `dlcli doctor` says why")
     precision = _precision(hardware.precision, gpus)
@@ -88,8 +117,9 @@ def _wanted(hardware: Hardware, gpus: int) -> int:
 
 
 def _mirrored(hardware: Hardware, gpus: list[object]) -> Spread:
-    """Returns the devices that share every batch: GPUs, or parts of the CPU."""
+    """Returns the devices of one process: GPUs, or parts of the CPU."""
     if gpus:
+        _choose(gpus)
         return _over("GPU", len(gpus))
     count = hardware.devices or 0
     parts = [tf.config.LogicalDeviceConfiguration()] * count
@@ -107,6 +137,16 @@ def _over(kind: str, count: int) -> Spread:
     return Spread(tf.distribute.MirroredStrategy([f"{kind}:{place}" for place in range(count)]))
 
 
+@cache
+def _worker(cluster: Cluster) -> Spread:
+    """Returns the devices of all workers; waits until all of them are there."""
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(cluster.addresses)}), task_type="worker", task_id=cluster.index
+    )
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    return Spread(strategy, workers=len(cluster.addresses), index=cluster.index)
+
+
 def _precision(wanted: str, gpus: list[object]) -> str:
     """Returns the precision policy: mixed only on GPUs of compute capability 7 and up, which have fast half precision."""
     if wanted != "auto":
@@ -122,7 +162,8 @@ def _name(gpus: list[object], spread: Spread | None) -> str:
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
         name = str(details.get("device_name", "GPU"))
-        used = f"{spread.devices} of {len(gpus)} GPUs share each batch" if spread else f"1 of {len(gpus)} GPUs is used"
-        return f"{name}; {used}" if len(gpus) > 1 else name
+        if spread is not None:
+            return f"{name}; {spread}"
+        return f"{name}; 1 of {len(gpus)} GPUs is used" if len(gpus) > 1 else name
     cores = f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
-    return f"{cores} in {spread.devices} parts that share each batch" if spread else cores
+    return f"{cores}; {spread}" if spread else cores

@@ -6,26 +6,51 @@ the rounding of another order of summation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from dlcli.errors import UsageError
-from dlcli.runtime.engine import keras, tf
+from dlcli.errors import Interrupted, UsageError
+from dlcli.runtime.engine import tf
 
 Step = Callable[[Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Devices that share every batch, through a strategy of `tf.distribute`."""
+    """Devices that share every batch, through a strategy of `tf.distribute`: of one process, or of several workers.
+
+    Every worker takes the same steps and comes to the same numbers; the one with index 0, the chief, writes the run.
+    """
 
     strategy: Any
+    workers: int = 1
+    index: int = 0
+
+    def __str__(self) -> str:
+        """Returns the words of it."""
+        of = f" of {self.workers} workers" if self.workers > 1 else ""
+        return f"{self.devices} devices{of} share each batch"
 
     @property
     def devices(self) -> int:
         """How many devices there are, over all processes."""
         return int(self.strategy.num_replicas_in_sync)
+
+    def any_of(self, *flags: bool) -> list[bool]:
+        """Returns for each flag whether any worker has set it; all of them must ask, at the same place."""
+        if self.workers == 1:
+            return list(flags)
+        return [bool(one) for one in _total(self.strategy, tf.constant(flags, tf.int64)).numpy()]
+
+    def agree(self, *facts: object) -> bool:
+        """Whether all workers have told the same facts; all of them must ask."""
+        if self.workers == 1:
+            return True
+        digest = int.from_bytes(hashlib.sha256(repr(facts).encode()).digest()[:4], "big")
+        return int(_total(self.strategy, tf.constant([digest], tf.int64))[0]) == digest * self.devices
 
     def compiled(self, model: Any, batch: Any) -> None:
         """Makes the variables of a freshly compiled model on every device, and its steps; `batch` is a first one, whole."""
@@ -34,11 +59,15 @@ class Spread:
             # Keras makes an optimizer's variables in the first step, which would be inside the strategy's own graph.
             if not model.optimizer.built:
                 model.optimizer.build(model.trainable_variables)
-        model.train_function = self._steps(model, _training_step(model))
-        model.test_function = self._steps(model, _test_step(model))
 
-    def _steps(self, model: Any, share_of_step: Callable[[Any, Any, Any, Any], None]) -> Step:
-        """Returns a function from an iterator over whole batches to the metrics after its next one."""
+        def loss() -> dict[str, Any]:  # each metric that is read costs a message among workers
+            return {"loss": model._loss_tracker.result()}
+
+        model.train_function = self._steps(_training_step(model), loss if self.workers > 1 else model.get_metrics_result)
+        model.test_function = self._steps(_test_step(model), model.get_metrics_result)
+
+    def _steps(self, share_of_step: Callable[[Any, Any, Any, Any], None], result: Callable[[], dict[str, Any]]) -> Step:
+        """Returns a function from an iterator over whole batches to what `result` tells after its next one."""
 
         def share(batch: Any) -> None:
             share_of_step(*_share(batch[:2]))
@@ -47,7 +76,7 @@ class Spread:
         def step(batches: Any) -> dict[str, Any]:
             self.strategy.run(tf.autograph.experimental.do_not_convert(share), args=(next(batches),))
             with self.strategy.scope():
-                return dict(model.get_metrics_result())
+                return dict(result())
 
         def taken(batches: Any) -> dict[str, Any]:
             try:
@@ -56,6 +85,27 @@ class Spread:
                 raise StopIteration from None
 
         return taken
+
+
+@tf.function(autograph=False)  # type: ignore[untyped-decorator]
+def _total(strategy: Any, values: Any) -> Any:
+    """Returns values summed over all devices."""
+    return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(lambda one: tf.identity(one), args=(values,)), axis=None)
+
+
+@contextmanager
+def losses_of_workers(spread: Spread | None) -> Iterator[None]:
+    """Raises Interrupted where a worker is lost while the block runs: the others cannot go on without it."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        lost = isinstance(error, tf.errors.UnavailableError) or any(words in error.message for words in _LOST)
+        if spread is None or spread.workers == 1 or not lost:
+            raise
+        raise Interrupted("stopped by the loss of a worker: its process or its machine has gone, or cannot be reached") from None
+
+
+_LOST = ("Collective ops is aborted", "unhealthy", "Connection reset by peer")
 
 
 def refuse_empty_shares(examples: int, batch_size: int, devices: int) -> None:

@@ -13,8 +13,9 @@ from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loop import run_epochs
 from dlcli.runtime.signals import Asked
-from dlcli.runtime.spread import Spread
+from dlcli.runtime.spread import Spread, losses_of_workers
 from dlcli.runtime.stream import TrainingStream, data_errors
+from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.metrics import higher_is_better
 from dlcli.spec.stages import Stage
@@ -53,8 +54,22 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, sa
         Interrupted: a signal has stopped it; a checkpoint holds where.
         DataError: weights are missing or do not fit.
     """
-    with equal_copies() if keeping.spread else nullcontext():
+    with equal_copies() if keeping.spread else nullcontext(), losses_of_workers(keeping.spread):
+        if keeping.spread is not None:
+            _refuse_other_work(keeping.spread, experiment, splits, keeping.begin)
         _fit(experiment, splits, run, reporter, say, keeping)
+
+
+def _refuse_other_work(spread: Spread, experiment: Experiment, splits: Splits, begin: Snapshot | None) -> None:
+    """Raises RunFailed where the workers do not train the same thing from the same place."""
+    place = () if begin is None else (begin.state["stage"], begin.state["epoch"], begin.state["step"])
+    stages = [(stage.name, stage.epochs, dump(stage.optimizer)) for stage in experiment.stages if stage.optimizer]
+    facts = (experiment.seed, experiment.data.batch_size, experiment.hardware.precision, stages, splits.fingerprint, place)
+    if not spread.agree(*facts):
+        raise RunFailed(
+            "the workers do not train the same: seed, batch size, precision, stages, data or checkpoint differ among them;"
+            " all need the same spec, the same data and, to go on with a run, its folder"
+        )
 
 
 def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, say: Say, keeping: Keeping) -> None:
@@ -81,7 +96,7 @@ def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, s
         return
     for stage in stages:  # what a later stage cannot do is known before the first one takes its hours
         plan_stage(experiment, built, stage)
-    checkpoints = Checkpoints(record, keeping.asked, training.checkpoint_minutes, begin)
+    checkpoints = Checkpoints(record, keeping.asked, training.checkpoint_minutes, begin, keeping.spread)
     for index in range(checkpoints.stage, len(stages)):
         _fit_stage(work, stages, index, checkpoints, score_start=known and index == 0)
         if training.stages or built.backbone is not None:
@@ -109,7 +124,7 @@ def _fit_stage(work: Work, stages: list[Stage], index: int, checkpoints: Checkpo
         one.pauses = pauses
     checkpoints.asked.waits = True
     try:
-        with data_errors():
+        with losses_of_workers(work.spread), data_errors():
             run_epochs(
                 feed.model,
                 stream,
@@ -154,7 +169,7 @@ def _why_diverged(work: Work, plan: Plan, feed: Feed, going: Going, checkpoints:
     """Returns the words of a divergence, with the steps before it repeated where they can be."""
     rate, norms = float(feed.model.optimizer.learning_rate), list[float]()
     compile_stage(work, plan.stage, feed, plan, going.stream)
-    start = checkpoints.rewind(going) if not _averaging(going) else None
+    start = checkpoints.rewind(going) if not _averaging(going) and work.spread is None else None
     if start is not None:
         error, norms = looked_back(feed.model, going.stream, start, error)
     return words_of_divergence(error, norms, rate, work.record.best)
