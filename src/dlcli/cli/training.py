@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, Quiet, RunsFolder, complete_run
+from dlcli.visible import visible
 
 if TYPE_CHECKING:
     from dlcli.runs import Run
@@ -62,7 +63,6 @@ def train(
     if cluster is not None and not cluster.is_chief:
         from dlcli.stages.follow import follow
 
-        typer.echo(f"worker {cluster.index}: the run is the chief's, {cluster.addresses[0]}", err=True)
         follow(loaded, cluster, offline=offline)
         return
     _train(loaded, runs, quiet=quiet, as_json=as_json, offline=offline, cluster=cluster)
@@ -74,7 +74,13 @@ def _cluster(strategy: str, workers: str | None, index: int | None) -> Cluster |
         return None
     from dlcli.runtime.cluster import cluster_around, named_cluster
 
-    return named_cluster(workers, index) if workers is not None else cluster_around(strategy)
+    cluster = named_cluster(workers, index) if workers is not None else cluster_around(strategy)
+    if cluster is not None:
+        place = "the chief" if cluster.is_chief else f"the run is the chief's, {cluster.addresses[0]}"
+        typer.echo(
+            visible(f"worker {cluster.index} of {len(cluster.addresses)}: {place}; waiting until all are there"), err=True
+        )
+    return cluster
 
 
 def _start_workers(count: int) -> NoReturn:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic, sleep
 from typing import Any
 
-from dlcli.errors import UsageError
+from dlcli.errors import RunFailed, UsageError
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,38 @@ def cluster_around(strategy: str, environment: Mapping[str, str] = os.environ) -
     return found
 
 
+def wait_for_all(cluster: Cluster, limit: float = 600.0) -> None:
+    """Waits until every worker listens at its address, for so many seconds.
+
+    TensorFlow waits for the others without a limit, and no signal ends it there.
+
+    Raises:
+        UsageError: this worker's port is taken.
+        RunFailed: a worker did not come.
+    """
+    end = monotonic() + limit
+    port = int(cluster.addresses[cluster.index].rpartition(":")[2])
+    missing = [one for place, one in enumerate(cluster.addresses) if place != cluster.index]
+    try:
+        listening = socket.create_server(("", port), backlog=len(cluster.addresses))
+    except OSError as error:
+        raise UsageError(f"worker {cluster.index} cannot listen at port {port}: {error.strerror}") from None
+    with listening:
+        while missing := [one for one in missing if not _listens(one)]:
+            if monotonic() > end:
+                raise RunFailed(f"after {limit:.0f} s no worker listens at {', '.join(missing)}")
+            sleep(0.1)
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
 def _checked(addresses: Sequence[str], index: int, where: str) -> Cluster:
     for one in addresses:
         host, colon, port = one.rpartition(":")
@@ -94,8 +128,9 @@ def _from_slurm(environment: Mapping[str, str]) -> Cluster:
 
     job = int(environment.get("SLURM_JOB_ID", "0"))
     try:
+        # The GPUs of a task are SLURM's own business; the resolver only counts them, by nvidia-smi if it is told no number.
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-            port_base=12000 + job % 1000 * 16, gpus_per_node=0, gpus_per_task=0, auto_set_gpu=False
+            port_base=12000 + job % 1000 * 16, gpus_per_node=1024, gpus_per_task=1, auto_set_gpu=False
         )
         workers = resolver.cluster_spec().as_dict()["worker"]
         return _checked(workers, resolver.get_task_info()[1], "SLURM")

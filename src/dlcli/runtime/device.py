@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from dlcli.errors import UsageError
-from dlcli.runtime.cluster import Cluster
+from dlcli.runtime.cluster import Cluster, wait_for_all
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.spread import Spread
 from dlcli.spec.experiment import Hardware
@@ -140,6 +140,7 @@ def _over(kind: str, count: int) -> Spread:
 @cache
 def _worker(cluster: Cluster) -> Spread:
     """Returns the devices of all workers; waits until all of them are there."""
+    wait_for_all(cluster)
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(cluster.addresses)}), task_type="worker", task_id=cluster.index
     )

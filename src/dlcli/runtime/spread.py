@@ -35,6 +35,11 @@ class Spread:
         return f"{self.devices} devices{of} share each batch"
 
     @property
+    def kind(self) -> str:
+        """The word of the spec for it."""
+        return "multi_worker" if self.workers > 1 else "mirrored"
+
+    @property
     def devices(self) -> int:
         """How many devices there are, over all processes."""
         return int(self.strategy.num_replicas_in_sync)
@@ -102,7 +107,9 @@ def losses_of_workers(spread: Spread | None) -> Iterator[None]:
         lost = isinstance(error, tf.errors.UnavailableError) or any(words in error.message for words in _LOST)
         if spread is None or spread.workers == 1 or not lost:
             raise
-        raise Interrupted("stopped by the loss of a worker: its process or its machine has gone, or cannot be reached") from None
+        raise Interrupted(
+            "stopped by the loss of a worker: its process or its machine has gone, or cannot be reached"
+        ) from None
 
 
 _LOST = ("Collective ops is aborted", "unhealthy", "Connection reset by peer")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dlcli.errors import UsageError
 from dlcli.runtime.engine import keras
 from dlcli.runtime.part_rates import build_optimizer
 from dlcli.runtime.spread import refuse_empty_shares
@@ -81,12 +82,14 @@ def compile_stage(work: Material, stage: Stage, feed: Feed, plan: Plan, stream: 
     """Compiles a stage's model for the epochs of a stream.
 
     Raises:
-        UsageError: the epoch's last batch is too small for the devices that share it.
+        UsageError: the epoch's last batch is too small for the devices that share it, or the loss cannot be shared.
     """
     spread = work.spread
     if spread is None:
         _compile(work, stage, feed, plan, stream.steps)
         return
+    if work.experiment.training.loss.kind == "dice":
+        raise UsageError("training.loss: dice is one number for a whole batch, which devices that share it cannot sum")
     refuse_empty_shares(len(work.splits.train), work.batch_size, spread.devices)
     with spread.strategy.scope():
         _compile(work, stage, feed, plan, stream.steps)

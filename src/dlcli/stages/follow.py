@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from dlcli.errors import Interrupted
 from dlcli.runs import Run
 from dlcli.runtime.cluster import Cluster
 from dlcli.spec.file import Loaded
@@ -35,5 +36,9 @@ def follow_resumed(
 
 @contextmanager
 def _folder_of_its_own(cluster: Cluster) -> Iterator[Path]:
-    with TemporaryDirectory(prefix=f"dlcli-worker-{cluster.index}-") as folder:
-        yield Path(folder)
+    """Gives a folder that is removed when the block ends; what ends it early says that the run is the chief's."""
+    try:
+        with TemporaryDirectory(prefix=f"dlcli-worker-{cluster.index}-") as folder:
+            yield Path(folder)
+    except Interrupted as error:
+        raise Interrupted(f"{str(error).partition(';')[0]}; the chief's run keeps the checkpoint to go on from") from None

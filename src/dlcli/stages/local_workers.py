@@ -40,6 +40,9 @@ def run_local_workers(count: int, arguments: Sequence[str]) -> int:
             output = outputs[index - 1] if index else None
             processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output))
         chief = processes[0].wait()
+        if chief < 0:
+            how = signal.Signals(-chief).name
+            print(f"the chief was ended by {how}; `dlcli train --resume` goes on with its run", file=sys.stderr)
         for index, process in enumerate(processes[1:], 1):
             code = _ended(process)
             if code != chief:
