@@ -10,7 +10,8 @@ from conftest import environment
 
 DEVICES = """
 import keras, tensorflow as tf
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+parts = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 def per_device(function):

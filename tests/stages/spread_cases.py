@@ -18,6 +18,7 @@ from dlcli.runs import Run
 from dlcli.runtime.device import use_devices
 from dlcli.runtime.engine import keras
 from dlcli.spec.experiment import Hardware
+from stages.test_resume import Stopping, gone_on, stopped
 from stages.trainings import CIRCLES, trained, write_spec
 
 DIGITS = "{kind: builtin, name: digits}"
@@ -88,12 +89,25 @@ def differences(one: Run, other: Run) -> dict[str, float]:
     }
 
 
+def left(folder: Path) -> dict[str, float]:
+    """Compares a run on two devices with one that was left in the middle of an epoch and went on, with dropout and Adam."""
+    training = "epochs: 2, metrics: [accuracy, auc], optimizer: {kind: adam, learning_rate: 0.05}"
+    model = "{kind: mlp, units: [8], activation: tanh, dropout: 0.5}"
+    spec = write_spec(folder, CIRCLES, task="binary", model=model, data="batch_size: 17", training=training)
+    run = stopped(spec, Stopping(step=3), SPREAD)
+    gone_on(run)
+    return differences(trained(spec, SPREAD), run)
+
+
 def main() -> None:
     """Runs the cases."""
     use_devices(Hardware(strategy="mirrored", devices=2, device="cpu"), 0, None)
     found = {}
     for name in sys.argv[1:]:
         with tempfile.TemporaryDirectory() as folder:
+            if name == "left":
+                found[name] = left(Path(folder))
+                continue
             spec = write_spec(Path(folder), **CASES[name])
             found[name] = differences(trained(spec, ["hardware.device=cpu"]), trained(spec, SPREAD))
     sys.stdout.flush()

@@ -76,6 +76,14 @@ def test_dropout_draws_apart_on_each_device_and_half_precision_keeps_its_scale()
     assert_same(found["half"], 2, tolerance=1e-3)  # half precision: 11 bits
 
 
+@pytest.mark.slow
+def test_devices_go_on_from_the_middle_of_an_epoch_with_the_same_weights_bit_for_bit() -> None:
+    found = spread("left")["left"]
+    assert found["weights"] == 0.0
+    assert found["history"] < ROUNDING  # sums of metrics are shared out anew over the devices
+    assert found["moved"] > 0.001
+
+
 def test_what_devices_cannot_share_is_refused_in_words(tmp_path: Path, dlcli: Dlcli) -> None:
     spec = write_spec(tmp_path, data="batch_size: 16", more=ON_CPU)
     done = dlcli("train", spec, "--set", "hardware.strategy=mirrored")

@@ -55,6 +55,8 @@ def joined(hardware: Hardware, cluster: Cluster | None) -> Spread | None:
     Raises:
         UsageError: there are fewer devices than are asked for, or the strategy does not fit the cluster.
     """
+    if cluster is None and hardware.strategy == "multi_worker":
+        raise UsageError("hardware.strategy: multi_worker is for `dlcli train`, which is told its workers")
     if cluster is None and hardware.strategy != "mirrored":
         return None
     if hardware.xla:

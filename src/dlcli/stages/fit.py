@@ -91,6 +91,11 @@ def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, s
     record = Record(run, built.whole, training.monitor, higher, epochs, len(splits.train), reporter)
     record.without_penalties = len(stages) > 1 or bool(training.initial_weights)
     work = Work(experiment, splits, built, say, record, spread=keeping.spread)
+    if work.spread is not None:
+        say(
+            f"each batch of {work.batch_size} examples is shared by {work.spread.devices} devices; batch size and learning rate"
+            " are the spec's own (a larger batch of k times the size is often given k times the rate)"
+        )
     if fitted_once:
         run.write_stages([fit_classifier(work, stages[0])])
         return
