@@ -119,7 +119,8 @@ def refuse_empty_shares(examples: int, batch_size: int, devices: int) -> None:
     """Raises UsageError where the last batch of an epoch has no example for some of the devices."""
     last = examples % batch_size or batch_size
     if last < devices:
-        fitting = next((size for size in range(batch_size, devices, -1) if (examples % size or size) >= devices), None)
+        sizes = (size for size in range(devices, examples + 1) if (examples % size or size) >= devices)
+        fitting = min(sizes, key=lambda size: abs(size - batch_size), default=None)
         advice = f"data.batch_size: {fitting} has none such" if fitting else "there are too few examples"
         raise UsageError(
             f"the last batch of an epoch has {last} of {examples} examples, too few for {devices} devices: {advice}"
