@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, Quiet, RunsFolder, complete_run
+from dlcli.visible import visible
 
 if TYPE_CHECKING:
     from dlcli.runs import Run
+    from dlcli.runtime.cluster import Cluster
     from dlcli.spec.file import Loaded
 
 
@@ -27,6 +30,14 @@ def train(
         typer.Option(metavar="POLICY", help="--resume with more epochs only: the schedule may continue, stretch or rewarm."),
     ] = None,
     runs: RunsFolder = DEFAULT_RUNS,
+    workers: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT,...", help="Train with several processes; all their addresses, the chief's first."),
+    ] = None,
+    index: Annotated[int | None, typer.Option(min=0, help="Which of --workers this one is, from 0 on.")] = None,
+    local_workers: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="Start N workers on this machine, for trying out.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
     offline: Offline = False,
@@ -35,15 +46,54 @@ def train(
     from dlcli.errors import UsageError
     from dlcli.spec.file import load
 
+    if (workers is None) != (index is None) or (workers and local_workers):
+        raise UsageError("--workers and --index go together, and --local-workers stands alone")
+    if local_workers:
+        _start_workers(local_workers)
     if resume is not None:
         if spec is not None:
             raise UsageError("--resume goes on by the run's own spec: leave SPEC out; --set training.epochs=30 adds epochs")
-        _resume(resume, runs, overrides or [], schedule, quiet=quiet, as_json=as_json, offline=offline)
+        _resume(resume, runs, overrides or [], schedule, workers, index, quiet=quiet, as_json=as_json, offline=offline)
         return
     if spec is None or schedule is not None:
         raise UsageError("train needs a SPEC, or --resume RUN" if spec is None else "--schedule is for --resume RUN")
 
-    _train(load(spec, overrides or ()), runs, quiet=quiet, as_json=as_json, offline=offline)
+    loaded = load(spec, overrides or ())
+    cluster = _cluster(loaded.experiment.hardware.strategy, workers, index)
+    if cluster is not None and not cluster.is_chief:
+        from dlcli.stages.follow import follow
+
+        follow(loaded, cluster, offline=offline)
+        return
+    _train(loaded, runs, quiet=quiet, as_json=as_json, offline=offline, cluster=cluster)
+
+
+def _cluster(strategy: str, workers: str | None, index: int | None) -> Cluster | None:
+    """Returns the workers that train together: those of the command line, else those of the environment."""
+    if workers is None and strategy not in ("multi_worker", "auto"):
+        return None
+    from dlcli.runtime.cluster import cluster_around, named_cluster
+
+    cluster = named_cluster(workers, index) if workers is not None else cluster_around(strategy)
+    if cluster is not None:
+        place = "the chief" if cluster.is_chief else f"the run is the chief's, {cluster.addresses[0]}"
+        typer.echo(
+            visible(f"worker {cluster.index} of {len(cluster.addresses)}: {place}; waiting until all are there"), err=True
+        )
+    return cluster
+
+
+def _start_workers(count: int) -> NoReturn:
+    """Runs this very command in several processes, each told its place, and leaves with the chief's exit code."""
+    from dlcli.stages.local_workers import run_local_workers
+
+    given, arguments = iter(sys.argv[1:]), list[str]()
+    for one in given:
+        if one == "--local-workers":
+            next(given)
+        elif not one.startswith("--local-workers="):
+            arguments.append(one)
+    raise typer.Exit(run_local_workers(count, arguments))
 
 
 def finetune(
@@ -99,7 +149,16 @@ def _selection(text: str) -> Any:
 
 
 def _resume(
-    name: str, runs: Path, overrides: list[str], schedule: str | None, *, quiet: bool, as_json: bool, offline: bool
+    name: str,
+    runs: Path,
+    overrides: list[str],
+    schedule: str | None,
+    workers: str | None,
+    index: int | None,
+    *,
+    quiet: bool,
+    as_json: bool,
+    offline: bool,
 ) -> None:
     from dlcli.cli.console import TrainingDisplay
     from dlcli.errors import UsageError
@@ -109,18 +168,34 @@ def _resume(
     if schedule not in (None, "continue", "stretch", "rewarm"):
         raise UsageError(f"--schedule: expected continue, stretch or rewarm, found {schedule!r}")
     typer.echo(f"run: {run.path}", err=True)
+    strategy = next((one.split("=")[1] for one in reversed(overrides) if one.startswith("hardware.strategy=")), "")
+    cluster = _cluster(strategy or run.experiment().hardware.strategy, workers, index)
+    if cluster is not None and not cluster.is_chief:
+        from dlcli.stages.follow import follow_resumed
+
+        follow_resumed(run, cluster, overrides=overrides, schedule=schedule, offline=offline)  # type: ignore[arg-type]
+        return
     display = TrainingDisplay(quiet=quiet)
     with display.waiting("starting TensorFlow"):
         from dlcli.stages import resume as stage
 
     try:
-        stage.resume(run, display, overrides=overrides, schedule=schedule, offline=offline)  # type: ignore[arg-type]
+        stage.resume(run, display, overrides=overrides, schedule=schedule, offline=offline, cluster=cluster)  # type: ignore[arg-type]
     finally:
         display.fit_finished()
     _show(run, quiet=quiet, as_json=as_json)
 
 
-def _train(loaded: Loaded, runs: Path, *, quiet: bool, as_json: bool, offline: bool, parent: str = "") -> None:
+def _train(
+    loaded: Loaded,
+    runs: Path,
+    *,
+    quiet: bool,
+    as_json: bool,
+    offline: bool,
+    parent: str = "",
+    cluster: Cluster | None = None,
+) -> None:
     from dlcli.cli.console import TrainingDisplay
 
     display = TrainingDisplay(quiet=quiet)
@@ -128,7 +203,7 @@ def _train(loaded: Loaded, runs: Path, *, quiet: bool, as_json: bool, offline: b
         from dlcli.stages import train as stage
 
     try:
-        run = stage.train(loaded, runs, display, offline=offline, parent=parent)
+        run = stage.train(loaded, runs, display, offline=offline, parent=parent, cluster=cluster)
     finally:
         display.fit_finished()  # a stopped training, too, gives the terminal its cursor back
     _show(run, quiet=quiet, as_json=as_json)

@@ -4,35 +4,77 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 
 from dlcli.errors import UsageError
+from dlcli.runtime.cluster import Cluster, wait_for_all
 from dlcli.runtime.engine import keras, tf
+from dlcli.runtime.spread import Spread
 from dlcli.spec.experiment import Hardware
 from dlcli.upstream import quiet_start
 
 
 @dataclass(frozen=True)
 class Device:
-    """What the run computes on. `determinism` is `exact` or `seeded`: whether a second run gives the same bits."""
+    """What the run computes on. `determinism` is `exact` or `seeded`: whether a second run gives the same bits.
+
+    `spread` are the devices that share every batch; None of one device.
+    """
 
     kind: str
     name: str
     precision: str
     determinism: str
+    spread: Spread | None = None
 
     def __str__(self) -> str:
         return f"{self.kind.upper()} ({self.name}), {self.precision}"
 
 
 def use_device(hardware: Hardware, seed: int) -> Device:
-    """Chooses the device, sets precision, determinism and the seed of everything random, and returns what was chosen.
+    """Chooses one device, sets precision, determinism and the seed of everything random, and returns what was chosen.
 
     Raises:
         UsageError: a GPU is asked for and TensorFlow sees none.
     """
+    return _used(hardware, seed, None)
+
+
+def use_devices(hardware: Hardware, seed: int, cluster: Cluster | None) -> Device:
+    """Does as `use_device`, with all the devices that the spec's strategy and the cluster ask for.
+
+    Raises:
+        UsageError: there are fewer devices than are asked for, or the strategy does not fit the cluster.
+    """
+    return _used(hardware, seed, joined(hardware, cluster))
+
+
+def joined(hardware: Hardware, cluster: Cluster | None) -> Spread | None:
+    """Returns the devices that share every batch, once all workers of the cluster are there; None of one device.
+
+    Raises:
+        UsageError: there are fewer devices than are asked for, or the strategy does not fit the cluster.
+    """
+    if cluster is None and hardware.strategy == "multi_worker":
+        raise UsageError("hardware.strategy: multi_worker is for `dlcli train`, which is told its workers")
+    if cluster is None and hardware.strategy != "mirrored":
+        return None
+    if hardware.xla:
+        raise UsageError("hardware.xla: true is for one device: XLA cannot compile sums over several")
+    with quiet_start():
+        gpus = [] if hardware.device == "cpu" else tf.config.list_physical_devices("GPU")
+        if cluster is None:
+            return _mirrored(hardware, gpus[: _wanted(hardware, len(gpus))])
+        if hardware.strategy in ("one_device", "mirrored"):
+            raise UsageError(f"hardware.strategy: {hardware.strategy} is for one process; several workers need multi_worker")
+        _choose(gpus[: hardware.devices or len(gpus)])
+        return _worker(cluster)
+
+
+def _used(hardware: Hardware, seed: int, spread: Spread | None) -> Device:
     with quiet_start():  # the CUDA driver's absence is told in three lines of C++
         gpus = [] if hardware.device == "cpu" else tf.config.list_physical_devices("GPU")
-        _choose(gpus)
+        _choose(gpus[: hardware.devices or len(gpus)] if spread else gpus[:1])
     if hardware.device == "gpu" and not gpus:
         raise UsageError("hardware.device: gpu, but TensorFlow sees no GPU; `dlcli doctor` says why")
     precision = _precision(hardware.precision, gpus)
@@ -41,7 +83,7 @@ def use_device(hardware: Hardware, seed: int) -> Device:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
     exact = not gpus or hardware.deterministic
-    return Device("gpu" if gpus else "cpu", _name(gpus), precision, "exact" if exact else "seeded")
+    return Device("gpu" if gpus else "cpu", _name(gpus, spread), precision, "exact" if exact else "seeded", spread)
 
 
 def any_device(hardware: Hardware) -> Hardware:
@@ -50,13 +92,62 @@ def any_device(hardware: Hardware) -> Hardware:
 
 
 def _choose(gpus: list[object]) -> None:
-    """Leaves one GPU, or none, visible, and lets its memory grow with need instead of taking all of it."""
+    """Leaves these GPUs alone visible, and lets their memory grow with need instead of taking all of it."""
     try:
-        tf.config.set_visible_devices(gpus[:1], "GPU")
-        for gpu in gpus[:1]:
+        tf.config.set_visible_devices(gpus, "GPU")
+        for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError:
         return  # TensorFlow has started in this process already, with these same settings: a test or a worker
+
+
+def _wanted(hardware: Hardware, gpus: int) -> int:
+    """Returns how many devices share a batch.
+
+    Raises:
+        UsageError: the machine has fewer.
+    """
+    if gpus and (hardware.devices or gpus) > gpus:
+        raise UsageError(f"hardware.devices: {hardware.devices}, but TensorFlow sees {gpus} GPU{'s' if gpus > 1 else ''}")
+    if gpus == 1 or (not gpus and hardware.devices is None):
+        found = "TensorFlow sees one GPU" if gpus else "TensorFlow sees no GPU"
+        raise UsageError(
+            f"hardware.strategy: mirrored spreads a model over several GPUs, and {found}: leave it at auto\n"
+            "  for trying it out on a CPU: device: cpu and devices: 2"
+        )
+    return hardware.devices or gpus
+
+
+def _mirrored(hardware: Hardware, gpus: list[object]) -> Spread:
+    """Returns the devices of one process: GPUs, or parts of the CPU."""
+    if gpus:
+        _choose(gpus)
+        return _over("GPU", len(gpus))
+    count = hardware.devices or 0
+    parts = [tf.config.LogicalDeviceConfiguration()] * count
+    try:
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+    except RuntimeError:
+        if len(tf.config.list_logical_devices("CPU")) < count:
+            raise UsageError("hardware.devices: TensorFlow has started in this process with fewer devices") from None
+    return _over("CPU", count)
+
+
+@cache
+def _over(kind: str, count: int) -> Spread:
+    """Returns a strategy over devices: one for a process, since a second would number its collectives as the first does."""
+    return Spread(tf.distribute.MirroredStrategy([f"{kind}:{place}" for place in range(count)]))
+
+
+@cache
+def _worker(cluster: Cluster) -> Spread:
+    """Returns the devices of all workers; waits until all of them are there."""
+    wait_for_all(cluster)
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(cluster.addresses)}), task_type="worker", task_id=cluster.index
+    )
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    return Spread(strategy, workers=len(cluster.addresses), index=cluster.index)
 
 
 def _precision(wanted: str, gpus: list[object]) -> str:
@@ -70,9 +161,12 @@ def _precision(wanted: str, gpus: list[object]) -> str:
     return "mixed_bfloat16" if major >= 8 else "mixed_float16" if major == 7 else "float32"
 
 
-def _name(gpus: list[object]) -> str:
+def _name(gpus: list[object], spread: Spread | None) -> str:
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
         name = str(details.get("device_name", "GPU"))
+        if spread is not None:
+            return f"{name}; {spread}"
         return f"{name}; 1 of {len(gpus)} GPUs is used" if len(gpus) > 1 else name
-    return f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+    cores = f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+    return f"{cores}; {spread}" if spread else cores

@@ -35,12 +35,14 @@ class Pauses:
         step: called after every call of the device, with the position.
         validation: called before every call of the device while the epoch is validated, with the position.
         epoch: called after an epoch with the next position, and whether it is the last.
+        together: called before `step` and `epoch`: what one of several workers has decided then holds for all.
     """
 
     restore: Callable[[], None]
     step: Callable[[Position], None]
     validation: Callable[[Position], None]
     epoch: Callable[[Position, bool], None]
+    together: Callable[[], None]
 
 
 class Listening(keras.callbacks.Callback):  # type: ignore[misc]
@@ -98,6 +100,7 @@ def run_epochs(
             scores = model.evaluate(validation, callbacks=told, return_dict=True, verbose=0)
             logs |= {f"val_{name}": value for name, value in scores.items()}
         told.on_epoch_end(epoch, logs)
+        pauses.together()
         pauses.epoch(Position(epoch + 1), bool(model.stop_training) or epoch + 1 == last)
     told.on_train_end()
 
@@ -116,6 +119,7 @@ def _train_epoch(model: Any, stream: TrainingStream, told: Any, pauses: Pauses, 
         # The first call compiles; the second one tells.
         if adapt and calls == 2 and model.steps_per_execution > 1 and perf_counter() - began > SLOW_CALL:
             _one_step_a_call(model)
+        pauses.together()
         pauses.step(Position(at.epoch, stream.steps if model.stop_training else step))
     return Position(at.epoch, stream.steps)
 

@@ -52,13 +52,22 @@ class Training(Spec):
 
 
 class Hardware(Spec):
-    """Where and how the run computes. Only `precision` and `deterministic` can change results."""
+    """Where and how the run computes. Only `precision` and `deterministic` can change results; several devices round otherwise
+    and draw other random numbers."""
 
     device: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="`auto`: a GPU where there is one.")
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = Field(
         default="auto", description="`auto`: mixed on GPUs with fast half precision, else float32."
     )
-    strategy: Literal["auto", "one_device"] = Field(default="auto", description="How the model is spread over devices.")
+    strategy: Literal["auto", "one_device", "mirrored", "multi_worker"] = Field(
+        default="auto",
+        description="`mirrored`: the GPUs of this machine share each batch; `multi_worker`: those of several processes do;"
+        " `auto`: one device, or the workers that the command line or TF_CONFIG names.",
+    )
+    devices: Annotated[int, Field(ge=2)] | None = Field(
+        default=None,
+        description="How many GPUs `mirrored`, or each worker, uses; all if not given. On a CPU `mirrored` makes parts of it.",
+    )
     xla: bool = Field(default=False, description="Whether steps are compiled by XLA; on CPUs it is far slower.")
     deterministic: bool = Field(default=False, description="Whether a GPU must give the same bits every time, at some cost.")
     steps_per_execution: Annotated[int, Field(ge=1)] | None = Field(

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dlcli.errors import UsageError
 from dlcli.runtime.engine import keras
 from dlcli.runtime.part_rates import build_optimizer
+from dlcli.runtime.spread import refuse_empty_shares
 from dlcli.runtime.stream import TrainingStream, ordered_batches
 from dlcli.spec.augmentations import AugmentationSpec
 from dlcli.spec.stages import Stage
@@ -76,15 +78,32 @@ def _labels(work: Material, part: str) -> Any:
     return label_reader(splits.parts[part].targets, experiment.task, classes=splits.outputs, integer=integer)
 
 
-def compile_stage(work: Material, stage: Stage, feed: Feed, plan: Plan, steps: int) -> None:
-    """Compiles a stage's model for epochs of `steps` steps."""
+def compile_stage(work: Material, stage: Stage, feed: Feed, plan: Plan, stream: TrainingStream) -> None:
+    """Compiles a stage's model for the epochs of a stream.
+
+    Raises:
+        UsageError: the epoch's last batch is too small for the devices that share it, or the loss cannot be shared.
+    """
+    spread = work.spread
+    if spread is None:
+        _compile(work, stage, feed, plan, stream.steps)
+        return
+    if work.experiment.training.loss.kind == "dice":
+        raise UsageError("training.loss: dice is one number for a whole batch, which devices that share it cannot sum")
+    refuse_empty_shares(len(work.splits.train), work.batch_size, spread.devices)
+    with spread.strategy.scope():
+        _compile(work, stage, feed, plan, stream.steps)
+    spread.compiled(feed.model, stream.first_batch())
+
+
+def _compile(work: Material, stage: Stage, feed: Feed, plan: Plan, steps: int) -> None:
     experiment = work.experiment
     training, hardware = experiment.training, experiment.hardware
     integer = training.loss.integer_labels
     followed = [metric.follow(experiment.task, integer_labels=integer) for metric in training.metrics or []]
     assert stage.optimizer is not None
     # Several steps a call save Python's work between them; more than a tenth of an epoch would make progress jump, but for
-    # a head on kept features, whose epochs take less than a tenth of a second.
+    # a head on kept features, whose epochs take less than a tenth of a second. Devices that share a batch take one.
     together = min(10, steps if feed.of_features else steps // 10)
     of_head = {id(weight) for weight in work.built.head.weights} if work.built.head is not None else set()
     feed.model.compile(
@@ -92,7 +111,7 @@ def compile_stage(work: Material, stage: Stage, feed: Feed, plan: Plan, steps: i
         loss=training.loss.build(),
         metrics=[metric for metric in followed if metric is not None],
         jit_compile=hardware.xla,
-        steps_per_execution=hardware.steps_per_execution or max(1, together),
+        steps_per_execution=1 if work.spread else hardware.steps_per_execution or max(1, together),
     )
 
 

@@ -17,6 +17,7 @@ from dlcli.runs.folder import Run
 from dlcli.runtime.checkpoint import Snapshot, every_variable, plain_state, put_back, put_plain_state, read_snapshot, values_of
 from dlcli.runtime.loop import Pauses, Position
 from dlcli.runtime.signals import Asked
+from dlcli.runtime.spread import Spread
 from dlcli.runtime.stream import TrainingStream
 from dlcli.stages.proof import Proof
 from dlcli.stages.recorder import Record, Recorder
@@ -60,7 +61,10 @@ class Checkpoints:
     asked: Asked
     minutes: float
     begin: Snapshot | None = None
+    spread: Spread | None = None
     stages: list[dict[str, Any]] = field(default_factory=list)
+    _stop: str = ""
+    _save: bool = False
     _written: float = field(default_factory=perf_counter)
     _cost: float = 0.0
     _metrics: list[Array] = field(default_factory=list)
@@ -89,30 +93,46 @@ class Checkpoints:
             step=lambda at: self._at_step(going, at),
             validation=lambda at: self._leave(going, at),
             epoch=lambda at, last: self._at_epoch(going, at, last),
+            together=lambda: self._together(going),
         )
+
+    def _together(self, going: Going) -> None:
+        """Takes up what signals, clocks and callbacks ask; of several workers, what any of them was asked.
+
+        One that left, or wrote what all must read, alone would have the others wait for it without end.
+        """
+        due = self.asked.save or perf_counter() - self._written > 60 * self.minutes
+        if self.spread is None or self.spread.workers == 1:
+            self._save = due
+            return
+        stop, self._save, ended = self.spread.any_of(bool(self.asked.stop), due, bool(going.model.stop_training))
+        going.model.stop_training = ended
+        self._stop = self.asked.stop or "stopped by a signal to another worker" if stop else ""
 
     def _at_step(self, going: Going, at: Position) -> None:
         if at.step >= going.stream.steps:  # validation counts in the same metrics
             self._metrics = values_of(going.model.metrics_variables)
         self._leave(going, at)
-        if self.asked.save or perf_counter() - self._written > 60 * self.minutes:
+        if self._save:
             self._write(going, at)
 
     def _at_epoch(self, going: Going, at: Position, last: bool) -> None:
         self._leave(going, at)
-        if last or self.asked.save or self.record.saved or perf_counter() - self._written > PAYS_OFF * self._cost:
+        if last or self._save or self.record.saved or perf_counter() - self._written > PAYS_OFF * self._cost:
             self._write(going, at)
 
     def _leave(self, going: Going, at: Position) -> None:
         """Writes a checkpoint and leaves if a signal has asked for it."""
-        if self.asked.stop:
+        several = self.spread is not None and self.spread.workers > 1
+        stop = self._stop if several else self.asked.stop
+        if stop:
             self._write(going, at)
-            raise Interrupted(f"{self.asked.stop} {_words(at)}")
+            raise Interrupted(f"{stop} {_words(at)}")
 
     def _write(self, going: Going, at: Position) -> None:
         began = perf_counter()
         save_checkpoint(self.record.run.checkpoints_path, self._snapshot(going, at).write)
-        self.asked.save = self.record.saved = False
+        self.asked.save = self._save = self.record.saved = False
         self._first = {}
         self._written = perf_counter()
         self._cost = self._written - began
@@ -210,6 +230,8 @@ def _build(going: Going) -> None:
     model = going.model
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
+    if model._compile_metrics is None or model._compile_metrics.built:
+        return
     inputs, labels = going.stream.first_batch()[:2]
     model.compute_metrics(inputs, labels, model(inputs, training=False))
 

@@ -25,6 +25,8 @@ def describe_environment(device: Device) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},
         "device": {"kind": device.kind, "name": device.name},
+        "strategy": device.spread.kind if device.spread else "one_device",
+        "devices": device.spread.devices if device.spread else 1,
         "precision": device.precision,
         "determinism": device.determinism,
         "cores": psutil.cpu_count(),

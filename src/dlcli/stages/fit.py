@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -12,7 +13,9 @@ from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loop import run_epochs
 from dlcli.runtime.signals import Asked
+from dlcli.runtime.spread import Spread, losses_of_workers
 from dlcli.runtime.stream import TrainingStream, data_errors
+from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.metrics import higher_is_better
 from dlcli.spec.stages import Stage
@@ -29,15 +32,18 @@ from dlcli.stages.reporter import Reporter
 from dlcli.stages.selection import Plan, plan_stage
 from dlcli.stages.stage_words import plan_lines, verdict
 from dlcli.stages.work import Say, Work
+from dlcli.upstream_devices import equal_copies
 
 
 @dataclass(frozen=True)
 class Keeping:
-    """How a fit is left and taken up: what signals ask, the checkpoint to go on from, and whether nothing may be fetched."""
+    """What a fit runs under: what signals ask, the checkpoint to go on from, whether nothing may be fetched, which devices
+    share its batches."""
 
     asked: Asked
     begin: Snapshot | None = None
     offline: bool = False
+    spread: Spread | None = None
 
 
 def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, say: Say, keeping: Keeping) -> None:
@@ -48,11 +54,31 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, sa
         Interrupted: a signal has stopped it; a checkpoint holds where.
         DataError: weights are missing or do not fit.
     """
+    with equal_copies() if keeping.spread else nullcontext(), losses_of_workers(keeping.spread):
+        if keeping.spread is not None:
+            _refuse_other_work(keeping.spread, experiment, splits, keeping.begin)
+        _fit(experiment, splits, run, reporter, say, keeping)
+
+
+def _refuse_other_work(spread: Spread, experiment: Experiment, splits: Splits, begin: Snapshot | None) -> None:
+    """Raises RunFailed where the workers do not train the same thing from the same place."""
+    place = () if begin is None else (begin.state["stage"], begin.state["epoch"], begin.state["step"])
+    stages = [(stage.name, stage.epochs, dump(stage.optimizer)) for stage in experiment.stages if stage.optimizer]
+    facts = (experiment.seed, experiment.data.batch_size, experiment.hardware.precision, stages, splits.fingerprint, place)
+    if not spread.agree(*facts):
+        raise RunFailed(
+            "the workers do not train the same: seed, batch size, precision, stages, data or checkpoint differ among them;"
+            " all need the same spec, the same data and, to go on with a run, its folder"
+        )
+
+
+def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, say: Say, keeping: Keeping) -> None:
     keras.utils.set_random_seed(experiment.seed)
     training = experiment.training
     begin = keeping.begin
     fresh = not training.initial_weights and begin is None
-    built = build_model(experiment, splits, load_weights=fresh, offline=keeping.offline)
+    with keeping.spread.strategy.scope() if keeping.spread else nullcontext():
+        built = build_model(experiment, splits, load_weights=fresh, offline=keeping.offline)
     known = start_from_run(experiment, built, splits, say) if training.initial_weights and begin is None else False
     say(f"model: {built.whole.count_params():,} parameters")
     fitted_once = built.backbone is not None and built.head is None
@@ -64,13 +90,18 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, sa
     epochs = sum(stage.epochs or 0 for stage in stages)
     record = Record(run, built.whole, training.monitor, higher, epochs, len(splits.train), reporter)
     record.without_penalties = len(stages) > 1 or bool(training.initial_weights)
-    work = Work(experiment, splits, built, say, record)
+    work = Work(experiment, splits, built, say, record, spread=keeping.spread)
+    if work.spread is not None:
+        say(
+            f"each batch of {work.batch_size} examples is shared by {work.spread.devices} devices; batch size and learning rate"
+            " are the spec's own (a larger batch of k times the size is often given k times the rate)"
+        )
     if fitted_once:
         run.write_stages([fit_classifier(work, stages[0])])
         return
     for stage in stages:  # what a later stage cannot do is known before the first one takes its hours
         plan_stage(experiment, built, stage)
-    checkpoints = Checkpoints(record, keeping.asked, training.checkpoint_minutes, begin)
+    checkpoints = Checkpoints(record, keeping.asked, training.checkpoint_minutes, begin, keeping.spread)
     for index in range(checkpoints.stage, len(stages)):
         _fit_stage(work, stages, index, checkpoints, score_start=known and index == 0)
         if training.stages or built.backbone is not None:
@@ -88,7 +119,7 @@ def _fit_stage(work: Work, stages: list[Stage], index: int, checkpoints: Checkpo
         work.say(line)
     feed = feed_of(work, stage, work.record.run.path.parents[1] / ".features")
     stream = stream_of(work, feed)
-    compile_stage(work, stage, feed, plan, stream.steps)
+    compile_stage(work, stage, feed, plan, stream)
     validation, scores = validation_of(work, feed), scores_of(work, feed)
     if score_start:
         _score_start(work, feed.model, validation, scores)
@@ -98,7 +129,7 @@ def _fit_stage(work: Work, stages: list[Stage], index: int, checkpoints: Checkpo
         one.pauses = pauses
     checkpoints.asked.waits = True
     try:
-        with data_errors():
+        with losses_of_workers(work.spread), data_errors():
             run_epochs(
                 feed.model,
                 stream,
@@ -142,8 +173,8 @@ def _others(going: Going) -> list[Any]:
 def _why_diverged(work: Work, plan: Plan, feed: Feed, going: Going, checkpoints: Checkpoints, error: Diverged) -> str:
     """Returns the words of a divergence, with the steps before it repeated where they can be."""
     rate, norms = float(feed.model.optimizer.learning_rate), list[float]()
-    compile_stage(work, plan.stage, feed, plan, going.stream.steps)
-    start = checkpoints.rewind(going) if not _averaging(going) else None
+    compile_stage(work, plan.stage, feed, plan, going.stream)
+    start = checkpoints.rewind(going) if not _averaging(going) and work.spread is None else None
     if start is not None:
         error, norms = looked_back(feed.model, going.stream, start, error)
     return words_of_divergence(error, norms, rate, work.record.best)

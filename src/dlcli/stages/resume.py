@@ -13,6 +13,8 @@ from dlcli.runs import Run
 from dlcli.runs.checkpoints import save_checkpoint
 from dlcli.runs.compare import flat
 from dlcli.runtime.checkpoint import Snapshot
+from dlcli.runtime.cluster import Cluster
+from dlcli.runtime.device import joined
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.file import load_text, to_flow, to_yaml
@@ -28,9 +30,19 @@ from dlcli.stages.train import proceed, teller
 SchedulePolicy = Literal["continue", "stretch", "rewarm"]
 WITHOUT_EFFECT = ("training.checkpoint_minutes", "training.features.disk_gb", "hardware.steps_per_execution")
 """Fields that cannot change what a training gives."""
+SPREADING = ("hardware.strategy", "hardware.devices", "hardware.device")
+"""Fields that change its rounding, and the draws of dropout: a run must be able to leave a machine that has gone."""
 
 
-def resume(run: Run, reporter: Reporter, *, overrides: list[str], schedule: SchedulePolicy | None, offline: bool) -> None:
+def resume(
+    run: Run,
+    reporter: Reporter,
+    *,
+    overrides: list[str],
+    schedule: SchedulePolicy | None,
+    offline: bool,
+    cluster: Cluster | None = None,
+) -> None:
     """Goes on with a run from its newest whole checkpoint, to the same bits as if it had never been left.
 
     Args:
@@ -39,12 +51,14 @@ def resume(run: Run, reporter: Reporter, *, overrides: list[str], schedule: Sche
         overrides: `--set` options: more epochs, or what cannot change results.
         schedule: what the schedule of the learning rate does in added epochs; needed where there is one.
         offline: whether nothing may be fetched.
+        cluster: the workers, if it goes on with several; another number of them than before rounds otherwise.
 
     Raises:
         UsageError: another process writes the run, or something else is to change.
         RunFailed: the training could not end well.
         Interrupted: a signal stopped it again.
     """
+    joined(_changed(run, run.experiment(), overrides).hardware, cluster)  # nothing is written before all workers are there
     with run.hold():
         say = teller(run, reporter)
         run.remove_half_written()
@@ -85,7 +99,7 @@ def resume(run: Run, reporter: Reporter, *, overrides: list[str], schedule: Sche
         if wanted != before:
             _write_spec(run, wanted, begin)
         _tell(run, begin, say)
-        proceed(run, wanted, reporter, say, begin=begin, offline=offline)
+        proceed(run, wanted, reporter, say, begin=begin, offline=offline, cluster=cluster)
 
 
 def _write_spec(run: Run, wanted: Experiment, begin: Snapshot | None) -> None:
@@ -121,7 +135,7 @@ def _changed(run: Run, before: Experiment, overrides: list[str]) -> Experiment:
     wanted = load_text(to_flow(dump(before)), run.path / "spec.yaml", overrides).experiment
     wanted = _of_last_stage(before, wanted)
     old, new = flat(dump(without_trackers(before))), flat(dump(without_trackers(wanted)))
-    allowed = ("training.epochs", f"training.stages.{len(before.training.stages) - 1}.epochs", *WITHOUT_EFFECT)
+    allowed = ("training.epochs", f"training.stages.{len(before.training.stages) - 1}.epochs", *WITHOUT_EFFECT, *SPREADING)
     differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and not key.startswith(allowed)]
     if differing:
         lines = "\n".join(f"  {key}: {old.get(key)} -> {new.get(key)}" for key in differing)

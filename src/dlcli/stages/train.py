@@ -10,7 +10,8 @@ from dlcli.errors import DataError, Interrupted, RunFailed
 from dlcli.runs import Run
 from dlcli.runs.folder import now
 from dlcli.runtime.checkpoint import Snapshot
-from dlcli.runtime.device import Device, use_device
+from dlcli.runtime.cluster import Cluster
+from dlcli.runtime.device import Device, joined, use_devices
 from dlcli.runtime.engine import keras
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.file import Loaded, to_yaml
@@ -24,7 +25,7 @@ from dlcli.stages.fit import Keeping, fit
 from dlcli.stages.leaks import leak_facts
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.resolve import prepared, resolved_for
-from dlcli.stages.trackers.following import followed, refuse_missing_trackers
+from dlcli.stages.trackers.following import followed, refuse_missing_trackers, without_trackers
 from dlcli.stages.work import Say
 
 
@@ -37,11 +38,12 @@ def train(
     parent: str = "",
     batch: str = "",
     write_up: bool = True,
+    cluster: Cluster | None = None,
 ) -> Run:
     """Trains an experiment in a new run folder and returns the run.
 
     `parent` is the id of the run that it continues, `batch` names the job of a batch that it is made for. `write_up`
-    tells whether diagnosis, model card and report are written at its end.
+    tells whether diagnosis, model card and report are written at its end. Of a cluster's workers this is the chief.
 
     Raises:
         RunFailed: the training could not end well; the folder says why and keeps the best epoch so far.
@@ -51,10 +53,11 @@ def train(
     """
     experiment = loaded.experiment
     refuse_missing_trackers(experiment)
+    joined(experiment.hardware, cluster)
     run = Run.create(runs, experiment.name, spec=to_yaml(experiment), source=loaded.source_text, batch=batch)
     run.update_status(process_started=process_started(), parent=parent)
     with run.hold():
-        proceed(run, experiment, reporter, teller(run, reporter), offline=offline, write_up=write_up)
+        proceed(run, experiment, reporter, teller(run, reporter), offline=offline, write_up=write_up, cluster=cluster)
     return run
 
 
@@ -67,21 +70,28 @@ def proceed(
     begin: Snapshot | None = None,
     offline: bool = False,
     write_up: bool = True,
+    cluster: Cluster | None = None,
 ) -> None:
-    """Trains a run's experiment to its end, from a checkpoint or from the beginning; the process must hold the run."""
+    """Trains a run's experiment to its end, from a checkpoint or from the beginning; the process must hold the run.
+
+    Of several workers the chief alone scores it.
+    """
     with followed(run, reporter, say) as following:
         with _diagnosed_failure(run, write_up), recorded_failure(run) as asked:
             # A run is the same whatever its process trained before, down to the names of its layers.
             keras.utils.clear_session()
-            device = use_device(experiment.hardware, experiment.seed)
+            device = use_devices(experiment.hardware, experiment.seed, cluster)
             say(f"device: {device}")
             run.write_environment(described(run, device))
             if begin is None and not run.split_path.exists():
                 experiment, splits = _opened(run, experiment, device, say, offline=offline)
             else:
                 splits = _opened_again(run, experiment, offline=offline)
-            following.begin(experiment, offline=offline)
-            fit(experiment, splits, run, following, say, Keeping(asked, begin, offline))
+            chief = cluster is None or cluster.is_chief
+            following.begin(experiment if chief else without_trackers(experiment), offline=offline)
+            fit(experiment, splits, run, following, say, Keeping(asked, begin, offline, device.spread))
+            if not chief:
+                return
             _score(experiment, splits, run)
             keep_last_checkpoint(run)
             run.update_status(state="completed", finished=now())

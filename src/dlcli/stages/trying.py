@@ -65,7 +65,7 @@ def put_together(experiment: Experiment, features: Path, say: Say, *, stage_name
     plan = plan_stage(experiment, built, stage)
     feed = feed_of(work, stage, features)
     stream = stream_of(work, feed)
-    compile_stage(work, stage, feed, plan, stream.steps)
+    compile_stage(work, stage, feed, plan, stream)
     feed.model.make_train_function()
     return Trial(stage, work, feed.model, stream)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from dlcli.runtime.spread import Spread
 from dlcli.spec.experiment import Experiment
 from dlcli.stages.build import Built
 from dlcli.stages.data import Splits
@@ -21,6 +22,7 @@ class Material:
     splits: Splits
     built: Built
     say: Say
+    spread: Spread | None = field(default=None, kw_only=True)
 
     @property
     def batch_size(self) -> int:

@@ -1,0 +1,91 @@
+"""`--local-workers N`: the workers of one training as processes of this machine, for trying out."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from tempfile import TemporaryFile
+from types import FrameType
+from typing import IO
+
+from dlcli.errors import UsageError
+from dlcli.visible import visible
+
+GRACE = 60.0
+"""Seconds that the others have to end after the chief: each ends by itself once it knows that another one has gone."""
+_LINES = 15
+
+
+def run_local_workers(count: int, arguments: Sequence[str]) -> int:
+    """Runs `dlcli train` with some arguments in several processes, and returns the chief's exit code.
+
+    The chief writes to this terminal; of the others the last lines are shown where they end otherwise than the chief.
+
+    Raises:
+        UsageError: there is nothing to share among fewer than two.
+    """
+    if count < 2:
+        raise UsageError(f"--local-workers: expected 2 or more, found {count}")
+    addresses = ",".join(f"127.0.0.1:{port}" for port in _free_ports(count))
+    with ExitStack() as stack:
+        outputs = [stack.enter_context(TemporaryFile()) for _ in range(count - 1)]
+        processes: list[subprocess.Popen[bytes]] = []
+        _pass_signals_on(processes, stack)
+        for index in range(count):
+            command = [sys.executable, "-m", "dlcli", *arguments, "--workers", addresses, "--index", str(index)]
+            output = outputs[index - 1] if index else None
+            processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output))
+        chief = processes[0].wait()
+        if chief < 0:
+            how = signal.Signals(-chief).name
+            print(f"the chief was ended by {how}; `dlcli train --resume` goes on with its run", file=sys.stderr)
+        for index, process in enumerate(processes[1:], 1):
+            code = _ended(process)
+            if code != chief:
+                _show(index, code, outputs[index - 1])
+    return chief if chief >= 0 else 128 - chief
+
+
+def _free_ports(count: int) -> list[int]:
+    """Returns ports that nobody listens on now."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
+def _pass_signals_on(processes: list[subprocess.Popen[bytes]], stack: ExitStack) -> None:
+    """Has what ends this process end the workers, each with what it has to write; the terminal's Ctrl-C reaches all anyhow."""
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        for process in processes:
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
+
+    def nothing(_number: int, _: FrameType | None) -> None:
+        return
+
+    for number, handler in ((signal.SIGTERM, pass_on), (signal.SIGHUP, pass_on), (signal.SIGINT, nothing)):
+        stack.callback(signal.signal, number, signal.signal(number, handler))
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def _show(index: int, code: int, output: IO[bytes]) -> None:
+    output.seek(0)
+    lines = output.read().decode(errors="replace").splitlines()[-_LINES:]
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    print(f"worker {index} {how}", file=sys.stderr)
+    for line in lines:
+        print(f"  {visible(line)}", file=sys.stderr)

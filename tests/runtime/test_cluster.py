@@ -1,0 +1,131 @@
+"""Which processes train together: from the command line, TF_CONFIG and SLURM's environment, or an error in words."""
+
+from __future__ import annotations
+
+import json
+import socket
+from threading import Timer
+from time import monotonic
+
+import pytest
+
+from dlcli.errors import RunFailed, UsageError
+from dlcli.runtime.cluster import Cluster, cluster_around, named_cluster, wait_for_all
+
+TWO = ("a:2222", "b:2222")
+
+
+def config(cluster: object, kind: str = "worker", index: object = 0) -> dict[str, str]:
+    return {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})}
+
+
+def test_the_command_line_names_the_workers() -> None:
+    assert named_cluster("a:2222,b:2222", 1) == Cluster(TWO, 1)
+    assert named_cluster("a:2222,b:2222", 0).is_chief
+
+
+@pytest.mark.parametrize(
+    ("workers", "index", "words"),
+    [
+        ("a:1,b:2", None, "--index tells which"),
+        ("a:1,b:2", 2, "their index is 0 to 1"),
+        ("a:1", 0, "two different addresses"),
+        ("a:1,a:1", 0, "two different addresses"),
+        ("a,b:1", 0, "expected host:port, found 'a'"),
+        ("a:0,b:1", 0, "expected host:port, found 'a:0'"),
+        ("a:70000,b:1", 0, "found 'a:70000'"),
+    ],
+)
+def test_addresses_that_are_none_are_refused(workers: str, index: int | None, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        named_cluster(workers, index)
+
+
+@pytest.mark.parametrize("strategy", ["auto", "multi_worker"])
+def test_tf_config_names_the_workers(strategy: str) -> None:
+    assert cluster_around(strategy, config({"worker": list(TWO)}, index=1)) == Cluster(TWO, 1)
+
+
+def test_a_chief_stands_before_the_workers() -> None:
+    jobs = {"chief": ["a:2222"], "worker": ["b:2222"]}
+    assert cluster_around("auto", config(jobs, "chief")) == Cluster(TWO, 0)
+    assert cluster_around("auto", config(jobs, "worker")) == Cluster(TWO, 1)
+
+
+def test_one_worker_alone_is_no_cluster() -> None:
+    assert cluster_around("auto", config({"worker": ["a:2222"]})) is None
+    assert cluster_around("auto", {}) is None
+
+
+@pytest.mark.parametrize("strategy", ["one_device", "mirrored"])
+def test_one_process_looks_for_no_cluster(strategy: str) -> None:
+    assert cluster_around(strategy, {"TF_CONFIG": "nonsense"}) is None
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"TF_CONFIG": "{"},
+        {"TF_CONFIG": "[]"},
+        config({"worker": list(TWO)}, index="x"),
+        config({"worker": list(TWO), "ps": ["c:1"]}),
+        config({"worker": list(TWO)}, kind="evaluator"),
+        config({"worker": list(TWO)}, index=7),
+    ],
+)
+def test_a_tf_config_that_is_none_is_refused(environment: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="TF_CONFIG"):
+        cluster_around("auto", environment)
+
+
+def test_multi_worker_without_workers_says_how_to_name_them() -> None:
+    with pytest.raises(UsageError, match="--local-workers 2"):
+        cluster_around("multi_worker", {})
+
+
+def test_the_tasks_of_one_srun_are_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm = {
+        "SLURM_JOB_ID": "4711",
+        "SLURM_PROCID": "2",
+        "SLURM_STEP_NUM_TASKS": "3",
+        "SLURM_STEP_NODELIST": "node[07-08]",
+        "SLURM_STEP_TASKS_PER_NODE": "2,1",
+    }
+    for name, value in slurm.items():
+        monkeypatch.setenv(name, value)
+    found = cluster_around("multi_worker", slurm)
+    assert found == Cluster(("node07:23376", "node07:23377", "node08:23376"), 2)
+    assert cluster_around("auto", slurm) is None
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def test_a_worker_waits_for_one_that_comes_later() -> None:
+    mine, other = free_ports(2)
+    servers: list[socket.socket] = []
+    later = Timer(0.5, lambda: servers.append(socket.create_server(("127.0.0.1", other))))
+    began = monotonic()
+    later.start()
+    wait_for_all(Cluster((f"127.0.0.1:{mine}", f"127.0.0.1:{other}"), 0), 20.0)
+    later.join()
+    servers[0].close()
+    assert 0.4 < monotonic() - began < 10
+
+
+def test_a_worker_that_does_not_come_is_named() -> None:
+    mine, gone = (f"127.0.0.1:{port}" for port in free_ports(2))
+    with pytest.raises(RunFailed, match=f"no worker listens at {gone}"):
+        wait_for_all(Cluster((mine, gone), 0), 0.3)
+
+
+def test_a_port_that_is_taken_is_said_to_be() -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"cannot listen at port {port}"):
+            wait_for_all(Cluster((f"127.0.0.1:{port}", "127.0.0.1:1"), 0), 0.3)
