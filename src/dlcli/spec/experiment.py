@@ -15,6 +15,7 @@ from dlcli.spec.models import Model, Output, Transfer
 from dlcli.spec.optimizers import Adam, Optimizer
 from dlcli.spec.sources.base import FilePath
 from dlcli.spec.stages import Features, FeaturesField, Stage, expanded
+from dlcli.spec.sweep import Sweep
 from dlcli.spec.tasks import TASKS, Task, TaskName
 
 _LOSS = OneOf.registry["Loss"]
@@ -83,6 +84,8 @@ class Experiment(Spec):
     output: Output = Field(default=Output(), description="Settings of the output layer that the task adds.")
     training: Training = Field(default=Training(), description="How the model is fitted.")
     hardware: Hardware = Field(default=Hardware(), description="Where and how the run computes.")
+    # No part of what a run is: what is written out leaves it out.
+    sweep: Sweep | None = Field(default=None, exclude=True, description="What `dlcli sweep` tries; no run keeps it.")
 
     @property
     def task_row(self) -> Task:
