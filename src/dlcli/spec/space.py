@@ -143,6 +143,28 @@ def inside(choice: Choice, name: str, label: str) -> str:
     return f"{name}[{label if label.isidentifier() else choice.labels.index(label)}]"
 
 
+def names_of(space: Sequence[Parameter]) -> Iterator[tuple[str, Number | Choice]]:
+    """Yields every name that may be drawn, with what it is drawn from."""
+    for one in space:
+        yield from _names(one.tree, one.name)
+
+
+def _names(tree: Any, name: str) -> Iterator[tuple[str, Number | Choice]]:
+    if isinstance(tree, Number):
+        yield name, tree
+    elif isinstance(tree, Choice):
+        yield name, tree
+        for label, value in zip(tree.labels, tree.values, strict=True):
+            yield from _names(value, inside(tree, name, label))
+    elif isinstance(tree, Repeat):
+        yield f"{name}.count", tree.count
+        for index in range(int(tree.count.high)):
+            yield from _names(tree.item, f"{name}.{index}")
+    elif isinstance(tree, (dict, list)):
+        for key, part in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            yield from _names(part, f"{name}.{key}")
+
+
 def combinations(space: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
     """Yields every point of a space whose numbers have steps, as name -> number or label."""
     turns: list[list[int]] = []

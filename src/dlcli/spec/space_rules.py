@@ -64,7 +64,9 @@ def _objective_faults(experiment: Experiment) -> list[Finding]:
             guess = f"did you mean `{near[0]}`?" if near else f"known: {', '.join((*known, *OTHER_OBJECTIVES))}"
             faults.append((place, f"no score `{name}` of the validation part; {guess}"))
     if not faults and not any(name in known for name in wanted):
-        faults.append((place, f"{alternatives(wanted)} alone would choose an untrained model: name a score, such as {known[0]}"))
+        faults.append(
+            (place, f"{alternatives(wanted)} alone would choose an untrained model: name a score, such as {known[0]}")
+        )
     if len(set(wanted)) < len(wanted):
         faults.append((place, "an objective stands twice"))
     if len(wanted) > 1 and sweep.pruner not in ("auto", "none"):
@@ -82,7 +84,9 @@ def _grid_faults(parameters: Sequence[Parameter], trials: int) -> list[Finding]:
     points = 0 if faults else sum(1 for _ in islice(combinations(parameters), _MOST_POINTS + 1))
     if points > min(trials, _MOST_POINTS):
         count = f"more than {_MOST_POINTS:,}" if points > _MOST_POINTS else f"{points:,}"
-        faults.append((("sweep", "trials"), f"the grid has {count} points, and there are {trials:,} trials; make one of them fit"))
+        faults.append(
+            (("sweep", "trials"), f"the grid has {count} points, and there are {trials:,} trials; make one of them fit")
+        )
     return faults
 
 

@@ -22,8 +22,9 @@ from dlcli.stages.batch.devices import Slot
 from dlcli.stages.batch.verdict import adopted, verdict
 from dlcli.stages.batch.worker import PRELOADED, Order, work
 
-_LOOK = 0.25
-_GRACE = 60.0
+LOOK = 0.25
+"""Seconds between two looks at the processes."""
+GRACE = 60.0
 """Seconds that a process gets to write its checkpoint before it is killed."""
 _FINAL = ("completed", "failed")
 
@@ -57,14 +58,14 @@ def run_batch(batch: Batch, slots: Sequence[Slot], settings: Settings, watcher: 
         UsageError: another process runs the batch.
         Interrupted: a signal stopped it; every run has a checkpoint.
     """
-    with batch.hold(), _signals() as stop:
+    with batch.hold(), noted_signals() as stop:
         _Running(batch, slots, settings, watcher, stop).to_the_end()
     if stop:
         raise Interrupted(f"stopped by {signal.Signals(stop[0]).name}; to go on: dlcli batch --resume {batch.id}")
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
+def noted_signals() -> Iterator[list[int]]:
     """Yields a list that receives SIGINT, SIGTERM and SIGHUP while the block runs."""
     got: list[int] = []
 
@@ -97,7 +98,7 @@ class _Running:
         while self._active or (self._queue and not self._stop):
             while self._queue and self._free and not self._stop and self._begin(self._queue.popleft()):
                 pass
-            wait([one.process.sentinel for one in self._active], timeout=_LOOK)
+            wait([one.process.sentinel for one in self._active], timeout=LOOK)
             for one in [one for one in self._active if not one.process.is_alive()]:
                 self._end(one)
             self._watch()
@@ -189,14 +190,14 @@ class _Running:
         for one in self._active:
             if settings.memory_gb and not one.why and memory_of(one.process.pid) > settings.memory_gb * 2**30:
                 one.why = f"it took more than the {settings.memory_gb:g} GB of memory that one run may have"
-                _send(one.process.pid, signal.SIGKILL)
+                send(one.process.pid, signal.SIGKILL)
             if settings.minutes and not one.why and not self._stop and now - one.began > 60 * settings.minutes:
                 one.why = "the time for one run was over; it has a checkpoint"
             if (self._stop or one.why) and not one.told:
                 one.told = now
-                _send(one.process.pid, signal.SIGTERM)
-            elif one.told and now - one.told > _GRACE:
-                _send(one.process.pid, signal.SIGKILL)
+                send(one.process.pid, signal.SIGTERM)
+            elif one.told and now - one.told > GRACE:
+                send(one.process.pid, signal.SIGKILL)
 
 
 def memory_of(pid: int) -> int:
@@ -210,7 +211,8 @@ def memory_of(pid: int) -> int:
     return int(found.rss - getattr(found, "shared", 0))
 
 
-def _send(pid: int, number: int) -> None:
+def send(pid: int, number: int) -> None:
+    """Sends a signal to a process that may have ended."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:
