@@ -38,7 +38,7 @@ class SweepDisplay(Watcher):
         self._console.print(f"trial {job.number}: {state}{f': {words}' if words else ''}", soft_wrap=True)
 
 
-def show_sweep(folder: SweepFolder, results: Results) -> None:
+def show_sweep(results: Results) -> None:
     """Prints the best trials, what matters, what was not explored, failures, and where the best spec and the page are."""
     found = results.outcome
     console = results_console()

@@ -121,6 +121,6 @@ def _run(
     if as_json:
         print_json(results.plain())
     else:
-        show_sweep(folder, results)
+        show_sweep(results)
     if results.outcome.of_state("failed"):
         raise typer.Exit(1)

@@ -236,24 +236,21 @@ def put(data: Any, path: Path, value: Any) -> None:
     Raises:
         LookupError: the path leads past the end of a list, or through something without parts.
     """
+    part: Any
     for part in path[:-1]:
-        if isinstance(data, list):
-            _refuse_past_the_end(data, part)
-        elif not isinstance(data, dict):
-            raise LookupError(f"`{part}`: there is nothing of that name here")
-        child = data[part] if isinstance(data, list) or part in data else {}
+        _refuse_no_place(data, part)
+        child = data[part] if isinstance(data, list) else data.get(part)
         data[part] = {"kind": child} if isinstance(child, str) else {} if child is None else child
         data = data[part]
-    if isinstance(data, list):
-        _refuse_past_the_end(data, path[-1])
-    elif not isinstance(data, dict):
-        raise LookupError(f"`{path[-1]}`: {data!r} has no parts")
+    _refuse_no_place(data, path[-1])
     data[path[-1]] = value
 
 
-def _refuse_past_the_end(entries: list[Any], part: str | int) -> None:
-    if not isinstance(part, int) or part >= len(entries):
-        raise LookupError(f"the list has {len(entries)} entries, counted from 0; `{part}` is none of them")
+def _refuse_no_place(data: Any, part: str | int) -> None:
+    if isinstance(data, list) and (not isinstance(part, int) or part >= len(data)):
+        raise LookupError(f"the list has {len(data)} entries, counted from 0; `{part}` is none of them")
+    if not isinstance(data, (list, dict)):
+        raise LookupError(f"`{part}`: there is nothing of that name in {data}")
 
 
 def at(data: Any, path: Path) -> Any:

@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import log
 from typing import Any
 
@@ -174,7 +175,7 @@ def _gaps(name: str, number: Number, values: Sequence[float]) -> list[str]:
     if len(values) < _FEWEST or (number.points and len(number.points) < _FEWEST):
         return []
     ordered = sorted({low, high, *values}, key=lambda value: position(number, value))
-    pairs = zip(ordered, ordered[1:], strict=False)
+    pairs = pairwise(ordered)
     return [
         f"{name}: no trial between {a:.4g} and {b:.4g}" for a, b in pairs if position(number, b) - position(number, a) > _GAP
     ]
@@ -215,15 +216,9 @@ def write_trials(folder: SweepFolder, found: Outcome) -> None:
     """Writes a row for every trial."""
     names = list(dict.fromkeys(name for row in found.trials for name in row.drawn))
     columns = ["trial", "state", *found.objectives, *names, "run", "reason"]
-    rows = (
-        [
-            row.number,
-            row.state,
-            *(row.values or [""] * len(found.objectives)),
-            *(row.drawn.get(name, "") for name in names),
-            row.run,
-            row.reason,
-        ]
-        for row in found.trials
-    )
-    write_table(folder.table_path, columns, rows)
+    write_table(folder.table_path, columns, (_cells(row, names, len(found.objectives)) for row in found.trials))
+
+
+def _cells(row: Row, names: Sequence[str], objectives: int) -> list[Any]:
+    values: list[Any] = [*row.values] if row.values else [""] * objectives
+    return [row.number, row.state, *values, *(row.drawn.get(name, "") for name in names), row.run, row.reason]

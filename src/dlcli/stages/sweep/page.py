@@ -61,7 +61,7 @@ def _history(found: Outcome) -> list[Chart]:
         axes.set_xlabel("trial")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend()
-        text = f"{name} of {len(done)} completed trials, from {min(values):.4g} to {max(values):.4g}; the best is {best_of(values):.4g}."
+        text = f"{name} of {len(done)} completed trials, from {min(values):.4g} to {max(values):.4g}."
         return [Chart(inline(figure, "history"), "history", text)]
 
 
@@ -104,7 +104,8 @@ def _parallel(found: Outcome, search: Search) -> list[Chart]:
                 lw=1.8 if best else 0.9,
             )
         _axes_of(axes, [(_short(name), *_ends(kinds[name])) for name in names] + [_objective_axis(found, values)])
-        text = f"Each of {len(done)} completed trials across {', '.join(names)} and {found.objectives[0]}; the best tenth stands out."
+        across = f"{', '.join(names)} and {found.objectives[0]}"
+        text = f"Each of {len(done)} completed trials across {across}; the best tenth stands out."
         return [Chart(inline(figure, "parallel"), "parallel coordinates", text)]
 
 

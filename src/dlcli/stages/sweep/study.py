@@ -137,9 +137,8 @@ def _parameters(loaded: Loaded) -> list[Parameter]:
 
 
 def _objectives(experiment: Experiment) -> tuple[list[str], list[bool]]:
-    names = objectives(experiment)
-    metrics = list(experiment.training.metrics or [])
-    return names, [name not in OTHER_OBJECTIVES and higher_is_better(name, metrics) for name in names]
+    names, metrics = objectives(experiment), experiment.training.metrics or []
+    return names, [name not in OTHER_OBJECTIVES and higher_is_better(name, list(metrics)) for name in names]
 
 
 def _storage(folder: SweepFolder, text: str) -> Any:

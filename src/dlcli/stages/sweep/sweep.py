@@ -1,4 +1,4 @@
-"""A study -> trials: as many at once as there are places, each an ordinary run in a process of its own, until all have ended."""
+"""A study -> trials: as many at once as there are places, each an ordinary run in a process of its own."""
 
 from __future__ import annotations
 
