@@ -219,7 +219,7 @@ def pruner_of(search: Search) -> Any:
     epochs = sum(stage.epochs or 0 for stage in search.experiment.stages)
     if sweep.pruner == "hyperband":
         return pruners.HyperbandPruner(min_resource=1, max_resource=max(epochs, 1))
-    return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=max(1, epochs // 10))
+    return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1 + max(1, epochs // 10))
 
 
 class Drawing:
