@@ -183,7 +183,7 @@ def test_an_interrupted_sweep_exits_75_and_leaves_a_checkpoint(tmp_path: Path) -
 
 def _shared(folder: Path, storage: str, trials: int) -> list[dict[str, str]]:
     """Has two processes with runs folders of their own work on one study, and returns the trials as the first one tells."""
-    write(folder, trials=trials, epochs=2, sampler="random")
+    write(folder, trials=trials, epochs=1, sampler="random", more="  pruner: none\n")
     first = started("sweep", "small.yaml", "--runs", "runs", "--storage", storage, cwd=folder)
     assert wait_for(lambda: states(folder)["running"], first), (folder / "output.txt").read_text()
     name = find_sweep("latest", folder / "runs").id
@@ -217,7 +217,7 @@ def test_epochs_are_told_and_a_poor_run_is_pruned_with_the_reason(tmp_path: Path
     search = create(folder, str(tmp_path / "journal.log"), load(path))
     search.study.pruner = pruner_of(search)
     run = Run.create(tmp_path / "runs", "small", spec="", source="")
-    run.write_status(Status(started="now"))
+    run.write_status(Status(started="now", epochs=3))
 
     def followed(values: list[float]) -> tuple[Any, str]:
         trial = search.study.ask()
@@ -235,9 +235,11 @@ def test_epochs_are_told_and_a_poor_run_is_pruned_with_the_reason(tmp_path: Path
         assert said == ""
         search.study.tell(trial, value)
     assert followed([0.9, 0.9, float("nan")])[1] == ""
+    assert followed([0.1])[1] == ""
     trial, said = followed([0.1, 0.2, 0.3])
     assert said == "pruned after epoch 2: val_accuracy 0.2 was worse than others at that epoch"
     assert dict(search.study.trials[trial.number].intermediate_values) == {1: 0.1, 2: 0.2}
+    assert followed([0.9, 0.9, 0.1])[1] == "", "a run that is at its end is let end"
 
 
 def test_no_password_is_written_down_or_shown(tmp_path: Path) -> None:

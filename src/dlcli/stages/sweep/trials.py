@@ -88,7 +88,7 @@ class Following:
         if not self._follows:
             return ""
         try:
-            rows = run.history()
+            rows, epochs = run.history(), run.status().epochs
         except DamagedFile:
             return ""
         for row in rows:
@@ -97,6 +97,6 @@ class Following:
                 continue
             self._trial.report(value, epoch)
             self._told.add(epoch)
-            if self._trial.should_prune():
+            if epoch < epochs and self._trial.should_prune():
                 return f"pruned after epoch {epoch}: {self._objective} {value:.4g} was worse than others at that epoch"
         return ""
