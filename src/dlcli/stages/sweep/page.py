@@ -20,7 +20,7 @@ _LONGEST = 26
 
 def sweep_page(found: Outcome, search: Search) -> str:
     """Returns the page of a sweep's outcome."""
-    charts = [*_history(found), *_importances(found), *_parallel(found, search)]
+    charts = [*_history(found), *_importances(found)]
     names = list(dict.fromkeys(name for row in found.trials for name in row.drawn))
     sign = -1 if found.higher_is_better[0] else 1
     rows = sorted(found.trials, key=lambda row: (row.values is None, sign * (row.values or [0.0])[0], row.number))
@@ -32,6 +32,7 @@ def sweep_page(found: Outcome, search: Search) -> str:
         rows=rows,
         names=names,
         charts=charts,
+        wide=_parallel(found, search),
         counts={state: len(found.of_state(state)) for state in dict.fromkeys(row.state for row in found.trials)},
     )
 
@@ -103,7 +104,11 @@ def _parallel(found: Outcome, search: Search) -> list[Chart]:
                 alpha=1 if best else 0.35,
                 lw=1.8 if best else 0.9,
             )
-        _axes_of(axes, [(_short(name), *_ends(kinds[name])) for name in names] + [_objective_axis(found, values)])
+        _axes_of(
+            axes,
+            [(_short(".".join(name.split(".")[-2:])), *_ends(kinds[name])) for name in names]
+            + [_objective_axis(found, values)],
+        )
         across = f"{', '.join(names)} and {found.objectives[0]}"
         text = f"Each of {len(done)} completed trials across {across}; the best tenth stands out."
         return [Chart(inline(figure, "parallel"), "parallel coordinates", text)]
@@ -137,7 +142,7 @@ def _axes_of(axes: Any, labels: list[tuple[str, str, str]]) -> None:
         axes.axvline(at, color=RULE, linewidth=1)
         for y, text, side in ((-0.04, low, "top"), (1.04, high, "bottom")):
             axes.annotate(text, (at, y), ha="center", va=side, fontsize=7.5, color=MUTED, annotation_clip=False)
-        axes.annotate(name, (at, 1.16), ha="center", va="bottom", fontsize=8, annotation_clip=False)
-    axes.set_ylim(-0.15, 1.3)
+        axes.annotate(name, (at, 1.16 + 0.12 * (at % 2)), ha="center", va="bottom", fontsize=8, annotation_clip=False)
+    axes.set_ylim(-0.15, 1.4)
     axes.set_xlim(-0.5, len(labels) - 0.5)
     axes.axis("off")
