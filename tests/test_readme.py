@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/guide.md", "docs/reliability.md")
+PAGES = ("README.md", "docs/guide.md", "docs/reliability.md", "docs/results.md", "docs/servers.md")
 MNIST = ("mnist_cnn", "mnist_mlp")
 
 
@@ -33,7 +33,7 @@ def shortened(command: str) -> list[str]:
     assert program in ("dlcli", "scripts/dlcli"), command
     if "--resume" in arguments:
         return [re.sub(r"epochs=\d+", "epochs=2", word) for word in arguments]
-    if arguments[0] == "train":
+    if arguments[0] in ("train", "batch"):
         arguments += ["--set", "training.epochs=1"]
         if needs_mnist(command):
             arguments += ["--set", "data.source.train=train[:2%]", "--set", "data.source.test=test[:2%]"]
@@ -67,7 +67,10 @@ def run_all(listed: list[str]) -> None:
         assert result.exit_code == 0, f"{command}\n{result.output}\n{result.exception}"
 
 
-@pytest.mark.parametrize(("page", "at_least"), [("README.md", 1), ("docs/guide.md", 15), ("docs/reliability.md", 3)])
+AT_LEAST = [("README.md", 1), ("docs/guide.md", 15), ("docs/reliability.md", 3), ("docs/results.md", 14), ("docs/servers.md", 2)]
+
+
+@pytest.mark.parametrize(("page", "at_least"), AT_LEAST)
 def test_every_command_of_a_page_runs(page: str, at_least: int, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk)
     listed = [one for one in commands(page) if one != "scripts/test" and not needs_mnist(one) and not needs_photos(one)]
@@ -95,7 +98,7 @@ def test_the_commands_on_photos_run(desk: Path, test_data: Path, monkeypatch: py
 def test_the_readme_names_every_command_and_no_other() -> None:
     from dlcli.cli.app import app
 
-    named = set(re.findall(r"\| `dlcli (\w+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    named = set(re.findall(r"\| `dlcli ([\w-]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
     known = {command.name or str(getattr(command.callback, "__name__", "")) for command in app.registered_commands}
     assert named == known | {group.name for group in app.registered_groups}
 

@@ -24,7 +24,7 @@ COMMANDS = [
     "runs rm",
     "list",
 ]
-COMMANDS += ["schema", "init", "doctor", "explain", "lr-find", "baseline", ""]
+COMMANDS += ["schema", "init", "doctor", "explain", "lr-find", "batch-find", "baseline", "batch", "report", ""]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -145,6 +145,11 @@ def test_one_example_has_no_interval() -> None:
     assert metric_interval(metric(kind="accuracy"), np.array([1]), np.array([0.9]), "binary") is None
 
 
+def test_draws_that_all_score_alike_give_no_interval() -> None:
+    truth, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9], dtype="float32")
+    assert metric_interval(metric(kind="auc"), truth, scores, "binary") is None
+
+
 def test_the_mean_interval_is_scipys_percentile_bootstrap() -> None:
     values = np.random.default_rng(1).exponential(size=200)
     low, high = mean_interval(values) or (0, 0)

@@ -1,4 +1,4 @@
-"""Before a training: `dlcli lr-find` and `dlcli baseline`."""
+"""Before a training: `dlcli lr-find`, `dlcli batch-find` and `dlcli baseline`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, RunsFolder, SpecFile
-from dlcli.errors import UsageError
+from dlcli.errors import RunFailed, UsageError
 from dlcli.visible import visible
 
 if TYPE_CHECKING:
@@ -75,6 +75,53 @@ def _show_rates(suggestions: dict[str, float], folder: Path) -> None:
     console.print(table)
     console.print(f"try: --set training.optimizer.learning_rate={suggestions['valley']:.3g}", soft_wrap=True)
     console.print(f"curve: {folder / 'curve.png'}", soft_wrap=True)
+
+
+def batch_find(
+    spec: SpecFile,
+    overrides: Overrides = None,
+    smallest: Annotated[int, typer.Option("--from", min=1, help="The first size.")] = 8,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long each size is measured.")] = 3.0,
+    memory: Annotated[float | None, typer.Option(min=0.1, metavar="GB", help="Memory that a training may take.")] = None,
+    runs: RunsFolder = DEFAULT_RUNS,
+    as_json: Json = False,
+    offline: Offline = False,
+) -> None:
+    """Look for a batch size: the largest that fits, and the fastest; each is tried in a process of its own."""
+    from dlcli.spec.file import load
+
+    loaded = load(spec, overrides or ())
+
+    from dlcli.cli.console import PlainConsole, print_json
+    from dlcli.stages.batch_find import find_batch_size
+
+    console, found = PlainConsole(stderr=True, quiet=as_json), []
+    for size in find_batch_size(
+        loaded.document.text,
+        str(Path(spec).absolute()),
+        list(overrides or []),
+        runs / ".features",
+        smallest=smallest,
+        seconds=seconds,
+        memory_gb=memory,
+        offline=offline,
+    ):
+        found.append(size)
+        told = size.reason or f"{size.examples_per_second:,.0f} examples/s, {size.memory / 2**30:.2f} GB"
+        console.print(f"batch of {size.batch_size:,}: {told}", soft_wrap=True)
+    fit = [size for size in found if not size.reason]
+    if not fit:
+        raise RunFailed(f"no batch fits: {found[0].reason}; try --from 1, smaller images or a smaller model")
+    fastest, largest = max(fit, key=lambda size: size.examples_per_second), fit[-1]
+    if as_json:
+        sizes = [vars(size) for size in found]
+        print_json({"fastest": fastest.batch_size, "largest": largest.batch_size, "sizes": sizes})
+        return
+    typer.echo(f"fastest: {fastest.batch_size} ({fastest.examples_per_second:,.0f} examples/s)")
+    typer.echo(f"largest that fits: {largest.batch_size}")
+    typer.echo(
+        "A larger batch takes fewer steps in an epoch: it may want a higher learning rate (dlcli lr-find) or more epochs."
+    )
 
 
 def baseline(

@@ -75,13 +75,18 @@ def disk_full(error: BaseException, run: Run) -> str:
 
 def out_of_memory(error: BaseException, run: Run) -> str:
     """Returns the words for an error of exhausted memory, with the batch size to try; empty for any other."""
-    if type(error).__name__ != "ResourceExhaustedError" and not isinstance(error, MemoryError):
+    if not is_out_of_memory(error):
         return ""
     batch, examples = _batch(run)
     if batch < 2:
         return "out of memory, with one example in a batch; try smaller images or a smaller model"
     of = "the whole training part" if batch == examples else f"{batch} examples"
     return f"out of memory with {of} in a batch; try --set data.batch_size={batch // 2} in a new run, or smaller images"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is TensorFlow's or Python's of exhausted memory."""
+    return type(error).__name__ == "ResourceExhaustedError" or isinstance(error, MemoryError)
 
 
 def _batch(run: Run) -> tuple[int, int]:

@@ -17,19 +17,11 @@ import numpy as np
 
 from dlcli.errors import RunFailed, UsageError
 from dlcli.runs.files import write_json, write_table
-from dlcli.runtime.device import use_device
-from dlcli.runtime.engine import keras
 from dlcli.runtime.stream import data_errors
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.models import Transfer
 from dlcli.spec.stages import Stage
-from dlcli.stages.assemble import compile_stage, feed_of, stream_of
-from dlcli.stages.build import build_model
-from dlcli.stages.data import open_splits
-from dlcli.stages.initial import start_from_run
-from dlcli.stages.resolve import prepared, resolved_for
-from dlcli.stages.selection import plan_stage
-from dlcli.stages.work import Material, Say
+from dlcli.stages.trying import Trial, put_together
+from dlcli.stages.work import Say
 
 Array = np.ndarray[Any, Any]
 _SMOOTHING = 0.98
@@ -83,24 +75,12 @@ def find_rate(
         DataError: the data cannot be read.
     """
     experiment = _with_plain_rates(experiment, search.lowest)
-    keras.utils.clear_session()
-    device = use_device(experiment.hardware, experiment.seed)
-    say(f"device: {device}")
-    experiment = prepared(experiment, offline=offline)
-    splits = open_splits(experiment, offline=offline)
-    experiment = resolved_for(experiment, splits, device)
-    stage = _stage(experiment, stage_name)
-    keras.utils.set_random_seed(experiment.seed)
-    fresh = not experiment.training.initial_weights
-    built = build_model(experiment, splits, load_weights=fresh, offline=offline)
-    if not fresh:
-        start_from_run(experiment, built, splits, say)
-    work = Material(experiment, splits, built, say)
+    trial = put_together(experiment, runs / ".features", say, stage_name=stage_name, offline=offline)
     with data_errors():
-        losses = _losses(work, stage, search.rates(), runs / ".features")
+        losses = _losses(trial, search.rates())
     rates = search.rates()[: len(losses)]
     smooth = smoothed(losses)
-    found = Found(stage.name, rates, losses, smooth, suggested(rates, smooth), _folder(runs, experiment.name))
+    found = Found(trial.stage.name, rates, losses, smooth, suggested(rates, smooth), _folder(runs, experiment.name))
     _write(found)
     return found
 
@@ -116,32 +96,16 @@ def _with_plain_rates(experiment: Experiment, rate: float) -> Experiment:
 
     training = experiment.training
     changed = {"optimizer": at(training.optimizer), "stages": [plain(stage) for stage in training.stages]}
-    hardware = experiment.hardware.model_copy(update={"steps_per_execution": 1})
-    return experiment.model_copy(update={"training": training.model_copy(update=changed), "hardware": hardware})
+    return experiment.model_copy(update={"training": training.model_copy(update=changed)})
 
 
-def _stage(experiment: Experiment, name: str) -> Stage:
-    if isinstance(experiment.model, Transfer) and experiment.model.classifier is not None:
-        raise UsageError("a scikit-learn classifier as the head is fitted without a learning rate")
-    stages = experiment.stages
-    found = next((stage for stage in stages if name in ("", stage.name)), None)
-    if found is None:
-        raise UsageError(f"--stage: there is no stage {name!r}; stages are {', '.join(stage.name for stage in stages)}")
-    return found
-
-
-def _losses(work: Material, stage: Stage, rates: Array, features: Path) -> Array:
+def _losses(trial: Trial, rates: Array) -> Array:
     """Returns the loss of each step until it has blown up.
 
     Raises:
         RunFailed: that was before the tenth step.
     """
-    plan = plan_stage(work.experiment, work.built, stage)
-    feed = feed_of(work, stage, features)
-    stream = stream_of(work, feed)
-    compile_stage(work, stage, feed, plan, stream.steps)
-    model = feed.model
-    model.make_train_function()
+    model, stream = trial.model, trial.stream
     losses: list[float] = []
     for step, rate in enumerate(rates):
         if step % stream.steps == 0:

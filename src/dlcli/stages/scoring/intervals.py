@@ -55,12 +55,15 @@ def mean_interval(values: Array) -> tuple[float, float] | None:
 
 
 def middle(values: Array) -> tuple[float, float] | None:
-    """Returns the bounds of the middle 95 % of values; None where fewer than half are numbers."""
+    """Returns the bounds of the middle 95 % of values; None where fewer than half are numbers, or all are the same.
+
+    Draws that all score alike, as those of an area of 1.0 on five examples do, tell nothing of other examples.
+    """
     values = values[np.isfinite(values)]
     if len(values) < _FEWEST / 2:
         return None
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    low, high = (float(bound) for bound in np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    return (low, high) if low < high else None
 
 
 def _share_interval(right: int, examples: int) -> tuple[float, float]:
