@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import REPOSITORY
 
 from dlcli.errors import SpecError
 from dlcli.spec.edit import without_key
@@ -221,6 +222,13 @@ def test_a_text_loses_its_search_and_nothing_else() -> None:
     assert without_key(BASE + search, "sweep") == BASE
     assert without_key(BASE, "sweep") == BASE
     assert without_key("{a: 1, sweep: {b: 2}, c: [3]}\n", "sweep") == "{a: 1, c: [3]}\n"
+
+
+def test_the_example_of_the_page_is_sound() -> None:
+    page = (REPOSITORY / "docs" / "sweep.md").read_text(encoding="utf-8")
+    example = page.split("```yaml\n")[1].split("```")[0]
+    spec = (REPOSITORY / "configs" / "digits_cnn.yaml").read_text(encoding="utf-8")
+    assert load_text(spec + example, "digits.yaml").experiment.sweep is not None
 
 
 def test_a_sound_search_is_checked_from_the_command_line(tmp_path: Path) -> None:
