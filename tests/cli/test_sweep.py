@@ -25,7 +25,10 @@ from dlcli.runs.folder import Status
 from dlcli.runs.sweeps import SweepFolder, find_sweep, without_password
 from dlcli.spec.file import load, load_text
 
-optuna = pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
+pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
+
+from dlcli.stages.sweep.study import create, open_search, pruner_of  # they need the extra
+from dlcli.stages.sweep.trials import Following
 
 SPEC = """\
 name: small
@@ -123,6 +126,20 @@ def test_a_grid_tries_every_point_and_skips_models_that_are_too_large(tmp_path: 
     assert "3 of 4 trials: 2 completed, 1 skipped" in done.stdout
 
 
+def test_a_trial_that_diverges_is_a_failure_that_the_search_learns_from(tmp_path: Path, dlcli: Dlcli) -> None:
+    spec = GRID.split("  space:")[0].replace("[val_accuracy, parameters]", "val_accuracy")
+    (tmp_path / "grid.yaml").write_text(f"{spec}  space: {{training.optimizer.learning_rate: {{choice: [1e30, 0.05]}}}}\n")
+    done = dlcli("sweep", "grid.yaml", "--runs", "runs")
+    assert done.returncode == 1
+    rows = {row["training.optimizer.learning_rate"]: row for row in trials_of(tmp_path)}
+    assert (rows["1e+30"]["state"], rows["0.05"]["state"]) == ("failed", "completed")
+    assert rows["1e+30"]["reason"].startswith("the loss became")
+    assert "failed: trial" in done.stdout
+    folder = find_sweep("latest", tmp_path / "runs")
+    states = {trial.state.name for trial in open_search(folder, "").study.trials}
+    assert states == {"COMPLETE", "PRUNED"}
+
+
 def test_nothing_starts_where_the_space_is_wrong_or_the_command_line_is(tmp_path: Path, dlcli: Dlcli) -> None:
     (tmp_path / "grid.yaml").write_text(GRID)
     done = dlcli("sweep", "grid.yaml", "--runs", "runs")
@@ -209,9 +226,6 @@ def test_two_processes_share_a_study_in_a_journal_without_a_duplicate(tmp_path: 
 
 
 def test_epochs_are_told_and_a_poor_run_is_pruned_with_the_reason(tmp_path: Path) -> None:
-    from dlcli.stages.sweep.study import create, pruner_of
-    from dlcli.stages.sweep.trials import Following
-
     path = write(tmp_path, trials=9, epochs=10)
     folder = SweepFolder.make(tmp_path / "runs", str(tmp_path / "journal.log"))
     search = create(folder, str(tmp_path / "journal.log"), load(path))

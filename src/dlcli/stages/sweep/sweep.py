@@ -11,7 +11,7 @@ from multiprocessing.connection import wait
 from time import monotonic
 from typing import Any
 
-from dlcli.errors import DamagedFile, Interrupted, SpecError, TooLarge
+from dlcli.errors import DamagedFile, Interrupted, OutOfMemory, RunFailed, SpecError, TooLarge
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job
 from dlcli.runs.hold import is_held
@@ -243,7 +243,7 @@ class _Sweeping:
         if found is None:
             return False
         one.run = run
-        self._settle(one, Verdict(found.state, found.reason), kind="")
+        self._settle(one, Verdict(found.state, found.reason), kind=RunFailed.__name__)
         return True
 
     def _ended(self, active: Active, one: _Trial) -> None:
@@ -285,14 +285,16 @@ class _Sweeping:
             if one.run is not None:
                 one.run.update_status(reason=one.pruned, error="")
             return self._finish(one, "pruned", None, one.pruned)
-        return self._finish(one, "failed", None, found.reason)
+        # Optuna passes failed trials over; one whose loss diverged must teach it to keep away.
+        by_its_values = kind in (RunFailed.__name__, OutOfMemory.__name__)
+        return self._finish(one, "failed", None, found.reason, told="pruned" if by_its_values else "fail")
 
-    def _finish(self, one: _Trial, state: str, values: Sequence[float] | None, reason: str) -> None:
+    def _finish(self, one: _Trial, state: str, values: Sequence[float] | None, reason: str, *, told: str = "") -> None:
         one.trial.set_user_attr(STATE, state)
         one.trial.set_user_attr(REASON, reason)
         if one.run is not None:
             one.trial.set_user_attr(RUN, one.run.id)
-        self._tell(one.trial, values, {"completed": "complete", "failed": "fail"}.get(state, "pruned"))
+        self._tell(one.trial, values, told or {"completed": "complete", "failed": "fail"}.get(state, "pruned"))
         self._watcher.ended(self._search, one.job, state, values, reason)
 
     def _tell(self, trial: Any, values: Sequence[float] | None, state: str) -> None:
