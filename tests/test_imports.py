@@ -17,14 +17,14 @@ PACKAGES = ("visible", "errors", "upstream", "upstream_devices", "spec", "runs",
 beside `upstream`, for its length."""
 SPEC = (
     *("base", "text", "edit", "words", "parameters", "layers", "augmentations", "schedules", "optimizers", "losses"),
-    *("resampling", "metrics", "tasks", "sources", "callbacks", "data", "backbones", "heads", "models", "stages", "experiment"),
-    *("transfer_rules", "rules", "file", "reference"),
+    *("resampling", "metrics", "tasks", "sources", "callbacks", "data", "backbones", "heads", "models", "stages", "sweep"),
+    *("experiment", "transfer_rules", "rules", "space", "space_reading", "space_rules", "file", "reference"),
 )
 """The order inside `spec`, lowest first; a package counts as one."""
 OUTSIDE = {"__init__", "__main__"}
 LATE = {("spec", "backbones", "hub_layer"), ("spec", "resampling")}
 """Files that need Keras or NumPy to define what they hold; they are imported inside functions only."""
-HEAVY = {"tensorflow", "keras", "numpy", "pandas", "matplotlib", "sklearn", "PIL", "mlflow", "wandb"}
+HEAVY = {"tensorflow", "keras", "numpy", "pandas", "matplotlib", "sklearn", "PIL", "mlflow", "wandb", "optuna"}
 
 
 def _modules() -> list[Path]:

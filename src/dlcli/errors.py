@@ -7,6 +7,7 @@
     ├── DamagedFile       1   a file that dlcli wrote is not as it wrote it: a run's status, a saved model
     └── RunFailed         1   training or evaluation went wrong: NaN loss, out of memory, disk full
         ├── OutOfMemory   1   the device has too little memory for a batch of this size
+        ├── TooLarge      1   a model is over a limit of the sweep that tries it
         └── Interrupted   75  stopped by a signal
 
 Anything else that escapes is a defect of dlcli and keeps its traceback.
@@ -86,6 +87,10 @@ class RunFailed(DlcliError):
 
 class OutOfMemory(RunFailed):
     """The device has too little memory for a batch of this size."""
+
+
+class TooLarge(RunFailed):
+    """A model is over a limit of the sweep that tries it."""
 
 
 class Interrupted(RunFailed):

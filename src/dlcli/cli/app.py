@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from dlcli import __version__
-from dlcli.cli import explaining, finding, fleet, machine, reporting, results, runs, serving, specs, training
+from dlcli.cli import explaining, finding, fleet, machine, reporting, results, runs, serving, specs, sweeping, training
 from dlcli.errors import DlcliError
 from dlcli.visible import visible
 
@@ -73,3 +73,4 @@ app.command("lr-find")(finding.lr_find)
 app.command("batch-find")(finding.batch_find)
 app.command()(finding.baseline)
 app.command()(fleet.batch)
+app.command()(sweeping.sweep)

@@ -13,7 +13,7 @@ from dlcli.errors import UsageError
 
 if TYPE_CHECKING:
     from dlcli.runs.batches import Batch, Settings
-    from dlcli.stages.batch.devices import Slot
+    from dlcli.stages.batch.active import Fleet
 
 
 def batch(
@@ -36,13 +36,20 @@ def batch(
     retries: Annotated[
         int | None, typer.Option(min=0, help="How often a run goes on whose process was killed; 1 if not given.")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="local|ray|slurm", help="Where runs are processes: this machine, or a cluster.")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="A Ray cluster; `auto`: this machine's; one is started if not given."),
+    ] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
     """Train many specs, seeds and settings, a process for each run; killed at any moment, --resume goes on."""
     from dlcli.runs.batches import Settings
-    from dlcli.stages.batch.devices import slots
+    from dlcli.stages.batch.engines.choose import fleet_for
 
     given: dict[str, Any] = {
         "jobs": jobs,
@@ -51,6 +58,8 @@ def batch(
         "minutes": minutes,
         "memory_gb": memory,
         "retries": retries,
+        "engine": engine,
+        "address": address,
     }
     given = {name: value for name, value in given.items() if value is not None} | ({"offline": True} if offline else {})
     if resume is not None:
@@ -60,12 +69,12 @@ def batch(
 
         found = find_batch(resume, runs)
         wanted = replace(found.settings(), **given)
-        places = slots(wanted.jobs, wanted.gpus, wanted.per_gpu)
+        fleet = fleet_for(wanted)
     else:
         wanted = replace(Settings(), **given)
-        places = slots(wanted.jobs, wanted.gpus, wanted.per_gpu)  # a GPU that is not there is told before anything is made
+        fleet = fleet_for(wanted)  # a GPU that is not there is told before anything is made
         found = _new(specs or [], seeds, settings or [], runs, wanted)
-    _run(found, wanted, places, as_json=as_json)
+    _run(found, wanted, fleet, as_json=as_json)
 
 
 def _new(specs: list[str], seeds: str, settings: list[str], runs: Path, wanted: Settings) -> Batch:
@@ -78,14 +87,14 @@ def _new(specs: list[str], seeds: str, settings: list[str], runs: Path, wanted: 
     return Batch.create(runs, planned(specs, seeds_of(seeds), settings), wanted)
 
 
-def _run(found: Batch, wanted: Settings, places: list[Slot], *, as_json: bool) -> None:
+def _run(found: Batch, wanted: Settings, fleet: Fleet, *, as_json: bool) -> None:
     from dlcli.cli.console import print_json
     from dlcli.cli.fleet_display import BatchDisplay, show_leaderboard
     from dlcli.stages.batch.batch import run_batch
     from dlcli.stages.batch.leaderboard import leaderboard
 
     with BatchDisplay(found, quiet=as_json) as display:
-        run_batch(found, places, wanted, display)
+        run_batch(found, fleet, wanted, display)
     board = leaderboard(found)
     if as_json:
         print_json({"batch": found.id, **asdict(board)})

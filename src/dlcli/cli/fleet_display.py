@@ -13,7 +13,8 @@ from dlcli.cli.console import PlainConsole, results_console, shown
 from dlcli.errors import DlcliError
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job, JobStatus
-from dlcli.stages.batch.batch import Active, Watcher, how_to_go_on
+from dlcli.stages.batch.active import Active
+from dlcli.stages.batch.batch import Watcher, how_to_go_on
 from dlcli.stages.batch.leaderboard import Leaderboard
 
 _COLUMNS = 4

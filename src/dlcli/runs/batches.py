@@ -22,6 +22,7 @@ from dlcli.runs.hold import held
 from dlcli.runs.lookup import all_runs
 
 FOLDER = ".batches"
+EngineName = Literal["local", "ray", "slurm"]
 JobState = Literal["queued", "running", "completed", "failed", "interrupted"]
 
 
@@ -52,7 +53,7 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a batch runs its jobs; a resumed batch may have others."""
+    """How a batch runs its jobs; a resumed batch may have others. `address` is that of a Ray cluster."""
 
     retries: Annotated[int, Field(ge=0)] = 1
     minutes: Annotated[float, Field(gt=0)] | None = None
@@ -61,6 +62,8 @@ class Settings:
     jobs: Annotated[int, Field(ge=1)] | None = None
     gpus: str = ""
     per_gpu: Annotated[int, Field(ge=1)] = 1
+    engine: EngineName = "local"
+    address: str = ""
 
 
 class Batch:

@@ -195,7 +195,7 @@ def meaning(kind: str, member: type[Spec]) -> str:
 def dump(value: Any) -> Any:
     """Returns plain data (mappings, lists, scalars) for a spec, with every default written out and `kind` first."""
     if isinstance(value, Spec):
-        fields = {name: dump(getattr(value, name)) for name in type(value).model_fields}
+        fields = {name: dump(getattr(value, name)) for name, field in type(value).model_fields.items() if not field.exclude}
         kind = {"kind": fields.pop("kind")} if "kind" in fields else {}
         return kind | fields
     if isinstance(value, (list, tuple)):

@@ -60,3 +60,22 @@ def _added(text: str, node: Any, key: str | int, value: str) -> str:
     first = node.value[0][0].start_mark
     between = ", " if node.flow_style else "\n" + " " * first.column
     return f"{text[: first.index]}{key}: {value}{between}{text[first.index :]}"
+
+
+def without_key(text: str, key: str) -> str:
+    """Returns a YAML text in block style without one key of its top level; comments that follow it stay."""
+    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    keys = [name for name, _ in node.value]
+    at = next((index for index, name in enumerate(keys) if name.value == key), None)
+    if at is None:
+        return text
+    if node.flow_style:
+        items = [text[name.start_mark.index : value.end_mark.index] for name, value in node.value if name.value != key]
+        return f"{text[: node.start_mark.index]}{{{', '.join(items)}}}{text[node.end_mark.index :]}"
+    begin = keys[at].start_mark.index
+    end = keys[at + 1].start_mark.index if at + 1 < len(keys) else len(text)
+    lines = text[begin:end].splitlines(keepends=True)
+    kept = len(lines)
+    while kept > 1 and (not lines[kept - 1].strip() or lines[kept - 1].startswith("#")):
+        kept -= 1
+    return text[:begin] + "".join(lines[kept:]) + text[end:]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
-from dlcli.spec.base import OneOf, Positive, Spec
+from dlcli.spec.base import Count, OneOf, Positive, Spec
 from dlcli.spec.callbacks import Callback, TrackerSpec
 from dlcli.spec.data import Data
 from dlcli.spec.losses import Loss, LossSpec
@@ -15,6 +15,7 @@ from dlcli.spec.models import Model, Output, Transfer
 from dlcli.spec.optimizers import Adam, Optimizer
 from dlcli.spec.sources.base import FilePath
 from dlcli.spec.stages import Features, FeaturesField, Stage, expanded
+from dlcli.spec.sweep import Sweep
 from dlcli.spec.tasks import TASKS, Task, TaskName
 
 _LOSS = OneOf.registry["Loss"]
@@ -51,6 +52,26 @@ class Training(Spec):
     )
 
 
+class Resources(Spec):
+    """What a run asks of a cluster; `dlcli batch --engine ray` and `--engine slurm` pass it on."""
+
+    cpus: Count = Field(default=1, description="CPU cores.")
+    gpus: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description=(
+            "GPUs; if not given none for `device: cpu`, `devices` for `mirrored`, one for `device: gpu`, and for `auto` one on"
+            " a Ray cluster that has any."
+        ),
+    )
+    memory_gb: Positive | None = Field(default=None, description="Memory, in GB of 2^30 bytes.")
+    minutes: Positive | None = Field(
+        default=None, description="Time of one allocation; a run that needs more goes on in another."
+    )
+    slurm: dict[str, str | int | bool] = Field(
+        default={}, description="More options of `sbatch` by their long names, such as `partition: gpu` or `account: lab`."
+    )
+
+
 class Hardware(Spec):
     """Where and how the run computes. Only `precision` and `deterministic` can change results; several devices round otherwise
     and draw other random numbers."""
@@ -73,6 +94,16 @@ class Hardware(Spec):
     steps_per_execution: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Steps in one call of the device; chosen from the epoch's steps if not given."
     )
+    resources: Resources = Field(default=Resources(), description="What a cluster gives a run.")
+
+    @property
+    def gpus(self) -> int | None:
+        """GPUs to ask a cluster for; None: one if it has any."""
+        if self.resources.gpus is not None or self.device == "cpu":
+            return self.resources.gpus or 0
+        if self.strategy == "mirrored":
+            return self.devices or 1
+        return 1 if self.device == "gpu" else None
 
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
@@ -92,6 +123,8 @@ class Experiment(Spec):
     output: Output = Field(default=Output(), description="Settings of the output layer that the task adds.")
     training: Training = Field(default=Training(), description="How the model is fitted.")
     hardware: Hardware = Field(default=Hardware(), description="Where and how the run computes.")
+    # No part of what a run is: what is written out leaves it out.
+    sweep: Sweep | None = Field(default=None, exclude=True, description="What `dlcli sweep` tries; no run keeps it.")
 
     @property
     def task_row(self) -> Task:

@@ -56,7 +56,7 @@ def load_text(text: str, path: str | FilePath, overrides: Sequence[str] = ()) ->
         raise SpecError([*faults, *_findings_of_the_sound_part(document, folder, faults)])
     assert experiment is not None
     experiment = with_defaults(experiment)
-    faults = _findings(experiment, document)
+    faults = _findings(experiment, document) or _sweep_findings(experiment, document, folder)
     if faults:
         raise SpecError(faults)
     return Loaded(experiment, document, tuple(overrides))
@@ -95,6 +95,23 @@ def _findings(experiment: Experiment, document: Document) -> list[Fault]:
     from dlcli.spec.rules import findings
 
     found = list(islice(findings(experiment), MAX_FAULTS + 1))
+    faults = [document.fault(place, message) for place, message in found[:MAX_FAULTS]]
+    return faults + _rest(document, "more") * (len(found) > MAX_FAULTS)
+
+
+def _sweep_findings(experiment: Experiment, document: Document, folder: str) -> list[Fault]:
+    """Returns what is wrong with the search that a sound spec asks for."""
+    if experiment.sweep is None:
+        return []
+    from dlcli.spec.space_rules import sweep_faults
+
+    def check(data: dict[str, Any]) -> list[tuple[str, str]]:
+        changed = Document(document.file, "", data)
+        found, faults = _validated(changed, folder)
+        faults = faults if found is None else _findings(with_defaults(found), changed)
+        return [(fault.key, fault.message) for fault in faults]
+
+    found = sweep_faults(document.data, experiment, check)
     faults = [document.fault(place, message) for place, message in found[:MAX_FAULTS]]
     return faults + _rest(document, "more") * (len(found) > MAX_FAULTS)
 

@@ -13,6 +13,7 @@ from dlcli.spec.experiment import Experiment, Hardware, Training
 from dlcli.spec.file import json_schema
 from dlcli.spec.models import Blocks, Output
 from dlcli.spec.stages import Features, Stage
+from dlcli.spec.sweep import Sweep
 from dlcli.spec.tasks import TASKS
 
 _INTRODUCTION = """\
@@ -38,6 +39,7 @@ _SECTIONS: list[tuple[str, type[Spec]]] = [
     ("training.stages", Stage),
     ("training.features", Features),
     ("hardware", Hardware),
+    ("sweep", Sweep),
 ]
 UNION_TITLES = {
     "Source": "Sources",

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from dlcli.errors import DlcliError, RunFailed
-from dlcli.stages.batch.batch import memory_of
+from dlcli.stages.batch.engines.local import memory_of
 from dlcli.stages.batch.worker import PRELOADED
 
 _WARM = 3

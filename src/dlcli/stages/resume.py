@@ -28,7 +28,12 @@ from dlcli.stages.trackers.following import refuse_missing_trackers, without_tra
 from dlcli.stages.train import proceed, teller
 
 SchedulePolicy = Literal["continue", "stretch", "rewarm"]
-WITHOUT_EFFECT = ("training.checkpoint_minutes", "training.features.disk_gb", "hardware.steps_per_execution")
+WITHOUT_EFFECT = (
+    "training.checkpoint_minutes",
+    "training.features.disk_gb",
+    "hardware.steps_per_execution",
+    "hardware.resources",
+)
 """Fields that cannot change what a training gives."""
 SPREADING = ("hardware.strategy", "hardware.devices", "hardware.device")
 """Fields that change its rounding, and the draws of dropout: a run must be able to leave a machine that has gone."""

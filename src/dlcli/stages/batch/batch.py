@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from multiprocessing import forkserver, resource_tracker
-from multiprocessing.connection import wait
-from time import monotonic, sleep
-from types import FrameType
-from typing import Any
+from collections.abc import Sequence
+from time import monotonic
 
 from dlcli.errors import DamagedFile, Interrupted, RunFailed
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job, JobStatus, Settings
 from dlcli.runs.hold import is_held
-from dlcli.stages.batch.devices import Slot
-from dlcli.stages.batch.verdict import LOST, adopted, verdict
-from dlcli.stages.batch.worker import PRELOADED, STOPS, Order, work
+from dlcli.stages.batch.active import Active, Fleet, noted_signals
+from dlcli.stages.batch.verdict import adopted, verdict
+from dlcli.stages.batch.worker import Order
 
-_LOOK = 0.25
-_GRACE = 60.0
-"""Seconds that a process gets to write its checkpoint before it is killed."""
 _FINAL = ("completed", "failed")
 
 
@@ -39,31 +28,18 @@ class Watcher:
         """Takes the jobs that run, a few times a second."""
 
 
-@dataclass
-class Active:
-    """A job that runs: its process, place and begin; when it was told to end, and why if not because the batch ends."""
-
-    job: Job
-    slot: Slot
-    process: Any
-    began: float = field(default_factory=monotonic)
-    told: float = 0.0
-    why: str = ""
-
-
-def run_batch(batch: Batch, slots: Sequence[Slot], settings: Settings, watcher: Watcher) -> None:
+def run_batch(batch: Batch, fleet: Fleet, settings: Settings, watcher: Watcher) -> None:
     """Runs every job of a batch that has not ended, and goes on with runs that were left.
 
     Raises:
         UsageError: another process runs the batch.
         Interrupted: a signal stopped it; every run has a checkpoint.
     """
-    with batch.hold(), _signals() as stop:
-        running = _Running(batch, slots, settings, watcher, stop)
+    with batch.hold(), noted_signals() as stop:
         try:
-            running.to_the_end()
+            _Running(batch, fleet, settings, watcher, stop).to_the_end()
         except OSError as error:
-            running.give_up()
+            fleet.give_up()
             raise RunFailed(f"cannot write to {batch.path}: {error.strerror or error}; {how_to_go_on(batch)}") from None
     if stop:
         raise Interrupted(f"stopped by {signal.Signals(stop[0]).name}; {how_to_go_on(batch)}")
@@ -74,50 +50,25 @@ def how_to_go_on(batch: Batch) -> str:
     return f"to go on: dlcli batch --resume {batch.id} --runs {batch.runs}"
 
 
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Yields a list that receives SIGINT, SIGTERM and SIGHUP while the block runs."""
-    got: list[int] = []
-
-    def take(number: int, _frame: FrameType | None) -> None:
-        got.append(number)
-
-    before = {number: signal.signal(number, take) for number in STOPS}
-    try:
-        yield got
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 class _Running:
     """A batch while it runs."""
 
-    def __init__(self, batch: Batch, slots: Sequence[Slot], settings: Settings, watcher: Watcher, stop: list[int]) -> None:
-        self._batch, self._settings, self._watcher, self._stop = batch, settings, watcher, stop
-        self._free = list(slots)
-        self._active: list[Active] = []
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(PRELOADED)
-        _start_fork_server()
+    def __init__(self, batch: Batch, fleet: Fleet, settings: Settings, watcher: Watcher, stop: list[int]) -> None:
+        self._batch, self._fleet, self._settings, self._watcher, self._stop = batch, fleet, settings, watcher, stop
         jobs = batch.jobs()
         self._runs = {number: runs[-1] for number, runs in batch.runs_by_job(jobs).items()}
         self._queue = deque(job for job in jobs if self._taken_up(job).state not in _FINAL)
 
     def to_the_end(self) -> None:
         """Begins jobs and waits for them until none is left, or the batch is stopped."""
-        while self._active or (self._queue and not self._stop):
-            while self._queue and self._free and not self._stop and self._begin(self._queue.popleft()):
+        while self._fleet.active or (self._queue and not self._stop):
+            while self._queue and self._fleet.has_room and not self._stop and self._begin(self._queue.popleft()):
                 pass
-            lost = [one for one in self._active if one.process.exitcode == LOST]
-            wait([one.process.sentinel for one in self._active if one not in lost], timeout=_LOOK)
-            if lost:
-                sleep(_LOOK)
-            for one in [one for one in self._active if not one.process.is_alive()]:
-                if one.process.exitcode != LOST or not is_held(self._batch.lock_path(one.job)):
-                    self._end(one)
-            self._watch()
-            self._watcher.looked(self._active, len(self._queue))
+            for one, code in self._fleet.wait():
+                self._end(one, code)
+            self._look_at_limits()
+            self._fleet.press(stop=bool(self._stop))
+            self._watcher.looked(self._fleet.active, len(self._queue))
 
     def _taken_up(self, job: Job) -> JobStatus:
         """Returns how a job stands when the batch begins: what a batch that was killed could not note is read off its run."""
@@ -147,7 +98,7 @@ class _Running:
         run = self._runs.get(job.number)
         # Nobody works on the job, whatever its run says: a process that has just been killed may still have a number.
         again = run is not None and run.status().state in ("running", "interrupted") and not self._begins_anew(run, status)
-        slot = self._free.pop(0)
+        slot = self._fleet.take()
         status = self._batch.update(job, state="running", attempts=status.attempts + 1, reason="")
         order = Order(
             self._batch.path,
@@ -157,9 +108,7 @@ class _Running:
             self._settings.offline,
             slot.variables,
         )
-        process = self._context.Process(target=work, args=(order,), name=f"{job.group} seed {job.seed}")
-        process.start()
-        self._active.append(Active(job, slot, process))
+        self._fleet.begin(slot, order)
         self._watcher.changed(self._batch, job, status, slot.name)
         return True
 
@@ -173,18 +122,15 @@ class _Running:
         """Whether a retry has other settings than the run that was left."""
         return bool(status.extra) and not set(status.extra) <= set(_overrides_of(run))
 
-    def _end(self, one: Active) -> None:
+    def _end(self, one: Active, code: int) -> None:
         """Notes how a job has ended, and queues it again where that may help."""
-        one.process.join()
-        self._active.remove(one)
-        self._free.append(one.slot)
         job = one.job
         run = self._look_up(job)
         stopping = bool(self._stop)
         found = verdict(
             self._batch,
             job,
-            one.process.exitcode,
+            code,
             run,
             stopping=stopping,
             why=one.why,
@@ -200,57 +146,15 @@ class _Running:
             run.update_status(state="failed", error=found.reason)
         self._watcher.changed(self._batch, job, status, one.slot.name)
 
-    def give_up(self) -> None:
-        """Tells every process to end, with a checkpoint, and waits for them: what happens cannot be noted any more."""
-        for one in self._active:
-            _send(one.process.pid, signal.SIGTERM)
-        for one in self._active:
-            one.process.join(_GRACE)
-            _send(one.process.pid, signal.SIGKILL)
-
-    def _watch(self) -> None:
-        """Tells processes to end that have had their time, and all of them once the batch is stopped; kills those that do
-        not, and at once those that take more memory than they may."""
-        now, settings = monotonic(), self._settings
-        for one in self._active:
-            if settings.memory_gb and not one.why and memory_of(one.process.pid) > settings.memory_gb * 2**30:
+    def _look_at_limits(self) -> None:
+        """Marks processes that have had their time, and kills at once those that take more memory than they may."""
+        settings = self._settings
+        for one in self._fleet.active:
+            if settings.memory_gb and not one.why and one.process.memory() > settings.memory_gb * 2**30:
                 one.why = f"it took more than the {settings.memory_gb:g} GB of memory that one run may have"
-                _send(one.process.pid, signal.SIGKILL)
-            if settings.minutes and not one.why and not self._stop and now - one.began > 60 * settings.minutes:
+                one.process.send(signal.SIGKILL)
+            if settings.minutes and not one.why and not self._stop and monotonic() - one.began > 60 * settings.minutes:
                 one.why = "the time for one run was over; it has a checkpoint"
-            if (self._stop or one.why) and not one.told:
-                one.told = now
-                _send(one.process.pid, signal.SIGTERM)
-            elif one.told and now - one.told > _GRACE:
-                _send(one.process.pid, signal.SIGKILL)
-
-
-def _start_fork_server() -> None:
-    """Starts the process that runs are forked from, deaf to what stops a batch: it would end, and runs be lost sight of."""
-    resource_tracker.ensure_running()  # which would have the signals heard again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def memory_of(pid: int) -> int:
-    """Returns the bytes of memory that a process has to itself; 0 where it has ended."""
-    import psutil
-
-    try:
-        found = psutil.Process(pid).memory_info()
-    except psutil.Error:
-        return 0
-    return int(found.rss - getattr(found, "shared", 0))
-
-
-def _send(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
 
 
 def _overrides_of(run: Run) -> list[str]:

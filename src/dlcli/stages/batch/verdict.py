@@ -11,10 +11,9 @@ from dlcli.errors import DamagedFile
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job, JobState, JobStatus
 from dlcli.runs.files import read_json
+from dlcli.stages.batch.engines.engine import LOST
 
 _INTERRUPTED = 75
-LOST = 255
-"""What multiprocessing says of a process whose fork server has ended; the process itself may go on."""
 _HALVED = "training.optimizer.gradient_accumulation_steps"
 
 
@@ -60,7 +59,7 @@ def verdict(batch: Batch, job: Job, code: int, run: Run | None, *, stopping: boo
             "was interrupted" if code == _INTERRUPTED else f"its process was ended by {_signal(-code)}{_last_words(batch, job)}"
         )
         return Verdict("queued" if left else "failed", how, again=left, killed=True)
-    kind, text = _told(batch, job)
+    kind, text = told_by(batch, job)
     if kind == "OutOfMemory" and run is not None and not status.extra and _on_gpu(run):
         extra = _half(run)
         if extra:
@@ -72,7 +71,7 @@ def _signal(number: int) -> str:
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
-def _told(batch: Batch, job: Job) -> tuple[str, str]:
+def told_by(batch: Batch, job: Job) -> tuple[str, str]:
     """Returns what a job's process said of its end: the kind of error and its words."""
     try:
         found: Any = read_json(batch.result_path(job))

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import parent_process
@@ -19,6 +19,7 @@ from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job
 from dlcli.runs.files import write_json
 from dlcli.runs.hold import held, is_held
+from dlcli.spec.experiment import Experiment
 
 PRELOADED = [
     f"dlcli.stages.{name}" for name in ("train", "resume", "closing", "plots", "scoring.pictures", "diagnosis", "reporting")
@@ -33,7 +34,9 @@ _PATIENCE = 120.0
 
 @dataclass(frozen=True)
 class Order:
-    """What a process is to do: a job, begun anew or gone on with in `run`; `variables` of the environment name its device."""
+    """What a process is to do: a job, begun anew or gone on with in `run`; `variables` of the environment name its device.
+
+    `check` is asked before a job begins; it raises where the job should not."""
 
     batch: Path
     job: Job
@@ -41,6 +44,7 @@ class Order:
     run: Path | None = None
     offline: bool = False
     variables: dict[str, str] = field(default_factory=dict)
+    check: Callable[[Experiment], None] | None = None
 
 
 def work(order: Order) -> None:
@@ -111,6 +115,8 @@ def _train(order: Order, batch: Batch) -> None:
         resume(Run(order.run), Reporter(), overrides=[], schedule=None, offline=order.offline)
         return
     loaded = load_text(job.text, job.file, [*job.overrides, *order.extra])
+    if order.check is not None:
+        order.check(loaded.experiment)
     train(loaded, batch.runs, Reporter(), offline=order.offline, batch=batch.tag(job))
 
 

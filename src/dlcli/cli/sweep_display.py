@@ -1,0 +1,84 @@
+"""A sweep on the terminal: a line for each trial that begins or ends, and what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from dlcli.cli.console import PlainConsole, results_console, shown
+from dlcli.runs.batches import Job
+from dlcli.runs.sweeps import SweepFolder
+from dlcli.stages.sweep.outcome import Outcome
+from dlcli.stages.sweep.study import Search
+from dlcli.stages.sweep.sweep import Watcher
+from dlcli.stages.sweep.write import Results
+
+_TOP = 10
+_COLUMNS = 5
+
+
+class SweepDisplay(Watcher):
+    """Prints a line for each trial that begins or ends."""
+
+    def __init__(self, folder: SweepFolder, search: Search, *, quiet: bool) -> None:
+        self._console = PlainConsole(stderr=True, quiet=quiet)
+        self._wanted, self._skip = search.plan.trials, len(search.overrides)
+        self._console.print(f"sweep {folder.id}: {self._wanted} trials for {', '.join(search.objectives)}", soft_wrap=True)
+
+    def began(self, search: Search, job: Job, slot: str) -> None:
+        """Prints what was drawn."""
+        told = ", ".join(job.overrides[self._skip :])
+        self._console.print(f"trial {job.number} of {self._wanted} on {slot}: {told}", soft_wrap=True)
+
+    def ended(self, search: Search, job: Job, state: str, values: Sequence[float] | None, reason: str) -> None:
+        """Prints how a trial has ended."""
+        told = ", ".join(f"{name} {shown(value)}" for name, value in zip(search.objectives, values or (), strict=False))
+        words = "; ".join(filter(None, (told, reason.partition("\n")[0])))
+        self._console.print(f"trial {job.number}: {state}{f': {words}' if words else ''}", soft_wrap=True)
+
+
+def show_sweep(results: Results) -> None:
+    """Prints the best trials, what matters, what was not explored, failures, and where the best spec and the page are."""
+    found = results.outcome
+    console = results_console()
+    console.print(_table(found))
+    counts = ", ".join(
+        f"{len(rows)} {state}"
+        for state in ("completed", "pruned", "skipped", "failed", "running")
+        if (rows := found.of_state(state))
+    )
+    console.print(f"{len(found.trials)} of {found.wanted} trials: {counts}", soft_wrap=True)
+    if found.importances:
+        parts = ", ".join(f"{name} {value:.0%}" for name, value in list(found.importances.items())[:_COLUMNS])
+        console.print(f"what matters: {parts}", soft_wrap=True)
+    for line in found.unexplored:
+        console.print(f"not explored: {line}", soft_wrap=True)
+    for row in found.of_state("failed"):
+        where = f" [{row.run}]" if row.run else ""
+        reason = row.reason.partition("\n")[0] or "no reason was told"
+        console.print(f"failed: trial {row.number}: {reason}{where}", soft_wrap=True)
+    for note in results.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    console.print(f"report: {results.page}", soft_wrap=True)
+    if results.best:
+        console.print(f"best: dlcli train {results.best}", soft_wrap=True)
+    if len(found.trials) < found.wanted or found.of_state("running"):
+        console.print(f"to go on: dlcli sweep --resume {found.sweep}", soft_wrap=True)
+
+
+def _table(found: Outcome) -> Table:
+    names = list(found.importances) or list(dict.fromkeys(name for row in found.trials for name in row.drawn))
+    names = names[:_COLUMNS]
+    title = f"sweep {found.sweep}: the best by {found.objectives[0]}"
+    table = Table("trial", *found.objectives, *names, "run", title=title, title_justify="left")
+    sign = -1 if found.higher_is_better[0] else 1
+    rows = sorted((row for row in found.trials if row.values), key=lambda row: sign * (row.values or [0.0])[0])
+    for row in rows[:_TOP]:
+        drawn = [_drawn(row.drawn.get(name, "-")) for name in names]
+        table.add_row(str(row.number), *map(shown, row.values or []), *drawn, row.run.rpartition("/")[2])
+    return table
+
+
+def _drawn(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

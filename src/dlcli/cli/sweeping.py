@@ -1,0 +1,129 @@
+"""A search over a space of specs: `dlcli sweep`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, RunsFolder
+from dlcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from dlcli.runs.sweeps import SweepFolder
+    from dlcli.stages.sweep.study import Search
+
+
+def sweep(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="An experiment's YAML file with a `sweep` section.")] = "",
+    overrides: Overrides = None,
+    resume: Annotated[
+        str, typer.Option(metavar="ID", help="Go on with a sweep that was left (`latest`: the newest); no SPEC then.")
+    ] = "",
+    join: Annotated[
+        str, typer.Option(metavar="ID", help="Work on a sweep beside other processes, here or on other machines; no SPEC then.")
+    ] = "",
+    storage: Annotated[
+        str,
+        typer.Option(metavar="URL", help="Where trials are kept: a postgresql:// or mysql:// URL, or a file on a shared disk."),
+    ] = "",
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials, all in all, in place of the spec's number.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Trials at once in this process, in place of the spec's.")] = None,
+    gpus: Annotated[str, typer.Option(metavar="0,1", help="The GPUs to use, all if not given; `none` for the CPU.")] = "",
+    per_gpu: Annotated[int, typer.Option(min=1, help="Trials on one GPU at once, which share its memory evenly.")] = 1,
+    runs: RunsFolder = DEFAULT_RUNS,
+    as_json: Json = False,
+    offline: Offline = False,
+) -> None:
+    """Search a space of specs for the best scores, a process for each trial; killed at any moment, --resume goes on."""
+    if sum(map(bool, (spec, resume, join))) != 1:
+        raise UsageError("sweep needs one of SPEC, --resume ID and --join ID")
+    if overrides and not spec:
+        raise UsageError("a sweep that is there has its own settings: leave --set out")
+
+    if spec:
+        folder, search = _begun(spec, overrides or [], storage, trials, runs)
+    else:
+        folder, search = _found(resume, join, storage, trials, runs)
+    _run(folder, search, jobs, gpus, per_gpu, joins=bool(join), as_json=as_json, offline=offline)
+
+
+def _begun(spec: str, overrides: list[str], storage: str, trials: int | None, runs: Path) -> tuple[SweepFolder, Search]:
+    """Checks the spec and makes the sweep's folder and study."""
+    from dlcli.spec.file import load
+
+    loaded = load(spec, [*overrides, *([f"sweep.trials={trials}"] if trials else [])])
+    sweep = loaded.experiment.sweep
+    if sweep is None:
+        raise UsageError(f"{spec} has no `sweep` section; docs/sweep.md tells what stands in it")
+    from dlcli.runs.sweeps import SweepFolder
+    from dlcli.stages.sweep.study import create, require_optuna
+
+    require_optuna(sweep.sampler)
+    folder = SweepFolder.make(runs, storage)
+    try:
+        return folder, create(folder, storage, loaded)
+    except UsageError:
+        shutil.rmtree(folder.path)
+        raise
+
+
+def _found(resume: str, join: str, storage: str, trials: int | None, runs: Path) -> tuple[SweepFolder, Search]:
+    """Opens the study of a sweep that is there; one that another machine began has no folder here yet."""
+    from dlcli.runs.sweeps import SweepFolder, find_sweep
+    from dlcli.stages.sweep.study import open_search, require_optuna
+
+    require_optuna()
+    try:
+        folder = find_sweep(resume or join, runs)
+    except UsageError:
+        if resume or not storage:
+            raise
+        folder = SweepFolder.make(runs, storage, join)
+        try:
+            return folder, open_search(folder, storage, trials)
+        except UsageError:
+            shutil.rmtree(folder.path)
+            raise
+    others = folder.others("")
+    if resume and others:
+        raise UsageError(f"sweep {folder.id} is being worked on; --join {folder.id} works on it as well")
+    return folder, open_search(folder, folder.storage(storage), trials)
+
+
+def _run(
+    folder: SweepFolder,
+    search: Search,
+    jobs: int | None,
+    gpus: str,
+    per_gpu: int,
+    *,
+    joins: bool,
+    as_json: bool,
+    offline: bool,
+) -> None:
+    from dlcli.cli.console import print_json
+    from dlcli.cli.sweep_display import SweepDisplay, show_sweep
+    from dlcli.stages.batch.active import Fleet
+    from dlcli.stages.batch.devices import slots
+    from dlcli.stages.batch.engines.local import LocalEngine
+    from dlcli.stages.sweep.sweep import Working, run_sweep
+    from dlcli.stages.sweep.write import write_results
+
+    sweep = search.experiment.sweep
+    assert sweep is not None
+    places = slots(jobs, gpus, per_gpu)
+    if jobs is None and places[0].name.startswith("cpu"):
+        places = slots(sweep.jobs, gpus, per_gpu)
+    with folder.working() as name:
+        working = Working(name, Fleet(LocalEngine(), places), joins, offline)
+        run_sweep(folder, search, working, SweepDisplay(folder, search, quiet=as_json))
+    results = write_results(folder, search)
+    if as_json:
+        print_json(results.plain())
+    else:
+        show_sweep(results)
+    if results.outcome.of_state("failed"):
+        raise typer.Exit(1)

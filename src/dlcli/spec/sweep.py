@@ -1,0 +1,50 @@
+"""The search of a spec: how many trials, by which sampler, for which scores, over which space."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from dlcli.spec.base import Count, Positive, Spec
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Objective = Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
+
+
+class Sweep(Spec):
+    """What `dlcli sweep` tries. Every other command reads the rest of the file and passes this section over."""
+
+    trials: Count = Field(default=20, description="Sets of values that are tried at most.")
+    minutes: Positive | None = Field(default=None, description="Time for all of it; trials that run then are ended.")
+    sampler: Literal["tpe", "random", "grid", "cma-es", "gp"] = Field(
+        default="tpe",
+        description=(
+            "What draws the next values. `tpe` takes any space; `grid` tries all combinations; `cma-es` is for numbers;"
+            " `gp`, for few and dear trials, needs the package torch."
+        ),
+    )
+    pruner: Literal["auto", "median", "hyperband", "none"] = Field(
+        default="auto", description="What ends poor trials early, by their epochs; `auto`: `median`, `none` for two objectives."
+    )
+    objective: Objective = Field(
+        default=[],
+        description=(
+            "Score or scores of the validation part that decide, at the epoch that is kept, such as `val_accuracy`;"
+            " `parameters` and `seconds` may stand beside one. `training.monitor` if not given."
+        ),
+    )
+    jobs: Count = Field(default=1, description="Trials at once on CPUs; on GPUs one on each.")
+    max_parameters: Count | None = Field(default=None, description="Models with more are skipped before they are trained.")
+    max_memory_gb: Positive | None = Field(
+        default=None,
+        description="Models are skipped whose weights, gradients, optimizer state and activations of a batch take more.",
+    )
+    space: Annotated[dict[str, Any], Field(min_length=1)] = Field(
+        description=(
+            "What is searched: a field's path, then `{float: [0, 0.5]}`, `{log: [1e-5, 1e-2]}`, `{int: [16, 256]}`,"
+            " `{choice: [...]}` of values or whole parts, or `{count: [1, 4], of: ...}` for a list; see docs/sweep.md."
+        )
+    )

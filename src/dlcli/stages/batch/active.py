@@ -1,0 +1,103 @@
+"""The jobs whose processes run now: begun, told to end, ended."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import monotonic, sleep
+from types import FrameType
+
+from dlcli.runs.batches import Job
+from dlcli.stages.batch.devices import Slot
+from dlcli.stages.batch.engines.engine import LOOK, Engine, Process
+from dlcli.stages.batch.worker import STOPS, Order
+
+_GRACE = 60.0
+"""Seconds that a process gets to write its checkpoint before it is killed."""
+
+
+@dataclass
+class Active:
+    """A job that runs: its process, place and begin; when it was told to end, and why if not because all of them are."""
+
+    job: Job
+    slot: Slot
+    process: Process
+    began: float = field(default_factory=monotonic)
+    told: float = 0.0
+    why: str = ""
+
+
+class Fleet:
+    """The processes of one engine, at most as many as there are places."""
+
+    def __init__(self, engine: Engine, slots: Sequence[Slot]) -> None:
+        self._engine = engine
+        self._free = list(slots)
+        self._begun: list[tuple[Slot, Order]] = []
+        self.active: list[Active] = []
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is a place for one more."""
+        return bool(self._free)
+
+    def take(self) -> Slot:
+        """Takes a place for the next job."""
+        return self._free.pop(0)
+
+    def begin(self, slot: Slot, order: Order) -> None:
+        """Has a job begun at the next `wait`, together with the others."""
+        self._begun.append((slot, order))
+
+    def wait(self) -> list[tuple[Active, int]]:
+        """Starts what was begun, waits a moment and returns the jobs that have ended with their exit codes; their places are
+        free again."""
+        begun, self._begun = self._begun, []
+        if begun:
+            processes = self._engine.begin([order for _, order in begun])
+            self.active += [Active(order.job, slot, process) for (slot, order), process in zip(begun, processes, strict=True)]
+        self._engine.wait([one.process for one in self.active])
+        codes = [(one, one.process.exit_code()) for one in self.active]
+        ended = [(one, code) for one, code in codes if code is not None]
+        self.active = [one for one, code in codes if code is None]
+        self._free += [one.slot for one, _ in ended]
+        return ended
+
+    def press(self, *, stop: bool) -> None:
+        """Tells processes to end that should, all of them if `stop`, and kills those that did not do so in time."""
+        now = monotonic()
+        for one in self.active:
+            if (stop or one.why) and not one.told:
+                one.told = now
+                one.process.send(signal.SIGTERM)
+            elif one.told and now - one.told > _GRACE:
+                one.process.send(signal.SIGKILL)
+
+    def give_up(self) -> None:
+        """Tells every process to end, with a checkpoint, and waits for them: what happens cannot be noted any more."""
+        end = monotonic() + _GRACE
+        for one in self.active:
+            one.process.send(signal.SIGTERM)
+        while monotonic() < end and any(one.process.exit_code() is None for one in self.active):
+            sleep(LOOK)
+        for one in self.active:
+            one.process.send(signal.SIGKILL)
+
+
+@contextmanager
+def noted_signals() -> Iterator[list[int]]:
+    """Yields a list that receives SIGINT, SIGTERM and SIGHUP while the block runs."""
+    got: list[int] = []
+
+    def take(number: int, _frame: FrameType | None) -> None:
+        got.append(number)
+
+    before = {number: signal.signal(number, take) for number in STOPS}
+    try:
+        yield got
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

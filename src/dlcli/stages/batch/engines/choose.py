@@ -1,0 +1,25 @@
+"""Settings -> the engine that runs a batch, and its places."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from dlcli.errors import UsageError
+from dlcli.runs.batches import EngineName, Settings
+from dlcli.stages.batch.active import Fleet
+from dlcli.stages.batch.devices import slots
+
+
+def fleet_for(settings: Settings) -> Fleet:
+    """Returns the engine of the settings with as many places as they give it.
+
+    Raises:
+        UsageError: there is no such engine, GPU or cluster, or an option is not for this engine.
+    """
+    if settings.engine not in get_args(EngineName):
+        raise UsageError(f"--engine: expected one of {', '.join(get_args(EngineName))}, found {settings.engine!r}")
+    if settings.address and settings.engine != "ray":
+        raise UsageError("--address is that of a Ray cluster: add --engine ray")
+    from dlcli.stages.batch.engines.local import LocalEngine
+
+    return Fleet(LocalEngine(), slots(settings.jobs, settings.gpus, settings.per_gpu))
