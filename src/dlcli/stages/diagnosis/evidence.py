@@ -59,10 +59,10 @@ class Evidence:
 
     @cached_property
     def shares(self) -> Array | None:
-        """The share of each class, or of each label, among the training examples; None for regression."""
+        """The share of each class, or of each label, among the training examples; None for regression, or if not known."""
         counts = self.data.get("counts", {}).get("train", {})
         names, total = self.data.get("classes") or [], self.examples("train")
-        if self.task == "regression" or not total or not all(name in counts for name in names):
+        if self.task == "regression" or not total or not names or not all(name in counts for name in names):
             return None
         return np.array([counts[name] for name in names], dtype="float64") / total
 
