@@ -13,6 +13,9 @@ from dlcli.runtime.spread import Spread
 from dlcli.spec.experiment import Hardware
 from dlcli.upstream import quiet_start
 
+GPU_MEMORY = "DLCLI_GPU_MEMORY_MB"
+"""Variable of the environment: MiB of a GPU that this process may take, where several share it."""
+
 
 @dataclass(frozen=True)
 class Device:
@@ -92,11 +95,16 @@ def any_device(hardware: Hardware) -> Hardware:
 
 
 def _choose(gpus: list[object]) -> None:
-    """Leaves these GPUs alone visible, and lets their memory grow with need instead of taking all of it."""
+    """Leaves these GPUs alone visible; their memory grows with need, up to the share that a batch gives this process."""
+    share = os.environ.get(GPU_MEMORY)
     try:
         tf.config.set_visible_devices(gpus, "GPU")
         for gpu in gpus:
-            tf.config.experimental.set_memory_growth(gpu, True)
+            if share is None:
+                tf.config.experimental.set_memory_growth(gpu, True)
+            else:  # TensorFlow takes the whole share at once: growth and a limit exclude each other
+                limit = tf.config.LogicalDeviceConfiguration(memory_limit=int(share))
+                tf.config.set_logical_device_configuration(gpu, [limit])
     except RuntimeError:
         return  # TensorFlow has started in this process already, with these same settings: a test or a worker
 

@@ -26,6 +26,7 @@ from dlcli.stages.environment import process_started
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.trackers.following import refuse_missing_trackers, without_trackers
 from dlcli.stages.train import proceed, teller
+from dlcli.stages.work import Say
 
 SchedulePolicy = Literal["continue", "stretch", "rewarm"]
 WITHOUT_EFFECT = (
@@ -75,36 +76,51 @@ def resume(
             raise UsageError("--schedule is for a run that gets more epochs: --set training.epochs=30")
         status = run.status()
         if status.state == "completed" and not added:
-            if not is_written(run):  # it was stopped in its last second
-                write_for_people(run, say)
-            say(f"{run.id} is complete: nothing is left to do; --set training.epochs={_epochs(before) + 10} trains on")
+            _finish(run, before, say)
             return
-        begin = newest_snapshot(run, say)
-        if begin is not None and spec_digest(run) not in begin.state["specs"]:
-            raise UsageError(
-                f"{run.path / 'spec.yaml'} was changed since the run's checkpoint: a run goes on with its own spec only"
-            )
+        begin = _begin_of(run, say)
         if added:
-            if begin is None:
-                raise UsageError(
-                    f"{run.id} has no whole checkpoint: it cannot be made longer; `dlcli finetune` goes on with its model"
-                )
             wanted, begin = _extended(run, before, wanted, begin, schedule)
             say(f"extended by {added} epochs, to {_epochs(wanted)}")
-        run.update_status(
-            state="running",
-            pid=os.getpid(),
-            host=socket.gethostname(),
-            process_started=process_started(),
-            finished="",
-            error="",
-            reason="",
-            resumed=status.resumed + 1,
-        )
+        _mark_as_running(run)
         if wanted != before:
             _write_spec(run, wanted, begin)
         _tell(run, begin, say)
         proceed(run, wanted, reporter, say, begin=begin, offline=offline, cluster=cluster)
+
+
+def _finish(run: Run, experiment: Experiment, say: Say) -> None:
+    """Writes what a complete run lacks because it was stopped in its last second, and says that nothing is left to do."""
+    if not is_written(run):
+        write_for_people(run, say)
+    say(f"{run.id} is complete: nothing is left to do; --set training.epochs={_epochs(experiment) + 10} trains on")
+
+
+def _begin_of(run: Run, say: Say) -> Snapshot | None:
+    """Returns the newest whole checkpoint, if there is one.
+
+    Raises:
+        UsageError: the run's spec is not the checkpoint's.
+    """
+    begin = newest_snapshot(run, say)
+    if begin is not None and spec_digest(run) not in begin.state["specs"]:
+        raise UsageError(
+            f"{run.path / 'spec.yaml'} was changed since the run's checkpoint: a run goes on with its own spec only"
+        )
+    return begin
+
+
+def _mark_as_running(run: Run) -> None:
+    run.update_status(
+        state="running",
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        process_started=process_started(),
+        finished="",
+        error="",
+        reason="",
+        resumed=run.status().resumed + 1,
+    )
 
 
 def _write_spec(run: Run, wanted: Experiment, begin: Snapshot | None) -> None:
@@ -116,7 +132,7 @@ def _write_spec(run: Run, wanted: Experiment, begin: Snapshot | None) -> None:
     run.write_spec(text)
 
 
-def _tell(run: Run, begin: Snapshot | None, say: Any) -> None:
+def _tell(run: Run, begin: Snapshot | None, say: Say) -> None:
     if begin is None:
         say(f"{run.id} has no whole checkpoint: it begins anew")
         return
@@ -182,13 +198,15 @@ def _added_epochs(before: Experiment, wanted: Experiment) -> int:
 
 
 def _extended(
-    run: Run, before: Experiment, wanted: Experiment, begin: Snapshot, schedule: SchedulePolicy | None
+    run: Run, before: Experiment, wanted: Experiment, begin: Snapshot | None, schedule: SchedulePolicy | None
 ) -> tuple[Experiment, Snapshot]:
     """Returns the experiment with the schedule that the policy gives, and the state with a stop taken back.
 
     Raises:
-        UsageError: a schedule is there and no policy, or the other way round.
+        UsageError: there is no checkpoint; or a schedule is there and no policy, or the other way round.
     """
+    if begin is None:
+        raise UsageError(f"{run.id} has no whole checkpoint: it cannot be made longer; `dlcli finetune` goes on with its model")
     stage, longer = before.stages[-1], wanted.stages[-1]
     assert stage.optimizer is not None
     rate = stage.optimizer.learning_rate

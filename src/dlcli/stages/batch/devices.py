@@ -13,6 +13,10 @@ _LEFT = 0.95
 """Share of a GPU's memory that the runs on it may have together; the rest is the driver's and CUDA's own."""
 
 
+GPU_MEMORY = "DLCLI_GPU_MEMORY_MB"
+"""The variable that `runtime.device` reads; it is not imported from there, since TensorFlow would come with it."""
+
+
 @dataclass(frozen=True)
 class Slot:
     """A place for one run at a time; `variables` of the environment give a process its device."""
@@ -41,7 +45,7 @@ def slots(jobs: int | None, gpus: str, per_gpu: int) -> list[Slot]:
 
 
 def _variables(gpu: str, memory_mb: int, per_gpu: int) -> dict[str, str]:
-    shared = {"DLCLI_GPU_MEMORY_MB": str(int(memory_mb * _LEFT / per_gpu))} if per_gpu > 1 else {}
+    shared = {GPU_MEMORY: str(int(memory_mb * _LEFT / per_gpu))} if per_gpu > 1 else {}
     return {"CUDA_VISIBLE_DEVICES": gpu, **shared}
 
 
