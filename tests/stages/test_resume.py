@@ -384,7 +384,7 @@ def test_a_spec_changed_by_hand_is_refused(spec: Path) -> None:
     run = stopped(spec, Stopping(step=5))
     path = run.path / "spec.yaml"
     path.write_text(path.read_text().replace("batch_size: 8", "batch_size: 9"))
-    with pytest.raises(UsageError, match=r"spec\.yaml was changed since the run's checkpoint"):
+    with pytest.raises(UsageError, match=r"spec\.yaml was changed since its checkpoint"):
         resume(run, Reporter(), overrides=[], schedule=None, offline=True)
 
 
