@@ -21,9 +21,7 @@ from dlcli.runs.files import write_json
 from dlcli.runs.hold import held, is_held
 from dlcli.spec.experiment import Experiment
 
-PRELOADED = [
-    f"dlcli.stages.{name}" for name in ("train", "resume", "closing", "plots", "scoring.pictures", "diagnosis", "reporting")
-]
+PRELOADED = ["dlcli.stages.batch.preload"]
 """What the process that is forked from has imported."""
 _LEFT_ALONE = 75
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
