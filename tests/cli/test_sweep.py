@@ -126,6 +126,7 @@ def test_a_grid_tries_every_point_and_skips_models_that_are_too_large(tmp_path: 
     assert "3 of 4 trials: 2 completed, 1 skipped" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_trial_that_diverges_is_a_failure_that_the_search_learns_from(tmp_path: Path, dlcli: Dlcli) -> None:
     spec = GRID.split("  space:")[0].replace("[val_accuracy, parameters]", "val_accuracy")
     (tmp_path / "grid.yaml").write_text(f"{spec}  space: {{training.optimizer.learning_rate: {{choice: [1e30, 0.05]}}}}\n")
@@ -221,6 +222,7 @@ def _shared(folder: Path, storage: str, trials: int) -> list[dict[str, str]]:
     return rows
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_study_in_a_journal_without_a_duplicate(tmp_path: Path) -> None:
     _shared(tmp_path, str(tmp_path / "journal.log"), 3)
 
