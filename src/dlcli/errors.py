@@ -15,11 +15,14 @@ Anything else that escapes is a defect of dlcli and keeps its traceback.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dlcli.visible import visible
 
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
+"""Errors of the system for a disk, a quota or a limit that lets nothing more be written."""
 _LONGEST = 2000
 """Characters of one part of a fault that are shown."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import resource
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from cli.killing import assert_same_bits
+from conftest import command, environment
+from runs.making import make_run
 
 from dlcli.errors import DlcliError
 from dlcli.runs import Run, all_runs
@@ -95,3 +98,22 @@ def test_a_run_goes_on_after_the_disk_was_full(spec: Path, whole: Run, event: in
     assert run.status().state == "completed"
     assert not list(run.path.rglob(".*")), "no half-written file is left"
     assert_same_bits(whole, run)
+
+
+@pytest.mark.parametrize("arguments", [["report", "iris"], ["lr-find", "made.yaml", "--steps", "20"]])
+def test_a_command_beside_a_run_says_that_nothing_more_can_be_written(arguments: list[str], tmp_path: Path) -> None:
+    make_run(tmp_path / "runs")
+    write_spec(tmp_path, CIRCLES, model="{kind: mlp, units: [8]}", name="made")
+    told = subprocess.run(
+        command(*arguments),
+        cwd=tmp_path,
+        env=environment(),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8, ROOM[1])),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 1, told.stderr
+    assert "Traceback" not in told.stderr
+    assert told.stderr.splitlines()[-1].startswith("error: cannot write")
+    assert told.stderr.splitlines()[-1].endswith("File too large")

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from dlcli import __version__
 from dlcli.cli import explaining, finding, fleet, machine, reporting, results, runs, serving, specs, sweeping, training
-from dlcli.errors import DlcliError
+from dlcli.errors import NO_ROOM, DlcliError
 from dlcli.visible import visible
 
 
@@ -27,6 +27,12 @@ class _Group(TyperGroup):
         except BrokenPipeError:  # the reader of our output has gone: `dlcli list layers | head -1`
             sys.stderr.close()
             raise typer.Exit(0) from None
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            place = f" {visible(str(error.filename))}" if error.filename else ""
+            print(f"error: cannot write{place}: {error.strerror}", file=sys.stderr)
+            raise typer.Exit(1) from None
 
 
 app = typer.Typer(

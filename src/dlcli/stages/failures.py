@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from dlcli.errors import DlcliError, Interrupted, OutOfMemory, RunFailed
+from dlcli.errors import NO_ROOM, DlcliError, Interrupted, OutOfMemory, RunFailed
 from dlcli.runs import Run
 from dlcli.runs.folder import State, now
 from dlcli.runtime.signals import Asked, signals_as_exceptions
 
-_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_FULL = (*NO_ROOM, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
