@@ -105,6 +105,9 @@ def test_a_batch_gives_the_bits_of_separate_trainings_and_a_leaderboard(tmp_path
     assert weights(Run(Path(alone.stdout.strip()))) == weights(together[1])
     assert weights(together[0]) != weights(together[1])
     assert (together[0].path / "report.html").exists()
+    again = dlcli("batch", "--resume", "latest", "--retry-failed", "--runs", "runs", timeout=240)
+    assert again.returncode == 1, again.stderr
+    assert Counter(run.name for run in all_runs(tmp_path / "runs")) == {"fine": 2, "wild": 4}
 
 
 def _kill_at(process: subprocess.Popen[str], folder: Path, completed: int) -> None:

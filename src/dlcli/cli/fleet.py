@@ -26,6 +26,7 @@ def batch(
     resume: Annotated[
         str | None, typer.Option(metavar="ID", help="Go on with a batch that was left (`latest`: the newest); no SPEC then.")
     ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: train failed runs once more.")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at once; by default one on each GPU place, or one.")] = None,
     gpus: Annotated[
         str | None, typer.Option(metavar="0,1", help="The GPUs to use, all if not given; `none` for the CPU.")
@@ -70,7 +71,11 @@ def batch(
         found = find_batch(resume, runs)
         wanted = replace(found.settings(), **given)
         fleet = fleet_for(wanted)
+        if retry_failed:
+            found.queue_failed()
     else:
+        if retry_failed:
+            raise UsageError("--retry-failed is for a batch that is there: --resume ID")
         wanted = replace(Settings(), **given)
         fleet = fleet_for(wanted)  # a GPU that is not there is told before anything is made
         found = _new(specs or [], seeds, settings or [], runs, wanted)

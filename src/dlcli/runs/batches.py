@@ -151,6 +151,17 @@ class Batch:
         write_json(self._status_path(job), asdict(status))
         return status
 
+    def queue_failed(self) -> None:
+        """Queues every job that has failed, as if it had never been tried.
+
+        Raises:
+            UsageError: a process runs the batch.
+        """
+        with self.hold():
+            for job in self.jobs():
+                if self.status(job).state == "failed":
+                    self.update(job, **asdict(JobStatus()))
+
     def tag(self, job: Job) -> str:
         """Returns what a run's status says of the job that it was made for."""
         return f"{self.id}/{job.number}"
