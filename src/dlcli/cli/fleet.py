@@ -72,7 +72,10 @@ def batch(
         from dlcli.runs.batches import find_batch
 
         found = find_batch(resume, runs)
-        wanted = replace(found.settings(), **given)
+        before = found.settings()
+        if engine not in (None, before.engine):  # another one has other places
+            before = replace(before, address="", gpus="")
+        wanted = replace(before, **given)
         fleet = fleet_for(wanted)
     else:
         wanted = replace(Settings(), **given)
