@@ -17,6 +17,7 @@ from conftest import Dlcli, environment
 from cli.killing import assert_same_bits, started, wait_for
 from cli.test_batch import board, refuse_lost_or_doubled, write
 from dlcli.runs import all_runs
+from dlcli.runs.checkpoints import checkpoint_files
 
 TWO_NODES = """
 import sys
@@ -139,7 +140,7 @@ def test_an_interrupted_batch_on_a_cluster_has_checkpoints_and_goes_on_with_anot
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_cluster_that_is_lost_is_told_and_its_runs_end_with_checkpoints(tmp_path: Path) -> None:
+def test_a_cluster_that_is_lost_is_told_and_leaves_no_run_behind(tmp_path: Path) -> None:
     write(tmp_path, "long", epochs=3000)
     process = started("batch", "long.yaml", "--engine", "ray", "--runs", "runs", cwd=tmp_path)
     assert wait_for(lambda: any(run.status().epoch > 2 for run in all_runs(tmp_path / "runs")), process)
@@ -149,7 +150,10 @@ def test_a_cluster_that_is_lost_is_told_and_its_runs_end_with_checkpoints(tmp_pa
     told = (tmp_path / "output.txt").read_text()
     assert ("the Ray cluster at" in told, "dlcli batch --resume" in told) == (True, True)
     (run,) = all_runs(tmp_path / "runs")
-    assert wait_for(lambda: run.shown_state == "interrupted", subprocess.Popen(["sleep", "90"]))
+    with subprocess.Popen(["sleep", "90"]) as patience:
+        assert wait_for(lambda: run.shown_state in ("dead", "interrupted"), patience)
+        patience.kill()
+    assert checkpoint_files(run.checkpoints_path)
 
 
 @pytest.mark.slow

@@ -105,9 +105,9 @@ class RayEngine:
             self._ray.wait(waiting, num_returns=1, timeout=LOOK)
         else:
             sleep(LOOK)
-        self._look_for_the_cluster(told=any(one.told for one in processes))
+        self._look_for_the_cluster()
 
-    def _look_for_the_cluster(self, *, told: bool) -> None:
+    def _look_for_the_cluster(self) -> None:
         now = monotonic()
         if self.lost or now - self._asked < _ASK_EVERY:
             return
@@ -118,7 +118,7 @@ class RayEngine:
             self._answered = monotonic()
         except OSError as error:
             self.lost = monotonic() - self._answered > _SILENT
-            if self.lost and not told:
+            if self.lost:
                 raise RunFailed(f"the Ray cluster at {self._gcs} is lost: {error}") from None
 
     def result(self, reference: Any, *, told: bool) -> int | None:
@@ -145,12 +145,12 @@ class RayEngine:
 
     def cancel(self, reference: Any) -> None:
         """Interrupts a task, which ends its process; takes it off the queue where it still waits."""
-        if not self.lost:
-            self._ray.cancel(reference, force=False)
+        self._ray.cancel(reference, force=False)
 
     def close(self) -> None:
-        """Leaves the cluster; ends one that was started here."""
-        self._ray.shutdown()
+        """Leaves the cluster; ends one that was started here. What is left of a lost one ends by itself."""
+        if not self.lost:
+            self._ray.shutdown()
 
 
 @dataclass
@@ -166,10 +166,10 @@ class RayProcess:
     _asked: float = field(default_factory=monotonic)
 
     def exit_code(self) -> int | None:
-        """Returns how it ended; of one that was told to end when its cluster broke, once nobody holds its job any more."""
+        """Returns how it ended; of one that was told to end when its node broke, once nobody holds its job any more."""
         if self.code is None:
             code = self.engine.result(self.reference, told=self.told)
-            if code != LOST or not self._is_held():
+            if code != LOST or self.engine.lost or not self._is_held():
                 self.code = code
         if self.code is not None:
             self.reference = None
@@ -184,7 +184,7 @@ class RayProcess:
 
     def send(self, number: int) -> None:
         """Interrupts the task: the first time it passes on SIGTERM, then SIGKILL."""
-        if self.reference is None:
+        if self.reference is None or self.engine.lost:
             return
         for _ in range(2 if number == signal.SIGKILL and not self.told else 1):
             self.engine.cancel(self.reference)
