@@ -154,36 +154,3 @@ def test_a_cluster_that_is_lost_is_told_and_leaves_no_run_behind(tmp_path: Path)
         assert wait_for(lambda: run.shown_state in ("dead", "interrupted"), patience)
         patience.kill()
     assert checkpoint_files(run.checkpoints_path)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_21_runs_survive_the_end_of_a_node_and_three_more_fail_for_their_reasons(
-    tmp_path: Path, two_nodes: tuple[str, int]
-) -> None:
-    address, node = two_nodes
-    cluster = ("--engine", "ray", "--address", address, "--runs", "runs")
-    names = {"first": 5, "second": 7, "third": 30}
-    for name, epochs in names.items():
-        write(tmp_path, name, epochs=epochs)
-    write(tmp_path, "wild", rate=1e30)
-    write(tmp_path, "big", units=60_000_000)
-    write(tmp_path, "crash", epochs=2000)
-    process = started("batch", "wild.yaml", "big.yaml", "crash.yaml", "--memory", "4", "--retries", "0", *cluster, cwd=tmp_path)
-
-    def crashing() -> list[int]:
-        statuses = [run.status() for run in all_runs(tmp_path / "runs") if run.name == "crash"]
-        return [status.pid for status in statuses if status.epoch > 2]
-
-    assert wait_for(crashing, process)
-    os.kill(crashing()[0], signal.SIGSEGV)
-    assert process.wait(300) == 1
-    reasons = [status.reason for status, _, _ in board(tmp_path).values()]
-    assert ["nan" in reasons[0], "4 GB of memory" in reasons[1], "SIGSEGV" in reasons[2]] == [True] * 3, reasons
-    process = started("batch", *(f"{name}.yaml" for name in names), "--seeds", "0-6", *cluster, cwd=tmp_path)
-    assert wait_for(lambda: _trains_on(tmp_path, node), process)
-    _kill_node(node)
-    assert process.wait(1200) == 0, (tmp_path / "output.txt").read_text()
-    found = board(tmp_path)
-    refuse_lost_or_doubled(found)
-    assert [status.state for status, _, _ in found.values()] == ["completed"] * 21
