@@ -1,4 +1,4 @@
-"""One job of a batch, in a process of its own that was forked from one which has TensorFlow loaded and never used."""
+"""One job of a batch, in a process of its own; on this machine forked from one which has TensorFlow loaded and never used."""
 
 from __future__ import annotations
 
@@ -45,13 +45,18 @@ class Order:
     check: Callable[[Experiment], None] | None = None
 
 
-def work(order: Order) -> None:
-    """Trains, and leaves the process with dlcli's exit code; the result file says what went wrong."""
+def work(order: Order, until: Callable[[], object] | None = None) -> None:
+    """Trains, and leaves the process with dlcli's exit code; the result file says what went wrong.
+
+    Args:
+        order: what to do.
+        until: returns once nobody wants the job any more; if not given, that is when the process of the batch ends.
+    """
     _settle(order)
     batch = Batch(order.batch)
     try:
         with _alone(batch, order.job):
-            _end_with_the_batch()
+            _end_after(until or _batch_ended())
             _train(order, batch)
     except DlcliError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
@@ -89,17 +94,22 @@ def _alone(batch: Batch, job: Job) -> Iterator[None]:
         yield
 
 
-def _end_with_the_batch() -> None:
-    """Ends this process, with a checkpoint, when that of the batch ends: nobody would know of it."""
+def _batch_ended() -> Callable[[], object]:
+    """Returns what waits for the end of the batch's process; leaves at once where it has ended."""
     batch = parent_process()
     if batch is None or not batch.is_alive():
         sys.exit(_LEFT_ALONE)
+    return batch.join
 
-    def wait() -> None:
-        batch.join()
+
+def _end_after(wait: Callable[[], object]) -> None:
+    """Ends this process, with a checkpoint, once `wait` returns."""
+
+    def end() -> None:
+        wait()
         os.kill(os.getpid(), signal.SIGTERM)
 
-    Thread(target=wait, daemon=True).start()
+    Thread(target=end, daemon=True).start()
 
 
 def _train(order: Order, batch: Batch) -> None:
