@@ -85,7 +85,7 @@ class _Running:
 
     def _begin(self, job: Job) -> bool:
         """Starts a job's process; returns False where its run is still held by a process that a killed batch left."""
-        if is_held(self._batch.lock_path(job)):
+        if is_held(self._batch.lock_path(job)) and not self._fleet.follows(self._batch, job):
             self._queue.append(job)
             return False
         status = self._batch.status(job)
@@ -153,7 +153,8 @@ class _Running:
             if settings.memory_gb and not one.why and one.process.memory() > settings.memory_gb * 2**30:
                 one.why = f"it took more than the {settings.memory_gb:g} GB of memory that one run may have"
                 one.process.send(signal.SIGKILL)
-            if settings.minutes and not one.why and not self._stop and monotonic() - one.began > 60 * settings.minutes:
+            timed = settings.minutes and settings.engine != "slurm"  # there it is the time of an allocation, not of a run
+            if timed and not one.why and not self._stop and monotonic() - one.began > 60 * (settings.minutes or 0):
                 one.why = "the time for one run was over; it has a checkpoint"
 
 

@@ -18,6 +18,10 @@ def fleet_for(settings: Settings) -> Fleet:
     """
     if settings.engine not in get_args(EngineName):
         raise UsageError(f"--engine: expected one of {', '.join(get_args(EngineName))}, found {settings.engine!r}")
+    if settings.engine == "slurm":
+        from dlcli.stages.batch.engines.slurm import SlurmEngine, slurm_slots
+
+        return Fleet(SlurmEngine(settings), slurm_slots(settings))
     if settings.address and settings.engine != "ray":
         raise UsageError("--address is that of a Ray cluster: add --engine ray")
     from dlcli.stages.batch.engines.local import LocalEngine
