@@ -20,6 +20,7 @@ from dlcli.errors import DlcliError, RunFailed, UsageError
 from dlcli.runs.batches import Batch, Job, Settings
 from dlcli.runs.files import write_json
 from dlcli.runs.hold import is_held
+from dlcli.stages.batch.batch import how_to_go_on
 from dlcli.stages.batch.devices import Slot
 from dlcli.stages.batch.engines.engine import LOOK, LOST, Process
 from dlcli.stages.batch.engines.slurm_queue import LocalQueue, Queue, note_path
@@ -161,7 +162,7 @@ class SlurmEngine:
             jobs = executor.submit_array(tasks)
         except RuntimeError as error:  # submitit's errors are
             words = next((line for line in str(error).splitlines() if "sbatch: error" in line), str(error))
-            raise RunFailed(f"SLURM takes no job: {words.strip()}; to go on: dlcli batch --resume {batch.id}") from None
+            raise RunFailed(f"SLURM takes no job: {words.strip()}; {how_to_go_on(batch)}") from None
         for job, order in zip(jobs, orders, strict=True):
             note_path(batch, order.job).write_text(job.job_id, encoding="ascii")
         return [SlurmProcess(job.job_id, batch, order.job, queue) for job, order in zip(jobs, orders, strict=True)]
