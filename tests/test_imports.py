@@ -12,7 +12,7 @@ import pytest
 from conftest import REPOSITORY, environment
 
 SOURCES = REPOSITORY / "src" / "dlcli"
-PACKAGES = ("visible", "errors", "upstream", "upstream_devices", "spec", "runs", "runtime", "stages", "cli")
+PACKAGES = ("visible", "errors", "upstream", "upstream_devices", "upstream_ray", "spec", "runs", "runtime", "stages", "cli")
 """Lowest first: each may import itself and what stands before it. Workarounds for several devices have a module of their own
 beside `upstream`, for its length."""
 SPEC = (

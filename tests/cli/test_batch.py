@@ -128,7 +128,7 @@ def _survive(folder: Path, arguments: list[str], kills: list[int]) -> None:
     process.wait(600)
 
 
-def _refuse_lost_or_doubled(found: dict[str, Any]) -> None:
+def refuse_lost_or_doubled(found: dict[str, Any]) -> None:
     for status, runs, job in found.values():
         states = [run.shown_state for run in runs]
         assert status.state in ("completed", "failed"), (job, status)
@@ -141,7 +141,7 @@ def test_a_batch_that_is_killed_twice_loses_no_run_and_does_none_twice(tmp_path:
     write(tmp_path, "wild", rate=1e30)
     _survive(tmp_path, ["fine.yaml", "wild.yaml", "--seeds", "0-1"], kills=[0, 1])
     found = board(tmp_path)
-    _refuse_lost_or_doubled(found)
+    refuse_lost_or_doubled(found)
     assert [status.state for status, _, _ in found.values()] == ["completed", "completed", "failed", "failed"]
 
 
@@ -185,7 +185,7 @@ def test_a_run_whose_fork_server_was_killed_goes_on_and_counts(tmp_path: Path) -
     assert wait_for(lambda: _epoch_of(tmp_path, "long") > 2, process)
     os.kill(psutil.Process(_run(tmp_path, "long").status().pid).ppid(), signal.SIGKILL)
     assert process.wait(120) == 0, (tmp_path / "output.txt").read_text()
-    _refuse_lost_or_doubled(board(tmp_path))
+    refuse_lost_or_doubled(board(tmp_path))
 
 
 @pytest.mark.slow
@@ -258,7 +258,7 @@ def test_21_runs_survive_three_kills_of_the_batch_and_three_more_fail_for_their_
         process = started("batch", "--resume", "latest", "--runs", "runs", cwd=tmp_path)
     assert process.wait(900) == 0
     found = board(tmp_path)
-    _refuse_lost_or_doubled(found)
+    refuse_lost_or_doubled(found)
     assert [status.state for status, _, _ in found.values()] == ["completed"] * 21
     process = started(
         *("batch", "wild.yaml", "big.yaml", "crash.yaml", "--memory", "4", "--retries", "0", "--runs", "runs"), cwd=tmp_path

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +12,7 @@ from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, RunsFolder
 from dlcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from dlcli.runs.batches import Batch, Settings
+    from dlcli.runs.batches import Batch, Job, Settings
     from dlcli.stages.batch.active import Fleet
 
 
@@ -37,18 +37,25 @@ def batch(
         int | None, typer.Option(min=0, help="How often a run goes on whose process was killed; 1 if not given.")
     ] = None,
     engine: Annotated[
-        str | None, typer.Option(metavar="local|ray|slurm", help="Where runs are processes: this machine, or a cluster.")
+        str | None,
+        typer.Option(
+            metavar="local|ray|slurm",
+            help="Where runs are processes: this machine, or a cluster, whose nodes share the disk of the runs folder.",
+        ),
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="A Ray cluster; `auto`: this machine's; one is started if not given."),
+        typer.Option(
+            metavar="HOST:PORT",
+            help="A Ray cluster (`auto`: this machine's; one is started if not given); `local`: SLURM tried out here.",
+        ),
     ] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
     """Train many specs, seeds and settings, a process for each run; killed at any moment, --resume goes on."""
-    from dlcli.runs.batches import Settings
+    from dlcli.runs.batches import Batch, Settings
     from dlcli.stages.batch.engines.choose import fleet_for
 
     given: dict[str, Any] = {
@@ -68,23 +75,26 @@ def batch(
         from dlcli.runs.batches import find_batch
 
         found = find_batch(resume, runs)
-        wanted = replace(found.settings(), **given)
+        before = found.settings()
+        if engine not in (None, before.engine):  # another one has other places
+            before = replace(before, address="", gpus="")
+        wanted = replace(before, **given)
         fleet = fleet_for(wanted)
     else:
         wanted = replace(Settings(), **given)
+        planned = _planned(specs or [], seeds, settings or [])
         fleet = fleet_for(wanted)  # a GPU that is not there is told before anything is made
-        found = _new(specs or [], seeds, settings or [], runs, wanted)
+        found = Batch.create(runs, planned, wanted)
     _run(found, wanted, fleet, as_json=as_json)
 
 
-def _new(specs: list[str], seeds: str, settings: list[str], runs: Path, wanted: Settings) -> Batch:
-    """Checks every spec and makes the batch's folder."""
-    from dlcli.runs.batches import Batch
+def _planned(specs: list[str], seeds: str, settings: list[str]) -> list[Job]:
+    """Checks every spec and returns the jobs."""
     from dlcli.stages.batch.plan import planned, seeds_of
 
     if not specs:
         raise UsageError("batch needs a SPEC, or --resume ID")
-    return Batch.create(runs, planned(specs, seeds_of(seeds), settings), wanted)
+    return planned(specs, seeds_of(seeds), settings)
 
 
 def _run(found: Batch, wanted: Settings, fleet: Fleet, *, as_json: bool) -> None:
@@ -93,7 +103,7 @@ def _run(found: Batch, wanted: Settings, fleet: Fleet, *, as_json: bool) -> None
     from dlcli.stages.batch.batch import run_batch
     from dlcli.stages.batch.leaderboard import leaderboard
 
-    with BatchDisplay(found, quiet=as_json) as display:
+    with BatchDisplay(found, quiet=as_json) as display, closing(fleet):
         run_batch(found, fleet, wanted, display)
     board = leaderboard(found)
     if as_json:

@@ -57,7 +57,7 @@ class BatchDisplay(Watcher):
         self._runs = {n: runs[-1] for n, runs in self._batch.runs_by_job([one.job for one in active]).items()}
         table = Table("run", "seed", "on", "epoch", "minutes", title=f"{len(active)} running, {waiting} waiting")
         for one in active:
-            minutes = f"{(monotonic() - one.began) / 60:.1f}"
+            minutes = f"{(monotonic() - one.began) / 60:.1f}" if one.began else "waits"
             table.add_row(one.job.group, str(one.job.seed), one.slot.name, self._epoch(one.job), minutes)
         self._live.update(table)
 

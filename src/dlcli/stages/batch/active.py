@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic, sleep
 from types import FrameType
 
@@ -20,12 +20,13 @@ _GRACE = 60.0
 
 @dataclass
 class Active:
-    """A job that runs: its process, place and begin; when it was told to end, and why if not because all of them are."""
+    """A job that runs: its process, place and begin, 0 while it waits for its turn; when it was told to end, and why if not
+    because all of them are."""
 
     job: Job
     slot: Slot
     process: Process
-    began: float = field(default_factory=monotonic)
+    began: float = 0.0
     told: float = 0.0
     why: str = ""
 
@@ -63,6 +64,9 @@ class Fleet:
         if begun:
             processes = self._engine.begin([order for _, order in begun])
             self.active += [Active(order.job, slot, process) for (slot, order), process in zip(begun, processes, strict=True)]
+        for one in self.active:
+            if not one.began and one.process.has_begun():
+                one.began = monotonic()
         self._engine.wait([one.process for one in self.active])
         codes = [(one, one.process.exit_code()) for one in self.active]
         ended = [(one, code) for one, code in codes if code is not None]
@@ -79,6 +83,10 @@ class Fleet:
                 one.process.send(signal.SIGTERM)
             elif one.told and now - one.told > _GRACE:
                 one.process.send(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Gives up what the engine holds."""
+        self._engine.close()
 
     def give_up(self) -> None:
         """Tells every process to end, with a checkpoint, and waits for them: what happens cannot be noted any more."""

@@ -12,6 +12,7 @@ from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job, JobStatus, Settings
 from dlcli.runs.hold import is_held
 from dlcli.stages.batch.active import Active, Fleet, noted_signals
+from dlcli.stages.batch.engines.engine import too_much_memory
 from dlcli.stages.batch.verdict import adopted, verdict
 from dlcli.stages.batch.worker import Order
 
@@ -34,10 +35,14 @@ def run_batch(batch: Batch, fleet: Fleet, settings: Settings, watcher: Watcher) 
     Raises:
         UsageError: another process runs the batch.
         Interrupted: a signal stopped it; every run has a checkpoint.
+        RunFailed: the runs folder cannot be written any more, or the cluster is lost.
     """
     with batch.hold(), noted_signals() as stop:
         try:
             _Running(batch, fleet, settings, watcher, stop).to_the_end()
+        except RunFailed as error:  # the engine can run nothing any more
+            fleet.give_up()
+            raise RunFailed(f"{error}; {how_to_go_on(batch)}") from None
         except OSError as error:
             fleet.give_up()
             raise RunFailed(f"cannot write to {batch.path}: {error.strerror or error}; {how_to_go_on(batch)}") from None
@@ -151,10 +156,11 @@ class _Running:
         settings = self._settings
         for one in self._fleet.active:
             if settings.memory_gb and not one.why and one.process.memory() > settings.memory_gb * 2**30:
-                one.why = f"it took more than the {settings.memory_gb:g} GB of memory that one run may have"
+                one.why = too_much_memory(settings.memory_gb)
                 one.process.send(signal.SIGKILL)
-            timed = settings.minutes and settings.engine != "slurm"  # there it is the time of an allocation, not of a run
-            if timed and not one.why and not self._stop and monotonic() - one.began > 60 * (settings.minutes or 0):
+            taken = monotonic() - one.began if one.began else 0.0
+            limited = settings.engine != "slurm"  # there it is the time of an allocation; a run that needs more has another
+            if limited and settings.minutes and not one.why and not self._stop and taken > 60 * settings.minutes:
                 one.why = "the time for one run was over; it has a checkpoint"
 
 

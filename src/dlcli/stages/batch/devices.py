@@ -40,6 +40,14 @@ def slots(jobs: int | None, gpus: str, per_gpu: int) -> list[Slot]:
     return places[: jobs or len(places)]
 
 
+def variables_of(gpus: Sequence[str], share: int) -> dict[str, str]:
+    """Returns the variables of the environment for a process on GPUs that a cluster gave it; one may be for `share` of them."""
+    memory_mb = gpu_memory().get(gpus[0]) if share > 1 and len(gpus) == 1 else None
+    if memory_mb:
+        return _variables(gpus[0], memory_mb, share)
+    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus) or "-1"}
+
+
 def _variables(gpu: str, memory_mb: int, per_gpu: int) -> dict[str, str]:
     shared = {"DLCLI_GPU_MEMORY_MB": str(int(memory_mb * _LEFT / per_gpu))} if per_gpu > 1 else {}
     return {"CUDA_VISIBLE_DEVICES": gpu, **shared}

@@ -7,7 +7,10 @@ from typing import get_args
 from dlcli.errors import UsageError
 from dlcli.runs.batches import EngineName, Settings
 from dlcli.stages.batch.active import Fleet
-from dlcli.stages.batch.devices import slots
+from dlcli.stages.batch.devices import Slot, slots
+
+_MOST = 10_000
+"""Places on a cluster, which queues for itself: as many as a batch has runs at most."""
 
 
 def fleet_for(settings: Settings) -> Fleet:
@@ -19,11 +22,17 @@ def fleet_for(settings: Settings) -> Fleet:
     if settings.engine not in get_args(EngineName):
         raise UsageError(f"--engine: expected one of {', '.join(get_args(EngineName))}, found {settings.engine!r}")
     if settings.engine == "slurm":
-        from dlcli.stages.batch.engines.slurm import SlurmEngine, slurm_slots
+        from dlcli.stages.batch.engines.slurm import SlurmEngine
 
-        return Fleet(SlurmEngine(settings), slurm_slots(settings))
+        return Fleet(SlurmEngine(settings), [Slot("slurm")] * (settings.jobs or (1 if settings.address else _MOST)))
     if settings.address and settings.engine != "ray":
         raise UsageError("--address is that of a Ray cluster: add --engine ray")
+    if settings.engine == "ray":
+        if settings.gpus:
+            raise UsageError("--gpus is not for --engine ray: the cluster gives each run its GPUs (hardware.resources.gpus)")
+        from dlcli.stages.batch.engines.ray_cluster import RayEngine
+
+        return Fleet(RayEngine(settings), [Slot("ray")] * (settings.jobs or _MOST))
     from dlcli.stages.batch.engines.local import LocalEngine
 
     return Fleet(LocalEngine(), slots(settings.jobs, settings.gpus, settings.per_gpu))

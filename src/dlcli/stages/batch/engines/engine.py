@@ -14,11 +14,19 @@ LOST = 255
 """Exit code of a process of which nobody knows how it ended."""
 
 
+def too_much_memory(memory_gb: float) -> str:
+    """Returns why a process was killed that took more memory than it may."""
+    return f"it took more than the {memory_gb:g} GB of memory that one run may have"
+
+
 class Process(Protocol):
     """A job's process, wherever it runs."""
 
     def exit_code(self) -> int | None:
         """Returns dlcli's exit code, a signal's number below zero, or `LOST`; None while the process may still run."""
+
+    def has_begun(self) -> bool:
+        """Whether it runs, rather than waits for its turn."""
 
     def send(self, number: int) -> None:
         """Sends SIGTERM, for a checkpoint, or SIGKILL; does nothing where the process has ended."""

@@ -75,6 +75,10 @@ class LocalProcess:
         self._process.join()
         return code
 
+    def has_begun(self) -> bool:
+        """Returns True: it was forked at once."""
+        return True
+
     def send(self, number: int) -> None:
         """Sends the process a signal."""
         with suppress(ProcessLookupError):

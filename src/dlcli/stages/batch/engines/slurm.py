@@ -20,8 +20,6 @@ from dlcli.errors import DlcliError, RunFailed, UsageError
 from dlcli.runs.batches import Batch, Job, Settings
 from dlcli.runs.files import write_json
 from dlcli.runs.hold import is_held
-from dlcli.stages.batch.batch import how_to_go_on
-from dlcli.stages.batch.devices import Slot
 from dlcli.stages.batch.engines.engine import LOOK, LOST, Process
 from dlcli.stages.batch.engines.slurm_queue import LocalQueue, Queue, note_path
 from dlcli.stages.batch.engines.slurm_task import SlurmTask
@@ -29,7 +27,6 @@ from dlcli.stages.batch.worker import Order
 
 LOCAL = "local"
 """The address that has submitit run tasks on this machine, without SLURM, for trying out."""
-_AT_ONCE = 10_000
 _ARRAY = 1000
 """Tasks of one array: SLURM's own limit, unless its MaxArraySize says otherwise, is one more."""
 _ALLOCATIONS = 100
@@ -87,12 +84,6 @@ def requested(order: Order, settings: Settings) -> Request:
         ceil(settings.minutes or asked.minutes or _MINUTES),
         tuple((name, value) for name, value in sorted(asked.slurm.items()) if value is not False),
     )
-
-
-def slurm_slots(settings: Settings) -> list[Slot]:
-    """Returns the places: `--jobs`; if that is not given all runs are in SLURM's queue at once, or one without SLURM."""
-    count = settings.jobs or (1 if settings.address == LOCAL else _AT_ONCE)
-    return [Slot("this machine" if settings.address == LOCAL else "slurm")] * count
 
 
 class SlurmEngine:
@@ -162,7 +153,7 @@ class SlurmEngine:
             jobs = executor.submit_array(tasks)
         except RuntimeError as error:  # submitit's errors are
             words = next((line for line in str(error).splitlines() if "sbatch: error" in line), str(error))
-            raise RunFailed(f"SLURM takes no job: {words.strip()}; {how_to_go_on(batch)}") from None
+            raise RunFailed(f"SLURM takes no job: {words.strip()}") from None
         for job, order in zip(jobs, orders, strict=True):
             note_path(batch, order.job).write_text(job.job_id, encoding="ascii")
         return [SlurmProcess(job.job_id, batch, order.job, queue) for job, order in zip(jobs, orders, strict=True)]
@@ -246,6 +237,10 @@ class SlurmProcess:
         with suppress(OSError):
             write_json(self._batch.result_path(self._job), {"kind": "RunFailed", "text": text})
 
+    def has_begun(self) -> bool:
+        """Whether it runs, as far as SLURM has been asked."""
+        return self._queue.runs(self._number)
+
     def send(self, number: int) -> None:
         """Has the task end, with a checkpoint if it runs; or cancels it."""
         self._queue.tell(self._number, number)
@@ -265,6 +260,10 @@ class _Refused:
     def exit_code(self) -> int:
         """Returns the error's."""
         return self._code
+
+    def has_begun(self) -> bool:
+        """Returns False."""
+        return False
 
     def send(self, number: int) -> None:
         """Does nothing."""

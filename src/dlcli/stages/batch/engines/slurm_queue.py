@@ -109,6 +109,10 @@ class Queue:
         found = self._states.get(number, "")
         return found if found in _OVER or not found else None
 
+    def runs(self, number: str) -> bool:
+        """Whether a task ran when SLURM was last asked."""
+        return self._states.get(number) == "RUNNING"
+
     def tell(self, number: str, what: int) -> None:
         """Has a task end at the next look: with a checkpoint, or at once for SIGKILL."""
         if self._told.get(number) == what:

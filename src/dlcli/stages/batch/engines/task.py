@@ -16,16 +16,19 @@ from contextlib import suppress
 
 from dlcli.errors import RunFailed
 from dlcli.runs.batches import Batch
-from dlcli.stages.batch.engines.engine import LOOK
+from dlcli.runs.files import write_json
+from dlcli.stages.batch.engines.engine import LOOK, too_much_memory
+from dlcli.stages.batch.engines.local import memory_of
 from dlcli.stages.batch.worker import Order, work
 
 
-def run_order(order: Order, told: Callable[[], int]) -> int:
+def run_order(order: Order, told: Callable[[], int], memory_gb: float | None = None) -> int:
     """Runs a job in a process of its own and returns its exit code; a signal's number below zero if one ended it.
 
     Args:
         order: what the process is to do.
         told: is asked every `LOOK` seconds for the number of a signal to send to the process; 0 for none.
+        memory_gb: what the process may take, in GB of 2^30 bytes; it is killed, and told of, where it takes more.
 
     Raises:
         RunFailed: the batch's folder is not there on this machine.
@@ -36,6 +39,12 @@ def run_order(order: Order, told: Callable[[], int]) -> int:
         while True:
             with suppress(subprocess.TimeoutExpired):
                 return process.wait(LOOK)
+            if memory_gb and memory_of(process.pid) > memory_gb * 2**30:
+                process.kill()
+                process.wait()
+                text = too_much_memory(memory_gb)
+                write_json(Batch(order.batch).result_path(order.job), {"kind": "RunFailed", "text": text})
+                return RunFailed.exit_code
             number = told()
             if number not in (0, sent):
                 process.send_signal(number)

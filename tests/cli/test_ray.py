@@ -1,0 +1,185 @@
+"""`dlcli batch --engine ray` on real clusters of this machine: local ones, and two nodes of which one is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import Dlcli, environment
+
+from cli.killing import assert_same_bits, started, wait_for
+from cli.test_batch import board, refuse_lost_or_doubled, write
+from dlcli.runs import all_runs
+
+TWO_NODES = """
+import sys
+from ray.cluster_utils import Cluster
+
+small = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+node = cluster.add_node(**small)
+print(cluster.address, node.all_processes["raylet"][0].process.pid, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+
+@pytest.fixture
+def two_nodes(tmp_path: Path) -> Iterator[tuple[str, int]]:
+    """A cluster of two nodes with a core each: its address, and the process of the node that is not the head."""
+    with (tmp_path / "cluster.txt").open("w") as output:
+        cluster = subprocess.Popen(
+            [sys.executable, "-c", TWO_NODES],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            text=True,
+            env=environment(**QUIET),
+        )
+    assert cluster.stdin is not None
+    assert cluster.stdout is not None
+    address, pid = cluster.stdout.readline().split()
+    yield address, int(pid)
+    cluster.stdin.close()
+    cluster.stdout.close()
+    cluster.wait(60)
+
+
+def test_a_local_cluster_gives_the_bits_of_the_local_engine(tmp_path: Path, dlcli: Dlcli) -> None:
+    specs = [write(tmp_path, "fine"), write(tmp_path, "wide", units=16), write(tmp_path, "wild", rate=1e30)]
+    big = write(tmp_path, "big")
+    big.write_text(big.read_text() + "hardware: {resources: {cpus: 4000}}\n")
+    here = dlcli("batch", *specs, "--jobs", "2", "--json", "--runs", "here")
+    there = dlcli("batch", *specs, big, "--engine", "ray", "--json", "--runs", "there", timeout=240)
+    assert (here.returncode, there.returncode) == (1, 1), there.stderr
+    assert there.stderr == ""
+    local, ray = json.loads(here.stdout), json.loads(there.stdout)
+    scores = [[(line["group"], line["scores"]) for line in found["lines"] if line["completed"]] for found in (local, ray)]
+    assert (len(scores[0]), scores[0]) == (2, scores[1])
+    assert ray["failures"][0]["reason"] == local["failures"][0]["reason"]
+    assert "no node of the cluster can ever give it 4000 CPU cores" in ray["failures"][1]["reason"]
+    one, other = ({run.name: run for run in all_runs(tmp_path / name)} for name in ("here", "there"))
+    for name in ("fine", "wide"):
+        assert_same_bits(one[name], other[name])
+
+
+def test_a_wrong_command_line_is_told_before_anything_is_made(tmp_path: Path, dlcli: Dlcli) -> None:
+    spec = write(tmp_path, "fine")
+    done = dlcli("batch", spec, "--engine", "ray", "--gpus", "0", "--runs", "runs")
+    assert (done.returncode, done.stderr.split(":")[0]) == (2, "--gpus is not for --engine ray")
+    (tmp_path / "ray.py").write_text("raise ImportError\n")
+    done = dlcli("batch", spec, "--engine", "ray", "--runs", "runs", PYTHONPATH=f"{environment()['PYTHONPATH']}:{tmp_path}")
+    assert (done.returncode, done.stderr) == (2, "--engine ray needs Ray: pip install 'dlcli[ray]'\n")
+    assert not (tmp_path / "runs").exists()
+
+
+def _below(pid: int) -> set[int]:
+    return {one.pid for one in psutil.Process(pid).children(recursive=True)}
+
+
+def _kill_node(pid: int) -> None:
+    """Kills all that a node runs at once, as the end of a machine would."""
+    for one in [pid, *_below(pid)]:
+        os.kill(one, signal.SIGKILL)
+
+
+def _trains_on(folder: Path, node: int) -> bool:
+    """Whether a run is on its way on the node."""
+    statuses = [run.status() for run in all_runs(folder / "runs")]
+    on_its_way = {status.pid for status in statuses if status.state == "running" and status.epoch > 2}
+    return bool(on_its_way & _below(node))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_node_that_is_killed_loses_no_run_and_does_none_twice(tmp_path: Path, two_nodes: tuple[str, int]) -> None:
+    address, node = two_nodes
+    write(tmp_path, "long", epochs=80)
+    process = started(
+        *("batch", "long.yaml", "--seeds", "0-2", "--engine", "ray", "--address", address, "--runs", "runs"), cwd=tmp_path
+    )
+    assert wait_for(lambda: _trains_on(tmp_path, node), process)
+    _kill_node(node)
+    assert process.wait(600) == 0, (tmp_path / "output.txt").read_text()
+    found = board(tmp_path)
+    refuse_lost_or_doubled(found)
+    assert sorted(status.attempts for status, _, _ in found.values()) == [1, 1, 2]
+    assert sorted(runs[0].status().resumed for _, runs, _ in found.values()) == [0, 0, 1]
+    assert "raylet" not in (tmp_path / "output.txt").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_interrupted_batch_on_a_cluster_has_checkpoints_and_goes_on_with_another_engine(
+    tmp_path: Path, two_nodes: tuple[str, int]
+) -> None:
+    address, node = two_nodes
+    write(tmp_path, "long", epochs=80)
+    process = started(
+        *("batch", "long.yaml", "--seeds", "0-2", "--engine", "ray", "--address", address, "--runs", "runs"), cwd=tmp_path
+    )
+    assert wait_for(lambda: _trains_on(tmp_path, node), process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(90) == 75, (tmp_path / "output.txt").read_text()
+    states = [status.state for status, _, _ in board(tmp_path).values()]
+    assert states == ["interrupted"] * 3
+    assert {run.status().state for run in all_runs(tmp_path / "runs")} == {"interrupted"}
+    process = started("batch", "--resume", "latest", "--engine", "local", "--runs", "runs", cwd=tmp_path)
+    assert process.wait(600) == 0, (tmp_path / "output.txt").read_text()
+    refuse_lost_or_doubled(board(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_cluster_that_is_lost_is_told_and_its_runs_end_with_checkpoints(tmp_path: Path) -> None:
+    write(tmp_path, "long", epochs=3000)
+    process = started("batch", "long.yaml", "--engine", "ray", "--runs", "runs", cwd=tmp_path)
+    assert wait_for(lambda: any(run.status().epoch > 2 for run in all_runs(tmp_path / "runs")), process)
+    (server,) = [one for one in psutil.Process(process.pid).children(recursive=True) if one.name() == "gcs_server"]
+    server.kill()
+    assert process.wait(120) == 1, (tmp_path / "output.txt").read_text()
+    told = (tmp_path / "output.txt").read_text()
+    assert ("the Ray cluster at" in told, "dlcli batch --resume" in told) == (True, True)
+    (run,) = all_runs(tmp_path / "runs")
+    assert wait_for(lambda: run.shown_state == "interrupted", subprocess.Popen(["sleep", "90"]))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_21_runs_survive_the_end_of_a_node_and_three_more_fail_for_their_reasons(
+    tmp_path: Path, two_nodes: tuple[str, int]
+) -> None:
+    address, node = two_nodes
+    cluster = ("--engine", "ray", "--address", address, "--runs", "runs")
+    names = {"first": 5, "second": 7, "third": 30}
+    for name, epochs in names.items():
+        write(tmp_path, name, epochs=epochs)
+    write(tmp_path, "wild", rate=1e30)
+    write(tmp_path, "big", units=60_000_000)
+    write(tmp_path, "crash", epochs=2000)
+    process = started("batch", "wild.yaml", "big.yaml", "crash.yaml", "--memory", "4", "--retries", "0", *cluster, cwd=tmp_path)
+
+    def crashing() -> list[int]:
+        statuses = [run.status() for run in all_runs(tmp_path / "runs") if run.name == "crash"]
+        return [status.pid for status in statuses if status.epoch > 2]
+
+    assert wait_for(crashing, process)
+    os.kill(crashing()[0], signal.SIGSEGV)
+    assert process.wait(300) == 1
+    reasons = [status.reason for status, _, _ in board(tmp_path).values()]
+    assert ["nan" in reasons[0], "4 GB of memory" in reasons[1], "SIGSEGV" in reasons[2]] == [True] * 3, reasons
+    process = started("batch", *(f"{name}.yaml" for name in names), "--seeds", "0-6", *cluster, cwd=tmp_path)
+    assert wait_for(lambda: _trains_on(tmp_path, node), process)
+    _kill_node(node)
+    assert process.wait(1200) == 0, (tmp_path / "output.txt").read_text()
+    found = board(tmp_path)
+    refuse_lost_or_doubled(found)
+    assert [status.state for status, _, _ in found.values()] == ["completed"] * 21
