@@ -46,7 +46,10 @@ def batch(
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="A Ray cluster; `auto`: this machine's; one is started if not given."),
+        typer.Option(
+            metavar="HOST:PORT",
+            help="A Ray cluster (`auto`: this machine's; one is started if not given); `local`: SLURM tried out here.",
+        ),
     ] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from dlcli.spec.base import Count, OneOf, Positive, Spec
 from dlcli.spec.callbacks import Callback, TrackerSpec
@@ -52,6 +54,34 @@ class Training(Spec):
     )
 
 
+_OWN = {
+    **dict.fromkeys(("cpus-per-task", "ntasks", "nodes"), "say `cpus`"),
+    **dict.fromkeys(("gpus", "gpus-per-node", "gpus-per-task"), "say `gpus`"),
+    **dict.fromkeys(("mem", "mem-per-cpu", "mem-per-gpu"), "say `memory_gb`"),
+    "time": "say `minutes`",
+    **dict.fromkeys(
+        ("array", "chdir", "error", "job-name", "no-requeue", "open-mode", "output", "requeue", "signal", "wrap"),
+        "dlcli sets it itself",
+    ),
+}
+
+
+def _sbatch_options(options: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
+    """Refuses what `sbatch` would read as something else than one option, and what dlcli sets."""
+    for name, value in options.items():
+        if not re.fullmatch(r"[a-z][a-z-]*", name):
+            raise _expected(f"long names of options of sbatch, as in `partition`, found {name!r}")
+        if name in _OWN:
+            raise _expected(f"no option {name!r}: {_OWN[name]}")
+        if isinstance(value, str) and not re.fullmatch(r"[A-Za-z0-9_.,:;=/@%+*()&|<>!\[\] -]+", value):
+            raise _expected(f"only letters, digits, blanks and simple signs in {name!r}, found {value!r}")
+    return options
+
+
+def _expected(what: str) -> PydanticCustomError:
+    return PydanticCustomError("sbatch_option", "expected {what}", {"what": what})
+
+
 class Resources(Spec):
     """What a run asks of a cluster; `dlcli batch --engine ray` and `--engine slurm` pass it on."""
 
@@ -67,7 +97,7 @@ class Resources(Spec):
     minutes: Positive | None = Field(
         default=None, description="Time of one allocation; a run that needs more goes on in another."
     )
-    slurm: dict[str, str | int | bool] = Field(
+    slurm: Annotated[dict[str, str | int | bool], AfterValidator(_sbatch_options)] = Field(
         default={}, description="More options of `sbatch` by their long names, such as `partition: gpu` or `account: lab`."
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 from types import FrameType
 
-from dlcli.runs.batches import Job
+from dlcli.runs.batches import Batch, Job
 from dlcli.stages.batch.devices import Slot
 from dlcli.stages.batch.engines.engine import LOOK, Engine, Process
 from dlcli.stages.batch.worker import STOPS, Order
@@ -44,6 +44,10 @@ class Fleet:
     def has_room(self) -> bool:
         """Whether there is a place for one more."""
         return bool(self._free)
+
+    def follows(self, batch: Batch, job: Job) -> bool:
+        """Whether a process that a killed batch has left behind with a job is taken up."""
+        return self._engine.follows(batch, job)
 
     def take(self) -> Slot:
         """Takes a place for the next job."""

@@ -90,7 +90,7 @@ class _Running:
 
     def _begin(self, job: Job) -> bool:
         """Starts a job's process; returns False where its run is still held by a process that a killed batch left."""
-        if is_held(self._batch.lock_path(job)):
+        if is_held(self._batch.lock_path(job)) and not self._fleet.follows(self._batch, job):
             self._queue.append(job)
             return False
         status = self._batch.status(job)
@@ -159,7 +159,8 @@ class _Running:
                 one.why = too_much_memory(settings.memory_gb)
                 one.process.send(signal.SIGKILL)
             taken = monotonic() - one.began if one.began else 0.0
-            if settings.minutes and not one.why and not self._stop and taken > 60 * settings.minutes:
+            limited = settings.engine != "slurm"  # there it is the time of an allocation; a run that needs more has another
+            if limited and settings.minutes and not one.why and not self._stop and taken > 60 * settings.minutes:
                 one.why = "the time for one run was over; it has a checkpoint"
 
 

@@ -21,6 +21,10 @@ def fleet_for(settings: Settings) -> Fleet:
     """
     if settings.engine not in get_args(EngineName):
         raise UsageError(f"--engine: expected one of {', '.join(get_args(EngineName))}, found {settings.engine!r}")
+    if settings.engine == "slurm":
+        from dlcli.stages.batch.engines.slurm import SlurmEngine
+
+        return Fleet(SlurmEngine(settings), [Slot("slurm")] * (settings.jobs or (1 if settings.address else _MOST)))
     if settings.address and settings.engine != "ray":
         raise UsageError("--address is that of a Ray cluster: add --engine ray")
     if settings.engine == "ray":

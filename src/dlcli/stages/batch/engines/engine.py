@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from dlcli.runs.batches import Batch, Job
 from dlcli.stages.batch.worker import Order
 
 LOOK = 0.25
@@ -39,6 +40,9 @@ class Engine(Protocol):
 
     def begin(self, orders: Sequence[Order]) -> Sequence[Process]:
         """Starts a process for each order, or queues it, and returns them in the same order."""
+
+    def follows(self, batch: Batch, job: Job) -> bool:
+        """Whether `begin` takes up a process that a killed batch has left behind with a job, instead of starting one."""
 
     def wait(self, processes: Sequence[Any]) -> None:
         """Waits until one of its processes has ended, `LOOK` seconds at most."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-from dlcli.runs.batches import Batch
+from dlcli.runs.batches import Batch, Job
 from dlcli.runs.hold import is_held
 from dlcli.stages.batch.engines.engine import LOOK, LOST
 from dlcli.stages.batch.worker import PRELOADED, STOPS, Order, work
@@ -35,6 +35,10 @@ class LocalEngine:
         process = self._context.Process(target=work, args=(order,), name=f"{order.job.group} seed {order.job.seed}")
         process.start()
         return LocalProcess(process, Batch(order.batch).lock_path(order.job))
+
+    def follows(self, batch: Batch, job: Job) -> bool:
+        """Returns False: the process ends with the batch that it was left by."""
+        return False
 
     def wait(self, processes: Sequence[LocalProcess]) -> None:
         """Waits until one has ended; one that lost its fork server wakes nobody and is looked at again."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from dlcli import __version__
 from dlcli.errors import RunFailed, UsageError
-from dlcli.runs.batches import Batch, Settings
+from dlcli.runs.batches import Batch, Job, Settings
 from dlcli.runs.files import write_json
 from dlcli.runs.hold import is_held
 from dlcli.spec.file import load_text
@@ -93,6 +93,10 @@ class RayEngine:
             gpus = 1 / self._settings.per_gpu
         memory = hardware.resources.memory_gb or self._settings.memory_gb or 0
         return Request(hardware.resources.cpus, gpus, int(memory * _GB))
+
+    def follows(self, batch: Batch, job: Job) -> bool:
+        """Returns False: tasks end with the batch that has submitted them."""
+        return False
 
     def wait(self, processes: Sequence[RayProcess]) -> None:
         """Waits until a task has ended.

@@ -1,0 +1,273 @@
+"""Jobs on a SLURM cluster, through submitit: those that ask for the same are one array job."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from dlcli.errors import DlcliError, RunFailed, UsageError
+from dlcli.runs.batches import Batch, Job, Settings
+from dlcli.runs.files import write_json
+from dlcli.runs.hold import is_held
+from dlcli.stages.batch.engines.engine import LOOK, LOST, Process
+from dlcli.stages.batch.engines.slurm_queue import LocalQueue, Queue, note_path
+from dlcli.stages.batch.engines.slurm_task import SlurmTask
+from dlcli.stages.batch.worker import Order
+
+LOCAL = "local"
+"""The address that has submitit run tasks on this machine, without SLURM, for trying out."""
+_ARRAY = 1000
+"""Tasks of one array: SLURM's own limit, unless its MaxArraySize says otherwise, is one more."""
+_ALLOCATIONS = 100
+"""How often a run that needs more time than one allocation has is queued again."""
+_MINUTES = 60
+_WARNING = 90
+"""Seconds before an allocation's end at which the run is told to write its checkpoint."""
+_LATE = 10.0
+"""Seconds that the file with a task's result may come after SLURM has said that the task is over."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a job asks SLURM for; jobs with equal requests go into one array."""
+
+    cpus: int
+    gpus: int
+    memory_gb: float | None
+    minutes: int
+    options: tuple[tuple[str, str | int | bool], ...]
+
+    def parameters(self) -> dict[str, Any]:
+        """Returns the arguments of submitit's `update_parameters`.
+
+        `srun` takes the cores of its step from its own command line only, since SLURM 22.05:
+        https://slurm.schedmd.com/news.html
+        """
+        return {
+            "cpus_per_task": self.cpus,
+            "gpus_per_node": self.gpus or None,
+            "mem_gb": self.memory_gb,
+            "timeout_min": self.minutes,
+            "slurm_signal_delay_s": min(_WARNING, 20 * self.minutes),
+            "slurm_array_parallelism": _ARRAY,
+            "slurm_srun_args": [f"--cpus-per-task={self.cpus}"],
+            "slurm_additional_parameters": {"requeue": True, **dict(self.options)},
+        }
+
+
+def requested(order: Order, settings: Settings) -> Request:
+    """Returns what a job asks for: its spec's `hardware.resources`, or what the batch says instead.
+
+    Raises:
+        SpecError: the spec has become wrong since the batch was made.
+    """
+    from dlcli.spec.file import load_text
+
+    job = order.job
+    hardware = load_text(job.text, job.file, [*job.overrides, *order.extra]).experiment.hardware
+    asked = hardware.resources
+    return Request(
+        asked.cpus,
+        hardware.gpus or 0,
+        settings.memory_gb or asked.memory_gb,
+        ceil(settings.minutes or asked.minutes or _MINUTES),
+        tuple((name, value) for name, value in sorted(asked.slurm.items()) if value is not False),
+    )
+
+
+class SlurmEngine:
+    """Submits each job as a task of an array."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Checks that jobs can be submitted.
+
+        Raises:
+            UsageError: submitit or SLURM is not there, or an option is not for SLURM.
+        """
+        if settings.gpus or settings.per_gpu != 1:
+            raise UsageError("--gpus and --per-gpu share out this machine; with SLURM a spec says hardware.resources.gpus")
+        if settings.address not in ("", LOCAL):
+            raise UsageError(f"--address: with --engine slurm only `{LOCAL}`, which tries it out without SLURM")
+        if importlib.util.find_spec("submitit") is None:
+            raise UsageError("--engine slurm needs the package submitit: pip install 'dlcli[slurm]'")
+        self._local = settings.address == LOCAL
+        missing = [] if self._local else [name for name in ("sbatch", "srun", "squeue", "scancel") if not shutil.which(name)]
+        if missing:
+            words = f"--engine slurm needs SLURM's commands, and `{missing[0]}` is not there"
+            raise UsageError(f"{words}: run it where you run sbatch, or try it out with --address {LOCAL}")
+        self._settings = settings
+        self._queue: Queue | None = None
+
+    def follows(self, batch: Batch, job: Job) -> bool:
+        """Whether a task is in SLURM's queue, runs or has ended unseen that a killed batch has submitted."""
+        return self._noted(batch, job) is not None
+
+    def begin(self, orders: Sequence[Order]) -> list[Process]:
+        """Submits an array for each request; what a killed batch has submitted is taken up instead.
+
+        Raises:
+            RunFailed: SLURM refuses a job.
+        """
+        found: dict[int, Process] = {}
+        groups: dict[Request, list[int]] = {}
+        for at, order in enumerate(orders):
+            batch = Batch(order.batch)
+            noted = self._noted(batch, order.job)
+            if noted is not None:
+                found[at] = SlurmProcess(noted, batch, order.job, self._queue_of(batch))
+                continue
+            try:
+                groups.setdefault(requested(order, self._settings), []).append(at)
+            except DlcliError as error:
+                found[at] = _Refused(batch, order.job, error)
+        for request, places in groups.items():
+            for first in range(0, len(places), _ARRAY):
+                part = places[first : first + _ARRAY]
+                found.update(zip(part, self._submitted(request, [orders[at] for at in part]), strict=True))
+        return [found[at] for at in range(len(orders))]
+
+    def _submitted(self, request: Request, orders: Sequence[Order]) -> list[SlurmProcess]:
+        import submitit
+
+        batch = Batch(orders[0].batch)
+        queue = self._queue_of(batch)
+        # As the `dlcli` command does, tasks keep the working folder out of the module path.
+        options = {"max_num_timeout": _ALLOCATIONS, "python": f"{shlex.quote(sys.executable)} -P"}
+        name = "local" if self._local else "slurm"
+        executor = submitit.AutoExecutor(queue.folder, name, **{f"{name}_{key}": value for key, value in options.items()})
+        executor.update_parameters(name=f"dlcli-{batch.id}", **request.parameters())
+        hidden = {} if request.gpus else {"CUDA_VISIBLE_DEVICES": "-1"}
+        tasks = [SlurmTask(replace(order, variables=order.variables | hidden)) for order in orders]
+        try:
+            jobs = executor.submit_array(tasks)
+        except RuntimeError as error:  # submitit's errors are
+            words = next((line for line in str(error).splitlines() if "sbatch: error" in line), str(error))
+            raise RunFailed(f"SLURM takes no job: {words.strip()}") from None
+        for job, order in zip(jobs, orders, strict=True):
+            note_path(batch, order.job).write_text(job.job_id, encoding="ascii")
+        return [SlurmProcess(job.job_id, batch, order.job, queue) for job, order in zip(jobs, orders, strict=True)]
+
+    def _noted(self, batch: Batch, job: Job) -> str | None:
+        """Returns the number of the task that a job was submitted as, if it may still run, or has ended unseen."""
+        try:
+            found = note_path(batch, job).read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError):
+            return None
+        if not re.fullmatch(r"\d+(_\d+)?", found):
+            return None
+        return found if self._queue_of(batch).has(found) else None
+
+    def _queue_of(self, batch: Batch) -> Queue:
+        if self._queue is None:
+            self._queue = (LocalQueue if self._local else Queue)(batch.path / "slurm")
+        return self._queue
+
+    def wait(self, processes: Sequence[Any]) -> None:
+        """Waits a moment; how tasks have ended is seen later."""
+        sleep(LOOK)
+
+    def close(self) -> None:
+        """Does nothing: SLURM keeps the tasks."""
+
+
+class SlurmProcess:
+    """A task of SLURM's, which runs, waits in the queue, or waits there once more to go on with its run."""
+
+    def __init__(self, number: str, batch: Batch, job: Job, queue: Queue) -> None:
+        self._number, self._batch, self._job, self._queue = number, batch, job, queue
+        self._code: int | None = None
+        self._over = 0.0
+        queue.add(number)
+
+    def exit_code(self) -> int | None:
+        """Returns the exit code in the task's result; where there is none what SLURM says of it; None while it is not over."""
+        if self._code is None:
+            self._queue.look()
+            path = self._queue.result_path(self._number)
+            self._code = self._told(path) if self._queue.has_result(self._number) else self._unseen()
+            if self._code is not None:
+                note_path(self._batch, self._job).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+        return self._code
+
+    def _told(self, path: Path) -> int:
+        """Returns the exit code that the task's result holds; a defect of the task is told as the job's end."""
+        from submitit.core.utils import pickle_load
+
+        outcome, value = pickle_load(path)
+        if outcome == "success":
+            return int(value)
+        self._tell(str(value).strip().splitlines()[-1])
+        return 1
+
+    def _unseen(self) -> int | None:
+        """Returns how a task has ended that left no result; its file may come late, and its process may be about to end."""
+        state = self._queue.state(self._number)
+        if state is None:
+            self._over = 0.0
+            return None
+        self._over = self._over or monotonic()
+        stopped = state == "CANCELLED" and self._queue.is_told(self._number)
+        if is_held(self._batch.lock_path(self._job)) or (not stopped and monotonic() - self._over < _LATE):
+            return None
+        if stopped:
+            return -signal.SIGTERM
+        if state in ("", "COMPLETED"):
+            return LOST
+        words = f"SLURM ended job {self._number}: {state.lower().replace('_', ' ')}"
+        with suppress(OSError), self._batch.log_path(self._job).open("a", encoding="utf-8") as log:
+            log.write(words + "\n")
+        if state != "FAILED":
+            return -signal.SIGKILL
+        self._tell(f"{words}; {self._queue.last_words(self._number)}")
+        return 1
+
+    def _tell(self, text: str) -> None:
+        with suppress(OSError):
+            write_json(self._batch.result_path(self._job), {"kind": "RunFailed", "text": text})
+
+    def has_begun(self) -> bool:
+        """Whether it runs, as far as SLURM has been asked."""
+        return self._queue.runs(self._number)
+
+    def send(self, number: int) -> None:
+        """Has the task end, with a checkpoint if it runs; or cancels it."""
+        self._queue.tell(self._number, number)
+
+    def memory(self) -> int:
+        """Returns 0: SLURM sees to the limit."""
+        return 0
+
+
+class _Refused:
+    """A job that could not be submitted, for its own sake."""
+
+    def __init__(self, batch: Batch, job: Job, error: DlcliError) -> None:
+        write_json(batch.result_path(job), {"kind": type(error).__name__, "text": str(error)})
+        self._code = error.exit_code
+
+    def exit_code(self) -> int:
+        """Returns the error's."""
+        return self._code
+
+    def has_begun(self) -> bool:
+        """Returns False."""
+        return False
+
+    def send(self, number: int) -> None:
+        """Does nothing."""
+
+    def memory(self) -> int:
+        """Returns 0."""
+        return 0

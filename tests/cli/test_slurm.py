@@ -1,0 +1,239 @@
+"""`dlcli batch --engine slurm`: by submitit's tasks on this machine, and (slow) on a real SLURM cluster of one node."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from conftest import Dlcli, command, environment
+
+from cli import killing
+from cli.slurm_cluster import cluster, missing, slurm
+from dlcli.errors import SpecError, UsageError
+from dlcli.runs import Run
+from dlcli.runs.batches import Batch, Settings, find_batch
+from dlcli.runtime.engine import keras
+from dlcli.stages.batch.engines.choose import fleet_for
+from dlcli.stages.batch.engines.slurm import requested
+from dlcli.stages.batch.engines.slurm_queue import note_path
+from dlcli.stages.batch.plan import planned
+from dlcli.stages.batch.worker import Order
+
+SPEC = """\
+name: {name}
+task: classification
+data: {{source: {{kind: builtin, name: iris}}, batch_size: 16}}
+model: {{kind: mlp, units: [8], dropout: 0.2}}
+training: {{epochs: {epochs}, optimizer: {{kind: sgd, learning_rate: {rate}}}}}
+hardware: {{device: cpu, resources: {{minutes: {minutes}, memory_gb: 1, slurm: {{comment: "a test"}}}}}}
+"""
+
+
+Start = Callable[..., "Watched"]
+
+
+def write(folder: Path, name: str, *, epochs: int = 4, rate: float = 0.05, minutes: int = 10) -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(SPEC.format(name=name, epochs=epochs, rate=rate, minutes=minutes))
+    return path
+
+
+def weights(run: Run) -> list[bytes]:
+    return [one.tobytes() for one in keras.saving.load_model(run.model_path, compile=False).get_weights()]
+
+
+def runs_of(folder: Path) -> dict[int, list[Run]]:
+    try:
+        found = find_batch("latest", folder)
+    except UsageError:  # it has not been made yet
+        return {}
+    return found.runs_by_job(found.jobs())
+
+
+class Watched:
+    """A `dlcli batch` in a process of its own."""
+
+    def __init__(self, folder: Path, *arguments: str | Path, **variables: str) -> None:
+        self.path = folder / "output.txt"
+        with self.path.open("a") as output:
+            asked = command("batch", *arguments, "--engine", "slurm", "--runs", folder / "runs")
+            self.process = subprocess.Popen(
+                asked, stdout=output, stderr=output, cwd=folder, env=environment(**variables), text=True
+            )
+
+    def until(self, what: Callable[[], Any]) -> None:
+        """Waits until something is true; the process must not end before."""
+        assert killing.wait_for(what, self.process), self.path.read_text()
+
+    def end(self) -> int:
+        """Waits for the process."""
+        return self.process.wait(400)
+
+
+def notes(folder: Path) -> list[str]:
+    """Returns the numbers of the tasks that the jobs of the latest batch were submitted as."""
+    found = find_batch("latest", folder)
+    paths = [note_path(found, job) for job in found.jobs()]
+    return [path.read_text() for path in paths if path.exists()]
+
+
+def epoch_of(folder: Path, job: int) -> int:
+    """Returns how far the run of a job has come."""
+    return max((run.status().epoch for run in runs_of(folder).get(job, [])), default=0)
+
+
+def order(folder: Path, *settings: str) -> Order:
+    (job,) = planned([str(write(folder, "one"))], [], list(settings))
+    return Order(folder, job, [])
+
+
+def test_what_a_spec_says_of_its_resources_is_asked_of_slurm(tmp_path: Path) -> None:
+    settings = ["cpus=4", "gpus=2", "memory_gb=1.5", "minutes=89.5", "slurm={partition: gpu, exclusive: true, nice: false}"]
+    asked = requested(order(tmp_path, *(f"hardware.resources.{one}" for one in settings)), Settings())
+    assert asked.parameters() == {
+        "cpus_per_task": 4,
+        "gpus_per_node": 2,
+        "mem_gb": 1.5,
+        "timeout_min": 90,
+        "slurm_signal_delay_s": 90,
+        "slurm_array_parallelism": 1000,
+        "slurm_srun_args": ["--cpus-per-task=4"],
+        "slurm_additional_parameters": {"requeue": True, "exclusive": True, "partition": "gpu"},
+    }
+
+
+def test_the_command_line_has_the_last_word_on_time_and_memory(tmp_path: Path) -> None:
+    asked = requested(order(tmp_path), Settings(minutes=0.5, memory_gb=3))
+    assert (asked.cpus, asked.gpus, asked.memory_gb, asked.minutes) == (1, 0, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("{array: 0-9}", "no option 'array': dlcli sets it itself"),
+        ("{time: 5}", "no option 'time': say `minutes`"),
+        ("{'--wrap=x': y}", "expected long names of options of sbatch, as in `partition`, found '--wrap=x'"),
+        ('{comment: "a\\n#SBATCH --uid=0"}', "expected only letters, digits, blanks and simple signs in 'comment'"),
+        ('{comment: "a\'b"}', "expected only letters, digits, blanks and simple signs in 'comment'"),
+    ],
+)
+def test_options_that_would_say_something_else_to_sbatch_are_refused(tmp_path: Path, options: str, words: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        order(tmp_path, f"hardware.resources.slurm={options}")
+    assert words in str(caught.value)
+
+
+def test_what_slurm_needs_and_does_not_take_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--gpus and --per-gpu share out this machine"):
+        fleet_for(Settings(engine="slurm", gpus="0"))
+    with pytest.raises(UsageError, match="only `local`"):
+        fleet_for(Settings(engine="slurm", address="host:1"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="`sbatch` is not there"):
+        fleet_for(Settings(engine="slurm"))
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(UsageError, match=r"pip install 'dlcli\[slurm\]'"):
+        fleet_for(Settings(engine="slurm", address="local"))
+
+
+def test_a_preempted_task_goes_on_and_gives_the_bits_of_the_local_engine(tmp_path: Path, dlcli: Dlcli) -> None:
+    fine, wild = write(tmp_path, "fine", epochs=25), write(tmp_path, "wild", rate=1e30)
+    batch = Watched(tmp_path, fine, wild, "--address", "local", "--jobs", "2")
+    runs = tmp_path / "runs"
+    batch.until(lambda: epoch_of(runs, 1) >= 2)
+    for task in psutil.Process(int(notes(runs)[0])).children():
+        task.send_signal(signal.SIGUSR2)
+    assert batch.end() == 1, batch.path.read_text()
+    told = batch.path.read_text()
+    assert "fine, seed 0: completed\n" in told
+    assert "wild, seed 0: failed: the loss became nan" in told
+    (run,) = runs_of(runs)[1]
+    assert "going on with" in (run.path / "log.txt").read_text()
+    done = dlcli("batch", fine, "--runs", "alone", timeout=180)
+    assert done.returncode == 0, done.stderr
+    assert weights(run) == weights(runs_of(tmp_path / "alone")[1][0])
+    assert not notes(runs)
+
+
+@pytest.fixture(scope="module")
+def configuration() -> Iterator[Path]:
+    """The configuration file of a real cluster."""
+    reason = missing()
+    if reason:
+        pytest.skip(f"no SLURM here: {reason}")
+    with cluster() as found:
+        yield found
+
+
+@pytest.fixture
+def watched(configuration: Path, tmp_path: Path) -> Start:
+    """Starts `dlcli batch` on the cluster."""
+    return lambda *arguments: Watched(tmp_path, *arguments, SLURM_CONF=str(configuration))
+
+
+def unfinished(configuration: Path) -> list[str]:
+    return slurm(configuration, "squeue", "--array", "--noheader", "--format=%i").split()
+
+
+@pytest.mark.slow
+def test_a_batch_is_an_array_and_tasks_go_on_after_preemption_and_ctrl_c(
+    configuration: Path, watched: Start, tmp_path: Path, dlcli: Dlcli
+) -> None:
+    spec, runs = write(tmp_path, "long", epochs=80), tmp_path / "runs"
+    batch = watched(spec, "--seeds", "0-2")
+    batch.until(lambda: epoch_of(runs, 1) >= 2)
+    (number,) = {note.partition("_")[0] for note in notes(runs)}
+    assert [note.partition("_")[2] for note in notes(runs)] == ["0", "1", "2"]
+    slurm(configuration, "scancel", "--signal=USR2", f"{number}_0")  # as SLURM tells of a preemption, or of the end of the time
+    batch.until(lambda: "Restarts=1" in slurm(configuration, "scontrol", "show", "job", f"{number}_0"))
+    batch.until(lambda: epoch_of(runs, 3) >= 2)
+    batch.process.send_signal(signal.SIGINT)
+    assert batch.end() == 75, batch.path.read_text()
+    assert not unfinished(configuration)
+    assert watched("--resume", "latest").end() == 0, batch.path.read_text()
+    found = runs_of(runs)
+    assert [len(found[job]) for job in (1, 2, 3)] == [1, 1, 1]
+    assert all(len(one.history()) == 80 for (one,) in found.values())
+    alone = dlcli("train", spec, "--quiet", "--runs", "alone")
+    assert weights(found[1][0]) == weights(Run(Path(alone.stdout.strip())))
+
+
+@pytest.mark.slow
+def test_a_batch_that_was_killed_finds_its_tasks_again(configuration: Path, watched: Start, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    batch = watched(write(tmp_path, "long", epochs=40), "--seeds", "0-2")
+    batch.until(lambda: epoch_of(runs, 1) >= 2)
+    batch.process.kill()
+    batch.end()
+    before = notes(runs)
+    assert len(before) == 3
+    again = watched("--resume", "latest")
+    assert again.end() == 0, again.path.read_text()
+    assert {path.name for path in (next((runs / ".batches").iterdir()) / "slurm").glob("*_submitted.pkl")} == {
+        f"{note}_submitted.pkl" for note in before
+    }
+    assert [len(one) for one in runs_of(runs).values()] == [1, 1, 1]
+
+
+@pytest.mark.slow
+def test_a_task_that_slurm_kills_is_tried_again_and_what_slurm_refuses_stops_the_batch(
+    configuration: Path, watched: Start, tmp_path: Path
+) -> None:
+    runs, spec = tmp_path / "runs", write(tmp_path, "hurt", epochs=40)
+    batch = watched(spec)
+    batch.until(lambda: epoch_of(runs, 1) >= 2)
+    slurm(configuration, "scancel", notes(runs)[0])
+    assert batch.end() == 0, batch.path.read_text()
+    found = find_batch("latest", runs)
+    assert [found.status(job).failures for job in found.jobs()] == [1]
+    refused = watched(write(tmp_path, "other"), "--set", "hardware.resources.slurm.partition=nowhere")
+    assert refused.end() == 1
+    assert "error: SLURM takes no job: sbatch: error: invalid partition specified: nowhere" in refused.path.read_text()
+    latest: Batch = find_batch("latest", runs)
+    assert latest.status(latest.jobs()[0]).state == "running"
