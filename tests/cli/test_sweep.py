@@ -357,6 +357,7 @@ def test_two_processes_share_thirty_trials_in_postgresql_without_a_duplicate(tmp
 DIGITS = """
 sweep:
   trials: 25
+  jobs: 2
   objective: val_loss
   space:
     training.optimizer.learning_rate: {log: [3e-4, 1e-2]}
