@@ -12,9 +12,8 @@ import pytest
 from conftest import REPOSITORY, environment
 
 SOURCES = REPOSITORY / "src" / "dlcli"
-PACKAGES = ("visible", "errors", "upstream", "upstream_devices", "upstream_ray", "spec", "runs", "runtime", "stages", "cli")
-"""Lowest first: each may import itself and what stands before it. Workarounds for several devices have a module of their own
-beside `upstream`, for its length."""
+PACKAGES = ("visible", "errors", "upstream", "spec", "runs", "runtime", "stages", "cli")
+"""Lowest first: each may import itself and what stands before it."""
 SPEC = (
     *("base", "text", "edit", "words", "parameters", "layers", "augmentations", "schedules", "optimizers", "losses"),
     *("resampling", "metrics", "tasks", "sources", "callbacks", "data", "backbones", "heads", "models", "stages", "sweep"),

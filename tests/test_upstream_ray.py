@@ -9,7 +9,7 @@ from conftest import environment
 
 HEARD = """
 from ray._private import worker
-from dlcli.upstream_ray import silence_ray
+from dlcli.upstream.ray import silence_ray
 
 heard = {"lines": ["a node has died"], "pid": "raylet", "is_err": False}
 worker.print_to_stdstream(heard, ignore_prefix=False)

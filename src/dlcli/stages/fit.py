@@ -32,7 +32,7 @@ from dlcli.stages.reporter import Reporter
 from dlcli.stages.selection import Plan, plan_stage
 from dlcli.stages.stage_words import plan_lines, verdict
 from dlcli.stages.work import Say, Work
-from dlcli.upstream_devices import equal_copies
+from dlcli.upstream.devices import equal_copies
 
 
 @dataclass(frozen=True)

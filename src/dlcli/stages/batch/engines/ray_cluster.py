@@ -18,7 +18,7 @@ from dlcli.runs.hold import is_held
 from dlcli.spec.file import load_text
 from dlcli.stages.batch.engines.engine import LOOK, LOST
 from dlcli.stages.batch.worker import STOPS, Order
-from dlcli.upstream_ray import silence_ray
+from dlcli.upstream.ray import silence_ray
 
 _ASK_EVERY = 2.0
 """Seconds between two looks whether the cluster is there, and whether a job's turn has come."""

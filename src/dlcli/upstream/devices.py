@@ -1,6 +1,6 @@
 """Workarounds for Keras on several devices: under `tf.distribute`, its trainer and optimizers are not used as they are.
 
-Beside `upstream.py`, for its length. Every device holds a whole copy of the model and takes the same step on it; only
+Every device holds a whole copy of the model and takes the same step on it; only
 gradients, moments of batch normalisation and metrics are summed over devices. What Keras 3.15 does otherwise:
 
 1. The trainer's symbolic build reduces a batch that is spread over devices, and its reduction takes the mean of a scalar

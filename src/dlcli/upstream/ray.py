@@ -1,4 +1,4 @@
-"""Workarounds for Ray; see `upstream.py`."""
+"""Workarounds for Ray."""
 
 from __future__ import annotations
 
