@@ -101,13 +101,14 @@ class Fleet:
 
 @contextmanager
 def noted_signals() -> Iterator[list[int]]:
-    """Yields a list that receives SIGINT, SIGTERM and SIGHUP while the block runs."""
+    """Yields a list that receives SIGINT, SIGTERM and SIGHUP while the block runs; `nohup` has SIGHUP ignored, and it stays so."""
     got: list[int] = []
 
     def take(number: int, _frame: FrameType | None) -> None:
         got.append(number)
 
-    before = {number: signal.signal(number, take) for number in STOPS}
+    heard = [number for number in STOPS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, take) for number in heard}
     try:
         yield got
     finally:
