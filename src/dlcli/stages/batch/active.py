@@ -101,7 +101,7 @@ class Fleet:
 
 @contextmanager
 def noted_signals() -> Iterator[list[int]]:
-    """Yields a list that receives SIGINT, SIGTERM and SIGHUP while the block runs; `nohup` has SIGHUP ignored, and it stays so."""
+    """Yields a list that receives SIGINT, SIGTERM and SIGHUP while the block runs; what `nohup` ignores stays ignored."""
     got: list[int] = []
 
     def take(number: int, _frame: FrameType | None) -> None:
