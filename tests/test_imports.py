@@ -17,7 +17,7 @@ PACKAGES = ("visible", "errors", "upstream", "spec", "runs", "runtime", "stages"
 SPEC = (
     *("base", "text", "edit", "words", "parameters", "layers", "augmentations", "schedules", "optimizers", "losses"),
     *("resampling", "metrics", "tasks", "sources", "callbacks", "data", "backbones", "heads", "models", "stages", "sweep"),
-    *("experiment", "transfer_rules", "rules", "space", "space_reading", "space_rules", "file", "reference"),
+    *("experiment", "transfer_rules", "device_rules", "rules", "space", "space_reading", "space_rules", "file", "reference"),
 )
 """The order inside `spec`, lowest first; a package counts as one."""
 OUTSIDE = {"__init__", "__main__"}

@@ -74,6 +74,14 @@ def test_a_resumed_batch_keeps_its_limits_unless_others_are_given(tmp_path: Path
     assert made.status(made.jobs()[0]).state == "queued"
 
 
+def test_a_batch_of_several_processes_a_run_is_refused_with_its_line(tmp_path: Path) -> None:
+    spec = write(tmp_path, "one")
+    spec.write_text(spec.read_text() + "hardware: {strategy: multi_worker}\n")
+    with pytest.raises(SpecError, match=r"one\.yaml:6:12: hardware\.strategy: a batch trains each run in one process"):
+        planned([str(spec)], [0, 1], [])
+    assert len(planned([str(spec)], [0, 1], ["hardware.strategy=one_device"])) == 2
+
+
 def test_every_wrong_spec_is_told_before_anything_starts(tmp_path: Path, dlcli: Dlcli) -> None:
     good, bad = write(tmp_path, "good"), write(tmp_path, "bad", epochs=-1)
     done = dlcli("batch", good, bad, "--set", "data.batch_size=8,none", "--runs", tmp_path / "runs")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import socket
 from threading import Timer
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 
 from dlcli.errors import RunFailed, UsageError
-from dlcli.runtime.cluster import Cluster, cluster_around, named_cluster, wait_for_all
+from dlcli.runtime.cluster import Cluster, cluster_around, listens, named_cluster, wait_for_all
 
 TWO = ("a:2222", "b:2222")
 
@@ -116,6 +116,24 @@ def test_a_worker_waits_for_one_that_comes_later() -> None:
     later.join()
     servers[0].close()
     assert 0.4 < monotonic() - began < 10
+
+
+def test_workers_at_ipv6_addresses_find_each_other() -> None:
+    try:
+        first, second = (socket.create_server(("::1", 0), family=socket.AF_INET6) for _ in range(2))
+    except OSError:
+        pytest.skip("no IPv6 here")
+    addresses = tuple(f"[::1]:{one.getsockname()[1]}" for one in (first, second))
+    first.close()
+    with second:
+        seen: list[bool] = []
+        other = Timer(0, lambda: seen.append(any(listens(addresses[0]) or sleep(0.01) for _ in range(500))))
+        missing = ("[::1]:1",)  # keeps the first one listening until the limit
+        other.start()
+        with pytest.raises(RunFailed, match=r"no worker listens at \[::1\]:1$"):
+            wait_for_all(Cluster((*addresses, *missing), 0), 0.5)
+        other.join()
+    assert seen == [True]
 
 
 def test_a_worker_that_does_not_come_is_named() -> None:

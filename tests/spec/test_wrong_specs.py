@@ -71,6 +71,15 @@ def test_the_good_spec_is_good(folder: Path) -> None:
     assert load("spec.yaml").experiment.name == "tiny"
 
 
+@pytest.mark.parametrize(
+    "hardware",
+    ["strategy: mirrored, devices: 2", "strategy: multi_worker, devices: 2", "strategy: one_device, devices: 2", "xla: true"],
+)
+def test_what_devices_can_do_is_not_refused(folder: Path, hardware: str) -> None:
+    (folder / "spec.yaml").write_text(f"{GOOD}hardware: {{{hardware}}}\n")
+    load("spec.yaml")
+
+
 def test_there_are_many_wrong_specs() -> None:
     assert len(CASES) > 120
 

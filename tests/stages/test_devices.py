@@ -22,6 +22,8 @@ from conftest import Dlcli, command, environment
 from dlcli.errors import UsageError
 from dlcli.runs import Run
 from dlcli.runtime.spread import refuse_empty_shares
+from dlcli.spec.file import load_text
+from dlcli.stages.fit import facts_of
 from stages.spread_cases import CASES, differences
 from stages.trainings import trained, write_spec
 
@@ -120,6 +122,82 @@ def test_batches_with_an_example_for_every_device_are_taken() -> None:
     refuse_empty_shares(96, 16, 8)
 
 
+def test_a_model_is_measured_before_the_devices_that_share_its_batches_train_it(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, more="hardware: {device: cpu, strategy: mirrored, devices: 2}")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom dlcli.runtime.device import joined\nfrom dlcli.spec.file import load\n"
+        "from dlcli.stages.sweep.limits import Limits\n"
+        "experiment = load(sys.argv[1]).experiment\n"
+        "Limits(Path(sys.argv[2]))(experiment)\nprint(joined(experiment.hardware, None).devices)\n"
+    )
+    line = [sys.executable, "-c", code, str(spec), str(tmp_path / "size.json")]
+    done = subprocess.run(line, capture_output=True, text=True, env=environment(), timeout=200, check=False)
+    assert not done.returncode, done.stderr
+    assert done.stdout == "2\n"
+    assert json.loads((tmp_path / "size.json").read_text())["parameters"] == 4 * 8 + 8 + 8 * 3 + 3
+
+
+FULL = """\
+name: one
+task: classification
+data: {source: {kind: builtin, name: digits}, augment: [{kind: random_flip, mode: horizontal}]}
+model: {kind: mlp, units: [8], kernel_regularizer: {kind: l2, l2: 0.01}}
+training: {epochs: 2, loss: categorical_crossentropy, metrics: [accuracy]}
+"""
+
+
+def facts(*settings: str, text: str = FULL) -> dict[str, dict[str, object]]:
+    return facts_of(load_text(text, "one.yaml", settings).experiment)
+
+
+@pytest.mark.parametrize(
+    ("setting", "section"),
+    [
+        ("seed=3", "seed"),
+        ("data.augment.0.mode=vertical", "data"),
+        ("model.units=[9]", "model"),
+        ("model.kernel_regularizer.l2=0.1", "model"),
+        ("training.loss=mse", "training"),
+        ("training.metrics=[f1]", "training"),
+        ("training.optimizer=sgd", "training"),
+        ("hardware.precision=mixed_float16", "hardware"),
+    ],
+)
+def test_workers_compare_what_changes_results(setting: str, section: str) -> None:
+    one, other = facts(), facts(setting)
+    assert {name for name in one if one[name] != other[name]} == {section}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "name=other",
+        "training.checkpoint_minutes=3",
+        "training.callbacks=[mlflow]",
+        "hardware.resources.cpus=4",
+        "hardware.strategy=multi_worker",
+    ],
+)
+def test_workers_may_differ_in_what_changes_no_result(setting: str) -> None:
+    assert facts(setting) == facts()
+
+
+def test_workers_may_have_the_data_in_other_folders(tmp_path: Path) -> None:
+    found = []
+    for place in ("here", "there"):
+        path = tmp_path / place / "rows.csv"
+        path.parent.mkdir()
+        path.write_text("a,label\n1,x\n2,y\n")
+        found.append(
+            facts(
+                text=FULL.replace("kind: builtin, name: digits", f"kind: csv, path: {path}, target: label").replace(
+                    ", augment: [{kind: random_flip, mode: horizontal}]", ""
+                )
+            )
+        )
+    assert found[0] == found[1]
+
+
 def test_two_local_workers_give_what_one_process_gives(tmp_path: Path, dlcli: Dlcli) -> None:
     spec = write_spec(tmp_path, data=CASES["plain"]["data"], training=CASES["plain"]["training"], more=ON_CPU)
     one = trained(spec)
@@ -146,6 +224,59 @@ def started(tmp_path: Path, spec: Path, folder: str, *options: str) -> tuple[sub
         time.sleep(0.05)
     process.kill()
     raise AssertionError(process.communicate()[1])
+
+
+PLAY = """\
+import signal, socket, sys
+host, _, port = sys.argv[-3].split(",")[int(sys.argv[-1])].partition(":")
+"""
+"""Stands in for the program of a worker, to play one without TensorFlow."""
+
+
+def played(folder: Path, parts: str) -> subprocess.Popen[str]:
+    """Starts two workers of a program that is no training."""
+    package = folder / "play" / "dlcli"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "__main__.py").write_text(PLAY + parts)
+    code = (
+        "import os, sys\nfrom dlcli.stages.local_workers import run_local_workers\n"
+        "os.environ['PYTHONPATH'] = sys.argv[1]\nsys.exit(run_local_workers(2, []))\n"
+    )
+    line = [sys.executable, "-c", code, str(folder / "play")]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+
+
+def test_a_local_worker_that_ends_before_it_can_be_reached_ends_all(tmp_path: Path) -> None:
+    process = played(tmp_path, "if sys.argv[-1] == '1': sys.exit('no such data')\nsignal.pause()\n")
+    words = process.communicate(timeout=30)[1]
+    assert process.returncode == 1
+    assert words.splitlines() == [
+        "worker 1 ended before all were there",
+        "worker 1 ended with exit code 1",
+        "  no such data",
+    ]
+
+
+def test_an_interrupt_of_local_workers_reaches_each_worker_once(tmp_path: Path) -> None:
+    parts = """
+import time
+got = []
+signal.signal(signal.SIGINT, lambda *_: got.append(1))
+with socket.create_server((host, int(port))):
+    print("ready", flush=True)
+    while not got: time.sleep(0.05)
+    time.sleep(0.5)
+sys.exit(70 + len(got))
+"""
+    process = played(tmp_path, parts)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(1)  # the other one is not seen to be ready
+    process.send_signal(signal.SIGINT)
+    words = process.communicate(timeout=30)[1]
+    assert process.returncode == 71, words
+    assert not words  # the other one has ended as the chief did
 
 
 def worker(of: subprocess.Popen[str], index: int) -> int:

@@ -73,19 +73,31 @@ def wait_for_all(cluster: Cluster, limit: float = 600.0) -> None:
     """
     end = monotonic() + limit
     port = int(cluster.addresses[cluster.index].rpartition(":")[2])
+    family = _family(cluster.addresses[cluster.index])
     missing = [one for place, one in enumerate(cluster.addresses) if place != cluster.index]
     try:
-        listening = socket.create_server(("", port), backlog=len(cluster.addresses))
+        listening = socket.create_server(("", port), family=family, backlog=len(cluster.addresses))
     except OSError as error:
         raise UsageError(f"worker {cluster.index} cannot listen at port {port}: {error.strerror}") from None
     with listening:
-        while missing := [one for one in missing if not _listens(one)]:
+        while missing := [one for one in missing if not listens(one)]:
             if monotonic() > end:
                 raise RunFailed(f"after {limit:.0f} s no worker listens at {', '.join(missing)}")
             sleep(0.1)
 
 
-def _listens(address: str) -> bool:
+def _family(address: str) -> socket.AddressFamily:
+    """Returns IPv6 for a host that has no other address: a name may well have both, and others find it by IPv4."""
+    host, _, port = address.rpartition(":")
+    try:
+        found = {one[0] for one in socket.getaddrinfo(host.strip("[]"), int(port))}
+    except OSError:  # the others may know the name
+        return socket.AF_INET
+    return socket.AF_INET6 if found == {socket.AF_INET6} else socket.AF_INET
+
+
+def listens(address: str) -> bool:
+    """Whether somebody listens at `host:port`."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
-from dlcli.spec import transfer_rules
+from dlcli.spec import device_rules, transfer_rules
 from dlcli.spec.base import walk
 from dlcli.spec.callbacks import CallbackSpec, ReduceLROnPlateau, TrackerSpec
 from dlcli.spec.data import ImageSettings
@@ -31,7 +31,7 @@ Finding = tuple[Place, str]
 
 def findings(experiment: Experiment) -> Iterator[Finding]:
     """Yields everything that the rules find."""
-    for rule in (*RULES, *transfer_rules.RULES):
+    for rule in (*RULES, *transfer_rules.RULES, *device_rules.RULES):
         yield from rule(experiment)
 
 

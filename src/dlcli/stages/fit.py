@@ -5,10 +5,12 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from dlcli.errors import Interrupted, RunFailed
 from dlcli.runs import Run
+from dlcli.runs.compare import flat
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loop import run_epochs
@@ -31,6 +33,7 @@ from dlcli.stages.recorder import Best, Diverged, Record, Recorder, penalties
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.selection import Plan, plan_stage
 from dlcli.stages.stage_words import plan_lines, verdict
+from dlcli.stages.trackers.following import without_trackers
 from dlcli.stages.work import Say, Work
 from dlcli.upstream.devices import equal_copies
 
@@ -63,13 +66,27 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, sa
 def _refuse_other_work(spread: Spread, experiment: Experiment, splits: Splits, begin: Snapshot | None) -> None:
     """Raises RunFailed where the workers do not train the same thing from the same place."""
     place = () if begin is None else (begin.state["stage"], begin.state["epoch"], begin.state["step"])
-    stages = [(stage.name, stage.epochs, dump(stage.optimizer)) for stage in experiment.stages if stage.optimizer]
-    facts = (experiment.seed, experiment.data.batch_size, experiment.hardware.precision, stages, splits.fingerprint, place)
-    if not spread.agree(*facts):
+    facts = {**facts_of(experiment), "the data's content": splits.fingerprint, "checkpoint": place}
+    differing = [name for name, fact in facts.items() if not spread.agree(fact)]
+    if differing:
         raise RunFailed(
-            "the workers do not train the same: seed, batch size, precision, stages, data or checkpoint differ among them;"
-            " all need the same spec, the same data and, to go on with a run, its folder"
+            f"the workers do not train the same: among them differ {', '.join(differing)}; all need the same spec,"
+            " the same data and, to go on with a run, its folder"
         )
+
+
+def facts_of(experiment: Experiment) -> dict[str, dict[str, Any]]:
+    """Returns by section what the spec of every worker must say: all that can change results, of a path its last part."""
+    sections = dump(without_trackers(experiment)) | {"hardware": {"precision": experiment.hardware.precision}}
+    return {
+        name: {
+            key: Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+            for key, value in flat(section, name).items()
+            if key not in ("training.checkpoint_minutes", "training.features.disk_gb")
+        }
+        for name, section in sections.items()
+        if name not in ("version", "name")
+    }
 
 
 def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, say: Say, keeping: Keeping) -> None:

@@ -9,10 +9,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from tempfile import TemporaryFile
+from time import sleep
 from types import FrameType
 from typing import IO
 
 from dlcli.errors import UsageError
+from dlcli.runtime.cluster import listens
 from dlcli.visible import visible
 
 GRACE = 60.0
@@ -23,6 +25,7 @@ _LINES = 15
 def run_local_workers(count: int, arguments: Sequence[str]) -> int:
     """Runs `dlcli train` with some arguments in several processes, and returns the chief's exit code.
 
+    Where a worker ends before it can be reached, all are ended, and the exit code is its own.
     The chief writes to this terminal; of the others the last lines are shown where they end otherwise than the chief.
 
     Raises:
@@ -30,24 +33,43 @@ def run_local_workers(count: int, arguments: Sequence[str]) -> int:
     """
     if count < 2:
         raise UsageError(f"--local-workers: expected 2 or more, found {count}")
-    addresses = ",".join(f"127.0.0.1:{port}" for port in _free_ports(count))
+    addresses = [f"127.0.0.1:{port}" for port in _free_ports(count)]
     with ExitStack() as stack:
         outputs = [stack.enter_context(TemporaryFile()) for _ in range(count - 1)]
         processes: list[subprocess.Popen[bytes]] = []
         _pass_signals_on(processes, stack)
         for index in range(count):
-            command = [sys.executable, "-m", "dlcli", *arguments, "--workers", addresses, "--index", str(index)]
+            command = [sys.executable, "-m", "dlcli", *arguments, "--workers", ",".join(addresses), "--index", str(index)]
             output = outputs[index - 1] if index else None
-            processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output))
+            # In a process group of its own a worker gets the terminal's Ctrl-C once, from here: a second one ends it at once.
+            processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0))
+        missing = _wait_for_chief(processes, addresses)
         chief = processes[0].wait()
-        if chief < 0:
+        if missing:
+            print(f"worker {missing} ended before all were there", file=sys.stderr)
+        elif chief < 0:
             how = signal.Signals(-chief).name
             print(f"the chief was ended by {how}; `dlcli train --resume` goes on with its run", file=sys.stderr)
         for index, process in enumerate(processes[1:], 1):
             code = _ended(process)
             if code != chief:
                 _show(index, code, outputs[index - 1])
-    return chief if chief >= 0 else 128 - chief
+        code = processes[missing].wait()
+    return code if code >= 0 else 128 - code
+
+
+def _wait_for_chief(processes: Sequence[subprocess.Popen[bytes]], addresses: Sequence[str]) -> int:
+    """Waits for the chief's end; returns a worker that ended before it listened, for which the chief would wait long, or 0."""
+    awaited = list(range(1, len(processes)))
+    while processes[0].poll() is None:
+        awaited = [index for index in awaited if not listens(addresses[index])]
+        for index in awaited:
+            if processes[index].poll() is not None:
+                for process in processes:
+                    process.terminate()
+                return index
+        sleep(0.1)
+    return 0
 
 
 def _free_ports(count: int) -> list[int]:
@@ -60,18 +82,15 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _pass_signals_on(processes: list[subprocess.Popen[bytes]], stack: ExitStack) -> None:
-    """Has what ends this process end the workers, each with what it has to write; the terminal's Ctrl-C reaches all anyhow."""
+    """Has what ends this process end the workers, each with what it has to write."""
 
     def pass_on(number: int, _: FrameType | None) -> None:
         for process in processes:
             with suppress(ProcessLookupError):
                 process.send_signal(number)
 
-    def nothing(_number: int, _: FrameType | None) -> None:
-        return
-
-    for number, handler in ((signal.SIGTERM, pass_on), (signal.SIGHUP, pass_on), (signal.SIGINT, nothing)):
-        stack.callback(signal.signal, number, signal.signal(number, handler))
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        stack.callback(signal.signal, number, signal.signal(number, pass_on))
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int:

@@ -23,7 +23,7 @@ def planned(specs: Sequence[str], seeds: Sequence[int], settings: Sequence[str])
         settings: `--set` options, whose values are separated by commas outside brackets: `data.batch_size=32,64`.
 
     Raises:
-        SpecError: a spec or a setting is wrong; the faults of all are told.
+        SpecError: a spec or a setting is wrong, or asks for several processes; the faults of all are told.
         UsageError: these are more than 10,000 jobs.
     """
     specs = list(dict.fromkeys(specs))
@@ -44,6 +44,10 @@ def planned(specs: Sequence[str], seeds: Sequence[int], settings: Sequence[str])
                 load(spec, [*chosen, f"seed={seed}"])
         except SpecError as error:
             faults += error.faults
+            continue
+        if loaded.experiment.hardware.strategy == "multi_worker":
+            message = "a batch trains each run in one process; several are for `dlcli train`, which is told its workers"
+            faults.append(loaded.document.fault(("hardware", "strategy"), message))
             continue
         names.setdefault(loaded.experiment.name, set()).add(spec)
         group = (spec, tuple(one for at, one in enumerate(chosen) if at in varied))

@@ -34,9 +34,13 @@ class Limits:
 
         Raises:
             TooLarge: it is over a limit.
+            UsageError: there are fewer devices than the experiment asks for.
         """
+        from dlcli.runtime.device import use_devices
         from dlcli.stages.describe import describe_spec
 
+        # A model starts TensorFlow, and with it the devices are settled: those that the training is to have come first.
+        use_devices(experiment.hardware, experiment.seed, None)
         try:
             found = describe_spec(experiment)
         except UsageError as error:  # the data is not at hand, and its shape not known: the training will fetch it

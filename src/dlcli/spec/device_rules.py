@@ -1,0 +1,30 @@
+"""The rules of models on several devices: what may not be combined, found without asking which devices there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dlcli.spec.experiment import Experiment
+
+Place = tuple[str | int, ...]
+Finding = tuple[Place, str]
+
+
+def _devices_can_share(experiment: Experiment) -> Iterator[Finding]:
+    hardware = experiment.hardware
+    if hardware.strategy not in ("mirrored", "multi_worker"):
+        return
+    if experiment.training.loss.kind == "dice":
+        message = f"`dice` is one number for a whole batch, which the devices of `strategy: {hardware.strategy}` cannot sum"
+        yield ("training", "loss"), message
+    if hardware.xla:
+        yield ("hardware", "xla"), f"XLA cannot compile the sums over devices of `strategy: {hardware.strategy}`; leave it out"
+
+
+def _devices_are_used(experiment: Experiment) -> Iterator[Finding]:
+    """With `one_device` said in as many words they may stand: a run leaves a machine that has gone by this one setting."""
+    if experiment.hardware.devices is not None and experiment.hardware.strategy == "auto":
+        yield ("hardware", "devices"), "has no effect without `strategy: mirrored` or `strategy: multi_worker`"
+
+
+RULES = (_devices_can_share, _devices_are_used)
