@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ def faults(space: str, *, base: str = BASE, head: str = "") -> list[str]:
     """Returns what is said of a spec with a space, without the lines themselves."""
     text = f"{base}sweep:\n{head}  space:\n" + "".join(f"    {line}\n" for line in space.splitlines())
     try:
-        load_text(text, "spec.yaml")
+        load_text(text, "spec.yaml", with_search=True)
     except SpecError as error:
         return [str(fault).split("\n")[0].removeprefix("spec.yaml:") for fault in error.faults]
     return []
@@ -110,6 +112,14 @@ def test_no_run_keeps_the_search() -> None:
         ("seed: {int: [0, 9]}", "8:5: sweep.space.seed: cannot be searched: a seed is no setting"),
         ("data.split.validation: {float: [0.1, 0.2]}", "8:5: sweep.space.data.split.validation: cannot be searched"),
         (
+            "data: {choice: [{source: {kind: builtin, name: iris}}, {source: {kind: builtin, name: wine}}]}",
+            "8:5: sweep.space.data: cannot be searched: it holds data.split, and scores on different validation parts do not",
+        ),
+        (
+            "training.loss: {choice: [categorical_crossentropy, categorical_focal_crossentropy]}",
+            "8:5: sweep.space.training.loss: cannot be searched for the least val_loss: values of different losses do not",
+        ),
+        (
             "training.optimizer: {choice: [adam, sgd]}\n"
             "training.optimizer.momentum: {float: [0, 0.9], when: {training.optimizer: sdg}}",
             "9:59: sweep.space.training.optimizer.momentum.when.training.optimizer: `training.optimizer` has no choice `sdg`;"
@@ -157,6 +167,29 @@ def test_a_grid_has_at_least_as_many_trials_as_points() -> None:
     assert faults(space, head=head.format(11)) == [
         "8:3: sweep.trials: the grid has 12 points, and there are 11 trials; make one of them fit"
     ]
+
+
+def test_a_loss_may_be_searched_for_a_score_that_is_none() -> None:
+    space = "training.loss: {choice: [categorical_crossentropy, categorical_focal_crossentropy]}"
+    assert faults(space, head="  objective: val_accuracy\n") == []
+
+
+def test_commands_that_do_not_search_pass_the_search_over() -> None:
+    text = BASE + "sweep: {objective: val_accuracy, space: {model.nosuch: {float: [0, 0.5]}}}\n"
+    assert load_text(text, "spec.yaml", ["data.split.validation=0"]).experiment.data.split.validation == 0
+    with pytest.raises(SpecError, match=r"model\.nosuch"):
+        load_text(text, "spec.yaml", with_search=True)
+
+
+def test_a_range_of_a_billion_numbers_takes_no_memory() -> None:
+    space = "{a: {int: [1, 1000000000], step: 2}, b: {float: [0, 1], step: 0.3}}"
+    parameters, wrong = read_space(yaml.safe_load(space))
+    assert not wrong
+    tracemalloc.start()
+    assert [one.tree.ends for one in parameters] == [[1, 999_999_999], [0, pytest.approx(0.9)]]
+    assert len(list(islice(combinations(parameters), 9))) == 9
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
 
 
 def test_what_belongs_to_one_choice_is_drawn_with_it_alone() -> None:
@@ -228,11 +261,11 @@ def test_the_example_of_the_page_is_sound() -> None:
     page = (REPOSITORY / "docs" / "sweep.md").read_text(encoding="utf-8")
     example = page.split("```yaml\n")[1].split("```")[0]
     spec = (REPOSITORY / "configs" / "digits_cnn.yaml").read_text(encoding="utf-8")
-    assert load_text(spec + example, "digits.yaml").experiment.sweep is not None
+    assert load_text(spec + example, "digits.yaml", with_search=True).experiment.sweep is not None
 
 
 def test_a_sound_search_is_checked_from_the_command_line(tmp_path: Path) -> None:
     text = BASE + "sweep: {trials: 3, objective: [val_accuracy, parameters], space: {model.dropout: {float: [0, 0.5]}}}\n"
-    loaded = load_text(text, tmp_path / "spec.yaml", ["sweep.trials=5"])
+    loaded = load_text(text, tmp_path / "spec.yaml", ["sweep.trials=5"], with_search=True)
     assert loaded.experiment.sweep is not None
     assert (loaded.experiment.sweep.trials, loaded.experiment.sweep.jobs) == (5, 1)

@@ -83,7 +83,7 @@ def _checked(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[dict
     faults: list[Any] = []
     for file in files:
         try:
-            experiment = load(file, overrides).experiment
+            experiment = load(file, overrides, with_search=True).experiment
         except SpecError as error:
             faults += error.faults
         else:

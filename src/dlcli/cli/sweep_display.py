@@ -9,7 +9,7 @@ from rich.table import Table
 from dlcli.cli.console import PlainConsole, results_console, shown
 from dlcli.runs.batches import Job
 from dlcli.runs.sweeps import SweepFolder
-from dlcli.stages.sweep.outcome import Outcome
+from dlcli.stages.sweep.outcome import Outcome, wanted_trials
 from dlcli.stages.sweep.study import Search
 from dlcli.stages.sweep.sweep import Watcher
 from dlcli.stages.sweep.write import Results
@@ -23,7 +23,7 @@ class SweepDisplay(Watcher):
 
     def __init__(self, folder: SweepFolder, search: Search, *, quiet: bool) -> None:
         self._console = PlainConsole(stderr=True, quiet=quiet)
-        self._wanted, self._skip = search.plan.trials, len(search.overrides)
+        self._wanted, self._skip = wanted_trials(search), len(search.overrides)
         self._console.print(f"sweep {folder.id}: {self._wanted} trials for {', '.join(search.objectives)}", soft_wrap=True)
 
     def began(self, search: Search, job: Job, slot: str) -> None:
@@ -63,8 +63,8 @@ def show_sweep(results: Results) -> None:
     console.print(f"report: {results.page}", soft_wrap=True)
     if results.best:
         console.print(f"best: dlcli train {results.best}", soft_wrap=True)
-    if len(found.trials) < found.wanted or found.of_state("running"):
-        console.print(f"to go on: dlcli sweep --resume {found.sweep}", soft_wrap=True)
+    if results.go_on:
+        console.print(results.go_on, soft_wrap=True)
 
 
 def _table(found: Outcome) -> Table:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, RunsFolder
-from dlcli.errors import UsageError
+from dlcli.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from dlcli.runs.sweeps import SweepFolder
@@ -54,7 +54,7 @@ def _begun(spec: str, overrides: list[str], storage: str, trials: int | None, ru
     """Checks the spec and makes the sweep's folder and study."""
     from dlcli.spec.file import load
 
-    loaded = load(spec, [*overrides, *([f"sweep.trials={trials}"] if trials else [])])
+    loaded = load(spec, [*overrides, *([f"sweep.trials={trials}"] if trials else [])], with_search=True)
     sweep = loaded.experiment.sweep
     if sweep is None:
         raise UsageError(f"{spec} has no `sweep` section; docs/sweep.md tells what stands in it")
@@ -66,31 +66,41 @@ def _begun(spec: str, overrides: list[str], storage: str, trials: int | None, ru
     try:
         return folder, create(folder, storage, loaded)
     except UsageError:
-        shutil.rmtree(folder.path)
+        shutil.rmtree(folder.path)  # `make` has just made it, under a name of its own
         raise
 
 
 def _found(resume: str, join: str, storage: str, trials: int | None, runs: Path) -> tuple[SweepFolder, Search]:
     """Opens the study of a sweep that is there; one that another machine began has no folder here yet."""
     from dlcli.runs.sweeps import SweepFolder, find_sweep
-    from dlcli.stages.sweep.study import open_search, require_optuna
+    from dlcli.stages.sweep.study import require_optuna
 
     require_optuna()
     try:
         folder = find_sweep(resume or join, runs)
-    except UsageError:
+    except UsageError as error:
         if resume or not storage:
             raise
-        folder = SweepFolder.make(runs, storage, join)
-        try:
-            return folder, open_search(folder, storage, trials)
-        except UsageError:
-            shutil.rmtree(folder.path)
-            raise
+        elsewhere = SweepFolder.elsewhere(runs, join)
+        if elsewhere is None:
+            raise UsageError(f"{error}; one that another machine began is joined by its whole id") from None
+        search = _opened(elsewhere, storage, trials)
+        elsewhere.write(storage)
+        return elsewhere, search
     others = folder.others("")
     if resume and others:
         raise UsageError(f"sweep {folder.id} is being worked on; --join {folder.id} works on it as well")
-    return folder, open_search(folder, folder.storage(storage), trials)
+    return folder, _opened(folder, folder.storage(storage), trials)
+
+
+def _opened(folder: SweepFolder, storage: str, trials: int | None) -> Search:
+    """Opens a study, and refuses one whose sampler is not installed here."""
+    from dlcli.stages.sweep.study import open_search, require_optuna
+
+    search = open_search(folder, storage, trials)
+    assert search.experiment.sweep is not None
+    require_optuna(search.experiment.sweep.sampler)
+    return search
 
 
 def _run(
@@ -109,6 +119,7 @@ def _run(
     from dlcli.stages.batch.active import Fleet
     from dlcli.stages.batch.devices import slots
     from dlcli.stages.batch.engines.local import LocalEngine
+    from dlcli.stages.sweep.study import told_how_to_go_on
     from dlcli.stages.sweep.sweep import Working, run_sweep
     from dlcli.stages.sweep.write import write_results
 
@@ -117,10 +128,16 @@ def _run(
     places = slots(jobs, gpus, per_gpu)
     if jobs is None and places[0].name.startswith("cpu"):
         places = slots(sweep.jobs, gpus, per_gpu)
-    with folder.working() as name:
-        working = Working(name, Fleet(LocalEngine(), places), joins, offline)
-        run_sweep(folder, search, working, SweepDisplay(folder, search, quiet=as_json))
-    results = write_results(folder, search)
+    try:
+        with folder.working() as name:
+            working = Working(name, Fleet(LocalEngine(), places), joins, offline)
+            run_sweep(folder, search, working, SweepDisplay(folder, search, quiet=as_json))
+    except Interrupted:
+        with told_how_to_go_on(folder):
+            write_results(folder, search)
+        raise
+    with told_how_to_go_on(folder):
+        results = write_results(folder, search)
     if as_json:
         print_json(results.plain())
     else:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import socket
 import string
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
 
 from dlcli.errors import DamagedFile, UsageError
 from dlcli.runs.batches import Batch
@@ -17,6 +20,9 @@ from dlcli.runs.files import read_json, write_json
 from dlcli.runs.hold import held, is_held
 
 FOLDER = ".sweeps"
+_ID = re.compile(r"\d{8}-\d{6}-[a-z]{4}")
+_PATIENCE = 60.0
+"""Seconds that a process waits for others to take up trials, all of which may begin at the same moment."""
 
 
 class SweepFolder:
@@ -50,23 +56,36 @@ class SweepFolder:
         return self.path / "trials.csv"
 
     @classmethod
-    def make(cls, runs: Path, storage: str, name: str = "") -> SweepFolder:
-        """Makes the folder of a new sweep, or of one, `name`, that another machine began.
-
-        `storage` is written down without a password, which must then be given again.
+    def make(cls, runs: Path, storage: str) -> SweepFolder:
+        """Makes the folder of a new sweep.
 
         Raises:
             UsageError: the folder cannot be written.
         """
         letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(4))
-        path = runs.absolute() / FOLDER / (name or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{letters}")
+        folder = cls(runs.absolute() / FOLDER / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{letters}")
+        folder.write(storage)
+        return folder
+
+    @classmethod
+    def elsewhere(cls, runs: Path, name: str) -> SweepFolder | None:
+        """Returns where the folder of a sweep that another machine began will be, before `write` makes it; None where the
+        name is no whole id: it may be any path."""
+        return cls(runs.absolute() / FOLDER / name) if _ID.fullmatch(name) else None
+
+    def write(self, storage: str) -> None:
+        """Makes the folder. `storage` is written down without a password, which must then be given again.
+
+        Raises:
+            UsageError: the folder cannot be written.
+        """
         try:
-            (path / "jobs").mkdir(parents=True, exist_ok=True)
-            (path / "workers").mkdir(exist_ok=True)
-            write_json(path / "sweep.json", {"storage": "" if _has_password(storage) else storage, "own": not storage})
+            (self.path / "jobs").mkdir(parents=True, exist_ok=True)
+            (self.path / "workers").mkdir(exist_ok=True)
+            write_json(self.path / "sweep.json", {"storage": "" if _has_password(storage) else storage, "own": not storage})
         except OSError as error:
+            runs = self.path.parent.parent
             raise UsageError(f"cannot write to the runs folder {runs}: {error.strerror}; --runs names another") from None
-        return cls(path)
 
     def storage(self, given: str) -> str:
         """Returns where the study is stored, empty for the folder's own file.
@@ -75,17 +94,32 @@ class SweepFolder:
             UsageError: it had a password and is not given.
             DamagedFile: the folder's file cannot be read.
         """
+        if not given and self.needs_storage:
+            raise UsageError(f"sweep {self.id} is stored under an address with a password: give it again by --storage URL")
+        return given or str(self._kept()["storage"])
+
+    @property
+    def needs_storage(self) -> bool:
+        """Whether the address of the study had a password, so that it must be given again.
+
+        Raises:
+            DamagedFile: the folder's file cannot be read.
+        """
+        kept = self._kept()
+        return not kept["storage"] and not kept.get("own")
+
+    def _kept(self) -> dict[str, Any]:
         found = read_json(self.path / "sweep.json")
         if not isinstance(found, dict) or not isinstance(found.get("storage"), str):
             raise DamagedFile(f"{self.path / 'sweep.json'}: lacks `storage`")
-        if not given and not found["storage"] and not found.get("own"):
-            raise UsageError(f"sweep {self.id} is stored under an address with a password: give it again by --storage URL")
-        return given or found["storage"]
+        return found
 
     @contextmanager
     def working(self) -> Iterator[str]:
-        """Yields a name for this process among those that work on the sweep; it is known to be there while the block runs."""
-        name = secrets.token_hex(6)
+        """Yields a name for this process among those that work on the sweep, with its machine's; it is known to be there while
+        the block runs."""
+        machine = re.sub(r"[^\w-]", "-", socket.gethostname())
+        name = f"{machine}-{secrets.token_hex(6)}"
         with held(self._worker_path(name), f"sweep {self.id}"):
             yield name
 
@@ -104,17 +138,35 @@ class SweepFolder:
 
     @contextmanager
     def taking_up(self) -> Iterator[None]:
-        """Keeps other processes from taking up trials while the block runs."""
-        with held(self.path / "taking-up.lock", f"sweep {self.id}"):
-            yield
+        """Keeps other processes from taking up trials while the block runs, once those that do have let it go.
+
+        Raises:
+            UsageError: one has held it for a minute.
+        """
+        end = monotonic() + _PATIENCE
+        while True:
+            with ExitStack() as stack:
+                try:
+                    stack.enter_context(held(self.path / "taking-up.lock", f"sweep {self.id}"))
+                except UsageError:
+                    if monotonic() > end:
+                        raise
+                    sleep(0.1)
+                    continue
+                yield
+                return
 
     def _worker_path(self, name: str) -> Path:
         return self.path / "workers" / f"{os.path.basename(name)}.lock"
 
 
 def without_password(storage: str) -> str:
-    """Returns an address as it may be shown."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", storage)
+    """Returns an address, or a text with one in it, as it may be shown.
+
+    Whatever stands before the last @ may be of a password, which may hold any character.
+    """
+    text = re.sub(r"(://[^:/]*):.*@", r"\1:***@", storage, flags=re.DOTALL)
+    return re.sub(r"([?&][^=&]*(?:password|passwd|pwd|secret|token)[^=&]*=)[^&]*", r"\1***", text, flags=re.IGNORECASE)
 
 
 def _has_password(storage: str) -> bool:

@@ -34,17 +34,19 @@ class Loaded:
         return self.document.text.rstrip("\n") + "\n" + (f"\n{options}" if options else "")
 
 
-def load(path: str | FilePath, overrides: Sequence[str] = ()) -> Loaded:
+def load(path: str | FilePath, overrides: Sequence[str] = (), *, with_search: bool = False) -> Loaded:
     """Returns the checked experiment of a file.
 
     Raises:
         SpecError: with every fault of the file and of the overrides.
     """
-    return load_text(_read(path), path, overrides)
+    return load_text(_read(path), path, overrides, with_search=with_search)
 
 
-def load_text(text: str, path: str | FilePath, overrides: Sequence[str] = ()) -> Loaded:
+def load_text(text: str, path: str | FilePath, overrides: Sequence[str] = (), *, with_search: bool = False) -> Loaded:
     """Returns the checked experiment of a text that stands, or will stand, at `path`.
+
+    `with_search`: the space of its `sweep` is checked too, which takes a check for each of its bounds and choices.
 
     Raises:
         SpecError: with every fault of the text and of the overrides.
@@ -56,7 +58,9 @@ def load_text(text: str, path: str | FilePath, overrides: Sequence[str] = ()) ->
         raise SpecError([*faults, *_findings_of_the_sound_part(document, folder, faults)])
     assert experiment is not None
     experiment = with_defaults(experiment)
-    faults = _findings(experiment, document) or _sweep_findings(experiment, document, folder)
+    faults = _findings(experiment, document)
+    if with_search and not faults:
+        faults = _sweep_findings(experiment, document, folder)
     if faults:
         raise SpecError(faults)
     return Loaded(experiment, document, tuple(overrides))

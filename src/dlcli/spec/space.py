@@ -25,18 +25,22 @@ class Number:
     whole: bool = False
 
     @property
-    def points(self) -> list[float] | None:
-        """All its values, where there is a step."""
+    def count(self) -> int | None:
+        """How many values it has, where there is a step; they may be too many for a list."""
         if self.step is None:
             return None
-        count = int((self.high - self.low) / self.step + 1e-9) + 1
-        return [self.low + index * self.step for index in range(count)]
+        reach = self.high - self.low
+        return int(reach // self.step if self.whole else reach / self.step + 1e-9) + 1
+
+    def value(self, index: int) -> float:
+        """Returns one of its values, counted from 0, where there is a step."""
+        assert self.step is not None
+        return self.low + index * self.step
 
     @property
     def ends(self) -> list[float]:
         """The lowest and the highest value that can be drawn."""
-        points = self.points
-        return [self.low, points[-1] if points else self.high]
+        return [self.low, self.high if self.count is None else self.value(self.count - 1)]
 
 
 @dataclass(frozen=True)
@@ -189,17 +193,20 @@ class _Turning:
         self.found: dict[str, Any] = {}
 
     def number(self, name: str, number: Number) -> float:
-        return float(self._take(name, number.points or number.ends))
+        assert number.count is not None
+        self.found[name] = number.value(self._turn(number.count))
+        return float(self.found[name])
 
     def label(self, name: str, labels: Sequence[str]) -> str:
-        return str(self._take(name, labels))
+        self.found[name] = labels[self._turn(len(labels))]
+        return str(self.found[name])
 
-    def _take(self, name: str, options: Sequence[Any]) -> Any:
+    def _turn(self, count: int) -> int:
+        """Returns which of so many options is taken."""
         at = len(self.turns)
         index = self._told[at] if at < len(self._told) else 0
-        self.turns.append([index, len(options)])
-        self.found[name] = options[index]
-        return options[index]
+        self.turns.append([index, count])
+        return index
 
 
 def changed(data: Any, values: Mapping[Path, Any]) -> dict[str, Any]:

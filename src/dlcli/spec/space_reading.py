@@ -40,7 +40,7 @@ def read_space(space: dict[str, Any]) -> tuple[list[Parameter], list[Finding]]:
     for name, value in space.items():
         place = (*PLACE, name)
         path: Path = tuple(int(part) if part.isdecimal() else part for part in name.split("."))
-        fixed = next((why for field, why in _FIXED.items() if f"{name}.".startswith(f"{field}.")), "")
+        fixed = _fixed(name)
         if "" in path:
             faults.append((place, "expected a path, such as training.optimizer.learning_rate"))
         elif fixed:
@@ -51,6 +51,16 @@ def read_space(space: dict[str, Any]) -> tuple[list[Parameter], list[Finding]]:
             faults.append((place, f"nothing to search in {shown(value)}; expected {_OFFERED}"))
         parameters.append(Parameter(path, tree, _when(value, place, parameters, faults), place))
     return parameters, faults
+
+
+def _fixed(name: str) -> str:
+    """Returns why a path cannot be searched, empty if it can: it is a fixed one, is inside of one, or holds one."""
+    for field, why in _FIXED.items():
+        if f"{name}.".startswith(f"{field}."):
+            return why
+        if field.startswith(f"{name}."):
+            return f"it holds {field}, and {why}; name the fields in it"
+    return ""
 
 
 class _Reader:

@@ -39,6 +39,7 @@ def sweep_faults(data: dict[str, Any], experiment: Experiment, check: Check) -> 
     parameters, found = read_space(data["sweep"]["space"])
     if found:
         return [*faults, *found]
+    faults += _loss_faults(parameters, experiment)
     if experiment.sweep.sampler == "grid":
         faults += _grid_faults(parameters, experiment.sweep.trials)
     plain = {key: value for key, value in data.items() if key != "sweep"}
@@ -76,10 +77,20 @@ def _objective_faults(experiment: Experiment) -> list[Finding]:
     return faults
 
 
+def _loss_faults(parameters: Sequence[Parameter], experiment: Experiment) -> list[Finding]:
+    """Returns that a loss is searched for, or what holds it, by its own value."""
+    loss: Path = ("training", "loss")
+    if "val_loss" not in objectives(experiment):
+        return []
+    better = next((name for name in monitors(experiment) if name.startswith("val_") and name != "val_loss"), "a score")
+    message = f"cannot be searched for the least val_loss: values of different losses do not compare; objective: {better} does"
+    return [(one.place, message) for one in parameters if loss[: len(one.path)] == one.path[: len(loss)]]
+
+
 def _grid_faults(parameters: Sequence[Parameter], trials: int) -> list[Finding]:
     faults = []
     for one in parameters:
-        if any(number.points is None for number in _numbers(one.tree)):
+        if any(number.count is None for number in _numbers(one.tree)):
             faults.append((one.place, "a grid needs a `step` or a `choice`: these numbers have no end"))
     points = 0 if faults else sum(1 for _ in islice(combinations(parameters), _MOST_POINTS + 1))
     if points > min(trials, _MOST_POINTS):

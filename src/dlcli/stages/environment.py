@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from dlcli import __version__
+from dlcli.runs.sweeps import without_password
 from dlcli.runtime.device import Device
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets", "tensorflow-hub", "pillow", "pandas")
@@ -32,7 +33,8 @@ def describe_environment(device: Device) -> dict[str, Any]:
         "cores": psutil.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "git": _commit(),
-        "command": sys.argv,
+        # A trial's process has the command line of its sweep, whose storage may have a password.
+        "command": [without_password(one) if "://" in one else one for one in sys.argv],
     }
 
 

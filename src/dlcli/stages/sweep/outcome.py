@@ -16,7 +16,7 @@ from dlcli.runs.files import write_table, write_text
 from dlcli.runs.sweeps import SweepFolder
 from dlcli.spec.space import Choice, Number, names_of
 from dlcli.stages.sweep.study import Search
-from dlcli.stages.sweep.trials import REASON, RUN, SAME, STATE, SURPLUS
+from dlcli.stages.sweep.trials import REASON, RUN, SAME, STATE, SURPLUS, WORKER
 from dlcli.visible import visible
 
 _EDGE = 0.03
@@ -38,6 +38,7 @@ class Row:
     run: str
     reason: str
     same_as: int | None
+    worker: str
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,20 @@ def outcome(folder: SweepFolder, search: Search) -> Outcome:
         list(search.objectives),
         list(search.rises),
         rows,
-        search.plan.trials,
+        wanted_trials(search),
         numbers,
         _importances(search, rows),
         _unexplored(search, rows, rows_of(rows, numbers[:1])),
     )
+
+
+def wanted_trials(search: Search) -> int:
+    """Returns how many trials a sweep makes: of a grid, whose points are all known from the start, no more than those."""
+    sweep = search.experiment.sweep
+    if sweep is None or sweep.sampler != "grid":
+        return search.plan.trials
+    known = [one for one in search.study.get_trials(deepcopy=False) if not one.user_attrs.get(SURPLUS)]
+    return min(search.plan.trials, len(known))
 
 
 def rows_of(rows: Sequence[Row], numbers: Sequence[int]) -> list[Row]:
@@ -106,6 +116,7 @@ def _row(trial: Any) -> Row:
         str(attributes.get(RUN, "")),
         str(attributes.get(REASON, "")),
         attributes.get(SAME),
+        str(attributes.get(WORKER, "")),
     )
 
 
@@ -172,7 +183,7 @@ def _gaps(name: str, number: Number, values: Sequence[float]) -> list[str]:
     low, high = number.ends
     if len(values) == 1:
         return [f"{name} was drawn once"]
-    if len(values) < _FEWEST or (number.points and len(number.points) < _FEWEST):
+    if len(values) < _FEWEST or (number.count is not None and number.count < _FEWEST):
         return []
     ordered = sorted({low, high, *values}, key=lambda value: position(number, value))
     pairs = pairwise(ordered)

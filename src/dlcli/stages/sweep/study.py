@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dlcli.errors import UsageError
-from dlcli.runs.sweeps import SweepFolder
+from dlcli.errors import Interrupted, RunFailed, UsageError
+from dlcli.runs.sweeps import SweepFolder, without_password
 from dlcli.spec.edit import without_key
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.file import Loaded, load_text
@@ -39,7 +40,7 @@ class Plan:
         Raises:
             SpecError: it is not sound on this machine: its data may not be here.
         """
-        return load_text(self.text, self.file, self.overrides)
+        return load_text(self.text, self.file, self.overrides, with_search=True)
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,13 @@ def create(folder: SweepFolder, storage: str, loaded: Loaded) -> Search:
             study_name=folder.id,
             directions=["maximize" if one else "minimize" for one in rises],
         )
+        search = Search(study, plan, loaded, _parameters(loaded), names, rises)
+        if sweep.sampler == "grid":
+            _queue_the_grid(search)
+        # Last: by its plan a study is known to be whole, and is gone on with.
+        study.set_user_attr(_PLAN, asdict(plan))
     except _storage_errors() as error:
         raise _unreachable(storage, error) from None
-    study.set_user_attr(_PLAN, asdict(plan))
-    search = Search(study, plan, loaded, _parameters(loaded), names, rises)
-    if sweep.sampler == "grid":
-        _queue_the_grid(search)
     return search
 
 
@@ -122,7 +124,9 @@ def open_search(folder: SweepFolder, storage: str, trials: int | None = None) ->
     except _storage_errors() as error:
         raise _unreachable(storage, error) from None
     if kept is None:
-        raise UsageError(f"the study {folder.id} was not made by dlcli, or is just being made")
+        raise UsageError(
+            f"the study {folder.id} was not made by dlcli, or is just being made; if that was cut off, begin a new sweep"
+        )
     if trials is not None:
         kept = kept | {"trials": trials}
         study.set_user_attr(_PLAN, kept)
@@ -169,10 +173,37 @@ def _storage_errors() -> tuple[type[Exception], ...]:
 
 
 def _unreachable(storage: str, error: Exception) -> UsageError:
-    from dlcli.runs.sweeps import without_password
+    return UsageError(f"the storage {without_password(storage) or 'of the sweep'} cannot be used: {_reason(error)}")
 
-    reason = str(error.__cause__ or error).strip().splitlines()[0] if str(error) else type(error).__name__
-    return UsageError(f"the storage {without_password(storage) or 'of the sweep'} cannot be used: {reason}")
+
+def _reason(error: Exception) -> str:
+    return str(error.__cause__ or error).strip().splitlines()[0] if str(error) else type(error).__name__
+
+
+@contextmanager
+def told_how_to_go_on(folder: SweepFolder) -> Iterator[None]:
+    """Ends the block with words where it can write no more.
+
+    Raises:
+        RunFailed: the study's storage or the folder is lost, or what runs the trials is.
+    """
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except Interrupted:
+        raise
+    except RunFailed as error:
+        raise RunFailed(f"{error}; {how_to_go_on(folder)}") from None
+    except (StorageInternalError, SQLAlchemyError, OSError) as error:
+        raise RunFailed(f"sweep {folder.id} cannot be written any more: {_reason(error)}; {how_to_go_on(folder)}") from None
+
+
+def how_to_go_on(folder: SweepFolder) -> str:
+    """Returns the command that takes up a sweep, in words."""
+    storage = " --storage URL" if folder.needs_storage else ""
+    return f"to go on: dlcli sweep --resume {folder.id} --runs {folder.batch.runs}{storage}"
 
 
 def _queue_the_grid(search: Search) -> None:

@@ -19,7 +19,7 @@ from dlcli.stages.batch.active import Active, Fleet, noted_signals
 from dlcli.stages.batch.verdict import Verdict, adopted, told_by, verdict
 from dlcli.stages.batch.worker import Order
 from dlcli.stages.sweep.limits import Limits
-from dlcli.stages.sweep.study import Search, pruner_of, sampler_of
+from dlcli.stages.sweep.study import Search, how_to_go_on, pruner_of, sampler_of, told_how_to_go_on
 from dlcli.stages.sweep.trials import (
     REASON,
     RUN,
@@ -82,11 +82,16 @@ def run_sweep(folder: SweepFolder, search: Search, working: Working, watcher: Wa
 
     Raises:
         Interrupted: a signal stopped it; every trial that ran has a checkpoint.
+        RunFailed: the study or the folder cannot be written any more, or no process can be started.
     """
-    with noted_signals() as stop:
-        _Sweeping(folder, search, working, watcher, stop).to_the_end()
+    with noted_signals() as stop, told_how_to_go_on(folder):
+        try:
+            _Sweeping(folder, search, working, watcher, stop).to_the_end()
+        except BaseException:  # what the trials come to can be noted no more, and this process would wait for them
+            working.fleet.give_up()
+            raise
     if stop:
-        raise Interrupted(f"stopped by {signal.Signals(stop[0]).name}; to go on: dlcli sweep --resume {folder.id}")
+        raise Interrupted(f"stopped by {signal.Signals(stop[0]).name}; {how_to_go_on(folder)}")
 
 
 class _Sweeping:

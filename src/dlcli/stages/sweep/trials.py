@@ -43,24 +43,30 @@ def size_path(batch: Batch, number: int) -> Any:
 def objective_values(search: Search, batch: Batch, job: Job, run: Run) -> list[float] | None:
     """Returns a completed run's objectives at the epoch that it kept; None where one is no number.
 
+    A run that kept the weights it began with, or has no epochs, has no such row.
+
     Raises:
         DamagedFile: a file of the run cannot be read.
     """
-    rows, best = run.history(), run.status().best_epoch
-    row = next((row for row in rows if int(row["epoch"]) == best), rows[-1] if rows else {})
+    rows, status = run.history(), run.status()
+    row = next((row for row in rows if int(row["epoch"]) == status.best_epoch), None)
     found: list[float] = []
     for name in search.objectives:
         if name == "seconds":
             found.append(sum(float(one["seconds"]) for one in rows))
         elif name == "parameters":
             found.append(float(read_json(size_path(batch, job.number))["parameters"]))
+        elif row is not None:
+            found.append(_number(row.get(name, "")))
+        elif name == status.monitor and status.best_value is not None:
+            found.append(status.best_value)
         else:
-            found.append(_number(row.get(name, "")) if row else _scored(run, name))
+            found.append(_scored(run, name))
     return found if all(map(isfinite, found)) else None
 
 
 def _scored(run: Run, name: str) -> float:
-    """Returns a score of a run without epochs, whose model is fitted at once, from its evaluation."""
+    """Returns a score of the model that a run keeps from its evaluation."""
     entry = run.metrics("validation").get("metrics", {}).get(name.removeprefix("val_"), {})
     value = entry.get("value")
     return float("nan") if value is None else float(value)

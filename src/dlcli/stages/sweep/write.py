@@ -10,18 +10,20 @@ from dlcli.errors import DlcliError
 from dlcli.runs.files import write_text
 from dlcli.runs.sweeps import SweepFolder
 from dlcli.stages.sweep.outcome import Outcome, outcome, write_best, write_trials
-from dlcli.stages.sweep.study import Search
+from dlcli.stages.sweep.study import Search, how_to_go_on
 
 
 @dataclass(frozen=True)
 class Results:
-    """The outcome, the page, and the best spec with its run where they are at hand; `notes` say what is not."""
+    """The outcome, the page, and the best spec with its run where they are at hand; `notes` say what is not, `go_on` how to go
+    on where this machine can."""
 
     outcome: Outcome
     page: Path
     best: Path | None
     run: str
     notes: list[str]
+    go_on: str
 
     def plain(self) -> dict[str, Any]:
         """Returns it as plain data."""
@@ -41,5 +43,20 @@ def write_results(folder: SweepFolder, search: Search) -> Results:
         run = write_best(folder, found)
     except DlcliError as error:
         notes.append(str(error))
+    if not run:  # what an earlier call has written is no longer the best
+        folder.best_path.unlink(missing_ok=True)
     write_text(folder.page_path, sweep_page(found, search))
-    return Results(found, folder.page_path, folder.best_path if run else None, run, notes)
+    away = {row.number: row.worker for row in found.of_state("running") if row.worker and not folder.is_known(row.worker)}
+    notes += [_left(folder, number, worker) for number, worker in away.items()]
+    here = len(found.of_state("running")) > len(away) or len(found.trials) < found.wanted
+    best = folder.best_path if run else None
+    return Results(found, folder.page_path, best, run, notes, how_to_go_on(folder) if here else "")
+
+
+def _left(folder: SweepFolder, number: int, worker: str) -> str:
+    """Returns that a trial is another machine's, which alone has its checkpoint."""
+    machine = worker.rpartition("-")[0] or worker
+    return (
+        f"trial {number} is with {worker}, which works in another runs folder; if it has ended,"
+        f" `dlcli sweep --resume {folder.id}` on {machine} takes the trial up"
+    )
