@@ -44,7 +44,7 @@ def run_local_workers(count: int, arguments: Sequence[str]) -> int:
             # In a process group of its own a worker gets the terminal's Ctrl-C once, from here: a second one ends it at once.
             processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0))
         missing = _wait_for_chief(processes, addresses)
-        chief = processes[0].wait()
+        chief = _ended(processes[0])
         if missing:
             print(f"worker {missing} ended before all were there", file=sys.stderr)
         elif chief < 0:
