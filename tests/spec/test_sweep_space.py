@@ -70,6 +70,13 @@ def point(space: str, told: Mapping[str, Any], *, base: str = BASE) -> dict[str,
     return changed(yaml.safe_load(base), drawn(parameters, Told(told)))
 
 
+def test_a_trial_is_one_process() -> None:
+    text = BASE + "hardware: {strategy: multi_worker}\nsweep: {space: {model.dropout: {float: [0, 0.5]}}}\n"
+    with pytest.raises(SpecError, match=r":6:\d+: hardware.strategy: a trial is one process") as told:
+        load_text(text, "spec.yaml", with_search=True)
+    assert len(told.value.faults) == 1
+
+
 def test_no_run_keeps_the_search() -> None:
     loaded = load_text(BASE + "sweep: {space: {model.dropout: {float: [0, 0.5]}}}\n", "spec.yaml")
     assert loaded.experiment.sweep is not None

@@ -36,6 +36,10 @@ def sweep_faults(data: dict[str, Any], experiment: Experiment, check: Check) -> 
     """
     assert experiment.sweep is not None
     faults = _objective_faults(experiment)
+    if experiment.hardware.strategy == "multi_worker":
+        faults.append(
+            (("hardware", "strategy"), "a trial is one process; several are for `dlcli train`, which is told its workers")
+        )
     parameters, found = read_space(data["sweep"]["space"])
     if found:
         return [*faults, *found]
