@@ -24,7 +24,7 @@ COMMANDS = [
     "runs rm",
     "list",
 ]
-COMMANDS += ["schema", "init", "doctor", "explain", "lr-find", "batch-find", "baseline", "batch", "report", ""]
+COMMANDS += ["schema", "init", "doctor", "explain", "lr-find", "batch-find", "baseline", "batch", "sweep", "report", ""]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

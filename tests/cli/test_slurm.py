@@ -142,6 +142,7 @@ def test_what_slurm_needs_and_does_not_take_is_told(monkeypatch: pytest.MonkeyPa
         fleet_for(Settings(engine="slurm", address="local"))
 
 
+@pytest.mark.slow
 def test_a_preempted_task_goes_on_and_gives_the_bits_of_the_local_engine(tmp_path: Path, dlcli: Dlcli) -> None:
     fine, wild = write(tmp_path, "fine", epochs=25), write(tmp_path, "wild", rate=1e30)
     batch = Watched(tmp_path, fine, wild, "--address", "local", "--jobs", "2")

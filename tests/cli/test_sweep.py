@@ -228,6 +228,7 @@ def _shared(folder: Path, storage: str, trials: int) -> list[dict[str, str]]:
     return rows
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_study_in_a_journal_without_a_duplicate(tmp_path: Path) -> None:
     _shared(tmp_path, str(tmp_path / "journal.log"), 3)
 

@@ -104,9 +104,7 @@ def _begin_of(run: Run, say: Say) -> Snapshot | None:
     """
     begin = newest_snapshot(run, say)
     if begin is not None and spec_digest(run) not in begin.state["specs"]:
-        raise UsageError(
-            f"{run.path / 'spec.yaml'} was changed since the run's checkpoint: a run goes on with its own spec only"
-        )
+        raise UsageError(f"{run.path / 'spec.yaml'} was changed since its checkpoint: a run goes on with its own spec only")
     return begin
 
 
