@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import secrets
-import string
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +13,7 @@ from pydantic import Field
 
 from dlcli.errors import DamagedFile, UsageError
 from dlcli.runs.contents import Count, as_dataclass
-from dlcli.runs.files import read_json, write_json
+from dlcli.runs.files import new_name, read_json, write_json
 from dlcli.runs.folder import Run
 from dlcli.runs.hold import held
 from dlcli.runs.lookup import all_runs
@@ -89,8 +86,7 @@ class Batch:
         Raises:
             UsageError: the folder cannot be written.
         """
-        letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(4))
-        path = runs.absolute() / FOLDER / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{letters}"
+        path = runs.absolute() / FOLDER / new_name()
         temporary = path.with_name(f".{path.name}.tmp")
         try:
             (temporary / "jobs").mkdir(parents=True)

@@ -12,8 +12,10 @@ import math
 import os
 import secrets
 import shutil
+import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,6 +24,12 @@ from dlcli.visible import visible
 
 _LARGEST_JSON = 64 * 2**20
 _LARGEST_TABLE = 4 * 2**30
+
+
+def new_name() -> str:
+    """Returns a name for the folder of a new run, batch or sweep: the UTC time and four letters."""
+    letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(4))
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{letters}"
 
 
 @contextmanager

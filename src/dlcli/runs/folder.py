@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import socket
-import string
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -31,7 +29,7 @@ from dlcli.runs.contents import (
     refuse_odd_history,
     refuse_other,
 )
-from dlcli.runs.files import append_line, read_json, read_table, replacing, write_json, write_table, write_text
+from dlcli.runs.files import append_line, new_name, read_json, read_table, replacing, write_json, write_table, write_text
 from dlcli.runs.hold import held, is_held
 from dlcli.spec.experiment import Experiment
 
@@ -106,8 +104,7 @@ class Run:
             UsageError: the folder cannot be written.
         """
         for _ in range(10):
-            letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(4))
-            path = runs / name / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{letters}"
+            path = runs / name / new_name()
             temporary = path.with_name(f".{path.name}.tmp")
             try:
                 temporary.mkdir(parents=True)

@@ -6,17 +6,15 @@ import os
 import re
 import secrets
 import socket
-import string
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 from dlcli.errors import DamagedFile, UsageError
 from dlcli.runs.batches import Batch
-from dlcli.runs.files import read_json, write_json
+from dlcli.runs.files import new_name, read_json, write_json
 from dlcli.runs.hold import held, is_held
 
 FOLDER = ".sweeps"
@@ -62,8 +60,7 @@ class SweepFolder:
         Raises:
             UsageError: the folder cannot be written.
         """
-        letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(4))
-        folder = cls(runs.absolute() / FOLDER / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{letters}")
+        folder = cls(runs.absolute() / FOLDER / new_name())
         folder.write(storage)
         return folder
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlcli.errors import DamagedFile
+from dlcli.errors import DamagedFile, Interrupted
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job, JobState, JobStatus
 from dlcli.runs.files import read_json
 from dlcli.stages.batch.engines.engine import LOST
 
-_INTERRUPTED = 75
 _HALVED = "training.optimizer.gradient_accumulation_steps"
 
 
@@ -48,16 +47,15 @@ def verdict(batch: Batch, job: Job, code: int, run: Run | None, *, stopping: boo
     if code == 0 or (run is not None and run.shown_state == "completed"):  # it may have been killed while it wrote a report
         return Verdict("completed")
     if code == LOST:
-        code = _INTERRUPTED if run is not None and run.shown_state == "interrupted" else -signal.SIGKILL
+        code = Interrupted.exit_code if run is not None and run.shown_state == "interrupted" else -signal.SIGKILL
     if why:
         return Verdict("failed", why)
-    if stopping and code in (_INTERRUPTED, -signal.SIGTERM):
+    if stopping and code in (Interrupted.exit_code, -signal.SIGTERM):
         return Verdict("interrupted")
     left = status.failures < retries
-    if code < 0 or code == _INTERRUPTED:
-        how = (
-            "was interrupted" if code == _INTERRUPTED else f"its process was ended by {_signal(-code)}{_last_words(batch, job)}"
-        )
+    if code < 0 or code == Interrupted.exit_code:
+        ended = f"its process was ended by {_signal(-code)}{_last_words(batch, job)}"
+        how = "was interrupted" if code == Interrupted.exit_code else ended
         return Verdict("queued" if left else "failed", how, again=left, killed=True)
     kind, text = told_by(batch, job)
     if kind == "OutOfMemory" and run is not None and not status.extra and _on_gpu(run):

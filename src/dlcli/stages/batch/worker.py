@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
 
-from dlcli.errors import DlcliError
+from dlcli.errors import DlcliError, Interrupted
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job
 from dlcli.runs.files import write_json
@@ -23,7 +23,6 @@ from dlcli.spec.experiment import Experiment
 
 PRELOADED = ["dlcli.stages.batch.preload"]
 """What the process that is forked from has imported."""
-_LEFT_ALONE = 75
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What stops a batch; the process that is forked from never takes them: runs would be lost sight of."""
 _PATIENCE = 120.0
@@ -98,7 +97,7 @@ def _batch_ended() -> Callable[[], object]:
     """Returns what waits for the end of the batch's process; leaves at once where it has ended."""
     batch = parent_process()
     if batch is None or not batch.is_alive():
-        sys.exit(_LEFT_ALONE)
+        sys.exit(Interrupted.exit_code)
     return batch.join
 
 

@@ -10,12 +10,11 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any
 
+from dlcli.errors import Interrupted
 from dlcli.runs.batches import Batch
 from dlcli.stages.batch.engines.slurm_queue import STOP, note_path
 from dlcli.stages.batch.engines.task import run_order
 from dlcli.stages.batch.worker import Order
-
-_INTERRUPTED = 75
 
 
 class SlurmTask:
@@ -60,10 +59,10 @@ class SlurmTask:
         signal.pthread_sigmask(signal.SIG_BLOCK, [soon])
         code = run_order(order, told)
         if STOP in got:
-            return _INTERRUPTED if code < 0 else code
-        if code == _INTERRUPTED or (got and code < 0):
+            return Interrupted.exit_code if code < 0 else code
+        if code == Interrupted.exit_code or (got and code < 0):
             if soon not in got and not _is_running(environment.job_id):
-                sys.exit(_INTERRUPTED)  # cancelled, or SLURM queues it again itself: no result is to be seen
+                sys.exit(Interrupted.exit_code)  # cancelled, or SLURM queues it again itself: no result is to be seen
             assert callable(queue_again)
             queue_again(soon, None)
         return code
@@ -73,7 +72,7 @@ class SlurmTask:
         batch, job = Batch(self.order.batch), self.order.job
         note = note_path(batch, job)
         if note.exists() and note.read_text(encoding="ascii") != number:
-            return _INTERRUPTED
+            return Interrupted.exit_code
         again = self.again or os.environ.get("SLURM_RESTART_COUNT", "0") != "0"  # its machine has failed
         for run in batch.runs_of(job)[-1:]:
             state = run.status().state
