@@ -7,8 +7,9 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,28 @@ def dlcli(tmp_path: Path) -> Dlcli:
         )
 
     return call
+
+
+@pytest.fixture(scope="module")
+def without_pictures() -> Iterator[None]:
+    """Makes every PNG one pixel: drawing is a quarter of so small a training's time. `test_plots.py` and others draw them.
+
+    matplotlib is patched, not our modules: one that is first imported meanwhile would keep a patched name for good.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.image import imsave
+
+    drawn = Figure.savefig
+
+    def savefig(figure: Figure, place: object, **options: Any) -> None:
+        if isinstance(place, Path):
+            imsave(place, [[[0.0, 0.0, 0.0]]])
+        else:
+            drawn(figure, place, **options)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", savefig)
+        yield
 
 
 @pytest.fixture(scope="session")

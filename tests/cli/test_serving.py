@@ -26,14 +26,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(folder: Path) -> Run:
+def run(folder: Path, without_pictures: None) -> Run:
     """A run on images of 8 x 8, with a class and a file of odd names."""
     names = ("a", "b [red]", "c\x1b[31m", "d")
     write_pngs(folder / "photos", each=8, names=names)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dlcli.stages.plots.save", lambda figure, path: None)
-        data = "image: {size: [8, 8]}"
-        return trained(write_spec(folder, "{kind: folder, path: photos}", model=SMALL_CNN, data=data, name="photos"))
+    data = "image: {size: [8, 8]}"
+    return trained(write_spec(folder, "{kind: folder, path: photos}", model=SMALL_CNN, data=data, name="photos"))
 
 
 def call(*arguments: str | Path, given: str = "") -> Result:
