@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import psutil
@@ -21,7 +22,8 @@ from dlcli.runs.batches import Batch, Settings, find_batch
 from dlcli.runtime.engine import keras
 from dlcli.stages.batch.engines.choose import fleet_for
 from dlcli.stages.batch.engines.slurm import requested
-from dlcli.stages.batch.engines.slurm_queue import note_path
+from dlcli.stages.batch.engines.slurm_queue import note_path, noted
+from dlcli.stages.batch.engines.slurm_task import SlurmTask
 from dlcli.stages.batch.plan import planned
 from dlcli.stages.batch.worker import Order
 
@@ -142,6 +144,21 @@ def test_what_slurm_needs_and_does_not_take_is_told(monkeypatch: pytest.MonkeyPa
         fleet_for(Settings(engine="slurm", address="local"))
 
 
+def test_a_job_that_was_submitted_twice_is_the_first_noted_task_s(tmp_path: Path) -> None:
+    batch = Batch.create(tmp_path / "runs", planned([str(write(tmp_path, "one"))], [], []), Settings())
+    (job,) = batch.jobs()
+    assert noted(batch, job) == ""
+    assert noted(batch, job, "7_0") == "7_0"
+    assert noted(batch, job, "8_0") == "7_0"
+    task = SlurmTask(Order(batch.path, job, []))
+    assert task.due("8_0") == 75
+    assert task.due("7_0") == task.order
+    note_path(batch, job).unlink()
+    batch.update(job, state="failed")
+    assert task.due("9_0") == 75
+    assert not note_path(batch, job).exists()
+
+
 @pytest.mark.slow
 def test_a_preempted_task_goes_on_and_gives_the_bits_of_the_local_engine(tmp_path: Path, dlcli: Dlcli) -> None:
     fine, wild = write(tmp_path, "fine", epochs=25), write(tmp_path, "wild", rate=1e30)
@@ -220,6 +237,29 @@ def test_a_batch_that_was_killed_finds_its_tasks_again(configuration: Path, watc
         f"{note}_submitted.pkl" for note in before
     }
     assert [len(one) for one in runs_of(runs).values()] == [1, 1, 1]
+
+
+@pytest.mark.slow
+def test_jobs_that_were_submitted_twice_are_done_once(configuration: Path, watched: Start, tmp_path: Path) -> None:
+    runs, later = tmp_path / "runs", "hardware.resources.slurm.begin=now+20"
+    batch = watched(write(tmp_path, "twice"), "--seeds", "0-1", "--set", later)
+    batch.until(lambda: runs.exists() and len(notes(runs)) == 2)
+    batch.process.kill()
+    batch.end()
+    found = find_batch("latest", runs)
+    before = notes(runs)
+    for job in found.jobs():  # as if it had been killed before it could note what SLURM had just taken
+        note_path(found, job).unlink()
+    assert watched("--resume", "latest").end() == 0, batch.path.read_text()
+    folder = found.path / "slurm"
+    assert len({path.name for path in folder.glob("*_submitted.pkl")}) == 4
+    end = monotonic() + 120
+    while unfinished(configuration):
+        assert monotonic() < end
+        sleep(1)
+    assert {(folder / f"{number}_0_result.pkl").exists() for number in before} == {True}
+    assert [[run.status().state for run in made] for made in runs_of(runs).values()] == [["completed"]] * 2
+    assert [found.status(job).failures for job in found.jobs()] == [0, 0]
 
 
 @pytest.mark.slow

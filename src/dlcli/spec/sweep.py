@@ -18,7 +18,9 @@ class Sweep(Spec):
     """What `dlcli sweep` tries. Every other command reads the rest of the file and passes this section over."""
 
     trials: Count = Field(default=20, description="Sets of values that are tried at most.")
-    minutes: Positive | None = Field(default=None, description="Time for all of it; trials that run then are ended.")
+    minutes: Positive | None = Field(
+        default=None, description="Time for the trials of each process that works on it; those that run then are ended."
+    )
     sampler: Literal["tpe", "random", "grid", "cma-es", "gp"] = Field(
         default="tpe",
         description=(

@@ -21,7 +21,7 @@ from dlcli.runs.batches import Batch, Job, Settings
 from dlcli.runs.files import write_json
 from dlcli.runs.hold import is_held
 from dlcli.stages.batch.engines.engine import LOOK, LOST, Process
-from dlcli.stages.batch.engines.slurm_queue import LocalQueue, Queue, note_path
+from dlcli.stages.batch.engines.slurm_queue import LocalQueue, Queue, note_path, noted
 from dlcli.stages.batch.engines.slurm_task import SlurmTask
 from dlcli.stages.batch.worker import Order
 
@@ -123,10 +123,11 @@ class SlurmEngine:
         groups: dict[Request, list[int]] = {}
         for at, order in enumerate(orders):
             batch = Batch(order.batch)
-            noted = self._noted(batch, order.job)
-            if noted is not None:
-                found[at] = SlurmProcess(noted, batch, order.job, self._queue_of(batch))
+            number = self._noted(batch, order.job)
+            if number is not None:
+                found[at] = SlurmProcess(number, batch, order.job, self._queue_of(batch))
                 continue
+            note_path(batch, order.job).unlink(missing_ok=True)
             try:
                 groups.setdefault(requested(order, self._settings), []).append(at)
             except DlcliError as error:
@@ -154,19 +155,13 @@ class SlurmEngine:
         except RuntimeError as error:  # submitit's errors are
             words = next((line for line in str(error).splitlines() if "sbatch: error" in line), str(error))
             raise RunFailed(f"SLURM takes no job: {words.strip()}") from None
-        for job, order in zip(jobs, orders, strict=True):
-            note_path(batch, order.job).write_text(job.job_id, encoding="ascii")
-        return [SlurmProcess(job.job_id, batch, order.job, queue) for job, order in zip(jobs, orders, strict=True)]
+        numbers = [noted(batch, order.job, job.job_id) for job, order in zip(jobs, orders, strict=True)]
+        return [SlurmProcess(number, batch, order.job, queue) for number, order in zip(numbers, orders, strict=True)]
 
     def _noted(self, batch: Batch, job: Job) -> str | None:
         """Returns the number of the task that a job was submitted as, if it may still run, or has ended unseen."""
-        try:
-            found = note_path(batch, job).read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError):
-            return None
-        if not re.fullmatch(r"\d+(_\d+)?", found):
-            return None
-        return found if self._queue_of(batch).has(found) else None
+        found = noted(batch, job)
+        return found if re.fullmatch(r"\d+(_\d+)?", found) and self._queue_of(batch).has(found) else None
 
     def _queue_of(self, batch: Batch) -> Queue:
         if self._queue is None:

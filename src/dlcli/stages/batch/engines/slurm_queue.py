@@ -37,6 +37,23 @@ def note_path(batch: Batch, job: Job) -> Path:
     return batch.path / "jobs" / f"{job.number:04d}.slurm"
 
 
+def noted(batch: Batch, job: Job, number: str = "") -> str:
+    """Notes that a job was submitted as a task, unless another task has it, and returns the task that has it.
+
+    The batch does so once SLURM has taken the task, and the task when it begins: where a batch was killed in between, and
+    the next one has submitted the job again, the first of the two to be noted has it, and the other ends at once.
+    Without a number nothing is noted, and the answer may be empty.
+    """
+    path = note_path(batch, job)
+    if number:
+        with suppress(FileExistsError), path.open("x", encoding="ascii") as file:
+            file.write(number)
+    try:
+        return path.read_text(encoding="ascii") or number
+    except (OSError, UnicodeDecodeError):
+        return number
+
+
 class Queue:
     """SLURM's queue and the folder with submitit's files."""
 

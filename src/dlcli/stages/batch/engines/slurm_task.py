@@ -12,7 +12,7 @@ from typing import Any
 
 from dlcli.errors import Interrupted
 from dlcli.runs.batches import Batch
-from dlcli.stages.batch.engines.slurm_queue import STOP, note_path
+from dlcli.stages.batch.engines.slurm_queue import STOP, noted
 from dlcli.stages.batch.engines.task import run_order
 from dlcli.stages.batch.worker import Order
 
@@ -39,7 +39,7 @@ class SlurmTask:
         from submitit import JobEnvironment
 
         environment = JobEnvironment()
-        order = self._now(environment.job_id)
+        order = self.due(environment.job_id)
         if isinstance(order, int):
             return order
         soon = getattr(signal, f"SIG{JobEnvironment.USR_SIG}")
@@ -67,11 +67,10 @@ class SlurmTask:
             queue_again(soon, None)
         return code
 
-    def _now(self, number: str) -> Order | int:
+    def due(self, number: str) -> Order | int:
         """Returns what is to be done now, or an exit code where nothing is: another task or process has the job, or had it."""
         batch, job = Batch(self.order.batch), self.order.job
-        note = note_path(batch, job)
-        if note.exists() and note.read_text(encoding="ascii") != number:
+        if batch.status(job).state in ("completed", "failed") or noted(batch, job, number) != number:
             return Interrupted.exit_code
         again = self.again or os.environ.get("SLURM_RESTART_COUNT", "0") != "0"  # its machine has failed
         for run in batch.runs_of(job)[-1:]:
