@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -129,8 +130,8 @@ def _run(
     if jobs is None and places[0].name.startswith("cpu"):
         places = slots(sweep.jobs, gpus, per_gpu)
     try:
-        with folder.working() as name:
-            working = Working(name, Fleet(LocalEngine(), places), joins, offline)
+        with folder.working() as name, closing(Fleet(LocalEngine(), places)) as fleet:
+            working = Working(name, fleet, joins, offline)
             run_sweep(folder, search, working, SweepDisplay(folder, search, quiet=as_json))
     except Interrupted:
         with told_how_to_go_on(folder):
