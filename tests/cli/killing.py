@@ -43,9 +43,9 @@ def lines_of(run: Run) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-def wait_for(what: Any, process: subprocess.Popen[str]) -> bool:
-    """Waits until `what` gives something true; False if the process ended first."""
-    end = time.monotonic() + PATIENCE
+def wait_for(what: Any, process: subprocess.Popen[str], patience: float = PATIENCE) -> bool:
+    """Waits so many seconds until `what` gives something true; False if the process ended first."""
+    end = time.monotonic() + patience
     while time.monotonic() < end:
         if what():
             return True

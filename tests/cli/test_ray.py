@@ -153,3 +153,46 @@ def test_a_cluster_that_is_lost_is_told_and_leaves_no_run_behind(tmp_path: Path)
         assert wait_for(lambda: run.shown_state in ("dead", "interrupted"), patience)
         patience.kill()
     assert checkpoint_files(run.checkpoints_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_21_runs_survive_the_end_of_a_node_and_three_more_fail_for_their_reasons(
+    tmp_path: Path, two_nodes: tuple[str, int]
+) -> None:
+    address, node = two_nodes
+    write(tmp_path, "crash", epochs=2000)
+    write(tmp_path, "wild", rate=1e30)
+    write(tmp_path, "big", units=60_000_000)
+    many = [f"{name}-{number}" for name in ("first", "second", "third") for number in range(7)]
+    for number, name in enumerate(many):
+        write(tmp_path, name, epochs=5 + number)
+    specs = [f"{name}.yaml" for name in ("crash", "wild", "big", *many)]
+    cluster = ("--engine", "ray", "--address", address, "--memory", "4", "--runs", "runs")
+    process = started("batch", *specs, *cluster, cwd=tmp_path)
+    _crash(tmp_path, process, after=2)
+    assert wait_for(lambda: _completed(tmp_path) >= 3 and _trains_on(tmp_path, node), process, 600)
+    _kill_node(node)
+    _crash(tmp_path, process, after=30)  # its second try is queued behind all others
+    assert process.wait(1200) == 1, (tmp_path / "output.txt").read_text()
+    found = board(tmp_path)
+    refuse_lost_or_doubled(found)
+    reasons = [status.reason for status, _, _ in list(found.values())[:3]]
+    assert ["SIGSEGV" in reasons[0], "nan" in reasons[1], "4 GB of memory" in reasons[2]] == [True] * 3, reasons
+    assert [status.state for status, _, _ in found.values()] == ["failed"] * 3 + ["completed"] * 21
+    assert [run.status().resumed for _, runs, _ in list(found.values())[3:] for run in runs].count(1) == 1
+
+
+def _completed(folder: Path) -> int:
+    return [run.status().state for run in all_runs(folder / "runs")].count("completed")
+
+
+def _crash(folder: Path, process: subprocess.Popen[str], after: int) -> None:
+    """Has the run `crash` end by a fault once it has made so many epochs."""
+
+    def crashing() -> list[int]:
+        found = [run for run in all_runs(folder / "runs") if run.name == "crash" and run.shown_state == "running"]
+        return [run.status().pid for run in found if run.status().epoch > after]
+
+    assert wait_for(crashing, process, 600)
+    os.kill(crashing()[0], signal.SIGSEGV)
