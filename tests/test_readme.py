@@ -69,10 +69,10 @@ def run_all(listed: list[str]) -> None:
 
 AT_LEAST = [
     ("README.md", 1),
-    ("docs/guide.md", 15),
+    pytest.param("docs/guide.md", 15, marks=pytest.mark.slow),
     ("docs/reliability.md", 3),
     ("docs/results.md", 14),
-    ("docs/servers.md", 2),
+    pytest.param("docs/servers.md", 2, marks=pytest.mark.slow),
 ]
 
 

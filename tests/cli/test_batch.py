@@ -98,6 +98,7 @@ def test_every_wrong_spec_is_told_before_anything_starts(tmp_path: Path, dlcli: 
         planned([str(bad)], [], [])
 
 
+@pytest.mark.slow
 def test_a_batch_gives_the_bits_of_separate_trainings_and_a_leaderboard(tmp_path: Path, dlcli: Dlcli) -> None:
     spec, wrong = write(tmp_path, "fine"), write(tmp_path, "wild", rate=1e30)
     done = dlcli("batch", spec, wrong, "--seeds", "0,1", "--runs", "runs", "--json", timeout=240)

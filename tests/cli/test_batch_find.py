@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Dlcli
+
+from dlcli.errors import RunFailed
+from dlcli.stages import batch_find
 
 SPEC = """\
 name: sizes
@@ -32,6 +39,25 @@ def test_sizes_double_up_to_all_examples_and_the_fastest_is_named(tmp_path: Path
     assert found["fastest"] == max(sizes, key=lambda size: sizes[size]["examples_per_second"])
     assert all(one["memory"] > 50 * 2**20 and one["examples_per_second"] > 100 for one in sizes.values())
     assert not list((tmp_path / "runs").glob("*")), "nothing is trained"
+
+
+def _fail(*_arguments: Any) -> None:
+    raise ValueError("a defect")
+
+
+def _die(*_arguments: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_defect_is_not_taken_for_lack_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = batch_find.Asked("", "", [], 64, 1.0, tmp_path, offline=False)
+    context = multiprocessing.get_context("fork")
+    monkeypatch.setattr(batch_find, "_try", _fail)
+    with pytest.raises(RunFailed, match="trying batches of 64 failed: its process ended with exit code 1"):
+        batch_find._tried(context, asked, None)
+    monkeypatch.setattr(batch_find, "_try", _die)
+    size, _ = batch_find._tried(context, asked, None)
+    assert size.reason == "its process was ended by SIGKILL, mostly for lack of memory"
 
 
 @pytest.mark.slow

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -13,15 +15,17 @@ from typing import Any
 import psutil
 import pytest
 from conftest import Dlcli, command, environment
+from submitit.core.utils import pickle_load
 
 from cli import killing
 from cli.slurm_cluster import cluster, missing, slurm
 from dlcli.errors import SpecError, UsageError
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Settings, find_batch
+from dlcli.runs.files import read_json
 from dlcli.runtime.engine import keras
 from dlcli.stages.batch.engines.choose import fleet_for
-from dlcli.stages.batch.engines.slurm import requested
+from dlcli.stages.batch.engines.slurm import SlurmEngine, refuse_left_tasks, requested
 from dlcli.stages.batch.engines.slurm_queue import note_path, noted
 from dlcli.stages.batch.engines.slurm_task import SlurmTask
 from dlcli.stages.batch.plan import planned
@@ -142,6 +146,74 @@ def test_what_slurm_needs_and_does_not_take_is_told(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(UsageError, match=r"pip install 'dlcli\[slurm\]'"):
         fleet_for(Settings(engine="slurm", address="local"))
+
+
+SBATCH = """\
+#!/bin/sh
+for last; do :; done
+if grep -q partition=nowhere "$last"; then echo "sbatch: error: invalid partition specified: nowhere" >&2; exit 1; fi
+if [ -e "$0.busy" ]; then echo "sbatch: error: Unable to contact slurm controller (connect failure)" >&2; exit 1; fi
+cp "$last" "$0.script"
+echo "Submitted batch job 7"
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of programs that answer as SLURM's would, where `sbatch.busy` makes the controller unreachable."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, text in {"sbatch": SBATCH, "squeue": "#!/bin/sh\necho '7 RUNNING'\n", "srun": "", "scancel": ""}.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+def submitted(folder: Path, *specs: str) -> tuple[SlurmEngine, Batch, list[Any]]:
+    """Has an engine begin a job for each spec's `hardware.resources.slurm`."""
+    jobs = [
+        replace(planned([str(write(folder, "one"))], [], [f"hardware.resources.slurm={spec}"])[0], number=at)
+        for at, spec in enumerate(specs, 1)
+    ]
+    batch = Batch.create(folder / "runs", jobs, Settings(engine="slurm"))
+    engine = SlurmEngine(Settings(engine="slurm"))
+    return engine, batch, list(engine.begin([Order(batch.path, job, []) for job in jobs]))
+
+
+def test_what_slurm_refuses_fails_alone(stand_in: Path, tmp_path: Path) -> None:
+    _, batch, (good, bad) = submitted(tmp_path, "{comment: good}", "{partition: nowhere}")
+    assert (good.exit_code(), bad.exit_code()) == (None, 1)
+    told = read_json(batch.result_path(batch.jobs()[1]))["text"]
+    assert told == "SLURM takes no job: sbatch: error: invalid partition specified: nowhere"
+
+
+def test_what_slurm_cannot_take_now_is_submitted_later(stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlcli.stages.batch.engines.slurm._ASK_AGAIN", 0.0)
+    busy = stand_in / "sbatch.busy"
+    busy.touch()
+    engine, batch, (first, second) = submitted(tmp_path, "{comment: one}", "{comment: two}")
+    engine.wait([first, second])
+    assert (first.exit_code(), first.has_begun(), notes(tmp_path / "runs")) == (None, False, [])
+    assert "Unable to contact slurm controller" in batch.log_path(batch.jobs()[0]).read_text()
+    second.send(signal.SIGTERM)
+    assert second.exit_code() == -signal.SIGTERM
+    busy.unlink()
+    engine.wait([first, second])
+    first.exit_code()
+    assert (notes(tmp_path / "runs"), first.has_begun()) == (["7"], True)
+    with pytest.raises(UsageError, match=rf"SLURM has 1 of its runs \(7\): .* scancel --name=dlcli-{batch.id}"):
+        refuse_left_tasks(batch, Settings(engine="slurm"))
+
+
+@pytest.mark.parametrize(("spec", "hidden"), [('{gres: "gpu:a100:1"}', False), ("{partition: gpu}", True)])
+def test_gpus_that_slurm_is_asked_for_by_its_own_words_are_not_hidden(
+    spec: str, hidden: bool, stand_in: Path, tmp_path: Path
+) -> None:
+    _, batch, _ = submitted(tmp_path, spec)
+    (path,) = (batch.path / "slurm").glob("*_submitted.pkl")
+    task = pickle_load(path).function
+    assert ("CUDA_VISIBLE_DEVICES" in task.order.variables) == hidden
 
 
 def test_a_job_that_was_submitted_twice_is_the_first_noted_task_s(tmp_path: Path) -> None:
@@ -275,6 +347,9 @@ def test_a_task_that_slurm_kills_is_tried_again_and_what_slurm_refuses_stops_the
     assert [found.status(job).failures for job in found.jobs()] == [1]
     refused = watched(write(tmp_path, "other"), "--set", "hardware.resources.slurm.partition=nowhere")
     assert refused.end() == 1
-    assert "error: SLURM takes no job: sbatch: error: invalid partition specified: nowhere" in refused.path.read_text()
     latest: Batch = find_batch("latest", runs)
-    assert latest.status(latest.jobs()[0]).state == "running"
+    status = latest.status(latest.jobs()[0])
+    assert (status.state, status.reason) == (
+        "failed",
+        "SLURM takes no job: sbatch: error: invalid partition specified: nowhere",
+    )

@@ -107,6 +107,7 @@ def test_the_best_trial_is_an_ordinary_spec_that_gives_its_bits_again(tmp_path: 
     assert all(word in page for word in ("Not explored", "model.units.count", "across", run.id))
 
 
+@pytest.mark.slow
 def test_a_grid_tries_every_point_and_skips_models_that_are_too_large(tmp_path: Path, dlcli: Dlcli) -> None:
     (tmp_path / "grid.yaml").write_text(GRID.replace(", 500.0", ""))
     done = dlcli("sweep", "grid.yaml", "--runs", "runs")
@@ -149,7 +150,7 @@ def test_nothing_starts_where_the_space_is_wrong_or_the_command_line_is(tmp_path
     for arguments, said in (
         (["small.yaml", "--resume", "x"], "sweep needs one of SPEC, --resume ID and --join ID"),
         (["--resume", "x"], "no sweep of the id 'x' in runs; the latest are none"),
-        (["small.yaml", "--storage", "nowhere/journal.log"], "--storage nowhere/journal.log: there is no folder"),
+        (["small.yaml", "--storage", "nowhere/journal.log"], "nowhere/journal.log: there is no folder"),
         (["small.yaml", "--storage", "nosuch://host/x"], "the storage nosuch://host/x cannot be used"),
     ):
         done = dlcli("sweep", *arguments, "--runs", "runs")

@@ -16,7 +16,7 @@ from dlcli.cli.sweeping import _found
 from dlcli.errors import RunFailed, UsageError
 from dlcli.runs import Run
 from dlcli.runs.folder import Status
-from dlcli.runs.sweeps import SweepFolder, without_password
+from dlcli.runs.sweeps import SweepFolder, from_everywhere, without_password
 from dlcli.spec.file import load
 from dlcli.stages.batch.active import Fleet
 from dlcli.stages.batch.devices import slots
@@ -24,6 +24,7 @@ from dlcli.stages.batch.engines.local import LocalEngine
 
 pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
 
+import optuna
 from optuna.exceptions import StorageInternalError  # they need the extra
 
 from dlcli.stages.sweep.study import Search, create, open_search, pruner_of
@@ -89,6 +90,38 @@ def test_an_address_without_a_password_is_kept(tmp_path: Path) -> None:
     for address in ("postgresql://me@host:5432/sweeps?sslmode=require", "/shared/journal.log", ""):
         folder = SweepFolder.make(tmp_path, address)
         assert (folder.storage(""), folder.needs_storage) == (address, False)
+
+
+@pytest.mark.parametrize(
+    ("storage", "kept"),
+    [
+        ("study.log", "{}/study.log"),
+        ("sqlite:///x.db?timeout=9", "sqlite:///{}/x.db?timeout=9"),
+        ("postgresql://db/x", "postgresql://db/x"),
+    ],
+)
+def test_a_file_is_found_from_every_working_folder(
+    storage: str, kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert from_everywhere(storage) == kept.format(tmp_path)
+
+
+def test_a_storage_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    folder = SweepFolder.make(tmp_path / "runs", str(tmp_path / "study.log"))
+    with pytest.raises(UsageError, match=r"study\.log is not there"):
+        open_search(folder, folder.storage(""))
+    assert not (tmp_path / "study.log").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Query string")  # SQLite takes no password
+def test_a_study_that_is_not_there_is_told_without_the_password(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/other.db?password=geheim"
+    optuna.create_study(storage=storage, study_name="another")
+    folder = SweepFolder.make(tmp_path / "runs", storage)
+    with pytest.raises(UsageError) as caught:
+        open_search(folder, storage)
+    assert "geheim" not in str(caught.value)
 
 
 def test_joining_what_is_no_sweep_removes_and_writes_nothing(tmp_path: Path, dlcli: Dlcli) -> None:

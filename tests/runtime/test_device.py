@@ -16,7 +16,7 @@ from dlcli.runtime.engine import tf
 from dlcli.stages.batch import devices
 from dlcli.stages.batch.devices import Slot, slots
 
-DRIVER = "#!/bin/sh\nprintf '0, 81559\\n1, 40960\\n'\n"
+DRIVER = "#!/bin/sh\nprintf '0, GPU-a1b2, 81559\\n1, GPU-c3d4, 40960\\n'\n"
 """Stands in for the driver's program, which is not where there is no GPU."""
 
 
@@ -31,7 +31,8 @@ def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("two_gpus")
 def test_every_gpu_is_a_place_and_several_runs_share_its_memory() -> None:
-    assert slots(None, "", 1) == [Slot(f"gpu {one}", {"CUDA_VISIBLE_DEVICES": one}) for one in "01"]
+    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # the driver's, whose numbers these are
+    assert slots(None, "", 1) == [Slot(f"gpu {one}", {**order, "CUDA_VISIBLE_DEVICES": one}) for one in "01"]
     shared = slots(3, "", 2)
     assert [slot.name for slot in shared] == ["gpu 0", "gpu 1", "gpu 0"]
     limits = [int(slot.variables[devices.GPU_MEMORY]) for slot in shared]
@@ -46,6 +47,41 @@ def test_a_gpu_that_is_not_there_or_not_ours_is_told(monkeypatch: pytest.MonkeyP
     assert [slot.name for slot in slots(None, "", 1)] == ["gpu 1"]
     with pytest.raises(UsageError, match="there is no GPU '0'"):
         slots(None, "0", 1)
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("visible", "places"),
+    [
+        ("1, 0", ["1", "0"]),
+        ("GPU-c3", ["GPU-c3"]),
+        ("MIG-5,0", ["MIG-5", "0"]),
+        ("0,7,1", ["0"]),
+        ("-1", []),
+        ("", []),
+    ],
+)
+def test_gpus_are_called_as_in_cuda_s_variable(visible: str, places: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = [slot.variables["CUDA_VISIBLE_DEVICES"] for slot in slots(None, "", 1)]
+    assert found == (places or ["-1"])
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_memory_that_is_not_told_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-c3d4")
+    (first, _) = slots(None, "", 2)
+    assert first.variables[devices.GPU_MEMORY] == str(int(40960 * 0.95 / 2))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-5")
+    with pytest.raises(UsageError, match="how much memory MIG-5 has to share"):
+        slots(None, "", 2)
+
+
+def test_a_driver_that_fails_is_told_rather_than_the_cpu_used(two_gpus: None, tmp_path: Path) -> None:
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed: no driver'\nexit 9\n")
+    with pytest.raises(UsageError, match="nvidia-smi fails: NVIDIA-SMI has failed: no driver; --gpus none trains on the CPU"):
+        slots(None, "", 1)
+    assert [slot.name for slot in slots(None, "none", 1)] == ["cpu 0"]
 
 
 def test_a_batch_and_tensorflow_mean_the_same_variable() -> None:

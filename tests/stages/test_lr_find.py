@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,14 +13,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dlcli.errors import RunFailed, UsageError
+from dlcli.errors import OutOfMemory, RunFailed, UsageError
 from dlcli.runs import Run
 from dlcli.runs.files import read_table
 from dlcli.runtime.engine import keras
 from dlcli.spec.file import load
 from dlcli.stages.baseline import baselines, beside_run
 from dlcli.stages.data import open_splits
-from dlcli.stages.lr_find import Search, find_rate, smoothed, suggested, written_rate
+from dlcli.stages.lr_find import Search, find_rate, setting_of_rate, smoothed, suggested, written_rate
 from stages.trainings import CIRCLES, GAUSSIANS, PLANE, Heard, trained, write_spec
 
 COSINE = "epochs: 3, optimizer: {kind: sgd, learning_rate: {kind: cosine_decay, initial_learning_rate: 0.1}}"
@@ -92,6 +94,37 @@ def test_a_rate_is_written_into_the_spec(tmp_path: Path) -> None:
     )
     assert load(spec).experiment.training.optimizer.learning_rate.initial_learning_rate == 0.0123  # type: ignore[union-attr]
     assert load(spec).experiment.training.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("training", "option"),
+    [
+        ("epochs: 3", "--set 'training.optimizer={kind: adam, learning_rate: 0.0123}'"),
+        ("epochs: 3, optimizer: {kind: sgd, learning_rate: 0.5}", "--set training.optimizer.learning_rate=0.0123"),
+        (COSINE, "--set training.optimizer.learning_rate.initial_learning_rate=0.0123"),
+    ],
+)
+def test_the_option_that_is_shown_gives_the_spec_the_rate(training: str, option: str, tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, GAUSSIANS, training=training)
+    assert setting_of_rate(load(spec), "train", 0.0123456) == option
+    given = load(spec, shlex.split(option)[1:]).experiment.training.optimizer.learning_rate
+    assert getattr(given, "initial_learning_rate", given) == 0.0123
+
+
+def test_lack_of_memory_tells_the_batch_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr("dlcli.stages.lr_find._losses", full)
+    spec = write_spec(tmp_path, GAUSSIANS)
+    with pytest.raises(OutOfMemory, match=r"out of memory with 32 .*; try --set data.batch_size=16"):
+        find_rate(load(spec).experiment, tmp_path, Heard().say, Search())
+
+
+def test_a_part_that_is_not_there_is_told(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, GAUSSIANS, data="split: {test: 0}")
+    with pytest.raises(UsageError, match="--split: the data has no test part; it has train, validation"):
+        baselines(load(spec).experiment, Heard().say, split="test")
 
 
 @pytest.mark.parametrize(

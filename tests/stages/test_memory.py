@@ -11,6 +11,8 @@ from dlcli.runs import all_runs
 from dlcli.runtime.engine import keras, tf
 from stages.trainings import CIRCLES, trained, write_spec
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 @pytest.mark.parametrize(("size", "words"), [("32", "32 examples in a batch; try --set data.batch_size=16"), ("full", "=42 ")])
 def test_lack_of_memory_tells_the_batch_size_to_try(

@@ -16,6 +16,8 @@ from dlcli.stages import data
 from dlcli.stages.evaluate import evaluate
 from stages.trainings import SMALL_CNN, Heard, trained, write_spec
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 @pytest.fixture
 def spec(tmp_path: Path) -> Path:

@@ -65,6 +65,8 @@ import json, sys
 from pathlib import Path
 from dlcli.runs import Run
 from dlcli.stages.evaluate import evaluate
+
+pytestmark = pytest.mark.usefixtures("without_pictures")
 print(json.dumps({path: evaluate(Run(Path(path)), "").metrics for path in sys.argv[1:]}))
 """
 
@@ -135,7 +137,7 @@ def test_a_changed_image_of_the_same_length_is_refused(tmp_path: Path) -> None:
         evaluate(run, "")
 
 
-@pytest.mark.parametrize("normalize", ["unit", "standard"])
+@pytest.mark.parametrize("normalize", ["unit", pytest.param("standard", marks=pytest.mark.slow)])
 def test_images_read_from_their_files_give_the_bits_of_images_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, normalize: str
 ) -> None:

@@ -51,7 +51,9 @@ def lr_find(
     if as_json:
         print_json({"folder": str(found.folder), "stage": found.stage, **vars(found.suggestions)})
     else:
-        _show_rates(found.suggestions, found.folder)
+        from dlcli.stages.lr_find import setting_of_rate
+
+        _show_rates(found.suggestions, found.folder, setting_of_rate(loaded, found.stage, found.suggestions.valley))
     if write and not found.suggestions.clear:
         raise RunFailed(f"the loss did not fall clearly: nothing is written; look at {found.folder / 'curve.png'}")
     if write:
@@ -61,7 +63,7 @@ def lr_find(
         typer.echo(visible(f"written into {spec}: {place}"), err=True)
 
 
-def _show_rates(suggestions: Suggestions, folder: Path) -> None:
+def _show_rates(suggestions: Suggestions, folder: Path, setting: str) -> None:
     from rich.table import Table
 
     from dlcli.cli.console import results_console
@@ -77,7 +79,7 @@ def _show_rates(suggestions: Suggestions, folder: Path) -> None:
     console = results_console()
     console.print(table)
     if suggestions.clear:
-        console.print(f"try: --set training.optimizer.learning_rate={suggestions.valley:.3g}", soft_wrap=True)
+        console.print(f"try: {setting or f'a rate of {suggestions.valley:.3g}'}", soft_wrap=True, markup=False)
     else:
         console.print("The loss did not fall clearly between these rates: try others (--from, --to), or more --steps.")
     console.print(f"curve: {folder / 'curve.png'}", soft_wrap=True)

@@ -78,7 +78,11 @@ def batch(
         found = find_batch(resume, runs)
         before = found.settings()
         if engine not in (None, before.engine):  # another one has other places
-            before = replace(before, address="", gpus="")
+            if before.engine == "slurm":
+                from dlcli.stages.batch.engines.slurm import refuse_left_tasks
+
+                refuse_left_tasks(found, before)
+            before = replace(before, address="", gpus="", per_gpu=1)
         wanted = replace(before, **given)
         fleet = fleet_for(wanted)
         if retry_failed:
@@ -87,8 +91,11 @@ def batch(
         if retry_failed:
             raise UsageError("--retry-failed is for a batch that is there: --resume ID")
         wanted = replace(Settings(), **given)
+        from dlcli.stages.batch.plan import refuse_mirrored
+
         planned = _planned(specs or [], seeds, settings or [])
         fleet = fleet_for(wanted)  # a GPU that is not there is told before anything is made
+        refuse_mirrored(planned, on_cluster=wanted.engine != "local", on_gpus=fleet.has_gpus)
         found = Batch.create(runs, planned, wanted)
     _run(found, wanted, fleet, as_json=as_json)
 

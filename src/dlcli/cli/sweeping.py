@@ -14,6 +14,7 @@ from dlcli.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from dlcli.runs.sweeps import SweepFolder
+    from dlcli.stages.batch.devices import Slot
     from dlcli.stages.sweep.study import Search
 
 
@@ -44,14 +45,21 @@ def sweep(
     if overrides and not spec:
         raise UsageError("a sweep that is there has its own settings: leave --set out")
 
+    from dlcli.runs.sweeps import from_everywhere
+    from dlcli.stages.batch.devices import slots
+
+    storage = from_everywhere(storage)
+    places = slots(jobs, gpus, per_gpu)
     if spec:
-        folder, search = _begun(spec, overrides or [], storage, trials, runs)
+        folder, search = _begun(spec, overrides or [], storage, trials, runs, on_gpus=places[0].is_gpu)
     else:
         folder, search = _found(resume, join, storage, trials, runs)
-    _run(folder, search, jobs, gpus, per_gpu, joins=bool(join), as_json=as_json, offline=offline)
+    _run(folder, search, places, jobs, per_gpu, joins=bool(join), as_json=as_json, offline=offline)
 
 
-def _begun(spec: str, overrides: list[str], storage: str, trials: int | None, runs: Path) -> tuple[SweepFolder, Search]:
+def _begun(
+    spec: str, overrides: list[str], storage: str, trials: int | None, runs: Path, *, on_gpus: bool
+) -> tuple[SweepFolder, Search]:
     """Checks the spec and makes the sweep's folder and study."""
     from dlcli.spec.file import load
 
@@ -59,10 +67,14 @@ def _begun(spec: str, overrides: list[str], storage: str, trials: int | None, ru
     sweep = loaded.experiment.sweep
     if sweep is None:
         raise UsageError(f"{spec} has no `sweep` section; docs/sweep.md tells what stands in it")
+    from dlcli.runs.batches import Job
     from dlcli.runs.sweeps import SweepFolder
+    from dlcli.stages.batch.plan import refuse_mirrored
     from dlcli.stages.sweep.study import create, require_optuna
 
     require_optuna(sweep.sampler)
+    job = Job(0, loaded.experiment.name, "", spec, loaded.document.text, list(loaded.overrides), loaded.experiment.seed)
+    refuse_mirrored([job], on_cluster=False, on_gpus=on_gpus)
     folder = SweepFolder.make(runs, storage)
     try:
         return folder, create(folder, storage, loaded)
@@ -107,8 +119,8 @@ def _opened(folder: SweepFolder, storage: str, trials: int | None) -> Search:
 def _run(
     folder: SweepFolder,
     search: Search,
+    places: list[Slot],
     jobs: int | None,
-    gpus: str,
     per_gpu: int,
     *,
     joins: bool,
@@ -126,9 +138,8 @@ def _run(
 
     sweep = search.experiment.sweep
     assert sweep is not None
-    places = slots(jobs, gpus, per_gpu)
-    if jobs is None and places[0].name.startswith("cpu"):
-        places = slots(sweep.jobs, gpus, per_gpu)
+    if jobs is None and not places[0].is_gpu:
+        places = slots(sweep.jobs, "none", per_gpu)
     try:
         with folder.working() as name, closing(Fleet(LocalEngine(), places)) as fleet:
             working = Working(name, fleet, joins, offline)

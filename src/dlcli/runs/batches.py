@@ -39,13 +39,14 @@ class Job:
 @dataclass(frozen=True)
 class JobStatus:
     """How a job stands. `attempts` counts its starts, `failures` those of its processes that were killed; `extra` are
-    overrides that a retry added, `reason` is why it failed."""
+    overrides that a retry added, `reason` is why it failed; `left` is the id of the run that a retry leaves for a new one."""
 
     state: JobState = "queued"
     attempts: Count = 0
     failures: Count = 0
     reason: str = ""
     extra: list[str] = field(default_factory=list)
+    left: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,11 @@ class Batch:
         found: Settings = as_dataclass(Settings, read_json(path).get("settings"), path, required=set())
         return found
 
+    def keep(self, settings: Settings) -> None:
+        """Notes how the batch is to run from now on."""
+        path = self.path / "batch.json"
+        write_json(path, read_json(path) | {"settings": asdict(settings)})
+
     def status(self, job: Job) -> JobStatus:
         """Returns how a job stands.
 
@@ -165,6 +171,14 @@ class Batch:
     def runs_of(self, job: Job) -> list[Run]:
         """Returns the runs that were made for a job, the latest last; those that cannot be read are passed over."""
         return self.runs_by_job([job]).get(job.number, [])
+
+    def run_of(self, job: Job) -> Run | None:
+        """Returns the run that a job is about: its latest, unless a retry leaves that for a new one."""
+        return self.current(job, self.runs_of(job))
+
+    def current(self, job: Job, runs: list[Run]) -> Run | None:
+        """Returns the same of the job's runs, the latest last."""
+        return runs[-1] if runs and runs[-1].id != self.status(job).left else None
 
     def runs_by_job(self, jobs: list[Job]) -> dict[int, list[Run]]:
         """Returns the runs of jobs by the jobs' numbers, in one pass over the runs folder."""

@@ -157,6 +157,27 @@ class SweepFolder:
         return self.path / "workers" / f"{os.path.basename(name)}.lock"
 
 
+_SQLITE = "sqlite:///"
+
+
+def storage_path(storage: str) -> Path | None:
+    """Returns the file of a storage that is one, a journal or a SQLite database; None for other addresses."""
+    if not storage or ("://" in storage and not storage.startswith(_SQLITE)) or storage.startswith(f"{_SQLITE}file:"):
+        return None
+    if storage.startswith(_SQLITE):
+        return Path(storage.removeprefix(_SQLITE).partition("?")[0]).absolute()
+    return Path(storage).absolute()
+
+
+def from_everywhere(storage: str) -> str:
+    """Returns a storage as it is called in every working folder."""
+    path = storage_path(storage)
+    if path is None or not storage.startswith(_SQLITE):
+        return storage if path is None else str(path)
+    _, mark, options = storage.partition("?")
+    return f"{_SQLITE}{path}{mark}{options}"
+
+
 def without_password(storage: str) -> str:
     """Returns an address, or a text with one in it, as it may be shown.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from dlcli.spec.base import OneOf, Spec, dump, kinds_of, meaning, needs_fields
 from dlcli.spec.data import Data, ImageSettings, SplitSettings
-from dlcli.spec.experiment import Experiment, Hardware, Training
+from dlcli.spec.experiment import Experiment, Hardware, Resources, Training
 from dlcli.spec.file import json_schema
 from dlcli.spec.models import Blocks, Output
 from dlcli.spec.stages import Features, Stage
@@ -39,6 +39,7 @@ _SECTIONS: list[tuple[str, type[Spec]]] = [
     ("training.stages", Stage),
     ("training.features", Features),
     ("hardware", Hardware),
+    ("hardware.resources", Resources),
     ("sweep", Sweep),
 ]
 UNION_TITLES = {

@@ -61,12 +61,15 @@ def baselines(
     one-hot). Of more than `most` training examples a random part is used, drawn by the spec's seed.
 
     Raises:
+        UsageError: there is no such part.
         DataError: the data cannot be read.
     """
     use_device(any_device(experiment.hardware), experiment.seed)
     experiment = prepared(experiment, offline=offline)
     splits = open_splits(experiment, offline=offline)
     part = split or default_split(splits)
+    if part not in splits.parts:
+        raise UsageError(f"--split: the data has no {part} part; it has {', '.join(splits.parts)}")
     train, other = _rows(splits, part)
     places = np.arange(len(splits.train))
     if len(places) > most:

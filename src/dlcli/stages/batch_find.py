@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -99,8 +100,13 @@ def _tried(context: Any, asked: Asked, memory_gb: float | None) -> tuple[Size, i
     told = told or (_received(ours) if ours.poll() else None)
     if isinstance(told, str):
         raise RunFailed(told)
+    if told is None and not reason:
+        code = process.exitcode or 0
+        if code >= 0:  # a defect, whose traceback it has printed
+            raise RunFailed(f"trying batches of {asked.batch_size} failed: its process ended with exit code {code}")
+        reason = f"its process was ended by {signal.Signals(-code).name}, mostly for lack of memory"
     if told is None or reason:
-        return Size(asked.batch_size, memory=most, reason=reason or "out of memory: its process was ended"), 0
+        return Size(asked.batch_size, memory=most, reason=reason), 0
     rate, examples, words = told
     return Size(asked.batch_size, rate, most, words), examples
 

@@ -6,6 +6,7 @@ Smith 2017, "Cyclical learning rates for training neural networks", section 3.3;
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -15,11 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from dlcli.errors import RunFailed, UsageError
+from dlcli.errors import OutOfMemory, RunFailed, UsageError
 from dlcli.runs.files import write_json, write_table
 from dlcli.runtime.stream import data_errors
 from dlcli.spec.experiment import Experiment
+from dlcli.spec.file import Loaded
 from dlcli.spec.stages import Stage
+from dlcli.stages.failures import is_out_of_memory
 from dlcli.stages.trying import Trial, put_together
 from dlcli.stages.work import Say
 
@@ -74,12 +77,20 @@ def find_rate(
     Raises:
         UsageError: there is no stage of this name, or none that is trained by steps.
         RunFailed: the loss was no number before ten steps.
+        OutOfMemory: the batches are too large.
         DataError: the data cannot be read.
     """
     experiment = _with_plain_rates(experiment, search.lowest)
     trial = put_together(experiment, runs / ".features", say, stage_name=stage_name, offline=offline)
-    with data_errors():
-        losses = _losses(trial, search.rates())
+    try:
+        with data_errors():
+            losses = _losses(trial, search.rates())
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        size = trial.work.batch_size
+        words = f"out of memory with {size} examples in a batch; try --set data.batch_size={max(1, size // 2)}"
+        raise OutOfMemory(words) from error
     rates = search.rates()[: len(losses)]
     smooth = smoothed(losses)
     found = Found(trial.stage.name, rates, losses, smooth, suggested(rates, smooth, losses), _folder(runs, experiment.name))
@@ -202,6 +213,17 @@ def draw(found: Found) -> None:
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8)
     save(figure, found.folder / "curve.png")
+
+
+def setting_of_rate(loaded: Loaded, stage: str, rate: float) -> str:
+    """Returns the `--set` option, as a shell takes it, that gives a stage a rate; empty where a schedule has none."""
+    from dlcli.spec.text import dotted
+
+    try:
+        place, value = _place_of_rate(loaded.experiment, stage, f"{rate:.3g}", loaded.document.data)
+    except UsageError:
+        return ""
+    return f"--set {shlex.quote(f'{dotted(place)}={value}')}"
 
 
 def written_rate(path: Path, experiment: Experiment, stage: str, rate: float) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,19 @@ PLAIN = {"text.parse_math": False}  # `$` in a name starts no formula
 _NOT_DRAWN = ("stage", "epoch", "learning_rate", "learning_rate_backbone", "seconds", "examples_per_second")
 
 
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Draws without two words of matplotlib's: a letter that no font at hand has is drawn as a box, the tables beside the
+    picture hold the name; and the best place of a legend is slow to find where the machine is busy."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+|Creating legend", UserWarning)
+        yield
+
+
 def save(figure: Figure, path: Path) -> None:
     """Replaces a PNG file."""
     FigureCanvasAgg(figure)
-    with replacing(path) as temporary, warnings.catch_warnings():
-        # A letter that no font at hand has is drawn as a box; the tables beside the picture hold the name.
-        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)
+    with replacing(path) as temporary, without_warnings():
         figure.savefig(temporary, dpi=130, facecolor="white")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 from types import FrameType
 
+from dlcli.errors import DlcliError
 from dlcli.runs.batches import Batch, Job
 from dlcli.stages.batch.devices import Slot
 from dlcli.stages.batch.engines.engine import LOOK, Engine, Process
@@ -44,6 +45,11 @@ class Fleet:
     def has_room(self) -> bool:
         """Whether there is a place for one more."""
         return bool(self._free)
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether the free places are GPUs of this machine, one each."""
+        return any(slot.is_gpu for slot in self._free)
 
     def follows(self, batch: Batch, job: Job) -> bool:
         """Whether a process that a killed batch has left behind with a job is taken up."""
@@ -93,10 +99,17 @@ class Fleet:
         end = monotonic() + _GRACE
         for one in self.active:
             one.process.send(signal.SIGTERM)
-        while monotonic() < end and any(one.process.exit_code() is None for one in self.active):
+        while monotonic() < end and any(_may_run(one.process) for one in self.active):
             sleep(LOOK)
         for one in self.active:
             one.process.send(signal.SIGKILL)
+
+
+def _may_run(process: Process) -> bool:
+    try:
+        return process.exit_code() is None
+    except DlcliError:  # what ended the fleet: this process could not begin
+        return False
 
 
 @contextmanager

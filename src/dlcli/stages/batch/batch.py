@@ -14,7 +14,7 @@ from dlcli.runs.hold import is_held
 from dlcli.stages.batch.active import Active, Fleet, noted_signals
 from dlcli.stages.batch.engines.engine import too_much_memory
 from dlcli.stages.batch.verdict import adopted, verdict
-from dlcli.stages.batch.worker import Order
+from dlcli.stages.batch.worker import GOES_ON, Order
 
 _FINAL = ("completed", "failed")
 
@@ -39,6 +39,7 @@ def run_batch(batch: Batch, fleet: Fleet, settings: Settings, watcher: Watcher) 
     """
     with batch.hold(), noted_signals() as stop:
         try:
+            batch.keep(settings)
             _Running(batch, fleet, settings, watcher, stop).to_the_end()
         except RunFailed as error:  # the engine can run nothing any more
             fleet.give_up()
@@ -61,7 +62,8 @@ class _Running:
     def __init__(self, batch: Batch, fleet: Fleet, settings: Settings, watcher: Watcher, stop: list[int]) -> None:
         self._batch, self._fleet, self._settings, self._watcher, self._stop = batch, fleet, settings, watcher, stop
         jobs = batch.jobs()
-        self._runs = {number: runs[-1] for number, runs in batch.runs_by_job(jobs).items()}
+        runs = batch.runs_by_job(jobs)
+        self._runs = {job.number: batch.current(job, runs.get(job.number, [])) for job in jobs}
         self._queue = deque(job for job in jobs if self._taken_up(job).state not in _FINAL)
 
     def to_the_end(self) -> None:
@@ -77,7 +79,7 @@ class _Running:
 
     def _taken_up(self, job: Job) -> JobStatus:
         """Returns how a job stands when the batch begins: what a batch that was killed could not note is read off its run."""
-        status, run = self._batch.status(job), self._runs.get(job.number)
+        status, run = self._batch.status(job), self._runs[job.number]
         if status.state in _FINAL or run is None:
             return status
         try:
@@ -100,16 +102,17 @@ class _Running:
             if status.state in _FINAL:
                 self._watcher.changed(self._batch, job, status, "")
                 return True
-        run = self._runs.get(job.number)
+        run = self._runs[job.number]
         # Nobody works on the job, whatever its run says: a process that has just been killed may still have a number.
-        again = run is not None and run.status().state in ("running", "interrupted") and not self._begins_anew(run, status)
+        if run is not None and (run.status().state not in GOES_ON or self._begins_anew(run, status)):
+            status, run = self._batch.update(job, left=run.id), None
         slot = self._fleet.take()
         status = self._batch.update(job, state="running", attempts=status.attempts + 1, reason="")
         order = Order(
             self._batch.path,
             job,
             status.extra,
-            run.path if run is not None and again else None,
+            run.path if run is not None else None,
             self._settings.offline,
             slot.variables,
         )
@@ -118,10 +121,9 @@ class _Running:
         return True
 
     def _look_up(self, job: Job) -> Run | None:
-        """Notes and returns the latest run of a job."""
-        for run in self._batch.runs_of(job)[-1:]:
-            self._runs[job.number] = run
-        return self._runs.get(job.number)
+        """Notes and returns the run of a job."""
+        self._runs[job.number] = self._batch.run_of(job)
+        return self._runs[job.number]
 
     def _begins_anew(self, run: Run, status: JobStatus) -> bool:
         """Whether a retry has other settings than the run that was left."""

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dlcli.errors import UsageError
 
@@ -24,6 +25,11 @@ class Slot:
     name: str
     variables: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it is on a GPU of this machine; what a cluster gives a run is not known before."""
+        return self.variables.get("CUDA_VISIBLE_DEVICES", "-1") != "-1"
+
 
 def slots(jobs: int | None, gpus: str, per_gpu: int) -> list[Slot]:
     """Returns the places for runs: `per_gpu` on each GPU, or `jobs` on the CPU where there is no GPU (1 if not given).
@@ -34,7 +40,7 @@ def slots(jobs: int | None, gpus: str, per_gpu: int) -> list[Slot]:
         per_gpu: runs on one GPU at once, which share its memory evenly.
 
     Raises:
-        UsageError: there is no such GPU.
+        UsageError: there is no such GPU, the driver does not tell which there are, or not how much memory there is to share.
     """
     found = {} if gpus == "none" else gpu_memory()
     wanted = _wanted(gpus, list(found)) if gpus != "none" else []
@@ -49,12 +55,20 @@ def variables_of(gpus: Sequence[str], share: int) -> dict[str, str]:
     memory_mb = gpu_memory().get(gpus[0]) if share > 1 and len(gpus) == 1 else None
     if memory_mb:
         return _variables(gpus[0], memory_mb, share)
-    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus) or "-1"}
+    return _shown(",".join(gpus) or "-1")
 
 
-def _variables(gpu: str, memory_mb: int, per_gpu: int) -> dict[str, str]:
-    shared = {GPU_MEMORY: str(int(memory_mb * _LEFT / per_gpu))} if per_gpu > 1 else {}
-    return {"CUDA_VISIBLE_DEVICES": gpu, **shared}
+def _variables(gpu: str, memory_mb: int | None, per_gpu: int) -> dict[str, str]:
+    if per_gpu > 1 and memory_mb is None:
+        raise UsageError(f"--per-gpu: the driver does not tell how much memory {gpu} has to share")
+    shared = {GPU_MEMORY: str(int(memory_mb * _LEFT / per_gpu))} if per_gpu > 1 and memory_mb else {}
+    return _shown(gpu) | shared
+
+
+def _shown(gpus: str) -> dict[str, str]:
+    """Returns the variables that show GPUs to a process. CUDA numbers them by their speed if not told to do it as the driver
+    does: https://docs.nvidia.com/cuda/cuda-c-programming-guide/#cuda-environment-variables"""
+    return {"CUDA_DEVICE_ORDER": os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID"), "CUDA_VISIBLE_DEVICES": gpus}
 
 
 def _wanted(gpus: str, found: Sequence[str]) -> list[str]:
@@ -67,15 +81,42 @@ def _wanted(gpus: str, found: Sequence[str]) -> list[str]:
     return wanted
 
 
-def gpu_memory() -> dict[str, int]:
-    """Returns the memory in MiB of each GPU that this process may use, by its number; asked of the driver, not of TensorFlow,
-    which would take hold of every GPU."""
-    query = ["nvidia-smi", "--query-gpu=index,memory.total", "--format=csv,noheader,nounits"]
+def gpu_memory() -> dict[str, int | None]:
+    """Returns the memory in MiB of each GPU that this process may use, None where the driver does not tell it.
+
+    They are called as in CUDA_VISIBLE_DEVICES, which may have numbers, UUIDs (GPU-...) and parts of GPUs (MIG-...), else by
+    their numbers. The driver is asked, not TensorFlow, which would take hold of every GPU.
+
+    Raises:
+        UsageError: the driver does not answer.
+    """
+    variable = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = None if variable is None else [one.strip() for one in variable.split(",")]
+    if visible and visible[0] in ("", "-1", "NoDevFiles"):
+        return {}
+    rows = _asked()
+    if visible is None:
+        return {number: memory for number, _, memory in rows}
+    found: dict[str, int | None] = {}
+    for name in visible:
+        told = [row[2] for row in rows if name == row[0] or (name.startswith("GPU-") and row[1].startswith(name))]
+        if not told and not name.startswith("MIG-"):
+            break  # as CUDA does: what follows a GPU that is not there is not seen
+        found[name] = told[0] if told else None
+    return found
+
+
+def _asked() -> list[tuple[str, str, int | None]]:
+    """Returns number, UUID and memory in MiB of each of this machine's GPUs."""
+    query = ["nvidia-smi", "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    rows = [line.split(",") for line in done.stdout.splitlines() if "," in line]
-    found = {row[0].strip(): int(row[1]) for row in rows if row[1].strip().isdecimal()}
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return found if visible is None else {one: found[one] for one in visible.split(",") if one in found}
+    except FileNotFoundError:
+        if not any(Path("/dev").glob("nvidia[0-9]*")):
+            return []
+        raise UsageError("there is a GPU, but no nvidia-smi that tells of it; --gpus none trains on the CPU") from None
+    except (OSError, subprocess.SubprocessError) as error:
+        words = next((line for line in (getattr(error, "stdout", "") or "").splitlines() if line.strip()), str(error))
+        raise UsageError(f"nvidia-smi fails: {words.strip()}; --gpus none trains on the CPU") from None
+    rows = [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines()]
+    return [(row[0], row[1], int(row[2]) if row[2].isdecimal() else None) for row in rows if len(row) == 3]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dlcli.errors import Fault, SpecError, UsageError
 from dlcli.runs.batches import Job
-from dlcli.spec.file import load
+from dlcli.spec.file import load, load_text
 
 _MOST = 10_000
 
@@ -58,6 +58,37 @@ def planned(specs: Sequence[str], seeds: Sequence[int], settings: Sequence[str])
     if faults:
         raise SpecError(faults)
     return [replace(job, group=_group(job.name, *group, shared=len(names[job.name]) > 1)) for group, job in jobs]
+
+
+def refuse_mirrored(jobs: Sequence[Job], *, on_cluster: bool, on_gpus: bool) -> None:
+    """Refuses specs with `strategy: mirrored` that would find a single GPU.
+
+    Args:
+        jobs: the jobs of a batch, or of a sweep.
+        on_cluster: whether a cluster gives each run what it asks for.
+        on_gpus: whether each run has a GPU of this machine.
+
+    Raises:
+        SpecError: there are such; the faults of all are told.
+    """
+    faults: dict[str, Fault] = {}
+    for job in jobs if on_cluster or on_gpus else ():
+        if "mirrored" not in job.text and not any("mirrored" in one for one in job.overrides):
+            continue
+        loaded = load_text(job.text, job.file, job.overrides)
+        hardware = loaded.experiment.hardware
+        if hardware.strategy != "mirrored" or hardware.device == "cpu":
+            continue
+        if on_gpus:
+            message = "each run here has one GPU; `dlcli train` gives a run all, a cluster (--engine) as many as it asks for"
+        elif hardware.devices or hardware.resources.gpus:
+            continue
+        else:
+            message = "a cluster must be told how many GPUs: say hardware.devices"
+        fault = loaded.document.fault(("hardware", "strategy"), message)
+        faults[str(fault)] = fault
+    if faults:
+        raise SpecError(list(faults.values()))
 
 
 def _group(name: str, spec: str, varied: tuple[str, ...], *, shared: bool) -> str:

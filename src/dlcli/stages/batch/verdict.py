@@ -59,7 +59,7 @@ def verdict(batch: Batch, job: Job, code: int, run: Run | None, *, stopping: boo
         return Verdict("queued" if left else "failed", how, again=left, killed=True)
     kind, text = told_by(batch, job)
     if kind == "OutOfMemory" and run is not None and not status.extra and _on_gpu(run):
-        extra = _half(run)
+        extra = half_the_batch(run)
         if extra:
             return Verdict("queued", text, again=True, extra=extra)
     return Verdict("failed", text or _reason(run) or f"exit code {code}")
@@ -103,7 +103,7 @@ def _on_gpu(run: Run) -> bool:
         return False
 
 
-def _half(run: Run) -> list[str]:
+def half_the_batch(run: Run) -> list[str]:
     """Returns the overrides for half the batch with as many examples in a step of the optimizer; none for a batch of one."""
     experiment = run.experiment()
     size = experiment.data.batch_size
@@ -111,7 +111,9 @@ def _half(run: Run) -> list[str]:
     steps = 2 * (experiment.training.optimizer.gradient_accumulation_steps or 1)
     if size < 2 or (experiment.training.stages and any(stage.optimizer for stage in experiment.training.stages)):
         return [f"data.batch_size={size // 2}"] if size >= 2 else []
-    return [f"data.batch_size={size // 2}", f"{_HALVED}={steps}"]
+    # The spec may leave the optimizer out, which then has no kind to be changed.
+    kind = f"training.optimizer.kind={experiment.training.optimizer.kind}"
+    return [f"data.batch_size={size // 2}", kind, f"{_HALVED}={steps}"]
 
 
 def adopted(run: Run) -> JobStatus | None:

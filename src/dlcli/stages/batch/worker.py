@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import parent_process
 from pathlib import Path
 from threading import Thread
@@ -25,6 +25,8 @@ PRELOADED = ["dlcli.stages.batch.preload"]
 """What the process that is forked from has imported."""
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What stops a batch; the process that is forked from never takes them: runs would be lost sight of."""
+GOES_ON = ("running", "interrupted")
+"""States of a run that the process of a job goes on with, once nobody else holds it."""
 _PATIENCE = 120.0
 """Seconds that a process waits for one which a killed batch has left behind with the same job."""
 
@@ -56,7 +58,9 @@ def work(order: Order, until: Callable[[], object] | None = None) -> None:
     try:
         with _alone(batch, order.job):
             _end_after(until or _batch_ended())
-            _train(order, batch)
+            now = as_it_stands(order)
+            if now is not None:
+                _train(now, batch)
     except DlcliError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         _tell(batch, order.job, type(error).__name__, str(error))
@@ -91,6 +95,16 @@ def _alone(batch: Batch, job: Job) -> Iterator[None]:
         sleep(0.1)
     with held(batch.lock_path(job), f"job {job.number} of batch {batch.id}"):
         yield
+
+
+def as_it_stands(order: Order) -> Order | None:
+    """Returns an order to go on with the run that another process has made meanwhile; None if that is complete."""
+    batch = Batch(order.batch)
+    run = batch.run_of(order.job) if order.run is None else None
+    state = run.status().state if run is not None else ""
+    if state == "completed":
+        return None
+    return replace(order, run=run.path) if run is not None and state in GOES_ON else order
 
 
 def _batch_ended() -> Callable[[], object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -13,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from dlcli.stages.plots import PLAIN
+from dlcli.stages.plots import PLAIN, without_warnings
 
 # Colours that stand for a role; the page says what each is in the light and in the dark.
 INK, MUTED, RULE, PAPER = "#010101", "#020202", "#030303", "#040404"
@@ -78,9 +77,7 @@ def inline(figure: Figure, key: str) -> str:
     for axes in figure.axes:
         axes.patch.set_visible(False)
     buffer = io.StringIO()
-    with warnings.catch_warnings():
-        # The browser has the letters that matplotlib's font lacks.
-        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)
+    with without_warnings():  # the browser has the letters that matplotlib's font lacks
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _for_a_page(ElementTree.fromstring(buffer.getvalue()), key)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcli.errors import Interrupted, RunFailed, UsageError
-from dlcli.runs.sweeps import SweepFolder, without_password
+from dlcli.runs.sweeps import SweepFolder, storage_path, without_password
 from dlcli.spec.edit import without_key
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.file import Loaded, load_text
@@ -116,11 +116,14 @@ def open_search(folder: SweepFolder, storage: str, trials: int | None = None) ->
     """
     import optuna
 
+    path = storage_path(storage)
+    if path is not None and not path.exists():  # Optuna would make it
+        raise UsageError(f"the storage {without_password(storage)} is not there")
     try:
         study = optuna.load_study(storage=_storage(folder, storage), study_name=folder.id)
         kept = study.user_attrs.get(_PLAN)
     except KeyError:
-        raise UsageError(f"the storage {storage or folder.path} has no sweep {folder.id}") from None
+        raise UsageError(f"the storage {without_password(storage) or folder.path} has no sweep {folder.id}") from None
     except _storage_errors() as error:
         raise _unreachable(storage, error) from None
     if kept is None:

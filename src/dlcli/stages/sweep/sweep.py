@@ -17,7 +17,7 @@ from dlcli.runs.sweeps import SweepFolder
 from dlcli.spec.file import load_text
 from dlcli.stages.batch.active import Active, Fleet, noted_signals
 from dlcli.stages.batch.verdict import Verdict, adopted, told_by, verdict
-from dlcli.stages.batch.worker import Order
+from dlcli.stages.batch.worker import GOES_ON, Order
 from dlcli.stages.sweep.limits import Limits
 from dlcli.stages.sweep.study import Search, how_to_go_on, pruner_of, sampler_of, told_how_to_go_on
 from dlcli.stages.sweep.trials import (
@@ -204,18 +204,20 @@ class _Sweeping:
     def _begin(self, one: _Trial) -> bool:
         """Starts a trial's process, unless its run shows that it has ended; always returns True."""
         job, batch = one.job, self._batch
-        run = next(iter(batch.runs_of(job)[-1:]), None)
+        run = batch.run_of(job)
         if run is not None and one.left and self._is_noted(one, run):
             return True
         one.left = False
-        goes_on = run is not None and run.status().state in ("running", "interrupted")
+        if run is not None and run.status().state not in GOES_ON:
+            batch.update(job, left=run.id)
+            run = None
         slot = self._fleet.take()
         status = batch.update(job, state="running", attempts=batch.status(job).attempts + 1, reason="")
         order = Order(
             batch.path,
             job,
             status.extra,
-            run.path if run and goes_on else None,
+            run.path if run is not None else None,
             self._working.offline,
             slot.variables,
             self._limits(job),
@@ -237,8 +239,8 @@ class _Sweeping:
             found = adopted(run)
         except DamagedFile:
             return False
-        if found is None:
-            return False
+        if found is None or (found.state == "failed" and self._batch.status(one.job).state == "queued"):
+            return False  # it is not over, or is to be tried once more
         one.run = run
         self._settle(one, Verdict(found.state, found.reason), kind=RunFailed.__name__)
         return True
@@ -246,7 +248,7 @@ class _Sweeping:
     def _ended(self, active: Active, code: int) -> None:
         """Notes how a trial's process has ended."""
         one = self._trials.pop(active.job.number)
-        one.run = next(iter(self._batch.runs_of(one.job)[-1:]), None)
+        one.run = self._batch.run_of(one.job)
         found = verdict(
             self._batch,
             one.job,
@@ -304,7 +306,7 @@ class _Sweeping:
             return
         if one.run is None and monotonic() - one.looked > 1:
             one.looked = monotonic()
-            one.run = next(iter(self._batch.runs_of(one.job)[-1:]), None)
+            one.run = self._batch.run_of(one.job)
         elif one.run is not None:
             one.pruned = one.following.verdict(one.run)
         if self._end is not None and monotonic() > self._end and not self._stop:

@@ -27,7 +27,6 @@ def run_on_node(order: Order, folder: str, share: int, memory_gb: float | None) 
     with suppress(OSError):
         os.chdir(folder)
     gpus = [str(one) for one in ray.get_gpu_ids()]
-    order = replace(order, variables={**order.variables, **variables_of(gpus, share)})
     asked: list[int] = []
     # An interrupt comes from `ray.cancel`, which tells no more than that: the first one asks for a checkpoint.
     before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
@@ -36,6 +35,7 @@ def run_on_node(order: Order, folder: str, share: int, memory_gb: float | None) 
         return (0, signal.SIGTERM, signal.SIGKILL)[min(len(asked), 2)]
 
     try:
+        order = replace(order, variables={**order.variables, **variables_of(gpus, share)})
         return run_order(order, told, memory_gb)
     except DlcliError as error:
         return str(error)

@@ -34,6 +34,9 @@ _ALLOCATIONS = 100
 _MINUTES = 60
 _WARNING = 90
 """Seconds before an allocation's end at which the run is told to write its checkpoint."""
+_LATER = re.compile(r"contact slurm|timed? ?out|temporar|connection|zero bytes|maxsubmit", re.IGNORECASE)
+"""What `sbatch` says where it may take the same job later: its controller is busy or away, or the user's limit is reached."""
+_ASK_AGAIN = 30.0
 _LATE = 10.0
 """Seconds that the file with a task's result may come after SLURM has said that the task is over."""
 
@@ -47,6 +50,11 @@ class Request:
     memory_gb: float | None
     minutes: int
     options: tuple[tuple[str, str | int | bool], ...]
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether GPUs are asked for, perhaps in words that only SLURM knows, such as `gres: "gpu:a100:1"`."""
+        return self.gpus > 0 or any(re.match("gres|gpus|tres", name) for name, _ in self.options)
 
     def parameters(self) -> dict[str, Any]:
         """Returns the arguments of submitit's `update_parameters`.
@@ -108,6 +116,8 @@ class SlurmEngine:
             raise UsageError(f"{words}: run it where you run sbatch, or try it out with --address {LOCAL}")
         self._settings = settings
         self._queue: Queue | None = None
+        self._unsent: list[_Unsent] = []
+        self._tried = 0.0
 
     def follows(self, batch: Batch, job: Job) -> bool:
         """Whether a task is in SLURM's queue, runs or has ended unseen that a killed batch has submitted."""
@@ -116,8 +126,10 @@ class SlurmEngine:
     def begin(self, orders: Sequence[Order]) -> list[Process]:
         """Submits an array for each request; what a killed batch has submitted is taken up instead.
 
+        A job that SLURM refuses fails, and no other; what it may take later is submitted then.
+
         Raises:
-            RunFailed: SLURM refuses a job.
+            RunFailed: SLURM does not answer, so that nobody knows what became of the tasks of a killed batch.
         """
         found: dict[int, Process] = {}
         groups: dict[Request, list[int]] = {}
@@ -135,8 +147,41 @@ class SlurmEngine:
         for request, places in groups.items():
             for first in range(0, len(places), _ARRAY):
                 part = places[first : first + _ARRAY]
-                found.update(zip(part, self._submitted(request, [orders[at] for at in part]), strict=True))
+                found.update(zip(part, self._sent(request, [orders[at] for at in part]), strict=True))
         return [found[at] for at in range(len(orders))]
+
+    def _sent(self, request: Request, orders: Sequence[Order]) -> Sequence[Process]:
+        """Submits an array; where SLURM does not take it now its jobs wait, else they have failed."""
+        try:
+            return self._submitted(request, orders)
+        except RunFailed as error:
+            if _LATER.search(str(error)):
+                return self._kept(request, orders, error)
+            return [_Refused(Batch(order.batch), order.job, error) for order in orders]
+
+    def _kept(self, request: Request, orders: Sequence[Order], error: RunFailed) -> list[_Unsent]:
+        self._tried = monotonic()
+        for order in orders:
+            _log(Batch(order.batch), order.job, f"{error}; asked again every {_ASK_AGAIN:g} s")
+        unsent = [_Unsent(request, order) for order in orders]
+        self._unsent += unsent
+        return unsent
+
+    def _send_again(self) -> None:
+        """Submits, an array for each request, what waits; its first refusal for now ends the attempt."""
+        self._tried = monotonic()
+        self._unsent = [one for one in self._unsent if one.is_wanted]
+        for request in dict.fromkeys(one.request for one in self._unsent):
+            part = [one for one in self._unsent if one.request == request][:_ARRAY]
+            try:
+                processes: Sequence[Process] = self._submitted(request, [one.order for one in part])
+            except RunFailed as error:
+                if _LATER.search(str(error)):
+                    return
+                processes = [_Refused(Batch(one.order.batch), one.order.job, error) for one in part]
+            for one, process in zip(part, processes, strict=True):
+                one.process = process
+            self._unsent = [one for one in self._unsent if one.process is None]
 
     def _submitted(self, request: Request, orders: Sequence[Order]) -> list[SlurmProcess]:
         import submitit
@@ -148,7 +193,7 @@ class SlurmEngine:
         name = "local" if self._local else "slurm"
         executor = submitit.AutoExecutor(queue.folder, name, **{f"{name}_{key}": value for key, value in options.items()})
         executor.update_parameters(name=f"dlcli-{batch.id}", **request.parameters())
-        hidden = {} if request.gpus else {"CUDA_VISIBLE_DEVICES": "-1"}
+        hidden = {} if request.has_gpus else {"CUDA_VISIBLE_DEVICES": "-1"}
         tasks = [SlurmTask(replace(order, variables=order.variables | hidden)) for order in orders]
         try:
             jobs = executor.submit_array(tasks)
@@ -171,9 +216,30 @@ class SlurmEngine:
     def wait(self, processes: Sequence[Any]) -> None:
         """Waits a moment; how tasks have ended is seen later."""
         sleep(LOOK)
+        if self._unsent and monotonic() - self._tried > _ASK_AGAIN:
+            self._send_again()
 
     def close(self) -> None:
         """Does nothing: SLURM keeps the tasks."""
+
+
+def refuse_left_tasks(batch: Batch, settings: Settings) -> None:
+    """Refuses to go on without SLURM with a batch whose tasks are in SLURM's queue or run.
+
+    Args:
+        batch: the batch.
+        settings: as it ran with SLURM.
+
+    Raises:
+        UsageError: there are such tasks.
+        RunFailed: SLURM does not answer, so that nobody knows.
+    """
+    queue = (LocalQueue if settings.address == LOCAL else Queue)(batch.path / "slurm")
+    numbers = [number for number in (noted(batch, job) for job in batch.jobs()) if number]
+    left = [number for number in numbers if queue.has(number) and not queue.has_result(number)]
+    if left:
+        words = f"SLURM has {len(left)} of its runs ({', '.join(left[:3])}{', ...' if len(left) > 3 else ''})"
+        raise UsageError(f"{words}: go on with --engine slurm, or end them first: scancel --name=dlcli-{batch.id}")
 
 
 class SlurmProcess:
@@ -221,8 +287,7 @@ class SlurmProcess:
         if state in ("", "COMPLETED"):
             return LOST
         words = f"SLURM ended job {self._number}: {state.lower().replace('_', ' ')}"
-        with suppress(OSError), self._batch.log_path(self._job).open("a", encoding="utf-8") as log:
-            log.write(words + "\n")
+        _log(self._batch, self._job, words)
         if state != "FAILED":
             return -signal.SIGKILL
         self._tell(f"{words}; {self._queue.last_words(self._number)}")
@@ -242,6 +307,40 @@ class SlurmProcess:
 
     def memory(self) -> int:
         """Returns 0: SLURM sees to the limit."""
+        return 0
+
+
+def _log(batch: Batch, job: Job, words: str) -> None:
+    with suppress(OSError), batch.log_path(job).open("a", encoding="utf-8") as log:
+        log.write(words + "\n")
+
+
+class _Unsent:
+    """A job that SLURM does not take now, and the task that it is in the end."""
+
+    def __init__(self, request: Request, order: Order) -> None:
+        self.request, self.order = request, order
+        self.process: Process | None = None
+        self.is_wanted = True
+
+    def exit_code(self) -> int | None:
+        """Returns the task's; that of an ended process if it was told to end before there was one."""
+        if self.process is not None:
+            return self.process.exit_code()
+        return None if self.is_wanted else -signal.SIGTERM
+
+    def has_begun(self) -> bool:
+        """Whether the task runs."""
+        return self.process is not None and self.process.has_begun()
+
+    def send(self, number: int) -> None:
+        """Has the task end, or never be submitted."""
+        self.is_wanted = False
+        if self.process is not None:
+            self.process.send(number)
+
+    def memory(self) -> int:
+        """Returns 0."""
         return 0
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -14,20 +12,20 @@ from dlcli.errors import Interrupted
 from dlcli.runs.batches import Batch
 from dlcli.stages.batch.engines.slurm_queue import STOP, noted
 from dlcli.stages.batch.engines.task import run_order
-from dlcli.stages.batch.worker import Order
+from dlcli.stages.batch.worker import Order, as_it_stands
 
 
 class SlurmTask:
     """Is called by submitit on the machine that SLURM gives; submitit queues it again where `checkpoint` is there."""
 
-    def __init__(self, order: Order, *, again: bool = False) -> None:
-        self.order, self.again = order, again
+    def __init__(self, order: Order) -> None:
+        self.order = order
 
     def checkpoint(self) -> Any:
         """Returns what submitit has the next allocation do: the same, which finds the run's checkpoint."""
         from submitit.core.utils import DelayedSubmission
 
-        return DelayedSubmission(SlurmTask(self.order, again=True))
+        return DelayedSubmission(SlurmTask(self.order))
 
     def __call__(self) -> int:
         """Runs the job and returns its exit code; leaves the process where the job goes on in another allocation.
@@ -72,14 +70,7 @@ class SlurmTask:
         batch, job = Batch(self.order.batch), self.order.job
         if batch.status(job).state in ("completed", "failed") or noted(batch, job, number) != number:
             return Interrupted.exit_code
-        again = self.again or os.environ.get("SLURM_RESTART_COUNT", "0") != "0"  # its machine has failed
-        for run in batch.runs_of(job)[-1:]:
-            state = run.status().state
-            if state == "completed":
-                return 0
-            if again and state in ("running", "interrupted"):
-                return replace(self.order, run=run.path)
-        return self.order
+        return as_it_stands(self.order) or 0
 
 
 def _is_running(number: str) -> bool:
