@@ -23,7 +23,7 @@ def read(text: str, columns: dict[str, bool] = COLUMNS, at_once: int = 10, **set
 
 def test_rows_are_read_as_a_training_reads_them(tmp_path: Path) -> None:
     text = (
-        'city,age,left out,target\n"Paris, Texas",31,x,1\nNA, 2.5,x,0\n" Köln",,x,1\n"two\nlines",1e3,x,0\n\n'
+        'city,age,left out,target\n"Paris, Texas",31,x,1\nNA, 2.5,x,0\n" Köln",,x,1\n"two\nlines",1e3,x,0\n\n  \n'
         '"say ""so""",-1,x,1\nshort\n'
     )
     path = tmp_path / "rows.csv"

@@ -181,6 +181,8 @@ def test_numpy_files_are_read_in_slices_and_others_refused(photos: Run, tmp_path
     np.save(tmp_path / "turned.npy", np.asfortranarray(images))
     np.save(tmp_path / "objects.npy", np.array([{}, 1], dtype=object), allow_pickle=True)
     np.savez(tmp_path / "none.npz", a=images, b=images)
+    with (tmp_path / "huge.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (1, 10**18)})
     (tmp_path / "cut.npy").write_bytes((tmp_path / "images.npy").read_bytes()[:-10])
     (tmp_path / "bad.npz").write_bytes(b"no archive")
     for number, image in enumerate(images):
@@ -193,11 +195,12 @@ def test_numpy_files_are_read_in_slices_and_others_refused(photos: Run, tmp_path
     assert len(predicted(photos, tmp_path / "large.npz")[0]) == 40
     whole, skipped = predicted(photos, *sorted(tmp_path.glob("*.np[yz]")))
     assert {Path(name).name for name in skipped} == {
-        *("bad.npz", "cut.npy", "floats.npy", "none.npz", "objects.npy", "turned.npy")
+        *("bad.npz", "cut.npy", "floats.npy", "huge.npy", "none.npz", "objects.npy", "turned.npy")
     }
     reasons = {Path(name).name: why for name, why in skipped.items()}
     assert reasons["floats.npy"] == "holds float32 of shape (8, 8, 3); the model takes images of uint8, 0 to 255"
     assert reasons["none.npz"] == "holds no array `x`; it holds a, b"
+    assert reasons["huge.npy"] == "claims to hold more than there is memory for"
     assert reasons["cut.npy"] == "is cut off in row 39"
     assert "not rows of numbers" in reasons["objects.npy"]
     assert "Fortran" in reasons["turned.npy"]

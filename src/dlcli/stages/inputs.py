@@ -256,6 +256,8 @@ def _of_array(path: str, name: str, taken: Taken, image: ImageSettings, size: in
         skip(path, str(error))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         skip(path, getattr(error, "strerror", None) or str(error))
+    except (MemoryError, OverflowError):
+        skip(path, "claims to hold more than there is memory for")
 
 
 def _as_taken(raw: Array, taken: Taken, image: ImageSettings) -> Array:

@@ -54,9 +54,9 @@ def read_rows(source: Csv, lines: Iterable[str], columns: Mapping[str, bool], *,
 
 
 def _records(reader: Any) -> Iterator[list[str]]:
-    """Yields the rows below the header; empty lines are none, as for pandas."""
+    """Yields the rows below the header; empty and blank lines are none, as for pandas."""
     while (row := _next(reader)) is not None:
-        if row:
+        if len(row) > 1 or "".join(row).strip():
             yield row
 
 
