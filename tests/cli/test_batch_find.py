@@ -54,9 +54,11 @@ def test_a_defect_is_not_taken_for_lack_of_memory(tmp_path: Path, monkeypatch: p
     context = multiprocessing.get_context("fork")
     monkeypatch.setattr(batch_find, "_try", _fail)
     with pytest.raises(RunFailed, match="trying batches of 64 failed: its process ended with exit code 1"):
-        batch_find._tried(context, asked, None)
+        batch_find._tried(context, asked, None, first=True)
+    size, _ = batch_find._tried(context, asked, None, first=False)  # what was measured before is still told
+    assert size.reason == "its process failed with exit code 1"
     monkeypatch.setattr(batch_find, "_try", _die)
-    size, _ = batch_find._tried(context, asked, None)
+    size, _ = batch_find._tried(context, asked, None, first=False)
     assert size.reason == "its process was ended by SIGKILL, mostly for lack of memory"
 
 

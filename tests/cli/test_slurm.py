@@ -25,8 +25,8 @@ from dlcli.runs.batches import Batch, Settings, find_batch
 from dlcli.runs.files import read_json
 from dlcli.runtime.engine import keras
 from dlcli.stages.batch.engines.choose import fleet_for
-from dlcli.stages.batch.engines.slurm import SlurmEngine, refuse_left_tasks, requested
-from dlcli.stages.batch.engines.slurm_queue import note_path, noted
+from dlcli.stages.batch.engines.slurm import SlurmEngine, SlurmProcess, refuse_left_tasks, requested
+from dlcli.stages.batch.engines.slurm_queue import noted
 from dlcli.stages.batch.engines.slurm_task import SlurmTask
 from dlcli.stages.batch.plan import planned
 from dlcli.stages.batch.worker import Order
@@ -85,7 +85,7 @@ class Watched:
 def notes(folder: Path) -> list[str]:
     """Returns the numbers of the tasks that the jobs of the latest batch were submitted as."""
     found = find_batch("latest", folder)
-    paths = [note_path(found, job) for job in found.jobs()]
+    paths = [found.task_path(job) for job in found.jobs()]
     return [path.read_text() for path in paths if path.exists()]
 
 
@@ -112,6 +112,13 @@ def test_what_a_spec_says_of_its_resources_is_asked_of_slurm(tmp_path: Path) -> 
         "slurm_srun_args": ["--cpus-per-task=4"],
         "slurm_additional_parameters": {"requeue": True, "exclusive": True, "partition": "gpu"},
     }
+
+
+def test_gpus_in_slurm_s_own_words_stand_in_place_of_ours(tmp_path: Path) -> None:
+    gres = 'hardware.resources.slurm={gres: "gpu:a100:2"}'
+    asked = requested(order(tmp_path, gres, "hardware.strategy=mirrored", "hardware.device=gpu"), Settings())
+    assert (asked.gpus, asked.has_gpus) == (0, True)
+    assert requested(order(tmp_path, gres, "hardware.device=gpu", "hardware.resources.gpus=1"), Settings()).gpus == 1
 
 
 def test_the_command_line_has_the_last_word_on_time_and_memory(tmp_path: Path) -> None:
@@ -153,6 +160,7 @@ SBATCH = """\
 for last; do :; done
 if grep -q partition=nowhere "$last"; then echo "sbatch: error: invalid partition specified: nowhere" >&2; exit 1; fi
 if [ -e "$0.busy" ]; then echo "sbatch: error: Unable to contact slurm controller (connect failure)" >&2; exit 1; fi
+if [ -e "$0.limit" ] && grep -q "array=0-[2-9]" "$last"; then echo "sbatch: error: QOSMaxSubmitJobPerUserLimit" >&2; exit 1; fi
 cp "$last" "$0.script"
 echo "Submitted batch job 7"
 """
@@ -195,7 +203,7 @@ def test_what_slurm_cannot_take_now_is_submitted_later(stand_in: Path, tmp_path:
     engine, batch, (first, second) = submitted(tmp_path, "{comment: one}", "{comment: two}")
     engine.wait([first, second])
     assert (first.exit_code(), first.has_begun(), notes(tmp_path / "runs")) == (None, False, [])
-    assert "Unable to contact slurm controller" in batch.log_path(batch.jobs()[0]).read_text()
+    assert "SLURM does not take it now" in batch.log_path(batch.jobs()[0]).read_text()
     second.send(signal.SIGTERM)
     assert second.exit_code() == -signal.SIGTERM
     busy.unlink()
@@ -204,6 +212,26 @@ def test_what_slurm_cannot_take_now_is_submitted_later(stand_in: Path, tmp_path:
     assert (notes(tmp_path / "runs"), first.has_begun()) == (["7"], True)
     with pytest.raises(UsageError, match=rf"SLURM has 1 of its runs \(7\): .* scancel --name=dlcli-{batch.id}"):
         refuse_left_tasks(batch, Settings(engine="slurm"))
+
+
+def test_an_array_above_the_limit_of_jobs_is_submitted_in_parts(
+    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlcli.stages.batch.engines.slurm._ASK_AGAIN", 0.0)
+    (stand_in / "sbatch.limit").touch()
+    engine, batch, processes = submitted(tmp_path, *["{comment: same}"] * 3)
+    assert [isinstance(one, SlurmProcess) for one in processes] == [True, False, False]
+    assert [path.name for path in (batch.path / "slurm").glob("*.pkl")] == ["7_submitted.pkl"]
+    engine.wait(processes)
+    assert notes(tmp_path / "runs") == ["7", "7_0", "7_1"]
+
+
+def test_a_job_that_alone_is_above_a_limit_is_refused(stand_in: Path, tmp_path: Path) -> None:
+    words = "sbatch: error: violates policy (job submit limit, time limits)"
+    (stand_in / "sbatch").write_text(f'#!/bin/sh\necho "{words}" >&2\nexit 1\n')
+    _, batch, processes = submitted(tmp_path, *["{comment: same}"] * 2)
+    assert [one.exit_code() for one in processes] == [1, 1]
+    assert "violates policy" in read_json(batch.result_path(batch.jobs()[0]))["text"]
 
 
 @pytest.mark.parametrize(("spec", "hidden"), [('{gres: "gpu:a100:1"}', False), ("{partition: gpu}", True)])
@@ -222,13 +250,15 @@ def test_a_job_that_was_submitted_twice_is_the_first_noted_task_s(tmp_path: Path
     assert noted(batch, job) == ""
     assert noted(batch, job, "7_0") == "7_0"
     assert noted(batch, job, "8_0") == "7_0"
+    batch.update(job, state="running")
     task = SlurmTask(Order(batch.path, job, []))
     assert task.due("8_0") == 75
     assert task.due("7_0") == task.order
-    note_path(batch, job).unlink()
-    batch.update(job, state="failed")
-    assert task.due("9_0") == 75
-    assert not note_path(batch, job).exists()
+    batch.task_path(job).unlink()
+    for state in ("interrupted", "failed"):
+        batch.update(job, state=state)
+        assert task.due("9_0") == 75
+    assert not batch.task_path(job).exists()
 
 
 @pytest.mark.slow
@@ -321,7 +351,7 @@ def test_jobs_that_were_submitted_twice_are_done_once(configuration: Path, watch
     found = find_batch("latest", runs)
     before = notes(runs)
     for job in found.jobs():  # as if it had been killed before it could note what SLURM had just taken
-        note_path(found, job).unlink()
+        found.task_path(job).unlink()
     assert watched("--resume", "latest").end() == 0, batch.path.read_text()
     folder = found.path / "slurm"
     assert len({path.name for path in folder.glob("*_submitted.pkl")}) == 4

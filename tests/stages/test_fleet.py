@@ -121,7 +121,9 @@ def test_a_failed_run_is_tried_anew_though_the_batch_was_stopped_before_the_new_
     batch, job, run = one_job(tmp_path)
     run.update_status(state="failed", error="the disk was full")
     batch.update(job, state="failed", reason="the disk was full")
+    batch.task_path(job).write_text("7")  # of a killed batch, whose end nobody has seen
     batch.queue_failed()
+    assert not batch.task_path(job).exists()
     for _ in range(2):
         (order,) = stopped_at_once(batch, Settings())
         assert order.run is None
@@ -185,6 +187,7 @@ def test_half_a_batch_gathers_twice_the_steps_whatever_the_spec_says_of_the_opti
         ("{strategy: mirrored}", True, "say hardware.devices"),
         ("{strategy: mirrored, devices: 2}", True, ""),
         ("{strategy: mirrored, devices: 2, device: cpu}", False, ""),
+        ('{strategy: mirrored, resources: {slurm: {gres: "gpu:2"}}}', True, ""),
         ("{strategy: one_device}", False, ""),
     ],
 )

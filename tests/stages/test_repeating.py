@@ -18,6 +18,8 @@ from dlcli.runs import Run
 from dlcli.stages.evaluate import evaluate
 from stages.trainings import save_images, save_rows, trained, write_pngs, write_spec
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 CNN = """{kind: cnn, layers: [{kind: conv2d, filters: 4, kernel_size: 3, activation: relu}, {kind: batch_normalization},
   {kind: spatial_dropout2d, rate: 0.2}, {kind: gaussian_noise, stddev: 0.1}, flatten, {kind: dropout, rate: 0.3}]}"""
 AUGMENT = (
@@ -66,7 +68,6 @@ from pathlib import Path
 from dlcli.runs import Run
 from dlcli.stages.evaluate import evaluate
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
 print(json.dumps({path: evaluate(Run(Path(path)), "").metrics for path in sys.argv[1:]}))
 """
 

@@ -163,6 +163,7 @@ class Batch:
             for job in self.jobs():
                 if self.status(job).state == "failed":
                     self.update(job, **asdict(JobStatus()))
+                    self.task_path(job).unlink(missing_ok=True)  # a task whose end nobody has seen
 
     def tag(self, job: Job) -> str:
         """Returns what a run's status says of the job that it was made for."""
@@ -203,6 +204,10 @@ class Batch:
     def log_path(self, job: Job) -> Path:
         """Returns the file of what a job's process printed."""
         return self.path / "jobs" / f"{job.number:04d}.log"
+
+    def task_path(self, job: Job) -> Path:
+        """Returns the file with the number of the SLURM task that a job was submitted as, until its end was seen."""
+        return self.path / "jobs" / f"{job.number:04d}.slurm"
 
     def result_path(self, job: Job) -> Path:
         """Returns the file in which a job's process says how it ended."""

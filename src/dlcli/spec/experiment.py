@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, Field
@@ -78,6 +79,11 @@ def _sbatch_options(options: dict[str, str | int | bool]) -> dict[str, str | int
     return options
 
 
+def asks_for_gpus(options: Mapping[str, object]) -> bool:
+    """Whether options of `sbatch` ask for GPUs in SLURM's own words, such as `gres: "gpu:a100:1"`."""
+    return any(name.startswith(("gres", "gpus", "tres")) for name in options)
+
+
 def _expected(what: str) -> PydanticCustomError:
     return PydanticCustomError("sbatch_option", "expected {what}", {"what": what})
 
@@ -100,6 +106,11 @@ class Resources(Spec):
     slurm: Annotated[dict[str, str | int | bool], AfterValidator(_sbatch_options)] = Field(
         default={}, description="More options of `sbatch` by their long names, such as `partition: gpu` or `account: lab`."
     )
+
+    @property
+    def names_gpus(self) -> bool:
+        """Whether `slurm` asks for GPUs."""
+        return asks_for_gpus(self.slurm)
 
 
 class Hardware(Spec):

@@ -74,15 +74,15 @@ def find_batch_size(
     size = smallest
     while True:
         asked = Asked(text, file, overrides, size, seconds, features, offline)
-        found, examples = _tried(context, asked, memory_gb)
+        found, examples = _tried(context, asked, memory_gb, first=size == smallest)
         yield found
         if found.reason or size >= examples:
             return
         size = min(2 * size, max(examples, size + 1))
 
 
-def _tried(context: Any, asked: Asked, memory_gb: float | None) -> tuple[Size, int]:
-    """Returns what one size gives, and the number of training examples."""
+def _tried(context: Any, asked: Asked, memory_gb: float | None, *, first: bool) -> tuple[Size, int]:
+    """Returns what one size gives, and the number of training examples; a defect at the first size is no lack of memory."""
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_try, args=(asked, theirs))
     process.start()
@@ -102,9 +102,10 @@ def _tried(context: Any, asked: Asked, memory_gb: float | None) -> tuple[Size, i
         raise RunFailed(told)
     if told is None and not reason:
         code = process.exitcode or 0
-        if code >= 0:  # a defect, whose traceback it has printed
+        if code >= 0 and first:  # its traceback is printed
             raise RunFailed(f"trying batches of {asked.batch_size} failed: its process ended with exit code {code}")
-        reason = f"its process was ended by {signal.Signals(-code).name}, mostly for lack of memory"
+        died = f"was ended by {signal.Signals(-code).name}, mostly for lack of memory" if code < 0 else ""
+        reason = f"its process {died or f'failed with exit code {code}'}"
     if told is None or reason:
         return Size(asked.batch_size, memory=most, reason=reason), 0
     rate, examples, words = told

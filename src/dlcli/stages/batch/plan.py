@@ -81,7 +81,7 @@ def refuse_mirrored(jobs: Sequence[Job], *, on_cluster: bool, on_gpus: bool) -> 
             continue
         if on_gpus:
             message = "each run here has one GPU; `dlcli train` gives a run all, a cluster (--engine) as many as it asks for"
-        elif hardware.devices or hardware.resources.gpus:
+        elif hardware.devices or hardware.resources.gpus or hardware.resources.names_gpus:
             continue
         else:
             message = "a cluster must be told how many GPUs: say hardware.devices"

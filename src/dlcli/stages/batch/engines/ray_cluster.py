@@ -83,7 +83,8 @@ class RayEngine:
         options = {"num_cpus": request.cpus, "num_gpus": request.gpus, "memory": request.memory, "max_retries": 0}
         task = self._ray.remote(_task()).options(**options, name=f"{order.job.group} seed {order.job.seed}")
         share = self._settings.per_gpu if request.gpus and request.gpus < 1 else 1
-        reference = task.remote(order, __version__, os.getcwd(), share, self._settings.memory_gb)
+        limit = request.memory / _GB or None
+        reference = task.remote(order, __version__, os.getcwd(), share, limit)
         return RayProcess(self, order, reference)
 
     def _request(self, order: Order, nodes: list[dict[str, float]]) -> Request:
@@ -91,7 +92,7 @@ class RayEngine:
         gpus: float = hardware.gpus if hardware.gpus is not None else any(node.get("GPU") for node in nodes)
         if gpus == 1:
             gpus = 1 / self._settings.per_gpu
-        memory = hardware.resources.memory_gb or self._settings.memory_gb or 0
+        memory = self._settings.memory_gb or hardware.resources.memory_gb or 0
         return Request(hardware.resources.cpus, gpus, int(memory * _GB))
 
     def follows(self, batch: Batch, job: Job) -> bool:

@@ -20,8 +20,9 @@ from dlcli.errors import DlcliError, RunFailed, UsageError
 from dlcli.runs.batches import Batch, Job, Settings
 from dlcli.runs.files import write_json
 from dlcli.runs.hold import is_held
+from dlcli.spec.experiment import asks_for_gpus
 from dlcli.stages.batch.engines.engine import LOOK, LOST, Process
-from dlcli.stages.batch.engines.slurm_queue import LocalQueue, Queue, note_path, noted
+from dlcli.stages.batch.engines.slurm_queue import LocalQueue, Queue, noted
 from dlcli.stages.batch.engines.slurm_task import SlurmTask
 from dlcli.stages.batch.worker import Order
 
@@ -34,8 +35,10 @@ _ALLOCATIONS = 100
 _MINUTES = 60
 _WARNING = 90
 """Seconds before an allocation's end at which the run is told to write its checkpoint."""
-_LATER = re.compile(r"contact slurm|timed? ?out|temporar|connection|zero bytes|maxsubmit", re.IGNORECASE)
-"""What `sbatch` says where it may take the same job later: its controller is busy or away, or the user's limit is reached."""
+_AWAY = re.compile(r"contact slurm|timed? ?out|temporar|connect|zero bytes|standby", re.IGNORECASE)
+"""What `sbatch` says where it may take the same job later: its controller is busy or away."""
+_LIMIT = re.compile(r"submitjob|job submit limit", re.IGNORECASE)
+"""What it says where the user's limit of jobs is reached, of which each task of an array is one."""
 _ASK_AGAIN = 30.0
 _LATE = 10.0
 """Seconds that the file with a task's result may come after SLURM has said that the task is over."""
@@ -53,8 +56,8 @@ class Request:
 
     @property
     def has_gpus(self) -> bool:
-        """Whether GPUs are asked for, perhaps in words that only SLURM knows, such as `gres: "gpu:a100:1"`."""
-        return self.gpus > 0 or any(re.match("gres|gpus|tres", name) for name, _ in self.options)
+        """Whether GPUs are asked for, perhaps in words that only SLURM knows."""
+        return self.gpus > 0 or asks_for_gpus(dict(self.options))
 
     def parameters(self) -> dict[str, Any]:
         """Returns the arguments of submitit's `update_parameters`.
@@ -87,7 +90,7 @@ def requested(order: Order, settings: Settings) -> Request:
     asked = hardware.resources
     return Request(
         asked.cpus,
-        hardware.gpus or 0,
+        0 if asked.gpus is None and asked.names_gpus else hardware.gpus or 0,
         settings.memory_gb or asked.memory_gb,
         ceil(settings.minutes or asked.minutes or _MINUTES),
         tuple((name, value) for name, value in sorted(asked.slurm.items()) if value is not False),
@@ -117,6 +120,7 @@ class SlurmEngine:
         self._settings = settings
         self._queue: Queue | None = None
         self._unsent: list[_Unsent] = []
+        self._tasks: list[SlurmProcess] = []
         self._tried = 0.0
 
     def follows(self, batch: Batch, job: Job) -> bool:
@@ -137,9 +141,10 @@ class SlurmEngine:
             batch = Batch(order.batch)
             number = self._noted(batch, order.job)
             if number is not None:
-                found[at] = SlurmProcess(number, batch, order.job, self._queue_of(batch))
+                found[at] = process = SlurmProcess(number, batch, order.job, self._queue_of(batch))
+                self._tasks.append(process)
                 continue
-            note_path(batch, order.job).unlink(missing_ok=True)
+            batch.task_path(order.job).unlink(missing_ok=True)
             try:
                 groups.setdefault(requested(order, self._settings), []).append(at)
             except DlcliError as error:
@@ -150,38 +155,47 @@ class SlurmEngine:
                 found.update(zip(part, self._sent(request, [orders[at] for at in part]), strict=True))
         return [found[at] for at in range(len(orders))]
 
-    def _sent(self, request: Request, orders: Sequence[Order]) -> Sequence[Process]:
-        """Submits an array; where SLURM does not take it now its jobs wait, else they have failed."""
-        try:
-            return self._submitted(request, orders)
-        except RunFailed as error:
-            if _LATER.search(str(error)):
-                return self._kept(request, orders, error)
-            return [_Refused(Batch(order.batch), order.job, error) for order in orders]
-
-    def _kept(self, request: Request, orders: Sequence[Order], error: RunFailed) -> list[_Unsent]:
+    def _sent(self, request: Request, orders: Sequence[Order]) -> list[Process]:
+        """Submits an array; jobs that SLURM does not take now wait."""
         self._tried = monotonic()
-        for order in orders:
-            _log(Batch(order.batch), order.job, f"{error}; asked again every {_ASK_AGAIN:g} s")
-        unsent = [_Unsent(request, order) for order in orders]
+        taken = self._taken(request, orders)
+        unsent = [_Unsent(request, order) for order in orders[len(taken) :]]
+        for one in unsent:
+            _log(Batch(one.order.batch), one.order.job, f"SLURM does not take it now; it is asked every {_ASK_AGAIN:g} s")
         self._unsent += unsent
-        return unsent
+        return [*taken, *unsent]
+
+    def _taken(self, request: Request, orders: Sequence[Order]) -> Sequence[Process]:
+        """Returns the processes of as many of the first jobs as SLURM takes now; of all if it refuses them for good."""
+        count = len(orders)
+        while True:
+            try:
+                return self._submitted(request, orders[:count])
+            except RunFailed as error:
+                words = str(error)
+                if _LIMIT.search(words) and count > 1:
+                    count //= 2
+                elif _AWAY.search(words) or (_LIMIT.search(words) and self._has_tasks()):
+                    return []
+                else:
+                    return [_Refused(Batch(order.batch), order.job, error) for order in orders]
+
+    def _has_tasks(self) -> bool:
+        """Whether tasks of this batch fill the queue: a limit that a job meets beside none will not pass."""
+        return any(not one.is_over for one in self._tasks)
 
     def _send_again(self) -> None:
-        """Submits, an array for each request, what waits; its first refusal for now ends the attempt."""
+        """Submits, an array for each request, what waits, until SLURM does not take all of one."""
         self._tried = monotonic()
         self._unsent = [one for one in self._unsent if one.is_wanted]
         for request in dict.fromkeys(one.request for one in self._unsent):
             part = [one for one in self._unsent if one.request == request][:_ARRAY]
-            try:
-                processes: Sequence[Process] = self._submitted(request, [one.order for one in part])
-            except RunFailed as error:
-                if _LATER.search(str(error)):
-                    return
-                processes = [_Refused(Batch(one.order.batch), one.order.job, error) for one in part]
-            for one, process in zip(part, processes, strict=True):
+            taken = self._taken(request, [one.order for one in part])
+            for one, process in zip(part, taken, strict=False):
                 one.process = process
             self._unsent = [one for one in self._unsent if one.process is None]
+            if len(taken) < len(part):
+                return
 
     def _submitted(self, request: Request, orders: Sequence[Order]) -> list[SlurmProcess]:
         import submitit
@@ -198,10 +212,13 @@ class SlurmEngine:
         try:
             jobs = executor.submit_array(tasks)
         except RuntimeError as error:  # submitit's errors are
+            _remove_unsent(queue.folder)
             words = next((line for line in str(error).splitlines() if "sbatch: error" in line), str(error))
             raise RunFailed(f"SLURM takes no job: {words.strip()}") from None
         numbers = [noted(batch, order.job, job.job_id) for job, order in zip(jobs, orders, strict=True)]
-        return [SlurmProcess(number, batch, order.job, queue) for number, order in zip(numbers, orders, strict=True)]
+        found = [SlurmProcess(number, batch, order.job, queue) for number, order in zip(numbers, orders, strict=True)]
+        self._tasks = [one for one in self._tasks if not one.is_over] + found
+        return found
 
     def _noted(self, batch: Batch, job: Job) -> str | None:
         """Returns the number of the task that a job was submitted as, if it may still run, or has ended unseen."""
@@ -251,6 +268,11 @@ class SlurmProcess:
         self._over = 0.0
         queue.add(number)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its end was seen."""
+        return self._code is not None
+
     def exit_code(self) -> int | None:
         """Returns the exit code in the task's result; where there is none what SLURM says of it; None while it is not over."""
         if self._code is None:
@@ -258,7 +280,7 @@ class SlurmProcess:
             path = self._queue.result_path(self._number)
             self._code = self._told(path) if self._queue.has_result(self._number) else self._unseen()
             if self._code is not None:
-                note_path(self._batch, self._job).unlink(missing_ok=True)
+                self._batch.task_path(self._job).unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
         return self._code
 
@@ -308,6 +330,13 @@ class SlurmProcess:
     def memory(self) -> int:
         """Returns 0: SLURM sees to the limit."""
         return 0
+
+
+def _remove_unsent(folder: Path) -> None:
+    """Removes what submitit has written for an array that was not taken; that of others has their numbers in its names."""
+    for path in [*folder.glob("*.pkl"), *folder.glob(".submission_file_*.sh")]:
+        if re.fullmatch(r"[0-9a-f]{32}\.pkl|\.submission_file_[0-9a-f]{32}\.sh", path.name) and not path.is_symlink():
+            path.unlink(missing_ok=True)
 
 
 def _log(batch: Batch, job: Job, words: str) -> None:

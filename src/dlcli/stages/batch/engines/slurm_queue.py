@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -32,11 +33,6 @@ STOP = signal.SIGHUP
 """Tells a task to end with a checkpoint and not to be queued again: SLURM itself never sends it."""
 
 
-def note_path(batch: Batch, job: Job) -> Path:
-    """Returns the file with the number of the task that a job was submitted as, until its end was seen."""
-    return batch.path / "jobs" / f"{job.number:04d}.slurm"
-
-
 def noted(batch: Batch, job: Job, number: str = "") -> str:
     """Notes that a job was submitted as a task, unless another task has it, and returns the task that has it.
 
@@ -44,12 +40,15 @@ def noted(batch: Batch, job: Job, number: str = "") -> str:
     the next one has submitted the job again, the first of the two to be noted has it, and the other ends at once.
     Without a number nothing is noted, and the answer may be empty.
     """
-    path = note_path(batch, job)
+    path = batch.task_path(job)
     if number:
-        with suppress(FileExistsError), path.open("x", encoding="ascii") as file:
-            file.write(number)
+        whole = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        whole.write_text(number, encoding="ascii")
+        with suppress(FileExistsError):
+            os.link(whole, path)  # there with its content or not at all
+        whole.unlink()
     try:
-        return path.read_text(encoding="ascii") or number
+        return path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError):
         return number
 

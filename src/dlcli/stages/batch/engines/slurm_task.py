@@ -68,7 +68,7 @@ class SlurmTask:
     def due(self, number: str) -> Order | int:
         """Returns what is to be done now, or an exit code where nothing is: another task or process has the job, or had it."""
         batch, job = Batch(self.order.batch), self.order.job
-        if batch.status(job).state in ("completed", "failed") or noted(batch, job, number) != number:
+        if batch.status(job).state != "running" or noted(batch, job, number) != number:
             return Interrupted.exit_code
         return as_it_stands(self.order) or 0
 
