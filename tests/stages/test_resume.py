@@ -97,6 +97,7 @@ def test_a_run_left_at_the_end_of_an_epoch_ends_with_the_same_bits(spec: Path, w
     assert_same_bits(whole, run)
 
 
+@SLOW
 def test_a_run_may_be_left_again_and_again(spec: Path, whole: Run) -> None:
     run = stopped(spec, Stopping(step=5))
     for step in (1, 8, 13):
@@ -108,6 +109,7 @@ def test_a_run_may_be_left_again_and_again(spec: Path, whole: Run) -> None:
     assert [row["epoch"] for row in run.history()] == ["1", "2", "3"]
 
 
+@SLOW
 def test_several_steps_in_one_call_give_the_bits_of_single_steps(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, CIRCLES, model=DROPOUT, data="batch_size: 2", training="epochs: 2")
     together, single = (trained(spec, [f"hardware.steps_per_execution={steps}"]) for steps in (10, 1))
