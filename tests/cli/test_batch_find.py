@@ -65,10 +65,10 @@ def test_a_defect_is_not_taken_for_lack_of_memory(tmp_path: Path, monkeypatch: p
 @pytest.mark.slow
 def test_a_size_that_takes_more_memory_than_allowed_is_the_last(tmp_path: Path, dlcli: Dlcli) -> None:
     spec = write(tmp_path, 20_000_000)
-    done = dlcli("batch-find", spec, "--from", "1", "--memory", "3", "--seconds", "0.2", "--json", timeout=280)
+    done = dlcli("batch-find", spec, "--from", "1", "--memory", "6", "--seconds", "0.2", "--json", timeout=280)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert "3 GB" in found["sizes"][-1]["reason"]
+    assert "6 GB" in found["sizes"][-1]["reason"]
     assert found["largest"] < found["sizes"][-1]["batch_size"] < 105
 
 
