@@ -226,6 +226,12 @@ def test_an_array_above_the_limit_of_jobs_is_submitted_in_parts(
     assert notes(tmp_path / "runs") == ["7", "7_0", "7_1"]
 
 
+def test_one_job_waits_where_others_of_the_user_fill_the_limit(stand_in: Path, tmp_path: Path) -> None:
+    (stand_in / "sbatch").write_text('#!/bin/sh\necho "sbatch: error: AssocMaxSubmitJobLimit" >&2\nexit 1\n')
+    _, _, processes = submitted(tmp_path, *["{comment: same}"] * 2)
+    assert [one.exit_code() for one in processes] == [None, None]
+
+
 def test_a_job_that_alone_is_above_a_limit_is_refused(stand_in: Path, tmp_path: Path) -> None:
     words = "sbatch: error: violates policy (job submit limit, time limits)"
     (stand_in / "sbatch").write_text(f'#!/bin/sh\necho "{words}" >&2\nexit 1\n')

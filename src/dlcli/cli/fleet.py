@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -73,17 +74,7 @@ def batch(
     if resume is not None:
         if specs or seeds or settings:
             raise UsageError("--resume goes on with the batch's own specs and seeds: leave SPEC, --seeds and --set out")
-        from dlcli.runs.batches import find_batch
-
-        found = find_batch(resume, runs)
-        before = found.settings()
-        if engine not in (None, before.engine):  # another one has other places
-            if before.engine == "slurm":
-                from dlcli.stages.batch.engines.slurm import refuse_left_tasks
-
-                refuse_left_tasks(found, before)
-            before = replace(before, address="", gpus="", per_gpu=1)
-        wanted = replace(before, **given)
+        found, wanted = _left(resume, runs, given)
         fleet = fleet_for(wanted)
         if retry_failed:
             found.queue_failed()
@@ -98,6 +89,21 @@ def batch(
         refuse_mirrored(planned, on_cluster=wanted.engine != "local", on_gpus=fleet.has_gpus)
         found = Batch.create(runs, planned, wanted)
     _run(found, wanted, fleet, as_json=as_json)
+
+
+def _left(resume: str, runs: Path, given: dict[str, Any]) -> tuple[Batch, Settings]:
+    """Returns a batch to go on with, and its settings with those that are given now."""
+    from dlcli.runs.batches import find_batch
+
+    found = find_batch(resume, runs)
+    before = found.settings()
+    if given.get("engine", before.engine) != before.engine:  # another one has other places
+        if before.engine == "slurm":
+            from dlcli.stages.batch.engines.slurm import refuse_left_tasks
+
+            refuse_left_tasks(found, before)
+        before = replace(before, address="", gpus="", per_gpu=1)
+    return found, replace(before, **given)
 
 
 def _planned(specs: list[str], seeds: str, settings: list[str]) -> list[Job]:

@@ -107,11 +107,6 @@ class Resources(Spec):
         default={}, description="More options of `sbatch` by their long names, such as `partition: gpu` or `account: lab`."
     )
 
-    @property
-    def names_gpus(self) -> bool:
-        """Whether `slurm` asks for GPUs."""
-        return asks_for_gpus(self.slurm)
-
 
 class Hardware(Spec):
     """Where and how the run computes. Only `precision` and `deterministic` can change results; several devices round otherwise

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dlcli.errors import Fault, SpecError, UsageError
 from dlcli.runs.batches import Job
+from dlcli.spec.experiment import asks_for_gpus
 from dlcli.spec.file import load, load_text
 
 _MOST = 10_000
@@ -81,7 +82,7 @@ def refuse_mirrored(jobs: Sequence[Job], *, on_cluster: bool, on_gpus: bool) -> 
             continue
         if on_gpus:
             message = "each run here has one GPU; `dlcli train` gives a run all, a cluster (--engine) as many as it asks for"
-        elif hardware.devices or hardware.resources.gpus or hardware.resources.names_gpus:
+        elif hardware.devices or hardware.resources.gpus or asks_for_gpus(hardware.resources.slurm):
             continue
         else:
             message = "a cluster must be told how many GPUs: say hardware.devices"

@@ -35,10 +35,10 @@ _ALLOCATIONS = 100
 _MINUTES = 60
 _WARNING = 90
 """Seconds before an allocation's end at which the run is told to write its checkpoint."""
-_AWAY = re.compile(r"contact slurm|timed? ?out|temporar|connect|zero bytes|standby", re.IGNORECASE)
-"""What `sbatch` says where it may take the same job later: its controller is busy or away."""
+_LATER = re.compile(r"contact slurm|timed? ?out|temporar|connect|zero bytes|standby|submitjob", re.IGNORECASE)
+"""What `sbatch` says where it may take the same job later: its controller is busy or away, or a limit of jobs is reached."""
 _LIMIT = re.compile(r"submitjob|job submit limit", re.IGNORECASE)
-"""What it says where the user's limit of jobs is reached, of which each task of an array is one."""
+"""What it says of that limit, of which each task of an array is a job; the second may mean another one, which stays."""
 _ASK_AGAIN = 30.0
 _LATE = 10.0
 """Seconds that the file with a task's result may come after SLURM has said that the task is over."""
@@ -90,7 +90,7 @@ def requested(order: Order, settings: Settings) -> Request:
     asked = hardware.resources
     return Request(
         asked.cpus,
-        0 if asked.gpus is None and asked.names_gpus else hardware.gpus or 0,
+        0 if asked.gpus is None and asks_for_gpus(asked.slurm) else hardware.gpus or 0,
         settings.memory_gb or asked.memory_gb,
         ceil(settings.minutes or asked.minutes or _MINUTES),
         tuple((name, value) for name, value in sorted(asked.slurm.items()) if value is not False),
@@ -175,7 +175,7 @@ class SlurmEngine:
                 words = str(error)
                 if _LIMIT.search(words) and count > 1:
                     count //= 2
-                elif _AWAY.search(words) or (_LIMIT.search(words) and self._has_tasks()):
+                elif _LATER.search(words) or (_LIMIT.search(words) and self._has_tasks()):
                     return []
                 else:
                     return [_Refused(Batch(order.batch), order.job, error) for order in orders]
