@@ -18,6 +18,7 @@ from dlcli.spec.file import load
 from dlcli.stages import fit as fitting
 from dlcli.stages import selection
 from dlcli.stages.evaluate import evaluate
+from dlcli.stages.feature_cache import FeatureCache
 from dlcli.stages.plots import stage_borders
 from stages.trainings import GAUSSIANS, Heard, column, save_images, trained, write_spec
 
@@ -346,6 +347,40 @@ def test_an_empty_file_of_features_is_computed_anew(folder: Path) -> None:
     for file in (folder / "runs" / ".features").glob("*.npy"):
         file.write_bytes(b"")
     assert transfer(folder, "epochs: 1").history()
+
+
+@pytest.mark.parametrize("damage", ["a flipped bit", "fewer rows", "another shape", "an older name"])
+def test_kept_features_that_are_not_what_was_written_are_computed_again(tmp_path: Path, damage: str) -> None:
+    key, computed = "0" * 64, np.arange(12, dtype="float32").reshape(4, 3)
+    FeatureCache(tmp_path, 1).get(key, (4, 3), lambda: computed)
+    (file,) = tmp_path.glob("*.npy")
+    content = bytearray(file.read_bytes())
+    if damage == "a flipped bit":
+        content[-5] ^= 1
+        file.write_bytes(content)
+    elif damage == "an older name":
+        file.rename(file.with_name(f"{key}.npy"))
+    shape = {"fewer rows": (5, 3), "another shape": (4, 3, 1)}.get(damage, (4, 3))
+    cache = FeatureCache(tmp_path, 1)
+    array, was_kept = cache.get(key, shape, lambda: np.ones(shape, "float32"))
+    assert not was_kept
+    assert array.sum() == np.prod(shape)
+    assert len(cache.notes) == (0 if damage == "an older name" else 1)
+    assert cache.get(key, shape, lambda: computed)[1]
+
+
+def test_a_linked_folder_of_features_is_neither_read_nor_tidied(tmp_path: Path) -> None:
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "link"
+    elsewhere.mkdir()
+    (elsewhere / "mine.npy").write_bytes(b"mine")
+    link.symlink_to(elsewhere)
+    cache = FeatureCache(link, 1e-9)
+    assert not cache.get("0" * 64, (1,), lambda: np.ones(1, "float32"))[1]
+    cache.tidy()
+    assert [path.name for path in elsewhere.iterdir()] == ["mine.npy"]
+    assert cache.notes == [
+        f"features are not kept on disk: {link}: dlcli does not write here, since it is a link and not a folder of its own"
+    ]
 
 
 def test_a_resolved_spec_with_a_head_stage_is_good_as_it_is(folder: Path) -> None:

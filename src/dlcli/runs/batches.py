@@ -13,7 +13,7 @@ from pydantic import Field
 
 from dlcli.errors import DamagedFile, UsageError
 from dlcli.runs.contents import Count, as_dataclass
-from dlcli.runs.files import new_name, read_json, write_json
+from dlcli.runs.files import new_name, own_folder, read_json, write_json
 from dlcli.runs.folder import Run
 from dlcli.runs.hold import held
 from dlcli.runs.lookup import all_runs
@@ -86,8 +86,9 @@ class Batch:
 
         Raises:
             UsageError: the folder cannot be written.
+            DamagedFile: a link stands in the folder's place.
         """
-        path = runs.absolute() / FOLDER / new_name()
+        path = own_folder(runs.absolute() / FOLDER) / new_name()
         temporary = path.with_name(f".{path.name}.tmp")
         try:
             (temporary / "jobs").mkdir(parents=True)
@@ -222,11 +223,12 @@ def find_batch(text: str, runs: Path) -> Batch:
 
     Raises:
         UsageError: there is none, or more than one.
+        DamagedFile: the folder, or a file in it, is a link to elsewhere.
     """
-    folder = runs.absolute() / FOLDER
+    folder = own_folder(runs.absolute() / FOLDER)
     known = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
     found = known[-1:] if text == "latest" else [name for name in known if name.startswith(text)] if text else []
     if len(found) != 1:
         listed = ", ".join(known[-5:]) or "none"
         raise UsageError(f"{'no' if not found else len(found)} batch of the id {text!r} in {runs}; the latest are {listed}")
-    return Batch(folder / found[0])
+    return Batch(own_folder(folder / found[0], "jobs"))

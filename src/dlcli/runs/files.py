@@ -32,6 +32,27 @@ def new_name() -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{letters}"
 
 
+def own_folder(folder: Path, *inside: str) -> Path:
+    """Returns a folder that dlcli writes to, once neither it nor what it holds leads elsewhere.
+
+    Checked are the folder, its entries, and the entries of the folders named by `inside`. Nothing need be there yet.
+
+    Raises:
+        DamagedFile: one of them is a link, or something else than a folder stands in a folder's place.
+    """
+    for each in (folder, *(folder / name for name in inside)):
+        if each.is_symlink() or (os.path.lexists(each) and not each.is_dir()):
+            raise DamagedFile(f"{each}: dlcli does not write here, since it is {_kind_of(each)} and not a folder of its own")
+        link = next((entry for entry in sorted(each.iterdir()) if entry.is_symlink()), None) if each.is_dir() else None
+        if link is not None:
+            raise DamagedFile(f"{link}: dlcli does not write here, since it is a link and not a file of its own")
+    return folder
+
+
+def _kind_of(path: Path) -> str:
+    return "a link" if path.is_symlink() else "a file"
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; what is written there takes its place once the block has ended well."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from dlcli.errors import DamagedFile, UsageError
 from dlcli.runs.batches import Batch
-from dlcli.runs.files import new_name, read_json, write_json
+from dlcli.runs.files import new_name, own_folder, read_json, write_json
 from dlcli.runs.hold import held, is_held
 
 FOLDER = ".sweeps"
@@ -75,7 +75,10 @@ class SweepFolder:
 
         Raises:
             UsageError: the folder cannot be written.
+            DamagedFile: the folder, or a file in it, is a link to elsewhere.
         """
+        own_folder(self.path.parent)
+        own_folder(self.path, "jobs", "workers")
         try:
             (self.path / "jobs").mkdir(parents=True, exist_ok=True)
             (self.path / "workers").mkdir(exist_ok=True)
@@ -196,11 +199,12 @@ def find_sweep(text: str, runs: Path) -> SweepFolder:
 
     Raises:
         UsageError: there is none, or more than one.
+        DamagedFile: the folder, or a file in it, is a link to elsewhere.
     """
-    folder = runs.absolute() / FOLDER
+    folder = own_folder(runs.absolute() / FOLDER)
     known = sorted(path.name for path in folder.iterdir() if (path / "sweep.json").exists()) if folder.is_dir() else []
     found = known[-1:] if text == "latest" else [name for name in known if name.startswith(text)] if text else []
     if len(found) != 1:
         listed = ", ".join(known[-5:]) or "none"
         raise UsageError(f"{'no' if not found else len(found)} sweep of the id {text!r} in {runs}; the latest are {listed}")
-    return SweepFolder(folder / found[0])
+    return SweepFolder(own_folder(folder / found[0], "jobs", "workers"))

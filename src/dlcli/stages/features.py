@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -16,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from dlcli.runs.files import replacing
 from dlcli.runtime.engine import keras
 from dlcli.runtime.stream import data_errors, ordered_batches
 from dlcli.spec.augmentations import AugmentationSpec
@@ -24,7 +20,8 @@ from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.models import Transfer
 from dlcli.stages.build import Built
-from dlcli.stages.data import Splits, fits_in_memory
+from dlcli.stages.data import Splits
+from dlcli.stages.feature_cache import FeatureCache, Shape
 
 Array = np.ndarray[Any, Any]
 
@@ -67,20 +64,25 @@ def kept_features(
     started = perf_counter()
     copies = experiment.training.features.augmented_copies if augment else 1
     extractor = _Extractor(experiment, built)
-    cache = Cache(folder, experiment.training.features.disk_gb)
+    cache = FeatureCache(folder, experiment.training.features.disk_gb)
     train, reused = cache.get(
         extractor.key(splits, "train", augment, copies),
+        extractor.shape(splits, "train", copies),
         lambda: np.concatenate([extractor.features(splits, "train", augment, copy) for copy in range(copies)]),
     )
     validation = None
     if "validation" in splits.parts:
-        validation, _ = cache.get(extractor.key(splits, "validation", (), 1), lambda: extractor.features(splits, "validation"))
+        validation, _ = cache.get(
+            extractor.key(splits, "validation", (), 1),
+            extractor.shape(splits, "validation", 1),
+            lambda: extractor.features(splits, "validation"),
+        )
     cache.tidy()
     size = (train.nbytes + (0 if validation is None else validation.nbytes)) / 2**20
     how = "read from an earlier run's" if reused else "computed once"
     many = f"{copies} versions of " if augment else ""
     told = f"{how}: {many}{len(splits.train):,} examples, {size:,.1f} MiB, in {perf_counter() - started:.1f} s"
-    return Kept(train, validation, copies, told)
+    return Kept(train, validation, copies, "; ".join((told, *cache.notes)))
 
 
 class _Extractor:
@@ -118,6 +120,10 @@ class _Extractor:
         }
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
+    def shape(self, splits: Splits, part: str, copies: int) -> Shape:
+        """Returns the shape of what `features` gives for all copies of a part; None where the backbone does not say."""
+        return (copies * len(splits.parts[part]), *self._model.output_shape[1:])
+
     def features(self, splits: Splits, part: str, augment: Sequence[AugmentationSpec] = (), copy: int = 0) -> Array:
         """Returns the features of one part, float32 `(n, ...)`; of one augmented version of it."""
         examples = splits.parts[part]
@@ -148,58 +154,3 @@ def _graph_digest(built: Built) -> str:
         if not name.startswith("variables/"):
             digest.update(name.encode() + content)
     return digest.hexdigest()
-
-
-class Cache:
-    """Feature files in one folder, under a budget of disk space: the longest unused go first.
-
-    A file appears whole or not at all, so that runs side by side may share it. With a budget of 0 nothing is written.
-    """
-
-    def __init__(self, folder: Path, budget_gb: float) -> None:
-        self._folder, self._budget = folder, budget_gb * 1e9
-
-    def get(self, key: str, compute: Any) -> tuple[Array, bool]:
-        """Returns the array of a key, from its file where there is one, and whether there was."""
-        path = self._folder / f"{key}.npy"
-        found = self._read(path)
-        if found is not None:
-            return found, True
-        computed: Array = compute()
-        if computed.nbytes <= self._budget and self._has_room(computed.nbytes):
-            with suppress(OSError):  # they are kept to save time; the run has them in any case
-                self._folder.mkdir(parents=True, exist_ok=True)
-                with replacing(path) as temporary, open(temporary, "wb") as file:
-                    np.save(file, computed, allow_pickle=False)
-        return computed, False
-
-    def tidy(self) -> None:
-        """Deletes the longest unused files beyond the budget."""
-        if not self._budget:
-            return
-        found: list[tuple[float, int, Path]] = []
-        for path in self._folder.glob("*.npy"):
-            with suppress(OSError):  # a run beside this one tidies too
-                about = path.stat()
-                found.append((about.st_mtime, about.st_size, path))
-        used = 0
-        for _, size, path in sorted(found, reverse=True):
-            used += size
-            if used > self._budget:
-                path.unlink(missing_ok=True)
-
-    def _read(self, path: Path) -> Array | None:
-        if not self._budget or not path.is_file():
-            return None
-        try:
-            # Larger ones stay on disk and are read where they are needed.
-            large = not fits_in_memory(path.stat().st_size)
-            found: Array = np.load(path, mmap_mode="r" if large else None, allow_pickle=False)
-            os.utime(path)
-        except (OSError, ValueError, EOFError):  # damaged, or deleted by a run beside this one: computed anew
-            return None
-        return found
-
-    def _has_room(self, size: int) -> bool:
-        parent = next(one for one in (self._folder, *self._folder.parents) if one.exists())
-        return shutil.disk_usage(parent).free > 2 * size
