@@ -21,7 +21,7 @@ def saved(path: Path, picture: Image.Image, **options: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["x.png", "x.bmp", "x.gif"])
+@pytest.mark.parametrize("name", ["x.png", "x.bmp", "x.gif", "x.tif", "x.tiff", "x.ppm", "x.pgm", "x.pnm", "x.apng"])
 def test_lossless_kinds_come_back_exactly(tmp_path: Path, name: str) -> None:
     path = saved(tmp_path / name, Image.fromarray(RAMP))
     assert np.array_equal(read(path, channels=1)[..., 0], RAMP)
@@ -31,6 +31,13 @@ def test_lossless_kinds_come_back_exactly(tmp_path: Path, name: str) -> None:
 def test_jpeg_comes_back_nearly(tmp_path: Path) -> None:
     path = saved(tmp_path / "x.jpg", Image.fromarray(RAMP), quality=95)
     assert np.abs(read(path, channels=1)[..., 0].astype(int) - RAMP).max() < 12
+
+
+@pytest.mark.parametrize("name", ["x.webp", "x.jfif", "x.jpe", "x.jp2", "x.avif"])
+def test_other_types_with_loss_come_back_nearly(tmp_path: Path, name: str) -> None:
+    options = {".jfif": {"format": "JPEG"}, ".jpe": {"format": "JPEG"}}.get(Path(name).suffix, {})
+    path = saved(tmp_path / name, Image.fromarray(RAMP), quality=95, **options)
+    assert np.abs(read(path, channels=1)[..., 0].astype(int) - RAMP).max() < 16
 
 
 def test_a_wrong_extension_does_not_matter(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dlcli.errors import DataError
+from dlcli.spec.sources.image_types import FORMATS
 
 if TYPE_CHECKING:
     from dlcli.spec.data import ImageSettings
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 _ENDS = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))
 _MODES = {1: "L", 3: "RGB"}
-# What a file may be whatever its name says. Not all of Pillow's readers: one of them starts Ghostscript.
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def read_image(path: str, image: ImageSettings) -> Array:
         DataError: the file is empty, truncated or no image.
     """
     try:
-        with Image.open(path, formats=_FORMATS) as file:
+        with Image.open(path, formats=FORMATS) as file:
             if image.size is not None:
                 # A JPEG is decoded at a half, quarter or eighth of its size where that is at least twice what is wanted.
                 file.draft(None, (2 * max(image.size), 2 * max(image.size)))
@@ -114,7 +113,7 @@ def _ends_well(path: str) -> bool:
 
 
 def _unreadable(path: str) -> str:
-    return "an empty file" if Path(path).stat().st_size == 0 else f"no image ({', '.join(_FORMATS)}), though named like one"
+    return "an empty file" if Path(path).stat().st_size == 0 else f"no image ({', '.join(FORMATS)}), though named like one"
 
 
 def _words(error: Exception) -> str:
