@@ -198,6 +198,19 @@ def test_a_column_gives_the_target_away_if_no_other_comes_near(tmp_path: Path, s
     assert ("leakage suspected" in _names(_run(tmp_path, GOOD, leaks=leaks))) is told
 
 
+def test_a_column_that_tells_many_targets_is_kept_in_a_file_that_can_be_read(tmp_path: Path) -> None:
+    names = [f"target {number}" for number in range(24)]
+    targets = {name: [["code", 1.0], ["age", 0.2], ["size", 0.1]] for name in names}
+    leaks = {"rows": True, "columns": {"of": 3, "targets": targets}}
+    run = _run(tmp_path, GOOD, leaks=leaks)
+    kept = write_diagnosis(run)
+    assert findings(run) == kept
+    assert kept[0].evidence[19:] == (
+        "column 'code' alone tells 100.0% of 'target 19'; no other column comes near (data.json)",
+        "and 4 more",
+    )
+
+
 def test_remedies_are_offered_though_the_data_has_moved(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
     spec = "task: regression\ndata: {source: {kind: csv, path: rows.csv, target: b}}\nmodel: {kind: mlp}\n"

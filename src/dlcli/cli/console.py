@@ -200,7 +200,7 @@ def show_details(run: Run, split: str) -> None:
         table = Table("threshold for", "best by", "threshold", "precision", "recall", "F1", "cost")
         for row in scores["thresholds"]:
             rates = (shown(row[name]) for name in ("threshold", "precision", "recall", "f1"))
-            table.add_row(row["label"], row["best_by"], *rates, f"{row['cost']:g}")
+            table.add_row(row["label"], row["best_by"], *rates, "-" if row["cost"] is None else f"{row['cost']:g}")
         console.print(table)
     path = run.evaluation(split) / "slices.csv"
     if os.path.lexists(path):

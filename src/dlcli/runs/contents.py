@@ -1,14 +1,19 @@
-"""What the files of a run folder must hold to be used: a folder may have been changed, damaged, or made by someone else."""
+"""The JSON files of a run folder: one class for each, which writes and reads it.
+
+A folder may have been changed, damaged, or made by someone else, so a file is checked when it is read. The same check runs
+when it is written: a reader never refuses what a writer wrote.
+"""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Self, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, create_model
 
 from dlcli.errors import DamagedFile
+from dlcli.runs.files import as_json, read_json, write_json
 from dlcli.spec.stages import Selection
 
 PARTS = ("train", "validation", "test")
@@ -17,12 +22,45 @@ _Value = Annotated[float, Field(allow_inf_nan=False)] | None
 
 
 class _Content(BaseModel):
-    """What must be there, of the right type; what else a file holds is passed over: other versions may write more."""
+    """The entries that must be there, of the right type. Other entries are kept: other versions may write more."""
 
-    model_config = ConfigDict(strict=True, defer_build=True)
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow", defer_build=True)
 
 
-class DataContent(_Content):
+class RunFile:
+    """The methods of a class that stands for a JSON file."""
+
+    @classmethod
+    def of(cls, content: Any) -> Self:
+        """Returns the content as its file will hold it: numbers that are not finite are None, names are text.
+
+        Raises:
+            ValidationError: `read` would refuse it, which is a defect of the writer.
+        """
+        return cls.model_validate(as_json(content))  # type: ignore[attr-defined, no-any-return]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Returns the content of the file.
+
+        Raises:
+            DamagedFile: it cannot be read, lacks an entry, or an entry is of another type.
+        """
+        try:
+            return cls.model_validate(read_json(path))  # type: ignore[attr-defined, no-any-return]
+        except ValidationError as error:
+            raise DamagedFile(_first_of(error, path)) from None
+
+    def write(self, path: Path) -> None:
+        """Replaces the file."""
+        write_json(path, self.content())
+
+    def content(self) -> Any:
+        """Returns the entries as JSON has them, without defaults for those that are missing."""
+        return self.model_dump(exclude_unset=True)  # type: ignore[attr-defined]
+
+
+class DataFile(RunFile, _Content):
     """`data.json`."""
 
     examples: dict[str, Count]
@@ -38,7 +76,7 @@ class _Device(_Content):
     name: str
 
 
-class EnvironmentContent(_Content):
+class EnvironmentFile(RunFile, _Content):
     """`environment.json`."""
 
     device: _Device
@@ -56,13 +94,13 @@ class _Stage(_Content):
     frozen: Count = 0
 
 
-class StagesContent(_Content):
-    """`stages.json`, which is a list."""
+class StagesFile(RunFile, RootModel[list[_Stage]]):
+    """`stages.json`."""
 
-    stages: list[_Stage]
+    model_config = ConfigDict(strict=True, frozen=True, defer_build=True)
 
 
-class CalibrationContent(_Content):
+class CalibrationFile(RunFile, _Content):
     """`calibration.json`."""
 
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -79,28 +117,28 @@ class _Baseline(_Content):
 
 
 class _Calibrated(_Content):
-    value: float
-    ece: float
-    brier: float
+    value: _Value
+    ece: _Value
+    brier: _Value
 
 
 class _Calibration(_Content):
-    ece: float
-    brier: float
+    ece: _Value
+    brier: _Value
     temperature: _Calibrated | None = None
 
 
 class _Threshold(_Content):
     label: str
     best_by: str
-    threshold: float
-    precision: float
-    recall: float
-    f1: float
-    cost: float
+    threshold: _Value
+    precision: _Value
+    recall: _Value
+    f1: _Value
+    cost: _Value
 
 
-class MetricsContent(_Content):
+class MetricsFile(RunFile, _Content):
     """`metrics.json` of one split."""
 
     examples: Count
@@ -110,18 +148,6 @@ class MetricsContent(_Content):
     thresholds: list[_Threshold] | None = None
 
 
-def refuse_other(content: type[_Content], data: Any, path: Path, *, inside: str = "") -> None:
-    """Checks what a file holds; `inside` is the field of `content` that the whole file stands for.
-
-    Raises:
-        DamagedFile: it lacks something, or something is of another type; the message names the file and the place.
-    """
-    try:
-        content.model_validate({inside: data} if inside else data)
-    except ValidationError as error:
-        raise DamagedFile(_first_of(error, path, inside)) from None
-
-
 def as_dataclass(kind: Any, data: Any, path: Path, *, required: set[str]) -> Any:
     """Returns the dataclass that a JSON file holds; its unknown fields, of other versions, are passed over.
 
@@ -129,7 +155,10 @@ def as_dataclass(kind: Any, data: Any, path: Path, *, required: set[str]) -> Any
         DamagedFile: it lacks a required field, or one is of another type.
     """
     content = _content_of(kind, frozenset(required))
-    refuse_other(content, data, path)
+    try:
+        content.model_validate(data)
+    except ValidationError as error:
+        raise DamagedFile(_first_of(error, path)) from None
     return kind(**{name: data[name] for name in content.model_fields if name in data})
 
 
@@ -140,10 +169,10 @@ def _content_of(kind: Any, required: frozenset[str]) -> type[_Content]:
     return create_model(kind.__name__, __base__=_Content, **fields)
 
 
-def _first_of(error: ValidationError, path: Path, inside: str = "") -> str:
+def _first_of(error: ValidationError, path: Path) -> str:
     """Returns the first thing that is wrong with a file."""
     first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"] if part != inside)
+    place = ".".join(map(str, first["loc"]))
     wrong = {"missing": "is missing", "model_type": "should be an object"}.get(first["type"], first["msg"])
     wrong = wrong.replace("Input should be", "should be")
     return f"{path}: {place}: {wrong}" if place else f"{path}: {wrong}"

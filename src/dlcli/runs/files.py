@@ -115,7 +115,7 @@ def json_text(data: Any, *, indent: int | None = 2) -> str:
 
     In one line where `indent` is None.
     """
-    text = json.dumps(_as_json(data), indent=indent, ensure_ascii=False)
+    text = json.dumps(as_json(data), indent=indent, ensure_ascii=False)
     return "\n".join(visible(line, escape=lambda char: json.dumps(char)[1:-1]) for line in text.split("\n"))
 
 
@@ -195,6 +195,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
     text = _content(path, _LARGEST_TABLE).decode("utf-8", _ANY_NAME)
     if not text:
         raise DamagedFile(f"{path}: is empty")
+    csv.field_size_limit(_LARGEST_TABLE)  # Python's own limit is shorter than a name may be that `write_table` wrote
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
         columns = next(reader, [])
@@ -219,11 +220,12 @@ def append_line(path: Path, line: str) -> None:
         file.write(visible(line, keep="\n").replace("\n", "\n    ") + "\n")
 
 
-def _as_json(value: Any) -> Any:
+def as_json(value: Any) -> Any:
+    """Returns a value as a JSON file can hold it: numbers that are not finite are None, lists, names as text in UTF-8."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()  # the name of a file need not be text
     if isinstance(value, Mapping):
-        return {str(key): _as_json(item) for key, item in value.items()}
-    return [_as_json(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {as_json(str(key)): as_json(item) for key, item in value.items()}
+    return [as_json(item) for item in value] if isinstance(value, (list, tuple)) else value

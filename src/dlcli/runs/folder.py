@@ -19,15 +19,14 @@ from dlcli.errors import DamagedFile, UsageError
 from dlcli.runs.checkpoints import checkpoint_files
 from dlcli.runs.contents import (
     PARTS,
-    CalibrationContent,
+    CalibrationFile,
     Count,
-    DataContent,
-    EnvironmentContent,
-    MetricsContent,
-    StagesContent,
+    DataFile,
+    EnvironmentFile,
+    MetricsFile,
+    StagesFile,
     as_dataclass,
     refuse_odd_history,
-    refuse_other,
 )
 from dlcli.runs.files import append_line, new_name, read_json, read_table, replacing, write_json, write_table, write_text
 from dlcli.runs.hold import held, is_held
@@ -270,11 +269,11 @@ class Run:
         Raises:
             DamagedFile: the file cannot be read, or holds something else.
         """
-        return self._json("data.json", DataContent)
+        return self._json("data.json", DataFile)
 
     def write_data(self, data: dict[str, Any]) -> None:
         """Replaces `data.json`."""
-        write_json(self.path / "data.json", data)
+        DataFile.of(data).write(self.path / "data.json")
 
     def environment(self) -> dict[str, Any]:
         """Returns `environment.json`: versions, devices, precision, commit, command line; empty before the run has started.
@@ -282,11 +281,11 @@ class Run:
         Raises:
             DamagedFile: the file cannot be read, or holds something else.
         """
-        return self._json("environment.json", EnvironmentContent)
+        return self._json("environment.json", EnvironmentFile)
 
     def write_environment(self, data: dict[str, Any]) -> None:
         """Replaces `environment.json`."""
-        write_json(self.path / "environment.json", data)
+        EnvironmentFile.of(data).write(self.path / "environment.json")
 
     def split(self) -> dict[str, str]:
         """Returns each example's id with its part: train, validation or test.
@@ -331,13 +330,11 @@ class Run:
             DamagedFile: the file cannot be read, or holds something else.
         """
         path = self.path / "stages.json"
-        stages = read_json(path) if os.path.lexists(path) else []
-        refuse_other(StagesContent, stages, path, inside="stages")
-        return list(stages)
+        return list(StagesFile.read(path).content()) if os.path.lexists(path) else []
 
     def write_stages(self, stages: list[dict[str, Any]]) -> None:
         """Replaces `stages.json`."""
-        write_json(self.path / "stages.json", stages)
+        StagesFile.of(stages).write(self.path / "stages.json")
 
     def metrics(self, split: str = "test") -> dict[str, Any]:
         """Returns `metrics.json` of one split; empty if it was not scored.
@@ -346,7 +343,7 @@ class Run:
             DamagedFile: the file cannot be read, or holds something else.
         """
         self.evaluation(split)
-        return self._json(f"evaluation/{split}/metrics.json", MetricsContent)
+        return self._json(f"evaluation/{split}/metrics.json", MetricsFile)
 
     def scored_splits(self) -> list[str]:
         """Returns the splits that were scored, test first, other data last."""
@@ -360,13 +357,13 @@ class Run:
         Raises:
             DamagedFile: the file cannot be read, or holds something else.
         """
-        found = self._json("calibration.json", CalibrationContent)
+        found = self._json("calibration.json", CalibrationFile)
         return float(found["temperature"]) if found else None
 
     def write_temperature(self, temperature: float, split: str, examples: int) -> None:
         """Replaces `calibration.json`: the temperature, and the part that it was fitted on."""
         data = {"temperature": temperature, "split": split, "examples": examples}
-        write_json(self.path / "calibration.json", data)
+        CalibrationFile.of(data).write(self.path / "calibration.json")
 
     def save_model(self, model: Any) -> None:
         """Replaces `model.keras` by an uncompiled Keras model, so that plain Keras loads it; scores of the one before go."""
@@ -383,6 +380,4 @@ class Run:
         path = self.path / name
         if not os.path.lexists(path):
             return {}
-        data = read_json(path)
-        refuse_other(content, data, path)
-        return dict(data)
+        return dict(content.read(path).content())

@@ -21,6 +21,4 @@ def diagnose(run: Run) -> list[Finding]:
 
 def write_diagnosis(run: Run) -> list[Finding]:
     """Diagnoses a run, writes `diagnosis.json` and returns what stands out."""
-    found = diagnose(run)
-    keep(run, found)
-    return found
+    return keep(run, diagnose(run))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, RootModel
 
-from dlcli.errors import DamagedFile
 from dlcli.runs import Run
-from dlcli.runs.files import read_json, write_json
+from dlcli.runs.contents import RunFile
 from dlcli.visible import visible
 
 Name = Literal[
@@ -27,6 +26,8 @@ Name = Literal[
     "unstable",
 ]
 FILE = "diagnosis.json"
+MOST = 20
+"""Lines of evidence, and remedies, of one finding that are kept."""
 GOOD_FIT = "nothing stands out"
 
 
@@ -43,16 +44,28 @@ class Finding:
     """One thing that stands out; each evidence names its numbers and the file that holds them."""
 
     name: Name
-    evidence: Annotated[tuple[str, ...], Field(max_length=20)]
-    remedies: Annotated[tuple[Remedy, ...], Field(max_length=20)] = ()
+    evidence: tuple[str, ...]
+    remedies: tuple[Remedy, ...] = ()
 
 
-_CONTENT: TypeAdapter[list[Finding]] = TypeAdapter(list[Finding])
+class DiagnosisFile(RunFile, RootModel[list[Finding]]):
+    """`diagnosis.json`."""
+
+    model_config = ConfigDict(frozen=True)
 
 
-def keep(run: Run, found: Sequence[Finding]) -> None:
-    """Replaces a run's `diagnosis.json`."""
-    write_json(run.path / FILE, [asdict(one) for one in found])
+def keep(run: Run, found: Sequence[Finding]) -> list[Finding]:
+    """Replaces a run's `diagnosis.json` and returns what it holds: of each finding the first 20 lines of evidence."""
+    file = DiagnosisFile.of([asdict(_shortened(finding)) for finding in found])
+    file.write(run.path / FILE)
+    return file.root
+
+
+def _shortened(finding: Finding) -> Finding:
+    evidence = finding.evidence[:MOST]
+    if len(finding.evidence) > MOST:
+        evidence = (*evidence, f"and {len(finding.evidence) - MOST} more")
+    return replace(finding, evidence=evidence, remedies=finding.remedies[:MOST])
 
 
 def findings(run: Run) -> list[Finding] | None:
@@ -62,14 +75,7 @@ def findings(run: Run) -> list[Finding] | None:
         DamagedFile: the file cannot be read, or holds something else.
     """
     path = run.path / FILE
-    if not os.path.lexists(path):
-        return None
-    data: Any = read_json(path)
-    try:
-        return _CONTENT.validate_python(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise DamagedFile(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return DiagnosisFile.read(path).root if os.path.lexists(path) else None
 
 
 def in_words(run: Run, found: Sequence[Finding]) -> list[str]:

@@ -10,11 +10,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, RootModel
 
 from dlcli.errors import DamagedFile
 from dlcli.runs import Run
-from dlcli.runs.files import read_json, write_json, write_table
+from dlcli.runs.contents import RunFile
+from dlcli.runs.files import write_table
 
 FOLDER, LIST = "explanations", "explanations.json"
 _LONGEST = 60
@@ -30,7 +31,10 @@ class Explanation:
     text: str
 
 
-_CONTENT: TypeAdapter[list[Explanation]] = TypeAdapter(list[Explanation])
+class ExplanationsFile(RunFile, RootModel[list[Explanation]]):
+    """`explanations.json`."""
+
+    model_config = ConfigDict(frozen=True)
 
 
 def explanations_path(run: Run) -> Path:
@@ -61,11 +65,7 @@ def explanations(run: Run) -> list[Explanation]:
     path = explanations_path(run) / LIST
     if not os.path.lexists(path):
         return []
-    try:
-        found = _CONTENT.validate_python(read_json(path))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise DamagedFile(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    found = ExplanationsFile.read(path).root
     odd = next((one.file for one in found if not _is_name(one.file)), None)
     if odd is not None:
         raise DamagedFile(f"{path}: {odd[:80]!r} is no name of a picture in the folder")
@@ -92,4 +92,4 @@ def add(run: Run, made: Sequence[Explanation]) -> None:
     """Adds to `explanations.json`; an explanation made again takes the place of the one before."""
     new = {one.file: one for one in made}
     kept = [one for one in explanations(run) if one.file not in new]
-    write_json(made_folder(run) / LIST, [asdict(one) for one in [*kept, *new.values()]])
+    ExplanationsFile.of([asdict(one) for one in [*kept, *new.values()]]).write(made_folder(run) / LIST)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dlcli.runs.files import write_json, write_table
+from dlcli.runs.contents import MetricsFile
+from dlcli.runs.files import write_table
 from dlcli.stages.scoring.calibration import brier, calibrated, calibration_error, claims, reliability
 from dlcli.stages.scoring.classes import write_classes, write_labels
 from dlcli.stages.scoring.curves import MOST_CLASSES, Curve, Threshold, curves, thresholds
@@ -46,7 +47,7 @@ def write_scores(folder: Path, outcome: Outcome, scores: Scores, **more: Any) ->
         "metrics": metrics,
         "baseline": {"name": scores.baseline_name, "metrics": scores.baseline},
     }
-    write_json(folder / "metrics.json", data | {name: entry for name, entry in more.items() if entry})
+    MetricsFile.of(data | {name: entry for name, entry in more.items() if entry}).write(folder / "metrics.json")
 
 
 def write_tables(folder: Path, outcome: Outcome) -> None:
