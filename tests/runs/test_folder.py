@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dlcli.errors import SpecError, UsageError
+from dlcli.errors import DamagedFile, SpecError, UsageError
 from dlcli.runs import Run, all_runs, find_run
 from dlcli.runs.compare import compare_runs
 from dlcli.runs.files import read_json, read_table, replacing, write_json, write_table
@@ -150,3 +150,13 @@ def test_compare_shows_what_differs_and_the_scores_that_are_there(runs: Path) ->
     comparison = compare_runs([one, two, three])
     assert comparison.differences == {"seed": [1, 2, 1]}
     assert comparison.scores["accuracy"] == [{"value": 0.9}, {"value": 0.5}, None]
+
+
+def test_a_run_without_a_recorded_revision_has_the_first(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    assert run.revision() == 1
+    run.write_environment(run.environment() | {"revision": 2})
+    assert run.revision() == 2
+    run.write_environment(run.environment() | {"revision": "2"})
+    with pytest.raises(DamagedFile, match=r"environment.json: revision: should be a valid integer"):
+        run.revision()

@@ -17,6 +17,7 @@ from cli.killing import assert_same_bits
 from dlcli.errors import DataError, Interrupted, RunFailed, UsageError
 from dlcli.runs import Run, all_runs
 from dlcli.runs.checkpoints import checkpoint_files, is_whole
+from dlcli.runs.folder import REVISION
 from dlcli.runtime.checkpoint import read_snapshot
 from dlcli.runtime.engine import keras
 from dlcli.stages.reporter import EpochReport, Reporter
@@ -95,6 +96,19 @@ def test_a_run_left_at_the_end_of_an_epoch_ends_with_the_same_bits(spec: Path, w
     run = stopped(spec, Stopping(epoch=epoch))
     assert "going on with" in " ".join(gone_on(run))
     assert_same_bits(whole, run)
+
+
+def test_a_resumed_run_keeps_its_revision_and_a_later_one_is_refused(spec: Path) -> None:
+    run = stopped(spec, Stopping(step=12))
+    environment = run.environment()
+    assert environment["revision"] == run.revision() == REVISION
+    run.write_environment(environment | {"revision": REVISION + 1})
+    with pytest.raises(UsageError, match=rf"was begun by a later version of dlcli \(revision {REVISION + 1}; this version"):
+        gone_on(run)
+    run.write_environment({name: value for name, value in environment.items() if name != "revision"})
+    gone_on(run)
+    assert run.revision() == 1
+    assert "revision" not in run.environment()
 
 
 @SLOW

@@ -81,6 +81,7 @@ class EnvironmentFile(RunFile, _Content):
 
     device: _Device
     precision: str
+    revision: Annotated[int, Field(ge=1, lt=2**31)] = 1
 
 
 class _Stage(_Content):

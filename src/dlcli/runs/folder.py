@@ -34,6 +34,8 @@ from dlcli.spec.experiment import Experiment
 
 OTHER_DATA = "data-"
 """How the names of evaluations on other data than the run's own begin."""
+REVISION = 2
+"""The revision of what a training does that no field of the spec says. New runs record it; docs/design.md lists them."""
 State = Literal["running", "completed", "failed", "interrupted"]
 
 
@@ -286,6 +288,17 @@ class Run:
     def write_environment(self, data: dict[str, Any]) -> None:
         """Replaces `environment.json`."""
         EnvironmentFile.of(data).write(self.path / "environment.json")
+
+    def revision(self) -> int:
+        """Returns the revision of dlcli's behaviour that the run was begun with, and that it keeps when it is resumed.
+
+        1 for a run whose `environment.json` names none; the newest one before the run has started.
+
+        Raises:
+            DamagedFile: the file cannot be read, or holds something else.
+        """
+        environment = self.environment()
+        return int(environment.get("revision", 1)) if environment else REVISION
 
     def split(self) -> dict[str, str]:
         """Returns each example's id with its part: train, validation or test.

@@ -59,14 +59,14 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, sa
     """
     with equal_copies() if keeping.spread else nullcontext(), losses_of_workers(keeping.spread):
         if keeping.spread is not None:
-            _refuse_other_work(keeping.spread, experiment, splits, keeping.begin)
+            _refuse_other_work(keeping.spread, experiment, splits, keeping.begin, run.revision())
         _fit(experiment, splits, run, reporter, say, keeping)
 
 
-def _refuse_other_work(spread: Spread, experiment: Experiment, splits: Splits, begin: Snapshot | None) -> None:
+def _refuse_other_work(spread: Spread, experiment: Experiment, splits: Splits, begin: Snapshot | None, revision: int) -> None:
     """Raises RunFailed where the workers do not train the same thing from the same place."""
     place = () if begin is None else (begin.state["stage"], begin.state["epoch"], begin.state["step"])
-    facts = {**facts_of(experiment), "the data's content": splits.fingerprint, "checkpoint": place}
+    facts = {**facts_of(experiment), "the data's content": splits.fingerprint, "checkpoint": place, "revision": revision}
     differing = [name for name, fact in facts.items() if not spread.agree(fact)]
     if differing:
         raise RunFailed(

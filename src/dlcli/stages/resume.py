@@ -12,6 +12,7 @@ from dlcli.errors import UsageError
 from dlcli.runs import Run
 from dlcli.runs.checkpoints import save_checkpoint
 from dlcli.runs.compare import flat
+from dlcli.runs.folder import REVISION
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.cluster import Cluster
 from dlcli.runtime.device import joined
@@ -60,7 +61,7 @@ def resume(
         cluster: the workers, if it goes on with several; another number of them than before rounds otherwise.
 
     Raises:
-        UsageError: another process writes the run, or something else is to change.
+        UsageError: another process writes the run, something else is to change, or the run needs a later dlcli.
         RunFailed: the training could not end well.
         Interrupted: a signal stopped it again.
     """
@@ -69,6 +70,7 @@ def resume(
         say = teller(run, reporter)
         run.remove_half_written()
         before = run.experiment()
+        _refuse_later_revision(run)
         wanted = _changed(run, before, overrides)
         refuse_missing_trackers(wanted)
         added = _added_epochs(before, wanted)
@@ -87,6 +89,15 @@ def resume(
             _write_spec(run, wanted, begin)
         _tell(run, begin, say)
         proceed(run, wanted, reporter, say, begin=begin, offline=offline, cluster=cluster)
+
+
+def _refuse_later_revision(run: Run) -> None:
+    revision = run.revision()
+    if revision > REVISION:
+        raise UsageError(
+            f"{run.id} was begun by a later version of dlcli (revision {revision}; this version knows {REVISION}):"
+            " resume it with that version"
+        )
 
 
 def _finish(run: Run, experiment: Experiment, say: Say) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dlcli.errors import DataError, Interrupted, RunFailed
 from dlcli.runs import Run
-from dlcli.runs.folder import now
+from dlcli.runs.folder import REVISION, now
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.cluster import Cluster
 from dlcli.runtime.device import Device, joined, use_devices
@@ -123,9 +123,12 @@ def teller(run: Run, reporter: Reporter) -> Say:
 
 
 def described(run: Run, device: Device) -> dict[str, object]:
-    """Returns what `environment.json` holds: of a run that goes on the first description, with the later ones in `resumed`."""
+    """Returns what `environment.json` holds: of a resumed run the first description, with the later ones in `resumed`.
+
+    The run keeps the revision that it was begun with.
+    """
     first, here = run.environment(), describe_environment(device)
-    return here if not first else first | {"resumed": [*first.get("resumed", []), here]}
+    return {"revision": REVISION} | here if not first else first | {"resumed": [*first.get("resumed", []), here]}
 
 
 def _opened(run: Run, experiment: Experiment, device: Device, say: Say, *, offline: bool) -> tuple[Experiment, Splits]:
