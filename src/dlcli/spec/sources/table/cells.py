@@ -1,0 +1,78 @@
+"""What one cell of a table says: a gap, a number, a date; the same for training, evaluating and predicting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+MARKS = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
+    "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+"""Cells that say that there is no value; those of pandas."""
+SPACES = " \t\r\n\f\v\u00a0\u2007\u202f\ufeff\u200b"
+"""What is taken from the ends of a cell: blanks, those that do not break a line, and marks without width."""
+Decimal = Literal[".", ","]
+
+_CURRENCY = r"(?:[$€£¥₹₽₩]|USD|EUR|GBP|CHF|JPY)"
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?inf(?:inity)?", re.IGNORECASE | re.ASCII)
+_COMMA_NUMBER = re.compile(r"[+-]?(?:\d+,?\d*|,\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d+(?:\.0*)?", re.ASCII)
+_GROUPED = re.compile(r"[+-]?\d{1,3}(?:([,.' \u00a0\u202f\u2009’_])\d{3})(?:\1\d{3})*(?:([.,])\d*)?", re.ASCII)
+_DECORATED = re.compile(rf"\(?[+-]?\s*{_CURRENCY}?\s*[+-]?[\d.,' \u00a0\u202f]*\d[\d.,]*\s*{_CURRENCY}?\s*%?\)?", re.ASCII)
+_DATE = re.compile(
+    r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2})"
+    r"|(?:\d{1,2}[ -])?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?[ -]\d{1,2}(?:, ?|[ -])\d{4}"
+    r"|\d{1,2}[ -](?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?,?[ -]\d{4})"
+    r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?(?: ?(?:AM|PM|Z|UTC|[+-]\d{2}:?\d{2}))?",
+    re.IGNORECASE | re.ASCII,
+)
+Decoration = Literal["", "currency", "percent", "thousands", "decimal comma"]
+
+
+def is_number(cell: str, decimal: str = ".") -> bool:
+    """Whether a cell is a number as it stands."""
+    return (_NUMBER if decimal == "." else _COMMA_NUMBER).fullmatch(cell) is not None
+
+
+def is_whole(cell: str) -> bool:
+    """Whether a number is a whole one."""
+    return _WHOLE.fullmatch(cell) is not None
+
+
+def is_date(cell: str) -> bool:
+    """Whether a cell is a date, with or without a time of day."""
+    return len(cell) <= 40 and _DATE.fullmatch(cell) is not None
+
+
+def decoration(cell: str) -> Decoration:
+    """Returns what keeps a cell that means a number from being read as one: its currency, its percent sign, its marks."""
+    if not cell or len(cell) > 40 or not _DECORATED.fullmatch(cell):
+        return ""
+    if "%" in cell:
+        return "percent"
+    if re.search(_CURRENCY, cell) or cell.startswith("("):
+        return "currency"
+    grouped = _GROUPED.fullmatch(cell)
+    if grouped and grouped[1] != ".":
+        return "thousands"
+    return "decimal comma" if _COMMA_NUMBER.fullmatch(cell) else ""
+
+
+def find_decimal(cells: Iterable[str], separator: str) -> Decimal:
+    """Returns the decimal mark that the cells show: a comma where some have one that can be no mark of thousands.
+
+    A dot where cells show both, or neither. `1,234` and `1.234` may be either; between commas a dot is then the likelier
+    decimal mark, and beside commas that are decimals the dot is one of thousands.
+    """
+    comma = maybe_dot = False
+    for cell in cells:
+        grouped = None if cell.lstrip("+-").startswith("0") else _GROUPED.fullmatch(cell)
+        if grouped and not grouped[2]:
+            maybe_dot = maybe_dot or grouped[1] == "."
+        elif (grouped and grouped[2] == ".") or (not grouped and "." in cell and _NUMBER.fullmatch(cell)):
+            return "."
+        elif (grouped and grouped[2] == ",") or ("," in cell and _COMMA_NUMBER.fullmatch(cell)):
+            comma = True
+    return "," if comma and not (maybe_dot and separator == ",") else "."

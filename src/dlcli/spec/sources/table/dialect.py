@@ -1,0 +1,254 @@
+"""How the text of a table is written: its separator, its decimal mark, whether a header stands above it, what stands before it.
+
+What a spec does not say is found in the first lines.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, pairwise
+
+from dlcli.spec.sources.table.cells import MARKS, SPACES, Decimal, find_decimal, is_date, is_number, is_whole
+
+SEPARATORS = (",", ";", "\t", "|")
+SAMPLE = 1000
+"""Lines at the beginning of a file that its dialect is found in."""
+NAMES = {"\t": "tab", " ": "blank", ",": "comma", ";": "semicolon", "|": "bar"}
+_MOSTLY = 0.9
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a table is written.
+
+    Attributes:
+        separator: the character between cells; a blank stands for any number of them.
+        decimal: the decimal mark of its numbers.
+        header: whether its first record names the columns.
+        first_line: the line of its first record, from 1; what stands before is no part of the table.
+        skipped: what stands before its first record, such as `sep=;` or a comment.
+        header_comment: whether the header is the comment in the line before the first record.
+        doubt: why the first record is no header, in words, where nobody said whether it is.
+    """
+
+    separator: str = ","
+    decimal: Decimal = "."
+    header: bool = True
+    first_line: int = 1
+    skipped: tuple[str, ...] = ()
+    header_comment: str = ""
+    doubt: str = ""
+
+    def describe(self) -> str:
+        """Returns the dialect in words, for one line."""
+        header = "header" if self.header else "no header"
+        decimal = ", decimal comma" if self.decimal == "," else ""
+        return f"separator {NAMES.get(self.separator, repr(self.separator))}{decimal}, {header}"
+
+
+def split_record(line: str, separator: str) -> list[str]:
+    """Returns the cells of one line."""
+    return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+
+
+def find_dialect(
+    lines: Sequence[str],
+    *,
+    separator: str = "auto",
+    decimal: str = "auto",
+    header: bool | None = None,
+    skip_lines: int | None = None,
+    names: Iterable[str] = (),
+    prefer: str = "",
+    whole: bool = True,
+) -> Dialect:
+    """Returns the dialect of a table's first lines; what is given is taken as it is.
+
+    Args:
+        lines: the first lines.
+        separator: the character between cells; `auto`: found.
+        decimal: the decimal mark; `auto`: found.
+        header: whether the first record names the columns; None: found.
+        skip_lines: lines before the first record; None: found.
+        names: columns that the spec names, by which a header is known.
+        prefer: the separator that the file's name suggests.
+        whole: whether the lines are the whole file, so that the last record is complete.
+    """
+    wanted = set(names)
+    start, skipped, said = _leading(lines, skip_lines)
+    rest = lines[start:]
+    if separator == "auto":
+        separator = said or _find_separator(rest, wanted, prefer)
+    records = records_of(rest, separator, whole=whole)
+    if skip_lines is None:
+        titles = _titles(records, wanted)
+        skipped += tuple(rest[number - 1].strip() for number, _ in records[:titles])
+        start, records = start + (records[titles - 1][0] if titles else 0), records[titles:]
+    cells = [row for _, row in records]
+    mark: Decimal = "," if decimal == "," else "."
+    if decimal == "auto":
+        mark = find_decimal((cell.strip(SPACES) for row in cells for cell in row), separator)
+    found = Dialect(separator, mark, True, start + 1, skipped)
+    if header is not None:
+        return replace(found, header=header)
+    comment = _header_comment(skipped, cells, separator, wanted)
+    if comment:
+        return replace(found, header_comment=comment)
+    doubt = _why_no_header(cells, mark, wanted)
+    return replace(found, header=not doubt, doubt=doubt)
+
+
+def _leading(lines: Sequence[str], skip_lines: int | None) -> tuple[int, tuple[str, ...], str]:
+    """Returns where the first record stands, what stands before it, and the separator that a `sep=` line says."""
+    if skip_lines is not None:
+        return min(skip_lines, len(lines)), tuple(line.strip() for line in lines[:skip_lines]), ""
+    start, skipped, said = 0, [], ""
+    for line in lines:
+        text = line.strip(SPACES)
+        separator = re.fullmatch(r'"?sep=(.)"?', line.strip("\r\n\ufeff "), re.IGNORECASE)
+        if separator and not said:
+            said = separator[1]
+        elif text and not _is_comment(lines, start):
+            break
+        if text:
+            skipped.append(text)
+        start += 1
+    return start, tuple(skipped), said
+
+
+def _is_comment(lines: Sequence[str], place: int) -> bool:
+    """Whether a line is a comment: it begins with `#`, and is no header like the records below it."""
+    text = lines[place].lstrip(SPACES)
+    if not text.startswith("#"):
+        return False
+    below = next((line for line in lines[place + 1 :] if line.strip(SPACES)), "")
+    if not below or below.lstrip().startswith("#"):
+        return bool(below)
+    counts = [(text.count(separator), below.count(separator)) for separator in SEPARATORS]
+    return not any(ours and ours == theirs for ours, theirs in counts) or text[1:2] in " !"
+
+
+def records_of(lines: Iterable[str], separator: str, *, whole: bool = True, most: int = SAMPLE) -> list[tuple[int, list[str]]]:
+    """Returns the records of some lines, each with the line that it ends in, from 1; blank ones are left out."""
+    csv.field_size_limit(2**26)
+    reader = csv.reader(_without_end_blanks(lines, separator), delimiter=separator, skipinitialspace=True)
+    records: list[tuple[int, list[str]]] = []
+    try:
+        for row in islice(reader, most):
+            if any(cell.strip(SPACES) for cell in row):
+                records.append((reader.line_num, row))
+    except csv.Error:
+        return records
+    return records if whole or len(records) < 2 else records[:-1]
+
+
+def _without_end_blanks(lines: Iterable[str], separator: str) -> Iterable[str]:
+    return (line.rstrip(" \r\n") for line in lines) if separator == " " else lines
+
+
+def _find_separator(lines: Sequence[str], wanted: set[str], prefer: str) -> str:
+    """Returns the separator under which the header has the wanted columns and the records are equally wide."""
+    best, points = ",", (-1.0, 0.0, 0.0, 0.0)
+    for separator in (*SEPARATORS, " "):
+        records = [row for _, row in records_of(lines[:200], separator, whole=False, most=200)]
+        widths = Counter(map(len, records))
+        width = max(widths, key=lambda size: (widths[size], size), default=1)
+        if width < 2 or (separator == " " and (width < 3 or widths[width] < len(records) or _find_any(lines))):
+            continue
+        header = next((row for row in records if len(row) > 1), [])
+        names = {cell.strip(SPACES) for cell in header}
+        even = widths[width] / len(records) if abs(len(header) - width) <= 1 else 0.0
+        clean = [cell.strip(SPACES) for row in records[1:50] for cell in row]
+        numbers = sum(is_number(cell) or is_number(cell, ",") or is_date(cell) for cell in clean) / max(len(clean), 1)
+        score = (float(bool(wanted & names)), round(even, 1), round(numbers, 2), float(separator == prefer))
+        if even and score > points:
+            best, points = separator, score
+    return best
+
+
+def _find_any(lines: Sequence[str]) -> bool:
+    """Whether most lines hold the same separator other than blanks."""
+    sample = [line for line in lines[:200] if line.strip(SPACES)]
+    return any(sum(separator in line for line in sample) > _MOSTLY * len(sample) for separator in SEPARATORS)
+
+
+def _titles(records: list[tuple[int, list[str]]], wanted: set[str]) -> int:
+    """Returns how many records stand above the table: lines of a single cell over records of several."""
+    widths = Counter(len(row) for _, row in records)
+    width = max(widths, key=lambda size: (widths[size], size), default=1)
+    count = 0
+    for _, row in records:
+        filled = [cell.strip(SPACES) for cell in row if cell.strip(SPACES)]
+        if width < 3 or len(filled) > 1 or set(filled) & wanted or count == len(records) - 1:
+            break
+        count += 1
+    return count
+
+
+def _header_comment(skipped: Sequence[str], rows: list[list[str]], separator: str, wanted: set[str]) -> str:
+    """Returns the comment above the first record where it names the columns, without its `#`."""
+    if not skipped or not rows or not skipped[-1].startswith("#"):
+        return ""
+    text = skipped[-1].lstrip("#! ")
+    names = [name.strip(SPACES) for name in split_record(text, separator)]
+    fits = len(names) == len(rows[0]) > 1 and not any(map(is_number, names))
+    first = {cell.strip(SPACES) for cell in rows[0]}
+    return text if fits and not wanted & first and (wanted & set(names) or any(map(is_number, first))) else ""
+
+
+def _why_no_header(rows: list[list[str]], decimal: str, wanted: set[str]) -> str:
+    """Returns why the first record is a row of values and not a header; "" where it is a header, or nothing shows.
+
+    Each column counts for one of them: a number above numbers of its size, and a value that the column has again below, for
+    a row; a word above numbers, and a number that none below is like, for a header.
+    """
+    if not rows:
+        return ""
+    first, below = [cell.strip(SPACES) for cell in rows[0]], rows[1:]
+    if _counts_up([cell for cell in first if is_number(cell)]):
+        return ""
+    for_row: list[str] = []
+    for_header = 0
+    for place, cell in enumerate(first):
+        column = [row[place].strip(SPACES) for row in below if place < len(row) and row[place].strip(SPACES)]
+        verdict = _verdict(cell, column, decimal)
+        if verdict > 0:
+            for_row.append(cell)
+        for_header -= min(verdict, 0)
+    numbers = [cell for cell in first if is_number(cell, decimal)]
+    if not below:
+        for_row = numbers if numbers and len(numbers) * 2 >= len([cell for cell in first if cell]) else []
+    named = len(wanted & set(first)) > len(wanted & set(for_row))
+    if len(for_row) <= for_header or named or not for_row:
+        return ""
+    return f"its first row holds values such as {', '.join(cell or repr('') for cell in for_row[:3])}"
+
+
+def _verdict(cell: str, column: list[str], decimal: str) -> int:
+    """Returns 1 where a first cell is a value like those below it, -1 where it is a name, 0 where nothing shows."""
+    numbers = [float(value.replace(",", ".")) for value in column if is_number(value, decimal)]
+    mostly = bool(column) and len(numbers) > _MOSTLY * len(column)
+    if is_number(cell, decimal) and numbers:
+        if not is_whole(cell):
+            return 1
+        low, high = min(numbers), max(numbers)
+        reach = max(high - low, max(abs(low), abs(high)) / 2)
+        return 1 if low - reach <= float(cell) <= high + reach else -1 if mostly else 0
+    if mostly:
+        return -1 if cell not in MARKS and (len(cell) > 1 or cell.isalpha()) else 0
+    if column and is_date(cell) and is_date(column[0]):
+        return 1
+    return 1 if column.count(cell) >= max(1, len(column) // 100) and cell else 0
+
+
+def _counts_up(names: list[str]) -> bool:
+    """Whether numbers in a header are names: 0, 1, 2, ... as pandas writes them, or years."""
+    if len(names) < 2 or not all(name.isdecimal() and len(name) < 10 for name in names):
+        return False
+    numbers = list(map(int, names))
+    steps = {after - before for before, after in pairwise(numbers)}
+    return steps == {1} or (len(names) > 2 and len(steps) == 1 and min(steps) > 0)

@@ -1,0 +1,314 @@
+"""Looks at the beginning of a table's file: how it is written, which columns it has, and what each of them holds.
+
+    look("prices.csv.gz").columns[3]  # Column(name="price", kind="whole number", distinct=873, ...)
+
+Neither NumPy nor pandas is imported, except by the formats that need a package of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from dlcli.errors import DataError
+from dlcli.spec.sources.table.cells import MARKS, SPACES, Decoration, decoration, is_date, is_number, is_whole
+from dlcli.spec.sources.table.dialect import SAMPLE, Dialect, find_dialect, records_of, split_record
+from dlcli.spec.sources.table.files import LONGEST_LINE, OtherEncoding, decoded, decompressed, file_format, find_encoding
+
+ColumnKind = Literal["number", "whole number", "category", "text", "date", "identifier", "constant", "empty"]
+_MOST_BYTES = 2**22
+"""Characters of a file's beginning that are looked at."""
+_MOSTLY = 0.95
+_CAMEL_IDENTIFIER = re.compile(r"(?:^|[\W_]|(?<=[a-z])(?=[A-Z]))(?:[iI][dD]|ID|[Ii]ndex|[Uu]uid|UUID|[Gg]uid|idx)$")
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column holds, by the rows that were looked at.
+
+    Attributes:
+        name: its name; `column_3` where the file has no header, `Unnamed: 0` where the header has no name for it.
+        place: where it stands, from 0.
+        kind: what it holds. An `identifier` numbers or names the rows; a `constant` has one value; `text` has too many
+            values to be a category.
+        distinct: how many different values it has, without gaps.
+        gaps: how many cells have no value.
+        examples: its most common values, at most five.
+        decoration: what keeps its numbers from being read as numbers, such as a currency.
+        odd: the values that are no numbers in a column that is mostly numbers, such as `?`.
+    """
+
+    name: str
+    place: int
+    kind: ColumnKind
+    distinct: int
+    gaps: int
+    examples: tuple[str, ...] = ()
+    decoration: Decoration = ""
+    odd: tuple[str, ...] = ()
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is read as a column of numbers."""
+        return self.kind in ("number", "whole number")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the beginning of a table's file shows.
+
+    Attributes:
+        path: the file.
+        format: `text` for CSV and its relatives, `parquet`, `xlsx`.
+        encoding: of a text; `latin-1` where it is not UTF-8 and nothing says what it is (`encoding_is_sure` is then false).
+        dialect: how it is written.
+        columns: its columns, in order.
+        rows: how many rows were looked at, without the header.
+        complete: whether these are all.
+        notes: what a user should know of the file.
+    """
+
+    path: str
+    format: str
+    encoding: str
+    dialect: Dialect
+    columns: tuple[Column, ...]
+    rows: int
+    complete: bool
+    encoding_is_sure: bool = True
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns."""
+        return [column.name for column in self.columns]
+
+    def column(self, name: str) -> Column:
+        """Returns a column by its name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return next((column for column in self.columns if column.name == name), None) or _no_column(name)
+
+    def describe(self) -> str:
+        """Returns how the file is written, in one line."""
+        count = f"{len(self.columns):,} columns"
+        if self.format != "text":
+            return f"{self.format}, {count}"
+        return f"{self.encoding}, {self.dialect.describe()}, {count}"
+
+
+def _no_column(name: str) -> Column:
+    raise KeyError(name)
+
+
+def look(path: str | Path, *, rows: int = SAMPLE, **settings: Any) -> Look:
+    """Looks at the beginning of a file, at most `rows` rows and 4 Mi characters.
+
+    `settings` are those of `find_dialect` and `encoding`, as a spec has them.
+
+    Raises:
+        DataError: it is no table, is empty, or cannot be read.
+    """
+    kind = file_format(path)
+    if kind != "text":
+        return _look_at_typed(str(path), kind, rows, settings.get("sheet"))
+    settings.pop("sheet", None)
+    encoding = settings.pop("encoding", "auto")
+    lines, complete, name, sure = _first_lines(path, encoding, rows)
+    if not any(line.strip(SPACES) for line in lines):
+        raise DataError("the file is empty")
+    prefer = "\t" if re.search(r"\.(tsv|tab)(\.\w+)?$", str(path).lower()) else ","
+    dialect = find_dialect(lines, whole=complete, prefer=prefer, **settings)
+    records = [row for _, row in records_of(lines[dialect.first_line - 1 :], dialect.separator, whole=complete, most=rows + 2)]
+    header = split_record(dialect.header_comment, dialect.separator) if dialect.header_comment else None
+    if header is None and dialect.header:
+        header, records = records[0], records[1:]
+    complete, records = complete and len(records) <= rows, records[:rows]
+    width = max(map(len, records), default=0)
+    names = column_names(header, width)
+    columns = tuple(_column(name, place, records, dialect) for place, name in enumerate(names))
+    return Look(str(path), kind, name, dialect, columns, len(records), complete, sure, _notes(dialect, names))
+
+
+def _look_at_typed(path: str, kind: str, rows: int, sheet: str | None) -> Look:
+    records, notes = first_typed_records(path, kind, rows + 2, sheet)
+    if not records:
+        raise DataError("the table is empty")
+    complete, records = len(records) <= rows + 1, records[: rows + 1]
+    names = column_names(records[0], max(map(len, records[1:]), default=0))
+    dialect = Dialect()
+    columns = tuple(_column(name, place, records[1:], dialect) for place, name in enumerate(names))
+    return Look(path, kind, "", dialect, columns, len(records) - 1, complete, notes=notes)
+
+
+def first_typed_records(path: str, kind: str, most: int, sheet: str | None) -> tuple[list[list[str]], tuple[str, ...]]:
+    """Returns the first records of an Excel or Parquet file, the header among them, and notes."""
+    from dlcli.spec.sources.table.typed import excel_records, excel_sheets, parquet_columns, parquet_names
+
+    if kind == "parquet":
+        batch = next(parquet_columns(path, rows=most), [])
+        rows = [[cell or "" for cell in row] for row in zip(*batch, strict=True)]
+        return [parquet_names(path), *rows[: most - 1]], ()
+    sheets = excel_sheets(path, sheet)
+    others = f"the workbook's sheet `{sheets.name}` is read, not {', '.join(sheets.others)}"
+    records = [row for _, row in islice(excel_records(path, sheets.name), most)]
+    return records, (others,) if sheets.others else ()
+
+
+def _notes(dialect: Dialect, names: Sequence[str]) -> tuple[str, ...]:
+    notes = [dialect.doubt] if dialect.doubt else []
+    if dialect.skipped:
+        notes.append(f"{len(dialect.skipped)} lines before the table are not part of it, such as {dialect.skipped[0][:60]!r}")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    notes += [f"the header has the column {name!r} twice" for name in twice]
+    return tuple(notes)
+
+
+def column_names(header: Sequence[str] | None, width: int) -> list[str]:
+    """Returns the names of a table's columns.
+
+    Without a header they are `column_1`, `column_2`, ...; one without a name is `Unnamed: 3` by its place from 0, as in pandas.
+    Nameless columns at the end that no row has are none.
+    """
+    if header is None:
+        return [f"column_{place}" for place in range(1, width + 1)]
+    names = [name.strip(SPACES) for name in header]
+    while len(names) > max(width, 1) and not names[-1]:
+        names.pop()
+    return [name or f"Unnamed: {place}" for place, name in enumerate(names)]
+
+
+def _first_lines(path: str | Path, encoding: str, rows: int) -> tuple[list[str], bool, str, bool]:
+    """Returns the first lines, whether they are all, the encoding, and whether it is sure."""
+    with decompressed(path) as file:
+        name = find_encoding(file.peek(4096)[:4096]) if encoding == "auto" else encoding  # type: ignore[attr-defined]
+        try:
+            lines, complete = _bounded(decoded(file, name), rows)  # type: ignore[arg-type]
+            return lines, complete, name, True
+        except OtherEncoding:
+            if encoding != "auto" or name != "utf-8":
+                raise
+    with decompressed(path) as file:
+        lines, complete = _bounded(decoded(file, "latin-1"), rows)  # type: ignore[arg-type]
+        return lines, complete, "latin-1", False
+
+
+def _bounded(lines: Iterator[str], rows: int) -> tuple[list[str], bool]:
+    """Returns the first lines of at most 4 Mi characters, and whether they are all."""
+    taken: list[str] = []
+    left = _MOST_BYTES
+    for line in islice(lines, rows + 101):
+        taken.append(line)
+        left -= len(line)
+        if left < 0:
+            return taken, False
+    return taken, next(lines, None) is None
+
+
+def _column(name: str, place: int, records: Sequence[Sequence[str]], dialect: Dialect) -> Column:
+    cells = [row[place].strip(SPACES) if place < len(row) else "" for row in records]
+    counts = Counter(cell for cell in cells if cell not in MARKS)
+    gaps = len(cells) - sum(counts.values())
+    kind, how, odd = _kind(name, cells, counts, dialect.decimal)
+    examples = tuple(value for value, _ in counts.most_common(5))
+    return Column(name, place, kind, len(counts), gaps, examples, how, odd)
+
+
+def _kind(
+    name: str, cells: Sequence[str], counts: Counter[str], decimal: str
+) -> tuple[ColumnKind, Decoration, tuple[str, ...]]:
+    """Returns what a column holds, what decorates its numbers, and what is no number in it where most are."""
+    known = sum(counts.values())
+    if not known:
+        return "empty", "", ()
+    if len(counts) == 1 and known > 1:
+        return "constant", "", ()
+    odd = [value for value in counts if not is_number(value, decimal)]
+    if not odd:
+        return _number_kind(name, [cell for cell in cells if cell in counts], counts), "", ()
+    if sum(counts[value] for value in counts if is_date(value)) >= _MOSTLY * known:
+        return "date", "", ()
+    how = Counter(decoration(value) for value in odd)
+    most, count = how.most_common(1)[0]
+    plain = sum(counts[value] for value in counts) - sum(counts[value] for value in odd)
+    decorated = sum(counts[value] for value in odd if decoration(value))
+    text = _text_kind(name, counts, known)
+    if plain + decorated < 0.5 * known:
+        return text, "", ()
+    strange = tuple(value for value in odd if not decoration(value))[:5]
+    return text, most if most or count == len(odd) else how.most_common(2)[1][0], strange
+
+
+def _number_kind(name: str, cells: Sequence[str], counts: Counter[str]) -> ColumnKind:
+    if not all(map(is_whole, counts)):
+        return "number"
+    known = len(cells)
+    if len(counts) == known > 2 and (named_identifier(name) or _numbers_the_rows(cells)):
+        return "identifier"
+    return "whole number"
+
+
+def _numbers_the_rows(cells: Iterable[str]) -> bool:
+    """Whether whole numbers rise by one from row to row, from 0 or 1."""
+    numbers = [int(float(cell)) for cell in cells]
+    return len(numbers) > 9 and numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def named_identifier(name: str) -> bool:
+    """Whether a column's name says that it numbers or names the rows: `id`, `PassengerId`, `row_index`."""
+    return _CAMEL_IDENTIFIER.search(name) is not None or name.startswith("Unnamed: ")
+
+
+def _text_kind(name: str, counts: Counter[str], known: int) -> ColumnKind:
+    if len(counts) == known > 9 and (named_identifier(name) or all(re.fullmatch(r"[\w.-]{4,64}", value) for value in counts)):
+        return "identifier"
+    wordy = sum(len(value) > 60 for value in counts) > 0.2 * len(counts)
+    return "text" if wordy or len(counts) > 200 or (known > 20 and len(counts) > 0.5 * known) else "category"
+
+
+@contextmanager
+def _text_lines(path: str | Path, encoding: str) -> Iterator[Iterator[str]]:
+    with decompressed(path) as file:
+        yield decoded(file, encoding)  # type: ignore[arg-type]
+
+
+def count_values(found: Look, name: str, *, most: int = 1000) -> Counter[str]:
+    """Returns how often each value stands in a column, over the whole file, without gaps; at most `most` different ones.
+
+    One more than `most` says that there are more.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    place = found.column(name).place
+    counts: Counter[str] = Counter()
+    if found.format != "text":
+        records, _ = first_typed_records(found.path, found.format, 2**62 if found.format == "xlsx" else 2**24, None)
+        cells = (row[place].strip(SPACES) if place < len(row) else "" for row in records[1:])
+        return Counter(dict(Counter(cell for cell in cells if cell not in MARKS).most_common(most + 1)))
+    first = found.dialect.first_line - 1
+    with _text_lines(found.path, found.encoding) as lines:
+        import csv
+
+        csv.field_size_limit(LONGEST_LINE)
+        rows = csv.reader(islice(lines, first, None), delimiter=found.dialect.separator, skipinitialspace=True)
+        if found.dialect.header and not found.dialect.header_comment:
+            next((row for row in rows if any(row)), None)
+        try:
+            for row in rows:
+                value = row[place].strip(SPACES) if place < len(row) else ""
+                if value not in MARKS:
+                    counts[value] += 1
+                    if len(counts) > most:
+                        break
+        except csv.Error as error:
+            raise DataError(f"line {first + rows.line_num}: {error}") from None
+    return counts

@@ -1,0 +1,154 @@
+"""Tables with cells of a type, Excel and Parquet, as records of text like those of a CSV file."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlcli.errors import DataError
+
+_LARGEST_WORKBOOK = 2**32
+"""Bytes of a workbook when it is unpacked."""
+_NO_CELLS = ("list", "struct", "map", "large_list", "fixed_size_list", "binary", "large_binary")
+
+
+@dataclass(frozen=True)
+class Sheets:
+    """The sheet of a workbook that is read, and the others."""
+
+    name: str
+    others: tuple[str, ...]
+
+
+def excel_sheets(path: str | Path, sheet: str | None = None) -> Sheets:
+    """Returns the sheet that is read: by its name, else the first one that holds cells.
+
+    Raises:
+        DataError: it is no workbook, or has no such sheet.
+    """
+    with _workbook(path) as book:
+        names = [one.title for one in book.worksheets]
+        if sheet is not None and sheet not in names:
+            raise DataError(f"has no sheet `{sheet}`; it has {', '.join(names[:20])}")
+        chosen = sheet or next((name for name in names if next(_sheet_rows(book[name]), None)), names[0] if names else "")
+        if not chosen:
+            raise DataError("the workbook has no sheet")
+        return Sheets(chosen, tuple(name for name in names if name != chosen))
+
+
+def excel_records(path: str | Path, sheet: str) -> Iterator[tuple[int, list[str]]]:
+    """Yields the rows of a sheet that hold a cell, with their numbers in the sheet, as text.
+
+    Whole numbers have no decimals, dates are in the form of ISO 8601, a formula is what it last gave.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with _workbook(path) as book:
+        yield from _sheet_rows(book[sheet])
+
+
+def _sheet_rows(sheet: Any) -> Iterator[tuple[int, list[str]]]:
+    sheet.reset_dimensions()  # what some programs write there is wrong, and rows beyond it would be lost
+    for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
+        cells = [_excel_text(value) for value in row]
+        if any(cells):
+            yield number, cells
+
+
+def _excel_text(value: Any) -> str:
+    import datetime
+
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    if isinstance(value, datetime.datetime):
+        return value.date().isoformat() if value.time() == datetime.time() else value.isoformat(" ")
+    return str(value)
+
+
+@contextmanager
+def _workbook(path: str | Path) -> Iterator[Any]:
+    import zipfile
+
+    try:
+        import openpyxl
+    except ImportError:
+        raise DataError("Excel files need the package openpyxl; or save the table as CSV") from None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > _LARGEST_WORKBOOK:
+                raise DataError("the workbook is larger than 4 GiB when it is unpacked")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of parts that are not read: validation, drawings
+            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+            try:
+                yield book
+            finally:
+                book.close()
+    except DataError:
+        raise
+    except OSError as error:
+        raise DataError(error.strerror or str(error)) from None
+    except Exception as error:  # openpyxl raises what its parsers do: KeyError, ParseError, ValueError
+        raise DataError(f"the workbook cannot be read: {error}") from None
+
+
+def parquet_names(path: str | Path) -> list[str]:
+    """Returns the names of a Parquet file's columns.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    with _parquet(path) as file:
+        return [str(name) for name in file.schema_arrow.names]
+
+
+def parquet_columns(path: str | Path, *, rows: int) -> Iterator[list[list[str | None]]]:
+    """Yields the cells of a Parquet file's columns as text, None for gaps, `rows` rows at a time.
+
+    Raises:
+        DataError: it cannot be read, or has a column whose cells are no single values.
+    """
+    with _parquet(path) as file:
+        for field in file.schema_arrow:
+            if str(field.type).startswith(_NO_CELLS):
+                raise DataError(f"column `{field.name}` holds {field.type}: a table has a number or a text in each cell")
+        for batch in file.iter_batches(batch_size=rows):
+            yield [_texts(column) for column in batch.columns]
+
+
+def _texts(column: Any) -> list[str | None]:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        return [None if value is None else _excel_text(value) for value in column.to_pylist()]
+    if pa.types.is_boolean(column.type):
+        return [None if value is None else str(value) for value in column.to_pylist()]
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())
+    texts: list[str | None] = column.cast(pa.string()).to_pylist()
+    return texts
+
+
+@contextmanager
+def _parquet(path: str | Path) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except OSError as error:
+        raise DataError(error.strerror or str(error)) from None
+    except pa.ArrowException as error:
+        raise DataError(f"the Parquet file cannot be read: {error}") from None
