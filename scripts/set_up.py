@@ -77,6 +77,7 @@ def set_up(locks: list[Path]) -> None:
     for lock in missing:
         say(f"installing {count(lock)} packages of {lock.name} with {'uv' if uv else 'pip'}; the first time takes minutes")
         install(uv, ["--require-hashes", "-r", str(lock)])
+    remove_old_distribution(uv)
     install(uv, ["--no-build-isolation", "--no-deps", "-e", str(ROOT)])
     say("compiling bytecode")
     compile_bytecode()
@@ -124,6 +125,15 @@ def install(uv: str | None, arguments: list[str]) -> None:
     else:
         command = [str(PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-compile"]
     run([*command, *arguments], "The packages could not be installed. The reason stands above; the next call tries again.")
+
+
+def remove_old_distribution(uv: str | None) -> None:
+    """Uninstalls dlcli under its former distribution name, which would own the same command as the present one."""
+    if any((VENV / "lib").glob("python3.*/site-packages/dlcli-*.dist-info")):
+        program = (
+            [uv, "pip", "uninstall", "-q", "--python", str(PYTHON)] if uv else [str(PYTHON), "-m", "pip", "uninstall", "-qqy"]
+        )
+        subprocess.run([*program, "dlcli"], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
 
 
 def compile_bytecode() -> None:

@@ -20,7 +20,8 @@ Dlcli = Callable[..., "subprocess.CompletedProcess[str]"]
 def environment(**changes: str) -> dict[str, str]:
     """Returns this process's environment for a child that runs this checkout: no colours, no runs folder of the user's."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DLCLI_", "FORCE_COLOR", "PYTEST_"))}
-    return kept | {"PYTHONPATH": str(REPOSITORY / "src"), "PYTHONFAULTHANDLER": "1"} | changes
+    own = {"PYTHONPATH": str(REPOSITORY / "src"), "PYTHONFAULTHANDLER": "1", "DLCLI_COMMAND": "dlcli"}
+    return kept | own | changes
 
 
 def command(*arguments: str | Path) -> list[str]:

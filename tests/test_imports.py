@@ -12,7 +12,7 @@ import pytest
 from conftest import REPOSITORY, environment
 
 SOURCES = REPOSITORY / "src" / "dlcli"
-PACKAGES = ("visible", "errors", "upstream", "spec", "runs", "runtime", "stages", "cli")
+PACKAGES = ("visible", "errors", "program", "upstream", "spec", "runs", "runtime", "stages", "cli")
 """Lowest first: each may import itself and what stands before it."""
 SPEC = (
     *("base", "text", "edit", "words", "parameters", "layers", "augmentations", "schedules", "optimizers", "losses"),

@@ -62,11 +62,11 @@ def test_the_wheel_holds_every_module_and_every_shipped_spec(installed: Path) ->
     assert specs
     held = {path.relative_to(installed) for path in installed.rglob("*") if path.is_file()}
     assert modules | specs | {Path("dlcli/py.typed")} <= held
-    assert {path.parts[0] for path in held} == {"dlcli", f"dlcli-{dlcli.__version__}.dist-info"}
+    assert {path.parts[0] for path in held} == {"dlcli", f"dlcli_keras-{dlcli.__version__}.dist-info"}
 
 
 def test_the_wheel_gives_the_command_and_carries_the_licence(installed: Path) -> None:
-    info = installed / f"dlcli-{dlcli.__version__}.dist-info"
+    info = installed / f"dlcli_keras-{dlcli.__version__}.dist-info"
     assert "dlcli = dlcli.__main__:main" in (info / "entry_points.txt").read_text()
     assert (info / "licenses" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 

@@ -18,11 +18,11 @@ import os, zipfile
 def build_editable(folder, config_settings=None, metadata_directory=None):
     if os.path.exists("broken"):
         raise SystemExit("broken on purpose")
-    name, info = "dlcli-0-py3-none-any.whl", "dlcli-0.dist-info/"
+    name, info = "dlcli_keras-0-py3-none-any.whl", "dlcli_keras-0.dist-info/"
     files = {
         "dlcli.pth": os.path.join(os.getcwd(), "src"),
         "installed_beside.py": "",
-        info + "METADATA": "Metadata-Version: 2.1\\nName: dlcli\\nVersion: 0\\n",
+        info + "METADATA": "Metadata-Version: 2.1\\nName: dlcli-keras\\nVersion: 0\\n",
         info + "WHEEL": "Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
         info + "entry_points.txt": "[console_scripts]\\ndlcli = dlcli:main\\n",
     }
@@ -38,7 +38,7 @@ requires = []
 build-backend = "backend"
 backend-path = ["."]
 [project]
-name = "dlcli"
+name = "dlcli-keras"
 version = "0"
 """
 PACKAGE = """

@@ -10,6 +10,7 @@ from io import TextIOWrapper
 
 def main() -> None:
     """Runs the command line."""
+    _forget_working_folder()
     # Looking for pydantic's plugins reads the metadata of every installed package: 30 ms of a check's 300.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # Starting makes hundreds of thousands of lasting objects (TensorFlow: millions); Python's default of a collection every
@@ -18,12 +19,33 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):  # letters that a terminal does not have are written out, as on stderr
         sys.stdout.reconfigure(errors="backslashreplace")
     from dlcli.cli.app import app
+    from dlcli.program import COMMAND_VARIABLE, command
 
+    os.environ.setdefault(COMMAND_VARIABLE, command())  # for the processes that this one starts
+    completes = "_DLCLI_COMPLETE" in os.environ or any(word.endswith("-completion") for word in sys.argv[1:])
     try:
-        app(prog_name="dlcli")
+        app(prog_name="dlcli" if completes else command(), complete_var="_DLCLI_COMPLETE")
     except SystemExit as leaving:
         _leave(leaving.code)
         raise
+
+
+def _forget_working_folder() -> None:
+    """Takes the working folder off the module path: a file `keras.py` or `random.py` there is not meant to be imported.
+
+    `python -m` puts the folder first, and an empty entry of PYTHONPATH means it. Processes that this one starts, and theirs,
+    leave it out by PYTHONSAFEPATH.
+    """
+    try:
+        folder = os.getcwd()
+    except OSError:  # it was removed
+        folder = ""
+    if not sys.flags.safe_path and os.path.basename(sys.argv[0]) == "__main__.py" and sys.path[:1] == [folder]:
+        del sys.path[0]
+    if "" in os.environ.get("PYTHONPATH", "/").split(os.pathsep) and folder in sys.path:
+        sys.path.remove(folder)
+    sys.path[:] = [entry for entry in sys.path if entry]
+    os.environ["PYTHONSAFEPATH"] = "1"
 
 
 def _leave(code: object) -> None:

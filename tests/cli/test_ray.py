@@ -16,6 +16,7 @@ from conftest import Dlcli, environment
 
 from cli.killing import assert_same_bits, started, wait_for
 from cli.test_batch import board, refuse_lost_or_doubled, write
+from dlcli.program import install_command
 from dlcli.runs import all_runs
 from dlcli.runs.checkpoints import checkpoint_files
 
@@ -77,7 +78,7 @@ def test_a_wrong_command_line_is_told_before_anything_is_made(tmp_path: Path, dl
     assert (done.returncode, done.stderr.split(":")[0]) == (2, "--gpus is not for --engine ray")
     (tmp_path / "ray.py").write_text("raise ImportError\n")
     done = dlcli("batch", spec, "--engine", "ray", "--runs", "runs", PYTHONPATH=f"{environment()['PYTHONPATH']}:{tmp_path}")
-    assert (done.returncode, done.stderr) == (2, "--engine ray needs Ray: pip install 'dlcli[ray]'\n")
+    assert (done.returncode, done.stderr) == (2, f"--engine ray needs Ray: {install_command('ray')}\n")
     assert not (tmp_path / "runs").exists()
 
 

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from dlcli.cli import serving
 from dlcli.cli.app import app
+from dlcli.program import install_command
 from dlcli.runs import Run
 from dlcli.runs.files import read_table
 
@@ -125,7 +126,7 @@ def test_missing_packages_are_named_with_the_extra(run: Run, monkeypatch: pytest
     for form, names in (("tflite", "ai_edge_litert"), ("onnx", "onnx, tf2onnx, onnxruntime")):
         done = call("export", run.path, "--format", form)
         assert done.exit_code == 2
-        assert done.stderr.splitlines()[-1] == f"--format {form} needs {names}: pip install 'dlcli[export]'"
+        assert done.stderr.splitlines()[-1] == f"--format {form} needs {names}: {install_command('export')}"
 
 
 def test_an_export_prints_how_it_agrees_and_where_it_is(run: Run, folder: Path, dlcli: Dlcli) -> None:

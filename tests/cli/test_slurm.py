@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from submitit.core.utils import pickle_load
 from cli import killing
 from cli.slurm_cluster import cluster, missing, slurm
 from dlcli.errors import SpecError, UsageError
+from dlcli.program import install_command
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Settings, find_batch
 from dlcli.runs.files import read_json
@@ -151,7 +153,7 @@ def test_what_slurm_needs_and_does_not_take_is_told(monkeypatch: pytest.MonkeyPa
     with pytest.raises(UsageError, match="`sbatch` is not there"):
         fleet_for(Settings(engine="slurm"))
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(UsageError, match=r"pip install 'dlcli\[slurm\]'"):
+    with pytest.raises(UsageError, match=re.escape(f"needs the package submitit: {install_command('slurm')}")):
         fleet_for(Settings(engine="slurm", address="local"))
 
 

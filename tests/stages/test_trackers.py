@@ -13,6 +13,7 @@ import pytest
 from cli.killing import started, wait_for
 
 from dlcli.errors import Interrupted, RunFailed, UsageError
+from dlcli.program import install_command
 from dlcli.runs import Run
 from dlcli.runtime.engine import keras
 from dlcli.spec.callbacks import MLflow
@@ -219,7 +220,7 @@ def test_a_package_that_is_not_installed_is_told_before_the_training(tmp_path: P
     monkeypatch.setattr(MLflow, "packages", ("no-such-package",))
     with pytest.raises(UsageError) as caught:
         trained(with_callbacks(tmp_path, STORE))
-    assert str(caught.value) == "the callback `mlflow` needs a package that is not installed: pip install 'dlcli[mlflow]'"
+    assert str(caught.value) == f"the callback `mlflow` needs a package that is not installed: {install_command('mlflow')}"
     assert not (tmp_path / "runs").exists()
 
 

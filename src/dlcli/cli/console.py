@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlcli.errors import DamagedFile
+from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.files import json_text
 from dlcli.stages.reporter import EpochReport, Reporter
@@ -135,8 +137,8 @@ def show_result(run: Run) -> None:
     if os.path.lexists(run.path / "report.html"):
         console.print(f"report: {run.path / 'report.html'}", soft_wrap=True)
     console.print("next:")
-    for command in _next_commands(run):
-        console.print(f"  dlcli {command}")
+    for words in _next_commands(run):
+        console.print(f"  {command()} {words}", soft_wrap=True)
 
 
 def show_diagnosis(run: Run) -> None:
@@ -171,7 +173,7 @@ def show_stages(run: Run) -> None:
 def _next_commands(run: Run) -> list[str]:
     """Returns commands to try; they name the folder where it is not in the runs folder that they would look in."""
     usual = Path(os.environ.get("DLCLI_RUNS") or "runs").absolute()
-    name = run.id if run.path.parents[1] == usual else str(run.path)
+    name = shlex.quote(run.id if run.path.parents[1] == usual else str(run.path))
     other = next((part for part in ("validation", "train") if part in run.data()["examples"]), "train")
     return [f"evaluate {name} --split {other}", f"explain {name}", f"export {name} --format saved_model", f"runs show {name}"]
 

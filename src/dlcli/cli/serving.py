@@ -16,6 +16,7 @@ import typer
 
 from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, RunName, RunsFolder, found_run
 from dlcli.errors import UsageError
+from dlcli.program import install_command
 from dlcli.visible import visible
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _refuse_missing_packages(form: Format) -> None:
     """Raises UsageError where a package is missing that writes or reads the format."""
     missing = [name for name in _PACKAGES.get(form, ()) if find_spec(name) is None]
     if missing:
-        raise UsageError(f"--format {form.value} needs {', '.join(missing)}: pip install 'dlcli[export]'")
+        raise UsageError(f"--format {form.value} needs {', '.join(missing)}: {install_command('export')}")
 
 
 def _refuse_what_is_wrong(what: Sequence[str], as_json: bool, csv: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from dlcli.cli.options import Json, Overrides
+from dlcli.program import command
 from dlcli.visible import visible
 
 TOPICS = {
@@ -224,7 +226,8 @@ def init(
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     print(path)
-    print(f"next: dlcli check {path} · dlcli describe {path} · dlcli train {path}", file=sys.stderr)
+    steps = (f"{command()} {step} {shlex.quote(str(path))}" for step in ("check", "describe", "train"))
+    print(visible(f"next: {' · '.join(steps)}"), file=sys.stderr)
 
 
 def _ask(question: str, default: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from dlcli.cli.console import PlainConsole, results_console, shown
+from dlcli.program import command
 from dlcli.runs.batches import Job
 from dlcli.runs.sweeps import SweepFolder
 from dlcli.stages.sweep.outcome import Outcome, wanted_trials
@@ -62,7 +63,7 @@ def show_sweep(results: Results) -> None:
         console.print(f"note: {note}", soft_wrap=True)
     console.print(f"report: {results.page}", soft_wrap=True)
     if results.best:
-        console.print(f"best: dlcli train {results.best}", soft_wrap=True)
+        console.print(f"best: {command()} train {results.best}", soft_wrap=True)
     if results.go_on:
         console.print(results.go_on, soft_wrap=True)
 

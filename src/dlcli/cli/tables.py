@@ -15,6 +15,7 @@ from rich.table import Table
 
 from dlcli.cli.console import PlainConsole, results_console, show_stages, shown, worst_confusions
 from dlcli.errors import DlcliError, UsageError
+from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.files import read_json
 from dlcli.visible import visible
@@ -100,7 +101,7 @@ def show_runs(rows: list[dict[str, Any]], folder: Path, sort: str | None, *, all
     """Prints the list of runs; `all_of` is how many there are with those that were left out."""
     console = results_console()
     if not rows:
-        console.print(f"no runs in {folder}; `dlcli train SPEC` makes one", soft_wrap=True)
+        console.print(f"no runs in {folder}; `{command()} train SPEC` makes one", soft_wrap=True)
         return
     ranked = sort is not None and sort != _STARTED
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -169,7 +170,7 @@ def _state(run: Run) -> list[tuple[str, str]]:
     status = run.status()
     rows = [("state", f"{run.shown_state}{': ' + status.error if status.error else ''}")]
     if run.can_go_on:
-        rows.append(("to go on", f"dlcli train --resume {run.id}"))
+        rows.append(("to go on", f"{command()} train --resume {run.id}"))
     best = f"; best {status.best_epoch} ({status.monitor} {shown(status.best_value)})" if status.best_epoch else ""
     reason = f"; {status.reason}" if status.reason else ""
     rows.append(("epochs", f"{status.epoch} of {status.epochs}{best}{reason}"))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from dlcli.program import command
 from dlcli.runs.folder import Run
 from dlcli.spec.base import Spec, dump
 
@@ -65,7 +66,7 @@ def not_scored(run: Run, split: str) -> str:
         return f"{run.id} has no {split} part" + (f"; it has {', '.join(parts)}" if parts else ": its data was not opened yet")
     if not run.has_model:
         return f"{run.id} was not scored on {split}: it has no model yet"
-    return f"{run.id} was not scored on {split}: `dlcli evaluate {run.id} --split {split}` does that"
+    return f"{run.id} was not scored on {split}: `{command()} evaluate {run.id} --split {split}` does that"
 
 
 def flat(value: Any, place: str = "") -> dict[str, Any]:

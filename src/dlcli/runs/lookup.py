@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dlcli.errors import DlcliError, UsageError
+from dlcli.program import command
 from dlcli.runs.folder import Run
 
 
@@ -90,7 +91,7 @@ def _no_run(text: str, known: list[Run], runs: Path) -> str:
     from difflib import get_close_matches
 
     if not known:
-        return f"no run {text!r}: {runs} holds no runs yet; `dlcli train SPEC` makes one, --runs names another folder"
+        return f"no run {text!r}: {runs} holds no runs yet; `{command()} train SPEC` makes one, --runs names another folder"
     names = sorted({run.name for run in known})
     near = get_close_matches(text, names, 1)
     guess = f"did you mean {near[0]!r}?" if near else f"names in {runs}: {', '.join(names[:10])}"

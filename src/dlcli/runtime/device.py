@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from dlcli.errors import UsageError
+from dlcli.program import command
 from dlcli.runtime.cluster import Cluster, wait_for_all
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.spread import Spread
@@ -59,7 +60,7 @@ def joined(hardware: Hardware, cluster: Cluster | None) -> Spread | None:
         UsageError: there are fewer devices than are asked for, or the strategy does not fit the cluster.
     """
     if cluster is None and hardware.strategy == "multi_worker":
-        raise UsageError("hardware.strategy: multi_worker is for `dlcli train`, which is told its workers")
+        raise UsageError(f"hardware.strategy: multi_worker is for `{command()} train`, which is told its workers")
     if cluster is None and hardware.strategy != "mirrored":
         return None
     if hardware.xla:
@@ -79,7 +80,7 @@ def _used(hardware: Hardware, seed: int, spread: Spread | None) -> Device:
         gpus = [] if hardware.device == "cpu" else tf.config.list_physical_devices("GPU")
         _choose(gpus[: hardware.devices or len(gpus)] if spread else gpus[:1])
     if hardware.device == "gpu" and not gpus:
-        raise UsageError("hardware.device: gpu, but TensorFlow sees no GPU; `dlcli doctor` says why")
+        raise UsageError(f"hardware.device: gpu, but TensorFlow sees no GPU; `{command()} doctor` says why")
     precision = _precision(hardware.precision, gpus)
     keras.config.set_dtype_policy(precision)
     if hardware.deterministic:

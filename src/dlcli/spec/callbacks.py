@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from dlcli.program import install_command
 from dlcli.spec.base import Count, KerasSpec, NotNegative, OneOf, Positive
 from dlcli.spec.sources.base import as_path, with_environment
 
@@ -145,7 +146,7 @@ class TrackerSpec(CallbackSpec):
             with suppress(PackageNotFoundError):
                 return "" if version(package) else package
         kind = str(getattr(self, "kind"))  # noqa: B009  (every member has it, the base has not)
-        return f"the callback `{kind}` needs a package that is not installed: pip install 'dlcli[{kind}]'"
+        return f"the callback `{kind}` needs a package that is not installed: {install_command(kind)}"
 
     def at(self, *, offline: bool) -> Any:
         """Returns the tracker as it is used where the network may not be; None if it needs it."""

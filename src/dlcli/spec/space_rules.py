@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
+from dlcli.program import command
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.rules import monitors
 from dlcli.spec.space import Choice, Number, Parameter, Repeat, Spliced, changed, combinations, drawn, inside, put
@@ -37,9 +38,8 @@ def sweep_faults(data: dict[str, Any], experiment: Experiment, check: Check) -> 
     assert experiment.sweep is not None
     faults = _objective_faults(experiment)
     if experiment.hardware.strategy == "multi_worker":
-        faults.append(
-            (("hardware", "strategy"), "a trial is one process; several are for `dlcli train`, which is told its workers")
-        )
+        several = f"several are for `{command()} train`, which is told its workers"
+        faults.append((("hardware", "strategy"), f"a trial is one process; {several}"))
     parameters, found = read_space(data["sweep"]["space"])
     if found:
         return [*faults, *found]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.errors import UsageError
+from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runtime.columns import column_inputs
 from dlcli.runtime.device import any_device, use_device
@@ -188,7 +189,7 @@ def beside_run(found: Baselines, run: Run) -> Baselines:
     """
     scores = run.metrics(found.split)
     if not scores:
-        raise UsageError(f"{run.id} was not scored on {found.split}: dlcli evaluate {run.id} --split {found.split}")
+        raise UsageError(f"{run.id} was not scored on {found.split}: {command()} evaluate {run.id} --split {found.split}")
     if found.fingerprint != run.data().get("fingerprint"):
         raise UsageError(f"{run.id} has other data or another split than the spec: their scores are not of the same examples")
     row = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from dlcli.errors import DlcliError, RunFailed
+from dlcli.runtime.python import fork_server_context
 from dlcli.stages.batch.engines.local import memory_of
 from dlcli.stages.batch.worker import PRELOADED
 
@@ -69,7 +69,7 @@ def find_batch_size(
     Raises:
         RunFailed: the first size fails for another reason than memory.
     """
-    context = multiprocessing.get_context("forkserver")
+    context = fork_server_context()
     context.set_forkserver_preload([*PRELOADED, "dlcli.stages.trying"])
     size = smallest
     while True:

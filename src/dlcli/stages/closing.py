@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from dlcli.errors import DlcliError
+from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.stages.work import Say
 
@@ -21,7 +22,7 @@ def write_for_people(run: Run, say: Say) -> None:
         try:
             write(run)
         except KeyboardInterrupt:
-            _told(say, f"note: stopped before the {what} was written; `dlcli report {run.id}` writes it")
+            _told(say, f"note: stopped before the {what} was written; `{command()} report {run.id}` writes it")
             return
         except Exception as error:
             _told(run.log, traceback.format_exc())

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dlcli.errors import UsageError
+from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.compare import not_scored
 from dlcli.spec.metrics import Accuracy, MetricSpec, higher_is_better
@@ -86,7 +87,7 @@ def _pair(first: Run, other: Run, split: str, *, any_data: bool) -> Pairing:
     if without:
         if not any_data and _fingerprint(first) != _fingerprint(other):
             raise UsageError(_refusal(first, other, f"their data differ, and {without[0].id} kept no predictions", split))
-        again = f"`dlcli evaluate {without[0].id} --split {split}` writes them"
+        again = f"`{command()} evaluate {without[0].id} --split {split}` writes them"
         return replace(none, notes=[f"{without[0].id} kept no predictions of its {split} part: {again}"])
     ours, theirs = read_outcome(first, split), read_outcome(other, split)
     matched = match(ours, theirs)

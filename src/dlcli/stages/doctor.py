@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from dlcli import __version__
+from dlcli.program import command, install_command, requirements
 from dlcli.stages.graphics import find_gpus
 
 PYTHONS = ((3, 11), (3, 14))
@@ -56,17 +58,16 @@ def check_packages() -> Check:
     """Compares the installed packages with what this dlcli requires."""
     from packaging.requirements import Requirement
 
-    try:
-        lines = metadata.requires("dlcli") or []
-    except metadata.PackageNotFoundError:
-        return Check("packages", "warn", "dlcli is not installed here, so its needs are unknown", "pip install -e .")
+    lines = requirements()
+    if lines is None:
+        return Check("packages", "warn", "dlcli is not installed here, so its requirements are unknown", install_command())
     required = [Requirement(line) for line in lines]
     needed = [item for item in required if item.marker is None or item.marker.evaluate({"extra": ""})]
     wrong = [text for text in map(_mismatch, needed) if text]
     if wrong:
-        return Check("packages", "fail", "; ".join(wrong), "in a checkout: scripts/dlcli, or pip install .")
-    main = ", ".join(f"{name} {metadata.version(name)}" for name in ("dlcli", "tensorflow", "keras", "numpy"))
-    return Check("packages", "ok", f"{main}; all {len(needed)} as required")
+        return Check("packages", "fail", "; ".join(wrong), f"in a checkout: scripts/dlcli, or {install_command()}")
+    main = ", ".join(f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras", "numpy"))
+    return Check("packages", "ok", f"dlcli {__version__}, {main}; all {len(needed)} as required")
 
 
 def _mismatch(requirement: Any) -> str:
@@ -163,7 +164,7 @@ def check_disk(folder: Path) -> Check:
     free = shutil.disk_usage(_existing(folder)).free
     found = f"{_gib(free)} free for runs"
     if free < LEAST_DISK * 2**30:
-        return Check("disk", "warn", found, "`dlcli runs rm` removes old runs; --runs names a folder on another disk")
+        return Check("disk", "warn", found, f"`{command()} runs rm` removes old runs; --runs names a folder on another disk")
     return Check("disk", "ok", found)
 
 
@@ -203,7 +204,7 @@ def self_test(keras: Any, seconds: float = SELF_TEST_SECONDS) -> Check:
         first, last, rate = _train(keras, seconds)
     except Exception as error:  # a driver that does not fit, too little memory: the check reports what TensorFlow says
         text = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Check("self-test", "fail", text, "CUDA_VISIBLE_DEVICES=-1 dlcli doctor tries it without the GPU")
+        return Check("self-test", "fail", text, f"CUDA_VISIBLE_DEVICES=-1 {command()} doctor tries it without the GPU")
     found = f"loss {first:.2f} -> {last:.2f} in {seconds:g} s, {rate:,.0f} images/s (28x28, small CNN)"
     if last < 0.5 * first:
         return Check("self-test", "ok", found)

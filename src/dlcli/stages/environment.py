@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +13,7 @@ import psutil
 from dlcli import __version__
 from dlcli.runs.sweeps import without_password
 from dlcli.runtime.device import Device
+from dlcli.stages.checkout import checkout_state
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets", "tensorflow-hub", "pillow", "pandas")
 
@@ -32,7 +32,7 @@ def describe_environment(device: Device) -> dict[str, Any]:
         "determinism": device.determinism,
         "cores": psutil.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "git": _commit(),
+        "git": checkout_state(),
         # A trial's process has the command line of its sweep, whose storage may have a password.
         "command": [without_password(one) if "://" in one else one for one in sys.argv],
     }
@@ -48,13 +48,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _commit() -> dict[str, Any] | None:
-    """Returns the git commit of the working folder and whether it has changes; None outside a checkout."""
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
-        status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return {"commit": commit.stdout.strip(), "changed": bool(status.stdout.strip())}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from dlcli.errors import NO_ROOM, DlcliError, Interrupted, OutOfMemory, RunFailed
+from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.folder import State, now
 from dlcli.runtime.signals import Asked, signals_as_exceptions
@@ -26,7 +27,7 @@ def recorded_failure(run: Run) -> Iterator[Asked]:
         # Keras puts words of its own around what is raised inside a layer.
         text = str(error) if str(error).startswith("stopped by") else asked.words
         _record(run, "interrupted", text)
-        raise Interrupted(f"{text}; to go on: dlcli train --resume {run.path}") from None
+        raise Interrupted(f"{text}; to go on: {command()} train --resume {run.path}") from None
     except BaseException as error:
         _record(run, "failed", str(error) or type(error).__name__)
         raise

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from dlcli.errors import UsageError
+from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.spec.backbones.keras_file import read_config
 from dlcli.spec.base import dump
@@ -33,7 +34,7 @@ def with_stages(loaded: Loaded) -> Loaded:
         return loaded
     if not experiment.pretrained:
         raise UsageError(
-            f"{loaded.document.file}: nothing in it was trained before; `dlcli train` trains it, and fine-tuning needs"
+            f"{loaded.document.file}: nothing in it was trained before; `{command()} train` trains it, and fine-tuning needs"
             " `model.kind: transfer`, `training.stages` or `training.initial_weights`"
         )
     if not experiment.training.epochs:
@@ -95,4 +96,4 @@ def _optimizer(experiment: Experiment, last: Stage, learning_rate: float | None,
 def _refuse_classifier(experiment: Experiment) -> None:
     if isinstance(experiment.model, Transfer) and experiment.model.classifier:
         kind = experiment.model.classifier.kind
-        raise UsageError(f"a `{kind}` head is fitted once, by `dlcli train`; fine-tuning needs a head of layers")
+        raise UsageError(f"a `{kind}` head is fitted once, by `{command()} train`; fine-tuning needs a head of layers")

@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from dlcli.program import command, install_command, install_package_command
+
 Verdict = tuple[Literal["ok", "warn", "fail"], str, str]
 
 
@@ -41,15 +43,14 @@ class Gpus:
             return (
                 "warn",
                 f"{found}this TensorFlow is built without CUDA",
-                "pip install 'tensorflow[and-cuda]' on Linux or WSL 2",
+                f"{install_package_command('tensorflow[and-cuda]')} on Linux or WSL 2",
             )
         if self.missing:
             first = ", ".join(self.missing[:3]) + (", ..." if len(self.missing) > 3 else "")
-            remedy = "in a checkout delete .venv and call scripts/dlcli, or pip install '.[gpu]'"
+            remedy = f"in a checkout delete .venv and call scripts/dlcli, or {install_command('gpu')}"
             return "warn", f"{found}{len(self.missing)} CUDA packages are missing ({first})", remedy
-        remedy = (
-            "TF_CPP_MIN_LOG_LEVEL=0 dlcli doctor names it; often LD_LIBRARY_PATH leads to another CUDA, or the driver is old"
-        )
+        causes = "often LD_LIBRARY_PATH leads to another CUDA, or the driver is old"
+        remedy = f"TF_CPP_MIN_LOG_LEVEL=0 {command()} doctor names it; {causes}"
         return "warn", f"{found}TensorFlow could not load a CUDA library", remedy
 
     def _without_driver(self) -> Verdict:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcli.errors import RunFailed
+from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model
@@ -67,7 +68,7 @@ def _kinds(model: Any) -> list[str]:
 def _differs(run: Run, theirs: str, ours: str, position: int) -> str:
     return (
         f"training.initial_weights: the model of {run.id} is another one: {theirs}, here {ours} (variable {position});"
-        " `dlcli describe` shows both"
+        f" `{command()} describe` shows both"
     )
 
 

@@ -14,7 +14,9 @@ from types import FrameType
 from typing import IO
 
 from dlcli.errors import UsageError
+from dlcli.program import command
 from dlcli.runtime.cluster import listens
+from dlcli.runtime.python import python_command, python_environment
 from dlcli.visible import visible
 
 GRACE = 60.0
@@ -39,17 +41,26 @@ def run_local_workers(count: int, arguments: Sequence[str]) -> int:
         processes: list[subprocess.Popen[bytes]] = []
         _pass_signals_on(processes, stack)
         for index in range(count):
-            command = [sys.executable, "-m", "dlcli", *arguments, "--workers", ",".join(addresses), "--index", str(index)]
+            workers = ["--workers", ",".join(addresses), "--index", str(index)]
             output = outputs[index - 1] if index else None
             # In a process group of its own a worker gets the terminal's Ctrl-C once, from here: a second one ends it at once.
-            processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0))
+            processes.append(
+                subprocess.Popen(
+                    python_command("-m", "dlcli", *arguments, *workers),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=python_environment(),
+                    process_group=0,
+                )
+            )
         missing = _wait_for_chief(processes, addresses)
         chief = _ended(processes[0])
         if missing:
             print(f"worker {missing} ended before all were there", file=sys.stderr)
         elif chief < 0:
             how = signal.Signals(-chief).name
-            print(f"the chief was ended by {how}; `dlcli train --resume` goes on with its run", file=sys.stderr)
+            print(f"the chief was ended by {how}; `{command()} train --resume` goes on with its run", file=sys.stderr)
         for index, process in enumerate(processes[1:], 1):
             code = _ended(process)
             if code != chief:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.errors import DataError, UsageError
+from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runtime.columns import rows
 from dlcli.runtime.device import any_device, use_device
@@ -148,7 +149,7 @@ def _temperature(run: Run, task: str) -> float:
         raise UsageError("--calibrated is for probabilities; a regression gives values")
     temperature = run.temperature()
     if temperature is None:
-        raise UsageError(f"{run.id} is not calibrated: dlcli evaluate {run.id} --calibrate fits a temperature")
+        raise UsageError(f"{run.id} is not calibrated: {command()} evaluate {run.id} --calibrate fits a temperature")
     return temperature
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from dlcli.errors import UsageError
+from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.checkpoints import save_checkpoint
 from dlcli.runs.compare import flat
@@ -171,7 +172,7 @@ def _changed(run: Run, before: Experiment, overrides: list[str]) -> Experiment:
         lines = "\n".join(f"  {key}: {old.get(key)} -> {new.get(key)}" for key in differing)
         raise UsageError(
             f"a run that goes on may have more epochs, and nothing else that changes its results:\n{lines}\n"
-            "  `dlcli train` on the spec makes a new run, `dlcli finetune` one with this run's weights"
+            f"  `{command()} train` on the spec makes a new run, `{command()} finetune` one with this run's weights"
         )
     return wanted
 
@@ -215,7 +216,9 @@ def _extended(
         UsageError: there is no checkpoint; or a schedule is there and no policy, or the other way round.
     """
     if begin is None:
-        raise UsageError(f"{run.id} has no whole checkpoint: it cannot be made longer; `dlcli finetune` goes on with its model")
+        raise UsageError(
+            f"{run.id} has no whole checkpoint: it cannot be made longer; `{command()} finetune` goes on with its model"
+        )
     stage, longer = before.stages[-1], wanted.stages[-1]
     assert stage.optimizer is not None
     rate = stage.optimizer.learning_rate

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from time import monotonic
 
 from dlcli.errors import DamagedFile, Interrupted, RunFailed
+from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job, JobStatus, Settings
 from dlcli.runs.hold import is_held
@@ -53,7 +54,7 @@ def run_batch(batch: Batch, fleet: Fleet, settings: Settings, watcher: Watcher) 
 
 def how_to_go_on(batch: Batch) -> str:
     """Returns the command that takes up a batch, in words."""
-    return f"to go on: dlcli batch --resume {batch.id} --runs {batch.runs}"
+    return f"to go on: {command()} batch --resume {batch.id} --runs {batch.runs}"
 
 
 class _Running:

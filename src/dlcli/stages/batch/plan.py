@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from dlcli.errors import Fault, SpecError, UsageError
+from dlcli.program import command
 from dlcli.runs.batches import Job
 from dlcli.spec.experiment import asks_for_gpus
 from dlcli.spec.file import load, load_text
@@ -47,7 +48,7 @@ def planned(specs: Sequence[str], seeds: Sequence[int], settings: Sequence[str])
             faults += error.faults
             continue
         if loaded.experiment.hardware.strategy == "multi_worker":
-            message = "a batch trains each run in one process; several are for `dlcli train`, which is told its workers"
+            message = f"a batch trains each run in one process; several are for `{command()} train`, which is told its workers"
             faults.append(loaded.document.fault(("hardware", "strategy"), message))
             continue
         names.setdefault(loaded.experiment.name, set()).add(spec)
@@ -81,7 +82,9 @@ def refuse_mirrored(jobs: Sequence[Job], *, on_cluster: bool, on_gpus: bool) -> 
         if hardware.strategy != "mirrored" or hardware.device == "cpu":
             continue
         if on_gpus:
-            message = "each run here has one GPU; `dlcli train` gives a run all, a cluster (--engine) as many as it asks for"
+            message = (
+                f"each run here has one GPU; `{command()} train` gives a run all, a cluster (--engine) as many as it asks for"
+            )
         elif hardware.devices or hardware.resources.gpus or asks_for_gpus(hardware.resources.slurm):
             continue
         else:

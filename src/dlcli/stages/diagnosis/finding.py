@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, RootModel
 
+from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.contents import RunFile
 from dlcli.visible import visible
@@ -88,7 +89,7 @@ def in_words(run: Run, found: Sequence[Finding]) -> list[str]:
         lines += [f"  {text}" for text in one.evidence]
         lines += [f"  try: {remedy.text}" + (f": --set {_quoted(remedy.set)}" if remedy.set else "") for remedy in one.remedies]
     if any(remedy.set for one in found for remedy in one.remedies):
-        lines.append(f"  as in: dlcli train {_quoted(str(run.path / 'spec.yaml'))} --set ...")
+        lines.append(f"  as in: {command()} train {_quoted(str(run.path / 'spec.yaml'))} --set ...")
     return [visible(line) for line in lines]
 
 

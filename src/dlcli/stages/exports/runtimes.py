@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from dlcli.errors import RunFailed
 from dlcli.runtime.engine import tf
+from dlcli.runtime.python import python_command, python_environment
 from dlcli.stages.exports.deployed import numbers_for
 from dlcli.upstream import QUIET, quiet_start
 
@@ -51,10 +51,10 @@ def answers_of_plain_keras(path: Path, batches: list[Inputs]) -> Array:
             np.savez(files[-1], **_rows(batch) if isinstance(batch, dict) else {"inputs": batch})
         answers = os.path.join(folder, "answers.npy")
         done = subprocess.run(
-            [sys.executable, "-c", _PLAIN_KERAS, str(path), answers, *files],
+            python_command("-c", _PLAIN_KERAS, str(path), answers, *files),
             capture_output=True,
             text=True,
-            env=os.environ | QUIET | {"CUDA_VISIBLE_DEVICES": ""},
+            env=python_environment(QUIET | {"CUDA_VISIBLE_DEVICES": ""}),
             check=False,
         )
         if done.returncode:

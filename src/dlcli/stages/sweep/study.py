@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcli.errors import Interrupted, RunFailed, UsageError
+from dlcli.program import command, install_command, install_package_command
 from dlcli.runs.sweeps import SweepFolder, storage_path, without_password
 from dlcli.spec.edit import without_key
 from dlcli.spec.experiment import Experiment
@@ -74,7 +75,7 @@ def require_optuna(sampler: str = "") -> None:
     """Raises UsageError where Optuna is not installed, or a package that a sampler needs."""
     for package in ("optuna", _NEEDS.get(sampler, "optuna")):
         if importlib.util.find_spec(package) is None:
-            how = "`pip install torch`" if package == "torch" else "`pip install 'dlcli[sweep]'`"
+            how = install_package_command("torch") if package == "torch" else install_command("sweep")
             what = "dlcli sweep" if package == "optuna" else f"the sampler {sampler}"
             raise UsageError(f"{what} needs the package {package}: {how}")
 
@@ -206,7 +207,7 @@ def told_how_to_go_on(folder: SweepFolder) -> Iterator[None]:
 def how_to_go_on(folder: SweepFolder) -> str:
     """Returns the command that takes up a sweep, in words."""
     storage = " --storage URL" if folder.needs_storage else ""
-    return f"to go on: dlcli sweep --resume {folder.id} --runs {folder.batch.runs}{storage}"
+    return f"to go on: {command()} sweep --resume {folder.id} --runs {folder.batch.runs}{storage}"
 
 
 def _queue_the_grid(search: Search) -> None:

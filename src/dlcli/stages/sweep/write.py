@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcli.errors import DlcliError
+from dlcli.program import command
 from dlcli.runs.files import write_text
 from dlcli.runs.sweeps import SweepFolder
 from dlcli.stages.sweep.outcome import Outcome, outcome, write_best, write_trials
@@ -58,5 +59,5 @@ def _left(folder: SweepFolder, number: int, worker: str) -> str:
     machine = worker.rpartition("-")[0] or worker
     return (
         f"trial {number} is with {worker}, which works in another runs folder; if it has ended,"
-        f" `dlcli sweep --resume {folder.id}` on {machine} takes the trial up"
+        f" `{command()} sweep --resume {folder.id}` on {machine} takes the trial up"
     )

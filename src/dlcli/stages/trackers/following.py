@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from threading import Thread
 from time import monotonic
 from typing import Any
 
 from dlcli.errors import DamagedFile, DlcliError, UsageError
 from dlcli.runs import Run
+from dlcli.runtime.python import python_command, python_environment
 from dlcli.spec.callbacks import TrackerSpec
 from dlcli.spec.experiment import Experiment
 from dlcli.stages.reporter import EpochReport, Reporter
@@ -126,12 +125,11 @@ class _Tracked:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         with os.fdopen(os.open(run.trackers_path / f"{kind}.log", flags, 0o666), "ab") as log:
             self._process = subprocess.Popen(
-                # -P: a folder `mlflow` or `wandb` where the user works is not the package.
-                [sys.executable, "-P", "-m", "dlcli.stages.trackers", str(run.path), kind, *options],
+                python_command("-m", "dlcli.stages.trackers", str(run.path), kind, *options),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=_environment(),
+                env=python_environment(),
                 start_new_session=True,  # Ctrl-C is for the training, which then tells how it ended
             )
         assert self._process.stdin is not None
@@ -191,10 +189,3 @@ class _Tracked:
     def _tell(self, text: str) -> None:
         with suppress(OSError, DlcliError):
             self._say(f"{self._kind}: {text}")
-
-
-def _environment() -> dict[str, str]:
-    """Returns the environment of a tracker's process: this dlcli, wherever it was started from."""
-    here = str(Path(__file__).parents[3])
-    paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

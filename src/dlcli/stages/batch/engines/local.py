@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 from dlcli.runs.batches import Batch, Job
 from dlcli.runs.hold import is_held
+from dlcli.runtime.python import fork_server_context
 from dlcli.stages.batch.engines.engine import LOOK, LOST
 from dlcli.stages.batch.worker import PRELOADED, STOPS, Order, work
 
@@ -23,7 +23,7 @@ class LocalEngine:
     """Forks a process for each job."""
 
     def __init__(self) -> None:
-        self._context = multiprocessing.get_context("forkserver")
+        self._context = fork_server_context()
         self._context.set_forkserver_preload(PRELOADED)
         _start_fork_server()
 

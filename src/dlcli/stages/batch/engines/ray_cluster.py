@@ -12,6 +12,7 @@ from typing import Any
 
 from dlcli import __version__
 from dlcli.errors import RunFailed, UsageError
+from dlcli.program import install_command
 from dlcli.runs.batches import Batch, Job, Settings
 from dlcli.runs.files import write_json
 from dlcli.runs.hold import is_held
@@ -214,7 +215,7 @@ def _connected(address: str) -> Any:
         import ray
         from ray._private import worker
     except ImportError:
-        raise UsageError("--engine ray needs Ray: pip install 'dlcli[ray]'") from None
+        raise UsageError(f"--engine ray needs Ray: {install_command('ray')}") from None
     silence_ray(worker)
     own = {} if address else {"include_dashboard": False}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # which are for us: a cluster that ends first takes the runs along

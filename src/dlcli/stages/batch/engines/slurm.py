@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 import signal
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,9 +16,11 @@ from time import monotonic, sleep
 from typing import Any
 
 from dlcli.errors import DlcliError, RunFailed, UsageError
+from dlcli.program import install_command
 from dlcli.runs.batches import Batch, Job, Settings
 from dlcli.runs.files import write_json
 from dlcli.runs.hold import is_held
+from dlcli.runtime.python import python_command
 from dlcli.spec.experiment import asks_for_gpus
 from dlcli.stages.batch.engines.engine import LOOK, LOST, Process
 from dlcli.stages.batch.engines.slurm_queue import LocalQueue, Queue, noted
@@ -111,7 +112,7 @@ class SlurmEngine:
         if settings.address not in ("", LOCAL):
             raise UsageError(f"--address: with --engine slurm only `{LOCAL}`, which tries it out without SLURM")
         if importlib.util.find_spec("submitit") is None:
-            raise UsageError("--engine slurm needs the package submitit: pip install 'dlcli[slurm]'")
+            raise UsageError(f"--engine slurm needs the package submitit: {install_command('slurm')}")
         self._local = settings.address == LOCAL
         missing = [] if self._local else [name for name in ("sbatch", "srun", "squeue", "scancel") if not shutil.which(name)]
         if missing:
@@ -202,8 +203,7 @@ class SlurmEngine:
 
         batch = Batch(orders[0].batch)
         queue = self._queue_of(batch)
-        # As the `dlcli` command does, tasks keep the working folder out of the module path.
-        options = {"max_num_timeout": _ALLOCATIONS, "python": f"{shlex.quote(sys.executable)} -P"}
+        options = {"max_num_timeout": _ALLOCATIONS, "python": shlex.join(python_command())}
         name = "local" if self._local else "slurm"
         executor = submitit.AutoExecutor(queue.folder, name, **{f"{name}_{key}": value for key, value in options.items()})
         executor.update_parameters(name=f"dlcli-{batch.id}", **request.parameters())

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dlcli.errors import RunFailed
 from dlcli.runs.batches import Batch
 from dlcli.runs.files import write_json
+from dlcli.runtime.python import python_command, python_environment
 from dlcli.stages.batch.engines.engine import LOOK, too_much_memory
 from dlcli.stages.batch.engines.local import memory_of
 from dlcli.stages.batch.worker import Order, work
@@ -55,17 +56,16 @@ def run_order(order: Order, told: Callable[[], int], memory_gb: float | None = N
 
 
 def _started(order: Order) -> subprocess.Popen[bytes]:
-    """Starts the process; what it prints before it has read the order goes to the job's log as well.
-
-    `-P` keeps the working folder out of the module path, as it is for the `dlcli` command.
-    """
+    """Starts the process; what it prints before it has read the order goes to the job's log as well."""
     try:
         log = os.open(Batch(order.batch).log_path(order.job), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     except OSError as error:
         where = f"cannot write to {order.batch} on {socket.gethostname()}: {error.strerror}"
         raise RunFailed(f"{where}; the runs folder must be on a disk that all machines of the cluster share") from None
     try:
-        process = subprocess.Popen([sys.executable, "-P", "-m", __name__], stdin=subprocess.PIPE, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            python_command("-m", __name__), stdin=subprocess.PIPE, stdout=log, stderr=log, env=python_environment()
+        )
     finally:
         os.close(log)
     assert process.stdin is not None

@@ -1,0 +1,133 @@
+"""The git commit of the working folder, told without running anything that its repository names.
+
+A repository's `config` may name programs that git runs on `git status`: `core.fsmonitor`, hooks, filters of attributes.
+The working folder may be somebody else's, so git never reads that config: it gets an empty repository of our own, with the
+objects and a copy of the index of the real one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+_HARMLESS = ("autocrlf", "eol", "filemode", "ignorecase", "precomposeunicode", "symlinks")
+"""Settings of `core` that change what counts as a change, and name no program."""
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_LARGEST = 2**20
+"""Bytes of a file of references, or of a config, that are read."""
+
+
+def checkout_state(folder: Path | None = None) -> dict[str, Any] | None:
+    """Returns the commit of the checkout around a folder, the working folder if not given, and whether it has changes.
+
+    `changed` is None where git is not installed or takes too long; the result is None outside a checkout.
+    """
+    try:
+        top, private = _found((folder or Path()).absolute())
+        if private is None:
+            return None
+        shared = _shared(private)
+        commit = _commit(private, shared)
+        return None if commit is None else {"commit": commit, "changed": _is_changed(top, private, shared, commit)}
+    except (OSError, ValueError):
+        return None
+
+
+def _found(folder: Path) -> tuple[Path, Path | None]:
+    """Returns the top folder of a checkout and its git folder, which a file `.git` may name; None for the latter if none."""
+    for top in (folder, *folder.parents):
+        place = top / ".git"
+        if place.is_dir():
+            return top, place
+        if place.is_file():
+            words = _text(place).removeprefix("gitdir:").strip()
+            return top, top / words
+    return folder, None
+
+
+def _shared(private: Path) -> Path:
+    """Returns the folder that all worktrees of a repository share."""
+    pointer = private / "commondir"
+    return private / _text(pointer).strip() if pointer.is_file() else private
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(_LARGEST).decode("utf-8", "surrogateescape")
+
+
+def _commit(private: Path, shared: Path) -> str | None:
+    """Returns the hash of the commit that is checked out; None where there is none yet."""
+    head = _text(private / "HEAD").strip()
+    for _ in range(5):  # a reference may name another one
+        if not head.startswith("ref:"):
+            break
+        name = head.removeprefix("ref:").strip()
+        if not re.fullmatch(r"refs/[^\0]{1,500}", name) or ".." in name:
+            return None
+        loose = next((place / name for place in (private, shared) if (place / name).is_file()), None)
+        head = _text(loose).strip() if loose else _packed(shared, name)
+    return head if _HASH.fullmatch(head) else None
+
+
+def _packed(shared: Path, name: str) -> str:
+    path = shared / "packed-refs"
+    lines = path.read_text("utf-8", "surrogateescape").splitlines() if path.is_file() else []
+    return next((line.split(" ")[0] for line in lines if line.endswith(f" {name}")), "")
+
+
+def _is_changed(top: Path, private: Path, shared: Path, commit: str) -> bool | None:
+    """Returns whether files differ from the commit or are untracked; None where git does not answer."""
+    with tempfile.TemporaryDirectory(prefix="dlcli-git-") as name:
+        own = Path(name)
+        _write_repository(own, private, shared, commit)
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+        places = {"GIT_DIR": name, "GIT_WORK_TREE": str(top), "GIT_OBJECT_DIRECTORY": str(shared / "objects")}
+        safe = {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+        command = ["git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", "status", "--porcelain"]
+        try:
+            done = subprocess.run(
+                [*command, "--ignore-submodules=dirty"],
+                cwd=top,
+                env=kept | places | safe,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=5,
+                check=True,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+    return bool(done.stdout.strip())
+
+
+def _write_repository(own: Path, private: Path, shared: Path, commit: str) -> None:
+    """Writes a repository without a config of the real one's, on whose index and ignored files it goes by."""
+    large = len(commit) == 64
+    lines = ["[core]", f"\trepositoryformatversion = {int(large)}", "\tbare = false", *_harmless(shared / "config")]
+    lines += ["[extensions]", "\tobjectFormat = sha256"] if large else []
+    (own / "config").write_text("\n".join([*lines, ""]))
+    (own / "HEAD").write_text(f"{commit}\n")
+    (own / "refs").mkdir()
+    if (private / "index").is_file():
+        shutil.copy2(private / "index", own / "index")  # with its time, by which git tells which files it must look into
+    if (shared / "info" / "exclude").is_file():
+        (own / "info").mkdir()
+        shutil.copy2(shared / "info" / "exclude", own / "info" / "exclude")
+
+
+def _harmless(config: Path) -> list[str]:
+    """Returns the lines of a config's section `core` that name no program."""
+    found, section = [], ""
+    for line in _text(config).splitlines() if config.is_file() else []:
+        text = line.strip()
+        if text.startswith("["):
+            section = text.lower()
+        name, _, value = (part.strip() for part in text.partition("="))
+        if section == "[core]" and name.lower() in _HARMLESS and re.fullmatch("[A-Za-z]{1,10}", value):
+            found.append(f"\t{name} = {value}")
+    return found
