@@ -79,7 +79,7 @@ def test_a_self_test_that_breaks_is_a_failed_check() -> None:
         (Gpus(missing=("nvidia-cudnn-cu12",)), "ok", "none", ""),
         (Gpus(driver=H100, hidden="-1"), "warn", "CUDA_VISIBLE_DEVICES is '-1'", "unset CUDA_VISIBLE_DEVICES"),
         (Gpus(driver=H100, cuda_build=False), "warn", "without CUDA", "tensorflow[and-cuda]"),
-        (Gpus(driver=H100, missing=("a", "b", "c", "d")), "warn", "4 CUDA packages are missing (a, b, c, ...)", ".[gpu]"),
+        (Gpus(driver=H100, missing=("a", "b", "c", "d")), "warn", "4 CUDA packages are missing (a, b, c, ...)", "[gpu]'"),
         (Gpus(driver=H100), "warn", "could not load a CUDA library", "LD_LIBRARY_PATH"),
         (Gpus(driver_error="driver/library mismatch"), "warn", "driver/library mismatch", "reboot"),
         (Gpus(devices=True), "warn", "no nvidia-smi", "--gpus all"),
