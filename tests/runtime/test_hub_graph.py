@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from dlcli.errors import DamagedFile, DataError
 from dlcli.runtime.engine import tf
 from dlcli.runtime.loading import load_model
 from dlcli.spec.backbones.hub_layer import HubLayer
+from dlcli.spec.backbones.hub_operations import OPERATIONS
 
 SHAPE = (None, 4, 4, 3)
 
@@ -46,6 +48,32 @@ def rewritten(folder: Path, change: Callable[[Any], None]) -> Path:
 EFFECTS: dict[str, tuple[str, Callable[[str], Callable[[], Any]]]] = {
     "writes a file": ("WriteFile", lambda path: lambda: tf.io.write_file(path, "evil")),
     "reads a file": ("ReadFile", lambda path: lambda: tf.io.read_file(path)),
+    "reads a file as a constant": (
+        "ImmutableConst",
+        lambda path: lambda: tf.raw_ops.ImmutableConst(dtype=tf.uint8, shape=[1], memory_region_name=path),
+    ),
+    "reads a table from a file": (
+        "InitializeTableFromTextFileV2",
+        lambda path: (
+            lambda: tf.raw_ops.InitializeTableFromTextFileV2(
+                table_handle=tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.int64),
+                filename=path,
+                key_index=-2,
+                value_index=-1,
+            )
+        ),
+    ),
+    "reads a checkpoint": (
+        "RestoreV2",
+        lambda path: lambda: tf.raw_ops.RestoreV2(prefix=path, tensor_names=["x"], shape_and_slices=[""], dtypes=[tf.float32]),
+    ),
+    "lists files": ("MatchingFiles", lambda path: lambda: tf.io.matching_files(path)),
+    "ends the process": ("Abort", lambda path: lambda: tf.raw_ops.Abort(error_msg="evil")),
+    "runs Python": ("EagerPyFunc", lambda path: lambda: tf.py_function(lambda: 1.0, [], tf.float32)),
+    "reads a data set": (
+        "TextLineDataset",
+        lambda path: lambda: tf.raw_ops.TextLineDataset(filenames=[path], compression_type="", buffer_size=0),
+    ),
     "prints to a file": ("PrintV2", lambda path: lambda: tf.print("evil", output_stream=f"file://{path}")),
     "saves tensors": (
         "SaveV2",
@@ -61,6 +89,12 @@ def test_a_module_that_touches_files_is_not_opened(tmp_path: Path, effect_of: st
     with pytest.raises(DataError, match=f"would call {operation}"):
         HubLayer(str(folder))
     assert not list(tmp_path.glob("evil*"))
+
+
+def test_the_list_holds_no_operation_on_files_processes_or_machines() -> None:
+    outside = "File|Dataset|Iterator|PyFunc|Rpc|Send|Recv|Save|Restore|Session|Queue|Barrier|TPU|Nccl|Collective|Abort|Remote"
+    assert not [name for name in OPERATIONS if re.search(outside, name)]
+    assert all(hasattr(tf.raw_ops, name) for name in OPERATIONS)
 
 
 def test_a_module_may_print_to_the_terminal(tmp_path: Path) -> None:
