@@ -7,10 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from dlcli.upstream import import_tfds, read_split, steady_options
+from dlcli.upstream import steady_options
 
 DATA = os.environ.get("DLCLI_TEST_DATA", "")
 
@@ -37,58 +36,10 @@ def test_import_keras_leaves_both_out_and_importable_afterwards() -> None:
     assert run(program) == "[]\n(1, 2) True"
 
 
-def test_tfds_tries_ten_times_and_asks_no_cloud_bucket() -> None:
-    import_tfds()
-    from tensorflow_datasets.core.download import downloader
-    from tensorflow_datasets.core.utils import gcs_utils
-
-    assert downloader.MAX_RETRIES == 10
-    assert gcs_utils._is_gcs_disabled
-
-
-def test_a_request_gets_a_time_limit_only_while_a_set_is_prepared() -> None:
-    import_tfds()
-    import requests
-    from tensorflow_datasets.core.download import downloader
-
-    from dlcli.upstream import _impatient
-
-    patient = requests.Session.request
-    with _impatient():
-        assert requests.Session.request is not patient
-        assert downloader.MAX_RETRIES == 1
-    assert requests.Session.request is patient
-    assert downloader.MAX_RETRIES == 10
-
-
-def test_loading_a_builder_by_name_imports_every_set() -> None:
-    """Why prepared sets are opened by their folder."""
-    program = (
-        "import sys; from dlcli.upstream import import_tfds; tfds = import_tfds(); before = len(sys.modules);"
-        "tfds.builder('mnist', data_dir='.'); print(len(sys.modules) - before > 300)"
-    )
-    assert run(program) == "True"
-
-
 def test_steady_options_leave_nothing_to_the_autotuner() -> None:
     options = steady_options()
     assert options.autotune.enabled is False
     assert options.deterministic is True
-
-
-@pytest.mark.skipif(not DATA, reason="DLCLI_TEST_DATA is not set")
-def test_read_split_equals_tfds_own_reading() -> None:
-    import tensorflow as tf
-
-    tfds = import_tfds()
-    builder = tfds.builder_from_directory(f"{DATA}/tensorflow_datasets/mnist/3.0.1")
-    inputs, labels = read_split(builder, "test[:700]")
-    whole: Any = builder.as_dataset(split="test[:700]", as_supervised=True, batch_size=-1, shuffle_files=False)
-    expected = tf.nest.map_structure(lambda tensor: tensor.numpy(), whole)
-    assert inputs.dtype == np.uint8
-    assert np.array_equal(inputs, expected[0])
-    assert np.array_equal(labels, expected[1])
-    assert [one.shape for one in read_split(builder, "test[:3]", lambda image: image[:5])[0]] == [(5, 28, 1)] * 3
 
 
 def test_keras_fetches_weights_without_a_time_limit_and_fails_with_a_bare_exception(

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dlcli.upstream import import_tfds
+from dlcli.upstream.tfds import import_tfds
 
 tfds = import_tfds()
 

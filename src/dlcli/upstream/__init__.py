@@ -6,11 +6,10 @@ test in `tests/test_upstream.py` that fails once the defect is mended upstream.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -73,85 +72,6 @@ def _hidden(*names: str) -> Iterator[None]:
             del sys.modules[name]
 
 
-def import_tfds() -> Any:
-    """Imports and returns TensorFlow Datasets, which fetches nothing until it is told to prepare a set.
-
-    TFDS looked sets up in its cloud bucket unless `_is_gcs_disabled` was set (the default since 4.9.7); without a
-    network each look-up waited for minutes (github.com/tensorflow/datasets `core/utils/gcs_utils.py`).
-    """
-    import_keras()
-    import tensorflow_datasets as tfds
-    from tensorflow_datasets.core.utils import gcs_utils
-
-    gcs_utils._is_gcs_disabled = True
-    return tfds
-
-
-def prepare_tfds(name: str, folder: Path) -> Any:
-    """Downloads and prepares a TFDS set in a folder of sets, and returns its builder. Failures take seconds.
-
-    TFDS tries a host that cannot be found ten times, waiting up to 51 s in between, and has no limit at all for one that
-    does not answer (github.com/tensorflow/datasets `core/download/downloader.py`). What it prints goes to stderr.
-
-    Raises:
-        Exception: whatever TFDS and the network may raise; there is no common class.
-    """
-    tfds = import_tfds()
-    if not sys.stderr.isatty():
-        tfds.disable_progress_bar()
-    with redirect_stdout(sys.stderr), _impatient():
-        builder = tfds.builder(name, data_dir=str(folder))
-        builder.download_and_prepare()
-    return builder
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    """Gives every request inside the block a time limit, and TFDS two tries, without urllib3's warnings."""
-    from unittest.mock import patch
-
-    import requests
-    from tensorflow_datasets.core.download import downloader
-
-    patient, logger = requests.Session.request, logging.getLogger("urllib3")
-    level = logger.level
-
-    def request(*args: Any, **kwargs: Any) -> Any:
-        return patient(*args, **{"timeout": 20, **kwargs})
-
-    logger.setLevel(logging.ERROR)
-    try:
-        with patch.object(requests.Session, "request", request), patch.object(downloader, "MAX_RETRIES", 1):
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def read_split(builder: Any, expression: str, convert: Convert | None = None) -> tuple[Any, Any]:
-    """Returns inputs and labels of all examples of a TFDS split expression, in the order of its files.
-
-    Inputs of one fixed shape come as an array `(n, ...)` in their own dtype, others as a list of arrays, those with
-    names as a mapping of such; labels as an array `(n, ...)`. `convert` is applied to every single input as it is read,
-    so that large images need not all be in memory at their full size.
-
-    Raises:
-        ValueError: the expression names a split that the set does not have.
-    """
-    import tensorflow as tf
-
-    count = builder.info.splits[expression].num_examples
-    dataset = builder.as_dataset(
-        split=expression, shuffle_files=False, as_supervised=True, read_config=_read_config(), batch_size=None
-    )
-    specs = tf.nest.flatten(dataset.element_spec)
-    if convert is None and all(spec.shape.is_fully_defined() for spec in specs):
-        columns = _in_batches(dataset, specs, count)
-    else:
-        columns = _one_by_one(dataset, specs, convert)
-    inputs, labels = tf.nest.pack_sequence_as(dataset.element_spec, columns)
-    return inputs, labels
-
-
 def steady_options() -> Any:
     """Returns the options that every `tf.data` dataset of dlcli gets: fixed order and parallelism, no autotuner.
 
@@ -164,54 +84,6 @@ def steady_options() -> Any:
     options.autotune.enabled = False
     options.deterministic = True
     return options
-
-
-Convert = Callable[[Any], Any]
-_BATCH = 256
-"""Examples that are read at once: enough to hide the cost of a call, too few to weigh in memory."""
-
-
-def _read_config() -> Any:
-    """Returns TFDS's reading settings: one file after the other, and no number left to the autotuner."""
-    from tensorflow_datasets.core.utils.read_config import ReadConfig
-
-    return ReadConfig(
-        options=steady_options(),
-        try_autocache=False,
-        interleave_cycle_length=1,
-        num_parallel_calls_for_interleave_files=1,
-        num_parallel_calls_for_decode=2 * (os.cpu_count() or 1),
-        skip_prefetch=True,
-    )
-
-
-def _in_batches(dataset: Any, specs: list[Any], count: int) -> list[Any]:
-    """Returns an array for each part of an example, filled batch by batch so that nothing is held twice."""
-    import numpy as np
-    import tensorflow as tf
-
-    arrays = [np.empty((count, *spec.shape), spec.dtype.as_numpy_dtype) for spec in specs]
-    start = 0
-    for batch in dataset.batch(_BATCH).prefetch(2).with_options(steady_options()).as_numpy_iterator():
-        parts = tf.nest.flatten(batch)
-        for array, part in zip(arrays, parts, strict=True):
-            array[start : start + len(part)] = part
-        start += len(parts[0])
-    return [array[:start] for array in arrays]
-
-
-def _one_by_one(dataset: Any, specs: list[Any], convert: Convert | None) -> list[Any]:
-    """Returns a list of arrays for each part of an example, the label's (the last) as one array."""
-    import numpy as np
-    import tensorflow as tf
-
-    lists: list[list[Any]] = [[] for _ in specs]
-    for example in dataset.prefetch(2).with_options(steady_options()).as_numpy_iterator():
-        parts = tf.nest.flatten(example)
-        for values, part in zip(lists[:-1], parts[:-1], strict=True):
-            values.append(convert(part) if convert else part)
-        lists[-1].append(parts[-1])
-    return [*lists[:-1], np.asarray(lists[-1])]
 
 
 @contextmanager

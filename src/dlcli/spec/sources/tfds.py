@@ -115,7 +115,7 @@ class Tfds(SourceSpec):
 
     def _prepared(self, offline: bool) -> Any:
         """Returns the builder of the prepared set, preparing it first where it is not there and the network allows."""
-        from dlcli.upstream import import_tfds, prepare_tfds
+        from dlcli.upstream.tfds import import_tfds, prepare_tfds
 
         folder = self._folder()
         if folder is None and offline:
@@ -147,7 +147,7 @@ class Tfds(SourceSpec):
 
     def _read(self, builder: Any, expression: str, request: Request) -> tuple[Any, Array]:
         """Returns the inputs and labels of one split expression, in the order of the files."""
-        from dlcli.upstream import read_split
+        from dlcli.upstream.tfds import read_split
 
         where = f"TFDS split {expression!r} of {self.name}"
         key = builder.info.supervised_keys[0]
