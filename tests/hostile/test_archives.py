@@ -113,6 +113,14 @@ FOREIGN: dict[str, Callable[[Any], Any]] = {
         activation={"class_name": "function", "config": "system", "module": "os", "registered_name": "system"}
     ),
     "a type of TensorFlow's": lambda config: layer(config, "Dense").update(class_name="__typespec__"),
+    "a function of Keras's that sets a seed": lambda config: layer(config, "Dense")["config"].update(
+        activation={
+            "class_name": "function",
+            "config": "set_random_seed",
+            "module": "keras.utils",
+            "registered_name": "set_random_seed",
+        }
+    ),
     "a class that is no word": lambda config: layer(config, "Dense").update(class_name=["Dense"]),
     "a Hub layer that opens a folder": lambda config: layer(config, "Dense").update(
         module=None, class_name="HubLayer", registered_name="dlcli>HubLayer", config={"name": "x", "folder": "/etc"}
@@ -176,8 +184,39 @@ def test_a_bomb_is_refused_before_it_is_unpacked(path: Path, name: str) -> None:
 def test_a_layer_larger_than_the_weights_is_refused_before_it_takes_memory(path: Path, units: int) -> None:
     refused(
         changed(path, lambda config: layer(config, "Dense")["config"].update(units=units)),
-        "holds fewer weights than one of its Dense layers",
+        "stores fewer weights than its Dense layer declares",
     )
+
+
+HUGE: dict[str, Callable[[], Any]] = {
+    "Conv2D": lambda: keras.layers.Conv2D(1, (3, 3)),
+    "DepthwiseConv2D": lambda: keras.layers.DepthwiseConv2D((3, 3)),
+    "EinsumDense": lambda: keras.layers.EinsumDense("abcd,de->abce", output_shape=(8, 8, 7)),
+    "MultiHeadAttention": lambda: keras.layers.MultiHeadAttention(1, 7),
+}
+SIZES: dict[str, dict[str, Any]] = {
+    "Conv2D": {"kernel_size": [30_000, 30_000], "padding": "same"},
+    "DepthwiseConv2D": {"kernel_size": [30_000, 30_000], "padding": "same"},
+    "EinsumDense": {"output_shape": [8, 8, 10**10]},
+    "MultiHeadAttention": {"key_dim": 10**10},
+}
+
+
+@pytest.mark.parametrize("kind", HUGE)
+def test_sizes_of_every_kind_of_layer_are_compared_with_what_is_stored(tmp_path: Path, kind: str) -> None:
+    entry = keras.Input((8, 8, 2))
+    made = HUGE[kind]()
+    tensor = made(entry, entry) if kind == "MultiHeadAttention" else made(entry)
+    keras.Model(entry, keras.layers.Dense(3)(keras.layers.Flatten()(tensor))).save(tmp_path / "model.keras")
+    path = changed(tmp_path / "model.keras", lambda config: layer(config, kind)["config"].update(SIZES[kind]))
+    refused(path, "stores fewer weights than its", "it is not loaded")
+
+
+def test_a_layer_whose_output_fills_the_memory_is_refused(tmp_path: Path) -> None:
+    entry = keras.Input((8, 8, 2))
+    padded = keras.layers.ZeroPadding2D(10**6)(entry)
+    keras.Model(entry, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(padded))).save(tmp_path / "model.keras")
+    refused(tmp_path / "model.keras", "the output of its layer 'zero_padding2d", "GiB for one example")
 
 
 def test_a_description_nested_without_end_is_refused(path: Path) -> None:

@@ -42,14 +42,14 @@ def _own_feature(connector: Any, name: str) -> Any:
     `cls_from_name`), so that a folder of data could run code.
 
     Raises:
-        DataError: it is none of TFDS's own.
+        DataError: it is not one of TFDS's own.
     """
     if name not in connector._registered_features and name.startswith(_FEATURES):
         with suppress(ImportError):
             importlib.import_module(name.rpartition(".")[0])
     if not name.startswith(_FEATURES) or name not in connector._registered_features:
         raise DataError(
-            f"a prepared TFDS set has a feature of the class {name[:80]!r}, which is none of TFDS's own: it is not opened"
+            f"a prepared TFDS set has a feature of the class {name[:80]!r}, which is not one of TFDS's own: it is not opened"
         )
     return connector._registered_features[name]
 

@@ -22,7 +22,8 @@ _EXPANSION = 20
 """How many times a file's size its members may have. Keras does not compress them; other programs may pack them again."""
 _CODE = ("Lambda", "__lambda__", "__typespec__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 """Classes of Keras's that run what they are given, or read files of their own choice."""
-_SIZES = ("units", "filters", "input_dim", "output_dim")
+_FUNCTIONS = (None, "builtins", "keras.activations", "keras.initializers", "keras.ops")
+"""Modules of Keras whose functions compute. Those of others reach files, the network, or Keras's own settings."""
 _HUB = "dlcli>HubLayer"
 _BROKEN = (OSError, EOFError, RuntimeError, NotImplementedError, ValueError, zipfile.BadZipFile, zlib.error)
 """What a damaged archive raises; RuntimeError and NotImplementedError say that it is encrypted or packed in an unknown way."""
@@ -36,22 +37,22 @@ def load_keras_file(path: Path) -> Any:
     """
     import dlcli.spec.backbones.hub_layer  # noqa: F401  (registers the layer)
     from dlcli.upstream import import_keras
+    from dlcli.upstream.keras import weights_watched
 
-    config, held = read_config(path), _size_of_weights(path)
-    for one in _classes(config):
-        _refuse_foreign(one, path)
-        if _least_weights(one) > 2 * held:  # some formats hold two weights in a byte
-            raise DamagedFile(f"{path}: holds fewer weights than one of its {one['class_name']} layers has: it is not loaded")
+    for description in _classes(read_config(path)):
+        _refuse_foreign(description, path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what it cannot load Keras warns, goes on, and raises it in the end
-            return import_keras().saving.load_model(path, compile=False, safe_mode=True)
+        with warnings.catch_warnings(), weights_watched(_Weights(path).count):
+            warnings.simplefilter("ignore")  # of what it cannot load Keras warns, continues, and raises it in the end
+            model = import_keras().saving.load_model(path, compile=False, safe_mode=True)
     except (DlcliError, MemoryError):
         raise
     except Exception as error:  # h5py, Keras, TensorFlow and zipfile have no common class
         if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's lack of memory
             raise
         raise DamagedFile(f"{path}: cannot be loaded as a Keras model: {_in_one_line(error)}") from None
+    _refuse_large_outputs(model, path)
+    return model
 
 
 def read_config(path: Path) -> Any:
@@ -112,27 +113,52 @@ def _refuse_foreign(one: dict[str, Any], path: Path) -> None:
             raise DamagedFile(f"{path}: its Hub layer names a folder of its own choice: it is not loaded")
         return
     own = module in (None, "builtins", "keras") or (isinstance(module, str) and module.startswith("keras."))
-    if not isinstance(name, str) or not own or name in _CODE or (isinstance(registered, str) and ">" in registered):
-        raise DamagedFile(f"{path}: holds {str(name)[:80]!r} of {str(module)[:80]!r}, which may run code: it is not loaded")
+    computes = name != "function" or module in _FUNCTIONS
+    if not isinstance(name, str) or not (own and computes) or name in _CODE or ">" in str(registered):
+        held = one.get("config") if name == "function" else name
+        raise DamagedFile(f"{path}: holds {str(held)[:80]!r} of {str(module)[:80]!r}, which may run code: it is not loaded")
 
 
-def _size_of_weights(path: Path) -> int:
-    """Returns the bytes that a file holds besides its description."""
-    with zipfile.ZipFile(path) as archive:
-        return sum(one.file_size for one in archive.infolist() if one.filename != "config.json")
+class _Weights:
+    """The weights that a model's layers declare, against those that its file stores."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._declared = path, 0
+        with zipfile.ZipFile(path) as archive:
+            stored = sum(member.file_size for member in archive.infolist() if member.filename != "config.json")
+        self._most = 2 * stored  # some formats hold two weights in a byte
+
+    def count(self, layer: Any, numbers: int) -> None:
+        """Adds a weight of so many numbers.
+
+        Raises:
+            DamagedFile: the file stores fewer than the layers declare so far.
+        """
+        self._declared += numbers
+        if self._declared > self._most:
+            raise DamagedFile(
+                f"{self._path}: stores fewer weights than its {type(layer).__name__} layer declares: it is not loaded"
+            )
 
 
-def _least_weights(one: dict[str, Any]) -> int:
-    """Returns how many weights a layer has at least, by its description: Keras would make room for all before it reads one."""
-    config, built = one.get("config"), one.get("build_config")
-    if not isinstance(config, dict):
-        return 0
-    sizes = [config[key] for key in _SIZES if isinstance(config.get(key), int)]
-    shape = built.get("input_shape") if isinstance(built, dict) else None
-    if sizes and isinstance(shape, list) and shape and isinstance(shape[-1], int):
-        groups = config.get("groups")
-        sizes.append(shape[-1] // groups if isinstance(groups, int) and groups > 0 else shape[-1])
-    return math.prod(sizes)
+def _refuse_large_outputs(model: Any, path: Path) -> None:
+    """Checks that what each layer gives for one example fits in the memory that is free."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    for operation in getattr(model, "operations", ()):
+        for output in _tensors(getattr(operation, "output", None)):
+            size = 4 * math.prod(side or 1 for side in output.shape)
+            if size > free:
+                need = f"{size / 2**30:,.0f} GiB for one example, and {free / 2**30:,.0f} GiB are free"
+                raise DamagedFile(f"{path}: the output of its layer {operation.name!r} takes {need}")
+
+
+def _tensors(output: Any) -> list[Any]:
+    if isinstance(output, dict):
+        output = list(output.values())
+    tensors = output if isinstance(output, (list, tuple)) else [output]
+    return [tensor for tensor in tensors if hasattr(tensor, "shape")]
 
 
 def _in_one_line(error: Exception) -> str:
