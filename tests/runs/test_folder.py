@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dlcli.errors import DamagedFile, SpecError, UsageError
-from dlcli.runs import Run, all_runs, find_run
+from dlcli.runs import Run, all_runs, find_run, newer_run
 from dlcli.runs.compare import compare_runs
 from dlcli.runs.files import read_json, read_table, replacing, write_json, write_table
 from runs.making import make_run
@@ -100,6 +100,24 @@ def test_a_run_is_found_by_folder_name_best_latest_and_beginning(runs: Path, mon
     assert first.path != second.path
 
 
+def test_a_failed_run_does_not_hide_the_completed_one_of_its_name(runs: Path) -> None:
+    completed = make_run(runs)
+    failed = Run.create(runs, "iris", spec="", source="")
+    failed.path.rename(failed.path.with_name("99991231-000000-zzzz"))
+    failed = Run(failed.path.with_name("99991231-000000-zzzz"))
+    failed.update_status(state="failed")
+    assert find_run("iris", runs).path == completed.path
+    assert newer_run(completed, "iris", runs).path == failed.path  # type: ignore[union-attr]
+    assert newer_run(completed, completed.id, runs) is None
+    assert find_run("iris@latest", runs).path == failed.path
+    assert find_run("iris", runs, newest=True).path == failed.path
+    completed.update_status(state="interrupted")
+    completed.model_path.touch()
+    assert find_run("iris", runs).path == completed.path, "a run with a model stands before one without"
+    (failed.path / "status.json").write_text("{")
+    assert find_run("iris", runs).path == completed.path, "nor does a damaged one"
+
+
 def test_best_turns_the_sign_where_higher_is_better(runs: Path) -> None:
     low, high = make_run(runs), make_run(runs)
     for run, value in ((low, 0.6), (high, 0.8)):
@@ -157,6 +175,6 @@ def test_a_run_without_a_recorded_revision_has_the_first(tmp_path: Path) -> None
     assert run.revision() == 1
     run.write_environment(run.environment() | {"revision": 2})
     assert run.revision() == 2
-    run.write_environment(run.environment() | {"revision": "2"})
+    write_json(run.path / "environment.json", run.environment() | {"revision": "2"})
     with pytest.raises(DamagedFile, match=r"environment.json: revision: should be a valid integer"):
         run.revision()

@@ -47,8 +47,21 @@ DEFAULT_RUNS = Path("runs")
 
 def found_run(text: str, runs: Path) -> Run:
     """Returns the run that the user named, and says which it is."""
-    from dlcli.runs import find_run
+    from dlcli.runs import find_run, newer_run
 
     run = find_run(text, runs)
     typer.echo(visible(f"run: {run.path}"), err=True)
+    newer = newer_run(run, text, runs)
+    if newer is not None:
+        typer.echo(visible(f"note: {newer.id} is newer, but it is not completed ({state_of(newer)})"), err=True)
     return run
+
+
+def state_of(run: Run) -> str:
+    """Returns a run's state as a list shows it; `damaged` where it cannot be read."""
+    from dlcli.errors import DamagedFile
+
+    try:
+        return run.shown_state
+    except DamagedFile:
+        return "damaged"

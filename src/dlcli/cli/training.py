@@ -126,11 +126,9 @@ def finetune(
             raise UsageError("--train, --learning-rate and --epochs are for a RUN; a SPEC says them in `training.stages`")
         loaded, parent = with_stages(load(what, overrides or ())), ""
     else:
-        from dlcli.runs import all_runs, find_run
+        from dlcli.cli.options import found_run
 
-        run = find_run(what, runs)
-        if not run.has_model:  # of a name's runs the latest that got as far as a model
-            run = next((one for one in reversed(list(all_runs(runs))) if one.name == what and one.has_model), run)
+        run = found_run(what, runs)
         loaded = continued(
             run,
             train=_selection(selection or "all"),
@@ -164,7 +162,7 @@ def _resume(
     from dlcli.errors import UsageError
     from dlcli.runs import find_run
 
-    run = find_run(name, runs)
+    run = find_run(name, runs, newest=True)
     if schedule not in (None, "continue", "stretch", "rewarm"):
         raise UsageError(f"--schedule: expected continue, stretch or rewarm, found {schedule!r}")
     typer.echo(f"run: {run.path}", err=True)

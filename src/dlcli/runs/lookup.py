@@ -28,8 +28,15 @@ def _visible(folder: Path) -> list[Path]:
         return []
 
 
-def find_run(text: str, runs: Path) -> Run:
-    """Returns the run that `text` names.
+def find_run(text: str, runs: Path, *, newest: bool = False) -> Run:
+    """Returns the run that `text` names: of a name, its latest completed run.
+
+    Where a name has no completed run, it stands for its latest run with a model, and without one for its latest run.
+
+    Args:
+        text: a folder, a name, `name@best`, `name@latest`, or the beginning of an id.
+        runs: the runs folder.
+        newest: whether a name stands for its latest run in any state, as for a resume.
 
     Raises:
         UsageError: there is none, or more than one id begins so.
@@ -45,7 +52,7 @@ def find_run(text: str, runs: Path) -> Run:
         return _marked(name, which, known)
     named = [run for run in known if run.name == text.rstrip("/")]
     if named:
-        return named[-1]
+        return named[-1] if newest else max(enumerate(named), key=_use)[1]
     begun = [run for run in known if run.id.startswith(text) or run.path.name.startswith(text)]
     if len(begun) == 1:
         return begun[0]
@@ -53,6 +60,24 @@ def find_run(text: str, runs: Path) -> Run:
         listed = ", ".join(run.id for run in begun[:5])
         raise UsageError(f"{len(begun)} runs begin with {text!r}: {listed}{', ...' if len(begun) > 5 else ''}")
     raise UsageError(_no_run(text, known, runs))
+
+
+def _use(numbered: tuple[int, Run]) -> tuple[bool, bool, int]:
+    """Returns how well a run stands for its name: a completed one first, then one with a model, then the latest."""
+    number, run = numbered
+    try:
+        is_completed = run.status().state == "completed"
+    except DlcliError:
+        is_completed = False
+    return is_completed, run.has_model, number
+
+
+def newer_run(run: Run, text: str, runs: Path) -> Run | None:
+    """Returns the latest run of a name, where the name stands for an earlier one."""
+    if text.rstrip("/") != run.name:
+        return None
+    latest = [other for other in all_runs(runs) if other.name == run.name][-1:]
+    return latest[0] if latest and latest[0].path != run.path else None
 
 
 def _marked(name: str, which: str, known: list[Run]) -> Run:

@@ -257,7 +257,9 @@ def unknown_key(path: Path, data: Any, root: type[Spec]) -> str:
         kind = _item(_at(data, path[:-1]), "kind")
         named = alternatives([f"`{one}`" for one in others[:4]])
         return f"`{kind}` has no `{name}`; {named} {'has' if len(others) == 1 else 'have'}"
-    homes = [home for home in _homes(root, name) if home != dotted(path)]
+    # Of a kind with few fields these are nearer than a key of the same name in another section.
+    is_small = union is not None and owner is not None and len(fields) <= _FEW
+    homes = [] if is_small else [home for home in _homes(root, name, data) if home != dotted(path)]
     if homes:
         parent = homes[0].rpartition(".")[0]
         return f"this key does not belong here; it belongs {f'under `{parent}`' if parent else 'at the top level'}"
@@ -265,20 +267,36 @@ def unknown_key(path: Path, data: Any, root: type[Spec]) -> str:
     return f"unknown key; {guess}"
 
 
-def _homes(root: type[Spec], name: str) -> list[str]:
-    """Returns the places of the language that have a field of this name, the shallowest first."""
-    found = [place for place, field in fields_of(root) if field == name]
-    return [".".join((*place, name)) for place in sorted(found, key=len)]
+_FEW = 5
+"""A kind with at most so many fields, its `kind` among them, is described by all of them."""
 
 
-def fields_of(owner: type[Spec], place: tuple[str, ...] = (), seen: frozenset[type] = frozenset()) -> Iterator[Any]:
-    """Yields (place, field) for every field below a spec class; a class inside itself is not entered again."""
+def _homes(root: type[Spec], name: str, data: Any) -> list[str]:
+    """Returns the places that have a field of this name in a spec of the kinds that `data` has, the shallowest first."""
+    places = [place for place, field in _fields_below(root, data) if field == name]
+    return [".".join((*place, name)) for place in sorted(places, key=len)]
+
+
+def _fields_below(
+    owner: type[Spec], data: Any, place: tuple[str, ...] = (), seen: frozenset[type] = frozenset()
+) -> Iterator[Any]:
+    """Yields (place, field) for every field below a spec class; a class inside itself is not entered again.
+
+    Where `data` says a kind, only that kind's fields are reached: an mlp has no `model.head`.
+    """
     for name, field in owner.model_fields.items():
         yield place, name
         union, child = _inner(field)
-        for member in union.members if union else (child,) if child else ():
+        value = _item(data, name)
+        kind = union.kinds.get(_kind_of(value)) if union else None
+        for member in (kind,) if kind else union.members if union else (child,) if child else ():
             if member not in seen:
-                yield from fields_of(member, (*place, name), seen | {member})
+                yield from _fields_below(member, value, (*place, name), seen | {member})
+
+
+def _kind_of(value: Any) -> str:
+    kind = value.get("kind") if isinstance(value, dict) else value
+    return kind if isinstance(kind, str) else ""
 
 
 def owner_of(path: Path, data: Any, root: type[Spec]) -> type[Spec] | None:
