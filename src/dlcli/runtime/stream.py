@@ -1,7 +1,7 @@
 """Examples -> `tf.data`: batch t of an epoch is a function of (seed, epoch, t) alone.
 
-Indices are shuffled by a stateless permutation and batched; examples are gathered, or read, by index. So there is no
-shuffle buffer, and every epoch is a perfect shuffle.
+The order of an epoch is a permutation that is drawn from (seed, epoch); examples are gathered, or read, by index. So there
+is no shuffle buffer, and every epoch is a perfect shuffle.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.errors import DataError
+from dlcli.runs.folder import REVISION
 from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras, tf
 from dlcli.spec.augmentations import AugmentationSpec
@@ -22,12 +23,15 @@ from dlcli.upstream import steady_options
 
 Array = np.ndarray[Any, Any]
 _AHEAD = 4
+_SHUFFLING = 0x5BF1E
+"""The second word of the generator's key: what else is ever drawn from the same seed must have another one."""
 
 
 class TrainingStream:
     """The batches of every epoch, from any step on.
 
     With `copies`, `inputs` hold that many versions of all examples one after another; every epoch takes the next version.
+    `revision` is the run's: one of revision 1 keeps the order that it was begun with.
     """
 
     def __init__(
@@ -40,16 +44,18 @@ class TrainingStream:
         seed: int,
         augment: Sequence[AugmentationSpec] = (),
         copies: int = 1,
+        revision: int = REVISION,
     ) -> None:
         self.steps = -(-examples // batch_size)
         with tf.device("CPU:0"):  # where tf.data reads it
             self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-        read = reader(inputs)
+        self._order = _FirstOrder(examples, seed, self._epoch) if revision == 1 else _Order(examples, seed)
+        order, read = self._order, reader(inputs)
 
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
         def batch(step: Any) -> Any:
             places = tf.range(step * batch_size, tf.minimum((step + 1) * batch_size, examples))
-            indices = shuffled(places, seed, self._epoch, examples)
+            indices = order.at(places)
             images = read(indices + (self._epoch % copies) * examples)
             if augment:
                 images = augmented(images, augment, seed, self._epoch * self.steps + step)
@@ -66,6 +72,7 @@ class TrainingStream:
     def batches(self, epoch: int, first: int = 0) -> Any:
         """Returns an iterator over the batches of an epoch, both counted from 0, beginning with step `first`."""
         self._epoch.assign(epoch)
+        self._order.begin(epoch)
         return iter(self._dataset(first) if first else self._whole)
 
     def first_batch(self) -> Any:
@@ -103,10 +110,47 @@ def ordered_batches(
     return steps.map(batch, num_parallel_calls=parallel, deterministic=True).prefetch(_AHEAD).with_options(steady_options())
 
 
-def shuffled(places: Any, seed: int, epoch: Any, examples: int) -> Any:
-    """Returns the examples at some places of the epoch's permutation, int64."""
-    key = tf.stack([tf.constant(seed, tf.uint32), tf.cast(epoch, tf.uint32)])
-    return tf.random.experimental.index_shuffle(places, key, tf.constant(examples - 1, tf.int64))
+def epoch_order(seed: int, epoch: int, examples: int) -> Array:
+    """Returns the order of the examples in an epoch, int64 `(examples,)`: a permutation drawn from (seed, epoch).
+
+    Examples are sorted by random numbers of 64 bits. Each pair of seed and epoch has a stream of its own of the counter-based
+    generator Philox (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), whose bits are the same in every
+    version of NumPy; those of `Generator.permutation` may change.
+    """
+    bits = np.random.Philox(key=[seed, _SHUFFLING], counter=[0, 0, epoch, 0]).random_raw(examples)
+    return np.argsort(bits, kind="stable").astype("int64")
+
+
+class _Order:
+    """The order of the epoch that is read."""
+
+    def __init__(self, examples: int, seed: int) -> None:
+        self._examples, self._seed = examples, seed
+        with tf.device("CPU:0"):
+            self._indices = tf.Variable(epoch_order(seed, 0, examples), trainable=False)
+
+    def begin(self, epoch: int) -> None:
+        """Draws the order of an epoch."""
+        self._indices.assign(epoch_order(self._seed, epoch, self._examples))
+
+    def at(self, places: Any) -> Any:
+        """Returns the examples at some places of the order, int64."""
+        return tf.gather(self._indices, places)
+
+
+class _FirstOrder:
+    """The order of runs of revision 1, which are resumed with it: `index_shuffle`, nearly sorted in some epochs."""
+
+    def __init__(self, examples: int, seed: int, epoch: Any) -> None:
+        self._examples, self._seed, self._epoch = examples, seed, epoch
+
+    def begin(self, epoch: int) -> None:
+        """Does nothing: the order is computed place by place."""
+
+    def at(self, places: Any) -> Any:
+        """Returns the examples at some places of the order, int64."""
+        key = tf.stack([tf.constant(self._seed, tf.uint32), tf.cast(self._epoch, tf.uint32)])
+        return tf.random.experimental.index_shuffle(places, key, tf.constant(self._examples - 1, tf.int64))
 
 
 def reader(inputs: Any) -> Callable[[Any], Any]:

@@ -69,6 +69,7 @@ def stream_of(work: Material, feed: Feed) -> TrainingStream:
         seed=work.experiment.seed,
         augment=feed.augment,
         copies=feed.copies,
+        revision=work.revision,
     )
 
 

@@ -107,7 +107,7 @@ def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, s
     epochs = sum(stage.epochs or 0 for stage in stages)
     record = Record(run, built.whole, training.monitor, higher, epochs, len(splits.train), reporter)
     record.without_penalties = len(stages) > 1 or bool(training.initial_weights)
-    work = Work(experiment, splits, built, say, record, spread=keeping.spread)
+    work = Work(experiment, splits, built, say, record, spread=keeping.spread, revision=run.revision())
     if work.spread is not None:
         say(
             f"each batch of {work.batch_size} examples is shared by {work.spread.devices} devices; batch size and learning rate"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from dlcli.runs.folder import REVISION
 from dlcli.runtime.spread import Spread
 from dlcli.spec.experiment import Experiment
 from dlcli.stages.build import Built
@@ -16,13 +17,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Material:
-    """What a stage is made of, whether a run records it or not."""
+    """What a stage is made of, whether a run records it or not. `revision` is the run's."""
 
     experiment: Experiment
     splits: Splits
     built: Built
     say: Say
     spread: Spread | None = field(default=None, kw_only=True)
+    revision: int = field(default=REVISION, kw_only=True)
 
     @property
     def batch_size(self) -> int:
