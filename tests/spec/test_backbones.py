@@ -118,6 +118,9 @@ def test_the_latest_run_of_a_name_is_taken_and_pinned(tmp_path: Path) -> None:
     resolved = spec.resolved(offline=True)
     assert resolved.run == str(latest)
     assert resolved.resolved(offline=True) == resolved
+    for folder, state in ((latest, "running"), (latest.with_name("20250101-000000-zzzz"), "completed")):
+        (folder / "status.json").write_text(f'{{\n  "state": "{state}"\n}}')
+    assert spec.example_shape() == (8, 8, 1), "a completed run stands before a later one that is not"
 
 
 WRONG_UNTIL = {

@@ -17,19 +17,29 @@ MODEL = "model.keras"
 
 
 def run_folder(path: str) -> Path | None:
-    """Returns the folder of a run with a model: `path` itself, or the latest run in a folder of runs of one name."""
+    """Returns the folder of a run with a model: `path` itself, or of a folder of runs the latest completed one.
+
+    Where none is completed, it is the latest with a model.
+    """
     folder = Path(path)
     if (folder / MODEL).is_file():
         return folder
     runs = sorted(file.parent for file in folder.glob(f"[!.]*/{MODEL}"))
-    return runs[-1] if runs else None
+    return max(runs, key=lambda run: (_is_completed(run), run.name), default=None)
+
+
+def _is_completed(run: Path) -> bool:
+    try:
+        return '"state": "completed"' in (run / "status.json").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
 
 
 class RunBackbone(BackboneSpec):
     """The model of an earlier run without its head. It brings its own scaling, and takes examples as that run did."""
 
     kind: Literal["run"]
-    run: FilePath = Field(description="The run's folder, or the folder of all runs of one name: the latest is taken.")
+    run: FilePath = Field(description="The run's folder, or the folder of all runs of a name: its latest completed one.")
     until: str | None = Field(
         default=None,
         description=(
