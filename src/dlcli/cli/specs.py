@@ -196,28 +196,34 @@ def schema(
 def init(
     path: Annotated[Path | None, typer.Argument(help="The file to write; NAME.yaml if not given.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="A set's name (digits, spiral, mnist), a folder of images, a .csv or a .npz file.")
+        str | None,
+        typer.Option(help="A folder of images, a table (.csv, .tsv, .parquet, .xlsx), an .npz file, or a set's name (digits)."),
     ] = None,
     task: Annotated[str | None, typer.Option(help=", ".join(TASKS), autocompletion=_complete_task)] = None,
-    model: Annotated[str | None, typer.Option(help="mlp or cnn.")] = None,
+    model: Annotated[str | None, typer.Option(help="transfer, cnn, mlp, or a backbone such as mobilenet_v2.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the experiment.")] = None,
-    target: Annotated[list[str] | None, typer.Option(help="Label column of a .csv; repeat for several.")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Column, or array, with the label; repeat for several columns.")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="A file of weights for the backbone, in place of a download.")] = None,
     from_: Annotated[
-        str | None, typer.Option("--from", help="Copy a shipped spec: dlcli list specs.", autocompletion=_complete_shipped)
+        str | None,
+        typer.Option(
+            "--from",
+            help="Copy a shipped spec (dlcli list specs); with --data, --target and --task on other data.",
+            autocompletion=_complete_shipped,
+        ),
     ] = None,
 ) -> None:
-    """Write a spec to start from: asks, or takes options, or copies a shipped one. Never overwrites a file."""
-    from dlcli.cli.scaffold import Answers, copied, written
+    """Write a spec to start from: looks at the data, asks what is unsure, or copies a shipped spec. Never overwrites a file."""
+    from dlcli.cli.scaffold import Options, Questions, new_spec
     from dlcli.errors import UsageError
 
-    if from_ is not None:
-        text, name = copied(from_, name)
-        path = path or Path(f"{name}.yaml")
-    else:
-        if data is None and not sys.stdin.isatty():
-            raise UsageError("say what the data is, such as --data digits, or run in a terminal to be asked")
-        answers = Answers(data, task, model, name, tuple(target or ()), path)
-        path, text = written(answers.completed(ask=_ask if sys.stdin.isatty() else None))
+    terminal = sys.stdin.isatty()
+    if data is None and from_ is None and not terminal:
+        raise UsageError("say what the data is, such as --data digits, or run in a terminal to be asked")
+    options = Options(data, task, model, name, tuple(target or ()), path, from_, weights)
+    path, text, notes = new_spec(options, Questions(_ask if terminal else None))
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -225,6 +231,8 @@ def init(
         raise UsageError(f"{path} exists already; name another file") from None
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
+    for note in notes:
+        print(visible(note), file=sys.stderr)
     print(path)
     steps = (f"{command()} {step} {shlex.quote(str(path))}" for step in ("check", "describe", "train"))
     print(visible(f"next: {' · '.join(steps)}"), file=sys.stderr)

@@ -1,0 +1,137 @@
+"""What `--data` names: a set that comes with dlcli or TensorFlow Datasets, a folder, a table, or an .npz file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+from dlcli.cli.scaffold.arrays import look_at_arrays
+from dlcli.cli.scaffold.folders import look_at_folder
+from dlcli.cli.scaffold.plan import DataPlan, Pictures
+from dlcli.cli.scaffold.questions import Options, Questions
+from dlcli.cli.scaffold.tables import look_at_table
+from dlcli.errors import UsageError
+from dlcli.spec.base import OneOf
+from dlcli.spec.sources.base import Facts
+from dlcli.spec.sources.table.files import is_table
+from dlcli.spec.tasks import TASKS
+
+_ARRAYS = (".npz",)
+
+
+def look_at_data(data: str, options: Options, questions: Questions) -> DataPlan:
+    """Returns what the data shows that `--data` names.
+
+    Raises:
+        UsageError: nothing has this name or path, or an option does not fit what has it.
+    """
+    path = os.path.expanduser(data)
+    if os.path.isdir(path):
+        _refuse_target(options, f"{data} is a folder of images, whose classes are its folders")
+        return look_at_folder(path, options.task)
+    if os.path.exists(path):
+        return _look_at_file(path, options, questions)
+    if _is_path(data) or (kind := _kind_of_set(data)) is None:
+        raise UsageError(f"--data: {_no_data(data)}")
+    _refuse_target(options, f"{data} is a data set, which says its label itself")
+    return _look_at_set(kind, data, options.task)
+
+
+def _look_at_file(path: str, options: Options, questions: Questions) -> DataPlan:
+    if not os.path.isfile(path):
+        raise UsageError(f"--data: {path} is neither a file nor a folder")
+    if path.lower().endswith(_ARRAYS):
+        if len(options.target) > 1:
+            raise UsageError("--target: an .npz file has one array of labels")
+        return look_at_arrays(path, options.target[0] if options.target else None, options.task, questions)
+    return look_at_table(path, options.target, options.task, questions)
+
+
+def _refuse_target(options: Options, why: str) -> None:
+    if options.target:
+        raise UsageError(f"--target: {why}; leave it out")
+
+
+def _is_path(data: str) -> bool:
+    """Whether a text is meant as a path: it has a separator or ends like a file."""
+    return (
+        "\\" in data
+        or (data.count("/") and not _SET_WITH_CONFIG.fullmatch(data))
+        or is_table(data)
+        or bool(re.search(r"\.(npz|data|txt|json|xls|zip|gz)$", data.lower()))
+    )
+
+
+_SET_WITH_CONFIG = re.compile(r"[a-z][a-z0-9_]*/[A-Za-z0-9_.-]+")
+
+
+def _kind_of_set(name: str) -> str | None:
+    """Returns the kind of source that has a set of this name; None where none has."""
+    if name in _included():
+        return _included()[name]
+    plain = name.partition("/")[0]
+    if re.fullmatch(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?", name) and (_facts("tfds", name, "").tasks or plain in _tfds_names()):
+        return "tfds"
+    return None
+
+
+def _included() -> dict[str, str]:
+    """Returns the kind of source of every set that comes with the packages, by its name."""
+    kinds = OneOf.registry["Source"].kinds
+    return {name: kind for kind in ("builtin", "playground") for name in get_args(kinds[kind].model_fields["name"].annotation)}
+
+
+def _tfds_names() -> frozenset[str]:
+    from dlcli.spec.sources.tfds import data_dir
+    from dlcli.upstream.tfds_names import tfds_names
+
+    prepared = {path.name for path in data_dir().glob("*/") if path.is_dir()} if data_dir().is_dir() else set()
+    return tfds_names() | prepared
+
+
+def _facts(kind: str, name: str, task: str) -> Facts:
+    source = OneOf.registry["Source"].validate({"kind": kind, "name": name}, {"folder": "."})
+    facts: Facts = source.facts(task)
+    return facts
+
+
+def _look_at_set(kind: str, name: str, task: str | None) -> DataPlan:
+    facts = _facts(kind, name, task or "classification")
+    tasks = facts.tasks or tuple(TASKS)
+    if facts.outputs == 2 and "binary" in tasks:
+        tasks = ("binary", *(word for word in tasks if word != "binary"))
+    if task is not None and task not in tasks:
+        raise UsageError(f"--task: {task} does not fit {name}: {' or '.join(tasks)} does")
+    unsure = f"--task: {name} is not prepared, so that its label is not known; say --task classification, or another"
+    where = {"builtin": "comes with the packages", "playground": "is computed", "tfds": "of TensorFlow Datasets"}[kind]
+    pictures = Pictures(None, min(facts.shape[:2]), facts.shape[2] == 1, facts.shape) if facts.image and facts.shape else None
+    pictures = pictures or (Pictures() if facts.image else None)
+    doubt = "" if task or facts.tasks else unsure
+    notes = (f"{name}: {where}",)
+    return DataPlan(name, {"kind": kind, "name": name}, tasks, re.sub(r"\W+", "_", name), doubt, "", notes, {}, pictures)
+
+
+def _no_data(data: str) -> str:
+    """Returns that nothing is called so, and what was probably meant."""
+    from dlcli.spec.words import nearest
+
+    path = Path(os.path.expanduser(data))
+    what = f"there is no file or folder {data}" if _is_path(data) else f"no file, folder or data set is called {data!r}"
+    beside = {name: str(path.parent / name) if path.parent != Path() else name for name in _names_in(path.parent)}
+    near = nearest(path.name, beside)
+    if near is None and not _is_path(data):
+        near = nearest(data, [*_included(), *_tfds_names()])
+    return f"{what}; did you mean {beside.get(near, near)!r}?" if near else f"{what}: {_MAY_BE}"
+
+
+_MAY_BE = "name a folder of images, a table (.csv, .tsv, .parquet, .xlsx), an .npz file, or a set such as digits or mnist"
+
+
+def _names_in(folder: Path) -> Iterator[str]:
+    try:
+        yield from (name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError:
+        return

@@ -1,0 +1,197 @@
+"""A table for `init`: which column is the target, which task it makes, and which columns a model cannot use."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from dlcli.cli.scaffold.plan import DataPlan
+from dlcli.cli.scaffold.questions import Questions, refuse_unknown
+from dlcli.errors import DataError, UsageError
+from dlcli.spec.sources.csv import Csv
+from dlcli.spec.sources.table.files import ENDINGS
+from dlcli.spec.sources.table.look import Column, Look, count_values, look
+
+_ROWS = 20_000
+_MOST_LISTED = 40
+_AMOUNTS = 50
+"""More different whole numbers than this are amounts, not classes."""
+_CLASSES = 20
+"""Whole numbers from 0 to less than this, each about as common, are classes."""
+_LABEL_NAMES = ("target", "label", "class", "y", "outcome", "price", "output")
+_WHY_DROPPED = {
+    "identifier": "names or numbers the rows",
+    "constant": "has one value alone",
+    "empty": "has no values",
+    "text": "is free text",
+    "date": "holds dates",
+}
+
+
+def stem_of(path: str) -> str:
+    """Returns a table's name without its folder and endings."""
+    name = re.split(r"[/\\]", path)[-1]
+    ending = max((ending for ending in ENDINGS if name.lower().endswith(ending)), key=len, default="")
+    return name[: len(name) - len(ending)] if ending else name.partition(".")[0]
+
+
+def look_at_table(path: str, target: Sequence[str], task: str | None, questions: Questions) -> DataPlan:
+    """Returns what a table shows; asks for the target where none is given.
+
+    Raises:
+        UsageError: it cannot be read, has no such column, or the target fits no task, or not the one given.
+    """
+    try:
+        seen = look(path, rows=_ROWS)
+        names = list(target) or [_asked_target(seen, questions)]
+        for name in names:
+            refuse_unknown("--target", name, seen.names)
+        if len(set(names)) < len(names):
+            raise UsageError("--target: a column is named twice")
+        counts = {name: count_values(seen, name) for name in names}
+        tasks, why, doubt = _tasks(seen, names, counts)
+        _refuse_task(task, tasks, names, why)
+        source, remarks = _source(seen, names)
+    except DataError as error:
+        raise UsageError(f"{path}: {error}") from None
+    dropped = [f"left out {name}: it {remarks[f'drop.{name}']}" for name in source.get("drop", ())]
+    notes = (f"{path}: {seen.describe()}", f"target {', '.join(names)}: {why}", *dropped, *seen.notes)
+    return DataPlan(path, source, tasks, stem_of(path), doubt if task is None else "", why, notes, remarks)
+
+
+def _asked_target(seen: Look, questions: Questions) -> str:
+    """Returns the target column that the user names; it is never guessed."""
+    likely = next((name for name in seen.names if name.lower() in _LABEL_NAMES), seen.names[-1])
+    listed = [f"{column.name} ({_in_words(column)})" for column in seen.columns]
+    more = f", ... and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
+    words = f"{seen.path} has {', '.join(listed[:_MOST_LISTED])}{more}"
+    doubt = f"--target: say which column the model is to predict; {words}"
+    return questions.choice("--target", f"{words}\nTarget column", seen.names, likely, doubt)
+
+
+def _in_words(column: Column) -> str:
+    count = f"{column.distinct:,} {'value' if column.distinct == 1 else 'values'}"
+    return column.kind if column.kind in ("empty", "constant") else f"{column.kind}, {count}"
+
+
+def _tasks(seen: Look, names: Sequence[str], counts: dict[str, Counter[str]]) -> tuple[tuple[str, ...], str, str]:
+    """Returns the tasks that targets fit, the likely one first; what follows from; why it is not sure, or ""."""
+    for name in names:
+        _refuse_unfit(seen.column(name), counts[name])
+    if len(names) > 1:
+        return _tasks_of_several(seen, names, counts)
+    column, values = seen.column(names[0]), counts[names[0]]
+    count = f"{len(values):,}" if len(values) <= 1000 else "more than 1,000"
+    if len(values) == 2:
+        return ("binary", "classification"), f"two values, {_listed(values)}", ""
+    if not column.is_number and column.kind != "identifier":
+        return ("classification",), f"{count} classes such as {_listed(values)}", ""
+    if column.kind == "number" or len(values) > _AMOUNTS:
+        return ("regression",), f"{count} different numbers", ""
+    if _are_codes(values):
+        return ("classification", "regression"), f"{count} whole numbers from 0, each about as common", ""
+    doubt = (
+        f"--task: the target {names[0]} has {count} different whole numbers ({_listed(values)}):"
+        " say --task regression if they are amounts, --task classification if they are classes"
+    )
+    return ("regression", "classification"), f"{count} different whole numbers", doubt
+
+
+def _refuse_unfit(column: Column, values: Counter[str]) -> None:
+    """Raises UsageError for a column that is no target."""
+    if len(values) < 2:
+        what = f"the one value {next(iter(values))!r}" if values else "no values"
+        raise UsageError(f"--target: {column.name} has {what}: there is nothing to predict")
+    if column.kind == "date":
+        raise UsageError(f"--target: {column.name} holds dates such as {_listed(values)}; a target is a class or a number")
+    if column.decoration:
+        words = f"{column.name} holds numbers written as {column.decoration}, such as {_listed(values)}"
+        raise UsageError(f"--target: {words}; write them as plain numbers")
+    if not column.is_number and (len(values) > 200 or column.kind == "text"):
+        count = f"{len(values):,}" if len(values) <= 1000 else "more than 1,000"
+        raise UsageError(f"--target: {column.name} has {count} different texts such as {_listed(values)}: they are no classes")
+
+
+def _tasks_of_several(seen: Look, names: Sequence[str], counts: dict[str, Counter[str]]) -> tuple[tuple[str, ...], str, str]:
+    words = [name for name in names if not seen.column(name).is_number]
+    if words:
+        raise UsageError(f"--target: several targets are numbers, but {words[0]} holds {_listed(counts[words[0]])}")
+    if all(set(counts[name]) <= {"0", "1", "0.0", "1.0"} for name in names):
+        return ("multilabel", "regression"), f"{len(names)} columns of 0 and 1", ""
+    return ("regression",), f"{len(names)} columns of numbers", ""
+
+
+def _are_codes(values: Counter[str]) -> bool:
+    """Whether whole numbers are those of classes: 0, 1, 2, ..., none far rarer than the others."""
+    numbers = sorted(float(value.replace(",", ".")) for value in values)
+    return (
+        len(numbers) <= _CLASSES and numbers == list(range(len(numbers))) and 5 * min(values.values()) >= max(values.values())
+    )
+
+
+def _listed(values: Counter[str]) -> str:
+    """Returns the commonest values in words."""
+    most = [value for value, _ in values.most_common(3)]
+    return ", ".join(value[:40] for value in most) + (", ..." if len(values) > 3 else "")
+
+
+def _refuse_task(task: str | None, tasks: Sequence[str], names: Sequence[str], why: str) -> None:
+    if task is not None and task not in tasks:
+        shown = names[0] if len(names) == 1 else "the targets"
+        raise UsageError(f"--task: {task} does not fit {shown} ({why}): {' or '.join(tasks)} does")
+
+
+def _source(seen: Look, targets: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns the source, and why its fields are as they are."""
+    source: dict[str, Any] = {"kind": "csv", "path": seen.path, "target": targets[0] if len(targets) == 1 else list(targets)}
+    remarks: dict[str, str] = {}
+    marks = _marks(seen, targets)
+    dropped = {
+        column.name: reason
+        for column in seen.columns
+        if column.name not in targets
+        for reason in _unusable(seen, column, marks)
+    }
+    left = [name for name in seen.names if name not in targets and name not in dropped]
+    if not left:
+        why = "; ".join(f"{name} {reason}" for name, reason in dropped.items()) or "there is no other one"
+        raise UsageError(f"{seen.path}: no column is left that a model could learn from: {why}")
+    if dropped:
+        source["drop"] = list(dropped)
+        remarks |= {f"drop.{name}": reason for name, reason in dropped.items()}
+    if marks:
+        source["missing"] = marks
+        remarks["missing"] = "marks of a missing value in columns of numbers"
+    written = {
+        "separator": (seen.dialect.separator, ","),
+        "decimal": (seen.dialect.decimal, "."),
+        "header": (seen.dialect.header, True),
+        "encoding": (seen.encoding, "utf-8"),
+    }
+    source |= {name: value for name, (value, usual) in written.items() if value not in (usual, "") and name in Csv.model_fields}
+    return source, remarks
+
+
+def _marks(seen: Look, targets: Sequence[str]) -> list[str]:
+    """Returns the words that stand for a missing value in columns that are mostly numbers, such as `?`."""
+    odd = [column.odd for column in seen.columns if column.name not in targets and not column.decoration]
+    return sorted({mark for marks in odd if len(marks) <= 2 for mark in marks})
+
+
+def _unusable(seen: Look, column: Column, marks: Sequence[str]) -> list[str]:
+    """Returns why a model cannot use a column, at most one reason."""
+    if column.odd and not column.decoration and set(column.odd) <= set(marks):
+        return []
+    if column.decoration:
+        return [f"holds numbers written as {column.decoration}, such as {', '.join(column.examples[:2])}"]
+    if column.kind == "constant" and len(count_values(seen, column.name, most=1)) > 1:  # below the rows that were looked at
+        return []
+    if column.kind in _WHY_DROPPED:
+        return [_WHY_DROPPED[column.kind]]
+    if column.kind == "category":
+        most = int(Csv.model_fields["max_categories"].default)
+        if len(count_values(seen, column.name, most=most)) > most:
+            return [f"has more than {most} different values"]
+    return []
