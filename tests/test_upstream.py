@@ -127,3 +127,12 @@ gap = np.abs(session.run(["answers"], {{"x": x}})[0] - expected).max()
 print([(one.name, one.shape) for one in session.get_inputs()], gap < 1e-6)
 """
     assert run(program) == "3 Erfc StatefulPartitionedCall\n[('x', ['batch', 5, 5, 2])] True"
+
+
+def test_the_names_of_tfds_sets_are_known_without_importing_it() -> None:
+    from dlcli.upstream import import_tfds
+    from dlcli.upstream.tfds_names import tfds_names
+
+    names = tfds_names()
+    assert set(import_tfds().list_builders(with_community_datasets=False)) <= names
+    assert len(names) < 500

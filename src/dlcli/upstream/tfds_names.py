@@ -22,9 +22,10 @@ def tfds_names() -> frozenset[str]:
         names |= {path.name for path in (root / "datasets").glob("*/") if path.is_dir()}
         for folder in root.iterdir():
             if folder.is_dir() and folder.name not in _NO_SETS:
-                for path in folder.rglob("*[!t].py"):
-                    names |= {_snake_case(name) for name in _CLASS.findall(path.read_text(encoding="utf-8", errors="replace"))}
-    return frozenset(names) - {"builder", "__pycache__"}
+                files = (path for path in folder.rglob("*.py") if not path.name.endswith("_test.py"))
+                texts = (path.read_text(encoding="utf-8", errors="replace") for path in files)
+                names |= {_snake_case(name) for text in texts for name in _CLASS.findall(text)}
+    return frozenset(name for name in names if not name.endswith(("_config", "_test", "builder"))) - {"__pycache__"}
 
 
 def _snake_case(name: str) -> str:

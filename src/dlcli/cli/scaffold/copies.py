@@ -8,11 +8,12 @@ from typing import Any
 
 import yaml
 
-from dlcli.cli.scaffold.plan import DataPlan
+from dlcli.cli.scaffold.plan import DataPlan, Pictures
 from dlcli.cli.scaffold.questions import Options
 from dlcli.errors import SpecError, UsageError
 from dlcli.spec.edit import with_value
 from dlcli.spec.file import load_text, to_flow
+from dlcli.visible import visible
 
 
 def copied(options: Options, plan: DataPlan | None) -> tuple[str, str]:
@@ -56,15 +57,28 @@ def _on_other_data(text: str, options: Options, plan: DataPlan, name: str) -> st
     task = options.task or (shipped["task"] if shipped["task"] in plan.tasks else plan.tasks[0])
     source = dict(plan.source)
     if "path" in source:
-        base = (options.path or Path(f"{name}.yaml")).parent
-        source["path"] = _relative(str(source["path"]), base)
+        source["path"] = _relative(str(source["path"]), (options.path or Path(f"{name}.yaml")).parent)
     lines = text.splitlines(keepends=True)
     begin = next(index for index, line in enumerate(lines) if line.startswith("version:"))
-    body = "".join(lines[begin:])
-    body = with_value(with_value(body, ("data", "source"), to_flow(source)), ("task",), task)
-    head = f"# {name}: the shipped {options.shipped}, on {plan.label}.\n" + "".join(f"# {note}\n" for note in plan.notes)
+    body = with_value("".join(lines[begin:]), ("task",), task)
+    body = _with_source(body, shipped, source, plan.pictures)
+    notes = [f"{name}: the shipped {options.shipped}, on {plan.label}.", *plan.notes]
+    head = "".join(f"# {visible(note)}\n" for note in notes)
     _refuse_unfit(head + body, options, plan, shipped["task"], task)
     return head + body
+
+
+def _with_source(body: str, shipped: dict[str, Any], source: dict[str, Any], pictures: Pictures | None) -> str:
+    """Returns a spec's text with another source, and without what the spec says of its own source."""
+    body = with_value(body, ("data", "source"), to_flow(source))
+    for key in ("split", "classes"):
+        if key in shipped["data"]:
+            body = re.sub(rf"(?m)^  {key}: \{{\}}\n", "", with_value(body, ("data", key), "{}"))
+    sized = shipped["model"]["kind"] != "cnn" or "size" in shipped["data"].get("image", {})
+    if pictures is None or pictures.shape is not None or sized:
+        return body
+    side = min(96, pictures.side or 96)
+    return with_value(body, ("data", "image", "size"), f"[{side}, {side}]")
 
 
 def _relative(path: str, base: Path) -> str:

@@ -103,6 +103,8 @@ def _look_at_set(kind: str, name: str, task: str | None) -> DataPlan:
     tasks = facts.tasks or tuple(TASKS)
     if facts.outputs == 2 and "binary" in tasks:
         tasks = ("binary", *(word for word in tasks if word != "binary"))
+    elif facts.outputs:
+        tasks = tuple(word for word in tasks if word != "binary")
     if task is not None and task not in tasks:
         raise UsageError(f"--task: {task} does not fit {name}: {' or '.join(tasks)} does")
     unsure = f"--task: {name} is not prepared, so that its label is not known; say --task classification, or another"

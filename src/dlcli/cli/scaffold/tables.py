@@ -16,6 +16,8 @@ from dlcli.spec.sources.table.look import Column, Look, count_values, look
 
 _ROWS = 20_000
 _MOST_LISTED = 40
+_MOST_COUNTED = 100_000
+"""Different values of a target that are counted."""
 _AMOUNTS = 50
 """More different whole numbers than this are amounts, not classes."""
 _CLASSES = 20
@@ -50,7 +52,7 @@ def look_at_table(path: str, target: Sequence[str], task: str | None, questions:
             refuse_unknown("--target", name, seen.names)
         if len(set(names)) < len(names):
             raise UsageError("--target: a column is named twice")
-        counts = {name: count_values(seen, name) for name in names}
+        counts = {name: count_values(seen, name, most=_MOST_COUNTED) for name in names}
         tasks, why, doubt = _tasks(seen, names, counts)
         _refuse_task(task, tasks, names, why)
         source, remarks = _source(seen, names)
@@ -66,7 +68,7 @@ def _asked_target(seen: Look, questions: Questions) -> str:
     likely = next((name for name in seen.names if name.lower() in _LABEL_NAMES), seen.names[-1])
     listed = [f"{column.name} ({_in_words(column)})" for column in seen.columns]
     more = f", ... and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
-    words = f"{seen.path} has {', '.join(listed[:_MOST_LISTED])}{more}"
+    words = "; ".join([f"{seen.path} has {', '.join(listed[:_MOST_LISTED])}{more}", *seen.notes])
     doubt = f"--target: say which column the model is to predict; {words}"
     return questions.choice("--target", f"{words}\nTarget column", seen.names, likely, doubt)
 
@@ -83,7 +85,7 @@ def _tasks(seen: Look, names: Sequence[str], counts: dict[str, Counter[str]]) ->
     if len(names) > 1:
         return _tasks_of_several(seen, names, counts)
     column, values = seen.column(names[0]), counts[names[0]]
-    count = f"{len(values):,}" if len(values) <= 1000 else "more than 1,000"
+    count = _counted(values)
     if len(values) == 2:
         return ("binary", "classification"), f"two values, {_listed(values)}", ""
     if not column.is_number and column.kind != "identifier":
@@ -110,8 +112,9 @@ def _refuse_unfit(column: Column, values: Counter[str]) -> None:
         words = f"{column.name} holds numbers written as {column.decoration}, such as {_listed(values)}"
         raise UsageError(f"--target: {words}; write them as plain numbers")
     if not column.is_number and (len(values) > 200 or column.kind == "text"):
-        count = f"{len(values):,}" if len(values) <= 1000 else "more than 1,000"
-        raise UsageError(f"--target: {column.name} has {count} different texts such as {_listed(values)}: they are no classes")
+        raise UsageError(
+            f"--target: {column.name} has {_counted(values)} different texts such as {_listed(values)}: they are no classes"
+        )
 
 
 def _tasks_of_several(seen: Look, names: Sequence[str], counts: dict[str, Counter[str]]) -> tuple[tuple[str, ...], str, str]:
@@ -129,6 +132,11 @@ def _are_codes(values: Counter[str]) -> bool:
     return (
         len(numbers) <= _CLASSES and numbers == list(range(len(numbers))) and 5 * min(values.values()) >= max(values.values())
     )
+
+
+def _counted(values: Counter[str]) -> str:
+    """Returns how many different values there are, in words."""
+    return f"{len(values):,}" if len(values) <= _MOST_COUNTED else f"more than {_MOST_COUNTED:,}"
 
 
 def _listed(values: Counter[str]) -> str:
