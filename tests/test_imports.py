@@ -16,12 +16,25 @@ PACKAGES = ("visible", "errors", "program", "upstream", "spec", "runs", "runtime
 """Lowest first: each may import itself and what stands before it."""
 SPEC = (
     *("base", "text", "edit", "words", "parameters", "layers", "augmentations", "schedules", "optimizers", "losses"),
-    *("resampling", "metrics", "tasks", "sources", "callbacks", "data", "backbones", "heads", "models", "stages", "sweep"),
+    *(
+        "estimates",
+        "class_estimates",
+        "metrics",
+        "tasks",
+        "sources",
+        "callbacks",
+        "data",
+        "backbones",
+        "heads",
+        "models",
+        "stages",
+        "sweep",
+    ),
     *("experiment", "transfer_rules", "device_rules", "rules", "space", "space_reading", "space_rules", "file", "reference"),
 )
 """The order inside `spec`, lowest first; a package counts as one."""
 OUTSIDE = {"__init__", "__main__"}
-LATE = {("spec", "backbones", "hub_layer"), ("spec", "resampling")}
+LATE = {("spec", "backbones", "hub_layer"), ("spec", "estimates"), ("spec", "class_estimates")}
 """Files that need Keras or NumPy to define what they hold; they are imported inside functions only."""
 HEAVY = {"tensorflow", "keras", "numpy", "pandas", "matplotlib", "sklearn", "PIL", "mlflow", "wandb", "optuna"}
 

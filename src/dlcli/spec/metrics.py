@@ -19,6 +19,8 @@ from dlcli.spec.base import Count, OneOf, Spec, keras_attribute
 if TYPE_CHECKING:
     import numpy as np
 
+    from dlcli.spec.estimates import Estimate
+
     Array = np.ndarray[Any, Any]
 
 CLASSES = frozenset({"classification"})
@@ -60,25 +62,9 @@ class MetricSpec(Spec):
         """
         raise NotImplementedError
 
-    def each(self, truth: Array, scores: Array, task: str) -> Array | None:
-        """Returns one value an example `(n,)` whose mean over any examples is their score; None where there is no such."""
-        return None
-
-    def resampled(self, truth: Array, scores: Array, task: str, draws: Array) -> Array:
-        """Returns the score over each of several draws of examples, `(draws,)`; NaN where it is not defined.
-
-        Args:
-            truth: as for `score`.
-            scores: as for `score`.
-            task: the task's name.
-            draws: positions of examples `(draws, n)`, any of them several times.
-        """
-        import numpy as np
-
-        values = self.each(truth, scores, task)
-        if values is not None:
-            return np.asarray(values[draws].mean(axis=1))
-        return np.array([self.score(truth[draw], scores[draw], task) for draw in draws])
+    def estimate(self, truth: Array, scores: Array, task: str) -> Estimate:
+        """Returns the score with its 95 % interval, and how much each example moves it; arguments as for `score`."""
+        raise NotImplementedError
 
 
 def decide(scores: Array, task: str) -> Array:
@@ -148,39 +134,34 @@ class PlainMetric(MetricSpec):
         value = float(getattr(metrics, self.row.function)(truth, predicted))
         return 100.0 * value if self.kind == "mape" else value
 
-    def each(self, truth: Array, scores: Array, task: str) -> Array | None:
-        """Returns each example's mean error over its targets, or its share of wrong labels."""
+    def estimate(self, truth: Array, scores: Array, task: str) -> Estimate:
+        """Returns the score with its interval."""
+        from dlcli.spec import class_estimates, estimates
+
+        if task == "regression":
+            return self._of_errors(truth.astype("float64"), scores.astype("float64"))
+        predicted = decide(scores, task)
+        if self.kind == "hamming":
+            return estimates.of_shares((predicted != truth).reshape(len(truth), -1).mean(axis=1))
+        classes = 2 if task == "binary" else scores.shape[1]
+        if self.kind == "balanced_accuracy":
+            return class_estimates.of_classes(self.kind, "macro", truth, predicted, classes)
+        return class_estimates.agreement(self.kind, truth, predicted, classes)
+
+    def _of_errors(self, truth: Array, predicted: Array) -> Estimate:
         import numpy as np
 
-        if self.kind == "hamming":
-            return np.asarray((decide(scores, task) != truth).reshape(len(truth), -1).mean(axis=1))
-        errors = np.abs(scores.astype("float64") - truth) if task == "regression" else None
-        if errors is None or self.kind not in ("mae", "mse", "mape"):
-            return None
+        from dlcli.spec import estimates
+
+        if self.kind == "r2":
+            return estimates.explained(truth, predicted, self.score(truth, predicted, "regression"))
+        errors = np.abs(predicted - truth)
         if self.kind == "mape":
             errors = 100 * errors / np.maximum(np.abs(truth), np.finfo("float64").eps)
-        return np.asarray((errors**2 if self.kind == "mse" else errors).reshape(len(truth), -1).mean(axis=1))
-
-    def resampled(self, truth: Array, scores: Array, task: str, draws: Array) -> Array:
-        """Returns the score over each draw, those of classes from counts."""
-        import numpy as np
-
-        from dlcli.spec.resampling import class_counts, share
-
-        if self.kind == "rmse":
-            return np.sqrt(PlainMetric(kind="mse").resampled(truth, scores, task, draws))
-        if task not in ("classification", "binary") or self.kind == "hamming":
-            return super().resampled(truth, scores, task, draws)
-        right, guessed, there = class_counts(
-            truth, decide(scores, task), task, 2 if task == "binary" else scores.shape[1], draws
-        )
-        if self.kind == "balanced_accuracy":
-            return np.asarray(share(right, there).sum(axis=1) / (there > 0).sum(axis=1))
-        found, chance, total = right.sum(axis=1), (guessed * there).sum(axis=1), len(truth)
-        if self.kind == "kappa":  # Cohen 1960
-            return share(found * total - chance, total**2 - chance)
-        spread = (total**2 - (guessed**2).sum(axis=1)) * (total**2 - (there**2).sum(axis=1))
-        return share(found * total - chance, np.sqrt(spread))  # Gorodkin 2004
+        if self.kind in ("mae", "mape"):
+            return estimates.of_values(errors.reshape(len(truth), -1).mean(axis=1))
+        squared = estimates.of_values((errors**2).reshape(len(truth), -1).mean(axis=1))
+        return estimates.root(squared) if self.kind == "rmse" else squared
 
 
 class Accuracy(MetricSpec):
@@ -197,9 +178,11 @@ class Accuracy(MetricSpec):
         """Returns the share of equal entries."""
         return float((decide(scores, task) == truth).mean())
 
-    def each(self, truth: Array, scores: Array, task: str) -> Array:
-        """Returns 1 for a right answer, else 0; for several labels the share of right ones."""
-        return (decide(scores, task) == truth).reshape(len(truth), -1).mean(axis=1)  # type: ignore[no-any-return]
+    def estimate(self, truth: Array, scores: Array, task: str) -> Estimate:
+        """Returns the score with its interval."""
+        from dlcli.spec.estimates import of_shares
+
+        return of_shares((decide(scores, task) == truth).reshape(len(truth), -1).mean(axis=1))
 
 
 class TopK(MetricSpec):
@@ -221,9 +204,15 @@ class TopK(MetricSpec):
 
     def score(self, truth: Array, scores: Array, task: str) -> float:
         """Returns the share of examples with fewer than k classes ahead of the right one."""
-        return float(self.each(truth, scores, task).mean())
+        return float(self._among(truth, scores).mean())
 
-    def each(self, truth: Array, scores: Array, task: str) -> Array:
+    def estimate(self, truth: Array, scores: Array, task: str) -> Estimate:
+        """Returns the score with its interval."""
+        from dlcli.spec.estimates import of_shares
+
+        return of_shares(self._among(truth, scores))
+
+    def _among(self, truth: Array, scores: Array) -> Array:
         """Returns 1 where the right class is among the `k` likeliest, else 0."""
         import numpy as np
 
@@ -276,30 +265,18 @@ class Averaged(MetricSpec):
         average = "binary" if task == "binary" else self.average
         return float(function(truth, decide(scores, task), average=average, zero_division=0))
 
-    def resampled(self, truth: Array, scores: Array, task: str, draws: Array) -> Array:
-        """Returns the score over each draw from counts; classes that it lacks count as little as in `score`."""
-        import numpy as np
+    def estimate(self, truth: Array, scores: Array, task: str) -> Estimate:
+        """Returns the score with its interval."""
+        from dlcli.spec import class_estimates, estimates
 
-        from dlcli.spec.resampling import class_counts, share
-
-        right, guessed, there = class_counts(
-            truth, decide(scores, task), task, 2 if task == "binary" else scores.shape[1], draws
-        )
+        predicted = decide(scores, task)
         if task == "binary":
-            right, guessed, there = right[:, 1:], guessed[:, 1:], there[:, 1:]
-        weights = there
-        if self.average == "micro":
-            right, guessed, there = (one.sum(axis=1, keepdims=True) for one in (right, guessed, there))
-        rates = {
-            "precision": (right, guessed),
-            "recall": (right, there),
-            "f1": (2 * right, guessed + there),
-        }
-        each = share(*rates[self.kind])
-        if self.average != "weighted" or task == "binary":
-            present = (guessed + there > 0) | (task != "classification")
-            return np.asarray((each * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1))
-        return share((each * weights).sum(axis=1), weights.sum(axis=1))
+            return class_estimates.of_labels(self.kind, "macro", truth[:, None], predicted[:, None])
+        if task == "multilabel":
+            return class_estimates.of_labels(self.kind, self.average, truth, predicted)
+        if self.average == "micro":  # of one class an example it is the share of right answers
+            return estimates.of_shares(truth == predicted)
+        return class_estimates.of_classes(self.kind, self.average, truth, predicted, scores.shape[1])
 
 
 class AUC(MetricSpec):
@@ -327,20 +304,16 @@ class AUC(MetricSpec):
         pairs = [(ours, column) for ours, column in zip(members.T, columns, strict=True) if 0 < ours.sum() < len(ours)]
         return float(np.mean([area(ours, column) for ours, column in pairs])) if pairs else nan
 
-    def resampled(self, truth: Array, scores: Array, task: str, draws: Array) -> Array:
-        """Returns the mean area over each draw: scores are sorted once, and each draw is a count of every example."""
+    def estimate(self, truth: Array, scores: Array, task: str) -> Estimate:
+        """Returns the score with its interval; NaN without one if no class has both members and others."""
         import numpy as np
 
-        from dlcli.spec.resampling import areas_under_pr, areas_under_roc
+        from dlcli.spec import class_estimates, estimates
 
         members = np.arange(scores.shape[1]) == truth[:, None] if task == "classification" else truth.reshape(len(truth), -1)
-        counts = np.stack([np.bincount(draw, minlength=len(truth)).astype("uint8") for draw in draws])
-        area = areas_under_roc if self.curve == "roc" else areas_under_pr
-        columns = scores.reshape(len(scores), -1).T
-        areas = np.stack([area(ours.astype(bool), column, counts) for ours, column in zip(members.T, columns, strict=True)])
-        known = np.isfinite(areas)
-        total = np.where(known, areas, 0).sum(axis=0)
-        return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), nan)
+        area = class_estimates.area_under_roc if self.curve == "roc" else class_estimates.average_precision
+        found = area(members, scores.reshape(len(scores), -1))
+        return found or estimates.Estimate(nan, np.zeros(len(truth)), None, "no class has both members and others")
 
 
 Metric = Annotated[Accuracy | TopK | Averaged | AUC | PlainMetric, OneOf("Metric")]

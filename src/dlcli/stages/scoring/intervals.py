@@ -1,75 +1,65 @@
-"""How far a score may be off by the luck of which examples were in the part: 95 % intervals.
+"""How far a score, or the difference of two, may be off by the luck of which examples were in the part: 95 % intervals.
 
-Shares of right answers have the Wilson score interval (Wilson 1927; Brown, Cai and DasGupta 2001 for its coverage): a
-bootstrap of 360 right answers out of 360 would say "from 1.0 to 1.0". Every other score has the percentile bootstrap (Efron
-1979): the examples are drawn again with replacement, the score is computed for each draw, and the middle 95 % are kept.
-Draws depend on the number of examples alone, so two models on one part are compared on the same draws.
+How each is computed stands in `spec/estimates.py` and `spec/class_estimates.py`; docs/intervals.md tells how often they hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import sqrt
-from statistics import NormalDist
+from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlcli.spec.estimates import FEWEST_VALUES, LEVEL, Estimate, Interval, of_values, student
+
 if TYPE_CHECKING:
     from dlcli.spec.metrics import MetricSpec
 
+__all__ = ["LEVEL", "difference_interval", "mean_interval", "metric_estimate", "metric_interval"]
 Array = np.ndarray[Any, Any]
-LEVEL = 0.95
-_QUANTILE = NormalDist().inv_cdf((1 + LEVEL) / 2)
-_DRAWS = 1000
-_FEWEST = 200
-_CELLS = 5_000_000
-_AT_ONCE = 1_000_000
 
 
-def draws(examples: int) -> Iterator[Array]:
-    """Yields positions `(some, examples)` drawn with replacement: 1,000 draws in all, of many examples 200."""
-    left = int(np.clip(_CELLS // max(examples, 1), _FEWEST, _DRAWS))
-    random = np.random.default_rng([0xB007, examples])
-    some = max(1, _AT_ONCE // max(examples, 1))
-    while left > 0:
-        yield random.integers(0, examples, (min(some, left), examples), dtype="int32")
-        left -= some
+def metric_estimate(metric: MetricSpec, truth: Array, scores: Array, task: str) -> Estimate:
+    """Returns a metric with its interval; of fewer than two examples there is none."""
+    if len(truth) >= 2:
+        return metric.estimate(truth, scores, task)
+    return Estimate(metric.score(truth, scores, task), np.zeros(len(truth)), None, "fewer than 2 examples")
 
 
-def metric_interval(metric: MetricSpec, truth: Array, scores: Array, task: str) -> tuple[float, float] | None:
-    """Returns the 95 % interval of a metric; None where it is not defined or there are fewer than two examples."""
-    if len(truth) < 2:
-        return None
-    values = metric.each(truth, scores, task)
-    if values is not None and values.ndim == 1 and ((values == 0) | (values == 1)).all():
-        return _share_interval(int(values.sum()), len(values))
-    return middle(np.concatenate([metric.resampled(truth, scores, task, some) for some in draws(len(truth))]))
+def metric_interval(metric: MetricSpec, truth: Array, scores: Array, task: str) -> Interval | None:
+    """Returns the 95 % interval of a metric; None where it is not defined or there are too few examples."""
+    return metric_estimate(metric, truth, scores, task).interval
 
 
-def mean_interval(values: Array) -> tuple[float, float] | None:
-    """Returns the 95 % interval of a mean over examples."""
-    if len(values) < 2:
-        return None
-    return middle(np.concatenate([values[some].mean(axis=1) for some in draws(len(values))]))
+def mean_interval(values: Array) -> Interval | None:
+    """Returns the 95 % interval of a mean over examples; None where there are too few, or all are the same."""
+    return of_values(values).interval
 
 
-def middle(values: Array) -> tuple[float, float] | None:
-    """Returns the bounds of the middle 95 % of values; None where fewer than half are numbers, or all are the same.
+def difference_interval(first: Estimate, other: Estimate) -> Interval | None:
+    """Returns the 95 % interval of the difference of two scores on the same examples, second less first.
 
-    Draws that all score alike, as those of an area of 1.0 on five examples do, tell nothing of other examples.
+    Scores between two bounds: the two intervals are put together by the method of Zou and Donner (2008), which Newcombe (1998)
+    had for two paired shares; it uses the correlation of the two scores over the examples. Means of errors and losses: the
+    paired Student's interval of the differences of each example. None where one of the scores has no interval.
     """
-    values = values[np.isfinite(values)]
-    if len(values) < _FEWEST / 2:
+    if not isfinite(other.value - first.value):
         return None
-    low, high = (float(bound) for bound in np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
-    return (low, high) if low < high else None
+    apart, difference = other.influence - first.influence, other.value - first.value
+    if not first.bounded:
+        if len(apart) < FEWEST_VALUES:
+            return None
+        half = student(len(apart)) * float(apart.std(ddof=1)) / sqrt(len(apart))
+        return difference - half, difference + half
+    if first.interval is None or other.interval is None:
+        return None
+    deviations = float(first.influence.std()), float(other.influence.std())
+    products = deviations[0] * deviations[1]
+    together = float((first.influence * other.influence).mean()) / products if products > 0 else 0.0
 
+    def half_width(of_other: float, of_first: float) -> float:
+        return sqrt(max(0.0, of_other**2 + of_first**2 - 2 * together * of_other * of_first))
 
-def _share_interval(right: int, examples: int) -> tuple[float, float]:
-    """Returns the Wilson score interval of a share. Written out: importing `scipy.stats` would cost every run half a second."""
-    share = right / examples
-    width = _QUANTILE**2 / examples
-    middle_ = (share + width / 2) / (1 + width)
-    half = sqrt(share * (1 - share) * width + width**2 / 4) / (1 + width)
-    return max(0.0, middle_ - half), min(1.0, middle_ + half)
+    below = half_width(other.value - other.interval[0], first.interval[1] - first.value)
+    above = half_width(other.interval[1] - other.value, first.value - first.interval[0])
+    return difference - below, difference + above

@@ -1,0 +1,129 @@
+"""Scores with their 95 % intervals, and how much each example moves a score.
+
+Only scoring imports this module; checking a spec does not. No interval comes from a bootstrap: with few examples of a class its
+draws are more alike than new data would be (of an area under the ROC curve with 3 positives it holds the true one 7 times in
+10). benchmarks/coverage.py measures how often each interval holds the true score; docs/intervals.md keeps the result.
+
+Every score between 0 and 1 has Wilson's interval (Wilson 1927) of an *effective* number of examples: the number of independent
+right or wrong answers whose share would vary as much as the score does. Means of errors and losses have Student's interval,
+corrected for skewness by Hall's transformation (Hall 1992).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Interval = tuple[float, float]
+LEVEL = 0.95
+NORMAL = 1.959963984540054
+"""The standard normal distribution's quantile of (1 + LEVEL) / 2."""
+FEWEST_VALUES = 10
+"""From so many examples on a mean of errors or losses, or an R2, has an interval."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score with its interval.
+
+    Attributes:
+        value: the score.
+        influence: how much each example moves the score `(n,)`, times n: the score of other examples would be about
+            `value + influence.mean()` over those. Its deviation, divided by the root of n, is the standard error.
+        interval: the 95 % interval; None where there is none.
+        reason: why there is no interval, in words; empty where there is one.
+        bounded: whether the score has a smallest and a largest possible value.
+    """
+
+    value: float
+    influence: Array
+    interval: Interval | None
+    reason: str = ""
+    bounded: bool = True
+
+
+def wilson(share: float, size: float) -> Interval:
+    """Returns the Wilson score interval of a share of `size` examples, which need not be a whole number."""
+    width = NORMAL**2 / size
+    middle = (share + width / 2) / (1 + width)
+    half = sqrt(max(0.0, share * (1 - share) * width + width**2 / 4)) / (1 + width)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def student(examples: int) -> float:
+    """Returns the quantile of Student's distribution for the mean of some examples."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(examples - 1, (1 + LEVEL) / 2))
+
+
+def of_shares(values: Array) -> Estimate:
+    """Returns the mean of values between 0 and 1: right answers, or each example's share of right labels.
+
+    Several labels of one example are right and wrong together: the effective number of examples is that of Kish (1965), the
+    variance of independent answers divided by the one found.
+    """
+    mean, count = float(values.mean()), len(values)
+    variance = float(values.var(ddof=1)) if count > 1 else 0.0
+    size = count * mean * (1 - mean) / variance if variance > 0 else float(count)
+    if ((values == 0) | (values == 1)).all():
+        size = float(count)
+    return Estimate(mean, values - mean, wilson(mean, size))
+
+
+def of_values(values: Array) -> Estimate:
+    """Returns the mean of values without an upper bound, such as errors and losses."""
+    values = values.astype("float64")
+    mean, count = float(values.mean()), len(values)
+    if count < FEWEST_VALUES:
+        return Estimate(mean, values - mean, None, f"fewer than {FEWEST_VALUES} examples", bounded=False)
+    low, high = hall(mean, values - mean)
+    if (values >= 0).all():
+        low = max(low, 0.0)
+    return Estimate(mean, values - mean, (low, high) if low < high else None, "" if low < high else "all alike", bounded=False)
+
+
+def hall(value: float, influence: Array) -> Interval:
+    """Returns Student's interval of a score, corrected for the skewness of its influences.
+
+    Hall's cubic transformation of the t statistic (Hall 1992, Journal of the Royal Statistical Society B 54, 221-228): errors
+    have a long upper tail, and the plain interval lies too low.
+    """
+    count = len(influence)
+    deviation = float(influence.std(ddof=1))
+    quantile = student(count) / sqrt(count)
+    if deviation == 0:
+        return value, value
+    skewness = float((influence**3).mean()) / float(influence.std()) ** 3
+
+    def back(t: float) -> float:
+        if abs(skewness) < 1e-6:
+            return t
+        return float(3 / skewness * (np.cbrt(1 + skewness * (t - skewness / (6 * count))) - 1))
+
+    return value - deviation * back(quantile), value - deviation * back(-quantile)
+
+
+def explained(truth: Array, predicted: Array, value: float) -> Estimate:
+    """Returns R2 `value`, averaged over the targets `(n, targets)`; its interval is that of the unexplained share."""
+    truth, predicted = truth.astype("float64"), predicted.astype("float64")
+    count = len(truth)
+    squares, spread = (truth - predicted) ** 2, (truth - truth.mean(axis=0)) ** 2
+    if count < FEWEST_VALUES or (spread.sum(axis=0) == 0).any():
+        reason = f"fewer than {FEWEST_VALUES} examples" if count < FEWEST_VALUES else "a target is constant"
+        return Estimate(value, np.zeros(count), None, reason)
+    rest = squares.mean(axis=0) / spread.mean(axis=0)
+    influence = (squares / spread.mean(axis=0) - rest * spread / spread.mean(axis=0)).mean(axis=1)
+    low, high = hall(1 - value, influence)
+    return Estimate(value, -influence, (1 - high, min(1.0, 1 - low)))
+
+
+def root(squared: Estimate) -> Estimate:
+    """Returns the square root of a mean of squares."""
+    value = sqrt(squared.value)
+    interval = squared.interval and (sqrt(max(squared.interval[0], 0.0)), sqrt(squared.interval[1]))
+    return Estimate(value, squared.influence / (2 * max(value, 1e-300)), interval, squared.reason, bounded=False)
