@@ -219,7 +219,7 @@ def of_pair(made: MetricSpec | None, pair: Pair, samples: int) -> Coverage:
 
 
 AREAS = (0.6, 0.8, 0.9, 0.97, 0.99)
-COUNTS = ((2, 50), (3, 100), (5, 50), (10, 100), (10, 1000), (30, 30), (100, 100), (100, 1000))
+COUNTS = ((2, 50), (3, 100), (5, 50), (10, 100), (10, 1000), (20, 2000), (30, 30), (100, 100), (100, 1000))
 
 
 def areas(curve: str) -> Iterator[tuple[MetricSpec, Population]]:

@@ -44,13 +44,15 @@ def test_the_figures_are_those_of_the_runs(dlcli: Dlcli, trained_runs: tuple[Run
     good, poor, _ = trained_runs
     result = json.loads(dlcli("runs", "compare", good.path, poor.path, good.path, "--json").stdout)
     assert result["runs"] == [good.id, poor.id, good.id]
-    worse, same = result["tests"][:3], result["tests"][3:]
+    worse, same = result["tests"][:4], result["tests"][4:]
+    assert [test["metric"] for test in worse] == ["accuracy", "f1", "auc", "loss"]
     for test in worse:
         ours, theirs = (run.metrics()["metrics"][test["metric"]]["value"] for run in (good, poor))
         assert (test["first"], test["other"]) == pytest.approx((ours, theirs), abs=1e-12)
         assert test["verdict"] == "worse"
-        assert test["interval"][0] <= test["difference"] <= test["interval"][1] < 0
-    assert [(test["difference"], test["verdict"]) for test in same] == [(0.0, "same")] * 3
+        assert test["interval"][0] <= test["difference"] <= test["interval"][1]
+        assert (test["interval"][1] < 0) == (test["metric"] != "loss") == (test["interval"][0] <= 0)
+    assert [(test["difference"], test["verdict"]) for test in same] == [(0.0, "same")] * 4
     assert result["scores"]["accuracy"][0] == good.metrics()["metrics"]["accuracy"]["value"]
 
 

@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import chi2
 
 from dlcli.spec.metrics import AUC, Accuracy, Averaged, PlainMetric, TopK
-from dlcli.stages.compare import Difference, accuracy_interval, compare, match, mcnemar, paired_interval, sentence
+from dlcli.stages.compare import Difference, accuracy_interval, compare, compare_losses, match, mcnemar, sentence
+from dlcli.stages.scoring.intervals import difference_interval, metric_estimate
 from dlcli.stages.scoring.outcome import Outcome
 
 Array = np.ndarray[Any, Any]
@@ -54,6 +55,11 @@ def test_the_interval_of_accuracies_holds_the_true_difference() -> None:
         assert 0.93 <= covered.mean() <= most
 
 
+def errors_apart(truth: Array, ours: Array, theirs: Array) -> tuple[float, float] | None:
+    """Returns the interval of the difference of two mean absolute errors."""
+    return difference_interval(*(metric_estimate(MAE, truth, scores, "regression") for scores in (ours, theirs)))
+
+
 def coverage(models: int, examples: int) -> float:
     """Returns how often the interval of two models' mean absolute errors holds the true difference."""
     random, held = np.random.default_rng(1), 0
@@ -61,7 +67,7 @@ def coverage(models: int, examples: int) -> float:
     for _ in range(models):
         truth, shared = random.normal(size=(examples, 1)), random.normal(size=(examples, 1))
         worse = truth + 1.2 * (0.8 * shared + 0.6 * random.normal(size=(examples, 1)))
-        low, high = paired_interval(MAE, truth, worse, truth + shared, "regression") or (0.0, 0.0)
+        low, high = errors_apart(truth, worse, truth + shared) or (0.0, 0.0)
         held += low <= true <= high
     return held / models
 
@@ -80,10 +86,10 @@ def test_pairs_show_what_two_intervals_cannot() -> None:
     random = np.random.default_rng(2)
     truth = random.normal(size=(300, 1))
     error = random.normal(size=(300, 1))
-    low, high = paired_interval(MAE, truth, truth + error, truth + 0.95 * error, "regression") or (0, 0)
+    low, high = errors_apart(truth, truth + error, truth + 0.95 * error) or (0, 0)
     assert low == pytest.approx(-0.05 * np.abs(error).mean(), abs=0.01)
     assert low < high < 0
-    swapped = paired_interval(MAE, truth, truth + 0.95 * error, truth + error, "regression")
+    swapped = errors_apart(truth, truth + 0.95 * error, truth + error)
     assert swapped == pytest.approx((-high, -low))
 
 
@@ -120,6 +126,27 @@ def test_equal_runs_differ_by_nothing(metric: Any) -> None:
     assert sentence(found, "A", "B").startswith(f"no difference in {metric.name}: A and B ")
 
 
+def test_a_lower_loss_is_better_and_its_difference_is_paired() -> None:
+    random = np.random.default_rng(4)
+    losses = np.exp(random.normal(size=200))
+    ours = replace(outcome([0, 1] * 100, guesses(*[0, 1] * 100)), losses=losses)
+    found = compare_losses(ours, replace(ours, losses=0.97 * losses + 0.005 * random.normal(size=200)))
+    assert (found.metric, found.verdict, found.higher_is_better) == ("loss", "better", False)
+    assert sentence(found, "A", "B").startswith("B is better: its loss is lower by 0.0")
+    shaken = replace(ours, losses=losses + random.normal(size=200))
+    assert sentence(compare_losses(ours, shaken), "A", "B").startswith("no difference shown: loss of ")
+    assert sentence(compare_losses(ours, ours), "A", "B") == "no difference in loss: A and B give the same predictions"
+
+
+def test_too_few_positives_show_no_difference_of_the_average_precision_and_say_so() -> None:
+    random = np.random.default_rng(5)
+    truth = [0] * 50 + [1] * 6
+    ours, theirs = (outcome(truth, random.random(56), task="binary", classes=("no", "yes")) for _ in range(2))
+    found = compare(AUC(kind="auc", curve="pr"), ours, theirs)
+    assert (found.interval, found.verdict) == (None, "none shown")
+    assert sentence(found, "A", "B").endswith("; no interval: 6 positive examples; an interval needs 20")
+
+
 def test_where_lower_is_better_the_lower_run_is_better() -> None:
     random = np.random.default_rng(3)
     truth = random.normal(size=(200, 1))
@@ -145,7 +172,7 @@ def test_where_lower_is_better_the_lower_run_is_better() -> None:
         ),
         (
             Difference("auc", 0.9, 0.9, None, "none shown"),
-            "no difference shown: auc is the same; 95 % interval not known",
+            "no difference shown: auc is the same; no interval",
         ),
         (Difference("auc", 0.9, float("nan"), None, "none shown"), "auc is not defined on these examples"),
     ],

@@ -16,6 +16,7 @@ from sklearn import metrics
 from dlcli.errors import DamagedFile, DataError, UsageError
 from dlcli.runs import Run
 from dlcli.runs.files import read_table
+from dlcli.stages.compare import pair_runs
 from dlcli.stages.evaluate import Wanted, evaluate
 from dlcli.stages.scoring import outcome as outcomes
 from dlcli.stages.scoring.outcome import Outcome, read_outcome, write_outcome
@@ -101,6 +102,17 @@ def test_every_score_is_scikit_learns_of_the_predictions_alone(scored: tuple[Run
     wanted = expected(table)
     assert set(found) == set(wanted)
     assert found == pytest.approx(wanted, abs=1e-6, rel=1e-6)
+
+
+def test_the_loss_is_the_mean_of_the_losses_that_are_kept_and_runs_are_compared_by_them(
+    scored: tuple[Run, Callable[..., Any]],
+) -> None:
+    run, _ = scored
+    losses = pd.read_csv(run.evaluation("test") / "losses.csv")
+    assert losses["id"].tolist() == pd.read_csv(run.evaluation("test") / "predictions.csv")["id"].tolist()
+    assert losses["loss"].mean() == pytest.approx(run.metrics()["metrics"]["loss"]["value"], rel=1e-6)
+    (pairing,) = pair_runs([run, run], "test")
+    assert (pairing.differences[0].metric, pairing.differences[0].verdict) == ("loss", "same")
 
 
 def test_every_score_lies_in_its_interval(scored: tuple[Run, Callable[..., Any]]) -> None:

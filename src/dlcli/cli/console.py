@@ -183,6 +183,9 @@ def show_scores(run: Run, split: str, *, whole: bool = False) -> None:
     console = results_console()
     console.print(f"{split}: {run.metrics(split)['examples']:,} examples")
     console.print(score_table(run, split))
+    for name, entry in run.metrics(split)["metrics"].items():
+        if entry.get("no_interval"):
+            console.print(f"No interval for {name}: {entry['no_interval']}", soft_wrap=True)
     pairs = worst_confusions(run, split)
     if pairs:
         console.print("Most often confused: " + "; ".join(pairs), soft_wrap=True)

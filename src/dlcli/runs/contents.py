@@ -110,6 +110,7 @@ class CalibrationFile(RunFile, _Content):
 class _Score(_Content):
     value: _Value
     interval: Annotated[list[_Value], Field(min_length=2, max_length=2)] | None = None
+    no_interval: str = ""
 
 
 class _Baseline(_Content):

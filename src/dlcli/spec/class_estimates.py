@@ -43,9 +43,9 @@ class Rates:
     @property
     def value(self) -> float:
         """The weighted mean."""
-        return float((self.weights * self.rates).sum())
+        return min(1.0, float((self.weights * self.rates).sum()))
 
-    def size(self) -> float:
+    def size(self, *, harmonic: bool = False) -> float:
         """Returns the effective number of examples of the mean.
 
         The variance of each rate is that of `sizes` independent answers. Small classes are often all right or all wrong by
@@ -56,7 +56,10 @@ class Rates:
         apart = float((self.weights**2 * self.variances).sum())
         design = max(1.0, float(self.influence.var()) / apart) if apart > 0 else 1.0
         drawn = (self.sizes * self.rates + _PULL * value) / (self.sizes + _PULL)
-        spread = drawn * (1 - drawn) / (value * (1 - value)) if 0 < value < 1 else np.ones(len(drawn))
+        certain = min(value, 1 - value) < 1e-9
+        spread = np.ones(len(drawn)) if certain else drawn * (1 - drawn) / (value * (1 - value))
+        if harmonic:
+            spread = spread * ((2 - drawn) / (2 - value)) ** 2
         return 1 / (design * float((self.weights[used] ** 2 * spread[used] / self.sizes[used]).sum()))
 
 
@@ -69,7 +72,7 @@ def of_rates(rates: Rates, *, harmonic: bool = False) -> Estimate:
     value = rates.value
     if not ((rates.sizes > 0) & (rates.weights > 0)).any():
         return Estimate(value, rates.influence, None, "nothing to count")
-    size = rates.size()
+    size = rates.size(harmonic=harmonic)
     low, high = wilson(value / (2 - value) if harmonic else value, size)
     return Estimate(value, rates.influence, (2 * low / (1 + low), 2 * high / (1 + high)) if harmonic else (low, high))
 
@@ -130,7 +133,7 @@ def of_labels(kind: str, average: str, truth: Array, predicted: Array) -> Estima
     }[kind]
     total, harmonic = whole.sum(axis=0), kind == "f1"
     rates = _share(part.sum(axis=0), total)
-    each = _share((part - rates * whole) * len(truth), np.broadcast_to(total, part.shape))
+    each = _share((part - rates * whole) * len(truth), total)
     sizes, weights = trials.sum(axis=0), np.full(len(rates), 1 / len(rates))
     influence = each @ weights
     if average == "micro":
@@ -143,7 +146,7 @@ def of_labels(kind: str, average: str, truth: Array, predicted: Array) -> Estima
 
 def _share(part: Array, whole: Array) -> Array:
     """Returns part / whole, 0 where there is nothing."""
-    return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole > 0)
+    return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole > 0)
 
 
 def _independent(rates: Array, sizes: Array, each: Array, *, harmonic: bool) -> Array:
@@ -268,7 +271,7 @@ def agreement(kind: str, truth: Array, predicted: Array, classes: int) -> Estima
     right = (truth == predicted).astype("float64")
     there, guessed = (np.bincount(numbers, minlength=classes).astype("float64") for numbers in (truth, predicted))
     sums = np.array([right.sum(), there @ guessed, there @ there, guessed @ guessed])
-    value = float(_agreement(kind, *sums[:, None], count)[0])
+    value = float(_agreement(kind, sums[:1], sums[1:2], sums[2:3], sums[3:], count)[0])
     without = _agreement(
         kind,
         sums[0] - right,
@@ -297,4 +300,4 @@ def _agreement(kind: str, right: Array, both: Array, there: Array, guessed: Arra
         count: how many examples there are.
     """
     spread = count**2 - both if kind == "kappa" else np.sqrt(np.maximum((count**2 - there) * (count**2 - guessed), 0))
-    return np.divide(right * count - both, spread, out=np.zeros(np.broadcast(right, spread).shape), where=spread > 0)
+    return _share(right * count - both, spread)

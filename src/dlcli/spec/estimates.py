@@ -12,7 +12,7 @@ corrected for skewness by Hall's transformation (Hall 1992).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import exp, sqrt
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,9 @@ LEVEL = 0.95
 NORMAL = 1.959963984540054
 """The standard normal distribution's quantile of (1 + LEVEL) / 2."""
 FEWEST_VALUES = 10
-"""From so many examples on a mean of errors or losses, or an R2, has an interval."""
+"""From so many examples on a mean of errors or losses has an interval."""
+FEWEST_SQUARES = 20
+"""From so many examples on a mean of squares, or an R2, has an interval: a few large errors decide about it."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +77,15 @@ def of_shares(values: Array) -> Estimate:
     return Estimate(mean, values - mean, wilson(mean, size))
 
 
-def of_values(values: Array) -> Estimate:
-    """Returns the mean of values without an upper bound, such as errors and losses."""
+def of_values(values: Array, fewest: int = FEWEST_VALUES) -> Estimate:
+    """Returns the mean of values without an upper bound, such as errors and losses; with an interval from `fewest` on."""
     values = values.astype("float64")
     mean, count = float(values.mean()), len(values)
-    if count < FEWEST_VALUES:
-        return Estimate(mean, values - mean, None, f"fewer than {FEWEST_VALUES} examples", bounded=False)
+    if count < fewest or (values == values[0]).all():
+        reason = f"fewer than {fewest} examples" if count < fewest else "the values of all examples are the same"
+        return Estimate(mean, values - mean, None, reason, bounded=False)
     low, high = hall(mean, values - mean)
-    if (values >= 0).all():
-        low = max(low, 0.0)
-    return Estimate(mean, values - mean, (low, high) if low < high else None, "" if low < high else "all alike", bounded=False)
+    return Estimate(mean, values - mean, (max(low, 0.0) if (values >= 0).all() else low, high), bounded=False)
 
 
 def hall(value: float, influence: Array) -> Interval:
@@ -96,8 +97,6 @@ def hall(value: float, influence: Array) -> Interval:
     count = len(influence)
     deviation = float(influence.std(ddof=1))
     quantile = student(count) / sqrt(count)
-    if deviation == 0:
-        return value, value
     skewness = float((influence**3).mean()) / float(influence.std()) ** 3
 
     def back(t: float) -> float:
@@ -109,17 +108,23 @@ def hall(value: float, influence: Array) -> Interval:
 
 
 def explained(truth: Array, predicted: Array, value: float) -> Estimate:
-    """Returns R2 `value`, averaged over the targets `(n, targets)`; its interval is that of the unexplained share."""
+    """Returns R2 `value`, the mean over the targets `(n, targets)`.
+
+    Its interval is Student's of the logarithm of the unexplained share, with the jackknife's standard error (Tukey 1958).
+    """
     truth, predicted = truth.astype("float64"), predicted.astype("float64")
-    count = len(truth)
-    squares, spread = (truth - predicted) ** 2, (truth - truth.mean(axis=0)) ** 2
-    if count < FEWEST_VALUES or (spread.sum(axis=0) == 0).any():
-        reason = f"fewer than {FEWEST_VALUES} examples" if count < FEWEST_VALUES else "a target is constant"
+    count, total = len(truth), ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)
+    if count < FEWEST_SQUARES or (total == 0).any():
+        reason = f"fewer than {FEWEST_SQUARES} examples" if count < FEWEST_SQUARES else "a target is constant"
         return Estimate(value, np.zeros(count), None, reason)
-    rest = squares.mean(axis=0) / spread.mean(axis=0)
-    influence = (squares / spread.mean(axis=0) - rest * spread / spread.mean(axis=0)).mean(axis=1)
-    low, high = hall(1 - value, influence)
-    return Estimate(value, -influence, (1 - high, min(1.0, 1 - low)))
+    squares, spread = (truth - predicted) ** 2, (truth - truth.mean(axis=0)) ** 2 * count / (count - 1)
+    without = ((squares.sum(axis=0) - squares) / np.maximum(total - spread, 1e-300)).mean(axis=1)
+    rest = 1 - value
+    if rest <= 0 or (without <= 0).any():
+        return Estimate(value, np.zeros(count), None, "nothing is unexplained")
+    logs = (count - 1) * (np.log(without).mean() - np.log(without))
+    half = student(count) * float(logs.std(ddof=1)) / sqrt(count)
+    return Estimate(value, -rest * logs, (1 - rest * exp(half), 1 - rest * exp(-half)))
 
 
 def root(squared: Estimate) -> Estimate:

@@ -160,7 +160,8 @@ class PlainMetric(MetricSpec):
             errors = 100 * errors / np.maximum(np.abs(truth), np.finfo("float64").eps)
         if self.kind in ("mae", "mape"):
             return estimates.of_values(errors.reshape(len(truth), -1).mean(axis=1))
-        squared = estimates.of_values((errors**2).reshape(len(truth), -1).mean(axis=1))
+        squares = (errors**2).reshape(len(truth), -1).mean(axis=1)
+        squared = estimates.of_values(squares, estimates.FEWEST_SQUARES)
         return estimates.root(squared) if self.kind == "rmse" else squared
 
 

@@ -1,8 +1,8 @@
 """Runs on the same examples: by how much their scores differ, and whether these examples are enough to show it.
 
 Two models on one part of the data are right and wrong together on most examples. What tells them apart are the others, so
-each difference is taken example by example: accuracies are told apart by the exact McNemar test, every other metric by a
-paired bootstrap, in which both runs are scored on the same draws.
+each difference is taken example by example: accuracies are told apart by the exact McNemar test, every other metric and the
+loss by the interval of the difference (`scoring/intervals.py`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from dlcli.errors import UsageError
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.compare import not_scored
+from dlcli.spec.base import dump
+from dlcli.spec.estimates import Estimate
 from dlcli.spec.metrics import Accuracy, MetricSpec, higher_is_better
-from dlcli.stages.scoring.intervals import LEVEL, draws, middle
+from dlcli.stages.scoring.intervals import LEVEL, difference_interval, loss_estimate, metric_estimate
 from dlcli.stages.scoring.outcome import Outcome, has_outcome, read_outcome
 
 Array = np.ndarray[Any, Any]
@@ -32,8 +34,8 @@ RELABELLED = 0.05
 class Difference:
     """How a run's score differs from the first run's on the same examples.
 
-    `interval` is the 95 % interval of the difference, None where it is not defined. For accuracy `p` is McNemar's, and the
-    two counts are the examples that one of the runs alone has right. `same` says that the predictions are alike.
+    `interval` is the 95 % interval of the difference; where it is None, `no_interval` says why. For accuracy `p` is McNemar's,
+    and the two counts are the examples that one of the runs alone has right. `same` says that the predictions are alike.
     """
 
     metric: str
@@ -45,6 +47,7 @@ class Difference:
     p: float | None = None
     only_first_right: int | None = None
     only_other_right: int | None = None
+    no_interval: str = ""
 
     @property
     def difference(self) -> float:
@@ -99,9 +102,25 @@ def _pair(first: Run, other: Run, split: str, *, any_data: bool) -> Pairing:
     if not len(matched.ours):
         return replace(none, notes=notes)
     metrics = _metrics([first, other], matched)
-    return Pairing(
-        first, other, len(matched.ours), [compare(metric, matched.ours, matched.theirs) for metric in metrics], notes
-    )
+    differences = [*(compare(metric, matched.ours, matched.theirs) for metric in metrics), *_losses(first, other, matched)]
+    return Pairing(first, other, len(matched.ours), differences, notes)
+
+
+def _losses(first: Run, other: Run, matched: Matched) -> list[Difference]:
+    """Returns the difference of the losses; empty, with a note, where they cannot be compared."""
+    losses = [dump(run.experiment().training.loss) for run in (first, other)]
+    if losses[0] != losses[1]:
+        matched.notes.append("their losses are not compared: they were trained with different loss functions")
+        return []
+    if matched.ours.classes != matched.theirs.classes or matched.ours.scores is None or matched.theirs.scores is None:
+        return []
+    without = [run.id for run, part in ((first, matched.ours), (other, matched.theirs)) if part.losses is None]
+    if without:
+        split = matched.ours.split
+        again = f"`dlcli evaluate {without[0]} --split {split}` writes it"
+        matched.notes.append(f"their losses are not compared: {without[0]} kept no loss of each {split} example; {again}")
+        return []
+    return [compare_losses(matched.ours, matched.theirs)]
 
 
 def _a(task: str) -> str:
@@ -212,8 +231,9 @@ def _by_name(ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
 def _only(outcome: Outcome, places: Array) -> Outcome:
     scores = None if outcome.scores is None else outcome.scores[places]
     given = None if outcome.given is None else outcome.given[places]
+    losses = None if outcome.losses is None else outcome.losses[places]
     ids = [outcome.ids[place] for place in places.tolist()]
-    return replace(outcome, ids=ids, truth=outcome.truth[places], scores=scores, given=given)
+    return replace(outcome, ids=ids, truth=outcome.truth[places], scores=scores, given=given, losses=losses)
 
 
 def _metrics(runs: list[Run], matched: Matched) -> list[MetricSpec]:
@@ -235,13 +255,28 @@ def compare(metric: MetricSpec, ours: Outcome, theirs: Outcome) -> Difference:
         return _accuracies(metric.name, ours.predicted == ours.truth, theirs.predicted == theirs.truth)
     assert ours.scores is not None
     assert theirs.scores is not None
-    first = metric.score(ours.truth, ours.scores, ours.task)
-    other = metric.score(theirs.truth, theirs.scores, theirs.task)
     higher = higher_is_better(metric.name, [metric])
     if np.array_equal(ours.scores, theirs.scores):
-        return Difference(metric.name, first, other, (0.0, 0.0), "same", higher)
-    interval = paired_interval(metric, ours.truth, ours.scores, theirs.scores, ours.task)
-    return Difference(metric.name, first, other, interval, _verdict(interval, higher=higher), higher)
+        value = metric.score(ours.truth, ours.scores, ours.task)
+        return Difference(metric.name, value, value, (0.0, 0.0), "same", higher)
+    estimates = [metric_estimate(metric, one.truth, one.scores, one.task) for one in (ours, theirs) if one.scores is not None]
+    return _difference(metric.name, *estimates, higher=higher)
+
+
+def compare_losses(ours: Outcome, theirs: Outcome) -> Difference:
+    """Returns how the mean loss of the second outcome differs from the first one's, on the same examples."""
+    assert ours.losses is not None
+    assert theirs.losses is not None
+    if np.array_equal(ours.losses, theirs.losses):
+        value = float(ours.losses.mean())
+        return Difference("loss", value, value, (0.0, 0.0), "same", False)
+    return _difference("loss", loss_estimate(ours.losses), loss_estimate(theirs.losses), higher=False)
+
+
+def _difference(name: str, first: Estimate, other: Estimate, *, higher: bool) -> Difference:
+    interval, reason = difference_interval(first, other), first.reason or other.reason
+    verdict = _verdict(interval, higher=higher)
+    return Difference(name, first.value, other.value, interval, verdict, higher, no_interval="" if interval else reason)
 
 
 def _accuracies(name: str, ours: Array, theirs: Array) -> Difference:
@@ -284,18 +319,6 @@ def accuracy_interval(only_first: int, only_other: int, examples: int) -> tuple[
     return max(-1.0, float(other - first - half)), min(1.0, float(other - first + half))
 
 
-def paired_interval(metric: MetricSpec, truth: Array, ours: Array, theirs: Array, task: str) -> tuple[float, float] | None:
-    """Returns the 95 % interval of a metric's difference, second less first, by a paired bootstrap.
-
-    Both are scored on the same draws of examples, the same for every metric and run (Efron and Tibshirani 1993, chapter 10);
-    the middle 95 % of the differences are kept. None where too few draws have a difference.
-    """
-    pairs = [
-        metric.resampled(truth, theirs, task, some) - metric.resampled(truth, ours, task, some) for some in draws(len(truth))
-    ]
-    return middle(np.concatenate(pairs)) if len(truth) > 1 else None
-
-
 _SHARES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "top_", "hamming")
 """How the names of metrics begin that are shares: their differences are told in points of a hundred."""
 
@@ -313,6 +336,8 @@ def sentence(found: Difference, first: str, other: str) -> str:
     by = f"{_figure(unit * abs(found.difference))}{points}"
     test = "" if found.p is None else f"; McNemar p {_p(found.p)}"
     end = f"95 % interval {_range(found.interval, unit if higher == other else -unit)}{test}"
+    if found.interval is None:
+        end = f"no interval: {found.no_interval}" if found.no_interval else "no interval"
     if found.verdict == "none shown":
         what = f"{metric} of {higher} is higher by {by}" if found.difference else f"{metric} is the same"
         return f"no difference shown: {what}; {end}"
@@ -323,7 +348,7 @@ def sentence(found: Difference, first: str, other: str) -> str:
 
 def _range(interval: tuple[float, float] | None, unit: int) -> str:
     if interval is None:
-        return "not known"
+        return ""
     low, high = sorted(unit * bound for bound in interval)
     return f"{_figure(low)} to {_figure(high)}"
 

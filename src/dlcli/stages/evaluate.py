@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from dlcli.stages.failures import failures_in_words
 from dlcli.stages.other_data import open_other
 from dlcli.stages.scoring.calibration import fit_temperature
 from dlcli.stages.scoring.examples import worth_looking_at, write_examples
-from dlcli.stages.scoring.intervals import mean_interval, metric_interval
+from dlcli.stages.scoring.intervals import loss_estimate, metric_estimate
 from dlcli.stages.scoring.outcome import Outcome
 from dlcli.stages.scoring.record import Scores, write_calibration, write_curves, write_scores, write_slices, write_tables
 from dlcli.stages.scoring.slices import columns_of, slices
@@ -131,7 +131,7 @@ def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any
     """Scores the run's saved model on some examples and writes `evaluation/<name>/`; `data` is what `data.json` holds."""
     columns = columns_of(part.source, part.examples, wanted.slices) if wanted.slices else {}
     with _same_model(run) as check:
-        outcome = predicted(experiment, run, part)
+        outcome = with_losses(experiment, predicted(experiment, run, part))
         scores = scored(experiment, outcome, data)
         check()
         folder = run.made_evaluation(part.name)
@@ -183,6 +183,13 @@ def predicted(experiment: Experiment, run: Run, part: Part) -> Outcome:
     return Outcome(experiment.task, part.name, examples.ids, part.classes, examples.targets, scores)
 
 
+def with_losses(experiment: Experiment, outcome: Outcome) -> Outcome:
+    """Returns the outcome with the loss of each example; without, where the loss is one number for all of them."""
+    assert outcome.scores is not None
+    losses = each_loss(experiment, len(outcome.classes), outcome.truth, outcome.scores)
+    return replace(outcome, losses=losses) if losses.ndim and np.isfinite(losses).all() else outcome
+
+
 def scored(experiment: Experiment, outcome: Outcome, data: dict[str, Any]) -> Scores:
     """Returns the scores of an outcome with their intervals, and the baseline's."""
     with warnings.catch_warnings():
@@ -194,13 +201,14 @@ def _with_intervals(experiment: Experiment, outcome: Outcome, data: dict[str, An
     truth, scores, task = outcome.truth, outcome.scores, outcome.task
     assert scores is not None
     losses = each_loss(experiment, len(outcome.classes), truth, scores)
-    metrics, intervals = {"loss": float(np.mean(losses))}, {"loss": mean_interval(losses) if losses.ndim else None}
-    for metric in experiment.training.metrics or []:
-        metrics[metric.name] = metric.score(truth, scores, task)
-        intervals[metric.name] = metric_interval(metric, truth, scores, task)
+    estimates = {"loss": loss_estimate(losses)}
+    estimates |= {one.name: metric_estimate(one, truth, scores, task) for one in experiment.training.metrics or []}
     name, guess = baseline(task, outcome.classes, data, len(outcome))
     compared = {} if guess is None else _scored(experiment, truth, guess)
-    return Scores(outcome.split, len(outcome), metrics, intervals, compared, name)
+    values = {metric: estimate.value for metric, estimate in estimates.items()}
+    intervals = {metric: estimate.interval for metric, estimate in estimates.items()}
+    reasons = {metric: estimate.reason for metric, estimate in estimates.items()}
+    return Scores(outcome.split, len(outcome), values, intervals, compared, name, reasons)
 
 
 def calibrate(experiment: Experiment, splits: Splits, run: Run) -> float:

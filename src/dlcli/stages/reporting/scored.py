@@ -45,6 +45,7 @@ class Score:
     low: float | None
     high: float | None
     baseline: float | None
+    no_interval: str = ""
     strip: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -181,7 +182,7 @@ def _scores(metrics: dict[str, Any]) -> list[Score]:
     for name, entry in metrics["metrics"].items():
         low, high = entry.get("interval") or (None, None)
         numbers = {"value": entry["value"], "low": low, "high": high, "baseline": baseline.get(name)}
-        found.append(Score(name, **numbers, strip=_strip(name, numbers)))
+        found.append(Score(name, **numbers, no_interval=entry.get("no_interval", ""), strip=_strip(name, numbers)))
     return found
 
 

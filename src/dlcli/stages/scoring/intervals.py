@@ -5,6 +5,7 @@ How each is computed stands in `spec/estimates.py` and `spec/class_estimates.py`
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +16,28 @@ from dlcli.spec.estimates import FEWEST_VALUES, LEVEL, Estimate, Interval, of_va
 if TYPE_CHECKING:
     from dlcli.spec.metrics import MetricSpec
 
-__all__ = ["LEVEL", "difference_interval", "mean_interval", "metric_estimate", "metric_interval"]
+__all__ = ["LEVEL", "difference_interval", "loss_estimate", "mean_interval", "metric_estimate", "metric_interval"]
 Array = np.ndarray[Any, Any]
 
 
 def metric_estimate(metric: MetricSpec, truth: Array, scores: Array, task: str) -> Estimate:
-    """Returns a metric with its interval; of fewer than two examples there is none."""
+    """Returns a metric, as scikit-learn computes it, with its interval; of fewer than two examples there is none."""
+    value = metric.score(truth, scores, task)
     if len(truth) >= 2:
-        return metric.estimate(truth, scores, task)
-    return Estimate(metric.score(truth, scores, task), np.zeros(len(truth)), None, "fewer than 2 examples")
+        return replace(metric.estimate(truth, scores, task), value=value)
+    return Estimate(value, np.zeros(len(truth)), None, "fewer than 2 examples")
 
 
 def metric_interval(metric: MetricSpec, truth: Array, scores: Array, task: str) -> Interval | None:
     """Returns the 95 % interval of a metric; None where it is not defined or there are too few examples."""
     return metric_estimate(metric, truth, scores, task).interval
+
+
+def loss_estimate(losses: Array) -> Estimate:
+    """Returns the mean loss with its interval; a loss that is one number for all examples, `()`, has none."""
+    if losses.ndim:
+        return of_values(losses)
+    return Estimate(float(losses), np.zeros(0), None, "this loss is one number for all examples", bounded=False)
 
 
 def mean_interval(values: Array) -> Interval | None:

@@ -21,6 +21,7 @@ Array = np.ndarray[Any, Any]
 MANY_CLASSES = 1000
 # Cells above which predictions are kept as Parquet: a CSV of them would take seconds to read and 50 MB.
 MANY_CELLS = 5_000_000
+LOSSES = "losses.csv"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Outcome:
     `truth`: int64 class numbers `(n,)` for classification and binary; 0/1 float32 `(n, labels)` for multilabel; float32
     `(n, targets)` for regression. `scores`: the model's output, float32: probabilities `(n, classes)`, `(n,)` of the second
     class for binary, `(n, labels)`; values `(n, targets)`. Read back from a file, `scores` are None above 1,000 classes.
-    `given` is the predicted class number `(n,)` where scores are None.
+    `given` is the predicted class number `(n,)` where scores are None. `losses`: the loss of each example `(n,)`; None where it
+    is not known.
     """
 
     task: str
@@ -40,6 +42,7 @@ class Outcome:
     truth: Array
     scores: Array | None
     given: Array | None = None
+    losses: Array | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -67,8 +70,8 @@ class Outcome:
 def write_outcome(outcome: Outcome, folder: Path) -> Path:
     """Writes `predictions.csv`, or `predictions.parquet` where there are many cells, and returns the file.
 
-    Columns `id,label,predicted,probability,p_<class>...`; for numbers and several labels, columns of each. A float has nine
-    digits, so that it reads back as the same bits.
+    Columns `id,label,predicted,probability,p_<class>...`; for regression and several labels, columns of each target or label.
+    A float has nine digits, so that it reads back as the same bits. `losses.csv` beside it has the columns `id,loss`.
     """
     large = len(outcome) * len(_columns(outcome)) > MANY_CELLS
     path, other = folder / "predictions.csv", folder / "predictions.parquet"
@@ -78,6 +81,10 @@ def write_outcome(outcome: Outcome, folder: Path) -> Path:
     else:
         write_table(path, _columns(outcome), _rows(outcome))
     other.unlink(missing_ok=True)
+    if outcome.losses is None:
+        (folder / LOSSES).unlink(missing_ok=True)
+    else:
+        write_table(folder / LOSSES, ("id", "loss"), zip(outcome.ids, map(_digits, outcome.losses), strict=True))
     return path
 
 
@@ -149,7 +156,18 @@ def read_outcome(run: Run, split: str) -> Outcome:
     scores = np.stack([_numbers(table, f"predicted_{name}", path) for name in names], axis=1) if names else truth
     if not names or not len(ids):
         raise DamagedFile(f"{path}: holds no predictions")
-    return Outcome(task, split, ids, names, truth, scores)
+    return Outcome(task, split, ids, names, truth, scores, losses=_losses(folder, ids))
+
+
+def _losses(folder: Path, ids: list[str]) -> Array | None:
+    """Returns the loss of each example; None where there is no file of them, as in runs of earlier versions."""
+    path = folder / LOSSES
+    if not os.path.lexists(path):
+        return None
+    table = _csv(path)
+    if not table or _column(table, "id", path).tolist() != ids:
+        raise DamagedFile(f"{path}: its examples are not those of the predictions")
+    return _numbers(table, "loss", path).astype("float64")
 
 
 def _of_classes(run: Run, split: str, ids: list[str], table: dict[str, Array], path: Path) -> Outcome:
@@ -162,16 +180,17 @@ def _of_classes(run: Run, split: str, ids: list[str], table: dict[str, Array], p
         if odd is not None:
             raise DamagedFile(f"{path}: {column}: the run has no class {str(odd)[:40]!r}")
         found[column] = np.array([number[name] for name in names], dtype="int64")
+    folder = path.parent
     if not ids:
         raise DamagedFile(f"{path}: holds no predictions")
     task = run.experiment().task
     if len(classes) > MANY_CLASSES:
-        return Outcome(task, split, ids, classes, found["label"], None, found["predicted"])
+        return Outcome(task, split, ids, classes, found["label"], None, found["predicted"], _losses(folder, ids))
     if task == "binary":
         scores = _numbers(table, f"p_{classes[-1]}", path)
     else:
         scores = np.stack([_numbers(table, f"p_{name}", path) for name in classes], axis=1)
-    return Outcome(task, split, ids, classes, found["label"], scores)
+    return Outcome(task, split, ids, classes, found["label"], scores, losses=_losses(folder, ids))
 
 
 def _csv(path: Path) -> dict[str, Array]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -12,33 +12,40 @@ import numpy as np
 
 from dlcli.runs.contents import MetricsFile
 from dlcli.runs.files import write_table
+from dlcli.spec.estimates import LEVEL, Interval
 from dlcli.stages.scoring.calibration import brier, calibrated, calibration_error, claims, reliability
 from dlcli.stages.scoring.classes import write_classes, write_labels
 from dlcli.stages.scoring.curves import MOST_CLASSES, Curve, Threshold, curves, thresholds
-from dlcli.stages.scoring.intervals import LEVEL
 from dlcli.stages.scoring.outcome import Outcome, write_outcome
 from dlcli.stages.scoring.residuals import deciles
 from dlcli.stages.scoring.slices import Slice
 
 Array = np.ndarray[Any, Any]
-Interval = tuple[float, float] | None
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What one part was scored with: metric names with values and intervals, and the baseline's values."""
+    """What one part was scored with: metric names with values and intervals, and the baseline's values.
+
+    `no_interval` says of metrics without an interval why there is none.
+    """
 
     split: str
     examples: int
     metrics: dict[str, float]
-    intervals: dict[str, Interval]
+    intervals: dict[str, Interval | None]
     baseline: dict[str, float]
     baseline_name: str
+    no_interval: dict[str, str] = field(default_factory=dict)
 
 
 def write_scores(folder: Path, outcome: Outcome, scores: Scores, **more: Any) -> None:
     """Writes `metrics.json`; `more` are further entries, those without content left out."""
-    metrics = {name: {"value": value, "interval": scores.intervals.get(name)} for name, value in scores.metrics.items()}
+    metrics = {
+        name: {"value": value, "interval": scores.intervals.get(name)}
+        | ({"no_interval": scores.no_interval[name]} if scores.no_interval.get(name) else {})
+        for name, value in scores.metrics.items()
+    }
     data = {
         "split": scores.split,
         "task": outcome.task,

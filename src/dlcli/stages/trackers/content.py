@@ -13,7 +13,7 @@ from dlcli.runs import Run
 FILES = ("spec.yaml", "source.yaml", "data.json", "environment.json", "history.csv", "stages.json", "diagnosis.json")
 PAGES = ("report.html", "model_card.md", "curves.png")
 _KINDS = (".json", ".png", ".csv")
-_OF_EXAMPLES = ("predictions.csv", "examples.csv")
+_OF_EXAMPLES = ("predictions.csv", "losses.csv", "examples.csv")
 _LARGEST = 50 * 2**20
 _NO_SCORE = ("stage", "epoch")
 
