@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator
@@ -54,14 +55,67 @@ class SplitSettings(Spec):
     file: FilePath | None = Field(default=None, description="A `split.csv` of an earlier run, to be split the same way.")
 
 
+def _value_range(value: Any) -> Any:
+    if value in ("auto", "uint8"):
+        return value
+    numbers = isinstance(value, (list, tuple)) and len(value) == 2 and all(_is_number(limit) for limit in value)
+    if numbers and value[0] < value[1]:
+        return (float(value[0]), float(value[1]))
+    raise PydanticCustomError("expected", "expected {what}", {"what": "`auto`, `uint8`, or two numbers, the smaller first"})
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+
+
+ValueRange = Annotated[
+    tuple[float, float] | str,
+    PlainValidator(
+        _value_range,
+        json_schema_input_type=Annotated[list[float], Field(min_length=2, max_length=2)] | Literal["auto", "uint8"],
+    ),
+]
+
+_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
+Level = Annotated[int, Field(ge=0, le=255)]
+
+
 class ImageSettings(Spec):
-    """How images are brought to one shape."""
+    """How images are brought to one shape and one range of values."""
 
     size: Pair | None = Field(default=None, description="Height and width, in pixels; the source's own if not given.")
     channels: Literal[1, 3] | None = Field(default=None, description="1: grey, 3: colours; the source's own if not given.")
     resize: Literal["stretch", "pad", "crop"] = Field(
         default="stretch", description="`stretch`: to the size; `pad`: black bars; `crop`: the middle, sides cut off."
     )
+    background: Literal["white", "black"] | Annotated[list[Level], Field(min_length=3, max_length=3)] = Field(
+        default="white",
+        description="What is put behind transparent pixels: `white`, `black`, or red, green and blue such as [128, 128, 128].",
+    )
+    value_range: ValueRange = Field(
+        default="auto",
+        description=(
+            "Values of image files with more than 8 bits that become 0 and 255; values between keep their decimals."
+            " `auto`: the smallest and largest value of the training part where all its files have more than 8 bits,"
+            " otherwise `uint8`: 8 bits are kept, of 16 bits the upper 8. Files with 8 bits are 0 to 255 as they are."
+        ),
+    )
+    decoded_mb: Annotated[float, Field(gt=0)] = Field(
+        default=1000, description="Largest memory that one decoded image may take, in MB; larger image files are not read."
+    )
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether pixels are float32, from a known range of values."""
+        return isinstance(self.value_range, tuple)
+
+    @property
+    def background_colour(self) -> tuple[int, int, int]:
+        """Red, green and blue of the background, 0 to 255."""
+        if isinstance(self.background, str):
+            return _COLOURS[self.background]
+        red, green, blue = self.background
+        return (red, green, blue)
 
 
 Normalize = Literal["auto", "unit", "symmetric", "standard", "none", "backbone"]

@@ -1,20 +1,23 @@
-"""Reading and resizing images: the one path for training, evaluation and prediction."""
+"""Images of a source: files that are read when needed, or arrays, by the rules of `image_reader`."""
 
 from __future__ import annotations
 
 import os
-import struct
-import zlib
+import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import local
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from dlcli.errors import DataError
-from dlcli.spec.sources.image_types import FORMATS
+from dlcli.spec.sources.image_reader import Picture, Settings, UnreadableImage, eight_bits, fit, read_picture
+from dlcli.spec.sources.jpeg_data import missing_part
 
 if TYPE_CHECKING:
     from dlcli.spec.data import ImageSettings
@@ -22,15 +25,21 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _ENDS = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))
-_MODES = {1: "L", 3: "RGB"}
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files of one size once read: uint8 `(height, width, channels)`, 0 to 255."""
+    """Image files of one size once read: `(height, width, channels)`, 0 to 255, uint8 or (by `value_range`) float32.
+
+    Attributes:
+        paths: the files.
+        image: how they are read.
+        decoded: their pixels `(n, height, width, channels)`, where they are kept in memory.
+    """
 
     paths: tuple[str, ...]
     image: ImageSettings
+    decoded: Array | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -41,30 +50,40 @@ class ImageFiles:
         height, width = self.image.size or (0, 0)
         return (height, width, self.image.channels or 3)
 
+    @property
+    def dtype(self) -> str:
+        """The type of the pixels: `uint8`, or `float32` where deep values are kept."""
+        return "float32" if self.image.is_deep else "uint8"
+
     def take(self, positions: Array) -> ImageFiles:
         """Returns the files at some positions."""
-        return ImageFiles(tuple(self.paths[position] for position in positions), self.image)
+        decoded = None if self.decoded is None else self.decoded[positions]
+        return ImageFiles(tuple(self.paths[position] for position in positions), self.image, decoded)
 
     def unreadable(self, *, thorough: bool) -> dict[int, str]:
         """Returns the positions of files that cannot be read, with what is wrong; each named by its path.
 
-        `thorough` decodes every file. Without it a file that begins and ends as its format wants is taken as sound: what
-        is empty, cut off or no image is found in a tenth of the time, a wrong byte in the middle is not.
+        `thorough` decodes every file, and finds JPEG files whose data ends early. Without it a file that begins and ends as
+        its format wants is taken as sound: what is empty, cut off or no image is found in a tenth of the time, a wrong byte
+        in the middle is not.
         """
 
         def fault(position: int) -> str:
             path = self.paths[position]
             if not thorough and _ends_well(path):
                 return ""
-            try:
-                read_image(path, self.image)
-            except DataError as error:
-                return str(error)
-            return ""
+            with warnings_of_thread() as messages:
+                try:
+                    read_picture(path, settings_of(self.image))
+                    incomplete = incomplete_words(path) if thorough else ""
+                except UnreadableImage as error:
+                    return f"{path}: {error}"
+            broken = next((text for text in messages if "truncated" in text.lower()), "")
+            return incomplete or (f"{path}: {broken}" if thorough and broken else "")
 
-        with ThreadPoolExecutor() as pool:
-            found = enumerate(pool.map(fault, range(len(self.paths))))
-            return {position: words for position, words in found if words}
+        with warnings_by_thread(), ThreadPoolExecutor() as pool:
+            faults = enumerate(pool.map(fault, range(len(self.paths))))
+            return {position: words for position, words in faults if words}
 
     def read(self, positions: Array) -> Array:
         """Returns the images at some positions, `(len(positions), height, width, channels)`.
@@ -72,7 +91,10 @@ class ImageFiles:
         Raises:
             DataError: a file is empty, truncated or no image; it is named.
         """
-        images = np.empty((len(positions), *self.shape), dtype="uint8")
+        if self.decoded is not None:
+            chosen: Array = self.decoded[positions]
+            return chosen
+        images = np.empty((len(positions), *self.shape), dtype=self.dtype)
 
         def place(slot: int) -> None:
             images[slot] = read_image(self.paths[positions[slot]], self.image)
@@ -81,23 +103,85 @@ class ImageFiles:
             list(pool.map(place, range(len(positions))))
         return images
 
+    def pictures(self) -> Iterator[tuple[str, Picture | str]]:
+        """Yields each file's path with its picture, or with what is wrong with it, in order."""
+
+        def picture(path: str) -> Picture | str:
+            try:
+                return read_picture(path, settings_of(self.image))
+            except UnreadableImage as error:
+                return str(error)
+
+        with ThreadPoolExecutor() as pool:
+            for start in range(0, len(self.paths), 256):
+                some = self.paths[start : start + 256]
+                yield from zip(some, pool.map(picture, some), strict=True)
+
+    def with_range(self, value_range: Any) -> ImageFiles:
+        """Returns the same files read with another range of values."""
+        return replace(self, image=self.image.model_copy(update={"value_range": value_range}))
+
 
 def read_image(path: str, image: ImageSettings) -> Array:
-    """Returns one file as uint8 `(height, width, channels)`: turned upright (EXIF), the first frame, resized.
+    """Returns one file as `(height, width, channels)`: turned upright (EXIF), the first frame, resized.
 
     Raises:
-        DataError: the file is empty, truncated or no image.
+        DataError: the file is empty, truncated, too large or no image.
     """
     try:
-        with Image.open(path, formats=FORMATS) as file:
-            if image.size is not None:
-                # A JPEG is decoded at a half, quarter or eighth of its size where that is at least twice what is wanted.
-                file.draft(None, (2 * max(image.size), 2 * max(image.size)))
-            return fit(ImageOps.exif_transpose(file), image)
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: {_unreadable(path)}") from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: {_words(error)}") from None
+        return read_picture(path, settings_of(image)).pixels
+    except UnreadableImage as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def settings_of(image: ImageSettings) -> Settings:
+    """Returns the reader's settings for those of a spec. A range of `auto` is not known yet: 8 bits are read."""
+    return Settings(
+        size=image.size,
+        channels=image.channels or 3,
+        resize=image.resize,
+        background=image.background_colour,
+        value_range=image.value_range if image.is_deep else None,  # type: ignore[arg-type]  # `is_deep` says it
+        decoded_mb=image.decoded_mb,
+    )
+
+
+def incomplete_words(path: str) -> str:
+    """Returns what is wrong with a JPEG file whose picture data ends early; empty for a whole one, and other formats."""
+    try:
+        share = missing_part(path)
+    except OSError:
+        return ""
+    return f"{path}: its JPEG data ends early: {100 * share:.0f} % of the picture, at the bottom, is missing" if share else ""
+
+
+_thread = local()
+
+
+@contextmanager
+def warnings_by_thread() -> Iterator[None]:
+    """Gives each warning inside the block to the `warnings_of_thread` of its thread; elsewhere it is dropped.
+
+    `warnings.catch_warnings` alone cannot tell the threads of a pool apart.
+    """
+
+    def keep(message: Any, *_: Any, **__: Any) -> None:
+        getattr(_thread, "messages", []).append(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = keep
+        yield
+
+
+@contextmanager
+def warnings_of_thread() -> Iterator[list[str]]:
+    """Yields the texts of the warnings that this thread raises inside the block."""
+    _thread.messages = messages = list[str]()
+    try:
+        yield messages
+    finally:
+        _thread.messages = []
 
 
 def _ends_well(path: str) -> bool:
@@ -112,55 +196,16 @@ def _ends_well(path: str) -> bool:
     return any(begin.startswith(first) and end.endswith(last) for first, last in _ENDS)
 
 
-def _unreadable(path: str) -> str:
-    return "an empty file" if Path(path).stat().st_size == 0 else f"no image ({', '.join(FORMATS)}), though named like one"
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return f"not readable as an image: {error}"
-
-
-def fit(picture: Image.Image, image: ImageSettings) -> Array:
-    """Returns a picture as uint8 `(height, width, channels)` in the size, channels and manner of the settings."""
-    if picture.mode in ("PA", "LA", "RGBA", "La", "RGBa") or "transparency" in picture.info:
-        picture = _on_white(picture.convert("RGBA"))
-    elif picture.mode.startswith(("I", "F")):
-        # 16 bits: to 8 by one factor for every image; Pillow would cut off at 255.
-        picture = Image.fromarray(eight_bits(np.asarray(picture)))
-    array = np.asarray(resized(picture.convert(_MODES[image.channels or 3]), image), dtype="uint8")
-    return array[..., None] if array.ndim == 2 else array
-
-
-def eight_bits(values: Array) -> Array:
-    """Returns 16-bit values, 0 to 65,535, as uint8."""
-    scaled: Array = np.clip(values / 257, 0, 255).round().astype("uint8")
-    return scaled
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    page = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(page, picture).convert("RGB")
-
-
-def resized(picture: Image.Image, image: ImageSettings) -> Image.Image:
-    """Returns the picture in the wanted size: stretched, padded with black, or cropped to the middle."""
-    if image.size is None or picture.size == (image.size[1], image.size[0]):
-        return picture
-    size = (image.size[1], image.size[0])
-    if image.resize == "pad":
-        return ImageOps.pad(picture, size, Image.Resampling.BILINEAR)
-    if image.resize == "crop":
-        return ImageOps.fit(picture, size, Image.Resampling.BILINEAR)
-    return picture.resize(size, Image.Resampling.BILINEAR)
+def shown(pixels: Array) -> Array:
+    """Returns pixels, 0 to 255 of any type, as uint8 to be looked at."""
+    return pixels if pixels.dtype == np.uint8 else np.clip(np.rint(pixels), 0, 255).astype("uint8")
 
 
 def fit_array(pixels: Array, image: ImageSettings) -> Array:
     """Returns one image `(height, width, channels)` of 8 or 16 bits as uint8 in the settings' size and channels."""
     pixels = pixels if pixels.dtype == "uint8" else eight_bits(pixels)
     settings = image.model_copy(update={"channels": image.channels or (1 if pixels.shape[2] == 1 else 3)})
-    return fit(Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels), settings)
+    return fit(Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels), settings_of(settings))
 
 
 def fit_arrays(images: Array, image: ImageSettings) -> Array:

@@ -1,0 +1,416 @@
+"""Reads an image file as an array: upright, in one size, transparency on a background, deep values scaled.
+
+The rules of dlcli for training, evaluation and prediction. An export carries a copy of this file, so it needs NumPy and Pillow
+alone. It is meant to be used as `read_image("photo.jpg", Settings(size=(224, 224)))`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import threading
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+Array = np.ndarray[Any, Any]
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
+"""What a file may be whatever its name says (dlcli's list of image types). Not all of Pillow's: one starts Ghostscript."""
+# Pillow counts pixels and calls many of them an attack; `Settings.decoded_mb` counts the memory that they take.
+Image.MAX_IMAGE_PIXELS = None
+_LARGE, _LARGE_MB = threading.Lock(), 200
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112
+_GREY = (0.299, 0.587, 0.114)
+"""ITU-R BT.601, as Pillow's own conversion to grey."""
+_LOW_BYTES = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGBA;16B": "RGBA;16L", "RGBA;16L": "RGBA;16B"}
+"""Pillow keeps the high byte of a 16-bit colour. Read with the other order of bytes it keeps the low one."""
+
+
+class UnreadableImage(ValueError):
+    """A file is empty, damaged, too large, or no image; the text says which."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How images become arrays.
+
+    Attributes:
+        size: height and width; None for the file's own.
+        channels: 1 for grey, 3 for colours.
+        resize: `stretch`, `pad` (with black), or `crop` (to the middle).
+        background: red, green and blue, 0 to 255, behind transparent pixels.
+        value_range: the values of deep images (more than 8 bits) that become 0 and 255, the result is float32; None reads
+            all images as uint8, of 16 bits the upper 8.
+        decoded_mb: the largest memory that a decoded image may take, in MB.
+    """
+
+    size: tuple[int, int] | None = None
+    channels: int = 3
+    resize: str = "stretch"
+    background: tuple[int, int, int] = (255, 255, 255)
+    value_range: tuple[float, float] | None = None
+    decoded_mb: float = 1000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as it was read.
+
+    Attributes:
+        pixels: `(height, width, channels)`, 0 to 255: uint8, or float32 with `Settings.value_range`.
+        deep: whether the file has more than 8 bits a value.
+        see_through: whether some pixels were transparent.
+        frames: whether it has more frames or pages than the first, which was read.
+        ignored: what of its EXIF data was ignored; empty if nothing that matters.
+        limits: the smallest and largest value, and the 99.9 % quantile, of a deep file's opaque pixels.
+        ends_grey: whether the last pixel has the grey that JPEG decoders put where data is missing.
+    """
+
+    pixels: Array
+    deep: bool = False
+    see_through: bool = False
+    frames: bool = False
+    ignored: str = ""
+    limits: tuple[float, float, float] | None = None
+    ends_grey: bool = False
+
+
+def read_image(path: str, settings: Settings) -> Array:
+    """Returns a file's pixels, `(height, width, channels)`, 0 to 255.
+
+    Raises:
+        UnreadableImage: the file is empty, damaged, too large, or no image.
+    """
+    return read_picture(path, settings).pixels
+
+
+def read_picture(path: str, settings: Settings) -> Picture:
+    """Returns a file's pixels with what is to be known of the file.
+
+    Raises:
+        UnreadableImage: the file is empty, damaged, too large, or no image.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as file:
+            if settings.size is not None:
+                # A JPEG is decoded at a half, quarter or eighth of its size where that is at least twice what is wanted.
+                file.draft(None, (2 * max(settings.size), 2 * max(settings.size)))
+            megabytes = _refuse_large(file, settings)
+            if megabytes < _LARGE_MB:
+                return _picture(path, file, settings)
+            with _LARGE:  # one at a time
+                return _picture(path, file, settings)
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError:
+        raise UnreadableImage(_not_an_image(path)) from None
+    except MemoryError:
+        raise UnreadableImage("more memory is needed to decode it than there is") from None
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, ImageCms.PyCMSError) as error:
+        words = error.strerror if isinstance(error, OSError) and error.strerror else f"not readable as an image: {error}"
+        raise UnreadableImage(words) from None
+
+
+def _not_an_image(path: str) -> str:
+    return "an empty file" if os.path.getsize(path) == 0 else f"no image ({', '.join(FORMATS)}), though named like one"
+
+
+def _refuse_large(file: Image.Image, settings: Settings) -> float:
+    """Returns the memory that decoding takes, in MB: Pillow stores three bands in four bytes.
+
+    Raises:
+        UnreadableImage: it is more than the settings allow.
+    """
+    width, height = file.size
+    stored = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}.get(file.mode, 4)
+    if is_deep(file):
+        stored += 8
+    elif file.mode not in ("L", "RGB"):
+        stored += 8
+    size = width * height * stored
+    if file.info.get("progressive") and getattr(file, "tile", None):  # all coefficients are held at the full size
+        full = file.tile[0][1]  # type: ignore[attr-defined]
+        scale = getattr(file, "decoderconfig", None) or (1, 0)
+        size += 2 * 3 * full[2] * full[3] * max(1, scale[0]) ** 2
+    if size > settings.decoded_mb * 1e6:
+        raise UnreadableImage(
+            f"its {width:,} x {height:,} pixels take {size / 1e6:,.0f} MB once decoded, more than"
+            f" `data.image.decoded_mb: {settings.decoded_mb:g}` allows; raise it, or make the image smaller"
+        )
+    return size / 1e6
+
+
+def _picture(path: str, file: Image.Image, settings: Settings) -> Picture:
+    several, deep = _has_several_frames(file), is_deep(file)
+    if deep and settings.value_range is not None:
+        values, alpha = deep_values(path, file)
+        turn, ignored = orientation(file)
+        pixels, limits = _fit_deep(values, alpha, turn, settings)
+        return Picture(pixels, True, bool(alpha is not None and (alpha < 1).any()), several, ignored, limits)
+    file.load()
+    turn, ignored = orientation(file)
+    grey = file.format == "JPEG" and _ends_grey(file)
+    upright: Image.Image = file.transpose(_TURNS[turn]) if turn in _TURNS else file
+    see_through = _is_see_through(upright)
+    pixels = fit(upright, settings)
+    if settings.value_range is not None:
+        pixels = pixels.astype("float32")
+    return Picture(pixels, deep, see_through, several, ignored, None, grey)
+
+
+def _has_several_frames(file: Image.Image) -> bool:
+    if file.format not in ("GIF", "WEBP", "TIFF", "PNG", "AVIF"):
+        return False
+    try:
+        return bool(getattr(file, "is_animated", False))
+    except (OSError, EOFError, SyntaxError, ValueError, struct.error):  # what follows the first is not our concern
+        file.seek(0)
+        return True
+
+
+def fit(picture: Image.Image, settings: Settings) -> Array:
+    """Returns a picture as uint8 `(height, width, channels)` in the size, channels and manner of the settings."""
+    if picture.mode.startswith(("I", "F")):
+        picture = _eight_bits(picture, settings)
+    elif picture.mode in ("PA", "LA", "RGBA", "La", "RGBa") or "transparency" in picture.info:
+        picture = _on_background(picture.convert("RGBA"), settings)
+    elif picture.mode == "LAB":
+        picture = _from_lab(picture)
+    mode = "L" if settings.channels == 1 else "RGB"
+    array = np.asarray(resized(picture.convert(mode), settings), dtype="uint8")
+    return array[..., None] if array.ndim == 2 else array
+
+
+def _eight_bits(picture: Image.Image, settings: Settings) -> Image.Image:
+    """Returns 16 bits as 8 by one factor for every image; Pillow would cut off at 255."""
+    values, alpha = np.asarray(picture), _transparency(picture)
+    grey = eight_bits(values)
+    if alpha is not None:
+        grey = np.where(alpha > 0, grey, np.uint8(round(_grey_of(settings.background))))
+    return Image.fromarray(grey)
+
+
+def eight_bits(values: Array) -> Array:
+    """Returns 16-bit values, 0 to 65,535, as uint8."""
+    scaled: Array = np.clip(values / 257, 0, 255).round().astype("uint8")
+    return scaled
+
+
+def _on_background(picture: Image.Image, settings: Settings) -> Image.Image:
+    page = Image.new("RGBA", picture.size, (*settings.background, 255))
+    return Image.alpha_composite(page, picture).convert("RGB")
+
+
+def _is_see_through(picture: Image.Image) -> bool:
+    """Whether a picture has transparent pixels."""
+    if picture.mode in ("PA", "LA", "RGBA", "La", "RGBa"):
+        low, _ = picture.getchannel(picture.getbands()[-1]).getextrema()
+        return float(low) < 255  # type: ignore[arg-type]
+    if "transparency" not in picture.info:
+        return False
+    if picture.mode.startswith(("I", "F")):
+        alpha = _transparency(picture)
+        return alpha is not None and bool((alpha < 1).any())
+    low, _ = picture.convert("RGBA").getchannel("A").getextrema()
+    return float(low) < 255  # type: ignore[arg-type]
+
+
+def _from_lab(picture: Image.Image) -> Image.Image:
+    """Returns CIELAB colours as sRGB; Pillow's `convert` refuses them."""
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    found = ImageCms.profileToProfile(picture, lab, rgb, outputMode="RGB")
+    assert found is not None
+    return found
+
+
+def resized(picture: Image.Image, settings: Settings) -> Image.Image:
+    """Returns the picture in the wanted size: stretched, padded with black, or cropped to the middle."""
+    if settings.size is None or picture.size == (settings.size[1], settings.size[0]):
+        return picture
+    size = (settings.size[1], settings.size[0])
+    if settings.resize == "pad":
+        return ImageOps.pad(picture, size, Image.Resampling.BILINEAR)
+    if settings.resize == "crop":
+        return ImageOps.fit(picture, size, Image.Resampling.BILINEAR)
+    return picture.resize(size, Image.Resampling.BILINEAR)
+
+
+def is_deep(file: Image.Image) -> bool:
+    """Whether a file has more than 8 bits a value, as far as they can be read."""
+    if file.mode.startswith(("I", "F")):
+        return True
+    raw = _raw_mode(file)
+    return raw in _LOW_BYTES or raw == "LA;16B"
+
+
+def _raw_mode(file: Image.Image) -> str:
+    tiles = getattr(file, "tile", None)
+    if not tiles or file.format not in ("PNG", "TIFF"):
+        return ""
+    args = tiles[0][3]
+    raw = args[0] if isinstance(args, tuple) and args else args
+    return str(raw).replace("16N", "16L") if isinstance(raw, str) else ""
+
+
+def deep_values(path: str, file: Image.Image) -> tuple[Array, Array | None]:
+    """Returns a deep file's values, float32 `(height, width, 1 or 3)`, and its opacity `(height, width)`, 0 to 1, if any.
+
+    Raises:
+        UnreadableImage: it holds NaN or infinite values.
+    """
+    raw, alpha = _raw_mode(file), None
+    if file.mode.startswith(("I", "F")):
+        values = np.asarray(file).astype("float32")[..., None]
+        alpha = _transparency(file)
+    elif raw == "LA;16B":
+        both = np.asarray(_with_raw_mode(file, "RGBA")).astype("float32")
+        values, alpha = both[..., :1] * 256 + both[..., 1:2], (both[..., 2] * 256 + both[..., 3]) / 65535
+    else:
+        high = np.asarray(file).astype("float32")
+        with Image.open(path, formats=FORMATS) as again:
+            values = high * 256 + np.asarray(_with_raw_mode(again, _LOW_BYTES[raw]))
+        if values.shape[2] == 4:
+            values, alpha = values[..., :3], values[..., 3] / 65535
+        elif isinstance(file.info.get("transparency"), tuple):
+            alpha = (values != file.info["transparency"]).any(axis=2).astype("float32")
+    if not np.isfinite(values).all():
+        raise UnreadableImage("it holds NaN or infinite values")
+    return values, alpha
+
+
+def _with_raw_mode(file: Image.Image, raw: str) -> Image.Image:
+    """Returns the file, its data yet to be decoded as of another raw mode."""
+    first = file.tile[0]  # type: ignore[attr-defined]
+    args = (raw, *first[3][1:]) if isinstance(first[3], tuple) else raw
+    file.tile = [(*one[:3], args) if not hasattr(one, "_replace") else one._replace(args=args) for one in file.tile]  # type: ignore[attr-defined]
+    return file
+
+
+def _transparency(picture: Image.Image) -> Array | None:
+    """Returns the opacity of a deep grey picture, 0 or 1, in which one value stands for transparent pixels; None without."""
+    value = picture.info.get("transparency")
+    if not isinstance(value, int):
+        return None
+    return (np.asarray(picture) != value).astype("float32")
+
+
+def _fit_deep(
+    values: Array, alpha: Array | None, turn: int, settings: Settings
+) -> tuple[Array, tuple[float, float, float] | None]:
+    """Returns deep values as float32 `(height, width, channels)`, scaled by the range, and the limits of the file's own."""
+    assert settings.value_range is not None
+    opaque = values if alpha is None else values[alpha > 0]
+    limits = None
+    if opaque.size:
+        limits = (float(opaque.min()), float(opaque.max()), float(np.quantile(opaque.reshape(-1)[:: _every(opaque)], 0.999)))
+    low, high = settings.value_range
+    scaled = (values - np.float32(low)) * np.float32(255 / (high - low))
+    if alpha is not None:
+        ground = np.array(settings.background if scaled.shape[2] == 3 else [_grey_of(settings.background)], "float32")
+        scaled = scaled * alpha[..., None] + ground * (1 - alpha[..., None])
+    if settings.channels == 1 and scaled.shape[2] == 3:
+        scaled = (scaled @ np.array(_GREY, "float32"))[..., None]
+    bands = []
+    for band in np.moveaxis(scaled, 2, 0):
+        picture = Image.fromarray(np.ascontiguousarray(band, dtype="float32"))
+        bands.append(np.asarray(resized(picture.transpose(_TURNS[turn]) if turn in _TURNS else picture, settings)))
+    pixels = np.stack(bands if len(bands) == settings.channels else bands * settings.channels, axis=2)
+    return pixels.astype("float32"), limits
+
+
+def _every(values: Array) -> int:
+    """Returns how many values stand for one where a quantile is estimated."""
+    return int(max(1, values.size // 100_000))
+
+
+def _grey_of(colour: tuple[int, int, int]) -> float:
+    return sum(weight * part for weight, part in zip(_GREY, colour, strict=True))
+
+
+def orientation(file: Image.Image) -> tuple[int, str]:
+    """Returns the orientation in a file's EXIF data, or XMP data, 1 to 8 (1: upright), and what of it was ignored.
+
+    Nothing else of the data is read, so that damage elsewhere does not matter. Pillow turns TIFF files itself.
+    """
+    if file.format == "TIFF":
+        return 1, ""
+    try:
+        found = _exif_orientation(_exif(file))
+    except (struct.error, ValueError):
+        return _xmp_orientation(file) or 1, "EXIF data that cannot be read"
+    if found is None:
+        return _xmp_orientation(file) or 1, ""
+    if found == 0:  # written by programs that do not know
+        return 1, ""
+    return (found, "") if found in range(1, 9) else (1, f"the EXIF orientation {found}, which does not exist")
+
+
+def _exif(file: Image.Image) -> bytes:
+    data = file.info.get("exif")
+    raw = file.info.get("Raw profile type exif")
+    if data is None and isinstance(raw, str):  # as ImageMagick writes it into PNG files
+        data = bytes.fromhex("".join(raw.split("\n")[3:]))
+    data = data if isinstance(data, bytes) else b""
+    while data.startswith(b"Exif\0\0"):
+        data = data[6:]
+    return data
+
+
+def _exif_orientation(data: bytes) -> int | None:
+    """Returns the value of the orientation's tag in the first directory; None where there is none.
+
+    Raises:
+        ValueError: the data is no EXIF data, or the value is no number.
+        struct.error: the data is cut off.
+    """
+    if not data.strip(b"\0"):
+        return None
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    if order is None:
+        raise ValueError("no byte order")
+    (start,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, start)
+    for place in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind, _ = struct.unpack_from(f"{order}HHI", data, place)
+        if tag == _ORIENTATION:
+            return _number(data, order, kind, place + 8)
+    return None
+
+
+def _number(data: bytes, order: str, kind: int, place: int) -> int:
+    if kind == 5:  # a fraction, elsewhere
+        (place,) = struct.unpack_from(f"{order}I", data, place)
+        above, below = struct.unpack_from(f"{order}II", data, place)
+        return int(above // below) if below else -1
+    if kind not in (1, 3, 4):
+        raise ValueError("the orientation is no number")
+    return int(struct.unpack_from(order + {1: "B", 3: "H", 4: "I"}[kind], data, place)[0])
+
+
+def _xmp_orientation(file: Image.Image) -> int | None:
+    data = file.info.get("xmp") or file.info.get("XML:com.adobe.xmp") or b""
+    if isinstance(data, tuple):
+        data = data[0]
+    text = data.decode("latin-1") if isinstance(data, bytes) else str(data)
+    found = re.search(r'tiff:Orientation(?:="|>)([1-8])', text)
+    return int(found.group(1)) if found else None
+
+
+def _ends_grey(file: Image.Image) -> bool:
+    if file.mode not in ("L", "RGB", "YCbCr"):
+        return False
+    last = file.getpixel((file.width - 1, file.height - 1))
+    return last in (128, (128, 128, 128))
