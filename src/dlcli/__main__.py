@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from errno import EPIPE
 from io import TextIOWrapper
 
 
@@ -16,8 +17,12 @@ def main() -> None:
     # Starting makes hundreds of thousands of lasting objects (TensorFlow: millions); Python's default of a collection every
     # 700 of them costs a twentieth of a check and of the import of TensorFlow.
     gc.set_threshold(50_000, 20, 20)
+    _open_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):  # letters that a terminal does not have are written out, as on stderr
         sys.stdout.reconfigure(errors="backslashreplace")
+    from dlcli.upstream.start import silence_dependencies
+
+    silence_dependencies()
     from dlcli.cli.app import app
     from dlcli.program import COMMAND_VARIABLE, command
 
@@ -48,6 +53,24 @@ def _forget_working_folder() -> None:
     os.environ["PYTHONSAFEPATH"] = "1"
 
 
+def _open_closed_streams() -> None:
+    """Opens what the caller has closed of stdin, stdout and stderr (`2>&-`) on the null device.
+
+    Otherwise the next file to be opened would take its place, and what is meant for the terminal would go there.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDONLY if descriptor == 0 else os.O_WRONLY)
+            if opened != descriptor:
+                os.dup2(opened, descriptor)
+                os.close(opened)
+            os.set_inheritable(descriptor, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, "r" if descriptor == 0 else "w", encoding="utf-8", closefd=False))
+
+
 def _leave(code: object) -> None:
     """Ends a command that used no TensorFlow without taking its classes apart one by one: a sixth of a check.
 
@@ -58,8 +81,8 @@ def _leave(code: object) -> None:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except OSError:  # the reader has gone
-        os._exit(0)
+    except OSError as error:
+        os._exit(code or (0 if error.errno == EPIPE else 1))  # a reader that has gone wants no more
     os._exit(code or 0)
 
 

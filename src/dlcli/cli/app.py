@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -22,17 +24,34 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except DlcliError as error:
             text = visible(error, keep="\n\t")
-            print(text if error.exit_code == 2 else f"error: {text}", file=sys.stderr)
+            _print_error(text if error.exit_code == 2 else f"error: {text}")
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:  # the reader of our output has gone: `dlcli list layers | head -1`
-            sys.stderr.close()
+            _drop_unread_output()
             raise typer.Exit(0) from None
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
             place = f" {visible(str(error.filename))}" if error.filename else ""
-            print(f"error: cannot write{place}: {error.strerror}", file=sys.stderr)
+            _print_error(f"error: cannot write{place}: {error.strerror}")
             raise typer.Exit(1) from None
+
+
+def _print_error(text: str) -> None:
+    """Prints an error; the exit code stays the same where stderr takes no more."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _drop_unread_output() -> None:
+    """Sends what is still to be written to a reader that has gone to the null device, so that ending does not fail on it."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 app = typer.Typer(

@@ -167,7 +167,7 @@ def reader(inputs: Any) -> Callable[[Any], Any]:
         shape = (None, *inputs.shape)
 
         def read_files(indices: Any) -> Any:
-            return tf.ensure_shape(tf.numpy_function(inputs.read, [indices], tf.uint8), shape)
+            return tf.ensure_shape(tf.numpy_function(inputs.read, [indices], inputs.dtype), shape)
 
         return read_files
     values = on_host(inputs[:, None] if inputs.ndim == 1 else inputs)

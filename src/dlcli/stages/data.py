@@ -13,8 +13,11 @@ import psutil
 
 from dlcli.errors import DataError
 from dlcli.runs.files import read_table
+from dlcli.spec.data import ImageSettings
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.sources import Examples, Opened, Request
+from dlcli.spec.sources.images import ImageFiles
+from dlcli.stages.image_files import Survey, with_value_range
 
 Array = np.ndarray[Any, Any]
 PARTS = ("train", "validation", "test")
@@ -44,6 +47,8 @@ class Splits:
     fingerprint: str = ""
     skipped: tuple[str, ...] = ()
     """What is wrong with each file that was left out, beginning with its path."""
+    image: ImageSettings | None = None
+    """How image files were read, nothing `auto`; None where there are none."""
 
     @property
     def train(self) -> Examples:
@@ -125,16 +130,21 @@ def open_splits(experiment: Experiment, *, offline: bool = False, split: dict[st
         split = read_split_file(Path(data.split.file))
     drawn = split is None
     parts = _drawn(opened, experiment) if split is None else _recorded(opened, split, data.split.test == "validation")
-    notes = [*opened.notes, *_notes(parts, opened, experiment.task)]
+    parts, image, image_notes = with_value_range(parts, data.image, first=drawn)
+    notes = [*opened.notes, *_notes(parts, opened, experiment.task), *image_notes]
     left_out = sum(map(len, opened.parts.values())) - sum(len(parts[part]) for part in parts if not _shared(parts, part))
     if left_out and not drawn:
         notes.append(f"{left_out:,} examples are in no part of the split file and are left out")
     kept: dict[str, Examples] = {}
+    survey = Survey()
     for part in (one for one in PARTS if one in parts):
-        kept[part] = kept["validation"] if _shared(parts, part) else _kept_in_memory(parts[part])
+        kept[part] = kept["validation"] if _shared(parts, part) else _kept_in_memory(parts[part], survey)
+    if drawn:
+        survey.refuse_incomplete()
+        notes += survey.notes()
     # Of the parts as opened: images are files there, in memory or not.
     found = fingerprint({part: parts[part] for part in PARTS if part in parts})
-    return Splits(kept, opened.classes, experiment.task, tuple(notes), frozenset(opened.parts), found, tuple(skipped))
+    return Splits(kept, opened.classes, experiment.task, tuple(notes), frozenset(opened.parts), found, tuple(skipped), image)
 
 
 def _readable(opened: Opened, on_error: str, budget: float) -> tuple[Opened, list[str]]:
@@ -336,12 +346,16 @@ def fits_in_memory(size: int) -> bool:
     return bool(size <= MEMORY_SHARE * psutil.virtual_memory().available)
 
 
-def _kept_in_memory(examples: Examples) -> Examples:
+def _kept_in_memory(examples: Examples, survey: Survey) -> Examples:
     """Returns the examples with image files decoded, where they take at most a share of the free memory."""
     inputs = examples.inputs
-    if not hasattr(inputs, "read") or not fits_in_memory(len(inputs) * prod(inputs.shape)):
+    if not isinstance(inputs, ImageFiles):
         return examples
-    return replace(examples, inputs=inputs.read(np.arange(len(inputs))))
+    if not fits_in_memory(len(inputs) * prod(inputs.shape) * np.dtype(inputs.dtype).itemsize):
+        survey.sample(inputs)
+        return examples
+    pixels = survey.decode(inputs)
+    return replace(examples, inputs=replace(inputs, decoded=pixels) if inputs.image.is_deep else pixels)
 
 
 def fingerprint(parts: dict[str, Examples]) -> str:

@@ -31,7 +31,8 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.sources.csv import Csv
 from dlcli.spec.sources.csv_rows import read_rows
 from dlcli.spec.sources.folder import EXTENSIONS
-from dlcli.spec.sources.images import fit_arrays, read_image
+from dlcli.spec.sources.image_reader import UnreadableImage, read_picture
+from dlcli.spec.sources.images import fit_arrays, fit_deep_arrays, incomplete_words, settings_of
 from dlcli.spec.sources.npz import Npz, as_inputs
 
 Array = np.ndarray[Any, Any]
@@ -206,9 +207,11 @@ def _image(path: str, image: ImageSettings) -> Array | str:
     if not os.path.isfile(path):
         return _no_file(path)
     try:
-        return read_image(path, image)
-    except DataError as error:
-        return str(error).removeprefix(f"{path}: ")
+        picture = read_picture(path, settings_of(image))
+    except UnreadableImage as error:
+        return str(error)
+    incomplete = incomplete_words(path) if picture.ends_grey else ""
+    return incomplete.removeprefix(f"{path}: ") or picture.pixels
 
 
 def _no_file(path: str) -> str:
@@ -266,6 +269,8 @@ def _as_taken(raw: Array, taken: Taken, image: ImageSettings) -> Array:
     Raises:
         DataError: they have another shape or type than the model takes.
     """
+    if taken.kind == "images" and image.is_deep and raw.ndim in (3, 4) and raw.shape[3:] in ((), (1,), (3,)):
+        return fit_deep_arrays(raw, _settings(image, taken.shape))
     inputs = as_inputs(raw)
     if taken.kind == "images":
         if inputs.dtype != "uint8" or inputs.shape[3] not in (1, 3):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1", "KERAS_BACKEND": "tensorflow", "GRPC_VERBOSITY": "ERROR"}
+from dlcli.upstream.start import QUIET, hidden, plain_settings, quiet_start, silence_dependencies
+
+__all__ = ["QUIET", "quiet_start", "silence_dependencies"]
 
 
 def import_keras() -> Any:
@@ -27,49 +28,11 @@ def import_keras() -> Any:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if "keras" not in sys.modules:
-        with quiet_start(), _hidden("sklearn", "matplotlib", "pandas"):
+        with plain_settings(), quiet_start(), hidden("sklearn", "matplotlib", "pandas"):
             import keras
     import keras
 
     return keras
-
-
-@contextmanager
-def quiet_start() -> Iterator[None]:
-    """Keeps what TensorFlow's C++ part writes to stderr while it starts off the terminal, unless the block fails.
-
-    It writes half a dozen lines before its own log level is read, on every start and also where nothing is wrong
-    (github.com/tensorflow/tensorflow/issues/100442). `DLCLI_VERBOSE=1` shows them.
-    """
-    if os.environ.get("DLCLI_VERBOSE"):
-        yield
-        return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as captured:
-        os.dup2(captured.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            captured.seek(0)
-            os.write(kept, captured.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-@contextmanager
-def _hidden(*names: str) -> Iterator[None]:
-    """Makes the import of some packages fail inside the block, unless they are loaded already."""
-    hidden = [name for name in names if name not in sys.modules]
-    for name in hidden:
-        sys.modules[name] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
 
 
 def steady_options() -> Any:

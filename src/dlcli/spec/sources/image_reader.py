@@ -136,9 +136,7 @@ def _refuse_large(file: Image.Image, settings: Settings) -> float:
     """
     width, height = file.size
     stored = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}.get(file.mode, 4)
-    if is_deep(file):
-        stored += 8
-    elif file.mode not in ("L", "RGB"):
+    if is_deep(file) or file.mode not in ("L", "RGB"):
         stored += 8
     size = width * height * stored
     if file.info.get("progressive") and getattr(file, "tile", None):  # all coefficients are held at the full size
@@ -158,7 +156,7 @@ def _picture(path: str, file: Image.Image, settings: Settings) -> Picture:
     if deep and settings.value_range is not None:
         values, alpha = deep_values(path, file)
         turn, ignored = orientation(file)
-        pixels, limits = _fit_deep(values, alpha, turn, settings)
+        pixels, limits = fit_deep(values, alpha, turn, settings)
         return Picture(pixels, True, bool(alpha is not None and (alpha < 1).any()), several, ignored, limits)
     file.load()
     turn, ignored = orientation(file)
@@ -304,10 +302,11 @@ def _transparency(picture: Image.Image) -> Array | None:
     value = picture.info.get("transparency")
     if not isinstance(value, int):
         return None
-    return (np.asarray(picture) != value).astype("float32")
+    opacity: Array = (np.asarray(picture) != value).astype("float32")
+    return opacity
 
 
-def _fit_deep(
+def fit_deep(
     values: Array, alpha: Array | None, turn: int, settings: Settings
 ) -> tuple[Array, tuple[float, float, float] | None]:
     """Returns deep values as float32 `(height, width, channels)`, scaled by the range, and the limits of the file's own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,17 @@ import numpy as np
 from PIL import Image
 
 from dlcli.errors import DataError
-from dlcli.spec.sources.image_reader import Picture, Settings, UnreadableImage, eight_bits, fit, read_picture
+from dlcli.spec.sources.image_reader import (
+    FORMATS,
+    Picture,
+    Settings,
+    UnreadableImage,
+    eight_bits,
+    fit,
+    fit_deep,
+    is_deep,
+    read_picture,
+)
 from dlcli.spec.sources.jpeg_data import missing_part
 
 if TYPE_CHECKING:
@@ -25,6 +36,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _ENDS = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))
+_EIGHT_BITS = (b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")
 
 
 @dataclass(frozen=True)
@@ -184,6 +196,24 @@ def warnings_of_thread() -> Iterator[list[str]]:
         _thread.messages = []
 
 
+def is_deep_file(path: str) -> bool:
+    """Whether a file has more than 8 bits a value, by its beginning; one that cannot be read has not."""
+    try:
+        with Path(path).open("rb") as file:
+            begin = file.read(26)
+    except OSError:
+        return False
+    if begin.startswith(b"\x89PNG\r\n\x1a\n"):
+        return begin[24:25] == b"\x10"
+    if begin.startswith(_EIGHT_BITS):
+        return False
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            return is_deep(picture)
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError):
+        return False
+
+
 def _ends_well(path: str) -> bool:
     """Whether a file begins as a JPEG or PNG and ends with that format's last bytes."""
     try:
@@ -218,3 +248,15 @@ def fit_arrays(images: Array, image: ImageSettings) -> Array:
     for position, pixels in enumerate(images):
         fitted[position] = fit_array(pixels, image)
     return fitted
+
+
+def fit_deep_arrays(images: Array, image: ImageSettings) -> Array:
+    """Returns images `(n, height, width[, channels])` as float32 in the settings' size, channels and range of values.
+
+    uint8 is 0 to 255 as it is; of other types the values of `value_range` become 0 and 255.
+    """
+    images = images[..., None] if images.ndim == 3 else images
+    settings = settings_of(image)
+    if images.dtype == np.uint8:
+        settings = replace(settings, value_range=(0.0, 255.0))
+    return np.stack([fit_deep(pixels.astype("float32"), None, 1, settings)[0] for pixels in images])

@@ -73,7 +73,7 @@ def _with_more_data(content: bytes) -> bytes | None:
 
 def _ends_of_data(content: bytes, place: int) -> list[int]:
     """Returns where the entropy-coded data from a place on is interrupted by markers: restarts, and the one that ends it."""
-    ends = []
+    ends: list[int] = []
     while True:
         place = content.find(b"\xff", place)
         if place < 0 or place + 1 >= len(content):

@@ -23,7 +23,7 @@ def grad_cam(model: Any, layer: Any, images: Array, places: Array, task: str) ->
     Args:
         model: the saved model.
         layer: a layer inside it whose output is `(n, rows, columns, channels)`.
-        images: uint8 `(n, height, width, channels)`.
+        images: `(n, height, width, channels)`, 0 to 255.
         places: the class, label or target of each image `(n,)`.
         task: the task's name.
     """
@@ -52,14 +52,14 @@ def occlusion(model: Any, image: Array, place: int, task: str) -> tuple[Array, f
 
     Args:
         model: the saved model.
-        image: uint8 `(height, width, channels)`.
+        image: `(height, width, channels)`, 0 to 255.
         place: the class, label or target.
         task: the task's name.
     """
     height, width, _ = image.shape
     window = max(2, -(-max(height, width) // _WINDOWS))
     corners = [(top, left) for top in _starts(height, window) for left in _starts(width, window)]
-    colour = image.mean(axis=(0, 1)).round().astype("uint8")
+    colour = image.mean(axis=(0, 1)).round().astype(image.dtype)
     whole = float(scores(model, image[None], place, task)[0])
     falls, times = np.zeros((height, width)), np.zeros((height, width))
     for start in range(0, len(corners), BATCH):

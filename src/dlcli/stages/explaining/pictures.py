@@ -25,7 +25,7 @@ def draw_heat(pixels: Array, heat: Array, title: str, caption: str, path: Path) 
     """Writes an image beside itself under a map.
 
     Args:
-        pixels: uint8 `(height, width, channels)`.
+        pixels: `(height, width, channels)`, 0 to 255.
         heat: float32 `(height, width)`, up to 1; negative where it speaks against the class.
         title: the line above.
         caption: the line below it.
@@ -34,6 +34,7 @@ def draw_heat(pixels: Array, heat: Array, title: str, caption: str, path: Path) 
     figure = Figure(figsize=(7.4, 4.4), layout="constrained")
     figure.suptitle(f"{_ending(title)}\n{short(caption, 90)}", fontsize=10)
     left, right = figure.subplots(1, 2)
+    pixels = np.clip(np.rint(pixels), 0, 255).astype("uint8")
     shown: Any = pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3]
     grey = pixels[..., :3].mean(axis=2)
     left.imshow(shown, cmap="gray", vmin=0, vmax=255)

@@ -25,7 +25,7 @@ MOST_FILES = 100
 
 @dataclass(frozen=True)
 class Image:
-    """An image to be explained: its name, pixels uint8 `(height, width, channels)`, and its label in words, if it has one."""
+    """An image to be explained: its name, pixels `(height, width, channels)`, and its label in words, if it has one."""
 
     name: str
     pixels: Array

@@ -20,6 +20,7 @@ from dlcli.runs.files import read_json, replacing_folder, write_json, write_text
 from dlcli.runs.folder import now
 from dlcli.runtime.device import use_device
 from dlcli.spec.experiment import Experiment
+from dlcli.spec.sources.npz import Npz
 from dlcli.stages.data import Splits, open_splits, subset
 from dlcli.stages.evaluate import default_split, prediction_batch, prediction_batches, predictions
 from dlcli.stages.exports import runtimes, words
@@ -159,7 +160,7 @@ def _write(
     if form == "keras":
         write_keras(source, path)
     elif form == "saved_model":
-        write_saved_model(source, path, labels)
+        write_saved_model(source, path, labels, deep=experiment.data.image.is_deep)
     elif form == "onnx":
         write_onnx(source, plain, path)
     else:
@@ -171,7 +172,11 @@ def _write(
         raise RunFailed(f"the export does not agree with the run's model and is not kept: {found.words}; {_limit(found)}")
     image = experiment.data.image
     row = words.example_row(splits.train.inputs) if source.taken.columns else {}
-    write_text(made / "example.py", words.example(source, form, image, row))
+    source_settings = experiment.data.source
+    array_name = source_settings.features if isinstance(source_settings, Npz) else "x"
+    write_text(made / "example.py", words.example(source, form, image, row, array_name))
+    if source.taken.kind == "images":
+        words.write_image_reader(made)
     write_text(made / "README.md", words.readme(source, form, quantize, run, found, image))
     write_json(made / "export.json", _recorded(source, run, made, form, quantize, found))
     return found

@@ -27,16 +27,16 @@ def write_keras(source: Original, path: Path) -> None:
     shutil.copyfile(source.file, path)
 
 
-def write_saved_model(source: Original, path: Path, labels: Path) -> None:
-    """Writes a SavedModel whose signature takes raw images (uint8) or raw columns, with the labels as an asset."""
+def write_saved_model(source: Original, path: Path, labels: Path, *, deep: bool = False) -> None:
+    """Writes a SavedModel whose signature takes images (uint8, or float32 where `deep`) or raw columns; labels are an asset."""
     module = tf.Module()
     module.model, module.labels = source.model, tf.saved_model.Asset(str(labels))
     with quiet_start():
-        tf.saved_model.save(module, str(path), signatures={"serving_default": _served(source)})
+        tf.saved_model.save(module, str(path), signatures={"serving_default": _served(source, deep=deep)})
 
 
-def _served(source: Original) -> Any:
-    """Returns the function that is served: `image` uint8, `features` float32, or each column `(batch,)`."""
+def _served(source: Original, *, deep: bool) -> Any:
+    """Returns the function that is served: `image` uint8 or float32, `features` float32, or each column `(batch,)`."""
     model, taken, output = source.model, source.taken, source.output_name
     if taken.columns:
         specs = {name: tf.TensorSpec((None,), tensor.dtype, name=name) for name, tensor in model.input.items()}
@@ -49,7 +49,7 @@ def _served(source: Original) -> Any:
     def of_tensor(tensor: Any) -> Any:
         return {output: model(tf.cast(tensor, tf.float32), training=False)}
 
-    dtype = tf.uint8 if taken.kind == "images" else tf.float32
+    dtype = tf.uint8 if taken.kind == "images" and not deep else tf.float32
     return tf.function(of_tensor, input_signature=[tf.TensorSpec((None, *taken.shape), dtype, name=model.input.name)])
 
 

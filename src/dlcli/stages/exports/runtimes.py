@@ -54,7 +54,7 @@ def answers_of_plain_keras(path: Path, batches: list[Inputs]) -> Array:
             python_command("-c", _PLAIN_KERAS, str(path), answers, *files),
             capture_output=True,
             text=True,
-            env=python_environment(QUIET | {"CUDA_VISIBLE_DEVICES": ""}),
+            env=python_environment(QUIET | {"CUDA_VISIBLE_DEVICES": "", "KERAS_HOME": folder}),
             check=False,
         )
         if done.returncode:

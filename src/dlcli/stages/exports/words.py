@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 from dlcli.runs import Run
 from dlcli.runs.files import write_text
 from dlcli.spec.data import ImageSettings
+from dlcli.spec.sources import image_reader
+from dlcli.spec.sources.images import settings_of
 from dlcli.stages.exports.agreement import LOST, OTHERWISE, Agreement
 from dlcli.stages.exports.deployed import Original
 from dlcli.stages.exports.formats import FILES, Format, Quantize
@@ -48,18 +51,30 @@ def example_row(columns: dict[str, Array]) -> dict[str, float | str]:
     return row
 
 
-def example(source: Original, form: Format, image: ImageSettings, row: dict[str, float | str]) -> str:
-    """Returns a program that loads the export and prints what it says of an image, an array, or the row."""
-    reading, takes = _reading(source, image, row, form)
+def example(source: Original, form: Format, image: ImageSettings, row: dict[str, float | str], array_name: str = "x") -> str:
+    """Returns a program that loads the export and prints what it says of an image, an array, or the row.
+
+    Args:
+        source: the run's model.
+        form: the format.
+        image: how the run reads images.
+        row: the example of a row.
+        array_name: the name of the inputs in a `.npz` file.
+    """
+    reading, takes = _reading(source, image, row, form, array_name)
     what = {"images": " photo.jpg", "arrays": " rows.npy", "columns": ""}[source.taken.kind]
     imports = [*_IMPORTS[form], *takes]
-    standard = sorted({"import sys"} if what else set()) + (["import json"] if "json." in reading else [])
+    is_image = source.taken.kind == "images"
+    standard = (["import sys"] if what else []) + (["import json"] if "json." in reading else [])
+    standard += ["import os"] if form == "keras" else []
     lines = [
         f'"""Usage: python example.py{what}"""',
         "",
         *sorted(standard),
         "from pathlib import Path",
         "",
+        *(['os.environ["KERAS_BACKEND"] = "tensorflow"'] if form == "keras" else []),
+        *(["sys.path.insert(0, str(Path(__file__).parent))  # where image_reader.py is"] if is_image else []),
         *sorted(imports, key=lambda line: (line.startswith("from"), line.split()[1])),
         "",
         "folder = Path(__file__).parent",
@@ -79,12 +94,15 @@ _IMPORTS: dict[Format, list[str]] = {
 }
 
 
-def _reading(source: Original, image: ImageSettings, row: dict[str, float | str], form: Format) -> tuple[str, list[str]]:
+def _reading(
+    source: Original, image: ImageSettings, row: dict[str, float | str], form: Format, array_name: str
+) -> tuple[str, list[str]]:
     """Returns the lines that make `inputs`, and what they import."""
     if source.taken.kind == "images":
-        return _reading_image(source.taken.shape, image), ["import numpy as np", "from PIL import Image, ImageOps"]
+        imports = ["import numpy as np", "from image_reader import Settings, read_image"]
+        return _reading_image(source.taken.shape, image), imports
     if source.taken.kind == "arrays":
-        return 'inputs = np.load(sys.argv[1]).astype("float32")', ["import numpy as np"]
+        return _READING_ARRAY.format(name=array_name), ["import numpy as np"]
     named = {source.names[name]: value for name, value in row.items()}
     lines = ["row = {", *(f"    {name!a}: {value!a}," for name, value in named.items()), "}"]
     numpy = [] if form in ("keras", "saved_model") else ["import numpy as np"]
@@ -106,22 +124,22 @@ def _reading(source: Original, image: ImageSettings, row: dict[str, float | str]
     return "\n".join(lines), numpy
 
 
+_READING_ARRAY = """rows = np.load(sys.argv[1])
+if not isinstance(rows, np.ndarray):  # .npz
+    rows = rows[{name!a} if {name!a} in rows.files else rows.files[0]]
+inputs = rows.astype("float32")"""
+
+
 def _reading_image(shape: tuple[int, ...], image: ImageSettings) -> str:
-    height, width, channels = shape
-    mode, size = "RGB" if channels == 3 else "L", f"({width}, {height})"
-    resized = {
-        "stretch": f"picture.resize({size}, Image.Resampling.BILINEAR)",
-        "pad": f"ImageOps.pad(picture, {size}, Image.Resampling.BILINEAR)",
-        "crop": f"ImageOps.fit(picture, {size}, Image.Resampling.BILINEAR)",
-    }[image.resize]
-    side = 2 * max(height, width)
-    return (
-        "with Image.open(sys.argv[1]) as file:\n"
-        f"    file.draft(None, ({side}, {side}))  # a large JPEG is decoded at a fraction of its size, as in training\n"
-        f'    picture = ImageOps.exif_transpose(file).convert("{mode}")\n'
-        f"picture = {resized}\n"
-        f"inputs = np.asarray(picture).reshape(1, {height}, {width}, {channels})"
-    )
+    """Returns the lines that read an image by the copy of dlcli's own reader, with the settings of the run."""
+    settings = settings_of(image.model_copy(update={"size": shape[:2], "channels": shape[2]}))
+    fields = (f"{name}={value!r}" for name, value in asdict(settings).items())
+    return f"inputs = read_image(sys.argv[1], Settings({', '.join(fields)}))[np.newaxis]"
+
+
+def write_image_reader(folder: Path) -> None:
+    """Writes a copy of dlcli's reader of image files, so that a model sees the same pixels as in its training."""
+    write_text(folder / "image_reader.py", Path(image_reader.__file__).read_text(encoding="utf-8"))
 
 
 def _running(source: Original, form: Format) -> str:
@@ -160,11 +178,13 @@ _PRINT = '    print(f"{label}: {score:.6g}")'
 def readme(source: Original, form: Format, quantize: Quantize, run: Run, found: Agreement, image: ImageSettings) -> str:
     """Returns the README of an export in Markdown."""
     kind = f"{form}, {quantize}" if quantize else form
-    pillow = " (and Pillow for images)" if source.taken.kind == "images" else ""
+    images = source.taken.kind == "images"
+    pillow = " (and Pillow for images)" if images else ""
+    reader = "; `image_reader.py` reads an image as the training did" if images else ""
     parts = [
         f"# {visible(run.name)}: {kind}",
         f"The model of the dlcli run `{visible(run.id)}`, for use without dlcli. It needs {_NEEDS[form]}{pillow};"
-        f" `example.py` beside this file shows how, in about 15 lines.",
+        f" `example.py` beside this file shows how, in about 15 lines{reader}.",
         "## What goes in\n\n" + _inputs(source, form, image),
         "## What comes out\n\n" + _outputs(source),
         "## How it was checked\n\n" + _checked(form, found),
@@ -180,15 +200,27 @@ def _inputs(source: Original, form: Format, image: ImageSettings) -> str:
     if taken.kind == "arrays":
         return f"`{entry}`: float32 `(batch, {', '.join(map(str, taken.shape))})`, raw: scaling is part of the model."
     height, width, channels = taken.shape
-    dtype = {"saved_model": "uint8", "keras": "uint8 or float32"}.get(form, "float32")
+    dtype = "float32" if image.is_deep else {"saved_model": "uint8", "keras": "uint8 or float32"}.get(form, "float32")
     way = {"stretch": "stretched", "pad": "padded with black", "crop": "cut to the middle"}[image.resize]
     return (
         f"`{entry}`: {dtype} `(batch, {height}, {width}, {channels})`, pixels from 0 to 255"
         f" ({'red, green, blue' if channels == 3 else 'grey'}); scaling is part of the model.\n\n"
-        f"Images are turned upright, put on white where they are transparent, and {way} to {width} x {height} by Pillow's"
-        " bilinear filter; `example.py` does all but the white. No signature takes JPEG or PNG bytes: TensorFlow decodes and"
-        " resizes with other roundings than Pillow, so its answers would not be those of the training's own preprocessing."
+        f"Images are turned upright, put on {_background(image)} where they are transparent, and {way} to {width} x {height} by"
+        f" Pillow's bilinear filter{_range_words(image)}: `image_reader.py` does it. No signature takes JPEG or"
+        " PNG bytes: TensorFlow decodes and resizes with other roundings than Pillow, so its answers would not be those of the"
+        " training's own preprocessing."
     )
+
+
+def _background(image: ImageSettings) -> str:
+    return image.background if isinstance(image.background, str) else f"the colour {image.background}"
+
+
+def _range_words(image: ImageSettings) -> str:
+    if not isinstance(image.value_range, tuple):
+        return ""
+    low, high = image.value_range
+    return f"; of files with more than 8 bits the values {low:,g} and {high:,g} become 0 and 255"
 
 
 def _columns(source: Original, form: Format) -> str:

@@ -15,6 +15,7 @@ from PIL import Image
 from dlcli.errors import DataError
 from dlcli.runs.files import write_table
 from dlcli.spec.sources import Examples
+from dlcli.spec.sources.images import shown
 from dlcli.stages.scoring.outcome import Outcome
 
 Array = np.ndarray[Any, Any]
@@ -126,8 +127,7 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
 def _pixels(examples: Examples, place: int) -> Array:
     """Returns one image, uint8 `(height, width, channels)`."""
     inputs = examples.inputs
-    found: Array = inputs.read(np.array([place]))[0] if hasattr(inputs, "read") else np.asarray(inputs[place])
-    return found
+    return shown(inputs.read(np.array([place]))[0] if hasattr(inputs, "read") else np.asarray(inputs[place]))
 
 
 def _thumbnail(pixels: Array) -> Image.Image:
