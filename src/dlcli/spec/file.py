@@ -281,7 +281,7 @@ def load_resolved(path: FilePath) -> Experiment:
 def _with_what_was_always_so(experiment: Experiment) -> Experiment:
     """Returns a run's experiment with the value of each field that its dlcli did not have yet."""
     image = experiment.data.image
-    if "value_range" in image.model_fields_set:
+    if image.size is None or "value_range" in image.model_fields_set:
         return experiment
     data = experiment.data.model_copy(update={"image": image.model_copy(update={"value_range": "uint8"})})
     return experiment.model_copy(update={"data": data})

@@ -89,12 +89,12 @@ def _note_of_mixed(deep: ImageFiles, total: int, shallow: str) -> str:
     """
     low, high, _ = _limits(deep)
     count = f"{len(deep)} of {total:,} image files have more than 8 bits, such as {deep.paths[0]}"
-    bits = (0.0, float(2 ** int(high).bit_length() - 1)) if low >= 0 and high >= 1 else (low, max(high, low + 1))
+    start, end = (0.0, float(2 ** int(high).bit_length() - 1)) if low >= 0 and high >= 1 else (low, max(high, low + 1))
     if low < 0 or not _QUARTER <= high <= _FULL:
         raise DataError(
             f"{count}, with values from {low:,g} to {high:,g}; others have 8 bits, such as {shallow}: one scale does not fit"
-            f" both. Convert them to one kind, or set data.image.value_range, such as [{bits[0]:g}, {bits[1]:g}]: these values of"
-            " the deeper files become 0 and 255"
+            f" both. Convert them to one kind, or set data.image.value_range, such as [{start:g}, {end:g}]: these values of the"
+            " deeper files become 0 and 255"
         )
     return f"{count}; of 16 bits the upper 8 are used, as the others have 8"
 

@@ -46,7 +46,7 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
     """
     data = experiment.data
     normalize = ("unit" if splits.is_image else "standard") if data.normalize == "auto" else data.normalize
-    image = splits.image or data.image.model_copy(update={"value_range": "uint8"})
+    image = splits.image or data.image
     if splits.is_image and splits.shape and splits.shape[2] in (1, 3):
         image = image.model_copy(update={"size": splits.shape[:2], "channels": splits.shape[2]})
     batch_size = len(splits.train) if data.batch_size == "full" else int(data.batch_size)
