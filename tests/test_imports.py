@@ -22,6 +22,7 @@ SPEC = (
         "metrics",
         "tasks",
         "sources",
+        "addresses",
         "callbacks",
         "data",
         "backbones",

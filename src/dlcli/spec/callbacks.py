@@ -6,11 +6,10 @@ from time import monotonic
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
-from pydantic_core import PydanticCustomError
 
 from dlcli.program import install_command
+from dlcli.spec.addresses import address_or_path
 from dlcli.spec.base import Count, KerasSpec, NotNegative, OneOf, Positive
-from dlcli.spec.sources.base import as_path, with_environment
 
 _MONITOR = "Column of the history to watch; `auto`: the training's own monitor."
 
@@ -156,14 +155,9 @@ class TrackerSpec(CallbackSpec):
 def _tracking_uri(value: str | None, info: ValidationInfo) -> str | None:
     if value is None:
         return None
-    text = with_environment(value)
-    if "@" in text.partition("://")[2].partition("/")[0]:
-        raise PydanticCustomError(
-            "uri",
-            "holds a name or password, which the run would keep; MLflow takes them from MLFLOW_TRACKING_USERNAME and _PASSWORD",
-        )
-    # Words without a scheme that MLflow knows.
-    return text if "://" in text or text.startswith(("file:", "databricks")) else as_path(text, info)
+    if value.startswith(("file:", "databricks")) and "${" not in value:  # words without a scheme that MLflow knows
+        return value
+    return address_or_path(value, info, "; MLflow takes them from MLFLOW_TRACKING_USERNAME, _PASSWORD and _TOKEN")
 
 
 class MLflow(TrackerSpec):
@@ -176,8 +170,10 @@ class MLflow(TrackerSpec):
     )
     tracking_uri: Annotated[str | None, AfterValidator(_tracking_uri)] = Field(
         default=None,
-        description="MLflow's server, database or folder; what MLFLOW_TRACKING_URI says if not given, else `mlruns` beside the"
-        " runs folder.",
+        description=(
+            "MLflow's server (with https), database or folder; what MLFLOW_TRACKING_URI says if not given, else `mlruns` beside"
+            " the runs folder."
+        ),
     )
 
     def at(self, *, offline: bool) -> Any:

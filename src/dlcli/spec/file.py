@@ -84,9 +84,10 @@ def _read(path: str | FilePath) -> str:
     raise SpecError([Fault(str(path), 0, 0, "", reason)])
 
 
-def _validated(document: Document, folder: str) -> tuple[Experiment | None, list[Fault]]:
+def _validated(document: Document, folder: str, *, kept: bool = False) -> tuple[Experiment | None, list[Fault]]:
+    """Returns the experiment, or its faults; `kept` tells that a run has it, which may be of an earlier version."""
     try:
-        return Experiment.model_validate(document.data, context={"folder": folder}), []
+        return Experiment.model_validate(document.data, context={"folder": folder, "kept": kept}), []
     except ValidationError as errors:
         found = errors.errors(include_url=False)
         messages = [(place_of(error), message_of(error, document.data, Experiment)) for error in found[:MAX_FAULTS]]
@@ -272,7 +273,7 @@ def load_resolved(path: FilePath) -> Experiment:
     if not path.is_file():  # of what is no file nothing is read: a pipe would never end
         raise SpecError([Fault(str(path), 0, 0, "", "not a file" if path.exists() else "no such file")])
     document = parse(_read(path), str(path))
-    experiment, faults = _validated(document, str(path.parent))
+    experiment, faults = _validated(document, str(path.parent), kept=True)
     if experiment is None:
         raise SpecError(faults)
     return with_defaults(_with_what_was_always_so(experiment))

@@ -147,7 +147,10 @@ def resolve_hub(handle: str, cache: Path, *, offline: bool, limit: float = 20) -
     def call_urlopen(own: Any, request: Any) -> Any:
         if offline:
             raise OSError("--offline forbids it")
-        return call(own, request)
+        response = call(own, request)
+        if getattr(request, "full_url", request).startswith("https:") and not response.geturl().startswith("https:"):
+            raise OSError("the host leads to an address without https")
+        return response
 
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(limit)

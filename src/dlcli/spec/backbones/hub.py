@@ -5,19 +5,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
 
 from dlcli.errors import DataError
+from dlcli.spec.addresses import address_or_path, is_address
 from dlcli.spec.backbones.base import BackboneSpec
 from dlcli.spec.base import Pair, keras_attribute
 from dlcli.spec.layers import Shape
-from dlcli.spec.sources.base import as_path, with_environment
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 
 
 def _handle(value: str, info: ValidationInfo) -> str:
-    text = with_environment(value)
-    return text if text.startswith(("https://", "http://")) else as_path(text, info)
+    text = address_or_path(value, info)
+    if is_address(text) and not text.startswith(("https://", "http://")):
+        raise PydanticCustomError("address", "expected a folder, an archive or an address with https")
+    return text
 
 
 class Hub(BackboneSpec):
@@ -25,7 +28,9 @@ class Hub(BackboneSpec):
 
     kind: Literal["hub"]
     handle: Annotated[str, AfterValidator(_handle)] = Field(
-        description="A folder, an archive (.tar.gz, .tgz, .tar, .zip) or the address of a module; addresses are fetched once."
+        description=(
+            "A folder, an archive (.tar.gz, .tgz, .tar, .zip) or the address (https) of a module, which is fetched once."
+        )
     )
     input_size: Pair | None = Field(default=None, description="Height and width of its images; the module's own if it says.")
     input_range: tuple[float, float] = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
@@ -99,19 +100,24 @@ class SourceSpec(Spec):
 
 
 _LONGEST = 4000
+_SECRET = re.compile(r"(?i)SECRET|TOKEN|PASSW|CREDENTIAL|API_?KEY|ACCESS_KEY|PRIVATE_KEY")
+"""Names of variables that hold secrets: their values must not reach a spec, a log or a tracker."""
 _NO_NAME = "no file can have such a name: it is too long, or holds a NUL"
 
 
 def with_environment(value: str) -> str:
     """Returns a text with `${NAME}` and `${NAME:-default}` replaced."""
     import os
-    import re
 
     if len(value) > _LONGEST:  # before it is searched, which takes the longer the more braces are left open
         raise PydanticCustomError("path", _NO_NAME)
 
     def replaced(match: re.Match[str]) -> str:
         name, default = match.group(1), match.group(2)
+        if _SECRET.search(name) and not name.endswith(("_DIR", "_FILE", "_FOLDER", "_PATH")):
+            raise PydanticCustomError(
+                "environment", "{name} is called like a secret, which the run would keep; a path needs none", {"name": name}
+            )
         if name not in os.environ and default is None:
             raise PydanticCustomError(
                 "environment", "environment variable {name} is not set; `${{name}:-default}` gives a default", {"name": name}

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from dlcli.errors import DlcliError
 from dlcli.runs import Run
 from dlcli.runs.files import read_json, write_json
+from dlcli.runs.sweeps import without_password
 from dlcli.spec.callbacks import MLflow, TrackerSpec, WandB
 
 
@@ -93,7 +94,7 @@ def _read(path: Path) -> Kept:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:300]
+    return without_password(lines[0] if lines else type(error).__name__)[:300]
 
 
 def _say(text: str, *, trouble: bool) -> None:
