@@ -54,7 +54,7 @@ def show_comparison(comparison: Comparison, pairings: list[Pairing]) -> None:
     _show_scores(console, comparison, letters)
     told: set[str] = set()
     for pairing, letter in zip(pairings, letters[1:], strict=True):
-        _show_pairing(console, pairing, letters[0], letter, comparison.split)
+        _show_pairing(console, pairing, letters[0], letter)
         for note in [note for note in pairing.notes if note not in told]:
             console.print(f"  note: {note}", soft_wrap=True)
         told |= {*pairing.notes}
@@ -64,8 +64,8 @@ def show_comparison(comparison: Comparison, pairings: list[Pairing]) -> None:
         console.print(f"note: {tested} differences were looked at; where there is none, {chance}", soft_wrap=True)
 
 
-def _show_pairing(console: PlainConsole, pairing: Pairing, first: str, other: str, split: str) -> None:
-    on = f"on the same {pairing.examples:,} {split} examples:" if pairing.differences else "not tested"
+def _show_pairing(console: PlainConsole, pairing: Pairing, first: str, other: str) -> None:
+    on = f"on the same {pairing.examples:,} {pairing.part} examples:" if pairing.differences else "not tested"
     console.print(f"{other} against {first}, {on}")
     for found in pairing.differences:
         console.print(f"  {sentence(found, first, other)}", soft_wrap=True)
@@ -95,7 +95,7 @@ def _show_scores(console: PlainConsole, comparison: Comparison, letters: list[st
     if not comparison.scores:
         return
     known = any(entry and entry.get("interval") for entries in comparison.scores.values() for entry in entries)
-    console.print(f"Scores on {comparison.split}{', with 95 % intervals' if known else ''}:")
+    console.print(f"Scores on {comparison.title}{', with 95 % intervals' if known else ''}:")
     table = Table("metric")
     for letter in letters:
         table.add_column(letter, justify="right", overflow="fold")

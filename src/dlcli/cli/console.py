@@ -19,6 +19,7 @@ from dlcli.errors import DamagedFile
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.files import json_text
+from dlcli.runs.parts import part_note, part_title
 from dlcli.stages.reporter import EpochReport, Reporter
 from dlcli.stages.stage_words import words_of
 from dlcli.visible import visible
@@ -181,8 +182,11 @@ def _next_commands(run: Run) -> list[str]:
 def show_scores(run: Run, split: str, *, whole: bool = False) -> None:
     """Prints the scores of one split beside the baseline's, and the worst confusions; `whole` also all that belongs to them."""
     console = results_console()
-    console.print(f"{split}: {run.metrics(split)['examples']:,} examples")
+    console.print(f"{part_title(run, split)}: {run.metrics(split)['examples']:,} examples")
     console.print(score_table(run, split))
+    note = part_note(run, split)
+    if note:
+        console.print(f"note: {note}", soft_wrap=True)
     for name, entry in run.metrics(split)["metrics"].items():
         if entry.get("no_interval"):
             console.print(f"No interval for {name}: {entry['no_interval']}", soft_wrap=True)

@@ -180,5 +180,5 @@ def _show_baselines(found: Baselines) -> None:
         cells += [""] * (len(found.metrics) - len(cells))
         table.add_row(row.name, *cells, f"{row.seconds:.1f}" if row.seconds else "")
     console = results_console()
-    console.print(f"{found.split}: {found.examples:,} examples, 95 % intervals in brackets; fitted on {found.trained_on:,}")
+    console.print(f"{found.title}: {found.examples:,} examples, 95 % intervals in brackets; fitted on {found.trained_on:,}")
     console.print(table)

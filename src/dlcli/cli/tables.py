@@ -18,6 +18,7 @@ from dlcli.errors import DlcliError, UsageError
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.files import read_json
+from dlcli.runs.parts import MARK, marked, marked_note, part_note, part_title
 from dlcli.visible import visible
 
 _HEADLINES = 3
@@ -74,6 +75,7 @@ def _row(run: Run) -> dict[str, Any]:
     except DlcliError as error:
         reason = str(error).partition("\n")[0]
         sound = {"epoch": 0, "epochs": 0, "best_epoch": 0, "started": "", "scores": {}, "intervals": {}}
+        sound |= {"test_is_validation": False}
         return {"id": run.id, "state": "damaged", "error": reason} | sound
 
 
@@ -94,6 +96,7 @@ def _sound_row(run: Run) -> dict[str, Any]:
         "error": status.error.partition("\n")[0],
         "scores": {name: entry["value"] for name, entry in entries.items()},
         "intervals": {name: entry.get("interval") for name, entry in entries.items()},
+        "test_is_validation": marked(run, "test"),
     }
 
 
@@ -115,18 +118,26 @@ def show_runs(rows: list[dict[str, Any]], folder: Path, sort: str | None, *, all
         rank = [str(row["rank"] or "")] if ranked else []
         table.add_row(*rank, row["id"], row["state"], epochs, scores, row["error"])
     console.print(table)
+    note = marked_note(row["test_is_validation"] and any(name.startswith("test.") for name in row["scores"]) for row in rows)
+    if note:
+        console.print(note, soft_wrap=True)
     if len(rows) < all_of:
         console.print(f"... {all_of - len(rows):,} more")
 
 
 def _ranked_score(row: dict[str, Any], sort: str) -> str:
-    return with_interval(row["scores"].get(sort), row["intervals"].get(sort))
+    score = with_interval(row["scores"].get(sort), row["intervals"].get(sort))
+    return f"{score}{_mark(row, sort)}" if row["scores"].get(sort) is not None else score
+
+
+def _mark(row: dict[str, Any], name: str) -> str:
+    return MARK if row["test_is_validation"] and name.startswith("test.") else ""
 
 
 def _headlines(row: dict[str, Any]) -> str:
     """Returns the first scores of a row; the loss only where there is nothing else."""
     names = [name for name in row["scores"] if not name.endswith(".loss")] or list(row["scores"])
-    return ", ".join(f"{name} {shown(row['scores'][name])}" for name in names[:_HEADLINES])
+    return ", ".join(f"{name} {shown(row['scores'][name])}{_mark(row, name)}" for name in names[:_HEADLINES])
 
 
 def with_interval(value: float | None, interval: list[float] | None) -> str:
@@ -250,7 +261,7 @@ def _show_scores(console: PlainConsole, run: Run) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("score")
     for split, one in scores.items():
-        table.add_column(f"{split}, {one['examples']:,} examples", justify="right")
+        table.add_column(f"{part_title(run, split)}, {one['examples']:,} examples", justify="right")
     table.add_column(baseline["name"], justify="right", overflow="fold")
     for name in dict.fromkeys(name for one in scores.values() for name in one["metrics"]):
         entries = [one["metrics"].get(name, {}) for one in scores.values()]
@@ -258,6 +269,8 @@ def _show_scores(console: PlainConsole, run: Run) -> None:
         table.add_row(name, *cells, shown(baseline["metrics"].get(name)))
     console.print()
     console.print(table)
+    for note in dict.fromkeys(filter(None, (part_note(run, split) for split in scores))):
+        console.print(f"note: {note}", soft_wrap=True)
     pairs = worst_confusions(run, first)
     if pairs:
         console.print(f"most often confused on {first}: {'; '.join(pairs)}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from dlcli.program import command
 from dlcli.runs.folder import Run
+from dlcli.runs.parts import part_title
 from dlcli.spec.base import Spec, dump
 
 Score = dict[str, Any]
@@ -22,6 +23,11 @@ class Comparison:
     split: str
     differences: dict[str, list[Any]]
     scores: dict[str, list[Score | None]]
+
+    @property
+    def title(self) -> str:
+        """How the part is called."""
+        return " or ".join(dict.fromkeys(part_title(run, self.split) for run in self.runs))
 
 
 def compare_runs(runs: list[Run], split: str = "test") -> Comparison:

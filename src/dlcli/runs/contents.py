@@ -69,6 +69,7 @@ class DataFile(RunFile, _Content):
     fingerprint: str = ""
     means: list[float] | None = None
     notes: list[str] = []
+    test_is_validation: bool = False
 
 
 class _Device(_Content):
@@ -146,6 +147,7 @@ class MetricsFile(RunFile, _Content):
     examples: Count
     metrics: dict[str, _Score]
     baseline: _Baseline
+    note: str = ""
     calibration: _Calibration | None = None
     thresholds: list[_Threshold] | None = None
 

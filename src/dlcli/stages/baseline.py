@@ -13,6 +13,7 @@ import numpy as np
 from dlcli.errors import UsageError
 from dlcli.program import command
 from dlcli.runs import Run
+from dlcli.runs.parts import title_of
 from dlcli.runtime.columns import column_inputs
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
@@ -51,6 +52,7 @@ class Baselines:
     metrics: list[str]
     rows: list[Row]
     fingerprint: str
+    title: str
 
 
 def baselines(
@@ -81,7 +83,9 @@ def baselines(
     for name, model in _models(splits.task, experiment.seed):
         say(f"{name}: fitting {len(places):,} examples of {train.shape[1]:,} numbers")
         rows.append(_row(name, model, train[places], splits.train.targets[places], other, truth, splits, metrics))
-    return Baselines(part, len(truth), len(places), [metric.name for metric in metrics], rows, splits.fingerprint)
+    title = title_of(part, shared=splits.parts[part] is splits.parts.get("validation"))
+    names = [metric.name for metric in metrics]
+    return Baselines(part, len(truth), len(places), names, rows, splits.fingerprint, title)
 
 
 def _rows(splits: Splits, part: str) -> tuple[Array, Array]:

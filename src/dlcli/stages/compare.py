@@ -17,6 +17,7 @@ from dlcli.errors import UsageError
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.compare import not_scored
+from dlcli.runs.parts import part_note, part_title
 from dlcli.spec.base import dump
 from dlcli.spec.estimates import Estimate
 from dlcli.spec.metrics import Accuracy, MetricSpec, higher_is_better
@@ -64,6 +65,8 @@ class Pairing:
     examples: int
     differences: list[Difference]
     notes: list[str]
+    part: str = "test"
+    """How the part is called."""
 
 
 def pair_runs(runs: list[Run], split: str, *, any_data: bool = False) -> list[Pairing]:
@@ -77,7 +80,8 @@ def pair_runs(runs: list[Run], split: str, *, any_data: bool = False) -> list[Pa
 
 
 def _pair(first: Run, other: Run, split: str, *, any_data: bool) -> Pairing:
-    none = Pairing(first, other, 0, [], [])
+    titles = dict.fromkeys(part_title(run, split) for run in (first, other))
+    none = Pairing(first, other, 0, [], [], " or ".join(titles))
     missing = [not_scored(run, split) for run in (first, other) if not run.metrics(split)]
     if missing:
         return replace(none, notes=missing)
@@ -97,13 +101,14 @@ def _pair(first: Run, other: Run, split: str, *, any_data: bool) -> Pairing:
     if matched.doubt and not any_data:
         raise UsageError(_refusal(first, other, matched.doubt, split))
     notes = [*([f"{matched.doubt}; {_left(matched)}"] if matched.doubt else []), *matched.notes]
+    notes += dict.fromkeys(filter(None, (part_note(run, split) for run in (first, other))))
     if not matched.doubt and _fingerprint(first) != _fingerprint(other):
         notes.append(f"their data or splits differ elsewhere; ids and labels of the {split} part are the same")
     if not len(matched.ours):
         return replace(none, notes=notes)
     metrics = _metrics([first, other], matched)
     differences = [*(compare(metric, matched.ours, matched.theirs) for metric in metrics), *_losses(first, other, matched)]
-    return Pairing(first, other, len(matched.ours), differences, notes)
+    return replace(none, examples=len(matched.ours), differences=differences, notes=notes)
 
 
 def _losses(first: Run, other: Run, matched: Matched) -> list[Difference]:

@@ -98,6 +98,7 @@ class Splits:
             "columns": list(self.train.inputs) if isinstance(self.train.inputs, dict) else None,
             "fingerprint": self.fingerprint,
             "notes": list(self.notes),
+            "test_is_validation": _shared(self.parts, "test"),
             "skipped": {"count": len(self.skipped), "files": list(self.skipped[:MOST_NAMED])},
         }
 
@@ -191,7 +192,7 @@ def _of_classes(opened: Opened, classes: tuple[str, ...]) -> Opened:
 
 def _shared(parts: dict[str, Examples], part: str) -> bool:
     """Whether a part is the test part and the validation part as well."""
-    return part == "test" and parts["test"] is parts.get("validation")
+    return part == "test" and part in parts and parts["test"] is parts.get("validation")
 
 
 def read_split_file(path: Path) -> dict[str, str]:
@@ -329,10 +330,12 @@ def _recorded(opened: Opened, split: dict[str, str], test_is_validation: bool) -
 
 def _notes(parts: dict[str, Examples], opened: Opened, task: str) -> list[str]:
     """Returns what a user should know of the parts."""
+    shared = ["the test part is the validation part (data.split.test): it chooses the epoch, so its score is no test score"]
+    notes = shared if _shared(parts, "test") else []
     if task not in ("classification", "binary"):
-        return []
+        return notes
     present = np.bincount(parts["train"].targets, minlength=len(opened.classes))
-    notes = [f"class {opened.classes[index]!r} has no training example" for index in np.flatnonzero(present == 0)[:5]]
+    notes += [f"class {opened.classes[index]!r} has no training example" for index in np.flatnonzero(present == 0)[:5]]
     if "test" in parts:
         tested = np.bincount(parts["test"].targets, minlength=len(opened.classes))
         few = [opened.classes[index] for index in np.flatnonzero((tested == 0) & (present > 0))]

@@ -13,6 +13,7 @@ import numpy as np
 
 from dlcli.errors import RunFailed, UsageError
 from dlcli.runs import Run
+from dlcli.runs.parts import part_note
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model, refuse_other_inputs
@@ -141,7 +142,7 @@ def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any
         write_examples(folder, worth_looking_at(outcome), part.examples, images=is_image(part.examples.inputs))
         if columns:
             write_slices(folder, slices(outcome, columns, experiment.training.metrics or []))
-        write_scores(folder, outcome, scores, calibration=calibration, thresholds=chosen)
+        write_scores(folder, outcome, scores, note=part_note(run, part.name), calibration=calibration, thresholds=chosen)
     return scores
 
 

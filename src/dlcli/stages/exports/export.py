@@ -18,6 +18,7 @@ from dlcli.errors import DamagedFile, RunFailed, UsageError
 from dlcli.runs import Run
 from dlcli.runs.files import read_json, replacing_folder, write_json, write_text
 from dlcli.runs.folder import now
+from dlcli.runs.parts import title_of
 from dlcli.runtime.device import use_device
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.sources.npz import Npz
@@ -222,7 +223,8 @@ def _compared(
         return predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
 
     first = scores(source.model)
-    compared = Compared(split, examples.targets, first, first if plain is source.model else scores(plain))
+    title = title_of(split, shared=splits.parts[split] is splits.parts.get("validation"))
+    compared = Compared(title, examples.targets, first, first if plain is source.model else scores(plain))
     batches = list(_batches(source, examples.inputs, len(examples), prediction_batch(experiment)))
     output = source.output_name
     if form == "keras":

@@ -74,6 +74,7 @@ def write_comparison(runs: Sequence[Run], to: Path, *, split: str = "") -> Path:
         title=f"{len(runs)} runs: report",
         members=members,
         split=split,
+        part=comparison.title,
         scores=_scores(comparison, members),
         differences=[(name, [_plain(value) for value in values]) for name, values in comparison.differences.items()],
         sentences=sentences,

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from dlcli.runs import Run
 from dlcli.runs.folder import OTHER_DATA
+from dlcli.runs.parts import part_note, part_title
 from dlcli.stages.reporting import words
 from dlcli.stages.reporting.charts import ranking_chart, regression_charts, reliability_chart
 from dlcli.stages.reporting.evaluation import (
@@ -89,6 +90,8 @@ class Scored:
     """One part. `shots` are examples by kind, without those of confusions, which are in `pairs`."""
 
     split: str
+    title: str
+    note: str
     key: str
     task: str
     examples: int
@@ -108,7 +111,7 @@ class Scored:
     @property
     def name(self) -> str:
         """The part as a heading names it."""
-        return f"other data ({self.split.removeprefix(OTHER_DATA)})" if self.split.startswith(OTHER_DATA) else self.split
+        return f"other data ({self.split.removeprefix(OTHER_DATA)})" if self.split.startswith(OTHER_DATA) else self.title
 
     @property
     def main(self) -> Score | None:
@@ -158,6 +161,8 @@ def read_scored(run: Run, split: str, key: str, of: Of, budget: Budget, *, draws
     deciles = of(lambda: read_rows(folder / "deciles.csv", DecileRow), [])
     return Scored(
         split=split,
+        title=part_title(run, split),
+        note=part_note(run, split),
         key=key,
         task=task,
         examples=metrics["examples"],

@@ -9,6 +9,7 @@ from typing import Any
 
 from dlcli import __version__
 from dlcli.runs import Run
+from dlcli.runs.parts import part_note
 
 FILES = ("spec.yaml", "source.yaml", "data.json", "environment.json", "history.csv", "stages.json", "diagnosis.json")
 PAGES = ("report.html", "model_card.md", "curves.png")
@@ -47,6 +48,7 @@ def tags(run: Run) -> dict[str, str]:
         "dlcli.parent": status.parent,
         "dlcli.device": f"{device.get('kind', '')} {device.get('name', '')}".strip(),
         "dlcli.data": str(run.data().get("fingerprint", "")),
+        "dlcli.test": part_note(run, "test"),
         "git.commit": str(git.get("commit", "")),
         "git.changed": str(git.get("changed", "")),
     }
@@ -60,6 +62,7 @@ def outcome(run: Run) -> dict[str, Any]:
         "best_epoch": status.best_epoch,
         "best_value": status.best_value,
         "monitor": status.monitor,
+        "test": part_note(run, "test"),
         "reason": status.reason,
         "error": status.error.partition("\n")[0],
     }

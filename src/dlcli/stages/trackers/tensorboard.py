@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dlcli.runs import Run
+from dlcli.runs.parts import part_note, part_title
 from dlcli.runtime.engine import tf
 from dlcli.visible import visible
 
@@ -23,17 +24,18 @@ def write_results(run: Run, split: str) -> None:
             for name, entry in scores["metrics"].items():
                 if entry["value"] is not None:
                     tf.summary.scalar(f"epoch_{name}", entry["value"])
-            tf.summary.text("results", _table(run, scores))
+            tf.summary.text("results", _table(run, split, scores))
             tf.summary.text("spec", _indented((run.path / "spec.yaml").read_text(encoding="utf-8")))
             for path in sorted(run.evaluation(split).glob("*.png")):
                 tf.summary.image(path.stem, tf.io.decode_png(path.read_bytes(), channels=3)[tf.newaxis])
         writer.close()
 
 
-def _table(run: Run, scores: dict[str, Any]) -> str:
+def _table(run: Run, split: str, scores: dict[str, Any]) -> str:
     """Returns the scores as a table in Markdown."""
+    note = part_note(run, split)
     lines = [
-        f"{visible(run.id)}, {scores['examples']:,} examples",
+        f"{visible(run.id)}, {part_title(run, split)}, {scores['examples']:,} examples{f': {note}' if note else ''}",
         "",
         "| metric | value | 95 % interval | baseline |",
         "|---|---|---|---|",

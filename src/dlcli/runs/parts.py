@@ -1,0 +1,61 @@
+"""How a scored part of a run is called, and what its scores are worth.
+
+Everything that shows a score (terminal, report, model card, leaderboards, comparisons, exports, trackers) takes its words
+from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dlcli.errors import DlcliError
+from dlcli.runs.folder import Run
+
+SAME = "test (= validation)"
+"""How the test part is called where it is the validation part."""
+MARK = "*"
+"""What stands behind such a score in a table that has no room for more; `marked_note` explains it."""
+_CHOSE = "these examples chose the epoch, so scores on new data may be lower"
+
+
+def test_is_validation(run: Run) -> bool:
+    """Whether the run's test part is its validation part (`data.split.test: validation`)."""
+    data = run.data()
+    if "test_is_validation" in data:
+        return data["test_is_validation"] is True
+    counts = data.get("examples", {})
+    if "test" not in counts or counts["test"] != counts.get("validation"):
+        return False
+    try:  # a run of an earlier version; reading a spec takes long, so it is read only where the parts are of one size
+        return run.experiment().data.split.test == "validation"
+    except DlcliError:
+        return False
+
+
+def part_title(run: Run, split: str) -> str:
+    """Returns how a part is called where its scores are shown."""
+    return title_of(split, shared=split == "test" and test_is_validation(run))
+
+
+def title_of(split: str, *, shared: bool) -> str:
+    """Returns how a part is called; `shared` says that it is the test part and the validation part."""
+    return SAME if shared and split == "test" else split
+
+
+def part_note(run: Run, split: str) -> str:
+    """Returns what the scores of a part are worth: a warning where its examples chose the epoch; else empty."""
+    shared = split == "test" and test_is_validation(run)
+    chose = _CHOSE if run.status().monitor.startswith("val_") else ""
+    if shared:
+        return f"the test part is the validation part{': ' if chose else ''}{chose}"
+    return chose if split == "validation" else ""
+
+
+def marked(run: Run, split: str) -> bool:
+    """Whether a table marks the scores of a part: they are called test scores and their examples chose the epoch."""
+    return split == "test" and test_is_validation(run)
+
+
+def marked_note(rows: Iterable[bool]) -> str:
+    """Returns the line that explains the mark; empty where no row has it."""
+    return f"{MARK} the test part is the validation part: {_CHOSE}" if any(rows) else ""
