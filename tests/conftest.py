@@ -88,6 +88,7 @@ def shipped_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TITANIC_CSV", str(tmp_path / "titanic.csv"))
     for name in ("train/ants", "train/bees", "val/ants", "val/bees"):
         (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / "1.jpg").write_bytes(b"")
     monkeypatch.setenv("ANTS_BEES", str(tmp_path / "photos"))
     _write_low(tmp_path / "low")
     monkeypatch.setenv("DIGITS_RUN", str(tmp_path / "low"))

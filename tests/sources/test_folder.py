@@ -54,7 +54,7 @@ def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
     assert opened(source, size=(4, 6)).classes == ("car", "train")
 
 
-def test_nested_folders_belong_to_their_class_and_hidden_files_are_passed_over(tmp_path: Path) -> None:
+def test_nested_folders_belong_to_their_class_and_hidden_files_are_left_out_and_counted(tmp_path: Path) -> None:
     source = pool(tmp_path, a=1, b=1)
     write(tmp_path / "a" / "deep" / "er" / "x.JPG")
     (tmp_path / "a" / ".DS_Store").write_bytes(b"x")
@@ -64,9 +64,11 @@ def test_nested_folders_belong_to_their_class_and_hidden_files_are_passed_over(t
     (tmp_path / "b" / "notes.txt").write_text("x")
     found = opened(source, size=(4, 6))
     assert found.parts["train"].ids == ["a/0.png", "a/deep/er/x.JPG", "b/0.png"]
-    assert len(found.notes) == 1
-    assert "1 files are no images by their extension" in found.notes[0]
-    assert "notes.txt" in found.notes[0]
+    assert found.notes == (
+        f"ignored 1 other file: .txt 1, such as {tmp_path}/b/notes.txt",
+        f"ignored 2 hidden or system folders with 0 images, such as {tmp_path}/.cache",
+        f"ignored 2 hidden or system files, such as {tmp_path}/a/.DS_Store",
+    )
 
 
 def test_names_with_spaces_and_other_scripts_are_kept(tmp_path: Path) -> None:
@@ -99,22 +101,33 @@ def test_a_missing_folder_a_file_and_an_empty_folder_are_faults(tmp_path: Path) 
 
 def test_parts_that_do_not_fit_the_training_part_are_faults(tmp_path: Path) -> None:
     source = pool(tmp_path / "train", a=1, b=1).model_copy(update={"path": str(tmp_path)})
-    write(tmp_path / "test" / "1.png")
-    assert "the test images belong in one folder for each class" in next(source.faults())[1]
     pool(tmp_path / "test", c=1)
     assert f"{tmp_path / 'test' / 'c'}: the training part has no class of this name (a, b)" in next(source.faults())[1]
     (tmp_path / "test" / "c").rename(tmp_path / "test" / "a")
     pool(tmp_path / "val", a=1)
     pool(tmp_path / "valid", a=1)
-    assert "two folders for the validation part" in next(source.faults())[1]
+    assert list(source.faults()) == [
+        (
+            "path",
+            f"{tmp_path} holds 2 folders for the validation part: val and valid; say which is which:"
+            f" data.source: {{kind: folder, path: {tmp_path}, parts: {{train: ..., validation: val}}}}",
+        )
+    ]
+    chosen = source.model_copy(update={"parts": {"train": "train", "validation": "valid"}})
+    found = opened(chosen, size=(4, 6))
+    assert found.parts["validation"].ids == ["valid/a/0.png"]
+    assert any("test holds" in note or "val holds 1 image and is not used" in note for note in found.notes)
 
 
 def test_a_class_without_images_is_named(tmp_path: Path) -> None:
     source = pool(tmp_path, a=1)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "x.webm").write_text("")
+    assert list(source.faults()) == [("path", f"{tmp_path}/b: no images in this class folder; it holds .webm 1")]
     with pytest.raises(DataError, match="b: no images"):
         source.open(request(size=(4, 6)))
+    (tmp_path / "c").mkdir()
+    assert list(source.faults()) == [("path", f"{tmp_path}: no images in 2 of 3 class folders (b, c); it holds .webm 1")]
 
 
 def test_a_part_may_lack_a_class(tmp_path: Path) -> None:

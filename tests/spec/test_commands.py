@@ -74,7 +74,7 @@ def test_check_as_json_gives_every_fault_with_its_place(folder: Path) -> None:  
     result = _invoke("check", ".", "--json")
     assert result.exit_code == 2
     found = json.loads(result.stdout)
-    assert found["specs"] == [{"file": "a.yaml", "name": "tiny", "task": "classification", "model": "cnn"}]
+    assert found["specs"] == [{"file": "a.yaml", "name": "tiny", "task": "classification", "model": "cnn", "notes": []}]
     (fault,) = found["faults"]
     assert (fault["file"], fault["line"], fault["column"], fault["key"]) == ("b.yaml", 4, 1, "sed")
 

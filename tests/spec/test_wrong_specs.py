@@ -55,6 +55,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "empty").mkdir()
     for name in ("cat", "dog", "owl"):
         (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / "1.jpg").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NOWHERE_SET", raising=False)
     return tmp_path

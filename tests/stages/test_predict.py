@@ -20,6 +20,8 @@ from PIL import Image
 from dlcli.errors import DataError, UsageError
 from dlcli.runs import Run
 from dlcli.runs.files import read_table
+from dlcli.spec.sources.file_tree import walk
+from dlcli.spec.sources.image_types import FORMATS
 from dlcli.stages.predict import as_objects, column_names, prepare, table_rows
 from stages.trainings import MLP, SMALL_CNN, bright_quarters, save_rows, trained, write_pngs, write_spec
 
@@ -110,7 +112,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(photos: Run, tmp_path:
     assert len(rows) == 8
     assert {Path(name).name: why for name, why in skipped.items()} == {
         "empty.png": "an empty file",
-        "text.png": "no image (JPEG, PNG, BMP, GIF, WEBP), though named like one",
+        "text.png": f"no image ({', '.join(FORMATS)}), though named like one",
         "cut.png": skipped[str(tmp_path / "new" / "b" / "cut.png")],
     }
     assert "not readable as an image" in skipped[str(tmp_path / "new" / "b" / "cut.png")]
@@ -124,7 +126,7 @@ def test_nothing_that_can_be_read_is_an_error(photos: Run, tmp_path: Path) -> No
         predicted(photos, tmp_path / "empty.png")
     (tmp_path / "notes.txt").touch()
     (tmp_path / "empty.png").unlink()
-    with pytest.raises(DataError, match="no file that this run takes among 1 others"):
+    with pytest.raises(DataError, match=r"this run takes; ignored 1 other file: \.txt 1, such as .*notes\.txt"):
         predicted(photos, tmp_path)
 
 
@@ -134,12 +136,37 @@ def test_folders_are_walked_patterns_fitted_and_other_files_counted(photos: Run,
     (tmp_path / "deep" / ".hidden.png").write_text("x")
     found = prepare(photos, [str(tmp_path / "deep")])
     assert [Path(path).name for path in found.files] == ["0.png", "1.png", "2.png", "3.png"]
-    assert [Path(path).name for path in found.others] == ["notes.txt"]
+    assert list(found.others.notes()) == [
+        f"ignored 1 other file: .txt 1, such as {tmp_path}/deep/notes.txt",
+        f"ignored 1 hidden or system file, such as {tmp_path}/deep/.hidden.png",
+    ]
     assert prepare(photos, [str(tmp_path / "**" / "[12].png")]).files == found.files[1:3]
     with pytest.raises(UsageError, match=r"\*\.gif: fits no file"):
         prepare(photos, [str(tmp_path / "*.gif")])
     with pytest.raises(UsageError, match="this run's model takes images"):
         prepare(photos, [str(write_rows(tmp_path / "rows.csv", ["a"], []))])
+
+
+def test_a_folder_gives_the_files_that_training_would_use(photos: Run, folder: Path, tmp_path: Path) -> None:
+    picture = Image.open(folder / "photos" / "a" / "0.png")
+    for name, form in {"a.webp": "WEBP", "b.tif": "TIFF", "c.jfif": "JPEG", "d.ppm": "PPM", "e": "PNG"}.items():
+        picture.save(tmp_path / name, form)
+    (tmp_path / "linked").symlink_to(folder / "photos" / "b", target_is_directory=True)
+    (tmp_path / "@eaDir").mkdir()
+    picture.save(tmp_path / "@eaDir" / "thumb.jpg")
+    below = walk(str(tmp_path)).files
+    assert [os.path.relpath(path, tmp_path) for path in below][:6] == [
+        "a.webp",
+        "b.tif",
+        "c.jfif",
+        "d.ppm",
+        "e",
+        "linked/1.png",
+    ]
+    rows, skipped = predicted(photos, tmp_path)
+    assert [row["id"] for row in rows] == below
+    assert skipped == {}
+    assert answers(rows[:5]) == answers(predicted(photos, *below[:5])[0])
 
 
 def test_names_of_images_come_from_stdin(photos: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

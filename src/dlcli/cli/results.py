@@ -44,6 +44,8 @@ def evaluate(
 
     wanted = Wanted(slice_by or (), costs, calibrate)
     scores = stage(found, split, offline=offline, data=data, wanted=wanted)
+    for note in found.metrics(scores.split).get("notes") or ():
+        typer.echo(visible(f"note: {note}"), err=True)
     if as_json:
         print_json({"run": str(found.path), **found.metrics(scores.split)})
     else:

@@ -50,7 +50,7 @@ def predict(
 
     skipped = _Skipped()
     prediction = prepare(found, what, calibrate=calibrated)
-    skipped.passed_over(prediction.others)
+    skipped.left_out(prediction.others.notes())
     _print(prediction, prediction.answers(skipped), top, as_json=as_json, csv=csv)
     skipped.end()
 
@@ -133,9 +133,10 @@ class _Skipped:
         if self._count <= _MOST_NAMED:
             typer.echo(visible(f"skipped {name}: {why}"), err=True)
 
-    def passed_over(self, others: Sequence[str]) -> None:
-        if others:
-            typer.echo(visible(f"passed over: {len(others):,} files of other kinds, such as {others[0]}"), err=True)
+    def left_out(self, notes: Iterable[str]) -> None:
+        """Tells what the folders hold that is not predicted on."""
+        for note in notes:
+            typer.echo(visible(f"note: {note}"), err=True)
 
     def end(self) -> None:
         if self._count:

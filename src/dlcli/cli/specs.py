@@ -64,6 +64,8 @@ def check(
         raise typer.Exit(2 if faults else 0)
     for spec in good:
         print(visible(f"{spec['file']}: good ({spec['task']}, {spec['model']})"))
+        for note in spec["notes"]:
+            print(visible(f"note: {note}"), file=sys.stderr)
     if faults:
         count = len(set(faults))
         if len(files) > 1:
@@ -76,12 +78,12 @@ def check(
         print(f"all {len(files)} specs are good")
 
 
-def _checked(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[dict[str, str]], list[Any]]:
+def _checked(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[dict[str, Any]], list[Any]]:
     """Returns what the good files say of themselves, and the faults of all others."""
     from dlcli.errors import SpecError
     from dlcli.spec.file import load
 
-    good: list[dict[str, str]] = []
+    good: list[dict[str, Any]] = []
     faults: list[Any] = []
     for file in files:
         try:
@@ -89,7 +91,8 @@ def _checked(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[dict
         except SpecError as error:
             faults += error.faults
         else:
-            good.append({"file": str(file), "name": experiment.name, "task": experiment.task, "model": experiment.model.kind})
+            facts = {"file": str(file), "name": experiment.name, "task": experiment.task, "model": experiment.model.kind}
+            good.append(facts | {"notes": list(experiment.data.source.notes())})
     return good, faults
 
 

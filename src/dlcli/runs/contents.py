@@ -150,6 +150,7 @@ class MetricsFile(RunFile, _Content):
     note: str = ""
     calibration: _Calibration | None = None
     thresholds: list[_Threshold] | None = None
+    notes: list[str] | None = None
 
 
 def as_dataclass(kind: Any, data: Any, path: Path, *, required: set[str]) -> Any:

@@ -24,6 +24,7 @@ from dlcli.spec.models import Cnn, Transfer
 from dlcli.spec.optimizers import SGD, OptimizerSpec
 from dlcli.spec.schedules import CosineDecay, PiecewiseConstantDecay, ScheduleSpec
 from dlcli.spec.sources import Facts
+from dlcli.spec.sources.base import composed
 
 Place = tuple[str | int, ...]
 Finding = tuple[Place, str]
@@ -62,7 +63,8 @@ def _task_fits_source(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _classes_are_the_sources(experiment: Experiment) -> Iterator[Finding]:
-    chosen, known = experiment.data.classes or [], experiment.data.source.facts(experiment.task).classes
+    chosen = [composed(name) for name in experiment.data.classes or []]
+    known = [composed(name) for name in experiment.data.source.facts(experiment.task).classes]
     if chosen and not experiment.task_row.has_classes:
         yield ("data", "classes"), f"`task: {experiment.task}` has no classes to choose from"
     for index, name in enumerate(chosen):

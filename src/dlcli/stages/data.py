@@ -13,9 +13,11 @@ import psutil
 
 from dlcli.errors import DataError
 from dlcli.runs.files import read_table
+from dlcli.runs.folder import REVISION
 from dlcli.spec.data import ImageSettings
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.sources import Examples, Opened, Request
+from dlcli.spec.sources import Examples, Opened, Request, SourceSpec
+from dlcli.spec.sources.base import composed
 from dlcli.spec.sources.images import ImageFiles
 from dlcli.stages.image_files import Survey, with_value_range
 
@@ -108,27 +110,31 @@ def is_image(inputs: Any) -> bool:
     return hasattr(inputs, "read") or (isinstance(inputs, np.ndarray) and inputs.dtype == np.uint8 and inputs.ndim == 4)
 
 
-def open_splits(experiment: Experiment, *, offline: bool = False, split: dict[str, str] | None = None) -> Splits:
+def open_splits(
+    experiment: Experiment, *, offline: bool = False, split: dict[str, str] | None = None, revision: int = REVISION
+) -> Splits:
     """Opens the source and returns its splits.
 
     Args:
         experiment: the experiment.
         offline: whether nothing may be fetched.
         split: each example's part as a run recorded it; None to split by the spec.
+        revision: that of the run whose examples are opened again.
 
     Raises:
         DataError: the data cannot be read, or leaves a part that is needed without examples or classes.
     """
     data = experiment.data
-    opened = data.source.open(Request(experiment.task, data.image, experiment.seed, offline))
+    is_recorded = split is not None
+    if split is None and data.split.file:
+        split = read_split_file(Path(data.split.file))
+    opened = _opened(data.source, Request(experiment.task, data.image, experiment.seed, offline, revision), split)
     skipped: list[str] = []
-    if split is None:
+    if not is_recorded:
         opened, skipped = _readable(opened, data.on_error, data.skip_budget)
     if data.classes:
         opened = _of_classes(opened, tuple(data.classes))
     _refuse_unfit(opened, experiment)
-    if split is None and data.split.file:
-        split = read_split_file(Path(data.split.file))
     drawn = split is None
     parts = _drawn(opened, experiment) if split is None else _recorded(opened, split, data.split.test == "validation")
     parts, image, image_notes = with_value_range(parts, data.image, first=drawn)
@@ -146,6 +152,19 @@ def open_splits(experiment: Experiment, *, offline: bool = False, split: dict[st
     # Of the parts as opened: images are files there, in memory or not.
     found = fingerprint({part: parts[part] for part in PARTS if part in parts})
     return Splits(kept, opened.classes, experiment.task, tuple(notes), frozenset(opened.parts), found, tuple(skipped), image)
+
+
+def _opened(source: SourceSpec, request: Request, split: dict[str, str] | None) -> Opened:
+    """Returns the opened source; by the rules of revision 1 where only they find the examples that a split names."""
+    opened = source.open(request)
+    if split is None or request.revision == 1 or _names_all(split, opened):
+        return opened
+    before = source.open(replace(request, revision=1))
+    return before if _names_all(split, before) else opened
+
+
+def _names_all(split: dict[str, str], opened: Opened) -> bool:
+    return split.keys() <= {one for examples in opened.parts.values() for one in examples.ids}
 
 
 def _readable(opened: Opened, on_error: str, budget: float) -> tuple[Opened, list[str]]:
@@ -180,11 +199,13 @@ def _of_classes(opened: Opened, classes: tuple[str, ...]) -> Opened:
     Raises:
         DataError: the source has no class of such a name.
     """
-    unknown = [name for name in classes if name not in opened.classes]
+    places = {composed(name): place for place, name in enumerate(opened.classes)}
+    unknown = [name for name in classes if composed(name) not in places]
     if unknown:
         raise DataError(f"data.classes: the source has no class {unknown[0]!r}; it has {_listed(opened.classes)}")
     number = np.full(len(opened.classes), -1)
-    number[[opened.classes.index(name) for name in classes]] = np.arange(len(classes))
+    number[[places[composed(name)] for name in classes]] = np.arange(len(classes))
+    classes = tuple(opened.classes[places[composed(name)]] for name in classes)
     parts = {part: subset(examples, np.flatnonzero(number[examples.targets] >= 0)) for part, examples in opened.parts.items()}
     numbered = {part: replace(examples, targets=number[examples.targets]) for part, examples in parts.items()}
     return replace(opened, parts=numbered, classes=classes)

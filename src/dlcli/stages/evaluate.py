@@ -78,7 +78,7 @@ def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", wan
             if wanted.calibrate:
                 raise UsageError("--calibrate fits on the run's own validation part: leave --data out")
             return _evaluate_other(run, experiment, Path(data), split, offline, wanted)
-        splits = open_splits(experiment, offline=offline, split=run.split())
+        splits = open_splits(experiment, offline=offline, split=run.split(), revision=run.revision())
         _refuse_missing(split, splits.parts)
         _refuse_changed_data(run, splits)
         if wanted.calibrate:
@@ -90,7 +90,7 @@ def _evaluate_other(run: Run, experiment: Experiment, path: Path, split: str, of
     if split:
         raise UsageError("--data is scored whole: leave --split out")
     other = open_other(experiment, run, path, offline=offline)
-    part = Part(other.name, other.examples, other.classes, other.source)
+    part = Part(other.name, other.examples, other.classes, other.source, other.notes)
     return score_part(experiment, run, part, run.data(), wanted)
 
 
@@ -114,12 +114,16 @@ def _refuse_changed_data(run: Run, splits: Splits) -> None:
 
 @dataclass(frozen=True)
 class Part:
-    """Examples to be scored: under which name, with which classes, and the source that knows more columns of them."""
+    """Examples to be scored: under which name, with which classes, and the source that knows more columns of them.
+
+    `notes` say what of other data is not scored; those of the run's own are in its `data.json`.
+    """
 
     name: str
     examples: Examples
     classes: tuple[str, ...]
     source: Any
+    notes: tuple[str, ...] = ()
 
 
 def evaluate_model(experiment: Experiment, splits: Splits, run: Run, split: str, wanted: Wanted | None = None) -> Scores:
@@ -142,7 +146,8 @@ def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any
         write_examples(folder, worth_looking_at(outcome), part.examples, images=is_image(part.examples.inputs))
         if columns:
             write_slices(folder, slices(outcome, columns, experiment.training.metrics or []))
-        write_scores(folder, outcome, scores, note=part_note(run, part.name), calibration=calibration, thresholds=chosen)
+        notes = {"note": part_note(run, part.name), "notes": list(part.notes)}
+        write_scores(folder, outcome, scores, **notes, calibration=calibration, thresholds=chosen)
     return scores
 
 

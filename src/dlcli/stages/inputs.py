@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 from itertools import groupby
 from math import prod
-from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -30,8 +29,9 @@ from dlcli.spec.data import ImageSettings
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.sources.csv import Csv
 from dlcli.spec.sources.csv_rows import read_rows
-from dlcli.spec.sources.folder import EXTENSIONS
+from dlcli.spec.sources.file_tree import Tree, walk
 from dlcli.spec.sources.image_reader import UnreadableImage, read_picture
+from dlcli.spec.sources.image_types import EXTENSIONS, is_image_file
 from dlcli.spec.sources.images import fit_arrays, fit_deep_arrays, incomplete_words, settings_of
 from dlcli.spec.sources.npz import Npz, as_inputs
 
@@ -84,25 +84,26 @@ def taken_by(model: Any, run: Run) -> Taken:
     return Taken("images" if len(shape) == 3 and model.input.name == "image" else "arrays", shape)
 
 
-def found_files(what: Sequence[str], kind: Kind) -> tuple[list[str], list[str]]:
-    """Returns the files that are named, in folders or fitted by patterns, and the other files of those folders.
+def found_files(what: Sequence[str], kind: Kind) -> tuple[list[str], Tree]:
+    """Returns the files that are named, in folders or fitted by patterns, and what those folders hold beside them.
 
-    Files of a folder are sorted by their paths; hidden ones are no files. `-` stays as it is.
+    Files of a folder are those that training would find below a class folder, sorted by their paths. `-` stays as it is.
 
     Raises:
         UsageError: a name or a pattern fits nothing, or a file is of another kind than the run takes.
     """
     files: list[str] = []
-    others: list[str] = []
+    others = Tree()
     for one in what:
         if one == STDIN:
             files.append(one)
             continue
         for path in [one] if os.path.lexists(one) else _fitting(one):
             if os.path.isdir(path):
-                inside = _files_below(path)
-                files += [name for name in inside if _fits(name, kind)]
-                others += [name for name in inside if not _fits(name, kind)]
+                inside = walk(path, _fitting_file(kind))
+                files += inside.files
+                inside.files = []
+                others.add(inside)
             else:
                 _refuse_other_kind(path, kind)
                 files.append(path)
@@ -117,18 +118,9 @@ def _fitting(pattern: str) -> list[str]:
     return found
 
 
-def _files_below(folder: str) -> list[str]:
-    return sorted(
-        os.path.join(root, name)
-        for root, folders, names in os.walk(folder)
-        if not any(part.startswith(".") for part in Path(os.path.relpath(root, folder)).parts)
-        for name in names
-        if not name.startswith(".")
-    )
-
-
-def _fits(path: str, kind: Kind) -> bool:
-    return path.lower().endswith(_ENDINGS[kind])
+def _fitting_file(kind: Kind) -> Callable[[str], bool]:
+    """Returns what tells whether a file is of a kind: an image by its name or content, another file by its name."""
+    return is_image_file if kind == "images" else lambda path: path.lower().endswith(_ENDINGS[kind])
 
 
 def _refuse_other_kind(path: str, kind: Kind) -> None:

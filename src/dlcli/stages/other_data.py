@@ -14,17 +14,19 @@ from dlcli.runs import Run
 from dlcli.runs.folder import OTHER_DATA
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.sources import Examples, Opened, Request
+from dlcli.spec.sources.base import composed
 from dlcli.stages.data import fingerprint
 
 
 @dataclass(frozen=True)
 class OtherData:
-    """Examples of another folder or file; `name` is that of their folder below `evaluation/`."""
+    """Examples of another folder or file; `name` is that of their folder below `evaluation/`, `notes` say what is not used."""
 
     name: str
     examples: Examples
     classes: tuple[str, ...]
     source: Any
+    notes: tuple[str, ...] = ()
 
 
 def open_other(experiment: Experiment, run: Run, path: Path, *, offline: bool) -> OtherData:
@@ -34,7 +36,8 @@ def open_other(experiment: Experiment, run: Run, path: Path, *, offline: bool) -
         UsageError: the run's source is no folder or file.
         DataError: what is there cannot be read, or has labels that the model does not know.
     """
-    source = experiment.data.source.elsewhere(str(path))
+    classes = tuple(run.data().get("classes") or ())
+    source = experiment.data.source.elsewhere(str(path), classes)
     if source is None:
         raise UsageError(f"--data: a {experiment.data.source.kind} source has no folder or file that another could stand for")
     for _, message in source.faults():
@@ -43,12 +46,11 @@ def open_other(experiment: Experiment, run: Run, path: Path, *, offline: bool) -
     if "test" not in opened.parts and len(opened.parts) > 1:
         raise DataError(f"--data: {path} has the parts {' and '.join(opened.parts)} and no test part: name one part's folder")
     part = "test" if "test" in opened.parts else "train"
-    classes = tuple(run.data().get("classes") or ())
     examples = _numbered(opened.parts[part], opened, experiment, classes)
     if not len(examples):
         raise DataError(f"--data: {path} has no examples")
     slug = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-")[:40] or "data"
-    return OtherData(f"{OTHER_DATA}{slug}-{fingerprint({part: examples})[:6]}", examples, classes, source)
+    return OtherData(f"{OTHER_DATA}{slug}-{fingerprint({part: examples})[:6]}", examples, classes, source, opened.notes)
 
 
 def _numbered(examples: Examples, opened: Opened, experiment: Experiment, classes: tuple[str, ...]) -> Examples:
@@ -57,8 +59,10 @@ def _numbered(examples: Examples, opened: Opened, experiment: Experiment, classe
         if examples.targets.shape[1] != len(classes):
             raise DataError(f"--data: {examples.targets.shape[1]} targets an example, the run has {len(classes)}")
         return examples
-    unknown = [name for name in np.array(opened.classes, dtype=object)[np.unique(examples.targets)] if name not in classes]
+    places = {composed(name): place for place, name in enumerate(classes)}
+    held = [opened.classes[number] for number in np.unique(examples.targets)]
+    unknown = [name for name in held if composed(name) not in places]
     if unknown:
         raise DataError(f"--data: the run has no class {unknown[0]!r}; it has {', '.join(classes[:20])}")
-    number = np.array([classes.index(name) if name in classes else -1 for name in opened.classes], dtype="int64")
+    number = np.array([places.get(composed(name), -1) for name in opened.classes], dtype="int64")
     return replace(examples, targets=number[examples.targets])

@@ -16,6 +16,7 @@ from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.loading import load_model
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.metrics import decide
+from dlcli.spec.sources.file_tree import Tree
 from dlcli.stages.evaluate import prediction_batch
 from dlcli.stages.failures import failures_in_words
 from dlcli.stages.inputs import Batch, Skip, Taken, batches, found_files, taken_by
@@ -71,7 +72,7 @@ class Prediction:
     model: Any
     taken: Taken
     files: list[str]
-    others: list[str]
+    others: Tree
     temperature: float | None
 
     def answers(self, skip: Skip) -> Iterator[Answers]:
@@ -135,7 +136,7 @@ def prepare(run: Run, what: Sequence[str], *, calibrate: bool = False) -> Predic
         raise UsageError("`-` is stdin, which can be read once")
     files, others = found_files(what, taken.kind)
     if not files:
-        raise DataError(f"nothing to predict: no file that this run takes among {len(others)} others")
+        raise DataError("; ".join(["nothing to predict: no file that this run takes", *others.notes()]))
     return Prediction(run, experiment, classes, model, taken, files, others, temperature)
 
 

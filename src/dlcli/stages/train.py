@@ -149,7 +149,7 @@ def _opened_again(run: Run, experiment: Experiment, *, offline: bool) -> Splits:
     Raises:
         DataError: it has changed since.
     """
-    splits = open_splits(experiment, offline=offline, split=run.split())
+    splits = open_splits(experiment, offline=offline, split=run.split(), revision=run.revision())
     recorded = run.data().get("fingerprint")
     if splits.fingerprint != recorded:
         raise DataError(

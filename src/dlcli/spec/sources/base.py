@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
+from unicodedata import normalize
 
 from pydantic import AfterValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -64,12 +65,17 @@ class Opened:
 
 @dataclass(frozen=True)
 class Request:
-    """What a source is asked for: the task, how images are to come, and the seed of generated data."""
+    """What a source is asked for: the task, how images are to come, and the seed of generated data.
+
+    `revision` is that of the run whose examples are read again (`Run.revision`): earlier ones found and named them by
+    other rules.
+    """
 
     task: str
     image: Any
     seed: int
     offline: bool = False
+    revision: int = 2
 
 
 class SourceSpec(Spec):
@@ -83,6 +89,10 @@ class SourceSpec(Spec):
         """Yields what is wrong with its files, as (field, message)."""
         yield from ()
 
+    def notes(self) -> Iterator[str]:
+        """Yields what is known of it without opening it and a user should know, such as folders that are not used."""
+        yield from ()
+
     def open(self, request: Request) -> Opened:
         """Returns its examples.
 
@@ -91,10 +101,10 @@ class SourceSpec(Spec):
         """
         raise NotImplementedError
 
-    def elsewhere(self, path: str) -> SourceSpec | None:
+    def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> SourceSpec | None:
         """Returns the source that reads other examples at a path, as its test part or, without one, as its training part.
 
-        None where the source has no folder or file of its own.
+        None where the source has no folder or file of its own. `classes` are the names that labels there may have.
         """
         return None
 
@@ -145,6 +155,11 @@ def as_path(value: str, info: ValidationInfo) -> str:
 
 FilePath = Annotated[str, AfterValidator(as_path)]
 """A path of the user's, made absolute when the spec is read, so that a run can be moved without losing its data."""
+
+
+def composed(text: str) -> str:
+    """Returns a text with its accents composed (Unicode NFC): names that look alike are equal."""
+    return normalize("NFC", text)
 
 
 def labels_of(

@@ -111,7 +111,7 @@ class Csv(SourceSpec):
         if not names:
             yield "features", "no column is left for the model to see"
 
-    def elsewhere(self, path: str) -> Csv:
+    def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> Csv:
         """Returns the same with another file of test rows; what a column is, the training file still decides."""
         return self.model_copy(update={"test": path, "validation": None})
 

@@ -3,84 +3,97 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from dlcli.errors import DataError
+from dlcli.spec.sources import folder_revision_1
 from dlcli.spec.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec
+from dlcli.spec.sources.file_tree import Tree, by_extension, holds_image, listing, walk
+from dlcli.spec.sources.folder_layout import Layout, find_layout, named_layout
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
-_PARTS = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "val": "validation",
-    "valid": "validation",
-    "test": "test",
-}
-_CLUTTER = ("thumbs.db", "desktop.ini")
+METADATA = "metadata.csv"
+"""A table in the folder whose columns `evaluate --slice` groups the images by."""
+_PLAIN_NAMES = ("train", "training", "validation", "val", "valid", "test")
+_MOST_NAMED = 10
+Images = Mapping[str, Mapping[str, list[str]]]
+"""The paths of the images, by part and class."""
 
 
 class Folder(SourceSpec):
-    """Class folders of JPEG, PNG, BMP or GIF images (the first frame), or `train`, `validation`/`val`, `test` of them."""
+    """Class folders of images (of moving ones the first frame), or folders for training, validation and test of them.
+
+    The parts are found by their usual names: `train`, `Training`, `training_set`, `seg_train`; `val`, `valid`, `dev`;
+    `test`, `testing`, `holdout`; `eval` is the test part, or the validation part beside a `test`. A single folder around
+    them is entered. What is below a class folder belongs to it, links included; hidden files and folders do not.
+    """
 
     kind: Literal["folder"]
     path: FilePath = Field(description="The folder.")
+    parts: dict[Literal["train", "validation", "test"], str] | None = Field(
+        default=None,
+        description=(
+            "The folder of each part, below `path`, such as `{train: fold1, test: fold2}`; `{}`: no parts, every folder is a"
+            " class. Found by their names if not given."
+        ),
+    )
+    _known_classes: frozenset[str] = PrivateAttr(default=frozenset())
 
-    def parts(self) -> dict[str, Path]:
-        """Returns the folder of class folders of each given part; the folder itself as `train` where it has no parts."""
-        given = {_PARTS[name.lower()]: Path(self.path, name) for name in _folders(Path(self.path)) if name.lower() in _PARTS}
-        # Without class folders in it, `train` is a class: something that runs on rails.
-        return given if "train" in given and _folders(given["train"]) else {"train": Path(self.path)}
+    def layout(self) -> Layout:
+        """Returns where the class folders of each part are.
 
-    def classes(self) -> tuple[str, ...]:
-        """Returns the names of the training part's class folders, sorted."""
-        return tuple(_folders(self.parts()["train"]))
+        Raises:
+            DataError: a folder cannot be read.
+        """
+        if self.parts is not None:
+            return named_layout(self.path, {str(part): folder for part, folder in self.parts.items()})
+        return find_layout(self.path, self._known_classes)
 
     def facts(self, task: str) -> Facts:
         """Returns the classes and the given parts."""
-        if next(self.faults(), None):
+        layout = None if next(self._path_faults(), None) else self.layout()
+        if layout is None or layout.faults:
             return Facts(image=True)
-        parts, classes = self.parts(), self.classes()
         return Facts(
             None,
-            len(classes),
-            classes,
+            len(layout.names),
+            layout.names,
             ("classification", "binary"),
-            has_validation="validation" in parts,
-            has_test="test" in parts,
+            has_validation="validation" in layout.parts,
+            has_test="test" in layout.parts,
             image=True,
         )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Yields a missing folder, one without class folders, and parts that do not fit the training part."""
+        """Yields a missing folder, one whose class folders cannot be told, and classes without images to train on."""
+        faults = list(self._path_faults())
+        yield from faults
+        if faults:
+            return
+        try:
+            layout = self.layout()
+            yield from layout.faults or _empty_classes(layout)
+        except DataError as error:
+            yield "path", str(error)
+
+    def _path_faults(self) -> Iterator[tuple[str, str]]:
         path = Path(self.path)
         if not path.is_dir():
             yield "path", f"{path} is a file, not a folder" if path.exists() else f"no folder {path}"
-            return
-        parts, classes = self.parts(), set(self.classes())
-        if not classes:
-            yield "path", f"{path} holds no class folders: images belong in one folder for each class"
-        for part, folder in parts.items():
-            names = _folders(folder)
-            unknown = [name for name in names if name not in classes]
-            if not names:
-                yield "path", f"{folder} holds no class folders: the {part} images belong in one folder for each class too"
-            elif unknown:
-                known = ", ".join(sorted(classes)[:20])
-                yield "path", f"{folder / unknown[0]}: the training part has no class of this name ({known})"
-        if parts["train"] != path:
-            twice = [name for name, count in Counter(_PARTS.get(name.lower()) for name in _folders(path)).items() if count > 1]
-            if twice and twice != [None]:
-                yield "path", f"{path} holds two folders for the {next(filter(None, twice))} part"
 
-    def elsewhere(self, path: str) -> Folder:
+    def notes(self) -> Iterator[str]:
+        """Yields which folders are used, and which are not, without reading an image."""
+        if next(self.faults(), None) is None:
+            yield from layout_notes(self.path, self.layout())
+
+    def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> Folder:
         """Returns the same for another folder."""
-        return self.model_copy(update={"path": path})
+        other = self.model_copy(update={"path": path, "parts": None})
+        other._known_classes = frozenset(classes)
+        return other
 
     def open(self, request: Request) -> Opened:
         """Returns the images of every part, to be read when needed, in the order of their paths.
@@ -88,53 +101,118 @@ class Folder(SourceSpec):
         Raises:
             DataError: the folder is not as `faults` wants it, or a class has no images to train on.
         """
+        if request.revision == 1:
+            classes, images = folder_revision_1.found_in(self.path)
+            return Opened(self._examples(classes, images, request), classes)
         for _, message in self.faults():
             raise DataError(message)
-        classes = self.classes()
-        notes: list[str] = []
-        parts = {part: self._examples(part, folder, classes, request, notes) for part, folder in self.parts().items()}
-        return Opened(parts, classes, tuple(notes))
+        layout, tree = self.layout(), Tree()
+        found = {part: {name: _walked(paths, tree) for name, paths in of.items()} for part, of in layout.classes.items()}
+        beside = _beside(self.path, layout, tree)
+        notes = (*layout_notes(self.path, layout), *beside, *tree.notes())
+        return Opened(self._examples(layout.names, found, request), layout.names, notes)
 
-    def _examples(self, part: str, folder: Path, classes: tuple[str, ...], request: Request, notes: list[str]) -> Examples:
+    def _examples(self, classes: tuple[str, ...], images: Images, request: Request) -> dict[str, Examples]:
         import numpy as np
 
         from dlcli.spec.sources.images import ImageFiles
 
-        paths: list[str] = []
-        numbers: list[int] = []
-        others: list[str] = []
-        for number, name in enumerate(classes):
-            images, left_out = _images(folder / name)
-            if part == "train" and not images:
-                raise DataError(f"{folder / name}: no images ({', '.join(EXTENSIONS)}) in this class folder")
-            paths += images
-            others += left_out
-            numbers += [number] * len(images)
-        if others:
-            notes.append(f"{len(others)} files are no images by their extension and were left out, such as {others[0]}")
-        ids = [_text(Path(os.path.relpath(path, self.path)).as_posix()) for path in paths]
-        return Examples(ImageFiles(tuple(paths), request.image), np.array(numbers, dtype="int64"), ids)
+        parts = {}
+        for part, found in images.items():
+            paths = [path for name in classes for path in found.get(name, ())]
+            numbers = [number for number, name in enumerate(classes) for _ in found.get(name, ())]
+            ids = [_text(Path(os.path.relpath(path, self.path)).as_posix()) for path in paths]
+            parts[part] = Examples(ImageFiles(tuple(paths), request.image), np.array(numbers, dtype="int64"), ids)
+        return parts
 
 
-def _folders(folder: Path) -> list[str]:
-    """Returns the names of a folder's sub-folders, sorted; hidden ones are passed over."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__")))
-    except OSError:
-        return []
+def _walked(folders: list[str], tree: Tree) -> list[str]:
+    """Returns the images below the folders of a class, sorted; what is left out is added to `tree`."""
+    images: list[str] = []
+    for folder in folders:
+        found = walk(folder)
+        images += found.files
+        found.files = []
+        tree.add(found)
+    return sorted(images)
 
 
-def _images(folder: Path) -> tuple[list[str], list[str]]:
-    """Returns the images below a class folder and the other files, each sorted by path; hidden files are passed over."""
-    files = sorted(
-        os.path.join(root, name)
-        for root, _, names in os.walk(folder)
-        for name in names
-        if not name.startswith(".") and name.lower() not in _CLUTTER
-    )
-    images = [path for path in files if path.lower().endswith(EXTENSIONS)]
-    return images, [path for path in files if not path.lower().endswith(EXTENSIONS)]
+def _empty_classes(layout: Layout) -> Iterator[tuple[str, str]]:
+    """Yields the training classes without an image, in one message."""
+    classes = layout.classes["train"]
+    empty = [paths[0] for name, paths in sorted(classes.items()) if not any(map(holds_image, paths))]
+    if not empty:
+        return
+    if len(empty) == 1:
+        yield "path", f"{empty[0]}: no images in this class folder{_instead(empty[0])}"
+        return
+    names = ", ".join(os.path.basename(path) for path in empty[:_MOST_NAMED]) + (", ..." if len(empty) > _MOST_NAMED else "")
+    where = os.path.dirname(empty[0])
+    yield "path", f"{where}: no images in {len(empty)} of {len(classes)} class folders ({names}){_instead(empty[0])}"
+
+
+def _instead(folder: str) -> str:
+    """Returns what a folder without images holds."""
+    others = walk(folder).others
+    return f"; it holds {by_extension(others)}" if others else ""
+
+
+def layout_notes(root: str, layout: Layout) -> Iterator[str]:
+    """Yields which folders are the parts where their plain names do not say it, and the folders that are not used."""
+    folders = layout.parts if layout.has_parts else {}
+    if not all(os.path.dirname(path) == root and os.path.basename(path).lower() in _PLAIN_NAMES for path in folders.values()):
+        yield "the parts are read from " + ", ".join(f"{path} ({part})" for part, path in folders.items())
+    elif not folders and layout.parts["train"] != root:
+        yield f"the class folders are those in {layout.parts['train']}"
+    for part, folder in layout.unlabelled.items():
+        yield (
+            f"{folder} holds {_images_below(folder)} without class folders: the {part} images have no labels and are not"
+            f" used; `dlcli predict RUN {folder}` predicts on them"
+        )
+    for part, folder in layout.empty.items():
+        yield f"{folder} holds no images: the source has no {part} part"
+    for folder in layout.unused:
+        yield f"{folder} holds {_images_below(folder)} and is not used; `data.source.parts` says which folders are parts"
+    for part, classes in layout.classes.items():
+        for name, paths in classes.items():
+            if len(paths) > 1:
+                yield f"class {name!r} of the {part} part has {len(paths)} folders, whose names differ in Unicode only"
+
+
+def _images_below(folder: str) -> str:
+    count = len(walk(folder).files)
+    return f"{count:,} image{'' if count == 1 else 's'}"
+
+
+def _beside(root: str, layout: Layout, tree: Tree) -> Iterator[str]:
+    """Yields the images that lie beside class folders and parts; other files there are added to `tree`."""
+    used = {path for classes in layout.classes.values() for paths in classes.values() for path in paths}
+    used |= {*layout.unlabelled.values(), *layout.empty.values(), *layout.unused}
+    around = {layout.root, *layout.parts.values()}
+    around |= {above for path in around for above in _between(root, path)}
+    for folder in sorted(around):
+        level = listing(folder)
+        images = level.images
+        if images:
+            one, are = ("image lies", "is") if len(images) == 1 else ("images lie", "are")
+            yield f"{len(images):,} {one} in {folder}, beside its folders, and {are} not used, such as {images[0]}"
+        others = [path for path in level.files if path not in set(images) and path != os.path.join(root, METADATA)]
+        tree.add(Tree([], others, level.hidden, level.hidden_folders, level.special))
+        for path in level.folders.values():
+            if path not in used | around:
+                tree.add(_all_others(path))
+
+
+def _all_others(folder: str) -> Tree:
+    """Returns the files below a folder without images."""
+    return walk(folder, lambda _: False)
+
+
+def _between(root: str, path: str) -> Iterator[str]:
+    """Yields the folders from `root` down to the one that holds `path`."""
+    while len(path) > len(root):
+        path = os.path.dirname(path)
+        yield path
 
 
 def _text(path: str) -> str:

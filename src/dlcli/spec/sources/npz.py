@@ -61,7 +61,7 @@ class Npz(SourceSpec):
             if name not in names and f"{name}_train" not in names:
                 yield key, f"the file holds no array `{name}`; it holds {', '.join(names[:20]) or 'none'}"
 
-    def elsewhere(self, path: str) -> Npz:
+    def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> Npz:
         """Returns the same for another file."""
         return self.model_copy(update={"path": path})
 

@@ -57,7 +57,8 @@ def run_data(run: Run, experiment: Experiment, *, offline: bool) -> tuple[Splits
         DataError: the data cannot be read.
         UsageError: it is not what the run was trained on.
     """
-    splits = open_splits(experiment, offline=offline, split=run.split() if run.split_path.exists() else None)
+    split = run.split() if run.split_path.exists() else None
+    splits = open_splits(experiment, offline=offline, split=split, revision=run.revision())
     recorded = run.data().get("fingerprint")
     if recorded and recorded != splits.fingerprint:
         raise UsageError(f"the data of {run.id} is not what it was trained on")

@@ -133,7 +133,7 @@ def _refuse_misfit(source: Original, form: Format, quantize: Quantize) -> None:
 
 
 def _opened(run: Run, experiment: Experiment, *, offline: bool) -> Splits:
-    splits = open_splits(experiment, offline=offline, split=run.split())
+    splits = open_splits(experiment, offline=offline, split=run.split(), revision=run.revision())
     recorded = run.data().get("fingerprint")
     if recorded and recorded != splits.fingerprint:
         raise UsageError(f"the data of {run.id} is not what it was trained on: an export is checked on the run's own examples")

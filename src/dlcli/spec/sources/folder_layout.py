@@ -1,0 +1,298 @@
+"""Where the class folders of each part are below a folder of images, found without decoding an image."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from dlcli.spec.sources.base import composed
+from dlcli.spec.sources.file_tree import Listing, holds_image, listing
+from dlcli.spec.sources.part_names import PARTS, is_for_unlabelled, part_of
+
+_DEEPEST = 6
+"""Folders inside each other that are looked through for the class folders: zip files seldom wrap more than two."""
+_SHOWN = 10
+
+
+@dataclass
+class Layout:
+    """Where the class folders of each part are, and what else lies beside them.
+
+    Attributes:
+        root: the folder that holds the parts, or the class folders where there are no parts.
+        parts: the folder that holds the class folders of each part; only `train` where there are no parts.
+        classes: by part, the paths of each class's folders; two where one name is spelled in two ways.
+        unlabelled: folders of parts that have images and no class folders.
+        empty: folders of parts without any image.
+        unused: other folders that hold images.
+        chosen: which folder is which part, where only its name tells; empty for the plain names.
+        faults: what is wrong with the folders, as (field, message).
+    """
+
+    root: str
+    parts: dict[str, str] = field(default_factory=dict)
+    classes: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    unlabelled: dict[str, str] = field(default_factory=dict)
+    empty: dict[str, str] = field(default_factory=dict)
+    unused: list[str] = field(default_factory=list)
+    chosen: dict[str, str] = field(default_factory=dict)
+    faults: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether training examples have a folder of their own."""
+        return bool(self.chosen)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the training part's classes, sorted."""
+        return tuple(sorted(self.classes.get("train", {})))
+
+
+def find_layout(root: str, known: frozenset[str] = frozenset()) -> Layout:
+    """Returns the layout of a folder of class folders, of one with parts, or of one around either.
+
+    Args:
+        root: the folder.
+        known: names of classes, where they are known: a folder of such a name is never taken for one around class folders.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    here = root
+    for _ in range(_DEEPEST):
+        level = listing(here)
+        layout = _with_parts(here, level)
+        if layout is not None:
+            return layout
+        inner = _wrapped(level, known)
+        if inner is None:
+            return _without_parts(here, level)
+        here = inner
+    return _without_parts(here, listing(here))
+
+
+def named_layout(root: str, parts: Mapping[str, str]) -> Layout:
+    """Returns the layout where the user says which folder is which part; with no parts, each folder in `root` is a class."""
+    layout = Layout(root)
+    if not parts:
+        layout.parts = {"train": root}
+        layout.classes["train"] = classes_in(listing(root))
+        return layout
+    folders = {part: os.path.normpath(os.path.join(root, name)) for part, name in parts.items()}
+    for part, folder in folders.items():
+        if os.path.isdir(folder):
+            layout.chosen[part], layout.parts[part] = folder, folder
+            layout.classes[part] = classes_in(listing(folder))
+            if not layout.classes[part]:
+                layout.faults.append(("parts", _without_class_folders(folder, part)))
+        else:
+            layout.faults.append(("parts", f"no folder {folder}"))
+    if "train" not in parts:
+        layout.faults.append(("parts", "needs a folder for `train`; `{}` says that there are no parts"))
+    elif not layout.faults:
+        layout.unused = _unused(listing(root), set(folders.values()))
+        layout.faults += _unknown_classes(layout)
+    return layout
+
+
+def classes_in(level: Listing) -> dict[str, list[str]]:
+    """Returns the folders in a folder by their name as a class: with composed accents."""
+    found: dict[str, list[str]] = {}
+    for name, path in level.folders.items():
+        found.setdefault(composed(name), []).append(path)
+    return found
+
+
+def _with_parts(here: str, level: Listing) -> Layout | None:
+    """Returns the layout of a folder with parts; None where it has none."""
+    groups = _groups(level)
+    chosen = _with_training_folder(groups)
+    if not chosen:
+        flat = _flat_training_folder(level, groups)
+        return Layout(here, faults=[("path", flat)]) if flat else None
+    if len(chosen) > 1:
+        names = ", ".join(os.path.basename(path) for name in chosen for path in groups[name]["train"])
+        return Layout(here, faults=[("path", f"{here} holds several training folders: {names}; {_say_parts(here)}")])
+    layout = Layout(here)
+    group = _resolved(here, groups[chosen[0]], layout)
+    layout.chosen = group
+    for part in (one for one in PARTS if one in group):
+        _fill(layout, part, group[part])
+    layout.unused = _unused(level, set(group.values()))
+    if not layout.faults:
+        layout.faults += [*_faults_of_classes(layout.parts["train"], layout), *_unknown_classes(layout)]
+    return layout
+
+
+def _groups(level: Listing) -> dict[str, dict[str, list[str]]]:
+    """Returns the folders whose names name a part, by what else the names say (`seg` of `seg_train`) and by part."""
+    groups: dict[str, dict[str, list[str]]] = {}
+    for name, path in level.folders.items():
+        named = part_of(name)
+        if named is not None:
+            groups.setdefault(named[1], {}).setdefault(named[0], []).append(path)
+    return groups
+
+
+def _with_training_folder(groups: Mapping[str, Mapping[str, list[str]]]) -> list[str]:
+    """Returns the groups that have a training folder with folders in it; of plain names (`train`) alone where there is one.
+
+    A word that is not known, such as `freight` in `freight_train`, needs another part that shares it.
+    """
+    found = [name for name, group in groups.items() if any(listing(path).folders for path in group.get("train", []))]
+    return [""] if "" in found else [name for name in found if len(groups[name]) > 1]
+
+
+def _has_parts(folder: str) -> bool:
+    return bool(_with_training_folder(_groups(listing(folder))))
+
+
+def _resolved(here: str, group: Mapping[str, list[str]], layout: Layout) -> dict[str, str]:
+    """Returns one folder for each part; what cannot be told apart becomes a fault of the layout."""
+    group = {part: _with_images(paths) for part, paths in group.items()}
+    evaluation = group.pop("evaluation", [])
+    if evaluation:  # held out, and so a test part, unless there is another
+        free = next((part for part in ("test", "validation") if part not in group), "test")
+        group[free] = [*group.get(free, []), *evaluation]
+    for part, paths in group.items():
+        if len(paths) > 1:
+            names = " and ".join(os.path.basename(path) for path in paths)
+            example = os.path.basename(paths[0])
+            layout.faults.append(
+                ("path", f"{here} holds {len(paths)} folders for the {part} part: {names}; {_say_parts(here, part, example)}")
+            )
+    return {part: paths[0] for part, paths in group.items()}
+
+
+def _with_images(paths: list[str]) -> list[str]:
+    """Returns those of several folders that hold images; all where none does."""
+    return [path for path in paths if holds_image(path)] or paths if len(paths) > 1 else paths
+
+
+def _say_parts(here: str, part: str = "train", name: str = "NAME") -> str:
+    others = "" if part == "train" else "train: ..., "
+    return f"say which is which: data.source: {{kind: folder, path: {here}, parts: {{{others}{part}: {name}}}}}"
+
+
+def _fill(layout: Layout, part: str, folder: str) -> None:
+    """Notes where a part's class folders are, or that it has none."""
+    classes = frozenset(layout.classes.get("train", {}))
+    inner = _class_root(folder, classes)
+    found = classes_in(listing(inner))
+    if part != "train" and not (set(found) & classes):
+        if not holds_image(folder):
+            layout.empty[part] = folder
+            return
+        if not found or (len(found) == 1 and is_for_unlabelled(next(iter(found)))):
+            layout.unlabelled[part] = folder
+            return
+    layout.parts[part], layout.classes[part] = inner, found
+
+
+def _class_root(folder: str, classes: frozenset[str]) -> str:
+    """Returns the folder itself, or the one that is alone in it and holds the class folders (`seg_train/seg_train`)."""
+    for _ in range(_DEEPEST):
+        inner = _wrapped(listing(folder), classes)
+        if inner is None:
+            break
+        folder = inner
+    return folder
+
+
+def _wrapped(level: Listing, known: frozenset[str]) -> str | None:
+    """Returns the folder around class folders or parts that a folder holds and that is the only one with images in it."""
+    if not level.folders or level.images or any(composed(name) in known for name in level.folders):
+        return None
+    if len(level.folders) == 1:
+        (inner,) = level.folders.values()
+        below = listing(inner)
+        return inner if below.folders and not below.images and holds_image(inner) else None
+    around = [path for path in level.folders.values() if _has_parts(path)]
+    if len(around) == 1 and not any(holds_image(path) for path in level.folders.values() if path != around[0]):
+        return around[0]
+    return None
+
+
+def _flat_training_folder(level: Listing, groups: Mapping[str, Mapping[str, list[str]]]) -> str | None:
+    """Returns what is wrong where a training folder has images and no class folders, and all other folders are parts."""
+    trains = groups.get("", {}).get("train", [])
+    named = {path for group in groups.values() for paths in group.values() for path in paths}
+    others = [path for path in level.folders.values() if path not in named and holds_image(path)]
+    if len(trains) != 1 or others or not listing(trains[0]).images:
+        return None
+    return _without_class_folders(trains[0], "train")
+
+
+def _without_parts(here: str, level: Listing) -> Layout:
+    layout = Layout(here, {"train": here}, {"train": classes_in(level)})
+    if not level.folders:
+        layout.faults.append(("path", _without_class_folders(here, "")))
+    layout.faults += _faults_of_classes(here, layout)
+    return layout
+
+
+def _without_class_folders(folder: str, part: str) -> str:
+    names = [os.path.basename(path) for path in listing(folder).images]
+    images = f"{len(names):,} image{'s' if len(names) > 1 else ''} and " if names else ""
+    too = "" if part in ("", "train") else f"; the {part} images need them too"
+    return f"{folder} holds {images}no class folders: images belong in one folder for each class{too}{_named_classes(names)}"
+
+
+def _named_classes(names: list[str]) -> str:
+    """Returns what to do where the names of images seem to begin with their class: `cat.0.jpg`, `dog.1.jpg`."""
+    begins = sorted({re.split(r"[^a-z]", name.casefold(), maxsplit=1)[0] for name in names})
+    if not 1 < len(begins) <= len(names) / 5 or "" in begins:
+        return ""
+    return f"; their names begin with {_listed(begins)}: if these are the classes, move the images into folders of these names"
+
+
+def _faults_of_classes(folder: str, layout: Layout) -> Iterator[tuple[str, str]]:
+    """Yields class folders that look like parts, or like folders around class folders."""
+    folders = [path for paths in layout.classes["train"].values() for path in paths]
+    levels = {path: listing(path) for path in folders}
+    around = [path for path in folders if _has_parts(path)]
+    if around:
+        yield "path", f"{around[0]} holds parts of its own: give data.source.path: {around[0]}"
+    elif len(folders) > 1 and all(level.folders and not level.images for level in levels.values()):
+        inside = [{composed(name) for name in level.folders} for level in levels.values()]
+        largest = max(inside, key=len)
+        if len(largest) > 1 and all(names <= largest for names in inside):
+            yield "path", _equal_folders(folder, layout, sorted(largest))
+
+
+def _equal_folders(folder: str, layout: Layout, inner: list[str]) -> str:
+    """Returns what is wrong where all class folders hold only folders, of the same names, with the ways out."""
+    outer = layout.names
+    shown = f"{folder}: its folders ({_listed(outer)}) hold no images, only folders with the same names ({_listed(inner)})"
+    if all(part_of(name) for name in inner):
+        way = f"to have parts, put {inner[0]}/{outer[0]} in place of {outer[0]}/{inner[0]}"
+    else:
+        paths = sorted(path for found in layout.classes["train"].values() for path in found)
+        way = (
+            f"if {_listed(inner)} are the classes, give data.source.path: {paths[0]}, or say which folders are parts,"
+            f" such as data.source.parts: {{train: {os.path.basename(paths[-1])}, test: {os.path.basename(paths[0])}}}"
+        )
+    return f"{shown}; {way}; if {_listed(outer)} are the classes, set data.source.parts: {{}}"
+
+
+def _unknown_classes(layout: Layout) -> Iterator[tuple[str, str]]:
+    known = layout.classes.get("train", {})
+    for part, found in layout.classes.items():
+        unknown = next((paths[0] for name, paths in found.items() if name not in known), None)
+        if unknown is not None:
+            yield "path", f"{unknown}: the training part has no class of this name ({_listed(layout.names, 20)})"
+        if not found and part != "train":
+            yield "path", _without_class_folders(layout.parts[part], part)
+
+
+def _unused(level: Listing, used: set[str]) -> list[str]:
+    """Returns the folders that hold images and are no part."""
+    around = {path for path in level.folders.values() if any(one.startswith(path + os.sep) for one in used)}
+    return [path for path in level.folders.values() if path not in used | around and holds_image(path)]
+
+
+def _listed(names: tuple[str, ...] | list[str], most: int = _SHOWN) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
