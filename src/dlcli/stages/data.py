@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -19,6 +18,7 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.sources import Examples, Opened, Request, SourceSpec
 from dlcli.spec.sources.base import composed
 from dlcli.spec.sources.images import ImageFiles
+from dlcli.stages.fingerprint import fingerprint
 from dlcli.stages.image_files import Survey, with_value_range
 
 Array = np.ndarray[Any, Any]
@@ -26,8 +26,6 @@ PARTS = ("train", "validation", "test")
 DEFAULT_SHARES = {"validation": 0.1, "test": 0.2}
 # Images up to this share of the free memory are decoded once and kept; larger sets are read from their files each epoch.
 MEMORY_SHARE = 0.25
-# Image files of up to so many bytes together are read whole for the fingerprint (a second or two), of more only their sizes.
-CONTENT_HASHED = 2**30
 
 
 # Files that could not be read are named up to this number.
@@ -380,42 +378,3 @@ def _kept_in_memory(examples: Examples, survey: Survey) -> Examples:
         return examples
     pixels = survey.decode(inputs)
     return replace(examples, inputs=replace(inputs, decoded=pixels) if inputs.image.is_deep else pixels)
-
-
-def fingerprint(parts: dict[str, Examples]) -> str:
-    """Returns a SHA-256 over every part's ids, labels and inputs; of image files over their bytes, not their pixels.
-
-    So it is the same whether the images are in memory or read when needed.
-
-    Raises:
-        DataError: a file cannot be read.
-    """
-    digest = hashlib.sha256()
-    for part, examples in parts.items():
-        digest.update(f"{part}\0{chr(0).join(examples.ids)}\0".encode())
-        digest.update(_bytes_of(examples.targets))
-        for name, column in examples.inputs.items() if isinstance(examples.inputs, dict) else [("", examples.inputs)]:
-            digest.update(name.encode())
-            digest.update(_bytes_of(column))
-    return digest.hexdigest()
-
-
-def _bytes_of(column: Any) -> bytes | memoryview:
-    if hasattr(column, "read"):
-        return _bytes_of_files(column.paths)
-    if column.dtype == object:
-        return "\0".join(column).encode()
-    return np.ascontiguousarray(column).data.cast("B")
-
-
-def _bytes_of_files(paths: tuple[str, ...]) -> bytes:
-    """Returns the sizes of files, and a digest of their content where all together are small enough to be read."""
-    try:
-        sizes = [Path(path).stat().st_size for path in paths]
-        digest = hashlib.sha256("\0".join(map(str, sizes)).encode())
-        if sum(sizes) <= CONTENT_HASHED:
-            for path in paths:
-                digest.update(Path(path).read_bytes())
-    except OSError as error:
-        raise DataError(f"{error.filename}: {error.strerror}") from None
-    return digest.digest()

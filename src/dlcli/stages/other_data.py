@@ -15,7 +15,7 @@ from dlcli.runs.folder import OTHER_DATA
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.sources import Examples, Opened, Request
 from dlcli.spec.sources.base import composed
-from dlcli.stages.data import fingerprint
+from dlcli.stages.fingerprint import fingerprint
 
 
 @dataclass(frozen=True)
