@@ -119,7 +119,11 @@ def test_a_run_is_shown_on_one_screen(tmp_path: Path, dlcli: Dlcli) -> None:
         path.write_text("")
     (run.path / "trackers" / "mlflow.json").write_text('{"id": "9d9cb93e", "epochs": 1}')
     (run.path / "trackers" / "wandb.json").write_text("[]")
-    finding = {"name": "overfitting", "evidence": ["one", "two", "three"], "remedies": [{"text": "stop", "set": "a=1"}]}
+    finding = {
+        "name": "overfitting",
+        "evidence": ["one", "two", "three"],
+        "remedies": [{"text": "stop", "set": "a=1", "also": []}],
+    }
     (run.path / "diagnosis.json").write_text(json.dumps([finding]))
     lines = dlcli("runs", "show", "iris").stdout.splitlines()
     assert len(lines) < 40

@@ -15,7 +15,13 @@ from dlcli.runs import Run
 from dlcli.runs.files import write_json, write_table
 from dlcli.spec.file import load_text, to_yaml
 from dlcli.stages.diagnosis import Finding, Remedy, diagnose, findings, in_words, write_diagnosis
+from dlcli.stages.diagnosis.checks import ChecksFile
+from dlcli.stages.diagnosis.evidence import read_evidence
+from dlcli.stages.diagnosis.remedies import taken
+from dlcli.stages.scoring.outcome import Outcome, write_outcome
 
+YES = ("no", "yes")
+BINARY = "task: binary\ndata: {source: {kind: builtin, name: breast_cancer}}\nmodel: {kind: mlp, units: [8]}\n"
 IRIS = "task: classification\ndata: {source: {kind: builtin, name: iris}}\nmodel: {kind: mlp, units: [8]}\n"
 CLASSES = ["setosa", "versicolor", "virginica"]
 DIABETES = "task: regression\ndata: {source: {kind: builtin, name: diabetes}}\nmodel: {kind: mlp, units: [8]}\n"
@@ -196,6 +202,143 @@ def test_equal_examples_are_a_leak_unless_they_may_be_a_coincidence(tmp_path: Pa
 def test_a_column_gives_the_target_away_if_no_other_comes_near(tmp_path: Path, scores: Any, told: bool) -> None:
     leaks = {"rows": True, "columns": {"of": len(scores), "targets": {"": scores}}}
     assert ("leakage suspected" in _names(_run(tmp_path, GOOD, leaks=leaks))) is told
+
+
+def _alike(count: int) -> dict[str, Any]:
+    return {"examples": count, "of": 100, "some": [["b/1_x.png", "b/1_y.png"]]}
+
+
+@pytest.mark.parametrize(
+    ("leaks", "evidence"),
+    [
+        ({"near_copies": {"test": _alike(2)}}, "2 of 100 test examples are nearly the same as a training image"),
+        ({"near_copies": {"test": _alike(1)}}, ""),
+        ({"stems": {"test": _alike(40)}}, "40 of 100 test examples are named like training examples"),
+        ({"stems": {"test": _alike(9)}}, ""),
+    ],
+)
+def test_near_copies_and_shared_stems_are_leakage(tmp_path: Path, leaks: Any, evidence: str) -> None:
+    found = diagnose(_run(tmp_path, GOOD, leaks=leaks))
+    assert [one.name for one in found] == (["leakage suspected"] if evidence else [])
+    assert not evidence or found[0].evidence[0].startswith(evidence)
+
+
+def test_one_picture_under_two_labels_is_a_finding_of_its_own(tmp_path: Path) -> None:
+    some = [["test/1", "train/2"], ["test/3", "train/4"]]
+    copies = {"test": {"examples": 2, "of": 50, "same_label": 0, "some": some}}
+    pair = ["a/1.png", "setosa", "b/1.png", "virginica"]
+    leaks = {"rows": False, "duplicates": copies, "contradictions": {"examples": 4, "of": 200, "some": [pair]}}
+    found = diagnose(_run(tmp_path, GOOD, leaks=leaks))
+    assert [one.name for one in found] == ["contradicting labels"]
+    assert found[0].evidence == (
+        "4 of 200 examples are equal to the bit to one with another label: a/1.png (setosa) and b/1.png (virginica)"
+        " (data.json)",
+    )
+
+
+def test_a_rate_that_the_history_has_in_float32_is_the_usual_one(tmp_path: Path) -> None:
+    rows = [row | {"learning_rate": 0.0010000000474974513} for row in _falling(3.0, 3.1, 3.0, 3.1, gap=0.0, accuracy=0.34)]
+    found = diagnose(_run(tmp_path, rows, scores={"loss": 3.1, "accuracy": 0.33}))
+    changes = [remedy.set for one in found for remedy in one.remedies]
+    assert "training.optimizer.learning_rate=0.001" not in changes
+
+
+def test_a_model_whose_answers_rank_well_has_labels_that_mean_something(tmp_path: Path) -> None:
+    rows = _falling(0.6, 0.4, 0.3, 0.2, gap=0.4, accuracy=0.95, val_accuracy=0.6)
+    random = np.random.default_rng(0)
+    truth = random.random(300) < 0.3
+    scores = np.clip(0.25 + 0.1 * truth + random.normal(0, 0.1, 300), 0, 1)
+    folder = _run(tmp_path, rows, spec=BINARY, scores={"loss": 0.6, "accuracy": 0.7}, guess={"accuracy": 0.7}, classes=YES)
+    outcome = Outcome("binary", "test", [str(at) for at in range(300)], YES, truth.astype("int64"), scores.astype("float32"))
+    write_outcome(outcome, folder.evaluation("test"))
+    assert "shuffled or meaningless labels" not in _names(folder)
+
+
+def _checks(run: Run, **content: Any) -> Run:
+    ChecksFile.of(content).write(run.path / "checks.json")
+    return run
+
+
+def _simple(accuracy: float, *, related: float, better: float) -> dict[str, Any]:
+    row = {"name": "random forest", "scores": {"accuracy": accuracy}, "related": related, "better": better}
+    return {"part": "test", "examples": 300, "trained_on": 2000, "own": {"accuracy": 0.5}, "rows": [row]}
+
+
+WEAK = _falling(1.0, 0.9, 0.88, 0.87, 0.87, 0.87, 0.87, 0.87, accuracy=0.5, val_accuracy=0.5)
+
+
+def test_what_simple_models_do_not_answer_better_is_hard_and_not_underfitted(tmp_path: Path) -> None:
+    run = _run(tmp_path, WEAK, scores={"loss": 0.9, "accuracy": 0.5})
+    assert _names(run) == ["underfitting"]
+    assert _names(_checks(run, simple_models=_simple(0.52, related=0.0, better=0.2))) == []
+    found = diagnose(_checks(run, simple_models=_simple(0.8, related=0.0, better=0.0)))
+    assert [one.name for one in found] == ["underfitting"]
+    assert (
+        found[0].evidence[0]
+        == "a simple model, random forest, has accuracy 0.800 on 300 test examples, this one 0.500 (checks.json)"
+    )
+
+
+def test_labels_that_a_simple_model_answers_are_not_meaningless(tmp_path: Path) -> None:
+    rows = _falling(1.0, 0.6, 0.3, 0.1, gap=1.2, accuracy=0.95, val_accuracy=0.34)
+    run = _run(tmp_path, rows, scores={"loss": 1.3, "accuracy": 0.33})
+    assert _names(_checks(run, simple_models=_simple(0.35, related=0.5, better=0.4))) == ["shuffled or meaningless labels"]
+    assert "shuffled or meaningless labels" not in _names(_checks(run, simple_models=_simple(0.8, related=0.0, better=0.0)))
+
+
+@pytest.mark.parametrize(
+    ("worse", "better", "inference", "told"),
+    [(30, 0, 0.7, True), (5, 1, 0.94, False), (40, 30, 0.9, False), (9, 9, 1.0, False)],
+)
+def test_two_ways_to_answer_disagree_where_chance_cannot_explain_it(
+    tmp_path: Path, worse: int, better: int, inference: float, told: bool
+) -> None:
+    modes = {"layers": 3, "examples": 100, "score": "accuracy", "training": 1.0, "inference": inference}
+    run = _checks(_run(tmp_path, WEAK, scores={"loss": 0.9, "accuracy": 0.5}), modes=modes | {"worse": worse, "better": better})
+    assert (_names(run) == ["training and prediction disagree"]) is told
+
+
+@pytest.mark.parametrize(
+    ("scale", "told"),
+    [
+        ({"size": 0.002, "deviation": 0.001}, True),
+        ({"size": 1.0, "deviation": 0.002}, True),  # twice `symmetric`: all near -1
+        ({"size": 300.0, "deviation": 250.0}, True),
+        ({"size": 0.1, "deviation": 0.1}, False),
+        ({"size": 4.0, "deviation": 3.0}, False),
+    ],
+)
+def test_inputs_far_from_a_usual_scale_are_named(tmp_path: Path, scale: dict[str, float], told: bool) -> None:
+    run = _checks(_run(tmp_path, WEAK, scores={"loss": 0.9, "accuracy": 0.5}), inputs={"layer": "Dense", "examples": 9} | scale)
+    assert ("badly scaled inputs" in _names(run)) is told
+
+
+def test_inputs_of_a_model_that_answers_all_but_perfectly_may_have_any_scale(tmp_path: Path) -> None:
+    rows = _falling(0.9, 0.1, 0.01, 0.01, gap=0.0, accuracy=1.0, val_accuracy=1.0)
+    run = _run(tmp_path, rows, scores={"loss": 0.01, "accuracy": 0.99})
+    assert _names(_checks(run, inputs={"layer": "Dense", "examples": 9, "size": 300.0, "deviation": 250.0})) == []
+
+
+def test_a_regression_worse_than_the_mean_is_told_so(tmp_path: Path) -> None:
+    rows = [{"loss": 9000.0, "val_loss": 9000.0}] * 5
+    random = np.random.default_rng(0)
+    truth = random.normal(150, 10, (80, 1))
+    run = _run(tmp_path, rows, spec=DIABETES, scores={"loss": 9000, "r2": -61.7}, guess={"r2": 0}, classes=["target"])
+    for answers, told in ((truth * 0.5, True), (truth + random.normal(0, 9, truth.shape), False)):
+        outcome = Outcome("regression", "test", [str(at) for at in range(80)], ("target",), truth, answers.astype("float32"))
+        write_outcome(outcome, run.evaluation("test"))
+        assert ("worse than a constant guess" in _names(run)) is told
+    assert "too short" not in _names(run)
+
+
+def test_nothing_that_the_run_already_has_is_offered(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    remedies = [
+        Remedy("as it is", "training.epochs=10"),
+        Remedy("more", "training.epochs=31"),
+        Remedy("wrong", "training.epochs=-1"),
+    ]
+    assert taken(read_evidence(run), remedies) == (remedies[1],)
 
 
 def test_a_column_that_tells_many_targets_is_kept_in_a_file_that_can_be_read(tmp_path: Path) -> None:

@@ -291,7 +291,7 @@ def _show_findings(console: PlainConsole, run: Run) -> None:
         for text in finding.evidence[:_EVIDENCE]:
             console.print(f"  {text}")
         for remedy in finding.remedies[:1]:
-            console.print(f"  try: {remedy.text}{f': --set {remedy.set}' if remedy.set else ''}")
+            console.print(f"  try: {remedy.words}")
 
 
 def _files(run: Run) -> list[str]:

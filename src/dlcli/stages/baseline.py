@@ -73,14 +73,14 @@ def baselines(
     part = split or default_split(splits)
     if part not in splits.parts:
         raise UsageError(f"--split: the data has no {part} part; it has {', '.join(splits.parts)}")
-    train, other = _rows(splits, part)
+    train, other = model_rows(splits, part)
     places = np.arange(len(splits.train))
     if len(places) > most:
         places = np.sort(np.random.default_rng(experiment.seed).permutation(len(places))[:most])
         say(f"note: {most:,} of {len(splits.train):,} training examples are used; --examples takes more")
     truth, metrics = splits.parts[part].targets, list(experiment.training.metrics or [])
     rows = []
-    for name, model in _models(splits.task, experiment.seed):
+    for name, model in simple_models(splits.task, experiment.seed):
         say(f"{name}: fitting {len(places):,} examples of {train.shape[1]:,} numbers")
         rows.append(_row(name, model, train[places], splits.train.targets[places], other, truth, splits, metrics))
     title = title_of(part, shared=splits.parts[part] is splits.parts.get("validation"))
@@ -88,7 +88,7 @@ def baselines(
     return Baselines(part, len(truth), len(places), names, rows, splits.fingerprint, title)
 
 
-def _rows(splits: Splits, part: str) -> tuple[Array, Array]:
+def model_rows(splits: Splits, part: str) -> tuple[Array, Array]:
     """Returns the training examples and those of another part as float32 `(n, features)`."""
     first, second = splits.train.inputs, splits.parts[part].inputs
     if isinstance(first, dict):
@@ -119,21 +119,36 @@ def _pixels(inputs: Any, places: Array) -> Array:
     return np.asarray(images[:, ::step, ::step].reshape(len(places), -1))
 
 
-def _models(task: str, seed: int) -> Iterator[tuple[str, Any]]:
-    """Yields the simple models of a task by name."""
-    from sklearn import dummy, ensemble, linear_model, multioutput, neighbors, pipeline, preprocessing
+def simple_models(task: str, seed: int) -> Iterator[tuple[str, Any]]:
+    """Yields the simple models of a task by name, the guess without inputs first."""
+    from sklearn import dummy
 
-    scaled = preprocessing.StandardScaler
     if task == "regression":
         yield "always the mean", dummy.DummyRegressor()
-        yield "ridge regression", pipeline.make_pipeline(scaled(), linear_model.RidgeCV(np.logspace(-3, 3, 7)))
-        yield "5 nearest neighbours", pipeline.make_pipeline(scaled(), neighbors.KNeighborsRegressor())
-        yield "random forest", ensemble.RandomForestRegressor(random_state=seed, n_jobs=-1)
-        boosting = ensemble.HistGradientBoostingRegressor(random_state=seed)
-        yield "gradient boosting", multioutput.MultiOutputRegressor(boosting)
+        yield from simple_regressors(seed)
         return
-    several: Callable[[Any], Any] = multioutput.MultiOutputClassifier if task == "multilabel" else (lambda model: model)
     yield "always the shares", dummy.DummyClassifier(strategy="prior")
+    yield from simple_classifiers(task, seed)
+
+
+def simple_regressors(seed: int) -> Iterator[tuple[str, Any]]:
+    """Yields scikit-learn's simple models for numbers by name."""
+    from sklearn import ensemble, linear_model, multioutput, neighbors, pipeline, preprocessing
+
+    scaled = preprocessing.StandardScaler
+    yield "ridge regression", pipeline.make_pipeline(scaled(), linear_model.RidgeCV(np.logspace(-3, 3, 7)))
+    yield "5 nearest neighbours", pipeline.make_pipeline(scaled(), neighbors.KNeighborsRegressor())
+    yield "random forest", ensemble.RandomForestRegressor(random_state=seed, n_jobs=-1)
+    boosting = ensemble.HistGradientBoostingRegressor(random_state=seed)
+    yield "gradient boosting", multioutput.MultiOutputRegressor(boosting)
+
+
+def simple_classifiers(task: str, seed: int) -> Iterator[tuple[str, Any]]:
+    """Yields scikit-learn's simple models for classes, or for several labels, by name."""
+    from sklearn import ensemble, linear_model, multioutput, neighbors, pipeline, preprocessing
+
+    scaled = preprocessing.StandardScaler
+    several: Callable[[Any], Any] = multioutput.MultiOutputClassifier if task == "multilabel" else (lambda model: model)
     logistic = linear_model.LogisticRegression(max_iter=500)
     yield "logistic regression", pipeline.make_pipeline(scaled(), several(logistic))
     yield "5 nearest neighbours", pipeline.make_pipeline(scaled(), neighbors.KNeighborsClassifier())
@@ -157,7 +172,7 @@ def _row(
         warnings.simplefilter("ignore")  # a simple model that has not converged is still a baseline
         try:
             model.fit(train, labels if splits.task == "regression" else labels.astype("int64"))
-            scores = _scores(model, other, splits)
+            scores = model_scores(model, other, splits)
         except ValueError as error:
             return Row(name, {}, perf_counter() - began, str(error).splitlines()[0])
     found = {
@@ -167,7 +182,7 @@ def _row(
     return Row(name, found, perf_counter() - began)
 
 
-def _scores(model: Any, inputs: Array, splits: Splits) -> Array:
+def model_scores(model: Any, inputs: Array, splits: Splits) -> Array:
     """Returns a model's output in the form of a network's: see `spec.metrics`."""
     if splits.task == "regression":
         return np.asarray(model.predict(inputs), dtype="float32").reshape(len(inputs), -1)

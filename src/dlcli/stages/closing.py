@@ -13,12 +13,12 @@ from dlcli.runs import Run
 from dlcli.stages.work import Say
 
 
-def write_for_people(run: Run, say: Say) -> None:
-    """Writes diagnosis, model card and report of a completed run.
+def write_for_people(run: Run, say: Say, measure: Callable[[Run], Any] | None = None) -> None:
+    """Writes diagnosis, model card and report of a completed run; before them `measure` takes what the diagnosis looks at.
 
     The run's results stand already: what fails here is said and logged with its traceback, and leaves the run completed.
     """
-    for what, write in _writers().items():
+    for what, write in (({"measurements": measure} if measure else {}) | _writers()).items():
         try:
             write(run)
         except KeyboardInterrupt:

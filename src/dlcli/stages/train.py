@@ -16,6 +16,7 @@ from dlcli.runtime.engine import keras
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.file import Loaded, to_yaml
 from dlcli.stages.checkpoints import keep_last_checkpoint
+from dlcli.stages.checks import write_checks
 from dlcli.stages.closing import diagnose_failure, write_for_people
 from dlcli.stages.data import Splits, open_splits
 from dlcli.stages.environment import describe_environment, process_started
@@ -96,7 +97,7 @@ def proceed(
             keep_last_checkpoint(run)
             run.update_status(state="completed", finished=now())
         if write_up:
-            write_for_people(run, say)
+            write_for_people(run, say, lambda run: write_checks(experiment, splits, run))
 
 
 @contextmanager

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dlcli.runs import Run
 from dlcli.stages.diagnosis.evidence import read_evidence
 from dlcli.stages.diagnosis.finding import GOOD_FIT, Finding, Remedy, findings, in_words, keep
-from dlcli.stages.diagnosis.rules import diagnosed
+from dlcli.stages.diagnosis.rules import FEW_SIMPLE, diagnosed
 
-__all__ = ["GOOD_FIT", "Finding", "Remedy", "diagnose", "findings", "in_words", "write_diagnosis"]
+__all__ = ["FEW_SIMPLE", "GOOD_FIT", "Finding", "Remedy", "diagnose", "findings", "in_words", "write_diagnosis"]
 
 
 def diagnose(run: Run) -> list[Finding]:

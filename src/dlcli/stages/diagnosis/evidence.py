@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite, log, sqrt
 from typing import Any
@@ -14,6 +14,8 @@ from dlcli.runs import Run
 from dlcli.runs.folder import Status
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.schedules import ScheduleSpec
+from dlcli.stages.diagnosis.checks import ChecksFile, read_checks
+from dlcli.stages.diagnosis.relation import probability_of_no_relation
 from dlcli.stages.scoring.outcome import Outcome, has_outcome, read_outcome
 
 Array = np.ndarray[Any, Any]
@@ -27,6 +29,8 @@ _MEASURES = {
     "multilabel": ("accuracy", "f1"),
     "regression": ("r2", "rmse", "mse", "mae"),
 }
+LARGE_TARGETS = 10.0
+"""Size of targets from which a network with usual weights and rates takes long to reach them at all."""
 _PERFECT = {"accuracy": 1.0, "auc": 1.0, "f1": 1.0, "r2": 1.0, "rmse": 0.0, "mse": 0.0, "mae": 0.0}
 
 
@@ -47,6 +51,7 @@ class Evidence:
     scored: str
     metrics: dict[str, Any]
     outcome: Outcome | None
+    checks: ChecksFile = field(default_factory=ChecksFile)
 
     @property
     def task(self) -> str:
@@ -140,10 +145,43 @@ class Evidence:
         return 2 * sqrt(guess * (1 - guess) / count) / (1 - guess)
 
     @cached_property
+    def unrelated(self) -> float | None:
+        """How likely answers like those on the evaluated part are if they have nothing to do with the labels.
+
+        None where predictions are not kept, or are of too few examples to tell.
+        """
+        if self.outcome is None or self.outcome.scores is None:
+            return None
+        return probability_of_no_relation(self.task, self.outcome.truth, self.outcome.scores)
+
+    @cached_property
     def rate_ratio(self) -> float:
         """The highest learning rate of the run, in the default rates of its optimizer; 1 where it has none."""
-        rates = [row["learning_rate"] for row in self.rows if row.get("learning_rate")]
-        return float(max(rates)) / self.usual_rate if rates else 1.0
+        return 1.0 if self.rate is None else self.rate / self.usual_rate
+
+    @property
+    def lower_rate(self) -> float:
+        """A tenth of the run's highest learning rate."""
+        return (self.rate or self.usual_rate) / 10
+
+    @property
+    def steps_to_best(self) -> int:
+        """How many steps the kept model had learned for, about: those of whole epochs; 0 where that is not known."""
+        count, size = self.examples("train"), self.experiment.data.batch_size
+        epoch = int(self.best["epoch"]) if self.best else 0
+        return epoch * (1 if size == "full" else -(-count // int(size)))
+
+    @property
+    def target_size(self) -> float:
+        """The root mean square of the largest target on the evaluated part; 0 for classes."""
+        if self.task != "regression" or self.outcome is None:
+            return 0.0
+        return float(np.sqrt((self.outcome.truth.astype("float64") ** 2).mean(axis=0)).max())
+
+    @property
+    def has_large_targets(self) -> bool:
+        """Whether a regression learns targets as they are, far from the size that a network begins with."""
+        return self.target_size > LARGE_TARGETS and not getattr(self.experiment.data, "scales_targets", False)
 
     @property
     def usual_rate(self) -> float:
@@ -155,9 +193,9 @@ class Evidence:
 
     @property
     def rate(self) -> float | None:
-        """The highest learning rate of the run."""
+        """The highest learning rate of the run, to six digits: the history has it in float32, 0.001 as 0.0010000000475."""
         rates = [row["learning_rate"] for row in self.rows if row.get("learning_rate")]
-        return max(rates, default=None)
+        return float(f"{max(rates):.6g}") if rates else None
 
     @property
     def has_schedule(self) -> bool:
@@ -181,7 +219,9 @@ def read_evidence(run: Run) -> Evidence:
     scored = next((part for part in run.scored_splits() if part in ("test", "validation")), "")
     rows = [_numbers(row) for row in run.history()]
     metrics = run.metrics(scored) if scored else {}
-    return Evidence(run, experiment, status, rows, run.data(), run.stages(), scored, metrics, _outcome(run, scored))
+    return Evidence(
+        run, experiment, status, rows, run.data(), run.stages(), scored, metrics, _outcome(run, scored), read_checks(run)
+    )
 
 
 def _outcome(run: Run, scored: str) -> Outcome | None:

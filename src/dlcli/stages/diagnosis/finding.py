@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from shlex import quote
 from typing import Literal
 
 from pydantic import ConfigDict, RootModel
@@ -16,6 +17,11 @@ from dlcli.visible import visible
 
 Name = Literal[
     "leakage suspected",
+    "contradicting labels",
+    "badly scaled inputs",
+    "training and prediction disagree",
+    "no better than a guess",
+    "worse than a constant guess",
     "learning rate too high",
     "learning rate too low",
     "shuffled or meaningless labels",
@@ -34,10 +40,32 @@ GOOD_FIT = "nothing stands out"
 
 @dataclass(frozen=True)
 class Remedy:
-    """Something to try. `set` is the value of a `--set` for the run's spec, empty where there is none."""
+    """Something to try.
+
+    Attributes:
+        text: what, in words.
+        set: the value of a `--set` for the run's spec, empty where there is none.
+        also: the values of further `--set` options that belong to it.
+    """
 
     text: str
     set: str = ""
+    also: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """The values of all `--set` options."""
+        return (self.set, *self.also) if self.set else ()
+
+    @property
+    def options(self) -> str:
+        """The `--set` options as a shell takes them; empty where there are none."""
+        return " ".join(f"--set {quote(change)}" for change in self.changes)
+
+    @property
+    def words(self) -> str:
+        """The text, with its options where there are any."""
+        return f"{self.text}: {self.options}" if self.set else self.text
 
 
 @dataclass(frozen=True)
@@ -87,13 +115,7 @@ def in_words(run: Run, found: Sequence[Finding]) -> list[str]:
     for one in found:
         lines.append(f"diagnosis: {one.name}")
         lines += [f"  {text}" for text in one.evidence]
-        lines += [f"  try: {remedy.text}" + (f": --set {_quoted(remedy.set)}" if remedy.set else "") for remedy in one.remedies]
+        lines += [f"  try: {remedy.words}" for remedy in one.remedies]
     if any(remedy.set for one in found for remedy in one.remedies):
-        lines.append(f"  as in: {command()} train {_quoted(str(run.path / 'spec.yaml'))} --set ...")
+        lines.append(f"  as in: {command()} train {quote(str(run.path / 'spec.yaml'))} --set ...")
     return [visible(line) for line in lines]
-
-
-def _quoted(text: str) -> str:
-    from shlex import quote
-
-    return quote(text)

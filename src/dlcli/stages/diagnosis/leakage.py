@@ -14,6 +14,8 @@ from dlcli.visible import visible
 
 COPIES, COPIED_ROWS = 0.01, 0.05
 """Share of a part that must be training examples: of images and series; of rows, which may be equal by coincidence."""
+NEAR, STEMS = 0.02, 0.1
+"""Share of a part that must be near copies of training images, or share the stems of their names."""
 DISTINCT = 0.5
 """Share of different values in some column from which on equal rows are no coincidence."""
 SAME = 0.9
@@ -33,6 +35,22 @@ class _Copies(BaseModel):
     some: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
 
 
+class _Alike(BaseModel):
+    """Examples of a part that are alike to training examples without being equal."""
+
+    model_config = ConfigDict(strict=True)
+    examples: _Count
+    of: _Count
+    some: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
+
+
+class _Contradictions(BaseModel):
+    model_config = ConfigDict(strict=True)
+    examples: _Count = 0
+    of: _Count = 0
+    some: list[Annotated[list[str], Field(min_length=4, max_length=4)]] = []
+
+
 class _Columns(BaseModel):
     model_config = ConfigDict(strict=True)
     of: _Count = 0
@@ -46,6 +64,10 @@ class _Leaks(BaseModel):
     distinct: float = 0.0
     repeats: float = 0.0
     duplicates: dict[str, _Copies] = {}
+    near_copies: dict[str, _Alike] = {}
+    stems: dict[str, _Alike] = {}
+    contradictions: _Contradictions = _Contradictions()
+    same_look: _Contradictions = _Contradictions()
     columns: _Columns = _Columns()
 
 
@@ -76,16 +98,45 @@ def leakage(seen: Evidence) -> Finding | None:
     return Finding("leakage suspected", tuple(evidence), try_.taken(seen, remedies)) if evidence else None
 
 
+def contradicting_labels(seen: Evidence) -> Finding | None:
+    """The same picture, or series, stands under two labels."""
+    leaks, evidence = read_leaks(seen), []
+    equal, alike = (leaks.contradictions, "are equal to the bit to"), (leaks.same_look, "look the same as")
+    for found, words in (equal, alike):
+        pairs = [[_short(text) for text in pair] for pair in found.some[:3]]
+        named = "; ".join(f"{ours} ({label}) and {theirs} ({other})" for ours, label, theirs, other in pairs)
+        if found.examples:
+            evidence.append(f"{found.examples} of {found.of} examples {words} one with another label: {named} (data.json)")
+    if not evidence:
+        return None
+    texts = [Remedy("decide which label is right, and take the other file away")]
+    return try_.finding_of(seen, "contradicting labels", evidence, texts)
+
+
 def _copies(leaks: _Leaks) -> tuple[list[str], list[Remedy]]:
     evidence = []
     for part, found in leaks.duplicates.items():
-        count, of = found.examples, max(found.of, 1)
-        if count < 2 or not _is_copied(count / of, found.same_label / count, leaks):
+        # Those under another label are a finding of their own where examples are no rows.
+        count, of = found.examples if leaks.rows else found.same_label, max(found.of, 1)
+        if count < 2 or not found.examples or not _is_copied(count / of, found.same_label / found.examples, leaks):
             continue
         named = "; ".join(f"{_short(ours)} is {_short(theirs)}" for ours, theirs in found.some[:2])
         evidence.append(f"{count} of {of} {part} examples are training examples as well: {named} (data.json)")
+    nearly = "nearly the same as a training image (mirrored, brighter or cropped)"
+    evidence += _alike(leaks.near_copies, NEAR, nearly, "looks like")
+    evidence += _alike(leaks.stems, STEMS, "named like training examples up to the last part of the name", "goes with")
     remedy = Remedy("keep each example once, and groups of near copies in one part: a split.csv as data.split.file says which")
     return evidence, [remedy] if evidence else []
+
+
+def _alike(parts: dict[str, _Alike], share: float, words: str, verb: str) -> list[str]:
+    evidence = []
+    for part, found in parts.items():
+        if found.examples < 2 or found.examples < share * found.of:
+            continue
+        named = "; ".join(f"{_short(ours)} {verb} {_short(theirs)}" for ours, theirs in found.some[:2])
+        evidence.append(f"{found.examples} of {found.of} {part} examples are {words}: {named} (data.json)")
+    return evidence
 
 
 def _is_copied(share: float, agree: float, leaks: _Leaks) -> bool:

@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from dlcli.errors import SpecError
+from dlcli.spec.base import dump
 from dlcli.spec.file import load_text
 from dlcli.spec.models import Cnn, Mlp, Transfer
 from dlcli.stages.diagnosis.evidence import Evidence
-from dlcli.stages.diagnosis.finding import Remedy
+from dlcli.stages.diagnosis.finding import Finding, Name, Remedy
+from dlcli.visible import visible
 
 _MOST = 4
+SMALLEST_PHOTO = 32
+"""Pixels of a side from which on a backbone that was trained on photos is offered."""
+LONGEST = 500
+"""Characters of one line of evidence: names in it may be of any length."""
+
+
+def finding_of(evidence: Evidence, name: Name, lines: Iterable[str], remedies: Iterable[Remedy]) -> Finding:
+    """Returns a finding with lines of bounded length, and the remedies that the run's spec takes."""
+    return Finding(name, tuple(text[:LONGEST] for text in lines), taken(evidence, remedies))
 
 
 def taken(evidence: Evidence, remedies: Iterable[Remedy]) -> tuple[Remedy, ...]:
-    """Returns up to four remedies, without those whose change the run's spec does not take."""
+    """Returns up to four remedies, without those whose change the run's spec does not take, or has already."""
     path = evidence.run.path / "spec.yaml"
     text = path.read_text(encoding="utf-8")
-    before = _faults(text, str(path), ())
-    kept = [one for one in remedies if not one.set or not _faults(text, str(path), (one.set,)) - before]
+    before, faults = _read(text, str(path), ())
+    kept = []
+    for remedy in remedies:
+        after, new_faults = _read(text, str(path), remedy.changes) if remedy.set else (None, set())
+        if not new_faults - faults and not (after is not None and after == before):
+            kept.append(remedy)
     return tuple(kept[:_MOST])
 
 
-def _faults(text: str, path: str, overrides: tuple[str, ...]) -> set[str]:
-    """Returns what is wrong with a spec; of a run that was moved, that may be its data's place."""
+def _read(text: str, path: str, overrides: tuple[str, ...]) -> tuple[dict[str, Any] | None, set[str]]:
+    """Returns a spec as written out, None where it is wrong, and what is wrong; of a moved run that may be its data's place."""
     try:
-        load_text(text, path, overrides)
+        return dump(load_text(text, path, overrides).experiment), set()
     except SpecError as error:
-        return {fault.message for fault in error.faults}
-    return set()
+        return None, {fault.message for fault in error.faults}
 
 
 def longer(evidence: Evidence, factor: float = 3.0) -> list[Remedy]:
@@ -60,21 +75,29 @@ def _of_optimizers(evidence: Evidence, words: str, change: str, stage: int | Non
     return [Remedy(f"{words} in stage {stages[place].name}", f"training.stages.{place}.optimizer.{change}") for place in chosen]
 
 
-def stop_early(evidence: Evidence) -> list[Remedy]:
-    """Stopping once the validation gets no better, where the run does not."""
-    training = evidence.experiment.training
-    if "validation" not in evidence.data.get("examples", {}):
-        return [Remedy("watch a validation part", "data.split.validation=0.15")]
-    if any(getattr(one, "kind", "") == "early_stopping" for one in training.callbacks):
-        return []
-    where = f"training.stages.{len(training.stages) - 1}.callbacks+" if training.stages else "training.callbacks+"
-    return [Remedy("stop once the validation gets no better", f"{where}={{kind: early_stopping, patience: 8}}")]
+def balanced(evidence: Evidence) -> list[Remedy]:
+    """What lets rare classes count: a loss that weighs them, or another threshold."""
+    found = []
+    if evidence.task == "binary" and evidence.shares is not None:
+        weight = f"{min(max(1 - float(evidence.shares[1]), 0.05), 0.95):.2g}"
+        loss = f"{{kind: binary_focal_crossentropy, apply_class_balancing: true, alpha: {weight}}}"
+        name = evidence.data["classes"][1]
+        found.append(
+            Remedy(f"a loss in which class {visible(name[:60])!r} weighs {weight}, the other the rest", f"training.loss={loss}")
+        )
+    elif evidence.task == "classification":
+        found.append(
+            Remedy("a loss that goes by hard examples", "training.loss={kind: categorical_focal_crossentropy, gamma: 5}")
+        )
+    return [*found, Remedy("more examples of the rare classes")]
 
 
 def less_fit(evidence: Evidence) -> list[Remedy]:
-    """What keeps a model from learning its examples by heart: dropout, penalties, augmentation, fewer units."""
+    """What keeps a model from learning its examples by heart: a backbone, augmentation, dropout, penalties."""
     model = evidence.experiment.model
-    found = stop_early(evidence)
+    found = pretrained(evidence)
+    if "validation" not in evidence.data.get("examples", {}):
+        found.append(Remedy("watch a validation part, whose best epoch is kept", "data.split.validation=0.15"))
     if evidence.experiment.data.facts(evidence.task).image and not evidence.experiment.data.augment:
         change = "data.augment+={kind: random_translation, height_factor: 0.1, width_factor: 0.1}"
         found.append(Remedy("vary the training images", change))
@@ -83,8 +106,6 @@ def less_fit(evidence: Evidence) -> list[Remedy]:
             found.append(Remedy("drop units at random", "model.dropout=0.4"))
         if model.kernel_regularizer is None:
             found.append(Remedy("punish large weights", "model.kernel_regularizer={kind: l2, l2: 1e-3}"))
-        if max(model.units) > 8:
-            found.append(Remedy("a smaller model", f"model.units={[max(4, units // 4) for units in model.units]}"))
     elif isinstance(model, Cnn):
         found.append(Remedy("drop units at random, before the output", "model.layers+={kind: dropout, rate: 0.5}"))
     elif isinstance(model, Transfer) and model.classifier is None:
@@ -92,8 +113,28 @@ def less_fit(evidence: Evidence) -> list[Remedy]:
     return found
 
 
+def pretrained(evidence: Evidence) -> list[Remedy]:
+    """A backbone that was trained on other photos, for a network that begins with random weights."""
+    experiment = evidence.experiment
+    shape = evidence.data.get("shape") or []
+    begins_random = isinstance(experiment.model, (Cnn, Mlp)) and not experiment.training.initial_weights
+    if not begins_random or experiment.training.stages or len(shape) != 3 or shape[2] != 3 or min(shape[:2]) < SMALLEST_PHOTO:
+        return []
+    text = (
+        "a network that was trained on other photos (2 MB of weights are downloaded once from Keras's server; offline, give"
+        " their file in place of imagenet)"
+    )
+    model = "model={kind: transfer, backbone: {kind: mobilenet, alpha: 0.25, weights: imagenet}}"
+    return [Remedy(text, model, ("data.image.size=null", "data.normalize=auto"))]
+
+
 def more_fit(evidence: Evidence) -> list[Remedy]:
     """What lets a model learn more: units, layers, less regularisation, features closer to the task."""
+    return [*pretrained(evidence), *_larger(evidence)]
+
+
+def _larger(evidence: Evidence) -> list[Remedy]:
+    """Units, filters or layers, and less regularisation."""
     model = evidence.experiment.model
     if isinstance(model, Mlp):
         found = [Remedy("a larger model", f"model.units={[max(32, 4 * units) for units in model.units] + [32]}")]

@@ -17,6 +17,8 @@ MANY = 3
 """How many jumps there must be at least."""
 TAIL = 0.2
 """Share of the epochs at the end that tells whether the loss still falls."""
+STILL_FALLING = 0.04
+"""Fall of the loss in the last fifth of the epochs, in guesses' losses, from which on more epochs promise much."""
 STEADY = 0.7
 """Share of the epochs in which a loss that falls steadily falls."""
 

@@ -13,6 +13,7 @@ from typing import Any
 from dlcli.errors import DamagedFile
 from dlcli.runs import Run
 from dlcli.runs.files import replacing
+from dlcli.stages.diagnosis import findings
 from dlcli.stages.reporting import words
 from dlcli.stages.reporting.layers import layers
 from dlcli.stages.reporting.licences import licence_of
@@ -119,6 +120,7 @@ def _values(run: Run) -> dict[str, Any]:
         "scored": scored,
         "first": scored[0] if scored else None,
         "parameters": sum(one or 0 for one in counts) if counts and None not in counts else None,
+        "diagnosis": reading.of(lambda: findings(run) or [], []),
         "licence": licence_of(experiment.model, experiment.training.initial_weights),
         "source": experiment.data.source.kind,
         "troubles": reading.troubles,

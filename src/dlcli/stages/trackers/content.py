@@ -11,7 +11,8 @@ from dlcli import __version__
 from dlcli.runs import Run
 from dlcli.runs.parts import part_note
 
-FILES = ("spec.yaml", "source.yaml", "data.json", "environment.json", "history.csv", "stages.json", "diagnosis.json")
+_RECORDS = ("spec.yaml", "source.yaml", "data.json", "environment.json", "history.csv", "stages.json")
+FILES = (*_RECORDS, "checks.json", "diagnosis.json")
 PAGES = ("report.html", "model_card.md", "curves.png")
 _KINDS = (".json", ".png", ".csv")
 _OF_EXAMPLES = ("predictions.csv", "losses.csv", "examples.csv")

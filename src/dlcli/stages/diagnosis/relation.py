@@ -1,0 +1,65 @@
+"""Whether answers have anything to do with the labels: rank and correlation tests, without TensorFlow and SciPy."""
+
+from __future__ import annotations
+
+from math import sqrt
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+def probability_of_no_relation(task: str, truth: Array, scores: Array) -> float | None:
+    """Returns how likely answers as good as these are if they have nothing to do with the labels: a one-sided p-value.
+
+    For each class or label the area under the ROC curve by Mann and Whitney's test (1947, normal approximation without
+    ties); for each target Pearson's correlation. The smallest of several is multiplied by their number (Bonferroni).
+    None where there are too few examples to tell.
+
+    Args:
+        task: the task's name.
+        truth: labels as in `Outcome.truth`.
+        scores: the model's output as in `Outcome.scores`.
+    """
+    if task == "regression":
+        found = [_correlation(truth[:, at], scores[:, at]) for at in range(truth.shape[1])]
+    elif task == "binary":
+        found = [_area(truth == 1, scores)]
+    elif task == "multilabel":
+        found = [_area(truth[:, at] == 1, scores[:, at]) for at in range(truth.shape[1])]
+    else:
+        found = [_area(truth == at, scores[:, at]) for at in range(scores.shape[1])]
+    known = [1 - NormalDist().cdf(z) for z in found if z is not None]
+    return min(1.0, min(known) * len(known)) if known else None
+
+
+def area(members: Array, scores: Array) -> float:
+    """Returns the area under the ROC curve, ties counted half; 0.5 where there are no members or no others."""
+    count, others = int(members.sum()), int((~members).sum())
+    if not count or not others:
+        return 0.5
+    return float((_ranks(scores)[members].sum() - count * (count + 1) / 2) / (count * others))
+
+
+def _area(members: Array, scores: Array) -> float | None:
+    count, others = int(members.sum()), int((~members).sum())
+    if min(count, others) < 3:
+        return None
+    return (area(members, scores) - 0.5) / sqrt((count + others + 1) / (12 * count * others))
+
+
+def _ranks(values: Array) -> Array:
+    """Returns the rank of each value from 1, equal ones with the mean of theirs."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = counts.cumsum()
+    return np.asarray((last - (counts - 1) / 2)[place.reshape(-1)])
+
+
+def _correlation(truth: Array, values: Array) -> float | None:
+    first, second = truth.astype("float64"), values.astype("float64")
+    if len(first) < 5 or not first.std() or not second.std():
+        return None
+    r = float(np.clip(np.corrcoef(first, second)[0, 1], -0.999999, 0.999999))
+    return float(np.arctanh(r) * sqrt(len(first) - 3))  # Fisher 1915
