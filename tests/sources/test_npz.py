@@ -1,3 +1,4 @@
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ def test_multilabel_and_regression_targets_are_float32_columns(tmp_path: Path) -
         ({"x": np.array([[1.0], [np.inf]]), "y": np.zeros(2)}, "regression", "1 rows of `x` hold NaN or infinite"),
         ({"x": np.float32(1), "y": np.float32(1)}, "regression", "has shape ()"),
         ({"x": np.zeros((2, 1)), "y": np.array([0, 1]), "x_test": np.zeros((1, 1)), "y_test": [9]}, "binary", "class '9'"),
-        ({"x": np.zeros((2, 1)), "y": np.array([0, 1]), "x_test": np.zeros((1, 1))}, "binary", "no `y_test`"),
+        ({"x": np.zeros((2, 3, 8, 8), "uint8"), "y": [0, 1]}, "binary", "channels come first, here they come last; save it as"),
+        ({"x": np.zeros((2, 1, 28, 28)), "y": [0, 1]}, "binary", "save it as np.moveaxis(x, 1, -1)"),
         ({"x": np.array([{}, {}], dtype=object), "y": np.zeros(2)}, "regression", "Object arrays cannot be loaded"),
     ],
 )
@@ -93,6 +95,95 @@ def test_missing_arrays_and_files_are_faults(tmp_path: Path) -> None:
     assert "it holds images, labels" in next(source.faults())[1]
     (tmp_path / "data.npz").write_bytes(b"not a zip")
     assert "is not a NumPy .npz file" in next(source.faults())[1]
+
+
+PARTS = {"train": 3, "validation": 2, "test": 1}
+
+
+@pytest.mark.parametrize(
+    ("features", "target", "names"),
+    [
+        ("x_train", "y_train", ("x_train", "x_val", "x_test")),
+        ("X_train", "y_train", ("X_train", "X_valid", "X_test")),
+        ("x", "y", ("x_train", "x_dev", "x_eval")),
+        ("train_images", "train_labels", ("train_images", "val_images", "test_images")),
+        ("images-training", "labels-training", ("images-training", "images-validation", "images-testing")),
+        ("x", "y", ("x", "x_eval", "x_test")),
+    ],
+)
+def test_parts_are_found_whichever_array_is_named(tmp_path: Path, features: str, target: str, names: Any) -> None:
+    labels = [name.replace("x", "y").replace("X", "y").replace("images", "labels") for name in names]
+    rows = {name: np.zeros((count, 2)) for name, count in zip(names, PARTS.values(), strict=True)}
+    truth = {name: np.arange(count) % 2 for name, count in zip(labels, PARTS.values(), strict=True)}
+    source = saved(tmp_path, **rows, **truth).model_copy(update={"features": features, "target": target})
+    found = opened(source)
+    facts = source.facts("classification")
+    assert {part: len(examples) for part, examples in found.parts.items()} == PARTS
+    assert (facts.has_validation, facts.has_test) == (True, True)
+    assert found.notes == ()
+
+
+def test_arrays_that_are_not_used_are_named(tmp_path: Path) -> None:
+    x, y = np.zeros((2, 2)), np.array([0, 1])
+    source = saved(tmp_path, x_train=x, y_train=y, x=x, weights=y, x_test=x, y_val=y)
+    source = source.model_copy(update={"features": "x_train", "target": "y_train"})
+    assert opened(source).notes == (
+        "`x_test` has no labels (y_test) and is not used; to predict on it:"
+        " np.save('x_test.npy', np.load('data.npz')['x_test'])",
+        "the file's arrays `weights`, `x`, `y_val` are not used",
+    )
+    assert source.facts("binary").has_test is False
+    assert list(source.notes()) == list(opened(source).notes)
+
+
+def test_two_arrays_for_one_part_and_usual_names_are_told(tmp_path: Path) -> None:
+    x, y = np.zeros((2, 2)), np.array([0, 1])
+    source = saved(tmp_path, x=x, y=y, x_val=x, x_valid=x, y_val=y)
+    assert list(source.faults()) == [
+        ("features", "the file holds two arrays for one part, validation: x_val and x_valid; keep one of them")
+    ]
+    source = saved(tmp_path, train_images=x, train_labels=y)
+    assert next(source.faults())[1].endswith("; set `features: train_images, target: train_labels`")
+
+
+def test_another_file_need_not_name_a_part(tmp_path: Path) -> None:
+    x, y = np.zeros((2, 2)), np.array([0, 1])
+    source = saved(tmp_path, x=x, y=y).model_copy(update={"features": "x_train", "target": "y_train"})
+    assert [key for key, _ in source.faults()] == ["features", "target"]
+    assert len(opened(source.elsewhere(source.path)).parts["train"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "shape", "said"),
+    [
+        (255.0, (2, 8, 8, 3), "`x` is read as numbers, not as images; to have images, save x.astype('uint8')"),
+        (
+            0.3,
+            (2, 8, 8, 1),
+            "`x` is read as numbers, not as grey images; to have images, save np.round(x * 255).ast",
+        ),
+        (200, (2, 8, 8), "`x` is read as series of 8 steps, not as grey images; to have images, save x.astype('uint8')"),
+        (16, (2, 8, 8), "`x` is read as series of 8 steps, not as grey images;"),
+        (-1.0, (2, 8, 8, 3), ""),
+        (300.0, (2, 8, 8, 3), ""),
+        (0.5, (2, 8, 6), ""),
+        (0.5, (2, 8), ""),
+    ],
+)
+def test_numbers_that_are_pixels_come_with_the_line_that_makes_them_images(
+    tmp_path: Path, values: float, shape: tuple[int, ...], said: str
+) -> None:
+    found = opened(saved(tmp_path, x=np.full(shape, values), y=[0, 1]))
+    assert found.parts["train"].inputs.shape == shape
+    assert found.notes[0].startswith(said) if said else found.notes == (), found.notes
+
+
+def test_labels_are_equal_however_their_accents_are_stored_and_bytes_are_text(tmp_path: Path) -> None:
+    names = [unicodedata.normalize(form, "pâté") for form in ("NFC", "NFD")]
+    found = opened(saved(tmp_path, x=np.zeros((3, 1)), y=np.array([*names, "pz"])))
+    assert found.classes == ("pz", names[0])
+    assert found.parts["train"].targets.tolist() == [1, 1, 0]
+    assert opened(saved(tmp_path, x=np.zeros((2, 1)), y=np.array([b"dog", b"cat"]))).classes == ("cat", "dog")
 
 
 def test_ten_thousand_classes_and_a_hundred_thousand_rows_open_at_once(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dlcli.spec.experiment import Experiment, with_defaults
 from dlcli.spec.layers import ShapeError
 from dlcli.spec.models import Transfer
 from dlcli.spec.rules import monitors
+from dlcli.spec.sources.npz import Npz
 from dlcli.spec.stages import Stage
 from dlcli.stages.data import DEFAULT_SHARES, Splits
 
@@ -123,7 +124,10 @@ def _refuse_misfit(experiment: Experiment, splits: Splits) -> None:
         experiment.model.output_shape(splits.shape)
     except ShapeError as error:
         place = ".".join(map(str, ("model", *error.place)))
-        raise RunFailed(f"{place}: {error} (the data's examples have shape {splits.shape})") from None
+        source = experiment.data.source
+        is_grey = isinstance(source, Npz) and len(splits.shape) == 2
+        remedy = "; of grey images save array[..., None]" if is_grey else ""
+        raise RunFailed(f"{place}: {error} (the data's examples have shape {splits.shape}{remedy})") from None
 
 
 def _refuse_unfit_data(model: Transfer, splits: Splits) -> None:

@@ -205,10 +205,17 @@ def _class_numbers(values: Array, classes: tuple[str, ...] | None) -> tuple[Arra
     import numpy as np
 
     labels = _one_column(np.asarray(values))
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8", "replace")
     missing = np.array([value is None for value in labels]) if labels.dtype == object else labels != labels
     if missing.any():
         raise DataError(f"{_examples(missing)} no label")
     found, numbers = np.unique(labels, return_inverse=True)
+    if found.dtype.kind in "OU":
+        found, merged = np.unique(
+            [composed(label) if isinstance(label, str) else label for label in found], return_inverse=True
+        )
+        numbers = merged[numbers]
     if found.dtype.kind == "f" and len(found) > _MANY and (found % 1 != 0).any():
         raise DataError(
             f"{len(found)} different labels such as {found[found % 1 != 0][0]:g} are no classes; use `task: regression`"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -12,31 +13,31 @@ from pydantic import Field
 
 from dlcli.errors import DataError
 from dlcli.spec.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec, labels_of, row_ids
+from dlcli.spec.sources.part_names import PARTS, part_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
 
-_SUFFIXES = {"train": ("", "_train"), "validation": ("_validation", "_val"), "test": ("_test",)}
-
 
 class Npz(SourceSpec):
     """Arrays in a NumPy `.npz` file: rows `(n, features)`, series `(n, steps, channels)`, images `(n, h, w[, c])` uint8.
 
-    A three-dimensional uint8 array is read as grey images. Parts may be given as `<features>_test` and so on.
+    A three-dimensional uint8 array is read as grey images. Other parts are arrays of the same name with another part's in it:
+    `x_val` and `x_test` beside `x` or `x_train`, `test_images` beside `train_images`.
     """
 
     kind: Literal["npz"]
     path: FilePath = Field(description="The file.")
-    features: str = Field(default="x", description="Name of the array of inputs.")
-    target: str = Field(default="y", description="Name of the array of labels.")
+    features: str = Field(default="x", description="Name of the array of inputs; of the training part's where it has several.")
+    target: str = Field(default="y", description="Name of the array of labels; of the training part's where it has several.")
 
     def facts(self, task: str) -> Facts:
         """Returns which parts the file has."""
-        names = set(self._names() or ())
-        parts = {part: any(self.features + suffix in names for suffix in suffixes) for part, suffixes in _SUFFIXES.items()}
-        return Facts(has_validation=parts["validation"], has_test=parts["test"])
+        names = self._names() or []
+        parts = _pairs(names, self.features, self.target)
+        return Facts(has_validation="validation" in parts, has_test="test" in parts)
 
     def _names(self) -> list[str] | None:
         """Returns the names of the file's arrays; None where it is no npz."""
@@ -49,7 +50,7 @@ class Npz(SourceSpec):
             return None
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Yields a missing file, one that is no npz, and arrays that it does not hold."""
+        """Yields a missing file, one that is no npz, arrays that it does not hold, and two arrays for one part."""
         if not Path(self.path).is_file():
             yield "path", f"no file {self.path}"
             return
@@ -58,45 +59,74 @@ class Npz(SourceSpec):
             yield "path", f"{self.path} is not a NumPy .npz file"
             return
         for key, name in (("features", self.features), ("target", self.target)):
-            if name not in names and f"{name}_train" not in names:
-                yield key, f"the file holds no array `{name}`; it holds {', '.join(names[:20]) or 'none'}"
+            arrays = _parts_of(name, names)
+            twice = next((f"{part}: {' and '.join(same)}" for part, same in arrays.items() if len(same) > 1), None)
+            if "train" not in arrays:
+                yield key, f"the file holds no array `{name}`; it holds {', '.join(names[:20]) or 'none'}{_nearest_pair(names)}"
+            elif twice:
+                yield key, f"the file holds two arrays for one part, {twice}; keep one of them"
+
+    def notes(self) -> Iterator[str]:
+        """Yields the arrays that are not used."""
+        names = self._names() or []
+        pairs, targets = _pairs(names, self.features, self.target), _parts_of(self.target, names)
+        features = {part: same[0] for part, same in _parts_of(self.features, names).items()}
+        for part, name in features.items():
+            if part not in pairs:
+                yield (
+                    f"`{name}` has no labels ({_named_like(self.target, name)}) and is not used; to predict on it:"
+                    f" np.save('{name}.npy', np.load('{Path(self.path).name}')['{name}'])"
+                )
+        used = {name for pair in pairs.values() for name in pair} | set(features.values())
+        unused = [name for name in names if name not in used]
+        if unused:
+            labels = {name for same in targets.values() for name in same}
+            alone = " (labels without inputs)" if set(unused) <= labels else ""
+            yield f"the file's arrays {', '.join(f'`{name}`' for name in unused)} are not used{alone}"
 
     def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> Npz:
-        """Returns the same for another file."""
-        return self.model_copy(update={"path": path})
+        """Returns the same for another file, which need not name a part: `x` in place of `x_train`."""
+        other = self.model_copy(update={"path": path})
+        names = other._names() or []
+        fields = {"features": self.features, "target": self.target}
+        plain = {key: _stem(name)[0] for key, name in fields.items()}
+        without_parts = not any(name in names for name in fields.values()) and all(name in names for name in plain.values())
+        return other.model_copy(update=plain) if without_parts else other
 
     def open(self, request: Request) -> Opened:
-        """Returns the arrays, each part from its own pair where the file has one."""
+        """Returns the arrays, each part from its own pair where the file has one.
+
+        Raises:
+            DataError: the file cannot be read, or its arrays do not fit each other or the task.
+        """
         import numpy as np
 
+        for _, message in self.faults():
+            raise DataError(message)
         parts: dict[str, Examples] = {}
         classes: tuple[str, ...] | None = None
+        notes = list(self.notes())
         try:
             with np.load(self.path, allow_pickle=False) as archive:
-                for part, suffixes in _SUFFIXES.items():
-                    suffix = next((one for one in suffixes if self.features + one in archive.files), None)
-                    if suffix is not None:
-                        parts[part], classes = self._part(archive, suffix, part, request, classes)
+                for part, names in _pairs(archive.files, self.features, self.target).items():
+                    parts[part], classes = self._part(archive, names, part, request, classes)
+                    notes += hints(parts[part].inputs, names[0]) if part == "train" else ()
         except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{self.path}: {error}") from None
-        if "train" not in parts:
-            raise DataError(f"{self.path}: no array `{self.features}`")
-        return Opened(parts, classes or ())
+        return Opened(parts, classes or (), tuple(notes))
 
     def _part(
-        self, archive: Any, suffix: str, part: str, request: Request, classes: tuple[str, ...] | None
+        self, archive: Any, names: tuple[str, str], part: str, request: Request, classes: tuple[str, ...] | None
     ) -> tuple[Examples, tuple[str, ...]]:
-        features, target = self.features + suffix, self.target + suffix
-        if target not in archive.files:
-            raise DataError(f"{self.path} holds `{features}` but no `{target}`")
+        features, target = names
         raw, values = archive[features], archive[target]
         if not raw.ndim or not values.ndim or len(raw) != len(values):
             raise DataError(
                 f"{self.path}: `{features}` has shape {raw.shape}, but `{target}` {values.shape}: one row an example"
             )
         inputs = self._inputs(raw, features, request)
-        targets, names = labels_of(values, request.task, classes, self.path)
-        return Examples(inputs, targets, row_ids(part, len(inputs))), names or self._target_names(targets)
+        targets, labels = labels_of(values, request.task, classes, self.path)
+        return Examples(inputs, targets, row_ids(part, len(inputs))), labels or self._target_names(targets)
 
     def _inputs(self, raw: Array, name: str, request: Request) -> Array:
         import numpy as np
@@ -104,6 +134,11 @@ class Npz(SourceSpec):
         from dlcli.spec.sources.images import fit_arrays
 
         inputs = as_inputs(raw, f"{self.path}: `{name}`")
+        if request.revision > 1 and is_channels_first(inputs.shape[1:]):
+            raise DataError(
+                f"{self.path}: `{name}` has shape {raw.shape}: channels come first, here they come last; save it as"
+                f" np.moveaxis({name}, 1, -1)"
+            )
         if inputs.dtype == "uint8" and inputs.shape[3] in (1, 3):
             return fit_arrays(inputs, request.image)
         if inputs.dtype != "uint8" and not np.isfinite(inputs).all():
@@ -114,6 +149,82 @@ class Npz(SourceSpec):
     def _target_names(self, targets: Array) -> tuple[str, ...]:
         count = targets.shape[1]
         return (self.target,) if count == 1 else tuple(f"{self.target}_{index}" for index in range(count))
+
+
+def _stem(name: str) -> tuple[str, str]:
+    """Returns an array's name without the word that names a part, and that part, `train` where there is none."""
+    words = re.split(r"([_\-. ])", name)
+    parts = {place: named[0] for place, word in enumerate(words) if (named := part_of(word)) and not named[1]}
+    if len(parts) != 1 or len(words) == 1:
+        return name, ""
+    ((place, part),) = parts.items()
+    rest = words[2:] if place == 0 else words[: place - 1] + words[place + 1 :]
+    return "".join(rest), part
+
+
+def _parts_of(name: str, names: list[str]) -> dict[str, list[str]]:
+    """Returns the arrays that hold the same for each part as `name` for the training part, in the order of the parts.
+
+    `name` itself is the training part's, else `name_train`. What may be validation or test, `x_eval`, is the one that
+    is missing, test if both are.
+    """
+    stem = _stem(name)[0]
+    found: dict[str, list[str]] = {}
+    for other in names:
+        other_stem, part = _stem(other)
+        if part and other_stem == stem:
+            found.setdefault(part, []).append(other)
+    evaluation = found.pop("evaluation", None)
+    if evaluation:
+        free = next((part for part in ("test", "validation") if part not in found), "test")
+        found[free] = [*found.get(free, []), *evaluation]
+    if name in names:
+        found["train"] = [name]
+    return {part: found[part] for part in PARTS if part in found}
+
+
+def _pairs(names: list[str], features: str, target: str) -> dict[str, tuple[str, str]]:
+    """Returns the arrays of inputs and of labels of each part that has both."""
+    inputs, labels = _parts_of(features, names), _parts_of(target, names)
+    return {part: (same[0], labels[part][0]) for part, same in inputs.items() if part in labels}
+
+
+def _named_like(target: str, features: str) -> str:
+    """Returns the name that the labels of an array of inputs would have: `y_test` for `x_test`."""
+    part = next(word for word in re.split(r"[_\-. ]", features) if part_of(word))
+    own = [word for word in re.split(r"[_\-. ]", target) if part_of(word)]
+    return target.replace(own[0], part) if own else f"{target}_{part}"
+
+
+def _nearest_pair(names: list[str]) -> str:
+    """Returns the fields that fit the arrays of a file whose names are usual ones."""
+    for features, target in (("train_images", "train_labels"), ("X_train", "y_train"), ("X", "y"), ("images", "labels")):
+        if features in names and target in names:
+            return f"; set `features: {features}, target: {target}`"
+    return ""
+
+
+def is_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether the shape of one example is that of an image with its channels before height and width."""
+    return len(shape) == 3 and shape[0] in (1, 3) and shape[2] > 4 and shape[1] > 4
+
+
+def hints(inputs: Array, name: str) -> Iterator[str]:
+    """Yields how arrays of numbers that hold pixels are saved to be images: sized, augmented and predicted on as such."""
+    import numpy as np
+
+    shape = inputs.shape[1:]
+    grey = len(shape) == 2 and min(shape) > 4 and shape[0] == shape[1]
+    if inputs.dtype != "float32" or not (grey or (len(shape) == 3 and shape[2] in (1, 3))):
+        return
+    part = inputs[:1000]
+    low, high, whole = float(part.min()), float(part.max()), bool((part == np.round(part)).all())
+    if low < 0 or high > 255 or high <= 0 or (high > 1 and not whole):
+        return
+    scale = "255" if high <= 1 else f"(255 / {high:g})"
+    pixels = f"{name}.astype('uint8')" if high > 100 else f"np.round({name} * {scale}).astype('uint8')"
+    what = f"as series of {shape[0]} steps" if grey else "as numbers"
+    yield f"`{name}` is read {what}, not as {'grey ' if shape[-1] == 1 or grey else ''}images; to have images, save {pixels}"
 
 
 def as_inputs(array: Array, where: str = "inputs") -> Array:

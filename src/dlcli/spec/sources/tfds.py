@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from dlcli.errors import DataError, Interrupted
-from dlcli.spec.sources.base import Examples, Facts, Opened, Request, SourceSpec, labels_of, row_ids
+from dlcli.spec.sources.base import Examples, Facts, Opened, Request, SourceSpec, composed, labels_of, row_ids
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,7 +165,7 @@ class Tfds(SourceSpec):
         self, feature: Any, labels: Any, task: str, classes: tuple[str, ...] | None, expression: str
     ) -> tuple[Array, tuple[str, ...]]:
         where = f"TFDS split {expression!r} of {self.name}"
-        names = tuple(getattr(feature, "names", None) or ())
+        names = tuple(map(composed, getattr(feature, "names", None) or ()))
         if task not in ("classification", "binary") or not names:
             return labels_of(labels, task, classes, where)
         if len(labels) and labels.min() < 0:
@@ -214,7 +214,7 @@ def _class_names(file: Path, label: dict[str, Any] | None) -> tuple[str, ...]:
     if label is None:
         return ()
     if file.is_file():
-        return tuple(line for line in file.read_text(encoding="utf-8").split("\n") if line)
+        return tuple(composed(line) for line in file.read_text(encoding="utf-8").split("\n") if line)
     return tuple(str(number) for number in range(int(label.get("numClasses", 0))))
 
 
