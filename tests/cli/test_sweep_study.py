@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import time
 from pathlib import Path
 from threading import Event, Thread
@@ -27,7 +28,7 @@ pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
 import optuna
 from optuna.exceptions import StorageInternalError  # they need the extra
 
-from dlcli.stages.sweep.study import Search, create, open_search, pruner_of
+from dlcli.stages.sweep.study import Search, create, how_to_go_on, open_search, pruner_of
 from dlcli.stages.sweep.sweep import Watcher, Working, run_sweep
 from dlcli.stages.sweep.trials import WORKER, Following, job_of, objective_values
 from dlcli.stages.sweep.write import write_results
@@ -89,7 +90,20 @@ def test_no_password_is_written_down_or_shown(tmp_path: Path, address: str, show
 def test_an_address_without_a_password_is_kept(tmp_path: Path) -> None:
     for address in ("postgresql://me@host:5432/sweeps?sslmode=require", "/shared/journal.log", ""):
         folder = SweepFolder.make(tmp_path, address)
-        assert (folder.storage(""), folder.needs_storage) == (address, False)
+        assert (folder.kept_storage, folder.needs_storage) == (address, False)
+
+
+def test_a_storage_outside_the_folder_is_given_again_by_the_user(tmp_path: Path) -> None:
+    """The folder may be somebody else's."""
+    for address in ("postgresql://me@host:5432/sweeps?a=b", "/shared/my journal.log"):
+        folder = SweepFolder.make(tmp_path, address)
+        with pytest.raises(UsageError) as caught:
+            folder.storage("")
+        again = f"give the place again by --storage {shlex.quote(address)}"
+        assert str(caught.value) == f"sweep {folder.id} is stored outside its folder: {again}"
+        assert folder.storage(address) == address
+        assert how_to_go_on(folder).endswith(f" --storage {shlex.quote(address)}")
+    assert SweepFolder.make(tmp_path, "").storage("") == ""
 
 
 @pytest.mark.parametrize(
@@ -110,7 +124,7 @@ def test_a_file_is_found_from_every_working_folder(
 def test_a_storage_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     folder = SweepFolder.make(tmp_path / "runs", str(tmp_path / "study.log"))
     with pytest.raises(UsageError, match=r"study\.log is not there"):
-        open_search(folder, folder.storage(""))
+        open_search(folder, folder.kept_storage)
     assert not (tmp_path / "study.log").exists()
 
 
@@ -231,4 +245,4 @@ def test_a_machine_without_what_the_sampler_needs_does_not_join(tmp_path: Path, 
     there = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "cmaes" else there(name))
     with pytest.raises(UsageError, match="the sampler cma-es needs the package cmaes"):
-        _found("", folder.id, "", None, tmp_path / "runs")
+        _found("", folder.id, folder.kept_storage, None, tmp_path / "runs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -92,11 +93,15 @@ def batch(
 
 
 def _left(resume: str, runs: Path, given: dict[str, Any]) -> tuple[Batch, Settings]:
-    """Returns a batch to go on with, and its settings with those that are given now."""
+    """Returns a batch to go on with, and its settings with those that are given now.
+
+    A cluster is given by the user: the folder may be somebody else's, and would have this process talk to any server.
+    """
     from dlcli.runs.batches import find_batch
 
     found = find_batch(resume, runs)
     before = found.settings()
+    _refuse_kept_cluster(found.id, before, given)
     if given.get("engine", before.engine) != before.engine:  # another one has other places
         if before.engine == "slurm":
             from dlcli.stages.batch.engines.slurm import refuse_left_tasks
@@ -104,6 +109,16 @@ def _left(resume: str, runs: Path, given: dict[str, Any]) -> tuple[Batch, Settin
             refuse_left_tasks(found, before)
         before = replace(before, address="", gpus="", per_gpu=1)
     return found, replace(before, **given)
+
+
+def _refuse_kept_cluster(name: str, before: Settings, given: dict[str, Any]) -> None:
+    """Raises UsageError where only the batch's folder says which cluster its runs go to."""
+    address = f" --address {shlex.quote(before.address)}" if before.address else ""
+    if before.engine != "local" and "engine" not in given:
+        again = f"--engine {before.engine}{address}"
+        raise UsageError(f"batch {name} ran with {again}: give that again, or --engine local for this machine")
+    if address and given.get("engine") == before.engine and "address" not in given:
+        raise UsageError(f"batch {name} ran with{address}: give that again, or --address '' for none")
 
 
 def _planned(specs: list[str], seeds: str, settings: list[str]) -> list[Job]:

@@ -85,7 +85,7 @@ def show_leaderboard(batch: Batch, board: Leaderboard) -> None:
         console.print(f"{failure.state}: {failure.group}, seed {failure.seed}: {reason}{where}", soft_wrap=True)
     left = sum(failure.state not in ("completed", "failed") for failure in board.failures)
     if left:
-        console.print(how_to_go_on(batch), soft_wrap=True)
+        console.print(how_to_go_on(batch, batch.settings()), soft_wrap=True)
 
 
 def _spread(score: tuple[float, float | None]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shlex
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -90,13 +91,28 @@ class SweepFolder:
     def storage(self, given: str) -> str:
         """Returns where the study is stored, empty for the folder's own file.
 
+        Another place is given by the user: the folder may be somebody else's, and would have this process write to any file
+        or talk to any server.
+
         Raises:
-            UsageError: it had a password and is not given.
+            UsageError: it is elsewhere and is not given.
             DamagedFile: the folder's file cannot be read.
         """
         if not given and self.needs_storage:
             raise UsageError(f"sweep {self.id} is stored under an address with a password: give it again by --storage URL")
-        return given or str(self._kept()["storage"])
+        if not given and self.kept_storage:
+            again = f"--storage {shlex.quote(self.kept_storage)}"
+            raise UsageError(f"sweep {self.id} is stored outside its folder: give the place again by {again}")
+        return given
+
+    @property
+    def kept_storage(self) -> str:
+        """Where the folder says that the study is stored; empty for its own file and for an address with a password.
+
+        Raises:
+            DamagedFile: the folder's file cannot be read.
+        """
+        return str(self._kept()["storage"])
 
     @property
     def needs_storage(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections import deque
 from collections.abc import Sequence
@@ -44,17 +45,22 @@ def run_batch(batch: Batch, fleet: Fleet, settings: Settings, watcher: Watcher) 
             _Running(batch, fleet, settings, watcher, stop).to_the_end()
         except RunFailed as error:  # the engine can run nothing any more
             fleet.give_up()
-            raise RunFailed(f"{error}; {how_to_go_on(batch)}") from None
+            raise RunFailed(f"{error}; {how_to_go_on(batch, settings)}") from None
         except OSError as error:
             fleet.give_up()
-            raise RunFailed(f"cannot write to {batch.path}: {error.strerror or error}; {how_to_go_on(batch)}") from None
+            raise RunFailed(
+                f"cannot write to {batch.path}: {error.strerror or error}; {how_to_go_on(batch, settings)}"
+            ) from None
     if stop:
-        raise Interrupted(f"stopped by {signal.Signals(stop[0]).name}; {how_to_go_on(batch)}")
+        raise Interrupted(f"stopped by {signal.Signals(stop[0]).name}; {how_to_go_on(batch, settings)}")
 
 
-def how_to_go_on(batch: Batch) -> str:
+def how_to_go_on(batch: Batch, settings: Settings) -> str:
     """Returns the command that takes up a batch, in words."""
-    return f"to go on: {command()} batch --resume {batch.id} --runs {batch.runs}"
+    words = ["--resume", batch.id, "--runs", str(batch.runs)]
+    words += ["--engine", settings.engine] if settings.engine != "local" else []
+    words += ["--address", settings.address] if settings.address else []
+    return f"to go on: {command()} batch {shlex.join(words)}"
 
 
 class _Running:

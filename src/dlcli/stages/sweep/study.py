@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -134,10 +135,26 @@ def open_search(folder: SweepFolder, storage: str, trials: int | None = None) ->
     if trials is not None:
         kept = kept | {"trials": trials}
         study.set_user_attr(_PLAN, kept)
-    plan = Plan(**kept)
+    plan = _plan_of(kept)
     loaded = plan.loaded()
     names, rises = _objectives(loaded.experiment)
     return Search(study, plan, loaded, _parameters(loaded), names, rises)
+
+
+def _plan_of(kept: Any) -> Plan:
+    """Returns a study's plan.
+
+    Raises:
+        UsageError: the storage holds something else in its place.
+    """
+    try:
+        plan = Plan(**kept)
+        texts = (plan.text, plan.file, *plan.overrides)
+        if isinstance(plan.overrides, list) and all(isinstance(text, str) for text in texts) and plan.trials >= 1:
+            return plan
+    except TypeError:
+        pass
+    raise UsageError("the study's plan is damaged; begin a new sweep")
 
 
 def _parameters(loaded: Loaded) -> list[Parameter]:
@@ -206,7 +223,8 @@ def told_how_to_go_on(folder: SweepFolder) -> Iterator[None]:
 
 def how_to_go_on(folder: SweepFolder) -> str:
     """Returns the command that takes up a sweep, in words."""
-    storage = " --storage URL" if folder.needs_storage else ""
+    kept = folder.kept_storage
+    storage = " --storage URL" if folder.needs_storage else f" --storage {shlex.quote(kept)}" if kept else ""
     return f"to go on: {command()} sweep --resume {folder.id} --runs {folder.batch.runs}{storage}"
 
 
@@ -237,7 +255,9 @@ def sampler_of(search: Search, worker: str) -> Any:
     if sweep.sampler == "tpe":
         return samplers.TPESampler(seed=seed, constant_liar=True)
     if sweep.sampler == "cma-es":
-        return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+        from dlcli.upstream.optuna_cma import JsonCmaEsSampler
+
+        return JsonCmaEsSampler(seed=seed, warn_independent_sampling=False)
     if sweep.sampler == "gp":
         return samplers.GPSampler(seed=seed)
     return samplers.RandomSampler(seed=seed)

@@ -277,21 +277,17 @@ class SlurmProcess:
         """Returns the exit code in the task's result; where there is none what SLURM says of it; None while it is not over."""
         if self._code is None:
             self._queue.look()
-            path = self._queue.result_path(self._number)
-            self._code = self._told(path) if self._queue.has_result(self._number) else self._unseen()
+            self._code = self._told() if self._queue.has_result(self._number) else self._unseen()
             if self._code is not None:
                 self._batch.task_path(self._job).unlink(missing_ok=True)
-                path.unlink(missing_ok=True)
         return self._code
 
-    def _told(self, path: Path) -> int:
+    def _told(self) -> int:
         """Returns the exit code that the task's result holds; a defect of the task is told as the job's end."""
-        from submitit.core.utils import pickle_load
-
-        outcome, value = pickle_load(path)
-        if outcome == "success":
-            return int(value)
-        self._tell(str(value).strip().splitlines()[-1])
+        result = self._queue.take_result(self._number)
+        if result is not None and not result.error:
+            return result.code
+        self._tell(result.error if result is not None else self._queue.last_words(self._number))
         return 1
 
     def _unseen(self) -> int | None:

@@ -10,9 +10,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
+from typing import Annotated
 
-from dlcli.errors import RunFailed
+from pydantic import BaseModel, ConfigDict, Field
+
+from dlcli.errors import DamagedFile, RunFailed
 from dlcli.runs.batches import Batch, Job
+from dlcli.runs.contents import RunFile
 
 _LISTED = 1.0
 _ASKED = 5.0
@@ -53,6 +57,20 @@ def noted(batch: Batch, job: Job, number: str = "") -> str:
         return number
 
 
+class TaskResult(RunFile, BaseModel):
+    """`slurm/<number>_result.json`: how a task has ended."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    code: Annotated[int, Field(ge=-64, le=255)]
+    error: str = ""
+
+
+def result_path(folder: Path, number: str) -> Path:
+    """Returns the file of a task's result in the folder with submitit's files."""
+    return folder / f"{number}_result.json"
+
+
 class Queue:
     """SLURM's queue and the folder with submitit's files."""
 
@@ -89,7 +107,7 @@ class Queue:
 
     def _list(self) -> None:
         with suppress(FileNotFoundError):
-            self._results = {name for name in os.listdir(self.folder) if name.endswith("_result.pkl")}
+            self._results = {name for name in os.listdir(self.folder) if name.endswith(("_result.json", "_result.pkl"))}
 
     def _ask(self) -> None:
         """Asks for the states of all tasks of this user, those that have just ended among them."""
@@ -111,12 +129,26 @@ class Queue:
         return self._states.get(number, "COMPLETED") not in _OVER
 
     def has_result(self, number: str) -> bool:
-        """Whether a task has left a result, when last looked."""
-        return self.result_path(number).name in self._results
+        """Whether a task has left a result, when last looked: its own, or submitit's where it came to none."""
+        return bool({self.result_path(number).name, f"{number}_0_result.pkl"} & self._results)
 
     def result_path(self, number: str) -> Path:
         """Returns the file of a task's result."""
-        return self.folder / f"{number}_0_result.pkl"
+        return result_path(self.folder, number)
+
+    def take_result(self, number: str) -> TaskResult | None:
+        """Returns a task's result and removes its files; None where it left none that can be read.
+
+        submitit's own result is a pickle, which could run code: it is never read.
+        """
+        path = self.result_path(number)
+        try:
+            found = TaskResult.read(path) if path.name in self._results else None
+        except DamagedFile:
+            found = None
+        for left in (path, self.folder / f"{number}_0_result.pkl"):
+            left.unlink(missing_ok=True)
+        return found
 
     def state(self, number: str) -> str | None:
         """Returns the state of a task that is over, empty where SLURM knows it no more; None while it is not over."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from dlcli.errors import Interrupted
 from dlcli.runs.batches import Batch
-from dlcli.stages.batch.engines.slurm_queue import STOP, noted
+from dlcli.stages.batch.engines.slurm_queue import STOP, TaskResult, noted, result_path
 from dlcli.stages.batch.engines.task import run_order
 from dlcli.stages.batch.worker import Order, as_it_stands
 
@@ -28,7 +28,21 @@ class SlurmTask:
         return DelayedSubmission(SlurmTask(self.order))
 
     def __call__(self) -> int:
-        """Runs the job and returns its exit code; leaves the process where the job goes on in another allocation.
+        """Runs the job, writes its exit code down and returns it; leaves the process where the job goes on later."""
+        from submitit import JobEnvironment
+
+        path = result_path(Batch(self.order.batch).path / "slurm", JobEnvironment().job_id)
+        try:
+            code = self._run()
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}".strip()
+            TaskResult(code=1, error=text.splitlines()[0]).write(path)
+            raise
+        TaskResult(code=code).write(path)
+        return code
+
+    def _run(self) -> int:
+        """Returns the exit code of the job; leaves the process where the job goes on in another allocation.
 
         Three signals reach it. submitit's own, USR2, says that the time is nearly over or that the task is preempted; SIGTERM
         comes with preemption too, and with `scancel`; SIGHUP is the batch's word to end and not to be queued again. To the
