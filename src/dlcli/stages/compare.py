@@ -122,7 +122,7 @@ def _losses(first: Run, other: Run, matched: Matched) -> list[Difference]:
     without = [run.id for run, part in ((first, matched.ours), (other, matched.theirs)) if part.losses is None]
     if without:
         split = matched.ours.split
-        again = f"`dlcli evaluate {without[0]} --split {split}` writes it"
+        again = f"`{command()} evaluate {without[0]} --split {split}` writes it"
         matched.notes.append(f"their losses are not compared: {without[0]} kept no loss of each {split} example; {again}")
         return []
     return [compare_losses(matched.ours, matched.theirs)]

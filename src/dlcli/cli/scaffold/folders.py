@@ -31,22 +31,23 @@ def look_at_folder(path: str, task: str | None) -> DataPlan:
         faults = [message for _, message in source.faults()]
         if faults:
             raise UsageError("\n".join([*faults, *_others(path)]))
-        facts = source.facts("classification")
-        images = walk(path).files
+        facts, train = source.facts("classification"), source.layout().classes["train"]
+        images = [image for folders in train.values() for folder in folders for image in walk(folder).files]
         pictures = _pictures(images, facts.classes)
+        notes = (*_parts(source), *source.notes())
     except DataError as error:
         raise UsageError(str(error)) from None
-    if not images:
-        raise UsageError(f"{path} holds no images")
     tasks = ("binary", "classification") if len(facts.classes) == 2 else ("classification",)
     why = f"{len(facts.classes)} class folders: {', '.join(facts.classes[:10])}{', ...' if len(facts.classes) > 10 else ''}"
     if task is not None and task not in tasks:
         raise UsageError(f"--task: {task} does not fit {path} ({why}): {' or '.join(tasks)} does")
-    notes = (f"{path}: {len(images):,} images{_of_side(pictures)}; {why}", *source_notes(source))
-    return DataPlan(path, {"kind": "folder", "path": path}, tasks, Path(path).absolute().name, "", why, notes, {}, pictures)
+    seen = f"{path}: {len(images):,} images to train on{_of_side(pictures)}; {why}"
+    return DataPlan(
+        path, {"kind": "folder", "path": path}, tasks, Path(path).absolute().name, "", why, (seen, *notes), {}, pictures
+    )
 
 
-def source_notes(source: Folder) -> Iterator[str]:
+def _parts(source: Folder) -> Iterator[str]:
     """Yields which parts the folder has."""
     facts = source.facts("classification")
     given = [part for part, has in (("validation", facts.has_validation), ("test", facts.has_test)) if has]

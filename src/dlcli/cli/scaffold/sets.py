@@ -16,6 +16,7 @@ from dlcli.cli.scaffold.tables import look_at_table
 from dlcli.errors import UsageError
 from dlcli.spec.base import OneOf
 from dlcli.spec.sources.base import Facts
+from dlcli.spec.sources.image_types import extension_of, is_image_file
 from dlcli.spec.sources.table.files import is_table
 from dlcli.spec.tasks import TASKS
 
@@ -43,6 +44,8 @@ def look_at_data(data: str, options: Options, questions: Questions) -> DataPlan:
 def _look_at_file(path: str, options: Options, questions: Questions) -> DataPlan:
     if not os.path.isfile(path):
         raise UsageError(f"--data: {path} is neither a file nor a folder")
+    if extension_of(path) and is_image_file(path):
+        raise UsageError(f"--data: {path} is one image: name the folder that holds a folder of images for each class")
     if path.lower().endswith(_ARRAYS):
         if len(options.target) > 1:
             raise UsageError("--target: an .npz file has one array of labels")

@@ -43,7 +43,7 @@ _STAGES = """\
     - {{name: head, train: head, epochs: 20, optimizer: {{kind: adam, learning_rate: 1e-3}}}}
     - {{name: top, train: {{last: 20}}, epochs: 10, optimizer: {{kind: adam, learning_rate: 1e-5}}}}
   callbacks:
-    - {{kind: early_stopping, patience: 5}}         # ends a stage when the validation loss no longer falls
+    - {{kind: early_stopping, patience: 5}}         # ends a stage when {monitor} no longer gets better
 """
 _COPIES = "  features: {augmented_copies: 4}    # so many changed versions of an image go through the frozen backbone, once\n"
 

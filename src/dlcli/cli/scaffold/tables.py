@@ -23,6 +23,8 @@ _AMOUNTS = 50
 _CLASSES = 20
 """Whole numbers from 0 to less than this, each about as common, are classes."""
 _LABEL_NAMES = ("target", "label", "class", "y", "outcome", "price", "output")
+_NUMERIC = ("currency", "percent", "thousands")
+"""What decorates the numbers of a column that the source's `numeric` may name."""
 _WHY_DROPPED = {
     "identifier": "names or numbers the rows",
     "constant": "has one value alone",
@@ -88,6 +90,8 @@ def _tasks(seen: Look, names: Sequence[str], counts: dict[str, Counter[str]]) ->
     count = _counted(values)
     if len(values) == 2:
         return ("binary", "classification"), f"two values, {_listed(values)}", ""
+    if column.decoration:
+        return ("regression",), f"{count} different numbers written as {column.decoration}, such as {_listed(values)}", ""
     if not column.is_number and column.kind != "identifier":
         return ("classification",), f"{count} classes such as {_listed(values)}", ""
     if column.kind == "number" or len(values) > _AMOUNTS:
@@ -108,10 +112,10 @@ def _refuse_unfit(column: Column, values: Counter[str]) -> None:
         raise UsageError(f"--target: {column.name} has {what}: there is nothing to predict")
     if column.kind == "date":
         raise UsageError(f"--target: {column.name} holds dates such as {_listed(values)}; a target is a class or a number")
-    if column.decoration:
+    if column.decoration and not _is_numeric(column):
         words = f"{column.name} holds numbers written as {column.decoration}, such as {_listed(values)}"
         raise UsageError(f"--target: {words}; write them as plain numbers")
-    if not column.is_number and (len(values) > 200 or column.kind == "text"):
+    if not column.is_number and not column.decoration and (len(values) > 200 or column.kind == "text"):
         raise UsageError(
             f"--target: {column.name} has {_counted(values)} different texts such as {_listed(values)}: they are no classes"
         )
@@ -166,6 +170,14 @@ def _source(seen: Look, targets: Sequence[str]) -> tuple[dict[str, Any], dict[st
     if not left:
         why = "; ".join(f"{name} {reason}" for name, reason in dropped.items()) or "there is no other one"
         raise UsageError(f"{seen.path}: no column is left that a model could learn from: {why}")
+    decorated = [column.name for column in seen.columns if _is_numeric(column) and column.name not in dropped]
+    if decorated:
+        source["numeric"] = decorated
+        remarks |= {f"numeric.{name}": _decorated(seen.column(name)) for name in decorated}
+    gaps = sum(seen.column(name).gaps for name in targets)
+    if gaps and "missing_target" in Csv.model_fields:
+        source["missing_target"] = "drop"
+        remarks["missing_target"] = f"{gaps:,} of {seen.rows:,} rows have no target"
     if dropped:
         source["drop"] = list(dropped)
         remarks |= {f"drop.{name}": reason for name, reason in dropped.items()}
@@ -179,7 +191,18 @@ def _source(seen: Look, targets: Sequence[str]) -> tuple[dict[str, Any], dict[st
         "encoding": (seen.encoding, "utf-8"),
     }
     source |= {name: value for name, (value, usual) in written.items() if value not in (usual, "") and name in Csv.model_fields}
+    if not seen.encoding_is_sure and "encoding" in source:
+        remarks["encoding"] = "not UTF-8, and nothing in the file says what it is"
     return source, remarks
+
+
+def _is_numeric(column: Column) -> bool:
+    """Whether the spec can say that a column's decorated texts are numbers."""
+    return column.decoration in _NUMERIC and "numeric" in Csv.model_fields
+
+
+def _decorated(column: Column) -> str:
+    return f"numbers written as {column.decoration}, such as {', '.join(column.examples[:2])}"
 
 
 def _marks(seen: Look, targets: Sequence[str]) -> list[str]:
@@ -193,7 +216,7 @@ def _unusable(seen: Look, column: Column, marks: Sequence[str]) -> list[str]:
     if column.odd and not column.decoration and set(column.odd) <= set(marks):
         return []
     if column.decoration:
-        return [f"holds numbers written as {column.decoration}, such as {', '.join(column.examples[:2])}"]
+        return [] if _is_numeric(column) else [f"holds {_decorated(column)}"]
     if column.kind == "constant" and len(count_values(seen, column.name, most=1)) > 1:  # below the rows that were looked at
         return []
     if column.kind in _WHY_DROPPED:

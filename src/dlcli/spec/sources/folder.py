@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, PrivateAttr
 
 from dlcli.errors import DataError
+from dlcli.program import command
 from dlcli.spec.sources import folder_revision_1
 from dlcli.spec.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec
 from dlcli.spec.sources.file_tree import Tree, by_extension, holds_image, listing, walk
@@ -167,7 +168,7 @@ def layout_notes(root: str, layout: Layout) -> Iterator[str]:
     for part, folder in layout.unlabelled.items():
         yield (
             f"{folder} holds {_images_below(folder)} without class folders: the {part} images have no labels and are not"
-            f" used; `dlcli predict RUN {folder}` predicts on them"
+            f" used; `{command()} predict RUN {folder}` predicts on them"
         )
     for part, folder in layout.empty.items():
         yield f"{folder} holds no images: the source has no {part} part"

@@ -77,7 +77,7 @@ def require_optuna(sampler: str = "") -> None:
     for package in ("optuna", _NEEDS.get(sampler, "optuna")):
         if importlib.util.find_spec(package) is None:
             how = install_package_command("torch") if package == "torch" else install_command("sweep")
-            what = "dlcli sweep" if package == "optuna" else f"the sampler {sampler}"
+            what = f"{command()} sweep" if package == "optuna" else f"the sampler {sampler}"
             raise UsageError(f"{what} needs the package {package}: {how}")
 
 
