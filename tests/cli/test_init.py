@@ -237,3 +237,19 @@ def test_a_terminal_is_asked_what_is_unsure_until_an_answer_fits(here: Path) -> 
     assert questions[2].startswith("--target: 'prise' is none of them; did you mean 'price'?")
     assert questions[3] == "Task, 200 different numbers (regression)"
     assert asked[1][1] == "price", "a likely name is the default"
+
+
+def test_numbers_with_marks_of_thousands_are_no_classes(here: Path) -> None:
+    rows = "".join(f"{1 + row % 9}.{100 + 7 * row},50;{row % 7}\n" for row in range(40))
+    (here / "de.csv").write_text(f"price;size\n{rows}")
+    done = init("--data", "de.csv", "--target", "price")
+    if done.exit_code == 0:
+        spec = yaml.safe_load(Path("de_mlp.yaml").read_text())
+        assert (spec["task"], spec["data"]["source"]["thousands"]) == ("regression", ".")
+    else:
+        assert "price holds numbers such as" in done.stderr
+
+
+def test_names_are_made_plain_and_an_empty_data_is_refused(here: Path) -> None:
+    assert written("my spec.yaml", "--data", "iris")["name"] == "my_spec"
+    assert refused("--data", "").startswith("--data: is empty")

@@ -31,12 +31,14 @@ def new_spec(options: Options, questions: Questions) -> tuple[Path, str, list[st
     _refuse_wrong(options)
     if options.shipped is not None:
         return _copy(options, questions)
-    data = options.data or questions.text("Data (a set's name, a folder of images, a table or an .npz file)", "digits")
+    data = options.data
+    if data is None:
+        data = questions.text("Data (a set's name, a folder of images, a table or an .npz file)", "digits")
     plan = look_at_data(data, options, questions)
     asked = f"Task, {plan.why}" if plan.why else "Task"
     task = options.task or questions.choice("--task", asked, plan.tasks, plan.tasks[0], plan.doubt)
     model, backbone = chosen_model(plan, options, questions)
-    usual = options.path.stem if options.path else _name(plan.stem, model)
+    usual = _plain(options.path.stem) if options.path else f"{_plain(plan.stem)}_{model}"
     name = options.name or questions.text("Name", usual)
     _refuse_name(name)
     path = options.path or Path(f"{name}.yaml")
@@ -62,6 +64,8 @@ def _refuse_wrong(options: Options) -> None:
     """Raises UsageError for options that no data could fit."""
     if options.task is not None:
         refuse_unknown("--task", options.task, tuple(TASKS))
+    if options.data is not None and not options.data.strip():
+        raise UsageError("--data: is empty; name a folder of images, a table, an .npz file, or a set such as digits")
     if options.name is not None:
         _refuse_name(options.name)
     if options.shipped is None:
@@ -78,7 +82,6 @@ def _refuse_name(name: str) -> None:
         raise UsageError(f"--name: expected letters, digits, `_`, `-` and `.`, at most 100, found {name!r}")
 
 
-def _name(stem: str, model: str) -> str:
-    """Returns a name for a spec on some data."""
-    plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("_.-")[:80] or "data"
-    return f"{plain}_{model}"
+def _plain(text: str) -> str:
+    """Returns a text as a name may have it."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-")[:80] or "data"

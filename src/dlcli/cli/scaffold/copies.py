@@ -23,7 +23,8 @@ def copied(options: Options, plan: DataPlan | None) -> tuple[str, str]:
         UsageError: there is no such spec, or its model and training do not fit the data.
     """
     text, shipped_name = _shipped(str(options.shipped))
-    name = options.name or (options.path.stem if options.path and plan else shipped_name)
+    stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", options.path.stem).strip("_.-") if options.path and plan else ""
+    name = options.name or stem or shipped_name
     if plan is not None:
         text = _on_other_data(text, options, plan, name)
     if options.task is not None and plan is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dlcli.cli.scaffold.plan import DataPlan
@@ -25,6 +25,8 @@ _CLASSES = 20
 _LABEL_NAMES = ("target", "label", "class", "y", "outcome", "price", "output")
 _NUMERIC = ("currency", "percent", "thousands")
 """What decorates the numbers of a column that the source's `numeric` may name."""
+_GROUPED = re.compile(r"[+-]?\d{1,3}(?:([.' ])\d{3})(?:(?:\1\d{3})*,\d+|(?:\1\d{3})+)")
+"""A number that no decimal mark alone explains: 1.234,50 or 1.234.567. With commas the table's own look knows it."""
 _WHY_DROPPED = {
     "identifier": "names or numbers the rows",
     "constant": "has one value alone",
@@ -90,6 +92,8 @@ def _tasks(seen: Look, names: Sequence[str], counts: dict[str, Counter[str]]) ->
     count = _counted(values)
     if len(values) == 2:
         return ("binary", "classification"), f"two values, {_listed(values)}", ""
+    if _groups(values):
+        return ("regression",), f"{count} different numbers with marks of thousands, such as {_listed(values)}", ""
     if column.decoration:
         return ("regression",), f"{count} different numbers written as {column.decoration}, such as {_listed(values)}", ""
     if not column.is_number and column.kind != "identifier":
@@ -110,6 +114,10 @@ def _refuse_unfit(column: Column, values: Counter[str]) -> None:
     if len(values) < 2:
         what = f"the one value {next(iter(values))!r}" if values else "no values"
         raise UsageError(f"--target: {column.name} has {what}: there is nothing to predict")
+    if _groups(values) and "thousands" not in Csv.model_fields:
+        raise UsageError(
+            f"--target: {column.name} holds numbers such as {_listed(values)}; write them without marks of thousands"
+        )
     if column.kind == "date":
         raise UsageError(f"--target: {column.name} holds dates such as {_listed(values)}; a target is a class or a number")
     if column.decoration and not _is_numeric(column):
@@ -170,6 +178,10 @@ def _source(seen: Look, targets: Sequence[str]) -> tuple[dict[str, Any], dict[st
     if not left:
         why = "; ".join(f"{name} {reason}" for name, reason in dropped.items()) or "there is no other one"
         raise UsageError(f"{seen.path}: no column is left that a model could learn from: {why}")
+    groups = {mark for column in seen.columns if (mark := _groups(column.examples))}
+    if len(groups) == 1 and "thousands" in Csv.model_fields:
+        source["thousands"] = groups.pop()
+        remarks["thousands"] = "between groups of three digits"
     decorated = [column.name for column in seen.columns if _is_numeric(column) and column.name not in dropped]
     if decorated:
         source["numeric"] = decorated
@@ -194,6 +206,12 @@ def _source(seen: Look, targets: Sequence[str]) -> tuple[dict[str, Any], dict[st
     if not seen.encoding_is_sure and "encoding" in source:
         remarks["encoding"] = "not UTF-8, and nothing in the file says what it is"
     return source, remarks
+
+
+def _groups(values: Iterable[str]) -> str:
+    """Returns the mark between groups of three digits where numbers have both it and a decimal mark, or it twice."""
+    marks = {found.group(1) for value in values if (found := _GROUPED.fullmatch(value))}
+    return marks.pop() if len(marks) == 1 else ""
 
 
 def _is_numeric(column: Column) -> bool:
