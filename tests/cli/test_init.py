@@ -240,8 +240,8 @@ def test_a_terminal_is_asked_what_is_unsure_until_an_answer_fits(here: Path) -> 
 
 
 def test_numbers_with_marks_of_thousands_are_no_classes(here: Path) -> None:
-    rows = "".join(f"{1 + row % 9}.{100 + 7 * row},50;{row % 7}\n" for row in range(40))
-    (here / "de.csv").write_text(f"price;size\n{rows}")
+    rows = "".join(f'"{1 + row % 9}.{100 + 7 * row},50";{row % 7};a\n' for row in range(40))
+    (here / "de.csv").write_text(f"price;size;kind\n{rows}")
     done = init("--data", "de.csv", "--target", "price")
     if done.exit_code == 0:
         spec = yaml.safe_load(Path("de_mlp.yaml").read_text())
