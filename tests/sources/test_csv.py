@@ -84,7 +84,7 @@ def test_several_targets(tmp_path: Path) -> None:
     ("text", "settings", "task", "message"),
     [
         ("x,target\n", {}, "classification", "no rows below the header"),
-        ("", {}, "classification", "No columns to parse"),
+        ("", {}, "classification", "the file is empty"),
         (
             "x,target\n1,a\n2,\n3,b\n",
             {},
@@ -92,12 +92,17 @@ def test_several_targets(tmp_path: Path) -> None:
             "1 of 3 rows have no value in the target column (target), the first in",
         ),
         ("x,target\n1,a\n2,b\n", {}, "regression", "needs numbers as labels, found 'a'"),
-        ("x,target\n1,a\n2,b,c\n", {}, "classification", "Expected 2 fields in line 3, saw 3"),
-        ("x,target\n1,a,9\n2,b,9\n", {}, "classification", "Length of header or names does not match"),
+        ("x,target\n1,a\n2,b,c\n", {}, "classification", "line 3: 3 cells below a header of 2"),
+        ("x,target\n1,a,9\n2,b,9\n", {}, "classification", "line 2: 3 cells below a header of 2; line 3: 3 cells"),
         ("x,target\ninf,1\n2,0\n", {}, "binary", "column `x` holds inf"),
         ("x,target\n1e300,1\n2,0\n", {}, "binary", "column `x` holds 1e300"),
         ("x,target\na,1\nb,0\nc,1\n", {"max_categories": 2}, "binary", "column `x` has 3 different values in 3 rows"),
-        ("x,target\n1,1\n2,0\n?,1\n", {"max_categories": 2}, "binary", "not all are numbers: '?'; if that marks a gap"),
+        (
+            "x,target\n1,1\n2,0\n?,1\n",
+            {"max_categories": 2},
+            "binary",
+            "not all are numbers: '?' in 1 row; if that marks",
+        ),
     ],
 )
 def test_unfit_tables_are_refused_with_the_files_name(
@@ -135,11 +140,14 @@ def test_faults_are_found_from_the_headers_alone(tmp_path: Path) -> None:
     assert faults("age,target\n") == []
     assert faults("age,target\n", target="tarqet")[0] == ("target", "the file has no column `tarqet`; did you mean `target`?")
     assert faults("age,target\n", drop=["agee"])[0][0] == "drop"
-    assert faults("age;target\n")[0] == (
+    assert faults("age;target\n") == []
+    assert faults("age;target\n", separator=",")[0] == (
         "target",
         "the file has no column `target`; its header is one column, is the `separator` ';'?",
     )
-    assert faults("a,a,target\n") == [("path", "the header has the column `a` twice")]
+    twice = "the header has the column `a` twice; drop them, or name all columns by `header: true` and `names`"
+    assert faults("a,a,target\n") == [("path", twice)]
+    assert faults("a,a,b,target\n", drop=["a"]) == []
     assert faults("a,target\n", features=["a", "target"])[0][0] == "features"
     assert faults("a,target\n", drop=["a"]) == [("features", "no column is left for the model to see")]
     assert faults("a,target\n", "a,b\n") == [("test", "the file has no column `target`; it has a, b")]

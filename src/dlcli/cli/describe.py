@@ -86,6 +86,8 @@ def _show_data(description: Description) -> None:
     console, data = results_console(), description.data
     if data.get("examples"):
         console.print("examples: " + ", ".join(f"{count:,} {part}" for part, count in data["examples"].items()))
+    for line in data.get("lines", []):
+        console.print(line, soft_wrap=True)
     parts, classes = list(data.get("counts", {})), data.get("classes") or []
     counted = [part for part in parts if data["counts"][part]]
     if not counted:

@@ -70,6 +70,8 @@ class DataFile(RunFile, _Content):
     means: list[float] | None = None
     notes: list[str] = []
     test_is_validation: bool = False
+    lines: list[str] = []
+    column_facts: list[dict[str, Any]] = []
 
 
 class _Device(_Content):

@@ -276,7 +276,8 @@ def load_resolved(path: FilePath) -> Experiment:
     experiment, faults = _validated(document, str(path.parent), kept=True)
     if experiment is None:
         raise SpecError(faults)
-    return with_defaults(_with_what_was_always_so(experiment))
+    data = experiment.data.model_copy(update={"source": experiment.data.source.of_run()})
+    return with_defaults(_with_what_was_always_so(experiment.model_copy(update={"data": data})))
 
 
 def _with_what_was_always_so(experiment: Experiment) -> Experiment:

@@ -49,6 +49,10 @@ class Splits:
     """What is wrong with each file that was left out, beginning with its path."""
     image: ImageSettings | None = None
     """How image files were read, nothing `auto`; None where there are none."""
+    lines: tuple[str, ...] = ()
+    """How the source was read."""
+    column_facts: tuple[dict[str, Any], ...] = ()
+    """What became of each column of a table."""
 
     @property
     def train(self) -> Examples:
@@ -99,6 +103,8 @@ class Splits:
             "fingerprint": self.fingerprint,
             "notes": list(self.notes),
             "test_is_validation": _shared(self.parts, "test"),
+            "lines": list(self.lines),
+            "column_facts": list(self.column_facts),
             "skipped": {"count": len(self.skipped), "files": list(self.skipped[:MOST_NAMED])},
         }
 
@@ -149,7 +155,18 @@ def open_splits(
         notes += survey.notes()
     # Of the parts as opened: images are files there, in memory or not.
     found = fingerprint({part: parts[part] for part in PARTS if part in parts})
-    return Splits(kept, opened.classes, experiment.task, tuple(notes), frozenset(opened.parts), found, tuple(skipped), image)
+    return Splits(
+        kept,
+        opened.classes,
+        experiment.task,
+        tuple(notes),
+        frozenset(opened.parts),
+        found,
+        tuple(skipped),
+        image,
+        opened.lines,
+        tuple(opened.column_facts),
+    )
 
 
 def _opened(source: SourceSpec, request: Request, split: dict[str, str] | None) -> Opened:

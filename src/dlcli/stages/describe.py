@@ -86,7 +86,7 @@ def describe_spec(experiment: Experiment) -> Description:
     resolved = experiment.model_copy(update={"data": data_settings.model_copy(update={"normalize": normalize})})
     batch = len(splits.train) if data_settings.batch_size == "full" else int(data_settings.batch_size)
     built = build_model(resolved, splits, load_weights=False, offline=True)
-    return _described(resolved, built.trained, splits.describe(), batch, [], _stage_rows(resolved, built))
+    return _described(resolved, built.trained, splits.describe(), batch, list(splits.notes), _stage_rows(resolved, built))
 
 
 def _from_facts(experiment: Experiment, error: DataError) -> Description:

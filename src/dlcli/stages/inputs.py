@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import TextIOWrapper
+from io import BufferedReader
 from itertools import groupby
 from math import prod
 from typing import IO, Any, Literal
@@ -28,16 +28,18 @@ from dlcli.runtime.columns import input_names
 from dlcli.spec.data import ImageSettings
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.sources.csv import Csv
-from dlcli.spec.sources.csv_rows import read_rows
+from dlcli.spec.sources.csv_rows import read_rows, row_settings
 from dlcli.spec.sources.file_tree import Tree, walk
 from dlcli.spec.sources.image_reader import UnreadableImage, read_picture
 from dlcli.spec.sources.image_types import EXTENSIONS, is_image_file
 from dlcli.spec.sources.images import fit_arrays, fit_deep_arrays, incomplete_words, settings_of
 from dlcli.spec.sources.npz import Npz, as_inputs
+from dlcli.spec.sources.table.files import ENDINGS as TABLES
+from dlcli.spec.sources.table.reader import OpenTable, open_stream, open_table
 
 Array = np.ndarray[Any, Any]
 Kind = Literal["images", "columns", "arrays"]
-_ENDINGS: dict[Kind, tuple[str, ...]] = {"images": EXTENSIONS, "columns": (".csv",), "arrays": (".npz", ".npy")}
+_ENDINGS: dict[Kind, tuple[str, ...]] = {"images": EXTENSIONS, "columns": TABLES, "arrays": (".npz", ".npy")}
 _NUMPY = (".npz", ".npy")
 STDIN = "-"
 
@@ -127,7 +129,11 @@ def _refuse_other_kind(path: str, kind: Kind) -> None:
     """Raises UsageError for a file whose name says that it is of another kind; images may also lie in NumPy files."""
     other = next((one for one, endings in _ENDINGS.items() if path.lower().endswith(endings)), kind)
     if other != kind and not (kind == "images" and other == "arrays"):
-        takes = {"images": "images", "columns": "tables with the columns it was trained on (.csv)", "arrays": "NumPy files"}
+        takes = {
+            "images": "images",
+            "columns": "tables with the columns it was trained on (.csv, .parquet, ...)",
+            "arrays": "NumPy files",
+        }
         raise UsageError(f"{path}: this run's model takes {takes[kind]}")
 
 
@@ -213,8 +219,8 @@ def _no_file(path: str) -> str:
 def _of_table(path: str, source: Csv, columns: dict[str, bool], size: int, skip: Skip) -> Iterator[Batch]:
     name = "stdin" if path == STDIN else path
     try:
-        with _lines(path) as lines:
-            for rows in read_rows(source, lines, columns, at_once=size):
+        with _opened_table(path, source, columns, size) as table:
+            for rows in read_rows(source, table, columns, at_once=size):
                 for number, fault in rows.faults.items():
                     skip(f"{name}:{number}", fault)
                 if rows.numbers:
@@ -226,15 +232,17 @@ def _of_table(path: str, source: Csv, columns: dict[str, bool], size: int, skip:
 
 
 @contextmanager
-def _lines(path: str) -> Iterator[Iterable[str]]:
-    """Yields the lines of a file, or of stdin, as the source reads them: UTF-8, without a mark in front."""
+def _opened_table(path: str, source: Csv, columns: dict[str, bool], size: int) -> Iterator[OpenTable]:
+    """Yields a table of a file or of stdin, as the source reads its own."""
+    settings = row_settings(source, columns)
     if path == STDIN:
-        yield TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
+        stdin: Any = sys.stdin.buffer
+        yield open_stream(stdin if hasattr(stdin, "peek") else BufferedReader(stdin), settings, sample=size)
         return
     if not os.path.isfile(path):
         raise DataError(_no_file(path))
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        yield file
+    with open_table(path, settings) as table:
+        yield table
 
 
 def _of_array(path: str, name: str, taken: Taken, image: ImageSettings, size: int, skip: Skip) -> Iterator[Batch]:

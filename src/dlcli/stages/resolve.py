@@ -19,12 +19,16 @@ from dlcli.stages.data import DEFAULT_SHARES, Splits
 
 
 def prepared(experiment: Experiment, *, offline: bool) -> Experiment:
-    """Returns the experiment with what opening a backbone's files tells, such as the images' size, before the data is opened.
+    """Returns the experiment with what must be known before the data is opened.
+
+    That is what the source's files tell of how they are read, and a backbone's of the images' size.
 
     Raises:
         DataError: the files are missing or cannot be read.
         RunFailed: nothing tells the size of the images.
     """
+    source = experiment.data.source.resolved()
+    experiment = experiment.model_copy(update={"data": experiment.data.model_copy(update={"source": source})})
     model, training = experiment.model, experiment.training
     if training.initial_weights:
         folder = str((run_folder(training.initial_weights) or Path(training.initial_weights)).absolute())

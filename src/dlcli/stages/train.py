@@ -170,6 +170,8 @@ def _tell_data(splits: Splits, say: Say) -> None:
     shape = f"shape {splits.shape}" if splits.shape else f"{len(splits.train.inputs)} columns"
     classes = f", {len(splits.classes)} classes" if splits.task in ("classification", "binary") else ""
     say(f"data: {sizes}; {shape}{classes}")
+    for line in splits.lines:
+        say(line)
     for note in splits.notes:
         say(f"note: {note}")
 

@@ -56,11 +56,16 @@ class Examples:
 
 @dataclass(frozen=True)
 class Opened:
-    """An opened source: its given parts (`train` always, `validation` and `test` where it has them), and label names."""
+    """An opened source: its given parts (`train` always, `validation` and `test` where it has them), and label names.
+
+    `lines` say how it was read, `column_facts` what became of each column of a table.
+    """
 
     parts: dict[str, Examples]
     classes: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
+    lines: tuple[str, ...] = field(default=())
+    column_facts: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,18 @@ class SourceSpec(Spec):
             DataError: the data cannot be read or does not fit the task.
         """
         raise NotImplementedError
+
+    def resolved(self) -> SourceSpec:
+        """Returns the source with what only its files tell and other data must keep to, as the run's spec records it.
+
+        Raises:
+            DataError: the files do not tell it.
+        """
+        return self
+
+    def of_run(self) -> SourceSpec:
+        """Returns the source of a run's spec; what an earlier version did not write there is as that version had it."""
+        return self
 
     def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> SourceSpec | None:
         """Returns the source that reads other examples at a path, as its test part or, without one, as its training part.

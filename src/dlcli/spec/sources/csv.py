@@ -1,49 +1,114 @@
-"""Tables in CSV files: numbers, categories and missing values."""
+"""Tables in files: numbers, categories, dates and missing values."""
 
 from __future__ import annotations
 
-import csv
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from dlcli.errors import DataError
-from dlcli.spec.base import Count
-from dlcli.spec.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec, labels_of, row_ids
+from dlcli.spec.base import Count, Spec
+from dlcli.spec.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec
+from dlcli.spec.sources.table.cells import MARKS, normalized
+from dlcli.spec.sources.table.dates import Part
+from dlcli.spec.sources.table.files import encoding_fault
+from dlcli.spec.sources.table.reader import Settings, look_at, no_header
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
+    from dlcli.spec.sources.table.contents import Table
 
-    Array = np.ndarray[Any, Any]
-    Column = pd.Series[Any]
-
-_TRUTH = {"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"}
 _OTHER_SEPARATORS = (";", "\t", "|", ",")
+REVISION = 2
+"""The newest rules by which cells are read."""
+
+
+def _encoding(value: str) -> str:
+    fault = encoding_fault(value)
+    if fault:
+        raise PydanticCustomError("encoding", "{found} {fault}", {"found": repr(value), "fault": fault})
+    return value
+
+
+def _separator(value: str) -> str:
+    if value != "auto" and (len(value) != 1 or value in '"\r\n'):
+        raise PydanticCustomError("expected", "expected {what}", {"what": "one character, or `auto`"})
+    return value
+
+
+class DateColumn(Spec):
+    """What becomes of a column of dates."""
+
+    parts: Annotated[list[Part], Field(min_length=1)] = Field(
+        default=["days"],
+        description="Columns of numbers that it becomes; `days`: since 1970, with the time of day as a fraction.",
+    )
+    format: str = Field(
+        default="auto", description="As in Python's `strptime`, such as `%d/%m/%Y`; `auto`: found, where no other fits."
+    )
 
 
 class Csv(SourceSpec):
-    """A table with a header line. Columns of numbers are numbers, all others categories; both may have gaps.
+    """A table in a file: CSV, TSV and the like, also compressed, Parquet, or an Excel sheet.
 
-    Empty cells and the usual marks (`NA`, `NaN`, `null`, `None`, ...) are gaps.
+    Columns of numbers are numbers, all others categories; both may have gaps. Empty cells and the usual marks (`NA`, `NaN`,
+    `null`, `None`, ...) are gaps. How a file is written is found, shown, and may be set.
     """
 
     kind: Literal["csv"]
-    path: FilePath = Field(description="The file with the training rows.")
+    path: FilePath = Field(description="The file with the training rows: .csv, .tsv, .csv.gz, .parquet, .xlsx.")
     test: FilePath | None = Field(default=None, description="A file with test rows.")
     validation: FilePath | None = Field(default=None, description="A file with validation rows.")
     target: str | list[str] = Field(description="Column with the label; several for multilabel and regression.")
     features: Literal["all"] | list[str] = Field(default="all", description="Columns the model sees; `all` but the target.")
     drop: list[str] = Field(default=[], description="Columns left out of `all`.")
     categorical: list[str] = Field(default=[], description="Columns of numbers that are categories, such as a class number.")
+    numeric: list[str] = Field(
+        default=[],
+        description="Columns of numbers written with currency or percent signs or marks of thousands: $84,835.00 is 84835.",
+    )
+    dates: dict[str, DateColumn] = Field(
+        default={}, description="Columns of dates, each with the numbers it becomes: `{Date: {parts: [days, month]}}`."
+    )
     max_categories: Count = Field(default=200, description="A category column with more values than this is refused.")
-    separator: str = Field(default=",", description="Character between columns.", min_length=1, max_length=1)
-    decimal: Literal[".", ","] = Field(default=".", description="Character before the decimals of a number.")
+    encoding: Annotated[str, AfterValidator(_encoding)] = Field(
+        default="auto", description="Encoding of text, such as `latin-1`; `auto`: by a byte order mark, else UTF-8."
+    )
+    separator: Annotated[str, AfterValidator(_separator)] = Field(
+        default="auto", description="Character between columns; a blank: any number of them; `auto`: found in each file."
+    )
+    decimal: Literal["auto", ".", ","] = Field(
+        default="auto", description="Character before the decimals of a number; `auto`: found in each file."
+    )
+    thousands: Literal[",", ".", " ", "'"] | None = Field(
+        default=None, description="Character between groups of three digits, in 1,234,567; none if not given."
+    )
+    header: Literal["auto"] | bool = Field(
+        default="auto",
+        description="Whether the first row names the columns; `auto`: it must look like it. Without, they are column_1, ...",
+    )
+    names: list[str] = Field(default=[], description="Names of the columns, in order, for a file without a header.")
+    skip_lines: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Lines before the table; if not given, blank lines, comments (#) and titles are found."
+    )
+    sheet: str | None = Field(default=None, description="Sheet of an Excel workbook; the first with cells if not given.")
     missing: list[str] = Field(default=[], description="Further marks of a gap, such as `?`.")
+    not_missing: list[str] = Field(
+        default=[], description="Usual marks of a gap that are values in this table, such as a class called `None` or `NA`."
+    )
+    missing_target: Literal["stop", "drop"] = Field(
+        default="stop", description="What becomes of rows without a target: `stop` refuses them; `drop` leaves them out."
+    )
+    reader: Literal["auto", 1, 2] = Field(
+        default="auto",
+        description=(
+            "Revision of the rules by which cells are read. 1, of dlcli 0.1: blanks at the end of a cell belong to it, and"
+            " 3.0 and 3 are two categories. `auto`: the newest, 2."
+        ),
+    )
 
     @property
     def targets(self) -> list[str]:
@@ -56,6 +121,62 @@ class Csv(SourceSpec):
         given = {"train": self.path, "validation": self.validation, "test": self.test}
         return {part: path for part, path in given.items() if path is not None}
 
+    @property
+    def revision(self) -> int:
+        """The revision of the rules by which cells are read."""
+        return REVISION if self.reader == "auto" else self.reader
+
+    @property
+    def marks(self) -> frozenset[str]:
+        """The cells that are gaps."""
+        return (frozenset(MARKS) - set(self.not_missing)) | {*self.missing, ""}
+
+    @property
+    def settings(self) -> Settings:
+        """How its files are written, as far as the spec says."""
+        wanted = [*self.targets, *self.drop, *self.categorical, *self.numeric, *self.dates]
+        wanted += self.features if isinstance(self.features, list) else []
+        known = True if self.header == "auto" and self.revision == 1 else None
+        return Settings(
+            encoding=self.encoding,
+            separator=self.separator,
+            decimal={",": ".", ".": ",", None: "auto"}.get(self.thousands, "auto") if self.decimal == "auto" else self.decimal,
+            header=known if self.header == "auto" else self.header,
+            names=tuple(map(normalized, self.names)),
+            skip_lines=self.skip_lines,
+            sheet=self.sheet,
+            wanted=frozenset(normalized(name) if self.revision > 1 else name for name in wanted if name),
+            targets=tuple(self.targets),
+            strip=self.revision > 1,
+        )
+
+    def named(self, names: list[str], columns: list[str]) -> list[str]:
+        """Returns the columns that names of the spec mean; "" means the one column without a name."""
+        if not names:
+            return []
+        nameless = [column for column in columns if column.startswith("Unnamed: ")]
+        only = nameless[0] if len(nameless) == 1 else ""
+        return [only or name if not name else normalized(name) if self.revision > 1 else name for name in names]
+
+    def resolved(self) -> Csv:
+        """Returns the source with what only its training file tells and other files must keep to: names, formats of dates.
+
+        Raises:
+            DataError: the file cannot be read, or its dates have no one format.
+        """
+        update: dict[str, Any] = {"reader": self.revision}
+        if self.header is False and not self.names and Path(self.path).is_file():
+            update["names"] = look_at(self.path, self.settings).table.names
+        if any(date.format == "auto" for date in self.dates.values()):
+            from dlcli.spec.sources.csv_columns import date_formats
+
+            update["dates"] = date_formats(self)
+        return self.model_copy(update=update)
+
+    def of_run(self) -> Csv:
+        """Returns the source as a run recorded it: one of dlcli 0.1, which knew no revisions, reads by the first."""
+        return self if "reader" in self.model_fields_set else self.model_copy(update={"reader": 1})
+
     def facts(self, task: str) -> Facts:
         """Returns the number of targets where they tell the outputs."""
         outputs = len(self.targets) if task in ("multilabel", "regression") else None
@@ -64,56 +185,86 @@ class Csv(SourceSpec):
         return Facts(None, outputs, (), tasks, self.validation is not None, self.test is not None)
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Yields missing files and columns that a header does not have."""
-        if len(set(self.targets)) < len(self.targets):
-            yield "target", "a column stands twice"
+        """Yields missing files, and columns that a header does not have or that are no categories."""
+        yield from self._setting_faults()
         for part, path in self.files.items():
             key = "path" if part == "train" else part
             if part != "train" and path == self.path:
                 yield key, "is the training file itself: its score would say nothing"
             if not Path(path).is_file():
                 yield key, f"no file {path}"
-            elif (header := self._header(path)) is not None:
-                yield from self._header_faults(key, header)
+                continue
+            try:
+                table = look_at(path, self.settings).table
+            except DataError as error:
+                yield "header" if no_header("")[:10] in str(error) else key, str(error)
+                continue
+            faults = list(self._header_faults(key, table.names))
+            yield from faults
+            if key == "path" and not faults:
+                from dlcli.spec.sources.csv_columns import wide_columns
 
-    def _header(self, path: str) -> list[str] | None:
-        """Returns the column names, or None where the file cannot be read as text."""
-        try:
-            with Path(path).open(encoding="utf-8-sig", newline="") as file:
-                return next(csv.reader(file, delimiter=self.separator, skipinitialspace=True), [])
-        except (OSError, UnicodeDecodeError, csv.Error):
-            return None
+                yield from wide_columns(self)
+
+    def _setting_faults(self) -> Iterator[tuple[str, str]]:
+        if len(set(self.targets)) < len(self.targets):
+            yield "target", "a column stands twice"
+        if self.thousands and self.thousands == self.decimal:
+            yield "thousands", f"is the decimal mark too, {self.decimal!r}"
+        if len(set(self.names)) < len(self.names):
+            yield "names", f"`{Counter(self.names).most_common(1)[0][0]}` stands twice"
+        for name in self.categorical:
+            if name in self.numeric or name in self.dates:
+                yield "categorical", f"`{name}` is listed as {'numeric' if name in self.numeric else 'a date'} too"
 
     def _header_faults(self, key: str, header: list[str]) -> Iterator[tuple[str, str]]:
-        twice = [name for name, count in Counter(header).items() if count > 1]
-        if twice:
-            yield key, f"the header has the column `{twice[0]}` twice"
-        if not header:
-            yield key, "the file is empty"
-            return
         named = {"target": self.targets, "features": [] if self.features == "all" else list(self.features)}
         if key == "path":
-            named |= {"drop": self.drop, "categorical": self.categorical}
+            named |= {"drop": self.drop, "categorical": self.categorical, "numeric": self.numeric, "dates": list(self.dates)}
+        yield from self._doubled(key, header)
         columns = set(header)
         for field, names in named.items():
-            for name in names:
-                if name not in columns:
+            for name, column in zip(names, self.named(names, header), strict=True):
+                if column not in columns:
                     place = field if key == "path" else key
                     yield place, f"the file has no column `{name}`{_nearest(name, header)}"
         if key == "path":
             yield from self._feature_faults(header)
 
+    def _doubled(self, key: str, header: list[str]) -> Iterator[tuple[str, str]]:
+        """Yields the columns that are used and stand twice in a header."""
+        twice = [name for name, count in Counter(header).items() if count > 1]
+        used = {*self.feature_names(header), *self.named(self.targets, header)}
+        twice = [name for name in twice if name in used]
+        if twice:
+            listed = ", ".join(f"`{name}`" for name in twice[:20])
+            word = "column" if len(twice) == 1 else "columns"
+            yield key, f"the header has the {word} {listed} twice; drop them, or name all columns by `header: true` and `names`"
+
     def _feature_faults(self, header: list[str]) -> Iterator[tuple[str, str]]:
-        names = self._feature_names(header)
-        seen = [name for name in self.targets if name in names]
+        names = self.feature_names(header)
+        seen = [name for name in self.named(self.targets, header) if name in names]
         if seen:
             yield "features", f"`{seen[0]}` is the target: a model that sees it has nothing to learn"
         if not names:
             yield "features", "no column is left for the model to see"
 
+    def notes(self) -> Iterator[str]:
+        """Yields how the training file is written, and what is to be known of its columns by its first rows."""
+        from dlcli.spec.sources.csv_columns import outlook
+
+        yield from outlook(self)
+
     def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> Csv:
         """Returns the same with another file of test rows; what a column is, the training file still decides."""
         return self.model_copy(update={"test": path, "validation": None})
+
+    def feature_names(self, columns: list[str]) -> list[str]:
+        """Returns the columns of a file that the model sees."""
+        if isinstance(self.features, list):
+            return list(dict.fromkeys(self.named(self.features, columns)))
+        left_out = {*self.named(self.targets, columns), *self.named(self.drop, columns)}
+        return [name for name in dict.fromkeys(columns) if name not in left_out]
 
     def open(self, request: Request) -> Opened:
         """Returns the rows: a mapping of columns, float32 with NaN for gaps, or text with "" for gaps.
@@ -121,130 +272,36 @@ class Csv(SourceSpec):
         Raises:
             DataError: a file cannot be read, a label is missing, or a column is neither numbers nor few categories.
         """
-        tables = {part: self.table(path) for part, path in self.files.items()}
-        names = self._feature_names(list(tables["train"].columns))
-        numbers = [name for name in names if name not in self.categorical and self._is_number(tables["train"][name])]
-        self._refuse_wide(tables["train"], [name for name in names if name not in set(numbers)])
+        from dlcli.spec.sources.csv_columns import Columns
+        from dlcli.spec.sources.csv_labels import label_notes, labels, with_targets
+
+        tables, notes = {}, list[str]()
+        for part, path in self.files.items():
+            table = self.table(path)
+            tables[part], said = with_targets(self, table)
+            where = "" if part == "train" else f"{path}: "
+            notes += [where + note for note in (*table.notes, *said)]
+        columns = Columns.of(self, tables["train"])
         classes: tuple[str, ...] | None = None
         parts: dict[str, Examples] = {}
         for part, table in tables.items():
-            inputs = {name: self._column(table, name, name in set(numbers), self.files[part]) for name in names}
-            targets, classes = self._targets(table, request.task, classes, self.files[part])
-            parts[part] = Examples(inputs, targets, row_ids(part, len(table)))
-        empty = [name for name in numbers if tables["train"][name].isna().all()]
-        notes = tuple(f"column `{name}` has no value in any training row" for name in empty)
-        return Opened(parts, classes or tuple(self.targets), notes)
+            targets, classes = labels(self, table, request.task, classes)
+            ids = [f"{part}/{number - 1}" for number in table.numbers.tolist()]
+            parts[part] = Examples(columns.read(table), targets, ids)
+        names = classes or tuple(self.targets)
+        notes += [*columns.notes, *(label_notes(names) if request.task in ("classification", "binary") else [])]
+        lines = (f"table: {tables['train'].described}", f"columns: {columns.summary}")
+        return Opened(parts, names, tuple(notes), lines, columns.as_json)
 
-    def _feature_names(self, columns: list[str]) -> list[str]:
-        if isinstance(self.features, list):
-            return list(dict.fromkeys(self.features))
-        left_out = {*self.targets, *self.drop}
-        return [name for name in columns if name not in left_out]
+    def table(self, path: str) -> Table:
+        """Returns a file's cells as text: what a column is, the training file alone decides.
 
-    def table(self, path: str) -> pd.DataFrame:
-        """Returns a file's cells as text, gaps as NaN: what a column is, the training file alone decides."""
-        import pandas as pd
+        Raises:
+            DataError: it cannot be read, or is no table.
+        """
+        from dlcli.spec.sources.table.contents import read_table
 
-        try:
-            with warnings.catch_warnings():
-                # Rows longer than the header are only warned of, and cut.
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                table = pd.read_csv(
-                    path,
-                    sep=self.separator,
-                    encoding="utf-8-sig",
-                    skipinitialspace=True,
-                    index_col=False,
-                    dtype=str,
-                    na_values=self.missing,
-                )
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
-        except (OSError, ValueError, pd.errors.ParserWarning) as error:
-            raise DataError(f"{path}: {str(error).strip()}") from None
-        if table.empty:
-            raise DataError(f"{path}: no rows below the header")
-        return table
-
-    def numbers(self, column: Column) -> Column:
-        """Returns a column's numbers as float64, NaN where a cell is a gap or no number."""
-        import pandas as pd
-
-        text = column.str.replace(",", ".", regex=False) if self.decimal == "," else column
-        return pd.to_numeric(text, errors="coerce").astype("float64")
-
-    def _is_number(self, column: Column) -> bool:
-        return bool((self.numbers(column).notna() | column.isna()).all())
-
-    def _column(self, table: pd.DataFrame, name: str, is_number: bool, path: str) -> Array:
-        """Returns one column as float32 with NaN for gaps, or as text with "" for gaps."""
-        import numpy as np
-
-        if name not in table.columns:
-            raise DataError(f"{path}: no column `{name}`")
-        column = table[name]
-        if not is_number:
-            return column.fillna("").to_numpy(dtype=object)
-        numbers = self.numbers(column)
-        wrong = numbers.isna() & column.notna()
-        if wrong.any():
-            raise DataError(
-                f"{path}: column `{name}` is a number in the training file, but holds {column[wrong].iloc[0]!r} here"
-            )
-        values: Array = numbers.to_numpy(dtype="float64")
-        with np.errstate(over="ignore"):
-            values = values.astype("float32")
-        if np.isinf(values).any():
-            raise DataError(f"{path}: column `{name}` holds {column[np.isinf(values)].iloc[0]}, too large or infinite")
-        return values
-
-    def _refuse_wide(self, table: pd.DataFrame, names: list[str]) -> None:
-        for name in names:
-            values = table[name].nunique()
-            if values > self.max_categories:
-                raise DataError(
-                    f"{self.path}: column `{name}` has {values} different values in {len(table)} rows, too many for a category"
-                    f"{self._number_hint(table[name])}; put it under `data.source.drop`, or raise `data.source.max_categories`"
-                )
-
-    def _number_hint(self, column: Column) -> str:
-        """Returns what keeps a column that is mostly numbers from being one."""
-        wrong = column[self.numbers(column).isna() & column.notna()]
-        if len(wrong) * 2 > len(column) or wrong.empty:
-            return ""
-        return f" (not all are numbers: {wrong.iloc[0]!r}; if that marks a gap, name it in `data.source.missing`)"
-
-    def _targets(
-        self, table: pd.DataFrame, task: str, classes: tuple[str, ...] | None, path: str
-    ) -> tuple[Array, tuple[str, ...]]:
-        absent = [name for name in self.targets if name not in table.columns]
-        if absent:
-            raise DataError(f"{path}: no target column `{absent[0]}`; rows without labels can only be predicted on")
-        gaps = table[self.targets].isna().any(axis=1)
-        if gaps.any():
-            raise DataError(
-                f"{path}: {int(gaps.sum())} of {len(table)} rows have no value in the target column"
-                f" ({', '.join(self.targets)}), the first in row {int(gaps.to_numpy().argmax()) + 1} below the header"
-            )
-        values = self._target_values(table, task)
-        targets, found = labels_of(values, task, classes, path)
-        return targets, found or tuple(self.targets)
-
-    def _target_values(self, table: pd.DataFrame, task: str) -> Array:
-        """Returns labels as numbers where all are, else as text; true and false are 1 and 0 where numbers are needed."""
-        import numpy as np
-
-        columns = [table[name] for name in self.targets]
-        if task in ("multilabel", "regression"):
-            columns = [column.replace(_TRUTH) for column in columns]
-        labels = [self.numbers(column) if self._is_number(column) else column for column in columns]
-        values = np.stack([label.to_numpy(dtype=object) for label in labels], axis=1)
-        return values if values.shape[1] > 1 else _native(values[:, 0])
-
-
-def _native(values: Array) -> Array:
-    """Returns a column of objects as float64 where it holds numbers, so that classes are sorted as numbers."""
-    return values.astype("float64") if isinstance(values[0], float) else values
+        return read_table(path, self.settings, self.marks, self.targets)
 
 
 def _nearest(word: str, words: list[str]) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dlcli.errors import DataError
 from dlcli.spec.sources.csv import Csv
+from dlcli.spec.sources.csv_columns import date_column, decimal_hint
+from dlcli.spec.sources.table.cells import canonical, normalized
+from dlcli.spec.sources.table.contents import gaps_in, numbers_in
+from dlcli.spec.sources.table.dates import date_parts
+from dlcli.spec.sources.table.reader import OpenTable, Row, Settings
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
 
     Array = np.ndarray[Any, Any]
 
@@ -31,101 +33,112 @@ class Rows:
     faults: dict[int, str] = field(default_factory=dict)
 
 
-def read_rows(source: Csv, lines: Iterable[str], columns: Mapping[str, bool], *, at_once: int) -> Iterator[Rows]:
+def row_settings(source: Csv, columns: Mapping[str, bool]) -> Settings:
+    """Returns how a table of rows is written, as far as the spec says; its header has the columns that the model takes."""
+    return replace(source.settings, wanted=frozenset(file_columns(source, columns).values()))
+
+
+def file_columns(source: Csv, columns: Mapping[str, bool]) -> dict[str, str]:
+    """Returns the file's column that each of the model's columns comes from: a part of a date from the date."""
+    parts = {date_column(name, part): name for name, settings in source.dates.items() for part in settings.parts}
+    names = {name: parts.get(name, name) for name in columns}
+    return names if source.revision == 1 else {name: normalized(column) for name, column in names.items()}
+
+
+def read_rows(source: Csv, table: OpenTable, columns: Mapping[str, bool], *, at_once: int) -> Iterator[Rows]:
     """Yields a table's rows, `at_once` at a time; only so many are held.
 
-    A row that is longer than the header, or has a cell that is no number where one is needed, is left out. A shorter one has
-    gaps, as in training. Columns that are not asked for, such as the target, are passed over.
+    A row is left out where it is longer than the header or empty, where a quote is not closed in it, and where a cell is no
+    number though the model takes one. A shorter one has gaps, as in training. Other columns, such as the target, are ignored.
 
     Args:
-        source: how the training's table was written: its separator, decimals and marks of gaps.
-        lines: the text, its header first.
-        columns: names of the columns to read, each with whether it holds numbers.
+        source: what the training's cells mean: its marks of gaps, its dates.
+        table: the opened table.
+        columns: the model's columns, each with whether it holds numbers.
         at_once: how many rows.
 
     Raises:
-        DataError: the text is no table in UTF-8, or its header lacks columns.
+        DataError: the table lacks columns.
     """
-    reader = csv.reader(lines, delimiter=source.separator, skipinitialspace=True)
-    places = _places(_next(reader) or [], columns)
-    records = enumerate(_records(reader), 1)
-    while chunk := list(islice(records, at_once)):
-        yield _rows(source, chunk, columns, places)
+    places = _places(table.names, file_columns(source, columns))
+    while chunk := list(islice(table.rows, at_once)):
+        yield _rows(source, table, chunk, columns, places)
 
 
-def _records(reader: Any) -> Iterator[list[str]]:
-    """Yields the rows below the header; empty and blank lines are none, as for pandas."""
-    while (row := _next(reader)) is not None:
-        if len(row) > 1 or "".join(row).strip():
-            yield row
-
-
-def _next(reader: Any) -> list[str] | None:
-    try:
-        return next(reader, None)
-    except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 text ({error.reason}); save it as UTF-8") from None
-    except csv.Error as error:
-        raise DataError(f"line {reader.line_num}: no table: {error}") from None
-
-
-def _places(header: list[str], columns: Iterable[str]) -> dict[str, int]:
-    """Returns where each column stands; the last entry, by the name "", is the header's width.
+def _places(header: list[str], columns: Mapping[str, str]) -> dict[str, int]:
+    """Returns where each of the model's columns stands in the file.
 
     Raises:
         DataError: some are missing, or stand twice.
     """
-    missing = [name for name in columns if name not in header]
+    missing = list(dict.fromkeys(column for column in columns.values() if column not in header))
     if missing:
         listed = ", ".join(f"`{name}`" for name in missing[:20]) + (", ..." if len(missing) > 20 else "")
         words = "is empty" if not header else f"has {', '.join(header[:20])}"
         raise DataError(f"lacks the column{'s' if len(missing) > 1 else ''} {listed}; its header {words}")
-    twice = next((name for name in columns if header.count(name) > 1), None)
+    twice = next((column for column in columns.values() if header.count(column) > 1), None)
     if twice is not None:
         raise DataError(f"its header has the column `{twice}` twice")
-    return {name: header.index(name) for name in columns} | {"": len(header)}
+    return {name: header.index(column) for name, column in columns.items()}
 
 
-def _rows(source: Csv, chunk: list[tuple[int, list[str]]], columns: Mapping[str, bool], places: dict[str, int]) -> Rows:
+def _rows(source: Csv, table: OpenTable, chunk: list[Row], columns: Mapping[str, bool], places: dict[str, int]) -> Rows:
     import numpy as np
 
-    width = places[""]
-    faults = {number: f"{len(row)} cells below a header of {width}" for number, row in chunk if len(row) > width}
-    kept = [(number, row) for number, row in chunk if number not in faults]
+    faults = {row.number: row.fault for row in chunk if row.fault}
+    kept = [row for row in chunk if not row.fault]
     if not kept:
         return Rows([], {}, faults)
-    table = _table(source, [[row[places[name]] if places[name] < len(row) else "" for name in columns] for _, row in kept])
-    numbers = np.array([number for number, _ in kept], dtype="int64")
+    numbers = np.array([row.number for row in kept], dtype="int64")
+    cells = {place: _cells(source, [row.cells[place] for row in kept]) for place in set(places.values())}
     read: dict[str, Array] = {}
     good = np.ones(len(kept), dtype=bool)
-    for place, (name, is_number) in enumerate(columns.items()):
-        column = table[place]
+    for name, is_number in columns.items():
+        column = cells[places[name]]
         if not is_number:
-            read[name] = column.fillna("").to_numpy(dtype=object)
+            read[name] = np.array([_category(source, cell) for cell in column.tolist()], dtype=object)
             continue
-        read[name], wrong = _as_numbers(source, column)
+        read[name], wrong, what = _as_numbers(source, table.dialect.decimal, name, column)
         for at in np.flatnonzero(wrong & good):
-            faults[int(numbers[at])] = f"column `{name}`: {str(column.iloc[at])[:60]!r} is no number, or too large for one"
+            cell = str(column[at])
+            hint = decimal_hint(table.dialect.decimal, cell)
+            faults[int(numbers[at])] = f"column `{name}`: {cell[:60]!r} is no {what}{hint}"
         good &= ~wrong
     return Rows(numbers[good].tolist(), {name: values[good] for name, values in read.items()}, dict(sorted(faults.items())))
 
 
-def _table(source: Csv, cells: list[list[str]]) -> pd.DataFrame:
-    """Returns cells as pandas reads them from a training file: as text, with gaps as NaN."""
-    import pandas as pd
-
-    text = io.StringIO()
-    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(cells)
-    text.seek(0)
-    names = list(range(len(cells[0])))
-    return pd.read_csv(text, header=None, names=names, index_col=False, dtype=str, na_values=source.missing)
-
-
-def _as_numbers(source: Csv, column: Any) -> tuple[Array, Array]:
-    """Returns a column as float32 with NaN for gaps, and which cells are neither numbers nor gaps, or do not fit."""
+def _cells(source: Csv, column: list[str]) -> Array:
+    """Returns a column's cells as a training reads them: text, None for gaps."""
     import numpy as np
 
-    values = source.numbers(column).to_numpy(dtype="float64")
+    marks = source.marks
+    texts = map(normalized, column) if source.revision > 1 else column
+    return np.array([None if text in marks else text for text in texts], dtype=object)
+
+
+def _category(source: Csv, cell: str | None) -> str:
+    if cell is None:
+        return ""
+    return canonical(cell) if source.revision > 1 else cell
+
+
+def _as_numbers(source: Csv, decimal: str, name: str, column: Array) -> tuple[Array, Array, str]:
+    """Returns a column as float32 with NaN for gaps, which cells are none and no gaps either, and what they should be."""
+    import numpy as np
+
+    is_cell = ~gaps_in(column)
+    for date, settings in source.dates.items():
+        for part in settings.parts:
+            if name == date_column(date, part):
+                parts, _ = date_parts(column, settings.format, [part])
+                return parts[part], np.isnan(parts[part]) & is_cell, f"date of the format {settings.format!r}"
+    values = numbers_in(
+        column,
+        decimal=decimal,
+        thousands=source.thousands,
+        decorated=name in source.numeric,
+        revision=source.revision,
+    )
     with np.errstate(over="ignore"):
         small = values.astype("float32")
-    return small, (np.isnan(values) & column.notna().to_numpy()) | np.isinf(small)
+    return small, (np.isnan(values) & is_cell) | np.isinf(small), "number, or too large for one"

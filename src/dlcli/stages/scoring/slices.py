@@ -119,17 +119,16 @@ def _csv_columns(source: Csv, examples: Examples, wanted: Sequence[str]) -> dict
     """Returns columns of the table's files that the model may not see; an example's id is its part's file and its row."""
     parts = {one.rpartition("/")[0] for one in examples.ids}
     tables = {part: source.table(path) for part, path in source.files.items() if part in parts}
-    _refuse_unknown(wanted, [name for table in tables.values() for name in table.columns], "the table")
+    _refuse_unknown(wanted, [name for table in tables.values() for name in table.names], "the table")
     cells = {}
     for name in wanted:
-        texts = {part: table[name].fillna("").tolist() for part, table in tables.items() if name in table.columns}
-        cells[name] = [_cell(texts, one) for one in examples.ids]
+        texts: dict[str, str | None] = {}
+        for part, table in tables.items():
+            if name in table.names:
+                ids = (f"{part}/{number - 1}" for number in table.numbers.tolist())
+                texts |= zip(ids, table.column(name).tolist(), strict=True)
+        cells[name] = [texts.get(one) or "" for one in examples.ids]
     return cells
-
-
-def _cell(texts: dict[str, list[str]], one: str) -> str:
-    part, _, row = one.rpartition("/")
-    return texts[part][int(row)] if part in texts else ""
 
 
 def _metadata(folder: Path, examples: Examples, wanted: Sequence[str]) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Literal
 
@@ -19,6 +20,7 @@ _CURRENCY = r"(?:[$€£¥₹₽₩]|USD|EUR|GBP|CHF|JPY)"
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?inf(?:inity)?", re.IGNORECASE | re.ASCII)
 _COMMA_NUMBER = re.compile(r"[+-]?(?:\d+,?\d*|,\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+(?:\.0*)?", re.ASCII)
+_WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9]\d{0,14})\.0+", re.ASCII)
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:([,.' \u00a0\u202f\u2009’_])\d{3})(?:\1\d{3})*(?:([.,])\d*)?", re.ASCII)
 _DECORATED = re.compile(rf"\(?[+-]?\s*{_CURRENCY}?\s*[+-]?[\d.,' \u00a0\u202f]*\d[\d.,]*\s*{_CURRENCY}?\s*%?\)?", re.ASCII)
 _DATE = re.compile(
@@ -31,9 +33,44 @@ _DATE = re.compile(
 Decoration = Literal["", "currency", "percent", "thousands", "decimal comma"]
 
 
+def normalized(cell: str) -> str:
+    """Returns a cell or a name without blanks at its ends, its letters composed (NFC)."""
+    cell = cell.strip(SPACES)
+    return cell if cell.isascii() else unicodedata.normalize("NFC", cell)
+
+
+def canonical(cell: str) -> str:
+    """Returns a category as it is compared: a whole number without decimals, so that 3.0 is 3."""
+    return cell.partition(".")[0] if _WHOLE_FLOAT.fullmatch(cell) else cell
+
+
 def is_number(cell: str, decimal: str = ".") -> bool:
     """Whether a cell is a number as it stands."""
     return (_NUMBER if decimal == "." else _COMMA_NUMBER).fullmatch(cell) is not None
+
+
+def plain_number(cell: str, decimal: str, thousands: str | None, *, decorated: bool = False) -> str:
+    """Returns a number as Python writes it; "" where a cell is none.
+
+    Marks of thousands count only where they part groups of three digits, so that `1.23` is never 123. With `decorated` its
+    currency and percent sign are left out, `(5)` is -5, and the mark that is no decimal one may part thousands.
+    """
+    if decorated:
+        cell = re.sub(rf"{_CURRENCY}|%|[ \u00a0\u202f]", "", cell)
+        cell = f"-{cell[1:-1]}" if cell.startswith("(") and cell.endswith(")") else cell
+        thousands = thousands or ("." if decimal == "," else ",")
+    other = "." if decimal == "," else ","
+    if thousands:
+        marks = {" ": " \u00a0\u202f\u2009", "'": "'’"}.get(thousands, thousands)
+        if any(mark in cell for mark in marks):
+            whole, dot, rest = cell.partition(decimal)
+            groups = re.split(f"[{re.escape(marks)}]", whole.lstrip("+-"))
+            if not groups[0].isdigit() or len(groups[0]) > 3 or any(len(g) != 3 or not g.isdigit() for g in groups[1:]):
+                return ""
+            cell = ("-" if whole.startswith("-") else "") + "".join(groups) + dot + rest
+    if decimal == ",":
+        cell = "" if other in cell else cell.replace(",", ".")
+    return cell if _NUMBER.fullmatch(cell) else ""
 
 
 def is_whole(cell: str) -> bool:
@@ -55,7 +92,7 @@ def decoration(cell: str) -> Decoration:
     if re.search(_CURRENCY, cell) or cell.startswith("("):
         return "currency"
     grouped = _GROUPED.fullmatch(cell)
-    if grouped and grouped[1] != ".":
+    if grouped and (grouped[1] != "." or grouped[2]):
         return "thousands"
     return "decimal comma" if _COMMA_NUMBER.fullmatch(cell) else ""
 

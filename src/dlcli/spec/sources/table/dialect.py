@@ -9,6 +9,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 
@@ -19,6 +20,8 @@ SAMPLE = 1000
 """Lines at the beginning of a file that its dialect is found in."""
 NAMES = {"\t": "tab", " ": "blank", ",": "comma", ";": "semicolon", "|": "bar"}
 _MOSTLY = 0.9
+_CELLS = 50_000
+"""Cells that are looked at, so that a table of thousands of columns takes no longer than another."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Dialect:
         skipped: what stands before its first record, such as `sep=;` or a comment.
         header_comment: whether the header is the comment in the line before the first record.
         doubt: why the first record is no header, in words, where nobody said whether it is.
+        header_is_sure: whether the first record shows that it names the columns, by words above numbers.
     """
 
     separator: str = ","
@@ -42,6 +46,7 @@ class Dialect:
     skipped: tuple[str, ...] = ()
     header_comment: str = ""
     doubt: str = ""
+    header_is_sure: bool = False
 
     def describe(self) -> str:
         """Returns the dialect in words, for one line."""
@@ -85,21 +90,21 @@ def find_dialect(
         separator = said or _find_separator(rest, wanted, prefer)
     records = records_of(rest, separator, whole=whole)
     if skip_lines is None:
-        titles = _titles(records, wanted)
+        titles = find_titles([row for _, row in records], wanted)
         skipped += tuple(rest[number - 1].strip() for number, _ in records[:titles])
         start, records = start + (records[titles - 1][0] if titles else 0), records[titles:]
     cells = [row for _, row in records]
     mark: Decimal = "," if decimal == "," else "."
     if decimal == "auto":
-        mark = find_decimal((cell.strip(SPACES) for row in cells for cell in row), separator)
+        mark = find_decimal(islice((cell.strip(SPACES) for row in cells for cell in row), _CELLS), separator)
     found = Dialect(separator, mark, True, start + 1, skipped)
     if header is not None:
         return replace(found, header=header)
     comment = _header_comment(skipped, cells, separator, wanted)
     if comment:
         return replace(found, header_comment=comment)
-    doubt = _why_no_header(cells, mark, wanted)
-    return replace(found, header=not doubt, doubt=doubt)
+    doubt, is_sure = judge_header(cells, mark, wanted)
+    return replace(found, header=not doubt, doubt=doubt, header_is_sure=is_sure)
 
 
 def _leading(lines: Sequence[str], skip_lines: int | None) -> tuple[int, tuple[str, ...], str]:
@@ -162,7 +167,7 @@ def _find_separator(lines: Sequence[str], wanted: set[str], prefer: str) -> str:
         header = next((row for row in records if len(row) > 1), [])
         names = {cell.strip(SPACES) for cell in header}
         even = widths[width] / len(records) if abs(len(header) - width) <= 1 else 0.0
-        clean = [cell.strip(SPACES) for row in records[1:50] for cell in row]
+        clean = [cell.strip(SPACES) for row in records[1 : 2 + 5_000 // width] for cell in row[:5_000]]
         numbers = sum(is_number(cell) or is_number(cell, ",") or is_date(cell) for cell in clean) / max(len(clean), 1)
         score = (float(bool(wanted & names)), round(even, 1), round(numbers, 2), float(separator == prefer))
         if even and score > points:
@@ -176,14 +181,14 @@ def _find_any(lines: Sequence[str]) -> bool:
     return any(sum(separator in line for line in sample) > _MOSTLY * len(sample) for separator in SEPARATORS)
 
 
-def _titles(records: list[tuple[int, list[str]]], wanted: set[str]) -> int:
+def find_titles(rows: Sequence[list[str]], wanted: AbstractSet[str]) -> int:
     """Returns how many records stand above the table: lines of a single cell over records of several."""
-    widths = Counter(len(row) for _, row in records)
+    widths = Counter(map(len, rows))
     width = max(widths, key=lambda size: (widths[size], size), default=1)
     count = 0
-    for _, row in records:
+    for row in rows:
         filled = [cell.strip(SPACES) for cell in row if cell.strip(SPACES)]
-        if width < 3 or len(filled) > 1 or set(filled) & wanted or count == len(records) - 1:
+        if width < 3 or len(filled) > 1 or set(filled) & wanted or count == len(rows) - 1:
             break
         count += 1
     return count
@@ -200,17 +205,20 @@ def _header_comment(skipped: Sequence[str], rows: list[list[str]], separator: st
     return text if fits and not wanted & first and (wanted & set(names) or any(map(is_number, first))) else ""
 
 
-def _why_no_header(rows: list[list[str]], decimal: str, wanted: set[str]) -> str:
-    """Returns why the first record is a row of values and not a header; "" where it is a header, or nothing shows.
+def judge_header(rows: Sequence[list[str]], decimal: str, wanted: AbstractSet[str]) -> tuple[str, bool]:
+    """Returns why the first record is a row of values and not a header, and whether it shows that it is a header.
+
+    The reason is "" where it is a header, or nothing shows.
 
     Each column counts for one of them: a number above numbers of its size, and a value that the column has again below, for
     a row; a word above numbers, and a number that none below is like, for a header.
     """
     if not rows:
-        return ""
-    first, below = [cell.strip(SPACES) for cell in rows[0]], rows[1:]
+        return "", False
+    first = [cell.strip(SPACES) for cell in rows[0][:200]]
+    below = [row for row in rows[1 : 2 + _CELLS // len(rows[0])] if row != rows[0]]
     if _counts_up([cell for cell in first if is_number(cell)]):
-        return ""
+        return "", False
     for_row: list[str] = []
     for_header = 0
     for place, cell in enumerate(first):
@@ -222,10 +230,10 @@ def _why_no_header(rows: list[list[str]], decimal: str, wanted: set[str]) -> str
     numbers = [cell for cell in first if is_number(cell, decimal)]
     if not below:
         for_row = numbers if numbers and len(numbers) * 2 >= len([cell for cell in first if cell]) else []
-    named = len(wanted & set(first)) > len(wanted & set(for_row))
+    named = len(wanted & {cell.strip(SPACES) for cell in rows[0]}) > len(wanted & set(for_row))
     if len(for_row) <= for_header or named or not for_row:
-        return ""
-    return f"its first row holds values such as {', '.join(cell or repr('') for cell in for_row[:3])}"
+        return "", bool(for_header or named)
+    return f"its first row holds values such as {', '.join(for_row[:3])}", False
 
 
 def _verdict(cell: str, column: list[str], decimal: str) -> int:

@@ -39,6 +39,19 @@ def is_table(path: str | Path) -> bool:
     return str(path).lower().endswith(ENDINGS)
 
 
+def file_version(path: str | Path) -> tuple[int, int]:
+    """Returns what changes when a file does: the time of its last change, and its size.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        raise DataError(error.strerror or str(error)) from None
+    return status.st_mtime_ns, status.st_size
+
+
 def file_format(path: str | Path) -> Format:
     """Returns the format of a file by its first bytes.
 
@@ -66,7 +79,7 @@ def _opened(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def decompressed(path: str | Path) -> Iterator[IO[bytes]]:
+def decompressed(path: str | Path) -> Iterator[io.BufferedReader]:
     """Yields a text file's bytes, decompressed where it is compressed by gzip, bzip2 or xz, or is the one file of a zip.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -134,7 +134,7 @@ def look(path: str | Path, *, rows: int = SAMPLE, **settings: Any) -> Look:
     complete, records = complete and len(records) <= rows, records[:rows]
     width = max(map(len, records), default=0)
     names = column_names(header, width)
-    columns = tuple(_column(name, place, records, dialect) for place, name in enumerate(names))
+    columns = tuple(look_at_column(name, place, records, dialect) for place, name in enumerate(names))
     return Look(str(path), kind, name, dialect, columns, len(records), complete, sure, _notes(dialect, names))
 
 
@@ -145,7 +145,7 @@ def _look_at_typed(path: str, kind: str, rows: int, sheet: str | None) -> Look:
     complete, records = len(records) <= rows + 1, records[: rows + 1]
     names = column_names(records[0], max(map(len, records[1:]), default=0))
     dialect = Dialect()
-    columns = tuple(_column(name, place, records[1:], dialect) for place, name in enumerate(names))
+    columns = tuple(look_at_column(name, place, records[1:], dialect) for place, name in enumerate(names))
     return Look(path, kind, "", dialect, columns, len(records) - 1, complete, notes=notes)
 
 
@@ -189,15 +189,15 @@ def column_names(header: Sequence[str] | None, width: int) -> list[str]:
 def _first_lines(path: str | Path, encoding: str, rows: int) -> tuple[list[str], bool, str, bool]:
     """Returns the first lines, whether they are all, the encoding, and whether it is sure."""
     with decompressed(path) as file:
-        name = find_encoding(file.peek(4096)[:4096]) if encoding == "auto" else encoding  # type: ignore[attr-defined]
+        name = find_encoding(file.peek(4096)[:4096]) if encoding == "auto" else encoding
         try:
-            lines, complete = _bounded(decoded(file, name), rows)  # type: ignore[arg-type]
+            lines, complete = _bounded(decoded(file, name), rows)
             return lines, complete, name, True
         except OtherEncoding:
             if encoding != "auto" or name != "utf-8":
                 raise
     with decompressed(path) as file:
-        lines, complete = _bounded(decoded(file, "latin-1"), rows)  # type: ignore[arg-type]
+        lines, complete = _bounded(decoded(file, "latin-1"), rows)
         return lines, complete, "latin-1", False
 
 
@@ -213,9 +213,12 @@ def _bounded(lines: Iterator[str], rows: int) -> tuple[list[str], bool]:
     return taken, next(lines, None) is None
 
 
-def _column(name: str, place: int, records: Sequence[Sequence[str]], dialect: Dialect) -> Column:
+def look_at_column(
+    name: str, place: int, records: Sequence[Sequence[str]], dialect: Dialect, marks: Container[str] = MARKS
+) -> Column:
+    """Returns what a column holds by some rows."""
     cells = [row[place].strip(SPACES) if place < len(row) else "" for row in records]
-    counts = Counter(cell for cell in cells if cell not in MARKS)
+    counts = Counter(cell for cell in cells if cell not in marks)
     gaps = len(cells) - sum(counts.values())
     kind, how, odd = _kind(name, cells, counts, dialect.decimal)
     examples = tuple(value for value, _ in counts.most_common(5))
@@ -277,7 +280,7 @@ def _text_kind(name: str, counts: Counter[str], known: int) -> ColumnKind:
 @contextmanager
 def _text_lines(path: str | Path, encoding: str) -> Iterator[Iterator[str]]:
     with decompressed(path) as file:
-        yield decoded(file, encoding)  # type: ignore[arg-type]
+        yield decoded(file, encoding)
 
 
 def count_values(found: Look, name: str, *, most: int = 1000) -> Counter[str]:

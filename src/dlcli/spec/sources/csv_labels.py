@@ -1,0 +1,185 @@
+"""The targets of a table: labels as text or numbers, the same in every file; rows without one."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dlcli.errors import DataError
+from dlcli.spec.sources.base import class_name, labels_of
+from dlcli.spec.sources.table.cells import MARKS
+from dlcli.spec.sources.table.contents import Table, gaps_in, numbers_in
+from dlcli.spec.sources.table.facts import number_hint
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dlcli.spec.sources.csv import Csv
+
+    Array = np.ndarray[Any, Any]
+
+TRUTH = {"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"}
+_EXACT_DIGITS = 15
+"""Digits of a number that a float64 tells from all others."""
+
+
+def target_columns(source: Csv, table: Table) -> list[Array]:
+    """Returns the target columns of a table.
+
+    Raises:
+        DataError: it has none of such a name.
+    """
+    absent = [name for name in source.named(source.targets, table.names) if name not in table.names]
+    if absent:
+        raise DataError(f"{table.path}: no target column `{absent[0]}`; rows without labels can only be predicted on")
+    return [table.column(name) for name in source.named(source.targets, table.names)]
+
+
+def with_targets(source: Csv, table: Table) -> tuple[Table, list[str]]:
+    """Returns the rows that have a target, and notes of those that are left out.
+
+    Raises:
+        DataError: rows have none, and are not to be dropped.
+    """
+    import numpy as np
+
+    gaps = np.zeros(len(table), dtype=bool)
+    for column in target_columns(source, table):
+        gaps |= gaps_in(column)
+    how = _which_marks(source, table, gaps)
+    if gaps.any() and source.missing_target == "stop":
+        first = table.numbers[int(gaps.argmax())]
+        raise DataError(
+            f"{table.path}: {int(gaps.sum())} of {len(table)} rows have no value in the target column"
+            f" ({', '.join(source.targets)}), the first in row {first} below the header{how};"
+            " `data.source.missing_target: drop` leaves them out"
+        )
+    if gaps.all() and len(gaps):
+        raise DataError(f"{table.path}: no row has a value in the target column ({', '.join(source.targets)}){how}")
+    kept = table.without(gaps, f"without a target{how}")
+    if not kept.left_out:
+        return kept, []
+    total = len(kept) + sum(kept.left_out.values())
+    words = {"the row is empty": "empty", "the row repeats the header": "like the header"}
+    reasons = ", ".join(f"{count:,} {words.get(reason, reason)}" for reason, count in kept.left_out.items())
+    return kept, [f"{total:,} rows, of which {len(kept):,} are used; left out: {reasons}"]
+
+
+def _which_marks(source: Csv, table: Table, gaps: Array) -> str:
+    """Returns which cells were taken for gaps, in words; "" where all are empty."""
+    cells: Counter[str] = Counter()
+    for name in source.targets:
+        cells.update(cell for cell, gap in zip(table.raw.get(name, []), gaps, strict=False) if gap and cell in source.marks)
+    marks = [mark for mark, _ in cells.most_common() if mark]
+    if not marks:
+        return ""
+    said = ", ".join(f"{cells[mark]:,} {'hold' if cells[mark] > 1 else 'holds'} {mark!r}" for mark in marks[:5])
+    usual = [mark for mark in marks if mark in MARKS and mark not in source.missing]
+    remedy = f"; if it is a class: `data.source.not_missing: [{', '.join(usual[:5])}]`" if usual else ""
+    return f" ({said}, which marks a gap{remedy})"
+
+
+def labels(source: Csv, table: Table, task: str, classes: tuple[str, ...] | None) -> tuple[Array, tuple[str, ...] | None]:
+    """Returns a table's targets, and the names of the classes or targets.
+
+    Raises:
+        DataError: a label is no number where one is needed, or unknown to `classes`.
+    """
+    columns = target_columns(source, table)
+    values = _values(source, table, columns, task, classes)
+    try:
+        targets, found = labels_of(values, task, classes, table.path)
+    except DataError as error:
+        raise DataError(f"{error}{_remedy(source, columns, task)}") from None
+    return targets, found or tuple(source.targets)
+
+
+def _values(source: Csv, table: Table, columns: Sequence[Array], task: str, classes: tuple[str, ...] | None) -> Array:
+    """Returns labels as numbers where all are, else as text; true and false are 1 and 0 where numbers are needed."""
+    import numpy as np
+
+    if task in ("multilabel", "regression"):
+        columns = [_replaced(column, TRUTH) for column in columns]
+    elif source.revision > 1 and len(columns) == 1:
+        return _class_labels(source, table, columns[0], classes)
+    read = []
+    for name, column in zip(source.targets, columns, strict=True):
+        numbers = _numbers(source, table, name, column)
+        read.append(column if np.isnan(numbers).any() else numbers)
+    values = np.stack([column.astype(object) for column in read], axis=1)
+    return values if values.shape[1] > 1 else _native(values[:, 0])
+
+
+def _numbers(source: Csv, table: Table, name: str, column: Array) -> Array:
+    decorated = name in source.numeric
+    return numbers_in(column, decimal=table.decimal, thousands=source.thousands, decorated=decorated, revision=source.revision)
+
+
+def _replaced(column: Array, words: dict[str, str]) -> Array:
+    import numpy as np
+
+    return np.array([words.get(cell, cell) for cell in column.tolist()], dtype=object)
+
+
+def _class_labels(source: Csv, table: Table, column: Array, classes: tuple[str, ...] | None) -> Array:
+    """Returns class labels: a label means the same in every file, whatever labels stand beside it.
+
+    A number is its value, so that 3.0 is 3; but 01 is a text, and so is what has more digits than a number holds.
+    """
+    import numpy as np
+
+    different = sorted(set(column.tolist()))
+    values = numbers_in(np.array(different, dtype=object), decimal=table.decimal, thousands=source.thousands)
+    names = {
+        label: class_name(float(value)) if _is_plain(label) and np.isfinite(value) else label
+        for label, value in zip(different, values, strict=True)
+    }
+    if classes is None and all(_is_plain(label) for label in different) and np.isfinite(values).all():
+        number = dict(zip(different, values.tolist(), strict=True))
+        return np.array([number[label] for label in column.tolist()], dtype="float64")
+    if classes is not None:
+        names = {label: _known(name, classes) for label, name in names.items()}
+    return np.array([names[label] for label in column.tolist()], dtype=object)
+
+
+def _known(name: str, classes: tuple[str, ...]) -> str:
+    """Returns a class's name; true and false are known however the training file writes them."""
+    if name in classes or name not in TRUTH or not all(other in TRUTH for other in classes):
+        return name
+    return next((other for other in classes if TRUTH[other] == TRUTH[name]), name)
+
+
+def _is_plain(label: str) -> bool:
+    """Whether a label is a number whose text has no more to say than its value."""
+    digits = label.lstrip("+-")
+    leading = len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
+    return not leading and sum(map(str.isdigit, digits)) <= _EXACT_DIGITS
+
+
+def _native(values: Array) -> Array:
+    """Returns a column of objects as float64 where it holds numbers, so that classes are sorted as numbers."""
+    return values.astype("float64") if isinstance(values[0], float) else values
+
+
+def _remedy(source: Csv, columns: Sequence[Array], task: str) -> str:
+    """Returns what makes numbers of targets that are written as text."""
+    if task != "regression":
+        return ""
+    for name, column in zip(source.targets, columns, strict=True):
+        hint = number_hint(name, Counter(cell for cell in column.tolist() if cell is not None))
+        if hint and name not in source.numeric:
+            return hint
+    return ""
+
+
+def label_notes(classes: Sequence[str]) -> list[str]:
+    """Returns classes that may be meant as one: they differ in capitals only."""
+    by_case: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        by_case[name.casefold()].append(name)
+    alike = [names for names in by_case.values() if len(names) > 1]
+    if not alike:
+        return []
+    named = "; ".join(", ".join(map(repr, names)) for names in alike[:5])
+    return [f"classes that differ in capitals only are different classes: {named}"]

@@ -1,0 +1,227 @@
+"""A whole table in memory: its columns as text with None for gaps, and which rows of the file they come from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlcli.errors import DataError
+from dlcli.spec.sources.table.cells import is_number, normalized, plain_number
+from dlcli.spec.sources.table.reader import EMPTY, REPEATED, Counts, Row, Settings, open_table
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+_BLOCK = 2000
+"""Rows that are parted into columns at once."""
+_REMEMBERED = 5000
+"""Different cells of a column that are kept once for all rows."""
+
+
+class _Cells(dict[str, "str | None"]):
+    """What each cell of a column says: its text, None for a gap."""
+
+    def __init__(self, marks: Collection[str], *, strip: bool) -> None:
+        super().__init__()
+        self._marks = marks
+        self._strip = strip
+
+    def __missing__(self, cell: str) -> str | None:
+        text = normalized(cell) if self._strip else cell
+        value = None if text in self._marks else text
+        if len(self) < _REMEMBERED:
+            self[cell] = value
+        return value
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that was read.
+
+    Attributes:
+        path: its file.
+        names: its columns, in order.
+        cells: each column as objects `(n,)`: text, None for a gap.
+        numbers: the number of each row in the file int64 `(n,)`, from 1 below the header.
+        decimal: the decimal mark of its numbers.
+        raw: the cells of the columns that were asked for as they stand, gaps too.
+        described: how the file is written, in a few words.
+        left_out: how many rows are not among these, by the reason.
+        notes: what a user should know of the file.
+    """
+
+    path: str
+    names: list[str]
+    cells: list[Array]
+    numbers: Array
+    decimal: str
+    raw: dict[str, list[str]]
+    described: str
+    left_out: dict[str, int]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def column(self, name: str) -> Array:
+        """Returns a column.
+
+        Raises:
+            DataError: there is none, or more than one.
+        """
+        if name not in self._places:
+            raise DataError(f"{self.path}: {'two columns are called' if name in self.names else 'no column'} `{name}`")
+        return self.cells[self._places[name]]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Where each column stands whose name no other has."""
+        counts = Counter(self.names)
+        return {name: place for place, name in enumerate(self.names) if counts[name] == 1}
+
+    def without(self, rows: Array, reason: str) -> Table:
+        """Returns the table without some rows, given as bool `(n,)`, which are counted by the reason."""
+        if not rows.any():
+            return self
+        raw = {name: [cell for cell, out in zip(cells, rows, strict=True) if not out] for name, cells in self.raw.items()}
+        left_out = {**self.left_out, reason: int(rows.sum())}
+        kept = [column[~rows] for column in self.cells]
+        return replace(self, cells=kept, numbers=self.numbers[~rows], raw=raw, left_out=left_out)
+
+
+def read_table(path: str | Path, settings: Settings, marks: Collection[str], raw: Sequence[str] = ()) -> Table:
+    """Returns a file's table; empty rows and repeated headers are left out and counted.
+
+    Args:
+        path: the file.
+        settings: how it is written, as far as the spec says.
+        marks: the cells that are gaps.
+        raw: columns whose cells are kept as they stand, too.
+
+    Raises:
+        DataError: it cannot be read, has no rows, or has rows that are no rows of this table, named by their lines.
+    """
+    try:
+        with open_table(path, settings) as opened:
+            block: list[list[str]] = []
+            columns: list[list[str | None]] = [[] for _ in opened.names]
+            memories = [_Cells(marks, strip=settings.strip) for _ in opened.names]
+            places = {name: opened.names.index(name) for name in raw if name in opened.names}
+            texts: dict[str, list[str]] = {name: [] for name in places}
+            numbers: list[int] = []
+            left_out: Counter[str] = Counter()
+            faults: list[Row] = []
+
+            def part() -> None:
+                for column, memory, cells in zip(columns, memories, zip(*block, strict=True), strict=True):
+                    column += map(memory.__getitem__, cells)
+                for name, place in places.items():
+                    texts[name] += [normalized(row[place]) for row in block]
+                block.clear()
+
+            for row in opened.rows:
+                if not row.fault:
+                    block.append(row.cells)
+                    numbers.append(row.number)
+                elif row.fault in (EMPTY, REPEATED):
+                    left_out[row.fault] += 1
+                elif len(faults) < 6:
+                    faults.append(row)
+                if len(block) == _BLOCK:
+                    part()
+            if block:
+                part()
+            _refuse(faults)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    if not numbers:
+        raise DataError(f"{path}: no rows below the header" if opened.dialect.header else f"{path}: no rows")
+    import numpy as np
+
+    described = f"{opened.describe()}, {len(opened.names):,} columns, {len(numbers) + left_out.total():,} rows"
+    notes = (*opened.notes, *_row_notes(opened.counts), *_blank_notes(opened.names, memories, settings))
+    arrays = [np.array(column, dtype=object) for column in columns]
+    rows = np.array(numbers, dtype="int64")
+    return Table(str(path), opened.names, arrays, rows, opened.dialect.decimal, texts, described, dict(left_out), notes)
+
+
+def _refuse(faults: Sequence[Row]) -> None:
+    """Raises DataError for rows that are none of the table."""
+    if faults:
+        named = "; ".join(f"line {row.line}: {row.fault}" for row in faults[:5])
+        raise DataError(named + ("; and more" if len(faults) > 5 else ""))
+
+
+def _blank_notes(names: Sequence[str], memories: Sequence[_Cells], settings: Settings) -> list[str]:
+    """Returns a note of the values that are one, though they are written in two ways."""
+    if not settings.strip:
+        return []
+    merged = []
+    for name, memory in zip(names, memories, strict=True):
+        ways: dict[str, str] = {}
+        for cell, value in memory.items():
+            if value is not None and ways.setdefault(value, cell) != cell and not is_number(value):
+                merged.append(f"`{name}` ({', '.join(map(repr, sorted((ways[value], cell))))})")
+                break
+    if not merged:
+        return []
+    named = ", ".join(merged[:8]) + (f" and {len(merged) - 8:,} more columns" if len(merged) > 8 else "")
+    return [f"values that differ in blanks at their ends, or in how accents are written, are one: {named}"]
+
+
+def _row_notes(counts: Counts) -> list[str]:
+    notes = []
+    for lines, what in (
+        (counts.short, "shorter than the header; their last cells are gaps"),
+        (counts.multiline, "over several lines, by line ends inside quotes"),
+    ):
+        if lines:
+            rows = "1 row is" if len(lines) == 1 else f"{len(lines):,} rows are"
+            notes.append(f"{rows} {what} (the first in line {lines[0]})")
+    if counts.comments:
+        comments = "1 line is a comment" if counts.comments == 1 else f"{counts.comments:,} lines are comments"
+        notes.append(f"{comments} (#) and {'is' if counts.comments == 1 else 'are'} ignored")
+    return notes
+
+
+def numbers_in(
+    column: Array, *, decimal: str, thousands: str | None = None, decorated: bool = False, revision: int = 2
+) -> Array:
+    """Returns a column's numbers as float64, NaN where a cell is a gap or no number.
+
+    Args:
+        column: text objects `(n,)`, None for gaps.
+        decimal: the decimal mark.
+        thousands: the mark between groups of three digits, if any.
+        decorated: whether currency and percent signs are left out.
+        revision: 1: as the first release read them, where a comma is turned into a dot and nothing more.
+    """
+    import numpy as np
+    import pandas as pd
+
+    if revision == 1 and decimal == ",":
+        column = _mapped(column, lambda cell: cell.replace(",", "."))
+    elif decimal == "," or thousands or decorated:
+        column = _mapped(column, lambda cell: plain_number(cell, decimal, thousands, decorated=decorated))
+    values: Array = np.asarray(pd.to_numeric(column, errors="coerce"), dtype="float64")
+    return values
+
+
+def gaps_in(column: Array) -> Array:
+    """Returns which cells of a column are gaps, as bool `(n,)`."""
+    import pandas as pd
+
+    gaps: Array = pd.isna(column)
+    return gaps
+
+
+def _mapped(column: Array, change: Any) -> Array:
+    import numpy as np
+
+    return np.array([None if cell is None else change(cell) for cell in column.tolist()], dtype=object)

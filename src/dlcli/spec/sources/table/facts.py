@@ -1,0 +1,263 @@
+"""What each column of a table became, and what a user should know of it: said before the training begins."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from dlcli.spec.sources.table.cells import decoration, is_date, is_number
+from dlcli.spec.sources.table.look import named_identifier
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+Became = Literal["number", "category", "date", "target", "dropped"]
+_MOST_NAMED = 8
+_MOSTLY = 0.95
+_EXACT = 2**24
+"""Whole numbers up to this one are exact in float32."""
+_LARGEST = 3e38
+"""Numbers below it are no infinity in float32."""
+
+
+@dataclass(frozen=True)
+class ColumnFact:
+    """What became of a column.
+
+    Attributes:
+        name: the column.
+        became: what it is for the model.
+        values: how many different values a category, or a number, has in the training rows.
+        gaps: how many training rows have no value in it.
+        why: why it was dropped.
+    """
+
+    name: str
+    became: Became
+    values: int | None = None
+    gaps: int = 0
+    why: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns it as plain data, without what does not apply."""
+        return {key: value for key, value in asdict(self).items() if value not in (None, "")}
+
+
+def listed(names: Sequence[str], most: int = _MOST_NAMED) -> str:
+    """Returns names for a sentence, the first few of many."""
+    named = ", ".join(f"`{name}`" for name in names[:most])
+    return named + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
+def summary(facts: Sequence[ColumnFact]) -> str:
+    """Returns what the columns became, in one line."""
+    groups: dict[Became, list[ColumnFact]] = defaultdict(list)
+    for fact in facts:
+        groups[fact.became].append(fact)
+    words = {"number": "numbers", "category": "categories", "date": "dates", "dropped": "dropped", "target": "target"}
+    said = []
+    for became in ("number", "category", "date", "dropped", "target"):
+        columns = groups.get(became)
+        if columns:
+            count = f"{len(columns):,} " if became != "target" or len(columns) > 1 else ""
+            word = became if len(columns) == 1 and became != "dropped" else words[became]
+            names = [f"{fact.name} {fact.values}" if became == "category" else fact.name for fact in columns]
+            said.append(f"{count}{word} ({', '.join(names[:_MOST_NAMED])}{', ...' if len(names) > _MOST_NAMED else ''})")
+    return ", ".join(said)
+
+
+def remarks(cells: dict[str, Array], numbers: dict[str, Array], categories: Iterable[str]) -> list[str]:
+    """Returns what a user should know of the columns that the model sees, a sentence for each kind of remark.
+
+    Args:
+        cells: the training rows' cells by column, text with None for gaps.
+        numbers: the columns that are numbers as float64, NaN for gaps.
+        categories: the columns that are categories.
+    """
+    return [*_number_notes(numbers), *_category_notes(cells, categories)]
+
+
+def _number_notes(numbers: dict[str, Array]) -> list[str]:
+    import numpy as np
+
+    constant, rows, large, empty = [], [], [], []
+    for name, values in numbers.items():
+        known = values[np.abs(values) < _LARGEST]
+        if not len(known):
+            empty.append(name)
+        elif len(known) > 1 and (known == known[0]).all():
+            constant.append(name)
+        elif _numbers_rows(name, known, len(values)):
+            rows.append(name)
+        elif _is_rounded(known):
+            large.append(name)
+    notes = [f"column `{name}` has no value in any training row" for name in empty[:_MOST_NAMED]]
+    if len(empty) > _MOST_NAMED:
+        notes.append(f"{len(empty) - _MOST_NAMED:,} more columns have no value in any training row")
+    if rows:
+        notes.append(f"{_columns(rows, 'number')} the rows and {_say(rows, 'says', 'say')} nothing of them; {_drop(rows)}")
+    if constant:
+        notes.append(f"{_columns(constant, 'have')} the same value in all training rows; {_drop(constant)}")
+    if large:
+        value = int(next(value for value in numbers[large[0]].tolist() if abs(value) < _LARGEST and _rounded(value) != value))
+        notes.append(
+            f"{_columns(large, 'hold')} whole numbers above 16,777,216, which the model rounds: {value} is read as"
+            f" {int(_rounded(value))}; if they are names, use `data.source.categorical` or `data.source.drop`"
+        )
+    return notes
+
+
+def _rounded(value: float) -> float:
+    import numpy as np
+
+    return float(np.float32(value))
+
+
+def _numbers_rows(name: str, known: Array, rows: int) -> bool:
+    """Whether numbers are those of the rows: whole and all different, and called an identifier or rising by one."""
+    import numpy as np
+
+    if len(known) < 10 or len(known) < rows or (known % 1 != 0).any() or len(np.unique(known)) < len(known):
+        return False
+    return named_identifier(name) or bool(known[0] in (0, 1) and (np.diff(known) == 1).all())
+
+
+def _is_rounded(known: Array) -> bool:
+    import numpy as np
+
+    if (np.abs(known) <= _EXACT).all() or (known % 1 != 0).any():
+        return False
+    with np.errstate(over="ignore"):
+        return bool((known.astype("float32").astype("float64") != known).any())
+
+
+def _category_notes(cells: dict[str, Array], categories: Iterable[str]) -> list[str]:
+    constant: list[str] = []
+    different: list[str] = []
+    dates: list[str] = []
+    case: list[str] = []
+    texts: dict[str, NumberText] = {}
+    for name in categories:
+        counts = Counter(cells[name].tolist())
+        gaps = counts.pop(None, 0)
+        known = sum(counts.values())
+        text = number_text(counts)
+        if len(counts) == 1 and known > 1 and not gaps:
+            constant.append(name)
+        elif text:
+            texts[name] = text
+        elif sum(count for value, count in counts.items() if is_date(value)) >= _MOSTLY * known > 0:
+            dates.append(name)
+        elif known >= 10 and len(counts) == known:
+            different.append(name)
+        if len({value.casefold() for value in counts}) < len(counts):
+            case.append(f"`{name}` ({_same_but_for_case(counts)})")
+    notes = _number_text_notes(texts)
+    if constant:
+        notes.append(f"{_columns(constant, 'have')} the same value in all training rows; {_drop(constant)}")
+    if different:
+        notes.append(f"{_columns(different, 'have')} a different value in each training row; {_drop(different)}")
+    if dates:
+        words = "is a category of dates" if len(dates) == 1 else "are categories of dates"
+        notes.append(f"column{'s' * (len(dates) > 1)} {listed(dates)} {words}; {dates_hint(dates[0])}")
+    if case:
+        notes.append(f"values that differ in capitals only are different categories: {', '.join(case[:_MOST_NAMED])}")
+    return notes
+
+
+def dates_hint(name: str) -> str:
+    """Returns how a column of dates becomes numbers."""
+    return f"`data.source.dates: {{{name}: {{parts: [days, month, weekday]}}}}` makes numbers of them"
+
+
+def _same_but_for_case(counts: Counter[str]) -> str:
+    by_case: dict[str, list[str]] = defaultdict(list)
+    for value in counts:
+        by_case[value.casefold()].append(value)
+    pair = next(values for values in by_case.values() if len(values) > 1)
+    return ", ".join(f"{value!r}" for value in sorted(pair))
+
+
+@dataclass(frozen=True)
+class NumberText:
+    """A column of text that holds mostly numbers.
+
+    Attributes:
+        decorated: its numbers with a currency, a percent sign or marks of thousands, the most common first.
+        odd: what is no number in it, with how often it stands there, the most common first.
+    """
+
+    decorated: tuple[str, ...]
+    odd: tuple[tuple[str, int], ...]
+
+
+def number_text(counts: Counter[str]) -> NumberText | None:
+    """Returns what keeps a column that is mostly numbers from being one; None where it is no such column."""
+    known = sum(counts.values())
+    plain = sum(count for value, count in counts.items() if is_number(value))
+    decorated = Counter({value: count for value, count in counts.items() if not is_number(value) and decoration(value)})
+    if known < 2 or plain + decorated.total() < known / 2 or plain == known:
+        return None
+    odd = Counter({value: count for value, count in counts.items() if not is_number(value) and value not in decorated})
+    if len(odd) > 5 and (decorated or odd.total() >= known / 2):
+        return None
+    return NumberText(tuple(value for value, _ in decorated.most_common(2)), tuple(odd.most_common(3)))
+
+
+def number_hint(name: str, counts: Counter[str]) -> str:
+    """Returns what keeps a column that is mostly numbers from being one, with the remedy; "" where it is no such column."""
+    text = number_text(counts)
+    return f" ({_number_remedy([name], text)})" if text else ""
+
+
+def _number_remedy(names: Sequence[str], text: NumberText) -> str:
+    said = []
+    if text.decorated:
+        examples = ", ".join(map(repr, text.decorated))
+        verb = "are numbers" if len(text.decorated) > 1 else "is a number"
+        said.append(f"{examples} {verb} by `data.source.numeric: [{in_yaml(names)}]`")
+    if text.odd:
+        rows = ", ".join(f"{value!r} in {count:,} row{'s' * (count > 1)}" for value, count in text.odd)
+        examples = rows if len(names) == 1 else ", ".join(repr(value) for value, _ in text.odd)
+        marks = ", ".join(repr(value) for value, _ in text.odd)
+        verb = "that marks" if len(text.odd) == 1 else "those mark"
+        said.append(f"not all are numbers: {examples}; if {verb} a gap, name it in `data.source.missing: [{marks}]`")
+    return "; ".join(said)
+
+
+def _number_text_notes(texts: dict[str, NumberText]) -> list[str]:
+    """Returns a sentence for all columns of the same kind."""
+    groups: dict[tuple[bool, tuple[str, ...]], list[str]] = defaultdict(list)
+    for name, text in texts.items():
+        groups[(bool(text.decorated), tuple(sorted(value for value, _ in text.odd)))].append(name)
+    notes = []
+    for names in groups.values():
+        words = "is a category" if len(names) == 1 else "are categories"
+        subject = f"column{'s' * (len(names) > 1)} {listed(names)} {words}, though most of the values are numbers"
+        notes.append(f"{subject} ({_number_remedy(names, texts[names[0]])})")
+    return notes
+
+
+def in_yaml(names: Sequence[str]) -> str:
+    """Returns names as items of a YAML list in one line, the first few of many."""
+    words = [repr(name) if not name.replace("_", "").isalnum() or name.isdecimal() else name for name in names]
+    return ", ".join(words[:_MOST_NAMED]) + (", ..." if len(words) > _MOST_NAMED else "")
+
+
+def _columns(names: Sequence[str], verb: str) -> str:
+    """Returns the subject of a sentence with its verb."""
+    if len(names) == 1:
+        return f"column {listed(names)} {'has' if verb == 'have' else verb + 's'}"
+    return f"columns {listed(names)} {verb}"
+
+
+def _say(names: Sequence[str], one: str, many: str) -> str:
+    return one if len(names) == 1 else many
+
+
+def _drop(names: Sequence[str]) -> str:
+    return f"leave {'it' if len(names) == 1 else 'them'} out: `data.source.drop: [{in_yaml(names)}]`"

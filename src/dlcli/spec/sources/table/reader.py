@@ -1,0 +1,399 @@
+"""The one reader of tables: a file, or the rows on stdin, as records of one width, with what is wrong with each.
+
+Training, evaluating, slicing and predicting read by it, so that a cell means the same in all of them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import chain, islice
+from pathlib import Path
+from typing import NamedTuple
+
+from dlcli.errors import DataError
+from dlcli.spec.sources.table.cells import SPACES, normalized
+from dlcli.spec.sources.table.dialect import SAMPLE, Dialect, find_dialect, find_titles, judge_header, split_record
+from dlcli.spec.sources.table.files import LONGEST_LINE, decoded, decompressed, file_format, file_version, find_encoding
+
+EMPTY = "the row is empty"
+REPEATED = "the row repeats the header"
+_MOST_FAULTS = 1000
+_SAMPLE_CHARACTERS = 2**22
+_CHECKED_CELLS = 200_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a spec says of how its tables are written; None and `auto` are found in each file.
+
+    Attributes:
+        names: the columns, where the spec names them; empty: those of the header.
+        wanted: columns that the spec speaks of, by which a header is known.
+        targets: columns that a file may lack where `names` has them and it has no header.
+        strip: whether blanks around names and cells are left out.
+    """
+
+    encoding: str = "auto"
+    separator: str = "auto"
+    decimal: str = "auto"
+    header: bool | None = None
+    names: tuple[str, ...] = ()
+    skip_lines: int | None = None
+    sheet: str | None = None
+    wanted: frozenset[str] = frozenset()
+    targets: tuple[str, ...] = ()
+    strip: bool = True
+
+
+class Row(NamedTuple):
+    """A record below the header: its number from 1, its line in the file, its cells, and what is wrong with it."""
+
+    number: int
+    line: int
+    cells: list[str]
+    fault: str = ""
+
+
+@dataclass
+class Counts:
+    """What was found in the rows so far.
+
+    Attributes:
+        short: rows with fewer cells than the header, whose last cells are gaps; the first by its line.
+        multiline: rows with a cell over several lines.
+        comments: lines that begin with `#` and are left out.
+    """
+
+    short: list[int] = field(default_factory=list)
+    multiline: list[int] = field(default_factory=list)
+    comments: int = 0
+
+
+@dataclass(frozen=True)
+class OpenTable:
+    """A table that is being read.
+
+    Attributes:
+        names: its columns.
+        rows: its rows, each with `len(names)` cells or a fault.
+        dialect: how it is written.
+        format: `text`, `parquet` or `xlsx`.
+        encoding: of a text.
+        counts: what was found in the rows that were read.
+        notes: what a user should know of the file, before its rows are read.
+    """
+
+    names: list[str]
+    rows: Iterator[Row]
+    dialect: Dialect
+    format: str
+    encoding: str = ""
+    counts: Counts = field(default_factory=Counts)
+    notes: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """Returns how the file is written, in a few words."""
+        return self.format if self.format != "text" else f"{self.encoding}, {self.dialect.describe()}"
+
+
+@contextmanager
+def open_table(path: str | Path, settings: Settings) -> Iterator[OpenTable]:
+    """Opens a file.
+
+    Raises:
+        DataError: it is no table, cannot be read, or has no header where nothing says how its columns are called.
+    """
+    kind = file_format(path)
+    if kind != "text":
+        yield _typed_table(str(path), kind, settings)
+        return
+    with decompressed(path) as file:
+        prefer = "\t" if re.search(r"\.(tsv|tab)(\.\w+)?$", str(path).lower()) else ","
+        yield open_stream(file, settings, prefer=prefer)
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The beginning of a table: how it is written, its first sound rows, and whether there are more."""
+
+    table: OpenTable
+    rows: tuple[Row, ...]
+    more: bool
+
+
+def look_at(path: str, settings: Settings) -> Beginning:
+    """Returns the beginning of a file, about 200,000 cells; what has not changed is read once.
+
+    Raises:
+        DataError: as `open_table` does.
+    """
+    return _looked_at(path, settings, file_version(path))
+
+
+@lru_cache(maxsize=16)
+def _looked_at(path: str, settings: Settings, _version: tuple[int, int]) -> Beginning:
+    with open_table(path, settings) as table:
+        rows = islice(table.rows, max(1, _CHECKED_CELLS // max(len(table.names), 1)))
+        sound = tuple(row for row in rows if not row.fault)
+        return Beginning(replace(table, rows=iter(())), sound, next(table.rows, None) is not None)
+
+
+def open_stream(file: io.BufferedReader, settings: Settings, *, prefer: str = ",", sample: int = SAMPLE) -> OpenTable:
+    """Opens a text that is read once, such as stdin; `sample` lines are read ahead."""
+    encoding = find_encoding(file.peek(4096)[:4096]) if settings.encoding == "auto" else settings.encoding
+    return open_lines(decoded(file, encoding), settings, encoding=encoding, prefer=prefer, sample=sample)
+
+
+def open_lines(
+    lines: Iterator[str], settings: Settings, *, encoding: str = "utf-8", prefer: str = ",", sample: int = SAMPLE
+) -> OpenTable:
+    """Opens a text by its lines; `sample` of them are read ahead."""
+    head = _ahead(lines, sample)
+    dialect = find_dialect(
+        head,
+        separator=settings.separator,
+        decimal=settings.decimal,
+        header=settings.header,
+        skip_lines=settings.skip_lines,
+        names=settings.wanted | set(settings.names),
+        prefer=prefer,
+        whole=len(head) < sample,
+    )
+    counts = Counts()
+    records = split_records(chain(head[dialect.first_line - 1 :], lines), dialect.separator, dialect.first_line, counts)
+    header = split_record(dialect.header_comment, dialect.separator) if dialect.header_comment else None
+    return _opened(records, dialect, settings, OpenTable([], iter(()), dialect, "text", encoding, counts), header)
+
+
+def _ahead(lines: Iterator[str], most: int) -> list[str]:
+    head: list[str] = []
+    left = _SAMPLE_CHARACTERS
+    for line in islice(lines, most):
+        head.append(line)
+        left -= len(line)
+        if left < 0:
+            break
+    return head
+
+
+Record = tuple[int, "list[str] | str"]
+"""A line with the cells of the record that begins in it, or with what is wrong with it."""
+
+
+def _opened(
+    records: Iterator[Record], dialect: Dialect, settings: Settings, table: OpenTable, comment: list[str] | None
+) -> OpenTable:
+    """Returns the table with its names and its rows, from its records."""
+    first = next(records, None)
+    while first is not None and isinstance(first[1], list) and not any(cell.strip(SPACES) for cell in first[1]):
+        first = next(records, None)
+    if first is None and not comment:
+        raise DataError("the file is empty")
+    if first is not None and isinstance(first[1], str):
+        raise DataError(f"line {first[0]}: {first[1]}")
+    cells = [_name(cell, settings) for cell in first[1]] if first is not None and comment is None else comment or []
+    names, has_header = _names(cells, dialect, settings)
+    rest = records if has_header and comment is None else chain([first] if first else [], records)
+    dialect = replace(dialect, header=has_header)
+    header = list(first[1]) if first is not None and has_header and comment is None else names
+    rows = _rows(rest, len(names), header, table.counts)
+    notes = _notes(dialect, names, settings)
+    return replace(table, names=names, rows=rows, dialect=dialect, notes=(*table.notes, *notes))
+
+
+def _name(cell: str, settings: Settings) -> str:
+    return normalized(cell) if settings.strip else cell
+
+
+def _names(cells: list[str], dialect: Dialect, settings: Settings) -> tuple[list[str], bool]:
+    """Returns the names of the columns, and whether the first record is the header.
+
+    Raises:
+        DataError: the first record holds values and nothing says how the columns are called, or the names are too many or few.
+    """
+    if settings.names:
+        return _given_names(cells, dialect, settings)
+    if settings.header is False:
+        return [f"column_{place}" for place in range(1, len(cells) + 1)], False
+    if dialect.doubt and settings.header is None:
+        raise DataError(no_header(dialect.doubt))
+    return [name or f"Unnamed: {place}" for place, name in enumerate(cells)], True
+
+
+def _given_names(cells: list[str], dialect: Dialect, settings: Settings) -> tuple[list[str], bool]:
+    """Returns the names that the spec gives, and whether the first record is a header, which they then replace."""
+    names = list(settings.names)
+    without = [name for name in names if name not in settings.targets]
+    if set(cells) in (set(names), set(without)):
+        return cells, True
+    has_header = settings.header is True or (settings.header is None and dialect.header_is_sure)
+    if len(cells) == len(names):
+        return names, has_header
+    if len(cells) == len(without):
+        return without, has_header
+    raise DataError(f"has {len(cells)} columns, and `names` has {len(names)}")
+
+
+def no_header(doubt: str) -> str:
+    """Returns the words for a table without a header."""
+    return (
+        f"no header: {doubt}; set `header: false`, which names the columns column_1, column_2, ... (or as `names` says),"
+        " or `header: true` if this row names them"
+    )
+
+
+def _notes(dialect: Dialect, names: Sequence[str], settings: Settings) -> Iterator[str]:
+    if dialect.skipped:
+        count = len(dialect.skipped)
+        lines = "1 line before the table is" if count == 1 else f"{count} lines before the table are"
+        yield f"{lines} ignored: {dialect.skipped[0][:60]!r}{', ...' if count > 1 else ''}"
+    numbers = [name for name in names if name.isdecimal()]
+    if dialect.header and settings.header is None and numbers and not settings.names:
+        listed = ", ".join(numbers[:5]) + (", ..." if len(numbers) > 5 else "")
+        yield f"the first line is taken as the header, though it names columns by numbers ({listed}); else set `header: false`"
+
+
+def _rows(records: Iterable[Record], width: int, header: Sequence[str], counts: Counts) -> Iterator[Row]:
+    """Yields the rows below the header, all of one width; blank lines are none."""
+    number = 0
+    for line, cells in records:
+        if isinstance(cells, str):
+            number += 1
+            yield Row(number, line, [], cells)
+            continue
+        size = len(cells)
+        if size < width:
+            if size == 0 or (size == 1 and not cells[0].strip(SPACES)):
+                continue
+            if size == 1 and cells[0].startswith("#"):
+                counts.comments += 1
+                continue
+        number += 1
+        if size != width:
+            cells, fault = _fitted(line, cells, width, counts)
+            if fault:
+                yield Row(number, line, [], fault)
+                continue
+        if not cells[0] and not any(cell.strip(SPACES) for cell in cells):
+            yield Row(number, line, [], EMPTY)
+        elif cells[0] == header[0] and width > 1 and cells == header:
+            yield Row(number, line, [], REPEATED)
+        else:
+            yield Row(number, line, cells)
+
+
+def _fitted(line: int, cells: list[str], width: int, counts: Counts) -> tuple[list[str], str]:
+    """Returns a row's cells at the header's width, or what is wrong with it; cells beyond it may only be empty."""
+    if len(cells) < width:
+        counts.short.append(line)
+        return cells + [""] * (width - len(cells)), ""
+    if any(cell.strip(SPACES) for cell in cells[width:]):
+        return [], f"{len(cells)} cells below a header of {width}"
+    return cells[:width], ""
+
+
+class _Lines:
+    """Lines with their numbers, which can be taken back: those of a record whose quote is not closed."""
+
+    def __init__(self, lines: Iterator[str], first: int) -> None:
+        self._lines = lines
+        self.number = first - 1
+        self.taken: list[str] = []
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.number += 1
+        self.taken.append(line)
+        return line
+
+    def take_back(self) -> None:
+        """Gives the lines of this record back, all but the first."""
+        lines = self.taken[1:]
+        self._lines = chain(lines, self._lines)
+        self.number -= len(lines)
+
+
+def split_records(lines: Iterator[str], separator: str, first_line: int, counts: Counts) -> Iterator[Record]:
+    """Yields the records of a text, each with the line it begins in; a fault in place of the cells where a quote is wrong.
+
+    A quote that is not closed costs its own line and no other.
+
+    Raises:
+        DataError: there are too many of them.
+    """
+    csv.field_size_limit(LONGEST_LINE)
+    if separator == " ":
+        lines = (line.rstrip(" \t\r\n") for line in lines)
+    feed = _Lines(lines, first_line)
+    faults = 0
+    reader = csv.reader(feed, delimiter=separator, skipinitialspace=True, strict=True)
+    while True:
+        feed.taken.clear()
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            line = feed.number - len(feed.taken) + 1
+            faults += 1
+            if faults > _MOST_FAULTS:
+                raise DataError(f"line {line}: more than {_MOST_FAULTS:,} lines have quotes that are not closed") from None
+            yield line, _lenient(feed.taken, separator)
+            feed.take_back()
+            reader = csv.reader(feed, delimiter=separator, skipinitialspace=True, strict=True)
+            continue
+        if len(feed.taken) > 1:
+            counts.multiline.append(feed.number - len(feed.taken) + 1)
+        yield feed.number - len(feed.taken) + 1, cells
+
+
+def _lenient(lines: list[str], separator: str) -> list[str] | str:
+    """Returns the cells of a line with blanks behind its closing quotes, else what is wrong with it."""
+    if len(lines) == 1:
+        tidy = re.sub(rf'"[ \t]+(?={re.escape(separator)}|[\r\n]|$)', '"', lines[0])
+        try:
+            return next(csv.reader([tidy], delimiter=separator, skipinitialspace=True, strict=True))
+        except csv.Error:
+            pass
+    start = lines[0].rstrip()
+    return f"a quote is not closed, or stands inside a quoted cell: {start[:60] + ('...' if len(start) > 60 else '')!r}"
+
+
+def _typed_table(path: str, kind: str, settings: Settings) -> OpenTable:
+    """Returns the table of an Excel or Parquet file."""
+    from dlcli.spec.sources.table.typed import excel_records, excel_sheets, parquet_columns, parquet_names
+
+    decimal = "," if settings.decimal == "," else "."
+    if kind == "parquet":
+        records: Iterator[Record] = (
+            (line, [cell or "" for cell in cells])
+            for line, cells in enumerate(
+                chain.from_iterable(zip(*batch, strict=True) for batch in parquet_columns(path, rows=20_000)), 2
+            )
+        )
+        dialect = Dialect(decimal=decimal)  # type: ignore[arg-type]
+        named = replace(settings, header=True)
+        return _opened(chain([(1, parquet_names(path))], records), dialect, named, OpenTable([], iter(()), dialect, kind), None)
+    sheets = excel_sheets(path, settings.sheet)
+    rows: Iterator[Record] = excel_records(path, sheets.name)
+    first = settings.skip_lines or 0
+    head = [(line, cells) for line, cells in islice(rows, first, first + SAMPLE) if isinstance(cells, list)]
+    wanted = settings.wanted | set(settings.names)
+    titles = find_titles([cells for _, cells in head], wanted) if settings.skip_lines is None else 0
+    skipped, head = tuple("".join(cells) for _, cells in head[:titles]), head[titles:]
+    width = max((place + 1 for _, cells in head for place, cell in enumerate(cells) if cell), default=0)
+    even: list[Record] = [(line, [*cells, *[""] * (width - len(cells))][:width]) for line, cells in head]
+    doubt, is_sure = judge_header([cells[:width] for _, cells in head], decimal, wanted)
+    doubt = doubt if settings.header is None else ""
+    dialect = Dialect(decimal=decimal, skipped=skipped, doubt=doubt, header_is_sure=is_sure)  # type: ignore[arg-type]
+    note = (f"the workbook's sheet `{sheets.name}` is read, not {', '.join(sheets.others)}",) if sheets.others else ()
+    return _opened(chain(even, rows), dialect, settings, OpenTable([], iter(()), dialect, kind, notes=note), None)
