@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from conftest import Dlcli
 from PIL import Image
 from typer.testing import CliRunner
 
 from dlcli.cli.app import app
 from dlcli.cli.scaffold import Options, Questions, new_spec
+from dlcli.runs import Run
 from dlcli.spec.file import load
 
 PEOPLE = "id,age,price,sold,rooms,grade,note\n" + "".join(
@@ -154,6 +156,17 @@ def test_a_folder_of_photos_begins_with_a_small_backbone(here: Path) -> None:
     assert [stage["train"] for stage in spec["training"]["stages"]] == ["head", {"last": 20}]
     assert {"kind": "random_flip", "mode": "horizontal"} in spec["data"]["augment"]
     assert load("photos_transfer.yaml").experiment.model.kind == "transfer"
+
+
+@pytest.mark.slow
+def test_the_spec_of_a_folder_of_photos_trains_as_written(here: Path, test_data: Path, dlcli: Dlcli) -> None:
+    weights = test_data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
+    (here / "photos").symlink_to(test_data / "images" / "ants_bees")
+    init("--data", "photos", "--weights", str(weights), "--name", "insects")
+    done = dlcli("train", "insects.yaml", "--offline", "--quiet", timeout=600)
+    assert done.returncode == 0, done.stderr
+    scores = Run(Path(done.stdout.strip())).metrics("test")["metrics"]
+    assert scores["accuracy"]["value"] > 0.75
 
 
 def test_the_model_is_chosen_by_size_and_count_of_images_and_can_be_named(here: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from dlcli.cli.scaffold.models import Backbone
 from dlcli.cli.scaffold.plan import DataPlan, Pictures
+from dlcli.spec.backbones.applications import ROWS
 from dlcli.spec.file import to_flow
 from dlcli.spec.tasks import TASKS
 from dlcli.visible import visible
@@ -40,11 +41,13 @@ _STAGES = """\
   monitor: {monitor}
   metrics: [{metrics}]
 {features}  stages:                      # the head alone first; then the end of the backbone too, by small steps
-    - {{name: head, train: head, epochs: 20, optimizer: {{kind: adam, learning_rate: 1e-3}}}}
+    - {{name: head, train: head, epochs: 60, optimizer: {{kind: adam, learning_rate: 3e-3}}}}
     - {{name: top, train: {{last: 20}}, epochs: 10, optimizer: {{kind: adam, learning_rate: 1e-5}}}}
   callbacks:
-    - {{kind: early_stopping, patience: 5}}         # ends a stage when {monitor} no longer gets better
+    - {{kind: early_stopping, patience: 10}}        # ends a stage when {monitor} no longer gets better
 """
+_MANY_FEATURES = 512
+_HEAD = "  head: [{kind: dropout, rate: 0.2}]\n"
 _COPIES = "  features: {augmented_copies: 4}    # so many changed versions of an image go through the frozen backbone, once\n"
 
 
@@ -132,7 +135,8 @@ def _model_text(model: str, backbone: Backbone | None, path: Path) -> str:
     if backbone is None:
         return _LAYERS if model == "cnn" else _UNITS
     weights = to_flow(_placed(backbone.weights, path.parent)) if backbone.weights else ""
-    return f"  backbone: {backbone.fields(weights)}    # others: dlcli list backbones\n  head: [{{kind: dropout, rate: 0.2}}]\n"
+    head = _HEAD if ROWS[backbone.kind].features * (backbone.alpha or 1) > _MANY_FEATURES else ""
+    return f"  backbone: {backbone.fields(weights)}    # others: dlcli list backbones\n{head}"
 
 
 def _training_text(plan: DataPlan, model: str, task: str) -> str:

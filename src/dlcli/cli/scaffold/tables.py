@@ -123,7 +123,7 @@ def _refuse_unfit(column: Column, values: Counter[str]) -> None:
     if column.decoration and not _is_numeric(column):
         words = f"{column.name} holds numbers written as {column.decoration}, such as {_listed(values)}"
         raise UsageError(f"--target: {words}; write them as plain numbers")
-    if not column.is_number and not column.decoration and (len(values) > 200 or column.kind == "text"):
+    if not (column.is_number or column.decoration or _groups(values)) and (len(values) > 200 or column.kind == "text"):
         raise UsageError(
             f"--target: {column.name} has {_counted(values)} different texts such as {_listed(values)}: they are no classes"
         )
