@@ -128,6 +128,8 @@ def test_a_module_learns_and_its_penalty_counts(tmp_path: Path) -> None:
     model, before = model_of(layer), values(layer)
     loss = model.train_on_batch(IMAGES, np.zeros((6, 2)))
     assert loss > 0.1 * float((before[0] ** 2).sum())
+    assert layer.has_penalties
+    assert layer.penalty() == pytest.approx(float(layer._module.penalty()))
     after = values(layer)
     assert (before[0] != after[0]).all()
     assert (before[1] == after[1]).all(), "statistics stand still in inference mode"
@@ -147,6 +149,7 @@ def test_a_frozen_module_stands_still(tmp_path: Path) -> None:
     before = values(layer)
     model_of(layer).train_on_batch(IMAGES, np.ones((6, 2)))
     assert all((one == other).all() for one, other in zip(before, values(layer), strict=True))
+    assert layer.penalty() == 0.0
 
 
 def test_a_module_of_signatures_does_not_learn_and_says_why(tmp_path: Path) -> None:

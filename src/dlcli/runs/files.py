@@ -186,13 +186,41 @@ class _Rows:
         self._file.write((visible(row, keep="\n\t") if self._shown else row) + "\n")
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Returns the rows of a CSV file, each by column name.
+def read_heading(path: Path) -> list[str]:
+    """Returns the column names of a CSV file whose heading is one line; empty where there is no such file."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", errors=_ANY_NAME, newline="") as file:
+        return next(csv.reader([file.readline()]), [])
+
+
+def append_row(path: Path, row: Sequence[Any]) -> None:
+    """Adds a row to a CSV file, synced; a line that a killed process left unfinished must be gone.
+
+    Raises:
+        DamagedFile: a link, or no file, stands in its place.
+    """
+    _refuse_no_file(path)
+    with path.open("a", encoding="utf-8", errors=_ANY_NAME, newline="") as file:
+        csv.writer(_Rows(file), lineterminator="\r\n").writerow(row)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _refuse_no_file(path: Path) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise DamagedFile(f"{path}: not a file of the run's own")
+
+
+def read_table(path: Path, *, whole_lines: bool = False) -> list[dict[str, str]]:
+    """Returns the rows of a CSV file, each by column name; with `whole_lines` an unfinished last line is no row.
 
     Raises:
         DamagedFile: it is missing, no file, too large, or its rows are not as wide as its heading.
     """
     text = _content(path, _LARGEST_TABLE).decode("utf-8", _ANY_NAME)
+    if whole_lines and not text.endswith("\n"):
+        text = text[: text.rfind("\n") + 1]
     if not text:
         raise DamagedFile(f"{path}: is empty")
     csv.field_size_limit(_LARGEST_TABLE)  # Python's own limit is shorter than a name may be that `write_table` wrote
@@ -214,8 +242,7 @@ def append_line(path: Path, line: str) -> None:
     Raises:
         DamagedFile: a link, or no file, stands in its place.
     """
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise DamagedFile(f"{path}: not a file of the run's own")
+    _refuse_no_file(path)
     with path.open("a", encoding="utf-8") as file:
         file.write(visible(line, keep="\n").replace("\n", "\n    ") + "\n")
 

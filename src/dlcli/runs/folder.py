@@ -26,9 +26,9 @@ from dlcli.runs.contents import (
     MetricsFile,
     StagesFile,
     as_dataclass,
-    refuse_odd_history,
 )
 from dlcli.runs.files import append_line, new_name, read_json, read_table, replacing, write_json, write_table, write_text
+from dlcli.runs.history import History
 from dlcli.runs.hold import held, is_held
 from dlcli.spec.experiment import Experiment
 
@@ -320,21 +320,22 @@ class Run:
         rows = ((one, part) for part, ids in parts.items() for one in ids)
         write_table(self.split_path, ("id", "split"), rows)
 
+    @property
+    def history_file(self) -> History:
+        """What writes `history.csv`."""
+        return History(self.path / "history.csv")
+
     def history(self) -> list[dict[str, str]]:
         """Returns the rows of `history.csv`, one an epoch; empty before the first epoch.
 
         Raises:
             DamagedFile: the file cannot be read, or holds something else than numbers.
         """
-        path = self.path / "history.csv"
-        rows = read_table(path) if os.path.lexists(path) else []
-        refuse_odd_history(rows, path)
-        return rows
+        return self.history_file.rows()
 
     def write_history(self, rows: list[dict[str, Any]]) -> None:
-        """Replaces `history.csv`; a column that only some stages have is empty in the others."""
-        columns = list(dict.fromkeys(name for row in rows for name in row))
-        write_table(self.path / "history.csv", columns, ([row.get(column, "") for column in columns] for row in rows))
+        """Replaces `history.csv`."""
+        self.history_file.replace(rows)
 
     def stages(self) -> list[dict[str, Any]]:
         """Returns `stages.json`: what each stage trained, its proof, its best epoch; empty before the first stage.

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
 from pydantic import Field, TypeAdapter
@@ -33,7 +33,7 @@ class _Best(TypedDict):
 
 
 class _Record(TypedDict):
-    rows: list[dict[str, Any]]
+    rows: NotRequired[list[dict[str, Any]]]  # of earlier versions
     best: _Best
     steps: Count
     without_penalties: bool

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from dlcli.runtime.data_loss import with_data_loss
 from dlcli.runtime.engine import keras
 from dlcli.runtime.stream import TrainingStream
 
@@ -95,10 +96,10 @@ def run_epochs(
         if first:
             pauses.restore()
         at = _train_epoch(model, stream, told, pauses, Position(epoch, first), adapt=adapt)
-        logs = _numbers(model.get_metrics_result())
+        logs = with_data_loss(_numbers(model.get_metrics_result()))
         if validation is not None:
             scores = model.evaluate(validation, callbacks=told, return_dict=True, verbose=0)
-            logs |= {f"val_{name}": value for name, value in scores.items()}
+            logs |= {f"val_{name}": value for name, value in with_data_loss(scores).items()}
         told.on_epoch_end(epoch, logs)
         pauses.together()
         pauses.epoch(Position(epoch + 1), bool(model.stop_training) or epoch + 1 == last)

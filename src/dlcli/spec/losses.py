@@ -23,6 +23,15 @@ class LossSpec(KerasSpec):
         """Tells whether the loss can train the task's output."""
         return task in self.tasks
 
+    def each(self, labels: Any, outputs: Any) -> Any:
+        """Returns the loss of every example `(batch,)`; Dice's is one number for all of them, `()`."""
+        loss = self.build()
+        return getattr(loss, "call", loss)(labels, outputs)
+
+    def counted(self, labels: Any) -> Any:
+        """Returns which examples the mean is taken over, as Keras does; None where it is all of them."""
+        return None
+
 
 @dataclass(frozen=True)
 class _Row:
@@ -125,8 +134,12 @@ class SparseCategoricalCrossentropy(LossSpec):
     tasks: ClassVar[frozenset[str]] = CLASSES
     integer_labels: ClassVar[bool] = True
     kind: Literal["sparse_categorical_crossentropy"]
-    ignore_class: int | None = Field(default=None, description="A class number whose examples do not count.")
+    ignore_class: int | None = Field(default=None, description="A class number whose examples do not count in the loss.")
     label_smoothing: Fraction = Field(default=0.0, description="Share of the label spread evenly over all classes.")
+
+    def counted(self, labels: Any) -> Any:
+        """Returns which examples are of another class than the ignored one."""
+        return None if self.ignore_class is None else labels != self.ignore_class
 
     def build(self, **extra: Any) -> Any:
         """Returns Keras's sparse loss; where labels are smoothed, its categorical loss over the labels made one-hot."""

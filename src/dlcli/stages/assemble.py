@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcli.errors import UsageError
+from dlcli.runtime.data_loss import data_loss
 from dlcli.runtime.engine import keras
 from dlcli.runtime.part_rates import build_optimizer
 from dlcli.runtime.spread import refuse_empty_shares
@@ -102,6 +103,7 @@ def _compile(work: Material, stage: Stage, feed: Feed, plan: Plan, steps: int) -
     training, hardware = experiment.training, experiment.hardware
     integer = training.loss.integer_labels
     followed = [metric.follow(experiment.task, integer_labels=integer) for metric in training.metrics or []]
+    followed += [data_loss(training.loss)] if work.revision > 1 else []
     assert stage.optimizer is not None
     # Several steps a call save Python's work between them; more than a tenth of an epoch would make progress jump, but for
     # a head on kept features, whose epochs take less than a tenth of a second. Devices that share a batch take one.

@@ -73,7 +73,7 @@ class Checkpoints:
     def __post_init__(self) -> None:
         if self.begin is not None:
             self.stages[:] = self.begin.state["stages"]
-            self.record.put_back(self.begin.state["record"])
+            self.record.put_back(self.begin.state["record"], self.begin.state["epoch"])
 
     @property
     def stage(self) -> int:

@@ -272,10 +272,12 @@ def compare_losses(ours: Outcome, theirs: Outcome) -> Difference:
     """Returns how the mean loss of the second outcome differs from the first one's, on the same examples."""
     assert ours.losses is not None
     assert theirs.losses is not None
-    if np.array_equal(ours.losses, theirs.losses):
-        value = float(ours.losses.mean())
+    counted = np.isfinite(ours.losses) & np.isfinite(theirs.losses)
+    first, other = ours.losses[counted], theirs.losses[counted]
+    if np.array_equal(first, other):
+        value = float(first.mean()) if len(first) else float("nan")
         return Difference("loss", value, value, (0.0, 0.0), "same", False)
-    return _difference("loss", loss_estimate(ours.losses), loss_estimate(theirs.losses), higher=False)
+    return _difference("loss", loss_estimate(first), loss_estimate(other), higher=False)
 
 
 def _difference(name: str, first: Estimate, other: Estimate, *, higher: bool) -> Difference:

@@ -190,10 +190,10 @@ def predicted(experiment: Experiment, run: Run, part: Part) -> Outcome:
 
 
 def with_losses(experiment: Experiment, outcome: Outcome) -> Outcome:
-    """Returns the outcome with the loss of each example; without, where the loss is one number for all of them."""
+    """Returns the outcome with the loss of each example that counts; without, where the loss is one number for all of them."""
     assert outcome.scores is not None
-    losses = each_loss(experiment, len(outcome.classes), outcome.truth, outcome.scores)
-    return replace(outcome, losses=losses) if losses.ndim and np.isfinite(losses).all() else outcome
+    losses, counted = _losses(experiment, len(outcome.classes), outcome.truth, outcome.scores)
+    return replace(outcome, losses=losses) if losses.ndim and np.isfinite(losses[counted]).all() else outcome
 
 
 def scored(experiment: Experiment, outcome: Outcome, data: dict[str, Any]) -> Scores:
@@ -267,23 +267,34 @@ def _scored(experiment: Experiment, truth: Array, scores: Array) -> dict[str, fl
 
 
 def mean_loss(experiment: Experiment, outputs: int, truth: Array, scores: Array) -> float:
-    """Returns the mean loss over all examples, without regularisation penalties."""
-    return float(np.mean(each_loss(experiment, outputs, truth, scores)))
+    """Returns the mean loss over the examples that count, without regularisation penalties; no number where none counts."""
+    return _mean(each_loss(experiment, outputs, truth, scores))
+
+
+def _mean(losses: Array) -> float:
+    return float(np.mean(losses)) if losses.size else float("nan")
 
 
 def each_loss(experiment: Experiment, outputs: int, truth: Array, scores: Array) -> Array:
-    """Returns the loss of every example, float64 `(n,)`, without regularisation penalties.
+    """Returns the loss of every example that counts, float64 `(n,)`, without regularisation penalties.
 
     Dice's loss is one number for all of them, `()`.
     """
+    losses, counted = _losses(experiment, outputs, truth, scores)
+    each: Array = losses[counted]
+    return each
+
+
+def _losses(experiment: Experiment, outputs: int, truth: Array, scores: Array) -> tuple[Array, Any]:
+    """Returns the loss of every example, and which examples count: no number stands for the others."""
     labels: Any = truth
     if experiment.task == "classification" and not experiment.training.loss.integer_labels:
         labels = keras.utils.to_categorical(truth, outputs)
     if experiment.task == "binary":
         labels, scores = truth[:, None].astype("float32"), scores[:, None]
-    loss = experiment.training.loss.build()
-    each = loss.call if isinstance(loss, keras.losses.Loss) else loss  # hinge is a function that gives one value an example
-    return np.asarray(each(keras.ops.convert_to_tensor(labels), keras.ops.convert_to_tensor(scores)), dtype="float64")
+    loss, tensors = experiment.training.loss, (keras.ops.convert_to_tensor(labels), keras.ops.convert_to_tensor(scores))
+    losses, counted = np.asarray(loss.each(*tensors), dtype="float64"), loss.counted(truth)
+    return (losses, ...) if counted is None else (np.where(counted, losses, np.nan), counted)
 
 
 def baseline(task: str, classes: tuple[str, ...], data: dict[str, Any], examples: int) -> tuple[str, Array | None]:

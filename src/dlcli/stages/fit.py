@@ -12,6 +12,7 @@ from dlcli.errors import Interrupted, RunFailed
 from dlcli.runs import Run
 from dlcli.runs.compare import flat
 from dlcli.runtime.checkpoint import Snapshot
+from dlcli.runtime.data_loss import with_data_loss
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loop import run_epochs
 from dlcli.runtime.signals import Asked
@@ -29,7 +30,7 @@ from dlcli.stages.data import Splits
 from dlcli.stages.divergence import looked_back, words_of_divergence
 from dlcli.stages.initial import start_from_run
 from dlcli.stages.proof import Proof
-from dlcli.stages.recorder import Best, Diverged, Record, Recorder, penalties
+from dlcli.stages.recorder import Best, Diverged, Record, Recorder, has_penalties, penalties
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.selection import Plan, plan_stage
 from dlcli.stages.stage_words import plan_lines, verdict
@@ -106,7 +107,9 @@ def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, s
     higher = higher_is_better(training.monitor, list(training.metrics or []))
     epochs = sum(stage.epochs or 0 for stage in stages)
     record = Record(run, built.whole, training.monitor, higher, epochs, len(splits.train), reporter)
-    record.without_penalties = len(stages) > 1 or bool(training.initial_weights)
+    # Losses of revision 1 are those that Keras reports, penalties among them.
+    record.without_penalties = run.revision() == 1 and (len(stages) > 1 or bool(training.initial_weights))
+    record.has_penalties = run.revision() > 1 and has_penalties(built.whole)
     work = Work(experiment, splits, built, say, record, spread=keeping.spread, revision=run.revision())
     if work.spread is not None:
         say(
@@ -237,10 +240,11 @@ def _score_start(work: Work, model: Any, validation: Any, scores: list[Any]) -> 
     if validation is None or not monitor.startswith("val_"):
         work.say(f"start: not scored, since {monitor} is no validation score; the best epoch is kept, also if it is worse")
         return
-    logs = {f"val_{name}": value for name, value in model.evaluate(validation, return_dict=True, verbose=0).items()}
+    scored = with_data_loss(model.evaluate(validation, return_dict=True, verbose=0))
+    logs = {f"val_{name}": value for name, value in scored.items()}
     for one in scores:
         one.on_epoch_end(0, logs)
-    value = float(logs[monitor]) - (penalties(model) if monitor.endswith("loss") else 0.0)
+    value = float(logs[monitor]) - (penalties(model) if work.revision == 1 and monitor.endswith("loss") else 0.0)
     if not isfinite(value):
         return
     work.record.save_best(Best(0, value, "start"))

@@ -10,7 +10,7 @@ import shlex
 import tempfile
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from math import isfinite, log10
+from math import isfinite, isnan, log10
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from dlcli.errors import OutOfMemory, RunFailed, UsageError
 from dlcli.runs.files import write_json, write_table
+from dlcli.runtime.data_loss import with_data_loss
 from dlcli.runtime.stream import data_errors
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.file import Loaded
@@ -125,7 +126,10 @@ def _losses(trial: Trial, rates: Array) -> Array:
             batches = stream.batches(step // stream.steps)
         model.optimizer.learning_rate.assign(rate)
         model.reset_metrics()
-        loss = float(model.train_function(batches)["loss"])
+        logs = {name: float(value) for name, value in model.train_function(batches).items()}
+        loss = with_data_loss(logs)["loss"]
+        if isnan(loss) and isfinite(logs["loss"]) and losses:  # no example of the batch counts in the loss
+            loss = losses[-1]
         if not isfinite(loss):
             break
         losses.append(loss)

@@ -64,7 +64,8 @@ def draw_curves(run: Run) -> None:
 def _draw_curve(axes: Any, rows: list[dict[str, str]], name: str, best: int) -> None:
     epochs = [int(row["epoch"]) for row in rows]
     marker = "o" if len(rows) < 30 else None
-    for column, colour, label in ((name, BLUE, "training"), (f"val_{name}", ORANGE, "validation")):
+    of_training = "weights" if name == "penalty" else "training"
+    for column, colour, label in ((name, BLUE, of_training), (f"val_{name}", ORANGE, "validation")):
         values = [float(row[column]) if row.get(column) else float("nan") for row in rows]
         if any(map(isfinite, values)):
             axes.plot(epochs, values, color=colour, marker=marker, markersize=3, label=label)

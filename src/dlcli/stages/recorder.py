@@ -74,8 +74,10 @@ class Record:
     extended_at: float = 0.0
     """Seconds of training before the run was made longer: its time limit counts from there."""
     without_penalties: bool = False
-    """Whether losses are compared without penalties on weights: Keras counts those of learning layers alone, so that the
-    same weights have another loss in each stage."""
+    """Of a run of revision 1, whose losses hold the penalties on weights, whether they are compared without them: Keras counts
+    those of learning layers alone, so that the same weights have another loss in each stage."""
+    has_penalties: bool = False
+    """Whether the history has a column for what regularisers add to the loss."""
 
     @property
     def seconds(self) -> float:
@@ -85,20 +87,19 @@ class Record:
     def state(self) -> dict[str, Any]:
         """Returns what a checkpoint keeps of it."""
         return {
-            "rows": self.rows,
             "best": asdict(self.best),
             "steps": self.steps,
             "without_penalties": self.without_penalties,
             "extended_at": self.extended_at,
         }
 
-    def put_back(self, state: dict[str, Any]) -> None:
-        """Takes up the state of a checkpoint, and has the history file hold no more than its epochs."""
-        self.rows[:], self.best, self.steps = state["rows"], Best(**state["best"]), state["steps"]
+    def put_back(self, state: dict[str, Any], epochs: int) -> None:
+        """Takes up the state of a checkpoint that was written after some epochs, and cuts the history file to them."""
+        self.rows[:] = recorded_rows(self.run, state, epochs)
+        self.best, self.steps = Best(**state["best"]), state["steps"]
         self.stepped, self.without_penalties = True, state["without_penalties"]
         self.extended_at = state["extended_at"]
         self.run.update_status(epoch=len(self.rows), step=self.steps)
-        self.run.write_history(self.rows)
 
     def better(self, value: Any, best: Best) -> bool:
         """Whether a monitored value is a number and better than a best one."""
@@ -113,6 +114,18 @@ class Record:
         self.best, self.saved = best, True
         self.run.save_model(self.whole)
         self.run.update_status(best_epoch=best.epoch, best_value=best.value, best_stage=best.stage)
+
+
+def recorded_rows(run: Run, state: dict[str, Any], epochs: int) -> list[dict[str, Any]]:
+    """Returns the rows of the epochs before a checkpoint, and has the history file hold no more.
+
+    `state` is what the checkpoint keeps of the record: those of earlier versions hold the rows themselves.
+    """
+    if "rows" not in state:
+        return run.history_file.cut(epochs)
+    rows: list[dict[str, Any]] = state["rows"]
+    run.write_history(rows)
+    return rows
 
 
 class Diverged(Exception):
@@ -175,7 +188,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._kept = [variable.numpy() for variable in self._moving]
         improved = record.better(value, self._unsaved or record.best)
         record.rows.append(row)
-        record.run.write_history(record.rows)
+        record.run.history_file.append_last(record.rows)
         record.run.update_status(
             stage=self._stage, epoch=epoch + 1, epochs=record.epochs, step=record.steps, monitor=record.monitor
         )
@@ -234,6 +247,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         values = {name: float(value) for name, value in logs.items()}
         row: dict[str, Any] = {"stage": self._stage, "epoch": epoch + 1}
         row |= {name: values[name] for name in sorted(values, key=_column)}
+        if self.record.has_penalties:
+            row["penalty"] = penalties(self.model)
         row["learning_rate"] = float(self.model.optimizer.learning_rate)
         backbone = backbone_rate(self.model.optimizer)
         if backbone is not None:
@@ -243,8 +258,15 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def penalties(model: Any) -> float:
-    """Returns what regularisers of learning weights add to every loss of a model."""
-    return float(sum(float(one.regularizer(one)) for one in model.trainable_variables if one.regularizer is not None))
+    """Returns what regularisers of learning weights add to the loss that a model minimises."""
+    own = sum(float(one.regularizer(one)) for one in model.trainable_variables if one.regularizer is not None)
+    return float(own + sum(layer.penalty() for layer in model.layers if hasattr(layer, "penalty")))
+
+
+def has_penalties(model: Any) -> bool:
+    """Whether regularisers of weights may add to a model's loss in some stage."""
+    own = any(getattr(weight, "regularizer", None) is not None for weight in model.weights)
+    return own or any(getattr(layer, "has_penalties", False) for layer in model.layers)
 
 
 def _column(name: str) -> tuple[bool, bool]:

@@ -17,6 +17,7 @@ from dlcli.runs.folder import REVISION
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.cluster import Cluster
 from dlcli.runtime.device import joined
+from dlcli.runtime.threads import pin_threads
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.file import load_text, to_flow, to_yaml
@@ -25,6 +26,7 @@ from dlcli.spec.schedules import ScheduleSpec
 from dlcli.stages.checkpoints import newest_snapshot, spec_digest
 from dlcli.stages.closing import is_written, write_for_people
 from dlcli.stages.environment import process_started
+from dlcli.stages.recorder import recorded_rows
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.trackers.following import refuse_missing_trackers, without_trackers
 from dlcli.stages.train import proceed, teller
@@ -66,6 +68,7 @@ def resume(
         RunFailed: the training could not end well.
         Interrupted: a signal stopped it again.
     """
+    pin_threads(run.environment())
     joined(_changed(run, run.experiment(), overrides).hardware, cluster)  # nothing is written before all workers are there
     with run.hold():
         say = teller(run, reporter)
@@ -227,12 +230,12 @@ def _extended(
     if schedule == "rewarm":
         training = wanted.training.model_copy(update={"epochs": before.training.epochs, "stages": before.training.stages})
         as_before = wanted.model_copy(update={"training": training})
-        return _with_stage(run, as_before, _epochs(wanted) - _epochs(before)), _with_new_time(begin)
+        return _with_stage(run, as_before, _epochs(wanted) - _epochs(before)), _with_new_time(run, begin)
     if schedule == "stretch":
         steps = _steps_an_epoch(run, before)
         optimizer = stage.optimizer.stretched(steps * (stage.epochs or 0), steps * (longer.epochs or 0))
         wanted = _with_optimizer(wanted, optimizer)
-    return wanted, _going_on(_with_new_time(begin))
+    return wanted, _going_on(_with_new_time(run, begin))
 
 
 def _which_policy(rate: Any) -> str:
@@ -271,10 +274,10 @@ def _with_stage(run: Run, experiment: Experiment, epochs: int) -> Experiment:
     return experiment.model_copy(update={"training": training})
 
 
-def _with_new_time(begin: Snapshot) -> Snapshot:
+def _with_new_time(run: Run, begin: Snapshot) -> Snapshot:
     """Returns the state of a run whose time limit begins anew."""
     record = begin.state["record"]
-    seconds = sum(row["seconds"] for row in record["rows"])
+    seconds = sum(row["seconds"] for row in recorded_rows(run, record, begin.state["epoch"]))
     return replace(begin, state=begin.state | {"record": record | {"extended_at": seconds}})
 
 

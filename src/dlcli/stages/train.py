@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from dlcli.errors import DataError, Interrupted, RunFailed
 from dlcli.runs import Run
@@ -19,7 +20,7 @@ from dlcli.stages.checkpoints import keep_last_checkpoint
 from dlcli.stages.checks import write_checks
 from dlcli.stages.closing import diagnose_failure, write_for_people
 from dlcli.stages.data import Splits, open_splits
-from dlcli.stages.environment import describe_environment, process_started
+from dlcli.stages.environment import describe_environment, process_started, what_rounds_otherwise
 from dlcli.stages.evaluate import default_split, evaluate_model
 from dlcli.stages.failures import recorded_failure
 from dlcli.stages.fit import Keeping, fit
@@ -83,7 +84,10 @@ def proceed(
             keras.utils.clear_session()
             device = use_devices(experiment.hardware, experiment.seed, cluster)
             say(f"device: {device}")
-            run.write_environment(described(run, device))
+            begun, environment = run.environment(), described(run, device)
+            run.write_environment(environment)
+            if begun:
+                _tell_rounding(begun, environment["resumed"][-1], say)
             if begin is None and not run.split_path.exists():
                 experiment, splits = _opened(run, experiment, device, say, offline=offline)
             else:
@@ -123,13 +127,25 @@ def teller(run: Run, reporter: Reporter) -> Say:
     return say
 
 
-def described(run: Run, device: Device) -> dict[str, object]:
+def described(run: Run, device: Device) -> dict[str, Any]:
     """Returns what `environment.json` holds: of a resumed run the first description, with the later ones in `resumed`.
 
     The run keeps the revision that it was begun with.
     """
     first, here = run.environment(), describe_environment(device)
     return {"revision": REVISION} | here if not first else first | {"resumed": [*first.get("resumed", []), here]}
+
+
+def _tell_rounding(begun: dict[str, Any], here: dict[str, Any], say: Say) -> None:
+    """Says what a resumed run computes with otherwise than when it was begun, and whether that changes its bits."""
+    differing = what_rounds_otherwise(begun, here)
+    if differing:
+        say(
+            f"note: resumed with {', '.join(differing)}: the last bits will differ from those of a run that was not interrupted"
+        )
+    elif here["threads"]["intra_op"] != len(here["affinity"]):
+        count, cores = here["threads"]["intra_op"], len(here["affinity"])
+        say(f"threads: {count}, as when the run began ({cores} {'cores' if cores > 1 else 'core'} may be used now)")
 
 
 def _opened(run: Run, experiment: Experiment, device: Device, say: Say, *, offline: bool) -> tuple[Experiment, Splits]:

@@ -92,9 +92,22 @@ class HubLayer(keras.layers.Layer):  # type: ignore[misc]
         """Returns the features, float32; adds the module's regularisation losses while it learns."""
         learning = bool(training) and self.trainable and not self.why_frozen
         if learning:
-            for loss in getattr(self._module, "regularization_losses", None) or []:
+            for loss in self._regularization_losses():
                 self.add_loss(loss())
         return self._run(tf.cast(inputs, tf.float32), learning=learning and not self.inference_mode)
+
+    @property
+    def has_penalties(self) -> bool:
+        """Whether the module adds to the loss while it learns."""
+        return bool(self._regularization_losses())
+
+    def penalty(self) -> float:
+        """Returns what the module adds to the loss: 0 where it does not learn."""
+        learning = self.trainable and not self.why_frozen
+        return float(sum(float(loss()) for loss in self._regularization_losses())) if learning else 0.0
+
+    def _regularization_losses(self) -> list[Any]:
+        return list(getattr(self._module, "regularization_losses", None) or [])
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the features' shape without the module, which a saved model has only once it is whole."""

@@ -50,7 +50,8 @@ def _curve(rows: History, name: str, best: int, key: str) -> Chart:
     words = []
     with drawing():
         figure, axes = _axes()
-        for column, colour, what in ((name, SERIES[0], "training"), (f"val_{name}", SERIES[1], "validation")):
+        of_training = "weights" if name == "penalty" else "training"
+        for column, colour, what in ((name, SERIES[0], of_training), (f"val_{name}", SERIES[1], "validation")):
             values = _numbers(rows, column)
             if not any(map(isfinite, values)):
                 continue

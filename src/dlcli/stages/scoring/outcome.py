@@ -84,7 +84,7 @@ def write_outcome(outcome: Outcome, folder: Path) -> Path:
     if outcome.losses is None:
         (folder / LOSSES).unlink(missing_ok=True)
     else:
-        write_table(folder / LOSSES, ("id", "loss"), zip(outcome.ids, map(_digits, outcome.losses), strict=True))
+        write_table(folder / LOSSES, ("id", "loss"), zip(outcome.ids, map(_loss_cell, outcome.losses), strict=True))
     return path
 
 
@@ -110,6 +110,11 @@ def _rows(outcome: Outcome) -> Iterator[list[str]]:
     for one, label, guess, row in zip(outcome.ids, outcome.truth, outcome.predicted, table, strict=True):
         shares = map(_digits, row) if _shown(outcome) else ()
         yield [one, names[label], names[guess], _digits(row[guess]), *shares]
+
+
+def _loss_cell(loss: float) -> str:
+    """Returns a loss as text: empty for an example that does not count in the loss."""
+    return _digits(loss) if isfinite(loss) else ""
 
 
 def _digits(value: float) -> str:
@@ -167,7 +172,10 @@ def _losses(folder: Path, ids: list[str]) -> Array | None:
     table = _csv(path)
     if not table or _column(table, "id", path).tolist() != ids:
         raise DamagedFile(f"{path}: its examples are not those of the predictions")
-    return _numbers(table, "loss", path).astype("float64")
+    counted = _column(table, "loss", path) != ""
+    losses = np.full(len(ids), np.nan)
+    losses[counted] = _numbers({"loss": table["loss"][counted]}, "loss", path)
+    return losses
 
 
 def _of_classes(run: Run, split: str, ids: list[str], table: dict[str, Array], path: Path) -> Outcome:

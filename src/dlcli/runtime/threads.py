@@ -1,0 +1,72 @@
+"""How many threads TensorFlow computes with: sums are cut into as many parts, so that other numbers round to other bits.
+
+Its default is the number of cores that the process may use (`port::MaxParallelism` in github.com/tensorflow/tensorflow
+`tensorflow/core/platform/default/port.cc`), so that `taskset`, a container or a queue changes the last bits of a training.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from dlcli.runtime.engine import tf
+
+VARIABLES = (
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "ONEDNN_MAX_CPU_ISA",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+)
+"""Variables of the environment that change how TensorFlow computes on a CPU."""
+
+
+def affinity() -> list[int]:
+    """Returns the numbers of the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def threads() -> dict[str, int]:
+    """Returns how many threads one operation is shared by (`intra_op`), and how many operations run at once (`inter_op`)."""
+    settings = tf.config.threading
+    return {
+        "intra_op": settings.get_intra_op_parallelism_threads() or _of_variable("TF_NUM_INTRAOP_THREADS"),
+        "inter_op": settings.get_inter_op_parallelism_threads() or _of_variable("TF_NUM_INTEROP_THREADS"),
+    }
+
+
+def _of_variable(name: str) -> int:
+    value = os.environ.get(name, "")
+    return int(value) if value.isdecimal() and int(value) else len(affinity())
+
+
+def pin_threads(environment: dict[str, Any]) -> None:
+    """Has TensorFlow share its operations among as many threads as a recorded environment, whatever cores there are.
+
+    It can be set before TensorFlow computes anything; later it stays as it is. Of a run that recorded no threads it is the
+    number of cores that its device was described by.
+    """
+    wanted = recorded_threads(environment)
+    if wanted is None or wanted == threads()["intra_op"]:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(wanted)
+    except RuntimeError:
+        return
+
+
+def recorded_threads(environment: dict[str, Any]) -> int | None:
+    """Returns the threads of one operation that an environment records; None where it does not."""
+    if environment.get("threads"):
+        return int(environment["threads"]["intra_op"])
+    first = str(environment.get("device", {}).get("name", "")).split(" ")
+    return int(first[0]) if len(first) > 1 and first[0].isdecimal() and first[1].startswith("core") else None
+
+
+def processor() -> str:
+    """Returns the name of the processor; empty where the system does not tell."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    except OSError:
+        return ""
