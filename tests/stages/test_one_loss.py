@@ -11,11 +11,13 @@ from dlcli.runs import Run
 from dlcli.runs.folder import now
 from dlcli.runtime.loading import load_model
 from dlcli.spec.file import load, to_yaml
+from dlcli.stages.compare import compare_losses
 from dlcli.stages.evaluate import evaluate
 from dlcli.stages.lr_find import Search, find_rate
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.reporting.charts import curve_charts
 from dlcli.stages.resume import resume
+from dlcli.stages.scoring.outcome import read_outcome
 from stages.trainings import column, save_rows, trained, write_spec
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
@@ -77,4 +79,8 @@ def test_ignored_examples_count_neither_in_the_history_nor_in_evaluate(tmp_path:
         labels = rows["label"].astype(int)
         shares = np.stack([rows[f"p_{name}"] for name in (0, 1, 2)], axis=1)
         counted = labels != 1
+        kept = read_outcome(run, part)
+        assert kept.losses is not None
+        assert (np.isfinite(kept.losses) == counted).all()
+        assert compare_losses(kept, kept).first == pytest.approx(value)
         assert value == pytest.approx(-np.log(shares[counted, labels[counted]]).mean(), rel=1e-5)
