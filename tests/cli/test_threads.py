@@ -23,7 +23,7 @@ MODEL = "{kind: mlp, units: [64, 64], dropout: 0.2}"
 
 @pytest.mark.skipif(len(CORES) < 2 or shutil.which("taskset") is None, reason="needs two cores and taskset")
 def test_a_run_resumed_on_fewer_cores_computes_with_the_threads_that_it_began_with(tmp_path: Path) -> None:
-    spec = write_spec(tmp_path, CIRCLES, model=MODEL, data="batch_size: 64", training="epochs: 400")
+    spec = write_spec(tmp_path, CIRCLES, model=MODEL, data="batch_size: 64", training="epochs: 150")
     cores = ["taskset", "-c", f"{CORES[0]},{CORES[1]}"]
     for runs in ("whole", "left"):
         process = subprocess.Popen(

@@ -61,6 +61,7 @@ def test_an_unfinished_run_of_the_first_revision_keeps_its_loss(noise: Path, tmp
     run.write_environment({"device": {"kind": "cpu", "name": "1 core"}, "precision": "float32"})
     run.update_status(state="failed", started=now())
     resume(run, Reporter(), overrides=[], schedule=None, offline=True)
+    assert run.revision() == 1
     assert "penalty" not in run.history()[0]
     best = run.status().best_epoch
     assert column(run, "val_loss")[best - 1] > evaluate(run, "validation").metrics["loss"] + 0.1
