@@ -127,9 +127,9 @@ def _few_digits(folder: Path) -> Path:
 
 
 def _jumping(folder: Path) -> Path:
-    data = "batch_size: 2, normalize: none"
-    source = "{kind: builtin, name: wine}"
-    return write_spec(folder, source, data=data, model=_mlp(16, 16), training=_epochs(30, 5e-3))
+    x = _random(240, 6)
+    source = _npz(folder, x, (x[:, 0] + np.random.default_rng(1).normal(size=240) > 0).astype(int))
+    return write_spec(folder, source, task="binary", data="batch_size: 2", model=_mlp(64, 64), training=_epochs(20, 9e-3))
 
 
 slow = pytest.mark.slow
@@ -142,7 +142,7 @@ MADE = [
     pytest.param(_rate_times_100, "learning rate too high", marks=slow),
     (_rate_by_1000, "learning rate too low"),
     pytest.param(_rate_by_1000_of_numbers, "learning rate too low", marks=slow),
-    pytest.param(_one_class, "class collapse", marks=slow),
+    pytest.param(_one_class, "no better than a guess", marks=slow),
     pytest.param(_shuffled, "shuffled or meaningless labels", marks=slow),
     pytest.param(_shuffled_numbers, "shuffled or meaningless labels", marks=slow),
     pytest.param(_copied_rows, "leakage suspected", marks=slow),

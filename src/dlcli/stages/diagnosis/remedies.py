@@ -102,10 +102,10 @@ def less_fit(evidence: Evidence) -> list[Remedy]:
         change = "data.augment+={kind: random_translation, height_factor: 0.1, width_factor: 0.1}"
         found.append(Remedy("vary the training images", change))
     if isinstance(model, Mlp) and model.units:
-        if model.dropout < 0.3:
-            found.append(Remedy("drop units at random", "model.dropout=0.4"))
+        if model.dropout < 0.5:
+            found.append(Remedy("drop units at random", "model.dropout=0.6"))
         if model.kernel_regularizer is None:
-            found.append(Remedy("punish large weights", "model.kernel_regularizer={kind: l2, l2: 1e-3}"))
+            found.append(Remedy("punish large weights", "model.kernel_regularizer={kind: l2, l2: 1e-2}"))
     elif isinstance(model, Cnn):
         found.append(Remedy("drop units at random, before the output", "model.layers+={kind: dropout, rate: 0.5}"))
     elif isinstance(model, Transfer) and model.classifier is None:
