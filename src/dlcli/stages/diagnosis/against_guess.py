@@ -49,7 +49,7 @@ def meaningless_labels(seen: Evidence) -> Finding | None:
         return None
     if max(scored[name] for name in scored if name != "loss" or shared == ["loss"]) > seen.chance:
         return None
-    if (seen.unrelated is not None and seen.unrelated < MAYBE) or simple_models_see(seen):
+    if (seen.unrelated is not None and seen.unrelated < CLEAR) or simple_models_see(seen):
         return None
     others = max((value for name, value in seen.skills(seen.best, "val_").items() if name in shared), default=0.0)
     if others > max(seen.chance, FIT):
