@@ -259,6 +259,14 @@ def test_what_says_nothing_is_named(tmp_path: Path) -> None:
     assert "`x`" not in notes
 
 
+def test_a_column_of_image_files_is_named(tmp_path: Path) -> None:
+    text = "file,x,y\n" + "".join(f"images/{row}.PNG,{row % 3},{row % 2}\n" for row in range(12))
+    (note,) = read(tmp_path, text).notes
+    assert note.startswith("column `file` holds names of image files, which are not opened: `kind: folder` reads images")
+    ((_, message),) = csv(tmp_path, text, max_categories=5).faults()
+    assert "(names of image files, which are not opened: `kind: folder`" in message
+
+
 def test_dates_become_numbers(tmp_path: Path) -> None:
     text = "day,y\n2024-01-01,0\n2024-02-29 12:00,1\n,0\n"
     source = csv(tmp_path, text, dates={"day": DateColumn(parts=["days", "month", "weekday", "hour"])}).resolved()

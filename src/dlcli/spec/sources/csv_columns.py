@@ -11,7 +11,18 @@ from dlcli.errors import DataError
 from dlcli.spec.sources.table.cells import canonical, is_date, is_number, normalized, plain_number
 from dlcli.spec.sources.table.contents import gaps_in, numbers_in
 from dlcli.spec.sources.table.dates import Part, date_parts, find_format
-from dlcli.spec.sources.table.facts import Became, ColumnFact, dates_hint, in_yaml, listed, number_hint, remarks, summary
+from dlcli.spec.sources.table.facts import (
+    IMAGES,
+    Became,
+    ColumnFact,
+    dates_hint,
+    in_yaml,
+    listed,
+    names_images,
+    number_hint,
+    remarks,
+    summary,
+)
 from dlcli.spec.sources.table.look import look_at_column
 from dlcli.spec.sources.table.reader import Beginning, look_at
 
@@ -258,7 +269,7 @@ def _wide_words(counts: Counter[Any], name: str, rows: str) -> str:
     """Returns how many values a column has, and what keeps it from being a number."""
     known = Counter({value: count for value, count in counts.items() if value is not None})
     dates = sum(count for value, count in known.items() if is_date(value)) > 0.9 * known.total()
-    hint = f" ({dates_hint(name)})" if dates else number_hint(name, known)
+    hint = f" ({IMAGES})" if names_images(known) else f" ({dates_hint(name)})" if dates else number_hint(name, known)
     return f"`{name}` has {len(known)} different values in {rows}{hint}"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from dlcli.spec.sources.image_types import EXTENSIONS
 from dlcli.spec.sources.table.cells import decoration, is_date, is_number
 from dlcli.spec.sources.table.look import named_identifier
 
@@ -140,6 +141,7 @@ def _category_notes(cells: dict[str, Array], categories: Iterable[str]) -> list[
     different: list[str] = []
     dates: list[str] = []
     case: list[str] = []
+    images: list[str] = []
     texts: dict[str, NumberText] = {}
     for name in categories:
         counts = Counter(cells[name].tolist())
@@ -152,6 +154,8 @@ def _category_notes(cells: dict[str, Array], categories: Iterable[str]) -> list[
             texts[name] = text
         elif sum(count for value, count in counts.items() if is_date(value)) >= _MOSTLY * known > 0:
             dates.append(name)
+        elif names_images(counts):
+            images.append(name)
         elif known >= 10 and len(counts) == known:
             different.append(name)
         if len({value.casefold() for value in counts}) < len(counts):
@@ -161,12 +165,23 @@ def _category_notes(cells: dict[str, Array], categories: Iterable[str]) -> list[
         notes.append(f"{_columns(constant, 'have')} the same value in all training rows; {_drop(constant)}")
     if different:
         notes.append(f"{_columns(different, 'have')} a different value in each training row; {_drop(different)}")
+    if images:
+        notes.append(f"{_columns(images, 'hold')} {IMAGES}")
     if dates:
         words = "is a category of dates" if len(dates) == 1 else "are categories of dates"
         notes.append(f"column{'s' * (len(dates) > 1)} {listed(dates)} {words}; {dates_hint(dates[0])}")
     if case:
         notes.append(f"values that differ in capitals only are different categories: {', '.join(case[:_MOST_NAMED])}")
     return notes
+
+
+def names_images(counts: Counter[str]) -> bool:
+    """Whether a column holds names of image files."""
+    named = sum(count for value, count in counts.items() if value.lower().endswith(EXTENSIONS))
+    return named >= _MOSTLY * counts.total() > 0
+
+
+IMAGES = "names of image files, which are not opened: `kind: folder` reads images from a folder for each class"
 
 
 def dates_hint(name: str) -> str:
