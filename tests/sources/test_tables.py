@@ -391,3 +391,43 @@ def test_a_check_shows_how_a_table_is_written_and_what_its_columns_hold(tmp_path
         "columns with the same value in all rows: `same`, `price`",
         "columns of dates (`data.source.dates` makes numbers of them): `day`",
     ]
+
+
+def test_lines_above_the_header_are_found_by_the_columns_of_the_spec(tmp_path: Path) -> None:
+    text = '"Source","WDI",\n"Updated","2024-01-05",\n\n"Country","Code","1960","1961"\n"A","B","1","2"\n"C","D","3","4"\n'
+    found = read(tmp_path, text, "regression", target="1961")
+    assert list(found.parts["train"].inputs) == ["Country", "Code", "1960"]
+    assert found.notes[0] == '2 lines before the table are ignored: \'"Source","WDI",\', ...'
+    letters = "p,x,s\ne,x,s\ny,b,s\ne,x,y\n"
+    ((key, _),) = csv(tmp_path, letters, target="y").faults()
+    assert key == "header"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('"a","b","y"\n"1",2,3,0\n"2",3,4,1\n', "if each row begins with its name, as R writes it, name all columns by"),
+        ('a,t,y\n1,"say \\"hi\\"",0\n', "line 2: a quote is not closed, or stands inside a quoted cell, where it is to be"),
+    ],
+)
+def test_rows_of_other_programs_are_refused_with_the_remedy(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refused(csv(tmp_path, text))
+
+
+def test_row_names_of_r_are_read_when_named(tmp_path: Path) -> None:
+    text = '"a","b","y"\n"u1",2,3,0\n"u2",3,4,1\n'
+    found = read(tmp_path, text, header=True, names=["row", "a", "b", "y"], drop=["row"])
+    assert columns(found) == {"a": [2, 3], "b": [3, 4]}
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "message"),
+    [
+        ('{"a": 1, "y": 0}\n', "path", "JSON"),
+        ('"a,b,y"\n"1,2,0"\n', "target", "each of its lines is one cell in quotes, 'a,b,y'"),
+    ],
+)
+def test_what_only_looks_like_a_table_is_named(tmp_path: Path, text: str, key: str, message: str) -> None:
+    ((place, found), *_) = csv(tmp_path, text).faults()
+    assert place == key
+    assert message in found

@@ -227,7 +227,7 @@ class Csv(SourceSpec):
             for name, column in zip(names, self.named(names, header), strict=True):
                 if column not in columns:
                     place = field if key == "path" else key
-                    yield place, f"the file has no column `{name}`{_nearest(name, header)}"
+                    yield place, f"the file has no column `{name}`{_nearest(name, header, auto=self.separator == 'auto')}"
         if key == "path":
             yield from self._feature_faults(header)
 
@@ -304,10 +304,12 @@ class Csv(SourceSpec):
         return read_table(path, self.settings, self.marks, self.targets)
 
 
-def _nearest(word: str, words: list[str]) -> str:
+def _nearest(word: str, words: list[str], *, auto: bool) -> str:
     from difflib import get_close_matches
 
     other = next((one for one in _OTHER_SEPARATORS if len(words) == 1 and one in words[0]), None)
+    if other is not None and auto:
+        return f"; each of its lines is one cell in quotes, {words[0][:60]!r}: write it without quotes around whole lines"
     if other is not None:
         return f"; its header is one column, is the `separator` {other!r}?"
     near = get_close_matches(word, words, 1)

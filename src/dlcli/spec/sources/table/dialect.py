@@ -91,6 +91,8 @@ def find_dialect(
     records = records_of(rest, separator, whole=whole)
     if skip_lines is None:
         titles = find_titles([row for _, row in records], wanted)
+        if header is None:
+            titles += _lines_above([row for _, row in records[titles:]], wanted)
         skipped += tuple(rest[number - 1].strip() for number, _ in records[:titles])
         start, records = start + (records[titles - 1][0] if titles else 0), records[titles:]
     cells = [row for _, row in records]
@@ -192,6 +194,17 @@ def find_titles(rows: Sequence[list[str]], wanted: AbstractSet[str]) -> int:
             break
         count += 1
     return count
+
+
+def _lines_above(rows: Sequence[list[str]], wanted: AbstractSet[str]) -> int:
+    """Returns how many records stand above a header that has all columns of the spec, where the first record has none."""
+    if not wanted or not rows or wanted & {cell.strip(SPACES) for cell in rows[0]}:
+        return 0
+    for place, row in enumerate(rows[1:20], 1):
+        others = all(len(other) != len(row) for other in rows[:place])
+        if others and wanted <= {cell.strip(SPACES) for cell in row} and not judge_header(rows[place:], ".", wanted)[0]:
+            return place
+    return 0
 
 
 def _header_comment(skipped: Sequence[str], rows: list[list[str]], separator: str, wanted: set[str]) -> str:

@@ -23,6 +23,7 @@ _OTHER_FILES = (
     (rb"\x28\xb5\x2f\xfd", "compressed by zstd: decompress it, or compress it by gzip"),
     (rb"version https://git-lfs", "a pointer of Git LFS in place of the file: `git lfs pull` fetches it"),
     (rb"(?i)\s*(<!doctype html|<html|<table|<\?xml)", "a page of HTML or XML, not a table"),
+    (rb"\s*[\[{]\s*[\"{\[]\s*[\"{\[]?\w", "JSON, not a table: convert it to CSV or Parquet"),
     (rb"%PDF-", "a PDF, not a table"),
     (rb"SQLite format 3", "a database of SQLite, not a table: export the table as CSV"),
     (rb"\x93NUMPY", "an array of NumPy, not a table"),

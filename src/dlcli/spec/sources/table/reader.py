@@ -166,7 +166,8 @@ def open_lines(
         whole=len(head) < sample,
     )
     counts = Counts()
-    records = split_records(chain(head[dialect.first_line - 1 :], lines), dialect.separator, dialect.first_line, counts)
+    rest = chain(head[dialect.first_line - 1 :], lines)
+    records = split_records(rest, dialect.separator, dialect.first_line, counts, strict=settings.strip)
     header = split_record(dialect.header_comment, dialect.separator) if dialect.header_comment else None
     return _opened(records, dialect, settings, OpenTable([], iter(()), dialect, "text", encoding, counts), header)
 
@@ -233,8 +234,8 @@ def _given_names(cells: list[str], dialect: Dialect, settings: Settings) -> tupl
     if set(cells) in (set(names), set(without)):
         return cells, True
     has_header = settings.header is True or (settings.header is None and dialect.header_is_sure)
-    if len(cells) == len(names):
-        return names, has_header
+    if len(cells) == len(names) or (settings.header is True and len(cells) == len(names) - 1):
+        return names, has_header  # R writes no name above the names of rows
     if len(cells) == len(without):
         return without, has_header
     raise DataError(f"has {len(cells)} columns, and `names` has {len(names)}")
@@ -322,10 +323,13 @@ class _Lines:
         self.number -= len(lines)
 
 
-def split_records(lines: Iterator[str], separator: str, first_line: int, counts: Counts) -> Iterator[Record]:
+def split_records(
+    lines: Iterator[str], separator: str, first_line: int, counts: Counts, *, strict: bool = True
+) -> Iterator[Record]:
     """Yields the records of a text, each with the line it begins in; a fault in place of the cells where a quote is wrong.
 
-    A quote that is not closed costs its own line and no other.
+    A quote that is not closed costs its own line and no other. Without `strict`, one that stands inside a quoted cell is a
+    part of it, as dlcli 0.1 read it.
 
     Raises:
         DataError: there are too many of them.
@@ -347,7 +351,7 @@ def split_records(lines: Iterator[str], separator: str, first_line: int, counts:
             faults += 1
             if faults > _MOST_FAULTS:
                 raise DataError(f"line {line}: more than {_MOST_FAULTS:,} lines have quotes that are not closed") from None
-            yield line, _lenient(feed.taken, separator)
+            yield line, _lenient(feed.taken, separator, strict=strict)
             feed.take_back()
             reader = csv.reader(feed, delimiter=separator, skipinitialspace=True, strict=True)
             continue
@@ -356,8 +360,10 @@ def split_records(lines: Iterator[str], separator: str, first_line: int, counts:
         yield feed.number - len(feed.taken) + 1, cells
 
 
-def _lenient(lines: list[str], separator: str) -> list[str] | str:
+def _lenient(lines: list[str], separator: str, *, strict: bool) -> list[str] | str:
     """Returns the cells of a line with blanks behind its closing quotes, else what is wrong with it."""
+    if len(lines) == 1 and not strict and lines[0].count('"') % 2 == 0:
+        return next(csv.reader(lines, delimiter=separator, skipinitialspace=True))
     if len(lines) == 1:
         tidy = re.sub(rf'"[ \t]+(?={re.escape(separator)}|[\r\n]|$)', '"', lines[0])
         try:
@@ -365,7 +371,8 @@ def _lenient(lines: list[str], separator: str) -> list[str] | str:
         except csv.Error:
             pass
     start = lines[0].rstrip()
-    return f"a quote is not closed, or stands inside a quoted cell: {start[:60] + ('...' if len(start) > 60 else '')!r}"
+    shown = start[:60] + ("..." if len(start) > 60 else "")
+    return f"a quote is not closed, or stands inside a quoted cell, where it is to be written twice: {shown!r}"
 
 
 def _typed_table(path: str, kind: str, settings: Settings) -> OpenTable:
