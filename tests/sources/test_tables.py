@@ -159,6 +159,18 @@ def test_rows_add_up(tmp_path: Path) -> None:
     )
 
 
+def test_another_file_has_notes_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "later.csv").write_text("a,b,y\n1,2,0\n,,\n3\n")
+    source = csv(tmp_path, "a,b,y\n1,1,0\n2,1,1\n", missing_target="drop").elsewhere(str(tmp_path / "later.csv"))
+    found = opened(source)
+    assert found.part_notes["test"] == (
+        "1 row is shorter than the header; their last cells are gaps (the first in line 4)",
+        "3 rows, of which 1 are used; left out: 1 empty, 1 without a target",
+    )
+    assert found.part_notes["train"] == ()
+    assert any("column `b` has the same value" in note for note in found.notes)
+
+
 def test_a_long_cell_is_read_alike_by_training_and_predicting(tmp_path: Path) -> None:
     text = f"t,x,y\na,0.5,0\n{'z' * 200_000},1.5,1\n"
     assert len(columns(read(tmp_path, text))["t"][1]) == 200_000

@@ -49,8 +49,9 @@ def open_other(experiment: Experiment, run: Run, path: Path, *, offline: bool) -
     examples = _numbered(opened.parts[part], opened, experiment, classes)
     if not len(examples):
         raise DataError(f"--data: {path} has no examples")
+    notes = opened.part_notes.get(part, opened.notes)
     slug = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-")[:40] or "data"
-    return OtherData(f"{OTHER_DATA}{slug}-{fingerprint({part: examples})[:6]}", examples, classes, source, opened.notes)
+    return OtherData(f"{OTHER_DATA}{slug}-{fingerprint({part: examples})[:6]}", examples, classes, source, notes)
 
 
 def _numbered(examples: Examples, opened: Opened, experiment: Experiment, classes: tuple[str, ...]) -> Examples:

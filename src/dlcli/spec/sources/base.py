@@ -58,13 +58,15 @@ class Examples:
 class Opened:
     """An opened source: its given parts (`train` always, `validation` and `test` where it has them), and label names.
 
-    `lines` say how it was read, `column_facts` what became of each column of a table.
+    `lines` say how it was read, `column_facts` what became of each column of a table. `part_notes` are the notes of one part's
+    file, where a part is a file of its own.
     """
 
     parts: dict[str, Examples]
     classes: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
     lines: tuple[str, ...] = field(default=())
+    part_notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     column_facts: list[dict[str, Any]] = field(default_factory=list)
 
 

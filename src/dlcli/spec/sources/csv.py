@@ -275,12 +275,13 @@ class Csv(SourceSpec):
         from dlcli.spec.sources.csv_columns import Columns
         from dlcli.spec.sources.csv_labels import label_notes, labels, with_targets
 
-        tables, notes = {}, list[str]()
+        tables, notes, part_notes = {}, list[str](), dict[str, tuple[str, ...]]()
         for part, path in self.files.items():
             table = self.table(path)
             tables[part], said = with_targets(self, table)
             where = "" if part == "train" else f"{path}: "
-            notes += [where + note for note in (*table.notes, *said)]
+            part_notes[part] = (*table.notes, *said)
+            notes += [where + note for note in part_notes[part]]
         columns = Columns.of(self, tables["train"])
         classes: tuple[str, ...] | None = None
         parts: dict[str, Examples] = {}
@@ -291,7 +292,7 @@ class Csv(SourceSpec):
         names = classes or tuple(self.targets)
         notes += [*columns.notes, *(label_notes(names) if request.task in ("classification", "binary") else [])]
         lines = (f"table: {tables['train'].described}", f"columns: {columns.summary}")
-        return Opened(parts, names, tuple(notes), lines, columns.as_json)
+        return Opened(parts, names, tuple(notes), lines, part_notes, columns.as_json)
 
     def table(self, path: str) -> Table:
         """Returns a file's cells as text: what a column is, the training file alone decides.
