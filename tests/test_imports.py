@@ -15,7 +15,19 @@ SOURCES = REPOSITORY / "src" / "dlcli"
 PACKAGES = ("visible", "errors", "program", "upstream", "spec", "runs", "runtime", "stages", "cli")
 """Lowest first: each may import itself and what stands before it."""
 SPEC = (
-    *("base", "text", "edit", "words", "parameters", "layers", "augmentations", "schedules", "optimizers", "losses"),
+    *(
+        "base",
+        "text",
+        "edit",
+        "words",
+        "parameters",
+        "activations",
+        "layers",
+        "augmentations",
+        "schedules",
+        "optimizers",
+        "losses",
+    ),
     *(
         "estimates",
         "class_estimates",

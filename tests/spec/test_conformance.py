@@ -49,7 +49,9 @@ SECTIONS = [Experiment, Data, SplitSettings, ImageSettings, Training, Stage, Fea
 
 
 def _keras_defaults(member: type[KerasSpec]) -> dict[str, Any]:
-    parameters = inspect.signature(keras_attribute(member.keras_class).__init__).parameters
+    keras_object = keras_attribute(member.keras_class)
+    made_by = keras_object if inspect.isfunction(keras_object) else keras_object.__init__
+    parameters = inspect.signature(made_by).parameters
     return {name: REQUIRED if one.default is one.empty else _plain(one.default) for name, one in parameters.items()}
 
 

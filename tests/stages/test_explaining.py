@@ -279,3 +279,29 @@ def test_a_list_of_another_hand_leads_nowhere_else(tmp_path: Path, file: Any) ->
         explanations(Run(tmp_path / "run"))
     (folder / "explanations.json").write_text(json.dumps([entry | {"file": "a-1.png"}]))
     assert explanations(Run(tmp_path / "run")) == [Explanation("a-1.png", "filters", "t", "t")]
+
+
+HEADS = ("random_forest", "knn", "logistic_regression", "linear_svc", "svc", "dense")
+WITHOUT_GRADIENT = ("random_forest", "knn")
+
+
+@pytest.mark.parametrize(
+    "head", [pytest.param(head, marks=[] if head in WITHOUT_GRADIENT else [pytest.mark.slow]) for head in HEADS]
+)
+def test_every_head_has_an_explanation(patch_run: Run, head: str, tmp_path: Path) -> None:
+    images, labels, _ = _patches(60, 1)
+    np.savez(tmp_path / "images.npz", x=images, y=labels)
+    layers = "[global_average_pooling2d]" if head == "dense" else head
+    model = f"{{kind: transfer, backbone: {{kind: run, run: {patch_run.path}}}, head: {layers}}}"
+    epochs = "epochs: 1" if head == "dense" else "epochs: 0"
+    run = trained(write_spec(tmp_path, "{kind: npz, path: images.npz}", model=model, training=epochs))
+    (kind,) = {one.kind for one in explain(run)}
+    assert kind == ("occlusion" if head in WITHOUT_GRADIENT else "grad_cam")
+    for method in ("occlusion", "filters"):
+        assert explain(run, method=method)
+    if head in WITHOUT_GRADIENT:
+        with pytest.raises(UsageError, match="its head has no gradient; these do: occlusion, filters"):
+            explain(run, method="grad_cam")
+    for method in ("permutation", "boundary"):
+        with pytest.raises(UsageError, match="does not fit this run's model"):
+            explain(run, method=method)

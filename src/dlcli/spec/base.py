@@ -237,15 +237,12 @@ ACTIVATIONS = {
     "binary_step": "1 at or above 0, else 0: the first perceptron's; it has no gradient and cannot be trained through",
     "sigmoid": "1 / (1 + exp(-x)): yes-or-no outputs, from 0 to 1",
     "tanh": "from -1 to 1, centred on 0",
-    "relu": "max(0, x): the usual choice of hidden layers",
-    "leaky_relu": "x, or 0.2 x below 0: no unit dies",
-    "elu": "x, or exp(x) - 1 below 0: smooth",
+    "relu": "max(0, x): the usual choice of hidden layers; `{kind: relu, max_value: 6}` sets a largest output",
+    "leaky_relu": "x, or 0.2 x below 0: no unit dies; `{kind: leaky_relu, negative_slope: 0.3}` sets the slope",
+    "elu": "x, or exp(x) - 1 below 0: smooth; `{kind: elu, alpha: 0.5}` sets the factor",
     "selu": "a scaled elu that keeps mean and deviation, with `lecun_normal` weights",
     "gelu": "x times the normal distribution's share below x: of Transformers",
     "silu": "x * sigmoid(x): of EfficientNet",
     "softmax": "shares of several classes, summing to 1: classification outputs",
     "softplus": "log(1 + exp(x)): a smooth relu",
 }
-Activation = Literal[
-    "linear", "binary_step", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softmax", "softplus"
-]

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from dlcli.spec.activations import Activation
 from dlcli.spec.backbones import Backbone
-from dlcli.spec.base import Activation, Count, Fraction, KerasSpec, OneOf, Spec, keras_attribute
+from dlcli.spec.base import Count, Fraction, KerasSpec, OneOf, Spec, keras_attribute
 from dlcli.spec.heads import Classifier, ClassifierSpec
 from dlcli.spec.layers import Layer, LayerSpec, Shape, ShapeError
 from dlcli.spec.layers.composite import chain, chain_shape

@@ -49,6 +49,7 @@ UNION_TITLES = {
     "Backbone": "Backbones",
     "Head": "Heads",
     "Layer": "Layers",
+    "Activation": "Activations",
     "Regularizer": "Regularizers",
     "Initializer": "Initializers",
     "Constraint": "Constraints",

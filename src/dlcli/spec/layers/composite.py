@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from dlcli.spec.base import Activation, Count
+from dlcli.spec.activations import Activation, activated
+from dlcli.spec.base import Count
 from dlcli.spec.layers.base import LayerSpec, Shape, ShapeError
 
 if TYPE_CHECKING:  # the union holds these classes: it completes them with `model_rebuild`
@@ -67,7 +68,7 @@ class Residual(LayerSpec):
 
         output = chain(self.layers, tensor)
         total = keras.layers.Add()([output, self._projected(tensor, output)])
-        return total if self.activation == "linear" else keras.layers.Activation(self.activation)(total)
+        return activated(total, self.activation)
 
     def _projected(self, tensor: Any, output: Any) -> Any:
         import keras

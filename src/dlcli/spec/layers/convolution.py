@@ -4,7 +4,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from dlcli.spec.base import Activation, Count, Padding, Pair
+from dlcli.spec.activations import Activation
+from dlcli.spec.base import Count, Padding, Pair
 from dlcli.spec.layers.base import LayerSpec, Shape, ShapeError, slid
 from dlcli.spec.layers.dense import GLOROT, ZEROS, ActivatedLayer
 from dlcli.spec.parameters import Constraint, Initializer, Regularizer

@@ -4,7 +4,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from dlcli.spec.base import Activation, Count, NotNegative
+from dlcli.spec.activations import Activation, ActivationSpec, activated
+from dlcli.spec.base import Count, NotNegative
 from dlcli.spec.layers.base import LayerSpec, Shape, ShapeError
 from dlcli.spec.parameters import Constraint, Initializer, NamedInitializer, Regularizer
 
@@ -13,25 +14,24 @@ ZEROS = NamedInitializer.model_construct(kind="zeros")
 ONES = NamedInitializer.model_construct(kind="ones")
 
 
-def binary_step(tensor: Any) -> Any:
-    """Returns 1.0 where the input is at or above 0, else 0.0: Rosenblatt's perceptron; its gradient is 0 everywhere."""
-    import keras
-
-    return keras.ops.cast(keras.ops.greater_equal(tensor, 0.0), "float32")
-
-
 class ActivatedLayer(LayerSpec):
-    """A layer with an `activation` field; binary step, which Keras lacks, is made of Keras operations after it."""
+    """A layer with an `activation` field.
+
+    Binary step, which Keras lacks, and activations with settings, which Keras does not save, are layers after it.
+    """
 
     def apply(self, tensor: Any) -> Any:
         """Returns the layer's activated output for a Keras tensor."""
         output = self.build()(tensor)
-        return binary_step(output) if self.steps_gradient() else output
+        return activated(output, getattr(self, "activation", "linear")) if self._is_followed() else output
 
     def arguments(self) -> dict[str, Any]:
-        """Returns the Keras arguments, with `linear` where a binary step follows."""
+        """Returns the Keras arguments, with `linear` where the activation follows."""
         arguments = super().arguments()
-        return arguments | {"activation": "linear"} if self.steps_gradient() else arguments
+        return arguments | {"activation": "linear"} if self._is_followed() else arguments
+
+    def _is_followed(self) -> bool:
+        return self.steps_gradient() or isinstance(getattr(self, "activation", None), ActivationSpec)
 
 
 class Dense(ActivatedLayer):
@@ -74,7 +74,9 @@ class LeakyReLU(LayerSpec):
 
     keras_class: ClassVar[str] = "layers.LeakyReLU"
     kind: Literal["leaky_relu"]
-    negative_slope: NotNegative = Field(default=0.3, description="Factor of negative values.")
+    negative_slope: NotNegative = Field(
+        default=0.3, description="Factor of negative values. As in Keras 0.3 here, but 0.2 in `activation: leaky_relu`."
+    )
 
 
 class PReLU(LayerSpec):

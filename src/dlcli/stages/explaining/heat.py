@@ -43,6 +43,18 @@ def grad_cam(model: Any, layer: Any, images: Array, places: Array, task: str) ->
     return _scaled(np.concatenate(maps))
 
 
+def has_gradient(model: Any, layer: Any) -> bool:
+    """Whether a model's output has a gradient with respect to a layer inside it.
+
+    Trees and votes have none: a small change of the features changes nothing, or jumps.
+    """
+    image = tf.zeros((1, *model.input_shape[1:]))
+    tape = tf.GradientTape(watch_accessed_variables=False)
+    with tape, heard(layer, tape) as outputs:
+        total = tf.reduce_sum(tf.cast(model(image, training=False), tf.float32))
+    return tape.gradient(total, outputs[-1]) is not None
+
+
 def occlusion(model: Any, image: Array, place: int, task: str) -> tuple[Array, float]:
     """Returns how much the score of a class falls where a window of the image's mean colour covers it, and the largest fall.
 

@@ -80,16 +80,27 @@ def _fitting(work: Work, method: str) -> str:
     Raises:
         UsageError: it does not fit the model, or none does.
     """
-    fitting = list(_TAKEN[work.kind])
-    if work.kind == "images" and last_map(work.model) is None:
-        fitting.remove("grad_cam")
+    fitting, reason = list(_TAKEN[work.kind]), ""
+    if work.kind == "images":
+        reason = _reason_against_grad_cam(work.model) if method in ("", "grad_cam") else ""
+        if reason:
+            fitting.remove("grad_cam")
     if work.kind == "rows" and not _is_pair(work):
         fitting.remove("boundary")
     if not fitting:
         raise UsageError(f"no explanation fits inputs of shape {work.taken.shape}: there are some for images and for rows")
     if method and method not in fitting:
-        raise UsageError(f"--method {method} does not fit this run's model; these do: {', '.join(fitting)}")
+        why = f": {reason}" if reason and method == "grad_cam" else ""
+        raise UsageError(f"--method {method} does not fit this run's model{why}; these do: {', '.join(fitting)}")
     return method or ("boundary" if "boundary" in fitting else fitting[0])
+
+
+def _reason_against_grad_cam(model: Any) -> str:
+    """Returns why Grad-CAM cannot be made of a model; empty where it can."""
+    layer = last_map(model)
+    if layer is None:
+        return "it has no convolutional map"
+    return "" if heat.has_gradient(model, layer) else "its head has no gradient"
 
 
 def _is_pair(work: Work) -> bool:
