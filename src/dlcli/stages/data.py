@@ -141,7 +141,7 @@ def open_splits(
     _refuse_unfit(opened, experiment)
     drawn = split is None
     parts = _drawn(opened, experiment) if split is None else _recorded(opened, split, data.split.test == "validation")
-    parts, image, image_notes = with_value_range(parts, data.image, first=drawn)
+    parts, image, image_notes = with_value_range(parts, data.image, first=not is_recorded)
     notes = [*opened.notes, *_notes(parts, opened, experiment.task), *image_notes]
     left_out = sum(map(len, opened.parts.values())) - sum(len(parts[part]) for part in parts if not _shared(parts, part))
     if left_out and not drawn:
@@ -150,7 +150,7 @@ def open_splits(
     survey = Survey()
     for part in (one for one in PARTS if one in parts):
         kept[part] = kept["validation"] if _shared(parts, part) else _kept_in_memory(parts[part], survey)
-    if drawn:
+    if not is_recorded:
         survey.refuse_incomplete()
         notes += survey.notes()
     # Of the parts as opened: images are files there, in memory or not.
@@ -171,11 +171,24 @@ def open_splits(
 
 def _opened(source: SourceSpec, request: Request, split: dict[str, str] | None) -> Opened:
     """Returns the opened source; by the rules of revision 1 where only they find the examples that a split names."""
-    opened = source.open(request)
+    opened = open_source(source, request)
     if split is None or request.revision == 1 or _names_all(split, opened):
         return opened
-    before = source.open(replace(request, revision=1))
+    before = open_source(source, replace(request, revision=1))
     return before if _names_all(split, before) else opened
+
+
+def open_source(source: SourceSpec, request: Request) -> Opened:
+    """Returns the opened source.
+
+    Raises:
+        DataError: it cannot be read, or is larger than the memory, or claims to be.
+    """
+    try:
+        return source.open(request)
+    except MemoryError:
+        place = getattr(source, "path", "") or "data.source"
+        raise DataError(f"{place}: more memory is needed to read it than there is: it is too large, or damaged") from None
 
 
 def _names_all(split: dict[str, str], opened: Opened) -> bool:

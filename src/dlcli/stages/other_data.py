@@ -15,6 +15,7 @@ from dlcli.runs.folder import OTHER_DATA
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.sources import Examples, Opened, Request
 from dlcli.spec.sources.base import composed
+from dlcli.stages.data import open_source
 from dlcli.stages.fingerprint import fingerprint
 
 
@@ -42,7 +43,7 @@ def open_other(experiment: Experiment, run: Run, path: Path, *, offline: bool) -
         raise UsageError(f"--data: a {experiment.data.source.kind} source has no folder or file that another could stand for")
     for _, message in source.faults():
         raise DataError(f"--data: {message}")
-    opened = source.open(Request(experiment.task, experiment.data.image, experiment.seed, offline))
+    opened = open_source(source, Request(experiment.task, experiment.data.image, experiment.seed, offline))
     if "test" not in opened.parts and len(opened.parts) > 1:
         raise DataError(f"--data: {path} has the parts {' and '.join(opened.parts)} and no test part: name one part's folder")
     part = "test" if "test" in opened.parts else "train"

@@ -45,8 +45,10 @@ def load_keras_file(path: Path) -> Any:
         with warnings.catch_warnings(), weights_watched(_Weights(path).count):
             warnings.simplefilter("ignore")  # of what it cannot load Keras warns, continues, and raises it in the end
             model = import_keras().saving.load_model(path, compile=False, safe_mode=True)
-    except (DlcliError, MemoryError):
+    except DlcliError:
         raise
+    except MemoryError:
+        raise DamagedFile(f"{path}: more memory is needed to load it than there is: it is too large, or damaged") from None
     except Exception as error:  # h5py, Keras, TensorFlow and zipfile have no common class
         if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's lack of memory
             raise
