@@ -101,7 +101,19 @@ def test_the_program_for_arrays_takes_files_as_predict_does(
     run = trained(write_spec(tmp_path, "{kind: npz, path: rows.npz}", training="epochs: 1"))
     example = export(run, "onnx").path / "example.py"
     np.save(tmp_path / "rows.npy", x)
-    (answers,) = prepare(run, [str(tmp_path / "rows.npy")]).answers(pytest.fail)
+    answers = next(prepare(run, [str(tmp_path / "rows.npy")]).answers(pytest.fail))
     expected = dict(zip(run.data()["classes"], map(float, answers.scores[0]), strict=True))
     for name in ("rows.npy", "rows.npz"):
         assert said_by(example, str(tmp_path / name), monkeypatch, capsys) == pytest.approx(expected, abs=1e-5)
+
+
+def test_files_of_another_depth_than_the_trainings_are_noted(tmp_path: Path) -> None:
+    write_pngs(tmp_path / "photos", each=4, names=("a", "b"))
+    data, model = "image: {size: [8, 8], channels: 1}", "{kind: cnn, layers: [flatten]}"
+    run = trained(write_spec(tmp_path, "{kind: folder, path: photos}", model=model, data=data, training="epochs: 1"))
+    files = odd_files(tmp_path / "odd")
+    (note,) = prepare(run, files).notes
+    assert note.startswith(
+        f"4 of 11 image files have more than 8 bits, such as {tmp_path / 'odd' / 'deep colours.png'}: of 16 bits"
+    )
+    assert prepare(run, [str(tmp_path / "photos")]).notes == ()

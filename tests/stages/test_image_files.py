@@ -143,3 +143,18 @@ def test_runs_of_before_read_sixteen_bits_as_they_did(tmp_path: Path) -> None:
     assert experiment.data.image.value_range == "uint8"
     again = open_splits(experiment, split={name: part for part, one in splits.parts.items() for name in one.ids})
     assert set(np.unique(all_pixels(again))) <= set(range(17))
+
+
+@pytest.mark.parametrize(("bits", "most", "kind"), [(8, 255, np.uint8), (16, 4095, np.float32)])
+def test_files_that_are_not_kept_in_memory_are_read_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int, most: int, kind: Any
+) -> None:
+    folder = photos(tmp_path / "x", bits=bits, most=most)
+    kept = opened(folder, tmp_path)
+    monkeypatch.setattr("dlcli.stages.data.MEMORY_SHARE", 0)
+    streamed = opened(folder, tmp_path)
+    assert hasattr(streamed.train.inputs, "read")
+    assert all_pixels(streamed).dtype == kind
+    assert np.array_equal(all_pixels(streamed), all_pixels(kept))
+    assert streamed.notes == kept.notes
+    assert streamed.fingerprint == kept.fingerprint

@@ -50,7 +50,7 @@ def predict(
 
     skipped = _Skipped()
     prediction = prepare(found, what, calibrate=calibrated)
-    skipped.left_out(prediction.others.notes())
+    skipped.left_out(prediction.notes)
     _print(prediction, prediction.answers(skipped), top, as_json=as_json, csv=csv)
     skipped.end()
 

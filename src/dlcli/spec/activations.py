@@ -66,7 +66,7 @@ def _named_or_set(value: Any, info: ValidationInfo) -> Any:
     raise PydanticKnownError("literal_error", {"expected": f"{', '.join(names[:-1])} or {names[-1]}"})
 
 
-Activation = Annotated[WithSettings | str, PlainValidator(_named_or_set, json_schema_input_type=Name | WithSettings)]
+Activation = Annotated[WithSettings | Name, PlainValidator(_named_or_set, json_schema_input_type=Name | WithSettings)]
 """A name, or a mapping with `kind` and settings."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from dlcli.runtime.loading import load_model
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.metrics import decide
 from dlcli.spec.sources.file_tree import Tree
+from dlcli.spec.sources.images import is_deep_file
 from dlcli.stages.evaluate import prediction_batch
 from dlcli.stages.failures import failures_in_words
 from dlcli.stages.inputs import Batch, Skip, Taken, batches, found_files, taken_by
@@ -73,6 +75,7 @@ class Prediction:
     taken: Taken
     files: list[str]
     others: Tree
+    notes: tuple[str, ...]
     temperature: float | None
 
     def answers(self, skip: Skip) -> Iterator[Answers]:
@@ -137,7 +140,23 @@ def prepare(run: Run, what: Sequence[str], *, calibrate: bool = False) -> Predic
     files, others = found_files(what, taken.kind)
     if not files:
         raise DataError("; ".join(["nothing to predict: no file that this run takes", *others.notes()]))
-    return Prediction(run, experiment, classes, model, taken, files, others, temperature)
+    notes = (*others.notes(), *(_of_other_depth(files, experiment) if taken.kind == "images" else ()))
+    return Prediction(run, experiment, classes, model, taken, files, others, notes, temperature)
+
+
+def _of_other_depth(files: Sequence[str], experiment: Experiment) -> list[str]:
+    """Returns a note on image files that have more, or fewer, bits than those of the training."""
+    images = [path for path in files if path != "-" and not path.lower().endswith((".npy", ".npz"))]
+    deep = experiment.data.image.is_deep
+    other = [path for path in images if os.path.isfile(path) and is_deep_file(path) != deep]
+    if not other:
+        return []
+    count = f"{len(other):,} of {len(images):,} image files"
+    if deep:
+        return [
+            f"{count} have 8 bits, such as {other[0]}: they are read as 0 to 255, and the model was trained on deeper values"
+        ]
+    return [f"{count} have more than 8 bits, such as {other[0]}: of 16 bits the upper 8 are used, as in the training"]
 
 
 def _temperature(run: Run, task: str) -> float:
