@@ -239,3 +239,14 @@ def test_a_range_of_values_is_two_numbers() -> None:
     for wrong in ([5, 5], [1], "float", [0, True]):
         with pytest.raises(ValidationError, match="two numbers, the smaller first"):
             ImageSettings(value_range=wrong)
+
+
+def test_libtiff_writes_nothing_by_itself(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.tif"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), "uint8")).save(path, compression="tiff_adobe_deflate")
+    content = bytearray(path.read_bytes())
+    content[200:400] = bytes(200)
+    path.write_bytes(content)
+    files = ImageFiles((str(path),), ImageSettings(size=(8, 8)))
+    assert "decoder error" in files.unreadable(thorough=True)[0]
+    assert capfd.readouterr().err == ""

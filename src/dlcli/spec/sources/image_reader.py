@@ -160,7 +160,7 @@ def _picture(path: str, file: Image.Image, settings: Settings) -> Picture:
         return Picture(pixels, True, bool(alpha is not None and (alpha < 1).any()), several, ignored, limits)
     file.load()
     turn, ignored = orientation(file)
-    grey = file.format == "JPEG" and _ends_grey(file)
+    grey = file.format in ("JPEG", "MPO") and _ends_grey(file)
     upright: Image.Image = file.transpose(_TURNS[turn]) if turn in _TURNS else file
     see_through = _is_see_through(upright)
     pixels = fit(upright, settings)

@@ -29,12 +29,14 @@ from dlcli.spec.sources.image_reader import (
     read_picture,
 )
 from dlcli.spec.sources.jpeg_data import missing_part
+from dlcli.upstream.pillow import silence_libtiff
 
 if TYPE_CHECKING:
     from dlcli.spec.data import ImageSettings
 
     Array = np.ndarray[Any, Any]
 
+silence_libtiff()
 _ENDS = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))
 _EIGHT_BITS = (b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")
 
