@@ -291,7 +291,7 @@ WITHOUT_GRADIENT = ("random_forest", "knn")
 def test_every_head_has_an_explanation(patch_run: Run, head: str, tmp_path: Path) -> None:
     images, labels, _ = _patches(60, 1)
     np.savez(tmp_path / "images.npz", x=images, y=labels)
-    layers = "[global_average_pooling2d]" if head == "dense" else head
+    layers = "[{kind: dense, units: 3}]" if head == "dense" else head
     model = f"{{kind: transfer, backbone: {{kind: run, run: {patch_run.path}}}, head: {layers}}}"
     epochs = "epochs: 1" if head == "dense" else "epochs: 0"
     run = trained(write_spec(tmp_path, "{kind: npz, path: images.npz}", model=model, training=epochs))
