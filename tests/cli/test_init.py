@@ -255,12 +255,23 @@ def test_a_terminal_is_asked_what_is_unsure_until_an_answer_fits(here: Path) -> 
 def test_numbers_with_marks_of_thousands_are_no_classes(here: Path) -> None:
     rows = "".join(f'"{1 + row % 9}.{100 + 7 * row},50";{row % 7};a\n' for row in range(40))
     (here / "de.csv").write_text(f"price;size;kind\n{rows}")
-    done = init("--data", "de.csv", "--target", "price")
-    if done.exit_code == 0:
-        spec = yaml.safe_load(Path("de_mlp.yaml").read_text())
-        assert (spec["task"], spec["data"]["source"]["thousands"]) == ("regression", ".")
-    else:
-        assert "price holds numbers such as" in done.stderr
+    spec = written("--data", "de.csv", "--target", "price")
+    assert (spec["task"], spec["data"]["source"]["thousands"]) == ("regression", ".")
+    rows = "".join(f'"${row + 1},{100 + row}.00",{row % 7 / 3},{"" if row < 3 else row * 2.5}\n' for row in range(40))
+    (here / "usd.csv").write_text(f"price,size,y\n{rows}")
+    source = written("--data", "usd.csv", "--target", "price", "--name", "a")["data"]["source"]
+    assert source["numeric"] == ["price"]
+    source = written("--data", "usd.csv", "--target", "y", "--name", "b")["data"]["source"]
+    assert (source["numeric"], source["missing_target"]) == (["price"], "drop")
+    assert "3 of 40 rows have no target" in Path("b.yaml").read_text()
+
+
+def test_a_file_without_a_header_and_in_another_encoding_says_so(here: Path) -> None:
+    rows = "".join(f"{row % 5},Stra\u00dfe {row % 3},{row * 1.25 + 9000}\n" for row in range(40))
+    (here / "plain.csv").write_bytes(rows.encode("latin-1"))
+    assert "column_3 (number, 40 values); its first row holds values such as" in refused("--data", "plain.csv")
+    source = written("--data", "plain.csv", "--target", "column_3")["data"]["source"]
+    assert (source["header"], source["encoding"]) == (False, "latin-1")
 
 
 def test_names_are_made_plain_and_an_empty_data_is_refused(here: Path) -> None:

@@ -32,7 +32,7 @@ _WHY_DROPPED = {
     "constant": "has one value alone",
     "empty": "has no values",
     "text": "is free text",
-    "date": "holds dates",
+    "date": "holds dates; `dates` makes numbers of them",
 }
 
 
@@ -114,10 +114,6 @@ def _refuse_unfit(column: Column, values: Counter[str]) -> None:
     if len(values) < 2:
         what = f"the one value {next(iter(values))!r}" if values else "no values"
         raise UsageError(f"--target: {column.name} has {what}: there is nothing to predict")
-    if _groups(values) and "thousands" not in Csv.model_fields:
-        raise UsageError(
-            f"--target: {column.name} holds numbers such as {_listed(values)}; write them without marks of thousands"
-        )
     if column.kind == "date":
         raise UsageError(f"--target: {column.name} holds dates such as {_listed(values)}; a target is a class or a number")
     if column.decoration and not _is_numeric(column):
@@ -179,7 +175,7 @@ def _source(seen: Look, targets: Sequence[str]) -> tuple[dict[str, Any], dict[st
         why = "; ".join(f"{name} {reason}" for name, reason in dropped.items()) or "there is no other one"
         raise UsageError(f"{seen.path}: no column is left that a model could learn from: {why}")
     groups = {mark for column in seen.columns if (mark := _groups(column.examples))}
-    if len(groups) == 1 and "thousands" in Csv.model_fields:
+    if len(groups) == 1:
         source["thousands"] = groups.pop()
         remarks["thousands"] = "between groups of three digits"
     decorated = [column.name for column in seen.columns if _is_numeric(column) and column.name not in dropped]
@@ -187,7 +183,7 @@ def _source(seen: Look, targets: Sequence[str]) -> tuple[dict[str, Any], dict[st
         source["numeric"] = decorated
         remarks |= {f"numeric.{name}": _decorated(seen.column(name)) for name in decorated}
     gaps = sum(seen.column(name).gaps for name in targets)
-    if gaps and "missing_target" in Csv.model_fields:
+    if gaps:
         source["missing_target"] = "drop"
         remarks["missing_target"] = f"{gaps:,} of {seen.rows:,} rows have no target"
     if dropped:
@@ -202,7 +198,7 @@ def _source(seen: Look, targets: Sequence[str]) -> tuple[dict[str, Any], dict[st
         "header": (seen.dialect.header, True),
         "encoding": (seen.encoding, "utf-8"),
     }
-    source |= {name: value for name, (value, usual) in written.items() if value not in (usual, "") and name in Csv.model_fields}
+    source |= {name: value for name, (value, usual) in written.items() if value not in (usual, "")}
     if not seen.encoding_is_sure and "encoding" in source:
         remarks["encoding"] = "not UTF-8, and nothing in the file says what it is"
     return source, remarks
@@ -216,7 +212,7 @@ def _groups(values: Iterable[str]) -> str:
 
 def _is_numeric(column: Column) -> bool:
     """Whether the spec can say that a column's decorated texts are numbers."""
-    return column.decoration in _NUMERIC and "numeric" in Csv.model_fields
+    return column.decoration in _NUMERIC
 
 
 def _decorated(column: Column) -> str:
