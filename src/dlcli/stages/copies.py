@@ -83,7 +83,7 @@ def _pairs(alike: Array) -> list[tuple[int, int]]:
     """
     counts, nearly = (alike > ALIKE).sum(axis=1), ((alike > NEARLY) & (alike <= ALIKE)).sum(axis=1)
     hits = np.flatnonzero((counts > 0) & (counts <= SIBLINGS))
-    if nearly[hits].sum() > counts[hits].sum():
+    if nearly[hits].sum() > counts[hits].sum() / 2:
         return []
     return [(at, int(alike[at].argmax())) for at in hits.tolist()]
 
