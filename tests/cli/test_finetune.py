@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -51,7 +52,7 @@ def test_a_spec_without_stages_gets_head_then_everything_at_a_hundredth_of_the_r
     assert rates == pytest.approx([1e-3, 1e-5])
     assert "stage head: the head alone" in done.stderr
     assert done.stderr.count("proof: after step") == 2
-    assert "unfreezing helped" in done.stderr or "unfreezing did not help" in done.stderr
+    assert re.search(r"unfreezing(:| helped| did not help)", done.stderr)
     assert "the head alone" in done.stdout
     assert "everything" in done.stdout
 

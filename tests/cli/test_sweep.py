@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -105,6 +106,11 @@ def test_the_best_trial_is_an_ordinary_spec_that_gives_its_bits_again(tmp_path: 
     assert history(Run(Path(again.stdout.strip()))) == history(run)
     page = Path(found["page"]).read_text()
     assert all(word in page for word in ("Not explored", "model.units.count", "across", run.id))
+    told = re.sub(r"<svg.*?</svg>|<style>.*?</style>|<script>.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r"\d\.\d{7,}", told), "four digits are enough for people"
+    assert '<a href="best.yaml">' in told
+    assert '<a href="trials.csv">' in told
+    assert f'<a href="../../{run.id}/report.html"><code>{run.id}</code></a>' in told
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, Dlcli, environment
+from matplotlib.figure import Figure
 from runs.making import make_run
 
 from dlcli.errors import UsageError
@@ -21,6 +22,8 @@ from dlcli.runs import Run
 from dlcli.runs.files import read_table
 from dlcli.stages.describe import describe_run
 from dlcli.stages.reporting import write_comparison, write_report
+from dlcli.stages.reporting.svg import drawing, inline
+from dlcli.stages.reporting.words import example
 from dlcli.visible import visible
 from stages.reading_pages import Element, read_page
 from stages.trainings import SMALL_CNN, trained, write_pngs, write_spec
@@ -433,3 +436,20 @@ def test_explanations_behind_a_link_are_not_shown(own: Run, tmp_path: Path) -> N
     page = read_page(write_report(own))
     assert "not a folder of the run's own" in page.one("div", class_="note").text
     assert "Explanations" not in headings(page)
+
+
+def test_logarithmic_axes_have_plain_numbers() -> None:
+    with drawing():
+        figure = Figure()
+        axes = figure.subplots()
+        axes.plot([1, 2, 3], [0.001, 0.01, 1])
+        axes.set_yscale("log")
+        told = inline(figure, "key")
+    assert "mathdefault" not in told
+    assert {"0.001", "0.01", "0.1", "1"} <= set(re.findall(r">([\d.]+)</text>", told))
+
+
+def test_an_example_that_the_source_numbers_is_told_apart_from_the_runs_own_parts() -> None:
+    assert example("train/794") == "no. 794 of the source's train examples"
+    assert example("train/cats/794.png") == "train/cats/794.png"
+    assert example("cats/7") == "cats/7"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from dlcli.spec.backbones.hub_layer import HubLayer
 from dlcli.spec.file import load
 from dlcli.stages import fit as fitting
 from dlcli.stages import selection
+from dlcli.stages.compare import Difference
 from dlcli.stages.evaluate import evaluate
 from dlcli.stages.feature_cache import FeatureCache
 from dlcli.stages.plots import stage_borders
+from dlcli.stages.unfreezing import in_words
 from stages.trainings import GAUSSIANS, Heard, column, save_images, trained, write_spec
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
@@ -160,6 +163,32 @@ def test_the_better_stages_model_is_the_one_kept(folder: Path) -> None:
     assert (status.best_stage, status.epoch) == ("head", 4)
     assert evaluate(run, "validation").metrics["loss"] == pytest.approx(min(column(run, "val_loss")[:3]), rel=1e-5)
     assert any(line.startswith("unfreezing did not help") and "head is kept" in line for line in heard.lines)
+    assert run.stages()[1]["compared"] in heard.lines
+
+
+def test_unfreezing_that_changes_next_to_nothing_helped_nobody(folder: Path) -> None:
+    """The last stage's rate is so small that no answer changes its class: there is nothing that the examples can show."""
+    heard = Heard()
+    still = "{name: still, train: all, epochs: 1, start: last, optimizer: {kind: sgd, learning_rate: 1.0e-9}}"
+    transfer(folder, f"stages: [{{name: head, train: head, epochs: 2}}, {still}]", heard=heard)
+    (told,) = [line for line in heard.lines if line.startswith("unfreezing")]
+    assert re.match(
+        r"unfreezing: no difference that these \d+ validation examples can show: .*; the model of \w+ is kept$", told
+    )
+
+
+def test_what_helped_is_said_of_the_score_and_of_the_loss() -> None:
+    score = Difference("accuracy", 0.8, 0.9, (0.02, 0.18), "better", True, 0.01, 2, 17)
+    one_photo = Difference("accuracy", 0.8105, 0.817, (-0.02, 0.03), "none shown", True, 1.0, 3, 4)
+    rose = Difference("loss", 0.3, 0.5, (0.1, 0.3), "worse", False)
+    helped = in_words([score], "head", "top", 153)
+    assert helped == "unfreezing helped: top is better by 10 points of accuracy; 95 % interval 2 to 18.0; McNemar p = 0.01"
+    assert in_words([one_photo], "head", "top", 153) == (
+        "unfreezing: no difference that these 153 validation examples can show: accuracy of top is higher by 0.65 points;"
+        " 95 % interval -2 to 3; McNemar p = 1"
+    )
+    assert in_words([score, rose], "head", "top", 153).startswith("unfreezing helped the accuracy and not the loss: ")
+    assert in_words([one_photo, rose], "head", "top", 153).startswith("unfreezing did not help: ")
 
 
 @pytest.mark.parametrize("start", ["best", "last"])

@@ -169,6 +169,8 @@ def show_stages(run: Run) -> None:
         row = (stage["name"], words_of(stage["train"]), f"{stage['trainable']:,}", str(stage["epochs"]), value)
         table.add_row(*row, "*" if stage["name"] == kept else "")
     console.print(table)
+    if stages[-1].get("compared"):
+        console.print(stages[-1]["compared"], soft_wrap=True)
 
 
 def _next_commands(run: Run) -> list[str]:

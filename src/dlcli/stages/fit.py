@@ -33,8 +33,9 @@ from dlcli.stages.proof import Proof
 from dlcli.stages.recorder import Best, Diverged, Record, Recorder, has_penalties, penalties
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.selection import Plan, plan_stage
-from dlcli.stages.stage_words import plan_lines, verdict
+from dlcli.stages.stage_words import plan_lines
 from dlcli.stages.trackers.following import without_trackers
+from dlcli.stages.unfreezing import can_be_compared, keep_answers, verdict
 from dlcli.stages.work import Say, Work
 from dlcli.upstream.devices import equal_copies
 
@@ -167,6 +168,8 @@ def _fit_stage(work: Work, stages: list[Stage], index: int, checkpoints: Checkpo
         checkpoints.asked.waits = False
     if checkpoints.asked.stop:  # it came after the last place where the stage could be left
         raise Interrupted(f"{checkpoints.asked.stop} after epoch {len(work.record.rows)}")
+    if can_be_compared(work):
+        going.recorder.with_best(lambda: keep_answers(work, index))
     checkpoints.stages.append(_stage_entry(work, plan, going))
 
 
@@ -295,4 +298,6 @@ def _tell_end(work: Work, stages: list[dict[str, Any]]) -> None:
         of_stage = f" of stage {best.stage}" if len(stages) > 1 else ""
         work.say(f"best epoch: {best.epoch}{of_stage} ({monitor} {best.value:.4f}); its model is kept")
     if len(stages) > 1 and best.epoch and any(stage["train"] != "all" for stage in stages):
-        work.say(verdict(stages, higher_is_better=record.higher_is_better))
+        stages[-1]["compared"] = verdict(work, stages)
+        record.run.write_stages(stages)
+        work.say(stages[-1]["compared"])

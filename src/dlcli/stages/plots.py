@@ -14,6 +14,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from dlcli.runs import Run
 from dlcli.runs.files import replacing
@@ -35,8 +36,20 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
+def plain_ticks(figure: Figure) -> None:
+    """Labels logarithmic axes with plain numbers: matplotlib's labels are formulas, which `PLAIN` shows as they are written."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() == "log":
+                low, high = sorted(axis.get_view_interval())
+                one_decade = low > 0 and high / low < 20
+                axis.set_major_formatter(lambda value, _: f"{value:.3g}")
+                axis.set_minor_formatter((lambda value, _: f"{value:.3g}") if one_decade else NullFormatter())
+
+
 def save(figure: Figure, path: Path) -> None:
     """Replaces a PNG file."""
+    plain_ticks(figure)
     FigureCanvasAgg(figure)
     with replacing(path) as temporary, without_warnings():
         figure.savefig(temporary, dpi=130, facecolor="white")

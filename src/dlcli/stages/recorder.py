@@ -219,6 +219,14 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._unsaved = state["unsaved"] and Best(**state["unsaved"])
         self._started = perf_counter() - state["seconds"]
 
+    def with_best(self, do: Callable[[], None]) -> None:
+        """Calls a function while the stage's best weights are in place; then the weights are what they were."""
+        now = [variable.numpy() for variable in self._moving]
+        if self._kept:
+            self._put(self._kept)
+        do()
+        self._put(now)
+
     def finish(self, *, restore: bool) -> None:
         """Saves a best model that is not saved yet; leaves the stage's best weights in place, or the last ones."""
         if not self._kept:

@@ -1,4 +1,4 @@
-"""Stages in words: what one trains, which blocks learn, and whether unfreezing helped."""
+"""Stages in words: what one trains, and which blocks learn."""
 
 from __future__ import annotations
 
@@ -52,18 +52,3 @@ def merged(rows: list[BlockRow]) -> list[BlockRow]:
         else:
             found.append(row)
     return found
-
-
-def verdict(stages: list[dict[str, Any]], *, higher_is_better: bool) -> str:
-    """Returns in one line whether the stages after the first gave a better model than it."""
-    first, *later = [stage for stage in stages if stage["best_value"] is not None] or [{}]
-    if not later:
-        return "no later stage gave a number to compare"
-    sign = 1 if higher_is_better else -1
-    best = max(later, key=lambda stage: sign * stage["best_value"])
-    gain = sign * (best["best_value"] - first["best_value"])
-    compared = " against ".join(f"{one['best_value']:.4f} in {one['name']}" for one in (best, first))
-    compared = f"{best['monitor']} {compared}"
-    if gain > 0:
-        return f"unfreezing helped: {compared}"
-    return f"unfreezing did not help: {compared}; the model of {first['name']} is kept"

@@ -35,6 +35,7 @@ def templates(*, escapes: bool = True) -> Environment:
     found.globals |= {
         "number": words.number,
         "short": words.short,
+        "example": words.example,
         "between": words.between,
         "coloured": coloured,
         "tone": tone,

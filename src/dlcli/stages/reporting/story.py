@@ -56,6 +56,7 @@ class StageStory:
     best: str
     best_epoch: int
     kept: bool
+    compared: str
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,7 @@ def _stages(rows: list[dict[str, Any]], kept: str) -> list[StageStory]:
             best=words.number(row["best_value"]),
             best_epoch=row["best_epoch"],
             kept=row["name"] == kept,
+            compared=str(row.get("compared") or ""),
         )
         for row in rows
     ]

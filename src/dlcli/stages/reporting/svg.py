@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from dlcli.stages.plots import PLAIN, without_warnings
+from dlcli.stages.plots import PLAIN, plain_ticks, without_warnings
 
 # Colours that stand for a role; the page says what each is in the light and in the dark.
 INK, MUTED, RULE, PAPER = "#010101", "#020202", "#030303", "#040404"
@@ -72,6 +72,7 @@ def inline(figure: Figure, key: str) -> str:
         figure: made in the context of `drawing`.
         key: begins every id inside it; no two charts of a page may share one.
     """
+    plain_ticks(figure)
     FigureCanvasSVG(figure)
     figure.patch.set_visible(False)
     for axes in figure.axes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,18 @@ _MODELS = {
     "cnn": "A convolutional network",
     "transfer": "A fine-tuned network",
 }
+
+
+_IN_SOURCE = re.compile(r"(train|validation|test)/(\d+)")
+
+
+def example(id_: str) -> str:
+    """Returns an example's id as a page shows it: one that a source numbers is told apart from the run's own parts.
+
+    A source counts the examples of each of its files; the run's split may put those of its training file into the test part.
+    """
+    numbered = _IN_SOURCE.fullmatch(id_)
+    return f"no. {numbered[2]} of the source's {numbered[1]} examples" if numbered else id_
 
 
 def number(value: float | None) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from itertools import accumulate
 from typing import Any
+from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
+from dlcli.program import command
+from dlcli.runs.sweeps import SweepFolder
 from dlcli.spec.space import Choice, Number, names_of
 from dlcli.stages.reporting.page import page
 from dlcli.stages.reporting.svg import MUTED, RULE, SERIES, Chart, drawing, inline
@@ -18,8 +23,8 @@ _MOST_AXES = 8
 _LONGEST = 26
 
 
-def sweep_page(found: Outcome, search: Search) -> str:
-    """Returns the page of a sweep's outcome."""
+def sweep_page(found: Outcome, search: Search, folder: SweepFolder) -> str:
+    """Returns the page of a sweep's outcome, which stands in the sweep's folder."""
     charts = [*_history(found), *_importances(found)]
     names = list(dict.fromkeys(name for row in found.trials for name in row.drawn))
     sign = -1 if found.higher_is_better[0] else 1
@@ -29,12 +34,27 @@ def sweep_page(found: Outcome, search: Search) -> str:
         title=f"{found.name}: sweep {found.sweep}",
         found=found,
         best=[found.row(number) for number in found.best],
+        links={row.run: _report_of(folder, row.run) for row in found.trials if row.run},
+        files=[path.name for path in (folder.best_path, folder.table_path) if path.is_file()],
+        train=f"{command()} train {shlex.quote(str(folder.best_path))}" if folder.best_path.is_file() else "",
+        drawn_as=_drawn,
         rows=rows,
         names=names,
         charts=charts,
         wide=_parallel(found, search),
         counts={state: len(found.of_state(state)) for state in dict.fromkeys(row.state for row in found.trials)},
     )
+
+
+def _report_of(folder: SweepFolder, run: str) -> str:
+    """Returns the relative address of a run's report; empty where there is none, as in another machine's runs folder."""
+    report = folder.path.parents[1] / run / "report.html"
+    return quote(os.path.relpath(report, folder.path), errors="surrogateescape") if report.is_file() else ""
+
+
+def _drawn(value: Any) -> str:
+    """Returns a value as people read it: of a number that was drawn from a range four digits tell enough."""
+    return f"{value:.4g}" if isinstance(value, float) else visible(str(value))
 
 
 def _figure(size: tuple[float, float]) -> tuple[Figure, Any]:

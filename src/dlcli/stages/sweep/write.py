@@ -46,7 +46,7 @@ def write_results(folder: SweepFolder, search: Search) -> Results:
         notes.append(str(error))
     if not run:  # what an earlier call has written is no longer the best
         folder.best_path.unlink(missing_ok=True)
-    write_text(folder.page_path, sweep_page(found, search))
+    write_text(folder.page_path, sweep_page(found, search, folder))
     away = {row.number: row.worker for row in found.of_state("running") if row.worker and not folder.is_known(row.worker)}
     notes += [_left(folder, number, worker) for number, worker in away.items()]
     here = len(found.of_state("running")) > len(away) or len(found.trials) < found.wanted

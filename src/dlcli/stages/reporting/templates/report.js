@@ -128,10 +128,26 @@
     button.addEventListener("click", back);
   }
 
+  // A table that is wider than the screen shows each row as a list of its cells, named by their headings.
+  function stackable(box) {
+    const table = box.querySelector("table");
+    if (!table?.tHead || table.classList.contains("matrix")) return;
+    const names = [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
+    [...table.tBodies[0].rows].forEach((row) => [...row.cells].forEach((cell, column) => { cell.dataset.name = names[column] ?? ""; }));
+    const fit = () => {
+      table.classList.remove("stacked");
+      table.classList.toggle("stacked", innerWidth < 720 && box.scrollWidth > box.clientWidth + 1);
+    };
+    fit();
+    addEventListener("resize", fit);
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
     switchTheme(document.getElementById("theme"));
     document.querySelectorAll("table.sort").forEach(sortable);
     document.querySelectorAll("table.matrix").forEach(explorable);
+    document.querySelectorAll(".scroll").forEach(stackable);
+    document.querySelectorAll("details").forEach((one) => one.addEventListener("toggle", () => dispatchEvent(new Event("resize"))));
     const open = () => { const target = location.hash ? document.getElementById(location.hash.slice(1)) : null; target?.closest("details")?.setAttribute("open", ""); };
     addEventListener("hashchange", open);
     open();

@@ -1,0 +1,41 @@
+"""`stages/<number>.npz` of a run: what the best model of each stage answered to the validation part."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from dlcli.errors import DamagedFile
+from dlcli.runs.files import replacing
+from dlcli.runs.folder import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+
+def write_stage_answers(run: Run, stage: int, answers: Array) -> None:
+    """Replaces the answers of a stage, counted from 0."""
+    import numpy as np
+
+    folder = run.path / "stages"
+    if folder.is_symlink():
+        raise DamagedFile(f"{folder}: not a folder of the run's own")
+    folder.mkdir(exist_ok=True)
+    with replacing(folder / f"{stage + 1}.npz") as temporary, open(temporary, "wb") as file:
+        np.savez(file, answers=answers)
+
+
+def read_stage_answers(run: Run, stage: int) -> Array | None:
+    """Returns the answers of a stage; None where they are not at hand."""
+    import numpy as np
+
+    path = run.path / "stages" / f"{stage + 1}.npz"
+    if not os.path.lexists(path):
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return np.asarray(arrays["answers"], dtype="float32")
+    except (OSError, KeyError, ValueError, EOFError):
+        return None
