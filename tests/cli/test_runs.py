@@ -9,6 +9,8 @@ import pytest
 from conftest import Dlcli
 from runs.making import make_run
 
+from dlcli.runs.progress import epochs_of
+
 COMMANDS = [
     "train",
     "finetune",
@@ -91,8 +93,8 @@ def test_the_leaderboard_ranks_the_best_first_with_its_interval(tmp_path: Path, 
     content["metrics"]["accuracy"]["interval"] = [0.7, 0.9]
     path.write_text(json.dumps(content))
     lines = dlcli("runs", "list", "--sort", "test.accuracy").stdout.splitlines()
-    assert lines[0].split() == ["run", "state", "epochs", "test.accuracy"]
-    assert lines[2].split() == ["1", made[3].id, "completed", "1/3", "0.8000", "(0.7000", "to", "0.9000)"]
+    assert lines[0].split() == ["run", "state", "epochs", "test.accuracy", "started", "took", "seed", "settings"]
+    assert lines[2].split()[:9] == ["1", made[3].id, "completed", "1", "of", "3", "0.8000", "(0.7000", "to"]
     assert [line.split()[0] for line in lines[3:6]] == ["2", "3", "4"]
     assert lines[6].split()[:2] == [unscored.id, "completed"]
     lowest = json.loads(dlcli("runs", "list", "--sort", "test.loss", "--json").stdout)["runs"]
@@ -101,6 +103,43 @@ def test_the_leaderboard_ranks_the_best_first_with_its_interval(tmp_path: Path, 
     first = dlcli("runs", "list", "exp[0-2]", "--sort", "test.accuracy", "-n", "2").stdout.splitlines()
     assert [line.split()[1] for line in first[2:4]] == [made[2].id, made[1].id]
     assert first[4] == "... 1 more"
+
+
+def test_the_list_says_when_how_long_which_seed_and_settings_and_filters_by_state(tmp_path: Path, dlcli: Dlcli) -> None:
+    runs = tmp_path / "runs"
+    run, failed, begun = (
+        make_run(runs, seed=7),
+        make_run(runs, "other", state="failed"),
+        make_run(runs, "begun", state="running"),
+    )
+    run.update_status(started="2026-01-02T03:04:05.000+00:00", finished="2026-01-02T03:05:15.000+00:00")
+    text = (run.path / "source.yaml").read_text(encoding="utf-8")
+    (run.path / "source.yaml").write_text(f"{text}\n# --set seed=7\n# --set model.units=[16]\n", encoding="utf-8")
+    begun.update_status(epoch=0, epochs=0, best_epoch=0)
+    shown = " ".join(dlcli("runs", "list").stdout.split())
+    assert f"{run.id} completed 1 of 3 test.accuracy 0.9000 2026-01-02 03:04 1 min 10 s 7 model.units=[16]" in shown
+    rows = {row["id"]: row for row in json.loads(dlcli("runs", "list", "--json").stdout)["runs"]}
+    assert (rows[run.id]["seconds"], rows[run.id]["seed"], rows[run.id]["settings"]) == (70.0, 7, ["model.units=[16]"])
+    assert rows[begun.id]["epochs_shown"].startswith("1 of ")
+    only = json.loads(dlcli("runs", "list", "--state", "failed,running", "--json").stdout)["runs"]
+    assert {row["id"] for row in only} == {failed.id, begun.id}
+    wrong = dlcli("runs", "list", "--state", "fine")
+    assert (wrong.returncode, wrong.stderr) == (
+        2,
+        "--state: expected some of completed, failed, interrupted, running, dead, damaged, found 'fine'\n",
+    )
+    assert "none of the 3 runs" in dlcli("runs", "list", "--state", "interrupted").stdout
+
+
+def test_a_run_before_the_end_of_its_first_epoch_is_in_epoch_1_of_all(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", state="running", accuracy=None)
+    run.update_status(epoch=0, epochs=0)
+    planned = sum(stage.epochs or 0 for stage in run.experiment().stages)
+    assert epochs_of(run, run.status()) == f"1 of {planned}"
+    run.update_status(epoch=2, epochs=30)
+    assert epochs_of(run, run.status()) == "3 of 30"
+    run.update_status(epoch=30, epochs=30, state="completed")
+    assert epochs_of(run, run.status()) == "30 of 30"
 
 
 def test_runs_are_listed_the_newest_first(tmp_path: Path, dlcli: Dlcli) -> None:

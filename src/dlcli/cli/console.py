@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from dlcli.cli.fitting import fitted
 from dlcli.errors import DamagedFile
 from dlcli.program import command
 from dlcli.runs import Run
@@ -24,7 +25,8 @@ from dlcli.stages.reporter import EpochReport, Reporter
 from dlcli.stages.stage_words import words_of
 from dlcli.visible import visible
 
-_PIPE_WIDTH = 160
+_PIPE_WIDTH = 10_000
+"""Columns of an output that is no terminal: nothing is cut or broken there."""
 _TIMES = ("stage", "epoch", "learning_rate", "learning_rate_backbone", "seconds", "examples_per_second")
 
 
@@ -37,6 +39,13 @@ class PlainConsole(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Prints; a table that is wider than the terminal as lists, so that no cell is cut."""
+        shown = [fitted(self, one) if isinstance(one, Table) else one for one in objects]
+        if shown != list(objects) and not any(isinstance(one, Table) for one in shown):
+            options = {"soft_wrap": True, **options}
+        super().print(*shown, **options)
 
     def on_broken_pipe(self) -> None:
         """Falls silent once the reader of the output has gone; a training goes on."""
@@ -107,20 +116,38 @@ class TrainingDisplay(Reporter):
     def epoch_finished(self, report: EpochReport) -> None:
         """Prints the epoch's line: every value with its change, and whether it is the best so far."""
         width = len(str(report.epochs))
-        values = [
+        pieces = [
             _value_with_change(name, value, (report.previous or {}).get(name))
             for name, value in report.row.items()
             if name not in _TIMES
         ]
-        line = Text.assemble(f"epoch {report.epoch:>{width}}/{report.epochs}  ", Text("  ").join(values))
-        line.append(f"  {report.row['seconds']:.1f} s")
-        self._console.print(line.append(" * best", "green") if report.improved else line, soft_wrap=True)
+        pieces.append(Text(f"{report.row['seconds']:.1f} s"))
+        if report.improved:
+            pieces[-1].append(" * best", "green")
+        head = f"epoch {report.epoch:>{width}}/{report.epochs}  "
+        room = self._console.width if self._console.is_terminal else _PIPE_WIDTH
+        self._console.print(in_lines(head, pieces, room), soft_wrap=True)
 
     def fit_finished(self) -> None:
         """Takes the bar away."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+def in_lines(head: str, pieces: Sequence[Text], width: int) -> Text:
+    """Returns the pieces behind a head, in lines of a width that break between pieces; later lines are indented."""
+    text, used = Text(head), len(head)
+    for place, piece in enumerate(pieces):
+        if place and used + 2 + piece.cell_len > width:
+            text.append("\n" + " " * len(head))
+            used = len(head)
+        elif place:
+            text.append("  ")
+            used += 2
+        text.append_text(piece)
+        used += piece.cell_len
+    return text
 
 
 def _value_with_change(name: str, value: float, previous: float | None) -> Text:

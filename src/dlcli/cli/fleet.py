@@ -53,6 +53,10 @@ def batch(
             help="A Ray cluster (`auto`: this machine's; one is started if not given); `local`: SLURM tried out here.",
         ),
     ] = None,
+    sort: Annotated[
+        str,
+        typer.Option(help="The score to sort the leaderboard by: accuracy, or val_accuracy for the validation part."),
+    ] = "",
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
     offline: Offline = False,
@@ -89,7 +93,7 @@ def batch(
         fleet = fleet_for(wanted)  # a GPU that is not there is told before anything is made
         refuse_mirrored(planned, on_cluster=wanted.engine != "local", on_gpus=fleet.has_gpus)
         found = Batch.create(runs, planned, wanted)
-    _run(found, wanted, fleet, as_json=as_json)
+    _run(found, wanted, fleet, sort, as_json=as_json)
 
 
 def _left(resume: str, runs: Path, given: dict[str, Any]) -> tuple[Batch, Settings]:
@@ -130,18 +134,19 @@ def _planned(specs: list[str], seeds: str, settings: list[str]) -> list[Job]:
     return planned(specs, seeds_of(seeds), settings)
 
 
-def _run(found: Batch, wanted: Settings, fleet: Fleet, *, as_json: bool) -> None:
+def _run(found: Batch, wanted: Settings, fleet: Fleet, sort: str, *, as_json: bool) -> None:
     from dlcli.cli.console import print_json
     from dlcli.cli.fleet_display import BatchDisplay, show_leaderboard
     from dlcli.stages.batch.batch import run_batch
-    from dlcli.stages.batch.leaderboard import leaderboard
+    from dlcli.stages.batch.leaderboard import leaderboard, write_leaderboard
 
     with BatchDisplay(found, quiet=as_json) as display, closing(fleet):
         run_batch(found, fleet, wanted, display)
-    board = leaderboard(found)
+    board = leaderboard(found, sort)
+    path = write_leaderboard(found, board)
     if as_json:
-        print_json({"batch": found.id, **asdict(board)})
+        print_json({"batch": found.id, **asdict(board), "table": str(path)})
     else:
-        show_leaderboard(found, board)
+        show_leaderboard(found, board, path)
     if board.failures:
         raise typer.Exit(1)

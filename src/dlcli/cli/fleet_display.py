@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from time import monotonic
 from types import TracebackType
 
@@ -10,12 +13,15 @@ from rich.live import Live
 from rich.table import Table
 
 from dlcli.cli.console import PlainConsole, results_console, shown
+from dlcli.cli.fitting import fitted
 from dlcli.errors import DlcliError
+from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job, JobStatus
+from dlcli.runs.progress import epochs_of
 from dlcli.stages.batch.active import Active
 from dlcli.stages.batch.batch import Watcher, how_to_go_on
-from dlcli.stages.batch.leaderboard import Leaderboard
+from dlcli.stages.batch.leaderboard import Leaderboard, Line
 
 _COLUMNS = 4
 _EVERY = 1.0
@@ -59,7 +65,7 @@ class BatchDisplay(Watcher):
         for one in active:
             minutes = f"{(monotonic() - one.began) / 60:.1f}" if one.began else "waits"
             table.add_row(one.job.group, str(one.job.seed), one.slot.name, self._epoch(one.job), minutes)
-        self._live.update(table)
+        self._live.update(fitted(self._console, table))
 
     def _epoch(self, job: Job) -> str:
         try:
@@ -67,18 +73,20 @@ class BatchDisplay(Watcher):
         except (KeyError, DlcliError):
             return "-"
         best = f", best {shown(status.best_value)}" if status.best_epoch else ""
-        return f"{status.epoch}/{status.epochs}{best}"
+        return f"{epochs_of(self._runs[job.number], status)}{best}"
 
 
-def show_leaderboard(batch: Batch, board: Leaderboard) -> None:
-    """Prints the lines, the best first, and every failure with its reason."""
+def show_leaderboard(batch: Batch, board: Leaderboard, path: Path) -> None:
+    """Prints a table for each data set, the best line first, every failure with its reason, and what to do next."""
     console = results_console()
-    names = list(dict.fromkeys([board.metric, *(name for line in board.lines for name in line.scores)]))[:_COLUMNS]
-    table = Table("", "spec", "runs", *names, title=f"batch {batch.id}: mean and deviation over runs", title_justify="left")
-    for rank, line in enumerate(board.lines, 1):
-        cells = [_spread(line.scores[name]) if name in line.scores else "-" for name in names]
-        table.add_row(str(rank), line.group, f"{line.completed} of {line.jobs}", *cells)
-    console.print(table)
+    for data, lines in board.by_data():
+        parts = " or ".join(dict.fromkeys(line.split for line in lines if line.split)) or "not scored"
+        console.print(_table_of(board, lines, f"batch {batch.id}: {data}, {parts}; mean and deviation over runs"))
+        for rank, line in enumerate(lines, 1):
+            if line.runs:
+                console.print(f"{rank}: {', '.join(line.runs)}", soft_wrap=True)
+        for note in dict.fromkeys(line.note for line in lines if line.note):
+            console.print(f"note: {note}", soft_wrap=True)
     for failure in board.failures:
         reason = failure.reason.partition("\n")[0] or "no reason was told"
         where = f" [{failure.run}]" if failure.run else ""
@@ -86,6 +94,35 @@ def show_leaderboard(batch: Batch, board: Leaderboard) -> None:
     left = sum(failure.state not in ("completed", "failed") for failure in board.failures)
     if left:
         console.print(how_to_go_on(batch, batch.settings()), soft_wrap=True)
+    console.print(f"sorted by {board.metric}; every run: {path}", soft_wrap=True)
+    for line_of_words in _next(batch, board):
+        console.print(line_of_words, soft_wrap=True)
+
+
+def _table_of(board: Leaderboard, lines: Sequence[Line], title: str) -> Table:
+    known = list(dict.fromkeys([board.metric, *(name for line in lines for name in line.scores)]))
+    names = [name for name in known if any(name in line.scores for line in lines)][:_COLUMNS]
+    table = Table("", "spec and settings", "runs", *names, title=title, title_justify="left")
+    for rank, line in enumerate(lines, 1):
+        cells = [_spread(line.scores[name]) if name in line.scores else "-" for name in names]
+        table.add_row(str(rank), line.group, f"{line.completed} of {line.jobs}", *cells)
+    return table
+
+
+def _next(batch: Batch, board: Leaderboard) -> Iterator[str]:
+    """Yields the commands that come next; those that name runs name the runs folder where it is not the usual one."""
+    first = next((line for line in board.lines if line.runs), None)
+    if first is None:
+        return
+    usual = Path(os.environ.get("DLCLI_RUNS") or "runs").absolute()
+    folder = "" if batch.runs.absolute() == usual else f" --runs {shlex.quote(str(batch.runs))}"
+    rival = next((line for line in board.lines if line.runs and line is not first and line.data == first.data), None)
+    if rival:
+        yield f"next: {command()} runs compare {first.runs[0]} {rival.runs[0]}{folder}"
+    else:
+        yield f"next: {command()} runs show {first.runs[0]}{folder}"
+    name = first.runs[0].partition("/")[0]
+    yield f"{name}@best names the run of that name with the best monitored score (training.monitor)"
 
 
 def _spread(score: tuple[float, float | None]) -> str:

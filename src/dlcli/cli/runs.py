@@ -22,6 +22,10 @@ def list_runs(
     sort: Annotated[
         str | None, typer.Option(help="A score to sort by, the best first: test.accuracy. Or `started`, the newest first.")
     ] = None,
+    state: Annotated[
+        str,
+        typer.Option(help="Only these states: completed,failed,interrupted,running,dead,damaged."),
+    ] = "",
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only the first so many.")] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
@@ -29,19 +33,20 @@ def list_runs(
     """List runs with their state and scores; sorted by a score, it is the leaderboard."""
     from fnmatch import fnmatchcase
 
-    from dlcli.cli.tables import run_rows, show_runs
+    from dlcli.cli.tables import in_states, run_rows, show_runs
     from dlcli.runs import all_runs
 
     listed = [run for run in all_runs(runs) if name is None or fnmatchcase(run.name, name)]
     if name and not listed:
         raise UsageError(f"no run of the name {name!r} in {runs}")
-    rows = run_rows(listed, sort)
+    known = run_rows(listed, sort)
+    rows = in_states(known, state)
     if as_json:
         from dlcli.cli.console import print_json
 
         print_json({"runs": rows[:limit]})
     else:
-        show_runs(rows[:limit], runs, sort, all_of=len(rows))
+        show_runs(rows[:limit], runs, sort, all_of=len(rows) or len(known))
 
 
 @app.command("show")

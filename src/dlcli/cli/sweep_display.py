@@ -77,7 +77,7 @@ def _table(found: Outcome) -> Table:
     rows = sorted((row for row in found.trials if row.values), key=lambda row: sign * (row.values or [0.0])[0])
     for row in rows[:_TOP]:
         drawn = [_drawn(row.drawn.get(name, "-")) for name in names]
-        table.add_row(str(row.number), *map(shown, row.values or []), *drawn, row.run.rpartition("/")[2])
+        table.add_row(str(row.number), *map(shown, row.values or []), *drawn, row.run)
     return table
 
 

@@ -19,6 +19,7 @@ from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.files import read_json
 from dlcli.runs.parts import MARK, marked, marked_note, part_note, part_title
+from dlcli.runs.progress import epochs_of, seconds_of, seed_of, settings_of
 from dlcli.visible import visible
 
 _HEADLINES = 3
@@ -52,6 +53,22 @@ def run_rows(runs: list[Run], sort: str | None) -> list[dict[str, Any]]:
     return [*ranked, *(row | {"rank": None} for row in rows if row["scores"].get(sort) is None)]
 
 
+STATES = ("completed", "failed", "interrupted", "running", "dead", "damaged")
+
+
+def in_states(rows: list[dict[str, Any]], states: str) -> list[dict[str, Any]]:
+    """Returns the rows in some states, which are given with commas between them; all rows where none is given.
+
+    Raises:
+        UsageError: there is no such state.
+    """
+    wanted = [name.strip() for name in states.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in STATES]
+    if unknown:
+        raise UsageError(f"--state: expected some of {', '.join(STATES)}, found {unknown[0]!r}")
+    return [row for row in rows if not wanted or row["state"] in wanted]
+
+
 def _is_better_higher(name: str, runs: list[Run]) -> bool:
     """Returns which way a score improves, by the first spec that has the metric: reading hundreds of them takes seconds."""
     from dlcli.spec.metrics import higher_is_better
@@ -75,7 +92,7 @@ def _row(run: Run) -> dict[str, Any]:
     except DlcliError as error:
         reason = str(error).partition("\n")[0]
         sound = {"epoch": 0, "epochs": 0, "best_epoch": 0, "started": "", "scores": {}, "intervals": {}}
-        sound |= {"test_is_validation": False}
+        sound |= {"test_is_validation": False, "seconds": None, "seed": None, "settings": [], "epochs_shown": "-"}
         return {"id": run.id, "state": "damaged", "error": reason} | sound
 
 
@@ -92,7 +109,11 @@ def _sound_row(run: Run) -> dict[str, Any]:
         "epoch": status.epoch,
         "epochs": status.epochs,
         "best_epoch": status.best_epoch,
+        "epochs_shown": epochs_of(run, status),
         "started": status.started,
+        "seconds": seconds_of(status),
+        "seed": seed_of(run),
+        "settings": [setting for setting in settings_of(run) if not setting.startswith("seed=")],
         "error": status.error.partition("\n")[0],
         "scores": {name: entry["value"] for name, entry in entries.items()},
         "intervals": {name: entry.get("interval") for name, entry in entries.items()},
@@ -103,6 +124,9 @@ def _sound_row(run: Run) -> dict[str, Any]:
 def show_runs(rows: list[dict[str, Any]], folder: Path, sort: str | None, *, all_of: int) -> None:
     """Prints the list of runs; `all_of` is how many there are with those that were left out."""
     console = results_console()
+    if not rows and all_of:
+        console.print(f"none of the {all_of:,} runs in {folder} is in such a state", soft_wrap=True)
+        return
     if not rows:
         console.print(f"no runs in {folder}; `{command()} train SPEC` makes one", soft_wrap=True)
         return
@@ -110,19 +134,25 @@ def show_runs(rows: list[dict[str, Any]], folder: Path, sort: str | None, *, all
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     if ranked:
         table.add_column("", justify="right")
-    for heading in ("run", "state", "epochs", str(sort) if ranked else "scores", ""):
-        table.add_column(heading, overflow="fold")
+    for heading in ("run", "state", "epochs", str(sort) if ranked else "scores", "started", "took", "seed", "settings", ""):
+        table.add_column(heading)
     for row in rows:
-        epochs = f"{row['epoch']}/{row['epochs']}" if row["epochs"] else "-"
         scores = _ranked_score(row, str(sort)) if ranked else _headlines(row)
         rank = [str(row["rank"] or "")] if ranked else []
-        table.add_row(*rank, row["id"], row["state"], epochs, scores, row["error"])
+        table.add_row(*rank, row["id"], row["state"], row["epochs_shown"], scores, *_origins(row), row["error"])
     console.print(table)
     note = marked_note(row["test_is_validation"] and any(name.startswith("test.") for name in row["scores"]) for row in rows)
     if note:
         console.print(note, soft_wrap=True)
     if len(rows) < all_of:
         console.print(f"... {all_of - len(rows):,} more")
+
+
+def _origins(row: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Returns when a run began, how long it took, its seed, and the settings that were changed on the command line."""
+    took = "" if row["seconds"] is None else in_words(row["seconds"])
+    seed = "" if row["seed"] is None else str(row["seed"])
+    return _time(row["started"])[:16], took, seed, ", ".join(row["settings"])
 
 
 def _ranked_score(row: dict[str, Any], sort: str) -> str:
@@ -184,7 +214,7 @@ def _state(run: Run) -> list[tuple[str, str]]:
         rows.append(("to go on", f"{command()} train --resume {run.id}"))
     best = f"; best {status.best_epoch} ({status.monitor} {shown(status.best_value)})" if status.best_epoch else ""
     reason = f"; {status.reason}" if status.reason else ""
-    rows.append(("epochs", f"{status.epoch} of {status.epochs}{best}{reason}"))
+    rows.append(("epochs", f"{epochs_of(run, status)}{best}{reason}"))
     return rows
 
 
@@ -245,9 +275,14 @@ def _time(text: str) -> str:
 
 def _duration(start: str, end: str) -> str:
     try:
-        seconds = round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
+        return in_words((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
     except (ValueError, TypeError):
         return "an unknown time"
+
+
+def in_words(seconds: float) -> str:
+    """Returns a time as people say it."""
+    seconds = round(seconds)
     hours, minutes = seconds // 3600, seconds % 3600 // 60
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
 
