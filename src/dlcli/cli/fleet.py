@@ -142,8 +142,8 @@ def _run(found: Batch, wanted: Settings, fleet: Fleet, sort: str, *, as_json: bo
 
     with BatchDisplay(found, quiet=as_json) as display, closing(fleet):
         run_batch(found, fleet, wanted, display)
+    path = write_leaderboard(found, leaderboard(found))  # written whatever `sort` says
     board = leaderboard(found, sort)
-    path = write_leaderboard(found, board)
     if as_json:
         print_json({"batch": found.id, **asdict(board), "table": str(path)})
     else:
