@@ -68,6 +68,7 @@ class DataFile(RunFile, _Content):
     classes: list[str] | None = None
     fingerprint: str = ""
     means: list[float] | None = None
+    deviations: list[float] | None = None
     notes: list[str] = []
     test_is_validation: bool = False
     lines: list[str] = []

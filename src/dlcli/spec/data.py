@@ -138,6 +138,13 @@ class Data(Spec):
             " model."
         ),
     )
+    scale_targets: Literal["auto"] | bool = Field(
+        default="auto",
+        description=(
+            "Whether a regression learns its targets at mean 0 and deviation 1 of the training part, each by itself, and"
+            " answers in their own units: the scaling is undone inside the model. `auto`: true for regression."
+        ),
+    )
     image: ImageSettings = Field(default=ImageSettings(), description="How images are brought to one shape.")
     augment: list[Augmentation] = Field(default=[], description="Random changes of training images, in order.")
     on_error: Literal["stop", "skip"] = Field(
@@ -149,6 +156,11 @@ class Data(Spec):
     skip_budget: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.01, description="Largest share of the images that `on_error: skip` may leave out."
     )
+
+    @property
+    def scales_targets(self) -> bool:
+        """Whether targets are scaled. `auto` is resolved when a run begins; a run that still has it is older than the field."""
+        return self.scale_targets is True
 
     def facts(self, task: str) -> Facts:
         """Returns what is known of the source without opening it, of the chosen classes alone."""

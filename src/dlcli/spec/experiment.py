@@ -38,7 +38,11 @@ class Training(Spec):
         default=None, description="What is reported beside the loss; the task's own if not given."
     )
     monitor: str = Field(
-        default="auto", description="Column of the history that decides which epoch is best; `auto`: val_loss, or loss."
+        default="auto",
+        description=(
+            "Column of the history that decides which epoch is best; `auto`: val_loss, or loss; val_r2 for a table of several"
+            " targets, which weighs them alike."
+        ),
     )
     callbacks: list[Callback] = Field(default=[], description="What may step in while it trains.")
     stages: list[Stage] = Field(
@@ -212,7 +216,7 @@ def with_defaults(experiment: Experiment) -> Experiment:
     metrics: list[MetricSpec] = [_METRIC.validate(name) for name in task.metrics] if given is None else list(given)
     monitor = training.monitor
     if monitor == "auto":
-        monitor = "loss" if experiment.data.split.validation == 0 else "val_loss"
+        monitor = _default_monitor(experiment, metrics)
 
     def watching(callbacks: list[Any]) -> list[Any]:
         return [
@@ -233,6 +237,16 @@ def with_defaults(experiment: Experiment) -> Experiment:
         }
     )
     return experiment.model_copy(update={"training": resolved, "data": _as_the_backbone_wants(experiment)})
+
+
+def _default_monitor(experiment: Experiment, metrics: list[MetricSpec]) -> str:
+    """Returns the validation loss; of several targets R2, which weighs them alike: the loss is that of the largest numbers."""
+    data = experiment.data
+    if data.split.validation == 0:
+        return "loss"
+    several = experiment.task == "regression" and (data.facts(experiment.task).outputs or 1) > 1
+    weighs_alike = several and data.scale_targets is not False and any(metric.name == "r2" for metric in metrics)
+    return "val_r2" if weighs_alike else "val_loss"
 
 
 def _as_the_backbone_wants(experiment: Experiment) -> Data:

@@ -1,11 +1,18 @@
 """Every loss, the tasks it fits, and the form of the labels it reads."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from dlcli.spec.base import Fraction, KerasSpec, NotNegative, OneOf, Positive, Share, keras_attribute
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
 
 REGRESSION = frozenset({"regression"})
 CLASSES = frozenset({"classification"})
@@ -31,6 +38,10 @@ class LossSpec(KerasSpec):
     def counted(self, labels: Any) -> Any:
         """Returns which examples the mean is taken over, as Keras does; None where it is all of them."""
         return None
+
+    def unit(self, deviation: Array) -> Array:
+        """Returns what an error of one deviation costs, about, for each target `(targets,)`: 1 where the loss has no unit."""
+        return deviation**0
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,11 @@ class PlainLoss(LossSpec):
         """Tells whether the loss can train the task's output."""
         return task in _PLAIN[self.kind].tasks
 
+    def unit(self, deviation: Array) -> Array:
+        """Returns what an error of one deviation costs; mape and msle are relative to the target and have no unit."""
+        turns = {"mse": deviation, "mae": deviation**0, "log_cosh": deviation.clip(max=1.0)}
+        return deviation * turns[self.kind] if self.kind in turns else deviation**0
+
     def build(self, **extra: Any) -> Any:
         """Returns the Keras loss, for hinge losses over the rescaled output."""
         row = _PLAIN[self.kind]
@@ -103,7 +119,14 @@ class Huber(LossSpec):
     keras_class: ClassVar[str] = "losses.Huber"
     tasks: ClassVar[frozenset[str]] = REGRESSION
     kind: Literal["huber"]
-    delta: Positive = Field(default=1.0, description="Error at which the loss turns from squared to absolute.")
+    delta: Positive = Field(
+        default=1.0, description="Error at which the loss turns from squared to absolute, in the target's own unit."
+    )
+
+    def unit(self, deviation: Array) -> Array:
+        """Returns what an error of one deviation costs: its square up to `delta`, beyond it `delta` times as much."""
+        largest: Array = deviation.clip(max=self.delta)
+        return deviation * largest
 
 
 class BinaryCrossentropy(LossSpec):

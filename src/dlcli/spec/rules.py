@@ -91,6 +91,14 @@ def _loss_fits_task(experiment: Experiment) -> Iterator[Finding]:
         yield ("training", "loss"), f"`{loss.kind}` does not fit `task: {task}`; these do: {', '.join(fitting)}"
 
 
+def _targets_have_a_scale(experiment: Experiment) -> Iterator[Finding]:
+    if experiment.data.scale_targets is True and experiment.task_row.has_classes:
+        yield (
+            ("data", "scale_targets"),
+            f"only regression scales its targets; `task: {experiment.task}` has none to scale",
+        )
+
+
 def _metrics_fit_task(experiment: Experiment) -> Iterator[Finding]:
     facts = experiment.data.facts(experiment.task)
     names: set[str] = set()
@@ -347,6 +355,7 @@ RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
     _task_fits_source,
     _classes_are_the_sources,
     _loss_fits_task,
+    _targets_have_a_scale,
     _metrics_fit_task,
     _monitors_exist,
     _images_have_a_size,

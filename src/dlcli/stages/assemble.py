@@ -21,6 +21,7 @@ from dlcli.stages.features import kept_features, reason_against
 from dlcli.stages.labels import label_reader
 from dlcli.stages.recorder import Scores
 from dlcli.stages.selection import Plan
+from dlcli.stages.targets import target_scale
 from dlcli.stages.work import Material
 
 
@@ -104,6 +105,7 @@ def _compile(work: Material, stage: Stage, feed: Feed, plan: Plan, steps: int) -
     integer = training.loss.integer_labels
     followed = [metric.follow(experiment.task, integer_labels=integer) for metric in training.metrics or []]
     followed += [data_loss(training.loss)] if work.revision > 1 else []
+    scale = target_scale(experiment, work.splits)
     assert stage.optimizer is not None
     # Several steps a call save Python's work between them; more than a tenth of an epoch would make progress jump, but for
     # a head on kept features, whose epochs take less than a tenth of a second. Devices that share a batch take one.
@@ -111,8 +113,8 @@ def _compile(work: Material, stage: Stage, feed: Feed, plan: Plan, steps: int) -
     of_head = {id(weight) for weight in work.built.head.weights} if work.built.head is not None else set()
     feed.model.compile(
         optimizer=build_optimizer(stage.optimizer, [one for one in plan.moving if id(one) not in of_head]),
-        loss=training.loss.build(),
-        metrics=[metric for metric in followed if metric is not None],
+        loss=training.loss.build() if scale is None else scale.weighted(training.loss),
+        metrics=[scale.followed(metric) if scale else metric for metric in followed if metric is not None],
         jit_compile=hardware.xla,
         steps_per_execution=1 if work.spread else hardware.steps_per_execution or max(1, together),
     )

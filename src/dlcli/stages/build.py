@@ -14,6 +14,7 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.layers import ShapeError
 from dlcli.spec.models import Transfer, stack_shape
 from dlcli.stages.data import Splits
+from dlcli.stages.targets import TargetScale, target_scale
 
 Array = np.ndarray[Any, Any]
 
@@ -50,12 +51,14 @@ def build_model(experiment: Experiment, splits: Splits, *, load_weights: bool = 
     `load_weights=False` leaves a backbone's weights random, where others will be put in their place.
     """
     inputs = splits.train.inputs
+    scale = target_scale(experiment, splits)
     if isinstance(experiment.model, Transfer):
-        return build_transfer(experiment, splits.shape or (), splits.outputs, load_weights=load_weights, offline=offline)
+        shape = splits.shape or ()
+        return build_transfer(experiment, shape, splits.outputs, scale, load_weights=load_weights, offline=offline)
     if isinstance(inputs, dict):
-        return _build_for_columns(experiment, splits, inputs)
+        return _build_for_columns(experiment, splits, inputs, scale)
     entry = keras.Input(splits.shape, name="image" if splits.is_image else "features")
-    output = _body(experiment, splits.outputs, _scaled(entry, experiment.data.normalize, inputs))
+    output = _body(experiment, splits.outputs, _scaled(entry, experiment.data.normalize, inputs), scale)
     # Built of the tensors themselves: of lists, the saved model would want a list, and warn of a plain array.
     return Built(keras.Model(entry, output), keras.Model(entry, output, name=model_name(experiment)))
 
@@ -66,7 +69,13 @@ def model_name(experiment: Experiment) -> str:
 
 
 def build_transfer(
-    experiment: Experiment, shape: tuple[int, ...], outputs: int, *, load_weights: bool = True, offline: bool = False
+    experiment: Experiment,
+    shape: tuple[int, ...],
+    outputs: int,
+    scale: TargetScale | None = None,
+    *,
+    load_weights: bool = True,
+    offline: bool = False,
 ) -> Built:
     """Returns a transfer model: backbone and head are models inside it, so that each may also run alone.
 
@@ -85,7 +94,7 @@ def build_transfer(
     # The head starts the same whatever the backbone drew for its own first weights.
     keras.utils.set_random_seed(experiment.seed)
     row = keras.Input(tensor.shape[1:], dtype=tensor.dtype, name="features")
-    head = keras.Model(row, _body(experiment, outputs, row), name="head")
+    head = keras.Model(row, _body(experiment, outputs, row, scale), name="head")
     output = head(tensor)
     whole = keras.Model(entry, output, name=model_name(experiment))
     return Built(keras.Model(entry, output), whole, backbone=backbone, features=features, head=head)
@@ -126,20 +135,22 @@ def frozen_backbone_model(built: Built) -> Any:
     return keras.Model(entry, built.head(Inference(built.features)(entry)))
 
 
-def _build_for_columns(experiment: Experiment, splits: Splits, columns: dict[str, Array]) -> Built:
+def _build_for_columns(experiment: Experiment, splits: Splits, columns: dict[str, Array], scale: TargetScale | None) -> Built:
     from dlcli.runtime.columns import column_inputs
 
     raw, features = column_inputs(columns, experiment.data.normalize)  # type: ignore[arg-type]  # `auto` is resolved by now
     entry = keras.Input(features.shape[1:], name="features")
-    trained = keras.Model(entry, _body(experiment, splits.outputs, entry))
-    return Built(trained, keras.Model(raw, trained(features)), keras.Model(raw, features))
+    inner = keras.Model(entry, _body(experiment, splits.outputs, entry, scale))
+    # Another model is compiled: Keras would save the loss, optimizer and metrics of a compiled one inside the whole.
+    return Built(keras.Model(entry, inner.output), keras.Model(raw, inner(features)), keras.Model(raw, features))
 
 
-def _body(experiment: Experiment, outputs: int, tensor: Any) -> Any:
-    """Returns the output for scaled inputs: the spec's layers, then the task's output layer."""
+def _body(experiment: Experiment, outputs: int, tensor: Any, scale: TargetScale | None = None) -> Any:
+    """Returns the output for scaled inputs: the spec's layers, the task's output layer, the targets' own units."""
     task = experiment.task_row
     tensor = experiment.model.apply(tensor)
-    return experiment.output.apply(tensor, units=task.units(outputs), activation=task.activation)
+    output = experiment.output.apply(tensor, units=task.units(outputs), activation=task.activation)
+    return output if scale is None else scale.restored(output)
 
 
 def shape_model(experiment: Experiment, shape: tuple[int, ...], outputs: int) -> Built:

@@ -90,6 +90,13 @@ class Splits:
             found = np.bincount(examples.targets, minlength=len(self.classes))
         return dict(zip(self.classes, found.tolist(), strict=True))
 
+    def target_facts(self) -> dict[str, list[float] | None]:
+        """Returns mean and deviation of each target in the training part; None where targets are classes."""
+        if self.task != "regression":
+            return {"means": None, "deviations": None}
+        targets = self.train.targets.astype("float64")
+        return {"means": targets.mean(axis=0).tolist(), "deviations": targets.std(axis=0).tolist()}
+
     def describe(self) -> dict[str, Any]:
         """Returns what `data.json` holds."""
         return {
@@ -97,7 +104,7 @@ class Splits:
             "classes": list(self.classes),
             "examples": {part: len(examples) for part, examples in self.parts.items()},
             "counts": self.counts(),
-            "means": self.train.targets.mean(axis=0).tolist() if self.task == "regression" else None,
+            **self.target_facts(),
             "shape": list(self.shape) if self.shape else None,
             "columns": list(self.train.inputs) if isinstance(self.train.inputs, dict) else None,
             "fingerprint": self.fingerprint,

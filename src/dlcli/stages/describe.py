@@ -11,6 +11,7 @@ from dlcli.runs import Run
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model
+from dlcli.spec.backbones.base import TARGET_UNITS
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.rules import input_shape
@@ -165,7 +166,7 @@ def _operations(model: Any) -> list[Any]:
     for operation in model.operations:
         if isinstance(operation, keras.Model):
             found += [inner for inner in _operations(operation) if not isinstance(inner, keras.layers.InputLayer)]
-        elif operation.name != "normalize":
+        elif operation.name not in ("normalize", TARGET_UNITS):
             found.append(operation)
     return found
 

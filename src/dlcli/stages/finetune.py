@@ -75,6 +75,7 @@ def continued(run: Run, *, train: Any, learning_rate: float | None, epochs: int 
     data = dump(experiment)
     stage = {"name": "finetune", "train": train, "epochs": epochs, "optimizer": optimizer}
     data["training"] |= {"stages": [stage], "optimizer": optimizer, "initial_weights": str(run.path)}
+    data["data"]["scale_targets"] = experiment.data.scales_targets  # a run older than the field has targets as they are
     data["data"]["split"] |= {"file": str(run.path / "split.csv")}
     return load_text(to_flow(data), run.path / "spec.yaml", overrides)
 

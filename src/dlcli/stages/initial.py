@@ -6,15 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dlcli.errors import RunFailed
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model
-from dlcli.spec.backbones.base import single_layers
+from dlcli.spec.backbones.base import TARGET_UNITS, single_layers
 from dlcli.spec.experiment import Experiment
 from dlcli.stages.build import Built
 from dlcli.stages.data import Splits
+from dlcli.stages.targets import TargetScale, recorded_scale, target_scale
+
+Array = np.ndarray[Any, Any]
 
 
 def start_from_run(experiment: Experiment, built: Built, splits: Splits, say: Callable[[str], None]) -> bool:
@@ -44,10 +49,27 @@ def start_from_run(experiment: Experiment, built: Built, splits: Splits, say: Ca
         scaled = f"it was trained on inputs scaled by `normalize: {theirs}`, here it is `{experiment.data.normalize}`"
         raise RunFailed(f"training.initial_weights: {run.id}: {scaled}")
     same = run.data().get("classes") == list(splits.classes) and all(one.shape == other.shape for one, other in pairs[body:])
-    for one, other in pairs if same else pairs[:body]:
+    for one, other in pairs[:body]:
         other.assign(one)
+    if same:
+        _take_output([one.numpy() for one, _ in pairs[body:]], _output(target), run, target_scale(experiment, splits))
     say(f"initial weights: {run.id}" + ("" if same else "; its classes are others, so the output layer starts anew"))
     return same
+
+
+def _take_output(weights: list[Array], output: Any, run: Run, ours: TargetScale | None) -> None:
+    """Gives an output layer another run's weights, changed so that its answers in the targets' own units stay the same."""
+    theirs = recorded_scale(run.experiment(), run.data())
+    if theirs is not None or ours is not None:
+        (offset, factor), (our_offset, our_factor) = _offset_and_factor(theirs), _offset_and_factor(ours)
+        kernel, bias = weights
+        weights = [kernel * (factor / our_factor), (bias * factor + (offset - our_offset)) / our_factor]
+    for variable, value in zip(output.weights, weights, strict=True):
+        variable.assign(value)
+
+
+def _offset_and_factor(scale: TargetScale | None) -> tuple[Any, Any]:
+    return (0.0, 1.0) if scale is None else (scale.mean, scale.deviation)
 
 
 def _refuse_other_layers(run: Run, source: Any, target: Any) -> None:
@@ -60,7 +82,7 @@ def _refuse_other_layers(run: Run, source: Any, target: Any) -> None:
 
 def _kinds(model: Any) -> list[str]:
     """Returns class and activation of every layer, its scaling left out."""
-    layers = [layer for layer in single_layers(model) if layer.name != "normalize"]
+    layers = [layer for layer in single_layers(model) if layer.name not in ("normalize", TARGET_UNITS)]
     named = [(type(layer).__name__, getattr(getattr(layer, "activation", None), "__name__", "")) for layer in layers]
     return [f"{kind} ({activation})" if activation else kind for kind, activation in named]
 
@@ -80,6 +102,6 @@ def _inner(model: Any) -> Any:
 
 
 def _output(model: Any) -> Any:
-    """Returns the output layer, also inside a transfer model's head."""
-    layer = model.layers[-1]
+    """Returns the output layer, before any scaling of its targets, also inside a transfer model's head."""
+    layer = next(layer for layer in reversed(model.layers) if layer.name != TARGET_UNITS)
     return _output(layer) if isinstance(layer, keras.Model) else layer

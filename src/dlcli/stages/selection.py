@@ -9,7 +9,7 @@ from typing import Any
 
 from dlcli.errors import RunFailed
 from dlcli.runtime.engine import keras
-from dlcli.spec.backbones.base import blocks_of, single_layers
+from dlcli.spec.backbones.base import TARGET_UNITS, blocks_of, single_layers
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.models import Transfer
 from dlcli.spec.stages import Stage
@@ -81,7 +81,7 @@ def parts_of(experiment: Experiment, built: Built) -> tuple[Blocks, list[Any]]:
     """
     if built.backbone is not None and isinstance(experiment.model, Transfer):
         return experiment.model.backbone.blocks(built.backbone), single_layers(built.head) if built.head is not None else []
-    layers = [layer for layer in single_layers(built.trained) if layer.name != "normalize"]
+    layers = [layer for layer in single_layers(built.trained) if layer.name not in ("normalize", TARGET_UNITS)]
     body = blocks_of([layer for layer in layers if layer.name != "output"])
     return body, [layer for layer in layers if layer.name == "output"]
 

@@ -27,6 +27,7 @@ from dlcli.stages.fit import Keeping, fit
 from dlcli.stages.leaks import leak_facts
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.resolve import prepared, resolved_for
+from dlcli.stages.targets import scale_in_words, target_scale
 from dlcli.stages.trackers.following import followed, refuse_missing_trackers, without_trackers
 from dlcli.stages.work import Say
 
@@ -154,6 +155,9 @@ def _opened(run: Run, experiment: Experiment, device: Device, say: Say, *, offli
     splits = open_splits(experiment, offline=offline)
     _tell_data(splits, say)
     experiment = resolved_for(experiment, splits, device)
+    scale = target_scale(experiment, splits)
+    if scale is not None:
+        say(scale_in_words(scale, splits.classes))
     run.write_spec(to_yaml(experiment))
     run.write_data(splits.describe() | {"leaks": leak_facts(splits)})
     run.write_split({part: examples.ids for part, examples in splits.parts.items() if _is_own(splits, part)})

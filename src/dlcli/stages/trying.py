@@ -19,6 +19,7 @@ from dlcli.stages.data import open_splits
 from dlcli.stages.initial import start_from_run
 from dlcli.stages.resolve import prepared, resolved_for
 from dlcli.stages.selection import plan_stage
+from dlcli.stages.targets import scale_in_words, target_scale
 from dlcli.stages.work import Material, Say
 
 
@@ -55,6 +56,9 @@ def put_together(experiment: Experiment, features: Path, say: Say, *, stage_name
     experiment = prepared(experiment, offline=offline)
     splits = open_splits(experiment, offline=offline)
     experiment = resolved_for(experiment, splits, device)
+    scale = target_scale(experiment, splits)
+    if scale is not None:
+        say(scale_in_words(scale, splits.classes))
     stage = _stage(experiment, stage_name)
     keras.utils.set_random_seed(experiment.seed)
     fresh = not experiment.training.initial_weights

@@ -6,6 +6,9 @@ from typing import Any, Self
 from dlcli.spec.base import Spec
 from dlcli.spec.layers import Shape
 
+TARGET_UNITS = "target_units"
+"""Name of the layer behind the output layer that brings a regression's scaled outputs into the targets' own units."""
+
 
 class BackboneSpec(Spec):
     """The part of a transfer model that brings weights of an earlier training: examples in, features out.

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from dlcli.errors import DamagedFile, DataError
-from dlcli.spec.backbones.base import BackboneSpec, blocks_of, single_layers
+from dlcli.spec.backbones.base import TARGET_UNITS, BackboneSpec, blocks_of, single_layers
 from dlcli.spec.backbones.keras_file import load_keras_file, read_config
 from dlcli.spec.layers import Shape, ShapeError
 from dlcli.spec.sources.base import FilePath
@@ -174,11 +174,21 @@ def _described_tensor(config: Any, path: list[str]) -> Any:
     layers = config["config"]["layers"]
     if len(path) > 1:
         return _described_tensor(next(layer for layer in layers if layer["name"] == path[0]), path[1:])
-    takers = layers if path else [layer for layer in layers if layer["name"] == config["config"]["output_layers"][0]]
+    last = config["config"]["output_layers"][0]
+    if not path and last == TARGET_UNITS:
+        return _described_tensor(_without_units(config, layers), path)
+    takers = layers if path else [layer for layer in layers if layer["name"] == last]
     for tensor in (tensor for layer in takers for node in layer["inbound_nodes"] for tensor in _tensors_in(node["args"])):
         if not path or tensor["keras_history"][0] == path[0]:
             return tensor
     return None
+
+
+def _without_units(config: Any, layers: list[Any]) -> Any:
+    """Returns the description of a model up to its output layer, without the scaling of its targets."""
+    units = next(layer for layer in layers if layer["name"] == TARGET_UNITS)
+    before = next(tensor["keras_history"] for node in units["inbound_nodes"] for tensor in _tensors_in(node["args"]))
+    return config | {"config": config["config"] | {"output_layers": before}}
 
 
 def _tensors_in(described: Any) -> Iterator[Any]:
@@ -195,10 +205,14 @@ def _tensor(model: Any, path: list[str]) -> Any:
     A layer inside a model knows two inputs, its own and that which it is called on: only the model's nodes tell them
     apart, and Keras has no public way to them.
     """
+    every = [node for depth in model._nodes_by_depth.values() for node in depth]
     name = path[0] if path else model.output_names[0]
-    nodes = [node for depth in model._nodes_by_depth.values() for node in depth if node.operation.name == name]
+    nodes = [node for node in every if node.operation.name == name]
     if not path:
-        return nodes[0].input_tensors[0]
+        taken = nodes[0].input_tensors[0]
+        if name != TARGET_UNITS:
+            return taken
+        return next(node.input_tensors[0] for node in every if node.operation.name == taken._keras_history.operation.name)
     if len(path) == 1:
         return nodes[0].output_tensors[0]
     inner = nodes[0].operation

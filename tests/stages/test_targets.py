@@ -1,0 +1,205 @@
+"""Targets of a regression in their own units: scaled inside the model, reported as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import r2_score
+
+from dlcli.errors import SpecError
+from dlcli.runs import Run
+from dlcli.runs.files import read_table
+from dlcli.runtime.engine import keras
+from dlcli.runtime.loading import load_model
+from dlcli.spec.base import OneOf
+from dlcli.spec.file import load, to_yaml
+from dlcli.stages.evaluate import evaluate
+from dlcli.stages.finetune import continued
+from dlcli.stages.reporter import Reporter
+from dlcli.stages.resume import resume
+from dlcli.stages.targets import TargetScale, recorded_scale
+from dlcli.stages.train import train
+from stages.trainings import Heard, trained, write_spec
+
+pytestmark = pytest.mark.usefixtures("without_pictures")
+Array = np.ndarray[Any, Any]
+SOURCE = "{kind: csv, path: prices.csv, target: price}"
+MODEL = "{kind: mlp, units: [16]}"
+TRAINING = "epochs: 12, optimizer: {kind: adam, learning_rate: 0.01}"
+
+
+def save_prices(folder: Path, *, rows: int = 200, columns: str = "price") -> None:
+    """Writes a table of two numbers, a category, and targets of unlike scale that follow from them."""
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(2, rows))
+    kind = random.integers(0, 3, rows)
+    value = a + 0.5 * b**2 + kind
+    targets = {"price": 200_000 + 80_000 * value, "share": 0.002 * (b - kind), "year": 2000 + value, "flat": 0.1 + 0 * a}
+    names = columns.split(",")
+    lines = [",".join(["a", "b", "kind", *names])]
+    for at in range(rows):
+        lines.append(f"{a[at]:.4f},{b[at]:.4f},k{kind[at]}," + ",".join(f"{targets[name][at]:.9g}" for name in names))
+    (folder / "prices.csv").write_text("\n".join(lines) + "\n")
+
+
+def predictions(run: Run, split: str = "test") -> dict[str, Array]:
+    """Returns the columns of a split's predictions, without ids."""
+    rows = read_table(run.evaluation(split) / "predictions.csv")
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0] if name != "id"}
+
+
+@pytest.fixture
+def older(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has runs write the spec of a version that did not know the field; such a spec's targets are not scaled."""
+    writes = "dlcli.stages.train.to_yaml"
+    monkeypatch.setattr(writes, lambda experiment: _without_field(to_yaml(experiment)))
+
+
+def _without_field(text: str) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if "scale_targets" not in line)
+
+
+def test_prices_are_learned_and_reported_in_their_own_unit(tmp_path: Path) -> None:
+    save_prices(tmp_path)
+    heard = Heard()
+    spec = write_spec(tmp_path, SOURCE, task="regression", model=MODEL, training=TRAINING)
+    run = trained(spec, reporter=heard)
+    assert run.metrics()["metrics"]["r2"]["value"] > 0.8
+    facts = run.data()
+    said = [line for line in heard.lines if line.startswith("targets:")]
+    assert said == [
+        f"targets: scaled inside the model (price: mean {facts['means'][0]:.6g}, deviation {facts['deviations'][0]:.6g});"
+        " loss, scores and predictions are in the target's own unit"
+    ]
+    assert run.experiment().data.scale_targets is True
+    found = predictions(run)
+    error = found["predicted_price"] - found["label_price"]
+    scores = {name: entry["value"] for name, entry in run.metrics()["metrics"].items()}
+    assert scores["loss"] == pytest.approx(np.mean(error**2), rel=1e-5)
+    assert scores["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-5)
+    # The kept epoch's row says of the validation part what `evaluate` says of it.
+    best = run.history()[run.status().best_epoch - 1]
+    again = evaluate(run, "validation").metrics
+    assert {name: float(best[f"val_{name}"]) for name in ("loss", "mae", "rmse", "r2")} == pytest.approx(
+        {name: again[name] for name in ("loss", "mae", "rmse", "r2")}, rel=1e-4
+    )
+    # Plain Keras answers in the price's unit, and finds nothing of the training in the file.
+    model = keras.models.load_model(run.model_path)
+    assert not any(getattr(layer, "compiled", False) for layer in [model, *model.layers])
+    row = {"a": np.zeros((1, 1), "float32"), "b": np.zeros((1, 1), "float32"), "kind": keras.ops.convert_to_tensor([["k1"]])}
+    assert 200_000 < float(model(row)[0, 0]) < 380_000
+
+
+def test_several_targets_of_unlike_scale_weigh_alike(tmp_path: Path) -> None:
+    save_prices(tmp_path, columns="price,share,year")
+    source = "{kind: csv, path: prices.csv, target: [price, share, year]}"
+    spec = write_spec(tmp_path, source, task="regression", model=MODEL, training=TRAINING)
+    assert load(spec).experiment.training.monitor == "val_r2"
+    run = trained(spec)
+    found = predictions(run)
+    scores = {name: r2_score(found[f"label_{name}"], found[f"predicted_{name}"]) for name in ("price", "share", "year")}
+    assert min(scores.values()) > 0.8, scores
+    # The loss is still that of all values as they are, and R2 of years holds although they are far from 0.
+    errors = np.stack([found[f"label_{name}"] - found[f"predicted_{name}"] for name in scores])
+    assert run.metrics()["metrics"]["loss"]["value"] == pytest.approx(np.mean(errors**2), rel=1e-5)
+    best = run.history()[run.status().best_epoch - 1]
+    assert float(best["val_r2"]) == pytest.approx(evaluate(run, "validation").metrics["r2"], abs=1e-4)
+
+
+def test_a_field_turns_it_off_and_a_constant_target_stays_what_it_is(tmp_path: Path) -> None:
+    save_prices(tmp_path, columns="price,flat", rows=60)
+    off = write_spec(tmp_path, SOURCE, task="regression", model=MODEL, data="scale_targets: false", training="epochs: 1")
+    heard = Heard()
+    run = trained(off, reporter=heard)
+    assert not [line for line in heard.lines if line.startswith("targets:")]
+    assert np.abs(predictions(run)["predicted_price"]).max() < 1000
+    source = "{kind: csv, path: prices.csv, target: flat}"
+    flat = trained(write_spec(tmp_path, source, task="regression", model=MODEL, training="epochs: 12", name="flat"))
+    scale = recorded_scale(flat.experiment(), flat.data())
+    assert scale is not None
+    assert scale.deviation == 1
+    assert predictions(flat)["predicted_flat"] == pytest.approx(0.1, abs=0.5)
+
+
+def test_only_a_regression_has_targets_to_scale(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, data="scale_targets: true")
+    with pytest.raises(SpecError) as caught:
+        load(spec)
+    assert "data.scale_targets: only regression scales its targets; `task: classification` has none to scale" in str(
+        caught.value
+    )
+    assert trained(write_spec(tmp_path, training="epochs: 0", name="auto")).experiment().data.scale_targets is False
+
+
+@pytest.mark.parametrize("kind", ["mse", "mae", "mape", "msle", "log_cosh", "{kind: huber, delta: 2.0}"])
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e5])
+def test_what_is_minimised_is_the_loss_divided_by_what_a_deviation_costs(kind: str, size: float) -> None:
+    loss = OneOf.registry["Loss"].validate({"kind": "huber", "delta": 2.0} if "huber" in kind else kind)
+    random = np.random.default_rng(1)
+    labels = (size * (5 + random.normal(size=(64, 1)))).astype("float32")
+    outputs = (labels + size * random.normal(size=(64, 1))).astype("float32")
+    scale = TargetScale(np.array([5 * size]), np.array([size]))
+    minimised = float(np.mean(scale.weighted(loss)(labels, outputs)))
+    plain = float(loss.build()(labels, outputs))
+    cost = {"mse": size**2, "mae": size, "log_cosh": size * min(size, 1), "huber": size * min(size, 2.0)}.get(loss.kind, 1.0)
+    assert minimised == pytest.approx(plain / cost, rel=1e-4)
+    if loss.kind not in ("mape", "msle"):  # those are relative to the target: theirs has no unit
+        assert 0.05 < minimised < 3
+
+
+def test_one_example_and_targets_in_the_millions_train_in_half_precision_and_on_two_devices(tmp_path: Path) -> None:
+    lines = ["a,price", *(f"{at},{1_000_000 + 250_000 * at}" for at in range(24))]
+    (tmp_path / "prices.csv").write_text("\n".join(lines) + "\n")
+    more = "hardware: {precision: mixed_float16}"
+    spec = write_spec(tmp_path, SOURCE, task="regression", model=MODEL, training="epochs: 20", more=more)
+    assert 1_000_000 < predictions(trained(spec))["predicted_price"].mean() < 8_000_000
+    (tmp_path / "prices.csv").write_text("a,price\n1,5000000\n")
+    split = "split: {validation: 0, test: 0}"
+    alone = trained(write_spec(tmp_path, SOURCE, task="regression", data=split, training="epochs: 1", name="alone"))
+    assert alone.data()["deviations"] == [0.0]
+    assert predictions(alone, "train")["predicted_price"] == pytest.approx(5_000_000, abs=10)
+
+
+@pytest.mark.usefixtures("older")
+def test_runs_older_than_the_field_stay_as_they_are(tmp_path: Path) -> None:
+    save_prices(tmp_path, rows=60)
+    spec = write_spec(tmp_path, SOURCE, task="regression", model=MODEL, data="scale_targets: false", training="epochs: 2")
+    run = trained(spec)
+    assert "scale_targets" not in (run.path / "spec.yaml").read_text()
+    longer = trained(spec, ["training.epochs=3"])
+    resume(run, Reporter(), overrides=["training.epochs=3"], schedule=None, offline=True)
+    assert [row["val_loss"] for row in run.history()] == [row["val_loss"] for row in longer.history()]
+    assert evaluate(run, "").metrics["loss"] == longer.metrics()["metrics"]["loss"]["value"]
+    tuned = continued(run, train="all", learning_rate=None, epochs=1, overrides=[])
+    assert tuned.experiment.data.scale_targets is False
+
+
+def test_a_new_run_starts_from_an_older_ones_answers(tmp_path: Path) -> None:
+    save_prices(tmp_path, rows=100)
+    off = write_spec(tmp_path, SOURCE, task="regression", model=MODEL, data="scale_targets: false", training=TRAINING)
+    old = trained(off)
+    begun = f"epochs: 0, initial_weights: {old.path}"
+    new = trained(write_spec(tmp_path, SOURCE, task="regression", model=MODEL, training=begun, name="new"))
+    assert new.experiment().data.scale_targets is True
+    expected = predictions(old)["predicted_price"]
+    assert predictions(new)["predicted_price"] == pytest.approx(expected, rel=1e-4)
+    # A run on from the new one keeps its weights bit for bit: the scale is the same.
+    tuned = train(continued(new, train="all", learning_rate=1e-9, epochs=1, overrides=[]), tmp_path / "runs", Reporter())
+    assert predictions(tuned)["predicted_price"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_run_of_scaled_targets_is_a_backbone_up_to_its_output_layer(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    features = random.normal(size=(60, 4)).astype("float32")
+    np.savez(tmp_path / "rows.npz", x=features, y=1e5 * (3 + features[:, :1]))
+    source = "{kind: npz, path: rows.npz, features: x, target: y}"
+    first = trained(write_spec(tmp_path, source, task="regression", model=MODEL, training="epochs: 1"))
+    model = f"{{kind: transfer, backbone: {{kind: run, run: {first.path}}}}}"
+    second = trained(write_spec(tmp_path, source, task="regression", model=model, training="epochs: 6", name="second"))
+    whole = load_model(second.model_path)
+    assert whole.get_layer("backbone").output_shape == (None, 16)
+    losses = [float(row["loss"]) for row in second.history()]
+    assert losses[-1] < losses[0] < 1e11
