@@ -20,9 +20,11 @@ from dlcli.runtime.engine import keras
 from dlcli.spec.file import load
 from dlcli.stages.baseline import baselines, beside_run
 from dlcli.stages.data import open_splits
-from dlcli.stages.lr_find import Search, find_rate, setting_of_rate, smoothed, suggested, written_rate
+from dlcli.stages.lr_find import Search, find_rate, setting_of_rate, smoothed, written_rate
+from dlcli.stages.rate_curve import Suggestions, smooth_curve, suggested
 from stages.trainings import CIRCLES, GAUSSIANS, PLANE, Heard, trained, write_spec
 
+Array = np.ndarray[Any, Any]
 COSINE = "epochs: 3, optimizer: {kind: sgd, learning_rate: {kind: cosine_decay, initial_learning_rate: 0.1}}"
 
 
@@ -69,6 +71,51 @@ def test_the_suggestions_of_a_known_curve_are_where_they_should_be() -> None:
     assert np.log10(found.minimum) == pytest.approx(np.log10(rates[losses.argmin()]) - 1, abs=1e-9)
     low = np.log10(rates[losses.argmin()])
     assert np.log10(found.valley) == pytest.approx(-5.3 + (low + 5.3) * 2 / 3, abs=0.1)
+
+
+def made_curve(noise: float, fall: float, seed: int, steps: int = 100) -> tuple[Array, Array]:
+    """Returns rates and losses that fall about a rate of 10^-2.5 and blow up two decades later, with the noise of batches."""
+    rates = np.geomspace(1e-7, 10, steps)
+    place = np.log10(rates)
+    losses = 2 - fall / (1 + np.exp(-4 * (place + 2.5))) + np.exp(np.minimum(6 * (place + 0.3), 15))
+    return rates, losses + noise * np.random.default_rng(seed).normal(size=steps)
+
+
+def of_curve(rates: Array, losses: Array) -> Suggestions:
+    return suggested(rates, smooth_curve(rates, losses).losses, losses)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.3])
+def test_the_steepest_rate_of_a_noisy_curve_is_where_the_loss_falls(noise: float) -> None:
+    found = [of_curve(*made_curve(noise, 1.5, seed)) for seed in range(30)]
+    assert all(one.clear for one in found)
+    assert all(10**-3.2 < one.steepest < 10**-1.9 for one in found)
+    assert all(10**-2.9 < one.minimum < 10**-1.9 for one in found)
+
+
+def test_the_noise_of_single_batches_is_no_clear_fall() -> None:
+    flat = [of_curve(*made_curve(0.3, 0.0, seed, steps)).clear for seed in range(50) for steps in (40, 100, 300)]
+    assert sum(flat) <= 2
+    hidden = [of_curve(*made_curve(1.5, 0.3, seed)) for seed in range(50)]
+    assert sum(one.clear for one in hidden) <= 1
+
+
+def test_more_steps_make_a_fall_clear() -> None:
+    few, many = ([of_curve(*made_curve(0.8, 1.5, seed, steps)).clear for seed in range(30)] for steps in (40, 600))
+    assert sum(few) < 10
+    assert sum(many) > 27
+
+
+def test_real_searches_are_clear_where_the_loss_falls_and_say_so_where_it_does_not(tmp_path: Path) -> None:
+    """Sixty steps each: rates at which nothing is learned, in noisy batches of 4, and rates at which it is."""
+    spec = write_spec(
+        tmp_path, CIRCLES, data="batch_size: 4", training="epochs: 1, optimizer: {kind: adam, learning_rate: 1e-4}"
+    )
+    low = find_rate(load(spec).experiment, tmp_path / "runs", Heard().say, Search(1e-9, 1e-6, 60))
+    assert not low.suggestions.clear
+    whole = find_rate(load(spec, ["data.batch_size=16"]).experiment, tmp_path / "runs", Heard().say, Search(1e-7, 10, 100))
+    assert whole.suggestions.clear
+    assert 1e-4 < whole.suggestions.steepest < 1
 
 
 def test_smoothing_is_free_of_its_start() -> None:

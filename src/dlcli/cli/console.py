@@ -224,6 +224,9 @@ def show_scores(run: Run, split: str, *, whole: bool = False) -> None:
         console.print("Most often confused: " + "; ".join(pairs), soft_wrap=True)
     if whole:
         show_details(run, split)
+        return
+    for text in run.metrics(split).get("notes") or []:  # `evaluate` has told them
+        console.print(f"note: {visible(text)}", soft_wrap=True, markup=False)
 
 
 def show_details(run: Run, split: str) -> None:

@@ -13,7 +13,7 @@ from dlcli.visible import visible
 
 if TYPE_CHECKING:
     from dlcli.stages.baseline import Baselines
-    from dlcli.stages.lr_find import Suggestions
+    from dlcli.stages.rate_curve import Suggestions
 
 _WAYS = ("steepest", "valley", "minimum")
 
@@ -81,7 +81,10 @@ def _show_rates(suggestions: Suggestions, folder: Path, setting: str) -> None:
     if suggestions.clear:
         console.print(f"try: {setting or f'a rate of {suggestions.valley:.3g}'}", soft_wrap=True, markup=False)
     else:
-        console.print("The loss did not fall clearly between these rates: try others (--from, --to), or more --steps.")
+        console.print(
+            "The loss did not fall by more than the noise of single batches: these rates mean little. Try more --steps,"
+            " other rates (--from, --to), or larger batches (--set data.batch_size=...)."
+        )
     console.print(f"curve: {folder / 'curve.png'}", soft_wrap=True)
 
 

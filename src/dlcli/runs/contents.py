@@ -69,6 +69,7 @@ class DataFile(RunFile, _Content):
     fingerprint: str = ""
     means: list[float] | None = None
     deviations: list[float] | None = None
+    gaps: dict[str, Count] | None = None
     notes: list[str] = []
     test_is_validation: bool = False
     lines: list[str] = []

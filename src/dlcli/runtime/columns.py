@@ -21,18 +21,22 @@ if TYPE_CHECKING:
 Normalize = Literal["unit", "symmetric", "standard", "none"]
 
 
-def column_inputs(columns: Mapping[str, Array], normalize: Normalize) -> tuple[dict[str, Any], Any]:
+def column_inputs(
+    columns: Mapping[str, Array], normalize: Normalize, *, unseen_as_zeros: bool = True
+) -> tuple[dict[str, Any], Any]:
     """Returns a Keras input for each column, by its name in the model, and the encoded float32 tensor `(batch, features)`.
 
     Numbers are inputs float32 `(batch, 1)` with NaN for gaps: scaled by constants of these columns, gaps put to the
     mean, and a further feature 0/1 `missing` for each column that has gaps here. Text columns are string inputs
-    `(batch, 1)` with "" for gaps, which counts as a value: one-hot, the first slot for values not seen here. The
+    `(batch, 1)` with "" for gaps, which counts as a value: one-hot over the values seen here, after a first
+    feature that is always 0; a value not seen is all zeros: no weight that was never trained has a say in its answer. The
     features are the scaled numbers, then the marks of gaps, then the categories, each in the columns' order.
 
     Args:
         columns: the training part's columns `(n,)`, float32 for numbers, text objects for categories.
         normalize: scale of numbers: `unit` to [0, 1], `symmetric` to [-1, 1], `standard` to mean 0 and deviation 1,
             `none`. A constant column becomes 0 (with `symmetric` and `unit` too).
+        unseen_as_zeros: False gives a value not seen a 1 in the first feature, as in runs of revision 1.
     """
     keras = import_keras()
     names = input_names(columns)
@@ -42,7 +46,10 @@ def column_inputs(columns: Mapping[str, Array], normalize: Normalize) -> tuple[d
     }
     numbers = {names[name]: values for name, values in columns.items() if _is_number(values)}
     encoded = _numbers(keras, inputs, numbers, normalize) if numbers else []
-    encoded += [_category(keras, inputs[names[name]], values) for name, values in columns.items() if not _is_number(values)]
+    for name, values in columns.items():
+        if not _is_number(values):
+            one_hot = _category(keras, inputs[names[name]], values)
+            encoded.append(_without_unseen(keras, one_hot) if unseen_as_zeros else one_hot)
     return inputs, _joined(keras, encoded, "encoded")
 
 
@@ -145,6 +152,16 @@ def _not_zero(spread: Array) -> Array:
     import numpy as np
 
     return np.where(spread > 0, spread, 1.0)
+
+
+def _without_unseen(keras: Any, one_hot: Any) -> Any:
+    """Returns the one-hot of a text column with 0 in its first slot.
+
+    No training row has a 1 there, so its weights would stay as they were drawn: the answer to an unseen value would be random.
+    The slot stays, so that weights of a run with it fit.
+    """
+    scale = [0.0] + [1.0] * (one_hot.shape[-1] - 1)
+    return keras.layers.Rescaling(scale, dtype="float32")(one_hot)
 
 
 def _category(keras: Any, tensor: Any, values: Array) -> Any:

@@ -103,9 +103,9 @@ def _compile(work: Material, stage: Stage, feed: Feed, plan: Plan, steps: int) -
     experiment = work.experiment
     training, hardware = experiment.training, experiment.hardware
     integer = training.loss.integer_labels
-    followed = [metric.follow(experiment.task, integer_labels=integer) for metric in training.metrics or []]
-    followed += [data_loss(training.loss)] if work.revision > 1 else []
     scale = target_scale(experiment, work.splits)
+    followed = [metric.follow(experiment.task, integer_labels=integer) for metric in training.metrics or []]
+    followed += [data_loss(training.loss)] if work.revision > 1 or scale is not None else []
     assert stage.optimizer is not None
     # Several steps a call save Python's work between them; more than a tenth of an epoch would make progress jump, but for
     # a head on kept features, whose epochs take less than a tenth of a second. Devices that share a batch take one.

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from dlcli.errors import RunFailed
+from dlcli.runs.folder import REVISION
 from dlcli.runtime.engine import keras
 from dlcli.runtime.stream import ordered_batches
 from dlcli.spec.experiment import Experiment
@@ -45,10 +46,12 @@ class Built:
         return self.encode.predict(ordered_batches(inputs, examples=examples, batch_size=1024), verbose=0)
 
 
-def build_model(experiment: Experiment, splits: Splits, *, load_weights: bool = True, offline: bool = False) -> Built:
+def build_model(
+    experiment: Experiment, splits: Splits, *, load_weights: bool = True, offline: bool = False, revision: int = REVISION
+) -> Built:
     """Returns the model for the data: scaling fitted on the training part only.
 
-    `load_weights=False` leaves a backbone's weights random, where others will be put in their place.
+    `load_weights=False` leaves a backbone's weights random, where others will be put in their place. `revision` is the run's.
     """
     inputs = splits.train.inputs
     scale = target_scale(experiment, splits)
@@ -56,7 +59,7 @@ def build_model(experiment: Experiment, splits: Splits, *, load_weights: bool = 
         shape = splits.shape or ()
         return build_transfer(experiment, shape, splits.outputs, scale, load_weights=load_weights, offline=offline)
     if isinstance(inputs, dict):
-        return _build_for_columns(experiment, splits, inputs, scale)
+        return _build_for_columns(experiment, splits, inputs, scale, revision)
     entry = keras.Input(splits.shape, name="image" if splits.is_image else "features")
     output = _body(experiment, splits.outputs, _scaled(entry, experiment.data.normalize, inputs), scale)
     # Built of the tensors themselves: of lists, the saved model would want a list, and warn of a plain array.
@@ -135,10 +138,13 @@ def frozen_backbone_model(built: Built) -> Any:
     return keras.Model(entry, built.head(Inference(built.features)(entry)))
 
 
-def _build_for_columns(experiment: Experiment, splits: Splits, columns: dict[str, Array], scale: TargetScale | None) -> Built:
+def _build_for_columns(
+    experiment: Experiment, splits: Splits, columns: dict[str, Array], scale: TargetScale | None, revision: int
+) -> Built:
     from dlcli.runtime.columns import column_inputs
 
-    raw, features = column_inputs(columns, experiment.data.normalize)  # type: ignore[arg-type]  # `auto` is resolved by now
+    normalize: Any = experiment.data.normalize  # `auto` is resolved by now
+    raw, features = column_inputs(columns, normalize, unseen_as_zeros=revision > 1)
     entry = keras.Input(features.shape[1:], name="features")
     inner = keras.Model(entry, _body(experiment, splits.outputs, entry, scale))
     # Another model is compiled: Keras would save the loss, optimizer and metrics of a compiled one inside the whole.

@@ -30,6 +30,7 @@ from dlcli.stages.scoring.intervals import loss_estimate, metric_estimate
 from dlcli.stages.scoring.outcome import Outcome
 from dlcli.stages.scoring.record import Scores, write_calibration, write_curves, write_scores, write_slices, write_tables
 from dlcli.stages.scoring.slices import columns_of, slices
+from dlcli.stages.unfamiliar import gaps_of, notes_on
 
 Array = np.ndarray[Any, Any]
 
@@ -129,15 +130,18 @@ class Part:
 def evaluate_model(experiment: Experiment, splits: Splits, run: Run, split: str, wanted: Wanted | None = None) -> Scores:
     """Scores the run's saved model on one part of its data and writes `evaluation/<split>/`."""
     part = Part(split, splits.parts[split], splits.classes, experiment.data.source)
-    return score_part(experiment, run, part, splits.describe(), wanted or Wanted())
+    data = splits.describe() | {"gaps": gaps_of(splits.train.inputs)}
+    return score_part(experiment, run, part, data, wanted or Wanted())
 
 
 def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any], wanted: Wanted) -> Scores:
     """Scores the run's saved model on some examples and writes `evaluation/<name>/`; `data` is what `data.json` holds."""
     columns = columns_of(part.source, part.examples, wanted.slices) if wanted.slices else {}
     with _same_model(run) as check:
-        outcome = with_losses(experiment, predicted(experiment, run, part))
-        scores = scored(experiment, outcome, data)
+        model = _model_for(experiment, run, part)
+        outcome = with_losses(experiment, predicted(experiment, part, model))
+        notes = [*part.notes, *notes_on(model, part.examples.inputs, data.get("gaps"))]
+        scores = replace(scored(experiment, outcome, data), notes=notes)
         check()
         folder = run.made_evaluation(part.name)
         write_tables(folder, outcome)
@@ -146,7 +150,7 @@ def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any
         write_examples(folder, worth_looking_at(outcome), part.examples, images=is_image(part.examples.inputs))
         if columns:
             write_slices(folder, slices(outcome, columns, experiment.training.metrics or []))
-        notes = {"note": part_note(run, part.name), "notes": list(part.notes)}
+        notes = {"note": part_note(run, part.name), "notes": scores.notes}
         write_scores(folder, outcome, scores, **notes, calibration=calibration, thresholds=chosen)
     return scores
 
@@ -174,11 +178,16 @@ def _same_model(run: Run) -> Iterator[Callable[[], None]]:
     check()
 
 
-def predicted(experiment: Experiment, run: Run, part: Part) -> Outcome:
+def _model_for(experiment: Experiment, run: Run, part: Part) -> Any:
+    """Returns the run's saved model, which takes the part's examples."""
+    model = load_model(run.model_path, outputs=experiment.task_row.units(len(part.classes)))
+    refuse_other_inputs(model, part.examples.inputs, run.model_path)
+    return model
+
+
+def predicted(experiment: Experiment, part: Part, model: Any) -> Outcome:
     """Returns the saved model's predictions of some examples beside their labels."""
     examples = part.examples
-    model = load_model(run.model_path, outputs=experiment.task_row.units(len(part.classes)))
-    refuse_other_inputs(model, examples.inputs, run.model_path)
     scores = predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
     odd = np.flatnonzero(~np.isfinite(scores.reshape(len(scores), -1)).all(axis=1))
     if len(odd):
@@ -227,7 +236,7 @@ def calibrate(experiment: Experiment, splits: Splits, run: Run) -> float:
         raise UsageError(f"{run.id} has no validation part to fit a temperature on")
     part = Part("validation", splits.parts["validation"], splits.classes, experiment.data.source)
     with _same_model(run) as check:
-        outcome = predicted(experiment, run, part)
+        outcome = predicted(experiment, part, _model_for(experiment, run, part))
         if (outcome.predicted == outcome.truth).all():
             raise UsageError(f"all {len(outcome):,} validation answers are right: no temperature can be fitted on them")
         temperature = fit_temperature(outcome)

@@ -97,7 +97,7 @@ def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, s
     begin = keeping.begin
     fresh = not training.initial_weights and begin is None
     with keeping.spread.strategy.scope() if keeping.spread else nullcontext():
-        built = build_model(experiment, splits, load_weights=fresh, offline=keeping.offline)
+        built = build_model(experiment, splits, load_weights=fresh, offline=keeping.offline, revision=run.revision())
     known = start_from_run(experiment, built, splits, say) if training.initial_weights and begin is None else False
     say(f"model: {built.whole.count_params():,} parameters")
     fitted_once = built.backbone is not None and built.head is None

@@ -1,7 +1,7 @@
 """The learning-rate range test: the loss while the rate grows with every step, on a model that nobody keeps.
 
 Smith 2017, "Cyclical learning rates for training neural networks", section 3.3; the suggestions are those of fastai's
-`lr_find`.
+`lr_find`, on a curve smoothed without lag, with a test of whether its fall stands out of the noise.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.file import Loaded
 from dlcli.spec.stages import Stage
 from dlcli.stages.failures import is_out_of_memory
+from dlcli.stages.rate_curve import Suggestions, smooth_curve, suggested
 from dlcli.stages.trying import Trial, put_together
 from dlcli.stages.work import Say
 
@@ -44,18 +45,6 @@ class Search:
     def rates(self) -> Array:
         """Returns the rate of each step."""
         return np.geomspace(self.lowest, self.highest, self.steps)
-
-
-@dataclass(frozen=True)
-class Suggestions:
-    """Rates to try. `steepest`: where the loss falls fastest; `valley`: two thirds down its longest fall; `minimum`: a tenth
-    of the rate with the smallest loss."""
-
-    steepest: float
-    valley: float
-    minimum: float
-    clear: bool = True
-    """Whether the loss fell by more than its noise: the rates mean little otherwise."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +82,7 @@ def find_rate(
         words = f"out of memory with {size} examples in a batch; try --set data.batch_size={max(1, size // 2)}"
         raise OutOfMemory(words) from error
     rates = search.rates()[: len(losses)]
-    smooth = smoothed(losses)
+    smooth = smooth_curve(rates, losses).losses
     found = Found(trial.stage.name, rates, losses, smooth, suggested(rates, smooth, losses), _folder(runs, experiment.name))
     _write(found)
     return found
@@ -150,31 +139,6 @@ def smoothed(losses: Array, weight: float = _SMOOTHING) -> Array:
         mean = weight * mean + (1 - weight) * loss
         found.append(mean / (1 - weight**step))
     return np.array(found)
-
-
-def suggested(rates: Array, smooth: Array, losses: Array) -> Suggestions:
-    """Returns the suggestions of a curve. Its first tenth is passed over: few losses are in the mean there."""
-    first = len(rates) // 10
-    rates, smooth, losses = rates[first:], smooth[first:], losses[first:]
-    low = max(int(smooth.argmin()), 2)
-    slopes = np.gradient(smooth[: low + 1], np.log10(rates[: low + 1]))
-    begin, end = _longest_fall(smooth)
-    valley = rates[begin + (end - begin) * 2 // 3]
-    noise = float(np.std(losses[: low + 1] - smooth[: low + 1]))
-    clear = bool(smooth.argmin() > 2 and smooth[0] - smooth[low] > noise / 2)
-    return Suggestions(float(rates[int(slopes.argmin())]), float(valley), float(rates[low] / 10), clear)
-
-
-def _longest_fall(losses: Array) -> tuple[int, int]:
-    """Returns where the longest falling subsequence begins and ends (fastai's `valley`)."""
-    lengths, begins = np.ones(len(losses), dtype=int), np.arange(len(losses))
-    for at in range(1, len(losses)):
-        above = np.flatnonzero(losses[:at] > losses[at])
-        if len(above):
-            best = above[int(lengths[above].argmax())]
-            lengths[at], begins[at] = lengths[best] + 1, begins[best]
-    end = int(lengths.argmax())
-    return int(begins[end]), end
 
 
 def _folder(runs: Path, name: str) -> Path:

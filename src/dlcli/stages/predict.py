@@ -23,6 +23,7 @@ from dlcli.stages.evaluate import prediction_batch
 from dlcli.stages.failures import failures_in_words
 from dlcli.stages.inputs import Batch, Skip, Taken, batches, found_files, taken_by
 from dlcli.stages.scoring.outcome import MANY_CLASSES
+from dlcli.stages.unfamiliar import Unfamiliar
 
 Array = np.ndarray[Any, Any]
 
@@ -77,6 +78,8 @@ class Prediction:
     others: Tree
     notes: tuple[str, ...]
     temperature: float | None
+    unfamiliar: Unfamiliar | None = None
+    """Counts values that training did not have; None where inputs are no columns."""
 
     def answers(self, skip: Skip) -> Iterator[Answers]:
         """Yields the answers a batch at a time; `skip` is told of what was left out.
@@ -88,6 +91,8 @@ class Prediction:
         size = prediction_batch(self.experiment)
         with failures_in_words(self.run):
             for batch in batches(self.files, self.taken, self.experiment, size=size, skip=skip):
+                if self.unfamiliar is not None:
+                    self.unfamiliar.add(batch.inputs)
                 answers = self._numbers(batch.ids, self._scores(batch), skip)
                 found = found or bool(answers.ids)
                 yield answers
@@ -141,7 +146,8 @@ def prepare(run: Run, what: Sequence[str], *, calibrate: bool = False) -> Predic
     if not files:
         raise DataError("; ".join(["nothing to predict: no file that this run takes", *others.notes()]))
     notes = (*others.notes(), *(_of_other_depth(files, experiment) if taken.kind == "images" else ()))
-    return Prediction(run, experiment, classes, model, taken, files, others, notes, temperature)
+    unfamiliar = Unfamiliar(model, list(taken.columns), run.data().get("gaps")) if taken.columns else None
+    return Prediction(run, experiment, classes, model, taken, files, others, notes, temperature, unfamiliar)
 
 
 def _of_other_depth(files: Sequence[str], experiment: Experiment) -> list[str]:

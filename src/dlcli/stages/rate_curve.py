@@ -68,17 +68,18 @@ def noise_of(losses: Array) -> float:
     return float(np.sqrt(2 / 3 * np.mean(apart**2))) if len(apart) else 0.0
 
 
-def suggested(rates: Array, losses: Array) -> Suggestions:
-    """Returns the suggestions of a curve, up to its smallest smoothed loss."""
-    smooth = smooth_curve(rates, losses)
-    low = max(int(smooth.losses.argmin()), 2)
-    slopes, errors = smooth.slopes[: low + 1], smooth.errors[: low + 1]
+def suggested(rates: Array, smooth: Array, losses: Array) -> Suggestions:
+    """Returns the suggestions of a curve: its rates, its losses smoothed, and its losses as they are."""
+    curve = smooth_curve(rates, losses)
+    low = max(int(smooth.argmin()), 2)
+    slopes, errors = curve.slopes[: low + 1], curve.errors[: low + 1]
     certain = slopes < -CERTAIN * errors
     steepest = int(np.where(certain, slopes, 0).argmin() if certain.any() else slopes.argmin())
-    fall = smooth.losses[: steepest + 1].max() - smooth.losses[low]
-    clear = bool(certain.any() and fall > LEAST_FALL * abs(smooth.losses[0]))
-    begin, end = _longest_fall(smooth.losses[: low + 1])
-    valley = rates[begin + (end - begin) * 2 // 3]
+    fall = curve.losses[: steepest + 1].max() - curve.losses[low]
+    clear = bool(certain.any() and fall > LEAST_FALL * abs(curve.losses[0]))
+    first = min(len(rates) // 10, low)
+    begin, end = _longest_fall(smooth[first : low + 1])
+    valley = rates[first + begin + (end - begin) * 2 // 3]
     return Suggestions(float(rates[steepest]), float(valley), float(rates[low] / 10), clear)
 
 

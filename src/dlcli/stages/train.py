@@ -29,6 +29,7 @@ from dlcli.stages.reporter import Reporter
 from dlcli.stages.resolve import prepared, resolved_for
 from dlcli.stages.targets import scale_in_words, target_scale
 from dlcli.stages.trackers.following import followed, refuse_missing_trackers, without_trackers
+from dlcli.stages.unfamiliar import gaps_of
 from dlcli.stages.work import Say
 
 
@@ -159,7 +160,7 @@ def _opened(run: Run, experiment: Experiment, device: Device, say: Say, *, offli
     if scale is not None:
         say(scale_in_words(scale, splits.classes))
     run.write_spec(to_yaml(experiment))
-    run.write_data(splits.describe() | {"leaks": leak_facts(splits)})
+    run.write_data(splits.describe() | {"leaks": leak_facts(splits), "gaps": gaps_of(splits.train.inputs)})
     run.write_split({part: examples.ids for part, examples in splits.parts.items() if _is_own(splits, part)})
     return experiment, splits
 

@@ -27,7 +27,8 @@ Array = np.ndarray[Any, Any]
 class Scores:
     """What one part was scored with: metric names with values and intervals, and the baseline's values.
 
-    `no_interval` says of metrics without an interval why there is none.
+    `no_interval` says of metrics without an interval why there is none; `notes` say what of other data is not scored, and which values training
+    did not have.
     """
 
     split: str
@@ -37,6 +38,7 @@ class Scores:
     baseline: dict[str, float]
     baseline_name: str
     no_interval: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def write_scores(folder: Path, outcome: Outcome, scores: Scores, **more: Any) -> None:

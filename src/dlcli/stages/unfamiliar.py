@@ -1,0 +1,102 @@
+"""Values of a table that a run's training part did not have: unseen categories, and gaps in columns that had none.
+
+The saved model has an answer for each: an unseen category counts as none of the known ones, and a gap in a number as the
+column's mean. Both say little, so they are counted by column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dlcli.runtime.columns import input_names
+from dlcli.runtime.engine import keras
+
+Array = np.ndarray[Any, Any]
+MOST_NAMED = 3
+
+
+@dataclass
+class _Column:
+    """What the training part had in a column (`known`: its categories; None for numbers) and what is counted since."""
+
+    known: frozenset[str] | None
+    had_gaps: bool
+    unseen: dict[str, int] = field(default_factory=dict)
+    gaps: int = 0
+
+    def add(self, values: Array) -> None:
+        """Counts the values of some rows."""
+        if self.known is None:
+            self.gaps += 0 if self.had_gaps else int(np.isnan(values.astype("float64")).sum())
+            return
+        for value in (value for value in values.tolist() if value not in self.known):
+            if value == "":
+                self.gaps += 1
+            else:
+                self.unseen[value] = self.unseen.get(value, 0) + 1
+
+
+class Unfamiliar:
+    """Counts by column what the training part did not have."""
+
+    def __init__(self, model: Any, columns: Sequence[str], gaps: Mapping[str, int] | None) -> None:
+        """Takes a saved model, its columns, and the gaps of the training part; None of a run that did not count them."""
+        lookups = {layer.input.name: layer for layer in model.layers if isinstance(layer, keras.layers.StringLookup)}
+        self._rows = 0
+        self._columns: dict[str, _Column] = {}
+        for column, name in input_names(columns).items():
+            if name in lookups:
+                self._columns[column] = _Column(frozenset(map(str, lookups[name].get_vocabulary()[1:])), had_gaps=False)
+            elif gaps is not None:
+                self._columns[column] = _Column(None, had_gaps=bool(gaps.get(column)))
+
+    def add(self, inputs: Mapping[str, Array]) -> None:
+        """Counts the raw columns of some rows."""
+        self._rows += len(next(iter(inputs.values())))
+        for name, column in self._columns.items():
+            column.add(inputs[name])
+
+    def notes(self) -> list[str]:
+        """Returns a sentence for each column with unseen values, and for each with new gaps."""
+        found = []
+        for name, column in self._columns.items():
+            if column.unseen:
+                found.append(self._of_unseen(name, column.unseen))
+            if column.gaps:
+                taken = "none of its known values" if column.known is not None else "its mean"
+                words = f"column {name!r}: {column.gaps:,} of {self._rows:,} rows have no value"
+                found.append(f"{words}, which no training row lacked; a gap counts as {taken}")
+        return found
+
+    def _of_unseen(self, name: str, unseen: Mapping[str, int]) -> str:
+        ordered = sorted(unseen, key=lambda value: (-unseen[value], value))
+        listed = ", ".join(f"{value[:40]!r}" for value in ordered[:MOST_NAMED]) + (", ..." if len(ordered) > MOST_NAMED else "")
+        what = "a value" if len(ordered) == 1 else f"{len(ordered):,} different values"
+        return (
+            f"column {name!r}: {sum(unseen.values()):,} of {self._rows:,} rows have {what} that training did not have"
+            f" ({listed}): the model has learned nothing about {'it' if len(ordered) == 1 else 'them'}"
+        )
+
+
+def notes_on(model: Any, inputs: Any, gaps: Mapping[str, int] | None) -> list[str]:
+    """Returns the sentences on raw columns that a saved model takes; none where inputs are no columns."""
+    if not isinstance(inputs, dict):
+        return []
+    unfamiliar = Unfamiliar(model, list(inputs), gaps)
+    unfamiliar.add(inputs)
+    return unfamiliar.notes()
+
+
+def gaps_of(inputs: Any) -> dict[str, int] | None:
+    """Returns the gaps of each raw column; None where inputs are no columns."""
+    if not isinstance(inputs, dict):
+        return None
+    return {name: _gaps(values) for name, values in inputs.items()}
+
+
+def _gaps(values: Array) -> int:
+    return int((values == "").sum() if values.dtype.kind not in "fiub" else np.isnan(values.astype("float64")).sum())
