@@ -107,6 +107,7 @@ class Scored:
     slices: list[SliceRow]
     deciles: list[DecileRow]
     charts: dict[str, list[Chart]]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -178,6 +179,7 @@ def read_scored(run: Run, split: str, key: str, of: Of, budget: Budget, *, draws
         slices=of(lambda: read_rows(folder / "slices.csv", SliceRow), []),
         deciles=deciles,
         charts=_charts(run, split, task, folder, deciles, key, of) if draws else {},
+        notes=metrics.get("notes") or [],
     )
 
 
