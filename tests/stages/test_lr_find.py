@@ -113,7 +113,8 @@ def test_real_searches_are_clear_where_the_loss_falls_and_say_so_where_it_does_n
     )
     low = find_rate(load(spec).experiment, tmp_path / "runs", Heard().say, Search(1e-9, 1e-6, 60))
     assert not low.suggestions.clear
-    whole = find_rate(load(spec, ["data.batch_size=16"]).experiment, tmp_path / "runs", Heard().say, Search(1e-7, 10, 100))
+    spec = write_spec(tmp_path, GAUSSIANS, training="epochs: 1", name="gaussians")
+    whole = find_rate(load(spec).experiment, tmp_path / "runs", Heard().say, Search(1e-7, 10, 100))
     assert whole.suggestions.clear
     assert 1e-4 < whole.suggestions.steepest < 1
 

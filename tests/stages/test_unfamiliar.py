@@ -9,6 +9,7 @@ import pytest
 
 from dlcli.runs import Run
 from dlcli.runs.files import read_table
+from dlcli.runtime.columns import rows
 from dlcli.runtime.loading import load_model
 from dlcli.stages.evaluate import evaluate
 from dlcli.stages.predict import prepare
@@ -28,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return trained(write_spec(folder, source, task="regression", training="epochs: 2"))
 
 
-def rows(folder: Path) -> Path:
+def later_rows(folder: Path) -> Path:
     path = folder / "later.csv"
     path.write_text("size,weight,kind,price\n1,,new,1\n,2,odd,2\n3,1,b,0\n")
     return path
@@ -36,7 +37,7 @@ def rows(folder: Path) -> Path:
 
 def test_an_unseen_category_has_the_answer_of_none_whatever_was_drawn_for_it(run: Run, tmp_path: Path) -> None:
     model = load_model(run.model_path)
-    before = next(prepare(run, [str(rows(tmp_path))]).answers(lambda *_: None)).scores
+    before = next(prepare(run, [str(later_rows(tmp_path))]).answers(lambda *_: None)).scores
     inner = next(layer for layer in model.layers if hasattr(layer, "layers"))
     kernel = inner.layers[1].kernel
     values = kernel.numpy()
@@ -44,10 +45,8 @@ def test_an_unseen_category_has_the_answer_of_none_whatever_was_drawn_for_it(run
     values[slot] += 100
     kernel.assign(values)
     columns = {"size": [1.0, np.nan], "weight": [np.nan, 2.0]}
-    inputs = {name: np.array(one, "float32")[:, None] for name, one in columns.items()}
-    import tensorflow as tf
-
-    after = model({**inputs, "kind": tf.constant([["new"], ["odd"]])}).numpy()
+    inputs = {name: np.array(values, "float32") for name, values in columns.items()}
+    after = model(rows({**inputs, "kind": np.array(["new", "odd"], dtype=object)})).numpy()
     assert after == pytest.approx(before[:2], rel=1e-6)
 
 
@@ -55,7 +54,7 @@ def test_predict_and_evaluate_count_them_by_column(run: Run, tmp_path: Path) -> 
     gaps = run.data()["gaps"]
     assert (gaps["size"], gaps["kind"]) == (0, 0)
     assert gaps["weight"] > 0
-    path = rows(tmp_path)
+    path = later_rows(tmp_path)
     prediction = prepare(run, [str(path)])
     list(prediction.answers(lambda *_: None))
     assert prediction.unfamiliar is not None
