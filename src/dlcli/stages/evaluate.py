@@ -140,8 +140,8 @@ def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any
     with _same_model(run) as check:
         model = _model_for(experiment, run, part)
         outcome = with_losses(experiment, predicted(experiment, part, model))
-        notes = [*part.notes, *notes_on(model, part.examples.inputs, data.get("gaps"))]
-        scores = replace(scored(experiment, outcome, data), notes=notes)
+        unfamiliar = notes_on(model, part.examples.inputs, data.get("gaps"))
+        scores = replace(scored(experiment, outcome, data), notes=[*part.notes, *unfamiliar])
         check()
         folder = run.made_evaluation(part.name)
         write_tables(folder, outcome)
@@ -150,8 +150,8 @@ def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any
         write_examples(folder, worth_looking_at(outcome), part.examples, images=is_image(part.examples.inputs))
         if columns:
             write_slices(folder, slices(outcome, columns, experiment.training.metrics or []))
-        notes = {"note": part_note(run, part.name), "notes": scores.notes}
-        write_scores(folder, outcome, scores, **notes, calibration=calibration, thresholds=chosen)
+        texts = {"note": part_note(run, part.name), "notes": scores.notes}
+        write_scores(folder, outcome, scores, **texts, calibration=calibration, thresholds=chosen)
     return scores
 
 

@@ -27,8 +27,8 @@ Array = np.ndarray[Any, Any]
 class Scores:
     """What one part was scored with: metric names with values and intervals, and the baseline's values.
 
-    `no_interval` says of metrics without an interval why there is none; `notes` say what of other data is not scored, and which values training
-    did not have.
+    `no_interval` says of metrics without an interval why there is none. `notes` say what of other data is not scored, and which
+    values training did not have.
     """
 
     split: str
