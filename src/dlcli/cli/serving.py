@@ -53,7 +53,8 @@ def predict(
     skipped.left_out(prediction.notes)
     _print(prediction, prediction.answers(skipped), top, as_json=as_json, csv=csv)
     skipped.end()
-    for note in prediction.unfamiliar.notes() if prediction.unfamiliar else ():
+    unfamiliar = prediction.unfamiliar.notes() if prediction.unfamiliar else []
+    for note in [*prediction.notes, *unfamiliar]:
         typer.echo(visible(f"warning: {note}"), err=True)
 
 

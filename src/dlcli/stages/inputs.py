@@ -34,6 +34,7 @@ from dlcli.spec.sources.image_reader import UnreadableImage, read_picture
 from dlcli.spec.sources.image_types import EXTENSIONS, is_image_file
 from dlcli.spec.sources.images import fit_arrays, fit_deep_arrays, incomplete_words, settings_of
 from dlcli.spec.sources.npz import Npz, as_inputs
+from dlcli.spec.sources.table.contents import row_notes
 from dlcli.spec.sources.table.files import ENDINGS as TABLES
 from dlcli.spec.sources.table.reader import OpenTable, open_stream, open_table
 
@@ -63,6 +64,8 @@ class Batch:
 
     ids: list[str]
     inputs: Any
+    notes: tuple[str, ...] = ()
+    """What a user should know of the file, once all its rows are read; the batch is empty then."""
 
 
 Skip = Callable[[str, str], None]
@@ -225,6 +228,8 @@ def _of_table(path: str, source: Csv, columns: dict[str, bool], size: int, skip:
                     skip(f"{name}:{number}", fault)
                 if rows.numbers:
                     yield Batch([f"{name}:{number}" for number in rows.numbers], rows.columns)
+            if notes := row_notes(table.counts):
+                yield Batch([], {}, tuple(f"{name}: {note}" for note in notes))
     except DataError as error:
         skip(name, str(error))
     except OSError as error:

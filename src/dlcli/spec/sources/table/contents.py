@@ -145,7 +145,7 @@ def read_table(path: str | Path, settings: Settings, marks: Collection[str], raw
     import numpy as np
 
     described = f"{opened.describe()}, {len(opened.names):,} columns, {len(numbers) + left_out.total():,} rows"
-    notes = (*opened.notes, *_row_notes(opened.counts), *_blank_notes(opened.names, memories, settings))
+    notes = (*opened.notes, *row_notes(opened.counts), *_blank_notes(opened.names, memories, settings))
     arrays = [np.array(column, dtype=object) for column in columns]
     rows = np.array(numbers, dtype="int64")
     return Table(str(path), opened.names, arrays, rows, opened.dialect.decimal, texts, described, dict(left_out), notes)
@@ -178,7 +178,8 @@ def _blank_notes(names: Sequence[str], memories: Sequence[_Cells], settings: Set
     return [f"values that differ in blanks at their ends, or in how accents are written, are one: {named}"]
 
 
-def _row_notes(counts: Counts) -> list[str]:
+def row_notes(counts: Counts) -> list[str]:
+    """Returns a sentence for each kind of unusual row that was read."""
     notes = []
     for lines, what in (
         (counts.short, "shorter than the header; their last cells are gaps"),
