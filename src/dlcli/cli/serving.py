@@ -54,7 +54,7 @@ def predict(
     _print(prediction, prediction.answers(skipped), top, as_json=as_json, csv=csv)
     skipped.end()
     unfamiliar = prediction.unfamiliar.notes() if prediction.unfamiliar else []
-    for note in [*prediction.notes, *unfamiliar]:
+    for note in [*prediction.row_notes, *unfamiliar]:
         typer.echo(visible(f"warning: {note}"), err=True)
 
 

@@ -80,8 +80,8 @@ class Prediction:
     temperature: float | None
     unfamiliar: Unfamiliar | None = None
     """Counts values that training did not have; None where inputs are no columns."""
-    notes: list[str] = field(default_factory=list)
-    """What was unusual in the files, once they are read."""
+    row_notes: list[str] = field(default_factory=list)
+    """What was unusual in the rows of tables, once they are read."""
 
     def answers(self, skip: Skip) -> Iterator[Answers]:
         """Yields the answers a batch at a time; `skip` is told of what was left out.
@@ -93,7 +93,7 @@ class Prediction:
         size = prediction_batch(self.experiment)
         with failures_in_words(self.run):
             for batch in batches(self.files, self.taken, self.experiment, size=size, skip=skip):
-                self.notes.extend(batch.notes)
+                self.row_notes.extend(batch.notes)
                 if not batch.ids:
                     continue
                 if self.unfamiliar is not None:
