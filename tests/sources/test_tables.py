@@ -224,6 +224,7 @@ def test_the_nameless_index_of_pandas_is_ignored_with_a_note_or_used_by_name(tmp
     for name in ("", "Unnamed: 0"):
         assert list(read(tmp_path, text, drop=[name]).parts["train"].inputs) == ["a"]
         assert list(read(tmp_path, text, features=[name, "a"]).parts["train"].inputs) == ["Unnamed: 0", "a"]
+    assert list(csv(tmp_path, text).notes())[1:] == ["columns without a name, which are ignored: `Unnamed: 0`"]
     old = csv(tmp_path, text, reader=1)
     assert list(opened(old).parts["train"].inputs) == ["Unnamed: 0", "a"]  # as dlcli 0.1 read it
 

@@ -340,8 +340,15 @@ def outlook(source: Csv) -> list[str]:
     known = {name: look_at_column(name, places[name], rows, table.dialect, source.marks) for name in names[:_MOST_SHOWN]}
     count = f"{'at least ' if beginning.more else ''}{len(rows):,} rows"
     lines = [f"table: {table.describe()}, {len(table.names):,} columns, {count}"]
+    nameless = [
+        name
+        for name, column in known.items()
+        if name.startswith("Unnamed: ") and source.features == "all" and column.kind in ("identifier", "empty")
+    ]
+    if nameless:
+        lines.append(f"columns without a name, which are ignored: {listed(nameless)}")
     for kind, words in _KINDS.items():
-        alike = [name for name in names[:_MOST_SHOWN] if known[name].kind == kind and name not in source.dates]
+        alike = [name for name in known if known[name].kind == kind and name not in {*source.dates, *nameless}]
         if alike:
             lines.append(f"{words}: {listed(alike)}")
     for name, column in known.items():
