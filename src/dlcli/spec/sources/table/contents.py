@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from dlcli.errors import DataError
 from dlcli.spec.sources.table.cells import is_number, normalized, plain_number
-from dlcli.spec.sources.table.reader import EMPTY, REPEATED, Counts, Row, Settings, open_table
+from dlcli.spec.sources.table.reader import EMPTY, REPEATED, Row, Settings, open_table
+from dlcli.spec.sources.table.records import Counts
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,6 @@ Training, evaluating, slicing and predicting read by it, so that a cell means th
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,11 +18,11 @@ from typing import NamedTuple
 from dlcli.errors import DataError
 from dlcli.spec.sources.table.cells import SPACES, normalized
 from dlcli.spec.sources.table.dialect import SAMPLE, Dialect, find_dialect, find_titles, judge_header, split_record
-from dlcli.spec.sources.table.files import LONGEST_LINE, decoded, decompressed, file_format, file_version, find_encoding
+from dlcli.spec.sources.table.files import decoded, decompressed, file_format, file_version, find_encoding
+from dlcli.spec.sources.table.records import Counts, Record, split_records
 
 EMPTY = "the row is empty"
 REPEATED = "the row repeats the header"
-_MOST_FAULTS = 1000
 _SAMPLE_CHARACTERS = 2**22
 _CHECKED_CELLS = 200_000
 
@@ -58,21 +57,6 @@ class Row(NamedTuple):
     line: int
     cells: list[str]
     fault: str = ""
-
-
-@dataclass
-class Counts:
-    """What was found in the rows so far.
-
-    Attributes:
-        short: rows with fewer cells than the header, whose last cells are gaps; the first by its line.
-        multiline: rows with a cell over several lines.
-        comments: lines that begin with `#` and are left out.
-    """
-
-    short: list[int] = field(default_factory=list)
-    multiline: list[int] = field(default_factory=list)
-    comments: int = 0
 
 
 @dataclass(frozen=True)
@@ -181,10 +165,6 @@ def _ahead(lines: Iterator[str], most: int) -> list[str]:
         if left < 0:
             break
     return head
-
-
-Record = tuple[int, "list[str] | str"]
-"""A line with the cells of the record that begins in it, or with what is wrong with it."""
 
 
 def _opened(
@@ -297,82 +277,6 @@ def _fitted(line: int, cells: list[str], width: int, counts: Counts) -> tuple[li
     if any(cell.strip(SPACES) for cell in cells[width:]):
         return [], f"{len(cells)} cells below a header of {width}"
     return cells[:width], ""
-
-
-class _Lines:
-    """Lines with their numbers, which can be taken back: those of a record whose quote is not closed."""
-
-    def __init__(self, lines: Iterator[str], first: int) -> None:
-        self._lines = lines
-        self.number = first - 1
-        self.taken: list[str] = []
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._lines)
-        self.number += 1
-        self.taken.append(line)
-        return line
-
-    def take_back(self) -> None:
-        """Gives the lines of this record back, all but the first."""
-        lines = self.taken[1:]
-        self._lines = chain(lines, self._lines)
-        self.number -= len(lines)
-
-
-def split_records(
-    lines: Iterator[str], separator: str, first_line: int, counts: Counts, *, strict: bool = True
-) -> Iterator[Record]:
-    """Yields the records of a text, each with the line it begins in; a fault in place of the cells where a quote is wrong.
-
-    A quote that is not closed costs its own line and no other. Without `strict`, one that stands inside a quoted cell is a
-    part of it, as dlcli 0.1 read it.
-
-    Raises:
-        DataError: there are too many of them.
-    """
-    csv.field_size_limit(LONGEST_LINE)
-    if separator == " ":
-        lines = (line.rstrip(" \t\r\n") for line in lines)
-    feed = _Lines(lines, first_line)
-    faults = 0
-    reader = csv.reader(feed, delimiter=separator, skipinitialspace=True, strict=True)
-    while True:
-        feed.taken.clear()
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            line = feed.number - len(feed.taken) + 1
-            faults += 1
-            if faults > _MOST_FAULTS:
-                raise DataError(f"line {line}: more than {_MOST_FAULTS:,} lines have quotes that are not closed") from None
-            yield line, _lenient(feed.taken, separator, strict=strict)
-            feed.take_back()
-            reader = csv.reader(feed, delimiter=separator, skipinitialspace=True, strict=True)
-            continue
-        if len(feed.taken) > 1:
-            counts.multiline.append(feed.number - len(feed.taken) + 1)
-        yield feed.number - len(feed.taken) + 1, cells
-
-
-def _lenient(lines: list[str], separator: str, *, strict: bool) -> list[str] | str:
-    """Returns the cells of a line with blanks behind its closing quotes, else what is wrong with it."""
-    if len(lines) == 1 and not strict and lines[0].count('"') % 2 == 0:
-        return next(csv.reader(lines, delimiter=separator, skipinitialspace=True))
-    if len(lines) == 1:
-        tidy = re.sub(rf'"[ \t]+(?={re.escape(separator)}|[\r\n]|$)', '"', lines[0])
-        try:
-            return next(csv.reader([tidy], delimiter=separator, skipinitialspace=True, strict=True))
-        except csv.Error:
-            pass
-    start = lines[0].rstrip()
-    shown = start[:60] + ("..." if len(start) > 60 else "")
-    return f"a quote is not closed, or stands inside a quoted cell, where it is to be written twice: {shown!r}"
 
 
 def _typed_table(path: str, kind: str, settings: Settings) -> OpenTable:
