@@ -101,7 +101,7 @@ class ImageSettings(Spec):
         ),
     )
     decoded_mb: Annotated[float, Field(gt=0)] = Field(
-        default=1000, description="Largest memory that one decoded image may take, in MB; larger image files are not read."
+        default=1000.0, description="Largest memory that one decoded image may take, in MB; larger image files are not read."
     )
 
     @property
