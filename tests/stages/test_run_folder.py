@@ -40,7 +40,7 @@ def test_a_run_holds_these_files_and_no_other(run: Run) -> None:
     logs = {name for name in found if name.startswith("tensorboard/")}
     tables = ("predictions", "per_class", "confusion_matrix", "confusion_matrix_normalised", "calibration", "examples")
     pictures = ("confusion_matrix.png", "roc_curve.png", "pr_curve.png", "reliability.png")
-    scores = ("metrics.json", *(f"{name}.csv" for name in (*tables, "roc_curve", "pr_curve")), *pictures)
+    scores = ("metrics.json", "losses.csv", *(f"{name}.csv" for name in (*tables, "roc_curve", "pr_curve")), *pictures)
     top = ("spec.yaml", "source.yaml", "status.json", "environment.json", "data.json", "split.csv", "history.csv", "lock")
     (checkpoint,) = (name for name in found if name.startswith("checkpoints/"))
     assert re.fullmatch(r"checkpoints/\d{6}-[0-9a-f]{64}\.npz", checkpoint)
