@@ -118,6 +118,8 @@ def _compile(work: Material, stage: Stage, feed: Feed, plan: Plan, steps: int) -
         jit_compile=hardware.xla,
         steps_per_execution=1 if work.spread else hardware.steps_per_execution or max(1, together),
     )
+    # A table's model holds this one, and would be saved with its metrics, which are no Keras classes that a reader knows.
+    feed.model.get_compile_config = lambda: None
 
 
 def validation_of(work: Material, feed: Feed) -> Any:
