@@ -118,7 +118,7 @@ def test_several_targets_are_labels_or_numbers(here: Path) -> None:
     [
         ("rows.tsv", b"a\tb\ty\n1.5\tx\t1\n2.5\ty\t0\n3.5\tx\t1\n"),
         ("ROWS.CSV", b"a;b;y\n1,5;x;1\n2,5;y;0\n3,5;x;1\n"),
-        ("rows.csv.gz", gzip.compress(b"a,b,y\n1.5,x,1\n2.5,y,0\n3.5,x,1\n")),
+        ("rows.csv.gz", gzip.compress(b"a,b,y\n1.5,x,1\n2.5,y,0\n3.5,x,1\n", mtime=0)),
     ],
 )
 def test_a_table_is_read_as_it_is_written(here: Path, name: str, content: bytes) -> None:

@@ -63,7 +63,7 @@ def _zipped(text: str) -> bytes:
         (ROWS.encode("utf-16-be"), "rows.csv"),
         (ROWS.replace("\n", "\r"), "rows.csv"),
         (ROWS.replace("\n", "\r\n") + "\x0d\x0a", "rows.csv"),
-        (gzip.compress(ROWS.encode()), "rows.csv.gz"),
+        (gzip.compress(ROWS.encode(), mtime=0), "rows.csv.gz"),
         (bz2.compress(ROWS.encode()), "rows.csv"),
         (_zipped(ROWS), "rows.zip"),
         (ROWS.replace(",", "\t"), "rows.tsv"),
@@ -74,6 +74,10 @@ def _zipped(text: str) -> bytes:
         (ROWS.replace("\n", ",,\n"), "rows.csv"),
         (ROWS.replace(",", " , "), "rows.csv"),
         ('"age","city","y"\n"31","Bern","yes"\n"47.5","Rome","no"\n"","Bern" ,"yes"\n', "rows.csv"),
+    ],
+    ids=[
+        *("UTF-8 with a mark", "UTF-16", "UTF-16 without a mark", "CR", "CR LF", "gzip", "bzip2", "zip", "tabs", "bars"),
+        *("semicolons", "sep=", "comments", "trailing separators", "blanks", "quotes"),
     ],
 )
 def test_the_same_table_in_many_forms(tmp_path: Path, content: str | bytes, name: str) -> None:
