@@ -87,7 +87,7 @@ class Evidence:
             return None
         errors = self.outcome.truth.astype("float64") - np.array(means)
         deviations = self.data.get("deviations")
-        if deviations and len(means) > 1 and getattr(self.experiment.data, "scales_targets", False):
+        if deviations and len(means) > 1 and self.experiment.data.scales_targets:
             errors /= np.where(np.array(deviations) > 0, deviations, 1.0)  # the loss of several scaled targets is in deviations
         return float((errors**2).mean() if kind == "mse" else np.abs(errors).mean())
 
@@ -184,7 +184,7 @@ class Evidence:
     @property
     def has_large_targets(self) -> bool:
         """Whether a regression learns targets as they are, far from the size that a network begins with."""
-        return self.target_size > LARGE_TARGETS and not getattr(self.experiment.data, "scales_targets", False)
+        return self.target_size > LARGE_TARGETS and not self.experiment.data.scales_targets
 
     @property
     def usual_rate(self) -> float:
