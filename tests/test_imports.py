@@ -18,6 +18,7 @@ SPEC = (
     *(
         "base",
         "text",
+        "override_paths",
         "edit",
         "words",
         "parameters",

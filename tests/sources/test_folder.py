@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from dlcli.errors import DataError
+from dlcli.spec.sources import file_tree
 from dlcli.spec.sources.folder import Folder
+from dlcli.spec.sources.image_types import is_image_file
 from sources.opening import opened, request
 
 DATA = os.environ.get("DLCLI_TEST_DATA", "")
@@ -143,6 +145,16 @@ def test_thousands_of_classes_are_not_quadratic(tmp_path: Path) -> None:
         (tmp_path / "pool" / f"{index:05}" / "x.png").write_bytes(image)
     found = opened(Folder(kind="folder", path=str(tmp_path / "pool")), size=(4, 6))
     assert found.parts["train"].targets.tolist() == list(range(3000))
+
+
+def test_a_check_looks_at_one_image_of_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = pool(tmp_path, a=30, b=30, c=30)
+    looked_at: list[str] = []
+    monkeypatch.setattr(file_tree, "is_image_file", lambda path: looked_at.append(path) or is_image_file(path))
+    for _ in range(10):
+        assert source.facts("classification").classes == ("a", "b", "c")
+    assert list(source.faults()) == []
+    assert len(looked_at) < 20
 
 
 @pytest.mark.skipif(not DATA, reason="DLCLI_TEST_DATA is not set")

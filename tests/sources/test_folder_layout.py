@@ -154,7 +154,7 @@ def test_a_test_folder_without_labels_is_left_out_with_a_way_to_predict_on_it(tm
 
 def test_an_empty_part_is_none(tmp_path: Path) -> None:
     source = images(tmp_path, *classes_of("train"))
-    (tmp_path / "val").mkdir()
+    (tmp_path / "val" / "cats").mkdir(parents=True)
     assert counts(source) == {"train": 2}
     assert found(source).notes == (f"{tmp_path}/val holds no images: the source has no validation part",)
 
@@ -200,6 +200,15 @@ def test_class_folders_that_hold_only_equal_folders_are_refused_with_the_ways_ou
     assert found(source.model_copy(update={"parts": {}})).classes == tuple(sorted(names))
 
 
+def test_other_data_of_known_classes_is_never_taken_for_parts(tmp_path: Path) -> None:
+    source = images(tmp_path / "a", *classes_of("training", "testing"))
+    assert sorted(source.elsewhere(source.path).open(request(size=(4, 6))).parts) == ["test", "train"]
+    other = source.elsewhere(source.path, ("training", "testing")).open(request(size=(4, 6)))
+    assert (other.classes, len(other.parts["train"])) == (("testing", "training"), 4)
+    single = images(tmp_path / "b", "cats/siamese", "cats/persian")
+    assert single.elsewhere(single.path, ("cats", "dogs")).open(request(size=(4, 6))).classes == ("cats",)
+
+
 def test_parts_inside_class_folders_are_refused(tmp_path: Path) -> None:
     source = images(tmp_path, "cats/train", "cats/test", "dogs/train", "dogs/test")
     assert "to have parts, put test/cats in place of cats/test" in fault(source)
@@ -227,6 +236,16 @@ def test_training_images_without_class_folders_are_refused_with_what_their_names
         f"{tmp_path}/train holds 20 images and no class folders: images belong in one folder for each class;"
         " their names begin with cat, dog: if these are the classes, move the images into folders of these names"
     )
+
+
+def test_a_single_folder_of_images_without_a_class_name_is_refused(tmp_path: Path) -> None:
+    source = images(tmp_path, "images/1.png", "images/2.png")
+    assert fault(source) == f"{tmp_path}/images holds 2 images and no class folders: images belong in one folder for each class"
+
+
+def test_a_class_name_in_other_letters_is_told(tmp_path: Path) -> None:
+    source = images(tmp_path, *classes_of("train"), "test/Cats", "test/Dogs")
+    assert fault(source) == f"{tmp_path}/test/Cats: the training part has no class of this name (did you mean cats?)"
 
 
 def test_class_names_are_equal_however_their_accents_are_stored(tmp_path: Path) -> None:

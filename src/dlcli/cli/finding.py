@@ -110,7 +110,7 @@ def batch_find(
     for size in find_batch_size(
         loaded.document.text,
         str(Path(spec).absolute()),
-        list(overrides or []),
+        list(loaded.overrides),
         runs / ".features",
         smallest=smallest,
         seconds=seconds,

@@ -131,10 +131,12 @@ def finetune(
         run = found_run(what, runs)
         loaded = continued(
             run,
+            lambda line: typer.echo(visible(line), err=True),
             train=_selection(selection or "all"),
             learning_rate=learning_rate,
             epochs=epochs,
             overrides=overrides or [],
+            offline=offline,
         )
         parent = run.id
     _train(loaded, runs, quiet=quiet, as_json=as_json, offline=offline, parent=parent)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from dlcli.errors import Fault, SpecError
 from dlcli.spec.base import OneOf, Spec, dump, needs_fields
 from dlcli.spec.experiment import Experiment, with_defaults
+from dlcli.spec.override_paths import with_absolute_paths
 from dlcli.spec.text import MAX_BYTES, MAX_FAULTS, Document, Path, parse, parse_value
 from dlcli.spec.words import message_of, place_of, without_echoes
 from dlcli.visible import visible
@@ -46,6 +47,8 @@ def load(path: str | FilePath, overrides: Sequence[str] = (), *, with_search: bo
 def load_text(text: str, path: str | FilePath, overrides: Sequence[str] = (), *, with_search: bool = False) -> Loaded:
     """Returns the checked experiment of a text that stands, or will stand, at `path`.
 
+    Relative paths of the text are relative to its folder, those of the overrides to the working folder.
+
     `with_search`: the space of its `sweep` is checked too, which takes a check for each of its bounds and choices.
 
     Raises:
@@ -53,6 +56,7 @@ def load_text(text: str, path: str | FilePath, overrides: Sequence[str] = (), *,
     """
     document = _overridden(parse(text, str(path)), overrides)
     folder = str(FilePath(path).parent)
+    overrides = with_absolute_paths(document, overrides, folder, lambda base: _validated(document, base)[0], to_flow)
     experiment, faults = _validated(document, folder)
     if faults:
         raise SpecError([*faults, *_findings_of_the_sound_part(document, folder, faults)])

@@ -25,7 +25,8 @@ complete and check a spec by [schema.json](schema.json) where its first line is
 
 - A kind that needs no settings may be written as its bare name: `optimizer: adam`, `- flatten`.
 - Whole numbers are written whole (`epochs: 3`), and `true` and `false` are the only truth values (YAML 1.2).
-- Paths are relative to the spec's folder; `${NAME}` and `${NAME:-default}` in a path stand for environment variables.
+- Paths are relative to the spec's folder, those of `--set` to the working folder. In a path, `${NAME}` and
+  `${NAME:-default}` stand for environment variables.
 - `--set training.epochs=3` changes a field from the command line; lists by index (`model.layers.0.filters=8`), `+=`
   appends.
 """

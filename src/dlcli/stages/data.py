@@ -18,11 +18,11 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.sources import Examples, Opened, Request, SourceSpec
 from dlcli.spec.sources.base import composed
 from dlcli.spec.sources.images import ImageFiles
+from dlcli.spec.sources.part_names import PARTS
 from dlcli.stages.fingerprint import fingerprint
 from dlcli.stages.image_files import Survey, with_value_range
 
 Array = np.ndarray[Any, Any]
-PARTS = ("train", "validation", "test")
 DEFAULT_SHARES = {"validation": 0.1, "test": 0.2}
 # Images up to this share of the free memory are decoded once and kept; larger sets are read from their files each epoch.
 MEMORY_SHARE = 0.25
@@ -139,15 +139,11 @@ def open_splits(
     is_recorded = split is not None
     if split is None and data.split.file:
         split = read_split_file(Path(data.split.file))
-    opened = _opened(data.source, Request(experiment.task, data.image, experiment.seed, offline, revision), split)
-    skipped: list[str] = []
-    if not is_recorded:
-        opened, skipped = _readable(opened, data.on_error, data.skip_budget)
-    if data.classes:
-        opened = _of_classes(opened, tuple(data.classes))
+    opened = open_examples(experiment, offline=offline, split=split, revision=revision)
+    opened, skipped = (opened, []) if is_recorded else _readable(opened, data.on_error, data.skip_budget)
     _refuse_unfit(opened, experiment)
     drawn = split is None
-    parts = _drawn(opened, experiment) if split is None else _recorded(opened, split, data.split.test == "validation")
+    parts = _drawn(opened, experiment) if split is None else recorded_parts(opened, split, experiment)
     parts, image, image_notes = with_value_range(parts, data.image, first=not is_recorded)
     notes = [*opened.notes, *_notes(parts, opened, experiment.task), *image_notes]
     left_out = sum(map(len, opened.parts.values())) - sum(len(parts[part]) for part in parts if not _shared(parts, part))
@@ -161,7 +157,7 @@ def open_splits(
         survey.refuse_incomplete()
         notes += survey.notes()
     # Of the parts as opened: images are files there, in memory or not.
-    found = fingerprint({part: parts[part] for part in PARTS if part in parts})
+    found = fingerprint(parts)
     return Splits(
         kept,
         opened.classes,
@@ -176,13 +172,19 @@ def open_splits(
     )
 
 
-def _opened(source: SourceSpec, request: Request, split: dict[str, str] | None) -> Opened:
-    """Returns the opened source; by the rules of revision 1 where only they find the examples that a split names."""
-    opened = open_source(source, request)
-    if split is None or request.revision == 1 or _names_all(split, opened):
-        return opened
-    before = open_source(source, replace(request, revision=1))
-    return before if _names_all(split, before) else opened
+def open_examples(experiment: Experiment, *, offline: bool, split: dict[str, str] | None, revision: int) -> Opened:
+    """Returns the examples of the chosen classes; by the rules of revision 1 where only they find those that a split names.
+
+    Raises:
+        DataError: the data cannot be read, or lacks one of the classes.
+    """
+    data = experiment.data
+    request = Request(experiment.task, data.image, experiment.seed, offline, revision)
+    opened = open_source(data.source, request)
+    if split is not None and revision > 1 and not _names_all(split, opened):
+        before = open_source(data.source, replace(request, revision=1))
+        opened = before if _names_all(split, before) else opened
+    return _of_classes(opened, tuple(data.classes)) if data.classes else opened
 
 
 def open_source(source: SourceSpec, request: Request) -> Opened:
@@ -360,7 +362,7 @@ def _stratified(targets: Array, share: float, random: np.random.Generator) -> Ar
     return np.sort(np.concatenate([members[:count] for members, count in zip(classes, counts, strict=True)]))
 
 
-def _recorded(opened: Opened, split: dict[str, str], test_is_validation: bool) -> dict[str, Examples]:
+def recorded_parts(opened: Opened, split: dict[str, str], experiment: Experiment) -> dict[str, Examples]:
     """Returns the parts that a `split.csv` names.
 
     Raises:
@@ -379,7 +381,7 @@ def _recorded(opened: Opened, split: dict[str, str], test_is_validation: bool) -
     if left or "train" not in parts:
         example = next(iter(left), "a training part")
         raise DataError(f"the recorded split names {len(left)} examples that the source does not have, such as {example!r}")
-    if test_is_validation and "validation" in parts:
+    if experiment.data.split.test == "validation" and "validation" in parts:
         parts["test"] = parts["validation"]
     return parts
 

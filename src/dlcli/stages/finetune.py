@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from dlcli.errors import UsageError
+from dlcli.errors import SpecError, UsageError
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.spec.backbones.keras_file import read_config
@@ -16,6 +17,8 @@ from dlcli.spec.models import Transfer
 from dlcli.spec.optimizers import OptimizerSpec
 from dlcli.spec.schedules import ByPart, scaled_rate
 from dlcli.spec.stages import Stage
+from dlcli.stages.data import DEFAULT_SHARES
+from dlcli.stages.same_data import is_copy, known_images
 
 GENTLE = 0.01
 """The default rate of what was trained before, as a share of the head's: large steps would undo it (Keras's guide on
@@ -46,18 +49,32 @@ def with_stages(loaded: Loaded) -> Loaded:
     return replace(loaded, experiment=experiment.model_copy(update={"training": training}))
 
 
-def continued(run: Run, *, train: Any, learning_rate: float | None, epochs: int | None, overrides: list[str]) -> Loaded:
-    """Returns the spec of a run that goes on from a finished run's model, on the same data, split the same way.
+def continued(
+    run: Run,
+    say: Callable[[str], None],
+    *,
+    train: Any,
+    learning_rate: float | None,
+    epochs: int | None,
+    overrides: list[str],
+    offline: bool = False,
+) -> Loaded:
+    """Returns the spec of a run that begins with a finished run's model, on the same data, split the same way.
+
+    Where overrides name another source it is split anew, unless it is a copy of the run's own. The output layer begins anew
+    where its classes are others.
 
     Args:
         run: the finished run.
+        say: is told that other data is split anew.
         train: what learns, as a stage's `train`.
         learning_rate: of the new stage; if None that of the run's last stage, or a hundredth of it if that unfroze nothing.
         epochs: of the new stage; those of the run's last stage if None.
         overrides: `--set` options.
+        offline: whether nothing may be fetched.
 
     Raises:
-        UsageError: the run has no model, or one that is no network to the end.
+        UsageError: the run has no model, one that is no network to the end, or one for two classes where there are more.
         SpecError: an override, or a stage, is wrong.
         DamagedFile: the run's model or its split is not as dlcli wrote it.
     """
@@ -76,8 +93,55 @@ def continued(run: Run, *, train: Any, learning_rate: float | None, epochs: int 
     stage = {"name": "finetune", "train": train, "epochs": epochs, "optimizer": optimizer}
     data["training"] |= {"stages": [stage], "optimizer": optimizer, "initial_weights": str(run.path)}
     data["data"]["scale_targets"] = experiment.data.scales_targets  # a run older than the field has targets as they are
-    data["data"]["split"] |= {"file": str(run.path / "split.csv")}
+    split = data["data"]["split"]
+    recorded = split | {"file": str(run.path / "split.csv")}
+    if any(one.startswith(_SOURCE) for one in overrides):
+        data["data"]["split"] = _of_another_source(split)
+        loaded = _with_other_classes(run, data, overrides)
+        if loaded.experiment.data.source != experiment.data.source and not is_copy(run, loaded.experiment, offline=offline):
+            _tell_other_data(run, loaded.experiment, say, offline=offline)
+            return loaded
+    data["data"]["split"] = recorded
     return load_text(to_flow(data), run.path / "spec.yaml", overrides)
+
+
+_SOURCE = ("data.source=", "data.source.")
+
+
+def _of_another_source(split: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings of a split without what was resolved for a run's own source: its parts, and the default shares."""
+    shares = {part: "auto" for part, share in DEFAULT_SHARES.items() if split[part] in ("source", share)}
+    return split | shares | {"file": None}
+
+
+def _tell_other_data(run: Run, experiment: Experiment, say: Callable[[str], None], *, offline: bool) -> None:
+    say(f"note: other data than that of {run.id}: it is split anew")
+    known = known_images(run, experiment, offline=offline)
+    if known:
+        say(
+            f"note: {known:,} of its images have the names of images that {run.id} was trained on: if they are the same, scores"
+            " of the new test part are too high"
+        )
+
+
+def _with_other_classes(run: Run, data: dict[str, Any], overrides: list[str]) -> Loaded:
+    """Returns the checked spec.
+
+    Raises:
+        UsageError: the run tells two classes apart by one output, and the new source has other than two.
+        SpecError: an override is wrong.
+    """
+    try:
+        return load_text(to_flow(data), run.path / "spec.yaml", overrides)
+    except SpecError as error:
+        fault = next((fault for fault in error.faults if fault.key == "task"), None)
+        if fault is None or data["task"] != "binary":
+            raise
+    raise UsageError(
+        f"{run.id} tells 2 classes apart by one output, and {fault.message.partition(';')[0]}: write a spec with"
+        f" `task: classification` and `model: {{kind: transfer, backbone: {{kind: run, run: {run.path}}}}}`, which takes the"
+        " run's model without its output layer"
+    )
 
 
 def _optimizer(experiment: Experiment, last: Stage, learning_rate: float | None, *, head_alone: bool) -> OptimizerSpec:

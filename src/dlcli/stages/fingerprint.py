@@ -10,6 +10,7 @@ import numpy as np
 
 from dlcli.errors import DataError
 from dlcli.spec.sources import Examples
+from dlcli.spec.sources.part_names import PARTS
 
 # Image files of up to so many bytes together are read whole for the fingerprint (a second or two), of more only their sizes.
 CONTENT_HASHED = 2**30
@@ -24,7 +25,8 @@ def fingerprint(parts: dict[str, Examples]) -> str:
         DataError: a file cannot be read.
     """
     digest = hashlib.sha256()
-    for part, examples in parts.items():
+    for part in (one for one in PARTS if one in parts):
+        examples = parts[part]
         digest.update(f"{part}\0{chr(0).join(examples.ids)}\0".encode())
         digest.update(_bytes_of(examples.targets))
         for name, column in examples.inputs.items() if isinstance(examples.inputs, dict) else [("", examples.inputs)]:

@@ -184,13 +184,35 @@ def holds_image(folder: str) -> bool:
     waiting, seen = [folder], set[tuple[int, int]]()
     while waiting:
         path = waiting.pop()
-        if not _is_new(path, seen):
-            continue
-        found = listing(path)
-        if any(map(is_image_file, found.files)):
-            return True
-        waiting += reversed(found.folders.values())
+        if _is_new(path, seen):
+            folders = _folders_before_an_image(path)
+            if folders is None:
+                return True
+            waiting += folders
     return False
+
+
+def has_image(folder: str) -> bool:
+    """Whether an image lies directly in a folder; stops at the first."""
+    return _folders_before_an_image(folder) is None
+
+
+def _folders_before_an_image(folder: str) -> list[str] | None:
+    """Returns the visible folders in a folder; None as soon as an image is seen."""
+    folders = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                is_folder = _is_folder(entry)
+                if is_hidden(entry.name, is_folder=is_folder):
+                    continue
+                if is_folder:
+                    folders.append(entry.path)
+                elif _is_file(entry) and is_image_file(entry.path):
+                    return None
+    except OSError as error:
+        raise DataError(f"{folder}: {error.strerror}") from None
+    return folders
 
 
 def by_extension(paths: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ from pydantic import Field, PrivateAttr
 from dlcli.errors import DataError
 from dlcli.program import command
 from dlcli.spec.sources import folder_revision_1
-from dlcli.spec.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec
+from dlcli.spec.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec, composed
 from dlcli.spec.sources.file_tree import Tree, by_extension, holds_image, listing, walk
 from dlcli.spec.sources.folder_layout import Layout, find_layout, named_layout
 
@@ -49,14 +50,18 @@ class Folder(SourceSpec):
         Raises:
             DataError: a folder cannot be read.
         """
-        if self.parts is not None:
-            return named_layout(self.path, {str(part): folder for part, folder in self.parts.items()})
-        return find_layout(self.path, self._known_classes)
+        return _layout(self.path, self._parts_in_order(), self._known_classes)
+
+    def _parts_in_order(self) -> tuple[tuple[str, str], ...] | None:
+        return None if self.parts is None else tuple(sorted(self.parts.items()))
 
     def facts(self, task: str) -> Facts:
         """Returns the classes and the given parts."""
-        layout = None if next(self._path_faults(), None) else self.layout()
-        if layout is None or layout.faults:
+        try:
+            layout = _recent_layout(self.path, self._parts_in_order(), self._known_classes, _changes(self.path))
+        except (DataError, OSError):  # `faults` tells of it
+            return Facts(image=True)
+        if layout.faults:
             return Facts(image=True)
         return Facts(
             None,
@@ -93,7 +98,7 @@ class Folder(SourceSpec):
     def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> Folder:
         """Returns the same for another folder."""
         other = self.model_copy(update={"path": path, "parts": None})
-        other._known_classes = frozenset(classes)
+        other._known_classes = frozenset(map(composed, classes))
         return other
 
     def open(self, request: Request) -> Opened:
@@ -125,6 +130,23 @@ class Folder(SourceSpec):
             ids = [_text(Path(os.path.relpath(path, self.path)).as_posix()) for path in paths]
             parts[part] = Examples(ImageFiles(tuple(paths), request.image), np.array(numbers, dtype="int64"), ids)
         return parts
+
+
+def _layout(path: str, parts: tuple[tuple[str, str], ...] | None, known: frozenset[str]) -> Layout:
+    return find_layout(path, known) if parts is None else named_layout(path, dict(parts))
+
+
+@lru_cache(maxsize=8)
+def _recent_layout(
+    path: str, parts: tuple[tuple[str, str], ...] | None, known: frozenset[str], _changes: tuple[int, ...]
+) -> Layout:
+    """Returns a folder's layout; the rules of a spec ask for it a dozen times."""
+    return _layout(path, parts, known)
+
+
+def _changes(path: str) -> tuple[int, ...]:
+    """Returns when a folder and the folders in it were changed."""
+    return tuple(os.stat(one).st_mtime_ns for one in (path, *listing(path).folders.values()))
 
 
 def _walked(folders: list[str], tree: Tree) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from dlcli.spec.sources.base import composed
-from dlcli.spec.sources.file_tree import Listing, holds_image, listing
+from dlcli.spec.sources.file_tree import Listing, has_image, holds_image, listing
 from dlcli.spec.sources.part_names import PARTS, is_for_unlabelled, part_of
 
 _DEEPEST = 6
@@ -56,7 +56,7 @@ def find_layout(root: str, known: frozenset[str] = frozenset()) -> Layout:
 
     Args:
         root: the folder.
-        known: names of classes, where they are known: a folder of such a name is never taken for one around class folders.
+        known: names of classes, where they are known: folders of such names are neither parts nor around class folders.
 
     Raises:
         DataError: a folder cannot be read.
@@ -64,6 +64,8 @@ def find_layout(root: str, known: frozenset[str] = frozenset()) -> Layout:
     here = root
     for _ in range(_DEEPEST):
         level = listing(here)
+        if known and all(composed(name) in known for name in level.folders):
+            return Layout(here, {"train": here}, {"train": classes_in(level)})
         layout = _with_parts(here, level)
         if layout is not None:
             return layout
@@ -182,13 +184,13 @@ def _fill(layout: Layout, part: str, folder: str) -> None:
     classes = frozenset(layout.classes.get("train", {}))
     inner = _class_root(folder, classes)
     found = classes_in(listing(inner))
-    if part != "train" and not (set(found) & classes):
-        if not holds_image(folder):
-            layout.empty[part] = folder
-            return
-        if not found or (len(found) == 1 and is_for_unlabelled(next(iter(found)))):
-            layout.unlabelled[part] = folder
-            return
+    if part != "train" and not holds_image(folder):
+        layout.empty[part] = folder
+        return
+    is_nameless = not found or (len(found) == 1 and is_for_unlabelled(next(iter(found))))
+    if part != "train" and is_nameless and not (set(found) & classes):
+        layout.unlabelled[part] = folder
+        return
     layout.parts[part], layout.classes[part] = inner, found
 
 
@@ -210,7 +212,7 @@ def _wrapped(level: Listing, known: frozenset[str]) -> str | None:
         (inner,) = level.folders.values()
         below = listing(inner)
         return inner if below.folders and not below.images and holds_image(inner) else None
-    around = [path for path in level.folders.values() if _has_parts(path)]
+    around = [path for path in level.folders.values() if not has_image(path) and _has_parts(path)]
     if len(around) == 1 and not any(holds_image(path) for path in level.folders.values() if path != around[0]):
         return around[0]
     return None
@@ -219,9 +221,10 @@ def _wrapped(level: Listing, known: frozenset[str]) -> str | None:
 def _flat_training_folder(level: Listing, groups: Mapping[str, Mapping[str, list[str]]]) -> str | None:
     """Returns what is wrong where a training folder has images and no class folders, and all other folders are parts."""
     trains = groups.get("", {}).get("train", [])
+    if len(trains) != 1 or not has_image(trains[0]):
+        return None
     named = {path for group in groups.values() for paths in group.values() for path in paths}
-    others = [path for path in level.folders.values() if path not in named and holds_image(path)]
-    if len(trains) != 1 or others or not listing(trains[0]).images:
+    if any(path not in named and holds_image(path) for path in level.folders.values()):
         return None
     return _without_class_folders(trains[0], "train")
 
@@ -230,6 +233,9 @@ def _without_parts(here: str, level: Listing) -> Layout:
     layout = Layout(here, {"train": here}, {"train": classes_in(level)})
     if not level.folders:
         layout.faults.append(("path", _without_class_folders(here, "")))
+    only = next(iter(level.folders.values())) if len(level.folders) == 1 else None
+    if only and is_for_unlabelled(os.path.basename(only)) and has_image(only):
+        layout.faults.append(("path", _without_class_folders(only, "")))
     layout.faults += _faults_of_classes(here, layout)
     return layout
 
@@ -252,12 +258,12 @@ def _named_classes(names: list[str]) -> str:
 def _faults_of_classes(folder: str, layout: Layout) -> Iterator[tuple[str, str]]:
     """Yields class folders that look like parts, or like folders around class folders."""
     folders = [path for paths in layout.classes["train"].values() for path in paths]
-    levels = {path: listing(path) for path in folders}
-    around = [path for path in folders if _has_parts(path)]
+    without = {path: listing(path).folders for path in folders if not has_image(path)}
+    around = next((path for path, inner in without.items() if inner and _has_parts(path)), None)
     if around:
-        yield "path", f"{around[0]} holds parts of its own: give data.source.path: {around[0]}"
-    elif len(folders) > 1 and all(level.folders and not level.images for level in levels.values()):
-        inside = [{composed(name) for name in level.folders} for level in levels.values()]
+        yield "path", f"{around} holds parts of its own: give data.source.path: {around}"
+    elif len(folders) > 1 and len(without) == len(folders) and all(without.values()):
+        inside = [{composed(name) for name in inner} for inner in without.values()]
         largest = max(inside, key=len)
         if len(largest) > 1 and all(names <= largest for names in inside):
             yield "path", _equal_folders(folder, layout, sorted(largest))
@@ -271,9 +277,12 @@ def _equal_folders(folder: str, layout: Layout, inner: list[str]) -> str:
         way = f"to have parts, put {inner[0]}/{outer[0]} in place of {outer[0]}/{inner[0]}"
     else:
         paths = sorted(path for found in layout.classes["train"].values() for path in found)
+        names = [os.path.basename(path) for path in paths]
+        train = next((name for name in names if (part_of(name) or ("",))[0] == "train"), names[-1])
+        test = next(name for name in names if name != train)
         way = (
             f"if {_listed(inner)} are the classes, give data.source.path: {paths[0]}, or say which folders are parts,"
-            f" such as data.source.parts: {{train: {os.path.basename(paths[-1])}, test: {os.path.basename(paths[0])}}}"
+            f" such as data.source.parts: {{train: {train}, test: {test}}}"
         )
     return f"{shown}; {way}; if {_listed(outer)} are the classes, set data.source.parts: {{}}"
 
@@ -281,9 +290,11 @@ def _equal_folders(folder: str, layout: Layout, inner: list[str]) -> str:
 def _unknown_classes(layout: Layout) -> Iterator[tuple[str, str]]:
     known = layout.classes.get("train", {})
     for part, found in layout.classes.items():
-        unknown = next((paths[0] for name, paths in found.items() if name not in known), None)
+        unknown = next((name for name in found if name not in known), None)
         if unknown is not None:
-            yield "path", f"{unknown}: the training part has no class of this name ({_listed(layout.names, 20)})"
+            near = next((name for name in known if name.casefold() == unknown.casefold()), None)
+            others = f"did you mean {near}?" if near else _listed(layout.names, 20)
+            yield "path", f"{found[unknown][0]}: the training part has no class of this name ({others})"
         if not found and part != "train":
             yield "path", _without_class_folders(layout.parts[part], part)
 

@@ -55,7 +55,7 @@ def planned(specs: Sequence[str], seeds: Sequence[int], settings: Sequence[str])
         group = (spec, tuple(one for at, one in enumerate(chosen) if at in varied))
         text = loaded.document.text
         for seed in seeds or [loaded.experiment.seed]:
-            own = [*chosen, f"seed={seed}"] if seeds else [*chosen]
+            own = [*loaded.overrides, f"seed={seed}"] if seeds else [*loaded.overrides]
             jobs.append((group, Job(len(jobs) + 1, loaded.experiment.name, "", str(Path(spec).absolute()), text, own, seed)))
     if faults:
         raise SpecError(faults)
