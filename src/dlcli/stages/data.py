@@ -11,7 +11,6 @@ import numpy as np
 import psutil
 
 from dlcli.errors import DataError
-from dlcli.runs.files import read_table
 from dlcli.runs.folder import REVISION
 from dlcli.spec.data import ImageSettings
 from dlcli.spec.experiment import Experiment
@@ -21,6 +20,7 @@ from dlcli.spec.sources.images import ImageFiles
 from dlcli.spec.sources.part_names import PARTS
 from dlcli.stages.fingerprint import fingerprint
 from dlcli.stages.image_files import Survey, with_value_range
+from dlcli.stages.split_file import read_split_file
 
 Array = np.ndarray[Any, Any]
 DEFAULT_SHARES = {"validation": 0.1, "test": 0.2}
@@ -251,24 +251,6 @@ def _of_classes(opened: Opened, classes: tuple[str, ...]) -> Opened:
 def _shared(parts: dict[str, Examples], part: str) -> bool:
     """Whether a part is the test part and the validation part as well."""
     return part == "test" and part in parts and parts["test"] is parts.get("validation")
-
-
-def read_split_file(path: Path) -> dict[str, str]:
-    """Returns each example's id with its part, as a `split.csv` has them.
-
-    Raises:
-        DataError: the file cannot be read, lacks a column, or names a part that there is not.
-    """
-    try:
-        rows = read_table(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"data.split.file: cannot read {path}: {error}") from None
-    if not rows or not {"id", "split"} <= set(rows[0]):
-        raise DataError(f"data.split.file: {path} needs the columns `id` and `split`, and rows")
-    unknown = next((row["split"] for row in rows if row["split"] not in PARTS), None)
-    if unknown is not None:
-        raise DataError(f"data.split.file: {path} names a part {unknown!r}; parts are {', '.join(PARTS)}")
-    return {row["id"]: row["split"] for row in rows}
 
 
 def subset(examples: Examples, positions: Array) -> Examples:
