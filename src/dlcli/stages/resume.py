@@ -28,6 +28,7 @@ from dlcli.stages.closing import is_written, write_for_people
 from dlcli.stages.environment import process_started
 from dlcli.stages.recorder import recorded_rows
 from dlcli.stages.reporter import Reporter
+from dlcli.stages.same_data import refuse_other_data
 from dlcli.stages.trackers.following import refuse_missing_trackers, without_trackers
 from dlcli.stages.train import proceed, teller
 from dlcli.stages.work import Say
@@ -40,6 +41,8 @@ WITHOUT_EFFECT = (
     "hardware.resources",
 )
 """Fields that cannot change what a training gives."""
+PLACES = ("data.source.path", "data.source.validation", "data.source.test")
+"""Where the data is: a run may find a copy of it elsewhere, whose fingerprint is compared."""
 SPREADING = ("hardware.strategy", "hardware.devices", "hardware.device")
 """Fields that change its rounding, and the draws of dropout: a run must be able to leave a machine that has gone."""
 
@@ -80,8 +83,12 @@ def resume(
         added = _added_epochs(before, wanted)
         if schedule and not added:
             raise UsageError("--schedule is for a run that gets more epochs: --set training.epochs=30")
+        if wanted.data.source != before.data.source and run.split_path.exists():
+            refuse_other_data(run, wanted, offline=offline)
         status = run.status()
         if status.state == "completed" and not added:
+            if wanted.data.source != before.data.source:
+                _write_spec(run, before.model_copy(update={"data": wanted.data}), _begin_of(run, say))
             _finish(run, before, say)
             return
         begin = _begin_of(run, say)
@@ -169,7 +176,8 @@ def _changed(run: Run, before: Experiment, overrides: list[str]) -> Experiment:
     wanted = load_text(to_flow(dump(before)), run.path / "spec.yaml", overrides).experiment
     wanted = _of_last_stage(before, wanted)
     old, new = flat(dump(without_trackers(before))), flat(dump(without_trackers(wanted)))
-    allowed = ("training.epochs", f"training.stages.{len(before.training.stages) - 1}.epochs", *WITHOUT_EFFECT, *SPREADING)
+    epochs = ("training.epochs", f"training.stages.{len(before.training.stages) - 1}.epochs")
+    allowed = (*epochs, *WITHOUT_EFFECT, *SPREADING, *PLACES)
     differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and not key.startswith(allowed)]
     if differing:
         lines = "\n".join(f"  {key}: {old.get(key)} -> {new.get(key)}" for key in differing)
