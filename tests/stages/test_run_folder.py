@@ -1,4 +1,4 @@
-"""The contract of a run folder (docs: DESIGN.md, section 5), on real trainings."""
+"""The contract of a run folder (README.md), on real trainings."""
 
 from __future__ import annotations
 

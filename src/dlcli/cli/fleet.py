@@ -26,7 +26,8 @@ def batch(
         typer.Option("--set", metavar="PATH=A,B", help="Change a field; several values make a run each."),
     ] = None,
     resume: Annotated[
-        str | None, typer.Option(metavar="ID", help="Go on with a batch that was left (`latest`: the newest); no SPEC then.")
+        str | None,
+        typer.Option(metavar="ID", help="Resume a batch (`latest`: the newest); no SPEC then. A cluster is named again."),
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: train failed runs once more.")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at once; by default one on each GPU place, or one.")] = None,
@@ -61,7 +62,7 @@ def batch(
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Train many specs, seeds and settings, a process for each run; killed at any moment, --resume goes on."""
+    """Train many specs, seeds and settings, a process for each run; --resume continues it, however it ended."""
     from dlcli.runs.batches import Batch, Settings
     from dlcli.stages.batch.engines.choose import fleet_for
 

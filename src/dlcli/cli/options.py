@@ -30,7 +30,7 @@ RunName = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="A run folder, a name (its latest run), NAME@best, or the beginning of an id.",
+        help="A run folder, a name (its latest completed run), NAME@best, or the beginning of an id.",
         autocompletion=complete_run,
     ),
 ]

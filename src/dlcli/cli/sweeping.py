@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 def sweep(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="An experiment's YAML file with a `sweep` section.")] = "",
     overrides: Overrides = None,
-    resume: Annotated[
-        str, typer.Option(metavar="ID", help="Go on with a sweep that was left (`latest`: the newest); no SPEC then.")
-    ] = "",
+    resume: Annotated[str, typer.Option(metavar="ID", help="Resume a sweep (`latest`: the newest); no SPEC then.")] = "",
     join: Annotated[
         str, typer.Option(metavar="ID", help="Work on a sweep beside other processes, here or on other machines; no SPEC then.")
     ] = "",
@@ -39,7 +37,7 @@ def sweep(
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Search a space of specs for the best scores, a process for each trial; killed at any moment, --resume goes on."""
+    """Search a space of specs for the best scores, a process for each trial; --resume continues it, however it ended."""
     if sum(map(bool, (spec, resume, join))) != 1:
         raise UsageError("sweep needs one of SPEC, --resume ID and --join ID")
     if overrides and not spec:

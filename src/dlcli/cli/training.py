@@ -23,7 +23,7 @@ def train(
     overrides: Overrides = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Go on with a run that was left, exactly; no SPEC then.", autocompletion=complete_run),
+        typer.Option(metavar="RUN", help="Resume a run that was stopped, exactly; no SPEC then.", autocompletion=complete_run),
     ] = None,
     schedule: Annotated[
         str | None,
@@ -42,7 +42,7 @@ def train(
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Train a spec's model in a new run folder and score it; or go on with a run that was left (--resume)."""
+    """Train a spec's model in a new run folder and score it; or resume a run that was stopped (--resume)."""
     from dlcli.errors import UsageError
     from dlcli.spec.file import load
 

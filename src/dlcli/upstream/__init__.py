@@ -1,7 +1,7 @@
-"""Every workaround for a defect of Keras, TensorFlow or TFDS: its reason, its link, and how it ends.
+"""Every workaround for a defect of another library: its reason, its link, and how it ends.
 
-It stands beside `errors.py`, below every other module, because specs and stages both need it. Each workaround has a
-test in `tests/test_upstream.py` that fails once the defect is mended upstream.
+It stands below `spec`, because specs and stages both need it. Each workaround has a test in `tests/test_upstream*.py` that
+fails once the defect is fixed upstream.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A trainable Keras 3 layer around a SavedModel of TensorFlow Hub, and the opening of such modules.
 
 `hub.KerasLayer` is Keras 2, and a plain Keras 3 layer that calls `hub.load(...)` does not track its variables: they then
-never move, without a word (DESIGN.md T3). Here they are the layer's weights, and a saved model holds the module itself.
+never move, without a word. Here they are the layer's weights, and a saved model holds the module itself.
 """
 
 from __future__ import annotations

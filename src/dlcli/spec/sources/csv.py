@@ -105,8 +105,8 @@ class Csv(SourceSpec):
     reader: Literal["auto", 1, 2] = Field(
         default="auto",
         description=(
-            "Revision of the rules by which cells are read. 1, of dlcli 0.1: blanks at the end of a cell belong to it, and"
-            " 3.0 and 3 are two categories. `auto`: the newest, 2."
+            "Revision of the rules by which cells are read. 1, of earlier versions: blanks at the end of a cell belong to it,"
+            " and 3.0 and 3 are two categories. `auto`: the newest, 2."
         ),
     )
 
@@ -174,7 +174,7 @@ class Csv(SourceSpec):
         return self.model_copy(update=update)
 
     def of_run(self) -> Csv:
-        """Returns the source as a run recorded it: one of dlcli 0.1, which knew no revisions, reads by the first."""
+        """Returns the source as a run recorded it: one of an earlier version, which knew no revisions, reads by the first."""
         return self if "reader" in self.model_fields_set else self.model_copy(update={"reader": 1})
 
     def facts(self, task: str) -> Facts:

@@ -205,7 +205,7 @@ def numbers_in(
         decimal: the decimal mark.
         thousands: the mark between groups of three digits, if any.
         decorated: whether currency and percent signs are left out.
-        revision: 1: as the first release read them, where a comma is turned into a dot and nothing more.
+        revision: 1: as earlier versions read them, where a comma is turned into a dot and nothing more.
     """
     import numpy as np
     import pandas as pd

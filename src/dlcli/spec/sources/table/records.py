@@ -61,7 +61,7 @@ def split_records(
     """Yields the records of a text, each with the line it begins in; a fault in place of the cells where a quote is wrong.
 
     A quote that is not closed costs its own line and no other. Without `strict`, one that stands inside a quoted cell is a
-    part of it, as dlcli 0.1 read it.
+    part of it, as earlier versions read it.
 
     Raises:
         DataError: there are too many of them.
