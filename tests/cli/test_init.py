@@ -277,3 +277,13 @@ def test_a_file_without_a_header_and_in_another_encoding_says_so(here: Path) -> 
 def test_names_are_made_plain_and_an_empty_data_is_refused(here: Path) -> None:
     assert written("my spec.yaml", "--data", "iris")["name"] == "my_spec"
     assert refused("--data", "").startswith("--data: is empty")
+
+
+def test_many_columns_that_are_left_out_fill_no_screen(here: Path) -> None:
+    names = [f"c{place}" for place in range(60)]
+    row = ",".join(["5"] * 60)
+    (here / "wide.csv").write_text(f"{','.join(names)},x,y\n" + "".join(f"{row},{n % 7},{'ab'[n % 2]}\n" for n in range(20)))
+    done = init("--data", "wide.csv", "--target", "y")
+    assert done.stderr.count("left out c") == 10
+    assert "left out 50 more columns for the same reason; the spec lists them" in done.stderr
+    assert yaml.safe_load(Path(done.stdout.strip()).read_text())["data"]["source"]["drop"] == names

@@ -164,3 +164,8 @@ def test_real_photos_in_given_parts() -> None:
     images = found.parts["train"].inputs.read(np.arange(0, 244, 10))
     assert (images.shape, images.dtype) == ((25, 64, 64, 3), np.uint8)
     assert 20 < images.std() < 110
+
+
+def test_class_folders_that_differ_in_capitals_are_named(tmp_path: Path) -> None:
+    found = opened(pool(tmp_path, Cat=1, cat=1, dog=1))
+    assert found.notes == ("classes that differ in capitals only are different classes: 'Cat', 'cat'",)

@@ -77,7 +77,11 @@ def test_multilabel_and_regression_targets_are_float32_columns(tmp_path: Path) -
         ({"x": np.zeros((2, 1)), "y": np.array([0, 1]), "x_test": np.zeros((1, 1)), "y_test": [9]}, "binary", "class '9'"),
         ({"x": np.zeros((2, 3, 8, 8), "uint8"), "y": [0, 1]}, "binary", "channels come first, here they come last; save it as"),
         ({"x": np.zeros((2, 1, 28, 28)), "y": [0, 1]}, "binary", "save it as np.moveaxis(x, 1, -1)"),
-        ({"x": np.array([{}, {}], dtype=object), "y": np.zeros(2)}, "regression", "Object arrays cannot be loaded"),
+        (
+            {"x": np.array([{}, {}], dtype=object), "y": np.zeros(2)},
+            "regression",
+            "`x` holds Python objects, which are not read",
+        ),
     ],
 )
 def test_unfit_arrays_are_refused_with_the_files_name(tmp_path: Path, arrays: Any, task: str, message: str) -> None:
@@ -192,3 +196,11 @@ def test_ten_thousand_classes_and_a_hundred_thousand_rows_open_at_once(tmp_path:
     assert len(found.classes) == 10_000
     assert np.array_equal(found.parts["train"].targets, labels)
     assert found.parts["test"].targets.tolist() == [9_999]
+
+
+def test_arrays_that_do_not_fit_are_faults_by_their_headers(tmp_path: Path) -> None:
+    source = saved(tmp_path, x=np.zeros((3, 2)), y=np.zeros(2), x_test=np.zeros((1, 2)), y_test=np.array([None]))
+    assert [key for key, _ in source.faults()] == ["path", "path"]
+    lengths, objects = (message for _, message in source.faults())
+    assert "`x` has shape (3, 2), but `y` (2,): one row an example" in lengths
+    assert "`y_test` holds Python objects, which are not read" in objects

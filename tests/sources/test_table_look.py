@@ -157,3 +157,22 @@ def test_values_are_counted_over_the_whole_file(tmp_path: Path) -> None:
     assert (found.rows, found.complete) == (100, False)
     assert count_values(found, "y") == {str(value): 715 - (value > 1) for value in range(7)}
     assert len(count_values(found, "x", most=50)) == 51
+
+
+def test_comments_and_repeated_headers_are_no_values(tmp_path: Path) -> None:
+    found = shown(tmp_path, "# by hand\nx,y,label\n1,2,a\n# a break\nx,y,label\n3,4,b\n5,6,a\n")
+    assert [(column.kind, column.gaps, column.odd) for column in found.columns[:2]] == [("whole number", 0, ())] * 2
+    assert (found.rows, count_values(found, "label")) == (3, {"a": 2, "b": 1})
+    assert found.notes == ("1 line before the table is ignored: '# by hand'",)
+
+
+def test_titles_above_the_table_of_a_workbook_are_no_header(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["Report of 2024"], [], ["x", "y", "label"], [1, 2, "a"], [3, 4, "b"], [5, 6, "a"]):
+        book.active.append(row)
+    book.save(tmp_path / "rows.xlsx")
+    found = look(tmp_path / "rows.xlsx")
+    assert found.names == ["x", "y", "label"]
+    assert found.notes == ("1 line before the table is ignored: 'Report of 2024'",)
+    assert count_values(found, "label") == {"a": 2, "b": 1}

@@ -448,3 +448,51 @@ def test_what_only_looks_like_a_table_is_named(tmp_path: Path, text: str, key: s
     ((place, found), *_) = csv(tmp_path, text).faults()
     assert place == key
     assert message in found
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal", "prices"),
+    [
+        ("price;size\n1.100,50;3\n2.100,50;4\n", ",", [1100.5, 2100.5]),
+        ("size;price;y\n0,5;1.100,00;b\n1,5;2.100,00;c\n", ",", [1100.0, 2100.0]),
+        ("x;price\n1;1'100.50\n2;2’100.50\n", ".", [1100.5, 2100.5]),
+        ("x;price\n1;1\u00a0100,50 €\n2;-2\u00a0100,50 €\n", ",", [1100.5, -2100.5]),
+        ('x,price\n1,"45,5%"\n2,"46,5%"\n', ",", [45.5, 46.5]),
+        ("x,price\n1,$1.50\n2,$2.25\n", ".", [1.5, 2.25]),
+    ],
+)
+def test_decorated_prices_are_read_as_their_country_writes_them(
+    tmp_path: Path, text: str, decimal: str, prices: list[float]
+) -> None:
+    source = csv(tmp_path, text, target="price", numeric=["price"])
+    assert opened(source, "regression").parts["train"].targets[:, 0].tolist() == prices
+    with open_table(source.path, source.settings) as table:
+        assert table.dialect.decimal == decimal
+
+
+def test_a_check_refuses_rows_that_a_training_refuses_and_counts_the_same(tmp_path: Path) -> None:
+    source = csv(tmp_path, "x,y\n1,a\n2,b,c\n,\n3,a\n")
+    assert list(source.faults()) == [("path", "line 3: 3 cells below a header of 2")]
+    source = csv(tmp_path, "x,y\n1,a\n,\nx,y\n3,b\n")
+    assert next(source.notes()).endswith("4 rows")
+    assert opened(source).lines[0].endswith("4 rows")
+    assert "4 rows, of which 2 are used; left out: 1 empty, 1 like the header" in opened(source).notes
+
+
+def test_a_workbook_is_known_by_its_content_and_formulas_without_results_are_named(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["x", "sum", "y"], [1, "=A2+1", "a"], [2, "=A3+1", "b"]):
+        book.active.append(row)
+    book.save(tmp_path / "rows.xlsx")
+    found = opened(Csv(kind="csv", path=str((tmp_path / "rows.xlsx").rename(tmp_path / "rows.csv")), target="y"))
+    assert columns(found)["x"] == [1, 2]
+    assert "the workbook has formulas without results, read as gaps; open and save it in a spreadsheet program" in found.notes
+
+
+def test_a_zip_of_images_is_refused_with_the_folder_to_give(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "rows.csv", "w") as archive:
+        for name in ("a/1.png", "b/2.png"):
+            archive.writestr(name, b"")
+    source = Csv(kind="csv", path=str(tmp_path / "rows.csv"), target="y")
+    assert list(source.faults()) == [("path", "a zip of 2 files: unpack it and give the folder of images")]

@@ -16,6 +16,8 @@ from dlcli.spec.sources.table.look import Column, Look, count_values, look
 
 _ROWS = 20_000
 _MOST_LISTED = 40
+_MOST_DROPPED = 10
+"""Columns left out for one reason that are named one by one."""
 _MOST_COUNTED = 100_000
 """Different values of a target that are counted."""
 _AMOUNTS = 50
@@ -62,9 +64,22 @@ def look_at_table(path: str, target: Sequence[str], task: str | None, questions:
         source, remarks = _source(seen, names)
     except DataError as error:
         raise UsageError(f"{path}: {error}") from None
-    dropped = [f"left out {name}: it {remarks[f'drop.{name}']}" for name in source.get("drop", ())]
+    dropped = _dropped(source.get("drop", ()), remarks)
     notes = (f"{path}: {seen.describe()}", f"target {', '.join(names)}: {why}", *dropped, *seen.notes)
     return DataPlan(path, source, tasks, stem_of(path), doubt if task is None else "", why, notes, remarks)
+
+
+def _dropped(names: Sequence[str], remarks: dict[str, str]) -> list[str]:
+    """Returns a line for each column that is left out, and one for all others of a reason that many share."""
+    by_reason: dict[str, list[str]] = {}
+    for name in names:
+        by_reason.setdefault(remarks[f"drop.{name}"], []).append(name)
+    lines = []
+    for reason, alike in by_reason.items():
+        lines += [f"left out {name}: it {reason}" for name in alike[:_MOST_DROPPED]]
+        if len(alike) > _MOST_DROPPED:
+            lines.append(f"left out {len(alike) - _MOST_DROPPED:,} more columns for the same reason; the spec lists them")
+    return lines
 
 
 def _asked_target(seen: Look, questions: Questions) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 from unicodedata import normalize
@@ -288,3 +289,15 @@ def class_name(value: Any) -> str:
 def row_ids(part: str, count: int) -> list[str]:
     """Returns ids for examples that only have a position: `train/17`."""
     return [f"{part}/{index}" for index in range(count)]
+
+
+def label_notes(classes: Sequence[str]) -> list[str]:
+    """Returns classes that may be meant as one: they differ in capitals only."""
+    by_case: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        by_case[name.casefold()].append(name)
+    alike = [names for names in by_case.values() if len(names) > 1]
+    if not alike:
+        return []
+    named = "; ".join(", ".join(map(repr, names)) for names in alike[:5])
+    return [f"classes that differ in capitals only are different classes: {named}"]

@@ -12,11 +12,11 @@ from pydantic_core import PydanticCustomError
 
 from dlcli.errors import DataError
 from dlcli.spec.base import Count, Spec
-from dlcli.spec.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec
+from dlcli.spec.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec, label_notes
 from dlcli.spec.sources.table.cells import MARKS, normalized
 from dlcli.spec.sources.table.dates import Part
 from dlcli.spec.sources.table.files import encoding_fault
-from dlcli.spec.sources.table.reader import Settings, look_at, no_header
+from dlcli.spec.sources.table.reader import Settings, look_at, no_header, refuse_rows
 
 if TYPE_CHECKING:
     from dlcli.spec.sources.table.contents import Table
@@ -195,7 +195,9 @@ class Csv(SourceSpec):
                 yield key, f"no file {path}"
                 continue
             try:
-                table = look_at(path, self.settings).table
+                beginning = look_at(path, self.settings)
+                table = beginning.table
+                refuse_rows(beginning.faults, len(table.names))
             except DataError as error:
                 yield "header" if no_header("")[:10] in str(error) else key, str(error)
                 continue
@@ -273,7 +275,7 @@ class Csv(SourceSpec):
             DataError: a file cannot be read, a label is missing, or a column is neither numbers nor few categories.
         """
         from dlcli.spec.sources.csv_columns import Columns
-        from dlcli.spec.sources.csv_labels import label_notes, labels, with_targets
+        from dlcli.spec.sources.csv_labels import labels, with_targets
 
         tables, notes, part_notes = {}, list[str](), dict[str, tuple[str, ...]]()
         for part, path in self.files.items():

@@ -338,7 +338,7 @@ def outlook(source: Csv) -> list[str]:
     places = {name: place for place, name in enumerate(table.names)}
     rows = [row.cells for row in beginning.rows]
     known = {name: look_at_column(name, places[name], rows, table.dialect, source.marks) for name in names[:_MOST_SHOWN]}
-    count = f"{'at least ' if beginning.more else ''}{len(rows):,} rows"
+    count = f"{'at least ' if beginning.more else ''}{len(rows) + len(beginning.unsound):,} rows"
     lines = [f"table: {table.describe()}, {len(table.names):,} columns, {count}"]
     nameless = [
         name

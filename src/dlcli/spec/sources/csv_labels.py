@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -171,15 +171,3 @@ def _remedy(source: Csv, columns: Sequence[Array], task: str) -> str:
         if hint and name not in source.numeric:
             return hint
     return ""
-
-
-def label_notes(classes: Sequence[str]) -> list[str]:
-    """Returns classes that may be meant as one: they differ in capitals only."""
-    by_case: dict[str, list[str]] = defaultdict(list)
-    for name in classes:
-        by_case[name.casefold()].append(name)
-    alike = [names for names in by_case.values() if len(names) > 1]
-    if not alike:
-        return []
-    named = "; ".join(", ".join(map(repr, names)) for names in alike[:5])
-    return [f"classes that differ in capitals only are different classes: {named}"]

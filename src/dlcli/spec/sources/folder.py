@@ -13,7 +13,7 @@ from pydantic import Field, PrivateAttr
 from dlcli.errors import DataError
 from dlcli.program import command
 from dlcli.spec.sources import folder_revision_1
-from dlcli.spec.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec, composed
+from dlcli.spec.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec, composed, label_notes
 from dlcli.spec.sources.file_tree import Tree, by_extension, holds_image, listing, walk
 from dlcli.spec.sources.folder_layout import Layout, find_layout, named_layout
 
@@ -116,7 +116,7 @@ class Folder(SourceSpec):
         found = {part: {name: _walked(paths, tree) for name, paths in of.items()} for part, of in layout.classes.items()}
         beside = _beside(self.path, layout, tree)
         notes = (*layout_notes(self.path, layout), *beside, *tree.notes())
-        return Opened(self._examples(layout.names, found, request), layout.names, notes)
+        return Opened(self._examples(layout.names, found, request), layout.names, (*notes, *label_notes(layout.names)))
 
     def _examples(self, classes: tuple[str, ...], images: Images, request: Request) -> dict[str, Examples]:
         import numpy as np

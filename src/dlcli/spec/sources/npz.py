@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import zipfile
 import zlib
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
+
+
+_LONGEST_HEADER = 10_000
+"""Bytes of an array's header; NumPy itself reads no longer ones."""
 
 
 class Npz(SourceSpec):
@@ -65,6 +70,21 @@ class Npz(SourceSpec):
                 yield key, f"the file holds no array `{name}`; it holds {', '.join(names[:20]) or 'none'}{_nearest_pair(names)}"
             elif twice:
                 yield key, f"the file holds two arrays for one part, {twice}; keep one of them"
+        yield from self._header_faults(names)
+
+    def _header_faults(self, names: list[str]) -> Iterator[tuple[str, str]]:
+        """Yields arrays that do not fit each other or hold no values, by their headers alone."""
+        for pair in _pairs(names, self.features, self.target).values():
+            headers = [_header(self.path, name) for name in pair]
+            for name, header in zip(pair, headers, strict=True):
+                if header and header[1] == "|O":
+                    yield (
+                        "path",
+                        f"{self.path}: `{name}` holds Python objects, which are not read; save it as an array of numbers",
+                    )
+            (inputs, labels) = (header[0] if header else None for header in headers)
+            if inputs and labels and inputs[0] != labels[0]:
+                yield "path", f"{self.path}: `{pair[0]}` has shape {inputs}, but `{pair[1]}` {labels}: one row an example"
 
     def notes(self) -> Iterator[str]:
         """Yields the arrays that are not used."""
@@ -149,6 +169,23 @@ class Npz(SourceSpec):
     def _target_names(self, targets: Array) -> tuple[str, ...]:
         count = targets.shape[1]
         return (self.target,) if count == 1 else tuple(f"{self.target}_{index}" for index in range(count))
+
+
+def _header(path: str, name: str) -> tuple[tuple[int, ...], str] | None:
+    """Returns the shape and the type of an array, by its header; None where it cannot be read.
+
+    https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html describes the header.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+            start = file.read(8)
+            size = 2 if start[6:7] == b"\x01" else 4
+            header = ast.literal_eval(
+                file.read(min(int.from_bytes(file.read(size), "little"), _LONGEST_HEADER)).decode("latin-1")
+            )
+            return tuple(map(int, header["shape"])), str(header["descr"])
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, TypeError, ValueError, SyntaxError, MemoryError):
+        return None  # opening says what is wrong
 
 
 def _stem(name: str) -> tuple[str, str]:

@@ -58,7 +58,9 @@ def plain_number(cell: str, decimal: str, thousands: str | None, *, decorated: b
     if decorated:
         cell = re.sub(rf"{_CURRENCY}|%|[ \u00a0\u202f]", "", cell)
         cell = f"-{cell[1:-1]}" if cell.startswith("(") and cell.endswith(")") else cell
-        thousands = thousands or ("." if decimal == "," else ",")
+        grouped = _GROUPED.fullmatch(cell)
+        apostrophes = "'" if grouped and grouped[1] in ("'", "’") else ""
+        thousands = thousands or apostrophes or ("." if decimal == "," else ",")
     other = "." if decimal == "," else ","
     if thousands:
         marks = {" ": " \u00a0\u202f\u2009", "'": "'’"}.get(thousands, thousands)
@@ -97,12 +99,30 @@ def decoration(cell: str) -> Decoration:
     return "decimal comma" if _COMMA_NUMBER.fullmatch(cell) else ""
 
 
+def _without_currency(cell: str) -> str:
+    """Returns a number without the currency and percent signs at its ends; other cells as they are."""
+    if not cell or (cell[0].isdigit() and cell[-1].isdigit()) or not decoration(cell):
+        return cell
+    return re.sub(rf"{_CURRENCY}|[()%]", "", cell).strip(SPACES)
+
+
 def find_decimal(cells: Iterable[str], separator: str) -> Decimal:
     """Returns the decimal mark that the cells show: a comma where some have one that can be no mark of thousands.
 
     A dot where cells show both, or neither. `1,234` and `1.234` may be either; between commas a dot is then the likelier
-    decimal mark, and beside commas that are decimals the dot is one of thousands.
+    decimal mark, and beside commas that are decimals the dot is one of thousands. Numbers with a currency or a percent sign
+    decide where no other does.
     """
+    plain: list[str] = []
+    decorated: list[str] = []
+    for cell in cells:
+        bare = _without_currency(cell)
+        (plain if bare == cell else decorated).append(bare)
+    return _shown_decimal(plain, separator) or _shown_decimal(decorated, separator) or "."
+
+
+def _shown_decimal(cells: Iterable[str], separator: str) -> Decimal | None:
+    """Returns the decimal mark that the cells show; None where they show none."""
     comma = maybe_dot = False
     for cell in cells:
         grouped = None if cell.lstrip("+-").startswith("0") else _GROUPED.fullmatch(cell)
@@ -112,4 +132,4 @@ def find_decimal(cells: Iterable[str], separator: str) -> Decimal:
             return "."
         elif (grouped and grouped[2] == ",") or ("," in cell and _COMMA_NUMBER.fullmatch(cell)):
             comma = True
-    return "," if comma and not (maybe_dot and separator == ",") else "."
+    return "," if comma and not (maybe_dot and separator == ",") else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcli.errors import DataError
 from dlcli.spec.sources.table.cells import is_number, normalized, plain_number
-from dlcli.spec.sources.table.reader import EMPTY, REPEATED, Row, Settings, open_table
+from dlcli.spec.sources.table.reader import EMPTY, REPEATED, Row, Settings, open_table, refuse_rows
 from dlcli.spec.sources.table.records import Counts
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def read_table(path: str | Path, settings: Settings, marks: Collection[str], raw
                     part()
             if block:
                 part()
-            _refuse(faults, len(opened.names))
+            refuse_rows(faults, len(opened.names))
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     if not numbers:
@@ -150,16 +150,6 @@ def read_table(path: str | Path, settings: Settings, marks: Collection[str], raw
     arrays = [np.array(column, dtype=object) for column in columns]
     rows = np.array(numbers, dtype="int64")
     return Table(str(path), opened.names, arrays, rows, opened.dialect.decimal, texts, described, dict(left_out), notes)
-
-
-def _refuse(faults: Sequence[Row], width: int) -> None:
-    """Raises DataError for rows that are none of the table."""
-    if faults:
-        named = "; ".join(f"line {row.line}: {row.fault}" for row in faults[:5])
-        longer = [row for row in faults if row.fault == f"{width + 1} cells below a header of {width}"]
-        names_rows = len(longer) == len(faults) and longer[0].number == 1
-        hint = "; if each row begins with its name, as R writes it, name all columns by `header: true` and `names`"
-        raise DataError(named + ("; and more" if len(faults) > 5 else "") + hint * names_rows)
 
 
 def _blank_notes(names: Sequence[str], memories: Sequence[_Cells], settings: Settings) -> list[str]:

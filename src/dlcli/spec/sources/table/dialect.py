@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 
-from dlcli.spec.sources.table.cells import MARKS, SPACES, Decimal, find_decimal, is_date, is_number, is_whole
+from dlcli.spec.sources.table.cells import MARKS, SPACES, Decimal, decoration, find_decimal, is_date, is_number, is_whole
 
 SEPARATORS = (",", ";", "\t", "|")
 SAMPLE = 1000
@@ -53,6 +53,14 @@ class Dialect:
         header = "header" if self.header else "no header"
         decimal = ", decimal comma" if self.decimal == "," else ""
         return f"separator {NAMES.get(self.separator, repr(self.separator))}{decimal}, {header}"
+
+
+def lines_before(skipped: Sequence[str]) -> list[str]:
+    """Returns a note of the lines before a table, if there are some."""
+    if not skipped:
+        return []
+    lines = "1 line before the table is" if len(skipped) == 1 else f"{len(skipped)} lines before the table are"
+    return [f"{lines} ignored: {skipped[0][:60]!r}{', ...' if len(skipped) > 1 else ''}"]
 
 
 def split_record(line: str, separator: str) -> list[str]:
@@ -159,7 +167,7 @@ def _without_end_blanks(lines: Iterable[str], separator: str) -> Iterable[str]:
 
 def _find_separator(lines: Sequence[str], wanted: set[str], prefer: str) -> str:
     """Returns the separator under which the header has the wanted columns and the records are equally wide."""
-    best, points = ",", (-1.0, 0.0, 0.0, 0.0)
+    best, points = ",", (-1.0, 0.0, 0.0, 0.0, 0.0)
     for separator in (*SEPARATORS, " "):
         records = [row for _, row in records_of(lines[:200], separator, whole=False, most=200)]
         widths = Counter(map(len, records))
@@ -170,11 +178,17 @@ def _find_separator(lines: Sequence[str], wanted: set[str], prefer: str) -> str:
         names = {cell.strip(SPACES) for cell in header}
         even = widths[width] / len(records) if abs(len(header) - width) <= 1 else 0.0
         clean = [cell.strip(SPACES) for row in records[1 : 2 + 5_000 // width] for cell in row[:5_000]]
-        numbers = sum(is_number(cell) or is_number(cell, ",") or is_date(cell) for cell in clean) / max(len(clean), 1)
-        score = (float(bool(wanted & names)), round(even, 1), round(numbers, 2), float(separator == prefer))
+        numbers = sum(map(_is_numeric, clean)) / max(len(clean), 1)
+        is_first = len(records[0]) == width  # no separator stands in the values alone
+        score = (float(bool(wanted & names)), round(even, 1), float(is_first), round(numbers, 2), float(separator == prefer))
         if even and score > points:
             best, points = separator, score
     return best
+
+
+def _is_numeric(cell: str) -> bool:
+    """Whether a cell is a number in any form, or a date."""
+    return is_number(cell) or is_number(cell, ",") or is_date(cell) or bool(decoration(cell))
 
 
 def _find_any(lines: Sequence[str]) -> bool:

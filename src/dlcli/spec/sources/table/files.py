@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from dlcli.errors import DataError
+from dlcli.spec.sources.image_types import EXTENSIONS
 
 Format = Literal["text", "parquet", "xlsx"]
 ENDINGS = (".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz", ".tab.gz", ".parquet", ".xlsx")
@@ -138,7 +139,9 @@ def _only_member(file: IO[bytes]) -> Any:
         archive = zipfile.ZipFile(file)
         names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
         if len(names) != 1:
-            raise DataError(f"a zip of {len(names)} files: unpack it and name one of them")
+            images = sum(name.lower().endswith(EXTENSIONS) for name in names)
+            remedy = "give the folder of images" if images > len(names) / 2 else "name one of them"
+            raise DataError(f"a zip of {len(names)} files: unpack it and {remedy}")
         return archive.open(names[0])
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise DataError(f"the zip cannot be read: {error}") from None

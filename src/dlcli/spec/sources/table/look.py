@@ -18,7 +18,15 @@ from typing import Any, Literal
 
 from dlcli.errors import DataError
 from dlcli.spec.sources.table.cells import MARKS, SPACES, Decoration, decoration, is_date, is_number, is_whole
-from dlcli.spec.sources.table.dialect import SAMPLE, Dialect, find_dialect, records_of, split_record
+from dlcli.spec.sources.table.dialect import (
+    SAMPLE,
+    Dialect,
+    find_dialect,
+    find_titles,
+    lines_before,
+    records_of,
+    split_record,
+)
 from dlcli.spec.sources.table.files import LONGEST_LINE, OtherEncoding, decoded, decompressed, file_format, find_encoding
 
 ColumnKind = Literal["number", "whole number", "category", "text", "date", "identifier", "constant", "empty"]
@@ -131,6 +139,7 @@ def look(path: str | Path, *, rows: int = SAMPLE, **settings: Any) -> Look:
     header = split_record(dialect.header_comment, dialect.separator) if dialect.header_comment else None
     if header is None and dialect.header:
         header, records = records[0], records[1:]
+    records = _table_rows(header, records)
     complete, records = complete and len(records) <= rows, records[:rows]
     width = max(map(len, records), default=0)
     names = column_names(header, width)
@@ -142,6 +151,7 @@ def _look_at_typed(path: str, kind: str, rows: int, sheet: str | None) -> Look:
     records, notes = first_typed_records(path, kind, rows + 2, sheet)
     if not records:
         raise DataError("the table is empty")
+    records = [records[0], *_table_rows(records[0], records[1:])]
     complete, records = len(records) <= rows + 1, records[: rows + 1]
     names = column_names(records[0], max(map(len, records[1:]), default=0))
     dialect = Dialect()
@@ -151,22 +161,27 @@ def _look_at_typed(path: str, kind: str, rows: int, sheet: str | None) -> Look:
 
 def first_typed_records(path: str, kind: str, most: int, sheet: str | None) -> tuple[list[list[str]], tuple[str, ...]]:
     """Returns the first records of an Excel or Parquet file, the header among them, and notes."""
-    from dlcli.spec.sources.table.typed import excel_records, excel_sheets, parquet_columns, parquet_names
+    from dlcli.spec.sources.table.typed import excel_records, excel_sheets, parquet_columns, parquet_names, sheet_notes
 
     if kind == "parquet":
         batch = next(parquet_columns(path, rows=most), [])
         rows = [[cell or "" for cell in row] for row in zip(*batch, strict=True)]
         return [parquet_names(path), *rows[: most - 1]], ()
     sheets = excel_sheets(path, sheet)
-    others = f"the workbook's sheet `{sheets.name}` is read, not {', '.join(sheets.others)}"
     records = [row for _, row in islice(excel_records(path, sheets.name), most)]
-    return records, (others,) if sheets.others else ()
+    titles = find_titles(records[:SAMPLE], frozenset())
+    skipped = lines_before(["".join(row) for row in records[:titles]])
+    return records[titles:], (*skipped, *sheet_notes(path, sheets, records[titles:SAMPLE]))
+
+
+def _table_rows(header: Sequence[str] | None, records: Sequence[list[str]]) -> list[list[str]]:
+    """Returns the records that a training reads: without comments and repeated headers."""
+    return [row for row in records if row != header and not (row[0].startswith("#") and len(row) == 1 < len(header or "  "))]
 
 
 def _notes(dialect: Dialect, names: Sequence[str]) -> tuple[str, ...]:
     notes = [dialect.doubt] if dialect.doubt else []
-    if dialect.skipped:
-        notes.append(f"{len(dialect.skipped)} lines before the table are not part of it, such as {dialect.skipped[0][:60]!r}")
+    notes += lines_before(dialect.skipped)
     twice = [name for name, count in Counter(names).items() if count > 1]
     notes += [f"the header has the column {name!r} twice" for name in twice]
     return tuple(notes)
@@ -295,7 +310,7 @@ def count_values(found: Look, name: str, *, most: int = 1000) -> Counter[str]:
     counts: Counter[str] = Counter()
     if found.format != "text":
         records, _ = first_typed_records(found.path, found.format, 2**62 if found.format == "xlsx" else 2**24, None)
-        cells = (row[place].strip(SPACES) if place < len(row) else "" for row in records[1:])
+        cells = (row[place].strip(SPACES) if place < len(row) else "" for row in _table_rows(records[0], records[1:]))
         return Counter(dict(Counter(cell for cell in cells if cell not in MARKS).most_common(most + 1)))
     first = found.dialect.first_line - 1
     with _text_lines(found.path, found.encoding) as lines:
@@ -303,10 +318,13 @@ def count_values(found: Look, name: str, *, most: int = 1000) -> Counter[str]:
 
         csv.field_size_limit(LONGEST_LINE)
         rows = csv.reader(islice(lines, first, None), delimiter=found.dialect.separator, skipinitialspace=True)
+        header = None
         if found.dialect.header and not found.dialect.header_comment:
-            next((row for row in rows if any(row)), None)
+            header = next((row for row in rows if any(row)), None)
         try:
             for row in rows:
+                if not _table_rows(header, [row] if row else []):
+                    continue
                 value = row[place].strip(SPACES) if place < len(row) else ""
                 if value not in MARKS:
                     counts[value] += 1

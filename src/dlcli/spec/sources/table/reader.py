@@ -17,7 +17,15 @@ from typing import NamedTuple
 
 from dlcli.errors import DataError
 from dlcli.spec.sources.table.cells import SPACES, normalized
-from dlcli.spec.sources.table.dialect import SAMPLE, Dialect, find_dialect, find_titles, judge_header, split_record
+from dlcli.spec.sources.table.dialect import (
+    SAMPLE,
+    Dialect,
+    find_dialect,
+    find_titles,
+    judge_header,
+    lines_before,
+    split_record,
+)
 from dlcli.spec.sources.table.files import decoded, decompressed, file_format, file_version, find_encoding
 from dlcli.spec.sources.table.records import Counts, Record, split_records
 
@@ -104,11 +112,17 @@ def open_table(path: str | Path, settings: Settings) -> Iterator[OpenTable]:
 
 @dataclass(frozen=True)
 class Beginning:
-    """The beginning of a table: how it is written, its first sound rows, and whether there are more."""
+    """The beginning of a table: how it is written, its first rows, sound or not, and whether there are more."""
 
     table: OpenTable
     rows: tuple[Row, ...]
+    unsound: tuple[Row, ...]
     more: bool
+
+    @property
+    def faults(self) -> list[Row]:
+        """The rows that are none of the table, for which a training refuses it."""
+        return [row for row in self.unsound if row.fault not in (EMPTY, REPEATED)]
 
 
 def look_at(path: str, settings: Settings) -> Beginning:
@@ -123,9 +137,19 @@ def look_at(path: str, settings: Settings) -> Beginning:
 @lru_cache(maxsize=16)
 def _looked_at(path: str, settings: Settings, _version: tuple[int, int]) -> Beginning:
     with open_table(path, settings) as table:
-        rows = islice(table.rows, max(1, _CHECKED_CELLS // max(len(table.names), 1)))
-        sound = tuple(row for row in rows if not row.fault)
-        return Beginning(replace(table, rows=iter(())), sound, next(table.rows, None) is not None)
+        rows = tuple(islice(table.rows, max(1, _CHECKED_CELLS // max(len(table.names), 1))))
+        sound, unsound = tuple(row for row in rows if not row.fault), tuple(row for row in rows if row.fault)
+        return Beginning(replace(table, rows=iter(())), sound, unsound, next(table.rows, None) is not None)
+
+
+def refuse_rows(faults: Sequence[Row], width: int) -> None:
+    """Raises DataError for rows that are none of the table."""
+    if faults:
+        named = "; ".join(f"line {row.line}: {row.fault}" for row in faults[:5])
+        longer = [row for row in faults if row.fault == f"{width + 1} cells below a header of {width}"]
+        names_rows = len(longer) == len(faults) and longer[0].number == 1
+        hint = "; if each row begins with its name, as R writes it, name all columns by `header: true` and `names`"
+        raise DataError(named + ("; and more" if len(faults) > 5 else "") + hint * names_rows)
 
 
 def open_stream(file: io.BufferedReader, settings: Settings, *, prefer: str = ",", sample: int = SAMPLE) -> OpenTable:
@@ -230,10 +254,7 @@ def no_header(doubt: str) -> str:
 
 
 def _notes(dialect: Dialect, names: Sequence[str], settings: Settings) -> Iterator[str]:
-    if dialect.skipped:
-        count = len(dialect.skipped)
-        lines = "1 line before the table is" if count == 1 else f"{count} lines before the table are"
-        yield f"{lines} ignored: {dialect.skipped[0][:60]!r}{', ...' if count > 1 else ''}"
+    yield from lines_before(dialect.skipped)
     numbers = [name for name in names if name.isdecimal()]
     if dialect.header and settings.header is None and numbers and not settings.names:
         listed = ", ".join(numbers[:5]) + (", ..." if len(numbers) > 5 else "")
@@ -281,7 +302,7 @@ def _fitted(line: int, cells: list[str], width: int, counts: Counts) -> tuple[li
 
 def _typed_table(path: str, kind: str, settings: Settings) -> OpenTable:
     """Returns the table of an Excel or Parquet file."""
-    from dlcli.spec.sources.table.typed import excel_records, excel_sheets, parquet_columns, parquet_names
+    from dlcli.spec.sources.table.typed import excel_records, excel_sheets, parquet_columns, parquet_names, sheet_notes
 
     decimal = "," if settings.decimal == "," else "."
     if kind == "parquet":
@@ -306,5 +327,5 @@ def _typed_table(path: str, kind: str, settings: Settings) -> OpenTable:
     doubt, is_sure = judge_header([cells[:width] for _, cells in head], decimal, wanted)
     doubt = doubt if settings.header is None else ""
     dialect = Dialect(decimal=decimal, skipped=skipped, doubt=doubt, header_is_sure=is_sure)  # type: ignore[arg-type]
-    note = (f"the workbook's sheet `{sheets.name}` is read, not {', '.join(sheets.others)}",) if sheets.others else ()
+    note = sheet_notes(path, sheets, [cells for _, cells in even])
     return _opened(chain(even, rows), dialect, settings, OpenTable([], iter(()), dialect, kind, notes=note), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +52,29 @@ def excel_records(path: str | Path, sheet: str) -> Iterator[tuple[int, list[str]
         yield from _sheet_rows(book[sheet])
 
 
+def has_open_formulas(path: str | Path, sheet: str, *, rows: int = 100) -> bool:
+    """Whether formulas in the first rows of a sheet have no result: the program that wrote them did not calculate.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with _workbook(path) as results, _workbook(path, data_only=False) as formulas:
+        pairs = zip(results[sheet].iter_rows(max_row=rows), formulas[sheet].iter_rows(max_row=rows), strict=False)
+        return any(
+            result.value is None and isinstance(formula.value, str) and formula.value.startswith("=")
+            for result_row, formula_row in pairs
+            for result, formula in zip(result_row, formula_row, strict=False)
+        )
+
+
+def sheet_notes(path: str | Path, sheets: Sheets, head: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Returns what a user should know of a workbook by the first rows of its sheet: other sheets, formulas without results."""
+    notes = [f"the workbook's sheet `{sheets.name}` is read, not {', '.join(sheets.others)}"] if sheets.others else []
+    if any("" in cells for cells in head[:100]) and has_open_formulas(path, sheets.name):
+        notes.append("the workbook has formulas without results, read as gaps; open and save it in a spreadsheet program")
+    return tuple(notes)
+
+
 def _sheet_rows(sheet: Any) -> Iterator[tuple[int, list[str]]]:
     sheet.reset_dimensions()  # what some programs write there is wrong, and rows beyond it would be lost
     for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
@@ -75,7 +98,7 @@ def _excel_text(value: Any) -> str:
 
 
 @contextmanager
-def _workbook(path: str | Path) -> Iterator[Any]:
+def _workbook(path: str | Path, *, data_only: bool = True) -> Iterator[Any]:
     import zipfile
 
     try:
@@ -83,16 +106,16 @@ def _workbook(path: str | Path) -> Iterator[Any]:
     except ImportError:
         raise DataError("Excel files need the package openpyxl; or save the table as CSV") from None
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:  # openpyxl refuses a path by its ending
             if sum(member.file_size for member in archive.infolist()) > _LARGEST_WORKBOOK:
                 raise DataError("the workbook is larger than 4 GiB when it is unpacked")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of parts that are not read: validation, drawings
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-            try:
-                yield book
-            finally:
-                book.close()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of parts that are not read: validation, drawings
+                book = openpyxl.load_workbook(file, read_only=True, data_only=data_only)
+                try:
+                    yield book
+                finally:
+                    book.close()
     except DataError:
         raise
     except OSError as error:
