@@ -21,6 +21,7 @@ SPEC = (
         "override_paths",
         "edit",
         "words",
+        "forms",
         "parameters",
         "activations",
         "layers",

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from dlcli.errors import Fault, SpecError
 from dlcli.spec.base import OneOf, Spec, dump, needs_fields
 from dlcli.spec.experiment import Experiment, with_defaults
+from dlcli.spec.forms import messages_of
 from dlcli.spec.override_paths import with_absolute_paths
 from dlcli.spec.text import MAX_BYTES, MAX_FAULTS, Document, Path, parse, parse_value
-from dlcli.spec.words import message_of, place_of, without_echoes
+from dlcli.spec.words import without_echoes
 from dlcli.visible import visible
 
 
@@ -94,7 +95,7 @@ def _validated(document: Document, folder: str, *, kept: bool = False) -> tuple[
         return Experiment.model_validate(document.data, context={"folder": folder, "kept": kept}), []
     except ValidationError as errors:
         found = errors.errors(include_url=False)
-        messages = [(place_of(error), message_of(error, document.data, Experiment)) for error in found[:MAX_FAULTS]]
+        messages = list(messages_of(found[:MAX_FAULTS], document.data, Experiment))
         faults = [document.fault(place, message) for place, message in without_echoes(messages)]
         more = len(found) - MAX_FAULTS
         return None, faults + _rest(document, f"{more:,} more") * (more > 0)

@@ -11,7 +11,7 @@ from dlcli.spec.base import OneOf, Spec
 from dlcli.spec.text import Path, dotted, parse_value
 
 _NUMBERS = {"int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number"}
-_SHAPES = {
+SHAPES = {
     "list_type": "a list",
     "tuple_type": "a number or a list of two",
     "dict_type": "a mapping",
@@ -21,12 +21,13 @@ _SHAPES = {
     "bool_type": "true or false",
     **_NUMBERS,
 }
-_BOUNDS = {
+BOUNDS = {
     "greater_than": ("gt", "above"),
     "greater_than_equal": ("ge", "of at least"),
     "less_than": ("lt", "below"),
     "less_than_equal": ("le", "of at most"),
 }
+LENGTHS = ("too_short", "too_long")
 SYNONYMS = {
     "mean_squared_error": "mse",
     "mean_absolute_error": "mae",
@@ -100,11 +101,11 @@ def message_of(error: Any, data: Any, root: type[Spec]) -> str:
     if kind == "kind_unknown":
         return _unknown_kind(context)
     if kind == "literal_error":
-        return _unknown_word(found, path, data, root)
-    if kind in _BOUNDS:
-        key, word = _BOUNDS[kind]
+        return _unknown_word(error, path, data, root)
+    if kind in BOUNDS:
+        key, word = BOUNDS[kind]
         return f"expected a number {word} {context[key]:g}, found {shown(found)}"
-    if kind in ("too_short", "too_long"):
+    if kind in LENGTHS:
         return _wrong_length(context, kind)
     if kind == "string_pattern_mismatch":
         return f"expected letters, digits, `_`, `-` and `.`, at most 100, a letter or digit first; found {shown(found)}"
@@ -112,8 +113,8 @@ def message_of(error: Any, data: Any, root: type[Spec]) -> str:
         return f"expected {context['what']}, found {shown(found)}"
     if kind == "finite_number":
         return f"expected a finite number, found {shown(found)}"
-    if kind in _SHAPES:
-        return f"expected {_SHAPES[kind]}, found {shown(found)}{_fix(kind, found)}"
+    if kind in SHAPES:
+        return f"expected {SHAPES[kind]}, found {shown(found)}{fix_of(kind, found)}"
     return str(error["msg"])
 
 
@@ -134,7 +135,7 @@ def shown(value: Any) -> str:
     return "a number of too many digits" if huge else str(value)
 
 
-def _fix(kind: str, found: Any) -> str:
+def fix_of(kind: str, found: Any) -> str:
     """Returns the remedy for a scalar of the wrong type."""
     if isinstance(found, str) and kind in _NUMBERS:
         try:
@@ -210,18 +211,30 @@ def _union_word(union: str) -> str:
     return {"LearningRate": "schedule"}.get(union, union.lower())
 
 
-def _unknown_word(found: Any, path: Path, data: Any, root: type[Spec]) -> str:
-    owner = owner_of(path[:-1], data, root)
+def _unknown_word(error: Any, path: Path, data: Any, root: type[Spec]) -> str:
+    owner, found = owner_of(path[:-1], data, root), error["input"]
     field = owner.model_fields.get(str(path[-1])) if owner else None
-    words = [word for word in _literals(field.annotation if field else None) if word is not None]
+    words = [word for word in _literals(field.annotation if field else None) if word is not None] or literal_words(error)
     near = nearest(found, [word for word in words if isinstance(word, str)]) if isinstance(found, str) else None
     guess = f"; did you mean `{near}`?" if near else ""
     return f"expected {alternatives(words)}, found {shown(found)}{guess}"
 
 
+def literal_words(error: Any) -> list[Any]:
+    """Returns the words that pydantic expected, from its own list of them: `'auto', 1 or 2`."""
+    from ast import literal_eval
+
+    expected = str(error["ctx"]["expected"])
+    try:
+        return list(literal_eval(f"[{expected.replace(' or ', ', ')}]"))
+    except (SyntaxError, ValueError):
+        return [expected]
+
+
 def alternatives(words: list[Any]) -> str:
-    """Returns `a, b or c`."""
-    *first, last = map(str, words)
+    """Returns `a, b or c`; marks alone, such as a comma, in backticks."""
+    texts = [text if any(map(str.isalnum, text)) else f"`{text}`" for text in map(str, words)]
+    *first, last = texts
     return f"{', '.join(first)} or {last}" if first else last
 
 
