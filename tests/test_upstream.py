@@ -1,4 +1,4 @@
-"""Each workaround of `upstream/__init__.py` against its defect: a test of the defect fails once it is mended upstream."""
+"""Each workaround of `upstream/__init__.py` against its defect: a test of the defect fails once it is fixed upstream."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Each workaround of `upstream/devices.py` against the defect it is for: these tests fail once it is mended upstream."""
+"""Each workaround of `upstream/devices.py` against the defect it is for: these tests fail once it is fixed upstream."""
 
 from __future__ import annotations
 

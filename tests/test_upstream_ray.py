@@ -1,4 +1,4 @@
-"""Workarounds for Ray that must go once it is mended."""
+"""Workarounds for Ray that must go once it is fixed."""
 
 from __future__ import annotations
 
