@@ -287,3 +287,14 @@ def test_many_columns_that_are_left_out_fill_no_screen(here: Path) -> None:
     assert done.stderr.count("left out c") == 10
     assert "left out 50 more columns for the same reason; the spec lists them" in done.stderr
     assert yaml.safe_load(Path(done.stdout.strip()).read_text())["data"]["source"]["drop"] == names
+
+
+def test_what_only_looks_like_more_classes_columns_or_an_encoding_is_told(here: Path) -> None:
+    (here / "labels.csv").write_text("x,y\n" + "".join(f"{n % 7},{('1', '1.0', '2', '2.0')[n % 4]}\n" for n in range(40)))
+    assert written("--data", "labels.csv", "--target", "y")["task"] == "binary"
+    (here / "quoted.csv").write_text('"x,y"\n"1,2"\n"3,4"\n')
+    assert "each of its lines is one cell, such as 'x,y'" in refused("--data", "quoted.csv", "--target", "y")
+    (here / "colons.csv").write_text("x:y\n1:2\n3:4\n")
+    assert "no separator but colons" in refused("--data", "colons.csv", "--target", "y")
+    (here / "cities.csv").write_bytes(b"c,x,y\n" + "".join(f"Z\u00fcrich,{n},{n % 2}\n" for n in range(9)).encode("latin-1"))
+    assert "does not say what it is: latin-1 is a guess" in init("--data", "cities.csv", "--target", "y").stderr

@@ -137,20 +137,21 @@ def test_faults_are_found_from_the_headers_alone(tmp_path: Path) -> None:
     def faults(text: str, test: str = "", **settings: Any) -> list[tuple[str, str]]:
         return list(table(tmp_path, text, test, **settings).faults())
 
-    assert faults("age,target\n") == []
+    assert faults("age,target\n31,a\n") == []
     assert faults("age,target\n", target="tarqet")[0] == ("target", "the file has no column `tarqet`; did you mean `target`?")
     assert faults("age,target\n", drop=["agee"])[0][0] == "drop"
-    assert faults("age;target\n") == []
+    assert faults("age;target\n31;a\n") == []
     assert faults("age;target\n", separator=",")[0] == (
         "target",
         "the file has no column `target`; its header is one column, is the `separator` ';'?",
     )
     twice = "the header has the column `a` twice; drop them, or name all columns by `header: true` and `names`"
     assert faults("a,a,target\n") == [("path", twice)]
-    assert faults("a,a,b,target\n", drop=["a"]) == []
+    assert faults("a,a,b,target\n1,2,3,x\n", drop=["a"]) == []
     assert faults("a,target\n", features=["a", "target"])[0][0] == "features"
     assert faults("a,target\n", drop=["a"]) == [("features", "no column is left for the model to see")]
-    assert faults("a,target\n", "a,b\n") == [("test", "the file has no column `target`; it has a, b")]
+    assert faults("a,target\n1,x\n", "a,b\n") == [("test", "the file has no column `target`; it has a, b")]
+    assert faults("a,target\n") == [("path", "no rows below the header")]
     assert faults("") == [("path", "the file is empty")]
     gone = Csv(kind="csv", path=str(tmp_path / "gone.csv"), target="y")
     assert list(gone.faults()) == [("path", f"no file {tmp_path / 'gone.csv'}")]

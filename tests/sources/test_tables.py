@@ -496,3 +496,51 @@ def test_a_zip_of_images_is_refused_with_the_folder_to_give(tmp_path: Path) -> N
             archive.writestr(name, b"")
     source = Csv(kind="csv", path=str(tmp_path / "rows.csv"), target="y")
     assert list(source.faults()) == [("path", "a zip of 2 files: unpack it and give the folder of images")]
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "note"),
+    [
+        ("zip,y\n01000,1\n20095,0\n", {}, "column `zip` holds numbers with zeros in front: 01000 is read as 1000;"),
+        ("zip,y\n01000,1\n20095,0\n", {"categorical": ["zip"]}, ""),
+        ("month,y\n01,1\n12,0\n", {}, ""),
+        ("x;y\n1.100;1\n2.200;0\n", {}, "column `x` has three digits behind every dot, such as '1.100', where the dot"),
+        ("x;y\n1.100;1\n2.200;0\n", {"thousands": "."}, ""),
+        ("x,y\n1.100,1\n2.200,0\n", {}, ""),
+        ("x,y\n1.100 €,1\n2.200 €,0\n", {"numeric": ["x"]}, "column `x` has three digits behind every dot, such as '1.100 €'"),
+        ("y;x\n1.100;1\n2.200;0\n", {}, "column `y` has three digits behind every dot, such as '1.100', where the dot"),
+    ],
+)
+def test_numbers_that_may_be_meant_otherwise_are_named(tmp_path: Path, text: str, settings: Any, note: str) -> None:
+    source = csv(tmp_path, text, **settings)
+    for notes in (list(source.notes()), opened(source, "regression").notes):
+        forms = [said for said in notes if "zeros in front" in said or "three digits" in said]
+        assert len(forms) == bool(note)
+        assert all(said.startswith(note) for said in forms)
+
+
+def test_a_check_knows_files_without_rows_folders_and_columns_that_a_part_lacks(tmp_path: Path) -> None:
+    assert list(csv(tmp_path, "x,y\n").faults()) == [("path", "no rows below the header")]
+    assert list(Csv(kind="csv", path=str(tmp_path), target="y").faults()) == [("path", f"{tmp_path} is a folder, not a file")]
+    (tmp_path / "test.csv").write_text("x,y\n1,a\n")
+    source = csv(tmp_path, "x,c,y\n1,u,a\n2,v,b\n", test=str(tmp_path / "test.csv"))
+    message = "the file has no column `c`, which the model sees in the training file; it has x, y"
+    assert list(source.faults()) == [("test", message)]
+    assert list(source.model_copy(update={"drop": ["c"]}).faults()) == []
+
+
+def test_amounts_as_classes_are_named(tmp_path: Path) -> None:
+    text = "x,y\n" + "".join(f"{row},{100_000 + 37 * row}\n" for row in range(60))
+    note = "the target has 60 different whole numbers in 60 rows; if they are amounts: `task: regression`"
+    assert note in read(tmp_path, text).notes
+    assert note not in read(tmp_path, text, "regression").notes
+
+
+def test_lines_to_skip_in_a_sheet_are_counted_as_the_sheet_shows_them(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["Report", "of", "2024"], [], ["x", "c", "y"], [1, "u", "a"], [2, "v", "b"]):
+        book.active.append(row)
+    book.save(tmp_path / "rows.xlsx")
+    source = Csv(kind="csv", path=str(tmp_path / "rows.xlsx"), target="y", skip_lines=2)
+    assert columns(opened(source)) == {"x": [1, 2], "c": ["u", "v"]}

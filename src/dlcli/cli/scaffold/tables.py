@@ -11,6 +11,8 @@ from dlcli.cli.scaffold.plan import DataPlan
 from dlcli.cli.scaffold.questions import Questions, refuse_unknown
 from dlcli.errors import DataError, UsageError
 from dlcli.spec.sources.csv import Csv
+from dlcli.spec.sources.table.cells import canonical
+from dlcli.spec.sources.table.dialect import SEPARATORS
 from dlcli.spec.sources.table.files import ENDINGS
 from dlcli.spec.sources.table.look import Column, Look, count_values, look
 
@@ -53,20 +55,41 @@ def look_at_table(path: str, target: Sequence[str], task: str | None, questions:
     """
     try:
         seen = look(path, rows=_ROWS)
+        _refuse_lines(seen)
         names = list(target) or [_asked_target(seen, questions)]
         for name in names:
             refuse_unknown("--target", name, seen.names)
         if len(set(names)) < len(names):
             raise UsageError("--target: a column is named twice")
-        counts = {name: count_values(seen, name, most=_MOST_COUNTED) for name in names}
+        counts = {name: _without_decimals(count_values(seen, name, most=_MOST_COUNTED)) for name in names}
         tasks, why, doubt = _tasks(seen, names, counts)
         _refuse_task(task, tasks, names, why)
         source, remarks = _source(seen, names)
     except DataError as error:
         raise UsageError(f"{path}: {error}") from None
     dropped = _dropped(source.get("drop", ()), remarks)
-    notes = (f"{path}: {seen.describe()}", f"target {', '.join(names)}: {why}", *dropped, *seen.notes)
+    guess = () if seen.encoding_is_sure else (f"the file is not UTF-8 and does not say what it is: {seen.encoding} is a guess",)
+    notes = (f"{path}: {seen.describe()}", *guess, f"target {', '.join(names)}: {why}", *dropped, *seen.notes)
     return DataPlan(path, source, tasks, stem_of(path), doubt if task is None else "", why, notes, remarks)
+
+
+def _refuse_lines(seen: Look) -> None:
+    """Raises DataError for a table of one column whose cells are whole lines."""
+    (name, *others) = seen.names
+    mark = next((mark for mark in (*SEPARATORS, ":") if mark in name), None)
+    if mark is None or others:
+        return
+    if mark == ":":
+        raise DataError(f"its lines have no separator but colons, such as {name[:60]!r}: write it with commas or semicolons")
+    raise DataError(f"each of its lines is one cell, such as {name[:60]!r}: write it without quotes around whole lines")
+
+
+def _without_decimals(values: Counter[str]) -> Counter[str]:
+    """Returns values as classes are compared, so that 1.0 is 1."""
+    merged: Counter[str] = Counter()
+    for value, count in values.items():
+        merged[canonical(value)] += count
+    return merged
 
 
 def _dropped(names: Sequence[str], remarks: dict[str, str]) -> list[str]:

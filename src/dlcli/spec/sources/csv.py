@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from dlcli.errors import DataError
 from dlcli.spec.base import Count, Spec
-from dlcli.spec.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec, label_notes
+from dlcli.spec.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec
 from dlcli.spec.sources.table.cells import MARKS, normalized
 from dlcli.spec.sources.table.dates import Part
 from dlcli.spec.sources.table.files import encoding_fault
@@ -187,12 +187,13 @@ class Csv(SourceSpec):
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields missing files, and columns that a header does not have or that are no categories."""
         yield from self._setting_faults()
+        features: list[str] = []
         for part, path in self.files.items():
             key = "path" if part == "train" else part
             if part != "train" and path == self.path:
                 yield key, "is the training file itself: its score would say nothing"
             if not Path(path).is_file():
-                yield key, f"no file {path}"
+                yield key, f"{path} is a folder, not a file" if Path(path).is_dir() else f"no file {path}"
                 continue
             try:
                 beginning = look_at(path, self.settings)
@@ -202,7 +203,13 @@ class Csv(SourceSpec):
                 yield "header" if no_header("")[:10] in str(error) else key, str(error)
                 continue
             faults = list(self._header_faults(key, table.names))
+            if not beginning.count and not faults:
+                faults.append((key, "no rows below the header" if table.dialect.header else "no rows"))
             yield from faults
+            if key == "path":
+                features = self.feature_names(table.names)
+            elif not faults:
+                yield from _lacking(key, features, table.names)
             if key == "path" and not faults:
                 from dlcli.spec.sources.csv_columns import wide_columns
 
@@ -275,7 +282,7 @@ class Csv(SourceSpec):
             DataError: a file cannot be read, a label is missing, or a column is neither numbers nor few categories.
         """
         from dlcli.spec.sources.csv_columns import Columns
-        from dlcli.spec.sources.csv_labels import labels, with_targets
+        from dlcli.spec.sources.csv_labels import class_notes, labels, with_targets
 
         tables, notes, part_notes = {}, list[str](), dict[str, tuple[str, ...]]()
         for part, path in self.files.items():
@@ -292,7 +299,10 @@ class Csv(SourceSpec):
             ids = [f"{part}/{number - 1}" for number in table.numbers.tolist()]
             parts[part] = Examples(columns.read(table), targets, ids)
         names = classes or tuple(self.targets)
-        notes += [*columns.notes, *(label_notes(names) if request.task in ("classification", "binary") else [])]
+        notes += [
+            *columns.notes,
+            *(class_notes(names, len(tables["train"])) if request.task in ("classification", "binary") else []),
+        ]
         lines = (f"table: {tables['train'].described}", f"columns: {columns.summary}")
         return Opened(parts, names, tuple(notes), lines, part_notes, columns.as_json)
 
@@ -305,6 +315,17 @@ class Csv(SourceSpec):
         from dlcli.spec.sources.table.contents import read_table
 
         return read_table(path, self.settings, self.marks, self.targets)
+
+
+def _lacking(key: str, features: list[str], header: list[str]) -> Iterator[tuple[str, str]]:
+    """Yields the columns of the training file that the model sees and another file lacks, in one message."""
+    lacking = [name for name in features if name not in header and not name.startswith("Unnamed: ")]
+    if lacking:
+        listed = ", ".join(f"`{name}`" for name in lacking[:20]) + (", ..." if len(lacking) > 20 else "")
+        yield (
+            key,
+            f"the file has no column {listed}, which the model sees in the training file; it has {', '.join(header[:20])}",
+        )
 
 
 def _nearest(word: str, words: list[str], *, auto: bool) -> str:

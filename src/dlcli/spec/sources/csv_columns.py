@@ -16,6 +16,7 @@ from dlcli.spec.sources.table.facts import (
     Became,
     ColumnFact,
     dates_hint,
+    form_notes,
     in_yaml,
     listed,
     names_images,
@@ -24,7 +25,7 @@ from dlcli.spec.sources.table.facts import (
     summary,
 )
 from dlcli.spec.sources.table.look import look_at_column
-from dlcli.spec.sources.table.reader import Beginning, look_at
+from dlcli.spec.sources.table.reader import Beginning, counted_rows, look_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,6 +85,11 @@ class Columns:
         _refuse_wide(source, {name: Counter(cells[name].tolist()) for name in categories}, f"{len(table)} rows", table.path)
         facts = _facts(source, table, names, read, set(dates), dropped)
         notes = [*_dropped_notes(dropped), *(remarks(cells, read, categories) if source.revision > 1 else _empty_notes(read))]
+        if source.revision > 1:
+            texts = {
+                name: set(table.column(name).tolist()) - {None} for name in (*read, *source.named(source.targets, table.names))
+            }
+            notes += form_notes(texts, table.separator, table.decimal)
         return cls(source, table, names, read, tuple(facts), tuple(notes))
 
     @property
@@ -167,7 +173,7 @@ def _float32(table: Table, name: str, values: Array, *, is_training: bool) -> Ar
         listed = ", ".join(f"{value!r} in {count} rows" if len(odd) > 1 else repr(value) for value, count in odd)
         if is_training:
             raise DataError(f"{table.path}: column `{name}` is `numeric`, but holds {listed}; name marks of a gap in `missing`")
-        hint = decimal_hint(table.decimal, odd[0][0])
+        hint = decimal_hint(table.decimal, odd[0][0]) or "; if it marks a gap, name it in `data.source.missing`"
         raise DataError(f"{table.path}: column `{name}` is a number in the training file, but holds {listed} here{hint}")
     with np.errstate(over="ignore"):
         small: Array = values.astype("float32")
@@ -338,7 +344,7 @@ def outlook(source: Csv) -> list[str]:
     places = {name: place for place, name in enumerate(table.names)}
     rows = [row.cells for row in beginning.rows]
     known = {name: look_at_column(name, places[name], rows, table.dialect, source.marks) for name in names[:_MOST_SHOWN]}
-    count = f"{'at least ' if beginning.more else ''}{len(rows) + len(beginning.unsound):,} rows"
+    count = f"{'at least ' if beginning.more else ''}{counted_rows(beginning.count)}"
     lines = [f"table: {table.describe()}, {len(table.names):,} columns, {count}"]
     nameless = [
         name
@@ -357,4 +363,8 @@ def outlook(source: Csv) -> list[str]:
         hint = number_hint(name, _counts(beginning, places[name], source.marks)) if column.decoration or column.odd else ""
         if hint:
             lines.append(f"`{name}` becomes a category{hint}")
-    return lines
+    numbers = [name for name, column in known.items() if column.is_number or name in source.numeric]
+    numbers = [name for name in numbers if name not in source.categorical]
+    numbers += [name for name in source.named(source.targets, table.names) if name in places]
+    texts = {name: _counts(beginning, places[name], source.marks) for name in numbers}
+    return [*lines, *form_notes(texts, table.dialect.separator, table.dialect.decimal)]

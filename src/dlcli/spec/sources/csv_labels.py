@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlcli.errors import DataError
-from dlcli.spec.sources.base import class_name, labels_of
-from dlcli.spec.sources.table.cells import MARKS
+from dlcli.spec.sources.base import class_name, label_notes, labels_of
+from dlcli.spec.sources.table.cells import MARKS, is_whole
 from dlcli.spec.sources.table.contents import Table, gaps_in, numbers_in
 from dlcli.spec.sources.table.facts import number_hint
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 TRUTH = {"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"}
+_AMOUNTS = 50
+"""More different whole numbers than this may be amounts, not classes."""
 _EXACT_DIGITS = 15
 """Digits of a number that a float64 tells from all others."""
 
@@ -171,3 +173,13 @@ def _remedy(source: Csv, columns: Sequence[Array], task: str) -> str:
         if hint and name not in source.numeric:
             return hint
     return ""
+
+
+def class_notes(classes: Sequence[str], rows: int) -> list[str]:
+    """Returns what a user should know of the classes: those that may be meant as one, and amounts that are none."""
+    notes = label_notes(classes)
+    if len(classes) > _AMOUNTS and 2 * len(classes) > rows and all(map(is_whole, classes)):
+        notes.append(
+            f"the target has {len(classes):,} different whole numbers in {rows:,} rows; if they are amounts: `task: regression`"
+        )
+    return notes

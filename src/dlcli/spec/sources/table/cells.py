@@ -99,7 +99,7 @@ def decoration(cell: str) -> Decoration:
     return "decimal comma" if _COMMA_NUMBER.fullmatch(cell) else ""
 
 
-def _without_currency(cell: str) -> str:
+def without_currency(cell: str) -> str:
     """Returns a number without the currency and percent signs at its ends; other cells as they are."""
     if not cell or (cell[0].isdigit() and cell[-1].isdigit()) or not decoration(cell):
         return cell
@@ -116,7 +116,7 @@ def find_decimal(cells: Iterable[str], separator: str) -> Decimal:
     plain: list[str] = []
     decorated: list[str] = []
     for cell in cells:
-        bare = _without_currency(cell)
+        bare = without_currency(cell)
         (plain if bare == cell else decorated).append(bare)
     return _shown_decimal(plain, separator) or _shown_decimal(decorated, separator) or "."
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcli.errors import DataError
 from dlcli.spec.sources.table.cells import is_number, normalized, plain_number
-from dlcli.spec.sources.table.reader import EMPTY, REPEATED, Row, Settings, open_table, refuse_rows
+from dlcli.spec.sources.table.reader import EMPTY, REPEATED, Row, Settings, counted_rows, open_table, refuse_rows
 from dlcli.spec.sources.table.records import Counts
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Table:
         cells: each column as objects `(n,)`: text, None for a gap.
         numbers: the number of each row in the file int64 `(n,)`, from 1 below the header.
         decimal: the decimal mark of its numbers.
+        separator: the character between its cells.
         raw: the cells of the columns that were asked for as they stand, gaps too.
         described: how the file is written, in a few words.
         left_out: how many rows are not among these, by the reason.
@@ -62,6 +63,7 @@ class Table:
     cells: list[Array]
     numbers: Array
     decimal: str
+    separator: str
     raw: dict[str, list[str]]
     described: str
     left_out: dict[str, int]
@@ -145,11 +147,13 @@ def read_table(path: str | Path, settings: Settings, marks: Collection[str], raw
         raise DataError(f"{path}: no rows below the header" if opened.dialect.header else f"{path}: no rows")
     import numpy as np
 
-    described = f"{opened.describe()}, {len(opened.names):,} columns, {len(numbers) + left_out.total():,} rows"
+    described = f"{opened.describe()}, {len(opened.names):,} columns, {counted_rows(len(numbers) + left_out.total())}"
     notes = (*opened.notes, *row_notes(opened.counts), *_blank_notes(opened.names, memories, settings))
     arrays = [np.array(column, dtype=object) for column in columns]
     rows = np.array(numbers, dtype="int64")
-    return Table(str(path), opened.names, arrays, rows, opened.dialect.decimal, texts, described, dict(left_out), notes)
+    dialect = opened.dialect
+    form = (dialect.decimal, dialect.separator)
+    return Table(str(path), opened.names, arrays, rows, *form, texts, described, dict(left_out), notes)
 
 
 def _blank_notes(names: Sequence[str], memories: Sequence[_Cells], settings: Settings) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from dlcli.spec.sources.image_types import EXTENSIONS
-from dlcli.spec.sources.table.cells import decoration, is_date, is_number
+from dlcli.spec.sources.table.cells import decoration, is_date, is_number, without_currency
 from dlcli.spec.sources.table.look import named_identifier
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Became = Literal["number", "category", "date", "target", "dropped"]
 _MOST_NAMED = 8
 _MOSTLY = 0.95
+_DOTTED = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}", re.ASCII)
 _EXACT = 2**24
 """Whole numbers up to this one are exact in float32."""
 _LARGEST = 3e38
@@ -110,6 +112,51 @@ def _number_notes(numbers: dict[str, Array]) -> list[str]:
             f" {int(_rounded(value))}; if they are names, use `data.source.categorical` or `data.source.drop`"
         )
     return notes
+
+
+def form_notes(values: Mapping[str, Collection[str]], separator: str, decimal: str) -> list[str]:
+    """Returns a sentence for numbers that may be meant otherwise: codes with zeros in front, dots that part thousands.
+
+    Args:
+        values: the different texts of each column of numbers, without gaps.
+        separator: the file's; beside semicolons a dot often parts thousands.
+        decimal: the file's decimal mark.
+    """
+    codes = [name for name, texts in values.items() if _are_codes(texts)]
+    dotted = [name for name, texts in values.items() if decimal == "." and _may_part_thousands(texts, separator)]
+    notes = []
+    if codes:
+        code = min(values[codes[0]])
+        notes.append(
+            f"{_columns(codes, 'hold')} numbers with zeros in front: {code} is read as {int(code)};"
+            f" if they are codes: `data.source.categorical: [{in_yaml(codes)}]`"
+        )
+    if dotted:
+        text = min(values[dotted[0]])
+        notes.append(
+            f"{_columns(dotted, 'have')} three digits behind every dot, such as {text!r}, where the dot is read as the decimal"
+            " mark; if it parts thousands: `data.source.thousands: '.'`"
+        )
+    return notes
+
+
+def _are_codes(texts: Collection[str]) -> bool:
+    """Whether whole numbers are all of one length, of three digits or more, and some begin with a zero."""
+    lengths = set(map(len, texts))
+    return (
+        len(lengths) == 1
+        and min(lengths) > 2
+        and len(texts) > 1
+        and all(map(str.isdecimal, texts))
+        and any(text[0] == "0" for text in texts)
+    )
+
+
+def _may_part_thousands(texts: Collection[str], separator: str) -> bool:
+    """Whether every number has three digits behind its dot, in a file or a form in which the dot is rarely a decimal mark."""
+    bare = set(map(without_currency, texts))
+    is_likely = separator == ";" or any(decoration(text) == "currency" for text in texts)
+    return is_likely and len(bare) > 1 and all(map(_DOTTED.fullmatch, bare))
 
 
 def _rounded(value: float) -> float:

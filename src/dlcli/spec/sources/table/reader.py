@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain, dropwhile, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,6 +118,11 @@ class Beginning:
     rows: tuple[Row, ...]
     unsound: tuple[Row, ...]
     more: bool
+
+    @property
+    def count(self) -> int:
+        """How many rows were looked at, sound or not."""
+        return len(self.rows) + len(self.unsound)
 
     @property
     def faults(self) -> list[Row]:
@@ -245,6 +250,11 @@ def _given_names(cells: list[str], dialect: Dialect, settings: Settings) -> tupl
     raise DataError(f"has {len(cells)} columns, and `names` has {len(names)}")
 
 
+def counted_rows(count: int) -> str:
+    """Returns a number of rows in words."""
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
 def no_header(doubt: str) -> str:
     """Returns the words for a table without a header."""
     return (
@@ -316,9 +326,9 @@ def _typed_table(path: str, kind: str, settings: Settings) -> OpenTable:
         named = replace(settings, header=True)
         return _opened(chain([(1, parquet_names(path))], records), dialect, named, OpenTable([], iter(()), dialect, kind), None)
     sheets = excel_sheets(path, settings.sheet)
-    rows: Iterator[Record] = excel_records(path, sheets.name)
     first = settings.skip_lines or 0
-    head = [(line, cells) for line, cells in islice(rows, first, first + SAMPLE) if isinstance(cells, list)]
+    rows: Iterator[Record] = dropwhile(lambda record: record[0] <= first, excel_records(path, sheets.name))
+    head = [(line, cells) for line, cells in islice(rows, SAMPLE) if isinstance(cells, list)]
     wanted = settings.wanted | set(settings.names)
     titles = find_titles([cells for _, cells in head], wanted) if settings.skip_lines is None else 0
     skipped, head = tuple("".join(cells) for _, cells in head[:titles]), head[titles:]
