@@ -72,7 +72,7 @@ def test_multilabel_and_regression_targets_are_float32_columns(tmp_path: Path) -
         ({"x": np.zeros((2, 2)), "y": np.ones((2, 3))}, "classification", "not one-hot"),
         ({"x": np.zeros((200, 2)), "y": np.arange(200) / 7}, "classification", "use `task: regression`"),
         ({"x": np.array(["a", "b"]), "y": np.zeros(2)}, "regression", "are not numbers"),
-        ({"x": np.array([[1.0], [np.inf]]), "y": np.zeros(2)}, "regression", "1 rows of `x` hold NaN or infinite"),
+        ({"x": np.array([[1.0], [np.inf]]), "y": np.zeros(2)}, "regression", "1 row of `x` holds NaN or infinite"),
         ({"x": np.float32(1), "y": np.float32(1)}, "regression", "has shape ()"),
         ({"x": np.zeros((2, 1)), "y": np.array([0, 1]), "x_test": np.zeros((1, 1)), "y_test": [9]}, "binary", "class '9'"),
         ({"x": np.zeros((2, 3, 8, 8), "uint8"), "y": [0, 1]}, "binary", "channels come first, here they come last; save it as"),

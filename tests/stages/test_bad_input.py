@@ -46,9 +46,11 @@ def _refused(spec: Path, words: str, kind: type[DlcliError] = DataError) -> None
 TABLE = "{kind: csv, path: rows.csv, target: label}"
 
 
-def test_a_table_without_rows(tmp_path: Path) -> None:
+def test_a_table_without_rows_is_refused_before_there_is_a_run(tmp_path: Path) -> None:
     _table(tmp_path / "rows.csv", [])
-    _refused(write_spec(tmp_path, TABLE), "no rows below the header")
+    with pytest.raises(SpecError, match=r"data\.source\.path: no rows below the header"):
+        trained(write_spec(tmp_path, TABLE))
+    assert list(all_runs(tmp_path / "runs")) == []
 
 
 @pytest.mark.parametrize(("task", "words"), [("classification", "nothing to tell apart"), ("binary", "needs two classes")])
@@ -61,7 +63,7 @@ def test_a_class_with_one_example_trains_and_is_told(tmp_path: Path) -> None:
     _table(tmp_path / "rows.csv", ["many"] * 40 + ["some"] * 20 + ["rare"])
     heard = Heard()
     run = trained(write_spec(tmp_path, TABLE, training="epochs: 1"), reporter=heard)
-    assert any("1 classes have too few examples to be tested: rare" in line for line in heard.lines)
+    assert any("1 class has too few examples to be tested: rare" in line for line in heard.lines)
     assert run.data()["counts"]["train"]["rare"] == 1
     assert [row["class"] for row in read_table(run.evaluation("test") / "per_class.csv")] == ["many", "rare", "some"]
 
@@ -70,7 +72,7 @@ def test_a_gap_in_an_array_is_refused_with_what_to_use(tmp_path: Path) -> None:
     x = np.ones((30, 2), "float32")
     x[3, 1] = np.nan
     np.savez(tmp_path / "rows.npz", x=x, y=np.arange(30) % 2)
-    _refused(write_spec(tmp_path, "{kind: npz, path: rows.npz}"), "1 rows of `x` hold NaN")
+    _refused(write_spec(tmp_path, "{kind: npz, path: rows.npz}"), "1 row of `x` holds NaN")
 
 
 def test_gaps_in_a_table_train(tmp_path: Path) -> None:

@@ -380,7 +380,8 @@ def _notes(parts: dict[str, Examples], opened: Opened, task: str) -> list[str]:
         tested = np.bincount(parts["test"].targets, minlength=len(opened.classes))
         few = [opened.classes[index] for index in np.flatnonzero((tested == 0) & (present > 0))]
         if few:
-            notes.append(f"{len(few)} classes have too few examples to be tested: {_listed(tuple(few))}")
+            subject = "1 class has" if len(few) == 1 else f"{len(few)} classes have"
+            notes.append(f"{subject} too few examples to be tested: {_listed(tuple(few))}")
     return notes
 
 

@@ -163,7 +163,8 @@ class Npz(SourceSpec):
             return fit_arrays(inputs, request.image)
         if inputs.dtype != "uint8" and not np.isfinite(inputs).all():
             count = int((~np.isfinite(inputs)).reshape(len(inputs), -1).any(axis=1).sum())
-            raise DataError(f"{self.path}: {count} rows of `{name}` hold NaN or infinite values; a CSV table may have gaps")
+            rows = f"1 row of `{name}` holds" if count == 1 else f"{count} rows of `{name}` hold"
+            raise DataError(f"{self.path}: {rows} NaN or infinite values; a CSV table may have gaps")
         return inputs
 
     def _target_names(self, targets: Array) -> tuple[str, ...]:
