@@ -134,6 +134,15 @@ def read_json(path: Path) -> Any:
         raise DamagedFile(f"{path}: not JSON: {reason}") from None
 
 
+def read_text(path: Path) -> str:
+    """Returns a text file; bytes that are no UTF-8 are replaced.
+
+    Raises:
+        DamagedFile: it is missing, no file, or too large.
+    """
+    return _content(path, _LARGEST_JSON).decode("utf-8", "replace")
+
+
 def _no_number(word: str) -> Any:
     raise ValueError(f"{word[:40]} is no number of JSON")
 

@@ -6,10 +6,11 @@ import re
 from datetime import UTC, datetime
 
 from dlcli.errors import DlcliError
+from dlcli.runs.files import read_text
 from dlcli.runs.folder import Run, Status
 
 _SETTING = "# --set "
-_SEED = re.compile(r"^seed: *([0-9]+) *$", re.MULTILINE)
+_SEED = re.compile(r"^seed: *([0-9]{1,18}) *$", re.MULTILINE)
 
 
 def epochs_of(run: Run, status: Status) -> str:
@@ -56,7 +57,8 @@ def seed_of(run: Run) -> int | None:
 
 
 def _text(run: Run, name: str) -> str:
+    """Returns a file of the run; nothing of one that cannot be read, which other commands name."""
     try:
-        return (run.path / name).read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        return read_text(run.path / name)
+    except DlcliError:
         return ""

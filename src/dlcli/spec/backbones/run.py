@@ -14,6 +14,7 @@ from dlcli.spec.layers import Shape, ShapeError
 from dlcli.spec.sources.base import FilePath
 
 MODEL = "model.keras"
+_LONGEST_STATUS = 2**16
 
 
 def run_folder(path: str) -> Path | None:
@@ -29,9 +30,14 @@ def run_folder(path: str) -> Path | None:
 
 
 def _is_completed(run: Path) -> bool:
+    """Whether a run's status says so; of what is no file nothing is read."""
+    path = run / "status.json"
     try:
-        return '"state": "completed"' in (run / "status.json").read_text(encoding="utf-8")
-    except (OSError, ValueError):
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return b'"state": "completed"' in file.read(_LONGEST_STATUS)
+    except OSError:
         return False
 
 
