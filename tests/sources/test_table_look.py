@@ -176,3 +176,15 @@ def test_titles_above_the_table_of_a_workbook_are_no_header(tmp_path: Path) -> N
     assert found.names == ["x", "y", "label"]
     assert found.notes == ("1 line before the table is ignored: 'Report of 2024'",)
     assert count_values(found, "label") == {"a": 2, "b": 1}
+
+
+def test_a_workbook_without_a_header_is_known(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in range(12):
+        book.active.append([row % 7, 1.5 * row, "ab"[row % 2]])
+    book.save(tmp_path / "rows.xlsx")
+    found = look(tmp_path / "rows.xlsx")
+    assert (found.names, found.rows, found.dialect.header) == (["column_1", "column_2", "column_3"], 12, False)
+    assert count_values(found, "column_3") == {"a": 6, "b": 6}
+    assert "its first row holds values such as" in found.notes[0]

@@ -155,8 +155,8 @@ def test_rows_add_up(tmp_path: Path) -> None:
     found = read(tmp_path, text, missing_target="drop")
     assert found.parts["train"].ids == ["train/0", "train/4", "train/6"]
     assert found.notes[:4] == (
-        "1 row is shorter than the header; their last cells are gaps (the first in line 4)",
-        "1 row is over several lines, by line ends inside quotes (the first in line 7)",
+        "1 row is shorter than the header, and the missing cells are gaps (in line 4)",
+        "1 row is over several lines, by line ends inside quotes (in line 7)",
         "1 line is a comment (#) and is ignored",
         "7 rows, of which 3 are used; left out: 1 empty, 1 like the header, 2 without a target (1 holds 'NA', which marks"
         " a gap; if it is a class: `data.source.not_missing: [NA]`)",
@@ -168,7 +168,7 @@ def test_another_file_has_notes_of_its_own(tmp_path: Path) -> None:
     source = csv(tmp_path, "a,b,y\n1,1,0\n2,1,1\n", missing_target="drop").elsewhere(str(tmp_path / "later.csv"))
     found = opened(source)
     assert found.part_notes["test"] == (
-        "1 row is shorter than the header; their last cells are gaps (the first in line 4)",
+        "1 row is shorter than the header, and the missing cells are gaps (in line 4)",
         "3 rows, of which 1 are used; left out: 1 empty, 1 without a target",
     )
     assert found.part_notes["train"] == ()

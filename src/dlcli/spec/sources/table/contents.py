@@ -177,12 +177,13 @@ def row_notes(counts: Counts) -> list[str]:
     """Returns a sentence for each kind of unusual row that was read."""
     notes = []
     for lines, what in (
-        (counts.short, "shorter than the header; their last cells are gaps"),
+        (counts.short, "shorter than the header, and the missing cells are gaps"),
         (counts.multiline, "over several lines, by line ends inside quotes"),
     ):
         if lines:
             rows = "1 row is" if len(lines) == 1 else f"{len(lines):,} rows are"
-            notes.append(f"{rows} {what} (the first in line {lines[0]})")
+            where = f"in line {lines[0]}" if len(lines) == 1 else f"the first in line {lines[0]}"
+            notes.append(f"{rows} {what} ({where})")
     if counts.comments:
         comments = "1 line is a comment" if counts.comments == 1 else f"{counts.comments:,} lines are comments"
         notes.append(f"{comments} (#) and {'is' if counts.comments == 1 else 'are'} ignored")

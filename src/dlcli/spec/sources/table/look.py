@@ -23,6 +23,7 @@ from dlcli.spec.sources.table.dialect import (
     Dialect,
     find_dialect,
     find_titles,
+    judge_header,
     lines_before,
     records_of,
     split_record,
@@ -151,12 +152,14 @@ def _look_at_typed(path: str, kind: str, rows: int, sheet: str | None) -> Look:
     records, notes = first_typed_records(path, kind, rows + 2, sheet)
     if not records:
         raise DataError("the table is empty")
-    records = [records[0], *_table_rows(records[0], records[1:])]
-    complete, records = len(records) <= rows + 1, records[: rows + 1]
-    names = column_names(records[0], max(map(len, records[1:]), default=0))
-    dialect = Dialect()
-    columns = tuple(look_at_column(name, place, records[1:], dialect) for place, name in enumerate(names))
-    return Look(path, kind, "", dialect, columns, len(records) - 1, complete, notes=notes)
+    doubt = judge_header(records[:SAMPLE], ".", frozenset())[0] if kind == "xlsx" else ""
+    dialect = Dialect(header=not doubt, doubt=doubt)
+    header = None if doubt else records[0]
+    records = _table_rows(header, records if doubt else records[1:])
+    complete, records = len(records) <= rows, records[:rows]
+    names = column_names(header, max(map(len, records), default=0))
+    columns = tuple(look_at_column(name, place, records, dialect) for place, name in enumerate(names))
+    return Look(path, kind, "", dialect, columns, len(records), complete, notes=(*notes, *_notes(dialect, names)))
 
 
 def first_typed_records(path: str, kind: str, most: int, sheet: str | None) -> tuple[list[list[str]], tuple[str, ...]]:
@@ -310,7 +313,9 @@ def count_values(found: Look, name: str, *, most: int = 1000) -> Counter[str]:
     counts: Counter[str] = Counter()
     if found.format != "text":
         records, _ = first_typed_records(found.path, found.format, 2**62 if found.format == "xlsx" else 2**24, None)
-        cells = (row[place].strip(SPACES) if place < len(row) else "" for row in _table_rows(records[0], records[1:]))
+        header = records[0] if found.dialect.header else None
+        rows = _table_rows(header, records[1:] if header else records)
+        cells = (row[place].strip(SPACES) if place < len(row) else "" for row in rows)
         return Counter(dict(Counter(cell for cell in cells if cell not in MARKS).most_common(most + 1)))
     first = found.dialect.first_line - 1
     with _text_lines(found.path, found.encoding) as lines:
