@@ -314,8 +314,8 @@ def count_values(found: Look, name: str, *, most: int = 1000) -> Counter[str]:
     if found.format != "text":
         records, _ = first_typed_records(found.path, found.format, 2**62 if found.format == "xlsx" else 2**24, None)
         header = records[0] if found.dialect.header else None
-        rows = _table_rows(header, records[1:] if header else records)
-        cells = (row[place].strip(SPACES) if place < len(row) else "" for row in rows)
+        below = _table_rows(header, records[1:] if header else records)
+        cells = (row[place].strip(SPACES) if place < len(row) else "" for row in below)
         return Counter(dict(Counter(cell for cell in cells if cell not in MARKS).most_common(most + 1)))
     first = found.dialect.first_line - 1
     with _text_lines(found.path, found.encoding) as lines:
