@@ -169,7 +169,7 @@ def test_another_file_has_notes_of_its_own(tmp_path: Path) -> None:
     found = opened(source)
     assert found.part_notes["test"] == (
         "1 row is shorter than the header, and the missing cells are gaps (in line 4)",
-        "3 rows, of which 1 are used; left out: 1 empty, 1 without a target",
+        "3 rows, of which 1 is used; left out: 1 empty, 1 without a target",
     )
     assert found.part_notes["train"] == ()
     assert any("column `b` has the same value" in note for note in found.notes)

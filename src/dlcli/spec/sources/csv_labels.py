@@ -65,7 +65,7 @@ def with_targets(source: Csv, table: Table) -> tuple[Table, list[str]]:
     total = len(kept) + sum(kept.left_out.values())
     words = {"the row is empty": "empty", "the row repeats the header": "like the header"}
     reasons = ", ".join(f"{count:,} {words.get(reason, reason)}" for reason, count in kept.left_out.items())
-    return kept, [f"{total:,} rows, of which {len(kept):,} are used; left out: {reasons}"]
+    return kept, [f"{total:,} rows, of which {len(kept):,} {'is' if len(kept) == 1 else 'are'} used; left out: {reasons}"]
 
 
 def _which_marks(source: Csv, table: Table, gaps: Array) -> str:
