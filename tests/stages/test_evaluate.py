@@ -112,7 +112,7 @@ def test_the_loss_is_the_mean_of_the_losses_that_are_kept_and_runs_are_compared_
     assert losses["id"].tolist() == pd.read_csv(run.evaluation("test") / "predictions.csv")["id"].tolist()
     assert losses["loss"].mean() == pytest.approx(run.metrics()["metrics"]["loss"]["value"], rel=1e-6)
     (pairing,) = pair_runs([run, run], "test")
-    assert (pairing.differences[0].metric, pairing.differences[0].verdict) == ("loss", "same")
+    assert (pairing.differences[-1].metric, pairing.differences[-1].verdict) == ("loss", "same")
 
 
 def test_every_score_lies_in_its_interval(scored: tuple[Run, Callable[..., Any]]) -> None:
