@@ -174,7 +174,7 @@ def test_runs_older_than_the_field_stay_as_they_are(tmp_path: Path) -> None:
     resume(run, Reporter(), overrides=["training.epochs=3"], schedule=None, offline=True)
     assert [row["val_loss"] for row in run.history()] == [row["val_loss"] for row in longer.history()]
     assert evaluate(run, "").metrics["loss"] == longer.metrics()["metrics"]["loss"]["value"]
-    tuned = continued(run, train="all", learning_rate=None, epochs=1, overrides=[])
+    tuned = continued(run, print, train="all", learning_rate=None, epochs=1, overrides=[])
     assert tuned.experiment.data.scale_targets is False
 
 
@@ -189,7 +189,7 @@ def test_a_new_run_starts_from_an_older_ones_answers(tmp_path: Path) -> None:
     rounded = 8 * float(np.spacing(np.float32(300_000)))  # the answers are sums with the mean price
     assert predictions(new)["predicted_price"] == pytest.approx(expected, abs=rounded)
     # A run on from the new one keeps its weights bit for bit: the scale is the same.
-    tuned = train(continued(new, train="all", learning_rate=1e-9, epochs=1, overrides=[]), tmp_path / "runs", Reporter())
+    tuned = train(continued(new, print, train="all", learning_rate=1e-9, epochs=1, overrides=[]), tmp_path / "runs", Reporter())
     assert predictions(tuned)["predicted_price"] == pytest.approx(expected, abs=rounded)
 
 
