@@ -320,6 +320,8 @@ def test_an_export_that_says_something_else_is_not_kept(photos: Run, tmp_path: P
 
 def test_an_export_is_replaced_as_a_whole_and_nothing_else_ever(photos: Run, tmp_path: Path) -> None:
     first = export(photos, "onnx")
+    (first.path / "__pycache__").mkdir(exist_ok=True)  # as example.py leaves it
+    (first.path / "__pycache__" / "image_reader.cpython-311.pyc").touch()
     before = (first.path / "export.json").read_text()
     assert export(photos, "onnx").path == first.path
     assert (first.path / "export.json").read_text() != before  # of another time

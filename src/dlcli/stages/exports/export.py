@@ -106,8 +106,12 @@ def refuse_target(target: Path, *, replace: bool) -> None:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """Returns the SHA-256 of every file below a folder, by its path there; that of `export.json` aside."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() or path.is_symlink())
+    """Returns the SHA-256 of every file below a folder, by its path there; that of `export.json` aside.
+
+    The bytecode that Python keeps of `image_reader.py` once `example.py` was run is nobody's work.
+    """
+    cached = "__pycache__/image_reader.*.pyc"
+    files = (path for path in sorted(folder.rglob("*")) if path.is_symlink() or (path.is_file() and not path.match(cached)))
     names = {path.relative_to(folder).as_posix(): path for path in files}
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in names.items() if name != "export.json"}
 
