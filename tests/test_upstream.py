@@ -130,7 +130,7 @@ print([(one.name, one.shape) for one in session.get_inputs()], gap < 1e-6)
 
 
 def test_the_names_of_tfds_sets_are_known_without_importing_it() -> None:
-    from dlcli.upstream import import_tfds
+    from dlcli.upstream.tfds import import_tfds
     from dlcli.upstream.tfds_names import tfds_names
 
     names = tfds_names()
