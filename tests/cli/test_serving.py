@@ -59,7 +59,8 @@ def test_one_json_object_a_line_and_skips_on_stderr(run: Run, folder: Path) -> N
     said = done.stderr.splitlines()
     assert said[0].startswith("run: ")
     assert said[1].startswith("skipped ")
-    assert said[1].endswith("no\\x1bimage.png: no image (JPEG, PNG, BMP, GIF, WEBP, TIFF, PPM, JPEG2000, AVIF), though named like one")
+    types = "JPEG, PNG, BMP, GIF, WEBP, TIFF, PPM, JPEG2000, AVIF"
+    assert said[1].endswith(f"no\\x1bimage.png: no image ({types}), though named like one")
     assert said[2:] == ["skipped gone.png: no such file", "skipped: 2"]
 
 
