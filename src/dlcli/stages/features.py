@@ -104,9 +104,7 @@ class _Extractor:
         told = {
             "weights": self._weights,
             "graph": self._graph,
-            "backbone": {
-                name: value for name, value in dump(model.backbone).items() if name not in ("weights", "handle", "run")
-            },
+            "backbone": {name: value for name, value in dump(model.backbone).items() if name not in _PLACES},
             "data": splits.fingerprint,
             "part": part,
             "image": dump(experiment.data.image),
