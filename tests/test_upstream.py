@@ -130,9 +130,13 @@ print([(one.name, one.shape) for one in session.get_inputs()], gap < 1e-6)
 
 
 def test_the_names_of_tfds_sets_are_known_without_importing_it() -> None:
-    from dlcli.upstream.tfds import import_tfds
-    from dlcli.upstream.tfds_names import tfds_names
-
-    names = tfds_names()
-    assert set(import_tfds().list_builders(with_community_datasets=False)) <= names
-    assert len(names) < 500
+    # In a process of its own: TFDS lists also the sets that other tests define, and those are on no list of ours.
+    program = """
+import sys
+from dlcli.upstream.tfds_names import tfds_names
+names, imported = tfds_names(), "tensorflow_datasets" in sys.modules
+from dlcli.upstream.tfds import import_tfds
+sets = set(import_tfds().list_builders(with_community_datasets=False))
+print(imported, len(sets) > 100, sorted(sets - names), len(names) < 500)
+"""
+    assert run(program) == "False True [] True"
