@@ -201,8 +201,15 @@ def test_options_that_do_not_fit_a_folder_are_refused(here: Path) -> None:
     assert "name the file, such as --data tables/rows.csv" in refused("--data", "tables")
 
 
-def test_arrays_are_told_by_their_names_and_values(here: Path) -> None:
+def test_arrays_are_recognised_by_their_names_and_values(here: Path) -> None:
     images = np.zeros((30, 8, 8), "uint8")
+    np.savez(
+        "keras.npz", train_images=images, train_labels=np.arange(30) % 3, test_images=images, test_labels=np.arange(30) % 3
+    )
+    source = written("--data", "keras.npz")["data"]["source"]
+    assert (source["features"], source["target"]) == ("images", "labels")
+    np.savez("short.npz", x_tr=images, y_tr=np.arange(30) % 3, x_dev=images[:5], y_dev=np.arange(5) % 3)
+    assert "--target: say which array holds the labels; short.npz holds x_tr 30x8x8" in refused("--data", "short.npz")
     np.savez("digits.npz", x_train=images, y_train=np.arange(30) % 3, x_test=images, y_test=np.arange(30) % 3)
     spec = written("--data", "digits.npz")
     assert (spec["task"], spec["model"]["kind"]) == ("classification", "cnn")

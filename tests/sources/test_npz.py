@@ -140,7 +140,7 @@ def test_arrays_that_are_not_used_are_named(tmp_path: Path) -> None:
     assert list(source.notes()) == list(opened(source).notes)
 
 
-def test_two_arrays_for_one_part_and_usual_names_are_told(tmp_path: Path) -> None:
+def test_two_arrays_for_one_part_and_usual_names_are_faults(tmp_path: Path) -> None:
     x, y = np.zeros((2, 2)), np.array([0, 1])
     source = saved(tmp_path, x=x, y=y, x_val=x, x_valid=x, y_val=y)
     assert list(source.faults()) == [
@@ -169,7 +169,7 @@ def test_another_file_need_not_name_a_part(tmp_path: Path) -> None:
         (200, (2, 8, 8), "`x` is read as series of 8 steps, not as grey images; to have images, save x.astype('uint8')"),
         (16, (2, 8, 8), "`x` is read as series of 8 steps, not as grey images;"),
         (-1.0, (2, 8, 8, 3), ""),
-        (300.0, (2, 8, 8, 3), ""),
+        (65535, (2, 8, 8, 3), "`x` is read as numbers, not as images; to have images, save np.round(x * (255 / 65535)).ast"),
         (0.5, (2, 8, 6), ""),
         (0.5, (2, 8), ""),
     ],
@@ -204,3 +204,37 @@ def test_arrays_that_do_not_fit_are_faults_by_their_headers(tmp_path: Path) -> N
     lengths, objects = (message for _, message in source.faults())
     assert "`x` has shape (3, 2), but `y` (2,): one row an example" in lengths
     assert "`y_test` holds Python objects, which are not read" in objects
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["<f4", "<f8", ">f4"])
+def test_rows_without_values_are_faults_before_the_training(tmp_path: Path, order: Any, dtype: str) -> None:
+    x = np.ones((6, 4), dtype)
+    x[1, 2], x[1, 3], x[4, 0] = np.nan, np.inf, np.nan
+    source = saved(tmp_path, x=np.asarray(x, order=order), y=np.array([0, 1, np.nan, 1, 0, 1]))
+    inputs, labels = (message for _, message in source.faults())
+    assert "2 rows of `x` hold NaN or infinite values; a CSV table may have gaps" in inputs
+    assert "1 row of `y` holds NaN or infinite values; leave out the examples without a label" in labels
+    assert list(saved(tmp_path, x=np.ones((6, 4), dtype), y=np.arange(6)).faults()) == []
+
+
+def test_channels_first_is_a_fault_before_the_training(tmp_path: Path) -> None:
+    ((key, message),) = saved(tmp_path, x=np.zeros((2, 3, 8, 8), "uint8"), y=[0, 1]).faults()
+    assert key == "path"
+    assert "`x` has shape (2, 3, 8, 8): channels come first, here they come last; save it as np.moveaxis(x, 1, -1)" in message
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        (np.full(5, 3.5), ["`y` is 3.5"]),
+        (np.full((5, 1), 7), ["`y` is 7"]),
+        (np.c_[np.arange(5), np.ones(5)], ["column 1 of `y` is 1"]),
+        (np.asfortranarray(np.c_[np.ones(5), np.arange(5)]), ["column 0 of `y` is 1"]),
+        (np.arange(5), []),
+        (np.array([2.0]), []),
+    ],
+)
+def test_a_target_of_a_single_value_is_reported_before_the_training(tmp_path: Path, targets: Any, said: list[str]) -> None:
+    notes = list(saved(tmp_path, x=np.zeros((len(targets), 2)), y=targets).notes())
+    assert notes == [f"the target {words} in all rows: there is nothing to predict" for words in said]

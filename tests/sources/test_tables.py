@@ -344,6 +344,20 @@ def test_classes_that_differ_in_capitals_are_named(tmp_path: Path) -> None:
     assert "classes that differ in capitals only are different classes: 'Yes', 'yes'" in found.notes
 
 
+def test_labels_that_write_one_value_in_two_ways_are_named(tmp_path: Path) -> None:
+    found = read(tmp_path, "x,y\n1,0\n2,1\n3,True\n4,False\n")
+    assert found.classes == ("0", "1", "False", "True")
+    assert found.notes == ("labels that may mean the same are different classes: '0', 'False'; '1', 'True'",)
+    assert read(tmp_path, "x,y\n1,01\n2,1\n3,7\n").notes[-1].endswith("different classes: '01', '1'")
+    assert read(tmp_path, "x,y\n1,True\n2,False\n3,True\n").notes == ()
+
+
+def test_a_check_reports_a_target_of_a_single_value(tmp_path: Path) -> None:
+    assert "the target `y` has the same value in all rows: there is nothing to predict" in list(
+        csv(tmp_path, "x,y\n1,3.5\n2,3.5\n3,3.5\n").notes()
+    )
+
+
 def test_a_class_may_be_called_none(tmp_path: Path) -> None:
     text = "x,y\n1,None\n2,Low\n3,High\n"
     message = refused(csv(tmp_path, text))

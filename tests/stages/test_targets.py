@@ -17,6 +17,7 @@ from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model
 from dlcli.spec.base import OneOf
 from dlcli.spec.file import load, to_yaml
+from dlcli.stages.data import open_splits
 from dlcli.stages.evaluate import evaluate
 from dlcli.stages.finetune import continued
 from dlcli.stages.reporter import Reporter
@@ -123,6 +124,13 @@ def test_a_field_turns_it_off_and_a_constant_target_stays_what_it_is(tmp_path: P
     assert scale is not None
     assert scale.deviation == 1
     assert predictions(flat)["predicted_flat"] == pytest.approx(0.1, abs=2)
+
+
+def test_a_constant_target_is_reported(tmp_path: Path) -> None:
+    save_prices(tmp_path, columns="price,flat")
+    spec = write_spec(tmp_path, task="regression", source="{kind: csv, path: prices.csv, target: [price, flat]}", model=MODEL)
+    splits = open_splits(load(spec).experiment)
+    assert splits.notes[-1] == "the target `flat` is 0.1 in all training examples: there is nothing to predict"
 
 
 def test_only_a_regression_has_targets_to_scale(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from dlcli.runs.folder import REVISION
 from dlcli.spec.data import ImageSettings
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.sources import Examples, Opened, Request, SourceSpec
-from dlcli.spec.sources.base import composed
+from dlcli.spec.sources.base import composed, target_notes
 from dlcli.spec.sources.images import ImageFiles
 from dlcli.spec.sources.part_names import PARTS
 from dlcli.stages.fingerprint import fingerprint
@@ -223,7 +223,7 @@ def _readable(opened: Opened, on_error: str, budget: float) -> tuple[Opened, lis
     named = "; ".join(faults[:10]) + (f"; and {len(faults) - 10} more" if len(faults) > 10 else "")
     count = f"{len(faults)} of {total:,} images cannot be read"
     if on_error == "stop":
-        raise DataError(f"{count}: {named}; mend or remove them, or leave them out: data.on_error: skip")
+        raise DataError(f"{count}: {named}; repair or remove them, or leave them out: data.on_error: skip")
     if len(faults) > budget * total:
         raise DataError(f"{count}, more than the share of {budget:g} that data.skip_budget allows: {named}")
     note = f"{count} and are skipped: {named}"
@@ -373,7 +373,7 @@ def _notes(parts: dict[str, Examples], opened: Opened, task: str) -> list[str]:
     shared = ["the test part is the validation part (data.split.test): it chooses the epoch, so its score is no test score"]
     notes = shared if _shared(parts, "test") else []
     if task not in ("classification", "binary"):
-        return notes
+        return [*notes, *target_notes(parts["train"].targets, opened.classes)]
     present = np.bincount(parts["train"].targets, minlength=len(opened.classes))
     notes += [f"class {opened.classes[index]!r} has no training example" for index in np.flatnonzero(present == 0)[:5]]
     if "test" in parts:

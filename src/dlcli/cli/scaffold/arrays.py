@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcli.cli.scaffold.plan import DataPlan, Pictures
 from dlcli.cli.scaffold.questions import Questions, refuse_unknown
 from dlcli.errors import UsageError
+from dlcli.spec.sources.npz import parts_of, stem_and_part
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +21,6 @@ _PAIRS = (
     *(("x", "y"), ("X", "y"), ("X", "Y"), ("features", "target"), ("features", "targets"), ("features", "labels")),
     *(("images", "labels"), ("data", "labels"), ("data", "label"), ("data", "target"), ("inputs", "targets")),
 )
-_ENDING = re.compile(r"_(train|training|test|val|valid|validation)$")
 _AMOUNTS = 50
 
 
@@ -31,14 +31,14 @@ def look_at_arrays(path: str, target: str | None, task: str | None, questions: Q
         UsageError: it cannot be read, the arrays cannot be told apart, or the labels fit no task, or not the one given.
     """
     shapes = _shapes(path)
-    names = sorted({_ENDING.sub("", name) for name in shapes})
+    names = sorted({_without_part(name, list(shapes)) for name in shapes})
     features, target = _pair(path, shapes, names, target, questions)
-    labels = _labels(path, target if target in shapes else f"{target}_train")
+    labels = _labels(path, _training_array(shapes, target))
     tasks, why, doubt = _tasks(target, labels)
     if task is not None and task not in tasks:
         raise UsageError(f"--task: {task} does not fit {target} ({why}): {' or '.join(tasks)} does")
     source = {"kind": "npz", "path": path, "features": features, "target": target}
-    shape, kind = shapes.get(f"{features}_train") or shapes[features]
+    shape, kind = shapes[_training_array(shapes, features)]
     listed = ", ".join(f"{name} {_by(size)}" for name, (size, _) in shapes.items())
     notes = (f"{path}: {listed}", f"target {target}: {why}")
     doubt = doubt if task is None else ""
@@ -68,9 +68,9 @@ def _shapes(path: str) -> dict[str, tuple[tuple[int, ...], str]]:
 def _pair(
     path: str, shapes: dict[str, tuple[tuple[int, ...], str]], names: list[str], target: str | None, questions: Questions
 ) -> tuple[str, str]:
-    """Returns the names of the examples and the labels, without `_train`."""
+    """Returns the names of the examples and the labels, without the word that names a part."""
     if target is not None:
-        target = target if target in names else _ENDING.sub("", target)
+        target = target if target in names else stem_and_part(target)[0]
         refuse_unknown("--target", target, names)
     known = [(x, y) for x, y in _PAIRS if x in names and y in names and target in (None, y)]
     if known:
@@ -90,8 +90,19 @@ def _pair(
 
 
 def _length(shapes: dict[str, tuple[tuple[int, ...], str]], name: str) -> int | None:
-    shape, _ = shapes.get(name) or shapes.get(f"{name}_train") or ((), "")
+    shape, _ = shapes.get(_training_array(shapes, name), ((), ""))
     return shape[0] if shape else None
+
+
+def _without_part(name: str, names: list[str]) -> str:
+    """Returns an array's name without the word that names a part, where the training part has such an array."""
+    stem = stem_and_part(name)[0]
+    return stem if "train" in parts_of(stem, names) else name
+
+
+def _training_array(shapes: Iterable[str], name: str) -> str:
+    """Returns the name of the array that holds the training part of `name`; the name itself where no other does."""
+    return parts_of(name, list(shapes)).get("train", [name])[0]
 
 
 def _by(shape: tuple[int, ...]) -> str:

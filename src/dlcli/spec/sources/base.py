@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 from unicodedata import normalize
@@ -291,13 +291,45 @@ def row_ids(part: str, count: int) -> list[str]:
     return [f"{part}/{index}" for index in range(count)]
 
 
+_WORDS_OF_TRUTH = {"true": "1", "yes": "1", "false": "0", "no": "0"}
+
+
 def label_notes(classes: Sequence[str]) -> list[str]:
-    """Returns classes that may be meant as one: they differ in capitals only."""
-    by_case: dict[str, list[str]] = defaultdict(list)
-    for name in classes:
-        by_case[name.casefold()].append(name)
-    alike = [names for names in by_case.values() if len(names) > 1]
-    if not alike:
-        return []
-    named = "; ".join(", ".join(map(repr, names)) for names in alike[:5])
-    return [f"classes that differ in capitals only are different classes: {named}"]
+    """Returns classes that may be meant as one: they differ in capitals only, or write one value in two ways."""
+    by_case = _alike(classes, str.casefold)
+    notes = [f"classes that differ in capitals only are different classes: {_in_words(by_case)}"] if by_case else []
+    by_meaning = _alike({name.casefold(): name for name in classes}.values(), _meaning)
+    if by_meaning:
+        notes.append(f"labels that may mean the same are different classes: {_in_words(by_meaning)}")
+    return notes
+
+
+def _meaning(name: str) -> str:
+    """Returns a label's value where it is a word of truth or a whole number: `True` is 1, and so is 01."""
+    name = _WORDS_OF_TRUTH.get(name.casefold(), name.casefold())
+    return str(int(name)) if name.isdecimal() and len(name) < 20 else name
+
+
+def _alike(names: Iterable[str], meaning: Callable[[str], str]) -> list[list[str]]:
+    """Returns the groups of two or more names that mean the same."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[meaning(name)].append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _in_words(groups: Sequence[Sequence[str]]) -> str:
+    return "; ".join(", ".join(map(repr, names)) for names in groups[:5])
+
+
+def target_notes(targets: Array, names: Sequence[str]) -> list[str]:
+    """Returns a note for each target, and each of several labels, that has one value in all training examples.
+
+    Args:
+        targets: float32 `(n, targets)`.
+        names: their names.
+    """
+    constant = (targets == targets[0]).all(axis=0).nonzero()[0].tolist() if len(targets) > 1 else []
+    values = {names[place] if place < len(names) else place: targets[0, place] for place in constant[:5]}
+    remark = "in all training examples: there is nothing to predict"
+    return [f"the target `{name}` is {value:g} {remark}" for name, value in values.items()]

@@ -329,9 +329,9 @@ def _counts(beginning: Beginning, place: int, marks: frozenset[str]) -> Counter[
 
 _KINDS = {
     "identifier": "columns that number or name the rows",
-    "constant": "columns with the same value in all rows",
+    "constant": "columns with the same value in {rows}",
     "date": "columns of dates (`data.source.dates` makes numbers of them)",
-    "empty": "columns without a value",
+    "empty": "columns without a value in {rows}",
 }
 """What a check says of columns that tell a model little, by what they hold."""
 
@@ -345,6 +345,7 @@ def outlook(source: Csv) -> list[str]:
     rows = [row.cells for row in beginning.rows]
     known = {name: look_at_column(name, places[name], rows, table.dialect, source.marks) for name in names[:_MOST_SHOWN]}
     count = f"{'at least ' if beginning.more else ''}{counted_rows(beginning.count)}"
+    looked_at = f"the first {counted_rows(beginning.count)}" if beginning.more else "all rows"
     lines = [f"table: {table.describe()}, {len(table.names):,} columns, {count}"]
     nameless = [
         name
@@ -356,7 +357,10 @@ def outlook(source: Csv) -> list[str]:
     for kind, words in _KINDS.items():
         alike = [name for name in known if known[name].kind == kind and name not in {*source.dates, *nameless}]
         if alike:
-            lines.append(f"{words}: {listed(alike)}")
+            lines.append(f"{words.format(rows=looked_at)}: {listed(alike)}")
+    for name in (name for name in source.named(source.targets, table.names) if name in places):
+        if look_at_column(name, places[name], rows, table.dialect, source.marks).kind == "constant":
+            lines.append(f"the target `{name}` has the same value in {looked_at}: there is nothing to predict")
     for name, column in known.items():
         if name in source.numeric:
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import zipfile
 import zlib
@@ -14,16 +13,13 @@ from pydantic import Field
 
 from dlcli.errors import DataError
 from dlcli.spec.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec, labels_of, row_ids
+from dlcli.spec.sources.npz_values import array_header, constant_columns, rows_without_values
 from dlcli.spec.sources.part_names import PARTS, part_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
-
-
-_LONGEST_HEADER = 10_000
-"""Bytes of an array's header; NumPy itself reads no longer ones."""
 
 
 class Npz(SourceSpec):
@@ -55,7 +51,13 @@ class Npz(SourceSpec):
             return None
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Yields a missing file, one that is no npz, arrays that it does not hold, and two arrays for one part."""
+        """Yields a missing file, one that is no npz, arrays that are absent or unfit, and values that are none."""
+        faults = list(self._file_faults())
+        yield from faults
+        if not faults:
+            yield from self._value_faults(self._names() or [])
+
+    def _file_faults(self) -> Iterator[tuple[str, str]]:
         if not Path(self.path).is_file():
             yield "path", f"no file {self.path}"
             return
@@ -64,7 +66,7 @@ class Npz(SourceSpec):
             yield "path", f"{self.path} is not a NumPy .npz file"
             return
         for key, name in (("features", self.features), ("target", self.target)):
-            arrays = _parts_of(name, names)
+            arrays = parts_of(name, names)
             twice = next((f"{part}: {' and '.join(same)}" for part, same in arrays.items() if len(same) > 1), None)
             if "train" not in arrays:
                 yield key, f"the file holds no array `{name}`; it holds {', '.join(names[:20]) or 'none'}{_nearest_pair(names)}"
@@ -75,22 +77,45 @@ class Npz(SourceSpec):
     def _header_faults(self, names: list[str]) -> Iterator[tuple[str, str]]:
         """Yields arrays that do not fit each other or hold no values, by their headers alone."""
         for pair in _pairs(names, self.features, self.target).values():
-            headers = [_header(self.path, name) for name in pair]
+            headers = [array_header(self.path, name) for name in pair]
             for name, header in zip(pair, headers, strict=True):
-                if header and header[1] == "|O":
+                if header and header.dtype == "|O":
                     yield (
                         "path",
                         f"{self.path}: `{name}` holds Python objects, which are not read; save it as an array of numbers",
                     )
-            (inputs, labels) = (header[0] if header else None for header in headers)
+            (inputs, labels) = (header.shape if header else None for header in headers)
             if inputs and labels and inputs[0] != labels[0]:
                 yield "path", f"{self.path}: `{pair[0]}` has shape {inputs}, but `{pair[1]}` {labels}: one row an example"
 
+    def _value_faults(self, names: list[str]) -> Iterator[tuple[str, str]]:
+        """Yields arrays with channels first, and those that hold NaN."""
+        for features, target in _pairs(names, self.features, self.target).values():
+            header = array_header(self.path, features)
+            if header and is_channels_first(header.shape[1:]):
+                yield "path", f"{self.path}: {_channels_first(features, header.shape)}"
+            if count := rows_without_values(self.path, features):
+                yield "path", f"{self.path}: {_without_values(features, count)}; a CSV table may have gaps"
+            if count := rows_without_values(self.path, target):
+                yield "path", f"{self.path}: {_without_values(target, count)}; leave out the examples without a label"
+
     def notes(self) -> Iterator[str]:
+        """Yields the arrays that are not used, and targets that are all the same."""
+        yield from self._unused()
+        names = self._names() or []
+        target = next((pair[1] for pair in _pairs(names, self.features, self.target).values()), self.target)
+        for place, value in constant_columns(self.path, target).items():
+            header = array_header(self.path, target)
+            which = (
+                f"column {place} of `{target}`" if header and len(header.shape) > 1 and header.shape[1] > 1 else f"`{target}`"
+            )
+            yield f"the target {which} is {value:g} in all rows: there is nothing to predict"
+
+    def _unused(self) -> Iterator[str]:
         """Yields the arrays that are not used."""
         names = self._names() or []
-        pairs, targets = _pairs(names, self.features, self.target), _parts_of(self.target, names)
-        features = {part: same[0] for part, same in _parts_of(self.features, names).items()}
+        pairs, targets = _pairs(names, self.features, self.target), parts_of(self.target, names)
+        features = {part: same[0] for part, same in parts_of(self.features, names).items()}
         for part, name in features.items():
             if part not in pairs:
                 yield (
@@ -109,7 +134,7 @@ class Npz(SourceSpec):
         other = self.model_copy(update={"path": path})
         names = other._names() or []
         fields = {"features": self.features, "target": self.target}
-        plain = {key: _stem(name)[0] for key, name in fields.items()}
+        plain = {key: stem_and_part(name)[0] for key, name in fields.items()}
         without_parts = not any(name in names for name in fields.values()) and all(name in names for name in plain.values())
         return other.model_copy(update=plain) if without_parts else other
 
@@ -121,11 +146,11 @@ class Npz(SourceSpec):
         """
         import numpy as np
 
-        for _, message in self.faults():
+        for _, message in self._file_faults():
             raise DataError(message)
         parts: dict[str, Examples] = {}
         classes: tuple[str, ...] | None = None
-        notes = list(self.notes())
+        notes = list(self._unused())
         try:
             with np.load(self.path, allow_pickle=False) as archive:
                 for part, names in _pairs(archive.files, self.features, self.target).items():
@@ -155,16 +180,12 @@ class Npz(SourceSpec):
 
         inputs = as_inputs(raw, f"{self.path}: `{name}`")
         if request.revision > 1 and is_channels_first(inputs.shape[1:]):
-            raise DataError(
-                f"{self.path}: `{name}` has shape {raw.shape}: channels come first, here they come last; save it as"
-                f" np.moveaxis({name}, 1, -1)"
-            )
+            raise DataError(f"{self.path}: {_channels_first(name, raw.shape)}")
         if inputs.dtype == "uint8" and inputs.shape[3] in (1, 3):
             return fit_arrays(inputs, request.image)
         if inputs.dtype != "uint8" and not np.isfinite(inputs).all():
             count = int((~np.isfinite(inputs)).reshape(len(inputs), -1).any(axis=1).sum())
-            rows = f"1 row of `{name}` holds" if count == 1 else f"{count} rows of `{name}` hold"
-            raise DataError(f"{self.path}: {rows} NaN or infinite values; a CSV table may have gaps")
+            raise DataError(f"{self.path}: {_without_values(name, count)}; a CSV table may have gaps")
         return inputs
 
     def _target_names(self, targets: Array) -> tuple[str, ...]:
@@ -172,25 +193,8 @@ class Npz(SourceSpec):
         return (self.target,) if count == 1 else tuple(f"{self.target}_{index}" for index in range(count))
 
 
-def _header(path: str, name: str) -> tuple[tuple[int, ...], str] | None:
-    """Returns the shape and the type of an array, by its header; None where it cannot be read.
-
-    https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html describes the header.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-            start = file.read(8)
-            size = 2 if start[6:7] == b"\x01" else 4
-            header = ast.literal_eval(
-                file.read(min(int.from_bytes(file.read(size), "little"), _LONGEST_HEADER)).decode("latin-1")
-            )
-            return tuple(map(int, header["shape"])), str(header["descr"])
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, TypeError, ValueError, SyntaxError, MemoryError):
-        return None  # opening says what is wrong
-
-
-def _stem(name: str) -> tuple[str, str]:
-    """Returns an array's name without the word that names a part, and that part, `train` where there is none."""
+def stem_and_part(name: str) -> tuple[str, str]:
+    """Returns an array's name without the word that names a part, and that part; "" where no word names one."""
     words = re.split(r"([_\-. ])", name)
     parts = {place: named[0] for place, word in enumerate(words) if (named := part_of(word)) and not named[1]}
     if len(parts) != 1 or len(words) == 1:
@@ -200,16 +204,16 @@ def _stem(name: str) -> tuple[str, str]:
     return "".join(rest), part
 
 
-def _parts_of(name: str, names: list[str]) -> dict[str, list[str]]:
+def parts_of(name: str, names: list[str]) -> dict[str, list[str]]:
     """Returns the arrays that hold the same for each part as `name` for the training part, in the order of the parts.
 
     `name` itself is the training part's, else `name_train`. What may be validation or test, `x_eval`, is the one that
     is missing, test if both are.
     """
-    stem = _stem(name)[0]
+    stem = stem_and_part(name)[0]
     found: dict[str, list[str]] = {}
     for other in names:
-        other_stem, part = _stem(other)
+        other_stem, part = stem_and_part(other)
         if part and other_stem == stem:
             found.setdefault(part, []).append(other)
     evaluation = found.pop("evaluation", None)
@@ -223,7 +227,7 @@ def _parts_of(name: str, names: list[str]) -> dict[str, list[str]]:
 
 def _pairs(names: list[str], features: str, target: str) -> dict[str, tuple[str, str]]:
     """Returns the arrays of inputs and of labels of each part that has both."""
-    inputs, labels = _parts_of(features, names), _parts_of(target, names)
+    inputs, labels = parts_of(features, names), parts_of(target, names)
     return {part: (same[0], labels[part][0]) for part, same in inputs.items() if part in labels}
 
 
@@ -247,6 +251,15 @@ def is_channels_first(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[0] in (1, 3) and shape[2] > 4 and shape[1] > 4
 
 
+def _channels_first(name: str, shape: tuple[int, ...]) -> str:
+    return f"`{name}` has shape {shape}: channels come first, here they come last; save it as np.moveaxis({name}, 1, -1)"
+
+
+def _without_values(name: str, count: int) -> str:
+    rows = f"1 row of `{name}` holds" if count == 1 else f"{count:,} rows of `{name}` hold"
+    return f"{rows} NaN or infinite values"
+
+
 def hints(inputs: Array, name: str) -> Iterator[str]:
     """Yields how arrays of numbers that hold pixels are saved to be images: sized, augmented and predicted on as such."""
     import numpy as np
@@ -257,10 +270,10 @@ def hints(inputs: Array, name: str) -> Iterator[str]:
         return
     part = inputs[:1000]
     low, high, whole = float(part.min()), float(part.max()), bool((part == np.round(part)).all())
-    if low < 0 or high > 255 or high <= 0 or (high > 1 and not whole):
+    if low < 0 or high <= 0 or (high > 1 and not whole):
         return
     scale = "255" if high <= 1 else f"(255 / {high:g})"
-    pixels = f"{name}.astype('uint8')" if high > 100 else f"np.round({name} * {scale}).astype('uint8')"
+    pixels = f"{name}.astype('uint8')" if 100 < high <= 255 else f"np.round({name} * {scale}).astype('uint8')"
     what = f"as series of {shape[0]} steps" if grey else "as numbers"
     yield f"`{name}` is read {what}, not as {'grey ' if shape[-1] == 1 or grey else ''}images; to have images, save {pixels}"
 

@@ -1,0 +1,90 @@
+"""The arrays of an `.npz` file as far as a check needs them: headers, NaN, and constant columns, without NumPy."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import zipfile
+import zlib
+from array import array
+from dataclasses import dataclass
+from math import isfinite, prod
+
+_LONGEST_HEADER = 10_000
+"""Bytes of an array's header; NumPy itself reads no longer ones."""
+_MOST_BYTES = 2**25
+"""Bytes of an array whose values are looked at; of a larger one the training says what is wrong."""
+_TYPE_CODES = {"f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q"}
+"""The types of NumPy's headers that `array` reads, by their kind and size."""
+_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, TypeError, ValueError, SyntaxError, MemoryError)
+
+
+@dataclass(frozen=True)
+class ArrayHeader:
+    """What an array's header says.
+
+    Attributes:
+        shape: its shape.
+        dtype: its type as NumPy writes it, such as `<f4`.
+        is_fortran: whether its first axis changes fastest.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    is_fortran: bool
+
+
+def array_header(path: str, name: str) -> ArrayHeader | None:
+    """Returns the header of an array; None where it cannot be read: opening says what is wrong.
+
+    https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html describes the header.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+            return _header(file)
+    except _ERRORS:
+        return None
+
+
+def _header(file: zipfile.ZipExtFile) -> ArrayHeader:
+    start = file.read(8)
+    size = 2 if start[6:7] == b"\x01" else 4
+    header = ast.literal_eval(file.read(min(int.from_bytes(file.read(size), "little"), _LONGEST_HEADER)).decode("latin-1"))
+    return ArrayHeader(tuple(map(int, header["shape"])), str(header["descr"]), bool(header["fortran_order"]))
+
+
+def rows_without_values(path: str, name: str) -> int:
+    """Returns how many rows of an array hold NaN or infinite values; 0 for one that is too large to be looked at."""
+    header, values = _values(path, name)
+    if values is None or values.typecode not in "fd" or isfinite(sum(values)):
+        return 0
+    wrong = [place for place, value in enumerate(values) if not isfinite(value)]
+    width = prod(header.shape[1:])
+    return len({place % header.shape[0] if header.is_fortran else place // width for place in wrong})
+
+
+def constant_columns(path: str, name: str) -> dict[int, float]:
+    """Returns the columns of an array `(n,)` or `(n, k)` that hold a single value in several rows, with that value."""
+    header, values = _values(path, name)
+    if values is None or len(header.shape) > 2 or header.shape[0] < 2:
+        return {}
+    rows, width = header.shape[0], prod(header.shape[1:])
+    columns = (values[at * rows : (at + 1) * rows] if header.is_fortran else values[at::width] for at in range(width))
+    return {at: column[0] for at, column in enumerate(columns) if column.count(column[0]) == rows}
+
+
+def _values(path: str, name: str) -> tuple[ArrayHeader, array[float] | None]:
+    """Returns an array's header and values; None for one that is too large, holds no numbers or cannot be read."""
+    unknown = ArrayHeader((), "", is_fortran=False)
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+            header = _header(file)
+            code, count = _TYPE_CODES.get(header.dtype[1:]), prod(header.shape)
+            if code is None or not header.shape or not 0 < count * int(header.dtype[2:]) <= _MOST_BYTES:
+                return header, None
+            values: array[float] = array(code, file.read(count * int(header.dtype[2:])))
+    except _ERRORS:
+        return unknown, None
+    if header.dtype[0] in "<>" and (header.dtype[0] == "<") != (sys.byteorder == "little"):
+        values.byteswap()
+    return (header, values) if len(values) == count else (unknown, None)
