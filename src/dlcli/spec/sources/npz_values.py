@@ -9,6 +9,7 @@ import zlib
 from array import array
 from dataclasses import dataclass
 from math import isfinite, prod
+from typing import IO
 
 _LONGEST_HEADER = 10_000
 """Bytes of an array's header; NumPy itself reads no longer ones."""
@@ -46,7 +47,7 @@ def array_header(path: str, name: str) -> ArrayHeader | None:
         return None
 
 
-def _header(file: zipfile.ZipExtFile) -> ArrayHeader:
+def _header(file: IO[bytes]) -> ArrayHeader:
     start = file.read(8)
     size = 2 if start[6:7] == b"\x01" else 4
     header = ast.literal_eval(file.read(min(int.from_bytes(file.read(size), "little"), _LONGEST_HEADER)).decode("latin-1"))
