@@ -12,6 +12,7 @@ from sources.odd_images import half_jpeg, jpeg, png16, useless_exif
 from dlcli.errors import DataError
 from dlcli.spec.file import load, load_resolved
 from dlcli.stages.data import Splits, open_splits
+from dlcli.stages.leaks import leak_facts
 
 NOISE = np.random.default_rng(0)
 
@@ -122,6 +123,30 @@ def test_flat_pictures_frames_and_orientations_are_counted_and_named(tmp_path: P
     )
     assert notes[2] == f"the EXIF orientation of 1 image cannot be read and was ignored, such as {folder / 'b' / 'odd.jpg'}"
     assert list(opened(folder, tmp_path, background="black").notes) == list(notes[1:])
+
+
+def test_blank_images_of_arrays_are_counted_too(tmp_path: Path) -> None:
+    x = NOISE.integers(0, 255, (40, 8, 8, 3), dtype="uint8")
+    x[::4] = 7
+    np.savez(tmp_path / "images.npz", x=x, y=np.arange(40) % 2)
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        "version: 1\nname: x\ntask: classification\ndata: {source: {kind: npz, path: images.npz, features: x, target: y}}\n"
+        "model: {kind: cnn, layers: [flatten]}\n"
+    )
+    splits = open_splits(load(spec).experiment)
+    assert splits.notes[0].startswith("10 images are one flat colour once read, such as train/")
+    assert splits.describe()["flat_images"] | {"some": []} == {"images": 10, "of": 40, "some": [], "background": ""}
+
+
+def test_blank_images_are_no_copies_and_contradict_no_labels(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "x")
+    for name in ("a", "b"):
+        for number in range(6):
+            Image.new("RGB", (8, 8), "white").save(folder / name / f"blank{number}.png")
+    facts = leak_facts(opened(folder, tmp_path))
+    assert facts["contradictions"]["examples"] == 0
+    assert [part["examples"] for part in facts["duplicates"].values()] == [0, 0]
 
 
 def test_jpegs_that_end_early_stop_a_training_or_are_skipped(tmp_path: Path) -> None:

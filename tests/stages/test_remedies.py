@@ -65,6 +65,22 @@ def _scaled_twice(folder: Path) -> Path:
     return write_spec(folder, _stripes(folder), data=data, model=f"{{kind: cnn, layers: [{layers}]}}", training="epochs: 8")
 
 
+def _white_strokes(folder: Path) -> Path:
+    """Writes white strokes, level or upright, on transparency: white on white once read."""
+    from PIL import Image
+
+    for label in (0, 1):
+        (folder / "photos" / f"class{label}").mkdir(parents=True)
+        for number in range(40):
+            alpha = np.zeros((32, 32), "uint8")
+            np.moveaxis(alpha, label, 0)[np.random.default_rng([label, number]).choice(32, 5, replace=False)] = 255
+            pixels = np.dstack([np.full((32, 32, 3), 255, "uint8"), alpha])
+            Image.fromarray(pixels).save(folder / "photos" / f"class{label}" / f"{number}.png")
+    source = "{kind: folder, path: photos}"
+    model = "{kind: cnn, blocks: {filters: [8, 16], convolutions: 1}}"
+    return write_spec(folder, source, data="image: {size: 32}, batch_size: 8", model=model, training="epochs: 4")
+
+
 def _unscaled(folder: Path) -> Path:
     x = _rows(300, 5)
     source = _npz(folder, x * [1, 1000, 10, 1, 300] + [0, 5000, 50, 0, 900], (x[:, 0] + x[:, 3] > 0).astype(int))
@@ -160,6 +176,7 @@ def _smooth(run: Run) -> float:
 
 
 CASES = [
+    (_white_strokes, "blank images", _test("accuracy")),
     (_scaled_twice, "badly scaled inputs", _test("accuracy")),
     (_unscaled, "badly scaled inputs", _test("accuracy")),
     pytest.param(_unscaled_numbers, "badly scaled inputs", _test("r2"), marks=slow),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ class Splits:
     """How the source was read."""
     column_facts: tuple[dict[str, Any], ...] = ()
     """What became of each column of a table."""
+    flat_images: dict[str, Any] = field(default_factory=dict)
+    """Images of one colour: see `Survey.flat_facts`."""
 
     @property
     def train(self) -> Examples:
@@ -112,6 +114,7 @@ class Splits:
             "test_is_validation": _shared(self.parts, "test"),
             "lines": list(self.lines),
             "column_facts": list(self.column_facts),
+            "flat_images": self.flat_images,
             "skipped": {"count": len(self.skipped), "files": list(self.skipped[:MOST_NAMED])},
         }
 
@@ -169,6 +172,7 @@ def open_splits(
         image,
         opened.lines,
         tuple(opened.column_facts),
+        survey.flat_facts(),
     )
 
 
@@ -394,6 +398,8 @@ def _kept_in_memory(examples: Examples, survey: Survey) -> Examples:
     """Returns the examples with image files decoded, where they take at most a share of the free memory."""
     inputs = examples.inputs
     if not isinstance(inputs, ImageFiles):
+        if is_image(inputs):
+            survey.look_at_arrays(inputs, examples.ids)
         return examples
     if not fits_in_memory(len(inputs) * prod(inputs.shape) * np.dtype(inputs.dtype).itemsize):
         survey.sample(inputs)

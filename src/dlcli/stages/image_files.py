@@ -17,6 +17,8 @@ from dlcli.spec.sources.images import ImageFiles, incomplete_words, is_deep_file
 Array = np.ndarray[Any, Any]
 SAMPLED = 300
 """Files that are looked at in a part that is too large to be kept in memory."""
+SAMPLED_ARRAYS = 20_000
+"""Images that are looked at where they are arrays."""
 _AS_THEY_ARE = (0.0, 255.0)
 _FULL, _QUARTER = 65_535, 16_384
 
@@ -120,6 +122,7 @@ class Survey:
     ignored: list[str] = field(default_factory=list)
     decoded: int = 0
     total: int = 0
+    _image: ImageSettings | None = None
 
     def decode(self, files: ImageFiles) -> Array:
         """Returns the pixels of all files `(n, height, width, channels)`, and keeps what is found.
@@ -127,6 +130,7 @@ class Survey:
         Raises:
             DataError: a file cannot be read.
         """
+        self._image = files.image
         pixels = np.empty((len(files), *files.shape), dtype=files.dtype)
         for place, (path, picture) in enumerate(files.pictures()):
             if isinstance(picture, str):
@@ -138,17 +142,28 @@ class Survey:
 
     def sample(self, files: ImageFiles) -> None:
         """Looks at some files, from all over a part; what cannot be read is left to the reading that needs it."""
-        places = np.unique(np.linspace(0, len(files) - 1, min(SAMPLED, len(files))).round().astype("int64"))
-        for path, picture in files.take(places).pictures():
+        self._image = files.image
+        for path, picture in files.take(_spaced(len(files), SAMPLED)).pictures():
             if isinstance(picture, Picture):
                 self._look_at(path, picture)
         self.total += len(files)
+
+    def look_at_arrays(self, images: Array, ids: list[str]) -> None:
+        """Counts images of one colour among `(n, height, width, channels)`, of which at most 20,000 are looked at."""
+        places = _spaced(len(images), SAMPLED_ARRAYS)
+        for start in range(0, len(places), 256):
+            block = places[start : start + 256]
+            pixels = images[block]
+            is_flat = (pixels == pixels[:, :1, :1]).all(axis=(1, 2, 3))
+            self.flat += [ids[place] for place in block[is_flat].tolist()]
+        self.decoded += len(places)
+        self.total += len(images)
 
     def _look_at(self, path: str, picture: Picture) -> None:
         self.decoded += 1
         if picture.ends_grey:
             self.incomplete += [words for words in [incomplete_words(path)] if words]
-        if (picture.pixels == picture.pixels[:1, :1]).all():
+        if _is_flat(picture.pixels):
             self.flat.append(path)
             if picture.see_through:
                 self.flat_see_through.append(path)
@@ -166,6 +181,28 @@ class Survey:
                 " replace or remove them, or leave them out: data.on_error: skip"
             )
 
+    def flat_facts(self) -> dict[str, Any]:
+        """Returns what `data.json` keeps of images of one colour: how many `images` of those looked at, and some of them.
+
+        `background` is the colour behind transparent pixels with which they would show something; empty where none would.
+        """
+        return {
+            "images": len(self.flat),
+            "of": self.decoded,
+            "some": self.flat[:10],
+            "background": self._better_background(),
+        }
+
+    def _better_background(self) -> str:
+        if self._image is None or not self.flat_see_through:
+            return ""
+        opposite = "black" if sum(self._image.background_colour) > 3 * 127 else "white"
+        image = self._image.model_copy(update={"background": opposite})
+        for _, picture in ImageFiles(tuple(self.flat_see_through[:3]), image).pictures():
+            if isinstance(picture, Picture) and not _is_flat(picture.pixels):
+                return opposite
+        return ""
+
     def notes(self) -> list[str]:
         """Returns what was found in words."""
         of = f" (of {self.decoded:,} files that were looked at)" if self.decoded < self.total else ""
@@ -182,6 +219,14 @@ class Survey:
             *([f"{frames}, such as {_first(self.frames)}{of}"] if self.frames else []),
             *([f"{ignored}, such as {_first(self.ignored)}{of}"] if self.ignored else []),
         ]
+
+
+def _is_flat(pixels: Array) -> bool:
+    return bool((pixels == pixels[:1, :1]).all())
+
+
+def _spaced(count: int, most: int) -> Array:
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype("int64"))
 
 
 def _count(paths: list[str], one: str, many: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.errors import DataError
 from dlcli.spec.sources import Examples
 from dlcli.stages.copies import contradictions, near_copies, shared_stems
 from dlcli.stages.data import Splits
@@ -87,7 +88,7 @@ class _Known:
         places = _spaced(part)
         keys = _keys(part.inputs, places)
         pairs = [(place, self._found[key]) for place, key in zip(places.tolist(), keys, strict=True) if key in self._found]
-        pairs = [(ours, theirs) for ours, theirs in pairs if self._is_same(part, ours, theirs)]
+        pairs = [(ours, theirs) for ours, theirs in pairs if self._is_same(part, ours, theirs) and not _is_flat(part, ours)]
         same = sum(bool(np.array_equal(part.targets[ours], self._train.targets[theirs])) for ours, theirs in pairs)
         some = [[part.ids[ours], self._train.ids[theirs]] for ours, theirs in pairs[:NAMED]]
         return {"examples": len(pairs), "of": len(places), "same_label": same, "some": some}
@@ -103,13 +104,26 @@ class _Known:
         for key, several in by_key.items():
             for name, place in several if len(several) > 1 else ():
                 groups.setdefault((key, _digest(parts[name].inputs, place)), []).append((name, place))
-        return [group for group in groups.values() if len(group) > 1]
+        equal = [group for group in groups.values() if len(group) > 1]
+        return [group for group in equal if not _is_flat(parts[group[0][0]], group[0][1])]
 
     def _is_same(self, part: Examples, ours: int, theirs: int) -> bool:
         """Whether examples with equal keys are equal; keys of rows hold all of them."""
         if isinstance(part.inputs, dict):
             return True
         return _digest(part.inputs, ours) == _digest(self._train.inputs, theirs)
+
+
+def _is_flat(part: Examples, place: int) -> bool:
+    """Whether an example is an image of one colour: those are equal without being copies, and are counted by themselves."""
+    inputs = part.inputs
+    if isinstance(inputs, dict) or len(inputs.shape) < 3:
+        return False
+    try:
+        image = inputs.read(np.array([place]))[0] if hasattr(inputs, "read") else inputs[place]
+    except DataError:
+        return False
+    return image.ndim == 3 and bool((image == image[:1, :1]).all())
 
 
 def _spaced(examples: Examples) -> Array:

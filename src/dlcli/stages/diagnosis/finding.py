@@ -18,6 +18,7 @@ from dlcli.visible import visible
 Name = Literal[
     "leakage suspected",
     "contradicting labels",
+    "blank images",
     "badly scaled inputs",
     "training and prediction disagree",
     "no better than a guess",

@@ -16,6 +16,7 @@ from dlcli.stages.diagnosis.against_guess import (
     simple_models_see,
     worse_than_guess,
 )
+from dlcli.stages.diagnosis.blank_images import are_mostly_blank, blank_images
 from dlcli.stages.diagnosis.evidence import Evidence, Row
 from dlcli.stages.diagnosis.finding import Finding, Name, Remedy
 from dlcli.stages.diagnosis.leakage import contradicting_labels, leakage, read_leaks
@@ -260,6 +261,7 @@ def unstable(seen: Evidence) -> Finding | None:
 
 
 _CAUSES: tuple[Name, ...] = (
+    "blank images",
     "badly scaled inputs",
     "learning rate too high",
     "learning rate too low",
@@ -270,22 +272,26 @@ _CAUSES: tuple[Name, ...] = (
 RULES: tuple[tuple[Callable[[Evidence], Finding | None], tuple[Name, ...]], ...] = (
     (leakage, ()),
     (contradicting_labels, ()),
-    (badly_scaled_inputs, ()),
-    (rate_too_high, ("badly scaled inputs",)),
-    (rate_too_low, _CAUSES[:2]),
-    (modes_disagree, _CAUSES[:3]),
-    (meaningless_labels, _CAUSES[:4]),
-    (no_better, _CAUSES[:5]),
+    (blank_images, ()),
+    (badly_scaled_inputs, _CAUSES[:1]),
+    (rate_too_high, _CAUSES[:2]),
+    (rate_too_low, _CAUSES[:3]),
+    (modes_disagree, _CAUSES[:4]),
+    (meaningless_labels, _CAUSES[:5]),
+    (no_better, _CAUSES[:6]),
     (class_collapse, _CAUSES),
     (data_too_few, _CAUSES),
-    (unstable, (*_CAUSES[:2], "training and prediction disagree")),
+    (unstable, (*_CAUSES[:3], "training and prediction disagree")),
     (overfitting, (*_CAUSES, "data too few")),
     (worse_than_guess, ("shuffled or meaningless labels",)),
     (too_short, (*_CAUSES, "worse than a constant guess", "overfitting", "data too few", "unstable")),
     (underfitting, (*_CAUSES, "worse than a constant guess", "class collapse", "too short", "overfitting", "unstable")),
 )
-"""Every rule with the findings that explain it: where one of those is found, it is not asked."""
-_OF_THE_DATA: frozenset[Name] = frozenset(("leakage suspected", "contradicting labels", "data too few"))
+"""Every rule with the findings that explain it: where one of those is found, it is not asked.
+
+Blank images explain others only where most images are blank.
+"""
+_OF_THE_DATA: frozenset[Name] = frozenset(("leakage suspected", "contradicting labels", "blank images", "data too few"))
 FEW_SIMPLE: frozenset[Name] = frozenset(
     ("shuffled or meaningless labels", "no better than a guess", "too short", "underfitting", "worse than a constant guess")
 )
@@ -296,7 +302,8 @@ def diagnosed(seen: Evidence) -> list[Finding]:
     """Returns what stands out in a run, causes before what they cause."""
     found: list[Finding] = []
     for rule, explained_by in RULES:
-        if any(one.name in explained_by for one in found):
+        causes = {one.name for one in found if one.name != "blank images" or are_mostly_blank(seen)}
+        if causes.intersection(explained_by):
             continue
         finding = rule(seen)
         if rule is worse_than_guess and any(one.name not in _OF_THE_DATA for one in found):
