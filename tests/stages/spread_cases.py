@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ from dlcli.runtime.device import use_devices
 from dlcli.runtime.engine import keras
 from dlcli.spec.experiment import Hardware
 from stages.test_resume import Stopping, gone_on, stopped
-from stages.trainings import CIRCLES, trained, write_spec
+from stages.test_stages import BODY, IMAGES
+from stages.test_targets import SOURCE as PRICES
+from stages.test_targets import save_prices
+from stages.trainings import CIRCLES, save_images, trained, write_spec
 
 DIGITS = "{kind: builtin, name: digits}"
 NORMED = (
@@ -99,14 +103,39 @@ def left(folder: Path) -> dict[str, float]:
     return differences(trained(spec, SPREAD), run)
 
 
+def scaled(folder: Path) -> dict[str, float]:
+    """Compares a regression of prices in the hundred thousands; `relative` is the difference of the losses in theirs."""
+    save_prices(folder, count=120)
+    training = f"epochs: 3, optimizer: {SGD}"
+    spec = write_spec(folder, PRICES, task="regression", data="batch_size: 17", training=training)
+    one, other = trained(spec, ["hardware.device=cpu"]), trained(spec, SPREAD)
+    pairs = zip(numbers(one), numbers(other), strict=True)
+    return differences(one, other) | {"relative": max(abs(a["val_loss"] / b["val_loss"] - 1) for a, b in pairs)}
+
+
+def staged(folder: Path) -> dict[str, Any]:
+    """Compares a fine-tuning in two stages; `compared` are the words on what unfreezing gave, from each."""
+    save_images(folder / "images.npz", examples=128)
+    data = "batch_size: 16, split: {validation: 0.25, test: 0.25}"
+    low = trained(write_spec(folder, IMAGES, model=BODY, data=data, training="epochs: 1", name="low"))
+    stages = f"[{{name: head, train: head, epochs: 2}}, {{name: top, train: all, epochs: 2, optimizer: {SGD}}}]"
+    model = f"{{kind: transfer, backbone: {{kind: run, run: {low.path}}}}}"
+    spec = write_spec(folder, IMAGES, model=model, data=data, training=f"stages: {stages}", name="high")
+    runs = trained(spec, ["hardware.device=cpu"]), trained(spec, SPREAD)
+    return {**differences(*runs), "compared": [run.stages()[1]["compared"] for run in runs]}
+
+
+FUNCTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {"left": left, "scaled": scaled, "staged": staged}
+
+
 def main() -> None:
     """Runs the cases."""
     use_devices(Hardware(strategy="mirrored", devices=2, device="cpu"), 0, None)
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name in sys.argv[1:]:
         with tempfile.TemporaryDirectory() as folder:
-            if name == "left":
-                found[name] = left(Path(folder))
+            if name in FUNCTIONS:
+                found[name] = FUNCTIONS[name](Path(folder))
                 continue
             spec = write_spec(Path(folder), **CASES[name])
             found[name] = differences(trained(spec, ["hardware.device=cpu"]), trained(spec, SPREAD))

@@ -63,6 +63,25 @@ def test_two_devices_give_what_one_gives() -> None:
     assert_same(found["clipped"], 2)
 
 
+def test_targets_in_the_hundred_thousands_are_scaled_alike_on_two_devices() -> None:
+    found = spread("scaled")["scaled"]
+    assert found["epochs"] == 3
+    assert found["moved"] > 1e9  # in squares of a deviation of 80,000
+    assert found["relative"] < 1e-4
+
+
+@pytest.mark.slow
+def test_what_unfreezing_gave_is_tested_on_two_devices_as_on_one() -> None:
+    found = spread("staged")["staged"]
+    # The digits differ by the draws of dropout, which are each device's own.
+    first, second = (re.sub(r"[\d.]+", "#", words) for words in found["compared"])
+    assert (
+        first
+        == second
+        == "unfreezing helped: top is better: its loss is lower by #; # % interval # to #; the model of top is kept"
+    )
+
+
 @pytest.mark.slow
 def test_batch_normalisation_clipping_accumulation_averages_and_callbacks_are_those_of_the_whole_batch() -> None:
     names = ("batch_norm", "accumulated", "averaged", "called_back")

@@ -12,6 +12,7 @@ import pytest
 
 from dlcli.errors import RunFailed
 from dlcli.runs import Run
+from dlcli.runs.stage_answers import read_stage_answers
 from dlcli.runtime.engine import keras
 from dlcli.spec.backbones.base import single_layers
 from dlcli.spec.backbones.hub_layer import HubLayer
@@ -22,6 +23,7 @@ from dlcli.stages.compare import Difference
 from dlcli.stages.evaluate import evaluate
 from dlcli.stages.feature_cache import FeatureCache
 from dlcli.stages.plots import stage_borders
+from dlcli.stages.scoring.outcome import read_outcome
 from dlcli.stages.unfreezing import in_words
 from stages.trainings import GAUSSIANS, Heard, column, save_images, trained, write_spec
 
@@ -164,6 +166,20 @@ def test_the_better_stages_model_is_the_one_kept(folder: Path) -> None:
     assert evaluate(run, "validation").metrics["loss"] == pytest.approx(min(column(run, "val_loss")[:3]), rel=1e-5)
     assert any(line.startswith("unfreezing did not help") and "head is kept" in line for line in heard.lines)
     assert run.stages()[1]["compared"] in heard.lines
+
+
+def test_the_kept_epoch_of_the_last_stage_is_compared_and_not_its_last_one(folder: Path) -> None:
+    """The last stage gets better for two epochs and is undone in its third."""
+    rate = "{kind: piecewise_constant_decay, boundaries: [5], values: [0.05, 0.7]}"
+    top = f"{{name: top, train: all, epochs: 3, optimizer: {{kind: sgd, learning_rate: {rate}}}}}"
+    run = transfer(folder, f"stages: [{{name: head, train: head, epochs: 1}}, {top}]")
+    losses = column(run, "val_loss")
+    assert run.status().best_stage == "top"
+    assert losses[3] > losses[0], "the last epoch must be worse than the first stage to tell anything"
+    evaluate(run, "validation")
+    kept = read_outcome(run, "validation").scores
+    assert read_stage_answers(run, 1) == pytest.approx(kept, abs=1e-6)
+    assert not run.stages()[1]["compared"].startswith("unfreezing did not help")
 
 
 def test_unfreezing_that_changes_next_to_nothing_helped_nobody(folder: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cli.killing import assert_same_bits
+from conftest import Dlcli
 from sklearn.metrics import r2_score
 
 from dlcli.errors import SpecError
-from dlcli.runs import Run
+from dlcli.runs import Run, all_runs
 from dlcli.runs.files import read_table
 from dlcli.runtime.columns import rows
 from dlcli.runtime.engine import keras
@@ -18,12 +21,14 @@ from dlcli.runtime.loading import load_model
 from dlcli.spec.base import OneOf
 from dlcli.spec.file import load, to_yaml
 from dlcli.stages.data import open_splits
+from dlcli.stages.diagnosis.evidence import read_evidence
 from dlcli.stages.evaluate import evaluate
 from dlcli.stages.finetune import continued
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.resume import resume
 from dlcli.stages.targets import TargetScale, recorded_scale
 from dlcli.stages.train import train
+from stages.test_resume import Stopping, gone_on, stopped
 from stages.trainings import Heard, trained, write_spec
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
@@ -109,6 +114,9 @@ def test_several_targets_of_unlike_scale_weigh_alike(tmp_path: Path) -> None:
     assert run.metrics()["metrics"]["loss"]["value"] == pytest.approx(np.mean(errors**2), rel=1e-5)
     best = run.history()[run.status().best_epoch - 1]
     assert float(best["val_r2"]) == pytest.approx(evaluate(run, "validation").metrics["r2"], abs=1e-4)
+    # So is the guess's, which the diagnosis compares it with.
+    skills = read_evidence(run).scored_skills
+    assert skills["loss"] == pytest.approx(skills["rmse"], abs=1e-3)
 
 
 def test_a_field_turns_it_off_and_a_constant_target_stays_what_it_is(tmp_path: Path) -> None:
@@ -159,7 +167,34 @@ def test_what_is_minimised_is_the_loss_divided_by_what_a_deviation_costs(kind: s
         assert 0.05 < minimised < 3
 
 
-def test_one_example_and_targets_in_the_millions_train_in_half_precision_and_on_two_devices(tmp_path: Path) -> None:
+def test_a_run_left_in_an_epoch_ends_with_the_same_bits(tmp_path: Path) -> None:
+    save_prices(tmp_path, columns="price,year", count=120)
+    source = "{kind: csv, path: prices.csv, target: [price, year]}"
+    training = "epochs: 3, optimizer: {kind: adam, learning_rate: 0.02}"
+    spec = write_spec(tmp_path, source, task="regression", model=MODEL, data="batch_size: 8", training=training)
+    whole, run = trained(spec), stopped(spec, Stopping(step=14))
+    heard = gone_on(run)
+    assert not [line for line in heard if "last bits" in line]
+    assert_same_bits(whole, run)
+
+
+@pytest.mark.slow
+def test_a_sweep_and_the_search_for_a_batch_size_take_scaled_targets(tmp_path: Path, dlcli: Dlcli) -> None:
+    pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
+    save_prices(tmp_path, count=120)
+    space = "sweep: {trials: 2, sampler: random, space: {training.optimizer.learning_rate: {log: [0.01, 0.05]}}}"
+    spec = write_spec(tmp_path, SOURCE, task="regression", model=MODEL, training=TRAINING, more=space)
+    done = dlcli("sweep", spec, timeout=240)
+    assert done.returncode == 0, done.stderr
+    runs = list(all_runs(tmp_path / "runs"))
+    assert [run.experiment().data.scale_targets for run in runs] == [True, True]
+    assert min(run.metrics()["metrics"]["r2"]["value"] for run in runs) > 0.7
+    done = dlcli("batch-find", spec, "--from", "64", "--seconds", "0.2", "--json", timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["largest"] == 84, "84 are all training examples"
+
+
+def test_one_example_and_targets_in_the_millions_train_in_half_precision(tmp_path: Path) -> None:
     lines = ["a,price", *(f"{at},{1_000_000 + 250_000 * at}" for at in range(24))]
     (tmp_path / "prices.csv").write_text("\n".join(lines) + "\n")
     more = "hardware: {precision: mixed_float16}"

@@ -176,7 +176,7 @@ def _fit_stage(work: Work, stages: list[Stage], index: int, checkpoints: Checkpo
 def _going(work: Work, plan: Plan, feed: Feed, stream: TrainingStream, *, index: int, followed: bool) -> Going:
     """Returns all that changes while the stage runs; `followed` tells whether a stage comes after it."""
     stage, record = plan.stage, work.record
-    keep = plan.moving if followed or feed.of_features else []
+    keep = plan.moving if followed or feed.of_features or can_be_compared(work) else []
     recorder = Recorder(record, stream, stage=stage.name, batch_size=work.batch_size, moving=keep, lazy=feed.of_features)
     first = sum(row["stage"] != stage.name for row in record.rows)
     chosen = [_built_callback(work, callback, first) for callback in stage.callbacks or []]

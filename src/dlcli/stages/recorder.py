@@ -220,10 +220,14 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._started = perf_counter() - state["seconds"]
 
     def with_best(self, do: Callable[[], None]) -> None:
-        """Calls a function while the stage's best weights are in place; then the weights are what they were."""
+        """Calls a function while the stage's best weights are in place; does nothing where they are not kept.
+
+        Then the weights are what they were.
+        """
+        if not self._kept:
+            return
         now = [variable.numpy() for variable in self._moving]
-        if self._kept:
-            self._put(self._kept)
+        self._put(self._kept)
         do()
         self._put(now)
 

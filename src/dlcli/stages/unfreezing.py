@@ -20,10 +20,14 @@ Array = np.ndarray[Any, Any]
 
 
 def can_be_compared(work: Work) -> bool:
-    """Whether the stages of a training can be compared: there are several, and a validation part chooses their epochs."""
+    """Whether the stages of a training can be compared: there are several, and a validation part chooses their epochs.
+
+    Of several workers none answers the whole part.
+    """
     stages = work.experiment.training.stages or []
     several = len(stages) > 1 and any(stage.train != "all" for stage in stages)
-    return several and "validation" in work.splits.parts and work.record.monitor.startswith("val_") and work.spread is None
+    alone = work.spread is None or work.spread.workers == 1
+    return several and alone and "validation" in work.splits.parts and work.record.monitor.startswith("val_")
 
 
 def keep_answers(work: Work, stage: int) -> None:

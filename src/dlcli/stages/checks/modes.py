@@ -13,6 +13,7 @@ from dlcli.spec.sources import Examples
 from dlcli.stages.checks.sampling import inputs_of, sample
 from dlcli.stages.data import Splits, subset
 from dlcli.stages.diagnosis.checks import Modes
+from dlcli.stages.diagnosis.relation import errors
 
 Array = np.ndarray[Any, Any]
 MOST = 512
@@ -39,7 +40,7 @@ def modes(model: Any, experiment: Experiment, splits: Splits) -> Modes | None:
 
 
 def _compared(truth: Array, inference: Array, training: Array, task: str, layers: int) -> Modes:
-    worse = errors(truth, inference, task) - errors(truth, training, task)
+    worse = errors_of_scores(truth, inference, task) - errors_of_scores(truth, training, task)
     name, scores = "r2" if task == "regression" else "accuracy", (training, inference)
     values = [_score(truth, each, task) for each in scores]
     return Modes(
@@ -54,19 +55,14 @@ def _compared(truth: Array, inference: Array, training: Array, task: str, layers
 
 
 def _score(truth: Array, scores: Array, task: str) -> float | None:
-    wrong = errors(truth, scores, task)
+    wrong = errors_of_scores(truth, scores, task)
     value = 1 - float(wrong.mean())
     return value if np.isfinite(value) else None
 
 
-def errors(truth: Array, scores: Array, task: str) -> Array:
-    """Returns the error of each example, float64 `(n,)`: 0 or 1, the share of wrong labels, or the squared error of the
-    targets over their variance, so that one minus the mean is the accuracy, or R2."""
-    if task == "regression":
-        spread = np.maximum(truth.astype("float64").var(axis=0), 1e-12)
-        return np.asarray((((scores - truth).astype("float64") ** 2) / spread).mean(axis=1))
-    wrong = decide(scores, task) != truth
-    return np.asarray(wrong.reshape(len(truth), -1).mean(axis=1))
+def errors_of_scores(truth: Array, scores: Array, task: str) -> Array:
+    """Returns the error of each example by a model's output; see `diagnosis.relation.errors`."""
+    return errors(truth, scores if task == "regression" else decide(scores, task), task)
 
 
 def _layers(model: Any) -> list[Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from dlcli.runs import Run
 from dlcli.spec.experiment import Experiment
 from dlcli.stages.baseline import model_rows, model_scores, simple_classifiers, simple_regressors
-from dlcli.stages.checks.modes import errors
+from dlcli.stages.checks.modes import errors_of_scores
 from dlcli.stages.checks.sampling import sample
 from dlcli.stages.data import Splits
 from dlcli.stages.diagnosis.checks import SimpleModel, SimpleModels
@@ -77,14 +77,14 @@ def _compared(name: str, answers: Array, own: Array, truth: Array, experiment: E
         name=name,
         scores=_scores(experiment, truth, answers),
         related=probability_of_no_relation(task, truth, answers),
-        better=_probability_of_no_gain(errors(truth, own, task), errors(truth, answers, task)),
+        better=_probability_of_no_gain(errors_of_scores(truth, own, task), errors_of_scores(truth, answers, task)),
     )
 
 
 def _scores(experiment: Experiment, truth: Array, answers: Array) -> dict[str, float | None]:
     task = experiment.task
     found = {metric.name: metric.score(truth, answers, task) for metric in experiment.training.metrics or []}
-    found |= {"r2" if task == "regression" else "accuracy": 1 - float(errors(truth, answers, task).mean())}
+    found |= {"r2" if task == "regression" else "accuracy": 1 - float(errors_of_scores(truth, answers, task).mean())}
     return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
 
 

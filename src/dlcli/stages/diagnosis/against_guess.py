@@ -13,6 +13,7 @@ from dlcli.stages.diagnosis import remedies as try_
 from dlcli.stages.diagnosis.checks import SimpleModel
 from dlcli.stages.diagnosis.evidence import Evidence
 from dlcli.stages.diagnosis.finding import Finding, Remedy
+from dlcli.stages.diagnosis.relation import errors
 from dlcli.stages.diagnosis.remedies import finding_of
 from dlcli.stages.diagnosis.shape import course
 from dlcli.stages.diagnosis.skill import FIT, best_skill
@@ -128,7 +129,7 @@ def _beside_guess(seen: Evidence) -> _Beside | None:
     guess = _guessed(seen)
     if guess is None:
         return None
-    own, other = _errors(outcome.truth, outcome.predicted, seen.task), _errors(outcome.truth, guess, seen.task)
+    own, other = errors(outcome.truth, outcome.predicted, seen.task), errors(outcome.truth, guess, seen.task)
     if not other.mean():
         return None
     gain = own - other
@@ -147,14 +148,6 @@ def _guessed(seen: Evidence) -> Array | None:
     if seen.shares is None:
         return None
     return np.asarray((seen.shares > 0.5)[None] if seen.task == "multilabel" else seen.shares.argmax())
-
-
-def _errors(truth: Array, answers: Array, task: str) -> Array:
-    """Returns the error of each example: 0 or 1, the share of wrong labels, or squares in units of each target's variance."""
-    if task == "regression":
-        spread = np.maximum(truth.astype("float64").var(axis=0), 1e-12)
-        return np.asarray(((answers - truth.astype("float64")) ** 2 / spread).mean(axis=1))
-    return np.asarray((np.broadcast_to(answers, truth.shape) != truth).reshape(len(truth), -1).mean(axis=1))
 
 
 def better_simple_model(seen: Evidence) -> tuple[SimpleModel, str, float, float] | None:

@@ -86,9 +86,6 @@ class Evidence:
         if self.outcome is None or not means or len(means) != self.outcome.truth.shape[1]:
             return None
         errors = self.outcome.truth.astype("float64") - np.array(means)
-        deviations = self.data.get("deviations")
-        if deviations and len(means) > 1 and self.experiment.data.scales_targets:
-            errors /= np.where(np.array(deviations) > 0, deviations, 1.0)  # the loss of several scaled targets is in deviations
         return float((errors**2).mean() if kind == "mse" else np.abs(errors).mean())
 
     @cached_property

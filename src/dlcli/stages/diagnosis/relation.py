@@ -1,4 +1,4 @@
-"""Whether answers have anything to do with the labels: rank and correlation tests, without TensorFlow and SciPy."""
+"""Answers beside labels: errors of each example, and rank and correlation tests, without TensorFlow and SciPy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,25 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+
+
+def errors(truth: Array, answers: Array, task: str) -> Array:
+    """Returns the error of each example, float64 `(n,)`, so that one minus the mean is the accuracy, or R2.
+
+    0 or 1 for classes, the share of wrong labels, or the squared error of the targets over their variance.
+
+    Args:
+        truth: labels as in `Outcome.truth`.
+        answers: the predicted classes, labels or values in the same shape, or one answer to all examples.
+        task: the task's name.
+    """
+    if task != "regression":
+        return np.asarray((np.broadcast_to(answers, truth.shape) != truth).reshape(len(truth), -1).mean(axis=1))
+    values = truth.astype("float64")
+    variance = values.var(axis=0)
+    # What float32 cannot tell from the mean is the rounding of a constant.
+    is_constant = variance <= (np.finfo("float32").eps * values.mean(axis=0)) ** 2
+    return np.asarray(((answers - values) ** 2 / np.where(is_constant, 1.0, variance)).mean(axis=1))
 
 
 def probability_of_no_relation(task: str, truth: Array, scores: Array) -> float | None:
