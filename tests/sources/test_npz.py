@@ -238,3 +238,40 @@ def test_channels_first_is_a_fault_before_the_training(tmp_path: Path) -> None:
 def test_a_target_of_a_single_value_is_reported_before_the_training(tmp_path: Path, targets: Any, said: list[str]) -> None:
     notes = list(saved(tmp_path, x=np.zeros((len(targets), 2)), y=targets).notes())
     assert notes == [f"the target {words} in all rows: there is nothing to predict" for words in said]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        (np.ones((4, 5)), np.ones((2, 6)), "`x_train` has shape (4, 5), but `x_test` (2, 6); examples of all parts need"),
+        (np.ones((4, 5)), np.ones((2, 5, 1)), "`x_train` has shape (4, 5), but `x_test` (2, 5, 1); examples of all parts need"),
+        (
+            np.ones((4, 8, 8), "u1"),
+            np.ones((2, 8, 8)),
+            "`x_train` is uint8 (images), but `x_test` another type (numbers); save",
+        ),
+    ],
+)
+def test_parts_of_another_shape_or_type_are_faults_by_their_headers(
+    tmp_path: Path, train: Any, test: Any, message: str
+) -> None:
+    source = saved(tmp_path, x_train=train, y_train=np.arange(4), x_test=test, y_test=np.arange(2))
+    assert [text.partition("npz: ")[2].startswith(message) for _, text in source.faults()] == [True]
+
+
+def test_a_column_and_a_row_of_single_numbers_are_one_shape(tmp_path: Path) -> None:
+    source = saved(tmp_path, x_train=np.ones(4), y_train=np.arange(4), x_test=np.ones((2, 1)), y_test=np.arange(2))
+    assert not list(source.faults())
+    assert opened(source).parts["test"].inputs.shape == (2, 1)
+
+
+def test_images_of_another_size_need_a_size_and_targets_are_equally_many(tmp_path: Path) -> None:
+    images = {"x_train": np.ones((4, 8, 8), "u1"), "x_test": np.ones((2, 9, 9), "u1")}
+    source = saved(tmp_path, **images, y_train=np.arange(4), y_test=np.arange(2))
+    assert opened(source, size=(4, 4)).parts["test"].inputs.shape == (2, 4, 4, 1)
+    with pytest.raises(DataError, match=r"has shape \(8, 8, 1\), of `x_test` \(9, 9, 1\); `data.image.size` brings"):
+        opened(source)
+    rows = {"x_train": np.ones((4, 2)), "x_test": np.ones((2, 2))}
+    source = saved(tmp_path, **rows, y_train=np.ones(4), y_test=np.ones((2, 3)))
+    with pytest.raises(DataError, match="`y_test` has 3 targets an example, the training part 1"):
+        opened(source, "regression")

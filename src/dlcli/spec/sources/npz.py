@@ -13,7 +13,7 @@ from pydantic import Field
 
 from dlcli.errors import DataError
 from dlcli.spec.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec, labels_of, row_ids
-from dlcli.spec.sources.npz_values import array_header, constant_columns, rows_without_values
+from dlcli.spec.sources.npz_values import array_header, constant_columns, difference, rows_without_values
 from dlcli.spec.sources.part_names import PARTS, part_of
 
 if TYPE_CHECKING:
@@ -87,6 +87,17 @@ class Npz(SourceSpec):
             (inputs, labels) = (header.shape if header else None for header in headers)
             if inputs and labels and inputs[0] != labels[0]:
                 yield "path", f"{self.path}: `{pair[0]}` has shape {inputs}, but `{pair[1]}` {labels}: one row an example"
+        yield from self._part_faults(names)
+
+    def _part_faults(self, names: list[str]) -> Iterator[tuple[str, str]]:
+        """Yields inputs of other parts whose shape or type differs from the training part, by their headers."""
+        features = {part: pair[0] for part, pair in _pairs(names, self.features, self.target).items()}
+        train = array_header(self.path, features["train"]) if "train" in features else None
+        for name in (name for part, name in features.items() if part != "train"):
+            header = array_header(self.path, name)
+            reason = difference(train, header) if train and header else ""
+            if reason:
+                yield "path", f"{self.path}: `{features['train']}` {reason.replace('OTHER', f'`{name}`')}"
 
     def _value_faults(self, names: list[str]) -> Iterator[tuple[str, str]]:
         """Yields arrays with channels first, and those that hold NaN."""
@@ -156,6 +167,7 @@ class Npz(SourceSpec):
                 for part, names in _pairs(archive.files, self.features, self.target).items():
                     parts[part], classes = self._part(archive, names, part, request, classes)
                     notes += hints(parts[part].inputs, names[0]) if part == "train" else ()
+                    self._check_fit(parts["train"], parts[part], names)
         except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{self.path}: {error}") from None
         return Opened(parts, classes or (), tuple(notes))
@@ -172,6 +184,24 @@ class Npz(SourceSpec):
         inputs = self._inputs(raw, features, request)
         targets, labels = labels_of(values, request.task, classes, self.path)
         return Examples(inputs, targets, row_ids(part, len(inputs))), labels or self._target_names(targets)
+
+    def _check_fit(self, train: Examples, other: Examples, names: tuple[str, str]) -> None:
+        """Refuses a part whose inputs or targets have another shape than the training part's.
+
+        Raises:
+            DataError: their shapes differ.
+        """
+        shape, targets = tuple(train.inputs.shape[1:]), train.targets.shape[1:]
+        if tuple(other.inputs.shape[1:]) != shape:
+            size = "; `data.image.size` brings images to one size" if other.inputs.dtype == "uint8" else ""
+            raise DataError(
+                f"{self.path}: an example of the training part has shape {shape}, of `{names[0]}`"
+                f" {tuple(other.inputs.shape[1:])}{size}"
+            )
+        if other.targets.shape[1:] != targets:
+            raise DataError(
+                f"{self.path}: `{names[1]}` has {other.targets.shape[1]} targets an example, the training part {targets[0]}"
+            )
 
     def _inputs(self, raw: Array, name: str, request: Request) -> Array:
         import numpy as np

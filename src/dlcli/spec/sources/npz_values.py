@@ -47,6 +47,20 @@ def array_header(path: str, name: str) -> ArrayHeader | None:
         return None
 
 
+def difference(train: ArrayHeader, other: ArrayHeader) -> str:
+    """Returns how an array of another part, OTHER in the text, differs from the training part's; "" if it does not.
+
+    Images may have other sizes: `data.image.size` can bring them to one.
+    """
+    first, second = (len(header.shape) in (3, 4) and header.dtype == "|u1" for header in (train, other))
+    if first != second and len(train.shape) == len(other.shape):
+        words = ["uint8 (images)" if images else "another type (numbers)" for images in (first, second)]
+        return f"is {words[0]}, but OTHER {words[1]}; save both in one type"
+    if (first and second) or (train.shape[1:] or (1,)) == (other.shape[1:] or (1,)):
+        return ""
+    return f"has shape {train.shape}, but OTHER {other.shape}; examples of all parts need one shape"
+
+
 def _header(file: IO[bytes]) -> ArrayHeader:
     start = file.read(8)
     size = 2 if start[6:7] == b"\x01" else 4
