@@ -169,6 +169,12 @@ def test_noise_in_training_and_guesses_in_the_test_mean_that_labels_say_nothing(
     assert _names(run) == ["shuffled or meaningless labels"]
 
 
+def test_a_single_epoch_says_nothing_of_a_rate_that_is_usual(tmp_path: Path) -> None:
+    rows = _falling(2.5, gap=0.1, accuracy=0.3, val_accuracy=0.3)
+    run = _run(tmp_path, rows, scores={"loss": 2.6, "accuracy": 0.3})
+    assert "learning rate too high" not in _names(run)
+
+
 def _copies(count: int, *, rows: bool, same: int, repeats: float = 0.0, distinct: float = 0.2) -> dict[str, Any]:
     found = {"examples": count, "of": 200, "same_label": same, "some": [["test/1", "train/2"]]}
     return {"rows": rows, "repeats": repeats, "distinct": distinct, "duplicates": {"test": found}}
@@ -181,6 +187,8 @@ def _copies(count: int, *, rows: bool, same: int, repeats: float = 0.0, distinct
         (_copies(2, rows=False, same=2), True),
         (_copies(30, rows=True, same=24, repeats=0.12), False),  # the Titanic's: few different values, labels differ
         (_copies(30, rows=True, same=24, distinct=0.9), True),  # measurements do not repeat by chance
+        (_copies(30, rows=True, same=1, distinct=0.9), False),  # of a regression: equal inputs, other values
+        (_copies(30, rows=True, same=24, distinct=1.0) | {"columns": {"of": 1}}, False),  # a single column repeats by chance
         (_copies(40, rows=True, same=40, repeats=0.02), True),
         (_copies(150, rows=True, same=150, repeats=0.5), True),
     ],

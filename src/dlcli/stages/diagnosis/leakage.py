@@ -20,6 +20,8 @@ DISTINCT = 0.5
 """Share of different values in some column from which on equal rows are no coincidence."""
 SAME = 0.9
 """Share of equal rows whose labels must be equal too: copies agree, coincidences less often."""
+MOSTLY = 0.5
+"""The same where equal rows are no coincidence: most may have a noisy label, but not all."""
 TELLS, OTHERS = 0.98, 0.9
 """Skill of a column that gives the target away, and what no other column may reach: else the task is merely easy."""
 
@@ -140,9 +142,11 @@ def _alike(parts: dict[str, _Alike], share: float, words: str, verb: str) -> lis
 
 
 def _is_copied(share: float, agree: float, leaks: _Leaks) -> bool:
-    if not leaks.rows or leaks.distinct >= DISTINCT:
+    if not leaks.rows:
         return share >= COPIES
-    return agree >= SAME and (share >= 0.5 or share >= max(COPIED_ROWS, 2 * leaks.repeats))
+    if leaks.distinct >= DISTINCT and leaks.columns.of != 1:  # the different rows of a single column have different values
+        return agree >= MOSTLY and share >= COPIES
+    return agree >= SAME and share >= min(0.5, max(COPIED_ROWS, 2 * leaks.repeats))
 
 
 def _telling(leaks: _Leaks) -> list[tuple[str, str, float]]:

@@ -54,7 +54,8 @@ def rate_too_high(seen: Evidence) -> Finding | None:
     if seen.status.state == "failed" and any(word in seen.status.error for word in (" became nan", " became inf")):
         evidence.append(f"{seen.status.error.splitlines()[0]} (status.json)")
     high, learned, going_down = seen.rate_ratio >= RATE, best_skill(seen), way.steady or way.last < 0.9 * way.first
-    above = way.late > 1.02 and seen.guess_loss is not None and not seen.has_large_targets
+    # A single epoch cannot tell whether the loss falls.
+    above = way.late > 1.02 and seen.guess_loss is not None and not seen.has_large_targets and len(seen.rows) > 1
     if seen.rate_ratio >= 1 and above and learned < POOR and not going_down:
         evidence.append(
             f"training loss {way.late * seen.unit:.4g} in the later half of the epochs, above the {seen.unit:.4g} of a guess"
