@@ -200,6 +200,24 @@ def test_class_folders_that_hold_only_equal_folders_are_refused_with_the_ways_ou
     assert found(source.model_copy(update={"parts": {}})).classes == tuple(sorted(names))
 
 
+def test_the_largest_of_equal_folders_is_proposed_as_the_training_part(tmp_path: Path) -> None:
+    source = images(tmp_path, *classes_of("Entrenamiento", "Prueba"), "Entrenamiento/cats/1.png")
+    assert "such as data.source.parts: {train: Entrenamiento, test: Prueba}" in fault(source)
+
+
+def test_a_folder_without_images_beside_the_class_folders_comes_with_the_path_to_give(tmp_path: Path) -> None:
+    source = images(tmp_path, *classes_of("images"))
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "0.xml").write_text("x")
+    assert list(source.faults()) == [
+        (
+            "path",
+            f"{tmp_path}/annotations: no images in this class folder; it holds .xml 1; if the classes are the folders in"
+            f" {tmp_path}/images, give data.source.path: {tmp_path}/images",
+        )
+    ]
+
+
 def test_other_data_of_known_classes_is_never_taken_for_parts(tmp_path: Path) -> None:
     source = images(tmp_path / "a", *classes_of("training", "testing"))
     assert sorted(source.elsewhere(source.path).open(request(size=(4, 6))).parts) == ["test", "train"]

@@ -59,7 +59,7 @@ def _task_fits_source(experiment: Experiment) -> Iterator[Finding]:
     elif experiment.task == "binary" and facts.outputs not in (None, 2):
         yield ("task",), f"binary needs two classes, but the source has {facts.outputs}; use `task: classification`"
     elif experiment.task == "classification" and facts.outputs == 1 and facts.classes:
-        yield ("data", "source"), "the source has a single class: there is nothing to tell apart"
+        yield ("data", "source"), f"the source has a single class, {facts.classes[0]}: there is nothing to tell apart"
 
 
 def _classes_are_the_sources(experiment: Experiment) -> Iterator[Finding]:

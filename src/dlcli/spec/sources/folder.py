@@ -14,7 +14,7 @@ from dlcli.errors import DataError
 from dlcli.program import command
 from dlcli.spec.sources import folder_revision_1
 from dlcli.spec.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec, composed, label_notes
-from dlcli.spec.sources.file_tree import Tree, by_extension, holds_image, listing, walk
+from dlcli.spec.sources.file_tree import Tree, by_extension, has_image, holds_image, listing, walk
 from dlcli.spec.sources.folder_layout import Layout, find_layout, named_layout
 
 METADATA = "metadata.csv"
@@ -166,12 +166,21 @@ def _empty_classes(layout: Layout) -> Iterator[tuple[str, str]]:
     empty = [paths[0] for name, paths in sorted(classes.items()) if not any(map(holds_image, paths))]
     if not empty:
         return
+    inner = _around_classes([path for paths in classes.values() for path in paths if path not in empty])
+    remedy = f"; if the classes are the folders in {inner}, give data.source.path: {inner}" if inner else ""
     if len(empty) == 1:
-        yield "path", f"{empty[0]}: no images in this class folder{_instead(empty[0])}"
+        yield "path", f"{empty[0]}: no images in this class folder{_instead(empty[0])}{remedy}"
         return
     names = ", ".join(os.path.basename(path) for path in empty[:_MOST_NAMED]) + (", ..." if len(empty) > _MOST_NAMED else "")
     where = os.path.dirname(empty[0])
-    yield "path", f"{where}: no images in {len(empty)} of {len(classes)} class folders ({names}){_instead(empty[0])}"
+    yield "path", f"{where}: no images in {len(empty)} of {len(classes)} class folders ({names}){_instead(empty[0])}{remedy}"
+
+
+def _around_classes(folders: list[str]) -> str:
+    """Returns the only folder with images where it may be the one around the class folders (`images` beside `labels`)."""
+    if len(folders) != 1 or has_image(folders[0]):
+        return ""
+    return folders[0] if len(listing(folders[0]).folders) > 1 else ""
 
 
 def _instead(folder: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from dlcli.spec.sources.base import composed
-from dlcli.spec.sources.file_tree import Listing, has_image, holds_image, listing
+from dlcli.spec.sources.file_tree import Listing, has_image, holds_image, listing, walk
 from dlcli.spec.sources.part_names import PARTS, is_for_unlabelled, part_of
 
 _DEEPEST = 6
@@ -278,7 +278,8 @@ def _equal_folders(folder: str, layout: Layout, inner: list[str]) -> str:
     else:
         paths = sorted(path for found in layout.classes["train"].values() for path in found)
         names = [os.path.basename(path) for path in paths]
-        train = next((name for name in names if (part_of(name) or ("",))[0] == "train"), names[-1])
+        largest = os.path.basename(max(reversed(paths), key=lambda path: len(walk(path).files)))
+        train = next((name for name in names if (part_of(name) or ("",))[0] == "train"), largest)
         test = next(name for name in names if name != train)
         way = (
             f"if {_listed(inner)} are the classes, give data.source.path: {paths[0]}, or say which folders are parts,"
