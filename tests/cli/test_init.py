@@ -270,7 +270,7 @@ def test_numbers_with_marks_of_thousands_are_no_classes(here: Path) -> None:
     assert source["numeric"] == ["price"]
     source = written("--data", "usd.csv", "--target", "y", "--name", "b")["data"]["source"]
     assert (source["numeric"], source["missing_target"]) == (["price"], "drop")
-    assert "3 of 40 rows have no target" in Path("b.yaml").read_text()
+    assert "3 of 40 rows without a target" in Path("b.yaml").read_text()
 
 
 def test_a_file_without_a_header_and_in_another_encoding_says_so(here: Path) -> None:

@@ -16,6 +16,7 @@ from dlcli.errors import DataError
 from dlcli.spec.sources.base import Opened
 from dlcli.spec.sources.csv import Csv, DateColumn
 from dlcli.spec.sources.csv_rows import Rows, read_rows, row_settings
+from dlcli.spec.sources.table.look import look
 from dlcli.spec.sources.table.reader import open_lines, open_table
 from sources.opening import opened, request
 
@@ -263,6 +264,42 @@ def test_numbers_written_as_text_are_named_with_the_remedy(tmp_path: Path) -> No
     assert "`data.source.numeric: [y]`" in refused(csv(tmp_path, 'x,y\n1,"$1,000"\n2,$3\n'), "regression")
 
 
+def test_numbers_with_a_unit_or_a_typographic_minus_are_named_with_the_remedy(tmp_path: Path) -> None:
+    text = "power,y\n58 bhp,0\n74.5 bhp,1\n103bhp,0\n"
+    words = "(numbers with the unit 'bhp', such as '103bhp': write them without it)"
+    assert read(tmp_path, text).notes == (f"column `power` is a category {words}",)
+    assert f"`power` becomes a category {words}" in list(csv(tmp_path, text).notes())
+    assert f"`power` has 3 different values in 3 rows {words}: too many" in refused(csv(tmp_path, text, max_categories=2))
+    assert read(tmp_path, "floor,y\n1st,0\n2nd,1\n3rd,0\n").notes == ()
+    minus = "x,y\n5,0\n\u22127.5,1\n3,0\n"
+    assert "'\u22127.5' is a number by `data.source.numeric: [x]`" in read(tmp_path, minus).notes[0]
+    assert columns(read(tmp_path, minus, numeric=["x"]))["x"] == [5, -7.5, 3]
+
+
+@pytest.mark.parametrize(("suffix", "text"), [(".csv", "in,in,,out\n"), (".csv", ",,body,out\n"), (".xlsx", "in,,,out\n")])
+def test_names_of_groups_above_the_header_are_ignored_with_a_note(tmp_path: Path, suffix: str, text: str) -> None:
+    text += "age,weight,kind,y\n31,70.5,a,1\n44,61,b,0\n"
+    if suffix == ".xlsx":
+        openpyxl = pytest.importorskip("openpyxl")
+        book = openpyxl.Workbook()
+        for line in text.splitlines():
+            book.active.append([float(cell) if cell[:1].isdigit() else cell or None for cell in line.split(",")])
+        book.active.merge_cells("A1:C1")
+        book.save(tmp_path / "rows.xlsx")
+        source = Csv(kind="csv", path=str(tmp_path / "rows.xlsx"), target="y")
+    else:
+        source = csv(tmp_path, text)
+    found = opened(source)
+    assert columns(found) == {"age": [31, 44], "weight": [70.5, 61], "kind": ["a", "b"]}
+    assert found.notes[0].startswith("1 line before the table is ignored: ")
+    assert found.notes[0] in list(source.notes())
+    assert look(source.path).names == ["age", "weight", "kind", "y"]
+
+
+def test_a_header_with_gaps_above_texts_stays_the_header(tmp_path: Path) -> None:
+    assert list(columns(read(tmp_path, "a,,c,y\np,q,r,s\nt,u,v,w\n"))) == ["a", "Unnamed: 1", "c"]
+
+
 def test_what_says_nothing_is_named(tmp_path: Path) -> None:
     rows = "".join(
         f"{row + 100},{row},1,k,{20_000_001 + 2 * row},2024-01-{row % 28 + 1:02d},{row % 7}.5,{row % 2}\n" for row in range(30)
@@ -362,7 +399,7 @@ def test_a_class_may_be_called_none(tmp_path: Path) -> None:
     text = "x,y\n1,None\n2,Low\n3,High\n"
     message = refused(csv(tmp_path, text))
     assert "(1 holds 'None', which marks a gap; if it is a class: `data.source.not_missing: [None]`)" in message
-    assert "`data.source.missing_target: drop` leaves them out" in message
+    assert "remove these rows, or train with `data.source.missing_target: drop`, which leaves them out" in message
     assert read(tmp_path, text, not_missing=["None"]).classes == ("High", "Low", "None")
     assert read(tmp_path, text, missing_target="drop").classes == ("High", "Low")
 
@@ -522,13 +559,19 @@ def test_a_zip_of_images_is_refused_with_the_folder_to_give(tmp_path: Path) -> N
         ("x;y\n1.100;1\n2.200;0\n", {"thousands": "."}, ""),
         ("x,y\n1.100,1\n2.200,0\n", {}, ""),
         ("x,y\n1.100 €,1\n2.200 €,0\n", {"numeric": ["x"]}, "column `x` has three digits behind every dot, such as '1.100 €'"),
+        ("d,y\n20240131,1\n20240201,0\n", {}, "column `d` holds dates as numbers, such as 20240131; `data.source.dates: {d:"),
+        ("d,y\n20241331,1\n20240201,0\n", {}, ""),
+        ("x,y\n5,1\n-999,0\n7,1\n", {}, "column `x` holds -999 and no other negative number; if it marks a gap: `data.sou"),
+        ("x,y\n5,1\n-999,0\n-7,1\n", {}, ""),
+        ("x,y\n5,1\n-999,0\n7,1\n", {"missing": ["-999"]}, ""),
         ("y;x\n1.100;1\n2.200;0\n", {}, "column `y` has three digits behind every dot, such as '1.100', where the dot"),
     ],
 )
 def test_numbers_that_may_be_meant_otherwise_are_named(tmp_path: Path, text: str, settings: Any, note: str) -> None:
     source = csv(tmp_path, text, **settings)
     for notes in (list(source.notes()), opened(source, "regression").notes):
-        forms = [said for said in notes if "zeros in front" in said or "three digits" in said]
+        words = ("zeros in front", "three digits", "dates as numbers", "marks a gap")
+        forms = [said for said in notes if any(word in said for word in words)]
         assert len(forms) == bool(note)
         assert all(said.startswith(note) for said in forms)
 

@@ -42,7 +42,7 @@ def open_other(experiment: Experiment, run: Run, path: Path, *, offline: bool) -
     if source is None:
         raise UsageError(f"--data: a {experiment.data.source.kind} source has no folder or file that another could stand for")
     for _, message in source.faults():
-        raise DataError(f"--data: {message}")
+        raise DataError(f"--data: {message}" if str(path) in message else f"--data: {path}: {message}")
     opened = open_source(source, Request(experiment.task, experiment.data.image, experiment.seed, offline))
     if "test" not in opened.parts and len(opened.parts) > 1:
         raise DataError(f"--data: {path} has the parts {' and '.join(opened.parts)} and no test part: name one part's folder")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from dlcli.cli.scaffold.plan import DataPlan
 from dlcli.cli.scaffold.questions import Questions, refuse_unknown
 from dlcli.errors import DataError, UsageError
 from dlcli.spec.sources.csv import Csv
-from dlcli.spec.sources.table.cells import canonical
+from dlcli.spec.sources.table.cells import canonical, decoration
 from dlcli.spec.sources.table.dialect import SEPARATORS
+from dlcli.spec.sources.table.facts import unit_of, with_unit
 from dlcli.spec.sources.table.files import ENDINGS
 from dlcli.spec.sources.table.look import Column, Look, count_values, look
 
@@ -27,7 +28,7 @@ _AMOUNTS = 50
 _CLASSES = 20
 """Whole numbers from 0 to less than this, each about as common, are classes."""
 _LABEL_NAMES = ("target", "label", "class", "y", "outcome", "price", "output")
-_NUMERIC = ("currency", "percent", "thousands")
+_NUMERIC = ("currency", "percent", "thousands", "typographic minus")
 """What decorates the numbers of a column that the source's `numeric` may name."""
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:([.' ])\d{3})(?:(?:\1\d{3})*,\d+|(?:\1\d{3})+)")
 """A number that no decimal mark alone explains: 1.234,50 or 1.234.567. With commas the table's own look knows it."""
@@ -35,7 +36,7 @@ _WHY_DROPPED = {
     "identifier": "names or numbers the rows",
     "constant": "has one value alone",
     "empty": "has no values",
-    "text": "is free text",
+    "text": "holds texts that are mostly different",
     "date": "holds dates; `dates` makes numbers of them",
 }
 
@@ -69,7 +70,8 @@ def look_at_table(path: str, target: Sequence[str], task: str | None, questions:
         raise UsageError(f"{path}: {error}") from None
     dropped = _dropped(source.get("drop", ()), remarks)
     guess = () if seen.encoding_is_sure else (f"the file is not UTF-8 and does not say what it is: {seen.encoding} is a guess",)
-    notes = (f"{path}: {seen.describe()}", *guess, f"target {', '.join(names)}: {why}", *dropped, *seen.notes)
+    marks = [f"{mark!r} is {remarks[f'missing.{mark}']}" for mark in source.get("missing", ())]
+    notes = (f"{path}: {seen.describe()}", *guess, f"target {', '.join(names)}: {why}", *dropped, *marks, *seen.notes)
     return DataPlan(path, source, tasks, stem_of(path), doubt if task is None else "", why, notes, remarks)
 
 
@@ -197,10 +199,12 @@ def _refuse_task(task: str | None, tasks: Sequence[str], names: Sequence[str], w
         raise UsageError(f"--task: {task} does not fit {shown} ({why}): {' or '.join(tasks)} does")
 
 
-def _source(seen: Look, targets: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
+Fields = tuple[dict[str, Any], dict[str, str]]
+"""Fields of a source, and why they are as they are."""
+
+
+def _source(seen: Look, targets: Sequence[str]) -> Fields:
     """Returns the source, and why its fields are as they are."""
-    source: dict[str, Any] = {"kind": "csv", "path": seen.path, "target": targets[0] if len(targets) == 1 else list(targets)}
-    remarks: dict[str, str] = {}
     marks = _marks(seen, targets)
     dropped = {
         column.name: reason
@@ -212,34 +216,54 @@ def _source(seen: Look, targets: Sequence[str]) -> tuple[dict[str, Any], dict[st
     if not left:
         why = "; ".join(f"{name} {reason}" for name, reason in dropped.items()) or "there is no other one"
         raise UsageError(f"{seen.path}: no column is left that a model could learn from: {why}")
+    source: dict[str, Any] = {"kind": "csv", "path": seen.path, "target": targets[0] if len(targets) == 1 else list(targets)}
+    remarks: dict[str, str] = {}
+    for fields, reasons in (
+        _number_fields(seen, dropped),
+        _gap_fields(seen, targets),
+        ({"drop": list(dropped)} if dropped else {}, {f"drop.{name}": reason for name, reason in dropped.items()}),
+        ({"missing": list(marks)} if marks else {}, {f"missing.{mark}": _says_gap(marks[mark]) for mark in marks}),
+        _form_fields(seen),
+    ):
+        source |= fields
+        remarks |= reasons
+    return source, remarks
+
+
+def _number_fields(seen: Look, dropped: Container[str]) -> Fields:
+    """Returns the fields by which texts are read as numbers."""
+    fields: dict[str, Any] = {}
+    remarks: dict[str, str] = {}
     groups = {mark for column in seen.columns if (mark := _groups(column.examples))}
     if len(groups) == 1:
-        source["thousands"] = groups.pop()
+        fields["thousands"] = groups.pop()
         remarks["thousands"] = "between groups of three digits"
     decorated = [column.name for column in seen.columns if _is_numeric(column) and column.name not in dropped]
     if decorated:
-        source["numeric"] = decorated
+        fields["numeric"] = decorated
         remarks |= {f"numeric.{name}": _decorated(seen.column(name)) for name in decorated}
+    return fields, remarks
+
+
+def _gap_fields(seen: Look, targets: Sequence[str]) -> Fields:
+    """Returns what becomes of rows without a target, where there are any."""
     gaps = sum(seen.column(name).gaps for name in targets)
-    if gaps:
-        source["missing_target"] = "drop"
-        remarks["missing_target"] = f"{gaps:,} of {seen.rows:,} rows have no target"
-    if dropped:
-        source["drop"] = list(dropped)
-        remarks |= {f"drop.{name}": reason for name, reason in dropped.items()}
-    if marks:
-        source["missing"] = marks
-        remarks["missing"] = "marks of a missing value in columns of numbers"
+    if not gaps:
+        return {}, {}
+    return {"missing_target": "drop"}, {"missing_target": f"{gaps:,} of {seen.rows:,} rows without a target"}
+
+
+def _form_fields(seen: Look) -> Fields:
+    """Returns how the file is written, where it is not as most are."""
     written = {
         "separator": (seen.dialect.separator, ","),
         "decimal": (seen.dialect.decimal, "."),
         "header": (seen.dialect.header, True),
         "encoding": (seen.encoding, "utf-8"),
     }
-    source |= {name: value for name, (value, usual) in written.items() if value not in (usual, "")}
-    if not seen.encoding_is_sure and "encoding" in source:
-        remarks["encoding"] = "not UTF-8, and nothing in the file says what it is"
-    return source, remarks
+    fields = {name: value for name, (value, usual) in written.items() if value not in (usual, "")}
+    is_guess = not seen.encoding_is_sure and "encoding" in fields
+    return fields, {"encoding": "not UTF-8, and nothing in the file says what it is"} if is_guess else {}
 
 
 def _groups(values: Iterable[str]) -> str:
@@ -254,23 +278,35 @@ def _is_numeric(column: Column) -> bool:
 
 
 def _decorated(column: Column) -> str:
-    return f"numbers written as {column.decoration}, such as {', '.join(column.examples[:2])}"
+    examples = [value for value in column.examples if decoration(value)] or list(column.examples)
+    return f"numbers written as {column.decoration}, such as {', '.join(examples[:2])}"
 
 
-def _marks(seen: Look, targets: Sequence[str]) -> list[str]:
-    """Returns the words that stand for a missing value in columns that are mostly numbers, such as `?`."""
-    odd = [column.odd for column in seen.columns if column.name not in targets and not column.decoration]
-    return sorted({mark for marks in odd if len(marks) <= 2 for mark in marks})
+def _marks(seen: Look, targets: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the words that stand for a missing value in columns that are mostly numbers, such as `?`, with the columns."""
+    marks: dict[str, list[str]] = {}
+    for column in seen.columns:
+        if column.name not in targets and not column.decoration and len(column.odd) <= 2:
+            for mark in column.odd:
+                marks.setdefault(mark, []).append(column.name)
+    return dict(sorted(marks.items()))
 
 
-def _unusable(seen: Look, column: Column, marks: Sequence[str]) -> list[str]:
+def _says_gap(columns: Sequence[str]) -> str:
+    return f"read as a missing value in {', '.join(columns[:3])}{', ...' if len(columns) > 3 else ''}"
+
+
+def _unusable(seen: Look, column: Column, marks: Container[str]) -> list[str]:
     """Returns why a model cannot use a column, at most one reason."""
-    if column.odd and not column.decoration and set(column.odd) <= set(marks):
+    if column.odd and not column.decoration and all(mark in marks for mark in column.odd):
         return []
     if column.decoration:
         return [] if _is_numeric(column) else [f"holds {_decorated(column)}"]
     if column.kind == "constant" and len(count_values(seen, column.name, most=1)) > 1:  # below the rows that were looked at
         return []
+    unit = unit_of(Counter(column.examples))
+    if column.kind in ("text", "identifier") and unit:
+        return [f"holds {with_unit(unit, column.examples[0])}"]
     if column.kind in _WHY_DROPPED:
         return [_WHY_DROPPED[column.kind]]
     if column.kind == "category":

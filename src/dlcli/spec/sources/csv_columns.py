@@ -346,7 +346,7 @@ def outlook(source: Csv) -> list[str]:
     known = {name: look_at_column(name, places[name], rows, table.dialect, source.marks) for name in names[:_MOST_SHOWN]}
     count = f"{'at least ' if beginning.more else ''}{counted_rows(beginning.count)}"
     looked_at = f"the first {counted_rows(beginning.count)}" if beginning.more else "all rows"
-    lines = [f"table: {table.describe()}, {len(table.names):,} columns, {count}"]
+    lines = [f"table: {table.describe()}, {len(table.names):,} columns, {count}", *table.notes]
     nameless = [
         name
         for name, column in known.items()
@@ -364,7 +364,8 @@ def outlook(source: Csv) -> list[str]:
     for name, column in known.items():
         if name in source.numeric:
             continue
-        hint = number_hint(name, _counts(beginning, places[name], source.marks)) if column.decoration or column.odd else ""
+        is_text = column.kind in ("category", "text") or column.decoration or column.odd
+        hint = number_hint(name, _counts(beginning, places[name], source.marks)) if is_text else ""
         if hint:
             lines.append(f"`{name}` becomes a category{hint}")
     numbers = [name for name, column in known.items() if column.is_number or name in source.numeric]

@@ -55,7 +55,7 @@ def with_targets(source: Csv, table: Table) -> tuple[Table, list[str]]:
         raise DataError(
             f"{table.path}: {int(gaps.sum())} of {len(table)} rows have no value in the target column"
             f" ({', '.join(source.targets)}), the first in row {first} below the header{how};"
-            " `data.source.missing_target: drop` leaves them out"
+            " remove these rows, or train with `data.source.missing_target: drop`, which leaves them out"
         )
     if gaps.all() and len(gaps):
         raise DataError(f"{table.path}: no row has a value in the target column ({', '.join(source.targets)}){how}")

@@ -14,6 +14,8 @@ MARKS = (
 """Cells that say that there is no value; those of pandas."""
 SPACES = " \t\r\n\f\v\u00a0\u2007\u202f\ufeff\u200b"
 """What is taken from the ends of a cell: blanks, those that do not break a line, and marks without width."""
+MINUS = "\u2212"
+"""The minus sign of typography, which word processors put in place of a hyphen."""
 Decimal = Literal[".", ","]
 
 _CURRENCY = r"(?:[$€£¥₹₽₩]|USD|EUR|GBP|CHF|JPY)"
@@ -22,7 +24,9 @@ _COMMA_NUMBER = re.compile(r"[+-]?(?:\d+,?\d*|,\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+(?:\.0*)?", re.ASCII)
 _WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9]\d{0,14})\.0+", re.ASCII)
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:([,.' \u00a0\u202f\u2009’_])\d{3})(?:\1\d{3})*(?:([.,])\d*)?", re.ASCII)
-_DECORATED = re.compile(rf"\(?[+-]?\s*{_CURRENCY}?\s*[+-]?[\d.,' \u00a0\u202f]*\d[\d.,]*\s*{_CURRENCY}?\s*%?\)?", re.ASCII)
+_DECORATED = re.compile(
+    rf"\(?[+\-{MINUS}]?\s*{_CURRENCY}?\s*[+\-{MINUS}]?[\d.,' \u00a0\u202f]*\d[\d.,]*\s*{_CURRENCY}?\s*%?\)?", re.ASCII
+)
 _DATE = re.compile(
     r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2})"
     r"|(?:\d{1,2}[ -])?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?[ -]\d{1,2}(?:, ?|[ -])\d{4}"
@@ -30,7 +34,7 @@ _DATE = re.compile(
     r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?(?: ?(?:AM|PM|Z|UTC|[+-]\d{2}:?\d{2}))?",
     re.IGNORECASE | re.ASCII,
 )
-Decoration = Literal["", "currency", "percent", "thousands", "decimal comma"]
+Decoration = Literal["", "currency", "percent", "thousands", "typographic minus", "decimal comma"]
 
 
 def normalized(cell: str) -> str:
@@ -56,7 +60,7 @@ def plain_number(cell: str, decimal: str, thousands: str | None, *, decorated: b
     currency and percent sign are left out, `(5)` is -5, and the mark that is no decimal one may part thousands.
     """
     if decorated:
-        cell = re.sub(rf"{_CURRENCY}|%|[ \u00a0\u202f]", "", cell)
+        cell = re.sub(rf"{_CURRENCY}|%|[ \u00a0\u202f]", "", cell).replace(MINUS, "-")
         cell = f"-{cell[1:-1]}" if cell.startswith("(") and cell.endswith(")") else cell
         grouped = _GROUPED.fullmatch(cell)
         apostrophes = "'" if grouped and grouped[1] in ("'", "’") else ""
@@ -96,6 +100,8 @@ def decoration(cell: str) -> Decoration:
     grouped = _GROUPED.fullmatch(cell)
     if grouped and (grouped[1] != "." or grouped[2]):
         return "thousands"
+    if MINUS in cell:
+        return "typographic minus"
     return "decimal comma" if _COMMA_NUMBER.fullmatch(cell) else ""
 
 

@@ -100,7 +100,8 @@ def find_dialect(
     if skip_lines is None:
         titles = find_titles([row for _, row in records], wanted)
         if header is None:
-            titles += _lines_above([row for _, row in records[titles:]], wanted)
+            below = [row for _, row in records[titles:]]
+            titles += _lines_above(below, wanted) or find_group_names(below, wanted)
         skipped += tuple(rest[number - 1].strip() for number, _ in records[:titles])
         start, records = start + (records[titles - 1][0] if titles else 0), records[titles:]
     cells = [row for _, row in records]
@@ -208,6 +209,20 @@ def find_titles(rows: Sequence[list[str]], wanted: AbstractSet[str]) -> int:
             break
         count += 1
     return count
+
+
+def find_group_names(rows: Sequence[list[str]], wanted: AbstractSet[str]) -> int:
+    """Returns how many records above the header name groups of columns, 0 or 1: `in,,,out` above `age,height,weight,y`.
+
+    Such names are repeated, or stand in merged cells of a sheet; below them each column has its own name, above its values.
+    """
+    if len(rows) < 3:
+        return 0
+    groups, names = ([cell.strip(SPACES) for cell in row] for row in rows[:2])
+    if 3 * len(set(groups) - {""}) > 2 * len(names) or len(set(names) - {""}) < len(names) - 1 or wanted & set(groups):
+        return 0
+    is_header = bool(wanted) and wanted <= set(names)
+    return int(not any(map(is_number, names)) and (is_header or judge_header(rows[1:], ".", wanted) == ("", True)))
 
 
 def _lines_above(rows: Sequence[list[str]], wanted: AbstractSet[str]) -> int:

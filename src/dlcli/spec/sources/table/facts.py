@@ -21,6 +21,9 @@ Became = Literal["number", "category", "date", "target", "dropped"]
 _MOST_NAMED = 8
 _MOSTLY = 0.95
 _DOTTED = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}", re.ASCII)
+_MEASURE = re.compile(r"[+-]?\d[\d.,]*\s?([^\W\d_]{1,8}[²³]?)")
+_COMPACT_DATE = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", re.ASCII)
+_GAP_NUMBERS = ("-99", "-999", "-9999", "-99999", "-999999")
 _EXACT = 2**24
 """Whole numbers up to this one are exact in float32."""
 _LARGEST = 3e38
@@ -115,16 +118,23 @@ def _number_notes(numbers: dict[str, Array]) -> list[str]:
 
 
 def form_notes(values: Mapping[str, Collection[str]], separator: str, decimal: str) -> list[str]:
-    """Returns a sentence for numbers that may be meant otherwise: codes with zeros in front, dots that part thousands.
+    """Returns a sentence for numbers that may be meant otherwise: dates, marks of a gap, codes, dots that part thousands.
 
     Args:
         values: the different texts of each column of numbers, without gaps.
         separator: the file's; beside semicolons a dot often parts thousands.
         decimal: the file's decimal mark.
     """
-    codes = [name for name, texts in values.items() if _are_codes(texts)]
+    dates = [name for name, texts in values.items() if _are_dates(texts)]
+    codes = [name for name, texts in values.items() if _are_codes(texts) and name not in dates]
     dotted = [name for name, texts in values.items() if decimal == "." and _may_part_thousands(texts, separator)]
     notes = []
+    if dates:
+        notes.append(f"{_columns(dates, 'hold')} dates as numbers, such as {min(values[dates[0]])}; {dates_hint(dates[0])}")
+    for name, mark in [(name, mark) for name, texts in values.items() if (mark := _gap_number(texts, decimal))][:_MOST_NAMED]:
+        notes.append(
+            f"column `{name}` holds {mark} and no other negative number; if it marks a gap: `data.source.missing: ['{mark}']`"
+        )
     if codes:
         code = min(values[codes[0]])
         notes.append(
@@ -138,6 +148,18 @@ def form_notes(values: Mapping[str, Collection[str]], separator: str, decimal: s
             " mark; if it parts thousands: `data.source.thousands: '.'`"
         )
     return notes
+
+
+def _are_dates(texts: Collection[str]) -> bool:
+    """Whether whole numbers are all dates of this time, such as 20240131."""
+    return len(texts) > 1 and all(map(_COMPACT_DATE.fullmatch, texts))
+
+
+def _gap_number(texts: Collection[str], decimal: str) -> str:
+    """Returns the one negative number of a column where people write it for a gap, such as -999; "" where it has none."""
+    negative = [text for text in texts if text.startswith("-")]
+    is_mark = len(negative) == 1 and negative[0].partition(decimal)[0] in _GAP_NUMBERS
+    return negative[0] if is_mark and len(texts) > 2 else ""
 
 
 def _are_codes(texts: Collection[str]) -> bool:
@@ -189,6 +211,7 @@ def _category_notes(cells: dict[str, Array], categories: Iterable[str]) -> list[
     dates: list[str] = []
     case: list[str] = []
     images: list[str] = []
+    units: list[str] = []
     texts: dict[str, NumberText] = {}
     for name in categories:
         counts = Counter(cells[name].tolist())
@@ -199,6 +222,8 @@ def _category_notes(cells: dict[str, Array], categories: Iterable[str]) -> list[
             constant.append(name)
         elif text:
             texts[name] = text
+        elif unit := unit_of(counts):
+            units.append(f"column `{name}` is a category ({with_unit(unit, min(counts))})")
         elif sum(count for value, count in counts.items() if is_date(value)) >= _MOSTLY * known > 0:
             dates.append(name)
         elif names_images(counts):
@@ -207,7 +232,7 @@ def _category_notes(cells: dict[str, Array], categories: Iterable[str]) -> list[
             different.append(name)
         if len({value.casefold() for value in counts}) < len(counts):
             case.append(f"`{name}` ({_same_but_for_case(counts)})")
-    notes = _number_text_notes(texts)
+    notes = [*_number_text_notes(texts), *units[:_MOST_NAMED]]
     if constant:
         notes.append(f"{_columns(constant, 'have')} the same value in all training rows; {_drop(constant)}")
     if different:
@@ -270,10 +295,25 @@ def number_text(counts: Counter[str]) -> NumberText | None:
     return NumberText(tuple(value for value, _ in decorated.most_common(2)), tuple(odd.most_common(3)))
 
 
+def unit_of(counts: Counter[str]) -> str:
+    """Returns the unit of a column of numbers that have one behind them, such as `kg`; "" where it is no such column."""
+    units: Counter[str] = Counter()
+    for value, count in counts.items():
+        measure = _MEASURE.fullmatch(value)
+        units[measure[1] if measure else ""] += count
+    unit, count = units.most_common(1)[0] if units else ("", 0)
+    return unit if count >= _MOSTLY * counts.total() else ""
+
+
 def number_hint(name: str, counts: Counter[str]) -> str:
     """Returns what keeps a column that is mostly numbers from being one, with the remedy; "" where it is no such column."""
-    text = number_text(counts)
-    return f" ({_number_remedy([name], text)})" if text else ""
+    text, unit = number_text(counts), unit_of(counts)
+    return f" ({_number_remedy([name], text)})" if text else f" ({with_unit(unit, min(counts))})" if unit else ""
+
+
+def with_unit(unit: str, example: str) -> str:
+    """Returns what numbers with a unit need, in words."""
+    return f"numbers with the unit {unit!r}, such as {example!r}: write them without it"
 
 
 def _number_remedy(names: Sequence[str], text: NumberText) -> str:
@@ -286,8 +326,8 @@ def _number_remedy(names: Sequence[str], text: NumberText) -> str:
         rows = ", ".join(f"{value!r} in {count:,} row{'s' * (count > 1)}" for value, count in text.odd)
         examples = rows if len(names) == 1 else ", ".join(repr(value) for value, _ in text.odd)
         marks = ", ".join(repr(value) for value, _ in text.odd)
-        verb = "that marks" if len(text.odd) == 1 else "those mark"
-        said.append(f"not all are numbers: {examples}; if {verb} a gap, name it in `data.source.missing: [{marks}]`")
+        condition = "if that marks a gap, name it" if len(text.odd) == 1 else "if those mark gaps, name them"
+        said.append(f"not all are numbers: {examples}; {condition} in `data.source.missing: [{marks}]`")
     return "; ".join(said)
 
 

@@ -22,6 +22,7 @@ from dlcli.spec.sources.table.dialect import (
     SAMPLE,
     Dialect,
     find_dialect,
+    find_group_names,
     find_titles,
     judge_header,
     lines_before,
@@ -173,7 +174,8 @@ def first_typed_records(path: str, kind: str, most: int, sheet: str | None) -> t
     sheets = excel_sheets(path, sheet)
     records = [row for _, row in islice(excel_records(path, sheets.name), most)]
     titles = find_titles(records[:SAMPLE], frozenset())
-    skipped = lines_before(["".join(row) for row in records[:titles]])
+    titles += find_group_names(records[titles:SAMPLE], frozenset())
+    skipped = lines_before([" ".join(filter(None, row)) for row in records[:titles]])
     return records[titles:], (*skipped, *sheet_notes(path, sheets, records[titles:SAMPLE]))
 
 

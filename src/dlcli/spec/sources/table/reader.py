@@ -21,6 +21,7 @@ from dlcli.spec.sources.table.dialect import (
     SAMPLE,
     Dialect,
     find_dialect,
+    find_group_names,
     find_titles,
     judge_header,
     lines_before,
@@ -152,7 +153,8 @@ def refuse_rows(faults: Sequence[Row], width: int) -> None:
     if faults:
         named = "; ".join(f"line {row.line}: {row.fault}" for row in faults[:5])
         longer = [row for row in faults if row.fault == f"{width + 1} cells below a header of {width}"]
-        names_rows = len(longer) == len(faults) and longer[0].number == 1
+        first_cells = {row.cells[0] for row in longer}
+        names_rows = len(longer) == len(faults) == len(first_cells) and longer[0].number == 1
         hint = "; if each row begins with its name, as R writes it, name all columns by `header: true` and `names`"
         raise DataError(named + ("; and more" if len(faults) > 5 else "") + hint * names_rows)
 
@@ -290,7 +292,7 @@ def _rows(records: Iterable[Record], width: int, header: Sequence[str], counts: 
         if size != width:
             cells, fault = _fitted(line, cells, width, counts)
             if fault:
-                yield Row(number, line, [], fault)
+                yield Row(number, line, cells, fault)
                 continue
         if not cells[0] and not any(cell.strip(SPACES) for cell in cells):
             yield Row(number, line, [], EMPTY)
@@ -306,7 +308,7 @@ def _fitted(line: int, cells: list[str], width: int, counts: Counts) -> tuple[li
         counts.short.append(line)
         return cells + [""] * (width - len(cells)), ""
     if any(cell.strip(SPACES) for cell in cells[width:]):
-        return [], f"{len(cells)} cells below a header of {width}"
+        return cells, f"{len(cells)} cells below a header of {width}"
     return cells[:width], ""
 
 
@@ -330,8 +332,10 @@ def _typed_table(path: str, kind: str, settings: Settings) -> OpenTable:
     rows: Iterator[Record] = dropwhile(lambda record: record[0] <= first, excel_records(path, sheets.name))
     head = [(line, cells) for line, cells in islice(rows, SAMPLE) if isinstance(cells, list)]
     wanted = settings.wanted | set(settings.names)
-    titles = find_titles([cells for _, cells in head], wanted) if settings.skip_lines is None else 0
-    skipped, head = tuple("".join(cells) for _, cells in head[:titles]), head[titles:]
+    titles = 0 if settings.skip_lines is not None else find_titles([cells for _, cells in head], wanted)
+    if settings.skip_lines is None and settings.header is None:
+        titles += find_group_names([cells for _, cells in head[titles:]], wanted)
+    skipped, head = tuple(" ".join(filter(None, cells)) for _, cells in head[:titles]), head[titles:]
     width = max((place + 1 for _, cells in head for place, cell in enumerate(cells) if cell), default=0)
     even: list[Record] = [(line, [*cells, *[""] * (width - len(cells))][:width]) for line, cells in head]
     doubt, is_sure = judge_header([cells[:width] for _, cells in head], decimal, wanted)
