@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,22 @@ def test_photos_of_many_sizes_come_in_the_size_asked_for() -> None:
     assert train.inputs[:, 0, 0, 0].tolist() == [10 * (value // 10) for value in train.inputs[:, 1, 1, 1].tolist()]
     assert train.targets.tolist() == [value // 10 % 2 for value in train.inputs[:, 0, 0, 0].tolist()]
     assert "say which they get: `data.image.size" in refused(source)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_images_of_16_bits_keep_the_range_of_the_training_part() -> None:
+    source = tfds("tiny_scans", test="train[:50%]")
+    found = opened(source, size=(4, 6))
+    levels = sorted(found.parts["train"].inputs[:, 1, 1, 0].tolist())
+    assert (found.value_range, levels) == ((100, 4095), [0, 64, 191, 255])
+    assert found.parts["train"].inputs.dtype == np.uint8
+    assert found.notes == ("images have more than 8 bits: values from 100 to 4,095 become 0 to 255 (data.image.value_range)",)
+    again = opened(source, size=(4, 6), value_range=(0, 8000))
+    assert (again.value_range, sorted(again.parts["train"].inputs[:, 1, 1, 0].tolist())) == (None, [3, 35, 99, 131])
+    shallow = opened(source, size=(4, 6), value_range="uint8")
+    assert sorted(shallow.parts["train"].inputs[:, 1, 1, 0].tolist()) == [0, 4, 12, 16]
+    before = replace(request(size=(4, 6)), revision=1)
+    assert sorted(source.open(before).parts["train"].inputs[:, 1, 1, 0].tolist()) == [0, 4, 12, 16]
 
 
 @pytest.mark.usefixtures("tiny")

@@ -40,6 +40,19 @@ class TinyPhotos(_Tiny):
     examples: ClassVar[Any] = [{"image": np.full((5 + i, 7, 3), 10 * i, "uint8"), "label": i % 2} for i in range(4)]
 
 
+class TinyScans(_Tiny):
+    """Images of 12 bits stored in 16, from 100 to 4,095."""
+
+    features: ClassVar[Any] = {
+        "image": tfds.features.Image(shape=(None, None, 1), dtype=np.uint16, encoding_format="png"),
+        "label": tfds.features.ClassLabel(names=["dark", "light"]),
+    }
+    examples: ClassVar[Any] = [
+        {"image": np.full((5 + i % 2, 7, 1), level, "uint16"), "label": i % 2}
+        for i, level in enumerate((100, 4095, 1099, 3096))
+    ]
+
+
 class TinyTable(_Tiny):
     """Columns: a number, a text, a named category."""
 
@@ -88,6 +101,6 @@ class TinyKeyless(_Tiny):
 
 def prepare(folder: Path) -> None:
     """Writes every set, the rows in two versions."""
-    for builder in (TinyPhotos, TinyTable, TinyRows, TinyTexts, TinyUnlabelled, TinyKeyless):
+    for builder in (TinyPhotos, TinyScans, TinyTable, TinyRows, TinyTexts, TinyUnlabelled, TinyKeyless):
         for version in ("1.0.0", "10.0.0") if builder is TinyRows else ("1.0.0",):
             builder(data_dir=folder, version=version).download_and_prepare()

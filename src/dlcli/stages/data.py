@@ -147,7 +147,7 @@ def open_splits(
     _refuse_unfit(opened, experiment)
     drawn = split is None
     parts = _drawn(opened, experiment) if split is None else recorded_parts(opened, split, experiment)
-    parts, image, image_notes = with_value_range(parts, data.image, first=not is_recorded)
+    parts, image, image_notes = with_value_range(parts, data.image, opened.value_range, first=not is_recorded)
     notes = [*opened.notes, *_notes(parts, opened, experiment.task), *image_notes]
     left_out = sum(map(len, opened.parts.values())) - sum(len(parts[part]) for part in parts if not _shared(parts, part))
     if left_out and not drawn:

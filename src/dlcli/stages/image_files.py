@@ -12,7 +12,7 @@ from dlcli.errors import DataError
 from dlcli.spec.data import ImageSettings
 from dlcli.spec.sources import Examples
 from dlcli.spec.sources.image_reader import Picture
-from dlcli.spec.sources.images import ImageFiles, incomplete_words, is_deep_file
+from dlcli.spec.sources.images import ImageFiles, incomplete_words, is_deep_file, range_note
 
 Array = np.ndarray[Any, Any]
 SAMPLED = 300
@@ -24,13 +24,14 @@ _FULL, _QUARTER = 65_535, 16_384
 
 
 def with_value_range(
-    parts: dict[str, Examples], image: ImageSettings, *, first: bool
+    parts: dict[str, Examples], image: ImageSettings, known: tuple[float, float] | None = None, *, first: bool
 ) -> tuple[dict[str, Examples], ImageSettings | None, list[str]]:
     """Returns the parts with the range of values of their image files decided, the settings of those files, and notes.
 
     Args:
         parts: the examples; image files among them or not.
         image: the spec's settings.
+        known: the range that opening the source decided, for arrays.
         first: whether the data is opened for the first time. Otherwise a range that is still `auto` means 8 bits.
 
     Raises:
@@ -38,7 +39,7 @@ def with_value_range(
     """
     files = {part: examples.inputs for part, examples in parts.items() if isinstance(examples.inputs, ImageFiles)}
     if not files:
-        return parts, None, []
+        return parts, image.model_copy(update={"value_range": known}) if known else None, []
     value_range, notes = image.value_range, list[str]()
     if value_range == "auto":
         value_range, notes = _decided(files) if first else ("uint8", [])
@@ -59,7 +60,7 @@ def _decided(files: dict[str, ImageFiles]) -> tuple[Any, list[str]]:
     if len(deep) < len(paths):
         return "uint8", [_note_of_mixed(ImageFiles(tuple(deep), image), len(paths), next(iter(set(paths) - set(deep))))]
     low, high, most = _limits(files["train"])
-    note = f"images have more than 8 bits: values from {low:,g} to {high:,g} become 0 to 255 (data.image.value_range)"
+    note = range_note(low, high)
     if most - low < (high - low) / 8:
         note += f"; 99.9 % of them are below {most:,g}, so data.image.value_range: [{low:g}, {most:g}] may fit better"
     return (low, high if high > low else low + 1), [note]

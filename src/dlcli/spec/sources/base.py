@@ -60,7 +60,7 @@ class Opened:
     """An opened source: its given parts (`train` always, `validation` and `test` where it has them), and label names.
 
     `lines` say how it was read, `column_facts` what became of each column of a table. `part_notes` are the notes of one part's
-    file, where a part is a file of its own.
+    file, where a part is a file of its own. `value_range` holds the values of deep images that became 0 and 255.
     """
 
     parts: dict[str, Examples]
@@ -69,6 +69,7 @@ class Opened:
     lines: tuple[str, ...] = field(default=())
     part_notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     column_facts: list[dict[str, Any]] = field(default_factory=list)
+    value_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

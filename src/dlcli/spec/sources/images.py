@@ -234,10 +234,17 @@ def shown(pixels: Array) -> Array:
 
 
 def fit_array(pixels: Array, image: ImageSettings) -> Array:
-    """Returns one image `(height, width, channels)` of 8 or 16 bits as uint8 in the settings' size and channels."""
+    """Returns one image `(height, width, channels)` of 8 or 16 bits as uint8 in the settings' size, channels and range."""
+    settings = settings_of(image.model_copy(update={"channels": image.channels or (1 if pixels.shape[2] == 1 else 3)}))
+    if pixels.dtype != "uint8" and settings.value_range is not None:
+        return shown(fit_deep(pixels.astype("float32"), None, 1, settings)[0])
     pixels = pixels if pixels.dtype == "uint8" else eight_bits(pixels)
-    settings = image.model_copy(update={"channels": image.channels or (1 if pixels.shape[2] == 1 else 3)})
-    return fit(Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels), settings_of(settings))
+    return fit(Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels), replace(settings, value_range=None))
+
+
+def range_note(low: float, high: float) -> str:
+    """Returns which values of deep images became 0 and 255, in words."""
+    return f"images have more than 8 bits: values from {low:,g} to {high:,g} become 0 to 255 (data.image.value_range)"
 
 
 def fit_arrays(images: Array, image: ImageSettings) -> Array:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -94,10 +94,16 @@ class Tfds(SourceSpec):
         Raises:
             DataError: the set is not there and cannot be had, has no supervised keys, or holds text.
         """
+        from dlcli.spec.sources.images import range_note
+
         builder = self._prepared(request.offline)
         keys = builder.info.supervised_keys
         if not keys or not isinstance(keys[1], str) or not isinstance(keys[0], (str, dict)):
             raise DataError(f"the TFDS set {self.name} has no supervised keys: dlcli cannot tell its inputs from its label")
+        value_range = self._value_range(builder, request)
+        if value_range is not None:
+            image = request.image.model_copy(update={"value_range": value_range})
+            request = replace(request, image=image)
         splits = {"train": self.train, "validation": self.validation, "test": self._test_split(builder)}
         classes: tuple[str, ...] | None = None
         parts: dict[str, Examples] = {}
@@ -106,7 +112,8 @@ class Tfds(SourceSpec):
                 inputs, labels = self._read(builder, expression, request)
                 targets, classes = self._targets(builder.info.features[keys[1]], labels, request.task, classes, expression)
                 parts[part] = Examples(inputs, targets, row_ids(part, len(targets)))
-        return Opened(parts, classes or (keys[1],))
+        notes = (range_note(*value_range),) if value_range else ()
+        return Opened(parts, classes or (keys[1],), notes, value_range=value_range)
 
     def _test_split(self, builder: Any) -> str | None:
         if self.test != "auto":
@@ -144,6 +151,18 @@ class Tfds(SourceSpec):
             f"  prepared data is looked for in {data_dir() / self.name} ({place})\n"
             "  configs/digits_cnn.yaml trains on real images without any download"
         )
+
+    def _value_range(self, builder: Any, request: Request) -> tuple[float, float] | None:
+        """Returns the smallest and largest value of the training part's 16-bit images; None where nothing asks for them."""
+        from dlcli.upstream.tfds import read_split
+
+        key = builder.info.supervised_keys[0]
+        is_asked = request.image.value_range == "auto" and request.revision > 1
+        if isinstance(key, dict) or not is_asked or not _is_deep_image(builder.info.features[key]):
+            return None
+        limits, _ = read_split(builder, self.train, lambda pixels: (float(pixels.min()), float(pixels.max())))
+        low, high = min(low for low, _ in limits), max(high for _, high in limits)
+        return low, max(high, low + 1)
 
     def _read(self, builder: Any, expression: str, request: Request) -> tuple[Any, Array]:
         """Returns the inputs and labels of one split expression, in the order of the files."""
@@ -223,12 +242,20 @@ def _converter(feature: Any, image: Any, where: str) -> Any:
     from dlcli.spec.sources.images import fit_array
 
     shape = feature.shape
-    if len(shape) != 3 or feature.np_dtype not in ("uint8", "uint16") or not hasattr(feature, "decode_example"):
+    if not _is_image(feature):
         return None
     if None in shape[:2] and image.size is None:
         raise DataError(f"{where}: its images come in many sizes; say which they get: `data.image.size: [96, 96]`")
     fixed = image.size in (None, shape[:2]) and image.channels in (None, shape[2])
     return None if fixed and feature.np_dtype == "uint8" else partial(fit_array, image=image)
+
+
+def _is_image(feature: Any) -> bool:
+    return len(feature.shape) == 3 and feature.np_dtype in ("uint8", "uint16") and hasattr(feature, "decode_example")
+
+
+def _is_deep_image(feature: Any) -> bool:
+    return _is_image(feature) and feature.np_dtype == "uint16"
 
 
 def _as_array(examples: Any, where: str) -> Array:
