@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from dlcli.cli.console import results_console
+from dlcli.runs.parts import sizes_in_words
 
 if TYPE_CHECKING:
     from dlcli.stages.describe import Description
@@ -85,7 +86,7 @@ def memory_text(size: int) -> str:
 def _show_data(description: Description) -> None:
     console, data = results_console(), description.data
     if data.get("examples"):
-        console.print("examples: " + ", ".join(f"{count:,} {part}" for part, count in data["examples"].items()))
+        console.print(f"examples: {sizes_in_words(data['examples'], shared=bool(data.get('test_is_validation')))}")
     for line in data.get("lines", []):
         console.print(line, soft_wrap=True)
     parts, classes = list(data.get("counts", {})), data.get("classes") or []

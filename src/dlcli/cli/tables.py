@@ -18,7 +18,7 @@ from dlcli.errors import DlcliError, UsageError
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.files import read_json
-from dlcli.runs.parts import MARK, marked, marked_note, part_note, part_title
+from dlcli.runs.parts import MARK, marked, marked_note, part_note, part_title, sizes_in_words, test_is_validation
 from dlcli.runs.progress import epochs_of, seconds_of, seed_of, settings_of
 from dlcli.visible import visible
 
@@ -230,7 +230,7 @@ def _origin(run: Run) -> list[tuple[str, str]]:
         rows.append(("continues", parent))
     if data:
         classes = f"; {len(data['classes'])} {_outputs(run)}" if data.get("classes") else ""
-        rows.append(("data", ", ".join(f"{count:,} {part}" for part, count in data["examples"].items()) + classes))
+        rows.append(("data", sizes_in_words(data["examples"], shared=test_is_validation(run)) + classes))
     return rows
 
 

@@ -6,7 +6,7 @@ from here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from dlcli.errors import DlcliError
 from dlcli.runs.folder import Run
@@ -40,6 +40,11 @@ def part_title(run: Run, split: str) -> str:
 def title_of(split: str, *, shared: bool) -> str:
     """Returns how a part is called; `shared` says that it is the test part and the validation part."""
     return SAME if shared and split == "test" else split
+
+
+def sizes_in_words(examples: Mapping[str, int], *, shared: bool) -> str:
+    """Returns how many examples each part has, such as `70 train, 30 test`."""
+    return ", ".join(f"{count:,} {title_of(part, shared=shared)}" for part, count in examples.items())
 
 
 def part_note(run: Run, split: str) -> str:

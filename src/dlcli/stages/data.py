@@ -20,16 +20,14 @@ from dlcli.spec.sources.images import ImageFiles
 from dlcli.spec.sources.part_names import PARTS
 from dlcli.stages.fingerprint import fingerprint
 from dlcli.stages.image_files import Survey, with_value_range
+from dlcli.stages.split import drawn_parts, listed, recorded_parts, subset
 from dlcli.stages.split_file import read_split_file
 
 Array = np.ndarray[Any, Any]
-DEFAULT_SHARES = {"validation": 0.1, "test": 0.2}
-# Images up to this share of the free memory are decoded once and kept; larger sets are read from their files each epoch.
 MEMORY_SHARE = 0.25
-
-
-# Files that could not be read are named up to this number.
+"""Images up to this share of the free memory are decoded once and kept; larger sets are read from their files each epoch."""
 MOST_NAMED = 100
+"""Files that could not be read are named up to this number."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +85,10 @@ class Splits:
         if self.task == "regression":
             return {}
         if self.task == "multilabel":
-            found = examples.targets.sum(axis=0).astype(int)
+            counts = examples.targets.sum(axis=0).astype(int)
         else:
-            found = np.bincount(examples.targets, minlength=len(self.classes))
-        return dict(zip(self.classes, found.tolist(), strict=True))
+            counts = np.bincount(examples.targets, minlength=len(self.classes))
+        return dict(zip(self.classes, counts.tolist(), strict=True))
 
     def target_facts(self) -> dict[str, list[float] | None]:
         """Returns mean and deviation of each target in the training part; None where targets are classes."""
@@ -111,7 +109,7 @@ class Splits:
             "columns": list(self.train.inputs) if isinstance(self.train.inputs, dict) else None,
             "fingerprint": self.fingerprint,
             "notes": list(self.notes),
-            "test_is_validation": _shared(self.parts, "test"),
+            "test_is_validation": _is_validation(self.parts, "test"),
             "lines": list(self.lines),
             "column_facts": list(self.column_facts),
             "flat_images": self.flat_images,
@@ -139,36 +137,28 @@ def open_splits(
         DataError: the data cannot be read, or leaves a part that is needed without examples or classes.
     """
     data = experiment.data
-    is_recorded = split is not None
+    is_first = split is None
     if split is None and data.split.file:
         split = read_split_file(Path(data.split.file))
     opened = open_examples(experiment, offline=offline, split=split, revision=revision)
-    opened, skipped = (opened, []) if is_recorded else _readable(opened, data.on_error, data.skip_budget)
+    opened, faults = _readable(opened, data.on_error, data.skip_budget) if is_first else (opened, [])
     _refuse_unfit(opened, experiment)
-    drawn = split is None
-    parts = _drawn(opened, experiment) if split is None else recorded_parts(opened, split, experiment)
-    parts, image, image_notes = with_value_range(parts, data.image, opened.value_range, first=not is_recorded)
+    parts = drawn_parts(opened, experiment) if split is None else recorded_parts(opened, split, experiment)
+    parts, image, image_notes = with_value_range(parts, data.image, opened.value_range, first=is_first)
     notes = [*opened.notes, *_notes(parts, opened, experiment.task), *image_notes]
-    left_out = sum(map(len, opened.parts.values())) - sum(len(parts[part]) for part in parts if not _shared(parts, part))
-    if left_out and not drawn:
-        notes.append(f"{left_out:,} examples are in no part of the split file and are left out")
-    kept: dict[str, Examples] = {}
-    survey = Survey()
-    for part in (one for one in PARTS if one in parts):
-        kept[part] = kept["validation"] if _shared(parts, part) else _kept_in_memory(parts[part], survey)
-    if not is_recorded:
+    notes += _note_of_left_out(parts, opened) if split is not None else []
+    in_memory, survey = _kept_in_memory(parts)
+    if is_first:
         survey.refuse_incomplete()
         notes += survey.notes()
-    # Of the parts as opened: images are files there, in memory or not.
-    found = fingerprint(parts)
     return Splits(
-        kept,
+        in_memory,
         opened.classes,
         experiment.task,
         tuple(notes),
         frozenset(opened.parts),
-        found,
-        tuple(skipped),
+        fingerprint(parts),  # of the parts as opened: images are files there, in memory or not
+        tuple(faults),
         image,
         opened.lines,
         tuple(opened.column_facts),
@@ -205,7 +195,7 @@ def open_source(source: SourceSpec, request: Request) -> Opened:
 
 
 def _names_all(split: dict[str, str], opened: Opened) -> bool:
-    return split.keys() <= {one for examples in opened.parts.values() for one in examples.ids}
+    return split.keys() <= {name for examples in opened.parts.values() for name in examples.ids}
 
 
 def _readable(opened: Opened, on_error: str, budget: float) -> tuple[Opened, list[str]]:
@@ -219,9 +209,10 @@ def _readable(opened: Opened, on_error: str, budget: float) -> tuple[Opened, lis
         if not hasattr(examples.inputs, "unreadable"):
             continue
         total += len(examples)
-        found = examples.inputs.unreadable(thorough=on_error == "skip")
-        faults += found.values()
-        parts[part] = subset(examples, np.array([place for place in range(len(examples)) if place not in found], "int64"))
+        unreadable = examples.inputs.unreadable(thorough=on_error == "skip")
+        faults += unreadable.values()
+        readable = [place for place in range(len(examples)) if place not in unreadable]
+        parts[part] = subset(examples, np.array(readable, "int64"))
     if not faults:
         return opened, []
     named = "; ".join(faults[:10]) + (f"; and {len(faults) - 10} more" if len(faults) > 10 else "")
@@ -243,7 +234,7 @@ def _of_classes(opened: Opened, classes: tuple[str, ...]) -> Opened:
     places = {composed(name): place for place, name in enumerate(opened.classes)}
     unknown = [name for name in classes if composed(name) not in places]
     if unknown:
-        raise DataError(f"data.classes: the source has no class {unknown[0]!r}; it has {_listed(opened.classes)}")
+        raise DataError(f"data.classes: the source has no class {unknown[0]!r}; it has {listed(opened.classes)}")
     number = np.full(len(opened.classes), -1)
     number[[places[composed(name)] for name in classes]] = np.arange(len(classes))
     classes = tuple(opened.classes[places[composed(name)]] for name in classes)
@@ -252,130 +243,37 @@ def _of_classes(opened: Opened, classes: tuple[str, ...]) -> Opened:
     return replace(opened, parts=numbered, classes=classes)
 
 
-def _shared(parts: dict[str, Examples], part: str) -> bool:
+def _is_validation(parts: dict[str, Examples], part: str) -> bool:
     """Whether a part is the test part and the validation part as well."""
     return part == "test" and part in parts and parts["test"] is parts.get("validation")
-
-
-def subset(examples: Examples, positions: Array) -> Examples:
-    """Returns the examples at some positions."""
-    if len(positions) == len(examples) and (positions == np.arange(len(examples))).all():
-        return examples
-    inputs = examples.inputs
-    if isinstance(inputs, dict):
-        taken: Any = {name: column[positions] for name, column in inputs.items()}
-    else:
-        taken = inputs[positions] if isinstance(inputs, np.ndarray) else inputs.take(positions)
-    return Examples(taken, examples.targets[positions], [examples.ids[position] for position in positions])
 
 
 def _refuse_unfit(opened: Opened, experiment: Experiment) -> None:
     for part, examples in opened.parts.items():
         if not len(examples):
             raise DataError(f"the source's {part} part has no examples")
-    found = len(np.unique(opened.parts["train"].targets)) if experiment.task_row.has_classes else 2
+    classes = len(np.unique(opened.parts["train"].targets)) if experiment.task_row.has_classes else 2
     if experiment.task == "binary" and len(opened.classes) != 2:
-        raise DataError(f"task: binary needs two classes, found {len(opened.classes)}: {_listed(opened.classes)}")
-    if experiment.task == "classification" and found < 2:
-        raise DataError(f"all examples are of one class ({_listed(opened.classes)}): there is nothing to tell apart")
+        raise DataError(f"task: binary needs two classes, found {len(opened.classes)}: {listed(opened.classes)}")
+    if experiment.task == "classification" and classes < 2:
+        raise DataError(f"all examples are of one class ({listed(opened.classes)}): there is nothing to tell apart")
     if experiment.training.loss.kind == "msle" and min(examples.targets.min() for examples in opened.parts.values()) < 0:
         raise DataError(
             "loss: msle takes a logarithm and needs targets at or above 0; use `loss: huber` for targets of both signs"
         )
 
 
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-
-
-def _drawn(opened: Opened, experiment: Experiment) -> dict[str, Examples]:
-    """Returns the parts by the spec's shares: what the source gives is kept, the rest is taken from its training part."""
-    settings, source, parts = experiment.data.split, opened.parts["train"], dict(opened.parts)
-    draw = _stratified if settings.stratify and experiment.task in ("classification", "binary") else _random
-    random = np.random.default_rng([experiment.seed, 0x5B117])
-    pool = np.arange(len(source))
-    for part in ("test", "validation"):
-        share = _share(part, getattr(settings, part), opened)
-        if share:
-            chosen = draw(source.targets[pool], share * len(source) / len(pool), random)
-            parts[part] = subset(source, pool[chosen])
-            pool = np.delete(pool, chosen)
-    if not len(pool):
-        raise DataError("the split leaves no example to train on")
-    parts["train"] = subset(source, pool)
-    if settings.test == "validation" and "validation" in parts:
-        parts["test"] = parts["validation"]
-    return {part: examples for part, examples in parts.items() if len(examples)}
-
-
-def _share(part: str, wanted: Any, opened: Opened) -> float:
-    """Returns the share of the source's training part that becomes a part; 0 where the source gives that part itself.
-
-    Raises:
-        DataError: the spec asks for a share of what the source gives, or for a part that the source does not have.
-    """
-    given = part in opened.parts
-    if wanted == "source" and not given:
-        raise DataError(f"split.{part}: source, but the source has no {part} part of its own")
-    if given and wanted not in ("auto", "source"):
-        raise DataError(f"split.{part}: {wanted}, but the source has a {part} part of its own; leave `split.{part}` out")
-    if given or wanted == "validation":
-        return 0.0
-    return DEFAULT_SHARES[part] if wanted == "auto" else float(wanted)
-
-
-def _random(targets: Array, share: float, random: np.random.Generator) -> Array:
-    """Returns the sorted positions of a random share, at least one."""
-    count = min(max(1, round(share * len(targets))), len(targets) - 1)
-    return np.sort(random.permutation(len(targets))[:count])
-
-
-def _stratified(targets: Array, share: float, random: np.random.Generator) -> Array:
-    """Returns the sorted positions of a share of every class: at least one of a class with two, none of a single one.
-
-    Whole examples go to the classes by the largest remainder, so that the shares add up. scikit-learn's splitter
-    refuses a class with one example, and importing it here would cost half a second before the first step.
-    """
-    order = random.permutation(len(targets))
-    order = order[np.argsort(targets[order], kind="stable")]
-    classes = np.split(order, np.flatnonzero(np.diff(targets[order])) + 1)
-    sizes = np.array([len(members) for members in classes])
-    wanted = share * sizes
-    counts = np.floor(wanted).astype(int)
-    largest = np.argsort(counts - wanted, kind="stable")
-    counts[largest[: round(share * len(targets)) - counts.sum()]] += 1
-    counts = np.minimum(np.maximum(counts, 1), sizes - 1)
-    return np.sort(np.concatenate([members[:count] for members, count in zip(classes, counts, strict=True)]))
-
-
-def recorded_parts(opened: Opened, split: dict[str, str], experiment: Experiment) -> dict[str, Examples]:
-    """Returns the parts that a `split.csv` names.
-
-    Raises:
-        DataError: it names an example that the source does not have, or none of them.
-    """
-    parts: dict[str, Examples] = {}
-    left = dict(split)
-    for examples in opened.parts.values():
-        named = [left.pop(one, "") for one in examples.ids]
-        for part in PARTS:
-            positions = np.array([place for place, found in enumerate(named) if found == part], dtype="int64")
-            if len(positions) and part in parts:
-                raise DataError(f"the recorded split takes the {part} part from two parts of the source; it can come from one")
-            if len(positions):
-                parts[part] = subset(examples, positions)
-    if left or "train" not in parts:
-        example = next(iter(left), "a training part")
-        raise DataError(f"the recorded split names {len(left)} examples that the source does not have, such as {example!r}")
-    if experiment.data.split.test == "validation" and "validation" in parts:
-        parts["test"] = parts["validation"]
-    return parts
+def _note_of_left_out(parts: dict[str, Examples], opened: Opened) -> list[str]:
+    used = sum(len(examples) for part, examples in parts.items() if not _is_validation(parts, part))
+    count = sum(map(len, opened.parts.values())) - used
+    subject, verb = ("1 example", "is") if count == 1 else (f"{count:,} examples", "are")
+    return [f"{subject} {verb} in no part of the split file and {verb} left out"] if count else []
 
 
 def _notes(parts: dict[str, Examples], opened: Opened, task: str) -> list[str]:
     """Returns what a user should know of the parts."""
     shared = ["the test part is the validation part (data.split.test): it chooses the epoch, so its score is no test score"]
-    notes = shared if _shared(parts, "test") else []
+    notes = shared if _is_validation(parts, "test") else []
     if task not in ("classification", "binary"):
         return [*notes, *target_notes(parts["train"].targets, opened.classes)]
     present = np.bincount(parts["train"].targets, minlength=len(opened.classes))
@@ -385,7 +283,7 @@ def _notes(parts: dict[str, Examples], opened: Opened, task: str) -> list[str]:
         few = [opened.classes[index] for index in np.flatnonzero((tested == 0) & (present > 0))]
         if few:
             subject = "1 class has" if len(few) == 1 else f"{len(few)} classes have"
-            notes.append(f"{subject} too few examples to be tested: {_listed(tuple(few))}")
+            notes.append(f"{subject} too few examples to be tested: {listed(tuple(few))}")
     return notes
 
 
@@ -394,12 +292,19 @@ def fits_in_memory(size: int) -> bool:
     return bool(size <= MEMORY_SHARE * psutil.virtual_memory().available)
 
 
-def _kept_in_memory(examples: Examples, survey: Survey) -> Examples:
+def _kept_in_memory(parts: dict[str, Examples]) -> tuple[dict[str, Examples], Survey]:
+    """Returns the parts with image files decoded where they fit in memory, and what was found in the files."""
+    survey = Survey()
+    kept = {part: _decoded(parts[part], survey) for part in PARTS if part in parts and not _is_validation(parts, part)}
+    if _is_validation(parts, "test"):
+        kept["test"] = kept["validation"]
+    return kept, survey
+
+
+def _decoded(examples: Examples, survey: Survey) -> Examples:
     """Returns the examples with image files decoded, where they take at most a share of the free memory."""
     inputs = examples.inputs
     if not isinstance(inputs, ImageFiles):
-        if is_image(inputs):
-            survey.look_at_arrays(inputs, examples.ids)
         return examples
     if not fits_in_memory(len(inputs) * prod(inputs.shape) * np.dtype(inputs.dtype).itemsize):
         survey.sample(inputs)

@@ -17,12 +17,14 @@ from dlcli.spec.models import Transfer
 from dlcli.spec.optimizers import OptimizerSpec
 from dlcli.spec.schedules import ByPart, scaled_rate
 from dlcli.spec.stages import Stage
-from dlcli.stages.data import DEFAULT_SHARES
 from dlcli.stages.same_data import is_copy, known_images
+from dlcli.stages.split import DEFAULT_SHARES
 
 GENTLE = 0.01
 """The default rate of what was trained before, as a share of the head's: large steps would undo it (Keras's guide on
 transfer learning takes 1e-5 after 1e-3)."""
+_SOURCE = ("data.source=", "data.source.")
+"""How `--set` options of another source begin."""
 
 
 def with_stages(loaded: Loaded) -> Loaded:
@@ -78,34 +80,42 @@ def continued(
         SpecError: an override, or a stage, is wrong.
         DamagedFile: the run's model or its split is not as dlcli wrote it.
     """
+    data = _data_of_stage(run, train, learning_rate, epochs)
+    split = data["data"]["split"]
+    if any(override.startswith(_SOURCE) for override in overrides):
+        data["data"]["split"] = _of_another_source(split)
+        loaded = _with_other_classes(run, data, overrides)
+        source = run.experiment().data.source
+        if loaded.experiment.data.source != source and not is_copy(run, loaded.experiment, offline=offline):
+            _tell_other_data(run, loaded.experiment, say, offline=offline)
+            return loaded
+    data["data"]["split"] = split | {"file": str(run.path / "split.csv")}
+    return load_text(to_flow(data), run.path / "spec.yaml", overrides)
+
+
+def _data_of_stage(run: Run, train: Any, learning_rate: float | None, epochs: int | None) -> dict[str, Any]:
+    """Returns the run's spec as plain data, with one stage that begins with the run's model.
+
+    Raises:
+        UsageError: the run has no model, or one that is no network to the end.
+        DamagedFile: the run's model or its split is not as dlcli wrote it.
+    """
     if not run.has_model:
         raise UsageError(f"{run.id} has no model: it has not finished an epoch")
     experiment = run.experiment()
     _refuse_classifier(experiment)
-    read_config(run.model_path)  # what is damaged is told now, not once the training has started
+    read_config(run.model_path)  # a damaged file is reported now, not once the training has started
     run.split()
     last = experiment.stages[-1]
     epochs = epochs or last.epochs
     if not epochs:
         raise UsageError(f"{run.id} was built without training; say how long to train it: --epochs 5")
     optimizer = dump(_optimizer(experiment, last, learning_rate, head_alone=train == "head"))
-    data = dump(experiment)
+    data: dict[str, Any] = dump(experiment)
     stage = {"name": "finetune", "train": train, "epochs": epochs, "optimizer": optimizer}
     data["training"] |= {"stages": [stage], "optimizer": optimizer, "initial_weights": str(run.path)}
     data["data"]["scale_targets"] = experiment.data.scales_targets  # a run older than the field has targets as they are
-    split = data["data"]["split"]
-    recorded = split | {"file": str(run.path / "split.csv")}
-    if any(one.startswith(_SOURCE) for one in overrides):
-        data["data"]["split"] = _of_another_source(split)
-        loaded = _with_other_classes(run, data, overrides)
-        if loaded.experiment.data.source != experiment.data.source and not is_copy(run, loaded.experiment, offline=offline):
-            _tell_other_data(run, loaded.experiment, say, offline=offline)
-            return loaded
-    data["data"]["split"] = recorded
-    return load_text(to_flow(data), run.path / "spec.yaml", overrides)
-
-
-_SOURCE = ("data.source=", "data.source.")
+    return data
 
 
 def _of_another_source(split: dict[str, Any]) -> dict[str, Any]:

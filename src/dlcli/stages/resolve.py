@@ -15,7 +15,8 @@ from dlcli.spec.models import Transfer
 from dlcli.spec.rules import monitors
 from dlcli.spec.sources.npz import Npz
 from dlcli.spec.stages import Stage
-from dlcli.stages.data import DEFAULT_SHARES, Splits
+from dlcli.stages.data import Splits
+from dlcli.stages.split import DEFAULT_SHARES
 
 
 def prepared(experiment: Experiment, *, offline: bool) -> Experiment:

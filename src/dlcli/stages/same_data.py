@@ -6,8 +6,9 @@ from dlcli.errors import DataError
 from dlcli.runs import Run
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.sources import Opened
-from dlcli.stages.data import open_examples, recorded_parts
+from dlcli.stages.data import open_examples
 from dlcli.stages.fingerprint import fingerprint
+from dlcli.stages.split import recorded_parts
 
 
 def refuse_other_data(run: Run, experiment: Experiment, *, offline: bool) -> None:

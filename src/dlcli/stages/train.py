@@ -10,6 +10,7 @@ from typing import Any
 from dlcli.errors import DataError, Interrupted, RunFailed
 from dlcli.runs import Run
 from dlcli.runs.folder import REVISION, now
+from dlcli.runs.parts import sizes_in_words
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.cluster import Cluster
 from dlcli.runtime.device import Device, joined, use_devices
@@ -183,11 +184,12 @@ def _opened_again(run: Run, experiment: Experiment, *, offline: bool) -> Splits:
 
 def _is_own(splits: Splits, part: str) -> bool:
     """Whether a part holds examples of its own, not those of the validation part."""
-    return part != "test" or splits.parts["test"] is not splits.parts.get("validation")
+    return part != "test" or part not in splits.parts or splits.parts[part] is not splits.parts.get("validation")
 
 
 def _tell_data(splits: Splits, say: Say) -> None:
-    sizes = ", ".join(f"{len(examples):,} {part}" for part, examples in splits.parts.items())
+    counts = {part: len(examples) for part, examples in splits.parts.items()}
+    sizes = sizes_in_words(counts, shared=not _is_own(splits, "test"))
     shape = f"shape {splits.shape}" if splits.shape else f"{len(splits.train.inputs)} columns"
     classes = f", {len(splits.classes)} classes" if splits.task in ("classification", "binary") else ""
     say(f"data: {sizes}; {shape}{classes}")

@@ -11,9 +11,10 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.metrics import decide
 from dlcli.spec.sources import Examples
 from dlcli.stages.checks.sampling import inputs_of, sample
-from dlcli.stages.data import Splits, subset
+from dlcli.stages.data import Splits
 from dlcli.stages.diagnosis.checks import Modes
 from dlcli.stages.diagnosis.relation import errors
+from dlcli.stages.split import subset
 
 Array = np.ndarray[Any, Any]
 MOST = 512

@@ -9,7 +9,7 @@ import numpy as np
 from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras
 from dlcli.spec.sources import Examples
-from dlcli.stages.data import subset
+from dlcli.stages.split import subset
 
 Array = np.ndarray[Any, Any]
 

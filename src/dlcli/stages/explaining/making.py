@@ -11,6 +11,7 @@ import numpy as np
 
 from dlcli.errors import UsageError
 from dlcli.runs import Run
+from dlcli.runs.parts import part_title
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.loading import load_model, refuse_other_inputs
 from dlcli.spec.experiment import Experiment
@@ -196,13 +197,13 @@ def _permutation(work: Work, _: Sequence[str]) -> list[Explanation]:
 
     splits, part = run_data(work.run, work.experiment, offline=work.offline)
     metric, value, found = tables.permutation(work.model, splits.parts[part], work.experiment)
-    title = f"Permutation importance on the {part} part"
-    file = file_name("permutation", title)
+    file = file_name("permutation", f"Permutation importance on the {part} part")
+    title = f"Permutation importance on the {part_title(work.run, part)} part"
     draw_importance(found, metric, value, work.folder / file)
     cells = ((one.column, f"{one.mean:.9g}", f"{one.deviation:.9g}") for one in found)
     write_numbers(work.folder, file, ("column", "importance", "deviation"), cells)
     first = ", ".join(f"{one.column} {one.mean:.4f} ± {one.deviation:.4f}" for one in found[:3])
-    text = f"what {metric} {value:.4f} loses when a column is shuffled, {tables.REPEATS} times each: {first}"
+    text = f"how much worse {metric} gets than {value:.4f} when a column is shuffled, {tables.REPEATS} times each: {first}"
     return [Explanation(file, "permutation", title, visible(text))]
 
 

@@ -12,10 +12,11 @@ from dlcli.errors import DataError, DlcliError, UsageError
 from dlcli.runs import Run
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.sources import Examples
-from dlcli.stages.data import Splits, open_splits, subset
+from dlcli.stages.data import Splits, open_splits
 from dlcli.stages.evaluate import default_split
 from dlcli.stages.inputs import Skip, Taken, batches, found_files
 from dlcli.stages.scoring.outcome import has_outcome, read_outcome
+from dlcli.stages.split import subset
 
 Array = np.ndarray[Any, Any]
 WRONG, SHOWN = 4, 8

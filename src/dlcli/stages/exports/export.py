@@ -22,13 +22,14 @@ from dlcli.runs.parts import title_of
 from dlcli.runtime.device import use_device
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.sources.npz import Npz
-from dlcli.stages.data import Splits, open_splits, subset
+from dlcli.stages.data import Splits, open_splits
 from dlcli.stages.evaluate import default_split, prediction_batch, prediction_batches, predictions
 from dlcli.stages.exports import runtimes, words
 from dlcli.stages.exports.agreement import LOST, Agreement, Compared, agreement
 from dlcli.stages.exports.deployed import Original, in_float32, original, vocabularies
 from dlcli.stages.exports.formats import FILES, Format, Quantize, write_keras, write_onnx, write_saved_model, write_tflite
 from dlcli.stages.failures import failures_in_words
+from dlcli.stages.split import subset
 
 Array = np.ndarray[Any, Any]
 COMPARED = 500

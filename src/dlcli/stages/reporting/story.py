@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 from dlcli.errors import DlcliError
 from dlcli.runs import Run
 from dlcli.runs.files import read_json
+from dlcli.runs.parts import sizes_in_words
 from dlcli.stages.diagnosis import Finding, findings
 from dlcli.stages.reporting import words
 from dlcli.stages.reporting.charts import curve_charts
@@ -172,7 +173,7 @@ def scored_parts(run: Run, key: str, reading: Reading, budget: Budget, *, draws:
 
 def _facts(run: Run, data: dict[str, Any], environment: dict[str, Any]) -> list[tuple[str, str]]:
     status = run.status()
-    parts = ", ".join(f"{count:,} {part}" for part, count in data.get("examples", {}).items())
+    parts = sizes_in_words(data.get("examples", {}), shared=bool(data.get("test_is_validation")))
     best = f", best {status.best_epoch}" if status.best_epoch else ""
     device = environment.get("device", {})
     facts = [
