@@ -15,7 +15,7 @@ from sources.odd_images import exif, jpeg, png16
 from dlcli.runs import Run
 from dlcli.stages.exports.export import export
 from dlcli.stages.predict import prepare
-from stages.trainings import trained, write_pngs, write_spec
+from stages.trainings import save_images, trained, write_pngs, write_spec
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 RANDOM = np.random.default_rng(5)
@@ -88,6 +88,15 @@ def test_a_model_of_deep_values_gets_them_from_the_program(
     assert image.is_deep
     assert any("more than 8 bits" in note for note in run.data()["notes"])
     assert_same(run, odd_files(tmp_path / "odd"), monkeypatch, capsys)
+    saved = export(run, "saved_model")
+    assert saved.found.agrees
+    assert "`image`: float32" in (saved.path / "README.md").read_text()
+
+
+def test_arrays_of_images_with_a_range_are_exported_as_deep_images(tmp_path: Path) -> None:
+    save_images(tmp_path / "images.npz")
+    data, model = "image: {value_range: [0, 4095]}", "{kind: cnn, layers: [flatten]}"
+    run = trained(write_spec(tmp_path, "{kind: npz, path: images.npz}", model=model, data=data, training="epochs: 1"))
     saved = export(run, "saved_model")
     assert saved.found.agrees
     assert "`image`: float32" in (saved.path / "README.md").read_text()

@@ -230,7 +230,10 @@ def _compared(
     first = scores(source.model)
     title = title_of(split, shared=splits.parts[split] is splits.parts.get("validation"))
     compared = Compared(title, examples.targets, first, first if plain is source.model else scores(plain))
-    batches = list(_batches(source, examples.inputs, len(examples), prediction_batch(experiment)))
+    inputs = examples.inputs
+    if experiment.data.image.is_deep and isinstance(inputs, np.ndarray):  # in memory as uint8, as those of TFDS
+        inputs = inputs.astype("float32")
+    batches = list(_batches(source, inputs, len(examples), prediction_batch(experiment)))
     output = source.output_name
     if form == "keras":
         answers = runtimes.answers_of_plain_keras(path, batches)
