@@ -76,7 +76,7 @@ def keras_weights(kind: str, *, offline: bool) -> Iterator[None]:
     as it should.
 
     Raises:
-        DataError: the weights are neither in Keras's cache nor to be had.
+        DataError: the weights are not in Keras's cache and cannot be fetched.
     """
     import socket
     import warnings
@@ -86,10 +86,10 @@ def keras_weights(kind: str, *, offline: bool) -> Iterator[None]:
 
     from dlcli.errors import DataError, Interrupted
 
-    fetch, asked = file_utils.urlretrieve, []
+    fetch, requests = file_utils.urlretrieve, []
 
     def urlretrieve(origin: str, target: str, *rest: Any) -> Any:
-        asked.append((origin, target))
+        requests.append((origin, target))
         if offline:
             raise OSError("--offline forbids it")
         return fetch(origin, target, *rest)
@@ -103,9 +103,9 @@ def keras_weights(kind: str, *, offline: bool) -> Iterator[None]:
     except Interrupted:
         raise
     except Exception as error:
-        if not asked:
+        if not requests:
             raise
-        origin, target = asked[-1]
+        origin, target = requests[-1]
         raise DataError(
             f"model.backbone: the ImageNet weights of {kind} are not at hand and could not be fetched:"
             f" {str(error).splitlines()[0]}\n"
@@ -128,11 +128,9 @@ def resolve_hub(handle: str, cache: Path, *, offline: bool, limit: float = 20) -
         limit: seconds that the host may be silent.
 
     Raises:
-        DataError: the module is neither in the cache nor to be had.
+        DataError: the module is not in the cache and cannot be fetched.
     """
-    import socket
     import warnings
-    from unittest.mock import patch
 
     from dlcli.errors import DataError, Interrupted
 
@@ -140,7 +138,26 @@ def resolve_hub(handle: str, cache: Path, *, offline: bool, limit: float = 20) -
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import tensorflow_hub as hub  # type: ignore[import-untyped]
-        from tensorflow_hub import resolver
+    try:
+        with _hub_requests(cache, offline=offline, limit=limit):
+            return Path(hub.resolve(handle))
+    except Interrupted:
+        raise
+    except Exception as error:  # urllib, tarfile and TensorFlow's file system have no common class
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"model.backbone.handle: {handle} is not in the cache ({cache}) and could not be fetched: {reason}\n"
+            "  a folder or an archive of the module works without a network"
+        ) from None
+
+
+@contextmanager
+def _hub_requests(cache: Path, *, offline: bool, limit: float) -> Iterator[None]:
+    """Lets TensorFlow Hub fetch by https alone, or not at all, into a cache folder; a silent host fails after a time."""
+    import socket
+    from unittest.mock import patch
+
+    from tensorflow_hub import resolver
 
     call = resolver.HttpResolverBase._call_urlopen
 
@@ -160,15 +177,7 @@ def resolve_hub(handle: str, cache: Path, *, offline: bool, limit: float = 20) -
             patch.dict(os.environ, {"TFHUB_CACHE_DIR": str(cache)}),
             redirect_stdout(sys.stderr),
         ):
-            return Path(hub.resolve(handle))
-    except Interrupted:
-        raise
-    except Exception as error:  # urllib, tarfile and TensorFlow's file system have no common class
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(
-            f"model.backbone.handle: {handle} is not in the cache ({cache}) and could not be fetched: {reason}\n"
-            "  a folder or an archive of the module works without a network"
-        ) from None
+            yield
     finally:
         socket.setdefaulttimeout(before)
 
@@ -187,20 +196,20 @@ def to_onnx(model: Any, output: str, *, opset: int) -> Any:
     tensors = model.input if isinstance(model.input, dict) else {model.input.name: model.input}
     specs = {name: tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype, name=name) for name, tensor in tensors.items()}
 
-    def call(given: Any) -> Any:
-        return model(given if isinstance(model.input, dict) else given[model.input.name], training=False)
+    def call(inputs: Any) -> Any:
+        return model(inputs if isinstance(model.input, dict) else inputs[model.input.name], training=False)
 
     with tf.device("CPU:0"), _without_xla(tf):
         function = tf.function(call, input_signature=[specs]).get_concrete_function()
-        found = {one.name.split(":")[0]: one.name for one in function.inputs}
-        inputs, outputs = [found[name] for name in specs], [one.name for one in function.outputs]
+        tensor_names = {tensor.name.split(":")[0]: tensor.name for tensor in function.inputs}
+        inputs, outputs = [tensor_names[name] for name in specs], [tensor.name for tensor in function.outputs]
         graph = from_function(function, inputs, outputs)
-    renamed = {found[name]: name for name in specs} | {outputs[0]: output}
+    renamed = {tensor_names[name]: name for name in specs} | {outputs[0]: output}
     names = {"input_names": inputs, "output_names": outputs, "tensors_to_rename": renamed}
     handlers: dict[str, Any] = {"Erfc": (_erfc_by_erf, [])}
     proto, _ = tf2onnx.convert.from_graph_def(graph, **names, opset=opset, custom_op_handlers=handlers)
-    for one in (*proto.graph.input, *proto.graph.output):
-        one.type.tensor_type.shape.dim[0].dim_param = "batch"
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
     return proto
 
 

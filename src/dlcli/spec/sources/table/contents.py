@@ -41,6 +41,39 @@ class _Cells(dict[str, "str | None"]):
         return value
 
 
+class _Columns:
+    """The columns of a table, filled a block of rows at a time.
+
+    Attributes:
+        cells: each column's texts, None for gaps.
+        raw: the cells of the columns that were asked for as they stand.
+        values: what each cell of a column says.
+    """
+
+    def __init__(self, names: Sequence[str], raw: Sequence[str], marks: Collection[str], *, strip: bool) -> None:
+        self.cells: list[list[str | None]] = [[] for _ in names]
+        self.values = [_Cells(marks, strip=strip) for _ in names]
+        self._places = {name: names.index(name) for name in raw if name in names}
+        self.raw: dict[str, list[str]] = {name: [] for name in self._places}
+        self._block: list[list[str]] = []
+
+    def add(self, row: list[str]) -> None:
+        """Adds a row; the columns have it after the next `flush`."""
+        self._block.append(row)
+        if len(self._block) == _BLOCK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Parts the rows that were added into columns."""
+        if not self._block:
+            return
+        for column, values, cells in zip(self.cells, self.values, zip(*self._block, strict=True), strict=True):
+            column += map(values.__getitem__, cells)
+        for name, place in self._places.items():
+            self.raw[name] += [normalized(row[place]) for row in self._block]
+        self._block.clear()
+
+
 @dataclass(frozen=True)
 class Table:
     """A table that was read.
@@ -110,60 +143,50 @@ def read_table(path: str | Path, settings: Settings, marks: Collection[str], raw
     Raises:
         DataError: it cannot be read, has no rows, or has rows that are no rows of this table, named by their lines.
     """
+    import numpy as np
+
+    numbers: list[int] = []
+    left_out: Counter[str] = Counter()
+    faults: list[Row] = []
     try:
         with open_table(path, settings) as opened:
-            block: list[list[str]] = []
-            columns: list[list[str | None]] = [[] for _ in opened.names]
-            memories = [_Cells(marks, strip=settings.strip) for _ in opened.names]
-            places = {name: opened.names.index(name) for name in raw if name in opened.names}
-            texts: dict[str, list[str]] = {name: [] for name in places}
-            numbers: list[int] = []
-            left_out: Counter[str] = Counter()
-            faults: list[Row] = []
-
-            def part() -> None:
-                for column, memory, cells in zip(columns, memories, zip(*block, strict=True), strict=True):
-                    column += map(memory.__getitem__, cells)
-                for name, place in places.items():
-                    texts[name] += [normalized(row[place]) for row in block]
-                block.clear()
-
+            columns = _Columns(opened.names, raw, marks, strip=settings.strip)
             for row in opened.rows:
                 if not row.fault:
-                    block.append(row.cells)
+                    columns.add(row.cells)
                     numbers.append(row.number)
                 elif row.fault in (EMPTY, REPEATED):
                     left_out[row.fault] += 1
                 elif len(faults) < 6:
                     faults.append(row)
-                if len(block) == _BLOCK:
-                    part()
-            if block:
-                part()
+            columns.flush()
             refuse_rows(faults, len(opened.names))
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     if not numbers:
         raise DataError(f"{path}: no rows below the header" if opened.dialect.header else f"{path}: no rows")
-    import numpy as np
+    return Table(
+        path=str(path),
+        names=opened.names,
+        cells=[np.array(column, dtype=object) for column in columns.cells],
+        numbers=np.array(numbers, dtype="int64"),
+        decimal=opened.dialect.decimal,
+        separator=opened.dialect.separator,
+        raw=columns.raw,
+        described=f"{opened.describe()}, {len(opened.names):,} columns, {counted_rows(len(numbers) + left_out.total())}",
+        left_out=dict(left_out),
+        notes=(*opened.notes, *row_notes(opened.counts), *_blank_notes(opened.names, columns.values, settings)),
+    )
 
-    described = f"{opened.describe()}, {len(opened.names):,} columns, {counted_rows(len(numbers) + left_out.total())}"
-    notes = (*opened.notes, *row_notes(opened.counts), *_blank_notes(opened.names, memories, settings))
-    arrays = [np.array(column, dtype=object) for column in columns]
-    rows = np.array(numbers, dtype="int64")
-    dialect = opened.dialect
-    form = (dialect.decimal, dialect.separator)
-    return Table(str(path), opened.names, arrays, rows, *form, texts, described, dict(left_out), notes)
 
-
-def _blank_notes(names: Sequence[str], memories: Sequence[_Cells], settings: Settings) -> list[str]:
+def _blank_notes(names: Sequence[str], columns: Sequence[_Cells], settings: Settings) -> list[str]:
     """Returns a note of the values that are one, though they are written in two ways."""
     if not settings.strip:
         return []
     merged = []
-    for name, memory in zip(names, memories, strict=True):
+    for name, values in zip(names, columns, strict=True):
         ways: dict[str, str] = {}
-        for cell, value in memory.items():
+        for cell, value in values.items():
             if value is not None and ways.setdefault(value, cell) != cell and not is_number(value):
                 merged.append(f"`{name}` ({', '.join(map(repr, sorted((ways[value], cell))))})")
                 break
