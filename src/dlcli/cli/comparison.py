@@ -33,10 +33,10 @@ def comparison_as_dict(comparison: Comparison, pairings: list[Pairing]) -> dict[
 def _tests(pairing: Pairing) -> list[dict[str, Any]]:
     first, other = pairing.first.id, pairing.other.id
     return [
-        {"run": other, "against": first, "examples": pairing.examples, "difference": found.difference}
-        | asdict(found)
-        | {"sentence": sentence(found, first, other)}
-        for found in pairing.differences
+        {"run": other, "against": first, "examples": pairing.examples, "difference": difference.difference}
+        | asdict(difference)
+        | {"sentence": sentence(difference, first, other)}
+        for difference in pairing.differences
     ]
 
 
@@ -52,13 +52,13 @@ def show_comparison(comparison: Comparison, pairings: list[Pairing]) -> None:
     console.print()
     _show_specs(console, comparison, letters)
     _show_scores(console, comparison, letters)
-    told: set[str] = set()
+    shown_notes: set[str] = set()
     for pairing, letter in zip(pairings, letters[1:], strict=True):
         _show_pairing(console, pairing, letters[0], letter)
-        for note in [note for note in pairing.notes if note not in told]:
+        for note in [note for note in pairing.notes if note not in shown_notes]:
             console.print(f"  note: {note}", soft_wrap=True)
-        told |= {*pairing.notes}
-    tested = sum(found.verdict != "same" for pairing in pairings for found in pairing.differences)
+        shown_notes |= {*pairing.notes}
+    tested = sum(difference.verdict != "same" for pairing in pairings for difference in pairing.differences)
     if tested * SIGNIFICANT >= 1:
         chance = f"about {tested * SIGNIFICANT:.0f} of them would show one by chance"
         console.print(f"note: {tested} differences were looked at; where there is none, {chance}", soft_wrap=True)
@@ -67,8 +67,8 @@ def show_comparison(comparison: Comparison, pairings: list[Pairing]) -> None:
 def _show_pairing(console: PlainConsole, pairing: Pairing, first: str, other: str) -> None:
     on = f"on the same {pairing.examples:,} {pairing.part} examples:" if pairing.differences else "not tested"
     console.print(f"{other} against {first}, {on}")
-    for found in pairing.differences:
-        console.print(f"  {sentence(found, first, other)}", soft_wrap=True)
+    for difference in pairing.differences:
+        console.print(f"  {sentence(difference, first, other)}", soft_wrap=True)
 
 
 def _letters(runs: list[Run]) -> list[str]:
@@ -94,8 +94,8 @@ def _show_specs(console: PlainConsole, comparison: Comparison, letters: list[str
 def _show_scores(console: PlainConsole, comparison: Comparison, letters: list[str]) -> None:
     if not comparison.scores:
         return
-    known = any(entry and entry.get("interval") for entries in comparison.scores.values() for entry in entries)
-    console.print(f"Scores on {comparison.title}{', with 95 % intervals' if known else ''}:")
+    has_intervals = any(entry and entry.get("interval") for entries in comparison.scores.values() for entry in entries)
+    console.print(f"Scores on {comparison.title}{', with 95 % intervals' if has_intervals else ''}:")
     table = Table("metric")
     for letter in letters:
         table.add_column(letter, justify="right", overflow="fold")

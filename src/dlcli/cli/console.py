@@ -48,7 +48,7 @@ class PlainConsole(Console):
         super().print(*shown, **options)
 
     def on_broken_pipe(self) -> None:
-        """Falls silent once the reader of the output has gone; a training goes on."""
+        """Falls silent once the reader of the output has gone; the training continues."""
         self.quiet = True
 
     def render_str(self, text: str, **options: Any) -> Text:

@@ -42,13 +42,13 @@ def explain(
     offline: Offline = False,
 ) -> None:
     """Show what a run's model goes by: parts of an image, columns of a table, borders between classes, first filters."""
-    found = found_run(run, runs)
+    trained_run = found_run(run, runs)
 
     from dlcli.stages.explaining import explain as stage
 
     skipped: list[str] = []
     made = stage(
-        found,
+        trained_run,
         files or (),
         method=method or "",
         class_name=class_name,
@@ -57,14 +57,16 @@ def explain(
     )
     for words in skipped:
         typer.echo(visible(f"skipped {words}"), err=True)
-    folder = found.path / "explanations"
+    folder = trained_run.path / "explanations"
     if as_json:
         from dataclasses import asdict
 
         from dlcli.cli.console import print_json
 
-        print_json({"run": str(found.path), "folder": str(folder), "explanations": [asdict(one) for one in made]})
+        print_json(
+            {"run": str(trained_run.path), "folder": str(folder), "explanations": [asdict(explanation) for explanation in made]}
+        )
         return
-    for one in made:
-        print(visible(f"{one.title}: {one.text}"))
-        print(visible(f"  {folder / one.file}"))
+    for explanation in made:
+        print(visible(f"{explanation.title}: {explanation.text}"))
+        print(visible(f"  {folder / explanation.file}"))

@@ -47,19 +47,19 @@ def lr_find(
     with display.waiting("starting TensorFlow"):
         from dlcli.stages.lr_find import Search, find_rate
     search = Search(lowest, highest, steps)
-    found = find_rate(loaded.experiment, runs, display.say, search, stage_name=stage, offline=offline)
+    result = find_rate(loaded.experiment, runs, display.say, search, stage_name=stage, offline=offline)
     if as_json:
-        print_json({"folder": str(found.folder), "stage": found.stage, **vars(found.suggestions)})
+        print_json({"folder": str(result.folder), "stage": result.stage, **vars(result.suggestions)})
     else:
         from dlcli.stages.lr_find import setting_of_rate
 
-        _show_rates(found.suggestions, found.folder, setting_of_rate(loaded, found.stage, found.suggestions.valley))
-    if write and not found.suggestions.clear:
-        raise RunFailed(f"the loss did not fall clearly: nothing is written; look at {found.folder / 'curve.png'}")
+        _show_rates(result.suggestions, result.folder, setting_of_rate(loaded, result.stage, result.suggestions.valley))
+    if write and not result.suggestions.clear:
+        raise RunFailed(f"the loss did not fall clearly: nothing is written; look at {result.folder / 'curve.png'}")
     if write:
         from dlcli.stages.lr_find import written_rate
 
-        place = written_rate(Path(spec), loaded.experiment, found.stage, getattr(found.suggestions, write))
+        place = written_rate(Path(spec), loaded.experiment, result.stage, getattr(result.suggestions, write))
         typer.echo(visible(f"written into {spec}: {place}"), err=True)
 
 
@@ -106,7 +106,7 @@ def batch_find(
     from dlcli.cli.console import PlainConsole, print_json
     from dlcli.stages.batch_find import find_batch_size
 
-    console, found = PlainConsole(stderr=True, quiet=as_json), []
+    console, tried = PlainConsole(stderr=True, quiet=as_json), []
     for size in find_batch_size(
         loaded.document.text,
         str(Path(spec).absolute()),
@@ -117,15 +117,15 @@ def batch_find(
         memory_gb=memory,
         offline=offline,
     ):
-        found.append(size)
-        told = size.reason or f"{size.examples_per_second:,.0f} examples/s, {size.memory / 2**30:.2f} GB"
-        console.print(f"batch of {size.batch_size:,}: {told}", soft_wrap=True)
-    fit = [size for size in found if not size.reason]
+        tried.append(size)
+        words = size.reason or f"{size.examples_per_second:,.0f} examples/s, {size.memory / 2**30:.2f} GB"
+        console.print(f"batch of {size.batch_size:,}: {words}", soft_wrap=True)
+    fit = [size for size in tried if not size.reason]
     if not fit:
-        raise RunFailed(f"no batch fits: {found[0].reason}; try --from 1, smaller images or a smaller model")
+        raise RunFailed(f"no batch fits: {tried[0].reason}; try --from 1, smaller images or a smaller model")
     fastest, largest = max(fit, key=lambda size: size.examples_per_second), fit[-1]
     if as_json:
-        sizes = [vars(size) for size in found]
+        sizes = [vars(size) for size in tried]
         print_json({"fastest": fastest.batch_size, "largest": largest.batch_size, "sizes": sizes})
         return
     typer.echo(f"fastest: {fastest.batch_size} ({fastest.examples_per_second:,.0f} examples/s)")
@@ -159,29 +159,29 @@ def baseline(
     display = TrainingDisplay(quiet=as_json)
     with display.waiting("starting TensorFlow"):
         from dlcli.stages.baseline import baselines, beside_run
-    found = baselines(loaded.experiment, display.say, split=split, most=examples, offline=offline)
+    result = baselines(loaded.experiment, display.say, split=split, most=examples, offline=offline)
     if run is not None:
-        found = beside_run(found, run)
+        result = beside_run(result, run)
     if as_json:
         from dataclasses import asdict
 
-        print_json(asdict(found))
+        print_json(asdict(result))
     else:
-        _show_baselines(found)
+        _show_baselines(result)
 
 
-def _show_baselines(found: Baselines) -> None:
+def _show_baselines(result: Baselines) -> None:
     """Prints what simple models reach, and a run's own scores last."""
     from rich.table import Table
 
     from dlcli.cli.console import interval, results_console, shown
 
-    table = Table("model", *found.metrics, "seconds")
-    for row in found.rows:
-        scores = [row.scores[name] for name in found.metrics if name in row.scores]
+    table = Table("model", *result.metrics, "seconds")
+    for row in result.rows:
+        scores = [row.scores[name] for name in result.metrics if name in row.scores]
         cells = [f"{shown(value)} ({interval(bounds)})" for value, bounds in scores] or [row.reason]
-        cells += [""] * (len(found.metrics) - len(cells))
+        cells += [""] * (len(result.metrics) - len(cells))
         table.add_row(row.name, *cells, f"{row.seconds:.1f}" if row.seconds else "")
     console = results_console()
-    console.print(f"{found.title}: {found.examples:,} examples, 95 % intervals in brackets; fitted on {found.trained_on:,}")
+    console.print(f"{result.title}: {result.examples:,} examples, 95 % intervals in brackets; fitted on {result.trained_on:,}")
     console.print(table)

@@ -38,7 +38,7 @@ def batch(
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Time for one run; it is ended with a checkpoint.")] = None,
     memory: Annotated[float | None, typer.Option(min=0.1, metavar="GB", help="Memory that one run may take.")] = None,
     retries: Annotated[
-        int | None, typer.Option(min=0, help="How often a run goes on whose process was killed; 1 if not given.")
+        int | None, typer.Option(min=0, help="How often a run whose process was killed is resumed; 1 if not given.")
     ] = None,
     engine: Annotated[
         str | None,
@@ -66,7 +66,7 @@ def batch(
     from dlcli.runs.batches import Batch, Settings
     from dlcli.stages.batch.engines.choose import fleet_for
 
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "jobs": jobs,
         "gpus": gpus,
         "per_gpu": per_gpu,
@@ -76,53 +76,53 @@ def batch(
         "engine": engine,
         "address": address,
     }
-    given = {name: value for name, value in given.items() if value is not None} | ({"offline": True} if offline else {})
+    options = {name: value for name, value in options.items() if value is not None} | ({"offline": True} if offline else {})
     if resume is not None:
         if specs or seeds or settings:
-            raise UsageError("--resume goes on with the batch's own specs and seeds: leave SPEC, --seeds and --set out")
-        found, wanted = _left(resume, runs, given)
-        fleet = fleet_for(wanted)
+            raise UsageError("--resume uses the batch's own specs and seeds: leave SPEC, --seeds and --set out")
+        job_batch, merged = _left(resume, runs, options)
+        fleet = fleet_for(merged)
         if retry_failed:
-            found.queue_failed()
+            job_batch.queue_failed()
     else:
         if retry_failed:
-            raise UsageError("--retry-failed is for a batch that is there: --resume ID")
-        wanted = replace(Settings(), **given)
+            raise UsageError("--retry-failed needs a batch that exists: --resume ID")
+        merged = replace(Settings(), **options)
         from dlcli.stages.batch.plan import refuse_mirrored
 
         planned = _planned(specs or [], seeds, settings or [])
-        fleet = fleet_for(wanted)  # a GPU that is not there is told before anything is made
-        refuse_mirrored(planned, on_cluster=wanted.engine != "local", on_gpus=fleet.has_gpus)
-        found = Batch.create(runs, planned, wanted)
-    _run(found, wanted, fleet, sort, as_json=as_json)
+        fleet = fleet_for(merged)  # an absent GPU is reported before anything is made
+        refuse_mirrored(planned, on_cluster=merged.engine != "local", on_gpus=fleet.has_gpus)
+        job_batch = Batch.create(runs, planned, merged)
+    _run(job_batch, merged, fleet, sort, as_json=as_json)
 
 
-def _left(resume: str, runs: Path, given: dict[str, Any]) -> tuple[Batch, Settings]:
-    """Returns a batch to go on with, and its settings with those that are given now.
+def _left(resume: str, runs: Path, options: dict[str, Any]) -> tuple[Batch, Settings]:
+    """Returns a batch to resume, and its settings with those of the options.
 
-    A cluster is given by the user: the folder may be somebody else's, and would have this process talk to any server.
+    The user names the cluster: the folder may be somebody else's, and could name any server.
     """
     from dlcli.runs.batches import find_batch
 
-    found = find_batch(resume, runs)
-    before = found.settings()
-    _refuse_kept_cluster(found.id, before, given)
-    if given.get("engine", before.engine) != before.engine:  # another one has other places
+    job_batch = find_batch(resume, runs)
+    before = job_batch.settings()
+    _refuse_kept_cluster(job_batch.id, before, options)
+    if options.get("engine", before.engine) != before.engine:  # another engine has other places
         if before.engine == "slurm":
             from dlcli.stages.batch.engines.slurm import refuse_left_tasks
 
-            refuse_left_tasks(found, before)
+            refuse_left_tasks(job_batch, before)
         before = replace(before, address="", gpus="", per_gpu=1)
-    return found, replace(before, **given)
+    return job_batch, replace(before, **options)
 
 
-def _refuse_kept_cluster(name: str, before: Settings, given: dict[str, Any]) -> None:
+def _refuse_kept_cluster(name: str, before: Settings, options: dict[str, Any]) -> None:
     """Raises UsageError where only the batch's folder says which cluster its runs go to."""
     address = f" --address {shlex.quote(before.address)}" if before.address else ""
-    if before.engine != "local" and "engine" not in given:
+    if before.engine != "local" and "engine" not in options:
         again = f"--engine {before.engine}{address}"
         raise UsageError(f"batch {name} ran with {again}: give that again, or --engine local for this machine")
-    if address and given.get("engine") == before.engine and "address" not in given:
+    if address and options.get("engine") == before.engine and "address" not in options:
         raise UsageError(f"batch {name} ran with{address}: give that again, or --address '' for none")
 
 
@@ -135,19 +135,19 @@ def _planned(specs: list[str], seeds: str, settings: list[str]) -> list[Job]:
     return planned(specs, seeds_of(seeds), settings)
 
 
-def _run(found: Batch, wanted: Settings, fleet: Fleet, sort: str, *, as_json: bool) -> None:
+def _run(job_batch: Batch, merged: Settings, fleet: Fleet, sort: str, *, as_json: bool) -> None:
     from dlcli.cli.console import print_json
     from dlcli.cli.fleet_display import BatchDisplay, show_leaderboard
     from dlcli.stages.batch.batch import run_batch
     from dlcli.stages.batch.leaderboard import leaderboard, write_leaderboard
 
-    with BatchDisplay(found, quiet=as_json) as display, closing(fleet):
-        run_batch(found, fleet, wanted, display)
-    path = write_leaderboard(found, leaderboard(found))  # written whatever `sort` says
-    board = leaderboard(found, sort)
+    with BatchDisplay(job_batch, quiet=as_json) as display, closing(fleet):
+        run_batch(job_batch, fleet, merged, display)
+    path = write_leaderboard(job_batch, leaderboard(job_batch))  # written whatever `sort` says
+    board = leaderboard(job_batch, sort)
     if as_json:
-        print_json({"batch": found.id, **asdict(board), "table": str(path)})
+        print_json({"batch": job_batch.id, **asdict(board), "table": str(path)})
     else:
-        show_leaderboard(found, board, path)
+        show_leaderboard(job_batch, board, path)
     if board.failures:
         raise typer.Exit(1)

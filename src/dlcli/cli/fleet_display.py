@@ -49,22 +49,24 @@ class BatchDisplay(Watcher):
 
     def changed(self, batch: Batch, job: Job, status: JobStatus, slot: str) -> None:
         """Prints how a job stands."""
-        told = f"{job.number}/{self._jobs} {job.group}, seed {job.seed}: {status.state}"
-        told += f" on {slot}" if status.state == "running" else ""
-        told += f" (attempt {status.attempts})" if status.attempts > 1 else ""
-        told += f": {status.reason.splitlines()[0]}" if status.reason else ""
-        self._console.print(told, soft_wrap=True)
+        line = f"{job.number}/{self._jobs} {job.group}, seed {job.seed}: {status.state}"
+        line += f" on {slot}" if status.state == "running" else ""
+        line += f" (attempt {status.attempts})" if status.attempts > 1 else ""
+        line += f": {status.reason.splitlines()[0]}" if status.reason else ""
+        self._console.print(line, soft_wrap=True)
 
     def looked(self, active: Sequence[Active], waiting: int) -> None:
         """Shows the jobs that run."""
         if self._live is None or monotonic() - self._looked < _EVERY:
             return
         self._looked = monotonic()
-        self._runs = {n: runs[-1] for n, runs in self._batch.runs_by_job([one.job for one in active]).items()}
+        self._runs = {n: runs[-1] for n, runs in self._batch.runs_by_job([job_state.job for job_state in active]).items()}
         table = Table("run", "seed", "on", "epoch", "minutes", title=f"{len(active)} running, {waiting} waiting")
-        for one in active:
-            minutes = f"{(monotonic() - one.began) / 60:.1f}" if one.began else "waits"
-            table.add_row(one.job.group, str(one.job.seed), one.slot.name, self._epoch(one.job), minutes)
+        for job_state in active:
+            minutes = f"{(monotonic() - job_state.began) / 60:.1f}" if job_state.began else "waits"
+            table.add_row(
+                job_state.job.group, str(job_state.job.seed), job_state.slot.name, self._epoch(job_state.job), minutes
+            )
         self._live.update(fitted(self._console, table))
 
     def _epoch(self, job: Job) -> str:
@@ -88,7 +90,7 @@ def show_leaderboard(batch: Batch, board: Leaderboard, path: Path) -> None:
         for note in dict.fromkeys(line.note for line in lines if line.note):
             console.print(f"note: {note}", soft_wrap=True)
     for failure in board.failures:
-        reason = failure.reason.partition("\n")[0] or "no reason was told"
+        reason = failure.reason.partition("\n")[0] or "no reason was recorded"
         where = f" [{failure.run}]" if failure.run else ""
         console.print(f"{failure.state}: {failure.group}, seed {failure.seed}: {reason}{where}", soft_wrap=True)
     left = sum(failure.state not in ("completed", "failed") for failure in board.failures)
@@ -100,8 +102,8 @@ def show_leaderboard(batch: Batch, board: Leaderboard, path: Path) -> None:
 
 
 def _table_of(board: Leaderboard, lines: Sequence[Line], title: str) -> Table:
-    known = list(dict.fromkeys([board.metric, *(name for line in lines for name in line.scores)]))
-    names = [name for name in known if any(name in line.scores for line in lines)][:_COLUMNS]
+    metrics = list(dict.fromkeys([board.metric, *(name for line in lines for name in line.scores)]))
+    names = [name for name in metrics if any(name in line.scores for line in lines)][:_COLUMNS]
     table = Table("", "spec and settings", "runs", *names, title=title, title_justify="left")
     for rank, line in enumerate(lines, 1):
         cells = [_spread(line.scores[name]) if name in line.scores else "-" for name in names]

@@ -39,14 +39,14 @@ def list_runs(
     listed = [run for run in all_runs(runs) if name is None or fnmatchcase(run.name, name)]
     if name and not listed:
         raise UsageError(f"no run of the name {name!r} in {runs}")
-    known = run_rows(listed, sort)
-    rows = in_states(known, state)
+    all_rows = run_rows(listed, sort)
+    rows = in_states(all_rows, state)
     if as_json:
         from dlcli.cli.console import print_json
 
         print_json({"runs": rows[:limit]})
     else:
-        show_runs(rows[:limit], runs, sort, all_of=len(rows) or len(known))
+        show_runs(rows[:limit], runs, sort, all_of=len(rows) or len(all_rows))
 
 
 @app.command("show")

@@ -97,7 +97,7 @@ def _checked(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[dict
 
 
 def _spec_files(path: Path) -> list[Path]:
-    """Returns the file itself, or every YAML file below a folder, sorted; hidden folders are passed over."""
+    """Returns the file itself, or every YAML file below a folder, sorted; hidden folders are ignored."""
     from dlcli.errors import UsageError
 
     if not path.is_dir():

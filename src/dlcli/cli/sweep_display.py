@@ -29,35 +29,35 @@ class SweepDisplay(Watcher):
 
     def began(self, search: Search, job: Job, slot: str) -> None:
         """Prints what was drawn."""
-        told = ", ".join(job.overrides[self._skip :])
-        self._console.print(f"trial {job.number} of {self._wanted} on {slot}: {told}", soft_wrap=True)
+        overrides = ", ".join(job.overrides[self._skip :])
+        self._console.print(f"trial {job.number} of {self._wanted} on {slot}: {overrides}", soft_wrap=True)
 
     def ended(self, search: Search, job: Job, state: str, values: Sequence[float] | None, reason: str) -> None:
         """Prints how a trial has ended."""
-        told = ", ".join(f"{name} {shown(value)}" for name, value in zip(search.objectives, values or (), strict=False))
-        words = "; ".join(filter(None, (told, reason.partition("\n")[0])))
+        scores = ", ".join(f"{name} {shown(value)}" for name, value in zip(search.objectives, values or (), strict=False))
+        words = "; ".join(filter(None, (scores, reason.partition("\n")[0])))
         self._console.print(f"trial {job.number}: {state}{f': {words}' if words else ''}", soft_wrap=True)
 
 
 def show_sweep(results: Results) -> None:
     """Prints the best trials, what matters, what was not explored, failures, and where the best spec and the page are."""
-    found = results.outcome
+    outcome = results.outcome
     console = results_console()
-    console.print(_table(found))
+    console.print(_table(outcome))
     counts = ", ".join(
         f"{len(rows)} {state}"
         for state in ("completed", "pruned", "skipped", "failed", "running")
-        if (rows := found.of_state(state))
+        if (rows := outcome.of_state(state))
     )
-    console.print(f"{len(found.trials)} of {found.wanted} trials: {counts}", soft_wrap=True)
-    if found.importances:
-        parts = ", ".join(f"{name} {value:.0%}" for name, value in list(found.importances.items())[:_COLUMNS])
+    console.print(f"{len(outcome.trials)} of {outcome.wanted} trials: {counts}", soft_wrap=True)
+    if outcome.importances:
+        parts = ", ".join(f"{name} {value:.0%}" for name, value in list(outcome.importances.items())[:_COLUMNS])
         console.print(f"what matters: {parts}", soft_wrap=True)
-    for line in found.unexplored:
+    for line in outcome.unexplored:
         console.print(f"not explored: {line}", soft_wrap=True)
-    for row in found.of_state("failed"):
+    for row in outcome.of_state("failed"):
         where = f" [{row.run}]" if row.run else ""
-        reason = row.reason.partition("\n")[0] or "no reason was told"
+        reason = row.reason.partition("\n")[0] or "no reason was recorded"
         console.print(f"failed: trial {row.number}: {reason}{where}", soft_wrap=True)
     for note in results.notes:
         console.print(f"note: {note}", soft_wrap=True)
@@ -68,13 +68,13 @@ def show_sweep(results: Results) -> None:
         console.print(results.go_on, soft_wrap=True)
 
 
-def _table(found: Outcome) -> Table:
-    names = list(found.importances) or list(dict.fromkeys(name for row in found.trials for name in row.drawn))
+def _table(outcome: Outcome) -> Table:
+    names = list(outcome.importances) or list(dict.fromkeys(name for row in outcome.trials for name in row.drawn))
     names = names[:_COLUMNS]
-    title = f"sweep {found.sweep}: the best by {found.objectives[0]}"
-    table = Table("trial", *found.objectives, *names, "run", title=title, title_justify="left")
-    sign = -1 if found.higher_is_better[0] else 1
-    rows = sorted((row for row in found.trials if row.values), key=lambda row: sign * (row.values or [0.0])[0])
+    title = f"sweep {outcome.sweep}: the best by {outcome.objectives[0]}"
+    table = Table("trial", *outcome.objectives, *names, "run", title=title, title_justify="left")
+    sign = -1 if outcome.higher_is_better[0] else 1
+    rows = sorted((row for row in outcome.trials if row.values), key=lambda row: sign * (row.values or [0.0])[0])
     for row in rows[:_TOP]:
         drawn = [_drawn(row.drawn.get(name, "-")) for name in names]
         table.add_row(str(row.number), *map(shown, row.values or []), *drawn, row.run)

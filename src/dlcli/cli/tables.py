@@ -44,8 +44,8 @@ def run_rows(runs: list[Run], sort: str | None) -> list[dict[str, Any]]:
         return sorted(rows, key=lambda row: str(row["started"]), reverse=True)
     scored = [row for row in rows if row["scores"].get(sort) is not None]
     if not scored:
-        known = sorted({name for row in rows for name in row["scores"]})
-        raise UsageError(f"no run has the score {sort!r}; known: {', '.join([*known, _STARTED])}")
+        scores = sorted({name for row in rows for name in row["scores"]})
+        raise UsageError(f"no run has the score {sort!r}; known: {', '.join([*scores, _STARTED])}")
     by_id = {run.id: run for run in runs}
     higher = _is_better_higher(sort.partition(".")[2], [by_id[row["id"]] for row in scored])
     scored.sort(key=lambda row: row["scores"][sort], reverse=higher)
@@ -62,11 +62,11 @@ def in_states(rows: list[dict[str, Any]], states: str) -> list[dict[str, Any]]:
     Raises:
         UsageError: there is no such state.
     """
-    wanted = [name.strip() for name in states.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in STATES]
+    chosen = [name.strip() for name in states.split(",") if name.strip()]
+    unknown = [name for name in chosen if name not in STATES]
     if unknown:
         raise UsageError(f"--state: expected some of {', '.join(STATES)}, found {unknown[0]!r}")
-    return [row for row in rows if not wanted or row["state"] in wanted]
+    return [row for row in rows if not chosen or row["state"] in chosen]
 
 
 def _is_better_higher(name: str, runs: list[Run]) -> bool:
@@ -211,7 +211,7 @@ def _state(run: Run) -> list[tuple[str, str]]:
     status = run.status()
     rows = [("state", f"{run.shown_state}{': ' + status.error if status.error else ''}")]
     if run.can_go_on:
-        rows.append(("to go on", f"{command()} train --resume {run.id}"))
+        rows.append(("to continue", f"{command()} train --resume {run.id}"))
     best = f"; best {status.best_epoch} ({status.monitor} {shown(status.best_value)})" if status.best_epoch else ""
     reason = f"; {status.reason}" if status.reason else ""
     rows.append(("epochs", f"{epochs_of(run, status)}{best}{reason}"))
@@ -257,12 +257,12 @@ def _place(run: Run) -> list[tuple[str, str]]:
 
 
 def _trackers(run: Run) -> list[tuple[str, str]]:
-    """Returns under which id each tracker knows the run; what cannot be read of it is passed over."""
-    known = []
+    """Returns under which id each tracker knows the run; a file that cannot be read is ignored."""
+    trackers = []
     for path in sorted(run.trackers_path.glob("*.json")):
         with suppress(DlcliError, KeyError, TypeError):
-            known.append(f"{path.stem} {read_json(path)['id']}")
-    return [("trackers", ", ".join(known))] if known else []
+            trackers.append(f"{path.stem} {read_json(path)['id']}")
+    return [("trackers", ", ".join(trackers))] if trackers else []
 
 
 def _time(text: str) -> str:

@@ -52,7 +52,7 @@ def train(
         _start_workers(local_workers)
     if resume is not None:
         if spec is not None:
-            raise UsageError("--resume goes on by the run's own spec: leave SPEC out; --set training.epochs=30 adds epochs")
+            raise UsageError("--resume continues by the run's own spec: leave SPEC out; --set training.epochs=30 adds epochs")
         _resume(resume, runs, overrides or [], schedule, workers, index, quiet=quiet, as_json=as_json, offline=offline)
         return
     if spec is None or schedule is not None:

@@ -105,7 +105,7 @@ class Resources(Spec):
     )
     memory_gb: Positive | None = Field(default=None, description="Memory, in GB of 2^30 bytes.")
     minutes: Positive | None = Field(
-        default=None, description="Time of one allocation; a run that needs more goes on in another."
+        default=None, description="Time of one allocation; a run that needs more continues in another."
     )
     slurm: Annotated[dict[str, str | int | bool], AfterValidator(_sbatch_options)] = Field(
         default={}, description="More options of `sbatch` by their long names, such as `partition: gpu` or `account: lab`."
