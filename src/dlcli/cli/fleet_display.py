@@ -60,13 +60,11 @@ class BatchDisplay(Watcher):
         if self._live is None or monotonic() - self._looked < _EVERY:
             return
         self._looked = monotonic()
-        self._runs = {n: runs[-1] for n, runs in self._batch.runs_by_job([job_state.job for job_state in active]).items()}
+        self._runs = {n: runs[-1] for n, runs in self._batch.runs_by_job([work.job for work in active]).items()}
         table = Table("run", "seed", "on", "epoch", "minutes", title=f"{len(active)} running, {waiting} waiting")
-        for job_state in active:
-            minutes = f"{(monotonic() - job_state.began) / 60:.1f}" if job_state.began else "waits"
-            table.add_row(
-                job_state.job.group, str(job_state.job.seed), job_state.slot.name, self._epoch(job_state.job), minutes
-            )
+        for work in active:
+            minutes = f"{(monotonic() - work.began) / 60:.1f}" if work.began else "waits"
+            table.add_row(work.job.group, str(work.job.seed), work.slot.name, self._epoch(work.job), minutes)
         self._live.update(fitted(self._console, table))
 
     def _epoch(self, job: Job) -> str:
