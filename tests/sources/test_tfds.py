@@ -140,7 +140,7 @@ def test_the_highest_fitting_version_is_taken(tiny: Path) -> None:
     for wanted, version in ((None, "10.0.0"), ("1.*.*", "1.0.0"), ("10.0.0", "10.0.0")):
         assert tfds("tiny_rows", version=wanted)._folder() == tiny / "tiny_rows" / version
     message = refused(tfds("tiny_rows", version="3.*.*"), "regression")
-    assert "tiny_rows in version 3.*.* is not at hand" in message
+    assert "tiny_rows in version 3.*.* is not available" in message
     assert "1.0.0, 10.0.0" in message
 
 

@@ -72,9 +72,9 @@ def _pair(
     if target is not None:
         target = target if target in names else stem_and_part(target)[0]
         refuse_unknown("--target", target, names)
-    known = [(x, y) for x, y in _PAIRS if x in names and y in names and target in (None, y)]
-    if known:
-        return known[0]
+    pairs = [(x, y) for x, y in _PAIRS if x in names and y in names and target in (None, y)]
+    if pairs:
+        return pairs[0]
     listed = ", ".join(f"{name} {_by(size)}" for name, (size, _) in shapes.items())
     if len(names) < 2:
         raise UsageError(f"{path} needs two arrays, examples and their labels; it holds {listed}")

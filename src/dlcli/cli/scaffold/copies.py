@@ -37,12 +37,12 @@ def _shipped(name: str) -> tuple[str, str]:
     from dlcli.cli.shipped import shipped
     from dlcli.spec.words import nearest
 
-    known = shipped()
-    if name not in known:
-        near = nearest(name, known)
-        guess = f"did you mean `{near}`?" if near else f"there are {', '.join(known)}"
+    specs = shipped()
+    if name not in specs:
+        near = nearest(name, specs)
+        guess = f"did you mean `{near}`?" if near else f"there are {', '.join(specs)}"
         raise UsageError(f"no shipped spec is called `{name}`; {guess}")
-    return known[name].read_text(encoding="utf-8"), name
+    return specs[name].read_text(encoding="utf-8"), name
 
 
 def _refuse_task(text: str, options: Options) -> None:

@@ -41,17 +41,17 @@ def look_at_folder(path: str, task: str | None) -> DataPlan:
     why = f"{len(facts.classes)} class folders: {', '.join(facts.classes[:10])}{', ...' if len(facts.classes) > 10 else ''}"
     if task is not None and task not in tasks:
         raise UsageError(f"--task: {task} does not fit {path} ({why}): {' or '.join(tasks)} does")
-    seen = f"{path}: {len(images):,} images to train on{_of_side(pictures)}; {why}"
+    summary = f"{path}: {len(images):,} images to train on{_of_side(pictures)}; {why}"
     return DataPlan(
-        path, {"kind": "folder", "path": path}, tasks, Path(path).absolute().name, "", why, (seen, *notes), {}, pictures
+        path, {"kind": "folder", "path": path}, tasks, Path(path).absolute().name, "", why, (summary, *notes), {}, pictures
     )
 
 
 def _parts(source: Folder) -> Iterator[str]:
     """Yields which parts the folder has."""
     facts = source.facts("classification")
-    given = [part for part, has in (("validation", facts.has_validation), ("test", facts.has_test)) if has]
-    yield f"its own {' and '.join(given)} part" if given else "validation and test parts are split off"
+    parts = [part for part, has in (("validation", facts.has_validation), ("test", facts.has_test)) if has]
+    yield f"its own {' and '.join(parts)} part" if parts else "validation and test parts are split off"
 
 
 def _others(path: str) -> Iterator[str]:

@@ -126,10 +126,10 @@ def _of_file(path: str) -> tuple[str | None, float | None]:
         raise UsageError(f"--weights: there is no file {path}")
     name = Path(path).name
     for pattern, kind in _FILES:
-        found = pattern.search(name)
-        if found and kind.endswith("_"):
-            return kind + found.group(1), None
-        if found:
-            alpha = _ALPHAS.get(found.group(1)) if kind == "mobilenet" else float(found.group(1))
+        match = pattern.search(name)
+        if match and kind.endswith("_"):
+            return kind + match.group(1), None
+        if match:
+            alpha = _ALPHAS.get(match.group(1)) if kind == "mobilenet" else float(match.group(1))
             return kind, alpha
     return None, None

@@ -55,29 +55,33 @@ def look_at_table(path: str, target: Sequence[str], task: str | None, questions:
         UsageError: it cannot be read, has no such column, or the target fits no task, or not the one given.
     """
     try:
-        seen = look(path, rows=_ROWS)
-        _refuse_lines(seen)
-        names = list(target) or [_asked_target(seen, questions)]
+        beginning = look(path, rows=_ROWS)
+        _refuse_lines(beginning)
+        names = list(target) or [_asked_target(beginning, questions)]
         for name in names:
-            refuse_unknown("--target", name, seen.names)
+            refuse_unknown("--target", name, beginning.names)
         if len(set(names)) < len(names):
             raise UsageError("--target: a column is named twice")
-        counts = {name: _without_decimals(count_values(seen, name, most=_MOST_COUNTED)) for name in names}
-        tasks, why, doubt = _tasks(seen, names, counts)
+        counts = {name: _without_decimals(count_values(beginning, name, most=_MOST_COUNTED)) for name in names}
+        tasks, why, doubt = _tasks(beginning, names, counts)
         _refuse_task(task, tasks, names, why)
-        source, remarks = _source(seen, names)
+        source, remarks = _source(beginning, names)
     except DataError as error:
         raise UsageError(f"{path}: {error}") from None
     dropped = _dropped(source.get("drop", ()), remarks)
-    guess = () if seen.encoding_is_sure else (f"the file is not UTF-8 and does not say what it is: {seen.encoding} is a guess",)
+    guess = (
+        ()
+        if beginning.encoding_is_sure
+        else (f"the file is not UTF-8 and does not say what it is: {beginning.encoding} is a guess",)
+    )
     marks = [f"{mark!r} is {remarks[f'missing.{mark}']}" for mark in source.get("missing", ())]
-    notes = (f"{path}: {seen.describe()}", *guess, f"target {', '.join(names)}: {why}", *dropped, *marks, *seen.notes)
+    notes = (f"{path}: {beginning.describe()}", *guess, f"target {', '.join(names)}: {why}", *dropped, *marks, *beginning.notes)
     return DataPlan(path, source, tasks, stem_of(path), doubt if task is None else "", why, notes, remarks)
 
 
-def _refuse_lines(seen: Look) -> None:
+def _refuse_lines(beginning: Look) -> None:
     """Raises DataError for a table of one column whose cells are whole lines."""
-    (name, *others) = seen.names
+    (name, *others) = beginning.names
     mark = next((mark for mark in (*SEPARATORS, ":") if mark in name), None)
     if mark is None or others:
         return
@@ -107,14 +111,14 @@ def _dropped(names: Sequence[str], remarks: dict[str, str]) -> list[str]:
     return lines
 
 
-def _asked_target(seen: Look, questions: Questions) -> str:
+def _asked_target(beginning: Look, questions: Questions) -> str:
     """Returns the target column that the user names; it is never guessed."""
-    likely = next((name for name in seen.names if name.lower() in _LABEL_NAMES), seen.names[-1])
-    listed = [f"{column.name} ({_in_words(column)})" for column in seen.columns]
+    likely = next((name for name in beginning.names if name.lower() in _LABEL_NAMES), beginning.names[-1])
+    listed = [f"{column.name} ({_in_words(column)})" for column in beginning.columns]
     more = f", ... and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
-    words = "; ".join([f"{seen.path} has {', '.join(listed[:_MOST_LISTED])}{more}", *seen.notes])
+    words = "; ".join([f"{beginning.path} has {', '.join(listed[:_MOST_LISTED])}{more}", *beginning.notes])
     doubt = f"--target: say which column the model is to predict; {words}"
-    return questions.choice("--target", f"{words}\nTarget column", seen.names, likely, doubt)
+    return questions.choice("--target", f"{words}\nTarget column", beginning.names, likely, doubt)
 
 
 def _in_words(column: Column) -> str:
@@ -122,13 +126,13 @@ def _in_words(column: Column) -> str:
     return column.kind if column.kind in ("empty", "constant") else f"{column.kind}, {count}"
 
 
-def _tasks(seen: Look, names: Sequence[str], counts: dict[str, Counter[str]]) -> tuple[tuple[str, ...], str, str]:
+def _tasks(beginning: Look, names: Sequence[str], counts: dict[str, Counter[str]]) -> tuple[tuple[str, ...], str, str]:
     """Returns the tasks that targets fit, the likely one first; what follows from; why it is not sure, or ""."""
     for name in names:
-        _refuse_unfit(seen.column(name), counts[name])
+        _refuse_unfit(beginning.column(name), counts[name])
     if len(names) > 1:
-        return _tasks_of_several(seen, names, counts)
-    column, values = seen.column(names[0]), counts[names[0]]
+        return _tasks_of_several(beginning, names, counts)
+    column, values = beginning.column(names[0]), counts[names[0]]
     count = _counted(values)
     if len(values) == 2:
         return ("binary", "classification"), f"two values, {_listed(values)}", ""
@@ -165,8 +169,10 @@ def _refuse_unfit(column: Column, values: Counter[str]) -> None:
         )
 
 
-def _tasks_of_several(seen: Look, names: Sequence[str], counts: dict[str, Counter[str]]) -> tuple[tuple[str, ...], str, str]:
-    words = [name for name in names if not seen.column(name).is_number]
+def _tasks_of_several(
+    beginning: Look, names: Sequence[str], counts: dict[str, Counter[str]]
+) -> tuple[tuple[str, ...], str, str]:
+    words = [name for name in names if not beginning.column(name).is_number]
     if words:
         raise UsageError(f"--target: several targets are numbers, but {words[0]} holds {_listed(counts[words[0]])}")
     if all(set(counts[name]) <= {"0", "1", "0.0", "1.0"} for name in names):
@@ -203,72 +209,76 @@ Fields = tuple[dict[str, Any], dict[str, str]]
 """Fields of a source, and why they are as they are."""
 
 
-def _source(seen: Look, targets: Sequence[str]) -> Fields:
+def _source(beginning: Look, targets: Sequence[str]) -> Fields:
     """Returns the source, and why its fields are as they are."""
-    marks = _marks(seen, targets)
+    marks = _marks(beginning, targets)
     dropped = {
         column.name: reason
-        for column in seen.columns
+        for column in beginning.columns
         if column.name not in targets
-        for reason in _unusable(seen, column, marks)
+        for reason in _unusable(beginning, column, marks)
     }
-    left = [name for name in seen.names if name not in targets and name not in dropped]
+    left = [name for name in beginning.names if name not in targets and name not in dropped]
     if not left:
         why = "; ".join(f"{name} {reason}" for name, reason in dropped.items()) or "there is no other one"
-        raise UsageError(f"{seen.path}: no column is left that a model could learn from: {why}")
-    source: dict[str, Any] = {"kind": "csv", "path": seen.path, "target": targets[0] if len(targets) == 1 else list(targets)}
+        raise UsageError(f"{beginning.path}: no column is left that a model could learn from: {why}")
+    source: dict[str, Any] = {
+        "kind": "csv",
+        "path": beginning.path,
+        "target": targets[0] if len(targets) == 1 else list(targets),
+    }
     remarks: dict[str, str] = {}
     for fields, reasons in (
-        _number_fields(seen, dropped),
-        _gap_fields(seen, targets),
+        _number_fields(beginning, dropped),
+        _gap_fields(beginning, targets),
         ({"drop": list(dropped)} if dropped else {}, {f"drop.{name}": reason for name, reason in dropped.items()}),
         ({"missing": list(marks)} if marks else {}, {f"missing.{mark}": _says_gap(marks[mark]) for mark in marks}),
-        _form_fields(seen),
+        _form_fields(beginning),
     ):
         source |= fields
         remarks |= reasons
     return source, remarks
 
 
-def _number_fields(seen: Look, dropped: Container[str]) -> Fields:
+def _number_fields(beginning: Look, dropped: Container[str]) -> Fields:
     """Returns the fields by which texts are read as numbers."""
     fields: dict[str, Any] = {}
     remarks: dict[str, str] = {}
-    groups = {mark for column in seen.columns if (mark := _groups(column.examples))}
+    groups = {mark for column in beginning.columns if (mark := _groups(column.examples))}
     if len(groups) == 1:
         fields["thousands"] = groups.pop()
         remarks["thousands"] = "between groups of three digits"
-    decorated = [column.name for column in seen.columns if _is_numeric(column) and column.name not in dropped]
+    decorated = [column.name for column in beginning.columns if _is_numeric(column) and column.name not in dropped]
     if decorated:
         fields["numeric"] = decorated
-        remarks |= {f"numeric.{name}": _decorated(seen.column(name)) for name in decorated}
+        remarks |= {f"numeric.{name}": _decorated(beginning.column(name)) for name in decorated}
     return fields, remarks
 
 
-def _gap_fields(seen: Look, targets: Sequence[str]) -> Fields:
+def _gap_fields(beginning: Look, targets: Sequence[str]) -> Fields:
     """Returns what becomes of rows without a target, where there are any."""
-    gaps = sum(seen.column(name).gaps for name in targets)
+    gaps = sum(beginning.column(name).gaps for name in targets)
     if not gaps:
         return {}, {}
-    return {"missing_target": "drop"}, {"missing_target": f"{gaps:,} of {seen.rows:,} rows without a target"}
+    return {"missing_target": "drop"}, {"missing_target": f"{gaps:,} of {beginning.rows:,} rows without a target"}
 
 
-def _form_fields(seen: Look) -> Fields:
+def _form_fields(beginning: Look) -> Fields:
     """Returns how the file is written, where it is not as most are."""
     written = {
-        "separator": (seen.dialect.separator, ","),
-        "decimal": (seen.dialect.decimal, "."),
-        "header": (seen.dialect.header, True),
-        "encoding": (seen.encoding, "utf-8"),
+        "separator": (beginning.dialect.separator, ","),
+        "decimal": (beginning.dialect.decimal, "."),
+        "header": (beginning.dialect.header, True),
+        "encoding": (beginning.encoding, "utf-8"),
     }
     fields = {name: value for name, (value, usual) in written.items() if value not in (usual, "")}
-    is_guess = not seen.encoding_is_sure and "encoding" in fields
+    is_guess = not beginning.encoding_is_sure and "encoding" in fields
     return fields, {"encoding": "not UTF-8, and nothing in the file says what it is"} if is_guess else {}
 
 
 def _groups(values: Iterable[str]) -> str:
     """Returns the mark between groups of three digits where numbers have both it and a decimal mark, or it twice."""
-    marks = {found.group(1) for value in values if (found := _GROUPED.fullmatch(value))}
+    marks = {match.group(1) for value in values if (match := _GROUPED.fullmatch(value))}
     return marks.pop() if len(marks) == 1 else ""
 
 
@@ -282,10 +292,10 @@ def _decorated(column: Column) -> str:
     return f"numbers written as {column.decoration}, such as {', '.join(examples[:2])}"
 
 
-def _marks(seen: Look, targets: Sequence[str]) -> dict[str, list[str]]:
+def _marks(beginning: Look, targets: Sequence[str]) -> dict[str, list[str]]:
     """Returns the words that stand for a missing value in columns that are mostly numbers, such as `?`, with the columns."""
     marks: dict[str, list[str]] = {}
-    for column in seen.columns:
+    for column in beginning.columns:
         if column.name not in targets and not column.decoration and len(column.odd) <= 2:
             for mark in column.odd:
                 marks.setdefault(mark, []).append(column.name)
@@ -296,13 +306,15 @@ def _says_gap(columns: Sequence[str]) -> str:
     return f"read as a missing value in {', '.join(columns[:3])}{', ...' if len(columns) > 3 else ''}"
 
 
-def _unusable(seen: Look, column: Column, marks: Container[str]) -> list[str]:
+def _unusable(beginning: Look, column: Column, marks: Container[str]) -> list[str]:
     """Returns why a model cannot use a column, at most one reason."""
     if column.odd and not column.decoration and all(mark in marks for mark in column.odd):
         return []
     if column.decoration:
         return [] if _is_numeric(column) else [f"holds {_decorated(column)}"]
-    if column.kind == "constant" and len(count_values(seen, column.name, most=1)) > 1:  # below the rows that were looked at
+    if (
+        column.kind == "constant" and len(count_values(beginning, column.name, most=1)) > 1
+    ):  # below the rows that were looked at
         return []
     unit = unit_of(Counter(column.examples))
     if column.kind in ("text", "identifier") and unit:
@@ -311,6 +323,6 @@ def _unusable(seen: Look, column: Column, marks: Container[str]) -> list[str]:
         return [_WHY_DROPPED[column.kind]]
     if column.kind == "category":
         most = int(Csv.model_fields["max_categories"].default)
-        if len(count_values(seen, column.name, most=most)) > most:
+        if len(count_values(beginning, column.name, most=most)) > most:
             return [f"has more than {most} different values"]
     return []

@@ -118,8 +118,8 @@ class Csv(SourceSpec):
     @property
     def files(self) -> dict[str, str]:
         """The file of each given part."""
-        given = {"train": self.path, "validation": self.validation, "test": self.test}
-        return {part: path for part, path in given.items() if path is not None}
+        paths = {"train": self.path, "validation": self.validation, "test": self.test}
+        return {part: path for part, path in paths.items() if path is not None}
 
     @property
     def revision(self) -> int:
@@ -134,18 +134,18 @@ class Csv(SourceSpec):
     @property
     def settings(self) -> Settings:
         """How its files are written, as far as the spec says."""
-        wanted = [*self.targets, *self.drop, *self.categorical, *self.numeric, *self.dates]
-        wanted += self.features if isinstance(self.features, list) else []
-        known = True if self.header == "auto" and self.revision == 1 else None
+        expected = [*self.targets, *self.drop, *self.categorical, *self.numeric, *self.dates]
+        expected += self.features if isinstance(self.features, list) else []
+        header = True if self.header == "auto" and self.revision == 1 else None
         return Settings(
             encoding=self.encoding,
             separator=self.separator,
             decimal={",": ".", ".": ",", None: "auto"}.get(self.thousands, "auto") if self.decimal == "auto" else self.decimal,
-            header=known if self.header == "auto" else self.header,
+            header=header if self.header == "auto" else self.header,
             names=tuple(map(normalized, self.names)),
             skip_lines=self.skip_lines,
             sheet=self.sheet,
-            wanted=frozenset(normalized(name) if self.revision > 1 else name for name in wanted if name),
+            expected=frozenset(normalized(name) if self.revision > 1 else name for name in expected if name),
             targets=tuple(self.targets),
             strip=self.revision > 1,
         )
@@ -252,9 +252,9 @@ class Csv(SourceSpec):
 
     def _feature_faults(self, header: list[str]) -> Iterator[tuple[str, str]]:
         names = self.feature_names(header)
-        seen = [name for name in self.named(self.targets, header) if name in names]
-        if seen:
-            yield "features", f"`{seen[0]}` is the target: a model that sees it has nothing to learn"
+        targets = [name for name in self.named(self.targets, header) if name in names]
+        if targets:
+            yield "features", f"`{targets[0]}` is the target: a model that sees it has nothing to learn"
         if not names:
             yield "features", "no column is left for the model to see"
 
@@ -287,9 +287,9 @@ class Csv(SourceSpec):
         tables, notes, part_notes = {}, list[str](), dict[str, tuple[str, ...]]()
         for part, path in self.files.items():
             table = self.table(path)
-            tables[part], said = with_targets(self, table)
+            tables[part], target_notes = with_targets(self, table)
             where = "" if part == "train" else f"{path}: "
-            part_notes[part] = (*table.notes, *said)
+            part_notes[part] = (*table.notes, *target_notes)
             notes += [where + note for note in part_notes[part]]
         columns = Columns.of(self, tables["train"])
         classes: tuple[str, ...] | None = None
@@ -331,10 +331,10 @@ def _lacking(key: str, features: list[str], header: list[str]) -> Iterator[tuple
 def _nearest(word: str, words: list[str], *, auto: bool) -> str:
     from difflib import get_close_matches
 
-    other = next((one for one in _OTHER_SEPARATORS if len(words) == 1 and one in words[0]), None)
-    if other is not None and auto:
+    separator = next((mark for mark in _OTHER_SEPARATORS if len(words) == 1 and mark in words[0]), None)
+    if separator is not None and auto:
         return f"; each of its lines is one cell in quotes, {words[0][:60]!r}: write it without quotes around whole lines"
-    if other is not None:
-        return f"; its header is one column, is the `separator` {other!r}?"
+    if separator is not None:
+        return f"; its header is one column, is the `separator` {separator!r}?"
     near = get_close_matches(word, words, 1)
     return f"; did you mean `{near[0]}`?" if near else f"; it has {', '.join(words[:20])}"

@@ -108,8 +108,8 @@ class Columns:
         Raises:
             DataError: the table lacks one, or a cell is no number or date where the training file has them.
         """
-        known = set(table.names)
-        absent = [name for name in self.names if name not in known]
+        present = set(table.names)
+        absent = [name for name in self.names if name not in present]
         if absent:
             raise DataError(f"{table.path}: no column {', '.join(f'`{name}`' for name in absent[:20])}")
         dates = dict(zip(self.source.named(list(self.source.dates), table.names), self.source.dates.values(), strict=True))
@@ -210,7 +210,7 @@ def date_formats(source: Csv) -> dict[str, DateColumn]:
         DataError: a column has no one format.
     """
     table = source.table(source.path)
-    found = {}
+    formatted = {}
     for name, settings in source.dates.items():
         (column,) = source.named([name], table.names)
         values = sorted(set(table.column(column).tolist()) - {None})
@@ -218,8 +218,8 @@ def date_formats(source: Csv) -> dict[str, DateColumn]:
             form = find_format(values) if settings.format == "auto" else settings.format
         except DataError as error:
             raise DataError(f"data.source.dates.{name}: {error}") from None
-        found[name] = settings.model_copy(update={"format": form})
-    return found
+        formatted[name] = settings.model_copy(update={"format": form})
+    return formatted
 
 
 def _ignored(source: Csv, table: Table) -> dict[str, str]:
@@ -227,16 +227,16 @@ def _ignored(source: Csv, table: Table) -> dict[str, str]:
     if source.revision == 1 or source.features != "all":
         return {}
     mentioned = {*source.named(source.drop, table.names), *source.named(source.targets, table.names)}
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for place, name in enumerate(table.names):
         if not name.startswith("Unnamed: ") or name in mentioned or name in source.categorical:
             continue
         cells = table.cells[place].tolist()
         if all(cell is None for cell in cells):
-            found[name] = "no name and no value"
+            reasons[name] = "no name and no value"
         elif place == 0 and None not in cells and len(set(cells)) == len(cells):
-            found[name] = "no name, and numbers of the rows, as `to_csv` of pandas writes them"
-    return found
+            reasons[name] = "no name, and numbers of the rows, as `to_csv` of pandas writes them"
+    return reasons
 
 
 def _dropped_notes(dropped: dict[str, str]) -> list[str]:
@@ -273,10 +273,10 @@ def _facts(
 
 def _wide_words(counts: Counter[Any], name: str, rows: str) -> str:
     """Returns how many values a column has, and what keeps it from being a number."""
-    known = Counter({value: count for value, count in counts.items() if value is not None})
-    dates = sum(count for value, count in known.items() if is_date(value)) > 0.9 * known.total()
-    hint = f" ({IMAGES})" if names_images(known) else f" ({dates_hint(name)})" if dates else number_hint(name, known)
-    return f"`{name}` has {len(known)} different values in {rows}{hint}"
+    filled = Counter({value: count for value, count in counts.items() if value is not None})
+    dates = sum(count for value, count in filled.items() if is_date(value)) > 0.9 * filled.total()
+    hint = f" ({IMAGES})" if names_images(filled) else f" ({dates_hint(name)})" if dates else number_hint(name, filled)
+    return f"`{name}` has {len(filled)} different values in {rows}{hint}"
 
 
 def _refuse_wide(source: Csv, counts: dict[str, Counter[Any]], rows: str, path: str) -> None:
@@ -286,10 +286,10 @@ def _refuse_wide(source: Csv, counts: dict[str, Counter[Any]], rows: str, path: 
         raise DataError(f"{path}: {_refusal([_wide_words(counts[name], name, rows) for name in wide], wide)}")
 
 
-def _refusal(said: Sequence[str], names: Sequence[str]) -> str:
-    word, put = ("column", "put it") if len(said) == 1 else ("columns", "put them")
+def _refusal(descriptions: Sequence[str], names: Sequence[str]) -> str:
+    word, put = ("column", "put it") if len(descriptions) == 1 else ("columns", "put them")
     return (
-        f"{word} {'; '.join(said)}: too many for a category;"
+        f"{word} {'; '.join(descriptions)}: too many for a category;"
         f" {put} under `data.source.drop: [{in_yaml(names)}]`, or raise `data.source.max_categories`"
     )
 
@@ -343,32 +343,32 @@ def outlook(source: Csv) -> list[str]:
     names = source.feature_names(table.names)
     places = {name: place for place, name in enumerate(table.names)}
     rows = [row.cells for row in beginning.rows]
-    known = {name: look_at_column(name, places[name], rows, table.dialect, source.marks) for name in names[:_MOST_SHOWN]}
+    looks = {name: look_at_column(name, places[name], rows, table.dialect, source.marks) for name in names[:_MOST_SHOWN]}
     count = f"{'at least ' if beginning.more else ''}{counted_rows(beginning.count)}"
     looked_at = f"the first {counted_rows(beginning.count)}" if beginning.more else "all rows"
     lines = [f"table: {table.describe()}, {len(table.names):,} columns, {count}", *table.notes]
     nameless = [
         name
-        for name, column in known.items()
+        for name, column in looks.items()
         if name.startswith("Unnamed: ") and source.features == "all" and column.kind in ("identifier", "empty")
     ]
     if nameless:
         lines.append(f"columns without a name, which are ignored: {listed(nameless)}")
     for kind, words in _KINDS.items():
-        alike = [name for name in known if known[name].kind == kind and name not in {*source.dates, *nameless}]
+        alike = [name for name in looks if looks[name].kind == kind and name not in {*source.dates, *nameless}]
         if alike:
             lines.append(f"{words.format(rows=looked_at)}: {listed(alike)}")
     for name in (name for name in source.named(source.targets, table.names) if name in places):
         if look_at_column(name, places[name], rows, table.dialect, source.marks).kind == "constant":
             lines.append(f"the target `{name}` has the same value in {looked_at}: there is nothing to predict")
-    for name, column in known.items():
+    for name, column in looks.items():
         if name in source.numeric:
             continue
         is_text = column.kind in ("category", "text") or column.decoration or column.odd
         hint = number_hint(name, _counts(beginning, places[name], source.marks)) if is_text else ""
         if hint:
             lines.append(f"`{name}` becomes a category{hint}")
-    numbers = [name for name, column in known.items() if column.is_number or name in source.numeric]
+    numbers = [name for name, column in looks.items() if column.is_number or name in source.numeric]
     numbers = [name for name in numbers if name not in source.categorical]
     numbers += [name for name in source.named(source.targets, table.names) if name in places]
     texts = {name: _counts(beginning, places[name], source.marks) for name in numbers}

@@ -59,13 +59,15 @@ def with_targets(source: Csv, table: Table) -> tuple[Table, list[str]]:
         )
     if gaps.all() and len(gaps):
         raise DataError(f"{table.path}: no row has a value in the target column ({', '.join(source.targets)}){how}")
-    kept = table.without(gaps, f"without a target{how}")
-    if not kept.left_out:
-        return kept, []
-    total = len(kept) + sum(kept.left_out.values())
+    labelled = table.without(gaps, f"without a target{how}")
+    if not labelled.left_out:
+        return labelled, []
+    total = len(labelled) + sum(labelled.left_out.values())
     words = {"the row is empty": "empty", "the row repeats the header": "like the header"}
-    reasons = ", ".join(f"{count:,} {words.get(reason, reason)}" for reason, count in kept.left_out.items())
-    return kept, [f"{total:,} rows, of which {len(kept):,} {'is' if len(kept) == 1 else 'are'} used; left out: {reasons}"]
+    reasons = ", ".join(f"{count:,} {words.get(reason, reason)}" for reason, count in labelled.left_out.items())
+    return labelled, [
+        f"{total:,} rows, of which {len(labelled):,} {'is' if len(labelled) == 1 else 'are'} used; left out: {reasons}"
+    ]
 
 
 def _which_marks(source: Csv, table: Table, gaps: Array) -> str:
@@ -76,10 +78,10 @@ def _which_marks(source: Csv, table: Table, gaps: Array) -> str:
     marks = [mark for mark, _ in cells.most_common() if mark]
     if not marks:
         return ""
-    said = ", ".join(f"{cells[mark]:,} {'hold' if cells[mark] > 1 else 'holds'} {mark!r}" for mark in marks[:5])
+    counts_in_words = ", ".join(f"{cells[mark]:,} {'hold' if cells[mark] > 1 else 'holds'} {mark!r}" for mark in marks[:5])
     usual = [mark for mark in marks if mark in MARKS and mark not in source.missing]
     remedy = f"; if it is a class: `data.source.not_missing: [{', '.join(usual[:5])}]`" if usual else ""
-    return f" ({said}, which marks a gap{remedy})"
+    return f" ({counts_in_words}, which marks a gap{remedy})"
 
 
 def labels(source: Csv, table: Table, task: str, classes: tuple[str, ...] | None) -> tuple[Array, tuple[str, ...] | None]:
@@ -91,10 +93,10 @@ def labels(source: Csv, table: Table, task: str, classes: tuple[str, ...] | None
     columns = target_columns(source, table)
     values = _values(source, table, columns, task, classes)
     try:
-        targets, found = labels_of(values, task, classes, table.path)
+        targets, class_names = labels_of(values, task, classes, table.path)
     except DataError as error:
         raise DataError(f"{error}{_remedy(source, columns, task)}") from None
-    return targets, found or tuple(source.targets)
+    return targets, class_names or tuple(source.targets)
 
 
 def _values(source: Csv, table: Table, columns: Sequence[Array], task: str, classes: tuple[str, ...] | None) -> Array:

@@ -35,7 +35,7 @@ class Rows:
 
 def row_settings(source: Csv, columns: Mapping[str, bool]) -> Settings:
     """Returns how a table of rows is written, as far as the spec says; its header has the columns that the model takes."""
-    return replace(source.settings, wanted=frozenset(file_columns(source, columns).values()))
+    return replace(source.settings, expected=frozenset(file_columns(source, columns).values()))
 
 
 def file_columns(source: Csv, columns: Mapping[str, bool]) -> dict[str, str]:
@@ -86,13 +86,13 @@ def _rows(source: Csv, table: OpenTable, chunk: list[Row], columns: Mapping[str,
     import numpy as np
 
     faults = {row.number: row.fault for row in chunk if row.fault}
-    kept = [row for row in chunk if not row.fault]
-    if not kept:
+    sound = [row for row in chunk if not row.fault]
+    if not sound:
         return Rows([], {}, faults)
-    numbers = np.array([row.number for row in kept], dtype="int64")
-    cells = {place: _cells(source, [row.cells[place] for row in kept]) for place in set(places.values())}
+    numbers = np.array([row.number for row in sound], dtype="int64")
+    cells = {place: _cells(source, [row.cells[place] for row in sound]) for place in set(places.values())}
     read: dict[str, Array] = {}
-    good = np.ones(len(kept), dtype=bool)
+    good = np.ones(len(sound), dtype=bool)
     for name, is_number in columns.items():
         column = cells[places[name]]
         if not is_number:

@@ -97,7 +97,7 @@ def listing(folder: str) -> Listing:
     Raises:
         DataError: the folder cannot be read.
     """
-    found = Listing()
+    level = Listing()
     try:
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
@@ -106,11 +106,11 @@ def listing(folder: str) -> Listing:
     for entry in ordered:
         is_folder, is_clutter = _is_folder(entry), is_hidden(entry.name, is_folder=_is_folder(entry))
         if is_folder and not is_clutter:
-            found.folders[entry.name] = entry.path
+            level.folders[entry.name] = entry.path
         else:
-            plain = found.files if _is_file(entry) else found.special
-            (found.hidden_folders if is_folder else found.hidden if is_clutter else plain).append(entry.path)
-    return found
+            plain = level.files if _is_file(entry) else level.special
+            (level.hidden_folders if is_folder else level.hidden if is_clutter else plain).append(entry.path)
+    return level
 
 
 def is_hidden(name: str, *, is_folder: bool) -> bool:
@@ -133,8 +133,8 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return True
 
 
-def walk(folder: str, wanted: Callable[[str], bool] = is_image_file) -> Tree:
-    """Returns the files below a folder, sorted by path; `wanted` tells which are asked for.
+def walk(folder: str, is_asked_for: Callable[[str], bool] = is_image_file) -> Tree:
+    """Returns the files below a folder, sorted by path; `is_asked_for` says which of them belong to `files`.
 
     A folder that several links lead to is read once: below its own place where that is below `folder`, else below the
     first link to it, counted from the top.
@@ -142,21 +142,21 @@ def walk(folder: str, wanted: Callable[[str], bool] = is_image_file) -> Tree:
     Raises:
         DataError: a folder below cannot be read.
     """
-    tree, seen = Tree(), {_identity(folder)}
+    tree, visited = Tree(), {_identity(folder)}
     plain, linked = [folder], list[str]()
     while plain or linked:
         path = plain.pop() if plain else linked.pop(0)
-        found = listing(path)
-        for file in found.files:
-            (tree.files if wanted(file) else tree.others).append(file)
+        level = listing(path)
+        for file in level.files:
+            (tree.files if is_asked_for(file) else tree.others).append(file)
         for name in ("hidden", "hidden_folders", "special"):
-            getattr(tree, name).extend(getattr(found, name))
-        for inner in found.folders.values():
+            getattr(tree, name).extend(getattr(level, name))
+        for inner in level.folders.values():
             if os.path.islink(inner):
                 linked.append(inner)
             else:
-                (plain if _is_new(inner, seen) else tree.repeated).append(inner)
-        while not plain and linked and not _is_new(linked[0], seen):
+                (plain if _is_new(inner, visited) else tree.repeated).append(inner)
+        while not plain and linked and not _is_new(linked[0], visited):
             tree.repeated.append(linked.pop(0))
     for paths in vars(tree).values():
         paths.sort()
@@ -165,26 +165,26 @@ def walk(folder: str, wanted: Callable[[str], bool] = is_image_file) -> Tree:
 
 def _identity(folder: str) -> tuple[int, int]:
     try:
-        found = os.stat(folder)
+        status = os.stat(folder)
     except OSError as error:
         raise DataError(f"{folder}: {error.strerror}") from None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
-def _is_new(folder: str, seen: set[tuple[int, int]]) -> bool:
+def _is_new(folder: str, visited: set[tuple[int, int]]) -> bool:
     """Whether a folder was not seen before; now it is."""
     identity = _identity(folder)
-    is_new = identity not in seen
-    seen.add(identity)
+    is_new = identity not in visited
+    visited.add(identity)
     return is_new
 
 
 def holds_image(folder: str) -> bool:
     """Whether an image lies anywhere below a folder; stops at the first."""
-    waiting, seen = [folder], set[tuple[int, int]]()
+    waiting, visited = [folder], set[tuple[int, int]]()
     while waiting:
         path = waiting.pop()
-        if _is_new(path, seen):
+        if _is_new(path, visited):
             folders = _folders_before_an_image(path)
             if folders is None:
                 return True

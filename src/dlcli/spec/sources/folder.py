@@ -59,7 +59,7 @@ class Folder(SourceSpec):
         """Returns the classes and the given parts."""
         try:
             layout = _recent_layout(self.path, self._parts_in_order(), self._known_classes, _changes(self.path))
-        except (DataError, OSError):  # `faults` tells of it
+        except (DataError, OSError):  # `faults` reports it
             return Facts(image=True)
         if layout.faults:
             return Facts(image=True)
@@ -113,10 +113,10 @@ class Folder(SourceSpec):
         for _, message in self.faults():
             raise DataError(message)
         layout, tree = self.layout(), Tree()
-        found = {part: {name: _walked(paths, tree) for name, paths in of.items()} for part, of in layout.classes.items()}
+        images = {part: {name: _walked(paths, tree) for name, paths in of.items()} for part, of in layout.classes.items()}
         beside = _beside(self.path, layout, tree)
         notes = (*layout_notes(self.path, layout), *beside, *tree.notes())
-        return Opened(self._examples(layout.names, found, request), layout.names, (*notes, *label_notes(layout.names)))
+        return Opened(self._examples(layout.names, images, request), layout.names, (*notes, *label_notes(layout.names)))
 
     def _examples(self, classes: tuple[str, ...], images: Images, request: Request) -> dict[str, Examples]:
         import numpy as np
@@ -124,9 +124,9 @@ class Folder(SourceSpec):
         from dlcli.spec.sources.images import ImageFiles
 
         parts = {}
-        for part, found in images.items():
-            paths = [path for name in classes for path in found.get(name, ())]
-            numbers = [number for number, name in enumerate(classes) for _ in found.get(name, ())]
+        for part, by_class in images.items():
+            paths = [path for name in classes for path in by_class.get(name, ())]
+            numbers = [number for number, name in enumerate(classes) for _ in by_class.get(name, ())]
             ids = [_text(Path(os.path.relpath(path, self.path)).as_posix()) for path in paths]
             parts[part] = Examples(ImageFiles(tuple(paths), request.image), np.array(numbers, dtype="int64"), ids)
         return parts
@@ -146,17 +146,17 @@ def _recent_layout(
 
 def _changes(path: str) -> tuple[int, ...]:
     """Returns when a folder and the folders in it were changed."""
-    return tuple(os.stat(one).st_mtime_ns for one in (path, *listing(path).folders.values()))
+    return tuple(os.stat(path).st_mtime_ns for path in (path, *listing(path).folders.values()))
 
 
 def _walked(folders: list[str], tree: Tree) -> list[str]:
     """Returns the images below the folders of a class, sorted; what is left out is added to `tree`."""
     images: list[str] = []
     for folder in folders:
-        found = walk(folder)
-        images += found.files
-        found.files = []
-        tree.add(found)
+        below = walk(folder)
+        images += below.files
+        below.files = []
+        tree.add(below)
     return sorted(images)
 
 
@@ -226,8 +226,8 @@ def _beside(root: str, layout: Layout, tree: Tree) -> Iterator[str]:
         level = listing(folder)
         images = level.images
         if images:
-            one, are = ("image lies", "is") if len(images) == 1 else ("images lie", "are")
-            yield f"{len(images):,} {one} in {folder}, beside its folders, and {are} not used, such as {images[0]}"
+            lie, are = ("image lies", "is") if len(images) == 1 else ("images lie", "are")
+            yield f"{len(images):,} {lie} in {folder}, beside its folders, and {are} not used, such as {images[0]}"
         others = [path for path in level.files if path not in set(images) and path != os.path.join(root, METADATA)]
         tree.add(Tree([], others, level.hidden, level.hidden_folders, level.special))
         for path in level.folders.values():

@@ -51,12 +51,12 @@ class Layout:
         return tuple(sorted(self.classes.get("train", {})))
 
 
-def find_layout(root: str, known: frozenset[str] = frozenset()) -> Layout:
+def find_layout(root: str, class_names: frozenset[str] = frozenset()) -> Layout:
     """Returns the layout of a folder of class folders, of one with parts, or of one around either.
 
     Args:
         root: the folder.
-        known: names of classes, where they are known: folders of such names are neither parts nor around class folders.
+        class_names: the names of the classes, if known: folders of such names are neither parts nor around class folders.
 
     Raises:
         DataError: a folder cannot be read.
@@ -64,12 +64,12 @@ def find_layout(root: str, known: frozenset[str] = frozenset()) -> Layout:
     here = root
     for _ in range(_DEEPEST):
         level = listing(here)
-        if known and all(composed(name) in known for name in level.folders):
+        if class_names and all(composed(name) in class_names for name in level.folders):
             return Layout(here, {"train": here}, {"train": classes_in(level)})
         layout = _with_parts(here, level)
         if layout is not None:
             return layout
-        inner = _wrapped(level, known)
+        inner = _wrapped(level, class_names)
         if inner is None:
             return _without_parts(here, level)
         here = inner
@@ -102,10 +102,10 @@ def named_layout(root: str, parts: Mapping[str, str]) -> Layout:
 
 def classes_in(level: Listing) -> dict[str, list[str]]:
     """Returns the folders in a folder by their name as a class: with composed accents."""
-    found: dict[str, list[str]] = {}
+    classes: dict[str, list[str]] = {}
     for name, path in level.folders.items():
-        found.setdefault(composed(name), []).append(path)
-    return found
+        classes.setdefault(composed(name), []).append(path)
+    return classes
 
 
 def _with_parts(here: str, level: Listing) -> Layout | None:
@@ -121,7 +121,7 @@ def _with_parts(here: str, level: Listing) -> Layout | None:
     layout = Layout(here)
     group = _resolved(here, groups[chosen[0]], layout)
     layout.chosen = group
-    for part in (one for one in PARTS if one in group):
+    for part in (name for name in PARTS if name in group):
         _fill(layout, part, group[part])
     layout.unused = _unused(level, set(group.values()))
     if not layout.faults:
@@ -144,8 +144,8 @@ def _with_training_folder(groups: Mapping[str, Mapping[str, list[str]]]) -> list
 
     A word that is not known, such as `freight` in `freight_train`, needs another part that shares it.
     """
-    found = [name for name, group in groups.items() if any(listing(path).folders for path in group.get("train", []))]
-    return [""] if "" in found else [name for name in found if len(groups[name]) > 1]
+    names_with_train = [name for name, group in groups.items() if any(listing(path).folders for path in group.get("train", []))]
+    return [""] if "" in names_with_train else [name for name in names_with_train if len(groups[name]) > 1]
 
 
 def _has_parts(folder: str) -> bool:
@@ -183,15 +183,15 @@ def _fill(layout: Layout, part: str, folder: str) -> None:
     """Notes where a part's class folders are, or that it has none."""
     classes = frozenset(layout.classes.get("train", {}))
     inner = _class_root(folder, classes)
-    found = classes_in(listing(inner))
+    inner_classes = classes_in(listing(inner))
     if part != "train" and not holds_image(folder):
         layout.empty[part] = folder
         return
-    is_nameless = not found or (len(found) == 1 and is_for_unlabelled(next(iter(found))))
-    if part != "train" and is_nameless and not (set(found) & classes):
+    is_nameless = not inner_classes or (len(inner_classes) == 1 and is_for_unlabelled(next(iter(inner_classes))))
+    if part != "train" and is_nameless and not (set(inner_classes) & classes):
         layout.unlabelled[part] = folder
         return
-    layout.parts[part], layout.classes[part] = inner, found
+    layout.parts[part], layout.classes[part] = inner, inner_classes
 
 
 def _class_root(folder: str, classes: frozenset[str]) -> str:
@@ -204,9 +204,9 @@ def _class_root(folder: str, classes: frozenset[str]) -> str:
     return folder
 
 
-def _wrapped(level: Listing, known: frozenset[str]) -> str | None:
+def _wrapped(level: Listing, class_names: frozenset[str]) -> str | None:
     """Returns the folder around class folders or parts that a folder holds and that is the only one with images in it."""
-    if not level.folders or level.images or any(composed(name) in known for name in level.folders):
+    if not level.folders or level.images or any(composed(name) in class_names for name in level.folders):
         return None
     if len(level.folders) == 1:
         (inner,) = level.folders.values()
@@ -276,7 +276,7 @@ def _equal_folders(folder: str, layout: Layout, inner: list[str]) -> str:
     if all(part_of(name) for name in inner):
         way = f"to have parts, put {inner[0]}/{outer[0]} in place of {outer[0]}/{inner[0]}"
     else:
-        paths = sorted(path for found in layout.classes["train"].values() for path in found)
+        paths = sorted(path for folders in layout.classes["train"].values() for path in folders)
         names = [os.path.basename(path) for path in paths]
         largest = os.path.basename(max(reversed(paths), key=lambda path: len(walk(path).files)))
         train = next((name for name in names if (part_of(name) or ("",))[0] == "train"), largest)
@@ -289,20 +289,20 @@ def _equal_folders(folder: str, layout: Layout, inner: list[str]) -> str:
 
 
 def _unknown_classes(layout: Layout) -> Iterator[tuple[str, str]]:
-    known = layout.classes.get("train", {})
-    for part, found in layout.classes.items():
-        unknown = next((name for name in found if name not in known), None)
+    class_names = layout.classes.get("train", {})
+    for part, classes in layout.classes.items():
+        unknown = next((name for name in classes if name not in class_names), None)
         if unknown is not None:
-            near = next((name for name in known if name.casefold() == unknown.casefold()), None)
+            near = next((name for name in class_names if name.casefold() == unknown.casefold()), None)
             others = f"did you mean {near}?" if near else _listed(layout.names, 20)
-            yield "path", f"{found[unknown][0]}: the training part has no class of this name ({others})"
-        if not found and part != "train":
+            yield "path", f"{classes[unknown][0]}: the training part has no class of this name ({others})"
+        if not classes and part != "train":
             yield "path", _without_class_folders(layout.parts[part], part)
 
 
 def _unused(level: Listing, used: set[str]) -> list[str]:
     """Returns the folders that hold images and are no part."""
-    around = {path for path in level.folders.values() if any(one.startswith(path + os.sep) for one in used)}
+    around = {path for path in level.folders.values() if any(part.startswith(path + os.sep) for part in used)}
     return [path for path in level.folders.values() if path not in used | around and holds_image(path)]
 
 

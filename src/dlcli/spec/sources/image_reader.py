@@ -229,9 +229,9 @@ def _is_see_through(picture: Image.Image) -> bool:
 def _from_lab(picture: Image.Image) -> Image.Image:
     """Returns CIELAB colours as sRGB; Pillow's `convert` refuses them."""
     lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    found = ImageCms.profileToProfile(picture, lab, rgb, outputMode="RGB")
-    assert found is not None
-    return found
+    converted = ImageCms.profileToProfile(picture, lab, rgb, outputMode="RGB")
+    assert converted is not None
+    return converted
 
 
 def resized(picture: Image.Image, settings: Settings) -> Image.Image:
@@ -293,7 +293,7 @@ def _with_raw_mode(file: Image.Image, raw: str) -> Image.Image:
     """Returns the file, its data yet to be decoded as of another raw mode."""
     first = file.tile[0]  # type: ignore[attr-defined]
     args = (raw, *first[3][1:]) if isinstance(first[3], tuple) else raw
-    file.tile = [(*one[:3], args) if not hasattr(one, "_replace") else one._replace(args=args) for one in file.tile]  # type: ignore[attr-defined]
+    file.tile = [(*tile[:3], args) if not hasattr(tile, "_replace") else tile._replace(args=args) for tile in file.tile]  # type: ignore[attr-defined]
     return file
 
 
@@ -347,14 +347,14 @@ def orientation(file: Image.Image) -> tuple[int, str]:
     if file.format == "TIFF":
         return 1, ""
     try:
-        found = _exif_orientation(_exif(file))
+        value = _exif_orientation(_exif(file))
     except (struct.error, ValueError):
         return _xmp_orientation(file) or 1, "EXIF data that cannot be read"
-    if found is None:
+    if value is None:
         return _xmp_orientation(file) or 1, ""
-    if found == 0:  # written by programs that do not know
+    if value == 0:  # written by programs that do not know
         return 1, ""
-    return (found, "") if found in range(1, 9) else (1, f"the EXIF orientation {found}, which does not exist")
+    return (value, "") if value in range(1, 9) else (1, f"the EXIF orientation {value}, which does not exist")
 
 
 def _exif(file: Image.Image) -> bytes:
@@ -404,8 +404,8 @@ def _xmp_orientation(file: Image.Image) -> int | None:
     if isinstance(data, tuple):
         data = data[0]
     text = data.decode("latin-1") if isinstance(data, bytes) else str(data)
-    found = re.search(r'tiff:Orientation(?:="|>)([1-8])', text)
-    return int(found.group(1)) if found else None
+    match = re.search(r'tiff:Orientation(?:="|>)([1-8])', text)
+    return int(match.group(1)) if match else None
 
 
 def _ends_grey(file: Image.Image) -> bool:

@@ -128,8 +128,8 @@ class ImageFiles:
 
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(self.paths), 256):
-                some = self.paths[start : start + 256]
-                yield from zip(some, pool.map(picture, some), strict=True)
+                chunk = self.paths[start : start + 256]
+                yield from zip(chunk, pool.map(picture, chunk), strict=True)
 
     def with_range(self, value_range: Any) -> ImageFiles:
         """Returns the same files read with another range of values."""

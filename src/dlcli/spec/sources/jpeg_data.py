@@ -33,7 +33,7 @@ def missing_part(path: str, most_pixels: int = 1024) -> float:
     if longer is None:
         return 0.0
     try:
-        before, after = (_decoded(one, most_pixels) for one in (content, longer))
+        before, after = (_decoded(data, most_pixels) for data in (content, longer))
     except (OSError, SyntaxError, ValueError):
         return 0.0
     rows = np.flatnonzero((before != after).reshape(len(before), -1).any(axis=1))

@@ -241,18 +241,18 @@ def parts_of(name: str, names: list[str]) -> dict[str, list[str]]:
     is missing, test if both are.
     """
     stem = stem_and_part(name)[0]
-    found: dict[str, list[str]] = {}
+    arrays: dict[str, list[str]] = {}
     for other in names:
         other_stem, part = stem_and_part(other)
         if part and other_stem == stem:
-            found.setdefault(part, []).append(other)
-    evaluation = found.pop("evaluation", None)
+            arrays.setdefault(part, []).append(other)
+    evaluation = arrays.pop("evaluation", None)
     if evaluation:
-        free = next((part for part in ("test", "validation") if part not in found), "test")
-        found[free] = [*found.get(free, []), *evaluation]
+        free = next((part for part in ("test", "validation") if part not in arrays), "test")
+        arrays[free] = [*arrays.get(free, []), *evaluation]
     if name in names:
-        found["train"] = [name]
-    return {part: found[part] for part in PARTS if part in found}
+        arrays["train"] = [name]
+    return {part: arrays[part] for part in PARTS if part in arrays}
 
 
 def _pairs(names: list[str], features: str, target: str) -> dict[str, tuple[str, str]]:

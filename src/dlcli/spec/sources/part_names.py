@@ -52,10 +52,10 @@ def part_of(name: str) -> tuple[str, str] | None:
     people use for validation and for test.
     """
     words = _words(name)
-    found = [word for word in words if word in _PART_OF]
-    if len(found) != 1:
+    part_words = [word for word in words if word in _PART_OF]
+    if len(part_words) != 1:
         return None
-    return _PART_OF[found[0]], " ".join(word for word in words if word not in _NEUTRAL and word != found[0])
+    return _PART_OF[part_words[0]], " ".join(word for word in words if word not in _NEUTRAL and word != part_words[0])
 
 
 def is_for_unlabelled(name: str) -> bool:

@@ -43,7 +43,7 @@ _KNOWN = {
     "tf_flowers": Description(None, _FLOWERS, ("train",), image=True),
     "cats_vs_dogs": Description(None, ("cat", "dog"), ("train",), image=True),
 }
-"""The sets that courses start with, so that a spec can be checked before they are at hand."""
+"""The sets that courses start with, so that a spec can be checked before they are prepared."""
 
 
 class Tfds(SourceSpec):
@@ -63,20 +63,22 @@ class Tfds(SourceSpec):
 
     def facts(self, task: str) -> Facts:
         """Returns shape and classes, from the prepared set's own description or for well-known sets."""
-        found = self._description() or Description(None, (), (), image=False)
-        known = self.test != "auto" or bool(found.splits)
-        has_test = ("test" in found.splits if self.test == "auto" else self.test is not None) if known else None
-        tasks = ("classification", "binary") if found.classes else ()
-        outputs = len(found.classes) or None
-        return Facts(found.shape, outputs, found.classes, tasks, self.validation is not None, has_test, found.image)
+        description = self._description() or Description(None, (), (), image=False)
+        is_known = self.test != "auto" or bool(description.splits)
+        has_test = ("test" in description.splits if self.test == "auto" else self.test is not None) if is_known else None
+        tasks = ("classification", "binary") if description.classes else ()
+        outputs = len(description.classes) or None
+        return Facts(
+            description.shape, outputs, description.classes, tasks, self.validation is not None, has_test, description.image
+        )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Yields splits that the set does not have, where its description is at hand."""
-        found = self._description()
-        for field in ("train", "validation", "test") if found else ():
+        """Yields splits that the set does not have, where its description is available."""
+        description = self._description()
+        for field in ("train", "validation", "test") if description else ():
             for name in re.findall(r"(?:^|\+)\s*([A-Za-z_]\w*)", getattr(self, field) or ""):
-                if name not in (*found.splits, "all") and (field, name) != ("test", "auto"):  # type: ignore[union-attr]
-                    yield field, f"the set has no split `{name}`; it has {', '.join(found.splits)}"  # type: ignore[union-attr]
+                if name not in (*description.splits, "all") and (field, name) != ("test", "auto"):  # type: ignore[union-attr]
+                    yield field, f"the set has no split `{name}`; it has {', '.join(description.splits)}"  # type: ignore[union-attr]
 
     def _description(self) -> Description | None:
         folder = self._folder()
@@ -92,7 +94,7 @@ class Tfds(SourceSpec):
         """Returns the set's examples, read into memory.
 
         Raises:
-            DataError: the set is not there and cannot be had, has no supervised keys, or holds text.
+            DataError: the set is not there and cannot be downloaded, has no supervised keys, or holds text.
         """
         from dlcli.spec.sources.images import range_note
 
@@ -143,11 +145,11 @@ class Tfds(SourceSpec):
             raise DataError(self._unavailable(f"downloading {name!r} failed: {_reason(error)}")) from None
 
     def _unavailable(self, reason: str) -> str:
-        wanted = f"{self.name} in version {self.version}" if self.version else self.name
+        what = f"{self.name} in version {self.version}" if self.version else self.name
         others = ", ".join(sorted(folder.name for folder in _version_folders(data_dir() / self.name)))
         place = f"there: {others}" if others else "TFDS_DATA_DIR names another place"
         return (
-            f"the TFDS set {wanted} is not at hand: {reason}\n"
+            f"the TFDS set {what} is not available: {reason}\n"
             f"  prepared data is looked for in {data_dir() / self.name} ({place})\n"
             "  configs/digits_cnn.yaml trains on real images without any download"
         )
@@ -199,9 +201,9 @@ def data_dir() -> Path:
 
 def _version_folders(folder: Path) -> list[Path]:
     """Returns the folders of a set's prepared versions; those of its configuration where it has a single one."""
-    found = [file.parent for file in folder.glob("*/dataset_info.json") if re.fullmatch(r"\d+\.\d+\.\d+", file.parent.name)]
-    if found:
-        return found
+    folders = [file.parent for file in folder.glob("*/dataset_info.json") if re.fullmatch(r"\d+\.\d+\.\d+", file.parent.name)]
+    if folders:
+        return folders
     inner = [file.parent for file in folder.glob("*/*/dataset_info.json")]
     return inner if len({folder.parent for folder in inner}) == 1 else []
 
@@ -210,8 +212,8 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def _fits(version: str, wanted: str) -> bool:
-    return all(want in ("*", part) for part, want in zip(version.split("."), wanted.split("."), strict=True))
+def _fits(version: str, pattern: str) -> bool:
+    return all(expected in ("*", part) for part, expected in zip(version.split("."), pattern.split("."), strict=True))
 
 
 def _described(folder: Path) -> Description | None:
@@ -266,7 +268,7 @@ def _as_array(examples: Any, where: str) -> Array:
     """
     import numpy as np
 
-    if isinstance(examples, list) and len({np.shape(one) for one in examples}) > 1:
+    if isinstance(examples, list) and len({np.shape(example) for example in examples}) > 1:
         raise DataError(f"{where}: its inputs differ in shape; dlcli needs one shape for all")
     inputs: Array = np.asarray(examples)
     if inputs.dtype.kind not in "fiub":

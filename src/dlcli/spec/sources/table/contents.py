@@ -127,8 +127,8 @@ class Table:
             return self
         raw = {name: [cell for cell, out in zip(cells, rows, strict=True) if not out] for name, cells in self.raw.items()}
         left_out = {**self.left_out, reason: int(rows.sum())}
-        kept = [column[~rows] for column in self.cells]
-        return replace(self, cells=kept, numbers=self.numbers[~rows], raw=raw, left_out=left_out)
+        cells = [column[~rows] for column in self.cells]
+        return replace(self, cells=cells, numbers=self.numbers[~rows], raw=raw, left_out=left_out)
 
 
 def read_table(path: str | Path, settings: Settings, marks: Collection[str], raw: Sequence[str] = ()) -> Table:

@@ -66,13 +66,13 @@ def date_parts(column: Array, form: str, parts: Iterable[Part]) -> tuple[dict[Pa
     """
     import numpy as np
 
-    known = {text: _iso(text) if form == "ISO 8601" else _fits(text, form) for text in set(column.tolist()) - {None}}
-    odd = sorted(text for text, date in known.items() if date is None)
-    dates = [known.get(text) if text is not None else None for text in column.tolist()]
-    found = {
+    by_text = {text: _iso(text) if form == "ISO 8601" else _fits(text, form) for text in set(column.tolist()) - {None}}
+    odd = sorted(text for text, date in by_text.items() if date is None)
+    dates = [by_text.get(text) if text is not None else None for text in column.tolist()]
+    columns = {
         part: np.array([np.nan if date is None else _part(date, part) for date in dates], dtype="float32") for part in parts
     }
-    return found, odd
+    return columns, odd
 
 
 def _part(date: datetime, part: Part) -> float:

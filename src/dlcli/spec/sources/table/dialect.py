@@ -91,49 +91,49 @@ def find_dialect(
         prefer: the separator that the file's name suggests.
         whole: whether the lines are the whole file, so that the last record is complete.
     """
-    wanted = set(names)
-    start, skipped, said = _leading(lines, skip_lines)
+    expected = set(names)
+    start, skipped, said_separator = _leading(lines, skip_lines)
     rest = lines[start:]
     if separator == "auto":
-        separator = said or _find_separator(rest, wanted, prefer)
+        separator = said_separator or _find_separator(rest, expected, prefer)
     records = records_of(rest, separator, whole=whole)
     if skip_lines is None:
-        titles = find_titles([row for _, row in records], wanted)
+        titles = find_titles([row for _, row in records], expected)
         if header is None:
             below = [row for _, row in records[titles:]]
-            titles += _lines_above(below, wanted) or find_group_names(below, wanted)
+            titles += _lines_above(below, expected) or find_group_names(below, expected)
         skipped += tuple(rest[number - 1].strip() for number, _ in records[:titles])
         start, records = start + (records[titles - 1][0] if titles else 0), records[titles:]
     cells = [row for _, row in records]
     mark: Decimal = "," if decimal == "," else "."
     if decimal == "auto":
         mark = find_decimal(islice((cell.strip(SPACES) for row in cells for cell in row), _CELLS), separator)
-    found = Dialect(separator, mark, True, start + 1, skipped)
+    dialect = Dialect(separator, mark, True, start + 1, skipped)
     if header is not None:
-        return replace(found, header=header)
-    comment = _header_comment(skipped, cells, separator, wanted)
+        return replace(dialect, header=header)
+    comment = _header_comment(skipped, cells, separator, expected)
     if comment:
-        return replace(found, header_comment=comment)
-    doubt, is_sure = judge_header(cells, mark, wanted)
-    return replace(found, header=not doubt, doubt=doubt, header_is_sure=is_sure)
+        return replace(dialect, header_comment=comment)
+    doubt, is_sure = judge_header(cells, mark, expected)
+    return replace(dialect, header=not doubt, doubt=doubt, header_is_sure=is_sure)
 
 
 def _leading(lines: Sequence[str], skip_lines: int | None) -> tuple[int, tuple[str, ...], str]:
     """Returns where the first record stands, what stands before it, and the separator that a `sep=` line says."""
     if skip_lines is not None:
         return min(skip_lines, len(lines)), tuple(line.strip() for line in lines[:skip_lines]), ""
-    start, skipped, said = 0, [], ""
+    start, skipped, said_separator = 0, [], ""
     for line in lines:
         text = line.strip(SPACES)
         separator = re.fullmatch(r'"?sep=(.)"?', line.strip("\r\n\ufeff "), re.IGNORECASE)
-        if separator and not said:
-            said = separator[1]
+        if separator and not said_separator:
+            said_separator = separator[1]
         elif text and not _is_comment(lines, start):
             break
         if text:
             skipped.append(text)
         start += 1
-    return start, tuple(skipped), said
+    return start, tuple(skipped), said_separator
 
 
 def _is_comment(lines: Sequence[str], place: int) -> bool:
@@ -166,7 +166,7 @@ def _without_end_blanks(lines: Iterable[str], separator: str) -> Iterable[str]:
     return (line.rstrip(" \r\n") for line in lines) if separator == " " else lines
 
 
-def _find_separator(lines: Sequence[str], wanted: set[str], prefer: str) -> str:
+def _find_separator(lines: Sequence[str], expected: set[str], prefer: str) -> str:
     """Returns the separator under which the header has the wanted columns and the records are equally wide."""
     best, points = ",", (-1.0, 0.0, 0.0, 0.0, 0.0)
     for separator in (*SEPARATORS, " "):
@@ -181,7 +181,7 @@ def _find_separator(lines: Sequence[str], wanted: set[str], prefer: str) -> str:
         clean = [cell.strip(SPACES) for row in records[1 : 2 + 5_000 // width] for cell in row[:5_000]]
         numbers = sum(map(_is_numeric, clean)) / max(len(clean), 1)
         is_first = len(records[0]) == width  # no separator stands in the values alone
-        score = (float(bool(wanted & names)), round(even, 1), float(is_first), round(numbers, 2), float(separator == prefer))
+        score = (float(bool(expected & names)), round(even, 1), float(is_first), round(numbers, 2), float(separator == prefer))
         if even and score > points:
             best, points = separator, score
     return best
@@ -198,20 +198,20 @@ def _find_any(lines: Sequence[str]) -> bool:
     return any(sum(separator in line for line in sample) > _MOSTLY * len(sample) for separator in SEPARATORS)
 
 
-def find_titles(rows: Sequence[list[str]], wanted: AbstractSet[str]) -> int:
+def find_titles(rows: Sequence[list[str]], expected: AbstractSet[str]) -> int:
     """Returns how many records stand above the table: lines of a single cell over records of several."""
     widths = Counter(map(len, rows))
     width = max(widths, key=lambda size: (widths[size], size), default=1)
     count = 0
     for row in rows:
         filled = [cell.strip(SPACES) for cell in row if cell.strip(SPACES)]
-        if width < 3 or len(filled) > 1 or set(filled) & wanted or count == len(rows) - 1:
+        if width < 3 or len(filled) > 1 or set(filled) & expected or count == len(rows) - 1:
             break
         count += 1
     return count
 
 
-def find_group_names(rows: Sequence[list[str]], wanted: AbstractSet[str]) -> int:
+def find_group_names(rows: Sequence[list[str]], expected: AbstractSet[str]) -> int:
     """Returns how many records above the header name groups of columns, 0 or 1: `in,,,out` above `age,height,weight,y`.
 
     Such names are repeated, or stand in merged cells of a sheet; below them each column has its own name, above its values.
@@ -219,24 +219,24 @@ def find_group_names(rows: Sequence[list[str]], wanted: AbstractSet[str]) -> int
     if len(rows) < 3:
         return 0
     groups, names = ([cell.strip(SPACES) for cell in row] for row in rows[:2])
-    if 3 * len(set(groups) - {""}) > 2 * len(names) or len(set(names) - {""}) < len(names) - 1 or wanted & set(groups):
+    if 3 * len(set(groups) - {""}) > 2 * len(names) or len(set(names) - {""}) < len(names) - 1 or expected & set(groups):
         return 0
-    is_header = bool(wanted) and wanted <= set(names)
-    return int(not any(map(is_number, names)) and (is_header or judge_header(rows[1:], ".", wanted) == ("", True)))
+    is_header = bool(expected) and expected <= set(names)
+    return int(not any(map(is_number, names)) and (is_header or judge_header(rows[1:], ".", expected) == ("", True)))
 
 
-def _lines_above(rows: Sequence[list[str]], wanted: AbstractSet[str]) -> int:
+def _lines_above(rows: Sequence[list[str]], expected: AbstractSet[str]) -> int:
     """Returns how many records stand above a header that has all columns of the spec, where the first record has none."""
-    if not wanted or not rows or wanted & {cell.strip(SPACES) for cell in rows[0]}:
+    if not expected or not rows or expected & {cell.strip(SPACES) for cell in rows[0]}:
         return 0
     for place, row in enumerate(rows[1:20], 1):
         others = all(len(other) != len(row) for other in rows[:place])
-        if others and wanted <= {cell.strip(SPACES) for cell in row} and not judge_header(rows[place:], ".", wanted)[0]:
+        if others and expected <= {cell.strip(SPACES) for cell in row} and not judge_header(rows[place:], ".", expected)[0]:
             return place
     return 0
 
 
-def _header_comment(skipped: Sequence[str], rows: list[list[str]], separator: str, wanted: set[str]) -> str:
+def _header_comment(skipped: Sequence[str], rows: list[list[str]], separator: str, expected: set[str]) -> str:
     """Returns the comment above the first record where it names the columns, without its `#`."""
     if not skipped or not rows or not skipped[-1].startswith("#"):
         return ""
@@ -244,10 +244,10 @@ def _header_comment(skipped: Sequence[str], rows: list[list[str]], separator: st
     names = [name.strip(SPACES) for name in split_record(text, separator)]
     fits = len(names) == len(rows[0]) > 1 and not any(map(is_number, names))
     first = {cell.strip(SPACES) for cell in rows[0]}
-    return text if fits and not wanted & first and (wanted & set(names) or any(map(is_number, first))) else ""
+    return text if fits and not expected & first and (expected & set(names) or any(map(is_number, first))) else ""
 
 
-def judge_header(rows: Sequence[list[str]], decimal: str, wanted: AbstractSet[str]) -> tuple[str, bool]:
+def judge_header(rows: Sequence[list[str]], decimal: str, expected: AbstractSet[str]) -> tuple[str, bool]:
     """Returns why the first record is a row of values and not a header, and whether it shows that it is a header.
 
     The reason is "" where it is a header, or nothing shows.
@@ -272,7 +272,7 @@ def judge_header(rows: Sequence[list[str]], decimal: str, wanted: AbstractSet[st
     numbers = [cell for cell in first if is_number(cell, decimal)]
     if not below:
         for_row = numbers if numbers and len(numbers) * 2 >= len([cell for cell in first if cell]) else []
-    named = len(wanted & {cell.strip(SPACES) for cell in rows[0]}) > len(wanted & set(for_row))
+    named = len(expected & {cell.strip(SPACES) for cell in rows[0]}) > len(expected & set(for_row))
     if len(for_row) <= for_header or named or not for_row:
         return "", bool(for_header or named)
     return f"its first row holds values such as {', '.join(for_row[:3])}", False

@@ -65,15 +65,17 @@ def summary(facts: Sequence[ColumnFact]) -> str:
     for fact in facts:
         groups[fact.became].append(fact)
     words = {"number": "numbers", "category": "categories", "date": "dates", "dropped": "dropped", "target": "target"}
-    said = []
+    groups_in_words = []
     for became in ("number", "category", "date", "dropped", "target"):
         columns = groups.get(became)
         if columns:
             count = f"{len(columns):,} " if became != "target" or len(columns) > 1 else ""
             word = became if len(columns) == 1 and became != "dropped" else words[became]
             names = [f"{fact.name} {fact.values}" if became == "category" else fact.name for fact in columns]
-            said.append(f"{count}{word} ({', '.join(names[:_MOST_NAMED])}{', ...' if len(names) > _MOST_NAMED else ''})")
-    return ", ".join(said)
+            groups_in_words.append(
+                f"{count}{word} ({', '.join(names[:_MOST_NAMED])}{', ...' if len(names) > _MOST_NAMED else ''})"
+            )
+    return ", ".join(groups_in_words)
 
 
 def remarks(cells: dict[str, Array], numbers: dict[str, Array], categories: Iterable[str]) -> list[str]:
@@ -92,14 +94,14 @@ def _number_notes(numbers: dict[str, Array]) -> list[str]:
 
     constant, rows, large, empty = [], [], [], []
     for name, values in numbers.items():
-        known = values[np.abs(values) < _LARGEST]
-        if not len(known):
+        finite = values[np.abs(values) < _LARGEST]
+        if not len(finite):
             empty.append(name)
-        elif len(known) > 1 and (known == known[0]).all():
+        elif len(finite) > 1 and (finite == finite[0]).all():
             constant.append(name)
-        elif _numbers_rows(name, known, len(values)):
+        elif _numbers_rows(name, finite, len(values)):
             rows.append(name)
-        elif _is_rounded(known):
+        elif _is_rounded(finite):
             large.append(name)
     notes = [f"column `{name}` has no value in any training row" for name in empty[:_MOST_NAMED]]
     if len(empty) > _MOST_NAMED:
@@ -187,22 +189,22 @@ def _rounded(value: float) -> float:
     return float(np.float32(value))
 
 
-def _numbers_rows(name: str, known: Array, rows: int) -> bool:
+def _numbers_rows(name: str, finite: Array, rows: int) -> bool:
     """Whether numbers are those of the rows: whole and all different, and called an identifier or rising by one."""
     import numpy as np
 
-    if len(known) < 10 or len(known) < rows or (known % 1 != 0).any() or len(np.unique(known)) < len(known):
+    if len(finite) < 10 or len(finite) < rows or (finite % 1 != 0).any() or len(np.unique(finite)) < len(finite):
         return False
-    return named_identifier(name) or bool(known[0] in (0, 1) and (np.diff(known) == 1).all())
+    return named_identifier(name) or bool(finite[0] in (0, 1) and (np.diff(finite) == 1).all())
 
 
-def _is_rounded(known: Array) -> bool:
+def _is_rounded(finite: Array) -> bool:
     import numpy as np
 
-    if (np.abs(known) <= _EXACT).all() or (known % 1 != 0).any():
+    if (np.abs(finite) <= _EXACT).all() or (finite % 1 != 0).any():
         return False
     with np.errstate(over="ignore"):
-        return bool((known.astype("float32").astype("float64") != known).any())
+        return bool((finite.astype("float32").astype("float64") != finite).any())
 
 
 def _category_notes(cells: dict[str, Array], categories: Iterable[str]) -> list[str]:
@@ -216,19 +218,19 @@ def _category_notes(cells: dict[str, Array], categories: Iterable[str]) -> list[
     for name in categories:
         counts = Counter(cells[name].tolist())
         gaps = counts.pop(None, 0)
-        known = sum(counts.values())
+        count = sum(counts.values())
         text = number_text(counts)
-        if len(counts) == 1 and known > 1 and not gaps:
+        if len(counts) == 1 and count > 1 and not gaps:
             constant.append(name)
         elif text:
             texts[name] = text
         elif unit := unit_of(counts):
             units.append(f"column `{name}` is a category ({with_unit(unit, min(counts))})")
-        elif sum(count for value, count in counts.items() if is_date(value)) >= _MOSTLY * known > 0:
+        elif sum(count for value, count in counts.items() if is_date(value)) >= _MOSTLY * count > 0:
             dates.append(name)
         elif names_images(counts):
             images.append(name)
-        elif known >= 10 and len(counts) == known:
+        elif count >= 10 and len(counts) == count:
             different.append(name)
         if len({value.casefold() for value in counts}) < len(counts):
             case.append(f"`{name}` ({_same_but_for_case(counts)})")
@@ -284,13 +286,13 @@ class NumberText:
 
 def number_text(counts: Counter[str]) -> NumberText | None:
     """Returns what keeps a column that is mostly numbers from being one; None where it is no such column."""
-    known = sum(counts.values())
+    count = sum(counts.values())
     plain = sum(count for value, count in counts.items() if is_number(value))
     decorated = Counter({value: count for value, count in counts.items() if not is_number(value) and decoration(value)})
-    if known < 2 or plain + decorated.total() < known / 2 or plain == known:
+    if count < 2 or plain + decorated.total() < count / 2 or plain == count:
         return None
     odd = Counter({value: count for value, count in counts.items() if not is_number(value) and value not in decorated})
-    if len(odd) > 5 and (decorated or odd.total() >= known / 2):
+    if len(odd) > 5 and (decorated or odd.total() >= count / 2):
         return None
     return NumberText(tuple(value for value, _ in decorated.most_common(2)), tuple(odd.most_common(3)))
 
@@ -317,18 +319,18 @@ def with_unit(unit: str, example: str) -> str:
 
 
 def _number_remedy(names: Sequence[str], text: NumberText) -> str:
-    said = []
+    remedies = []
     if text.decorated:
         examples = ", ".join(map(repr, text.decorated))
         verb = "are numbers" if len(text.decorated) > 1 else "is a number"
-        said.append(f"{examples} {verb} by `data.source.numeric: [{in_yaml(names)}]`")
+        remedies.append(f"{examples} {verb} by `data.source.numeric: [{in_yaml(names)}]`")
     if text.odd:
         rows = ", ".join(f"{value!r} in {count:,} row{'s' * (count > 1)}" for value, count in text.odd)
         examples = rows if len(names) == 1 else ", ".join(repr(value) for value, _ in text.odd)
         marks = ", ".join(repr(value) for value, _ in text.odd)
         condition = "if that marks a gap, name it" if len(text.odd) == 1 else "if those mark gaps, name them"
-        said.append(f"not all are numbers: {examples}; {condition} in `data.source.missing: [{marks}]`")
-    return "; ".join(said)
+        remedies.append(f"not all are numbers: {examples}; {condition} in `data.source.missing: [{marks}]`")
+    return "; ".join(remedies)
 
 
 def _number_text_notes(texts: dict[str, NumberText]) -> list[str]:

@@ -249,22 +249,22 @@ def _kind(
     name: str, cells: Sequence[str], counts: Counter[str], decimal: str
 ) -> tuple[ColumnKind, Decoration, tuple[str, ...]]:
     """Returns what a column holds, what decorates its numbers, and what is no number in it where most are."""
-    known = sum(counts.values())
-    if not known:
+    values = sum(counts.values())
+    if not values:
         return "empty", "", ()
-    if len(counts) == 1 and known > 1:
+    if len(counts) == 1 and values > 1:
         return "constant", "", ()
     odd = [value for value in counts if not is_number(value, decimal)]
     if not odd:
         return _number_kind(name, [cell for cell in cells if cell in counts], counts), "", ()
-    if sum(counts[value] for value in counts if is_date(value)) >= _MOSTLY * known:
+    if sum(counts[value] for value in counts if is_date(value)) >= _MOSTLY * values:
         return "date", "", ()
     how = Counter(decoration(value) for value in odd)
     most, count = how.most_common(1)[0]
     plain = sum(counts[value] for value in counts) - sum(counts[value] for value in odd)
     decorated = sum(counts[value] for value in odd if decoration(value))
-    text = _text_kind(name, counts, known)
-    if plain + decorated < 0.5 * known:
+    text = _text_kind(name, counts, values)
+    if plain + decorated < 0.5 * values:
         return text, "", ()
     strange = tuple(value for value in odd if not decoration(value))[:5]
     return text, most if most or count == len(odd) else how.most_common(2)[1][0], strange
@@ -273,8 +273,8 @@ def _kind(
 def _number_kind(name: str, cells: Sequence[str], counts: Counter[str]) -> ColumnKind:
     if not all(map(is_whole, counts)):
         return "number"
-    known = len(cells)
-    if len(counts) == known > 2 and (named_identifier(name) or _numbers_the_rows(cells)):
+    count = len(cells)
+    if len(counts) == count > 2 and (named_identifier(name) or _numbers_the_rows(cells)):
         return "identifier"
     return "whole number"
 
@@ -303,7 +303,7 @@ def _text_lines(path: str | Path, encoding: str) -> Iterator[Iterator[str]]:
         yield decoded(file, encoding)
 
 
-def count_values(found: Look, name: str, *, most: int = 1000) -> Counter[str]:
+def count_values(beginning: Look, name: str, *, most: int = 1000) -> Counter[str]:
     """Returns how often each value stands in a column, over the whole file, without gaps; at most `most` different ones.
 
     One more than `most` says that there are more.
@@ -311,22 +311,22 @@ def count_values(found: Look, name: str, *, most: int = 1000) -> Counter[str]:
     Raises:
         DataError: the file cannot be read.
     """
-    place = found.column(name).place
+    place = beginning.column(name).place
     counts: Counter[str] = Counter()
-    if found.format != "text":
-        records, _ = first_typed_records(found.path, found.format, 2**62 if found.format == "xlsx" else 2**24, None)
-        header = records[0] if found.dialect.header else None
+    if beginning.format != "text":
+        records, _ = first_typed_records(beginning.path, beginning.format, 2**62 if beginning.format == "xlsx" else 2**24, None)
+        header = records[0] if beginning.dialect.header else None
         below = _table_rows(header, records[1:] if header else records)
         cells = (row[place].strip(SPACES) if place < len(row) else "" for row in below)
         return Counter(dict(Counter(cell for cell in cells if cell not in MARKS).most_common(most + 1)))
-    first = found.dialect.first_line - 1
-    with _text_lines(found.path, found.encoding) as lines:
+    first = beginning.dialect.first_line - 1
+    with _text_lines(beginning.path, beginning.encoding) as lines:
         import csv
 
         csv.field_size_limit(LONGEST_LINE)
-        rows = csv.reader(islice(lines, first, None), delimiter=found.dialect.separator, skipinitialspace=True)
+        rows = csv.reader(islice(lines, first, None), delimiter=beginning.dialect.separator, skipinitialspace=True)
         header = None
-        if found.dialect.header and not found.dialect.header_comment:
+        if beginning.dialect.header and not beginning.dialect.header_comment:
             header = next((row for row in rows if any(row)), None)
         try:
             for row in rows:

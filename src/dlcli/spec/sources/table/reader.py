@@ -42,7 +42,7 @@ class Settings:
 
     Attributes:
         names: the columns, where the spec names them; empty: those of the header.
-        wanted: columns that the spec speaks of, by which a header is known.
+        expected: columns that the spec speaks of, by which a header is known.
         targets: columns that a file may lack where `names` has them and it has no header.
         strip: whether blanks around names and cells are left out.
     """
@@ -54,7 +54,7 @@ class Settings:
     names: tuple[str, ...] = ()
     skip_lines: int | None = None
     sheet: str | None = None
-    wanted: frozenset[str] = frozenset()
+    expected: frozenset[str] = frozenset()
     targets: tuple[str, ...] = ()
     strip: bool = True
 
@@ -176,7 +176,7 @@ def open_lines(
         decimal=settings.decimal,
         header=settings.header,
         skip_lines=settings.skip_lines,
-        names=settings.wanted | set(settings.names),
+        names=settings.expected | set(settings.names),
         prefer=prefer,
         whole=len(head) < sample,
     )
@@ -331,14 +331,14 @@ def _typed_table(path: str, kind: str, settings: Settings) -> OpenTable:
     first = settings.skip_lines or 0
     rows: Iterator[Record] = dropwhile(lambda record: record[0] <= first, excel_records(path, sheets.name))
     head = [(line, cells) for line, cells in islice(rows, SAMPLE) if isinstance(cells, list)]
-    wanted = settings.wanted | set(settings.names)
-    titles = 0 if settings.skip_lines is not None else find_titles([cells for _, cells in head], wanted)
+    expected = settings.expected | set(settings.names)
+    titles = 0 if settings.skip_lines is not None else find_titles([cells for _, cells in head], expected)
     if settings.skip_lines is None and settings.header is None:
-        titles += find_group_names([cells for _, cells in head[titles:]], wanted)
+        titles += find_group_names([cells for _, cells in head[titles:]], expected)
     skipped, head = tuple(" ".join(filter(None, cells)) for _, cells in head[:titles]), head[titles:]
     width = max((place + 1 for _, cells in head for place, cell in enumerate(cells) if cell), default=0)
     even: list[Record] = [(line, [*cells, *[""] * (width - len(cells))][:width]) for line, cells in head]
-    doubt, is_sure = judge_header([cells[:width] for _, cells in head], decimal, wanted)
+    doubt, is_sure = judge_header([cells[:width] for _, cells in head], decimal, expected)
     doubt = doubt if settings.header is None else ""
     dialect = Dialect(decimal=decimal, skipped=skipped, doubt=doubt, header_is_sure=is_sure)  # type: ignore[arg-type]
     note = sheet_notes(path, sheets, [cells for _, cells in even])

@@ -31,7 +31,7 @@ def excel_sheets(path: str | Path, sheet: str | None = None) -> Sheets:
         DataError: it is no workbook, or has no such sheet.
     """
     with _workbook(path) as book:
-        names = [one.title for one in book.worksheets]
+        names = [worksheet.title for worksheet in book.worksheets]
         if sheet is not None and sheet not in names:
             raise DataError(f"has no sheet `{sheet}`; it has {', '.join(names[:20])}")
         chosen = sheet or next((name for name in names if next(_sheet_rows(book[name]), None)), names[0] if names else "")
