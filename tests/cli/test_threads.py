@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -53,6 +54,20 @@ def test_a_run_resumed_on_fewer_cores_computes_with_the_threads_that_it_began_wi
     assert left.environment()["resumed"][0]["threads"]["intra_op"] == 2
     assert left.environment()["resumed"][0]["affinity"] == CORES[:1]
     assert_same_bits(whole, Run(left.path))
+    program = (
+        "import sys; from pathlib import Path; from dlcli.runs import Run; from dlcli.runtime.threads import threads;"
+        " from dlcli.stages.evaluate import evaluate;"
+        " evaluate(Run(Path(sys.argv[1])), 'validation'); print(threads()['intra_op'])"
+    )
+    scored = subprocess.run(
+        ["taskset", "-c", str(CORES[0]), sys.executable, "-c", program, left.path],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert scored.stdout.split() == ["2"]
 
 
 def _environment(**changes: object) -> dict[str, object]:

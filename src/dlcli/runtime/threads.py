@@ -1,4 +1,4 @@
-"""How many threads TensorFlow computes with: sums are cut into as many parts, so that other numbers round to other bits.
+"""How many threads TensorFlow computes with: a sum is split into as many parts, so another number rounds to other bits.
 
 Its default is the number of cores that the process may use (`port::MaxParallelism` in github.com/tensorflow/tensorflow
 `tensorflow/core/platform/default/port.cc`), so that `taskset`, a container or a queue changes the last bits of a training.
@@ -41,16 +41,16 @@ def _of_variable(name: str) -> int:
 
 
 def pin_threads(environment: dict[str, Any]) -> None:
-    """Has TensorFlow share its operations among as many threads as a recorded environment, whatever cores there are.
+    """Sets the number of threads of one operation to that of a recorded environment, whatever cores there are.
 
-    It can be set before TensorFlow computes anything; later it stays as it is. Of a run that recorded no threads it is the
-    number of cores that its device was described by.
+    Does nothing once TensorFlow has computed something. For a run that recorded no threads it is the number of cores in its
+    device's description.
     """
-    wanted = recorded_threads(environment)
-    if wanted is None or wanted == threads()["intra_op"]:
+    recorded = recorded_threads(environment)
+    if recorded is None or recorded == threads()["intra_op"]:
         return
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(wanted)
+        tf.config.threading.set_intra_op_parallelism_threads(recorded)
     except RuntimeError:
         return
 
@@ -64,7 +64,7 @@ def recorded_threads(environment: dict[str, Any]) -> int | None:
 
 
 def processor() -> str:
-    """Returns the name of the processor; empty where the system does not tell."""
+    """Returns the name of the processor; empty where it is not known."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

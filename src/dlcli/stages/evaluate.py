@@ -19,6 +19,7 @@ from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model, refuse_other_inputs
 from dlcli.runtime.loop import Listening
 from dlcli.runtime.stream import data_errors, ordered_batches
+from dlcli.runtime.threads import pin_threads
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.sources import Examples
 from dlcli.stages.data import Splits, is_image, open_splits
@@ -74,6 +75,7 @@ def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", wan
     if wanted.costs and experiment.task not in ("binary", "multilabel"):
         raise UsageError(f"--cost chooses thresholds of yes-or-no decisions; this run's task is {experiment.task}")
     with failures_in_words(run):
+        pin_threads(run.environment())  # the scores are those of the training's end to the last bit
         use_device(any_device(experiment.hardware), experiment.seed)
         if data:
             if wanted.calibrate:
