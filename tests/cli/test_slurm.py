@@ -282,7 +282,7 @@ def test_a_preempted_task_goes_on_and_gives_the_bits_of_the_local_engine(tmp_pat
     assert "fine, seed 0: completed\n" in told
     assert "wild, seed 0: failed: the loss became nan" in told
     (run,) = runs_of(runs)[1]
-    assert "going on with" in (run.path / "log.txt").read_text()
+    assert "resuming " in (run.path / "log.txt").read_text()
     done = dlcli("batch", fine, "--runs", "alone", timeout=180)
     assert done.returncode == 0, done.stderr
     assert weights(run) == weights(runs_of(tmp_path / "alone")[1][0])

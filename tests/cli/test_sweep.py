@@ -130,7 +130,7 @@ def test_a_grid_tries_every_point_and_skips_models_that_are_too_large(tmp_path: 
     assert [row["reason"] for row in rows if row["state"] == "skipped"] == ["4,003 parameters, and the sweep allows 1,000"]
     assert len(list(all_runs(tmp_path / "runs"))) == 2
     assert "3 of 3 trials: 2 completed, 1 skipped" in done.stdout
-    assert "to go on" not in done.stdout
+    assert "to resume" not in done.stdout
 
 
 @pytest.mark.slow
@@ -203,7 +203,7 @@ def test_an_interrupted_sweep_exits_75_and_leaves_a_checkpoint_results_and_no_pa
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 75
     folder = find_sweep("latest", tmp_path / "runs")
-    said = f"to go on: dlcli sweep --resume {folder.id} --runs {tmp_path / 'runs'} --storage URL\n"
+    said = f"to resume: dlcli sweep --resume {folder.id} --runs {tmp_path / 'runs'} --storage URL\n"
     assert said in (tmp_path / "output.txt").read_text()
     (run,) = all_runs(tmp_path / "runs")
     assert (run.status().state, run.can_go_on) == ("interrupted", True)

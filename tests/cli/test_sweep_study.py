@@ -182,7 +182,7 @@ def test_a_storage_that_is_lost_ends_the_trials_and_tells_how_to_go_on(
 
     monkeypatch.setattr(search.study, "ask", lost)
     fleet = Given(LocalEngine(), slots(1, "none", 1))
-    with pytest.raises(RunFailed, match=f"the server has gone; to go on: dlcli sweep --resume {folder.id} --runs "):
+    with pytest.raises(RunFailed, match=f"the server has gone; to resume: dlcli sweep --resume {folder.id} --runs "):
         run_sweep(folder, search, Working("me", fleet), Watcher())
     assert fleet.given_up
 

@@ -151,7 +151,9 @@ def test_a_signal_ends_a_run_in_seconds_with_a_checkpoint_that_it_goes_on_from(
     assert time.monotonic() - began < 10
     assert process.returncode == 75, stderr
     assert "Traceback" not in stderr
-    words = rf"^error: stopped by {number.name} (after epoch \d+|in epoch \d+ after step \d+); to go on: dlcli train --resume /"
+    words = (
+        rf"^error: stopped by {number.name} (after epoch \d+|in epoch \d+ after step \d+); to resume: dlcli train --resume /"
+    )
     assert re.match(words, stderr.splitlines()[-1])
     status = run.status()
     assert status.state == "interrupted"

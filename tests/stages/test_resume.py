@@ -94,7 +94,7 @@ def test_a_run_left_after_any_step_ends_with_the_same_bits(spec: Path, whole: Ru
 @pytest.mark.parametrize("epoch", [pytest.param(1, marks=SLOW), 3])
 def test_a_run_left_at_the_end_of_an_epoch_ends_with_the_same_bits(spec: Path, whole: Run, epoch: int) -> None:
     run = stopped(spec, Stopping(epoch=epoch))
-    assert "going on with" in " ".join(gone_on(run))
+    assert "resuming " in " ".join(gone_on(run))
     assert_same_bits(whole, run)
 
 
@@ -241,7 +241,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_for_the_one_before(spec: Pat
 def test_a_run_without_a_whole_checkpoint_begins_anew_in_its_own_folder(spec: Path, whole: Run) -> None:
     run = stopped(spec, Stopping(step=5))
     shutil.rmtree(run.checkpoints_path)
-    assert any("begins anew" in line for line in gone_on(run))
+    assert any("starts anew" in line for line in gone_on(run))
     assert_same_bits(whole, run)
 
 

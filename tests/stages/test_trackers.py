@@ -177,7 +177,7 @@ def test_a_store_that_is_gone_for_a_while_misses_nothing(mlflow: Any, tmp_path: 
     run = trained(with_callbacks(tmp_path, STORE, epochs=6), reporter=reporter)
     told = troubles(reporter)
     assert len(told) == 2
-    assert told[0].endswith("; the training goes on, and every epoch tries again")
+    assert told[0].endswith("; the training continues, and every epoch tries again")
     assert told[1] == "mlflow: was told everything that it had missed"
     assert run.status().state == "completed"
     kept = only_run(mlflow, tmp_path / "store")

@@ -226,9 +226,9 @@ def find_batch(text: str, runs: Path) -> Batch:
         DamagedFile: the folder, or a file in it, is a link to elsewhere.
     """
     folder = own_folder(runs.absolute() / FOLDER)
-    known = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
-    found = known[-1:] if text == "latest" else [name for name in known if name.startswith(text)] if text else []
-    if len(found) != 1:
-        listed = ", ".join(known[-5:]) or "none"
-        raise UsageError(f"{'no' if not found else len(found)} batch of the id {text!r} in {runs}; the latest are {listed}")
-    return Batch(own_folder(folder / found[0], "jobs"))
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
+    matching = names[-1:] if text == "latest" else [name for name in names if name.startswith(text)] if text else []
+    if len(matching) != 1:
+        listed = ", ".join(names[-5:]) or "none"
+        raise UsageError(f"{len(matching) or 'no'} batch of the id {text!r} in {runs}; the latest are {listed}")
+    return Batch(own_folder(folder / matching[0], "jobs"))

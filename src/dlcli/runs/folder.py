@@ -42,7 +42,7 @@ State = Literal["running", "completed", "failed", "interrupted"]
 @dataclass(frozen=True)
 class Status:
     """`status.json`: where the run stands. Times are UTC, ISO 8601. `step` counts all steps of the run, `resumed` how often
-    it went on after it had ended."""
+    it was resumed."""
 
     state: State = "running"
     stage: str = "train"
@@ -143,7 +143,7 @@ class Run:
 
     @property
     def has_model(self) -> bool:
-        """Whether there is a model, or what stands in its place: that is told when it is loaded."""
+        """Whether there is a model, or something in its place, which is refused when it is loaded."""
         return os.path.lexists(self.model_path)
 
     @property
@@ -179,7 +179,7 @@ class Run:
 
     @property
     def can_go_on(self) -> bool:
-        """Whether the run was left before its end and holds a state to go on from."""
+        """Whether the run ended early and holds a state to resume from."""
         return self.shown_state in ("interrupted", "dead", "failed") and bool(checkpoint_files(self.checkpoints_path))
 
     @property
@@ -189,7 +189,7 @@ class Run:
 
     @property
     def checkpoints_path(self) -> Path:
-        """The states that the run can go on from."""
+        """The states that the run can be resumed from."""
         return self._own_folder("checkpoints")
 
     @property
@@ -248,7 +248,7 @@ class Run:
         write_text(self.path / "spec.yaml", text)
 
     def status(self) -> Status:
-        """Returns where the run stands; unknown fields of other versions are passed over.
+        """Returns where the run stands; unknown fields of other versions are ignored.
 
         Raises:
             DamagedFile: the file cannot be read, or is no status.
@@ -317,7 +317,7 @@ class Run:
 
     def write_split(self, parts: dict[str, list[str]]) -> None:
         """Replaces `split.csv` by the ids of each part."""
-        rows = ((one, part) for part, ids in parts.items() for one in ids)
+        rows = ((example, part) for part, ids in parts.items() for example in ids)
         write_table(self.split_path, ("id", "split"), rows)
 
     @property
@@ -361,8 +361,9 @@ class Run:
 
     def scored_splits(self) -> list[str]:
         """Returns the splits that were scored, test first, other data last."""
-        others = sorted(one.name for one in self._own_folder("evaluation").glob(f"{OTHER_DATA}*") if one.is_dir())
-        splits = ["test", "train", "validation", *(one for one in others if re.fullmatch(OTHER_DATA + r"[a-z0-9-]+", one))]
+        folders = self._own_folder("evaluation").glob(f"{OTHER_DATA}*")
+        others = sorted(folder.name for folder in folders if folder.is_dir())
+        splits = ["test", "train", "validation", *(name for name in others if re.fullmatch(OTHER_DATA + r"[a-z0-9-]+", name))]
         return [split for split in splits if os.path.lexists(self.evaluation(split) / "metrics.json")]
 
     def temperature(self) -> float | None:
@@ -371,8 +372,8 @@ class Run:
         Raises:
             DamagedFile: the file cannot be read, or holds something else.
         """
-        found = self._json("calibration.json", CalibrationFile)
-        return float(found["temperature"]) if found else None
+        calibration = self._json("calibration.json", CalibrationFile)
+        return float(calibration["temperature"]) if calibration else None
 
     def write_temperature(self, temperature: float, split: str, examples: int) -> None:
         """Replaces `calibration.json`: the temperature, and the part that it was fitted on."""

@@ -1,20 +1,20 @@
-"""How far a run is and what was asked of it, as lists show it, without reading its whole spec."""
+"""How far a run is, and its settings, as lists show them, without checking its whole spec."""
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
+from itertools import takewhile
 
 from dlcli.errors import DlcliError
 from dlcli.runs.files import read_text
 from dlcli.runs.folder import Run, Status
+from dlcli.spec.text import parse
 
 _SETTING = "# --set "
-_SEED = re.compile(r"^seed: *([0-9]{1,18}) *$", re.MULTILINE)
 
 
 def epochs_of(run: Run, status: Status) -> str:
-    """Returns the epoch and how many there are: of a run that is training the epoch that it is in, `1 of 30` at first."""
+    """Returns the epoch and their number, such as `1 of 30`; of a run that is training the epoch that it is in."""
     total = status.epochs or _planned(run)
     if not total:
         return "-"
@@ -42,18 +42,17 @@ def seconds_of(status: Status) -> float | None:
 def settings_of(run: Run) -> list[str]:
     """Returns the `--set` options that the run was begun with, as `source.yaml` keeps them at its end."""
     lines = reversed(_text(run, "source.yaml").splitlines())
-    found = []
-    for line in lines:
-        if not line.startswith(_SETTING):
-            break
-        found.append(line.removeprefix(_SETTING))
-    return found[::-1]
+    last = takewhile(lambda line: line.startswith(_SETTING), lines)
+    return [line.removeprefix(_SETTING) for line in last][::-1]
 
 
 def seed_of(run: Run) -> int | None:
-    """Returns the run's seed; None where the spec does not say it."""
-    found = _SEED.search(_text(run, "spec.yaml"))
-    return int(found[1]) if found else None
+    """Returns the run's seed; None where the spec does not say it, or cannot be read."""
+    try:
+        seed = parse(_text(run, "spec.yaml"), "spec.yaml").data.get("seed")
+    except DlcliError:
+        return None
+    return seed if type(seed) is int else None
 
 
 def _text(run: Run, name: str) -> str:

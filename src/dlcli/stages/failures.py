@@ -27,7 +27,7 @@ def recorded_failure(run: Run) -> Iterator[Asked]:
         # Keras puts words of its own around what is raised inside a layer.
         text = str(error) if str(error).startswith("stopped by") else asked.words
         _record(run, "interrupted", text)
-        raise Interrupted(f"{text}; to go on: {command()} train --resume {run.path}") from None
+        raise Interrupted(f"{text}; to resume: {command()} train --resume {run.path}") from None
     except BaseException as error:
         _record(run, "failed", str(error) or type(error).__name__)
         raise

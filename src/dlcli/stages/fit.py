@@ -42,7 +42,7 @@ from dlcli.upstream.devices import equal_copies
 
 @dataclass(frozen=True)
 class Keeping:
-    """What a fit runs under: what signals ask, the checkpoint to go on from, whether nothing may be fetched, which devices
+    """What a fit runs under: what signals ask, the checkpoint to resume from, whether nothing may be fetched, which devices
     share its batches."""
 
     asked: Asked
@@ -73,7 +73,7 @@ def _refuse_other_work(spread: Spread, experiment: Experiment, splits: Splits, b
     if differing:
         raise RunFailed(
             f"the workers do not train the same: among them differ {', '.join(differing)}; all need the same spec,"
-            " the same data and, to go on with a run, its folder"
+            " the same data and, to resume a run, its folder"
         )
 
 

@@ -60,7 +60,7 @@ def run_local_workers(count: int, arguments: Sequence[str]) -> int:
             print(f"worker {missing} ended before all were there", file=sys.stderr)
         elif chief < 0:
             how = signal.Signals(-chief).name
-            print(f"the chief was ended by {how}; `{command()} train --resume` goes on with its run", file=sys.stderr)
+            print(f"the chief was ended by {how}; `{command()} train --resume` resumes its run", file=sys.stderr)
         for index, process in enumerate(processes[1:], 1):
             code = _ended(process)
             if code != chief:

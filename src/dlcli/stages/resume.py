@@ -1,4 +1,4 @@
-"""A run that was left goes on where it was; a finished one goes on for more epochs."""
+"""Resumes an interrupted run where it was; trains a finished one for more epochs."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def resume(
     offline: bool,
     cluster: Cluster | None = None,
 ) -> None:
-    """Goes on with a run from its newest whole checkpoint, to the same bits as if it had never been left.
+    """Resumes a run from its newest whole checkpoint, to the same bits as if it had never been interrupted.
 
     Args:
         run: the run; another process must not be writing it.
-        reporter: is told what happens.
+        reporter: what shows the course of the training.
         overrides: `--set` options: more epochs, or what cannot change results.
         schedule: what the schedule of the learning rate does in added epochs; needed where there is one.
         offline: whether nothing may be fetched.
-        cluster: the workers, if it goes on with several; another number of them than before rounds otherwise.
+        cluster: the workers, if there are several; another number of them than before rounds otherwise.
 
     Raises:
         UsageError: another process writes the run, something else is to change, or the run needs a later dlcli.
@@ -126,7 +126,7 @@ def _begin_of(run: Run, say: Say) -> Snapshot | None:
     """
     begin = newest_snapshot(run, say)
     if begin is not None and spec_digest(run) not in begin.state["specs"]:
-        raise UsageError(f"{run.path / 'spec.yaml'} was changed since its checkpoint: a run goes on with its own spec only")
+        raise UsageError(f"{run.path / 'spec.yaml'} was changed since its checkpoint: a run is resumed with its own spec only")
     return begin
 
 
@@ -154,14 +154,10 @@ def _write_spec(run: Run, wanted: Experiment, begin: Snapshot | None) -> None:
 
 def _tell(run: Run, begin: Snapshot | None, say: Say) -> None:
     if begin is None:
-        say(f"{run.id} has no whole checkpoint: it begins anew")
+        say(f"{run.id} has no whole checkpoint: it starts anew")
         return
     epoch, step = begin.state["epoch"], begin.state["step"]
-    say(
-        f"going on with {run.id} in epoch {epoch + 1} after step {step}"
-        if step
-        else f"going on with {run.id} after epoch {epoch}"
-    )
+    say(f"resuming {run.id} in epoch {epoch + 1} after step {step}" if step else f"resuming {run.id} after epoch {epoch}")
 
 
 def _changed(run: Run, before: Experiment, overrides: list[str]) -> Experiment:
@@ -182,7 +178,7 @@ def _changed(run: Run, before: Experiment, overrides: list[str]) -> Experiment:
     if differing:
         lines = "\n".join(f"  {key}: {old.get(key)} -> {new.get(key)}" for key in differing)
         raise UsageError(
-            f"a run that goes on may have more epochs, and nothing else that changes its results:\n{lines}\n"
+            f"a resumed run may have more epochs, and no other change of its results:\n{lines}\n"
             f"  `{command()} train` on the spec makes a new run, `{command()} finetune` one with this run's weights"
         )
     return wanted
@@ -209,7 +205,7 @@ def _added_epochs(before: Experiment, wanted: Experiment) -> int:
     """
     added = _epochs(wanted) - _epochs(before)
     if added < 0:
-        raise UsageError(f"the run was started for {_epochs(before)} epochs; it can go on for more, not for fewer")
+        raise UsageError(f"the run was started for {_epochs(before)} epochs; it can be resumed for more, not for fewer")
     if not added and wanted.training.epochs != before.training.epochs:
         last = len(before.training.stages) - 1
         raise UsageError(f"each stage has its own epochs: --set training.stages.{last}.epochs=30 makes the last one longer")
@@ -228,7 +224,7 @@ def _extended(
     """
     if begin is None:
         raise UsageError(
-            f"{run.id} has no whole checkpoint: it cannot be made longer; `{command()} finetune` goes on with its model"
+            f"{run.id} has no whole checkpoint: it cannot be made longer; `{command()} finetune` continues with its model"
         )
     stage, longer = before.stages[-1], wanted.stages[-1]
     assert stage.optimizer is not None
@@ -251,7 +247,7 @@ def _which_policy(rate: Any) -> str:
         return "--schedule: the run's learning rate follows no schedule; leave it out"
     return (
         f"the run's learning rate follows `{rate.kind}`; say what it does in the added epochs:"  # type: ignore[attr-defined]
-        " --schedule continue (it goes on as it was set, and stays at its end), stretch (it is drawn out to the new end)"
+        " --schedule continue (it continues as it was set, and stays at its end), stretch (it is stretched to the new end)"
         " or rewarm (it starts again, in a stage of its own)"
     )
 

@@ -1,4 +1,4 @@
-"""Experiment -> run: open the data, build, fit, keep the best epoch, score it. A run that was left goes on the same way."""
+"""Experiment -> run: open the data, build, fit, keep the best epoch, score it. An interrupted run is resumed the same way."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def train(
 
     Raises:
         RunFailed: the training could not end well; the folder says why and keeps the best epoch so far.
-        Interrupted: a signal stopped it; `dlcli train --resume` goes on.
+        Interrupted: a signal stopped it; `dlcli train --resume` resumes it.
         DataError: the data is not fit to train on.
         UsageError: a tracker's package is not installed.
     """
@@ -177,7 +177,7 @@ def _opened_again(run: Run, experiment: Experiment, *, offline: bool) -> Splits:
     if splits.fingerprint != recorded:
         raise DataError(
             f"the data is not what {run.id} was trained on: its fingerprint was {str(recorded)[:12]} and is now"
-            f" {splits.fingerprint[:12]}; a run goes on with its own data only, a new one takes the data as it is"
+            f" {splits.fingerprint[:12]}; a run is resumed with its own data only; a new run takes the data as it is"
         )
     return splits
 

@@ -1,5 +1,6 @@
 """An earlier run's model as a backbone: everything before its head, or up to a layer of choice."""
 
+import json
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,7 +15,7 @@ from dlcli.spec.layers import Shape, ShapeError
 from dlcli.spec.sources.base import FilePath
 
 MODEL = "model.keras"
-_LONGEST_STATUS = 2**16
+_LONGEST_STATUS = 2**20
 
 
 def run_folder(path: str) -> Path | None:
@@ -36,9 +37,10 @@ def _is_completed(run: Path) -> bool:
         if not path.is_file():
             return False
         with path.open("rb") as file:
-            return b'"state": "completed"' in file.read(_LONGEST_STATUS)
-    except OSError:
+            status = json.loads(file.read(_LONGEST_STATUS))
+    except (OSError, ValueError, RecursionError):
         return False
+    return isinstance(status, dict) and status.get("state") == "completed"
 
 
 class RunBackbone(BackboneSpec):

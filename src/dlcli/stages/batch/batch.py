@@ -60,7 +60,7 @@ def how_to_go_on(batch: Batch, settings: Settings) -> str:
     words = ["--resume", batch.id, "--runs", str(batch.runs)]
     words += ["--engine", settings.engine] if settings.engine != "local" else []
     words += ["--address", settings.address] if settings.address else []
-    return f"to go on: {command()} batch {shlex.join(words)}"
+    return f"to resume: {command()} batch {shlex.join(words)}"
 
 
 class _Running:

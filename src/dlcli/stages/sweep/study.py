@@ -225,7 +225,7 @@ def how_to_go_on(folder: SweepFolder) -> str:
     """Returns the command that takes up a sweep, in words."""
     kept = folder.kept_storage
     storage = " --storage URL" if folder.needs_storage else f" --storage {shlex.quote(kept)}" if kept else ""
-    return f"to go on: {command()} sweep --resume {folder.id} --runs {folder.batch.runs}{storage}"
+    return f"to resume: {command()} sweep --resume {folder.id} --runs {folder.batch.runs}{storage}"
 
 
 def _queue_the_grid(search: Search) -> None:

@@ -56,7 +56,7 @@ class Link:
             if ended:
                 _say(f"did not take the results: {_first_line(error)}", trouble=True)
             elif not self._trouble:
-                _say(f"cannot be told: {_first_line(error)}; the training goes on, and every epoch tries again", trouble=True)
+                _say(f"cannot be told: {_first_line(error)}; the training continues, and every epoch tries again", trouble=True)
             self._trouble = True
             return
         if self._trouble:

@@ -256,7 +256,7 @@ def refuse_left_tasks(batch: Batch, settings: Settings) -> None:
     left = [number for number in numbers if queue.has(number) and not queue.has_result(number)]
     if left:
         words = f"SLURM has {len(left)} of its runs ({', '.join(left[:3])}{', ...' if len(left) > 3 else ''})"
-        raise UsageError(f"{words}: go on with --engine slurm, or end them first: scancel --name=dlcli-{batch.id}")
+        raise UsageError(f"{words}: resume it with --engine slurm, or end them first: scancel --name=dlcli-{batch.id}")
 
 
 class SlurmProcess:
