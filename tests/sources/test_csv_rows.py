@@ -10,7 +10,7 @@ import pytest
 
 from dlcli.errors import DataError
 from dlcli.spec.sources.csv import Csv
-from dlcli.spec.sources.csv_rows import Rows, read_rows, row_settings
+from dlcli.spec.sources.csv_rows import Rows, ignored_columns, read_rows, row_settings
 from dlcli.spec.sources.table.reader import open_lines
 from sources.opening import request
 
@@ -82,3 +82,12 @@ def test_only_so_many_rows_are_read_ahead() -> None:
     first = next(read_rows(source, opened, COLUMNS, at_once=10))
     assert len(first.numbers) == 10
     assert len(taken) == 11
+
+
+def test_columns_that_the_training_did_not_have_are_named() -> None:
+    header = ["age", "more", "city", "id", "target", "Unnamed: 5", "other"]
+    source = Csv(kind="csv", path="rows.csv", target="target", drop=["id"])
+    (note,) = ignored_columns(source, header, COLUMNS)
+    assert note == "columns `more`, `other` are no columns of the training file, and ignored"
+    assert ignored_columns(source, ["age", "city", "id"], COLUMNS) == []
+    assert ignored_columns(source.model_copy(update={"features": ["age", "city"]}), header, COLUMNS) == []

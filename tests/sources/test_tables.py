@@ -165,11 +165,12 @@ def test_rows_add_up(tmp_path: Path) -> None:
 
 
 def test_another_file_has_notes_of_its_own(tmp_path: Path) -> None:
-    (tmp_path / "later.csv").write_text("a,b,y\n1,2,0\n,,\n3\n")
+    (tmp_path / "later.csv").write_text("a,b,y,more\n1,2,0,x\n,,,\n3\n")
     source = csv(tmp_path, "a,b,y\n1,1,0\n2,1,1\n", missing_target="drop").elsewhere(str(tmp_path / "later.csv"))
     found = opened(source)
     assert found.part_notes["test"] == (
         "1 row is shorter than the header, and the missing cells are gaps (in line 4)",
+        "column `more` is no column of the training file, and ignored",
         "3 rows, of which 1 is used; left out: 1 empty, 1 without a target",
     )
     assert found.part_notes["train"] == ()

@@ -28,7 +28,7 @@ from dlcli.runtime.columns import input_names
 from dlcli.spec.data import ImageSettings
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.sources.csv import Csv
-from dlcli.spec.sources.csv_rows import read_rows, row_settings
+from dlcli.spec.sources.csv_rows import file_columns, ignored_columns, read_rows, row_settings
 from dlcli.spec.sources.file_tree import Tree, walk
 from dlcli.spec.sources.image_reader import UnreadableImage, read_picture
 from dlcli.spec.sources.image_types import EXTENSIONS, is_image_file
@@ -228,7 +228,8 @@ def _of_table(path: str, source: Csv, columns: dict[str, bool], size: int, skip:
                     skip(f"{name}:{number}", fault)
                 if rows.numbers:
                     yield Batch([f"{name}:{number}" for number in rows.numbers], rows.columns)
-            if notes := row_notes(table.counts):
+            ignored = ignored_columns(source, table.names, file_columns(source, columns).values())
+            if notes := [*table.notes, *ignored, *row_notes(table.counts)]:
                 yield Batch([], {}, tuple(f"{name}: {note}" for note in notes))
     except DataError as error:
         skip(name, str(error))

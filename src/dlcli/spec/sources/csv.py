@@ -283,13 +283,15 @@ class Csv(SourceSpec):
         """
         from dlcli.spec.sources.csv_columns import Columns
         from dlcli.spec.sources.csv_labels import class_notes, labels, with_targets
+        from dlcli.spec.sources.csv_rows import ignored_columns
 
         tables, notes, part_notes = {}, list[str](), dict[str, tuple[str, ...]]()
         for part, path in self.files.items():
             table = self.table(path)
             tables[part], target_notes = with_targets(self, table)
             where = "" if part == "train" else f"{path}: "
-            part_notes[part] = (*table.notes, *target_notes)
+            ignored = ignored_columns(self, table.names, tables["train"].names)
+            part_notes[part] = (*table.notes, *ignored, *target_notes)
             notes += [where + note for note in part_notes[part]]
         columns = Columns.of(self, tables["train"])
         classes: tuple[str, ...] | None = None

@@ -170,7 +170,7 @@ def _float32(table: Table, name: str, values: Array, *, is_training: bool) -> Ar
     wrong = np.isnan(values) & ~gaps_in(column)
     if wrong.any():
         odd = Counter(column[wrong].tolist()).most_common(3)
-        listed = ", ".join(f"{value!r} in {count} rows" if len(odd) > 1 else repr(value) for value, count in odd)
+        listed = ", ".join(f"{value!r} in {counted_rows(count)}" if len(odd) > 1 else repr(value) for value, count in odd)
         if is_training:
             raise DataError(f"{table.path}: column `{name}` is `numeric`, but holds {listed}; name marks of a gap in `missing`")
         hint = decimal_hint(table.decimal, odd[0][0]) or "; if it marks a gap, name it in `data.source.missing`"

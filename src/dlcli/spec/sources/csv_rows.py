@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from dlcli.spec.sources.csv_columns import date_column, decimal_hint
 from dlcli.spec.sources.table.cells import canonical, normalized
 from dlcli.spec.sources.table.contents import gaps_in, numbers_in
 from dlcli.spec.sources.table.dates import date_parts
+from dlcli.spec.sources.table.facts import listed
 from dlcli.spec.sources.table.reader import OpenTable, Row, Settings
 
 if TYPE_CHECKING:
@@ -63,6 +64,24 @@ def read_rows(source: Csv, table: OpenTable, columns: Mapping[str, bool], *, at_
     places = _places(table.names, file_columns(source, columns))
     while chunk := list(islice(table.rows, at_once)):
         yield _rows(source, table, chunk, columns, places)
+
+
+def ignored_columns(source: Csv, header: list[str], columns: Iterable[str]) -> list[str]:
+    """Returns a note of a table's columns that the training did not have; none where the spec lists its features.
+
+    Args:
+        source: the run's source.
+        header: the table's columns.
+        columns: the columns that the model's come from.
+    """
+    if source.features != "all" or source.revision == 1:
+        return []
+    mentioned = {*columns, *source.named(source.targets, header), *source.named(source.drop, header)}
+    ignored = [name for name in header if name not in mentioned and not name.startswith("Unnamed: ")]
+    if not ignored:
+        return []
+    words = "column {} is no column" if len(ignored) == 1 else "columns {} are no columns"
+    return [f"{words.format(listed(ignored))} of the training file, and ignored"]
 
 
 def _places(header: list[str], columns: Mapping[str, str]) -> dict[str, int]:

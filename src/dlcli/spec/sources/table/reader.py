@@ -260,8 +260,8 @@ def counted_rows(count: int) -> str:
 def no_header(doubt: str) -> str:
     """Returns the words for a table without a header."""
     return (
-        f"no header: {doubt}; set `header: false`, which names the columns column_1, column_2, ... (or as `names` says),"
-        " or `header: true` if this row names them"
+        f"no header: {doubt}; write the names of the columns above it, or set `header: false`, which names them column_1,"
+        " column_2, ... (or as `names` says), or `header: true` if this row has the names"
     )
 
 
