@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,9 +22,6 @@ from dlcli.spec.sources.table.dialect import (
     SAMPLE,
     Dialect,
     find_dialect,
-    find_group_names,
-    find_titles,
-    judge_header,
     lines_before,
     records_of,
     split_record,
@@ -150,33 +147,27 @@ def look(path: str | Path, *, rows: int = SAMPLE, **settings: Any) -> Look:
 
 
 def _look_at_typed(path: str, kind: str, rows: int, sheet: str | None) -> Look:
-    records, notes = first_typed_records(path, kind, rows + 2, sheet)
+    records, dialect, notes = _typed_records(path, kind, rows + 2, sheet)
     if not records:
         raise DataError("the table is empty")
-    doubt = judge_header(records[:SAMPLE], ".", frozenset())[0] if kind == "xlsx" else ""
-    dialect = Dialect(header=not doubt, doubt=doubt)
-    header = None if doubt else records[0]
-    records = _table_rows(header, records if doubt else records[1:])
+    header = records[0] if dialect.header else None
+    records = _table_rows(header, records[1:] if header else records)
     complete, records = len(records) <= rows, records[:rows]
     names = column_names(header, max(map(len, records), default=0))
     columns = tuple(look_at_column(name, place, records, dialect) for place, name in enumerate(names))
     return Look(path, kind, "", dialect, columns, len(records), complete, notes=(*notes, *_notes(dialect, names)))
 
 
-def first_typed_records(path: str, kind: str, most: int, sheet: str | None) -> tuple[list[list[str]], tuple[str, ...]]:
-    """Returns the first records of an Excel or Parquet file, the header among them, and notes."""
-    from dlcli.spec.sources.table.typed import excel_records, excel_sheets, parquet_columns, parquet_names, sheet_notes
+def _typed_records(path: str, kind: str, most: int, sheet: str | None) -> tuple[list[list[str]], Dialect, tuple[str, ...]]:
+    """Returns the first records of an Excel or Parquet file, the header among them, how it is written, and notes."""
+    from dlcli.spec.sources.table.typed import parquet_columns, parquet_names, sheet_table
 
     if kind == "parquet":
         batch = next(parquet_columns(path, rows=most), [])
         rows = [[cell or "" for cell in row] for row in zip(*batch, strict=True)]
-        return [parquet_names(path), *rows[: most - 1]], ()
-    sheets = excel_sheets(path, sheet)
-    records = [row for _, row in islice(excel_records(path, sheets.name), most)]
-    titles = find_titles(records[:SAMPLE], frozenset())
-    titles += find_group_names(records[titles:SAMPLE], frozenset())
-    skipped = lines_before([" ".join(filter(None, row)) for row in records[:titles]])
-    return records[titles:], (*skipped, *sheet_notes(path, sheets, records[titles:SAMPLE]))
+        return [parquet_names(path), *rows[: most - 1]], Dialect(), ()
+    table = sheet_table(path, sheet)
+    return [cells for _, cells in islice(chain(table.head, table.rest), most)], table.dialect, table.notes
 
 
 def _table_rows(header: Sequence[str] | None, records: Sequence[list[str]]) -> list[list[str]]:
@@ -314,7 +305,7 @@ def count_values(beginning: Look, name: str, *, most: int = 1000) -> Counter[str
     place = beginning.column(name).place
     counts: Counter[str] = Counter()
     if beginning.format != "text":
-        records, _ = first_typed_records(beginning.path, beginning.format, 2**62 if beginning.format == "xlsx" else 2**24, None)
+        records, _, _ = _typed_records(beginning.path, beginning.format, 2**62 if beginning.format == "xlsx" else 2**24, None)
         header = records[0] if beginning.dialect.header else None
         below = _table_rows(header, records[1:] if header else records)
         cells = (row[place].strip(SPACES) if place < len(row) else "" for row in below)

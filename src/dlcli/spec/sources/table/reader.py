@@ -11,19 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import chain, dropwhile, islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
 from dlcli.errors import DataError
-from dlcli.spec.sources.table.cells import SPACES, normalized
+from dlcli.spec.sources.table.cells import SPACES, Decimal, normalized
 from dlcli.spec.sources.table.dialect import (
     SAMPLE,
     Dialect,
     find_dialect,
-    find_group_names,
-    find_titles,
-    judge_header,
     lines_before,
     split_record,
 )
@@ -314,9 +311,9 @@ def _fitted(line: int, cells: list[str], width: int, counts: Counts) -> tuple[li
 
 def _typed_table(path: str, kind: str, settings: Settings) -> OpenTable:
     """Returns the table of an Excel or Parquet file."""
-    from dlcli.spec.sources.table.typed import excel_records, excel_sheets, parquet_columns, parquet_names, sheet_notes
+    from dlcli.spec.sources.table.typed import parquet_columns, parquet_names, sheet_table
 
-    decimal = "," if settings.decimal == "," else "."
+    decimal: Decimal = "," if settings.decimal == "," else "."
     if kind == "parquet":
         records: Iterator[Record] = (
             (line, [cell or "" for cell in cells])
@@ -324,22 +321,16 @@ def _typed_table(path: str, kind: str, settings: Settings) -> OpenTable:
                 chain.from_iterable(zip(*batch, strict=True) for batch in parquet_columns(path, rows=20_000)), 2
             )
         )
-        dialect = Dialect(decimal=decimal)  # type: ignore[arg-type]
+        dialect = Dialect(decimal=decimal)
         named = replace(settings, header=True)
         return _opened(chain([(1, parquet_names(path))], records), dialect, named, OpenTable([], iter(()), dialect, kind), None)
-    sheets = excel_sheets(path, settings.sheet)
-    first = settings.skip_lines or 0
-    rows: Iterator[Record] = dropwhile(lambda record: record[0] <= first, excel_records(path, sheets.name))
-    head = [(line, cells) for line, cells in islice(rows, SAMPLE) if isinstance(cells, list)]
-    expected = settings.expected | set(settings.names)
-    titles = 0 if settings.skip_lines is not None else find_titles([cells for _, cells in head], expected)
-    if settings.skip_lines is None and settings.header is None:
-        titles += find_group_names([cells for _, cells in head[titles:]], expected)
-    skipped, head = tuple(" ".join(filter(None, cells)) for _, cells in head[:titles]), head[titles:]
-    width = max((place + 1 for _, cells in head for place, cell in enumerate(cells) if cell), default=0)
-    even: list[Record] = [(line, [*cells, *[""] * (width - len(cells))][:width]) for line, cells in head]
-    doubt, is_sure = judge_header([cells[:width] for _, cells in head], decimal, expected)
-    doubt = doubt if settings.header is None else ""
-    dialect = Dialect(decimal=decimal, skipped=skipped, doubt=doubt, header_is_sure=is_sure)  # type: ignore[arg-type]
-    note = sheet_notes(path, sheets, [cells for _, cells in even])
-    return _opened(chain(even, rows), dialect, settings, OpenTable([], iter(()), dialect, kind, notes=note), None)
+    sheet = sheet_table(
+        path,
+        settings.sheet,
+        decimal=decimal,
+        header=settings.header,
+        skip_lines=settings.skip_lines,
+        names=settings.expected | set(settings.names),
+    )
+    rows = chain(sheet.head, sheet.rest)
+    return _opened(rows, sheet.dialect, settings, OpenTable([], iter(()), sheet.dialect, kind, notes=sheet.notes), None)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import dropwhile, islice
 from pathlib import Path
 from typing import Any
 
 from dlcli.errors import DataError
+from dlcli.spec.sources.table.cells import Decimal
+from dlcli.spec.sources.table.dialect import SAMPLE, Dialect, find_group_names, find_titles, judge_header
 
 _LARGEST_WORKBOOK = 2**32
 """Bytes of a workbook when it is unpacked."""
 _NO_CELLS = ("list", "struct", "map", "large_list", "fixed_size_list", "binary", "large_binary")
+Record = tuple[int, list[str]]
+"""A row's number in the sheet, and its cells as text."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,52 @@ class Sheets:
 
     name: str
     others: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SheetTable:
+    """The table in a sheet.
+
+    Attributes:
+        head: its first records, the header among them, all of one width, each with its row in the sheet.
+        rest: the records below them.
+        dialect: what stands above it, and whether its first record is a header.
+        notes: what a user should know of the workbook.
+    """
+
+    head: list[Record]
+    rest: Iterator[Record]
+    dialect: Dialect
+    notes: tuple[str, ...]
+
+
+def sheet_table(
+    path: str | Path,
+    sheet: str | None = None,
+    *,
+    decimal: Decimal = ".",
+    header: bool | None = None,
+    skip_lines: int | None = None,
+    names: AbstractSet[str] = frozenset(),
+) -> SheetTable:
+    """Returns the table in a sheet; the arguments are those of `find_dialect`.
+
+    Raises:
+        DataError: it is no workbook, or has no such sheet.
+    """
+    sheets = excel_sheets(path, sheet)
+    rows = dropwhile(lambda record: record[0] <= (skip_lines or 0), excel_records(path, sheets.name))
+    head = list(islice(rows, SAMPLE))
+    titles = 0 if skip_lines is not None else find_titles([cells for _, cells in head], names)
+    if skip_lines is None and header is None:
+        titles += find_group_names([cells for _, cells in head[titles:]], names)
+    skipped, head = tuple(" ".join(filter(None, cells)) for _, cells in head[:titles]), head[titles:]
+    width = max((place + 1 for _, cells in head for place, cell in enumerate(cells) if cell), default=0)
+    head = [(line, [*cells, *[""] * (width - len(cells))][:width]) for line, cells in head]
+    doubt, is_sure = judge_header([cells for _, cells in head], decimal, names)
+    doubt = doubt if header is None else ""
+    dialect = Dialect(decimal=decimal, skipped=skipped, header=not doubt, doubt=doubt, header_is_sure=is_sure)
+    return SheetTable(head, rows, dialect, sheet_notes(path, sheets, [cells for _, cells in head]))
 
 
 def excel_sheets(path: str | Path, sheet: str | None = None) -> Sheets:
