@@ -297,6 +297,21 @@ def test_names_of_groups_above_the_header_are_ignored_with_a_note(tmp_path: Path
     assert look(source.path).names == ["age", "weight", "kind", "y"]
 
 
+def test_a_header_over_two_rows_of_merged_cells_is_joined(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["id", "in", None, "y"], [None, "age", "weight", None], [7, 31, 70.5, 1], [9, 44, 61, 0]):
+        book.active.append(row)
+    for cells in ("A1:A2", "B1:C1", "D1:D2"):
+        book.active.merge_cells(cells)
+    book.save(tmp_path / "rows.xlsx")
+    source = Csv(kind="csv", path=str(tmp_path / "rows.xlsx"), target="y")
+    found = opened(source)
+    assert columns(found) == {"id": [7, 9], "age": [31, 44], "weight": [70.5, 61]}
+    assert found.notes[0] == "the header stands in two rows, read as id, age, weight, y"
+    assert look(source.path).names == ["id", "age", "weight", "y"]
+
+
 def test_a_header_with_gaps_above_texts_stays_the_header(tmp_path: Path) -> None:
     assert list(columns(read(tmp_path, "a,,c,y\np,q,r,s\nt,u,v,w\n"))) == ["a", "Unnamed: 1", "c"]
 

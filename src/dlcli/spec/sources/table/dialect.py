@@ -225,6 +225,17 @@ def find_group_names(rows: Sequence[list[str]], expected: AbstractSet[str]) -> i
     return int(not any(map(is_number, names)) and (is_header or judge_header(rows[1:], ".", expected) == ("", True)))
 
 
+def join_header(rows: Sequence[list[str]], expected: AbstractSet[str]) -> list[str] | None:
+    """Returns the names of a header over two rows with merged cells, `id,in,,y` above `,age,weight,`; None for any other."""
+    if len(rows) < 3:
+        return None
+    above, below = ([cell.strip(SPACES) for cell in row] for row in rows[:2])
+    names = [lower or upper for upper, lower in zip(above, below, strict=True)]
+    in_both = "" in above and "" in below and all(names) and len(set(names)) == len(names)
+    is_header = in_both and not any(map(is_number, names)) and judge_header([names, *rows[2:]], ".", expected) == ("", True)
+    return names if is_header else None
+
+
 def _lines_above(rows: Sequence[list[str]], expected: AbstractSet[str]) -> int:
     """Returns how many records stand above a header that has all columns of the spec, where the first record has none."""
     if not expected or not rows or expected & {cell.strip(SPACES) for cell in rows[0]}:

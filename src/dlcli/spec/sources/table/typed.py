@@ -13,7 +13,7 @@ from typing import Any
 
 from dlcli.errors import DataError
 from dlcli.spec.sources.table.cells import Decimal
-from dlcli.spec.sources.table.dialect import SAMPLE, Dialect, find_group_names, find_titles, judge_header
+from dlcli.spec.sources.table.dialect import SAMPLE, Dialect, find_group_names, find_titles, join_header, judge_header
 
 _LARGEST_WORKBOOK = 2**32
 """Bytes of a workbook when it is unpacked."""
@@ -70,10 +70,14 @@ def sheet_table(
     skipped, head = tuple(" ".join(filter(None, cells)) for _, cells in head[:titles]), head[titles:]
     width = max((place + 1 for _, cells in head for place, cell in enumerate(cells) if cell), default=0)
     head = [(line, [*cells, *[""] * (width - len(cells))][:width]) for line, cells in head]
+    joined = join_header([cells for _, cells in head], names) if header is None else None
+    if joined:
+        head = [(head[1][0], joined), *head[2:]]
     doubt, is_sure = judge_header([cells for _, cells in head], decimal, names)
     doubt = doubt if header is None else ""
     dialect = Dialect(decimal=decimal, skipped=skipped, header=not doubt, doubt=doubt, header_is_sure=is_sure)
-    return SheetTable(head, rows, dialect, sheet_notes(path, sheets, [cells for _, cells in head]))
+    notes = (f"the header stands in two rows, read as {', '.join(joined[:20])}",) if joined else ()
+    return SheetTable(head, rows, dialect, (*notes, *sheet_notes(path, sheets, [cells for _, cells in head])))
 
 
 def excel_sheets(path: str | Path, sheet: str | None = None) -> Sheets:
