@@ -110,6 +110,12 @@ def _large_targets(folder: Path) -> Path:
     return write_spec(folder, source, task="regression", data="scale_targets: false", model=_mlp(16), training="epochs: 20")
 
 
+def _small_targets(folder: Path) -> Path:
+    x = _rows(400, 4)
+    source = _npz(folder, x, 1e-4 * (3 + x[:, 0] + x[:, 1] * x[:, 2]))
+    return write_spec(folder, source, task="regression", data="scale_targets: false", model=_mlp(16), training="epochs: 20")
+
+
 def _at_its_start(folder: Path) -> Path:
     x = _rows(300, 8)
     source = _npz(folder, x, x[:, 0] + x[:, 1])
@@ -182,6 +188,7 @@ CASES = [
     pytest.param(_unscaled_numbers, "badly scaled inputs", _test("r2"), marks=slow),
     pytest.param(_batch_norm, "training and prediction disagree", _test("accuracy"), marks=slow),
     pytest.param(_large_targets, "worse than a constant guess", _test("r2")),
+    pytest.param(_small_targets, "worse than a constant guess", _test("r2")),
     pytest.param(_at_its_start, "worse than a constant guess", _test("r2"), marks=slow),
     pytest.param(_rare, "class collapse", _found, marks=slow),
     pytest.param(_linear_on_xor, "underfitting", _test("accuracy"), marks=slow),

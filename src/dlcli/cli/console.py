@@ -20,7 +20,7 @@ from dlcli.errors import DamagedFile
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.files import json_text
-from dlcli.runs.parts import part_note, part_title
+from dlcli.runs.parts import part_note, part_title, score_text
 from dlcli.stages.reporter import EpochReport, Reporter
 from dlcli.stages.stage_words import words_of
 from dlcli.visible import visible
@@ -151,8 +151,8 @@ def in_lines(head: str, pieces: Sequence[Text], width: int) -> Text:
 
 
 def _value_with_change(name: str, value: float, previous: float | None) -> Text:
-    change = "      " if previous is None else f"{value - previous:+.3f}"
-    return Text.assemble(f"{visible(name)} {value:.4f} ", (change, "dim"))
+    change = "      " if previous is None else score_text(value - previous, sign="+", digits=3)
+    return Text.assemble(f"{visible(name)} {score_text(value)} ", (change, "dim"))
 
 
 def show_result(run: Run) -> None:
@@ -304,7 +304,7 @@ def shown(value: float | None) -> str:
     """Returns a number as tables show it."""
     if value is None:
         return "-"
-    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.1f}"
+    return score_text(value)
 
 
 def worst_confusions(run: Run, split: str, most: int = 3) -> list[str]:

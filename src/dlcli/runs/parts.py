@@ -7,6 +7,7 @@ from here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from dlcli.errors import DlcliError
 from dlcli.runs.folder import Run
@@ -45,6 +46,16 @@ def title_of(split: str, *, shared: bool) -> str:
 def sizes_in_words(examples: Mapping[str, int], *, shared: bool) -> str:
     """Returns how many examples each part has, such as `70 train, 30 test`."""
     return ", ".join(f"{count:,} {title_of(part, shared=shared)}" for part, count in examples.items())
+
+
+def score_text(value: float, *, sign: Literal["", "+"] = "", digits: int = 4) -> str:
+    """Returns a score as lines and tables show it: with decimals, or where those say nothing with three figures.
+
+    Scores of a regression are in the target's own unit and may be of any size. `sign` is `+` for a change.
+    """
+    if abs(value) >= 1000:
+        return f"{value:{sign},.1f}"
+    return f"{value:{sign}.3g}" if 0 < abs(value) < 0.001 else f"{value:{sign}.{digits}f}"
 
 
 def part_note(run: Run, split: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from dlcli.errors import Interrupted, RunFailed
 from dlcli.runs import Run
 from dlcli.runs.compare import flat
+from dlcli.runs.parts import score_text
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.data_loss import with_data_loss
 from dlcli.runtime.engine import keras
@@ -251,7 +252,7 @@ def _score_start(work: Work, model: Any, validation: Any, scores: list[Any]) -> 
     if not isfinite(value):
         return
     work.record.save_best(Best(0, value, "start"))
-    work.say(f"start: {monitor} {value:.4f}; this model is kept unless an epoch is better")
+    work.say(f"start: {monitor} {score_text(value)}; this model is kept unless an epoch is better")
 
 
 def _averaged(stage: Stage) -> list[Any]:
@@ -293,10 +294,10 @@ def _tell_end(work: Work, stages: list[dict[str, Any]]) -> None:
     if best.value is None:
         raise RunFailed(f"{monitor} was never a number: no epoch can be called the best")
     if best.epoch == 0:
-        work.say(f"no epoch was better than the start ({monitor} {best.value:.4f}): its model is kept")
+        work.say(f"no epoch was better than the start ({monitor} {score_text(best.value)}): its model is kept")
     else:
         of_stage = f" of stage {best.stage}" if len(stages) > 1 else ""
-        work.say(f"best epoch: {best.epoch}{of_stage} ({monitor} {best.value:.4f}); its model is kept")
+        work.say(f"best epoch: {best.epoch}{of_stage} ({monitor} {score_text(best.value)}); its model is kept")
     if len(stages) > 1 and best.epoch and any(stage["train"] != "all" for stage in stages):
         stages[-1]["compared"] = verdict(work, stages)
         record.run.write_stages(stages)

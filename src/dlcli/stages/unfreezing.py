@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.runs.parts import score_text
 from dlcli.runs.stage_answers import read_stage_answers, write_stage_answers
 from dlcli.stages.compare import Difference, compare, compare_losses, sentence
 from dlcli.stages.evaluate import prediction_batches, predictions, with_losses
@@ -47,7 +48,7 @@ def verdict(work: Work, stages: list[dict[str, Any]]) -> str:
     outcomes = [_outcome(work, stages.index(stage)) for stage in (first, best)]
     kept = f"; the model of {work.record.best.stage} is kept"
     if outcomes[0] is None or outcomes[1] is None:
-        values = " against ".join(f"{one['best_value']:.4f} in {one['name']}" for one in (best, first))
+        values = " against ".join(f"{score_text(stage['best_value'])} in {stage['name']}" for stage in (best, first))
         return f"unfreezing: {best['monitor']} {values}; not tested: the answers of both stages are not at hand{kept}"
     found = differences(work, outcomes[0], outcomes[1])
     return f"{in_words(found, first['name'], best['name'], len(outcomes[0]))}{kept}"

@@ -108,12 +108,14 @@ def worse_than_guess(seen: Evidence, *, explained: bool = False) -> Finding | No
     score = f"{seen.scored} {name} {value:.4g}: " if value is not None else ""
     what = "mean squared error" if seen.task == "regression" else "number of wrong answers"
     evidence = [
-        f"{score}the {what} on {len(seen.outcome or ())} {seen.scored} examples is {found.error:.2f} times that of {guess!s}"
+        f"{score}the {what} on {len(seen.outcome or ())} {seen.scored} examples is {found.error:,.3g} times that of {guess!s}"
         f" (evaluation/{seen.scored}/metrics.json, predictions.csv)"
     ]
     remedies: list[Remedy] = []
-    if seen.has_large_targets:
-        evidence.append(f"the targets are as large as {seen.target_size:.3g} and are learned as they are (data.json)")
+    if seen.has_unscaled_targets:
+        evidence.append(
+            f"the targets have a size of {seen.target_size:.3g} (root mean square) and are learned as they are (data.json)"
+        )
         remedies.append(Remedy("scale the targets", "data.scale_targets=true"))
     elif not explained:
         way = course(seen)

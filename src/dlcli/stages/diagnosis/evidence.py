@@ -29,8 +29,8 @@ _MEASURES = {
     "multilabel": ("accuracy", "f1"),
     "regression": ("r2", "rmse", "mse", "mae"),
 }
-LARGE_TARGETS = 10.0
-"""Size of targets from which a network with usual weights and rates takes long to reach them at all."""
+LARGE_TARGETS, SMALL_TARGETS = 10.0, 0.05
+"""Sizes of targets above, and below, which a network with usual weights and rates takes long to reach them at all."""
 _PERFECT = {"accuracy": 1.0, "auc": 1.0, "f1": 1.0, "r2": 1.0, "rmse": 0.0, "mse": 0.0, "mae": 0.0}
 
 
@@ -179,9 +179,10 @@ class Evidence:
         return float(np.sqrt((self.outcome.truth.astype("float64") ** 2).mean(axis=0)).max())
 
     @property
-    def has_large_targets(self) -> bool:
+    def has_unscaled_targets(self) -> bool:
         """Whether a regression learns targets as they are, far from the size that a network begins with."""
-        return self.target_size > LARGE_TARGETS and not self.experiment.data.scales_targets
+        is_far = self.target_size > LARGE_TARGETS or 0 < self.target_size < SMALL_TARGETS
+        return is_far and not self.experiment.data.scales_targets
 
     @property
     def usual_rate(self) -> float:

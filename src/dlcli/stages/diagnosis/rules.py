@@ -55,7 +55,7 @@ def rate_too_high(seen: Evidence) -> Finding | None:
         evidence.append(f"{seen.status.error.splitlines()[0]} (status.json)")
     high, learned, going_down = seen.rate_ratio >= RATE, best_skill(seen), way.steady or way.last < 0.9 * way.first
     # A single epoch cannot tell whether the loss falls.
-    above = way.late > 1.02 and seen.guess_loss is not None and not seen.has_large_targets and len(seen.rows) > 1
+    above = way.late > 1.02 and seen.guess_loss is not None and not seen.has_unscaled_targets and len(seen.rows) > 1
     if seen.rate_ratio >= 1 and above and learned < POOR and not going_down:
         evidence.append(
             f"training loss {way.late * seen.unit:.4g} in the later half of the epochs, above the {seen.unit:.4g} of a guess"
@@ -203,7 +203,7 @@ def too_short(seen: Evidence) -> Finding | None:
         text = f"one epoch: val_loss {first['val_loss']:.4g} after it, training loss {first['loss']:.4g} over it"
     else:
         text = f"{way.column} fell by {way.still_falling:.0%} of the guess's loss in the last {way.tail} of {epochs} epochs"
-    scaled = [Remedy("scale the targets", "data.scale_targets=true")] if seen.has_large_targets else []
+    scaled = [Remedy("scale the targets", "data.scale_targets=true")] if seen.has_unscaled_targets else []
     return finding_of(seen, "too short", [f"{text} (history.csv)"], [*scaled, *try_.longer(seen)])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from dlcli.errors import UsageError
 from dlcli.runs import Run
-from dlcli.runs.parts import part_title
+from dlcli.runs.parts import part_title, score_text
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.loading import load_model, refuse_other_inputs
 from dlcli.spec.experiment import Experiment
@@ -202,8 +202,10 @@ def _permutation(work: Work, _: Sequence[str]) -> list[Explanation]:
     draw_importance(found, metric, value, work.folder / file)
     cells = ((one.column, f"{one.mean:.9g}", f"{one.deviation:.9g}") for one in found)
     write_numbers(work.folder, file, ("column", "importance", "deviation"), cells)
-    first = ", ".join(f"{one.column} {one.mean:.4f} ± {one.deviation:.4f}" for one in found[:3])
-    text = f"how much worse {metric} gets than {value:.4f} when a column is shuffled, {tables.REPEATS} times each: {first}"
+    first = ", ".join(f"{one.column} {score_text(one.mean)} ± {score_text(one.deviation)}" for one in found[:3])
+    text = (
+        f"how much worse {metric} gets than {score_text(value)} when a column is shuffled, {tables.REPEATS} times each: {first}"
+    )
     return [Explanation(file, "permutation", title, visible(text))]
 
 

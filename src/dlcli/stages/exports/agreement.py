@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.runs.parts import score_text
 from dlcli.spec.metrics import MetricSpec, decide
 
 Array = np.ndarray[Any, Any]
@@ -65,7 +66,8 @@ class Agreement:
         decided = "" if self.same_decisions is None else f"; {100 * self.same_decisions:.1f} % the same decisions"
         than = " from the model's in float32" if self.mixed_precision else ""
         return (
-            f"{self.metric} {self.export:.4f}, the run's {self.original:.4f} ({self.export - self.original:+.4f}) on"
+            f"{self.metric} {score_text(self.export)}, the run's {score_text(self.original)}"
+            f" ({score_text(self.export - self.original, sign='+')}) on"
             f" {self.examples:,} {self.split} examples; largest difference of an output{than}"
             f" {self.largest_difference:.2g}{decided}"
         )

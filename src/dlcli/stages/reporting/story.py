@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from dlcli.errors import DlcliError
 from dlcli.runs import Run
 from dlcli.runs.files import read_json
-from dlcli.runs.parts import sizes_in_words
+from dlcli.runs.parts import score_text, sizes_in_words
 from dlcli.stages.diagnosis import Finding, findings
 from dlcli.stages.reporting import words
 from dlcli.stages.reporting.charts import curve_charts
@@ -272,7 +272,7 @@ def _export(name: str, content: dict[str, Any]) -> Exported:
     agrees = ""
     if {"original", "export", "examples", "largest_difference"} <= numbers.keys():
         agrees = (
-            f"{(found or {}).get('metric')} {numbers['export']:.4f} against {numbers['original']:.4f} on"
+            f"{(found or {}).get('metric')} {score_text(numbers['export'])} against {score_text(numbers['original'])} on"
             f" {numbers['examples']:,} examples; largest difference of an output {numbers['largest_difference']:.2g}"
         )
     form = " ".join(str(content[key]) for key in ("format", "quantize") if content.get(key))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from dlcli.runs.parts import score_text
+
 _SHARES = ("accuracy", "balanced_accuracy", "top_")
 _MODELS = {
     "mlp": "A multilayer perceptron",
@@ -31,7 +33,7 @@ def number(value: float | None) -> str:
     """Returns a number as tables show it."""
     if value is None:
         return "–"
-    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.1f}"
+    return score_text(value)
 
 
 def short(value: float | None) -> str:
