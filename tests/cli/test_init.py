@@ -305,3 +305,13 @@ def test_what_only_looks_like_more_classes_columns_or_an_encoding_is_told(here: 
     assert "no separator but colons" in refused("--data", "colons.csv", "--target", "y")
     (here / "cities.csv").write_bytes(b"c,x,y\n" + "".join(f"Z\u00fcrich,{n},{n % 2}\n" for n in range(9)).encode("latin-1"))
     assert "does not say what it is: latin-1 is a guess" in init("--data", "cities.csv", "--target", "y").stderr
+
+
+def test_names_of_image_files_and_words_for_gaps_are_reported(here: Path) -> None:
+    Path("names.csv").write_text("file,y\n" + "".join(f"p{row}.jpg,{'ab'[row % 2]}\n" for row in range(40)))
+    assert "file holds names of image files, which are not opened: `kind: folder` reads" in refused(
+        "--data", "names.csv", "--target", "y"
+    )
+    Path("gaps.csv").write_text("x,y\n" + "".join(f"{row if row % 9 else '<1'},{'ab'[row % 2]}\n" for row in range(40)))
+    assert written("--data", "gaps.csv", "--target", "y")["data"]["source"]["missing"] == ["<1"]
+    assert "'<1' is read as a missing value in x" in Path("gaps_mlp.yaml").read_text()

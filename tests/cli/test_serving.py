@@ -60,7 +60,7 @@ def test_one_json_object_a_line_and_skips_on_stderr(run: Run, folder: Path) -> N
     assert said[0].startswith("run: ")
     assert said[1].startswith("skipped ")
     types = "JPEG, PNG, BMP, GIF, WEBP, TIFF, PPM, JPEG2000, AVIF"
-    assert said[1].endswith(f"no\\x1bimage.png: no image ({types}), though named like one")
+    assert said[1].endswith(f"no\\x1bimage.png: no image of a type that is read ({types})")
     assert said[2:] == ["skipped gone.png: no such file", "skipped: 2"]
 
 

@@ -112,7 +112,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(photos: Run, tmp_path:
     assert len(rows) == 8
     assert {Path(name).name: why for name, why in skipped.items()} == {
         "empty.png": "an empty file",
-        "text.png": f"no image ({', '.join(FORMATS)}), though named like one",
+        "text.png": f"no image of a type that is read ({', '.join(FORMATS)})",
         "cut.png": skipped[str(tmp_path / "new" / "b" / "cut.png")],
     }
     assert "not readable as an image" in skipped[str(tmp_path / "new" / "b" / "cut.png")]

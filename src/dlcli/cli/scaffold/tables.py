@@ -13,7 +13,7 @@ from dlcli.errors import DataError, UsageError
 from dlcli.spec.sources.csv import Csv
 from dlcli.spec.sources.table.cells import canonical, decoration
 from dlcli.spec.sources.table.dialect import SEPARATORS
-from dlcli.spec.sources.table.facts import unit_of, with_unit
+from dlcli.spec.sources.table.facts import IMAGES, names_images, unit_of, with_unit
 from dlcli.spec.sources.table.files import ENDINGS
 from dlcli.spec.sources.table.look import Column, Look, count_values, look
 
@@ -319,6 +319,8 @@ def _unusable(beginning: Look, column: Column, marks: Container[str]) -> list[st
     unit = unit_of(Counter(column.examples))
     if column.kind in ("text", "identifier") and unit:
         return [f"holds {with_unit(unit, column.examples[0])}"]
+    if names_images(Counter(column.examples)):
+        return [f"holds {IMAGES}"]
     if column.kind in _WHY_DROPPED:
         return [_WHY_DROPPED[column.kind]]
     if column.kind == "category":

@@ -125,7 +125,7 @@ def read_picture(path: str, settings: Settings) -> Picture:
 
 
 def _not_an_image(path: str) -> str:
-    return "an empty file" if os.path.getsize(path) == 0 else f"no image ({', '.join(FORMATS)}), though named like one"
+    return "an empty file" if os.path.getsize(path) == 0 else f"no image of a type that is read ({', '.join(FORMATS)})"
 
 
 def _refuse_large(file: Image.Image, settings: Settings) -> float:
