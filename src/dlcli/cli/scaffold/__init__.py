@@ -1,4 +1,4 @@
-"""The text of a new spec for `init`: what the data shows is taken from it, the rest is asked or refused with its option."""
+"""The text of a new spec for `init`: the data decides where it can; the rest is asked for, or refused with its option."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Options", "Questions", "new_spec"]
 
 
 def new_spec(options: Options, questions: Questions) -> tuple[Path, str, list[str]]:
-    """Returns the file to write, its text, which `check` accepts, and what the user is to know of it.
+    """Returns the file to write, its text, which `check` accepts, and notes for the user.
 
     Raises:
         UsageError: something is neither given nor shown by the data, or options do not go together.

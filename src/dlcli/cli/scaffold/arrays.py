@@ -25,7 +25,7 @@ _AMOUNTS = 50
 
 
 def look_at_arrays(path: str, target: str | None, task: str | None, questions: Questions) -> DataPlan:
-    """Returns what an .npz file shows; asks for the array of labels where its name is not a usual one.
+    """Returns the plan for an .npz file; asks for the array of labels if its name is unusual.
 
     Raises:
         UsageError: it cannot be read, the arrays cannot be told apart, or the labels fit no task, or not the one given.
@@ -121,7 +121,7 @@ def _labels(path: str, name: str) -> Array:
 
 
 def _tasks(target: str, labels: Array) -> tuple[tuple[str, ...], str, str]:
-    """Returns the tasks that labels fit, the likely one first; what follows from; why it is not sure, or ""."""
+    """Returns the tasks that labels fit, the likely one first; the reason; why it is not sure, or ""."""
     import numpy as np
 
     if labels.ndim == 2 and labels.shape[1] > 1 and labels.dtype.kind in "fiub":
@@ -155,7 +155,7 @@ def _tasks(target: str, labels: Array) -> tuple[tuple[str, ...], str, str]:
 
 
 def _pictures(shape: tuple[int, ...], kind: str) -> Pictures | None:
-    """Returns what images are like; None where the examples are none."""
+    """Returns the properties of images; None if the examples are no images."""
     if kind == "uint8" and len(shape) == 3:
         return Pictures(shape[0], min(shape[1:]), True, (*shape[1:], 1))
     if len(shape) == 4 and shape[3] in (1, 3):

@@ -53,7 +53,7 @@ def _refuse_task(text: str, options: Options) -> None:
 
 
 def _on_other_data(text: str, options: Options, plan: DataPlan, name: str) -> str:
-    """Returns the text with another source and a task that fits it; what it says of its own data is left out."""
+    """Returns the text with another source and a task that fits it, without the comments on its own data."""
     shipped: dict[str, Any] = yaml.safe_load(text)
     task = options.task or (shipped["task"] if shipped["task"] in plan.tasks else plan.tasks[0])
     source = dict(plan.source)
@@ -70,7 +70,7 @@ def _on_other_data(text: str, options: Options, plan: DataPlan, name: str) -> st
 
 
 def _with_source(body: str, shipped: dict[str, Any], source: dict[str, Any], pictures: Pictures | None) -> str:
-    """Returns a spec's text with another source, and without what the spec says of its own source."""
+    """Returns a spec's text with another source, without the settings for its own source."""
     body = with_value(body, ("data", "source"), to_flow(source))
     for key in ("split", "classes"):
         if key in shipped["data"]:

@@ -17,7 +17,7 @@ from dlcli.spec.sources.table.files import is_table
 
 _SAMPLE = 60
 _HANDED = re.compile(r"(?i)(?:^|[\W_])(?:left|right|[a-z]|\d{1,3}|digit|letter|text|arrow)(?:$|[\W_])")
-"""Names of classes that are no longer right once an image is mirrored: left and right, letters, digits."""
+"""Names of classes that change when an image is mirrored: left and right, letters, digits."""
 
 
 def look_at_folder(path: str, task: str | None) -> DataPlan:
@@ -55,7 +55,7 @@ def _parts(source: Folder) -> Iterator[str]:
 
 
 def _others(path: str) -> Iterator[str]:
-    """Yields what else lies in a folder that is none of images."""
+    """Yields the tables and arrays in a folder without images."""
     if not os.path.isdir(path):
         return
     tables = [name for name in map(os.path.basename, listing(path).files) if is_table(name) or name.lower().endswith(".npz")]
@@ -77,7 +77,7 @@ def _pictures(paths: Sequence[str], classes: Sequence[str]) -> Pictures:
             with Image.open(path, formats=FORMATS) as image:
                 sides.append(min(image.size))
                 modes.add(image.mode)
-        except (OSError, ValueError, Image.DecompressionBombError):  # `check` and `train` tell of it
+        except (OSError, ValueError, Image.DecompressionBombError):  # `check` and `train` report it
             continue
     grey = bool(modes) and modes <= {"L", "1", "I", "F", "I;16"}
     flips = not any(_HANDED.search(name) for name in classes)

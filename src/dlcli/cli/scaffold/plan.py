@@ -1,4 +1,4 @@
-"""What `init` has seen of the data: the source of the new spec, the tasks and models that fit, and remarks for the user."""
+"""What `init` learned from the data: the source of the new spec, the tasks that fit, and remarks for the user."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class Pictures:
 
 @dataclass(frozen=True)
 class DataPlan:
-    """What the data shows.
+    """The plan for a new spec, by what the data shows.
 
     Attributes:
-        label: what the user called it.
+        label: the data as the user named it.
         source: the source of the spec; a `path` is absolute or relative to the working folder.
         remarks: why a field of the source, or an item of a list in it, is as it is: by `field` or `field.item`.
         tasks: the tasks that fit, the likely one first.
         doubt: why the likely task is not sure, with the option that says it; "" where it is sure.
         why: what the likely task follows from, in a few words.
-        notes: what was seen and left out, for the terminal and the head of the spec.
+        notes: what was read and left out, for the terminal and the head of the spec.
         pictures: what its images are like; None for other data.
-        stem: what the spec is named after.
+        stem: the default name of the spec, without the model.
     """
 
     label: str

@@ -1,4 +1,4 @@
-"""What `init` is asked for, and the questions for what it cannot tell from the data."""
+"""The options of `init`, and its questions where the data does not decide."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Questions:
-    """Asks on a terminal. Without one (`ask` is None) a default is taken where it is sure, and an option is asked for else."""
+    """Asks on a terminal. Without one (`ask` is None), a sure default is taken; otherwise the error names the option."""
 
     ask: Ask | None = None
 
@@ -45,10 +45,10 @@ class Questions:
             question: what is asked on a terminal.
             choices: the words that may be answered.
             default: the likely one.
-            doubt: why nothing is sure, in words; "" where the default is sure.
+            doubt: why the default is not sure, in words; "" if it is.
 
         Raises:
-            UsageError: there is no terminal to ask on and nothing is sure, or no answer fits.
+            UsageError: there is no terminal and the default is not sure, or no answer fits.
         """
         if self.ask is None:
             if doubt:
@@ -64,7 +64,7 @@ class Questions:
 
 
 def unknown(word: str, choices: Sequence[str]) -> str:
-    """Returns that a word is none of several, and which was probably meant."""
+    """Returns the message for an unknown word, with the nearest choice."""
     from dlcli.spec.words import nearest
 
     near = nearest(word, choices)
@@ -73,6 +73,6 @@ def unknown(word: str, choices: Sequence[str]) -> str:
 
 
 def refuse_unknown(option: str, word: str, choices: Sequence[str]) -> None:
-    """Raises UsageError for an option's word that is none of several."""
+    """Raises UsageError if an option's word is not among the choices."""
     if word not in choices:
         raise UsageError(f"{option}: {unknown(word, choices)}")

@@ -1,4 +1,4 @@
-"""What `--data` names: a set that comes with dlcli or TensorFlow Datasets, a folder, a table, or an .npz file."""
+"""Finds what `--data` names: a set of dlcli or TensorFlow Datasets, a folder, a table, or an .npz file."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _look_at_set(kind: str, name: str, task: str | None) -> DataPlan:
 
 
 def _no_data(data: str) -> str:
-    """Returns that nothing is called so, and what was probably meant."""
+    """Returns the message for data that does not exist, with the nearest name."""
     from dlcli.spec.words import nearest
 
     path = Path(os.path.expanduser(data))

@@ -20,7 +20,7 @@ from dlcli.spec.sources.table.look import Column, Look, count_values, look
 _ROWS = 20_000
 _MOST_LISTED = 40
 _MOST_DROPPED = 10
-"""Columns left out for one reason that are named one by one."""
+"""Columns left out for one reason that are listed by name."""
 _MOST_COUNTED = 100_000
 """Different values of a target that are counted."""
 _AMOUNTS = 50
@@ -31,10 +31,10 @@ _LABEL_NAMES = ("target", "label", "class", "y", "outcome", "price", "output")
 _NUMERIC = ("currency", "percent", "thousands", "typographic minus")
 """What decorates the numbers of a column that the source's `numeric` may name."""
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:([.' ])\d{3})(?:(?:\1\d{3})*,\d+|(?:\1\d{3})+)")
-"""A number that no decimal mark alone explains: 1.234,50 or 1.234.567. With commas the table's own look knows it."""
+"""A number with marks of thousands other than commas: 1.234,50 or 1.234.567."""
 _WHY_DROPPED = {
     "identifier": "names or numbers the rows",
-    "constant": "has one value alone",
+    "constant": "has a single value",
     "empty": "has no values",
     "text": "holds texts that are mostly different",
     "date": "holds dates; `dates` makes numbers of them",
@@ -49,7 +49,7 @@ def stem_of(path: str) -> str:
 
 
 def look_at_table(path: str, target: Sequence[str], task: str | None, questions: Questions) -> DataPlan:
-    """Returns what a table shows; asks for the target where none is given.
+    """Returns the plan for a table; asks for the target if none is given.
 
     Raises:
         UsageError: it cannot be read, has no such column, or the target fits no task, or not the one given.
@@ -99,7 +99,7 @@ def _without_decimals(values: Counter[str]) -> Counter[str]:
 
 
 def _dropped(names: Sequence[str], remarks: dict[str, str]) -> list[str]:
-    """Returns a line for each column that is left out, and one for all others of a reason that many share."""
+    """Returns a line for each column that is left out; many columns with the same reason share a line."""
     by_reason: dict[str, list[str]] = {}
     for name in names:
         by_reason.setdefault(remarks[f"drop.{name}"], []).append(name)
@@ -283,7 +283,7 @@ def _groups(values: Iterable[str]) -> str:
 
 
 def _is_numeric(column: Column) -> bool:
-    """Whether the spec can say that a column's decorated texts are numbers."""
+    """Whether `numeric` can read a column's decorated texts as numbers."""
     return column.decoration in _NUMERIC
 
 
@@ -293,7 +293,7 @@ def _decorated(column: Column) -> str:
 
 
 def _marks(beginning: Look, targets: Sequence[str]) -> dict[str, list[str]]:
-    """Returns the words that stand for a missing value in columns that are mostly numbers, such as `?`, with the columns."""
+    """Returns the marks of missing values in columns that are mostly numbers, such as `?`, with the columns."""
     marks: dict[str, list[str]] = {}
     for column in beginning.columns:
         if column.name not in targets and not column.decoration and len(column.odd) <= 2:

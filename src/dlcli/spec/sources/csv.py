@@ -151,7 +151,7 @@ class Csv(SourceSpec):
         )
 
     def named(self, names: list[str], columns: list[str]) -> list[str]:
-        """Returns the columns that names of the spec mean; "" means the one column without a name."""
+        """Returns the columns that names in the spec refer to; "" is the only column without a name."""
         if not names:
             return []
         nameless = [column for column in columns if column.startswith("Unnamed: ")]
@@ -159,10 +159,10 @@ class Csv(SourceSpec):
         return [only or name if not name else normalized(name) if self.revision > 1 else name for name in names]
 
     def resolved(self) -> Csv:
-        """Returns the source with what only its training file tells and other files must keep to: names, formats of dates.
+        """Returns the source with what its training file decides for other files: names of columns, formats of dates.
 
         Raises:
-            DataError: the file cannot be read, or its dates have no one format.
+            DataError: the file cannot be read, or no single format fits its dates.
         """
         update: dict[str, Any] = {"reader": self.revision}
         if self.header is False and not self.names and Path(self.path).is_file():
@@ -174,18 +174,18 @@ class Csv(SourceSpec):
         return self.model_copy(update=update)
 
     def of_run(self) -> Csv:
-        """Returns the source as a run recorded it: one of an earlier version, which knew no revisions, reads by the first."""
+        """Returns the source as a run recorded it; a run of a version without revisions reads by revision 1."""
         return self if "reader" in self.model_fields_set else self.model_copy(update={"reader": 1})
 
     def facts(self, task: str) -> Facts:
-        """Returns the number of targets where they tell the outputs."""
+        """Returns the number of outputs, where the targets determine it."""
         outputs = len(self.targets) if task in ("multilabel", "regression") else None
         several = len(self.targets) > 1
         tasks = ("multilabel", "regression") if several else ("classification", "binary", "regression", "multilabel")
         return Facts(None, outputs, (), tasks, self.validation is not None, self.test is not None)
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Yields missing files, and columns that a header does not have or that are no categories."""
+        """Yields missing files, columns that a header lacks, and columns that cannot be categories."""
         yield from self._setting_faults()
         features: list[str] = []
         for part, path in self.files.items():
@@ -217,11 +217,11 @@ class Csv(SourceSpec):
 
     def _setting_faults(self) -> Iterator[tuple[str, str]]:
         if len(set(self.targets)) < len(self.targets):
-            yield "target", "a column stands twice"
+            yield "target", "a column is listed twice"
         if self.thousands and self.thousands == self.decimal:
             yield "thousands", f"is the decimal mark too, {self.decimal!r}"
         if len(set(self.names)) < len(self.names):
-            yield "names", f"`{Counter(self.names).most_common(1)[0][0]}` stands twice"
+            yield "names", f"`{Counter(self.names).most_common(1)[0][0]}` is listed twice"
         for name in self.categorical:
             if name in self.numeric or name in self.dates:
                 yield "categorical", f"`{name}` is listed as {'numeric' if name in self.numeric else 'a date'} too"
@@ -241,7 +241,7 @@ class Csv(SourceSpec):
             yield from self._feature_faults(header)
 
     def _doubled(self, key: str, header: list[str]) -> Iterator[tuple[str, str]]:
-        """Yields the columns that are used and stand twice in a header."""
+        """Yields the columns that are used and appear twice in a header."""
         twice = [name for name, count in Counter(header).items() if count > 1]
         used = {*self.feature_names(header), *self.named(self.targets, header)}
         twice = [name for name in twice if name in used]
@@ -259,13 +259,13 @@ class Csv(SourceSpec):
             yield "features", "no column is left for the model to see"
 
     def notes(self) -> Iterator[str]:
-        """Yields how the training file is written, and what is to be known of its columns by its first rows."""
+        """Yields how the training file is written, and notes on its columns by its first rows."""
         from dlcli.spec.sources.csv_columns import outlook
 
         yield from outlook(self)
 
     def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> Csv:
-        """Returns the same with another file of test rows; what a column is, the training file still decides."""
+        """Returns the source with another file of test rows; the training file still decides the types of columns."""
         return self.model_copy(update={"test": path, "validation": None})
 
     def feature_names(self, columns: list[str]) -> list[str]:
@@ -309,7 +309,7 @@ class Csv(SourceSpec):
         return Opened(parts, names, tuple(notes), lines, part_notes, columns.as_json)
 
     def table(self, path: str) -> Table:
-        """Returns a file's cells as text: what a column is, the training file alone decides.
+        """Returns a file's cells as text; the training file alone decides the types of columns.
 
         Raises:
             DataError: it cannot be read, or is no table.

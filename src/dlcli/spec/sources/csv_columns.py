@@ -1,4 +1,4 @@
-"""What the columns of a table become: decided on the training rows, kept to in all others."""
+"""The types of a table's columns: decided on the training rows, applied to all other rows."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Columns:
         names: the file's columns that are used, in order.
         numbers: those that are numbers, with their training values float64 `(n,)`.
         facts: what became of each column of the file.
-        notes: what a user should know of them.
+        notes: remarks for the user.
     """
 
     source: Csv
@@ -162,7 +162,7 @@ def _float32(table: Table, name: str, values: Array, *, is_training: bool) -> Ar
     """Returns a column of numbers.
 
     Raises:
-        DataError: a cell is none, or too large.
+        DataError: a cell is no number, or too large.
     """
     import numpy as np
 
@@ -183,7 +183,7 @@ def _float32(table: Table, name: str, values: Array, *, is_training: bool) -> Ar
 
 
 def decimal_hint(decimal: str, cell: str) -> str:
-    """Returns what a number in another form than the file's needs."""
+    """Returns the remedy for a number that is not written like the file's other numbers."""
     if decimal == "," and "." in cell and plain_number(cell, ",", "."):
         return "; beside decimal commas a dot may only part thousands: `thousands: '.'`"
     if decimal == "." and "," in cell and plain_number(cell, ",", None):
@@ -207,7 +207,7 @@ def date_formats(source: Csv) -> dict[str, DateColumn]:
     """Returns the columns of dates with the formats that the training file shows.
 
     Raises:
-        DataError: a column has no one format.
+        DataError: no single format fits a column.
     """
     table = source.table(source.path)
     formatted = {}
@@ -223,7 +223,7 @@ def date_formats(source: Csv) -> dict[str, DateColumn]:
 
 
 def _ignored(source: Csv, table: Table) -> dict[str, str]:
-    """Returns the columns without a name that say nothing, each with why it is ignored."""
+    """Returns the columns without a name and without information, each with the reason."""
     if source.revision == 1 or source.features != "all":
         return {}
     mentioned = {*source.named(source.drop, table.names), *source.named(source.targets, table.names)}
@@ -333,11 +333,11 @@ _KINDS = {
     "date": "columns of dates (`data.source.dates` makes numbers of them)",
     "empty": "columns without a value in {rows}",
 }
-"""What a check says of columns that tell a model little, by what they hold."""
+"""What a check reports about columns of little use, by their kind."""
 
 
 def outlook(source: Csv) -> list[str]:
-    """Returns how a file is written and what its columns become, by its first rows, in lines."""
+    """Returns lines on how a file is written and what its columns become, by its first rows."""
     beginning = look_at(source.path, source.settings)
     table = beginning.table
     names = source.feature_names(table.names)

@@ -1,4 +1,4 @@
-"""The targets of a table: labels as text or numbers, the same in every file; rows without one."""
+"""The targets of a table: labels as text or numbers, the same in every file; rows without a label."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def target_columns(source: Csv, table: Table) -> list[Array]:
     """Returns the target columns of a table.
 
     Raises:
-        DataError: it has none of such a name.
+        DataError: the table has no such column.
     """
     absent = [name for name in source.named(source.targets, table.names) if name not in table.names]
     if absent:
@@ -39,10 +39,10 @@ def target_columns(source: Csv, table: Table) -> list[Array]:
 
 
 def with_targets(source: Csv, table: Table) -> tuple[Table, list[str]]:
-    """Returns the rows that have a target, and notes of those that are left out.
+    """Returns the rows that have a target, and notes on the rows that are left out.
 
     Raises:
-        DataError: rows have none, and are not to be dropped.
+        DataError: some rows have no target, and `missing_target` is `stop`.
     """
     import numpy as np
 
@@ -71,7 +71,7 @@ def with_targets(source: Csv, table: Table) -> tuple[Table, list[str]]:
 
 
 def _which_marks(source: Csv, table: Table, gaps: Array) -> str:
-    """Returns which cells were taken for gaps, in words; "" where all are empty."""
+    """Returns which cells were read as gaps, in words; "" if all are empty."""
     cells: Counter[str] = Counter()
     for name in source.targets:
         cells.update(cell for cell, gap in zip(table.raw.get(name, []), gaps, strict=False) if gap and cell in source.marks)
@@ -127,7 +127,7 @@ def _replaced(column: Array, words: dict[str, str]) -> Array:
 
 
 def _class_labels(source: Csv, table: Table, column: Array, classes: tuple[str, ...] | None) -> Array:
-    """Returns class labels: a label means the same in every file, whatever labels stand beside it.
+    """Returns class labels; the other labels of a file do not change what a label means.
 
     A number is its value, so that 3.0 is 3; but 01 is a text, and so is what has more digits than a number holds.
     """
@@ -148,14 +148,14 @@ def _class_labels(source: Csv, table: Table, column: Array, classes: tuple[str, 
 
 
 def _known(name: str, classes: tuple[str, ...]) -> str:
-    """Returns a class's name; true and false are known however the training file writes them."""
+    """Returns a class's name; true and false match however the training file writes them."""
     if name in classes or name not in TRUTH or not all(other in TRUTH for other in classes):
         return name
     return next((other for other in classes if TRUTH[other] == TRUTH[name]), name)
 
 
 def _is_plain(label: str) -> bool:
-    """Whether a label is a number whose text has no more to say than its value."""
+    """Whether a label is a number whose text holds nothing but its value: `3.0`, not `03`."""
     digits = label.lstrip("+-")
     leading = len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
     return not leading and sum(map(str.isdigit, digits)) <= _EXACT_DIGITS
@@ -167,7 +167,7 @@ def _native(values: Array) -> Array:
 
 
 def _remedy(source: Csv, columns: Sequence[Array], task: str) -> str:
-    """Returns what makes numbers of targets that are written as text."""
+    """Returns the remedy for numbers that are written as text; "" for other targets."""
     if task != "regression":
         return ""
     for name, column in zip(source.targets, columns, strict=True):
@@ -178,7 +178,7 @@ def _remedy(source: Csv, columns: Sequence[Array], task: str) -> str:
 
 
 def class_notes(classes: Sequence[str], rows: int) -> list[str]:
-    """Returns what a user should know of the classes: those that may be meant as one, and amounts that are none."""
+    """Returns notes on the classes: names that may mean the same class, and amounts that look like no classes."""
     notes = label_notes(classes)
     if len(classes) > _AMOUNTS and 2 * len(classes) > rows and all(map(is_whole, classes)):
         notes.append(

@@ -1,4 +1,4 @@
-"""Rows of a table to be predicted on, some at a time: read as the training's table was, bad rows left out and named."""
+"""Rows of a table to predict on, in chunks, read like the training table; unreadable rows are left out and named."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def file_columns(source: Csv, columns: Mapping[str, bool]) -> dict[str, str]:
 
 
 def read_rows(source: Csv, table: OpenTable, columns: Mapping[str, bool], *, at_once: int) -> Iterator[Rows]:
-    """Yields a table's rows, `at_once` at a time; only so many are held.
+    """Yields a table's rows in chunks of `at_once`; one chunk is held in memory.
 
     A row is left out where it is longer than the header or empty, where a quote is not closed in it, and where a cell is no
     number though the model takes one. A shorter one has gaps, as in training. Other columns, such as the target, are ignored.
@@ -85,10 +85,10 @@ def ignored_columns(source: Csv, header: list[str], columns: Iterable[str]) -> l
 
 
 def _places(header: list[str], columns: Mapping[str, str]) -> dict[str, int]:
-    """Returns where each of the model's columns stands in the file.
+    """Returns the position of each of the model's columns in the file.
 
     Raises:
-        DataError: some are missing, or stand twice.
+        DataError: some are missing, or appear twice.
     """
     missing = list(dict.fromkeys(column for column in columns.values() if column not in header))
     if missing:
@@ -127,7 +127,7 @@ def _rows(source: Csv, table: OpenTable, chunk: list[Row], columns: Mapping[str,
 
 
 def _cells(source: Csv, column: list[str]) -> Array:
-    """Returns a column's cells as a training reads them: text, None for gaps."""
+    """Returns a column's cells as training reads them: text, None for gaps."""
     import numpy as np
 
     marks = source.marks
@@ -142,7 +142,7 @@ def _category(source: Csv, cell: str | None) -> str:
 
 
 def _as_numbers(source: Csv, decimal: str, name: str, column: Array) -> tuple[Array, Array, str]:
-    """Returns a column as float32 with NaN for gaps, which cells are none and no gaps either, and what they should be."""
+    """Returns a column as float32 with NaN for gaps, the mask of unreadable cells, and what they should be, in words."""
     import numpy as np
 
     is_cell = ~gaps_in(column)

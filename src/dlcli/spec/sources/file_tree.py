@@ -1,6 +1,6 @@
 """The files below a folder: the one walk of training, evaluation and prediction.
 
-Links are followed, each folder is read once. Hidden files and folders, and those that systems leave behind, are left out.
+Links are followed, and each folder is read once. Hidden files and folders, and those of operating systems, are ignored.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Listing:
 
 @dataclass
 class Tree:
-    """The files below one or several folders, sorted by path, and what was left out.
+    """The files below one or several folders, sorted by path, and what was ignored.
 
     Attributes:
         files: the files that were asked for.
@@ -65,12 +65,12 @@ class Tree:
     repeated: list[str] = field(default_factory=list)
 
     def add(self, other: Tree) -> None:
-        """Adds the files of another walk, and what it left out."""
+        """Adds the files of another walk, and what it ignored."""
         for name, paths in vars(other).items():
             getattr(self, name).extend(paths)
 
     def notes(self) -> Iterator[str]:
-        """Yields what was left out, in words, each kind with its number and an example."""
+        """Yields a note on each kind of ignored files, with their number and an example."""
         unreadable = [path for path in self.others if extension_of(path) in UNREADABLE]
         others = [path for path in self.others if extension_of(path) not in UNREADABLE]
         if unreadable:
@@ -114,7 +114,7 @@ def listing(folder: str) -> Listing:
 
 
 def is_hidden(name: str, *, is_folder: bool) -> bool:
-    """Whether a name is hidden, or one that Windows, macOS, Jupyter, Git or a network disk leaves behind."""
+    """Whether a name is hidden, or that of a file that Windows, macOS, Jupyter, Git or a network disk writes."""
     return name.startswith(".") or name.lower() in _SYSTEM or (is_folder and name.startswith("__"))
 
 

@@ -74,7 +74,7 @@ class Folder(SourceSpec):
         )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Yields a missing folder, one whose class folders cannot be told, and classes without images to train on."""
+        """Yields a missing folder, class folders that cannot be determined, and classes without training images."""
         faults = list(self._path_faults())
         yield from faults
         if faults:
@@ -140,17 +140,17 @@ def _layout(path: str, parts: tuple[tuple[str, str], ...] | None, known: frozens
 def _recent_layout(
     path: str, parts: tuple[tuple[str, str], ...] | None, known: frozenset[str], _changes: tuple[int, ...]
 ) -> Layout:
-    """Returns a folder's layout; the rules of a spec ask for it a dozen times."""
+    """Returns a folder's layout, cached: the rules of a spec need it a dozen times."""
     return _layout(path, parts, known)
 
 
 def _changes(path: str) -> tuple[int, ...]:
-    """Returns when a folder and the folders in it were changed."""
+    """Returns the times of the last change of a folder and of the folders in it."""
     return tuple(os.stat(path).st_mtime_ns for path in (path, *listing(path).folders.values()))
 
 
 def _walked(folders: list[str], tree: Tree) -> list[str]:
-    """Returns the images below the folders of a class, sorted; what is left out is added to `tree`."""
+    """Returns the images below the folders of a class, sorted; ignored files are added to `tree`."""
     images: list[str] = []
     for folder in folders:
         below = walk(folder)
@@ -184,13 +184,13 @@ def _around_classes(folders: list[str]) -> str:
 
 
 def _instead(folder: str) -> str:
-    """Returns what a folder without images holds."""
+    """Returns which files a folder without images holds, in words."""
     others = walk(folder).others
     return f"; it holds {by_extension(others)}" if others else ""
 
 
 def layout_notes(root: str, layout: Layout) -> Iterator[str]:
-    """Yields which folders are the parts where their plain names do not say it, and the folders that are not used."""
+    """Yields notes on the folders of the parts, unless they have plain names, and on folders that are not used."""
     folders = layout.parts if layout.has_parts else {}
     if not all(os.path.dirname(path) == root and os.path.basename(path).lower() in _PLAIN_NAMES for path in folders.values()):
         yield "the parts are read from " + ", ".join(f"{path} ({part})" for part, path in folders.items())

@@ -1,4 +1,4 @@
-"""Where the class folders of each part are below a folder of images, found without decoding an image."""
+"""Finds the class folders of each part below a folder of images, without decoding an image."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def find_layout(root: str, class_names: frozenset[str] = frozenset()) -> Layout:
 
 
 def named_layout(root: str, parts: Mapping[str, str]) -> Layout:
-    """Returns the layout where the user says which folder is which part; with no parts, each folder in `root` is a class."""
+    """Returns the layout of parts that the spec names; without parts, each folder in `root` is a class."""
     layout = Layout(root)
     if not parts:
         layout.parts = {"train": root}
@@ -153,7 +153,7 @@ def _has_parts(folder: str) -> bool:
 
 
 def _resolved(here: str, group: Mapping[str, list[str]], layout: Layout) -> dict[str, str]:
-    """Returns one folder for each part; what cannot be told apart becomes a fault of the layout."""
+    """Returns one folder for each part; two folders for one part become a fault of the layout."""
     group = {part: _with_images(paths) for part, paths in group.items()}
     evaluation = group.pop("evaluation", [])
     if evaluation:  # held out, and so a test part, unless there is another
@@ -180,7 +180,7 @@ def _say_parts(here: str, part: str = "train", name: str = "NAME") -> str:
 
 
 def _fill(layout: Layout, part: str, folder: str) -> None:
-    """Notes where a part's class folders are, or that it has none."""
+    """Adds a part's class folders to the layout, or records that it has none."""
     classes = frozenset(layout.classes.get("train", {}))
     inner = _class_root(folder, classes)
     inner_classes = classes_in(listing(inner))
@@ -219,7 +219,7 @@ def _wrapped(level: Listing, class_names: frozenset[str]) -> str | None:
 
 
 def _flat_training_folder(level: Listing, groups: Mapping[str, Mapping[str, list[str]]]) -> str | None:
-    """Returns what is wrong where a training folder has images and no class folders, and all other folders are parts."""
+    """Returns the fault of a training folder with images and no class folders, if all other folders are parts."""
     trains = groups.get("", {}).get("train", [])
     if len(trains) != 1 or not has_image(trains[0]):
         return None
@@ -248,7 +248,7 @@ def _without_class_folders(folder: str, part: str) -> str:
 
 
 def _named_classes(names: list[str]) -> str:
-    """Returns what to do where the names of images seem to begin with their class: `cat.0.jpg`, `dog.1.jpg`."""
+    """Returns the remedy for names of images that begin with their class: `cat.0.jpg`, `dog.1.jpg`."""
     begins = sorted({re.split(r"[^a-z]", name.casefold(), maxsplit=1)[0] for name in names})
     if not 1 < len(begins) <= len(names) / 5 or "" in begins:
         return ""
@@ -270,7 +270,7 @@ def _faults_of_classes(folder: str, layout: Layout) -> Iterator[tuple[str, str]]
 
 
 def _equal_folders(folder: str, layout: Layout, inner: list[str]) -> str:
-    """Returns what is wrong where all class folders hold only folders, of the same names, with the ways out."""
+    """Returns the fault of class folders that hold only folders of the same names, with the remedies."""
     outer = layout.names
     shown = f"{folder}: its folders ({_listed(outer)}) hold no images, only folders with the same names ({_listed(inner)})"
     if all(part_of(name) for name in inner):

@@ -298,7 +298,7 @@ def _with_raw_mode(file: Image.Image, raw: str) -> Image.Image:
 
 
 def _transparency(picture: Image.Image) -> Array | None:
-    """Returns the opacity of a deep grey picture, 0 or 1, in which one value stands for transparent pixels; None without."""
+    """Returns the opacity of a deep grey picture with a transparent value, 0 or 1; None if it has no such value."""
     value = picture.info.get("transparency")
     if not isinstance(value, int):
         return None
@@ -331,7 +331,7 @@ def fit_deep(
 
 
 def _every(values: Array) -> int:
-    """Returns how many values stand for one where a quantile is estimated."""
+    """Returns the step by which values are sampled for a quantile."""
     return int(max(1, values.size // 100_000))
 
 
@@ -369,7 +369,7 @@ def _exif(file: Image.Image) -> bytes:
 
 
 def _exif_orientation(data: bytes) -> int | None:
-    """Returns the value of the orientation's tag in the first directory; None where there is none.
+    """Returns the value of the orientation's tag in the first directory; None if it has no such tag.
 
     Raises:
         ValueError: the data is no EXIF data, or the value is no number.

@@ -51,7 +51,7 @@ class Npz(SourceSpec):
             return None
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Yields a missing file, one that is no npz, arrays that are absent or unfit, and values that are none."""
+        """Yields a missing file, a file that is no npz, arrays that are absent or unfit, and NaN."""
         faults = list(self._file_faults())
         yield from faults
         if not faults:
@@ -235,7 +235,7 @@ def stem_and_part(name: str) -> tuple[str, str]:
 
 
 def parts_of(name: str, names: list[str]) -> dict[str, list[str]]:
-    """Returns the arrays that hold the same for each part as `name` for the training part, in the order of the parts.
+    """Returns the arrays that correspond to `name` in each part, in the order of the parts.
 
     `name` itself is the training part's, else `name_train`. What may be validation or test, `x_eval`, is the one that
     is missing, test if both are.
@@ -291,7 +291,7 @@ def _without_values(name: str, count: int) -> str:
 
 
 def hints(inputs: Array, name: str) -> Iterator[str]:
-    """Yields how arrays of numbers that hold pixels are saved to be images: sized, augmented and predicted on as such."""
+    """Yields the line that saves arrays of pixels as images, which can be resized and augmented."""
     import numpy as np
 
     shape = inputs.shape[1:]

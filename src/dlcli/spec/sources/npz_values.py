@@ -14,7 +14,7 @@ from typing import IO
 _LONGEST_HEADER = 10_000
 """Bytes of an array's header; NumPy itself reads no longer ones."""
 _MOST_BYTES = 2**25
-"""Bytes of an array whose values are looked at; of a larger one the training says what is wrong."""
+"""Bytes of the largest array whose values a check reads; training reads all arrays."""
 _TYPE_CODES = {"f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q"}
 """The types of NumPy's headers that `array` reads, by their kind and size."""
 _ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, TypeError, ValueError, SyntaxError, MemoryError)
@@ -36,7 +36,7 @@ class ArrayHeader:
 
 
 def array_header(path: str, name: str) -> ArrayHeader | None:
-    """Returns the header of an array; None where it cannot be read: opening says what is wrong.
+    """Returns the header of an array; None if it cannot be read: opening the source reports it.
 
     https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html describes the header.
     """
@@ -69,7 +69,7 @@ def _header(file: IO[bytes]) -> ArrayHeader:
 
 
 def rows_without_values(path: str, name: str) -> int:
-    """Returns how many rows of an array hold NaN or infinite values; 0 for one that is too large to be looked at."""
+    """Returns how many rows of an array hold NaN or infinite values; 0 for an array that is too large to read here."""
     header, values = _values(path, name)
     if values is None or values.typecode not in "fd" or isfinite(sum(values)):
         return 0
@@ -89,7 +89,7 @@ def constant_columns(path: str, name: str) -> dict[int, float]:
 
 
 def _values(path: str, name: str) -> tuple[ArrayHeader, array[float] | None]:
-    """Returns an array's header and values; None for one that is too large, holds no numbers or cannot be read."""
+    """Returns an array's header and values; None if it is too large, holds no numbers or cannot be read."""
     unknown = ArrayHeader((), "", is_fortran=False)
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:

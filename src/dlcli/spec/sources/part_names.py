@@ -15,7 +15,7 @@ _WORDS = {
     "evaluation": "evaluation evaluate eval",
 }
 _PART_OF = {word: part for part, words in _WORDS.items() for word in words.split()}
-# Words that say nothing about which part a folder is: `train_images`, `test set`, `ValData`.
+# Words that may stand beside the name of a part: `train_images`, `test set`, `ValData`.
 _NEUTRAL = frozenset(
     {
         "set",
@@ -46,7 +46,7 @@ _GLUED = re.compile(f"({_either(_PART_OF)})({_either(_NEUTRAL)})")
 
 
 def part_of(name: str) -> tuple[str, str] | None:
-    """Returns which part a folder is by its name, with what else the name says; None where it names no part, or two.
+    """Returns the part that a folder's name means, with the other words of the name; None if it names no part, or two.
 
     `Training` is `train`, `seg_test` is `test` of `seg`, `valid-set` is `validation`. The part may be `evaluation`, which
     people use for validation and for test.

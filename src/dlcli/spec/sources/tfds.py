@@ -85,7 +85,7 @@ class Tfds(SourceSpec):
         return (_described(folder) if folder else None) or _KNOWN.get(self.name)
 
     def _folder(self) -> Path | None:
-        """Returns the folder of the prepared set in its highest fitting version; None where there is none."""
+        """Returns the folder of the prepared set in its highest fitting version, if any."""
         versions = {folder.name: folder for folder in _version_folders(data_dir() / self.name)}
         fitting = [name for name in versions if self.version is None or _fits(name, self.version)]
         return versions[max(fitting, key=_numbers)] if fitting else None
@@ -155,7 +155,7 @@ class Tfds(SourceSpec):
         )
 
     def _value_range(self, builder: Any, request: Request) -> tuple[float, float] | None:
-        """Returns the smallest and largest value of the training part's 16-bit images; None where nothing asks for them."""
+        """Returns the smallest and largest value of the training part's 16-bit images; None if they are not needed."""
         from dlcli.upstream.tfds import read_split
 
         key = builder.info.supervised_keys[0]

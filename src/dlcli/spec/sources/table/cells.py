@@ -1,4 +1,4 @@
-"""What one cell of a table says: a gap, a number, a date; the same for training, evaluating and predicting."""
+"""Reads a cell of a table as a gap, a number or a date; the same for training, evaluating and predicting."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ MARKS = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
     "NaN", "None", "n/a", "nan", "null",
 )  # fmt: skip
-"""Cells that say that there is no value; those of pandas."""
+"""Usual marks of a missing value, as in pandas."""
 SPACES = " \t\r\n\f\v\u00a0\u2007\u202f\ufeff\u200b"
-"""What is taken from the ends of a cell: blanks, those that do not break a line, and marks without width."""
+"""Characters that are stripped from the ends of a cell: blanks, no-break blanks, and marks without width."""
 MINUS = "\u2212"
-"""The minus sign of typography, which word processors put in place of a hyphen."""
+"""The typographic minus sign, which word processors write in place of a hyphen."""
 Decimal = Literal[".", ","]
 
 _CURRENCY = r"(?:[$€£¥₹₽₩]|USD|EUR|GBP|CHF|JPY)"
@@ -54,10 +54,10 @@ def is_number(cell: str, decimal: str = ".") -> bool:
 
 
 def plain_number(cell: str, decimal: str, thousands: str | None, *, decorated: bool = False) -> str:
-    """Returns a number as Python writes it; "" where a cell is none.
+    """Returns a number as Python writes it; "" if the cell is no number.
 
-    Marks of thousands count only where they part groups of three digits, so that `1.23` is never 123. With `decorated` its
-    currency and percent sign are left out, `(5)` is -5, and the mark that is no decimal one may part thousands.
+    Marks of thousands are accepted between groups of three digits only, so that `1.23` is never 123. With `decorated`,
+    currency and percent signs are removed, `(5)` is -5, and the mark that is not the decimal mark may separate thousands.
     """
     if decorated:
         cell = re.sub(rf"{_CURRENCY}|%|[ \u00a0\u202f]", "", cell).replace(MINUS, "-")
@@ -90,7 +90,7 @@ def is_date(cell: str) -> bool:
 
 
 def decoration(cell: str) -> Decoration:
-    """Returns what keeps a cell that means a number from being read as one: its currency, its percent sign, its marks."""
+    """Returns why a cell that means a number is not read as one: a currency, a percent sign, marks of thousands."""
     if not cell or len(cell) > 40 or not _DECORATED.fullmatch(cell):
         return ""
     if "%" in cell:
@@ -128,7 +128,7 @@ def find_decimal(cells: Iterable[str], separator: str) -> Decimal:
 
 
 def _shown_decimal(cells: Iterable[str], separator: str) -> Decimal | None:
-    """Returns the decimal mark that the cells show; None where they show none."""
+    """Returns the decimal mark that the cells show, if any."""
     comma = maybe_dot = False
     for cell in cells:
         grouped = None if cell.lstrip("+-").startswith("0") else _GROUPED.fullmatch(cell)

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _BLOCK = 2000
-"""Rows that are parted into columns at once."""
+"""Rows that are split into columns at once."""
 _REMEMBERED = 5000
-"""Different cells of a column that are kept once for all rows."""
+"""Different cells of a column whose values are cached."""
 
 
 class _Cells(dict[str, "str | None"]):
-    """What each cell of a column says: its text, None for a gap."""
+    """The value of each cell of a column: its text, None for a gap."""
 
     def __init__(self, marks: Collection[str], *, strip: bool) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class _Columns:
     Attributes:
         cells: each column's texts, None for gaps.
         raw: the cells of the columns that were asked for as they stand.
-        values: what each cell of a column says.
+        values: the value of each cell of a column.
     """
 
     def __init__(self, names: Sequence[str], raw: Sequence[str], marks: Collection[str], *, strip: bool) -> None:
@@ -64,7 +64,7 @@ class _Columns:
             self.flush()
 
     def flush(self) -> None:
-        """Parts the rows that were added into columns."""
+        """Splits the rows that were added into columns."""
         if not self._block:
             return
         for column, values, cells in zip(self.cells, self.values, zip(*self._block, strict=True), strict=True):
@@ -86,9 +86,9 @@ class Table:
         decimal: the decimal mark of its numbers.
         separator: the character between its cells.
         raw: the cells of the columns that were asked for as they stand, gaps too.
-        described: how the file is written, in a few words.
+        described: how the file is written, in words.
         left_out: how many rows are not among these, by the reason.
-        notes: what a user should know of the file.
+        notes: remarks for the user.
     """
 
     path: str
@@ -117,7 +117,7 @@ class Table:
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        """Where each column stands whose name no other has."""
+        """The positions of the columns with a unique name."""
         counts = Counter(self.names)
         return {name: place for place, name in enumerate(self.names) if counts[name] == 1}
 
@@ -132,7 +132,7 @@ class Table:
 
 
 def read_table(path: str | Path, settings: Settings, marks: Collection[str], raw: Sequence[str] = ()) -> Table:
-    """Returns a file's table; empty rows and repeated headers are left out and counted.
+    """Returns the table in a file; empty rows and repeated headers are left out and counted.
 
     Args:
         path: the file.
@@ -141,7 +141,7 @@ def read_table(path: str | Path, settings: Settings, marks: Collection[str], raw
         raw: columns whose cells are kept as they stand, too.
 
     Raises:
-        DataError: it cannot be read, has no rows, or has rows that are no rows of this table, named by their lines.
+        DataError: it cannot be read, has no rows, or has rows that do not fit its header, named by their lines.
     """
     import numpy as np
 
@@ -180,7 +180,7 @@ def read_table(path: str | Path, settings: Settings, marks: Collection[str], raw
 
 
 def _blank_notes(names: Sequence[str], columns: Sequence[_Cells], settings: Settings) -> list[str]:
-    """Returns a note of the values that are one, though they are written in two ways."""
+    """Returns a note on values that are read as equal, though they are written in two ways."""
     if not settings.strip:
         return []
     merged = []

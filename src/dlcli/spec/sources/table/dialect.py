@@ -1,6 +1,6 @@
-"""How the text of a table is written: its separator, its decimal mark, whether a header stands above it, what stands before it.
+"""Detects how the text of a table is written: separator, decimal mark, header, lines above the table.
 
-What a spec does not say is found in the first lines.
+Settings of a spec are taken as they are; the rest is detected in the first lines.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from dlcli.spec.sources.table.cells import MARKS, SPACES, Decimal, decoration, f
 
 SEPARATORS = (",", ";", "\t", "|")
 SAMPLE = 1000
-"""Lines at the beginning of a file that its dialect is found in."""
+"""Lines at the beginning of a file in which its dialect is detected."""
 NAMES = {"\t": "tab", " ": "blank", ",": "comma", ";": "semicolon", "|": "bar"}
 _MOSTLY = 0.9
 _CELLS = 50_000
-"""Cells that are looked at, so that a table of thousands of columns takes no longer than another."""
+"""The most cells that are examined, so that thousands of columns take no longer than a few."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Dialect:
         first_line: the line of its first record, from 1; what stands before is no part of the table.
         skipped: what stands before its first record, such as `sep=;` or a comment.
         header_comment: whether the header is the comment in the line before the first record.
-        doubt: why the first record is no header, in words, where nobody said whether it is.
+        doubt: why the first record seems to be no header, in words, if the spec does not say it.
         header_is_sure: whether the first record shows that it names the columns, by words above numbers.
     """
 
@@ -49,14 +49,14 @@ class Dialect:
     header_is_sure: bool = False
 
     def describe(self) -> str:
-        """Returns the dialect in words, for one line."""
+        """Returns the dialect in one line."""
         header = "header" if self.header else "no header"
         decimal = ", decimal comma" if self.decimal == "," else ""
         return f"separator {NAMES.get(self.separator, repr(self.separator))}{decimal}, {header}"
 
 
 def lines_before(skipped: Sequence[str]) -> list[str]:
-    """Returns a note of the lines before a table, if there are some."""
+    """Returns a note on the lines before a table, if there are any."""
     if not skipped:
         return []
     lines = "1 line before the table is" if len(skipped) == 1 else f"{len(skipped)} lines before the table are"
@@ -79,7 +79,7 @@ def find_dialect(
     prefer: str = "",
     whole: bool = True,
 ) -> Dialect:
-    """Returns the dialect of a table's first lines; what is given is taken as it is.
+    """Returns the dialect of a table's first lines; arguments that are set are taken as they are.
 
     Args:
         lines: the first lines.
@@ -119,7 +119,7 @@ def find_dialect(
 
 
 def _leading(lines: Sequence[str], skip_lines: int | None) -> tuple[int, tuple[str, ...], str]:
-    """Returns where the first record stands, what stands before it, and the separator that a `sep=` line says."""
+    """Returns the position of the first record, the lines before it, and the separator of a `sep=` line."""
     if skip_lines is not None:
         return min(skip_lines, len(lines)), tuple(line.strip() for line in lines[:skip_lines]), ""
     start, skipped, said_separator = 0, [], ""
@@ -149,7 +149,7 @@ def _is_comment(lines: Sequence[str], place: int) -> bool:
 
 
 def records_of(lines: Iterable[str], separator: str, *, whole: bool = True, most: int = SAMPLE) -> list[tuple[int, list[str]]]:
-    """Returns the records of some lines, each with the line that it ends in, from 1; blank ones are left out."""
+    """Returns the records in some lines, each with the number of its last line, from 1, without blank records."""
     csv.field_size_limit(2**26)
     reader = csv.reader(_without_end_blanks(lines, separator), delimiter=separator, skipinitialspace=True)
     records: list[tuple[int, list[str]]] = []
@@ -199,7 +199,7 @@ def _find_any(lines: Sequence[str]) -> bool:
 
 
 def find_titles(rows: Sequence[list[str]], expected: AbstractSet[str]) -> int:
-    """Returns how many records stand above the table: lines of a single cell over records of several."""
+    """Returns how many titles are above the table: records of a single cell above records of several."""
     widths = Counter(map(len, rows))
     width = max(widths, key=lambda size: (widths[size], size), default=1)
     count = 0
@@ -237,7 +237,7 @@ def join_header(rows: Sequence[list[str]], expected: AbstractSet[str]) -> list[s
 
 
 def _lines_above(rows: Sequence[list[str]], expected: AbstractSet[str]) -> int:
-    """Returns how many records stand above a header that has all columns of the spec, where the first record has none."""
+    """Returns how many records are above a header with all columns of the spec, if the first record has none of them."""
     if not expected or not rows or expected & {cell.strip(SPACES) for cell in rows[0]}:
         return 0
     for place, row in enumerate(rows[1:20], 1):

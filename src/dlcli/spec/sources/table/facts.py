@@ -1,4 +1,4 @@
-"""What each column of a table became, and what a user should know of it: said before the training begins."""
+"""What each column of a table became, and remarks on columns, reported before training begins."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def summary(facts: Sequence[ColumnFact]) -> str:
 
 
 def remarks(cells: dict[str, Array], numbers: dict[str, Array], categories: Iterable[str]) -> list[str]:
-    """Returns what a user should know of the columns that the model sees, a sentence for each kind of remark.
+    """Returns remarks on the columns that the model sees, a sentence for each kind.
 
     Args:
         cells: the training rows' cells by column, text with None for gaps.
@@ -107,7 +107,9 @@ def _number_notes(numbers: dict[str, Array]) -> list[str]:
     if len(empty) > _MOST_NAMED:
         notes.append(f"{len(empty) - _MOST_NAMED:,} more columns have no value in any training row")
     if rows:
-        notes.append(f"{_columns(rows, 'number')} the rows and {_say(rows, 'says', 'say')} nothing of them; {_drop(rows)}")
+        notes.append(
+            f"{_columns(rows, 'number')} the rows and {_say(rows, 'holds', 'hold')} no other information; {_drop(rows)}"
+        )
     if constant:
         notes.append(f"{_columns(constant, 'have')} the same value in all training rows; {_drop(constant)}")
     if large:
@@ -190,7 +192,7 @@ def _rounded(value: float) -> float:
 
 
 def _numbers_rows(name: str, finite: Array, rows: int) -> bool:
-    """Whether numbers are those of the rows: whole and all different, and called an identifier or rising by one."""
+    """Whether numbers identify the rows: whole and all different, and named like an identifier or rising by one."""
     import numpy as np
 
     if len(finite) < 10 or len(finite) < rows or (finite % 1 != 0).any() or len(np.unique(finite)) < len(finite):
@@ -285,7 +287,7 @@ class NumberText:
 
 
 def number_text(counts: Counter[str]) -> NumberText | None:
-    """Returns what keeps a column that is mostly numbers from being one; None where it is no such column."""
+    """Returns why a column that is mostly numbers is not read as numbers; None for other columns."""
     count = sum(counts.values())
     plain = sum(count for value, count in counts.items() if is_number(value))
     decorated = Counter({value: count for value, count in counts.items() if not is_number(value) and decoration(value)})
@@ -308,13 +310,13 @@ def unit_of(counts: Counter[str]) -> str:
 
 
 def number_hint(name: str, counts: Counter[str]) -> str:
-    """Returns what keeps a column that is mostly numbers from being one, with the remedy; "" where it is no such column."""
+    """Returns why a column that is mostly numbers is not read as numbers, with the remedy; "" for other columns."""
     text, unit = number_text(counts), unit_of(counts)
     return f" ({_number_remedy([name], text)})" if text else f" ({with_unit(unit, min(counts))})" if unit else ""
 
 
 def with_unit(unit: str, example: str) -> str:
-    """Returns what numbers with a unit need, in words."""
+    """Returns the remedy for numbers with a unit."""
     return f"numbers with the unit {unit!r}, such as {example!r}: write them without it"
 
 

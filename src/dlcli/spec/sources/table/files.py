@@ -33,7 +33,7 @@ _OTHER_FILES = (
 
 
 class OtherEncoding(DataError):
-    """A text holds bytes that are none in the encoding it is read in."""
+    """A text holds bytes that are invalid in its encoding."""
 
 
 def is_table(path: str | Path) -> bool:
@@ -181,10 +181,10 @@ def encoding_fault(name: str) -> str:
 
 
 def decoded(file: io.BufferedReader, encoding: str) -> Iterator[str]:
-    """Yields the lines of a text with their ends; a byte order mark is left out.
+    """Yields the lines of a text with their ends, without a byte order mark.
 
     Raises:
-        DataError: by its line: bytes that are no text in this encoding, a zero byte, or a line without an end.
+        DataError: a line holds bytes that are invalid in this encoding, or a zero byte, or is too long; its number is named.
     """
     name = find_encoding(file.peek(_HEAD)[:_HEAD]) if encoding == "auto" else encoding
     is_utf8 = codecs.lookup(name).name in ("utf-8", "utf-8-sig")

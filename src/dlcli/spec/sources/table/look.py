@@ -47,7 +47,7 @@ class Column:
         distinct: how many different values it has, without gaps.
         gaps: how many cells have no value.
         examples: its most common values, at most five.
-        decoration: what keeps its numbers from being read as numbers, such as a currency.
+        decoration: why its numbers are not read as numbers, such as a currency.
         odd: the values that are no numbers in a column that is mostly numbers, such as `?`.
     """
 
@@ -78,7 +78,7 @@ class Look:
         columns: its columns, in order.
         rows: how many rows were looked at, without the header.
         complete: whether these are all.
-        notes: what a user should know of the file.
+        notes: remarks for the user.
     """
 
     path: str
@@ -295,9 +295,9 @@ def _text_lines(path: str | Path, encoding: str) -> Iterator[Iterator[str]]:
 
 
 def count_values(beginning: Look, name: str, *, most: int = 1000) -> Counter[str]:
-    """Returns how often each value stands in a column, over the whole file, without gaps; at most `most` different ones.
+    """Returns how often each value occurs in a column of the whole file, without gaps; at most `most` different values.
 
-    One more than `most` says that there are more.
+    One more than `most` means that there are more.
 
     Raises:
         DataError: the file cannot be read.

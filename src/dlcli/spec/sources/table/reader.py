@@ -35,11 +35,11 @@ _CHECKED_CELLS = 200_000
 
 @dataclass(frozen=True)
 class Settings:
-    """What a spec says of how its tables are written; None and `auto` are found in each file.
+    """How a spec says that its tables are written; None and `auto` are detected in each file.
 
     Attributes:
         names: the columns, where the spec names them; empty: those of the header.
-        expected: columns that the spec speaks of, by which a header is known.
+        expected: columns that the spec names, by which a header is recognised.
         targets: columns that a file may lack where `names` has them and it has no header.
         strip: whether blanks around names and cells are left out.
     """
@@ -57,7 +57,7 @@ class Settings:
 
 
 class Row(NamedTuple):
-    """A record below the header: its number from 1, its line in the file, its cells, and what is wrong with it."""
+    """A record below the header: its number from 1, its line in the file, its cells, and its fault."""
 
     number: int
     line: int
@@ -75,8 +75,8 @@ class OpenTable:
         dialect: how it is written.
         format: `text`, `parquet` or `xlsx`.
         encoding: of a text.
-        counts: what was found in the rows that were read.
-        notes: what a user should know of the file, before its rows are read.
+        counts: unusual rows among those that were read.
+        notes: remarks for the user, before its rows are read.
     """
 
     names: list[str]
@@ -97,7 +97,7 @@ def open_table(path: str | Path, settings: Settings) -> Iterator[OpenTable]:
     """Opens a file.
 
     Raises:
-        DataError: it is no table, cannot be read, or has no header where nothing says how its columns are called.
+        DataError: it is no table, cannot be read, or has neither a header nor names for its columns in the spec.
     """
     kind = file_format(path)
     if kind != "text":
@@ -124,12 +124,12 @@ class Beginning:
 
     @property
     def faults(self) -> list[Row]:
-        """The rows that are none of the table, for which a training refuses it."""
+        """The rows that do not fit the header, for which training refuses the table."""
         return [row for row in self.unsound if row.fault not in (EMPTY, REPEATED)]
 
 
 def look_at(path: str, settings: Settings) -> Beginning:
-    """Returns the beginning of a file, about 200,000 cells; what has not changed is read once.
+    """Returns the beginning of a file, about 200,000 cells; an unchanged file is read once.
 
     Raises:
         DataError: as `open_table` does.
@@ -146,7 +146,7 @@ def _looked_at(path: str, settings: Settings, _version: tuple[int, int]) -> Begi
 
 
 def refuse_rows(faults: Sequence[Row], width: int) -> None:
-    """Raises DataError for rows that are none of the table."""
+    """Raises DataError for rows that do not fit the header."""
     if faults:
         named = "; ".join(f"line {row.line}: {row.fault}" for row in faults[:5])
         longer = [row for row in faults if row.fault == f"{width + 1} cells below a header of {width}"]
@@ -224,7 +224,7 @@ def _names(cells: list[str], dialect: Dialect, settings: Settings) -> tuple[list
     """Returns the names of the columns, and whether the first record is the header.
 
     Raises:
-        DataError: the first record holds values and nothing says how the columns are called, or the names are too many or few.
+        DataError: the first record holds values and the columns have no names, or the spec has too many or too few names.
     """
     if settings.names:
         return _given_names(cells, dialect, settings)
@@ -271,7 +271,7 @@ def _notes(dialect: Dialect, names: Sequence[str], settings: Settings) -> Iterat
 
 
 def _rows(records: Iterable[Record], width: int, header: Sequence[str], counts: Counts) -> Iterator[Row]:
-    """Yields the rows below the header, all of one width; blank lines are none."""
+    """Yields the rows below the header, all of one width, without blank lines."""
     number = 0
     for line, cells in records:
         if isinstance(cells, str):

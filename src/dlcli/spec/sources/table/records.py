@@ -1,4 +1,4 @@
-"""The records of a text: cells between separators and quotes, with the line that each record begins in."""
+"""Splits a text into records of cells, each with the number of its first line."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dlcli.spec.sources.table.files import LONGEST_LINE
 
 _MOST_FAULTS = 1000
 Record = tuple[int, "list[str] | str"]
-"""A line with the cells of the record that begins in it, or with what is wrong with it."""
+"""The number of a record's first line, with its cells, or with the fault of the record."""
 
 
 @dataclass
 class Counts:
-    """What was found in the rows so far.
+    """Unusual rows that were read so far.
 
     Attributes:
         short: rows with fewer cells than the header, whose last cells are gaps; the first by its line.
@@ -32,7 +32,7 @@ class Counts:
 
 
 class _Lines:
-    """Lines with their numbers, which can be taken back: those of a record whose quote is not closed."""
+    """Numbered lines; those of a record whose quote is not closed can be put back."""
 
     def __init__(self, lines: Iterator[str], first: int) -> None:
         self._lines = lines
@@ -49,7 +49,7 @@ class _Lines:
         return line
 
     def take_back(self) -> None:
-        """Gives the lines of this record back, all but the first."""
+        """Puts the lines of the current record back, all but the first."""
         lines = self.taken[1:]
         self._lines = chain(lines, self._lines)
         self.number -= len(lines)
@@ -58,13 +58,13 @@ class _Lines:
 def split_records(
     lines: Iterator[str], separator: str, first_line: int, counts: Counts, *, strict: bool = True
 ) -> Iterator[Record]:
-    """Yields the records of a text, each with the line it begins in; a fault in place of the cells where a quote is wrong.
+    """Yields the records of a text with their first lines; a record with a wrong quote has a fault in place of cells.
 
-    A quote that is not closed costs its own line and no other. Without `strict`, one that stands inside a quoted cell is a
-    part of it, as earlier versions read it.
+    A quote that is not closed makes its own line a fault, and no other line. Without `strict`, a quote inside a quoted cell
+    belongs to the cell, as earlier versions read it.
 
     Raises:
-        DataError: there are too many of them.
+        DataError: there are too many faults.
     """
     csv.field_size_limit(LONGEST_LINE)
     if separator == " ":

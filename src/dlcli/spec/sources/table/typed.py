@@ -1,4 +1,4 @@
-"""Tables with cells of a type, Excel and Parquet, as records of text like those of a CSV file."""
+"""Tables with typed cells, Excel and Parquet, as records of text like those of a CSV file."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class SheetTable:
     Attributes:
         head: its first records, the header among them, all of one width, each with its row in the sheet.
         rest: the records below them.
-        dialect: what stands above it, and whether its first record is a header.
-        notes: what a user should know of the workbook.
+        dialect: the lines above it, and whether its first record is a header.
+        notes: remarks for the user.
     """
 
     head: list[Record]
@@ -124,7 +124,7 @@ def has_open_formulas(path: str | Path, sheet: str, *, rows: int = 100) -> bool:
 
 
 def sheet_notes(path: str | Path, sheets: Sheets, head: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Returns what a user should know of a workbook by the first rows of its sheet: other sheets, formulas without results."""
+    """Returns remarks on a workbook by the first rows of its sheet: other sheets, formulas without results."""
     notes = [f"the workbook's sheet `{sheets.name}` is read, not {', '.join(sheets.others)}"] if sheets.others else []
     if any("" in cells for cells in head[:100]) and has_open_formulas(path, sheets.name):
         notes.append("the workbook has formulas without results, read as gaps; open and save it in a spreadsheet program")
