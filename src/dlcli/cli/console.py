@@ -42,8 +42,8 @@ class PlainConsole(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Prints; a table that is wider than the terminal as lists, so that no cell is cut."""
-        shown = [fitted(self, one) if isinstance(one, Table) else one for one in objects]
-        if shown != list(objects) and not any(isinstance(one, Table) for one in shown):
+        shown = [fitted(self, item) if isinstance(item, Table) else item for item in objects]
+        if shown != list(objects) and not any(isinstance(item, Table) for item in shown):
             options = {"soft_wrap": True, **options}
         super().print(*shown, **options)
 
@@ -225,7 +225,7 @@ def show_scores(run: Run, split: str, *, whole: bool = False) -> None:
     if whole:
         show_details(run, split)
         return
-    for text in run.metrics(split).get("notes") or []:  # `evaluate` has told them
+    for text in run.metrics(split).get("notes") or []:  # `evaluate` recorded them
         console.print(f"note: {visible(text)}", soft_wrap=True, markup=False)
 
 

@@ -54,7 +54,7 @@ def packed(pieces: Sequence[str], width: int, *, indent: str, between: str = "; 
         line = longer
     if line:
         lines.append(line)
-    return [one for line in lines for one in _wrapped(line, width, indent)]
+    return [piece for line in lines for piece in _wrapped(line, width, indent)]
 
 
 def _wrapped(line: str, width: int, indent: str) -> list[str]:

@@ -36,21 +36,21 @@ def evaluate(
 ) -> None:
     """Score a run's model on one of its splits, or on other data; test unless another is named."""
     costs = _costs(cost)
-    found = found_run(run, runs)
+    chosen_run = found_run(run, runs)
 
     from dlcli.cli.console import print_json, show_scores
     from dlcli.stages.evaluate import Wanted
     from dlcli.stages.evaluate import evaluate as stage
 
     wanted = Wanted(slice_by or (), costs, calibrate)
-    scores = stage(found, split, offline=offline, data=data, wanted=wanted)
-    for note in found.metrics(scores.split).get("notes") or ():
+    scores = stage(chosen_run, split, offline=offline, data=data, wanted=wanted)
+    for note in chosen_run.metrics(scores.split).get("notes") or ():
         typer.echo(visible(f"note: {note}"), err=True)
     if as_json:
-        print_json({"run": str(found.path), **found.metrics(scores.split)})
+        print_json({"run": str(chosen_run.path), **chosen_run.metrics(scores.split)})
     else:
-        show_scores(found, scores.split, whole=True)
-        print("\n" + visible(f"written to {found.evaluation(scores.split)}"))
+        show_scores(chosen_run, scores.split, whole=True)
+        print("\n" + visible(f"written to {chosen_run.evaluation(scores.split)}"))
 
 
 def _costs(text: str) -> tuple[float, float] | None:
@@ -85,12 +85,12 @@ def describe(
     elif overrides:
         raise UsageError("--set changes a spec; a run is what it is")
     else:
-        found = found_run(what, runs)
+        chosen_run = found_run(what, runs)
 
     from dlcli.cli.describe import as_dict, show_description
     from dlcli.stages.describe import describe_run, describe_spec
 
-    description = describe_spec(loaded.experiment) if is_spec else describe_run(found)
+    description = describe_spec(loaded.experiment) if is_spec else describe_run(chosen_run)
     if as_json:
         from dlcli.cli.console import print_json
 

@@ -137,7 +137,7 @@ class _Skipped:
             typer.echo(visible(f"skipped {name}: {why}"), err=True)
 
     def left_out(self, notes: Iterable[str]) -> None:
-        """Tells what the folders hold that is not predicted on."""
+        """Prints notes on the files in folders that are not predicted on."""
         for note in notes:
             typer.echo(visible(f"note: {note}"), err=True)
 

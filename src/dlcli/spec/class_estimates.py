@@ -155,8 +155,8 @@ def _independent(rates: Array, sizes: Array, each: Array, *, harmonic: bool) -> 
     rate = float(rates[0])
     if harmonic:
         variance, rate = variance * (2 / (2 - rate) ** 2) ** 2, rate / (2 - rate)
-    found = rate * (1 - rate) / variance if variance > 0 else 0.0
-    return np.minimum(sizes, found) if found > 0 else sizes
+    answers = rate * (1 - rate) / variance if variance > 0 else 0.0
+    return np.minimum(sizes, answers) if answers > 0 else sizes
 
 
 def area_under_roc(members: Array, columns: Array) -> Estimate | None:
@@ -177,12 +177,12 @@ def _with_both(members: Array, columns: Array) -> Iterator[tuple[Array, Array]]:
             yield ours.astype(bool), column
 
 
-def _mean_of(found: list[tuple[float, float, Array]]) -> Rates:
+def _mean_of(columns: list[tuple[float, float, Array]]) -> Rates:
     """Returns the plain mean of areas, from the area, the effective number of examples and the influences of each."""
-    areas, sizes = (np.array([one[part] for one in found]) for part in (0, 1))
-    influence = np.mean([one[2] for one in found], axis=0)
-    variances = np.array([one[2].var() for one in found])
-    return Rates(areas, sizes, np.full(len(found), 1 / len(found)), influence, variances)
+    areas, sizes = (np.array([column[part] for column in columns]) for part in (0, 1))
+    influence = np.mean([column[2] for column in columns], axis=0)
+    variances = np.array([column[2].var() for column in columns])
+    return Rates(areas, sizes, np.full(len(columns), 1 / len(columns)), influence, variances)
 
 
 def _area(members: Array, scores: Array) -> tuple[float, float, Array]:

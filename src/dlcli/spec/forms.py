@@ -46,21 +46,21 @@ def _place_in_data(error: Any, data: Any) -> Path:
     if error["type"] not in _OF_A_VALUE:
         return place
     for depth, part in enumerate(place):
-        known = part in data if isinstance(data, Mapping) else isinstance(data, list) and part in range(len(data))
-        if not known:  # a number is the place in a list that a single value stands for
+        is_there = part in data if isinstance(data, Mapping) else isinstance(data, list) and part in range(len(data))
+        if not is_there:  # a number is the place in a list that a single value stands for
             return place if isinstance(part, int) else place[:depth]
         data = data[part]
     return place
 
 
 def _expected_forms(errors: list[Any]) -> str:
-    found = errors[0]["input"]
+    value = errors[0]["input"]
     words: list[str] = []
     fixes: list[str] = []
     for error in errors:
         kind = error["type"]
         words += literal_words(error) if kind == "literal_error" else _TRUTH if kind == "bool_type" else [SHAPES[kind]]
-        fixes += [fix_of(kind, found)] if kind != "list_type" else []  # a list of the one value is rarely meant
-    near = nearest(found, map(str, words)) if isinstance(found, str) else None
+        fixes += [fix_of(kind, value)] if kind != "list_type" else []  # a list of the one value is rarely meant
+    near = nearest(value, map(str, words)) if isinstance(value, str) else None
     fixes += [f"; did you mean `{near}`?"] if near else []
-    return f"expected {alternatives(list(dict.fromkeys(words)))}, found {shown(found)}{next(filter(None, fixes), '')}"
+    return f"expected {alternatives(list(dict.fromkeys(words)))}, found {shown(value)}{next(filter(None, fixes), '')}"

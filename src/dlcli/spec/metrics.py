@@ -313,8 +313,8 @@ class AUC(MetricSpec):
 
         members = np.arange(scores.shape[1]) == truth[:, None] if task == "classification" else truth.reshape(len(truth), -1)
         area = class_estimates.area_under_roc if self.curve == "roc" else class_estimates.average_precision
-        found = area(members, scores.reshape(len(scores), -1))
-        return found or estimates.Estimate(nan, np.zeros(len(truth)), None, "no class has both members and others")
+        result = area(members, scores.reshape(len(scores), -1))
+        return result or estimates.Estimate(nan, np.zeros(len(truth)), None, "no class has both members and others")
 
 
 Metric = Annotated[Accuracy | TopK | Averaged | AUC | PlainMetric, OneOf("Metric")]

@@ -33,7 +33,10 @@ def with_absolute_paths(
             _at(document.data, place[:-1])[place[-1]] = value
             changed[option] = value
     names = {override: override.partition("=")[0] for override in overrides if f"--set {override}" in changed}
-    return tuple(f"{names[one]}={to_text(changed[f'--set {one}'])}" if one in names else one for one in overrides)
+    return tuple(
+        f"{names[override]}={to_text(changed[f'--set {override}'])}" if override in names else override
+        for override in overrides
+    )
 
 
 def _absolute(raw: Any, here: Any, there: Any) -> Any:

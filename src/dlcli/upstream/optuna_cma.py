@@ -36,10 +36,12 @@ class JsonCmaEsSampler(CmaEsSampler):  # type: ignore[misc]
         """Returns the state that the newest trial with one holds; None where none does."""
         for trial in reversed(completed_trials):
             parts = {key: value for key, value in trial.system_attrs.items() if key.startswith(f"{self._attr_key_optimizer}:")}
-            found = _restored("".join(str(parts.get(f"{self._attr_key_optimizer}:{place}", "")) for place in range(len(parts))))
-            if found is not None:
-                self._current = found
-                return found
+            optimizer = _restored(
+                "".join(str(parts.get(f"{self._attr_key_optimizer}:{place}", "")) for place in range(len(parts)))
+            )
+            if optimizer is not None:
+                self._current = optimizer
+                return optimizer
         return None
 
     def _split_optimizer_str(self, optimizer_str: str) -> dict[str, str]:

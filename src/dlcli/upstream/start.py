@@ -52,18 +52,18 @@ def quiet_start() -> Iterator[None]:
         return
     if sys.stderr is not None:
         sys.stderr.flush()
-    kept = os.dup(2)
+    stderr_copy = os.dup(2)
     with tempfile.TemporaryFile() as captured:
         os.dup2(captured.fileno(), 2)
         try:
             yield
         except BaseException:
             captured.seek(0)
-            os.write(kept, captured.read())
+            os.write(stderr_copy, captured.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr_copy, 2)
+            os.close(stderr_copy)
 
 
 def _is_open(descriptor: int) -> bool:

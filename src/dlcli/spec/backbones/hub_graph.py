@@ -28,9 +28,9 @@ def refused_operation(saved: Any) -> str | None:
     for meta in saved.meta_graphs:
         functions = meta.graph_def.library.function
         computing = OPERATIONS | {function.signature.name for function in functions}
-        known = computing | _SAVING | _RESTORING
+        allowed_anywhere = computing | _SAVING | _RESTORING
         for node in (*meta.graph_def.node, *(node for function in functions for node in function.node_def)):
-            if node.op not in known or _prints_to_file(node):
+            if node.op not in allowed_anywhere or _prints_to_file(node):
                 return str(node.op)
         for nodes, allowed in ((_running(meta), computing), (_restoring_in_graph(meta), computing | _RESTORING)):
             operation = next((node.op for node in nodes if node.op not in allowed), None)

@@ -1,7 +1,7 @@
-"""A `.keras` file, looked at before Keras opens it: only layers of Keras's own and dlcli's Hub layer, and no more than it says.
+"""Checks a `.keras` file before Keras opens it: layers of Keras's own or dlcli's Hub layer, arrays of the declared sizes.
 
-Keras itself refuses Python code in a model (`safe_mode`) and checks the weights' file. What is refused here has no place in
-a model that dlcli or plain Keras wrote, and is told in words.
+Keras itself refuses Python code in a model (`safe_mode`) and checks the file of weights. Models that dlcli or plain Keras
+wrote pass; the message names what is refused.
 """
 
 from __future__ import annotations
@@ -98,26 +98,26 @@ def _classes(config: Any) -> Iterator[dict[str, Any]]:
     """Yields every description of an object inside a model's, however deep."""
     waiting = [config]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            if "class_name" in one:
-                yield one
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
+        entry = waiting.pop()
+        if isinstance(entry, dict):
+            if "class_name" in entry:
+                yield entry
+            waiting += entry.values()
+        elif isinstance(entry, list):
+            waiting += entry
 
 
-def _refuse_foreign(one: dict[str, Any], path: Path) -> None:
+def _refuse_foreign(entry: dict[str, Any], path: Path) -> None:
     """Raises DamagedFile for what is no class of Keras's own, or one that runs what it is given."""
-    name, module, registered = one["class_name"], one.get("module"), one.get("registered_name")
+    name, module, registered = entry["class_name"], entry.get("module"), entry.get("registered_name")
     if registered == _HUB:
-        if isinstance(one.get("config"), dict) and one["config"].get("folder") is not None:
+        if isinstance(entry.get("config"), dict) and entry["config"].get("folder") is not None:
             raise DamagedFile(f"{path}: its Hub layer names a folder of its own choice: it is not loaded")
         return
     own = module in (None, "builtins", "keras") or (isinstance(module, str) and module.startswith("keras."))
     computes = name != "function" or module in _FUNCTIONS
     if not isinstance(name, str) or not (own and computes) or name in _CODE or ">" in str(registered):
-        held = one.get("config") if name == "function" else name
+        held = entry.get("config") if name == "function" else name
         raise DamagedFile(f"{path}: holds {str(held)[:80]!r} of {str(module)[:80]!r}, which may run code: it is not loaded")
 
 
