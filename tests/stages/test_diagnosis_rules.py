@@ -163,6 +163,18 @@ def test_one_class_said_of_all_is_a_collapse(tmp_path: Path) -> None:
     assert "100.0% of the predictions are 'setosa', which 97.0% of the examples are" in found[0].evidence[0]
 
 
+def test_a_class_that_the_loss_ignores_is_neither_guessed_nor_lost(tmp_path: Path) -> None:
+    spec = f"{IRIS}training: {{loss: {{kind: sparse_categorical_crossentropy, ignore_class: 0}}}}\n"
+    names = [("setosa", "versicolor")] * 100 + [("versicolor", "versicolor")] * 100 + [("virginica", "virginica")] * 2
+    run = _run(tmp_path, _falling(0.6, 0.2), spec=spec, scores={"accuracy": 0.5}, predictions=names)
+    assert read_evidence(run).guess_loss == pytest.approx(np.log(2))
+    assert "class collapse" in _names(run), "by the predictions alone it is one"
+    truth = np.array([CLASSES.index(label) for label, _ in names])
+    losses = [[number, "" if label == 0 else 0.1] for number, label in enumerate(truth)]
+    write_table(run.evaluation("test") / "losses.csv", ("id", "loss"), losses)
+    assert "class collapse" not in _names(run)
+
+
 def test_noise_in_training_and_guesses_in_the_test_mean_that_labels_say_nothing(tmp_path: Path) -> None:
     rows = _falling(1.0, 0.6, 0.3, 0.1, gap=1.2, accuracy=0.95, val_accuracy=0.34)
     run = _run(tmp_path, rows, scores={"loss": 1.3, "accuracy": 0.33})

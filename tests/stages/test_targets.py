@@ -26,6 +26,7 @@ from dlcli.stages.evaluate import evaluate
 from dlcli.stages.finetune import continued
 from dlcli.stages.reporter import Reporter
 from dlcli.stages.resume import resume
+from dlcli.stages.scoring.outcome import read_outcome
 from dlcli.stages.targets import TargetScale, recorded_scale
 from dlcli.stages.train import train
 from stages.test_resume import Stopping, gone_on, stopped
@@ -205,6 +206,22 @@ def test_one_example_and_targets_in_the_millions_train_in_half_precision(tmp_pat
     alone = trained(write_spec(tmp_path, SOURCE, task="regression", data=split, training="epochs: 1", name="alone"))
     assert alone.data()["deviations"] == [0.0]
     assert predictions(alone, "train")["predicted_price"] == pytest.approx(5_000_000, abs=10)
+
+
+def test_a_loss_without_a_gradient_below_zero_begins_above_it(tmp_path: Path) -> None:
+    """A third of the prices is less than a deviation below their mean: a network that begins below 0 stays there."""
+    random = np.random.default_rng(1)
+    x = random.normal(size=(600, 5)).astype("float32")
+    np.savez(tmp_path / "rows.npz", x=x, y=1e5 * np.exp(x[:, 0]))
+    source = "{kind: npz, path: rows.npz, features: x, target: y}"
+    heard = Heard()
+    run = trained(write_spec(tmp_path, source, task="regression", training="epochs: 20, loss: msle"), reporter=heard)
+    mean = run.data()["means"][0]
+    (said,) = [line for line in heard.lines if line.startswith("targets:")]
+    assert f"mean {mean:.6g}, divided by {mean / 3:.6g})" in said
+    outcome = read_outcome(run, "test")
+    guess = np.log1p(np.full_like(outcome.truth, mean)) - np.log1p(outcome.truth)
+    assert run.metrics()["metrics"]["loss"]["value"] < 0.5 * float(np.mean(guess**2))
 
 
 @pytest.mark.usefixtures("older")

@@ -25,10 +25,15 @@ MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class TargetScale:
-    """Mean and deviation of each target in the training part, float64 `(targets,)`; 1 for a target that is constant there."""
+    """Mean and deviation of each target in the training part, float64 `(targets,)`; 1 for a target that is constant there.
+
+    With `is_positive` the deviation is at most a third of the mean: the loss has no gradient for a prediction below 0, and a
+    network that begins with many of them never learns those examples.
+    """
 
     mean: Array
     deviation: Array
+    is_positive: bool = False
 
     def restored(self, tensor: Any) -> Any:
         """Returns scaled outputs `(batch, targets)` in the targets' own units, in float32 also under mixed precision."""
@@ -82,13 +87,18 @@ def recorded_scale(experiment: Experiment, data: Mapping[str, Any]) -> TargetSca
         return None
     mean, deviation = np.array(means, dtype="float64"), np.array(deviations, dtype="float64")
     # What float32 cannot tell from the mean is the rounding of a constant.
-    return TargetScale(mean, np.where(deviation > np.finfo("float32").eps * np.abs(mean), deviation, 1.0))
+    deviation = np.where(deviation > np.finfo("float32").eps * np.abs(mean), deviation, 1.0)
+    is_positive = experiment.training.loss.kind == "msle"
+    if is_positive:
+        deviation = np.where(mean > 0, np.minimum(deviation, mean / 3), deviation)
+    return TargetScale(mean, deviation, is_positive)
 
 
 def scale_in_words(scale: TargetScale, names: tuple[str, ...]) -> str:
     """Returns the line that says how targets are scaled and in which units results are reported."""
+    divisor = "divided by" if scale.is_positive else "deviation"
     pairs = [
-        f"{name}: mean {mean:.6g}, deviation {deviation:.6g}"
+        f"{name}: mean {mean:.6g}, {divisor} {deviation:.6g}"
         for name, mean, deviation in zip(names, scale.mean, scale.deviation, strict=True)
     ]
     more = f"; and {len(pairs) - MOST_NAMED} more" if len(pairs) > MOST_NAMED else ""

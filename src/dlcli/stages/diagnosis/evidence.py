@@ -76,10 +76,18 @@ class Evidence:
         """The loss of the guess without inputs: shares of classes, or the mean; None where it is not known."""
         kind = self.experiment.training.loss.kind
         if kind in _ENTROPIES and self.shares is not None:
-            return _entropy(self.shares, self.task)
+            return _entropy(self._counted_shares(self.shares), self.task)
         if kind in _ERRORS and self.task == "regression":
             return self._guess_error(kind)
         return None
+
+    def _counted_shares(self, shares: Array) -> Array:
+        """Returns the shares of the classes that count in the loss, among each other."""
+        ignored = getattr(self.experiment.training.loss, "ignore_class", None)
+        if ignored is None or not 0 <= ignored < len(shares) or shares[ignored] == 1:
+            return shares
+        counted = np.delete(shares, ignored)
+        return np.asarray(counted / counted.sum())
 
     def _guess_error(self, kind: str) -> float | None:
         means = self.data.get("means")

@@ -116,13 +116,18 @@ def rate_too_low(seen: Evidence) -> Finding | None:
 def class_collapse(seen: Evidence) -> Finding | None:
     """One class is said of nearly every example."""
     outcome = seen.outcome
-    if outcome is None or not outcome.has_one_class or len(outcome) < 10 or has_learned_nothing(seen):
+    if outcome is None or not outcome.has_one_class or has_learned_nothing(seen):
         return None
-    said = np.bincount(outcome.predicted, minlength=len(outcome.classes)) / len(outcome)
-    true = np.bincount(outcome.truth, minlength=len(outcome.classes)) / len(outcome)
+    predicted, truth = outcome.predicted, outcome.truth
+    if outcome.losses is not None:  # a class that the loss ignores is never predicted
+        predicted, truth = (values[np.isfinite(outcome.losses)] for values in (predicted, truth))
+    if len(truth) < 10:
+        return None
+    said = np.bincount(predicted, minlength=len(outcome.classes)) / len(truth)
+    true = np.bincount(truth, minlength=len(outcome.classes)) / len(truth)
     most = int(said.argmax())
-    others = round((1 - true[most]) * len(outcome))
-    right = int(((outcome.predicted == outcome.truth) & (outcome.truth != most)).sum())
+    others = round((1 - true[most]) * len(truth))
+    right = int(((predicted == truth) & (truth != most)).sum())
     if said[most] < ONE_CLASS or said[most] - true[most] < 0.01 or others < 2 or right > RARELY * others:
         return None
     evidence = [
