@@ -40,7 +40,7 @@ ShareRange = Annotated[
 ZoomRange = Annotated[Range, AfterValidator(_above_minus_one)]
 FillMode = Literal["reflect", "wrap", "constant", "nearest"]
 Interpolation = Literal["bilinear", "nearest"]
-_FILL = "What fills the pixels that come from outside."
+_FILL = "How pixels from outside the image are filled."
 
 
 class AugmentationSpec(KerasSpec):
@@ -68,13 +68,13 @@ class RandomFlip(AugmentationSpec):
 
 
 class RandomRotation(AugmentationSpec):
-    """Turns images."""
+    """Rotates images."""
 
     keras_class: ClassVar[str] = "layers.RandomRotation"
     kind: Literal["random_rotation"]
     factor: Range = Field(description="Largest turn either way, in full turns (0.1 is 36 degrees); or [lowest, highest].")
     fill_mode: FillMode = Field(default="reflect", description=_FILL)
-    interpolation: Interpolation = Field(default="bilinear", description="How pixels between pixels are found.")
+    interpolation: Interpolation = Field(default="bilinear", description="How values between pixels are computed.")
     fill_value: float = Field(default=0.0, description="Value of `constant` filling.")
 
 
@@ -86,7 +86,7 @@ class RandomTranslation(AugmentationSpec):
     height_factor: Range = Field(description="Largest shift up or down, as a share of the height; or [lowest, highest].")
     width_factor: Range = Field(description="Largest shift left or right, as a share of the width; or [lowest, highest].")
     fill_mode: FillMode = Field(default="reflect", description=_FILL)
-    interpolation: Interpolation = Field(default="bilinear", description="How pixels between pixels are found.")
+    interpolation: Interpolation = Field(default="bilinear", description="How values between pixels are computed.")
     fill_value: float = Field(default=0.0, description="Value of `constant` filling.")
 
 
@@ -98,12 +98,12 @@ class RandomZoom(AugmentationSpec):
     height_factor: ZoomRange = Field(description="Largest zoom; negative zooms in; or [lowest, highest].")
     width_factor: ZoomRange | None = Field(default=None, description="The same across; as the height if not given.")
     fill_mode: FillMode = Field(default="reflect", description=_FILL)
-    interpolation: Interpolation = Field(default="bilinear", description="How pixels between pixels are found.")
+    interpolation: Interpolation = Field(default="bilinear", description="How values between pixels are computed.")
     fill_value: float = Field(default=0.0, description="Value of `constant` filling.")
 
 
 class RandomCrop(AugmentationSpec):
-    """Cuts a window out at random and brings it back to the images' size."""
+    """Cuts out a random window and resizes it to the size of the images."""
 
     kind: Literal["random_crop"]
     height: Count = Field(description="Height of the window, in pixels.")

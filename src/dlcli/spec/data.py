@@ -38,7 +38,7 @@ BatchSize = Annotated[int | str, PlainValidator(_batch_size, json_schema_input_t
 
 
 class SplitSettings(Spec):
-    """How one source becomes training, validation and test examples."""
+    """How a source is split into training, validation and test examples."""
 
     validation: PartShare = Field(
         default="auto",
@@ -81,7 +81,7 @@ Level = Annotated[int, Field(ge=0, le=255)]
 
 
 class ImageSettings(Spec):
-    """How images are brought to one shape and one range of values."""
+    """The shape of the images and their range of values."""
 
     size: Pair | None = Field(default=None, description="Height and width, in pixels; the source's own if not given.")
     channels: Literal[1, 3] | None = Field(default=None, description="1: grey, 3: colours; the source's own if not given.")
@@ -90,7 +90,7 @@ class ImageSettings(Spec):
     )
     background: Literal["white", "black"] | Annotated[list[Level], Field(min_length=3, max_length=3)] = Field(
         default="white",
-        description="What is put behind transparent pixels: `white`, `black`, or red, green and blue such as [128, 128, 128].",
+        description="The colour of transparent pixels: `white`, `black`, or red, green and blue such as [128, 128, 128].",
     )
     value_range: ValueRange = Field(
         default="auto",
@@ -101,7 +101,7 @@ class ImageSettings(Spec):
         ),
     )
     decoded_mb: Annotated[float, Field(gt=0)] = Field(
-        default=1000.0, description="Largest memory that one decoded image may take, in MB; larger image files are not read."
+        default=1000.0, description="Memory that one decoded image may need, in MB; larger image files are not read."
     )
 
     @property
@@ -141,17 +141,15 @@ class Data(Spec):
     scale_targets: Literal["auto"] | bool = Field(
         default="auto",
         description=(
-            "Whether a regression learns its targets at mean 0 and deviation 1 of the training part, each by itself, and"
-            " answers in their own units: the scaling is undone inside the model. `auto`: true for regression."
+            "Whether a regression scales each target to mean 0 and standard deviation 1 of the training part. The scaling is"
+            " undone inside the model: predictions are in the targets' units. `auto`: true for regression."
         ),
     )
-    image: ImageSettings = Field(default=ImageSettings(), description="How images are brought to one shape.")
+    image: ImageSettings = Field(default=ImageSettings(), description="The shape of the images and their range of values.")
     augment: list[Augmentation] = Field(default=[], description="Random changes of training images, in order.")
     on_error: Literal["stop", "skip"] = Field(
         default="stop",
-        description=(
-            "What becomes of image files that cannot be read: `stop` before the first step; `skip`: they are left out."
-        ),
+        description=("What to do with image files that cannot be read: `stop` before the first step, or `skip` them."),
     )
     skip_budget: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.01, description="Largest share of the images that `on_error: skip` may leave out."

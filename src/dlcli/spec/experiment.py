@@ -29,30 +29,28 @@ class Training(Spec):
     """How the model is fitted."""
 
     epochs: Annotated[int, Field(ge=0)] = Field(
-        default=10, description="Passes over the training examples; 0: the model is built, tested and saved as it is."
+        default=10, description="Passes over the training examples; 0: the model is built, tested and saved without training."
     )
     optimizer: Optimizer = Field(default=Adam(kind="adam"), description="How weights follow the gradient.")
     # `auto` is gone once the spec is loaded, so the type leaves it out.
-    loss: Loss = Field(default=cast("Any", "auto"), description="What is minimised; `auto`: the task's own.")
+    loss: Loss = Field(default=cast("Any", "auto"), description="The loss that is minimised; `auto`: that of the task.")
     metrics: list[Metric] | None = Field(
-        default=None, description="What is reported beside the loss; the task's own if not given."
+        default=None, description="Scores that are reported beside the loss; those of the task if not given."
     )
     monitor: str = Field(
         default="auto",
         description=(
-            "Column of the history that decides which epoch is best; `auto`: val_loss, or loss; val_r2 for a table of several"
-            " targets, which weighs them alike."
+            "Column of the history that decides which epoch is best; `auto`: val_loss, or loss without a validation part;"
+            " val_r2 for a table with several targets, which gives them equal weight."
         ),
     )
-    callbacks: list[Callback] = Field(default=[], description="What may step in while it trains.")
+    callbacks: list[Callback] = Field(default=[], description="Callbacks of the training.")
     stages: list[Stage] = Field(
         default=[],
         description="Stages one after another. None: a transfer model's head alone is trained, any other model as a whole.",
     )
     features: FeaturesField = Field(default=Features(), description="How features of a frozen backbone are kept.")
-    checkpoint_minutes: Positive = Field(
-        default=10.0, description="Minutes between checkpoints inside an epoch; at its end there is one in any case."
-    )
+    checkpoint_minutes: Positive = Field(default=10.0, description="Minutes between checkpoints within an epoch.")
     initial_weights: FilePath | None = Field(
         default=None,
         description="The folder of a run, or of runs of one name, whose model, of the same architecture, gives the weights.",
@@ -93,7 +91,7 @@ def _expected(what: str) -> PydanticCustomError:
 
 
 class Resources(Spec):
-    """What a run asks of a cluster; `dlcli batch --engine ray` and `--engine slurm` pass it on."""
+    """What a run requests from a cluster; used by `dlcli batch --engine ray` and `--engine slurm`."""
 
     cpus: Count = Field(default=1, description="CPU cores.")
     gpus: Annotated[int, Field(ge=0)] | None = Field(
@@ -113,8 +111,8 @@ class Resources(Spec):
 
 
 class Hardware(Spec):
-    """Where and how the run computes. Only `precision` and `deterministic` can change results; several devices round otherwise
-    and draw other random numbers."""
+    """Where and how the run computes. Only `precision` and `deterministic` can change results; several devices round
+    differently and use other random numbers."""
 
     device: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="`auto`: a GPU where there is one.")
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = Field(
@@ -134,7 +132,7 @@ class Hardware(Spec):
     steps_per_execution: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Steps in one call of the device; chosen from the epoch's steps if not given."
     )
-    resources: Resources = Field(default=Resources(), description="What a cluster gives a run.")
+    resources: Resources = Field(default=Resources(), description="What a run requests from a cluster.")
 
     @property
     def gpus(self) -> int | None:
@@ -164,7 +162,7 @@ class Experiment(Spec):
     training: Training = Field(default=Training(), description="How the model is fitted.")
     hardware: Hardware = Field(default=Hardware(), description="Where and how the run computes.")
     # No part of what a run is: what is written out leaves it out.
-    sweep: Sweep | None = Field(default=None, exclude=True, description="What `dlcli sweep` tries; no run keeps it.")
+    sweep: Sweep | None = Field(default=None, exclude=True, description="What `dlcli sweep` tries; it is not stored in runs.")
 
     @property
     def task_row(self) -> Task:

@@ -135,7 +135,7 @@ class BinaryCrossentropy(LossSpec):
     keras_class: ClassVar[str] = "losses.BinaryCrossentropy"
     tasks: ClassVar[frozenset[str]] = YES_NO
     kind: Literal["binary_crossentropy"]
-    label_smoothing: Fraction = Field(default=0.0, description="How far labels are drawn from 0 and 1 towards 0.5.")
+    label_smoothing: Fraction = Field(default=0.0, description="How far labels are moved from 0 and 1 towards 0.5.")
 
 
 class BinaryFocalCrossentropy(LossSpec):
@@ -147,7 +147,7 @@ class BinaryFocalCrossentropy(LossSpec):
     apply_class_balancing: bool = Field(default=False, description="Whether `alpha` weighs the classes.")
     alpha: Share = Field(default=0.25, description="Weight of class 1; class 0 gets 1 - alpha.")
     gamma: NotNegative = Field(default=2.0, description="How strongly easy examples are weighed down.")
-    label_smoothing: Fraction = Field(default=0.0, description="How far labels are drawn from 0 and 1 towards 0.5.")
+    label_smoothing: Fraction = Field(default=0.0, description="How far labels are moved from 0 and 1 towards 0.5.")
 
 
 class SparseCategoricalCrossentropy(LossSpec):

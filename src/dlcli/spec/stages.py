@@ -45,7 +45,7 @@ Selection = Annotated[Any, PlainValidator(_selection), Field(json_schema_extra=_
 
 
 class Stage(Spec):
-    """One stage of a training. What is left out is the training's own."""
+    """One stage of a training. Fields that are not given are those of the training."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")] = Field(description="Name, as in the history.")
     train: Selection = Field(
@@ -55,13 +55,15 @@ class Stage(Spec):
         )
     )
     epochs: Count | None = Field(default=None, description="Passes over the training examples; `training.epochs` if not given.")
-    optimizer: Optimizer | None = Field(default=None, description="`training.optimizer` if not given; it starts anew.")
+    optimizer: Optimizer | None = Field(
+        default=None, description="`training.optimizer` if not given; its state is that of a new optimizer."
+    )
     callbacks: list[Callback] | None = Field(default=None, description="`training.callbacks` if not given.")
     augment: list[Augmentation] | None = Field(default=None, description="`data.augment` if not given.")
     batch_norm: Literal["auto", "freeze", "train"] = Field(
         default="auto",
         description=(
-            "BatchNorm layers of the backbone: `freeze` keeps their weights and statistics still; `train`: those that the"
+            "BatchNorm layers of the backbone: `freeze` keeps their weights and statistics constant; `train`: those that the"
             " stage selects learn. `auto`: `freeze` where the weights come from an earlier training."
         ),
     )
@@ -95,8 +97,8 @@ class Features(Spec):
     disk_gb: NotNegative = Field(
         default=4.0,
         description=(
-            "Disk space for features of all runs in the runs folder; the longest unused are deleted. 0: memory only, none is"
-            " used by a later run."
+            "Disk space for the features of all runs in the runs folder; those unused for longest are deleted. 0: features"
+            " are kept in memory only, not for later runs."
         ),
     )
 

@@ -15,27 +15,28 @@ Objective = Annotated[list[str], BeforeValidator(_listed, json_schema_input_type
 
 
 class Sweep(Spec):
-    """What `dlcli sweep` tries. Every other command reads the rest of the file and passes this section over."""
+    """What `dlcli sweep` tries. Every other command ignores this section."""
 
-    trials: Count = Field(default=20, description="Sets of values that are tried at most.")
+    trials: Count = Field(default=20, description="Largest number of trials.")
     minutes: Positive | None = Field(
-        default=None, description="Time for the trials of each process that works on it; those that run then are ended."
+        default=None, description="Time limit for each process of the sweep; trials that are running then are stopped."
     )
     sampler: Literal["tpe", "random", "grid", "cma-es", "gp"] = Field(
         default="tpe",
         description=(
-            "What draws the next values. `tpe` takes any space; `grid` tries all combinations; `cma-es` is for numbers;"
-            " `gp`, for few and dear trials, needs the package torch."
+            "How values are sampled. `tpe` works for any space; `grid` tries all combinations; `cma-es` is for numbers;"
+            " `gp`, for few, expensive trials, needs the package torch."
         ),
     )
     pruner: Literal["auto", "median", "hyperband", "none"] = Field(
-        default="auto", description="What ends poor trials early, by their epochs; `auto`: `median`, `none` for two objectives."
+        default="auto",
+        description="How poor trials are stopped early, by their epochs; `auto`: `median`, `none` for two objectives.",
     )
     objective: Objective = Field(
         default=[],
         description=(
             "Score or scores of the validation part that decide, at the epoch that is kept, such as `val_accuracy`;"
-            " `parameters` and `seconds` may stand beside one. `training.monitor` if not given."
+            " `parameters` and `seconds` may be added to one. `training.monitor` if not given."
         ),
     )
     jobs: Count = Field(default=1, description="Trials at once on CPUs; on GPUs one on each.")
@@ -47,6 +48,6 @@ class Sweep(Spec):
     space: Annotated[dict[str, Any], Field(min_length=1)] = Field(
         description=(
             "What is searched: a field's path, then `{float: [0, 0.5]}`, `{log: [1e-5, 1e-2]}`, `{int: [16, 256]}`,"
-            " `{choice: [...]}` of values or whole parts, or `{count: [1, 4], of: ...}` for a list; see docs/sweep.md."
+            " `{choice: [...]}` of values or sections, or `{count: [1, 4], of: ...}` for a list; see docs/sweep.md."
         )
     )

@@ -55,7 +55,7 @@ class Csv(SourceSpec):
     """A table in a file: CSV, TSV and the like, also compressed, Parquet, or an Excel sheet.
 
     Columns of numbers are numbers, all others categories; both may have gaps. Empty cells and the usual marks (`NA`, `NaN`,
-    `null`, `None`, ...) are gaps. How a file is written is found, shown, and may be set.
+    `null`, `None`, ...) are gaps. The format of a file is detected, shown, and may be set.
     """
 
     kind: Literal["csv"]
@@ -68,31 +68,35 @@ class Csv(SourceSpec):
     categorical: list[str] = Field(default=[], description="Columns of numbers that are categories, such as a class number.")
     numeric: list[str] = Field(
         default=[],
-        description="Columns of numbers written with currency or percent signs or marks of thousands: $84,835.00 is 84835.",
+        description="Columns of numbers with currency signs, percent signs or separators of thousands: $84,835.00 is 84835.",
     )
     dates: dict[str, DateColumn] = Field(
         default={}, description="Columns of dates, each with the numbers it becomes: `{Date: {parts: [days, month]}}`."
     )
     max_categories: Count = Field(default=200, description="A category column with more values than this is refused.")
     encoding: Annotated[str, AfterValidator(_encoding)] = Field(
-        default="auto", description="Encoding of text, such as `latin-1`; `auto`: by a byte order mark, else UTF-8."
+        default="auto", description="Encoding of text, such as `latin-1`; `auto`: UTF-8, or UTF-16 if the first bytes show it."
     )
     separator: Annotated[str, AfterValidator(_separator)] = Field(
-        default="auto", description="Character between columns; a blank: any number of them; `auto`: found in each file."
+        default="auto",
+        description="Character between columns; a blank stands for any number of blanks; `auto`: detected in each file.",
     )
     decimal: Literal["auto", ".", ","] = Field(
-        default="auto", description="Character before the decimals of a number; `auto`: found in each file."
+        default="auto", description="Character before the decimals of a number; `auto`: detected in each file."
     )
     thousands: Literal[",", ".", " ", "'"] | None = Field(
         default=None, description="Character between groups of three digits, in 1,234,567; none if not given."
     )
     header: Literal["auto"] | bool = Field(
         default="auto",
-        description="Whether the first row names the columns; `auto`: it must look like it. Without, they are column_1, ...",
+        description=(
+            "Whether the first row names the columns; `auto`: it must look like a header. `false`: the names are column_1, ..."
+        ),
     )
     names: list[str] = Field(default=[], description="Names of the columns, in order, for a file without a header.")
     skip_lines: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="Lines before the table; if not given, blank lines, comments (#) and titles are found."
+        default=None,
+        description="Number of lines above the table; if not given, blank lines, comments (#) and titles are detected.",
     )
     sheet: str | None = Field(default=None, description="Sheet of an Excel workbook; the first with cells if not given.")
     missing: list[str] = Field(default=[], description="Further marks of a gap, such as `?`.")
@@ -100,7 +104,8 @@ class Csv(SourceSpec):
         default=[], description="Usual marks of a gap that are values in this table, such as a class called `None` or `NA`."
     )
     missing_target: Literal["stop", "drop"] = Field(
-        default="stop", description="What becomes of rows without a target: `stop` refuses them; `drop` leaves them out."
+        default="stop",
+        description="What to do with rows without a target: `stop` refuses them; `drop` leaves them out and counts them.",
     )
     reader: Literal["auto", 1, 2] = Field(
         default="auto",

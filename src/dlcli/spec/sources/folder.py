@@ -26,11 +26,12 @@ Images = Mapping[str, Mapping[str, list[str]]]
 
 
 class Folder(SourceSpec):
-    """Class folders of images (of moving ones the first frame), or folders for training, validation and test of them.
+    """Class folders of images, or folders for training, validation and test that contain class folders.
 
     The parts are found by their usual names: `train`, `Training`, `training_set`, `seg_train`; `val`, `valid`, `dev`;
-    `test`, `testing`, `holdout`; `eval` is the test part, or the validation part beside a `test`. A single folder around
-    them is entered. What is below a class folder belongs to it, links included; hidden files and folders do not.
+    `test`, `testing`, `holdout`; `eval` is the test part, or the validation part beside a `test`. If there is a single
+    folder around them, dlcli looks inside it. All images below a class folder belong to it, also behind links; hidden files
+    and folders are ignored.
     """
 
     kind: Literal["folder"]
@@ -39,7 +40,7 @@ class Folder(SourceSpec):
         default=None,
         description=(
             "The folder of each part, below `path`, such as `{train: fold1, test: fold2}`; `{}`: no parts, every folder is a"
-            " class. Found by their names if not given."
+            " class. Detected by their names if not given."
         ),
     )
     _known_classes: frozenset[str] = PrivateAttr(default=frozenset())
