@@ -142,7 +142,7 @@ def test_a_workbook_and_a_parquet_file_are_looked_at_too(tmp_path: Path) -> None
         ("city", "category", 1),
     ]
     assert found.column("age").examples == ("31", "47.5", "2")
-    assert found.notes == ("the workbook's sheet `Sheet` is read, not notes",)
+    assert found.notes == ("the workbook's sheet `Sheet` is read, not notes (`data.source.sheet`)",)
     pd.DataFrame({"age": [31, 47.5], "city": ["Bern", None]}).to_parquet(tmp_path / "rows.parquet")
     found = look(tmp_path / "rows.parquet")
     assert [(column.name, column.kind, column.gaps) for column in found.columns] == [

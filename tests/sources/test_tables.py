@@ -312,6 +312,26 @@ def test_a_header_over_two_rows_of_merged_cells_is_joined(tmp_path: Path) -> Non
     assert look(source.path).names == ["id", "age", "weight", "y"]
 
 
+def test_merged_cells_and_other_sheets_of_a_workbook_are_named(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.append(["read me"])
+    sheet = book.create_sheet("R&D")
+    for row in (["site", "x", "y"], ["a", 1.5, 0], [None, 2.5, 1], ["b", 3, 0], [None, 4, 1]):
+        sheet.append(row)
+    sheet.merge_cells("A2:A3")
+    sheet.merge_cells("A4:A5")
+    book.save(tmp_path / "rows.xlsx")
+    source = Csv(kind="csv", path=str(tmp_path / "rows.xlsx"), target="y")
+    ((key, message),) = source.faults()
+    assert key == "target"
+    assert message.endswith("it has read me (the workbook's sheet `Sheet` is read, not R&D (`data.source.sheet`))")
+    found = opened(source.model_copy(update={"sheet": "R&D"}))
+    assert columns(found)["site"] == ["a", "", "b", ""]
+    note = "2 ranges of cells are merged, such as A2:A3: the value stands in the first cell, and the others are gaps"
+    assert note in found.notes
+
+
 def test_a_header_with_gaps_above_texts_stays_the_header(tmp_path: Path) -> None:
     assert list(columns(read(tmp_path, "a,,c,y\np,q,r,s\nt,u,v,w\n"))) == ["a", "Unnamed: 1", "c"]
 

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from dlcli.cli.scaffold.plan import DataPlan
-from dlcli.cli.scaffold.questions import Questions, refuse_unknown
+from dlcli.cli.scaffold.questions import Questions, unknown
 from dlcli.errors import DataError, UsageError
 from dlcli.spec.sources.csv import Csv
 from dlcli.spec.sources.table.cells import canonical, decoration
@@ -59,7 +59,8 @@ def look_at_table(path: str, target: Sequence[str], task: str | None, questions:
         _refuse_lines(beginning)
         names = list(target) or [_asked_target(beginning, questions)]
         for name in names:
-            refuse_unknown("--target", name, beginning.names)
+            if name not in beginning.names:
+                raise UsageError("; ".join([f"--target: {unknown(name, beginning.names)}", *beginning.notes]))
         if len(set(names)) < len(names):
             raise UsageError("--target: a column is named twice")
         counts = {name: _without_decimals(count_values(beginning, name, most=_MOST_COUNTED)) for name in names}

@@ -207,7 +207,8 @@ class Csv(SourceSpec):
             except DataError as error:
                 yield "header" if no_header("")[:10] in str(error) else key, str(error)
                 continue
-            faults = list(self._header_faults(key, table.names))
+            others = [f" ({note})" for note in table.notes if "`data.source.sheet`" in note]
+            faults = [(field, message + "".join(others)) for field, message in self._header_faults(key, table.names)]
             if not beginning.count and not faults:
                 faults.append((key, "no rows below the header" if table.dialect.header else "no rows"))
             yield from faults

@@ -331,7 +331,7 @@ _KINDS = {
     "identifier": "columns that number or name the rows",
     "constant": "columns with the same value in {rows}",
     "date": "columns of dates (`data.source.dates` makes numbers of them)",
-    "empty": "columns without a value in {rows}",
+    "empty": "columns that are empty in {rows}",
 }
 """What a check reports about columns of little use, by their kind."""
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+import zipfile
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import unescape
 from itertools import dropwhile, islice
 from pathlib import Path
 from typing import Any
@@ -76,7 +79,8 @@ def sheet_table(
     doubt, is_sure = judge_header([cells for _, cells in head], decimal, names)
     doubt = doubt if header is None else ""
     dialect = Dialect(decimal=decimal, skipped=skipped, header=not doubt, doubt=doubt, header_is_sure=is_sure)
-    notes = (f"the header stands in two rows, read as {', '.join(joined[:20])}",) if joined else ()
+    notes = [f"the header stands in two rows, read as {', '.join(joined[:20])}"] if joined else []
+    notes += _merged_notes(path, sheets.name, head[0][0] if head else 0)
     return SheetTable(head, rows, dialect, (*notes, *sheet_notes(path, sheets, [cells for _, cells in head])))
 
 
@@ -125,10 +129,36 @@ def has_open_formulas(path: str | Path, sheet: str, *, rows: int = 100) -> bool:
 
 def sheet_notes(path: str | Path, sheets: Sheets, head: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Returns remarks on a workbook by the first rows of its sheet: other sheets, formulas without results."""
-    notes = [f"the workbook's sheet `{sheets.name}` is read, not {', '.join(sheets.others)}"] if sheets.others else []
+    others = f"not {', '.join(sheets.others)} (`data.source.sheet`)"
+    notes = [f"the workbook's sheet `{sheets.name}` is read, {others}"] if sheets.others else []
     if any("" in cells for cells in head[:100]) and has_open_formulas(path, sheets.name):
         notes.append("the workbook has formulas without results, read as gaps; open and save it in a spreadsheet program")
     return tuple(notes)
+
+
+def _merged_notes(path: str | Path, sheet: str, header: int) -> list[str]:
+    """Returns a note on merged cells below the header's row, of which the first alone holds the value."""
+    rows = {cells: int(re.findall(r"\d+", cells)[0]) for cells in _merged_cells(path, sheet)}
+    merged = sorted((cells for cells, row in rows.items() if row > header), key=lambda cells: (rows[cells], cells))
+    if not merged:
+        return []
+    count = "1 range of cells is" if len(merged) == 1 else f"{len(merged):,} ranges of cells are"
+    return [f"{count} merged, such as {merged[0]}: the value stands in the first cell, and the others are gaps"]
+
+
+def _merged_cells(path: str | Path, sheet: str) -> list[str]:
+    """Returns the ranges of merged cells of a sheet, such as `A2:A9`; openpyxl does not read them row by row."""
+    with zipfile.ZipFile(path) as archive:
+        try:
+            book, links = (archive.read(f"xl/{name}").decode() for name in ("workbook.xml", "_rels/workbook.xml.rels"))
+            tags = [dict(re.findall(r'([\w:]+)="([^"]*)"', tag)) for tag in re.findall(r"<(?:\w+:)?sheet [^>]*>", book)]
+            link = next(tag["r:id"] for tag in tags if unescape(tag["name"]) == sheet)
+            targets = [dict(re.findall(r'(\w+)="([^"]*)"', tag)) for tag in re.findall(r"<Relationship [^>]*>", links)]
+            target = next(tag["Target"] for tag in targets if tag["Id"] == link)
+            content = archive.read(target.removeprefix("/") if target.startswith("/") else f"xl/{target}")
+        except (KeyError, StopIteration, ValueError):
+            return []
+    return [cells.decode() for cells in re.findall(rb'<(?:\w+:)?mergeCell ref="([A-Z]+\d+:[A-Z]+\d+)"', content)]
 
 
 def _sheet_rows(sheet: Any) -> Iterator[tuple[int, list[str]]]:
@@ -155,8 +185,6 @@ def _excel_text(value: Any) -> str:
 
 @contextmanager
 def _workbook(path: str | Path, *, data_only: bool = True) -> Iterator[Any]:
-    import zipfile
-
     try:
         import openpyxl
     except ImportError:
