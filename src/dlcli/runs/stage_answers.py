@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from dlcli.errors import DamagedFile
-from dlcli.runs.files import replacing
+from dlcli.runs.files import UNREADABLE_ARRAYS, refuse_packed, replacing
 from dlcli.runs.folder import Run
 
 if TYPE_CHECKING:
@@ -28,14 +27,15 @@ def write_stage_answers(run: Run, stage: int, answers: Array) -> None:
 
 
 def read_stage_answers(run: Run, stage: int) -> Array | None:
-    """Returns the answers of a stage; None where they are not at hand."""
+    """Returns the answers of a stage; None where there are none, or none that can be read."""
     import numpy as np
 
     path = run.path / "stages" / f"{stage + 1}.npz"
-    if not os.path.lexists(path):
+    if not path.is_file():  # a pipe would never end
         return None
     try:
+        refuse_packed(path)
         with np.load(path, allow_pickle=False) as arrays:
             return np.asarray(arrays["answers"], dtype="float32")
-    except (OSError, KeyError, ValueError, EOFError):
+    except UNREADABLE_ARRAYS:
         return None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from dlcli.errors import DamagedFile, RunFailed
+from dlcli.runs.files import UNREADABLE_ARRAYS, refuse_packed
 
 Array = np.ndarray[Any, Any]
 
@@ -83,7 +83,7 @@ _CONTENT = TypeAdapter(_Content)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything that a training needs to go on: plain data, and arrays by group and place."""
+    """Everything that a training needs to be resumed: plain data, and arrays by group and place."""
 
     state: dict[str, Any]
     arrays: dict[str, list[Array]]
@@ -104,24 +104,14 @@ def read_snapshot(path: Path) -> Snapshot:
         DamagedFile: it is no checkpoint. A checksum alone does not show that: whoever made the file can make one, too.
     """
     try:
-        _refuse_packed(path)
+        refuse_packed(path)
         with np.load(path, allow_pickle=False) as file:
             content = _CONTENT.validate_json(file["text"].tobytes(), strict=True)
             counts: dict[str, int] = dict(content["groups"])  # type: ignore[arg-type]  # a TypedDict of numbers alone
             arrays = {group: [file[f"{group}/{place}"] for place in range(count)] for group, count in counts.items()}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, MemoryError) as error:
+    except UNREADABLE_ARRAYS as error:
         raise DamagedFile(f"{path}: no checkpoint: {str(error).partition(chr(10))[0]}") from None
     return Snapshot(dict(content["state"]), arrays)
-
-
-def _refuse_packed(path: Path) -> None:
-    """Raises ValueError for an archive that would grow when it is read: NumPy stores the arrays as they are."""
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-    if any(member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size for member in members):
-        raise ValueError("its arrays are packed")
-    if sum(member.file_size for member in members) > path.stat().st_size:
-        raise ValueError("its arrays overlap")
 
 
 def values_of(variables: Iterable[Any]) -> list[Array]:
