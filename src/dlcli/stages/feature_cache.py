@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.errors import DamagedFile
-from dlcli.runs.files import own_folder
+from dlcli.runs.files import UNREADABLE_ARRAYS, own_folder
 from dlcli.stages.data import fits_in_memory
 
 Array = np.ndarray[Any, Any]
@@ -114,13 +114,13 @@ class FeatureCache:
 def _load(path: Path, shape: Shape) -> Array | None:
     """Returns a file's array, if it is what was written under its name and has the shape."""
     name = _NAME.fullmatch(path.name)
-    if name is None or _digest(path) != name.group(2):
+    if name is None or not path.is_file() or _digest(path) != name.group(2):
         return None
     # Larger ones stay on disk and are read where they are needed.
     large = not fits_in_memory(path.stat().st_size)
     try:
         array: Array = np.load(path, mmap_mode="r" if large else None, allow_pickle=False)
-    except (ValueError, EOFError):
+    except UNREADABLE_ARRAYS:
         return None
     fits = array.ndim == len(shape) and all(size in (None, has) for size, has in zip(shape, array.shape, strict=True))
     return array if fits and array.dtype == np.float32 else None
