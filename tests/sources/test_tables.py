@@ -372,6 +372,27 @@ def test_dates_become_numbers(tmp_path: Path) -> None:
     assert rows.faults == {2: "column `day.days`: 'soon' is no date of the format 'ISO 8601'"}
 
 
+@pytest.mark.parametrize(
+    ("days", "form", "months", "is_named"),
+    [
+        (["2024-01", "2024-11"], "%Y-%m", [1, 11], True),
+        (["Jan-24", "Nov-24"], "%b-%y", [1, 11], True),
+        (["January 2024", "March 2024"], "%B %Y", [1, 3], True),
+        (["01/2024", "11/2024"], "%m/%Y", [1, 11], True),
+        (["5-Jan-24", "7-Nov-24"], "%d-%b-%y", [1, 11], True),
+        (["14:30", "08:15"], "%H:%M", [1, 1], False),
+    ],
+)
+def test_months_and_times_of_day_are_dates(
+    tmp_path: Path, days: list[str], form: str, months: list[int], is_named: bool
+) -> None:
+    source = csv(tmp_path, "d,y\n" + "".join(f"{day},{row}\n" for row, day in enumerate(days)))
+    assert any("of dates" in note for note in source.notes()) == is_named
+    dated = source.model_copy(update={"dates": {"d": DateColumn(parts=["month", "hour"])}}).resolved()
+    assert dated.dates["d"].format == form
+    assert opened(dated, "binary").parts["train"].inputs["d.month"].tolist() == months
+
+
 def test_dates_whose_day_and_month_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
     text = "day,y\n10/03/2004,0\n11/03/2004,1\n"
     with pytest.raises(DataError, match=r"may be '%d/%m/%Y' or '%m/%d/%Y'; say which with `format`"):

@@ -27,11 +27,15 @@ _GROUPED = re.compile(r"[+-]?\d{1,3}(?:([,.' \u00a0\u202f\u2009’_])\d{3})(?:\1
 _DECORATED = re.compile(
     rf"\(?[+\-{MINUS}]?\s*{_CURRENCY}?\s*[+\-{MINUS}]?[\d.,' \u00a0\u202f]*\d[\d.,]*\s*{_CURRENCY}?\s*%?\)?", re.ASCII
 )
+_MONTH = (
+    "(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    "|nov(?:ember)?|dec(?:ember)?)"
+)
 _DATE = re.compile(
     r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2})"
-    r"|(?:\d{1,2}[ -])?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?[ -]\d{1,2}(?:, ?|[ -])\d{4}"
-    r"|\d{1,2}[ -](?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?,?[ -]\d{4})"
-    r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?(?: ?(?:AM|PM|Z|UTC|[+-]\d{2}:?\d{2}))?",
+    rf"|(?:\d{{1,2}}[ -])?{_MONTH}\.?[ -]\d{{1,2}}(?:, ?|[ -])\d{{4}}|\d{{1,2}}[ -]{_MONTH}\.?,?[ -](?:\d{{4}}|\d{{2}}))"
+    r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?(?: ?(?:AM|PM|Z|UTC|[+-]\d{2}:?\d{2}))?"
+    rf"|(?:19|20)\d\d[-/](?:0[1-9]|1[0-2])|(?:0[1-9]|1[0-2])/(?:19|20)\d\d|{_MONTH}[- ](?:\d{{4}}|\d{{2}})",
     re.IGNORECASE | re.ASCII,
 )
 Decoration = Literal["", "currency", "percent", "thousands", "typographic minus", "decimal comma"]

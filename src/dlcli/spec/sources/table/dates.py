@@ -18,6 +18,8 @@ _ISO = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d")
 _DAY_FIRST = ("%d/%m/%Y", "%d-%m-%Y", "%d.%m.%Y", "%d/%m/%y", "%d-%m-%y", "%d.%m.%y")
 _MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y", "%m-%d-%y")
 _WORDS = ("%B %d, %Y", "%b %d, %Y", "%d %B %Y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y")
+_MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%b-%y", "%b-%Y", "%b %Y", "%B %Y")
+_CLOCK = ("%H:%M", "%H:%M:%S", "%I:%M %p")
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", "T%H:%M", " %I:%M %p", " %I:%M:%S %p")
 
 
@@ -42,7 +44,7 @@ def find_format(values: Iterable[str]) -> str:
 
 
 def _formats() -> list[str]:
-    return [date + time for date in (*_ISO, *_DAY_FIRST, *_MONTH_FIRST, *_WORDS) for time in _TIMES]
+    return [*(date + time for date in (*_ISO, *_DAY_FIRST, *_MONTH_FIRST, *_WORDS) for time in _TIMES), *_MONTHS, *_CLOCK]
 
 
 def _iso(text: str) -> datetime | None:
