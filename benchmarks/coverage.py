@@ -1,9 +1,9 @@
-"""Measures how often dlcli's 95 % intervals hold the true score: python benchmarks/coverage.py [--samples 1000].
+"""Measures how often dlcli's 95 % intervals contain the true score: python benchmarks/coverage.py [--samples 1000].
 
-Each row of the table is a population of which the true score is known (from a sample of at least 400,000 examples). Small
-test parts are drawn from it again and again, each gets its interval, and the share of intervals that hold the true score is
-counted: `below` and `above` are the shares of intervals that lie entirely below or above it. An interval of 95 % should hold
-it 95 times in 100. With 1,000 samples the share itself is off by 1.4 points or less 95 times in 100.
+Each row of the table is a population whose true score is known (from a sample of at least 400,000 examples). Small test parts
+are drawn from it repeatedly and each gets its interval. `holds` is the share of intervals that contain the true score; `below`
+and `above` are the shares of intervals that lie entirely below or above it. An interval of 95 % should contain it 95 times in 100.
+With 1,000 samples the share itself is off by at most 1.4 points 95 times in 100.
 
 Needs no TensorFlow. Prints Markdown tables to stdout, as kept in docs/intervals.md.
 """
@@ -35,7 +35,7 @@ LARGE = 400_000
 
 @dataclass(frozen=True)
 class Population:
-    """A kind of test part: what it holds in words, its task, its number of examples, and how examples are drawn."""
+    """A kind of test part: its description, its task, its number of examples, and the function that draws examples."""
 
     words: str
     task: str
@@ -55,9 +55,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Of the intervals of many samples: shares that hold the true score, lie below it and above it; and their mean width.
+    """Shares of the intervals of many samples that contain the true score, lie below it and above it, and their mean width.
 
-    `none` is the share of samples that got no interval; the other shares are of those that got one.
+    `none` is the share of samples without an interval; the other shares are of the samples with one.
     """
 
     truth: float
@@ -70,8 +70,8 @@ class Coverage:
 
 def metric(kind: str, **fields: Any) -> MetricSpec:
     """Returns a metric of the spec."""
-    made: MetricSpec = TypeAdapter(Metric).validate_python({"kind": kind, **fields})
-    return made
+    spec: MetricSpec = TypeAdapter(Metric).validate_python({"kind": kind, **fields})
+    return spec
 
 
 def two_classes(area: float, positives: int, negatives: int, spread: float = 1.0) -> Population:
@@ -145,8 +145,8 @@ def coverage(
 ) -> Coverage:
     """Returns how the intervals of `samples` samples lie to the true score."""
     random = np.random.default_rng(2024)
-    found = [interval(sample(random)) for _ in range(samples)]
-    bounds = np.array([one for one in found if one is not None], dtype="float64").reshape(-1, 2)
+    intervals = [interval(sample(random)) for _ in range(samples)]
+    bounds = np.array([bound for bound in intervals if bound is not None], dtype="float64").reshape(-1, 2)
     if not len(bounds):
         return Coverage(truth, *[np.nan] * 4, 1.0)
     below, above = float((bounds[:, 1] < truth).mean()), float((bounds[:, 0] > truth).mean())
@@ -158,13 +158,13 @@ def _times(examples: int) -> int:
     return -(-LARGE // examples)
 
 
-def of_metric(made: MetricSpec, population: Population, samples: int) -> Coverage:
+def of_metric(spec: MetricSpec, population: Population, samples: int) -> Coverage:
     """Returns the coverage of a metric's interval."""
     truth, scores = population.sample(np.random.default_rng(7), _times(population.examples))
     return coverage(
         lambda random: population.sample(random, 1),
-        lambda drawn: metric_interval(made, *drawn, population.task),
-        made.score(truth, scores, population.task),
+        lambda drawn: metric_interval(spec, *drawn, population.task),
+        spec.score(truth, scores, population.task),
         samples,
     )
 
@@ -201,21 +201,21 @@ def two_models(population: Population, other: float) -> Pair:
     return Pair(f"{population.words}; second model {other:g}", population.task, population.examples, sample)
 
 
-def of_pair(made: MetricSpec | None, pair: Pair, samples: int) -> Coverage:
-    """Returns the coverage of the interval of a difference, second model less first; `made` None is the cross entropy."""
+def of_pair(spec: MetricSpec | None, pair: Pair, samples: int) -> Coverage:
+    """Returns the coverage of the interval of a difference, second model less first; `spec` None is the cross entropy."""
     truth, ours, theirs = pair.sample(np.random.default_rng(7), _times(pair.examples))
-    if made is None:
-        known = float((log_losses(truth, theirs) - log_losses(truth, ours)).mean())
+    if spec is None:
+        difference = float((log_losses(truth, theirs) - log_losses(truth, ours)).mean())
     else:
-        known = made.score(truth, theirs, pair.task) - made.score(truth, ours, pair.task)
+        difference = spec.score(truth, theirs, pair.task) - spec.score(truth, ours, pair.task)
 
     def interval(drawn: tuple[Array, Array, Array]) -> tuple[float, float] | None:
         labels, first, other = drawn
-        if made is None:
+        if spec is None:
             return difference_interval(*(of_values(log_losses(labels, scores)) for scores in (first, other)))
-        return difference_interval(*(metric_estimate(made, labels, scores, pair.task) for scores in (first, other)))
+        return difference_interval(*(metric_estimate(spec, labels, scores, pair.task) for scores in (first, other)))
 
-    return coverage(lambda random: pair.sample(random, 1), interval, known, samples)
+    return coverage(lambda random: pair.sample(random, 1), interval, difference, samples)
 
 
 AREAS = (0.6, 0.8, 0.9, 0.97, 0.99)
@@ -224,17 +224,17 @@ COUNTS = ((2, 50), (3, 100), (5, 50), (10, 100), (10, 1000), (20, 2000), (30, 30
 
 def areas(curve: str) -> Iterator[tuple[MetricSpec, Population]]:
     """Yields populations of two classes, from few positives to many, from poor to nearly perfect; then of several classes."""
-    made = metric("auc", curve=curve)
+    spec = metric("auc", curve=curve)
     for counts in COUNTS:
         for area in AREAS:
-            yield made, two_classes(area, *counts)
+            yield spec, two_classes(area, *counts)
     for counts in ((5, 50), (10, 1000), (50, 50)):
         for spread in (0.5, 2.0):
-            yield made, two_classes(0.9, *counts, spread)
+            yield spec, two_classes(0.9, *counts, spread)
     for sizes, signal in (([5] * 4, 1.0), ([30] * 4, 1.0), ([30] * 4, 3.0), ([5] * 20, 2.0), ([4, 20, 100], 1.5)):
-        yield made, many_classes(sizes, signal)
+        yield spec, many_classes(sizes, signal)
     for examples, positives, signal in ((60, (5, 10, 20), 1.0), (60, (5, 10, 20), 2.5), (400, (20, 50, 200), 1.0)):
-        yield made, many_labels(examples, positives, signal)
+        yield spec, many_labels(examples, positives, signal)
 
 
 def decisions() -> Iterator[tuple[MetricSpec, Population]]:
@@ -243,19 +243,19 @@ def decisions() -> Iterator[tuple[MetricSpec, Population]]:
     many = [many_classes(sizes, signal) for sizes, signal in (([5] * 4, 2.0), ([20] * 5, 3.0), ([20] * 5, 5.0))]
     many += [many_classes([5] * 30, 4.0), many_classes([4, 20, 100], 3.0)]
     labels = [many_labels(40, (5, 10, 20), 1.0), many_labels(150, (20, 50, 100), 2.0)]
-    for made in (metric(kind) for kind in ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "mcc", "kappa")):
+    for spec in (metric(kind) for kind in ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "mcc", "kappa")):
         for population in [*two, *many]:
-            yield made, population
-        if made.fits("multilabel"):
+            yield spec, population
+        if spec.fits("multilabel"):
             for population in labels:
-                yield made, population
+                yield spec, population
     for kind in ("precision", "recall", "f1"):
         for average in ("micro", "weighted"):
             for population in (many[1], many[4], *labels):
                 yield metric(kind, average=average), population
-    for made, populations in ((metric("hamming"), [two[2], many[1], *labels]), (metric("top_k", k=2), [many[0], many[1]])):
+    for spec, populations in ((metric("hamming"), [two[2], many[1], *labels]), (metric("top_k", k=2), [many[0], many[1]])):
         for population in populations:
-            yield made, population
+            yield spec, population
 
 
 def errors() -> Iterator[tuple[MetricSpec, Population]]:
@@ -298,19 +298,19 @@ def table(title: str, rows: Iterator[tuple[str, str, Coverage]]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the tables."""
-    parser = argparse.ArgumentParser(description="Measures how often 95 % intervals hold the true score.")
+    parser = argparse.ArgumentParser(description="Measures how often 95 % intervals contain the true score.")
     parser.add_argument("--samples", type=int, default=1000, help="samples of each test part (default 1,000)")
     parser.add_argument("--only", default="", help="comma-separated names of tables")
     options = parser.parse_args(arguments)
     number = options.samples
     losses = [two_classes(0.8, 5, 50), two_classes(0.97, 10, 10), two_classes(0.9, 100, 100), many_classes([20] * 5, 3.0)]
     tables = {
-        "auc": lambda: ((one.name, of.words, of_metric(one, of, number)) for one, of in areas("roc")),
-        "auc_pr": lambda: ((one.name, of.words, of_metric(one, of, number)) for one, of in areas("pr")),
-        "decisions": lambda: ((one.name, of.words, of_metric(one, of, number)) for one, of in decisions()),
-        "regression": lambda: ((one.name, of.words, of_metric(one, of, number)) for one, of in errors()),
-        "loss": lambda: (("loss", of.words, of_loss(of, number)) for of in losses),
-        "compare": lambda: ((one.name if one else "loss", of.words, of_pair(one, of, number)) for one, of in pairs()),
+        "auc": lambda: ((spec.name, part.words, of_metric(spec, part, number)) for spec, part in areas("roc")),
+        "auc_pr": lambda: ((spec.name, part.words, of_metric(spec, part, number)) for spec, part in areas("pr")),
+        "decisions": lambda: ((spec.name, part.words, of_metric(spec, part, number)) for spec, part in decisions()),
+        "regression": lambda: ((spec.name, part.words, of_metric(spec, part, number)) for spec, part in errors()),
+        "loss": lambda: (("loss", part.words, of_loss(part, number)) for part in losses),
+        "compare": lambda: ((spec.name if spec else "loss", pair.words, of_pair(spec, pair, number)) for spec, pair in pairs()),
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn's, of classes that a sample lacks

@@ -1,8 +1,8 @@
 """Writes the price tables of docs/results.md: `price_tables.py FOLDER RDATASETS`.
 
 RDATASETS is a folder of R's data sets as CSV files (`Ecdat/Computers.csv`, `ggplot2/diamonds.csv`), such as the package
-pydataset holds. The table of insurance charges is made here, in the shape of the well-known one: squares of the age, a jump
-for smokers who weigh much, and a heavy tail.
+pydataset contains. The table of insurance charges is generated here and resembles the well-known one: squares of the age, a
+step for smokers with a high body mass index, and a heavy tail.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SMOKERS, RARE = 0.2, 0.12
 
 
 def copy(source: Path, target: Path, most: int | None = None) -> None:
-    """Copies a table without its nameless first column; of a longer one `most` rows, drawn by seed 0."""
+    """Copies a table without its first, nameless column; with `most`, copies that many rows, sampled with seed 0."""
     with source.open(newline="") as file:
         header, *rows = (row[1:] for row in csv.reader(file))
     if most is not None:
@@ -26,7 +26,7 @@ def copy(source: Path, target: Path, most: int | None = None) -> None:
 
 
 def write_insurance(target: Path, rows: int = 1338) -> None:
-    """Writes the made table of yearly charges."""
+    """Writes the generated table of yearly charges."""
     draw = random.Random(0)
     with target.open("w", newline="") as file:
         table = csv.writer(file)

@@ -66,8 +66,8 @@ def _row(examples: int, name: str, order: Order, epochs: int, classes: int) -> s
     started = perf_counter()
     orders = [order(seed, epoch, examples) for seed in SEEDS for epoch in range(epochs)]
     milliseconds = (perf_counter() - started) * 1e3 / len(orders)
-    ratios = [unevenness(one, classes) for one in orders]
-    different = len({one.tobytes() for one in orders})
+    ratios = [unevenness(epoch, classes) for epoch in orders]
+    different = len({epoch.tobytes() for epoch in orders})
     return (
         f"| {examples:,} | {name} | {np.mean(ratios):.2f} | {max(ratios):.2f} | {different:,} of {len(orders):,}"
         f" | {milliseconds:.2f} |"

@@ -1,4 +1,4 @@
-"""Every spec that ships: it checks, it trains where its data is at hand, and its head tells what a reader asks first."""
+"""Every shipped spec: it passes the check, trains if its data is available, and its head comment has all entries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPECS = sorted(path for ending in ("yaml", "yml") for path in CONFIGS.rglob(f"*.
 COUNT = 18
 HEAD = ("Data", "Command", "Result", "Hardware", "Time")
 SLICES = ["data.source.train='train[:640]'", "data.source.test='test[:200]'"]
-NOT_AT_HAND = {
+UNAVAILABLE = {
     "cifar10_cnn": 10,
     "fashion_mnist_cnn": 10,
     "flowers_mobilenet_v2": 5,
@@ -30,16 +30,16 @@ each_spec = pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 
 @pytest.fixture(autouse=True)
 def _files(shipped_files: None) -> None:
-    """What a check of a shipped spec looks for."""
+    """The files that a check of a shipped spec needs."""
 
 
 @pytest.fixture
 def _data_sets(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, path: Path) -> None:
-    """Points the spec's own environment variables to the real data, or skips where a spec needs what is not at hand."""
+    """Points the environment variables of the spec to the real data, or skips if the data is not available."""
     text = path.read_text(encoding="utf-8")
     if "DIGITS_RUN" in text:
         _a_run_on_low_digits(monkeypatch, request.getfixturevalue("tmp_path"))
-    elif path.stem not in NOT_AT_HAND and ("kind: tfds" in text or any(name in text for name in VARIABLES)):
+    elif path.stem not in UNAVAILABLE and ("kind: tfds" in text or any(name in text for name in VARIABLES)):
         folder: Path = request.getfixturevalue("test_data")
         monkeypatch.setenv("TFDS_DATA_DIR", str(folder / "tensorflow_datasets"))
         monkeypatch.setenv("TITANIC_CSV", str(folder / "tabular" / "titanic_train.csv"))
@@ -48,7 +48,7 @@ def _data_sets(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, 
 
 
 def _a_run_on_low_digits(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Trains the run that digits_transfer_run stands on, for an epoch."""
+    """Trains the backbone of digits_transfer_run for an epoch."""
     from dlcli.stages.reporter import Reporter
     from dlcli.stages.train import train
 
@@ -67,21 +67,23 @@ def test_it_is_named_by_its_file(path: Path) -> None:
 
 
 @each_spec
-def test_its_head_tells_purpose_data_command_result_hardware_and_time(path: Path) -> None:
+def test_its_head_names_purpose_data_command_result_hardware_and_time(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     comment = [line for line in lines[: lines.index("version: 1")] if line.startswith("#")]
     assert comment[0] == "# yaml-language-server: $schema=../docs/schema.json"
     assert re.match(r"# [A-Z].*[.:]", comment[1]), "the purpose, in a sentence"
-    told = dict(re.findall(r"^# ([A-Z][a-z]+): +(.+)$", "\n".join(comment), re.MULTILINE))
-    assert tuple(told) == HEAD
-    assert told["Result"] != "RESULT"
-    assert re.search(r"\d", told["Result"]) or "not measured" in told["Result"], "a measured number, or that there is none"
-    assert re.search(r"\d", told["Time"]) or told["Time"] == "not measured"
-    assert told["Hardware"] != "HARDWARE"
+    entries = dict(re.findall(r"^# ([A-Z][a-z]+): +(.+)$", "\n".join(comment), re.MULTILINE))
+    assert tuple(entries) == HEAD
+    assert entries["Result"] != "RESULT"
+    assert re.search(r"\d", entries["Result"]) or "not measured" in entries["Result"], (
+        "a measured score, or that it was not measured"
+    )
+    assert re.search(r"\d", entries["Time"]) or entries["Time"] == "not measured"
+    assert entries["Hardware"] != "HARDWARE"
 
 
 @each_spec
-def test_the_command_in_its_head_is_one(path: Path) -> None:
+def test_the_command_in_its_head_is_valid(path: Path) -> None:
     from typer.main import get_command
 
     from dlcli.cli.app import app
@@ -96,7 +98,7 @@ def test_the_command_in_its_head_is_one(path: Path) -> None:
 
 @each_spec
 @pytest.mark.usefixtures("_data_sets")
-def test_it_trains_an_epoch_where_its_data_is_at_hand(path: Path, tmp_path: Path) -> None:
+def test_it_trains_an_epoch_if_its_data_is_available(path: Path, tmp_path: Path) -> None:
     from dlcli.runtime.engine import keras
     from dlcli.spec.rules import input_shape
     from dlcli.stages.build import shape_model
@@ -104,13 +106,13 @@ def test_it_trains_an_epoch_where_its_data_is_at_hand(path: Path, tmp_path: Path
     from dlcli.stages.train import train
 
     keras.utils.clear_session()
-    if path.stem in NOT_AT_HAND:
+    if path.stem in UNAVAILABLE:
         experiment = load(path).experiment
         facts = experiment.data.source.facts(experiment.task)
-        classes = NOT_AT_HAND[path.stem]
+        classes = UNAVAILABLE[path.stem]
         assert facts.outputs == classes
         shape = input_shape(experiment, facts)
-        if path.stem != "flowers_hub":  # its module is as far away as its photos
+        if path.stem != "flowers_hub":  # its module is not available either
             assert shape is not None
             outputs = 1 if experiment.task == "binary" else classes
             assert shape_model(experiment, shape, outputs).whole.output.shape == (None, outputs)

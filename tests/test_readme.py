@@ -80,7 +80,8 @@ AT_LEAST = [
 @pytest.mark.parametrize(("page", "at_least"), AT_LEAST)
 def test_every_command_of_a_page_runs(page: str, at_least: int, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk)
-    listed = [one for one in commands(page) if one != "scripts/test" and not needs_mnist(one) and not needs_photos(one)]
+    skipped = (needs_mnist, needs_photos)
+    listed = [line for line in commands(page) if line != "scripts/test" and not any(needs(line) for needs in skipped)]
     assert len(listed) >= at_least
     run_all(listed)
 
@@ -88,7 +89,7 @@ def test_every_command_of_a_page_runs(page: str, at_least: int, desk: Path, monk
 def test_the_commands_on_mnist_run(desk: Path, test_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk)
     monkeypatch.setenv("TFDS_DATA_DIR", str(test_data / "tensorflow_datasets"))
-    listed = [one for page in PAGES for one in commands(page) if needs_mnist(one)]
+    listed = [line for page in PAGES for line in commands(page) if needs_mnist(line)]
     assert len(listed) >= 2
     run_all(listed)
 
@@ -97,7 +98,7 @@ def test_the_commands_on_photos_run(desk: Path, test_data: Path, monkeypatch: py
     monkeypatch.chdir(desk)
     monkeypatch.setenv("ANTS_BEES", str(test_data / "images" / "ants_bees"))
     monkeypatch.setenv("MOBILENET_WEIGHTS", str(test_data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"))
-    listed = [one for page in PAGES for one in commands(page) if needs_photos(one)]
+    listed = [line for page in PAGES for line in commands(page) if needs_photos(line)]
     assert listed
     run_all(listed)
 
@@ -106,29 +107,31 @@ def test_the_readme_names_every_command_and_no_other() -> None:
     from dlcli.cli.app import app
 
     named = set(re.findall(r"\| `dlcli ([\w-]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
-    known = {command.name or str(getattr(command.callback, "__name__", "")) for command in app.registered_commands}
-    assert named == known | {group.name for group in app.registered_groups}
+    registered = {command.name or str(getattr(command.callback, "__name__", "")) for command in app.registered_commands}
+    assert named == registered | {group.name for group in app.registered_groups}
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "docs/performance.md", "benchmarks/README.md"])
-def test_every_link_to_a_file_of_the_repository_leads_somewhere(page: str) -> None:
+def test_every_link_to_a_file_of_the_repository_is_valid(page: str) -> None:
     links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not ((ROOT / page).parent / link).exists()]
     assert not missing
 
 
-def test_every_test_that_shows_a_promise_is_there() -> None:
+def test_every_test_named_for_a_promise_exists() -> None:
     named = set(re.findall(r"`(tests/\S+\.py)`", (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")))
     assert len(named) > 10
     assert not [name for name in named if not (ROOT / name).is_file()]
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "docs/performance.md", "docs/design.md", "benchmarks/README.md"])
-def test_no_page_waits_for_a_figure(page: str) -> None:
+def test_no_page_has_a_placeholder(page: str) -> None:
     assert not re.search(r"\b(TO BE|TODO|TBD|[A-Z]+ROW)\b", (ROOT / page).read_text(encoding="utf-8"))
 
 
-def test_the_readmes_spec_is_good_and_its_faults_are_what_check_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_spec_of_the_readme_is_valid_and_its_errors_are_those_of_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from dlcli.errors import SpecError
     from dlcli.spec.file import load
 
