@@ -2,8 +2,8 @@
 
 Each row of the table is a population whose true score is known (from a sample of at least 400,000 examples). Small test parts
 are drawn from it repeatedly and each gets its interval. `holds` is the share of intervals that contain the true score; `below`
-and `above` are the shares of intervals that lie entirely below or above it. An interval of 95 % should contain it 95 times in 100.
-With 1,000 samples the share itself is off by at most 1.4 points 95 times in 100.
+and `above` are the shares of intervals that lie entirely below or above it. An interval of 95 % should contain it
+95 times in 100. With 1,000 samples the share itself is off by at most 1.4 points 95 times in 100.
 
 Needs no TensorFlow. Prints Markdown tables to stdout, as kept in docs/intervals.md.
 """
