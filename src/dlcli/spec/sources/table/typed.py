@@ -20,6 +20,8 @@ from dlcli.spec.sources.table.dialect import SAMPLE, Dialect, find_group_names, 
 
 _LARGEST_WORKBOOK = 2**32
 """Bytes of a workbook when it is unpacked."""
+_LARGEST_SEARCHED = 2**26
+"""Bytes of the largest sheet, unpacked, that is searched for merged cells."""
 _NO_CELLS = ("list", "struct", "map", "large_list", "fixed_size_list", "binary", "large_binary")
 Record = tuple[int, list[str]]
 """A row's number in the sheet, and its cells as text."""
@@ -147,7 +149,7 @@ def _merged_notes(path: str | Path, sheet: str, header: int) -> list[str]:
 
 
 def _merged_cells(path: str | Path, sheet: str) -> list[str]:
-    """Returns the ranges of merged cells of a sheet, such as `A2:A9`; openpyxl does not read them row by row."""
+    """Returns the ranges of merged cells of a sheet, such as `A2:A9`, which openpyxl does not give while it reads rows."""
     with zipfile.ZipFile(path) as archive:
         try:
             book, links = (archive.read(f"xl/{name}").decode() for name in ("workbook.xml", "_rels/workbook.xml.rels"))
@@ -155,7 +157,8 @@ def _merged_cells(path: str | Path, sheet: str) -> list[str]:
             link = next(tag["r:id"] for tag in tags if unescape(tag["name"]) == sheet)
             targets = [dict(re.findall(r'(\w+)="([^"]*)"', tag)) for tag in re.findall(r"<Relationship [^>]*>", links)]
             target = next(tag["Target"] for tag in targets if tag["Id"] == link)
-            content = archive.read(target.removeprefix("/") if target.startswith("/") else f"xl/{target}")
+            name = target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
+            content = archive.read(name) if archive.getinfo(name).file_size <= _LARGEST_SEARCHED else b""
         except (KeyError, StopIteration, ValueError):
             return []
     return [cells.decode() for cells in re.findall(rb'<(?:\w+:)?mergeCell ref="([A-Z]+\d+:[A-Z]+\d+)"', content)]
