@@ -53,24 +53,24 @@ def what_rounds_otherwise(first: dict[str, Any], here: dict[str, Any]) -> list[s
     if first.get("determinism") == "seeded":  # not the same bits on any machine
         return []
     begun, now = recorded_threads(first), here["threads"]["intra_op"]
-    found = [f"{now} thread{'s' if now > 1 else ''} in place of {begun}"] if begun not in (None, now) else []
+    differences = [f"{now} thread{'s' if now > 1 else ''} in place of {begun}"] if begun not in (None, now) else []
     device, other = first["device"], here["device"]
     if device["kind"] != other["kind"] or (device["kind"] == "gpu" and device["name"] != other["name"]):
-        found.append(f"{other['kind'].upper()} ({other['name']}) in place of {device['kind'].upper()} ({device['name']})")
+        differences.append(f"{other['kind'].upper()} ({other['name']}) in place of {device['kind'].upper()} ({device['name']})")
     if first.get("processor") and first["processor"] != here["processor"]:
-        found.append(f"the processor {here['processor']} in place of {first['processor']}")
+        differences.append(f"the processor {here['processor']} in place of {first['processor']}")
     versions: dict[str, Any] = first.get("packages") or {}
     for name in ("tensorflow", "keras", "numpy"):
         if name in versions and versions[name] != here["packages"][name]:
-            found.append(f"{name} {here['packages'][name]} in place of {versions[name]}")
+            differences.append(f"{name} {here['packages'][name]} in place of {versions[name]}")
     if "variables" in first and first["variables"] != here["variables"]:
         names = sorted({*first["variables"], *here["variables"]})
-        found += [
+        differences += [
             f"{name}={here['variables'].get(name, '')} in place of {first['variables'].get(name, 'no value')}"
             for name in names
             if name not in _THREADS and first["variables"].get(name) != here["variables"].get(name)
         ]
-    return found
+    return differences
 
 
 def process_started() -> str:

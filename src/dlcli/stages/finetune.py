@@ -126,10 +126,10 @@ def _of_another_source(split: dict[str, Any]) -> dict[str, Any]:
 
 def _tell_other_data(run: Run, experiment: Experiment, say: Callable[[str], None], *, offline: bool) -> None:
     say(f"note: other data than that of {run.id}: it is split anew")
-    known = known_images(run, experiment, offline=offline)
-    if known:
+    count = known_images(run, experiment, offline=offline)
+    if count:
         say(
-            f"note: {known:,} of its images have the names of images that {run.id} was trained on: if they are the same, scores"
+            f"note: {count:,} of its images have the names of images that {run.id} was trained on: if they are the same, scores"
             " of the new test part are too high"
         )
 

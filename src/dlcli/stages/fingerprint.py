@@ -25,7 +25,7 @@ def fingerprint(parts: dict[str, Examples]) -> str:
         DataError: a file cannot be read.
     """
     digest = hashlib.sha256()
-    for part in (one for one in PARTS if one in parts):
+    for part in [part for part in PARTS if part in parts]:
         examples = parts[part]
         digest.update(f"{part}\0{chr(0).join(examples.ids)}\0".encode())
         digest.update(_bytes_of(examples.targets))

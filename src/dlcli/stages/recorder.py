@@ -271,7 +271,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
 def penalties(model: Any) -> float:
     """Returns what regularisers of learning weights add to the loss that a model minimises."""
-    own = sum(float(one.regularizer(one)) for one in model.trainable_variables if one.regularizer is not None)
+    weights = (weight for weight in model.trainable_variables if weight.regularizer is not None)
+    own = sum(float(weight.regularizer(weight)) for weight in weights)
     return float(own + sum(layer.penalty() for layer in model.layers if hasattr(layer, "penalty")))
 
 

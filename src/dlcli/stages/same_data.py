@@ -16,13 +16,13 @@ def refuse_other_data(run: Run, experiment: Experiment, *, offline: bool) -> Non
     opened = open_examples(experiment, offline=offline, split=run.split(), revision=run.revision())
     recorded = str(run.data().get("fingerprint"))
     try:
-        found = _fingerprint_in(opened, run, experiment)
-        differs = "" if found == recorded else f"its fingerprint was {recorded[:12]} and is now {found[:12]}"
+        now = _fingerprint_in(opened, run, experiment)
+        difference = "" if now == recorded else f"its fingerprint was {recorded[:12]} and is now {now[:12]}"
     except DataError as error:
-        differs = str(error)
-    if differs:
+        difference = str(error)
+    if difference:
         raise DataError(
-            f"the data is not what {run.id} was trained on: {differs}; a run is resumed with its own data, or a copy of it"
+            f"the data is not what {run.id} was trained on: {difference}; a run is resumed with its own data, or a copy of it"
         )
 
 

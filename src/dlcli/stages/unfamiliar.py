@@ -21,19 +21,19 @@ MOST_NAMED = 3
 
 @dataclass
 class _Column:
-    """What the training part had in a column (`known`: its categories; None for numbers) and what is counted since."""
+    """The categories of a column in the training part (None for numbers), and counts of values that were not there."""
 
-    known: frozenset[str] | None
+    categories: frozenset[str] | None
     had_gaps: bool
     unseen: dict[str, int] = field(default_factory=dict)
     gaps: int = 0
 
     def add(self, values: Array) -> None:
         """Counts the values of some rows."""
-        if self.known is None:
+        if self.categories is None:
             self.gaps += 0 if self.had_gaps else int(np.isnan(values.astype("float64")).sum())
             return
-        for value in (value for value in values.tolist() if value not in self.known):
+        for value in (value for value in values.tolist() if value not in self.categories):
             if value == "":
                 self.gaps += 1
             else:
@@ -62,15 +62,15 @@ class Unfamiliar:
 
     def notes(self) -> list[str]:
         """Returns a sentence for each column with unseen values, and for each with new gaps."""
-        found = []
+        sentences = []
         for name, column in self._columns.items():
             if column.unseen:
-                found.append(self._of_unseen(name, column.unseen))
+                sentences.append(self._of_unseen(name, column.unseen))
             if column.gaps:
-                taken = "none of its known values" if column.known is not None else "its mean"
+                replacement = "none of its known values" if column.categories is not None else "its mean"
                 words = f"column {name!r}: {column.gaps:,} of {self._rows:,} rows have no value"
-                found.append(f"{words}, which no training row lacked; a gap counts as {taken}")
-        return found
+                sentences.append(f"{words}, which no training row lacked; a gap counts as {replacement}")
+        return sentences
 
     def _of_unseen(self, name: str, unseen: Mapping[str, int]) -> str:
         ordered = sorted(unseen, key=lambda value: (-unseen[value], value))

@@ -32,7 +32,7 @@ def can_be_compared(work: Work) -> bool:
 
 
 def keep_answers(work: Work, stage: int) -> None:
-    """Keeps what the model as it is now answers to the validation part, as that of a stage, counted from 0."""
+    """Keeps the answers of the model as it is now to the validation part, as those of a stage, counted from 0."""
     inputs = work.splits.parts["validation"].inputs
     batches = prediction_batches(inputs, work.experiment, len(work.splits.parts["validation"]))
     write_stage_answers(work.record.run, stage, predictions(work.built.whole, batches, work.experiment))
@@ -49,15 +49,18 @@ def verdict(work: Work, stages: list[dict[str, Any]]) -> str:
     kept = f"; the model of {work.record.best.stage} is kept"
     if outcomes[0] is None or outcomes[1] is None:
         values = " against ".join(f"{score_text(stage['best_value'])} in {stage['name']}" for stage in (best, first))
-        return f"unfreezing: {best['monitor']} {values}; not tested: the answers of both stages are not at hand{kept}"
-    found = differences(work, outcomes[0], outcomes[1])
-    return f"{in_words(found, first['name'], best['name'], len(outcomes[0]))}{kept}"
+        return f"unfreezing: {best['monitor']} {values}; not tested: the answers of both stages were not kept{kept}"
+    compared = differences(work, outcomes[0], outcomes[1])
+    return f"{in_words(compared, first['name'], best['name'], len(outcomes[0]))}{kept}"
 
 
 def _outcome(work: Work, stage: int) -> Outcome | None:
     part = work.splits.parts.get("validation")
     scores = read_stage_answers(work.record.run, stage)
-    if part is None or scores is None or len(scores) != len(part) or not np.isfinite(scores).all():
+    if part is None or scores is None:
+        return None
+    shape = (len(part),) if work.experiment.task == "binary" else (len(part), work.splits.outputs)
+    if scores.shape != shape or not np.isfinite(scores).all():
         return None
     outcome = Outcome(work.experiment.task, "validation", part.ids, work.splits.classes, part.targets, scores)
     return with_losses(work.experiment, outcome)
@@ -66,23 +69,21 @@ def _outcome(work: Work, stage: int) -> Outcome | None:
 def differences(work: Work, first: Outcome, best: Outcome) -> list[Difference]:
     """Returns how the monitored score differs, and the loss."""
     name = work.record.monitor.removeprefix("val_")
-    metric = next((one for one in work.experiment.training.metrics or [] if one.name == name), None)
-    found = [compare(metric, first, best)] if metric is not None else []
-    return found + ([compare_losses(first, best)] if first.losses is not None and best.losses is not None else [])
+    metric = next((metric for metric in work.experiment.training.metrics or [] if metric.name == name), None)
+    of_score = [compare(metric, first, best)] if metric is not None else []
+    return of_score + ([compare_losses(first, best)] if first.losses is not None and best.losses is not None else [])
 
 
-def in_words(found: list[Difference], first: str, best: str, examples: int) -> str:
+def in_words(compared: list[Difference], first: str, best: str, examples: int) -> str:
     """Returns whether a later stage is better than the first one; the first difference is that of the monitored score."""
-    told = "; ".join(sentence(one, first, best).removeprefix("no difference shown: ") for one in found)
-    verdicts = [one.verdict for one in found]
-    if not found:
+    sentences = "; ".join(sentence(difference, first, best).removeprefix("no difference shown: ") for difference in compared)
+    by_verdict = {difference.verdict: difference.metric for difference in reversed(compared)}
+    if not compared:
         return "unfreezing: there is no score to test"
-    if "better" not in verdicts and "worse" not in verdicts:
-        return f"unfreezing: no difference that these {examples:,} validation examples can show: {told}"
-    if "worse" not in verdicts:
-        return f"unfreezing helped: {told}"
-    if "better" not in verdicts:
-        return f"unfreezing did not help: {told}"
-    better = next(one.metric for one in found if one.verdict == "better")
-    worse = next(one.metric for one in found if one.verdict == "worse")
-    return f"unfreezing helped the {better} and not the {worse}: {told}"
+    if "better" not in by_verdict and "worse" not in by_verdict:
+        return f"unfreezing: no difference that these {examples:,} validation examples can show: {sentences}"
+    if "worse" not in by_verdict:
+        return f"unfreezing helped: {sentences}"
+    if "better" not in by_verdict:
+        return f"unfreezing did not help: {sentences}"
+    return f"unfreezing helped the {by_verdict['better']} and not the {by_verdict['worse']}: {sentences}"

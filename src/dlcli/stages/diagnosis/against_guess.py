@@ -179,8 +179,10 @@ def _simple_in_words(seen: Evidence) -> list[str]:
     if found is None or not found.rows:
         return []
     name = "r2" if seen.task == "regression" else "accuracy"
-    scores = [(row.scores.get(name), row.name) for row in found.rows]
-    best, model = max((value, model) for value, model in scores if value is not None)
+    scores = [(value, row.name) for row in found.rows if (value := row.scores.get(name)) is not None]
+    if not scores:
+        return []
+    best, model = max(scores)
     return [
         f"simple models learn nothing either: the best of {len(scores)}, {model}, has {name} {best:.4g} on {found.examples}"
         f" {found.part} examples (checks.json)"
