@@ -1,4 +1,4 @@
-"""Explanations point at what a model goes by: on data where that is known, they must find it."""
+"""Explanations find what a model uses, on data where that is known."""
 
 from __future__ import annotations
 

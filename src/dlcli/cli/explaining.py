@@ -1,4 +1,4 @@
-"""`dlcli explain`: what a run's model goes by, in pictures."""
+"""`dlcli explain`: explanations of a run's predictions, as pictures."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def explain(
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Show what a run's model goes by: parts of an image, columns of a table, borders between classes, first filters."""
+    """Explain a run's predictions: parts of an image, columns of a table, decision boundaries, first filters."""
     trained_run = found_run(run, runs)
 
     from dlcli.stages.explaining import explain as stage

@@ -42,7 +42,7 @@ def predict(
     calibrated: Annotated[bool, typer.Option(help="Divide by the temperature of `evaluate --calibrate`.")] = False,
     runs: RunsFolder = DEFAULT_RUNS,
 ) -> None:
-    """Say what a run's model makes of images, rows or arrays it has not seen, prepared as in training."""
+    """Predict new images, rows or arrays with a run's model, preprocessed as in training."""
     found = found_run(run, runs)
     _refuse_what_is_wrong(what, as_json, csv)
 

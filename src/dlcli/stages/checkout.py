@@ -106,7 +106,7 @@ def _is_changed(top: Path, private: Path, shared: Path, commit: str) -> bool | N
 
 
 def _write_repository(own: Path, private: Path, shared: Path, commit: str) -> None:
-    """Writes a repository without a config of the real one's, on whose index and ignored files it goes by."""
+    """Writes a repository without the config of the real one, but with its index and ignored files."""
     large = len(commit) == 64
     lines = ["[core]", f"\trepositoryformatversion = {int(large)}", "\tbare = false", *_harmless(shared / "config")]
     lines += ["[extensions]", "\tobjectFormat = sha256"] if large else []

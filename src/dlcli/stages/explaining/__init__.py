@@ -1,4 +1,4 @@
-"""A run -> pictures of what its model goes by: parts of an image, columns of a table, borders between classes, filters."""
+"""A run -> pictures that explain its predictions: parts of an image, columns of a table, borders between classes, filters."""
 
 from __future__ import annotations
 

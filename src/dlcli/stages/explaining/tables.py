@@ -1,4 +1,4 @@
-"""What a model makes of rows: how much each column counts, and where the border between two numbers' classes runs."""
+"""Explanations of tables: the importance of each column, and the decision boundary of two numeric inputs."""
 
 from __future__ import annotations
 

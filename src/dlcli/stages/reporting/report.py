@@ -26,7 +26,7 @@ FILE = "report.html"
 
 @dataclass(frozen=True)
 class Member:
-    """One run of a comparison: the letter it goes by, its story, and the address of its own report, if it has one."""
+    """One run of a comparison: its letter, its story, and the address of its own report, if it has one."""
 
     letter: str
     story: Story
