@@ -87,7 +87,7 @@ def balanced(evidence: Evidence) -> list[Remedy]:
         )
     elif evidence.task == "classification":
         found.append(
-            Remedy("a loss that gives more weight to hard examples", "training.loss={kind: categorical_focal_crossentropy, gamma: 5}")
+            Remedy("a loss that weighs hard examples more", "training.loss={kind: categorical_focal_crossentropy, gamma: 5}")
         )
     return [*found, Remedy("more examples of the rare classes")]
 
