@@ -305,6 +305,8 @@ def _decoded(examples: Examples, survey: Survey) -> Examples:
     """Returns the examples with image files decoded, where they take at most a share of the free memory."""
     inputs = examples.inputs
     if not isinstance(inputs, ImageFiles):
+        if is_image(inputs):
+            survey.look_at_arrays(inputs, examples.ids)
         return examples
     if not fits_in_memory(len(inputs) * prod(inputs.shape) * np.dtype(inputs.dtype).itemsize):
         survey.sample(inputs)
