@@ -120,3 +120,10 @@ def test_gpus_of_the_driver_are_listed_with_memory_and_driver(monkeypatch: pytes
 def test_the_cuda_packages_are_those_of_the_installed_tensorflow() -> None:
     missing = missing_cuda_packages()
     assert missing == () or any(name.startswith("nvidia-cudnn") for name in missing)
+
+
+def test_a_relative_folder_that_exists_is_not_reported_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert stage.check_folder("runs folder", Path("runs"), "").found == f"runs (does not exist; created in {tmp_path})"
+    Path("runs").mkdir()
+    assert stage.check_folder("runs folder", Path("runs"), "").found == "runs"

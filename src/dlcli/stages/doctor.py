@@ -148,7 +148,7 @@ def check_folder(name: str, folder: Path, remedy: str) -> Check:
     import tempfile
 
     existing = _existing(folder)
-    place = str(folder) if existing == folder else f"{folder} (would be made in {existing})"
+    place = str(folder) if existing == folder.expanduser().absolute() else f"{folder} (does not exist; created in {existing})"
     try:
         with tempfile.TemporaryFile(dir=existing) as file:
             file.write(b"dlcli")
