@@ -22,6 +22,11 @@ def test_a_score_of_any_unit_keeps_its_figures(value: float, text: str) -> None:
     assert score_text(value) == text
 
 
+def test_a_score_without_a_unit_does_not_show_its_rounding() -> None:
+    assert score_text(5.96e-8, "r2") == "0.0000"
+    assert score_text(5.96e-8, "rmse") == "5.96e-08"
+
+
 def test_a_change_has_its_sign() -> None:
     changes = [score_text(value, sign="+", digits=3) for value in (0.0123, -6_807_816_960.0, 0.00001)]
     assert changes == ["+0.012", "-6,807,816,960.0", "+1e-05"]

@@ -288,7 +288,7 @@ def score_table(run: Run, split: str) -> Table:
     table.add_column("95 % interval", justify="right")
     table.add_column(f"baseline: {baseline['name']}", justify="right")
     for name, entry in scores["metrics"].items():
-        row = (shown(entry["value"]), interval(entry.get("interval")), shown(baseline["metrics"].get(name)))
+        row = (shown(entry["value"], name), interval(entry.get("interval")), shown(baseline["metrics"].get(name), name))
         table.add_row(name, *row)
     return table
 
@@ -300,11 +300,11 @@ def interval(bounds: Sequence[float | None] | None) -> str:
     return f"{shown(bounds[0])} to {shown(bounds[1])}"
 
 
-def shown(value: float | None) -> str:
-    """Returns a number as tables show it."""
+def shown(value: float | None, metric: str = "") -> str:
+    """Returns a number, or the score of a metric, as tables show it."""
     if value is None:
         return "-"
-    return score_text(value)
+    return score_text(value, metric)
 
 
 def worst_confusions(run: Run, split: str, most: int = 3) -> list[str]:

@@ -301,7 +301,7 @@ def _show_scores(console: PlainConsole, run: Run) -> None:
     for name in dict.fromkeys(name for one in scores.values() for name in one["metrics"]):
         entries = [one["metrics"].get(name, {}) for one in scores.values()]
         cells = [with_interval(entry.get("value"), entry.get("interval")) for entry in entries]
-        table.add_row(name, *cells, shown(baseline["metrics"].get(name)))
+        table.add_row(name, *cells, shown(baseline["metrics"].get(name), name))
     console.print()
     console.print(table)
     for note in dict.fromkeys(filter(None, (part_note(run, split) for split in scores))):

@@ -16,6 +16,8 @@ SAME = "test (= validation)"
 """How the test part is called where it is the validation part."""
 MARK = "*"
 """What stands behind such a score in a table that has no room for more; `marked_note` explains it."""
+_WITHOUT_UNIT = ("r2", "mcc", "kappa")
+"""Metrics that are 0 for a guess, up to rounding."""
 _CHOSE = "these examples chose the epoch, so scores on new data may be lower"
 
 
@@ -48,14 +50,16 @@ def sizes_in_words(examples: Mapping[str, int], *, shared: bool) -> str:
     return ", ".join(f"{count:,} {title_of(part, shared=shared)}" for part, count in examples.items())
 
 
-def score_text(value: float, *, sign: Literal["", "+"] = "", digits: int = 4) -> str:
+def score_text(value: float, metric: str = "", *, sign: Literal["", "+"] = "", digits: int = 4) -> str:
     """Returns a score as lines and tables show it: with decimals, or where those say nothing with three figures.
 
-    Scores of a regression are in the target's own unit and may be of any size. `sign` is `+` for a change.
+    Scores of a regression are in the target's own unit and may be of any size; those of `metric` may have none. `sign` is `+`
+    for a change.
     """
     if abs(value) >= 1000:
         return f"{value:{sign},.1f}"
-    return f"{value:{sign}.3g}" if 0 < abs(value) < 0.001 else f"{value:{sign}.{digits}f}"
+    is_small = 0 < abs(value) < 0.001 and metric not in _WITHOUT_UNIT
+    return f"{value:{sign}.3g}" if is_small else f"{value:{sign}.{digits}f}"
 
 
 def part_note(run: Run, split: str) -> str:

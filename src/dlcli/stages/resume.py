@@ -94,7 +94,7 @@ def resume(
         begin = _begin_of(run, say)
         if added:
             wanted, begin = _extended(run, before, wanted, begin, schedule)
-            say(f"extended by {added} epochs, to {_epochs(wanted)}")
+            say(f"extended by {added} {'epoch' if added == 1 else 'epochs'}, to {_epochs(wanted)}")
         _mark_as_running(run)
         if wanted != before:
             _write_spec(run, wanted, begin)

@@ -29,11 +29,11 @@ def example(id_: str) -> str:
     return f"no. {numbered[2]} of the source's {numbered[1]} examples" if numbered else id_
 
 
-def number(value: float | None) -> str:
-    """Returns a number as tables show it."""
+def number(value: float | None, metric: str = "") -> str:
+    """Returns a number, or the score of a metric, as tables show it."""
     if value is None:
         return "–"
-    return score_text(value)
+    return score_text(value, metric)
 
 
 def short(value: float | None) -> str:
