@@ -218,6 +218,26 @@ def test_other_data_of_classes_that_the_run_has_not_is_refused(run_of_photos: Ru
         evaluate(run_of_photos, "test", data=str(tmp_path / "other"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "other", "message"),
+    [
+        ("uint8", "float32", "holds numbers, not images; the model takes images of uint8, 0 to 255"),
+        ("float32", "uint8", "holds uint8 images; the model was trained on numbers of another type"),
+        ("float32", "narrow", r"its examples have shape \(8, 7, 1\); the model takes \(8, 8, 1\)"),
+    ],
+)
+def test_other_arrays_of_another_type_or_shape_are_refused(tmp_path: Path, kind: str, other: str, message: str) -> None:
+    pixels, labels = np.random.default_rng(0).integers(0, 255, (24, 8, 8, 1)), np.arange(24) % 2
+    arrays = {"uint8": pixels.astype("uint8"), "float32": pixels / 255, "narrow": pixels[:, :, :7] / 255}
+    for name, inputs in arrays.items():
+        np.savez(tmp_path / f"{name}.npz", x=inputs, y=labels)
+    spec = write_spec(tmp_path, f"{{kind: npz, path: {kind}.npz}}", task="binary", training="epochs: 1")
+    run = trained(spec)
+    assert evaluate(run, "", data=str(tmp_path / f"{kind}.npz")).examples == 24
+    with pytest.raises(DataError, match=message):
+        evaluate(run, "", data=str(tmp_path / f"{other}.npz"))
+
+
 def test_photos_are_sliced_by_their_metadata(run_of_photos: Run, photos: Path) -> None:
     with pytest.raises(UsageError, match=r"has no metadata\.csv"):
         evaluate(run_of_photos, "test", wanted=Wanted(slices=["camera"]))

@@ -24,7 +24,7 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.sources import Examples
 from dlcli.stages.data import Splits, is_image, open_splits
 from dlcli.stages.failures import failures_in_words
-from dlcli.stages.other_data import open_other
+from dlcli.stages.other_data import open_other, refuse_other_type
 from dlcli.stages.scoring.calibration import fit_temperature
 from dlcli.stages.scoring.examples import worth_looking_at, write_examples
 from dlcli.stages.scoring.intervals import loss_estimate, metric_estimate
@@ -93,6 +93,7 @@ def _evaluate_other(run: Run, experiment: Experiment, path: Path, split: str, of
     if split:
         raise UsageError("--data is scored whole: leave --split out")
     other = open_other(experiment, run, path, offline=offline)
+    refuse_other_type(load_model(run.model_path), other.examples.inputs, experiment, path)
     part = Part(other.name, other.examples, other.classes, other.source, other.notes)
     return score_part(experiment, run, part, run.data(), wanted)
 

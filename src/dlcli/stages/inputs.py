@@ -282,6 +282,8 @@ def _as_taken(raw: Array, taken: Taken, image: ImageSettings) -> Array:
         if inputs.dtype != "uint8" or inputs.shape[3] not in (1, 3):
             raise DataError(f"holds {raw.dtype} of shape {raw.shape[1:]}; the model takes images of uint8, 0 to 255")
         inputs = fit_arrays(inputs, _settings(image, taken.shape))
+    elif inputs.dtype == "uint8":
+        raise DataError(f"holds uint8 images of shape {raw.shape[1:]}; the model was trained on numbers of another type")
     if inputs.shape[1:] != taken.shape:
         raise DataError(f"holds examples of shape {inputs.shape[1:]}; the model takes {taken.shape}")
     return inputs
