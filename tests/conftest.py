@@ -29,6 +29,18 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "dlcli", *map(str, arguments)]
 
 
+@pytest.fixture(autouse=True)
+def _environment_for_children() -> Iterator[None]:
+    """Restores what a call inside this process sets for its children: other tests start children of their own."""
+    before = {name: os.environ.get(name) for name in ("PYTHONSAFEPATH", "PYTHONPATH", "DLCLI_COMMAND")}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
 @pytest.fixture
 def dlcli(tmp_path: Path) -> Dlcli:
     """Calls `dlcli` in a process of its own, in the test's folder."""

@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from dlcli.runtime.engine import tf
+from dlcli.upstream import quiet_start
 
 VARIABLES = (
     "TF_NUM_INTRAOP_THREADS",
@@ -29,9 +30,11 @@ def affinity() -> list[int]:
 def threads() -> dict[str, int]:
     """Returns how many threads one operation is shared by (`intra_op`), and how many operations run at once (`inter_op`)."""
     settings = tf.config.threading
+    with quiet_start():  # the first question looks for devices
+        intra_op, inter_op = settings.get_intra_op_parallelism_threads(), settings.get_inter_op_parallelism_threads()
     return {
-        "intra_op": settings.get_intra_op_parallelism_threads() or _of_variable("TF_NUM_INTRAOP_THREADS"),
-        "inter_op": settings.get_inter_op_parallelism_threads() or _of_variable("TF_NUM_INTEROP_THREADS"),
+        "intra_op": intra_op or _of_variable("TF_NUM_INTRAOP_THREADS"),
+        "inter_op": inter_op or _of_variable("TF_NUM_INTEROP_THREADS"),
     }
 
 
