@@ -61,12 +61,17 @@ def small_checkout(folder: Path) -> Path:
     return folder
 
 
-def start(checkout: Path, *arguments: str) -> subprocess.Popen[str]:
+def calling_environment() -> dict[str, str]:
+    """Returns an environment that says nothing of another dlcli."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PIP_NO_INDEX": "1"}
     environment.pop("PYTHONPATH", None)
+    return environment
+
+
+def start(checkout: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [str(checkout / "scripts" / "dlcli"), *arguments]
-    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, env=calling_environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def call(checkout: Path, *arguments: str) -> tuple[int, str, str]:
@@ -106,7 +111,8 @@ def test_a_script_is_found_through_a_link(first_calls, tmp_path: Path) -> None:
     checkout, _ = first_calls
     link = tmp_path / "dlcli"
     link.symlink_to(checkout / "scripts" / "dlcli")
-    assert subprocess.run([link, "linked"], capture_output=True, text=True).stdout == "linked\n"
+    done = subprocess.run([link, "linked"], env=calling_environment(), capture_output=True, text=True, check=True)
+    assert done.stdout == "linked\n"
 
 
 def test_a_set_up_that_failed_is_not_taken_for_done(first_calls) -> None:
