@@ -21,9 +21,9 @@ import numpy as np
 from pydantic import TypeAdapter
 from scipy.special import expit, softmax
 
-from dlcli.spec.estimates import of_values
-from dlcli.spec.metrics import Metric, MetricSpec
-from dlcli.stages.scoring.intervals import difference_interval, mean_interval, metric_estimate, metric_interval
+from dlcli.runtime.estimates import of_values
+from dlcli.score.intervals import difference_interval, mean_interval, metric_estimate, metric_interval
+from dlcli.spec.training.metrics import Metric, MetricSpec
 
 Array = np.ndarray[Any, Any]
 Sampler = Callable[[np.random.Generator, int], tuple[Array, Array]]

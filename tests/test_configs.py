@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-from dlcli.spec.file import load
+from dlcli.spec.load import load
 
 CONFIGS = REPOSITORY / "configs"
 SPECS = sorted(path for ending in ("yaml", "yml") for path in CONFIGS.rglob(f"*.{ending}"))
@@ -49,8 +49,8 @@ def _data_sets(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, 
 
 def _a_run_on_low_digits(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Trains the backbone of digits_transfer_run for an epoch."""
-    from dlcli.stages.reporter import Reporter
-    from dlcli.stages.train import train
+    from dlcli.runs.reporter import Reporter
+    from dlcli.train.train import train
 
     train(load(CONFIGS / "digits_low.yaml", ["training.epochs=1"]), folder, Reporter())
     monkeypatch.setenv("DIGITS_RUN", str(folder / "digits_low"))
@@ -99,11 +99,11 @@ def test_the_command_in_its_head_is_valid(path: Path) -> None:
 @each_spec
 @pytest.mark.usefixtures("_data_sets")
 def test_it_trains_an_epoch_if_its_data_is_available(path: Path, tmp_path: Path) -> None:
+    from dlcli.models.network import shape_model
+    from dlcli.runs.reporter import Reporter
     from dlcli.runtime.engine import keras
-    from dlcli.spec.rules import input_shape
-    from dlcli.stages.build import shape_model
-    from dlcli.stages.reporter import Reporter
-    from dlcli.stages.train import train
+    from dlcli.spec.rules.rules import input_shape
+    from dlcli.train.train import train
 
     keras.utils.clear_session()
     if path.stem in UNAVAILABLE:

@@ -88,7 +88,7 @@ def test_the_versions_of_project_and_package_agree() -> None:
 
 
 def test_python_versions_agree_everywhere() -> None:
-    from dlcli.stages.doctor import PYTHONS as SUPPORTED
+    from dlcli.runtime.machine import PYTHONS as SUPPORTED
 
     (low, high) = SUPPORTED
     assert PROJECT["project"]["requires-python"] == f">={low[0]}.{low[1]},<{high[0]}.{high[1]}"

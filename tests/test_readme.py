@@ -133,7 +133,7 @@ def test_the_spec_of_the_readme_is_valid_and_its_errors_are_those_of_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dlcli.errors import SpecError
-    from dlcli.spec.file import load
+    from dlcli.spec.load import load
 
     monkeypatch.chdir(tmp_path)
     page = (ROOT / "README.md").read_text(encoding="utf-8")

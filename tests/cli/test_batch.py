@@ -17,10 +17,10 @@ from conftest import Dlcli, command, environment
 
 from cli.killing import started, wait_for
 from dlcli.errors import SpecError, UsageError
+from dlcli.fleet.batch.plan import planned, seeds_of, values_of
 from dlcli.runs import Run, all_runs
 from dlcli.runs.batches import Batch, Settings, find_batch
 from dlcli.runtime.engine import keras
-from dlcli.stages.batch.plan import planned, seeds_of, values_of
 
 SPEC = """\
 name: {name}

@@ -13,7 +13,7 @@ import pytest
 from conftest import Dlcli
 
 from dlcli.errors import RunFailed
-from dlcli.stages import batch_find
+from dlcli.fleet import batch_find
 
 SPEC = """\
 name: sizes

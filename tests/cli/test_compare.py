@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from conftest import Dlcli
 from runs.making import make_run
-from stages.trainings import trained, write_spec
+from trainings import trained, write_spec
 
 from dlcli.runs import Run
-from dlcli.stages.scoring.outcome import Outcome, write_outcome
+from dlcli.score.outcome import Outcome, write_outcome
 
 
 @pytest.fixture(scope="module")

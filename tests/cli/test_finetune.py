@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import command, environment
-from stages.trainings import save_images, write_spec
+from trainings import save_images, write_spec
 
 from dlcli.runs import Run
 

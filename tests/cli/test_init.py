@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from dlcli.cli.app import app
 from dlcli.cli.scaffold import Options, Questions, new_spec
 from dlcli.runs import Run
-from dlcli.spec.file import load
+from dlcli.spec.load import load
 
 PEOPLE = "id,age,price,sold,rooms,grade,note\n" + "".join(
     f"{row},{20 + row % 37},{100000 + 37 * row * row},{'yes' if row % 3 else 'no'},{row % 7 + 2},{row % 3},none\n"
@@ -125,7 +125,7 @@ def test_a_table_is_read_as_it_is_written(here: Path, name: str, content: bytes)
     (here / name).write_bytes(content)
     spec = written("mine.yaml", "--data", name, "--target", "y")
     assert (spec["task"], spec["data"]["source"]["path"]) == ("binary", name)
-    from dlcli.spec.sources.base import Request
+    from dlcli.spec.data.sources.base import Request
 
     opened = load("mine.yaml").experiment.data.source.open(Request("binary", None, 0))
     assert opened.parts["train"].inputs["a"].tolist() == [1.5, 2.5, 3.5]

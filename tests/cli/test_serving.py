@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Dlcli, command, environment
 from runs.making import make_run
-from stages.trainings import SMALL_CNN, trained, write_pngs, write_spec
+from trainings import SMALL_CNN, trained, write_pngs, write_spec
 from typer.testing import CliRunner, Result
 
 from dlcli.cli import serving

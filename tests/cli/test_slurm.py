@@ -21,17 +21,17 @@ from submitit.core.utils import pickle_load
 from cli import killing
 from cli.slurm_cluster import cluster, missing, slurm
 from dlcli.errors import SpecError, UsageError
+from dlcli.fleet.batch.engines.choose import fleet_for
+from dlcli.fleet.batch.engines.slurm import SlurmEngine, SlurmProcess, refuse_left_tasks, requested
+from dlcli.fleet.batch.engines.slurm_queue import noted
+from dlcli.fleet.batch.engines.slurm_task import SlurmTask
+from dlcli.fleet.batch.plan import planned
+from dlcli.fleet.batch.worker import Order
 from dlcli.program import install_command
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Settings, find_batch
 from dlcli.runs.files import read_json
 from dlcli.runtime.engine import keras
-from dlcli.stages.batch.engines.choose import fleet_for
-from dlcli.stages.batch.engines.slurm import SlurmEngine, SlurmProcess, refuse_left_tasks, requested
-from dlcli.stages.batch.engines.slurm_queue import noted
-from dlcli.stages.batch.engines.slurm_task import SlurmTask
-from dlcli.stages.batch.plan import planned
-from dlcli.stages.batch.worker import Order
 
 SPEC = """\
 name: {name}
@@ -199,7 +199,7 @@ def test_what_slurm_refuses_fails_alone(stand_in: Path, tmp_path: Path) -> None:
 
 
 def test_what_slurm_cannot_take_now_is_submitted_later(stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlcli.stages.batch.engines.slurm._ASK_AGAIN", 0.0)
+    monkeypatch.setattr("dlcli.fleet.batch.engines.slurm._ASK_AGAIN", 0.0)
     busy = stand_in / "sbatch.busy"
     busy.touch()
     engine, batch, (first, second) = submitted(tmp_path, "{comment: one}", "{comment: two}")
@@ -219,7 +219,7 @@ def test_what_slurm_cannot_take_now_is_submitted_later(stand_in: Path, tmp_path:
 def test_an_array_above_the_limit_of_jobs_is_submitted_in_parts(
     stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dlcli.stages.batch.engines.slurm._ASK_AGAIN", 0.0)
+    monkeypatch.setattr("dlcli.fleet.batch.engines.slurm._ASK_AGAIN", 0.0)
     (stand_in / "sbatch.limit").touch()
     engine, batch, processes = submitted(tmp_path, *["{comment: same}"] * 3)
     assert [isinstance(one, SlurmProcess) for one in processes] == [True, False, False]

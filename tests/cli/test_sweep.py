@@ -22,11 +22,11 @@ from conftest import REPOSITORY, Dlcli
 from cli.killing import CLOCKS, started, wait_for
 from dlcli.runs import Run, all_runs
 from dlcli.runs.sweeps import find_sweep
-from dlcli.spec.file import load_text
+from dlcli.spec.load import load_text
 
 pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
 
-from dlcli.stages.sweep.study import open_search  # it needs the extra
+from dlcli.fleet.sweep.study import open_search  # it needs the extra
 
 SPEC = """\
 name: small

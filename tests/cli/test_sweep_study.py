@@ -15,23 +15,23 @@ from conftest import Dlcli
 from cli.test_sweep import GRID, write
 from dlcli.cli.sweeping import _found
 from dlcli.errors import RunFailed, UsageError
+from dlcli.fleet.batch.active import Fleet
+from dlcli.fleet.batch.devices import slots
+from dlcli.fleet.batch.engines.local import LocalEngine
 from dlcli.runs import Run
 from dlcli.runs.folder import Status
 from dlcli.runs.sweeps import SweepFolder, from_everywhere, without_password
-from dlcli.spec.file import load
-from dlcli.stages.batch.active import Fleet
-from dlcli.stages.batch.devices import slots
-from dlcli.stages.batch.engines.local import LocalEngine
+from dlcli.spec.load import load
 
 pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
 
 import optuna
 from optuna.exceptions import StorageInternalError  # they need the extra
 
-from dlcli.stages.sweep.study import Search, create, how_to_go_on, open_search, pruner_of
-from dlcli.stages.sweep.sweep import Watcher, Working, run_sweep
-from dlcli.stages.sweep.trials import WORKER, Following, job_of, objective_values
-from dlcli.stages.sweep.write import write_results
+from dlcli.fleet.sweep.study import Search, create, how_to_go_on, open_search, pruner_of
+from dlcli.fleet.sweep.sweep import Watcher, Working, run_sweep
+from dlcli.fleet.sweep.trials import WORKER, Following, job_of, objective_values
+from dlcli.fleet.sweep.write import write_results
 
 
 def test_epochs_are_told_and_a_poor_run_is_pruned_with_the_reason(tmp_path: Path) -> None:

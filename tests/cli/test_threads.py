@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from conftest import command, environment
-from stages.trainings import CIRCLES, write_spec
+from trainings import CIRCLES, write_spec
 
 from cli.killing import assert_same_bits, only_run
 from dlcli.runs import Run
-from dlcli.stages.environment import what_rounds_otherwise
+from dlcli.runs.environment import what_rounds_otherwise
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 MODEL = "{kind: mlp, units: [64, 64], dropout: 0.2}"
@@ -56,7 +56,7 @@ def test_a_run_resumed_on_fewer_cores_computes_with_the_threads_that_it_began_wi
     assert_same_bits(whole, Run(left.path))
     program = (
         "import sys; from pathlib import Path; from dlcli.runs import Run; from dlcli.runtime.threads import threads;"
-        " from dlcli.stages.evaluate import evaluate;"
+        " from dlcli.score.evaluate import evaluate;"
         " evaluate(Run(Path(sys.argv[1])), 'validation'); print(threads()['intra_op'])"
     )
     scored = subprocess.run(

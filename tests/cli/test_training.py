@@ -234,7 +234,7 @@ def test_a_full_disk_ends_with_words_and_keeps_the_best_model_so_far(folder: Pat
 
 BUG = """
 import sys
-from dlcli.stages import train
+from dlcli.train import train
 def broken(*_, **__):
     raise KeyError("a defect of ours")
 train.open_splits = broken

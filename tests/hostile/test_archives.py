@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stages.trainings import save_rows, trained, write_spec
+from trainings import save_rows, trained, write_spec
 
 from dlcli.errors import DamagedFile, DataError
 from dlcli.runs import Run
@@ -289,7 +289,7 @@ def test_weights_that_are_no_numbers_give_scores_or_words(run: Run, tmp_path: Pa
 
 
 def test_a_run_as_a_backbone_is_looked_at_in_the_same_way(run: Run, tmp_path: Path) -> None:
-    from dlcli.spec.backbones.run import RunBackbone
+    from dlcli.spec.model.backbones.run import RunBackbone
 
     run = _copied(run, tmp_path)
     changed(run.model_path, FOREIGN["a class of Python's"])

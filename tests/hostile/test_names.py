@@ -15,13 +15,13 @@ import pytest
 from conftest import Dlcli, command, environment
 from rich.table import Table
 from runs.making import make_run
-from stages.trainings import bright_quarters
+from trainings import bright_quarters
 
 from dlcli.cli.console import PlainConsole, TrainingDisplay
 from dlcli.errors import Fault
 from dlcli.runs import Run
 from dlcli.runs.files import append_line, json_text, read_json, read_table, write_json, write_table
-from dlcli.stages.reporter import EpochReport
+from dlcli.runs.reporter import EpochReport
 from dlcli.visible import visible
 from hostile.calling import call, refuse_crash
 
@@ -206,7 +206,7 @@ def test_a_class_folder_whose_name_is_no_text_is_shown_or_refused_in_words(tmp_p
 
 
 def test_labels_of_tensorflow_datasets_come_through_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sources.tiny_sets import TinyPhotos
+    from spec.sources.tiny_sets import TinyPhotos
 
     TinyPhotos(data_dir=tmp_path / "sets").download_and_prepare()
     labels = next((tmp_path / "sets").rglob("label.labels.txt"))

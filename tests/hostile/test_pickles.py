@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from dlcli.cli.app import app
+from dlcli.fleet.batch.engines.slurm import SlurmProcess
+from dlcli.fleet.batch.engines.slurm_queue import LocalQueue, TaskResult
 from dlcli.runs.batches import Batch, Job, Settings
-from dlcli.stages.batch.engines.slurm import SlurmProcess
-from dlcli.stages.batch.engines.slurm_queue import LocalQueue, TaskResult
 
 SPEC = """\
 version: 1

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 from runs.making import make_run
-from stages.trainings import save_rows, trained, write_spec
+from trainings import save_rows, trained, write_spec
 
 from hostile.calling import DEADLINE, Called, call, refuse_crash, told
 from hostile.mutations import spoil

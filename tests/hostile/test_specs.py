@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from spec.test_properties import JUNK, SPECS
 
 from dlcli.errors import SpecError
-from dlcli.spec.file import load_text, to_flow, to_yaml
-from dlcli.spec.text import MAX_BYTES, parse
+from dlcli.spec.document import MAX_BYTES, parse
+from dlcli.spec.load import load_text, to_flow, to_yaml
 from hostile.calling import DEADLINE, call, refuse_crash
 from hostile.mutations import GONE, places, replaced
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from dlcli.runs import Run
 from dlcli.runs.files import write_json
 from dlcli.runs.folder import State
-from dlcli.spec.file import load_text, to_yaml
+from dlcli.spec.load import load_text, to_yaml
 
 SPEC = """name: {name}
 task: classification

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dlcli.explain.record import Explanation, add, explanations, file_name
+from dlcli.report.diagnosis import Finding, Remedy, findings
+from dlcli.report.diagnosis.finding import MOST, keep
 from dlcli.runs import Run
-from dlcli.stages.diagnosis import Finding, Remedy, findings
-from dlcli.stages.diagnosis.finding import MOST, keep
-from dlcli.stages.explaining.record import Explanation, add, explanations, file_name
-from dlcli.stages.scoring.outcome import Outcome, read_outcome, write_outcome
-from dlcli.stages.scoring.record import Scores, write_scores
+from dlcli.score.outcome import Outcome, read_outcome, write_outcome
+from dlcli.score.record import Scores, write_scores
 from runs.making import make_run
 
 NAMES = (

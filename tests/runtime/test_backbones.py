@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import dlcli.spec.file  # noqa: F401  (registers every union)
+import dlcli.spec.load  # noqa: F401  (registers every union)
 from dlcli.errors import DataError
 from dlcli.runtime.engine import keras
-from dlcli.spec.backbones.applications import ROWS
-from dlcli.spec.backbones.base import single_layers
 from dlcli.spec.base import OneOf
+from dlcli.spec.model.backbones.applications import ROWS
+from dlcli.spec.model.backbones.base import single_layers
 
 QUICK = ["mobilenet", "mobilenet_v3_small", "vgg16", "resnet50", "densenet121", "convnext_tiny"]
 

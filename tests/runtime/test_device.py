@@ -11,10 +11,10 @@ import pytest
 from conftest import environment
 
 from dlcli.errors import UsageError
+from dlcli.fleet.batch import devices
+from dlcli.fleet.batch.devices import Slot, slots
 from dlcli.runtime import device
 from dlcli.runtime.engine import tf
-from dlcli.stages.batch import devices
-from dlcli.stages.batch.devices import Slot, slots
 
 DRIVER = "#!/bin/sh\nprintf '0, GPU-a1b2, 81559\\n1, GPU-c3d4, 40960\\n'\n"
 """Stands in for the driver's program, which is not where there is no GPU."""

@@ -12,7 +12,7 @@ import pytest
 from sklearn import datasets
 
 from dlcli.errors import DataError
-from dlcli.spec.heads import KNN, SVC, LinearSVC, LogisticRegression, RandomForest
+from dlcli.spec.model.heads import KNN, SVC, LinearSVC, LogisticRegression, RandomForest
 
 CLASSIFIERS = [
     LogisticRegression(kind="logistic_regression", C=0.1),

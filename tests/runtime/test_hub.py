@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import dlcli.spec.file  # noqa: F401  (registers every union)
+import dlcli.spec.load  # noqa: F401  (registers every union)
 from dlcli.errors import DataError
 from dlcli.runtime.engine import keras, tf
+from dlcli.runtime.hub_layer import HubLayer
 from dlcli.runtime.loading import load_model
-from dlcli.spec.backbones.hub import Hub
-from dlcli.spec.backbones.hub_layer import HubLayer
+from dlcli.spec.model.backbones.hub import Hub
 
 Array = np.ndarray[Any, Any]
 IMAGES = np.random.default_rng(0).random((6, 4, 4, 3)).astype("float32")

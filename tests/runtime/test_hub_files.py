@@ -13,11 +13,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from runtime.test_hub import layer_of, signature_only
 
-import dlcli.spec.file  # noqa: F401  (registers every union)
+import dlcli.spec.load  # noqa: F401  (registers every union)
 from dlcli.errors import DataError
-from dlcli.spec.backbones.hub_files import module_folder
+from dlcli.runtime.hub_files import module_folder
+from runtime.test_hub import layer_of, signature_only
 
 
 @pytest.fixture(autouse=True)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runtime.test_hub import layer_of, model_of, reusable, tf1
 
-import dlcli.spec.file  # noqa: F401  (registers every union)
+import dlcli.spec.load  # noqa: F401  (registers every union)
 from dlcli.errors import DamagedFile, DataError
 from dlcli.runtime.engine import tf
+from dlcli.runtime.hub_layer import HubLayer
+from dlcli.runtime.hub_operations import OPERATIONS
 from dlcli.runtime.loading import load_model
-from dlcli.spec.backbones.hub_layer import HubLayer
-from dlcli.spec.backbones.hub_operations import OPERATIONS
+from runtime.test_hub import layer_of, model_of, reusable, tf1
 
 SHAPE = (None, 4, 4, 3)
 

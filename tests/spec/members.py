@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import dlcli.spec.file  # noqa: F401  (registers every union)
+import dlcli.spec.load  # noqa: F401  (registers every union)
 from dlcli.spec.base import KerasSpec, OneOf, Spec
-from dlcli.spec.text import parse_value
+from dlcli.spec.document import parse_value
 
 UNIONS = OneOf.registry
 

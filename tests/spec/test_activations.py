@@ -8,7 +8,7 @@ import pytest
 
 from dlcli.errors import SpecError
 from dlcli.spec.base import ACTIVATIONS, dump
-from dlcli.spec.file import load_text
+from dlcli.spec.load import load_text
 from spec.members import sample
 
 X = np.linspace(-3.1, 8, 23, dtype="float32")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dlcli.errors import SpecError
-from dlcli.spec.file import load, load_resolved
+from dlcli.spec.load import load, load_resolved
 
 HUB = """\
 version: 1

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dlcli.cli.app import app
-from dlcli.spec.file import load
+from dlcli.spec.load import load
 from spec.test_light import HEAVY
 from spec.test_wrong_specs import CASES, GOOD, folder  # noqa: F401  (a fixture)
 

@@ -10,13 +10,13 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from dlcli.spec.base import KerasSpec, Spec, dump, keras_attribute
-from dlcli.spec.callbacks import TrackerSpec
-from dlcli.spec.data import Data, ImageSettings, SplitSettings
+from dlcli.spec.data.data import Data, ImageSettings, SplitSettings
+from dlcli.spec.document import parse_value
 from dlcli.spec.experiment import Experiment, Hardware, Training
-from dlcli.spec.file import to_yaml
-from dlcli.spec.models import Blocks, Output
-from dlcli.spec.stages import Features, Stage
-from dlcli.spec.text import parse_value
+from dlcli.spec.load import to_yaml
+from dlcli.spec.model.models import Blocks, Output
+from dlcli.spec.training.callbacks import TrackerSpec
+from dlcli.spec.training.stages import Features, Stage
 from spec.members import UNIONS, all_members, keras_members, kinds, sample
 
 REQUIRED = "required"

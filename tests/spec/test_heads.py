@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from dlcli.errors import SpecError
 from dlcli.spec.base import dump
-from dlcli.spec.file import load_text
-from dlcli.spec.heads import KNN, SVC, Classifier, ClassifierSpec, LinearSVC, LogisticRegression, RandomForest
+from dlcli.spec.load import load_text
+from dlcli.spec.model.heads import KNN, SVC, Classifier, ClassifierSpec, LinearSVC, LogisticRegression, RandomForest
 from spec.members import UNIONS
 
 CLASSIFIERS: list[type[ClassifierSpec]] = [LogisticRegression, LinearSVC, SVC, RandomForest, KNN]

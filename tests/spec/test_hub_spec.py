@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-import dlcli.spec.file  # noqa: F401  (registers every union)
-from dlcli.spec.backbones.hub import Hub
+import dlcli.spec.load  # noqa: F401  (registers every union)
+from dlcli.spec.model.backbones.hub import Hub
 
 
 def hub(handle: object, folder: Path | None = None, **fields: object) -> Hub:

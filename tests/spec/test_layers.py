@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dlcli.spec.layers import ShapeError
+from dlcli.spec.model.layers import ShapeError
 from spec.members import UNIONS, sample
 
 IMAGES = ((9, 8, 4), (12, 12, 3))

@@ -11,9 +11,9 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 HEAVY = {"tensorflow", "keras", "numpy", "matplotlib", "pandas", "sklearn", "PIL", "mlflow", "wandb"}
 SNIPPETS = {
-    "import dlcli.spec.file": "import dlcli.spec.file",
-    "load and rules": "from dlcli.spec.file import load; load('configs/digits_cnn.yaml')",
-    "json schema": "from dlcli.spec.file import json_schema; json_schema()",
+    "import dlcli.spec.load": "import dlcli.spec.load",
+    "load and rules": "from dlcli.spec.load import load; load('configs/digits_cnn.yaml')",
+    "json schema": "from dlcli.spec.load import json_schema; json_schema()",
     "reference": "from dlcli.spec.reference import reference; reference()",
     "commands": "import dlcli.cli.specs",
 }

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dlcli.spec.base import OneOf
-from dlcli.spec.metrics import decide, higher_is_better
 from dlcli.spec.tasks import TASKS
+from dlcli.spec.training.metrics import decide, higher_is_better
 from spec.members import UNIONS, kinds, sample
 
 CLASSES = 4
@@ -143,7 +143,7 @@ def test_scores_are_scikit_learns_and_keras_follows_the_same_number(kind: str, f
 
 
 def test_followed_metrics_are_those_that_check_lets_be_monitored_without_a_validation_part() -> None:
-    from dlcli.spec.rules import _is_followed
+    from dlcli.spec.rules.rules import _is_followed
 
     for kind, fields, task in _metrics():
         metric = sample("Metric", kind, fields)

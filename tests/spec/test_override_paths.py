@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from dlcli.errors import SpecError
-from dlcli.spec.file import load
-from dlcli.stages.batch.plan import planned
+from dlcli.fleet.batch.plan import planned
+from dlcli.spec.load import load
 
 SPEC = "version: 1\nname: x\ntask: binary\ndata:\n  source: {kind: csv, path: rows.csv, target: label}\nmodel: mlp\n"
 

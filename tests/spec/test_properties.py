@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from dlcli.errors import Fault, SpecError
 from dlcli.spec.base import OneOf, Spec, dump
+from dlcli.spec.document import parse, parse_value
 from dlcli.spec.experiment import with_defaults
-from dlcli.spec.file import load_text, to_flow, to_yaml
-from dlcli.spec.text import parse, parse_value
+from dlcli.spec.load import load_text, to_flow, to_yaml
 from spec.members import kinds, sample
 from spec.test_wrong_specs import GOOD
 

@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 
 from dlcli.spec.base import OneOf, kinds_of
-from dlcli.spec.file import json_schema, load_resolved, load_text, to_yaml
+from dlcli.spec.document import parse
+from dlcli.spec.load import json_schema, load_resolved, load_text, to_yaml
 from dlcli.spec.reference import UNION_TITLES, reference, schema_text
-from dlcli.spec.text import parse
 from spec.members import kinds, sample
 from spec.test_wrong_specs import CASES, GOOD
 

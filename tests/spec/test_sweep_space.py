@@ -14,9 +14,9 @@ from conftest import REPOSITORY
 
 from dlcli.errors import SpecError
 from dlcli.spec.edit import without_key
-from dlcli.spec.file import load_text, to_yaml
-from dlcli.spec.space import Number, changed, combinations, drawn, names_of
-from dlcli.spec.space_reading import read_space
+from dlcli.spec.load import load_text, to_yaml
+from dlcli.spec.search.reading import read_space
+from dlcli.spec.search.space import Number, changed, combinations, drawn, names_of
 
 BASE = """\
 name: small

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dlcli.errors import SpecError
-from dlcli.spec.file import load
+from dlcli.spec.load import load
 from dlcli.visible import visible
 
 GOOD = (Path(__file__).parent / "good_spec.yaml").read_text()

@@ -12,7 +12,7 @@ import pytest
 from dlcli.errors import SpecError
 from dlcli.spec.base import OneOf, Spec
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.file import load_text
+from dlcli.spec.load import load_text
 from spec.test_wrong_specs import folder  # noqa: F401  (a fixture)
 
 VALUES = ("maybe", "3", "[1, x]", "{a: 1}", "null")

@@ -12,8 +12,8 @@ from dlcli.cli.console import PlainConsole, results_console
 from dlcli.cli.tables import with_interval
 from dlcli.runs import Run
 from dlcli.runs.compare import Comparison, Score
-from dlcli.spec.file import to_flow
-from dlcli.stages.compare import SIGNIFICANT, Pairing, sentence
+from dlcli.score.compare import SIGNIFICANT, Pairing, sentence
+from dlcli.spec.load import to_flow
 
 
 def comparison_as_dict(comparison: Comparison, pairings: list[Pairing]) -> dict[str, Any]:

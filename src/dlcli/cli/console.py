@@ -17,12 +17,12 @@ from rich.text import Text
 
 from dlcli.cli.fitting import fitted
 from dlcli.errors import DamagedFile
+from dlcli.models.blocks import words_of
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.files import json_text
 from dlcli.runs.parts import part_note, part_title, score_text
-from dlcli.stages.reporter import EpochReport, Reporter
-from dlcli.stages.stage_words import words_of
+from dlcli.runs.reporter import EpochReport, Reporter
 from dlcli.visible import visible
 
 _PIPE_WIDTH = 10_000
@@ -171,7 +171,7 @@ def show_result(run: Run) -> None:
 
 def show_diagnosis(run: Run) -> None:
     """Prints what stands out in a run; nothing for one that was not diagnosed."""
-    from dlcli.stages.diagnosis import findings, in_words
+    from dlcli.report.diagnosis import findings, in_words
 
     found = findings(run)
     if found is not None:

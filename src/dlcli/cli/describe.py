@@ -11,7 +11,7 @@ from dlcli.cli.console import results_console
 from dlcli.runs.parts import sizes_in_words
 
 if TYPE_CHECKING:
-    from dlcli.stages.describe import Description
+    from dlcli.models.describe import Description
 
 _MANY_CLASSES = 30
 

@@ -44,7 +44,7 @@ def explain(
     """Explain a run's predictions: parts of an image, columns of a table, decision boundaries, first filters."""
     trained_run = found_run(run, runs)
 
-    from dlcli.stages.explaining import explain as stage
+    from dlcli.explain import explain as stage
 
     skipped: list[str] = []
     made = stage(

@@ -12,8 +12,8 @@ from dlcli.errors import RunFailed, UsageError
 from dlcli.visible import visible
 
 if TYPE_CHECKING:
-    from dlcli.stages.baseline import Baselines
-    from dlcli.stages.rate_curve import Suggestions
+    from dlcli.score.baseline import Baselines
+    from dlcli.train.rate_curve import Suggestions
 
 _WAYS = ("steepest", "valley", "minimum")
 
@@ -33,7 +33,7 @@ def lr_find(
     offline: Offline = False,
 ) -> None:
     """Look for a learning rate: the loss while the rate grows, on a model that is thrown away."""
-    from dlcli.spec.file import load
+    from dlcli.spec.load import load
 
     if lowest >= highest:
         raise UsageError(f"--from {lowest:g} must be below --to {highest:g}")
@@ -45,19 +45,19 @@ def lr_find(
 
     display = TrainingDisplay(quiet=as_json)
     with display.waiting("starting TensorFlow"):
-        from dlcli.stages.lr_find import Search, find_rate
+        from dlcli.train.lr_find import Search, find_rate
     search = Search(lowest, highest, steps)
     result = find_rate(loaded.experiment, runs, display.say, search, stage_name=stage, offline=offline)
     if as_json:
         print_json({"folder": str(result.folder), "stage": result.stage, **vars(result.suggestions)})
     else:
-        from dlcli.stages.lr_find import setting_of_rate
+        from dlcli.train.lr_find import setting_of_rate
 
         _show_rates(result.suggestions, result.folder, setting_of_rate(loaded, result.stage, result.suggestions.valley))
     if write and not result.suggestions.clear:
         raise RunFailed(f"the loss did not fall clearly: nothing is written; look at {result.folder / 'curve.png'}")
     if write:
-        from dlcli.stages.lr_find import written_rate
+        from dlcli.train.lr_find import written_rate
 
         place = written_rate(Path(spec), loaded.experiment, result.stage, getattr(result.suggestions, write))
         typer.echo(visible(f"written into {spec}: {place}"), err=True)
@@ -99,12 +99,12 @@ def batch_find(
     offline: Offline = False,
 ) -> None:
     """Look for a batch size: the largest that fits, and the fastest; each is tried in a process of its own."""
-    from dlcli.spec.file import load
+    from dlcli.spec.load import load
 
     loaded = load(spec, overrides or ())
 
     from dlcli.cli.console import PlainConsole, print_json
-    from dlcli.stages.batch_find import find_batch_size
+    from dlcli.fleet.batch_find import find_batch_size
 
     console, tried = PlainConsole(stderr=True, quiet=as_json), []
     for size in find_batch_size(
@@ -146,7 +146,7 @@ def baseline(
     offline: Offline = False,
 ) -> None:
     """Fit simple models on a spec's data and metrics: majority or mean, a linear one, neighbours, forest, boosting."""
-    from dlcli.spec.file import load
+    from dlcli.spec.load import load
 
     if split not in ("", "validation", "test"):
         raise UsageError(f"--split: expected validation or test, found {split!r}")
@@ -158,7 +158,7 @@ def baseline(
     run = found_run(beside, runs) if beside else None
     display = TrainingDisplay(quiet=as_json)
     with display.waiting("starting TensorFlow"):
-        from dlcli.stages.baseline import baselines, beside_run
+        from dlcli.score.baseline import baselines, beside_run
     result = baselines(loaded.experiment, display.say, split=split, most=examples, offline=offline)
     if run is not None:
         result = beside_run(result, run)

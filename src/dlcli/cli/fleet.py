@@ -14,8 +14,8 @@ from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, RunsFolder
 from dlcli.errors import UsageError
 
 if TYPE_CHECKING:
+    from dlcli.fleet.batch.active import Fleet
     from dlcli.runs.batches import Batch, Job, Settings
-    from dlcli.stages.batch.active import Fleet
 
 
 def batch(
@@ -63,8 +63,8 @@ def batch(
     offline: Offline = False,
 ) -> None:
     """Train many specs, seeds and settings, a process for each run; --resume continues it, however it ended."""
+    from dlcli.fleet.batch.engines.choose import fleet_for
     from dlcli.runs.batches import Batch, Settings
-    from dlcli.stages.batch.engines.choose import fleet_for
 
     options: dict[str, Any] = {
         "jobs": jobs,
@@ -88,7 +88,7 @@ def batch(
         if retry_failed:
             raise UsageError("--retry-failed needs a batch that exists: --resume ID")
         merged = replace(Settings(), **options)
-        from dlcli.stages.batch.plan import refuse_mirrored
+        from dlcli.fleet.batch.plan import refuse_mirrored
 
         planned = _planned(specs or [], seeds, settings or [])
         fleet = fleet_for(merged)  # an absent GPU is reported before anything is made
@@ -109,7 +109,7 @@ def _left(resume: str, runs: Path, options: dict[str, Any]) -> tuple[Batch, Sett
     _refuse_kept_cluster(job_batch.id, before, options)
     if options.get("engine", before.engine) != before.engine:  # another engine has other places
         if before.engine == "slurm":
-            from dlcli.stages.batch.engines.slurm import refuse_left_tasks
+            from dlcli.fleet.batch.engines.slurm import refuse_left_tasks
 
             refuse_left_tasks(job_batch, before)
         before = replace(before, address="", gpus="", per_gpu=1)
@@ -128,7 +128,7 @@ def _refuse_kept_cluster(name: str, before: Settings, options: dict[str, Any]) -
 
 def _planned(specs: list[str], seeds: str, settings: list[str]) -> list[Job]:
     """Checks every spec and returns the jobs."""
-    from dlcli.stages.batch.plan import planned, seeds_of
+    from dlcli.fleet.batch.plan import planned, seeds_of
 
     if not specs:
         raise UsageError("batch needs a SPEC, or --resume ID")
@@ -138,8 +138,8 @@ def _planned(specs: list[str], seeds: str, settings: list[str]) -> list[Job]:
 def _run(job_batch: Batch, merged: Settings, fleet: Fleet, sort: str, *, as_json: bool) -> None:
     from dlcli.cli.console import print_json
     from dlcli.cli.fleet_display import BatchDisplay, show_leaderboard
-    from dlcli.stages.batch.batch import run_batch
-    from dlcli.stages.batch.leaderboard import leaderboard, write_leaderboard
+    from dlcli.fleet.batch.batch import run_batch
+    from dlcli.fleet.batch.leaderboard import leaderboard, write_leaderboard
 
     with BatchDisplay(job_batch, quiet=as_json) as display, closing(fleet):
         run_batch(job_batch, fleet, merged, display)

@@ -15,13 +15,13 @@ from rich.table import Table
 from dlcli.cli.console import PlainConsole, results_console, shown
 from dlcli.cli.fitting import fitted
 from dlcli.errors import DlcliError
+from dlcli.fleet.batch.active import Active
+from dlcli.fleet.batch.batch import Watcher, how_to_go_on
+from dlcli.fleet.batch.leaderboard import Leaderboard, Line
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job, JobStatus
 from dlcli.runs.progress import epochs_of
-from dlcli.stages.batch.active import Active
-from dlcli.stages.batch.batch import Watcher, how_to_go_on
-from dlcli.stages.batch.leaderboard import Leaderboard, Line
 
 _COLUMNS = 4
 _EVERY = 1.0

@@ -10,7 +10,7 @@ import typer
 from dlcli.cli.options import DEFAULT_RUNS, Json, RunsFolder
 
 if TYPE_CHECKING:
-    from dlcli.stages.doctor import Check
+    from dlcli.runtime.machine import Check
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -23,7 +23,7 @@ def doctor(runs: RunsFolder = DEFAULT_RUNS, json: Json = False) -> None:
     from dataclasses import asdict
 
     from dlcli.cli.console import print_json
-    from dlcli.stages.doctor import examine
+    from dlcli.runtime.machine import examine
 
     checks = list(examine(runs))
     can_train = all(check.status != "fail" for check in checks)

@@ -23,8 +23,8 @@ def report(
     """Write a run's page, report.html, and its model card; of several runs a page that compares them."""
     found = list({run.path: run for run in (found_run(name, runs) for name in names)}.values())
 
-    from dlcli.stages.diagnosis import findings, write_diagnosis
-    from dlcli.stages.reporting import write_comparison, write_model_card, write_report
+    from dlcli.report import write_comparison, write_model_card, write_report
+    from dlcli.report.diagnosis import findings, write_diagnosis
 
     written = {}
     if len(found) > 1:

@@ -39,8 +39,8 @@ def evaluate(
     chosen_run = found_run(run, runs)
 
     from dlcli.cli.console import print_json, show_scores
-    from dlcli.stages.evaluate import Wanted
-    from dlcli.stages.evaluate import evaluate as stage
+    from dlcli.score.evaluate import Wanted
+    from dlcli.score.evaluate import evaluate as stage
 
     wanted = Wanted(slice_by or (), costs, calibrate)
     scores = stage(chosen_run, split, offline=offline, data=data, wanted=wanted)
@@ -79,7 +79,7 @@ def describe(
     """Show a model layer by layer, its memory, and the data's shapes and class counts."""
     is_spec = os.path.isfile(what) or what.endswith((".yaml", ".yml"))
     if is_spec:
-        from dlcli.spec.file import load
+        from dlcli.spec.load import load
 
         loaded = load(what, overrides or ())
     elif overrides:
@@ -88,7 +88,7 @@ def describe(
         chosen_run = found_run(what, runs)
 
     from dlcli.cli.describe import as_dict, show_description
-    from dlcli.stages.describe import describe_run, describe_spec
+    from dlcli.models.describe import describe_run, describe_spec
 
     description = describe_spec(loaded.experiment) if is_spec else describe_run(chosen_run)
     if as_json:

@@ -83,7 +83,7 @@ def compare(
     comparison = compare_runs(found, split)
     from dlcli.cli.comparison import comparison_as_dict, show_comparison
     from dlcli.cli.console import TrainingDisplay
-    from dlcli.stages.compare import pair_runs
+    from dlcli.score.compare import pair_runs
 
     with TrainingDisplay(quiet=False).waiting("comparing them example by example"):
         pairings = pair_runs(found, split, any_data=any_data)

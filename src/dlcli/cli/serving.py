@@ -20,7 +20,7 @@ from dlcli.program import install_command
 from dlcli.visible import visible
 
 if TYPE_CHECKING:
-    from dlcli.stages.predict import Answers, Prediction
+    from dlcli.predict.predict import Answers, Prediction
 
 _BLOCK = 500
 """Rows of one table on the terminal: a table is laid out as a whole, and millions of rows are not held."""
@@ -46,7 +46,7 @@ def predict(
     found = found_run(run, runs)
     _refuse_what_is_wrong(what, as_json, csv)
 
-    from dlcli.stages.predict import prepare
+    from dlcli.predict.predict import prepare
 
     skipped = _Skipped()
     prediction = prepare(found, what, calibrate=calibrated)
@@ -89,7 +89,7 @@ def export(
         raise UsageError("--quantize is for --format tflite")
     _refuse_missing_packages(form)
 
-    from dlcli.stages.exports.export import export as stage
+    from dlcli.export.export import export as stage
 
     made = stage(found, form.value, quantize=quantize.value if quantize else "", to=to, offline=offline)
     if as_json:
@@ -148,7 +148,7 @@ class _Skipped:
 
 
 def _print(prediction: Prediction, answers: Iterator[Answers], top: int, *, as_json: bool, csv: str) -> None:
-    from dlcli.stages.predict import as_objects, column_names, table_rows
+    from dlcli.predict.predict import as_objects, column_names, table_rows
 
     if as_json:
         from dlcli.runs.files import json_text

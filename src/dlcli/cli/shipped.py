@@ -21,7 +21,7 @@ def purpose(path: Path) -> str:
             return text.removeprefix("Purpose:").strip()
         if not line.startswith("#") and line.strip():
             break
-    from dlcli.spec.file import load_resolved
+    from dlcli.spec.load import load_resolved
 
     experiment = load_resolved(path)
     return f"{experiment.task}, {experiment.model.kind}"

@@ -81,7 +81,7 @@ def check(
 def _checked(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[dict[str, Any]], list[Any]]:
     """Returns what the good files say of themselves, and the faults of all others."""
     from dlcli.errors import SpecError
-    from dlcli.spec.file import load
+    from dlcli.spec.load import load
 
     good: list[dict[str, Any]] = []
     faults: list[Any] = []
@@ -156,8 +156,8 @@ def _rows(topic: str) -> list[tuple[str, str]]:
         return [(name, purpose(path)) for name, path in shipped().items()]
     from dlcli.spec import tasks
     from dlcli.spec.base import ACTIVATIONS, OneOf
+    from dlcli.spec.messages import nearest
     from dlcli.spec.reference import kinds_with_meanings
-    from dlcli.spec.words import nearest
 
     if topic == "tasks":
         return [(task.name, f"{task.meaning}: {task.activation} output, {task.loss}") for task in tasks.TASKS.values()]

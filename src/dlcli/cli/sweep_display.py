@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from dlcli.cli.console import PlainConsole, results_console, shown
+from dlcli.fleet.sweep.outcome import Outcome, wanted_trials
+from dlcli.fleet.sweep.study import Search
+from dlcli.fleet.sweep.sweep import Watcher
+from dlcli.fleet.sweep.write import Results
 from dlcli.program import command
 from dlcli.runs.batches import Job
 from dlcli.runs.sweeps import SweepFolder
-from dlcli.stages.sweep.outcome import Outcome, wanted_trials
-from dlcli.stages.sweep.study import Search
-from dlcli.stages.sweep.sweep import Watcher
-from dlcli.stages.sweep.write import Results
 
 _TOP = 10
 _COLUMNS = 5

@@ -13,9 +13,9 @@ from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, RunsFolder
 from dlcli.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
+    from dlcli.fleet.batch.devices import Slot
+    from dlcli.fleet.sweep.study import Search
     from dlcli.runs.sweeps import SweepFolder
-    from dlcli.stages.batch.devices import Slot
-    from dlcli.stages.sweep.study import Search
 
 
 def sweep(
@@ -43,8 +43,8 @@ def sweep(
     if overrides and not spec:
         raise UsageError("a sweep that is there has its own settings: leave --set out")
 
+    from dlcli.fleet.batch.devices import slots
     from dlcli.runs.sweeps import from_everywhere
-    from dlcli.stages.batch.devices import slots
 
     storage = from_everywhere(storage)
     places = slots(jobs, gpus, per_gpu)
@@ -59,16 +59,16 @@ def _begun(
     spec: str, overrides: list[str], storage: str, trials: int | None, runs: Path, *, on_gpus: bool
 ) -> tuple[SweepFolder, Search]:
     """Checks the spec and makes the sweep's folder and study."""
-    from dlcli.spec.file import load
+    from dlcli.spec.load import load
 
     loaded = load(spec, [*overrides, *([f"sweep.trials={trials}"] if trials else [])], with_search=True)
     sweep = loaded.experiment.sweep
     if sweep is None:
         raise UsageError(f"{spec} has no `sweep` section; docs/sweep.md tells what stands in it")
+    from dlcli.fleet.batch.plan import refuse_mirrored
+    from dlcli.fleet.sweep.study import create, require_optuna
     from dlcli.runs.batches import Job
     from dlcli.runs.sweeps import SweepFolder
-    from dlcli.stages.batch.plan import refuse_mirrored
-    from dlcli.stages.sweep.study import create, require_optuna
 
     require_optuna(sweep.sampler)
     job = Job(0, loaded.experiment.name, "", spec, loaded.document.text, list(loaded.overrides), loaded.experiment.seed)
@@ -83,8 +83,8 @@ def _begun(
 
 def _found(resume: str, join: str, storage: str, trials: int | None, runs: Path) -> tuple[SweepFolder, Search]:
     """Opens the study of a sweep that is there; one that another machine began has no folder here yet."""
+    from dlcli.fleet.sweep.study import require_optuna
     from dlcli.runs.sweeps import SweepFolder, find_sweep
-    from dlcli.stages.sweep.study import require_optuna
 
     require_optuna()
     try:
@@ -106,7 +106,7 @@ def _found(resume: str, join: str, storage: str, trials: int | None, runs: Path)
 
 def _opened(folder: SweepFolder, storage: str, trials: int | None) -> Search:
     """Opens a study, and refuses one whose sampler is not installed here."""
-    from dlcli.stages.sweep.study import open_search, require_optuna
+    from dlcli.fleet.sweep.study import open_search, require_optuna
 
     search = open_search(folder, storage, trials)
     assert search.experiment.sweep is not None
@@ -127,12 +127,12 @@ def _run(
 ) -> None:
     from dlcli.cli.console import print_json
     from dlcli.cli.sweep_display import SweepDisplay, show_sweep
-    from dlcli.stages.batch.active import Fleet
-    from dlcli.stages.batch.devices import slots
-    from dlcli.stages.batch.engines.local import LocalEngine
-    from dlcli.stages.sweep.study import told_how_to_go_on
-    from dlcli.stages.sweep.sweep import Working, run_sweep
-    from dlcli.stages.sweep.write import write_results
+    from dlcli.fleet.batch.active import Fleet
+    from dlcli.fleet.batch.devices import slots
+    from dlcli.fleet.batch.engines.local import LocalEngine
+    from dlcli.fleet.sweep.study import told_how_to_go_on
+    from dlcli.fleet.sweep.sweep import Working, run_sweep
+    from dlcli.fleet.sweep.write import write_results
 
     sweep = search.experiment.sweep
     assert sweep is not None

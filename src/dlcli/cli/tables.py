@@ -71,7 +71,7 @@ def in_states(rows: list[dict[str, Any]], states: str) -> list[dict[str, Any]]:
 
 def _is_better_higher(name: str, runs: list[Run]) -> bool:
     """Returns which way a score improves, by the first spec that has the metric: reading hundreds of them takes seconds."""
-    from dlcli.spec.metrics import higher_is_better
+    from dlcli.spec.training.metrics import higher_is_better
 
     if name == "loss":
         return False
@@ -314,7 +314,7 @@ def _show_scores(console: PlainConsole, run: Run) -> None:
 def _findings(run: Run) -> list[Any]:
     if not os.path.lexists(run.path / "diagnosis.json"):
         return []
-    from dlcli.stages.diagnosis import findings
+    from dlcli.report.diagnosis import findings
 
     return findings(run) or []
 

@@ -15,7 +15,7 @@ from dlcli.visible import visible
 if TYPE_CHECKING:
     from dlcli.runs import Run
     from dlcli.runtime.cluster import Cluster
-    from dlcli.spec.file import Loaded
+    from dlcli.spec.load import Loaded
 
 
 def train(
@@ -44,7 +44,7 @@ def train(
 ) -> None:
     """Train a spec's model in a new run folder and score it; or resume a run that was stopped (--resume)."""
     from dlcli.errors import UsageError
-    from dlcli.spec.file import load
+    from dlcli.spec.load import load
 
     if (workers is None) != (index is None) or (workers and local_workers):
         raise UsageError("--workers and --index go together, and --local-workers stands alone")
@@ -61,7 +61,7 @@ def train(
     loaded = load(spec, overrides or ())
     cluster = _cluster(loaded.experiment.hardware.strategy, workers, index)
     if cluster is not None and not cluster.is_chief:
-        from dlcli.stages.follow import follow
+        from dlcli.train.workers import follow
 
         follow(loaded, cluster, offline=offline)
         return
@@ -85,7 +85,7 @@ def _cluster(strategy: str, workers: str | None, index: int | None) -> Cluster |
 
 def _start_workers(count: int) -> NoReturn:
     """Runs this very command in several processes, each told its place, and leaves with the chief's exit code."""
-    from dlcli.stages.local_workers import run_local_workers
+    from dlcli.train.local_workers import run_local_workers
 
     given, arguments = iter(sys.argv[1:]), list[str]()
     for one in given:
@@ -116,11 +116,11 @@ def finetune(
     offline: Offline = False,
 ) -> None:
     """Fine-tune: all stages of a spec (head first, then everything), or one more stage of a finished run, in a new run."""
-    from dlcli.stages.finetune import continued, with_stages
+    from dlcli.train.finetune import continued, with_stages
 
     if os.path.isfile(what) or what.endswith((".yaml", ".yml")):
         from dlcli.errors import UsageError
-        from dlcli.spec.file import load
+        from dlcli.spec.load import load
 
         if (selection, learning_rate, epochs) != (None, None, None):
             raise UsageError("--train, --learning-rate and --epochs are for a RUN; a SPEC says them in `training.stages`")
@@ -171,13 +171,13 @@ def _resume(
     strategy = next((one.split("=")[1] for one in reversed(overrides) if one.startswith("hardware.strategy=")), "")
     cluster = _cluster(strategy or run.experiment().hardware.strategy, workers, index)
     if cluster is not None and not cluster.is_chief:
-        from dlcli.stages.follow import follow_resumed
+        from dlcli.train.workers import follow_resumed
 
         follow_resumed(run, cluster, overrides=overrides, schedule=schedule, offline=offline)  # type: ignore[arg-type]
         return
     display = TrainingDisplay(quiet=quiet)
     with display.waiting("starting TensorFlow"):
-        from dlcli.stages import resume as stage
+        from dlcli.train import resume as stage
 
     try:
         stage.resume(run, display, overrides=overrides, schedule=schedule, offline=offline, cluster=cluster)  # type: ignore[arg-type]
@@ -200,7 +200,7 @@ def _train(
 
     display = TrainingDisplay(quiet=quiet)
     with display.waiting("starting TensorFlow"):
-        from dlcli.stages import train as stage
+        from dlcli.train import train as stage
 
     try:
         run = stage.train(loaded, runs, display, offline=offline, parent=parent, cluster=cluster)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, c
 
 from dlcli.errors import DamagedFile
 from dlcli.runs.files import as_json, read_json, write_json
-from dlcli.spec.stages import Selection
+from dlcli.spec.training.stages import Selection
 
 PARTS = ("train", "validation", "test")
 Count = Annotated[int, Field(ge=0, lt=2**63)]

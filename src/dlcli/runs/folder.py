@@ -239,7 +239,7 @@ class Run:
         Raises:
             SpecError: the run's spec was changed and is no longer valid.
         """
-        from dlcli.spec.file import load_resolved
+        from dlcli.spec.load import load_resolved
 
         return load_resolved(self.path / "spec.yaml")
 

@@ -100,7 +100,7 @@ def _quality(run: Run) -> float:
 
     The least number stands for a run that has none, or that cannot be read: it does not hide the others.
     """
-    from dlcli.spec.metrics import higher_is_better
+    from dlcli.spec.training.metrics import higher_is_better
 
     try:
         status, metrics = run.status(), run.experiment().training.metrics

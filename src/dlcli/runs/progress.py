@@ -8,7 +8,7 @@ from itertools import takewhile
 from dlcli.errors import DlcliError
 from dlcli.runs.files import read_text
 from dlcli.runs.folder import Run, Status
-from dlcli.spec.text import parse
+from dlcli.spec.document import parse
 
 _SETTING = "# --set "
 

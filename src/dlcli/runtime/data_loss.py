@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dlcli.runtime.engine import keras
-from dlcli.spec.losses import LossSpec
+from dlcli.spec.training.losses import LossSpec
 
 NAME = "data_loss"
 _Each = Callable[[Any, Any], Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 from dlcli.errors import DamagedFile
 from dlcli.runtime.columns import input_names
-from dlcli.spec.backbones.keras_file import load_keras_file
+from dlcli.runtime.keras_file import load_keras_file
 
 
 def load_model(path: Path, *, outputs: int | None = None) -> Any:

@@ -18,7 +18,7 @@ from dlcli.errors import DataError
 from dlcli.runs.folder import REVISION
 from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras, tf
-from dlcli.spec.augmentations import AugmentationSpec
+from dlcli.spec.data.augmentations import AugmentationSpec
 from dlcli.upstream import steady_options
 
 Array = np.ndarray[Any, Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from dlcli.spec.text import Path
+from dlcli.spec.document import Path
 
 
 def with_value(text: str, path: Path, value: str) -> str:

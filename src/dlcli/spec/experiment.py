@@ -10,16 +10,16 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from dlcli.spec.base import Count, OneOf, Positive, Spec
-from dlcli.spec.callbacks import Callback, TrackerSpec
-from dlcli.spec.data import Data
-from dlcli.spec.losses import Loss, LossSpec
-from dlcli.spec.metrics import Metric, MetricSpec
-from dlcli.spec.models import Model, Output, Transfer
-from dlcli.spec.optimizers import Adam, Optimizer
-from dlcli.spec.sources.base import FilePath
-from dlcli.spec.stages import Features, FeaturesField, Stage, expanded
-from dlcli.spec.sweep import Sweep
+from dlcli.spec.data.data import Data
+from dlcli.spec.data.sources.base import FilePath
+from dlcli.spec.model.models import Model, Output, Transfer
+from dlcli.spec.search.sweep import Sweep
 from dlcli.spec.tasks import TASKS, Task, TaskName
+from dlcli.spec.training.callbacks import Callback, TrackerSpec
+from dlcli.spec.training.losses import Loss, LossSpec
+from dlcli.spec.training.metrics import Metric, MetricSpec
+from dlcli.spec.training.optimizers import Adam, Optimizer
+from dlcli.spec.training.stages import Features, FeaturesField, Stage, expanded
 
 _LOSS = OneOf.registry["Loss"]
 _METRIC = OneOf.registry["Metric"]

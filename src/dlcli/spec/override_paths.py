@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dlcli.spec.text import Document
-from dlcli.spec.text import Path as Place
+from dlcli.spec.document import Document
+from dlcli.spec.document import Path as Place
 
 Validate = Callable[[str], Any]
 """Returns the experiment whose relative paths begin at a folder; None where the document is wrong."""

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from dlcli.spec.base import OneOf, Spec, dump, kinds_of, meaning, needs_fields
-from dlcli.spec.data import Data, ImageSettings, SplitSettings
+from dlcli.spec.data.data import Data, ImageSettings, SplitSettings
 from dlcli.spec.experiment import Experiment, Hardware, Resources, Training
-from dlcli.spec.file import json_schema
-from dlcli.spec.models import Blocks, Output
-from dlcli.spec.stages import Features, Stage
-from dlcli.spec.sweep import Sweep
+from dlcli.spec.load import json_schema
+from dlcli.spec.model.models import Blocks, Output
+from dlcli.spec.search.sweep import Sweep
 from dlcli.spec.tasks import TASKS
+from dlcli.spec.training.stages import Features, Stage
 
 _INTRODUCTION = """\
 # The spec

@@ -1,4 +1,4 @@
-"""Workarounds for Keras that concern the loading of models; `tests/test_upstream_keras.py` says when one may go."""
+"""Workarounds for Keras that concern the loading of models; `tests/upstream/test_keras.py` says when one may go."""
 
 from __future__ import annotations
 

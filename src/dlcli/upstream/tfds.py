@@ -1,4 +1,4 @@
-"""Workarounds for TensorFlow Datasets, each with its reason and link; `tests/test_upstream_tfds.py` says when one may go."""
+"""Workarounds for TensorFlow Datasets, each with its reason and link; `tests/upstream/test_tfds.py` says when one may go."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from dlcli.cli.scaffold.spec_text import download_lines, spec_text
 from dlcli.errors import UsageError
 from dlcli.program import command
 from dlcli.spec.experiment import NAME_PATTERN
-from dlcli.spec.file import load_text
+from dlcli.spec.load import load_text
 from dlcli.spec.tasks import TASKS
 
 __all__ = ["Options", "Questions", "new_spec"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dlcli.cli.scaffold.plan import DataPlan, Pictures
 from dlcli.cli.scaffold.questions import Questions, refuse_unknown
 from dlcli.errors import UsageError
-from dlcli.spec.sources.npz import parts_of, stem_and_part
+from dlcli.spec.data.sources.npz import parts_of, stem_and_part
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from dlcli.cli.scaffold.plan import DataPlan, Pictures
 from dlcli.cli.scaffold.questions import Options
 from dlcli.errors import SpecError, UsageError
 from dlcli.spec.edit import with_value
-from dlcli.spec.file import load_text, to_flow
+from dlcli.spec.load import load_text, to_flow
 from dlcli.visible import visible
 
 
@@ -35,7 +35,7 @@ def copied(options: Options, plan: DataPlan | None) -> tuple[str, str]:
 
 def _shipped(name: str) -> tuple[str, str]:
     from dlcli.cli.shipped import shipped
-    from dlcli.spec.words import nearest
+    from dlcli.spec.messages import nearest
 
     specs = shipped()
     if name not in specs:

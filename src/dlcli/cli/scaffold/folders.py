@@ -10,10 +10,10 @@ from statistics import median
 
 from dlcli.cli.scaffold.plan import DataPlan, Pictures
 from dlcli.errors import DataError, UsageError
-from dlcli.spec.sources.file_tree import listing, walk
-from dlcli.spec.sources.folder import Folder
-from dlcli.spec.sources.image_types import FORMATS
-from dlcli.spec.sources.table.files import is_table
+from dlcli.spec.data.sources.file_tree import listing, walk
+from dlcli.spec.data.sources.folder import Folder
+from dlcli.spec.data.sources.image_types import FORMATS
+from dlcli.spec.data.sources.table.files import is_table
 
 _SAMPLE = 60
 _HANDED = re.compile(r"(?i)(?:^|[\W_])(?:left|right|[a-z]|\d{1,3}|digit|letter|text|arrow)(?:$|[\W_])")

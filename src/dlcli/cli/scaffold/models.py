@@ -10,7 +10,7 @@ from typing import get_args
 from dlcli.cli.scaffold.plan import DataPlan, Pictures
 from dlcli.cli.scaffold.questions import Options, Questions, refuse_unknown
 from dlcli.errors import UsageError
-from dlcli.spec.backbones.applications import ROWS, Application, MobileNets
+from dlcli.spec.model.backbones.applications import ROWS, Application, MobileNets
 
 KINDS = ("transfer", "cnn", "mlp")
 _SMALL = 64

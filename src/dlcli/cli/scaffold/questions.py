@@ -65,7 +65,7 @@ class Questions:
 
 def unknown(word: str, choices: Sequence[str]) -> str:
     """Returns the message for an unknown word, with the nearest choice."""
-    from dlcli.spec.words import nearest
+    from dlcli.spec.messages import nearest
 
     near = nearest(word, choices)
     listed = ", ".join(choices[:40]) + (", ..." if len(choices) > 40 else "")

@@ -15,9 +15,9 @@ from dlcli.cli.scaffold.questions import Options, Questions
 from dlcli.cli.scaffold.tables import look_at_table
 from dlcli.errors import UsageError
 from dlcli.spec.base import OneOf
-from dlcli.spec.sources.base import Facts
-from dlcli.spec.sources.image_types import extension_of, is_image_file
-from dlcli.spec.sources.table.files import is_table
+from dlcli.spec.data.sources.base import Facts
+from dlcli.spec.data.sources.image_types import extension_of, is_image_file
+from dlcli.spec.data.sources.table.files import is_table
 from dlcli.spec.tasks import TASKS
 
 _ARRAYS = (".npz",)
@@ -88,7 +88,7 @@ def _included() -> dict[str, str]:
 
 
 def _tfds_names() -> frozenset[str]:
-    from dlcli.spec.sources.tfds import data_dir
+    from dlcli.spec.data.sources.tfds import data_dir
     from dlcli.upstream.tfds_names import tfds_names
 
     prepared = {path.name for path in data_dir().glob("*/") if path.is_dir()} if data_dir().is_dir() else set()
@@ -121,7 +121,7 @@ def _look_at_set(kind: str, name: str, task: str | None) -> DataPlan:
 
 def _no_data(data: str) -> str:
     """Returns the message for data that does not exist, with the nearest name."""
-    from dlcli.spec.words import nearest
+    from dlcli.spec.messages import nearest
 
     path = Path(os.path.expanduser(data))
     what = f"there is no file or folder {data}" if _is_path(data) else f"no file, folder or data set is called {data!r}"

@@ -10,8 +10,8 @@ from typing import Any
 
 from dlcli.cli.scaffold.models import Backbone
 from dlcli.cli.scaffold.plan import DataPlan, Pictures
-from dlcli.spec.backbones.applications import ROWS
-from dlcli.spec.file import to_flow
+from dlcli.spec.load import to_flow
+from dlcli.spec.model.backbones.applications import ROWS
 from dlcli.spec.tasks import TASKS
 from dlcli.visible import visible
 

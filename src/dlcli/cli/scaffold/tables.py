@@ -10,12 +10,12 @@ from typing import Any
 from dlcli.cli.scaffold.plan import DataPlan
 from dlcli.cli.scaffold.questions import Questions, unknown
 from dlcli.errors import DataError, UsageError
-from dlcli.spec.sources.csv import Csv
-from dlcli.spec.sources.table.cells import canonical, decoration
-from dlcli.spec.sources.table.dialect import SEPARATORS
-from dlcli.spec.sources.table.facts import IMAGES, names_images, unit_of, with_unit
-from dlcli.spec.sources.table.files import ENDINGS
-from dlcli.spec.sources.table.look import Column, Look, count_values, look
+from dlcli.spec.data.sources.csv import Csv
+from dlcli.spec.data.sources.table.cells import canonical, decoration
+from dlcli.spec.data.sources.table.dialect import SEPARATORS
+from dlcli.spec.data.sources.table.facts import IMAGES, names_images, unit_of, with_unit
+from dlcli.spec.data.sources.table.files import ENDINGS
+from dlcli.spec.data.sources.table.look import Column, Look, count_values, look
 
 _ROWS = 20_000
 _MOST_LISTED = 40

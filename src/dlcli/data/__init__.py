@@ -1,0 +1,1 @@
+"""A source -> the examples of each part, and what is known of them."""

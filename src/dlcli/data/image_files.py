@@ -1,0 +1,238 @@
+"""Image files of a source: the range of their values, and what of them a user should know."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from dlcli.errors import DataError
+from dlcli.runtime.image_reader import Picture
+from dlcli.runtime.images import ImageFiles, incomplete_words, is_deep_file, range_note
+from dlcli.spec.data.data import ImageSettings
+from dlcli.spec.data.sources import Examples
+
+Array = np.ndarray[Any, Any]
+SAMPLED = 300
+"""Files that are looked at in a part that is too large to be kept in memory."""
+SAMPLED_ARRAYS = 20_000
+"""Images that are looked at where they are arrays."""
+_AS_THEY_ARE = (0.0, 255.0)
+_FULL, _QUARTER = 65_535, 16_384
+
+
+def with_value_range(
+    parts: dict[str, Examples], image: ImageSettings, known: tuple[float, float] | None = None, *, first: bool
+) -> tuple[dict[str, Examples], ImageSettings | None, list[str]]:
+    """Returns the parts with the range of values of their image files decided, the settings of those files, and notes.
+
+    Args:
+        parts: the examples; image files among them or not.
+        image: the spec's settings.
+        known: the range that opening the source decided, for arrays.
+        first: whether the data is opened for the first time. Otherwise a range that is still `auto` means 8 bits.
+
+    Raises:
+        DataError: a file cannot be read, or some files are deep and their values do not fit those of the others.
+    """
+    files = {part: examples.inputs for part, examples in parts.items() if isinstance(examples.inputs, ImageFiles)}
+    if not files:
+        return parts, image.model_copy(update={"value_range": known}) if known else None, []
+    value_range, notes = image.value_range, list[str]()
+    if value_range == "auto":
+        value_range, notes = _decided(files) if first else ("uint8", [])
+    ranged = {part: replace(parts[part], inputs=inputs.with_range(value_range)) for part, inputs in files.items()}
+    if "test" in parts and parts["test"] is parts.get("validation"):
+        ranged["test"] = ranged["validation"]
+    return parts | ranged, image.model_copy(update={"value_range": value_range}), notes
+
+
+def _decided(files: dict[str, ImageFiles]) -> tuple[Any, list[str]]:
+    """Returns the range for `auto`, and notes."""
+    paths = list(dict.fromkeys(path for inputs in files.values() for path in inputs.paths))
+    with ThreadPoolExecutor() as pool:
+        deep = [path for path, is_deep in zip(paths, pool.map(is_deep_file, paths), strict=True) if is_deep]
+    if not deep:
+        return "uint8", []
+    image = next(iter(files.values())).image
+    if len(deep) < len(paths):
+        return "uint8", [_note_of_mixed(ImageFiles(tuple(deep), image), len(paths), next(iter(set(paths) - set(deep))))]
+    low, high, most = _limits(files["train"])
+    note = range_note(low, high)
+    if most - low < (high - low) / 8:
+        note += f"; 99.9 % of them are below {most:,g}, so data.image.value_range: [{low:g}, {most:g}] may fit better"
+    return (low, high if high > low else low + 1), [note]
+
+
+def _limits(files: ImageFiles) -> tuple[float, float, float]:
+    """Returns the smallest and largest value of deep files, and the largest of their 99.9 % quantiles.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    lows, highs, most = [], [], []
+    for path, picture in files.with_range(_AS_THEY_ARE).pictures():
+        if isinstance(picture, str):
+            raise DataError(f"{path}: {picture}")
+        if picture.limits is not None:
+            low, high, quantile = picture.limits
+            lows.append(low)
+            highs.append(high)
+            most.append(quantile)
+    return (min(lows), max(highs), max(most)) if lows else (0.0, float(_FULL), float(_FULL))
+
+
+def _note_of_mixed(deep: ImageFiles, total: int, shallow: str) -> str:
+    """Returns the note on some deep files among others.
+
+    Raises:
+        DataError: their values are not those of 16 bits in full, so that their upper 8 bits say little.
+    """
+    low, high, _ = _limits(deep)
+    count = f"{len(deep)} of {total:,} image files have more than 8 bits, such as {deep.paths[0]}"
+    start, end = (0.0, float(2 ** int(high).bit_length() - 1)) if low >= 0 and high >= 1 else (low, max(high, low + 1))
+    if low < 0 or not _QUARTER <= high <= _FULL:
+        raise DataError(
+            f"{count}, with values from {low:,g} to {high:,g}; others have 8 bits, such as {shallow}: one scale does not fit"
+            f" both. Convert them to one kind, or set data.image.value_range, such as [{start:g}, {end:g}]: these values of the"
+            " deeper files become 0 and 255"
+        )
+    return f"{count}; of 16 bits the upper 8 are used, as the others have 8"
+
+
+@dataclass
+class Survey:
+    """What is found while image files are decoded; lists hold paths.
+
+    Attributes:
+        incomplete: what is wrong with JPEG files whose data ends early.
+        flat: images of one colour once read.
+        flat_see_through: those of them with transparent pixels.
+        frames: files with several frames or pages.
+        ignored: files whose EXIF orientation could not be used.
+        decoded: files that were looked at.
+        total: files that there are.
+    """
+
+    incomplete: list[str] = field(default_factory=list)
+    flat: list[str] = field(default_factory=list)
+    flat_see_through: list[str] = field(default_factory=list)
+    frames: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    decoded: int = 0
+    total: int = 0
+    _image: ImageSettings | None = None
+
+    def decode(self, files: ImageFiles) -> Array:
+        """Returns the pixels of all files `(n, height, width, channels)`, and keeps what is found.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        self._image = files.image
+        pixels = np.empty((len(files), *files.shape), dtype=files.dtype)
+        for place, (path, picture) in enumerate(files.pictures()):
+            if isinstance(picture, str):
+                raise DataError(f"{path}: {picture}")
+            pixels[place] = picture.pixels
+            self._look_at(path, picture)
+        self.total += len(files)
+        return pixels
+
+    def sample(self, files: ImageFiles) -> None:
+        """Looks at some files, from all over a part; what cannot be read is left to the reading that needs it."""
+        self._image = files.image
+        for path, picture in files.take(_spaced(len(files), SAMPLED)).pictures():
+            if isinstance(picture, Picture):
+                self._look_at(path, picture)
+        self.total += len(files)
+
+    def look_at_arrays(self, images: Array, ids: list[str]) -> None:
+        """Counts images of one colour among `(n, height, width, channels)`, of which at most 20,000 are looked at."""
+        places = _spaced(len(images), SAMPLED_ARRAYS)
+        for start in range(0, len(places), 256):
+            block = places[start : start + 256]
+            pixels = images[block]
+            is_flat = (pixels == pixels[:, :1, :1]).all(axis=(1, 2, 3))
+            self.flat += [ids[place] for place in block[is_flat].tolist()]
+        self.decoded += len(places)
+        self.total += len(images)
+
+    def _look_at(self, path: str, picture: Picture) -> None:
+        self.decoded += 1
+        if picture.ends_grey:
+            self.incomplete += [words for words in [incomplete_words(path)] if words]
+        if _is_flat(picture.pixels):
+            self.flat.append(path)
+            if picture.see_through:
+                self.flat_see_through.append(path)
+        if picture.frames:
+            self.frames.append(path)
+        if picture.ignored:
+            self.ignored.append(path)
+
+    def refuse_incomplete(self) -> None:
+        """Raises DataError where JPEG files end early."""
+        if self.incomplete:
+            more = f"; and {len(self.incomplete) - 10} more" if len(self.incomplete) > 10 else ""
+            raise DataError(
+                f"{len(self.incomplete)} of {self.decoded:,} images cannot be read: {'; '.join(self.incomplete[:10])}{more};"
+                " replace or remove them, or leave them out: data.on_error: skip"
+            )
+
+    def flat_facts(self) -> dict[str, Any]:
+        """Returns what `data.json` keeps of images of one colour: how many `images` of those looked at, and some of them.
+
+        `background` is the colour behind transparent pixels with which they would show something; empty where none would.
+        """
+        return {
+            "images": len(self.flat),
+            "of": self.decoded,
+            "some": self.flat[:10],
+            "background": self._better_background(),
+        }
+
+    def _better_background(self) -> str:
+        if self._image is None or not self.flat_see_through:
+            return ""
+        opposite = "black" if sum(self._image.background_colour) > 3 * 127 else "white"
+        image = self._image.model_copy(update={"background": opposite})
+        for _, picture in ImageFiles(tuple(self.flat_see_through[:3]), image).pictures():
+            if isinstance(picture, Picture) and not _is_flat(picture.pixels):
+                return opposite
+        return ""
+
+    def notes(self) -> list[str]:
+        """Returns what was found in words."""
+        of = f" (of {self.decoded:,} files that were looked at)" if self.decoded < self.total else ""
+        flat = f"{_count(self.flat, 'image is', 'images are')} one flat colour once read, such as {_first(self.flat)}{of}"
+        if self.flat_see_through:
+            flat += (
+                f"; {_count(self.flat_see_through, 'has', 'have')} transparent pixels, whose background is set by"
+                " data.image.background (white, black, or a colour)"
+            )
+        frames = f"{_count(self.frames, 'file has', 'files have')} several frames or pages, of which the first is used"
+        ignored = f"the EXIF orientation of {_count(self.ignored, 'image', 'images')} cannot be read and was ignored"
+        return [
+            *([flat] if self.flat else []),
+            *([f"{frames}, such as {_first(self.frames)}{of}"] if self.frames else []),
+            *([f"{ignored}, such as {_first(self.ignored)}{of}"] if self.ignored else []),
+        ]
+
+
+def _is_flat(pixels: Array) -> bool:
+    return bool((pixels == pixels[:1, :1]).all())
+
+
+def _spaced(count: int, most: int) -> Array:
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype("int64"))
+
+
+def _count(paths: list[str], one: str, many: str) -> str:
+    return f"{len(paths):,} {one if len(paths) == 1 else many}"
+
+
+def _first(paths: list[str]) -> str:
+    return paths[0] if paths else ""

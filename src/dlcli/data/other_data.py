@@ -1,0 +1,89 @@
+"""A run's model on other data than its own: opened by the run's own source, its labels numbered as the model has them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlcli.data.fingerprint import fingerprint
+from dlcli.data.splits import open_source
+from dlcli.errors import DataError, UsageError
+from dlcli.runs import Run
+from dlcli.runs.folder import OTHER_DATA
+from dlcli.spec.data.sources import Examples, Opened, Request
+from dlcli.spec.data.sources.base import composed
+from dlcli.spec.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class OtherData:
+    """Examples of another folder or file; `name` is that of their folder below `evaluation/`, `notes` say what is not used."""
+
+    name: str
+    examples: Examples
+    classes: tuple[str, ...]
+    source: Any
+    notes: tuple[str, ...] = ()
+
+
+def open_other(experiment: Experiment, run: Run, path: Path, *, offline: bool) -> OtherData:
+    """Returns the labelled examples at a path: the test part where it has one, else all.
+
+    Raises:
+        UsageError: the run's source is no folder or file.
+        DataError: what is there cannot be read, or has labels that the model does not know.
+    """
+    classes = tuple(run.data().get("classes") or ())
+    source = experiment.data.source.elsewhere(str(path), classes)
+    if source is None:
+        raise UsageError(f"--data: a {experiment.data.source.kind} source has no folder or file that another could stand for")
+    for _, message in source.faults():
+        raise DataError(f"--data: {message}" if str(path) in message else f"--data: {path}: {message}")
+    opened = open_source(source, Request(experiment.task, experiment.data.image, experiment.seed, offline))
+    if "test" not in opened.parts and len(opened.parts) > 1:
+        raise DataError(f"--data: {path} has the parts {' and '.join(opened.parts)} and no test part: name one part's folder")
+    part = "test" if "test" in opened.parts else "train"
+    examples = _numbered(opened.parts[part], opened, experiment, classes)
+    if not len(examples):
+        raise DataError(f"--data: {path} has no examples")
+    notes = opened.part_notes.get(part, opened.notes)
+    slug = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-")[:40] or "data"
+    return OtherData(f"{OTHER_DATA}{slug}-{fingerprint({part: examples})[:6]}", examples, classes, source, notes)
+
+
+def _numbered(examples: Examples, opened: Opened, experiment: Experiment, classes: tuple[str, ...]) -> Examples:
+    """Returns the examples with their classes numbered as the run numbers them."""
+    if experiment.task not in ("classification", "binary"):
+        if examples.targets.shape[1] != len(classes):
+            raise DataError(f"--data: {examples.targets.shape[1]} targets an example, the run has {len(classes)}")
+        return examples
+    places = {composed(name): place for place, name in enumerate(classes)}
+    held = [opened.classes[number] for number in np.unique(examples.targets)]
+    unknown = [name for name in held if composed(name) not in places]
+    if unknown:
+        raise DataError(f"--data: the run has no class {unknown[0]!r}; it has {', '.join(classes[:20])}")
+    number = np.array([places.get(composed(name), -1) for name in opened.classes], dtype="int64")
+    return replace(examples, targets=number[examples.targets])
+
+
+def refuse_other_type(model: Any, inputs: Any, experiment: Experiment, path: Path) -> None:
+    """Checks that arrays are of the type that a model was trained on: uint8 images, or numbers in their own range.
+
+    Raises:
+        DataError: their shape or type is another one.
+    """
+    if not isinstance(inputs, np.ndarray) or isinstance(model.input, dict) or experiment.data.image.is_deep:
+        return
+    shape = tuple(model.input_shape[1:])
+    if inputs.shape[1:] != shape:
+        raise DataError(f"--data: {path}: its examples have shape {inputs.shape[1:]}; the model takes {shape}")
+    if experiment.model.kind == "transfer" or len(shape) != 3:
+        return
+    if model.input.name == "image" and inputs.dtype != np.uint8:
+        raise DataError(f"--data: {path}: holds numbers, not images; the model takes images of uint8, 0 to 255")
+    if model.input.name != "image" and inputs.dtype == np.uint8:
+        raise DataError(f"--data: {path}: holds uint8 images; the model was trained on numbers of another type")

@@ -1,0 +1,151 @@
+"""Every `auto` that only the data or the machine can decide, resolved once and written into the run's spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dlcli.data.split import DEFAULT_SHARES
+from dlcli.data.splits import Splits
+from dlcli.errors import RunFailed
+from dlcli.runtime.device import Device
+from dlcli.spec.data.data import SplitSettings
+from dlcli.spec.data.sources.npz import Npz
+from dlcli.spec.experiment import Experiment, with_defaults
+from dlcli.spec.model.backbones.run import run_folder
+from dlcli.spec.model.layers import ShapeError
+from dlcli.spec.model.models import Transfer
+from dlcli.spec.rules.rules import monitors
+from dlcli.spec.training.stages import Stage
+
+
+def prepared(experiment: Experiment, *, offline: bool) -> Experiment:
+    """Returns the experiment with what must be known before the data is opened.
+
+    That is what the source's files tell of how they are read, and a backbone's of the images' size.
+
+    Raises:
+        DataError: the files are missing or cannot be read.
+        RunFailed: nothing tells the size of the images.
+    """
+    source = experiment.data.source.resolved()
+    experiment = experiment.model_copy(update={"data": experiment.data.model_copy(update={"source": source})})
+    model, training = experiment.model, experiment.training
+    if training.initial_weights:
+        folder = str((run_folder(training.initial_weights) or Path(training.initial_weights)).absolute())
+        training = training.model_copy(update={"initial_weights": folder})
+        experiment = experiment.model_copy(update={"training": training})
+    if not isinstance(model, Transfer):
+        return experiment
+    backbone = model.backbone.resolved(offline=offline)
+    experiment = with_defaults(experiment.model_copy(update={"model": model.model_copy(update={"backbone": backbone})}))
+    if backbone.takes_images and experiment.data.image.size is None and experiment.data.facts(experiment.task).shape is None:
+        raise RunFailed("model.backbone: it does not say which size its images have; set `input_size: [224, 224]`")
+    return experiment
+
+
+def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Experiment:
+    """Returns the experiment with every `auto` resolved that data and machine decide.
+
+    Raises:
+        RunFailed: the model does not fit the data's shape, where only opening the data could tell.
+    """
+    data = experiment.data
+    normalize = ("unit" if splits.is_image else "standard") if data.normalize == "auto" else data.normalize
+    scale_targets = experiment.task == "regression" if data.scale_targets == "auto" else data.scale_targets
+    image = splits.image or data.image
+    if splits.is_image and splits.shape and splits.shape[2] in (1, 3):
+        image = image.model_copy(update={"size": splits.shape[:2], "channels": splits.shape[2]})
+    batch_size = len(splits.train) if data.batch_size == "full" else int(data.batch_size)
+    steps = -(-len(splits.train) // batch_size)
+    experiment = _monitored(experiment, splits)
+    training = experiment.training
+    given = bool(training.stages) or (_is_network(experiment) and training.epochs > 0)
+    stages = [_lasting(stage, steps) for stage in experiment.stages] if given else []
+    optimizer = training.optimizer.for_steps(steps * training.epochs)
+    training = training.model_copy(update={"optimizer": optimizer, "stages": stages})
+    hardware = experiment.hardware.model_copy(update={"precision": device.precision})
+    resolved = experiment.model_copy(
+        update={
+            "data": data.model_copy(
+                update={
+                    "normalize": normalize,
+                    "image": image,
+                    "split": _resolved_split(data.split, splits),
+                    "scale_targets": scale_targets,
+                }
+            ),
+            "training": training,
+            "hardware": hardware,
+        }
+    )
+    _refuse_misfit(resolved, splits)
+    return resolved
+
+
+def _is_network(experiment: Experiment) -> bool:
+    """Whether it is a transfer model whose head is trained in stages, not fitted once."""
+    return isinstance(experiment.model, Transfer) and experiment.model.classifier is None
+
+
+def _lasting(stage: Stage, steps: int) -> Stage:
+    """Returns the stage with the lengths of its schedules filled in, for epochs of `steps` steps."""
+    assert stage.optimizer is not None
+    return stage.model_copy(update={"optimizer": stage.optimizer.for_steps(steps * (stage.epochs or 0))})
+
+
+def _resolved_split(settings: SplitSettings, splits: Splits) -> SplitSettings:
+    """Returns the split with each `auto` said: the source's own part, or the share that was drawn."""
+    said = {
+        part: ("source" if part in splits.given else share)
+        for part, share in DEFAULT_SHARES.items()
+        if getattr(settings, part) == "auto"
+    }
+    return settings.model_copy(update=said)
+
+
+def _monitored(experiment: Experiment, splits: Splits) -> Experiment:
+    """Returns the experiment with monitors of the training values where the data has no validation part."""
+    if "validation" in splits.parts:
+        return experiment
+    training = experiment.training
+    followed = [name for name in monitors(experiment) if not name.startswith("val_")]
+
+    def plain(name: str) -> str:
+        """Returns the training value of the same name, or the loss where there is none."""
+        name = name.removeprefix("val_")
+        return name if name in followed else "loss"
+
+    def watching(callbacks: list[Any] | None) -> Any:
+        return callbacks and [
+            one.model_copy(update={"monitor": plain(one.monitor)}) if hasattr(one, "monitor") else one for one in callbacks
+        ]
+
+    stages = [stage.model_copy(update={"callbacks": watching(stage.callbacks)}) for stage in training.stages]
+    update = {"monitor": plain(training.monitor), "callbacks": watching(training.callbacks), "stages": stages}
+    return experiment.model_copy(update={"training": training.model_copy(update=update)})
+
+
+def _refuse_misfit(experiment: Experiment, splits: Splits) -> None:
+    if isinstance(experiment.model, Transfer):
+        _refuse_unfit_data(experiment.model, splits)
+    if splits.shape is None:
+        return
+    try:
+        experiment.model.output_shape(splits.shape)
+    except ShapeError as error:
+        place = ".".join(map(str, ("model", *error.place)))
+        source = experiment.data.source
+        is_grey = isinstance(source, Npz) and len(splits.shape) == 2
+        remedy = "; of grey images save array[..., None]" if is_grey else ""
+        raise RunFailed(f"{place}: {error} (the data's examples have shape {splits.shape}{remedy})") from None
+
+
+def _refuse_unfit_data(model: Transfer, splits: Splits) -> None:
+    """Raises RunFailed where the backbone wants other examples than the data gives."""
+    wanted = model.backbone.example_shape()
+    if splits.shape is None or model.backbone.takes_images != splits.is_image:
+        found = "images" if splits.is_image else "rows of numbers"
+        raise RunFailed(f"model.backbone: {found} are not what it was trained on")
+    if wanted is not None and tuple(splits.shape) != tuple(wanted):
+        raise RunFailed(f"model.backbone: it wants examples of shape {wanted}, the data's have {splits.shape}")

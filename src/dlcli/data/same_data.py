@@ -1,0 +1,56 @@
+"""Whether a source at another place holds the examples of a run: their fingerprint tells, not the path."""
+
+from __future__ import annotations
+
+from dlcli.data.fingerprint import fingerprint
+from dlcli.data.split import recorded_parts
+from dlcli.data.splits import open_examples
+from dlcli.errors import DataError
+from dlcli.runs import Run
+from dlcli.spec.data.sources import Opened
+from dlcli.spec.experiment import Experiment
+
+
+def refuse_other_data(run: Run, experiment: Experiment, *, offline: bool) -> None:
+    """Raises DataError where the source of an experiment lacks the examples that a run was trained on, or has changed ones."""
+    opened = open_examples(experiment, offline=offline, split=run.split(), revision=run.revision())
+    recorded = str(run.data().get("fingerprint"))
+    try:
+        now = _fingerprint_in(opened, run, experiment)
+        difference = "" if now == recorded else f"its fingerprint was {recorded[:12]} and is now {now[:12]}"
+    except DataError as error:
+        difference = str(error)
+    if difference:
+        raise DataError(
+            f"the data is not what {run.id} was trained on: {difference}; a run is resumed with its own data, or a copy of it"
+        )
+
+
+def is_copy(run: Run, experiment: Experiment, *, offline: bool) -> bool:
+    """Whether the source of an experiment holds exactly the examples of a run."""
+    split = run.split()
+    opened = open_examples(experiment, offline=offline, split=split, revision=run.revision())
+    names = _names(opened)
+    skipped = run.data().get("skipped", {}).get("count", 0)
+    if not split.keys() <= names or len(names) > len(split) + skipped:
+        return False
+    try:
+        return _fingerprint_in(opened, run, experiment) == run.data().get("fingerprint")
+    except DataError:
+        return False
+
+
+def known_images(run: Run, experiment: Experiment, *, offline: bool) -> int:
+    """Returns how many images of a folder have the path of an image that a run was trained on; rows have no names."""
+    if experiment.data.source.kind != "folder":
+        return 0
+    trained = {name for name, part in run.split().items() if part == "train"}
+    return len(trained & _names(open_examples(experiment, offline=offline, split=None, revision=run.revision())))
+
+
+def _names(opened: Opened) -> set[str]:
+    return {name for examples in opened.parts.values() for name in examples.ids}
+
+
+def _fingerprint_in(opened: Opened, run: Run, experiment: Experiment) -> str:
+    return fingerprint(recorded_parts(opened, run.split(), experiment))

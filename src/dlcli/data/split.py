@@ -1,0 +1,116 @@
+"""Examples of a source -> training, validation and test parts: drawn by the spec's shares, or as a run recorded them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dlcli.errors import DataError
+from dlcli.spec.data.sources import Examples, Opened
+from dlcli.spec.data.sources.part_names import PARTS
+from dlcli.spec.experiment import Experiment
+
+Array = np.ndarray[Any, Any]
+DEFAULT_SHARES = {"validation": 0.1, "test": 0.2}
+
+
+def drawn_parts(opened: Opened, experiment: Experiment) -> dict[str, Examples]:
+    """Returns the parts by the spec's shares: what the source gives is kept, the rest is taken from its training part."""
+    settings, source, parts = experiment.data.split, opened.parts["train"], dict(opened.parts)
+    draw = _stratified if settings.stratify and experiment.task in ("classification", "binary") else _random
+    random = np.random.default_rng([experiment.seed, 0x5B117])
+    pool = np.arange(len(source))
+    for part in ("test", "validation"):
+        share = _share(part, getattr(settings, part), opened)
+        if share:
+            chosen = draw(source.targets[pool], share * len(source) / len(pool), random)
+            parts[part] = subset(source, pool[chosen])
+            pool = np.delete(pool, chosen)
+    if not len(pool):
+        raise DataError("the split leaves no example to train on")
+    parts["train"] = subset(source, pool)
+    if settings.test == "validation" and "validation" in parts:
+        parts["test"] = parts["validation"]
+    return {part: examples for part, examples in parts.items() if len(examples)}
+
+
+def _share(part: str, setting: Any, opened: Opened) -> float:
+    """Returns the share of the source's training part that becomes a part; 0 where the source gives that part itself.
+
+    Raises:
+        DataError: the spec asks for a share of what the source gives, or for a part that the source does not have.
+    """
+    is_own = part in opened.parts
+    if setting == "source" and not is_own:
+        raise DataError(f"split.{part}: source, but the source has no {part} part of its own")
+    if is_own and setting not in ("auto", "source"):
+        raise DataError(f"split.{part}: {setting}, but the source has a {part} part of its own; leave `split.{part}` out")
+    if is_own or setting == "validation":
+        return 0.0
+    return DEFAULT_SHARES[part] if setting == "auto" else float(setting)
+
+
+def _random(targets: Array, share: float, random: np.random.Generator) -> Array:
+    """Returns the sorted positions of a random share, at least one."""
+    count = min(max(1, round(share * len(targets))), len(targets) - 1)
+    return np.sort(random.permutation(len(targets))[:count])
+
+
+def _stratified(targets: Array, share: float, random: np.random.Generator) -> Array:
+    """Returns the sorted positions of a share of every class: at least one of a class with two, none of a single one.
+
+    Whole examples go to the classes by the largest remainder, so that the shares add up. scikit-learn's splitter
+    refuses a class with one example, and importing it here would cost half a second before the first step.
+    """
+    order = random.permutation(len(targets))
+    order = order[np.argsort(targets[order], kind="stable")]
+    classes = np.split(order, np.flatnonzero(np.diff(targets[order])) + 1)
+    sizes = np.array([len(members) for members in classes])
+    shares = share * sizes
+    counts = np.floor(shares).astype(int)
+    largest = np.argsort(counts - shares, kind="stable")
+    counts[largest[: round(share * len(targets)) - counts.sum()]] += 1
+    counts = np.minimum(np.maximum(counts, 1), sizes - 1)
+    return np.sort(np.concatenate([members[:count] for members, count in zip(classes, counts, strict=True)]))
+
+
+def recorded_parts(opened: Opened, split: dict[str, str], experiment: Experiment) -> dict[str, Examples]:
+    """Returns the parts that a `split.csv` names.
+
+    Raises:
+        DataError: it names an example that the source does not have, or none of them.
+    """
+    parts: dict[str, Examples] = {}
+    left = dict(split)
+    for examples in opened.parts.values():
+        part_names = [left.pop(name, "") for name in examples.ids]
+        for part in PARTS:
+            positions = np.array([place for place, name in enumerate(part_names) if name == part], dtype="int64")
+            if len(positions) and part in parts:
+                raise DataError(f"the recorded split takes the {part} part from two parts of the source; it can come from one")
+            if len(positions):
+                parts[part] = subset(examples, positions)
+    if left or "train" not in parts:
+        example = next(iter(left), "a training part")
+        raise DataError(f"the recorded split names {len(left)} examples that the source does not have, such as {example!r}")
+    if experiment.data.split.test == "validation" and "validation" in parts:
+        parts["test"] = parts["validation"]
+    return parts
+
+
+def subset(examples: Examples, positions: Array) -> Examples:
+    """Returns the examples at some positions."""
+    if len(positions) == len(examples) and (positions == np.arange(len(examples))).all():
+        return examples
+    inputs = examples.inputs
+    if isinstance(inputs, dict):
+        taken: Any = {name: column[positions] for name, column in inputs.items()}
+    else:
+        taken = inputs[positions] if isinstance(inputs, np.ndarray) else inputs.take(positions)
+    return Examples(taken, examples.targets[positions], [examples.ids[position] for position in positions])
+
+
+def listed(names: tuple[str, ...]) -> str:
+    """Returns the first ten names in words."""
+    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")

@@ -1,0 +1,27 @@
+"""`data.split.file`: the `split.csv` of an earlier run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dlcli.errors import DataError
+from dlcli.runs.files import read_table
+from dlcli.spec.data.sources.part_names import PARTS
+
+
+def read_split_file(path: Path) -> dict[str, str]:
+    """Returns each example's id with its part, as a `split.csv` has them.
+
+    Raises:
+        DataError: the file cannot be read, lacks a column, or names a part that there is not.
+    """
+    try:
+        rows = read_table(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"data.split.file: cannot read {path}: {error}") from None
+    if not rows or not {"id", "split"} <= set(rows[0]):
+        raise DataError(f"data.split.file: {path} needs the columns `id` and `split`, and rows")
+    unknown = next((row["split"] for row in rows if row["split"] not in PARTS), None)
+    if unknown is not None:
+        raise DataError(f"data.split.file: {path} names a part {unknown!r}; parts are {', '.join(PARTS)}")
+    return {row["id"]: row["split"] for row in rows}

@@ -1,0 +1,315 @@
+"""Opened source -> training, validation and test examples, each in memory or read when needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from dlcli.data.fingerprint import fingerprint
+from dlcli.data.image_files import Survey, with_value_range
+from dlcli.data.split import drawn_parts, listed, recorded_parts, subset
+from dlcli.data.split_file import read_split_file
+from dlcli.errors import DataError
+from dlcli.runs.folder import REVISION
+from dlcli.runtime.images import ImageFiles
+from dlcli.spec.data.data import ImageSettings
+from dlcli.spec.data.sources import Examples, Opened, Request, SourceSpec
+from dlcli.spec.data.sources.base import composed, target_notes
+from dlcli.spec.data.sources.part_names import PARTS
+from dlcli.spec.experiment import Experiment
+
+Array = np.ndarray[Any, Any]
+MEMORY_SHARE = 0.25
+"""Images up to this share of the free memory are decoded once and kept; larger sets are read from their files each epoch."""
+MOST_NAMED = 100
+"""Files that could not be read are named up to this number."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The examples of a run. `validation` and `test` may be missing; `test` may be the validation part (by the spec).
+
+    `given` names the parts that the source gave; the others are drawn from its training part.
+    """
+
+    parts: dict[str, Examples]
+    classes: tuple[str, ...]
+    task: str
+    notes: tuple[str, ...] = ()
+    given: frozenset[str] = frozenset()
+    fingerprint: str = ""
+    skipped: tuple[str, ...] = ()
+    """What is wrong with each file that was left out, beginning with its path."""
+    image: ImageSettings | None = None
+    """How image files were read, nothing `auto`; None where there are none."""
+    lines: tuple[str, ...] = ()
+    """How the source was read."""
+    column_facts: tuple[dict[str, Any], ...] = ()
+    """What became of each column of a table."""
+    flat_images: dict[str, Any] = field(default_factory=dict)
+    """Images of one colour: see `Survey.flat_facts`."""
+
+    @property
+    def train(self) -> Examples:
+        """The examples that are trained on."""
+        return self.parts["train"]
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The shape of one example; None for named columns."""
+        inputs = self.train.inputs
+        return None if isinstance(inputs, dict) else tuple(inputs.shape[1:] if isinstance(inputs, np.ndarray) else inputs.shape)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether inputs are 8-bit images."""
+        return is_image(self.train.inputs)
+
+    @property
+    def outputs(self) -> int:
+        """The number of classes, labels or targets."""
+        return (
+            len(self.classes) if self.task == "classification" else 1 if self.task == "binary" else self.train.targets.shape[1]
+        )
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Returns how many examples of each class or label every part has; only totals for regression."""
+        return {part: self._count(examples) for part, examples in self.parts.items()}
+
+    def _count(self, examples: Examples) -> dict[str, int]:
+        if self.task == "regression":
+            return {}
+        if self.task == "multilabel":
+            counts = examples.targets.sum(axis=0).astype(int)
+        else:
+            counts = np.bincount(examples.targets, minlength=len(self.classes))
+        return dict(zip(self.classes, counts.tolist(), strict=True))
+
+    def target_facts(self) -> dict[str, list[float] | None]:
+        """Returns mean and deviation of each target in the training part; None where targets are classes."""
+        if self.task != "regression":
+            return {"means": None, "deviations": None}
+        targets = self.train.targets.astype("float64")
+        return {"means": targets.mean(axis=0).tolist(), "deviations": targets.std(axis=0).tolist()}
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what `data.json` holds."""
+        return {
+            "task": self.task,
+            "classes": list(self.classes),
+            "examples": {part: len(examples) for part, examples in self.parts.items()},
+            "counts": self.counts(),
+            **self.target_facts(),
+            "shape": list(self.shape) if self.shape else None,
+            "columns": list(self.train.inputs) if isinstance(self.train.inputs, dict) else None,
+            "fingerprint": self.fingerprint,
+            "notes": list(self.notes),
+            "test_is_validation": _is_validation(self.parts, "test"),
+            "lines": list(self.lines),
+            "column_facts": list(self.column_facts),
+            "flat_images": self.flat_images,
+            "skipped": {"count": len(self.skipped), "files": list(self.skipped[:MOST_NAMED])},
+        }
+
+
+def is_image(inputs: Any) -> bool:
+    """Whether inputs are 8-bit images, in memory or in files."""
+    return hasattr(inputs, "read") or (isinstance(inputs, np.ndarray) and inputs.dtype == np.uint8 and inputs.ndim == 4)
+
+
+def open_splits(
+    experiment: Experiment, *, offline: bool = False, split: dict[str, str] | None = None, revision: int = REVISION
+) -> Splits:
+    """Opens the source and returns its splits.
+
+    Args:
+        experiment: the experiment.
+        offline: whether nothing may be fetched.
+        split: each example's part as a run recorded it; None to split by the spec.
+        revision: that of the run whose examples are opened again.
+
+    Raises:
+        DataError: the data cannot be read, or leaves a part that is needed without examples or classes.
+    """
+    data = experiment.data
+    is_first = split is None
+    if split is None and data.split.file:
+        split = read_split_file(Path(data.split.file))
+    opened = open_examples(experiment, offline=offline, split=split, revision=revision)
+    opened, faults = _readable(opened, data.on_error, data.skip_budget) if is_first else (opened, [])
+    _refuse_unfit(opened, experiment)
+    parts = drawn_parts(opened, experiment) if split is None else recorded_parts(opened, split, experiment)
+    parts, image, image_notes = with_value_range(parts, data.image, opened.value_range, first=is_first)
+    notes = [*opened.notes, *_notes(parts, opened, experiment.task), *image_notes]
+    notes += _note_of_left_out(parts, opened) if split is not None else []
+    in_memory, survey = _kept_in_memory(parts)
+    if is_first:
+        survey.refuse_incomplete()
+        notes += survey.notes()
+    return Splits(
+        in_memory,
+        opened.classes,
+        experiment.task,
+        tuple(notes),
+        frozenset(opened.parts),
+        fingerprint(parts),  # of the parts as opened: images are files there, in memory or not
+        tuple(faults),
+        image,
+        opened.lines,
+        tuple(opened.column_facts),
+        survey.flat_facts(),
+    )
+
+
+def open_examples(experiment: Experiment, *, offline: bool, split: dict[str, str] | None, revision: int) -> Opened:
+    """Returns the examples of the chosen classes; by the rules of revision 1 where only they find those that a split names.
+
+    Raises:
+        DataError: the data cannot be read, or lacks one of the classes.
+    """
+    data = experiment.data
+    request = Request(experiment.task, data.image, experiment.seed, offline, revision)
+    opened = open_source(data.source, request)
+    if split is not None and revision > 1 and not _names_all(split, opened):
+        before = open_source(data.source, replace(request, revision=1))
+        opened = before if _names_all(split, before) else opened
+    return _of_classes(opened, tuple(data.classes)) if data.classes else opened
+
+
+def open_source(source: SourceSpec, request: Request) -> Opened:
+    """Returns the opened source.
+
+    Raises:
+        DataError: it cannot be read, or is larger than the memory, or claims to be.
+    """
+    try:
+        return source.open(request)
+    except MemoryError:
+        place = getattr(source, "path", "") or "data.source"
+        raise DataError(f"{place}: more memory is needed to read it than there is: it is too large, or damaged") from None
+
+
+def _names_all(split: dict[str, str], opened: Opened) -> bool:
+    return split.keys() <= {name for examples in opened.parts.values() for name in examples.ids}
+
+
+def _readable(opened: Opened, on_error: str, budget: float) -> tuple[Opened, list[str]]:
+    """Returns the source without image files that cannot be read, and what is wrong with each of those.
+
+    Raises:
+        DataError: there are such files and they are not to be skipped, or are more than the budget.
+    """
+    parts, faults, total = dict(opened.parts), list[str](), 0
+    for part, examples in opened.parts.items():
+        if not hasattr(examples.inputs, "unreadable"):
+            continue
+        total += len(examples)
+        unreadable = examples.inputs.unreadable(thorough=on_error == "skip")
+        faults += unreadable.values()
+        readable = [place for place in range(len(examples)) if place not in unreadable]
+        parts[part] = subset(examples, np.array(readable, "int64"))
+    if not faults:
+        return opened, []
+    named = "; ".join(faults[:10]) + (f"; and {len(faults) - 10} more" if len(faults) > 10 else "")
+    count = f"{len(faults)} of {total:,} images cannot be read"
+    if on_error == "stop":
+        raise DataError(f"{count}: {named}; repair or remove them, or leave them out: data.on_error: skip")
+    if len(faults) > budget * total:
+        raise DataError(f"{count}, more than the share of {budget:g} that data.skip_budget allows: {named}")
+    note = f"{count} and are skipped: {named}"
+    return replace(opened, parts=parts, notes=(*opened.notes, note)), faults
+
+
+def _of_classes(opened: Opened, classes: tuple[str, ...]) -> Opened:
+    """Returns the examples of some classes, numbered in the order given.
+
+    Raises:
+        DataError: the source has no class of such a name.
+    """
+    places = {composed(name): place for place, name in enumerate(opened.classes)}
+    unknown = [name for name in classes if composed(name) not in places]
+    if unknown:
+        raise DataError(f"data.classes: the source has no class {unknown[0]!r}; it has {listed(opened.classes)}")
+    number = np.full(len(opened.classes), -1)
+    number[[places[composed(name)] for name in classes]] = np.arange(len(classes))
+    classes = tuple(opened.classes[places[composed(name)]] for name in classes)
+    parts = {part: subset(examples, np.flatnonzero(number[examples.targets] >= 0)) for part, examples in opened.parts.items()}
+    numbered = {part: replace(examples, targets=number[examples.targets]) for part, examples in parts.items()}
+    return replace(opened, parts=numbered, classes=classes)
+
+
+def _is_validation(parts: dict[str, Examples], part: str) -> bool:
+    """Whether a part is the test part and the validation part as well."""
+    return part == "test" and part in parts and parts["test"] is parts.get("validation")
+
+
+def _refuse_unfit(opened: Opened, experiment: Experiment) -> None:
+    for part, examples in opened.parts.items():
+        if not len(examples):
+            raise DataError(f"the source's {part} part has no examples")
+    classes = len(np.unique(opened.parts["train"].targets)) if experiment.task_row.has_classes else 2
+    if experiment.task == "binary" and len(opened.classes) != 2:
+        raise DataError(f"task: binary needs two classes, found {len(opened.classes)}: {listed(opened.classes)}")
+    if experiment.task == "classification" and classes < 2:
+        raise DataError(f"all examples are of one class ({listed(opened.classes)}): there is nothing to tell apart")
+    if experiment.training.loss.kind == "msle" and min(examples.targets.min() for examples in opened.parts.values()) < 0:
+        raise DataError(
+            "loss: msle takes a logarithm and needs targets at or above 0; use `loss: huber` for targets of both signs"
+        )
+
+
+def _note_of_left_out(parts: dict[str, Examples], opened: Opened) -> list[str]:
+    used = sum(len(examples) for part, examples in parts.items() if not _is_validation(parts, part))
+    count = sum(map(len, opened.parts.values())) - used
+    subject, verb = ("1 example", "is") if count == 1 else (f"{count:,} examples", "are")
+    return [f"{subject} {verb} in no part of the split file and {verb} left out"] if count else []
+
+
+def _notes(parts: dict[str, Examples], opened: Opened, task: str) -> list[str]:
+    """Returns what a user should know of the parts."""
+    shared = ["the test part is the validation part (data.split.test): it chooses the epoch, so its score is no test score"]
+    notes = shared if _is_validation(parts, "test") else []
+    if task not in ("classification", "binary"):
+        return [*notes, *target_notes(parts["train"].targets, opened.classes)]
+    present = np.bincount(parts["train"].targets, minlength=len(opened.classes))
+    notes += [f"class {opened.classes[index]!r} has no training example" for index in np.flatnonzero(present == 0)[:5]]
+    if "test" in parts:
+        tested = np.bincount(parts["test"].targets, minlength=len(opened.classes))
+        few = [opened.classes[index] for index in np.flatnonzero((tested == 0) & (present > 0))]
+        if few:
+            subject = "1 class has" if len(few) == 1 else f"{len(few)} classes have"
+            notes.append(f"{subject} too few examples to be tested: {listed(tuple(few))}")
+    return notes
+
+
+def fits_in_memory(size: int) -> bool:
+    """Whether so many bytes are at most the share of the free memory that data may take."""
+    return bool(size <= MEMORY_SHARE * psutil.virtual_memory().available)
+
+
+def _kept_in_memory(parts: dict[str, Examples]) -> tuple[dict[str, Examples], Survey]:
+    """Returns the parts with image files decoded where they fit in memory, and what was found in the files."""
+    survey = Survey()
+    kept = {part: _decoded(parts[part], survey) for part in PARTS if part in parts and not _is_validation(parts, part)}
+    if _is_validation(parts, "test"):
+        kept["test"] = kept["validation"]
+    return kept, survey
+
+
+def _decoded(examples: Examples, survey: Survey) -> Examples:
+    """Returns the examples with image files decoded, where they take at most a share of the free memory."""
+    inputs = examples.inputs
+    if not isinstance(inputs, ImageFiles):
+        if is_image(inputs):
+            survey.look_at_arrays(inputs, examples.ids)
+        return examples
+    if not fits_in_memory(len(inputs) * prod(inputs.shape) * np.dtype(inputs.dtype).itemsize):
+        survey.sample(inputs)
+        return examples
+    pixels = survey.decode(inputs)
+    return replace(examples, inputs=replace(inputs, decoded=pixels) if inputs.image.is_deep else pixels)

@@ -1,0 +1,103 @@
+"""Which parts of an image speak for a class: Grad-CAM and occlusion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dlcli.explain.network import BATCH, before_squashing, heard, score_of, scores
+from dlcli.runtime.engine import tf
+
+Array = np.ndarray[Any, Any]
+_WINDOWS = 8
+"""How many times the occluding window goes into the longer side."""
+
+
+def grad_cam(model: Any, layer: Any, images: Array, places: Array, task: str) -> Array:
+    """Returns Grad-CAM's maps, float32 `(n, rows, columns)` of the layer's output, from 0 to 1.
+
+    All 0 where nothing speaks for the class. The map is the positive part of the channels' sum, each weighted by the mean
+    gradient of the class's score before the softmax with respect to it (Selvaraju et al. 2017, equations 1 and 2).
+
+    Args:
+        model: the saved model.
+        layer: a layer inside it whose output is `(n, rows, columns, channels)`.
+        images: `(n, height, width, channels)`, 0 to 255.
+        places: the class, label or target of each image `(n,)`.
+        task: the task's name.
+    """
+    maps = []
+    for start in range(0, len(images), BATCH):
+        chosen = places[start : start + BATCH]
+        # The tape follows what comes after the map alone: all layers' outputs of a batch would be gigabytes.
+        tape = tf.GradientTape(watch_accessed_variables=False)
+        with before_squashing(model) as plain, tape, heard(layer, tape) as outputs:
+            output = tf.cast(model(tf.constant(images[start : start + BATCH]), training=False), tf.float32)
+            squashed = not plain and task != "regression"
+            each = [score_of(output[at : at + 1], int(one), task, squashed=squashed) for at, one in enumerate(chosen)]
+            total = tf.add_n([tf.reduce_sum(one) for one in each])
+        gradients = tf.cast(tape.gradient(total, outputs[-1]), tf.float32)
+        weights = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
+        maps.append(np.asarray(tf.nn.relu(tf.reduce_sum(weights * tf.cast(outputs[-1], tf.float32), axis=-1))))
+    return _scaled(np.concatenate(maps))
+
+
+def has_gradient(model: Any, layer: Any) -> bool:
+    """Whether a model's output has a gradient with respect to a layer inside it.
+
+    Trees and votes have none: a small change of the features changes nothing, or jumps.
+    """
+    image = tf.zeros((1, *model.input_shape[1:]))
+    tape = tf.GradientTape(watch_accessed_variables=False)
+    with tape, heard(layer, tape) as outputs:
+        total = tf.reduce_sum(tf.cast(model(image, training=False), tf.float32))
+    return tape.gradient(total, outputs[-1]) is not None
+
+
+def occlusion(model: Any, image: Array, place: int, task: str) -> tuple[Array, float]:
+    """Returns how much the score of a class falls where a window of the image's mean colour covers it, and the largest fall.
+
+    The map is float32 `(height, width)`, the mean over the windows that cover a pixel, scaled to at most 1; negative where the
+    score rises. The score is that before the softmax (Zeiler, Fergus 2014, section 4.2, take the probability, which hardly
+    moves where a model is sure).
+
+    Args:
+        model: the saved model.
+        image: `(height, width, channels)`, 0 to 255.
+        place: the class, label or target.
+        task: the task's name.
+    """
+    height, width, _ = image.shape
+    window = max(2, -(-max(height, width) // _WINDOWS))
+    corners = [(top, left) for top in _starts(height, window) for left in _starts(width, window)]
+    colour = image.mean(axis=(0, 1)).round().astype(image.dtype)
+    whole = float(scores(model, image[None], place, task)[0])
+    falls, times = np.zeros((height, width)), np.zeros((height, width))
+    for start in range(0, len(corners), BATCH):
+        some = corners[start : start + BATCH]
+        covered = np.repeat(image[None], len(some), axis=0)
+        for one, (top, left) in zip(covered, some, strict=True):
+            one[top : top + window, left : left + window] = colour
+        for fall, (top, left) in zip(whole - scores(model, covered, place, task), some, strict=True):
+            falls[top : top + window, left : left + window] += fall
+            times[top : top + window, left : left + window] += 1
+    mean = falls / times
+    largest = float(np.abs(mean).max())
+    return (mean / largest if largest else mean).astype("float32"), float(mean.max())
+
+
+def _starts(side: int, window: int) -> list[int]:
+    """Returns where windows begin: half a window apart, the last at the end."""
+    last = max(0, side - window)
+    return sorted({*range(0, last + 1, max(1, window // 2)), last})
+
+
+def _scaled(maps: Array) -> Array:
+    largest = maps.max(axis=(1, 2), keepdims=True)
+    return np.asarray(np.divide(maps, largest, out=np.zeros_like(maps), where=largest > 0), dtype="float32")
+
+
+def enlarged(heat: Array, height: int, width: int) -> Array:
+    """Returns a map `(rows, columns)` stretched to an image's size, smoothly."""
+    return np.asarray(tf.image.resize(heat[..., None], (height, width), method="bilinear"))[..., 0]

@@ -1,0 +1,193 @@
+"""Pictures of explanations, drawn by matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps, rc_context
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+from dlcli.explain.tables import Importance, Plane
+from dlcli.score.plots import BLUE, GREY, PLAIN, save, short
+from dlcli.visible import visible
+
+Array = np.ndarray[Any, Any]
+_MOST_COLUMNS, _MOST_POINTS, _MOST_NAMED = 25, 2000, 20
+_PAIR = ("#dd6b20", "#2b6cb0")
+
+
+@rc_context(PLAIN)
+def draw_heat(pixels: Array, heat: Array, title: str, caption: str, path: Path) -> None:
+    """Writes an image beside itself under a map.
+
+    Args:
+        pixels: `(height, width, channels)`, 0 to 255.
+        heat: float32 `(height, width)`, up to 1; negative where it speaks against the class.
+        title: the line above.
+        caption: the line below it.
+        path: the PNG file.
+    """
+    figure = Figure(figsize=(7.4, 4.4), layout="constrained")
+    figure.suptitle(f"{_ending(title)}\n{short(caption, 90)}", fontsize=10)
+    left, right = figure.subplots(1, 2)
+    pixels = np.clip(np.rint(pixels), 0, 255).astype("uint8")
+    shown: Any = pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3]
+    grey = pixels[..., :3].mean(axis=2)
+    left.imshow(shown, cmap="gray", vmin=0, vmax=255)
+    right.imshow(grey, cmap="gray", vmin=0, vmax=255)
+    signed = bool(heat.min() < 0)
+    # A map of both signs is white at 0, another is transparent there: the image shows through where nothing is said.
+    colours = "coolwarm" if signed else "inferno"
+    picture = right.imshow(
+        heat, cmap=colours, vmin=-1 if signed else 0, vmax=1, alpha=np.clip(np.abs(heat), 0.15, 0.75), interpolation="nearest"
+    )
+    for axes in (left, right):
+        axes.set_xticks([])
+        axes.set_yticks([])
+    bar = figure.colorbar(picture, ax=right, shrink=0.75)
+    bar.set_label("speaks for it" if not signed else "against it          for it", fontsize=8)
+    if bar.solids is not None:
+        bar.solids.set_alpha(1)
+    save(figure, path)
+
+
+def _ending(title: str, length: int = 70) -> str:
+    """Returns a title in one line; of a long one the end, where a file's name is."""
+    title = visible(title)
+    return title if len(title) <= length else f"…{title[1 - length :]}"
+
+
+@rc_context(PLAIN)
+def draw_importance(found: Sequence[Importance], metric: str, value: float, path: Path) -> None:
+    """Writes bars of what each column counts for, with their deviations; of many columns the 25 largest."""
+    shown = list(found[:_MOST_COLUMNS])[::-1]
+    figure = Figure(figsize=(7, 1.4 + 0.27 * len(shown)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(
+        range(len(shown)),
+        [one.mean for one in shown],
+        xerr=[one.deviation for one in shown],
+        color=BLUE,
+        ecolor=GREY,
+        capsize=2,
+    )
+    axes.set_yticks(range(len(shown)), [short(one.column, 32) for one in shown], fontsize=8)
+    axes.axvline(0, color=GREY, linewidth=1)
+    more = f", the {len(shown)} largest of {len(found)}" if len(shown) < len(found) else ""
+    axes.set_title(f"What {visible(metric)} {value:.4g} loses without each column{more}", loc="left", fontsize=11)
+    axes.set_xlabel(f"loss of {visible(metric)} when the column is shuffled")
+    axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+
+
+@rc_context(PLAIN)
+def draw_regions(plane: Plane, decided: Array, sure: Array, labels: Array, names: tuple[str, ...], path: Path) -> None:
+    """Writes the regions of the predicted classes, paler where the model is less sure, with labelled points on them.
+
+    Args:
+        plane: the grid and the examples.
+        decided: the predicted class at every point of the grid `(points,)`.
+        sure: its probability there, in [0, 1].
+        labels: the examples' classes `(n,)`.
+        names: the classes' names.
+        path: the PNG file.
+    """
+    colours = class_colours(len(names))
+    low = 1 / max(len(names), 2)
+    strength = plane.shaped(np.clip((sure - low) / (1 - low), 0, 1))
+    figure, axes = _empty(plane)
+    regions = ListedColormap(colours)
+    limits = {"vmin": -0.5, "vmax": len(names) - 0.5}
+    axes.imshow(plane.shaped(decided), cmap=regions, alpha=0.25 + 0.45 * strength, **limits, **_placed(plane))
+    if len(names) == 2:
+        second = plane.shaped(np.where(decided == 1, sure, 1 - sure))
+        if second.min() < 0.5 < second.max():
+            axes.contour(plane.x, plane.y, second, levels=[0.5], colors="#1a202c", linewidths=1)
+    dots = {"markersize": 4, "markeredgecolor": "white", "markeredgewidth": 0.5}
+    for place, name in enumerate(names[:_MOST_NAMED]):
+        mine = plane.points[labels == place][:_MOST_POINTS]
+        axes.plot(*mine.T, "o", color=colours[place], label=short(name), **dots)
+    axes.set_title("What is predicted where", loc="left", fontsize=11)
+    axes.legend(frameon=True, fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1))
+    save(figure, path)
+
+
+def class_colours(count: int) -> list[Any]:
+    """Returns a colour for each class: orange and blue of two, as in the playground."""
+    if count == 2:
+        return list(_PAIR)
+    return [colormaps["tab10" if count <= 10 else "hsv"](place if count <= 10 else place / count) for place in range(count)]
+
+
+@rc_context(PLAIN)
+def draw_surface(plane: Plane, values: Array, truth: Array, title: str, path: Path) -> None:
+    """Writes predicted numbers as colours, with the examples in the colours of their own values.
+
+    Args:
+        plane: the grid and the examples.
+        values: the prediction at every point of the grid `(points,)`.
+        truth: the examples' values `(n,)`.
+        title: the line above.
+        path: the PNG file.
+    """
+    low, high = float(min(values.min(), truth.min())), float(max(values.max(), truth.max()))
+    figure, axes = _empty(plane)
+    scale: dict[str, Any] = {"cmap": "viridis", "vmin": low, "vmax": high}
+    picture = axes.imshow(plane.shaped(values), **scale, **_placed(plane))
+    some = slice(None, _MOST_POINTS)
+    axes.scatter(*plane.points[some].T, c=truth[some], s=18, edgecolors="white", linewidths=0.6, **scale)
+    axes.set_title(short(title, 50), loc="left", fontsize=11)
+    figure.colorbar(picture, ax=axes, shrink=0.85)
+    save(figure, path)
+
+
+def _empty(plane: Plane) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlabel(short(plane.names[0], 40))
+    axes.set_ylabel(short(plane.names[1], 40))
+    return figure, axes
+
+
+def _placed(plane: Plane) -> dict[str, Any]:
+    """Returns how an image of the grid lies in the plane: each cell around its point."""
+    x, y = plane.x, plane.y
+    half_x, half_y = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
+    extent = (x[0] - half_x, x[-1] + half_x, y[0] - half_y, y[-1] + half_y)
+    return {"extent": extent, "origin": "lower", "aspect": "auto", "interpolation": "nearest"}
+
+
+@rc_context(PLAIN)
+def draw_filters(filters: Array, title: str, path: Path) -> None:
+    """Writes filters as small pictures, up to 64, each scaled to its own range; three channels as colours.
+
+    Args:
+        filters: weights `(count, rows, columns, channels)`.
+        title: the line above.
+        path: the PNG file.
+    """
+    shown = filters[:64]
+    columns = min(8, len(shown))
+    lines = -(-len(shown) // columns)
+    figure = Figure(figsize=(columns * 0.9 + 0.4, lines * 0.9 + 0.6), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    panels = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for axes, weights in zip(panels, shown, strict=False):
+        _draw_filter(axes, weights)
+    for axes in panels:
+        axes.set_axis_off()
+    save(figure, path)
+
+
+def _draw_filter(axes: Any, weights: Array) -> None:
+    if weights.shape[2] == 3:
+        low, high = weights.min(), weights.max()
+        axes.imshow((weights - low) / (high - low) if high > low else np.full(weights.shape, 0.5), interpolation="nearest")
+        return
+    mean = weights.mean(axis=2)
+    largest = float(np.abs(mean).max()) or 1.0
+    axes.imshow(mean, cmap="coolwarm", vmin=-largest, vmax=largest, interpolation="nearest")

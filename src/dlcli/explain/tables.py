@@ -1,0 +1,121 @@
+"""Explanations of tables: the importance of each column, and the decision boundary of two numeric inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dlcli.explain.subjects import as_columns, sample
+from dlcli.runtime.columns import rows
+from dlcli.runtime.engine import tf
+from dlcli.spec.data.sources import Examples
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.training.metrics import higher_is_better
+
+Array = np.ndarray[Any, Any]
+REPEATS, MOST_ROWS, GRID = 10, 2000, 100
+_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class Importance:
+    """How much a score loses when a column is shuffled, over the repeats: mean and deviation."""
+
+    column: str
+    mean: float
+    deviation: float
+
+
+def answers(model: Any, inputs: Any, task: str) -> Array:
+    """Returns the model's output for rows, an array or raw columns, in the shapes that a metric's `score` takes."""
+    count = len(next(iter(inputs.values()))) if isinstance(inputs, dict) else len(inputs)
+    found = []
+    for start in range(0, count, _BATCH):
+        part = slice(start, start + _BATCH)
+        taken = rows({name: column[part] for name, column in inputs.items()}) if isinstance(inputs, dict) else inputs[part]
+        found.append(np.asarray(model(taken if isinstance(taken, dict) else tf.constant(taken), training=False), "float32"))
+    output = np.concatenate(found)
+    return output[:, 0] if task == "binary" else output
+
+
+def permutation(model: Any, examples: Examples, experiment: Experiment) -> tuple[str, float, list[Importance]]:
+    """Returns the metric's name, its value, and each column's importance, the largest first.
+
+    A column's importance is what the run's first metric loses when its values are shuffled among the rows, by
+    scikit-learn's `permutation_importance` (Breiman 2001), 10 times, on up to 2,000 rows. Columns that tell the same share
+    their importance: each alone may be missed little.
+    """
+    from sklearn.inspection import permutation_importance
+
+    examples = sample(examples, MOST_ROWS)
+    columns = as_columns(examples)
+    names = list(columns)
+    metrics = experiment.training.metrics or []
+    metric = metrics[0] if metrics else None
+    sign = 1.0 if metric is not None and higher_is_better(metric.name, list(metrics)) else -1.0
+
+    def scorer(_: Any, places: Array, truth: Array) -> float:
+        # scikit-learn shuffles the numbers of rows, column by column: values of every type stay as they are.
+        taken = {name: columns[name][places[:, at]] for at, name in enumerate(names)}
+        inputs = taken if isinstance(examples.inputs, dict) else np.stack(list(taken.values()), axis=1)
+        output = answers(model, inputs, experiment.task)
+        value = metric.score(truth, output, experiment.task) if metric is not None else _loss(experiment, truth, output)
+        return sign * value
+
+    places = np.tile(np.arange(len(examples))[:, None], (1, len(names)))
+    fitted = _Fitted()
+    whole = scorer(fitted, places, examples.targets)
+    result = permutation_importance(
+        fitted, places, examples.targets, scoring=scorer, n_repeats=REPEATS, random_state=experiment.seed
+    )
+    found = zip(names, result.importances_mean, result.importances_std, strict=True)
+    ranked = sorted((Importance(name, float(mean), float(spread)) for name, mean, spread in found), key=lambda one: -one.mean)
+    return metric.name if metric is not None else "loss", sign * whole, ranked
+
+
+class _Fitted:
+    """What scikit-learn takes for an estimator: the scorer knows the model."""
+
+    def fit(self, *_: Any) -> _Fitted:
+        """Returns itself: the model is trained already."""
+        return self
+
+
+def _loss(experiment: Experiment, truth: Array, output: Array) -> float:
+    from dlcli.score.evaluate import mean_loss
+
+    return mean_loss(experiment, output.shape[-1] if output.ndim > 1 else 1, truth, output)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A grid over two numbers: values of the first `(columns,)` and second `(rows,)`, examples `(n, 2)`, the numbers' names."""
+
+    x: Array
+    y: Array
+    points: Array
+    names: tuple[str, str]
+
+    def shaped(self, values: Array) -> Array:
+        """Returns a value of each point as `(rows, columns)`."""
+        return values.reshape(len(self.y), len(self.x))
+
+
+def grid(points: Array) -> tuple[Array, Array]:
+    """Returns 100 values of each number, from a tenth of its range below the smallest to one above the largest."""
+    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
+    margin = np.where(high > low, 0.1 * (high - low), 1.0)
+    ends = zip(low - margin, high + margin, strict=True)
+    x, y = (np.linspace(first, last, GRID).astype("float32") for first, last in ends)
+    return x, y
+
+
+def on_grid(model: Any, examples: Examples, x: Array, y: Array, task: str) -> Array:
+    """Returns the model's output at every point of a grid: `(len(y) * len(x), ...)`, rows of equal y after one another."""
+    points = np.stack([one.reshape(-1) for one in np.meshgrid(x, y)], axis=1)
+    inputs: Any = points
+    if isinstance(examples.inputs, dict):
+        inputs = {name: points[:, at] for at, name in enumerate(examples.inputs)}
+    return answers(model, inputs, task)

@@ -1,0 +1,277 @@
+"""Run -> a folder that is used without dlcli: written, loaded by its own runtime, compared, and kept only if it agrees."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlcli.data.split import subset
+from dlcli.data.splits import Splits, open_splits
+from dlcli.errors import DamagedFile, RunFailed, UsageError
+from dlcli.export import readme, runtimes
+from dlcli.export.agreement import LOST, Agreement, Compared, agreement
+from dlcli.export.deployed import Original, in_float32, original, vocabularies
+from dlcli.export.formats import FILES, Format, Quantize, write_keras, write_onnx, write_saved_model, write_tflite
+from dlcli.runs import Run
+from dlcli.runs.failures import failures_in_words
+from dlcli.runs.files import read_json, replacing_folder, write_json, write_text
+from dlcli.runs.folder import now
+from dlcli.runs.parts import title_of
+from dlcli.runtime.device import use_device
+from dlcli.score.evaluate import default_split, prediction_batch, prediction_batches, predictions
+from dlcli.spec.data.sources.npz import Npz
+from dlcli.spec.experiment import Experiment
+
+Array = np.ndarray[Any, Any]
+COMPARED = 500
+REPRESENTATIVE = 200
+"""Examples that tell the range of activations; TensorFlow's guide asks for a few hundred."""
+_VERSIONS: dict[Format, tuple[str, ...]] = {
+    "keras": ("keras", "tensorflow"),
+    "saved_model": ("tensorflow",),
+    "tflite": ("tensorflow", "ai-edge-litert"),
+    "onnx": ("tf2onnx", "onnx", "onnxruntime"),
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An export that was kept."""
+
+    path: Path
+    found: Agreement
+
+
+def export(run: Run, form: Format, *, quantize: Quantize = "", to: Path | None = None, offline: bool = False) -> Exported:
+    """Writes a run's model in another format, with all that is needed to use it, and compares it with the original.
+
+    Args:
+        run: the run.
+        form: the format.
+        quantize: for `tflite`: `int8` or `float16`.
+        to: the folder to make; `exports/<format>[-<quantize>]` in the run's folder if not given.
+        offline: whether nothing may be fetched.
+
+    Raises:
+        UsageError: something else stands in the folder's place, or the model is not for that format.
+        RunFailed: the model cannot be converted, or the export does not agree with it.
+    """
+    target = to or run.exports_path / (f"{form}-{quantize}" if quantize else form)
+    refuse_target(target, replace=to is None)
+    experiment = run.experiment()
+    with failures_in_words(run), tempfile.TemporaryDirectory() as folder:
+        # On the CPU, where the other runtimes compute too: a GPU rounds float32 at the third digit.
+        use_device(experiment.hardware.model_copy(update={"device": "cpu", "precision": "float32"}), experiment.seed)
+        copy = Path(shutil.copyfile(_model_file(run), os.path.join(folder, "model.keras")))
+        source = original(run, copy)
+        _refuse_misfit(source, form, quantize)
+        splits = _opened(run, experiment, offline=offline)
+        if to is None:
+            run.exports_path.mkdir(exist_ok=True)
+        with replacing_folder(target) as made:
+            found = _write(source, experiment, splits, run, made, form, quantize, Path(folder))
+    return Exported(target, found)
+
+
+def refuse_target(target: Path, *, replace: bool) -> None:
+    """Checks that nothing is lost if a folder is made: there is none, or an export as dlcli left it.
+
+    Raises:
+        UsageError: something else is there.
+    """
+    if not os.path.lexists(target):
+        if not replace and not target.parent.is_dir():
+            raise UsageError(f"--to {target}: no folder {target.parent}")
+        return
+    if not replace:
+        raise UsageError(f"--to {target}: is there already")
+    try:
+        written = read_json(target / "export.json")["files"]
+        found = _sums(target)
+    except (DamagedFile, KeyError, TypeError, OSError):
+        raise UsageError(f"{target} is no export of dlcli's: move it away, or export elsewhere by --to") from None
+    others = sorted(name for name in found if not isinstance(written, dict) or found[name] != written.get(name))
+    if others:
+        raise UsageError(
+            f"{target} holds {others[0]}, which is not as dlcli wrote it: move it away, or export elsewhere by --to"
+        )
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of every file below a folder, by its path there; that of `export.json` aside.
+
+    The bytecode that Python keeps of `image_reader.py` once `example.py` was run is nobody's work.
+    """
+    cached = "__pycache__/image_reader.*.pyc"
+    files = (path for path in sorted(folder.rglob("*")) if path.is_symlink() or (path.is_file() and not path.match(cached)))
+    names = {path.relative_to(folder).as_posix(): path for path in files}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in names.items() if name != "export.json"}
+
+
+def _model_file(run: Run) -> Path:
+    if not run.has_model:
+        raise UsageError(f"{run.id} has no model: it has not finished an epoch")
+    if not run.model_path.is_file():
+        raise DamagedFile(f"{run.model_path}: not a file")
+    return run.model_path
+
+
+def _refuse_misfit(source: Original, form: Format, quantize: Quantize) -> None:
+    if form == "keras" and source.has_hub_layer:
+        raise UsageError(
+            "--format keras: the model holds a Hub module, which only dlcli's own layer can load; --format saved_model needs"
+            " TensorFlow alone"
+        )
+    if quantize == "int8" and source.taken.columns:
+        raise UsageError(
+            "--quantize int8: columns of a table would share 256 steps, and gaps have none; --quantize float16 keeps both"
+        )
+
+
+def _opened(run: Run, experiment: Experiment, *, offline: bool) -> Splits:
+    splits = open_splits(experiment, offline=offline, split=run.split(), revision=run.revision())
+    recorded = run.data().get("fingerprint")
+    if recorded and recorded != splits.fingerprint:
+        raise UsageError(f"the data of {run.id} is not what it was trained on: an export is checked on the run's own examples")
+    return splits
+
+
+def _write(
+    source: Original,
+    experiment: Experiment,
+    splits: Splits,
+    run: Run,
+    made: Path,
+    form: Format,
+    quantize: Quantize,
+    folder: Path,
+) -> Agreement:
+    """Writes all files of an export and returns how it agrees.
+
+    Raises:
+        RunFailed: it does not.
+    """
+    plain = source.model if form in ("keras", "saved_model") else in_float32(source, folder)
+    labels, path = made / "labels.txt", made / FILES[form]
+    readme.write_labels(labels, source.classes)
+    if form == "keras":
+        write_keras(source, path)
+    elif form == "saved_model":
+        write_saved_model(source, path, labels, deep=experiment.data.image.is_deep)
+    elif form == "onnx":
+        write_onnx(source, plain, path)
+    else:
+        write_tflite(source, plain, path, quantize, _representative(splits))
+        if source.text_columns:
+            readme.write_categories(made / "categories.json", vocabularies(plain))
+    found = _compared(source, plain, experiment, splits, path, form, quantize)
+    if not found.agrees:
+        raise RunFailed(f"the export does not agree with the run's model and is not kept: {found.words}; {_limit(found)}")
+    image = experiment.data.image
+    row = readme.example_row(splits.train.inputs) if source.taken.columns else {}
+    source_settings = experiment.data.source
+    array_name = source_settings.features if isinstance(source_settings, Npz) else "x"
+    write_text(made / "example.py", readme.example(source, form, image, row, array_name))
+    if source.taken.kind == "images":
+        readme.write_image_reader(made)
+    write_text(made / "README.md", readme.readme(source, form, quantize, run, found, image))
+    write_json(made / "export.json", _recorded(source, run, made, form, quantize, found))
+    return found
+
+
+def _limit(found: Agreement) -> str:
+    judge = found.judged_as
+    if not judge:
+        return f"at most {found.limit:.2g} is allowed"
+    hint = "; --quantize float16 is closer" if judge == "int8" else ""
+    if found.same_decisions is None:
+        return f"{100 * found.difference:.2g} % of the targets' spread, and {judge} may have {100 * found.limit:.2g} %{hint}"
+    lost = f"{100 * LOST[judge]:.2g} points of accuracy"
+    return f"{judge} may have {100 * found.limit:.2g} % other decisions and lose {lost}{hint}"
+
+
+def _representative(splits: Splits) -> Callable[[], Iterator[Array]]:
+    """Returns what gives examples of the training part one by one, from all over it."""
+    examples = splits.train
+    chosen = subset(examples, _spread_out(len(examples), REPRESENTATIVE)).inputs
+
+    def one_by_one() -> Iterator[Array]:
+        for place in range(min(len(examples), REPRESENTATIVE)):
+            at = np.array([place])
+            yield (chosen.read(at) if hasattr(chosen, "read") else chosen[at]).astype("float32")
+
+    return one_by_one
+
+
+def _spread_out(count: int, most: int) -> Array:
+    """Returns places from all over a part, at even distances: a folder's examples come class by class."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype("int64")
+
+
+def _compared(
+    source: Original, plain: Any, experiment: Experiment, splits: Splits, path: Path, form: Format, quantize: Quantize
+) -> Agreement:
+    """Loads an export by its own runtime and compares its answers with the original's."""
+    split = default_split(splits)
+    examples = subset(splits.parts[split], _spread_out(len(splits.parts[split]), COMPARED))
+
+    def scores(model: Any) -> Array:
+        return predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
+
+    first = scores(source.model)
+    title = title_of(split, shared=splits.parts[split] is splits.parts.get("validation"))
+    compared = Compared(title, examples.targets, first, first if plain is source.model else scores(plain))
+    inputs = examples.inputs
+    if experiment.data.image.is_deep and isinstance(inputs, np.ndarray):  # in memory as uint8, as those of TFDS
+        inputs = inputs.astype("float32")
+    batches = list(_batches(source, inputs, len(examples), prediction_batch(experiment)))
+    output = source.output_name
+    if form == "keras":
+        answers = runtimes.answers_of_plain_keras(path, batches)
+    else:
+        answer = {
+            "saved_model": lambda: runtimes.saved_model(path, output),
+            "tflite": lambda: runtimes.litert(path, output, vocabularies(plain) if source.text_columns else {}),
+            "onnx": lambda: runtimes.onnx_runtime(path, output),
+        }[form]()
+        answers = np.concatenate([answer(batch) for batch in batches])
+    answers = answers[:, 0] if source.task == "binary" else answers
+    metric = next(iter(experiment.training.metrics or []), None)
+    spread = splits.train.targets.std(axis=0, dtype="float64") if source.task == "regression" else np.ones(1)
+    judge = quantize or ("float16" if source.mixed_precision and plain is source.model else "")
+    return agreement(compared, answers, source.task, metric=metric, spread=spread, judge=judge)
+
+
+def _batches(source: Original, inputs: Any, count: int, size: int) -> Iterator[Any]:
+    """Yields the inputs as the source gives them; columns by their names in the model."""
+    for start in range(0, count, size):
+        at = np.arange(start, min(start + size, count))
+        if isinstance(inputs, dict):
+            yield {source.names[name]: values[at] for name, values in inputs.items()}
+        else:
+            yield inputs.read(at) if hasattr(inputs, "read") else inputs[at]
+
+
+def _recorded(source: Original, run: Run, made: Path, form: Format, quantize: Quantize, found: Agreement) -> dict[str, Any]:
+    """Returns what `export.json` holds."""
+    return {
+        "format": form,
+        "quantize": quantize or None,
+        "run": run.id,
+        "made": now(),
+        "model": FILES[form],
+        "model_sha256": hashlib.sha256(source.file.read_bytes()).hexdigest(),
+        "bytes": sum(path.stat().st_size for path in made.rglob("*") if path.is_file()),
+        "agreement": found.as_dict(),
+        "versions": {name: version(name) for name in _VERSIONS[form]},
+        "files": _sums(made),
+    }

@@ -1,0 +1,274 @@
+"""What lies beside an export: a README, the labels, and a short program that uses it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlcli.export.agreement import LOST, OTHERWISE, Agreement
+from dlcli.export.deployed import Original
+from dlcli.export.formats import FILES, Format, Quantize
+from dlcli.runs import Run
+from dlcli.runs.files import write_text
+from dlcli.runtime import image_reader
+from dlcli.runtime.images import settings_of
+from dlcli.spec.data.data import ImageSettings
+from dlcli.visible import visible
+
+Array = np.ndarray[Any, Any]
+_NEEDS = {
+    "keras": "keras and tensorflow",
+    "saved_model": "tensorflow",
+    "tflite": "ai-edge-litert",
+    "onnx": "onnxruntime",
+}
+
+
+def write_labels(path: Path, classes: tuple[str, ...]) -> None:
+    """Writes the names of the outputs, one a line, in the model's order."""
+    write_text(path, "".join(f"{visible(name)}\n" for name in classes))
+
+
+def write_categories(path: Path, vocabularies: dict[str, list[str]]) -> None:
+    """Writes the categories of text columns: a category's number is its place; the first stands for all others."""
+    write_text(path, json.dumps(vocabularies, indent=1, ensure_ascii=True) + "\n")
+
+
+def example_row(columns: dict[str, Array]) -> dict[str, float | str]:
+    """Returns a row as an example: each column's median, or its most frequent text."""
+    row: dict[str, float | str] = {}
+    for name, values in columns.items():
+        if values.dtype == object:
+            words, counts = np.unique(values.astype(str), return_counts=True)
+            row[name] = str(words[counts.argmax()])
+        else:
+            known = values[~np.isnan(values)]
+            row[name] = float(f"{np.median(known):.6g}") if len(known) else 0.0
+    return row
+
+
+def example(source: Original, form: Format, image: ImageSettings, row: dict[str, float | str], array_name: str = "x") -> str:
+    """Returns a program that loads the export and prints what it says of an image, an array, or the row.
+
+    Args:
+        source: the run's model.
+        form: the format.
+        image: how the run reads images.
+        row: the example of a row.
+        array_name: the name of the inputs in a `.npz` file.
+    """
+    reading, takes = _reading(source, image, row, form, array_name)
+    what = {"images": " photo.jpg", "arrays": " rows.npy", "columns": ""}[source.taken.kind]
+    imports = [*_IMPORTS[form], *takes]
+    is_image = source.taken.kind == "images"
+    standard = (["import sys"] if what else []) + (["import json"] if "json." in reading else [])
+    standard += ["import os"] if form == "keras" else []
+    lines = [
+        f'"""Usage: python example.py{what}"""',
+        "",
+        *sorted(standard),
+        "from pathlib import Path",
+        "",
+        *(['os.environ["KERAS_BACKEND"] = "tensorflow"'] if form == "keras" else []),
+        *(["sys.path.insert(0, str(Path(__file__).parent))  # where image_reader.py is"] if is_image else []),
+        *sorted(imports, key=lambda line: (line.startswith("from"), line.split()[1])),
+        "",
+        "folder = Path(__file__).parent",
+        'labels = (folder / "labels.txt").read_text(encoding="utf-8").splitlines()',
+        *reading.splitlines(),
+        *_running(source, form).splitlines(),
+        *_printing(source.task).splitlines(),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_IMPORTS: dict[Format, list[str]] = {
+    "keras": ["import keras"],
+    "saved_model": ["import tensorflow as tf"],
+    "tflite": ["from ai_edge_litert.interpreter import Interpreter"],
+    "onnx": ["import onnxruntime"],
+}
+
+
+def _reading(
+    source: Original, image: ImageSettings, row: dict[str, float | str], form: Format, array_name: str
+) -> tuple[str, list[str]]:
+    """Returns the lines that make `inputs`, and what they import."""
+    if source.taken.kind == "images":
+        imports = ["import numpy as np", "from image_reader import Settings, read_image"]
+        return _reading_image(source.taken.shape, image), imports
+    if source.taken.kind == "arrays":
+        return _READING_ARRAY.format(name=array_name), ["import numpy as np"]
+    named = {source.names[name]: value for name, value in row.items()}
+    lines = ["row = {", *(f"    {name!a}: {value!a}," for name, value in named.items()), "}"]
+    numpy = [] if form in ("keras", "saved_model") else ["import numpy as np"]
+    if form == "keras":
+        lines.append("inputs = {name: tf.constant([[value]]) for name, value in row.items()}")
+        return "\n".join(lines), ["import tensorflow as tf"]
+    if form == "saved_model":
+        lines.append("inputs = {name: tf.constant([value]) for name, value in row.items()}")
+    elif form == "onnx":
+        lines.append("inputs = {k: np.array([[v]], object if isinstance(v, str) else np.float32) for k, v in row.items()}")
+    else:
+        if source.text_columns:
+            lines += [
+                'known = json.loads((folder / "categories.json").read_text(encoding="utf-8"))',
+                "for name, words in known.items():  # text is given as its number; 0 for what is not known",
+                "    row[name] = words.index(row[name]) if row[name] in words[1:] else 0",
+            ]
+        lines.append("inputs = {k: np.array([[v]], np.int32 if isinstance(v, int) else np.float32) for k, v in row.items()}")
+    return "\n".join(lines), numpy
+
+
+_READING_ARRAY = """rows = np.load(sys.argv[1])
+if not isinstance(rows, np.ndarray):  # .npz
+    rows = rows[{name!a} if {name!a} in rows.files else rows.files[0]]
+inputs = rows.astype("float32")"""
+
+
+def _reading_image(shape: tuple[int, ...], image: ImageSettings) -> str:
+    """Returns the lines that read an image by the copy of dlcli's own reader, with the settings of the run."""
+    settings = settings_of(image.model_copy(update={"size": shape[:2], "channels": shape[2]}))
+    fields = (f"{name}={value!r}" for name, value in asdict(settings).items())
+    return f"inputs = read_image(sys.argv[1], Settings({', '.join(fields)}))[np.newaxis]"
+
+
+def write_image_reader(folder: Path) -> None:
+    """Writes a copy of dlcli's reader of image files, so that a model sees the same pixels as in its training."""
+    write_text(folder / "image_reader.py", Path(image_reader.__file__).read_text(encoding="utf-8"))
+
+
+def _running(source: Original, form: Format) -> str:
+    """Returns the lines from `inputs` to `scores`, those of the first example."""
+    columns, output = source.taken.kind == "columns", source.output_name
+    entry = "" if columns else source.model.input.name
+    number = "inputs" if columns else 'inputs.astype("float32")'
+    file = FILES[form]
+    if form == "keras":
+        return f'model = keras.saving.load_model(folder / "{file}", compile=False)\nscores = model(inputs).numpy()[0]'
+    if form == "saved_model":
+        given = "**inputs" if columns else f"{entry}=tf.constant(inputs)"
+        loaded = f'served = tf.saved_model.load(str(folder / "{file}"))'
+        return f'{loaded}\nscores = served.signatures["serving_default"]({given})["{output}"].numpy()[0]'
+    if form == "tflite":
+        given = "**inputs" if columns else f"{entry}={number}"
+        loaded = f'run = Interpreter(model_path=str(folder / "{file}")).get_signature_runner()'
+        return f'{loaded}\nscores = run({given})["{output}"][0]'
+    given = "inputs" if columns else f'{{"{entry}": {number}}}'
+    loaded = f'session = onnxruntime.InferenceSession(str(folder / "{file}"))'
+    return f'{loaded}\nscores = session.run(["{output}"], {given})[0][0]'
+
+
+def _printing(task: str) -> str:
+    if task == "binary":  # the one number is the second class's probability
+        pairs = "(1 - scores[0], scores[0])"
+        return f"for label, score in sorted(zip(labels, {pairs}), key=lambda pair: -pair[1]):\n" + _PRINT
+    if task == "classification":
+        return "for label, score in sorted(zip(labels, scores), key=lambda pair: -pair[1])[:5]:\n" + _PRINT
+    return "for label, score in zip(labels, scores):\n" + _PRINT
+
+
+_PRINT = '    print(f"{label}: {score:.6g}")'
+
+
+def readme(source: Original, form: Format, quantize: Quantize, run: Run, found: Agreement, image: ImageSettings) -> str:
+    """Returns the README of an export in Markdown."""
+    kind = f"{form}, {quantize}" if quantize else form
+    images = source.taken.kind == "images"
+    pillow = " (and Pillow for images)" if images else ""
+    reader = "; `image_reader.py` reads an image as the training did" if images else ""
+    parts = [
+        f"# {visible(run.name)}: {kind}",
+        f"The model of the dlcli run `{visible(run.id)}`, for use without dlcli. It needs {_NEEDS[form]}{pillow};"
+        f" `example.py` beside this file shows how, in about 15 lines{reader}.",
+        "## What goes in\n\n" + _inputs(source, form, image),
+        "## What comes out\n\n" + _outputs(source),
+        "## How it was checked\n\n" + _checked(form, found),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _inputs(source: Original, form: Format, image: ImageSettings) -> str:
+    taken = source.taken
+    if taken.columns:
+        return _columns(source, form)
+    entry = source.model.input.name
+    if taken.kind == "arrays":
+        return f"`{entry}`: float32 `(batch, {', '.join(map(str, taken.shape))})`, raw: scaling is part of the model."
+    height, width, channels = taken.shape
+    dtype = "float32" if image.is_deep else {"saved_model": "uint8", "keras": "uint8 or float32"}.get(form, "float32")
+    way = {"stretch": "stretched", "pad": "padded with black", "crop": "cut to the middle"}[image.resize]
+    return (
+        f"`{entry}`: {dtype} `(batch, {height}, {width}, {channels})`, pixels from 0 to 255"
+        f" ({'red, green, blue' if channels == 3 else 'grey'}); scaling is part of the model.\n\n"
+        f"Images are turned upright, put on {_background(image)} where they are transparent, and {way} to {width} x {height} by"
+        f" Pillow's bilinear filter{_range_words(image)}: `image_reader.py` does it. No signature takes JPEG or"
+        " PNG bytes: TensorFlow decodes and resizes with other roundings than Pillow, so its answers would not be those of the"
+        " training's own preprocessing."
+    )
+
+
+def _background(image: ImageSettings) -> str:
+    return image.background if isinstance(image.background, str) else f"the colour {image.background}"
+
+
+def _range_words(image: ImageSettings) -> str:
+    if not isinstance(image.value_range, tuple):
+        return ""
+    low, high = image.value_range
+    return f"; of files with more than 8 bits the values {low:,g} and {high:,g} become 0 and 255"
+
+
+def _columns(source: Original, form: Format) -> str:
+    shape = "(batch,)" if form == "saved_model" else "(batch, 1)"
+    as_numbers = form == "tflite"
+    rows = [
+        f"| {_cell(column)} | `{source.names[column]}` |"
+        f" {'float32, NaN for a gap' if is_number else 'int32, from categories.json' if as_numbers else _TEXT} |"
+        for column, is_number in (source.taken.columns or {}).items()
+    ]
+    table = "\n".join(["| column | input | type |", "| --- | --- | --- |", *rows])
+    words = f"Raw columns, each `{shape}`; scaling and encoding are part of the model.\n\n{table}"
+    if as_numbers and source.text_columns:
+        words += (
+            "\n\nLiteRT takes no text: give each text as its number, its place in the list of its input in"
+            " `categories.json`, and 0 for a text that is not there. `example.py` does it. The formats saved_model, onnx and"
+            " keras take text as it is."
+        )
+    return words
+
+
+_TEXT = 'text, "" for a gap'
+
+
+def _cell(text: str) -> str:
+    return visible(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def _outputs(source: Original) -> str:
+    many = len(source.classes)
+    names = "`labels.txt` names them, one a line, in order."
+    if source.task == "binary":
+        return f"`{source.output_name}`: float32 `(batch, 1)`, the probability of the second label of `labels.txt`."
+    meaning = {
+        "classification": f"`(batch, {many})`, the probability of each class.",
+        "multilabel": f"`(batch, {many})`, the probability of each label; above 0.5 it is given.",
+        "regression": f"`(batch, {many})`, the predicted values.",
+    }[source.task]
+    return f"`{source.output_name}`: float32 {meaning} {names}"
+
+
+def _checked(form: Format, found: Agreement) -> str:
+    reader = {"keras": "plain Keras", "saved_model": "TensorFlow", "tflite": "LiteRT", "onnx": "ONNX Runtime"}[form]
+    judge = found.judged_as
+    if not judge:
+        limit = f"An output may differ by {found.limit:.2g} at most."
+    elif found.same_decisions is None:
+        limit = f"The root mean squared difference may be {LOST[judge]:.0%} of the targets' spread at most."
+    else:
+        limit = f"{OTHERWISE[judge]:.0%} of the decisions may be others, and {LOST[judge]:.0%} of them may be lost."
+    return f"Loaded again by {reader}: {found.words}. {limit} `export.json` has the figures."

@@ -1,0 +1,127 @@
+"""The readers of the formats: each loads an export as its user would, by its own runtime, and answers batches."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlcli.errors import RunFailed
+from dlcli.export.deployed import numbers_for
+from dlcli.runtime.engine import tf
+from dlcli.runtime.python import python_command, python_environment
+from dlcli.upstream import QUIET, quiet_start
+
+Array = np.ndarray[Any, Any]
+Inputs = Any
+"""A batch as the source gives it: uint8 or float32 arrays, or columns `(n,)` by their names in the model."""
+Answer = Callable[[Inputs], Array]
+"""From a batch to the model's output."""
+
+_PLAIN_KERAS = """
+import sys
+sys.modules["dlcli"] = None  # what an import of it would raise, this shows
+import keras, numpy, tensorflow
+model = keras.saving.load_model(sys.argv[1], compile=False)
+model.jit_compile = False  # XLA has no text
+answers = []
+for name in sys.argv[3:]:
+    with numpy.load(name) as held:
+        batch = {key: tensorflow.constant(held[key]) for key in held.files}
+    answers.append(model.predict_on_batch(batch if isinstance(model.input, dict) else batch["inputs"]))
+numpy.save(sys.argv[2], numpy.concatenate(answers))
+"""
+
+
+def answers_of_plain_keras(path: Path, batches: list[Inputs]) -> Array:
+    """Returns the outputs for all batches from Keras in a process of its own, where dlcli cannot be imported.
+
+    Raises:
+        RunFailed: the process could not load the model.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for number, batch in enumerate(batches):
+            files.append(os.path.join(folder, f"{number}.npz"))
+            np.savez(files[-1], **_rows(batch) if isinstance(batch, dict) else {"inputs": batch})
+        answers = os.path.join(folder, "answers.npy")
+        done = subprocess.run(
+            python_command("-c", _PLAIN_KERAS, str(path), answers, *files),
+            capture_output=True,
+            text=True,
+            env=python_environment(QUIET | {"CUDA_VISIBLE_DEVICES": "", "KERAS_HOME": folder}),
+            check=False,
+        )
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise RunFailed(f"plain Keras cannot load the export: {last}")
+        found: Array = np.load(answers)
+    return found
+
+
+def _rows(columns: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns columns `(n,)` as `(n, 1)`, text as NumPy's own."""
+    return {name: (values.astype(str) if values.dtype == object else values)[:, None] for name, values in columns.items()}
+
+
+def saved_model(path: Path, output: str) -> Answer:
+    """Loads a SavedModel's signature."""
+    served = tf.saved_model.load(str(path)).signatures["serving_default"]
+    (name, *_) = served.structured_input_signature[1]
+
+    def answer(batch: Inputs) -> Array:
+        tensors = batch if isinstance(batch, dict) else {name: batch}
+        return np.asarray(served(**{name: tf.constant(values) for name, values in tensors.items()})[output])
+
+    answer.loaded = served  # type: ignore[attr-defined]  # a signature does not keep its module alive
+    return answer
+
+
+def litert(path: Path, output: str, vocabularies: Mapping[str, list[str]]) -> Answer:
+    """Loads a LiteRT file; text is given as its number in the vocabularies."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    with quiet_start():
+        interpreter = Interpreter(model_path=str(path))
+        interpreter.allocate_tensors()
+        runner = interpreter.get_signature_runner()
+    (name, *_) = runner.get_input_details()
+
+    def answer(batch: Inputs) -> Array:
+        if not isinstance(batch, dict):
+            return np.asarray(runner(**{name: batch.astype("float32")})[output])
+        numbers = {
+            name: (numbers_for(values, vocabularies[name]) if name in vocabularies else values)[:, None]
+            for name, values in batch.items()
+        }
+        return np.asarray(runner(**numbers)[output])
+
+    return answer
+
+
+def onnx_runtime(path: Path, output: str) -> Answer:
+    """Loads an ONNX file on the CPU.
+
+    Raises:
+        RunFailed: ONNX Runtime cannot load it.
+    """
+    import onnxruntime
+
+    try:
+        with quiet_start():
+            session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no public common class
+        raise RunFailed(f"ONNX Runtime cannot load the export: {str(error).splitlines()[0][:300]}") from error
+    (name, *_) = (one.name for one in session.get_inputs())
+
+    def answer(batch: Inputs) -> Array:
+        if not isinstance(batch, dict):
+            return np.asarray(session.run([output], {name: batch.astype("float32")})[0])
+        return np.asarray(session.run([output], {name: values[:, None] for name, values in batch.items()})[0])
+
+    return answer

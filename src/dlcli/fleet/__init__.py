@@ -1,0 +1,1 @@
+"""Many runs: batches, sweeps, the search for a batch size."""

@@ -1,0 +1,129 @@
+"""The jobs whose processes run now: begun, told to end, ended."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic, sleep
+from types import FrameType
+
+from dlcli.errors import DlcliError
+from dlcli.fleet.batch.devices import Slot
+from dlcli.fleet.batch.engines.engine import LOOK, Engine, Process
+from dlcli.fleet.batch.worker import STOPS, Order
+from dlcli.runs.batches import Batch, Job
+
+_GRACE = 60.0
+"""Seconds that a process gets to write its checkpoint before it is killed."""
+
+
+@dataclass
+class Active:
+    """A job that runs: its process, place and begin, 0 while it waits for its turn; when it was told to end, and why if not
+    because all of them are."""
+
+    job: Job
+    slot: Slot
+    process: Process
+    began: float = 0.0
+    told: float = 0.0
+    why: str = ""
+
+
+class Fleet:
+    """The processes of one engine, at most as many as there are places."""
+
+    def __init__(self, engine: Engine, slots: Sequence[Slot]) -> None:
+        self._engine = engine
+        self._free = list(slots)
+        self._begun: list[tuple[Slot, Order]] = []
+        self.active: list[Active] = []
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is a place for one more."""
+        return bool(self._free)
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether the free places are GPUs of this machine, one each."""
+        return any(slot.is_gpu for slot in self._free)
+
+    def follows(self, batch: Batch, job: Job) -> bool:
+        """Whether a process that a killed batch has left behind with a job is taken up."""
+        return self._engine.follows(batch, job)
+
+    def take(self) -> Slot:
+        """Takes a place for the next job."""
+        return self._free.pop(0)
+
+    def begin(self, slot: Slot, order: Order) -> None:
+        """Has a job begun at the next `wait`, together with the others."""
+        self._begun.append((slot, order))
+
+    def wait(self) -> list[tuple[Active, int]]:
+        """Starts what was begun, waits a moment and returns the jobs that have ended with their exit codes; their places are
+        free again."""
+        begun, self._begun = self._begun, []
+        if begun:
+            processes = self._engine.begin([order for _, order in begun])
+            self.active += [Active(order.job, slot, process) for (slot, order), process in zip(begun, processes, strict=True)]
+        for one in self.active:
+            if not one.began and one.process.has_begun():
+                one.began = monotonic()
+        self._engine.wait([one.process for one in self.active])
+        codes = [(one, one.process.exit_code()) for one in self.active]
+        ended = [(one, code) for one, code in codes if code is not None]
+        self.active = [one for one, code in codes if code is None]
+        self._free += [one.slot for one, _ in ended]
+        return ended
+
+    def press(self, *, stop: bool) -> None:
+        """Tells processes to end that should, all of them if `stop`, and kills those that did not do so in time."""
+        now = monotonic()
+        for one in self.active:
+            if (stop or one.why) and not one.told:
+                one.told = now
+                one.process.send(signal.SIGTERM)
+            elif one.told and now - one.told > _GRACE:
+                one.process.send(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Gives up what the engine holds."""
+        self._engine.close()
+
+    def give_up(self) -> None:
+        """Tells every process to end, with a checkpoint, and waits for them: what happens cannot be noted any more."""
+        end = monotonic() + _GRACE
+        for one in self.active:
+            one.process.send(signal.SIGTERM)
+        while monotonic() < end and any(_may_run(one.process) for one in self.active):
+            sleep(LOOK)
+        for one in self.active:
+            one.process.send(signal.SIGKILL)
+
+
+def _may_run(process: Process) -> bool:
+    try:
+        return process.exit_code() is None
+    except DlcliError:  # what ended the fleet: this process could not begin
+        return False
+
+
+@contextmanager
+def noted_signals() -> Iterator[list[int]]:
+    """Yields a list that receives SIGINT, SIGTERM and SIGHUP while the block runs; what `nohup` ignores stays ignored."""
+    got: list[int] = []
+
+    def take(number: int, _frame: FrameType | None) -> None:
+        got.append(number)
+
+    heard = [number for number in STOPS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, take) for number in heard}
+    try:
+        yield got
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

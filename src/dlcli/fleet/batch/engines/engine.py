@@ -1,0 +1,51 @@
+"""What a batch and a sweep ask of a place in which jobs run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from dlcli.fleet.batch.worker import Order
+from dlcli.runs.batches import Batch, Job
+
+LOOK = 0.25
+"""Seconds between two looks at the processes."""
+LOST = 255
+"""Exit code of a process of which nobody knows how it ended."""
+
+
+def too_much_memory(memory_gb: float) -> str:
+    """Returns why a process was killed that took more memory than it may."""
+    return f"it took more than the {memory_gb:g} GB of memory that one run may have"
+
+
+class Process(Protocol):
+    """A job's process, wherever it runs."""
+
+    def exit_code(self) -> int | None:
+        """Returns dlcli's exit code, a signal's number below zero, or `LOST`; None while the process may still run."""
+
+    def has_begun(self) -> bool:
+        """Whether it runs, rather than waits for its turn."""
+
+    def send(self, number: int) -> None:
+        """Sends SIGTERM, for a checkpoint, or SIGKILL; does nothing where the process has ended."""
+
+    def memory(self) -> int:
+        """Returns the bytes of memory that the process has to itself; 0 where somebody else sees to its limit."""
+
+
+class Engine(Protocol):
+    """A place in which jobs run."""
+
+    def begin(self, orders: Sequence[Order]) -> Sequence[Process]:
+        """Starts a process for each order, or queues it, and returns them in the same order."""
+
+    def follows(self, batch: Batch, job: Job) -> bool:
+        """Whether `begin` takes up a process that a killed batch has left behind with a job, instead of starting one."""
+
+    def wait(self, processes: Sequence[Any]) -> None:
+        """Waits until one of its processes has ended, `LOOK` seconds at most."""
+
+    def close(self) -> None:
+        """Gives up what the engine holds; processes that still run go on."""

@@ -1,0 +1,43 @@
+"""What a task does on a node of a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from dataclasses import replace
+
+from dlcli.errors import DlcliError
+from dlcli.fleet.batch.devices import variables_of
+from dlcli.fleet.batch.engines.task import run_order
+from dlcli.fleet.batch.worker import Order
+
+
+def run_on_node(order: Order, folder: str, share: int, memory_gb: float | None) -> int | str:
+    """Runs a job on this node and returns its exit code, or in words why nothing can run here.
+
+    Args:
+        order: what to do.
+        folder: the working folder, kept where this node has it.
+        share: how many jobs share the GPU.
+        memory_gb: what the process may take, in GB of 2^30 bytes.
+    """
+    import ray
+
+    with suppress(OSError):
+        os.chdir(folder)
+    gpus = [str(one) for one in ray.get_gpu_ids()]
+    asked: list[int] = []
+    # An interrupt comes from `ray.cancel`, which tells no more than that: the first one asks for a checkpoint.
+    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+
+    def told() -> int:
+        return (0, signal.SIGTERM, signal.SIGKILL)[min(len(asked), 2)]
+
+    try:
+        order = replace(order, variables={**order.variables, **variables_of(gpus, share)})
+        return run_order(order, told, memory_gb)
+    except DlcliError as error:
+        return str(error)
+    finally:
+        signal.signal(signal.SIGINT, before)

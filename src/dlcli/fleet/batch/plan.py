@@ -1,0 +1,146 @@
+"""Specs, seeds and settings -> the jobs of a batch, every one checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+from dlcli.errors import Fault, SpecError, UsageError
+from dlcli.program import command
+from dlcli.runs.batches import Job
+from dlcli.spec.experiment import asks_for_gpus
+from dlcli.spec.load import load, load_text
+
+_MOST = 10_000
+
+
+def planned(specs: Sequence[str], seeds: Sequence[int], settings: Sequence[str]) -> list[Job]:
+    """Returns a job for every spec, every combination of the settings' values, and every seed (the spec's own if none).
+
+    Args:
+        specs: paths of YAML files.
+        seeds: seeds, each for every spec.
+        settings: `--set` options, whose values are separated by commas outside brackets: `data.batch_size=32,64`.
+
+    Raises:
+        SpecError: a spec or a setting is wrong, or asks for several processes; the faults of all are told.
+        UsageError: these are more than 10,000 jobs.
+    """
+    specs = list(dict.fromkeys(specs))
+    choices = [list(dict.fromkeys(values_of(one))) for one in settings]
+    varied = {at for at, values in enumerate(choices) if len(values) > 1}
+    count = len(specs) * max(1, len(seeds))
+    for values in choices:
+        count *= len(values)
+    if count > _MOST:
+        raise UsageError(f"these are {count:,} runs; a batch has at most {_MOST:,}")
+    jobs: list[tuple[tuple[str, tuple[str, ...]], Job]] = []
+    names: dict[str, set[str]] = {}
+    faults: list[Fault] = []
+    for spec, chosen in product(specs, product(*choices)):
+        try:
+            loaded = load(spec, chosen)
+            for seed in seeds:
+                load(spec, [*chosen, f"seed={seed}"])
+        except SpecError as error:
+            faults += error.faults
+            continue
+        if loaded.experiment.hardware.strategy == "multi_worker":
+            message = f"a batch trains each run in one process; several are for `{command()} train`, which is told its workers"
+            faults.append(loaded.document.fault(("hardware", "strategy"), message))
+            continue
+        names.setdefault(loaded.experiment.name, set()).add(spec)
+        group = (spec, tuple(one for at, one in enumerate(chosen) if at in varied))
+        text = loaded.document.text
+        for seed in seeds or [loaded.experiment.seed]:
+            own = [*loaded.overrides, f"seed={seed}"] if seeds else [*loaded.overrides]
+            jobs.append((group, Job(len(jobs) + 1, loaded.experiment.name, "", str(Path(spec).absolute()), text, own, seed)))
+    if faults:
+        raise SpecError(faults)
+    return [replace(job, group=_group(job.name, *group, shared=len(names[job.name]) > 1)) for group, job in jobs]
+
+
+def refuse_mirrored(jobs: Sequence[Job], *, on_cluster: bool, on_gpus: bool) -> None:
+    """Refuses specs with `strategy: mirrored` that would find a single GPU.
+
+    Args:
+        jobs: the jobs of a batch, or of a sweep.
+        on_cluster: whether a cluster gives each run what it asks for.
+        on_gpus: whether each run has a GPU of this machine.
+
+    Raises:
+        SpecError: there are such; the faults of all are told.
+    """
+    faults: dict[str, Fault] = {}
+    for job in jobs if on_cluster or on_gpus else ():
+        if "mirrored" not in job.text and not any("mirrored" in one for one in job.overrides):
+            continue
+        loaded = load_text(job.text, job.file, job.overrides)
+        hardware = loaded.experiment.hardware
+        if hardware.strategy != "mirrored" or hardware.device == "cpu":
+            continue
+        if on_gpus:
+            message = (
+                f"each run here has one GPU; `{command()} train` gives a run all, a cluster (--engine) as many as it asks for"
+            )
+        elif hardware.devices or hardware.resources.gpus or asks_for_gpus(hardware.resources.slurm):
+            continue
+        else:
+            message = "a cluster must be told how many GPUs: say hardware.devices"
+        fault = loaded.document.fault(("hardware", "strategy"), message)
+        faults[str(fault)] = fault
+    if faults:
+        raise SpecError(list(faults.values()))
+
+
+def _group(name: str, spec: str, varied: tuple[str, ...], *, shared: bool) -> str:
+    """Returns the name of a line of the leaderboard: two specs of one name are told apart by their files."""
+    return " ".join([f"{name} ({spec})" if shared else name, *varied])
+
+
+def values_of(setting: str) -> Iterator[str]:
+    """Yields a `--set` option for each of its values.
+
+    Raises:
+        UsageError: it is no `path=value`.
+    """
+    path, equals, values = setting.partition("=")
+    if not equals:
+        raise UsageError(f"--set: expected path=value or path=value,value, found {setting!r}")
+    for value in _split(values):
+        yield f"{path}={value}"
+
+
+def _split(text: str) -> Iterator[str]:
+    """Yields the parts between commas that stand outside brackets and quotes."""
+    depth, quote, begin = 0, "", 0
+    for at, char in enumerate(text):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'":
+            quote = char
+        elif char in "[{":
+            depth += 1
+        elif char in "]}":
+            depth -= 1
+        elif char == "," and not depth:
+            yield text[begin:at].strip()
+            begin = at + 1
+    yield text[begin:].strip()
+
+
+def seeds_of(text: str) -> list[int]:
+    """Returns the seeds of `0-4,7`.
+
+    Raises:
+        UsageError: these are no whole numbers or ranges of them.
+    """
+    found: list[int] = []
+    for part in filter(None, (one.strip() for one in text.split(","))):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) - int(first) not in range(_MOST)):
+            raise UsageError(f"--seeds: expected numbers and ranges, as in 0-4,7; found {part!r}")
+        found += range(int(first), int(last or first) + 1)
+    return list(dict.fromkeys(found))

@@ -1,0 +1,45 @@
+"""Imported by the process that runs are forked from: what every run would load, compile or look up anew is done once.
+
+Nothing here starts TensorFlow's runtime, whose threads would not live on in a forked process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+
+import matplotlib.backends.backend_svg
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from dlcli.report.page import templates
+
+_OURS = (
+    *("train.train", "train.resume", "report.write_up", "score.plots", "score.pictures", "report.diagnosis"),
+    *("explain", "train.trackers.tensorboard", "runtime.images", "runtime.hub_layer"),
+)
+_THEIRS = (
+    *("pandas", "scipy.stats", "sklearn.datasets", "sklearn.metrics", "sklearn.model_selection", "tensorboard.summary"),
+    *("pygments.styles.default", "PIL.JpegImagePlugin", "matplotlib.backends.backend_svg"),
+)
+
+
+def _preload() -> None:
+    for name in (*(f"dlcli.{one}" for one in _OURS), *_THEIRS):
+        importlib.import_module(name)
+    for one in (templates(), templates(escapes=False)):
+        for name in one.list_templates(extensions=["html", "md"]):
+            one.get_template(name)
+    _draw()
+
+
+def _draw() -> None:
+    """Draws a figure, for which matplotlib looks for fonts."""
+    figure = Figure(layout="constrained")
+    figure.subplots().set_title("0")
+    FigureCanvasAgg(figure)
+    figure.savefig(io.BytesIO(), format="png")
+    matplotlib.backends.backend_svg.FigureCanvasSVG(figure).print_svg(io.StringIO())
+
+
+_preload()

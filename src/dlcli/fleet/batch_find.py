@@ -1,0 +1,164 @@
+"""The largest batch that fits and the fastest one: each size is tried in a process of its own, which may die of it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from dlcli.errors import DlcliError, RunFailed
+from dlcli.fleet.batch.engines.local import memory_of
+from dlcli.fleet.batch.worker import PRELOADED
+from dlcli.runtime.python import fork_server_context
+
+_WARM = 3
+_MOST_STEPS = 50
+_LOOK = 0.1
+
+
+@dataclass(frozen=True)
+class Size:
+    """One batch size: examples a second and the most memory in bytes; or why it cannot be had."""
+
+    batch_size: int
+    examples_per_second: float = 0.0
+    memory: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a process tries: a spec with its `--set` options, one batch size, for some seconds."""
+
+    text: str
+    file: str
+    overrides: list[str]
+    batch_size: int
+    seconds: float
+    features: Path
+    offline: bool
+
+
+def find_batch_size(
+    text: str,
+    file: str,
+    overrides: list[str],
+    features: Path,
+    *,
+    smallest: int = 8,
+    seconds: float = 3.0,
+    memory_gb: float | None = None,
+    offline: bool = False,
+) -> Iterator[Size]:
+    """Yields sizes, each twice the one before, until one does not fit, or holds all training examples.
+
+    Args:
+        text: the spec.
+        file: its path.
+        overrides: `--set` options.
+        features: the folder in which features of a frozen backbone are kept.
+        smallest: the first size.
+        seconds: how long each is measured once it is compiled.
+        memory_gb: memory that a process may take; on a GPU its own memory is the limit.
+        offline: whether nothing may be fetched.
+
+    Raises:
+        RunFailed: the first size fails for another reason than memory.
+    """
+    context = fork_server_context()
+    context.set_forkserver_preload([*PRELOADED, "dlcli.train.rate_trial"])
+    size = smallest
+    while True:
+        asked = Asked(text, file, overrides, size, seconds, features, offline)
+        found, examples = _tried(context, asked, memory_gb, first=size == smallest)
+        yield found
+        if found.reason or size >= examples:
+            return
+        size = min(2 * size, max(examples, size + 1))
+
+
+def _tried(context: Any, asked: Asked, memory_gb: float | None, *, first: bool) -> tuple[Size, int]:
+    """Returns what one size gives, and the number of training examples; a defect at the first size is no lack of memory."""
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_try, args=(asked, theirs))
+    process.start()
+    theirs.close()
+    told, most, reason = None, 0, ""
+    while process.is_alive() and told is None:
+        if ours.poll(_LOOK):
+            told = _received(ours)
+            break
+        most = max(most, memory_of(process.pid))
+        if memory_gb is not None and most > memory_gb * 2**30:
+            process.kill()
+            reason = f"it takes more than {memory_gb:g} GB"
+    process.join()
+    told = told or (_received(ours) if ours.poll() else None)
+    if isinstance(told, str):
+        raise RunFailed(told)
+    if told is None and not reason:
+        code = process.exitcode or 0
+        if code >= 0 and first:  # its traceback is printed
+            raise RunFailed(f"trying batches of {asked.batch_size} failed: its process ended with exit code {code}")
+        died = f"was ended by {signal.Signals(-code).name}, mostly for lack of memory" if code < 0 else ""
+        reason = f"its process {died or f'failed with exit code {code}'}"
+    if told is None or reason:
+        return Size(asked.batch_size, memory=most, reason=reason), 0
+    rate, examples, words = told
+    return Size(asked.batch_size, rate, most, words), examples
+
+
+def _received(connection: Connection) -> Any:
+    try:
+        return connection.recv()
+    except EOFError:
+        return None
+
+
+def _try(asked: Asked, told: Connection) -> None:
+    """Takes steps for some seconds and tells (examples a second, training examples, reason), or the words of an error."""
+    from dlcli.runs.failures import is_out_of_memory
+    from dlcli.spec.load import load_text
+    from dlcli.train.rate_trial import put_together
+
+    try:
+        loaded = load_text(asked.text, asked.file, [*asked.overrides, f"data.batch_size={asked.batch_size}"])
+        trial = put_together(loaded.experiment, asked.features, _say_nothing, offline=asked.offline)
+        told.send((_measured(trial, asked.seconds), len(trial.work.splits.train), ""))
+    except DlcliError as error:
+        told.send(str(error))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        told.send((0.0, 0, "out of memory"))
+
+
+def _say_nothing(_line: str) -> None:
+    return
+
+
+def _measured(trial: Any, seconds: float) -> float:
+    """Returns the examples a second of full batches."""
+    stream, model = trial.stream, trial.model
+    full = max(1, len(trial.work.splits.train) // trial.work.batch_size)
+
+    def steps() -> Iterator[Any]:
+        epoch = 0
+        while True:
+            batches = stream.batches(epoch)
+            for _ in range(full):
+                yield batches
+            epoch += 1
+
+    source = steps()
+    for _ in range(_WARM):
+        float(model.train_function(next(source))["loss"])
+    began, taken = perf_counter(), 0
+    while taken < _MOST_STEPS and (taken < 2 or perf_counter() - began < seconds):
+        float(model.train_function(next(source))["loss"])
+        taken += 1
+    return float(taken * trial.work.batch_size / (perf_counter() - began))

@@ -1,0 +1,314 @@
+"""A study -> trials: as many at once as there are places, each an ordinary run in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from dlcli.errors import DamagedFile, Interrupted, OutOfMemory, RunFailed, SpecError, TooLarge
+from dlcli.fleet.batch.active import Active, Fleet, noted_signals
+from dlcli.fleet.batch.verdict import Verdict, adopted, told_by, verdict
+from dlcli.fleet.batch.worker import GOES_ON, Order
+from dlcli.fleet.sweep.limits import Limits
+from dlcli.fleet.sweep.study import Search, how_to_go_on, pruner_of, sampler_of, told_how_to_go_on
+from dlcli.fleet.sweep.trials import (
+    REASON,
+    RUN,
+    SAME,
+    STATE,
+    SURPLUS,
+    WORKER,
+    Following,
+    job_of,
+    objective_values,
+    size_path,
+)
+from dlcli.runs import Run
+from dlcli.runs.batches import Batch, Job
+from dlcli.runs.hold import is_held
+from dlcli.runs.sweeps import SweepFolder
+from dlcli.spec.load import load_text
+
+_TIME_OVER = "the time for the sweep was over; it has a checkpoint"
+_RETRIES = 1
+
+
+class Watcher:
+    """Is told how a sweep goes; this one says nothing."""
+
+    def began(self, search: Search, job: Job, slot: str) -> None:
+        """Takes a trial that is begun, or gone on with."""
+
+    def ended(self, search: Search, job: Job, state: str, values: Sequence[float] | None, reason: str) -> None:
+        """Takes a trial that has ended: completed, pruned, skipped or failed, or interrupted, to go on later."""
+
+
+@dataclass
+class _Trial:
+    """A trial in hand: Optuna's, its job, what follows its epochs, its run once it is there; why it was pruned, if it was, and
+    whether another process began it."""
+
+    trial: Any
+    job: Job
+    following: Following
+    run: Run | None = None
+    looked: float = 0.0
+    pruned: str = ""
+    left: bool = False
+
+
+@dataclass(frozen=True)
+class Working:
+    """How a process works on a sweep: its name, what runs its trials, whether it joins another, and stays offline."""
+
+    name: str
+    fleet: Fleet
+    joins: bool = False
+    offline: bool = False
+
+
+def run_sweep(folder: SweepFolder, search: Search, working: Working, watcher: Watcher) -> None:
+    """Makes trials until there are as many as the plan wants, beginning with those that a killed process of this folder left.
+
+    Args:
+        folder: the sweep's folder on this machine.
+        search: its study.
+        working: how this process works; its name is from `SweepFolder.working`.
+        watcher: is told how it goes.
+
+    Raises:
+        Interrupted: a signal stopped it; every trial that ran has a checkpoint.
+        RunFailed: the study or the folder cannot be written any more, or no process can be started.
+    """
+    with noted_signals() as stop, told_how_to_go_on(folder):
+        try:
+            _Sweeping(folder, search, working, watcher, stop).to_the_end()
+        except BaseException:  # what the trials come to can be noted no more, and this process would wait for them
+            working.fleet.give_up()
+            raise
+    if stop:
+        raise Interrupted(f"stopped by {signal.Signals(stop[0]).name}; {how_to_go_on(folder)}")
+
+
+class _Sweeping:
+    """A sweep while this process works on it."""
+
+    def __init__(self, folder: SweepFolder, search: Search, working: Working, watcher: Watcher, stop: list[int]) -> None:
+        self._folder, self._search, self._working, self._watcher, self._stop = folder, search, working, watcher, stop
+        self._batch: Batch = folder.batch
+        self._fleet, self._trials = working.fleet, dict[int, _Trial]()
+        self._again: deque[_Trial] = deque()
+        sweep = search.experiment.sweep
+        assert sweep is not None
+        self._sweep = sweep
+        self._end = monotonic() + 60 * sweep.minutes if sweep.minutes else None
+        search.study.pruner = pruner_of(search)
+
+    def to_the_end(self) -> None:
+        """Begins trials and waits for them until none is left, or the sweep is stopped."""
+        self._take_up()
+        more = True
+        while self._trials or (more and not self._over):
+            while more and self._fleet.has_room and not self._over:
+                more = self._next()
+            for active, code in self._fleet.wait():
+                self._ended(active, code)
+                more = True
+            more = more or bool(self._again)
+            for active in self._fleet.active:
+                self._follow(active, self._trials[active.job.number])
+            self._fleet.press(stop=bool(self._stop))
+
+    @property
+    def _over(self) -> bool:
+        return bool(self._stop) or (self._end is not None and monotonic() > self._end)
+
+    def _take_up(self) -> None:
+        """Takes the trials that processes of this folder left when they were killed or stopped: notes what is finished, and
+        queues what is not."""
+        with self._folder.taking_up():
+            for frozen in self._known():
+                owner = frozen.user_attrs.get(WORKER, "")
+                # A process that was killed just as it began a trial could not say that it was its own.
+                gone = self._folder.is_known(owner) and not self._folder.works(owner) if owner else not self._working.joins
+                if frozen.state.name == "RUNNING" and gone:
+                    self._again.append(self._opened(frozen))
+
+    def _opened(self, frozen: Any) -> _Trial:
+        """Returns a trial of the study to go on with, as this process's own."""
+        import optuna
+
+        trial = optuna.trial.Trial(self._search.study, frozen._trial_id)
+        trial.set_user_attr(WORKER, self._working.name)
+        return _Trial(trial, job_of(self._search, trial), Following(self._search, trial), left=True)
+
+    def _known(self) -> list[Any]:
+        return [one for one in self._search.study.get_trials(deepcopy=False) if not one.user_attrs.get(SURPLUS)]
+
+    def _next(self) -> bool:
+        """Begins a trial that was left, or a new one; returns False where no more are wanted, or none can be begun now."""
+        for _ in range(len(self._again)):
+            one = self._again.popleft()
+            if is_held(self._batch.lock_path(one.job)):  # its process, left by a killed sweep, is ending
+                self._again.append(one)
+                continue
+            return self._begin(one)
+        if self._again:
+            return False
+        wanted = self._search.plan.trials
+        known = self._known()
+        waiting = any(one.state.name == "WAITING" for one in known)
+        if sum(one.state.name != "WAITING" for one in known) >= wanted or (self._sweep.sampler == "grid" and not waiting):
+            return False
+        return self._draw(wanted)
+
+    def _draw(self, wanted: int) -> bool:
+        study = self._search.study
+        study.sampler = sampler_of(self._search, self._working.name if self._working.joins else "")
+        trial = study.ask()
+        trial.set_user_attr(WORKER, self._working.name)
+        before = sum(one.number < trial.number for one in self._known())
+        if before >= wanted:  # another process has just begun the last one
+            trial.set_user_attr(SURPLUS, True)
+            self._tell(trial, None, "fail")
+            return False
+        one = _Trial(trial, job_of(self._search, trial), Following(self._search, trial))
+        return self._is_settled(one) or self._begin(one)
+
+    def _is_settled(self, one: _Trial) -> bool:
+        """Ends a trial that need not be trained: its values were tried already, or are no valid spec together."""
+        twin = next((other for other in self._known() if self._is_twin(other, one.trial)), None)
+        if twin is not None:
+            one.trial.set_user_attr(SAME, twin.number)
+            values = twin.values if twin.state.name == "COMPLETE" else None
+            self._finish(one, "completed" if values else "skipped", values, f"the same values as trial {twin.number}")
+            return True
+        try:
+            load_text(one.job.text, one.job.file, one.job.overrides)
+        except SpecError as error:
+            self._finish(one, "skipped", None, f"these values make no sound spec together: {error.faults[0]}")
+            return True
+        return False
+
+    def _is_twin(self, other: Any, trial: Any) -> bool:
+        return (
+            other.number < trial.number
+            and other.state.name in ("COMPLETE", "PRUNED", "RUNNING")
+            and other.params == trial.params
+        )
+
+    def _begin(self, one: _Trial) -> bool:
+        """Starts a trial's process, unless its run shows that it has ended; always returns True."""
+        job, batch = one.job, self._batch
+        run = batch.run_of(job)
+        if run is not None and one.left and self._is_noted(one, run):
+            return True
+        one.left = False
+        if run is not None and run.status().state not in GOES_ON:
+            batch.update(job, left=run.id)
+            run = None
+        slot = self._fleet.take()
+        status = batch.update(job, state="running", attempts=batch.status(job).attempts + 1, reason="")
+        order = Order(
+            batch.path,
+            job,
+            status.extra,
+            run.path if run is not None else None,
+            self._working.offline,
+            slot.variables,
+            self._limits(job),
+        )
+        self._trials[job.number] = one
+        self._fleet.begin(slot, order)
+        self._watcher.began(self._search, job, slot.name)
+        return True
+
+    def _limits(self, job: Job) -> Limits | None:
+        sweep = self._sweep
+        if sweep.max_parameters is None and sweep.max_memory_gb is None and "parameters" not in self._search.objectives:
+            return None
+        return Limits(size_path(self._batch, job.number), sweep.max_parameters, sweep.max_memory_gb)
+
+    def _is_noted(self, one: _Trial, run: Run) -> bool:
+        """Ends a trial whose run had ended when its sweep was killed."""
+        try:
+            found = adopted(run)
+        except DamagedFile:
+            return False
+        if found is None or (found.state == "failed" and self._batch.status(one.job).state == "queued"):
+            return False  # it is not over, or is to be tried once more
+        one.run = run
+        self._settle(one, Verdict(found.state, found.reason), kind=RunFailed.__name__)
+        return True
+
+    def _ended(self, active: Active, code: int) -> None:
+        """Notes how a trial's process has ended."""
+        one = self._trials.pop(active.job.number)
+        one.run = self._batch.run_of(one.job)
+        found = verdict(
+            self._batch,
+            one.job,
+            code,
+            one.run,
+            stopping=bool(self._stop),
+            why=active.why,
+            retries=_RETRIES,
+        )
+        before = self._batch.status(one.job)
+        extra, failures = found.extra or before.extra, before.failures + found.killed
+        self._batch.update(one.job, state=found.state, reason=found.reason, extra=extra, failures=failures)
+        if found.again:
+            self._again.append(one)
+        elif found.state == "interrupted":
+            self._watcher.ended(self._search, one.job, "interrupted", None, "")
+        else:
+            self._settle(one, found, kind=told_by(self._batch, one.job)[0])
+
+    def _settle(self, one: _Trial, found: Verdict, *, kind: str) -> None:
+        """Tells the study how a trial has ended."""
+        if found.state == "completed" and one.run is not None:
+            try:
+                values = objective_values(self._search, self._batch, one.job, one.run)
+            except (DamagedFile, KeyError, ValueError) as error:
+                return self._finish(one, "failed", None, f"its run tells no objective: {error}")
+            told = "" if values else f"{', '.join(self._search.objectives)} is no number at the epoch that was kept"
+            return self._finish(one, "completed" if values else "failed", values, told)
+        if kind == TooLarge.__name__:
+            return self._finish(one, "skipped", None, found.reason)
+        if one.pruned:
+            if one.run is not None:
+                one.run.update_status(reason=one.pruned, error="")
+            return self._finish(one, "pruned", None, one.pruned)
+        # Optuna passes failed trials over; one whose loss diverged must teach it to keep away.
+        by_its_values = kind in (RunFailed.__name__, OutOfMemory.__name__)
+        return self._finish(one, "failed", None, found.reason, told="pruned" if by_its_values else "fail")
+
+    def _finish(self, one: _Trial, state: str, values: Sequence[float] | None, reason: str, *, told: str = "") -> None:
+        one.trial.set_user_attr(STATE, state)
+        one.trial.set_user_attr(REASON, reason)
+        if one.run is not None:
+            one.trial.set_user_attr(RUN, one.run.id)
+        self._tell(one.trial, values, told or {"completed": "complete", "failed": "fail"}.get(state, "pruned"))
+        self._watcher.ended(self._search, one.job, state, values, reason)
+
+    def _tell(self, trial: Any, values: Sequence[float] | None, state: str) -> None:
+        from optuna.trial import TrialState
+
+        self._search.study.tell(trial, values=values, state=TrialState[state.upper()])
+
+    def _follow(self, active: Active, one: _Trial) -> None:
+        """Tells the study of new epochs, and ends the run where the pruner says so or the time is over."""
+        if active.told or one.pruned:
+            return
+        if one.run is None and monotonic() - one.looked > 1:
+            one.looked = monotonic()
+            one.run = self._batch.run_of(one.job)
+        elif one.run is not None:
+            one.pruned = one.following.verdict(one.run)
+        if self._end is not None and monotonic() > self._end and not self._stop:
+            one.pruned = one.pruned or _TIME_OVER
+        active.why = one.pruned

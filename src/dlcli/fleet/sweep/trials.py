@@ -1,0 +1,108 @@
+"""One trial: drawn values -> a job, and what its run has come to -> the study."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+from dlcli.errors import DamagedFile
+from dlcli.fleet.sweep.study import Drawing, Search
+from dlcli.runs import Run
+from dlcli.runs.batches import Batch, Job
+from dlcli.runs.files import read_json
+from dlcli.spec.load import to_flow
+from dlcli.spec.search.space import changed, drawn
+
+WORKER, RUN, STATE, REASON, SAME, SURPLUS = "worker", "run", "state", "reason", "same_as", "surplus"
+"""Attributes that trials have in the study: who makes it, its run, how it ended and why, which one had the same values before
+it, and that there are more than were asked for."""
+
+
+def job_of(search: Search, trial: Any) -> Job:
+    """Returns the job of a trial, its values drawn where they are not yet."""
+    values = drawn(search.parameters, Drawing(trial))
+    data = {key: value for key, value in search.loaded.document.data.items() if key != "sweep"}
+    told = [f"{path}={to_flow(value)}" for path, value in changed(data, values).items()]
+    experiment = search.experiment
+    return Job(
+        trial.number,
+        experiment.name,
+        f"trial {trial.number}",
+        search.plan.file,
+        search.text,
+        [*search.overrides, *told],
+        experiment.seed,
+    )
+
+
+def size_path(batch: Batch, number: int) -> Any:
+    """Returns the file in which a trial's process writes the size of its model."""
+    return batch.path / "jobs" / f"{number:04d}.size.json"
+
+
+def objective_values(search: Search, batch: Batch, job: Job, run: Run) -> list[float] | None:
+    """Returns a completed run's objectives at the epoch that it kept; None where one is no number.
+
+    A run that kept the weights it began with, or has no epochs, has no such row.
+
+    Raises:
+        DamagedFile: a file of the run cannot be read.
+    """
+    rows, status = run.history(), run.status()
+    row = next((row for row in rows if int(row["epoch"]) == status.best_epoch), None)
+    found: list[float] = []
+    for name in search.objectives:
+        if name == "seconds":
+            found.append(sum(float(one["seconds"]) for one in rows))
+        elif name == "parameters":
+            found.append(float(read_json(size_path(batch, job.number))["parameters"]))
+        elif row is not None:
+            found.append(_number(row.get(name, "")))
+        elif name == status.monitor and status.best_value is not None:
+            found.append(status.best_value)
+        else:
+            found.append(_scored(run, name))
+    return found if all(map(isfinite, found)) else None
+
+
+def _scored(run: Run, name: str) -> float:
+    """Returns a score of the model that a run keeps from its evaluation."""
+    entry = run.metrics("validation").get("metrics", {}).get(name.removeprefix("val_"), {})
+    value = entry.get("value")
+    return float("nan") if value is None else float(value)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+class Following:
+    """Tells the study of a run's epochs as they come, and asks it whether the run is worth going on with."""
+
+    def __init__(self, search: Search, trial: Any) -> None:
+        self._trial = trial
+        self._objective = search.objectives[0]
+        self._follows = len(search.objectives) == 1 and self._objective.startswith("val_")
+        known = search.study.get_trials(deepcopy=False)
+        self._told = set(next(one.intermediate_values for one in known if one.number == trial.number))
+
+    def verdict(self, run: Run) -> str:
+        """Returns why the run should end now, empty if it should not."""
+        if not self._follows:
+            return ""
+        try:
+            rows, epochs = run.history(), run.status().epochs
+        except DamagedFile:
+            return ""
+        for row in rows:
+            epoch, value = int(row["epoch"]), _number(row.get(self._objective, ""))
+            if epoch in self._told or not isfinite(value):
+                continue
+            self._trial.report(value, epoch)
+            self._told.add(epoch)
+            if epoch < epochs and self._trial.should_prune():
+                return f"pruned after epoch {epoch}: {self._objective} {value:.4g} was worse than others at that epoch"
+        return ""

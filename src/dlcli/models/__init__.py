@@ -1,0 +1,1 @@
+"""A spec and its data -> a network."""

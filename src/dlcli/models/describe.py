@@ -1,0 +1,178 @@
+"""Spec or run -> the course's table: layer, activation shape, activation size, parameters; memory; the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from dlcli.data.resolve import prepared
+from dlcli.data.splits import open_splits
+from dlcli.errors import DataError, UsageError
+from dlcli.models.blocks import words_of
+from dlcli.models.network import Built, build_model, shape_model
+from dlcli.models.selection import plan_stage
+from dlcli.runs import Run
+from dlcli.runs.failures import failures_in_words
+from dlcli.runtime.device import any_device, use_device
+from dlcli.runtime.engine import keras
+from dlcli.runtime.loading import load_model
+from dlcli.score.evaluate import prediction_batch
+from dlcli.spec.base import dump
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.model.backbones.base import TARGET_UNITS
+from dlcli.spec.rules.rules import input_shape
+from dlcli.spec.training.stages import Stage
+
+_BYTES = {"float32": 4, "mixed_float16": 2, "mixed_bfloat16": 2}
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer: its output's shape without the batch, the number of its values, and its parameters."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    size: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """One stage: what it trains, in words, for how long and at which rate, and its parameters by whether they learn."""
+
+    name: str
+    learns: str
+    epochs: int
+    optimizer: str
+    learning_rate: Any
+    trainable: int
+    frozen: int
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `describe` shows. Memory in bytes: of the weights, and of all activations of one training batch."""
+
+    name: str
+    rows: list[LayerRow]
+    trainable: int
+    frozen: int
+    weights_bytes: int
+    activations_bytes: int
+    batch_size: int
+    normalize: str
+    data: dict[str, Any]
+    notes: list[str]
+    stages: list[StageRow]
+
+
+def describe_spec(experiment: Experiment) -> Description:
+    """Describes an experiment; from what is known of its source where the data is not at hand.
+
+    Raises:
+        UsageError: the data is not at hand and its shape is not known.
+    """
+    use_device(experiment.hardware, experiment.seed)
+    experiment = prepared(experiment, offline=True)
+    try:
+        splits = open_splits(experiment, offline=True)
+    except DataError as error:
+        return _from_facts(experiment, error)
+    data_settings = experiment.data
+    normalize = data_settings.normalize
+    if normalize == "auto":
+        normalize = "unit" if splits.is_image else "standard"
+    resolved = experiment.model_copy(update={"data": data_settings.model_copy(update={"normalize": normalize})})
+    batch = len(splits.train) if data_settings.batch_size == "full" else int(data_settings.batch_size)
+    built = build_model(resolved, splits, load_weights=False, offline=True)
+    return _described(resolved, built.trained, splits.describe(), batch, list(splits.notes), _stage_rows(resolved, built))
+
+
+def _from_facts(experiment: Experiment, error: DataError) -> Description:
+    facts = experiment.data.facts(experiment.task)
+    shape = input_shape(experiment, facts)
+    outputs = 1 if experiment.task == "binary" else facts.outputs
+    if shape is None or outputs is None:
+        raise UsageError(f"the data is not at hand, and its shape is not known without it: {error}") from None
+    built = shape_model(experiment, shape, outputs)
+    data = {"classes": list(facts.classes), "shape": list(shape), "examples": {}, "counts": {}}
+    batch = experiment.data.batch_size
+    note = f"the data is not at hand; shapes are those known of the source ({str(error).splitlines()[0]})"
+    size = prediction_batch(experiment) if batch == "full" else int(batch)
+    return _described(experiment, built.trained, data, size, [note], _stage_rows(experiment, built))
+
+
+def describe_run(run: Run) -> Description:
+    """Describes a run's saved model and recorded data.
+
+    Raises:
+        UsageError: the run has no model yet.
+    """
+    if not run.has_model:
+        raise UsageError(f"{run.id} has no model: it has not finished an epoch")
+    experiment = run.experiment()
+    with failures_in_words(run):
+        use_device(any_device(experiment.hardware), experiment.seed)
+        model = load_model(run.model_path)
+    data, size = run.data(), experiment.data.batch_size
+    batch = data.get("examples", {}).get("train", 0) if size == "full" else int(size)
+    return _described(experiment, model, data, batch, data.get("notes", []), _finished_stages(run, experiment))
+
+
+def _stage_rows(experiment: Experiment, built: Built) -> list[StageRow]:
+    """Returns the stages of a spec that has any to speak of: those it names, or a transfer model's."""
+    if not experiment.training.stages and built.backbone is None:
+        return []
+    if built.backbone is not None and built.head is None:
+        return []
+    plans = [plan_stage(experiment, built, stage) for stage in experiment.stages]
+    return [_stage_row(plan.stage, plan.trainable, plan.frozen) for plan in plans]
+
+
+def _stage_row(stage: Stage, trainable: int, frozen: int) -> StageRow:
+    optimizer = stage.optimizer
+    assert optimizer is not None
+    rate = dump(optimizer.learning_rate)
+    return StageRow(stage.name, words_of(stage.train), stage.epochs or 0, optimizer.kind, rate, trainable, frozen)
+
+
+def _finished_stages(run: Run, experiment: Experiment) -> list[StageRow]:
+    """Returns the stages that a run went through."""
+    known = {stage.name: stage for stage in experiment.stages}
+    entries = [entry for entry in run.stages() if entry["name"] in known and "trainable" in entry]
+    return [_stage_row(known[entry["name"]], entry["trainable"], entry["frozen"]) for entry in entries]
+
+
+def _described(
+    experiment: Experiment, model: Any, data: dict[str, Any], batch: int, notes: list[str], stages: list[StageRow]
+) -> Description:
+    rows = [_row(operation) for operation in _operations(model)]
+    trainable = sum(prod(weight.shape) for weight in model.trainable_weights)
+    frozen = sum(prod(weight.shape) for layer in _operations(model) for weight in getattr(layer, "non_trainable_weights", []))
+    activations = sum(row.size for row in rows) * batch * _BYTES.get(str(experiment.hardware.precision), 4)
+    normalize = experiment.data.normalize
+    if normalize == "auto":
+        normalize = "unit" if len(rows[0].shape) == 3 else "standard"
+    return Description(
+        experiment.name, rows, trainable, frozen, 4 * (trainable + frozen), activations, batch, normalize, data, notes, stages
+    )
+
+
+def _operations(model: Any) -> list[Any]:
+    """Returns every layer and operation of a model in order, models inside it opened, its scaling left out."""
+    found: list[Any] = []
+    for operation in model.operations:
+        if isinstance(operation, keras.Model):
+            found += [inner for inner in _operations(operation) if not isinstance(inner, keras.layers.InputLayer)]
+        elif operation.name not in ("normalize", TARGET_UNITS):
+            found.append(operation)
+    return found
+
+
+def _row(operation: Any) -> LayerRow:
+    output = operation.output
+    shape = tuple((output[0] if isinstance(output, (list, tuple)) else output).shape[1:])
+    parameters = sum(prod(weight.shape) for weight in getattr(operation, "weights", []))
+    return LayerRow(operation.name, type(operation).__name__, shape, prod(shape), parameters)

@@ -1,0 +1,131 @@
+"""Files of kept features: `<key>-<SHA-256 of the file>.npy`, under a budget of disk space.
+
+A file appears whole or not at all, so that runs side by side may share the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlcli.data.splits import fits_in_memory
+from dlcli.errors import DamagedFile
+from dlcli.runs.files import UNREADABLE_ARRAYS, own_folder
+
+Array = np.ndarray[Any, Any]
+Shape = tuple[int | None, ...]
+_NAME = re.compile(r"([0-9a-f]{64})-([0-9a-f]{64})\.npy")
+
+
+class FeatureCache:
+    """Kept features in one folder; the least recently used files beyond the budget are deleted.
+
+    With a budget of 0 nothing is read or written. A folder that is a link, or holds one, is neither read nor written:
+    what is deleted there would be someone else's.
+
+    Attributes:
+        notes: what a user should know of the files: damaged ones, a folder that is not used.
+    """
+
+    def __init__(self, folder: Path, budget_gb: float) -> None:
+        self.notes: list[str] = []
+        self._folder, self._budget = folder, budget_gb * 1e9
+        if self._budget:
+            self._refuse_links()
+
+    def get(self, key: str, shape: Shape, compute: Callable[[], Array]) -> tuple[Array, bool]:
+        """Returns the array of a key, and whether a file had it.
+
+        Args:
+            key: the SHA-256 of all that the array depends on.
+            shape: the array's shape; None where any size fits.
+            compute: gives the array where no whole file has it.
+        """
+        stored = self._read(key, shape)
+        if stored is not None:
+            return stored, True
+        computed = compute()
+        if computed.nbytes <= self._budget and self._has_room(computed.nbytes):
+            with suppress(OSError):  # they are kept to save time; the run has them in any case
+                self._write(key, computed)
+        return computed, False
+
+    def tidy(self) -> None:
+        """Deletes the least recently used files beyond the budget."""
+        if not self._budget:
+            return
+        files: list[tuple[float, int, Path]] = []
+        for path in self._folder.glob("*.npy"):
+            with suppress(OSError):  # a run beside this one tidies too
+                status = path.lstat()
+                files.append((status.st_mtime, status.st_size, path))
+        used = 0
+        for _, size, path in sorted(files, reverse=True):
+            used += size
+            if used > self._budget:
+                path.unlink(missing_ok=True)
+
+    def _refuse_links(self) -> None:
+        try:
+            own_folder(self._folder)
+        except DamagedFile as error:
+            self.notes.append(f"features are not kept on disk: {error}")
+            self._budget = 0
+
+    def _write(self, key: str, array: Array) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        temporary = self._folder / f".{secrets.token_hex(8)}.tmp"
+        try:
+            with temporary.open("xb") as file:
+                np.save(file, array, allow_pickle=False)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._folder / f"{key}-{_digest(temporary)}.npy")
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _read(self, key: str, shape: Shape) -> Array | None:
+        if not self._budget:
+            return None
+        for path in self._folder.glob(f"{key}-*.npy"):
+            with suppress(OSError):  # deleted by a run beside this one
+                stored = _load(path, shape)
+                if stored is not None:
+                    os.utime(path)
+                    return stored
+                self.notes.append(f"{path} was damaged: its features are computed again")
+                path.unlink(missing_ok=True)
+        return None
+
+    def _has_room(self, size: int) -> bool:
+        parent = next(folder for folder in (self._folder, *self._folder.parents) if folder.exists())
+        return shutil.disk_usage(parent).free > 2 * size
+
+
+def _load(path: Path, shape: Shape) -> Array | None:
+    """Returns a file's array, if it is what was written under its name and has the shape."""
+    name = _NAME.fullmatch(path.name)
+    if name is None or not path.is_file() or _digest(path) != name.group(2):
+        return None
+    # Larger ones stay on disk and are read where they are needed.
+    large = not fits_in_memory(path.stat().st_size)
+    try:
+        array: Array = np.load(path, mmap_mode="r" if large else None, allow_pickle=False)
+    except UNREADABLE_ARRAYS:
+        return None
+    fits = array.ndim == len(shape) and all(size in (None, has) for size, has in zip(shape, array.shape, strict=True))
+    return array if fits and array.dtype == np.float32 else None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,107 @@
+"""Weights to start from: those of an earlier run's model of the same architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlcli.data.splits import Splits
+from dlcli.errors import RunFailed
+from dlcli.models.network import Built
+from dlcli.models.targets import TargetScale, recorded_scale, target_scale
+from dlcli.program import command
+from dlcli.runs import Run
+from dlcli.runtime.engine import keras
+from dlcli.runtime.loading import load_model
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.model.backbones.base import TARGET_UNITS, single_layers
+
+Array = np.ndarray[Any, Any]
+
+
+def start_from_run(experiment: Experiment, built: Built, splits: Splits, say: Callable[[str], None]) -> bool:
+    """Puts a run's weights into the model; the output layer's too where it has the same classes.
+
+    Returns whether all weights were taken.
+
+    Raises:
+        RunFailed: the architectures differ; the message names the first variable or layer that does.
+    """
+    path = str(experiment.training.initial_weights)
+    run = Run(Path(path))
+    if not run.model_path.exists():
+        raise RunFailed(f"training.initial_weights: {path} has no model")
+    source, target = _inner(load_model(run.model_path)), built.trained
+    pairs = list(zip(source.weights, target.weights, strict=False))
+    output = len(_output(target).weights)
+    body = len(target.weights) - output
+    for position, (one, other) in enumerate(pairs[:body]):
+        if one.shape != other.shape:
+            raise RunFailed(_differs(run, f"{one.path} is {tuple(one.shape)}", f"{other.path} {tuple(other.shape)}", position))
+    if len(source.weights) != len(target.weights):
+        raise RunFailed(_differs(run, f"it has {len(source.weights)} variables", str(len(target.weights)), len(pairs)))
+    _refuse_other_layers(run, source, target)
+    theirs = run.experiment().data.normalize
+    if theirs != experiment.data.normalize:
+        scaled = f"it was trained on inputs scaled by `normalize: {theirs}`, here it is `{experiment.data.normalize}`"
+        raise RunFailed(f"training.initial_weights: {run.id}: {scaled}")
+    same = run.data().get("classes") == list(splits.classes) and all(one.shape == other.shape for one, other in pairs[body:])
+    for one, other in pairs[:body]:
+        other.assign(one)
+    if same:
+        _take_output([one.numpy() for one, _ in pairs[body:]], _output(target), run, target_scale(experiment, splits))
+    say(f"initial weights: {run.id}" + ("" if same else "; its classes are others, so the output layer starts anew"))
+    return same
+
+
+def _take_output(weights: list[Array], output: Any, run: Run, ours: TargetScale | None) -> None:
+    """Gives an output layer another run's weights, changed so that its answers in the targets' own units stay the same."""
+    theirs = recorded_scale(run.experiment(), run.data())
+    if theirs is not None or ours is not None:
+        (offset, factor), (our_offset, our_factor) = _offset_and_factor(theirs), _offset_and_factor(ours)
+        kernel, bias = weights
+        weights = [kernel * (factor / our_factor), (bias * factor + (offset - our_offset)) / our_factor]
+    for variable, value in zip(output.weights, weights, strict=True):
+        variable.assign(value)
+
+
+def _offset_and_factor(scale: TargetScale | None) -> tuple[Any, Any]:
+    return (0.0, 1.0) if scale is None else (scale.mean, scale.deviation)
+
+
+def _refuse_other_layers(run: Run, source: Any, target: Any) -> None:
+    """Raises RunFailed where a layer is of another kind or has another activation: weights fit there and mean nothing."""
+    pairs = zip(_kinds(source), _kinds(target), strict=False)
+    for position, (theirs, ours) in enumerate(pairs):
+        if theirs != ours:
+            raise RunFailed(_differs(run, f"layer {position + 1} is {theirs}", ours, position))
+
+
+def _kinds(model: Any) -> list[str]:
+    """Returns class and activation of every layer, its scaling left out."""
+    layers = [layer for layer in single_layers(model) if layer.name not in ("normalize", TARGET_UNITS)]
+    named = [(type(layer).__name__, getattr(getattr(layer, "activation", None), "__name__", "")) for layer in layers]
+    return [f"{kind} ({activation})" if activation else kind for kind, activation in named]
+
+
+def _differs(run: Run, theirs: str, ours: str, position: int) -> str:
+    return (
+        f"training.initial_weights: the model of {run.id} is another one: {theirs}, here {ours} (variable {position});"
+        f" `{command()} describe` shows both"
+    )
+
+
+def _inner(model: Any) -> Any:
+    """Returns the part of a saved model that a run trains: of a model of named columns, the one inside."""
+    if not isinstance(model.input, dict) and not (isinstance(model.input, list) and len(model.input) > 1):
+        return model
+    return next(layer for layer in model.layers if isinstance(layer, keras.Model))
+
+
+def _output(model: Any) -> Any:
+    """Returns the output layer, before any scaling of its targets, also inside a transfer model's head."""
+    layer = next(layer for layer in reversed(model.layers) if layer.name != TARGET_UNITS)
+    return _output(layer) if isinstance(layer, keras.Model) else layer

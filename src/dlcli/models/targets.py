@@ -1,0 +1,108 @@
+"""The scale of a regression's targets: the network learns them at mean 0 and deviation 1, and answers in their own units.
+
+The scaling is undone inside the model, behind the output layer, so that labels, predictions, loss and metrics are in natural
+units everywhere. What is minimised is the same loss, but each target's share of it is divided by what an error of one
+deviation costs: gradients are those of a standardised target, and targets of unlike scale weigh alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dlcli.data.splits import Splits
+from dlcli.runtime.engine import keras
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.model.backbones.base import TARGET_UNITS
+from dlcli.spec.training.losses import LossSpec
+
+Array = np.ndarray[Any, Any]
+MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class TargetScale:
+    """Mean and deviation of each target in the training part, float64 `(targets,)`; 1 for a target that is constant there.
+
+    With `is_positive` the deviation is at most a third of the mean: the loss has no gradient for a prediction below 0, and a
+    network that begins with many of them never learns those examples.
+    """
+
+    mean: Array
+    deviation: Array
+    is_positive: bool = False
+
+    def restored(self, tensor: Any) -> Any:
+        """Returns scaled outputs `(batch, targets)` in the targets' own units, in float32 also under mixed precision."""
+        layer = keras.layers.Rescaling
+        return layer(self.deviation.tolist(), self.mean.tolist(), name=TARGET_UNITS, dtype="float32")(tensor)
+
+    def standardised(self, values: Any) -> Any:
+        """Returns targets or predictions `(batch, targets)` at mean 0 and deviation 1."""
+        return (values - self.mean.astype("float32")) / self.deviation.astype("float32")
+
+    def weighted(self, loss: LossSpec) -> Callable[[Any, Any], Any]:
+        """Returns the minimised loss: a function from labels and predictions `(batch, targets)` to one value an example."""
+        each = loss.build().call
+        weights = (1 / loss.unit(self.deviation)).astype("float32")
+
+        def weighted(labels: Any, predictions: Any) -> Any:
+            """Returns the mean over the targets of each one's loss, in units of what one deviation costs."""
+            return keras.ops.mean(each(labels[..., None], predictions[..., None]) * weights, axis=-1)
+
+        return weighted
+
+    def followed(self, metric: Any) -> Any:
+        """Returns a metric that follows the training; R2 on standardised targets, where it is the same.
+
+        Keras sums the squares of the labels as they are: of targets far from 0 (years, say) float32 then keeps no digit.
+        """
+        return StandardisedR2(self, name=metric.name) if type(metric) is keras.metrics.R2Score else metric
+
+
+class StandardisedR2(keras.metrics.R2Score):  # type: ignore[misc]
+    """R2 of targets that are standardised first."""
+
+    def __init__(self, scale: TargetScale, name: str) -> None:
+        super().__init__(name=name)
+        self._scale = scale
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Adds a batch of labels and predictions."""
+        super().update_state(self._scale.standardised(y_true), self._scale.standardised(y_pred), sample_weight)
+
+
+def target_scale(experiment: Experiment, splits: Splits) -> TargetScale | None:
+    """Returns the scale that the model's targets have; None where they are taken as they are."""
+    return recorded_scale(experiment, splits.target_facts())
+
+
+def recorded_scale(experiment: Experiment, data: Mapping[str, Any]) -> TargetScale | None:
+    """Returns the scale of a run's targets; `data` is what its `data.json` holds."""
+    means, deviations = data.get("means"), data.get("deviations")
+    if not experiment.data.scales_targets or means is None or deviations is None:
+        return None
+    mean, deviation = np.array(means, dtype="float64"), np.array(deviations, dtype="float64")
+    # What float32 cannot tell from the mean is the rounding of a constant.
+    deviation = np.where(deviation > np.finfo("float32").eps * np.abs(mean), deviation, 1.0)
+    is_positive = experiment.training.loss.kind == "msle"
+    if is_positive:
+        deviation = np.where(mean > 0, np.minimum(deviation, mean / 3), deviation)
+    return TargetScale(mean, deviation, is_positive)
+
+
+def scale_in_words(scale: TargetScale, names: tuple[str, ...]) -> str:
+    """Returns the line that says how targets are scaled and in which units results are reported."""
+    divisor = "divided by" if scale.is_positive else "deviation"
+    pairs = [
+        f"{name}: mean {mean:.6g}, {divisor} {deviation:.6g}"
+        for name, mean, deviation in zip(names, scale.mean, scale.deviation, strict=True)
+    ]
+    more = f"; and {len(pairs) - MOST_NAMED} more" if len(pairs) > MOST_NAMED else ""
+    own = "the target's own unit" if len(pairs) == 1 else "the targets' own units"
+    return (
+        f"targets: scaled inside the model ({'; '.join(pairs[:MOST_NAMED])}{more}); loss, scores and predictions are in {own}"
+    )

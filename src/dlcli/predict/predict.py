@@ -1,0 +1,229 @@
+"""Run -> answers for examples it has not seen: read as in training, predicted on a batch at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dlcli.data.unfamiliar import Unfamiliar
+from dlcli.errors import DataError, UsageError
+from dlcli.predict.inputs import Batch, Skip, Taken, batches, found_files, taken_by
+from dlcli.program import command
+from dlcli.runs import Run
+from dlcli.runs.failures import failures_in_words
+from dlcli.runtime.columns import rows
+from dlcli.runtime.device import any_device, use_device
+from dlcli.runtime.images import is_deep_file
+from dlcli.runtime.loading import load_model
+from dlcli.score.evaluate import prediction_batch
+from dlcli.score.outcome import MANY_CLASSES
+from dlcli.spec.data.sources.file_tree import Tree
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.training.metrics import decide
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a run says of some examples.
+
+    `scores` are float32 in the shapes of `decide`: probabilities `(n, classes)`, `(n,)` of the second class for binary,
+    `(n, labels)`; values `(n, targets)`. `classes` are the names of the classes, labels or targets.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    ids: list[str]
+    scores: Array
+
+    @property
+    def table(self) -> Array:
+        """The scores with a column for each of `classes`; for binary of both."""
+        return np.stack([1 - self.scores, self.scores], axis=1) if self.task == "binary" else self.scores
+
+    def ranked(self, most: int) -> Iterator[list[tuple[str, float]]]:
+        """Yields each example's likeliest classes with their probabilities; the predicted class is the first.
+
+        For multilabel the labels above 0.5, the likeliest first; for regression all targets with their values.
+        """
+        table = self.table
+        if self.task == "regression":
+            order = np.tile(np.arange(table.shape[1]), (len(table), 1))
+            counts = np.full(len(table), table.shape[1])
+        else:
+            order = np.argsort(-table, axis=1, kind="stable")
+            chosen = decide(self.scores, self.task)
+            counts = chosen.sum(axis=1) if self.task == "multilabel" else np.full(len(table), most)
+            if self.task == "binary":  # 0.5 is the first class, by `decide`
+                order[:, 0], order[:, 1] = chosen, 1 - chosen
+        for row, places, count in zip(table, order, counts, strict=True):
+            yield [(self.classes[place], float(row[place])) for place in places[:count]]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A prediction that is ready to go: what its answers will be about, and how to get them."""
+
+    run: Run
+    experiment: Experiment
+    classes: tuple[str, ...]
+    model: Any
+    taken: Taken
+    files: list[str]
+    others: Tree
+    notes: tuple[str, ...]
+    temperature: float | None
+    unfamiliar: Unfamiliar | None = None
+    """Counts values that training did not have; None where inputs are no columns."""
+    row_notes: list[str] = field(default_factory=list)
+    """What was unusual in the rows of tables, once they are read."""
+
+    def answers(self, skip: Skip) -> Iterator[Answers]:
+        """Yields the answers a batch at a time; `skip` is told of what was left out.
+
+        Raises:
+            DataError: nothing could be predicted.
+        """
+        found = False
+        size = prediction_batch(self.experiment)
+        with failures_in_words(self.run):
+            for batch in batches(self.files, self.taken, self.experiment, size=size, skip=skip):
+                self.row_notes.extend(batch.notes)
+                if not batch.ids:
+                    continue
+                if self.unfamiliar is not None:
+                    self.unfamiliar.add(batch.inputs)
+                answers = self._numbers(batch.ids, self._scores(batch), skip)
+                found = found or bool(answers.ids)
+                yield answers
+        if not found:
+            raise DataError("nothing could be predicted: no example could be read")
+
+    def _numbers(self, ids: list[str], scores: Array, skip: Skip) -> Answers:
+        """Returns the answers that are numbers."""
+        sound = np.atleast_1d(np.isfinite(scores.reshape(len(scores), -1)).all(axis=1))
+        for one in (one for one, good in zip(ids, sound, strict=True) if not good):
+            skip(one, "the model's answer is no number")
+        kept = [one for one, good in zip(ids, sound, strict=True) if good]
+        return Answers(self.experiment.task, self.classes, kept, scores[sound])
+
+    def _scores(self, batch: Batch) -> Array:
+        inputs = rows(batch.inputs) if isinstance(batch.inputs, dict) else batch.inputs
+        output = np.asarray(self.model.predict_on_batch(inputs))
+        scores = output[:, 0] if self.experiment.task == "binary" else output
+        if self.temperature is None:
+            return scores
+        from dlcli.score.calibration import calibrated
+
+        return calibrated(scores, self.temperature, self.experiment.task).astype("float32")
+
+
+def prepare(run: Run, what: Sequence[str], *, calibrate: bool = False) -> Prediction:
+    """Loads a run's model and finds the files that a user names.
+
+    Args:
+        run: the run.
+        what: files, folders, patterns, or `-` for stdin.
+        calibrate: whether probabilities are divided by the run's temperature.
+
+    Raises:
+        UsageError: the run has no model or no calibration, or a name fits nothing.
+        DamagedFile: the model is not the run's.
+    """
+    if not run.has_model:
+        raise UsageError(f"{run.id} has no model: it has not finished an epoch")
+    experiment = run.experiment()
+    classes = tuple(run.data().get("classes") or ())
+    temperature = _temperature(run, experiment.task) if calibrate else None
+    with failures_in_words(run):
+        use_device(any_device(experiment.hardware), experiment.seed)
+        model = load_model(run.model_path, outputs=experiment.task_row.units(len(classes)))
+        model.jit_compile = experiment.hardware.xla  # as when it is evaluated
+        taken = taken_by(model, run)
+    if list(what).count("-") > 1:
+        raise UsageError("`-` is stdin, which can be read once")
+    files, others = found_files(what, taken.kind)
+    if not files:
+        raise DataError("; ".join(["nothing to predict: no file that this run takes", *others.notes()]))
+    notes = (*others.notes(), *(_of_other_depth(files, experiment) if taken.kind == "images" else ()))
+    unfamiliar = Unfamiliar(model, list(taken.columns), run.data().get("gaps")) if taken.columns else None
+    return Prediction(run, experiment, classes, model, taken, files, others, notes, temperature, unfamiliar)
+
+
+def _of_other_depth(files: Sequence[str], experiment: Experiment) -> list[str]:
+    """Returns a note on image files that have more, or fewer, bits than those of the training."""
+    images = [path for path in files if path != "-" and not path.lower().endswith((".npy", ".npz"))]
+    deep = experiment.data.image.is_deep
+    other = [path for path in images if os.path.isfile(path) and is_deep_file(path) != deep]
+    if not other:
+        return []
+    count = f"{len(other):,} of {len(images):,} image files"
+    if deep:
+        return [
+            f"{count} have 8 bits, such as {other[0]}: they are read as 0 to 255, and the model was trained on deeper values"
+        ]
+    return [f"{count} have more than 8 bits, such as {other[0]}: of 16 bits the upper 8 are used, as in the training"]
+
+
+def _temperature(run: Run, task: str) -> float:
+    """Returns the temperature that `evaluate --calibrate` stored.
+
+    Raises:
+        UsageError: the run has none, or gives no probabilities.
+    """
+    if task == "regression":
+        raise UsageError("--calibrated is for probabilities; a regression gives values")
+    temperature = run.temperature()
+    if temperature is None:
+        raise UsageError(f"{run.id} is not calibrated: {command()} evaluate {run.id} --calibrate fits a temperature")
+    return temperature
+
+
+def column_names(task: str, classes: Sequence[str], top: int) -> list[str]:
+    """Returns the columns of a table of answers, as `predictions.csv` has them but without labels.
+
+    With `top` above 1, `class_2,probability_2,...` too.
+    """
+    if task in ("multilabel", "regression"):
+        return ["id", *(f"predicted_{name}" for name in classes)]
+    more = [f"{word}_{place}" for place in range(2, min(top, len(classes)) + 1) for word in ("class", "probability")]
+    return ["id", "predicted", "probability", *more, *(f"p_{name}" for name in classes if len(classes) <= MANY_CLASSES)]
+
+
+def table_rows(answers: Answers, top: int) -> Iterator[list[str]]:
+    """Yields the rows below `column_names`; a float has nine digits, so that it reads back as the same bits."""
+    if answers.task in ("multilabel", "regression"):
+        for one, scores in zip(answers.ids, answers.table, strict=True):
+            yield [one, *map(digits, scores)]
+        return
+    for one, ranked, scores in zip(answers.ids, answers.ranked(top), answers.table, strict=True):
+        shares = map(digits, scores) if len(answers.classes) <= MANY_CLASSES else ()
+        yield [one, *(cell for name, share in ranked for cell in (name, digits(share))), *shares]
+
+
+def digits(value: float) -> str:
+    """Returns a float32 as text that reads back as the same bits."""
+    return f"{value:.9g}"
+
+
+def as_objects(answers: Answers, top: int) -> Iterator[dict[str, Any]]:
+    """Yields each answer as plain data: `predicted`, `probability` and, with `top` above 1, `top`; `labels`; or `values`."""
+    for one, ranked, scores in zip(answers.ids, answers.ranked(top), answers.table, strict=True):
+        if answers.task == "regression":
+            yield {"id": one, "values": {name: _number(value) for name, value in ranked}}
+        elif answers.task == "multilabel":
+            shares = dict(zip(answers.classes, map(_number, scores), strict=True))
+            yield {"id": one, "labels": [name for name, _ in ranked], "probabilities": shares}
+        else:
+            entries = [{"class": name, "probability": _number(share)} for name, share in ranked]
+            best = {"id": one, "predicted": ranked[0][0], "probability": entries[0]["probability"]}
+            yield best | ({"top": entries} if top > 1 else {})
+
+
+def _number(value: float) -> float:
+    return float(digits(value))

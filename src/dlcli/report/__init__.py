@@ -1,0 +1,8 @@
+"""What a run is written up in: `report.html`, one page without the network, and `model_card.md`."""
+
+from __future__ import annotations
+
+from dlcli.report.card import write_model_card
+from dlcli.report.report import write_comparison, write_report
+
+__all__ = ["write_comparison", "write_model_card", "write_report"]

@@ -1,0 +1,94 @@
+"""The same training examples answered as in training and as in a prediction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dlcli.data.split import subset
+from dlcli.data.splits import Splits
+from dlcli.report.checks.sampling import inputs_of, sample
+from dlcli.report.diagnosis.checks import Modes
+from dlcli.report.diagnosis.relation import errors
+from dlcli.runtime.engine import keras
+from dlcli.spec.data.sources import Examples
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.training.metrics import decide
+
+Array = np.ndarray[Any, Any]
+MOST = 512
+"""Training examples that are answered in both ways."""
+
+
+def modes(model: Any, experiment: Experiment, splits: Splits) -> Modes | None:
+    """Returns how a model with batch normalisation answers in both ways; None for one without.
+
+    Dropout and noise rest in both: they are meant to make training harder. The batches have the training's size and are
+    mixed. The model's statistics move meanwhile; it must not be used for anything else.
+    """
+    layers = [layer for layer in _layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
+    if not layers:
+        return None
+    for layer in _layers(model):
+        for name in ("rate", "stddev"):
+            if hasattr(layer, name) and isinstance(layer, (keras.layers.Dropout, keras.layers.GaussianNoise)):
+                setattr(layer, name, 0.0)
+    examples = _mixed(sample(splits.train, MOST))
+    size = len(examples) if experiment.data.batch_size == "full" else int(experiment.data.batch_size)
+    inference, training = (_answers(model, examples, max(size, 2), training=mode) for mode in (False, True))
+    return _compared(examples.targets, inference, training, splits.task, len(layers))
+
+
+def _compared(truth: Array, inference: Array, training: Array, task: str, layers: int) -> Modes:
+    worse = errors_of_scores(truth, inference, task) - errors_of_scores(truth, training, task)
+    name, scores = "r2" if task == "regression" else "accuracy", (training, inference)
+    values = [_score(truth, each, task) for each in scores]
+    return Modes(
+        layers=layers,
+        examples=len(truth),
+        score=name,
+        training=values[0],
+        inference=values[1],
+        worse=int((worse > 0).sum()),
+        better=int((worse < 0).sum()),
+    )
+
+
+def _score(truth: Array, scores: Array, task: str) -> float | None:
+    wrong = errors_of_scores(truth, scores, task)
+    value = 1 - float(wrong.mean())
+    return value if np.isfinite(value) else None
+
+
+def errors_of_scores(truth: Array, scores: Array, task: str) -> Array:
+    """Returns the error of each example by a model's output; see `diagnosis.relation.errors`."""
+    return errors(truth, scores if task == "regression" else decide(scores, task), task)
+
+
+def _layers(model: Any) -> list[Any]:
+    """Returns every layer, also those inside models in the model."""
+    return [
+        found
+        for layer in model.layers
+        for found in (_layers(layer) if isinstance(layer, keras.Model) else [getattr(layer, "layer", layer)])
+    ]
+
+
+def _mixed(examples: Examples) -> Examples:
+    return subset(examples, np.random.default_rng(0).permutation(len(examples)))
+
+
+def _answers(model: Any, examples: Examples, size: int, *, training: bool) -> Array:
+    """Returns the model's output for whole batches, in the form of `spec.metrics`; a single example at the end joins the
+    batch before, since one example has no spread."""
+    starts = list(range(0, len(examples), size))
+    if len(examples) - starts[-1] == 1 and len(starts) > 1:
+        starts.pop()
+    ends = [*starts[1:], len(examples)]
+    parts = [
+        np.asarray(model(inputs_of(examples, np.arange(start, end)), training=training))
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    scores = np.concatenate(parts)
+    return scores[:, 0] if scores.shape[1] == 1 and examples.targets.ndim == 1 else scores

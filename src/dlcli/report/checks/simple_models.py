@@ -1,0 +1,97 @@
+"""What simple models reach on a sample of the run's own data, compared with the run's model example by example."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from math import sqrt
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from dlcli.data.splits import Splits
+from dlcli.report.checks.modes import errors_of_scores
+from dlcli.report.checks.sampling import sample
+from dlcli.report.diagnosis.checks import SimpleModel, SimpleModels
+from dlcli.report.diagnosis.relation import probability_of_no_relation
+from dlcli.runs import Run
+from dlcli.score.baseline import model_rows, model_scores, simple_classifiers, simple_regressors
+from dlcli.score.outcome import read_outcome
+from dlcli.spec.experiment import Experiment
+
+Array = np.ndarray[Any, Any]
+MOST = 2000
+"""Training examples that simple models are fitted on, and examples that they are scored on."""
+MOST_LINEAR = 512
+"""Features up to which a linear model is fitted: of more it takes seconds."""
+
+
+def simple_models(experiment: Experiment, splits: Splits, run: Run) -> SimpleModels | None:
+    """Returns what simple models reach on up to 2,000 examples of the scored part; None where nothing was scored."""
+    part = next((name for name in ("test", "validation") if name in run.scored_splits()), "")
+    if not part or part not in splits.parts:
+        return None
+    outcome = read_outcome(run, part)
+    train, scored = sample(splits.train, MOST), sample(splits.parts[part], MOST)
+    known = {name: place for place, name in enumerate(outcome.ids)}
+    places = np.array([known[name] for name in scored.ids])
+    if outcome.scores is None or len(train) < 10:
+        return None
+    own = outcome.scores[places]
+    first, second = model_rows(replace(splits, parts={"train": train, part: scored}), part)
+    rows = [
+        _compared(name, answers, own, scored.targets, experiment)
+        for name, answers in _answers(experiment, splits, first, train.targets, second)
+    ]
+    return SimpleModels(
+        part=part,
+        examples=len(scored),
+        trained_on=len(train),
+        own=_scores(experiment, scored.targets, own),
+        rows=rows,
+    )
+
+
+def _answers(experiment: Experiment, splits: Splits, train: Array, targets: Array, other: Array) -> Iterator[tuple[str, Array]]:
+    """Yields the name and the answers of each simple model; one that scikit-learn refuses is left out."""
+    models = (
+        simple_regressors(experiment.seed) if splits.task == "regression" else simple_classifiers(splits.task, experiment.seed)
+    )
+    for name, model in models:
+        if "boosting" in name or (train.shape[1] > MOST_LINEAR and "regression" in name):
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a simple model that has not converged is still a simple model
+            try:
+                model.fit(train, targets if splits.task == "regression" else targets.astype("int64"))
+                yield name, model_scores(model, other, splits)
+            except ValueError:
+                continue
+
+
+def _compared(name: str, answers: Array, own: Array, truth: Array, experiment: Experiment) -> SimpleModel:
+    task = experiment.task
+    return SimpleModel(
+        name=name,
+        scores=_scores(experiment, truth, answers),
+        related=probability_of_no_relation(task, truth, answers),
+        better=_probability_of_no_gain(errors_of_scores(truth, own, task), errors_of_scores(truth, answers, task)),
+    )
+
+
+def _scores(experiment: Experiment, truth: Array, answers: Array) -> dict[str, float | None]:
+    task = experiment.task
+    found = {metric.name: metric.score(truth, answers, task) for metric in experiment.training.metrics or []}
+    found |= {"r2" if task == "regression" else "accuracy": 1 - float(errors_of_scores(truth, answers, task).mean())}
+    return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
+
+
+def _probability_of_no_gain(own: Array, simple: Array) -> float:
+    """Returns the one-sided p-value of the paired differences of errors, by their mean and its standard error."""
+    gain = own - simple
+    spread = float(gain.std(ddof=1)) / sqrt(len(gain)) if len(gain) > 1 else 0.0
+    if spread == 0:
+        return 1.0 if gain.mean() <= 0 else 0.0
+    return 1 - NormalDist().cdf(float(gain.mean()) / spread)

@@ -1,0 +1,59 @@
+"""Blank images: pictures of one colour once read, from which nothing can be learned; `flat_images` in `data.json`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dlcli.errors import DamagedFile
+from dlcli.report.diagnosis.evidence import Evidence
+from dlcli.report.diagnosis.finding import Finding, Remedy
+from dlcli.report.diagnosis.remedies import finding_of
+from dlcli.visible import visible
+
+SHARE = 0.05
+"""Share of blank images from which on they are reported."""
+MOST = 0.5
+"""Share of blank images from which on they explain what the network's inputs look like."""
+
+
+class _FlatImages(BaseModel):
+    """`flat_images` in `data.json`, as `stages.image_files` writes it."""
+
+    model_config = ConfigDict(strict=True)
+    images: Annotated[int, Field(ge=0)] = 0
+    of: Annotated[int, Field(ge=0)] = 0
+    some: list[str] = []
+    background: str = ""
+
+
+def _flat_images(seen: Evidence) -> _FlatImages:
+    try:
+        return _FlatImages.model_validate(seen.data.get("flat_images") or {})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, ("flat_images", *first["loc"])))
+        raise DamagedFile(f"{seen.run.path / 'data.json'}: {place}: {first['msg']}") from None
+
+
+def blank_images(seen: Evidence) -> Finding | None:
+    """Images show one colour and nothing else: empty files, or a background of the colour of what is on it."""
+    flat = _flat_images(seen)
+    if flat.images < 2 or flat.images < SHARE * flat.of:
+        return None
+    some = "; ".join(visible(name) for name in flat.some[:2])
+    evidence = [f"{flat.images} of {flat.of} images are one flat colour once read: {some} (data.json)"]
+    if flat.background:
+        return finding_of(seen, "blank images", evidence, [_with_background(flat.background)])
+    return finding_of(seen, "blank images", evidence, [Remedy("open some of these images, and remove those that are blank")])
+
+
+def _with_background(colour: str) -> Remedy:
+    return Remedy(f"put transparent pixels on {colour}, where the pictures can be seen", f"data.image.background={colour}")
+
+
+def are_mostly_blank(seen: Evidence) -> bool:
+    """Whether most images are blank, so that the network's inputs hardly vary."""
+    flat = _flat_images(seen)
+    return flat.images > MOST * flat.of

@@ -1,0 +1,250 @@
+"""What the rules look at: the numbers of a run's files, brought to one scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import isfinite, log, sqrt
+from typing import Any
+
+import numpy as np
+
+from dlcli.errors import DlcliError
+from dlcli.report.diagnosis.checks import ChecksFile, read_checks
+from dlcli.report.diagnosis.relation import probability_of_no_relation
+from dlcli.runs import Run
+from dlcli.runs.folder import Status
+from dlcli.score.outcome import Outcome, has_outcome, read_outcome
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.training.schedules import ScheduleSpec
+
+Array = np.ndarray[Any, Any]
+Row = dict[str, Any]
+
+_ENTROPIES = ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy")
+_ERRORS = ("mse", "mae")
+_MEASURES = {
+    "classification": ("accuracy",),
+    "binary": ("accuracy", "auc"),
+    "multilabel": ("accuracy", "f1"),
+    "regression": ("r2", "rmse", "mse", "mae"),
+}
+LARGE_TARGETS, SMALL_TARGETS = 10.0, 0.05
+"""Sizes of targets above, and below, which a network with usual weights and rates takes long to reach them at all."""
+_PERFECT = {"accuracy": 1.0, "auc": 1.0, "f1": 1.0, "r2": 1.0, "rmse": 0.0, "mse": 0.0, "mae": 0.0}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A run's files as numbers.
+
+    A *skill* is a value on a scale where 0 is the guess without inputs and 1 is perfect; losses are told in guesses' losses.
+    `scored` is the part that was evaluated, empty where none was.
+    """
+
+    run: Run
+    experiment: Experiment
+    status: Status
+    rows: list[Row]
+    data: dict[str, Any]
+    stages: list[Row]
+    scored: str
+    metrics: dict[str, Any]
+    outcome: Outcome | None
+    checks: ChecksFile = field(default_factory=ChecksFile)
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.experiment.task
+
+    def examples(self, part: str) -> int:
+        """Returns how many examples a part has; 0 where it is not known."""
+        return int(self.data.get("examples", {}).get(part, 0))
+
+    @cached_property
+    def shares(self) -> Array | None:
+        """The share of each class, or of each label, among the training examples; None for regression, or if not known."""
+        counts = self.data.get("counts", {}).get("train", {})
+        names, total = self.data.get("classes") or [], self.examples("train")
+        if self.task == "regression" or not total or not names or not all(name in counts for name in names):
+            return None
+        return np.array([counts[name] for name in names], dtype="float64") / total
+
+    @cached_property
+    def guess_loss(self) -> float | None:
+        """The loss of the guess without inputs: shares of classes, or the mean; None where it is not known."""
+        kind = self.experiment.training.loss.kind
+        if kind in _ENTROPIES and self.shares is not None:
+            return _entropy(self._counted_shares(self.shares), self.task)
+        if kind in _ERRORS and self.task == "regression":
+            return self._guess_error(kind)
+        return None
+
+    def _counted_shares(self, shares: Array) -> Array:
+        """Returns the shares of the classes that count in the loss, among each other."""
+        ignored = getattr(self.experiment.training.loss, "ignore_class", None)
+        if ignored is None or not 0 <= ignored < len(shares) or shares[ignored] == 1:
+            return shares
+        counted = np.delete(shares, ignored)
+        return np.asarray(counted / counted.sum())
+
+    def _guess_error(self, kind: str) -> float | None:
+        means = self.data.get("means")
+        if self.outcome is None or not means or len(means) != self.outcome.truth.shape[1]:
+            return None
+        errors = self.outcome.truth.astype("float64") - np.array(means)
+        return float((errors**2).mean() if kind == "mse" else np.abs(errors).mean())
+
+    @cached_property
+    def unit(self) -> float:
+        """The loss that differences of losses are told in: the guess's, or else that of the first epoch."""
+        first = [value for row in self.rows[:1] for value in (row.get("loss"), row.get("val_loss")) if value is not None]
+        return max(abs(self.guess_loss or float(max(first, default=1.0))), 1e-9)
+
+    def losses(self, column: str) -> list[float]:
+        """Returns a loss of every epoch, in units; empty where an epoch has none."""
+        values = [row.get(column) for row in self.rows]
+        return [value / self.unit for value in values if value is not None] if None not in values else []
+
+    @cached_property
+    def best(self) -> Row | None:
+        """The row of the epoch whose model was kept; the last one where that is not known."""
+        found = next((row for row in self.rows if row["epoch"] == self.status.best_epoch), None)
+        return found or (self.rows[-1] if self.rows else None)
+
+    def skills(self, row: Row | None, prefix: str = "") -> dict[str, float]:
+        """Returns the skill by each measure that an epoch has for the training part, or with `val_` for the validation."""
+        if row is None:
+            return {}
+        found = {name: self._skill(name, row.get(f"{prefix}{name}")) for name in _MEASURES[self.task]}
+        loss = row.get(f"{prefix}loss")
+        if self.guess_loss and loss is not None:
+            found["loss"] = 1 - loss / self.guess_loss
+        return {name: value for name, value in found.items() if value is not None}
+
+    @cached_property
+    def scored_skills(self) -> dict[str, float]:
+        """The skill by each measure on the part that was evaluated."""
+        values = {name: entry["value"] for name, entry in self.metrics.get("metrics", {}).items()}
+        return self.skills(values) if values else {}
+
+    def _skill(self, name: str, value: float | None) -> float | None:
+        guess, perfect = self._guess(name), _PERFECT[name]
+        if value is None or guess is None or guess == perfect:
+            return None
+        return 1 - (value / guess) ** 2 if name == "rmse" else (value - guess) / (perfect - guess)
+
+    def _guess(self, name: str) -> float | None:
+        """Returns what the guess without inputs reaches by a measure."""
+        known: float | None = self.metrics.get("baseline", {}).get("metrics", {}).get(name)
+        if name == "accuracy" and self.shares is not None and self.task != "multilabel":
+            return float(self.shares.max())
+        return {"auc": 0.5, "r2": 0.0}.get(name, known)
+
+    @cached_property
+    def chance(self) -> float:
+        """Two standard errors of the accuracy's skill on the evaluated part, or of a correlation's square for numbers."""
+        count = max(int(self.metrics.get("examples", 0)) or self.examples("validation"), 1)
+        if self.task == "regression":
+            return 2 / sqrt(count)
+        guess = self._guess("accuracy")
+        guess = 0.5 if guess is None else min(guess, 0.999)
+        return 2 * sqrt(guess * (1 - guess) / count) / (1 - guess)
+
+    @cached_property
+    def unrelated(self) -> float | None:
+        """How likely answers like those on the evaluated part are if they have nothing to do with the labels.
+
+        None where predictions are not kept, or are of too few examples to tell.
+        """
+        if self.outcome is None or self.outcome.scores is None:
+            return None
+        return probability_of_no_relation(self.task, self.outcome.truth, self.outcome.scores)
+
+    @cached_property
+    def rate_ratio(self) -> float:
+        """The highest learning rate of the run, in the default rates of its optimizer; 1 where it has none."""
+        return 1.0 if self.rate is None else self.rate / self.usual_rate
+
+    @property
+    def lower_rate(self) -> float:
+        """A tenth of the run's highest learning rate."""
+        return (self.rate or self.usual_rate) / 10
+
+    @property
+    def steps_to_best(self) -> int:
+        """How many steps the kept model had learned for, about: those of whole epochs; 0 where that is not known."""
+        count, size = self.examples("train"), self.experiment.data.batch_size
+        epoch = int(self.best["epoch"]) if self.best else 0
+        return epoch * (1 if size == "full" else -(-count // int(size)))
+
+    @property
+    def target_size(self) -> float:
+        """The root mean square of the largest target on the evaluated part; 0 for classes."""
+        if self.task != "regression" or self.outcome is None:
+            return 0.0
+        return float(np.sqrt((self.outcome.truth.astype("float64") ** 2).mean(axis=0)).max())
+
+    @property
+    def has_unscaled_targets(self) -> bool:
+        """Whether a regression learns targets as they are, far from the size that a network begins with."""
+        is_far = self.target_size > LARGE_TARGETS or 0 < self.target_size < SMALL_TARGETS
+        return is_far and not self.experiment.data.scales_targets
+
+    @property
+    def usual_rate(self) -> float:
+        """The default learning rate of the run's optimizer; Adadelta's is that of its paper, Keras's is far too low."""
+        if getattr(self.experiment.training.optimizer, "kind", "") == "adadelta":
+            return 1.0
+        default = type(self.experiment.training.optimizer).model_fields["learning_rate"].default
+        return float(default) if isinstance(default, (int, float)) else 1e-3
+
+    @property
+    def rate(self) -> float | None:
+        """The highest learning rate of the run, to six digits: the history has it in float32, 0.001 as 0.0010000000475."""
+        rates = [row["learning_rate"] for row in self.rows if row.get("learning_rate")]
+        return float(f"{max(rates):.6g}") if rates else None
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether the rate follows a schedule."""
+        return isinstance(self.experiment.training.optimizer.learning_rate, ScheduleSpec)
+
+
+def _entropy(shares: Array, task: str) -> float:
+    """Returns the cross-entropy of always saying the shares: of classes in nats, of labels the mean of each."""
+    parts = [shares] if task != "multilabel" else [np.array([share, 1 - share]) for share in shares]
+    return float(sum(-sum(share * log(share) for share in part.tolist() if share > 0) for part in parts)) / len(parts)
+
+
+def read_evidence(run: Run) -> Evidence:
+    """Returns what a run's files hold; of what is missing or damaged among them nothing.
+
+    Raises:
+        DlcliError: the spec or the status cannot be read.
+    """
+    experiment, status = run.experiment(), run.status()
+    scored = next((part for part in run.scored_splits() if part in ("test", "validation")), "")
+    rows = [_numbers(row) for row in run.history()]
+    metrics = run.metrics(scored) if scored else {}
+    return Evidence(
+        run, experiment, status, rows, run.data(), run.stages(), scored, metrics, _outcome(run, scored), read_checks(run)
+    )
+
+
+def _outcome(run: Run, scored: str) -> Outcome | None:
+    try:
+        return read_outcome(run, scored) if scored and has_outcome(run, scored) else None
+    except DlcliError:
+        return None  # what it would have told is left out; the other rules go on
+
+
+def _numbers(row: dict[str, str]) -> Row:
+    """Returns a history row with numbers; a cell that is empty or not finite is None."""
+    numbers: Row = {"stage": row["stage"], "epoch": int(row["epoch"])}
+    for name, cell in row.items():
+        if name not in numbers:
+            value = float(cell) if cell else None
+            numbers[name] = value if value is not None and isfinite(value) else None
+    return numbers

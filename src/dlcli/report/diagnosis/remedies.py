@@ -1,0 +1,155 @@
+"""What to try, as changes of the run's own spec: each is a `--set` that the spec takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from dlcli.errors import SpecError
+from dlcli.report.diagnosis.evidence import Evidence
+from dlcli.report.diagnosis.finding import Finding, Name, Remedy
+from dlcli.spec.base import dump
+from dlcli.spec.load import load_text
+from dlcli.spec.model.models import Cnn, Mlp, Transfer
+from dlcli.visible import visible
+
+_MOST = 4
+SMALLEST_PHOTO = 32
+"""Pixels of a side from which on a backbone that was trained on photos is offered."""
+LONGEST = 500
+"""Characters of one line of evidence: names in it may be of any length."""
+
+
+def finding_of(evidence: Evidence, name: Name, lines: Iterable[str], remedies: Iterable[Remedy]) -> Finding:
+    """Returns a finding with lines of bounded length, and the remedies that the run's spec takes."""
+    return Finding(name, tuple(text[:LONGEST] for text in lines), taken(evidence, remedies))
+
+
+def taken(evidence: Evidence, remedies: Iterable[Remedy]) -> tuple[Remedy, ...]:
+    """Returns up to four remedies, without those whose change the run's spec does not take, or has already."""
+    path = evidence.run.path / "spec.yaml"
+    text = path.read_text(encoding="utf-8")
+    before, faults = _read(text, str(path), ())
+    kept = []
+    for remedy in remedies:
+        after, new_faults = _read(text, str(path), remedy.changes) if remedy.set else (None, set())
+        if not new_faults - faults and not (after is not None and after == before):
+            kept.append(remedy)
+    return tuple(kept[:_MOST])
+
+
+def _read(text: str, path: str, overrides: tuple[str, ...]) -> tuple[dict[str, Any] | None, set[str]]:
+    """Returns a spec as written out, None where it is wrong, and what is wrong; of a moved run that may be its data's place."""
+    try:
+        return dump(load_text(text, path, overrides).experiment), set()
+    except SpecError as error:
+        return None, {fault.message for fault in error.faults}
+
+
+def longer(evidence: Evidence, factor: float = 3.0) -> list[Remedy]:
+    """More epochs, of the last stage where there are stages."""
+    stages = evidence.experiment.training.stages
+    if stages:
+        epochs = stages[-1].epochs or evidence.experiment.training.epochs
+        path = f"training.stages.{len(stages) - 1}.epochs"
+    else:
+        epochs, path = evidence.experiment.training.epochs, "training.epochs"
+    return [Remedy("train longer", f"{path}={max(round(epochs * factor), epochs + 10)}")]
+
+
+def with_rate(evidence: Evidence, rate: float, words: str, stage: int | None = None) -> list[Remedy]:
+    """Another learning rate: of the training, of a stage, or of every stage."""
+    return _of_optimizers(evidence, words, f"learning_rate={rate:.1g}", stage)
+
+
+def clipped(evidence: Evidence, stage: int | None = None) -> list[Remedy]:
+    """Gradients cut to a length: of the training, of a stage, or of every stage."""
+    return _of_optimizers(evidence, "cut gradients that are too long", "clipnorm=1.0", stage)
+
+
+def _of_optimizers(evidence: Evidence, words: str, change: str, stage: int | None) -> list[Remedy]:
+    stages = evidence.experiment.training.stages
+    if not stages:
+        return [Remedy(words, f"training.optimizer.{change}")]
+    chosen = range(len(stages)) if stage is None else [stage]
+    return [Remedy(f"{words} in stage {stages[place].name}", f"training.stages.{place}.optimizer.{change}") for place in chosen]
+
+
+def balanced(evidence: Evidence) -> list[Remedy]:
+    """What lets rare classes count: a loss that weighs them, or another threshold."""
+    found = []
+    if evidence.task == "binary" and evidence.shares is not None:
+        weight = f"{min(max(1 - float(evidence.shares[1]), 0.05), 0.95):.2g}"
+        loss = f"{{kind: binary_focal_crossentropy, apply_class_balancing: true, alpha: {weight}}}"
+        name = evidence.data["classes"][1]
+        found.append(
+            Remedy(f"a loss in which class {visible(name[:60])!r} weighs {weight}, the other the rest", f"training.loss={loss}")
+        )
+    elif evidence.task == "classification":
+        found.append(
+            Remedy("a loss that weighs hard examples more", "training.loss={kind: categorical_focal_crossentropy, gamma: 5}")
+        )
+    return [*found, Remedy("more examples of the rare classes")]
+
+
+def less_fit(evidence: Evidence) -> list[Remedy]:
+    """What keeps a model from learning its examples by heart: a backbone, augmentation, dropout, penalties."""
+    model = evidence.experiment.model
+    found = pretrained(evidence)
+    if "validation" not in evidence.data.get("examples", {}):
+        found.append(Remedy("watch a validation part, whose best epoch is kept", "data.split.validation=0.15"))
+    if evidence.experiment.data.facts(evidence.task).image and not evidence.experiment.data.augment:
+        change = "data.augment+={kind: random_translation, height_factor: 0.1, width_factor: 0.1}"
+        found.append(Remedy("vary the training images", change))
+    if isinstance(model, Mlp) and model.units:
+        if model.dropout < 0.5:
+            found.append(Remedy("drop units at random", "model.dropout=0.6"))
+        if model.kernel_regularizer is None:
+            found.append(Remedy("punish large weights", "model.kernel_regularizer={kind: l2, l2: 1e-2}"))
+    elif isinstance(model, Cnn):
+        found.append(Remedy("drop units at random, before the output", "model.layers+={kind: dropout, rate: 0.5}"))
+    elif isinstance(model, Transfer) and model.classifier is None:
+        found.append(Remedy("drop features at random", "model.head+={kind: dropout, rate: 0.3}"))
+    return found
+
+
+def pretrained(evidence: Evidence) -> list[Remedy]:
+    """A backbone that was trained on other photos, for a network that begins with random weights."""
+    experiment = evidence.experiment
+    shape = evidence.data.get("shape") or []
+    begins_random = isinstance(experiment.model, (Cnn, Mlp)) and not experiment.training.initial_weights
+    if not begins_random or experiment.training.stages or len(shape) != 3 or shape[2] != 3 or min(shape[:2]) < SMALLEST_PHOTO:
+        return []
+    text = (
+        "a network that was trained on other photos (2 MB of weights are downloaded once from Keras's server; offline, give"
+        " their file in place of imagenet)"
+    )
+    model = "model={kind: transfer, backbone: {kind: mobilenet, alpha: 0.25, weights: imagenet}}"
+    return [Remedy(text, model, ("data.image.size=null", "data.normalize=auto"))]
+
+
+def more_fit(evidence: Evidence) -> list[Remedy]:
+    """What lets a model learn more: units, layers, less regularisation, features closer to the task."""
+    return [*pretrained(evidence), *_larger(evidence)]
+
+
+def _larger(evidence: Evidence) -> list[Remedy]:
+    """Units, filters or layers, and less regularisation."""
+    model = evidence.experiment.model
+    if isinstance(model, Mlp):
+        found = [Remedy("a larger model", f"model.units={[max(32, 4 * units) for units in model.units] + [32]}")]
+        if model.dropout:
+            found.append(Remedy("no dropout", "model.dropout=0"))
+        if model.kernel_regularizer is not None:
+            found.append(Remedy("no penalty on weights", "model.kernel_regularizer=null"))
+        return found
+    if isinstance(model, Cnn):
+        if model.blocks:
+            wider = [2 * filters for filters in model.blocks.filters]
+            return [Remedy("more filters", f"model.blocks.filters={wider}")]
+        return [Remedy("one more hidden layer", "model.layers+={kind: dense, units: 64, activation: relu}")]
+    assert isinstance(model, Transfer)
+    last = len(evidence.experiment.training.stages)
+    stage = "{name: more, train: {last: 20}, epochs: 10, optimizer: {kind: adam, learning_rate: 1e-5}}"
+    found = [] if model.classifier else [Remedy("a larger head", "model.head+={kind: dense, units: 128, activation: relu}")]
+    return found + ([Remedy("train the end of the backbone too", f"training.stages+={stage}")] if last else [])

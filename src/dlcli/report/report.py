@@ -1,0 +1,151 @@
+"""Runs -> one HTML page: of one run in its folder, of several beside each other wherever it is wanted."""
+
+from __future__ import annotations
+
+import os
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from dlcli.errors import DlcliError, UsageError
+from dlcli.report.charts import overlaid_charts
+from dlcli.report.page import GENERATOR, page
+from dlcli.report.pictures import Budget
+from dlcli.report.scored import Score
+from dlcli.report.story import PICTURES, Reading, Story, read_story
+from dlcli.runs import Run
+from dlcli.runs.compare import Comparison, compare_runs
+from dlcli.runs.files import write_text
+from dlcli.spec.load import to_flow
+
+FILE = "report.html"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a comparison: its letter, its story, and the address of its own report, if it has one."""
+
+    letter: str
+    story: Story
+    link: str
+
+
+def write_report(run: Run, to: Path | None = None) -> Path:
+    """Writes a run's page and returns the file: `report.html` in its folder, or another.
+
+    Raises:
+        UsageError: another file stands in its place.
+        DlcliError: the run's status or spec cannot be read.
+    """
+    path = to or run.path / FILE
+    refuse_other_file(path)
+    story = read_story(run, "run")
+    write_text(path, page("report.html", title=f"{run.id}: report", story=story))
+    return path
+
+
+def write_comparison(runs: Sequence[Run], to: Path, *, split: str = "") -> Path:
+    """Writes a page on several runs beside each other and returns the file.
+
+    Args:
+        runs: two or more.
+        to: the file.
+        split: the part whose scores stand side by side; the first that all were scored on if not given.
+
+    Raises:
+        UsageError: another file stands in its place.
+        DlcliError: a run's status or spec cannot be read.
+    """
+    refuse_other_file(to)
+    split = split or _common_split(runs)
+    budget = Budget(PICTURES)
+    members = [
+        Member(letter, read_story(run, f"run{number}", budget), _link(run, to))
+        for number, (letter, run) in enumerate(zip(_letters(len(runs)), runs, strict=True))
+    ]
+    comparison = compare_runs(list(runs), split)
+    sentences, notes = _told(runs, split, members)
+    histories = [(one.letter, Reading().of(one.story.run.history, [])) for one in members]
+    text = page(
+        "comparison.html",
+        title=f"{len(runs)} runs: report",
+        members=members,
+        split=split,
+        part=comparison.title,
+        scores=_scores(comparison, members),
+        differences=[(name, [_plain(value) for value in values]) for name, values in comparison.differences.items()],
+        sentences=sentences,
+        notes=notes,
+        curves=overlaid_charts(histories, "all"),
+    )
+    write_text(to, text)
+    return to
+
+
+def refuse_other_file(path: Path) -> None:
+    """Checks that a file may be written: there is none, or a page that dlcli wrote.
+
+    Raises:
+        UsageError: something else stands there, or there is no such folder.
+    """
+    if not os.path.lexists(path):
+        if not path.parent.is_dir():
+            raise UsageError(f"{path}: no folder {path.parent}")
+        return
+    if path.is_symlink() or not path.is_file():
+        raise UsageError(f"{path}: not a file; name another by --to")
+    with path.open("rb") as file:
+        begin = file.read(2000)
+    if f'<meta name="generator" content="{GENERATOR}">'.encode() not in begin:
+        raise UsageError(f"{path}: is there already and is no report of dlcli's; name another file by --to")
+
+
+def _letters(count: int) -> list[str]:
+    letters = string.ascii_uppercase
+    return list(letters[:count]) if count <= len(letters) else [str(number) for number in range(1, count + 1)]
+
+
+def _link(run: Run, to: Path) -> str:
+    """Returns the relative address of a run's own report; empty where it has none."""
+    own = run.path / FILE
+    if not own.is_file():
+        return ""
+    return quote(os.path.relpath(own.absolute(), to.absolute().parent), errors="surrogateescape")
+
+
+def _common_split(runs: Sequence[Run]) -> str:
+    """Returns the first part that every run was scored on; `test` where there is none."""
+    scored = [run.scored_splits() for run in runs]
+    return next((split for split in scored[0] if all(split in others for others in scored)), "test")
+
+
+def _scores(comparison: Comparison, members: Sequence[Member]) -> list[tuple[str, list[Score | None]]]:
+    known = [
+        {score.name: score for scored in one.story.scored if scored.split == comparison.split for score in scored.scores}
+        for one in members
+    ]
+    return [(name, [scores.get(name) for scores in known]) for name in comparison.scores]
+
+
+def _told(runs: Sequence[Run], split: str, members: Sequence[Member]) -> tuple[list[str], list[str]]:
+    """Returns what tells the runs apart from the first one on the same examples, in sentences, and notes."""
+    from dlcli.score.compare import pair_runs, sentence
+
+    try:
+        pairings = pair_runs(list(runs), split, any_data=True)
+    except DlcliError as error:
+        return [], [f"The runs could not be told apart by test: {str(error).partition(chr(10))[0]}"]
+    first = members[0].letter
+    sentences = [
+        f"{one.letter} against {first}: {sentence(found, first, one.letter)}."
+        for one, pairing in zip(members[1:], pairings, strict=True)
+        for found in pairing.differences
+    ]
+    return sentences, list(dict.fromkeys(note for pairing in pairings for note in pairing.notes))
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else to_flow(value)

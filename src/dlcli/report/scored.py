@@ -1,0 +1,251 @@
+"""One scored part of a run as a report shows it: scores, matrix, tables, charts and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dlcli.report import sentences
+from dlcli.report.charts import ranking_chart, regression_charts, reliability_chart
+from dlcli.report.evaluation import (
+    BinRow,
+    ClassRow,
+    Confusion,
+    DecileRow,
+    ExampleRow,
+    Matrix,
+    PrRow,
+    RocRow,
+    SliceRow,
+    ThresholdRow,
+    read_matrix,
+    read_rows,
+)
+from dlcli.report.pictures import Budget, thumbnail
+from dlcli.report.svg import Chart
+from dlcli.runs import Run
+from dlcli.runs.folder import OTHER_DATA
+from dlcli.runs.parts import part_note, part_title
+
+Found = TypeVar("Found")
+Of = Callable[[Callable[[], Any], Any], Any]
+_MOST_TARGETS = 4
+_STRIP = 1.06
+"""How far the strip of an error reaches beyond its largest value."""
+_NOT_FIRST = ("loss",)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric: value, interval and baseline; `strip` places them, in percent of its width, where that has a sense."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    baseline: float | None
+    no_interval: str = ""
+    strip: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> str:
+        """The value, large."""
+        return sentences.headline(self.name, self.value)
+
+    @property
+    def interval(self) -> str:
+        """The interval in words, in the unit of the headline."""
+        return sentences.between(self.low, self.high, self.name)
+
+    @property
+    def baseline_text(self) -> str:
+        """The baseline's value, in the unit of the headline."""
+        return sentences.headline(self.name, self.baseline)
+
+
+@dataclass(frozen=True)
+class Example:
+    """An example of the gallery; `image` is a data address or empty, `key` its cell of the matrix."""
+
+    id: str
+    label: str
+    predicted: str
+    probability: float | None
+    image: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A confusion with its examples."""
+
+    confusion: Confusion
+    examples: list[Example]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One part. `shots` are examples by kind, without those of confusions, which are in `pairs`."""
+
+    split: str
+    title: str
+    note: str
+    key: str
+    task: str
+    examples: int
+    level: float
+    scores: list[Score]
+    baseline_name: str
+    calibration: dict[str, Any]
+    classes: list[ClassRow]
+    matrix: Matrix
+    pairs: list[Pair]
+    shots: dict[str, list[Example]]
+    thresholds: list[ThresholdRow]
+    slices: list[SliceRow]
+    deciles: list[DecileRow]
+    charts: dict[str, list[Chart]]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The part as a heading names it."""
+        return f"other data ({self.split.removeprefix(OTHER_DATA)})" if self.split.startswith(OTHER_DATA) else self.title
+
+    @property
+    def main(self) -> Score | None:
+        """The score that the page opens with."""
+        return next((score for score in self.scores if score.name not in _NOT_FIRST), self.scores[0] if self.scores else None)
+
+    @property
+    def worst_classes(self) -> list[ClassRow]:
+        """The classes with the lowest F1, the lowest first."""
+        return sorted((row for row in self.classes if row.support), key=lambda row: (row.f1, row.name))[:5]
+
+    @property
+    def largest_decile(self) -> DecileRow | None:
+        """The tenth of the examples with the largest error; None where there is one target too many to compare."""
+        targets = {row.target for row in self.deciles}
+        return max(self.deciles, key=lambda row: row.mae) if len(targets) == 1 else None
+
+    @property
+    def weakest_slices(self) -> list[SliceRow]:
+        """The slices with the lowest main score, or the largest where it is an error, the worst first."""
+        from dlcli.spec.training.metrics import higher_is_better
+
+        main = self.main
+        rows = [row for row in self.slices if main and row.metric == main.name]
+        sign = 1 if main and higher_is_better(main.name, []) else -1
+        return sorted(rows, key=lambda row: sign * row.score)[:3]
+
+
+def read_scored(run: Run, split: str, key: str, of: Of, budget: Budget, *, draws: bool) -> Scored:
+    """Returns what was scored on one part.
+
+    Args:
+        run: the run.
+        split: the part.
+        key: begins every id of the part on the page.
+        of: reads an optional part, as `Reading.of`.
+        budget: of bytes for pictures.
+        draws: whether charts and pictures are wanted; the tables of the parts after the first stand alone.
+
+    Raises:
+        DamagedFile: `metrics.json` cannot be read.
+    """
+    folder, metrics = run.evaluation(split), run.metrics(split)
+    task = run.experiment().task
+    matrix = of(lambda: read_matrix(folder), Matrix())
+    rows = of(lambda: read_rows(folder / "examples.csv", ExampleRow), []) if draws else []
+    deciles = of(lambda: read_rows(folder / "deciles.csv", DecileRow), [])
+    return Scored(
+        split=split,
+        title=part_title(run, split),
+        note=part_note(run, split),
+        key=key,
+        task=task,
+        examples=metrics["examples"],
+        level=float(metrics.get("level") or 0.95),
+        scores=_scores(metrics),
+        baseline_name=metrics["baseline"]["name"],
+        calibration=metrics.get("calibration") or {},
+        classes=of(lambda: read_rows(folder / "per_class.csv", ClassRow), []),
+        matrix=matrix,
+        pairs=_pairs(matrix, [row for row in rows if row.kind == "confusion"], folder, budget),
+        shots=_shots(rows, folder, matrix, budget),
+        thresholds=of(lambda: read_rows(folder / "thresholds.csv", ThresholdRow), []),
+        slices=of(lambda: read_rows(folder / "slices.csv", SliceRow), []),
+        deciles=deciles,
+        charts=_charts(run, split, task, folder, deciles, key, of) if draws else {},
+        notes=metrics.get("notes") or [],
+    )
+
+
+def _scores(metrics: dict[str, Any]) -> list[Score]:
+    baseline = metrics["baseline"]["metrics"]
+    found = []
+    for name, entry in metrics["metrics"].items():
+        low, high = entry.get("interval") or (None, None)
+        numbers = {"value": entry["value"], "low": low, "high": high, "baseline": baseline.get(name)}
+        found.append(Score(name, **numbers, no_interval=entry.get("no_interval", ""), strip=_strip(name, numbers)))
+    return found
+
+
+def _strip(name: str, numbers: dict[str, float | None]) -> dict[str, float]:
+    """Returns the places of the numbers on a strip, in percent; from 0 to 1, or to the largest."""
+    known = {key: value for key, value in numbers.items() if value is not None}
+    if "value" not in known or min(known.values()) < 0 or name == "loss":
+        return {}
+    largest = 1.0 if max(known.values()) <= 1 else _STRIP * max(known.values())
+    return {key: round(100 * value / largest, 2) for key, value in known.items()}
+
+
+def _example(row: ExampleRow, folder: Path, matrix: Matrix, budget: Budget) -> Example:
+    key = f"{matrix.place(row.label)}-{matrix.place(row.predicted)}"
+    return Example(row.id, row.label, row.predicted, row.probability, thumbnail(folder, row.thumbnail, budget), key)
+
+
+def _pairs(matrix: Matrix, rows: Sequence[ExampleRow], folder: Path, budget: Budget) -> list[Pair]:
+    """Returns the confusions that have examples, the largest first; those without are told by their cells alone."""
+    members: dict[tuple[str, str], list[ExampleRow]] = {}
+    for row in rows:
+        members.setdefault((row.label, row.predicted), []).append(row)
+    found = [(one, members.get((one.label, one.predicted), ())) for one in matrix.confusions]
+    return [Pair(one, [_example(row, folder, matrix, budget) for row in some]) for one, some in found if some]
+
+
+def _shots(rows: Sequence[ExampleRow], folder: Path, matrix: Matrix, budget: Budget) -> dict[str, list[Example]]:
+    kinds = dict.fromkeys(row.kind for row in rows if row.kind != "confusion")
+    return {kind: [_example(row, folder, matrix, budget) for row in rows if row.kind == kind] for kind in kinds}
+
+
+def _charts(
+    run: Run, split: str, task: str, folder: Path, deciles: list[DecileRow], key: str, of: Of
+) -> dict[str, list[Chart]]:
+    if task == "regression":
+        drawn: dict[str, list[Chart]] = of(lambda: _regression(run, split, deciles, key), {})
+        return drawn
+    bins = of(lambda: read_rows(folder / "calibration.csv", BinRow), [])
+    roc = of(lambda: read_rows(folder / "roc_curve.csv", RocRow), [])
+    pr = of(lambda: read_rows(folder / "pr_curve.csv", PrRow), [])
+    charts = {
+        "calibration": [reliability_chart(bins, f"{key}-rel")],
+        "ranking": [ranking_chart(roc, f"{key}-roc"), ranking_chart(pr, f"{key}-pr")],
+    }
+    return {name: [chart for chart in some if chart] for name, some in charts.items()}
+
+
+def _regression(run: Run, split: str, deciles: list[DecileRow], key: str) -> dict[str, list[Chart]]:
+    from dlcli.score.outcome import has_outcome, read_outcome
+
+    if not has_outcome(run, split):
+        return {}
+    outcome = read_outcome(run, split)
+    assert outcome.scores is not None
+    found = {}
+    for at, target in enumerate(outcome.classes[:_MOST_TARGETS]):
+        rows = [row for row in deciles if row.target == target]
+        found[target] = regression_charts(target, outcome.truth[:, at], outcome.scores[:, at], rows, f"{key}-t{at}")
+    return found

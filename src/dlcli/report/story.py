@@ -1,0 +1,294 @@
+"""All that a report tells of one run, gathered from its folder; what is missing is left out, what is damaged is named."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from dlcli.errors import DlcliError
+from dlcli.models.blocks import BlockRow, merged, words_of
+from dlcli.report import sentences
+from dlcli.report.charts import curve_charts
+from dlcli.report.diagnosis import Finding, findings
+from dlcli.report.layers import Layer, layers
+from dlcli.report.pictures import Budget, picture
+from dlcli.report.scored import Scored, read_scored
+from dlcli.report.svg import Chart
+from dlcli.runs import Run
+from dlcli.runs.files import read_json
+from dlcli.runs.parts import score_text, sizes_in_words
+
+PICTURES = 3_000_000
+"""Bytes that the pictures of one page may take: with all else it stays below 5 MB."""
+Found = TypeVar("Found")
+
+
+class Reading:
+    """Reads parts of a run folder; a part that cannot be read is noted and the report does without it."""
+
+    def __init__(self) -> None:
+        self.troubles: list[str] = []
+
+    def of(self, read: Callable[[], Found], otherwise: Any) -> Found:
+        """Returns what was read, or `otherwise`, of the same type, where a file is damaged."""
+        try:
+            return read()
+        except DlcliError as error:
+            self.troubles.append(str(error).partition("\n")[0])
+            return cast(Found, otherwise)
+
+
+@dataclass(frozen=True)
+class StageStory:
+    """A stage: what it trained, its blocks, its proof in words, and what it reached."""
+
+    name: str
+    learns: str
+    trainable: int
+    frozen: int
+    blocks: Sequence[BlockRow]
+    proof: str
+    epochs: int
+    monitor: str
+    best: str
+    best_epoch: int
+    kept: bool
+    compared: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture of `explanations/`, as data, with its words."""
+
+    title: str
+    text: str
+    image: str
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An export: its folder, format, size, and how it agreed."""
+
+    name: str
+    form: str
+    size: str
+    agrees: str
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything on one run's page. `key` begins every id of the run on the page."""
+
+    run: Run
+    key: str
+    what: str
+    state: str
+    error: str
+    facts: list[tuple[str, str]]
+    data: dict[str, Any]
+    counts: list[tuple[str, list[int]]]
+    parts: list[str]
+    diagnosis: list[Finding] | None
+    stages: list[StageStory]
+    curves: list[Chart]
+    best_epoch: int
+    scored: list[Scored]
+    layers: list[Layer]
+    environment: list[tuple[str, str]]
+    spec: str
+    explanations: list[Shown]
+    exports: list[Exported]
+    commands: list[tuple[str, str]]
+    troubles: list[str] = field(default_factory=list)
+    left_out: int = 0
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.run.id
+
+    @property
+    def parameters(self) -> int | None:
+        """All parameters of the model; None where not known."""
+        counts = [layer.parameters for layer in self.layers]
+        return sum(count or 0 for count in counts) if counts and None not in counts else None
+
+    @property
+    def largest_count(self) -> int:
+        """The most examples that one class has in one part."""
+        return max((count for _, row in self.counts for count in row), default=0)
+
+
+def read_story(run: Run, key: str, budget: Budget | None = None) -> Story:
+    """Returns all that is known of a run.
+
+    Raises:
+        DlcliError: its status or its spec cannot be read: then there is nothing to tell.
+    """
+    reading, budget = Reading(), budget or Budget(PICTURES)
+    experiment, status = run.experiment(), run.status()
+    data, history = reading.of(run.data, {}), reading.of(run.history, [])
+    environment = reading.of(run.environment, {})
+    scored = scored_parts(run, key, reading, budget)
+    state = reading.of(lambda: run.shown_state, status.state)
+    return Story(
+        run=run,
+        key=key,
+        what=sentences.what_it_is(experiment.model, experiment.task, data),
+        state=state,
+        error=status.error.partition("\n")[0],
+        facts=_facts(run, data, environment),
+        data=data,
+        counts=_counts(data),
+        parts=[part for part, counts in (data.get("counts") or {}).items() if counts],
+        diagnosis=reading.of(lambda: findings(run), None),
+        stages=_stages(reading.of(run.stages, []), status.best_stage),
+        curves=curve_charts(history, status.best_epoch, key),
+        best_epoch=status.best_epoch,
+        scored=scored,
+        layers=reading.of(lambda: layers(run), []),
+        environment=_environment(environment),
+        spec=reading.of(lambda: _text(run.path / "spec.yaml"), ""),
+        explanations=reading.of(lambda: _explanations(run, budget), []),
+        exports=reading.of(lambda: _exports(run, reading), []),
+        commands=_commands(run, environment),
+        troubles=reading.troubles,
+        left_out=budget.left_out,
+    )
+
+
+def scored_parts(run: Run, key: str, reading: Reading, budget: Budget, *, draws: bool = True) -> list[Scored]:
+    """Returns everything that a run was scored on, the test part first; without charts unless `draws`."""
+    found = []
+    for number, split in enumerate(reading.of(run.scored_splits, [])):
+        read = partial(read_scored, run, split, f"{key}-s{number}", reading.of, budget, draws=draws and not number)
+        one = reading.of(read, None)
+        found += [one] if one else []
+    return found
+
+
+def _facts(run: Run, data: dict[str, Any], environment: dict[str, Any]) -> list[tuple[str, str]]:
+    status = run.status()
+    parts = sizes_in_words(data.get("examples", {}), shared=bool(data.get("test_is_validation")))
+    best = f", best {status.best_epoch}" if status.best_epoch else ""
+    device = environment.get("device", {})
+    facts = [
+        ("Examples", parts),
+        ("Epochs", f"{status.epoch}{best}" if status.epoch else ""),
+        ("Trained", sentences.moment(status.started)),
+        ("Took", sentences.duration(status.started, status.finished)),
+        ("On", f"{device.get('kind', '').upper()}, {device.get('name', '')}" if device else ""),
+        ("Continues", status.parent),
+    ]
+    return [(name, text) for name, text in facts if text]
+
+
+def _counts(data: dict[str, Any]) -> list[tuple[str, list[int]]]:
+    counts = {part: row for part, row in (data.get("counts") or {}).items() if row}
+    return [(name, [row.get(name, 0) for row in counts.values()]) for name in data.get("classes") or ()] if counts else []
+
+
+def _stages(rows: list[dict[str, Any]], kept: str) -> list[StageStory]:
+    return [
+        StageStory(
+            name=row["name"],
+            learns=words_of(row["train"]),
+            trainable=row.get("trainable", 0),
+            frozen=row.get("frozen", 0),
+            blocks=_blocks(row.get("blocks")),
+            proof=_proof(row.get("proof")),
+            epochs=row["epochs"],
+            monitor=row["monitor"],
+            best=sentences.number(row["best_value"]),
+            best_epoch=row["best_epoch"],
+            kept=row["name"] == kept,
+            compared=str(row.get("compared") or ""),
+        )
+        for row in rows
+    ]
+
+
+def _blocks(rows: Any) -> list[BlockRow]:
+    if not isinstance(rows, list):
+        return []
+    known = [row for row in rows if isinstance(row, dict) and {"name", "trainable", "frozen"} <= row.keys()]
+    return merged([BlockRow(str(row["name"]), int(row["trainable"]), int(row["frozen"])) for row in known])
+
+
+def _proof(proof: Any) -> str:
+    if not isinstance(proof, dict) or not isinstance(proof.get("moved"), int):
+        return ""
+    still = proof.get("still", 0)
+    rest = f"; the other {still} were bit for bit the same" if still else ""
+    rightly = len(proof.get("zero_gradient") or ()) + len(proof.get("tiny_step") or ())
+    late = f"; {sentences.counted(rightly, 'variable')} had nothing to learn from yet" if rightly else ""
+    moved = f"all {sentences.counted(proof['moved'], 'variable')} that should move had moved"
+    return f"After step {proof.get('step', '?')} {moved}{rest}{late}."
+
+
+def _environment(found: dict[str, Any]) -> list[tuple[str, str]]:
+    packages = found.get("packages") if isinstance(found.get("packages"), dict) else {}
+    device, git = found.get("device") or {}, found.get("git") if isinstance(found.get("git"), dict) else {}
+    changed = ", with uncommitted changes" if git and git.get("changed") else ""
+    rows = [
+        ("dlcli", found.get("dlcli")),
+        ("Python", found.get("python")),
+        *((name, version) for name, version in (packages or {}).items()),
+        ("Device", f"{device.get('kind', '')}, {device.get('name', '')}" if device else ""),
+        ("Precision", found.get("precision")),
+        ("Repeats", {"exact": "bit for bit", "seeded": "up to rounding"}.get(str(found.get("determinism")), "")),
+        ("Cores", found.get("cores")),
+        ("Memory", f"{found['memory_gib']} GiB" if found.get("memory_gib") else ""),
+        ("Platform", found.get("platform")),
+        ("Commit", f"{git['commit']}{changed}" if git and git.get("commit") else ""),
+    ]
+    return [(name, str(value)) for name, value in rows if value]
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() and path.stat().st_size < 500_000 else ""
+
+
+def _explanations(run: Run, budget: Budget) -> list[Shown]:
+    from dlcli.explain.record import explanations, explanations_path
+
+    found = [(one, picture(explanations_path(run) / one.file, budget)) for one in explanations(run)]
+    return [Shown(one.title, one.text, image) for one, image in found if image]
+
+
+def _exports(run: Run, reading: Reading) -> list[Exported]:
+    folders = sorted(path for path in run.exports_path.glob("*") if path.is_dir() and not path.is_symlink())
+    found = [(folder.name, reading.of(partial(read_json, folder / "export.json"), None)) for folder in folders]
+    return [_export(name, content) for name, content in found if isinstance(content, dict)]
+
+
+def _export(name: str, content: dict[str, Any]) -> Exported:
+    found = content.get("agreement") if isinstance(content.get("agreement"), dict) else {}
+    numbers = {key: value for key, value in (found or {}).items() if isinstance(value, (int, float))}
+    agrees = ""
+    if {"original", "export", "examples", "largest_difference"} <= numbers.keys():
+        agrees = (
+            f"{(found or {}).get('metric')} {score_text(numbers['export'])} against {score_text(numbers['original'])} on"
+            f" {numbers['examples']:,} examples; largest difference of an output {numbers['largest_difference']:.2g}"
+        )
+    form = " ".join(str(content[key]) for key in ("format", "quantize") if content.get(key))
+    bytes_ = content.get("bytes")
+    return Exported(name, form, sentences.size(bytes_) if isinstance(bytes_, int) else "", agrees)
+
+
+def _commands(run: Run, environment: dict[str, Any]) -> list[tuple[str, str]]:
+    """Returns what to type to have this run again, each with what it does."""
+    git = environment.get("git")
+    commit = git.get("commit") if isinstance(git, dict) else None
+    called = environment.get("command")
+    spec = shlex.quote(str(run.path / "spec.yaml"))
+    rows = [("The code as it was", f"git checkout {shlex.quote(str(commit))}")] if commit else []
+    rows.append(("The same training, with every default written out", f"dlcli train {spec}"))
+    if isinstance(called, list) and len(called) > 1:
+        rows.append(("As it was called", shlex.join(["dlcli", *map(str, called[1:])])))
+    rows.append(("Score it again", f"dlcli evaluate {shlex.quote(run.id)}"))
+    return rows

@@ -1,0 +1,271 @@
+"""Images of a source: files that are read when needed, or arrays, by the rules of `image_reader`."""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import local
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from dlcli.errors import DataError
+from dlcli.runtime.image_reader import (
+    FORMATS,
+    Picture,
+    Settings,
+    UnreadableImage,
+    eight_bits,
+    fit,
+    fit_deep,
+    is_deep,
+    read_picture,
+)
+from dlcli.runtime.jpeg_data import missing_part
+from dlcli.upstream.pillow import silence_libtiff
+
+if TYPE_CHECKING:
+    from dlcli.spec.data.data import ImageSettings
+
+    Array = np.ndarray[Any, Any]
+
+silence_libtiff()
+_ENDS = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))
+_EIGHT_BITS = (b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files of one size once read: `(height, width, channels)`, 0 to 255, uint8 or (by `value_range`) float32.
+
+    Attributes:
+        paths: the files.
+        image: how they are read.
+        decoded: their pixels `(n, height, width, channels)`, where they are kept in memory.
+    """
+
+    paths: tuple[str, ...]
+    image: ImageSettings
+    decoded: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        height, width = self.image.size or (0, 0)
+        return (height, width, self.image.channels or 3)
+
+    @property
+    def dtype(self) -> str:
+        """The type of the pixels: `uint8`, or `float32` where deep values are kept."""
+        return "float32" if self.image.is_deep else "uint8"
+
+    def take(self, positions: Array) -> ImageFiles:
+        """Returns the files at some positions."""
+        decoded = None if self.decoded is None else self.decoded[positions]
+        return ImageFiles(tuple(self.paths[position] for position in positions), self.image, decoded)
+
+    def unreadable(self, *, thorough: bool) -> dict[int, str]:
+        """Returns the positions of files that cannot be read, with what is wrong; each named by its path.
+
+        `thorough` decodes every file, and finds JPEG files whose data ends early. Without it a file that begins and ends as
+        its format wants is taken as sound: what is empty, cut off or no image is found in a tenth of the time, a wrong byte
+        in the middle is not.
+        """
+
+        def fault(position: int) -> str:
+            path = self.paths[position]
+            if not thorough and _ends_well(path):
+                return ""
+            with warnings_of_thread() as messages:
+                try:
+                    read_picture(path, settings_of(self.image))
+                    incomplete = incomplete_words(path) if thorough else ""
+                except UnreadableImage as error:
+                    return f"{path}: {error}"
+            broken = next((text for text in messages if "truncated" in text.lower()), "")
+            return incomplete or (f"{path}: {broken}" if thorough and broken else "")
+
+        with warnings_by_thread(), ThreadPoolExecutor() as pool:
+            faults = enumerate(pool.map(fault, range(len(self.paths))))
+            return {position: words for position, words in faults if words}
+
+    def read(self, positions: Array) -> Array:
+        """Returns the images at some positions, `(len(positions), height, width, channels)`.
+
+        Raises:
+            DataError: a file is empty, truncated or no image; it is named.
+        """
+        if self.decoded is not None:
+            chosen: Array = self.decoded[positions]
+            return chosen
+        images = np.empty((len(positions), *self.shape), dtype=self.dtype)
+
+        def place(slot: int) -> None:
+            images[slot] = read_image(self.paths[positions[slot]], self.image)
+
+        with ThreadPoolExecutor() as pool:  # Pillow decodes and resizes outside the interpreter's lock
+            list(pool.map(place, range(len(positions))))
+        return images
+
+    def pictures(self) -> Iterator[tuple[str, Picture | str]]:
+        """Yields each file's path with its picture, or with what is wrong with it, in order."""
+
+        def picture(path: str) -> Picture | str:
+            try:
+                return read_picture(path, settings_of(self.image))
+            except UnreadableImage as error:
+                return str(error)
+
+        with ThreadPoolExecutor() as pool:
+            for start in range(0, len(self.paths), 256):
+                chunk = self.paths[start : start + 256]
+                yield from zip(chunk, pool.map(picture, chunk), strict=True)
+
+    def with_range(self, value_range: Any) -> ImageFiles:
+        """Returns the same files read with another range of values."""
+        return replace(self, image=self.image.model_copy(update={"value_range": value_range}))
+
+
+def read_image(path: str, image: ImageSettings) -> Array:
+    """Returns one file as `(height, width, channels)`: turned upright (EXIF), the first frame, resized.
+
+    Raises:
+        DataError: the file is empty, truncated, too large or no image.
+    """
+    try:
+        return read_picture(path, settings_of(image)).pixels
+    except UnreadableImage as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def settings_of(image: ImageSettings) -> Settings:
+    """Returns the reader's settings for those of a spec. A range of `auto` is not known yet: 8 bits are read."""
+    return Settings(
+        size=image.size,
+        channels=image.channels or 3,
+        resize=image.resize,
+        background=image.background_colour,
+        value_range=image.value_range if image.is_deep else None,  # type: ignore[arg-type]  # `is_deep` says it
+        decoded_mb=image.decoded_mb,
+    )
+
+
+def incomplete_words(path: str) -> str:
+    """Returns what is wrong with a JPEG file whose picture data ends early; empty for a whole one, and other formats."""
+    try:
+        share = missing_part(path)
+    except OSError:
+        return ""
+    return f"{path}: its JPEG data ends early: {100 * share:.0f} % of the picture, at the bottom, is missing" if share else ""
+
+
+_thread = local()
+
+
+@contextmanager
+def warnings_by_thread() -> Iterator[None]:
+    """Gives each warning inside the block to the `warnings_of_thread` of its thread; elsewhere it is dropped.
+
+    `warnings.catch_warnings` alone cannot tell the threads of a pool apart.
+    """
+
+    def keep(message: Any, *_: Any, **__: Any) -> None:
+        getattr(_thread, "messages", []).append(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = keep
+        yield
+
+
+@contextmanager
+def warnings_of_thread() -> Iterator[list[str]]:
+    """Yields the texts of the warnings that this thread raises inside the block."""
+    _thread.messages = messages = list[str]()
+    try:
+        yield messages
+    finally:
+        _thread.messages = []
+
+
+def is_deep_file(path: str) -> bool:
+    """Whether a file has more than 8 bits a value, by its beginning; one that cannot be read has not."""
+    try:
+        with Path(path).open("rb") as file:
+            begin = file.read(26)
+    except OSError:
+        return False
+    if begin.startswith(b"\x89PNG\r\n\x1a\n"):
+        return begin[24:25] == b"\x10"
+    if begin.startswith(_EIGHT_BITS):
+        return False
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            return is_deep(picture)
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError):
+        return False
+
+
+def _ends_well(path: str) -> bool:
+    """Whether a file begins as a JPEG or PNG and ends with that format's last bytes."""
+    try:
+        with Path(path).open("rb") as file:
+            begin = file.read(8)
+            file.seek(-min(12, os.fstat(file.fileno()).st_size), os.SEEK_END)
+            end = file.read()
+    except OSError:
+        return False
+    return any(begin.startswith(first) and end.endswith(last) for first, last in _ENDS)
+
+
+def shown(pixels: Array) -> Array:
+    """Returns pixels, 0 to 255 of any type, as uint8 to be looked at."""
+    return pixels if pixels.dtype == np.uint8 else np.clip(np.rint(pixels), 0, 255).astype("uint8")
+
+
+def fit_array(pixels: Array, image: ImageSettings) -> Array:
+    """Returns one image `(height, width, channels)` of 8 or 16 bits as uint8 in the settings' size, channels and range."""
+    settings = settings_of(image.model_copy(update={"channels": image.channels or (1 if pixels.shape[2] == 1 else 3)}))
+    if pixels.dtype != "uint8" and settings.value_range is not None:
+        return shown(fit_deep(pixels.astype("float32"), None, 1, settings)[0])
+    pixels = pixels if pixels.dtype == "uint8" else eight_bits(pixels)
+    return fit(Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels), replace(settings, value_range=None))
+
+
+def range_note(low: float, high: float) -> str:
+    """Returns which values of deep images became 0 and 255, in words."""
+    return f"images have more than 8 bits: values from {low:,g} to {high:,g} become 0 to 255 (data.image.value_range)"
+
+
+def fit_arrays(images: Array, image: ImageSettings) -> Array:
+    """Returns uint8 images `(n, height, width, channels)` in the settings' size and channels."""
+    same = image.size in (None, images.shape[1:3]) and image.channels in (None, images.shape[3])
+    if same or not len(images):
+        return images
+    first = fit_array(images[0], image)
+    fitted = np.empty((len(images), *first.shape), dtype="uint8")
+    for position, pixels in enumerate(images):
+        fitted[position] = fit_array(pixels, image)
+    return fitted
+
+
+def fit_deep_arrays(images: Array, image: ImageSettings) -> Array:
+    """Returns images `(n, height, width[, channels])` as float32 in the settings' size, channels and range of values.
+
+    uint8 is 0 to 255 as it is; of other types the values of `value_range` become 0 and 255.
+    """
+    images = images[..., None] if images.ndim == 3 else images
+    settings = settings_of(image)
+    if images.dtype == np.uint8:
+        settings = replace(settings, value_range=(0.0, 255.0))
+    return np.stack([fit_deep(pixels.astype("float32"), None, 1, settings)[0] for pixels in images])

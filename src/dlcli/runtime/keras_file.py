@@ -1,0 +1,167 @@
+"""Checks a `.keras` file before Keras opens it: layers of Keras's own or dlcli's Hub layer, arrays of the declared sizes.
+
+Keras itself refuses Python code in a model (`safe_mode`) and checks the file of weights. Models that dlcli or plain Keras
+wrote pass; the message names what is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dlcli.errors import DamagedFile, DlcliError
+
+_LARGEST_CONFIG = 64 * 2**20
+_EXPANSION = 20
+"""How many times a file's size its members may have. Keras does not compress them; other programs may pack them again."""
+_CODE = ("Lambda", "__lambda__", "__typespec__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
+"""Classes of Keras's that run what they are given, or read files of their own choice."""
+_FUNCTIONS = (None, "builtins", "keras.activations", "keras.initializers", "keras.ops")
+"""Modules of Keras whose functions compute. Those of others reach files, the network, or Keras's own settings."""
+_HUB = "dlcli>HubLayer"
+_BROKEN = (OSError, EOFError, RuntimeError, NotImplementedError, ValueError, zipfile.BadZipFile, zlib.error)
+"""What a damaged archive raises; RuntimeError and NotImplementedError say that it is encrypted or packed in an unknown way."""
+
+
+def load_keras_file(path: Path) -> Any:
+    """Returns the model of a `.keras` file, not compiled.
+
+    Raises:
+        DamagedFile: it is damaged, too large for what it holds, or holds what is no layer of Keras's or dlcli's.
+    """
+    import dlcli.runtime.hub_layer  # noqa: F401  (registers the layer)
+    from dlcli.upstream import import_keras
+    from dlcli.upstream.keras import weights_watched
+
+    for description in _classes(read_config(path)):
+        _refuse_foreign(description, path)
+    try:
+        with warnings.catch_warnings(), weights_watched(_Weights(path).count):
+            warnings.simplefilter("ignore")  # of what it cannot load Keras warns, continues, and raises it in the end
+            model = import_keras().saving.load_model(path, compile=False, safe_mode=True)
+    except DlcliError:
+        raise
+    except MemoryError:
+        raise DamagedFile(f"{path}: more memory is needed to load it than there is: it is too large, or damaged") from None
+    except Exception as error:  # h5py, Keras, TensorFlow and zipfile have no common class
+        if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's lack of memory
+            raise
+        raise DamagedFile(f"{path}: cannot be loaded as a Keras model: {_in_one_line(error)}") from None
+    _refuse_large_outputs(model, path)
+    return model
+
+
+def read_config(path: Path) -> Any:
+    """Returns a model's description, read without Keras.
+
+    Raises:
+        DamagedFile: the file is no `.keras` file, or its members are not what they should be.
+    """
+    if not path.is_file():
+        raise DamagedFile(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _refuse_odd_members(archive.infolist(), path)
+            found = json.loads(archive.read("config.json"))
+    except KeyError:
+        raise DamagedFile(f"{path}: not a Keras model: it holds no config.json") from None
+    except RecursionError:
+        raise DamagedFile(f"{path}: its config.json is nested too deep") from None
+    except _BROKEN as error:
+        raise DamagedFile(f"{path}: not a Keras model, or damaged: {_in_one_line(error)}") from None
+    if not isinstance(found, dict):
+        raise DamagedFile(f"{path}: its config.json describes no model")
+    return found
+
+
+def _refuse_odd_members(members: list[zipfile.ZipInfo], path: Path) -> None:
+    names = [one.filename for one in members]
+    for name in names:
+        parts = PurePosixPath(name.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts or ":" in name:
+            raise DamagedFile(f"{path}: holds {name!r}, which would leave its folder")
+    if len(names) != len(set(names)):
+        raise DamagedFile(f"{path}: holds a member twice")
+    large = next((one for one in members if one.filename == "config.json" and one.file_size > _LARGEST_CONFIG), None)
+    size = sum(one.file_size for one in members)
+    if large or size > _EXPANSION * path.stat().st_size + _LARGEST_CONFIG:
+        raise DamagedFile(f"{path}: would unpack to {size:,} bytes: more than a model of its size holds")
+
+
+def _classes(config: Any) -> Iterator[dict[str, Any]]:
+    """Yields every description of an object inside a model's, however deep."""
+    waiting = [config]
+    while waiting:
+        entry = waiting.pop()
+        if isinstance(entry, dict):
+            if "class_name" in entry:
+                yield entry
+            waiting += entry.values()
+        elif isinstance(entry, list):
+            waiting += entry
+
+
+def _refuse_foreign(entry: dict[str, Any], path: Path) -> None:
+    """Raises DamagedFile for what is no class of Keras's own, or one that runs what it is given."""
+    name, module, registered = entry["class_name"], entry.get("module"), entry.get("registered_name")
+    if registered == _HUB:
+        if isinstance(entry.get("config"), dict) and entry["config"].get("folder") is not None:
+            raise DamagedFile(f"{path}: its Hub layer names a folder of its own choice: it is not loaded")
+        return
+    own = module in (None, "builtins", "keras") or (isinstance(module, str) and module.startswith("keras."))
+    computes = name != "function" or module in _FUNCTIONS
+    if not isinstance(name, str) or not (own and computes) or name in _CODE or ">" in str(registered):
+        held = entry.get("config") if name == "function" else name
+        raise DamagedFile(f"{path}: holds {str(held)[:80]!r} of {str(module)[:80]!r}, which may run code: it is not loaded")
+
+
+class _Weights:
+    """The weights that a model's layers declare, against those that its file stores."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._declared = path, 0
+        with zipfile.ZipFile(path) as archive:
+            stored = sum(member.file_size for member in archive.infolist() if member.filename != "config.json")
+        self._most = 2 * stored  # some formats hold two weights in a byte
+
+    def count(self, layer: Any, numbers: int) -> None:
+        """Adds a weight of so many numbers.
+
+        Raises:
+            DamagedFile: the file stores fewer than the layers declare so far.
+        """
+        self._declared += numbers
+        if self._declared > self._most:
+            raise DamagedFile(
+                f"{self._path}: stores fewer weights than its {type(layer).__name__} layer declares: it is not loaded"
+            )
+
+
+def _refuse_large_outputs(model: Any, path: Path) -> None:
+    """Checks that what each layer gives for one example fits in the memory that is free."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    for operation in getattr(model, "operations", ()):
+        for output in _tensors(getattr(operation, "output", None)):
+            size = 4 * math.prod(side or 1 for side in output.shape)
+            if size > free:
+                need = f"{size / 2**30:,.0f} GiB for one example, and {free / 2**30:,.0f} GiB are free"
+                raise DamagedFile(f"{path}: the output of its layer {operation.name!r} takes {need}")
+
+
+def _tensors(output: Any) -> list[Any]:
+    if isinstance(output, dict):
+        output = list(output.values())
+    tensors = output if isinstance(output, (list, tuple)) else [output]
+    return [tensor for tensor in tensors if hasattr(tensor, "shape")]
+
+
+def _in_one_line(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:400]

@@ -1,0 +1,219 @@
+"""Simple models first: what scikit-learn's reach on a spec's own data, parts and metrics."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from dlcli.data.resolve import prepared
+from dlcli.data.splits import Splits, is_image, open_splits
+from dlcli.errors import UsageError
+from dlcli.program import command
+from dlcli.runs import Run
+from dlcli.runs.parts import title_of
+from dlcli.runtime.columns import column_inputs
+from dlcli.runtime.device import any_device, use_device
+from dlcli.runtime.engine import keras
+from dlcli.runtime.stream import ordered_batches
+from dlcli.score.evaluate import default_split
+from dlcli.score.intervals import metric_interval
+from dlcli.spec.data.sources import Examples
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.training.metrics import MetricSpec
+from dlcli.train.setup import Say
+
+Array = np.ndarray[Any, Any]
+MOST_EXAMPLES = 10_000
+_MOST_FEATURES = 4096
+
+
+@dataclass(frozen=True)
+class Row:
+    """One simple model: its scores with intervals by metric, or why it has none."""
+
+    name: str
+    scores: dict[str, tuple[float, tuple[float, float] | None]]
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What simple models reach on one part."""
+
+    split: str
+    examples: int
+    trained_on: int
+    metrics: list[str]
+    rows: list[Row]
+    fingerprint: str
+    title: str
+
+
+def baselines(
+    experiment: Experiment, say: Say, *, split: str = "", most: int = MOST_EXAMPLES, offline: bool = False
+) -> Baselines:
+    """Fits scikit-learn's simple models on the training part and scores them on another.
+
+    Images are taken as rows of their pixels from 0 to 1, columns as the network takes them (scaled, gaps marked, categories
+    one-hot). Of more than `most` training examples a random part is used, drawn by the spec's seed.
+
+    Raises:
+        UsageError: there is no such part.
+        DataError: the data cannot be read.
+    """
+    use_device(any_device(experiment.hardware), experiment.seed)
+    experiment = prepared(experiment, offline=offline)
+    splits = open_splits(experiment, offline=offline)
+    part = split or default_split(splits)
+    if part not in splits.parts:
+        raise UsageError(f"--split: the data has no {part} part; it has {', '.join(splits.parts)}")
+    train, other = model_rows(splits, part)
+    places = np.arange(len(splits.train))
+    if len(places) > most:
+        places = np.sort(np.random.default_rng(experiment.seed).permutation(len(places))[:most])
+        say(f"note: {most:,} of {len(splits.train):,} training examples are used; --examples takes more")
+    truth, metrics = splits.parts[part].targets, list(experiment.training.metrics or [])
+    rows = []
+    for name, model in simple_models(splits.task, experiment.seed):
+        say(f"{name}: fitting {len(places):,} examples of {train.shape[1]:,} numbers")
+        rows.append(_row(name, model, train[places], splits.train.targets[places], other, truth, splits, metrics))
+    title = title_of(part, shared=splits.parts[part] is splits.parts.get("validation"))
+    names = [metric.name for metric in metrics]
+    return Baselines(part, len(truth), len(places), names, rows, splits.fingerprint, title)
+
+
+def model_rows(splits: Splits, part: str) -> tuple[Array, Array]:
+    """Returns the training examples and those of another part as float32 `(n, features)`."""
+    first, second = splits.train.inputs, splits.parts[part].inputs
+    if isinstance(first, dict):
+        raw, features = column_inputs(first, "standard")
+        encode = keras.Model(raw, features)
+        encode.jit_compile = False
+        return _encoded(encode, first), _encoded(encode, second)
+    return _flat(splits.train), _flat(splits.parts[part])
+
+
+def _encoded(encode: Any, columns: dict[str, Array]) -> Array:
+    examples = len(next(iter(columns.values())))
+    return np.asarray(encode.predict(ordered_batches(columns, examples=examples, batch_size=1024), verbose=0))
+
+
+def _flat(examples: Examples) -> Array:
+    """Returns images as rows of numbers from 0 to 1, coarser where they are large; other arrays as rows."""
+    inputs = examples.inputs
+    if not is_image(inputs):
+        return np.asarray(inputs, dtype="float32").reshape(len(examples), -1)
+    found = [_pixels(inputs, np.arange(at, min(at + 256, len(examples)))) for at in range(0, len(examples), 256)]
+    return np.concatenate(found)
+
+
+def _pixels(inputs: Any, places: Array) -> Array:
+    images = (inputs.read(places) if hasattr(inputs, "read") else inputs[places]).astype("float32") / 255
+    step = int(np.ceil(np.sqrt(max(1.0, images[0].size / _MOST_FEATURES))))
+    return np.asarray(images[:, ::step, ::step].reshape(len(places), -1))
+
+
+def simple_models(task: str, seed: int) -> Iterator[tuple[str, Any]]:
+    """Yields the simple models of a task by name, the guess without inputs first."""
+    from sklearn import dummy
+
+    if task == "regression":
+        yield "always the mean", dummy.DummyRegressor()
+        yield from simple_regressors(seed)
+        return
+    yield "always the shares", dummy.DummyClassifier(strategy="prior")
+    yield from simple_classifiers(task, seed)
+
+
+def simple_regressors(seed: int) -> Iterator[tuple[str, Any]]:
+    """Yields scikit-learn's simple models for numbers by name."""
+    from sklearn import ensemble, linear_model, multioutput, neighbors, pipeline, preprocessing
+
+    scaled = preprocessing.StandardScaler
+    yield "ridge regression", pipeline.make_pipeline(scaled(), linear_model.RidgeCV(np.logspace(-3, 3, 7)))
+    yield "5 nearest neighbours", pipeline.make_pipeline(scaled(), neighbors.KNeighborsRegressor())
+    yield "random forest", ensemble.RandomForestRegressor(random_state=seed, n_jobs=-1)
+    boosting = ensemble.HistGradientBoostingRegressor(random_state=seed)
+    yield "gradient boosting", multioutput.MultiOutputRegressor(boosting)
+
+
+def simple_classifiers(task: str, seed: int) -> Iterator[tuple[str, Any]]:
+    """Yields scikit-learn's simple models for classes, or for several labels, by name."""
+    from sklearn import ensemble, linear_model, multioutput, neighbors, pipeline, preprocessing
+
+    scaled = preprocessing.StandardScaler
+    several: Callable[[Any], Any] = multioutput.MultiOutputClassifier if task == "multilabel" else (lambda model: model)
+    logistic = linear_model.LogisticRegression(max_iter=500)
+    yield "logistic regression", pipeline.make_pipeline(scaled(), several(logistic))
+    yield "5 nearest neighbours", pipeline.make_pipeline(scaled(), neighbors.KNeighborsClassifier())
+    yield "random forest", ensemble.RandomForestClassifier(random_state=seed, n_jobs=-1)
+    yield "gradient boosting", several(ensemble.HistGradientBoostingClassifier(random_state=seed))
+
+
+def _row(
+    name: str,
+    model: Any,
+    train: Array,
+    labels: Array,
+    other: Array,
+    truth: Array,
+    splits: Splits,
+    metrics: Sequence[MetricSpec],
+) -> Row:
+    """Fits one model and scores it; what scikit-learn refuses is the row's reason."""
+    began = perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a simple model that has not converged is still a baseline
+        try:
+            model.fit(train, labels if splits.task == "regression" else labels.astype("int64"))
+            scores = model_scores(model, other, splits)
+        except ValueError as error:
+            return Row(name, {}, perf_counter() - began, str(error).splitlines()[0])
+    found = {
+        metric.name: (metric.score(truth, scores, splits.task), metric_interval(metric, truth, scores, splits.task))
+        for metric in metrics
+    }
+    return Row(name, found, perf_counter() - began)
+
+
+def model_scores(model: Any, inputs: Array, splits: Splits) -> Array:
+    """Returns a model's output in the form of a network's: see `spec.metrics`."""
+    if splits.task == "regression":
+        return np.asarray(model.predict(inputs), dtype="float32").reshape(len(inputs), -1)
+    shares = model.predict_proba(inputs)
+    if splits.task == "multilabel":
+        return np.stack([_of_yes(one, known) for one, known in zip(shares, model.classes_, strict=True)], axis=1)
+    whole = np.zeros((len(inputs), len(splits.classes)), dtype="float32")
+    whole[:, model.classes_] = shares
+    return whole[:, 1] if splits.task == "binary" else whole
+
+
+def _of_yes(shares: Array, known: Array) -> Array:
+    """Returns the probability of 1 where a model may have seen one label's 0 or 1 alone."""
+    at = np.flatnonzero(np.asarray(known) == 1)
+    return np.asarray(shares[:, at[0]] if len(at) else np.zeros(len(shares)), dtype="float32")
+
+
+def beside_run(found: Baselines, run: Run) -> Baselines:
+    """Returns the table with a run's scores of the same part as its last row.
+
+    Raises:
+        UsageError: the run was not scored on it, or on other examples.
+    """
+    scores = run.metrics(found.split)
+    if not scores:
+        raise UsageError(f"{run.id} was not scored on {found.split}: {command()} evaluate {run.id} --split {found.split}")
+    if found.fingerprint != run.data().get("fingerprint"):
+        raise UsageError(f"{run.id} has other data or another split than the spec: their scores are not of the same examples")
+    row = {
+        name: (entry["value"], tuple(entry["interval"]) if entry.get("interval") else None)
+        for name, entry in scores["metrics"].items()
+        if name in found.metrics
+    }
+    return replace(found, rows=[*found.rows, Row(run.id, row, 0.0)])

@@ -1,0 +1,370 @@
+"""Runs on the same examples: by how much their scores differ, and whether these examples are enough to show it.
+
+Two models on one part of the data are right and wrong together on most examples. What tells them apart are the others, so
+each difference is taken example by example: accuracies are told apart by the exact McNemar test, every other metric and the
+loss by the interval of the difference (`scoring/intervals.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import Any, Literal
+
+import numpy as np
+
+from dlcli.errors import UsageError
+from dlcli.program import command
+from dlcli.runs import Run
+from dlcli.runs.compare import not_scored
+from dlcli.runs.parts import part_note, part_title
+from dlcli.runtime.estimates import Estimate
+from dlcli.score.intervals import LEVEL, difference_interval, loss_estimate, metric_estimate
+from dlcli.score.outcome import Outcome, has_outcome, read_outcome
+from dlcli.spec.base import dump
+from dlcli.spec.training.metrics import Accuracy, MetricSpec, higher_is_better
+
+Array = np.ndarray[Any, Any]
+Verdict = Literal["better", "worse", "none shown", "same"]
+SIGNIFICANT = 0.05
+RELABELLED = 0.05
+"""Share of common ids whose labels may differ for the others still to be taken as the same examples."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a run's score differs from the first run's on the same examples.
+
+    `interval` is the 95 % interval of the difference; where it is None, `no_interval` says why. For accuracy `p` is McNemar's,
+    and the two counts are the examples that one of the runs alone has right. `same` says that the predictions are alike.
+    """
+
+    metric: str
+    first: float
+    other: float
+    interval: tuple[float, float] | None
+    verdict: Verdict
+    higher_is_better: bool = True
+    p: float | None = None
+    only_first_right: int | None = None
+    only_other_right: int | None = None
+    no_interval: str = ""
+
+    @property
+    def difference(self) -> float:
+        """The run's score less the first run's."""
+        return self.other - self.first
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """One run against the first: their differences on `examples` that both were scored on, and what was noted."""
+
+    first: Run
+    other: Run
+    examples: int
+    differences: list[Difference]
+    notes: list[str]
+    part: str = "test"
+    """How the part is called."""
+
+
+def pair_runs(runs: list[Run], split: str, *, any_data: bool = False) -> list[Pairing]:
+    """Compares every run with the first one on the examples of a split that both were scored on.
+
+    Raises:
+        UsageError: they were scored on different examples, unless `any_data` allows it: then those that are the same count.
+        DamagedFile: a run's predictions cannot be read.
+    """
+    return [_pair(runs[0], run, split, any_data=any_data) for run in runs[1:]]
+
+
+def _pair(first: Run, other: Run, split: str, *, any_data: bool) -> Pairing:
+    titles = dict.fromkeys(part_title(run, split) for run in (first, other))
+    none = Pairing(first, other, 0, [], [], " or ".join(titles))
+    missing = [not_scored(run, split) for run in (first, other) if not run.metrics(split)]
+    if missing:
+        return replace(none, notes=missing)
+    tasks = [run.experiment().task for run in (first, other)]
+    if tasks[0] != tasks[1]:
+        return replace(
+            none, notes=[f"{first.id} is {_a(tasks[0])}, {other.id} {_a(tasks[1])}: no score of theirs can be tested"]
+        )
+    without = [run for run in (first, other) if not has_outcome(run, split)]
+    if without:
+        if not any_data and _fingerprint(first) != _fingerprint(other):
+            raise UsageError(_refusal(first, other, f"their data differ, and {without[0].id} kept no predictions", split))
+        again = f"`{command()} evaluate {without[0].id} --split {split}` writes them"
+        return replace(none, notes=[f"{without[0].id} kept no predictions of its {split} part: {again}"])
+    ours, theirs = read_outcome(first, split), read_outcome(other, split)
+    matched = match(ours, theirs)
+    if matched.doubt and not any_data:
+        raise UsageError(_refusal(first, other, matched.doubt, split))
+    notes = [*([f"{matched.doubt}; {_left(matched)}"] if matched.doubt else []), *matched.notes]
+    notes += dict.fromkeys(filter(None, (part_note(run, split) for run in (first, other))))
+    if not matched.doubt and _fingerprint(first) != _fingerprint(other):
+        notes.append(f"their data or splits differ elsewhere; ids and labels of the {split} part are the same")
+    if not len(matched.ours):
+        return replace(none, notes=notes)
+    metrics = _metrics([first, other], matched)
+    differences = [*(compare(metric, matched.ours, matched.theirs) for metric in metrics), *_losses(first, other, matched)]
+    return replace(none, examples=len(matched.ours), differences=differences, notes=notes)
+
+
+def _losses(first: Run, other: Run, matched: Matched) -> list[Difference]:
+    """Returns the difference of the losses; empty, with a note, where they cannot be compared."""
+    losses = [dump(run.experiment().training.loss) for run in (first, other)]
+    if losses[0] != losses[1]:
+        matched.notes.append("their losses are not compared: they were trained with different loss functions")
+        return []
+    if matched.ours.classes != matched.theirs.classes or matched.ours.scores is None or matched.theirs.scores is None:
+        return []
+    without = [run.id for run, part in ((first, matched.ours), (other, matched.theirs)) if part.losses is None]
+    if without:
+        split = matched.ours.split
+        again = f"`{command()} evaluate {without[0]} --split {split}` writes it"
+        matched.notes.append(f"their losses are not compared: {without[0]} kept no loss of each {split} example; {again}")
+        return []
+    return [compare_losses(matched.ours, matched.theirs)]
+
+
+def _a(task: str) -> str:
+    return f"a {task} run"
+
+
+def _fingerprint(run: Run) -> Any:
+    return run.data().get("fingerprint")
+
+
+def _refusal(first: Run, other: Run, why: str, split: str) -> str:
+    return (
+        f"{first.id} and {other.id} were not scored on the same {split} examples: {why}; their scores do not tell which is"
+        " better; --any-data shows them all the same, and tests what examples they share"
+    )
+
+
+def _left(matched: Matched) -> str:
+    return f"tested on the {len(matched.ours):,} examples that are the same" if len(matched.ours) else "side by side only"
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Two outcomes of the same examples in the same order, with the same classes; `doubt` says what was not the same."""
+
+    ours: Outcome
+    theirs: Outcome
+    doubt: str
+    notes: list[str]
+
+
+def match(ours: Outcome, theirs: Outcome) -> Matched:
+    """Returns what two outcomes have in common: examples of the same id and the same label.
+
+    Classes are matched by name. Where their names differ, only the predicted class is left to compare.
+    """
+    notes = []
+    if ours.classes != theirs.classes:
+        theirs, note = _reordered(ours, theirs)
+        notes.append(note)
+        if set(ours.classes) != set(theirs.classes):
+            if not ours.has_one_class:
+                none = np.zeros(0, dtype="int64")
+                return Matched(_only(ours, none), _only(theirs, none), note, [])
+            ours, theirs = _by_name(ours, theirs)
+    places = {one: place for place, one in enumerate(theirs.ids)}
+    repeated = min(len(places) - len(theirs), len({*ours.ids}) - len(ours))
+    pairs = np.array([(place, places[one]) for place, one in enumerate(ours.ids) if one in places], dtype="int64").reshape(
+        -1, 2
+    )
+    same = (
+        (ours.truth[pairs[:, 0]] == theirs.truth[pairs[:, 1]])
+        .reshape(len(pairs), int(np.prod(ours.truth.shape[1:])))
+        .all(axis=1)
+    )
+    doubt = "ids repeat, so that examples cannot be told apart" if repeated else _doubt(ours, theirs, same)
+    # Of other data whose ids are positions some labels agree too, by chance.
+    pairs = pairs[same] if not repeated and same.sum() >= (1 - RELABELLED) * len(pairs) else pairs[:0]
+    return Matched(_only(ours, pairs[:, 0]), _only(theirs, pairs[:, 1]), doubt, notes)
+
+
+def _doubt(ours: Outcome, theirs: Outcome, same: Array) -> str:
+    """Returns what speaks against the examples being the same; empty if nothing does. `same` is of those with one id."""
+    common, relabelled = len(same), int(len(same) - same.sum())
+    if not common:
+        return f"none of {len(ours):,} and {len(theirs):,} examples is in both"
+    words = []
+    if common < max(len(ours), len(theirs)):
+        words.append(f"of {len(ours):,} and {len(theirs):,} examples {common:,} have the same id")
+    if relabelled:
+        words.append(f"{relabelled:,} of {common:,} examples with the same id have another label")
+    return " and ".join(words)
+
+
+def _reordered(ours: Outcome, theirs: Outcome) -> tuple[Outcome, str]:
+    """Returns the second outcome with the first one's order of classes, labels or targets, if they are the same."""
+    what = "classes" if ours.has_one_class else "labels" if ours.task == "multilabel" else "targets"
+    if set(ours.classes) != set(theirs.classes):
+        added, gone = sorted({*theirs.classes} - {*ours.classes}), sorted({*ours.classes} - {*theirs.classes})
+        words = [
+            f"only one of them has {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+            for names in (gone, added)
+            if names
+        ]
+        return theirs, f"their {what} differ: {'; '.join(words)}"
+    order = np.array([theirs.classes.index(name) for name in ours.classes])
+    note = f"their {what} stand in another order and were matched by name"
+    if not ours.has_one_class:
+        assert theirs.scores is not None
+        moved = replace(theirs, classes=ours.classes, truth=theirs.truth[:, order], scores=theirs.scores[:, order])
+        return moved, note
+    number = np.argsort(order)
+    given = None if theirs.given is None else number[theirs.given]
+    scores = theirs.scores
+    if scores is not None:
+        scores = 1 - scores if theirs.task == "binary" else scores[:, order]
+    return replace(theirs, classes=ours.classes, truth=number[theirs.truth], scores=scores, given=given), note
+
+
+def _by_name(ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
+    """Returns two outcomes of different classes with the numbers of all classes together, and without probabilities."""
+    names = tuple(dict.fromkeys([*ours.classes, *theirs.classes]))
+    number = np.array([names.index(name) for name in theirs.classes])
+    moved = replace(theirs, classes=names, truth=number[theirs.truth], scores=None, given=number[theirs.predicted])
+    return replace(ours, classes=names, scores=None, given=ours.predicted), moved
+
+
+def _only(outcome: Outcome, places: Array) -> Outcome:
+    scores = None if outcome.scores is None else outcome.scores[places]
+    given = None if outcome.given is None else outcome.given[places]
+    losses = None if outcome.losses is None else outcome.losses[places]
+    ids = [outcome.ids[place] for place in places.tolist()]
+    return replace(outcome, ids=ids, truth=outcome.truth[places], scores=scores, given=given, losses=losses)
+
+
+def _metrics(runs: list[Run], matched: Matched) -> list[MetricSpec]:
+    """Returns every metric of the runs' specs, each once; without probabilities accuracy alone."""
+    named: dict[str, MetricSpec] = {metric.name: metric for run in runs for metric in run.experiment().training.metrics or []}
+    if matched.ours.scores is None or matched.theirs.scores is None:
+        matched.notes.append("without the same probabilities at hand only the accuracy can be tested")
+        return [Accuracy(kind="accuracy")]
+    if matched.ours.has_one_class:
+        named = {"accuracy": Accuracy(kind="accuracy")} | named
+    if not named:
+        matched.notes.append("their specs name no metric to test")
+    return list(named.values())
+
+
+def compare(metric: MetricSpec, ours: Outcome, theirs: Outcome) -> Difference:
+    """Returns how a metric of the second outcome differs from the first one's, on the same examples."""
+    if isinstance(metric, Accuracy) and ours.has_one_class:
+        return _accuracies(metric.name, ours.predicted == ours.truth, theirs.predicted == theirs.truth)
+    assert ours.scores is not None
+    assert theirs.scores is not None
+    higher = higher_is_better(metric.name, [metric])
+    if np.array_equal(ours.scores, theirs.scores):
+        value = metric.score(ours.truth, ours.scores, ours.task)
+        return Difference(metric.name, value, value, (0.0, 0.0), "same", higher)
+    estimates = [metric_estimate(metric, one.truth, one.scores, one.task) for one in (ours, theirs) if one.scores is not None]
+    return _difference(metric.name, *estimates, higher=higher)
+
+
+def compare_losses(ours: Outcome, theirs: Outcome) -> Difference:
+    """Returns how the mean loss of the second outcome differs from the first one's, on the same examples."""
+    assert ours.losses is not None
+    assert theirs.losses is not None
+    counted = np.isfinite(ours.losses) & np.isfinite(theirs.losses)
+    first, other = ours.losses[counted], theirs.losses[counted]
+    if np.array_equal(first, other):
+        value = float(first.mean()) if len(first) else float("nan")
+        return Difference("loss", value, value, (0.0, 0.0), "same", False)
+    return _difference("loss", loss_estimate(first), loss_estimate(other), higher=False)
+
+
+def _difference(name: str, first: Estimate, other: Estimate, *, higher: bool) -> Difference:
+    interval, reason = difference_interval(first, other), first.reason or other.reason
+    verdict = _verdict(interval, higher=higher)
+    return Difference(name, first.value, other.value, interval, verdict, higher, no_interval="" if interval else reason)
+
+
+def _accuracies(name: str, ours: Array, theirs: Array) -> Difference:
+    """Returns the difference of two accuracies; better is only what both the interval and McNemar's test call so."""
+    only_first, only_other = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    interval, p = accuracy_interval(only_first, only_other, len(ours)), mcnemar(only_first, only_other)
+    verdict: Verdict = "same" if not only_first + only_other else "none shown"
+    if p < SIGNIFICANT:
+        verdict = _verdict(interval, higher=True)
+    return Difference(name, float(ours.mean()), float(theirs.mean()), interval, verdict, True, p, only_first, only_other)
+
+
+def _verdict(interval: tuple[float, float] | None, *, higher: bool) -> Verdict:
+    if interval is None or interval[0] <= 0 <= interval[1]:
+        return "none shown"
+    return "better" if (interval[0] > 0) == higher else "worse"
+
+
+def mcnemar(only_first: int, only_other: int) -> float:
+    """Returns the two-sided p of McNemar's test for the examples that one of two models alone has right.
+
+    The exact one: under equal models each such example falls to either side by a fair coin (McNemar 1947; the binomial
+    form is in Fay 2010). Exact at every number, so that no switch to an approximation is needed.
+    """
+    from scipy.stats import binomtest
+
+    return float(binomtest(only_first, only_first + only_other).pvalue) if only_first + only_other else 1.0
+
+
+def accuracy_interval(only_first: int, only_other: int, examples: int) -> tuple[float, float]:
+    """Returns the 95 % interval of the difference of two accuracies on the same examples, second less first.
+
+    The adjusted Wald interval of Bonett and Price (2012): one example is added to each of the two counts. Where few
+    examples tell the models apart a bootstrap says too much: of 4 to 0 it would never draw one of the other kind.
+    """
+    from scipy.stats import norm
+
+    first, other = (only_first + 1) / (examples + 2), (only_other + 1) / (examples + 2)
+    half = norm.ppf((1 + LEVEL) / 2) * np.sqrt((first + other - (other - first) ** 2) / (examples + 2))
+    return max(-1.0, float(other - first - half)), min(1.0, float(other - first + half))
+
+
+_SHARES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "top_", "hamming")
+"""How the names of metrics begin that are shares: their differences are told in points of a hundred."""
+
+
+def sentence(found: Difference, first: str, other: str) -> str:
+    """Returns a difference in plain words; `first` and `other` are what the runs are called."""
+    metric = found.metric
+    if not isfinite(found.difference):
+        return f"{metric} is not defined on these examples"
+    if found.verdict == "same":
+        alike = "have the same examples right" if found.p is not None else "give the same predictions"
+        return f"no difference in {metric}: {first} and {other} {alike}"
+    unit, points, of = (100, " points", "of") if metric.startswith(_SHARES) else (1, "", "in")
+    higher, lower = (other, first) if found.difference >= 0 else (first, other)
+    by = f"{_figure(unit * abs(found.difference))}{points}"
+    test = "" if found.p is None else f"; McNemar p {_p(found.p)}"
+    end = f"95 % interval {_range(found.interval, unit if higher == other else -unit)}{test}"
+    if found.interval is None:
+        end = f"no interval: {found.no_interval}" if found.no_interval else "no interval"
+    if found.verdict == "none shown":
+        what = f"{metric} of {higher} is higher by {by}" if found.difference else f"{metric} is the same"
+        return f"no difference shown: {what}; {end}"
+    if found.higher_is_better:
+        return f"{higher} is better by {by} {of} {metric}; {end}"
+    return f"{lower} is better: its {metric} is lower by {by}; {end}"
+
+
+def _range(interval: tuple[float, float] | None, unit: int) -> str:
+    if interval is None:
+        return ""
+    low, high = sorted(unit * bound for bound in interval)
+    return f"{_figure(low)} to {_figure(high)}"
+
+
+def _figure(value: float) -> str:
+    """Returns a difference with the figures that tell something: two, of ten and more one behind the point."""
+    text = f"{value:.2g}" if abs(value) < 10 else f"{value:,.1f}"
+    return "0" if float(text.replace(",", "")) == 0 else text
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"= {value:.2g}"

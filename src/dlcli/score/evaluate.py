@@ -1,0 +1,330 @@
+"""Run -> scores: one pass of predictions, then everything that can be told from them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlcli.data.other_data import open_other, refuse_other_type
+from dlcli.data.splits import Splits, is_image, open_splits
+from dlcli.data.unfamiliar import gaps_of, notes_on
+from dlcli.errors import RunFailed, UsageError
+from dlcli.runs import Run
+from dlcli.runs.failures import failures_in_words
+from dlcli.runs.parts import part_note
+from dlcli.runtime.device import any_device, use_device
+from dlcli.runtime.engine import keras
+from dlcli.runtime.loading import load_model, refuse_other_inputs
+from dlcli.runtime.loop import Listening
+from dlcli.runtime.stream import data_errors, ordered_batches
+from dlcli.runtime.threads import pin_threads
+from dlcli.score.calibration import fit_temperature
+from dlcli.score.examples import worth_looking_at, write_examples
+from dlcli.score.intervals import loss_estimate, metric_estimate
+from dlcli.score.outcome import Outcome
+from dlcli.score.record import Scores, write_calibration, write_curves, write_scores, write_slices, write_tables
+from dlcli.score.slices import columns_of, slices
+from dlcli.spec.data.sources import Examples
+from dlcli.spec.experiment import Experiment
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an evaluation is asked for beyond the scores.
+
+    Attributes:
+        slices: columns whose values group the examples.
+        costs: of a false yes and of a false no, for the threshold with the least cost.
+        calibrate: whether a temperature is fitted on the validation part and kept in the run.
+    """
+
+    slices: Sequence[str] = ()
+    costs: tuple[float, float] | None = None
+    calibrate: bool = False
+
+
+def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", wanted: Wanted | None = None) -> Scores:
+    """Scores a run's model on one of its parts, or on other data, and writes `evaluation/<split>/`.
+
+    Args:
+        run: the run; its folder is all that is needed beside the data.
+        split: train, validation or test; empty for the test part, or the validation part where there is no test part.
+        offline: whether nothing may be fetched.
+        data: a folder, table or npz file of the same kind as the run's own source, to be scored instead.
+        wanted: what else is asked for.
+
+    Raises:
+        UsageError: the run has no model yet, no such part, or its source takes no other data.
+        DataError: the data cannot be read, or does not fit the model.
+    """
+    wanted = wanted or Wanted()
+    if not run.has_model:
+        raise UsageError(f"{run.id} has no model: it has not finished an epoch")
+    experiment = run.experiment()
+    _refuse_missing(split, run.data().get("examples", {}))
+    if wanted.calibrate and experiment.task == "regression":
+        raise UsageError("--calibrate is for probabilities; this run predicts numbers")
+    if wanted.costs and experiment.task not in ("binary", "multilabel"):
+        raise UsageError(f"--cost chooses thresholds of yes-or-no decisions; this run's task is {experiment.task}")
+    with failures_in_words(run):
+        pin_threads(run.environment())  # the scores are those of the training's end to the last bit
+        use_device(any_device(experiment.hardware), experiment.seed)
+        if data:
+            if wanted.calibrate:
+                raise UsageError("--calibrate fits on the run's own validation part: leave --data out")
+            return _evaluate_other(run, experiment, Path(data), split, offline, wanted)
+        splits = open_splits(experiment, offline=offline, split=run.split(), revision=run.revision())
+        _refuse_missing(split, splits.parts)
+        _refuse_changed_data(run, splits)
+        if wanted.calibrate:
+            calibrate(experiment, splits, run)
+        return evaluate_model(experiment, splits, run, split or default_split(splits), wanted)
+
+
+def _evaluate_other(run: Run, experiment: Experiment, path: Path, split: str, offline: bool, wanted: Wanted) -> Scores:
+    if split:
+        raise UsageError("--data is scored whole: leave --split out")
+    other = open_other(experiment, run, path, offline=offline)
+    refuse_other_type(load_model(run.model_path), other.examples.inputs, experiment, path)
+    part = Part(other.name, other.examples, other.classes, other.source, other.notes)
+    return score_part(experiment, run, part, run.data(), wanted)
+
+
+def _refuse_missing(split: str, parts: Iterable[str]) -> None:
+    if split and split not in parts:
+        raise UsageError(f"this run has no {split} part; it has {', '.join(parts)}")
+
+
+def default_split(splits: Splits) -> str:
+    """Returns the part that is scored where none is named: test, else validation, else train."""
+    return next(name for name in ("test", "validation", "train") if name in splits.parts)
+
+
+def _refuse_changed_data(run: Run, splits: Splits) -> None:
+    recorded, found = run.data().get("fingerprint"), splits.describe()["fingerprint"]
+    if recorded and recorded != found:
+        raise UsageError(
+            f"the data of {run.id} is not what it was trained on: its fingerprint was {recorded[:12]} and is now {found[:12]}"
+        )
+
+
+@dataclass(frozen=True)
+class Part:
+    """Examples to be scored: under which name, with which classes, and the source that knows more columns of them.
+
+    `notes` say what of other data is not scored; those of the run's own are in its `data.json`.
+    """
+
+    name: str
+    examples: Examples
+    classes: tuple[str, ...]
+    source: Any
+    notes: tuple[str, ...] = ()
+
+
+def evaluate_model(experiment: Experiment, splits: Splits, run: Run, split: str, wanted: Wanted | None = None) -> Scores:
+    """Scores the run's saved model on one part of its data and writes `evaluation/<split>/`."""
+    part = Part(split, splits.parts[split], splits.classes, experiment.data.source)
+    data = splits.describe() | {"gaps": gaps_of(splits.train.inputs)}
+    return score_part(experiment, run, part, data, wanted or Wanted())
+
+
+def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any], wanted: Wanted) -> Scores:
+    """Scores the run's saved model on some examples and writes `evaluation/<name>/`; `data` is what `data.json` holds."""
+    columns = columns_of(part.source, part.examples, wanted.slices) if wanted.slices else {}
+    with _same_model(run) as check:
+        model = _model_for(experiment, run, part)
+        outcome = with_losses(experiment, predicted(experiment, part, model))
+        unfamiliar = notes_on(model, part.examples.inputs, data.get("gaps"))
+        scores = replace(scored(experiment, outcome, data), notes=[*part.notes, *unfamiliar])
+        check()
+        folder = run.made_evaluation(part.name)
+        write_tables(folder, outcome)
+        calibration = write_calibration(folder, outcome, run.temperature())
+        chosen = write_curves(folder, outcome, wanted.costs)
+        write_examples(folder, worth_looking_at(outcome), part.examples, images=is_image(part.examples.inputs))
+        if columns:
+            write_slices(folder, slices(outcome, columns, experiment.training.metrics or []))
+        texts = {"note": part_note(run, part.name), "notes": scores.notes}
+        write_scores(folder, outcome, scores, **texts, calibration=calibration, thresholds=chosen)
+    return scores
+
+
+@contextmanager
+def _same_model(run: Run) -> Iterator[Callable[[], None]]:
+    """Raises RunFailed, where the yielded function is called and at the end, if the run's model was replaced meanwhile: what is
+    written would stand beside another one, and a better model takes the folder of its scores away."""
+
+    def seen() -> tuple[int, int, int]:
+        found = run.model_path.stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    loaded = seen()
+
+    def check() -> None:
+        if seen() != loaded:
+            raise RunFailed(f"{run.id} got a better model while the one before was scored: evaluate it again")
+
+    try:
+        yield check
+    except FileNotFoundError:
+        check()
+        raise
+    check()
+
+
+def _model_for(experiment: Experiment, run: Run, part: Part) -> Any:
+    """Returns the run's saved model, which takes the part's examples."""
+    model = load_model(run.model_path, outputs=experiment.task_row.units(len(part.classes)))
+    refuse_other_inputs(model, part.examples.inputs, run.model_path)
+    return model
+
+
+def predicted(experiment: Experiment, part: Part, model: Any) -> Outcome:
+    """Returns the saved model's predictions of some examples beside their labels."""
+    examples = part.examples
+    scores = predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
+    odd = np.flatnonzero(~np.isfinite(scores.reshape(len(scores), -1)).all(axis=1))
+    if len(odd):
+        raise RunFailed(
+            f"the model's answer to {len(odd):,} of {len(scores):,} examples of {part.name} is no number, the first of them"
+            f" {examples.ids[odd[0]]}: they cannot be scored"
+        )
+    return Outcome(experiment.task, part.name, examples.ids, part.classes, examples.targets, scores)
+
+
+def with_losses(experiment: Experiment, outcome: Outcome) -> Outcome:
+    """Returns the outcome with the loss of each example that counts; without, where the loss is one number for all of them."""
+    assert outcome.scores is not None
+    losses, counted = _losses(experiment, len(outcome.classes), outcome.truth, outcome.scores)
+    return replace(outcome, losses=losses) if losses.ndim and np.isfinite(losses[counted]).all() else outcome
+
+
+def scored(experiment: Experiment, outcome: Outcome, data: dict[str, Any]) -> Scores:
+    """Returns the scores of an outcome with their intervals, and the baseline's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn's, of classes that a part lacks
+        return _with_intervals(experiment, outcome, data)
+
+
+def _with_intervals(experiment: Experiment, outcome: Outcome, data: dict[str, Any]) -> Scores:
+    truth, scores, task = outcome.truth, outcome.scores, outcome.task
+    assert scores is not None
+    losses = each_loss(experiment, len(outcome.classes), truth, scores)
+    estimates = {"loss": loss_estimate(losses)}
+    estimates |= {one.name: metric_estimate(one, truth, scores, task) for one in experiment.training.metrics or []}
+    name, guess = baseline(task, outcome.classes, data, len(outcome))
+    compared = {} if guess is None else _scored(experiment, truth, guess)
+    values = {metric: estimate.value for metric, estimate in estimates.items()}
+    intervals = {metric: estimate.interval for metric, estimate in estimates.items()}
+    reasons = {metric: estimate.reason for metric, estimate in estimates.items()}
+    return Scores(outcome.split, len(outcome), values, intervals, compared, name, reasons)
+
+
+def calibrate(experiment: Experiment, splits: Splits, run: Run) -> float:
+    """Fits a temperature on the validation part, keeps it in the run's `calibration.json` and returns it.
+
+    Raises:
+        UsageError: the run has no validation part.
+    """
+    if "validation" not in splits.parts:
+        raise UsageError(f"{run.id} has no validation part to fit a temperature on")
+    part = Part("validation", splits.parts["validation"], splits.classes, experiment.data.source)
+    with _same_model(run) as check:
+        outcome = predicted(experiment, part, _model_for(experiment, run, part))
+        if (outcome.predicted == outcome.truth).all():
+            raise UsageError(f"all {len(outcome):,} validation answers are right: no temperature can be fitted on them")
+        temperature = fit_temperature(outcome)
+        check()
+        run.write_temperature(temperature, part.name, len(part.examples))
+    return temperature
+
+
+def prediction_batch(experiment: Experiment) -> int:
+    """Returns the batch size for predictions: the training's, but at least 32 and at most 1,024.
+
+    Always the same for one spec, since sums in another batch may round differently in the last bit.
+    """
+    wanted = experiment.data.batch_size
+    return 1024 if wanted == "full" else min(max(int(wanted), 32), 1024)
+
+
+def prediction_batches(inputs: Any, experiment: Experiment, examples: int) -> Any:
+    """Returns the dataset of all inputs, in order, that `predictions` reads."""
+    return ordered_batches(inputs, examples=examples, batch_size=prediction_batch(experiment))
+
+
+def predictions(model: Any, batches: Any, experiment: Experiment, heard: Callable[[], None] | None = None) -> Array:
+    """Returns the model's output for all inputs, in order: `(n, classes)`; `(n,)` for binary; `(n, labels or targets)`.
+
+    `heard` is called before every batch; what it raises ends the prediction.
+    """
+    # An uncompiled model would choose XLA by itself wherever there is a GPU, and compile it anew for the last batch.
+    model.jit_compile = experiment.hardware.xla
+    with data_errors():
+        output = np.asarray(model.predict(batches, verbose=0, callbacks=[Listening(heard)] if heard else None))
+    return output[:, 0] if experiment.task == "binary" else output
+
+
+def _scored(experiment: Experiment, truth: Array, scores: Array) -> dict[str, float]:
+    return {metric.name: metric.score(truth, scores, experiment.task) for metric in experiment.training.metrics or []}
+
+
+def mean_loss(experiment: Experiment, outputs: int, truth: Array, scores: Array) -> float:
+    """Returns the mean loss over the examples that count, without regularisation penalties; no number where none counts."""
+    return _mean(each_loss(experiment, outputs, truth, scores))
+
+
+def _mean(losses: Array) -> float:
+    return float(np.mean(losses)) if losses.size else float("nan")
+
+
+def each_loss(experiment: Experiment, outputs: int, truth: Array, scores: Array) -> Array:
+    """Returns the loss of every example that counts, float64 `(n,)`, without regularisation penalties.
+
+    Dice's loss is one number for all of them, `()`.
+    """
+    losses, counted = _losses(experiment, outputs, truth, scores)
+    each: Array = losses[counted]
+    return each
+
+
+def _losses(experiment: Experiment, outputs: int, truth: Array, scores: Array) -> tuple[Array, Any]:
+    """Returns the loss of every example, and which examples count: no number stands for the others."""
+    labels: Any = truth
+    if experiment.task == "classification" and not experiment.training.loss.integer_labels:
+        labels = keras.utils.to_categorical(truth, outputs)
+    if experiment.task == "binary":
+        labels, scores = truth[:, None].astype("float32"), scores[:, None]
+    loss, tensors = experiment.training.loss, (keras.ops.convert_to_tensor(labels), keras.ops.convert_to_tensor(scores))
+    losses, counted = np.asarray(loss.each(*tensors), dtype="float64"), loss.counted(truth)
+    return (losses, ...) if counted is None else (np.where(counted, losses, np.nan), counted)
+
+
+def baseline(task: str, classes: tuple[str, ...], data: dict[str, Any], examples: int) -> tuple[str, Array | None]:
+    """Returns what a model without inputs would say, and its name: the training part's class shares, or its mean.
+
+    Args:
+        task: the task's name.
+        classes: the names of classes, labels or targets.
+        data: what `data.json` holds; without the means of the targets (of an older run) there is no guess.
+        examples: how many guesses are needed.
+    """
+    if task == "regression":
+        means = data.get("means")
+        return "always the mean", np.tile(np.array(means, dtype="float32"), (examples, 1)) if means else None
+    counts = np.array([data["counts"]["train"][name] for name in classes], dtype="float64")
+    if task == "multilabel":
+        share = (counts / data["examples"]["train"]).astype("float32")
+        return "always each label's share", np.tile(share, (examples, 1))
+    shares = counts / counts.sum()
+    name = f"always {classes[int(shares.argmax())]!r}"
+    return name, np.full(examples, shares[1]) if task == "binary" else np.tile(shares, (examples, 1))

@@ -1,0 +1,137 @@
+"""An outcome -> the files of `evaluation/<split>/`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlcli.runs.contents import MetricsFile
+from dlcli.runs.files import write_table
+from dlcli.runtime.estimates import LEVEL, Interval
+from dlcli.score.calibration import brier, calibrated, calibration_error, claims, reliability
+from dlcli.score.classes import write_classes, write_labels
+from dlcli.score.curves import MOST_CLASSES, Curve, Threshold, curves, thresholds
+from dlcli.score.outcome import Outcome, write_outcome
+from dlcli.score.residuals import deciles
+from dlcli.score.slices import Slice
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one part was scored with: metric names with values and intervals, and the baseline's values.
+
+    `no_interval` says of metrics without an interval why there is none. `notes` say what of other data is not scored, and which
+    values training did not have.
+    """
+
+    split: str
+    examples: int
+    metrics: dict[str, float]
+    intervals: dict[str, Interval | None]
+    baseline: dict[str, float]
+    baseline_name: str
+    no_interval: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def write_scores(folder: Path, outcome: Outcome, scores: Scores, **more: Any) -> None:
+    """Writes `metrics.json`; `more` are further entries, those without content left out."""
+    metrics = {
+        name: {"value": value, "interval": scores.intervals.get(name)}
+        | ({"no_interval": scores.no_interval[name]} if scores.no_interval.get(name) else {})
+        for name, value in scores.metrics.items()
+    }
+    data = {
+        "split": scores.split,
+        "task": outcome.task,
+        "examples": scores.examples,
+        "level": LEVEL,
+        "metrics": metrics,
+        "baseline": {"name": scores.baseline_name, "metrics": scores.baseline},
+    }
+    MetricsFile.of(data | {name: entry for name, entry in more.items() if entry}).write(folder / "metrics.json")
+
+
+def write_tables(folder: Path, outcome: Outcome) -> None:
+    """Writes the predictions, and what is counted of classes or of errors."""
+    write_outcome(outcome, folder)
+    if outcome.has_one_class:
+        write_classes(folder, outcome)
+    elif outcome.task == "multilabel":
+        write_labels(folder, outcome)
+    elif outcome.scores is not None and np.isfinite(outcome.scores).all():
+        from dlcli.score.pictures import draw_regression
+
+        rows = deciles(outcome)
+        names = ("target", "decile", "from", "to", "examples", "mae", "bias")
+        write_table(folder / "deciles.csv", names, (asdict(row).values() for row in rows))  # type: ignore[misc]
+        draw_regression(outcome, folder)
+
+
+def write_calibration(folder: Path, outcome: Outcome, temperature: float | None) -> dict[str, Any]:
+    """Writes `calibration.csv` and `reliability.png`, and returns the entry of `metrics.json`; empty where it has no sense."""
+    from dlcli.score.pictures import draw_reliability
+
+    if outcome.task == "regression" or outcome.scores is None or not np.isfinite(outcome.scores).all():
+        return {}
+    bins = reliability(*claims(outcome))
+    error = calibration_error(bins)
+    write_table(
+        folder / "calibration.csv",
+        ("from", "to", "examples", "confidence", "accuracy"),
+        ((one.low, one.high, one.examples, one.confidence, one.accuracy) for one in bins),
+    )
+    draw_reliability(bins, error, folder / "reliability.png")
+    found: dict[str, Any] = {"ece": error, "brier": brier(outcome)}
+    if temperature is not None:
+        warmer = Outcome(**{**vars(outcome), "scores": calibrated(outcome.scores, temperature, outcome.task)})
+        after = {"ece": calibration_error(reliability(*claims(warmer))), "brier": brier(warmer)}
+        found["temperature"] = {"value": temperature, **after}
+    return found
+
+
+def write_curves(folder: Path, outcome: Outcome, costs: tuple[float, float] | None) -> list[dict[str, Any]]:
+    """Writes the curves of up to 100 classes and, of yes-or-no decisions, the thresholds, which it returns."""
+    if outcome.task == "regression" or outcome.scores is None or not np.isfinite(outcome.scores).all():
+        return []
+    if len(outcome.classes) <= MOST_CLASSES:
+        _write_both(folder, outcome)
+    if outcome.task == "classification":
+        return []
+    rows = thresholds(outcome, costs)
+    names = list(Threshold.__dataclass_fields__)
+    write_table(folder / "thresholds.csv", names, (list(asdict(row).values()) for row in rows))
+    return [asdict(row) for row in rows]
+
+
+def _write_both(folder: Path, outcome: Outcome) -> None:
+    from dlcli.score.pictures import draw_pr, draw_roc
+
+    roc, pr = curves(outcome)
+    if not roc:
+        return
+    names = ("class", "false_positive_rate", "true_positive_rate", "threshold")
+    write_table(folder / "roc_curve.csv", names, _points(roc))
+    write_table(folder / "pr_curve.csv", ("class", "recall", "precision", "threshold"), _points(pr))
+    draw_roc(roc, folder / "roc_curve.png")
+    draw_pr(pr, folder / "pr_curve.png")
+
+
+def _points(curves: Sequence[Curve]) -> Iterable[tuple[str, str, str, str]]:
+    """Yields the points of curves; the first, where nothing is taken yet, has no threshold."""
+    for curve in curves:
+        for x, y, threshold in zip(curve.x, curve.y, curve.thresholds, strict=True):
+            yield curve.name, f"{x:.6g}", f"{y:.6g}", f"{threshold:.9g}" if isfinite(threshold) else ""
+
+
+def write_slices(folder: Path, found: Sequence[Slice]) -> None:
+    """Writes `slices.csv`."""
+    rows = ((one.column, one.value, one.examples, one.metric, one.score, *(one.interval or ("", ""))) for one in found)
+    write_table(folder / "slices.csv", ("column", "value", "examples", "metric", "score", "low", "high"), rows)

@@ -1,0 +1,158 @@
+"""Scores of groups of examples: by a column of the table, or by what a folder's `metadata.csv` says of its images."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlcli.errors import DataError, UsageError
+from dlcli.score.intervals import metric_interval
+from dlcli.score.outcome import Outcome
+from dlcli.spec.data.sources import Examples
+from dlcli.spec.data.sources.csv import Csv
+from dlcli.spec.data.sources.folder import Folder
+from dlcli.spec.training.metrics import MetricSpec
+
+Array = np.ndarray[Any, Any]
+METADATA = "metadata.csv"
+_MOST_VALUES = 20
+_QUARTERS = 4
+_OTHERS = "(others)"
+_NONE = "(none)"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One metric over the examples that share a column's value."""
+
+    column: str
+    value: str
+    examples: int
+    metric: str
+    score: float
+    interval: tuple[float, float] | None
+
+
+def slices(outcome: Outcome, columns: dict[str, list[str]], metrics: Sequence[MetricSpec]) -> list[Slice]:
+    """Returns every metric over the examples of every value of every column.
+
+    Args:
+        outcome: the predictions.
+        columns: by name, the value of each example as text. Numbers with many values become quarters; of many texts the
+            twenty most common stay, the rest are one.
+        metrics: the run's metrics.
+    """
+    assert outcome.scores is not None
+    found = []
+    for column, cells in columns.items():
+        groups = _groups(cells)
+        for value in dict.fromkeys(sorted(groups, key=_order)):
+            places = np.flatnonzero(np.array([group == value for group in groups]))
+            truth, scores = outcome.truth[places], outcome.scores[places]
+            for metric in metrics:
+                score = metric.score(truth, scores, outcome.task)
+                interval = metric_interval(metric, truth, scores, outcome.task)
+                found.append(Slice(column, value, len(places), metric.name, score, interval))
+    return found
+
+
+def _order(value: str) -> tuple[bool, float, str]:
+    number = _number(value.partition(" to ")[0])
+    return number is None, number or 0.0, value
+
+
+def _groups(cells: list[str]) -> list[str]:
+    values = [cell.strip() or _NONE for cell in cells]
+    different = set(values)
+    if len(different) <= _MOST_VALUES:
+        return values
+    numbers = [_number(value) for value in values]
+    if all(number is not None or value == _NONE for number, value in zip(numbers, values, strict=True)):
+        return _quarters(numbers)
+    counts = Counter(values)
+    kept = set(sorted(counts, key=lambda value: (-counts[value], value))[:_MOST_VALUES])
+    return [value if value in kept else _OTHERS for value in values]
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if np.isfinite(number) else None
+
+
+def _quarters(numbers: list[float | None]) -> list[str]:
+    known = np.array([number for number in numbers if number is not None])
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, _QUARTERS + 1)))
+    names = [f"{low:.12g} to {high:.12g}" for low, high in pairwise(edges)]
+    if not names:
+        return [_NONE if number is None else f"{number:.12g}" for number in numbers]
+    inner = edges[1:-1]
+    return [_NONE if number is None else names[int(np.searchsorted(inner, number, side="left"))] for number in numbers]
+
+
+def columns_of(source: Any, examples: Examples, wanted: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the wanted columns, a text for each example: of the table's file, or of `metadata.csv` in the image folder.
+
+    `metadata.csv` has a column `file_name`, the path of an image below the folder, and any others.
+
+    Raises:
+        UsageError: the source has no such column, or no columns at all.
+        DataError: the file cannot be read.
+    """
+    if isinstance(source, Csv):
+        return _csv_columns(source, examples, wanted)
+    if isinstance(source, Folder):
+        return _metadata(Path(source.path), examples, wanted)
+    raise UsageError(f"--slice: a {source.kind} source has no columns to slice by")
+
+
+def _csv_columns(source: Csv, examples: Examples, wanted: Sequence[str]) -> dict[str, list[str]]:
+    """Returns columns of the table's files that the model may not see; an example's id is its part's file and its row."""
+    parts = {one.rpartition("/")[0] for one in examples.ids}
+    tables = {part: source.table(path) for part, path in source.files.items() if part in parts}
+    _refuse_unknown(wanted, [name for table in tables.values() for name in table.names], "the table")
+    cells = {}
+    for name in wanted:
+        texts: dict[str, str | None] = {}
+        for part, table in tables.items():
+            if name in table.names:
+                ids = (f"{part}/{number - 1}" for number in table.numbers.tolist())
+                texts |= zip(ids, table.column(name).tolist(), strict=True)
+        cells[name] = [texts.get(one) or "" for one in examples.ids]
+    return cells
+
+
+def _metadata(folder: Path, examples: Examples, wanted: Sequence[str]) -> dict[str, list[str]]:
+    path = folder / METADATA
+    if not path.is_file():
+        raise UsageError(f"--slice: {folder} has no {METADATA} (a table with the column file_name and others)")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    names = [name for name in (rows[0] if rows else {}) if name]
+    if "file_name" not in names:
+        raise DataError(f"{path}: needs a column file_name, and rows")
+    _refuse_unknown(wanted, names, METADATA)
+    known = {row["file_name"]: row for row in rows}
+    return {name: [(known.get(one, {}).get(name) or "") for one in examples.ids] for name in wanted}
+
+
+def _refuse_unknown(wanted: Sequence[str], names: list[str], where: str) -> None:
+    from difflib import get_close_matches
+
+    for name in wanted:
+        if name not in names:
+            near = get_close_matches(name, names, 1)
+            guess = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names[:20])}"
+            raise UsageError(f"--slice: {where} has no column {name!r}; {guess}")

@@ -1,0 +1,168 @@
+"""The `data` section: where examples come from, how they are split, sized, normalised, batched and varied."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import isfinite
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from dlcli.spec.base import Count, Pair, Spec
+from dlcli.spec.data.augmentations import Augmentation
+from dlcli.spec.data.sources import Source
+from dlcli.spec.data.sources.base import Facts, FilePath
+
+
+def _part(value: Any) -> Any:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value in ("auto", "source", "validation") or (number and 0 <= value < 1):
+        return float(value) if number else value
+    raise PydanticCustomError("expected", "expected {what}", {"what": "a share from 0 to below 1, `auto` or `source`"})
+
+
+PartShare = Annotated[
+    float | str,
+    PlainValidator(_part, json_schema_input_type=Annotated[float, Field(ge=0, lt=1)] | Literal["auto", "source", "validation"]),
+]
+
+
+def _batch_size(value: Any) -> int | str:
+    if value == "full" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value  # type: ignore[no-any-return]
+    raise PydanticCustomError("expected", "expected {what}", {"what": "a whole number from 1, or `full`"})
+
+
+BatchSize = Annotated[int | str, PlainValidator(_batch_size, json_schema_input_type=Count | Literal["full"])]
+
+
+class SplitSettings(Spec):
+    """How a source is split into training, validation and test examples."""
+
+    validation: PartShare = Field(
+        default="auto",
+        description="Share of the source's examples, 0: none. `source`: the source's own part. `auto`: that, or 0.1.",
+    )
+    test: PartShare = Field(
+        default="auto",
+        description=(
+            "Share of the source's examples, 0: none. `source`: the source's own part. `auto`: that, or 0.2."
+            " `validation`: the validation part."
+        ),
+    )
+    stratify: bool = Field(default=True, description="Whether every part gets each class in proportion.")
+    file: FilePath | None = Field(default=None, description="A `split.csv` of an earlier run, to be split the same way.")
+
+
+def _value_range(value: Any) -> Any:
+    if value in ("auto", "uint8"):
+        return value
+    numbers = isinstance(value, (list, tuple)) and len(value) == 2 and all(_is_number(limit) for limit in value)
+    if numbers and value[0] < value[1]:
+        return (float(value[0]), float(value[1]))
+    raise PydanticCustomError("expected", "expected {what}", {"what": "`auto`, `uint8`, or two numbers, the smaller first"})
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+
+
+ValueRange = Annotated[
+    tuple[float, float] | str,
+    PlainValidator(
+        _value_range,
+        json_schema_input_type=Annotated[list[float], Field(min_length=2, max_length=2)] | Literal["auto", "uint8"],
+    ),
+]
+
+_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
+Level = Annotated[int, Field(ge=0, le=255)]
+
+
+class ImageSettings(Spec):
+    """The shape of the images and their range of values."""
+
+    size: Pair | None = Field(default=None, description="Height and width, in pixels; the source's own if not given.")
+    channels: Literal[1, 3] | None = Field(default=None, description="1: grey, 3: colours; the source's own if not given.")
+    resize: Literal["stretch", "pad", "crop"] = Field(
+        default="stretch", description="`stretch`: to the size; `pad`: black bars; `crop`: the middle, sides cut off."
+    )
+    background: Literal["white", "black"] | Annotated[list[Level], Field(min_length=3, max_length=3)] = Field(
+        default="white",
+        description="The colour of transparent pixels: `white`, `black`, or red, green and blue such as [128, 128, 128].",
+    )
+    value_range: ValueRange = Field(
+        default="auto",
+        description=(
+            "Values of image files with more than 8 bits that become 0 and 255; values between keep their decimals."
+            " `auto`: the smallest and largest value of the training part where all its files have more than 8 bits,"
+            " otherwise `uint8`: 8 bits are kept, of 16 bits the upper 8. Files with 8 bits are 0 to 255 as they are."
+        ),
+    )
+    decoded_mb: Annotated[float, Field(gt=0)] = Field(
+        default=1000.0, description="Memory that one decoded image may need, in MB; larger image files are not read."
+    )
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether pixels are float32, from a known range of values."""
+        return isinstance(self.value_range, tuple)
+
+    @property
+    def background_colour(self) -> tuple[int, int, int]:
+        """Red, green and blue of the background, 0 to 255."""
+        if isinstance(self.background, str):
+            return _COLOURS[self.background]
+        red, green, blue = self.background
+        return (red, green, blue)
+
+
+Normalize = Literal["auto", "unit", "symmetric", "standard", "none", "backbone"]
+
+
+class Data(Spec):
+    """The examples of an experiment."""
+
+    source: Source = Field(description="Where examples come from.")
+    split: SplitSettings = Field(default=SplitSettings(), description="How they are split.")
+    classes: Annotated[list[str], Field(min_length=2)] | None = Field(
+        default=None, description="The classes that are used, in this order; all of the source's if not given."
+    )
+    batch_size: BatchSize = Field(default=32, description="Examples in a step; 1: stochastic, `full`: batch gradient descent.")
+    normalize: Normalize = Field(
+        default="auto",
+        description=(
+            "Scaling inside the model: `unit` to [0, 1], `symmetric` to [-1, 1], `standard` to mean 0 and deviation 1 of"
+            " the training part, `none`. `auto`: `unit` for images, `standard` otherwise; `backbone`, its own, in a transfer"
+            " model."
+        ),
+    )
+    scale_targets: Literal["auto"] | bool = Field(
+        default="auto",
+        description=(
+            "Whether a regression scales each target to mean 0 and standard deviation 1 of the training part. The scaling is"
+            " undone inside the model: predictions are in the targets' units. `auto`: true for regression."
+        ),
+    )
+    image: ImageSettings = Field(default=ImageSettings(), description="The shape of the images and their range of values.")
+    augment: list[Augmentation] = Field(default=[], description="Random changes of training images, in order.")
+    on_error: Literal["stop", "skip"] = Field(
+        default="stop",
+        description=("What to do with image files that cannot be read: `stop` before the first step, or `skip` them."),
+    )
+    skip_budget: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.01, description="Largest share of the images that `on_error: skip` may leave out."
+    )
+
+    @property
+    def scales_targets(self) -> bool:
+        """Whether targets are scaled. `auto` is resolved when a run begins; a run that still has it is older than the field."""
+        return self.scale_targets is True
+
+    def facts(self, task: str) -> Facts:
+        """Returns what is known of the source without opening it, of the chosen classes alone."""
+        facts = self.source.facts(task)
+        if self.classes is None:
+            return facts
+        return replace(facts, classes=tuple(self.classes), outputs=len(self.classes))

@@ -1,0 +1,336 @@
+"""What every source of examples gives: facts before opening, examples after."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+from unicodedata import normalize
+
+from pydantic import AfterValidator, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from dlcli.errors import DataError
+from dlcli.spec.base import Spec
+from dlcli.spec.model.layers import Shape
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+
+Inputs = Any
+"""An array `(n, ...)`, a mapping from column name to array `(n,)`, or image files with `shape` and `read(positions)`."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a source without opening it; None where only opening can tell."""
+
+    shape: Shape | None = None
+    outputs: int | None = None
+    classes: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    has_validation: bool | None = False
+    has_test: bool | None = False
+    image: bool = False
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled examples, addressed by position.
+
+    `targets` are class numbers int64 `(n,)` for classification and binary, float32 `(n, labels)` for multilabel and
+    `(n, targets)` for regression. `ids` name each example for good: a row's number, a file's path below its folder.
+    """
+
+    inputs: Inputs
+    targets: Array
+    ids: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An opened source: its given parts (`train` always, `validation` and `test` where it has them), and label names.
+
+    `lines` say how it was read, `column_facts` what became of each column of a table. `part_notes` are the notes of one part's
+    file, where a part is a file of its own. `value_range` holds the values of deep images that became 0 and 255.
+    """
+
+    parts: dict[str, Examples]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=())
+    lines: tuple[str, ...] = field(default=())
+    part_notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    column_facts: list[dict[str, Any]] = field(default_factory=list)
+    value_range: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a source is asked for: the task, how images are to come, and the seed of generated data.
+
+    `revision` is that of the run whose examples are read again (`Run.revision`): earlier ones found and named them by
+    other rules.
+    """
+
+    task: str
+    image: Any
+    seed: int
+    offline: bool = False
+    revision: int = 2
+
+
+class SourceSpec(Spec):
+    """A source of examples. `facts` and `faults` never import NumPy or TensorFlow; `open` may."""
+
+    def facts(self, task: str) -> Facts:
+        """Returns what is known without opening it."""
+        return Facts()
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yields what is wrong with its files, as (field, message)."""
+        yield from ()
+
+    def notes(self) -> Iterator[str]:
+        """Yields what is known of it without opening it and a user should know, such as folders that are not used."""
+        yield from ()
+
+    def open(self, request: Request) -> Opened:
+        """Returns its examples.
+
+        Raises:
+            DataError: the data cannot be read or does not fit the task.
+        """
+        raise NotImplementedError
+
+    def resolved(self) -> SourceSpec:
+        """Returns the source with what only its files tell and other data must keep to, as the run's spec records it.
+
+        Raises:
+            DataError: the files do not tell it.
+        """
+        return self
+
+    def of_run(self) -> SourceSpec:
+        """Returns the source of a run's spec; what an earlier version did not write there is as that version had it."""
+        return self
+
+    def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> SourceSpec | None:
+        """Returns the source that reads other examples at a path, as its test part or, without one, as its training part.
+
+        None where the source has no folder or file of its own. `classes` are the names that labels there may have.
+        """
+        return None
+
+
+_LONGEST = 4000
+_SECRET = re.compile(r"(?i)SECRET|TOKEN|PASSW|CREDENTIAL|API_?KEY|ACCESS_KEY|PRIVATE_KEY")
+"""Names of variables that hold secrets: their values must not reach a spec, a log or a tracker."""
+_NO_NAME = "no file can have such a name: it is too long, or holds a NUL"
+
+
+def with_environment(value: str) -> str:
+    """Returns a text with `${NAME}` and `${NAME:-default}` replaced."""
+    import os
+
+    if len(value) > _LONGEST:  # before it is searched, which takes the longer the more braces are left open
+        raise PydanticCustomError("path", _NO_NAME)
+
+    def replaced(match: re.Match[str]) -> str:
+        name, default = match.group(1), match.group(2)
+        if _SECRET.search(name) and not name.endswith(("_DIR", "_FILE", "_FOLDER", "_PATH")):
+            raise PydanticCustomError(
+                "environment", "{name} is called like a secret, which the run would keep; a path needs none", {"name": name}
+            )
+        if name not in os.environ and default is None:
+            raise PydanticCustomError(
+                "environment", "environment variable {name} is not set; `${{name}:-default}` gives a default", {"name": name}
+            )
+        return os.environ.get(name, default or "")
+
+    return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}", replaced, value)
+
+
+def as_path(value: str, info: ValidationInfo) -> str:
+    """Returns an absolute path: environment variables replaced, relative to the spec's folder."""
+    import os
+    from pathlib import Path
+
+    text = with_environment(value)
+    folder = (info.context or {}).get("folder", ".")
+    try:
+        path = os.path.normpath(Path(folder).absolute() / Path(text).expanduser())
+    except RuntimeError:  # `~name` of a user that there is not
+        raise PydanticCustomError("path", "there is no user of this name, whose folder it would be in") from None
+    if "\0" in path or len(os.fsencode(path)) > _LONGEST or any(len(os.fsencode(part)) > 255 for part in path.split("/")):
+        raise PydanticCustomError("path", _NO_NAME)
+    return path
+
+
+FilePath = Annotated[str, AfterValidator(as_path)]
+"""A path of the user's, made absolute when the spec is read, so that a run can be moved without losing its data."""
+
+
+def composed(text: str) -> str:
+    """Returns a text with its accents composed (Unicode NFC): names that look alike are equal."""
+    return normalize("NFC", text)
+
+
+def labels_of(
+    values: Array, task: str, classes: tuple[str, ...] | None = None, where: str = ""
+) -> tuple[Array, tuple[str, ...]]:
+    """Returns targets and class names for raw labels.
+
+    Args:
+        values: raw labels `(n,)`; `(n, k)` for multilabel and regression; one-hot `(n, k)` too for classification.
+        task: the task's name.
+        classes: class names already fixed by the training part; None to take them from `values`.
+        where: the file or set that errors name.
+
+    Raises:
+        DataError: a label is missing, not a number where one is needed, or unknown to `classes`.
+    """
+    prefix = f"{where}: " if where else ""
+    try:
+        if task in ("classification", "binary"):
+            return _class_numbers(values, classes)
+        return _numbers(values, task), classes or ()
+    except DataError as error:
+        raise DataError(f"{prefix}{error}") from None
+
+
+def _numbers(values: Array, task: str) -> Array:
+    """Returns float32 targets `(n, k)`."""
+    import numpy as np
+
+    try:
+        numbers = np.asarray(values, dtype="float32").reshape(len(values), -1)
+    except (TypeError, ValueError):
+        raise DataError(f"task: {task} needs numbers as labels, found {_not_a_number(values)!r}") from None
+    wrong = ~np.isfinite(numbers).all(axis=1)
+    if wrong.any():
+        raise DataError(f"{_examples(wrong)} a label that is missing or infinite")
+    if task == "multilabel" and not np.isin(numbers, (0, 1)).all():
+        raise DataError("task: multilabel needs labels of 0 and 1, one column a label")
+    return numbers
+
+
+def _class_numbers(values: Array, classes: tuple[str, ...] | None) -> tuple[Array, tuple[str, ...]]:
+    import numpy as np
+
+    labels = _one_column(np.asarray(values))
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8", "replace")
+    missing = np.array([value is None for value in labels]) if labels.dtype == object else labels != labels
+    if missing.any():
+        raise DataError(f"{_examples(missing)} no label")
+    found, numbers = np.unique(labels, return_inverse=True)
+    if found.dtype.kind in "OU":
+        found, merged = np.unique(
+            [composed(label) if isinstance(label, str) else label for label in found], return_inverse=True
+        )
+        numbers = merged[numbers]
+    if found.dtype.kind == "f" and len(found) > _MANY and (found % 1 != 0).any():
+        raise DataError(
+            f"{len(found)} different labels such as {found[found % 1 != 0][0]:g} are no classes; use `task: regression`"
+        )
+    names = tuple(class_name(value) for value in found.tolist())
+    if classes is None:
+        return numbers.astype("int64"), names
+    position = {name: index for index, name in enumerate(classes)}
+    unknown = [name for name in names if name not in position]
+    if unknown:
+        raise DataError(f"class {unknown[0]!r} is not among the training part's: {', '.join(classes[:20])}")
+    return np.array([position[name] for name in names], dtype="int64")[numbers], classes
+
+
+_MANY = 100
+"""More different labels than this, with decimals, are measurements and not classes."""
+
+
+def _one_column(labels: Array) -> Array:
+    """Returns labels `(n,)`; one-hot rows become their positions."""
+    rows = labels.reshape(len(labels), -1)
+    if rows.shape[1] == 1:
+        return rows[:, 0]
+    if rows.dtype.kind in "fiub" and ((rows == 0) | (rows == 1)).all() and (rows.sum(axis=1) == 1).all():
+        positions: Array = rows.argmax(axis=1)
+        return positions
+    raise DataError(f"one label an example is needed, found {rows.shape[1]} that are not one-hot; use `task: multilabel`?")
+
+
+def _examples(wrong: Array) -> str:
+    """Returns how many examples are wrong and the first of them."""
+    count = int(wrong.sum())
+    return f"{count} examples have" if count > 1 else f"example {int(wrong.argmax())} (counted from 0) has"
+
+
+def _not_a_number(values: Array) -> Any:
+    """Returns the first value that is no number."""
+    for value in values.reshape(-1).tolist():
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            return value
+    return None
+
+
+def class_name(value: Any) -> str:
+    """Returns the text of a class label; whole floats lose their `.0`."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def row_ids(part: str, count: int) -> list[str]:
+    """Returns ids for examples that only have a position: `train/17`."""
+    return [f"{part}/{index}" for index in range(count)]
+
+
+_WORDS_OF_TRUTH = {"true": "1", "yes": "1", "false": "0", "no": "0"}
+
+
+def label_notes(classes: Sequence[str]) -> list[str]:
+    """Returns classes that may be meant as one: they differ in capitals only, or write one value in two ways."""
+    by_case = _alike(classes, str.casefold)
+    notes = [f"classes that differ in capitals only are different classes: {_in_words(by_case)}"] if by_case else []
+    by_meaning = _alike({name.casefold(): name for name in classes}.values(), _meaning)
+    if by_meaning:
+        notes.append(f"labels that may mean the same are different classes: {_in_words(by_meaning)}")
+    return notes
+
+
+def _meaning(name: str) -> str:
+    """Returns a label's value where it is a word of truth or a whole number: `True` is 1, and so is 01."""
+    name = _WORDS_OF_TRUTH.get(name.casefold(), name.casefold())
+    return str(int(name)) if name.isdecimal() and len(name) < 20 else name
+
+
+def _alike(names: Iterable[str], meaning: Callable[[str], str]) -> list[list[str]]:
+    """Returns the groups of two or more names that mean the same."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[meaning(name)].append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _in_words(groups: Sequence[Sequence[str]]) -> str:
+    return "; ".join(", ".join(map(repr, names)) for names in groups[:5])
+
+
+def target_notes(targets: Array, names: Sequence[str]) -> list[str]:
+    """Returns a note for each target, and each of several labels, that has one value in all training examples.
+
+    Args:
+        targets: float32 `(n, targets)`.
+        names: their names.
+    """
+    constant = (targets == targets[0]).all(axis=0).nonzero()[0].tolist() if len(targets) > 1 else []
+    values = {names[place] if place < len(names) else place: targets[0, place] for place in constant[:5]}
+    remark = "in all training examples: there is nothing to predict"
+    return [f"the target `{name}` is {value:g} {remark}" for name, value in values.items()]

@@ -1,0 +1,348 @@
+"""Tables in files: numbers, categories, dates and missing values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from dlcli.errors import DataError
+from dlcli.spec.base import Count, Spec
+from dlcli.spec.data.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec
+from dlcli.spec.data.sources.table.cells import MARKS, normalized
+from dlcli.spec.data.sources.table.dates import Part
+from dlcli.spec.data.sources.table.files import encoding_fault
+from dlcli.spec.data.sources.table.reader import Settings, look_at, no_header, refuse_rows
+
+if TYPE_CHECKING:
+    from dlcli.spec.data.sources.table.contents import Table
+
+_OTHER_SEPARATORS = (";", "\t", "|", ",")
+REVISION = 2
+"""The newest rules by which cells are read."""
+
+
+def _encoding(value: str) -> str:
+    fault = encoding_fault(value)
+    if fault:
+        raise PydanticCustomError("encoding", "{found} {fault}", {"found": repr(value), "fault": fault})
+    return value
+
+
+def _separator(value: str) -> str:
+    if value != "auto" and (len(value) != 1 or value in '"\r\n'):
+        raise PydanticCustomError("expected", "expected {what}", {"what": "one character, or `auto`"})
+    return value
+
+
+class DateColumn(Spec):
+    """What becomes of a column of dates."""
+
+    parts: Annotated[list[Part], Field(min_length=1)] = Field(
+        default=["days"],
+        description="Columns of numbers that it becomes; `days`: since 1970, with the time of day as a fraction.",
+    )
+    format: str = Field(
+        default="auto", description="As in Python's `strptime`, such as `%d/%m/%Y`; `auto`: found, where no other fits."
+    )
+
+
+class Csv(SourceSpec):
+    """A table in a file: CSV, TSV and the like, also compressed, Parquet, or an Excel sheet.
+
+    Columns of numbers are numbers, all others categories; both may have gaps. Empty cells and the usual marks (`NA`, `NaN`,
+    `null`, `None`, ...) are gaps. The format of a file is detected, shown, and may be set.
+    """
+
+    kind: Literal["csv"]
+    path: FilePath = Field(description="The file with the training rows: .csv, .tsv, .csv.gz, .parquet, .xlsx.")
+    test: FilePath | None = Field(default=None, description="A file with test rows.")
+    validation: FilePath | None = Field(default=None, description="A file with validation rows.")
+    target: str | list[str] = Field(description="Column with the label; several for multilabel and regression.")
+    features: Literal["all"] | list[str] = Field(default="all", description="Columns the model sees; `all` but the target.")
+    drop: list[str] = Field(default=[], description="Columns left out of `all`.")
+    categorical: list[str] = Field(default=[], description="Columns of numbers that are categories, such as a class number.")
+    numeric: list[str] = Field(
+        default=[],
+        description="Columns of numbers with currency signs, percent signs or separators of thousands: $84,835.00 is 84835.",
+    )
+    dates: dict[str, DateColumn] = Field(
+        default={}, description="Columns of dates, each with the numbers it becomes: `{Date: {parts: [days, month]}}`."
+    )
+    max_categories: Count = Field(default=200, description="A category column with more values than this is refused.")
+    encoding: Annotated[str, AfterValidator(_encoding)] = Field(
+        default="auto", description="Encoding of text, such as `latin-1`; `auto`: UTF-8, or UTF-16 if the first bytes show it."
+    )
+    separator: Annotated[str, AfterValidator(_separator)] = Field(
+        default="auto",
+        description="Character between columns; a blank stands for any number of blanks; `auto`: detected in each file.",
+    )
+    decimal: Literal["auto", ".", ","] = Field(
+        default="auto", description="Character before the decimals of a number; `auto`: detected in each file."
+    )
+    thousands: Literal[",", ".", " ", "'"] | None = Field(
+        default=None, description="Character between groups of three digits, in 1,234,567; none if not given."
+    )
+    header: Literal["auto"] | bool = Field(
+        default="auto",
+        description=(
+            "Whether the first row names the columns; `auto`: it must look like a header. `false`: the names are column_1, ..."
+        ),
+    )
+    names: list[str] = Field(default=[], description="Names of the columns, in order, for a file without a header.")
+    skip_lines: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="Number of lines above the table; if not given, blank lines, comments (#) and titles are detected.",
+    )
+    sheet: str | None = Field(default=None, description="Sheet of an Excel workbook; the first with cells if not given.")
+    missing: list[str] = Field(default=[], description="Further marks of a gap, such as `?`.")
+    not_missing: list[str] = Field(
+        default=[], description="Usual marks of a gap that are values in this table, such as a class called `None` or `NA`."
+    )
+    missing_target: Literal["stop", "drop"] = Field(
+        default="stop",
+        description="What to do with rows without a target: `stop` refuses them; `drop` leaves them out and counts them.",
+    )
+    reader: Literal["auto", 1, 2] = Field(
+        default="auto",
+        description=(
+            "Revision of the rules by which cells are read. 1, of earlier versions: blanks at the end of a cell belong to it,"
+            " and 3.0 and 3 are two categories. `auto`: the newest, 2."
+        ),
+    )
+
+    @property
+    def targets(self) -> list[str]:
+        """The target columns."""
+        return [self.target] if isinstance(self.target, str) else self.target
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The file of each given part."""
+        paths = {"train": self.path, "validation": self.validation, "test": self.test}
+        return {part: path for part, path in paths.items() if path is not None}
+
+    @property
+    def revision(self) -> int:
+        """The revision of the rules by which cells are read."""
+        return REVISION if self.reader == "auto" else self.reader
+
+    @property
+    def marks(self) -> frozenset[str]:
+        """The cells that are gaps."""
+        return (frozenset(MARKS) - set(self.not_missing)) | {*self.missing, ""}
+
+    @property
+    def settings(self) -> Settings:
+        """How its files are written, as far as the spec says."""
+        expected = [*self.targets, *self.drop, *self.categorical, *self.numeric, *self.dates]
+        expected += self.features if isinstance(self.features, list) else []
+        header = True if self.header == "auto" and self.revision == 1 else None
+        return Settings(
+            encoding=self.encoding,
+            separator=self.separator,
+            decimal={",": ".", ".": ",", None: "auto"}.get(self.thousands, "auto") if self.decimal == "auto" else self.decimal,
+            header=header if self.header == "auto" else self.header,
+            names=tuple(map(normalized, self.names)),
+            skip_lines=self.skip_lines,
+            sheet=self.sheet,
+            expected=frozenset(normalized(name) if self.revision > 1 else name for name in expected if name),
+            targets=tuple(self.targets),
+            strip=self.revision > 1,
+        )
+
+    def named(self, names: list[str], columns: list[str]) -> list[str]:
+        """Returns the columns that names in the spec refer to; "" is the only column without a name."""
+        if not names:
+            return []
+        nameless = [column for column in columns if column.startswith("Unnamed: ")]
+        only = nameless[0] if len(nameless) == 1 else ""
+        return [only or name if not name else normalized(name) if self.revision > 1 else name for name in names]
+
+    def resolved(self) -> Csv:
+        """Returns the source with what its training file decides for other files: names of columns, formats of dates.
+
+        Raises:
+            DataError: the file cannot be read, or no single format fits its dates.
+        """
+        update: dict[str, Any] = {"reader": self.revision}
+        if self.header is False and not self.names and Path(self.path).is_file():
+            update["names"] = look_at(self.path, self.settings).table.names
+        if any(date.format == "auto" for date in self.dates.values()):
+            from dlcli.spec.data.sources.csv_columns import date_formats
+
+            update["dates"] = date_formats(self)
+        return self.model_copy(update=update)
+
+    def of_run(self) -> Csv:
+        """Returns the source as a run recorded it; a run of a version without revisions reads by revision 1."""
+        return self if "reader" in self.model_fields_set else self.model_copy(update={"reader": 1})
+
+    def facts(self, task: str) -> Facts:
+        """Returns the number of outputs, where the targets determine it."""
+        outputs = len(self.targets) if task in ("multilabel", "regression") else None
+        several = len(self.targets) > 1
+        tasks = ("multilabel", "regression") if several else ("classification", "binary", "regression", "multilabel")
+        return Facts(None, outputs, (), tasks, self.validation is not None, self.test is not None)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yields missing files, columns that a header lacks, and columns that cannot be categories."""
+        yield from self._setting_faults()
+        features: list[str] = []
+        for part, path in self.files.items():
+            key = "path" if part == "train" else part
+            if part != "train" and path == self.path:
+                yield key, "is the training file itself: its score would say nothing"
+            if not Path(path).is_file():
+                yield key, f"{path} is a folder, not a file" if Path(path).is_dir() else f"no file {path}"
+                continue
+            try:
+                beginning = look_at(path, self.settings)
+                table = beginning.table
+                refuse_rows(beginning.faults, len(table.names))
+            except DataError as error:
+                yield "header" if no_header("")[:10] in str(error) else key, str(error)
+                continue
+            others = [f" ({note})" for note in table.notes if "`data.source.sheet`" in note]
+            faults = [(field, message + "".join(others)) for field, message in self._header_faults(key, table.names)]
+            if not beginning.count and not faults:
+                faults.append((key, "no rows below the header" if table.dialect.header else "no rows"))
+            yield from faults
+            if key == "path":
+                features = self.feature_names(table.names)
+            elif not faults:
+                yield from _lacking(key, features, table.names)
+            if key == "path" and not faults:
+                from dlcli.spec.data.sources.csv_columns import wide_columns
+
+                yield from wide_columns(self)
+
+    def _setting_faults(self) -> Iterator[tuple[str, str]]:
+        if len(set(self.targets)) < len(self.targets):
+            yield "target", "a column is listed twice"
+        if self.thousands and self.thousands == self.decimal:
+            yield "thousands", f"is the decimal mark too, {self.decimal!r}"
+        if len(set(self.names)) < len(self.names):
+            yield "names", f"`{Counter(self.names).most_common(1)[0][0]}` is listed twice"
+        for name in self.categorical:
+            if name in self.numeric or name in self.dates:
+                yield "categorical", f"`{name}` is listed as {'numeric' if name in self.numeric else 'a date'} too"
+
+    def _header_faults(self, key: str, header: list[str]) -> Iterator[tuple[str, str]]:
+        named = {"target": self.targets, "features": [] if self.features == "all" else list(self.features)}
+        if key == "path":
+            named |= {"drop": self.drop, "categorical": self.categorical, "numeric": self.numeric, "dates": list(self.dates)}
+        yield from self._doubled(key, header)
+        columns = set(header)
+        for field, names in named.items():
+            for name, column in zip(names, self.named(names, header), strict=True):
+                if column not in columns:
+                    place = field if key == "path" else key
+                    yield place, f"the file has no column `{name}`{_nearest(name, header, auto=self.separator == 'auto')}"
+        if key == "path":
+            yield from self._feature_faults(header)
+
+    def _doubled(self, key: str, header: list[str]) -> Iterator[tuple[str, str]]:
+        """Yields the columns that are used and appear twice in a header."""
+        twice = [name for name, count in Counter(header).items() if count > 1]
+        used = {*self.feature_names(header), *self.named(self.targets, header)}
+        twice = [name for name in twice if name in used]
+        if twice:
+            listed = ", ".join(f"`{name}`" for name in twice[:20])
+            word = "column" if len(twice) == 1 else "columns"
+            yield key, f"the header has the {word} {listed} twice; drop them, or name all columns by `header: true` and `names`"
+
+    def _feature_faults(self, header: list[str]) -> Iterator[tuple[str, str]]:
+        names = self.feature_names(header)
+        targets = [name for name in self.named(self.targets, header) if name in names]
+        if targets:
+            yield "features", f"`{targets[0]}` is the target: a model that sees it has nothing to learn"
+        if not names:
+            yield "features", "no column is left for the model to see"
+
+    def notes(self) -> Iterator[str]:
+        """Yields how the training file is written, and notes on its columns by its first rows."""
+        from dlcli.spec.data.sources.csv_columns import outlook
+
+        yield from outlook(self)
+
+    def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> Csv:
+        """Returns the source with another file of test rows; the training file still decides the types of columns."""
+        return self.model_copy(update={"test": path, "validation": None})
+
+    def feature_names(self, columns: list[str]) -> list[str]:
+        """Returns the columns of a file that the model sees."""
+        if isinstance(self.features, list):
+            return list(dict.fromkeys(self.named(self.features, columns)))
+        left_out = {*self.named(self.targets, columns), *self.named(self.drop, columns)}
+        return [name for name in dict.fromkeys(columns) if name not in left_out]
+
+    def open(self, request: Request) -> Opened:
+        """Returns the rows: a mapping of columns, float32 with NaN for gaps, or text with "" for gaps.
+
+        Raises:
+            DataError: a file cannot be read, a label is missing, or a column is neither numbers nor few categories.
+        """
+        from dlcli.spec.data.sources.csv_columns import Columns
+        from dlcli.spec.data.sources.csv_labels import class_notes, labels, with_targets
+        from dlcli.spec.data.sources.csv_rows import ignored_columns
+
+        tables, notes, part_notes = {}, list[str](), dict[str, tuple[str, ...]]()
+        for part, path in self.files.items():
+            table = self.table(path)
+            tables[part], target_notes = with_targets(self, table)
+            where = "" if part == "train" else f"{path}: "
+            ignored = ignored_columns(self, table.names, tables["train"].names)
+            part_notes[part] = (*table.notes, *ignored, *target_notes)
+            notes += [where + note for note in part_notes[part]]
+        columns = Columns.of(self, tables["train"])
+        classes: tuple[str, ...] | None = None
+        parts: dict[str, Examples] = {}
+        for part, table in tables.items():
+            targets, classes = labels(self, table, request.task, classes)
+            ids = [f"{part}/{number - 1}" for number in table.numbers.tolist()]
+            parts[part] = Examples(columns.read(table), targets, ids)
+        names = classes or tuple(self.targets)
+        notes += [
+            *columns.notes,
+            *(class_notes(names, len(tables["train"])) if request.task in ("classification", "binary") else []),
+        ]
+        lines = (f"table: {tables['train'].described}", f"columns: {columns.summary}")
+        return Opened(parts, names, tuple(notes), lines, part_notes, columns.as_json)
+
+    def table(self, path: str) -> Table:
+        """Returns a file's cells as text; the training file alone decides the types of columns.
+
+        Raises:
+            DataError: it cannot be read, or is no table.
+        """
+        from dlcli.spec.data.sources.table.contents import read_table
+
+        return read_table(path, self.settings, self.marks, self.targets)
+
+
+def _lacking(key: str, features: list[str], header: list[str]) -> Iterator[tuple[str, str]]:
+    """Yields the columns of the training file that the model sees and another file lacks, in one message."""
+    lacking = [name for name in features if name not in header and not name.startswith("Unnamed: ")]
+    if lacking:
+        listed = ", ".join(f"`{name}`" for name in lacking[:20]) + (", ..." if len(lacking) > 20 else "")
+        yield (
+            key,
+            f"the file has no column {listed}, which the model sees in the training file; it has {', '.join(header[:20])}",
+        )
+
+
+def _nearest(word: str, words: list[str], *, auto: bool) -> str:
+    from difflib import get_close_matches
+
+    separator = next((mark for mark in _OTHER_SEPARATORS if len(words) == 1 and mark in words[0]), None)
+    if separator is not None and auto:
+        return f"; each of its lines is one cell in quotes, {words[0][:60]!r}: write it without quotes around whole lines"
+    if separator is not None:
+        return f"; its header is one column, is the `separator` {separator!r}?"
+    near = get_close_matches(word, words, 1)
+    return f"; did you mean `{near[0]}`?" if near else f"; it has {', '.join(words[:20])}"

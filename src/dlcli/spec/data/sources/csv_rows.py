@@ -1,0 +1,163 @@
+"""Rows of a table to predict on, in chunks, read like the training table; unreadable rows are left out and named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from dlcli.errors import DataError
+from dlcli.spec.data.sources.csv import Csv
+from dlcli.spec.data.sources.csv_columns import date_column, decimal_hint
+from dlcli.spec.data.sources.table.cells import canonical, normalized
+from dlcli.spec.data.sources.table.contents import gaps_in, numbers_in
+from dlcli.spec.data.sources.table.dates import date_parts
+from dlcli.spec.data.sources.table.facts import listed
+from dlcli.spec.data.sources.table.reader import OpenTable, Row, Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a table: their numbers, from 1 below the header, and their columns `(n,)` as a source gives them.
+
+    `faults` says what is wrong with each of the rows that were left out, by its number.
+    """
+
+    numbers: list[int]
+    columns: dict[str, Array]
+    faults: dict[int, str] = field(default_factory=dict)
+
+
+def row_settings(source: Csv, columns: Mapping[str, bool]) -> Settings:
+    """Returns how a table of rows is written, as far as the spec says; its header has the columns that the model takes."""
+    return replace(source.settings, expected=frozenset(file_columns(source, columns).values()))
+
+
+def file_columns(source: Csv, columns: Mapping[str, bool]) -> dict[str, str]:
+    """Returns the file's column that each of the model's columns comes from: a part of a date from the date."""
+    parts = {date_column(name, part): name for name, settings in source.dates.items() for part in settings.parts}
+    names = {name: parts.get(name, name) for name in columns}
+    return names if source.revision == 1 else {name: normalized(column) for name, column in names.items()}
+
+
+def read_rows(source: Csv, table: OpenTable, columns: Mapping[str, bool], *, at_once: int) -> Iterator[Rows]:
+    """Yields a table's rows in chunks of `at_once`; one chunk is held in memory.
+
+    A row is left out where it is longer than the header or empty, where a quote is not closed in it, and where a cell is no
+    number though the model takes one. A shorter one has gaps, as in training. Other columns, such as the target, are ignored.
+
+    Args:
+        source: what the training's cells mean: its marks of gaps, its dates.
+        table: the opened table.
+        columns: the model's columns, each with whether it holds numbers.
+        at_once: how many rows.
+
+    Raises:
+        DataError: the table lacks columns.
+    """
+    places = _places(table.names, file_columns(source, columns))
+    while chunk := list(islice(table.rows, at_once)):
+        yield _rows(source, table, chunk, columns, places)
+
+
+def ignored_columns(source: Csv, header: list[str], columns: Iterable[str]) -> list[str]:
+    """Returns a note of a table's columns that the training did not have; none where the spec lists its features.
+
+    Args:
+        source: the run's source.
+        header: the table's columns.
+        columns: the columns that the model's come from.
+    """
+    if source.features != "all" or source.revision == 1:
+        return []
+    mentioned = {*columns, *source.named(source.targets, header), *source.named(source.drop, header)}
+    ignored = [name for name in header if name not in mentioned and not name.startswith("Unnamed: ")]
+    if not ignored:
+        return []
+    words = "column {} is no column" if len(ignored) == 1 else "columns {} are no columns"
+    return [f"{words.format(listed(ignored))} of the training file, and ignored"]
+
+
+def _places(header: list[str], columns: Mapping[str, str]) -> dict[str, int]:
+    """Returns the position of each of the model's columns in the file.
+
+    Raises:
+        DataError: some are missing, or appear twice.
+    """
+    missing = list(dict.fromkeys(column for column in columns.values() if column not in header))
+    if missing:
+        listed = ", ".join(f"`{name}`" for name in missing[:20]) + (", ..." if len(missing) > 20 else "")
+        words = "is empty" if not header else f"has {', '.join(header[:20])}"
+        raise DataError(f"lacks the column{'s' if len(missing) > 1 else ''} {listed}; its header {words}")
+    twice = next((column for column in columns.values() if header.count(column) > 1), None)
+    if twice is not None:
+        raise DataError(f"its header has the column `{twice}` twice")
+    return {name: header.index(column) for name, column in columns.items()}
+
+
+def _rows(source: Csv, table: OpenTable, chunk: list[Row], columns: Mapping[str, bool], places: dict[str, int]) -> Rows:
+    import numpy as np
+
+    faults = {row.number: row.fault for row in chunk if row.fault}
+    sound = [row for row in chunk if not row.fault]
+    if not sound:
+        return Rows([], {}, faults)
+    numbers = np.array([row.number for row in sound], dtype="int64")
+    cells = {place: _cells(source, [row.cells[place] for row in sound]) for place in set(places.values())}
+    read: dict[str, Array] = {}
+    good = np.ones(len(sound), dtype=bool)
+    for name, is_number in columns.items():
+        column = cells[places[name]]
+        if not is_number:
+            read[name] = np.array([_category(source, cell) for cell in column.tolist()], dtype=object)
+            continue
+        read[name], wrong, what = _as_numbers(source, table.dialect.decimal, name, column)
+        for at in np.flatnonzero(wrong & good):
+            cell = str(column[at])
+            hint = decimal_hint(table.dialect.decimal, cell)
+            faults[int(numbers[at])] = f"column `{name}`: {cell[:60]!r} is no {what}{hint}"
+        good &= ~wrong
+    return Rows(numbers[good].tolist(), {name: values[good] for name, values in read.items()}, dict(sorted(faults.items())))
+
+
+def _cells(source: Csv, column: list[str]) -> Array:
+    """Returns a column's cells as training reads them: text, None for gaps."""
+    import numpy as np
+
+    marks = source.marks
+    texts = map(normalized, column) if source.revision > 1 else column
+    return np.array([None if text in marks else text for text in texts], dtype=object)
+
+
+def _category(source: Csv, cell: str | None) -> str:
+    if cell is None:
+        return ""
+    return canonical(cell) if source.revision > 1 else cell
+
+
+def _as_numbers(source: Csv, decimal: str, name: str, column: Array) -> tuple[Array, Array, str]:
+    """Returns a column as float32 with NaN for gaps, the mask of unreadable cells, and what they should be, in words."""
+    import numpy as np
+
+    is_cell = ~gaps_in(column)
+    for date, settings in source.dates.items():
+        for part in settings.parts:
+            if name == date_column(date, part):
+                parts, _ = date_parts(column, settings.format, [part])
+                return parts[part], np.isnan(parts[part]) & is_cell, f"date of the format {settings.format!r}"
+    values = numbers_in(
+        column,
+        decimal=decimal,
+        thousands=source.thousands,
+        decorated=name in source.numeric,
+        revision=source.revision,
+    )
+    with np.errstate(over="ignore"):
+        small = values.astype("float32")
+    return small, (np.isnan(values) & is_cell) | np.isinf(small), "number, or too large for one"

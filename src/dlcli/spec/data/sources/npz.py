@@ -1,0 +1,322 @@
+"""Arrays in a NumPy `.npz` file."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from dlcli.errors import DataError
+from dlcli.spec.data.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec, labels_of, row_ids
+from dlcli.spec.data.sources.npz_values import array_header, constant_columns, difference, rows_without_values
+from dlcli.spec.data.sources.part_names import PARTS, part_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+
+class Npz(SourceSpec):
+    """Arrays in a NumPy `.npz` file: rows `(n, features)`, series `(n, steps, channels)`, images `(n, h, w[, c])` uint8.
+
+    A three-dimensional uint8 array is read as grey images. Other parts are arrays of the same name with another part's in it:
+    `x_val` and `x_test` beside `x` or `x_train`, `test_images` beside `train_images`.
+    """
+
+    kind: Literal["npz"]
+    path: FilePath = Field(description="The file.")
+    features: str = Field(default="x", description="Name of the array of inputs; of the training part's where it has several.")
+    target: str = Field(default="y", description="Name of the array of labels; of the training part's where it has several.")
+
+    def facts(self, task: str) -> Facts:
+        """Returns which parts the file has."""
+        names = self._names() or []
+        parts = _pairs(names, self.features, self.target)
+        return Facts(has_validation="validation" in parts, has_test="test" in parts)
+
+    def _names(self) -> list[str] | None:
+        """Returns the names of the file's arrays; None where it is no npz."""
+        if not Path(self.path).is_file():  # a device, such as /dev/zero, would never end
+            return None
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return sorted(name.removesuffix(".npy") for name in archive.namelist())
+        except (zipfile.BadZipFile, OSError):
+            return None
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yields a missing file, a file that is no npz, arrays that are absent or unfit, and NaN."""
+        faults = list(self._file_faults())
+        yield from faults
+        if not faults:
+            yield from self._value_faults(self._names() or [])
+
+    def _file_faults(self) -> Iterator[tuple[str, str]]:
+        if not Path(self.path).is_file():
+            yield "path", f"no file {self.path}"
+            return
+        names = self._names()
+        if names is None:
+            yield "path", f"{self.path} is not a NumPy .npz file"
+            return
+        for key, name in (("features", self.features), ("target", self.target)):
+            arrays = parts_of(name, names)
+            twice = next((f"{part}: {' and '.join(same)}" for part, same in arrays.items() if len(same) > 1), None)
+            if "train" not in arrays:
+                yield key, f"the file holds no array `{name}`; it holds {', '.join(names[:20]) or 'none'}{_nearest_pair(names)}"
+            elif twice:
+                yield key, f"the file holds two arrays for one part, {twice}; keep one of them"
+        yield from self._header_faults(names)
+
+    def _header_faults(self, names: list[str]) -> Iterator[tuple[str, str]]:
+        """Yields arrays that do not fit each other or hold no values, by their headers alone."""
+        for pair in _pairs(names, self.features, self.target).values():
+            headers = [array_header(self.path, name) for name in pair]
+            for name, header in zip(pair, headers, strict=True):
+                if header and header.dtype == "|O":
+                    yield (
+                        "path",
+                        f"{self.path}: `{name}` holds Python objects, which are not read; save it as an array of numbers",
+                    )
+            (inputs, labels) = (header.shape if header else None for header in headers)
+            if inputs and labels and inputs[0] != labels[0]:
+                yield "path", f"{self.path}: `{pair[0]}` has shape {inputs}, but `{pair[1]}` {labels}: one row an example"
+        yield from self._part_faults(names)
+
+    def _part_faults(self, names: list[str]) -> Iterator[tuple[str, str]]:
+        """Yields inputs of other parts whose shape or type differs from the training part, by their headers."""
+        features = {part: pair[0] for part, pair in _pairs(names, self.features, self.target).items()}
+        train = array_header(self.path, features["train"]) if "train" in features else None
+        for name in (name for part, name in features.items() if part != "train"):
+            header = array_header(self.path, name)
+            reason = difference(train, header) if train and header else ""
+            if reason:
+                yield "path", f"{self.path}: `{features['train']}` {reason.replace('OTHER', f'`{name}`')}"
+
+    def _value_faults(self, names: list[str]) -> Iterator[tuple[str, str]]:
+        """Yields arrays with channels first, and those that hold NaN."""
+        for features, target in _pairs(names, self.features, self.target).values():
+            header = array_header(self.path, features)
+            if header and is_channels_first(header.shape[1:]):
+                yield "path", f"{self.path}: {_channels_first(features, header.shape)}"
+            if count := rows_without_values(self.path, features):
+                yield "path", f"{self.path}: {_without_values(features, count)}; a CSV table may have gaps"
+            if count := rows_without_values(self.path, target):
+                yield "path", f"{self.path}: {_without_values(target, count)}; leave out the examples without a label"
+
+    def notes(self) -> Iterator[str]:
+        """Yields the arrays that are not used, and targets that are all the same."""
+        yield from self._unused()
+        names = self._names() or []
+        target = next((pair[1] for pair in _pairs(names, self.features, self.target).values()), self.target)
+        for place, value in constant_columns(self.path, target).items():
+            header = array_header(self.path, target)
+            which = (
+                f"column {place} of `{target}`" if header and len(header.shape) > 1 and header.shape[1] > 1 else f"`{target}`"
+            )
+            yield f"the target {which} is {value:g} in all rows: there is nothing to predict"
+
+    def _unused(self) -> Iterator[str]:
+        """Yields the arrays that are not used."""
+        names = self._names() or []
+        pairs, targets = _pairs(names, self.features, self.target), parts_of(self.target, names)
+        features = {part: same[0] for part, same in parts_of(self.features, names).items()}
+        for part, name in features.items():
+            if part not in pairs:
+                yield (
+                    f"`{name}` has no labels ({_named_like(self.target, name)}) and is not used; to predict on it:"
+                    f" np.save('{name}.npy', np.load('{Path(self.path).name}')['{name}'])"
+                )
+        used = {name for pair in pairs.values() for name in pair} | set(features.values())
+        unused = [name for name in names if name not in used]
+        if unused:
+            labels = {name for same in targets.values() for name in same}
+            alone = " (labels without inputs)" if set(unused) <= labels else ""
+            yield f"the file's arrays {', '.join(f'`{name}`' for name in unused)} are not used{alone}"
+
+    def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> Npz:
+        """Returns the same for another file, which need not name a part: `x` in place of `x_train`."""
+        other = self.model_copy(update={"path": path})
+        names = other._names() or []
+        fields = {"features": self.features, "target": self.target}
+        plain = {key: stem_and_part(name)[0] for key, name in fields.items()}
+        without_parts = not any(name in names for name in fields.values()) and all(name in names for name in plain.values())
+        return other.model_copy(update=plain) if without_parts else other
+
+    def open(self, request: Request) -> Opened:
+        """Returns the arrays, each part from its own pair where the file has one.
+
+        Raises:
+            DataError: the file cannot be read, or its arrays do not fit each other or the task.
+        """
+        import numpy as np
+
+        for _, message in self._file_faults():
+            raise DataError(message)
+        parts: dict[str, Examples] = {}
+        classes: tuple[str, ...] | None = None
+        notes = list(self._unused())
+        try:
+            with np.load(self.path, allow_pickle=False) as archive:
+                for part, names in _pairs(archive.files, self.features, self.target).items():
+                    parts[part], classes = self._part(archive, names, part, request, classes)
+                    notes += hints(parts[part].inputs, names[0]) if part == "train" else ()
+                    self._check_fit(parts["train"], parts[part], names)
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(f"{self.path}: {error}") from None
+        return Opened(parts, classes or (), tuple(notes))
+
+    def _part(
+        self, archive: Any, names: tuple[str, str], part: str, request: Request, classes: tuple[str, ...] | None
+    ) -> tuple[Examples, tuple[str, ...]]:
+        features, target = names
+        raw, values = archive[features], archive[target]
+        if not raw.ndim or not values.ndim or len(raw) != len(values):
+            raise DataError(
+                f"{self.path}: `{features}` has shape {raw.shape}, but `{target}` {values.shape}: one row an example"
+            )
+        inputs = self._inputs(raw, features, request)
+        targets, labels = labels_of(values, request.task, classes, self.path)
+        return Examples(inputs, targets, row_ids(part, len(inputs))), labels or self._target_names(targets)
+
+    def _check_fit(self, train: Examples, other: Examples, names: tuple[str, str]) -> None:
+        """Refuses a part whose inputs or targets have another shape than the training part's.
+
+        Raises:
+            DataError: their shapes differ.
+        """
+        shape, targets = tuple(train.inputs.shape[1:]), train.targets.shape[1:]
+        if tuple(other.inputs.shape[1:]) != shape:
+            size = "; `data.image.size` brings images to one size" if other.inputs.dtype == "uint8" else ""
+            raise DataError(
+                f"{self.path}: an example of the training part has shape {shape}, of `{names[0]}`"
+                f" {tuple(other.inputs.shape[1:])}{size}"
+            )
+        if other.targets.shape[1:] != targets:
+            raise DataError(
+                f"{self.path}: `{names[1]}` has {other.targets.shape[1]} targets an example, the training part {targets[0]}"
+            )
+
+    def _inputs(self, raw: Array, name: str, request: Request) -> Array:
+        import numpy as np
+
+        from dlcli.runtime.images import fit_arrays
+
+        inputs = as_inputs(raw, f"{self.path}: `{name}`")
+        if request.revision > 1 and is_channels_first(inputs.shape[1:]):
+            raise DataError(f"{self.path}: {_channels_first(name, raw.shape)}")
+        if inputs.dtype == "uint8" and inputs.shape[3] in (1, 3):
+            return fit_arrays(inputs, request.image)
+        if inputs.dtype != "uint8" and not np.isfinite(inputs).all():
+            count = int((~np.isfinite(inputs)).reshape(len(inputs), -1).any(axis=1).sum())
+            raise DataError(f"{self.path}: {_without_values(name, count)}; a CSV table may have gaps")
+        return inputs
+
+    def _target_names(self, targets: Array) -> tuple[str, ...]:
+        count = targets.shape[1]
+        return (self.target,) if count == 1 else tuple(f"{self.target}_{index}" for index in range(count))
+
+
+def stem_and_part(name: str) -> tuple[str, str]:
+    """Returns an array's name without the word that names a part, and that part; "" where no word names one."""
+    words = re.split(r"([_\-. ])", name)
+    parts = {place: named[0] for place, word in enumerate(words) if (named := part_of(word)) and not named[1]}
+    if len(parts) != 1 or len(words) == 1:
+        return name, ""
+    ((place, part),) = parts.items()
+    rest = words[2:] if place == 0 else words[: place - 1] + words[place + 1 :]
+    return "".join(rest), part
+
+
+def parts_of(name: str, names: list[str]) -> dict[str, list[str]]:
+    """Returns the arrays that correspond to `name` in each part, in the order of the parts.
+
+    `name` itself is the training part's, else `name_train`. What may be validation or test, `x_eval`, is the one that
+    is missing, test if both are.
+    """
+    stem = stem_and_part(name)[0]
+    arrays: dict[str, list[str]] = {}
+    for other in names:
+        other_stem, part = stem_and_part(other)
+        if part and other_stem == stem:
+            arrays.setdefault(part, []).append(other)
+    evaluation = arrays.pop("evaluation", None)
+    if evaluation:
+        free = next((part for part in ("test", "validation") if part not in arrays), "test")
+        arrays[free] = [*arrays.get(free, []), *evaluation]
+    if name in names:
+        arrays["train"] = [name]
+    return {part: arrays[part] for part in PARTS if part in arrays}
+
+
+def _pairs(names: list[str], features: str, target: str) -> dict[str, tuple[str, str]]:
+    """Returns the arrays of inputs and of labels of each part that has both."""
+    inputs, labels = parts_of(features, names), parts_of(target, names)
+    return {part: (same[0], labels[part][0]) for part, same in inputs.items() if part in labels}
+
+
+def _named_like(target: str, features: str) -> str:
+    """Returns the name that the labels of an array of inputs would have: `y_test` for `x_test`."""
+    part = next(word for word in re.split(r"[_\-. ]", features) if part_of(word))
+    own = [word for word in re.split(r"[_\-. ]", target) if part_of(word)]
+    return target.replace(own[0], part) if own else f"{target}_{part}"
+
+
+def _nearest_pair(names: list[str]) -> str:
+    """Returns the fields that fit the arrays of a file whose names are usual ones."""
+    for features, target in (("train_images", "train_labels"), ("X_train", "y_train"), ("X", "y"), ("images", "labels")):
+        if features in names and target in names:
+            return f"; set `features: {features}, target: {target}`"
+    return ""
+
+
+def is_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether the shape of one example is that of an image with its channels before height and width."""
+    return len(shape) == 3 and shape[0] in (1, 3) and shape[2] > 4 and shape[1] > 4
+
+
+def _channels_first(name: str, shape: tuple[int, ...]) -> str:
+    return f"`{name}` has shape {shape}: channels come first, here they come last; save it as np.moveaxis({name}, 1, -1)"
+
+
+def _without_values(name: str, count: int) -> str:
+    rows = f"1 row of `{name}` holds" if count == 1 else f"{count:,} rows of `{name}` hold"
+    return f"{rows} NaN or infinite values"
+
+
+def hints(inputs: Array, name: str) -> Iterator[str]:
+    """Yields the line that saves arrays of pixels as images, which can be resized and augmented."""
+    import numpy as np
+
+    shape = inputs.shape[1:]
+    grey = len(shape) == 2 and min(shape) > 4 and shape[0] == shape[1]
+    if inputs.dtype != "float32" or not (grey or (len(shape) == 3 and shape[2] in (1, 3))):
+        return
+    part = inputs[:1000]
+    low, high, whole = float(part.min()), float(part.max()), bool((part == np.round(part)).all())
+    if low < 0 or high <= 0 or (high > 1 and not whole):
+        return
+    scale = "255" if high <= 1 else f"(255 / {high:g})"
+    pixels = f"{name}.astype('uint8')" if 100 < high <= 255 else f"np.round({name} * {scale}).astype('uint8')"
+    what = f"as series of {shape[0]} steps" if grey else "as numbers"
+    yield f"`{name}` is read {what}, not as {'grey ' if shape[-1] == 1 or grey else ''}images; to have images, save {pixels}"
+
+
+def as_inputs(array: Array, where: str = "inputs") -> Array:
+    """Returns float32 or uint8 inputs; grey images get a channel axis.
+
+    Raises:
+        DataError: the array does not hold numbers.
+    """
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{where}: {array.dtype} are not numbers")
+    if array.dtype == "uint8" and array.ndim in (3, 4):
+        return array[..., None] if array.ndim == 3 else array
+    inputs = array.astype("float32")
+    return inputs[:, None] if inputs.ndim == 1 else inputs

@@ -1,0 +1,308 @@
+"""Any prepared set of TensorFlow Datasets with supervised keys: images, rows or columns."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from dlcli.errors import DataError, Interrupted
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, composed, labels_of, row_ids
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a set's own files, or `_KNOWN`, tell without TFDS; `shape` is None where images come in many sizes."""
+
+    shape: tuple[int, ...] | None
+    classes: tuple[str, ...]
+    splits: tuple[str, ...]
+    image: bool
+
+
+_DIGITS = tuple("0123456789")
+_CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_FLOWERS = ("dandelion", "daisy", "tulips", "sunflowers", "roses")
+_KNOWN = {
+    "mnist": Description((28, 28, 1), _DIGITS, ("train", "test"), image=True),
+    "fashion_mnist": Description((28, 28, 1), _CLOTHES, ("train", "test"), image=True),
+    "cifar10": Description((32, 32, 3), _THINGS, ("train", "test"), image=True),
+    "tf_flowers": Description(None, _FLOWERS, ("train",), image=True),
+    "cats_vs_dogs": Description(None, ("cat", "dog"), ("train",), image=True),
+}
+"""The sets that courses start with, so that a spec can be checked before they are prepared."""
+
+
+class Tfds(SourceSpec):
+    """A set of TensorFlow Datasets: prepared data in `TFDS_DATA_DIR`, or downloaded once by TFDS."""
+
+    kind: Literal["tfds"]
+    name: str = Field(
+        description="The set's name, with its configuration if any: `mnist`, `cifar10_corrupted/snow_1`.",
+        pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$",
+    )
+    version: str | None = Field(
+        default=None, description="Version, exact or with stars: 3.0.1, 3.*.*", pattern=r"^(\d+|\*)\.(\d+|\*)\.(\d+|\*)$"
+    )
+    train: str = Field(default="train", description="TFDS's split expression for training: `train[:50%]`.")
+    validation: str | None = Field(default=None, description="Split expression for validation; ours if not given.")
+    test: str | None = Field(default="auto", description="Split expression for testing; `auto`: `test` where the set has it.")
+
+    def facts(self, task: str) -> Facts:
+        """Returns shape and classes, from the prepared set's own description or for well-known sets."""
+        description = self._description() or Description(None, (), (), image=False)
+        is_known = self.test != "auto" or bool(description.splits)
+        has_test = ("test" in description.splits if self.test == "auto" else self.test is not None) if is_known else None
+        tasks = ("classification", "binary") if description.classes else ()
+        outputs = len(description.classes) or None
+        return Facts(
+            description.shape, outputs, description.classes, tasks, self.validation is not None, has_test, description.image
+        )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yields splits that the set does not have, where its description is available."""
+        description = self._description()
+        for field in ("train", "validation", "test") if description else ():
+            for name in re.findall(r"(?:^|\+)\s*([A-Za-z_]\w*)", getattr(self, field) or ""):
+                if name not in (*description.splits, "all") and (field, name) != ("test", "auto"):  # type: ignore[union-attr]
+                    yield field, f"the set has no split `{name}`; it has {', '.join(description.splits)}"  # type: ignore[union-attr]
+
+    def _description(self) -> Description | None:
+        folder = self._folder()
+        return (_described(folder) if folder else None) or _KNOWN.get(self.name)
+
+    def _folder(self) -> Path | None:
+        """Returns the folder of the prepared set in its highest fitting version, if any."""
+        versions = {folder.name: folder for folder in _version_folders(data_dir() / self.name)}
+        fitting = [name for name in versions if self.version is None or _fits(name, self.version)]
+        return versions[max(fitting, key=_numbers)] if fitting else None
+
+    def open(self, request: Request) -> Opened:
+        """Returns the set's examples, read into memory.
+
+        Raises:
+            DataError: the set is not there and cannot be downloaded, has no supervised keys, or holds text.
+        """
+        from dlcli.runtime.images import range_note
+
+        builder = self._prepared(request.offline)
+        keys = builder.info.supervised_keys
+        if not keys or not isinstance(keys[1], str) or not isinstance(keys[0], (str, dict)):
+            raise DataError(f"the TFDS set {self.name} has no supervised keys: dlcli cannot tell its inputs from its label")
+        value_range = self._value_range(builder, request)
+        if value_range is not None:
+            image = request.image.model_copy(update={"value_range": value_range})
+            request = replace(request, image=image)
+        splits = {"train": self.train, "validation": self.validation, "test": self._test_split(builder)}
+        classes: tuple[str, ...] | None = None
+        parts: dict[str, Examples] = {}
+        for part, expression in splits.items():
+            if expression:
+                inputs, labels = self._read(builder, expression, request)
+                targets, classes = self._targets(builder.info.features[keys[1]], labels, request.task, classes, expression)
+                parts[part] = Examples(inputs, targets, row_ids(part, len(targets)))
+        notes = (range_note(*value_range),) if value_range else ()
+        return Opened(parts, classes or (keys[1],), notes, value_range=value_range)
+
+    def _test_split(self, builder: Any) -> str | None:
+        if self.test != "auto":
+            return self.test
+        return "test" if "test" in builder.info.splits else None
+
+    def _prepared(self, offline: bool) -> Any:
+        """Returns the builder of the prepared set, preparing it first where it is not there and the network allows."""
+        from dlcli.upstream.tfds import import_tfds, prepare_tfds
+
+        folder = self._folder()
+        if folder is None and offline:
+            raise DataError(self._unavailable("it is not prepared there, and --offline forbids a download"))
+        tfds = import_tfds()
+        if folder is not None:
+            # Not `tfds.builder`: that imports the code of every set there is, 1 s and 500 modules.
+            return tfds.builder_from_directory(folder)
+        name = f"{self.name}:{self.version}" if self.version else self.name
+        try:
+            return prepare_tfds(name, data_dir())
+        except Interrupted:
+            raise
+        except Exception as error:
+            folder = self._folder()
+            if folder is not None:  # another process has prepared it meanwhile
+                return tfds.builder_from_directory(folder)
+            raise DataError(self._unavailable(f"downloading {name!r} failed: {_reason(error)}")) from None
+
+    def _unavailable(self, reason: str) -> str:
+        what = f"{self.name} in version {self.version}" if self.version else self.name
+        others = ", ".join(sorted(folder.name for folder in _version_folders(data_dir() / self.name)))
+        place = f"there: {others}" if others else "TFDS_DATA_DIR names another place"
+        return (
+            f"the TFDS set {what} is not available: {reason}\n"
+            f"  prepared data is looked for in {data_dir() / self.name} ({place})\n"
+            "  configs/digits_cnn.yaml trains on real images without any download"
+        )
+
+    def _value_range(self, builder: Any, request: Request) -> tuple[float, float] | None:
+        """Returns the smallest and largest value of the training part's 16-bit images; None if they are not needed."""
+        from dlcli.upstream.tfds import read_split
+
+        key = builder.info.supervised_keys[0]
+        is_asked = request.image.value_range == "auto" and request.revision > 1
+        if isinstance(key, dict) or not is_asked or not _is_deep_image(builder.info.features[key]):
+            return None
+        limits, _ = read_split(builder, self.train, lambda pixels: (float(pixels.min()), float(pixels.max())))
+        low, high = min(low for low, _ in limits), max(high for _, high in limits)
+        return low, max(high, low + 1)
+
+    def _read(self, builder: Any, expression: str, request: Request) -> tuple[Any, Array]:
+        """Returns the inputs and labels of one split expression, in the order of the files."""
+        from dlcli.upstream.tfds import read_split
+
+        where = f"TFDS split {expression!r} of {self.name}"
+        key = builder.info.supervised_keys[0]
+        features = builder.info.features
+        convert = None if isinstance(key, dict) else _converter(features[key], request.image, where)
+        try:
+            inputs, labels = read_split(builder, expression, convert)
+        except ValueError as error:
+            raise DataError(f"{where}: {_first_line(error)}") from None
+        if isinstance(key, dict):
+            return {name: _cells(inputs[name], features[source], name, where) for name, source in key.items()}, labels
+        return _as_array(inputs, where), labels
+
+    def _targets(
+        self, feature: Any, labels: Any, task: str, classes: tuple[str, ...] | None, expression: str
+    ) -> tuple[Array, tuple[str, ...]]:
+        where = f"TFDS split {expression!r} of {self.name}"
+        names = tuple(map(composed, getattr(feature, "names", None) or ()))
+        if task not in ("classification", "binary") or not names:
+            return labels_of(labels, task, classes, where)
+        if len(labels) and labels.min() < 0:
+            raise DataError(f"{where}: {int((labels < 0).sum())} of {len(labels)} examples have no label")
+        return labels.astype("int64"), names
+
+
+def data_dir() -> Path:
+    """Returns the folder of prepared TFDS sets: `TFDS_DATA_DIR`, or TFDS's own default."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets").expanduser()
+
+
+def _version_folders(folder: Path) -> list[Path]:
+    """Returns the folders of a set's prepared versions; those of its configuration where it has a single one."""
+    folders = [file.parent for file in folder.glob("*/dataset_info.json") if re.fullmatch(r"\d+\.\d+\.\d+", file.parent.name)]
+    if folders:
+        return folders
+    inner = [file.parent for file in folder.glob("*/*/dataset_info.json")]
+    return inner if len({folder.parent for folder in inner}) == 1 else []
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def _fits(version: str, pattern: str) -> bool:
+    return all(expected in ("*", part) for part, expected in zip(version.split("."), pattern.split("."), strict=True))
+
+
+def _described(folder: Path) -> Description | None:
+    """Returns what a prepared set's own files say, without TFDS; None where they cannot be understood."""
+    try:
+        features = json.loads((folder / "features.json").read_text(encoding="utf-8"))["featuresDict"]["features"]
+        info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
+        splits = tuple(split["name"] for split in info.get("splits", []))
+        keys = [item.get("featureKey", "") for item in info["supervisedKeys"]["tuple"]["items"]]
+        image, label = features.get(keys[0], {}).get("image"), features.get(keys[1], {}).get("classLabel")
+        sides = [int(side) for side in image["shape"].get("dimensions", [])] if image else []
+        shape = tuple(sides) if len(sides) == 3 and all(side > 0 for side in sides) else None
+        return Description(shape, _class_names(folder / f"{keys[1]}.labels.txt", label), splits, image is not None)
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, OSError):
+        return None
+
+
+def _class_names(file: Path, label: dict[str, Any] | None) -> tuple[str, ...]:
+    if label is None:
+        return ()
+    if file.is_file():
+        return tuple(composed(line) for line in file.read_text(encoding="utf-8").split("\n") if line)
+    return tuple(str(number) for number in range(int(label.get("numClasses", 0))))
+
+
+def _converter(feature: Any, image: Any, where: str) -> Any:
+    """Returns what brings each of a feature's images to the wanted size; None where they have it already."""
+    from dlcli.runtime.images import fit_array
+
+    shape = feature.shape
+    if not _is_image(feature):
+        return None
+    if None in shape[:2] and image.size is None:
+        raise DataError(f"{where}: its images come in many sizes; say which they get: `data.image.size: [96, 96]`")
+    fixed = image.size in (None, shape[:2]) and image.channels in (None, shape[2])
+    return None if fixed and feature.np_dtype == "uint8" else partial(fit_array, image=image)
+
+
+def _is_image(feature: Any) -> bool:
+    return len(feature.shape) == 3 and feature.np_dtype in ("uint8", "uint16") and hasattr(feature, "decode_example")
+
+
+def _is_deep_image(feature: Any) -> bool:
+    return _is_image(feature) and feature.np_dtype == "uint16"
+
+
+def _as_array(examples: Any, where: str) -> Array:
+    """Returns inputs as float32, or uint8 where they are images.
+
+    Raises:
+        DataError: they are text, or differ in shape.
+    """
+    import numpy as np
+
+    if isinstance(examples, list) and len({np.shape(example) for example in examples}) > 1:
+        raise DataError(f"{where}: its inputs differ in shape; dlcli needs one shape for all")
+    inputs: Array = np.asarray(examples)
+    if inputs.dtype.kind not in "fiub":
+        raise DataError(f"{where}: its inputs are text; dlcli trains on images and tables")
+    if inputs.dtype == "uint8" and inputs.ndim == 4:
+        return inputs
+    numbers: Array = inputs.astype("float32")
+    return numbers[:, None] if numbers.ndim == 1 else numbers
+
+
+def _cells(values: Any, feature: Any, name: str, where: str) -> Array:
+    """Returns one column of a set as float32, or as text where it is text or the number of a named category."""
+    import numpy as np
+
+    column = np.asarray(values)
+    if column.ndim != 1:
+        raise DataError(f"{where}: column `{name}` is not a single value an example")
+    names = getattr(feature, "names", None)
+    if names:
+        return np.array([names[value] if value >= 0 else "" for value in column.tolist()], dtype=object)
+    if column.dtype.kind in "fiub":
+        return column.astype("float32")
+    texts = [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in column.tolist()]
+    return np.array(texts, dtype=object)
+
+
+def _reason(error: Exception) -> str:
+    """Returns why a download failed: the address without answer, or TFDS's first line and its guess."""
+    url = getattr(getattr(error, "request", None), "url", None)
+    if url:
+        return f"no answer from {url}; is there a network?"
+    guess = next((line.strip() for line in str(error).splitlines()[1:] if "did you mean" in line.lower()), "")
+    return f"{_first_line(error)} {guess}".strip()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,89 @@
+"""What every backbone can do: say which examples it wants, build itself with its own scaling, and name its blocks."""
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+from dlcli.spec.base import Spec
+from dlcli.spec.model.layers import Shape
+
+TARGET_UNITS = "target_units"
+"""Name of the layer behind the output layer that brings a regression's scaled outputs into the targets' own units."""
+
+
+class BackboneSpec(Spec):
+    """The part of a transfer model that brings weights of an earlier training: examples in, features out.
+
+    All but `resolved`, `preprocess`, `build` and `blocks` work without TensorFlow.
+    """
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it brings weights of an earlier training."""
+        return True
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether its examples are images, 0 to 255."""
+        return True
+
+    def example_shape(self) -> Shape | None:
+        """Returns the shape that its examples should get; None where it takes any, or only opening it can tell."""
+        return None
+
+    def features(self, shape: Shape) -> Shape | None:
+        """Returns the features' shape for examples of this shape; None where only building can tell.
+
+        Raises:
+            ShapeError: it cannot take the shape.
+        """
+        return None
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yields what is wrong with its files and settings, as (field, message)."""
+        yield from ()
+
+    def resolved(self, *, offline: bool) -> Self:
+        """Returns the backbone with everything filled in that only opening its files tells; doing it again changes nothing.
+
+        Raises:
+            DataError: its files are missing or cannot be read.
+        """
+        return self
+
+    def preprocess(self, tensor: Any) -> Any:
+        """Returns examples (images: 0 to 255) scaled as the backbone wants them, by Keras layers in float32."""
+        return tensor
+
+    def build(self, shape: Shape, *, load_weights: bool = True, offline: bool = False) -> Any:
+        """Returns the Keras layer or model from preprocessed examples `(batch, *shape)` to features.
+
+        Args:
+            shape: of one example, without the batch.
+            load_weights: False leaves the weights random, where others will be put in their place.
+            offline: whether nothing may be fetched.
+
+        Raises:
+            DataError: weights are missing, cannot be fetched or do not fit.
+        """
+        raise NotImplementedError
+
+    def blocks(self, backbone: Any) -> list[tuple[str, list[Any]]]:
+        """Returns the built backbone's layers in named blocks, from the input's end to the output's."""
+        raise NotImplementedError
+
+
+def single_layers(model: Any) -> list[Any]:
+    """Returns the layers of a model in order, models inside it opened, without its inputs; of a layer, itself."""
+    if not hasattr(model, "layers"):
+        return [] if type(model).__name__ == "InputLayer" else [model]
+    return [single for layer in model.layers for single in single_layers(layer)]
+
+
+def blocks_of(layers: list[Any]) -> list[tuple[str, list[Any]]]:
+    """Returns a block for every layer with weights, and in it those without that follow; the first may begin without."""
+    blocks: list[list[Any]] = []
+    for layer in layers:
+        if not blocks or (layer.weights and any(one.weights for one in blocks[-1])):
+            blocks.append([])
+        blocks[-1].append(layer)
+    return [(next((one for one in block if one.weights), block[0]).name, block) for block in blocks]

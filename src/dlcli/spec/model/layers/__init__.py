@@ -1,0 +1,64 @@
+"""Every layer a spec may use. `Layer` is the closed list: reading it is knowing the language.
+
+A kind lives in the file of its family; adding one is its class there and its name here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from dlcli.spec.base import OneOf
+from dlcli.spec.model.layers.base import LayerSpec, Shape, ShapeError
+from dlcli.spec.model.layers.composite import Branches, Maxout, Residual, SqueezeExcite
+from dlcli.spec.model.layers.convolution import Conv1D, Conv2D, DepthwiseConv2D, SeparableConv2D, ZeroPadding2D
+from dlcli.spec.model.layers.dense import ActivationLayer, Dense, LeakyReLU, PReLU
+from dlcli.spec.model.layers.pooling import (
+    AveragePooling1D,
+    AveragePooling2D,
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    GlobalMaxPooling1D,
+    GlobalMaxPooling2D,
+    MaxPooling1D,
+    MaxPooling2D,
+)
+from dlcli.spec.model.layers.regular import BatchNormalization, Dropout, GaussianNoise, LayerNormalization, SpatialDropout2D
+from dlcli.spec.model.layers.shape import Flatten, Rescaling, Reshape
+
+__all__ = ["Layer", "LayerSpec", "Shape", "ShapeError"]
+
+Layer = Annotated[
+    Dense
+    | Conv2D
+    | DepthwiseConv2D
+    | SeparableConv2D
+    | Conv1D
+    | ZeroPadding2D
+    | MaxPooling2D
+    | AveragePooling2D
+    | GlobalAveragePooling2D
+    | GlobalMaxPooling2D
+    | MaxPooling1D
+    | AveragePooling1D
+    | GlobalAveragePooling1D
+    | GlobalMaxPooling1D
+    | Flatten
+    | Reshape
+    | Rescaling
+    | Dropout
+    | SpatialDropout2D
+    | GaussianNoise
+    | BatchNormalization
+    | LayerNormalization
+    | ActivationLayer
+    | LeakyReLU
+    | PReLU
+    | Maxout
+    | Residual
+    | Branches
+    | SqueezeExcite,
+    OneOf("Layer"),
+]
+
+for _composite in (Residual, Branches):  # they hold layers themselves, so they are complete only now
+    _composite.model_rebuild(_types_namespace={"Layer": Layer})

@@ -1,0 +1,137 @@
+"""Building blocks that Keras lacks, made of plain Keras layers: a saved model needs nothing of dlcli."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from dlcli.spec.base import Count
+from dlcli.spec.model.activations import Activation, activated
+from dlcli.spec.model.layers.base import LayerSpec, Shape, ShapeError
+
+if TYPE_CHECKING:  # the union holds these classes: it completes them with `model_rebuild`
+    from dlcli.spec.model.layers import Layer
+
+Layers = Annotated[list["Layer"], Field(min_length=1)]
+
+
+def chain_shape(layers: list[Any], shape: Shape, place: tuple[str | int, ...]) -> Shape:
+    """Returns the shape after a list of layers; a ShapeError tells which of them failed."""
+    for index, layer in enumerate(layers):
+        try:
+            shape = layer.output_shape(shape)
+        except ShapeError as error:
+            raise ShapeError(str(error), (*place, index, *error.place)) from None
+    return shape
+
+
+def chain(layers: list[Any], tensor: Any) -> Any:
+    """Returns the output of a list of layers."""
+    for layer in layers:
+        tensor = layer.apply(tensor)
+    return tensor
+
+
+class Maxout(LayerSpec):
+    """Takes the largest of `pieces` linear functions for every unit (Goodfellow et al. 2013): learns its own activation."""
+
+    rank: ClassVar[int] = 1
+    has_weights: ClassVar[bool] = True
+    kind: Literal["maxout"]
+    units: Count = Field(description="Number of outputs.")
+    pieces: Annotated[int, Field(ge=2)] = Field(default=2, description="Linear functions for each output.")
+
+    def apply(self, tensor: Any) -> Any:
+        """Returns the maximum over `pieces` of one dense layer's outputs."""
+        import keras
+
+        tensor = keras.layers.Dense(self.units * self.pieces)(tensor)
+        tensor = keras.layers.Reshape((self.units, self.pieces))(tensor)
+        return keras.ops.max(tensor, axis=-1)
+
+    def transformed(self, shape: Shape) -> Shape:
+        """One value a unit."""
+        return (self.units,)
+
+
+class Residual(LayerSpec):
+    """Adds a list of layers' output to their input (He et al. 2015); a projection fits the input where shapes differ."""
+
+    kind: Literal["residual"]
+    layers: Layers = Field(description="The layers that are skipped over.")
+    activation: Activation = Field(default="linear", description="Applied to the sum.")
+
+    def apply(self, tensor: Any) -> Any:
+        """Returns the activated sum of the layers' output and the (projected) input."""
+        import keras
+
+        output = chain(self.layers, tensor)
+        total = keras.layers.Add()([output, self._projected(tensor, output)])
+        return activated(total, self.activation)
+
+    def _projected(self, tensor: Any, output: Any) -> Any:
+        import keras
+
+        if tensor.shape == output.shape:
+            return tensor
+        if len(tensor.shape) == 4:
+            strides = tuple(-(-tensor.shape[axis] // output.shape[axis]) for axis in (1, 2))
+            return keras.layers.Conv2D(output.shape[-1], 1, strides=strides, padding="same")(tensor)
+        return keras.layers.Dense(output.shape[-1])(tensor)
+
+    def transformed(self, shape: Shape) -> Shape:
+        """The shape after the skipped layers, if a 1x1 projection can reach it."""
+        output = chain_shape(self.layers, shape, ("layers",))
+        if len(output) != len(shape):
+            raise ShapeError(f"its layers turn shape {shape} into {output}: the two cannot be added")
+        if len(shape) == 3 and output != shape:
+            reached = tuple(-(-side // -(-side // end)) for side, end in zip(shape[:2], output[:2], strict=True))
+            if reached != output[:2]:
+                raise ShapeError(f"its layers turn shape {shape} into {output}, which no stride reaches; use `padding: same`")
+        if len(shape) == 2 and output[0] != shape[0]:
+            raise ShapeError(f"its layers turn {shape[0]} steps into {output[0]}; use `padding: same` and stride 1")
+        return output
+
+
+class Branches(LayerSpec):
+    """Runs several lists of layers side by side and joins their channels (Inception; Szegedy et al. 2014)."""
+
+    kind: Literal["branches"]
+    branches: Annotated[list[list[Layer]], Field(min_length=2)] = Field(
+        description="The lists; an empty one passes the input through."
+    )
+
+    def apply(self, tensor: Any) -> Any:
+        """Returns the branches' outputs, joined along the channels."""
+        import keras
+
+        return keras.layers.Concatenate()([chain(layers, tensor) for layers in self.branches])
+
+    def transformed(self, shape: Shape) -> Shape:
+        """The branches' common sides, their channels summed."""
+        shapes = [chain_shape(layers, shape, ("branches", index)) for index, layers in enumerate(self.branches)]
+        if len({one[:-1] for one in shapes}) > 1 or len({len(one) for one in shapes}) > 1:
+            raise ShapeError(
+                f"its branches end in {', '.join(map(str, shapes))}: all but the channels must agree; use `padding: same`"
+            )
+        return (*shapes[0][:-1], sum(one[-1] for one in shapes))
+
+
+class SqueezeExcite(LayerSpec):
+    """Weighs every channel by what the whole image holds (Hu et al. 2017)."""
+
+    rank: ClassVar[int] = 3
+    has_weights: ClassVar[bool] = True
+    kind: Literal["squeeze_excite"]
+    ratio: Count = Field(default=16, description="How many times fewer units the bottleneck has than channels.")
+
+    def apply(self, tensor: Any) -> Any:
+        """Returns the input, each channel multiplied by its learned weight in (0, 1)."""
+        import keras
+
+        channels = tensor.shape[-1]
+        weights = keras.layers.GlobalAveragePooling2D(keepdims=True)(tensor)
+        weights = keras.layers.Dense(max(1, channels // self.ratio), activation="relu")(weights)
+        weights = keras.layers.Dense(channels, activation="sigmoid")(weights)
+        return keras.layers.Multiply()([tensor, weights])

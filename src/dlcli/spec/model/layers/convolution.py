@@ -1,0 +1,161 @@
+"""Convolutions over images and series, and padding."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from dlcli.spec.base import Count, Padding, Pair
+from dlcli.spec.model.activations import Activation
+from dlcli.spec.model.layers.base import LayerSpec, Shape, ShapeError, slid
+from dlcli.spec.model.layers.dense import GLOROT, ZEROS, ActivatedLayer
+from dlcli.spec.model.parameters import Constraint, Initializer, Regularizer
+
+_KERNEL = "Height and width of the window."
+_STRIDES = "Step of the window."
+_PADDING = "`valid`: the window stays inside; `same`: zeros around, so that the size is kept at stride 1."
+_DILATION = "Distance of the window's points."
+
+
+def check_strides(strides: tuple[int, ...], dilation: tuple[int, ...]) -> None:
+    """Raises ShapeError where a window both steps and is dilated, which Keras refuses."""
+    if max(strides) > 1 and max(dilation) > 1:
+        raise ShapeError("`strides` and `dilation_rate` cannot both be above 1")
+
+
+class _Convolution2D(ActivatedLayer):
+    """What the two-dimensional convolutions share: rank, weights and the rule of the output's size."""
+
+    rank: ClassVar[int] = 3
+    has_weights: ClassVar[bool] = True
+
+    def transformed(self, shape: Shape) -> Shape:
+        """Height and width shrink by the window; the channels become the layer's own."""
+        fields: Any = self
+        sides = [
+            slid(length, window, stride, fields.padding, dilation)
+            for length, window, stride, dilation in zip(
+                shape, fields.kernel_size, fields.strides, fields.dilation_rate, strict=False
+            )
+        ]
+        return (*sides, self.channels(shape[2]))
+
+    def channels(self, inputs: int) -> int:
+        """Returns the number of output channels."""
+        raise NotImplementedError
+
+
+class Conv2D(_Convolution2D):
+    """Slides `filters` learned windows over an image."""
+
+    keras_class: ClassVar[str] = "layers.Conv2D"
+    kind: Literal["conv2d"]
+    filters: Count = Field(description="Number of output channels.")
+    kernel_size: Pair = Field(description=_KERNEL)
+    strides: Pair = Field(default=(1, 1), description=_STRIDES)
+    padding: Padding = Field(default="valid", description=_PADDING)
+    dilation_rate: Pair = Field(default=(1, 1), description=_DILATION)
+    groups: Count = Field(default=1, description="Groups of channels that are convolved apart from each other.")
+    activation: Activation = Field(default="linear", description="Applied to every output.")
+    use_bias: bool = Field(default=True, description="Whether a bias is added.")
+    kernel_initializer: Initializer = Field(default=GLOROT, description="Initial weights.")
+    bias_initializer: Initializer = Field(default=ZEROS, description="Initial bias.")
+    kernel_regularizer: Regularizer | None = Field(default=None, description="Penalty on the weights.")
+    bias_regularizer: Regularizer | None = Field(default=None, description="Penalty on the bias.")
+    activity_regularizer: Regularizer | None = Field(default=None, description="Penalty on the outputs.")
+    kernel_constraint: Constraint | None = Field(default=None, description="Limit on the weights after every step.")
+    bias_constraint: Constraint | None = Field(default=None, description="Limit on the bias after every step.")
+
+    def channels(self, inputs: int) -> int:
+        """Returns `filters`, once the groups divide both sides."""
+        check_strides(self.strides, self.dilation_rate)
+        if inputs % self.groups or self.filters % self.groups:
+            raise ShapeError(f"`groups: {self.groups}` must divide its {inputs} input channels and {self.filters} filters")
+        return self.filters
+
+
+class DepthwiseConv2D(_Convolution2D):
+    """Slides one window over every channel by itself."""
+
+    keras_class: ClassVar[str] = "layers.DepthwiseConv2D"
+    kind: Literal["depthwise_conv2d"]
+    kernel_size: Pair = Field(description=_KERNEL)
+    strides: Pair = Field(default=(1, 1), description=_STRIDES)
+    padding: Padding = Field(default="valid", description=_PADDING)
+    depth_multiplier: Count = Field(default=1, description="Output channels for every input channel.")
+    dilation_rate: Pair = Field(default=(1, 1), description=_DILATION)
+    activation: Activation = Field(default="linear", description="Applied to every output.")
+    use_bias: bool = Field(default=True, description="Whether a bias is added.")
+    depthwise_initializer: Initializer = Field(default=GLOROT, description="Initial weights.")
+    bias_initializer: Initializer = Field(default=ZEROS, description="Initial bias.")
+    depthwise_regularizer: Regularizer | None = Field(default=None, description="Penalty on the weights.")
+
+    def channels(self, inputs: int) -> int:
+        """Returns `depth_multiplier` channels for each input channel."""
+        return inputs * self.depth_multiplier
+
+
+class SeparableConv2D(_Convolution2D):
+    """A depthwise convolution followed by a 1x1 one: far fewer weights than `conv2d`."""
+
+    keras_class: ClassVar[str] = "layers.SeparableConv2D"
+    kind: Literal["separable_conv2d"]
+    filters: Count = Field(description="Number of output channels.")
+    kernel_size: Pair = Field(description=_KERNEL)
+    strides: Pair = Field(default=(1, 1), description=_STRIDES)
+    padding: Padding = Field(default="valid", description=_PADDING)
+    dilation_rate: Pair = Field(default=(1, 1), description=_DILATION)
+    depth_multiplier: Count = Field(default=1, description="Depthwise channels for every input channel.")
+    activation: Activation = Field(default="linear", description="Applied to every output.")
+    use_bias: bool = Field(default=True, description="Whether a bias is added.")
+    depthwise_initializer: Initializer = Field(default=GLOROT, description="Initial depthwise weights.")
+    pointwise_initializer: Initializer = Field(default=GLOROT, description="Initial 1x1 weights.")
+    bias_initializer: Initializer = Field(default=ZEROS, description="Initial bias.")
+    depthwise_regularizer: Regularizer | None = Field(default=None, description="Penalty on the depthwise weights.")
+    pointwise_regularizer: Regularizer | None = Field(default=None, description="Penalty on the 1x1 weights.")
+
+    def channels(self, inputs: int) -> int:
+        """Returns `filters`."""
+        return self.filters
+
+
+class Conv1D(ActivatedLayer):
+    """Slides `filters` learned windows along a series."""
+
+    keras_class: ClassVar[str] = "layers.Conv1D"
+    rank: ClassVar[int] = 2
+    has_weights: ClassVar[bool] = True
+    kind: Literal["conv1d"]
+    filters: Count = Field(description="Number of output channels.")
+    kernel_size: Count = Field(description="Length of the window.")
+    strides: Count = Field(default=1, description=_STRIDES)
+    padding: Literal["valid", "same", "causal"] = Field(
+        default="valid", description=f"{_PADDING} `causal`: no step sees a later one."
+    )
+    dilation_rate: Count = Field(default=1, description=_DILATION)
+    groups: Count = Field(default=1, description="Groups of channels that are convolved apart from each other.")
+    activation: Activation = Field(default="linear", description="Applied to every output.")
+    use_bias: bool = Field(default=True, description="Whether a bias is added.")
+    kernel_initializer: Initializer = Field(default=GLOROT, description="Initial weights.")
+    bias_initializer: Initializer = Field(default=ZEROS, description="Initial bias.")
+    kernel_regularizer: Regularizer | None = Field(default=None, description="Penalty on the weights.")
+
+    def transformed(self, shape: Shape) -> Shape:
+        """The series shrinks by the window; the channels become `filters`."""
+        if shape[1] % self.groups or self.filters % self.groups:
+            raise ShapeError(f"`groups: {self.groups}` must divide its {shape[1]} input channels and {self.filters} filters")
+        check_strides((self.strides,), (self.dilation_rate,))
+        padding: Padding = "valid" if self.padding == "valid" else "same"
+        return (slid(shape[0], self.kernel_size, self.strides, padding, self.dilation_rate), self.filters)
+
+
+class ZeroPadding2D(LayerSpec):
+    """Puts rows and columns of zeros around an image."""
+
+    keras_class: ClassVar[str] = "layers.ZeroPadding2D"
+    rank: ClassVar[int] = 3
+    kind: Literal["zero_padding2d"]
+    padding: Pair = Field(default=(1, 1), description="Rows above and below, columns left and right.")
+
+    def transformed(self, shape: Shape) -> Shape:
+        """Each side grows by twice its padding."""
+        return (shape[0] + 2 * self.padding[0], shape[1] + 2 * self.padding[1], shape[2])

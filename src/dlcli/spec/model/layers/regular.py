@@ -1,0 +1,72 @@
+"""Layers that act against overfitting or steady the training: dropout, noise, normalisation."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from dlcli.spec.base import Fraction, NotNegative, Positive
+from dlcli.spec.model.layers.base import LayerSpec, Shape, check_axis
+from dlcli.spec.model.layers.dense import ONES, ZEROS
+from dlcli.spec.model.parameters import Initializer
+
+
+class Dropout(LayerSpec):
+    """Zeroes a random fraction of the inputs while training; shape unchanged."""
+
+    keras_class: ClassVar[str] = "layers.Dropout"
+    kind: Literal["dropout"]
+    rate: Fraction = Field(description="Share of inputs set to zero, in [0, 1).")
+
+
+class SpatialDropout2D(LayerSpec):
+    """Zeroes a random fraction of whole channels while training: for convolutions, whose neighbours are alike."""
+
+    keras_class: ClassVar[str] = "layers.SpatialDropout2D"
+    rank: ClassVar[int] = 3
+    kind: Literal["spatial_dropout2d"]
+    rate: Fraction = Field(description="Share of channels set to zero, in [0, 1).")
+
+
+class GaussianNoise(LayerSpec):
+    """Adds random noise to the inputs while training; shape unchanged."""
+
+    keras_class: ClassVar[str] = "layers.GaussianNoise"
+    kind: Literal["gaussian_noise"]
+    stddev: NotNegative = Field(description="Standard deviation of the noise, in units of the (normalised) input.")
+
+
+class BatchNormalization(LayerSpec):
+    """Brings every channel to mean 0 and deviation 1 over the batch, then scales and shifts it (Ioffe, Szegedy 2015)."""
+
+    keras_class: ClassVar[str] = "layers.BatchNormalization"
+    has_weights: ClassVar[bool] = True
+    kind: Literal["batch_normalization"]
+    axis: int = Field(default=-1, description="Axis of the channels.")
+    momentum: Fraction = Field(default=0.99, description="Weight of the old moving average at each step.")
+    epsilon: Positive = Field(default=1e-3, description="Added to the variance.")
+    center: bool = Field(default=True, description="Whether a learned shift is added.")
+    scale: bool = Field(default=True, description="Whether a learned factor is applied.")
+    beta_initializer: Initializer = Field(default=ZEROS, description="Initial shift.")
+    gamma_initializer: Initializer = Field(default=ONES, description="Initial factor.")
+
+    def transformed(self, shape: Shape) -> Shape:
+        """The shape stays; `axis` must be one of its axes."""
+        check_axis(self.axis, shape)
+        return shape
+
+
+class LayerNormalization(LayerSpec):
+    """Brings every example to mean 0 and deviation 1 over its channels, then scales and shifts it."""
+
+    keras_class: ClassVar[str] = "layers.LayerNormalization"
+    has_weights: ClassVar[bool] = True
+    kind: Literal["layer_normalization"]
+    axis: int = Field(default=-1, description="Axis that is normalised.")
+    epsilon: Positive = Field(default=1e-3, description="Added to the variance.")
+    center: bool = Field(default=True, description="Whether a learned shift is added.")
+    scale: bool = Field(default=True, description="Whether a learned factor is applied.")
+
+    def transformed(self, shape: Shape) -> Shape:
+        """The shape stays; `axis` must be one of its axes."""
+        check_axis(self.axis, shape)
+        return shape

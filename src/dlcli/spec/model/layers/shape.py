@@ -1,0 +1,48 @@
+"""Layers that change shape or scale and learn nothing."""
+
+from math import prod
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from dlcli.spec.model.layers.base import LayerSpec, Shape, ShapeError
+
+
+class Flatten(LayerSpec):
+    """Lays an image or a series out as one row of features."""
+
+    keras_class: ClassVar[str] = "layers.Flatten"
+    kind: Literal["flatten"]
+
+    def transformed(self, shape: Shape) -> Shape:
+        """All values in one axis."""
+        return (prod(shape),)
+
+
+class Reshape(LayerSpec):
+    """Gives the same values another shape."""
+
+    keras_class: ClassVar[str] = "layers.Reshape"
+    kind: Literal["reshape"]
+    target_shape: list[int] = Field(
+        description="New shape of one example; one entry may be -1, to be worked out.", min_length=1
+    )
+
+    def transformed(self, shape: Shape) -> Shape:
+        """The target shape, its -1 worked out."""
+        known = prod(side for side in self.target_shape if side != -1)
+        free = self.target_shape.count(-1)
+        if free > 1 or known < 1 or any(side < -1 for side in self.target_shape):
+            raise ShapeError(f"`target_shape: {self.target_shape}` may hold one -1 and otherwise numbers from 1")
+        if prod(shape) % known or (not free and prod(shape) != known):
+            raise ShapeError(f"cannot give the {prod(shape)} values of shape {shape} the shape {self.target_shape}")
+        return tuple(prod(shape) // known if side == -1 else side for side in self.target_shape)
+
+
+class Rescaling(LayerSpec):
+    """Multiplies by a factor and adds an offset. The data's own scaling is `data.normalize`; this is for later places."""
+
+    keras_class: ClassVar[str] = "layers.Rescaling"
+    kind: Literal["rescaling"]
+    scale: float = Field(description="The factor.")
+    offset: float = Field(default=0.0, description="Added after it.")

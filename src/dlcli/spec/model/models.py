@@ -1,0 +1,205 @@
+"""The model kinds: the layers of each, whose output layer is added from the task."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from dlcli.spec.base import Count, Fraction, KerasSpec, OneOf, Spec, keras_attribute
+from dlcli.spec.model.activations import Activation
+from dlcli.spec.model.backbones import Backbone
+from dlcli.spec.model.heads import Classifier, ClassifierSpec
+from dlcli.spec.model.layers import Layer, LayerSpec, Shape, ShapeError
+from dlcli.spec.model.layers.composite import chain, chain_shape
+from dlcli.spec.model.layers.convolution import Conv2D
+from dlcli.spec.model.layers.dense import GLOROT, ZEROS, ActivationLayer, Dense
+from dlcli.spec.model.layers.pooling import GlobalAveragePooling1D, GlobalAveragePooling2D, MaxPooling2D
+from dlcli.spec.model.layers.regular import BatchNormalization, Dropout
+from dlcli.spec.model.layers.shape import Flatten
+from dlcli.spec.model.parameters import Initializer, Regularizer
+
+
+class ModelSpec(Spec):
+    """A model."""
+
+    def stack(self, shape: Shape) -> list[tuple[LayerSpec, tuple[str | int, ...]]]:
+        """Returns every layer before the output, with its place below `model`, for examples of this shape."""
+        raise NotImplementedError
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Returns the shape before the output layer; a ShapeError tells which layer cannot be built."""
+        return stack_shape(self.stack(shape), shape)
+
+    def apply(self, tensor: Any) -> Any:
+        """Returns the output of the layers before the output layer for a Keras tensor of one batch."""
+        return chain([layer for layer, _ in self.stack(tuple(tensor.shape[1:]))], tensor)
+
+
+class Mlp(ModelSpec):
+    """Dense layers one after another; images and series are flattened first. No `units`: a single linear layer."""
+
+    kind: Literal["mlp"]
+    units: list[Count] = Field(default=[], description="Units of each hidden layer: [300, 100].")
+    activation: Activation = Field(default="relu", description="Activation of the hidden layers.")
+    dropout: Fraction = Field(default=0.0, description="Dropout after every hidden layer.")
+    batch_normalization: bool = Field(
+        default=False, description="Whether each hidden layer is normalised before its activation."
+    )
+    kernel_regularizer: Regularizer | None = Field(default=None, description="Penalty on the hidden layers' weights.")
+    kernel_initializer: Initializer = Field(default=GLOROT, description="Initial weights of the hidden layers.")
+
+    def stack(self, shape: Shape) -> list[tuple[LayerSpec, tuple[str | int, ...]]]:
+        """Returns flatten where needed, then dense, normalisation, activation and dropout for each entry of `units`."""
+        layers: list[tuple[LayerSpec, tuple[str | int, ...]]] = []
+        if len(shape) > 1:
+            layers.append((Flatten(kind="flatten"), ()))
+        for index, units in enumerate(self.units):
+            layers += [(layer, ("units", index)) for layer in self._hidden(units)]
+        return layers
+
+    def _hidden(self, units: int) -> list[LayerSpec]:
+        dense = Dense(
+            kind="dense",
+            units=units,
+            activation="linear" if self.batch_normalization else self.activation,
+            kernel_regularizer=self.kernel_regularizer,
+            kernel_initializer=self.kernel_initializer,
+        )
+        layers: list[LayerSpec] = [dense]
+        if self.batch_normalization:
+            layers.append(BatchNormalization(kind="batch_normalization"))
+            layers.append(ActivationLayer(kind="activation", activation=self.activation))
+        if self.dropout:
+            layers.append(Dropout(kind="dropout", rate=self.dropout))
+        return layers
+
+
+class Blocks(Spec):
+    """The usual body of a CNN in one line: per block some 3x3 convolutions and a pooling, with growing filters."""
+
+    filters: list[Count] = Field(description="Filters of each block: [32, 64, 128].", min_length=1)
+    convolutions: Count = Field(default=2, description="Convolutions in each block.")
+    kernel_size: Count = Field(default=3, description="Size of the windows.")
+    activation: Activation = Field(default="relu", description="Activation of the convolutions.")
+    batch_normalization: bool = Field(
+        default=False, description="Whether each convolution is normalised before its activation."
+    )
+    dropout: Fraction = Field(default=0.0, description="Dropout after each block.")
+    kernel_regularizer: Regularizer | None = Field(default=None, description="Penalty on the weights.")
+
+    def layers(self) -> list[list[LayerSpec]]:
+        """Returns the layers of each block."""
+        return [self._block(filters) for filters in self.filters]
+
+    def _block(self, filters: int) -> list[LayerSpec]:
+        block = [layer for _ in range(self.convolutions) for layer in self._convolution(filters)]
+        block.append(MaxPooling2D(kind="max_pooling2d"))
+        if self.dropout:
+            block.append(Dropout(kind="dropout", rate=self.dropout))
+        return block
+
+    def _convolution(self, filters: int) -> list[LayerSpec]:
+        convolution = Conv2D(
+            kind="conv2d",
+            filters=filters,
+            kernel_size=(self.kernel_size, self.kernel_size),
+            padding="same",
+            activation="linear" if self.batch_normalization else self.activation,
+            kernel_regularizer=self.kernel_regularizer,
+        )
+        if not self.batch_normalization:
+            return [convolution]
+        return [
+            convolution,
+            BatchNormalization(kind="batch_normalization"),
+            ActivationLayer(kind="activation", activation=self.activation),
+        ]
+
+
+class Cnn(ModelSpec):
+    """A list of layers, optionally after `blocks`. Flattened before the output if nothing else has done it."""
+
+    kind: Literal["cnn"]
+    blocks: Blocks | None = Field(default=None, description="Convolution blocks before `layers`.")
+    layers: list[Layer] = Field(default=[], description="The layers, without the output layer.")
+
+    def stack(self, shape: Shape) -> list[tuple[LayerSpec, tuple[str | int, ...]]]:
+        """Returns the blocks' layers, the listed ones, and a flatten where the end is not a row of features."""
+        blocks = self.blocks.layers() if self.blocks else []
+        stack: list[tuple[LayerSpec, tuple[str | int, ...]]] = [
+            (layer, ("blocks", "filters", index)) for index, block in enumerate(blocks) for layer in block
+        ]
+        stack += [(layer, ("layers", index)) for index, layer in enumerate(self.layers)]
+        end = chain_or_none([layer for layer, _ in stack], shape)
+        if end is not None and len(end) > 1:
+            stack.append((Flatten(kind="flatten"), ()))
+        return stack
+
+
+class Transfer(ModelSpec):
+    """A backbone with weights of an earlier training, and a head of layers, or a scikit-learn classifier, on its features."""
+
+    kind: Literal["transfer"]
+    backbone: Backbone = Field(description="What brings the weights: examples in, features out, with its own scaling.")
+    head: Annotated[list[Layer] | Classifier, OneOf("Head", items="Layer")] = Field(
+        default=[], description="Layers between features and output layer; or a classifier in the place of both."
+    )
+
+    @property
+    def classifier(self) -> ClassifierSpec | None:
+        """The scikit-learn classifier that is the head, if it is one."""
+        return self.head if isinstance(self.head, ClassifierSpec) else None
+
+    def stack(self, shape: Shape) -> list[tuple[LayerSpec, tuple[str | int, ...]]]:
+        """Returns the head's layers for features of this shape, with what makes a row of them at the end where needed."""
+        layers = [] if isinstance(self.head, ClassifierSpec) else self.head
+        stack: list[tuple[LayerSpec, tuple[str | int, ...]]] = [(layer, ("head", index)) for index, layer in enumerate(layers)]
+        end = chain_or_none([layer for layer, _ in stack], shape)
+        if end is not None and len(end) == 3:
+            stack.append((GlobalAveragePooling2D(kind="global_average_pooling2d"), ()))
+        if end is not None and len(end) == 2:
+            stack.append((GlobalAveragePooling1D(kind="global_average_pooling1d"), ()))
+        return stack
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Returns the shape before the output layer; an empty one where only building the backbone can tell."""
+        try:
+            features = self.backbone.features(shape)
+        except ShapeError as error:
+            raise ShapeError(str(error), ("backbone", *error.place)) from None
+        return () if features is None else stack_shape(self.stack(features), features)
+
+
+def stack_shape(stack: list[tuple[LayerSpec, tuple[str | int, ...]]], shape: Shape) -> Shape:
+    """Returns the shape after a stack of layers; a ShapeError tells the place of the layer that cannot be built."""
+    for layer, place in stack:
+        try:
+            shape = chain_shape([layer], shape, ())
+        except ShapeError as error:
+            raise ShapeError(str(error), (*place, *error.place[1:])) from None
+    return shape
+
+
+Model = Annotated[Mlp | Cnn | Transfer, OneOf("Model")]
+
+
+class Output(KerasSpec):
+    """Settings of the output layer, whose units and activation come from the task."""
+
+    kernel_initializer: Initializer = Field(default=GLOROT, description="Initial weights.")
+    bias_initializer: Initializer = Field(default=ZEROS, description="Initial bias.")
+    kernel_regularizer: Regularizer | None = Field(default=None, description="Penalty on the weights.")
+
+    def apply(self, tensor: Any, *, units: int, activation: str) -> Any:
+        """Returns the output for a Keras tensor; always float32, also under mixed precision."""
+        dense = keras_attribute("layers.Dense")
+        return dense(units, activation=activation, name="output", dtype="float32", **self.arguments())(tensor)
+
+
+def chain_or_none(layers: list[LayerSpec], shape: Shape) -> Shape | None:
+    """Returns the shape after the layers, or None where one of them cannot be built."""
+    try:
+        return chain_shape(layers, shape, ())
+    except ShapeError:
+        return None

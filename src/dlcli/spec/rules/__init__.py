@@ -1,0 +1,1 @@
+"""Rules across sections of a spec."""

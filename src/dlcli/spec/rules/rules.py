@@ -1,0 +1,377 @@
+"""The rules across fields: what a spec may not combine, found without opening data or importing TensorFlow.
+
+A rule is a function that yields (place, message). Every rule is in `RULES`; each runs on a spec whose fields are
+valid by themselves and whose `auto`s are resolved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, cast
+
+from dlcli.spec.base import walk
+from dlcli.spec.data.data import ImageSettings
+from dlcli.spec.data.sources import Facts
+from dlcli.spec.data.sources.base import composed
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.model.layers import LayerSpec, Shape, ShapeError
+from dlcli.spec.model.layers.dense import ActivationLayer
+from dlcli.spec.model.models import Cnn, Transfer
+from dlcli.spec.rules import devices, transfer
+from dlcli.spec.training.callbacks import CallbackSpec, ReduceLROnPlateau, TrackerSpec
+from dlcli.spec.training.losses import LossSpec
+from dlcli.spec.training.metrics import TopK
+from dlcli.spec.training.optimizers import SGD, OptimizerSpec
+from dlcli.spec.training.schedules import CosineDecay, PiecewiseConstantDecay, ScheduleSpec
+
+Place = tuple[str | int, ...]
+Finding = tuple[Place, str]
+
+
+def findings(experiment: Experiment) -> Iterator[Finding]:
+    """Yields everything that the rules find."""
+    for rule in (*RULES, *transfer.RULES, *devices.RULES):
+        yield from rule(experiment)
+
+
+def input_shape(experiment: Experiment, facts: Facts) -> Shape | None:
+    """Returns the shape of one example as the model sees it; None where only opening the data can tell."""
+    image = experiment.data.image
+    shape = facts.shape
+    if not facts.image:
+        return shape
+    size = image.size or (shape[:2] if shape else None)
+    channels = image.channels or (shape[2] if shape else 3)
+    return (*size, channels) if size else None
+
+
+def _source_files(experiment: Experiment) -> Iterator[Finding]:
+    for field, message in experiment.data.source.faults():
+        yield ("data", "source", field), message
+
+
+def _task_fits_source(experiment: Experiment) -> Iterator[Finding]:
+    facts = experiment.data.facts(experiment.task)
+    if facts.tasks and experiment.task not in facts.tasks:
+        yield ("task",), f"this source is for {' or '.join(facts.tasks)}, not {experiment.task}"
+    elif experiment.task == "binary" and facts.outputs not in (None, 2):
+        yield ("task",), f"binary needs two classes, but the source has {facts.outputs}; use `task: classification`"
+    elif experiment.task == "classification" and facts.outputs == 1 and facts.classes:
+        yield ("data", "source"), f"the source has a single class, {facts.classes[0]}: there is nothing to tell apart"
+
+
+def _classes_are_the_sources(experiment: Experiment) -> Iterator[Finding]:
+    chosen = [composed(name) for name in experiment.data.classes or []]
+    known = [composed(name) for name in experiment.data.source.facts(experiment.task).classes]
+    if chosen and not experiment.task_row.has_classes:
+        yield ("data", "classes"), f"`task: {experiment.task}` has no classes to choose from"
+    for index, name in enumerate(chosen):
+        place: Place = ("data", "classes", index)
+        if name in chosen[:index]:
+            yield place, f"`{name}` is listed twice"
+        elif known and name not in known:
+            near = get_close_matches(name, known, 1)
+            guess = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(known[:20])}"
+            yield place, f"the source has no class `{name}`; {guess}"
+
+
+def _loss_fits_task(experiment: Experiment) -> Iterator[Finding]:
+    from dlcli.spec.base import OneOf
+
+    loss, task = experiment.training.loss, experiment.task
+    if not loss.fits(task):
+        union = OneOf.registry["Loss"]
+        fitting = [
+            kind
+            for kind, member in union.kinds.items()
+            if cast("LossSpec", cast("Any", member).model_construct(kind=kind)).fits(task)
+        ]
+        yield ("training", "loss"), f"`{loss.kind}` does not fit `task: {task}`; these do: {', '.join(fitting)}"
+
+
+def _targets_have_a_scale(experiment: Experiment) -> Iterator[Finding]:
+    if experiment.data.scale_targets is True and experiment.task_row.has_classes:
+        yield (
+            ("data", "scale_targets"),
+            f"only regression scales its targets; `task: {experiment.task}` has none to scale",
+        )
+
+
+def _metrics_fit_task(experiment: Experiment) -> Iterator[Finding]:
+    facts = experiment.data.facts(experiment.task)
+    names: set[str] = set()
+    for index, metric in enumerate(experiment.training.metrics or []):
+        place: Place = ("training", "metrics", index)
+        if not metric.fits(experiment.task):
+            yield place, f"`{metric.name}` does not fit `task: {experiment.task}`"
+        if metric.name in names:
+            yield place, f"`{metric.name}` is listed twice"
+        names.add(metric.name)
+        if isinstance(metric, TopK) and facts.outputs and metric.k >= facts.outputs:
+            yield place, f"`k: {metric.k}` of {facts.outputs} classes is always right"
+        if experiment.training.loss.integer_labels and metric.one_hot(experiment.task):
+            yield (
+                place,
+                f"`{metric.name}` is followed on one-hot labels; use `loss: categorical_crossentropy`, the same loss on them",
+            )
+
+
+def monitors(experiment: Experiment) -> list[str]:
+    """Returns the columns of the history that may be monitored."""
+    metrics = experiment.training.metrics or []
+    followed = [metric.name for metric in metrics if _is_followed(metric, experiment.task)]
+    training = ["loss", *followed]
+    if experiment.data.split.validation == 0:
+        return training
+    return ["val_loss", *(f"val_{metric.name}" for metric in metrics), *training]
+
+
+def _callbacks(experiment: Experiment) -> Iterator[tuple[Place, Any]]:
+    """Yields every callback with its place: the training's own, then those of its stages."""
+    training = experiment.training
+    for index, callback in enumerate(training.callbacks):
+        yield ("training", "callbacks", index), callback
+    for number, stage in enumerate(training.stages):
+        for index, callback in enumerate(stage.callbacks or []):
+            yield ("training", "stages", number, "callbacks", index), callback
+
+
+def _is_followed(metric: object, task: str) -> bool:
+    from dlcli.spec.training.metrics import AUC, Averaged, PlainMetric
+
+    if isinstance(metric, PlainMetric):
+        return bool(metric.row.keras_class)
+    if isinstance(metric, Averaged):
+        return metric.kind == "f1" or task == "binary"
+    return not isinstance(metric, AUC)
+
+
+def _monitors_exist(experiment: Experiment) -> Iterator[Finding]:
+    known = monitors(experiment)
+    watched: list[Finding] = [(("training", "monitor"), experiment.training.monitor)]
+    watched += [
+        ((*place, "monitor"), callback.monitor) for place, callback in _callbacks(experiment) if hasattr(callback, "monitor")
+    ]
+    for place, monitor in watched:
+        inherited = len(place) > 2 and monitor == experiment.training.monitor
+        if monitor not in known and not inherited:
+            near = get_close_matches(monitor, known, 1, cutoff=0.75)
+            guess = f"did you mean `{near[0]}`? " if near else ""
+            yield place, f"no column `{monitor}` will be in the history; {guess}known: {', '.join(known)}"
+
+
+def _layers_fit_images(experiment: Experiment) -> Iterator[Finding]:
+    facts = experiment.data.facts(experiment.task)
+    shape = input_shape(experiment, facts)
+    if shape is None:
+        return
+    try:
+        experiment.model.output_shape(shape)
+    except ShapeError as error:
+        yield ("model", *error.place), str(error)
+
+
+def _layers_fit_tables(experiment: Experiment) -> Iterator[Finding]:
+    """How many columns a table has is known once it is opened; that it has no height and width is known before."""
+    if getattr(experiment.data.source, "kind", "") != "csv" or not isinstance(experiment.model, Cnn):
+        return
+    if experiment.model.blocks:
+        yield ("model", "blocks"), "convolutions need images, but the source gives rows of numbers; use `kind: mlp`"
+    for index, layer in enumerate(experiment.model.layers):
+        if layer.kind == "reshape":
+            return
+        if layer.rank > 1:
+            place: Place = ("model", "layers", index)
+            yield place, f"`{layer.kind}` needs an image or a series, but the source gives rows of numbers; use `dense`"
+
+
+def _images_have_a_size(experiment: Experiment) -> Iterator[Finding]:
+    facts = experiment.data.facts(experiment.task)
+    if isinstance(experiment.model, Transfer):
+        return  # the backbone says it, a Hub module once it is opened
+    if facts.image and facts.shape is None and experiment.data.image.size is None:
+        yield ("data", "image", "size"), "the images come in many sizes; say which they get, such as `size: [96, 96]`"
+
+
+def _augmentation_needs_images(experiment: Experiment) -> Iterator[Finding]:
+    facts = experiment.data.facts(experiment.task)
+    if _gives_no_images(experiment, facts):
+        if experiment.data.augment:
+            yield ("data", "augment"), "augmentation is for images, but the source gives rows of numbers"
+        if experiment.data.image != ImageSettings() and not isinstance(experiment.model, Transfer):
+            yield ("data", "image"), "the source gives no images, but rows of numbers"
+    shape = input_shape(experiment, facts)
+    for index, augmentation in enumerate(experiment.data.augment):
+        if augmentation.kind == "random_crop" and shape and (augmentation.height > shape[0] or augmentation.width > shape[1]):
+            place = ("data", "augment", index)
+            yield (
+                place,
+                f"a crop of {augmentation.height}x{augmentation.width} is larger than the images ({shape[0]}x{shape[1]})",
+            )
+
+
+def _gives_no_images(experiment: Experiment, facts: Facts) -> bool:
+    return not facts.image and (facts.shape is not None or getattr(experiment.data.source, "kind", "") == "csv")
+
+
+def _output_is_not_repeated(experiment: Experiment) -> Iterator[Finding]:
+    """A softmax at the end of the layers is nearly always the output layer of a script, which the task adds here."""
+    layers = getattr(experiment.model, "layers", [])
+    if layers and getattr(layers[-1], "activation", "") == "softmax":
+        yield (
+            ("model", "layers", len(layers) - 1),
+            f"the output layer is added from `task: {experiment.task}`; leave this softmax out",
+        )
+
+
+def _step_is_not_trained(experiment: Experiment) -> Iterator[Finding]:
+    """Binary step has a gradient of zero: nothing before it would ever learn."""
+    if experiment.training.epochs == 0:
+        return
+    learns = False
+    for path, spec in walk(experiment.model, ("model",)):
+        if isinstance(spec, LayerSpec):
+            learns = learns or (spec.has_weights and not isinstance(spec, ActivationLayer))
+        if getattr(spec, "activation", None) == "binary_step" and (learns or hasattr(spec, "units")):
+            yield (
+                (*path, "activation"),
+                (
+                    "binary_step has no gradient, so nothing before it can learn; use `sigmoid` to train,"
+                    " or `training.epochs: 0` to only build and test"
+                ),
+            )
+
+
+def _schedules_are_sound(experiment: Experiment) -> Iterator[Finding]:
+    for path, spec in walk(experiment.training, ("training",)):
+        if isinstance(spec, PiecewiseConstantDecay):
+            if len(spec.values) != len(spec.boundaries) + 1:
+                yield (
+                    (*path, "values"),
+                    f"needs one more than `boundaries`: {len(spec.boundaries) + 1}, found {len(spec.values)}",
+                )
+            if sorted(set(spec.boundaries)) != spec.boundaries:
+                yield (*path, "boundaries"), f"must rise, found {spec.boundaries}"
+    scheduled = isinstance(experiment.training.optimizer.learning_rate, ScheduleSpec)
+    for index, callback in enumerate(experiment.training.callbacks):
+        if scheduled and isinstance(callback, ReduceLROnPlateau):
+            yield ("training", "callbacks", index), "needs a plain `learning_rate`, not a schedule, to lower"
+
+
+def _schedules_warm_up(experiment: Experiment) -> Iterator[Finding]:
+    rate = experiment.training.optimizer.learning_rate
+    if isinstance(rate, CosineDecay) and (rate.warmup_target is None) != (rate.warmup_steps == 0):
+        given, lacking = ("warmup_steps", "warmup_target") if rate.warmup_steps else ("warmup_target", "warmup_steps")
+        yield ("training", "optimizer", "learning_rate", given), f"has no effect without `{lacking}`"
+
+
+def _settings_have_an_effect(experiment: Experiment) -> Iterator[Finding]:
+    optimizer: Any = experiment.training.optimizer
+    place: Place = ("training", "optimizer")
+    if not optimizer.use_ema and optimizer.ema_momentum != OptimizerSpec.model_fields["ema_momentum"].default:
+        yield (*place, "ema_momentum"), "has no effect without `use_ema: true`"
+    if isinstance(optimizer, SGD) and optimizer.nesterov and not optimizer.momentum:
+        yield (*place, "nesterov"), "has no effect without a `momentum`, such as 0.9"
+    for index, callback in enumerate(experiment.training.callbacks):
+        lowest = getattr(callback, "min_lr", 0.0)
+        if isinstance(optimizer.learning_rate, float) and lowest >= optimizer.learning_rate:
+            yield ("training", "callbacks", index, "min_lr"), f"is not below the rate, {optimizer.learning_rate:g}"
+
+
+def _ranges_rise(experiment: Experiment) -> Iterator[Finding]:
+    ends = (("minval", "maxval"), ("min_value", "max_value"))
+    for path, spec in walk(experiment, ()):
+        for low, high in ends:
+            if getattr(spec, low, 0) > getattr(spec, high, float("inf")):
+                yield (*path, low), f"is above `{high}`: {getattr(spec, low):g} and {getattr(spec, high):g}"
+
+
+def _ignored_class_is_sound(experiment: Experiment) -> Iterator[Finding]:
+    outputs = experiment.data.facts(experiment.task).outputs
+    ignored = getattr(experiment.training.loss, "ignore_class", None)
+    if ignored is not None and outputs and ignored >= outputs:
+        yield ("training", "loss", "ignore_class"), f"classes count from 0 to {outputs - 1}, found {ignored}"
+    if ignored is not None and getattr(experiment.training.loss, "label_smoothing", False):
+        yield (
+            ("training", "loss", "label_smoothing"),
+            "smoothing spreads labels over all classes, `ignore_class` leaves one out",
+        )
+
+
+def _batches_can_be_normalised(experiment: Experiment) -> Iterator[Finding]:
+    if experiment.data.batch_size == 1 and getattr(experiment.model, "batch_normalization", False):
+        yield ("model", "batch_normalization"), "needs batches of at least 2 examples: of one alone every value becomes 0"
+
+
+def _one_way_of_clipping(experiment: Experiment) -> Iterator[Finding]:
+    optimizer: OptimizerSpec = experiment.training.optimizer
+    given = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name) is not None]
+    if len(given) > 1:
+        yield ("training", "optimizer", given[1]), f"only one way of clipping may be set; `{given[0]}` is set too"
+
+
+def _callbacks_are_single(experiment: Experiment) -> Iterator[Finding]:
+    seen: set[str] = set()
+    callbacks: list[CallbackSpec] = list(experiment.training.callbacks)
+    for index, callback in enumerate(callbacks):
+        kind = str(getattr(callback, "kind", ""))
+        if kind in seen and (kind in ("terminate_on_nan", "tensorboard", "time_limit") or isinstance(callback, TrackerSpec)):
+            yield ("training", "callbacks", index), f"`{kind}` is listed twice"
+        seen.add(kind)
+    for place, callback in _callbacks(experiment):
+        if isinstance(callback, TrackerSpec) and "stages" in place:
+            yield place, "follows the whole run: it belongs into `training.callbacks`"
+
+
+def _splits_leave_training(experiment: Experiment) -> Iterator[Finding]:
+    split = experiment.data.split
+    shares = [share for share in (split.validation, split.test) if isinstance(share, float)]
+    if sum(shares) >= 1:
+        yield ("data", "split"), f"validation and test add up to {sum(shares):g}: too little is left to train on"
+    if split.validation == "validation":
+        yield ("data", "split", "validation"), "expected a share from 0 to below 1, `auto` or `source`"
+    if split.test == "validation" and split.validation == 0:
+        yield ("data", "split", "test"), "there is no validation part to test on: `validation` is 0"
+    if split.file is not None and not Path(split.file).is_file():
+        yield ("data", "split", "file"), f"no file {split.file}"
+
+
+def _given_parts_are_kept(experiment: Experiment) -> Iterator[Finding]:
+    facts, split = experiment.data.facts(experiment.task), experiment.data.split
+    for part, given, share in (
+        ("validation", facts.has_validation, split.validation),
+        ("test", facts.has_test, split.test),
+    ):
+        if given and (isinstance(share, float) or share == "validation"):
+            yield ("data", "split", part), f"the source has a {part} part of its own; leave this out, or write `auto`"
+        if given is False and share == "source" and not any(experiment.data.source.faults()):
+            yield ("data", "split", part), f"the source has no {part} part of its own"
+
+
+RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
+    _source_files,
+    _task_fits_source,
+    _classes_are_the_sources,
+    _loss_fits_task,
+    _targets_have_a_scale,
+    _metrics_fit_task,
+    _monitors_exist,
+    _images_have_a_size,
+    _layers_fit_images,
+    _layers_fit_tables,
+    _augmentation_needs_images,
+    _step_is_not_trained,
+    _output_is_not_repeated,
+    _schedules_are_sound,
+    _schedules_warm_up,
+    _settings_have_an_effect,
+    _ranges_rise,
+    _ignored_class_is_sound,
+    _batches_can_be_normalised,
+    _one_way_of_clipping,
+    _callbacks_are_single,
+    _splits_leave_training,
+    _given_parts_are_kept,
+)

@@ -1,0 +1,167 @@
+"""The rules of transfer models and of stages: what may not be combined, found without opening data or weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.model.backbones.run import run_folder
+from dlcli.spec.model.models import Transfer
+from dlcli.spec.training.callbacks import ReduceLROnPlateau
+from dlcli.spec.training.schedules import ByPart, ScheduleSpec
+
+Place = tuple[str | int, ...]
+Finding = tuple[Place, str]
+
+
+def _one_scaling(experiment: Experiment) -> Iterator[Finding]:
+    """A second scaling of what the backbone scales itself, or a missing one, ruins a training without a word."""
+    normalize, transfer = experiment.data.normalize, isinstance(experiment.model, Transfer)
+    if transfer and normalize != "backbone":
+        yield ("data", "normalize"), f"the backbone scales its images itself; `{normalize}` would do it twice: leave this out"
+    if not transfer and normalize == "backbone":
+        yield ("data", "normalize"), "there is no backbone; expected auto, unit, symmetric, standard or none"
+
+
+def _backbone_files(experiment: Experiment) -> Iterator[Finding]:
+    if isinstance(experiment.model, Transfer):
+        for field, message in experiment.model.backbone.faults():
+            yield ("model", "backbone", field), message
+
+
+def _backbone_fits_data(experiment: Experiment) -> Iterator[Finding]:
+    if not isinstance(experiment.model, Transfer):
+        return
+    backbone, image = experiment.model.backbone, experiment.data.image
+    facts = experiment.data.facts(experiment.task)
+    if backbone.takes_images and not facts.image and (facts.shape is not None or _is_table(experiment)):
+        yield ("model", "backbone"), "needs images, but the source gives rows of numbers"
+        return
+    wanted = backbone.example_shape()
+    if wanted is None or len(wanted) != 3:
+        return
+    if image.size and tuple(image.size) != wanted[:2]:
+        place = ("data", "image", "size")
+        yield place, f"the backbone takes images of {wanted[0]}x{wanted[1]}; leave this out, or set `model.backbone.input_size`"
+    if image.channels and image.channels != wanted[2]:
+        yield ("data", "image", "channels"), f"the backbone takes images of {wanted[2]} channels; leave this out"
+
+
+def _is_table(experiment: Experiment) -> bool:
+    return getattr(experiment.data.source, "kind", "") == "csv"
+
+
+def _classifier_fits(experiment: Experiment) -> Iterator[Finding]:
+    model = experiment.model
+    if not isinstance(model, Transfer) or not model.classifier:
+        return
+    if experiment.task not in ("classification", "binary"):
+        yield ("model", "head"), f"`{model.classifier.kind}` tells classes apart; `task: {experiment.task}` needs layers"
+    if experiment.training.stages:
+        yield ("training", "stages"), f"a `{model.classifier.kind}` head is fitted once: it has no stages"
+    if experiment.data.augment and not experiment.training.features.augmented_copies:
+        place = ("data", "augment")
+        yield (
+            place,
+            "a classifier sees every image once; `training.features: {augmented_copies: 4}` gives it 4 versions of each",
+        )
+    monitor = experiment.training.monitor.removeprefix("val_")
+    if monitor != "loss" and monitor not in {metric.name for metric in experiment.training.metrics or []}:
+        yield ("training", "monitor"), f"a classifier is scored by the loss and the metrics; `{monitor}` is none of them"
+
+
+def _stages_are_sound(experiment: Experiment) -> Iterator[Finding]:
+    stages = experiment.training.stages
+    twice = [name for name, count in Counter(stage.name for stage in stages).items() if count > 1]
+    for index, stage in enumerate(stages):
+        place: Place = ("training", "stages", index)
+        if stage.name in twice:
+            yield (*place, "name"), f"two stages are called `{stage.name}`"
+        if stage.batch_norm != "auto" and not stage.trains_backbone:
+            yield (*place, "batch_norm"), "has no effect: this stage trains the head alone"
+        if stage.epochs is None and experiment.training.epochs == 0:
+            yield place, "has no epochs: `training.epochs` is 0; give it `epochs` of its own"
+        if stage.start == "last" and index == 0:
+            yield (*place, "start"), "has no effect: there is no stage before this one"
+        if isinstance(stage.train, dict) and "blocks" in stage.train and _kind_of_backbone(experiment) == "hub":
+            yield (*place, "train"), "a Hub module has no blocks; use `all`"
+
+
+def _kind_of_backbone(experiment: Experiment) -> str:
+    return str(getattr(experiment.model.backbone, "kind", "")) if isinstance(experiment.model, Transfer) else ""
+
+
+def _rates_have_parts(experiment: Experiment) -> Iterator[Finding]:
+    transfer, training = isinstance(experiment.model, Transfer), experiment.training
+    for place, stage, optimizer in _optimizers(experiment):
+        if not isinstance(optimizer.learning_rate, ByPart):
+            continue
+        rate: Place = (*place, "learning_rate")
+        nested = [part for part in ("backbone", "head") if isinstance(getattr(optimizer.learning_rate, part), ByPart)]
+        if nested:
+            yield (*rate, nested[0]), "a part has one rate: a number or a schedule"
+        if not transfer:
+            yield rate, "rates by part need a backbone and a head: `model.kind: transfer`"
+        elif not (stage.trains_backbone if stage else any(one.trains_backbone for one in training.stages)):
+            yield (*rate, "backbone"), "has no effect: the backbone is frozen"
+
+
+def _optimizers(experiment: Experiment) -> Iterator[tuple[Place, Any, Any]]:
+    """Yields every optimizer with its place and its stage (None: the training's own)."""
+    yield ("training", "optimizer"), None, experiment.training.optimizer
+    for index, stage in enumerate(experiment.training.stages):
+        if stage.optimizer is not None:
+            yield ("training", "stages", index, "optimizer"), stage, stage.optimizer
+
+
+def _stages_follow_their_schedules(experiment: Experiment) -> Iterator[Finding]:
+    """A stage's own callbacks or optimizer may clash with those of the training, which neither of them shows alone."""
+    training = experiment.training
+    for index, stage in enumerate(training.stages):
+        optimizer = stage.optimizer or training.optimizer
+        rate = optimizer.learning_rate
+        rates = [rate.backbone, rate.head] if isinstance(rate, ByPart) else [rate]
+        if stage.callbacks is None and stage.optimizer is None:
+            continue
+        callbacks = training.callbacks if stage.callbacks is None else stage.callbacks
+        if any(isinstance(one, ReduceLROnPlateau) for one in callbacks) and any(isinstance(one, ScheduleSpec) for one in rates):
+            yield (
+                ("training", "stages", index),
+                "`reduce_lr_on_plateau` needs a plain `learning_rate`, not a schedule, to lower",
+            )
+
+
+def _augmented_copies_have_an_effect(experiment: Experiment) -> Iterator[Finding]:
+    features, stages = experiment.training.features, experiment.training.stages
+    if not features.augmented_copies:
+        return
+    place: Place = ("training", "features", "augmented_copies")
+    if not isinstance(experiment.model, Transfer):
+        yield place, "has no effect: there is no backbone"
+    elif not experiment.data.augment and not any(stage.augment for stage in stages):
+        yield place, "has no effect without `data.augment`"
+    elif not features.once:
+        yield place, "has no effect where features are not kept (`once: false`)"
+
+
+def _initial_weights_exist(experiment: Experiment) -> Iterator[Finding]:
+    path = experiment.training.initial_weights
+    if path and run_folder(path) is None:
+        found = "it holds no run with a model" if Path(path).is_dir() else "there is no such folder"
+        yield ("training", "initial_weights"), f"expected the folder of a finished run; {path}: {found}"
+
+
+RULES = (
+    _one_scaling,
+    _backbone_files,
+    _backbone_fits_data,
+    _classifier_fits,
+    _stages_are_sound,
+    _rates_have_parts,
+    _stages_follow_their_schedules,
+    _augmented_copies_have_an_effect,
+    _initial_weights_exist,
+)

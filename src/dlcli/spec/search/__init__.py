@@ -1,0 +1,1 @@
+"""Search spaces: the `sweep` section of a spec."""

@@ -1,0 +1,207 @@
+"""The `sweep.space` of a spec -> parameters, and all that is wrong with how it is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+from dlcli.spec.document import Path, dotted
+from dlcli.spec.messages import nearest, shown
+from dlcli.spec.search.space import Choice, Number, Parameter, Repeat
+
+Finding = tuple[Path, str]
+PLACE: Path = ("sweep", "space")
+_WAYS = {
+    "float": {"step", "when"},
+    "log": {"when"},
+    "int": {"step", "scale", "when"},
+    "choice": {"when"},
+    "count": {"of", "when"},
+}
+_OFFERED = "{float: [0, 0.5]}, {log: [1e-5, 1e-2]}, {int: [16, 256]}, {choice: [...]} or {count: [1, 4], of: ...}"
+_FIXED = {
+    "sweep": "the search cannot be searched",
+    "version": "it names the language",
+    "name": "it names the folder of the runs",
+    "task": "scores of different tasks do not compare",
+    "seed": "a seed is no setting; `dlcli batch --seeds` tells how much scores differ by it",
+    "data.split": "scores on different validation parts do not compare",
+    "data.source": "scores on different data do not compare",
+}
+_MOST = 200
+
+
+def read_space(space: dict[str, Any]) -> tuple[list[Parameter], list[Finding]]:
+    """Returns the parameters in the order of the file, and every fault with its place."""
+    parameters: list[Parameter] = []
+    faults: list[Finding] = []
+    for name, value in space.items():
+        place = (*PLACE, name)
+        path: Path = tuple(int(part) if part.isdecimal() else part for part in name.split("."))
+        fixed = _fixed(name)
+        if "" in path:
+            faults.append((place, "expected a path, such as training.optimizer.learning_rate"))
+        elif fixed:
+            faults.append((place, f"cannot be searched: {fixed}"))
+        reader = _Reader(faults)
+        tree = reader.tree(value, place)
+        if not reader.searches and not reader.faulty:
+            faults.append((place, f"nothing to search in {shown(value)}; expected {_OFFERED}"))
+        parameters.append(Parameter(path, tree, _when(value, place, parameters, faults), place))
+    return parameters, faults
+
+
+def _fixed(name: str) -> str:
+    """Returns why a path cannot be searched, empty if it can: it is a fixed one, is inside of one, or holds one."""
+    for field, why in _FIXED.items():
+        if f"{name}.".startswith(f"{field}."):
+            return why
+        if field.startswith(f"{name}."):
+            return f"it holds {field}, and {why}; name the fields in it"
+    return ""
+
+
+class _Reader:
+    """Reads one parameter's tree; `searches` tells whether anything in it is drawn."""
+
+    def __init__(self, faults: list[Finding]) -> None:
+        self._faults = faults
+        self.searches = self.faulty = False
+
+    def tree(self, value: Any, place: Path) -> Any:
+        if isinstance(value, list):
+            return [self.tree(part, (*place, index)) for index, part in enumerate(value)]
+        if not isinstance(value, dict):
+            return value
+        ways = [way for way in _WAYS if way in value]
+        if not ways:
+            return {key: self.tree(part, (*place, key)) for key, part in value.items()}
+        self.searches = True
+        if len(ways) > 1:
+            self._fault(place, f"`{ways[0]}` and `{ways[1]}` stand in one mapping: one of them")
+            return None
+        return self._way(ways[0], value, place)
+
+    def _way(self, way: str, value: dict[str, Any], place: Path) -> Any:
+        for key in value:
+            if key != way and key not in _WAYS[way]:
+                near = nearest(key, _WAYS[way])
+                known = ", ".join(sorted(_WAYS[way]))
+                self._fault((*place, key), f"unknown key; {f'did you mean `{near}`?' if near else f'known here: {known}'}")
+        if "when" in value and len(place) > len(PLACE) + 1:
+            self._fault((*place, "when"), "conditions stand at a path of the space; what is in a choice belongs to it already")
+        if way == "choice":
+            return self._choice(value["choice"], (*place, "choice"))
+        if way == "count":
+            if "of" not in value:
+                self._fault(place, "missing `of`: what each entry of the list is")
+            count = self._number("int", {"int": value["count"]}, (*place, "count"), key="")
+            if count is not None and (count.low < 0 or count.high > _MOST):
+                self._fault((*place, "count"), f"expected two numbers from 0 to {_MOST}")
+                return None
+            return count and Repeat(count, self.tree(value.get("of"), (*place, "of")))
+        return self._number(way, value, place, key=way)
+
+    def _choice(self, options: Any, place: Path) -> Choice | None:
+        if not isinstance(options, list) or len(options) < 2:
+            self._fault(place, f"expected a list of at least two, found {shown(options)}")
+            return None
+        labels = _labels(options)
+        for index, label in enumerate(labels):
+            if label in labels[:index]:
+                self._fault((*place, index), f"stands twice: {label[:80]}")
+                return None
+        return Choice(tuple(labels), tuple(self.tree(option, (*place, index)) for index, option in enumerate(options)))
+
+    def _number(self, way: str, value: dict[str, Any], place: Path, *, key: str) -> Number | None:
+        bounds, whole = value[way], way == "int"
+        inside = (*place, key) if key else place
+        kind: Any = int if whole else (int, float)
+        if (
+            not isinstance(bounds, list)
+            or len(bounds) != 2
+            or not all(isinstance(one, kind) and not isinstance(one, bool) and isfinite(one) for one in bounds)
+        ):
+            what = "two whole numbers" if whole else "two numbers"
+            self._fault(inside, f"expected {what}, [lowest, highest], found {shown(bounds)}")
+            return None
+        low, high = bounds
+        log = way == "log" or self._is_log(value, place)
+        if low >= high:
+            told = "the bounds are one value: write it into the spec" if low == high else "the lower bound stands first"
+            self._fault(inside, f"{told}; found [{low}, {high}]")
+        elif log and low <= 0:
+            self._fault(inside, f"bounds by magnitude must be above 0, found {low}")
+        else:
+            step = self._step(value, place, low, high, whole=whole)
+            return Number(low, high, step or (1 if whole and not log else None), log, whole)
+        return None
+
+    def _is_log(self, value: dict[str, Any], place: Path) -> bool:
+        scale = value.get("scale", "log" if "log" in value else "linear")
+        if scale not in ("linear", "log"):
+            self._fault((*place, "scale"), f"expected linear or log, found {shown(scale)}")
+        if scale == "log" and "step" in value:
+            self._fault((*place, "step"), "numbers drawn by their magnitude have no step")
+        return bool(scale == "log")
+
+    def _step(self, value: dict[str, Any], place: Path, low: float, high: float, *, whole: bool) -> float | None:
+        step = value.get("step")
+        if step is None:
+            return None
+        wanted = isinstance(step, int if whole else (int, float)) and not isinstance(step, bool) and isfinite(step)
+        if not wanted or not 0 < step <= high - low:
+            what = "a whole number" if whole else "a number"
+            self._fault((*place, "step"), f"expected {what} above 0 and at most {high - low:g}, found {shown(step)}")
+            return None
+        return float(step) if not whole else int(step)
+
+    def _fault(self, place: Path, message: str) -> None:
+        self.faulty = True
+        self._faults.append((place, message))
+
+
+def label_of(value: Any) -> str:
+    """Returns how a choice is named by itself: a text as it is, any other value as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _labels(options: Sequence[Any]) -> list[str]:
+    """Returns a label for every option: the kind where it is no other one's, else the whole value."""
+    kinds = [str(one["kind"]) if isinstance(one, dict) and "kind" in one else label_of(one) for one in options]
+    return [kind if kinds.count(kind) == 1 else label_of(one) for kind, one in zip(kinds, options, strict=True)]
+
+
+def _when(value: Any, place: Path, before: list[Parameter], faults: list[Finding]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    when = value.get("when", {}) if isinstance(value, dict) else {}
+    if not isinstance(when, dict):
+        faults.append(((*place, "when"), f"expected a mapping of a path to its choice or choices, found {shown(when)}"))
+        return ()
+    found: list[tuple[str, tuple[str, ...]]] = []
+    known = {one.name: one for one in before}
+    for name, wanted in when.items():
+        labels = tuple(label_of(one) for one in (wanted if isinstance(wanted, list) else [wanted]))
+        message = _condition_fault(name, labels, known)
+        if message:
+            faults.append(((*place, "when", name), message))
+        else:
+            found.append((name, labels))
+    return tuple(found)
+
+
+def _condition_fault(name: str, labels: tuple[str, ...], known: dict[str, Parameter]) -> str:
+    other = known.get(name)
+    if other is None:
+        near = nearest(name, known)
+        guess = f"did you mean `{near}`?" if near else f"above stand: {', '.join(known) or 'none'}"
+        return f"no parameter of this path stands above this one; {guess}"
+    if not isinstance(other.tree, Choice):
+        return "" if other.tree is None else "conditions are asked of a choice; this parameter is none"
+    wrong = next((label for label in labels if label not in other.tree.labels), None)
+    if wrong is None:
+        return ""
+    near = nearest(wrong, other.tree.labels)
+    guess = f"did you mean `{near}`?" if near else f"known: {', '.join(other.tree.labels)}"
+    return f"`{dotted((name,))}` has no choice `{wrong}`; {guess}"

@@ -1,0 +1,276 @@
+"""The space of a sweep: what `{log: [1e-5, 1e-2]}` and its like mean, and how one point of the space is drawn.
+
+A parameter's value is a tree: numbers, choices and counts may stand anywhere in it, so that what belongs to one choice
+alone (the momentum of SGD) is drawn where that choice is. Names of what is drawn are paths: `training.optimizer`, and
+`training.optimizer[sgd].momentum` inside a choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dlcli.spec.document import Path, dotted
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number between two bounds, both in reach; `log`: drawn evenly by its magnitude."""
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+    whole: bool = False
+
+    @property
+    def count(self) -> int | None:
+        """How many values it has, where there is a step; they may be too many for a list."""
+        if self.step is None:
+            return None
+        reach = self.high - self.low
+        return int(reach // self.step if self.whole else reach / self.step + 1e-9) + 1
+
+    def value(self, index: int) -> float:
+        """Returns one of its values, counted from 0, where there is a step."""
+        assert self.step is not None
+        return self.low + index * self.step
+
+    @property
+    def ends(self) -> list[float]:
+        """The lowest and the highest value that can be drawn."""
+        return [self.low, self.high if self.count is None else self.value(self.count - 1)]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several trees, each with a label of its own: its kind, or the value as JSON."""
+
+    labels: tuple[str, ...]
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A list of so many entries, each drawn by itself."""
+
+    count: Number
+    item: Any
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A field to be searched: its path, its tree, the labels that other parameters must have, its place in the file."""
+
+    path: Path
+    tree: Any
+    when: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    place: Path = ()
+
+    @property
+    def name(self) -> str:
+        """The path as it is written."""
+        return dotted(self.path)
+
+
+class Source(Protocol):
+    """What decides a point of the space."""
+
+    def number(self, name: str, number: Number) -> float:
+        """Returns a number."""
+
+    def label(self, name: str, labels: Sequence[str]) -> str:
+        """Returns one of the labels."""
+
+
+def drawn(space: Sequence[Parameter], source: Source) -> dict[Path, Any]:
+    """Returns the value of every parameter whose conditions hold, in plain data, a `Spliced` where entries take the place of
+    one entry of a list."""
+    chosen: dict[str, str] = {}
+    found: dict[Path, Any] = {}
+    noting = _Noting(source, chosen)
+    for one in space:
+        if all(chosen.get(name) in labels for name, labels in one.when):
+            value = _value(one.tree, one.name, noting)
+            inside_a_list = isinstance(one.tree, Repeat) and isinstance(one.path[-1], int)
+            found[one.path] = Spliced(value) if inside_a_list else value
+    return found
+
+
+@dataclass(frozen=True)
+class Spliced:
+    """Entries that take the place of one."""
+
+    entries: list[Any]
+
+
+class _Noting:
+    """Notes what is drawn as labels, so that conditions can be asked."""
+
+    def __init__(self, source: Source, chosen: dict[str, str]) -> None:
+        self._source, self._chosen = source, chosen
+
+    def number(self, name: str, number: Number) -> float:
+        value = self._source.number(name, number)
+        value = int(value) if number.whole else float(value)
+        self._chosen[name] = str(value)
+        return value
+
+    def label(self, name: str, labels: Sequence[str]) -> str:
+        self._chosen[name] = self._source.label(name, labels)
+        return self._chosen[name]
+
+
+def _value(tree: Any, name: str, source: Source) -> Any:
+    if isinstance(tree, Number):
+        return source.number(name, tree)
+    if isinstance(tree, Choice):
+        label = source.label(name, tree.labels)
+        return _value(tree.values[tree.labels.index(label)], inside(tree, name, label), source)
+    if isinstance(tree, Repeat):
+        count = int(source.number(f"{name}.count", tree.count))
+        return [_value(tree.item, f"{name}.{index}", source) for index in range(count)]
+    if isinstance(tree, dict):
+        return {key: _value(part, f"{name}.{key}", source) for key, part in tree.items()}
+    if isinstance(tree, list):
+        entries: list[Any] = []
+        for index, part in enumerate(tree):
+            value = _value(part, f"{name}.{index}", source)
+            entries += value if isinstance(part, Repeat) else [value]
+        return entries
+    return tree
+
+
+def inside(choice: Choice, name: str, label: str) -> str:
+    """Returns how the names of what stands inside a choice begin."""
+    return f"{name}[{label if label.isidentifier() else choice.labels.index(label)}]"
+
+
+def names_of(space: Sequence[Parameter]) -> Iterator[tuple[str, Number | Choice]]:
+    """Yields every name that may be drawn, with what it is drawn from."""
+    for one in space:
+        yield from _names(one.tree, one.name)
+
+
+def _names(tree: Any, name: str) -> Iterator[tuple[str, Number | Choice]]:
+    if isinstance(tree, Number):
+        yield name, tree
+    elif isinstance(tree, Choice):
+        yield name, tree
+        for label, value in zip(tree.labels, tree.values, strict=True):
+            yield from _names(value, inside(tree, name, label))
+    elif isinstance(tree, Repeat):
+        yield f"{name}.count", tree.count
+        for index in range(int(tree.count.high)):
+            yield from _names(tree.item, f"{name}.{index}")
+    elif isinstance(tree, (dict, list)):
+        for key, part in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            yield from _names(part, f"{name}.{key}")
+
+
+def combinations(space: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
+    """Yields every point of a space whose numbers have steps, as name -> number or label."""
+    turns: list[list[int]] = []
+    while True:
+        source = _Turning([index for index, _ in turns])
+        drawn(space, source)
+        yield source.found
+        turns = source.turns
+        while turns and turns[-1][0] + 1 == turns[-1][1]:
+            turns.pop()
+        if not turns:
+            return
+        turns[-1][0] += 1
+
+
+class _Turning:
+    """Takes the options that it is told, then first ones, and notes how many there were."""
+
+    def __init__(self, told: Sequence[int]) -> None:
+        self._told = told
+        self.turns: list[list[int]] = []
+        self.found: dict[str, Any] = {}
+
+    def number(self, name: str, number: Number) -> float:
+        assert number.count is not None
+        self.found[name] = number.value(self._turn(number.count))
+        return float(self.found[name])
+
+    def label(self, name: str, labels: Sequence[str]) -> str:
+        self.found[name] = labels[self._turn(len(labels))]
+        return str(self.found[name])
+
+    def _turn(self, count: int) -> int:
+        """Returns which of so many options is taken."""
+        at = len(self.turns)
+        index = self._told[at] if at < len(self._told) else 0
+        self.turns.append([index, count])
+        return index
+
+
+def changed(data: Any, values: Mapping[Path, Any]) -> dict[str, Any]:
+    """Returns what `--set` must say to put drawn values into a spec's data: path -> value, in order.
+
+    Outer fields come before what is inside them. Where entries take the place of one of a list, the whole list is told.
+    """
+    order = sorted(values, key=len)
+    spliced = {path[:-1] for path in order if isinstance(values[path], Spliced)}
+    told: dict[str, Any] = {}
+    for path in order:
+        if not any(path[: len(parent)] == parent and len(path) > len(parent) for parent in spliced):
+            told[dotted(path)] = values[path]
+    for parent in sorted(spliced, key=len):
+        own = {path[len(parent) :]: value for path, value in values.items() if path[: len(parent)] == parent and path != parent}
+        told[dotted(parent)] = _spliced(values.get(parent, at(data, parent)), own)
+    return told
+
+
+def _spliced(entries: Any, values: Mapping[Path, Any]) -> list[Any]:
+    """Returns a list with values put into its entries, and entries put in the place of one."""
+    found = [_copied(entry) for entry in entries]
+    for path in sorted((path for path, value in values.items() if not isinstance(value, Spliced)), key=len):
+        put(found, path, values[path])
+    for path in sorted((path for path, value in values.items() if isinstance(value, Spliced)), reverse=True):
+        index = int(path[0])
+        found[index : index + 1] = values[path].entries
+    return found
+
+
+def put(data: Any, path: Path, value: Any) -> None:
+    """Puts a value into plain data; a bare kind on the way becomes a mapping.
+
+    Raises:
+        LookupError: the path leads past the end of a list, or through something without parts.
+    """
+    part: Any
+    for part in path[:-1]:
+        _refuse_no_place(data, part)
+        child = data[part] if isinstance(data, list) else data.get(part)
+        data[part] = {"kind": child} if isinstance(child, str) else {} if child is None else child
+        data = data[part]
+    _refuse_no_place(data, path[-1])
+    data[path[-1]] = value
+
+
+def _refuse_no_place(data: Any, part: str | int) -> None:
+    if isinstance(data, list) and (not isinstance(part, int) or part >= len(data)):
+        raise LookupError(f"the list has {len(data)} entries, counted from 0; `{part}` is none of them")
+    if not isinstance(data, (list, dict)):
+        raise LookupError(f"`{part}`: there is nothing of that name in {data}")
+
+
+def at(data: Any, path: Path) -> Any:
+    """Returns what plain data has at a path, or None."""
+    for part in path:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return data
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    return [_copied(part) for part in value] if isinstance(value, list) else value

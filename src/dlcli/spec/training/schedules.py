@@ -1,0 +1,229 @@
+"""Learning-rate schedules. A schedule stands where the rate stands; lengths left out become the stage's steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from dlcli.spec.base import Count, Fraction, KerasSpec, NotNegative, OneOf, Positive, built
+
+_INITIAL = "Rate at the first step."
+_STEPS = "Steps over which the rate falls; all steps of the stage if not given."
+
+
+class ScheduleSpec(KerasSpec):
+    """A rate as a function of the step."""
+
+    def for_steps(self, steps: int) -> ScheduleSpec:
+        """Returns the schedule with lengths that were left out filled in for a stage of `steps` steps."""
+        if "decay_steps" in type(self).model_fields and getattr(self, "decay_steps", 1) is None:
+            return self.model_copy(update={"decay_steps": max(1, steps)})
+        return self
+
+    def of_any_length(self) -> ScheduleSpec:
+        """Returns the schedule with its length left to the stage, where it can be."""
+        return self.model_copy(update={"decay_steps": None}) if hasattr(self, "decay_steps") else self
+
+    def stretched(self, old: int, new: int) -> ScheduleSpec:
+        """Returns the schedule drawn out from a stage of `old` steps to one of `new` steps; warm-up steps stay as they are."""
+        known = {name: getattr(self, name) for name in _LENGTHS if getattr(self, name, None)}
+        return self.model_copy(update={name: _longer(length, old, new) for name, length in known.items()})
+
+    def scaled(self, factor: float) -> ScheduleSpec:
+        """Returns the schedule with every rate in it multiplied."""
+        return self.model_copy(update={name: _times(getattr(self, name), factor) for name in _RATES if hasattr(self, name)})
+
+
+_LENGTHS = ("decay_steps", "first_decay_steps", "boundaries")
+_RATES = (
+    "initial_learning_rate",
+    "end_learning_rate",
+    "learning_rate",
+    "max_learning_rate",
+    "warmup_target",
+    "values",
+)
+
+
+def _longer(length: Any, old: int, new: int) -> Any:
+    if isinstance(length, list):
+        return [_longer(one, old, new) for one in length]
+    return max(1, round(length * new / max(old, 1)))
+
+
+def _times(value: Any, factor: float) -> Any:
+    return [_times(one, factor) for one in value] if isinstance(value, list) else None if value is None else value * factor
+
+
+class ExponentialDecay(ScheduleSpec):
+    """Multiplies the rate by `decay_rate` every `decay_steps` steps."""
+
+    keras_class: ClassVar[str] = "optimizers.schedules.ExponentialDecay"
+    kind: Literal["exponential_decay"]
+    initial_learning_rate: Positive = Field(description=_INITIAL)
+    decay_steps: Count | None = Field(default=None, description=_STEPS)
+    decay_rate: Positive = Field(description="Factor of the rate after `decay_steps` steps.")
+    staircase: bool = Field(default=False, description="Whether the rate falls in stairs.")
+
+
+class InverseTimeDecay(ScheduleSpec):
+    """Divides the rate by `1 + decay_rate * step / decay_steps`."""
+
+    keras_class: ClassVar[str] = "optimizers.schedules.InverseTimeDecay"
+    kind: Literal["inverse_time_decay"]
+    initial_learning_rate: Positive = Field(description=_INITIAL)
+    decay_steps: Count | None = Field(default=None, description=_STEPS)
+    decay_rate: Positive = Field(description="How strongly the rate falls.")
+    staircase: bool = Field(default=False, description="Whether the rate falls in stairs.")
+
+
+class PiecewiseConstantDecay(ScheduleSpec):
+    """Keeps each of several rates for a number of steps: the step schedule."""
+
+    keras_class: ClassVar[str] = "optimizers.schedules.PiecewiseConstantDecay"
+    kind: Literal["piecewise_constant_decay"]
+    boundaries: list[Count] = Field(description="Steps after which the next rate holds, rising.", min_length=1)
+    values: list[Positive] = Field(description="The rates: one more than boundaries.", min_length=2)
+
+
+class PolynomialDecay(ScheduleSpec):
+    """Takes the rate to `end_learning_rate` along a polynomial; power 1 is a straight line."""
+
+    keras_class: ClassVar[str] = "optimizers.schedules.PolynomialDecay"
+    kind: Literal["polynomial_decay"]
+    initial_learning_rate: Positive = Field(description=_INITIAL)
+    decay_steps: Count | None = Field(default=None, description=_STEPS)
+    end_learning_rate: NotNegative = Field(default=1e-4, description="Rate at the end.")
+    power: Positive = Field(default=1.0, description="Power of the polynomial.")
+    cycle: bool = Field(default=False, description="Whether it starts again after the end.")
+
+
+class CosineDecay(ScheduleSpec):
+    """Takes the rate down along half a cosine, after an optional warm-up (Loshchilov, Hutter 2016)."""
+
+    keras_class: ClassVar[str] = "optimizers.schedules.CosineDecay"
+    kind: Literal["cosine_decay"]
+    initial_learning_rate: NotNegative = Field(description=_INITIAL)
+    decay_steps: Count | None = Field(
+        default=None, description="Steps over which it falls; the rest of the stage if not given."
+    )
+    alpha: NotNegative = Field(default=0.0, description="Rate at the end, as a share of the highest.")
+    warmup_target: Positive | None = Field(default=None, description="Rate that the warm-up rises to.")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(default=0, description="Steps of the warm-up.")
+
+    def for_steps(self, steps: int) -> CosineDecay:
+        """Returns the schedule with the fall filling what the warm-up leaves of the stage."""
+        return self if self.decay_steps else self.model_copy(update={"decay_steps": max(1, steps - self.warmup_steps)})
+
+    def stretched(self, old: int, new: int) -> ScheduleSpec:
+        """Returns the schedule drawn out: one that filled the old stage, warm-up and all, fills the new one."""
+        if self.decay_steps == max(1, old - self.warmup_steps):
+            return self.of_any_length().for_steps(new)
+        return super().stretched(old, new)
+
+
+class CosineDecayRestarts(ScheduleSpec):
+    """Cosine decay that starts again, each period longer than the last (SGDR)."""
+
+    keras_class: ClassVar[str] = "optimizers.schedules.CosineDecayRestarts"
+    kind: Literal["cosine_decay_restarts"]
+    initial_learning_rate: Positive = Field(description=_INITIAL)
+    first_decay_steps: Count = Field(description="Steps of the first period.")
+    t_mul: Positive = Field(default=2.0, description="Factor of each next period's length.")
+    m_mul: Positive = Field(default=1.0, description="Factor of each next period's starting rate.")
+    alpha: NotNegative = Field(default=0.0, description="Rate at the end of a period, as a share of its start.")
+
+
+class Warmup(ScheduleSpec):
+    """Rises in a straight line to `learning_rate`, then stays there."""
+
+    kind: Literal["warmup"]
+    learning_rate: Positive = Field(description="Rate after the warm-up.")
+    warmup_steps: Count = Field(description="Steps of the warm-up.")
+
+    def build(self, **extra: Any) -> Any:
+        """Returns Keras's cosine decay whose cosine goes nowhere (`alpha=1`)."""
+        import keras
+
+        return keras.optimizers.schedules.CosineDecay(
+            0.0, 1, alpha=1.0, warmup_target=self.learning_rate, warmup_steps=self.warmup_steps, **extra
+        )
+
+
+class OneCycle(ScheduleSpec):
+    """Rises to `max_learning_rate`, then falls along a cosine far below the start (Smith, Topin 2017)."""
+
+    kind: Literal["one_cycle"]
+    max_learning_rate: Positive = Field(description="The highest rate.")
+    decay_steps: Count | None = Field(default=None, description="Steps of the whole cycle; all of the stage if not given.")
+    warmup_share: Fraction = Field(default=0.3, description="Share of the steps that rise.")
+    start_factor: Positive = Field(default=0.04, description="First rate, as a share of the highest.")
+    end_factor: NotNegative = Field(default=1e-4, description="Last rate, as a share of the highest.")
+
+    def build(self, **extra: Any) -> Any:
+        """Returns Keras's cosine decay with a warm-up of this shape."""
+        import keras
+
+        steps = self.decay_steps or 1
+        rising = round(steps * self.warmup_share)
+        return keras.optimizers.schedules.CosineDecay(
+            self.max_learning_rate * self.start_factor,
+            max(1, steps - rising),
+            alpha=self.end_factor,
+            warmup_target=self.max_learning_rate,
+            warmup_steps=rising,
+            **extra,
+        )
+
+
+class ByPart(ScheduleSpec):
+    """A rate of its own for the backbone and for the head: `{backbone: 1e-5, head: 1e-3}`."""
+
+    kind: Literal["by_part"] = "by_part"
+    backbone: Rate = Field(description="Rate of the backbone's weights: a number or a schedule.")
+    head: Rate = Field(description="Rate of the head's weights, the output layer among them: a number or a schedule.")
+
+    def for_steps(self, steps: int) -> ByPart:
+        """Returns the rates with the lengths of both schedules filled in."""
+        return self._changed(lambda rate: rate.for_steps(steps) if isinstance(rate, ScheduleSpec) else rate)
+
+    def of_any_length(self) -> ByPart:
+        """Returns the rates with the lengths of both schedules left to the stage."""
+        return self._changed(lambda rate: rate.of_any_length() if isinstance(rate, ScheduleSpec) else rate)
+
+    def stretched(self, old: int, new: int) -> ByPart:
+        """Returns the rates with both schedules drawn out."""
+        return self._changed(lambda rate: rate.stretched(old, new) if isinstance(rate, ScheduleSpec) else rate)
+
+    def scaled(self, factor: float) -> ByPart:
+        """Returns both rates multiplied."""
+        return self._changed(lambda rate: scaled_rate(rate, factor))
+
+    def _changed(self, change: Callable[[Any], Any]) -> ByPart:
+        return self.model_copy(update={"backbone": change(self.backbone), "head": change(self.head)})
+
+    def build(self, **extra: Any) -> Any:
+        """Returns the head's rate, built; the backbone's stands beside it (`train/part_rates.py`)."""
+        return built(self.head)
+
+
+def scaled_rate(rate: Any, factor: float) -> Any:
+    """Returns a rate, a number or a schedule, multiplied by a factor."""
+    return rate.scaled(factor) if isinstance(rate, ScheduleSpec) else rate * factor
+
+
+Rate = Annotated[
+    ExponentialDecay
+    | InverseTimeDecay
+    | PiecewiseConstantDecay
+    | PolynomialDecay
+    | CosineDecay
+    | CosineDecayRestarts
+    | Warmup
+    | OneCycle
+    | ByPart
+    | float,
+    OneOf("LearningRate", number=True),
+]

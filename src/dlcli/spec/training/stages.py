@@ -1,0 +1,116 @@
+"""The stages of a training: what each trains, for how long, and how. Also how a frozen backbone's features are kept."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from dlcli.spec.base import Count, NotNegative, Spec
+from dlcli.spec.data.augmentations import Augmentation
+from dlcli.spec.training.callbacks import Callback
+from dlcli.spec.training.optimizers import Optimizer
+
+_WAYS = {"last": int, "from": str, "blocks": int}
+_SELECTION = "`head`, `all`, {last: n}, {blocks: n} or {from: layer}"
+
+
+def _selection(value: Any) -> Any:
+    """Returns what a stage trains, checked: `head`, `all`, or a mapping of one way to its number or layer."""
+    if value in ("head", "all") and isinstance(value, str):
+        return value
+    if isinstance(value, dict) and len(value) == 1:
+        way, wanted = next(iter(value.items()))
+        several = isinstance(wanted, list) and wanted and way in ("last", "blocks")
+        if way in _WAYS and all(_fits(one, _WAYS[way]) for one in (wanted if several else [wanted])):
+            return value
+    raise PydanticCustomError("expected", "expected {what}", {"what": f"{_SELECTION}; a list of numbers is a stage for each"})
+
+
+def _fits(value: Any, wanted: type) -> bool:
+    return isinstance(value, wanted) and not isinstance(value, bool) and (value >= 1 if isinstance(value, int) else bool(value))
+
+
+_NUMBERS: dict[str, Any] = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "array", "items": {"type": "integer"}}]}
+_JSON_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"enum": ["head", "all"]},
+        *(
+            {"type": "object", "properties": {way: shape}, "required": [way], "additionalProperties": False}
+            for way, shape in (("last", _NUMBERS), ("blocks", _NUMBERS), ("from", {"type": "string"}))
+        ),
+    ]
+}
+Selection = Annotated[Any, PlainValidator(_selection), Field(json_schema_extra=_JSON_SCHEMA)]
+"""What a stage trains. The head is always in it; `last`, `blocks` and `from` count the backbone's layers from its end."""
+
+
+class Stage(Spec):
+    """One stage of a training. Fields that are not given are those of the training."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")] = Field(description="Name, as in the history.")
+    train: Selection = Field(
+        description=(
+            "What learns: `head`; `all`; or the head and `{last: n}` layers, `{blocks: n}` blocks or all layers `{from:"
+            " layer}` on of the backbone. A list of numbers is a stage for each: gradual unfreezing."
+        )
+    )
+    epochs: Count | None = Field(default=None, description="Passes over the training examples; `training.epochs` if not given.")
+    optimizer: Optimizer | None = Field(
+        default=None, description="`training.optimizer` if not given; its state is that of a new optimizer."
+    )
+    callbacks: list[Callback] | None = Field(default=None, description="`training.callbacks` if not given.")
+    augment: list[Augmentation] | None = Field(default=None, description="`data.augment` if not given.")
+    batch_norm: Literal["auto", "freeze", "train"] = Field(
+        default="auto",
+        description=(
+            "BatchNorm layers of the backbone: `freeze` keeps their weights and statistics constant; `train`: those that the"
+            " stage selects learn. `auto`: `freeze` where the weights come from an earlier training."
+        ),
+    )
+    start: Literal["best", "last"] = Field(
+        default="best", description="Weights that it starts from: the best epoch's of the stage before, or the last."
+    )
+
+    @property
+    def trains_backbone(self) -> bool:
+        """Whether anything but the head learns."""
+        return bool(self.train != "head")
+
+
+def _features(value: Any) -> Any:
+    if isinstance(value, str) and value in ("auto", "off"):
+        return {"once": value == "auto"}
+    if isinstance(value, (dict, Features)):
+        return value
+    raise PydanticCustomError("expected", "expected {what}", {"what": "`auto`, `off` or a mapping"})
+
+
+class Features(Spec):
+    """How the features of a frozen backbone are kept. `auto` and `off` are short for `{once: true}` and `{once: false}`."""
+
+    once: bool = Field(
+        default=True, description="Whether features are computed once, while the backbone is frozen and nothing changes images."
+    )
+    augmented_copies: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=0, description="Versions of every augmented image whose features are kept; 0: they are computed at every step."
+    )
+    disk_gb: NotNegative = Field(
+        default=4.0,
+        description=(
+            "Disk space for the features of all runs in the runs folder; those unused for longest are deleted. 0: features"
+            " are kept in memory only, not for later runs."
+        ),
+    )
+
+
+FeaturesField = Annotated[Features, BeforeValidator(_features, json_schema_input_type=Features | Literal["auto", "off"])]
+
+
+def expanded(stage: Stage) -> list[Stage]:
+    """Returns the stage itself, or one for each number where `train` lists several."""
+    if not isinstance(stage.train, dict):
+        return [stage]
+    way, wanted = next(iter(stage.train.items()))
+    if not isinstance(wanted, list):
+        return [stage]
+    return [stage.model_copy(update={"name": f"{stage.name}_{one}", "train": {way: one}}) for one in wanted]

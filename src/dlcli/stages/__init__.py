@@ -1,1 +1,0 @@
-"""How a run proceeds: each stage a readable sequence of named steps."""

@@ -1,8 +1,0 @@
-"""What a run is written up in: `report.html`, one page without the network, and `model_card.md`."""
-
-from __future__ import annotations
-
-from dlcli.stages.reporting.card import write_model_card
-from dlcli.stages.reporting.report import write_comparison, write_report
-
-__all__ = ["write_comparison", "write_model_card", "write_report"]

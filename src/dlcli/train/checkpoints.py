@@ -1,0 +1,241 @@
+"""When a training writes a checkpoint, what stands in it, and how a training takes it up again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from dlcli.errors import DamagedFile, Interrupted
+from dlcli.runs.checkpoints import checkpoint_files, is_whole, prune_checkpoints, save_checkpoint
+from dlcli.runs.folder import Run
+from dlcli.runtime.checkpoint import Snapshot, every_variable, plain_state, put_back, put_plain_state, read_snapshot, values_of
+from dlcli.runtime.loop import Pauses, Position
+from dlcli.runtime.signals import Asked
+from dlcli.runtime.spread import Spread
+from dlcli.runtime.stream import TrainingStream
+from dlcli.train.proof import Proof
+from dlcli.train.recorder import Record, Recorder
+
+Array = np.ndarray[Any, Any]
+
+PAYS_OFF = 10
+"""Epochs that are over sooner than so many writings of a checkpoint do not get one each: resuming repeats them instead."""
+
+
+@dataclass(frozen=True)
+class Going:
+    """One stage while it runs: all that changes in it. Its epochs begin with `first`."""
+
+    index: int
+    first: int
+    model: Any
+    whole: Any
+    stream: TrainingStream
+    recorder: Recorder
+    proof: Proof
+    callbacks: Sequence[Any]
+
+    @property
+    def moving(self) -> list[Any]:
+        """The variables that a step may change: weights that learn, statistics, counters of random draws."""
+        learning = {id(one) for one in self.model.trainable_variables}
+        fixed = {id(one) for one in self.model.trainable_weights} - learning
+        weights = {id(one) for one in self.model.weights if one.trainable} - learning
+        return [one for one in every_variable(self.model) if id(one) not in fixed | weights]
+
+
+@dataclass
+class Checkpoints:
+    """Writes the checkpoints of a run; `begin` is the one it goes on from, if any.
+
+    `stages` are the entries of `stages.json` of the stages that have ended.
+    """
+
+    record: Record
+    asked: Asked
+    minutes: float
+    begin: Snapshot | None = None
+    spread: Spread | None = None
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    _stop: str = ""
+    _save: bool = False
+    _written: float = field(default_factory=perf_counter)
+    _cost: float = 0.0
+    _metrics: list[Array] = field(default_factory=list)
+    _first: dict[int, Array] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.begin is not None:
+            self.stages[:] = self.begin.state["stages"]
+            self.record.put_back(self.begin.state["record"], self.begin.state["epoch"])
+
+    @property
+    def stage(self) -> int:
+        """The stage that the run goes on with, counted from 0."""
+        return int(self.begin.state["stage"]) if self.begin is not None else 0
+
+    def start(self, index: int, first: int) -> Position:
+        """Returns where a stage begins: at its first epoch, or where the checkpoint left it."""
+        if self.begin is None or index != self.stage:
+            return Position(first)
+        return Position(self.begin.state["epoch"], self.begin.state["step"])
+
+    def pauses(self, going: Going) -> Pauses:
+        """Returns what happens at the places where the stage can be left."""
+        return Pauses(
+            restore=lambda: self._restore(going),
+            step=lambda at: self._at_step(going, at),
+            validation=lambda at: self._leave(going, at),
+            epoch=lambda at, last: self._at_epoch(going, at, last),
+            together=lambda: self._together(going),
+        )
+
+    def _together(self, going: Going) -> None:
+        """Takes up what signals, clocks and callbacks ask; of several workers, what any of them was asked.
+
+        One that left, or wrote what all must read, alone would have the others wait for it without end.
+        """
+        due = self.asked.save or perf_counter() - self._written > 60 * self.minutes
+        if self.spread is None or self.spread.workers == 1:
+            self._save = due
+            return
+        stop, self._save, ended = self.spread.any_of(bool(self.asked.stop), due, bool(going.model.stop_training))
+        going.model.stop_training = ended
+        self._stop = self.asked.stop or "stopped by a signal to another worker" if stop else ""
+
+    def _at_step(self, going: Going, at: Position) -> None:
+        if at.step >= going.stream.steps:  # validation counts in the same metrics
+            self._metrics = values_of(going.model.metrics_variables)
+        self._leave(going, at)
+        if self._save:
+            self._write(going, at)
+
+    def _at_epoch(self, going: Going, at: Position, last: bool) -> None:
+        self._leave(going, at)
+        if last or self._save or self.record.saved or perf_counter() - self._written > PAYS_OFF * self._cost:
+            self._write(going, at)
+
+    def _leave(self, going: Going, at: Position) -> None:
+        """Writes a checkpoint and leaves if a signal has asked for it."""
+        several = self.spread is not None and self.spread.workers > 1
+        stop = self._stop if several else self.asked.stop
+        if stop:
+            self._write(going, at)
+            raise Interrupted(f"{stop} {_words(at)}")
+
+    def _write(self, going: Going, at: Position) -> None:
+        began = perf_counter()
+        save_checkpoint(self.record.run.checkpoints_path, self._snapshot(going, at).write)
+        self.asked.save = self._save = self.record.saved = False
+        self._first = {}
+        self._written = perf_counter()
+        self._cost = self._written - began
+        self.record.run.log(f"checkpoint {_words(at)}")
+
+    def _snapshot(self, going: Going, at: Position) -> Snapshot:
+        model = going.model
+        state = {
+            "specs": [spec_digest(self.record.run)],
+            "stage": going.index,
+            "epoch": at.epoch,
+            "step": at.step,
+            "stopped": bool(model.stop_training),
+            "stages": self.stages,
+            "record": self.record.state(),
+            "recorder": going.recorder.state(),
+            "proof": going.proof.state(),
+            "callbacks": [plain_state(one) for one in going.callbacks],
+        }
+        metrics: list[Array] = []
+        if at.step:
+            metrics = self._metrics if at.step >= going.stream.steps else values_of(model.metrics_variables)
+        arrays = {
+            "model": values_of(every_variable(going.whole, model)),
+            "optimizer": values_of(model.optimizer.variables),
+            "metrics": metrics,
+            "kept": going.recorder.kept,
+        }
+        return Snapshot(state, arrays)
+
+    def rewind(self, going: Going) -> Position | None:
+        """Puts a freshly compiled stage back to its newest checkpoint, or its first step; None where neither is known.
+
+        For looking back only: the run cannot go on after it.
+        """
+        newest = newest_snapshot(self.record.run, self.record.run.log)
+        if newest is not None and newest.state["stage"] == going.index:
+            _build(going)
+            put_back(every_variable(going.whole, going.model), newest.arrays["model"], "model")
+            put_back(going.model.optimizer.variables, newest.arrays["optimizer"], "optimizer")
+            return Position(newest.state["epoch"], newest.state["step"])
+        if not self._first:
+            return None
+        for variable in every_variable(going.whole, going.model):
+            if id(variable) in self._first:
+                variable.assign(self._first[id(variable)])
+        return Position(going.first)
+
+    def _restore(self, going: Going) -> None:
+        if self.begin is None or going.index != self.stage:
+            # What a first epoch that diverges is looked back upon from; later ones have checkpoints.
+            self._first = {id(one): value for one, value in zip(going.moving, values_of(going.moving), strict=True)}
+            return
+        state, arrays, model = self.begin.state, self.begin.arrays, going.model
+        _build(going)
+        put_back(every_variable(going.whole, model), arrays["model"], "model")
+        put_back(model.optimizer.variables, arrays["optimizer"], "optimizer")
+        if state["step"]:
+            put_back(model.metrics_variables, arrays["metrics"], "metrics")
+            self._metrics = arrays["metrics"]
+        going.recorder.put_back(state["recorder"], arrays["kept"])
+        going.proof.put_back(state["proof"])
+        for callback, values in zip(going.callbacks, state["callbacks"], strict=True):
+            put_plain_state(callback, values)
+        model.stop_training = state["stopped"]
+
+
+def newest_snapshot(run: Run, say: Callable[[str], None]) -> Snapshot | None:
+    """Returns what a run's newest whole checkpoint holds, None if there is none; says which are damaged."""
+    for path in checkpoint_files(run.checkpoints_path):
+        try:
+            if is_whole(path):
+                return read_snapshot(path)
+            reason = "its checksum is another"
+        except DamagedFile as error:
+            reason = str(error)
+        say(f"note: the checkpoint {path.name} is damaged ({reason}) and is passed over and removed")
+        with suppress(OSError):
+            path.unlink()
+    return None
+
+
+def spec_digest(run: Run) -> str:
+    """Returns the SHA-256 of a run's resolved spec."""
+    return hashlib.sha256((run.path / "spec.yaml").read_bytes()).hexdigest()
+
+
+def keep_last_checkpoint(run: Run) -> None:
+    """Removes all checkpoints but the newest: that of a finished run, which it can be extended from."""
+    prune_checkpoints(run.checkpoints_path, 1)
+
+
+def _build(going: Going) -> None:
+    """Makes the variables of optimizer and metrics, which Keras makes in the first step only."""
+    model = going.model
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    if model._compile_metrics is None or model._compile_metrics.built:
+        return
+    inputs, labels = going.stream.first_batch()[:2]
+    model.compute_metrics(inputs, labels, model(inputs, training=False))
+
+
+def _words(at: Position) -> str:
+    """Returns a position as people count."""
+    return f"in epoch {at.epoch + 1} after step {at.step}" if at.step else f"after epoch {at.epoch}"

@@ -1,0 +1,88 @@
+"""A scikit-learn classifier as the head: fitted once on the features, then plain Keras layers like any other head."""
+
+from __future__ import annotations
+
+import warnings
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from dlcli.models.features import kept_features
+from dlcli.models.network import model_name
+from dlcli.runs.reporter import EpochReport
+from dlcli.runtime.engine import keras
+from dlcli.score.evaluate import mean_loss
+from dlcli.spec.model.heads import ClassifierSpec
+from dlcli.spec.model.models import Transfer
+from dlcli.spec.training.stages import Stage
+from dlcli.train.recorder import Best
+from dlcli.train.setup import Work
+
+
+def fit_classifier(work: Work, stage: Stage) -> dict[str, Any]:
+    """Fits the spec's classifier on the backbone's features and saves the whole model; returns the entry of `stages.json`."""
+    experiment, splits, record = work.experiment, work.splits, work.record
+    model = experiment.model
+    assert isinstance(model, Transfer)
+    assert model.classifier is not None
+    still = work.built.features.count_params()
+    work.say(f"stage {stage.name}: {model.classifier.kind}, fitted once; the backbone's {still:,} parameters stay as they are")
+    folder = record.run.path.parents[1] / ".features"
+    kept = kept_features(experiment, splits, work.built, list(stage.augment or []), folder)
+    work.say(f"features: {kept.told}")
+    record.reporter.fit_started(1, 1)
+    started = perf_counter()
+    labels = np.tile(splits.train.targets, kept.copies)
+    fitted = _fitted(work, model.classifier, _rows(kept.train), labels)
+    head = model.classifier.graph(fitted, classes=len(splits.classes), binary=experiment.task == "binary")
+    tensor = work.built.features.output
+    row_shaped = tensor if len(tensor.shape) == 2 else keras.layers.Flatten()(tensor)
+    record.whole = keras.Model(work.built.features.input, head(row_shaped), name=model_name(experiment))
+    row: dict[str, Any] = {"stage": stage.name, "epoch": 1}
+    row |= _scored(work, head, _rows(kept.train), labels, "")
+    if kept.validation is not None:
+        row |= _scored(work, head, _rows(kept.validation), splits.parts["validation"].targets, "val_")
+    seconds = perf_counter() - started
+    row |= {"seconds": round(seconds, 3), "examples_per_second": round(len(labels) / max(seconds, 1e-9), 1)}
+    record.rows.append(row)
+    record.run.write_history(record.rows)
+    record.run.update_status(stage=stage.name, epoch=1, epochs=1, step=1, monitor=record.monitor)
+    best = Best(1, float(row[record.monitor]), stage.name)
+    record.save_best(best)
+    record.reporter.epoch_finished(EpochReport(1, 1, row, None, True))
+    record.reporter.fit_finished()
+    return {
+        "name": stage.name,
+        "train": stage.train,
+        "classifier": model.classifier.kind,
+        "epochs": 1,
+        "monitor": record.monitor,
+        "best_epoch": 1,
+        "best_value": best.value,
+    }
+
+
+def _fitted(work: Work, classifier: ClassifierSpec, features: Any, labels: Any) -> Any:
+    """Returns the fitted classifier; what scikit-learn warns of (that more iterations are needed, say) is told."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fitted = classifier.fit(features, labels, work.experiment.seed)
+    for warning in told:
+        work.say(f"note: scikit-learn: {str(warning.message).splitlines()[0]}")
+    return fitted
+
+
+def _rows(features: Any) -> Any:
+    return features.reshape(len(features), -1)
+
+
+def _scored(work: Work, head: Any, features: Any, labels: Any, prefix: str) -> dict[str, float]:
+    """Returns the loss and every metric of the fitted head on some features."""
+    experiment = work.experiment
+    head.jit_compile = False
+    scores = np.asarray(head.predict(features, batch_size=256, verbose=0))
+    scores = scores[:, 0] if experiment.task == "binary" else scores
+    loss = mean_loss(experiment, len(work.splits.classes), labels, scores)
+    found = {metric.name: metric.score(labels, scores, experiment.task) for metric in experiment.training.metrics or []}
+    return {f"{prefix}loss": loss} | {f"{prefix}{name}": value for name, value in found.items()}

@@ -1,0 +1,45 @@
+"""What every stage of a run needs, in one hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dlcli.data.splits import Splits
+from dlcli.models.network import Built
+from dlcli.runs.folder import REVISION
+from dlcli.runtime.spread import Spread
+from dlcli.spec.experiment import Experiment
+from dlcli.train.recorder import Record
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a stage is made of, whether a run records it or not. `revision` is the run's."""
+
+    experiment: Experiment
+    splits: Splits
+    built: Built
+    say: Say
+    spread: Spread | None = field(default=None, kw_only=True)
+    revision: int = field(default=REVISION, kw_only=True)
+
+    @property
+    def batch_size(self) -> int:
+        """Examples in a step."""
+        wanted = self.experiment.data.batch_size
+        return len(self.splits.train) if wanted == "full" else min(int(wanted), len(self.splits.train))
+
+    @property
+    def batches(self) -> int:
+        """Steps in an epoch."""
+        return -(-len(self.splits.train) // self.batch_size)
+
+
+@dataclass(frozen=True)
+class Work(Material):
+    """What every stage of a run needs."""
+
+    record: Record

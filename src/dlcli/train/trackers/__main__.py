@@ -1,0 +1,133 @@
+"""The process of one tracker: looks at the run folder whenever it is poked, and once more when the training has ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from dlcli.errors import DlcliError
+from dlcli.runs import Run
+from dlcli.runs.files import read_json, write_json
+from dlcli.runs.sweeps import without_password
+from dlcli.spec.training.callbacks import MLflow, TrackerSpec, WandB
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the run folder keeps of a tracker: the id of its run there, and the last epoch that it was told of."""
+
+    id: str = ""
+    epochs: int = 0
+
+
+class Tracker(Protocol):
+    """Another program that takes a run."""
+
+    def begin(self, kept: str) -> str:
+        """Takes up its run of the id `kept`, or begins one if that is empty; returns its id."""
+
+    def take_epochs(self, rows: list[dict[str, str]]) -> None:
+        """Takes rows of the history that it was not told yet."""
+
+    def end(self, state: str) -> None:
+        """Takes the results, and how the run ended: completed, failed, interrupted or dead."""
+
+
+class Link:
+    """Keeps one tracker up to date with the run folder; what fails once is tried again at the next look."""
+
+    def __init__(self, run: Run, kind: str, tracker: Tracker) -> None:
+        self._run, self._tracker = run, tracker
+        self._path = run.trackers_path / f"{kind}.json"
+        self._kept = _read(self._path)
+        self._begun = self._trouble = False
+
+    def look(self, *, ended: bool) -> None:
+        """Tells the tracker what it does not know yet."""
+        try:
+            self._tell(ended=ended)
+        except Exception as error:
+            if ended:
+                _say(f"did not take the results: {_first_line(error)}", trouble=True)
+            elif not self._trouble:
+                _say(f"cannot be told: {_first_line(error)}; the training continues, and every epoch tries again", trouble=True)
+            self._trouble = True
+            return
+        if self._trouble:
+            _say("was told everything that it had missed", trouble=False)
+        self._trouble = False
+
+    def _tell(self, *, ended: bool) -> None:
+        if not self._begun:
+            self._keep(Kept(self._tracker.begin(self._kept.id), self._kept.epochs))
+            self._begun = True
+        rows = [row for row in self._run.history() if int(row["epoch"]) > self._kept.epochs]
+        if rows:
+            self._tracker.take_epochs(rows)
+            self._keep(Kept(self._kept.id, int(rows[-1]["epoch"])))
+        if ended:
+            state = self._run.shown_state
+            self._tracker.end("dead" if state == "running" else state)
+
+    def _keep(self, kept: Kept) -> None:
+        if kept != self._kept:
+            write_json(self._path, asdict(kept))
+            self._kept = kept
+
+
+def _read(path: Path) -> Kept:
+    """Returns what is kept of a tracker; nothing where that cannot be read: it then gets a new run."""
+    if not os.path.lexists(path):
+        return Kept()
+    try:
+        found = read_json(path)
+        return Kept(str(found["id"]), int(found["epochs"]))
+    except (DlcliError, KeyError, TypeError, ValueError):
+        return Kept()
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return without_password(lines[0] if lines else type(error).__name__)[:300]
+
+
+def _say(text: str, *, trouble: bool) -> None:
+    with suppress(OSError):  # a training that was killed does not hear it
+        print(json.dumps({"text": text, "trouble": trouble}), flush=True)
+
+
+def tracker_of(run: Run, spec: TrackerSpec) -> Tracker:
+    """Returns what talks to the program that a spec names."""
+    if isinstance(spec, MLflow):
+        from dlcli.train.trackers.to_mlflow import ToMLflow
+
+        return ToMLflow(run, spec)
+    from dlcli.train.trackers.to_wandb import ToWandB
+
+    assert isinstance(spec, WandB)
+    return ToWandB(run, spec)
+
+
+def main(arguments: list[str]) -> None:
+    """Follows a run until the training closes the pipe: `RUN KIND [--offline]`."""
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(one, signal.SIG_IGN)  # a scheduler sends them to every process of the training
+    os.nice(10)  # it waits for the training, not the training for it
+    run, kind = Run(Path(arguments[0])), arguments[1]
+    specs: list[Any] = run.experiment().training.callbacks
+    spec = next(one for one in specs if one.kind == kind).at(offline="--offline" in arguments)
+    link = Link(run, kind, tracker_of(run, spec))
+    link.look(ended=False)
+    while os.read(0, 65536):
+        link.look(ended=False)
+    link.look(ended=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,210 @@
+"""Experiment -> run: open the data, build, fit, keep the best epoch, score it. An interrupted run is resumed the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dlcli.data.leaks import leak_facts
+from dlcli.data.resolve import prepared, resolved_for
+from dlcli.data.splits import Splits, open_splits
+from dlcli.data.unfamiliar import gaps_of
+from dlcli.errors import DataError, Interrupted, RunFailed
+from dlcli.models.targets import scale_in_words, target_scale
+from dlcli.report.checks import write_checks
+from dlcli.report.write_up import diagnose_failure, write_for_people
+from dlcli.runs import Run
+from dlcli.runs.environment import describe_environment, process_started, what_rounds_otherwise
+from dlcli.runs.failures import recorded_failure
+from dlcli.runs.folder import REVISION, now
+from dlcli.runs.parts import sizes_in_words
+from dlcli.runs.reporter import Reporter
+from dlcli.runtime.checkpoint import Snapshot
+from dlcli.runtime.cluster import Cluster
+from dlcli.runtime.device import Device, joined, use_devices
+from dlcli.runtime.engine import keras
+from dlcli.score.evaluate import default_split, evaluate_model
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.load import Loaded, to_yaml
+from dlcli.train.checkpoints import keep_last_checkpoint
+from dlcli.train.fit import Keeping, fit
+from dlcli.train.setup import Say
+from dlcli.train.trackers.following import followed, refuse_missing_trackers, without_trackers
+
+
+def train(
+    loaded: Loaded,
+    runs: Path,
+    reporter: Reporter,
+    *,
+    offline: bool = False,
+    parent: str = "",
+    batch: str = "",
+    write_up: bool = True,
+    cluster: Cluster | None = None,
+) -> Run:
+    """Trains an experiment in a new run folder and returns the run.
+
+    `parent` is the id of the run that it continues, `batch` names the job of a batch that it is made for. `write_up`
+    tells whether diagnosis, model card and report are written at its end. Of a cluster's workers this is the chief.
+
+    Raises:
+        RunFailed: the training could not end well; the folder says why and keeps the best epoch so far.
+        Interrupted: a signal stopped it; `dlcli train --resume` resumes it.
+        DataError: the data is not fit to train on.
+        UsageError: a tracker's package is not installed.
+    """
+    experiment = loaded.experiment
+    refuse_missing_trackers(experiment)
+    joined(experiment.hardware, cluster)
+    run = Run.create(runs, experiment.name, spec=to_yaml(experiment), source=loaded.source_text, batch=batch)
+    run.update_status(process_started=process_started(), parent=parent)
+    with run.hold():
+        proceed(run, experiment, reporter, teller(run, reporter), offline=offline, write_up=write_up, cluster=cluster)
+    return run
+
+
+def proceed(
+    run: Run,
+    experiment: Experiment,
+    reporter: Reporter,
+    say: Say,
+    *,
+    begin: Snapshot | None = None,
+    offline: bool = False,
+    write_up: bool = True,
+    cluster: Cluster | None = None,
+) -> None:
+    """Trains a run's experiment to its end, from a checkpoint or from the beginning; the process must hold the run.
+
+    Of several workers the chief alone scores it.
+    """
+    with followed(run, reporter, say) as following:
+        with _diagnosed_failure(run, write_up), recorded_failure(run) as asked:
+            # A run is the same whatever its process trained before, down to the names of its layers.
+            keras.utils.clear_session()
+            device = use_devices(experiment.hardware, experiment.seed, cluster)
+            say(f"device: {device}")
+            begun, environment = run.environment(), described(run, device)
+            run.write_environment(environment)
+            if begun:
+                _tell_rounding(begun, environment["resumed"][-1], say)
+            if begin is None and not run.split_path.exists():
+                experiment, splits = _opened(run, experiment, device, say, offline=offline)
+            else:
+                splits = _opened_again(run, experiment, offline=offline)
+            chief = cluster is None or cluster.is_chief
+            following.begin(experiment if chief else without_trackers(experiment), offline=offline)
+            fit(experiment, splits, run, following, say, Keeping(asked, begin, offline, device.spread))
+            if not chief:
+                return
+            _score(experiment, splits, run)
+            keep_last_checkpoint(run)
+            run.update_status(state="completed", finished=now())
+        if write_up:
+            write_for_people(run, say, lambda run: write_checks(experiment, splits, run))
+
+
+@contextmanager
+def _diagnosed_failure(run: Run, write_up: bool) -> Iterator[None]:
+    """Writes the diagnosis of a run that fails inside the block: why a loss diverged is what one wants to know then."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except RunFailed:
+        if write_up and run.path.is_dir():
+            diagnose_failure(run)
+        raise
+
+
+def teller(run: Run, reporter: Reporter) -> Say:
+    """Returns what says a line to the user and to the run's log."""
+
+    def say(line: str) -> None:
+        run.log(line)
+        reporter.say(line)
+
+    return say
+
+
+def described(run: Run, device: Device) -> dict[str, Any]:
+    """Returns what `environment.json` holds: of a resumed run the first description, with the later ones in `resumed`.
+
+    The run keeps the revision that it was begun with.
+    """
+    first, here = run.environment(), describe_environment(device)
+    return {"revision": REVISION} | here if not first else first | {"resumed": [*first.get("resumed", []), here]}
+
+
+def _tell_rounding(begun: dict[str, Any], here: dict[str, Any], say: Say) -> None:
+    """Says what a resumed run computes with otherwise than when it was begun, and whether that changes its bits."""
+    differing = what_rounds_otherwise(begun, here)
+    if differing:
+        say(
+            f"note: resumed with {', '.join(differing)}: the last bits will differ from those of a run that was not interrupted"
+        )
+    elif here["threads"]["intra_op"] != len(here["affinity"]):
+        count, cores = here["threads"]["intra_op"], len(here["affinity"])
+        say(f"threads: {count}, as when the run began ({cores} {'cores' if cores > 1 else 'core'} may be used now)")
+
+
+def _opened(run: Run, experiment: Experiment, device: Device, say: Say, *, offline: bool) -> tuple[Experiment, Splits]:
+    """Opens the data for the first time: returns the resolved experiment and the parts, both recorded in the run folder."""
+    experiment = prepared(experiment, offline=offline)
+    splits = open_splits(experiment, offline=offline)
+    _tell_data(splits, say)
+    experiment = resolved_for(experiment, splits, device)
+    scale = target_scale(experiment, splits)
+    if scale is not None:
+        say(scale_in_words(scale, splits.classes))
+    run.write_spec(to_yaml(experiment))
+    run.write_data(splits.describe() | {"leaks": leak_facts(splits), "gaps": gaps_of(splits.train.inputs)})
+    run.write_split({part: examples.ids for part, examples in splits.parts.items() if _is_own(splits, part)})
+    return experiment, splits
+
+
+def _opened_again(run: Run, experiment: Experiment, *, offline: bool) -> Splits:
+    """Opens the data as the run recorded it.
+
+    Raises:
+        DataError: it has changed since.
+    """
+    splits = open_splits(experiment, offline=offline, split=run.split(), revision=run.revision())
+    recorded = run.data().get("fingerprint")
+    if splits.fingerprint != recorded:
+        raise DataError(
+            f"the data is not what {run.id} was trained on: its fingerprint was {str(recorded)[:12]} and is now"
+            f" {splits.fingerprint[:12]}; a run is resumed with its own data only; a new run takes the data as it is"
+        )
+    return splits
+
+
+def _is_own(splits: Splits, part: str) -> bool:
+    """Whether a part holds examples of its own, not those of the validation part."""
+    return part != "test" or part not in splits.parts or splits.parts[part] is not splits.parts.get("validation")
+
+
+def _tell_data(splits: Splits, say: Say) -> None:
+    counts = {part: len(examples) for part, examples in splits.parts.items()}
+    sizes = sizes_in_words(counts, shared=not _is_own(splits, "test"))
+    shape = f"shape {splits.shape}" if splits.shape else f"{len(splits.train.inputs)} columns"
+    classes = f", {len(splits.classes)} classes" if splits.task in ("classification", "binary") else ""
+    say(f"data: {sizes}; {shape}{classes}")
+    for line in splits.lines:
+        say(line)
+    for note in splits.notes:
+        say(f"note: {note}")
+
+
+def _score(experiment: Experiment, splits: Splits, run: Run) -> None:
+    """Scores the kept model, loaded again from its file, on the test part; on the validation part where there is none."""
+    from dlcli.score.plots import draw_curves
+    from dlcli.train.trackers.tensorboard import write_results
+
+    split = default_split(splits)
+    evaluate_model(experiment, splits, run, split)
+    draw_curves(run)
+    write_results(run, split)

@@ -1,0 +1,89 @@
+"""Whether the stages after the first gave a better model: tested on the validation examples, as `runs compare` tests two runs.
+
+The best model of each stage answers the validation part once. The answers stand in `stages/<number>.npz` of the run's folder,
+so that a run that is interrupted between two stages can still compare them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dlcli.runs.parts import score_text
+from dlcli.runs.stage_answers import read_stage_answers, write_stage_answers
+from dlcli.score.compare import Difference, compare, compare_losses, sentence
+from dlcli.score.evaluate import prediction_batches, predictions, with_losses
+from dlcli.score.outcome import Outcome
+from dlcli.train.setup import Work
+
+Array = np.ndarray[Any, Any]
+
+
+def can_be_compared(work: Work) -> bool:
+    """Whether the stages of a training can be compared: there are several, and a validation part chooses their epochs.
+
+    Of several workers none answers the whole part.
+    """
+    stages = work.experiment.training.stages or []
+    several = len(stages) > 1 and any(stage.train != "all" for stage in stages)
+    alone = work.spread is None or work.spread.workers == 1
+    return several and alone and "validation" in work.splits.parts and work.record.monitor.startswith("val_")
+
+
+def keep_answers(work: Work, stage: int) -> None:
+    """Keeps the answers of the model as it is now to the validation part, as those of a stage, counted from 0."""
+    inputs = work.splits.parts["validation"].inputs
+    batches = prediction_batches(inputs, work.experiment, len(work.splits.parts["validation"]))
+    write_stage_answers(work.record.run, stage, predictions(work.built.whole, batches, work.experiment))
+
+
+def verdict(work: Work, stages: list[dict[str, Any]]) -> str:
+    """Returns in one line whether the stages after the first gave a better model than it."""
+    first, *later = [stage for stage in stages if stage["best_value"] is not None] or [{}]
+    if not later:
+        return "no later stage gave a number to compare"
+    sign = 1 if work.record.higher_is_better else -1
+    best = max(later, key=lambda stage: sign * stage["best_value"])
+    outcomes = [_outcome(work, stages.index(stage)) for stage in (first, best)]
+    kept = f"; the model of {work.record.best.stage} is kept"
+    if outcomes[0] is None or outcomes[1] is None:
+        values = " against ".join(f"{score_text(stage['best_value'])} in {stage['name']}" for stage in (best, first))
+        return f"unfreezing: {best['monitor']} {values}; not tested: the answers of both stages were not kept{kept}"
+    compared = differences(work, outcomes[0], outcomes[1])
+    return f"{in_words(compared, first['name'], best['name'], len(outcomes[0]))}{kept}"
+
+
+def _outcome(work: Work, stage: int) -> Outcome | None:
+    part = work.splits.parts.get("validation")
+    scores = read_stage_answers(work.record.run, stage)
+    if part is None or scores is None:
+        return None
+    shape = (len(part),) if work.experiment.task == "binary" else (len(part), work.splits.outputs)
+    if scores.shape != shape or not np.isfinite(scores).all():
+        return None
+    outcome = Outcome(work.experiment.task, "validation", part.ids, work.splits.classes, part.targets, scores)
+    return with_losses(work.experiment, outcome)
+
+
+def differences(work: Work, first: Outcome, best: Outcome) -> list[Difference]:
+    """Returns how the monitored score differs, and the loss."""
+    name = work.record.monitor.removeprefix("val_")
+    metric = next((metric for metric in work.experiment.training.metrics or [] if metric.name == name), None)
+    of_score = [compare(metric, first, best)] if metric is not None else []
+    return of_score + ([compare_losses(first, best)] if first.losses is not None and best.losses is not None else [])
+
+
+def in_words(compared: list[Difference], first: str, best: str, examples: int) -> str:
+    """Returns whether a later stage is better than the first one; the first difference is that of the monitored score."""
+    sentences = "; ".join(sentence(difference, first, best).removeprefix("no difference shown: ") for difference in compared)
+    by_verdict = {difference.verdict: difference.metric for difference in reversed(compared)}
+    if not compared:
+        return "unfreezing: there is no score to test"
+    if "better" not in by_verdict and "worse" not in by_verdict:
+        return f"unfreezing: no difference that these {examples:,} validation examples can show: {sentences}"
+    if "worse" not in by_verdict:
+        return f"unfreezing helped: {sentences}"
+    if "better" not in by_verdict:
+        return f"unfreezing did not help: {sentences}"
+    return f"unfreezing helped the {by_verdict['better']} and not the {by_verdict['worse']}: {sentences}"

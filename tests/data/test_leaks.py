@@ -1,0 +1,126 @@
+"""What the data itself tells of leakage: examples in two parts at once, columns that give the target away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from dlcli.data.leaks import leak_facts
+from dlcli.data.splits import Splits
+from dlcli.runtime.images import ImageFiles
+from dlcli.spec.data.data import ImageSettings
+from dlcli.spec.data.sources import Examples
+
+Array = np.ndarray[Any, Any]
+
+
+def _splits(task: str = "binary", **parts: tuple[Any, Array]) -> Splits:
+    examples = {
+        name: Examples(inputs, targets, [f"{name}/{at}" for at in range(len(targets))])
+        for name, (inputs, targets) in parts.items()
+    }
+    classes = ("target",) if task in ("regression", "multilabel") else ("no", "yes")
+    return Splits(examples, classes, task)
+
+
+def _rows(count: int, seed: int = 0, columns: int = 4) -> tuple[Array, Array]:
+    random = np.random.default_rng(seed)
+    return random.normal(size=(count, columns)).astype("float32"), random.integers(0, 2, count)
+
+
+def test_copies_of_training_rows_are_counted_with_their_ids_and_labels() -> None:
+    x, y = _rows(100)
+    test = np.concatenate([x[[5, 17, 30]], _rows(20, seed=1)[0]])
+    labels = np.concatenate([y[[5, 17]], 1 - y[[30]], _rows(20, seed=1)[1]])
+    found = leak_facts(_splits(train=(x, y), test=(test, labels)))["duplicates"]["test"]
+    assert found == {
+        "examples": 3,
+        "of": 23,
+        "same_label": 2,
+        "some": [["test/0", "train/5"], ["test/1", "train/17"], ["test/2", "train/30"]],
+    }
+
+
+def test_rows_of_a_table_are_equal_where_all_cells_are_gaps_too() -> None:
+    def table(numbers: list[float], words: list[str]) -> dict[str, Array]:
+        return {"size": np.array(numbers, dtype="float32"), "colour": np.array(words, dtype=object)}
+
+    train = table([1, np.nan, 3, 1], ["red", "", "blue", "red"])
+    test = table([np.nan, 1, 3], ["", "blue", "blue"])
+    facts = leak_facts(_splits(train=(train, np.array([0, 1, 0, 0])), test=(test, np.array([1, 0, 0]))))
+    assert facts["duplicates"]["test"]["some"] == [["test/0", "train/1"], ["test/2", "train/2"]]
+    assert facts["repeats"] == 0.25
+
+
+def test_large_images_that_differ_at_one_edge_only_are_not_the_same() -> None:
+    images = np.random.default_rng(0).integers(0, 255, (6, 40, 40, 3)).astype("uint8")
+    other = images.copy()
+    other[:4, 0, 0, 0] += 1
+    facts = leak_facts(_splits(train=(images, np.arange(6) % 2), test=(other, np.arange(6) % 2)))
+    assert facts["duplicates"]["test"]["examples"] == 2
+    assert not facts["rows"]
+
+
+def test_image_files_are_told_by_their_bytes(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 3)).astype("uint8")
+    paths = [tmp_path / f"{at}.bmp" for at in range(4)]  # all of one size
+    for path, pixels in zip(paths, images, strict=True):
+        Image.fromarray(pixels).save(path)
+    copy = tmp_path / "copy.bmp"
+    copy.write_bytes(paths[2].read_bytes())
+
+    def files(*chosen: Path) -> ImageFiles:
+        return ImageFiles(tuple(map(str, chosen)), ImageSettings(size=(8, 8), channels=3))
+
+    train, test = files(*paths[:3]), files(copy, paths[3])
+    facts = leak_facts(_splits(train=(train, np.array([0, 1, 0])), test=(test, np.array([0, 1]))))
+    assert facts["duplicates"]["test"]["some"] == [["test/0", "train/2"]]
+
+
+def test_a_validation_part_that_serves_as_test_part_is_looked_at_once() -> None:
+    x, y = _rows(40)
+    splits = _splits(train=(x[:30], y[:30]), validation=(x[30:], y[30:]))
+    splits.parts["test"] = splits.parts["validation"]
+    assert list(leak_facts(splits)["duplicates"]) == ["validation"]
+
+
+def test_a_column_that_gives_the_class_away_stands_first() -> None:
+    x, y = _rows(600)
+    x[:, 2] = y * 3 + np.random.default_rng(1).random(600)
+    columns = leak_facts(_splits(train=(x, y)))["columns"]
+    best, second = columns["targets"][""][:2]
+    assert best == ["2", 1.0]
+    assert second[1] < 0.3
+    assert columns["of"] == 4
+
+
+def test_a_word_that_gives_the_class_away_is_found_and_an_id_of_each_row_is_not() -> None:
+    _, y = _rows(400)
+    table = {
+        "id": np.array([f"row {at}" for at in range(400)], dtype=object),
+        "fate": np.array(["lost", "saved"], dtype=object)[y],
+    }
+    scores = dict(leak_facts(_splits(train=(table, y)))["columns"]["targets"][""])
+    assert scores["fate"] == 1.0
+    assert scores["id"] <= 0.05
+
+
+def test_a_column_that_is_the_target_in_another_unit_explains_it() -> None:
+    x, _ = _rows(500)
+    target = (x[:, [1]] * 2.54 + 7).astype("float32")
+    scores = leak_facts(_splits("regression", train=(x, target)))["columns"]["targets"]["target"]
+    assert scores[0][0] == "1"
+    assert scores[0][1] > 0.99
+    assert scores[1][1] < 0.2
+
+
+def test_ten_thousand_small_examples_take_less_than_a_moment() -> None:
+    x, y = _rows(10_000, columns=20)
+    splits = _splits(train=(x[:7000], y[:7000]), validation=(x[7000:8000], y[7000:8000]), test=(x[8000:], y[8000:]))
+    started = perf_counter()
+    leak_facts(splits)
+    assert perf_counter() - started < 1.0  # 0.05 s on a machine of its own

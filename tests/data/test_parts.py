@@ -1,0 +1,97 @@
+"""`split: {test: validation}`: wherever a score is shown it is said that its examples chose the epoch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trainings import trained, write_spec
+
+from dlcli.cli.comparison import comparison_as_dict, show_comparison
+from dlcli.cli.console import show_scores
+from dlcli.cli.tables import run_rows, show_run, show_runs
+from dlcli.runs import Run
+from dlcli.runs.compare import compare_runs
+from dlcli.runs.parts import part_note, part_title
+from dlcli.score.compare import pair_runs
+from dlcli.score.evaluate import evaluate
+from dlcli.train.trackers import content
+
+TITLE = "test (= validation)"
+NOTE = "the test part is the validation part: these examples chose the epoch, so scores on new data may be lower"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    spec = write_spec(tmp_path_factory.mktemp("same"), data="split: {validation: 0.3, test: validation}")
+    return trained(spec, write_up=True)
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return trained(write_spec(tmp_path_factory.mktemp("apart"), training="epochs: 1"))
+
+
+def test_the_terminal_says_it(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    show_scores(run, "test")
+    assert f"{TITLE}: 45 examples" in capsys.readouterr().out
+    show_run(run)
+    shown = capsys.readouterr().out
+    assert f"note: {NOTE}" in shown
+    assert "test (= validation)" in " ".join(shown.split())
+
+
+def test_the_list_of_runs_marks_the_score(run: Run, apart: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    for sort in (None, "test.accuracy"):
+        rows = run_rows([run, apart], sort)
+        show_runs(rows, run.path.parents[1], sort, all_of=2)
+        shown = " ".join(capsys.readouterr().out.split())
+        assert f"* {NOTE}" in shown
+        assert shown.count("*") == 2
+        assert [row["test_is_validation"] for row in sorted(rows, key=lambda row: row["id"] != run.id)] == [True, False]
+
+
+def test_files_and_pages_say_it(run: Run) -> None:
+    assert run.data()["test_is_validation"] is True
+    assert [note for note in run.data()["notes"] if note.startswith("the test part is the validation part")]
+    assert run.metrics()["note"] == NOTE
+    report = (run.path / "report.html").read_text(encoding="utf-8")
+    assert f"accuracy on {TITLE}" in report
+    assert report.count("these examples chose the epoch") >= 2
+    card = (run.path / "model_card.md").read_text(encoding="utf-8")
+    assert "Test (= validation), 45 examples" in card
+    assert f"{NOTE.capitalize()}." in card.replace("\\", "")
+
+
+def test_comparisons_say_it(run: Run, apart: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    comparison, pairings = compare_runs([run, apart]), pair_runs([run, apart], "test", any_data=True)
+    show_comparison(comparison, pairings)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"Scores on {TITLE} or test" in shown
+    assert f"note: {NOTE}" in shown
+    assert NOTE in comparison_as_dict(comparison, pairings)["notes"]
+
+
+def test_trackers_are_told(run: Run, apart: Run) -> None:
+    assert content.tags(run)["dlcli.test"] == content.outcome(run)["test"] == NOTE
+    assert "dlcli.test" not in content.tags(apart)
+
+
+def test_a_run_of_an_earlier_version_says_it_too(run: Run) -> None:
+    old: dict[str, Any] = {name: value for name, value in run.data().items() if name != "test_is_validation"}
+    path = Path(run.path / "data.json")
+    kept = path.read_text(encoding="utf-8")
+    try:
+        path.write_text(json.dumps(old), encoding="utf-8")
+        assert (part_title(run, "test"), part_note(run, "test")) == (TITLE, NOTE)
+    finally:
+        path.write_text(kept, encoding="utf-8")
+
+
+def test_a_test_part_of_its_own_has_no_note_and_the_validation_part_has_one(apart: Run) -> None:
+    assert (part_title(apart, "test"), part_note(apart, "test")) == ("test", "")
+    evaluate(apart, "validation")
+    assert part_title(apart, "validation") == "validation"
+    assert part_note(apart, "validation") == "these examples chose the epoch, so scores on new data may be lower"

@@ -1,0 +1,307 @@
+"""Explanations find what a model uses, on data where that is known."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from trainings import trained, write_spec
+
+from dlcli.errors import DamagedFile, DataError, UsageError
+from dlcli.explain import Explanation, explain, explanations
+from dlcli.explain import heat as heats
+from dlcli.explain.network import before_squashing, last_map
+from dlcli.predict.predict import prepare
+from dlcli.runs import Run
+from dlcli.runs.files import read_table
+from dlcli.runtime.engine import keras, tf
+from dlcli.runtime.loading import load_model
+
+Array = np.ndarray[Any, Any]
+SIDE, PATCH = 16, 4
+
+
+def _patches(count: int, seed: int) -> tuple[Array, Array, Array]:
+    """Returns dim noise `(n, 16, 16, 1)`, half with a bright square of 4x4; whether; and where it is, bool `(n, 16, 16)`."""
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 80, (count, SIDE, SIDE, 1)).astype("uint8")
+    labels, inside = np.arange(count) % 2, np.zeros((count, SIDE, SIDE), dtype=bool)
+    for at in np.flatnonzero(labels):
+        top, left = random.integers(0, SIDE - PATCH, 2)
+        inside[at, top : top + PATCH, left : left + PATCH] = True
+        images[at][inside[at]] += 170
+    return images, labels, inside
+
+
+@pytest.fixture(scope="module")
+def patch_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A CNN that tells images with a bright square from those without."""
+    folder = tmp_path_factory.mktemp("patches")
+    images, labels, _ = _patches(320, 0)
+    labels[::10] = 1 - labels[::10]  # so that some answers are wrong
+    np.savez(folder / "images.npz", x=images, y=labels)
+    layers = "[{kind: conv2d, filters: 8, kernel_size: 3, padding: same, activation: relu},"
+    layers += " {kind: conv2d, filters: 8, kernel_size: 3, padding: same, activation: relu}, global_average_pooling2d]"
+    source = "{kind: npz, path: images.npz, features: x, target: y}"
+    training = "epochs: 12, optimizer: {kind: adam, learning_rate: 1e-2}"
+    run = trained(write_spec(folder, source, model=f"{{kind: cnn, layers: {layers}}}", training=training))
+    assert run.metrics("test")["metrics"]["accuracy"]["value"] > 0.85
+    return run
+
+
+def _share_inside(heat: Array, inside: Array) -> Array:
+    """Returns which share of each map's positive part lies inside the square."""
+    positive = np.maximum(heat, 0)
+    return (positive * inside).sum(axis=(1, 2)) / positive.sum(axis=(1, 2))
+
+
+def test_grad_cam_lights_up_where_the_class_is_decided(patch_run: Run) -> None:
+    model = load_model(patch_run.model_path)
+    images, labels, inside = _patches(40, 1)
+    yes = labels == 1
+    heat = heats.grad_cam(model, last_map(model), images[yes], np.ones(yes.sum(), int), "classification")
+    assert heat.shape == (20, SIDE, SIDE)
+    assert _share_inside(heat, inside[yes]).mean() > 0.5  # the square is 6 % of the image
+    assert _share_inside(heat, np.roll(inside[yes], SIDE // 2, axis=1)).mean() < 0.2
+
+
+def test_occlusion_finds_what_the_class_falls_without(patch_run: Run) -> None:
+    model = load_model(patch_run.model_path)
+    images, labels, inside = _patches(12, 2)
+    yes = np.flatnonzero(labels)
+    heat = np.stack([heats.occlusion(model, images[at], 1, "classification")[0] for at in yes])
+    assert _share_inside(heat, inside[yes]).mean() > 0.4
+    assert heat.shape == (6, SIDE, SIDE)
+    assert np.abs(heat).max() == 1
+
+
+def _small_cnn(nested: bool) -> Any:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((12, 12, 3), name="image")
+    convolution = keras.layers.Conv2D(6, 3, activation="relu")
+    relu, pool, output = keras.layers.ReLU(), keras.layers.Flatten(), keras.layers.Dense(3, "softmax", name="output")
+    scaled = keras.layers.Rescaling(1 / 255)(image)
+    if not nested:
+        return keras.Model(image, output(pool(relu(convolution(scaled)))))
+    pixels, row = keras.Input((12, 12, 3)), keras.Input((10, 10, 6))
+    backbone, head = keras.Model(pixels, relu(convolution(pixels))), keras.Model(row, output(pool(row)))
+    return keras.Model(image, head(backbone(scaled)))
+
+
+def test_grad_cam_is_that_of_the_paper_also_inside_nested_models() -> None:
+    flat, nested = _small_cnn(nested=False), _small_cnn(nested=True)
+    nested.set_weights(flat.get_weights())
+    images = np.random.default_rng(0).integers(0, 255, (5, 12, 12, 3)).astype("uint8")
+    places = np.array([0, 1, 2, 1, 0])
+    expected = _by_the_paper(flat, images, places)
+    for model in (flat, nested):
+        found = heats.grad_cam(model, last_map(model), images, places, "classification")
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def _by_the_paper(model: Any, images: Array, places: Array) -> Array:
+    """Returns the maps by a model of map and logits, made for the purpose; scaled to a largest value of 1."""
+    relu, flatten, output = model.layers[-3:]
+    kernel, bias = output.weights
+    both = keras.Model(model.input, [relu.output, flatten.output])
+    with tf.GradientTape() as tape:
+        maps, row = both(tf.constant(images))
+        tape.watch(maps)
+        logits = tf.reshape(maps, row.shape) @ tf.convert_to_tensor(kernel) + tf.convert_to_tensor(bias)
+        score = tf.reduce_sum(tf.gather(logits, places, batch_dims=1))
+    alpha = np.asarray(tape.gradient(score, maps)).mean(axis=(1, 2), keepdims=True)
+    raw = np.maximum((alpha * np.asarray(maps)).sum(axis=-1), 0)
+    return raw / np.maximum(raw.max(axis=(1, 2), keepdims=True), 1e-12)
+
+
+def test_a_model_is_left_as_it_was() -> None:
+    model = _small_cnn(nested=True)
+    images = np.random.default_rng(0).integers(0, 255, (2, 12, 12, 3)).astype("uint8")
+    before = np.asarray(model(images))
+    layer = last_map(model)
+    heats.grad_cam(model, layer, images, np.array([0, 1]), "classification")
+    with before_squashing(model) as plain:
+        assert plain
+        assert np.asarray(model(images)).sum(axis=1) != pytest.approx(1)
+    assert "call" not in vars(layer)
+    np.testing.assert_array_equal(np.asarray(model(images)), before)
+
+
+def test_no_map_is_taken_where_there_is_none() -> None:
+    row = keras.Input((4,))
+    assert last_map(keras.Model(row, keras.layers.Dense(2)(row))) is None
+    image = keras.Input((3, 3, 1))
+    one_pixel = keras.layers.Flatten()(keras.layers.Conv2D(2, 3)(image))
+    assert last_map(keras.Model(image, keras.layers.Dense(2)(one_pixel))) is None
+
+
+def test_without_files_test_examples_are_explained_wrong_answers_first(patch_run: Run) -> None:
+    made = explain(patch_run)
+    assert len(made) == 8
+    assert {one.kind for one in made} == {"grad_cam"}
+    answers = [re.match(r"predicted (.) 0?1?\.\d+, label (.);", one.text) for one in made]
+    assert [one is not None and one[1] != one[2] for one in answers] == [True] * 4 + [False] * 4
+    for one in made:
+        with Image.open(patch_run.path / "explanations" / one.file) as picture:
+            assert picture.size > (300, 200)
+        table = read_table((patch_run.path / "explanations" / one.file).with_suffix(".csv"))
+        assert len(table) == SIDE * SIDE
+    assert [one for one in explanations(patch_run) if one.kind == "grad_cam"] == made
+
+
+def test_an_explanation_made_again_replaces_itself_alone(patch_run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "square.png"
+    Image.fromarray(_patches(2, 3)[0][1, ..., 0]).save(path)
+    first = explain(patch_run, [str(path)])
+    count = len(explanations(patch_run))
+    assert explain(patch_run, [str(path)]) == first
+    assert len(explanations(patch_run)) == count
+    other = explain(patch_run, [str(path)], class_name="0")
+    assert len(explanations(patch_run)) == count + 1
+    assert other[0].title == f"Grad-CAM for 0: {path}"
+    assert re.fullmatch(r"predicted 1 0\.\d+, 0 0\.\d+; .*", other[0].text) or "predicted 1 1.000" in other[0].text
+    by_covering = explain(patch_run, [str(path)], method="occlusion")
+    assert by_covering[0].kind == "occlusion"
+    assert len(explanations(patch_run)) == count + 2
+
+
+def test_hostile_names_are_harmless(patch_run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    path = folder / "a..\x1b[31m<script>$x$\n.png"
+    Image.fromarray(_patches(2, 4)[0][0, ..., 0]).save(path, format="png")
+    (folder / "broken.png").write_bytes(b"no image")
+    skipped: list[tuple[str, str]] = []
+    made = explain(patch_run, [str(folder)], skip=lambda *words: skipped.append(words))
+    assert [Path(name).name for name, _ in skipped] == ["broken.png"]
+    assert re.fullmatch(r"grad_cam-[A-Za-z0-9_]+-[0-9a-f]{8}\.png", made[0].file)
+    assert "\x1b" not in made[0].title + made[0].text
+    assert (patch_run.path / "explanations" / made[0].file).is_file()
+    assert made[0] in explanations(patch_run)
+
+
+def test_what_does_not_fit_is_said(patch_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    for method, wrong in (("permutation", "these do: grad_cam, occlusion, filters"), ("boundary", "does not fit")):
+        with pytest.raises(UsageError, match=wrong):
+            explain(patch_run, method=method)
+    with pytest.raises(UsageError, match="the run has no 'cat'; it has 0, 1"):
+        explain(patch_run, class_name="cat")
+    with pytest.raises(UsageError, match="name no files"):
+        explain(patch_run, [str(tmp_path / "broken.png")], method="filters")
+    with pytest.raises(UsageError, match="no such file"):
+        explain(patch_run, [str(tmp_path / "none.png")])
+    with pytest.raises(DataError, match="no image could be read"):
+        explain(patch_run, [str(tmp_path / "broken.png")])
+
+
+def test_filters_are_the_first_convolutions_weights(patch_run: Run) -> None:
+    (made,) = explain(patch_run, method="filters")
+    table = read_table((patch_run.path / "explanations" / made.file).with_suffix(".csv"))
+    weights = np.asarray(load_model(patch_run.model_path).get_layer("conv2d").kernel)
+    assert len(table) == weights.size
+    cell = table[17]
+    place = (int(cell["row"]), int(cell["column"]), int(cell["channel"]), int(cell["filter"]))
+    assert float(cell["weight"]) == pytest.approx(float(weights[place]), rel=1e-6)
+
+
+def test_shuffling_the_only_column_that_tells_costs_most(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = ["age,colour,size,fate"]
+    for _ in range(240):
+        yes = int(random.integers(2))
+        rows.append(f"{random.normal():.3f},{('red', 'blue')[yes]},{random.normal():.3f},{('lost', 'saved')[yes]}")
+    (tmp_path / "rows.csv").write_text("\n".join(rows) + "\n")
+    training = "epochs: 8, optimizer: {kind: adam, learning_rate: 2e-2}, metrics: [accuracy]"
+    run = trained(write_spec(tmp_path, "{kind: csv, path: rows.csv, target: fate}", task="binary", training=training))
+    (made,) = explain(run)
+    assert made.kind == "permutation"
+    table = read_table((run.path / "explanations" / made.file).with_suffix(".csv"))
+    assert table[0]["column"] == "colour"
+    assert float(table[0]["importance"]) > 0.3
+    assert all(abs(float(row["importance"])) < 0.1 for row in table[1:])
+    assert all(float(row["deviation"]) >= 0 for row in table)
+
+
+def test_the_boundary_is_where_predictions_change(tmp_path: Path) -> None:
+    source = "{kind: playground, name: circles, examples: 200}"
+    training = "epochs: 12, optimizer: {kind: adam, learning_rate: 3e-2}"
+    run = trained(write_spec(tmp_path, source, task="binary", training=training))
+    (made,) = explain(run)
+    assert made.kind == "boundary"
+    path = run.path / "explanations" / made.file
+    table = read_table(path.with_suffix(".csv"))
+    np.save(tmp_path / "points.npy", np.array([[row["feature 0"], row["feature 1"]] for row in table], dtype="float32"))
+    predicted = [
+        name for answer in prepare(run, [str(tmp_path / "points.npy")]).answers(lambda *_: None)
+        for name in np.array(answer.classes)[(answer.scores > 0.5).astype(int)]
+    ]  # fmt: skip
+    assert [row["predicted"] for row in table] == predicted
+    assert len(set(predicted)) == 2
+    # In the picture each class's colour fills the share of the plane that it is predicted in.
+    red, _, blue = (channel.astype(int) for channel in np.moveaxis(np.asarray(Image.open(path).convert("RGB")), -1, 0))
+    share = (blue > red + 15).sum() / (abs(blue - red) > 15).sum()
+    assert share == pytest.approx(predicted.count("blue") / len(predicted), abs=0.03)
+
+
+def test_numbers_are_explained_as_a_surface(tmp_path: Path) -> None:
+    source = "{kind: playground, name: plane, examples: 100}"
+    run = trained(write_spec(tmp_path, source, task="regression", model="{kind: mlp, units: []}", training="epochs: 1"))
+    (made,) = explain(run)
+    assert made.title == "Predicted target with the test part"
+    assert (run.path / "explanations" / made.file).is_file()
+    (by_columns,) = explain(run, method="permutation")
+    assert by_columns.kind == "permutation"
+    assert len(explanations(run)) == 2
+
+
+def test_a_link_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    run.path.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (run.path / "explanations").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DamagedFile, match="not a folder of the run's own"):
+        explanations(run)
+
+
+@pytest.mark.parametrize("file", ["../../model.keras", "/etc/passwd", "a.svg", ".hidden.png", 3])
+def test_a_list_of_another_hand_leads_nowhere_else(tmp_path: Path, file: Any) -> None:
+    folder = tmp_path / "run" / "explanations"
+    folder.mkdir(parents=True)
+    entry = {"file": file, "kind": "filters", "title": "t", "text": "t"}
+    (folder / "explanations.json").write_text(json.dumps([entry]))
+    with pytest.raises(DamagedFile, match=r"explanations\.json"):
+        explanations(Run(tmp_path / "run"))
+    (folder / "explanations.json").write_text(json.dumps([entry | {"file": "a-1.png"}]))
+    assert explanations(Run(tmp_path / "run")) == [Explanation("a-1.png", "filters", "t", "t")]
+
+
+HEADS = ("random_forest", "knn", "logistic_regression", "linear_svc", "svc", "dense")
+WITHOUT_GRADIENT = ("random_forest", "knn")
+
+
+@pytest.mark.parametrize(
+    "head", [pytest.param(head, marks=[] if head in WITHOUT_GRADIENT else [pytest.mark.slow]) for head in HEADS]
+)
+def test_every_head_has_an_explanation(patch_run: Run, head: str, tmp_path: Path) -> None:
+    images, labels, _ = _patches(60, 1)
+    np.savez(tmp_path / "images.npz", x=images, y=labels)
+    layers = "[{kind: dense, units: 3}]" if head == "dense" else head
+    model = f"{{kind: transfer, backbone: {{kind: run, run: {patch_run.path}}}, head: {layers}}}"
+    epochs = "epochs: 1" if head == "dense" else "epochs: 0"
+    run = trained(write_spec(tmp_path, "{kind: npz, path: images.npz}", model=model, training=epochs))
+    (kind,) = {one.kind for one in explain(run)}
+    assert kind == ("occlusion" if head in WITHOUT_GRADIENT else "grad_cam")
+    for method in ("occlusion", "filters"):
+        assert explain(run, method=method)
+    if head in WITHOUT_GRADIENT:
+        with pytest.raises(UsageError, match="its head has no gradient; these do: occlusion, filters"):
+            explain(run, method="grad_cam")
+    for method in ("permutation", "boundary"):
+        with pytest.raises(UsageError, match="does not fit this run's model"):
+            explain(run, method=method)

@@ -1,0 +1,180 @@
+"""`model_card.md`: the figures of the run, and the words of its author, which are never lost."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from runs.making import make_run
+from written_runs import image_run, regression_run
+
+from dlcli.errors import DamagedFile
+from dlcli.report import write_model_card
+from dlcli.report.card import BEGIN, END, authors_part, markdown
+from dlcli.report.licences import ORIGINS, licence_of
+from dlcli.runs import Run
+from dlcli.runs.files import write_json
+from dlcli.spec.load import load_text
+from dlcli.spec.model.backbones.applications import ROWS
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return make_run(tmp_path)
+
+
+def with_words(path: Path, words: str) -> str:
+    """Writes an author's words into a card and returns its text."""
+    text = path.read_text()
+    text = text.replace(f"{BEGIN}{authors_part(text)}{END}", f"{BEGIN}{words}{END}")
+    path.write_text(text)
+    return text
+
+
+def beside(path: Path) -> list[str]:
+    return sorted(one.name for one in path.parent.glob("model_card*"))
+
+
+def test_a_card_tells_metrics_limits_and_calibration(tmp_path: Path) -> None:
+    run = image_run(tmp_path, ("cat", "dog", "owl"))
+    text = write_model_card(run).read_text()
+    accuracy = run.metrics("test")["metrics"]["accuracy"]
+    low, high = accuracy["interval"]
+    assert f"| accuracy | {accuracy['value']:.4f} | {low:.4f} to {high:.4f} | 0.3333 |" in text
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert headings == [
+        "The model",
+        "Data",
+        "How good it is",
+        "Limits seen",
+        "Licence of the weights",
+        "Environment",
+        "How to use it",
+    ]
+    calibration = run.metrics("test")["calibration"]
+    assert f"Calibration: expected calibration error {calibration['ece']:.4f}" in text
+    assert "Most often confused:" in text
+
+
+def test_a_card_of_a_regression_names_the_worst_range_of_one_target_only(tmp_path: Path) -> None:
+    text = write_model_card(regression_run(tmp_path)).read_text()
+    assert "- Targets: price and area" in text
+    assert "Largest errors" not in text  # two targets in two units cannot be compared
+
+
+def test_the_authors_words_stay_when_the_card_is_written_again(run: Run) -> None:
+    path = write_model_card(run)
+    text = path.read_bytes().decode()
+    assert "**Intended use.**" in text
+    words = "\nFor counting birds.\n\n```\n## The model\n```\n<!-- mine -->\r\n  żółć\n"
+    path.write_bytes(text.replace(str(authors_part(text)), words).encode())
+    write_json(run.evaluation("test") / "metrics.json", run.metrics("test") | {"examples": 31})
+    again = write_model_card(run).read_bytes().decode()
+    assert authors_part(again) == words
+    assert "31 examples" in again
+    assert beside(path) == ["model_card.md"]
+
+
+def test_writing_a_card_again_changes_nothing(run: Run) -> None:
+    path = write_model_card(run)
+    with_words(path, "\nMine.\n")
+    first = path.read_bytes()
+    assert write_model_card(run).read_bytes() == first
+    assert beside(path) == ["model_card.md"]
+
+
+def test_words_outside_the_marks_are_kept_beside_the_card(run: Run) -> None:
+    path = write_model_card(run)
+    text = with_words(path, "\nMine.\n").replace("## Data", "## Data\n\nThe cameras were changed in May.")
+    path.write_text(text)
+    again = write_model_card(run).read_text()
+    assert authors_part(again) == "\nMine.\n"
+    assert (path.parent / "model_card.1.md").read_text() == text
+    write_model_card(run)
+    assert beside(path) == ["model_card.1.md", "model_card.md"]
+    path.write_text("All my own.\n")
+    write_model_card(run)
+    assert (path.parent / "model_card.2.md").read_text() == "All my own.\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no marks at all\n",
+        f"{BEGIN} only the first",
+        f"{END} {BEGIN} in the wrong order",
+        f"{BEGIN} a {END} {BEGIN} b {END} twice",
+        "",
+    ],
+)
+def test_a_card_without_clear_marks_is_kept_whole(run: Run, text: str) -> None:
+    path = run.path / "model_card.md"
+    path.write_text(text)
+    again = write_model_card(run).read_text()
+    assert "**Intended use.**" in again
+    assert not text or (run.path / "model_card.1.md").read_text() == text
+
+
+def test_words_in_another_encoding_stay_byte_for_byte(run: Run) -> None:
+    path = write_model_card(run)
+    text = path.read_text()
+    words = "\nF\xfcr V\xf6gel\n".encode("latin-1")
+    path.write_bytes(text.replace(str(authors_part(text)), "HERE").encode().replace(b"HERE", words))
+    assert words in write_model_card(run).read_bytes()
+
+
+def test_what_is_no_file_is_not_written_over(run: Run, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.md"
+    mine.write_text("mine")
+    (run.path / "model_card.md").symlink_to(mine)
+    with pytest.raises(DamagedFile, match="not a model card"):
+        write_model_card(run)
+    assert mine.read_text() == "mine"
+
+
+def test_a_run_that_was_not_scored_has_a_card(tmp_path: Path) -> None:
+    text = write_model_card(make_run(tmp_path, accuracy=None)).read_text()
+    assert "It was not scored." in text
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("[x](javascript:alert(1))", "\\[x\\](javascript:alert(1))"),
+        ("a|b", "a\\|b"),
+        ("two\nlines", "two\\\\nlines"),
+        ("`code`", "\\`code\\`"),
+        ("\x1b[31m", "\\\\x1b\\[31m"),
+        ("https://x.example", "https:\\//x.example"),
+        ("www.x.example", "www\\.x.example"),
+        ("snake_case", "snake_case"),
+        ("_it_", "\\_it\\_"),
+        ("<!-- dlcli -->", "&lt;!-- dlcli --&gt;"),
+    ],
+)
+def test_names_are_shown_and_are_no_markdown(name: str, shown: str) -> None:
+    assert markdown(name) == shown
+
+
+def test_hostile_classes_leave_the_cards_marks_alone(tmp_path: Path) -> None:
+    run = image_run(tmp_path, (BEGIN, END, "| a | b |\n\n# Title", "<img src=x>"))
+    text = write_model_card(run).read_text()
+    assert "Intended use" in str(authors_part(text))
+    assert not re.search(r"<(?!!-- )", text)
+    assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1
+    assert write_model_card(run).read_text() == text
+
+
+def test_licences_are_of_known_backbones_and_others_are_not_known() -> None:
+    assert set(ORIGINS) <= set(ROWS)
+    spec = "name: a\ntask: classification\ndata: {{source: {{kind: builtin, name: digits}}}}\n"
+    spec += "model: {{kind: transfer, backbone: {}}}\n"
+
+    def licence(backbone: str) -> str:
+        return licence_of(load_text(spec.format(backbone), "spec.yaml").experiment.model, None)
+
+    assert "under the Apache License 2.0" in licence("{kind: mobilenet, input_size: [32, 32]}")
+    assert "not known" in licence("{kind: efficientnet_b0, input_size: [32, 32]}")
+    assert "from scratch" in licence("{kind: mobilenet, input_size: [32, 32], weights: none}")

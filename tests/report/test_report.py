@@ -1,0 +1,455 @@
+"""`report.html`: what it tells of a run, that it stands alone, and that no name in it does anything."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from base64 import b64encode
+from collections import Counter
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, Dlcli, environment
+from matplotlib.figure import Figure
+from reading_pages import Element, read_page
+from runs.making import make_run
+from trainings import SMALL_CNN, trained, write_pngs, write_spec
+from written_runs import binary_run, guesses, image_run, regression_run, score, with_everything, written
+
+from dlcli.errors import UsageError
+from dlcli.models.describe import describe_run
+from dlcli.report import write_comparison, write_report
+from dlcli.report.sentences import example
+from dlcli.report.svg import drawing, inline
+from dlcli.runs import Run
+from dlcli.runs.files import read_table
+from dlcli.visible import visible
+
+HOSTILE = (
+    "<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", '" onmouseover="alert(1)', "'><svg onload=alert(1)>",
+    "\x1b[31mred\x1b[0m", "\u202egnp.exe", "two\nlines", "{{ 7 * 7 }}", "{% raw %}", "&lt;b&gt;", "$x_{$", "żółć 猫 😀",
+    "]]></style><!--", "\x00nul",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A real run on tiny images whose names are those of an attacker."""
+    folder = tmp_path_factory.mktemp("trained")
+    names = ("a<b>", 'x" onclick="y', "\x1b[31mred", "&amp;")
+    write_pngs(folder / "photos", names=names, each=10)
+    spec = write_spec(
+        folder, "{kind: folder, path: photos}", model=SMALL_CNN, data="image: {size: [8, 8]}", training="epochs: 2"
+    )
+    return trained(spec, write_up=True)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that has everything a run may have, with its report."""
+    made = with_everything(image_run(tmp_path_factory.mktemp("made"), ("cat", "dog", "owl")))
+    write_report(made)
+    return made
+
+
+@pytest.fixture
+def own(made: Run, tmp_path: Path) -> Run:
+    """The same, to be changed."""
+    return Run(Path(shutil.copytree(made.path, tmp_path / "made" / made.path.name)))
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that predicts two numbers, with its report."""
+    numbers = regression_run(tmp_path_factory.mktemp("numbers"))
+    write_report(numbers)
+    return numbers
+
+
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that says yes or no, with its report."""
+    binary = binary_run(tmp_path_factory.mktemp("binary"))
+    write_report(binary)
+    return binary
+
+
+@pytest.fixture
+def page(made: Run) -> Element:
+    return read_page(made.path / "report.html")
+
+
+def headings(page: Element, level: str = "h2") -> list[str]:
+    return [one.text for one in page.all(level)]
+
+
+def test_a_training_ends_with_a_report_of_its_scores(run: Run) -> None:
+    page, metrics = read_page(run.path / "report.html"), run.metrics("test")
+    accuracy = metrics["metrics"]["accuracy"]
+    assert page.one("p", class_="big").text == f"{100 * accuracy['value']:.1f} %"
+    low, high = (100 * bound for bound in accuracy["interval"])
+    assert f"95 % interval {low:.1f} to {high:.1f} %" in page.one("div", class_="score").text
+    assert {"Scores", "Confusions", "Learning curves", "Data", "Layers", "Environment", "Spec"} <= set(headings(page))
+    assert page.one("span", class_="state").text == "completed"
+
+
+def test_the_layer_table_is_that_of_describe_without_tensorflow(run: Run) -> None:
+    page = read_page(run.path / "report.html")
+    (table,) = [one for one in page.all("table") if "parameters" in one.all("thead")[0].text]
+    rows = describe_run(run).rows
+    expected = [[row.kind, row.name, f"{row.size:,}", f"{row.parameters:,}"] for row in rows]
+    shapes = [cells[2] for cells in table.rows()]
+    assert [[cells[0], cells[1], cells[3]] for cells in table.rows()] == [[one[0], one[1], one[3]] for one in expected]
+    assert shapes == [str(row.shape[0]) if len(row.shape) == 1 else str(row.shape).replace(" ", "") for row in rows]
+
+
+def test_the_matrix_and_the_class_table_are_those_of_the_files(run: Run) -> None:
+    page, folder = read_page(run.path / "report.html"), run.evaluation("test")
+    counts = [[int(cell) for cell in list(row.values())[1:]] for row in read_table(folder / "confusion_matrix.csv")]
+    shown = page.one("table", class_="matrix").rows()
+    assert [[int(cell or 0) for cell in row[1:]] for row in shown] == counts
+    rows = read_table(folder / "per_class.csv")
+    classes = page.one("table", class_="classes").rows()
+    assert [cells[0] for cells in classes] == [visible(row["class"]) for row in rows]
+    assert [cells[1] for cells in classes] == [f"{float(row['precision']):.3f}" for row in rows]
+
+
+def test_every_section_of_a_full_run_is_there(page: Element) -> None:
+    assert headings(page) == [
+        "Diagnosis", "Scores", "Confusions", "Classes", "Examples worth a look", "Calibration", "ROC and precision", "Slices",
+        "Learning curves", "Explanations", "Data", "Training", "Exports", "Reproduce", "Environment", "Spec",
+    ]  # fmt: skip
+    text = page.text
+    for words in (
+        "too short",
+        "--set training.epochs=60",
+        "After step 1 all 2 variables that should move had moved; the other 4 were bit for bit the same.",
+        "site = north",
+        "It looks here.",
+        "accuracy 0.9000 against 0.9000 on 60 examples; largest difference of an output 1e-06",
+        "3 rows had no label and are left out",
+    ):
+        assert words in text
+    assert len([one for one in page.all("img") if one.attributes["src"].startswith("data:image/png;base64,")]) == 1
+
+
+def test_every_link_of_the_contents_leads_somewhere(page: Element) -> None:
+    ids = {one.attributes["id"] for one in page.all() if "id" in one.attributes}
+    links = [one.attributes["href"] for one in page.one("nav").all("a")]
+    assert len(links) > 10
+    assert {link.removeprefix("#") for link in links} <= ids
+
+
+def test_ids_on_a_page_are_unique_also_inside_charts(numbers: Run, made: Run, tmp_path: Path) -> None:
+    page = read_page(write_comparison([numbers, made], tmp_path / "both.html"))
+    ids = Counter(one.attributes["id"] for one in page.all() if "id" in one.attributes)
+    assert len(page.all("svg")) > 6
+    assert [name for name, count in ids.items() if count > 1] == []
+    used = re.findall(r"(?:url\(|href=\")#([\w-]+)", (tmp_path / "both.html").read_text())
+    assert set(used) <= set(ids)
+
+
+def refuse_loads(page: Element, text: str) -> None:
+    """Checks that a page needs nothing but itself, and that only its own script may run."""
+    policy = next(one for one in page.all("meta") if one.attributes.get("http-equiv") == "Content-Security-Policy")
+    script = page.one("script")
+    digest = b64encode(sha256(re.search(r"<script>(.*?)</script>", text, re.DOTALL).group(1).encode()).digest()).decode()  # type: ignore[union-attr]
+    assert script.attributes == {}
+    assert policy.attributes["content"] == (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none';"
+        " form-action 'none'"
+    )
+    for one in page.all():
+        assert not [name for name in one.attributes if name.startswith("on")]
+        assert one.tag not in ("iframe", "object", "embed", "base", "form", "audio", "video")
+        assert one.attributes.get("src", "data:").startswith("data:")
+        assert not one.attributes.get("href", "").lower().startswith(("http:", "https:", "//", "javascript:", "file:"))
+    assert not re.search(r"url\((?!#)|@import", text)
+
+
+def test_a_page_loads_nothing_and_runs_nothing_but_its_own_script(page: Element, made: Run) -> None:
+    refuse_loads(page, (made.path / "report.html").read_text(encoding="utf-8"))
+
+
+def test_hostile_names_stay_text_wherever_they_stand(tmp_path: Path) -> None:
+    hostile = with_everything(image_run(tmp_path, HOSTILE, ids="{}<script>alert(2)</script>.png\x1b[2J"))
+    data = hostile.data()
+    hostile.write_data(data | {"notes": list(HOSTILE)})
+    stages = hostile.stages()
+    hostile.write_stages(
+        [stages[0] | {"monitor": HOSTILE[0], "blocks": [{"name": HOSTILE[1], "trainable": 1, "frozen": 0}] * 2}]
+    )
+    hostile.write_history([{"stage": HOSTILE[0], "epoch": 1, HOSTILE[1]: 0.5}, {"stage": "b", "epoch": 2, HOSTILE[1]: 0.4}])
+    kept = hostile.environment() | {"packages": {HOSTILE[0]: HOSTILE[1]}, "command": ["dlcli", *HOSTILE]}
+    hostile.write_environment(kept)
+    hostile.update_status(error=HOSTILE[0], parent=HOSTILE[1])
+    path = write_report(hostile)
+    text = path.read_text(encoding="utf-8")
+    page = read_page(path)
+    refuse_loads(page, text)
+    assert not {char for char in text if not char.isprintable()} - {"\n"}
+    names = [cells[0] for cells in page.one("table", class_="classes").rows()]
+    assert names == [" ".join(visible(name, keep="\n").split()) for name in HOSTILE]
+    assert len(page.all("script")) == len(page.all("style")) == 1
+    assert "49" not in names
+
+
+def test_a_hostile_spec_is_shown_as_text(tmp_path: Path) -> None:
+    other = make_run(tmp_path)
+    spec = other.path / "spec.yaml"
+    spec.write_text(spec.read_text() + "# </code></pre><script>alert(1)</script> \u202e\n", encoding="utf-8")
+    page = read_page(write_report(other))
+    assert "</code></pre><script>alert(1)</script> \\u202e" in page.one("div", class_="code").text
+    assert len(page.all("script")) == 1
+
+
+def test_a_run_without_an_evaluation_has_a_page(tmp_path: Path) -> None:
+    page = read_page(write_report(make_run(tmp_path, accuracy=None, state="failed")))
+    assert "Not scored yet" in page.text
+    assert page.one("span", class_="state").text == "failed"
+
+
+def test_an_old_run_without_intervals_and_diagnosis_has_a_page(tmp_path: Path) -> None:
+    page = read_page(write_report(make_run(tmp_path, accuracy=0.9)))
+    assert page.one("p", class_="big").text == "90.0 %"
+    assert "no interval was kept" in page.text
+    assert "Diagnosis" not in headings(page)
+
+
+NEEDED = {"spec.yaml", "status.json"}
+
+
+def optional_files(run: Run) -> list[Path]:
+    return sorted(path for path in run.path.rglob("*") if path.is_file() and path.name not in NEEDED and path.suffix != ".jpg")
+
+
+def test_files_may_be_missing(own: Run) -> None:
+    files = optional_files(own)
+    assert len(files) > 15
+    for group in (files[0::3], files[1::3], files[2::3]):
+        contents = {path: path.read_bytes() for path in group}
+        for path in group:
+            path.unlink()
+        assert read_page(write_report(own)).one("h1").text == "made", group
+        for path, content in contents.items():
+            path.write_bytes(content)
+
+
+@pytest.mark.slow
+def test_any_file_may_be_missing(own: Run, tmp_path: Path) -> None:
+    for path in optional_files(own):
+        content = path.read_bytes()
+        path.unlink()
+        assert read_page(write_report(own, tmp_path / "page.html")).one("h1").text == "made", path
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("evaluation/test/metrics.json", "{}"),
+        ("evaluation/test/per_class.csv", "class,precision,recall,f1,support\na,much,1,1,3\n"),
+        ("evaluation/test/per_class.csv", "class,precision,recall,f1,support\na,nan,1,1,3\n"),
+        ("evaluation/test/confusion_matrix.csv", "label,a\nb,1\n"),
+        ("evaluation/test/confusion_matrix.csv", "label,a\na,-1\n"),
+        ("evaluation/test/examples.csv", "kind,id\nconfusion,1\n"),
+        ("evaluation/test/roc_curve.csv", "class,false_positive_rate\na,1\n"),
+        ("evaluation/test/calibration.csv", "from\n1\n"),
+        ("evaluation/test/slices.csv", "column,value\nsite\n"),
+        ("diagnosis.json", "[1]"),
+        ("explanations/explanations.json", '[{"file": "../../secret.png", "kind": "", "title": "", "text": ""}]'),
+        ("exports/onnx/export.json", "{"),
+        ("data.json", "[]"),
+        ("environment.json", "[]"),
+        ("history.csv", "stage,epoch,loss\na,1,x\n"),
+        ("stages.json", "{}"),
+    ],
+)
+def test_a_damaged_file_is_named_and_the_rest_is_told(name: str, content: str, own: Run) -> None:
+    (own.path / "history.csv").unlink()  # its charts are no part of this, and take time
+    (own.evaluation("test") / "pr_curve.csv").unlink()
+    (own.path / name).write_text(content)
+    page = read_page(write_report(own))
+    assert name in page.one("div", class_="note").text
+    assert "Spec" in headings(page)
+
+
+def test_pictures_come_from_the_runs_own_thumbnails_alone(own: Run, tmp_path: Path) -> None:
+    shutil.rmtree(own.path / "explanations")
+    folder = own.evaluation("test")
+    secret = tmp_path / "secret.jpg"
+    secret.write_bytes(b"\xff\xd8\xffsecret")
+    (folder / "thumbnails" / "900.jpg").symlink_to(secret)
+    (folder / "thumbnails" / "901.jpg").write_bytes(b"no picture")
+    names = ["../../../../secret.jpg", str(secret), "thumbnails/900.jpg", "thumbnails/901.jpg", "thumbnails/../x.jpg"]
+    rows = "".join(f"uncertain,{number},a,b,0.5,{name}\n" for number, name in enumerate(names))
+    (folder / "examples.csv").write_text("kind,id,label,predicted,probability,thumbnail\n" + rows)
+    page = read_page(write_report(own))
+    assert page.all("img") == []
+    assert "Undecided" in headings(page, "h3")
+
+
+def test_the_same_run_gives_the_same_bytes(made: Run, tmp_path: Path) -> None:
+    first = (made.path / "report.html").read_bytes()
+    assert write_report(made, tmp_path / "again.html").read_bytes() == first
+
+
+def test_a_hundred_classes_stay_below_five_megabytes(tmp_path: Path) -> None:
+    path = write_report(image_run(tmp_path, [f"species {number}" for number in range(100)]))
+    page = read_page(path)
+    assert path.stat().st_size < 5_000_000
+    assert len(page.one("table", class_="matrix").rows()) == 100
+    assert page.all("img")
+
+
+def test_two_hundred_classes_have_a_list_of_pairs_instead_of_a_matrix(tmp_path: Path) -> None:
+    outcome = guesses([f"c{number}" for number in range(200)], each=3)
+    page = read_page(write_report(written(tmp_path, outcome)))
+    assert page.all("table", class_="matrix") == []
+    assert "too many for a matrix on a page" in page.text
+
+
+def test_a_regression_shows_its_targets_and_largest_errors(numbers: Run) -> None:
+    page = read_page(numbers.path / "report.html")
+    titles = headings(page, "h3")
+    assert {"price", "area", "Largest errors"} <= set(titles)
+    assert len(page.one("section", id="run-s0-errors").all("svg")) == 6
+    assert page.one("p", class_="big").text == "2"
+    (table,) = page.one("section", id="run-s0-gallery").all("table")
+    assert [heading.text for heading in table.one("thead").all("th")] == ["example", "actual", "predicted"]
+
+
+def test_a_binary_run_shows_thresholds(binary: Run) -> None:
+    page = read_page(binary.path / "report.html")
+    table = page.one("section", id="run-s0-thresholds").one("table")
+    assert [cells[:2] for cells in table.rows()] == [["yes", "default"], ["yes", "f1"]]
+
+
+def test_other_parts_stand_in_the_scores(own: Run) -> None:
+    outcome = guesses(("cat", "dog", "owl"), seed=3)
+    score(own, type(outcome)(**{**vars(outcome), "split": "validation"}), images=None, pictures=False)
+    page = read_page(write_report(own))
+    captions = [one.text for one in page.one("section", id="run-s0-scores").all("caption")]
+    assert [caption.split(",")[0] for caption in captions] == ["Test", "Validation"]
+
+
+def test_charts_take_their_colours_from_the_page(binary: Run) -> None:
+    text = (binary.path / "report.html").read_text()
+    drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert len(drawings) >= 4
+    for one in drawings:
+        assert set(re.findall(r"#[0-9a-f]{6}\b", one)) <= {"#ffffff", "#000000"}
+        assert "currentColor" in one
+        assert "<style" not in one
+
+
+def test_a_file_that_is_no_report_is_not_overwritten(tmp_path: Path) -> None:
+    own = make_run(tmp_path)
+    mine = tmp_path / "mine.html"
+    mine.write_text("<html>mine</html>")
+    link = tmp_path / "link.html"
+    link.symlink_to(mine)
+    for path in (mine, link, tmp_path, tmp_path / "none" / "report.html"):
+        with pytest.raises(UsageError, match=re.escape(str(path))):
+            write_report(own, path)
+    assert mine.read_text() == "<html>mine</html>"
+    (own.path / "report.html").write_text("mine")
+    with pytest.raises(UsageError, match="no report of dlcli's"):
+        write_report(own)
+
+
+def test_several_runs_are_compared_on_one_page(own: Run, tmp_path: Path) -> None:
+    other = Run(Path(shutil.copytree(own.path, tmp_path / "other" / own.path.name)))
+    spec = other.path / "spec.yaml"
+    spec.write_text(spec.read_text().replace("seed: 0", "seed: 7"))
+    (other.path / "report.html").unlink()
+    page = read_page(write_comparison([own, other], tmp_path / "both.html"))
+    assert ["seed", "0", "7"] in page.one("section", id="specs").one("table").rows()
+    links = [one.attributes["href"] for one in page.all("a") if one.attributes["href"].endswith("report.html")]
+    assert links == [f"made/{own.path.name}/report.html"]
+    assert "B against A: no difference in accuracy: A and B have the same examples right." in page.text
+    assert [one.attributes["id"] for one in page.all("details", class_="folded")] == ["run0", "run1"]
+    refuse_loads(page, (tmp_path / "both.html").read_text())
+
+
+def test_runs_of_other_tasks_are_compared_side_by_side(numbers: Run, binary: Run, tmp_path: Path) -> None:
+    page = read_page(write_comparison([numbers, binary], tmp_path / "both.html"))
+    assert [cells[0] for cells in page.one("section", id="scores").one("table").rows()] == ["mae", "accuracy"]
+    assert "no score of theirs can be tested" in page.text
+
+
+def test_the_command_writes_report_and_card_and_says_where(dlcli: Dlcli, tmp_path: Path) -> None:
+    own = make_run(tmp_path / "runs", "made")
+    done = dlcli("report", "made")
+    assert (done.returncode, done.stdout.splitlines()) == (0, [str(own.path / "report.html"), str(own.path / "model_card.md")])
+    other = make_run(tmp_path / "runs")
+    done = dlcli("report", own.id, other.id)
+    assert (done.returncode, done.stdout) == (0, "report.html\n")
+    assert read_page(tmp_path / "report.html").one("h1").text == "2 runs"
+    (tmp_path / "mine.html").write_text("mine")
+    done = dlcli("report", own.id, other.id, "--to", "mine.html")
+    assert done.returncode == 2
+    assert "mine.html: is there already and is no report of dlcli's; name another file by --to" in done.stderr
+
+
+def test_a_report_needs_no_tensorflow(own: Run, tmp_path: Path) -> None:
+    code = (
+        "import sys; from dlcli.runs import Run; from pathlib import Path\n"
+        "from dlcli.report import write_report, write_model_card\n"
+        "run = Run(Path(sys.argv[1])); write_report(run); write_model_card(run)\n"
+        "print(sorted({'tensorflow', 'keras', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, own.path], capture_output=True, text=True, env=environment(), cwd=tmp_path, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_text_has_the_contrast_of_wcag_aa_in_the_light_and_in_the_dark() -> None:
+    """Web Content Accessibility Guidelines 2.2, 1.4.3: 4.5 to 1 for text, and 1.4.11: 3 to 1 for what is drawn."""
+    style = (REPOSITORY / "src/dlcli/report/templates/style.css").read_text()
+    themes = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root[^{]*\{([^}]*)\}", style)]
+    checked = [theme for theme in themes if "ink" in theme]
+    assert len(checked) >= 3
+    for theme in checked:
+        for name in ("ink", "muted", "accent", "warm", "good", "bad", *(f"series-{number}" for number in range(1, 9))):
+            for ground in ("paper", "card"):
+                if name in theme and len(theme[ground]) == 7:
+                    light, dark = sorted((_luminance(theme[name]), _luminance(theme[ground])), reverse=True)
+                    least = 3.0 if name.startswith("series") else 4.5
+                    assert (light + 0.05) / (dark + 0.05) >= least, (name, ground, theme[name])
+
+
+def test_explanations_behind_a_link_are_not_shown(own: Run, tmp_path: Path) -> None:
+    (own.path / "explanations").rename(tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", own.path / "explanations")
+    page = read_page(write_report(own))
+    assert "not a folder of the run's own" in page.one("div", class_="note").text
+    assert "Explanations" not in headings(page)
+
+
+def test_logarithmic_axes_have_plain_numbers() -> None:
+    with drawing():
+        figure = Figure()
+        axes = figure.subplots()
+        axes.plot([1, 2, 3], [0.001, 0.01, 1])
+        axes.set_yscale("log")
+        told = inline(figure, "key")
+    assert "mathdefault" not in told
+    assert {"0.001", "0.01", "0.1", "1"} <= set(re.findall(r">([\d.]+)</text>", told))
+
+
+def test_an_example_that_the_source_numbers_is_told_apart_from_the_runs_own_parts() -> None:
+    assert example("train/794") == "no. 794 of the source's train examples"
+    assert example("train/cats/794.png") == "train/cats/794.png"
+    assert example("cats/7") == "cats/7"

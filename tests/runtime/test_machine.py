@@ -1,0 +1,129 @@
+"""`doctor`: each check on a machine where it is well and, as far as one can be made, where it is not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from packaging.requirements import Requirement
+
+from dlcli.cli.machine import doctor
+from dlcli.runtime import machine as stage
+from dlcli.runtime.gpus import Gpus, find_gpus, missing_cuda_packages
+
+H100 = ("H100 (80 GB, driver 550.1)",)
+
+
+def test_a_machine_that_trains_leaves_with_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    doctor(runs=tmp_path, json=True)
+    result = json.loads(capsys.readouterr().out)
+    assert result["can_train"] is True
+    names = [check["name"] for check in result["checks"]]
+    assert names[0] == "Python"
+    assert names[-3:] == ["TensorFlow", "GPU", "self-test"]
+    assert all(set(check) == {"name", "status", "found", "remedy"} for check in result["checks"])
+    assert all(check["remedy"] for check in result["checks"] if check["status"] != "ok")
+
+
+def test_a_runs_folder_that_cannot_be_written_fails_with_its_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(typer.Exit) as left:
+        doctor(runs=tmp_path / "file" / "runs")
+    assert left.value.exit_code == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Not a directory" in printed
+    assert "remedy: pass another with --runs or DLCLI_RUNS" in printed
+    assert printed.endswith("This machine cannot train yet: see `fail` above.")
+
+
+def test_a_python_out_of_range_fails() -> None:
+    check = stage.check_python((3, 14, 0))
+    assert (check.status, check.found, check.remedy) == ("fail", "3.14.0", "install Python 3.11, 3.12 or 3.13")
+
+
+def test_missing_and_old_packages_are_named() -> None:
+    assert stage._mismatch(Requirement("no-such-package>=1")) == "no-such-package is missing"
+    assert stage._mismatch(Requirement("packaging>=9999")).endswith("required >=9999")
+    assert stage._mismatch(Requirement("packaging>=1")) == ""
+
+
+def test_missing_bytecode_warns_with_the_command_that_makes_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path))
+    check = stage.check_bytecode()
+    assert check.status == "warn"
+    assert check.found.startswith("0% of ")
+    assert "-m compileall" in check.remedy
+
+
+def test_a_data_folder_that_cannot_be_written_only_warns(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert stage.check_folder("data sets", tmp_path / "file" / "sets", "remedy").status == "warn"
+
+
+def test_a_self_test_that_breaks_is_a_failed_check() -> None:
+    check = stage.self_test(None)
+    assert check.status == "fail"
+    assert "AttributeError" in check.found
+    assert check.remedy
+
+
+@pytest.mark.parametrize(
+    ("gpus", "status", "found", "remedy"),
+    [
+        (Gpus(used=("H100 (compute capability 9.0)",), driver=H100), "ok", "sees H100", ""),
+        (Gpus(), "ok", "none; training uses the CPU", ""),
+        (Gpus(missing=("nvidia-cudnn-cu12",)), "ok", "none", ""),
+        (Gpus(driver=H100, hidden="-1"), "warn", "CUDA_VISIBLE_DEVICES is '-1'", "unset CUDA_VISIBLE_DEVICES"),
+        (Gpus(driver=H100, cuda_build=False), "warn", "without CUDA", "tensorflow[and-cuda]"),
+        (Gpus(driver=H100, missing=("a", "b", "c", "d")), "warn", "4 CUDA packages are missing (a, b, c, ...)", "[gpu]'"),
+        (Gpus(driver=H100), "warn", "could not load a CUDA library", "LD_LIBRARY_PATH"),
+        (Gpus(driver_error="driver/library mismatch"), "warn", "driver/library mismatch", "reboot"),
+        (Gpus(devices=True), "warn", "no nvidia-smi", "--gpus all"),
+    ],
+)
+def test_why_a_gpu_is_not_used(gpus: Gpus, status: str, found: str, remedy: str) -> None:
+    verdict = gpus.verdict()
+    assert verdict[0] == status
+    assert found in verdict[1]
+    assert remedy in verdict[2]
+    assert bool(verdict[2]) == (status != "ok")
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has an NVIDIA driver")
+def test_a_machine_without_a_driver_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    found = find_gpus()
+    assert (found.used, found.driver, found.driver_error) == ((), (), "")
+    assert found.hidden == ""
+
+
+def test_a_driver_that_fails_is_told_from_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    command = tmp_path / "nvidia-smi"
+    command.write_text("#!/bin/sh\necho 'Failed to initialize NVML: Driver/library version mismatch'\nexit 18\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_gpus().driver_error == "Failed to initialize NVML: Driver/library version mismatch"
+
+
+def test_gpus_of_the_driver_are_listed_with_memory_and_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    command = tmp_path / "nvidia-smi"
+    command.write_text("#!/bin/sh\necho 'NVIDIA H100, 81559 MiB, 550.54'\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_gpus().driver == ("NVIDIA H100 (81559 MiB, driver 550.54)",)
+
+
+def test_the_cuda_packages_are_those_of_the_installed_tensorflow() -> None:
+    missing = missing_cuda_packages()
+    assert missing == () or any(name.startswith("nvidia-cudnn") for name in missing)
+
+
+def test_a_relative_folder_that_exists_is_not_reported_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert stage.check_folder("runs folder", Path("runs"), "").found == f"runs (does not exist; created in {tmp_path})"
+    Path("runs").mkdir()
+    assert stage.check_folder("runs folder", Path("runs"), "").found == "runs"

@@ -1,0 +1,260 @@
+"""Two runs on the same examples: the statistics against scipy and known truths, and what is not compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from dlcli.score.compare import Difference, accuracy_interval, compare, compare_losses, match, mcnemar, sentence
+from dlcli.score.intervals import difference_interval, metric_estimate
+from dlcli.score.outcome import Outcome
+from dlcli.spec.training.metrics import AUC, Accuracy, Averaged, PlainMetric, TopK
+
+Array = np.ndarray[Any, Any]
+MAE = PlainMetric(kind="mae")
+ACCURACY = Accuracy(kind="accuracy")
+
+
+def outcome(
+    truth: list[int], scores: Any, *, task: str = "classification", classes: tuple[str, ...] = ("a", "b", "c")
+) -> Outcome:
+    ids = [f"{place}.png" for place in range(len(truth))]
+    return Outcome(task, "test", ids, classes, np.array(truth), np.asarray(scores, dtype="float32"))
+
+
+def guesses(*classes: int, count: int = 3) -> Array:
+    """Returns probabilities whose largest is that of the given class."""
+    return np.full((len(classes), count), 0.1) + 0.7 * np.eye(count)[list(classes)]
+
+
+def test_mcnemar_is_the_exact_binomial_test() -> None:
+    # By hand: of 10 pairs 1 on one side, 2 * (1 + 10) / 2^10; of 4 pairs none, 2 / 2^4.
+    assert mcnemar(1, 9) == pytest.approx(22 / 1024)
+    assert mcnemar(4, 0) == pytest.approx(0.125)
+    assert mcnemar(5, 5) == mcnemar(0, 0) == 1.0
+
+
+def test_mcnemar_agrees_with_chi_squared_where_pairs_are_many() -> None:
+    for one, other in ((5200, 5000), (5300, 5000)):
+        corrected = (abs(one - other) - 1) ** 2 / (one + other)
+        assert mcnemar(one, other) == pytest.approx(float(chi2.sf(corrected, 1)), rel=1e-2)
+
+
+def test_the_interval_of_accuracies_holds_the_true_difference() -> None:
+    """4,000 pairs of models with known accuracies; where 4 in 100 tell them apart it is wider than it need be."""
+    random = np.random.default_rng(0)
+    for only_first, only_other, examples, most in ((0.05, 0.1, 400, 0.97), (0.2, 0.3, 60, 0.97), (0.02, 0.02, 100, 1.0)):
+        shares = (only_first, only_other, 1 - only_first - only_other)
+        drawn = random.multinomial(examples, shares, size=4000)
+        intervals = np.array([accuracy_interval(int(one), int(other), examples) for one, other, _ in drawn])
+        covered = (intervals[:, 0] <= only_other - only_first) & (only_other - only_first <= intervals[:, 1])
+        assert 0.93 <= covered.mean() <= most
+
+
+def errors_apart(truth: Array, ours: Array, theirs: Array) -> tuple[float, float] | None:
+    """Returns the interval of the difference of two mean absolute errors."""
+    return difference_interval(*(metric_estimate(MAE, truth, scores, "regression") for scores in (ours, theirs)))
+
+
+def coverage(models: int, examples: int) -> float:
+    """Returns how often the interval of two models' mean absolute errors holds the true difference."""
+    random, held = np.random.default_rng(1), 0
+    true = np.sqrt(2 / np.pi) * (1.0 - 1.2)  # the mean of |N(0, s)| is s * sqrt(2 / pi)
+    for _ in range(models):
+        truth, shared = random.normal(size=(examples, 1)), random.normal(size=(examples, 1))
+        worse = truth + 1.2 * (0.8 * shared + 0.6 * random.normal(size=(examples, 1)))
+        low, high = errors_apart(truth, worse, truth + shared) or (0.0, 0.0)
+        held += low <= true <= high
+    return held / models
+
+
+def test_the_paired_interval_holds_the_true_difference() -> None:
+    assert 0.9 <= coverage(150, 150) <= 0.99
+
+
+@pytest.mark.slow
+def test_the_paired_interval_holds_the_true_difference_of_many_models() -> None:
+    assert 0.93 <= coverage(2000, 200) <= 0.97
+
+
+def test_pairs_show_what_two_intervals_cannot() -> None:
+    """Two models that err together: their intervals overlap widely, that of the difference is far from zero."""
+    random = np.random.default_rng(2)
+    truth = random.normal(size=(300, 1))
+    error = random.normal(size=(300, 1))
+    low, high = errors_apart(truth, truth + error, truth + 0.95 * error) or (0, 0)
+    assert low == pytest.approx(-0.05 * np.abs(error).mean(), abs=0.01)
+    assert low < high < 0
+    swapped = errors_apart(truth, truth + 0.95 * error, truth + error)
+    assert swapped == pytest.approx((-high, -low))
+
+
+def test_a_better_run_is_called_so_and_how_much() -> None:
+    truth = [0, 1, 2, 0] * 10
+    ours = outcome(truth, guesses(*[0] * 40))
+    theirs = outcome(truth, guesses(*truth))
+    found = compare(ACCURACY, ours, theirs)
+    assert (found.first, found.other, found.verdict) == (0.5, 1.0, "better")
+    assert (found.only_first_right, found.only_other_right) == (0, 20)
+    assert found.p == pytest.approx(2 / 2**20)
+    # By hand: 21/42 - 1/42 = 0.476, and 1.96 * sqrt((22/42 - 0.476^2) / 42) = 0.165.
+    assert sentence(found, "A", "B") == "B is better by 50.0 points of accuracy; 95 % interval 31.1 to 64.1; McNemar p < 0.0001"
+    back = compare(ACCURACY, theirs, ours)
+    assert back.verdict == "worse"
+    assert sentence(back, "A", "B") == sentence(found, "B", "A")
+
+
+def test_a_few_examples_show_nothing() -> None:
+    ours, theirs = outcome([0, 1, 2, 0], guesses(0, 1, 0, 1)), outcome([0, 1, 2, 0], guesses(0, 1, 2, 0))
+    found = compare(ACCURACY, ours, theirs)
+    assert found.verdict == "none shown"
+    assert sentence(found, "A", "B").startswith("no difference shown: accuracy of B is higher by 50.0 points; 95 % interval -")
+    assert sentence(found, "A", "B").endswith("; McNemar p = 0.5")
+
+
+@pytest.mark.parametrize(
+    "metric", [ACCURACY, TopK(kind="top_k", k=2), Averaged(kind="f1"), AUC(kind="auc"), PlainMetric(kind="mcc")]
+)
+def test_equal_runs_differ_by_nothing(metric: Any) -> None:
+    one = outcome([0, 1, 2, 0, 1, 2], guesses(0, 1, 2, 2, 1, 0))
+    found = compare(metric, one, one)
+    assert (found.difference, found.verdict) == (0, "same")
+    assert sentence(found, "A", "B").startswith(f"no difference in {metric.name}: A and B ")
+
+
+def test_a_lower_loss_is_better_and_its_difference_is_paired() -> None:
+    random = np.random.default_rng(4)
+    losses = np.exp(random.normal(size=200))
+    ours = replace(outcome([0, 1] * 100, guesses(*[0, 1] * 100)), losses=losses)
+    found = compare_losses(ours, replace(ours, losses=0.97 * losses + 0.005 * random.normal(size=200)))
+    assert (found.metric, found.verdict, found.higher_is_better) == ("loss", "better", False)
+    assert sentence(found, "A", "B").startswith("B is better: its loss is lower by 0.0")
+    shaken = replace(ours, losses=losses + random.normal(size=200))
+    assert sentence(compare_losses(ours, shaken), "A", "B").startswith("no difference shown: loss of ")
+    assert sentence(compare_losses(ours, ours), "A", "B") == "no difference in loss: A and B give the same predictions"
+
+
+def test_too_few_positives_show_no_difference_of_the_average_precision_and_say_so() -> None:
+    random = np.random.default_rng(5)
+    truth = [0] * 50 + [1] * 6
+    ours, theirs = (outcome(truth, random.random(56), task="binary", classes=("no", "yes")) for _ in range(2))
+    found = compare(AUC(kind="auc", curve="pr"), ours, theirs)
+    assert (found.interval, found.verdict) == (None, "none shown")
+    assert sentence(found, "A", "B").endswith("; no interval: 6 positive examples; an interval needs 20")
+
+
+def test_where_lower_is_better_the_lower_run_is_better() -> None:
+    random = np.random.default_rng(3)
+    truth = random.normal(size=(200, 1))
+    ours = replace(outcome([0] * 200, truth + random.normal(size=(200, 1)), task="regression", classes=("y",)), truth=truth)
+    theirs = replace(ours, scores=truth + 0.1)
+    found = compare(MAE, ours, theirs)
+    assert found.verdict == "better"
+    assert found.difference == pytest.approx(np.abs(theirs.scores - truth).mean() - np.abs(ours.scores - truth).mean())
+    assert sentence(found, "A", "B").startswith("B is better: its mae is lower by 0.")
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (
+            Difference("f1", 0.5, 0.508, (0.001, 0.015), "better"),
+            "B is better by 0.8 points of f1; 95 % interval 0.1 to 1.5",
+        ),
+        (Difference("auc", 0.9, 0.88, (-0.03, -0.01), "worse"), "A is better by 0.02 in auc; 95 % interval 0.01 to 0.03"),
+        (
+            Difference("rmse", 1.0, 1234.5, (-3.0, 4000.0), "none shown", False),
+            "no difference shown: rmse of B is higher by 1,233.5; 95 % interval -3 to 4,000.0",
+        ),
+        (
+            Difference("auc", 0.9, 0.9, None, "none shown"),
+            "no difference shown: auc is the same; no interval",
+        ),
+        (Difference("auc", 0.9, float("nan"), None, "none shown"), "auc is not defined on these examples"),
+    ],
+)
+def test_differences_in_words(found: Difference, words: str) -> None:
+    assert sentence(found, "A", "B") == words
+
+
+def test_classes_in_another_order_are_matched_by_name() -> None:
+    ours = outcome([0, 1, 2], guesses(0, 1, 1))
+    order = [2, 0, 1]  # what is class 0 here is called by the first one's class 2
+    theirs = outcome([order.index(one) for one in (0, 1, 2)], guesses(0, 1, 1)[:, order], classes=("c", "a", "b"))
+    matched = match(ours, theirs)
+    assert not matched.doubt
+    assert matched.theirs.truth.tolist() == [0, 1, 2]
+    assert compare(AUC(kind="auc"), matched.ours, matched.theirs).verdict == "same"
+    assert matched.notes == ["their classes stand in another order and were matched by name"]
+
+
+def test_yes_and_no_the_other_way_round_are_matched_by_name() -> None:
+    ours = outcome([0, 1, 1], [0.25, 0.75, 0.25], task="binary", classes=("no", "yes"))
+    theirs = outcome([1, 0, 0], [0.75, 0.25, 0.75], task="binary", classes=("yes", "no"))
+    matched = match(ours, theirs)
+    assert np.array_equal(matched.ours.scores, matched.theirs.scores)
+    assert np.array_equal(matched.ours.truth, matched.theirs.truth)
+
+
+def test_examples_in_another_order_are_matched_by_id() -> None:
+    ours = outcome([0, 1, 2], guesses(0, 1, 1))
+    turned = replace(ours, ids=ours.ids[::-1], truth=ours.truth[::-1], scores=ours.scores[::-1])
+    matched = match(ours, turned)
+    assert not matched.doubt
+    assert compare(ACCURACY, matched.ours, matched.theirs).verdict == "same"
+
+
+def test_common_examples_alone_are_paired() -> None:
+    ours, theirs = outcome([0, 1, 2] * 4, guesses(*[0] * 12)), outcome([0, 1, 2] * 2, guesses(*[1] * 6))
+    matched = match(ours, theirs)
+    assert matched.doubt == "of 12 and 6 examples 6 have the same id"
+    assert matched.ours.ids == matched.theirs.ids == theirs.ids
+
+
+def test_a_few_labels_that_were_set_right_since_are_left_out() -> None:
+    ours = outcome([0, 1] * 20, guesses(*[0] * 40))
+    theirs = replace(ours, truth=np.array([2, *ours.truth[1:]]))
+    matched = match(ours, theirs)
+    assert matched.doubt == "1 of 40 examples with the same id have another label"
+    assert len(matched.ours) == 39
+
+
+def test_other_data_with_the_same_ids_are_not_paired() -> None:
+    ours = outcome([0, 1] * 20, guesses(*[0] * 40))
+    matched = match(ours, replace(ours, truth=np.array([0, 0, 1, 1] * 10)))
+    assert matched.doubt == "20 of 40 examples with the same id have another label"
+    assert len(matched.ours) == 0
+
+
+def test_ids_that_repeat_are_not_paired() -> None:
+    ours = replace(outcome([0, 1], guesses(0, 1)), ids=["x", "x"])
+    matched = match(ours, ours)
+    assert matched.doubt == "ids repeat, so that examples cannot be told apart"
+    assert len(matched.ours) == 0
+
+
+def test_of_other_classes_the_decisions_are_compared() -> None:
+    ours = outcome([0, 1, 0, 1], guesses(0, 1, 0, 0))
+    theirs = outcome([0, 1, 0, 1], guesses(0, 1, 0, 1, count=4), classes=("a", "b", "d", "e"))
+    matched = match(ours, theirs)
+    assert matched.ours.scores is None
+    found = compare(ACCURACY, matched.ours, matched.theirs)
+    assert (found.first, found.other) == (0.75, 1.0)
+    assert matched.notes == ["their classes differ: only one of them has c; only one of them has d, e"]
+
+
+def test_numbers_of_other_targets_are_not_compared() -> None:
+    ours = replace(outcome([0], [[1.0]], task="regression", classes=("price",)), truth=np.array([[1.0]]))
+    matched = match(ours, replace(ours, classes=("size",)))
+    assert matched.doubt == "their targets differ: only one of them has price; only one of them has size"
+    assert len(matched.ours) == 0
+
+
+def test_thousands_of_classes_are_compared_by_their_decisions() -> None:
+    ours = replace(outcome([0, 1, 2], guesses(0, 1, 1)), scores=None, given=np.array([0, 1, 1]))
+    found = compare(ACCURACY, match(ours, ours).ours, match(ours, ours).theirs)
+    assert (found.first, found.verdict) == (pytest.approx(2 / 3), "same")
