@@ -62,7 +62,7 @@ def test_the_order_is_the_same_in_every_version() -> None:
     """Unfinished runs need it, those of revision 1 the order that was used before."""
     assert list(epoch_order(0, 0, 10)) == [4, 1, 0, 7, 5, 2, 9, 6, 8, 3]
     assert list(epoch_order(7, 3, 10)) == [3, 6, 8, 5, 7, 9, 2, 0, 1, 4]
-    earlier = _stream(10, seed=7, revision=1)
+    earlier = _stream(10, seed=7, first_order=True)
     assert _orders(earlier, 0) == [7, 6, 3, 8, 4, 0, 1, 2, 5, 9]
     assert _orders(earlier, 3) == [0, 2, 7, 3, 6, 9, 5, 1, 4, 8]
     assert _orders(earlier, 12) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]

@@ -35,7 +35,7 @@ LONG = "epochs: 12, optimizer: {kind: sgd, learning_rate: 0.05}, callbacks: [{ki
 
 def spread(*cases: str) -> dict[str, dict[str, float]]:
     """Returns the differences between one device and two, in a process that has two."""
-    program = [sys.executable, "-m", "stages.spread_cases", *cases]
+    program = [sys.executable, "-m", "train.spread_cases", *cases]
     path = os.pathsep.join([environment()["PYTHONPATH"], str(HERE.parent)])
     done = subprocess.run(program, capture_output=True, text=True, env=environment(PYTHONPATH=path), timeout=600, check=False)
     assert not done.returncode, done.stderr

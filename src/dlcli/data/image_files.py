@@ -10,7 +10,7 @@ import numpy as np
 
 from dlcli.errors import DataError
 from dlcli.runtime.image_reader import Picture
-from dlcli.runtime.images import ImageFiles, incomplete_words, is_deep_file, range_note
+from dlcli.runtime.images import ImageFiles, ImageOptions, incomplete_words, is_deep_file, range_note
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources import Examples
 
@@ -123,7 +123,7 @@ class Survey:
     ignored: list[str] = field(default_factory=list)
     decoded: int = 0
     total: int = 0
-    _image: ImageSettings | None = None
+    _image: ImageOptions | None = None
 
     def decode(self, files: ImageFiles) -> Array:
         """Returns the pixels of all files `(n, height, width, channels)`, and keeps what is found.

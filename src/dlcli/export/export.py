@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.data.batches import prediction_batch, prediction_batches
 from dlcli.data.split import subset
 from dlcli.data.splits import Splits, open_splits
 from dlcli.errors import DamagedFile, RunFailed, UsageError
@@ -27,7 +28,7 @@ from dlcli.runs.files import read_json, replacing_folder, write_json, write_text
 from dlcli.runs.folder import now
 from dlcli.runs.parts import title_of
 from dlcli.runtime.device import use_device
-from dlcli.score.evaluate import default_split, prediction_batch, prediction_batches, predictions
+from dlcli.score.evaluate import default_split, predictions
 from dlcli.spec.data.sources.npz import Npz
 from dlcli.spec.experiment import Experiment
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from dlcli.data.batches import prediction_batch
 from dlcli.data.resolve import prepared
 from dlcli.data.splits import open_splits
 from dlcli.errors import DataError, UsageError
@@ -17,7 +18,6 @@ from dlcli.runs.failures import failures_in_words
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model
-from dlcli.score.evaluate import prediction_batch
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.base import TARGET_UNITS

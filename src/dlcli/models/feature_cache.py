@@ -19,7 +19,8 @@ import numpy as np
 
 from dlcli.data.splits import fits_in_memory
 from dlcli.errors import DamagedFile
-from dlcli.runs.files import UNREADABLE_ARRAYS, own_folder
+from dlcli.runs.files import own_folder
+from dlcli.runtime.stored_arrays import UNREADABLE_ARRAYS
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int | None, ...]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.data.batches import prediction_batch
 from dlcli.data.unfamiliar import Unfamiliar
 from dlcli.errors import DataError, UsageError
 from dlcli.predict.inputs import Batch, Skip, Taken, batches, found_files, taken_by
@@ -19,7 +20,6 @@ from dlcli.runtime.columns import rows
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.images import is_deep_file
 from dlcli.runtime.loading import load_model
-from dlcli.score.evaluate import prediction_batch
 from dlcli.score.outcome import MANY_CLASSES
 from dlcli.spec.data.sources.file_tree import Tree
 from dlcli.spec.experiment import Experiment

@@ -10,7 +10,7 @@ from typing import Any
 from dlcli.errors import DlcliError
 from dlcli.program import command
 from dlcli.runs import Run
-from dlcli.train.setup import Say
+from dlcli.runs.reporter import Say
 
 
 def write_for_people(run: Run, say: Say, measure: Callable[[Run], Any] | None = None) -> None:

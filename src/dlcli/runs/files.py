@@ -13,7 +13,6 @@ import os
 import secrets
 import shutil
 import string
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -142,20 +141,6 @@ def read_text(path: Path) -> str:
         DamagedFile: it is missing, no file, or too large.
     """
     return _content(path, _LARGEST_JSON).decode("utf-8", "replace")
-
-
-UNREADABLE_ARRAYS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, MemoryError)
-"""What NumPy raises for a damaged `.npz` file."""
-
-
-def refuse_packed(path: Path) -> None:
-    """Raises ValueError for an archive that would grow when it is read: NumPy stores the arrays as they are."""
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-    if any(member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size for member in members):
-        raise ValueError("its arrays are packed")
-    if sum(member.file_size for member in members) > path.stat().st_size:
-        raise ValueError("its arrays overlap")
 
 
 def _no_number(word: str) -> Any:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+Say = Callable[[str], None]
+"""Takes one line of plain text."""
 
 
 @dataclass(frozen=True)

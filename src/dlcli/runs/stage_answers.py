@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dlcli.errors import DamagedFile
-from dlcli.runs.files import UNREADABLE_ARRAYS, refuse_packed, replacing
+from dlcli.runs.files import replacing
 from dlcli.runs.folder import Run
+from dlcli.runtime.stored_arrays import UNREADABLE_ARRAYS, refuse_packed
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from dlcli.errors import DamagedFile, RunFailed
-from dlcli.runs.files import UNREADABLE_ARRAYS, refuse_packed
+from dlcli.runtime.stored_arrays import UNREADABLE_ARRAYS, refuse_packed
 
 Array = np.ndarray[Any, Any]
 

@@ -7,18 +7,32 @@ Keras reports the sum of both, as a mean over batches. The data loss of a part i
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from dlcli.runtime.engine import keras
-from dlcli.spec.training.losses import LossSpec
 
 NAME = "data_loss"
 _Each = Callable[[Any, Any], Any]
 
 
-def data_loss(loss: LossSpec, each: _Each | None = None) -> Any:
+class Loss(Protocol):
+    """A loss of a spec; `kind` is its name."""
+
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+
+    def each(self, labels: Any, outputs: Any) -> Any:
+        """Returns the loss of each example."""
+        ...
+
+    def counted(self, labels: Any) -> Any:
+        """Returns which examples count; None where all do."""
+        ...
+
+
+def data_loss(loss: Loss, each: _Each | None = None) -> Any:
     """Returns the Keras metric that follows a loss; `each` gives another loss of every example than the spec's own."""
-    return _DiceLoss() if loss.kind == "dice" else _DataLoss(each or loss.each, loss.counted)  # type: ignore[attr-defined]
+    return _DiceLoss() if loss.kind == "dice" else _DataLoss(each or loss.each, loss.counted)
 
 
 def with_data_loss(logs: dict[str, float]) -> dict[str, float]:

@@ -5,17 +5,41 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, Protocol, TypeVar
 
 from dlcli.errors import UsageError
 from dlcli.program import command
 from dlcli.runtime.cluster import Cluster, wait_for_all
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.spread import Spread
-from dlcli.spec.experiment import Hardware
 from dlcli.upstream import quiet_start
 
 GPU_MEMORY = "DLCLI_GPU_MEMORY_MB"
 """Variable of the environment: MiB of a GPU that this process may take, where several share it."""
+
+
+class Hardware(Protocol):
+    """What a run asks of the machine: the `hardware` section of a spec, whose reference describes the fields."""
+
+    @property
+    def device(self) -> str: ...  # noqa: D102
+    @property
+    def devices(self) -> int | None: ...  # noqa: D102
+    @property
+    def strategy(self) -> str: ...  # noqa: D102
+    @property
+    def precision(self) -> str: ...  # noqa: D102
+    @property
+    def deterministic(self) -> bool: ...  # noqa: D102
+    @property
+    def xla(self) -> bool: ...  # noqa: D102
+
+
+class _Changeable(Hardware, Protocol):
+    def model_copy(self, *, update: Any = None) -> Any: ...
+
+
+_Settings = TypeVar("_Settings", bound=_Changeable)
 
 
 @dataclass(frozen=True)
@@ -90,9 +114,10 @@ def _used(hardware: Hardware, seed: int, spread: Spread | None) -> Device:
     return Device("gpu" if gpus else "cpu", _name(gpus, spread), precision, "exact" if exact else "seeded", spread)
 
 
-def any_device(hardware: Hardware) -> Hardware:
+def any_device(hardware: _Settings) -> _Settings:
     """Returns the hardware for what a run's model is used for later: a GPU need not be there then."""
-    return hardware.model_copy(update={"device": "auto"}) if hardware.device == "gpu" else hardware
+    changed: _Settings = hardware.model_copy(update={"device": "auto"}) if hardware.device == "gpu" else hardware
+    return changed
 
 
 def _choose(gpus: list[object]) -> None:

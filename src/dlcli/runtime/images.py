@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import local
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from PIL import Image
@@ -32,13 +32,44 @@ from dlcli.runtime.jpeg_data import missing_part
 from dlcli.upstream.pillow import silence_libtiff
 
 if TYPE_CHECKING:
-    from dlcli.spec.data.data import ImageSettings
-
     Array = np.ndarray[Any, Any]
 
 silence_libtiff()
 _ENDS = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))
 _EIGHT_BITS = (b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")
+
+
+class ImageOptions(Protocol):
+    """How images are read: the `data.image` of a spec.
+
+    Attributes:
+        size: height and width.
+        channels: 1 for grey, 3 for colour; None for colour, or what the array has.
+        resize: the way to one size.
+        background_colour: red, green and blue behind transparent pixels.
+        value_range: the values that become 0 and 255, or the name of a range.
+        is_deep: whether images have more than 8 bits.
+        decoded_mb: how many MB an image may take once decoded.
+    """
+
+    @property
+    def size(self) -> tuple[int, int] | None: ...  # noqa: D102
+    @property
+    def channels(self) -> int | None: ...  # noqa: D102
+    @property
+    def resize(self) -> Any: ...  # noqa: D102
+    @property
+    def background_colour(self) -> tuple[int, int, int]: ...  # noqa: D102
+    @property
+    def value_range(self) -> Any: ...  # noqa: D102
+    @property
+    def is_deep(self) -> bool: ...  # noqa: D102
+    @property
+    def decoded_mb(self) -> Any: ...  # noqa: D102
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self:
+        """Returns the options with some of them changed."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -52,7 +83,7 @@ class ImageFiles:
     """
 
     paths: tuple[str, ...]
-    image: ImageSettings
+    image: ImageOptions
     decoded: Array | None = None
 
     def __len__(self) -> int:
@@ -136,7 +167,7 @@ class ImageFiles:
         return replace(self, image=self.image.model_copy(update={"value_range": value_range}))
 
 
-def read_image(path: str, image: ImageSettings) -> Array:
+def read_image(path: str, image: ImageOptions) -> Array:
     """Returns one file as `(height, width, channels)`: turned upright (EXIF), the first frame, resized.
 
     Raises:
@@ -148,14 +179,14 @@ def read_image(path: str, image: ImageSettings) -> Array:
         raise DataError(f"{path}: {error}") from None
 
 
-def settings_of(image: ImageSettings) -> Settings:
+def settings_of(image: ImageOptions) -> Settings:
     """Returns the reader's settings for those of a spec. A range of `auto` is not known yet: 8 bits are read."""
     return Settings(
         size=image.size,
         channels=image.channels or 3,
         resize=image.resize,
         background=image.background_colour,
-        value_range=image.value_range if image.is_deep else None,  # type: ignore[arg-type]  # `is_deep` says it
+        value_range=image.value_range if image.is_deep else None,
         decoded_mb=image.decoded_mb,
     )
 
@@ -233,7 +264,7 @@ def shown(pixels: Array) -> Array:
     return pixels if pixels.dtype == np.uint8 else np.clip(np.rint(pixels), 0, 255).astype("uint8")
 
 
-def fit_array(pixels: Array, image: ImageSettings) -> Array:
+def fit_array(pixels: Array, image: ImageOptions) -> Array:
     """Returns one image `(height, width, channels)` of 8 or 16 bits as uint8 in the settings' size, channels and range."""
     settings = settings_of(image.model_copy(update={"channels": image.channels or (1 if pixels.shape[2] == 1 else 3)}))
     if pixels.dtype != "uint8" and settings.value_range is not None:
@@ -247,7 +278,7 @@ def range_note(low: float, high: float) -> str:
     return f"images have more than 8 bits: values from {low:,g} to {high:,g} become 0 to 255 (data.image.value_range)"
 
 
-def fit_arrays(images: Array, image: ImageSettings) -> Array:
+def fit_arrays(images: Array, image: ImageOptions) -> Array:
     """Returns uint8 images `(n, height, width, channels)` in the settings' size and channels."""
     same = image.size in (None, images.shape[1:3]) and image.channels in (None, images.shape[3])
     if same or not len(images):
@@ -259,7 +290,7 @@ def fit_arrays(images: Array, image: ImageSettings) -> Array:
     return fitted
 
 
-def fit_deep_arrays(images: Array, image: ImageSettings) -> Array:
+def fit_deep_arrays(images: Array, image: ImageOptions) -> Array:
     """Returns images `(n, height, width[, channels])` as float32 in the settings' size, channels and range of values.
 
     uint8 is 0 to 255 as it is; of other types the values of `value_range` become 0 and 255.

@@ -10,15 +10,13 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from dlcli.errors import DataError
-from dlcli.runs.folder import REVISION
 from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras, tf
-from dlcli.spec.data.augmentations import AugmentationSpec
 from dlcli.upstream import steady_options
 
 Array = np.ndarray[Any, Any]
@@ -27,11 +25,19 @@ _SHUFFLING = 0x5BF1E
 """The second word of the generator's key: what else is ever drawn from the same seed must have another one."""
 
 
+class Augmentation(Protocol):
+    """A random change of images, such as a member of `data.augment`."""
+
+    def augment(self, images: Any, seed: Any) -> Any:
+        """Returns changed images of the same shape; every draw comes from the seed."""
+        ...
+
+
 class TrainingStream:
     """The batches of every epoch, from any step on.
 
     With `copies`, `inputs` hold that many versions of all examples one after another; every epoch takes the next version.
-    `revision` is the run's: one of revision 1 keeps the order that it was begun with.
+    `first_order` keeps the order of runs of revision 1, which are resumed with it.
     """
 
     def __init__(
@@ -42,14 +48,14 @@ class TrainingStream:
         examples: int,
         batch_size: int,
         seed: int,
-        augment: Sequence[AugmentationSpec] = (),
+        augment: Sequence[Augmentation] = (),
         copies: int = 1,
-        revision: int = REVISION,
+        first_order: bool = False,
     ) -> None:
         self.steps = -(-examples // batch_size)
         with tf.device("CPU:0"):  # where tf.data reads it
             self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._order = _FirstOrder(examples, seed, self._epoch) if revision == 1 else _Order(examples, seed)
+        self._order = _FirstOrder(examples, seed, self._epoch) if first_order else _Order(examples, seed)
         order, read = self._order, reader(inputs)
 
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
@@ -86,7 +92,7 @@ def ordered_batches(
     examples: int,
     batch_size: int,
     labels: Callable[[Any], Any] | None = None,
-    augment: Sequence[AugmentationSpec] = (),
+    augment: Sequence[Augmentation] = (),
     seed: int = 0,
     epoch: int = 0,
 ) -> Any:
@@ -192,7 +198,7 @@ def on_host(array: Array) -> Any:
         return tf.constant(array.astype(str) if array.dtype == object else array)
 
 
-def augmented(images: Any, augment: Sequence[AugmentationSpec], seed: int, step: Any) -> Any:
+def augmented(images: Any, augment: Sequence[Augmentation], seed: int, step: Any) -> Any:
     """Returns changed images, float32; every draw is a function of (seed, step)."""
     images = tf.cast(images, tf.float32)
     shape = images.shape

@@ -16,6 +16,7 @@ from dlcli.errors import UsageError
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.parts import title_of
+from dlcli.runs.reporter import Say
 from dlcli.runtime.columns import column_inputs
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
@@ -25,7 +26,6 @@ from dlcli.score.intervals import metric_interval
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.metrics import MetricSpec
-from dlcli.train.setup import Say
 
 Array = np.ndarray[Any, Any]
 MOST_EXAMPLES = 10_000

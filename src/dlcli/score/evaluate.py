@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.data.batches import prediction_batches
 from dlcli.data.other_data import open_other, refuse_other_type
 from dlcli.data.splits import Splits, is_image, open_splits
 from dlcli.data.unfamiliar import gaps_of, notes_on
@@ -22,7 +23,7 @@ from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model, refuse_other_inputs
 from dlcli.runtime.loop import Listening
-from dlcli.runtime.stream import data_errors, ordered_batches
+from dlcli.runtime.stream import data_errors
 from dlcli.runtime.threads import pin_threads
 from dlcli.score.calibration import fit_temperature
 from dlcli.score.examples import worth_looking_at, write_examples
@@ -246,20 +247,6 @@ def calibrate(experiment: Experiment, splits: Splits, run: Run) -> float:
         check()
         run.write_temperature(temperature, part.name, len(part.examples))
     return temperature
-
-
-def prediction_batch(experiment: Experiment) -> int:
-    """Returns the batch size for predictions: the training's, but at least 32 and at most 1,024.
-
-    Always the same for one spec, since sums in another batch may round differently in the last bit.
-    """
-    wanted = experiment.data.batch_size
-    return 1024 if wanted == "full" else min(max(int(wanted), 32), 1024)
-
-
-def prediction_batches(inputs: Any, experiment: Experiment, examples: int) -> Any:
-    """Returns the dataset of all inputs, in order, that `predictions` reads."""
-    return ordered_batches(inputs, examples=examples, batch_size=prediction_batch(experiment))
 
 
 def predictions(model: Any, batches: Any, experiment: Experiment, heard: Callable[[], None] | None = None) -> Array:

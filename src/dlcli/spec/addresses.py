@@ -10,7 +10,7 @@ import re
 from pydantic import ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from dlcli.spec.data.sources.base import as_path, with_environment
+from dlcli.spec.paths import as_path, with_environment
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SECRET_KEY = re.compile(r"(?i)[?&;#][^=&]*(?:password|passwd|pwd|secret|token|credential|api_?key|signature)[^=&]*=")

@@ -23,6 +23,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, core_schema
 
+Shape = tuple[int, ...]
+"""The shape of one example, without the batch: `(height, width, channels)`, `(steps, channels)` or `(features,)`."""
+
 
 class Spec(BaseModel):
     """A frozen value read from YAML: unknown keys and wrong types are refused, nothing is coerced."""

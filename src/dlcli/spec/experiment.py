@@ -11,8 +11,8 @@ from pydantic_core import PydanticCustomError
 
 from dlcli.spec.base import Count, OneOf, Positive, Spec
 from dlcli.spec.data.data import Data
-from dlcli.spec.data.sources.base import FilePath
 from dlcli.spec.model.models import Model, Output, Transfer
+from dlcli.spec.paths import FilePath
 from dlcli.spec.search.sweep import Sweep
 from dlcli.spec.tasks import TASKS, Task, TaskName
 from dlcli.spec.training.callbacks import Callback, TrackerSpec

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dlcli.data.batches import prediction_batch, prediction_batches
 from dlcli.data.labels import label_reader
 from dlcli.errors import UsageError
 from dlcli.models.features import kept_features, reason_against
@@ -17,7 +18,7 @@ from dlcli.runtime.data_loss import data_loss
 from dlcli.runtime.engine import keras
 from dlcli.runtime.spread import refuse_empty_shares
 from dlcli.runtime.stream import TrainingStream, ordered_batches
-from dlcli.score.evaluate import prediction_batch, prediction_batches, predictions
+from dlcli.score.evaluate import predictions
 from dlcli.spec.data.augmentations import AugmentationSpec
 from dlcli.spec.training.stages import Stage
 from dlcli.train.part_rates import build_optimizer
@@ -71,7 +72,7 @@ def stream_of(work: Material, feed: Feed) -> TrainingStream:
         seed=work.experiment.seed,
         augment=feed.augment,
         copies=feed.copies,
-        revision=work.revision,
+        first_order=work.revision == 1,
     )
 
 

@@ -17,7 +17,7 @@ from dlcli.models.selection import Plan, plan_stage
 from dlcli.runs import Run
 from dlcli.runs.compare import flat
 from dlcli.runs.parts import score_text
-from dlcli.runs.reporter import Reporter
+from dlcli.runs.reporter import Reporter, Say
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.data_loss import with_data_loss
 from dlcli.runtime.engine import keras
@@ -35,7 +35,7 @@ from dlcli.train.classifier_head import fit_classifier
 from dlcli.train.divergence import looked_back, words_of_divergence
 from dlcli.train.proof import Proof
 from dlcli.train.recorder import Best, Diverged, Record, Recorder, has_penalties, penalties
-from dlcli.train.setup import Say, Work
+from dlcli.train.setup import Work
 from dlcli.train.trackers.following import without_trackers
 from dlcli.train.unfreezing import can_be_compared, keep_answers, verdict
 from dlcli.upstream.devices import equal_copies

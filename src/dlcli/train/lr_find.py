@@ -19,6 +19,7 @@ import numpy as np
 from dlcli.errors import OutOfMemory, RunFailed, UsageError
 from dlcli.runs.failures import is_out_of_memory
 from dlcli.runs.files import write_json, write_table
+from dlcli.runs.reporter import Say
 from dlcli.runtime.data_loss import with_data_loss
 from dlcli.runtime.stream import data_errors
 from dlcli.spec.experiment import Experiment
@@ -26,7 +27,6 @@ from dlcli.spec.load import Loaded
 from dlcli.spec.training.stages import Stage
 from dlcli.train.rate_curve import Suggestions, smooth_curve, suggested
 from dlcli.train.rate_trial import Trial, put_together
-from dlcli.train.setup import Say
 
 Array = np.ndarray[Any, Any]
 _SMOOTHING = 0.98

@@ -13,6 +13,7 @@ from dlcli.models.initial_weights import start_from_run
 from dlcli.models.network import build_model
 from dlcli.models.selection import plan_stage
 from dlcli.models.targets import scale_in_words, target_scale
+from dlcli.runs.reporter import Say
 from dlcli.runtime.device import use_device
 from dlcli.runtime.engine import keras
 from dlcli.runtime.stream import TrainingStream
@@ -20,7 +21,7 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.models import Transfer
 from dlcli.spec.training.stages import Stage
 from dlcli.train.assemble import compile_stage, feed_of, stream_of
-from dlcli.train.setup import Material, Say
+from dlcli.train.setup import Material
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dlcli.runs.checkpoints import save_checkpoint
 from dlcli.runs.compare import flat
 from dlcli.runs.environment import process_started
 from dlcli.runs.folder import REVISION
-from dlcli.runs.reporter import Reporter
+from dlcli.runs.reporter import Reporter, Say
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.cluster import Cluster
 from dlcli.runtime.device import joined
@@ -29,7 +29,6 @@ from dlcli.spec.model.models import Transfer
 from dlcli.spec.training.schedules import ScheduleSpec
 from dlcli.train.checkpoints import newest_snapshot, spec_digest
 from dlcli.train.recorder import recorded_rows
-from dlcli.train.setup import Say
 from dlcli.train.trackers.following import refuse_missing_trackers, without_trackers
 from dlcli.train.train import proceed, teller
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dlcli.data.splits import Splits
 from dlcli.models.network import Built
 from dlcli.runs.folder import REVISION
+from dlcli.runs.reporter import Say
 from dlcli.runtime.spread import Spread
 from dlcli.spec.experiment import Experiment
 from dlcli.train.recorder import Record
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

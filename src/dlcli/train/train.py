@@ -20,7 +20,7 @@ from dlcli.runs.environment import describe_environment, process_started, what_r
 from dlcli.runs.failures import recorded_failure
 from dlcli.runs.folder import REVISION, now
 from dlcli.runs.parts import sizes_in_words
-from dlcli.runs.reporter import Reporter
+from dlcli.runs.reporter import Reporter, Say
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.cluster import Cluster
 from dlcli.runtime.device import Device, joined, use_devices
@@ -30,7 +30,6 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import Loaded, to_yaml
 from dlcli.train.checkpoints import keep_last_checkpoint
 from dlcli.train.fit import Keeping, fit
-from dlcli.train.setup import Say
 from dlcli.train.trackers.following import followed, refuse_missing_trackers, without_trackers
 
 

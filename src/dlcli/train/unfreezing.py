@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.data.batches import prediction_batches
 from dlcli.runs.parts import score_text
 from dlcli.runs.stage_answers import read_stage_answers, write_stage_answers
 from dlcli.score.compare import Difference, compare, compare_losses, sentence
-from dlcli.score.evaluate import prediction_batches, predictions, with_losses
+from dlcli.score.evaluate import predictions, with_losses
 from dlcli.score.outcome import Outcome
 from dlcli.train.setup import Work
 

@@ -12,7 +12,8 @@ from pydantic_core import PydanticCustomError
 from dlcli.spec.base import Count, Pair, Spec
 from dlcli.spec.data.augmentations import Augmentation
 from dlcli.spec.data.sources import Source
-from dlcli.spec.data.sources.base import Facts, FilePath
+from dlcli.spec.data.sources.base import Facts
+from dlcli.spec.paths import FilePath
 
 
 def _part(value: Any) -> Any:

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from dlcli.spec.base import Count, Fraction, KerasSpec, OneOf, Spec, keras_attribute
+from dlcli.spec.base import Count, Fraction, KerasSpec, OneOf, Shape, Spec, keras_attribute
 from dlcli.spec.model.activations import Activation
 from dlcli.spec.model.backbones import Backbone
 from dlcli.spec.model.heads import Classifier, ClassifierSpec
-from dlcli.spec.model.layers import Layer, LayerSpec, Shape, ShapeError
+from dlcli.spec.model.layers import Layer, LayerSpec, ShapeError
 from dlcli.spec.model.layers.composite import chain, chain_shape
 from dlcli.spec.model.layers.convolution import Conv2D
 from dlcli.spec.model.layers.dense import GLOROT, ZEROS, ActivationLayer, Dense

@@ -11,12 +11,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
-from dlcli.spec.base import walk
+from dlcli.spec.base import Shape, walk
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources import Facts
 from dlcli.spec.data.sources.base import composed
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.model.layers import LayerSpec, Shape, ShapeError
+from dlcli.spec.model.layers import LayerSpec, ShapeError
 from dlcli.spec.model.layers.dense import ActivationLayer
 from dlcli.spec.model.models import Cnn, Transfer
 from dlcli.spec.rules import devices, transfer

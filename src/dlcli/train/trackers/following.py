@@ -13,11 +13,10 @@ from typing import Any
 
 from dlcli.errors import DamagedFile, DlcliError, UsageError
 from dlcli.runs import Run
-from dlcli.runs.reporter import EpochReport, Reporter
+from dlcli.runs.reporter import EpochReport, Reporter, Say
 from dlcli.runtime.python import python_command, python_environment
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.callbacks import TrackerSpec
-from dlcli.train.setup import Say
 
 PATIENCE = 60.0
 """Seconds that a tracker gets after the training to take the results."""

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
-from pydantic import AfterValidator, ValidationInfo
-from pydantic_core import PydanticCustomError
-
 from dlcli.errors import DataError
-from dlcli.spec.base import Spec
-from dlcli.spec.model.layers import Shape
+from dlcli.spec.base import Shape, Spec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,54 +123,6 @@ class SourceSpec(Spec):
         None where the source has no folder or file of its own. `classes` are the names that labels there may have.
         """
         return None
-
-
-_LONGEST = 4000
-_SECRET = re.compile(r"(?i)SECRET|TOKEN|PASSW|CREDENTIAL|API_?KEY|ACCESS_KEY|PRIVATE_KEY")
-"""Names of variables that hold secrets: their values must not reach a spec, a log or a tracker."""
-_NO_NAME = "no file can have such a name: it is too long, or holds a NUL"
-
-
-def with_environment(value: str) -> str:
-    """Returns a text with `${NAME}` and `${NAME:-default}` replaced."""
-    import os
-
-    if len(value) > _LONGEST:  # before it is searched, which takes the longer the more braces are left open
-        raise PydanticCustomError("path", _NO_NAME)
-
-    def replaced(match: re.Match[str]) -> str:
-        name, default = match.group(1), match.group(2)
-        if _SECRET.search(name) and not name.endswith(("_DIR", "_FILE", "_FOLDER", "_PATH")):
-            raise PydanticCustomError(
-                "environment", "{name} is called like a secret, which the run would keep; a path needs none", {"name": name}
-            )
-        if name not in os.environ and default is None:
-            raise PydanticCustomError(
-                "environment", "environment variable {name} is not set; `${{name}:-default}` gives a default", {"name": name}
-            )
-        return os.environ.get(name, default or "")
-
-    return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}", replaced, value)
-
-
-def as_path(value: str, info: ValidationInfo) -> str:
-    """Returns an absolute path: environment variables replaced, relative to the spec's folder."""
-    import os
-    from pathlib import Path
-
-    text = with_environment(value)
-    folder = (info.context or {}).get("folder", ".")
-    try:
-        path = os.path.normpath(Path(folder).absolute() / Path(text).expanduser())
-    except RuntimeError:  # `~name` of a user that there is not
-        raise PydanticCustomError("path", "there is no user of this name, whose folder it would be in") from None
-    if "\0" in path or len(os.fsencode(path)) > _LONGEST or any(len(os.fsencode(part)) > 255 for part in path.split("/")):
-        raise PydanticCustomError("path", _NO_NAME)
-    return path
-
-
-FilePath = Annotated[str, AfterValidator(as_path)]
-"""A path of the user's, made absolute when the spec is read, so that a run can be moved without losing its data."""
 
 
 def composed(text: str) -> str:

@@ -12,11 +12,12 @@ from pydantic_core import PydanticCustomError
 
 from dlcli.errors import DataError
 from dlcli.spec.base import Count, Spec
-from dlcli.spec.data.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec
 from dlcli.spec.data.sources.table.cells import MARKS, normalized
 from dlcli.spec.data.sources.table.dates import Part
 from dlcli.spec.data.sources.table.files import encoding_fault
 from dlcli.spec.data.sources.table.reader import Settings, look_at, no_header, refuse_rows
+from dlcli.spec.paths import FilePath
 
 if TYPE_CHECKING:
     from dlcli.spec.data.sources.table.contents import Table

@@ -13,9 +13,10 @@ from pydantic import Field, PrivateAttr
 from dlcli.errors import DataError
 from dlcli.program import command
 from dlcli.spec.data.sources import folder_revision_1
-from dlcli.spec.data.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec, composed, label_notes
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, composed, label_notes
 from dlcli.spec.data.sources.file_tree import Tree, by_extension, has_image, holds_image, listing, walk
 from dlcli.spec.data.sources.folder_layout import Layout, find_layout, named_layout
+from dlcli.spec.paths import FilePath
 
 METADATA = "metadata.csv"
 """A table in the folder whose columns `evaluate --slice` groups the images by."""

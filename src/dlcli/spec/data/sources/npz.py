@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from dlcli.errors import DataError
-from dlcli.spec.data.sources.base import Examples, Facts, FilePath, Opened, Request, SourceSpec, labels_of, row_ids
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, labels_of, row_ids
 from dlcli.spec.data.sources.npz_values import array_header, constant_columns, difference, rows_without_values
 from dlcli.spec.data.sources.part_names import PARTS, part_of
+from dlcli.spec.paths import FilePath
 
 if TYPE_CHECKING:
     import numpy as np

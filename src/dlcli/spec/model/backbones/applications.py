@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from dlcli.spec.base import Pair, Positive, keras_attribute
-from dlcli.spec.data.sources.base import as_path, with_environment
+from dlcli.spec.base import Pair, Positive, Shape, keras_attribute
 from dlcli.spec.model.backbones.base import BackboneSpec, single_layers
-from dlcli.spec.model.layers import Shape, ShapeError
+from dlcli.spec.model.layers import ShapeError
+from dlcli.spec.paths import as_path, with_environment
 
 Scaling = Literal["symmetric", "caffe", "torch", "inside"]
 """What images 0 to 255 become: `symmetric` [-1, 1]; `caffe` BGR less ImageNet's means; `torch` ImageNet's mean 0 and

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Self
 
-from dlcli.spec.base import Spec
-from dlcli.spec.model.layers import Shape
+from dlcli.spec.base import Shape, Spec
 
 TARGET_UNITS = "target_units"
 """Name of the layer behind the output layer that brings a regression's scaled outputs into the targets' own units."""

@@ -9,9 +9,8 @@ from pydantic_core import PydanticCustomError
 
 from dlcli.errors import DataError
 from dlcli.spec.addresses import address_or_path, is_address
-from dlcli.spec.base import Pair, keras_attribute
+from dlcli.spec.base import Pair, Shape, keras_attribute
 from dlcli.spec.model.backbones.base import BackboneSpec
-from dlcli.spec.model.layers import Shape
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 

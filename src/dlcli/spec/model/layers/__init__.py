@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from dlcli.spec.base import OneOf
-from dlcli.spec.model.layers.base import LayerSpec, Shape, ShapeError
+from dlcli.spec.model.layers.base import LayerSpec, ShapeError
 from dlcli.spec.model.layers.composite import Branches, Maxout, Residual, SqueezeExcite
 from dlcli.spec.model.layers.convolution import Conv1D, Conv2D, DepthwiseConv2D, SeparableConv2D, ZeroPadding2D
 from dlcli.spec.model.layers.dense import ActivationLayer, Dense, LeakyReLU, PReLU
@@ -25,7 +25,7 @@ from dlcli.spec.model.layers.pooling import (
 from dlcli.spec.model.layers.regular import BatchNormalization, Dropout, GaussianNoise, LayerNormalization, SpatialDropout2D
 from dlcli.spec.model.layers.shape import Flatten, Rescaling, Reshape
 
-__all__ = ["Layer", "LayerSpec", "Shape", "ShapeError"]
+__all__ = ["Layer", "LayerSpec", "ShapeError"]
 
 Layer = Annotated[
     Dense

@@ -5,10 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import Any, ClassVar
 
-from dlcli.spec.base import KerasSpec, Padding
-
-Shape = tuple[int, ...]
-"""The shape of one example, without the batch: `(height, width, channels)`, `(steps, channels)` or `(features,)`."""
+from dlcli.spec.base import KerasSpec, Padding, Shape
 
 
 class ShapeError(ValueError):

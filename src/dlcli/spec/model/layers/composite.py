@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from dlcli.spec.base import Count
+from dlcli.spec.base import Count, Shape
 from dlcli.spec.model.activations import Activation, activated
-from dlcli.spec.model.layers.base import LayerSpec, Shape, ShapeError
+from dlcli.spec.model.layers.base import LayerSpec, ShapeError
 
 if TYPE_CHECKING:  # the union holds these classes: it completes them with `model_rebuild`
     from dlcli.spec.model.layers import Layer

@@ -4,9 +4,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from dlcli.spec.base import Count, Padding, Pair
+from dlcli.spec.base import Count, Padding, Pair, Shape
 from dlcli.spec.model.activations import Activation
-from dlcli.spec.model.layers.base import LayerSpec, Shape, ShapeError, slid
+from dlcli.spec.model.layers.base import LayerSpec, ShapeError, slid
 from dlcli.spec.model.layers.dense import GLOROT, ZEROS, ActivatedLayer
 from dlcli.spec.model.parameters import Constraint, Initializer, Regularizer
 

@@ -4,9 +4,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from dlcli.spec.base import Count, NotNegative
+from dlcli.spec.base import Count, NotNegative, Shape
 from dlcli.spec.model.activations import Activation, ActivationSpec, activated
-from dlcli.spec.model.layers.base import LayerSpec, Shape, ShapeError
+from dlcli.spec.model.layers.base import LayerSpec, ShapeError
 from dlcli.spec.model.parameters import Constraint, Initializer, NamedInitializer, Regularizer
 
 GLOROT = NamedInitializer.model_construct(kind="glorot_uniform")

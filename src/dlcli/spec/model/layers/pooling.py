@@ -4,8 +4,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from dlcli.spec.base import Count, Padding, Pair
-from dlcli.spec.model.layers.base import LayerSpec, Shape, slid
+from dlcli.spec.base import Count, Padding, Pair, Shape
+from dlcli.spec.model.layers.base import LayerSpec, slid
 
 _POOL = "Size of the window."
 _STRIDES = "Step of the window; the window's size if not given."

@@ -4,8 +4,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from dlcli.spec.base import Fraction, NotNegative, Positive
-from dlcli.spec.model.layers.base import LayerSpec, Shape, check_axis
+from dlcli.spec.base import Fraction, NotNegative, Positive, Shape
+from dlcli.spec.model.layers.base import LayerSpec, check_axis
 from dlcli.spec.model.layers.dense import ONES, ZEROS
 from dlcli.spec.model.parameters import Initializer
 

@@ -5,7 +5,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from dlcli.spec.model.layers.base import LayerSpec, Shape, ShapeError
+from dlcli.spec.base import Shape
+from dlcli.spec.model.layers.base import LayerSpec, ShapeError
 
 
 class Flatten(LayerSpec):
