@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dlcli.runtime.columns import Normalize, column_inputs, input_names, rows
-from dlcli.upstream import import_keras
+from dlcli.upstream.keras import import_keras
 
 keras = import_keras()
 TRAIN = {

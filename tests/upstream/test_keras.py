@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dlcli.runtime.engine import keras
 from dlcli.upstream.keras import weights_watched
+from upstream.programs import run
 
 
 class TooLarge(Exception):
@@ -45,3 +47,50 @@ def test_a_watched_weight_can_be_refused_before_it_takes_memory(tmp_path: Path) 
     with weights_watched(refuse), pytest.raises(TooLarge, match="Dense"):
         keras.saving.load_model(_declaring(tmp_path / "model.keras", 10**12), compile=False)
     assert keras.layers.Dense(2)(keras.ops.ones((1, 3))).shape == (1, 2)
+
+
+def test_keras_imports_scikit_learn_and_matplotlib_by_itself() -> None:
+    assert run("import sys, keras; print('sklearn' in sys.modules, 'matplotlib' in sys.modules)") == "True True"
+
+
+def test_import_keras_leaves_both_out_and_importable_afterwards() -> None:
+    program = (
+        "import sys; from dlcli.upstream.keras import import_keras; keras = import_keras();"
+        "print([n for n in sys.modules if n.split('.')[0] in ('sklearn', 'matplotlib')]);"
+        "import sklearn.linear_model, matplotlib.figure;"
+        "print(keras.layers.Dense(2)(keras.ops.ones((1, 3))).shape, bool(sklearn.__version__ and matplotlib.__version__))"
+    )
+    assert run(program) == "[]\n(1, 2) True"
+
+
+def test_keras_fetches_weights_without_a_time_limit_and_fails_with_a_bare_exception(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import inspect
+
+    from dlcli.upstream.keras import import_keras
+
+    keras = import_keras()
+    from keras.src.utils import file_utils
+
+    monkeypatch.setenv("no_proxy", "*")
+    assert "timeout" not in inspect.signature(file_utils.urlretrieve).parameters
+    with pytest.raises(Exception, match="URL fetch failure") as raised:
+        keras.utils.get_file("weights.h5", "http://127.0.0.1:9/weights.h5", cache_dir=str(tmp_path))
+    assert type(raised.value) is Exception
+
+
+def test_weights_are_fetched_with_a_time_limit_only_inside_the_block() -> None:
+    import socket
+
+    from dlcli.upstream.keras import import_keras, keras_weights
+
+    import_keras()
+    from keras.src.utils import file_utils
+
+    fetch = file_utils.urlretrieve
+    with keras_weights("vgg16", offline=True):
+        assert file_utils.urlretrieve is not fetch
+        assert socket.getdefaulttimeout() == 20
+    assert file_utils.urlretrieve is fetch
+    assert socket.getdefaulttimeout() is None

@@ -12,7 +12,7 @@ import pytest
 
 from dlcli.errors import DataError
 from dlcli.upstream.tfds import import_tfds, read_split
-from upstream.test_upstream import run
+from upstream.programs import run
 
 DATA = os.environ.get("DLCLI_TEST_DATA", "")
 
@@ -99,3 +99,16 @@ def test_features_of_tfds_own_are_found_by_name() -> None:
     tfds = import_tfds()
     name = "tensorflow_datasets.core.features.image_feature.Image"
     assert tfds.features.FeatureConnector.cls_from_name(name) is tfds.features.Image
+
+
+def test_the_names_of_tfds_sets_are_known_without_importing_it() -> None:
+    # In a process of its own: TFDS lists also the sets that other tests define, and those are on no list of ours.
+    program = """
+import sys
+from dlcli.upstream.tfds_names import tfds_names
+names, imported = tfds_names(), "tensorflow_datasets" in sys.modules
+from dlcli.upstream.tfds import import_tfds
+sets = set(import_tfds().list_builders(with_community_datasets=False))
+print(imported, len(sets) > 100, sorted(sets - names), len(names) < 500)
+"""
+    assert run(program) == "False True [] True"

@@ -12,7 +12,8 @@ import numpy as np
 from dlcli.errors import RunFailed
 from dlcli.export.deployed import Original, vocabularies, with_numbers_for_text
 from dlcli.runtime.engine import keras, tf
-from dlcli.upstream import quiet_start, to_onnx
+from dlcli.upstream.onnx import to_onnx
+from dlcli.upstream.start import quiet_start
 
 Array = np.ndarray[Any, Any]
 Format = Literal["keras", "saved_model", "tflite", "onnx"]

@@ -15,7 +15,7 @@ from dlcli.errors import RunFailed
 from dlcli.export.deployed import numbers_for
 from dlcli.runtime.engine import tf
 from dlcli.runtime.python import python_command, python_environment
-from dlcli.upstream import QUIET, quiet_start
+from dlcli.upstream.start import QUIET, quiet_start
 
 Array = np.ndarray[Any, Any]
 Inputs = Any

@@ -6,7 +6,7 @@
 from typing import Any
 
 from dlcli.errors import DataError
-from dlcli.upstream import import_keras
+from dlcli.upstream.keras import import_keras
 
 _SPARE = 4
 """Neighbours beyond those asked for that are measured again exactly: rounding may have mixed up their order."""

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from dlcli.upstream import import_keras
+from dlcli.upstream.keras import import_keras
 
 if TYPE_CHECKING:
     import numpy as np

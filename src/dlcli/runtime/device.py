@@ -12,7 +12,7 @@ from dlcli.program import command
 from dlcli.runtime.cluster import Cluster, wait_for_all
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.spread import Spread
-from dlcli.upstream import quiet_start
+from dlcli.upstream.start import quiet_start
 
 GPU_MEMORY = "DLCLI_GPU_MEMORY_MB"
 """Variable of the environment: MiB of a GPU that this process may take, where several share it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlcli.upstream import import_keras
+from dlcli.upstream.keras import import_keras
 
 keras = import_keras()
 

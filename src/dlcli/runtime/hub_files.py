@@ -14,7 +14,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from dlcli.errors import DataError
-from dlcli.upstream import resolve_hub
+from dlcli.upstream.hub import resolve_hub
 
 LARGEST = 20 * 2**30
 """Bytes that an archive may unpack to."""

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from dlcli.errors import DataError, Interrupted
 from dlcli.runtime.hub_graph import refused_operation
-from dlcli.upstream import import_keras
+from dlcli.upstream.keras import import_keras
 
 keras: Any = import_keras()
 

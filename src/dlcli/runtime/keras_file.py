@@ -36,8 +36,7 @@ def load_keras_file(path: Path) -> Any:
         DamagedFile: it is damaged, too large for what it holds, or holds what is no layer of Keras's or dlcli's.
     """
     import dlcli.runtime.hub_layer  # noqa: F401  (registers the layer)
-    from dlcli.upstream import import_keras
-    from dlcli.upstream.keras import weights_watched
+    from dlcli.upstream.keras import import_keras, weights_watched
 
     for description in _classes(read_config(path)):
         _refuse_foreign(description, path)

@@ -172,7 +172,7 @@ def check_tensorflow() -> Iterator[Check]:
     """Imports TensorFlow, looks for GPUs and trains for three seconds; a failed import is the last check."""
     from time import perf_counter
 
-    from dlcli.upstream import import_keras
+    from dlcli.upstream.keras import import_keras
 
     start = perf_counter()
     try:

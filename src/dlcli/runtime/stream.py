@@ -17,7 +17,7 @@ import numpy as np
 from dlcli.errors import DataError
 from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras, tf
-from dlcli.upstream import steady_options
+from dlcli.upstream.tensorflow import steady_options
 
 Array = np.ndarray[Any, Any]
 _AHEAD = 4

@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 from dlcli.runtime.engine import tf
-from dlcli.upstream import quiet_start
+from dlcli.upstream.start import quiet_start
 
 VARIABLES = (
     "TF_NUM_INTRAOP_THREADS",

@@ -65,7 +65,7 @@ def built(value: Any) -> Any:
 
 def keras_attribute(path: str) -> Any:
     """Returns what stands at `path` under `keras`, importing Keras on first use."""
-    from dlcli.upstream import import_keras
+    from dlcli.upstream.keras import import_keras
 
     found: Any = import_keras()
     for part in path.split("."):

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from dlcli.errors import DataError
-from dlcli.upstream import import_keras, steady_options
+from dlcli.upstream.keras import import_keras
+from dlcli.upstream.tensorflow import steady_options
 
 Convert = Callable[[Any], Any]
 _BATCH = 256

@@ -186,7 +186,7 @@ class Keras(BackboneSpec):
 
     def build(self, shape: Shape, *, load_weights: bool = True, offline: bool = False) -> Any:
         """Returns the Keras model without its top, its weights in place."""
-        from dlcli.upstream import imagenet_graph, keras_weights
+        from dlcli.upstream.keras import imagenet_graph, keras_weights
 
         constructor = keras_attribute(f"applications.{self.row.name}")
         fetched = load_weights and self.weights == "imagenet"

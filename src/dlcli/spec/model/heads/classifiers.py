@@ -24,7 +24,7 @@ from dlcli.runtime.classifier_layers import (
     pairs_of,
 )
 from dlcli.spec.base import Count, NotNegative, Positive, Spec, dump
-from dlcli.upstream import import_keras
+from dlcli.upstream.keras import import_keras
 
 _C = "Inverse of the regularisation's strength."
 _BALANCED = "`balanced`: classes weigh the same, however many examples each has."
