@@ -19,7 +19,7 @@ from dlcli.cli.fitting import fitted
 from dlcli.errors import DamagedFile
 from dlcli.models.blocks import words_of
 from dlcli.program import command
-from dlcli.runs import Run
+from dlcli.runs import Run, layout
 from dlcli.runs.files import json_text
 from dlcli.runs.parts import part_note, part_title, score_text
 from dlcli.runs.reporter import EpochReport, Reporter
@@ -162,8 +162,8 @@ def show_result(run: Run) -> None:
     show_scores(run, run.scored_splits()[0])
     show_diagnosis(run)
     console.print(f"\nrun: {run.path}", soft_wrap=True)
-    if os.path.lexists(run.path / "report.html"):
-        console.print(f"report: {run.path / 'report.html'}", soft_wrap=True)
+    if os.path.lexists(run.report_path):
+        console.print(f"report: {run.report_path}", soft_wrap=True)
     console.print("next:")
     for words in _next_commands(run):
         console.print(f"  {command()} {words}", soft_wrap=True)
@@ -243,7 +243,7 @@ def show_details(run: Run, split: str) -> None:
             rates = (shown(row[name]) for name in ("threshold", "precision", "recall", "f1"))
             table.add_row(row["label"], row["best_by"], *rates, "-" if row["cost"] is None else f"{row['cost']:g}")
         console.print(table)
-    path = run.evaluation(split) / "slices.csv"
+    path = run.evaluation(split) / layout.SLICES
     if os.path.lexists(path):
         console.print(_slice_table(path))
 
@@ -311,7 +311,7 @@ def worst_confusions(run: Run, split: str, most: int = 3) -> list[str]:
     """Returns the pairs of classes that are confused most often, in words."""
     from dlcli.runs.files import read_table
 
-    path = run.evaluation(split) / "confusion_matrix.csv"
+    path = run.evaluation(split) / layout.CONFUSION_MATRIX
     if not os.path.lexists(path):
         return []
     rows = read_table(path)

@@ -57,7 +57,7 @@ def explain(
     )
     for words in skipped:
         typer.echo(visible(f"skipped {words}"), err=True)
-    folder = trained_run.path / "explanations"
+    folder = trained_run.explanations_path
     if as_json:
         from dataclasses import asdict
 

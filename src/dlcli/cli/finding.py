@@ -105,13 +105,14 @@ def batch_find(
 
     from dlcli.cli.console import PlainConsole, print_json
     from dlcli.fleet.batch_find import find_batch_size
+    from dlcli.runs.layout import features_folder
 
     console, tried = PlainConsole(stderr=True, quiet=as_json), []
     for size in find_batch_size(
         loaded.document.text,
         str(Path(spec).absolute()),
         list(loaded.overrides),
-        runs / ".features",
+        features_folder(runs),
         smallest=smallest,
         seconds=seconds,
         memory_gb=memory,

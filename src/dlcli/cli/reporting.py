@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dlcli.cli.options import DEFAULT_RUNS, Json, RunsFolder, complete_run, found_run
+from dlcli.runs import layout
 from dlcli.visible import visible
 
 
@@ -28,7 +29,7 @@ def report(
 
     written = {}
     if len(found) > 1:
-        written["report"] = write_comparison(found, to or Path("report.html"))
+        written["report"] = write_comparison(found, to or Path(layout.REPORT))
     else:
         if findings(found[0]) is None and found[0].scored_splits():
             write_diagnosis(found[0])

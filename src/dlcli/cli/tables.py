@@ -16,7 +16,7 @@ from rich.table import Table
 from dlcli.cli.console import PlainConsole, results_console, show_stages, shown, worst_confusions
 from dlcli.errors import DlcliError, UsageError
 from dlcli.program import command
-from dlcli.runs import Run
+from dlcli.runs import Run, layout
 from dlcli.runs.files import read_json
 from dlcli.runs.parts import MARK, marked, marked_note, part_note, part_title, sizes_in_words, test_is_validation
 from dlcli.runs.progress import epochs_of, seconds_of, seed_of, settings_of
@@ -312,7 +312,7 @@ def _show_scores(console: PlainConsole, run: Run) -> None:
 
 
 def _findings(run: Run) -> list[Any]:
-    if not os.path.lexists(run.path / "diagnosis.json"):
+    if not os.path.lexists(run.diagnosis_path):
         return []
     from dlcli.report.diagnosis import findings
 
@@ -339,4 +339,4 @@ def _files(run: Run) -> list[str]:
 
 def _folder(path: Path) -> str:
     """Returns the folder that a file is listed under: those of the splits apart."""
-    return "/".join(path.parts[: 2 if path.parts[0] == "evaluation" and len(path.parts) > 2 else 1])
+    return "/".join(path.parts[: 2 if path.parts[0] == layout.EVALUATION and len(path.parts) > 2 else 1])

@@ -13,7 +13,7 @@ from dlcli.data.fingerprint import fingerprint
 from dlcli.data.splits import open_source
 from dlcli.errors import DataError, UsageError
 from dlcli.runs import Run
-from dlcli.runs.folder import OTHER_DATA
+from dlcli.runs.layout import OTHER_DATA
 from dlcli.spec.data.sources import Examples, Opened, Request
 from dlcli.spec.data.sources.base import composed
 from dlcli.spec.experiment import Experiment

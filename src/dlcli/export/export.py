@@ -22,7 +22,7 @@ from dlcli.export import readme, runtimes
 from dlcli.export.agreement import LOST, Agreement, Compared, agreement
 from dlcli.export.deployed import Original, in_float32, original, vocabularies
 from dlcli.export.formats import FILES, Format, Quantize, write_keras, write_onnx, write_saved_model, write_tflite
-from dlcli.runs import Run
+from dlcli.runs import Run, layout
 from dlcli.runs.failures import failures_in_words
 from dlcli.runs.files import read_json, replacing_folder, write_json, write_text
 from dlcli.runs.folder import now
@@ -72,7 +72,7 @@ def export(run: Run, form: Format, *, quantize: Quantize = "", to: Path | None =
     with failures_in_words(run), tempfile.TemporaryDirectory() as folder:
         # On the CPU, where the other runtimes compute too: a GPU rounds float32 at the third digit.
         use_device(experiment.hardware.model_copy(update={"device": "cpu", "precision": "float32"}), experiment.seed)
-        copy = Path(shutil.copyfile(_model_file(run), os.path.join(folder, "model.keras")))
+        copy = Path(shutil.copyfile(_model_file(run), os.path.join(folder, layout.MODEL)))
         source = original(run, copy)
         _refuse_misfit(source, form, quantize)
         splits = _opened(run, experiment, offline=offline)
@@ -96,7 +96,7 @@ def refuse_target(target: Path, *, replace: bool) -> None:
     if not replace:
         raise UsageError(f"--to {target}: is there already")
     try:
-        written = read_json(target / "export.json")["files"]
+        written = read_json(target / layout.EXPORT)["files"]
         found = _sums(target)
     except (DamagedFile, KeyError, TypeError, OSError):
         raise UsageError(f"{target} is no export of dlcli's: move it away, or export elsewhere by --to") from None
@@ -115,7 +115,7 @@ def _sums(folder: Path) -> dict[str, str]:
     cached = "__pycache__/image_reader.*.pyc"
     files = (path for path in sorted(folder.rglob("*")) if path.is_symlink() or (path.is_file() and not path.match(cached)))
     names = {path.relative_to(folder).as_posix(): path for path in files}
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in names.items() if name != "export.json"}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in names.items() if name != layout.EXPORT}
 
 
 def _model_file(run: Run) -> Path:
@@ -162,7 +162,7 @@ def _write(
         RunFailed: it does not.
     """
     plain = source.model if form in ("keras", "saved_model") else in_float32(source, folder)
-    labels, path = made / "labels.txt", made / FILES[form]
+    labels, path = made / layout.LABELS, made / FILES[form]
     readme.write_labels(labels, source.classes)
     if form == "keras":
         write_keras(source, path)
@@ -173,7 +173,7 @@ def _write(
     else:
         write_tflite(source, plain, path, quantize, _representative(splits))
         if source.text_columns:
-            readme.write_categories(made / "categories.json", vocabularies(plain))
+            readme.write_categories(made / layout.CATEGORIES, vocabularies(plain))
     found = _compared(source, plain, experiment, splits, path, form, quantize)
     if not found.agrees:
         raise RunFailed(f"the export does not agree with the run's model and is not kept: {found.words}; {_limit(found)}")
@@ -181,11 +181,11 @@ def _write(
     row = readme.example_row(splits.train.inputs) if source.taken.columns else {}
     source_settings = experiment.data.source
     array_name = source_settings.features if isinstance(source_settings, Npz) else "x"
-    write_text(made / "example.py", readme.example(source, form, image, row, array_name))
+    write_text(made / layout.EXAMPLE_PROGRAM, readme.example(source, form, image, row, array_name))
     if source.taken.kind == "images":
         readme.write_image_reader(made)
-    write_text(made / "README.md", readme.readme(source, form, quantize, run, found, image))
-    write_json(made / "export.json", _recorded(source, run, made, form, quantize, found))
+    write_text(made / layout.README, readme.readme(source, form, quantize, run, found, image))
+    write_json(made / layout.EXPORT, _recorded(source, run, made, form, quantize, found))
     return found
 
 

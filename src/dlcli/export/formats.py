@@ -11,6 +11,7 @@ import numpy as np
 
 from dlcli.errors import RunFailed
 from dlcli.export.deployed import Original, vocabularies, with_numbers_for_text
+from dlcli.runs.layout import MODEL
 from dlcli.runtime.engine import keras, tf
 from dlcli.upstream.onnx import to_onnx
 from dlcli.upstream.start import quiet_start
@@ -18,7 +19,7 @@ from dlcli.upstream.start import quiet_start
 Array = np.ndarray[Any, Any]
 Format = Literal["keras", "saved_model", "tflite", "onnx"]
 Quantize = Literal["", "int8", "float16"]
-FILES: dict[Format, str] = {"keras": "model.keras", "saved_model": "model", "tflite": "model.tflite", "onnx": "model.onnx"}
+FILES: dict[Format, str] = {"keras": MODEL, "saved_model": "model", "tflite": "model.tflite", "onnx": "model.onnx"}
 OPSET = 17
 """ONNX's version of the operations: of 2022, read by ONNX Runtime 1.13 and later."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from dlcli.export.agreement import LOST, OTHERWISE, Agreement
 from dlcli.export.deployed import Original
 from dlcli.export.formats import FILES, Format, Quantize
-from dlcli.runs import Run
+from dlcli.runs import Run, layout
 from dlcli.runs.files import write_text
 from dlcli.runtime import image_reader
 from dlcli.runtime.images import settings_of
@@ -68,17 +68,17 @@ def example(source: Original, form: Format, image: ImageSettings, row: dict[str,
     standard = (["import sys"] if what else []) + (["import json"] if "json." in reading else [])
     standard += ["import os"] if form == "keras" else []
     lines = [
-        f'"""Usage: python example.py{what}"""',
+        f'"""Usage: python {layout.EXAMPLE_PROGRAM}{what}"""',
         "",
         *sorted(standard),
         "from pathlib import Path",
         "",
         *(['os.environ["KERAS_BACKEND"] = "tensorflow"'] if form == "keras" else []),
-        *(["sys.path.insert(0, str(Path(__file__).parent))  # where image_reader.py is"] if is_image else []),
+        *([f"sys.path.insert(0, str(Path(__file__).parent))  # where {layout.IMAGE_READER} is"] if is_image else []),
         *sorted(imports, key=lambda line: (line.startswith("from"), line.split()[1])),
         "",
         "folder = Path(__file__).parent",
-        'labels = (folder / "labels.txt").read_text(encoding="utf-8").splitlines()',
+        f'labels = (folder / "{layout.LABELS}").read_text(encoding="utf-8").splitlines()',
         *reading.splitlines(),
         *_running(source, form).splitlines(),
         *_printing(source.task).splitlines(),
@@ -116,7 +116,7 @@ def _reading(
     else:
         if source.text_columns:
             lines += [
-                'known = json.loads((folder / "categories.json").read_text(encoding="utf-8"))',
+                f'known = json.loads((folder / "{layout.CATEGORIES}").read_text(encoding="utf-8"))',
                 "for name, words in known.items():  # text is given as its number; 0 for what is not known",
                 "    row[name] = words.index(row[name]) if row[name] in words[1:] else 0",
             ]
@@ -139,7 +139,7 @@ def _reading_image(shape: tuple[int, ...], image: ImageSettings) -> str:
 
 def write_image_reader(folder: Path) -> None:
     """Writes a copy of dlcli's reader of image files, so that a model sees the same pixels as in its training."""
-    write_text(folder / "image_reader.py", Path(image_reader.__file__).read_text(encoding="utf-8"))
+    write_text(folder / layout.IMAGE_READER, Path(image_reader.__file__).read_text(encoding="utf-8"))
 
 
 def _running(source: Original, form: Format) -> str:
@@ -180,11 +180,11 @@ def readme(source: Original, form: Format, quantize: Quantize, run: Run, found: 
     kind = f"{form}, {quantize}" if quantize else form
     images = source.taken.kind == "images"
     pillow = " (and Pillow for images)" if images else ""
-    reader = "; `image_reader.py` reads an image as the training did" if images else ""
+    reader = f"; `{layout.IMAGE_READER}` reads an image as the training did" if images else ""
     parts = [
         f"# {visible(run.name)}: {kind}",
         f"The model of the dlcli run `{visible(run.id)}`, for use without dlcli. It needs {_NEEDS[form]}{pillow};"
-        f" `example.py` beside this file shows how, in about 15 lines{reader}.",
+        f" `{layout.EXAMPLE_PROGRAM}` beside this file shows how, in about 15 lines{reader}.",
         "## What goes in\n\n" + _inputs(source, form, image),
         "## What comes out\n\n" + _outputs(source),
         "## How it was checked\n\n" + _checked(form, found),
@@ -206,7 +206,7 @@ def _inputs(source: Original, form: Format, image: ImageSettings) -> str:
         f"`{entry}`: {dtype} `(batch, {height}, {width}, {channels})`, pixels from 0 to 255"
         f" ({'red, green, blue' if channels == 3 else 'grey'}); scaling is part of the model.\n\n"
         f"Images are turned upright, put on {_background(image)} where they are transparent, and {way} to {width} x {height} by"
-        f" Pillow's bilinear filter{_range_words(image)}: `image_reader.py` does it. No signature takes JPEG or"
+        f" Pillow's bilinear filter{_range_words(image)}: `{layout.IMAGE_READER}` does it. No signature takes JPEG or"
         " PNG bytes: TensorFlow decodes and resizes with other roundings than Pillow, so its answers would not be those of the"
         " training's own preprocessing."
     )
@@ -228,7 +228,7 @@ def _columns(source: Original, form: Format) -> str:
     as_numbers = form == "tflite"
     rows = [
         f"| {_cell(column)} | `{source.names[column]}` |"
-        f" {'float32, NaN for a gap' if is_number else 'int32, from categories.json' if as_numbers else _TEXT} |"
+        f" {'float32, NaN for a gap' if is_number else f'int32, from {layout.CATEGORIES}' if as_numbers else _TEXT} |"
         for column, is_number in (source.taken.columns or {}).items()
     ]
     table = "\n".join(["| column | input | type |", "| --- | --- | --- |", *rows])
@@ -236,8 +236,8 @@ def _columns(source: Original, form: Format) -> str:
     if as_numbers and source.text_columns:
         words += (
             "\n\nLiteRT takes no text: give each text as its number, its place in the list of its input in"
-            " `categories.json`, and 0 for a text that is not there. `example.py` does it. The formats saved_model, onnx and"
-            " keras take text as it is."
+            f" `{layout.CATEGORIES}`, and 0 for a text that is not there. `{layout.EXAMPLE_PROGRAM}` does it. The"
+            " formats saved_model, onnx and keras take text as it is."
         )
     return words
 
@@ -251,9 +251,9 @@ def _cell(text: str) -> str:
 
 def _outputs(source: Original) -> str:
     many = len(source.classes)
-    names = "`labels.txt` names them, one a line, in order."
+    names = f"`{layout.LABELS}` names them, one a line, in order."
     if source.task == "binary":
-        return f"`{source.output_name}`: float32 `(batch, 1)`, the probability of the second label of `labels.txt`."
+        return f"`{source.output_name}`: float32 `(batch, 1)`, the probability of the second label of `{layout.LABELS}`."
     meaning = {
         "classification": f"`(batch, {many})`, the probability of each class.",
         "multilabel": f"`(batch, {many})`, the probability of each label; above 0.5 it is given.",
@@ -271,4 +271,4 @@ def _checked(form: Format, found: Agreement) -> str:
         limit = f"The root mean squared difference may be {LOST[judge]:.0%} of the targets' spread at most."
     else:
         limit = f"{OTHERWISE[judge]:.0%} of the decisions may be others, and {LOST[judge]:.0%} of them may be lost."
-    return f"Loaded again by {reader}: {found.words}. {limit} `export.json` has the figures."
+    return f"Loaded again by {reader}: {found.words}. {limit} `{layout.EXPORT}` has the figures."

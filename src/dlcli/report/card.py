@@ -22,7 +22,6 @@ from dlcli.runs import Run
 from dlcli.runs.files import replacing
 from dlcli.visible import visible
 
-FILE = "model_card.md"
 BEGIN = "<!-- The author's part begins here: dlcli keeps it as it is. -->"
 END = "<!-- The author's part ends here. -->"
 _SEAL = re.compile(r"\n<!-- dlcli: ([0-9a-f]{16}) -->\n?\Z")
@@ -45,7 +44,7 @@ def write_model_card(run: Run) -> Path:
     Raises:
         DlcliError: the run's status or spec cannot be read, or no file of dlcli's stands in its place.
     """
-    path = run.path / FILE
+    path = run.model_card_path
     before = _before(path)
     text = templates(escapes=False).get_template("card.md").render(**_values(run), own=authors_part(before) or _OWN_WORDS)
     if before and not _is_as_written(before):

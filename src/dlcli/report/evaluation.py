@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from dlcli.errors import DamagedFile
+from dlcli.runs import layout
 from dlcli.runs.files import read_table
 
 MOST_CELLS = 150
@@ -160,7 +161,7 @@ def read_matrix(folder: Path) -> Matrix:
     Raises:
         DamagedFile: a file cannot be read, or holds something else.
     """
-    path = folder / "confusion_matrix.csv"
+    path = folder / layout.CONFUSION_MATRIX
     if os.path.lexists(path):
         rows = read_table(path)
         classes = tuple(next(iter(row.values())) for row in rows)
@@ -168,7 +169,7 @@ def read_matrix(folder: Path) -> Matrix:
             raise DamagedFile(f"{path}: its rows are not its columns' classes")
         cells = [[_count(cell, path) for cell in list(row.values())[1:]] for row in rows]
         return Matrix(classes, cells if len(classes) <= MOST_CELLS else (), _confusions(classes, cells))
-    path = folder / "confusion_pairs.csv"
+    path = folder / layout.CONFUSION_PAIRS
     if not os.path.lexists(path):
         return Matrix()
     rows = read_table(path)

@@ -44,7 +44,8 @@ def templates(*, escapes: bool = True) -> Environment:
 
 
 def page(template: str, **values: Any) -> str:
-    """Returns a page of its own: style, script and every picture inside, and a policy that forbids anything else."""
+    """Returns the page of the template `<template>.html`: style, script and every picture inside, and a policy that forbids
+    anything else."""
     environment = templates()
     script = environment.get_template("report.js").render()
     style = environment.get_template("style.css").render()
@@ -53,7 +54,7 @@ def page(template: str, **values: Any) -> str:
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none';"
         " form-action 'none'"
     )
-    return environment.get_template(template).render(
+    return environment.get_template(f"{template}.html").render(
         **values, script=Markup(script), style=Markup(style), policy=policy, generator=GENERATOR, version=__version__
     )
 

@@ -6,6 +6,8 @@ import re
 from base64 import b64encode
 from pathlib import Path
 
+from dlcli.runs import layout
+
 _LARGEST_THUMBNAIL = 60_000
 _LARGEST_PICTURE = 700_000
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
@@ -28,7 +30,7 @@ class Budget:
 
 def thumbnail(folder: Path, name: str, budget: Budget) -> str:
     """Returns a thumbnail of `examples.csv` as a data address; empty where it is none of dlcli's, or there is no room."""
-    if not re.fullmatch(r"thumbnails/[0-9]{1,9}\.jpg", name) or (folder / "thumbnails").is_symlink():
+    if not re.fullmatch(layout.THUMBNAILS + r"/[0-9]{1,9}\.jpg", name) or (folder / layout.THUMBNAILS).is_symlink():
         return ""
     return _data(folder / name, "jpeg", _JPEG, _LARGEST_THUMBNAIL, budget)
 

@@ -21,8 +21,6 @@ from dlcli.runs.compare import Comparison, compare_runs
 from dlcli.runs.files import write_text
 from dlcli.spec.load import to_flow
 
-FILE = "report.html"
-
 
 @dataclass(frozen=True)
 class Member:
@@ -40,10 +38,10 @@ def write_report(run: Run, to: Path | None = None) -> Path:
         UsageError: another file stands in its place.
         DlcliError: the run's status or spec cannot be read.
     """
-    path = to or run.path / FILE
+    path = to or run.report_path
     refuse_other_file(path)
     story = read_story(run, "run")
-    write_text(path, page("report.html", title=f"{run.id}: report", story=story))
+    write_text(path, page("report", title=f"{run.id}: report", story=story))
     return path
 
 
@@ -70,7 +68,7 @@ def write_comparison(runs: Sequence[Run], to: Path, *, split: str = "") -> Path:
     sentences, notes = _told(runs, split, members)
     histories = [(one.letter, Reading().of(one.story.run.history, [])) for one in members]
     text = page(
-        "comparison.html",
+        "comparison",
         title=f"{len(runs)} runs: report",
         members=members,
         split=split,
@@ -110,7 +108,7 @@ def _letters(count: int) -> list[str]:
 
 def _link(run: Run, to: Path) -> str:
     """Returns the relative address of a run's own report; empty where it has none."""
-    own = run.path / FILE
+    own = run.report_path
     if not own.is_file():
         return ""
     return quote(os.path.relpath(own.absolute(), to.absolute().parent), errors="surrogateescape")

@@ -25,8 +25,8 @@ from dlcli.report.evaluation import (
 )
 from dlcli.report.pictures import Budget, thumbnail
 from dlcli.report.svg import Chart
-from dlcli.runs import Run
-from dlcli.runs.folder import OTHER_DATA
+from dlcli.runs import Run, layout
+from dlcli.runs.layout import OTHER_DATA
 from dlcli.runs.parts import part_note, part_title
 
 Found = TypeVar("Found")
@@ -158,8 +158,8 @@ def read_scored(run: Run, split: str, key: str, of: Of, budget: Budget, *, draws
     folder, metrics = run.evaluation(split), run.metrics(split)
     task = run.experiment().task
     matrix = of(lambda: read_matrix(folder), Matrix())
-    rows = of(lambda: read_rows(folder / "examples.csv", ExampleRow), []) if draws else []
-    deciles = of(lambda: read_rows(folder / "deciles.csv", DecileRow), [])
+    rows = of(lambda: read_rows(folder / layout.EXAMPLES, ExampleRow), []) if draws else []
+    deciles = of(lambda: read_rows(folder / layout.DECILES, DecileRow), [])
     return Scored(
         split=split,
         title=part_title(run, split),
@@ -171,12 +171,12 @@ def read_scored(run: Run, split: str, key: str, of: Of, budget: Budget, *, draws
         scores=_scores(metrics),
         baseline_name=metrics["baseline"]["name"],
         calibration=metrics.get("calibration") or {},
-        classes=of(lambda: read_rows(folder / "per_class.csv", ClassRow), []),
+        classes=of(lambda: read_rows(folder / layout.PER_CLASS, ClassRow), []),
         matrix=matrix,
         pairs=_pairs(matrix, [row for row in rows if row.kind == "confusion"], folder, budget),
         shots=_shots(rows, folder, matrix, budget),
-        thresholds=of(lambda: read_rows(folder / "thresholds.csv", ThresholdRow), []),
-        slices=of(lambda: read_rows(folder / "slices.csv", SliceRow), []),
+        thresholds=of(lambda: read_rows(folder / layout.THRESHOLDS, ThresholdRow), []),
+        slices=of(lambda: read_rows(folder / layout.SLICES, SliceRow), []),
         deciles=deciles,
         charts=_charts(run, split, task, folder, deciles, key, of) if draws else {},
         notes=metrics.get("notes") or [],
@@ -227,9 +227,9 @@ def _charts(
     if task == "regression":
         drawn: dict[str, list[Chart]] = of(lambda: _regression(run, split, deciles, key), {})
         return drawn
-    bins = of(lambda: read_rows(folder / "calibration.csv", BinRow), [])
-    roc = of(lambda: read_rows(folder / "roc_curve.csv", RocRow), [])
-    pr = of(lambda: read_rows(folder / "pr_curve.csv", PrRow), [])
+    bins = of(lambda: read_rows(folder / layout.RELIABILITY, BinRow), [])
+    roc = of(lambda: read_rows(folder / layout.ROC, RocRow), [])
+    pr = of(lambda: read_rows(folder / layout.PR, PrRow), [])
     charts = {
         "calibration": [reliability_chart(bins, f"{key}-rel")],
         "ranking": [ranking_chart(roc, f"{key}-roc"), ranking_chart(pr, f"{key}-pr")],

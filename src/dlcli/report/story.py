@@ -18,7 +18,7 @@ from dlcli.report.layers import Layer, layers
 from dlcli.report.pictures import Budget, picture
 from dlcli.report.scored import Scored, read_scored
 from dlcli.report.svg import Chart
-from dlcli.runs import Run
+from dlcli.runs import Run, layout
 from dlcli.runs.files import read_json
 from dlcli.runs.parts import score_text, sizes_in_words
 
@@ -152,7 +152,7 @@ def read_story(run: Run, key: str, budget: Budget | None = None) -> Story:
         scored=scored,
         layers=reading.of(lambda: layers(run), []),
         environment=_environment(environment),
-        spec=reading.of(lambda: _text(run.path / "spec.yaml"), ""),
+        spec=reading.of(lambda: _text(run.spec_path), ""),
         explanations=reading.of(lambda: _explanations(run, budget), []),
         exports=reading.of(lambda: _exports(run, reading), []),
         commands=_commands(run, environment),
@@ -262,7 +262,7 @@ def _explanations(run: Run, budget: Budget) -> list[Shown]:
 
 def _exports(run: Run, reading: Reading) -> list[Exported]:
     folders = sorted(path for path in run.exports_path.glob("*") if path.is_dir() and not path.is_symlink())
-    found = [(folder.name, reading.of(partial(read_json, folder / "export.json"), None)) for folder in folders]
+    found = [(folder.name, reading.of(partial(read_json, folder / layout.EXPORT), None)) for folder in folders]
     return [_export(name, content) for name, content in found if isinstance(content, dict)]
 
 
@@ -285,7 +285,7 @@ def _commands(run: Run, environment: dict[str, Any]) -> list[tuple[str, str]]:
     git = environment.get("git")
     commit = git.get("commit") if isinstance(git, dict) else None
     called = environment.get("command")
-    spec = shlex.quote(str(run.path / "spec.yaml"))
+    spec = shlex.quote(str(run.spec_path))
     rows = [("The code as it was", f"git checkout {shlex.quote(str(commit))}")] if commit else []
     rows.append(("The same training, with every default written out", f"dlcli train {spec}"))
     if isinstance(called, list) and len(called) > 1:

@@ -9,7 +9,7 @@ from typing import Any
 
 from dlcli.errors import DlcliError
 from dlcli.program import command
-from dlcli.runs import Run
+from dlcli.runs import Run, layout
 from dlcli.runs.reporter import Say
 
 
@@ -26,7 +26,7 @@ def write_for_people(run: Run, say: Say, measure: Callable[[Run], Any] | None = 
             return
         except Exception as error:
             _told(run.log, traceback.format_exc())
-            _told(say, f"note: the {what} could not be written ({error}); log.txt says where; all else of the run stands")
+            _told(say, f"note: the {what} could not be written ({error}); {layout.LOG} says where; all else of the run stands")
 
 
 def diagnose_failure(run: Run) -> None:
@@ -41,7 +41,7 @@ def diagnose_failure(run: Run) -> None:
 
 def is_written(run: Run) -> bool:
     """Whether all of it is there."""
-    return all((run.path / name).exists() for name in ("diagnosis.json", "model_card.md", "report.html"))
+    return all(path.exists() for path in (run.diagnosis_path, run.model_card_path, run.report_path))
 
 
 def _told(say: Say, words: str) -> None:

@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dlcli.errors import DamagedFile, UsageError
+from dlcli.runs import layout
 from dlcli.runs.contents import Count, as_dataclass
 from dlcli.runs.files import new_name, own_folder, read_json, write_json
 from dlcli.runs.folder import Run
 from dlcli.runs.hold import held
 from dlcli.runs.lookup import all_runs
 
-FOLDER = ".batches"
 EngineName = Literal["local", "ray", "slurm"]
 JobState = Literal["queued", "running", "completed", "failed", "interrupted"]
 
@@ -88,11 +88,11 @@ class Batch:
             UsageError: the folder cannot be written.
             DamagedFile: a link stands in the folder's place.
         """
-        path = own_folder(runs.absolute() / FOLDER) / new_name()
+        path = own_folder(runs.absolute() / layout.BATCHES) / new_name()
         temporary = path.with_name(f".{path.name}.tmp")
         try:
             (temporary / "jobs").mkdir(parents=True)
-            write_json(temporary / "batch.json", {"settings": asdict(settings), "jobs": [asdict(job) for job in jobs]})
+            write_json(temporary / layout.BATCH, {"settings": asdict(settings), "jobs": [asdict(job) for job in jobs]})
             temporary.rename(path)
         except OSError as error:
             raise UsageError(f"cannot write to the runs folder {runs}: {error.strerror}; --runs names another") from None
@@ -105,7 +105,7 @@ class Batch:
         Raises:
             UsageError: another process runs it.
         """
-        with held(self.path / "lock", f"batch {self.id}"):
+        with held(self.path / layout.LOCK, f"batch {self.id}"):
             yield
 
     def jobs(self) -> list[Job]:
@@ -114,7 +114,7 @@ class Batch:
         Raises:
             DamagedFile: the file cannot be read, or holds something else.
         """
-        path = self.path / "batch.json"
+        path = self.path / layout.BATCH
         found = read_json(path)
         jobs = found.get("jobs") if isinstance(found, dict) else None
         if not isinstance(jobs, list):
@@ -127,13 +127,13 @@ class Batch:
         Raises:
             DamagedFile: the file cannot be read, or holds something else.
         """
-        path = self.path / "batch.json"
+        path = self.path / layout.BATCH
         found: Settings = as_dataclass(Settings, read_json(path).get("settings"), path, required=set())
         return found
 
     def keep(self, settings: Settings) -> None:
         """Notes how the batch is to run from now on."""
-        path = self.path / "batch.json"
+        path = self.path / layout.BATCH
         write_json(path, read_json(path) | {"settings": asdict(settings)})
 
     def status(self, job: Job) -> JobStatus:
@@ -214,6 +214,20 @@ class Batch:
         """Returns the file in which a job's process says how it ended."""
         return self.path / "jobs" / f"{job.number:04d}.result.json"
 
+    def size_path(self, number: int) -> Path:
+        """Returns the file in which the process of a sweep's trial writes the size of its model."""
+        return self.path / "jobs" / f"{number:04d}.size.json"
+
+    @property
+    def leaderboard_path(self) -> Path:
+        """The table of the runs and their scores."""
+        return self.path / layout.LEADERBOARD
+
+    @property
+    def tasks_path(self) -> Path:
+        """The folder of submitit's files, on SLURM."""
+        return self.path / "slurm"
+
     def _status_path(self, job: Job) -> Path:
         return self.path / "jobs" / f"{job.number:04d}.json"
 
@@ -225,7 +239,7 @@ def find_batch(text: str, runs: Path) -> Batch:
         UsageError: there is none, or more than one.
         DamagedFile: the folder, or a file in it, is a link to elsewhere.
     """
-    folder = own_folder(runs.absolute() / FOLDER)
+    folder = own_folder(runs.absolute() / layout.BATCHES)
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
     matching = names[-1:] if text == "latest" else [name for name in names if name.startswith(text)] if text else []
     if len(matching) != 1:

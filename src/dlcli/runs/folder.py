@@ -30,10 +30,9 @@ from dlcli.runs.contents import (
 from dlcli.runs.files import append_line, new_name, read_json, read_table, replacing, write_json, write_table, write_text
 from dlcli.runs.history import History
 from dlcli.runs.hold import held, is_held
+from dlcli.runs.layout import EVALUATION, METRICS, OTHER_DATA, RunPaths
 from dlcli.spec.experiment import Experiment
 
-OTHER_DATA = "data-"
-"""How the names of evaluations on other data than the run's own begin."""
 REVISION = 2
 """The revision of what a training does that no field of the spec says. New runs record it; docs/design.md lists them."""
 State = Literal["running", "completed", "failed", "interrupted"]
@@ -89,11 +88,8 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-class Run:
+class Run(RunPaths):
     """A run folder that exists."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
     @classmethod
     def create(cls, runs: Path, name: str, *, spec: str, source: str, batch: str = "") -> Run:
@@ -111,7 +107,7 @@ class Run:
                 temporary.mkdir(parents=True)
                 run = cls(temporary)
                 run.write_spec(spec)
-                write_text(temporary / "source.yaml", source)
+                write_text(run.source_path, source)
                 run.write_status(Status(started=now(), batch=batch))
                 temporary.rename(path)
                 return cls(path.absolute())
@@ -137,24 +133,9 @@ class Run:
         return self.path.parent.name
 
     @property
-    def model_path(self) -> Path:
-        """The best epoch's model."""
-        return self.path / "model.keras"
-
-    @property
     def has_model(self) -> bool:
         """Whether there is a model, or something in its place, which is refused when it is loaded."""
         return os.path.lexists(self.model_path)
-
-    @property
-    def tensorboard_path(self) -> Path:
-        """The TensorBoard logs."""
-        return self._own_folder("tensorboard")
-
-    @property
-    def exports_path(self) -> Path:
-        """The model in other formats, a folder for each."""
-        return self._own_folder("exports")
 
     @property
     def shown_state(self) -> str:
@@ -162,14 +143,10 @@ class Run:
         status = self.status()
         if status.state != "running":
             return status.state
-        holds = is_held(self._lock_path)
+        holds = is_held(self.lock_path)
         if holds is None:  # no lock yet: whether there is a process of its number on this machine must do
             holds = status.host == socket.gethostname() and _is_alive(status.pid)
         return "running" if holds else "dead"
-
-    @property
-    def _lock_path(self) -> Path:
-        return self.path / "lock"
 
     def remove_half_written(self) -> None:
         """Removes what a killed process left behind: files that were being written beside their places."""
@@ -182,21 +159,6 @@ class Run:
         """Whether the run ended early and holds a state to resume from."""
         return self.shown_state in ("interrupted", "dead", "failed") and bool(checkpoint_files(self.checkpoints_path))
 
-    @property
-    def split_path(self) -> Path:
-        """Which example is in which part; written once the spec is resolved and the data recorded."""
-        return self.path / "split.csv"
-
-    @property
-    def checkpoints_path(self) -> Path:
-        """The states that the run can be resumed from."""
-        return self._own_folder("checkpoints")
-
-    @property
-    def trackers_path(self) -> Path:
-        """What trackers keep: the id of their run, their logs."""
-        return self._own_folder("trackers")
-
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Holds the run for this process while the block runs: nobody else may write it.
@@ -204,34 +166,8 @@ class Run:
         Raises:
             UsageError: another process holds it.
         """
-        with held(self._lock_path, self.id):
+        with held(self.lock_path, self.id):
             yield
-
-    def made_evaluation(self, split: str) -> Path:
-        """Returns the folder for what is scored on one split, made if need be; the run's own folder must be there."""
-        folder = self.evaluation(split)
-        folder.parent.mkdir(exist_ok=True)
-        folder.mkdir(exist_ok=True)
-        return folder
-
-    def evaluation(self, split: str) -> Path:
-        """Returns the folder of what was scored on one split: train, validation or test, or other data (`data-...`).
-
-        Raises:
-            UsageError: there is no split of this name.
-            DamagedFile: the folder is a link to elsewhere.
-        """
-        if split not in PARTS and not re.fullmatch(OTHER_DATA + r"[a-z0-9-]+", split):
-            raise UsageError(f"there is no split {split!r}; splits are {', '.join(PARTS)}")
-        self._own_folder("evaluation")
-        return self._own_folder(f"evaluation/{split}")
-
-    def _own_folder(self, name: str) -> Path:
-        """Returns a folder inside the run's; a link is refused, since what is written there would land elsewhere."""
-        folder = self.path / name
-        if folder.is_symlink() or (os.path.lexists(folder) and not folder.is_dir()):
-            raise DamagedFile(f"{folder}: not a folder of the run's own")
-        return folder
 
     def experiment(self) -> Experiment:
         """Returns the resolved experiment.
@@ -241,11 +177,11 @@ class Run:
         """
         from dlcli.spec.load import load_resolved
 
-        return load_resolved(self.path / "spec.yaml")
+        return load_resolved(self.spec_path)
 
     def write_spec(self, text: str) -> None:
         """Replaces `spec.yaml`, the resolved spec."""
-        write_text(self.path / "spec.yaml", text)
+        write_text(self.spec_path, text)
 
     def status(self) -> Status:
         """Returns where the run stands; unknown fields of other versions are ignored.
@@ -253,13 +189,13 @@ class Run:
         Raises:
             DamagedFile: the file cannot be read, or is no status.
         """
-        path = self.path / "status.json"
+        path = self.status_path
         status: Status = as_dataclass(Status, read_json(path), path, required={"state", "started", "pid", "host"})
         return status
 
     def write_status(self, status: Status) -> None:
         """Replaces `status.json`."""
-        write_json(self.path / "status.json", asdict(status))
+        write_json(self.status_path, asdict(status))
 
     def update_status(self, **changes: Any) -> None:
         """Changes some fields of `status.json`."""
@@ -271,11 +207,11 @@ class Run:
         Raises:
             DamagedFile: the file cannot be read, or holds something else.
         """
-        return self._json("data.json", DataFile)
+        return _read(self.data_path, DataFile)
 
     def write_data(self, data: dict[str, Any]) -> None:
         """Replaces `data.json`."""
-        DataFile.of(data).write(self.path / "data.json")
+        DataFile.of(data).write(self.data_path)
 
     def environment(self) -> dict[str, Any]:
         """Returns `environment.json`: versions, devices, precision, commit, command line; empty before the run has started.
@@ -283,11 +219,11 @@ class Run:
         Raises:
             DamagedFile: the file cannot be read, or holds something else.
         """
-        return self._json("environment.json", EnvironmentFile)
+        return _read(self.environment_path, EnvironmentFile)
 
     def write_environment(self, data: dict[str, Any]) -> None:
         """Replaces `environment.json`."""
-        EnvironmentFile.of(data).write(self.path / "environment.json")
+        EnvironmentFile.of(data).write(self.environment_path)
 
     def revision(self) -> int:
         """Returns the revision of dlcli's behaviour that the run was begun with, and that it keeps when it is resumed.
@@ -306,7 +242,7 @@ class Run:
         Raises:
             DamagedFile: the file cannot be read, or holds something else.
         """
-        path = self.path / "split.csv"
+        path = self.split_path
         rows = read_table(path)
         if not rows or not {"id", "split"} <= rows[0].keys():
             raise DamagedFile(f"{path}: needs the columns id and split, and rows")
@@ -323,7 +259,7 @@ class Run:
     @property
     def history_file(self) -> History:
         """What writes `history.csv`."""
-        return History(self.path / "history.csv")
+        return History(self.history_path)
 
     def history(self) -> list[dict[str, str]]:
         """Returns the rows of `history.csv`, one an epoch; empty before the first epoch.
@@ -343,12 +279,12 @@ class Run:
         Raises:
             DamagedFile: the file cannot be read, or holds something else.
         """
-        path = self.path / "stages.json"
+        path = self.stages_path
         return list(StagesFile.read(path).content()) if os.path.lexists(path) else []
 
     def write_stages(self, stages: list[dict[str, Any]]) -> None:
         """Replaces `stages.json`."""
-        StagesFile.of(stages).write(self.path / "stages.json")
+        StagesFile.of(stages).write(self.stages_path)
 
     def metrics(self, split: str = "test") -> dict[str, Any]:
         """Returns `metrics.json` of one split; empty if it was not scored.
@@ -356,15 +292,14 @@ class Run:
         Raises:
             DamagedFile: the file cannot be read, or holds something else.
         """
-        self.evaluation(split)
-        return self._json(f"evaluation/{split}/metrics.json", MetricsFile)
+        return _read(self.evaluation(split) / METRICS, MetricsFile)
 
     def scored_splits(self) -> list[str]:
         """Returns the splits that were scored, test first, other data last."""
-        folders = self._own_folder("evaluation").glob(f"{OTHER_DATA}*")
+        folders = self.evaluation_path.glob(f"{OTHER_DATA}*")
         others = sorted(folder.name for folder in folders if folder.is_dir())
         splits = ["test", "train", "validation", *(name for name in others if re.fullmatch(OTHER_DATA + r"[a-z0-9-]+", name))]
-        return [split for split in splits if os.path.lexists(self.evaluation(split) / "metrics.json")]
+        return [split for split in splits if os.path.lexists(self.evaluation(split) / METRICS)]
 
     def temperature(self) -> float | None:
         """Returns the temperature of `calibration.json`, None where none was fitted.
@@ -372,27 +307,25 @@ class Run:
         Raises:
             DamagedFile: the file cannot be read, or holds something else.
         """
-        calibration = self._json("calibration.json", CalibrationFile)
+        calibration = _read(self.calibration_path, CalibrationFile)
         return float(calibration["temperature"]) if calibration else None
 
     def write_temperature(self, temperature: float, split: str, examples: int) -> None:
         """Replaces `calibration.json`: the temperature, and the part that it was fitted on."""
         data = {"temperature": temperature, "split": split, "examples": examples}
-        CalibrationFile.of(data).write(self.path / "calibration.json")
+        CalibrationFile.of(data).write(self.calibration_path)
 
     def save_model(self, model: Any) -> None:
         """Replaces `model.keras` by an uncompiled Keras model, so that plain Keras loads it; scores of the one before go."""
         with replacing(self.model_path) as temporary:
             model.save(temporary)
-        shutil.rmtree(self.path / "evaluation", ignore_errors=True)
-        (self.path / "calibration.json").unlink(missing_ok=True)
+        shutil.rmtree(self.path / EVALUATION, ignore_errors=True)
+        self.calibration_path.unlink(missing_ok=True)
 
     def log(self, line: str) -> None:
         """Adds a line to `log.txt`."""
-        append_line(self.path / "log.txt", f"{now()} {line}")
+        append_line(self.log_path, f"{now()} {line}")
 
-    def _json(self, name: str, content: Any) -> dict[str, Any]:
-        path = self.path / name
-        if not os.path.lexists(path):
-            return {}
-        return dict(content.read(path).content())
+
+def _read(path: Path, content: Any) -> dict[str, Any]:
+    return dict(content.read(path).content()) if os.path.lexists(path) else {}

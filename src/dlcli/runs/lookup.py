@@ -10,13 +10,14 @@ from pathlib import Path
 from dlcli.errors import DlcliError, UsageError
 from dlcli.program import command
 from dlcli.runs.folder import Run
+from dlcli.runs.layout import STATUS
 
 
 def all_runs(runs: Path) -> Iterator[Run]:
     """Yields every run below the runs folder, by name and time."""
     for name in _visible(runs):
         for path in _visible(name):
-            if os.path.lexists(path / "status.json"):
+            if os.path.lexists(path / STATUS):
                 yield Run(path.absolute())
 
 
@@ -44,7 +45,7 @@ def find_run(text: str, runs: Path, *, newest: bool = False) -> Run:
     if not text.strip():
         raise UsageError("no run is named: the name is empty")
     path = Path(text)
-    if os.path.lexists(path / "status.json"):  # Path's own test raises where the text is too long
+    if os.path.lexists(path / STATUS):  # Path's own test raises where the text is too long
         return Run(path.absolute())
     known = list(all_runs(runs))
     name, at, which = text.partition("@")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import takewhile
+from pathlib import Path
 
 from dlcli.errors import DlcliError
 from dlcli.runs.files import read_text
 from dlcli.runs.folder import Run, Status
+from dlcli.runs.layout import SPEC
 from dlcli.spec.document import parse
 
 _SETTING = "# --set "
@@ -41,7 +43,7 @@ def seconds_of(status: Status) -> float | None:
 
 def settings_of(run: Run) -> list[str]:
     """Returns the `--set` options that the run was begun with, as `source.yaml` keeps them at its end."""
-    lines = reversed(_text(run, "source.yaml").splitlines())
+    lines = reversed(_text(run.source_path).splitlines())
     last = takewhile(lambda line: line.startswith(_SETTING), lines)
     return [line.removeprefix(_SETTING) for line in last][::-1]
 
@@ -49,15 +51,15 @@ def settings_of(run: Run) -> list[str]:
 def seed_of(run: Run) -> int | None:
     """Returns the run's seed; None where the spec does not say it, or cannot be read."""
     try:
-        seed = parse(_text(run, "spec.yaml"), "spec.yaml").data.get("seed")
+        seed = parse(_text(run.spec_path), SPEC).data.get("seed")
     except DlcliError:
         return None
     return seed if type(seed) is int else None
 
 
-def _text(run: Run, name: str) -> str:
-    """Returns a file of the run; nothing of one that cannot be read, which other commands name."""
+def _text(path: Path) -> str:
+    """Returns a text file of a run; nothing of one that cannot be read, which other commands name."""
     try:
-        return read_text(run.path / name)
+        return read_text(path)
     except DlcliError:
         return ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dlcli.errors import DamagedFile
 from dlcli.runs.files import replacing
 from dlcli.runs.folder import Run
+from dlcli.runs.layout import STAGE_ANSWERS
 from dlcli.runtime.stored_arrays import UNREADABLE_ARRAYS, refuse_packed
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def write_stage_answers(run: Run, stage: int, answers: Array) -> None:
     """Replaces the answers of a stage, counted from 0."""
     import numpy as np
 
-    folder = run.path / "stages"
+    folder = run.path / STAGE_ANSWERS
     if folder.is_symlink():
         raise DamagedFile(f"{folder}: not a folder of the run's own")
     folder.mkdir(exist_ok=True)
@@ -31,7 +32,7 @@ def read_stage_answers(run: Run, stage: int) -> Array | None:
     """Returns the answers of a stage; None where there are none, or none that can be read."""
     import numpy as np
 
-    path = run.path / "stages" / f"{stage + 1}.npz"
+    path = run.path / STAGE_ANSWERS / f"{stage + 1}.npz"
     if not path.is_file():  # a pipe would never end
         return None
     try:

@@ -14,11 +14,11 @@ from time import monotonic, sleep
 from typing import Any
 
 from dlcli.errors import DamagedFile, UsageError
+from dlcli.runs import layout
 from dlcli.runs.batches import Batch
 from dlcli.runs.files import new_name, own_folder, read_json, write_json
 from dlcli.runs.hold import held, is_held
 
-FOLDER = ".sweeps"
 _ID = re.compile(r"\d{8}-\d{6}-[a-z]{4}")
 _PATIENCE = 60.0
 """Seconds that a process waits for others to take up trials, all of which may begin at the same moment."""
@@ -42,17 +42,22 @@ class SweepFolder:
     @property
     def best_path(self) -> Path:
         """The best trial's spec."""
-        return self.path / "best.yaml"
+        return self.path / layout.BEST_SPEC
 
     @property
     def page_path(self) -> Path:
         """The report."""
-        return self.path / "sweep.html"
+        return self.path / layout.SWEEP_PAGE
 
     @property
     def table_path(self) -> Path:
         """Every trial with its values."""
-        return self.path / "trials.csv"
+        return self.path / layout.TRIALS
+
+    @property
+    def study_path(self) -> Path:
+        """The study, where nothing else stores it."""
+        return self.path / layout.STUDY
 
     @classmethod
     def make(cls, runs: Path, storage: str) -> SweepFolder:
@@ -61,7 +66,7 @@ class SweepFolder:
         Raises:
             UsageError: the folder cannot be written.
         """
-        folder = cls(runs.absolute() / FOLDER / new_name())
+        folder = cls(runs.absolute() / layout.SWEEPS / new_name())
         folder.write(storage)
         return folder
 
@@ -69,7 +74,7 @@ class SweepFolder:
     def elsewhere(cls, runs: Path, name: str) -> SweepFolder | None:
         """Returns where the folder of a sweep that another machine began will be, before `write` makes it; None where the
         name is no whole id: it may be any path."""
-        return cls(runs.absolute() / FOLDER / name) if _ID.fullmatch(name) else None
+        return cls(runs.absolute() / layout.SWEEPS / name) if _ID.fullmatch(name) else None
 
     def write(self, storage: str) -> None:
         """Makes the folder. `storage` is written down without a password, which must then be given again.
@@ -83,7 +88,7 @@ class SweepFolder:
         try:
             (self.path / "jobs").mkdir(parents=True, exist_ok=True)
             (self.path / "workers").mkdir(exist_ok=True)
-            write_json(self.path / "sweep.json", {"storage": "" if _has_password(storage) else storage, "own": not storage})
+            write_json(self.path / layout.SWEEP, {"storage": "" if _has_password(storage) else storage, "own": not storage})
         except OSError as error:
             runs = self.path.parent.parent
             raise UsageError(f"cannot write to the runs folder {runs}: {error.strerror}; --runs names another") from None
@@ -125,9 +130,9 @@ class SweepFolder:
         return not kept["storage"] and not kept.get("own")
 
     def _kept(self) -> dict[str, Any]:
-        found = read_json(self.path / "sweep.json")
+        found = read_json(self.path / layout.SWEEP)
         if not isinstance(found, dict) or not isinstance(found.get("storage"), str):
-            raise DamagedFile(f"{self.path / 'sweep.json'}: lacks `storage`")
+            raise DamagedFile(f"{self.path / layout.SWEEP}: lacks `storage`")
         return found
 
     @contextmanager
@@ -217,8 +222,8 @@ def find_sweep(text: str, runs: Path) -> SweepFolder:
         UsageError: there is none, or more than one.
         DamagedFile: the folder, or a file in it, is a link to elsewhere.
     """
-    folder = own_folder(runs.absolute() / FOLDER)
-    names = sorted(path.name for path in folder.iterdir() if (path / "sweep.json").exists()) if folder.is_dir() else []
+    folder = own_folder(runs.absolute() / layout.SWEEPS)
+    names = sorted(path.name for path in folder.iterdir() if (path / layout.SWEEP).exists()) if folder.is_dir() else []
     matching = names[-1:] if text == "latest" else [name for name in names if name.startswith(text)] if text else []
     if len(matching) != 1:
         listed = ", ".join(names[-5:]) or "none"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.runs import layout
 from dlcli.runs.files import write_table
 from dlcli.score.outcome import MANY_CLASSES, Outcome
 
@@ -21,19 +22,19 @@ def write_classes(folder: Path, outcome: Outcome) -> None:
     classes = outcome.classes
     table = class_table(outcome.truth, outcome.predicted, classes)
     rows = [[name, *(f"{value:.6f}" for value in row[:3]), int(row[3])] for name, row in table]
-    write_table(folder / "per_class.csv", ("class", "precision", "recall", "f1", "support"), rows)
+    write_table(folder / layout.PER_CLASS, ("class", "precision", "recall", "f1", "support"), rows)
     cells, counts = np.unique(outcome.truth * len(classes) + outcome.predicted, return_counts=True)
     labels, guesses = np.divmod(cells, len(classes))
     if len(classes) > MANY_CLASSES:
         found = ((classes[row], classes[column], count) for row, column, count in zip(labels, guesses, counts, strict=True))
-        write_table(folder / "confusion_pairs.csv", ("label", "predicted", "count"), found)
+        write_table(folder / layout.CONFUSION_PAIRS, ("label", "predicted", "count"), found)
         return
     matrix = np.zeros((len(classes), len(classes)), dtype="int64")
     matrix[labels, guesses] = counts
-    _write_matrix(folder / "confusion_matrix.csv", classes, matrix.tolist())
+    _write_matrix(folder / layout.CONFUSION_MATRIX, classes, matrix.tolist())
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    _write_matrix(folder / "confusion_matrix_normalised.csv", classes, [[f"{one:.6f}" for one in row] for row in shares])
-    draw_confusion_matrix(matrix, classes, folder / "confusion_matrix.png")
+    _write_matrix(folder / layout.CONFUSION_SHARES, classes, [[f"{one:.6f}" for one in row] for row in shares])
+    draw_confusion_matrix(matrix, classes, folder / layout.CONFUSION_PICTURE)
 
 
 def _write_matrix(path: Path, classes: tuple[str, ...], rows: list[list[Any]]) -> None:
@@ -61,7 +62,7 @@ def write_labels(folder: Path, outcome: Outcome) -> None:
     """Writes the per-class table of a multilabel task."""
     table = label_table(outcome.truth.astype("int64"), outcome.predicted, outcome.classes)
     rows = [[name, *(f"{value:.6f}" for value in row[:3]), int(row[3])] for name, row in table]
-    write_table(folder / "per_class.csv", ("class", "precision", "recall", "f1", "support"), rows)
+    write_table(folder / layout.PER_CLASS, ("class", "precision", "recall", "f1", "support"), rows)
 
 
 def _rates(right: Array, guesses: Array, support: Array) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from dlcli.errors import DataError
+from dlcli.runs import layout
 from dlcli.runs.files import write_table
 from dlcli.runtime.images import shown
 from dlcli.score.outcome import Outcome
@@ -96,12 +97,12 @@ def write_examples(folder: Path, shown: list[Shown], examples: Examples, *, imag
         )
         for one in shown
     )
-    write_table(folder / "examples.csv", ("kind", "id", "label", "predicted", "probability", "thumbnail"), rows)
+    write_table(folder / layout.EXAMPLES, ("kind", "id", "label", "predicted", "probability", "thumbnail"), rows)
 
 
 def _write_thumbnails(folder: Path, places: Iterable[int], examples: Examples) -> dict[int, str]:
     """Writes small JPEG pictures of some examples and returns the name of each; a file that cannot be read has none."""
-    temporary = folder / f".thumbnails.{secrets.token_hex(4)}.tmp"
+    temporary = folder / f".{layout.THUMBNAILS}.{secrets.token_hex(4)}.tmp"
     temporary.mkdir()
     names = {}
     try:
@@ -110,8 +111,8 @@ def _write_thumbnails(folder: Path, places: Iterable[int], examples: Examples) -
                 _thumbnail(_pixels(examples, place)).save(temporary / f"{number:03d}.jpg", quality=85)
             except DataError:
                 continue
-            names[place] = f"thumbnails/{number:03d}.jpg"
-        _put_in_place(temporary, folder / "thumbnails")
+            names[place] = f"{layout.THUMBNAILS}/{number:03d}.jpg"
+        _put_in_place(temporary, folder / layout.THUMBNAILS)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return names

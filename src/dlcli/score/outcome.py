@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.errors import DamagedFile
-from dlcli.runs import Run
+from dlcli.runs import Run, layout
 from dlcli.runs.files import read_table, replacing, write_table
 from dlcli.spec.training.metrics import decide
 
@@ -21,7 +21,6 @@ Array = np.ndarray[Any, Any]
 MANY_CLASSES = 1000
 # Cells above which predictions are kept as Parquet: a CSV of them would take seconds to read and 50 MB.
 MANY_CELLS = 5_000_000
-LOSSES = "losses.csv"
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def write_outcome(outcome: Outcome, folder: Path) -> Path:
     A float has nine digits, so that it reads back as the same bits. `losses.csv` beside it has the columns `id,loss`.
     """
     large = len(outcome) * len(_columns(outcome)) > MANY_CELLS
-    path, other = folder / "predictions.csv", folder / "predictions.parquet"
+    path, other = folder / layout.PREDICTIONS, folder / layout.PREDICTIONS_PARQUET
     if large:
         path, other = other, path
         _write_parquet(outcome, path)
@@ -82,9 +81,9 @@ def write_outcome(outcome: Outcome, folder: Path) -> Path:
         write_table(path, _columns(outcome), _rows(outcome))
     other.unlink(missing_ok=True)
     if outcome.losses is None:
-        (folder / LOSSES).unlink(missing_ok=True)
+        (folder / layout.LOSSES).unlink(missing_ok=True)
     else:
-        write_table(folder / LOSSES, ("id", "loss"), zip(outcome.ids, map(_loss_cell, outcome.losses), strict=True))
+        write_table(folder / layout.LOSSES, ("id", "loss"), zip(outcome.ids, map(_loss_cell, outcome.losses), strict=True))
     return path
 
 
@@ -140,7 +139,7 @@ def _write_parquet(outcome: Outcome, path: Path) -> None:
 def has_outcome(run: Run, split: str) -> bool:
     """Whether predictions of a part are kept."""
     folder = run.evaluation(split)
-    return any(os.path.lexists(folder / f"predictions.{kind}") for kind in ("csv", "parquet"))
+    return any(os.path.lexists(folder / name) for name in (layout.PREDICTIONS, layout.PREDICTIONS_PARQUET))
 
 
 def read_outcome(run: Run, split: str) -> Outcome:
@@ -150,9 +149,9 @@ def read_outcome(run: Run, split: str) -> Outcome:
         DamagedFile: there are none, or the file holds something else.
     """
     folder, task = run.evaluation(split), run.experiment().task
-    path = folder / "predictions.parquet"
-    table = _parquet(path) if os.path.lexists(path) else _csv(folder / "predictions.csv")
-    path = path if os.path.lexists(path) else folder / "predictions.csv"
+    path = folder / layout.PREDICTIONS_PARQUET
+    table = _parquet(path) if os.path.lexists(path) else _csv(folder / layout.PREDICTIONS)
+    path = path if os.path.lexists(path) else folder / layout.PREDICTIONS
     ids = _column(table, "id", path).tolist()
     if task in ("classification", "binary"):
         return _of_classes(run, split, ids, table, path)
@@ -166,7 +165,7 @@ def read_outcome(run: Run, split: str) -> Outcome:
 
 def _losses(folder: Path, ids: list[str]) -> Array | None:
     """Returns the loss of each example; None where there is no file of them, as in runs of earlier versions."""
-    path = folder / LOSSES
+    path = folder / layout.LOSSES
     if not os.path.lexists(path):
         return None
     table = _csv(path)

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from dlcli.runs import layout
 from dlcli.score.calibration import Bin
 from dlcli.score.curves import Curve
 from dlcli.score.outcome import Outcome
@@ -73,7 +74,7 @@ def draw_regression(outcome: Outcome, folder: Path) -> None:
     assert outcome.scores is not None
     step = -(-len(outcome) // _MOST_POINTS)
     truth, guess = outcome.truth[::step], outcome.scores[::step]
-    for name, draw in (("predicted_against_actual", _against_actual), ("residuals", _residuals)):
+    for name, draw in ((layout.ACTUAL_PICTURE, _against_actual), (layout.RESIDUALS_PICTURE, _residuals)):
         columns = min(3, len(outcome.classes))
         lines = -(-len(outcome.classes) // columns)
         figure = Figure(figsize=(4.4 * columns, 3.9 * lines))
@@ -85,7 +86,7 @@ def draw_regression(outcome: Outcome, folder: Path) -> None:
                 axes.set_title(short(outcome.classes[at]), loc="left", fontsize=11)
                 axes.spines[["top", "right"]].set_visible(False)
         figure.tight_layout()
-        save(figure, folder / f"{name}.png")
+        save(figure, folder / name)
 
 
 def _against_actual(axes: Any, truth: Any, guess: Any) -> None:

@@ -71,7 +71,7 @@ def draw_curves(run: Run) -> None:
         _draw_curve(axes, rows, name, run.status().best_epoch)
     for axes in list(figure.axes)[len(names) :]:
         axes.set_visible(False)
-    save(figure, run.path / "curves.png")
+    save(figure, run.curves_path)
 
 
 def _draw_curve(axes: Any, rows: list[dict[str, str]], name: str, best: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.runs import layout
 from dlcli.runs.contents import MetricsFile
 from dlcli.runs.files import write_table
 from dlcli.runtime.estimates import LEVEL, Interval
@@ -56,7 +57,7 @@ def write_scores(folder: Path, outcome: Outcome, scores: Scores, **more: Any) ->
         "metrics": metrics,
         "baseline": {"name": scores.baseline_name, "metrics": scores.baseline},
     }
-    MetricsFile.of(data | {name: entry for name, entry in more.items() if entry}).write(folder / "metrics.json")
+    MetricsFile.of(data | {name: entry for name, entry in more.items() if entry}).write(folder / layout.METRICS)
 
 
 def write_tables(folder: Path, outcome: Outcome) -> None:
@@ -71,7 +72,7 @@ def write_tables(folder: Path, outcome: Outcome) -> None:
 
         rows = deciles(outcome)
         names = ("target", "decile", "from", "to", "examples", "mae", "bias")
-        write_table(folder / "deciles.csv", names, (asdict(row).values() for row in rows))  # type: ignore[misc]
+        write_table(folder / layout.DECILES, names, (asdict(row).values() for row in rows))  # type: ignore[misc]
         draw_regression(outcome, folder)
 
 
@@ -84,11 +85,11 @@ def write_calibration(folder: Path, outcome: Outcome, temperature: float | None)
     bins = reliability(*claims(outcome))
     error = calibration_error(bins)
     write_table(
-        folder / "calibration.csv",
+        folder / layout.RELIABILITY,
         ("from", "to", "examples", "confidence", "accuracy"),
         ((one.low, one.high, one.examples, one.confidence, one.accuracy) for one in bins),
     )
-    draw_reliability(bins, error, folder / "reliability.png")
+    draw_reliability(bins, error, folder / layout.RELIABILITY_PICTURE)
     found: dict[str, Any] = {"ece": error, "brier": brier(outcome)}
     if temperature is not None:
         warmer = Outcome(**{**vars(outcome), "scores": calibrated(outcome.scores, temperature, outcome.task)})
@@ -107,7 +108,7 @@ def write_curves(folder: Path, outcome: Outcome, costs: tuple[float, float] | No
         return []
     rows = thresholds(outcome, costs)
     names = list(Threshold.__dataclass_fields__)
-    write_table(folder / "thresholds.csv", names, (list(asdict(row).values()) for row in rows))
+    write_table(folder / layout.THRESHOLDS, names, (list(asdict(row).values()) for row in rows))
     return [asdict(row) for row in rows]
 
 
@@ -118,10 +119,10 @@ def _write_both(folder: Path, outcome: Outcome) -> None:
     if not roc:
         return
     names = ("class", "false_positive_rate", "true_positive_rate", "threshold")
-    write_table(folder / "roc_curve.csv", names, _points(roc))
-    write_table(folder / "pr_curve.csv", ("class", "recall", "precision", "threshold"), _points(pr))
-    draw_roc(roc, folder / "roc_curve.png")
-    draw_pr(pr, folder / "pr_curve.png")
+    write_table(folder / layout.ROC, names, _points(roc))
+    write_table(folder / layout.PR, ("class", "recall", "precision", "threshold"), _points(pr))
+    draw_roc(roc, folder / layout.ROC_PICTURE)
+    draw_pr(pr, folder / layout.PR_PICTURE)
 
 
 def _points(curves: Sequence[Curve]) -> Iterable[tuple[str, str, str, str]]:
@@ -134,4 +135,4 @@ def _points(curves: Sequence[Curve]) -> Iterable[tuple[str, str, str, str]]:
 def write_slices(folder: Path, found: Sequence[Slice]) -> None:
     """Writes `slices.csv`."""
     rows = ((one.column, one.value, one.examples, one.metric, one.score, *(one.interval or ("", ""))) for one in found)
-    write_table(folder / "slices.csv", ("column", "value", "examples", "metric", "score", "low", "high"), rows)
+    write_table(folder / layout.SLICES, ("column", "value", "examples", "metric", "score", "low", "high"), rows)

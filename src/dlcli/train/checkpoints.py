@@ -217,7 +217,7 @@ def newest_snapshot(run: Run, say: Callable[[str], None]) -> Snapshot | None:
 
 def spec_digest(run: Run) -> str:
     """Returns the SHA-256 of a run's resolved spec."""
-    return hashlib.sha256((run.path / "spec.yaml").read_bytes()).hexdigest()
+    return hashlib.sha256(run.spec_path.read_bytes()).hexdigest()
 
 
 def keep_last_checkpoint(run: Run) -> None:

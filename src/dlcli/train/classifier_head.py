@@ -28,7 +28,7 @@ def fit_classifier(work: Work, stage: Stage) -> dict[str, Any]:
     assert model.classifier is not None
     still = work.built.features.count_params()
     work.say(f"stage {stage.name}: {model.classifier.kind}, fitted once; the backbone's {still:,} parameters stay as they are")
-    folder = record.run.path.parents[1] / ".features"
+    folder = record.run.features_path
     kept = kept_features(experiment, splits, work.built, list(stage.augment or []), folder)
     work.say(f"features: {kept.told}")
     record.reporter.fit_started(1, 1)

@@ -89,8 +89,8 @@ def continued(
         if loaded.experiment.data.source != source and not is_copy(run, loaded.experiment, offline=offline):
             _tell_other_data(run, loaded.experiment, say, offline=offline)
             return loaded
-    data["data"]["split"] = split | {"file": str(run.path / "split.csv")}
-    return load_text(to_flow(data), run.path / "spec.yaml", overrides)
+    data["data"]["split"] = split | {"file": str(run.split_path)}
+    return load_text(to_flow(data), run.spec_path, overrides)
 
 
 def _data_of_stage(run: Run, train: Any, learning_rate: float | None, epochs: int | None) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _with_other_classes(run: Run, data: dict[str, Any], overrides: list[str]) ->
         SpecError: an override is wrong.
     """
     try:
-        return load_text(to_flow(data), run.path / "spec.yaml", overrides)
+        return load_text(to_flow(data), run.spec_path, overrides)
     except SpecError as error:
         fault = next((fault for fault in error.faults if fault.key == "task"), None)
         if fault is None or data["task"] != "binary":

@@ -139,7 +139,7 @@ def _fit_stage(work: Work, stages: list[Stage], index: int, checkpoints: Checkpo
     proven = bool(work.experiment.training.stages) or work.built.backbone is not None
     for line in plan_lines(plan) if proven else []:
         work.say(line)
-    feed = feed_of(work, stage, work.record.run.path.parents[1] / ".features")
+    feed = feed_of(work, stage, work.record.run.features_path)
     stream = stream_of(work, feed)
     compile_stage(work, stage, feed, plan, stream)
     validation, scores = validation_of(work, feed), scores_of(work, feed)

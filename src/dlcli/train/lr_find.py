@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.errors import OutOfMemory, RunFailed, UsageError
+from dlcli.runs import layout
 from dlcli.runs.failures import is_out_of_memory
 from dlcli.runs.files import write_json, write_table
 from dlcli.runs.reporter import Say
@@ -71,7 +72,7 @@ def find_rate(
         DataError: the data cannot be read.
     """
     experiment = _with_plain_rates(experiment, search.lowest)
-    trial = put_together(experiment, runs / ".features", say, stage_name=stage_name, offline=offline)
+    trial = put_together(experiment, layout.features_folder(runs), say, stage_name=stage_name, offline=offline)
     try:
         with data_errors():
             losses = _losses(trial, search.rates())
@@ -143,7 +144,7 @@ def smoothed(losses: Array, weight: float = _SMOOTHING) -> Array:
 
 def _folder(runs: Path, name: str) -> Path:
     """Makes and returns a new folder for a search: hidden from the list of runs."""
-    place = runs / ".lr-find" / name
+    place = runs / layout.RATE_SEARCHES / name
     try:
         place.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-", dir=place))
@@ -153,8 +154,8 @@ def _folder(runs: Path, name: str) -> Path:
 
 def _write(found: Found) -> None:
     rows = zip(found.rates, found.losses, found.smooth, strict=True)
-    write_table(found.folder / "curve.csv", ("learning_rate", "loss", "smoothed_loss"), rows)
-    write_json(found.folder / "suggestions.json", {"stage": found.stage, **asdict(found.suggestions)})
+    write_table(found.folder / layout.RATE_CURVE, ("learning_rate", "loss", "smoothed_loss"), rows)
+    write_json(found.folder / layout.RATE_SUGGESTIONS, {"stage": found.stage, **asdict(found.suggestions)})
     draw(found)
 
 
@@ -180,7 +181,7 @@ def draw(found: Found) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8)
-    save(figure, found.folder / "curve.png")
+    save(figure, found.folder / layout.RATE_PICTURE)
 
 
 def setting_of_rate(loaded: Loaded, stage: str, rate: float) -> str:

@@ -125,7 +125,7 @@ def _begin_of(run: Run, say: Say) -> Snapshot | None:
     """
     begin = newest_snapshot(run, say)
     if begin is not None and spec_digest(run) not in begin.state["specs"]:
-        raise UsageError(f"{run.path / 'spec.yaml'} was changed since its checkpoint: a run is resumed with its own spec only")
+        raise UsageError(f"{run.spec_path} was changed since its checkpoint: a run is resumed with its own spec only")
     return begin
 
 
@@ -168,7 +168,7 @@ def _changed(run: Run, before: Experiment, overrides: list[str]) -> Experiment:
     """
     if not overrides:
         return before
-    wanted = load_text(to_flow(dump(before)), run.path / "spec.yaml", overrides).experiment
+    wanted = load_text(to_flow(dump(before)), run.spec_path, overrides).experiment
     wanted = _of_last_stage(before, wanted)
     old, new = flat(dump(without_trackers(before))), flat(dump(without_trackers(wanted)))
     epochs = ("training.epochs", f"training.stages.{len(before.training.stages) - 1}.epochs")

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dlcli.errors import Interrupted
-from dlcli.runs import Run
+from dlcli.runs import Run, layout
 from dlcli.runs.reporter import Reporter
 from dlcli.runtime.cluster import Cluster
 from dlcli.spec.load import Loaded
@@ -29,7 +29,7 @@ def follow_resumed(
     """Trains along with a run that goes on, from a copy of what its folder held before any worker went on."""
     with _folder_of_its_own(cluster) as folder:
         copy = folder / run.name / run.path.name
-        unread = shutil.ignore_patterns("lock", "*.tmp", "tensorboard", "evaluation", "log.txt", "*.html")
+        unread = shutil.ignore_patterns(layout.LOCK, "*.tmp", layout.TENSORBOARD, layout.EVALUATION, layout.LOG, "*.html")
         shutil.copytree(run.path, copy, ignore=unread)
         resume(Run(copy), Reporter(), overrides=overrides, schedule=schedule, offline=offline, cluster=cluster)
 

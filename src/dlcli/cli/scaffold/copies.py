@@ -11,6 +11,7 @@ import yaml
 from dlcli.cli.scaffold.plan import DataPlan, Pictures
 from dlcli.cli.scaffold.questions import Options
 from dlcli.errors import SpecError, UsageError
+from dlcli.runs import layout
 from dlcli.spec.edit import with_value
 from dlcli.spec.load import load_text, to_flow
 from dlcli.visible import visible
@@ -90,7 +91,7 @@ def _relative(path: str, base: Path) -> str:
 
 def _refuse_unfit(text: str, options: Options, plan: DataPlan, old: str, new: str) -> None:
     try:
-        load_text(text, options.path or Path("spec.yaml"))
+        load_text(text, options.path or Path(layout.SPEC))
     except SpecError as error:
         lines = [
             f"--from {options.shipped} does not fit {plan.label}:",

@@ -176,7 +176,7 @@ class _Running:
 def _overrides_of(run: Run) -> list[str]:
     """Returns the `--set` options that a run was begun with."""
     try:
-        lines = (run.path / "source.yaml").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = run.source_path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
     return [line.removeprefix("# --set ") for line in lines if line.startswith("# --set ")]

@@ -97,7 +97,7 @@ def leaderboard(batch: Batch, sort: str = "") -> Leaderboard:
 def write_leaderboard(batch: Batch, board: Leaderboard) -> Path:
     """Writes `leaderboard.csv` into the batch's folder, a row for each run that completed, and returns the file."""
     names = list(dict.fromkeys(name for line in board.lines for scores in line.each for name in scores))
-    path = batch.path / "leaderboard.csv"
+    path = batch.leaderboard_path
     rows = (
         [place, line.group, line.data, line.split, run, *(scores.get(name, "") for name in names)]
         for place, line in enumerate(board.lines, 1)

@@ -219,7 +219,7 @@ def write_best(folder: SweepFolder, found: Outcome) -> str:
     scores = ", ".join(f"{name} {value:.6g}" for name, value in zip(found.objectives, row.values or [], strict=True))
     drawn = "".join(f"#   {visible(name)}: {visible(value)}\n" for name, value in row.drawn.items())
     head = f"# The best of sweep {found.sweep}: trial {row.number}, {scores}; its run is {run.id}.\n# Drawn:\n{drawn}"
-    write_text(folder.best_path, head + (run.path / "spec.yaml").read_text(encoding="utf-8"))
+    write_text(folder.best_path, head + run.spec_path.read_text(encoding="utf-8"))
     return run.id
 
 

@@ -15,6 +15,7 @@ from dlcli.fleet.sweep.study import Search
 from dlcli.program import command
 from dlcli.report.page import page
 from dlcli.report.svg import MUTED, RULE, SERIES, Chart, drawing, inline
+from dlcli.runs import Run
 from dlcli.runs.sweeps import SweepFolder
 from dlcli.spec.search.space import Choice, Number, names_of
 from dlcli.visible import visible
@@ -30,7 +31,7 @@ def sweep_page(found: Outcome, search: Search, folder: SweepFolder) -> str:
     sign = -1 if found.higher_is_better[0] else 1
     rows = sorted(found.trials, key=lambda row: (row.values is None, sign * (row.values or [0.0])[0], row.number))
     return page(
-        "sweep.html",
+        "sweep",
         title=f"{found.name}: sweep {found.sweep}",
         found=found,
         best=[found.row(number) for number in found.best],
@@ -48,7 +49,7 @@ def sweep_page(found: Outcome, search: Search, folder: SweepFolder) -> str:
 
 def _report_of(folder: SweepFolder, run: str) -> str:
     """Returns the relative address of a run's report; empty where there is none, as in another machine's runs folder."""
-    report = folder.path.parents[1] / run / "report.html"
+    report = Run(folder.path.parents[1] / run).report_path
     return quote(os.path.relpath(report, folder.path), errors="surrogateescape") if report.is_file() else ""
 
 

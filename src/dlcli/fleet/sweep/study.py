@@ -180,7 +180,7 @@ def _storage(folder: SweepFolder, text: str) -> Any:
         return JournalStorage(JournalFileBackend(str(path)))
     if not text:
         # Several processes write it: each waits for the others.
-        return RDBStorage(f"sqlite:///{folder.path / 'study.db'}", engine_kwargs={"connect_args": {"timeout": 60}})
+        return RDBStorage(f"sqlite:///{folder.study_path}", engine_kwargs={"connect_args": {"timeout": 60}})
     # `postgresql://` alone would ask for psycopg 2; the extra brings its successor.
     address = text.replace("postgresql://", "postgresql+psycopg://", 1)
     return RDBStorage(address, engine_kwargs={"pool_pre_ping": True})

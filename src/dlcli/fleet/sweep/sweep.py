@@ -25,7 +25,6 @@ from dlcli.fleet.sweep.trials import (
     Following,
     job_of,
     objective_values,
-    size_path,
 )
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job
@@ -231,7 +230,7 @@ class _Sweeping:
         sweep = self._sweep
         if sweep.max_parameters is None and sweep.max_memory_gb is None and "parameters" not in self._search.objectives:
             return None
-        return Limits(size_path(self._batch, job.number), sweep.max_parameters, sweep.max_memory_gb)
+        return Limits(self._batch.size_path(job.number), sweep.max_parameters, sweep.max_memory_gb)
 
     def _is_noted(self, one: _Trial, run: Run) -> bool:
         """Ends a trial whose run had ended when its sweep was killed."""

@@ -35,11 +35,6 @@ def job_of(search: Search, trial: Any) -> Job:
     )
 
 
-def size_path(batch: Batch, number: int) -> Any:
-    """Returns the file in which a trial's process writes the size of its model."""
-    return batch.path / "jobs" / f"{number:04d}.size.json"
-
-
 def objective_values(search: Search, batch: Batch, job: Job, run: Run) -> list[float] | None:
     """Returns a completed run's objectives at the epoch that it kept; None where one is no number.
 
@@ -55,7 +50,7 @@ def objective_values(search: Search, batch: Batch, job: Job, run: Run) -> list[f
         if name == "seconds":
             found.append(sum(float(one["seconds"]) for one in rows))
         elif name == "parameters":
-            found.append(float(read_json(size_path(batch, job.number))["parameters"]))
+            found.append(float(read_json(batch.size_path(job.number))["parameters"]))
         elif row is not None:
             found.append(_number(row.get(name, "")))
         elif name == status.monitor and status.best_value is not None:

@@ -34,7 +34,7 @@ def _flat_images(seen: Evidence) -> _FlatImages:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, ("flat_images", *first["loc"])))
-        raise DamagedFile(f"{seen.run.path / 'data.json'}: {place}: {first['msg']}") from None
+        raise DamagedFile(f"{seen.run.data_path}: {place}: {first['msg']}") from None
 
 
 def blank_images(seen: Evidence) -> Finding | None:

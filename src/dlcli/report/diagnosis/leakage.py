@@ -84,7 +84,7 @@ def read_leaks(seen: Evidence) -> _Leaks:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, ("leaks", *first["loc"])))
-        raise DamagedFile(f"{seen.run.path / 'data.json'}: {place}: {first['msg']}") from None
+        raise DamagedFile(f"{seen.run.data_path}: {place}: {first['msg']}") from None
 
 
 def leakage(seen: Evidence) -> Finding | None:

@@ -27,7 +27,7 @@ def finding_of(evidence: Evidence, name: Name, lines: Iterable[str], remedies: I
 
 def taken(evidence: Evidence, remedies: Iterable[Remedy]) -> tuple[Remedy, ...]:
     """Returns up to four remedies, without those whose change the run's spec does not take, or has already."""
-    path = evidence.run.path / "spec.yaml"
+    path = evidence.run.spec_path
     text = path.read_text(encoding="utf-8")
     before, faults = _read(text, str(path), ())
     kept = []

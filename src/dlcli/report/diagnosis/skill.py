@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dlcli.report.diagnosis.evidence import Evidence
+from dlcli.runs import layout
 
 FIT = 0.15
 """Skill on the training part from which on it is learned at all."""
@@ -31,8 +32,8 @@ def gap_in_words(seen: Evidence) -> str | None:
     if not seen.rows:
         return None
     learned = seen.skills(seen.best)
-    scored = (seen.scored, seen.scored_skills, f"history.csv, evaluation/{seen.scored}/metrics.json")
-    for where, other, files in (scored, ("validation", seen.skills(seen.best, "val_"), "history.csv")):
+    scored = (seen.scored, seen.scored_skills, f"{layout.HISTORY}, {layout.scored_file(seen.scored, layout.METRICS)}")
+    for where, other, files in (scored, ("validation", seen.skills(seen.best, "val_"), layout.HISTORY)):
         shared = [name for name in learned if name in other]
         if where and shared:
             name = shared[0]

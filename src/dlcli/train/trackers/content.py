@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from dlcli import __version__
-from dlcli.runs import Run
+from dlcli.runs import Run, layout
 from dlcli.runs.parts import part_note
 
-_RECORDS = ("spec.yaml", "source.yaml", "data.json", "environment.json", "history.csv", "stages.json")
-FILES = (*_RECORDS, "checks.json", "diagnosis.json")
-PAGES = ("report.html", "model_card.md", "curves.png")
+_RECORDS = (layout.SPEC, layout.SOURCE, layout.DATA, layout.ENVIRONMENT, layout.HISTORY, layout.STAGES)
+FILES = (*_RECORDS, layout.CHECKS, layout.DIAGNOSIS)
+PAGES = (layout.REPORT, layout.MODEL_CARD, layout.CURVES)
 _KINDS = (".json", ".png", ".csv")
-_OF_EXAMPLES = ("predictions.csv", "losses.csv", "examples.csv")
+_OF_EXAMPLES = (layout.PREDICTIONS, layout.LOSSES, layout.EXAMPLES)
 _LARGEST = 50 * 2**20
 _NO_SCORE = ("stage", "epoch")
 
@@ -78,7 +78,9 @@ def files(run: Run, *, model: bool) -> Iterator[tuple[Path, str]]:
     named = [(run.path / name, "") for name in (*FILES, *PAGES)]
     for split in run.scored_splits():
         found = sorted(run.evaluation(split).iterdir())
-        named += [(path, f"evaluation/{split}") for path in found if path.suffix in _KINDS and path.name not in _OF_EXAMPLES]
+        named += [
+            (path, f"{layout.EVALUATION}/{split}") for path in found if path.suffix in _KINDS and path.name not in _OF_EXAMPLES
+        ]
     for path, folder in named:
         if _is_file(path) and path.stat().st_size <= _LARGEST:
             yield path, folder

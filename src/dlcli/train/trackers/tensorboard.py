@@ -25,7 +25,7 @@ def write_results(run: Run, split: str) -> None:
                 if entry["value"] is not None:
                     tf.summary.scalar(f"epoch_{name}", entry["value"])
             tf.summary.text("results", _table(run, split, scores))
-            tf.summary.text("spec", _indented((run.path / "spec.yaml").read_text(encoding="utf-8")))
+            tf.summary.text("spec", _indented(run.spec_path.read_text(encoding="utf-8")))
             for path in sorted(run.evaluation(split).glob("*.png")):
                 tf.summary.image(path.stem, tf.io.decode_png(path.read_bytes(), channels=3)[tf.newaxis])
         writer.close()

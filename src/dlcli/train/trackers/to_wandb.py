@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcli.errors import DamagedFile
-from dlcli.runs import Run
+from dlcli.runs import Run, layout
 from dlcli.spec.base import dump
 from dlcli.spec.training.callbacks import WandB
 from dlcli.train.trackers.content import files, outcome, scores, tags, values
@@ -74,8 +74,8 @@ class ToWandB:
         shown: dict[str, Any] = {}
         for path, folder in files(run, model=self._spec.model):
             if path.suffix == ".png":
-                shown[f"{folder.removeprefix('evaluation/') or 'run'}/{path.stem}"] = wandb.Image(str(path))
-            if path.name == "report.html":
+                shown[f"{folder.removeprefix(f'{layout.EVALUATION}/') or 'run'}/{path.stem}"] = wandb.Image(str(path))
+            if path.name == layout.REPORT:
                 shown["report"] = wandb.Html(path.read_text(encoding="utf-8"), inject=False)
             self._keep(path, folder)
         if shown:

@@ -227,7 +227,7 @@ class SlurmEngine:
 
     def _queue_of(self, batch: Batch) -> Queue:
         if self._queue is None:
-            self._queue = (LocalQueue if self._local else Queue)(batch.path / "slurm")
+            self._queue = (LocalQueue if self._local else Queue)(batch.tasks_path)
         return self._queue
 
     def wait(self, processes: Sequence[Any]) -> None:
@@ -251,7 +251,7 @@ def refuse_left_tasks(batch: Batch, settings: Settings) -> None:
         UsageError: there are such tasks.
         RunFailed: SLURM does not answer, so that nobody knows.
     """
-    queue = (LocalQueue if settings.address == LOCAL else Queue)(batch.path / "slurm")
+    queue = (LocalQueue if settings.address == LOCAL else Queue)(batch.tasks_path)
     numbers = [number for number in (noted(batch, job) for job in batch.jobs()) if number]
     left = [number for number in numbers if queue.has(number) and not queue.has_result(number)]
     if left:

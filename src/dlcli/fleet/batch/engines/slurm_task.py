@@ -31,7 +31,7 @@ class SlurmTask:
         """Runs the job, writes its exit code down and returns it; leaves the process where the job goes on later."""
         from submitit import JobEnvironment
 
-        path = result_path(Batch(self.order.batch).path / "slurm", JobEnvironment().job_id)
+        path = result_path(Batch(self.order.batch).tasks_path, JobEnvironment().job_id)
         try:
             code = self._run()
         except Exception as error:

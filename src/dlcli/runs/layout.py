@@ -1,0 +1,257 @@
+"""The names of everything in a runs folder, and the paths in a run's folder. No other module holds such a name."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from dlcli.errors import DamagedFile, UsageError
+from dlcli.runs.contents import PARTS
+
+# Files of a run.
+SPEC = "spec.yaml"
+SOURCE = "source.yaml"
+STATUS = "status.json"
+DATA = "data.json"
+ENVIRONMENT = "environment.json"
+SPLIT = "split.csv"
+HISTORY = "history.csv"
+STAGES = "stages.json"
+CALIBRATION = "calibration.json"
+CHECKS = "checks.json"
+DIAGNOSIS = "diagnosis.json"
+MODEL = "model.keras"
+LOG = "log.txt"
+LOCK = "lock"
+CURVES = "curves.png"
+REPORT = "report.html"
+MODEL_CARD = "model_card.md"
+
+# Folders of a run.
+CHECKPOINTS = "checkpoints"
+EVALUATION = "evaluation"
+EXPLANATIONS = "explanations"
+EXPORTS = "exports"
+STAGE_ANSWERS = "stages"
+TENSORBOARD = "tensorboard"
+TRACKERS = "trackers"
+
+# Files in the folder of a scored part.
+METRICS = "metrics.json"
+PREDICTIONS = "predictions.csv"
+PREDICTIONS_PARQUET = "predictions.parquet"
+LOSSES = "losses.csv"
+EXAMPLES = "examples.csv"
+THUMBNAILS = "thumbnails"
+PER_CLASS = "per_class.csv"
+CONFUSION_MATRIX = "confusion_matrix.csv"
+CONFUSION_SHARES = "confusion_matrix_normalised.csv"
+CONFUSION_PAIRS = "confusion_pairs.csv"
+CONFUSION_PICTURE = "confusion_matrix.png"
+DECILES = "deciles.csv"
+ACTUAL_PICTURE = "predicted_against_actual.png"
+RESIDUALS_PICTURE = "residuals.png"
+RELIABILITY = "calibration.csv"
+RELIABILITY_PICTURE = "reliability.png"
+ROC = "roc_curve.csv"
+ROC_PICTURE = "roc_curve.png"
+PR = "pr_curve.csv"
+PR_PICTURE = "pr_curve.png"
+THRESHOLDS = "thresholds.csv"
+SLICES = "slices.csv"
+
+# Files in the folder of explanations, and in that of an export.
+EXPLANATION_LIST = "explanations.json"
+EXPORT = "export.json"
+LABELS = "labels.txt"
+CATEGORIES = "categories.json"
+EXAMPLE_PROGRAM = "example.py"
+IMAGE_READER = "image_reader.py"
+README = "README.md"
+
+# Folders in a runs folder that hold no runs, and their files.
+FEATURES = ".features"
+RATE_SEARCHES = ".lr-find"
+RATE_CURVE = "curve.csv"
+RATE_PICTURE = "curve.png"
+RATE_SUGGESTIONS = "suggestions.json"
+BATCHES = ".batches"
+BATCH = "batch.json"
+LEADERBOARD = "leaderboard.csv"
+SWEEPS = ".sweeps"
+SWEEP = "sweep.json"
+SWEEP_PAGE = "sweep.html"
+STUDY = "study.db"
+TRIALS = "trials.csv"
+BEST_SPEC = "best.yaml"
+
+OTHER_DATA = "data-"
+"""How the names of evaluations on other data than the run's own begin."""
+
+
+class RunPaths:
+    """The paths in a run's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def spec_path(self) -> Path:
+        """The resolved spec."""
+        return self.path / SPEC
+
+    @property
+    def source_path(self) -> Path:
+        """The spec as it was given."""
+        return self.path / SOURCE
+
+    @property
+    def status_path(self) -> Path:
+        """Where the run stands."""
+        return self.path / STATUS
+
+    @property
+    def data_path(self) -> Path:
+        """Facts about the data."""
+        return self.path / DATA
+
+    @property
+    def environment_path(self) -> Path:
+        """The machine and the versions."""
+        return self.path / ENVIRONMENT
+
+    @property
+    def split_path(self) -> Path:
+        """Which example is in which part; written once the spec is resolved and the data recorded."""
+        return self.path / SPLIT
+
+    @property
+    def history_path(self) -> Path:
+        """A row for each epoch."""
+        return self.path / HISTORY
+
+    @property
+    def stages_path(self) -> Path:
+        """What each stage trained."""
+        return self.path / STAGES
+
+    @property
+    def calibration_path(self) -> Path:
+        """The temperature."""
+        return self.path / CALIBRATION
+
+    @property
+    def checks_path(self) -> Path:
+        """What was measured for the diagnosis."""
+        return self.path / CHECKS
+
+    @property
+    def diagnosis_path(self) -> Path:
+        """What stands out in the run."""
+        return self.path / DIAGNOSIS
+
+    @property
+    def model_path(self) -> Path:
+        """The best epoch's model."""
+        return self.path / MODEL
+
+    @property
+    def log_path(self) -> Path:
+        """Lines with times."""
+        return self.path / LOG
+
+    @property
+    def lock_path(self) -> Path:
+        """The lock of the process that writes the run."""
+        return self.path / LOCK
+
+    @property
+    def curves_path(self) -> Path:
+        """The picture of the history."""
+        return self.path / CURVES
+
+    @property
+    def report_path(self) -> Path:
+        """The page about the run."""
+        return self.path / REPORT
+
+    @property
+    def model_card_path(self) -> Path:
+        """The model card."""
+        return self.path / MODEL_CARD
+
+    @property
+    def checkpoints_path(self) -> Path:
+        """The states that the run can be resumed from."""
+        return self._own_folder(CHECKPOINTS)
+
+    @property
+    def explanations_path(self) -> Path:
+        """Pictures that explain predictions, and their numbers.
+
+        Raises:
+            DamagedFile: a link, or a file, stands in its place.
+        """
+        return self._own_folder(EXPLANATIONS)
+
+    @property
+    def exports_path(self) -> Path:
+        """The model in other formats, a folder for each."""
+        return self._own_folder(EXPORTS)
+
+    @property
+    def tensorboard_path(self) -> Path:
+        """The TensorBoard logs."""
+        return self._own_folder(TENSORBOARD)
+
+    @property
+    def trackers_path(self) -> Path:
+        """What trackers keep: the id of their run, their logs."""
+        return self._own_folder(TRACKERS)
+
+    @property
+    def evaluation_path(self) -> Path:
+        """A folder for each part that was scored."""
+        return self._own_folder(EVALUATION)
+
+    @property
+    def features_path(self) -> Path:
+        """The features that the runs of a runs folder share."""
+        return features_folder(self.path.parents[1])
+
+    def evaluation(self, split: str) -> Path:
+        """Returns the folder of what was scored on one split: train, validation or test, or other data (`data-...`).
+
+        Raises:
+            UsageError: there is no split of this name.
+            DamagedFile: the folder is a link to elsewhere.
+        """
+        if split not in PARTS and not re.fullmatch(OTHER_DATA + r"[a-z0-9-]+", split):
+            raise UsageError(f"there is no split {split!r}; splits are {', '.join(PARTS)}")
+        self._own_folder(EVALUATION)
+        return self._own_folder(f"{EVALUATION}/{split}")
+
+    def made_evaluation(self, split: str) -> Path:
+        """Returns the folder for what is scored on one split, made if need be; the run's own folder must be there."""
+        folder = self.evaluation(split)
+        folder.parent.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def _own_folder(self, name: str) -> Path:
+        """Returns a folder inside the run's; a link is refused, since what is written there would land elsewhere."""
+        folder = self.path / name
+        if folder.is_symlink() or (os.path.lexists(folder) and not folder.is_dir()):
+            raise DamagedFile(f"{folder}: not a folder of the run's own")
+        return folder
+
+
+def features_folder(runs: Path) -> Path:
+    """Returns the folder of the features that the runs of a runs folder share."""
+    return runs / FEATURES
+
+
+def scored_file(split: str, name: str) -> str:
+    """Returns how a file of a scored part is called from the run's folder, such as `evaluation/test/metrics.json`."""
+    return f"{EVALUATION}/{split}/{name}"
