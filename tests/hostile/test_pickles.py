@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from dlcli.cli.app import app
 from dlcli.fleet.batch.engines.slurm import SlurmProcess
-from dlcli.fleet.batch.engines.slurm_queue import LocalQueue, TaskResult
+from dlcli.fleet.batch.engines.slurm_queue import LocalQueue
 from dlcli.runs.batches import Batch, Job, Settings
+from dlcli.runs.task_results import TaskResult
 
 SPEC = """\
 version: 1

@@ -12,10 +12,10 @@ import pytest
 
 from dlcli.errors import DamagedFile
 from dlcli.report.diagnosis import Finding, Remedy, diagnose, findings, in_words, write_diagnosis
-from dlcli.report.diagnosis.checks import ChecksFile
 from dlcli.report.diagnosis.evidence import read_evidence
 from dlcli.report.diagnosis.remedies import taken
 from dlcli.runs import Run
+from dlcli.runs.checks import ChecksFile
 from dlcli.runs.files import write_json, write_table
 from dlcli.score.outcome import Outcome, write_outcome
 from dlcli.spec.load import load_text, to_yaml

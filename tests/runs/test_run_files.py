@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlcli.explain.record import Explanation, add, explanations, file_name
 from dlcli.report.diagnosis import Finding, Remedy, findings
-from dlcli.report.diagnosis.finding import MOST, keep
 from dlcli.runs import Run
+from dlcli.runs.diagnosis import MOST, keep_findings
+from dlcli.runs.explanations import Explanation, add, explanations, file_name
 from dlcli.score.outcome import Outcome, read_outcome, write_outcome
 from dlcli.score.record import Scores, write_scores
 from runs.making import make_run
@@ -111,7 +111,7 @@ def test_predictions_of_classes_with_odd_names_are_read_back(run: Run) -> None:
 
 def test_a_finding_of_more_evidence_than_is_shown_is_kept_with_the_count_of_the_rest(run: Run) -> None:
     evidence = (*NAMES, *(f"column {number}" for number in range(MOST + 3 - len(NAMES))))
-    kept = keep(run, [Finding("leakage suspected", evidence, tuple(Remedy(name, name) for name in NAMES * 2))])
+    kept = keep_findings(run, [Finding("leakage suspected", evidence, tuple(Remedy(name, name) for name in NAMES * 2))])
     assert findings(run) == kept
     assert kept[0].evidence == (*map(_as_text, evidence[:MOST]), "and 3 more")
     assert len(kept[0].remedies) == MOST

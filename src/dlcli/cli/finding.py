@@ -53,9 +53,9 @@ def lr_find(
     else:
         from dlcli.train.lr_find import setting_of_rate
 
-        _show_rates(result.suggestions, result.folder, setting_of_rate(loaded, result.stage, result.suggestions.valley))
+        _show_rates(result.suggestions, result.picture, setting_of_rate(loaded, result.stage, result.suggestions.valley))
     if write and not result.suggestions.clear:
-        raise RunFailed(f"the loss did not fall clearly: nothing is written; look at {result.folder / 'curve.png'}")
+        raise RunFailed(f"the loss did not fall clearly: nothing is written; look at {result.picture}")
     if write:
         from dlcli.train.lr_find import written_rate
 
@@ -63,7 +63,7 @@ def lr_find(
         typer.echo(visible(f"written into {spec}: {place}"), err=True)
 
 
-def _show_rates(suggestions: Suggestions, folder: Path, setting: str) -> None:
+def _show_rates(suggestions: Suggestions, picture: Path, setting: str) -> None:
     from rich.table import Table
 
     from dlcli.cli.console import results_console
@@ -85,7 +85,7 @@ def _show_rates(suggestions: Suggestions, folder: Path, setting: str) -> None:
             "The loss did not fall by more than the noise of single batches: these rates mean little. Try more --steps,"
             " other rates (--from, --to), or larger batches (--set data.batch_size=...)."
         )
-    console.print(f"curve: {folder / 'curve.png'}", soft_wrap=True)
+    console.print(f"curve: {picture}", soft_wrap=True)
 
 
 def batch_find(

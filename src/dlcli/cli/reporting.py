@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from dlcli.cli.options import DEFAULT_RUNS, Json, RunsFolder, complete_run, found_run
-from dlcli.runs import layout
 from dlcli.visible import visible
 
 
@@ -26,10 +25,11 @@ def report(
 
     from dlcli.report import write_comparison, write_model_card, write_report
     from dlcli.report.diagnosis import findings, write_diagnosis
+    from dlcli.runs.layout import REPORT
 
     written = {}
     if len(found) > 1:
-        written["report"] = write_comparison(found, to or Path(layout.REPORT))
+        written["report"] = write_comparison(found, to or Path(REPORT))
     else:
         if findings(found[0]) is None and found[0].scored_splits():
             write_diagnosis(found[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -17,9 +16,9 @@ from dlcli.cli.console import PlainConsole, results_console, show_stages, shown,
 from dlcli.errors import DlcliError, UsageError
 from dlcli.program import command
 from dlcli.runs import Run, layout
-from dlcli.runs.files import read_json
 from dlcli.runs.parts import MARK, marked, marked_note, part_note, part_title, sizes_in_words, test_is_validation
 from dlcli.runs.progress import epochs_of, seconds_of, seed_of, settings_of
+from dlcli.runs.trackers import tracker_ids
 from dlcli.visible import visible
 
 _HEADLINES = 3
@@ -258,10 +257,7 @@ def _place(run: Run) -> list[tuple[str, str]]:
 
 def _trackers(run: Run) -> list[tuple[str, str]]:
     """Returns under which id each tracker knows the run; a file that cannot be read is ignored."""
-    trackers = []
-    for path in sorted(run.trackers_path.glob("*.json")):
-        with suppress(DlcliError, KeyError, TypeError):
-            trackers.append(f"{path.stem} {read_json(path)['id']}")
+    trackers = [f"{kind} {id_there}" for kind, id_there in tracker_ids(run).items()]
     return [("trackers", ", ".join(trackers))] if trackers else []
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dlcli.explain.record import Explanation, explanations
 from dlcli.runs import Run
+from dlcli.runs.explanations import Explanation, explanations
 
 __all__ = ["METHODS", "Explanation", "explain", "explanations"]
 

@@ -12,11 +12,11 @@ import numpy as np
 from dlcli.errors import UsageError
 from dlcli.explain import heat, tables
 from dlcli.explain.network import first_weights, last_map
-from dlcli.explain.record import Explanation, add, file_name, made_folder, write_numbers
 from dlcli.explain.subjects import Image, as_columns, named_images, own_images, run_data
 from dlcli.explain.tables import Plane
 from dlcli.predict.inputs import Skip, Taken, taken_by
 from dlcli.runs import Run
+from dlcli.runs.explanations import Explanation, add, file_name, made_folder, write_numbers
 from dlcli.runs.failures import failures_in_words
 from dlcli.runs.parts import part_title, score_text
 from dlcli.runtime.device import any_device, use_device

@@ -19,6 +19,7 @@ from dlcli.report.pictures import Budget, picture
 from dlcli.report.scored import Scored, read_scored
 from dlcli.report.svg import Chart
 from dlcli.runs import Run, layout
+from dlcli.runs.explanations import explanations
 from dlcli.runs.files import read_json
 from dlcli.runs.parts import score_text, sizes_in_words
 
@@ -254,9 +255,7 @@ def _text(path: Path) -> str:
 
 
 def _explanations(run: Run, budget: Budget) -> list[Shown]:
-    from dlcli.explain.record import explanations, explanations_path
-
-    found = [(one, picture(explanations_path(run) / one.file, budget)) for one in explanations(run)]
+    found = [(one, picture(run.explanations_path / one.file, budget)) for one in explanations(run)]
     return [Shown(one.title, one.text, image) for one, image in found if image]
 
 

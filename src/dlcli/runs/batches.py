@@ -214,6 +214,18 @@ class Batch:
         """Returns the file in which a job's process says how it ended."""
         return self.path / "jobs" / f"{job.number:04d}.result.json"
 
+    def write_result(self, job: Job, kind: str, text: str) -> None:
+        """Writes how a job's process has ended: the kind of its error, and its words."""
+        write_json(self.result_path(job), {"kind": kind, "text": text})
+
+    def result(self, job: Job) -> tuple[str, str]:
+        """Returns how a job's process has ended; both empty where it has not said so."""
+        try:
+            content = read_json(self.result_path(job))
+            return str(content["kind"]), str(content["text"])
+        except (DamagedFile, KeyError, TypeError):
+            return "", ""
+
     def size_path(self, number: int) -> Path:
         """Returns the file in which the process of a sweep's trial writes the size of its model."""
         return self.path / "jobs" / f"{number:04d}.size.json"

@@ -59,6 +59,11 @@ class Found:
     suggestions: Suggestions
     folder: Path
 
+    @property
+    def picture(self) -> Path:
+        """The picture of the curve."""
+        return self.folder / layout.RATE_PICTURE
+
 
 def find_rate(
     experiment: Experiment, runs: Path, say: Say, search: Search, *, stage_name: str = "", offline: bool = False
@@ -181,7 +186,7 @@ def draw(found: Found) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8)
-    save(figure, found.folder / layout.RATE_PICTURE)
+    save(figure, found.picture)
 
 
 def setting_of_rate(loaded: Loaded, stage: str, rate: float) -> str:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from dlcli.errors import DamagedFile, Interrupted
 from dlcli.fleet.batch.engines.engine import LOST
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job, JobState, JobStatus
-from dlcli.runs.files import read_json
 
 _HALVED = "training.optimizer.gradient_accumulation_steps"
 
@@ -57,7 +55,7 @@ def verdict(batch: Batch, job: Job, code: int, run: Run | None, *, stopping: boo
         ended = f"its process was ended by {_signal(-code)}{_last_words(batch, job)}"
         how = "was interrupted" if code == Interrupted.exit_code else ended
         return Verdict("queued" if left else "failed", how, again=left, killed=True)
-    kind, text = told_by(batch, job)
+    kind, text = batch.result(job)
     if kind == "OutOfMemory" and run is not None and not status.extra and _on_gpu(run):
         extra = half_the_batch(run)
         if extra:
@@ -67,15 +65,6 @@ def verdict(batch: Batch, job: Job, code: int, run: Run | None, *, stopping: boo
 
 def _signal(number: int) -> str:
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-
-
-def told_by(batch: Batch, job: Job) -> tuple[str, str]:
-    """Returns what a job's process said of its end: the kind of error and its words."""
-    try:
-        found: Any = read_json(batch.result_path(job))
-        return str(found["kind"]), str(found["text"])
-    except (DamagedFile, KeyError, TypeError):
-        return "", ""
 
 
 def _reason(run: Run | None) -> str:

@@ -17,7 +17,6 @@ from time import monotonic, sleep
 from dlcli.errors import DlcliError, Interrupted
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job
-from dlcli.runs.files import write_json
 from dlcli.runs.hold import held, is_held
 from dlcli.spec.experiment import Experiment
 
@@ -143,4 +142,4 @@ def _train(order: Order, batch: Batch) -> None:
 
 def _tell(batch: Batch, job: Job, kind: str, text: str) -> None:
     with suppress(OSError):
-        write_json(batch.result_path(job), {"kind": kind, "text": text})
+        batch.write_result(job, kind, text)

@@ -11,7 +11,7 @@ from typing import Any
 
 from dlcli.errors import DamagedFile, Interrupted, OutOfMemory, RunFailed, SpecError, TooLarge
 from dlcli.fleet.batch.active import Active, Fleet, noted_signals
-from dlcli.fleet.batch.verdict import Verdict, adopted, told_by, verdict
+from dlcli.fleet.batch.verdict import Verdict, adopted, verdict
 from dlcli.fleet.batch.worker import GOES_ON, Order
 from dlcli.fleet.sweep.limits import Limits
 from dlcli.fleet.sweep.study import Search, how_to_go_on, pruner_of, sampler_of, told_how_to_go_on
@@ -265,7 +265,7 @@ class _Sweeping:
         elif found.state == "interrupted":
             self._watcher.ended(self._search, one.job, "interrupted", None, "")
         else:
-            self._settle(one, found, kind=told_by(self._batch, one.job)[0])
+            self._settle(one, found, kind=self._batch.result(one.job)[0])
 
     def _settle(self, one: _Trial, found: Verdict, *, kind: str) -> None:
         """Tells the study how a trial has ended."""

@@ -13,8 +13,8 @@ from dlcli.report.checks.first_layer import input_scale
 from dlcli.report.checks.modes import modes
 from dlcli.report.checks.simple_models import simple_models
 from dlcli.report.diagnosis import FEW_SIMPLE, diagnose
-from dlcli.report.diagnosis.checks import FILE, ChecksFile
 from dlcli.runs import Run
+from dlcli.runs.checks import ChecksFile
 from dlcli.runtime.loading import load_model
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.models import Transfer
@@ -39,7 +39,7 @@ def write_checks(experiment: Experiment, splits: Splits, run: Run) -> None:
 
 
 def _write(run: Run, found: dict[str, Any]) -> None:
-    ChecksFile.of({name: part.model_dump() for name, part in found.items() if part is not None}).write(run.path / FILE)
+    ChecksFile.of({name: part.model_dump() for name, part in found.items() if part is not None}).write(run.checks_path)
 
 
 def _logged(run: Run, measure: Callable[[], Any]) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.report.checks.sampling import inputs_of, sample
-from dlcli.report.diagnosis.checks import InputScale
+from dlcli.runs.checks import InputScale
 from dlcli.runtime.engine import keras
 from dlcli.spec.data.sources import Examples
 

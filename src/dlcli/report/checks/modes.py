@@ -9,8 +9,8 @@ import numpy as np
 from dlcli.data.split import subset
 from dlcli.data.splits import Splits
 from dlcli.report.checks.sampling import inputs_of, sample
-from dlcli.report.diagnosis.checks import Modes
 from dlcli.report.diagnosis.relation import errors
+from dlcli.runs.checks import Modes
 from dlcli.runtime.engine import keras
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment

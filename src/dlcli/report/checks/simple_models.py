@@ -14,9 +14,9 @@ import numpy as np
 from dlcli.data.splits import Splits
 from dlcli.report.checks.modes import errors_of_scores
 from dlcli.report.checks.sampling import sample
-from dlcli.report.diagnosis.checks import SimpleModel, SimpleModels
 from dlcli.report.diagnosis.relation import probability_of_no_relation
 from dlcli.runs import Run
+from dlcli.runs.checks import SimpleModel, SimpleModels
 from dlcli.score.baseline import model_rows, model_scores, simple_classifiers, simple_regressors
 from dlcli.score.outcome import read_outcome
 from dlcli.spec.experiment import Experiment

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dlcli.report.diagnosis.evidence import read_evidence
-from dlcli.report.diagnosis.finding import GOOD_FIT, Finding, Remedy, findings, in_words, keep
 from dlcli.report.diagnosis.rules import FEW_SIMPLE, diagnosed
+from dlcli.report.diagnosis.words import GOOD_FIT, in_words
 from dlcli.runs import Run
+from dlcli.runs.diagnosis import Finding, Remedy, findings, keep_findings
 
 __all__ = ["FEW_SIMPLE", "GOOD_FIT", "Finding", "Remedy", "diagnose", "findings", "in_words", "write_diagnosis"]
 
@@ -21,4 +22,4 @@ def diagnose(run: Run) -> list[Finding]:
 
 def write_diagnosis(run: Run) -> list[Finding]:
     """Diagnoses a run, writes `diagnosis.json` and returns what stands out."""
-    return keep(run, diagnose(run))
+    return keep_findings(run, diagnose(run))

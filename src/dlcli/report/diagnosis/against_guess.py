@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from dlcli.report.diagnosis import remedies as try_
-from dlcli.report.diagnosis.checks import SimpleModel
 from dlcli.report.diagnosis.evidence import Evidence
-from dlcli.report.diagnosis.finding import Finding, Remedy
 from dlcli.report.diagnosis.relation import errors
 from dlcli.report.diagnosis.remedies import finding_of
 from dlcli.report.diagnosis.shape import course
 from dlcli.report.diagnosis.skill import FIT, best_skill
+from dlcli.runs import layout
+from dlcli.runs.checks import SimpleModel
+from dlcli.runs.diagnosis import Finding, Remedy
 
 Array = np.ndarray[Any, Any]
 CLEAR = 0.01
@@ -57,9 +58,9 @@ def meaningless_labels(seen: Evidence) -> Finding | None:
         return None
     name = shared[0]
     evidence = [
-        f"training {name} {seen.rows[-1][name]:.4g} in the last epoch (history.csv)",
+        f"training {name} {seen.rows[-1][name]:.4g} in the last epoch ({layout.HISTORY})",
         f"{seen.scored} {name} {seen.metrics['metrics'][name]['value']:.4g}, no better than {seen.metrics['baseline']['name']}"
-        f" (evaluation/{seen.scored}/metrics.json)",
+        f" ({seen.scored_file(layout.METRICS)})",
         *_simple_in_words(seen),
     ]
     texts = [
@@ -76,8 +77,9 @@ def no_better(seen: Evidence) -> Finding | None:
     name = _main(seen)
     evidence = [
         f"{seen.scored} {name} {seen.metrics['metrics'][name]['value']:.4g}, no better than {seen.metrics['baseline']['name']}"
-        f" (evaluation/{seen.scored}/metrics.json)",
-        f"training examples are answered no better: {best_skill(seen):.2f} of the way from the guess to perfect (history.csv)",
+        f" ({seen.scored_file(layout.METRICS)})",
+        f"training examples are answered no better: {best_skill(seen):.2f} of the way from the guess to perfect"
+        f" ({layout.HISTORY})",
         *_simple_in_words(seen),
     ]
     texts = [Remedy("look at some examples with their labels: is there anything in the inputs that the target depends on?")]
@@ -109,12 +111,12 @@ def worse_than_guess(seen: Evidence, *, explained: bool = False) -> Finding | No
     what = "mean squared error" if seen.task == "regression" else "number of wrong answers"
     evidence = [
         f"{score}the {what} on {len(seen.outcome or ())} {seen.scored} examples is {found.error:,.3g} times that of {guess!s}"
-        f" (evaluation/{seen.scored}/metrics.json, predictions.csv)"
+        f" ({seen.scored_file(layout.METRICS)}, {layout.PREDICTIONS})"
     ]
     remedies: list[Remedy] = []
     if seen.has_unscaled_targets:
         evidence.append(
-            f"the targets have a size of {seen.target_size:.3g} (root mean square) and are learned as they are (data.json)"
+            f"the targets have a size of {seen.target_size:.3g} (root mean square) and are learned as they are ({layout.DATA})"
         )
         remedies.append(Remedy("scale the targets", "data.scale_targets=true"))
     elif not explained:
@@ -185,7 +187,7 @@ def _simple_in_words(seen: Evidence) -> list[str]:
     best, model = max(scores)
     return [
         f"simple models learn nothing either: the best of {len(scores)}, {model}, has {name} {best:.4g} on {found.examples}"
-        f" {found.part} examples (checks.json)"
+        f" {found.part} examples ({layout.CHECKS})"
     ]
 
 

@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dlcli.errors import DamagedFile
 from dlcli.report.diagnosis.evidence import Evidence
-from dlcli.report.diagnosis.finding import Finding, Remedy
 from dlcli.report.diagnosis.remedies import finding_of
+from dlcli.runs import layout
+from dlcli.runs.diagnosis import Finding, Remedy
 from dlcli.visible import visible
 
 SHARE = 0.05
@@ -43,7 +44,7 @@ def blank_images(seen: Evidence) -> Finding | None:
     if flat.images < 2 or flat.images < SHARE * flat.of:
         return None
     some = "; ".join(visible(name) for name in flat.some[:2])
-    evidence = [f"{flat.images} of {flat.of} images are one flat colour once read: {some} (data.json)"]
+    evidence = [f"{flat.images} of {flat.of} images are one flat colour once read: {some} ({layout.DATA})"]
     if flat.background:
         return finding_of(seen, "blank images", evidence, [_with_background(flat.background)])
     return finding_of(seen, "blank images", evidence, [Remedy("open some of these images, and remove those that are blank")])

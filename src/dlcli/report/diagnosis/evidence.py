@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from dlcli.errors import DlcliError
-from dlcli.report.diagnosis.checks import ChecksFile, read_checks
 from dlcli.report.diagnosis.relation import probability_of_no_relation
 from dlcli.runs import Run
+from dlcli.runs.checks import ChecksFile, read_checks
 from dlcli.runs.folder import Status
+from dlcli.runs.layout import scored_file
 from dlcli.score.outcome import Outcome, has_outcome, read_outcome
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.schedules import ScheduleSpec
@@ -57,6 +58,10 @@ class Evidence:
     def task(self) -> str:
         """The task's name."""
         return self.experiment.task
+
+    def scored_file(self, name: str) -> str:
+        """Returns how a file of the scored part is called from the run's folder."""
+        return scored_file(self.scored, name)
 
     def examples(self, part: str) -> int:
         """Returns how many examples a part has; 0 where it is not known."""

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dlcli.errors import DamagedFile
 from dlcli.report.diagnosis import remedies as try_
 from dlcli.report.diagnosis.evidence import Evidence
-from dlcli.report.diagnosis.finding import Finding, Remedy
+from dlcli.runs import layout
+from dlcli.runs.diagnosis import Finding, Remedy
 from dlcli.visible import visible
 
 COPIES, COPIED_ROWS = 0.01, 0.05
@@ -93,7 +94,7 @@ def leakage(seen: Evidence) -> Finding | None:
     evidence, remedies = _copies(leaks)
     for column, target, score in _telling(leaks):
         of = f" of {_short(target)!r}" if target else ""
-        evidence.append(f"column {_short(column)!r} alone tells {score:.1%}{of}; no other column comes near (data.json)")
+        evidence.append(f"column {_short(column)!r} alone tells {score:.1%}{of}; no other column comes near ({layout.DATA})")
         remedies.append(
             Remedy(f"if {_short(column)!r} is not known before the target is, leave it out", _without(seen, column))
         )
@@ -108,7 +109,7 @@ def contradicting_labels(seen: Evidence) -> Finding | None:
         pairs = [[_short(text) for text in pair] for pair in found.some[:3]]
         named = "; ".join(f"{ours} ({label}) and {theirs} ({other})" for ours, label, theirs, other in pairs)
         if found.examples:
-            evidence.append(f"{found.examples} of {found.of} examples {words} one with another label: {named} (data.json)")
+            evidence.append(f"{found.examples} of {found.of} examples {words} one with another label: {named} ({layout.DATA})")
     if not evidence:
         return None
     texts = [Remedy("decide which label is right, and take the other file away")]
@@ -123,11 +124,13 @@ def _copies(leaks: _Leaks) -> tuple[list[str], list[Remedy]]:
         if count < 2 or not found.examples or not _is_copied(count / of, found.same_label / found.examples, leaks):
             continue
         named = "; ".join(f"{_short(ours)} is {_short(theirs)}" for ours, theirs in found.some[:2])
-        evidence.append(f"{count} of {of} {part} examples are training examples as well: {named} (data.json)")
+        evidence.append(f"{count} of {of} {part} examples are training examples as well: {named} ({layout.DATA})")
     nearly = "nearly the same as a training image (mirrored, brighter or cropped)"
     evidence += _alike(leaks.near_copies, NEAR, nearly, "looks like")
     evidence += _alike(leaks.stems, STEMS, "named like training examples up to the last part of the name", "goes with")
-    remedy = Remedy("keep each example once, and groups of near copies in one part: a split.csv as data.split.file says which")
+    remedy = Remedy(
+        f"keep each example once, and groups of near copies in one part: a {layout.SPLIT} as data.split.file says which"
+    )
     return evidence, [remedy] if evidence else []
 
 
@@ -137,7 +140,7 @@ def _alike(parts: dict[str, _Alike], share: float, words: str, verb: str) -> lis
         if found.examples < 2 or found.examples < share * found.of:
             continue
         named = "; ".join(f"{_short(ours)} {verb} {_short(theirs)}" for ours, theirs in found.some[:2])
-        evidence.append(f"{found.examples} of {found.of} {part} examples are {words}: {named} (data.json)")
+        evidence.append(f"{found.examples} of {found.of} {part} examples are {words}: {named} ({layout.DATA})")
     return evidence
 
 

@@ -6,9 +6,10 @@ from math import sqrt
 
 from dlcli.report.diagnosis import remedies as try_
 from dlcli.report.diagnosis.evidence import Evidence
-from dlcli.report.diagnosis.finding import Finding, Remedy
 from dlcli.report.diagnosis.remedies import finding_of
 from dlcli.report.diagnosis.skill import HARD, best_skill
+from dlcli.runs import layout
+from dlcli.runs.diagnosis import Finding, Remedy
 from dlcli.spec.model.layers.regular import BatchNormalization
 from dlcli.spec.model.layers.shape import Rescaling
 from dlcli.spec.model.models import Cnn
@@ -32,11 +33,11 @@ def badly_scaled_inputs(seen: Evidence) -> Finding | None:
     number = f"a deviation of {scale.deviation:.2g}" if tiny else f"a size of {scale.size:.3g} (root mean square)"
     evidence = [
         f"the inputs of the first layer with weights ({scale.layer}) have {number} on {scale.examples} training examples;"
-        " about 1 is usual (checks.json)"
+        f" about 1 is usual ({layout.CHECKS})"
     ]
     if scale.largest is not None and scale.smallest is not None and huge:
         evidence.append(
-            f"the largest column has a size of {scale.largest:.3g}, the smallest {scale.smallest:.3g} (checks.json)"
+            f"the largest column has a size of {scale.largest:.3g}, the smallest {scale.smallest:.3g} ({layout.CHECKS})"
         )
     return finding_of(seen, "badly scaled inputs", [*evidence, *_scaled_by(seen)], _scaling(seen))
 
@@ -56,8 +57,10 @@ def _rescaling(seen: Evidence) -> int | None:
 def _scaled_by(seen: Evidence) -> list[str]:
     normalize, place = seen.experiment.data.normalize, _rescaling(seen)
     if place is None:
-        return [f"data.normalize is {normalize} (spec.yaml)"]
-    return [f"data.normalize is {normalize}, and model.layers.{place} is a rescaling: the inputs are scaled twice (spec.yaml)"]
+        return [f"data.normalize is {normalize} ({layout.SPEC})"]
+    return [
+        f"data.normalize is {normalize}, and model.layers.{place} is a rescaling: the inputs are scaled twice ({layout.SPEC})"
+    ]
 
 
 def _scaling(seen: Evidence) -> list[Remedy]:
@@ -80,13 +83,13 @@ def modes_disagree(seen: Evidence) -> Finding | None:
         return None
     evidence = [
         f"the same {found.examples} training examples: {found.score} {found.training:.3f} with the statistics of each batch, as"
-        f" in training, {found.inference:.3f} with those that the model keeps, as in a prediction (checks.json)"
+        f" in training, {found.inference:.3f} with those that the model keeps, as in a prediction ({layout.CHECKS})"
     ]
     steps, momentum = seen.steps_to_best, _momentum(seen)
     if steps:
         evidence.append(
             f"batch normalisation keeps moving averages with momentum {momentum:g}: they follow after about"
-            f" {_needed(momentum)} steps, and the kept model had {steps} (history.csv)"
+            f" {_needed(momentum)} steps, and the kept model had {steps} ({layout.HISTORY})"
         )
     return finding_of(seen, "training and prediction disagree", evidence, _remedies(seen, steps))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from dlcli.errors import SpecError
 from dlcli.report.diagnosis.evidence import Evidence
-from dlcli.report.diagnosis.finding import Finding, Name, Remedy
+from dlcli.runs.diagnosis import Finding, Name, Remedy
 from dlcli.spec.base import dump
 from dlcli.spec.load import load_text
 from dlcli.spec.model.models import Cnn, Mlp, Transfer

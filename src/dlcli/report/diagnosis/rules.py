@@ -18,12 +18,13 @@ from dlcli.report.diagnosis.against_guess import (
 )
 from dlcli.report.diagnosis.blank_images import are_mostly_blank, blank_images
 from dlcli.report.diagnosis.evidence import Evidence, Row
-from dlcli.report.diagnosis.finding import Finding, Name, Remedy
 from dlcli.report.diagnosis.leakage import contradicting_labels, leakage, read_leaks
 from dlcli.report.diagnosis.network import badly_scaled_inputs, modes_disagree
 from dlcli.report.diagnosis.remedies import finding_of
 from dlcli.report.diagnosis.shape import STILL_FALLING, TAIL, Course, course
 from dlcli.report.diagnosis.skill import HARD, POOR, SOME, best_skill, gap_in_words
+from dlcli.runs import layout
+from dlcli.runs.diagnosis import Finding, Name, Remedy
 
 RATE = 10.0
 """How many times its optimizer's default a rate is to be suspected, or how many times below it."""
@@ -52,19 +53,19 @@ def rate_too_high(seen: Evidence) -> Finding | None:
     way = course(seen)
     evidence = []
     if seen.status.state == "failed" and any(word in seen.status.error for word in (" became nan", " became inf")):
-        evidence.append(f"{seen.status.error.splitlines()[0]} (status.json)")
+        evidence.append(f"{seen.status.error.splitlines()[0]} ({layout.STATUS})")
     high, learned, going_down = seen.rate_ratio >= RATE, best_skill(seen), way.steady or way.last < 0.9 * way.first
     # A single epoch cannot tell whether the loss falls.
     above = way.late > 1.02 and seen.guess_loss is not None and not seen.has_unscaled_targets and len(seen.rows) > 1
     if seen.rate_ratio >= 1 and above and learned < POOR and not going_down:
         evidence.append(
             f"training loss {way.late * seen.unit:.4g} in the later half of the epochs, above the {seen.unit:.4g} of a guess"
-            " without inputs (history.csv)"
+            f" without inputs ({layout.HISTORY})"
         )
     elif high and way.jumps:
         evidence.append(_jumps(way))
     elif seen.rate_ratio >= FAR and learned < HARD and way.still_falling < STILL_FALLING and len(seen.rows) > 1:
-        evidence.append(f"training loss stays at {way.late * seen.unit:.4g} (history.csv)")
+        evidence.append(f"training loss stays at {way.late * seen.unit:.4g} ({layout.HISTORY})")
     stage = _undone(seen) if not evidence else None
     if stage is not None:
         evidence.append(stage[1])
@@ -87,7 +88,7 @@ def _undone(seen: Evidence) -> tuple[int, str] | None:
         mine = [row["val_loss"] for row in seen.rows if row["stage"] == stage["name"] and row.get("val_loss") is not None]
         before = [row["val_loss"] for row in _rows_before(seen, place) if row.get("val_loss") is not None]
         if place and mine and before and (min(mine) - min(before)) / seen.unit > RISE:
-            words = f"stage {stage['name']}: best val_loss {min(mine):.4g}, {min(before):.4g} before it (history.csv)"
+            words = f"stage {stage['name']}: best val_loss {min(mine):.4g}, {min(before):.4g} before it ({layout.HISTORY})"
             return place, words
     return None
 
@@ -106,7 +107,8 @@ def rate_too_low(seen: Evidence) -> Finding | None:
     if len(seen.rows) < 2 or seen.rate_ratio > 1 / RATE or not slow:
         return None
     evidence = [
-        f"training loss {way.first * seen.unit:.4g} to {way.last * seen.unit:.4g} in {len(seen.rows)} epochs (history.csv)",
+        f"training loss {way.first * seen.unit:.4g} to {way.last * seen.unit:.4g} in {len(seen.rows)} epochs"
+        f" ({layout.HISTORY})",
         _rate(seen),
     ]
     rate = seen.usual_rate if seen.rate_ratio < 0.01 else (seen.rate or seen.usual_rate) * 10
@@ -132,7 +134,7 @@ def class_collapse(seen: Evidence) -> Finding | None:
         return None
     evidence = [
         f"{said[most]:.1%} of the predictions are {outcome.classes[most]!r}, which {true[most]:.1%} of the examples are; of the"
-        f" {others} others {right} are found (evaluation/{seen.scored}/predictions.csv)"
+        f" {others} others {right} are found ({seen.scored_file(layout.PREDICTIONS)})"
     ]
     return finding_of(seen, "class collapse", evidence, try_.balanced(seen))
 
@@ -147,12 +149,12 @@ def data_too_few(seen: Evidence) -> Finding | None:
     gap = gap_in_words(seen)
     if few and gap is not None:
         per = f", {each:.0f} of a class" if seen.task in ("classification", "binary") else ""
-        evidence += [f"{count} training examples{per} (data.json)", gap]
+        evidence += [f"{count} training examples{per} ({layout.DATA})", gap]
     interval = seen.metrics.get("metrics", {}).get("accuracy", {}).get("interval")
     if interval and None not in interval and seen.task != "multilabel" and interval[1] - interval[0] > WIDE:
         evidence.append(
             f"the accuracy of {seen.metrics['examples']} {seen.scored} examples is somewhere from {interval[0]:.2f} to"
-            f" {interval[1]:.2f} (evaluation/{seen.scored}/metrics.json)"
+            f" {interval[1]:.2f} ({seen.scored_file(layout.METRICS)})"
         )
     if photos and not few:
         evidence.insert(0, photos)
@@ -173,7 +175,7 @@ def _few_photos(seen: Evidence, each: float) -> str:
     return (
         f"{seen.examples('train')} training photos, {each:.0f} of a class, for a network that begins with random weights:"
         f" {seen.scored} accuracy {value:.2f}, from {interval[0]:.2f} to {interval[1]:.2f}"
-        f" (data.json, evaluation/{seen.scored}/metrics.json)"
+        f" ({layout.DATA}, {seen.scored_file(layout.METRICS)})"
     )
 
 
@@ -191,7 +193,7 @@ def overfitting(seen: Evidence) -> Finding | None:
             before, after = (value * seen.unit for value in (validation[lowest], min(last)))
             evidence.append(
                 f"val_loss rose from {before:.4g} in epoch {lowest + 1} to {after:.4g} and more at the end, while the"
-                f" training loss fell from {train[lowest] * seen.unit:.4g} to {train[-1] * seen.unit:.4g} (history.csv)"
+                f" training loss fell from {train[lowest] * seen.unit:.4g} to {train[-1] * seen.unit:.4g} ({layout.HISTORY})"
             )
     return finding_of(seen, "overfitting", evidence, try_.less_fit(seen)) if evidence else None
 
@@ -209,7 +211,7 @@ def too_short(seen: Evidence) -> Finding | None:
     else:
         text = f"{way.column} fell by {way.still_falling:.0%} of the guess's loss in the last {way.tail} of {epochs} epochs"
     scaled = [Remedy("scale the targets", "data.scale_targets=true")] if seen.has_unscaled_targets else []
-    return finding_of(seen, "too short", [f"{text} (history.csv)"], [*scaled, *try_.longer(seen)])
+    return finding_of(seen, "too short", [f"{text} ({layout.HISTORY})"], [*scaled, *try_.longer(seen)])
 
 
 def underfitting(seen: Evidence) -> Finding | None:
@@ -230,11 +232,11 @@ def underfitting(seen: Evidence) -> Finding | None:
         row, name, value, own = better
         evidence.append(
             f"a simple model, {row.name}, has {name} {value:.3f} on {seen.checks.simple_models.examples}"
-            f" {seen.checks.simple_models.part} examples, this one {own:.3f} (checks.json)"
+            f" {seen.checks.simple_models.part} examples, this one {own:.3f} ({layout.CHECKS})"
         )
     evidence += _learned_in_words(seen)
     if single is not None and single[1] > learned:
-        evidence.append(f"column {single[0]!r} alone would reach {single[1]:.0%} (data.json)")
+        evidence.append(f"column {single[0]!r} alone would reach {single[1]:.0%} ({layout.DATA})")
     longer = try_.longer(seen) if course(seen).still_falling > STILL_FALLING / 4 else []
     return finding_of(seen, "underfitting", evidence, [*try_.more_fit(seen), *longer])
 
@@ -246,7 +248,7 @@ def _learned_in_words(seen: Evidence) -> list[str]:
     name = max(skills, key=lambda name: skills[name])
     return [
         f"training {name} {_value(seen.best or {}, name)}: {max(skills[name], 0):.0%} of the way from a guess without"
-        " inputs to perfect (history.csv)"
+        f" inputs to perfect ({layout.HISTORY})"
     ]
 
 
@@ -335,10 +337,10 @@ def _value(row: Row, name: str) -> str:
 def _jumps(way: Course) -> str:
     return (
         f"{way.jumping} rose by more than {way.threshold:.0%} of the guess's loss in {way.jumps} of {way.steps} epochs"
-        " (history.csv)"
+        f" ({layout.HISTORY})"
     )
 
 
 def _rate(seen: Evidence) -> str:
     kind = getattr(seen.experiment.training.optimizer, "kind", "")
-    return f"learning rate {seen.rate:.3g}; {kind}'s usual one is {seen.usual_rate:.3g} (history.csv)"
+    return f"learning rate {seen.rate:.3g}; {kind}'s usual one is {seen.usual_rate:.3g} ({layout.HISTORY})"

@@ -32,7 +32,7 @@ def gap_in_words(seen: Evidence) -> str | None:
     if not seen.rows:
         return None
     learned = seen.skills(seen.best)
-    scored = (seen.scored, seen.scored_skills, f"{layout.HISTORY}, {layout.scored_file(seen.scored, layout.METRICS)}")
+    scored = (seen.scored, seen.scored_skills, f"{layout.HISTORY}, {seen.scored_file(layout.METRICS)}")
     for where, other, files in (scored, ("validation", seen.skills(seen.best, "val_"), layout.HISTORY)):
         shared = [name for name in learned if name in other]
         if where and shared:

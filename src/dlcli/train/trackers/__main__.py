@@ -7,23 +7,13 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from dlcli.errors import DlcliError
 from dlcli.runs import Run
-from dlcli.runs.files import read_json, write_json
 from dlcli.runs.sweeps import without_password
+from dlcli.runs.trackers import TrackerFile
 from dlcli.spec.training.callbacks import MLflow, TrackerSpec, WandB
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What the run folder keeps of a tracker: the id of its run there, and the last epoch that it was told of."""
-
-    id: str = ""
-    epochs: int = 0
 
 
 class Tracker(Protocol):
@@ -44,8 +34,7 @@ class Link:
 
     def __init__(self, run: Run, kind: str, tracker: Tracker) -> None:
         self._run, self._tracker = run, tracker
-        self._path = run.trackers_path / f"{kind}.json"
-        self._kept = _read(self._path)
+        self._kind, self._kept = kind, TrackerFile.read(run, kind)
         self._begun = self._trouble = False
 
     def look(self, *, ended: bool) -> None:
@@ -65,31 +54,20 @@ class Link:
 
     def _tell(self, *, ended: bool) -> None:
         if not self._begun:
-            self._keep(Kept(self._tracker.begin(self._kept.id), self._kept.epochs))
+            self._keep(TrackerFile(self._tracker.begin(self._kept.id), self._kept.epochs))
             self._begun = True
         rows = [row for row in self._run.history() if int(row["epoch"]) > self._kept.epochs]
         if rows:
             self._tracker.take_epochs(rows)
-            self._keep(Kept(self._kept.id, int(rows[-1]["epoch"])))
+            self._keep(TrackerFile(self._kept.id, int(rows[-1]["epoch"])))
         if ended:
             state = self._run.shown_state
             self._tracker.end("dead" if state == "running" else state)
 
-    def _keep(self, kept: Kept) -> None:
+    def _keep(self, kept: TrackerFile) -> None:
         if kept != self._kept:
-            write_json(self._path, asdict(kept))
+            kept.write(self._run, self._kind)
             self._kept = kept
-
-
-def _read(path: Path) -> Kept:
-    """Returns what is kept of a tracker; nothing where that cannot be read: it then gets a new run."""
-    if not os.path.lexists(path):
-        return Kept()
-    try:
-        found = read_json(path)
-        return Kept(str(found["id"]), int(found["epochs"]))
-    except (DlcliError, KeyError, TypeError, ValueError):
-        return Kept()
 
 
 def _first_line(error: Exception) -> str:

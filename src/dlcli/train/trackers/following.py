@@ -14,6 +14,7 @@ from typing import Any
 from dlcli.errors import DamagedFile, DlcliError, UsageError
 from dlcli.runs import Run
 from dlcli.runs.reporter import EpochReport, Reporter, Say
+from dlcli.runs.trackers import tracker_log
 from dlcli.runtime.python import python_command, python_environment
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.callbacks import TrackerSpec
@@ -122,7 +123,7 @@ class _Tracked:
         options = ["--offline"] if offline else []
         # A link in the log's place would have it written elsewhere.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-        with os.fdopen(os.open(run.trackers_path / f"{kind}.log", flags, 0o666), "ab") as log:
+        with os.fdopen(os.open(tracker_log(run, kind), flags, 0o666), "ab") as log:
             self._process = subprocess.Popen(
                 python_command("-m", "dlcli.train.trackers", str(run.path), kind, *options),
                 stdin=subprocess.PIPE,

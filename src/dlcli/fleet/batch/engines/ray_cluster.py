@@ -16,7 +16,6 @@ from dlcli.fleet.batch.engines.engine import LOOK, LOST
 from dlcli.fleet.batch.worker import STOPS, Order
 from dlcli.program import install_command
 from dlcli.runs.batches import Batch, Job, Settings
-from dlcli.runs.files import write_json
 from dlcli.runs.hold import is_held
 from dlcli.spec.load import load_text
 from dlcli.upstream.ray import silence_ray
@@ -205,7 +204,7 @@ class RayProcess:
 
 
 def _tell(order: Order, text: str) -> None:
-    write_json(Batch(order.batch).result_path(order.job), {"kind": "RunFailed", "text": text})
+    Batch(order.batch).write_result(order.job, "RunFailed", text)
 
 
 def _connected(address: str) -> Any:

@@ -22,7 +22,6 @@ from dlcli.fleet.batch.engines.slurm_task import SlurmTask
 from dlcli.fleet.batch.worker import Order
 from dlcli.program import install_command
 from dlcli.runs.batches import Batch, Job, Settings
-from dlcli.runs.files import write_json
 from dlcli.runs.hold import is_held
 from dlcli.runtime.python import python_command
 from dlcli.spec.experiment import asks_for_gpus
@@ -313,7 +312,7 @@ class SlurmProcess:
 
     def _tell(self, text: str) -> None:
         with suppress(OSError):
-            write_json(self._batch.result_path(self._job), {"kind": "RunFailed", "text": text})
+            self._batch.write_result(self._job, "RunFailed", text)
 
     def has_begun(self) -> bool:
         """Whether it runs, as far as SLURM has been asked."""
@@ -373,7 +372,7 @@ class _Refused:
     """A job that could not be submitted, for its own sake."""
 
     def __init__(self, batch: Batch, job: Job, error: DlcliError) -> None:
-        write_json(batch.result_path(job), {"kind": type(error).__name__, "text": str(error)})
+        batch.write_result(job, type(error).__name__, str(error))
         self._code = error.exit_code
 
     def exit_code(self) -> int:

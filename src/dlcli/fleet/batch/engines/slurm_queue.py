@@ -10,13 +10,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from dlcli.errors import DamagedFile, RunFailed
 from dlcli.runs.batches import Batch, Job
-from dlcli.runs.contents import RunFile
+from dlcli.runs.task_results import ENDING, TaskResult, task_result_path
 
 _LISTED = 1.0
 _ASKED = 5.0
@@ -57,20 +54,6 @@ def noted(batch: Batch, job: Job, number: str = "") -> str:
         return number
 
 
-class TaskResult(RunFile, BaseModel):
-    """`slurm/<number>_result.json`: how a task has ended."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-    code: Annotated[int, Field(ge=-64, le=255)]
-    error: str = ""
-
-
-def result_path(folder: Path, number: str) -> Path:
-    """Returns the file of a task's result in the folder with submitit's files."""
-    return folder / f"{number}_result.json"
-
-
 class Queue:
     """SLURM's queue and the folder with submitit's files."""
 
@@ -107,7 +90,7 @@ class Queue:
 
     def _list(self) -> None:
         with suppress(FileNotFoundError):
-            self._results = {name for name in os.listdir(self.folder) if name.endswith(("_result.json", "_result.pkl"))}
+            self._results = {name for name in os.listdir(self.folder) if name.endswith((ENDING, "_result.pkl"))}
 
     def _ask(self) -> None:
         """Asks for the states of all tasks of this user, those that have just ended among them."""
@@ -134,7 +117,7 @@ class Queue:
 
     def result_path(self, number: str) -> Path:
         """Returns the file of a task's result."""
-        return result_path(self.folder, number)
+        return task_result_path(self.folder, number)
 
     def take_result(self, number: str) -> TaskResult | None:
         """Returns a task's result and removes its files; None where it left none that can be read.

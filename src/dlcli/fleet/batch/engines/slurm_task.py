@@ -9,10 +9,11 @@ from types import FrameType
 from typing import Any
 
 from dlcli.errors import Interrupted
-from dlcli.fleet.batch.engines.slurm_queue import STOP, TaskResult, noted, result_path
+from dlcli.fleet.batch.engines.slurm_queue import STOP, noted
 from dlcli.fleet.batch.engines.task import run_order
 from dlcli.fleet.batch.worker import Order, as_it_stands
 from dlcli.runs.batches import Batch
+from dlcli.runs.task_results import TaskResult, task_result_path
 
 
 class SlurmTask:
@@ -31,7 +32,7 @@ class SlurmTask:
         """Runs the job, writes its exit code down and returns it; leaves the process where the job goes on later."""
         from submitit import JobEnvironment
 
-        path = result_path(Batch(self.order.batch).tasks_path, JobEnvironment().job_id)
+        path = task_result_path(Batch(self.order.batch).tasks_path, JobEnvironment().job_id)
         try:
             code = self._run()
         except Exception as error:

@@ -19,7 +19,6 @@ from dlcli.fleet.batch.engines.engine import LOOK, too_much_memory
 from dlcli.fleet.batch.engines.local import memory_of
 from dlcli.fleet.batch.worker import Order, work
 from dlcli.runs.batches import Batch
-from dlcli.runs.files import write_json
 from dlcli.runtime.python import python_command, python_environment
 
 
@@ -44,7 +43,7 @@ def run_order(order: Order, told: Callable[[], int], memory_gb: float | None = N
                 process.kill()
                 process.wait()
                 text = too_much_memory(memory_gb)
-                write_json(Batch(order.batch).result_path(order.job), {"kind": "RunFailed", "text": text})
+                Batch(order.batch).write_result(order.job, "RunFailed", text)
                 return RunFailed.exit_code
             number = told()
             if number not in (0, sent):

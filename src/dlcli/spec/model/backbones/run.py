@@ -15,7 +15,8 @@ from dlcli.spec.model.backbones.base import TARGET_UNITS, BackboneSpec, blocks_o
 from dlcli.spec.model.layers import ShapeError
 from dlcli.spec.paths import FilePath
 
-MODEL = "model.keras"
+# `spec` stands below `runs`, so the two files of a run that this module reads are named here a second time.
+MODEL, STATUS = "model.keras", "status.json"
 _LONGEST_STATUS = 2**20
 
 
@@ -33,7 +34,7 @@ def run_folder(path: str) -> Path | None:
 
 def _is_completed(run: Path) -> bool:
     """Whether a run's status says so; of what is no file nothing is read."""
-    path = run / "status.json"
+    path = run / STATUS
     try:
         if not path.is_file():
             return False

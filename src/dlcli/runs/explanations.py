@@ -13,11 +13,11 @@ from typing import Any
 from pydantic import ConfigDict, RootModel
 
 from dlcli.errors import DamagedFile
-from dlcli.runs import Run
 from dlcli.runs.contents import RunFile
 from dlcli.runs.files import write_table
+from dlcli.runs.folder import Run
+from dlcli.runs.layout import EXPLANATION_LIST
 
-FOLDER, LIST = "explanations", "explanations.json"
 _LONGEST = 60
 
 
@@ -37,21 +37,9 @@ class ExplanationsFile(RunFile, RootModel[list[Explanation]]):
     model_config = ConfigDict(frozen=True)
 
 
-def explanations_path(run: Run) -> Path:
-    """Returns the folder of a run's explanations; it need not be there.
-
-    Raises:
-        DamagedFile: a link, or a file, stands in its place.
-    """
-    folder = run.path / FOLDER
-    if folder.is_symlink() or (os.path.lexists(folder) and not folder.is_dir()):
-        raise DamagedFile(f"{folder}: not a folder of the run's own")
-    return folder
-
-
 def made_folder(run: Run) -> Path:
     """Returns the folder of a run's explanations, made if need be."""
-    folder = explanations_path(run)
+    folder = run.explanations_path
     folder.mkdir(exist_ok=True)
     return folder
 
@@ -62,7 +50,7 @@ def explanations(run: Run) -> list[Explanation]:
     Raises:
         DamagedFile: the list cannot be read, or holds something else.
     """
-    path = explanations_path(run) / LIST
+    path = run.explanations_path / EXPLANATION_LIST
     if not os.path.lexists(path):
         return []
     found = ExplanationsFile.read(path).root
@@ -92,4 +80,4 @@ def add(run: Run, made: Sequence[Explanation]) -> None:
     """Adds to `explanations.json`; an explanation made again takes the place of the one before."""
     new = {one.file: one for one in made}
     kept = [one for one in explanations(run) if one.file not in new]
-    ExplanationsFile.of([asdict(one) for one in [*kept, *new.values()]]).write(made_folder(run) / LIST)
+    ExplanationsFile.of([asdict(one) for one in [*kept, *new.values()]]).write(made_folder(run) / EXPLANATION_LIST)

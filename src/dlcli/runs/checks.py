@@ -1,4 +1,4 @@
-"""`checks.json`: what was measured of a trained model for its diagnosis alone; `stages.checks` measures it."""
+"""`checks.json`: what was measured of a trained model for its diagnosis alone."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dlcli.runs import Run
 from dlcli.runs.contents import Count, RunFile
+from dlcli.runs.folder import Run
 
-FILE = "checks.json"
 Number = Annotated[float, Field(allow_inf_nan=False)] | None
 
 
@@ -97,5 +96,5 @@ def read_checks(run: Run) -> ChecksFile:
     Raises:
         DamagedFile: the file cannot be read, or holds something else.
     """
-    path = run.path / FILE
+    path = run.checks_path
     return ChecksFile.read(path) if os.path.lexists(path) else ChecksFile()

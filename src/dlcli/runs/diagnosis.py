@@ -1,4 +1,4 @@
-"""What a diagnosis says: a name from the course's table, the numbers it rests on, and what to try; kept in `diagnosis.json`."""
+"""`diagnosis.json`: what stands out in a run: a name for it, the numbers it rests on, and what to try."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from typing import Literal
 
 from pydantic import ConfigDict, RootModel
 
-from dlcli.program import command
-from dlcli.runs import Run
 from dlcli.runs.contents import RunFile
-from dlcli.visible import visible
+from dlcli.runs.folder import Run
 
 Name = Literal[
     "leakage suspected",
@@ -33,10 +31,8 @@ Name = Literal[
     "too short",
     "unstable",
 ]
-FILE = "diagnosis.json"
 MOST = 20
 """Lines of evidence, and remedies, of one finding that are kept."""
-GOOD_FIT = "nothing stands out"
 
 
 @dataclass(frozen=True)
@@ -84,10 +80,10 @@ class DiagnosisFile(RunFile, RootModel[list[Finding]]):
     model_config = ConfigDict(frozen=True)
 
 
-def keep(run: Run, found: Sequence[Finding]) -> list[Finding]:
+def keep_findings(run: Run, found: Sequence[Finding]) -> list[Finding]:
     """Replaces a run's `diagnosis.json` and returns what it holds: of each finding the first 20 lines of evidence."""
     file = DiagnosisFile.of([asdict(_shortened(finding)) for finding in found])
-    file.write(run.path / FILE)
+    file.write(run.diagnosis_path)
     return file.root
 
 
@@ -104,19 +100,5 @@ def findings(run: Run) -> list[Finding] | None:
     Raises:
         DamagedFile: the file cannot be read, or holds something else.
     """
-    path = run.path / FILE
+    path = run.diagnosis_path
     return DiagnosisFile.read(path).root if os.path.lexists(path) else None
-
-
-def in_words(run: Run, found: Sequence[Finding]) -> list[str]:
-    """Returns the lines that a terminal shows: each finding, its evidence, and what to try."""
-    if not found:
-        return [f"diagnosis: {GOOD_FIT}"]
-    lines = []
-    for one in found:
-        lines.append(f"diagnosis: {one.name}")
-        lines += [f"  {text}" for text in one.evidence]
-        lines += [f"  try: {remedy.words}" for remedy in one.remedies]
-    if any(remedy.set for one in found for remedy in one.remedies):
-        lines.append(f"  as in: {command()} train {quote(str(run.path / 'spec.yaml'))} --set ...")
-    return [visible(line) for line in lines]
