@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 
+import pytest
 from conftest import environment
 
 DEVICES = """
@@ -108,3 +109,20 @@ def test_fit_of_keras_fails_with_several_workers() -> None:
     ]
     said = [one.communicate(timeout=200)[0] for one in workers]
     assert all(one.startswith("failed") for one in said), said
+
+
+def test_steps_of_a_share_make_the_metrics_and_the_mean_loss_of_a_model() -> None:
+    from dlcli.runtime.engine import keras, tf
+    from dlcli.upstream.devices import evaluation_step, make_metrics, mean_loss, training_step
+
+    inputs, labels = tf.ones((4, 2)), tf.ones((4, 1))
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile("sgd", "mse", metrics=["mae"])
+    make_metrics(model, (inputs, labels))
+    model.optimizer.build(model.trainable_variables)
+    for step in (evaluation_step(model), training_step(model)):
+        model.reset_metrics()
+        tf.distribute.get_strategy().run(step, args=(inputs, labels, tf.constant(4), tf.constant(1.0)))
+        assert float(mean_loss(model)) == 1.0
+        assert float(model.get_metrics_result()["mae"]) == 1.0
+    assert model.get_weights()[0].tolist() == [[pytest.approx(0.02)]] * 2

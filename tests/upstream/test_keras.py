@@ -7,10 +7,24 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dlcli.runtime.engine import keras
-from dlcli.upstream.keras import weights_watched
+from dlcli.upstream.keras import (
+    add_variables,
+    all_layers,
+    first_input,
+    has_unbuilt_metrics,
+    is_called,
+    keras_weights,
+    maker_of,
+    nodes_of,
+    optimizer_by_part,
+    stepped_variables,
+    variable_key,
+    weights_watched,
+)
 from upstream.programs import run
 
 
@@ -68,9 +82,6 @@ def test_keras_fetches_weights_without_a_time_limit_and_fails_with_a_bare_except
 ) -> None:
     import inspect
 
-    from dlcli.upstream.keras import import_keras
-
-    keras = import_keras()
     from keras.src.utils import file_utils
 
     monkeypatch.setenv("no_proxy", "*")
@@ -83,9 +94,6 @@ def test_keras_fetches_weights_without_a_time_limit_and_fails_with_a_bare_except
 def test_weights_are_fetched_with_a_time_limit_only_inside_the_block() -> None:
     import socket
 
-    from dlcli.upstream.keras import import_keras, keras_weights
-
-    import_keras()
     from keras.src.utils import file_utils
 
     fetch = file_utils.urlretrieve
@@ -94,3 +102,65 @@ def test_weights_are_fetched_with_a_time_limit_only_inside_the_block() -> None:
         assert socket.getdefaulttimeout() == 20
     assert file_utils.urlretrieve is fetch
     assert socket.getdefaulttimeout() is None
+
+
+def _compiled(metrics: list[str] | None = None) -> Any:
+    entry, inner_entry = keras.Input((2,), name="entry"), keras.Input((2,))
+    inner = keras.Model(inner_entry, keras.layers.Dense(3, name="inside")(inner_entry), name="inner")
+    model = keras.Model(entry, keras.layers.Dense(1, name="last")(inner(entry)))
+    model.compile("sgd", "mse", metrics=metrics)
+    return model
+
+
+def test_all_layers_are_found_at_every_depth() -> None:
+    assert {layer.name for layer in all_layers(_compiled())} >= {"entry", "inner", "inside", "last"}
+
+
+def test_nodes_distinguish_what_a_model_inside_is_called_on_from_its_own_entry() -> None:
+    model = _compiled()
+    inner = model.get_layer("inner")
+    node = next(node for node in nodes_of(model) if node.operation is inner)
+    assert first_input(inner) is node.input_tensors[0] is model.input
+    assert inner.input is not model.input
+    assert maker_of(node.output_tensors[0]) is inner
+    assert is_called(inner)
+    assert not is_called(keras.layers.Dense(1))
+
+
+def test_metrics_are_unbuilt_until_the_first_step() -> None:
+    model, inputs = _compiled(["mae"]), np.zeros((4, 2), "float32")
+    assert has_unbuilt_metrics(model)
+    model.train_on_batch(inputs, np.zeros((4, 1), "float32"))
+    assert not has_unbuilt_metrics(model)
+    assert not has_unbuilt_metrics(_compiled())
+
+
+def test_an_optimizer_knows_what_it_was_built_for() -> None:
+    low, high, optimizer = keras.Variable([1.0]), keras.Variable([1.0]), keras.optimizers.SGD(0.1)
+    optimizer.build([low])
+    assert [variable is low for variable in stepped_variables(optimizer)] == [True]
+    assert variable_key(optimizer, low) == variable_key(optimizer, low) != variable_key(optimizer, high)
+
+
+def test_an_optimizer_by_part_steps_and_decays_the_backbone_at_its_own_rate() -> None:
+    def stepped(gradient: float, weight_decay: float) -> list[float]:
+        variables = [keras.Variable([1.0]) for _ in range(2)]
+        optimizer = keras.optimizers.SGD(0.5, weight_decay=weight_decay)
+        optimizer.__class__ = optimizer_by_part(type(optimizer))
+        optimizer.backbone_keys, optimizer.backbone_rate = {variable_key(optimizer, variables[0])}, None
+        optimizer.backbone_share = 0.5
+        optimizer.apply_gradients([(np.full(1, gradient, "float32"), one) for one in variables])
+        return [float(one.numpy()[0]) for one in variables]
+
+    assert stepped(1.0, 0.0) == [0.75, 0.5]
+    assert stepped(0.0, 0.5) == [0.875, 0.75]
+
+
+def test_a_built_layer_takes_variables_only_once_it_is_unlocked() -> None:
+    layer = keras.layers.Dense(1)
+    layer.build((None, 2))
+    variable = keras.Variable([1.0])
+    with pytest.raises(ValueError, match="cannot add new elements"):
+        layer.other = variable
+    add_variables(layer, [variable])
+    assert any(one is variable for one in layer.trainable_variables)

@@ -14,7 +14,7 @@ from dlcli.upstream.ray import silence_ray
 heard = {"lines": ["a node has died"], "pid": "raylet", "is_err": False}
 worker.print_to_stdstream(heard, ignore_prefix=False)
 print("silent", flush=True)
-silence_ray(worker)
+silence_ray()
 worker.print_to_stdstream(heard, ignore_prefix=False)
 """
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.runtime.engine import keras, tf
+from dlcli.upstream.keras import is_called
 
 Array = np.ndarray[Any, Any]
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose")
@@ -49,7 +50,7 @@ def first_weights(model: Any) -> Any | None:
 
 def _size(layer: Any) -> tuple[int, int] | None:
     """Returns height and width of a layer's output; None where it is no map."""
-    output = getattr(layer, "output", None) if layer._inbound_nodes else None
+    output = getattr(layer, "output", None) if is_called(layer) else None
     shape: tuple[int | None, ...] = tuple(getattr(output, "shape", ()))
     if len(shape) != 4 or shape[1] is None or shape[2] is None:
         return None

@@ -16,6 +16,7 @@ from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras
 from dlcli.runtime.keras_file import read_config
 from dlcli.runtime.loading import load_model
+from dlcli.upstream.keras import all_layers
 
 Array = np.ndarray[Any, Any]
 _HALVES = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
@@ -49,7 +50,7 @@ class Original:
     @property
     def has_hub_layer(self) -> bool:
         """Whether a part of it is a Hub module, which plain Keras cannot load."""
-        return any(type(layer).__name__ == "HubLayer" for layer in self.model._flatten_layers())
+        return any(type(layer).__name__ == "HubLayer" for layer in all_layers(self.model))
 
 
 def original(run: Run, file: Path) -> Original:

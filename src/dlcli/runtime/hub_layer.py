@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from dlcli.errors import DataError, Interrupted
 from dlcli.runtime.hub_graph import refused_operation
-from dlcli.upstream.keras import import_keras
+from dlcli.upstream.keras import add_variables, import_keras
 
 keras: Any = import_keras()
 
@@ -166,9 +166,7 @@ class HubLayer(keras.layers.Layer):  # type: ignore[misc]
         if not self.why_frozen and not learning:
             self.why_frozen = "it has no trainable variables; use `train: head`"
         learnable = set() if self.why_frozen else {id(one) for one in learning}
-        self._tracker.unlock()  # a layer of a saved model was called, and so built, before it has its module
-        for variable in self._variables():
-            self._track_variable(_shared(variable, trainable=id(variable) in learnable))
+        add_variables(self, (_shared(one, trainable=id(one) in learnable) for one in self._variables()))
 
     def _take_waiting(self) -> None:
         for variable, value in zip(self._in_order(), self._waiting, strict=True):

@@ -14,6 +14,7 @@ from typing import Any
 
 from dlcli.errors import Interrupted, UsageError
 from dlcli.runtime.engine import tf
+from dlcli.upstream.devices import ShareStep, evaluation_step, make_metrics, mean_loss, training_step
 
 Step = Callable[[Any], dict[str, Any]]
 
@@ -60,18 +61,18 @@ class Spread:
     def compiled(self, model: Any, batch: Any) -> None:
         """Makes the variables of a freshly compiled model on every device, and its steps; `batch` is a first one, whole."""
         with self.strategy.scope():
-            model._symbolic_build(data_batch=batch)
+            make_metrics(model, batch)
             # Keras makes an optimizer's variables in the first step, which would be inside the strategy's own graph.
             if not model.optimizer.built:
                 model.optimizer.build(model.trainable_variables)
 
         def loss() -> dict[str, Any]:  # each metric that is read costs a message among workers
-            return {"loss": model._loss_tracker.result()}
+            return {"loss": mean_loss(model)}
 
-        model.train_function = self._steps(_training_step(model), loss if self.workers > 1 else model.get_metrics_result)
-        model.test_function = self._steps(_test_step(model), model.get_metrics_result)
+        model.train_function = self._steps(training_step(model), loss if self.workers > 1 else model.get_metrics_result)
+        model.test_function = self._steps(evaluation_step(model), model.get_metrics_result)
 
-    def _steps(self, share_of_step: Callable[[Any, Any, Any, Any], None], result: Callable[[], dict[str, Any]]) -> Step:
+    def _steps(self, share_of_step: ShareStep, result: Callable[[], dict[str, Any]]) -> Step:
         """Returns a function from an iterator over whole batches to what `result` tells after its next one."""
 
         def share(batch: Any) -> None:
@@ -137,46 +138,3 @@ def _share(batch: Any) -> tuple[Any, Any, Any, Any]:
         first, end = ((count * one + devices - 1) // devices for one in (place, place + 1))
         inputs, labels = tf.nest.map_structure(lambda whole: whole[first:end], batch)
     return inputs, labels, end - first, tf.cast(end - first, tf.float32) / tf.cast(count, tf.float32)
-
-
-def _training_step(model: Any) -> Callable[[Any, Any, Any, Any], None]:
-    """Returns Keras's training step (`train_step` of its TensorFlow trainer) for a share of a batch."""
-    weights, optimizer = list(model.trainable_weights), model.optimizer
-
-    def step(inputs: Any, labels: Any, count: Any, part: Any) -> None:
-        devices = tf.distribute.get_replica_context().num_replicas_in_sync
-        with tf.GradientTape() as tape:
-            output = model(inputs, training=True)
-            # Keras has divided it by the number of devices already, as for equal shares.
-            loss = model._compute_loss(x=inputs, y=labels, y_pred=output, training=True) * devices
-            model._loss_tracker.update_state(loss, sample_weight=count)
-            loss = optimizer.scale_loss(loss * tf.cast(part, loss.dtype))
-        gradients = tape.gradient(loss, weights)
-        optimizer.apply_gradients(zip(_summed(gradients), weights, strict=True))
-        model.compute_metrics(inputs, labels, output)
-
-    return step
-
-
-def _summed(gradients: list[Any]) -> list[Any]:
-    """Returns gradients summed over all devices: before the optimizer clips them or looks whether they are finite."""
-    known = [one for one in gradients if one is not None]
-    summed = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, known))
-    return [None if one is None else next(summed) for one in gradients]
-
-
-def _test_step(model: Any) -> Callable[[Any, Any, Any, Any], None]:
-    """Returns Keras's `test_step` for a share of a batch, which may be empty."""
-
-    def seen(inputs: Any, labels: Any, count: Any) -> Any:
-        output = model(inputs, training=False)
-        devices = tf.distribute.get_replica_context().num_replicas_in_sync
-        loss = model._compute_loss(x=inputs, y=labels, y_pred=output, training=False) * devices
-        model._loss_tracker.update_state(loss, sample_weight=count)
-        model.compute_metrics(inputs, labels, output)
-        return count
-
-    def step(inputs: Any, labels: Any, count: Any, _part: Any) -> None:
-        tf.cond(count > 0, lambda: seen(inputs, labels, count), lambda: count)
-
-    return step

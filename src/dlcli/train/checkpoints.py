@@ -21,6 +21,7 @@ from dlcli.runtime.spread import Spread
 from dlcli.runtime.stream import TrainingStream
 from dlcli.train.proof import Proof
 from dlcli.train.recorder import Record, Recorder
+from dlcli.upstream.keras import has_unbuilt_metrics
 
 Array = np.ndarray[Any, Any]
 
@@ -230,10 +231,9 @@ def _build(going: Going) -> None:
     model = going.model
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    if model._compile_metrics is None or model._compile_metrics.built:
-        return
-    inputs, labels = going.stream.first_batch()[:2]
-    model.compute_metrics(inputs, labels, model(inputs, training=False))
+    if has_unbuilt_metrics(model):
+        inputs, labels = going.stream.first_batch()[:2]
+        model.compute_metrics(inputs, labels, model(inputs, training=False))
 
 
 def _words(at: Position) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from dlcli.spec.base import built
 from dlcli.spec.training.optimizers import OptimizerSpec
 from dlcli.spec.training.schedules import ByPart
+from dlcli.upstream.keras import optimizer_by_part, variable_key
 
 
 def build_optimizer(spec: OptimizerSpec, backbone: Iterable[Any]) -> Any:
@@ -20,8 +21,8 @@ def build_optimizer(spec: OptimizerSpec, backbone: Iterable[Any]) -> Any:
     optimizer, rates = spec.build(), spec.learning_rate
     if not isinstance(rates, ByPart):
         return optimizer
-    optimizer.__class__ = _by_part(type(optimizer))
-    optimizer.backbone_keys = frozenset(optimizer._var_key(variable) for variable in backbone)
+    optimizer.__class__ = optimizer_by_part(type(optimizer))
+    optimizer.backbone_keys = frozenset(variable_key(optimizer, variable) for variable in backbone)
     optimizer.backbone_rate = built(rates.backbone)
     # Of two numbers the ratio is kept, so that a callback which lowers the rate lowers both.
     numbers = isinstance(rates.backbone, float) and isinstance(rates.head, float)
@@ -33,32 +34,3 @@ def backbone_rate(optimizer: Any) -> float | None:
     """Returns the rate that the backbone's variables get at the next step; None where all get one rate."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     return float(optimizer.rate_of_backbone()) if hasattr(optimizer, "rate_of_backbone") else None
-
-
-def _by_part(base: Any) -> Any:
-    """Returns an optimizer class that steps and decays some variables by another rate."""
-
-    class ByPartOptimizer(base):  # type: ignore[misc]
-        _in_backbone = False
-
-        def rate_of_backbone(self) -> Any:
-            if self.backbone_share is not None:
-                return super()._get_current_learning_rate() * self.backbone_share
-            return self.backbone_rate(self.iterations) if callable(self.backbone_rate) else self.backbone_rate
-
-        def _get_current_learning_rate(self) -> Any:
-            return self.rate_of_backbone() if self._in_backbone else super()._get_current_learning_rate()
-
-        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            if self._var_key(variable) in self.backbone_keys:
-                learning_rate = self.rate_of_backbone()
-            super().update_step(gradient, variable, learning_rate)
-
-        def _apply_weight_decay(self, variables: Any) -> None:
-            for inside in (False, True):
-                self._in_backbone = inside
-                super()._apply_weight_decay([one for one in variables if (self._var_key(one) in self.backbone_keys) is inside])
-            self._in_backbone = False
-
-    ByPartOptimizer.__name__ = base.__name__
-    return ByPartOptimizer

@@ -12,6 +12,7 @@ from dlcli.errors import RunFailed
 from dlcli.models.selection import Plan
 from dlcli.runtime.engine import keras, tf
 from dlcli.train.part_rates import backbone_rate
+from dlcli.upstream.keras import stepped_variables
 
 _LAST_BIT = 2.0**-23
 _MOST = 12
@@ -113,7 +114,7 @@ class Proof(keras.callbacks.Callback):  # type: ignore[misc]
         """Whether the optimizer was built for the variable: it is not in a model that was unfrozen and not compiled anew."""
         optimizer = self.model.optimizer
         inner = getattr(optimizer, "inner_optimizer", optimizer)
-        return any(variable is one for one in inner._trainable_variables)
+        return any(variable is one for one in stepped_variables(inner))
 
 
 def name_of(variable: Any) -> str:

@@ -6,7 +6,7 @@ gradients, moments of batch normalisation and metrics are summed over devices. W
 1. The trainer's symbolic build reduces a batch that is spread over devices, and its reduction takes the mean of a scalar
    over axis 0, which ends every `fit` with `MultiWorkerMirroredStrategy` (github.com/keras-team/keras/issues/20585,
    github.com/tensorflow/tensorflow/issues/72388; `src/backend/tensorflow/trainer.py`). dlcli builds the model on a plain
-   batch inside the strategy's scope and takes steps of its own (`runtime/spread.py`).
+   batch inside the strategy's scope and takes steps of its own, below.
 2. The optimizer clips each device's gradient before they are summed, and updates variables by a merge call, which
    TensorFlow refuses inside a condition: gradient accumulation and loss scaling fail
    (`src/backend/tensorflow/optimizer.py`).
@@ -19,11 +19,13 @@ gradients, moments of batch normalisation and metrics are summed over devices. W
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
+ShareStep = Callable[[Any, Any, Any, Any], None]
+"""A step with a share of a batch: its inputs, its labels, their number, and the part of the batch that they are."""
 _APART = 2_654_435_761
 
 
@@ -105,3 +107,61 @@ def _over_all(moments: Any) -> Any:
         return ops.moments(inputs, axes=self._reduction_axes, synchronized=True)
 
     return of_all
+
+
+def make_metrics(model: Any, batch: Any) -> None:
+    """Makes the metrics of a freshly compiled model from one whole batch, which is not spread over devices (1.)."""
+    model._symbolic_build(data_batch=batch)
+
+
+def mean_loss(model: Any) -> Any:
+    """Returns the mean of the losses since the epoch began, as a tensor; Keras lists it among all metrics only."""
+    return model._loss_tracker.result()
+
+
+def training_step(model: Any) -> ShareStep:
+    """Returns Keras's training step (`train_step` of its TensorFlow trainer) for a share of a batch."""
+    import tensorflow as tf
+
+    weights, optimizer = list(model.trainable_weights), model.optimizer
+
+    def step(inputs: Any, labels: Any, count: Any, part: Any) -> None:
+        devices = tf.distribute.get_replica_context().num_replicas_in_sync
+        with tf.GradientTape() as tape:
+            output = model(inputs, training=True)
+            # Keras has divided it by the number of devices already, as for equal shares.
+            loss = model._compute_loss(x=inputs, y=labels, y_pred=output, training=True) * devices
+            model._loss_tracker.update_state(loss, sample_weight=count)
+            loss = optimizer.scale_loss(loss * tf.cast(part, loss.dtype))
+        gradients = tape.gradient(loss, weights)
+        optimizer.apply_gradients(zip(_summed(gradients), weights, strict=True))
+        model.compute_metrics(inputs, labels, output)
+
+    return step
+
+
+def _summed(gradients: list[Any]) -> list[Any]:
+    """Returns gradients summed over all devices: before the optimizer clips them or looks whether they are finite."""
+    import tensorflow as tf
+
+    known = [one for one in gradients if one is not None]
+    summed = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, known))
+    return [None if one is None else next(summed) for one in gradients]
+
+
+def evaluation_step(model: Any) -> ShareStep:
+    """Returns Keras's `test_step` for a share of a batch, which may be empty."""
+    import tensorflow as tf
+
+    def seen(inputs: Any, labels: Any, count: Any) -> Any:
+        output = model(inputs, training=False)
+        devices = tf.distribute.get_replica_context().num_replicas_in_sync
+        loss = model._compute_loss(x=inputs, y=labels, y_pred=output, training=False) * devices
+        model._loss_tracker.update_state(loss, sample_weight=count)
+        model.compute_metrics(inputs, labels, output)
+        return count
+
+    def step(inputs: Any, labels: Any, count: Any, _part: Any) -> None:
+        tf.cond(count > 0, lambda: seen(inputs, labels, count), lambda: count)
+
+    return step

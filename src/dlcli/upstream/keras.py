@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -115,3 +115,95 @@ def weights_watched(watch: Callable[[Any, int], None]) -> Iterator[None]:
         yield
     finally:
         layers.Layer.add_weight = add_weight
+
+
+def variable_key(optimizer: Any, variable: Any) -> Any:
+    """Returns the key under which an optimizer knows a variable."""
+    return optimizer._var_key(variable)
+
+
+def stepped_variables(optimizer: Any) -> list[Any]:
+    """Returns the variables that an optimizer was built for; `variables` lists its own."""
+    return list(optimizer._trainable_variables)
+
+
+def optimizer_by_part(base: Any) -> Any:
+    """Returns a subclass of an optimizer that steps and decays the variables of a backbone at a rate of their own.
+
+    Keras computes one rate for all variables of an optimizer, and weight decay reads it again
+    (github.com/keras-team/keras `src/optimizers/base_optimizer.py`, `_get_current_learning_rate`).
+
+    Args:
+        base: the class of an optimizer, whose objects get `backbone_keys` (as `variable_key` gives them), `backbone_rate`
+            and `backbone_share`.
+    """
+
+    class ByPartOptimizer(base):  # type: ignore[misc]
+        _in_backbone = False
+
+        def rate_of_backbone(self) -> Any:
+            if self.backbone_share is not None:
+                return super()._get_current_learning_rate() * self.backbone_share
+            return self.backbone_rate(self.iterations) if callable(self.backbone_rate) else self.backbone_rate
+
+        def _get_current_learning_rate(self) -> Any:
+            return self.rate_of_backbone() if self._in_backbone else super()._get_current_learning_rate()
+
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            if self._var_key(variable) in self.backbone_keys:
+                learning_rate = self.rate_of_backbone()
+            super().update_step(gradient, variable, learning_rate)
+
+        def _apply_weight_decay(self, variables: Any) -> None:
+            for inside in (False, True):
+                self._in_backbone = inside
+                super()._apply_weight_decay([one for one in variables if (self._var_key(one) in self.backbone_keys) is inside])
+            self._in_backbone = False
+
+    ByPartOptimizer.__name__ = base.__name__
+    return ByPartOptimizer
+
+
+def has_unbuilt_metrics(model: Any) -> bool:
+    """Whether a compiled model has metrics whose variables do not exist yet: Keras makes them in the first step."""
+    return model._compile_metrics is not None and not model._compile_metrics.built
+
+
+def all_layers(model: Any) -> list[Any]:
+    """Returns a model and all layers in it at every depth, each once; `layers` lists those of the first depth."""
+    return list(model._flatten_layers())
+
+
+def nodes_of(model: Any) -> list[Any]:
+    """Returns the calls of layers that a functional model is made of.
+
+    Each is a node with `operation`, `input_tensors` and `output_tensors`. A layer inside a model has two inputs, its own and
+    the one it is called on: only the nodes of the model distinguish them.
+    """
+    return [node for depth in model._nodes_by_depth.values() for node in depth]
+
+
+def maker_of(tensor: Any) -> Any:
+    """Returns the layer or operation whose output a symbolic tensor is."""
+    return tensor._keras_history.operation
+
+
+def is_called(layer: Any) -> bool:
+    """Whether a layer was called on a symbolic tensor, so that it has an `output`."""
+    return bool(layer._inbound_nodes)
+
+
+def first_input(layer: Any) -> Any:
+    """Returns the first tensor that a layer or a model was first called on; `input` of a model is its own entry."""
+    return layer._inbound_nodes[0].input_tensors[0]
+
+
+def add_variables(layer: Any, variables: Iterable[Any]) -> None:
+    """Makes variables weights of a layer, also of one that is built.
+
+    A layer of a saved model was called, and so built, before it gets its assets; Keras then lets it have no more weights
+    (github.com/keras-team/keras `src/layers/layer.py`, `_lock_state`).
+    """
+    layer._tracker.unlock()
+    for variable in variables:
+        layer._track_variable(variable)

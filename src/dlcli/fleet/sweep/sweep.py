@@ -139,9 +139,9 @@ class _Sweeping:
 
     def _opened(self, frozen: Any) -> _Trial:
         """Returns a trial of the study to go on with, as this process's own."""
-        import optuna
+        from dlcli.upstream.optuna import running_trial
 
-        trial = optuna.trial.Trial(self._search.study, frozen._trial_id)
+        trial = running_trial(self._search.study, frozen)
         trial.set_user_attr(WORKER, self._working.name)
         return _Trial(trial, job_of(self._search, trial), Following(self._search, trial), left=True)
 

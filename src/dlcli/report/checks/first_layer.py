@@ -10,6 +10,7 @@ from dlcli.report.checks.sampling import inputs_of, sample
 from dlcli.runs.checks import InputScale
 from dlcli.runtime.engine import keras
 from dlcli.spec.data.sources import Examples
+from dlcli.upstream.keras import first_input
 
 Array = np.ndarray[Any, Any]
 MOST = 256
@@ -66,7 +67,7 @@ def _path_to_weights(model: Any) -> list[Any] | None:
     inside = model
     while True:
         layer = next(layer for layer in inside.layers if layer.trainable_variables)
-        path.append(keras.Model(inside.inputs if path else inside.input, layer._inbound_nodes[0].input_tensors[0]))
+        path.append(keras.Model(inside.inputs if path else inside.input, first_input(layer)))
         if layer is first:
             return path
         inside = layer

@@ -212,10 +212,10 @@ def _connected(address: str) -> Any:
     os.environ.update(_QUIET)
     try:
         import ray
-        from ray._private import worker
+
+        silence_ray()
     except ImportError:
         raise UsageError(f"--engine ray needs Ray: {install_command('ray')}") from None
-    silence_ray(worker)
     own = {} if address else {"include_dashboard": False}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # which are for us: a cluster that ends first takes the runs along
     try:

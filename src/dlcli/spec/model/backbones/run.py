@@ -210,19 +210,17 @@ def _tensors_in(described: Any) -> Iterator[Any]:
 
 
 def _tensor(model: Any, path: list[str]) -> Any:
-    """Returns what leaves a layer of a model; with an empty path, what its last layer takes.
+    """Returns what leaves a layer of a model; with an empty path, what its last layer takes."""
+    from dlcli.upstream.keras import maker_of, nodes_of
 
-    A layer inside a model knows two inputs, its own and that which it is called on: only the model's nodes tell them
-    apart, and Keras has no public way to them.
-    """
-    every = [node for depth in model._nodes_by_depth.values() for node in depth]
+    every = nodes_of(model)
     name = path[0] if path else model.output_names[0]
     nodes = [node for node in every if node.operation.name == name]
     if not path:
         taken = nodes[0].input_tensors[0]
         if name != TARGET_UNITS:
             return taken
-        return next(node.input_tensors[0] for node in every if node.operation.name == taken._keras_history.operation.name)
+        return next(node.input_tensors[0] for node in every if node.operation.name == maker_of(taken).name)
     if len(path) == 1:
         return nodes[0].output_tensors[0]
     inner = nodes[0].operation

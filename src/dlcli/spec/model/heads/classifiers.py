@@ -25,6 +25,7 @@ from dlcli.runtime.classifier_layers import (
 )
 from dlcli.spec.base import Count, NotNegative, Positive, Spec, dump
 from dlcli.upstream.keras import import_keras
+from dlcli.upstream.sklearn import kernel_gamma, neighbor_classes, neighbor_rows
 
 _C = "Inverse of the regularisation's strength."
 _BALANCED = "`balanced`: classes weigh the same, however many examples each has."
@@ -188,7 +189,7 @@ class SVC(ClassifierSpec):
         import numpy as np
 
         ops = import_keras().ops
-        supports, gamma = estimator.support_vectors_, float(estimator._gamma)
+        supports, gamma = estimator.support_vectors_, kernel_gamma(estimator)
         none = np.zeros(len(supports))
         if self.kernel == "linear":
             return dense(tensor, supports.T, none)
@@ -266,8 +267,8 @@ class KNN(ClassifierSpec):
         import numpy as np
 
         ops = import_keras().ops
-        negative, places = nearest(tensor, estimator._fit_X, self.n_neighbors)
-        votes = lookup(np.eye(len(estimator.classes_))[estimator._y])(places)
+        negative, places = nearest(tensor, neighbor_rows(estimator), self.n_neighbors)
+        votes = lookup(np.eye(len(estimator.classes_))[neighbor_classes(estimator)])(places)
         if self.weights == "uniform":
             return ops.mean(votes, axis=1)
         # Where training rows are the same as the example, only they vote.

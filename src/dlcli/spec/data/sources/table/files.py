@@ -12,6 +12,7 @@ from typing import IO, Any, Literal
 
 from dlcli.errors import DataError
 from dlcli.spec.data.sources.image_types import EXTENSIONS
+from dlcli.upstream.python import is_text_encoding
 
 Format = Literal["text", "parquet", "xlsx"]
 ENDINGS = (".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz", ".tab.gz", ".parquet", ".xlsx")
@@ -176,7 +177,7 @@ def encoding_fault(name: str) -> str:
         info = codecs.lookup(name)
     except (LookupError, ValueError):
         return "is no encoding that Python knows; usual ones: utf-8, utf-16, latin-1, cp1252"
-    is_text = getattr(info, "_is_text_encoding", True) and info.name.replace("-", "_") not in odd
+    is_text = is_text_encoding(info) and info.name.replace("-", "_") not in odd
     return "" if is_text else "is no encoding of text files; usual ones: utf-8, utf-16, latin-1, cp1252"
 
 
