@@ -31,10 +31,10 @@ def main(arguments: list[str]) -> int:
         try:
             set_up(wanted_locks(dev="dev" in arguments))
         except SetUpError as error:
-            say(str(error))
+            log(str(error))
             return 1
         except KeyboardInterrupt:
-            say("interrupted; the next call goes on")
+            log("interrupted; the next call goes on")
             return 130
     return 0
 
@@ -44,7 +44,7 @@ def take_turn(handle: int) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        say("another call is setting up .venv; waiting for it")
+        log("another call is setting up .venv; waiting for it")
         fcntl.flock(handle, fcntl.LOCK_EX)
 
 
@@ -75,15 +75,15 @@ def set_up(locks: list[Path]) -> None:
     for lock in missing:
         stamp(lock).unlink(missing_ok=True)
     for lock in missing:
-        say(f"installing {count(lock)} packages of {lock.name} with {'uv' if uv else 'pip'}; the first time takes minutes")
+        log(f"installing {count(lock)} packages of {lock.name} with {'uv' if uv else 'pip'}; the first time takes minutes")
         install(uv, ["--require-hashes", "-r", str(lock)])
     remove_old_distribution(uv)
     install(uv, ["--no-build-isolation", "--no-deps", "-e", str(ROOT)])
-    say("compiling bytecode")
+    log("compiling bytecode")
     compile_bytecode()
     for lock in missing:
         shutil.copyfile(lock, stamp(lock))
-    say("ready")
+    log("ready")
 
 
 def is_installed(lock: Path) -> bool:
@@ -111,7 +111,7 @@ def is_usable(need_pip: bool) -> bool:
 
 def make_environment(uv: str | None) -> None:
     """Makes an empty .venv with the Python that runs this file."""
-    say(f"making .venv with Python {sys.version.split()[0]}")
+    log(f"making .venv with Python {sys.version.split()[0]}")
     base = getattr(sys, "_base_executable", sys.executable)
     command = [uv, "venv", "-q", "--clear", "--python", base, str(VENV)] if uv else [base, "-m", "venv", "--clear", str(VENV)]
     remedy = "On Debian and Ubuntu the module is a package of its own: apt install python3-venv."
@@ -162,7 +162,7 @@ def count(lock: Path) -> int:
     return sum("==" in line and not line.startswith((" ", "#")) for line in lock.read_text().splitlines())
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Prints one line of progress; stdout belongs to the command that is set up for."""
     print(f"dlcli set-up: {text}", file=sys.stderr, flush=True)
 

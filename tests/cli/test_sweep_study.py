@@ -166,9 +166,9 @@ class Given(Fleet):
 
     given_up = False
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         self.given_up = True
-        super().give_up()
+        super().abort()
 
 
 @pytest.mark.parametrize("error", [StorageInternalError("the server has gone"), OSError(28, "the server has gone")])

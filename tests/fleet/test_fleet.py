@@ -162,7 +162,7 @@ def test_a_process_that_cannot_begin_does_not_keep_the_fleet_from_waiting_for_th
     fleet = Fleet(cluster, [Slot("one"), Slot("two")])
     broken, fine = Broken(), Queued()
     fleet.active = [Active(job, Slot("one"), broken), Active(job, Slot("two"), fine)]
-    fleet.give_up()
+    fleet.abort()
     assert fine.code == -signal.SIGKILL
 
 

@@ -74,7 +74,7 @@ def test_the_console_shows_a_name_as_it_is_wherever_it_stands(name: str) -> None
 @pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
 def test_progress_shows_a_name_as_it_is(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     display = TrainingDisplay(quiet=False)
-    display.say(f"note: {name}")
+    display.log(f"note: {name}")
     display.epoch_finished(EpochReport(1, 2, {name: 0.5, "seconds": 1.0}, {name: 0.25}, True))
     said = capsys.readouterr().err
     assert not {char for char in said if not char.isprintable()} - {"\n"}

@@ -45,7 +45,7 @@ class Filling(Reporter):
         if self.left == 0:
             resource.setrlimit(resource.RLIMIT_FSIZE, (8, ROOM[1]))
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self._event()
 
     def fit_started(self, epochs: int, steps: int) -> None:

@@ -34,13 +34,13 @@ def weights(run: Run) -> list[bytes]:
 
 def found_in(folder: Path, spec: Path, **changes: float) -> object:
     search = Search(**{"lowest": 1e-4, "highest": 100.0, "steps": 60, **changes})  # type: ignore[arg-type]
-    return find_rate(load(spec).experiment, folder / "runs", Heard().say, search)
+    return find_rate(load(spec).experiment, folder / "runs", Heard().log, search)
 
 
 def test_the_suggestions_are_rates_at_which_the_model_learns(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, CIRCLES, training="epochs: 12, optimizer: {kind: sgd, learning_rate: 1e-4}", name="slow")
     search = Search(1e-4, 100.0, 80)
-    found = find_rate(load(spec).experiment, tmp_path / "runs", Heard().say, search)
+    found = find_rate(load(spec).experiment, tmp_path / "runs", Heard().log, search)
     assert (np.diff(found.rates) > 0).all()
     assert found.rates[0] == pytest.approx(1e-4)
     slow = trained(spec).metrics()["metrics"]["loss"]["value"]
@@ -111,10 +111,10 @@ def test_real_searches_are_clear_where_the_loss_falls_and_say_so_where_it_does_n
     spec = write_spec(
         tmp_path, CIRCLES, data="batch_size: 4", training="epochs: 1, optimizer: {kind: adam, learning_rate: 1e-4}"
     )
-    low = find_rate(load(spec).experiment, tmp_path / "runs", Heard().say, Search(1e-9, 1e-6, 60))
+    low = find_rate(load(spec).experiment, tmp_path / "runs", Heard().log, Search(1e-9, 1e-6, 60))
     assert not low.suggestions.clear
     spec = write_spec(tmp_path, GAUSSIANS, training="epochs: 1", name="gaussians")
-    whole = find_rate(load(spec).experiment, tmp_path / "runs", Heard().say, Search(1e-7, 10, 100))
+    whole = find_rate(load(spec).experiment, tmp_path / "runs", Heard().log, Search(1e-7, 10, 100))
     assert whole.suggestions.clear
     assert 1e-4 < whole.suggestions.steepest < 1
 
@@ -132,7 +132,7 @@ def test_a_loss_that_is_no_number_at_once_is_told(tmp_path: Path) -> None:
 def test_an_unknown_stage_is_told(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, GAUSSIANS)
     with pytest.raises(UsageError, match="no stage 'top'; stages are train"):
-        find_rate(load(spec).experiment, tmp_path, Heard().say, Search(), stage_name="top")
+        find_rate(load(spec).experiment, tmp_path, Heard().log, Search(), stage_name="top")
 
 
 def test_a_rate_is_written_into_the_spec(tmp_path: Path) -> None:
@@ -166,13 +166,13 @@ def test_lack_of_memory_tells_the_batch_to_try(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("dlcli.train.lr_find._losses", full)
     spec = write_spec(tmp_path, GAUSSIANS)
     with pytest.raises(OutOfMemory, match=r"out of memory with 32 .*; try --set data.batch_size=16"):
-        find_rate(load(spec).experiment, tmp_path, Heard().say, Search())
+        find_rate(load(spec).experiment, tmp_path, Heard().log, Search())
 
 
 def test_a_part_that_is_not_there_is_told(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, GAUSSIANS, data="split: {test: 0}")
     with pytest.raises(UsageError, match="--split: the data has no test part; it has train, validation"):
-        baselines(load(spec).experiment, Heard().say, split="test")
+        baselines(load(spec).experiment, Heard().log, split="test")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_part_that_is_not_there_is_told(tmp_path: Path) -> None:
 )
 def test_simple_models_are_scored_with_the_specs_metrics_on_its_own_parts(tmp_path: Path, source: str, task: str) -> None:
     experiment = load(write_spec(tmp_path, source, task=task)).experiment
-    found = baselines(experiment, Heard().say)
+    found = baselines(experiment, Heard().log)
     assert len(found.rows) == 5
     assert all(set(row.scores) == set(found.metrics) for row in found.rows)
     first = found.metrics[0]
@@ -191,7 +191,7 @@ def test_simple_models_are_scored_with_the_specs_metrics_on_its_own_parts(tmp_pa
 
 def test_the_logistic_regression_is_scikit_learns(tmp_path: Path) -> None:
     experiment = load(write_spec(tmp_path)).experiment
-    found = baselines(experiment, Heard().say)
+    found = baselines(experiment, Heard().log)
     splits = open_splits(experiment)
     train, test = splits.train, splits.parts["test"]
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(train.inputs, train.targets)
@@ -205,7 +205,7 @@ def test_columns_with_gaps_and_text_and_several_labels_are_taken(tmp_path: Path)
     lines = [f"{'' if at % 7 == 0 else round(random.normal(), 3)},{'ab'[at % 2]},{at % 2},{at % 3 == 0:d}" for at in range(60)]
     (tmp_path / "rows.csv").write_text("size,side,one,two\n" + "\n".join(lines) + "\n")
     source = "{kind: csv, path: rows.csv, target: [one, two]}"
-    found = baselines(load(write_spec(tmp_path, source, task="multilabel")).experiment, Heard().say)
+    found = baselines(load(write_spec(tmp_path, source, task="multilabel")).experiment, Heard().log)
     scores = {row.name: row.scores["accuracy"][0] for row in found.rows}
     assert scores["logistic regression"] > scores["always the shares"]
 
@@ -213,11 +213,11 @@ def test_columns_with_gaps_and_text_and_several_labels_are_taken(tmp_path: Path)
 def test_a_run_stands_in_the_same_table_if_it_was_scored_on_the_same_examples(tmp_path: Path) -> None:
     spec = write_spec(tmp_path)
     run = trained(spec)
-    found = beside_run(baselines(load(spec).experiment, Heard().say), run)
+    found = beside_run(baselines(load(spec).experiment, Heard().log), run)
     assert found.rows[-1].name == run.id
     assert found.rows[-1].scores["accuracy"][0] == run.metrics()["metrics"]["accuracy"]["value"]
-    other = baselines(load(spec, ["seed=5"]).experiment, Heard().say)
+    other = baselines(load(spec, ["seed=5"]).experiment, Heard().log)
     with pytest.raises(UsageError, match="other data or another split"):
         beside_run(other, run)
     with pytest.raises(UsageError, match="was not scored on validation"):
-        beside_run(baselines(load(spec).experiment, Heard().say, split="validation"), run)
+        beside_run(baselines(load(spec).experiment, Heard().log, split="validation"), run)

@@ -21,7 +21,7 @@ from dlcli.runtime.engine import keras
 from dlcli.spec.load import load, to_yaml
 from dlcli.spec.training.callbacks import MLflow
 from dlcli.train.resume import resume
-from dlcli.train.trackers.following import followed
+from dlcli.train.trackers.notify import followed
 from train.wandb_file import summary_of
 
 STORE = "{kind: mlflow, tracking_uri: store, experiment: flowers}"
@@ -209,7 +209,7 @@ def test_nothing_goes_over_the_network_where_it_may_not(tmp_path: Path) -> None:
     server = "{kind: mlflow, tracking_uri: 'http://127.0.0.1:9'}"
     loaded, heard = load(with_callbacks(tmp_path, server, "{kind: wandb, mode: online}")), Heard()
     run = Run.create(tmp_path / "runs", "tiny", spec=to_yaml(loaded.experiment), source="")
-    with followed(run, heard, heard.say) as following:
+    with followed(run, heard, heard.log) as following:
         following.begin(loaded.experiment, offline=True)
         run.update_status(state="completed")
     assert heard.lines[0] == "mlflow: not told of this run, since nothing may go over the network"
@@ -230,7 +230,7 @@ def test_a_folder_of_the_packages_name_is_not_the_package(tmp_path: Path, mlflow
     monkeypatch.chdir(tmp_path)
     loaded, heard = load(with_callbacks(tmp_path, STORE)), Heard()
     run = Run.create(tmp_path / "runs", "tiny", spec=to_yaml(loaded.experiment), source="")
-    with followed(run, heard, heard.say) as following:
+    with followed(run, heard, heard.log) as following:
         following.begin(loaded.experiment, offline=False)
         run.update_status(state="completed")
     assert troubles(heard) == []
@@ -256,7 +256,7 @@ def test_a_link_leads_no_tracker_out_of_the_run_folder(tmp_path: Path) -> None:
     run.trackers_path.mkdir()
     (run.trackers_path / "mlflow.log").symlink_to(outside / "log")
     (run.trackers_path / "wandb").symlink_to(outside)
-    with followed(run, heard, heard.say) as following:
+    with followed(run, heard, heard.log) as following:
         following.begin(loaded.experiment, offline=False)
     assert list(outside.iterdir()) == []
     assert heard.lines[0].startswith("mlflow: not told of this run: ")

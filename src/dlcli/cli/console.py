@@ -84,7 +84,7 @@ class TrainingDisplay(Reporter):
         with self._console.status(what):
             yield
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Prints one line."""
         self._console.print(line, soft_wrap=True)
 

@@ -47,7 +47,7 @@ def lr_find(
     with display.waiting("starting TensorFlow"):
         from dlcli.train.lr_find import Search, find_rate
     search = Search(lowest, highest, steps)
-    result = find_rate(loaded.experiment, runs, display.say, search, stage_name=stage, offline=offline)
+    result = find_rate(loaded.experiment, runs, display.log, search, stage_name=stage, offline=offline)
     if as_json:
         print_json({"folder": str(result.folder), "stage": result.stage, **vars(result.suggestions)})
     else:
@@ -160,7 +160,7 @@ def baseline(
     display = TrainingDisplay(quiet=as_json)
     with display.waiting("starting TensorFlow"):
         from dlcli.score.baseline import baselines, beside_run
-    result = baselines(loaded.experiment, display.say, split=split, most=examples, offline=offline)
+    result = baselines(loaded.experiment, display.log, split=split, most=examples, offline=offline)
     if run is not None:
         result = beside_run(result, run)
     if as_json:

@@ -39,10 +39,10 @@ def evaluate(
     chosen_run = found_run(run, runs)
 
     from dlcli.cli.console import print_json, show_scores
-    from dlcli.score.evaluate import Wanted
+    from dlcli.score.evaluate import EvaluateOptions
     from dlcli.score.evaluate import evaluate as stage
 
-    wanted = Wanted(slice_by or (), costs, calibrate)
+    wanted = EvaluateOptions(slice_by or (), costs, calibrate)
     scores = stage(chosen_run, split, offline=offline, data=data, wanted=wanted)
     for note in chosen_run.metrics(scores.split).get("notes") or ():
         typer.echo(visible(f"note: {note}"), err=True)

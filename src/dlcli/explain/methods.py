@@ -14,7 +14,7 @@ from dlcli.explain import heat, tables
 from dlcli.explain.network import first_weights, last_map
 from dlcli.explain.subjects import Image, as_columns, named_images, own_images, run_data
 from dlcli.explain.tables import Plane
-from dlcli.predict.inputs import Skip, Taken, taken_by
+from dlcli.predict.inputs import ModelInputs, Skip, inputs_of_model
 from dlcli.runs import Run
 from dlcli.runs.explanations import Explanation, add, file_name, made_folder, write_numbers
 from dlcli.runs.failures import failures_in_words
@@ -37,7 +37,7 @@ class Work:
     run: Run
     experiment: Experiment
     model: Any
-    taken: Taken
+    taken: ModelInputs
     classes: tuple[str, ...]
     class_name: str
     offline: bool
@@ -67,7 +67,7 @@ def make(run: Run, files: Sequence[str], *, method: str, class_name: str, offlin
     with failures_in_words(run):
         use_device(any_device(experiment.hardware), experiment.seed)
         model = load_model(run.model_path, outputs=experiment.task_row.units(len(classes)))
-        work = Work(run, experiment, model, taken_by(model, run), classes, class_name, offline, skip)
+        work = Work(run, experiment, model, inputs_of_model(model, run), classes, class_name, offline, skip)
         method = _fitting(work, method)
         _refuse_what_it_does_not_take(method, files, class_name)
         made = _MAKERS[method](work, files)

@@ -11,7 +11,7 @@ import numpy as np
 from dlcli.data.split import subset
 from dlcli.data.splits import Splits, open_splits
 from dlcli.errors import DataError, DlcliError, UsageError
-from dlcli.predict.inputs import Skip, Taken, batches, found_files
+from dlcli.predict.inputs import ModelInputs, Skip, batches, found_files
 from dlcli.runs import Run
 from dlcli.score.evaluate import default_split
 from dlcli.score.outcome import has_outcome, read_outcome
@@ -33,7 +33,7 @@ class Image:
     label: str = ""
 
 
-def named_images(files: Sequence[str], taken: Taken, experiment: Experiment, skip: Skip) -> list[Image]:
+def named_images(files: Sequence[str], taken: ModelInputs, experiment: Experiment, skip: Skip) -> list[Image]:
     """Returns the images of files and folders, read as in training; 100 at most.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dlcli.predict.inputs import Taken, taken_by
+from dlcli.predict.inputs import ModelInputs, inputs_of_model
 from dlcli.runs import Run
 from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras
@@ -33,7 +33,7 @@ class Original:
     file: Path
     task: str
     classes: tuple[str, ...]
-    taken: Taken
+    taken: ModelInputs
     names: dict[str, str]
     mixed_precision: bool = False
 
@@ -58,7 +58,7 @@ def original(run: Run, file: Path) -> Original:
     task, classes = run.experiment().task_row, tuple(run.data().get("classes") or ())
     model = load_model(file, outputs=task.units(len(classes)))
     model.jit_compile = False
-    taken = taken_by(model, run)
+    taken = inputs_of_model(model, run)
     mixed = _set_float32(read_config(file))
     return Original(model, file, task.name, classes, taken, input_names(taken.columns or ()), mixed)
 

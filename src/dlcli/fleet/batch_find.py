@@ -31,7 +31,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Probe:
     """What a process tries: a spec with its `--set` options, one batch size, for some seconds."""
 
     text: str
@@ -73,7 +73,7 @@ def find_batch_size(
     context.set_forkserver_preload([*PRELOADED, "dlcli.train.rate_trial"])
     size = smallest
     while True:
-        asked = Asked(text, file, overrides, size, seconds, features, offline)
+        asked = Probe(text, file, overrides, size, seconds, features, offline)
         found, examples = _tried(context, asked, memory_gb, first=size == smallest)
         yield found
         if found.reason or size >= examples:
@@ -81,7 +81,7 @@ def find_batch_size(
         size = min(2 * size, max(examples, size + 1))
 
 
-def _tried(context: Any, asked: Asked, memory_gb: float | None, *, first: bool) -> tuple[Size, int]:
+def _tried(context: Any, asked: Probe, memory_gb: float | None, *, first: bool) -> tuple[Size, int]:
     """Returns what one size gives, and the number of training examples; a defect at the first size is no lack of memory."""
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_try, args=(asked, theirs))
@@ -119,7 +119,7 @@ def _received(connection: Connection) -> Any:
         return None
 
 
-def _try(asked: Asked, told: Connection) -> None:
+def _try(asked: Probe, told: Connection) -> None:
     """Takes steps for some seconds and tells (examples a second, training examples, reason), or the words of an error."""
     from dlcli.runs.failures import is_out_of_memory
     from dlcli.spec.load import load_text

@@ -30,7 +30,7 @@ _PLACES = ("weights", "handle", "run")
 
 
 @dataclass(frozen=True)
-class Kept:
+class CachedFeatures:
     """The features of the training part, `(copies * n, ...)`, and of the validation part, with how they were come by."""
 
     train: Array
@@ -51,7 +51,7 @@ def reason_against(experiment: Experiment, augment: Sequence[AugmentationSpec]) 
 
 def kept_features(
     experiment: Experiment, splits: Splits, built: Built, augment: Sequence[AugmentationSpec], folder: Path
-) -> Kept:
+) -> CachedFeatures:
     """Returns the features of the training and validation parts: read from `folder` if an earlier run kept them there.
 
     Args:
@@ -82,7 +82,7 @@ def kept_features(
     how = "read from an earlier run's" if reused else "computed once"
     many = f"{copies} versions of " if augment else ""
     told = f"{how}: {many}{len(splits.train):,} examples, {size:,.1f} MiB, in {perf_counter() - started:.1f} s"
-    return Kept(train, validation, copies, "; ".join((told, *cache.notes)))
+    return CachedFeatures(train, validation, copies, "; ".join((told, *cache.notes)))
 
 
 class _Extractor:

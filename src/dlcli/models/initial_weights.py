@@ -22,7 +22,7 @@ from dlcli.spec.model.backbones.base import TARGET_UNITS, single_layers
 Array = np.ndarray[Any, Any]
 
 
-def start_from_run(experiment: Experiment, built: Built, splits: Splits, say: Callable[[str], None]) -> bool:
+def start_from_run(experiment: Experiment, built: Built, splits: Splits, log: Callable[[str], None]) -> bool:
     """Puts a run's weights into the model; the output layer's too where it has the same classes.
 
     Returns whether all weights were taken.
@@ -53,7 +53,7 @@ def start_from_run(experiment: Experiment, built: Built, splits: Splits, say: Ca
         other.assign(one)
     if same:
         _take_output([one.numpy() for one, _ in pairs[body:]], _output(target), run, target_scale(experiment, splits))
-    say(f"initial weights: {run.id}" + ("" if same else "; its classes are others, so the output layer starts anew"))
+    log(f"initial weights: {run.id}" + ("" if same else "; its classes are others, so the output layer starts anew"))
     return same
 
 

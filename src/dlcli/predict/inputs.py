@@ -46,7 +46,7 @@ STDIN = "-"
 
 
 @dataclass(frozen=True)
-class Taken:
+class ModelInputs:
     """What a run's model takes.
 
     `shape` is one example's for images and arrays. `columns` are the raw columns in the model's order, each with whether it
@@ -72,7 +72,7 @@ Skip = Callable[[str, str], None]
 """Is told of what was left out: its name, and why."""
 
 
-def taken_by(model: Any, run: Run) -> Taken:
+def inputs_of_model(model: Any, run: Run) -> ModelInputs:
     """Returns what a run's model takes: raw columns, 8-bit images, or arrays of numbers.
 
     Raises:
@@ -82,11 +82,11 @@ def taken_by(model: Any, run: Run) -> Taken:
         names = input_names(run.data().get("columns") or [])
         if set(names.values()) != set(model.input):
             raise DamagedFile(f"{run.model_path}: takes other columns than those of the run's data")
-        return Taken("columns", columns={name: model.input[key].dtype != "string" for name, key in names.items()})
+        return ModelInputs("columns", columns={name: model.input[key].dtype != "string" for name, key in names.items()})
     shape = tuple(model.input_shape[1:])
     if not all(isinstance(side, int) for side in shape):
         raise DamagedFile(f"{run.model_path}: takes inputs of shape {model.input_shape}, which is not fixed")
-    return Taken("images" if len(shape) == 3 and model.input.name == "image" else "arrays", shape)
+    return ModelInputs("images" if len(shape) == 3 and model.input.name == "image" else "arrays", shape)
 
 
 def found_files(what: Sequence[str], kind: Kind) -> tuple[list[str], Tree]:
@@ -140,7 +140,7 @@ def _refuse_other_kind(path: str, kind: Kind) -> None:
         raise UsageError(f"{path}: this run's model takes {takes[kind]}")
 
 
-def batches(files: Iterable[str], taken: Taken, experiment: Experiment, *, size: int, skip: Skip) -> Iterator[Batch]:
+def batches(files: Iterable[str], taken: ModelInputs, experiment: Experiment, *, size: int, skip: Skip) -> Iterator[Batch]:
     """Yields all examples of some files, `size` at a time; `-` among them is stdin: names of files, or rows of a table."""
     source = experiment.data.source
     if taken.kind == "columns":
@@ -251,7 +251,7 @@ def _opened_table(path: str, source: Csv, columns: dict[str, bool], size: int) -
         yield table
 
 
-def _of_array(path: str, name: str, taken: Taken, image: ImageSettings, size: int, skip: Skip) -> Iterator[Batch]:
+def _of_array(path: str, name: str, taken: ModelInputs, image: ImageSettings, size: int, skip: Skip) -> Iterator[Batch]:
     """Yields the examples of a NumPy file, read in slices; those with NaN or infinite values are left out."""
     try:
         for start, raw in _slices(path, name, size):
@@ -269,7 +269,7 @@ def _of_array(path: str, name: str, taken: Taken, image: ImageSettings, size: in
         skip(path, "claims to hold more than there is memory for")
 
 
-def _as_taken(raw: Array, taken: Taken, image: ImageSettings) -> Array:
+def _as_taken(raw: Array, taken: ModelInputs, image: ImageSettings) -> Array:
     """Returns examples as the source gives them.
 
     Raises:

@@ -12,7 +12,7 @@ import numpy as np
 from dlcli.data.batches import prediction_batch
 from dlcli.data.unfamiliar import Unfamiliar
 from dlcli.errors import DataError, UsageError
-from dlcli.predict.inputs import Batch, Skip, Taken, batches, found_files, taken_by
+from dlcli.predict.inputs import Batch, ModelInputs, Skip, batches, found_files, inputs_of_model
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.failures import failures_in_words
@@ -73,7 +73,7 @@ class Prediction:
     experiment: Experiment
     classes: tuple[str, ...]
     model: Any
-    taken: Taken
+    taken: ModelInputs
     files: list[str]
     others: Tree
     notes: tuple[str, ...]
@@ -144,7 +144,7 @@ def prepare(run: Run, what: Sequence[str], *, calibrate: bool = False) -> Predic
         use_device(any_device(experiment.hardware), experiment.seed)
         model = load_model(run.model_path, outputs=experiment.task_row.units(len(classes)))
         model.jit_compile = experiment.hardware.xla  # as when it is evaluated
-        taken = taken_by(model, run)
+        taken = inputs_of_model(model, run)
     if list(what).count("-") > 1:
         raise UsageError("`-` is stdin, which can be read once")
     files, others = found_files(what, taken.kind)

@@ -10,10 +10,10 @@ from typing import Any
 from dlcli.errors import DlcliError
 from dlcli.program import command
 from dlcli.runs import Run, layout
-from dlcli.runs.reporter import Say
+from dlcli.runs.reporter import Log
 
 
-def write_for_people(run: Run, say: Say, measure: Callable[[Run], Any] | None = None) -> None:
+def write_for_people(run: Run, log: Log, measure: Callable[[Run], Any] | None = None) -> None:
     """Writes diagnosis, model card and report of a completed run; before them `measure` takes what the diagnosis looks at.
 
     The run's results stand already: what fails here is said and logged with its traceback, and leaves the run completed.
@@ -22,11 +22,11 @@ def write_for_people(run: Run, say: Say, measure: Callable[[Run], Any] | None = 
         try:
             write(run)
         except KeyboardInterrupt:
-            _told(say, f"note: stopped before the {what} was written; `{command()} report {run.id}` writes it")
+            _told(log, f"note: stopped before the {what} was written; `{command()} report {run.id}` writes it")
             return
         except Exception as error:
             _told(run.log, traceback.format_exc())
-            _told(say, f"note: the {what} could not be written ({error}); {layout.LOG} says where; all else of the run stands")
+            _told(log, f"note: the {what} could not be written ({error}); {layout.LOG} says where; all else of the run stands")
 
 
 def diagnose_failure(run: Run) -> None:
@@ -44,9 +44,9 @@ def is_written(run: Run) -> bool:
     return all(path.exists() for path in (run.diagnosis_path, run.model_card_path, run.report_path))
 
 
-def _told(say: Say, words: str) -> None:
+def _told(log: Log, words: str) -> None:
     with suppress(OSError, DlcliError):  # a full disk must not turn a run that has its results into a failed one
-        say(words)
+        log(words)
 
 
 def _writers() -> dict[str, Callable[[Run], Any]]:

@@ -11,15 +11,15 @@ from dlcli.errors import NO_ROOM, DlcliError, Interrupted, OutOfMemory, RunFaile
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.folder import State, now
-from dlcli.runtime.signals import Asked, signals_as_exceptions
+from dlcli.runtime.signals import StopRequest, signals_as_exceptions
 
 _FULL = (*NO_ROOM, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
-def recorded_failure(run: Run) -> Iterator[Asked]:
+def recorded_failure(run: Run) -> Iterator[StopRequest]:
     """Records in the run folder why the block ended, if badly, and raises it in the words of `failures_in_words`."""
-    asked = Asked()
+    asked = StopRequest()
     try:
         with failures_in_words(run) as asked:
             yield asked
@@ -34,7 +34,7 @@ def recorded_failure(run: Run) -> Iterator[Asked]:
 
 
 @contextmanager
-def failures_in_words(run: Run) -> Iterator[Asked]:
+def failures_in_words(run: Run) -> Iterator[StopRequest]:
     """Turns signals into Interrupted, and lack of memory or disk into RunFailed with what to do.
 
     Everything else goes on as it is: a user's error in its own words, a defect with its traceback.

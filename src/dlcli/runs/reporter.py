@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 """Takes one line of plain text."""
 
 
@@ -24,7 +24,7 @@ class EpochReport:
 class Reporter:
     """Receives what a stage tells; this one says nothing."""
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Takes one line of plain text, such as the device that is used."""
 
     def fit_started(self, epochs: int, steps: int) -> None:

@@ -119,7 +119,7 @@ def values_of(variables: Iterable[Any]) -> list[Array]:
     return [np.asarray(variable.numpy()) for variable in variables]
 
 
-def put_back(variables: Sequence[Any], values: Sequence[Array], what: str) -> None:
+def restore(variables: Sequence[Any], values: Sequence[Array], what: str) -> None:
     """Gives variables the values they had.
 
     Raises:
@@ -158,7 +158,7 @@ def plain_state(callback: Any) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if value is None or isinstance(value, (bool, int, float))}
 
 
-def put_plain_state(callback: Any, state: dict[str, Any]) -> None:
+def restore_plain_state(callback: Any, state: dict[str, Any]) -> None:
     """Gives a callback the attributes it had."""
     known = vars(callback)
     for name, value in state.items():

@@ -16,7 +16,7 @@ STOPS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") 
 SAVE: signal.Signals | None = getattr(signal, "SIGUSR1", None)
 
 
-class Asked:
+class StopRequest:
     """What signals have asked for: `words` tells which one ends the run, `stop` the same while it waits."""
 
     def __init__(self) -> None:
@@ -27,13 +27,13 @@ class Asked:
 
 
 @contextmanager
-def signals_as_exceptions() -> Iterator[Asked]:
+def signals_as_exceptions() -> Iterator[StopRequest]:
     """Raises Interrupted in the block where the process gets SIGTERM or SIGINT; a second SIGINT ends it at once.
 
     While `waits` of the object that it yields is set, a first signal is only noted there: whoever set it ends the run at
     its next safe place. SIGUSR1 asks for a checkpoint, and is passed over where there is none to write.
     """
-    asked = Asked()
+    asked = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return

@@ -16,7 +16,7 @@ from dlcli.errors import UsageError
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.parts import title_of
-from dlcli.runs.reporter import Say
+from dlcli.runs.reporter import Log
 from dlcli.runtime.columns import column_inputs
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
@@ -56,7 +56,7 @@ class Baselines:
 
 
 def baselines(
-    experiment: Experiment, say: Say, *, split: str = "", most: int = MOST_EXAMPLES, offline: bool = False
+    experiment: Experiment, log: Log, *, split: str = "", most: int = MOST_EXAMPLES, offline: bool = False
 ) -> Baselines:
     """Fits scikit-learn's simple models on the training part and scores them on another.
 
@@ -77,11 +77,11 @@ def baselines(
     places = np.arange(len(splits.train))
     if len(places) > most:
         places = np.sort(np.random.default_rng(experiment.seed).permutation(len(places))[:most])
-        say(f"note: {most:,} of {len(splits.train):,} training examples are used; --examples takes more")
+        log(f"note: {most:,} of {len(splits.train):,} training examples are used; --examples takes more")
     truth, metrics = splits.parts[part].targets, list(experiment.training.metrics or [])
     rows = []
     for name, model in simple_models(splits.task, experiment.seed):
-        say(f"{name}: fitting {len(places):,} examples of {train.shape[1]:,} numbers")
+        log(f"{name}: fitting {len(places):,} examples of {train.shape[1]:,} numbers")
         rows.append(_row(name, model, train[places], splits.train.targets[places], other, truth, splits, metrics))
     title = title_of(part, shared=splits.parts[part] is splits.parts.get("validation"))
     names = [metric.name for metric in metrics]

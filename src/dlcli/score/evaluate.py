@@ -38,7 +38,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EvaluateOptions:
     """What an evaluation is asked for beyond the scores.
 
     Attributes:
@@ -52,7 +52,7 @@ class Wanted:
     calibrate: bool = False
 
 
-def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", wanted: Wanted | None = None) -> Scores:
+def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", wanted: EvaluateOptions | None = None) -> Scores:
     """Scores a run's model on one of its parts, or on other data, and writes `evaluation/<split>/`.
 
     Args:
@@ -66,7 +66,7 @@ def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", wan
         UsageError: the run has no model yet, no such part, or its source takes no other data.
         DataError: the data cannot be read, or does not fit the model.
     """
-    wanted = wanted or Wanted()
+    wanted = wanted or EvaluateOptions()
     if not run.has_model:
         raise UsageError(f"{run.id} has no model: it has not finished an epoch")
     experiment = run.experiment()
@@ -90,7 +90,7 @@ def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", wan
         return evaluate_model(experiment, splits, run, split or default_split(splits), wanted)
 
 
-def _evaluate_other(run: Run, experiment: Experiment, path: Path, split: str, offline: bool, wanted: Wanted) -> Scores:
+def _evaluate_other(run: Run, experiment: Experiment, path: Path, split: str, offline: bool, wanted: EvaluateOptions) -> Scores:
     if split:
         raise UsageError("--data is scored whole: leave --split out")
     other = open_other(experiment, run, path, offline=offline)
@@ -131,14 +131,16 @@ class Part:
     notes: tuple[str, ...] = ()
 
 
-def evaluate_model(experiment: Experiment, splits: Splits, run: Run, split: str, wanted: Wanted | None = None) -> Scores:
+def evaluate_model(
+    experiment: Experiment, splits: Splits, run: Run, split: str, wanted: EvaluateOptions | None = None
+) -> Scores:
     """Scores the run's saved model on one part of its data and writes `evaluation/<split>/`."""
     part = Part(split, splits.parts[split], splits.classes, experiment.data.source)
     data = splits.describe() | {"gaps": gaps_of(splits.train.inputs)}
-    return score_part(experiment, run, part, data, wanted or Wanted())
+    return score_part(experiment, run, part, data, wanted or EvaluateOptions())
 
 
-def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any], wanted: Wanted) -> Scores:
+def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any], wanted: EvaluateOptions) -> Scores:
     """Scores the run's saved model on some examples and writes `evaluation/<name>/`; `data` is what `data.json` holds."""
     columns = columns_of(part.source, part.examples, wanted.slices) if wanted.slices else {}
     with _same_model(run) as check:

@@ -23,11 +23,11 @@ from dlcli.spec.data.augmentations import AugmentationSpec
 from dlcli.spec.training.stages import Stage
 from dlcli.train.part_rates import build_optimizer
 from dlcli.train.recorder import Scores
-from dlcli.train.setup import Material
+from dlcli.train.setup import TrainingSetup
 
 
 @dataclass(frozen=True)
-class Feed:
+class StageInputs:
     """What a stage compiles, and the inputs it reads: examples, or features of a frozen backbone."""
 
     model: Any
@@ -38,7 +38,7 @@ class Feed:
     of_features: bool = False
 
 
-def feed_of(work: Material, stage: Stage, folder: Path) -> Feed:
+def stage_inputs_of(work: TrainingSetup, stage: Stage, folder: Path) -> StageInputs:
     """Returns what a stage trains on; of a frozen backbone the features, computed once, where nothing stands against it.
 
     `folder` is where features are kept on disk.
@@ -49,40 +49,40 @@ def feed_of(work: Material, stage: Stage, folder: Path) -> Feed:
         against = reason_against(experiment, augment)
         if not against:
             kept = kept_features(experiment, splits, built, augment, folder)
-            work.say(f"features: {kept.told}")
+            work.log(f"features: {kept.told}")
             model = keras.Model(built.head.input, built.head.output)
-            return Feed(model, kept.train, kept.validation, [], kept.copies, of_features=True)
-        work.say(f"features: computed at every step: {against}")
+            return StageInputs(model, kept.train, kept.validation, [], kept.copies, of_features=True)
+        work.log(f"features: computed at every step: {against}")
         model = frozen_backbone_model(built)
     else:
         model = built.trained
     validation = splits.parts.get("validation")
-    return Feed(
+    return StageInputs(
         model, built.encoded(splits.train.inputs), built.encoded(validation.inputs) if validation is not None else None, augment
     )
 
 
-def stream_of(work: Material, feed: Feed) -> TrainingStream:
+def stream_of(work: TrainingSetup, stage_inputs: StageInputs) -> TrainingStream:
     """Returns the batches that a stage trains on."""
     return TrainingStream(
-        feed.train,
+        stage_inputs.train,
         _labels(work, "train"),
         examples=len(work.splits.train),
         batch_size=work.batch_size,
         seed=work.experiment.seed,
-        augment=feed.augment,
-        copies=feed.copies,
+        augment=stage_inputs.augment,
+        copies=stage_inputs.copies,
         first_order=work.revision == 1,
     )
 
 
-def _labels(work: Material, part: str) -> Any:
+def _labels(work: TrainingSetup, part: str) -> Any:
     experiment, splits = work.experiment, work.splits
     integer = experiment.training.loss.integer_labels
     return label_reader(splits.parts[part].targets, experiment.task, classes=splits.outputs, integer=integer)
 
 
-def compile_stage(work: Material, stage: Stage, feed: Feed, plan: Plan, stream: TrainingStream) -> None:
+def compile_stage(work: TrainingSetup, stage: Stage, stage_inputs: StageInputs, plan: Plan, stream: TrainingStream) -> None:
     """Compiles a stage's model for the epochs of a stream.
 
     Raises:
@@ -90,17 +90,17 @@ def compile_stage(work: Material, stage: Stage, feed: Feed, plan: Plan, stream: 
     """
     spread = work.spread
     if spread is None:
-        _compile(work, stage, feed, plan, stream.steps)
+        _compile(work, stage, stage_inputs, plan, stream.steps)
         return
     if work.experiment.training.loss.kind == "dice":
         raise UsageError("training.loss: dice is one number for a whole batch, which devices that share it cannot sum")
     refuse_empty_shares(len(work.splits.train), work.batch_size, spread.devices)
     with spread.strategy.scope():
-        _compile(work, stage, feed, plan, stream.steps)
-    spread.compiled(feed.model, stream.first_batch())
+        _compile(work, stage, stage_inputs, plan, stream.steps)
+    spread.compiled(stage_inputs.model, stream.first_batch())
 
 
-def _compile(work: Material, stage: Stage, feed: Feed, plan: Plan, steps: int) -> None:
+def _compile(work: TrainingSetup, stage: Stage, stage_inputs: StageInputs, plan: Plan, steps: int) -> None:
     experiment = work.experiment
     training, hardware = experiment.training, experiment.hardware
     integer = training.loss.integer_labels
@@ -110,9 +110,9 @@ def _compile(work: Material, stage: Stage, feed: Feed, plan: Plan, steps: int) -
     assert stage.optimizer is not None
     # Several steps a call save Python's work between them; more than a tenth of an epoch would make progress jump, but for
     # a head on kept features, whose epochs take less than a tenth of a second. Devices that share a batch take one.
-    together = min(10, steps if feed.of_features else steps // 10)
+    together = min(10, steps if stage_inputs.of_features else steps // 10)
     of_head = {id(weight) for weight in work.built.head.weights} if work.built.head is not None else set()
-    feed.model.compile(
+    stage_inputs.model.compile(
         optimizer=build_optimizer(stage.optimizer, [one for one in plan.moving if id(one) not in of_head]),
         loss=training.loss.build() if scale is None else scale.weighted(training.loss),
         metrics=[scale.followed(metric) if scale else metric for metric in followed if metric is not None],
@@ -120,31 +120,31 @@ def _compile(work: Material, stage: Stage, feed: Feed, plan: Plan, steps: int) -
         steps_per_execution=1 if work.spread else hardware.steps_per_execution or max(1, together),
     )
     # A table's model holds this one, and would be saved with its metrics, which are no Keras classes that a reader knows.
-    feed.model.get_compile_config = lambda: None
+    stage_inputs.model.get_compile_config = lambda: None
 
 
-def validation_of(work: Material, feed: Feed) -> Any:
+def validation_of(work: TrainingSetup, stage_inputs: StageInputs) -> Any:
     """Returns the batches that an epoch is validated on; None without a validation part."""
-    if feed.validation is None:
+    if stage_inputs.validation is None:
         return None
     return ordered_batches(
-        feed.validation,
+        stage_inputs.validation,
         examples=len(work.splits.parts["validation"]),
         batch_size=prediction_batch(work.experiment),
         labels=_labels(work, "validation"),
     )
 
 
-def scores_of(work: Material, feed: Feed) -> list[Any]:
+def scores_of(work: TrainingSetup, stage_inputs: StageInputs) -> list[Any]:
     """Returns the callback for metrics that Keras does not follow, if there are any and a part to score them on."""
     experiment, part = work.experiment, work.splits.parts.get("validation")
     integer = experiment.training.loss.integer_labels
     left = [one for one in experiment.training.metrics or [] if one.follow(experiment.task, integer_labels=integer) is None]
     if not left or part is None:
         return []
-    batches = prediction_batches(feed.validation, experiment, len(part))
+    batches = prediction_batches(stage_inputs.validation, experiment, len(part))
 
     def predict(heard: Callable[[], None] | None) -> Any:
-        return predictions(feed.model, batches, experiment, heard)
+        return predictions(stage_inputs.model, batches, experiment, heard)
 
     return [Scores(left, predict, part.targets, experiment.task, work.batches)]

@@ -14,9 +14,17 @@ import numpy as np
 from dlcli.errors import DamagedFile, Interrupted
 from dlcli.runs.checkpoints import checkpoint_files, is_whole, prune_checkpoints, save_checkpoint
 from dlcli.runs.folder import Run
-from dlcli.runtime.checkpoint import Snapshot, every_variable, plain_state, put_back, put_plain_state, read_snapshot, values_of
+from dlcli.runtime.checkpoint import (
+    Snapshot,
+    every_variable,
+    plain_state,
+    read_snapshot,
+    restore,
+    restore_plain_state,
+    values_of,
+)
 from dlcli.runtime.loop import Pauses, Position
-from dlcli.runtime.signals import Asked
+from dlcli.runtime.signals import StopRequest
 from dlcli.runtime.spread import Spread
 from dlcli.runtime.stream import TrainingStream
 from dlcli.train.proof import Proof
@@ -30,7 +38,7 @@ PAYS_OFF = 10
 
 
 @dataclass(frozen=True)
-class Going:
+class StageState:
     """One stage while it runs: all that changes in it. Its epochs begin with `first`."""
 
     index: int
@@ -59,7 +67,7 @@ class Checkpoints:
     """
 
     record: Record
-    asked: Asked
+    asked: StopRequest
     minutes: float
     begin: Snapshot | None = None
     spread: Spread | None = None
@@ -74,7 +82,7 @@ class Checkpoints:
     def __post_init__(self) -> None:
         if self.begin is not None:
             self.stages[:] = self.begin.state["stages"]
-            self.record.put_back(self.begin.state["record"], self.begin.state["epoch"])
+            self.record.restore(self.begin.state["record"], self.begin.state["epoch"])
 
     @property
     def stage(self) -> int:
@@ -87,17 +95,17 @@ class Checkpoints:
             return Position(first)
         return Position(self.begin.state["epoch"], self.begin.state["step"])
 
-    def pauses(self, going: Going) -> Pauses:
+    def pauses(self, stage_state: StageState) -> Pauses:
         """Returns what happens at the places where the stage can be left."""
         return Pauses(
-            restore=lambda: self._restore(going),
-            step=lambda at: self._at_step(going, at),
-            validation=lambda at: self._leave(going, at),
-            epoch=lambda at, last: self._at_epoch(going, at, last),
-            together=lambda: self._together(going),
+            restore=lambda: self._restore(stage_state),
+            step=lambda at: self._at_step(stage_state, at),
+            validation=lambda at: self._leave(stage_state, at),
+            epoch=lambda at, last: self._at_epoch(stage_state, at, last),
+            together=lambda: self._together(stage_state),
         )
 
-    def _together(self, going: Going) -> None:
+    def _together(self, stage_state: StageState) -> None:
         """Takes up what signals, clocks and callbacks ask; of several workers, what any of them was asked.
 
         One that left, or wrote what all must read, alone would have the others wait for it without end.
@@ -106,102 +114,102 @@ class Checkpoints:
         if self.spread is None or self.spread.workers == 1:
             self._save = due
             return
-        stop, self._save, ended = self.spread.any_of(bool(self.asked.stop), due, bool(going.model.stop_training))
-        going.model.stop_training = ended
+        stop, self._save, ended = self.spread.any_of(bool(self.asked.stop), due, bool(stage_state.model.stop_training))
+        stage_state.model.stop_training = ended
         self._stop = self.asked.stop or "stopped by a signal to another worker" if stop else ""
 
-    def _at_step(self, going: Going, at: Position) -> None:
-        if at.step >= going.stream.steps:  # validation counts in the same metrics
-            self._metrics = values_of(going.model.metrics_variables)
-        self._leave(going, at)
+    def _at_step(self, stage_state: StageState, at: Position) -> None:
+        if at.step >= stage_state.stream.steps:  # validation counts in the same metrics
+            self._metrics = values_of(stage_state.model.metrics_variables)
+        self._leave(stage_state, at)
         if self._save:
-            self._write(going, at)
+            self._write(stage_state, at)
 
-    def _at_epoch(self, going: Going, at: Position, last: bool) -> None:
-        self._leave(going, at)
+    def _at_epoch(self, stage_state: StageState, at: Position, last: bool) -> None:
+        self._leave(stage_state, at)
         if last or self._save or self.record.saved or perf_counter() - self._written > PAYS_OFF * self._cost:
-            self._write(going, at)
+            self._write(stage_state, at)
 
-    def _leave(self, going: Going, at: Position) -> None:
+    def _leave(self, stage_state: StageState, at: Position) -> None:
         """Writes a checkpoint and leaves if a signal has asked for it."""
         several = self.spread is not None and self.spread.workers > 1
         stop = self._stop if several else self.asked.stop
         if stop:
-            self._write(going, at)
+            self._write(stage_state, at)
             raise Interrupted(f"{stop} {_words(at)}")
 
-    def _write(self, going: Going, at: Position) -> None:
+    def _write(self, stage_state: StageState, at: Position) -> None:
         began = perf_counter()
-        save_checkpoint(self.record.run.checkpoints_path, self._snapshot(going, at).write)
+        save_checkpoint(self.record.run.checkpoints_path, self._snapshot(stage_state, at).write)
         self.asked.save = self._save = self.record.saved = False
         self._first = {}
         self._written = perf_counter()
         self._cost = self._written - began
         self.record.run.log(f"checkpoint {_words(at)}")
 
-    def _snapshot(self, going: Going, at: Position) -> Snapshot:
-        model = going.model
+    def _snapshot(self, stage_state: StageState, at: Position) -> Snapshot:
+        model = stage_state.model
         state = {
             "specs": [spec_digest(self.record.run)],
-            "stage": going.index,
+            "stage": stage_state.index,
             "epoch": at.epoch,
             "step": at.step,
             "stopped": bool(model.stop_training),
             "stages": self.stages,
             "record": self.record.state(),
-            "recorder": going.recorder.state(),
-            "proof": going.proof.state(),
-            "callbacks": [plain_state(one) for one in going.callbacks],
+            "recorder": stage_state.recorder.state(),
+            "proof": stage_state.proof.state(),
+            "callbacks": [plain_state(one) for one in stage_state.callbacks],
         }
         metrics: list[Array] = []
         if at.step:
-            metrics = self._metrics if at.step >= going.stream.steps else values_of(model.metrics_variables)
+            metrics = self._metrics if at.step >= stage_state.stream.steps else values_of(model.metrics_variables)
         arrays = {
-            "model": values_of(every_variable(going.whole, model)),
+            "model": values_of(every_variable(stage_state.whole, model)),
             "optimizer": values_of(model.optimizer.variables),
             "metrics": metrics,
-            "kept": going.recorder.kept,
+            "kept": stage_state.recorder.kept,
         }
         return Snapshot(state, arrays)
 
-    def rewind(self, going: Going) -> Position | None:
+    def rewind(self, stage_state: StageState) -> Position | None:
         """Puts a freshly compiled stage back to its newest checkpoint, or its first step; None where neither is known.
 
         For looking back only: the run cannot go on after it.
         """
         newest = newest_snapshot(self.record.run, self.record.run.log)
-        if newest is not None and newest.state["stage"] == going.index:
-            _build(going)
-            put_back(every_variable(going.whole, going.model), newest.arrays["model"], "model")
-            put_back(going.model.optimizer.variables, newest.arrays["optimizer"], "optimizer")
+        if newest is not None and newest.state["stage"] == stage_state.index:
+            _build(stage_state)
+            restore(every_variable(stage_state.whole, stage_state.model), newest.arrays["model"], "model")
+            restore(stage_state.model.optimizer.variables, newest.arrays["optimizer"], "optimizer")
             return Position(newest.state["epoch"], newest.state["step"])
         if not self._first:
             return None
-        for variable in every_variable(going.whole, going.model):
+        for variable in every_variable(stage_state.whole, stage_state.model):
             if id(variable) in self._first:
                 variable.assign(self._first[id(variable)])
-        return Position(going.first)
+        return Position(stage_state.first)
 
-    def _restore(self, going: Going) -> None:
-        if self.begin is None or going.index != self.stage:
+    def _restore(self, stage_state: StageState) -> None:
+        if self.begin is None or stage_state.index != self.stage:
             # What a first epoch that diverges is looked back upon from; later ones have checkpoints.
-            self._first = {id(one): value for one, value in zip(going.moving, values_of(going.moving), strict=True)}
+            self._first = {id(one): value for one, value in zip(stage_state.moving, values_of(stage_state.moving), strict=True)}
             return
-        state, arrays, model = self.begin.state, self.begin.arrays, going.model
-        _build(going)
-        put_back(every_variable(going.whole, model), arrays["model"], "model")
-        put_back(model.optimizer.variables, arrays["optimizer"], "optimizer")
+        state, arrays, model = self.begin.state, self.begin.arrays, stage_state.model
+        _build(stage_state)
+        restore(every_variable(stage_state.whole, model), arrays["model"], "model")
+        restore(model.optimizer.variables, arrays["optimizer"], "optimizer")
         if state["step"]:
-            put_back(model.metrics_variables, arrays["metrics"], "metrics")
+            restore(model.metrics_variables, arrays["metrics"], "metrics")
             self._metrics = arrays["metrics"]
-        going.recorder.put_back(state["recorder"], arrays["kept"])
-        going.proof.put_back(state["proof"])
-        for callback, values in zip(going.callbacks, state["callbacks"], strict=True):
-            put_plain_state(callback, values)
+        stage_state.recorder.restore(state["recorder"], arrays["kept"])
+        stage_state.proof.restore(state["proof"])
+        for callback, values in zip(stage_state.callbacks, state["callbacks"], strict=True):
+            restore_plain_state(callback, values)
         model.stop_training = state["stopped"]
 
 
-def newest_snapshot(run: Run, say: Callable[[str], None]) -> Snapshot | None:
+def newest_snapshot(run: Run, log: Callable[[str], None]) -> Snapshot | None:
     """Returns what a run's newest whole checkpoint holds, None if there is none; says which are damaged."""
     for path in checkpoint_files(run.checkpoints_path):
         try:
@@ -210,7 +218,7 @@ def newest_snapshot(run: Run, say: Callable[[str], None]) -> Snapshot | None:
             reason = "its checksum is another"
         except DamagedFile as error:
             reason = str(error)
-        say(f"note: the checkpoint {path.name} is damaged ({reason}) and is passed over and removed")
+        log(f"note: the checkpoint {path.name} is damaged ({reason}) and is passed over and removed")
         with suppress(OSError):
             path.unlink()
     return None
@@ -226,13 +234,13 @@ def keep_last_checkpoint(run: Run) -> None:
     prune_checkpoints(run.checkpoints_path, 1)
 
 
-def _build(going: Going) -> None:
+def _build(stage_state: StageState) -> None:
     """Makes the variables of optimizer and metrics, which Keras makes in the first step only."""
-    model = going.model
+    model = stage_state.model
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     if has_unbuilt_metrics(model):
-        inputs, labels = going.stream.first_batch()[:2]
+        inputs, labels = stage_state.stream.first_batch()[:2]
         model.compute_metrics(inputs, labels, model(inputs, training=False))
 
 

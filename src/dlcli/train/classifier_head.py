@@ -17,20 +17,20 @@ from dlcli.spec.model.heads import ClassifierSpec
 from dlcli.spec.model.models import Transfer
 from dlcli.spec.training.stages import Stage
 from dlcli.train.recorder import Best
-from dlcli.train.setup import Work
+from dlcli.train.setup import RunTraining
 
 
-def fit_classifier(work: Work, stage: Stage) -> dict[str, Any]:
+def fit_classifier(work: RunTraining, stage: Stage) -> dict[str, Any]:
     """Fits the spec's classifier on the backbone's features and saves the whole model; returns the entry of `stages.json`."""
     experiment, splits, record = work.experiment, work.splits, work.record
     model = experiment.model
     assert isinstance(model, Transfer)
     assert model.classifier is not None
     still = work.built.features.count_params()
-    work.say(f"stage {stage.name}: {model.classifier.kind}, fitted once; the backbone's {still:,} parameters stay as they are")
+    work.log(f"stage {stage.name}: {model.classifier.kind}, fitted once; the backbone's {still:,} parameters stay as they are")
     folder = record.run.features_path
     kept = kept_features(experiment, splits, work.built, list(stage.augment or []), folder)
-    work.say(f"features: {kept.told}")
+    work.log(f"features: {kept.told}")
     record.reporter.fit_started(1, 1)
     started = perf_counter()
     labels = np.tile(splits.train.targets, kept.copies)
@@ -63,13 +63,13 @@ def fit_classifier(work: Work, stage: Stage) -> dict[str, Any]:
     }
 
 
-def _fitted(work: Work, classifier: ClassifierSpec, features: Any, labels: Any) -> Any:
+def _fitted(work: RunTraining, classifier: ClassifierSpec, features: Any, labels: Any) -> Any:
     """Returns the fitted classifier; what scikit-learn warns of (that more iterations are needed, say) is told."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         fitted = classifier.fit(features, labels, work.experiment.seed)
     for warning in told:
-        work.say(f"note: scikit-learn: {str(warning.message).splitlines()[0]}")
+        work.log(f"note: scikit-learn: {str(warning.message).splitlines()[0]}")
     return fitted
 
 
@@ -77,7 +77,7 @@ def _rows(features: Any) -> Any:
     return features.reshape(len(features), -1)
 
 
-def _scored(work: Work, head: Any, features: Any, labels: Any, prefix: str) -> dict[str, float]:
+def _scored(work: RunTraining, head: Any, features: Any, labels: Any, prefix: str) -> dict[str, float]:
     """Returns the loss and every metric of the fitted head on some features."""
     experiment = work.experiment
     head.jit_compile = False

@@ -53,7 +53,7 @@ def with_stages(loaded: Loaded) -> Loaded:
 
 def continued(
     run: Run,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     *,
     train: Any,
     learning_rate: float | None,
@@ -87,7 +87,7 @@ def continued(
         loaded = _with_other_classes(run, data, overrides)
         source = run.experiment().data.source
         if loaded.experiment.data.source != source and not is_copy(run, loaded.experiment, offline=offline):
-            _tell_other_data(run, loaded.experiment, say, offline=offline)
+            _tell_other_data(run, loaded.experiment, log, offline=offline)
             return loaded
     data["data"]["split"] = split | {"file": str(run.split_path)}
     return load_text(to_flow(data), run.spec_path, overrides)
@@ -124,11 +124,11 @@ def _of_another_source(split: dict[str, Any]) -> dict[str, Any]:
     return split | shares | {"file": None}
 
 
-def _tell_other_data(run: Run, experiment: Experiment, say: Callable[[str], None], *, offline: bool) -> None:
-    say(f"note: other data than that of {run.id}: it is split anew")
+def _tell_other_data(run: Run, experiment: Experiment, log: Callable[[str], None], *, offline: bool) -> None:
+    log(f"note: other data than that of {run.id}: it is split anew")
     count = known_images(run, experiment, offline=offline)
     if count:
-        say(
+        log(
             f"note: {count:,} of its images have the names of images that {run.id} was trained on: if they are the same, scores"
             " of the new test part are too high"
         )

@@ -17,42 +17,42 @@ from dlcli.models.selection import Plan, plan_stage
 from dlcli.runs import Run
 from dlcli.runs.compare import flat
 from dlcli.runs.parts import score_text
-from dlcli.runs.reporter import Reporter, Say
+from dlcli.runs.reporter import Log, Reporter
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.data_loss import with_data_loss
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loop import run_epochs
-from dlcli.runtime.signals import Asked
+from dlcli.runtime.signals import StopRequest
 from dlcli.runtime.spread import Spread, losses_of_workers
 from dlcli.runtime.stream import TrainingStream, data_errors
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.metrics import higher_is_better
 from dlcli.spec.training.stages import Stage
-from dlcli.train.assemble import Feed, compile_stage, feed_of, scores_of, stream_of, validation_of
-from dlcli.train.checkpoints import Checkpoints, Going
+from dlcli.train.assemble import StageInputs, compile_stage, scores_of, stage_inputs_of, stream_of, validation_of
+from dlcli.train.checkpoints import Checkpoints, StageState
 from dlcli.train.classifier_head import fit_classifier
 from dlcli.train.divergence import looked_back, words_of_divergence
 from dlcli.train.proof import Proof
 from dlcli.train.recorder import Best, Diverged, Record, Recorder, has_penalties, penalties
-from dlcli.train.setup import Work
-from dlcli.train.trackers.following import without_trackers
+from dlcli.train.setup import RunTraining
+from dlcli.train.trackers.notify import without_trackers
 from dlcli.train.unfreezing import can_be_compared, keep_answers, verdict
 from dlcli.upstream.devices import equal_copies
 
 
 @dataclass(frozen=True)
-class Keeping:
+class FitContext:
     """What a fit runs under: what signals ask, the checkpoint to resume from, whether nothing may be fetched, which devices
     share its batches."""
 
-    asked: Asked
+    asked: StopRequest
     begin: Snapshot | None = None
     offline: bool = False
     spread: Spread | None = None
 
 
-def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, say: Say, keeping: Keeping) -> None:
+def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, log: Log, context: FitContext) -> None:
     """Fits the model stage by stage; the run folder then holds the best epoch's model.
 
     Raises:
@@ -60,10 +60,10 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, sa
         Interrupted: a signal has stopped it; a checkpoint holds where.
         DataError: weights are missing or do not fit.
     """
-    with equal_copies() if keeping.spread else nullcontext(), losses_of_workers(keeping.spread):
-        if keeping.spread is not None:
-            _refuse_other_work(keeping.spread, experiment, splits, keeping.begin, run.revision())
-        _fit(experiment, splits, run, reporter, say, keeping)
+    with equal_copies() if context.spread else nullcontext(), losses_of_workers(context.spread):
+        if context.spread is not None:
+            _refuse_other_work(context.spread, experiment, splits, context.begin, run.revision())
+        _fit(experiment, splits, run, reporter, log, context)
 
 
 def _refuse_other_work(spread: Spread, experiment: Experiment, splits: Splits, begin: Snapshot | None, revision: int) -> None:
@@ -92,15 +92,15 @@ def facts_of(experiment: Experiment) -> dict[str, dict[str, Any]]:
     }
 
 
-def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, say: Say, keeping: Keeping) -> None:
+def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, log: Log, context: FitContext) -> None:
     keras.utils.set_random_seed(experiment.seed)
     training = experiment.training
-    begin = keeping.begin
+    begin = context.begin
     fresh = not training.initial_weights and begin is None
-    with keeping.spread.strategy.scope() if keeping.spread else nullcontext():
-        built = build_model(experiment, splits, load_weights=fresh, offline=keeping.offline, revision=run.revision())
-    known = start_from_run(experiment, built, splits, say) if training.initial_weights and begin is None else False
-    say(f"model: {built.whole.count_params():,} parameters")
+    with context.spread.strategy.scope() if context.spread else nullcontext():
+        built = build_model(experiment, splits, load_weights=fresh, offline=context.offline, revision=run.revision())
+    known = start_from_run(experiment, built, splits, log) if training.initial_weights and begin is None else False
+    log(f"model: {built.whole.count_params():,} parameters")
     fitted_once = built.backbone is not None and built.head is None
     if not training.epochs and not training.stages and not fitted_once:
         run.save_model(built.whole)
@@ -112,9 +112,9 @@ def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, s
     # Losses of revision 1 are those that Keras reports, penalties among them.
     record.without_penalties = run.revision() == 1 and (len(stages) > 1 or bool(training.initial_weights))
     record.has_penalties = run.revision() > 1 and has_penalties(built.whole)
-    work = Work(experiment, splits, built, say, record, spread=keeping.spread, revision=run.revision())
+    work = RunTraining(experiment, splits, built, log, record, spread=context.spread, revision=run.revision())
     if work.spread is not None:
-        say(
+        log(
             f"each batch of {work.batch_size} examples is shared by {work.spread.devices} devices; batch size and learning rate"
             " are the spec's own (a larger batch of k times the size is often given k times the rate)"
         )
@@ -123,7 +123,7 @@ def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, s
         return
     for stage in stages:  # what a later stage cannot do is known before the first one takes its hours
         plan_stage(experiment, built, stage)
-    checkpoints = Checkpoints(record, keeping.asked, training.checkpoint_minutes, begin, keeping.spread)
+    checkpoints = Checkpoints(record, context.asked, training.checkpoint_minutes, begin, context.spread)
     for index in range(checkpoints.stage, len(stages)):
         _fit_stage(work, stages, index, checkpoints, score_start=known and index == 0)
         if training.stages or built.backbone is not None:
@@ -131,97 +131,111 @@ def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, s
     _tell_end(work, checkpoints.stages)
 
 
-def _fit_stage(work: Work, stages: list[Stage], index: int, checkpoints: Checkpoints, *, score_start: bool) -> None:
+def _fit_stage(work: RunTraining, stages: list[Stage], index: int, checkpoints: Checkpoints, *, score_start: bool) -> None:
     """Runs one stage, or what a checkpoint leaves of it, and adds what `stages.json` says of it to the checkpoints' stages."""
     stage, after = stages[index], stages[index + 1] if index + 1 < len(stages) else None
     plan = plan_stage(work.experiment, work.built, stage)
     work.record.run.update_status(reason="")
     proven = bool(work.experiment.training.stages) or work.built.backbone is not None
     for line in plan_lines(plan) if proven else []:
-        work.say(line)
-    feed = feed_of(work, stage, work.record.run.features_path)
-    stream = stream_of(work, feed)
-    compile_stage(work, stage, feed, plan, stream)
-    validation, scores = validation_of(work, feed), scores_of(work, feed)
+        work.log(line)
+    stage_inputs = stage_inputs_of(work, stage, work.record.run.features_path)
+    stream = stream_of(work, stage_inputs)
+    compile_stage(work, stage, stage_inputs, plan, stream)
+    validation, scores = validation_of(work, stage_inputs), scores_of(work, stage_inputs)
     if score_start:
-        _score_start(work, feed.model, validation, scores)
-    going = _going(work, plan, feed, stream, index=index, followed=after is not None)
-    pauses = checkpoints.pauses(going)
+        _score_start(work, stage_inputs.model, validation, scores)
+    stage_state = _stage_state(work, plan, stage_inputs, stream, index=index, followed=after is not None)
+    pauses = checkpoints.pauses(stage_state)
     for one in scores:
         one.pauses = pauses
     checkpoints.asked.waits = True
     try:
         with losses_of_workers(work.spread), data_errors():
             run_epochs(
-                feed.model,
+                stage_inputs.model,
                 stream,
                 validation,
-                [*_averaging(going), *scores, *([going.proof] if proven else []), going.recorder, *_others(going)],
+                [
+                    *_averaging(stage_state),
+                    *scores,
+                    *([stage_state.proof] if proven else []),
+                    stage_state.recorder,
+                    *_others(stage_state),
+                ],
                 pauses,
-                start=checkpoints.start(index, going.first),
-                last=going.first + (stage.epochs or 0),
+                start=checkpoints.start(index, stage_state.first),
+                last=stage_state.first + (stage.epochs or 0),
                 adapt=not work.experiment.hardware.steps_per_execution,
             )
     except Diverged as error:
-        raise RunFailed(_why_diverged(work, plan, feed, going, checkpoints, error)) from None
+        raise RunFailed(_why_diverged(work, plan, stage_inputs, stage_state, checkpoints, error)) from None
     finally:
-        going.recorder.finish(restore=after is None or after.start == "best")
+        stage_state.recorder.finish(restore=after is None or after.start == "best")
         checkpoints.asked.waits = False
     if checkpoints.asked.stop:  # it came after the last place where the stage could be left
         raise Interrupted(f"{checkpoints.asked.stop} after epoch {len(work.record.rows)}")
     if can_be_compared(work):
-        going.recorder.with_best(lambda: keep_answers(work, index))
-    checkpoints.stages.append(_stage_entry(work, plan, going))
+        stage_state.recorder.with_best(lambda: keep_answers(work, index))
+    checkpoints.stages.append(_stage_entry(work, plan, stage_state))
 
 
-def _going(work: Work, plan: Plan, feed: Feed, stream: TrainingStream, *, index: int, followed: bool) -> Going:
+def _stage_state(
+    work: RunTraining, plan: Plan, stage_inputs: StageInputs, stream: TrainingStream, *, index: int, followed: bool
+) -> StageState:
     """Returns all that changes while the stage runs; `followed` tells whether a stage comes after it."""
     stage, record = plan.stage, work.record
-    keep = plan.moving if followed or feed.of_features or can_be_compared(work) else []
-    recorder = Recorder(record, stream, stage=stage.name, batch_size=work.batch_size, moving=keep, lazy=feed.of_features)
+    keep = plan.moving if followed or stage_inputs.of_features or can_be_compared(work) else []
+    recorder = Recorder(
+        record, stream, stage=stage.name, batch_size=work.batch_size, moving=keep, lazy=stage_inputs.of_features
+    )
     first = sum(row["stage"] != stage.name for row in record.rows)
     chosen = [_built_callback(work, callback, first) for callback in stage.callbacks or []]
     callbacks = [*_averaged(stage), *chosen, *_tensorboard(work, stage)]
-    return Going(index, first, feed.model, work.built.whole, stream, recorder, Proof(plan, stream, feed.model), callbacks)
+    return StageState(
+        index, first, stage_inputs.model, work.built.whole, stream, recorder, Proof(plan, stream, stage_inputs.model), callbacks
+    )
 
 
-def _averaging(going: Going) -> list[Any]:
+def _averaging(stage_state: StageState) -> list[Any]:
     """Returns the callback of the moving average, which stands before whatever looks at the weights."""
-    return [one for one in going.callbacks if isinstance(one, keras.callbacks.SwapEMAWeights)]
+    return [one for one in stage_state.callbacks if isinstance(one, keras.callbacks.SwapEMAWeights)]
 
 
-def _others(going: Going) -> list[Any]:
-    return [one for one in going.callbacks if not isinstance(one, keras.callbacks.SwapEMAWeights)]
+def _others(stage_state: StageState) -> list[Any]:
+    return [one for one in stage_state.callbacks if not isinstance(one, keras.callbacks.SwapEMAWeights)]
 
 
-def _why_diverged(work: Work, plan: Plan, feed: Feed, going: Going, checkpoints: Checkpoints, error: Diverged) -> str:
+def _why_diverged(
+    work: RunTraining, plan: Plan, stage_inputs: StageInputs, stage_state: StageState, checkpoints: Checkpoints, error: Diverged
+) -> str:
     """Returns the words of a divergence, with the steps before it repeated where they can be."""
-    rate, norms = float(feed.model.optimizer.learning_rate), list[float]()
-    compile_stage(work, plan.stage, feed, plan, going.stream)
-    start = checkpoints.rewind(going) if not _averaging(going) and work.spread is None else None
+    rate, norms = float(stage_inputs.model.optimizer.learning_rate), list[float]()
+    compile_stage(work, plan.stage, stage_inputs, plan, stage_state.stream)
+    start = checkpoints.rewind(stage_state) if not _averaging(stage_state) and work.spread is None else None
     if start is not None:
-        error, norms = looked_back(feed.model, going.stream, start, error)
+        error, norms = looked_back(stage_inputs.model, stage_state.stream, start, error)
     return words_of_divergence(error, norms, rate, work.record.best)
 
 
-def _stage_entry(work: Work, plan: Plan, going: Going) -> dict[str, Any]:
-    stage, run, rows, proof = plan.stage, work.record.run, work.record.rows, going.proof
-    last = going.first + (stage.epochs or 0)
-    built = _others(going)[: len(stage.callbacks or [])]
+def _stage_entry(work: RunTraining, plan: Plan, stage_state: StageState) -> dict[str, Any]:
+    stage, run, rows, proof = plan.stage, work.record.run, work.record.rows, stage_state.proof
+    last = stage_state.first + (stage.epochs or 0)
+    built = _others(stage_state)[: len(stage.callbacks or [])]
     reasons = [spec.reason(callback) for spec, callback in zip(stage.callbacks or [], built, strict=True)]
     reason = next(filter(None, reasons), "")
     if reason and len(rows) < last:
         run.update_status(reason=reason)
-        work.say(f"{reason}; stopped after epoch {len(rows)} of {last}")
+        work.log(f"{reason}; stopped after epoch {len(rows)} of {last}")
     if proof.result:
         checked = proof.result
         notes = (("zero_gradient", "have a gradient of zero"), ("tiny_step", "get steps too small for their last bit"))
         dead = "".join(f", {len(checked[name])} more {words}" for name, words in notes if checked[name])
-        work.say(
+        work.log(
             f"proof: after step {checked['step']} all {checked['moved']} variables that should move had moved{dead},"
             f" and the other {checked['still']} were bit for bit the same"
         )
-    best = going.recorder.stage_best
+    best = stage_state.recorder.stage_best
     return {
         "name": stage.name,
         "train": stage.train,
@@ -238,11 +252,11 @@ def _stage_entry(work: Work, plan: Plan, going: Going) -> dict[str, Any]:
     }
 
 
-def _score_start(work: Work, model: Any, validation: Any, scores: list[Any]) -> None:
+def _score_start(work: RunTraining, model: Any, validation: Any, scores: list[Any]) -> None:
     """Keeps the model that the run starts from as its best, until an epoch is better."""
     monitor = work.record.monitor
     if validation is None or not monitor.startswith("val_"):
-        work.say(f"start: not scored, since {monitor} is no validation score; the best epoch is kept, also if it is worse")
+        work.log(f"start: not scored, since {monitor} is no validation score; the best epoch is kept, also if it is worse")
         return
     scored = with_data_loss(model.evaluate(validation, return_dict=True, verbose=0))
     logs = {f"val_{name}": value for name, value in scored.items()}
@@ -252,7 +266,7 @@ def _score_start(work: Work, model: Any, validation: Any, scores: list[Any]) -> 
     if not isfinite(value):
         return
     work.record.save_best(Best(0, value, "start"))
-    work.say(f"start: {monitor} {score_text(value)}; this model is kept unless an epoch is better")
+    work.log(f"start: {monitor} {score_text(value)}; this model is kept unless an epoch is better")
 
 
 def _averaged(stage: Stage) -> list[Any]:
@@ -265,7 +279,7 @@ def _averaged(stage: Stage) -> list[Any]:
     return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
 
 
-def _built_callback(work: Work, callback: Any, first: int) -> Any:
+def _built_callback(work: RunTraining, callback: Any, first: int) -> Any:
     """Returns the Keras callback; epochs that it counts for itself begin with the stage."""
     if callback.kind == "tensorboard":
         return callback.build(log_dir=str(work.record.run.tensorboard_path))
@@ -281,24 +295,24 @@ def _built_callback(work: Work, callback: Any, first: int) -> Any:
     return built
 
 
-def _tensorboard(work: Work, stage: Stage) -> list[Any]:
+def _tensorboard(work: RunTraining, stage: Stage) -> list[Any]:
     """Returns the log that every run writes, unless the spec has settings for it."""
     if any(callback.kind == "tensorboard" for callback in stage.callbacks or []):
         return []
     return [keras.callbacks.TensorBoard(str(work.record.run.tensorboard_path), write_graph=False)]
 
 
-def _tell_end(work: Work, stages: list[dict[str, Any]]) -> None:
+def _tell_end(work: RunTraining, stages: list[dict[str, Any]]) -> None:
     record, monitor = work.record, work.record.monitor
     best = record.best
     if best.value is None:
         raise RunFailed(f"{monitor} was never a number: no epoch can be called the best")
     if best.epoch == 0:
-        work.say(f"no epoch was better than the start ({monitor} {score_text(best.value)}): its model is kept")
+        work.log(f"no epoch was better than the start ({monitor} {score_text(best.value)}): its model is kept")
     else:
         of_stage = f" of stage {best.stage}" if len(stages) > 1 else ""
-        work.say(f"best epoch: {best.epoch}{of_stage} ({monitor} {score_text(best.value)}); its model is kept")
+        work.log(f"best epoch: {best.epoch}{of_stage} ({monitor} {score_text(best.value)}); its model is kept")
     if len(stages) > 1 and best.epoch and any(stage["train"] != "all" for stage in stages):
         stages[-1]["compared"] = verdict(work, stages)
         record.run.write_stages(stages)
-        work.say(stages[-1]["compared"])
+        work.log(stages[-1]["compared"])

@@ -20,7 +20,7 @@ from dlcli.errors import OutOfMemory, RunFailed, UsageError
 from dlcli.runs import layout
 from dlcli.runs.failures import is_out_of_memory
 from dlcli.runs.files import write_json, write_table
-from dlcli.runs.reporter import Say
+from dlcli.runs.reporter import Log
 from dlcli.runtime.data_loss import with_data_loss
 from dlcli.runtime.stream import data_errors
 from dlcli.spec.experiment import Experiment
@@ -66,7 +66,7 @@ class Found:
 
 
 def find_rate(
-    experiment: Experiment, runs: Path, say: Say, search: Search, *, stage_name: str = "", offline: bool = False
+    experiment: Experiment, runs: Path, log: Log, search: Search, *, stage_name: str = "", offline: bool = False
 ) -> Found:
     """Trains a stage's model while its rate grows, writes curve and picture below `runs/.lr-find/`, and keeps no weights.
 
@@ -77,7 +77,7 @@ def find_rate(
         DataError: the data cannot be read.
     """
     experiment = _with_plain_rates(experiment, search.lowest)
-    trial = put_together(experiment, layout.features_folder(runs), say, stage_name=stage_name, offline=offline)
+    trial = put_together(experiment, layout.features_folder(runs), log, stage_name=stage_name, offline=offline)
     try:
         with data_errors():
             losses = _losses(trial, search.rates())

@@ -41,7 +41,7 @@ class Proof(keras.callbacks.Callback):  # type: ignore[misc]
         before = [] if self.result else [one.hex() for one in self._before]
         return {"result": self.result, "before": before}
 
-    def put_back(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Takes up the state of a checkpoint."""
         self.result = state["result"]
         if state["before"]:

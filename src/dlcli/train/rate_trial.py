@@ -13,15 +13,15 @@ from dlcli.models.initial_weights import start_from_run
 from dlcli.models.network import build_model
 from dlcli.models.selection import plan_stage
 from dlcli.models.targets import scale_in_words, target_scale
-from dlcli.runs.reporter import Say
+from dlcli.runs.reporter import Log
 from dlcli.runtime.device import use_device
 from dlcli.runtime.engine import keras
 from dlcli.runtime.stream import TrainingStream
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.models import Transfer
 from dlcli.spec.training.stages import Stage
-from dlcli.train.assemble import compile_stage, feed_of, stream_of
-from dlcli.train.setup import Material
+from dlcli.train.assemble import compile_stage, stage_inputs_of, stream_of
+from dlcli.train.setup import TrainingSetup
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Trial:
     """A compiled model of one stage and the batches it reads, one step a call."""
 
     stage: Stage
-    work: Material
+    work: TrainingSetup
     model: Any
     stream: TrainingStream
 
 
-def put_together(experiment: Experiment, features: Path, say: Say, *, stage_name: str = "", offline: bool = False) -> Trial:
+def put_together(experiment: Experiment, features: Path, log: Log, *, stage_name: str = "", offline: bool = False) -> Trial:
     """Returns a stage ready for its first step, as a training would begin it.
 
     Args:
@@ -53,26 +53,26 @@ def put_together(experiment: Experiment, features: Path, say: Say, *, stage_name
     experiment = experiment.model_copy(update={"hardware": hardware})
     keras.utils.clear_session()
     device = use_device(experiment.hardware, experiment.seed)
-    say(f"device: {device}")
+    log(f"device: {device}")
     experiment = prepared(experiment, offline=offline)
     splits = open_splits(experiment, offline=offline)
     experiment = resolved_for(experiment, splits, device)
     scale = target_scale(experiment, splits)
     if scale is not None:
-        say(scale_in_words(scale, splits.classes))
+        log(scale_in_words(scale, splits.classes))
     stage = _stage(experiment, stage_name)
     keras.utils.set_random_seed(experiment.seed)
     fresh = not experiment.training.initial_weights
     built = build_model(experiment, splits, load_weights=fresh, offline=offline)
     if not fresh:
-        start_from_run(experiment, built, splits, say)
-    work = Material(experiment, splits, built, say)
+        start_from_run(experiment, built, splits, log)
+    work = TrainingSetup(experiment, splits, built, log)
     plan = plan_stage(experiment, built, stage)
-    feed = feed_of(work, stage, features)
-    stream = stream_of(work, feed)
-    compile_stage(work, stage, feed, plan, stream)
-    feed.model.make_train_function()
-    return Trial(stage, work, feed.model, stream)
+    stage_inputs = stage_inputs_of(work, stage, features)
+    stream = stream_of(work, stage_inputs)
+    compile_stage(work, stage, stage_inputs, plan, stream)
+    stage_inputs.model.make_train_function()
+    return Trial(stage, work, stage_inputs.model, stream)
 
 
 def _stage(experiment: Experiment, name: str) -> Stage:

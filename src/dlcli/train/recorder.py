@@ -93,7 +93,7 @@ class Record:
             "extended_at": self.extended_at,
         }
 
-    def put_back(self, state: dict[str, Any], epochs: int) -> None:
+    def restore(self, state: dict[str, Any], epochs: int) -> None:
         """Takes up the state of a checkpoint that was written after some epochs, and cuts the history file to them."""
         self.rows[:] = recorded_rows(self.run, state, epochs)
         self.best, self.steps = Best(**state["best"]), state["steps"]
@@ -213,7 +213,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         """What the moving variables held in the stage's best epoch; empty before it, and where they are not kept."""
         return self._kept
 
-    def put_back(self, state: dict[str, Any], kept: list[Array]) -> None:
+    def restore(self, state: dict[str, Any], kept: list[Array]) -> None:
         """Takes up the state of a checkpoint, in an epoch that has begun."""
         self.stage_best, self._kept = Best(**state["best"]), kept
         self._unsaved = state["unsaved"] and Best(**state["unsaved"])

@@ -17,7 +17,7 @@ from dlcli.runs.checkpoints import save_checkpoint
 from dlcli.runs.compare import flat
 from dlcli.runs.environment import process_started
 from dlcli.runs.folder import REVISION
-from dlcli.runs.reporter import Reporter, Say
+from dlcli.runs.reporter import Log, Reporter
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.cluster import Cluster
 from dlcli.runtime.device import joined
@@ -29,8 +29,8 @@ from dlcli.spec.model.models import Transfer
 from dlcli.spec.training.schedules import ScheduleSpec
 from dlcli.train.checkpoints import newest_snapshot, spec_digest
 from dlcli.train.recorder import recorded_rows
-from dlcli.train.trackers.following import refuse_missing_trackers, without_trackers
-from dlcli.train.train import proceed, teller
+from dlcli.train.trackers.notify import refuse_missing_trackers, without_trackers
+from dlcli.train.train import proceed, run_logger
 
 SchedulePolicy = Literal["continue", "stretch", "rewarm"]
 WITHOUT_EFFECT = (
@@ -73,7 +73,7 @@ def resume(
     pin_threads(run.environment())
     joined(_changed(run, run.experiment(), overrides).hardware, cluster)  # nothing is written before all workers are there
     with run.hold():
-        say = teller(run, reporter)
+        log = run_logger(run, reporter)
         run.remove_half_written()
         before = run.experiment()
         _refuse_later_revision(run)
@@ -87,18 +87,18 @@ def resume(
         status = run.status()
         if status.state == "completed" and not added:
             if wanted.data.source != before.data.source:
-                _write_spec(run, before.model_copy(update={"data": wanted.data}), _begin_of(run, say))
-            _finish(run, before, say)
+                _write_spec(run, before.model_copy(update={"data": wanted.data}), _begin_of(run, log))
+            _finish(run, before, log)
             return
-        begin = _begin_of(run, say)
+        begin = _begin_of(run, log)
         if added:
             wanted, begin = _extended(run, before, wanted, begin, schedule)
-            say(f"extended by {added} {'epoch' if added == 1 else 'epochs'}, to {_epochs(wanted)}")
+            log(f"extended by {added} {'epoch' if added == 1 else 'epochs'}, to {_epochs(wanted)}")
         _mark_as_running(run)
         if wanted != before:
             _write_spec(run, wanted, begin)
-        _tell(run, begin, say)
-        proceed(run, wanted, reporter, say, begin=begin, offline=offline, cluster=cluster)
+        _tell(run, begin, log)
+        proceed(run, wanted, reporter, log, begin=begin, offline=offline, cluster=cluster)
 
 
 def _refuse_later_revision(run: Run) -> None:
@@ -110,20 +110,20 @@ def _refuse_later_revision(run: Run) -> None:
         )
 
 
-def _finish(run: Run, experiment: Experiment, say: Say) -> None:
+def _finish(run: Run, experiment: Experiment, log: Log) -> None:
     """Writes what a complete run lacks because it was stopped in its last second, and says that nothing is left to do."""
     if not is_written(run):
-        write_for_people(run, say)
-    say(f"{run.id} is complete: nothing is left to do; --set training.epochs={_epochs(experiment) + 10} trains on")
+        write_for_people(run, log)
+    log(f"{run.id} is complete: nothing is left to do; --set training.epochs={_epochs(experiment) + 10} trains on")
 
 
-def _begin_of(run: Run, say: Say) -> Snapshot | None:
+def _begin_of(run: Run, log: Log) -> Snapshot | None:
     """Returns the newest whole checkpoint, if there is one.
 
     Raises:
         UsageError: the run's spec is not the checkpoint's.
     """
-    begin = newest_snapshot(run, say)
+    begin = newest_snapshot(run, log)
     if begin is not None and spec_digest(run) not in begin.state["specs"]:
         raise UsageError(f"{run.spec_path} was changed since its checkpoint: a run is resumed with its own spec only")
     return begin
@@ -151,12 +151,12 @@ def _write_spec(run: Run, wanted: Experiment, begin: Snapshot | None) -> None:
     run.write_spec(text)
 
 
-def _tell(run: Run, begin: Snapshot | None, say: Say) -> None:
+def _tell(run: Run, begin: Snapshot | None, log: Log) -> None:
     if begin is None:
-        say(f"{run.id} has no whole checkpoint: it starts anew")
+        log(f"{run.id} has no whole checkpoint: it starts anew")
         return
     epoch, step = begin.state["epoch"], begin.state["step"]
-    say(f"resuming {run.id} in epoch {epoch + 1} after step {step}" if step else f"resuming {run.id} after epoch {epoch}")
+    log(f"resuming {run.id} in epoch {epoch + 1} after step {step}" if step else f"resuming {run.id} after epoch {epoch}")
 
 
 def _changed(run: Run, before: Experiment, overrides: list[str]) -> Experiment:

@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from dlcli.data.splits import Splits
 from dlcli.models.network import Built
 from dlcli.runs.folder import REVISION
-from dlcli.runs.reporter import Say
+from dlcli.runs.reporter import Log
 from dlcli.runtime.spread import Spread
 from dlcli.spec.experiment import Experiment
 from dlcli.train.recorder import Record
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingSetup:
     """What a stage is made of, whether a run records it or not. `revision` is the run's."""
 
     experiment: Experiment
     splits: Splits
     built: Built
-    say: Say
+    log: Log
     spread: Spread | None = field(default=None, kw_only=True)
     revision: int = field(default=REVISION, kw_only=True)
 
@@ -37,7 +37,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Work(Material):
+class RunTraining(TrainingSetup):
     """What every stage of a run needs."""
 
     record: Record

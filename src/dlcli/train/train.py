@@ -20,7 +20,7 @@ from dlcli.runs.environment import describe_environment, process_started, what_r
 from dlcli.runs.failures import recorded_failure
 from dlcli.runs.folder import REVISION, now
 from dlcli.runs.parts import sizes_in_words
-from dlcli.runs.reporter import Reporter, Say
+from dlcli.runs.reporter import Log, Reporter
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.cluster import Cluster
 from dlcli.runtime.device import Device, joined, use_devices
@@ -29,8 +29,8 @@ from dlcli.score.evaluate import default_split, evaluate_model
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import Loaded, to_yaml
 from dlcli.train.checkpoints import keep_last_checkpoint
-from dlcli.train.fit import Keeping, fit
-from dlcli.train.trackers.following import followed, refuse_missing_trackers, without_trackers
+from dlcli.train.fit import FitContext, fit
+from dlcli.train.trackers.notify import followed, refuse_missing_trackers, without_trackers
 
 
 def train(
@@ -61,7 +61,7 @@ def train(
     run = Run.create(runs, experiment.name, spec=to_yaml(experiment), source=loaded.source_text, batch=batch)
     run.update_status(process_started=process_started(), parent=parent)
     with run.hold():
-        proceed(run, experiment, reporter, teller(run, reporter), offline=offline, write_up=write_up, cluster=cluster)
+        proceed(run, experiment, reporter, run_logger(run, reporter), offline=offline, write_up=write_up, cluster=cluster)
     return run
 
 
@@ -69,7 +69,7 @@ def proceed(
     run: Run,
     experiment: Experiment,
     reporter: Reporter,
-    say: Say,
+    log: Log,
     *,
     begin: Snapshot | None = None,
     offline: bool = False,
@@ -80,30 +80,30 @@ def proceed(
 
     Of several workers the chief alone scores it.
     """
-    with followed(run, reporter, say) as following:
+    with followed(run, reporter, log) as following:
         with _diagnosed_failure(run, write_up), recorded_failure(run) as asked:
             # A run is the same whatever its process trained before, down to the names of its layers.
             keras.utils.clear_session()
             device = use_devices(experiment.hardware, experiment.seed, cluster)
-            say(f"device: {device}")
+            log(f"device: {device}")
             begun, environment = run.environment(), described(run, device)
             run.write_environment(environment)
             if begun:
-                _tell_rounding(begun, environment["resumed"][-1], say)
+                _tell_rounding(begun, environment["resumed"][-1], log)
             if begin is None and not run.split_path.exists():
-                experiment, splits = _opened(run, experiment, device, say, offline=offline)
+                experiment, splits = _opened(run, experiment, device, log, offline=offline)
             else:
                 splits = _opened_again(run, experiment, offline=offline)
             chief = cluster is None or cluster.is_chief
             following.begin(experiment if chief else without_trackers(experiment), offline=offline)
-            fit(experiment, splits, run, following, say, Keeping(asked, begin, offline, device.spread))
+            fit(experiment, splits, run, following, log, FitContext(asked, begin, offline, device.spread))
             if not chief:
                 return
             _score(experiment, splits, run)
             keep_last_checkpoint(run)
             run.update_status(state="completed", finished=now())
         if write_up:
-            write_for_people(run, say, lambda run: write_checks(experiment, splits, run))
+            write_for_people(run, log, lambda run: write_checks(experiment, splits, run))
 
 
 @contextmanager
@@ -119,14 +119,14 @@ def _diagnosed_failure(run: Run, write_up: bool) -> Iterator[None]:
         raise
 
 
-def teller(run: Run, reporter: Reporter) -> Say:
+def run_logger(run: Run, reporter: Reporter) -> Log:
     """Returns what says a line to the user and to the run's log."""
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         run.log(line)
-        reporter.say(line)
+        reporter.log(line)
 
-    return say
+    return log
 
 
 def described(run: Run, device: Device) -> dict[str, Any]:
@@ -138,27 +138,27 @@ def described(run: Run, device: Device) -> dict[str, Any]:
     return {"revision": REVISION} | here if not first else first | {"resumed": [*first.get("resumed", []), here]}
 
 
-def _tell_rounding(begun: dict[str, Any], here: dict[str, Any], say: Say) -> None:
+def _tell_rounding(begun: dict[str, Any], here: dict[str, Any], log: Log) -> None:
     """Says what a resumed run computes with otherwise than when it was begun, and whether that changes its bits."""
     differing = what_rounds_otherwise(begun, here)
     if differing:
-        say(
+        log(
             f"note: resumed with {', '.join(differing)}: the last bits will differ from those of a run that was not interrupted"
         )
     elif here["threads"]["intra_op"] != len(here["affinity"]):
         count, cores = here["threads"]["intra_op"], len(here["affinity"])
-        say(f"threads: {count}, as when the run began ({cores} {'cores' if cores > 1 else 'core'} may be used now)")
+        log(f"threads: {count}, as when the run began ({cores} {'cores' if cores > 1 else 'core'} may be used now)")
 
 
-def _opened(run: Run, experiment: Experiment, device: Device, say: Say, *, offline: bool) -> tuple[Experiment, Splits]:
+def _opened(run: Run, experiment: Experiment, device: Device, log: Log, *, offline: bool) -> tuple[Experiment, Splits]:
     """Opens the data for the first time: returns the resolved experiment and the parts, both recorded in the run folder."""
     experiment = prepared(experiment, offline=offline)
     splits = open_splits(experiment, offline=offline)
-    _tell_data(splits, say)
+    _tell_data(splits, log)
     experiment = resolved_for(experiment, splits, device)
     scale = target_scale(experiment, splits)
     if scale is not None:
-        say(scale_in_words(scale, splits.classes))
+        log(scale_in_words(scale, splits.classes))
     run.write_spec(to_yaml(experiment))
     run.write_data(splits.describe() | {"leaks": leak_facts(splits), "gaps": gaps_of(splits.train.inputs)})
     run.write_split({part: examples.ids for part, examples in splits.parts.items() if _is_own(splits, part)})
@@ -186,16 +186,16 @@ def _is_own(splits: Splits, part: str) -> bool:
     return part != "test" or part not in splits.parts or splits.parts[part] is not splits.parts.get("validation")
 
 
-def _tell_data(splits: Splits, say: Say) -> None:
+def _tell_data(splits: Splits, log: Log) -> None:
     counts = {part: len(examples) for part, examples in splits.parts.items()}
     sizes = sizes_in_words(counts, shared=not _is_own(splits, "test"))
     shape = f"shape {splits.shape}" if splits.shape else f"{len(splits.train.inputs)} columns"
     classes = f", {len(splits.classes)} classes" if splits.task in ("classification", "binary") else ""
-    say(f"data: {sizes}; {shape}{classes}")
+    log(f"data: {sizes}; {shape}{classes}")
     for line in splits.lines:
-        say(line)
+        log(line)
     for note in splits.notes:
-        say(f"note: {note}")
+        log(f"note: {note}")
 
 
 def _score(experiment: Experiment, splits: Splits, run: Run) -> None:

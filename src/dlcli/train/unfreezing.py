@@ -16,12 +16,12 @@ from dlcli.runs.stage_answers import read_stage_answers, write_stage_answers
 from dlcli.score.compare import Difference, compare, compare_losses, sentence
 from dlcli.score.evaluate import predictions, with_losses
 from dlcli.score.outcome import Outcome
-from dlcli.train.setup import Work
+from dlcli.train.setup import RunTraining
 
 Array = np.ndarray[Any, Any]
 
 
-def can_be_compared(work: Work) -> bool:
+def can_be_compared(work: RunTraining) -> bool:
     """Whether the stages of a training can be compared: there are several, and a validation part chooses their epochs.
 
     Of several workers none answers the whole part.
@@ -32,14 +32,14 @@ def can_be_compared(work: Work) -> bool:
     return several and alone and "validation" in work.splits.parts and work.record.monitor.startswith("val_")
 
 
-def keep_answers(work: Work, stage: int) -> None:
+def keep_answers(work: RunTraining, stage: int) -> None:
     """Keeps the answers of the model as it is now to the validation part, as those of a stage, counted from 0."""
     inputs = work.splits.parts["validation"].inputs
     batches = prediction_batches(inputs, work.experiment, len(work.splits.parts["validation"]))
     write_stage_answers(work.record.run, stage, predictions(work.built.whole, batches, work.experiment))
 
 
-def verdict(work: Work, stages: list[dict[str, Any]]) -> str:
+def verdict(work: RunTraining, stages: list[dict[str, Any]]) -> str:
     """Returns in one line whether the stages after the first gave a better model than it."""
     first, *later = [stage for stage in stages if stage["best_value"] is not None] or [{}]
     if not later:
@@ -55,7 +55,7 @@ def verdict(work: Work, stages: list[dict[str, Any]]) -> str:
     return f"{in_words(compared, first['name'], best['name'], len(outcomes[0]))}{kept}"
 
 
-def _outcome(work: Work, stage: int) -> Outcome | None:
+def _outcome(work: RunTraining, stage: int) -> Outcome | None:
     part = work.splits.parts.get("validation")
     scores = read_stage_answers(work.record.run, stage)
     if part is None or scores is None:
@@ -67,7 +67,7 @@ def _outcome(work: Work, stage: int) -> Outcome | None:
     return with_losses(work.experiment, outcome)
 
 
-def differences(work: Work, first: Outcome, best: Outcome) -> list[Difference]:
+def differences(work: RunTraining, first: Outcome, best: Outcome) -> list[Difference]:
     """Returns how the monitored score differs, and the loss."""
     name = work.record.monitor.removeprefix("val_")
     metric = next((metric for metric in work.experiment.training.metrics or [] if metric.name == name), None)

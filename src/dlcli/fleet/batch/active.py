@@ -94,7 +94,7 @@ class Fleet:
         """Gives up what the engine holds."""
         self._engine.close()
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """Tells every process to end, with a checkpoint, and waits for them: what happens cannot be noted any more."""
         end = monotonic() + _GRACE
         for one in self.active:

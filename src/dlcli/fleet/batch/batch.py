@@ -11,7 +11,7 @@ from time import monotonic
 from dlcli.errors import DamagedFile, Interrupted, RunFailed
 from dlcli.fleet.batch.active import Active, Fleet, noted_signals
 from dlcli.fleet.batch.engines.engine import too_much_memory
-from dlcli.fleet.batch.verdict import adopted, verdict
+from dlcli.fleet.batch.verdict import resumable, verdict
 from dlcli.fleet.batch.worker import GOES_ON, Order
 from dlcli.program import command
 from dlcli.runs import Run
@@ -44,10 +44,10 @@ def run_batch(batch: Batch, fleet: Fleet, settings: Settings, watcher: Watcher) 
             batch.keep(settings)
             _Running(batch, fleet, settings, watcher, stop).to_the_end()
         except RunFailed as error:  # the engine can run nothing any more
-            fleet.give_up()
+            fleet.abort()
             raise RunFailed(f"{error}; {how_to_go_on(batch, settings)}") from None
         except OSError as error:
-            fleet.give_up()
+            fleet.abort()
             raise RunFailed(
                 f"cannot write to {batch.path}: {error.strerror or error}; {how_to_go_on(batch, settings)}"
             ) from None
@@ -90,7 +90,7 @@ class _Running:
         if status.state in _FINAL or run is None:
             return status
         try:
-            found = adopted(run)
+            found = resumable(run)
         except DamagedFile as error:
             found = JobStatus("failed", 1, reason=str(error))
         if found is not None and (found.state == "completed" or status.state != "queued"):

@@ -105,7 +105,7 @@ def half_the_batch(run: Run) -> list[str]:
     return [f"data.batch_size={size // 2}", kind, f"{_HALVED}={steps}"]
 
 
-def adopted(run: Run) -> JobStatus | None:
+def resumable(run: Run) -> JobStatus | None:
     """Returns how a job stands by its run alone, where the batch was killed before it could note it; None if unfinished."""
     state = run.shown_state
     if state == "completed":

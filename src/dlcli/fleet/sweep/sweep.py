@@ -11,7 +11,7 @@ from typing import Any
 
 from dlcli.errors import DamagedFile, Interrupted, OutOfMemory, RunFailed, SpecError, TooLarge
 from dlcli.fleet.batch.active import Active, Fleet, noted_signals
-from dlcli.fleet.batch.verdict import Verdict, adopted, verdict
+from dlcli.fleet.batch.verdict import Verdict, resumable, verdict
 from dlcli.fleet.batch.worker import GOES_ON, Order
 from dlcli.fleet.sweep.limits import Limits
 from dlcli.fleet.sweep.study import Search, how_to_go_on, pruner_of, sampler_of, told_how_to_go_on
@@ -22,7 +22,7 @@ from dlcli.fleet.sweep.trials import (
     STATE,
     SURPLUS,
     WORKER,
-    Following,
+    PruningWatch,
     job_of,
     objective_values,
 )
@@ -53,7 +53,7 @@ class _Trial:
 
     trial: Any
     job: Job
-    following: Following
+    following: PruningWatch
     run: Run | None = None
     looked: float = 0.0
     pruned: str = ""
@@ -87,7 +87,7 @@ def run_sweep(folder: SweepFolder, search: Search, working: Working, watcher: Wa
         try:
             _Sweeping(folder, search, working, watcher, stop).to_the_end()
         except BaseException:  # what the trials come to can be noted no more, and this process would wait for them
-            working.fleet.give_up()
+            working.fleet.abort()
             raise
     if stop:
         raise Interrupted(f"stopped by {signal.Signals(stop[0]).name}; {how_to_go_on(folder)}")
@@ -143,7 +143,7 @@ class _Sweeping:
 
         trial = running_trial(self._search.study, frozen)
         trial.set_user_attr(WORKER, self._working.name)
-        return _Trial(trial, job_of(self._search, trial), Following(self._search, trial), left=True)
+        return _Trial(trial, job_of(self._search, trial), PruningWatch(self._search, trial), left=True)
 
     def _known(self) -> list[Any]:
         return [one for one in self._search.study.get_trials(deepcopy=False) if not one.user_attrs.get(SURPLUS)]
@@ -175,7 +175,7 @@ class _Sweeping:
             trial.set_user_attr(SURPLUS, True)
             self._tell(trial, None, "fail")
             return False
-        one = _Trial(trial, job_of(self._search, trial), Following(self._search, trial))
+        one = _Trial(trial, job_of(self._search, trial), PruningWatch(self._search, trial))
         return self._is_settled(one) or self._begin(one)
 
     def _is_settled(self, one: _Trial) -> bool:
@@ -235,7 +235,7 @@ class _Sweeping:
     def _is_noted(self, one: _Trial, run: Run) -> bool:
         """Ends a trial whose run had ended when its sweep was killed."""
         try:
-            found = adopted(run)
+            found = resumable(run)
         except DamagedFile:
             return False
         if found is None or (found.state == "failed" and self._batch.status(one.job).state == "queued"):

@@ -74,7 +74,7 @@ def _number(text: str) -> float:
         return float("nan")
 
 
-class Following:
+class PruningWatch:
     """Tells the study of a run's epochs as they come, and asks it whether the run is worth going on with."""
 
     def __init__(self, search: Search, trial: Any) -> None:

@@ -43,13 +43,13 @@ class Link:
             self._tell(ended=ended)
         except Exception as error:
             if ended:
-                _say(f"did not take the results: {_first_line(error)}", trouble=True)
+                _log(f"did not take the results: {_first_line(error)}", trouble=True)
             elif not self._trouble:
-                _say(f"cannot be told: {_first_line(error)}; the training continues, and every epoch tries again", trouble=True)
+                _log(f"cannot be told: {_first_line(error)}; the training continues, and every epoch tries again", trouble=True)
             self._trouble = True
             return
         if self._trouble:
-            _say("was told everything that it had missed", trouble=False)
+            _log("was told everything that it had missed", trouble=False)
         self._trouble = False
 
     def _tell(self, *, ended: bool) -> None:
@@ -75,7 +75,7 @@ def _first_line(error: Exception) -> str:
     return without_password(lines[0] if lines else type(error).__name__)[:300]
 
 
-def _say(text: str, *, trouble: bool) -> None:
+def _log(text: str, *, trouble: bool) -> None:
     with suppress(OSError):  # a training that was killed does not hear it
         print(json.dumps({"text": text, "trouble": trouble}), flush=True)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from dlcli.errors import DamagedFile, DlcliError, UsageError
 from dlcli.runs import Run
-from dlcli.runs.reporter import EpochReport, Reporter, Say
+from dlcli.runs.reporter import EpochReport, Log, Reporter
 from dlcli.runs.trackers import tracker_log
 from dlcli.runtime.python import python_command, python_environment
 from dlcli.spec.experiment import Experiment
@@ -49,11 +49,11 @@ def refuse_missing_trackers(experiment: Experiment) -> None:
         raise UsageError("\n".join(missing))
 
 
-class Following(Reporter):
+class TrackerNotifier(Reporter):
     """Passes on what a stage tells, and pokes the trackers after every epoch. The run folder tells them the rest."""
 
-    def __init__(self, reporter: Reporter, run: Run, say: Say) -> None:
-        self._reporter, self._run, self._say = reporter, run, say
+    def __init__(self, reporter: Reporter, run: Run, log: Log) -> None:
+        self._reporter, self._run, self._log = reporter, run, log
         self._tracked: list[_Tracked] = []
 
     def begin(self, experiment: Experiment, *, offline: bool) -> None:
@@ -61,13 +61,13 @@ class Following(Reporter):
         for tracker in trackers(experiment):
             kind = str(getattr(tracker, "kind"))  # noqa: B009  (every member has it, the base has not)
             if tracker.at(offline=offline) is None:
-                self._say(f"{kind}: not told of this run, since nothing may go over the network")
+                self._log(f"{kind}: not told of this run, since nothing may go over the network")
                 continue
             patience = PATIENCE_WITH_MODEL if tracker.model else PATIENCE
             try:
-                self._tracked.append(_Tracked(self._run, kind, self._say, patience, offline=offline))
+                self._tracked.append(_Tracked(self._run, kind, self._log, patience, offline=offline))
             except (OSError, DamagedFile) as error:  # no memory for another process, a link in its place
-                self._say(f"{kind}: not told of this run: {error}")
+                self._log(f"{kind}: not told of this run: {error}")
 
     def end(self) -> None:
         """Has every tracker take the results, and waits for that, but not for long."""
@@ -81,9 +81,9 @@ class Following(Reporter):
             return self._run.status().state == "completed"
         return False
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Passes a line on."""
-        self._reporter.say(line)
+        self._reporter.log(line)
 
     def fit_started(self, epochs: int, steps: int) -> None:
         """Passes the start of training on."""
@@ -105,9 +105,9 @@ class Following(Reporter):
 
 
 @contextmanager
-def followed(run: Run, reporter: Reporter, say: Say) -> Iterator[Following]:
+def followed(run: Run, reporter: Reporter, log: Log) -> Iterator[TrackerNotifier]:
     """Yields a reporter that trackers follow; they are told how the block ended by the run's status."""
-    following = Following(reporter, run, say)
+    following = TrackerNotifier(reporter, run, log)
     try:
         yield following
     finally:
@@ -117,18 +117,18 @@ def followed(run: Run, reporter: Reporter, say: Say) -> Iterator[Following]:
 class _Tracked:
     """The process of one tracker."""
 
-    def __init__(self, run: Run, kind: str, say: Say, patience: float, *, offline: bool) -> None:
-        self._kind, self._say, self._patience, self._trouble = kind, say, patience, False
+    def __init__(self, run: Run, kind: str, log: Log, patience: float, *, offline: bool) -> None:
+        self._kind, self._log, self._patience, self._trouble = kind, log, patience, False
         run.trackers_path.mkdir(exist_ok=True)
         options = ["--offline"] if offline else []
         # A link in the log's place would have it written elsewhere.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-        with os.fdopen(os.open(tracker_log(run, kind), flags, 0o666), "ab") as log:
+        with os.fdopen(os.open(tracker_log(run, kind), flags, 0o666), "ab") as log_file:
             self._process = subprocess.Popen(
                 python_command("-m", "dlcli.train.trackers", str(run.path), kind, *options),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=log_file,
                 env=python_environment(),
                 start_new_session=True,  # Ctrl-C is for the training, which then tells how it ended
             )
@@ -188,4 +188,4 @@ class _Tracked:
 
     def _tell(self, text: str) -> None:
         with suppress(OSError, DlcliError):
-            self._say(f"{self._kind}: {text}")
+            self._log(f"{self._kind}: {text}")
