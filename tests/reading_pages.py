@@ -74,7 +74,7 @@ class _Reader(HTMLParser):
 def read_page(path: Path) -> Element:
     """Returns a page's root; every element must be closed, and in order."""
     reader = _Reader()
-    reader.stage_inputs(path.read_text(encoding="utf-8"))
+    reader.feed(path.read_text(encoding="utf-8"))
     reader.close()
     assert reader.open == [reader.root]
     return reader.root

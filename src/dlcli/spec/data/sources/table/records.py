@@ -69,27 +69,27 @@ def split_records(
     csv.field_size_limit(LONGEST_LINE)
     if separator == " ":
         lines = (line.rstrip(" \t\r\n") for line in lines)
-    stage_inputs = _Lines(lines, first_line)
+    numbered_lines = _Lines(lines, first_line)
     faults = 0
-    reader = csv.reader(stage_inputs, delimiter=separator, skipinitialspace=True, strict=True)
+    reader = csv.reader(numbered_lines, delimiter=separator, skipinitialspace=True, strict=True)
     while True:
-        stage_inputs.taken.clear()
+        numbered_lines.taken.clear()
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error:
-            line = stage_inputs.number - len(stage_inputs.taken) + 1
+            line = numbered_lines.number - len(numbered_lines.taken) + 1
             faults += 1
             if faults > _MOST_FAULTS:
                 raise DataError(f"line {line}: more than {_MOST_FAULTS:,} lines have quotes that are not closed") from None
-            yield line, _lenient(stage_inputs.taken, separator, strict=strict)
-            stage_inputs.take_back()
-            reader = csv.reader(stage_inputs, delimiter=separator, skipinitialspace=True, strict=True)
+            yield line, _lenient(numbered_lines.taken, separator, strict=strict)
+            numbered_lines.take_back()
+            reader = csv.reader(numbered_lines, delimiter=separator, skipinitialspace=True, strict=True)
             continue
-        if len(stage_inputs.taken) > 1:
-            counts.multiline.append(stage_inputs.number - len(stage_inputs.taken) + 1)
-        yield stage_inputs.number - len(stage_inputs.taken) + 1, cells
+        if len(numbered_lines.taken) > 1:
+            counts.multiline.append(numbered_lines.number - len(numbered_lines.taken) + 1)
+        yield numbered_lines.number - len(numbered_lines.taken) + 1, cells
 
 
 def _lenient(lines: list[str], separator: str, *, strict: bool) -> list[str] | str:
