@@ -50,7 +50,7 @@ def _die(*_arguments: Any) -> None:
 
 
 def test_a_defect_is_not_taken_for_lack_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = batch_find.Asked("", "", [], 64, 1.0, tmp_path, offline=False)
+    asked = batch_find.Probe("", "", [], 64, 1.0, tmp_path, offline=False)
     context = multiprocessing.get_context("fork")
     monkeypatch.setattr(batch_find, "_try", _fail)
     with pytest.raises(RunFailed, match="trying batches of 64 failed: its process ended with exit code 1"):
