@@ -30,7 +30,7 @@ from optuna.exceptions import StorageInternalError  # they need the extra
 
 from dlcli.fleet.sweep.study import Search, create, how_to_go_on, open_search, pruner_of
 from dlcli.fleet.sweep.sweep import Watcher, Working, run_sweep
-from dlcli.fleet.sweep.trials import WORKER, Following, job_of, objective_values
+from dlcli.fleet.sweep.trials import WORKER, PruningWatch, job_of, objective_values
 from dlcli.fleet.sweep.write import write_results
 
 
@@ -44,7 +44,7 @@ def test_epochs_are_told_and_a_poor_run_is_pruned_with_the_reason(tmp_path: Path
 
     def followed(values: list[float]) -> tuple[Any, str]:
         trial = search.study.ask()
-        following = Following(search, trial)
+        following = PruningWatch(search, trial)
         said = ""
         for last in range(1, len(values) + 1):
             run.write_history(
