@@ -240,15 +240,15 @@ def test_other_arrays_of_another_type_or_shape_are_refused(tmp_path: Path, kind:
 
 def test_photos_are_sliced_by_their_metadata(run_of_photos: Run, photos: Path) -> None:
     with pytest.raises(UsageError, match=r"has no metadata\.csv"):
-        evaluate(run_of_photos, "test", wanted=EvaluateOptions(slices=["camera"]))
+        evaluate(run_of_photos, "test", options=EvaluateOptions(slices=["camera"]))
     ids = [one for one, part in run_of_photos.split().items() if part == "test"]
     lines = [f"{one},{'old' if at % 2 else 'new'}" for at, one in enumerate(ids)]
     (photos / "sides" / "metadata.csv").write_text("file_name,camera\n" + "\n".join(lines) + "\n")
-    evaluate(run_of_photos, "test", wanted=EvaluateOptions(slices=["camera"]))
+    evaluate(run_of_photos, "test", options=EvaluateOptions(slices=["camera"]))
     rows = [row for row in read_table(run_of_photos.evaluation("test") / "slices.csv") if row["metric"] == "accuracy"]
     assert {row["value"]: int(row["examples"]) for row in rows} == {"new": len(ids[::2]), "old": len(ids[1::2])}
     with pytest.raises(UsageError, match="did you mean 'camera'"):
-        evaluate(run_of_photos, "test", wanted=EvaluateOptions(slices=["kamera"]))
+        evaluate(run_of_photos, "test", options=EvaluateOptions(slices=["kamera"]))
 
 
 ROWS = 90
@@ -284,7 +284,7 @@ def run_of_rows(table: Path) -> Run:
 
 
 def test_rows_are_sliced_by_a_column_that_the_model_sees_or_not(run_of_rows: Run) -> None:
-    evaluate(run_of_rows, "validation", wanted=EvaluateOptions(slices=["place", "note"]))
+    evaluate(run_of_rows, "validation", options=EvaluateOptions(slices=["place", "note"]))
     rows = read_table(run_of_rows.evaluation("validation") / "slices.csv")
     assert {row["column"] for row in rows} == {"place", "note"}
     ids = [one for one, part in run_of_rows.split().items() if part == "validation"]
@@ -294,7 +294,7 @@ def test_rows_are_sliced_by_a_column_that_the_model_sees_or_not(run_of_rows: Run
 
 
 def test_thresholds_are_for_the_costs_that_were_asked_for(run_of_rows: Run) -> None:
-    evaluate(run_of_rows, "validation", wanted=EvaluateOptions(costs=(1, 9)))
+    evaluate(run_of_rows, "validation", options=EvaluateOptions(costs=(1, 9)))
     found = {row["best_by"]: row for row in run_of_rows.metrics("validation")["thresholds"]}
     assert set(found) == {"default", "f1", "cost"}
     table = pd.read_csv(run_of_rows.evaluation("validation") / "predictions.csv")
@@ -307,7 +307,7 @@ def test_thresholds_are_for_the_costs_that_were_asked_for(run_of_rows: Run) -> N
 
 def test_a_temperature_is_kept_and_told_beside_the_calibration(run_of_rows: Run) -> None:
     assert run_of_rows.temperature() is None
-    evaluate(run_of_rows, "validation", wanted=EvaluateOptions(calibrate=True))
+    evaluate(run_of_rows, "validation", options=EvaluateOptions(calibrate=True))
     temperature = run_of_rows.temperature()
     assert temperature is not None
     found = run_of_rows.metrics("validation")["calibration"]["temperature"]
@@ -320,7 +320,7 @@ def test_a_temperature_is_kept_and_told_beside_the_calibration(run_of_rows: Run)
 
 def test_other_rows_are_read_as_the_training_rows_are(run_of_rows: Run, tmp_path: Path) -> None:
     write_rows(tmp_path / "later.csv", 40, seed=7)
-    found = evaluate(run_of_rows, "", data=str(tmp_path / "later.csv"), wanted=EvaluateOptions(slices=["place"]))
+    found = evaluate(run_of_rows, "", data=str(tmp_path / "later.csv"), options=EvaluateOptions(slices=["place"]))
     assert found.examples == 40
     assert found.metrics["accuracy"] > found.baseline["accuracy"]
     (tmp_path / "odd.csv").write_text("size,place,note,label\nlarge,north,1,yes\n")
@@ -335,9 +335,9 @@ def test_what_does_not_fit_the_task_is_refused_before_anything_is_scored(run_of_
         (EvaluateOptions(calibrate=True), "no validation part"),
     ):
         with pytest.raises(UsageError, match=words):
-            evaluate(run, "test", wanted=wanted)
+            evaluate(run, "test", options=wanted)
     with pytest.raises(UsageError, match="no columns to slice by"):
-        evaluate(run, "test", wanted=EvaluateOptions(slices=["petal"]))
+        evaluate(run, "test", options=EvaluateOptions(slices=["petal"]))
     with pytest.raises(UsageError, match="no folder or file"):
         evaluate(run, "", data=str(tmp_path))
 

@@ -42,8 +42,8 @@ def evaluate(
     from dlcli.score.evaluate import EvaluateOptions
     from dlcli.score.evaluate import evaluate as stage
 
-    wanted = EvaluateOptions(slice_by or (), costs, calibrate)
-    scores = stage(chosen_run, split, offline=offline, data=data, wanted=wanted)
+    options = EvaluateOptions(slice_by or (), costs, calibrate)
+    scores = stage(chosen_run, split, offline=offline, data=data, options=options)
     for note in chosen_run.metrics(scores.split).get("notes") or ():
         typer.echo(visible(f"note: {note}"), err=True)
     if as_json:

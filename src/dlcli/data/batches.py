@@ -13,8 +13,8 @@ def prediction_batch(experiment: Experiment) -> int:
 
     Always the same for one spec, since sums in another batch may round differently in the last bit.
     """
-    wanted = experiment.data.batch_size
-    return 1024 if wanted == "full" else min(max(int(wanted), 32), 1024)
+    batch_size = experiment.data.batch_size
+    return 1024 if batch_size == "full" else min(max(int(batch_size), 32), 1024)
 
 
 def prediction_batches(inputs: Any, experiment: Experiment, examples: int) -> Any:

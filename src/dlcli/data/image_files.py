@@ -16,22 +16,22 @@ from dlcli.spec.data.sources import Examples
 
 Array = np.ndarray[Any, Any]
 SAMPLED = 300
-"""Files that are looked at in a part that is too large to be kept in memory."""
+"""Files that are checked of a part that is too large to be kept in memory."""
 SAMPLED_ARRAYS = 20_000
-"""Images that are looked at where they are arrays."""
+"""Images of an array that are checked: evenly spaced ones of a larger array."""
 _AS_THEY_ARE = (0.0, 255.0)
 _FULL, _QUARTER = 65_535, 16_384
 
 
 def with_value_range(
-    parts: dict[str, Examples], image: ImageSettings, known: tuple[float, float] | None = None, *, first: bool
+    parts: dict[str, Examples], image: ImageSettings, array_range: tuple[float, float] | None = None, *, first: bool
 ) -> tuple[dict[str, Examples], ImageSettings | None, list[str]]:
     """Returns the parts with the range of values of their image files decided, the settings of those files, and notes.
 
     Args:
         parts: the examples; image files among them or not.
         image: the spec's settings.
-        known: the range that opening the source decided, for arrays.
+        array_range: the range of values that the source has decided for arrays.
         first: whether the data is opened for the first time. Otherwise a range that is still `auto` means 8 bits.
 
     Raises:
@@ -39,7 +39,7 @@ def with_value_range(
     """
     files = {part: examples.inputs for part, examples in parts.items() if isinstance(examples.inputs, ImageFiles)}
     if not files:
-        return parts, image.model_copy(update={"value_range": known}) if known else None, []
+        return parts, image.model_copy(update={"value_range": array_range}) if array_range else None, []
     value_range, notes = image.value_range, list[str]()
     if value_range == "auto":
         value_range, notes = _decided(files) if first else ("uint8", [])
@@ -150,7 +150,7 @@ class Survey:
         self.total += len(files)
 
     def look_at_arrays(self, images: Array, ids: list[str]) -> None:
-        """Counts images of one colour among `(n, height, width, channels)`, of which at most 20,000 are looked at."""
+        """Counts the images of one colour in an array `(n, height, width, channels)`; checks at most 20,000 of them."""
         places = _spaced(len(images), SAMPLED_ARRAYS)
         for start in range(0, len(places), 256):
             block = places[start : start + 256]
@@ -164,7 +164,7 @@ class Survey:
         self.decoded += 1
         if picture.ends_grey:
             self.incomplete += [words for words in [incomplete_words(path)] if words]
-        if _is_flat(picture.pixels):
+        if is_flat(picture.pixels):
             self.flat.append(path)
             if picture.see_through:
                 self.flat_see_through.append(path)
@@ -183,7 +183,7 @@ class Survey:
             )
 
     def flat_facts(self) -> dict[str, Any]:
-        """Returns what `data.json` keeps of images of one colour: how many `images` of those looked at, and some of them.
+        """Returns what `data.json` keeps of images of one colour: how many `images` of those checked, and some of them.
 
         `background` is the colour behind transparent pixels with which they would show something; empty where none would.
         """
@@ -200,7 +200,7 @@ class Survey:
         opposite = "black" if sum(self._image.background_colour) > 3 * 127 else "white"
         image = self._image.model_copy(update={"background": opposite})
         for _, picture in ImageFiles(tuple(self.flat_see_through[:3]), image).pictures():
-            if isinstance(picture, Picture) and not _is_flat(picture.pixels):
+            if isinstance(picture, Picture) and not is_flat(picture.pixels):
                 return opposite
         return ""
 
@@ -222,7 +222,8 @@ class Survey:
         ]
 
 
-def _is_flat(pixels: Array) -> bool:
+def is_flat(pixels: Array) -> bool:
+    """Whether an image `(height, width, channels)` is one flat colour."""
     return bool((pixels == pixels[:1, :1]).all())
 
 

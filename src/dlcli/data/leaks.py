@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.data.copies import contradictions, near_copies, shared_stems
+from dlcli.data.image_files import is_flat
 from dlcli.data.splits import Splits
 from dlcli.errors import DataError
 from dlcli.spec.data.sources import Examples
@@ -123,7 +124,7 @@ def _is_flat(part: Examples, place: int) -> bool:
         image = inputs.read(np.array([place]))[0] if hasattr(inputs, "read") else inputs[place]
     except DataError:
         return False
-    return image.ndim == 3 and bool((image == image[:1, :1]).all())
+    return image.ndim == 3 and is_flat(image)
 
 
 def _spaced(examples: Examples) -> Array:

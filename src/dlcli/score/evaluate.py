@@ -52,7 +52,7 @@ class EvaluateOptions:
     calibrate: bool = False
 
 
-def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", wanted: EvaluateOptions | None = None) -> Scores:
+def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", options: EvaluateOptions | None = None) -> Scores:
     """Scores a run's model on one of its parts, or on other data, and writes `evaluation/<split>/`.
 
     Args:
@@ -60,43 +60,45 @@ def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", wan
         split: train, validation or test; empty for the test part, or the validation part where there is no test part.
         offline: whether nothing may be fetched.
         data: a folder, table or npz file of the same kind as the run's own source, to be scored instead.
-        wanted: what else is asked for.
+        options: what else is computed.
 
     Raises:
         UsageError: the run has no model yet, no such part, or its source takes no other data.
         DataError: the data cannot be read, or does not fit the model.
     """
-    wanted = wanted or EvaluateOptions()
+    options = options or EvaluateOptions()
     if not run.has_model:
         raise UsageError(f"{run.id} has no model: it has not finished an epoch")
     experiment = run.experiment()
     _refuse_missing(split, run.data().get("examples", {}))
-    if wanted.calibrate and experiment.task == "regression":
+    if options.calibrate and experiment.task == "regression":
         raise UsageError("--calibrate is for probabilities; this run predicts numbers")
-    if wanted.costs and experiment.task not in ("binary", "multilabel"):
+    if options.costs and experiment.task not in ("binary", "multilabel"):
         raise UsageError(f"--cost chooses thresholds of yes-or-no decisions; this run's task is {experiment.task}")
     with failures_in_words(run):
         pin_threads(run.environment())  # the scores are those of the training's end to the last bit
         use_device(any_device(experiment.hardware), experiment.seed)
         if data:
-            if wanted.calibrate:
+            if options.calibrate:
                 raise UsageError("--calibrate fits on the run's own validation part: leave --data out")
-            return _evaluate_other(run, experiment, Path(data), split, offline, wanted)
+            return _evaluate_other(run, experiment, Path(data), split, offline, options)
         splits = open_splits(experiment, offline=offline, split=run.split(), revision=run.revision())
         _refuse_missing(split, splits.parts)
         _refuse_changed_data(run, splits)
-        if wanted.calibrate:
+        if options.calibrate:
             calibrate(experiment, splits, run)
-        return evaluate_model(experiment, splits, run, split or default_split(splits), wanted)
+        return evaluate_model(experiment, splits, run, split or default_split(splits), options)
 
 
-def _evaluate_other(run: Run, experiment: Experiment, path: Path, split: str, offline: bool, wanted: EvaluateOptions) -> Scores:
+def _evaluate_other(
+    run: Run, experiment: Experiment, path: Path, split: str, offline: bool, options: EvaluateOptions
+) -> Scores:
     if split:
         raise UsageError("--data is scored whole: leave --split out")
     other = open_other(experiment, run, path, offline=offline)
     refuse_other_type(load_model(run.model_path), other.examples.inputs, experiment, path)
     part = Part(other.name, other.examples, other.classes, other.source, other.notes)
-    return score_part(experiment, run, part, run.data(), wanted)
+    return score_part(experiment, run, part, run.data(), options)
 
 
 def _refuse_missing(split: str, parts: Iterable[str]) -> None:
@@ -132,17 +134,17 @@ class Part:
 
 
 def evaluate_model(
-    experiment: Experiment, splits: Splits, run: Run, split: str, wanted: EvaluateOptions | None = None
+    experiment: Experiment, splits: Splits, run: Run, split: str, options: EvaluateOptions | None = None
 ) -> Scores:
     """Scores the run's saved model on one part of its data and writes `evaluation/<split>/`."""
     part = Part(split, splits.parts[split], splits.classes, experiment.data.source)
     data = splits.describe() | {"gaps": gaps_of(splits.train.inputs)}
-    return score_part(experiment, run, part, data, wanted or EvaluateOptions())
+    return score_part(experiment, run, part, data, options or EvaluateOptions())
 
 
-def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any], wanted: EvaluateOptions) -> Scores:
+def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any], options: EvaluateOptions) -> Scores:
     """Scores the run's saved model on some examples and writes `evaluation/<name>/`; `data` is what `data.json` holds."""
-    columns = columns_of(part.source, part.examples, wanted.slices) if wanted.slices else {}
+    columns = columns_of(part.source, part.examples, options.slices) if options.slices else {}
     with _same_model(run) as check:
         model = _model_for(experiment, run, part)
         outcome = with_losses(experiment, predicted(experiment, part, model))
@@ -152,7 +154,7 @@ def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any
         folder = run.made_evaluation(part.name)
         write_tables(folder, outcome)
         calibration = write_calibration(folder, outcome, run.temperature())
-        chosen = write_curves(folder, outcome, wanted.costs)
+        chosen = write_curves(folder, outcome, options.costs)
         write_examples(folder, worth_looking_at(outcome), part.examples, images=is_image(part.examples.inputs))
         if columns:
             write_slices(folder, slices(outcome, columns, experiment.training.metrics or []))

@@ -156,13 +156,7 @@ def _fit_stage(work: RunTraining, stages: list[Stage], index: int, checkpoints: 
                 stage_inputs.model,
                 stream,
                 validation,
-                [
-                    *_averaging(stage_state),
-                    *scores,
-                    *([stage_state.proof] if proven else []),
-                    stage_state.recorder,
-                    *_others(stage_state),
-                ],
+                _callbacks(stage_state, scores, proven=proven),
                 pauses,
                 start=checkpoints.start(index, stage_state.first),
                 last=stage_state.first + (stage.epochs or 0),
@@ -178,6 +172,12 @@ def _fit_stage(work: RunTraining, stages: list[Stage], index: int, checkpoints: 
     if can_be_compared(work):
         stage_state.recorder.with_best(lambda: keep_answers(work, index))
     checkpoints.stages.append(_stage_entry(work, plan, stage_state))
+
+
+def _callbacks(stage_state: StageState, scores: list[Any], *, proven: bool) -> list[Any]:
+    """Returns the callbacks of a stage in the order in which they are called: averages first, the spec's own last."""
+    proof = [stage_state.proof] if proven else []
+    return [*_averaging(stage_state), *scores, *proof, stage_state.recorder, *_others(stage_state)]
 
 
 def _stage_state(
