@@ -153,23 +153,31 @@ def test_a_run_that_goes_on_goes_on_in_its_trackers(mlflow: Any, tmp_path: Path)
 
 
 class Losing(Heard):
-    """Takes the store away after an epoch, and puts it back after another, as a server that is gone for a while."""
+    """Takes the store away after an epoch, and puts it back after another, as a server that is gone for a while.
+
+    The store is a link, which a file replaces in one step: the tracker writes all the while, and must not find a moment
+    at which it could make a store of its own.
+    """
 
     def __init__(self, store: Path, away: int, back: int) -> None:
         super().__init__()
         self._store, self._away, self._back = store, away, back
+        self._folder = store.with_name("folder")
+        self._folder.mkdir()
+        store.symlink_to(self._folder)
 
     def epoch_finished(self, report: EpochReport) -> None:
+        replacement = self._store.with_name("replacement")
         if report.epoch == self._away:
             while not list(self._store.glob("*/*/metrics/loss")):  # until it was told of the first epoch
                 pass
-            self._store.rename(self._store.with_name("away"))
-            self._store.write_text("no folder")
+            replacement.write_text("no folder")
+            replacement.replace(self._store)
         if report.epoch == self._back:
             while not any("cannot be told" in line for line in self.lines):
                 pass
-            self._store.unlink()
-            self._store.with_name("away").rename(self._store)
+            replacement.symlink_to(self._folder)
+            replacement.replace(self._store)
 
 
 def test_a_store_that_is_gone_for_a_while_misses_nothing(mlflow: Any, tmp_path: Path) -> None:
