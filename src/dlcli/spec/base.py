@@ -91,14 +91,27 @@ class OneOf:
         self.words = words
         self.items = items
         self._source: Any = None
+        self._added: list[type[Spec]] = []
         OneOf.registry[name] = self
+
+    def extend(self, member: type[Spec]) -> None:
+        """Adds a class to the union: specs may use its kinds from now on.
+
+        Raises:
+            ValueError: another class of the union has one of its kinds.
+        """
+        taken = set(kinds_of(member)) & set(self.kinds)
+        if taken and member not in self.members:
+            raise ValueError(f"the union {self.name} has a class of the kind {min(taken)!r} already")
+        if member not in self.members:
+            self._added.append(member)
 
     @property
     def members(self) -> tuple[type[Spec], ...]:
         """The spec classes of the union, in the order they are written."""
         if self._source is None:
             _find_sources()
-        candidates = get_args(self._source) or (self._source,)
+        candidates = (*(get_args(self._source) or (self._source,)), *self._added)
         return tuple(member for member in candidates if isinstance(member, type) and issubclass(member, Spec))
 
     @property
