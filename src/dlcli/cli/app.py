@@ -57,7 +57,7 @@ def _drop_unread_output() -> None:
 app = typer.Typer(
     name="dlcli",
     cls=_Group,
-    help="One YAML file in; a trained, evaluated, explained and shippable Keras model out.",
+    help="Train, evaluate, explain and export Keras models that are described by YAML files.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -74,10 +74,10 @@ def _version(value: bool) -> None:
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and leave.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """One YAML file in; a trained, evaluated, explained and shippable Keras model out."""
+    """Train, evaluate, explain and export Keras models that are described by YAML files."""
 
 
 app.command()(training.train)

@@ -25,23 +25,30 @@ def explain(
     run: RunName,
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FILE...", help="Images to explain; some of the test part, wrong answers first, if none."),
+        typer.Argument(
+            metavar="FILE...", help="Images to explain.  [default: images of the test split, wrong predictions first]"
+        ),
     ] = None,
     method: Annotated[
         Method | None,
         typer.Option(
             help=(
-                "grad_cam or occlusion: parts of images; permutation: columns; boundary: two numbers' plane; filters: first"
-                " layer. The one that fits if not given."
+                "grad_cam, occlusion: image regions; permutation: table columns; boundary: two numeric inputs; filters: first"
+                " layer.  [default: the first that applies]"
             )
         ),
     ] = None,
-    class_name: Annotated[str, typer.Option("--class", metavar="NAME", help="Explain this class, not the predicted one.")] = "",
+    class_name: Annotated[
+        str, typer.Option("--class", metavar="NAME", help="Class to explain, in place of the predicted one.")
+    ] = "",
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Explain a run's predictions: parts of an image, columns of a table, decision boundaries, first filters."""
+    """Explain what predictions rely on.
+
+    The methods show image regions, table columns, decision boundaries and filters of the first layer.
+    """
     trained_run = found_run(run, runs)
 
     from dlcli.explain import explain as stage

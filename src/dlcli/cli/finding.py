@@ -21,18 +21,21 @@ _WAYS = ("steepest", "valley", "minimum")
 def lr_find(
     spec: SpecFile,
     overrides: Overrides = None,
-    lowest: Annotated[float, typer.Option("--from", min=1e-12, help="The first rate.")] = 1e-7,
-    highest: Annotated[float, typer.Option("--to", max=1e6, help="The last rate.")] = 10.0,
-    steps: Annotated[int, typer.Option(min=20, max=100_000, help="Steps from the first to the last rate.")] = 100,
-    stage: Annotated[str, typer.Option(help="The stage whose rate is looked for; the first if not given.")] = "",
+    lowest: Annotated[float, typer.Option("--from", min=1e-12, help="First learning rate.")] = 1e-7,
+    highest: Annotated[float, typer.Option("--to", max=1e6, help="Last learning rate.")] = 10.0,
+    steps: Annotated[int, typer.Option(min=20, max=100_000, help="Number of steps from the first to the last rate.")] = 100,
+    stage: Annotated[str, typer.Option(help="Stage whose learning rate is tested.  [default: the first]")] = "",
     write: Annotated[
-        str, typer.Option(metavar="WHICH", help="Write a suggestion into the SPEC: steepest, valley or minimum.")
+        str, typer.Option(metavar="WHICH", help="Write a suggestion into SPEC: steepest, valley or minimum.")
     ] = "",
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Look for a learning rate: the loss while the rate grows, on a model that is thrown away."""
+    """Suggest learning rates by a range test.
+
+    The rate is raised step by step while a model is trained that is then discarded.
+    """
     from dlcli.spec.load import load
 
     if lowest >= highest:
@@ -91,14 +94,17 @@ def _show_rates(suggestions: Suggestions, picture: Path, setting: str) -> None:
 def batch_find(
     spec: SpecFile,
     overrides: Overrides = None,
-    smallest: Annotated[int, typer.Option("--from", min=1, help="The first size.")] = 8,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long each size is measured.")] = 3.0,
-    memory: Annotated[float | None, typer.Option(min=0.1, metavar="GB", help="Memory that a training may take.")] = None,
+    smallest: Annotated[int, typer.Option("--from", min=1, help="First batch size.")] = 8,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds for which each size is measured.")] = 3.0,
+    memory: Annotated[float | None, typer.Option(min=0.1, metavar="GB", help="Memory limit of a training.")] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Look for a batch size: the largest that fits, and the fastest; each is tried in a process of its own."""
+    """Find the largest batch size that fits, and the fastest one.
+
+    Each size is tried in its own process.
+    """
     from dlcli.spec.load import load
 
     loaded = load(spec, overrides or ())
@@ -139,14 +145,17 @@ def batch_find(
 def baseline(
     spec: SpecFile,
     overrides: Overrides = None,
-    split: Annotated[str, typer.Option(help="validation or test; test unless another is named.")] = "",
-    examples: Annotated[int, typer.Option(min=10, help="Training examples that are used at most.")] = 10_000,
-    beside: Annotated[str, typer.Option("--run", metavar="RUN", help="A run whose scores stand in the same table.")] = "",
+    split: Annotated[str, typer.Option(help="Split to score: validation or test.  [default: test]")] = "",
+    examples: Annotated[int, typer.Option(min=10, help="Maximum number of training examples.")] = 10_000,
+    beside: Annotated[str, typer.Option("--run", metavar="RUN", help="Add the scores of this run to the table.")] = "",
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Fit simple models on a spec's data and metrics: majority or mean, a linear one, neighbours, forest, boosting."""
+    """Score simple models on the data and metrics of a spec.
+
+    They are the majority class or the mean, a linear model, nearest neighbours, a random forest and gradient boosting.
+    """
     from dlcli.spec.load import load
 
     if split not in ("", "validation", "test"):

@@ -19,50 +19,53 @@ if TYPE_CHECKING:
 
 
 def batch(
-    specs: Annotated[list[str] | None, typer.Argument(metavar="SPEC...", help="Experiments' YAML files.")] = None,
-    seeds: Annotated[str, typer.Option(metavar="0-4,7", help="Seeds, each for every spec; the spec's own if not given.")] = "",
+    specs: Annotated[list[str] | None, typer.Argument(metavar="SPEC...", help="YAML files of experiments.")] = None,
+    seeds: Annotated[str, typer.Option(metavar="0-4,7", help="Seeds for every spec.  [default: the spec's own]")] = "",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="PATH=A,B", help="Change a field; several values make a run each."),
+        typer.Option("--set", metavar="PATH=A,B", help="Override a field; each of several values makes a run."),
     ] = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Resume a batch (`latest`: the newest); no SPEC then. A cluster is named again."),
+        typer.Option(metavar="ID", help="Resume this batch (`latest`: the newest), in place of SPEC. Name its cluster again."),
     ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: train failed runs once more.")] = False,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at once; by default one on each GPU place, or one.")] = None,
-    gpus: Annotated[
-        str | None, typer.Option(metavar="0,1", help="The GPUs to use, all if not given; `none` for the CPU.")
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: train failed runs again.")] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Number of runs at once.  [default: one per GPU slot, or 1]")] = None,
+    gpus: Annotated[str | None, typer.Option(metavar="0,1", help="GPUs to use, or `none` for the CPU.  [default: all]")] = None,
+    per_gpu: Annotated[
+        int | None, typer.Option(min=1, help="Number of runs per GPU, which share its memory.  [default: 1]")
     ] = None,
-    per_gpu: Annotated[int | None, typer.Option(min=1, help="Runs on one GPU at once, which share its memory; 1.")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="Time for one run; it is ended with a checkpoint.")] = None,
-    memory: Annotated[float | None, typer.Option(min=0.1, metavar="GB", help="Memory that one run may take.")] = None,
-    retries: Annotated[
-        int | None, typer.Option(min=0, help="How often a run whose process was killed is resumed; 1 if not given.")
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="Time limit of a run; it then stops with a checkpoint.")
     ] = None,
+    memory: Annotated[float | None, typer.Option(min=0.1, metavar="GB", help="Memory limit of a run.")] = None,
+    retries: Annotated[int | None, typer.Option(min=0, help="Retries after a killed process.  [default: 1]")] = None,
     engine: Annotated[
         str | None,
         typer.Option(
             metavar="local|ray|slurm",
-            help="Where runs are processes: this machine, or a cluster, whose nodes share the disk of the runs folder.",
+            help="Where to train: on this machine, or on a cluster that shares the disk of the runs folder.  [default: local]",
         ),
     ] = None,
     address: Annotated[
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="A Ray cluster (`auto`: this machine's; one is started if not given); `local`: SLURM tried out here.",
+            help="Ray cluster to use (`auto`: that of this machine); `local`: test --engine slurm without SLURM.",
         ),
     ] = None,
     sort: Annotated[
         str,
-        typer.Option(help="The score to sort the leaderboard by: accuracy, or val_accuracy for the validation part."),
+        typer.Option(help="Score to sort the leaderboard by, e.g. accuracy, or val_accuracy for the validation split."),
     ] = "",
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Train many specs, seeds and settings, a process for each run; --resume continues it, however it ended."""
+    """Train many specs, seeds and settings.
+
+    Each run has its own process. --resume continues an interrupted batch.
+    """
     from dlcli.fleet.batch.engines.choose import fleet_for
     from dlcli.runs.batches import Batch, Settings
 

@@ -16,7 +16,9 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 def doctor(runs: RunsFolder = DEFAULT_RUNS, json: Json = False) -> None:
-    """Check Python, packages, GPU, memory and folders, then train for three seconds.
+    """Check whether this machine can train.
+
+    The checks are Python, packages, GPU, memory, folders and a training of three seconds.
 
     Exit code 0 if this machine can train, 1 if not.
     """

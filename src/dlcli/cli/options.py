@@ -25,23 +25,25 @@ def complete_run(context: typer.Context, incomplete: str) -> list[str]:
     return [one for one in [*names, *ids] if one.startswith(incomplete)]
 
 
-RunsFolder = Annotated[Path, typer.Option("--runs", envvar="DLCLI_RUNS", help="The runs folder.")]
+RunsFolder = Annotated[Path, typer.Option("--runs", envvar="DLCLI_RUNS", help="Folder of the runs.")]
 RunName = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="A run folder, a name (its latest completed run), NAME@best, or the beginning of an id.",
+        help="A run folder, a name (its latest completed run), NAME@best, or the first characters of an id.",
         autocompletion=complete_run,
     ),
 ]
-SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="An experiment's YAML file.")]
+SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="YAML file of the experiment.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change a field: training.epochs=3; lists by index, += appends."),
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="Override a field, e.g. training.epochs=3; list entries by index, += appends."
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder's path alone.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing from the network.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as a JSON object.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the path of the run folder.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Do not access the network.")]
 DEFAULT_RUNS = Path("runs")
 
 

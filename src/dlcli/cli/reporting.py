@@ -12,15 +12,18 @@ from dlcli.visible import visible
 
 
 def report(
-    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="One run or several.", autocompletion=complete_run)],
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="One or more runs.", autocompletion=complete_run)],
     to: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The page to write; by default in the run's folder, of several runs in this one."),
+        typer.Option(
+            metavar="FILE",
+            help="File to write.  [default: report.html in the run folder; for several runs, in the working folder]",
+        ),
     ] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Write a run's page, report.html, and its model card; of several runs a page that compares them."""
+    """Write the report and model card of a run, or compare runs."""
     found = list({run.path: run for run in (found_run(name, runs) for name in names)}.values())
 
     from dlcli.report import write_comparison, write_model_card, write_report

@@ -16,25 +16,32 @@ _LARGEST_COST = 1e12
 
 def evaluate(
     run: RunName,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "",
+    split: Annotated[str, typer.Option(help="Split to score: train, validation or test.  [default: test]")] = "",
     data: Annotated[
-        str, typer.Option(metavar="PATH", help="Other labelled data of the same kind: a folder, table or npz file.")
+        str, typer.Option(metavar="PATH", help="Other labelled data of the same kind: a folder, table or .npz file.")
     ] = "",
     slice_by: Annotated[
         list[str] | None,
-        typer.Option("--slice", metavar="COLUMN", help="Score groups: a table's column, or one of a folder's metadata.csv."),
+        typer.Option(
+            "--slice",
+            metavar="COLUMN",
+            help="Also score groups of examples: a column of the table, or of an image folder's metadata.csv.",
+        ),
     ] = None,
     cost: Annotated[
-        str, typer.Option(metavar="A,B", help="Costs of a false yes and a false no: also the cheapest threshold.")
+        str,
+        typer.Option(
+            metavar="A,B", help="Costs of a false positive and a false negative; adds the threshold with the lowest cost."
+        ),
     ] = "",
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Fit a temperature on the validation part and keep it in the run.")
+        bool, typer.Option("--calibrate", help="Fit a temperature on the validation split and store it in the run.")
     ] = False,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Score a run's model on one of its splits, or on other data; test unless another is named."""
+    """Score a run's model on a split or on other data."""
     costs = _costs(cost)
     chosen_run = found_run(run, runs)
 
@@ -71,12 +78,14 @@ def _costs(text: str) -> tuple[float, float] | None:
 
 
 def describe(
-    what: Annotated[str, typer.Argument(metavar="SPEC|RUN", help="A spec file or a run.", autocompletion=complete_run)],
+    what: Annotated[
+        str, typer.Argument(metavar="SPEC|RUN", help="YAML file of an experiment, or a run.", autocompletion=complete_run)
+    ],
     overrides: Overrides = None,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Show a model layer by layer, its memory, and the data's shapes and class counts."""
+    """Show the layers and memory of a model, and its data."""
     is_spec = os.path.isfile(what) or what.endswith((".yaml", ".yml"))
     if is_spec:
         from dlcli.spec.load import load

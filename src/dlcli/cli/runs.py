@@ -18,19 +18,19 @@ app = typer.Typer(help="List, show, compare and remove runs.", no_args_is_help=T
 
 @app.command("list")
 def list_runs(
-    name: Annotated[str | None, typer.Argument(help="Only runs of this name; * stands for any letters: 'mnist*'.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Only runs of this name; * matches any characters: 'mnist*'.")] = None,
     sort: Annotated[
-        str | None, typer.Option(help="A score to sort by, the best first: test.accuracy. Or `started`, the newest first.")
+        str | None, typer.Option(help="Score to sort by, best first, e.g. test.accuracy; or `started`, newest first.")
     ] = None,
     state: Annotated[
         str,
         typer.Option(help="Only these states: completed,failed,interrupted,running,dead,damaged."),
     ] = "",
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only the first so many.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Maximum number of runs.")] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """List runs with their state and scores; sorted by a score, it is the leaderboard."""
+    """List runs with their states and scores."""
     from fnmatch import fnmatchcase
 
     from dlcli.cli.tables import in_states, run_rows, show_runs
@@ -51,7 +51,7 @@ def list_runs(
 
 @app.command("show")
 def show_run(run: RunName, runs: RunsFolder = DEFAULT_RUNS, as_json: Json = False) -> None:
-    """Show one run on one screen: state, model, data, scores, diagnosis, files."""
+    """Show one run: state, model, data, scores, diagnosis, files."""
     from dlcli.cli.tables import run_as_dict
     from dlcli.cli.tables import show_run as show
 
@@ -67,14 +67,17 @@ def show_run(run: RunName, runs: RunsFolder = DEFAULT_RUNS, as_json: Json = Fals
 @app.command("compare")
 def compare(
     names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Two or more runs.", autocompletion=complete_run)],
-    split: Annotated[str, typer.Option(help="The split whose scores are compared.")] = "test",
+    split: Annotated[str, typer.Option(help="Split whose scores are compared.")] = "test",
     any_data: Annotated[
-        bool, typer.Option("--any-data", help="Compare runs that were scored on different examples, too.")
+        bool, typer.Option("--any-data", help="Also compare runs that were scored on different examples.")
     ] = False,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Show what differs between runs, their scores, and whether one is better than the first on the same examples."""
+    """Compare the specs and scores of runs.
+
+    Every run is tested against the first one on the same examples.
+    """
     if len(names) < 2:
         raise UsageError("compare needs two runs or more")
     from dlcli.runs.compare import compare_runs
@@ -97,11 +100,11 @@ def compare(
 
 @app.command("rm")
 def remove(
-    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="The runs to remove.", autocompletion=complete_run)],
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs to remove.", autocompletion=complete_run)],
     runs: RunsFolder = DEFAULT_RUNS,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Remove run folders; one that is running is refused."""
+    """Remove run folders; running runs are refused."""
     found = list({run.path: run for run in (found_run(name, runs) for name in names)}.values())
     for run in found:
         _refuse_to_remove(run)

@@ -33,16 +33,19 @@ def predict(
         list[str],
         typer.Argument(
             metavar="FILE|FOLDER|GLOB|CSV|-...",
-            help="Images, folders of them, patterns, tables, NumPy files; -: names of images, or rows, from stdin.",
+            help="Images, folders, glob patterns, tables or NumPy files; - reads image paths or table rows from stdin.",
         ),
     ],
-    top: Annotated[int, typer.Option(min=1, help="How many of the likeliest classes.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
-    csv: Annotated[str, typer.Option("--csv", metavar="FILE|-", help="Write a CSV file; -: to stdout.")] = "",
-    calibrated: Annotated[bool, typer.Option(help="Divide by the temperature of `evaluate --calibrate`.")] = False,
+    top: Annotated[int, typer.Option(min=1, help="Number of classes to print, the most probable first.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
+    csv: Annotated[str, typer.Option("--csv", metavar="FILE|-", help="Write a CSV file; - writes to stdout.")] = "",
+    calibrated: Annotated[bool, typer.Option(help="Apply the temperature that `evaluate --calibrate` has fitted.")] = False,
     runs: RunsFolder = DEFAULT_RUNS,
 ) -> None:
-    """Predict new images, rows or arrays with a run's model, preprocessed as in training."""
+    """Predict classes or values for new images, rows or arrays.
+
+    Inputs are preprocessed as in training.
+    """
     found = found_run(run, runs)
     _refuse_what_is_wrong(what, as_json, csv)
 
@@ -76,14 +79,17 @@ class Quantize(StrEnum):
 
 def export(
     run: RunName,
-    form: Annotated[Format, typer.Option("--format", help="What to write.")],
-    quantize: Annotated[Quantize | None, typer.Option(help="tflite only: smaller numbers.")] = None,
-    to: Annotated[Path | None, typer.Option(help="The folder to make; exports/FORMAT in the run's if not given.")] = None,
+    form: Annotated[Format, typer.Option("--format", help="Format of the export.")],
+    quantize: Annotated[Quantize | None, typer.Option(help="tflite only: quantize to this type.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder to create.  [default: exports/FORMAT in the run folder]")] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Write a run's model for use without dlcli, load it by its own runtime, and compare it with the original."""
+    """Export a run's model for use without dlcli.
+
+    The export is loaded with its own runtime and compared with the original.
+    """
     found = found_run(run, runs)
     if quantize and form is not Format.tflite:
         raise UsageError("--quantize is for --format tflite")

@@ -49,11 +49,14 @@ def _complete_task(incomplete: str) -> list[str]:
 
 
 def check(
-    specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="YAML files, or folders of them.")],
+    specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="YAML files, or folders of YAML files.")],
     overrides: Overrides = None,
     json_: Json = False,
 ) -> None:
-    """Check specs without training: all faults of all files. Nothing heavy is loaded."""
+    """Check specs without training and report every fault.
+
+    TensorFlow is not loaded.
+    """
     from dlcli.errors import SpecError
 
     files = [file for spec in specs for file in _spec_files(spec)]
@@ -126,11 +129,11 @@ def _print_json(data: Any) -> None:
 
 def list_(
     topic: Annotated[
-        str, typer.Argument(metavar="WHAT", help="layers, losses, specs, ...", autocompletion=_complete_topic)
+        str, typer.Argument(metavar="WHAT", help="Topic: layers, losses, specs, ...", autocompletion=_complete_topic)
     ] = "",
     json_: Json = False,
 ) -> None:
-    """List what a spec may use (layers, losses, ...), and the specs that ship with dlcli."""
+    """List the kinds that a spec may use, and the shipped specs."""
     rows = _rows(topic)
     if json_:
         _print_json({"entries": [{"name": name, "meaning": text} for name, text in rows]})
@@ -179,8 +182,8 @@ def _rows(topic: str) -> list[tuple[str, str]]:
 
 
 def schema(
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the reference as Markdown instead.")] = False,
-    write: Annotated[Path | None, typer.Option("--write", help="Write spec.md and schema.json into this folder.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the reference in Markdown instead.")] = False,
+    write: Annotated[Path | None, typer.Option("--write", help="Write spec.md and schema.json to this folder.")] = None,
 ) -> None:
     """Print the JSON schema of a spec, for editors and other tools."""
     from dlcli.errors import UsageError
@@ -197,28 +200,33 @@ def schema(
 
 
 def init(
-    path: Annotated[Path | None, typer.Argument(help="The file to write; NAME.yaml if not given.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="File to write.  [default: NAME.yaml]")] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="A folder of images, a table (.csv, .tsv, .parquet, .xlsx), an .npz file, or a set's name (digits)."),
+        typer.Option(
+            help="A folder of images, a table (.csv, .tsv, .parquet, .xlsx), an .npz file, or the name of a data set (digits)."
+        ),
     ] = None,
-    task: Annotated[str | None, typer.Option(help=", ".join(TASKS), autocompletion=_complete_task)] = None,
-    model: Annotated[str | None, typer.Option(help="transfer, cnn, mlp, or a backbone such as mobilenet_v2.")] = None,
+    task: Annotated[str | None, typer.Option(help=f"Task: {', '.join(TASKS)}.", autocompletion=_complete_task)] = None,
+    model: Annotated[str | None, typer.Option(help="Model: transfer, cnn, mlp, or a backbone such as mobilenet_v2.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the experiment.")] = None,
     target: Annotated[
-        list[str] | None, typer.Option(help="Column, or array, with the label; repeat for several columns.")
+        list[str] | None, typer.Option(help="Column or array with the label; repeat the option for several columns.")
     ] = None,
-    weights: Annotated[str | None, typer.Option(help="A file of weights for the backbone, in place of a download.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Weights file for the backbone, in place of a download.")] = None,
     from_: Annotated[
         str | None,
         typer.Option(
             "--from",
-            help="Copy a shipped spec (dlcli list specs); with --data, --target and --task on other data.",
+            help="Shipped spec to copy (see dlcli list specs); --data, --target and --task adapt it to other data.",
             autocompletion=_complete_shipped,
         ),
     ] = None,
 ) -> None:
-    """Write a spec to start from: looks at the data, asks what is unsure, or copies a shipped spec. Never overwrites a file."""
+    """Write a first spec for your data, or copy a shipped one.
+
+    The data is inspected; in a terminal, init asks for what it cannot detect. It never overwrites a file.
+    """
     from dlcli.cli.scaffold import Options, Questions, new_spec
     from dlcli.errors import UsageError
 

@@ -19,25 +19,30 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help="An experiment's YAML file with a `sweep` section.")] = "",
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="YAML file of an experiment with a `sweep` section.")] = "",
     overrides: Overrides = None,
-    resume: Annotated[str, typer.Option(metavar="ID", help="Resume a sweep (`latest`: the newest); no SPEC then.")] = "",
+    resume: Annotated[str, typer.Option(metavar="ID", help="Resume this sweep (`latest`: the newest), in place of SPEC.")] = "",
     join: Annotated[
-        str, typer.Option(metavar="ID", help="Work on a sweep beside other processes, here or on other machines; no SPEC then.")
+        str, typer.Option(metavar="ID", help="Join this sweep of another process, on any machine, in place of SPEC.")
     ] = "",
     storage: Annotated[
         str,
-        typer.Option(metavar="URL", help="Where trials are kept: a postgresql:// or mysql:// URL, or a file on a shared disk."),
+        typer.Option(metavar="URL", help="Storage of the trials: a postgresql:// or mysql:// URL, or a file on a shared disk."),
     ] = "",
-    trials: Annotated[int | None, typer.Option(min=1, help="Trials, all in all, in place of the spec's number.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Trials at once in this process, in place of the spec's.")] = None,
-    gpus: Annotated[str, typer.Option(metavar="0,1", help="The GPUs to use, all if not given; `none` for the CPU.")] = "",
-    per_gpu: Annotated[int, typer.Option(min=1, help="Trials on one GPU at once, which share its memory evenly.")] = 1,
+    trials: Annotated[int | None, typer.Option(min=1, help="Total number of trials, in place of the spec's.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Number of trials at once in this process, in place of the spec's.")
+    ] = None,
+    gpus: Annotated[str, typer.Option(metavar="0,1", help="GPUs to use, or `none` for the CPU.  [default: all]")] = "",
+    per_gpu: Annotated[int, typer.Option(min=1, help="Number of trials per GPU, which share its memory evenly.")] = 1,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Search a space of specs for the best scores, a process for each trial; --resume continues it, however it ended."""
+    """Search a space of specs for the best score.
+
+    Each trial has its own process. --resume continues an interrupted sweep.
+    """
     if sum(map(bool, (spec, resume, join))) != 1:
         raise UsageError("sweep needs one of SPEC, --resume ID and --join ID")
     if overrides and not spec:

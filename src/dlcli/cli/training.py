@@ -19,44 +19,47 @@ if TYPE_CHECKING:
 
 
 def train(
-    spec: Annotated[str | None, typer.Argument(metavar="[SPEC]", help="An experiment's YAML file.")] = None,
+    spec: Annotated[str | None, typer.Argument(metavar="[SPEC]", help="YAML file of the experiment.")] = None,
     overrides: Overrides = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Resume a run that was stopped, exactly; no SPEC then.", autocompletion=complete_run),
+        typer.Option(metavar="RUN", help="Resume this interrupted run, in place of SPEC.", autocompletion=complete_run),
     ] = None,
     schedule: Annotated[
         str | None,
-        typer.Option(metavar="POLICY", help="--resume with more epochs only: the schedule may continue, stretch or rewarm."),
+        typer.Option(metavar="POLICY", help="With --resume and more epochs: continue, stretch or rewarm the schedule."),
     ] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     workers: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT,...", help="Train with several processes; all their addresses, the chief's first."),
+        typer.Option(metavar="HOST:PORT,...", help="Addresses of all processes that train together, the chief's first."),
     ] = None,
-    index: Annotated[int | None, typer.Option(min=0, help="Which of --workers this one is, from 0 on.")] = None,
+    index: Annotated[int | None, typer.Option(min=0, help="Index of this process in --workers, from 0.")] = None,
     local_workers: Annotated[
-        int | None, typer.Option(min=2, metavar="N", help="Start N workers on this machine, for trying out.")
+        int | None, typer.Option(min=2, metavar="N", help="Start N workers on this machine, for testing.")
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Train a spec's model in a new run folder and score it; or resume a run that was stopped (--resume)."""
+    """Train a model from a spec, or resume an interrupted run.
+
+    The run folder contains the model of the best epoch and its scores on the test split.
+    """
     from dlcli.errors import UsageError
     from dlcli.spec.load import load
 
     if (workers is None) != (index is None) or (workers and local_workers):
-        raise UsageError("--workers and --index go together, and --local-workers stands alone")
+        raise UsageError("--workers needs --index, and neither can be combined with --local-workers")
     if local_workers:
         _start_workers(local_workers)
     if resume is not None:
         if spec is not None:
-            raise UsageError("--resume continues by the run's own spec: leave SPEC out; --set training.epochs=30 adds epochs")
+            raise UsageError("--resume uses the spec of the run: omit SPEC; --set training.epochs=30 adds epochs")
         _resume(resume, runs, overrides or [], schedule, workers, index, quiet=quiet, as_json=as_json, offline=offline)
         return
     if spec is None or schedule is not None:
-        raise UsageError("train needs a SPEC, or --resume RUN" if spec is None else "--schedule is for --resume RUN")
+        raise UsageError("train needs a SPEC, or --resume RUN" if spec is None else "--schedule needs --resume RUN")
 
     loaded = load(spec, overrides or ())
     cluster = _cluster(loaded.experiment.hardware.strategy, workers, index)
@@ -76,10 +79,8 @@ def _cluster(strategy: str, workers: str | None, index: int | None) -> Cluster |
 
     cluster = named_cluster(workers, index) if workers is not None else cluster_around(strategy)
     if cluster is not None:
-        place = "the chief" if cluster.is_chief else f"the run is the chief's, {cluster.addresses[0]}"
-        typer.echo(
-            visible(f"worker {cluster.index} of {len(cluster.addresses)}: {place}; waiting until all are there"), err=True
-        )
+        place = "the chief" if cluster.is_chief else f"the chief at {cluster.addresses[0]} writes the run"
+        typer.echo(visible(f"worker {cluster.index} of {len(cluster.addresses)}: {place}; waiting for the others"), err=True)
     return cluster
 
 
@@ -99,23 +100,33 @@ def _start_workers(count: int) -> NoReturn:
 def finetune(
     what: Annotated[
         str,
-        typer.Argument(metavar="SPEC|RUN", help="An experiment's YAML file, or a finished run.", autocompletion=complete_run),
+        typer.Argument(metavar="SPEC|RUN", help="YAML file of an experiment, or a finished run.", autocompletion=complete_run),
     ],
     overrides: Overrides = None,
     selection: Annotated[
-        str | None, typer.Option("--train", metavar="WHAT", help="RUN only: all, head, last:20, blocks:2 or from:LAYER.")
+        str | None,
+        typer.Option("--train", metavar="WHAT", help="RUN only: what to train: all, head, last:20, blocks:2 or from:LAYER."),
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(min=0, help="RUN only: its rate; by default the last stage's, or a hundredth."),
+        typer.Option(
+            min=0,
+            help="RUN only: learning rate.  [default: that of the last stage, or a hundredth of it if the backbone was frozen]",
+        ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="RUN only: its epochs; the last stage's if not given.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="RUN only: number of epochs.  [default: as in the last stage]")
+    ] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     quiet: Quiet = False,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Fine-tune: all stages of a spec (head first, then everything), or one more stage of a finished run, in a new run."""
+    """Fine-tune a model in stages: from a spec or a finished run.
+
+    The stages of a spec train the head first, then layers of the backbone too. A finished run is trained in one more stage;
+    the result is a new run.
+    """
     from dlcli.train.finetune import continued, with_stages
 
     if os.path.isfile(what) or what.endswith((".yaml", ".yml")):
@@ -123,7 +134,7 @@ def finetune(
         from dlcli.spec.load import load
 
         if (selection, learning_rate, epochs) != (None, None, None):
-            raise UsageError("--train, --learning-rate and --epochs are for a RUN; a SPEC says them in `training.stages`")
+            raise UsageError("--train, --learning-rate and --epochs need a RUN; a SPEC sets them in `training.stages`")
         loaded, parent = with_stages(load(what, overrides or ())), ""
     else:
         from dlcli.cli.options import found_run
