@@ -1,6 +1,6 @@
 """Measures how often dlcli's 95 % intervals contain the true score: python benchmarks/coverage.py [--samples 1000].
 
-Each row of the table is a population whose true score is known (from a sample of at least 400,000 examples). Small test parts
+Each row of the table is a population whose true score is known (from a sample of at least 400,000 examples). Small test splits
 are drawn from it repeatedly and each gets its interval. `holds` is the share of intervals that contain the true score; `below`
 and `above` are the shares of intervals that lie entirely below or above it. An interval of 95 % should contain it
 95 times in 100. With 1,000 samples the share itself is off by at most 1.4 points 95 times in 100.
@@ -35,7 +35,7 @@ LARGE = 400_000
 
 @dataclass(frozen=True)
 class Population:
-    """A kind of test part: its description, its task, its number of examples, and the function that draws examples."""
+    """A kind of test split: its description, its task, its number of examples, and the function that draws examples."""
 
     words: str
     task: str
@@ -45,7 +45,7 @@ class Population:
 
 @dataclass(frozen=True)
 class Pair:
-    """A test part with the scores of two models."""
+    """A test split with the scores of two models."""
 
     words: str
     task: str
@@ -288,7 +288,7 @@ def pairs() -> Iterator[tuple[MetricSpec | None, Pair]]:
 
 def table(title: str, rows: Iterator[tuple[str, str, Coverage]]) -> None:
     """Prints a table as its rows are measured."""
-    print(f"\n### {title}\n\n| metric | test part | true | holds | below | above | width | no interval |")
+    print(f"\n### {title}\n\n| metric | test split | true | holds | below | above | width | no interval |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
     for name, words, row in rows:
         shares = " | ".join("" if np.isnan(share) else f"{100 * share:.1f} %" for share in (row.held, row.below, row.above))
@@ -299,7 +299,7 @@ def table(title: str, rows: Iterator[tuple[str, str, Coverage]]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description="Measures how often 95 % intervals contain the true score.")
-    parser.add_argument("--samples", type=int, default=1000, help="samples of each test part (default 1,000)")
+    parser.add_argument("--samples", type=int, default=1000, help="samples of each test split (default 1,000)")
     parser.add_argument("--only", default="", help="comma-separated names of tables")
     options = parser.parse_args(arguments)
     number = options.samples

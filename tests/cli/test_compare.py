@@ -77,7 +77,7 @@ def test_what_was_not_scored_is_told_with_the_command_for_it(dlcli: Dlcli, tmp_p
     assert f"{left.id} was not scored on test: `dlcli evaluate {left.id} --split test` does that" in done.stdout
     assert "B against A, not tested" in done.stdout
     validation = dlcli("runs", "compare", "iris", "left", "--split", "validation")
-    assert f"{scored.id} has no validation part; it has train, test" in validation.stdout
+    assert f"{scored.id} has no validation split; it has train, test" in validation.stdout
 
 
 def test_runs_without_kept_predictions_are_compared_only_on_the_same_data(dlcli: Dlcli, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_runs_without_kept_predictions_are_compared_only_on_the_same_data(dlcli:
     make_run(runs, "same")
     make_run(runs, "other", data="another")
     same = dlcli("runs", "compare", "iris", "same")
-    assert (same.returncode, "kept no predictions of its test part" in same.stdout) == (0, True)
+    assert (same.returncode, "kept no predictions of its test split" in same.stdout) == (0, True)
     other = dlcli("runs", "compare", "iris", "other")
     assert (other.returncode, other.stdout) == (2, "")
     assert f"their data differ, and {one.id} kept no predictions" in other.stderr

@@ -22,7 +22,7 @@ def test_explain_names_the_pictures_it_made(dlcli: Dlcli, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     (made,) = told["explanations"]
-    assert made["title"] == "Decision boundary with the test part"
+    assert made["title"] == "Decision boundary with the test split"
     assert (Path(told["folder"]) / made["file"]).is_file()
     assert json.loads((Path(told["folder"]) / "explanations.json").read_text()) == told["explanations"]
 

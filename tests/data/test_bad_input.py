@@ -222,4 +222,4 @@ def test_examples_that_a_split_file_leaves_out_are_told(tmp_path: Path) -> None:
     (tmp_path / "split.csv").write_text("\n".join(["id,split", *rows]) + "\n")
     heard = Heard()
     trained(write_spec(tmp_path, data="split: {file: split.csv}", training="epochs: 1"), reporter=heard)
-    assert "note: 75 examples are in no part of the split file and are left out" in heard.lines
+    assert "note: 75 examples are not in the split file and are ignored" in heard.lines

@@ -20,7 +20,7 @@ from dlcli.score.evaluate import evaluate
 from dlcli.train.trackers import content
 
 TITLE = "test (= validation)"
-NOTE = "the test part is the validation part: these examples chose the epoch, so scores on new data may be lower"
+NOTE = "the test split is the validation split: these examples chose the epoch, so scores on new data may be lower"
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_the_list_of_runs_marks_the_score(run: Run, apart: Run, capsys: pytest.C
 
 def test_files_and_pages_say_it(run: Run) -> None:
     assert run.data()["test_is_validation"] is True
-    assert [note for note in run.data()["notes"] if note.startswith("the test part is the validation part")]
+    assert [note for note in run.data()["notes"] if note.startswith("the test split is the validation split")]
     assert run.metrics()["note"] == NOTE
     report = (run.path / "report.html").read_text(encoding="utf-8")
     assert f"accuracy on {TITLE}" in report

@@ -253,7 +253,7 @@ def test_numbers_are_explained_as_a_surface(tmp_path: Path) -> None:
     source = "{kind: playground, name: plane, examples: 100}"
     run = trained(write_spec(tmp_path, source, task="regression", model="{kind: mlp, units: []}", training="epochs: 1"))
     (made,) = explain(run)
-    assert made.title == "Predicted target with the test part"
+    assert made.title == "Predicted target with the test split"
     assert (run.path / "explanations" / made.file).is_file()
     (by_columns,) = explain(run, method="permutation")
     assert by_columns.kind == "permutation"

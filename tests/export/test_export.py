@@ -103,7 +103,7 @@ def inside(path: Path, form: Format, inputs: dict[str, Array]) -> Array:
 
 
 def scored(run: Run) -> tuple[list[str], list[str], Array]:
-    """Returns ids, predicted classes and probabilities that the run's evaluation of its test part wrote."""
+    """Returns ids, predicted classes and probabilities that the run's evaluation of its test split wrote."""
     rows = read_table(run.evaluation("test") / "predictions.csv")
     shares = [name for name in rows[0] if name.startswith("p_")]
     table = np.array([[row[name] for name in shares] for row in rows], "float32")

@@ -88,7 +88,7 @@ def test_prices_are_learned_and_reported_in_their_own_unit(tmp_path: Path) -> No
     scores = {name: entry["value"] for name, entry in run.metrics()["metrics"].items()}
     assert scores["loss"] == pytest.approx(np.mean(error**2), rel=1e-5)
     assert scores["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-5)
-    # The kept epoch's row says of the validation part what `evaluate` says of it.
+    # The kept epoch's row says of the validation split what `evaluate` says of it.
     best = run.history()[run.status().best_epoch - 1]
     again = evaluate(run, "validation").metrics
     assert {name: float(best[f"val_{name}"]) for name in ("loss", "mae", "rmse", "r2")} == pytest.approx(

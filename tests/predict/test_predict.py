@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photos(folder: Path) -> Run:
-    """A run on images of 8 x 8, its test part in more than one batch."""
+    """A run on images of 8 x 8, its test split in more than one batch."""
     write_pngs(folder / "photos", each=20)
     data = f"image: {{size: [8, 8]}}, {BATCH}, split: {{test: 0.5}}"
     return trained(write_spec(folder, "{kind: folder, path: photos}", model=SMALL_CNN, data=data, name="photos"))

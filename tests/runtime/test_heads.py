@@ -176,7 +176,7 @@ def test_one_class_alone_is_refused(spec: Any) -> None:
     x, _, _, _ = rows("iris")
     with pytest.raises(DataError) as refused:
         spec.fit(x, np.full(len(x), 2), 0)
-    expected = f"`{spec.kind}` tells classes apart, but the training part has examples of one class only"
+    expected = f"`{spec.kind}` tells classes apart, but the training split has examples of one class only"
     assert str(refused.value) == expected
 
 
@@ -192,4 +192,4 @@ def test_more_neighbours_than_examples_are_refused() -> None:
     x, y, _, _ = rows("iris")
     with pytest.raises(DataError) as refused:
         KNN(kind="knn", n_neighbors=100).fit(x, y, 0)
-    assert str(refused.value) == "`n_neighbors` is 100, but the training part has 75 examples"
+    assert str(refused.value) == "`n_neighbors` is 100, but the training split has 75 examples"

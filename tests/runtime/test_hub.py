@@ -274,7 +274,7 @@ def test_a_module_of_tensorflow_1_gives_features(tmp_path: Path, tags: tuple[lis
 
 
 def test_a_module_of_tensorflow_1_without_a_part_for_predictions_is_an_error_in_words(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no part for predictions"):
+    with pytest.raises(DataError, match="no graph for predictions"):
         HubLayer(str(tf1(tmp_path / "module", tags=(["train"], ["tune"]))))
 
 

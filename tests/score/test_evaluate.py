@@ -332,7 +332,7 @@ def test_what_does_not_fit_the_task_is_refused_before_anything_is_scored(run_of_
     run = trained(write_spec(tmp_path, "{kind: builtin, name: iris}", data="split: {validation: 0}", training="epochs: 1"))
     for wanted, words in (
         (EvaluateOptions(costs=(1, 2)), "yes-or-no"),
-        (EvaluateOptions(calibrate=True), "no validation part"),
+        (EvaluateOptions(calibrate=True), "no validation split"),
     ):
         with pytest.raises(UsageError, match=words):
             evaluate(run, "test", options=wanted)

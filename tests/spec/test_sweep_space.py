@@ -120,7 +120,7 @@ def test_no_run_keeps_the_search() -> None:
         ("data.split.validation: {float: [0.1, 0.2]}", "8:5: sweep.space.data.split.validation: cannot be searched"),
         (
             "data: {choice: [{source: {kind: builtin, name: iris}}, {source: {kind: builtin, name: wine}}]}",
-            "8:5: sweep.space.data: cannot be searched: it holds data.split, and scores on different validation parts do not",
+            "8:5: sweep.space.data: cannot be searched: it holds data.split, and scores on different validation splits do not",
         ),
         (
             "training.loss: {choice: [categorical_crossentropy, categorical_focal_crossentropy]}",
@@ -147,8 +147,8 @@ def test_a_wrong_space_is_told_with_its_line(space: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("head", "said"),
     [
-        ("  objective: val_acuracy\n", "7:3: sweep.objective: no score `val_acuracy` of the validation part; did you mean"),
-        ("  objective: accuracy\n", "7:3: sweep.objective: no score `accuracy` of the validation part"),
+        ("  objective: val_acuracy\n", "7:3: sweep.objective: no score `val_acuracy` of the validation split; did you mean"),
+        ("  objective: accuracy\n", "7:3: sweep.objective: no score `accuracy` of the validation split"),
         ("  objective: parameters\n", "7:3: sweep.objective: parameters alone would choose an untrained model"),
         ("  objective: [val_loss, parameters]\n  pruner: median\n", "8:3: sweep.pruner: trials of several objectives"),
         ("  sampler: grid\n", "9:5: sweep.space.model.dropout: a grid needs a `step` or a `choice`"),
@@ -164,7 +164,7 @@ def test_a_wrong_search_is_told_with_its_line(head: str, said: str) -> None:
 def test_a_search_needs_a_validation_part() -> None:
     base = BASE.replace("batch_size: 16}", "batch_size: 16, split: {validation: 0}}")
     found = faults("model.dropout: {float: [0, 0.5]}", base=base)
-    assert found == ["6:1: sweep.objective: trials are compared on the validation part, and data.split.validation is 0"]
+    assert found == ["6:1: sweep.objective: trials are compared on the validation split, and data.split.validation is 0"]
 
 
 def test_a_grid_has_at_least_as_many_trials_as_points() -> None:

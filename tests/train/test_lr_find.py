@@ -171,7 +171,7 @@ def test_lack_of_memory_tells_the_batch_to_try(tmp_path: Path, monkeypatch: pyte
 
 def test_a_part_that_is_not_there_is_told(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, GAUSSIANS, data="split: {test: 0}")
-    with pytest.raises(UsageError, match="--split: the data has no test part; it has train, validation"):
+    with pytest.raises(UsageError, match="--split: the data has no test split; it has train, validation"):
         baselines(load(spec).experiment, Heard().log, split="test")
 
 

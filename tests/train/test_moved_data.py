@@ -55,7 +55,7 @@ def test_a_copy_is_split_as_before_and_other_data_anew(run: Run, folder: Path, m
     assert [
         f"note: other data than that of {run.id}: it is split anew",
         f"note: 14 of its images have the names of images that {run.id} was trained on: if they are the same, scores"
-        " of the new test part are too high",
+        " of the new test split are too high",
     ] == SAID
 
 

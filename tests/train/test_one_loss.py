@@ -28,7 +28,7 @@ DATA = "batch_size: 8, split: {validation: 0.3, test: 0.2}"
 
 @pytest.fixture(scope="module")
 def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A spec of labels that are noise: the data loss of the validation part rises while the penalty falls."""
+    """A spec of labels that are noise: the data loss of the validation split rises while the penalty falls."""
     folder = tmp_path_factory.mktemp("noise")
     random = np.random.default_rng(0)
     np.savez(folder / "noise.npz", x=random.normal(size=(120, 12)).astype("float32"), y=random.integers(0, 2, 120))

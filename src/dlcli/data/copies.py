@@ -15,7 +15,7 @@ from dlcli.spec.data.sources import Examples
 
 Array = np.ndarray[Any, Any]
 MOST_TRAIN, MOST_OTHERS = 1500, 500
-"""Images of the training part, and of each other part, that are compared; all images in memory up to ten times as many."""
+"""Images of the training split, and of each other part, that are compared; all images in memory up to ten times as many."""
 SIDE = 16
 """Pixels of a side of the small colour images that are compared."""
 ALIKE, NEARLY = 0.96, 0.88

@@ -61,7 +61,7 @@ def leak_facts(splits: Splits) -> dict[str, Any]:
 
 
 def _is_second_name(splits: Splits, name: str) -> bool:
-    """Whether a part is the validation part under another name."""
+    """Whether a part is the validation split under another name."""
     return name == "test" and splits.parts["test"] is splits.parts.get("validation")
 
 
@@ -179,7 +179,7 @@ def _digest(inputs: Any, place: int) -> bytes:
 def telling_columns(splits: Splits) -> dict[str, Any]:
     """Returns the number of columns and, for each target, up to 10 columns with the score that each reaches alone.
 
-    A column's score is that of the simplest rules that use nothing else, learned on one half of the training part (at most
+    A column's score is that of the simplest rules that use nothing else, learned on one half of the training split (at most
     4,000 rows) and measured on the other, the better of two: the commonest class, or the mean, of rows with the same value
     (of one fiftieth of the rows where there are many values); the class, or the value, of the row whose number is nearest.
     It is the share of the guesser's errors that the rule avoids, or of the variance explained (R2): 1 is perfect, 0 no

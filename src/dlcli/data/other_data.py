@@ -31,7 +31,7 @@ class OtherData:
 
 
 def open_other(experiment: Experiment, run: Run, path: Path, *, offline: bool) -> OtherData:
-    """Returns the labelled examples at a path: the test part where it has one, else all.
+    """Returns the labelled examples at a path: the test split where it has one, else all.
 
     Raises:
         UsageError: the run's source is no folder or file.
@@ -45,7 +45,9 @@ def open_other(experiment: Experiment, run: Run, path: Path, *, offline: bool) -
         raise DataError(f"--data: {message}" if str(path) in message else f"--data: {path}: {message}")
     opened = open_source(source, Request(experiment.task, experiment.data.image, experiment.seed, offline))
     if "test" not in opened.parts and len(opened.parts) > 1:
-        raise DataError(f"--data: {path} has the parts {' and '.join(opened.parts)} and no test part: name one part's folder")
+        raise DataError(
+            f"--data: {path} has the splits {' and '.join(opened.parts)} and no test split: name the folder of one split"
+        )
     part = "test" if "test" in opened.parts else "train"
     examples = _numbered(opened.parts[part], opened, experiment, classes)
     if not len(examples):

@@ -105,7 +105,7 @@ def _resolved_split(settings: SplitSettings, splits: Splits) -> SplitSettings:
 
 
 def _monitored(experiment: Experiment, splits: Splits) -> Experiment:
-    """Returns the experiment with monitors of the training values where the data has no validation part."""
+    """Returns the experiment with monitors of the training values where the data has no validation split."""
     if "validation" in splits.parts:
         return experiment
     training = experiment.training

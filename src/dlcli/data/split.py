@@ -1,4 +1,4 @@
-"""Examples of a source -> training, validation and test parts: drawn by the spec's shares, or as a run recorded them."""
+"""Examples of a source -> training, validation and test splits: drawn by the spec's shares, or as a run recorded them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULT_SHARES = {"validation": 0.1, "test": 0.2}
 
 
 def drawn_parts(opened: Opened, experiment: Experiment) -> dict[str, Examples]:
-    """Returns the parts by the spec's shares: what the source gives is kept, the rest is taken from its training part."""
+    """Returns the parts by the spec's shares: what the source gives is kept, the rest is taken from its training split."""
     settings, source, parts = experiment.data.split, opened.parts["train"], dict(opened.parts)
     draw = _stratified if settings.stratify and experiment.task in ("classification", "binary") else _random
     random = np.random.default_rng([experiment.seed, 0x5B117])
@@ -36,16 +36,16 @@ def drawn_parts(opened: Opened, experiment: Experiment) -> dict[str, Examples]:
 
 
 def _share(part: str, setting: Any, opened: Opened) -> float:
-    """Returns the share of the source's training part that becomes a part; 0 where the source gives that part itself.
+    """Returns the share of the source's training split that becomes a part; 0 where the source gives that part itself.
 
     Raises:
         DataError: the spec asks for a share of what the source gives, or for a part that the source does not have.
     """
     is_own = part in opened.parts
     if setting == "source" and not is_own:
-        raise DataError(f"split.{part}: source, but the source has no {part} part of its own")
+        raise DataError(f"split.{part}: source, but the source has no {part} split")
     if is_own and setting not in ("auto", "source"):
-        raise DataError(f"split.{part}: {setting}, but the source has a {part} part of its own; leave `split.{part}` out")
+        raise DataError(f"split.{part}: {setting}, but the source has its own {part} split; remove `split.{part}`")
     if is_own or setting == "validation":
         return 0.0
     return DEFAULT_SHARES[part] if setting == "auto" else float(setting)
@@ -88,11 +88,13 @@ def recorded_parts(opened: Opened, split: dict[str, str], experiment: Experiment
         for part in PARTS:
             positions = np.array([place for place, name in enumerate(part_names) if name == part], dtype="int64")
             if len(positions) and part in parts:
-                raise DataError(f"the recorded split takes the {part} part from two parts of the source; it can come from one")
+                raise DataError(
+                    f"the recorded split takes the {part} split from two splits of the source; only one is possible"
+                )
             if len(positions):
                 parts[part] = subset(examples, positions)
     if left or "train" not in parts:
-        example = next(iter(left), "a training part")
+        example = next(iter(left), "a training split")
         raise DataError(f"the recorded split names {len(left)} examples that the source does not have, such as {example!r}")
     if experiment.data.split.test == "validation" and "validation" in parts:
         parts["test"] = parts["validation"]

@@ -23,5 +23,5 @@ def read_split_file(path: Path) -> dict[str, str]:
         raise DataError(f"data.split.file: {path} needs the columns `id` and `split`, and rows")
     unknown = next((row["split"] for row in rows if row["split"] not in PARTS), None)
     if unknown is not None:
-        raise DataError(f"data.split.file: {path} names a part {unknown!r}; parts are {', '.join(PARTS)}")
+        raise DataError(f"data.split.file: {path} has the unknown split {unknown!r}; splits are {', '.join(PARTS)}")
     return {row["id"]: row["split"] for row in rows}

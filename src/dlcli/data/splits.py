@@ -32,9 +32,9 @@ MOST_NAMED = 100
 
 @dataclass(frozen=True)
 class Splits:
-    """The examples of a run. `validation` and `test` may be missing; `test` may be the validation part (by the spec).
+    """The examples of a run. `validation` and `test` may be missing; `test` may be the validation split (by the spec).
 
-    `given` names the parts that the source gave; the others are drawn from its training part.
+    `given` names the parts that the source gave; the others are drawn from its training split.
     """
 
     parts: dict[str, Examples]
@@ -91,7 +91,7 @@ class Splits:
         return dict(zip(self.classes, counts.tolist(), strict=True))
 
     def target_facts(self) -> dict[str, list[float] | None]:
-        """Returns mean and deviation of each target in the training part; None where targets are classes."""
+        """Returns mean and deviation of each target in the training split; None where targets are classes."""
         if self.task != "regression":
             return {"means": None, "deviations": None}
         targets = self.train.targets.astype("float64")
@@ -244,14 +244,14 @@ def _of_classes(opened: Opened, classes: tuple[str, ...]) -> Opened:
 
 
 def _is_validation(parts: dict[str, Examples], part: str) -> bool:
-    """Whether a part is the test part and the validation part as well."""
+    """Whether a part is the test split and the validation split as well."""
     return part == "test" and part in parts and parts["test"] is parts.get("validation")
 
 
 def _refuse_unfit(opened: Opened, experiment: Experiment) -> None:
     for part, examples in opened.parts.items():
         if not len(examples):
-            raise DataError(f"the source's {part} part has no examples")
+            raise DataError(f"the {part} split of the source has no examples")
     classes = len(np.unique(opened.parts["train"].targets)) if experiment.task_row.has_classes else 2
     if experiment.task == "binary" and len(opened.classes) != 2:
         raise DataError(f"task: binary needs two classes, found {len(opened.classes)}: {listed(opened.classes)}")
@@ -267,12 +267,12 @@ def _note_of_left_out(parts: dict[str, Examples], opened: Opened) -> list[str]:
     used = sum(len(examples) for part, examples in parts.items() if not _is_validation(parts, part))
     count = sum(map(len, opened.parts.values())) - used
     subject, verb = ("1 example", "is") if count == 1 else (f"{count:,} examples", "are")
-    return [f"{subject} {verb} in no part of the split file and {verb} left out"] if count else []
+    return [f"{subject} {verb} not in the split file and {verb} ignored"] if count else []
 
 
 def _notes(parts: dict[str, Examples], opened: Opened, task: str) -> list[str]:
     """Returns what a user should know of the parts."""
-    shared = ["the test part is the validation part (data.split.test): it chooses the epoch, so its score is no test score"]
+    shared = ["the test split is the validation split (data.split.test): it chooses the epoch, so its score is no test score"]
     notes = shared if _is_validation(parts, "test") else []
     if task not in ("classification", "binary"):
         return [*notes, *target_notes(parts["train"].targets, opened.classes)]

@@ -1,4 +1,4 @@
-"""Values of a table that a run's training part did not have: unseen categories, and gaps in columns that had none.
+"""Values of a table that a run's training split did not have: unseen categories, and gaps in columns that had none.
 
 The saved model has an answer for each: an unseen category counts as none of the known ones, and a gap in a number as the
 column's mean. Both say little, so they are counted by column.
@@ -21,7 +21,7 @@ MOST_NAMED = 3
 
 @dataclass
 class _Column:
-    """The categories of a column in the training part (None for numbers), and counts of values that were not there."""
+    """The categories of a column in the training split (None for numbers), and counts of values that were not there."""
 
     categories: frozenset[str] | None
     had_gaps: bool
@@ -41,10 +41,10 @@ class _Column:
 
 
 class Unfamiliar:
-    """Counts by column what the training part did not have."""
+    """Counts by column what the training split did not have."""
 
     def __init__(self, model: Any, columns: Sequence[str], gaps: Mapping[str, int] | None) -> None:
-        """Takes a saved model, its columns, and the gaps of the training part; None of a run that did not count them."""
+        """Takes a saved model, its columns, and the gaps of the training split; None of a run that did not count them."""
         lookups = {layer.input.name: layer for layer in model.layers if isinstance(layer, keras.layers.StringLookup)}
         self._rows = 0
         self._columns: dict[str, _Column] = {}

@@ -197,8 +197,8 @@ def _permutation(work: Work, _: Sequence[str]) -> list[Explanation]:
 
     splits, part = run_data(work.run, work.experiment, offline=work.offline)
     metric, value, found = tables.permutation(work.model, splits.parts[part], work.experiment)
-    file = file_name("permutation", f"Permutation importance on the {part} part")
-    title = f"Permutation importance on the {part_title(work.run, part)} part"
+    file = file_name("permutation", f"Permutation importance on the {part} split")
+    title = f"Permutation importance on the {part_title(work.run, part)} split"
     draw_importance(found, metric, value, work.folder / file)
     cells = ((one.column, f"{one.mean:.9g}", f"{one.deviation:.9g}") for one in found)
     write_numbers(work.folder, file, ("column", "importance", "deviation"), cells)
@@ -232,7 +232,7 @@ def _regions(work: Work, plane: Plane, output: Array, labels: Array, part: str) 
     task = work.experiment.task
     decided = decide(output, task)
     sure = np.where(decided == 1, output, 1 - output) if task == "binary" else output.max(axis=1)
-    title = f"Decision boundary with the {part} part"
+    title = f"Decision boundary with the {part} split"
     file = file_name("boundary", title)
     draw_regions(plane, decided, sure, labels, work.classes, work.folder / file)
     rows = ((*point, work.classes[one], f"{share:.9g}") for point, one, share in zip(_grid(plane), decided, sure, strict=True))
@@ -247,7 +247,7 @@ def _surface(work: Work, plane: Plane, name: str, values: Array, truth: Array, p
     """Draws one label's or target's predictions, and keeps them."""
     from dlcli.explain.pictures import draw_surface
 
-    title = f"Predicted {visible(name)} with the {part} part"
+    title = f"Predicted {visible(name)} with the {part} split"
     file = file_name("boundary", title, name)
     draw_surface(plane, values, truth, title, work.folder / file)
     rows = ((*point, f"{value:.9g}") for point, value in zip(_grid(plane), values, strict=True))

@@ -81,7 +81,7 @@ def out_of_memory(error: BaseException, run: Run) -> str:
     batch, examples = _batch(run)
     if batch < 2:
         return "out of memory, with one example in a batch; try smaller images or a smaller model"
-    of = "the whole training part" if batch == examples else f"{batch} examples"
+    of = "the whole training split" if batch == examples else f"{batch} examples"
     return f"out of memory with {of} in a batch; try --set data.batch_size={batch // 2} in a new run, or smaller images"
 
 
@@ -91,7 +91,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _batch(run: Run) -> tuple[int, int]:
-    """Returns the examples in a batch and in the training part; 0 where the run's files do not tell."""
+    """Returns the examples in a batch and in the training split; 0 where the run's files do not tell."""
     try:
         examples = int(run.data()["examples"]["train"])
         size = run.experiment().data.batch_size

@@ -248,7 +248,7 @@ class Run(RunPaths):
             raise DamagedFile(f"{path}: needs the columns id and split, and rows")
         odd = next((row["split"] for row in rows if row["split"] not in PARTS), None)
         if odd is not None:
-            raise DamagedFile(f"{path}: names a part {odd[:40]!r}; parts are {', '.join(PARTS)}")
+            raise DamagedFile(f"{path}: has the unknown split {odd[:40]!r}; splits are {', '.join(PARTS)}")
         return {row["id"]: row["split"] for row in rows}
 
     def write_split(self, parts: dict[str, list[str]]) -> None:

@@ -13,7 +13,7 @@ from dlcli.errors import DlcliError
 from dlcli.runs.folder import Run
 
 SAME = "test (= validation)"
-"""How the test part is called where it is the validation part."""
+"""How the test split is called where it is the validation split."""
 MARK = "*"
 """What stands behind such a score in a table that has no room for more; `marked_note` explains it."""
 _WITHOUT_UNIT = ("r2", "mcc", "kappa")
@@ -22,7 +22,7 @@ _CHOSE = "these examples chose the epoch, so scores on new data may be lower"
 
 
 def test_is_validation(run: Run) -> bool:
-    """Whether the run's test part is its validation part (`data.split.test: validation`)."""
+    """Whether the run's test split is its validation split (`data.split.test: validation`)."""
     data = run.data()
     if "test_is_validation" in data:
         return data["test_is_validation"] is True
@@ -41,7 +41,7 @@ def part_title(run: Run, split: str) -> str:
 
 
 def title_of(split: str, *, shared: bool) -> str:
-    """Returns how a part is called; `shared` says that it is the test part and the validation part."""
+    """Returns how a part is called; `shared` says that it is the test split and the validation split."""
     return SAME if shared and split == "test" else split
 
 
@@ -67,7 +67,7 @@ def part_note(run: Run, split: str) -> str:
     shared = split == "test" and test_is_validation(run)
     chose = _CHOSE if run.status().monitor.startswith("val_") else ""
     if shared:
-        return f"the test part is the validation part{': ' if chose else ''}{chose}"
+        return f"the test split is the validation split{': ' if chose else ''}{chose}"
     return chose if split == "validation" else ""
 
 
@@ -78,4 +78,4 @@ def marked(run: Run, split: str) -> bool:
 
 def marked_note(rows: Iterable[bool]) -> str:
     """Returns the line that explains the mark; empty where no row has it."""
-    return f"{MARK} the test part is the validation part: {_CHOSE}" if any(rows) else ""
+    return f"{MARK} the test split is the validation split: {_CHOSE}" if any(rows) else ""

@@ -1,4 +1,4 @@
-"""`stages/<number>.npz` of a run: what the best model of each stage answered to the validation part."""
+"""`stages/<number>.npz` of a run: what the best model of each stage answered to the validation split."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def column_inputs(
     features are the scaled numbers, then the marks of gaps, then the categories, each in the columns' order.
 
     Args:
-        columns: the training part's columns `(n,)`, float32 for numbers, text objects for categories.
+        columns: the training split's columns `(n,)`, float32 for numbers, text objects for categories.
         normalize: scale of numbers: `unit` to [0, 1], `symmetric` to [-1, 1], `standard` to mean 0 and deviation 1,
             `none`. A constant column becomes 0 (with `symmetric` and `unit` too).
         unseen_as_zeros: False gives a value not seen a 1 in the first feature, as in runs of revision 1.

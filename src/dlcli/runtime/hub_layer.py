@@ -280,4 +280,4 @@ def _tags(folder: Path) -> list[str] | None:
     for tags in ([], ["serve"]):  # TensorFlow Hub's own of TensorFlow 1, and everyone else's
         if tags in known:
             return tags
-    raise DataError(f"model.backbone.handle: {folder} has no part for predictions, only {known}")
+    raise DataError(f"model.backbone.handle: {folder} has no graph for predictions, only {known}")

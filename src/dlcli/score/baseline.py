@@ -72,7 +72,7 @@ def baselines(
     splits = open_splits(experiment, offline=offline)
     part = split or default_split(splits)
     if part not in splits.parts:
-        raise UsageError(f"--split: the data has no {part} part; it has {', '.join(splits.parts)}")
+        raise UsageError(f"--split: the data has no {part} split; it has {', '.join(splits.parts)}")
     train, other = model_rows(splits, part)
     places = np.arange(len(splits.train))
     if len(places) > most:

@@ -95,7 +95,7 @@ def _pair(first: Run, other: Run, split: str, *, any_data: bool) -> Pairing:
         if not any_data and _fingerprint(first) != _fingerprint(other):
             raise UsageError(_refusal(first, other, f"their data differ, and {without[0].id} kept no predictions", split))
         again = f"`{command()} evaluate {without[0].id} --split {split}` writes them"
-        return replace(none, notes=[f"{without[0].id} kept no predictions of its {split} part: {again}"])
+        return replace(none, notes=[f"{without[0].id} has no stored predictions of its {split} split: {again}"])
     ours, theirs = read_outcome(first, split), read_outcome(other, split)
     matched = match(ours, theirs)
     if matched.doubt and not any_data:
@@ -103,7 +103,7 @@ def _pair(first: Run, other: Run, split: str, *, any_data: bool) -> Pairing:
     notes = [*([f"{matched.doubt}; {_left(matched)}"] if matched.doubt else []), *matched.notes]
     notes += dict.fromkeys(filter(None, (part_note(run, split) for run in (first, other))))
     if not matched.doubt and _fingerprint(first) != _fingerprint(other):
-        notes.append(f"their data or splits differ elsewhere; ids and labels of the {split} part are the same")
+        notes.append(f"their data or splits differ elsewhere; ids and labels of the {split} split are the same")
     if not len(matched.ours):
         return replace(none, notes=notes)
     metrics = _metrics([first, other], matched)

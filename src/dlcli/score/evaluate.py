@@ -80,7 +80,7 @@ def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", opt
         use_device(any_device(experiment.hardware), experiment.seed)
         if data:
             if options.calibrate:
-                raise UsageError("--calibrate fits on the run's own validation part: leave --data out")
+                raise UsageError("--calibrate fits on the run's own validation split: leave --data out")
             return _evaluate_other(run, experiment, Path(data), split, offline, options)
         splits = open_splits(experiment, offline=offline, split=run.split(), revision=run.revision())
         _refuse_missing(split, splits.parts)
@@ -103,7 +103,7 @@ def _evaluate_other(
 
 def _refuse_missing(split: str, parts: Iterable[str]) -> None:
     if split and split not in parts:
-        raise UsageError(f"this run has no {split} part; it has {', '.join(parts)}")
+        raise UsageError(f"this run has no {split} split; it has {', '.join(parts)}")
 
 
 def default_split(splits: Splits) -> str:
@@ -241,7 +241,7 @@ def calibrate(experiment: Experiment, splits: Splits, run: Run) -> float:
         UsageError: the run has no validation part.
     """
     if "validation" not in splits.parts:
-        raise UsageError(f"{run.id} has no validation part to fit a temperature on")
+        raise UsageError(f"{run.id} has no validation split to fit a temperature on")
     part = Part("validation", splits.parts["validation"], splits.classes, experiment.data.source)
     with _same_model(run) as check:
         outcome = predicted(experiment, part, _model_for(experiment, run, part))

@@ -40,7 +40,7 @@ class Training(Spec):
     monitor: str = Field(
         default="auto",
         description=(
-            "Column of the history that decides which epoch is best; `auto`: val_loss, or loss without a validation part;"
+            "Column of the history that decides which epoch is best; `auto`: val_loss, or loss without a validation split;"
             " val_r2 for a table with several targets, which gives them equal weight."
         ),
     )
@@ -125,7 +125,8 @@ class Hardware(Spec):
     )
     devices: Annotated[int, Field(ge=2)] | None = Field(
         default=None,
-        description="How many GPUs `mirrored`, or each worker, uses; all if not given. On a CPU `mirrored` makes parts of it.",
+        description="Number of GPUs that `mirrored`, or each worker, uses; all if not set. On a CPU, the number of virtual"
+        " devices.",
     )
     xla: bool = Field(default=False, description="Whether steps are compiled by XLA; on CPUs it is far slower.")
     deterministic: bool = Field(default=False, description="Whether a GPU must give the same bits every time, at some cost.")

@@ -124,7 +124,7 @@ def _compile(work: TrainingSetup, stage: Stage, stage_inputs: StageInputs, plan:
 
 
 def validation_of(work: TrainingSetup, stage_inputs: StageInputs) -> Any:
-    """Returns the batches that an epoch is validated on; None without a validation part."""
+    """Returns the batches that an epoch is validated on; None without a validation split."""
     if stage_inputs.validation is None:
         return None
     return ordered_batches(

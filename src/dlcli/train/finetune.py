@@ -130,7 +130,7 @@ def _tell_other_data(run: Run, experiment: Experiment, log: Callable[[str], None
     if count:
         log(
             f"note: {count:,} of its images have the names of images that {run.id} was trained on: if they are the same, scores"
-            " of the new test part are too high"
+            " of the new test split are too high"
         )
 
 

@@ -37,7 +37,7 @@ class Scores(keras.callbacks.Callback):  # type: ignore[misc]
         self._metrics, self._predict, self._truth, self._task, self._steps = metrics, predict, truth, task, steps
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Predicts the validation part once and scores every such metric."""
+        """Predicts the validation split once and scores every such metric."""
         pauses = self.pauses
         scores = self._predict(pauses and (lambda: pauses.validation(Position(epoch, self._steps))))
         for metric in self._metrics:

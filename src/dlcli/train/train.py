@@ -182,7 +182,7 @@ def _opened_again(run: Run, experiment: Experiment, *, offline: bool) -> Splits:
 
 
 def _is_own(splits: Splits, part: str) -> bool:
-    """Whether a part holds examples of its own, not those of the validation part."""
+    """Whether a part holds examples of its own, not those of the validation split."""
     return part != "test" or part not in splits.parts or splits.parts[part] is not splits.parts.get("validation")
 
 
@@ -199,7 +199,7 @@ def _tell_data(splits: Splits, log: Log) -> None:
 
 
 def _score(experiment: Experiment, splits: Splits, run: Run) -> None:
-    """Scores the kept model, loaded again from its file, on the test part; on the validation part where there is none."""
+    """Scores the kept model, loaded again from its file, on the test split; on the validation split where there is none."""
     from dlcli.score.plots import draw_curves
     from dlcli.train.trackers.tensorboard import write_results
 

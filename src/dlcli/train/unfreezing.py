@@ -1,6 +1,6 @@
 """Whether the stages after the first gave a better model: tested on the validation examples, as `runs compare` tests two runs.
 
-The best model of each stage answers the validation part once. The answers stand in `stages/<number>.npz` of the run's folder,
+The best model of each stage answers the validation split once. The answers stand in `stages/<number>.npz` of the run's folder,
 so that a run that is interrupted between two stages can still compare them.
 """
 
@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 
 
 def can_be_compared(work: RunTraining) -> bool:
-    """Whether the stages of a training can be compared: there are several, and a validation part chooses their epochs.
+    """Whether the stages of a training can be compared: there are several, and a validation split chooses their epochs.
 
     Of several workers none answers the whole part.
     """
@@ -33,7 +33,7 @@ def can_be_compared(work: RunTraining) -> bool:
 
 
 def keep_answers(work: RunTraining, stage: int) -> None:
-    """Keeps the answers of the model as it is now to the validation part, as those of a stage, counted from 0."""
+    """Keeps the answers of the model as it is now to the validation split, as those of a stage, counted from 0."""
     inputs = work.splits.parts["validation"].inputs
     batches = prediction_batches(inputs, work.experiment, len(work.splits.parts["validation"]))
     write_stage_answers(work.record.run, stage, predictions(work.built.whole, batches, work.experiment))

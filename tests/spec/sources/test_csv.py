@@ -119,7 +119,7 @@ def test_unfit_tables_are_refused_with_the_files_name(
         ("x,c,target\n?,u,a\n", "column `x` is a number in the training file, but holds '?'"),
         ("x,target\n1,a\n", "no column `c`"),
         ("x,c\n1,u\n", "no target column `target`"),
-        ("x,c,target\n1,u,z\n", "class 'z' is not among the training part's: a, b"),
+        ("x,c,target\n1,u,z\n", "class 'z' is not among the training split's: a, b"),
     ],
 )
 def test_a_test_file_that_does_not_fit_is_refused_by_name(tmp_path: Path, test: str, message: str) -> None:

@@ -104,14 +104,14 @@ def test_a_missing_folder_a_file_and_an_empty_folder_are_faults(tmp_path: Path) 
 def test_parts_that_do_not_fit_the_training_part_are_faults(tmp_path: Path) -> None:
     source = pool(tmp_path / "train", a=1, b=1).model_copy(update={"path": str(tmp_path)})
     pool(tmp_path / "test", c=1)
-    assert f"{tmp_path / 'test' / 'c'}: the training part has no class of this name (a, b)" in next(source.faults())[1]
+    assert f"{tmp_path / 'test' / 'c'}: the training split has no class of this name (a, b)" in next(source.faults())[1]
     (tmp_path / "test" / "c").rename(tmp_path / "test" / "a")
     pool(tmp_path / "val", a=1)
     pool(tmp_path / "valid", a=1)
     assert list(source.faults()) == [
         (
             "path",
-            f"{tmp_path} holds 2 folders for the validation part: val and valid; say which is which:"
+            f"{tmp_path} holds 2 folders for the validation split: val and valid; say which is which:"
             f" data.source: {{kind: folder, path: {tmp_path}, parts: {{train: ..., validation: val}}}}",
         )
     ]

@@ -99,7 +99,7 @@ def test_parts_are_found_by_their_usual_names(tmp_path: Path, names: tuple[str, 
 
 def test_names_that_are_not_plain_are_shown(tmp_path: Path) -> None:
     source = images(tmp_path, *classes_of("Training", "Testing"))
-    assert found(source).notes == (f"the parts are read from {tmp_path}/Training (train), {tmp_path}/Testing (test)",)
+    assert found(source).notes == (f"the splits are read from {tmp_path}/Training (train), {tmp_path}/Testing (test)",)
     assert list(source.notes()) == list(found(source).notes)
 
 
@@ -108,7 +108,7 @@ def test_parts_below_a_folder_around_them_are_found(tmp_path: Path, above: str) 
     source = images(tmp_path, *classes_of(f"{above}/train", f"{above}/test"))
     assert counts(source) == {"train": 2, "test": 2}
     assert found(source).parts["test"].ids[0] == f"{above}/test/cats/0.png"
-    assert "the parts are read from" in found(source).notes[0]
+    assert "the splits are read from" in found(source).notes[0]
 
 
 def test_parts_below_a_folder_beside_folders_without_images_are_found(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_parts_below_a_folder_beside_folders_without_images_are_found(tmp_path: 
 
 def test_parts_below_one_of_several_folders_with_images_are_refused_with_the_path(tmp_path: Path) -> None:
     source = images(tmp_path, *classes_of("data/train", "data/test"), "figures")
-    assert fault(source) == f"{tmp_path}/data holds parts of its own: give data.source.path: {tmp_path}/data"
+    assert fault(source) == f"{tmp_path}/data contains splits itself: set data.source.path: {tmp_path}/data"
 
 
 def test_a_single_folder_around_the_class_folders_is_entered(tmp_path: Path) -> None:
@@ -136,8 +136,8 @@ def test_a_folder_inside_a_part_of_its_own_name_is_entered(tmp_path: Path) -> No
     source = images(tmp_path, *classes_of(*parts), "seg_pred/seg_pred/1.png", "seg_pred/seg_pred/2.png")
     assert counts(source) == {"train": 2, "test": 2}
     assert found(source).notes == (
-        f"the parts are read from {tmp_path}/seg_train/seg_train (train), {tmp_path}/seg_test/seg_test (test)",
-        f"{tmp_path}/seg_pred holds 2 images and is not used; `data.source.parts` says which folders are parts",
+        f"the splits are read from {tmp_path}/seg_train/seg_train (train), {tmp_path}/seg_test/seg_test (test)",
+        f"{tmp_path}/seg_pred holds 2 images and is not used; `data.source.parts` names the folders of the splits",
     )
 
 
@@ -156,13 +156,13 @@ def test_an_empty_part_is_none(tmp_path: Path) -> None:
     source = images(tmp_path, *classes_of("train"))
     (tmp_path / "val" / "cats").mkdir(parents=True)
     assert counts(source) == {"train": 2}
-    assert found(source).notes == (f"{tmp_path}/val holds no images: the source has no validation part",)
+    assert found(source).notes == (f"{tmp_path}/val holds no images: the source has no validation split",)
 
 
 def test_two_folders_for_one_part_are_refused_with_the_field_to_set(tmp_path: Path) -> None:
     source = images(tmp_path, *classes_of("train", "val", "dev"))
     assert fault(source) == (
-        f"{tmp_path} holds 2 folders for the validation part: dev and val; say which is which:"
+        f"{tmp_path} holds 2 folders for the validation split: dev and val; say which is which:"
         f" data.source: {{kind: folder, path: {tmp_path}, parts: {{train: ..., validation: dev}}}}"
     )
     chosen = source.model_copy(update={"parts": {"train": "train", "validation": "val"}})
@@ -178,7 +178,7 @@ def test_folders_beside_the_parts_are_named_with_their_images(tmp_path: Path) ->
     (tmp_path / "labels" / "train.xml").write_text("x")
     (tmp_path / "metadata.csv").write_text("file_name\n")
     assert found(source).notes == (
-        f"{tmp_path}/extra holds 2 images and is not used; `data.source.parts` says which folders are parts",
+        f"{tmp_path}/extra holds 2 images and is not used; `data.source.parts` names the folders of the splits",
         f"1 image lies in {tmp_path}, beside its folders, and is not used, such as {tmp_path}/loose.png",
         f"1 image lies in {tmp_path}/train, beside its folders, and is not used, such as {tmp_path}/train/loose.png",
         f"ignored 1 other file: .xml 1, such as {tmp_path}/labels/train.xml",
@@ -191,7 +191,7 @@ def test_class_folders_that_hold_only_equal_folders_are_refused_with_the_ways_ou
     first, last = sorted(names)[0], sorted(names)[-1]
     assert fault(source) == (
         f"{tmp_path}: its folders ({', '.join(sorted(names))}) hold no images, only folders with the same names (cats, dogs);"
-        f" if cats, dogs are the classes, give data.source.path: {tmp_path}/{first}, or say which folders are parts,"
+        f" if cats, dogs are the classes, give data.source.path: {tmp_path}/{first}, or name the folders of the splits,"
         f" such as data.source.parts: {{train: {last}, test: {first}}};"
         f" if {', '.join(sorted(names))} are the classes, set data.source.parts: {{}}"
     )
@@ -229,7 +229,7 @@ def test_other_data_of_known_classes_is_never_taken_for_parts(tmp_path: Path) ->
 
 def test_parts_inside_class_folders_are_refused(tmp_path: Path) -> None:
     source = images(tmp_path, "cats/train", "cats/test", "dogs/train", "dogs/test")
-    assert "to have parts, put test/cats in place of cats/test" in fault(source)
+    assert "to have splits, put test/cats in place of cats/test" in fault(source)
     assert counts(source.model_copy(update={"parts": {}})) == {"train": 4}
 
 
@@ -263,7 +263,7 @@ def test_a_single_folder_of_images_without_a_class_name_is_refused(tmp_path: Pat
 
 def test_a_class_name_in_other_letters_is_told(tmp_path: Path) -> None:
     source = images(tmp_path, *classes_of("train"), "test/Cats", "test/Dogs")
-    assert fault(source) == f"{tmp_path}/test/Cats: the training part has no class of this name (did you mean cats?)"
+    assert fault(source) == f"{tmp_path}/test/Cats: the training split has no class of this name (did you mean cats?)"
 
 
 def test_class_names_are_equal_however_their_accents_are_stored(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_class_names_are_equal_however_their_accents_are_stored(tmp_path: Path) 
     assert first.classes == source.facts("binary").classes == (composed, "z")
     assert first.parts["train"].ids == [f"train/{apart}/1.png", f"train/{composed}/0.png", "train/z/0.png"]
     assert first.parts["validation"].targets.tolist() == [0, 1]
-    assert first.notes == ("class 'pâté' of the train part has 2 folders, whose names differ in Unicode only",)
+    assert first.notes == ("class 'pâté' of the train split has 2 folders, whose names differ only in their Unicode form",)
 
 
 def test_wrong_parts_are_named(tmp_path: Path) -> None:
@@ -283,9 +283,9 @@ def test_wrong_parts_are_named(tmp_path: Path) -> None:
         return fault(source.model_copy(update={"parts": parts}))
 
     assert said(train="a", test="gone") == f"no folder {tmp_path}/gone"
-    assert said(test="a") == "needs a folder for `train`; `{}` says that there are no parts"
+    assert said(test="a") == "needs a folder for `train`; `{}` says that there are no splits"
     assert "flat holds 1 image and no class folders" in said(train="a", test="flat")
-    assert said(train="a", test="c") == f"{tmp_path}/c/birds: the training part has no class of this name (cats, dogs)"
+    assert said(train="a", test="c") == f"{tmp_path}/c/birds: the training split has no class of this name (cats, dogs)"
 
 
 def test_links_back_to_the_folder_are_no_end_of_it(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_links_back_to_the_folder_are_no_end_of_it(tmp_path: Path) -> None:
     assert counts(source) == {"train": 2}
     assert f"{tmp_path}/data holds 2 images and is not used" in found(source).notes[0]
     (tmp_path / "train" / "all").symlink_to(tmp_path, target_is_directory=True)
-    assert fault(source) == f"{tmp_path}/train/all holds parts of its own: give data.source.path: {tmp_path}/train/all"
+    assert fault(source) == f"{tmp_path}/train/all contains splits itself: set data.source.path: {tmp_path}/train/all"
     only = tmp_path / "only"
     only.mkdir()
     (only / "again").symlink_to(only, target_is_directory=True)

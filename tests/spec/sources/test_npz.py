@@ -144,7 +144,7 @@ def test_two_arrays_for_one_part_and_usual_names_are_faults(tmp_path: Path) -> N
     x, y = np.zeros((2, 2)), np.array([0, 1])
     source = saved(tmp_path, x=x, y=y, x_val=x, x_valid=x, y_val=y)
     assert list(source.faults()) == [
-        ("features", "the file holds two arrays for one part, validation: x_val and x_valid; keep one of them")
+        ("features", "the file contains two arrays for one split, validation: x_val and x_valid; keep one of them")
     ]
     source = saved(tmp_path, train_images=x, train_labels=y)
     assert next(source.faults())[1].endswith("; set `features: train_images, target: train_labels`")
@@ -243,8 +243,12 @@ def test_a_target_of_a_single_value_is_reported_before_the_training(tmp_path: Pa
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        (np.ones((4, 5)), np.ones((2, 6)), "`x_train` has shape (4, 5), but `x_test` (2, 6); examples of all parts need"),
-        (np.ones((4, 5)), np.ones((2, 5, 1)), "`x_train` has shape (4, 5), but `x_test` (2, 5, 1); examples of all parts need"),
+        (np.ones((4, 5)), np.ones((2, 6)), "`x_train` has shape (4, 5), but `x_test` (2, 6); the examples of all splits need"),
+        (
+            np.ones((4, 5)),
+            np.ones((2, 5, 1)),
+            "`x_train` has shape (4, 5), but `x_test` (2, 5, 1); the examples of all splits need",
+        ),
         (
             np.ones((4, 8, 8), "u1"),
             np.ones((2, 8, 8)),
@@ -273,5 +277,5 @@ def test_images_of_another_size_need_a_size_and_targets_are_equally_many(tmp_pat
         opened(source)
     rows = {"x_train": np.ones((4, 2)), "x_test": np.ones((2, 2))}
     source = saved(tmp_path, **rows, y_train=np.ones(4), y_test=np.ones((2, 3)))
-    with pytest.raises(DataError, match="`y_test` has 3 targets an example, the training part 1"):
+    with pytest.raises(DataError, match="`y_test` has 3 targets an example, the training split 1"):
         opened(source, "regression")

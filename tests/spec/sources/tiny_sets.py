@@ -85,7 +85,7 @@ class TinyTexts(_Tiny):
 
 
 class TinyUnlabelled(_Tiny):
-    """Images whose labels are withheld, -1, as in the test parts of competitions."""
+    """Images whose labels are withheld, -1, as in the test splits of competitions."""
 
     features: ClassVar[Any] = {"image": tfds.features.Image(shape=(2, 2, 1)), "label": tfds.features.ClassLabel(num_classes=2)}
     examples: ClassVar[Any] = [{"image": np.zeros((2, 2, 1), "uint8"), "label": -1}]

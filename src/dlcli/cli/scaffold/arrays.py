@@ -95,13 +95,13 @@ def _length(shapes: dict[str, tuple[tuple[int, ...], str]], name: str) -> int | 
 
 
 def _without_part(name: str, names: list[str]) -> str:
-    """Returns an array's name without the word that names a part, where the training part has such an array."""
+    """Returns an array's name without the word that names a part, where the training split has such an array."""
     stem = stem_and_part(name)[0]
     return stem if "train" in parts_of(stem, names) else name
 
 
 def _training_array(shapes: Iterable[str], name: str) -> str:
-    """Returns the name of the array that holds the training part of `name`; the name itself where no other does."""
+    """Returns the name of the array that holds the training split of `name`; the name itself where no other does."""
     return parts_of(name, list(shapes)).get("train", [name])[0]
 
 

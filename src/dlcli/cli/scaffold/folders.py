@@ -51,7 +51,7 @@ def _parts(source: Folder) -> Iterator[str]:
     """Yields which parts the folder has."""
     facts = source.facts("classification")
     parts = [part for part, has in (("validation", facts.has_validation), ("test", facts.has_test)) if has]
-    yield f"its own {' and '.join(parts)} part" if parts else "validation and test parts are split off"
+    yield f"its own {' and '.join(parts)} split" if parts else "validation and test splits are split off"
 
 
 def _others(path: str) -> Iterator[str]:

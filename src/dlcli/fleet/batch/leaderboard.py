@@ -21,7 +21,7 @@ from dlcli.spec.training.metrics import higher_is_better
 class Line:
     """One spec and its settings: metric -> mean and sample deviation over the runs that completed (None of one alone).
 
-    Scores of the validation part begin with `val_`; they are those of the epoch whose model was kept. `each` are the scores of
+    Scores of the validation split begin with `val_`; they are those of the epoch whose model was kept. `each` are the scores of
     each run, in the order of `runs`.
     """
 
@@ -128,7 +128,7 @@ def _line(group: str, jobs: list[Job], statuses: dict[int, JobStatus], runs: dic
 
 
 def _scores(run: Run, split: str) -> dict[str, float]:
-    """Returns the scores of a part, then those that the validation part had in the epoch whose model was kept."""
+    """Returns the scores of a part, then those that the validation split had in the epoch whose model was kept."""
     entries = run.metrics(split).get("metrics", {}) if split else {}
     found = {name: entry["value"] for name, entry in entries.items() if entry["value"] is not None}
     best = run.status().best_epoch

@@ -129,7 +129,7 @@ def _copies(leaks: _Leaks) -> tuple[list[str], list[Remedy]]:
     evidence += _alike(leaks.near_copies, NEAR, nearly, "looks like")
     evidence += _alike(leaks.stems, STEMS, "named like training examples up to the last part of the name", "goes with")
     remedy = Remedy(
-        f"keep each example once, and groups of near copies in one part: a {layout.SPLIT} as data.split.file says which"
+        f"keep each example once, and groups of near copies in one split: a {layout.SPLIT} as data.split.file says which"
     )
     return evidence, [remedy] if evidence else []
 

@@ -97,7 +97,7 @@ def less_fit(evidence: Evidence) -> list[Remedy]:
     model = evidence.experiment.model
     found = pretrained(evidence)
     if "validation" not in evidence.data.get("examples", {}):
-        found.append(Remedy("watch a validation part, whose best epoch is kept", "data.split.validation=0.15"))
+        found.append(Remedy("watch a validation split, whose best epoch is kept", "data.split.validation=0.15"))
     if evidence.experiment.data.facts(evidence.task).image and not evidence.experiment.data.augment:
         change = "data.augment+={kind: random_translation, height_factor: 0.1, width_factor: 0.1}"
         found.append(Remedy("vary the training images", change))

@@ -43,16 +43,16 @@ class SplitSettings(Spec):
 
     validation: PartShare = Field(
         default="auto",
-        description="Share of the source's examples, 0: none. `source`: the source's own part. `auto`: that, or 0.1.",
+        description="Share of the source's examples, 0: none. `source`: that of the source. `auto`: that, or 0.1.",
     )
     test: PartShare = Field(
         default="auto",
         description=(
-            "Share of the source's examples, 0: none. `source`: the source's own part. `auto`: that, or 0.2."
-            " `validation`: the validation part."
+            "Share of the source's examples, 0: none. `source`: that of the source. `auto`: that, or 0.2."
+            " `validation`: the validation split."
         ),
     )
-    stratify: bool = Field(default=True, description="Whether every part gets each class in proportion.")
+    stratify: bool = Field(default=True, description="Whether every split has the classes in the same proportions.")
     file: FilePath | None = Field(default=None, description="A `split.csv` of an earlier run, to be split the same way.")
 
 
@@ -97,7 +97,7 @@ class ImageSettings(Spec):
         default="auto",
         description=(
             "Values of image files with more than 8 bits that become 0 and 255; values between keep their decimals."
-            " `auto`: the smallest and largest value of the training part where all its files have more than 8 bits,"
+            " `auto`: the smallest and largest value of the training split where all its files have more than 8 bits,"
             " otherwise `uint8`: 8 bits are kept, of 16 bits the upper 8. Files with 8 bits are 0 to 255 as they are."
         ),
     )
@@ -135,14 +135,14 @@ class Data(Spec):
         default="auto",
         description=(
             "Scaling inside the model: `unit` to [0, 1], `symmetric` to [-1, 1], `standard` to mean 0 and deviation 1 of"
-            " the training part, `none`. `auto`: `unit` for images, `standard` otherwise; `backbone`, its own, in a transfer"
+            " the training split, `none`. `auto`: `unit` for images, `standard` otherwise; `backbone`, its own, in a transfer"
             " model."
         ),
     )
     scale_targets: Literal["auto"] | bool = Field(
         default="auto",
         description=(
-            "Whether a regression scales each target to mean 0 and standard deviation 1 of the training part. The scaling is"
+            "Whether a regression scales each target to mean 0 and standard deviation 1 of the training split. The scaling is"
             " undone inside the model: predictions are in the targets' units. `auto`: true for regression."
         ),
     )

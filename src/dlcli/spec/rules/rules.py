@@ -333,7 +333,7 @@ def _splits_leave_training(experiment: Experiment) -> Iterator[Finding]:
     if split.validation == "validation":
         yield ("data", "split", "validation"), "expected a share from 0 to below 1, `auto` or `source`"
     if split.test == "validation" and split.validation == 0:
-        yield ("data", "split", "test"), "there is no validation part to test on: `validation` is 0"
+        yield ("data", "split", "test"), "there is no validation split to test on: `validation` is 0"
     if split.file is not None and not Path(split.file).is_file():
         yield ("data", "split", "file"), f"no file {split.file}"
 
@@ -345,9 +345,9 @@ def _given_parts_are_kept(experiment: Experiment) -> Iterator[Finding]:
         ("test", facts.has_test, split.test),
     ):
         if given and (isinstance(share, float) or share == "validation"):
-            yield ("data", "split", part), f"the source has a {part} part of its own; leave this out, or write `auto`"
+            yield ("data", "split", part), f"the source has its own {part} split; remove this field, or set `auto`"
         if given is False and share == "source" and not any(experiment.data.source.faults()):
-            yield ("data", "split", part), f"the source has no {part} part of its own"
+            yield ("data", "split", part), f"the source has no {part} split"
 
 
 RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (

@@ -102,9 +102,9 @@ def _rates_have_parts(experiment: Experiment) -> Iterator[Finding]:
         rate: Place = (*place, "learning_rate")
         nested = [part for part in ("backbone", "head") if isinstance(getattr(optimizer.learning_rate, part), ByPart)]
         if nested:
-            yield (*rate, nested[0]), "a part has one rate: a number or a schedule"
+            yield (*rate, nested[0]), "backbone and head each have one rate: a number or a schedule"
         if not transfer:
-            yield rate, "rates by part need a backbone and a head: `model.kind: transfer`"
+            yield rate, "separate rates for backbone and head need `model.kind: transfer`"
         elif not (stage.trains_backbone if stage else any(one.trains_backbone for one in training.stages)):
             yield (*rate, "backbone"), "has no effect: the backbone is frozen"
 

@@ -27,7 +27,7 @@ _FIXED = {
     "name": "it names the folder of the runs",
     "task": "scores of different tasks do not compare",
     "seed": "a seed is no setting; `dlcli batch --seeds` tells how much scores differ by it",
-    "data.split": "scores on different validation parts do not compare",
+    "data.split": "scores on different validation splits do not compare",
     "data.source": "scores on different data do not compare",
 }
 _MOST = 200

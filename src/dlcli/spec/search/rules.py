@@ -61,13 +61,13 @@ def _objective_faults(experiment: Experiment) -> list[Finding]:
     assert sweep is not None
     known = [name for name in monitors(experiment) if name.startswith("val_")]
     if not known:
-        return [(place, "trials are compared on the validation part, and data.split.validation is 0")]
+        return [(place, "trials are compared on the validation split, and data.split.validation is 0")]
     wanted, faults = objectives(experiment), list[Finding]()
     for name in wanted:
         if name not in (*known, *OTHER_OBJECTIVES):
             near = get_close_matches(name, known, 1, cutoff=0.6)
             guess = f"did you mean `{near[0]}`?" if near else f"known: {', '.join((*known, *OTHER_OBJECTIVES))}"
-            faults.append((place, f"no score `{name}` of the validation part; {guess}"))
+            faults.append((place, f"no score `{name}` of the validation split; {guess}"))
     if not faults and not any(name in known for name in wanted):
         faults.append(
             (place, f"{alternatives(wanted)} alone would choose an untrained model: name a score, such as {known[0]}")

@@ -35,7 +35,7 @@ class Sweep(Spec):
     objective: Objective = Field(
         default=[],
         description=(
-            "Score or scores of the validation part that decide, at the epoch that is kept, such as `val_accuracy`;"
+            "Score or scores of the validation split that decide, at the epoch that is kept, such as `val_accuracy`;"
             " `parameters` and `seconds` may be added to one. `training.monitor` if not given."
         ),
     )

@@ -118,7 +118,7 @@ class SourceSpec(Spec):
         return self
 
     def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> SourceSpec | None:
-        """Returns the source that reads other examples at a path, as its test part or, without one, as its training part.
+        """Returns the source that reads other examples at a path, as its test split or, without one, as its training split.
 
         None where the source has no folder or file of its own. `classes` are the names that labels there may have.
         """
@@ -138,7 +138,7 @@ def labels_of(
     Args:
         values: raw labels `(n,)`; `(n, k)` for multilabel and regression; one-hot `(n, k)` too for classification.
         task: the task's name.
-        classes: class names already fixed by the training part; None to take them from `values`.
+        classes: class names already fixed by the training split; None to take them from `values`.
         where: the file or set that errors name.
 
     Raises:
@@ -194,7 +194,7 @@ def _class_numbers(values: Array, classes: tuple[str, ...] | None) -> tuple[Arra
     position = {name: index for index, name in enumerate(classes)}
     unknown = [name for name in names if name not in position]
     if unknown:
-        raise DataError(f"class {unknown[0]!r} is not among the training part's: {', '.join(classes[:20])}")
+        raise DataError(f"class {unknown[0]!r} is not among the training split's: {', '.join(classes[:20])}")
     return np.array([position[name] for name in names], dtype="int64")[numbers], classes
 
 

@@ -30,7 +30,7 @@ class Folder(SourceSpec):
     """Class folders of images, or folders for training, validation and test that contain class folders.
 
     The parts are found by their usual names: `train`, `Training`, `training_set`, `seg_train`; `val`, `valid`, `dev`;
-    `test`, `testing`, `holdout`; `eval` is the test part, or the validation part beside a `test`. If there is a single
+    `test`, `testing`, `holdout`; `eval` is the test split, or the validation split beside a `test`. If there is a single
     folder around them, dlcli looks inside it. All images below a class folder belong to it, also behind links; hidden files
     and folders are ignored.
     """
@@ -40,7 +40,7 @@ class Folder(SourceSpec):
     parts: dict[Literal["train", "validation", "test"], str] | None = Field(
         default=None,
         description=(
-            "The folder of each part, below `path`, such as `{train: fold1, test: fold2}`; `{}`: no parts, every folder is a"
+            "The folder of each split, below `path`, such as `{train: fold1, test: fold2}`; `{}`: no splits, every folder is a"
             " class. Detected by their names if not given."
         ),
     )
@@ -195,7 +195,7 @@ def layout_notes(root: str, layout: Layout) -> Iterator[str]:
     """Yields notes on the folders of the parts, unless they have plain names, and on folders that are not used."""
     folders = layout.parts if layout.has_parts else {}
     if not all(os.path.dirname(path) == root and os.path.basename(path).lower() in _PLAIN_NAMES for path in folders.values()):
-        yield "the parts are read from " + ", ".join(f"{path} ({part})" for part, path in folders.items())
+        yield "the splits are read from " + ", ".join(f"{path} ({part})" for part, path in folders.items())
     elif not folders and layout.parts["train"] != root:
         yield f"the class folders are those in {layout.parts['train']}"
     for part, folder in layout.unlabelled.items():
@@ -204,13 +204,16 @@ def layout_notes(root: str, layout: Layout) -> Iterator[str]:
             f" used; `{command()} predict RUN {folder}` predicts on them"
         )
     for part, folder in layout.empty.items():
-        yield f"{folder} holds no images: the source has no {part} part"
+        yield f"{folder} holds no images: the source has no {part} split"
     for folder in layout.unused:
-        yield f"{folder} holds {_images_below(folder)} and is not used; `data.source.parts` says which folders are parts"
+        yield f"{folder} holds {_images_below(folder)} and is not used; `data.source.parts` names the folders of the splits"
     for part, classes in layout.classes.items():
         for name, paths in classes.items():
             if len(paths) > 1:
-                yield f"class {name!r} of the {part} part has {len(paths)} folders, whose names differ in Unicode only"
+                yield (
+                    f"class {name!r} of the {part} split has {len(paths)} folders, whose names differ only in their Unicode"
+                    " form"
+                )
 
 
 def _images_below(folder: str) -> str:

@@ -47,7 +47,7 @@ class Layout:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the training part's classes, sorted."""
+        """The names of the training split's classes, sorted."""
         return tuple(sorted(self.classes.get("train", {})))
 
 
@@ -93,7 +93,7 @@ def named_layout(root: str, parts: Mapping[str, str]) -> Layout:
         else:
             layout.faults.append(("parts", f"no folder {folder}"))
     if "train" not in parts:
-        layout.faults.append(("parts", "needs a folder for `train`; `{}` says that there are no parts"))
+        layout.faults.append(("parts", "needs a folder for `train`; `{}` says that there are no splits"))
     elif not layout.faults:
         layout.unused = _unused(listing(root), set(folders.values()))
         layout.faults += _unknown_classes(layout)
@@ -156,7 +156,7 @@ def _resolved(here: str, group: Mapping[str, list[str]], layout: Layout) -> dict
     """Returns one folder for each part; two folders for one part become a fault of the layout."""
     group = {part: _with_images(paths) for part, paths in group.items()}
     evaluation = group.pop("evaluation", [])
-    if evaluation:  # held out, and so a test part, unless there is another
+    if evaluation:  # held out, and so a test split, unless there is another
         free = next((part for part in ("test", "validation") if part not in group), "test")
         group[free] = [*group.get(free, []), *evaluation]
     for part, paths in group.items():
@@ -164,7 +164,7 @@ def _resolved(here: str, group: Mapping[str, list[str]], layout: Layout) -> dict
             names = " and ".join(os.path.basename(path) for path in paths)
             example = os.path.basename(paths[0])
             layout.faults.append(
-                ("path", f"{here} holds {len(paths)} folders for the {part} part: {names}; {_say_parts(here, part, example)}")
+                ("path", f"{here} holds {len(paths)} folders for the {part} split: {names}; {_say_parts(here, part, example)}")
             )
     return {part: paths[0] for part, paths in group.items()}
 
@@ -261,7 +261,7 @@ def _faults_of_classes(folder: str, layout: Layout) -> Iterator[tuple[str, str]]
     without = {path: listing(path).folders for path in folders if not has_image(path)}
     around = next((path for path, inner in without.items() if inner and _has_parts(path)), None)
     if around:
-        yield "path", f"{around} holds parts of its own: give data.source.path: {around}"
+        yield "path", f"{around} contains splits itself: set data.source.path: {around}"
     elif len(folders) > 1 and len(without) == len(folders) and all(without.values()):
         inside = [{composed(name) for name in inner} for inner in without.values()]
         largest = max(inside, key=len)
@@ -274,7 +274,7 @@ def _equal_folders(folder: str, layout: Layout, inner: list[str]) -> str:
     outer = layout.names
     shown = f"{folder}: its folders ({_listed(outer)}) hold no images, only folders with the same names ({_listed(inner)})"
     if all(part_of(name) for name in inner):
-        way = f"to have parts, put {inner[0]}/{outer[0]} in place of {outer[0]}/{inner[0]}"
+        way = f"to have splits, put {inner[0]}/{outer[0]} in place of {outer[0]}/{inner[0]}"
     else:
         paths = sorted(path for folders in layout.classes["train"].values() for path in folders)
         names = [os.path.basename(path) for path in paths]
@@ -282,7 +282,7 @@ def _equal_folders(folder: str, layout: Layout, inner: list[str]) -> str:
         train = next((name for name in names if (part_of(name) or ("",))[0] == "train"), largest)
         test = next(name for name in names if name != train)
         way = (
-            f"if {_listed(inner)} are the classes, give data.source.path: {paths[0]}, or say which folders are parts,"
+            f"if {_listed(inner)} are the classes, give data.source.path: {paths[0]}, or name the folders of the splits,"
             f" such as data.source.parts: {{train: {train}, test: {test}}}"
         )
     return f"{shown}; {way}; if {_listed(outer)} are the classes, set data.source.parts: {{}}"
@@ -295,7 +295,7 @@ def _unknown_classes(layout: Layout) -> Iterator[tuple[str, str]]:
         if unknown is not None:
             near = next((name for name in class_names if name.casefold() == unknown.casefold()), None)
             others = f"did you mean {near}?" if near else _listed(layout.names, 20)
-            yield "path", f"{classes[unknown][0]}: the training part has no class of this name ({others})"
+            yield "path", f"{classes[unknown][0]}: the training split has no class of this name ({others})"
         if not classes and part != "train":
             yield "path", _without_class_folders(layout.parts[part], part)
 

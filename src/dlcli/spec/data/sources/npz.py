@@ -32,8 +32,8 @@ class Npz(SourceSpec):
 
     kind: Literal["npz"]
     path: FilePath = Field(description="The file.")
-    features: str = Field(default="x", description="Name of the array of inputs; of the training part's where it has several.")
-    target: str = Field(default="y", description="Name of the array of labels; of the training part's where it has several.")
+    features: str = Field(default="x", description="Name of the array of inputs; of the training split's where it has several.")
+    target: str = Field(default="y", description="Name of the array of labels; of the training split's where it has several.")
 
     def facts(self, task: str) -> Facts:
         """Returns which parts the file has."""
@@ -72,7 +72,7 @@ class Npz(SourceSpec):
             if "train" not in arrays:
                 yield key, f"the file holds no array `{name}`; it holds {', '.join(names[:20]) or 'none'}{_nearest_pair(names)}"
             elif twice:
-                yield key, f"the file holds two arrays for one part, {twice}; keep one of them"
+                yield key, f"the file contains two arrays for one split, {twice}; keep one of them"
         yield from self._header_faults(names)
 
     def _header_faults(self, names: list[str]) -> Iterator[tuple[str, str]]:
@@ -91,7 +91,7 @@ class Npz(SourceSpec):
         yield from self._part_faults(names)
 
     def _part_faults(self, names: list[str]) -> Iterator[tuple[str, str]]:
-        """Yields inputs of other parts whose shape or type differs from the training part, by their headers."""
+        """Yields inputs of other parts whose shape or type differs from the training split, by their headers."""
         features = {part: pair[0] for part, pair in _pairs(names, self.features, self.target).items()}
         train = array_header(self.path, features["train"]) if "train" in features else None
         for name in (name for part, name in features.items() if part != "train"):
@@ -187,7 +187,7 @@ class Npz(SourceSpec):
         return Examples(inputs, targets, row_ids(part, len(inputs))), labels or self._target_names(targets)
 
     def _check_fit(self, train: Examples, other: Examples, names: tuple[str, str]) -> None:
-        """Refuses a part whose inputs or targets have another shape than the training part's.
+        """Refuses a part whose inputs or targets have another shape than the training split's.
 
         Raises:
             DataError: their shapes differ.
@@ -196,12 +196,12 @@ class Npz(SourceSpec):
         if tuple(other.inputs.shape[1:]) != shape:
             size = "; `data.image.size` brings images to one size" if other.inputs.dtype == "uint8" else ""
             raise DataError(
-                f"{self.path}: an example of the training part has shape {shape}, of `{names[0]}`"
+                f"{self.path}: an example of the training split has shape {shape}, of `{names[0]}`"
                 f" {tuple(other.inputs.shape[1:])}{size}"
             )
         if other.targets.shape[1:] != targets:
             raise DataError(
-                f"{self.path}: `{names[1]}` has {other.targets.shape[1]} targets an example, the training part {targets[0]}"
+                f"{self.path}: `{names[1]}` has {other.targets.shape[1]} targets an example, the training split {targets[0]}"
             )
 
     def _inputs(self, raw: Array, name: str, request: Request) -> Array:
@@ -238,7 +238,7 @@ def stem_and_part(name: str) -> tuple[str, str]:
 def parts_of(name: str, names: list[str]) -> dict[str, list[str]]:
     """Returns the arrays that correspond to `name` in each part, in the order of the parts.
 
-    `name` itself is the training part's, else `name_train`. What may be validation or test, `x_eval`, is the one that
+    `name` itself is the training split's, else `name_train`. What may be validation or test, `x_eval`, is the one that
     is missing, test if both are.
     """
     stem = stem_and_part(name)[0]

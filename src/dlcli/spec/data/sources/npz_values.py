@@ -48,7 +48,7 @@ def array_header(path: str, name: str) -> ArrayHeader | None:
 
 
 def difference(train: ArrayHeader, other: ArrayHeader) -> str:
-    """Returns how an array of another part, OTHER in the text, differs from the training part's; "" if it does not.
+    """Returns how an array of another part, OTHER in the text, differs from the training split's; "" if it does not.
 
     Images may have other sizes: `data.image.size` can bring them to one.
     """
@@ -58,7 +58,7 @@ def difference(train: ArrayHeader, other: ArrayHeader) -> str:
         return f"is {words[0]}, but OTHER {words[1]}; save both in one type"
     if (first and second) or (train.shape[1:] or (1,)) == (other.shape[1:] or (1,)):
         return ""
-    return f"has shape {train.shape}, but OTHER {other.shape}; examples of all parts need one shape"
+    return f"has shape {train.shape}, but OTHER {other.shape}; the examples of all splits need one shape"
 
 
 def _header(file: IO[bytes]) -> ArrayHeader:

@@ -155,7 +155,7 @@ class Tfds(SourceSpec):
         )
 
     def _value_range(self, builder: Any, request: Request) -> tuple[float, float] | None:
-        """Returns the smallest and largest value of the training part's 16-bit images; None if they are not needed."""
+        """Returns the smallest and largest value of the training split's 16-bit images; None if they are not needed."""
         from dlcli.upstream.tfds import read_split
 
         key = builder.info.supervised_keys[0]

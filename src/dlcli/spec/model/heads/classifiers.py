@@ -61,7 +61,7 @@ class ClassifierSpec(Spec):
 
     kind: str
     standardize: bool = Field(
-        default=True, description="Whether features get mean 0 and deviation 1, those of the training part."
+        default=True, description="Whether features get mean 0 and deviation 1, those of the training split."
     )
 
     def fit(self, features: Any, labels: Any, seed: int) -> Any:
@@ -80,7 +80,7 @@ class ClassifierSpec(Spec):
         from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
         if len(np.unique(labels)) < 2:
-            raise DataError(f"`{self.kind}` tells classes apart, but the training part has examples of one class only")
+            raise DataError(f"`{self.kind}` tells classes apart, but the training split has examples of one class only")
         if not np.isfinite(features).all():
             raise DataError(
                 f"`{self.kind}` needs finite features; some are infinite or no number: look at the backbone's weights"
@@ -253,7 +253,7 @@ class KNN(ClassifierSpec):
             DataError: there are fewer examples than neighbours, or any that other classifiers refuse too.
         """
         if len(features) < self.n_neighbors:
-            raise DataError(f"`n_neighbors` is {self.n_neighbors}, but the training part has {len(features)} examples")
+            raise DataError(f"`n_neighbors` is {self.n_neighbors}, but the training split has {len(features)} examples")
         return super().fit(features, labels, seed)
 
     def estimator(self, seed: int) -> Any:
