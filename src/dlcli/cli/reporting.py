@@ -17,7 +17,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="File to write.  [default: report.html in the run folder; for several runs, in the working folder]",
+            help="File to write.  [default: in the run folder; for several runs, in the working folder]",
         ),
     ] = None,
     runs: RunsFolder = DEFAULT_RUNS,
