@@ -63,7 +63,7 @@ def photos(folder: Path, classes: tuple[str, ...] = ("ant", "bee"), size: tuple[
 def test_the_target_of_a_table_is_asked_for_and_the_columns_are_listed(here: Path) -> None:
     words = refused("--data", "houses.csv")
     assert words.startswith(
-        "--target: say which column the model is to predict; houses.csv has id (identifier, 200 values), age"
+        "--target: name the column to predict; houses.csv has id (identifier, 200 values), age"
     )
     assert "price (whole number, 200 values), sold (category, 2 values)" in words
     assert refused("--data", "houses.csv", "--target", "prise") == "--target: 'prise' is none of them; did you mean 'price'?\n"
@@ -96,9 +96,9 @@ def test_columns_that_a_model_cannot_use_are_dropped_with_the_reason(here: Path)
     done = init("--data", "houses.csv", "--target", "price")
     text = Path("houses_mlp.yaml").read_text()
     assert "      - id                     # names or numbers the rows\n      - note " in text
-    assert "left out id: it names or numbers the rows" in done.stderr
+    assert "left out id: it identifies the rows" in done.stderr
     (here / "two.csv").write_text("id,y\n" + "".join(f"{row},{row % 2}\n" for row in range(30)))
-    assert "no column is left that a model could learn from: id names or numbers the rows" in refused(
+    assert "no usable input column is left: id names or numbers the rows" in refused(
         "--data", "two.csv", "--target", "y"
     )
 
@@ -134,10 +134,10 @@ def test_a_table_is_read_as_it_is_written(here: Path, name: str, content: bytes)
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ("typo_of_nothing_at_all", "no file, folder or data set is called 'typo_of_nothing_at_all'"),
+        ("typo_of_nothing_at_all", "there is no file, folder or data set 'typo_of_nothing_at_all'"),
         ("hauses.csv", "there is no file or folder hauses.csv; did you mean 'houses.csv'?"),
-        ("houses", "no file, folder or data set is called 'houses'; did you mean 'houses.csv'?"),
-        ("mnits", "no file, folder or data set is called 'mnits'; did you mean 'mnist'?"),
+        ("houses", "there is no file, folder or data set 'houses'; did you mean 'houses.csv'?"),
+        ("mnits", "there is no file, folder or data set 'mnits'; did you mean 'mnist'?"),
         ("./digits", "there is no file or folder ./digits"),
     ],
 )
@@ -209,12 +209,12 @@ def test_arrays_are_recognised_by_their_names_and_values(here: Path) -> None:
     source = written("--data", "keras.npz")["data"]["source"]
     assert (source["features"], source["target"]) == ("images", "labels")
     np.savez("short.npz", x_tr=images, y_tr=np.arange(30) % 3, x_dev=images[:5], y_dev=np.arange(5) % 3)
-    assert "--target: say which array holds the labels; short.npz holds x_tr 30x8x8" in refused("--data", "short.npz")
+    assert "--target: name the array with the labels; short.npz holds x_tr 30x8x8" in refused("--data", "short.npz")
     np.savez("digits.npz", x_train=images, y_train=np.arange(30) % 3, x_test=images, y_test=np.arange(30) % 3)
     spec = written("--data", "digits.npz")
     assert (spec["task"], spec["model"]["kind"]) == ("classification", "cnn")
     np.savez("rows.npz", measured=np.zeros((30, 4)), wanted=np.linspace(0, 1, 30))
-    assert "--target: say which array holds the labels; rows.npz holds measured 30x4, wanted 30" in refused(
+    assert "--target: name the array with the labels; rows.npz holds measured 30x4, wanted 30" in refused(
         "--data", "rows.npz"
     )
     spec = written("--data", "rows.npz", "--target", "wanted")

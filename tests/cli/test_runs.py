@@ -126,7 +126,7 @@ def test_the_list_says_when_how_long_which_seed_and_settings_and_filters_by_stat
     wrong = dlcli("runs", "list", "--state", "fine")
     assert (wrong.returncode, wrong.stderr) == (
         2,
-        "--state: expected some of completed, failed, interrupted, running, dead, damaged, found 'fine'\n",
+        "--state: expected one or more of completed, failed, interrupted, running, dead, damaged, found 'fine'\n",
     )
     assert "none of the 3 runs" in dlcli("runs", "list", "--state", "interrupted").stdout
 
@@ -223,4 +223,4 @@ def test_a_list_of_an_unknown_name_says_so(dlcli: Dlcli, tmp_path: Path) -> None
     make_run(tmp_path / "runs", "iris")
     result = dlcli("runs", "list", "iriss")
     assert (result.returncode, result.stdout) == (2, "")
-    assert "no run of the name 'iriss'" in result.stderr
+    assert "no run named 'iriss'" in result.stderr

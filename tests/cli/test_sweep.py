@@ -156,7 +156,7 @@ def test_nothing_starts_where_the_space_is_wrong_or_the_command_line_is(tmp_path
     assert dlcli("check", "grid.yaml").returncode == 2
     write(tmp_path, trials=2)
     for arguments, said in (
-        (["small.yaml", "--resume", "x"], "sweep needs one of SPEC, --resume ID and --join ID"),
+        (["small.yaml", "--resume", "x"], "sweep needs a SPEC, --resume ID or --join ID"),
         (["--resume", "x"], "no sweep of the id 'x' in runs; the latest are none"),
         (["small.yaml", "--storage", "nowhere/journal.log"], "nowhere/journal.log: there is no folder"),
         (["small.yaml", "--storage", "nosuch://host/x"], "the storage nosuch://host/x cannot be used"),

@@ -139,7 +139,7 @@ def test_a_constant_target_is_reported(tmp_path: Path) -> None:
     save_prices(tmp_path, columns="price,flat")
     spec = write_spec(tmp_path, task="regression", source="{kind: csv, path: prices.csv, target: [price, flat]}", model=MODEL)
     splits = open_splits(load(spec).experiment)
-    assert splits.notes[-1] == "the target `flat` is 0.1 in all training examples: there is nothing to predict"
+    assert splits.notes[-1] == "the target `flat` is 0.1 in all training examples, so there is nothing to predict"
 
 
 def test_only_a_regression_has_targets_to_scale(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_a_beginning_of_several_ids_lists_them(runs: Path) -> None:
         ("irs", "no run 'irs'; did you mean 'iris'?"),
         ("zzz", "no run 'zzz'; names in "),
         ("iris@first", "iris@first: expected iris@best or iris@latest"),
-        ("irs@best", "no run of the name 'irs'"),
+        ("irs@best", "no run named 'irs'"),
         ("x" * 5000, "no run 'xxx"),
     ],
 )

@@ -49,7 +49,7 @@ def test_check_tells_every_wrong_spec_in_one_process_without_traceback_or_tensor
     }
     assert "dlcli" in loaded
     assert not HEAVY & loaded
-    assert lines[0].startswith(f"{len(CASES)} of {len(CASES)} specs are wrong, ")
+    assert lines[0].startswith(f"{len(CASES)} of {len(CASES)} specs are invalid, ")
     told = "\n".join(lines).replace(str(folder), "<folder>")
     for name, (_, expected) in CASES.items():
         assert expected.replace("spec.yaml:", f"{name}.yaml:") in told, name
@@ -62,9 +62,9 @@ def test_check_of_good_specs_prints_results_alone(folder: Path) -> None:  # noqa
     done = _run("check", ".")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
-        "a.yaml: good (classification, cnn)",
-        "deeper/b.yml: good (classification, cnn)",
-        "all 2 specs are good",
+        "a.yaml: valid (classification, cnn)",
+        "deeper/b.yml: valid (classification, cnn)",
+        "all 2 specs are valid",
     ]
 
 
@@ -90,7 +90,7 @@ def test_check_with_a_wrong_override_tells_it_once(folder: Path) -> None:  # noq
 def test_check_of_an_empty_folder_says_so(tmp_path: Path) -> None:
     result = _invoke("check", str(tmp_path))
     assert result.exit_code == 2
-    assert result.stderr.strip() == f"{tmp_path}: no .yaml or .yml file in this folder"
+    assert result.stderr.strip() == f"{tmp_path}: there is no .yaml or .yml file in this folder"
 
 
 def test_list_names_every_topic_and_every_kind() -> None:
@@ -144,7 +144,7 @@ def test_init_never_overwrites(folder: Path) -> None:  # noqa: F811
     for options in (("--data", "digits"), ("--from", "digits_cnn")):
         result = _invoke("init", "mine.yaml", *options)
         assert result.exit_code == 2
-        assert result.stderr.strip() == "mine.yaml exists already; name another file"
+        assert result.stderr.strip() == "mine.yaml exists; give another file name"
     assert (folder / "mine.yaml").read_text() == "precious"
 
 
@@ -165,7 +165,7 @@ def test_init_copies_a_shipped_spec_under_another_name(folder: Path) -> None:  #
 def test_init_without_a_terminal_says_what_to_give(folder: Path) -> None:  # noqa: F811
     done = _run("init")
     assert done.returncode == 2
-    assert done.stderr.strip() == "say what the data is, such as --data digits, or run in a terminal to be asked"
+    assert done.stderr.strip() == "set --data, e.g. --data digits, or run this in a terminal to be asked"
 
 
 def test_init_asks_in_a_terminal(folder: Path) -> None:  # noqa: F811

@@ -82,7 +82,7 @@ def _show_specs(console: PlainConsole, comparison: Comparison, letters: list[str
     if not comparison.differences:
         console.print("The specs are the same.")
         return
-    console.print("What differs in the specs:")
+    console.print("Differences between the specs:")
     table = Table("field", *letters)
     for column in table.columns:
         column.overflow = "fold"

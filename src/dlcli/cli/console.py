@@ -275,7 +275,7 @@ def _cell(text: str, path: Path) -> float | None:
     try:
         return float(text) if text else None
     except ValueError:
-        raise DamagedFile(f"{path}: {text[:40]!r} is no number") from None
+        raise DamagedFile(f"{path}: {text[:40]!r} is not a number") from None
 
 
 def score_table(run: Run, split: str) -> Table:
@@ -316,7 +316,7 @@ def worst_confusions(run: Run, split: str, most: int = 3) -> list[str]:
         return []
     rows = read_table(path)
     if [next(iter(row.values())) for row in rows] != (list(rows[0])[1:] if rows else None):
-        raise DamagedFile(f"{path}: its rows are not its columns' classes")
+        raise DamagedFile(f"{path}: its rows and columns name different classes")
     pairs = [
         (_count(count, path), visible(label), visible(predicted))
         for row in rows
@@ -330,5 +330,5 @@ def worst_confusions(run: Run, split: str, most: int = 3) -> list[str]:
 
 def _count(cell: str, path: Path) -> int:
     if not (cell.isdecimal() and len(cell) < 20):
-        raise DamagedFile(f"{path}: {cell[:40]!r} is no count")
+        raise DamagedFile(f"{path}: {cell[:40]!r} is not a count")
     return int(cell)

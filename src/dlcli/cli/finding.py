@@ -58,7 +58,7 @@ def lr_find(
 
         _show_rates(result.suggestions, result.picture, setting_of_rate(loaded, result.stage, result.suggestions.valley))
     if write and not result.suggestions.clear:
-        raise RunFailed(f"the loss did not fall clearly: nothing is written; look at {result.picture}")
+        raise RunFailed(f"the loss did not fall clearly, so no rate is written; see {result.picture}")
     if write:
         from dlcli.train.lr_find import written_rate
 
@@ -72,11 +72,11 @@ def _show_rates(suggestions: Suggestions, picture: Path, setting: str) -> None:
     from dlcli.cli.console import results_console
 
     meanings = {
-        "steepest": "where the loss falls fastest",
-        "valley": "two thirds down the longest fall",
-        "minimum": "a tenth of the rate with the smallest loss",
+        "steepest": "the steepest fall of the loss",
+        "valley": "two thirds along the longest fall of the loss",
+        "minimum": "a tenth of the rate with the lowest loss",
     }
-    table = Table("suggestion", "learning rate", "what it is")
+    table = Table("suggestion", "learning rate", "definition")
     for name, meaning in meanings.items():
         table.add_row(name, f"{getattr(suggestions, name):.3g}", meaning)
     console = results_console()
@@ -85,7 +85,7 @@ def _show_rates(suggestions: Suggestions, picture: Path, setting: str) -> None:
         console.print(f"try: {setting or f'a rate of {suggestions.valley:.3g}'}", soft_wrap=True, markup=False)
     else:
         console.print(
-            "The loss did not fall by more than the noise of single batches: these rates mean little. Try more --steps,"
+            "The loss did not fall by more than the noise of single batches, so these rates are unreliable. Try more --steps,"
             " other rates (--from, --to), or larger batches (--set data.batch_size=...)."
         )
     console.print(f"curve: {picture}", soft_wrap=True)
@@ -138,7 +138,7 @@ def batch_find(
     typer.echo(f"fastest: {fastest.batch_size} ({fastest.examples_per_second:,.0f} examples/s)")
     typer.echo(f"largest that fits: {largest.batch_size}")
     typer.echo(
-        "A larger batch takes fewer steps in an epoch: it may want a higher learning rate (dlcli lr-find) or more epochs."
+        "A larger batch size means fewer steps per epoch: it may need a higher learning rate (dlcli lr-find) or more epochs."
     )
 
 

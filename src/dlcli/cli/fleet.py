@@ -82,14 +82,14 @@ def batch(
     options = {name: value for name, value in options.items() if value is not None} | ({"offline": True} if offline else {})
     if resume is not None:
         if specs or seeds or settings:
-            raise UsageError("--resume uses the batch's own specs and seeds: leave SPEC, --seeds and --set out")
+            raise UsageError("--resume uses the specs and seeds of the batch: omit SPEC, --seeds and --set")
         job_batch, merged = _left(resume, runs, options)
         fleet = fleet_for(merged)
         if retry_failed:
             job_batch.queue_failed()
     else:
         if retry_failed:
-            raise UsageError("--retry-failed needs a batch that exists: --resume ID")
+            raise UsageError("--retry-failed needs --resume ID")
         merged = replace(Settings(), **options)
         from dlcli.fleet.batch.plan import refuse_mirrored
 
@@ -124,9 +124,9 @@ def _refuse_kept_cluster(name: str, before: Settings, options: dict[str, Any]) -
     address = f" --address {shlex.quote(before.address)}" if before.address else ""
     if before.engine != "local" and "engine" not in options:
         again = f"--engine {before.engine}{address}"
-        raise UsageError(f"batch {name} ran with {again}: give that again, or --engine local for this machine")
+        raise UsageError(f"batch {name} ran with {again}: repeat these options, or use --engine local")
     if address and options.get("engine") == before.engine and "address" not in options:
-        raise UsageError(f"batch {name} ran with{address}: give that again, or --address '' for none")
+        raise UsageError(f"batch {name} ran with{address}: repeat this option, or use --address '' for none")
 
 
 def _planned(specs: list[str], seeds: str, settings: list[str]) -> list[Job]:

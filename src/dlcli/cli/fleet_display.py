@@ -81,7 +81,7 @@ def show_leaderboard(batch: Batch, board: Leaderboard, path: Path) -> None:
     console = results_console()
     for data, lines in board.by_data():
         parts = " or ".join(dict.fromkeys(line.split for line in lines if line.split)) or "not scored"
-        console.print(_table_of(board, lines, f"batch {batch.id}: {data}, {parts}; mean and deviation over runs"))
+        console.print(_table_of(board, lines, f"batch {batch.id}: {data}, {parts}; mean and standard deviation of the runs"))
         for rank, line in enumerate(lines, 1):
             if line.runs:
                 console.print(f"{rank}: {', '.join(line.runs)}", soft_wrap=True)
@@ -94,7 +94,7 @@ def show_leaderboard(batch: Batch, board: Leaderboard, path: Path) -> None:
     left = sum(failure.state not in ("completed", "failed") for failure in board.failures)
     if left:
         console.print(how_to_go_on(batch, batch.settings()), soft_wrap=True)
-    console.print(f"sorted by {board.metric}; every run: {path}", soft_wrap=True)
+    console.print(f"sorted by {board.metric}; all runs: {path}", soft_wrap=True)
     for line_of_words in _next(batch, board):
         console.print(line_of_words, soft_wrap=True)
 
@@ -122,7 +122,7 @@ def _next(batch: Batch, board: Leaderboard) -> Iterator[str]:
     else:
         yield f"next: {command()} runs show {first.runs[0]}{folder}"
     name = first.runs[0].partition("/")[0]
-    yield f"{name}@best names the run of that name with the best monitored score (training.monitor)"
+    yield f"{name}@best is the run of this name with the best monitored score (training.monitor)"
 
 
 def _spread(score: tuple[float, float | None]) -> str:

@@ -73,7 +73,7 @@ def _costs(text: str) -> tuple[float, float] | None:
     except ValueError:
         first = second = -1.0
     if not (0 <= first <= _LARGEST_COST and 0 <= second <= _LARGEST_COST and first + second > 0):
-        raise UsageError(f"--cost: expected two numbers, of a false yes and of a false no, as in 1,5; found {text!r}")
+        raise UsageError(f"--cost: expected the costs of a false positive and a false negative, e.g. 1,5; found {text!r}")
     return first, second
 
 
@@ -92,7 +92,7 @@ def describe(
 
         loaded = load(what, overrides or ())
     elif overrides:
-        raise UsageError("--set changes a spec; a run is what it is")
+        raise UsageError("--set changes a spec; it cannot change a run")
     else:
         chosen_run = found_run(what, runs)
 

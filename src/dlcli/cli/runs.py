@@ -38,7 +38,7 @@ def list_runs(
 
     listed = [run for run in all_runs(runs) if name is None or fnmatchcase(run.name, name)]
     if name and not listed:
-        raise UsageError(f"no run of the name {name!r} in {runs}")
+        raise UsageError(f"no run named {name!r} in {runs}")
     all_rows = run_rows(listed, sort)
     rows = in_states(all_rows, state)
     if as_json:
@@ -134,7 +134,7 @@ def _refuse_to_remove(run: Run) -> None:
         state = run.shown_state
     except DamagedFile as error:
         if not run.has_a_given_name:
-            raise UsageError(f"{run.path} is no run of dlcli's, by its name and by its status ({error}): not removed") from None
+            raise UsageError(f"{run.path} is not a run folder of dlcli ({error}): not removed") from None
         return
     if state == "running":
         raise UsageError(f"{run.id} is running: stop it first")

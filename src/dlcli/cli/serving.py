@@ -92,7 +92,7 @@ def export(
     """
     found = found_run(run, runs)
     if quantize and form is not Format.tflite:
-        raise UsageError("--quantize is for --format tflite")
+        raise UsageError("--quantize needs --format tflite")
     _refuse_missing_packages(form)
 
     from dlcli.export.export import export as stage
@@ -120,15 +120,15 @@ def _refuse_missing_packages(form: Format) -> None:
 def _refuse_what_is_wrong(what: Sequence[str], as_json: bool, csv: str) -> None:
     """Raises UsageError for what can be told before TensorFlow starts."""
     if as_json and csv:
-        raise UsageError("--json and --csv: one of them")
+        raise UsageError("--json and --csv cannot be combined")
     for one in what:
         if one != "-" and not os.path.lexists(one) and not glob.glob(one, recursive=True):
-            raise UsageError(f"{one}: {'fits no file' if glob.has_magic(one) else 'no such file or folder'}")
+            raise UsageError(f"{one}: {'matches no file' if glob.has_magic(one) else 'no such file or folder'}")
     if csv not in ("", "-"):
         if os.path.lexists(csv):
-            raise UsageError(f"--csv {csv}: is there already, and is not overwritten")
+            raise UsageError(f"--csv {csv}: the file exists and is not overwritten")
         if not Path(csv).parent.is_dir():
-            raise UsageError(f"--csv {csv}: no folder {Path(csv).parent}")
+            raise UsageError(f"--csv {csv}: there is no folder {Path(csv).parent}")
 
 
 class _Skipped:
@@ -149,7 +149,7 @@ class _Skipped:
 
     def end(self) -> None:
         if self._count:
-            more = f", {_MOST_NAMED} of them named" if self._count > _MOST_NAMED else ""
+            more = f", {_MOST_NAMED} of them listed" if self._count > _MOST_NAMED else ""
             typer.echo(f"skipped: {self._count:,}{more}", err=True)
 
 

@@ -66,19 +66,19 @@ def check(
         _print_json({"specs": good, "faults": [vars(fault) for fault in sorted(set(faults))]})
         raise typer.Exit(2 if faults else 0)
     for spec in good:
-        print(visible(f"{spec['file']}: good ({spec['task']}, {spec['model']})"))
+        print(visible(f"{spec['file']}: valid ({spec['task']}, {spec['model']})"))
         for note in spec["notes"]:
             print(visible(f"note: {note}"), file=sys.stderr)
     if faults:
         count = len(set(faults))
         if len(files) > 1:
             print(
-                f"{wrong} of {len(files)} specs {'is' if wrong == 1 else 'are'} wrong, {_count(count, 'fault')}:",
+                f"{wrong} of {len(files)} specs {'is' if wrong == 1 else 'are'} invalid, {_count(count, 'fault')}:",
                 file=sys.stderr,
             )
         raise SpecError(faults)
     if len(files) > 1:
-        print(f"all {len(files)} specs are good")
+        print(f"all {len(files)} specs are valid")
 
 
 def _checked(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[dict[str, Any]], list[Any]]:
@@ -113,7 +113,7 @@ def _spec_files(path: Path) -> list[Path]:
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
     )
     if not found:
-        raise UsageError(f"{path}: no .yaml or .yml file in this folder")
+        raise UsageError(f"{path}: there is no .yaml or .yml file in this folder")
     return found
 
 
@@ -171,13 +171,13 @@ def _rows(topic: str) -> list[tuple[str, str]]:
     topics = (*TOPICS, "activations", "tasks", "specs")
     if topic:
         near = nearest(topic, topics)
-        raise UsageError(f"nothing to list under `{topic}`; {f'did you mean `{near}`?' if near else ', '.join(topics)}")
+        raise UsageError(f"unknown topic `{topic}`; {f'did you mean `{near}`?' if near else ', '.join(topics)}")
     names = {name: ", ".join(OneOf.registry[union].kinds) for name, union in TOPICS.items()}
     return [
         *names.items(),
         ("activations", ", ".join(ACTIVATIONS)),
         ("tasks", ", ".join(TASKS)),
-        ("specs", "the specs that ship with dlcli"),
+        ("specs", "the shipped specs"),
     ]
 
 
@@ -232,14 +232,14 @@ def init(
 
     terminal = sys.stdin.isatty()
     if data is None and from_ is None and not terminal:
-        raise UsageError("say what the data is, such as --data digits, or run in a terminal to be asked")
+        raise UsageError("set --data, e.g. --data digits, or run this in a terminal to be asked")
     options = Options(data, task, model, name, tuple(target or ()), path, from_, weights)
     path, text, notes = new_spec(options, Questions(_ask if terminal else None))
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise UsageError(f"{path} exists already; name another file") from None
+        raise UsageError(f"{path} exists; give another file name") from None
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     for note in notes:
@@ -256,5 +256,5 @@ def _ask(question: str, default: str) -> str:
     print(f"{question} [{default}]: ", end="", file=sys.stderr, flush=True)
     line = sys.stdin.readline()
     if not line:
-        raise UsageError("\nno answer; nothing was written")
+        raise UsageError("\nno answer: no file was written")
     return line.strip() or default

@@ -52,7 +52,7 @@ def show_sweep(results: Results) -> None:
     console.print(f"{len(outcome.trials)} of {outcome.wanted} trials: {counts}", soft_wrap=True)
     if outcome.importances:
         parts = ", ".join(f"{name} {value:.0%}" for name, value in list(outcome.importances.items())[:_COLUMNS])
-        console.print(f"what matters: {parts}", soft_wrap=True)
+        console.print(f"parameter importance: {parts}", soft_wrap=True)
     for line in outcome.unexplored:
         console.print(f"not explored: {line}", soft_wrap=True)
     for row in outcome.of_state("failed"):

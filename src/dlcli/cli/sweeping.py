@@ -44,9 +44,9 @@ def sweep(
     Each trial has its own process. --resume continues an interrupted sweep.
     """
     if sum(map(bool, (spec, resume, join))) != 1:
-        raise UsageError("sweep needs one of SPEC, --resume ID and --join ID")
+        raise UsageError("sweep needs a SPEC, --resume ID or --join ID")
     if overrides and not spec:
-        raise UsageError("a sweep that is there has its own settings: leave --set out")
+        raise UsageError("--set is for a new sweep: omit it with --resume and --join")
 
     from dlcli.fleet.batch.devices import slots
     from dlcli.runs.sweeps import from_everywhere
@@ -69,7 +69,7 @@ def _begun(
     loaded = load(spec, [*overrides, *([f"sweep.trials={trials}"] if trials else [])], with_search=True)
     sweep = loaded.experiment.sweep
     if sweep is None:
-        raise UsageError(f"{spec} has no `sweep` section; docs/sweep.md tells what stands in it")
+        raise UsageError(f"{spec} has no `sweep` section; docs/sweep.md describes it")
     from dlcli.fleet.batch.plan import refuse_mirrored
     from dlcli.fleet.sweep.study import create, require_optuna
     from dlcli.runs.batches import Job
@@ -99,13 +99,13 @@ def _found(resume: str, join: str, storage: str, trials: int | None, runs: Path)
             raise
         elsewhere = SweepFolder.elsewhere(runs, join)
         if elsewhere is None:
-            raise UsageError(f"{error}; one that another machine began is joined by its whole id") from None
+            raise UsageError(f"{error}; to join a sweep of another machine, give its complete id") from None
         search = _opened(elsewhere, storage, trials)
         elsewhere.write(storage)
         return elsewhere, search
     others = folder.others("")
     if resume and others:
-        raise UsageError(f"sweep {folder.id} is being worked on; --join {folder.id} works on it as well")
+        raise UsageError(f"sweep {folder.id} is in progress; use --join {folder.id} to work on it too")
     return folder, _opened(folder, folder.storage(storage), trials)
 
 

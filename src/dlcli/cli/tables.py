@@ -44,7 +44,7 @@ def run_rows(runs: list[Run], sort: str | None) -> list[dict[str, Any]]:
     scored = [row for row in rows if row["scores"].get(sort) is not None]
     if not scored:
         scores = sorted({name for row in rows for name in row["scores"]})
-        raise UsageError(f"no run has the score {sort!r}; known: {', '.join([*scores, _STARTED])}")
+        raise UsageError(f"no run has the score {sort!r}; available: {', '.join([*scores, _STARTED])}")
     by_id = {run.id: run for run in runs}
     higher = _is_better_higher(sort.partition(".")[2], [by_id[row["id"]] for row in scored])
     scored.sort(key=lambda row: row["scores"][sort], reverse=higher)
@@ -64,7 +64,7 @@ def in_states(rows: list[dict[str, Any]], states: str) -> list[dict[str, Any]]:
     chosen = [name.strip() for name in states.split(",") if name.strip()]
     unknown = [name for name in chosen if name not in STATES]
     if unknown:
-        raise UsageError(f"--state: expected some of {', '.join(STATES)}, found {unknown[0]!r}")
+        raise UsageError(f"--state: expected one or more of {', '.join(STATES)}, found {unknown[0]!r}")
     return [row for row in rows if not chosen or row["state"] in chosen]
 
 
@@ -124,7 +124,7 @@ def show_runs(rows: list[dict[str, Any]], folder: Path, sort: str | None, *, all
     """Prints the list of runs; `all_of` is how many there are with those that were left out."""
     console = results_console()
     if not rows and all_of:
-        console.print(f"none of the {all_of:,} runs in {folder} is in such a state", soft_wrap=True)
+        console.print(f"none of the {all_of:,} runs in {folder} has this state", soft_wrap=True)
         return
     if not rows:
         console.print(f"no runs in {folder}; `{command()} train SPEC` makes one", soft_wrap=True)
@@ -210,7 +210,7 @@ def _state(run: Run) -> list[tuple[str, str]]:
     status = run.status()
     rows = [("state", f"{run.shown_state}{': ' + status.error if status.error else ''}")]
     if run.can_go_on:
-        rows.append(("to continue", f"{command()} train --resume {run.id}"))
+        rows.append(("resume with", f"{command()} train --resume {run.id}"))
     best = f"; best {status.best_epoch} ({status.monitor} {shown(status.best_value)})" if status.best_epoch else ""
     reason = f"; {status.reason}" if status.reason else ""
     rows.append(("epochs", f"{epochs_of(run, status)}{best}{reason}"))

@@ -237,7 +237,7 @@ def test_channels_first_is_a_fault_before_the_training(tmp_path: Path) -> None:
 )
 def test_a_target_of_a_single_value_is_reported_before_the_training(tmp_path: Path, targets: Any, said: list[str]) -> None:
     notes = list(saved(tmp_path, x=np.zeros((len(targets), 2)), y=targets).notes())
-    assert notes == [f"the target {words} in all rows: there is nothing to predict" for words in said]
+    assert notes == [f"the target {words} in all rows, so there is nothing to predict" for words in said]
 
 
 @pytest.mark.parametrize(

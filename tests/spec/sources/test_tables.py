@@ -447,7 +447,7 @@ def test_labels_that_write_one_value_in_two_ways_are_named(tmp_path: Path) -> No
 
 
 def test_a_check_reports_a_target_of_a_single_value(tmp_path: Path) -> None:
-    assert "the target `y` has the same value in all rows: there is nothing to predict" in list(
+    assert "the target `y` has the same value in all rows, so there is nothing to predict" in list(
         csv(tmp_path, "x,y\n1,3.5\n2,3.5\n3,3.5\n").notes()
     )
 

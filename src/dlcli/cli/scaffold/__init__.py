@@ -74,7 +74,7 @@ def _refuse_wrong(options: Options) -> None:
         if value is not None:
             raise UsageError(f"{option} cannot be combined with --from: the model is that of {options.shipped}")
     if options.target and options.data is None:
-        raise UsageError(f"--target needs --data: without it the data are those of {options.shipped}")
+        raise UsageError(f"--target needs --data: without it, the data is that of {options.shipped}")
 
 
 def _refuse_name(name: str) -> None:

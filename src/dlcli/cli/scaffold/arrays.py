@@ -59,7 +59,7 @@ def _shapes(path: str) -> dict[str, tuple[tuple[int, ...], str]]:
                     shape, _, dtype = read(file)
                     shapes[name.removesuffix(".npy")] = (shape, dtype.kind if dtype.str != "|u1" else "uint8")
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise UsageError(f"{path} is not a NumPy .npz file that can be read: {error}") from None
+        raise UsageError(f"{path} cannot be read as a NumPy .npz file: {error}") from None
     if not shapes:
         raise UsageError(f"{path} holds no arrays")
     return shapes
@@ -79,7 +79,7 @@ def _pair(
     if len(names) < 2:
         raise UsageError(f"{path} needs two arrays, examples and their labels; it holds {listed}")
     if target is None:
-        doubt = f"--target: say which array holds the labels; {path} holds {listed}"
+        doubt = f"--target: name the array with the labels; {path} holds {listed}"
         target = questions.choice("--target", f"{path} holds {listed}\nArray of labels", names, names[-1], doubt)
     rows = _length(shapes, target)
     others = [name for name in names if name != target and _length(shapes, name) == rows]
@@ -135,7 +135,7 @@ def _tasks(target: str, labels: Array) -> tuple[tuple[str, ...], str, str]:
     values, counts = np.unique(labels.reshape(-1), return_counts=True)
     shown = ", ".join(str(value)[:40] for value in values[:3].tolist()) + (", ..." if len(values) > 3 else "")
     if len(values) < 2:
-        raise UsageError(f"--target: {target} has {len(values)} different values: there is nothing to predict")
+        raise UsageError(f"--target: {target} has {len(values)} different values, so there is nothing to predict")
     if len(values) == 2:
         return ("binary", "classification"), f"two values, {shown}", ""
     if labels.dtype.kind in "US":
@@ -144,12 +144,12 @@ def _tasks(target: str, labels: Array) -> tuple[tuple[str, ...], str, str]:
     if not whole or (len(values) > _AMOUNTS and 5 * counts.min() < counts.max()):
         return ("regression",), f"{len(values):,} different numbers", ""
     if (values == np.arange(len(values))).all() and 5 * counts.min() >= counts.max():
-        return ("classification", "regression"), f"{len(values)} whole numbers from 0, each about as common", ""
+        return ("classification", "regression"), f"{len(values)} whole numbers from 0, about equally common", ""
     if len(values) > _AMOUNTS:
         return ("regression", "classification"), f"{len(values):,} different whole numbers", ""
     doubt = (
         f"--task: the target {target} has {len(values)} different whole numbers ({shown}):"
-        " say --task regression if they are amounts, --task classification if they are classes"
+        " use --task regression if they are amounts, --task classification if they are classes"
     )
     return ("regression", "classification"), f"{len(values)} different whole numbers", doubt
 

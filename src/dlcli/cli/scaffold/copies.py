@@ -50,7 +50,7 @@ def _refuse_task(text: str, options: Options) -> None:
     """Raises UsageError where a spec on its own data is for another task than the one given."""
     task = yaml.safe_load(text)["task"]
     if options.task != task:
-        raise UsageError(f"--task: {options.shipped} is for {task}; for {options.task} give other data with --data as well")
+        raise UsageError(f"--task: {options.shipped} is for {task}; for {options.task}, also set --data")
 
 
 def _on_other_data(text: str, options: Options, plan: DataPlan, name: str) -> str:
@@ -99,4 +99,4 @@ def _refuse_unfit(text: str, options: Options, plan: DataPlan, old: str, new: st
         ]
         if old != new:
             lines.append(f"  {options.shipped} is for {old}; {plan.label} is for {new} ({plan.why})")
-        raise UsageError("\n".join([*lines, "  leave out --from for a spec that fits the data"])) from None
+        raise UsageError("\n".join([*lines, "  omit --from to get a spec that fits the data"])) from None

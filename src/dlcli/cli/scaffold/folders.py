@@ -51,7 +51,7 @@ def _parts(source: Folder) -> Iterator[str]:
     """Yields which parts the folder has."""
     facts = source.facts("classification")
     parts = [part for part, has in (("validation", facts.has_validation), ("test", facts.has_test)) if has]
-    yield f"its own {' and '.join(parts)} split" if parts else "validation and test splits are split off"
+    yield f"its own {' and '.join(parts)} split" if parts else "validation and test splits are drawn from it"
 
 
 def _others(path: str) -> Iterator[str]:
@@ -60,7 +60,7 @@ def _others(path: str) -> Iterator[str]:
         return
     tables = [name for name in map(os.path.basename, listing(path).files) if is_table(name) or name.lower().endswith(".npz")]
     if tables:
-        yield f"it holds {', '.join(tables[:5])}: name the file, such as --data {os.path.join(path, tables[0])}"
+        yield f"it contains {', '.join(tables[:5])}: name a file, e.g. --data {os.path.join(path, tables[0])}"
 
 
 def _of_side(pictures: Pictures) -> str:

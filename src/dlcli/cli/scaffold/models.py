@@ -74,12 +74,12 @@ def chosen_model(plan: DataPlan, options: Options, questions: Questions) -> tupl
     if options.model is not None:
         refuse_unknown("--model", options.model, (*KINDS, *_backbones()))
         if options.model != "mlp" and plan.pictures is None and not unknown_set:
-            raise UsageError(f"--model: {options.model} needs an image, and {plan.label} holds none; leave it out, or use mlp")
+            raise UsageError(f"--model: {options.model} needs images, and {plan.label} has none; omit --model, or use mlp")
     asked = options.model or ("transfer" if options.weights else None)
     model = asked or questions.choice("--model", "Model", KINDS if plan.pictures else words, likely)
     if model in ("mlp", "cnn"):
         if options.weights:
-            raise UsageError(f"--weights: a {model} has no backbone; leave it out, or use --model transfer")
+            raise UsageError(f"--weights: a {model} has no backbone; omit --weights, or use --model transfer")
         return model, None
     return "transfer", _backbone(None if model == "transfer" else model, plan.pictures or Pictures(), options.weights)
 
@@ -99,7 +99,7 @@ def _backbone(kind: str | None, pictures: Pictures, weights: str | None) -> Back
     """Returns the backbone: the one named, the one of the file of weights, or a small one by the number of images."""
     named, alpha = _of_file(weights) if weights else (None, None)
     if named and kind and named != kind:
-        raise UsageError(f"--weights: {weights} holds weights of {named}, not of {kind}")
+        raise UsageError(f"--weights: {weights} contains weights of {named}, not of {kind}")
     count = pictures.count
     kind = kind or named or ("mobilenet_v2" if count is None or count >= _FEW else "mobilenet")
     kind = "efficientnet_b0" if not named and kind == "mobilenet_v2" and (count or 0) >= _MANY else kind

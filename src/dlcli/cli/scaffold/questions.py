@@ -69,7 +69,7 @@ def unknown(word: str, choices: Sequence[str]) -> str:
 
     near = nearest(word, choices)
     listed = ", ".join(choices[:40]) + (", ..." if len(choices) > 40 else "")
-    return f"{word!r} is none of them; {f'did you mean {near!r}?' if near else f'there are {listed}'}"
+    return f"{word!r} is not one of them; {f'did you mean {near!r}?' if near else f'there are {listed}'}"
 
 
 def refuse_unknown(option: str, word: str, choices: Sequence[str]) -> None:

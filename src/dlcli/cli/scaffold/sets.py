@@ -37,15 +37,15 @@ def look_at_data(data: str, options: Options, questions: Questions) -> DataPlan:
         return _look_at_file(path, options, questions)
     if _is_path(data) or (kind := _kind_of_set(data)) is None:
         raise UsageError(f"--data: {_no_data(data)}")
-    _refuse_target(options, f"{data} is a data set, which says its label itself")
+    _refuse_target(options, f"{data} is a data set, whose label is known")
     return _look_at_set(kind, data, options.task)
 
 
 def _look_at_file(path: str, options: Options, questions: Questions) -> DataPlan:
     if not os.path.isfile(path):
-        raise UsageError(f"--data: {path} is neither a file nor a folder")
+        raise UsageError(f"--data: {path} does not exist")
     if extension_of(path) and is_image_file(path):
-        raise UsageError(f"--data: {path} is one image: name the folder that holds a folder of images for each class")
+        raise UsageError(f"--data: {path} is a single image: name the folder with one folder of images per class")
     if path.lower().endswith(_ARRAYS):
         if len(options.target) > 1:
             raise UsageError("--target: an .npz file has one array of labels")
@@ -55,7 +55,7 @@ def _look_at_file(path: str, options: Options, questions: Questions) -> DataPlan
 
 def _refuse_target(options: Options, why: str) -> None:
     if options.target:
-        raise UsageError(f"--target: {why}; leave it out")
+        raise UsageError(f"--target: {why}; omit --target")
 
 
 def _is_path(data: str) -> bool:
@@ -110,7 +110,7 @@ def _look_at_set(kind: str, name: str, task: str | None) -> DataPlan:
         tasks = tuple(word for word in tasks if word != "binary")
     if task is not None and task not in tasks:
         raise UsageError(f"--task: {task} does not fit {name}: {' or '.join(tasks)} does")
-    unsure = f"--task: {name} is not prepared, so that its label is not known; say --task classification, or another"
+    unsure = f"--task: {name} is not prepared, so its label is unknown; set --task, e.g. --task classification"
     where = {"builtin": "comes with the packages", "playground": "is computed", "tfds": "of TensorFlow Datasets"}[kind]
     pictures = Pictures(None, min(facts.shape[:2]), facts.shape[2] == 1, facts.shape) if facts.image and facts.shape else None
     pictures = pictures or (Pictures() if facts.image else None)
@@ -124,7 +124,7 @@ def _no_data(data: str) -> str:
     from dlcli.spec.messages import nearest
 
     path = Path(os.path.expanduser(data))
-    what = f"there is no file or folder {data}" if _is_path(data) else f"no file, folder or data set is called {data!r}"
+    what = f"there is no file or folder {data}" if _is_path(data) else f"there is no file, folder or data set {data!r}"
     beside = {name: str(path.parent / name) if path.parent != Path() else name for name in _names_in(path.parent)}
     near = nearest(path.name, beside)
     if near is None and not _is_path(data):

@@ -16,7 +16,7 @@ from dlcli.spec.tasks import TASKS
 from dlcli.visible import visible
 
 _LAYERS = """\
-  layers:                      # kinds: dlcli list layers; the output layer is added from the task
+  layers:                      # see dlcli list layers; the output layer follows from the task
     - {kind: conv2d, filters: 32, kernel_size: 3, padding: same, activation: relu}
     - {kind: max_pooling2d, pool_size: 2}
     - {kind: conv2d, filters: 64, kernel_size: 3, padding: same, activation: relu}
@@ -26,7 +26,7 @@ _LAYERS = """\
     - {kind: dense, units: 64, activation: relu}
 """
 _UNITS = """\
-  units: [64, 32]              # units of each hidden layer; the output layer is added from the task
+  units: [64, 32]              # units of each hidden layer; the output layer follows from the task
   activation: relu
   dropout: 0.0
 """
@@ -40,15 +40,15 @@ _FIT = """\
 _STAGES = """\
   monitor: {monitor}
   metrics: [{metrics}]
-{features}  stages:                      # the head alone first; then the end of the backbone too, by small steps
+{features}  stages:                      # first the head only; then the end of the backbone too, at a low rate
     - {{name: head, train: head, epochs: 60, optimizer: {{kind: adam, learning_rate: 3e-3}}}}
     - {{name: top, train: {{last: 20}}, epochs: 10, optimizer: {{kind: adam, learning_rate: 1e-5}}}}
   callbacks:
-    - {{kind: early_stopping, patience: 10}}        # ends a stage when {monitor} no longer gets better
+    - {{kind: early_stopping, patience: 10}}        # ends a stage when {monitor} no longer improves
 """
 _MANY_FEATURES = 512
 _HEAD = "  head: [{kind: dropout, rate: 0.2}]\n"
-_COPIES = "  features: {augmented_copies: 4}    # so many changed versions of an image go through the frozen backbone, once\n"
+_COPIES = "  features: {augmented_copies: 4}    # stored features: of 4 augmented versions of each image\n"
 
 
 def spec_text(plan: DataPlan, name: str, task: str, model: str, backbone: Backbone | None, path: Path) -> str:
@@ -58,7 +58,7 @@ def spec_text(plan: DataPlan, name: str, task: str, model: str, backbone: Backbo
     data += _image_text(plan.pictures, model) + _augment_text(plan.pictures)
     return (
         f"{head}version: 1\nname: {to_flow(name)}\ntask: {task}{_task_remark(plan, task)}\n"
-        f"seed: 0                        # decides everything random\n{data}"
+        f"seed: 0                        # seed of all random numbers\n{data}"
         f"model:\n  kind: {model}\n{_model_text(model, backbone, path)}training:\n{_training_text(plan, model, task)}"
     )
 
@@ -69,15 +69,15 @@ def _head(plan: DataPlan, name: str, task: str, backbone: Backbone | None, path:
     if backbone and not backbone.weights:
         yield from download_lines(plan, backbone, "dlcli")
     yield f"Check: dlcli check {path}     Train: dlcli train {path}"
-    yield "Everything a spec may say: dlcli schema --markdown"
+    yield "Reference of all fields: dlcli schema --markdown"
 
 
 def download_lines(plan: DataPlan, backbone: Backbone, program: str) -> list[str]:
     """Returns what a training downloads, and what to do without a network; `program` is how dlcli is called."""
     scratch = f"{program} init --data {shlex.quote(plan.label)} --model cnn"
     return [
-        f"The first training downloads {backbone.download()}, and keeps them in ~/.keras/models.",
-        f"Without a network: --weights FILE with such a file, or train a network from scratch: {scratch}",
+        f"The first training downloads {backbone.download()} to ~/.keras/models.",
+        f"Without a network: use --weights FILE, or train from scratch: {scratch}",
     ]
 
 
@@ -127,8 +127,8 @@ def _augment_text(pictures: Pictures | None) -> str:
     shift = "    - {kind: random_translation, height_factor: 0.1, width_factor: 0.1}\n"
     if pictures.shape is not None:
         return "  # augment: [{kind: random_translation, height_factor: 0.1, width_factor: 0.1}]\n"
-    remark = "" if flip else "    # not mirrored: the classes' names speak of sides, letters or digits"
-    return f"  augment:                     # random changes while training{remark and ';'}{remark[5:]}\n{flip}{shift}"
+    remark = "" if flip else "    # not mirrored: class names are about sides, letters or digits"
+    return f"  augment:                     # random changes during training{remark and ';'}{remark[5:]}\n{flip}{shift}"
 
 
 def _model_text(model: str, backbone: Backbone | None, path: Path) -> str:

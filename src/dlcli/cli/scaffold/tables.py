@@ -33,11 +33,11 @@ _NUMERIC = ("currency", "percent", "thousands", "typographic minus")
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:([.' ])\d{3})(?:(?:\1\d{3})*,\d+|(?:\1\d{3})+)")
 """A number with marks of thousands other than commas: 1.234,50 or 1.234.567."""
 _WHY_DROPPED = {
-    "identifier": "names or numbers the rows",
+    "identifier": "identifies the rows",
     "constant": "has a single value",
     "empty": "has no values",
-    "text": "holds texts that are mostly different",
-    "date": "holds dates; `dates` makes numbers of them",
+    "text": "contains mostly different texts",
+    "date": "contains dates; `dates` converts them to numbers",
 }
 
 
@@ -62,7 +62,7 @@ def look_at_table(path: str, target: Sequence[str], task: str | None, questions:
             if name not in beginning.names:
                 raise UsageError("; ".join([f"--target: {unknown(name, beginning.names)}", *beginning.notes]))
         if len(set(names)) < len(names):
-            raise UsageError("--target: a column is named twice")
+            raise UsageError("--target: a column is listed twice")
         counts = {name: _without_decimals(count_values(beginning, name, most=_MOST_COUNTED)) for name in names}
         tasks, why, doubt = _tasks(beginning, names, counts)
         _refuse_task(task, tasks, names, why)
@@ -73,7 +73,7 @@ def look_at_table(path: str, target: Sequence[str], task: str | None, questions:
     guess = (
         ()
         if beginning.encoding_is_sure
-        else (f"the file is not UTF-8 and does not say what it is: {beginning.encoding} is a guess",)
+        else (f"the file is not UTF-8 and has no byte order mark: {beginning.encoding} is a guess",)
     )
     marks = [f"{mark!r} is {remarks[f'missing.{mark}']}" for mark in source.get("missing", ())]
     notes = (f"{path}: {beginning.describe()}", *guess, f"target {', '.join(names)}: {why}", *dropped, *marks, *beginning.notes)
@@ -87,7 +87,7 @@ def _refuse_lines(beginning: Look) -> None:
     if mark is None or others:
         return
     if mark == ":":
-        raise DataError(f"its lines have no separator but colons, such as {name[:60]!r}: write it with commas or semicolons")
+        raise DataError(f"its lines have no separator except colons, such as {name[:60]!r}: write it with commas or semicolons")
     raise DataError(f"each of its lines is one cell, such as {name[:60]!r}: write it without quotes around whole lines")
 
 
@@ -118,7 +118,7 @@ def _asked_target(beginning: Look, questions: Questions) -> str:
     listed = [f"{column.name} ({_in_words(column)})" for column in beginning.columns]
     more = f", ... and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
     words = "; ".join([f"{beginning.path} has {', '.join(listed[:_MOST_LISTED])}{more}", *beginning.notes])
-    doubt = f"--target: say which column the model is to predict; {words}"
+    doubt = f"--target: name the column to predict; {words}"
     return questions.choice("--target", f"{words}\nTarget column", beginning.names, likely, doubt)
 
 
@@ -138,7 +138,7 @@ def _tasks(beginning: Look, names: Sequence[str], counts: dict[str, Counter[str]
     if len(values) == 2:
         return ("binary", "classification"), f"two values, {_listed(values)}", ""
     if _groups(values):
-        return ("regression",), f"{count} different numbers with marks of thousands, such as {_listed(values)}", ""
+        return ("regression",), f"{count} different numbers with thousands separators, such as {_listed(values)}", ""
     if column.decoration:
         return ("regression",), f"{count} different numbers written as {column.decoration}, such as {_listed(values)}", ""
     if not column.is_number and column.kind != "identifier":
@@ -146,10 +146,10 @@ def _tasks(beginning: Look, names: Sequence[str], counts: dict[str, Counter[str]
     if column.kind == "number" or len(values) > _AMOUNTS:
         return ("regression",), f"{count} different numbers", ""
     if _are_codes(values):
-        return ("classification", "regression"), f"{count} whole numbers from 0, each about as common", ""
+        return ("classification", "regression"), f"{count} whole numbers from 0, about equally common", ""
     doubt = (
         f"--task: the target {names[0]} has {count} different whole numbers ({_listed(values)}):"
-        " say --task regression if they are amounts, --task classification if they are classes"
+        " use --task regression if they are amounts, --task classification if they are classes"
     )
     return ("regression", "classification"), f"{count} different whole numbers", doubt
 
@@ -158,15 +158,15 @@ def _refuse_unfit(column: Column, values: Counter[str]) -> None:
     """Raises UsageError for a column that is no target."""
     if len(values) < 2:
         what = f"the one value {next(iter(values))!r}" if values else "no values"
-        raise UsageError(f"--target: {column.name} has {what}: there is nothing to predict")
+        raise UsageError(f"--target: {column.name} has {what}, so there is nothing to predict")
     if column.kind == "date":
-        raise UsageError(f"--target: {column.name} holds dates such as {_listed(values)}; a target is a class or a number")
+        raise UsageError(f"--target: {column.name} contains dates such as {_listed(values)}; a target must be a class or a number")
     if column.decoration and not _is_numeric(column):
-        words = f"{column.name} holds numbers written as {column.decoration}, such as {_listed(values)}"
+        words = f"{column.name} contains numbers written as {column.decoration}, such as {_listed(values)}"
         raise UsageError(f"--target: {words}; write them as plain numbers")
     if not (column.is_number or column.decoration or _groups(values)) and (len(values) > 200 or column.kind == "text"):
         raise UsageError(
-            f"--target: {column.name} has {_counted(values)} different texts such as {_listed(values)}: they are no classes"
+            f"--target: {column.name} has {_counted(values)} different texts such as {_listed(values)}, too many for classes"
         )
 
 
@@ -175,7 +175,7 @@ def _tasks_of_several(
 ) -> tuple[tuple[str, ...], str, str]:
     words = [name for name in names if not beginning.column(name).is_number]
     if words:
-        raise UsageError(f"--target: several targets are numbers, but {words[0]} holds {_listed(counts[words[0]])}")
+        raise UsageError(f"--target: several targets must be numbers, but {words[0]} contains {_listed(counts[words[0]])}")
     if all(set(counts[name]) <= {"0", "1", "0.0", "1.0"} for name in names):
         return ("multilabel", "regression"), f"{len(names)} columns of 0 and 1", ""
     return ("regression",), f"{len(names)} columns of numbers", ""
@@ -221,8 +221,8 @@ def _source(beginning: Look, targets: Sequence[str]) -> Fields:
     }
     left = [name for name in beginning.names if name not in targets and name not in dropped]
     if not left:
-        why = "; ".join(f"{name} {reason}" for name, reason in dropped.items()) or "there is no other one"
-        raise UsageError(f"{beginning.path}: no column is left that a model could learn from: {why}")
+        why = "; ".join(f"{name} {reason}" for name, reason in dropped.items()) or "there is no other column"
+        raise UsageError(f"{beginning.path}: no usable input column is left: {why}")
     source: dict[str, Any] = {
         "kind": "csv",
         "path": beginning.path,
@@ -274,7 +274,7 @@ def _form_fields(beginning: Look) -> Fields:
     }
     fields = {name: value for name, (value, usual) in written.items() if value not in (usual, "")}
     is_guess = not beginning.encoding_is_sure and "encoding" in fields
-    return fields, {"encoding": "not UTF-8, and nothing in the file says what it is"} if is_guess else {}
+    return fields, {"encoding": "not UTF-8, and there is no byte order mark"} if is_guess else {}
 
 
 def _groups(values: Iterable[str]) -> str:
