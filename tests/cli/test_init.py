@@ -62,9 +62,7 @@ def photos(folder: Path, classes: tuple[str, ...] = ("ant", "bee"), size: tuple[
 
 def test_the_target_of_a_table_is_asked_for_and_the_columns_are_listed(here: Path) -> None:
     words = refused("--data", "houses.csv")
-    assert words.startswith(
-        "--target: name the column to predict; houses.csv has id (identifier, 200 values), age"
-    )
+    assert words.startswith("--target: name the column to predict; houses.csv has id (identifier, 200 values), age")
     assert "price (whole number, 200 values), sold (category, 2 values)" in words
     assert refused("--data", "houses.csv", "--target", "prise") == "--target: 'prise' is none of them; did you mean 'price'?\n"
 
@@ -98,9 +96,7 @@ def test_columns_that_a_model_cannot_use_are_dropped_with_the_reason(here: Path)
     assert "      - id                     # names or numbers the rows\n      - note " in text
     assert "left out id: it identifies the rows" in done.stderr
     (here / "two.csv").write_text("id,y\n" + "".join(f"{row},{row % 2}\n" for row in range(30)))
-    assert "no usable input column is left: id names or numbers the rows" in refused(
-        "--data", "two.csv", "--target", "y"
-    )
+    assert "no usable input column is left: id names or numbers the rows" in refused("--data", "two.csv", "--target", "y")
 
 
 def test_several_targets_are_labels_or_numbers(here: Path) -> None:
@@ -214,9 +210,7 @@ def test_arrays_are_recognised_by_their_names_and_values(here: Path) -> None:
     spec = written("--data", "digits.npz")
     assert (spec["task"], spec["model"]["kind"]) == ("classification", "cnn")
     np.savez("rows.npz", measured=np.zeros((30, 4)), wanted=np.linspace(0, 1, 30))
-    assert "--target: name the array with the labels; rows.npz holds measured 30x4, wanted 30" in refused(
-        "--data", "rows.npz"
-    )
+    assert "--target: name the array with the labels; rows.npz holds measured 30x4, wanted 30" in refused("--data", "rows.npz")
     spec = written("--data", "rows.npz", "--target", "wanted")
     assert (spec["task"], spec["data"]["source"]["features"]) == ("regression", "measured")
 

@@ -131,9 +131,9 @@ def test_the_command_line_has_the_last_word_on_time_and_memory(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("{array: 0-9}", "no option 'array': dlcli sets it itself"),
-        ("{time: 5}", "no option 'time': say `minutes`"),
-        ("{'--wrap=x': y}", "expected long names of options of sbatch, as in `partition`, found '--wrap=x'"),
+        ("{array: 0-9}", "no option 'array': dlcli sets it"),
+        ("{time: 5}", "no option 'time': use `minutes`"),
+        ("{'--wrap=x': y}", "expected long option names of sbatch, e.g. `partition`, found '--wrap=x'"),
         ('{comment: "a\\n#SBATCH --uid=0"}', "expected only letters, digits, blanks and simple signs in 'comment'"),
         ('{comment: "a\'b"}', "expected only letters, digits, blanks and simple signs in 'comment'"),
     ],

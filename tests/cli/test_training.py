@@ -263,7 +263,7 @@ def test_bad_data_exits_1_with_words_alone(tmp_path: Path, dlcli: Dlcli) -> None
     (tmp_path / "spec.yaml").write_text(spec)
     done = dlcli("train", "spec.yaml")
     assert (done.returncode, done.stdout) == (1, "")
-    message = "error: all examples are of one class ([red]one): there is nothing to tell apart"
+    message = "error: all examples are of one class ([red]one), so there is nothing to classify"
     assert done.stderr.splitlines()[-1] == message
 
 

@@ -73,7 +73,7 @@ def test_a_gap_in_an_array_is_refused_with_what_to_use(tmp_path: Path) -> None:
     x = np.ones((30, 2), "float32")
     x[3, 1] = np.nan
     np.savez(tmp_path / "rows.npz", x=x, y=np.arange(30) % 2)
-    with pytest.raises(SpecError, match="1 row of `x` holds NaN or infinite values; a CSV table may have gaps"):
+    with pytest.raises(SpecError, match="1 row of `x` holds NaN or infinite values; only CSV tables may have missing values"):
         load(write_spec(tmp_path, "{kind: npz, path: rows.npz}"))
 
 

@@ -67,7 +67,9 @@ def test_predict_and_evaluate_count_them_by_column(run: Run, tmp_path: Path) -> 
     short.write_text("size,weight,kind,price\n1,2\n3,1,b,0\n")
     prediction = prepare(run, [str(short)])
     assert sum(len(answers.ids) for answers in prediction.answers(lambda *_: None)) == 2
-    assert prediction.row_notes == [f"{short}: 1 row is shorter than the header, and the missing cells are gaps (in line 2)"]
+    assert prediction.row_notes == [
+        f"{short}: 1 row is shorter than the header; the missing cells are missing values (in line 2)"
+    ]
     assert prediction.unfamiliar is not None
     assert [note.partition(":")[0] for note in prediction.unfamiliar.notes()] == ["column 'kind'"]
     # What training had is no news.

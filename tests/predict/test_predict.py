@@ -192,7 +192,7 @@ def test_bad_rows_and_tables_are_named(table: Run, tmp_path: Path) -> None:
     rows, skipped = predicted(table, good, lacking, tmp_path / "latin.csv")
     assert [row["id"] for row in rows] == [f"{good}:1", f"{good}:3"]
     assert skipped == {
-        f"{good}:2": "column `age`: 'x' is no number, or too large for one",
+        f"{good}:2": "column `age`: 'x' is not a number, or too large",
         str(lacking): "lacks the columns `Colour, x`, `size`; its header has age, sise",
         str(tmp_path / "latin.csv"): skipped[str(tmp_path / "latin.csv")],
     }

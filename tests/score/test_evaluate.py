@@ -324,7 +324,7 @@ def test_other_rows_are_read_as_the_training_rows_are(run_of_rows: Run, tmp_path
     assert found.examples == 40
     assert found.metrics["accuracy"] > found.baseline["accuracy"]
     (tmp_path / "odd.csv").write_text("size,place,note,label\nlarge,north,1,yes\n")
-    with pytest.raises(DataError, match="column `size` is a number in the training file, but holds 'large' here"):
+    with pytest.raises(DataError, match="column `size` is numeric in the training file, but contains 'large' here"):
         evaluate(run_of_rows, "", data=str(tmp_path / "odd.csv"))
 
 

@@ -25,9 +25,9 @@ data: {{source: {{kind: builtin, name: iris}}}}
 model: {{kind: mlp, units: [4]}}
 training: {{epochs: 1, callbacks: [{{kind: mlflow, tracking_uri: "{value}"}}]}}
 """
-VARIABLES = "an address is written out in the spec: environment variables are replaced in paths alone"
-ENCRYPTED = "http sends everything unencrypted; use an address with https"
-SECRET = "holds a name, password or token, which the run would keep"
+VARIABLES = "write the address out: environment variables are only replaced in paths"
+ENCRYPTED = "http is not encrypted; use an https address"
+SECRET = "contains a user name, password or token, which the run would store"
 REFUSED = [
     ("https://host.example/${OWN_VALUE}", VARIABLES),
     ("https://host.example/?q=${OWN_VALUE:-x}", VARIABLES),
@@ -90,5 +90,5 @@ def test_a_run_of_an_earlier_version_keeps_its_unencrypted_address(tmp_path: Pat
     (callback,) = load_resolved(tmp_path / "spec.yaml").training.callbacks
     assert callback.tracking_uri == "http://server:5000"  # type: ignore[union-attr]
     (tmp_path / "spec.yaml").write_text(MLFLOW.format(value="http://server:5000/${OWN_VALUE}"))
-    with pytest.raises(SpecError, match="written out"):
+    with pytest.raises(SpecError, match="write the address out"):
         load_resolved(tmp_path / "spec.yaml")

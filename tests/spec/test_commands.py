@@ -136,7 +136,7 @@ def test_init_takes_task_model_and_name(folder: Path, data: str, model: str) -> 
         experiment = load("own.yaml").experiment
         assert (experiment.name, experiment.task, experiment.model.kind) == ("own", "classification", model)
     else:
-        assert "needs an image" in result.stderr
+        assert "needs images" in result.stderr
 
 
 def test_init_never_overwrites(folder: Path) -> None:  # noqa: F811

@@ -113,7 +113,7 @@ def test_rules_are_checked_in_the_sections_without_faults(folder: Path) -> None:
 
 def test_a_file_of_windows_has_the_same_lines(folder: Path) -> None:
     (folder / "spec.yaml").write_bytes(GOOD.replace("seed: 1", "seed: 1\nseed: 2").replace("\n", "\r\n").encode("utf-8-sig"))
-    assert _printed(folder) == "spec.yaml:5:1: seed: this key stands twice in one mapping, first in line 4\n    seed: 2"
+    assert _printed(folder) == "spec.yaml:5:1: seed: this key is repeated, first in line 4\n    seed: 2"
 
 
 UNREADABLE = {
@@ -164,8 +164,8 @@ OVERRIDES = {
     "training.epochs+=1": "training.epochs: is not a list: nothing can be appended",
     "training.optimizer=sgdd": "training.optimizer: unknown optimizer `sgdd`; did you mean `sgd`?",
     "training.metrics=[": "not YAML: did not find expected node content",
-    "seed=&a 1": "anchors and aliases are not offered: write the value out, so that each file says what it is",
-    "seed={a: 1, a: 2}": "a: this key stands twice in one mapping, first in line 1",
+    "seed=&a 1": "anchors and aliases are not supported: write the value out",
+    "seed={a: 1, a: 2}": "a: this key is repeated, first in line 1",
     "training.0=1": (
         "training.0: unknown key; known here: epochs, optimizer, loss, metrics, monitor, callbacks, stages, features,"
         " checkpoint_minutes, initial_weights"

@@ -256,7 +256,7 @@ def _refuse_unfit(opened: Opened, experiment: Experiment) -> None:
     if experiment.task == "binary" and len(opened.classes) != 2:
         raise DataError(f"task: binary needs two classes, found {len(opened.classes)}: {listed(opened.classes)}")
     if experiment.task == "classification" and classes < 2:
-        raise DataError(f"all examples are of one class ({listed(opened.classes)}): there is nothing to tell apart")
+        raise DataError(f"all examples are of one class ({listed(opened.classes)}), so there is nothing to classify")
     if experiment.training.loss.kind == "msle" and min(examples.targets.min() for examples in opened.parts.values()) < 0:
         raise DataError(
             "loss: msle takes a logarithm and needs targets at or above 0; use `loss: huber` for targets of both signs"

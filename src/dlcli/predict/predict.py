@@ -108,7 +108,7 @@ class Prediction:
         """Returns the answers that are numbers."""
         sound = np.atleast_1d(np.isfinite(scores.reshape(len(scores), -1)).all(axis=1))
         for one in (one for one, good in zip(ids, sound, strict=True) if not good):
-            skip(one, "the model's answer is no number")
+            skip(one, "the model's output is not a number")
         kept = [one for one, good in zip(ids, sound, strict=True) if good]
         return Answers(self.experiment.task, self.classes, kept, scores[sound])
 

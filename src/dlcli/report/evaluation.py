@@ -166,7 +166,7 @@ def read_matrix(folder: Path) -> Matrix:
         rows = read_table(path)
         classes = tuple(next(iter(row.values())) for row in rows)
         if not rows or list(classes) != list(rows[0])[1:]:
-            raise DamagedFile(f"{path}: its rows are not its columns' classes")
+            raise DamagedFile(f"{path}: its rows and columns name different classes")
         cells = [[_count(cell, path) for cell in list(row.values())[1:]] for row in rows]
         return Matrix(classes, cells if len(classes) <= MOST_CELLS else (), _confusions(classes, cells))
     path = folder / layout.CONFUSION_PAIRS
@@ -208,5 +208,5 @@ def _sorted(found: list[Confusion]) -> list[Confusion]:
 
 def _count(cell: str, path: Path) -> int:
     if not (cell.isdecimal() and len(cell) < 16):
-        raise DamagedFile(f"{path}: {cell[:40]!r} is no count")
+        raise DamagedFile(f"{path}: {cell[:40]!r} is not a count")
     return int(cell)

@@ -198,7 +198,7 @@ def refuse_odd_history(rows: list[dict[str, str]], path: Path) -> None:
             raise DamagedFile(f"{path}: lacks the columns stage and epoch")
         wrong = next((name for name, cell in row.items() if name != "stage" and not _is_number(name, cell)), None)
         if wrong is not None:
-            raise DamagedFile(f"{path}:{number}: {wrong}: {row[wrong][:40]!r} is no number")
+            raise DamagedFile(f"{path}:{number}: {wrong}: {row[wrong][:40]!r} is not a number")
 
 
 def _is_number(column: str, cell: str) -> bool:

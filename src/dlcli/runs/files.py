@@ -144,7 +144,7 @@ def read_text(path: Path) -> str:
 
 
 def _no_number(word: str) -> Any:
-    raise ValueError(f"{word[:40]} is no number of JSON")
+    raise ValueError(f"{word[:40]} is not a number of JSON")
 
 
 def _number(digits: str) -> float:

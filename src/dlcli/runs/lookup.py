@@ -85,7 +85,7 @@ def _marked(name: str, which: str, known: list[Run]) -> Run:
     """Returns `name@latest` or `name@best`."""
     named = [run for run in known if run.name == name]
     if not named:
-        raise UsageError(f"no run of the name {name!r}")
+        raise UsageError(f"no run named {name!r}")
     if which == "latest":
         return named[-1]
     if which != "best":

@@ -395,7 +395,7 @@ def _number(data: bytes, order: str, kind: int, place: int) -> int:
         above, below = struct.unpack_from(f"{order}II", data, place)
         return int(above // below) if below else -1
     if kind not in (1, 3, 4):
-        raise ValueError("the orientation is no number")
+        raise ValueError("the orientation is not a number")
     return int(struct.unpack_from(order + {1: "B", 3: "H", 4: "I"}[kind], data, place)[0])
 
 

@@ -200,7 +200,7 @@ def predicted(experiment: Experiment, part: Part, model: Any) -> Outcome:
     odd = np.flatnonzero(~np.isfinite(scores.reshape(len(scores), -1)).all(axis=1))
     if len(odd):
         raise RunFailed(
-            f"the model's answer to {len(odd):,} of {len(scores):,} examples of {part.name} is no number, the first of them"
+            f"the model's output for {len(odd):,} of {len(scores):,} examples of {part.name} is not a number, first for"
             f" {examples.ids[odd[0]]}: they cannot be scored"
         )
     return Outcome(experiment.task, part.name, examples.ids, part.classes, examples.targets, scores)

@@ -226,7 +226,7 @@ def _numbers(table: dict[str, Array], name: str, path: Path) -> Array:
     try:
         numbers: Array = column.astype("float64").astype("float32")
     except (TypeError, ValueError):
-        raise DamagedFile(f"{path}: {name}: holds a cell that is no number") from None
+        raise DamagedFile(f"{path}: {name}: contains a cell that is not a number") from None
     if not all(map(isfinite, numbers.tolist())):
-        raise DamagedFile(f"{path}: {name}: holds a number that is not finite")
+        raise DamagedFile(f"{path}: {name}: contains a number that is not finite")
     return numbers

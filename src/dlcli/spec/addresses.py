@@ -35,10 +35,10 @@ def address_or_path(value: str, info: ValidationInfo, remedy: str = "") -> str:
     text = with_environment(value)
     if not is_address(text):
         if is_address(value):
-            raise _wrong("an address is written out in the spec: environment variables are replaced in paths alone")
+            raise _wrong("write the address out: environment variables are only replaced in paths")
         return as_path(value, info)
     if _DEFAULT.sub(lambda match: match.group(1), value) != text:  # something is from the environment
-        raise _wrong("an address is written out in the spec: environment variables are replaced in paths alone")
+        raise _wrong("write the address out: environment variables are only replaced in paths")
     kept = bool((info.context or {}).get("kept"))  # runs of earlier versions have addresses without encryption
     refuse_unsafe(text, remedy, encrypted=not kept)
     return text
@@ -48,9 +48,9 @@ def refuse_unsafe(address: str, remedy: str = "", *, encrypted: bool = True) -> 
     """Raises PydanticCustomError for an address without encryption, or with a name, password or token in it."""
     rest = address.partition("://")[2]
     if "@" in re.split(r"[/?#]", rest)[0] or _SECRET_KEY.search(address):
-        raise _wrong(f"holds a name, password or token, which the run would keep{remedy}")
+        raise _wrong(f"contains a user name, password or token, which the run would store{remedy}")
     if encrypted and address.lower().startswith("http://") and not LOOPBACK.match(address):
-        raise _wrong("http sends everything unencrypted; use an address with https")
+        raise _wrong("http is not encrypted; use an https address")
 
 
 def _wrong(words: str) -> PydanticCustomError:

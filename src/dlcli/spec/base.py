@@ -102,7 +102,7 @@ class OneOf:
         """
         taken = set(kinds_of(member)) & set(self.kinds)
         if taken and member not in self.members:
-            raise ValueError(f"the union {self.name} has a class of the kind {min(taken)!r} already")
+            raise ValueError(f"the union {self.name} already has a class of the kind {min(taken)!r}")
         if member not in self.members:
             self._added.append(member)
 
@@ -249,16 +249,17 @@ Pair = Annotated[
 ]
 Padding = Literal["valid", "same"]
 ACTIVATIONS = {
-    "linear": "x: for numbers as output",
-    "binary_step": "1 at or above 0, else 0: the first perceptron's; it has no gradient and cannot be trained through",
-    "sigmoid": "1 / (1 + exp(-x)): yes-or-no outputs, from 0 to 1",
+    "linear": "x: for regression outputs",
+    "binary_step": "1 at or above 0, else 0: the step of the first perceptron; it has no gradient, so layers before it"
+    " cannot be trained",
+    "sigmoid": "1 / (1 + exp(-x)): from 0 to 1, for binary outputs",
     "tanh": "from -1 to 1, centred on 0",
-    "relu": "max(0, x): the usual choice of hidden layers; `{kind: relu, max_value: 6}` sets a largest output",
-    "leaky_relu": "x, or 0.2 x below 0: no unit dies; `{kind: leaky_relu, negative_slope: 0.3}` sets the slope",
+    "relu": "max(0, x): the usual choice for hidden layers; `{kind: relu, max_value: 6}` limits the output",
+    "leaky_relu": "x, or 0.2 x below 0: avoids dead units; `{kind: leaky_relu, negative_slope: 0.3}` sets the slope",
     "elu": "x, or exp(x) - 1 below 0: smooth; `{kind: elu, alpha: 0.5}` sets the factor",
-    "selu": "a scaled elu that keeps mean and deviation, with `lecun_normal` weights",
-    "gelu": "x times the normal distribution's share below x: of Transformers",
-    "silu": "x * sigmoid(x): of EfficientNet",
-    "softmax": "shares of several classes, summing to 1: classification outputs",
+    "selu": "scaled elu that keeps mean and standard deviation, with `lecun_normal` weights",
+    "gelu": "x times the cumulative normal distribution at x: used in Transformers",
+    "silu": "x * sigmoid(x): used in EfficientNet",
+    "softmax": "probabilities of several classes, with sum 1: for classification outputs",
     "softplus": "log(1 + exp(x)): a smooth relu",
 }

@@ -145,9 +145,9 @@ def _refuse_depth_and_aliases(document: Document) -> None:
         if depth > MAX_DEPTH:
             message = f"nested more than {MAX_DEPTH} levels deep"
         elif getattr(event, "anchor", None):
-            message = "anchors and aliases are not offered: write the value out, so that each file says what it is"
+            message = "anchors and aliases are not supported: write the value out"
         elif tag := getattr(event, "tag", None):
-            message = f"tags such as `{tag}` are not offered: a spec is plain data"
+            message = f"tags such as `{tag}` are not supported: a spec is plain data"
         if message:
             raise SpecError([_fault_at(document, event.start_mark, message)])
 
@@ -157,18 +157,19 @@ def _fault_at(document: Document, mark: Any, message: str, key: str = "") -> Fau
 
 
 _PROBLEMS = {
-    "tab character": "a tab in the indent; YAML wants spaces",
+    "tab character": "the indentation has a tab; YAML needs spaces",
     "mapping values are not allowed": (
-        "a `:` where none may stand: check the indent of this line and the one before, and quote text that holds a colon"
+        "an unexpected `:`; check the indentation of this line and the one before, and quote text that contains a colon"
     ),
     "expected ',' or ']'": "this `[` is not closed, or a comma is missing after it",
     "expected ',' or '}'": "this `{` is not closed, or a comma is missing after it",
-    "did not find expected key": "the indent does not fit: check this line and the one before",
-    "expected <block end>": "the indent does not fit: check this line and the one before",
-    "expected '-' indicator": "a key after a list: check the indent of this line and the one before",
+    "did not find expected key": "wrong indentation: check this line and the one before",
+    "expected <block end>": "wrong indentation: check this line and the one before",
+    "expected '-' indicator": "a key after a list: check the indentation of this line and the one before",
     "unexpected end of stream": "this quote is not closed",
-    "another document": "a second document begins here; a file holds one spec",
-    "cannot start any token": "text that begins with a sign of YAML's own (such as @, %, ` or a tab): put quotes around it",
+    "another document": "a second document begins here; a file must contain one spec",
+    "cannot start any token": "text that begins with a character that YAML reserves (such as @, %, ` or a tab): put quotes"
+    " around it",
 }
 """libyaml's problems, by a part of their text, in words that say what to do."""
 
@@ -217,14 +218,12 @@ def _plain_mapping(node: Any, path: Path, document: Document, faults: list[Fault
         key = str(key_node.value)
         place = (*path, key)
         if key == "<<":
-            message = "merge keys are not offered: write the values out, so that each file says what it is"
+            message = "merge keys are not supported: write the values out"
             faults.append(_fault_at(document, mark, message, dotted(place)))
             continue
         if key in data:
             first = document.marks[place][0]
-            faults.append(
-                _fault_at(document, mark, f"this key stands twice in one mapping, first in line {first}", dotted(place))
-            )
+            faults.append(_fault_at(document, mark, f"this key is repeated, first in line {first}", dotted(place)))
             continue
         document.marks[place] = (mark.line + 1, mark.column + 1)
         data[key] = _plain(value_node, place, document, faults)

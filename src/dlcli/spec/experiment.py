@@ -26,16 +26,16 @@ _METRIC = OneOf.registry["Metric"]
 
 
 class Training(Spec):
-    """How the model is fitted."""
+    """Epochs, optimizer, loss, metrics, callbacks and stages."""
 
     epochs: Annotated[int, Field(ge=0)] = Field(
-        default=10, description="Passes over the training examples; 0: the model is built, tested and saved without training."
+        default=10, description="Number of epochs; 0: the model is built, tested and saved without training."
     )
-    optimizer: Optimizer = Field(default=Adam(kind="adam"), description="How weights follow the gradient.")
+    optimizer: Optimizer = Field(default=Adam(kind="adam"), description="Optimizer of the weights.")
     # `auto` is gone once the spec is loaded, so the type leaves it out.
-    loss: Loss = Field(default=cast("Any", "auto"), description="The loss that is minimised; `auto`: that of the task.")
+    loss: Loss = Field(default=cast("Any", "auto"), description="Loss to minimise; `auto`: that of the task.")
     metrics: list[Metric] | None = Field(
-        default=None, description="Scores that are reported beside the loss; those of the task if not given."
+        default=None, description="Metrics to report in addition to the loss; those of the task if not set."
     )
     monitor: str = Field(
         default="auto",
@@ -47,24 +47,26 @@ class Training(Spec):
     callbacks: list[Callback] = Field(default=[], description="Callbacks of the training.")
     stages: list[Stage] = Field(
         default=[],
-        description="Stages one after another. None: a transfer model's head alone is trained, any other model as a whole.",
+        description="Training stages, in order. If not set, only the head of a transfer model is trained, and other models"
+        " as a whole.",
     )
-    features: FeaturesField = Field(default=Features(), description="How features of a frozen backbone are kept.")
+    features: FeaturesField = Field(default=Features(), description="Storage of the features of a frozen backbone.")
     checkpoint_minutes: Positive = Field(default=10.0, description="Minutes between checkpoints within an epoch.")
     initial_weights: FilePath | None = Field(
         default=None,
-        description="The folder of a run, or of runs of one name, whose model, of the same architecture, gives the weights.",
+        description="Folder of a run, or of all runs of a name, whose model gives the initial weights; its architecture"
+        " must be the same.",
     )
 
 
 _OWN = {
-    **dict.fromkeys(("cpus-per-task", "ntasks", "nodes"), "say `cpus`"),
-    **dict.fromkeys(("gpus", "gpus-per-node", "gpus-per-task"), "say `gpus`"),
-    **dict.fromkeys(("mem", "mem-per-cpu", "mem-per-gpu"), "say `memory_gb`"),
-    "time": "say `minutes`",
+    **dict.fromkeys(("cpus-per-task", "ntasks", "nodes"), "use `cpus`"),
+    **dict.fromkeys(("gpus", "gpus-per-node", "gpus-per-task"), "use `gpus`"),
+    **dict.fromkeys(("mem", "mem-per-cpu", "mem-per-gpu"), "use `memory_gb`"),
+    "time": "use `minutes`",
     **dict.fromkeys(
         ("array", "chdir", "error", "job-name", "no-requeue", "open-mode", "output", "requeue", "signal", "wrap"),
-        "dlcli sets it itself",
+        "dlcli sets it",
     ),
 }
 
@@ -73,7 +75,7 @@ def _sbatch_options(options: dict[str, str | int | bool]) -> dict[str, str | int
     """Refuses what `sbatch` would read as something else than one option, and what dlcli sets."""
     for name, value in options.items():
         if not re.fullmatch(r"[a-z][a-z-]*", name):
-            raise _expected(f"long names of options of sbatch, as in `partition`, found {name!r}")
+            raise _expected(f"long option names of sbatch, e.g. `partition`, found {name!r}")
         if name in _OWN:
             raise _expected(f"no option {name!r}: {_OWN[name]}")
         if isinstance(value, str) and not re.fullmatch(r"[A-Za-z0-9_.,:;=/@%+*()&|<>!\[\] -]+", value):
@@ -93,20 +95,21 @@ def _expected(what: str) -> PydanticCustomError:
 class Resources(Spec):
     """What a run requests from a cluster; used by `dlcli batch --engine ray` and `--engine slurm`."""
 
-    cpus: Count = Field(default=1, description="CPU cores.")
+    cpus: Count = Field(default=1, description="Number of CPU cores.")
     gpus: Annotated[int, Field(ge=0)] | None = Field(
         default=None,
         description=(
-            "GPUs; if not given none for `device: cpu`, `devices` for `mirrored`, one for `device: gpu`, and for `auto` one on"
+            "Number of GPUs. If not set: none for `device: cpu`, `devices` for `mirrored`, one for `device: gpu`, and for"
+            " `auto` one on"
             " a Ray cluster that has any."
         ),
     )
     memory_gb: Positive | None = Field(default=None, description="Memory, in GB of 2^30 bytes.")
     minutes: Positive | None = Field(
-        default=None, description="Time of one allocation; a run that needs more continues in another."
+        default=None, description="Time limit of one allocation; a run that needs more time continues in the next."
     )
     slurm: Annotated[dict[str, str | int | bool], AfterValidator(_sbatch_options)] = Field(
-        default={}, description="More options of `sbatch` by their long names, such as `partition: gpu` or `account: lab`."
+        default={}, description="Other options of `sbatch` by their long names, e.g. `partition: gpu` or `account: lab`."
     )
 
 
@@ -114,7 +117,7 @@ class Hardware(Spec):
     """Where and how the run computes. Only `precision` and `deterministic` can change results; several devices round
     differently and use other random numbers."""
 
-    device: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="`auto`: a GPU where there is one.")
+    device: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="`auto`: a GPU if there is one.")
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = Field(
         default="auto", description="`auto`: mixed on GPUs with fast half precision, else float32."
     )
@@ -128,12 +131,12 @@ class Hardware(Spec):
         description="Number of GPUs that `mirrored`, or each worker, uses; all if not set. On a CPU, the number of virtual"
         " devices.",
     )
-    xla: bool = Field(default=False, description="Whether steps are compiled by XLA; on CPUs it is far slower.")
-    deterministic: bool = Field(default=False, description="Whether a GPU must give the same bits every time, at some cost.")
+    xla: bool = Field(default=False, description="Whether steps are compiled by XLA, which is much slower on CPUs.")
+    deterministic: bool = Field(default=False, description="Whether operations on a GPU are deterministic, which is slower.")
     steps_per_execution: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Steps in one call of the device; chosen from the epoch's steps if not given."
+        default=None, description="Number of steps per call of the device; chosen from the steps of an epoch if not set."
     )
-    resources: Resources = Field(default=Resources(), description="What a run requests from a cluster.")
+    resources: Resources = Field(default=Resources(), description="Resources that a run requests from a cluster.")
 
     @property
     def gpus(self) -> int | None:
@@ -151,19 +154,23 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 class Experiment(Spec):
     """One experiment. `name` also names the folder of its runs."""
 
-    version: Literal[1] = Field(default=1, description="Version of this language.")
+    version: Literal[1] = Field(default=1, description="Version of the spec format.")
     name: Annotated[str, Field(pattern=NAME_PATTERN)] = Field(
         description="Name of the experiment: letters, digits, `_`, `-` and `.`."
     )
-    task: TaskName = Field(description="What is predicted: one class, yes or no, several labels, or numbers.")
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(default=0, description="Decides everything random.")
-    data: Data = Field(description="The examples.")
-    model: Model = Field(description="The network, without its output layer.")
-    output: Output = Field(default=Output(), description="Settings of the output layer that the task adds.")
-    training: Training = Field(default=Training(), description="How the model is fitted.")
-    hardware: Hardware = Field(default=Hardware(), description="Where and how the run computes.")
+    task: TaskName = Field(
+        description="What is predicted: one of several classes, one of two classes, any number of labels, or numeric values."
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(default=0, description="Seed of all random numbers.")
+    data: Data = Field(description="Source, split, image format and augmentation of the examples.")
+    model: Model = Field(description="Model without its output layer.")
+    output: Output = Field(default=Output(), description="Settings of the output layer, which follows from the task.")
+    training: Training = Field(default=Training(), description="Epochs, optimizer, loss, metrics, callbacks and stages.")
+    hardware: Hardware = Field(default=Hardware(), description="Devices and precision.")
     # No part of what a run is: what is written out leaves it out.
-    sweep: Sweep | None = Field(default=None, exclude=True, description="What `dlcli sweep` tries; it is not stored in runs.")
+    sweep: Sweep | None = Field(
+        default=None, exclude=True, description="Search space of `dlcli sweep`; it is not stored in runs."
+    )
 
     @property
     def task_row(self) -> Task:

@@ -133,7 +133,8 @@ def _losses(trial: Trial, rates: Array) -> Array:
             break
     if len(losses) < _FEWEST:
         raise RunFailed(
-            f"the loss was no number after {len(losses)} steps, at a rate of {rates[len(losses)]:.2g}: try --from lower"
+            f"the loss became NaN or infinite after {len(losses)} steps, at a rate of {rates[len(losses)]:.2g}: try a lower"
+            " --from"
         )
     return np.array(losses)
 

@@ -91,17 +91,17 @@ def test_several_targets(tmp_path: Path) -> None:
             "classification",
             "1 of 3 rows have no value in the target column (target), the first in",
         ),
-        ("x,target\n1,a\n2,b\n", {}, "regression", "needs numbers as labels, found 'a'"),
+        ("x,target\n1,a\n2,b\n", {}, "regression", "needs numeric labels, found 'a'"),
         ("x,target\n1,a\n2,b,c\n", {}, "classification", "line 3: 3 cells below a header of 2"),
         ("x,target\n1,a,9\n2,b,9\n", {}, "classification", "line 2: 3 cells below a header of 2; line 3: 3 cells"),
-        ("x,target\ninf,1\n2,0\n", {}, "binary", "column `x` holds inf"),
-        ("x,target\n1e300,1\n2,0\n", {}, "binary", "column `x` holds 1e300"),
+        ("x,target\ninf,1\n2,0\n", {}, "binary", "column `x` contains inf"),
+        ("x,target\n1e300,1\n2,0\n", {}, "binary", "column `x` contains 1e300"),
         ("x,target\na,1\nb,0\nc,1\n", {"max_categories": 2}, "binary", "column `x` has 3 different values in 3 rows"),
         (
             "x,target\n1,1\n2,0\n?,1\n",
             {"max_categories": 2},
             "binary",
-            "not all are numbers: '?' in 1 row; if that marks",
+            "not all are numbers: '?' in 1 row; if it marks",
         ),
     ],
 )
@@ -116,7 +116,7 @@ def test_unfit_tables_are_refused_with_the_files_name(
 @pytest.mark.parametrize(
     ("test", "message"),
     [
-        ("x,c,target\n?,u,a\n", "column `x` is a number in the training file, but holds '?'"),
+        ("x,c,target\n?,u,a\n", "column `x` is numeric in the training file, but contains '?'"),
         ("x,target\n1,a\n", "no column `c`"),
         ("x,c\n1,u\n", "no target column `target`"),
         ("x,c,target\n1,u,z\n", "class 'z' is not among the training split's: a, b"),
@@ -143,13 +143,13 @@ def test_faults_are_found_from_the_headers_alone(tmp_path: Path) -> None:
     assert faults("age;target\n31;a\n") == []
     assert faults("age;target\n", separator=",")[0] == (
         "target",
-        "the file has no column `target`; its header is one column, is the `separator` ';'?",
+        "the file has no column `target`; its header is a single column; is the `separator` ';'?",
     )
     twice = "the header has the column `a` twice; drop them, or name all columns by `header: true` and `names`"
     assert faults("a,a,target\n") == [("path", twice)]
     assert faults("a,a,b,target\n1,2,3,x\n", drop=["a"]) == []
     assert faults("a,target\n", features=["a", "target"])[0][0] == "features"
-    assert faults("a,target\n", drop=["a"]) == [("features", "no column is left for the model to see")]
+    assert faults("a,target\n", drop=["a"]) == [("features", "there is no input column")]
     assert faults("a,target\n1,x\n", "a,b\n") == [("test", "the file has no column `target`; it has a, b")]
     assert faults("a,target\n") == [("path", "no rows below the header")]
     assert faults("") == [("path", "the file is empty")]

@@ -48,8 +48,8 @@ def test_rows_whose_cells_do_not_read_are_left_out_and_named() -> None:
     assert [rows.numbers for rows in found] == [[1], [], [5]]
     assert [rows.columns["city"].tolist() for rows in found if rows.numbers] == [["a"], ["f"]]
     assert {number: fault for rows in found for number, fault in rows.faults.items()} == {
-        2: "column `age`: 'old' is no number, or too large for one",
-        3: "column `age`: '1e99' is no number, or too large for one",
+        2: "column `age`: 'old' is not a number, or too large",
+        3: "column `age`: '1e99' is not a number, or too large",
         4: "3 cells below a header of 2",
     }
 
@@ -88,6 +88,6 @@ def test_columns_that_the_training_did_not_have_are_named() -> None:
     header = ["age", "more", "city", "id", "target", "Unnamed: 5", "other"]
     source = Csv(kind="csv", path="rows.csv", target="target", drop=["id"])
     (note,) = ignored_columns(source, header, COLUMNS)
-    assert note == "columns `more`, `other` are no columns of the training file, and ignored"
+    assert note == "columns `more`, `other` are not columns of the training file; ignored"
     assert ignored_columns(source, ["age", "city", "id"], COLUMNS) == []
     assert ignored_columns(source.model_copy(update={"features": ["age", "city"]}), header, COLUMNS) == []

@@ -111,7 +111,7 @@ def test_parts_that_do_not_fit_the_training_part_are_faults(tmp_path: Path) -> N
     assert list(source.faults()) == [
         (
             "path",
-            f"{tmp_path} holds 2 folders for the validation split: val and valid; say which is which:"
+            f"{tmp_path} holds 2 folders for the validation split: val and valid; name the folder to use:"
             f" data.source: {{kind: folder, path: {tmp_path}, parts: {{train: ..., validation: val}}}}",
         )
     ]
@@ -125,11 +125,11 @@ def test_a_class_without_images_is_named(tmp_path: Path) -> None:
     source = pool(tmp_path, a=1)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "x.webm").write_text("")
-    assert list(source.faults()) == [("path", f"{tmp_path}/b: no images in this class folder; it holds .webm 1")]
+    assert list(source.faults()) == [("path", f"{tmp_path}/b: no images in this class folder; it contains .webm 1")]
     with pytest.raises(DataError, match="b: no images"):
         source.open(request(size=(4, 6)))
     (tmp_path / "c").mkdir()
-    assert list(source.faults()) == [("path", f"{tmp_path}: no images in 2 of 3 class folders (b, c); it holds .webm 1")]
+    assert list(source.faults()) == [("path", f"{tmp_path}: no images in 2 of 3 class folders (b, c); it contains .webm 1")]
 
 
 def test_a_part_may_lack_a_class(tmp_path: Path) -> None:
@@ -168,4 +168,4 @@ def test_real_photos_in_given_parts() -> None:
 
 def test_class_folders_that_differ_in_capitals_are_named(tmp_path: Path) -> None:
     found = opened(pool(tmp_path, Cat=1, cat=1, dog=1))
-    assert found.notes == ("classes that differ in capitals only are different classes: 'Cat', 'cat'",)
+    assert found.notes == ("classes whose names differ only in case are different classes: 'Cat', 'cat'",)

@@ -162,14 +162,14 @@ def test_an_empty_part_is_none(tmp_path: Path) -> None:
 def test_two_folders_for_one_part_are_refused_with_the_field_to_set(tmp_path: Path) -> None:
     source = images(tmp_path, *classes_of("train", "val", "dev"))
     assert fault(source) == (
-        f"{tmp_path} holds 2 folders for the validation split: dev and val; say which is which:"
+        f"{tmp_path} holds 2 folders for the validation split: dev and val; name the folder to use:"
         f" data.source: {{kind: folder, path: {tmp_path}, parts: {{train: ..., validation: dev}}}}"
     )
     chosen = source.model_copy(update={"parts": {"train": "train", "validation": "val"}})
     assert counts(chosen) == {"train": 2, "validation": 2}
     assert f"{tmp_path}/dev holds 2 images and is not used" in found(chosen).notes[0]
     both = images(tmp_path / "b", *classes_of("a_train", "a_test", "b_train", "b_test"))
-    assert fault(both).startswith(f"{tmp_path}/b holds several training folders: a_train, b_train; say which is which")
+    assert fault(both).startswith(f"{tmp_path}/b holds several training folders: a_train, b_train; name the folder to use")
 
 
 def test_folders_beside_the_parts_are_named_with_their_images(tmp_path: Path) -> None:
@@ -179,8 +179,8 @@ def test_folders_beside_the_parts_are_named_with_their_images(tmp_path: Path) ->
     (tmp_path / "metadata.csv").write_text("file_name\n")
     assert found(source).notes == (
         f"{tmp_path}/extra holds 2 images and is not used; `data.source.parts` names the folders of the splits",
-        f"1 image lies in {tmp_path}, beside its folders, and is not used, such as {tmp_path}/loose.png",
-        f"1 image lies in {tmp_path}/train, beside its folders, and is not used, such as {tmp_path}/train/loose.png",
+        f"1 image is in {tmp_path}, beside its folders, and is not used, such as {tmp_path}/loose.png",
+        f"1 image is in {tmp_path}/train, beside its folders, and is not used, such as {tmp_path}/train/loose.png",
         f"ignored 1 other file: .xml 1, such as {tmp_path}/labels/train.xml",
     )
 
@@ -191,7 +191,7 @@ def test_class_folders_that_hold_only_equal_folders_are_refused_with_the_ways_ou
     first, last = sorted(names)[0], sorted(names)[-1]
     assert fault(source) == (
         f"{tmp_path}: its folders ({', '.join(sorted(names))}) hold no images, only folders with the same names (cats, dogs);"
-        f" if cats, dogs are the classes, give data.source.path: {tmp_path}/{first}, or name the folders of the splits,"
+        f" if cats, dogs are the classes, set data.source.path: {tmp_path}/{first}, or name the folders of the splits,"
         f" such as data.source.parts: {{train: {last}, test: {first}}};"
         f" if {', '.join(sorted(names))} are the classes, set data.source.parts: {{}}"
     )
@@ -212,8 +212,8 @@ def test_a_folder_without_images_beside_the_class_folders_comes_with_the_path_to
     assert list(source.faults()) == [
         (
             "path",
-            f"{tmp_path}/annotations: no images in this class folder; it holds .xml 1; if the classes are the folders in"
-            f" {tmp_path}/images, give data.source.path: {tmp_path}/images",
+            f"{tmp_path}/annotations: no images in this class folder; it contains .xml 1; if the classes are the folders in"
+            f" {tmp_path}/images, set data.source.path: {tmp_path}/images",
         )
     ]
 

@@ -64,23 +64,27 @@ def test_multilabel_and_regression_targets_are_float32_columns(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arrays", "task", "message"),
     [
-        ({"x": np.zeros((3, 2)), "y": np.zeros(2)}, "regression", "one row an example"),
+        ({"x": np.zeros((3, 2)), "y": np.zeros(2)}, "regression", "one row per example"),
         ({"x": np.zeros((2, 2)), "y": np.array([1.0, np.nan])}, "regression", "example 1 (counted from 0) has a label"),
         ({"x": np.zeros((2, 2)), "y": np.array([1.0, np.nan])}, "classification", "example 1 (counted from 0) has no label"),
-        ({"x": np.zeros((2, 2)), "y": np.array(["a", "b"])}, "regression", "needs numbers as labels, found 'a'"),
-        ({"x": np.zeros((2, 2)), "y": np.array([[0, 2], [1, 0]])}, "multilabel", "labels of 0 and 1"),
+        ({"x": np.zeros((2, 2)), "y": np.array(["a", "b"])}, "regression", "needs numeric labels, found 'a'"),
+        ({"x": np.zeros((2, 2)), "y": np.array([[0, 2], [1, 0]])}, "multilabel", "one column of 0 and 1 per label"),
         ({"x": np.zeros((2, 2)), "y": np.ones((2, 3))}, "classification", "not one-hot"),
         ({"x": np.zeros((200, 2)), "y": np.arange(200) / 7}, "classification", "use `task: regression`"),
-        ({"x": np.array(["a", "b"]), "y": np.zeros(2)}, "regression", "are not numbers"),
+        ({"x": np.array(["a", "b"]), "y": np.zeros(2)}, "regression", "is not a numeric type"),
         ({"x": np.array([[1.0], [np.inf]]), "y": np.zeros(2)}, "regression", "1 row of `x` holds NaN or infinite"),
         ({"x": np.float32(1), "y": np.float32(1)}, "regression", "has shape ()"),
         ({"x": np.zeros((2, 1)), "y": np.array([0, 1]), "x_test": np.zeros((1, 1)), "y_test": [9]}, "binary", "class '9'"),
-        ({"x": np.zeros((2, 3, 8, 8), "uint8"), "y": [0, 1]}, "binary", "channels come first, here they come last; save it as"),
-        ({"x": np.zeros((2, 1, 28, 28)), "y": [0, 1]}, "binary", "save it as np.moveaxis(x, 1, -1)"),
+        (
+            {"x": np.zeros((2, 3, 8, 8), "uint8"), "y": [0, 1]},
+            "binary",
+            "with the channels first; save it with the channels last",
+        ),
+        ({"x": np.zeros((2, 1, 28, 28)), "y": [0, 1]}, "binary", "channels last: np.moveaxis(x, 1, -1)"),
         (
             {"x": np.array([{}, {}], dtype=object), "y": np.zeros(2)},
             "regression",
-            "`x` holds Python objects, which are not read",
+            "`x` contains Python objects, which are not read",
         ),
     ],
 )
@@ -160,16 +164,16 @@ def test_another_file_need_not_name_a_part(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "shape", "said"),
     [
-        (255.0, (2, 8, 8, 3), "`x` is read as numbers, not as images; to have images, save x.astype('uint8')"),
+        (255.0, (2, 8, 8, 3), "`x` is read as numbers, not as images; for images, save x.astype('uint8')"),
         (
             0.3,
             (2, 8, 8, 1),
-            "`x` is read as numbers, not as grey images; to have images, save np.round(x * 255).ast",
+            "`x` is read as numbers, not as grey images; for images, save np.round(x * 255).ast",
         ),
-        (200, (2, 8, 8), "`x` is read as series of 8 steps, not as grey images; to have images, save x.astype('uint8')"),
+        (200, (2, 8, 8), "`x` is read as series of 8 steps, not as grey images; for images, save x.astype('uint8')"),
         (16, (2, 8, 8), "`x` is read as series of 8 steps, not as grey images;"),
         (-1.0, (2, 8, 8, 3), ""),
-        (65535, (2, 8, 8, 3), "`x` is read as numbers, not as images; to have images, save np.round(x * (255 / 65535)).ast"),
+        (65535, (2, 8, 8, 3), "`x` is read as numbers, not as images; for images, save np.round(x * (255 / 65535)).ast"),
         (0.5, (2, 8, 6), ""),
         (0.5, (2, 8), ""),
     ],
@@ -202,8 +206,8 @@ def test_arrays_that_do_not_fit_are_faults_by_their_headers(tmp_path: Path) -> N
     source = saved(tmp_path, x=np.zeros((3, 2)), y=np.zeros(2), x_test=np.zeros((1, 2)), y_test=np.array([None]))
     assert [key for key, _ in source.faults()] == ["path", "path"]
     lengths, objects = (message for _, message in source.faults())
-    assert "`x` has shape (3, 2), but `y` (2,): one row an example" in lengths
-    assert "`y_test` holds Python objects, which are not read" in objects
+    assert "`x` has shape (3, 2), but `y` (2,); both need one row per example" in lengths
+    assert "`y_test` contains Python objects, which are not read" in objects
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -213,15 +217,17 @@ def test_rows_without_values_are_faults_before_the_training(tmp_path: Path, orde
     x[1, 2], x[1, 3], x[4, 0] = np.nan, np.inf, np.nan
     source = saved(tmp_path, x=np.asarray(x, order=order), y=np.array([0, 1, np.nan, 1, 0, 1]))
     inputs, labels = (message for _, message in source.faults())
-    assert "2 rows of `x` hold NaN or infinite values; a CSV table may have gaps" in inputs
-    assert "1 row of `y` holds NaN or infinite values; leave out the examples without a label" in labels
+    assert "2 rows of `x` hold NaN or infinite values; only CSV tables may have missing values" in inputs
+    assert "1 row of `y` holds NaN or infinite values; remove the examples without a label" in labels
     assert list(saved(tmp_path, x=np.ones((6, 4), dtype), y=np.arange(6)).faults()) == []
 
 
 def test_channels_first_is_a_fault_before_the_training(tmp_path: Path) -> None:
     ((key, message),) = saved(tmp_path, x=np.zeros((2, 3, 8, 8), "uint8"), y=[0, 1]).faults()
     assert key == "path"
-    assert "`x` has shape (2, 3, 8, 8): channels come first, here they come last; save it as np.moveaxis(x, 1, -1)" in message
+    assert (
+        "`x` has shape (2, 3, 8, 8) with the channels first; save it with the channels last: np.moveaxis(x, 1, -1)" in message
+    )
 
 
 @pytest.mark.parametrize(
@@ -273,9 +279,9 @@ def test_images_of_another_size_need_a_size_and_targets_are_equally_many(tmp_pat
     images = {"x_train": np.ones((4, 8, 8), "u1"), "x_test": np.ones((2, 9, 9), "u1")}
     source = saved(tmp_path, **images, y_train=np.arange(4), y_test=np.arange(2))
     assert opened(source, size=(4, 4)).parts["test"].inputs.shape == (2, 4, 4, 1)
-    with pytest.raises(DataError, match=r"has shape \(8, 8, 1\), of `x_test` \(9, 9, 1\); `data.image.size` brings"):
+    with pytest.raises(DataError, match=r"have shape \(8, 8, 1\), those of `x_test` \(9, 9, 1\); `data.image.size` brings"):
         opened(source)
     rows = {"x_train": np.ones((4, 2)), "x_test": np.ones((2, 2))}
     source = saved(tmp_path, **rows, y_train=np.ones(4), y_test=np.ones((2, 3)))
-    with pytest.raises(DataError, match="`y_test` has 3 targets an example, the training split 1"):
+    with pytest.raises(DataError, match="`y_test` has 3 targets per example, but the training split has 1"):
         opened(source, "regression")

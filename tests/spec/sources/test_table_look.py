@@ -118,7 +118,7 @@ def test_columns_without_a_name_are_named_as_pandas_names_them(tmp_path: Path) -
         (b"\xd0\xcf\x11\xe0" + bytes(600), "old format"),
         (b"<!DOCTYPE html><table>", "HTML"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
-        (b"a,b\n1,\x002\n3,4\n", "line 2: holds a zero byte"),
+        (b"a,b\n1,\x002\n3,4\n", "line 2: contains a zero byte"),
         (gzip.compress(ROWS.encode() * 50, mtime=0)[:-20], "damaged or incomplete"),
     ],
 )

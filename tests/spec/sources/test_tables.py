@@ -134,7 +134,7 @@ def test_another_encoding_is_refused_with_its_line_and_read_when_named(tmp_path:
     (fault,) = csv(tmp_path, content).faults()
     assert fault == (
         "path",
-        "line 3: not UTF-8 text (byte 0xf6): save it as UTF-8, or name its encoding; with `encoding: latin-1` it reads 'Köln'",
+        "line 3: not UTF-8 text (byte 0xf6): save it as UTF-8, or set `encoding`; with `encoding: latin-1` it reads 'Köln'",
     )
     assert columns(read(tmp_path, content, encoding="latin-1"))["city"] == ["Bern", "Köln"]
 
@@ -156,11 +156,11 @@ def test_rows_add_up(tmp_path: Path) -> None:
     found = read(tmp_path, text, missing_target="drop")
     assert found.parts["train"].ids == ["train/0", "train/4", "train/6"]
     assert found.notes[:4] == (
-        "1 row is shorter than the header, and the missing cells are gaps (in line 4)",
-        "1 row is over several lines, by line ends inside quotes (in line 7)",
+        "1 row is shorter than the header; the missing cells are missing values (in line 4)",
+        "1 row is spread over several lines by line breaks inside quotes (in line 7)",
         "1 line is a comment (#) and is ignored",
         "7 rows, of which 3 are used; left out: 1 empty, 1 like the header, 2 without a target (1 holds 'NA', which marks"
-        " a gap; if it is a class: `data.source.not_missing: [NA]`)",
+        " a missing value; if it is a class: `data.source.not_missing: [NA]`)",
     )
 
 
@@ -169,8 +169,8 @@ def test_another_file_has_notes_of_its_own(tmp_path: Path) -> None:
     source = csv(tmp_path, "a,b,y\n1,1,0\n2,1,1\n", missing_target="drop").elsewhere(str(tmp_path / "later.csv"))
     found = opened(source)
     assert found.part_notes["test"] == (
-        "1 row is shorter than the header, and the missing cells are gaps (in line 4)",
-        "column `more` is no column of the training file, and ignored",
+        "1 row is shorter than the header; the missing cells are missing values (in line 4)",
+        "column `more` is not a column of the training file; ignored",
         "3 rows, of which 1 is used; left out: 1 empty, 1 without a target",
     )
     assert found.part_notes["train"] == ()
@@ -186,7 +186,7 @@ def test_a_long_cell_is_read_alike_by_training_and_predicting(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a,y\n1,0\n2,\x00\n", "line 3: holds a zero byte"),
+        (b"a,y\n1,0\n2,\x00\n", "line 3: contains a zero byte"),
         (b"", "the file is empty"),
         (b"\n\n  \n", "the file is empty"),
         (b"<html><table></table></html>", "HTML"),
@@ -226,11 +226,11 @@ def test_the_nameless_index_of_pandas_is_ignored_with_a_note_or_used_by_name(tmp
     text = ",a,y\n" + "".join(f"{row},{row * 0.5},{row % 2}\n" for row in range(12))
     found = read(tmp_path, text)
     assert list(found.parts["train"].inputs) == ["a"]
-    assert found.notes == ("column 1 has no name, and numbers of the rows, as `to_csv` of pandas writes them: ignored",)
+    assert found.notes == ("column 1 has no name and contains row numbers, as written by `to_csv` of pandas: ignored",)
     for name in ("", "Unnamed: 0"):
         assert list(read(tmp_path, text, drop=[name]).parts["train"].inputs) == ["a"]
         assert list(read(tmp_path, text, features=[name, "a"]).parts["train"].inputs) == ["Unnamed: 0", "a"]
-    assert list(csv(tmp_path, text).notes())[1:] == ["columns without a name, which are ignored: `Unnamed: 0`"]
+    assert list(csv(tmp_path, text).notes())[1:] == ["ignored columns without a name: `Unnamed: 0`"]
     old = csv(tmp_path, text, reader=1)
     assert list(opened(old).parts["train"].inputs) == ["Unnamed: 0", "a"]  # as dlcli 0.1 read it
 
@@ -245,7 +245,7 @@ def test_decimal_commas_dots_and_thousands(tmp_path: Path) -> None:
     assert rows.columns["a"].tolist() == [np.float32(1.234)]  # a file of its own, with its own decimal mark
     rows = predicted(csv(tmp_path, "a;y\n1,5;0\n2,5;1\n", decimal=","), "a\n1.234\n", {"a": True})
     assert rows.faults == {
-        1: "column `a`: '1.234' is no number, or too large for one; beside decimal commas a dot may only part thousands:"
+        1: "column `a`: '1.234' is not a number, or too large; beside decimal commas, a dot can only separate thousands:"
         " `thousands: '.'`"
     }
     assert columns(read(tmp_path, 'a,y\n"1,234",0\n"12,345,678.5",1\n', thousands=","))["a"] == [1234, np.float32(12345678.5)]
@@ -259,7 +259,7 @@ def test_numbers_written_as_text_are_named_with_the_remedy(tmp_path: Path) -> No
     found = columns(read(tmp_path, text, numeric=["price", "share"], missing=["?"]))
     assert found["price"] == [84835, 15.5, -1000]
     assert found["share"] == [45, 3.5, 7]
-    assert "column `price` is `numeric`, but holds 'free'" in refused(
+    assert "column `price` is `numeric`, but contains 'free'" in refused(
         csv(tmp_path, "price,y\n$1,0\nfree,1\n", numeric=["price"]), "binary"
     )
     assert "`data.source.numeric: [y]`" in refused(csv(tmp_path, 'x,y\n1,"$1,000"\n2,$3\n'), "regression")
@@ -267,13 +267,13 @@ def test_numbers_written_as_text_are_named_with_the_remedy(tmp_path: Path) -> No
 
 def test_numbers_with_a_unit_or_a_typographic_minus_are_named_with_the_remedy(tmp_path: Path) -> None:
     text = "power,y\n58 bhp,0\n74.5 bhp,1\n103bhp,0\n"
-    words = "(numbers with the unit 'bhp', such as '103bhp': write them without it)"
+    words = "(numbers with the unit 'bhp', such as '103bhp': remove the unit)"
     assert read(tmp_path, text).notes == (f"column `power` is a category {words}",)
     assert f"`power` becomes a category {words}" in list(csv(tmp_path, text).notes())
-    assert f"`power` has 3 different values in 3 rows {words}: too many" in refused(csv(tmp_path, text, max_categories=2))
+    assert f"`power` has 3 different values in 3 rows {words}, too many" in refused(csv(tmp_path, text, max_categories=2))
     assert read(tmp_path, "floor,y\n1st,0\n2nd,1\n3rd,0\n").notes == ()
     minus = "x,y\n5,0\n\u22127.5,1\n3,0\n"
-    assert "'\u22127.5' is a number by `data.source.numeric: [x]`" in read(tmp_path, minus).notes[0]
+    assert "'\u22127.5' becomes a number by `data.source.numeric: [x]`" in read(tmp_path, minus).notes[0]
     assert columns(read(tmp_path, minus, numeric=["x"]))["x"] == [5, -7.5, 3]
 
 
@@ -308,7 +308,7 @@ def test_a_header_over_two_rows_of_merged_cells_is_joined(tmp_path: Path) -> Non
     source = Csv(kind="csv", path=str(tmp_path / "rows.xlsx"), target="y")
     found = opened(source)
     assert columns(found) == {"id": [7, 9], "age": [31, 44], "weight": [70.5, 61]}
-    assert found.notes[0] == "the header stands in two rows, read as id, age, weight, y"
+    assert found.notes[0] == "the header has two rows, joined as id, age, weight, y"
     assert look(source.path).names == ["id", "age", "weight", "y"]
 
 
@@ -328,7 +328,7 @@ def test_merged_cells_and_other_sheets_of_a_workbook_are_named(tmp_path: Path) -
     assert message.endswith("it has read me (the workbook's sheet `Sheet` is read, not R&D (`data.source.sheet`))")
     found = opened(source.model_copy(update={"sheet": "R&D"}))
     assert columns(found)["site"] == ["a", "", "b", ""]
-    note = "2 ranges of cells are merged, such as A2:A3: the value stands in the first cell, and the others are gaps"
+    note = "2 ranges of cells are merged, such as A2:A3: the first cell has the value, the others are missing values"
     assert note in found.notes
 
 
@@ -344,7 +344,7 @@ def test_what_says_nothing_is_named(tmp_path: Path) -> None:
     assert "columns `CustomerID`, `n` number the rows" in notes
     assert "column `same` has the same value in all training rows" in notes
     assert "column `word` has the same value" in notes
-    assert "column `big` holds whole numbers above 16,777,216, which the model rounds: 20000001 is read as 20000000" in notes
+    assert "column `big` holds whole numbers above 16,777,216, which float32 rounds: 20000001 is read as 20000000" in notes
     assert "column `day` is a category of dates; `data.source.dates: {day: {parts: [days, month, weekday]}}`" in notes
     assert "`x`" not in notes
 
@@ -352,9 +352,9 @@ def test_what_says_nothing_is_named(tmp_path: Path) -> None:
 def test_a_column_of_image_files_is_named(tmp_path: Path) -> None:
     text = "file,x,y\n" + "".join(f"images/{row}.PNG,{row % 3},{row % 2}\n" for row in range(12))
     (note,) = read(tmp_path, text).notes
-    assert note.startswith("column `file` holds names of image files, which are not opened: `kind: folder` reads images")
+    assert note.startswith("column `file` holds names of image files, which are not opened; `kind: folder` reads images")
     ((_, message),) = csv(tmp_path, text, max_categories=5).faults()
-    assert "(names of image files, which are not opened: `kind: folder`" in message
+    assert "(names of image files, which are not opened; `kind: folder`" in message
 
 
 def test_dates_become_numbers(tmp_path: Path) -> None:
@@ -369,7 +369,7 @@ def test_dates_become_numbers(tmp_path: Path) -> None:
     kinds = dict.fromkeys(inputs, True)
     rows = predicted(source, "day\n2024-02-29 12:00\nsoon\n", kinds)
     assert rows.columns["day.days"].tolist() == [19782.5]
-    assert rows.faults == {2: "column `day.days`: 'soon' is no date of the format 'ISO 8601'"}
+    assert rows.faults == {2: "column `day.days`: 'soon' is not a date of the format 'ISO 8601'"}
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_months_and_times_of_day_are_dates(
 
 def test_dates_whose_day_and_month_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
     text = "day,y\n10/03/2004,0\n11/03/2004,1\n"
-    with pytest.raises(DataError, match=r"may be '%d/%m/%Y' or '%m/%d/%Y'; say which with `format`"):
+    with pytest.raises(DataError, match=r"may be '%d/%m/%Y' or '%m/%d/%Y'; set `format`"):
         csv(tmp_path, text, dates={"day": DateColumn()}).resolved()
     named = csv(tmp_path, text, dates={"day": DateColumn(format="%d/%m/%Y", parts=["month"])}).resolved()
     assert columns(opened(named))["day.month"] == [3, 3]
@@ -408,7 +408,7 @@ def test_all_columns_that_are_too_wide_are_named_at_once_by_a_check(tmp_path: Pa
     ((key, message),) = csv(tmp_path, text, max_categories=10).faults()
     assert key == "drop"
     assert message == (
-        "columns `a` has 20 different values in 20 rows; `b` has 20 different values in 20 rows: too many for a category;"
+        "columns `a` has 20 different values in 20 rows; `b` has 20 different values in 20 rows, too many for a category;"
         " put them under `data.source.drop: [a, b]`, or raise `data.source.max_categories`"
     )
 
@@ -435,13 +435,13 @@ def test_labels_mean_the_same_in_every_file(tmp_path: Path) -> None:
 def test_classes_that_differ_in_capitals_are_named(tmp_path: Path) -> None:
     found = read(tmp_path, "x,y\n1,Yes\n2,yes\n3,no\n")
     assert found.classes == ("Yes", "no", "yes")
-    assert "classes that differ in capitals only are different classes: 'Yes', 'yes'" in found.notes
+    assert "classes whose names differ only in case are different classes: 'Yes', 'yes'" in found.notes
 
 
 def test_labels_that_write_one_value_in_two_ways_are_named(tmp_path: Path) -> None:
     found = read(tmp_path, "x,y\n1,0\n2,1\n3,True\n4,False\n")
     assert found.classes == ("0", "1", "False", "True")
-    assert found.notes == ("labels that may mean the same are different classes: '0', 'False'; '1', 'True'",)
+    assert found.notes == ("labels that may mean the same are treated as different classes: '0', 'False'; '1', 'True'",)
     assert read(tmp_path, "x,y\n1,01\n2,1\n3,7\n").notes[-1].endswith("different classes: '01', '1'")
     assert read(tmp_path, "x,y\n1,True\n2,False\n3,True\n").notes == ()
 
@@ -455,8 +455,8 @@ def test_a_check_reports_a_target_of_a_single_value(tmp_path: Path) -> None:
 def test_a_class_may_be_called_none(tmp_path: Path) -> None:
     text = "x,y\n1,None\n2,Low\n3,High\n"
     message = refused(csv(tmp_path, text))
-    assert "(1 holds 'None', which marks a gap; if it is a class: `data.source.not_missing: [None]`)" in message
-    assert "remove these rows, or train with `data.source.missing_target: drop`, which leaves them out" in message
+    assert "(1 holds 'None', which marks a missing value; if it is a class: `data.source.not_missing: [None]`)" in message
+    assert "remove these rows, or set `data.source.missing_target: drop`" in message
     assert read(tmp_path, text, not_missing=["None"]).classes == ("High", "Low", "None")
     assert read(tmp_path, text, missing_target="drop").classes == ("High", "Low")
 
@@ -512,9 +512,9 @@ def test_a_check_shows_how_a_table_is_written_and_what_its_columns_hold(tmp_path
     source = csv(tmp_path, f"id;x;same;day;price;y\n{rows}")
     assert list(source.notes()) == [
         "table: utf-8, separator semicolon, decimal comma, header, 6 columns, 12 rows",
-        "columns that number or name the rows: `id`",
+        "columns that identify the rows: `id`",
         "columns with the same value in all rows: `same`, `price`",
-        "columns of dates (`data.source.dates` makes numbers of them): `day`",
+        "columns of dates (`data.source.dates` converts them to numbers): `day`",
     ]
 
 
@@ -531,8 +531,8 @@ def test_lines_above_the_header_are_found_by_the_columns_of_the_spec(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('"a","b","y"\n"1",2,3,0\n"2",3,4,1\n', "if each row begins with its name, as R writes it, name all columns by"),
-        ('a,t,y\n1,"say \\"hi\\"",0\n', "line 2: a quote is not closed, or stands inside a quoted cell, where it is to be"),
+        ('"a","b","y"\n"1",2,3,0\n"2",3,4,1\n', "if each row begins with a row name, as written by R, name all columns with"),
+        ('a,t,y\n1,"say \\"hi\\"",0\n', "line 2: a quote is not closed, or is inside a quoted cell, where it must be"),
     ],
 )
 def test_rows_of_other_programs_are_refused_with_the_remedy(tmp_path: Path, text: str, message: str) -> None:
@@ -549,7 +549,7 @@ def test_row_names_of_r_are_read_when_named(tmp_path: Path) -> None:
     ("text", "key", "message"),
     [
         ('{"a": 1, "y": 0}\n', "path", "JSON"),
-        ('"a,b,y"\n"1,2,0"\n', "target", "each of its lines is one cell in quotes, 'a,b,y'"),
+        ('"a,b,y"\n"1,2,0"\n', "target", "each of its lines is a single quoted cell, 'a,b,y'"),
     ],
 )
 def test_what_only_looks_like_a_table_is_named(tmp_path: Path, text: str, key: str, message: str) -> None:
@@ -595,7 +595,10 @@ def test_a_workbook_is_known_by_its_content_and_formulas_without_results_are_nam
     book.save(tmp_path / "rows.xlsx")
     found = opened(Csv(kind="csv", path=str((tmp_path / "rows.xlsx").rename(tmp_path / "rows.csv")), target="y"))
     assert columns(found)["x"] == [1, 2]
-    assert "the workbook has formulas without results, read as gaps; open and save it in a spreadsheet program" in found.notes
+    assert (
+        "the workbook has formulas without results, which are missing values; open and save it in a spreadsheet program"
+        in found.notes
+    )
 
 
 def test_a_zip_of_images_is_refused_with_the_folder_to_give(tmp_path: Path) -> None:
@@ -609,25 +612,25 @@ def test_a_zip_of_images_is_refused_with_the_folder_to_give(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "settings", "note"),
     [
-        ("zip,y\n01000,1\n20095,0\n", {}, "column `zip` holds numbers with zeros in front: 01000 is read as 1000;"),
+        ("zip,y\n01000,1\n20095,0\n", {}, "column `zip` holds numbers with leading zeros: 01000 is read as 1000;"),
         ("zip,y\n01000,1\n20095,0\n", {"categorical": ["zip"]}, ""),
         ("month,y\n01,1\n12,0\n", {}, ""),
-        ("x;y\n1.100;1\n2.200;0\n", {}, "column `x` has three digits behind every dot, such as '1.100', where the dot"),
+        ("x;y\n1.100;1\n2.200;0\n", {}, "column `x` has three digits after every dot, such as '1.100', where the dot"),
         ("x;y\n1.100;1\n2.200;0\n", {"thousands": "."}, ""),
         ("x,y\n1.100,1\n2.200,0\n", {}, ""),
-        ("x,y\n1.100 €,1\n2.200 €,0\n", {"numeric": ["x"]}, "column `x` has three digits behind every dot, such as '1.100 €'"),
+        ("x,y\n1.100 €,1\n2.200 €,0\n", {"numeric": ["x"]}, "column `x` has three digits after every dot, such as '1.100 €'"),
         ("d,y\n20240131,1\n20240201,0\n", {}, "column `d` holds dates as numbers, such as 20240131; `data.source.dates: {d:"),
         ("d,y\n20241331,1\n20240201,0\n", {}, ""),
-        ("x,y\n5,1\n-999,0\n7,1\n", {}, "column `x` holds -999 and no other negative number; if it marks a gap: `data.sou"),
+        ("x,y\n5,1\n-999,0\n7,1\n", {}, "column `x` holds -999 and no other negative number; if it marks a missing value, set"),
         ("x,y\n5,1\n-999,0\n-7,1\n", {}, ""),
         ("x,y\n5,1\n-999,0\n7,1\n", {"missing": ["-999"]}, ""),
-        ("y;x\n1.100;1\n2.200;0\n", {}, "column `y` has three digits behind every dot, such as '1.100', where the dot"),
+        ("y;x\n1.100;1\n2.200;0\n", {}, "column `y` has three digits after every dot, such as '1.100', where the dot"),
     ],
 )
 def test_numbers_that_may_be_meant_otherwise_are_named(tmp_path: Path, text: str, settings: Any, note: str) -> None:
     source = csv(tmp_path, text, **settings)
     for notes in (list(source.notes()), opened(source, "regression").notes):
-        words = ("zeros in front", "three digits", "dates as numbers", "marks a gap")
+        words = ("leading zeros", "three digits", "dates as numbers", "marks a missing value")
         forms = [said for said in notes if any(word in said for word in words)]
         assert len(forms) == bool(note)
         assert all(said.startswith(note) for said in forms)
@@ -638,14 +641,14 @@ def test_a_check_knows_files_without_rows_folders_and_columns_that_a_part_lacks(
     assert list(Csv(kind="csv", path=str(tmp_path), target="y").faults()) == [("path", f"{tmp_path} is a folder, not a file")]
     (tmp_path / "test.csv").write_text("x,y\n1,a\n")
     source = csv(tmp_path, "x,c,y\n1,u,a\n2,v,b\n", test=str(tmp_path / "test.csv"))
-    message = "the file has no column `c`, which the model sees in the training file; it has x, y"
+    message = "the file has no column `c`, which is an input in the training file; it has x, y"
     assert list(source.faults()) == [("test", message)]
     assert list(source.model_copy(update={"drop": ["c"]}).faults()) == []
 
 
 def test_amounts_as_classes_are_named(tmp_path: Path) -> None:
     text = "x,y\n" + "".join(f"{row},{100_000 + 37 * row}\n" for row in range(60))
-    note = "the target has 60 different whole numbers in 60 rows; if they are amounts: `task: regression`"
+    note = "the target has 60 different whole numbers in 60 rows; if they are amounts, use `task: regression`"
     assert note in read(tmp_path, text).notes
     assert note not in read(tmp_path, text, "regression").notes
 

@@ -97,7 +97,7 @@ def test_photos_of_many_sizes_come_in_the_size_asked_for() -> None:
     assert (train.inputs.shape, train.inputs.dtype) == ((4, 4, 6, 3), np.uint8)
     assert train.inputs[:, 0, 0, 0].tolist() == [10 * (value // 10) for value in train.inputs[:, 1, 1, 1].tolist()]
     assert train.targets.tolist() == [value // 10 % 2 for value in train.inputs[:, 0, 0, 0].tolist()]
-    assert "say which they get: `data.image.size" in refused(source)
+    assert "set one size: `data.image.size" in refused(source)
 
 
 @pytest.mark.usefixtures("tiny")

@@ -160,7 +160,9 @@ def _refuse_unfit(column: Column, values: Counter[str]) -> None:
         what = f"the one value {next(iter(values))!r}" if values else "no values"
         raise UsageError(f"--target: {column.name} has {what}, so there is nothing to predict")
     if column.kind == "date":
-        raise UsageError(f"--target: {column.name} contains dates such as {_listed(values)}; a target must be a class or a number")
+        raise UsageError(
+            f"--target: {column.name} contains dates such as {_listed(values)}; a target must be a class or a number"
+        )
     if column.decoration and not _is_numeric(column):
         words = f"{column.name} contains numbers written as {column.decoration}, such as {_listed(values)}"
         raise UsageError(f"--target: {words}; write them as plain numbers")

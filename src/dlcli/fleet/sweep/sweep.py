@@ -274,7 +274,7 @@ class _Sweeping:
                 values = objective_values(self._search, self._batch, one.job, one.run)
             except (DamagedFile, KeyError, ValueError) as error:
                 return self._finish(one, "failed", None, f"its run tells no objective: {error}")
-            told = "" if values else f"{', '.join(self._search.objectives)} is no number at the epoch that was kept"
+            told = "" if values else f"{', '.join(self._search.objectives)} is not a number in the best epoch"
             return self._finish(one, "completed" if values else "failed", values, told)
         if kind == TooLarge.__name__:
             return self._finish(one, "skipped", None, found.reason)

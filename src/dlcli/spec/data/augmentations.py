@@ -19,7 +19,7 @@ def _as_range(value: Any) -> float | tuple[float, float]:
 
 def _above_minus_one(value: float | tuple[float, float]) -> float | tuple[float, float]:
     if min(value if isinstance(value, tuple) else (value,)) <= -1:
-        raise PydanticCustomError("expected", "expected {what}", {"what": "a number above -1: at -1 nothing would be left"})
+        raise PydanticCustomError("expected", "expected {what}", {"what": "a number above -1 (-1 would leave an empty image)"})
     return value
 
 
@@ -63,7 +63,7 @@ class RandomFlip(AugmentationSpec):
     keras_class: ClassVar[str] = "layers.RandomFlip"
     kind: Literal["random_flip"]
     mode: Literal["horizontal", "vertical", "horizontal_and_vertical"] = Field(
-        default="horizontal_and_vertical", description="Which way."
+        default="horizontal_and_vertical", description="Direction of the flip."
     )
 
 
@@ -72,10 +72,12 @@ class RandomRotation(AugmentationSpec):
 
     keras_class: ClassVar[str] = "layers.RandomRotation"
     kind: Literal["random_rotation"]
-    factor: Range = Field(description="Largest turn either way, in full turns (0.1 is 36 degrees); or [lowest, highest].")
+    factor: Range = Field(
+        description="Largest rotation in either direction, in full turns (0.1 is 36 degrees); or [lowest, highest]."
+    )
     fill_mode: FillMode = Field(default="reflect", description=_FILL)
-    interpolation: Interpolation = Field(default="bilinear", description="How values between pixels are computed.")
-    fill_value: float = Field(default=0.0, description="Value of `constant` filling.")
+    interpolation: Interpolation = Field(default="bilinear", description="Interpolation between pixels.")
+    fill_value: float = Field(default=0.0, description="Fill value of `constant`.")
 
 
 class RandomTranslation(AugmentationSpec):
@@ -83,11 +85,11 @@ class RandomTranslation(AugmentationSpec):
 
     keras_class: ClassVar[str] = "layers.RandomTranslation"
     kind: Literal["random_translation"]
-    height_factor: Range = Field(description="Largest shift up or down, as a share of the height; or [lowest, highest].")
-    width_factor: Range = Field(description="Largest shift left or right, as a share of the width; or [lowest, highest].")
+    height_factor: Range = Field(description="Largest shift up or down, as a fraction of the height; or [lowest, highest].")
+    width_factor: Range = Field(description="Largest shift left or right, as a fraction of the width; or [lowest, highest].")
     fill_mode: FillMode = Field(default="reflect", description=_FILL)
-    interpolation: Interpolation = Field(default="bilinear", description="How values between pixels are computed.")
-    fill_value: float = Field(default=0.0, description="Value of `constant` filling.")
+    interpolation: Interpolation = Field(default="bilinear", description="Interpolation between pixels.")
+    fill_value: float = Field(default=0.0, description="Fill value of `constant`.")
 
 
 class RandomZoom(AugmentationSpec):
@@ -95,11 +97,11 @@ class RandomZoom(AugmentationSpec):
 
     keras_class: ClassVar[str] = "layers.RandomZoom"
     kind: Literal["random_zoom"]
-    height_factor: ZoomRange = Field(description="Largest zoom; negative zooms in; or [lowest, highest].")
-    width_factor: ZoomRange | None = Field(default=None, description="The same across; as the height if not given.")
+    height_factor: ZoomRange = Field(description="Largest zoom of the height; negative values zoom in; or [lowest, highest].")
+    width_factor: ZoomRange | None = Field(default=None, description="Largest zoom of the width; as the height if not set.")
     fill_mode: FillMode = Field(default="reflect", description=_FILL)
-    interpolation: Interpolation = Field(default="bilinear", description="How values between pixels are computed.")
-    fill_value: float = Field(default=0.0, description="Value of `constant` filling.")
+    interpolation: Interpolation = Field(default="bilinear", description="Interpolation between pixels.")
+    fill_value: float = Field(default=0.0, description="Fill value of `constant`.")
 
 
 class RandomCrop(AugmentationSpec):
@@ -129,7 +131,7 @@ class RandomContrast(AugmentationSpec):
 
     keras_class: ClassVar[str] = "layers.RandomContrast"
     kind: Literal["random_contrast"]
-    factor: Fraction = Field(description="Largest change either way, as a share.")
+    factor: Fraction = Field(description="Largest change in either direction, as a fraction.")
 
 
 class RandomBrightness(AugmentationSpec):
@@ -137,7 +139,9 @@ class RandomBrightness(AugmentationSpec):
 
     keras_class: ClassVar[str] = "layers.RandomBrightness"
     kind: Literal["random_brightness"]
-    factor: Range = Field(description="Largest change either way, as a share of the full range; or [lowest, highest].")
+    factor: Range = Field(
+        description="Largest change in either direction, as a fraction of the full range; or [lowest, highest]."
+    )
 
 
 class ImageNoise(AugmentationSpec):
@@ -159,9 +163,9 @@ class RandomErasing(AugmentationSpec):
 
     keras_class: ClassVar[str] = "layers.RandomErasing"
     kind: Literal["random_erasing"]
-    factor: Share = Field(default=1.0, description="Share of images that lose a rectangle.")
-    scale: ShareRange = Field(default=(0.02, 0.33), description="Smallest and largest area, as a share of the image.")
-    fill_value: float | None = Field(default=None, description="Value of the rectangle; noise if not given.")
+    factor: Share = Field(default=1.0, description="Fraction of images in which a rectangle is erased.")
+    scale: ShareRange = Field(default=(0.02, 0.33), description="Smallest and largest area, as a fraction of the image.")
+    fill_value: float | None = Field(default=None, description="Value of the rectangle; noise if not set.")
 
     def arguments(self) -> dict[str, Any]:
         """Returns the Keras arguments; a single factor f is drawn from [0, f] by Keras, so that f/2 of images would change."""

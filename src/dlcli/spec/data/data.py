@@ -20,7 +20,7 @@ def _part(value: Any) -> Any:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if value in ("auto", "source", "validation") or (number and 0 <= value < 1):
         return float(value) if number else value
-    raise PydanticCustomError("expected", "expected {what}", {"what": "a share from 0 to below 1, `auto` or `source`"})
+    raise PydanticCustomError("expected", "expected {what}", {"what": "a fraction from 0 to below 1, `auto` or `source`"})
 
 
 PartShare = Annotated[
@@ -43,17 +43,18 @@ class SplitSettings(Spec):
 
     validation: PartShare = Field(
         default="auto",
-        description="Share of the source's examples, 0: none. `source`: that of the source. `auto`: that, or 0.1.",
+        description="Fraction of the source's examples; 0: none. `source`: the split that the source has. `auto`: that"
+        " split, or 0.1.",
     )
     test: PartShare = Field(
         default="auto",
         description=(
-            "Share of the source's examples, 0: none. `source`: that of the source. `auto`: that, or 0.2."
-            " `validation`: the validation split."
+            "Fraction of the source's examples; 0: none. `source`: the split that the source has. `auto`: that split, or 0.2."
+            " `validation`: the validation split is also the test split."
         ),
     )
     stratify: bool = Field(default=True, description="Whether every split has the classes in the same proportions.")
-    file: FilePath | None = Field(default=None, description="A `split.csv` of an earlier run, to be split the same way.")
+    file: FilePath | None = Field(default=None, description="The `split.csv` of an earlier run, to repeat its split.")
 
 
 def _value_range(value: Any) -> Any:
@@ -82,12 +83,12 @@ Level = Annotated[int, Field(ge=0, le=255)]
 
 
 class ImageSettings(Spec):
-    """The shape of the images and their range of values."""
+    """Shape and value range of the images."""
 
-    size: Pair | None = Field(default=None, description="Height and width, in pixels; the source's own if not given.")
-    channels: Literal[1, 3] | None = Field(default=None, description="1: grey, 3: colours; the source's own if not given.")
+    size: Pair | None = Field(default=None, description="Height and width in pixels; those of the source if not set.")
+    channels: Literal[1, 3] | None = Field(default=None, description="1: grey, 3: colour; that of the source if not set.")
     resize: Literal["stretch", "pad", "crop"] = Field(
-        default="stretch", description="`stretch`: to the size; `pad`: black bars; `crop`: the middle, sides cut off."
+        default="stretch", description="`stretch` changes the aspect ratio; `pad` adds black bars; `crop` keeps the centre."
     )
     background: Literal["white", "black"] | Annotated[list[Level], Field(min_length=3, max_length=3)] = Field(
         default="white",
@@ -98,11 +99,11 @@ class ImageSettings(Spec):
         description=(
             "Values of image files with more than 8 bits that become 0 and 255; values between keep their decimals."
             " `auto`: the smallest and largest value of the training split where all its files have more than 8 bits,"
-            " otherwise `uint8`: 8 bits are kept, of 16 bits the upper 8. Files with 8 bits are 0 to 255 as they are."
+            " otherwise `uint8`: the upper 8 bits are used. Files with 8 bits are not changed."
         ),
     )
     decoded_mb: Annotated[float, Field(gt=0)] = Field(
-        default=1000.0, description="Memory that one decoded image may need, in MB; larger image files are not read."
+        default=1000.0, description="Memory limit of one decoded image, in MB; larger image files are not read."
     )
 
     @property
@@ -125,35 +126,39 @@ Normalize = Literal["auto", "unit", "symmetric", "standard", "none", "backbone"]
 class Data(Spec):
     """The examples of an experiment."""
 
-    source: Source = Field(description="Where examples come from.")
-    split: SplitSettings = Field(default=SplitSettings(), description="How they are split.")
+    source: Source = Field(description="Source of the examples.")
+    split: SplitSettings = Field(default=SplitSettings(), description="Split into training, validation and test examples.")
     classes: Annotated[list[str], Field(min_length=2)] | None = Field(
-        default=None, description="The classes that are used, in this order; all of the source's if not given."
+        default=None, description="Classes to use, in this order; all classes of the source if not set."
     )
-    batch_size: BatchSize = Field(default=32, description="Examples in a step; 1: stochastic, `full`: batch gradient descent.")
+    batch_size: BatchSize = Field(
+        default=32, description="Number of examples per step; 1: stochastic gradient descent, `full`: batch gradient descent."
+    )
     normalize: Normalize = Field(
         default="auto",
         description=(
-            "Scaling inside the model: `unit` to [0, 1], `symmetric` to [-1, 1], `standard` to mean 0 and deviation 1 of"
-            " the training split, `none`. `auto`: `unit` for images, `standard` otherwise; `backbone`, its own, in a transfer"
+            "Scaling inside the model: `unit` to [0, 1], `symmetric` to [-1, 1], `standard` to mean 0 and standard"
+            " deviation 1 on"
+            " the training split, `none`. `auto`: `unit` for images, `standard` otherwise; `backbone`, the backbone's own,"
+            " in a transfer"
             " model."
         ),
     )
     scale_targets: Literal["auto"] | bool = Field(
         default="auto",
         description=(
-            "Whether a regression scales each target to mean 0 and standard deviation 1 of the training split. The scaling is"
+            "Whether a regression scales each target to mean 0 and standard deviation 1 on the training split. The scaling is"
             " undone inside the model: predictions are in the targets' units. `auto`: true for regression."
         ),
     )
-    image: ImageSettings = Field(default=ImageSettings(), description="The shape of the images and their range of values.")
-    augment: list[Augmentation] = Field(default=[], description="Random changes of training images, in order.")
+    image: ImageSettings = Field(default=ImageSettings(), description="Shape and value range of the images.")
+    augment: list[Augmentation] = Field(default=[], description="Augmentations of training images, in order.")
     on_error: Literal["stop", "skip"] = Field(
         default="stop",
-        description=("What to do with image files that cannot be read: `stop` before the first step, or `skip` them."),
+        description=("For image files that cannot be read: `stop` before the first step, or `skip` them."),
     )
     skip_budget: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.01, description="Largest share of the images that `on_error: skip` may leave out."
+        default=0.01, description="Largest fraction of the images that `on_error: skip` may skip."
     )
 
     @property

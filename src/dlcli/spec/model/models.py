@@ -141,9 +141,12 @@ class Transfer(ModelSpec):
     """A backbone with weights of an earlier training, and a head of layers, or a scikit-learn classifier, on its features."""
 
     kind: Literal["transfer"]
-    backbone: Backbone = Field(description="What brings the weights: examples in, features out, with its own scaling.")
+    backbone: Backbone = Field(
+        description="Pretrained network that turns images into features, e.g. `backbone: {kind: mobilenet_v2}`."
+    )
     head: Annotated[list[Layer] | Classifier, OneOf("Head", items="Layer")] = Field(
-        default=[], description="Layers between features and output layer; or a classifier in the place of both."
+        default=[],
+        description="Layers between the features and the output layer, or a scikit-learn classifier in place of both.",
     )
 
     @property

@@ -59,7 +59,7 @@ def _task_fits_source(experiment: Experiment) -> Iterator[Finding]:
     elif experiment.task == "binary" and facts.outputs not in (None, 2):
         yield ("task",), f"binary needs two classes, but the source has {facts.outputs}; use `task: classification`"
     elif experiment.task == "classification" and facts.outputs == 1 and facts.classes:
-        yield ("data", "source"), f"the source has a single class, {facts.classes[0]}: there is nothing to tell apart"
+        yield ("data", "source"), f"the source has a single class, {facts.classes[0]}, so there is nothing to classify"
 
 
 def _classes_are_the_sources(experiment: Experiment) -> Iterator[Finding]:
@@ -192,7 +192,7 @@ def _images_have_a_size(experiment: Experiment) -> Iterator[Finding]:
     if isinstance(experiment.model, Transfer):
         return  # the backbone says it, a Hub module once it is opened
     if facts.image and facts.shape is None and experiment.data.image.size is None:
-        yield ("data", "image", "size"), "the images come in many sizes; say which they get, such as `size: [96, 96]`"
+        yield ("data", "image", "size"), "the images have different sizes; set one size, e.g. `size: [96, 96]`"
 
 
 def _augmentation_needs_images(experiment: Experiment) -> Iterator[Finding]:
@@ -331,7 +331,7 @@ def _splits_leave_training(experiment: Experiment) -> Iterator[Finding]:
     if sum(shares) >= 1:
         yield ("data", "split"), f"validation and test add up to {sum(shares):g}: too little is left to train on"
     if split.validation == "validation":
-        yield ("data", "split", "validation"), "expected a share from 0 to below 1, `auto` or `source`"
+        yield ("data", "split", "validation"), "expected a fraction from 0 to below 1, `auto` or `source`"
     if split.test == "validation" and split.validation == 0:
         yield ("data", "split", "test"), "there is no validation split to test on: `validation` is 0"
     if split.file is not None and not Path(split.file).is_file():

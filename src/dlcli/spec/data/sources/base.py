@@ -160,12 +160,12 @@ def _numbers(values: Array, task: str) -> Array:
     try:
         numbers = np.asarray(values, dtype="float32").reshape(len(values), -1)
     except (TypeError, ValueError):
-        raise DataError(f"task: {task} needs numbers as labels, found {_not_a_number(values)!r}") from None
+        raise DataError(f"task: {task} needs numeric labels, found {_not_a_number(values)!r}") from None
     wrong = ~np.isfinite(numbers).all(axis=1)
     if wrong.any():
         raise DataError(f"{_examples(wrong)} a label that is missing or infinite")
     if task == "multilabel" and not np.isin(numbers, (0, 1)).all():
-        raise DataError("task: multilabel needs labels of 0 and 1, one column a label")
+        raise DataError("task: multilabel needs one column of 0 and 1 per label")
     return numbers
 
 
@@ -186,7 +186,7 @@ def _class_numbers(values: Array, classes: tuple[str, ...] | None) -> tuple[Arra
         numbers = merged[numbers]
     if found.dtype.kind == "f" and len(found) > _MANY and (found % 1 != 0).any():
         raise DataError(
-            f"{len(found)} different labels such as {found[found % 1 != 0][0]:g} are no classes; use `task: regression`"
+            f"{len(found)} different labels such as {found[found % 1 != 0][0]:g} are not classes; use `task: regression`"
         )
     names = tuple(class_name(value) for value in found.tolist())
     if classes is None:
@@ -210,7 +210,9 @@ def _one_column(labels: Array) -> Array:
     if rows.dtype.kind in "fiub" and ((rows == 0) | (rows == 1)).all() and (rows.sum(axis=1) == 1).all():
         positions: Array = rows.argmax(axis=1)
         return positions
-    raise DataError(f"one label an example is needed, found {rows.shape[1]} that are not one-hot; use `task: multilabel`?")
+    raise DataError(
+        f"expected one label per example, found {rows.shape[1]} that are not one-hot; did you mean `task: multilabel`?"
+    )
 
 
 def _examples(wrong: Array) -> str:
@@ -245,10 +247,10 @@ _WORDS_OF_TRUTH = {"true": "1", "yes": "1", "false": "0", "no": "0"}
 def label_notes(classes: Sequence[str]) -> list[str]:
     """Returns classes that may be meant as one: they differ in capitals only, or write one value in two ways."""
     by_case = _alike(classes, str.casefold)
-    notes = [f"classes that differ in capitals only are different classes: {_in_words(by_case)}"] if by_case else []
+    notes = [f"classes whose names differ only in case are different classes: {_in_words(by_case)}"] if by_case else []
     by_meaning = _alike({name.casefold(): name for name in classes}.values(), _meaning)
     if by_meaning:
-        notes.append(f"labels that may mean the same are different classes: {_in_words(by_meaning)}")
+        notes.append(f"labels that may mean the same are treated as different classes: {_in_words(by_meaning)}")
     return notes
 
 
@@ -279,5 +281,5 @@ def target_notes(targets: Array, names: Sequence[str]) -> list[str]:
     """
     constant = (targets == targets[0]).all(axis=0).nonzero()[0].tolist() if len(targets) > 1 else []
     values = {names[place] if place < len(names) else place: targets[0, place] for place in constant[:5]}
-    remark = "in all training examples: there is nothing to predict"
+    remark = "in all training examples, so there is nothing to predict"
     return [f"the target `{name}` is {value:g} {remark}" for name, value in values.items()]

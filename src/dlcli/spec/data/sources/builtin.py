@@ -25,7 +25,7 @@ class Builtin(SourceSpec):
     """
 
     kind: Literal["builtin"]
-    name: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"] = Field(description="Which one.")
+    name: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"] = Field(description="Name of the data set.")
 
     def facts(self, task: str) -> Facts:
         """Returns the set's shape and classes."""

@@ -45,10 +45,11 @@ class DateColumn(Spec):
 
     parts: Annotated[list[Part], Field(min_length=1)] = Field(
         default=["days"],
-        description="Columns of numbers that it becomes; `days`: since 1970, with the time of day as a fraction.",
+        description="Numeric columns to compute; `days`: days since 1970, with the time of day as a fraction.",
     )
     format: str = Field(
-        default="auto", description="As in Python's `strptime`, such as `%d/%m/%Y`; `auto`: found, where no other fits."
+        default="auto",
+        description="Format as in Python's `strptime`, e.g. `%d/%m/%Y`; `auto`: detected, if only one format fits.",
     )
 
 
@@ -60,58 +61,64 @@ class Csv(SourceSpec):
     """
 
     kind: Literal["csv"]
-    path: FilePath = Field(description="The file with the training rows: .csv, .tsv, .csv.gz, .parquet, .xlsx.")
-    test: FilePath | None = Field(default=None, description="A file with test rows.")
-    validation: FilePath | None = Field(default=None, description="A file with validation rows.")
-    target: str | list[str] = Field(description="Column with the label; several for multilabel and regression.")
-    features: Literal["all"] | list[str] = Field(default="all", description="Columns the model sees; `all` but the target.")
-    drop: list[str] = Field(default=[], description="Columns left out of `all`.")
-    categorical: list[str] = Field(default=[], description="Columns of numbers that are categories, such as a class number.")
+    path: FilePath = Field(description="File with the training rows: .csv, .tsv, .csv.gz, .parquet, .xlsx.")
+    test: FilePath | None = Field(default=None, description="File with the test rows.")
+    validation: FilePath | None = Field(default=None, description="File with the validation rows.")
+    target: str | list[str] = Field(
+        description="Column with the label; a list for multilabel, or for several targets of a regression."
+    )
+    features: Literal["all"] | list[str] = Field(default="all", description="Input columns; `all`: all except the target.")
+    drop: list[str] = Field(default=[], description="Columns to exclude from `all`.")
+    categorical: list[str] = Field(default=[], description="Numeric columns that are categories, such as class numbers.")
     numeric: list[str] = Field(
         default=[],
-        description="Columns of numbers with currency signs, percent signs or separators of thousands: $84,835.00 is 84835.",
+        description="Columns of numbers that are written with currency signs, percent signs or thousands separators:"
+        " $84,835.00 is 84835.",
     )
     dates: dict[str, DateColumn] = Field(
-        default={}, description="Columns of dates, each with the numbers it becomes: `{Date: {parts: [days, month]}}`."
+        default={}, description="Columns of dates and the numbers to compute from them: `{Date: {parts: [days, month]}}`."
     )
-    max_categories: Count = Field(default=200, description="A category column with more values than this is refused.")
+    max_categories: Count = Field(
+        default=200, description="Largest number of values of a category column; columns with more are refused."
+    )
     encoding: Annotated[str, AfterValidator(_encoding)] = Field(
-        default="auto", description="Encoding of text, such as `latin-1`; `auto`: UTF-8, or UTF-16 if the first bytes show it."
+        default="auto", description="Text encoding, e.g. `latin-1`; `auto`: UTF-8, or UTF-16 if the first bytes show it."
     )
     separator: Annotated[str, AfterValidator(_separator)] = Field(
         default="auto",
-        description="Character between columns; a blank stands for any number of blanks; `auto`: detected in each file.",
+        description="Separator of columns; a blank means any number of blanks; `auto`: detected in each file.",
     )
     decimal: Literal["auto", ".", ","] = Field(
-        default="auto", description="Character before the decimals of a number; `auto`: detected in each file."
+        default="auto", description="Decimal mark of numbers; `auto`: detected in each file."
     )
     thousands: Literal[",", ".", " ", "'"] | None = Field(
-        default=None, description="Character between groups of three digits, in 1,234,567; none if not given."
+        default=None, description="Thousands separator, as in 1,234,567; none if not set."
     )
     header: Literal["auto"] | bool = Field(
         default="auto",
         description=(
-            "Whether the first row names the columns; `auto`: it must look like a header. `false`: the names are column_1, ..."
+            "Whether the first row is a header; `auto`: it must look like one. `false`: the columns are named column_1, ..."
         ),
     )
-    names: list[str] = Field(default=[], description="Names of the columns, in order, for a file without a header.")
+    names: list[str] = Field(default=[], description="Column names, in order, for a file without a header.")
     skip_lines: Annotated[int, Field(ge=0)] | None = Field(
         default=None,
-        description="Number of lines above the table; if not given, blank lines, comments (#) and titles are detected.",
+        description="Number of lines above the table; if not set, blank lines, comments (#) and titles are detected.",
     )
-    sheet: str | None = Field(default=None, description="Sheet of an Excel workbook; the first with cells if not given.")
-    missing: list[str] = Field(default=[], description="Further marks of a gap, such as `?`.")
+    sheet: str | None = Field(default=None, description="Sheet of an Excel workbook; the first sheet with cells if not set.")
+    missing: list[str] = Field(default=[], description="Additional marks of missing values, e.g. `?`.")
     not_missing: list[str] = Field(
-        default=[], description="Usual marks of a gap that are values in this table, such as a class called `None` or `NA`."
+        default=[],
+        description="Usual marks of missing values that are values in this table, e.g. a class called `None` or `NA`.",
     )
     missing_target: Literal["stop", "drop"] = Field(
         default="stop",
-        description="What to do with rows without a target: `stop` refuses them; `drop` leaves them out and counts them.",
+        description="For rows without a target: `stop` refuses them; `drop` removes and counts them.",
     )
     reader: Literal["auto", 1, 2] = Field(
         default="auto",
         description=(
-            "Revision of the rules by which cells are read. 1, of earlier versions: blanks at the end of a cell belong to it,"
+            "Revision of the rules for reading cells. 1, of earlier versions: blanks at the end of a cell belong to it,"
             " and 3.0 and 3 are two categories. `auto`: the newest, 2."
         ),
     )
@@ -197,7 +204,7 @@ class Csv(SourceSpec):
         for part, path in self.files.items():
             key = "path" if part == "train" else part
             if part != "train" and path == self.path:
-                yield key, "is the training file itself: its score would say nothing"
+                yield key, "is the training file itself, so its score would be meaningless"
             if not Path(path).is_file():
                 yield key, f"{path} is a folder, not a file" if Path(path).is_dir() else f"no file {path}"
                 continue
@@ -261,9 +268,9 @@ class Csv(SourceSpec):
         names = self.feature_names(header)
         targets = [name for name in self.named(self.targets, header) if name in names]
         if targets:
-            yield "features", f"`{targets[0]}` is the target: a model that sees it has nothing to learn"
+            yield "features", f"`{targets[0]}` is the target; it cannot be an input"
         if not names:
-            yield "features", "no column is left for the model to see"
+            yield "features", "there is no input column"
 
     def notes(self) -> Iterator[str]:
         """Yields how the training file is written, and notes on its columns by its first rows."""
@@ -333,7 +340,7 @@ def _lacking(key: str, features: list[str], header: list[str]) -> Iterator[tuple
         listed = ", ".join(f"`{name}`" for name in lacking[:20]) + (", ..." if len(lacking) > 20 else "")
         yield (
             key,
-            f"the file has no column {listed}, which the model sees in the training file; it has {', '.join(header[:20])}",
+            f"the file has no column {listed}, which is an input in the training file; it has {', '.join(header[:20])}",
         )
 
 
@@ -342,8 +349,8 @@ def _nearest(word: str, words: list[str], *, auto: bool) -> str:
 
     separator = next((mark for mark in _OTHER_SEPARATORS if len(words) == 1 and mark in words[0]), None)
     if separator is not None and auto:
-        return f"; each of its lines is one cell in quotes, {words[0][:60]!r}: write it without quotes around whole lines"
+        return f"; each of its lines is a single quoted cell, {words[0][:60]!r}: remove the quotes around whole lines"
     if separator is not None:
-        return f"; its header is one column, is the `separator` {separator!r}?"
+        return f"; its header is a single column; is the `separator` {separator!r}?"
     near = get_close_matches(word, words, 1)
     return f"; did you mean `{near[0]}`?" if near else f"; it has {', '.join(words[:20])}"

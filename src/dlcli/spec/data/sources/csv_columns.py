@@ -172,22 +172,24 @@ def _float32(table: Table, name: str, values: Array, *, is_training: bool) -> Ar
         odd = Counter(column[wrong].tolist()).most_common(3)
         listed = ", ".join(f"{value!r} in {counted_rows(count)}" if len(odd) > 1 else repr(value) for value, count in odd)
         if is_training:
-            raise DataError(f"{table.path}: column `{name}` is `numeric`, but holds {listed}; name marks of a gap in `missing`")
-        hint = decimal_hint(table.decimal, odd[0][0]) or "; if it marks a gap, name it in `data.source.missing`"
-        raise DataError(f"{table.path}: column `{name}` is a number in the training file, but holds {listed} here{hint}")
+            raise DataError(
+                f"{table.path}: column `{name}` is `numeric`, but contains {listed}; list marks of missing values in `missing`"
+            )
+        hint = decimal_hint(table.decimal, odd[0][0]) or "; if it marks a missing value, list it in `data.source.missing`"
+        raise DataError(f"{table.path}: column `{name}` is numeric in the training file, but contains {listed} here{hint}")
     with np.errstate(over="ignore"):
         small: Array = values.astype("float32")
     if np.isinf(small).any():
-        raise DataError(f"{table.path}: column `{name}` holds {column[np.isinf(small)][0]}, too large or infinite")
+        raise DataError(f"{table.path}: column `{name}` contains {column[np.isinf(small)][0]}, which is infinite or too large")
     return small
 
 
 def decimal_hint(decimal: str, cell: str) -> str:
     """Returns the remedy for a number that is not written like the file's other numbers."""
     if decimal == "," and "." in cell and plain_number(cell, ",", "."):
-        return "; beside decimal commas a dot may only part thousands: `thousands: '.'`"
+        return "; beside decimal commas, a dot can only separate thousands: `thousands: '.'`"
     if decimal == "." and "," in cell and plain_number(cell, ",", None):
-        return "; is it a decimal comma? (`decimal: ','`)"
+        return "; if it is a decimal comma, set `decimal: ','`"
     return ""
 
 
@@ -199,7 +201,9 @@ def _dates(table: Table, name: str, settings: DateColumn) -> dict[str, Array]:
     """
     parts, odd = date_parts(table.column(name), settings.format, settings.parts)
     if odd:
-        raise DataError(f"{table.path}: column `{name}` holds {odd[0]!r}, which is no date of the format {settings.format!r}")
+        raise DataError(
+            f"{table.path}: column `{name}` holds {odd[0]!r}, which is not a date of the format {settings.format!r}"
+        )
     return {date_column(name, part): values for part, values in parts.items()}
 
 
@@ -235,7 +239,7 @@ def _ignored(source: Csv, table: Table) -> dict[str, str]:
         if all(cell is None for cell in cells):
             reasons[name] = "no name and no value"
         elif place == 0 and None not in cells and len(set(cells)) == len(cells):
-            reasons[name] = "no name, and numbers of the rows, as `to_csv` of pandas writes them"
+            reasons[name] = "no name and contains row numbers, as written by `to_csv` of pandas"
     return reasons
 
 
@@ -289,7 +293,7 @@ def _refuse_wide(source: Csv, counts: dict[str, Counter[Any]], rows: str, path: 
 def _refusal(descriptions: Sequence[str], names: Sequence[str]) -> str:
     word, put = ("column", "put it") if len(descriptions) == 1 else ("columns", "put them")
     return (
-        f"{word} {'; '.join(descriptions)}: too many for a category;"
+        f"{word} {'; '.join(descriptions)}, too many for a category;"
         f" {put} under `data.source.drop: [{in_yaml(names)}]`, or raise `data.source.max_categories`"
     )
 
@@ -328,9 +332,9 @@ def _counts(beginning: Beginning, place: int, marks: frozenset[str]) -> Counter[
 
 
 _KINDS = {
-    "identifier": "columns that number or name the rows",
+    "identifier": "columns that identify the rows",
     "constant": "columns with the same value in {rows}",
-    "date": "columns of dates (`data.source.dates` makes numbers of them)",
+    "date": "columns of dates (`data.source.dates` converts them to numbers)",
     "empty": "columns that are empty in {rows}",
 }
 """What a check reports about columns of little use, by their kind."""
@@ -353,14 +357,14 @@ def outlook(source: Csv) -> list[str]:
         if name.startswith("Unnamed: ") and source.features == "all" and column.kind in ("identifier", "empty")
     ]
     if nameless:
-        lines.append(f"columns without a name, which are ignored: {listed(nameless)}")
+        lines.append(f"ignored columns without a name: {listed(nameless)}")
     for kind, words in _KINDS.items():
         alike = [name for name in looks if looks[name].kind == kind and name not in {*source.dates, *nameless}]
         if alike:
             lines.append(f"{words.format(rows=looked_at)}: {listed(alike)}")
     for name in (name for name in source.named(source.targets, table.names) if name in places):
         if look_at_column(name, places[name], rows, table.dialect, source.marks).kind == "constant":
-            lines.append(f"the target `{name}` has the same value in {looked_at}: there is nothing to predict")
+            lines.append(f"the target `{name}` has the same value in {looked_at}, so there is nothing to predict")
     for name, column in looks.items():
         if name in source.numeric:
             continue

@@ -34,7 +34,7 @@ def target_columns(source: Csv, table: Table) -> list[Array]:
     """
     absent = [name for name in source.named(source.targets, table.names) if name not in table.names]
     if absent:
-        raise DataError(f"{table.path}: no target column `{absent[0]}`; rows without labels can only be predicted on")
+        raise DataError(f"{table.path}: no target column `{absent[0]}`; without labels, the rows can only be used with predict")
     return [table.column(name) for name in source.named(source.targets, table.names)]
 
 
@@ -55,7 +55,7 @@ def with_targets(source: Csv, table: Table) -> tuple[Table, list[str]]:
         raise DataError(
             f"{table.path}: {int(gaps.sum())} of {len(table)} rows have no value in the target column"
             f" ({', '.join(source.targets)}), the first in row {first} below the header{how};"
-            " remove these rows, or train with `data.source.missing_target: drop`, which leaves them out"
+            " remove these rows, or set `data.source.missing_target: drop`"
         )
     if gaps.all() and len(gaps):
         raise DataError(f"{table.path}: no row has a value in the target column ({', '.join(source.targets)}){how}")
@@ -81,7 +81,7 @@ def _which_marks(source: Csv, table: Table, gaps: Array) -> str:
     counts_in_words = ", ".join(f"{cells[mark]:,} {'hold' if cells[mark] > 1 else 'holds'} {mark!r}" for mark in marks[:5])
     usual = [mark for mark in marks if mark in MARKS and mark not in source.missing]
     remedy = f"; if it is a class: `data.source.not_missing: [{', '.join(usual[:5])}]`" if usual else ""
-    return f" ({counts_in_words}, which marks a gap{remedy})"
+    return f" ({counts_in_words}, which marks a missing value{remedy})"
 
 
 def labels(source: Csv, table: Table, task: str, classes: tuple[str, ...] | None) -> tuple[Array, tuple[str, ...] | None]:
@@ -182,6 +182,7 @@ def class_notes(classes: Sequence[str], rows: int) -> list[str]:
     notes = label_notes(classes)
     if len(classes) > _AMOUNTS and 2 * len(classes) > rows and all(map(is_whole, classes)):
         notes.append(
-            f"the target has {len(classes):,} different whole numbers in {rows:,} rows; if they are amounts: `task: regression`"
+            f"the target has {len(classes):,} different whole numbers in {rows:,} rows; if they are amounts, use `task:"
+            " regression`"
         )
     return notes

@@ -80,8 +80,8 @@ def ignored_columns(source: Csv, header: list[str], columns: Iterable[str]) -> l
     ignored = [name for name in header if name not in mentioned and not name.startswith("Unnamed: ")]
     if not ignored:
         return []
-    words = "column {} is no column" if len(ignored) == 1 else "columns {} are no columns"
-    return [f"{words.format(listed(ignored))} of the training file, and ignored"]
+    words = "column {} is not a column" if len(ignored) == 1 else "columns {} are not columns"
+    return [f"{words.format(listed(ignored))} of the training file; ignored"]
 
 
 def _places(header: list[str], columns: Mapping[str, str]) -> dict[str, int]:
@@ -121,7 +121,7 @@ def _rows(source: Csv, table: OpenTable, chunk: list[Row], columns: Mapping[str,
         for at in np.flatnonzero(wrong & good):
             cell = str(column[at])
             hint = decimal_hint(table.dialect.decimal, cell)
-            faults[int(numbers[at])] = f"column `{name}`: {cell[:60]!r} is no {what}{hint}"
+            faults[int(numbers[at])] = f"column `{name}`: {cell[:60]!r} is not a {what}{hint}"
         good &= ~wrong
     return Rows(numbers[good].tolist(), {name: values[good] for name, values in read.items()}, dict(sorted(faults.items())))
 
@@ -160,4 +160,4 @@ def _as_numbers(source: Csv, decimal: str, name: str, column: Array) -> tuple[Ar
     )
     with np.errstate(over="ignore"):
         small = values.astype("float32")
-    return small, (np.isnan(values) & is_cell) | np.isinf(small), "number, or too large for one"
+    return small, (np.isnan(values) & is_cell) | np.isinf(small), "number, or too large"

@@ -36,12 +36,12 @@ class Folder(SourceSpec):
     """
 
     kind: Literal["folder"]
-    path: FilePath = Field(description="The folder.")
+    path: FilePath = Field(description="Folder of the images.")
     parts: dict[Literal["train", "validation", "test"], str] | None = Field(
         default=None,
         description=(
             "The folder of each split, below `path`, such as `{train: fold1, test: fold2}`; `{}`: no splits, every folder is a"
-            " class. Detected by their names if not given."
+            " class. Detected by the folder names if not set."
         ),
     )
     _known_classes: frozenset[str] = PrivateAttr(default=frozenset())
@@ -169,7 +169,7 @@ def _empty_classes(layout: Layout) -> Iterator[tuple[str, str]]:
     if not empty:
         return
     inner = _around_classes([path for paths in classes.values() for path in paths if path not in empty])
-    remedy = f"; if the classes are the folders in {inner}, give data.source.path: {inner}" if inner else ""
+    remedy = f"; if the classes are the folders in {inner}, set data.source.path: {inner}" if inner else ""
     if len(empty) == 1:
         yield "path", f"{empty[0]}: no images in this class folder{_instead(empty[0])}{remedy}"
         return
@@ -188,7 +188,7 @@ def _around_classes(folders: list[str]) -> str:
 def _instead(folder: str) -> str:
     """Returns which files a folder without images holds, in words."""
     others = walk(folder).others
-    return f"; it holds {by_extension(others)}" if others else ""
+    return f"; it contains {by_extension(others)}" if others else ""
 
 
 def layout_notes(root: str, layout: Layout) -> Iterator[str]:
@@ -231,7 +231,7 @@ def _beside(root: str, layout: Layout, tree: Tree) -> Iterator[str]:
         level = listing(folder)
         images = level.images
         if images:
-            lie, are = ("image lies", "is") if len(images) == 1 else ("images lie", "are")
+            lie, are = ("image is", "is") if len(images) == 1 else ("images are", "are")
             yield f"{len(images):,} {lie} in {folder}, beside its folders, and {are} not used, such as {images[0]}"
         others = [path for path in level.files if path not in set(images) and path != os.path.join(root, METADATA)]
         tree.add(Tree([], others, level.hidden, level.hidden_folders, level.special))

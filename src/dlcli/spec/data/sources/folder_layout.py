@@ -176,7 +176,7 @@ def _with_images(paths: list[str]) -> list[str]:
 
 def _say_parts(here: str, part: str = "train", name: str = "NAME") -> str:
     others = "" if part == "train" else "train: ..., "
-    return f"say which is which: data.source: {{kind: folder, path: {here}, parts: {{{others}{part}: {name}}}}}"
+    return f"name the folder to use: data.source: {{kind: folder, path: {here}, parts: {{{others}{part}: {name}}}}}"
 
 
 def _fill(layout: Layout, part: str, folder: str) -> None:
@@ -282,7 +282,7 @@ def _equal_folders(folder: str, layout: Layout, inner: list[str]) -> str:
         train = next((name for name in names if (part_of(name) or ("",))[0] == "train"), largest)
         test = next(name for name in names if name != train)
         way = (
-            f"if {_listed(inner)} are the classes, give data.source.path: {paths[0]}, or name the folders of the splits,"
+            f"if {_listed(inner)} are the classes, set data.source.path: {paths[0]}, or name the folders of the splits,"
             f" such as data.source.parts: {{train: {train}, test: {test}}}"
         )
     return f"{shown}; {way}; if {_listed(outer)} are the classes, set data.source.parts: {{}}"

@@ -31,9 +31,13 @@ class Npz(SourceSpec):
     """
 
     kind: Literal["npz"]
-    path: FilePath = Field(description="The file.")
-    features: str = Field(default="x", description="Name of the array of inputs; of the training split's where it has several.")
-    target: str = Field(default="y", description="Name of the array of labels; of the training split's where it has several.")
+    path: FilePath = Field(description="Path of the file.")
+    features: str = Field(
+        default="x", description="Name of the array with the inputs; if there are several, of those of the training split."
+    )
+    target: str = Field(
+        default="y", description="Name of the array with the labels; if there are several, of those of the training split."
+    )
 
     def facts(self, task: str) -> Facts:
         """Returns which parts the file has."""
@@ -70,7 +74,7 @@ class Npz(SourceSpec):
             arrays = parts_of(name, names)
             twice = next((f"{part}: {' and '.join(same)}" for part, same in arrays.items() if len(same) > 1), None)
             if "train" not in arrays:
-                yield key, f"the file holds no array `{name}`; it holds {', '.join(names[:20]) or 'none'}{_nearest_pair(names)}"
+                yield key, f"the file has no array `{name}`; it holds {', '.join(names[:20]) or 'none'}{_nearest_pair(names)}"
             elif twice:
                 yield key, f"the file contains two arrays for one split, {twice}; keep one of them"
         yield from self._header_faults(names)
@@ -83,11 +87,14 @@ class Npz(SourceSpec):
                 if header and header.dtype == "|O":
                     yield (
                         "path",
-                        f"{self.path}: `{name}` holds Python objects, which are not read; save it as an array of numbers",
+                        f"{self.path}: `{name}` contains Python objects, which are not read; save it as a numeric array",
                     )
             (inputs, labels) = (header.shape if header else None for header in headers)
             if inputs and labels and inputs[0] != labels[0]:
-                yield "path", f"{self.path}: `{pair[0]}` has shape {inputs}, but `{pair[1]}` {labels}: one row an example"
+                yield (
+                    "path",
+                    f"{self.path}: `{pair[0]}` has shape {inputs}, but `{pair[1]}` {labels}; both need one row per example",
+                )
         yield from self._part_faults(names)
 
     def _part_faults(self, names: list[str]) -> Iterator[tuple[str, str]]:
@@ -107,9 +114,9 @@ class Npz(SourceSpec):
             if header and is_channels_first(header.shape[1:]):
                 yield "path", f"{self.path}: {_channels_first(features, header.shape)}"
             if count := rows_without_values(self.path, features):
-                yield "path", f"{self.path}: {_without_values(features, count)}; a CSV table may have gaps"
+                yield "path", f"{self.path}: {_without_values(features, count)}; only CSV tables may have missing values"
             if count := rows_without_values(self.path, target):
-                yield "path", f"{self.path}: {_without_values(target, count)}; leave out the examples without a label"
+                yield "path", f"{self.path}: {_without_values(target, count)}; remove the examples without a label"
 
     def notes(self) -> Iterator[str]:
         """Yields the arrays that are not used, and targets that are all the same."""
@@ -121,7 +128,7 @@ class Npz(SourceSpec):
             which = (
                 f"column {place} of `{target}`" if header and len(header.shape) > 1 and header.shape[1] > 1 else f"`{target}`"
             )
-            yield f"the target {which} is {value:g} in all rows: there is nothing to predict"
+            yield f"the target {which} is {value:g} in all rows, so there is nothing to predict"
 
     def _unused(self) -> Iterator[str]:
         """Yields the arrays that are not used."""
@@ -180,7 +187,7 @@ class Npz(SourceSpec):
         raw, values = archive[features], archive[target]
         if not raw.ndim or not values.ndim or len(raw) != len(values):
             raise DataError(
-                f"{self.path}: `{features}` has shape {raw.shape}, but `{target}` {values.shape}: one row an example"
+                f"{self.path}: `{features}` has shape {raw.shape}, but `{target}` {values.shape}; both need one row per example"
             )
         inputs = self._inputs(raw, features, request)
         targets, labels = labels_of(values, request.task, classes, self.path)
@@ -196,12 +203,13 @@ class Npz(SourceSpec):
         if tuple(other.inputs.shape[1:]) != shape:
             size = "; `data.image.size` brings images to one size" if other.inputs.dtype == "uint8" else ""
             raise DataError(
-                f"{self.path}: an example of the training split has shape {shape}, of `{names[0]}`"
+                f"{self.path}: examples of the training split have shape {shape}, those of `{names[0]}`"
                 f" {tuple(other.inputs.shape[1:])}{size}"
             )
         if other.targets.shape[1:] != targets:
             raise DataError(
-                f"{self.path}: `{names[1]}` has {other.targets.shape[1]} targets an example, the training split {targets[0]}"
+                f"{self.path}: `{names[1]}` has {other.targets.shape[1]} targets per example, but the training split has"
+                f" {targets[0]}"
             )
 
     def _inputs(self, raw: Array, name: str, request: Request) -> Array:
@@ -216,7 +224,7 @@ class Npz(SourceSpec):
             return fit_arrays(inputs, request.image)
         if inputs.dtype != "uint8" and not np.isfinite(inputs).all():
             count = int((~np.isfinite(inputs)).reshape(len(inputs), -1).any(axis=1).sum())
-            raise DataError(f"{self.path}: {_without_values(name, count)}; a CSV table may have gaps")
+            raise DataError(f"{self.path}: {_without_values(name, count)}; only CSV tables may have missing values")
         return inputs
 
     def _target_names(self, targets: Array) -> tuple[str, ...]:
@@ -283,7 +291,7 @@ def is_channels_first(shape: tuple[int, ...]) -> bool:
 
 
 def _channels_first(name: str, shape: tuple[int, ...]) -> str:
-    return f"`{name}` has shape {shape}: channels come first, here they come last; save it as np.moveaxis({name}, 1, -1)"
+    return f"`{name}` has shape {shape} with the channels first; save it with the channels last: np.moveaxis({name}, 1, -1)"
 
 
 def _without_values(name: str, count: int) -> str:
@@ -306,7 +314,7 @@ def hints(inputs: Array, name: str) -> Iterator[str]:
     scale = "255" if high <= 1 else f"(255 / {high:g})"
     pixels = f"{name}.astype('uint8')" if 100 < high <= 255 else f"np.round({name} * {scale}).astype('uint8')"
     what = f"as series of {shape[0]} steps" if grey else "as numbers"
-    yield f"`{name}` is read {what}, not as {'grey ' if shape[-1] == 1 or grey else ''}images; to have images, save {pixels}"
+    yield f"`{name}` is read {what}, not as {'grey ' if shape[-1] == 1 or grey else ''}images; for images, save {pixels}"
 
 
 def as_inputs(array: Array, where: str = "inputs") -> Array:
@@ -316,7 +324,7 @@ def as_inputs(array: Array, where: str = "inputs") -> Array:
         DataError: the array does not hold numbers.
     """
     if array.dtype.kind not in "fiub":
-        raise DataError(f"{where}: {array.dtype} are not numbers")
+        raise DataError(f"{where}: {array.dtype} is not a numeric type")
     if array.dtype == "uint8" and array.ndim in (3, 4):
         return array[..., None] if array.ndim == 3 else array
     inputs = array.astype("float32")

@@ -26,9 +26,11 @@ class Playground(SourceSpec):
     """
 
     kind: Literal["playground"]
-    name: Literal["circles", "xor", "gaussians", "spiral", "plane", "multi_gaussian"] = Field(description="Which one.")
+    name: Literal["circles", "xor", "gaussians", "spiral", "plane", "multi_gaussian"] = Field(
+        description="Name of the data set."
+    )
     examples: int = Field(default=500, description="Number of points.", ge=10, le=1_000_000)
-    noise: Share = Field(default=0.0, description="Noise, from 0 (none) to 1; the playground's slider goes to 0.5.")
+    noise: Share = Field(default=0.0, description="Noise, from 0 (none) to 1; the slider of the playground ends at 0.5.")
 
     def facts(self, task: str) -> Facts:
         """Returns two features, and two classes or one number."""

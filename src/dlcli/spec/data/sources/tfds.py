@@ -51,15 +51,19 @@ class Tfds(SourceSpec):
 
     kind: Literal["tfds"]
     name: str = Field(
-        description="The set's name, with its configuration if any: `mnist`, `cifar10_corrupted/snow_1`.",
+        description="Name of the data set, with its configuration if any: `mnist`, `cifar10_corrupted/snow_1`.",
         pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$",
     )
     version: str | None = Field(
-        default=None, description="Version, exact or with stars: 3.0.1, 3.*.*", pattern=r"^(\d+|\*)\.(\d+|\*)\.(\d+|\*)$"
+        default=None, description="Version, exact or with wildcards: 3.0.1, 3.*.*", pattern=r"^(\d+|\*)\.(\d+|\*)\.(\d+|\*)$"
     )
-    train: str = Field(default="train", description="TFDS's split expression for training: `train[:50%]`.")
-    validation: str | None = Field(default=None, description="Split expression for validation; ours if not given.")
-    test: str | None = Field(default="auto", description="Split expression for testing; `auto`: `test` where the set has it.")
+    train: str = Field(default="train", description="TFDS split expression for training: `train[:50%]`.")
+    validation: str | None = Field(
+        default=None, description="TFDS split expression for validation; if not set, dlcli splits the training examples."
+    )
+    test: str | None = Field(
+        default="auto", description="TFDS split expression for testing; `auto`: `test` if the data set has it."
+    )
 
     def facts(self, task: str) -> Facts:
         """Returns shape and classes, from the prepared set's own description or for well-known sets."""
@@ -101,7 +105,9 @@ class Tfds(SourceSpec):
         builder = self._prepared(request.offline)
         keys = builder.info.supervised_keys
         if not keys or not isinstance(keys[1], str) or not isinstance(keys[0], (str, dict)):
-            raise DataError(f"the TFDS set {self.name} has no supervised keys: dlcli cannot tell its inputs from its label")
+            raise DataError(
+                f"the TFDS set {self.name} has no supervised keys: dlcli cannot distinguish its inputs from its label"
+            )
         value_range = self._value_range(builder, request)
         if value_range is not None:
             image = request.image.model_copy(update={"value_range": value_range})
@@ -247,7 +253,7 @@ def _converter(feature: Any, image: Any, where: str) -> Any:
     if not _is_image(feature):
         return None
     if None in shape[:2] and image.size is None:
-        raise DataError(f"{where}: its images come in many sizes; say which they get: `data.image.size: [96, 96]`")
+        raise DataError(f"{where}: its images have different sizes; set one size: `data.image.size: [96, 96]`")
     fixed = image.size in (None, shape[:2]) and image.channels in (None, shape[2])
     return None if fixed and feature.np_dtype == "uint8" else partial(fit_array, image=image)
 
@@ -285,7 +291,7 @@ def _cells(values: Any, feature: Any, name: str, where: str) -> Array:
 
     column = np.asarray(values)
     if column.ndim != 1:
-        raise DataError(f"{where}: column `{name}` is not a single value an example")
+        raise DataError(f"{where}: column `{name}` does not have a single value per example")
     names = getattr(feature, "names", None)
     if names:
         return np.array([names[value] if value >= 0 else "" for value in column.tolist()], dtype=object)

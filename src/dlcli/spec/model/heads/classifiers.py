@@ -82,9 +82,7 @@ class ClassifierSpec(Spec):
         if len(np.unique(labels)) < 2:
             raise DataError(f"`{self.kind}` tells classes apart, but the training split has examples of one class only")
         if not np.isfinite(features).all():
-            raise DataError(
-                f"`{self.kind}` needs finite features; some are infinite or no number: look at the backbone's weights"
-            )
+            raise DataError(f"`{self.kind}` needs finite features; some are infinite or NaN: check the backbone's weights")
         scaling = StandardScaler().fit(features) if self.standardize else FunctionTransformer()
         # Not the pipeline's own `fit`, which would fit the scaling again.
         return make_pipeline(scaling, self.estimator(seed).fit(scaling.transform(features), labels))

@@ -193,15 +193,15 @@ def _blank_notes(names: Sequence[str], columns: Sequence[_Cells], settings: Sett
     if not merged:
         return []
     named = ", ".join(merged[:8]) + (f" and {len(merged) - 8:,} more columns" if len(merged) > 8 else "")
-    return [f"values that differ in blanks at their ends, or in how accents are written, are one: {named}"]
+    return [f"values that differ only in blanks at their ends or in the encoding of accents are treated as equal: {named}"]
 
 
 def row_notes(counts: Counts) -> list[str]:
     """Returns a sentence for each kind of unusual row that was read."""
     notes = []
     for lines, what in (
-        (counts.short, "shorter than the header, and the missing cells are gaps"),
-        (counts.multiline, "over several lines, by line ends inside quotes"),
+        (counts.short, "shorter than the header; the missing cells are missing values"),
+        (counts.multiline, "spread over several lines by line breaks inside quotes"),
     ):
         if lines:
             rows = "1 row is" if len(lines) == 1 else f"{len(lines):,} rows are"

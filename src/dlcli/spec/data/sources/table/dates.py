@@ -39,7 +39,7 @@ def find_format(values: Iterable[str]) -> str:
     meanings = {tuple(datetime.strptime(text, form) for text in texts): form for form in reversed(fitting)}
     if len(meanings) > 1:
         first, other = list(meanings.values())[:2]
-        raise DataError(f"its dates, such as {texts[0]!r}, may be {other!r} or {first!r}; say which with `format`")
+        raise DataError(f"its dates, such as {texts[0]!r}, may be {other!r} or {first!r}; set `format`")
     return next(iter(meanings.values()))
 
 

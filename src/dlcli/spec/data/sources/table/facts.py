@@ -115,8 +115,8 @@ def _number_notes(numbers: dict[str, Array]) -> list[str]:
     if large:
         value = int(next(value for value in numbers[large[0]].tolist() if abs(value) < _LARGEST and _rounded(value) != value))
         notes.append(
-            f"{_columns(large, 'hold')} whole numbers above 16,777,216, which the model rounds: {value} is read as"
-            f" {int(_rounded(value))}; if they are names, use `data.source.categorical` or `data.source.drop`"
+            f"{_columns(large, 'hold')} whole numbers above 16,777,216, which float32 rounds: {value} is read as"
+            f" {int(_rounded(value))}; if they are identifiers, use `data.source.categorical` or `data.source.drop`"
         )
     return notes
 
@@ -137,19 +137,20 @@ def form_notes(values: Mapping[str, Collection[str]], separator: str, decimal: s
         notes.append(f"{_columns(dates, 'hold')} dates as numbers, such as {min(values[dates[0]])}; {dates_hint(dates[0])}")
     for name, mark in [(name, mark) for name, texts in values.items() if (mark := _gap_number(texts, decimal))][:_MOST_NAMED]:
         notes.append(
-            f"column `{name}` holds {mark} and no other negative number; if it marks a gap: `data.source.missing: ['{mark}']`"
+            f"column `{name}` holds {mark} and no other negative number; if it marks a missing value, set"
+            f" `data.source.missing: ['{mark}']`"
         )
     if codes:
         code = min(values[codes[0]])
         notes.append(
-            f"{_columns(codes, 'hold')} numbers with zeros in front: {code} is read as {int(code)};"
-            f" if they are codes: `data.source.categorical: [{in_yaml(codes)}]`"
+            f"{_columns(codes, 'hold')} numbers with leading zeros: {code} is read as {int(code)};"
+            f" if they are codes, set `data.source.categorical: [{in_yaml(codes)}]`"
         )
     if dotted:
         text = min(values[dotted[0]])
         notes.append(
-            f"{_columns(dotted, 'have')} three digits behind every dot, such as {text!r}, where the dot is read as the decimal"
-            " mark; if it parts thousands: `data.source.thousands: '.'`"
+            f"{_columns(dotted, 'have')} three digits after every dot, such as {text!r}, where the dot is read as the decimal"
+            " mark; if it separates thousands, set `data.source.thousands: '.'`"
         )
     return notes
 
@@ -247,7 +248,7 @@ def _category_notes(cells: dict[str, Array], categories: Iterable[str]) -> list[
         words = "is a category of dates" if len(dates) == 1 else "are categories of dates"
         notes.append(f"column{'s' * (len(dates) > 1)} {listed(dates)} {words}; {dates_hint(dates[0])}")
     if case:
-        notes.append(f"values that differ in capitals only are different categories: {', '.join(case[:_MOST_NAMED])}")
+        notes.append(f"values that differ only in case are different categories: {', '.join(case[:_MOST_NAMED])}")
     return notes
 
 
@@ -257,12 +258,12 @@ def names_images(counts: Counter[str]) -> bool:
     return named >= _MOSTLY * counts.total() > 0
 
 
-IMAGES = "names of image files, which are not opened: `kind: folder` reads images from a folder for each class"
+IMAGES = "names of image files, which are not opened; `kind: folder` reads images from one folder per class"
 
 
 def dates_hint(name: str) -> str:
     """Returns how a column of dates becomes numbers."""
-    return f"`data.source.dates: {{{name}: {{parts: [days, month, weekday]}}}}` makes numbers of them"
+    return f"`data.source.dates: {{{name}: {{parts: [days, month, weekday]}}}}` converts them to numbers"
 
 
 def _same_but_for_case(counts: Counter[str]) -> str:
@@ -317,20 +318,20 @@ def number_hint(name: str, counts: Counter[str]) -> str:
 
 def with_unit(unit: str, example: str) -> str:
     """Returns the remedy for numbers with a unit."""
-    return f"numbers with the unit {unit!r}, such as {example!r}: write them without it"
+    return f"numbers with the unit {unit!r}, such as {example!r}: remove the unit"
 
 
 def _number_remedy(names: Sequence[str], text: NumberText) -> str:
     remedies = []
     if text.decorated:
         examples = ", ".join(map(repr, text.decorated))
-        verb = "are numbers" if len(text.decorated) > 1 else "is a number"
+        verb = "become numbers" if len(text.decorated) > 1 else "becomes a number"
         remedies.append(f"{examples} {verb} by `data.source.numeric: [{in_yaml(names)}]`")
     if text.odd:
         rows = ", ".join(f"{value!r} in {count:,} row{'s' * (count > 1)}" for value, count in text.odd)
         examples = rows if len(names) == 1 else ", ".join(repr(value) for value, _ in text.odd)
         marks = ", ".join(repr(value) for value, _ in text.odd)
-        condition = "if that marks a gap, name it" if len(text.odd) == 1 else "if those mark gaps, name them"
+        condition = "if it marks a missing value, list it" if len(text.odd) == 1 else "if they mark missing values, list them"
         remedies.append(f"not all are numbers: {examples}; {condition} in `data.source.missing: [{marks}]`")
     return "; ".join(remedies)
 
@@ -343,7 +344,7 @@ def _number_text_notes(texts: dict[str, NumberText]) -> list[str]:
     notes = []
     for names in groups.values():
         words = "is a category" if len(names) == 1 else "are categories"
-        subject = f"column{'s' * (len(names) > 1)} {listed(names)} {words}, though most of the values are numbers"
+        subject = f"column{'s' * (len(names) > 1)} {listed(names)} {words}, although most values are numbers"
         notes.append(f"{subject} ({_number_remedy(names, texts[names[0]])})")
     return notes
 
@@ -366,4 +367,4 @@ def _say(names: Sequence[str], one: str, many: str) -> str:
 
 
 def _drop(names: Sequence[str]) -> str:
-    return f"leave {'it' if len(names) == 1 else 'them'} out: `data.source.drop: [{in_yaml(names)}]`"
+    return f"to exclude {'it' if len(names) == 1 else 'them'}, set `data.source.drop: [{in_yaml(names)}]`"

@@ -21,14 +21,14 @@ LONGEST_LINE = 2**26
 """Characters of a line, and of a cell over several lines."""
 _HEAD = 4096
 _OTHER_FILES = (
-    (rb"\xd0\xcf\x11\xe0", "an Excel file of the old format (.xls): save it as .xlsx or .csv"),
-    (rb"\x28\xb5\x2f\xfd", "compressed by zstd: decompress it, or compress it by gzip"),
-    (rb"version https://git-lfs", "a pointer of Git LFS in place of the file: `git lfs pull` fetches it"),
-    (rb"(?i)\s*(<!doctype html|<html|<table|<\?xml)", "a page of HTML or XML, not a table"),
+    (rb"\xd0\xcf\x11\xe0", "an Excel file in the old format (.xls): save it as .xlsx or .csv"),
+    (rb"\x28\xb5\x2f\xfd", "compressed with zstd: decompress it, or compress it with gzip"),
+    (rb"version https://git-lfs", "a Git LFS pointer, not the file itself: fetch it with `git lfs pull`"),
+    (rb"(?i)\s*(<!doctype html|<html|<table|<\?xml)", "an HTML or XML page, not a table"),
     (rb"\s*[\[{]\s*[\"{\[]\s*[\"{\[]?\w", "JSON, not a table: convert it to CSV or Parquet"),
     (rb"%PDF-", "a PDF, not a table"),
-    (rb"SQLite format 3", "a database of SQLite, not a table: export the table as CSV"),
-    (rb"\x93NUMPY", "an array of NumPy, not a table"),
+    (rb"SQLite format 3", "an SQLite database, not a table: export the table as CSV"),
+    (rb"\x93NUMPY", "a NumPy array, not a table"),
     (rb"\x89HDF", "an HDF5 file, not a table: export the table as CSV or Parquet"),
 )
 
@@ -176,9 +176,9 @@ def encoding_fault(name: str) -> str:
     try:
         info = codecs.lookup(name)
     except (LookupError, ValueError):
-        return "is no encoding that Python knows; usual ones: utf-8, utf-16, latin-1, cp1252"
+        return "is not an encoding that Python knows; usual ones are utf-8, utf-16, latin-1, cp1252"
     is_text = is_text_encoding(info) and info.name.replace("-", "_") not in odd
-    return "" if is_text else "is no encoding of text files; usual ones: utf-8, utf-16, latin-1, cp1252"
+    return "" if is_text else "is not a text encoding; usual ones are utf-8, utf-16, latin-1, cp1252"
 
 
 def decoded(file: io.BufferedReader, encoding: str) -> Iterator[str]:
@@ -211,9 +211,11 @@ def _checked_lines(text: io.TextIOWrapper, name: str) -> Iterator[str]:
         if not line.isascii():
             _refuse_bytes(line, number, name)
         if "\0" in line:
-            raise DataError(f"line {number}: holds a zero byte: the file is damaged, or not in {name}; set `encoding`?")
+            raise DataError(
+                f"line {number}: contains a zero byte: the file is damaged, or its encoding is not {name}; set `encoding`"
+            )
         if len(line) == LONGEST_LINE and line[-1] not in "\r\n":
-            raise DataError(f"line {number}: longer than {LONGEST_LINE:,} characters: no table")
+            raise DataError(f"line {number}: longer than {LONGEST_LINE:,} characters, so this is not a table")
         yield line
 
 
@@ -230,6 +232,6 @@ def _refuse_bytes(line: str, number: int, name: str) -> None:
         )
         as_latin = word.encode("utf-8", "surrogateescape").decode("latin-1")
         title = "UTF-8" if name.startswith("utf-8") else name
-        remedy = "save it as UTF-8, or name its encoding"
+        remedy = "save it as UTF-8, or set `encoding`"
         guess = f"; with `encoding: latin-1` it reads {as_latin!r}" if title == "UTF-8" and as_latin.isprintable() else ""
         raise OtherEncoding(f"line {number}: not {title} text (byte 0x{byte:02x}): {remedy}{guess}") from None

@@ -152,7 +152,7 @@ def refuse_rows(faults: Sequence[Row], width: int) -> None:
         longer = [row for row in faults if row.fault == f"{width + 1} cells below a header of {width}"]
         first_cells = {row.cells[0] for row in longer}
         names_rows = len(longer) == len(faults) == len(first_cells) and longer[0].number == 1
-        hint = "; if each row begins with its name, as R writes it, name all columns by `header: true` and `names`"
+        hint = "; if each row begins with a row name, as written by R, name all columns with `header: true` and `names`"
         raise DataError(named + ("; and more" if len(faults) > 5 else "") + hint * names_rows)
 
 
@@ -257,8 +257,8 @@ def counted_rows(count: int) -> str:
 def no_header(doubt: str) -> str:
     """Returns the words for a table without a header."""
     return (
-        f"no header: {doubt}; write the names of the columns above it, or set `header: false`, which names them column_1,"
-        " column_2, ... (or as `names` says), or `header: true` if this row has the names"
+        f"no header: {doubt}; add a header, or set `header: false`, which names the columns column_1,"
+        " column_2, ... (or by `names`), or set `header: true` if this row is the header"
     )
 
 
@@ -267,7 +267,7 @@ def _notes(dialect: Dialect, names: Sequence[str], settings: Settings) -> Iterat
     numbers = [name for name in names if name.isdecimal()]
     if dialect.header and settings.header is None and numbers and not settings.names:
         listed = ", ".join(numbers[:5]) + (", ..." if len(numbers) > 5 else "")
-        yield f"the first line is taken as the header, though it names columns by numbers ({listed}); else set `header: false`"
+        yield f"the first line is read as the header although it contains numbers ({listed}); if it is not, set `header: false`"
 
 
 def _rows(records: Iterable[Record], width: int, header: Sequence[str], counts: Counts) -> Iterator[Row]:

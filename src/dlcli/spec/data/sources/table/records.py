@@ -104,4 +104,4 @@ def _lenient(lines: list[str], separator: str, *, strict: bool) -> list[str] | s
             pass
     start = lines[0].rstrip()
     shown = start[:60] + ("..." if len(start) > 60 else "")
-    return f"a quote is not closed, or stands inside a quoted cell, where it is to be written twice: {shown!r}"
+    return f"a quote is not closed, or is inside a quoted cell, where it must be doubled: {shown!r}"

@@ -81,7 +81,7 @@ def sheet_table(
     doubt, is_sure = judge_header([cells for _, cells in head], decimal, names)
     doubt = doubt if header is None else ""
     dialect = Dialect(decimal=decimal, skipped=skipped, header=not doubt, doubt=doubt, header_is_sure=is_sure)
-    notes = [f"the header stands in two rows, read as {', '.join(joined[:20])}"] if joined else []
+    notes = [f"the header has two rows, joined as {', '.join(joined[:20])}"] if joined else []
     notes += _merged_notes(path, sheets.name, head[0][0] if head else 0)
     return SheetTable(head, rows, dialect, (*notes, *sheet_notes(path, sheets, [cells for _, cells in head])))
 
@@ -134,7 +134,9 @@ def sheet_notes(path: str | Path, sheets: Sheets, head: Sequence[Sequence[str]])
     others = f"not {', '.join(sheets.others)} (`data.source.sheet`)"
     notes = [f"the workbook's sheet `{sheets.name}` is read, {others}"] if sheets.others else []
     if any("" in cells for cells in head[:100]) and has_open_formulas(path, sheets.name):
-        notes.append("the workbook has formulas without results, read as gaps; open and save it in a spreadsheet program")
+        notes.append(
+            "the workbook has formulas without results, which are missing values; open and save it in a spreadsheet program"
+        )
     return tuple(notes)
 
 
@@ -145,7 +147,7 @@ def _merged_notes(path: str | Path, sheet: str, header: int) -> list[str]:
     if not merged:
         return []
     count = "1 range of cells is" if len(merged) == 1 else f"{len(merged):,} ranges of cells are"
-    return [f"{count} merged, such as {merged[0]}: the value stands in the first cell, and the others are gaps"]
+    return [f"{count} merged, such as {merged[0]}: the first cell has the value, the others are missing values"]
 
 
 def _merged_cells(path: str | Path, sheet: str) -> list[str]:
@@ -230,7 +232,7 @@ def parquet_columns(path: str | Path, *, rows: int) -> Iterator[list[list[str | 
     with _parquet(path) as file:
         for field in file.schema_arrow:
             if str(field.type).startswith(_NO_CELLS):
-                raise DataError(f"column `{field.name}` holds {field.type}: a table has a number or a text in each cell")
+                raise DataError(f"column `{field.name}` holds {field.type}: a cell must be a number or a text")
         for batch in file.iter_batches(batch_size=rows):
             yield [_texts(column) for column in batch.columns]
 
