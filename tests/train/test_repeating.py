@@ -14,7 +14,7 @@ import pytest
 from conftest import command, environment
 from trainings import save_images, save_rows, trained, write_pngs, write_spec
 
-from dlcli.errors import UsageError
+from dlcli.errors import DataError, UsageError
 from dlcli.runs import Run
 from dlcli.score.evaluate import evaluate
 
@@ -117,7 +117,7 @@ def test_changed_data_is_refused(tmp_path: Path) -> None:
     save_rows(tmp_path / "rows.npz")
     run = trained(write_spec(tmp_path, "{kind: npz, path: rows.npz}", task="regression", training="epochs: 1"))
     save_rows(tmp_path / "rows.npz", seed=1)
-    with pytest.raises(UsageError, match="is not what it was trained on"):
+    with pytest.raises(DataError, match="the data is not what tiny/"):
         evaluate(run, "")
 
 
@@ -134,7 +134,7 @@ def test_a_changed_image_of_the_same_length_is_refused(tmp_path: Path) -> None:
     raw = bytearray(file.read_bytes())
     raw[-1] ^= 0xFF
     file.write_bytes(raw)
-    with pytest.raises(UsageError, match="is not what it was trained on"):
+    with pytest.raises(DataError, match="the data is not what tiny/"):
         evaluate(run, "")
 
 

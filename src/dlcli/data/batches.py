@@ -13,8 +13,7 @@ def prediction_batch(experiment: Experiment) -> int:
 
     Always the same for one spec, since sums in another batch may round differently in the last bit.
     """
-    batch_size = experiment.data.batch_size
-    return 1024 if batch_size == "full" else min(max(int(batch_size), 32), 1024)
+    return min(max(experiment.data.examples_in_step(1024), 32), 1024)
 
 
 def prediction_batches(inputs: Any, experiment: Experiment, examples: int) -> Any:

@@ -56,8 +56,7 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
     image = splits.image or data.image
     if splits.is_image and splits.shape and splits.shape[2] in (1, 3):
         image = image.model_copy(update={"size": splits.shape[:2], "channels": splits.shape[2]})
-    batch_size = len(splits.train) if data.batch_size == "full" else int(data.batch_size)
-    steps = -(-len(splits.train) // batch_size)
+    steps = -(-len(splits.train) // data.examples_in_step(len(splits.train)))
     experiment = _monitored(experiment, splits)
     training = experiment.training
     given = bool(training.stages) or (_is_network(experiment) and training.epochs > 0)

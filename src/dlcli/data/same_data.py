@@ -14,16 +14,24 @@ from dlcli.spec.experiment import Experiment
 def refuse_other_data(run: Run, experiment: Experiment, *, offline: bool) -> None:
     """Raises DataError where the source of an experiment lacks the examples that a run was trained on, or has changed ones."""
     opened = open_examples(experiment, offline=offline, split=run.split(), revision=run.revision())
-    recorded = str(run.data().get("fingerprint"))
     try:
         now = _fingerprint_in(opened, run, experiment)
-        difference = "" if now == recorded else f"its fingerprint was {recorded[:12]} and is now {now[:12]}"
     except DataError as error:
-        difference = str(error)
-    if difference:
-        raise DataError(
-            f"the data is not what {run.id} was trained on: {difference}; a run is resumed with its own data, or a copy of it"
-        )
+        raise _other_data(run, str(error)) from None
+    refuse_other_fingerprint(run, now)
+
+
+def refuse_other_fingerprint(run: Run, now: str) -> None:
+    """Raises DataError where a run recorded another fingerprint of its data than the one that the data has now."""
+    recorded = str(run.data().get("fingerprint") or "")
+    if recorded and now != recorded:
+        raise _other_data(run, f"its fingerprint was {recorded[:12]} and is now {now[:12]}")
+
+
+def _other_data(run: Run, difference: str) -> DataError:
+    return DataError(
+        f"the data is not what {run.id} was trained on: {difference}; a run needs its own data, or an exact copy of it"
+    )
 
 
 def is_copy(run: Run, experiment: Experiment, *, offline: bool) -> bool:

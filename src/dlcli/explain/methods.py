@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.data.open_run import OpenRun, open_run
+from dlcli.data.splits import Splits
 from dlcli.errors import UsageError
 from dlcli.explain import heat, tables
 from dlcli.explain.network import first_weights, last_map
-from dlcli.explain.subjects import Image, as_columns, named_images, own_images, run_data
+from dlcli.explain.subjects import Image, as_columns, named_images, own_images
 from dlcli.explain.tables import Plane
 from dlcli.predict.inputs import ModelInputs, Skip, inputs_of_model
 from dlcli.runs import Run
 from dlcli.runs.explanations import Explanation, add, file_name, made_folder, write_numbers
-from dlcli.runs.failures import failures_in_words
 from dlcli.runs.parts import part_title, score_text
-from dlcli.runtime.device import any_device, use_device
-from dlcli.runtime.loading import load_model, refuse_other_inputs
+from dlcli.runtime.loading import refuse_other_inputs
+from dlcli.score.evaluate import default_split
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.metrics import decide
 from dlcli.visible import visible
@@ -34,14 +35,35 @@ _TAKEN = {"images": ("grad_cam", "occlusion", "filters"), "rows": ("permutation"
 class Work:
     """What every explanation needs: the run with its model, and the class that is asked for."""
 
-    run: Run
-    experiment: Experiment
-    model: Any
+    opened: OpenRun
     taken: ModelInputs
-    classes: tuple[str, ...]
     class_name: str
-    offline: bool
     skip: Skip
+
+    @property
+    def run(self) -> Run:
+        """The run that is explained."""
+        return self.opened.run
+
+    @property
+    def experiment(self) -> Experiment:
+        """The run's experiment."""
+        return self.opened.experiment
+
+    @property
+    def model(self) -> Any:
+        """The run's model."""
+        return self.opened.model
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of classes, labels or targets."""
+        return self.opened.classes
+
+    @property
+    def data(self) -> tuple[Splits, str]:
+        """The run's data, and the split that is looked at: test, else validation, else train."""
+        return self.opened.splits, default_split(self.opened.splits)
 
     @property
     def folder(self) -> Path:
@@ -58,16 +80,10 @@ class Work:
 
 def make(run: Run, files: Sequence[str], *, method: str, class_name: str, offline: bool, skip: Skip) -> list[Explanation]:
     """Makes the explanations of `explain`."""
-    if not run.has_model:
-        raise UsageError(f"{run.id} has no model: it has not finished an epoch")
-    experiment = run.experiment()
-    classes = tuple(run.data().get("classes") or ())
-    if class_name and class_name not in classes:
-        raise UsageError(f"--class: the run has no {class_name!r}; it has {', '.join(classes[:20])}")
-    with failures_in_words(run):
-        use_device(any_device(experiment.hardware), experiment.seed)
-        model = load_model(run.model_path, outputs=experiment.task_row.units(len(classes)))
-        work = Work(run, experiment, model, inputs_of_model(model, run), classes, class_name, offline, skip)
+    with open_run(run, offline=offline) as opened:
+        if class_name and class_name not in opened.classes:
+            raise UsageError(f"--class: the run has no {class_name!r}; it has {', '.join(opened.classes[:20])}")
+        work = Work(opened, inputs_of_model(opened.model, run), class_name, skip)
         method = _fitting(work, method)
         _refuse_what_it_does_not_take(method, files, class_name)
         made = _MAKERS[method](work, files)
@@ -120,7 +136,7 @@ def _refuse_what_it_does_not_take(method: str, files: Sequence[str], class_name:
 def _images(work: Work, files: Sequence[str]) -> list[Image]:
     if files:
         return named_images(files, work.taken, work.experiment, work.skip)
-    splits, part = run_data(work.run, work.experiment, offline=work.offline)
+    splits, part = work.data
     refuse_other_inputs(work.model, splits.parts[part].inputs, work.run.model_path)
     return own_images(work.run, splits, part)
 
@@ -195,7 +211,7 @@ def _caption(work: Work, image: Image, output: Any, place: int) -> str:
 def _permutation(work: Work, _: Sequence[str]) -> list[Explanation]:
     from dlcli.explain.pictures import draw_importance
 
-    splits, part = run_data(work.run, work.experiment, offline=work.offline)
+    splits, part = work.data
     metric, value, found = tables.permutation(work.model, splits.parts[part], work.experiment)
     file = file_name("permutation", f"Permutation importance on the {part} split")
     title = f"Permutation importance on the {part_title(work.run, part)} split"
@@ -210,7 +226,7 @@ def _permutation(work: Work, _: Sequence[str]) -> list[Explanation]:
 
 
 def _boundary(work: Work, _: Sequence[str]) -> list[Explanation]:
-    splits, part = run_data(work.run, work.experiment, offline=work.offline)
+    splits, part = work.data
     examples = splits.parts[part]
     columns = as_columns(examples)
     first, second = columns

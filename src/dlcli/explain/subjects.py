@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from dlcli.data.split import subset
-from dlcli.data.splits import Splits, open_splits
-from dlcli.errors import DataError, DlcliError, UsageError
+from dlcli.data.splits import Splits
+from dlcli.errors import DataError, DlcliError
 from dlcli.predict.inputs import ModelInputs, Skip, batches, found_files
 from dlcli.runs import Run
-from dlcli.score.evaluate import default_split
 from dlcli.score.outcome import has_outcome, read_outcome
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
@@ -49,21 +48,6 @@ def named_images(files: Sequence[str], taken: ModelInputs, experiment: Experimen
     if not images:
         raise DataError("nothing to explain: no image could be read")
     return images[:MOST_FILES]
-
-
-def run_data(run: Run, experiment: Experiment, *, offline: bool) -> tuple[Splits, str]:
-    """Returns a run's data and the part that is looked at: test, else validation, else train.
-
-    Raises:
-        DataError: the data cannot be read.
-        UsageError: it is not what the run was trained on.
-    """
-    split = run.split() if run.split_path.exists() else None
-    splits = open_splits(experiment, offline=offline, split=split, revision=run.revision())
-    recorded = run.data().get("fingerprint")
-    if recorded and recorded != splits.fingerprint:
-        raise UsageError(f"the data of {run.id} is not what it was trained on")
-    return splits, default_split(splits)
 
 
 def own_images(run: Run, splits: Splits, part: str) -> list[Image]:

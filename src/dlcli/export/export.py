@@ -15,22 +15,21 @@ from typing import Any
 import numpy as np
 
 from dlcli.data.batches import prediction_batch, prediction_batches
+from dlcli.data.open_run import open_run
 from dlcli.data.split import subset
-from dlcli.data.splits import Splits, open_splits
+from dlcli.data.splits import Splits
 from dlcli.errors import DamagedFile, RunFailed, UsageError
 from dlcli.export import readme, runtimes
 from dlcli.export.agreement import LOST, Agreement, Compared, agreement
 from dlcli.export.deployed import Original, in_float32, original, vocabularies
 from dlcli.export.formats import FILES, Format, Quantize, write_keras, write_onnx, write_saved_model, write_tflite
 from dlcli.runs import Run, layout
-from dlcli.runs.failures import failures_in_words
 from dlcli.runs.files import read_json, replacing_folder, write_json, write_text
 from dlcli.runs.folder import now
 from dlcli.runs.parts import title_of
-from dlcli.runtime.device import use_device
 from dlcli.score.evaluate import default_split, predictions
 from dlcli.spec.data.sources.npz import Npz
-from dlcli.spec.experiment import Experiment
+from dlcli.spec.experiment import Experiment, Hardware
 
 Array = np.ndarray[Any, Any]
 COMPARED = 500
@@ -68,19 +67,21 @@ def export(run: Run, form: Format, *, quantize: Quantize = "", to: Path | None =
     """
     target = to or run.exports_path / (f"{form}-{quantize}" if quantize else form)
     refuse_target(target, replace=to is None)
-    experiment = run.experiment()
-    with failures_in_words(run), tempfile.TemporaryDirectory() as folder:
-        # On the CPU, where the other runtimes compute too: a GPU rounds float32 at the third digit.
-        use_device(experiment.hardware.model_copy(update={"device": "cpu", "precision": "float32"}), experiment.seed)
+    with open_run(run, offline=offline, hardware=_as_other_runtimes) as opened, tempfile.TemporaryDirectory() as folder:
         copy = Path(shutil.copyfile(_model_file(run), os.path.join(folder, layout.MODEL)))
         source = original(run, copy)
         _refuse_misfit(source, form, quantize)
-        splits = _opened(run, experiment, offline=offline)
+        splits = opened.splits
         if to is None:
             run.exports_path.mkdir(exist_ok=True)
         with replacing_folder(target) as made:
-            found = _write(source, experiment, splits, run, made, form, quantize, Path(folder))
+            found = _write(source, opened.experiment, splits, run, made, form, quantize, Path(folder))
     return Exported(target, found)
+
+
+def _as_other_runtimes(hardware: Hardware) -> Hardware:
+    """Returns the CPU, where the other runtimes compute too: a GPU rounds float32 at the third digit."""
+    return hardware.model_copy(update={"device": "cpu", "precision": "float32"})
 
 
 def refuse_target(target: Path, *, replace: bool) -> None:
@@ -119,8 +120,6 @@ def _sums(folder: Path) -> dict[str, str]:
 
 
 def _model_file(run: Run) -> Path:
-    if not run.has_model:
-        raise UsageError(f"{run.id} has no model: it has not finished an epoch")
     if not run.model_path.is_file():
         raise DamagedFile(f"{run.model_path}: not a file")
     return run.model_path
@@ -136,14 +135,6 @@ def _refuse_misfit(source: Original, form: Format, quantize: Quantize) -> None:
         raise UsageError(
             "--quantize int8: columns of a table would share 256 steps, and gaps have none; --quantize float16 keeps both"
         )
-
-
-def _opened(run: Run, experiment: Experiment, *, offline: bool) -> Splits:
-    splits = open_splits(experiment, offline=offline, split=run.split(), revision=run.revision())
-    recorded = run.data().get("fingerprint")
-    if recorded and recorded != splits.fingerprint:
-        raise UsageError(f"the data of {run.id} is not what it was trained on: an export is checked on the run's own examples")
-    return splits
 
 
 def _write(

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 from dlcli.data.batches import prediction_batch
+from dlcli.data.open_run import open_run
 from dlcli.data.resolve import prepared
 from dlcli.data.splits import open_splits
 from dlcli.errors import DataError, UsageError
@@ -14,10 +15,8 @@ from dlcli.models.blocks import words_of
 from dlcli.models.network import Built, build_model, shape_model
 from dlcli.models.selection import plan_stage
 from dlcli.runs import Run
-from dlcli.runs.failures import failures_in_words
-from dlcli.runtime.device import any_device, use_device
+from dlcli.runtime.device import use_device
 from dlcli.runtime.engine import keras
-from dlcli.runtime.loading import load_model
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.base import TARGET_UNITS
@@ -85,7 +84,7 @@ def describe_spec(experiment: Experiment) -> Description:
     if normalize == "auto":
         normalize = "unit" if splits.is_image else "standard"
     resolved = experiment.model_copy(update={"data": data_settings.model_copy(update={"normalize": normalize})})
-    batch = len(splits.train) if data_settings.batch_size == "full" else int(data_settings.batch_size)
+    batch = data_settings.examples_in_step(len(splits.train))
     built = build_model(resolved, splits, load_weights=False, offline=True)
     return _described(resolved, built.trained, splits.describe(), batch, list(splits.notes), _stage_rows(resolved, built))
 
@@ -98,9 +97,8 @@ def _from_facts(experiment: Experiment, error: DataError) -> Description:
         raise UsageError(f"the data is not at hand, and its shape is not known without it: {error}") from None
     built = shape_model(experiment, shape, outputs)
     data = {"classes": list(facts.classes), "shape": list(shape), "examples": {}, "counts": {}}
-    batch = experiment.data.batch_size
     note = f"the data is not at hand; shapes are those known of the source ({str(error).splitlines()[0]})"
-    size = prediction_batch(experiment) if batch == "full" else int(batch)
+    size = experiment.data.examples_in_step(prediction_batch(experiment))
     return _described(experiment, built.trained, data, size, [note], _stage_rows(experiment, built))
 
 
@@ -110,14 +108,10 @@ def describe_run(run: Run) -> Description:
     Raises:
         UsageError: the run has no model yet.
     """
-    if not run.has_model:
-        raise UsageError(f"{run.id} has no model: it has not finished an epoch")
-    experiment = run.experiment()
-    with failures_in_words(run):
-        use_device(any_device(experiment.hardware), experiment.seed)
-        model = load_model(run.model_path)
-    data, size = run.data(), experiment.data.batch_size
-    batch = data.get("examples", {}).get("train", 0) if size == "full" else int(size)
+    with open_run(run) as opened:
+        experiment, model = opened.experiment, opened.model
+    data = run.data()
+    batch = experiment.data.examples_in_step(data.get("examples", {}).get("train", 0))
     return _described(experiment, model, data, batch, data.get("notes", []), _finished_stages(run, experiment))
 
 

@@ -140,8 +140,7 @@ class _Extractor:
 
 def _batch(experiment: Experiment) -> int:
     """Returns the images in one call of the backbone: as in a prediction, at most 64, so that large images fit."""
-    wanted = experiment.data.batch_size
-    return 64 if wanted == "full" else min(max(int(wanted), 32), 64)
+    return min(max(experiment.data.examples_in_step(64), 32), 64)
 
 
 def _graph_digest(built: Built) -> str:

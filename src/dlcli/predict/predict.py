@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.data.batches import prediction_batch
+from dlcli.data.open_run import open_run
 from dlcli.data.unfamiliar import Unfamiliar
 from dlcli.errors import DataError, UsageError
 from dlcli.predict.inputs import Batch, ModelInputs, Skip, batches, found_files, inputs_of_model
@@ -17,9 +18,7 @@ from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.failures import failures_in_words
 from dlcli.runtime.columns import rows
-from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.images import is_deep_file
-from dlcli.runtime.loading import load_model
 from dlcli.score.outcome import MANY_CLASSES
 from dlcli.spec.data.sources.file_tree import Tree
 from dlcli.spec.experiment import Experiment
@@ -135,15 +134,9 @@ def prepare(run: Run, what: Sequence[str], *, calibrate: bool = False) -> Predic
         UsageError: the run has no model or no calibration, or a name fits nothing.
         DamagedFile: the model is not the run's.
     """
-    if not run.has_model:
-        raise UsageError(f"{run.id} has no model: it has not finished an epoch")
-    experiment = run.experiment()
-    classes = tuple(run.data().get("classes") or ())
-    temperature = _temperature(run, experiment.task) if calibrate else None
-    with failures_in_words(run):
-        use_device(any_device(experiment.hardware), experiment.seed)
-        model = load_model(run.model_path, outputs=experiment.task_row.units(len(classes)))
-        model.jit_compile = experiment.hardware.xla  # as when it is evaluated
+    with open_run(run) as opened:
+        temperature = _temperature(run, opened.task) if calibrate else None
+        experiment, classes, model = opened.experiment, opened.classes, opened.model
         taken = inputs_of_model(model, run)
     if list(what).count("-") > 1:
         raise UsageError("`-` is stdin, which can be read once")

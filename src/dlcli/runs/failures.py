@@ -94,7 +94,7 @@ def _batch(run: Run) -> tuple[int, int]:
     """Returns the examples in a batch and in the training split; 0 where the run's files do not tell."""
     try:
         examples = int(run.data()["examples"]["train"])
-        size = run.experiment().data.batch_size
+        size = run.experiment().data.examples_in_step(examples)
     except (DlcliError, KeyError, OSError):
         return 0, 0
-    return examples if size == "full" else min(int(size), examples), examples
+    return min(size, examples), examples

@@ -137,6 +137,11 @@ class Run(RunPaths):
         """Whether there is a model, or something in its place, which is refused when it is loaded."""
         return os.path.lexists(self.model_path)
 
+    def refuse_missing_model(self) -> None:
+        """Raises UsageError where there is no model yet."""
+        if not self.has_model:
+            raise UsageError(f"{self.id} has no model: it has not finished an epoch")
+
     @property
     def shown_state(self) -> str:
         """The state as a list shows it: `dead` is a running run whose process is gone."""

@@ -12,19 +12,17 @@ from typing import Any
 import numpy as np
 
 from dlcli.data.batches import prediction_batches
+from dlcli.data.open_run import OpenRun, open_run
 from dlcli.data.other_data import open_other, refuse_other_type
-from dlcli.data.splits import Splits, is_image, open_splits
+from dlcli.data.splits import Splits, is_image
 from dlcli.data.unfamiliar import gaps_of, notes_on
 from dlcli.errors import RunFailed, UsageError
 from dlcli.runs import Run
-from dlcli.runs.failures import failures_in_words
 from dlcli.runs.parts import part_note
-from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model, refuse_other_inputs
 from dlcli.runtime.loop import Listening
 from dlcli.runtime.stream import data_errors
-from dlcli.runtime.threads import pin_threads
 from dlcli.score.calibration import fit_temperature
 from dlcli.score.examples import worth_looking_at, write_examples
 from dlcli.score.intervals import loss_estimate, metric_estimate
@@ -64,39 +62,37 @@ def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", opt
 
     Raises:
         UsageError: the run has no model yet, no such part, or its source takes no other data.
-        DataError: the data cannot be read, or does not fit the model.
+        DataError: the data cannot be read, has changed since the training, or does not fit the model.
     """
     options = options or EvaluateOptions()
-    if not run.has_model:
-        raise UsageError(f"{run.id} has no model: it has not finished an epoch")
-    experiment = run.experiment()
-    _refuse_missing(split, run.data().get("examples", {}))
-    if options.calibrate and experiment.task == "regression":
-        raise UsageError("--calibrate is for probabilities; this run predicts numbers")
-    if options.costs and experiment.task not in ("binary", "multilabel"):
-        raise UsageError(f"--cost chooses thresholds of yes-or-no decisions; this run's task is {experiment.task}")
-    with failures_in_words(run):
-        pin_threads(run.environment())  # the scores are those of the training's end to the last bit
-        use_device(any_device(experiment.hardware), experiment.seed)
+    with open_run(run, offline=offline, same_threads=True) as opened:
+        _refuse_missing(split, run.data().get("examples", {}))
+        _refuse_misfit(options, opened.task, data)
         if data:
-            if options.calibrate:
-                raise UsageError("--calibrate fits on the run's own validation split: leave --data out")
-            return _evaluate_other(run, experiment, Path(data), split, offline, options)
-        splits = open_splits(experiment, offline=offline, split=run.split(), revision=run.revision())
+            return _evaluate_other(opened, Path(data), split, options)
+        splits = opened.splits
         _refuse_missing(split, splits.parts)
-        _refuse_changed_data(run, splits)
         if options.calibrate:
-            calibrate(experiment, splits, run)
-        return evaluate_model(experiment, splits, run, split or default_split(splits), options)
+            calibrate(opened.experiment, splits, run)
+        return evaluate_model(opened.experiment, splits, run, split or default_split(splits), options)
 
 
-def _evaluate_other(
-    run: Run, experiment: Experiment, path: Path, split: str, offline: bool, options: EvaluateOptions
-) -> Scores:
+def _refuse_misfit(options: EvaluateOptions, task: str, data: str) -> None:
+    """Raises UsageError for options that do not fit the task or the data."""
+    if options.calibrate and task == "regression":
+        raise UsageError("--calibrate is for probabilities; this run predicts numbers")
+    if options.costs and task not in ("binary", "multilabel"):
+        raise UsageError(f"--cost chooses thresholds of yes-or-no decisions; this run's task is {task}")
+    if options.calibrate and data:
+        raise UsageError("--calibrate fits on the run's own validation split: leave --data out")
+
+
+def _evaluate_other(opened: OpenRun, path: Path, split: str, options: EvaluateOptions) -> Scores:
     if split:
         raise UsageError("--data is scored whole: leave --split out")
-    other = open_other(experiment, run, path, offline=offline)
-    refuse_other_type(load_model(run.model_path), other.examples.inputs, experiment, path)
+    run, experiment = opened.run, opened.experiment
+    other = open_other(experiment, run, path, offline=opened.offline)
+    refuse_other_type(opened.model, other.examples.inputs, experiment, path)
     part = Part(other.name, other.examples, other.classes, other.source, other.notes)
     return score_part(experiment, run, part, run.data(), options)
 
@@ -109,14 +105,6 @@ def _refuse_missing(split: str, parts: Iterable[str]) -> None:
 def default_split(splits: Splits) -> str:
     """Returns the part that is scored where none is named: test, else validation, else train."""
     return next(name for name in ("test", "validation", "train") if name in splits.parts)
-
-
-def _refuse_changed_data(run: Run, splits: Splits) -> None:
-    recorded, found = run.data().get("fingerprint"), splits.describe()["fingerprint"]
-    if recorded and recorded != found:
-        raise UsageError(
-            f"the data of {run.id} is not what it was trained on: its fingerprint was {recorded[:12]} and is now {found[:12]}"
-        )
 
 
 @dataclass(frozen=True)

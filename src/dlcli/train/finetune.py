@@ -100,8 +100,7 @@ def _data_of_stage(run: Run, train: Any, learning_rate: float | None, epochs: in
         UsageError: the run has no model, or one that is no network to the end.
         DamagedFile: the run's model or its split is not as dlcli wrote it.
     """
-    if not run.has_model:
-        raise UsageError(f"{run.id} has no model: it has not finished an epoch")
+    run.refuse_missing_model()
     experiment = run.experiment()
     _refuse_classifier(experiment)
     read_config(run.model_path)  # a damaged file is reported now, not once the training has started

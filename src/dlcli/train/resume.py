@@ -252,8 +252,8 @@ def _which_policy(rate: Any) -> str:
 
 
 def _steps_an_epoch(run: Run, experiment: Experiment) -> int:
-    examples, size = run.data()["examples"]["train"], experiment.data.batch_size
-    return -(-int(examples) // (int(examples) if size == "full" else int(size)))
+    examples = int(run.data()["examples"]["train"])
+    return -(-examples // experiment.data.examples_in_step(examples))
 
 
 def _with_optimizer(experiment: Experiment, optimizer: Any) -> Experiment:

@@ -27,8 +27,8 @@ class TrainingSetup:
     @property
     def batch_size(self) -> int:
         """Examples in a step."""
-        wanted = self.experiment.data.batch_size
-        return len(self.splits.train) if wanted == "full" else min(int(wanted), len(self.splits.train))
+        examples = len(self.splits.train)
+        return min(self.experiment.data.examples_in_step(examples), examples)
 
     @property
     def batches(self) -> int:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from dlcli.data.leaks import leak_facts
+from dlcli.data.open_run import open_recorded
 from dlcli.data.resolve import prepared, resolved_for
 from dlcli.data.splits import Splits, open_splits
 from dlcli.data.unfamiliar import gaps_of
-from dlcli.errors import DataError, Interrupted, RunFailed
+from dlcli.errors import Interrupted, RunFailed
 from dlcli.models.targets import scale_in_words, target_scale
 from dlcli.report.checks import write_checks
 from dlcli.report.write_up import diagnose_failure, write_for_people
@@ -93,7 +94,7 @@ def proceed(
             if begin is None and not run.split_path.exists():
                 experiment, splits = _opened(run, experiment, device, log, offline=offline)
             else:
-                splits = _opened_again(run, experiment, offline=offline)
+                splits = open_recorded(run, experiment, offline=offline)
             chief = cluster is None or cluster.is_chief
             following.begin(experiment if chief else without_trackers(experiment), offline=offline)
             fit(experiment, splits, run, following, log, FitContext(asked, begin, offline, device.spread))
@@ -163,22 +164,6 @@ def _opened(run: Run, experiment: Experiment, device: Device, log: Log, *, offli
     run.write_data(splits.describe() | {"leaks": leak_facts(splits), "gaps": gaps_of(splits.train.inputs)})
     run.write_split({part: examples.ids for part, examples in splits.parts.items() if _is_own(splits, part)})
     return experiment, splits
-
-
-def _opened_again(run: Run, experiment: Experiment, *, offline: bool) -> Splits:
-    """Opens the data as the run recorded it.
-
-    Raises:
-        DataError: it has changed since.
-    """
-    splits = open_splits(experiment, offline=offline, split=run.split(), revision=run.revision())
-    recorded = run.data().get("fingerprint")
-    if splits.fingerprint != recorded:
-        raise DataError(
-            f"the data is not what {run.id} was trained on: its fingerprint was {str(recorded)[:12]} and is now"
-            f" {splits.fingerprint[:12]}; a run is resumed with its own data only; a new run takes the data as it is"
-        )
-    return splits
 
 
 def _is_own(splits: Splits, part: str) -> bool:

@@ -95,8 +95,7 @@ def _on_gpu(run: Run) -> bool:
 def half_the_batch(run: Run) -> list[str]:
     """Returns the overrides for half the batch with as many examples in a step of the optimizer; none for a batch of one."""
     experiment = run.experiment()
-    size = experiment.data.batch_size
-    size = run.data()["examples"]["train"] if size == "full" else int(size)
+    size = experiment.data.examples_in_step(run.data()["examples"]["train"])
     steps = 2 * (experiment.training.optimizer.gradient_accumulation_steps or 1)
     if size < 2 or (experiment.training.stages and any(stage.optimizer for stage in experiment.training.stages)):
         return [f"data.batch_size={size // 2}"] if size >= 2 else []

@@ -35,7 +35,7 @@ def modes(model: Any, experiment: Experiment, splits: Splits) -> Modes | None:
             if hasattr(layer, name) and isinstance(layer, (keras.layers.Dropout, keras.layers.GaussianNoise)):
                 setattr(layer, name, 0.0)
     examples = _mixed(sample(splits.train, MOST))
-    size = len(examples) if experiment.data.batch_size == "full" else int(experiment.data.batch_size)
+    size = experiment.data.examples_in_step(len(examples))
     inference, training = (_answers(model, examples, max(size, 2), training=mode) for mode in (False, True))
     return _compared(examples.targets, inference, training, splits.task, len(layers))
 

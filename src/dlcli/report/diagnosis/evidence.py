@@ -180,9 +180,9 @@ class Evidence:
     @property
     def steps_to_best(self) -> int:
         """How many steps the kept model had learned for, about: those of whole epochs; 0 where that is not known."""
-        count, size = self.examples("train"), self.experiment.data.batch_size
+        count = self.examples("train")
         epoch = int(self.best["epoch"]) if self.best else 0
-        return epoch * (1 if size == "full" else -(-count // int(size)))
+        return epoch * -(-count // max(1, self.experiment.data.examples_in_step(count)))
 
     @property
     def target_size(self) -> float:

@@ -166,6 +166,10 @@ class Data(Spec):
         """Whether targets are scaled. `auto` is resolved when a run begins; a run that still has it is older than the field."""
         return self.scale_targets is True
 
+    def examples_in_step(self, examples: int) -> int:
+        """Returns the examples in a step of the training where its part has so many; `full` is all of them."""
+        return examples if self.batch_size == "full" else int(self.batch_size)
+
     def facts(self, task: str) -> Facts:
         """Returns what is known of the source without opening it, of the chosen classes alone."""
         facts = self.source.facts(task)

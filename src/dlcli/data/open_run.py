@@ -1,0 +1,106 @@
+"""A run opened for use: the one beginning of every command that uses a run's model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from dlcli.data.same_data import refuse_other_fingerprint
+from dlcli.data.splits import Splits, open_splits
+from dlcli.runs import Run
+from dlcli.runs.failures import failures_in_words
+from dlcli.runtime.device import any_device, use_device
+from dlcli.runtime.loading import load_model
+from dlcli.runtime.threads import pin_threads
+from dlcli.spec.experiment import Experiment, Hardware
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run with a model, on a device that was chosen for it. The model is loaded, and the data opened, when first used.
+
+    Attributes:
+        run: the run.
+        experiment: its resolved experiment.
+        offline: whether nothing may be fetched when the data is opened.
+    """
+
+    run: Run
+    experiment: Experiment
+    offline: bool = False
+
+    @property
+    def task(self) -> str:
+        """The name of the run's task."""
+        return self.experiment.task
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, labels or targets that the model was trained on."""
+        return tuple(self.run.data().get("classes") or ())
+
+    @cached_property
+    def model(self) -> Any:
+        """The saved Keras model, which predicts as it does when it is evaluated.
+
+        Raises:
+            DamagedFile: it cannot be loaded, or is not of the run's data.
+        """
+        outputs = self.experiment.task_row.units(len(self.classes)) if self.classes else None
+        model = load_model(self.run.model_path, outputs=outputs)
+        model.jit_compile = self.experiment.hardware.xla
+        return model
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The run's data, split as the run recorded it.
+
+        Raises:
+            DataError: the data cannot be read, or has changed since the training.
+            DamagedFile: a file of the run is not as dlcli wrote it.
+        """
+        return open_recorded(self.run, self.experiment, offline=self.offline)
+
+
+@contextmanager
+def open_run(
+    run: Run,
+    *,
+    offline: bool = False,
+    hardware: Callable[[Hardware], Hardware] = any_device,
+    same_threads: bool = False,
+) -> Iterator[OpenRun]:
+    """Opens a run for use inside a block, whose failures are reported as `failures_in_words` says.
+
+    Args:
+        run: the run.
+        offline: whether nothing may be fetched.
+        hardware: makes the hardware of this use from that of the training; by default a GPU need not be there.
+        same_threads: whether one operation is shared by as many threads as in the training, so that every bit is the same.
+
+    Raises:
+        UsageError: the run has no model yet.
+        SpecError: the run's spec was changed and is no longer valid.
+    """
+    run.refuse_missing_model()
+    experiment = run.experiment()
+    with failures_in_words(run):
+        if same_threads:
+            pin_threads(run.environment())
+        use_device(hardware(experiment.hardware), experiment.seed)
+        yield OpenRun(run, experiment, offline)
+
+
+def open_recorded(run: Run, experiment: Experiment, *, offline: bool) -> Splits:
+    """Opens the data of a run, split as the run recorded it.
+
+    Raises:
+        DataError: the data cannot be read, or has changed since the training.
+        DamagedFile: a file of the run is not as dlcli wrote it.
+    """
+    splits = open_splits(experiment, offline=offline, split=run.split(), revision=run.revision())
+    refuse_other_fingerprint(run, splits.fingerprint)
+    return splits
