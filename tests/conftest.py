@@ -63,7 +63,7 @@ def dlcli(tmp_path: Path) -> Dlcli:
 
 @pytest.fixture(scope="module")
 def without_pictures() -> Iterator[None]:
-    """Makes every PNG one pixel: drawing is a quarter of so small a training's time. `test_plots.py` and others draw them.
+    """Makes every PNG one pixel: drawing is a quarter of so small a training's time. `test_charts.py` and others draw them.
 
     matplotlib is patched, not our modules: one that is first imported meanwhile would keep a patched name for good.
     """

@@ -13,8 +13,8 @@ from conftest import REPOSITORY, environment
 
 SOURCES = REPOSITORY / "src" / "dlcli"
 PACKAGES = (
-    *("visible", "errors", "program", "upstream", "runtime", "spec", "runs", "data", "models", "score", "predict", "export"),
-    *("explain", "report", "train", "fleet", "cli"),
+    *("visible", "errors", "program", "upstream", "runtime", "spec", "runs", "charts", "data", "models", "score", "predict"),
+    *("export", "explain", "report", "train", "fleet", "cli"),
 )
 """Lowest first: each may import itself and what stands before it."""
 SPEC = (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from trainings import column, save_rows, trained, write_spec
 
-from dlcli.report.charts import curve_charts
+from dlcli.charts.learning import learning_charts
 from dlcli.runs import Run
 from dlcli.runs.folder import now
 from dlcli.runs.reporter import Reporter
@@ -46,7 +46,7 @@ def test_a_penalty_decides_nothing_and_is_a_column_of_its_own(noise: Path) -> No
     model = load_model(run.model_path)
     kernels = [weight.numpy() for weight in model.trainable_weights if weight.name == "kernel"]
     assert penalty[best - 1] == pytest.approx(0.05 * sum(float((kernel**2).sum()) for kernel in kernels[:2]), rel=1e-5)
-    chart = next(chart for chart in curve_charts(run.history(), best, "key") if chart.title == "penalty")
+    chart = next(chart for chart in learning_charts(run.history(), best) if chart.title == "penalty")
     assert "penalty over 8 epochs: weights from" in chart.text
 
 

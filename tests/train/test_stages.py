@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from trainings import GAUSSIANS, Heard, column, save_images, trained, write_spec
 
+from dlcli.charts.learning import stage_borders
 from dlcli.errors import RunFailed
 from dlcli.models import selection
 from dlcli.models.feature_cache import FeatureCache
@@ -21,7 +22,6 @@ from dlcli.runtime.hub_layer import HubLayer
 from dlcli.score.compare import Difference
 from dlcli.score.evaluate import evaluate
 from dlcli.score.outcome import read_outcome
-from dlcli.score.plots import stage_borders
 from dlcli.spec.load import load
 from dlcli.spec.model.backbones.base import single_layers
 from dlcli.train import fit as fitting

@@ -11,8 +11,8 @@ from matplotlib import colormaps, rc_context
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from dlcli.charts.chart import BLUE, GREY, PLAIN, save_figure, short
 from dlcli.explain.tables import Importance, Plane
-from dlcli.score.plots import BLUE, GREY, PLAIN, save, short
 from dlcli.visible import visible
 
 Array = np.ndarray[Any, Any]
@@ -52,7 +52,7 @@ def draw_heat(pixels: Array, heat: Array, title: str, caption: str, path: Path) 
     bar.set_label("speaks for it" if not signed else "against it          for it", fontsize=8)
     if bar.solids is not None:
         bar.solids.set_alpha(1)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _ending(title: str, length: int = 70) -> str:
@@ -81,7 +81,7 @@ def draw_importance(found: Sequence[Importance], metric: str, value: float, path
     axes.set_title(f"What {visible(metric)} {value:.4g} loses without each column{more}", loc="left", fontsize=11)
     axes.set_xlabel(f"loss of {visible(metric)} when the column is shuffled")
     axes.spines[["top", "right"]].set_visible(False)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 @rc_context(PLAIN)
@@ -113,7 +113,7 @@ def draw_regions(plane: Plane, decided: Array, sure: Array, labels: Array, names
         axes.plot(*mine.T, "o", color=colours[place], label=short(name), **dots)
     axes.set_title("What is predicted where", loc="left", fontsize=11)
     axes.legend(frameon=True, fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1))
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def class_colours(count: int) -> list[Any]:
@@ -142,7 +142,7 @@ def draw_surface(plane: Plane, values: Array, truth: Array, title: str, path: Pa
     axes.scatter(*plane.points[some].T, c=truth[some], s=18, edgecolors="white", linewidths=0.6, **scale)
     axes.set_title(short(title, 50), loc="left", fontsize=11)
     figure.colorbar(picture, ax=axes, shrink=0.85)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _empty(plane: Plane) -> tuple[Figure, Any]:
@@ -180,7 +180,7 @@ def draw_filters(filters: Array, title: str, path: Path) -> None:
         _draw_filter(axes, weights)
     for axes in panels:
         axes.set_axis_off()
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_filter(axes: Any, weights: Array) -> None:

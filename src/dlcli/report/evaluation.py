@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from dlcli.errors import DamagedFile
 from dlcli.runs import layout
 from dlcli.runs.files import read_table
+from dlcli.score.curves import Curve
 
 MOST_CELLS = 150
 """Classes up to which the confusion matrix is shown whole."""
@@ -53,6 +55,8 @@ class PrRow(_Row):
 class BinRow(_Row):
     """A row of `calibration.csv`."""
 
+    low: Number = Field(alias="from")
+    high: Number = Field(alias="to")
     examples: int
     confidence: Number
     accuracy: Number
@@ -123,6 +127,20 @@ def read_rows(path: Path, kind: type[Kind]) -> list[Kind]:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"][1:]))
         raise DamagedFile(f"{path}:{int(first['loc'][0]) + 2}: {place}: {first['msg']}") from None
+
+
+def curves_of(rows: Sequence[RocRow] | Sequence[PrRow]) -> list[Curve]:
+    """Returns the curve of every class, with the area below it: of precision-recall curves the average precision."""
+    members: dict[str, list[RocRow | PrRow]] = {}
+    for row in rows:
+        members.setdefault(row.name, []).append(row)
+    return [_curve_of(name, points) for name, points in members.items()]
+
+
+def _curve_of(name: str, rows: Sequence[RocRow | PrRow]) -> Curve:
+    x, y = np.array([(row.x, row.y) for row in rows]).T
+    area = np.trapezoid(y, x) if isinstance(rows[0], RocRow) else (np.diff(x) * y[1:]).sum()
+    return Curve(name, x, y, np.empty(0), float(area))
 
 
 @dataclass(frozen=True)

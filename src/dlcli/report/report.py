@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from dlcli.charts.chart import inlined
+from dlcli.charts.learning import overlaid_charts
 from dlcli.errors import DlcliError, UsageError
-from dlcli.report.charts import overlaid_charts
 from dlcli.report.page import GENERATOR, page
 from dlcli.report.pictures import Budget
 from dlcli.report.scored import Score
@@ -77,7 +78,7 @@ def write_comparison(runs: Sequence[Run], to: Path, *, split: str = "") -> Path:
         differences=[(name, [_plain(value) for value in values]) for name, values in comparison.differences.items()],
         sentences=sentences,
         notes=notes,
-        curves=overlaid_charts(histories, "all"),
+        curves=inlined(overlaid_charts(histories), "all-over"),
     )
     write_text(to, text)
     return to

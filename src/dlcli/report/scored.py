@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dlcli.charts.chart import InlineChart, inlined
+from dlcli.charts.ranking import pr_chart, reliability_chart, roc_chart
+from dlcli.charts.regression import actual_chart, decile_chart, residual_chart
 from dlcli.report import sentences
-from dlcli.report.charts import ranking_chart, regression_charts, reliability_chart
 from dlcli.report.evaluation import (
     BinRow,
     ClassRow,
@@ -20,14 +22,15 @@ from dlcli.report.evaluation import (
     RocRow,
     SliceRow,
     ThresholdRow,
+    curves_of,
     read_matrix,
     read_rows,
 )
 from dlcli.report.pictures import Budget, thumbnail
-from dlcli.report.svg import Chart
 from dlcli.runs import Run, layout
 from dlcli.runs.layout import OTHER_DATA
 from dlcli.runs.parts import part_note, part_title
+from dlcli.score.calibration import calibration_error
 
 Found = TypeVar("Found")
 Of = Callable[[Callable[[], Any], Any], Any]
@@ -106,7 +109,7 @@ class Scored:
     thresholds: list[ThresholdRow]
     slices: list[SliceRow]
     deciles: list[DecileRow]
-    charts: dict[str, list[Chart]]
+    charts: dict[str, list[InlineChart]]
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -223,21 +226,19 @@ def _shots(rows: Sequence[ExampleRow], folder: Path, matrix: Matrix, budget: Bud
 
 def _charts(
     run: Run, split: str, task: str, folder: Path, deciles: list[DecileRow], key: str, of: Of
-) -> dict[str, list[Chart]]:
+) -> dict[str, list[InlineChart]]:
     if task == "regression":
-        drawn: dict[str, list[Chart]] = of(lambda: _regression(run, split, deciles, key), {})
+        drawn: dict[str, list[InlineChart]] = of(lambda: _regression(run, split, deciles, key), {})
         return drawn
     bins = of(lambda: read_rows(folder / layout.RELIABILITY, BinRow), [])
     roc = of(lambda: read_rows(folder / layout.ROC, RocRow), [])
     pr = of(lambda: read_rows(folder / layout.PR, PrRow), [])
-    charts = {
-        "calibration": [reliability_chart(bins, f"{key}-rel")],
-        "ranking": [ranking_chart(roc, f"{key}-roc"), ranking_chart(pr, f"{key}-pr")],
-    }
-    return {name: [chart for chart in some if chart] for name, some in charts.items()}
+    calibration = [reliability_chart(bins, calibration_error(bins))] if bins else []
+    ranking = ([roc_chart(curves_of(roc))] if roc else []) + ([pr_chart(curves_of(pr))] if pr else [])
+    return {"calibration": inlined(calibration, f"{key}-rel"), "ranking": inlined(ranking, f"{key}-rank")}
 
 
-def _regression(run: Run, split: str, deciles: list[DecileRow], key: str) -> dict[str, list[Chart]]:
+def _regression(run: Run, split: str, deciles: list[DecileRow], key: str) -> dict[str, list[InlineChart]]:
     from dlcli.score.outcome import has_outcome, read_outcome
 
     if not has_outcome(run, split):
@@ -247,5 +248,7 @@ def _regression(run: Run, split: str, deciles: list[DecileRow], key: str) -> dic
     found = {}
     for at, target in enumerate(outcome.classes[:_MOST_TARGETS]):
         rows = [row for row in deciles if row.target == target]
-        found[target] = regression_charts(target, outcome.truth[:, at], outcome.scores[:, at], rows, f"{key}-t{at}")
+        truth, guess = outcome.truth[:, at], outcome.scores[:, at]
+        charts = [actual_chart(target, truth, guess), residual_chart(target, truth, guess)]
+        found[target] = inlined(charts + ([decile_chart(target, rows)] if rows else []), f"{key}-t{at}-")
     return found

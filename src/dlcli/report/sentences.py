@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from dlcli.runs.numbers import short_number
 from dlcli.runs.parts import score_text
 
 _SHARES = ("accuracy", "balanced_accuracy", "top_")
@@ -40,7 +41,7 @@ def short(value: float | None) -> str:
     """Returns a number with four figures, for places where many stand."""
     if value is None:
         return "–"
-    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+    return short_number(value)
 
 
 def is_share(metric: str) -> bool:

@@ -9,15 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from dlcli.charts.chart import InlineChart, inlined
+from dlcli.charts.learning import learning_charts, rate_charts
 from dlcli.errors import DlcliError
 from dlcli.models.blocks import BlockRow, merged, words_of
 from dlcli.report import sentences
-from dlcli.report.charts import curve_charts
 from dlcli.report.diagnosis import Finding, findings
 from dlcli.report.layers import Layer, layers
 from dlcli.report.pictures import Budget, picture
 from dlcli.report.scored import Scored, read_scored
-from dlcli.report.svg import Chart
 from dlcli.runs import Run, layout
 from dlcli.runs.explanations import explanations
 from dlcli.runs.files import read_json
@@ -95,7 +95,7 @@ class Story:
     parts: list[str]
     diagnosis: list[Finding] | None
     stages: list[StageStory]
-    curves: list[Chart]
+    curves: list[InlineChart]
     best_epoch: int
     scored: list[Scored]
     layers: list[Layer]
@@ -148,7 +148,7 @@ def read_story(run: Run, key: str, budget: Budget | None = None) -> Story:
         parts=[part for part, counts in (data.get("counts") or {}).items() if counts],
         diagnosis=reading.of(lambda: findings(run), None),
         stages=_stages(reading.of(run.stages, []), status.best_stage),
-        curves=curve_charts(history, status.best_epoch, key),
+        curves=inlined([*learning_charts(history, status.best_epoch), *rate_charts(history)], f"{key}-curve"),
         best_epoch=status.best_epoch,
         scored=scored,
         layers=reading.of(lambda: layers(run), []),

@@ -6,11 +6,13 @@ each label's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from dlcli.charts import content
 from dlcli.score.outcome import Outcome
 
 Array = np.ndarray[Any, Any]
@@ -50,7 +52,7 @@ def reliability(probabilities: Array, came_true: Array) -> list[Bin]:
     return found
 
 
-def calibration_error(bins: list[Bin]) -> float:
+def calibration_error(bins: Sequence[content.Bin]) -> float:
     """Returns the expected calibration error (Naeini et al. 2015): the mean gap of the bins, each by its examples."""
     total = sum(one.examples for one in bins)
     return sum(one.examples * abs(one.confidence - one.accuracy) for one in bins) / total

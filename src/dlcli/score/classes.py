@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 def write_classes(folder: Path, outcome: Outcome) -> None:
     """Writes the per-class table and the confusion matrix, counts and shares, rows and columns in label order."""
-    from dlcli.score.plots import draw_confusion_matrix
+    from dlcli.charts.confusion import draw_confusion_matrix
 
     classes = outcome.classes
     table = class_table(outcome.truth, outcome.predicted, classes)

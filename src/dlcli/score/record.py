@@ -68,17 +68,17 @@ def write_tables(folder: Path, outcome: Outcome) -> None:
     elif outcome.task == "multilabel":
         write_labels(folder, outcome)
     elif outcome.scores is not None and np.isfinite(outcome.scores).all():
-        from dlcli.score.pictures import draw_regression
+        from dlcli.charts.regression import save_regression
 
         rows = deciles(outcome)
         names = ("target", "decile", "from", "to", "examples", "mae", "bias")
         write_table(folder / layout.DECILES, names, (asdict(row).values() for row in rows))  # type: ignore[misc]
-        draw_regression(outcome, folder)
+        save_regression(outcome.classes, outcome.truth, outcome.scores, folder)
 
 
 def write_calibration(folder: Path, outcome: Outcome, temperature: float | None) -> dict[str, Any]:
     """Writes `calibration.csv` and `reliability.png`, and returns the entry of `metrics.json`; empty where it has no sense."""
-    from dlcli.score.pictures import draw_reliability
+    from dlcli.charts.ranking import reliability_chart
 
     if outcome.task == "regression" or outcome.scores is None or not np.isfinite(outcome.scores).all():
         return {}
@@ -89,7 +89,7 @@ def write_calibration(folder: Path, outcome: Outcome, temperature: float | None)
         ("from", "to", "examples", "confidence", "accuracy"),
         ((one.low, one.high, one.examples, one.confidence, one.accuracy) for one in bins),
     )
-    draw_reliability(bins, error, folder / layout.RELIABILITY_PICTURE)
+    reliability_chart(bins, error).save(folder / layout.RELIABILITY_PICTURE)
     found: dict[str, Any] = {"ece": error, "brier": brier(outcome)}
     if temperature is not None:
         warmer = Outcome(**{**vars(outcome), "scores": calibrated(outcome.scores, temperature, outcome.task)})
@@ -113,7 +113,7 @@ def write_curves(folder: Path, outcome: Outcome, costs: tuple[float, float] | No
 
 
 def _write_both(folder: Path, outcome: Outcome) -> None:
-    from dlcli.score.pictures import draw_pr, draw_roc
+    from dlcli.charts.ranking import pr_chart, roc_chart
 
     roc, pr = curves(outcome)
     if not roc:
@@ -121,8 +121,8 @@ def _write_both(folder: Path, outcome: Outcome) -> None:
     names = ("class", "false_positive_rate", "true_positive_rate", "threshold")
     write_table(folder / layout.ROC, names, _points(roc))
     write_table(folder / layout.PR, ("class", "recall", "precision", "threshold"), _points(pr))
-    draw_roc(roc, folder / layout.ROC_PICTURE)
-    draw_pr(pr, folder / layout.PR_PICTURE)
+    roc_chart(roc).save(folder / layout.ROC_PICTURE)
+    pr_chart(pr).save(folder / layout.PR_PICTURE)
 
 
 def _points(curves: Sequence[Curve]) -> Iterable[tuple[str, str, str, str]]:

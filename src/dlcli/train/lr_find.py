@@ -10,9 +10,10 @@ import shlex
 import tempfile
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from math import isfinite, isnan, log10
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from dlcli.spec.load import Loaded
 from dlcli.spec.training.stages import Stage
 from dlcli.train.rate_curve import Suggestions, smooth_curve, suggested
 from dlcli.train.rate_trial import Trial, put_together
+
+if TYPE_CHECKING:
+    from dlcli.charts.chart import Medium
 
 Array = np.ndarray[Any, Any]
 _SMOOTHING = 0.98
@@ -167,27 +171,25 @@ def _write(found: Found) -> None:
 
 def draw(found: Found) -> None:
     """Writes `curve.png`."""
-    from matplotlib.figure import Figure
+    from dlcli.charts.chart import Chart
 
-    from dlcli.score.plots import BLUE, GREY, ORANGE, save
+    text = f"The loss of {len(found.rates)} steps by learning rate."
+    Chart("Loss by learning rate", text, partial(_draw, found=found), size=(6.2, 3.7)).save(found.picture)
 
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(found.rates, found.losses, color=GREY, linewidth=0.8, alpha=0.6, label="loss of the step")
-    axes.plot(found.rates, found.smooth, color=BLUE, label="smoothed")
+
+def _draw(axes: Any, medium: Medium, found: Found) -> None:
+    axes.plot(found.rates, found.losses, color=medium.muted, linewidth=0.8, alpha=0.6, label="loss of the step")
+    axes.plot(found.rates, found.smooth, color=medium.series[0], label="smoothed")
     for marker, name in zip("ovs", ("steepest", "valley", "minimum"), strict=True):
         rate = getattr(found.suggestions, name)
         height = float(np.interp(log10(rate), np.log10(found.rates), found.smooth))
-        axes.plot([rate], [height], marker, color=ORANGE, label=f"{name}: {rate:.2g}")
+        axes.plot([rate], [height], marker, color=medium.series[1], label=f"{name}: {rate:.2g}")
     low, high = float(found.smooth.min()), float(found.smooth[: max(3, len(found.smooth) // 2)].max())
     axes.set_ylim(low - 0.1 * (high - low), high + 0.4 * (high - low))
     axes.set_xscale("log")
     axes.set_xlabel("learning rate")
     axes.set_ylabel("loss")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=8)
-    save(figure, found.picture)
+    axes.legend()
 
 
 def setting_of_rate(loaded: Loaded, stage: str, rate: float) -> str:

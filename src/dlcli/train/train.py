@@ -185,10 +185,10 @@ def _tell_data(splits: Splits, log: Log) -> None:
 
 def _score(experiment: Experiment, splits: Splits, run: Run) -> None:
     """Scores the kept model, loaded again from its file, on the test split; on the validation split where there is none."""
-    from dlcli.score.plots import draw_curves
+    from dlcli.charts.learning import save_curves
     from dlcli.train.trackers.tensorboard import write_results
 
     split = default_split(splits)
     evaluate_model(experiment, splits, run, split)
-    draw_curves(run)
+    save_curves(run)
     write_results(run, split)

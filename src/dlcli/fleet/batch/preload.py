@@ -15,7 +15,16 @@ from matplotlib.figure import Figure
 from dlcli.report.page import templates
 
 _OURS = (
-    *("train.train", "train.resume", "report.write_up", "score.plots", "score.pictures", "report.diagnosis"),
+    *(
+        "train.train",
+        "train.resume",
+        "report.write_up",
+        "charts.confusion",
+        "charts.learning",
+        "charts.ranking",
+        "charts.regression",
+        "report.diagnosis",
+    ),
     *("explain", "train.trackers.tensorboard", "runtime.images", "runtime.hub_layer"),
 )
 _THEIRS = (

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any
 from urllib.parse import quote
 
-from matplotlib.figure import Figure
-
+from dlcli.charts.chart import Chart, Medium, inlined
 from dlcli.fleet.sweep.outcome import Outcome, Row, position
 from dlcli.fleet.sweep.study import Search
 from dlcli.program import command
 from dlcli.report.page import page
-from dlcli.report.svg import MUTED, RULE, SERIES, Chart, drawing, inline
 from dlcli.runs import Run
 from dlcli.runs.sweeps import SweepFolder
 from dlcli.spec.search.space import Choice, Number, names_of
@@ -26,7 +26,6 @@ _LONGEST = 26
 
 def sweep_page(found: Outcome, search: Search, folder: SweepFolder) -> str:
     """Returns the page of a sweep's outcome, which stands in the sweep's folder."""
-    charts = [*_history(found), *_importances(found)]
     names = list(dict.fromkeys(name for row in found.trials for name in row.drawn))
     sign = -1 if found.higher_is_better[0] else 1
     rows = sorted(found.trials, key=lambda row: (row.values is None, sign * (row.values or [0.0])[0], row.number))
@@ -41,8 +40,8 @@ def sweep_page(found: Outcome, search: Search, folder: SweepFolder) -> str:
         drawn_as=_drawn,
         rows=rows,
         names=names,
-        charts=charts,
-        wide=_parallel(found, search),
+        charts=inlined([*_history(found), *_importances(found)], "course"),
+        wide=inlined(_parallel(found, search), "parallel"),
         counts={state: len(found.of_state(state)) for state in dict.fromkeys(row.state for row in found.trials)},
     )
 
@@ -58,11 +57,6 @@ def _drawn(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else visible(str(value))
 
 
-def _figure(size: tuple[float, float]) -> tuple[Figure, Any]:
-    figure = Figure(figsize=size, layout="constrained")
-    return figure, figure.subplots()
-
-
 def _short(text: str) -> str:
     text = visible(text)
     return text if len(text) <= _LONGEST else f"...{text[-_LONGEST:]}"
@@ -73,66 +67,64 @@ def _history(found: Outcome) -> list[Chart]:
     done = [row for row in found.trials if row.values]
     if not done:
         return []
-    name, best_of = found.objectives[0], max if found.higher_is_better[0] else min
+    name, values = found.objectives[0], [_first(row) for row in done]
+    text = f"{name} of {len(done)} completed trials, from {min(values):.4g} to {max(values):.4g}."
+    return [Chart(f"{name} by trial", text, partial(_draw_history, found=found, done=done))]
+
+
+def _draw_history(axes: Any, medium: Medium, found: Outcome, done: Sequence[Row]) -> None:
     numbers, values = [row.number for row in done], [_first(row) for row in done]
-    with drawing():
-        figure, axes = _figure((4.7, 2.9))
-        axes.plot(numbers, values, "o", color=SERIES[0], markersize=3.5, label="trial")
-        axes.step(numbers, list(accumulate(values, best_of)), where="post", color=SERIES[1], label="best so far")
-        axes.set_title(f"{visible(name)} by trial")
-        axes.set_xlabel("trial")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend()
-        text = f"{name} of {len(done)} completed trials, from {min(values):.4g} to {max(values):.4g}."
-        return [Chart(inline(figure, "history"), "history", text)]
+    best = list(accumulate(values, max if found.higher_is_better[0] else min))
+    axes.plot(numbers, values, "o", color=medium.series[0], markersize=3.5, label="trial")
+    axes.step(numbers, best, where="post", color=medium.series[1], label="best so far")
+    axes.set_xlabel("trial")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend()
 
 
 def _importances(found: Outcome) -> list[Chart]:
     if not found.importances:
         return []
-    items = list(found.importances.items())[:_MOST_AXES][::-1]
-    with drawing():
-        figure, axes = _figure((4.7, 0.9 + 0.32 * len(items)))
-        axes.barh([_short(name) for name, _ in items], [value for _, value in items], color=SERIES[0], height=0.6)
-        axes.set_title("what matters")
-        axes.set_xlabel(f"share in the variance of {visible(found.objectives[0])}")
-        told = ", ".join(f"{name} {value:.0%}" for name, value in reversed(items))
-        return [Chart(inline(figure, "importances"), "importances", f"Importance of each parameter: {told}.")]
+    shares = dict(list(found.importances.items())[:_MOST_AXES])
+    text = f"Importance of each parameter: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}."
+    draw = partial(_draw_importances, shares=shares, objective=found.objectives[0])
+    return [Chart("what matters", text, draw, (4.7, 0.9 + 0.32 * len(shares)))]
+
+
+def _draw_importances(axes: Any, medium: Medium, shares: dict[str, float], objective: str) -> None:
+    items = list(shares.items())[::-1]
+    axes.barh([_short(name) for name, _ in items], [share for _, share in items], color=medium.series[0], height=0.6)
+    axes.set_xlabel(f"share in the variance of {visible(objective)}")
 
 
 def _parallel(found: Outcome, search: Search) -> list[Chart]:
-    """Returns a line for each completed trial across its parameters, coloured by whether it is among the best tenth."""
+    """Returns a line for each completed trial across its parameters, if two were completed; the best tenth stands out."""
     done = [row for row in found.trials if row.values]
     kinds = dict(names_of(search.parameters))
     names = [name for name in (*found.importances, *kinds) if any(name in row.drawn for row in done)]
     names = list(dict.fromkeys(names))[:_MOST_AXES]
     if len(done) < 2 or not names:
         return []
+    across = f"{', '.join(names)} and {found.objectives[0]}"
+    text = f"Each of {len(done)} completed trials across {across}; the best tenth stands out."
+    draw = partial(_draw_parallel, found=found, done=done, kinds={name: kinds[name] for name in names})
+    return [Chart("", text, draw, (9.6, 3.3))]
+
+
+def _draw_parallel(
+    axes: Any, medium: Medium, found: Outcome, done: Sequence[Row], kinds: Mapping[str, Number | Choice]
+) -> None:
     sign = -1 if found.higher_is_better[0] else 1
     ranked = sorted(done, key=lambda row: sign * _first(row))
     top = ranked[: max(1, len(ranked) // 10)]
     values = [_first(row) for row in done]
-    with drawing():
-        figure, axes = _figure((9.6, 3.3))
-        for row in reversed(ranked):
-            points = [(at, _place(kinds[name], row.drawn[name])) for at, name in enumerate(names) if name in row.drawn]
-            height = (_first(row) - min(values)) / ((max(values) - min(values)) or 1)
-            points.append((len(names), height))
-            best = row in top
-            axes.plot(
-                *zip(*points, strict=True),
-                color=SERIES[1] if best else SERIES[0],
-                alpha=1 if best else 0.35,
-                lw=1.8 if best else 0.9,
-            )
-        _axes_of(
-            axes,
-            [(_short(".".join(name.split(".")[-2:])), *_ends(kinds[name])) for name in names]
-            + [_objective_axis(found, values)],
-        )
-        across = f"{', '.join(names)} and {found.objectives[0]}"
-        text = f"Each of {len(done)} completed trials across {across}; the best tenth stands out."
-        return [Chart(inline(figure, "parallel"), "parallel coordinates", text)]
+    for row in reversed(ranked):
+        points = [(at, _place(kind, row.drawn[name])) for at, (name, kind) in enumerate(kinds.items()) if name in row.drawn]
+        points.append((len(kinds), (_first(row) - min(values)) / ((max(values) - min(values)) or 1)))
+        colour, alpha, width = (medium.series[1], 1, 1.8) if row in top else (medium.series[0], 0.35, 0.9)
+        axes.plot(*zip(*points, strict=True), color=colour, alpha=alpha, lw=width)
+    labels = [(_short(".".join(name.split(".")[-2:])), *_ends(kind)) for name, kind in kinds.items()]
+    _label_axes(axes, medium, [*labels, _objective_axis(found, values)])
 
 
 def _first(row: Row) -> float:
@@ -157,12 +149,12 @@ def _place(kind: Number | Choice, value: Any) -> float:
     return position(kind, value)
 
 
-def _axes_of(axes: Any, labels: list[tuple[str, str, str]]) -> None:
+def _label_axes(axes: Any, medium: Medium, labels: list[tuple[str, str, str]]) -> None:
     """Draws an upright axis for each parameter with its two ends."""
     for at, (name, low, high) in enumerate(labels):
-        axes.axvline(at, color=RULE, linewidth=1)
+        axes.axvline(at, color=medium.rule, linewidth=1)
         for y, text, side in ((-0.04, low, "top"), (1.04, high, "bottom")):
-            axes.annotate(text, (at, y), ha="center", va=side, fontsize=7.5, color=MUTED, annotation_clip=False)
+            axes.annotate(text, (at, y), ha="center", va=side, fontsize=7.5, color=medium.muted, annotation_clip=False)
         axes.annotate(name, (at, 1.16 + 0.12 * (at % 2)), ha="center", va="bottom", fontsize=8, annotation_clip=False)
     axes.set_ylim(-0.15, 1.4)
     axes.set_xlim(-0.5, len(labels) - 0.5)

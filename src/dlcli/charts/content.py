@@ -1,0 +1,77 @@
+"""What charts draw: the scores as they were just computed, or as they were read from a run's files."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+class Curve(Protocol):
+    """The curve of one class against the rest."""
+
+    @property
+    def name(self) -> str:
+        """The class."""
+
+    @property
+    def x(self) -> Array:
+        """Places `(n,)`."""
+
+    @property
+    def y(self) -> Array:
+        """Heights `(n,)`."""
+
+    @property
+    def area(self) -> float:
+        """The area below it."""
+
+
+class Bin(Protocol):
+    """The examples whose probability lies in (low, high]."""
+
+    @property
+    def low(self) -> float:
+        """The lower end."""
+
+    @property
+    def high(self) -> float:
+        """The upper end."""
+
+    @property
+    def examples(self) -> int:
+        """How many there are."""
+
+    @property
+    def confidence(self) -> float:
+        """Their mean probability."""
+
+    @property
+    def accuracy(self) -> float:
+        """The share of them that came true."""
+
+
+class Decile(Protocol):
+    """A tenth of the examples by actual value."""
+
+    @property
+    def decile(self) -> int:
+        """Its number, from 1."""
+
+    @property
+    def low(self) -> float:
+        """The smallest actual value."""
+
+    @property
+    def high(self) -> float:
+        """The largest actual value."""
+
+    @property
+    def mae(self) -> float:
+        """The mean absolute error."""
+
+    @property
+    def bias(self) -> float:
+        """The mean error."""
