@@ -38,6 +38,6 @@ TASKS: dict[str, Task] = {
         Task("classification", "one class of several", "softmax", "sparse_categorical_crossentropy", ("accuracy",)),
         Task("binary", "one of two classes", "sigmoid", "binary_crossentropy", ("accuracy", "auc")),
         Task("multilabel", "any number of labels", "sigmoid", "binary_crossentropy", ("accuracy", "f1")),
-        Task("regression", "one or more numbers", "linear", "mse", ("mae", "rmse", "r2")),
+        Task("regression", "one or more numeric values", "linear", "mse", ("mae", "rmse", "r2")),
     )
 }
