@@ -13,13 +13,13 @@ from conftest import REPOSITORY, environment
 
 SOURCES = REPOSITORY / "src" / "dlcli"
 PACKAGES = (
-    *("visible", "errors", "program", "upstream", "runtime", "spec", "runs", "charts", "data", "models", "score", "predict"),
-    *("export", "explain", "report", "train", "fleet", "cli"),
+    *("visible", "errors", "program", "upstream", "runtime", "tasks", "spec", "runs", "charts", "data", "models", "score"),
+    *("predict", "export", "explain", "report", "train", "fleet", "cli"),
 )
 """Lowest first: each may import itself and what stands before it."""
 SPEC = (
     *("base", "paths", "document", "override_paths", "edit", "messages", "addresses", "data", "training", "model"),
-    *("search.sweep", "tasks", "experiment", "rules", "search", "load", "reference"),
+    *("search.sweep", "experiment", "rules", "search", "load", "reference"),
 )
 """The order inside `spec`, lowest first; a package counts as one, but for the settings of a sweep."""
 OUTSIDE = {"__init__", "__main__"}

@@ -15,6 +15,7 @@ from dlcli.score.outcome import Outcome
 from dlcli.score.record import Scores, write_calibration, write_curves, write_scores, write_tables
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.load import load_text, to_yaml
+from dlcli.tasks import TASKS
 
 Array = np.ndarray[Any, Any]
 SPEC = """name: {name}
@@ -31,15 +32,16 @@ def written(
     runs: Path, outcome: Outcome, *, images: Array | None = None, name: str = "made", seed: int = 0, pictures: bool = False
 ) -> Run:
     """Makes a finished run that was scored with an outcome; the PNG pictures beside the tables only if wanted."""
-    regression = outcome.task == "regression"
-    source = {"regression": "diabetes", "binary": "breast_cancer"}.get(outcome.task, "digits")
-    words = {"task": outcome.task, "metric": "mae" if regression else "accuracy", "name": name, "seed": seed, "source": source}
+    task = outcome.task.name
+    regression = outcome.task.output.is_numeric
+    source = {"regression": "diabetes", "binary": "breast_cancer"}.get(task, "digits")
+    words = {"task": task, "metric": "mae" if regression else "accuracy", "name": name, "seed": seed, "source": source}
     text = SPEC.format(model="{kind: mlp}" if images is None else CNN, **words)
     run = Run.create(runs, name, spec=to_yaml(load_text(text, "spec.yaml").experiment), source=text)
     counts = {} if regression else dict.fromkeys(outcome.classes, 4)
     run.write_data(
         {
-            "task": outcome.task,
+            "task": task,
             "classes": list(outcome.classes),
             "examples": {"train": 4 * len(outcome.classes), "test": len(outcome)},
             "counts": {"train": counts, "test": counts},
@@ -69,7 +71,7 @@ def score(run: Run, outcome: Outcome, *, images: Array | None, pictures: bool) -
     inputs = np.zeros((len(outcome), 3)) if images is None else images
     examples = Examples(inputs, outcome.truth, outcome.ids)
     write_examples(folder, worth_looking_at(outcome), examples, images=images is not None)
-    metric, value, low, high, guess = ("mae", 2.0, 1.5, 2.6, 5.0) if outcome.task == "regression" else _accuracy(outcome)
+    metric, value, low, high, guess = ("mae", 2.0, 1.5, 2.6, 5.0) if outcome.task.output.is_numeric else _accuracy(outcome)
     scores = Scores(outcome.split, len(outcome), {metric: value}, {metric: (low, high)}, {metric: guess}, "always the same")
     write_scores(folder, outcome, scores, calibration=calibration, thresholds=chosen)
     for picture in [] if pictures else folder.glob("*.png"):
@@ -90,8 +92,9 @@ def guesses(classes: Sequence[str], *, each: int = 6, seed: int = 0, task: str =
     wrong = random.random(len(truth)) < 0.3
     logits[wrong, (truth[wrong] + 1) % count] += 3.0
     shares = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype("float32")
-    scores = shares[:, 1] if task == "binary" else shares
-    return Outcome(task, "test", [ids.format(number) for number in range(len(truth))], tuple(classes), truth, scores)
+    output = TASKS[task].output
+    scores = output.scores(shares[:, 1:]) if task == "binary" else shares
+    return Outcome(TASKS[task], "test", [ids.format(number) for number in range(len(truth))], tuple(classes), truth, scores)
 
 
 def pixels(count: int) -> Array:
@@ -115,7 +118,7 @@ def regression_run(runs: Path, **options: Any) -> Run:
     random = np.random.default_rng(0)
     truth = random.normal(50, 20, (90, 2)).astype("float32")
     guess = (truth + random.normal(1, 3, truth.shape)).astype("float32")
-    outcome = Outcome("regression", "test", [str(number) for number in range(90)], ("price", "area"), truth, guess)
+    outcome = Outcome(TASKS["regression"], "test", [str(number) for number in range(90)], ("price", "area"), truth, guess)
     return written(runs, outcome, **options)
 
 

@@ -13,6 +13,7 @@ from trainings import trained, write_spec
 
 from dlcli.runs import Run
 from dlcli.score.outcome import Outcome, write_outcome
+from dlcli.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_names_from_data_do_no_harm(dlcli: Dlcli, tmp_path: Path) -> None:
         truth = np.array([0, 1] * 15)
         scores = np.eye(2, dtype="float32")[truth] if name == "iris" else np.full((30, 2), 0.5, "float32")
         ids = [str(number) for number in range(30)]
-        write_outcome(Outcome("classification", "test", ids, classes, truth, scores), run.evaluation("test"))
+        write_outcome(Outcome(TASKS["classification"], "test", ids, classes, truth, scores), run.evaluation("test"))
     done = dlcli("runs", "compare", "iris", "other", "--any-data")
     assert "their classes differ: only one of them has \\x1b[31mred; only one of them has [red]b" in done.stdout
     assert "\x1b" not in done.stdout

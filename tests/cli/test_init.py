@@ -17,6 +17,7 @@ from dlcli.cli.app import app
 from dlcli.cli.scaffold import Options, Questions, new_spec
 from dlcli.runs import Run
 from dlcli.spec.load import load
+from dlcli.tasks import TASKS
 
 PEOPLE = "id,age,price,sold,rooms,grade,note\n" + "".join(
     f"{row},{20 + row % 37},{100000 + 37 * row * row},{'yes' if row % 3 else 'no'},{row % 7 + 2},{row % 3},none\n"
@@ -123,7 +124,7 @@ def test_a_table_is_read_as_it_is_written(here: Path, name: str, content: bytes)
     assert (spec["task"], spec["data"]["source"]["path"]) == ("binary", name)
     from dlcli.spec.data.sources.base import Request
 
-    opened = load("mine.yaml").experiment.data.source.open(Request("binary", None, 0))
+    opened = load("mine.yaml").experiment.data.source.open(Request(TASKS["binary"], None, 0))
     assert opened.parts["train"].inputs["a"].tolist() == [1.5, 2.5, 3.5]
 
 

@@ -14,6 +14,7 @@ from dlcli.data.splits import Splits
 from dlcli.runtime.images import ImageFiles
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources import Examples
+from dlcli.tasks import TASKS
 
 Array = np.ndarray[Any, Any]
 
@@ -24,7 +25,7 @@ def _splits(task: str = "binary", **parts: tuple[Any, Array]) -> Splits:
         for name, (inputs, targets) in parts.items()
     }
     classes = ("target",) if task in ("regression", "multilabel") else ("no", "yes")
-    return Splits(examples, classes, task)
+    return Splits(examples, classes, TASKS[task])
 
 
 def _rows(count: int, seed: int = 0, columns: int = 4) -> tuple[Array, Array]:

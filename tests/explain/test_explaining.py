@@ -21,6 +21,7 @@ from dlcli.runs import Run
 from dlcli.runs.files import read_table
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.loading import load_model
+from dlcli.tasks import TASKS
 
 Array = np.ndarray[Any, Any]
 SIDE, PATCH = 16, 4
@@ -64,7 +65,7 @@ def test_grad_cam_lights_up_where_the_class_is_decided(patch_run: Run) -> None:
     model = load_model(patch_run.model_path)
     images, labels, inside = _patches(40, 1)
     yes = labels == 1
-    heat = heats.grad_cam(model, last_map(model), images[yes], np.ones(yes.sum(), int), "classification")
+    heat = heats.grad_cam(model, last_map(model), images[yes], np.ones(yes.sum(), int), TASKS["classification"])
     assert heat.shape == (20, SIDE, SIDE)
     assert _share_inside(heat, inside[yes]).mean() > 0.5  # the square is 6 % of the image
     assert _share_inside(heat, np.roll(inside[yes], SIDE // 2, axis=1)).mean() < 0.2
@@ -74,7 +75,7 @@ def test_occlusion_finds_what_the_class_falls_without(patch_run: Run) -> None:
     model = load_model(patch_run.model_path)
     images, labels, inside = _patches(12, 2)
     yes = np.flatnonzero(labels)
-    heat = np.stack([heats.occlusion(model, images[at], 1, "classification")[0] for at in yes])
+    heat = np.stack([heats.occlusion(model, images[at], 1, TASKS["classification"])[0] for at in yes])
     assert _share_inside(heat, inside[yes]).mean() > 0.4
     assert heat.shape == (6, SIDE, SIDE)
     assert np.abs(heat).max() == 1
@@ -100,7 +101,7 @@ def test_grad_cam_is_that_of_the_paper_also_inside_nested_models() -> None:
     places = np.array([0, 1, 2, 1, 0])
     expected = _by_the_paper(flat, images, places)
     for model in (flat, nested):
-        found = heats.grad_cam(model, last_map(model), images, places, "classification")
+        found = heats.grad_cam(model, last_map(model), images, places, TASKS["classification"])
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -124,7 +125,7 @@ def test_a_model_is_left_as_it_was() -> None:
     images = np.random.default_rng(0).integers(0, 255, (2, 12, 12, 3)).astype("uint8")
     before = np.asarray(model(images))
     layer = last_map(model)
-    heats.grad_cam(model, layer, images, np.array([0, 1]), "classification")
+    heats.grad_cam(model, layer, images, np.array([0, 1]), TASKS["classification"])
     with before_squashing(model) as plain:
         assert plain
         assert np.asarray(model(images)).sum(axis=1) != pytest.approx(1)

@@ -25,6 +25,7 @@ from dlcli.runs import Run
 from dlcli.runs.files import read_table
 from dlcli.runtime.engine import keras, tf
 from dlcli.score.evaluate import evaluate
+from dlcli.tasks import TASKS
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 Array = np.ndarray[Any, Any]
@@ -358,7 +359,7 @@ def test_a_link_in_the_exports_place_is_refused(photos: Run, tmp_path: Path) -> 
 
 def found(export: Array, original: Array, truth: Array, task: str, quantize: str, spread: float = 1.0) -> bool:
     compared = Compared("test", truth, original, original)
-    return agreement(compared, export, task, metric=None, spread=np.full(1, spread), judge=quantize).agrees
+    return agreement(compared, export, TASKS[task], metric=None, spread=np.full(1, spread), judge=quantize).agrees
 
 
 def test_limits_of_agreement() -> None:

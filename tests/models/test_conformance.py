@@ -14,8 +14,8 @@ from trainings import GAUSSIANS, PLANE, column, losses, save_images, save_rows, 
 from dlcli.runs import Run
 from dlcli.spec.base import OneOf, dump, walk
 from dlcli.spec.load import load, to_flow
-from dlcli.spec.tasks import TASKS
 from dlcli.spec.training.metrics import higher_is_better
+from dlcli.tasks import TASKS
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 UNIONS = OneOf.registry
@@ -41,7 +41,7 @@ WITHOUT_VALIDATION = "batch_size: 16, split: {validation: 0}"
 
 def _fitting(kind: str) -> list[str]:
     member: Any = UNIONS["Loss"].kinds[kind]
-    return [task for task in TASKS if member.model_construct(kind=kind).fits(task)]
+    return [task for task in TASKS if member.model_construct(kind=kind).fits(TASKS[task])]
 
 
 @pytest.mark.parametrize(("kind", "task"), [(kind, task) for kind in UNIONS["Loss"].kinds for task in _fitting(kind)])
@@ -256,7 +256,7 @@ def _metrics(task: str) -> list[Any]:
     ]
     wanted += [{"kind": "auc", "curve": "pr"}]
     specs = [union.validate({"k": 2} | one if one["kind"] == "top_k" else one) for one in wanted]
-    return [one for one in specs if one.fits(task)]
+    return [one for one in specs if one.fits(TASKS[task])]
 
 
 @cache
@@ -288,14 +288,19 @@ def test_every_metric_as_monitor_calls_the_better_scores_better(folder: Path, ta
     experiment = load(spec).experiment
     assert experiment.training.monitor == f"val_{metric.name}"
     truth, right, wrong = EXAMPLES[task]
-    better, worse = metric.score(truth, right, task), metric.score(truth, wrong, task)
+    better, worse = (metric.score(truth, scores, TASKS[task]) for scores in (right, wrong))
     higher = higher_is_better(experiment.training.monitor, list(experiment.training.metrics or []))
     assert better > worse if higher else better < worse
 
 
+def _two(second: list[float]) -> Any:
+    """Returns the probabilities of both classes."""
+    return np.stack([1 - np.array(second), np.array(second)], axis=1)
+
+
 EXAMPLES = {
     "classification": (np.array([0, 1, 2, 0]), np.eye(3)[[0, 1, 2, 0]] * 0.8, (1 - np.eye(3)[[0, 1, 2, 0]]) * [0.5, 0.6, 0.4]),
-    "binary": (np.array([0, 1, 1, 0]), np.array([0.1, 0.8, 0.9, 0.2]), np.array([0.9, 0.3, 0.4, 0.8])),
+    "binary": (np.array([0, 1, 1, 0]), _two([0.1, 0.8, 0.9, 0.2]), _two([0.9, 0.3, 0.4, 0.8])),
     "multilabel": (np.array([[0, 1], [1, 0]]), np.array([[0.1, 0.9], [0.8, 0.3]]), np.array([[0.9, 0.1], [0.2, 0.7]])),
     "regression": (np.array([[1.0], [2.0], [4.0]]), np.array([[1.1], [2.1], [3.9]]), np.array([[4.0], [1.0], [1.0]])),
 }

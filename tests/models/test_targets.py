@@ -146,7 +146,9 @@ def test_only_a_regression_has_targets_to_scale(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, data="scale_targets: true")
     with pytest.raises(SpecError) as caught:
         load(spec)
-    assert "data.scale_targets: only a regression scales its targets; `task: classification` cannot" in str(caught.value)
+    assert "data.scale_targets: only regression scales its targets; `task: classification` has none to scale" in str(
+        caught.value
+    )
     assert trained(write_spec(tmp_path, training="epochs: 0", name="auto")).experiment().data.scale_targets is False
 
 

@@ -19,6 +19,7 @@ from dlcli.runs.checks import ChecksFile
 from dlcli.runs.files import write_json, write_table
 from dlcli.score.outcome import Outcome, write_outcome
 from dlcli.spec.load import load_text, to_yaml
+from dlcli.tasks import TASKS
 
 YES = ("no", "yes")
 BINARY = "task: binary\ndata: {source: {kind: builtin, name: breast_cancer}}\nmodel: {kind: mlp, units: [8]}\n"
@@ -267,9 +268,12 @@ def test_a_model_whose_answers_rank_well_has_labels_that_mean_something(tmp_path
     rows = _falling(0.6, 0.4, 0.3, 0.2, gap=0.4, accuracy=0.95, val_accuracy=0.6)
     random = np.random.default_rng(0)
     truth = random.random(300) < 0.3
-    scores = np.clip(0.25 + 0.1 * truth + random.normal(0, 0.1, 300), 0, 1)
+    yes = np.clip(0.25 + 0.1 * truth + random.normal(0, 0.1, 300), 0, 1)
+    scores = TASKS["binary"].output.scores(yes[:, None])
     folder = _run(tmp_path, rows, spec=BINARY, scores={"loss": 0.6, "accuracy": 0.7}, guess={"accuracy": 0.7}, classes=YES)
-    outcome = Outcome("binary", "test", [str(at) for at in range(300)], YES, truth.astype("int64"), scores.astype("float32"))
+    outcome = Outcome(
+        TASKS["binary"], "test", [str(at) for at in range(300)], YES, truth.astype("int64"), scores.astype("float32")
+    )
     write_outcome(outcome, folder.evaluation("test"))
     assert "shuffled or meaningless labels" not in _names(folder)
 
@@ -345,7 +349,9 @@ def test_a_regression_worse_than_the_mean_is_told_so(tmp_path: Path) -> None:
     truth = random.normal(150, 10, (80, 1))
     run = _run(tmp_path, rows, spec=DIABETES, scores={"loss": 9000, "r2": -61.7}, guess={"r2": 0}, classes=["target"])
     for answers, told in ((truth * 0.5, True), (truth + random.normal(0, 9, truth.shape), False)):
-        outcome = Outcome("regression", "test", [str(at) for at in range(80)], ("target",), truth, answers.astype("float32"))
+        outcome = Outcome(
+            TASKS["regression"], "test", [str(at) for at in range(80)], ("target",), truth, answers.astype("float32")
+        )
         write_outcome(outcome, run.evaluation("test"))
         assert ("worse than a constant guess" in _names(run)) is told
     assert "too short" not in _names(run)

@@ -15,6 +15,7 @@ from dlcli.runs.diagnosis import MOST, keep_findings
 from dlcli.runs.explanations import Explanation, add, explanations, file_name
 from dlcli.score.outcome import Outcome, read_outcome, write_outcome
 from dlcli.score.record import Scores, write_scores
+from dlcli.tasks import TASKS
 from runs.making import make_run
 
 NAMES = (
@@ -82,7 +83,7 @@ def test_status_history_split_and_temperature_are_read_back(run: Run) -> None:
 
 
 def test_scores_that_are_no_numbers_are_read_back(run: Run) -> None:
-    outcome = Outcome("binary", "test", ["a"], ("no", "yes"), np.zeros(1, "int64"), np.zeros(1, "float32"))
+    outcome = Outcome(TASKS["binary"], "test", ["a"], ("no", "yes"), np.zeros(1, "int64"), np.array([[1, 0]], "float32"))
     metrics = {"loss": math.inf, "auc": math.nan, "accuracy": 1}
     scores = Scores("test", 1, metrics, {"auc": (math.nan, 1.0), "loss": None}, {"auc": math.nan}, "always 'no'")
     row = {"label": "\udcff", "best_by": "cost", **dict.fromkeys(("threshold", "precision", "recall", "f1", "cost"), math.inf)}
@@ -100,7 +101,7 @@ def test_predictions_of_classes_with_odd_names_are_read_back(run: Run) -> None:
     count = len(classes)
     run.write_data({"examples": {"train": count}, "classes": list(classes)})
     scores = np.eye(count, dtype="float32")
-    outcome = Outcome("classification", "test", [*NAMES], classes, np.arange(count), scores)
+    outcome = Outcome(TASKS["classification"], "test", [*NAMES], classes, np.arange(count), scores)
     write_outcome(outcome, run.made_evaluation("test"))
     kept = read_outcome(run, "test")
     assert kept.ids == outcome.ids

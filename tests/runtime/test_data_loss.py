@@ -10,11 +10,11 @@ from spec.members import UNIONS
 
 from dlcli.runtime.data_loss import data_loss
 from dlcli.runtime.engine import keras
-from dlcli.spec.tasks import TASKS
+from dlcli.tasks import TASKS
 
 Array = np.ndarray[Any, Any]
 KINDS: dict[str, Any] = UNIONS["Loss"].kinds
-FITTING = [(kind, task) for kind in KINDS for task in TASKS if KINDS[kind].model_construct(kind=kind).fits(task)]
+FITTING = [(kind, task) for kind in KINDS for task in TASKS if KINDS[kind].model_construct(kind=kind).fits(TASKS[task])]
 
 
 def _loss(kind: str, **settings: Any) -> Any:

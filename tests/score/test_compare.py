@@ -13,6 +13,7 @@ from dlcli.score.compare import Difference, accuracy_interval, compare, compare_
 from dlcli.score.intervals import difference_interval, metric_estimate
 from dlcli.score.outcome import Outcome
 from dlcli.spec.training.metrics import AUC, Accuracy, Averaged, PlainMetric, TopK
+from dlcli.tasks import TASKS
 
 Array = np.ndarray[Any, Any]
 MAE = PlainMetric(kind="mae")
@@ -23,7 +24,10 @@ def outcome(
     truth: list[int], scores: Any, *, task: str = "classification", classes: tuple[str, ...] = ("a", "b", "c")
 ) -> Outcome:
     ids = [f"{place}.png" for place in range(len(truth))]
-    return Outcome(task, "test", ids, classes, np.array(truth), np.asarray(scores, dtype="float32"))
+    values = np.asarray(scores, dtype="float32")
+    if values.ndim == 1:  # the probability of the second class
+        values = np.stack([1 - values, values], axis=1)
+    return Outcome(TASKS[task], "test", ids, classes, np.array(truth), values)
 
 
 def guesses(*classes: int, count: int = 3) -> Array:
@@ -57,7 +61,7 @@ def test_the_interval_of_accuracies_holds_the_true_difference() -> None:
 
 def errors_apart(truth: Array, ours: Array, theirs: Array) -> tuple[float, float] | None:
     """Returns the interval of the difference of two mean absolute errors."""
-    return difference_interval(*(metric_estimate(MAE, truth, scores, "regression") for scores in (ours, theirs)))
+    return difference_interval(*(metric_estimate(MAE, truth, scores, TASKS["regression"]) for scores in (ours, theirs)))
 
 
 def coverage(models: int, examples: int) -> float:

@@ -21,6 +21,7 @@ from dlcli.score import outcome as outcomes
 from dlcli.score.compare import pair_runs
 from dlcli.score.evaluate import EvaluateOptions, evaluate
 from dlcli.score.outcome import Outcome, read_outcome, write_outcome
+from dlcli.tasks import TASKS
 
 Array = np.ndarray[Any, Any]
 ALL = "accuracy, precision, recall, f1, {kind: f1, average: weighted}, auc, {kind: auc, curve: pr}"
@@ -151,7 +152,7 @@ def test_many_predictions_are_kept_as_parquet(scored: tuple[Run, Callable[..., A
 def test_a_regression_shows_its_errors_by_decile_and_in_pictures(scored: tuple[Run, Callable[..., Any]]) -> None:
     run = scored[0]
     folder = run.evaluation("test")
-    if run.experiment().task != "regression":
+    if not run.experiment().task.output.is_numeric:
         assert not (folder / "deciles.csv").exists()
         return
     rows = read_table(folder / "deciles.csv")
@@ -345,7 +346,7 @@ def test_what_does_not_fit_the_task_is_refused_before_anything_is_scored(run_of_
 def test_predictions_of_several_labels_read_back(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     labels, scores = random.integers(0, 2, (4, 2)).astype("float32"), random.random((4, 2), dtype="float32")
-    write_outcome(Outcome("multilabel", "test", list("abcd"), ("one", "two"), labels, scores), tmp_path)
+    write_outcome(Outcome(TASKS["multilabel"], "test", list("abcd"), ("one", "two"), labels, scores), tmp_path)
     rows = read_table(tmp_path / "predictions.csv")
     assert list(rows[0]) == ["id", "label_one", "label_two", "predicted_one", "predicted_two"]
     assert (

@@ -19,6 +19,7 @@ from dlcli.score.outcome import Outcome
 from dlcli.score.residuals import deciles
 from dlcli.score.slices import slices
 from dlcli.spec.training.metrics import Metric, MetricSpec
+from dlcli.tasks import TASKS
 
 Array = np.ndarray[Any, Any]
 
@@ -28,9 +29,16 @@ def metric(**fields: Any) -> MetricSpec:
     return found
 
 
+def yes_or_no(second: Array) -> Array:
+    """Returns the scores of a binary task for probabilities of the second class `(n,)`."""
+    return TASKS["binary"].output.scores(second[:, None])
+
+
 def outcome(task: str, truth: Array, scores: Array) -> Outcome:
-    names = tuple("abcdefghij"[: scores.shape[1]]) if scores.ndim == 2 else ("no", "yes")
-    return Outcome(task, "test", [f"test/{at}" for at in range(len(truth))], names, truth, scores.astype("float32"))
+    if scores.ndim == 1:  # the probability of the second class
+        scores = yes_or_no(scores.astype("float32"))
+    names = ("no", "yes") if task == "binary" else tuple("abcdefghij"[: scores.shape[1]])
+    return Outcome(TASKS[task], "test", [f"test/{at}" for at in range(len(truth))], names, truth, scores.astype("float32"))
 
 
 def of_classes(seed: int = 0, examples: int = 300, classes: int = 4) -> Outcome:
@@ -118,7 +126,7 @@ def test_intervals_of_accuracy_hold_the_truth_as_often_as_they_say(examples: int
         right = random.random(examples) < known
         truth = random.integers(0, 2, examples)
         scores = np.where(right, truth, 1 - truth).astype("float32")
-        low, high = metric_interval(metric(kind="accuracy"), truth, scores, "binary") or (0, 0)
+        low, high = metric_interval(metric(kind="accuracy"), truth, yes_or_no(scores), TASKS["binary"]) or (0, 0)
         held += low <= known <= high
     assert 0.92 <= held / 200 <= 0.98
 
@@ -130,11 +138,11 @@ def test_intervals_of_a_mean_error_and_of_an_area_hold_the_truth_as_often_as_the
     for _ in range(200):
         truth = random.normal(size=(150, 1)).astype("float32")
         guess = (truth + random.normal(size=truth.shape)).astype("float32")
-        low, high = metric_interval(metric(kind="mae"), truth, guess, "regression") or (0, 0)
+        low, high = metric_interval(metric(kind="mae"), truth, guess, TASKS["regression"]) or (0, 0)
         errors += low <= known_error <= high
         labels = np.repeat([0, 1], 75)
         scores = special.expit(random.normal(size=150) + labels).astype("float32")
-        low, high = metric_interval(metric(kind="auc"), labels, scores, "binary") or (0, 0)
+        low, high = metric_interval(metric(kind="auc"), labels, yes_or_no(scores), TASKS["binary"]) or (0, 0)
         areas += low <= known_area <= high
     assert 0.92 <= errors / 200 <= 0.98
     assert 0.92 <= areas / 200 <= 0.98
@@ -142,17 +150,19 @@ def test_intervals_of_a_mean_error_and_of_an_area_hold_the_truth_as_often_as_the
 
 def test_the_interval_of_a_share_is_wilsons() -> None:
     truth, scores = np.ones(360, dtype="int64"), np.ones(360, dtype="float32")
-    found = metric_interval(metric(kind="accuracy"), truth, scores, "binary")
+    found = metric_interval(metric(kind="accuracy"), truth, yes_or_no(scores), TASKS["binary"])
     expected = stats.binomtest(360, 360).proportion_ci(0.95, method="wilson")
     assert found == pytest.approx((expected.low, expected.high), abs=1e-12)
     scores[:50] = 0
     expected = stats.binomtest(310, 360).proportion_ci(0.95, method="wilson")
-    assert metric_interval(metric(kind="accuracy"), truth, scores, "binary") == pytest.approx((expected.low, expected.high))
+    assert metric_interval(metric(kind="accuracy"), truth, yes_or_no(scores), TASKS["binary"]) == pytest.approx(
+        (expected.low, expected.high)
+    )
 
 
 def test_one_example_has_no_interval() -> None:
     assert mean_interval(np.array([1.0])) is None
-    assert metric_interval(metric(kind="accuracy"), np.array([1]), np.array([0.9]), "binary") is None
+    assert metric_interval(metric(kind="accuracy"), np.array([1]), np.array([[0.1, 0.9]]), TASKS["binary"]) is None
 
 
 @pytest.mark.parametrize(
@@ -168,30 +178,30 @@ def test_intervals_of_an_area_hold_the_truth_with_few_positives(
     truth = np.repeat([1, 0], [positives, negatives])
     for _ in range(300):
         scores = random.normal(size=len(truth)) * np.where(truth == 1, spread, 1) + shift * truth
-        low, high = metric_interval(metric(kind="auc"), truth, special.expit(scores), "binary") or (0, 0)
+        low, high = metric_interval(metric(kind="auc"), truth, yes_or_no(special.expit(scores)), TASKS["binary"]) or (0, 0)
         held += low <= area <= high
     assert held / 300 >= 0.92
 
 
 def test_a_perfect_area_has_an_interval_as_a_perfect_share_has() -> None:
     truth, scores = np.array([0] * 50 + [1] * 5), np.arange(55) / 55
-    low, high = metric_interval(metric(kind="auc"), truth, scores, "binary") or (0, 0)
+    low, high = metric_interval(metric(kind="auc"), truth, yes_or_no(scores), TASKS["binary"]) or (0, 0)
     assert high == 1
     assert 0.7 < low < 0.9
 
 
 def test_few_positives_give_no_interval_of_the_average_precision_and_the_reason() -> None:
     truth, scores = np.array([0] * 50 + [1] * 7), np.arange(57) / 57
-    found = metric_estimate(metric(kind="auc", curve="pr"), truth, scores, "binary")
+    found = metric_estimate(metric(kind="auc", curve="pr"), truth, yes_or_no(scores), TASKS["binary"])
     assert (found.interval, found.reason) == (None, "7 positive examples; an interval needs 20")
     truth = np.array([0] * 50 + [1] * 20)
-    assert metric_interval(metric(kind="auc", curve="pr"), truth, np.arange(70) / 70, "binary") is not None
+    assert metric_interval(metric(kind="auc", curve="pr"), truth, yes_or_no(np.arange(70) / 70), TASKS["binary"]) is not None
 
 
 def test_few_values_give_no_interval_and_the_reason() -> None:
     random = np.random.default_rng(0)
     truth = random.normal(size=(15, 1))
-    errors, squares = (metric_estimate(metric(kind=kind), truth, truth * 0.9, "regression") for kind in ("mae", "r2"))
+    errors, squares = (metric_estimate(metric(kind=kind), truth, truth * 0.9, TASKS["regression"]) for kind in ("mae", "r2"))
     assert errors.interval is not None
     assert (squares.interval, squares.reason) == (None, "fewer than 20 examples")
 
@@ -223,8 +233,8 @@ def test_a_perfect_model_with_one_example_a_class_is_not_certain() -> None:
     truth = np.arange(120)
     scores = np.eye(120, dtype="float32") * 0.5 + 0.5 / 120
     f1 = metric(kind="f1")
-    assert f1.score(truth, scores, "classification") == 1.0
-    low, high = metric_interval(f1, truth, scores, "classification") or (0, 0)
+    assert f1.score(truth, scores, TASKS["classification"]) == 1.0
+    low, high = metric_interval(f1, truth, scores, TASKS["classification"]) or (0, 0)
     assert high == 1
     assert 0.95 < low < 0.99
 
@@ -237,7 +247,7 @@ def test_intervals_of_macro_recall_over_many_small_classes_hold_the_truth() -> N
         right = random.random(len(truth)) < 0.85
         guess = np.where(right, truth, (truth + 1) % 30)
         scores = np.eye(30, dtype="float32")[guess]
-        low, high = metric_interval(metric(kind="recall"), truth, scores, "classification") or (0, 0)
+        low, high = metric_interval(metric(kind="recall"), truth, scores, TASKS["classification"]) or (0, 0)
         held += low <= 0.85 <= high
     assert held >= 54
 
@@ -245,7 +255,7 @@ def test_intervals_of_macro_recall_over_many_small_classes_hold_the_truth() -> N
 def test_classes_that_are_neither_there_nor_predicted_do_not_count() -> None:
     truth = np.zeros(6, dtype="int64")
     scores = np.tile(np.array([0.9, 0.05, 0.05], dtype="float32"), (6, 1))
-    assert metric(kind="f1").score(truth, scores, "classification") == 1.0
+    assert metric(kind="f1").score(truth, scores, TASKS["classification"]) == 1.0
 
 
 def test_ties_in_top_k_are_broken_as_scikit_learn_does_and_no_number_is_wrong() -> None:
@@ -254,9 +264,9 @@ def test_ties_in_top_k_are_broken_as_scikit_learn_does_and_no_number_is_wrong() 
     scores = random.integers(0, 3, (200, 6)).astype("float32")
     for k in (1, 2, 5):
         expected = sklearn_metrics.top_k_accuracy_score(truth, scores, k=k, labels=range(6))
-        assert metric(kind="top_k", k=k).score(truth, scores, "classification") == pytest.approx(expected)
+        assert metric(kind="top_k", k=k).score(truth, scores, TASKS["classification"]) == pytest.approx(expected)
     nothing = np.full((200, 6), np.nan, dtype="float32")
-    assert metric(kind="top_k", k=5).score(truth, nothing, "classification") == 0.0
+    assert metric(kind="top_k", k=5).score(truth, nothing, TASKS["classification"]) == 0.0
 
 
 def test_the_mean_interval_of_many_values_is_scipys_bootstrap() -> None:
@@ -270,10 +280,12 @@ def test_the_mean_interval_of_many_values_is_scipys_bootstrap() -> None:
 def test_curves_and_areas_are_scikit_learns(found: Outcome) -> None:
     roc, pr = curves(found)
     assert found.scores is not None
-    assert len(roc) == len(pr) == (1 if found.task == "binary" else found.scores.shape[1])
+    assert len(roc) == len(pr) == (1 if found.task.name == "binary" else found.scores.shape[1])
     for at, (one, two) in enumerate(zip(roc, pr, strict=True)):
-        scores = found.scores if found.task == "binary" else found.scores[:, at]
-        members = found.truth == (1 if found.task == "binary" else at) if found.truth.ndim == 1 else found.truth[:, at] == 1
+        scores = found.scores[:, 1 if found.task.name == "binary" else at]
+        members = (
+            found.truth == (1 if found.task.name == "binary" else at) if found.truth.ndim == 1 else found.truth[:, at] == 1
+        )
         assert one.area == pytest.approx(sklearn_metrics.roc_auc_score(members, scores), abs=1e-9)
         assert two.area == pytest.approx(sklearn_metrics.average_precision_score(members, scores), abs=1e-9)
         x, y, cuts = sklearn_metrics.roc_curve(members, scores, drop_intermediate=False)
@@ -296,14 +308,14 @@ def test_the_best_thresholds_are_the_best_of_all() -> None:
     rows = {row.best_by: row for row in thresholds(found, (1.0, 5.0))}
     yes = found.truth == 1
     for way, row in rows.items():
-        guess = found.scores > row.threshold
+        guess = found.scores[:, 1] > row.threshold
         assert row.f1 == pytest.approx(sklearn_metrics.f1_score(yes, guess)), way
         assert row.precision == pytest.approx(sklearn_metrics.precision_score(yes, guess))
         assert row.recall == pytest.approx(sklearn_metrics.recall_score(yes, guess))
         assert row.cost == pytest.approx((guess & ~yes).sum() + 5 * (~guess & yes).sum())
     everywhere = np.linspace(-0.01, 1.01, 2000)
-    assert rows["f1"].f1 == pytest.approx(max(sklearn_metrics.f1_score(yes, found.scores > cut) for cut in everywhere))
-    costs = [((found.scores > cut) & ~yes).sum() + 5 * ((found.scores <= cut) & yes).sum() for cut in everywhere]
+    assert rows["f1"].f1 == pytest.approx(max(sklearn_metrics.f1_score(yes, found.scores[:, 1] > cut) for cut in everywhere))
+    costs = [((found.scores[:, 1] > cut) & ~yes).sum() + 5 * ((found.scores[:, 1] <= cut) & yes).sum() for cut in everywhere]
     assert rows["cost"].cost == min(costs)
     assert rows["default"].threshold == 0.5
     assert {row.best_by for row in thresholds(found)} == {"default", "f1"}
@@ -348,8 +360,8 @@ def test_the_temperature_that_spoiled_a_calibration_is_found_and_changes_no_pred
 
 def test_certain_predictions_survive_the_temperature() -> None:
     scores = np.array([[1.0, 0.0], [0.0, 1.0]], dtype="float32")
-    assert np.isfinite(calibrated(scores, 2.0, "classification")).all()
-    assert np.isfinite(calibrated(np.array([0.0, 1.0], dtype="float32"), 2.0, "binary")).all()
+    assert np.isfinite(calibrated(scores, 2.0, TASKS["classification"])).all()
+    assert np.isfinite(calibrated(scores, 2.0, TASKS["binary"])).all()
 
 
 def test_examples_are_the_surest_errors_and_the_narrowest_choices() -> None:
@@ -357,11 +369,11 @@ def test_examples_are_the_surest_errors_and_the_narrowest_choices() -> None:
     shown = worth_looking_at(found)
     errors = [one for one in shown if one.kind == "confident_error"]
     wrong = np.flatnonzero(found.predicted != found.truth)
-    sure = found.shares.max(axis=1)
+    sure = found.scores.max(axis=1)
     assert [one.place for one in errors] == sorted(wrong, key=lambda at: -sure[at])[:24]
     assert all(one.label != one.predicted for one in shown if one.kind in ("confusion", "confident_error"))
     uncertain = [one.place for one in shown if one.kind == "uncertain"]
-    two = np.sort(found.shares, axis=1)[:, -2:]
+    two = np.sort(found.scores, axis=1)[:, -2:]
     assert uncertain[0] == int((two[:, 1] - two[:, 0]).argmin())
     pairs = [(one.label, one.predicted) for one in shown if one.kind == "confusion"]
     assert max(pairs.count(pair) for pair in set(pairs)) <= 5

@@ -134,7 +134,7 @@ def test_init_takes_task_model_and_name(folder: Path, data: str, model: str) -> 
     assert result.exit_code == (0 if images or model == "mlp" else 2), result.stderr
     if result.exit_code == 0:
         experiment = load("own.yaml").experiment
-        assert (experiment.name, experiment.task, experiment.model.kind) == ("own", "classification", model)
+        assert (experiment.name, experiment.task.name, experiment.model.kind) == ("own", "classification", model)
     else:
         assert "needs images" in result.stderr
 
@@ -180,7 +180,7 @@ def test_init_asks_in_a_terminal(folder: Path) -> None:  # noqa: F811
     os.close(ours)
     os.close(theirs)
     assert (process.returncode, stdout) == (0, "my_spiral.yaml\n"), stderr
-    assert load("my_spiral.yaml").experiment.task == "binary"
+    assert load("my_spiral.yaml").experiment.task.name == "binary"
 
 
 def test_names_complete_in_the_shell() -> None:

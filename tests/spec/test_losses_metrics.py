@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dlcli.spec.base import OneOf
-from dlcli.spec.tasks import TASKS
-from dlcli.spec.training.metrics import decide, higher_is_better
+from dlcli.spec.training.metrics import higher_is_better
+from dlcli.tasks import TASKS
 from spec.members import UNIONS, kinds, sample
 
 CLASSES = 4
@@ -30,6 +30,8 @@ def _data(task: str) -> tuple[Any, Any]:
     else:
         targets = random.integers(0, 2, (EXAMPLES, 3) if task == "multilabel" else EXAMPLES)
         scores = 1 / (1 + np.exp(-(random.normal(size=targets.shape) + 2 * targets - 1)))
+    if task == "binary":
+        scores = np.stack([1 - scores, scores], axis=1)
     return targets, scores.astype("float32")
 
 
@@ -38,11 +40,11 @@ def _for_keras(task: str, targets: Any, scores: Any, *, integer_labels: bool) ->
     if task == "classification" and not integer_labels:
         targets = np.eye(CLASSES)[targets]
     if task == "binary":
-        targets, scores = targets[:, None], scores[:, None]
+        targets, scores = targets[:, None], scores[:, 1:]
     return targets.astype("int64" if integer_labels else "float32"), scores
 
 
-FITTING_LOSSES = [(kind, task) for _, kind in kinds("Loss") for task in TASKS if sample("Loss", kind).fits(task)]
+FITTING_LOSSES = [(kind, task) for _, kind in kinds("Loss") for task in TASKS if sample("Loss", kind).fits(TASKS[task])]
 
 
 @pytest.mark.parametrize(("kind", "task"), FITTING_LOSSES)
@@ -58,8 +60,8 @@ def test_every_loss_is_smaller_for_right_answers(kind: str, task: str) -> None:
 
 def test_every_task_has_a_fitting_default_loss_and_metrics() -> None:
     for task in TASKS.values():
-        assert sample("Loss", task.loss).fits(task.name)
-        assert all(sample("Metric", metric).fits(task.name) for metric in task.metrics)
+        assert sample("Loss", task.loss).fits(task)
+        assert all(sample("Metric", metric).fits(task) for metric in task.metrics)
 
 
 @pytest.mark.parametrize(("kind", "power"), [("hinge", 1), ("squared_hinge", 2)])
@@ -96,7 +98,7 @@ def _metrics() -> list[tuple[str, str, str]]:
         for _, kind in kinds("Metric")
         for fields in variants.get(kind, ("",))
         for task in TASKS
-        if sample("Metric", kind, fields).fits(task)
+        if sample("Metric", kind, fields).fits(TASKS[task])
     ]
 
 
@@ -104,7 +106,8 @@ def _by_scikit_learn(kind: str, fields: str, task: str, truth: Any, scores: Any)
     from sklearn import metrics
 
     average = "binary" if task == "binary" else fields.removeprefix("average: ") or "macro"
-    predicted = scores if task == "regression" else decide(scores, task)
+    predicted = TASKS[task].output.decide(scores)
+    scores = scores[:, 1] if task == "binary" else scores
     one_hot = np.eye(CLASSES)[truth] if task == "classification" else truth
     direct = {
         "accuracy": lambda: metrics.accuracy_score(truth.ravel(), predicted.ravel()),
@@ -130,10 +133,10 @@ def _by_scikit_learn(kind: str, fields: str, task: str, truth: Any, scores: Any)
 def test_scores_are_scikit_learns_and_keras_follows_the_same_number(kind: str, fields: str, task: str) -> None:
     metric = sample("Metric", kind, fields)
     truth, scores = _data(task)
-    score = metric.score(truth, scores, task)
+    score = metric.score(truth, scores, TASKS[task])
     assert score == pytest.approx(_by_scikit_learn(kind, fields, task, truth, scores), rel=1e-6)
-    for integer_labels in {False, task == "classification" and not metric.one_hot(task)}:
-        followed = metric.follow(task, integer_labels=integer_labels)
+    for integer_labels in {False, task == "classification" and not metric.one_hot(TASKS[task])}:
+        followed = metric.follow(TASKS[task], integer_labels=integer_labels)
         if followed is not None:
             targets, outputs = _for_keras(task, truth, scores, integer_labels=integer_labels)
             for start in range(0, EXAMPLES, 16):
@@ -143,25 +146,24 @@ def test_scores_are_scikit_learns_and_keras_follows_the_same_number(kind: str, f
 
 
 def test_followed_metrics_are_those_that_check_lets_be_monitored_without_a_validation_part() -> None:
-    from dlcli.spec.rules.rules import _is_followed
-
     for kind, fields, task in _metrics():
         metric = sample("Metric", kind, fields)
-        assert _is_followed(metric, task) == (metric.follow(task, integer_labels=False) is not None), (kind, task)
+        assert metric.is_followed(TASKS[task]) == (metric.follow(TASKS[task], integer_labels=False) is not None), (kind, task)
 
 
 def test_a_score_of_exactly_one_half_is_no_yes_as_in_keras() -> None:
 
-    scores = np.array([0.5, 0.500001, 0.4], "float32")
-    assert decide(scores, "binary").tolist() == [0, 1, 0]
+    scores = np.array([[0.5], [0.500001], [0.4]], "float32")
+    assert TASKS["multilabel"].output.decide(scores)[:, 0].tolist() == [0, 1, 0]
+    assert TASKS["binary"].output.decide(TASKS["binary"].output.scores(scores)).tolist() == [0, 1, 0]
 
 
 def test_scores_survive_classes_that_are_never_predicted_or_never_there() -> None:
 
     truth, scores = np.array([0, 0, 1]), np.array([[0.9, 0.1, 0.0]] * 3)
     for kind in ("precision", "recall", "f1", "balanced_accuracy", "mcc", "kappa", "auc"):
-        assert np.isfinite(sample("Metric", kind).score(truth, scores, "classification")), kind
-    assert np.isnan(sample("Metric", "auc").score(np.array([1, 1]), np.array([0.2, 0.7]), "binary"))
+        assert np.isfinite(sample("Metric", kind).score(truth, scores, TASKS["classification"])), kind
+    assert np.isnan(sample("Metric", "auc").score(np.array([1, 1]), np.array([[0.8, 0.2], [0.3, 0.7]]), TASKS["binary"]))
 
 
 @pytest.mark.parametrize(

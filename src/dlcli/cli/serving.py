@@ -20,7 +20,8 @@ from dlcli.program import install_command
 from dlcli.visible import visible
 
 if TYPE_CHECKING:
-    from dlcli.predict.predict import Answers, Prediction
+    from dlcli.predict.answers import Answers
+    from dlcli.predict.predict import Prediction
 
 _BLOCK = 500
 """Rows of one table on the terminal: a table is laid out as a whole, and millions of rows are not held."""
@@ -154,21 +155,20 @@ class _Skipped:
 
 
 def _print(prediction: Prediction, answers: Iterator[Answers], top: int, *, as_json: bool, csv: str) -> None:
-    from dlcli.predict.predict import as_objects, column_names, table_rows
+    from dlcli.predict.answers import layout_of
 
+    layout, classes = layout_of(prediction.experiment.task), prediction.classes
     if as_json:
         from dlcli.runs.files import json_text
 
         for one in answers:
-            for entry in as_objects(one, top):
+            for entry in layout.objects(one, top):
                 print(json_text(entry, indent=None))
         return
     if csv:
-        columns = column_names(prediction.experiment.task, prediction.classes, top)
-        _write_csv(csv, columns, (row for one in answers for row in table_rows(one, top)))
+        _write_csv(csv, layout.columns(classes, top), (row for one in answers for row in layout.rows(one, top)))
         return
-    task = prediction.experiment.task
-    _show_tables(_headings(task, prediction.classes, top), (row for one in answers for row in _cells(one, top)))
+    _show_tables(layout.headings(classes, top), (row for one in answers for row in layout.cells(one, top)))
 
 
 def _write_csv(target: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -184,26 +184,6 @@ def _write_csv(target: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
             write_table(Path(target), columns, rows)
         except OSError as error:
             raise UsageError(f"--csv: cannot write {target}: {error.strerror or error}") from None
-
-
-def _headings(task: str, classes: Sequence[str], top: int) -> list[str]:
-    if task == "regression":
-        return ["", *classes]
-    if task == "multilabel":
-        return ["", "labels"]
-    more = (f"{word} {place}" for place in range(2, min(top, len(classes)) + 1) for word in ("class", "p"))
-    return ["", "class", "p", *more]
-
-
-def _cells(answers: Answers, top: int) -> Iterator[list[str]]:
-    """Yields the cells of a table on the terminal."""
-    for one, ranked in zip(answers.ids, answers.ranked(top), strict=True):
-        if answers.task == "regression":
-            yield [one, *(f"{value:.6g}" for _, value in ranked)]
-        elif answers.task == "multilabel":
-            yield [one, ", ".join(f"{name} {share:.4f}" for name, share in ranked) or "-"]
-        else:
-            yield [one, *(cell for name, share in ranked for cell in (name, f"{share:.4f}"))]
 
 
 def _show_tables(headings: Sequence[str], rows: Iterator[Sequence[str]]) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from dlcli.cli.options import Json, Overrides
 from dlcli.program import command
+from dlcli.tasks import TASKS
 from dlcli.visible import visible
 
 TOPICS = {
@@ -31,7 +32,6 @@ TOPICS = {
     "callbacks": "Callback",
 }
 """What `list` can show, with the name of its union."""
-TASKS = ("classification", "binary", "multilabel", "regression")
 
 
 def _complete_topic(incomplete: str) -> list[str]:
@@ -94,7 +94,7 @@ def _checked(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[dict
         except SpecError as error:
             faults += error.faults
         else:
-            facts = {"file": str(file), "name": experiment.name, "task": experiment.task, "model": experiment.model.kind}
+            facts = {"file": str(file), "name": experiment.name, "task": experiment.task.name, "model": experiment.model.kind}
             good.append(facts | {"notes": list(experiment.data.source.notes())})
     return good, faults
 
@@ -157,13 +157,12 @@ def _rows(topic: str) -> list[tuple[str, str]]:
         from dlcli.cli.shipped import purpose, shipped
 
         return [(name, purpose(path)) for name, path in shipped().items()]
-    from dlcli.spec import tasks
     from dlcli.spec.base import ACTIVATIONS, OneOf
     from dlcli.spec.messages import nearest
     from dlcli.spec.reference import kinds_with_meanings
 
     if topic == "tasks":
-        return [(task.name, f"{task.meaning}: {task.activation} output, {task.loss}") for task in tasks.TASKS.values()]
+        return [(task.name, f"{task.meaning}: {task.activation} output, {task.loss}") for task in TASKS.values()]
     if topic == "activations":
         return list(ACTIVATIONS.items())
     if topic in TOPICS:

@@ -235,7 +235,7 @@ def _origin(run: Run) -> list[tuple[str, str]]:
 
 def _outputs(run: Run) -> str:
     try:
-        return {"multilabel": "labels", "regression": "targets"}.get(run.experiment().task, "classes")
+        return run.experiment().task.output.nouns
     except DlcliError:
         return "classes"
 

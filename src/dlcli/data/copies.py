@@ -51,7 +51,7 @@ def near_copies(splits: Splits, others: dict[str, Examples]) -> tuple[dict[str, 
         pairs = _pairs(alike)
         some = [[part.ids[places[ours]], splits.train.ids[train[theirs]]] for ours, theirs in pairs[:NAMED]]
         found[name] = {"examples": len(pairs), "of": len(places), "some": some}
-    return found, _unlike_labels(splits, seen) if splits.task != "regression" else {}
+    return found, _unlike_labels(splits, seen) if not splits.task.output.is_numeric else {}
 
 
 def _unlike_labels(splits: Splits, seen: list[tuple[Examples, Array, Array]]) -> dict[str, Any]:
@@ -188,7 +188,4 @@ def contradictions(splits: Splits, parts: dict[str, Examples], groups: Iterable[
 
 
 def _label(splits: Splits, part: Examples, place: int) -> str:
-    label = part.targets[place]
-    if splits.task in ("classification", "binary"):
-        return splits.classes[int(label)]
-    return ", ".join(name for name, has in zip(splits.classes, label, strict=True) if has) or "none"
+    return splits.task.output.text(part.targets[place], splits.classes)

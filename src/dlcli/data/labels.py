@@ -9,20 +9,19 @@ import numpy as np
 
 from dlcli.runtime.engine import tf
 from dlcli.runtime.stream import on_host
+from dlcli.tasks import Task
 
 Array = np.ndarray[Any, Any]
 
 
-def label_reader(targets: Array, task: str, *, classes: int, integer: bool) -> Callable[[Any], Any]:
+def label_reader(targets: Array, task: Task, *, classes: int, integer: bool) -> Callable[[Any], Any]:
     """Returns a function from indices to labels.
 
-    Class numbers int64 `(batch,)` where `integer`, else one-hot float32 `(batch, classes)`; float32 `(batch, 1)` for
-    binary, `(batch, labels)` for multilabel, `(batch, targets)` for regression.
+    Class numbers int32 `(batch,)` where `integer`, else one-hot float32 `(batch, classes)`; float32 `(batch, units)` where
+    examples have no class numbers, or one sigmoid tells two classes.
     """
-    if task == "classification":
-        values = on_host(targets.astype("int32"))
-        if integer:
-            return lambda indices: tf.gather(values, indices)
+    labels = task.output.labels(targets)
+    values = on_host(labels)
+    if labels.ndim == 1 and not integer:
         return lambda indices: tf.one_hot(tf.gather(values, indices), classes)
-    numbers = on_host(targets.astype("float32").reshape(len(targets), -1))
-    return lambda indices: tf.gather(numbers, indices)
+    return lambda indices: tf.gather(values, indices)

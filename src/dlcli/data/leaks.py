@@ -52,7 +52,7 @@ def leak_facts(splits: Splits) -> dict[str, Any]:
     if not is_rows:
         alike, unlike_labels = near_copies(splits, others)
         facts |= {"near_copies": alike, "stems": shared_stems(splits, others), "same_look": unlike_labels}
-        if splits.task != "regression":
+        if not splits.task.output.is_numeric:
             parts = {"train": train, **others}
             facts["contradictions"] = contradictions(splits, parts, known.equal(parts))
     if is_rows:
@@ -205,10 +205,11 @@ def _columns(inputs: Any) -> Iterable[tuple[str, Array]]:
 
 def _targets(splits: Splits, places: Array) -> Sequence[tuple[str, Array]]:
     """Returns each target's name and values: class numbers as integers, else floats."""
-    values = splits.train.targets[places]
-    if splits.task in ("classification", "binary"):
-        return [("", values.astype("int64"))]
-    kind = "int64" if splits.task == "multilabel" else "float64"
+    values, output = splits.train.targets[places], splits.task.output
+    strata = output.strata(values)
+    if strata is not None:
+        return [("", strata.astype("int64"))]
+    kind = "float64" if output.is_numeric else "int64"
     return [(name, column.astype(kind)) for name, column in zip(splits.classes, values.T, strict=True)]
 
 

@@ -16,6 +16,7 @@ from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.loading import load_model
 from dlcli.runtime.threads import pin_threads
 from dlcli.spec.experiment import Experiment, Hardware
+from dlcli.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class OpenRun:
     offline: bool = False
 
     @property
-    def task(self) -> str:
-        """The name of the run's task."""
+    def task(self) -> Task:
+        """The run's task."""
         return self.experiment.task
 
     @cached_property
@@ -49,7 +50,7 @@ class OpenRun:
         Raises:
             DamagedFile: it cannot be loaded, or is not of the run's data.
         """
-        outputs = self.experiment.task_row.units(len(self.classes)) if self.classes else None
+        outputs = self.experiment.task.units(len(self.classes)) if self.classes else None
         model = load_model(self.run.model_path, outputs=outputs)
         model.jit_compile = self.experiment.hardware.xla
         return model

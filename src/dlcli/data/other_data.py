@@ -59,7 +59,7 @@ def open_other(experiment: Experiment, run: Run, path: Path, *, offline: bool) -
 
 def _numbered(examples: Examples, opened: Opened, experiment: Experiment, classes: tuple[str, ...]) -> Examples:
     """Returns the examples with their classes numbered as the run numbers them."""
-    if experiment.task not in ("classification", "binary"):
+    if experiment.task.output.reads_columns:
         if examples.targets.shape[1] != len(classes):
             raise DataError(f"--data: {examples.targets.shape[1]} targets an example, the run has {len(classes)}")
         return examples

@@ -18,13 +18,14 @@ DEFAULT_SHARES = {"validation": 0.1, "test": 0.2}
 def drawn_parts(opened: Opened, experiment: Experiment) -> dict[str, Examples]:
     """Returns the parts by the spec's shares: what the source gives is kept, the rest is taken from its training split."""
     settings, source, parts = experiment.data.split, opened.parts["train"], dict(opened.parts)
-    draw = _stratified if settings.stratify and experiment.task in ("classification", "binary") else _random
+    strata = experiment.task.output.strata(source.targets) if settings.stratify else None
     random = np.random.default_rng([experiment.seed, 0x5B117])
     pool = np.arange(len(source))
     for part in ("test", "validation"):
         share = _share(part, getattr(settings, part), opened)
         if share:
-            chosen = draw(source.targets[pool], share * len(source) / len(pool), random)
+            share *= len(source) / len(pool)
+            chosen = _random(len(pool), share, random) if strata is None else _stratified(strata[pool], share, random)
             parts[part] = subset(source, pool[chosen])
             pool = np.delete(pool, chosen)
     if not len(pool):
@@ -51,10 +52,10 @@ def _share(part: str, setting: Any, opened: Opened) -> float:
     return DEFAULT_SHARES[part] if setting == "auto" else float(setting)
 
 
-def _random(targets: Array, share: float, random: np.random.Generator) -> Array:
+def _random(examples: int, share: float, random: np.random.Generator) -> Array:
     """Returns the sorted positions of a random share, at least one."""
-    count = min(max(1, round(share * len(targets))), len(targets) - 1)
-    return np.sort(random.permutation(len(targets))[:count])
+    count = min(max(1, round(share * examples)), examples - 1)
+    return np.sort(random.permutation(examples)[:count])
 
 
 def _stratified(targets: Array, share: float, random: np.random.Generator) -> Array:

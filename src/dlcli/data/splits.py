@@ -22,6 +22,7 @@ from dlcli.spec.data.sources import Examples, Opened, Request, SourceSpec
 from dlcli.spec.data.sources.base import composed, target_notes
 from dlcli.spec.data.sources.part_names import PARTS
 from dlcli.spec.experiment import Experiment
+from dlcli.tasks import Task
 
 Array = np.ndarray[Any, Any]
 MEMORY_SHARE = 0.25
@@ -39,7 +40,7 @@ class Splits:
 
     parts: dict[str, Examples]
     classes: tuple[str, ...]
-    task: str
+    task: Task
     notes: tuple[str, ...] = ()
     given: frozenset[str] = frozenset()
     fingerprint: str = ""
@@ -72,27 +73,16 @@ class Splits:
 
     @property
     def outputs(self) -> int:
-        """The number of classes, labels or targets."""
-        return (
-            len(self.classes) if self.task == "classification" else 1 if self.task == "binary" else self.train.targets.shape[1]
-        )
+        """The width of the model's output."""
+        return self.task.output.width(self.train.targets, self.classes)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Returns how many examples of each class or label every part has; only totals for regression."""
-        return {part: self._count(examples) for part, examples in self.parts.items()}
-
-    def _count(self, examples: Examples) -> dict[str, int]:
-        if self.task == "regression":
-            return {}
-        if self.task == "multilabel":
-            counts = examples.targets.sum(axis=0).astype(int)
-        else:
-            counts = np.bincount(examples.targets, minlength=len(self.classes))
-        return dict(zip(self.classes, counts.tolist(), strict=True))
+        return {part: self.task.output.counts(examples.targets, self.classes) for part, examples in self.parts.items()}
 
     def target_facts(self) -> dict[str, list[float] | None]:
         """Returns mean and deviation of each target in the training split; None where targets are classes."""
-        if self.task != "regression":
+        if not self.task.output.is_numeric:
             return {"means": None, "deviations": None}
         targets = self.train.targets.astype("float64")
         return {"means": targets.mean(axis=0).tolist(), "deviations": targets.std(axis=0).tolist()}
@@ -100,7 +90,7 @@ class Splits:
     def describe(self) -> dict[str, Any]:
         """Returns what `data.json` holds."""
         return {
-            "task": self.task,
+            "task": self.task.name,
             "classes": list(self.classes),
             "examples": {part: len(examples) for part, examples in self.parts.items()},
             "counts": self.counts(),
@@ -252,11 +242,9 @@ def _refuse_unfit(opened: Opened, experiment: Experiment) -> None:
     for part, examples in opened.parts.items():
         if not len(examples):
             raise DataError(f"the {part} split of the source has no examples")
-    classes = len(np.unique(opened.parts["train"].targets)) if experiment.task_row.has_classes else 2
-    if experiment.task == "binary" and len(opened.classes) != 2:
-        raise DataError(f"task: binary needs two classes, found {len(opened.classes)}: {listed(opened.classes)}")
-    if experiment.task == "classification" and classes < 2:
-        raise DataError(f"all examples are of one class ({listed(opened.classes)}), so there is nothing to classify")
+    strata = experiment.task.output.strata(opened.parts["train"].targets)
+    if strata is not None and (fault := experiment.task.output.fault_of_classes(opened.classes, len(np.unique(strata)))):
+        raise DataError(fault)
     if experiment.training.loss.kind == "msle" and min(examples.targets.min() for examples in opened.parts.values()) < 0:
         raise DataError(
             "loss: msle takes a logarithm and needs targets at or above 0; use `loss: huber` for targets of both signs"
@@ -270,13 +258,14 @@ def _note_of_left_out(parts: dict[str, Examples], opened: Opened) -> list[str]:
     return [f"{subject} {verb} not in the split file and {verb} ignored"] if count else []
 
 
-def _notes(parts: dict[str, Examples], opened: Opened, task: str) -> list[str]:
+def _notes(parts: dict[str, Examples], opened: Opened, task: Task) -> list[str]:
     """Returns what a user should know of the parts."""
     shared = ["the test split is the validation split (data.split.test): it chooses the epoch, so its score is no test score"]
     notes = shared if _is_validation(parts, "test") else []
-    if task not in ("classification", "binary"):
+    strata = task.output.strata(parts["train"].targets)
+    if strata is None:
         return [*notes, *target_notes(parts["train"].targets, opened.classes)]
-    present = np.bincount(parts["train"].targets, minlength=len(opened.classes))
+    present = np.bincount(strata, minlength=len(opened.classes))
     notes += [f"class {opened.classes[index]!r} has no training example" for index in np.flatnonzero(present == 0)[:5]]
     if "test" in parts:
         tested = np.bincount(parts["test"].targets, minlength=len(opened.classes))

@@ -8,13 +8,14 @@ import numpy as np
 
 from dlcli.explain.network import BATCH, before_squashing, heard, score_of, scores
 from dlcli.runtime.engine import tf
+from dlcli.tasks import Task
 
 Array = np.ndarray[Any, Any]
 _WINDOWS = 8
 """How many times the occluding window goes into the longer side."""
 
 
-def grad_cam(model: Any, layer: Any, images: Array, places: Array, task: str) -> Array:
+def grad_cam(model: Any, layer: Any, images: Array, places: Array, task: Task) -> Array:
     """Returns Grad-CAM's maps, float32 `(n, rows, columns)` of the layer's output, from 0 to 1.
 
     All 0 where nothing speaks for the class. The map is the positive part of the channels' sum, each weighted by the mean
@@ -25,7 +26,7 @@ def grad_cam(model: Any, layer: Any, images: Array, places: Array, task: str) ->
         layer: a layer inside it whose output is `(n, rows, columns, channels)`.
         images: `(n, height, width, channels)`, 0 to 255.
         places: the class, label or target of each image `(n,)`.
-        task: the task's name.
+        task: the task.
     """
     maps = []
     for start in range(0, len(images), BATCH):
@@ -34,8 +35,7 @@ def grad_cam(model: Any, layer: Any, images: Array, places: Array, task: str) ->
         tape = tf.GradientTape(watch_accessed_variables=False)
         with before_squashing(model) as plain, tape, heard(layer, tape) as outputs:
             output = tf.cast(model(tf.constant(images[start : start + BATCH]), training=False), tf.float32)
-            squashed = not plain and task != "regression"
-            each = [score_of(output[at : at + 1], int(one), task, squashed=squashed) for at, one in enumerate(chosen)]
+            each = [score_of(output[at : at + 1], int(one), task, plain=plain) for at, one in enumerate(chosen)]
             total = tf.add_n([tf.reduce_sum(one) for one in each])
         gradients = tf.cast(tape.gradient(total, outputs[-1]), tf.float32)
         weights = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
@@ -55,7 +55,7 @@ def has_gradient(model: Any, layer: Any) -> bool:
     return tape.gradient(total, outputs[-1]) is not None
 
 
-def occlusion(model: Any, image: Array, place: int, task: str) -> tuple[Array, float]:
+def occlusion(model: Any, image: Array, place: int, task: Task) -> tuple[Array, float]:
     """Returns how much the score of a class falls where a window of the image's mean colour covers it, and the largest fall.
 
     The map is float32 `(height, width)`, the mean over the windows that cover a pixel, scaled to at most 1; negative where the
@@ -66,7 +66,7 @@ def occlusion(model: Any, image: Array, place: int, task: str) -> tuple[Array, f
         model: the saved model.
         image: `(height, width, channels)`, 0 to 255.
         place: the class, label or target.
-        task: the task's name.
+        task: the task.
     """
     height, width, _ = image.shape
     window = max(2, -(-max(height, width) // _WINDOWS))

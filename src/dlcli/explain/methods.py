@@ -23,7 +23,7 @@ from dlcli.runs.parts import part_title, score_text
 from dlcli.runtime.loading import refuse_other_inputs
 from dlcli.score.evaluate import default_split
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.training.metrics import decide
+from dlcli.tasks import Classes, Labels, OutputType, Values, entry_of
 from dlcli.visible import visible
 
 Array = np.ndarray[Any, Any]
@@ -171,11 +171,9 @@ def _explained(work: Work, output: Array) -> Array:
     """Returns the class, label or target of each image that is explained: the one asked for, or the predicted."""
     if work.class_name:
         return np.full(len(output), work.classes.index(work.class_name))
-    if work.experiment.task == "regression":
+    if work.experiment.task.output.is_numeric:
         return np.zeros(len(output), dtype="int64")
-    if work.experiment.task == "multilabel":
-        return np.asarray(output.argmax(axis=1))
-    return decide(output, work.experiment.task)
+    return np.asarray(output.argmax(axis=1))
 
 
 def _kept(
@@ -196,16 +194,22 @@ def _kept(
 
 def _caption(work: Work, image: Image, output: Any, place: int) -> str:
     """Returns what the model says of an image, and its label."""
-    task, names = work.experiment.task, work.classes
-    label = f", label {image.label}" if image.label else ""
-    if task == "regression":
-        return f"{names[place]} {float(output[place]):.4g}{label}"
-    shares = np.array([1 - output, output]) if task == "binary" else output
-    if task == "multilabel":
-        return f"{names[place]} {shares[place]:.3f}{label}"
-    guess = int(decide(np.asarray(output)[None], task)[0])
-    other = f", {names[place]} {shares[place]:.3f}" if place != guess else ""
-    return f"predicted {names[guess]} {shares[guess]:.3f}{other}{label}"
+    words = entry_of(_CAPTIONS, work.experiment.task.output)
+    assert words is not None
+    return words(work.classes, output, place) + (f", label {image.label}" if image.label else "")
+
+
+def _class_caption(names: Sequence[str], scores: Array, place: int) -> str:
+    guess = int(scores.argmax())
+    other = f", {names[place]} {scores[place]:.3f}" if place != guess else ""
+    return f"predicted {names[guess]} {scores[guess]:.3f}{other}"
+
+
+_CAPTIONS: dict[type[OutputType], Callable[[Sequence[str], Array, int], str]] = {
+    Classes: _class_caption,
+    Labels: lambda names, scores, place: f"{names[place]} {scores[place]:.3f}",
+    Values: lambda names, scores, place: f"{names[place]} {float(scores[place]):.4g}",
+}
 
 
 def _permutation(work: Work, _: Sequence[str]) -> list[Explanation]:
@@ -233,7 +237,7 @@ def _boundary(work: Work, _: Sequence[str]) -> list[Explanation]:
     x, y = tables.grid(np.stack(list(columns.values()), axis=1))
     plane = Plane(x, y, np.stack(list(columns.values()), axis=1), (first, second))
     output = tables.on_grid(work.model, examples, x, y, work.experiment.task)
-    if work.experiment.task in ("classification", "binary"):
+    if isinstance(work.experiment.task.output, Classes):
         return [_regions(work, plane, output, examples.targets, part)]
     return [
         _surface(work, plane, name, output[:, place], examples.targets[:, place], part)
@@ -245,9 +249,7 @@ def _regions(work: Work, plane: Plane, output: Array, labels: Array, part: str) 
     """Draws what is predicted where, and keeps the grid's predictions."""
     from dlcli.explain.pictures import draw_regions
 
-    task = work.experiment.task
-    decided = decide(output, task)
-    sure = np.where(decided == 1, output, 1 - output) if task == "binary" else output.max(axis=1)
+    decided, sure = output.argmax(axis=1), output.max(axis=1)
     title = f"Decision boundary with the {part} split"
     file = file_name("boundary", title)
     draw_regions(plane, decided, sure, labels, work.classes, work.folder / file)

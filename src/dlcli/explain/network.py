@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.runtime.engine import keras, tf
+from dlcli.tasks import Decisions, Task
 from dlcli.upstream.keras import is_called
 
 Array = np.ndarray[Any, Any]
@@ -95,24 +96,22 @@ def heard(layer: Any, tape: Any) -> Iterator[list[Any]]:
         del layer.call  # the class's own is left
 
 
-def score_of(output: Any, place: int, task: str, *, squashed: bool) -> Any:
+def score_of(output: Any, place: int, task: Task, *, plain: bool) -> Any:
     """Returns the score of a class, label or target `(n,)` from a model's output `(n, units)`.
 
-    Of a binary task's one unit the second class has its value and the first its opposite. A probability becomes its logarithm.
+    A probability becomes its logarithm; with `plain` the output is that before the softmax or sigmoid.
     """
-    if task == "binary":
-        chosen = output[:, 0] if place == 1 else ((1 - output[:, 0]) if squashed else -output[:, 0])
-    else:
-        chosen = output[:, place]
-    return tf.math.log(tf.maximum(chosen, 1e-12)) if squashed and task != "regression" else chosen
+    if not isinstance(task.output, Decisions):
+        return output[:, place]
+    score = task.output.unit_score(output, place, is_probability=not plain)
+    return score if plain else tf.math.log(tf.maximum(score, 1e-12))
 
 
-def scores(model: Any, inputs: Any, place: int, task: str) -> Array:
+def scores(model: Any, inputs: Any, place: int, task: Task) -> Array:
     """Returns the score of one class, label or target for many examples, before softmax or sigmoid, float32 `(n,)`."""
     found = []
     with before_squashing(model) as plain:
         for start in range(0, len(inputs), BATCH):
             output = model(tf.constant(inputs[start : start + BATCH]), training=False)
-            squashed = not plain and task != "regression"
-            found.append(np.asarray(score_of(tf.cast(output, tf.float32), place, task, squashed=squashed)))
+            found.append(np.asarray(score_of(tf.cast(output, tf.float32), place, task, plain=plain)))
     return np.concatenate(found)

@@ -57,17 +57,9 @@ def own_images(run: Run, splits: Splits, part: str) -> list[Image]:
     inputs = examples.inputs
     pixels = inputs.read(places) if hasattr(inputs, "read") else inputs[places]
     return [
-        Image(examples.ids[place], one, _label(examples.targets[place], splits))
+        Image(examples.ids[place], one, splits.task.output.text(examples.targets[place], splits.classes))
         for place, one in zip(places.tolist(), pixels, strict=True)
     ]
-
-
-def _label(target: Any, splits: Splits) -> str:
-    if splits.task in ("classification", "binary"):
-        return splits.classes[int(target)]
-    if splits.task == "multilabel":
-        return ", ".join(name for name, yes in zip(splits.classes, target, strict=True) if yes) or "none"
-    return ", ".join(f"{value:.4g}" for value in target)
 
 
 def _places(run: Run, part: str, examples: Examples) -> Array:
@@ -80,7 +72,7 @@ def _places(run: Run, part: str, examples: Examples) -> Array:
     if outcome is None or not outcome.has_one_class or outcome.scores is None or outcome.ids != examples.ids:
         return first
     right = outcome.predicted == outcome.truth
-    sure = outcome.shares.max(axis=1)
+    sure = outcome.scores.max(axis=1)
     wrong = np.flatnonzero(~right)
     wrong = wrong[np.argsort(-sure[wrong], kind="stable")][:WRONG]
     good = np.flatnonzero(right)

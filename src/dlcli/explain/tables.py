@@ -13,6 +13,7 @@ from dlcli.runtime.engine import tf
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.metrics import higher_is_better
+from dlcli.tasks import Task
 
 Array = np.ndarray[Any, Any]
 REPEATS, MOST_ROWS, GRID = 10, 2000, 100
@@ -28,16 +29,15 @@ class Importance:
     deviation: float
 
 
-def answers(model: Any, inputs: Any, task: str) -> Array:
-    """Returns the model's output for rows, an array or raw columns, in the shapes that a metric's `score` takes."""
+def answers(model: Any, inputs: Any, task: Task) -> Array:
+    """Returns the scores of rows, an array or raw columns, in the shapes that a metric's `score` takes."""
     count = len(next(iter(inputs.values()))) if isinstance(inputs, dict) else len(inputs)
     found = []
     for start in range(0, count, _BATCH):
         part = slice(start, start + _BATCH)
         taken = rows({name: column[part] for name, column in inputs.items()}) if isinstance(inputs, dict) else inputs[part]
         found.append(np.asarray(model(taken if isinstance(taken, dict) else tf.constant(taken), training=False), "float32"))
-    output = np.concatenate(found)
-    return output[:, 0] if task == "binary" else output
+    return task.output.scores(np.concatenate(found))
 
 
 def permutation(model: Any, examples: Examples, experiment: Experiment) -> tuple[str, float, list[Importance]]:
@@ -86,7 +86,7 @@ class _Fitted:
 def _loss(experiment: Experiment, truth: Array, output: Array) -> float:
     from dlcli.score.evaluate import mean_loss
 
-    return mean_loss(experiment, output.shape[-1] if output.ndim > 1 else 1, truth, output)
+    return mean_loss(experiment, output.shape[-1], truth, output)
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ def grid(points: Array) -> tuple[Array, Array]:
     return x, y
 
 
-def on_grid(model: Any, examples: Examples, x: Array, y: Array, task: str) -> Array:
-    """Returns the model's output at every point of a grid: `(len(y) * len(x), ...)`, rows of equal y after one another."""
+def on_grid(model: Any, examples: Examples, x: Array, y: Array, task: Task) -> Array:
+    """Returns the scores at every point of a grid: `(len(y) * len(x), ...)`, rows of equal y after one another."""
     points = np.stack([one.reshape(-1) for one in np.meshgrid(x, y)], axis=1)
     inputs: Any = points
     if isinstance(examples.inputs, dict):

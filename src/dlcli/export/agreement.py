@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from dlcli.runs.parts import score_text
-from dlcli.spec.training.metrics import MetricSpec, decide
+from dlcli.spec.training.metrics import MetricSpec
+from dlcli.tasks import Task
 
 Array = np.ndarray[Any, Any]
 CLOSE = 1e-5
@@ -84,22 +85,23 @@ class Compared:
 
 
 def agreement(
-    compared: Compared, export: Array, task: str, *, metric: MetricSpec | None, spread: Array, judge: str
+    compared: Compared, export: Array, task: Task, *, metric: MetricSpec | None, spread: Array, judge: str
 ) -> Agreement:
     """Compares an export's answers with the original's.
 
     Args:
         compared: the examples.
         export: the export's answers, in the shape of the original's.
-        task: the task's name.
+        task: the task.
         metric: the metric to report; None where the run has none.
-        spread: standard deviation `(targets,)` of the training part's targets, for regression; 1 for other tasks.
+        spread: standard deviation `(targets,)` of the training part's targets, for values; 1 for probabilities.
         judge: `float16`, `int8`, or empty for float32.
     """
-    largest = float(np.abs(export.astype("float64") - compared.reference).max()) if np.isfinite(export).all() else inf
-    decisions = [decide(one, task) for one in (export, compared.original)] if task != "regression" else None
+    reference, output = (task.output.model_output(scores) for scores in (compared.reference, export))
+    largest = float(np.abs(output.astype("float64") - reference).max()) if np.isfinite(output).all() else inf
+    decisions = None if task.output.is_numeric else [task.output.decide(scores) for scores in (export, compared.original)]
     if not judge:
-        difference, limit, agrees = _of_floats(compared.reference, export, task, spread)
+        difference, limit, agrees = _of_floats(reference, output, task, spread)
     elif decisions is None:
         difference, limit, agrees = _of_values(compared.reference, export, spread, judge)
     else:
@@ -121,11 +123,11 @@ def agreement(
     )
 
 
-def _of_floats(reference: Array, export: Array, task: str, spread: Array) -> tuple[float, float, bool]:
+def _of_floats(reference: Array, export: Array, task: Task, spread: Array) -> tuple[float, float, bool]:
     """Returns the largest difference, the limit of the narrowest output, and whether all are within theirs."""
     gap = np.abs(export.astype("float64") - reference)
     allowed = CLOSE * spread
-    if task == "regression":
+    if task.output.is_numeric:
         allowed = allowed + _ROUNDED * np.spacing(np.abs(reference).max(axis=0).astype("float32"))
     return float(gap.max()), float(np.min(allowed)), bool((gap <= allowed).all())
 
@@ -137,9 +139,9 @@ def _of_values(reference: Array, export: Array, spread: Array, quantize: str) ->
     return difference, LOST[quantize], difference <= LOST[quantize]
 
 
-def _of_decisions(compared: Compared, export: Array, task: str, quantize: str) -> tuple[float, float, bool]:
+def _of_decisions(compared: Compared, export: Array, task: Task, quantize: str) -> tuple[float, float, bool]:
     """Returns the share of other decisions and its limit; of a few examples one may always fall on the other side."""
-    ours, theirs = decide(export, task), decide(compared.reference, task)
+    ours, theirs = task.output.decide(export), task.output.decide(compared.reference)
     one, difference = 1 / ours.size, float((ours != theirs).mean())
     limit = max(OTHERWISE[quantize], one)
     lost = float((theirs == compared.truth).mean() - (ours == compared.truth).mean())

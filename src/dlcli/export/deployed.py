@@ -16,6 +16,7 @@ from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras
 from dlcli.runtime.keras_file import read_config
 from dlcli.runtime.loading import load_model
+from dlcli.tasks import Task
 from dlcli.upstream.keras import all_layers
 
 Array = np.ndarray[Any, Any]
@@ -31,7 +32,7 @@ class Original:
 
     model: Any
     file: Path
-    task: str
+    task: Task
     classes: tuple[str, ...]
     taken: ModelInputs
     names: dict[str, str]
@@ -40,7 +41,7 @@ class Original:
     @property
     def output_name(self) -> str:
         """What the numbers are that the model gives."""
-        return "values" if self.task == "regression" else "probabilities"
+        return "values" if self.task.output.is_numeric else "probabilities"
 
     @property
     def text_columns(self) -> list[str]:
@@ -55,12 +56,12 @@ class Original:
 
 def original(run: Run, file: Path) -> Original:
     """Returns a run's model, read from a copy of its file."""
-    task, classes = run.experiment().task_row, tuple(run.data().get("classes") or ())
+    task, classes = run.experiment().task, tuple(run.data().get("classes") or ())
     model = load_model(file, outputs=task.units(len(classes)))
     model.jit_compile = False
     taken = inputs_of_model(model, run)
     mixed = _set_float32(read_config(file))
-    return Original(model, file, task.name, classes, taken, input_names(taken.columns or ()), mixed)
+    return Original(model, file, task, classes, taken, input_names(taken.columns or ()), mixed)
 
 
 def in_float32(source: Original, folder: Path) -> Any:

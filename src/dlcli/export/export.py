@@ -236,9 +236,9 @@ def _compared(
             "onnx": lambda: runtimes.onnx_runtime(path, output),
         }[form]()
         answers = np.concatenate([answer(batch) for batch in batches])
-    answers = answers[:, 0] if source.task == "binary" else answers
+    answers = source.task.output.scores(answers)
     metric = next(iter(experiment.training.metrics or []), None)
-    spread = splits.train.targets.std(axis=0, dtype="float64") if source.task == "regression" else np.ones(1)
+    spread = splits.train.targets.std(axis=0, dtype="float64") if source.task.output.is_numeric else np.ones(1)
     judge = quantize or ("float16" if source.mixed_precision and plain is source.model else "")
     return agreement(compared, answers, source.task, metric=metric, spread=spread, judge=judge)
 

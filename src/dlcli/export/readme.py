@@ -17,6 +17,7 @@ from dlcli.runs.files import write_text
 from dlcli.runtime import image_reader
 from dlcli.runtime.images import settings_of
 from dlcli.spec.data.data import ImageSettings
+from dlcli.tasks import Classes, Labels, OutputType, TwoClasses, Values, entry_of
 from dlcli.visible import visible
 
 Array = np.ndarray[Any, Any]
@@ -81,7 +82,7 @@ def example(source: Original, form: Format, image: ImageSettings, row: dict[str,
         f'labels = (folder / "{layout.LABELS}").read_text(encoding="utf-8").splitlines()',
         *reading.splitlines(),
         *_running(source, form).splitlines(),
-        *_printing(source.task).splitlines(),
+        *f"{entry_of(_LOOPS, source.task.output)}{_PRINT}".splitlines(),
     ]
     return "\n".join(lines) + "\n"
 
@@ -163,15 +164,13 @@ def _running(source: Original, form: Format) -> str:
     return f'{loaded}\nscores = session.run(["{output}"], {given})[0][0]'
 
 
-def _printing(task: str) -> str:
-    if task == "binary":  # the one number is the second class's probability
-        pairs = "(1 - scores[0], scores[0])"
-        return f"for label, score in sorted(zip(labels, {pairs}), key=lambda pair: -pair[1]):\n" + _PRINT
-    if task == "classification":
-        return "for label, score in sorted(zip(labels, scores), key=lambda pair: -pair[1])[:5]:\n" + _PRINT
-    return "for label, score in zip(labels, scores):\n" + _PRINT
-
-
+_LOOPS: dict[type[OutputType], str] = {
+    Labels: "for label, score in zip(labels, scores):\n",
+    Values: "for label, score in zip(labels, scores):\n",
+    Classes: "for label, score in sorted(zip(labels, scores), key=lambda pair: -pair[1])[:5]:\n",
+    # The one number is the second class's probability.
+    TwoClasses: "for label, score in sorted(zip(labels, (1 - scores[0], scores[0])), key=lambda pair: -pair[1]):\n",
+}
 _PRINT = '    print(f"{label}: {score:.6g}")'
 
 
@@ -250,16 +249,16 @@ def _cell(text: str) -> str:
 
 
 def _outputs(source: Original) -> str:
-    many = len(source.classes)
-    names = f"`{layout.LABELS}` names them, one a line, in order."
-    if source.task == "binary":
-        return f"`{source.output_name}`: float32 `(batch, 1)`, the probability of the second label of `{layout.LABELS}`."
-    meaning = {
-        "classification": f"`(batch, {many})`, the probability of each class.",
-        "multilabel": f"`(batch, {many})`, the probability of each label; above 0.5 it is given.",
-        "regression": f"`(batch, {many})`, the predicted values.",
-    }[source.task]
-    return f"`{source.output_name}`: float32 {meaning} {names}"
+    meanings: dict[type[OutputType], str] = {
+        Classes: "the probability of each class.",
+        TwoClasses: f"the probability of the second label of `{layout.LABELS}`.",
+        Labels: "the probability of each label; above 0.5 it is given.",
+        Values: "the predicted values.",
+    }
+    units = source.task.units(len(source.classes))
+    meaning = entry_of(meanings, source.task.output) or "what the model gives."
+    names = f" `{layout.LABELS}` names them, one a line, in order." if units == len(source.classes) else ""
+    return f"`{source.output_name}`: float32 `(batch, {units})`, {meaning}{names}"
 
 
 def _checked(form: Format, found: Agreement) -> str:

@@ -92,7 +92,7 @@ def describe_spec(experiment: Experiment) -> Description:
 def _from_facts(experiment: Experiment, error: DataError) -> Description:
     facts = experiment.data.facts(experiment.task)
     shape = input_shape(experiment, facts)
-    outputs = 1 if experiment.task == "binary" else facts.outputs
+    outputs = experiment.task.units(facts.outputs or 0) or None
     if shape is None or outputs is None:
         raise UsageError(f"the data is not at hand, and its shape is not known without it: {error}") from None
     built = shape_model(experiment, shape, outputs)

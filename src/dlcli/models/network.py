@@ -153,7 +153,7 @@ def _build_for_columns(
 
 def _body(experiment: Experiment, outputs: int, tensor: Any, scale: TargetScale | None = None) -> Any:
     """Returns the output for scaled inputs: the spec's layers, the task's output layer, the targets' own units."""
-    task = experiment.task_row
+    task = experiment.task
     tensor = experiment.model.apply(tensor)
     output = experiment.output.apply(tensor, units=task.units(outputs), activation=task.activation)
     return output if scale is None else scale.restored(output)

@@ -13,55 +13,18 @@ from dlcli.data.batches import prediction_batch
 from dlcli.data.open_run import open_run
 from dlcli.data.unfamiliar import Unfamiliar
 from dlcli.errors import DataError, UsageError
+from dlcli.predict.answers import Answers
 from dlcli.predict.inputs import Batch, ModelInputs, Skip, batches, found_files, inputs_of_model
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.failures import failures_in_words
 from dlcli.runtime.columns import rows
 from dlcli.runtime.images import is_deep_file
-from dlcli.score.outcome import MANY_CLASSES
 from dlcli.spec.data.sources.file_tree import Tree
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.training.metrics import decide
+from dlcli.tasks import Task
 
 Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a run says of some examples.
-
-    `scores` are float32 in the shapes of `decide`: probabilities `(n, classes)`, `(n,)` of the second class for binary,
-    `(n, labels)`; values `(n, targets)`. `classes` are the names of the classes, labels or targets.
-    """
-
-    task: str
-    classes: tuple[str, ...]
-    ids: list[str]
-    scores: Array
-
-    @property
-    def table(self) -> Array:
-        """The scores with a column for each of `classes`; for binary of both."""
-        return np.stack([1 - self.scores, self.scores], axis=1) if self.task == "binary" else self.scores
-
-    def ranked(self, most: int) -> Iterator[list[tuple[str, float]]]:
-        """Yields each example's likeliest classes with their probabilities; the predicted class is the first.
-
-        For multilabel the labels above 0.5, the likeliest first; for regression all targets with their values.
-        """
-        table = self.table
-        if self.task == "regression":
-            order = np.tile(np.arange(table.shape[1]), (len(table), 1))
-            counts = np.full(len(table), table.shape[1])
-        else:
-            order = np.argsort(-table, axis=1, kind="stable")
-            chosen = decide(self.scores, self.task)
-            counts = chosen.sum(axis=1) if self.task == "multilabel" else np.full(len(table), most)
-            if self.task == "binary":  # 0.5 is the first class, by `decide`
-                order[:, 0], order[:, 1] = chosen, 1 - chosen
-        for row, places, count in zip(table, order, counts, strict=True):
-            yield [(self.classes[place], float(row[place])) for place in places[:count]]
 
 
 @dataclass(frozen=True)
@@ -113,13 +76,14 @@ class Prediction:
 
     def _scores(self, batch: Batch) -> Array:
         inputs = rows(batch.inputs) if isinstance(batch.inputs, dict) else batch.inputs
-        output = np.asarray(self.model.predict_on_batch(inputs))
-        scores = output[:, 0] if self.experiment.task == "binary" else output
+        output = self.experiment.task.output
+        scores = output.scores(np.asarray(self.model.predict_on_batch(inputs)))
         if self.temperature is None:
             return scores
         from dlcli.score.calibration import calibrated
 
-        return calibrated(scores, self.temperature, self.experiment.task).astype("float32")
+        warmer = calibrated(scores, self.temperature, self.experiment.task)
+        return output.scores(output.model_output(warmer).astype("float32"))
 
 
 def prepare(run: Run, what: Sequence[str], *, calibrate: bool = False) -> Prediction:
@@ -163,60 +127,15 @@ def _of_other_depth(files: Sequence[str], experiment: Experiment) -> list[str]:
     return [f"{count} have more than 8 bits, such as {other[0]}: of 16 bits the upper 8 are used, as in the training"]
 
 
-def _temperature(run: Run, task: str) -> float:
+def _temperature(run: Run, task: Task) -> float:
     """Returns the temperature that `evaluate --calibrate` stored.
 
     Raises:
         UsageError: the run has none, or gives no probabilities.
     """
-    if task == "regression":
+    if task.output.is_numeric:
         raise UsageError("--calibrated is for probabilities; a regression gives values")
     temperature = run.temperature()
     if temperature is None:
         raise UsageError(f"{run.id} is not calibrated: {command()} evaluate {run.id} --calibrate fits a temperature")
     return temperature
-
-
-def column_names(task: str, classes: Sequence[str], top: int) -> list[str]:
-    """Returns the columns of a table of answers, as `predictions.csv` has them but without labels.
-
-    With `top` above 1, `class_2,probability_2,...` too.
-    """
-    if task in ("multilabel", "regression"):
-        return ["id", *(f"predicted_{name}" for name in classes)]
-    more = [f"{word}_{place}" for place in range(2, min(top, len(classes)) + 1) for word in ("class", "probability")]
-    return ["id", "predicted", "probability", *more, *(f"p_{name}" for name in classes if len(classes) <= MANY_CLASSES)]
-
-
-def table_rows(answers: Answers, top: int) -> Iterator[list[str]]:
-    """Yields the rows below `column_names`; a float has nine digits, so that it reads back as the same bits."""
-    if answers.task in ("multilabel", "regression"):
-        for one, scores in zip(answers.ids, answers.table, strict=True):
-            yield [one, *map(digits, scores)]
-        return
-    for one, ranked, scores in zip(answers.ids, answers.ranked(top), answers.table, strict=True):
-        shares = map(digits, scores) if len(answers.classes) <= MANY_CLASSES else ()
-        yield [one, *(cell for name, share in ranked for cell in (name, digits(share))), *shares]
-
-
-def digits(value: float) -> str:
-    """Returns a float32 as text that reads back as the same bits."""
-    return f"{value:.9g}"
-
-
-def as_objects(answers: Answers, top: int) -> Iterator[dict[str, Any]]:
-    """Yields each answer as plain data: `predicted`, `probability` and, with `top` above 1, `top`; `labels`; or `values`."""
-    for one, ranked, scores in zip(answers.ids, answers.ranked(top), answers.table, strict=True):
-        if answers.task == "regression":
-            yield {"id": one, "values": {name: _number(value) for name, value in ranked}}
-        elif answers.task == "multilabel":
-            shares = dict(zip(answers.classes, map(_number, scores), strict=True))
-            yield {"id": one, "labels": [name for name, _ in ranked], "probabilities": shares}
-        else:
-            entries = [{"class": name, "probability": _number(share)} for name, share in ranked]
-            best = {"id": one, "predicted": ranked[0][0], "probability": entries[0]["probability"]}
-            yield best | ({"top": entries} if top > 1 else {})
-
-
-def _number(value: float) -> float:
-    return float(digits(value))

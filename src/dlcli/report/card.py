@@ -109,7 +109,8 @@ def _values(run: Run) -> dict[str, Any]:
     counts = [layer.parameters for layer in layers(run)]
     return {
         "run": run,
-        "task": experiment.task,
+        "task": experiment.task.name,
+        "nouns": experiment.task.output.nouns,
         "what": sentences.what_it_is(experiment.model, experiment.task, data),
         "trained": sentences.moment(status.started),
         "took": sentences.duration(status.started, status.finished),

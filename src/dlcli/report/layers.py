@@ -45,8 +45,7 @@ def layers(run: Run) -> list[Layer]:
     except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []  # a model of another kind, or of another version of Keras: the report does without its table
     if found and found[-1].shape is None and found[-1].kind == "Dense" and last:
-        units = 1 if len(last) == 2 and run.experiment().task == "binary" else len(last)
-        found[-1] = replace(found[-1], shape=(units,))
+        found[-1] = replace(found[-1], shape=(run.experiment().task.units(len(last)),))
     return found
 
 

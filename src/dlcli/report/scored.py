@@ -31,6 +31,7 @@ from dlcli.runs import Run, layout
 from dlcli.runs.layout import OTHER_DATA
 from dlcli.runs.parts import part_note, part_title
 from dlcli.score.calibration import calibration_error
+from dlcli.tasks import Task
 
 Found = TypeVar("Found")
 Of = Callable[[Callable[[], Any], Any], Any]
@@ -96,7 +97,7 @@ class Scored:
     title: str
     note: str
     key: str
-    task: str
+    is_numeric: bool
     examples: int
     level: float
     scores: list[Score]
@@ -168,7 +169,7 @@ def read_scored(run: Run, split: str, key: str, of: Of, budget: Budget, *, draws
         title=part_title(run, split),
         note=part_note(run, split),
         key=key,
-        task=task,
+        is_numeric=task.output.is_numeric,
         examples=metrics["examples"],
         level=float(metrics.get("level") or 0.95),
         scores=_scores(metrics),
@@ -225,9 +226,9 @@ def _shots(rows: Sequence[ExampleRow], folder: Path, matrix: Matrix, budget: Bud
 
 
 def _charts(
-    run: Run, split: str, task: str, folder: Path, deciles: list[DecileRow], key: str, of: Of
+    run: Run, split: str, task: Task, folder: Path, deciles: list[DecileRow], key: str, of: Of
 ) -> dict[str, list[InlineChart]]:
-    if task == "regression":
+    if task.output.is_numeric:
         drawn: dict[str, list[InlineChart]] = of(lambda: _regression(run, split, deciles, key), {})
         return drawn
     bins = of(lambda: read_rows(folder / layout.RELIABILITY, BinRow), [])

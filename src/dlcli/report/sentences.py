@@ -9,6 +9,7 @@ from typing import Any
 
 from dlcli.runs.numbers import short_number
 from dlcli.runs.parts import score_text
+from dlcli.tasks import Task
 
 _SHARES = ("accuracy", "balanced_accuracy", "top_")
 _MODELS = {
@@ -80,12 +81,12 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
-def what_it_is(model: Any, task: str, data: dict[str, Any]) -> str:
+def what_it_is(model: Any, task: Task, data: dict[str, Any]) -> str:
     """Returns in a sentence what a model is for.
 
     Args:
         model: the spec's model.
-        task: the task's name.
+        task: the task.
         data: what `data.json` holds.
     """
     kind = getattr(model, "kind", "")
@@ -96,15 +97,13 @@ def what_it_is(model: Any, task: str, data: dict[str, Any]) -> str:
     return f"{subject} that {_does(task, list(data.get('classes') or ()))}, from {_inputs(data)}."
 
 
-def _does(task: str, classes: list[str]) -> str:
-    names = f": {listed(classes)}" if 0 < len(classes) <= 8 else ""
-    if task == "classification":
-        return f"tells {counted(len(classes), 'class', 'classes')} apart{names}" if classes else "tells classes apart"
-    if task == "binary":
-        return f"says yes or no{names}"
-    if task == "multilabel":
-        return f"gives each example any of {counted(len(classes), 'label')}{names}"
-    return f"predicts {listed(classes) if classes else 'numbers'}"
+def _does(task: Task, classes: list[str]) -> str:
+    output = task.output
+    return task.action.format(
+        count=counted(len(classes), output.noun, output.nouns) if classes else output.nouns,
+        names=f": {listed(classes)}" if 0 < len(classes) <= 8 else "",
+        listed=listed(classes) if classes else "numbers",
+    )
 
 
 def _inputs(data: dict[str, Any]) -> str:

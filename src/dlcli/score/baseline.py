@@ -26,6 +26,7 @@ from dlcli.score.intervals import metric_interval
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.metrics import MetricSpec
+from dlcli.tasks import Classes, Labels, OutputType, Task, Values, entry_of
 
 Array = np.ndarray[Any, Any]
 MOST_EXAMPLES = 10_000
@@ -119,20 +120,26 @@ def _pixels(inputs: Any, places: Array) -> Array:
     return np.asarray(images[:, ::step, ::step].reshape(len(places), -1))
 
 
-def simple_models(task: str, seed: int) -> Iterator[tuple[str, Any]]:
+def simple_models(task: Task, seed: int) -> Iterator[tuple[str, Any]]:
     """Yields the simple models of a task by name, the guess without inputs first."""
     from sklearn import dummy
 
-    if task == "regression":
+    if task.output.is_numeric:
         yield "always the mean", dummy.DummyRegressor()
-        yield from simple_regressors(seed)
-        return
-    yield "always the shares", dummy.DummyClassifier(strategy="prior")
-    yield from simple_classifiers(task, seed)
+    else:
+        yield "always the shares", dummy.DummyClassifier(strategy="prior")
+    yield from learning_models(task, seed)
 
 
-def simple_regressors(seed: int) -> Iterator[tuple[str, Any]]:
-    """Yields scikit-learn's simple models for numbers by name."""
+def learning_models(task: Task, seed: int) -> Iterator[tuple[str, Any]]:
+    """Yields the simple models of a task that learn from the inputs, by name."""
+    models = entry_of(_MODELS, task.output)
+    if models is not None:
+        yield from models(seed)
+
+
+def _regressors(seed: int) -> Iterator[tuple[str, Any]]:
+    """Yields scikit-learn's simple models for values by name."""
     from sklearn import ensemble, linear_model, multioutput, neighbors, pipeline, preprocessing
 
     scaled = preprocessing.StandardScaler
@@ -143,17 +150,33 @@ def simple_regressors(seed: int) -> Iterator[tuple[str, Any]]:
     yield "gradient boosting", multioutput.MultiOutputRegressor(boosting)
 
 
-def simple_classifiers(task: str, seed: int) -> Iterator[tuple[str, Any]]:
-    """Yields scikit-learn's simple models for classes, or for several labels, by name."""
-    from sklearn import ensemble, linear_model, multioutput, neighbors, pipeline, preprocessing
+def _classifiers(seed: int) -> Iterator[tuple[str, Any]]:
+    return _classifiers_by(lambda model: model, seed)
+
+
+def _classifiers_of_labels(seed: int) -> Iterator[tuple[str, Any]]:
+    from sklearn import multioutput
+
+    return _classifiers_by(multioutput.MultiOutputClassifier, seed)
+
+
+def _classifiers_by(several: Callable[[Any], Any], seed: int) -> Iterator[tuple[str, Any]]:
+    """Yields scikit-learn's simple models for classes by name; `several` makes one of them fit for several labels."""
+    from sklearn import ensemble, linear_model, neighbors, pipeline, preprocessing
 
     scaled = preprocessing.StandardScaler
-    several: Callable[[Any], Any] = multioutput.MultiOutputClassifier if task == "multilabel" else (lambda model: model)
     logistic = linear_model.LogisticRegression(max_iter=500)
     yield "logistic regression", pipeline.make_pipeline(scaled(), several(logistic))
     yield "5 nearest neighbours", pipeline.make_pipeline(scaled(), neighbors.KNeighborsClassifier())
     yield "random forest", ensemble.RandomForestClassifier(random_state=seed, n_jobs=-1)
     yield "gradient boosting", several(ensemble.HistGradientBoostingClassifier(random_state=seed))
+
+
+_MODELS: dict[type[OutputType], Callable[[int], Iterator[tuple[str, Any]]]] = {
+    Classes: _classifiers,
+    Labels: _classifiers_of_labels,
+    Values: _regressors,
+}
 
 
 def _row(
@@ -171,7 +194,7 @@ def _row(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a simple model that has not converged is still a baseline
         try:
-            model.fit(train, labels if splits.task == "regression" else labels.astype("int64"))
+            model.fit(train, fit_targets(labels, splits.task))
             scores = model_scores(model, other, splits)
         except ValueError as error:
             return Row(name, {}, perf_counter() - began, str(error).splitlines()[0])
@@ -183,15 +206,33 @@ def _row(
 
 
 def model_scores(model: Any, inputs: Array, splits: Splits) -> Array:
-    """Returns a model's output in the form of a network's: see `spec.metrics`."""
-    if splits.task == "regression":
-        return np.asarray(model.predict(inputs), dtype="float32").reshape(len(inputs), -1)
+    """Returns a simple model's scores in the form of a network's: see `Outcome.scores`."""
+    scores = entry_of(_SCORES, splits.task.output)
+    assert scores is not None
+    return scores(model, inputs, len(splits.classes))
+
+
+def fit_targets(targets: Array, task: Task) -> Array:
+    """Returns targets as scikit-learn's models take them: classes and labels as whole numbers."""
+    return targets if task.output.is_numeric else targets.astype("int64")
+
+
+def _values(model: Any, inputs: Array, _: int) -> Array:
+    return np.asarray(model.predict(inputs), dtype="float32").reshape(len(inputs), -1)
+
+
+def _labels(model: Any, inputs: Array, _: int) -> Array:
     shares = model.predict_proba(inputs)
-    if splits.task == "multilabel":
-        return np.stack([_of_yes(one, known) for one, known in zip(shares, model.classes_, strict=True)], axis=1)
-    whole = np.zeros((len(inputs), len(splits.classes)), dtype="float32")
-    whole[:, model.classes_] = shares
-    return whole[:, 1] if splits.task == "binary" else whole
+    return np.stack([_of_yes(one, known) for one, known in zip(shares, model.classes_, strict=True)], axis=1)
+
+
+def _classes(model: Any, inputs: Array, classes: int) -> Array:
+    scores = np.zeros((len(inputs), classes), dtype="float32")
+    scores[:, model.classes_] = model.predict_proba(inputs)
+    return scores
+
+
+_SCORES: dict[type[OutputType], Callable[[Any, Array, int], Array]] = {Classes: _classes, Labels: _labels, Values: _values}
 
 
 def _of_yes(shares: Array, known: Array) -> Array:

@@ -7,17 +7,17 @@ each label's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from dlcli.charts import content
 from dlcli.score.outcome import Outcome
+from dlcli.tasks import Decisions, Task
 
 Array = np.ndarray[Any, Any]
 BINS = 15
-_SMALLEST = 1e-7
 _COLDEST, _HOTTEST = 0.02, 50.0
 
 
@@ -34,11 +34,17 @@ class Bin:
 
 def claims(outcome: Outcome) -> tuple[Array, Array]:
     """Returns what was claimed and whether it came true: probabilities and booleans, both `(claims,)`."""
-    if outcome.task == "classification":
-        assert outcome.scores is not None
-        return outcome.scores.max(axis=1).astype("float64"), outcome.predicted == outcome.truth
+    return _decisions(outcome.task).claims(outcome.truth, _scores(outcome))
+
+
+def _decisions(task: Task) -> Decisions:
+    assert isinstance(task.output, Decisions)
+    return task.output
+
+
+def _scores(outcome: Outcome) -> Array:
     assert outcome.scores is not None
-    return outcome.scores.reshape(-1).astype("float64"), outcome.truth.reshape(-1) == 1
+    return outcome.scores
 
 
 def reliability(probabilities: Array, came_true: Array) -> list[Bin]:
@@ -61,29 +67,23 @@ def calibration_error(bins: Sequence[content.Bin]) -> float:
 def brier(outcome: Outcome) -> float:
     """Returns the mean squared error of probabilities (Brier 1950): summed over the classes of a classification, 0 to 2;
     of the second class, or over all labels, 0 to 1. As scikit-learn's `brier_score_loss` has it."""
-    assert outcome.scores is not None
-    scores = outcome.scores.astype("float64")
-    if outcome.task != "classification":
-        return float(((scores - outcome.truth) ** 2).mean())
-    right = scores[np.arange(len(scores)), outcome.truth]
-    return float((1 - 2 * right + (scores**2).sum(axis=1)).mean())
+    return _decisions(outcome.task).brier(outcome.truth, _scores(outcome))
 
 
-def calibrated(scores: Array, temperature: float, task: str) -> Array:
-    """Returns probabilities whose logits are divided by the temperature; what is predicted does not change.
+def calibrated(scores: Array, temperature: float, task: Task) -> Array:
+    """Returns probabilities, float64, whose logits are divided by the temperature; what is predicted does not change.
 
     Args:
         scores: probabilities in the shapes of `Outcome.scores`.
         temperature: above 1 for a model that is too sure.
-        task: classification, binary or multilabel.
+        task: one whose scores are probabilities.
     """
-    from scipy.special import expit, softmax
+    return _decisions(task).calibrated(scores, temperature)
 
-    known = np.clip(scores.astype("float64"), _SMALLEST, 1.0)
-    if task == "classification":
-        return np.asarray(softmax(np.log(known) / temperature, axis=1))
-    known = np.minimum(known, 1 - _SMALLEST)
-    return np.asarray(expit((np.log(known) - np.log1p(-known)) / temperature))
+
+def with_temperature(outcome: Outcome, temperature: float) -> Outcome:
+    """Returns an outcome with calibrated probabilities."""
+    return replace(outcome, scores=calibrated(_scores(outcome), temperature, outcome.task))
 
 
 def fit_temperature(outcome: Outcome) -> float:
@@ -91,12 +91,8 @@ def fit_temperature(outcome: Outcome) -> float:
     from scipy.optimize import minimize_scalar
 
     def loss(logarithm: float) -> float:
-        assert outcome.scores is not None
-        shares = calibrated(outcome.scores, float(np.exp(logarithm)), outcome.task)
-        if outcome.task == "classification":
-            return float(-np.log(np.maximum(shares[np.arange(len(shares)), outcome.truth], _SMALLEST)).mean())
-        shares = np.clip(shares, _SMALLEST, 1 - _SMALLEST)
-        return float(-np.where(outcome.truth == 1, np.log(shares), np.log1p(-shares)).mean())
+        shares = calibrated(_scores(outcome), float(np.exp(logarithm)), outcome.task)
+        return _decisions(outcome.task).log_loss(outcome.truth, shares)
 
     found = minimize_scalar(loss, bounds=(np.log(_COLDEST), np.log(_HOTTEST)), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))

@@ -23,6 +23,7 @@ from dlcli.score.intervals import LEVEL, difference_interval, loss_estimate, met
 from dlcli.score.outcome import Outcome, has_outcome, read_outcome
 from dlcli.spec.base import dump
 from dlcli.spec.training.metrics import Accuracy, MetricSpec, higher_is_better
+from dlcli.tasks import Task
 
 Array = np.ndarray[Any, Any]
 Verdict = Literal["better", "worse", "none shown", "same"]
@@ -128,7 +129,7 @@ def _losses(first: Run, other: Run, matched: Matched) -> list[Difference]:
     return [compare_losses(matched.ours, matched.theirs)]
 
 
-def _a(task: str) -> str:
+def _a(task: Task) -> str:
     return f"a {task} run"
 
 
@@ -202,7 +203,7 @@ def _doubt(ours: Outcome, theirs: Outcome, same: Array) -> str:
 
 def _reordered(ours: Outcome, theirs: Outcome) -> tuple[Outcome, str]:
     """Returns the second outcome with the first one's order of classes, labels or targets, if they are the same."""
-    what = "classes" if ours.has_one_class else "labels" if ours.task == "multilabel" else "targets"
+    what = ours.task.output.nouns
     if set(ours.classes) != set(theirs.classes):
         added, gone = sorted({*theirs.classes} - {*ours.classes}), sorted({*ours.classes} - {*theirs.classes})
         words = [
@@ -219,9 +220,7 @@ def _reordered(ours: Outcome, theirs: Outcome) -> tuple[Outcome, str]:
         return moved, note
     number = np.argsort(order)
     given = None if theirs.given is None else number[theirs.given]
-    scores = theirs.scores
-    if scores is not None:
-        scores = 1 - scores if theirs.task == "binary" else scores[:, order]
+    scores = None if theirs.scores is None else theirs.scores[:, order]
     return replace(theirs, classes=ours.classes, truth=number[theirs.truth], scores=scores, given=given), note
 
 

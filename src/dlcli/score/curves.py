@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.score.outcome import Outcome
+from dlcli.tasks import Decisions
 
 Array = np.ndarray[Any, Any]
 MOST_CLASSES = 100
@@ -31,14 +32,13 @@ def one_against_rest(outcome: Outcome) -> Iterator[tuple[str, Array, Array]]:
 
     Of a binary task the second class alone.
     """
+    output = outcome.task.output
+    assert isinstance(output, Decisions)
     assert outcome.scores is not None
-    if outcome.task == "binary":
-        columns = [(outcome.classes[-1], outcome.truth == 1, outcome.scores)]
-    elif outcome.task == "classification":
-        columns = [(name, outcome.truth == at, outcome.scores[:, at]) for at, name in enumerate(outcome.classes)]
-    else:
-        columns = [(name, outcome.truth[:, at] == 1, outcome.scores[:, at]) for at, name in enumerate(outcome.classes)]
-    yield from ((name, members, scores) for name, members, scores in columns if 0 < members.sum() < len(members))
+    members, probabilities = output.members(outcome.truth, outcome.scores)
+    for name, column, scores in zip(output.member_names(outcome.classes), members.T, probabilities.T, strict=True):
+        if 0 < column.sum() < len(column):
+            yield name, column, scores
 
 
 def curves(outcome: Outcome) -> tuple[list[Curve], list[Curve]]:

@@ -31,6 +31,7 @@ from dlcli.score.record import Scores, write_calibration, write_curves, write_sc
 from dlcli.score.slices import columns_of, slices
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
+from dlcli.tasks import Task
 
 Array = np.ndarray[Any, Any]
 
@@ -77,11 +78,11 @@ def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", opt
         return evaluate_model(opened.experiment, splits, run, split or default_split(splits), options)
 
 
-def _refuse_misfit(options: EvaluateOptions, task: str, data: str) -> None:
+def _refuse_misfit(options: EvaluateOptions, task: Task, data: str) -> None:
     """Raises UsageError for options that do not fit the task or the data."""
-    if options.calibrate and task == "regression":
+    if options.calibrate and task.output.is_numeric:
         raise UsageError("--calibrate is for probabilities; this run predicts numbers")
-    if options.costs and task not in ("binary", "multilabel"):
+    if options.costs and not task.output.has_thresholds:
         raise UsageError(f"--cost chooses thresholds of yes-or-no decisions; this run's task is {task}")
     if options.calibrate and data:
         raise UsageError("--calibrate fits on the run's own validation split: leave --data out")
@@ -176,7 +177,7 @@ def _same_model(run: Run) -> Iterator[Callable[[], None]]:
 
 def _model_for(experiment: Experiment, run: Run, part: Part) -> Any:
     """Returns the run's saved model, which takes the part's examples."""
-    model = load_model(run.model_path, outputs=experiment.task_row.units(len(part.classes)))
+    model = load_model(run.model_path, outputs=experiment.task.units(len(part.classes)))
     refuse_other_inputs(model, part.examples.inputs, run.model_path)
     return model
 
@@ -214,7 +215,7 @@ def _with_intervals(experiment: Experiment, outcome: Outcome, data: dict[str, An
     losses = each_loss(experiment, len(outcome.classes), truth, scores)
     estimates = {"loss": loss_estimate(losses)}
     estimates |= {one.name: metric_estimate(one, truth, scores, task) for one in experiment.training.metrics or []}
-    name, guess = baseline(task, outcome.classes, data, len(outcome))
+    name, guess = task.output.guess(outcome.classes, data, len(outcome))
     compared = {} if guess is None else _scored(experiment, truth, guess)
     values = {metric: estimate.value for metric, estimate in estimates.items()}
     intervals = {metric: estimate.interval for metric, estimate in estimates.items()}
@@ -242,7 +243,7 @@ def calibrate(experiment: Experiment, splits: Splits, run: Run) -> float:
 
 
 def predictions(model: Any, batches: Any, experiment: Experiment, heard: Callable[[], None] | None = None) -> Array:
-    """Returns the model's output for all inputs, in order: `(n, classes)`; `(n,)` for binary; `(n, labels or targets)`.
+    """Returns the scores of all inputs, in order: `(n, classes)`, of both classes for binary; `(n, labels)`, `(n, targets)`.
 
     `heard` is called before every batch; what it raises ends the prediction.
     """
@@ -250,7 +251,7 @@ def predictions(model: Any, batches: Any, experiment: Experiment, heard: Callabl
     model.jit_compile = experiment.hardware.xla
     with data_errors():
         output = np.asarray(model.predict(batches, verbose=0, callbacks=[Listening(heard)] if heard else None))
-    return output[:, 0] if experiment.task == "binary" else output
+    return experiment.task.output.scores(output)
 
 
 def _scored(experiment: Experiment, truth: Array, scores: Array) -> dict[str, float]:
@@ -278,32 +279,10 @@ def each_loss(experiment: Experiment, outputs: int, truth: Array, scores: Array)
 
 def _losses(experiment: Experiment, outputs: int, truth: Array, scores: Array) -> tuple[Array, Any]:
     """Returns the loss of every example, and which examples count: no number stands for the others."""
-    labels: Any = truth
-    if experiment.task == "classification" and not experiment.training.loss.integer_labels:
+    loss, output = experiment.training.loss, experiment.task.output
+    labels = output.labels(truth)
+    if labels.ndim == 1 and not loss.integer_labels:
         labels = keras.utils.to_categorical(truth, outputs)
-    if experiment.task == "binary":
-        labels, scores = truth[:, None].astype("float32"), scores[:, None]
-    loss, tensors = experiment.training.loss, (keras.ops.convert_to_tensor(labels), keras.ops.convert_to_tensor(scores))
+    tensors = (keras.ops.convert_to_tensor(labels), keras.ops.convert_to_tensor(output.model_output(scores)))
     losses, counted = np.asarray(loss.each(*tensors), dtype="float64"), loss.counted(truth)
     return (losses, ...) if counted is None else (np.where(counted, losses, np.nan), counted)
-
-
-def baseline(task: str, classes: tuple[str, ...], data: dict[str, Any], examples: int) -> tuple[str, Array | None]:
-    """Returns what a model without inputs would say, and its name: the training part's class shares, or its mean.
-
-    Args:
-        task: the task's name.
-        classes: the names of classes, labels or targets.
-        data: what `data.json` holds; without the means of the targets (of an older run) there is no guess.
-        examples: how many guesses are needed.
-    """
-    if task == "regression":
-        means = data.get("means")
-        return "always the mean", np.tile(np.array(means, dtype="float32"), (examples, 1)) if means else None
-    counts = np.array([data["counts"]["train"][name] for name in classes], dtype="float64")
-    if task == "multilabel":
-        share = (counts / data["examples"]["train"]).astype("float32")
-        return "always each label's share", np.tile(share, (examples, 1))
-    shares = counts / counts.sum()
-    name = f"always {classes[int(shares.argmax())]!r}"
-    return name, np.full(examples, shares[1]) if task == "binary" else np.tile(shares, (examples, 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from dlcli.runs.files import write_table
 from dlcli.runtime.images import shown
 from dlcli.score.outcome import Outcome
 from dlcli.spec.data.sources import Examples
+from dlcli.tasks import Classes, OutputType, Values, entry_of
 
 Array = np.ndarray[Any, Any]
 _EACH = 24
@@ -40,22 +41,23 @@ class Shown:
 
 def worth_looking_at(outcome: Outcome) -> list[Shown]:
     """Returns the examples that tell most about the errors, kind by kind, the worst of each first."""
-    if outcome.task == "regression":
-        return list(_largest_errors(outcome))
-    if outcome.scores is None or outcome.task == "multilabel":
-        return []
-    shares, guess = outcome.shares, outcome.predicted
+    choose = entry_of(_CHOOSERS, outcome.task.output)
+    return list(choose(outcome)) if choose is not None and outcome.scores is not None else []
+
+
+def _of_classes(outcome: Outcome) -> Iterator[Shown]:
+    """Yields examples of each confusion, the most confident errors, and the least certain predictions."""
+    assert outcome.scores is not None
+    shares, guess = outcome.scores, outcome.predicted
     sure = shares[np.arange(len(guess)), guess]
     wrong = np.flatnonzero(guess != outcome.truth)
     by_sureness = wrong[np.argsort(-sure[wrong], kind="stable")]
     two = np.partition(shares, -2, axis=1)[:, -2:]
     uncertain = np.argsort(two[:, 1] - two[:, 0], kind="stable")[:_EACH]
     chosen = [("confusion", _of_confusions(outcome.truth, guess, by_sureness)), ("confident_error", by_sureness[:_EACH])]
-    return [
-        Shown(kind, int(at), outcome.classes[outcome.truth[at]], outcome.classes[guess[at]], float(sure[at]))
-        for kind, places in [*chosen, ("uncertain", uncertain)]
-        for at in places
-    ]
+    for kind, places in [*chosen, ("uncertain", uncertain)]:
+        for at in places:
+            yield Shown(kind, int(at), outcome.classes[outcome.truth[at]], outcome.classes[guess[at]], float(sure[at]))
 
 
 def _of_confusions(truth: Array, guess: Array, by_sureness: Array) -> Iterator[int]:
@@ -77,6 +79,9 @@ def _largest_errors(outcome: Outcome) -> Iterator[Shown]:
     worst = (errors / np.where(spread > 0, spread, 1)).max(axis=1)
     for at in np.argsort(-worst, kind="stable")[:_EACH].tolist():
         yield Shown("largest_error", at, _listed(outcome.truth[at]), _listed(outcome.scores[at]), None)
+
+
+_CHOOSERS: dict[type[OutputType], Callable[[Outcome], Iterator[Shown]]] = {Classes: _of_classes, Values: _largest_errors}
 
 
 def _listed(values: Array) -> str:

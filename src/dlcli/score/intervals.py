@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcli.runtime.estimates import FEWEST_VALUES, LEVEL, Estimate, Interval, of_values, student
+from dlcli.tasks import Task
 
 if TYPE_CHECKING:
     from dlcli.spec.training.metrics import MetricSpec
@@ -21,7 +22,7 @@ __all__ = ["LEVEL", "difference_interval", "loss_estimate", "mean_interval", "me
 Array = np.ndarray[Any, Any]
 
 
-def metric_estimate(metric: MetricSpec, truth: Array, scores: Array, task: str) -> Estimate:
+def metric_estimate(metric: MetricSpec, truth: Array, scores: Array, task: Task) -> Estimate:
     """Returns a metric, as scikit-learn computes it, with its interval; of fewer than two examples there is none."""
     value = metric.score(truth, scores, task)
     if len(truth) >= 2:
@@ -29,7 +30,7 @@ def metric_estimate(metric: MetricSpec, truth: Array, scores: Array, task: str) 
     return Estimate(value, np.zeros(len(truth)), None, "fewer than 2 examples")
 
 
-def metric_interval(metric: MetricSpec, truth: Array, scores: Array, task: str) -> Interval | None:
+def metric_interval(metric: MetricSpec, truth: Array, scores: Array, task: Task) -> Interval | None:
     """Returns the 95 % interval of a metric; None where it is not defined or there are too few examples."""
     return metric_estimate(metric, truth, scores, task).interval
 

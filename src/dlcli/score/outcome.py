@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from dlcli.errors import DamagedFile
 from dlcli.runs import Run, layout
 from dlcli.runs.files import read_table, replacing, write_table
-from dlcli.spec.training.metrics import decide
+from dlcli.tasks import Classes, Labels, OutputType, Task, Values, entry_of
 
 Array = np.ndarray[Any, Any]
 # Above it a matrix, or a column of probabilities for each class, would be larger than all else in the run folder.
@@ -27,14 +27,15 @@ MANY_CELLS = 5_000_000
 class Outcome:
     """Labels and predictions of one part, in the data's order.
 
-    `truth`: int64 class numbers `(n,)` for classification and binary; 0/1 float32 `(n, labels)` for multilabel; float32
-    `(n, targets)` for regression. `scores`: the model's output, float32: probabilities `(n, classes)`, `(n,)` of the second
-    class for binary, `(n, labels)`; values `(n, targets)`. Read back from a file, `scores` are None above 1,000 classes.
-    `given` is the predicted class number `(n,)` where scores are None. `losses`: the loss of each example `(n,)`; None where it
-    is not known.
+    Attributes:
+        truth: int64 class numbers `(n,)`, labels 0 or 1 float32 `(n, labels)`, or values float32 `(n, targets)`.
+        scores: float32 probabilities `(n, classes)` or `(n, labels)`, or values `(n, targets)`. Read back from a file, they are
+            None above 1,000 classes.
+        given: the predicted class numbers `(n,)` where scores are None.
+        losses: the loss of each example `(n,)`; None where it is not known.
     """
 
-    task: str
+    task: Task
     split: str
     ids: list[str]
     classes: tuple[str, ...]
@@ -49,7 +50,7 @@ class Outcome:
     @property
     def has_one_class(self) -> bool:
         """Whether every example has one class of several."""
-        return self.task in ("classification", "binary")
+        return isinstance(self.task.output, Classes)
 
     @property
     def predicted(self) -> Array:
@@ -57,28 +58,29 @@ class Outcome:
         if self.scores is None:
             assert self.given is not None
             return self.given
-        return self.scores if self.task == "regression" else decide(self.scores, self.task)
+        return self.task.output.decide(self.scores)
 
     @property
-    def shares(self) -> Array:
-        """The probability of every class `(n, classes)`, for a binary task of both."""
-        assert self.scores is not None
-        return np.stack([1 - self.scores, self.scores], axis=1) if self.task == "binary" else self.scores
+    def has_finite_scores(self) -> bool:
+        """Whether scores are kept, and all of them are finite."""
+        return self.scores is not None and bool(np.isfinite(self.scores).all())
 
 
 def write_outcome(outcome: Outcome, folder: Path) -> Path:
     """Writes `predictions.csv`, or `predictions.parquet` where there are many cells, and returns the file.
 
-    Columns `id,label,predicted,probability,p_<class>...`; for regression and several labels, columns of each target or label.
+    Columns `id,label,predicted,probability,p_<class>...`; for several labels or targets, columns of each.
     A float has nine digits, so that it reads back as the same bits. `losses.csv` beside it has the columns `id,loss`.
     """
-    large = len(outcome) * len(_columns(outcome)) > MANY_CELLS
+    columns = _columns(outcome)
+    large = len(outcome) * (1 + len(columns)) > MANY_CELLS
     path, other = folder / layout.PREDICTIONS, folder / layout.PREDICTIONS_PARQUET
     if large:
         path, other = other, path
-        _write_parquet(outcome, path)
+        _write_parquet(outcome.ids, columns, path)
     else:
-        write_table(path, _columns(outcome), _rows(outcome))
+        cells = [column if column.dtype == object else map(_digits, column) for column in columns.values()]
+        write_table(path, ("id", *columns), zip(outcome.ids, *cells, strict=True))
     other.unlink(missing_ok=True)
     if outcome.losses is None:
         (folder / layout.LOSSES).unlink(missing_ok=True)
@@ -87,28 +89,32 @@ def write_outcome(outcome: Outcome, folder: Path) -> Path:
     return path
 
 
-def _columns(outcome: Outcome) -> list[str]:
-    names = outcome.classes
-    if outcome.has_one_class:
-        return ["id", "label", "predicted", "probability", *(f"p_{name}" for name in _shown(outcome))]
-    return ["id", *(f"label_{name}" for name in names), *(f"predicted_{name}" for name in names)]
+def _columns(outcome: Outcome) -> dict[str, Array]:
+    """Returns the columns after the ids: text as objects, numbers as float32."""
+    write = entry_of(_WRITERS, outcome.task.output)
+    assert write is not None
+    assert outcome.scores is not None
+    return write(outcome.truth, outcome.predicted, outcome.scores, outcome.classes)
 
 
-def _shown(outcome: Outcome) -> tuple[str, ...]:
-    """Returns the classes whose probabilities are kept."""
-    return outcome.classes if len(outcome.classes) <= MANY_CLASSES else ()
+def _class_columns(truth: Array, predicted: Array, scores: Array, classes: Sequence[str]) -> dict[str, Array]:
+    names = np.array(classes, dtype=object)
+    columns = {"label": names[truth], "predicted": names[predicted]}
+    columns["probability"] = scores[np.arange(len(predicted)), predicted]
+    shown = classes if len(classes) <= MANY_CLASSES else ()
+    return columns | {f"p_{name}": scores[:, place] for place, name in enumerate(shown)}
 
 
-def _rows(outcome: Outcome) -> Iterator[list[str]]:
-    if not outcome.has_one_class:
-        assert outcome.scores is not None
-        for one, label, row in zip(outcome.ids, outcome.truth, outcome.scores, strict=True):
-            yield [one, *map(_digits, label), *map(_digits, row)]
-        return
-    names, table = outcome.classes, outcome.shares
-    for one, label, guess, row in zip(outcome.ids, outcome.truth, outcome.predicted, table, strict=True):
-        shares = map(_digits, row) if _shown(outcome) else ()
-        yield [one, names[label], names[guess], _digits(row[guess]), *shares]
+def _columns_of_names(truth: Array, _: Array, scores: Array, names: Sequence[str]) -> dict[str, Array]:
+    labels = {f"label_{name}": truth[:, place].astype("float32") for place, name in enumerate(names)}
+    return labels | {f"predicted_{name}": scores[:, place] for place, name in enumerate(names)}
+
+
+_WRITERS: dict[type[OutputType], Callable[[Array, Array, Array, Sequence[str]], dict[str, Array]]] = {
+    Classes: _class_columns,
+    Labels: _columns_of_names,
+    Values: _columns_of_names,
+}
 
 
 def _loss_cell(loss: float) -> str:
@@ -120,20 +126,13 @@ def _digits(value: float) -> str:
     return f"{value:.9g}"
 
 
-def _write_parquet(outcome: Outcome, path: Path) -> None:
+def _write_parquet(ids: list[str], columns: dict[str, Array], path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    columns: list[Any] = [outcome.ids]
-    if outcome.has_one_class:
-        names, table, guess = np.array(outcome.classes, dtype=object), outcome.shares, outcome.predicted
-        columns += [names[outcome.truth], names[guess], table[np.arange(len(guess)), guess]]
-        columns += [*table.T] if _shown(outcome) else []
-    else:
-        assert outcome.scores is not None
-        columns += [*outcome.truth.astype("float32").T, *outcome.scores.T]
+    arrays = [pyarrow.array(ids), *(pyarrow.array(column) for column in columns.values())]
     with replacing(path) as temporary:
-        parquet.write_table(pyarrow.Table.from_arrays([pyarrow.array(one) for one in columns], _columns(outcome)), temporary)
+        parquet.write_table(pyarrow.Table.from_arrays(arrays, ["id", *columns]), temporary)
 
 
 def has_outcome(run: Run, split: str) -> bool:
@@ -153,14 +152,24 @@ def read_outcome(run: Run, split: str) -> Outcome:
     table = _parquet(path) if os.path.lexists(path) else _csv(folder / layout.PREDICTIONS)
     path = path if os.path.lexists(path) else folder / layout.PREDICTIONS
     ids = _column(table, "id", path).tolist()
-    if task in ("classification", "binary"):
-        return _of_classes(run, split, ids, table, path)
-    names = tuple(name.removeprefix("label_") for name in table if name.startswith("label_"))
-    truth = np.stack([_numbers(table, f"label_{name}", path) for name in names], axis=1) if names else np.zeros((0, 0))
-    scores = np.stack([_numbers(table, f"predicted_{name}", path) for name in names], axis=1) if names else truth
-    if not names or not len(ids):
+    read = entry_of(_READERS, task.output)
+    assert read is not None
+    outcome = read(Outcome(task, split, ids, tuple(run.data().get("classes") or ()), np.zeros(0), None), table, path)
+    if not ids:
         raise DamagedFile(f"{path}: holds no predictions")
-    return Outcome(task, split, ids, names, truth, scores, losses=_losses(folder, ids))
+    return replace(outcome, losses=_losses(folder, ids))
+
+
+def _read_names(outcome: Outcome, table: dict[str, Array], path: Path) -> Outcome:
+    """Returns an outcome with the columns of each label or target."""
+    names = tuple(name.removeprefix("label_") for name in table if name.startswith("label_"))
+    if not names:
+        raise DamagedFile(f"{path}: holds no predictions")
+    truth, scores = (np.stack([_numbers(table, f"{word}_{name}", path) for name in names], 1) for word in _WORDS)
+    return replace(outcome, classes=names, truth=truth, scores=scores)
+
+
+_WORDS = ("label", "predicted")
 
 
 def _losses(folder: Path, ids: list[str]) -> Array | None:
@@ -177,27 +186,29 @@ def _losses(folder: Path, ids: list[str]) -> Array | None:
     return losses
 
 
-def _of_classes(run: Run, split: str, ids: list[str], table: dict[str, Array], path: Path) -> Outcome:
-    classes = tuple(run.data().get("classes") or ())
+def _read_classes(outcome: Outcome, table: dict[str, Array], path: Path) -> Outcome:
+    """Returns an outcome with the columns of one class for each example; without probabilities of many classes."""
+    label, predicted = (_class_numbers(outcome.classes, _column(table, word, path), word, path) for word in _WORDS)
+    if len(outcome.classes) > MANY_CLASSES:
+        return replace(outcome, truth=label, given=predicted)
+    scores = np.stack([_numbers(table, f"p_{name}", path) for name in outcome.classes], axis=1)
+    return replace(outcome, truth=label, scores=scores)
+
+
+def _class_numbers(classes: Sequence[str], column: Array, word: str, path: Path) -> Array:
     number = {name: place for place, name in enumerate(classes)}
-    found = {}
-    for column in ("label", "predicted"):
-        names = _column(table, column, path).tolist()
-        odd = next((name for name in names if name not in number), None)
-        if odd is not None:
-            raise DamagedFile(f"{path}: {column}: the run has no class {str(odd)[:40]!r}")
-        found[column] = np.array([number[name] for name in names], dtype="int64")
-    folder = path.parent
-    if not ids:
-        raise DamagedFile(f"{path}: holds no predictions")
-    task = run.experiment().task
-    if len(classes) > MANY_CLASSES:
-        return Outcome(task, split, ids, classes, found["label"], None, found["predicted"], _losses(folder, ids))
-    if task == "binary":
-        scores = _numbers(table, f"p_{classes[-1]}", path)
-    else:
-        scores = np.stack([_numbers(table, f"p_{name}", path) for name in classes], axis=1)
-    return Outcome(task, split, ids, classes, found["label"], scores, losses=_losses(folder, ids))
+    names = column.tolist()
+    unknown = next((name for name in names if name not in number), None)
+    if unknown is not None:
+        raise DamagedFile(f"{path}: {word}: the run has no class {str(unknown)[:40]!r}")
+    return np.array([number[name] for name in names], dtype="int64")
+
+
+_READERS: dict[type[OutputType], Callable[[Outcome, dict[str, Array], Path], Outcome]] = {
+    Classes: _read_classes,
+    Labels: _read_names,
+    Values: _read_names,
+}
 
 
 def _csv(path: Path) -> dict[str, Array]:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dlcli.runs import layout
 from dlcli.runs.contents import MetricsFile
 from dlcli.runs.files import write_table
 from dlcli.runtime.estimates import LEVEL, Interval
-from dlcli.score.calibration import brier, calibrated, calibration_error, claims, reliability
+from dlcli.score.calibration import brier, calibration_error, claims, reliability, with_temperature
 from dlcli.score.classes import write_classes, write_labels
 from dlcli.score.curves import MOST_CLASSES, Curve, Threshold, curves, thresholds
 from dlcli.score.outcome import Outcome, write_outcome
 from dlcli.score.residuals import deciles
 from dlcli.score.slices import Slice
-
-Array = np.ndarray[Any, Any]
+from dlcli.tasks import Classes, Labels, OutputType, Values, entry_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ def write_scores(folder: Path, outcome: Outcome, scores: Scores, **more: Any) ->
     }
     data = {
         "split": scores.split,
-        "task": outcome.task,
+        "task": outcome.task.name,
         "examples": scores.examples,
         "level": LEVEL,
         "metrics": metrics,
@@ -63,24 +60,33 @@ def write_scores(folder: Path, outcome: Outcome, scores: Scores, **more: Any) ->
 def write_tables(folder: Path, outcome: Outcome) -> None:
     """Writes the predictions, and what is counted of classes or of errors."""
     write_outcome(outcome, folder)
-    if outcome.has_one_class:
-        write_classes(folder, outcome)
-    elif outcome.task == "multilabel":
-        write_labels(folder, outcome)
-    elif outcome.scores is not None and np.isfinite(outcome.scores).all():
-        from dlcli.charts.regression import save_regression
+    write = entry_of(_COUNTS, outcome.task.output)
+    if write is not None:
+        write(folder, outcome)
 
-        rows = deciles(outcome)
+
+def _write_deciles(folder: Path, outcome: Outcome) -> None:
+    """Writes the errors by tenths of the target, with their pictures."""
+    from dlcli.charts.regression import save_regression
+
+    if outcome.scores is not None and outcome.has_finite_scores:
         names = ("target", "decile", "from", "to", "examples", "mae", "bias")
-        write_table(folder / layout.DECILES, names, (asdict(row).values() for row in rows))  # type: ignore[misc]
+        write_table(folder / layout.DECILES, names, (asdict(row).values() for row in deciles(outcome)))  # type: ignore[misc]
         save_regression(outcome.classes, outcome.truth, outcome.scores, folder)
+
+
+_COUNTS: dict[type[OutputType], Callable[[Path, Outcome], None]] = {
+    Classes: write_classes,
+    Labels: write_labels,
+    Values: _write_deciles,
+}
 
 
 def write_calibration(folder: Path, outcome: Outcome, temperature: float | None) -> dict[str, Any]:
     """Writes `calibration.csv` and `reliability.png`, and returns the entry of `metrics.json`; empty where it has no sense."""
     from dlcli.charts.ranking import reliability_chart
 
-    if outcome.task == "regression" or outcome.scores is None or not np.isfinite(outcome.scores).all():
+    if outcome.task.output.is_numeric or not outcome.has_finite_scores:
         return {}
     bins = reliability(*claims(outcome))
     error = calibration_error(bins)
@@ -92,7 +98,7 @@ def write_calibration(folder: Path, outcome: Outcome, temperature: float | None)
     reliability_chart(bins, error).save(folder / layout.RELIABILITY_PICTURE)
     found: dict[str, Any] = {"ece": error, "brier": brier(outcome)}
     if temperature is not None:
-        warmer = Outcome(**{**vars(outcome), "scores": calibrated(outcome.scores, temperature, outcome.task)})
+        warmer = with_temperature(outcome, temperature)
         after = {"ece": calibration_error(reliability(*claims(warmer))), "brier": brier(warmer)}
         found["temperature"] = {"value": temperature, **after}
     return found
@@ -100,11 +106,11 @@ def write_calibration(folder: Path, outcome: Outcome, temperature: float | None)
 
 def write_curves(folder: Path, outcome: Outcome, costs: tuple[float, float] | None) -> list[dict[str, Any]]:
     """Writes the curves of up to 100 classes and, of yes-or-no decisions, the thresholds, which it returns."""
-    if outcome.task == "regression" or outcome.scores is None or not np.isfinite(outcome.scores).all():
+    if outcome.task.output.is_numeric or not outcome.has_finite_scores:
         return []
     if len(outcome.classes) <= MOST_CLASSES:
         _write_both(folder, outcome)
-    if outcome.task == "classification":
+    if not outcome.task.output.has_thresholds:
         return []
     rows = thresholds(outcome, costs)
     names = list(Threshold.__dataclass_fields__)

@@ -23,6 +23,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, core_schema
 
+from dlcli.tasks import Task
+
 Shape = tuple[int, ...]
 """The shape of one example, without the batch: `(height, width, channels)`, `(steps, channels)` or `(features,)`."""
 
@@ -216,6 +218,8 @@ def dump(value: Any) -> Any:
         return kind | fields
     if isinstance(value, (list, tuple)):
         return [dump(item) for item in value]
+    if isinstance(value, Task):
+        return value.name
     return {key: dump(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 

@@ -14,12 +14,12 @@ from dlcli.spec.data.data import Data
 from dlcli.spec.model.models import Model, Output, Transfer
 from dlcli.spec.paths import FilePath
 from dlcli.spec.search.sweep import Sweep
-from dlcli.spec.tasks import TASKS, Task, TaskName
 from dlcli.spec.training.callbacks import Callback, TrackerSpec
 from dlcli.spec.training.losses import Loss, LossSpec
 from dlcli.spec.training.metrics import Metric, MetricSpec
 from dlcli.spec.training.optimizers import Adam, Optimizer
 from dlcli.spec.training.stages import Features, FeaturesField, Stage, expanded
+from dlcli.tasks import Task
 
 _LOSS = OneOf.registry["Loss"]
 _METRIC = OneOf.registry["Metric"]
@@ -158,7 +158,7 @@ class Experiment(Spec):
     name: Annotated[str, Field(pattern=NAME_PATTERN)] = Field(
         description="Name of the experiment: letters, digits, `_`, `-` and `.`."
     )
-    task: TaskName = Field(
+    task: Task = Field(
         description="What is predicted: one of several classes, one of two classes, any number of labels, or numeric values."
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(default=0, description="Seed of all random numbers.")
@@ -171,11 +171,6 @@ class Experiment(Spec):
     sweep: Sweep | None = Field(
         default=None, exclude=True, description="Search space of `dlcli sweep`; it is not stored in runs."
     )
-
-    @property
-    def task_row(self) -> Task:
-        """What the task decides."""
-        return TASKS[self.task]
 
     @property
     def pretrained(self) -> bool:
@@ -217,7 +212,7 @@ def with_defaults(experiment: Experiment) -> Experiment:
     resolved when the run starts.
     """
     training = experiment.training
-    task = experiment.task_row
+    task = experiment.task
     given = training.metrics
     metrics: list[MetricSpec] = [_METRIC.validate(name) for name in task.metrics] if given is None else list(given)
     monitor = training.monitor
@@ -250,7 +245,7 @@ def _default_monitor(experiment: Experiment, metrics: list[MetricSpec]) -> str:
     data = experiment.data
     if data.split.validation == 0:
         return "loss"
-    several = experiment.task == "regression" and (data.facts(experiment.task).outputs or 1) > 1
+    several = experiment.task.output.is_numeric and (data.facts(experiment.task).outputs or 1) > 1
     weighs_alike = several and data.scale_targets is not False and any(metric.name == "r2" for metric in metrics)
     return "val_r2" if weighs_alike else "val_loss"
 
@@ -270,6 +265,6 @@ def _as_the_backbone_wants(experiment: Experiment) -> Data:
 
 def _default_loss(task: Task, metrics: list[MetricSpec]) -> Any:
     """Returns the task's loss; the one-hot form of cross-entropy where a metric is followed on one-hot labels."""
-    if task.name == "classification" and any(metric.one_hot(task.name) for metric in metrics):
+    if any(metric.one_hot(task) for metric in metrics):
         return _LOSS.validate("categorical_crossentropy")
     return _LOSS.validate(task.loss)

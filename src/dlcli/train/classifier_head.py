@@ -35,7 +35,7 @@ def fit_classifier(work: RunTraining, stage: Stage) -> dict[str, Any]:
     started = perf_counter()
     labels = np.tile(splits.train.targets, kept.copies)
     fitted = _fitted(work, model.classifier, _rows(kept.train), labels)
-    head = model.classifier.graph(fitted, classes=len(splits.classes), binary=experiment.task == "binary")
+    head = model.classifier.graph(fitted, classes=len(splits.classes), binary=work.splits.outputs == 1)
     tensor = work.built.features.output
     row_shaped = tensor if len(tensor.shape) == 2 else keras.layers.Flatten()(tensor)
     record.whole = keras.Model(work.built.features.input, head(row_shaped), name=model_name(experiment))
@@ -81,8 +81,7 @@ def _scored(work: RunTraining, head: Any, features: Any, labels: Any, prefix: st
     """Returns the loss and every metric of the fitted head on some features."""
     experiment = work.experiment
     head.jit_compile = False
-    scores = np.asarray(head.predict(features, batch_size=256, verbose=0))
-    scores = scores[:, 0] if experiment.task == "binary" else scores
+    scores = experiment.task.output.scores(np.asarray(head.predict(features, batch_size=256, verbose=0)))
     loss = mean_loss(experiment, len(work.splits.classes), labels, scores)
     found = {metric.name: metric.score(labels, scores, experiment.task) for metric in experiment.training.metrics or []}
     return {f"{prefix}loss": loss} | {f"{prefix}{name}": value for name, value in found.items()}

@@ -19,6 +19,7 @@ from dlcli.spec.model.models import Transfer
 from dlcli.spec.training.optimizers import OptimizerSpec
 from dlcli.spec.training.schedules import ByPart, scaled_rate
 from dlcli.spec.training.stages import Stage
+from dlcli.tasks import TwoClasses
 
 GENTLE = 0.01
 """The default rate of what was trained before, as a share of the head's: large steps would undo it (Keras's guide on
@@ -144,7 +145,7 @@ def _with_other_classes(run: Run, data: dict[str, Any], overrides: list[str]) ->
         return load_text(to_flow(data), run.spec_path, overrides)
     except SpecError as error:
         fault = next((fault for fault in error.faults if fault.key == "task"), None)
-        if fault is None or data["task"] != "binary":
+        if fault is None or not isinstance(run.experiment().task.output, TwoClasses):
             raise
     raise UsageError(
         f"{run.id} tells 2 classes apart by one output, and {fault.message.partition(';')[0]}: write a spec with"

@@ -17,6 +17,7 @@ from dlcli.runtime.engine import keras
 from dlcli.runtime.loop import Pauses, Position
 from dlcli.runtime.stream import TrainingStream
 from dlcli.spec.training.metrics import MetricSpec
+from dlcli.tasks import Task
 from dlcli.train.part_rates import backbone_rate
 
 Array = np.ndarray[Any, Any]
@@ -31,7 +32,7 @@ class Scores(keras.callbacks.Callback):  # type: ignore[misc]
     pauses: Pauses | None = None
 
     def __init__(
-        self, metrics: Sequence[MetricSpec], predict: Callable[[Any], Array], truth: Array, task: str, steps: int
+        self, metrics: Sequence[MetricSpec], predict: Callable[[Any], Array], truth: Array, task: Task, steps: int
     ) -> None:
         super().__init__()
         self._metrics, self._predict, self._truth, self._task, self._steps = metrics, predict, truth, task, steps

@@ -175,7 +175,7 @@ def _tell_data(splits: Splits, log: Log) -> None:
     counts = {part: len(examples) for part, examples in splits.parts.items()}
     sizes = sizes_in_words(counts, shared=not _is_own(splits, "test"))
     shape = f"shape {splits.shape}" if splits.shape else f"{len(splits.train.inputs)} columns"
-    classes = f", {len(splits.classes)} classes" if splits.task in ("classification", "binary") else ""
+    classes = f", {len(splits.classes)} classes" if splits.task.output.strata(splits.train.targets) is not None else ""
     log(f"data: {sizes}; {shape}{classes}")
     for line in splits.lines:
         log(line)

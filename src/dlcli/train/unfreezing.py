@@ -36,7 +36,8 @@ def keep_answers(work: RunTraining, stage: int) -> None:
     """Keeps the answers of the model as it is now to the validation split, as those of a stage, counted from 0."""
     inputs = work.splits.parts["validation"].inputs
     batches = prediction_batches(inputs, work.experiment, len(work.splits.parts["validation"]))
-    write_stage_answers(work.record.run, stage, predictions(work.built.whole, batches, work.experiment))
+    scores = predictions(work.built.whole, batches, work.experiment)
+    write_stage_answers(work.record.run, stage, work.experiment.task.output.model_output(scores))
 
 
 def verdict(work: RunTraining, stages: list[dict[str, Any]]) -> str:
@@ -56,14 +57,15 @@ def verdict(work: RunTraining, stages: list[dict[str, Any]]) -> str:
 
 
 def _outcome(work: RunTraining, stage: int) -> Outcome | None:
-    part = work.splits.parts.get("validation")
-    scores = read_stage_answers(work.record.run, stage)
-    if part is None or scores is None:
+    part, task = work.splits.parts.get("validation"), work.experiment.task
+    answers = read_stage_answers(work.record.run, stage)
+    if part is None or answers is None:
         return None
-    shape = (len(part),) if work.experiment.task == "binary" else (len(part), work.splits.outputs)
-    if scores.shape != shape or not np.isfinite(scores).all():
+    # Earlier versions kept the one number of a binary task as (n,).
+    answers = answers.reshape(len(answers), -1)
+    if answers.shape != (len(part), work.splits.outputs) or not np.isfinite(answers).all():
         return None
-    outcome = Outcome(work.experiment.task, "validation", part.ids, work.splits.classes, part.targets, scores)
+    outcome = Outcome(task, "validation", part.ids, work.splits.classes, part.targets, task.output.scores(answers))
     return with_losses(work.experiment, outcome)
 
 

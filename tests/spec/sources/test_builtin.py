@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from dlcli.spec.data.sources.builtin import Builtin
+from dlcli.tasks import TASKS
 from spec.sources.opening import opened
 
 SETS = ("digits", "iris", "wine", "breast_cancer", "diabetes")
@@ -10,7 +11,7 @@ SETS = ("digits", "iris", "wine", "breast_cancer", "diabetes")
 @pytest.mark.parametrize("name", SETS)
 def test_facts_are_what_opening_finds(name: str) -> None:
     source = Builtin(kind="builtin", name=name)
-    facts = source.facts("classification")
+    facts = source.facts(TASKS["classification"])
     found = opened(source, facts.tasks[0])
     train = found.parts["train"]
     assert list(found.parts) == ["train"]

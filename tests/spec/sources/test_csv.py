@@ -7,6 +7,7 @@ import pytest
 
 from dlcli.errors import DataError
 from dlcli.spec.data.sources.csv import Csv
+from dlcli.tasks import TASKS
 from spec.sources.opening import opened, request
 
 DATA = os.environ.get("DLCLI_TEST_DATA", "")
@@ -77,7 +78,7 @@ def test_several_targets(tmp_path: Path) -> None:
     assert list(found.parts["train"].inputs) == ["x"]
     found = opened(table(tmp_path, "x,a,b\n1,0.5,2\n2,1,3\n", target=["a", "b"]), "regression")
     assert found.parts["train"].targets.tolist() == [[0.5, 2], [1, 3]]
-    assert table(tmp_path, text, target=["a", "b"]).facts("regression").outputs == 2
+    assert table(tmp_path, text, target=["a", "b"]).facts(TASKS["regression"]).outputs == 2
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from dlcli.errors import DataError
 from dlcli.spec.data.sources import file_tree
 from dlcli.spec.data.sources.folder import Folder
 from dlcli.spec.data.sources.image_types import is_image_file
+from dlcli.tasks import TASKS
 from spec.sources.opening import opened, request
 
 DATA = os.environ.get("DLCLI_TEST_DATA", "")
@@ -30,7 +31,7 @@ def pool(folder: Path, **classes: int) -> Folder:
 
 def test_one_pool_of_class_folders_is_the_training_part(tmp_path: Path) -> None:
     source = pool(tmp_path, b=2, a=1)
-    found, facts = opened(source, size=(4, 6)), source.facts("classification")
+    found, facts = opened(source, size=(4, 6)), source.facts(TASKS["classification"])
     train = found.parts["train"]
     assert found.classes == facts.classes == ("a", "b")
     assert train.ids == ["a/0.png", "b/0.png", "b/1.png"]
@@ -44,7 +45,7 @@ def test_given_parts_are_found_under_their_usual_names(tmp_path: Path, name: str
     for part in ("Train", name, "test"):
         pool(tmp_path / part, a=1, b=1)
     source = Folder(kind="folder", path=str(tmp_path))
-    facts = source.facts("binary")
+    facts = source.facts(TASKS["binary"])
     found = opened(source, size=(4, 6))
     assert (facts.has_validation, facts.has_test) == (True, True)
     assert sorted(found.parts) == ["test", "train", "validation"]
@@ -152,7 +153,7 @@ def test_a_check_looks_at_one_image_of_a_class(tmp_path: Path, monkeypatch: pyte
     looked_at: list[str] = []
     monkeypatch.setattr(file_tree, "is_image_file", lambda path: looked_at.append(path) or is_image_file(path))
     for _ in range(10):
-        assert source.facts("classification").classes == ("a", "b", "c")
+        assert source.facts(TASKS["classification"]).classes == ("a", "b", "c")
     assert list(source.faults()) == []
     assert len(looked_at) < 20
 

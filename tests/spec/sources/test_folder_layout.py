@@ -10,6 +10,7 @@ from PIL import Image
 from dlcli.spec.data.sources import Opened
 from dlcli.spec.data.sources.folder import Folder
 from dlcli.spec.data.sources.part_names import part_of
+from dlcli.tasks import TASKS
 from spec.sources.opening import opened, request
 
 
@@ -37,7 +38,7 @@ def counts(source: Folder) -> dict[str, int]:
 def fault(source: Folder) -> str:
     ((key, message),) = source.faults()
     assert key in ("path", "parts")
-    assert not source.facts("classification").classes
+    assert not source.facts(TASKS["classification"]).classes
     return message
 
 
@@ -89,7 +90,7 @@ def test_part_names(name: str, part: Any) -> None:
 )
 def test_parts_are_found_by_their_usual_names(tmp_path: Path, names: tuple[str, ...], parts: tuple[str, ...]) -> None:
     source = images(tmp_path, *classes_of(*names))
-    facts = source.facts("binary")
+    facts = source.facts(TASKS["binary"])
     assert counts(source) == dict.fromkeys(parts, 2)
     assert found(source).classes == ("cats", "dogs")
     assert (facts.has_validation, facts.has_test) == ("validation" in parts, "test" in parts)
@@ -145,7 +146,7 @@ def test_a_folder_inside_a_part_of_its_own_name_is_entered(tmp_path: Path) -> No
 def test_a_test_folder_without_labels_is_left_out_with_a_way_to_predict_on_it(tmp_path: Path, inner: str) -> None:
     source = images(tmp_path, *classes_of("train"), f"test/{inner}1.png", f"test/{inner}2.png")
     assert counts(source) == {"train": 2}
-    assert source.facts("classification").has_test is False
+    assert source.facts(TASKS["classification"]).has_test is False
     assert found(source).notes == (
         f"{tmp_path}/test holds 2 images without class folders: the test images have no labels and are not used;"
         f" `dlcli predict RUN {tmp_path}/test` predicts on them",
@@ -270,7 +271,7 @@ def test_class_names_are_equal_however_their_accents_are_stored(tmp_path: Path) 
     composed, apart = (unicodedata.normalize(form, "pâté") for form in ("NFC", "NFD"))
     source = images(tmp_path, f"train/{composed}", "train/z", f"val/{apart}", "val/z", f"train/{apart}/1.png")
     first = found(source)
-    assert first.classes == source.facts("binary").classes == (composed, "z")
+    assert first.classes == source.facts(TASKS["binary"]).classes == (composed, "z")
     assert first.parts["train"].ids == [f"train/{apart}/1.png", f"train/{composed}/0.png", "train/z/0.png"]
     assert first.parts["validation"].targets.tolist() == [0, 1]
     assert first.notes == ("class 'pâté' of the train split has 2 folders, whose names differ only in their Unicode form",)

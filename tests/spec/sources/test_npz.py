@@ -7,6 +7,7 @@ import pytest
 
 from dlcli.errors import DataError
 from dlcli.spec.data.sources.npz import Npz
+from dlcli.tasks import TASKS
 from spec.sources.opening import opened, request
 
 
@@ -34,7 +35,7 @@ def test_rows_series_and_images_keep_their_shape(tmp_path: Path) -> None:
 def test_parts_are_found_by_their_suffixes(tmp_path: Path) -> None:
     x, y = np.zeros((3, 2)), np.array(["b", "a", "b"])
     source = saved(tmp_path, x_train=x, y_train=y, x_val=x[:2], y_val=y[:2], x_test=x[:1], y_test=y[:1])
-    facts = source.facts("classification")
+    facts = source.facts(TASKS["classification"])
     found = opened(source)
     assert (facts.has_validation, facts.has_test) == (True, True)
     assert {part: len(examples) for part, examples in found.parts.items()} == {"train": 3, "validation": 2, "test": 1}
@@ -125,7 +126,7 @@ def test_parts_are_found_whichever_array_is_named(tmp_path: Path, features: str,
     truth = {name: np.arange(count) % 2 for name, count in zip(labels, PARTS.values(), strict=True)}
     source = saved(tmp_path, **rows, **truth).model_copy(update={"features": features, "target": target})
     found = opened(source)
-    facts = source.facts("classification")
+    facts = source.facts(TASKS["classification"])
     assert {part: len(examples) for part, examples in found.parts.items()} == PARTS
     assert (facts.has_validation, facts.has_test) == (True, True)
     assert found.notes == ()
@@ -140,7 +141,7 @@ def test_arrays_that_are_not_used_are_named(tmp_path: Path) -> None:
         " np.save('x_test.npy', np.load('data.npz')['x_test'])",
         "the file's arrays `weights`, `x`, `y_val` are not used",
     )
-    assert source.facts("binary").has_test is False
+    assert source.facts(TASKS["binary"]).has_test is False
     assert list(source.notes()) == list(opened(source).notes)
 
 

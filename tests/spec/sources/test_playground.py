@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dlcli.spec.data.sources.playground import Playground
+from dlcli.tasks import TASKS
 from spec.sources.opening import opened
 
 CLASSES = ("circles", "xor", "gaussians", "spiral")
@@ -90,5 +91,5 @@ def test_multi_gaussian_is_the_strongest_of_six_bumps() -> None:
 def test_facts_are_what_opening_finds() -> None:
     for name in CLASSES + PLANES:
         source = Playground(kind="playground", name=name)
-        facts = source.facts("binary")
+        facts = source.facts(TASKS["binary"])
         assert opened(source, facts.tasks[0]).classes == (facts.classes or ("target",))

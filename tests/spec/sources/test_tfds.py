@@ -13,6 +13,7 @@ from dlcli.errors import DataError
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources import Request
 from dlcli.spec.data.sources.tfds import Tfds
+from dlcli.tasks import TASKS
 from spec.sources.opening import opened, request
 
 DATA = os.environ.get("DLCLI_TEST_DATA", "")
@@ -91,7 +92,7 @@ def test_facts_and_faults_need_neither_tfds_nor_numpy() -> None:
 @pytest.mark.usefixtures("tiny")
 def test_photos_of_many_sizes_come_in_the_size_asked_for() -> None:
     source = tfds("tiny_photos")
-    facts = source.facts("classification")
+    facts = source.facts(TASKS["classification"])
     assert (facts.shape, facts.classes, facts.image, facts.has_test) == (None, ("cat", "dog"), True, True)
     train = opened(source, size=(4, 6)).parts["train"]
     assert (train.inputs.shape, train.inputs.dtype) == ((4, 4, 6, 3), np.uint8)
@@ -162,9 +163,9 @@ def test_reading_twice_gives_the_same_order(tiny: Path) -> None:
 
 def test_well_known_sets_are_checked_before_they_are_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    facts = tfds("cifar10").facts("classification")
+    facts = tfds("cifar10").facts(TASKS["classification"])
     assert (facts.shape, facts.outputs, facts.has_test) == ((32, 32, 3), 10, True)
-    assert tfds("caltech101").facts("classification").has_test is None
+    assert tfds("caltech101").facts(TASKS["classification"]).has_test is None
 
 
 def test_offline_refuses_to_download_and_names_the_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +185,7 @@ def test_without_a_network_an_absent_set_fails_in_seconds(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     started = time.monotonic()
     with pytest.raises(DataError) as caught:
-        tfds("fashion_mnist").open(Request("classification", ImageSettings(), 0))
+        tfds("fashion_mnist").open(Request(TASKS["classification"], ImageSettings(), 0))
     assert time.monotonic() - started < 30
     assert "no answer from http" in str(caught.value)
     assert "is there a network?" in str(caught.value)
@@ -197,4 +198,4 @@ def test_without_a_network_an_absent_set_fails_in_seconds(
 def test_a_name_that_tfds_does_not_know_gets_its_guess(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     with pytest.raises(DataError, match=r"Dataset mnst not found.*mnist"):
-        tfds("mnst").open(Request("classification", ImageSettings(), 0))
+        tfds("mnst").open(Request(TASKS["classification"], ImageSettings(), 0))

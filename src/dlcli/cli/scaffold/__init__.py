@@ -16,7 +16,7 @@ from dlcli.errors import UsageError
 from dlcli.program import command
 from dlcli.spec.experiment import NAME_PATTERN
 from dlcli.spec.load import load_text
-from dlcli.spec.tasks import TASKS
+from dlcli.tasks import TASKS
 
 __all__ = ["Options", "Questions", "new_spec"]
 

@@ -14,6 +14,7 @@ from dlcli.spec.data.sources.file_tree import listing, walk
 from dlcli.spec.data.sources.folder import Folder
 from dlcli.spec.data.sources.image_types import FORMATS
 from dlcli.spec.data.sources.table.files import is_table
+from dlcli.tasks import TASKS
 
 _SAMPLE = 60
 _HANDED = re.compile(r"(?i)(?:^|[\W_])(?:left|right|[a-z]|\d{1,3}|digit|letter|text|arrow)(?:$|[\W_])")
@@ -31,7 +32,7 @@ def look_at_folder(path: str, task: str | None) -> DataPlan:
         faults = [message for _, message in source.faults()]
         if faults:
             raise UsageError("\n".join([*faults, *_others(path)]))
-        facts, train = source.facts("classification"), source.layout().classes["train"]
+        facts, train = source.facts(TASKS["classification"]), source.layout().classes["train"]
         images = [image for folders in train.values() for folder in folders for image in walk(folder).files]
         pictures = _pictures(images, facts.classes)
         notes = (*_parts(source), *source.notes())
@@ -49,7 +50,7 @@ def look_at_folder(path: str, task: str | None) -> DataPlan:
 
 def _parts(source: Folder) -> Iterator[str]:
     """Yields which parts the folder has."""
-    facts = source.facts("classification")
+    facts = source.facts(TASKS["classification"])
     parts = [part for part, has in (("validation", facts.has_validation), ("test", facts.has_test)) if has]
     yield f"its own {' and '.join(parts)} split" if parts else "validation and test splits are drawn from it"
 

@@ -18,7 +18,7 @@ from dlcli.spec.base import OneOf
 from dlcli.spec.data.sources.base import Facts
 from dlcli.spec.data.sources.image_types import extension_of, is_image_file
 from dlcli.spec.data.sources.table.files import is_table
-from dlcli.spec.tasks import TASKS
+from dlcli.tasks import TASKS, Task
 
 _ARRAYS = (".npz",)
 
@@ -76,9 +76,10 @@ def _kind_of_set(name: str) -> str | None:
     if name in _included():
         return _included()[name]
     plain = name.partition("/")[0]
-    if re.fullmatch(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?", name) and (_facts("tfds", name, "").tasks or plain in _tfds_names()):
-        return "tfds"
-    return None
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?", name):
+        return None
+    is_prepared = _facts("tfds", name, TASKS["classification"]).tasks
+    return "tfds" if is_prepared or plain in _tfds_names() else None
 
 
 def _included() -> dict[str, str]:
@@ -95,14 +96,14 @@ def _tfds_names() -> frozenset[str]:
     return tfds_names() | prepared
 
 
-def _facts(kind: str, name: str, task: str) -> Facts:
+def _facts(kind: str, name: str, task: Task) -> Facts:
     source = OneOf.registry["Source"].validate({"kind": kind, "name": name}, {"folder": "."})
     facts: Facts = source.facts(task)
     return facts
 
 
 def _look_at_set(kind: str, name: str, task: str | None) -> DataPlan:
-    facts = _facts(kind, name, task or "classification")
+    facts = _facts(kind, name, TASKS[task or "classification"])
     tasks = facts.tasks or tuple(TASKS)
     if facts.outputs == 2 and "binary" in tasks:
         tasks = ("binary", *(word for word in tasks if word != "binary"))

@@ -12,7 +12,7 @@ from dlcli.cli.scaffold.models import Backbone
 from dlcli.cli.scaffold.plan import DataPlan, Pictures
 from dlcli.spec.load import to_flow
 from dlcli.spec.model.backbones.applications import ROWS
-from dlcli.spec.tasks import TASKS
+from dlcli.tasks import TASKS
 from dlcli.visible import visible
 
 _LAYERS = """\

@@ -9,12 +9,11 @@ import numpy as np
 from dlcli.data.split import subset
 from dlcli.data.splits import Splits
 from dlcli.report.checks.sampling import inputs_of, sample
-from dlcli.report.diagnosis.relation import errors
 from dlcli.runs.checks import Modes
 from dlcli.runtime.engine import keras
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.training.metrics import decide
+from dlcli.tasks import Task
 
 Array = np.ndarray[Any, Any]
 MOST = 512
@@ -36,18 +35,19 @@ def modes(model: Any, experiment: Experiment, splits: Splits) -> Modes | None:
                 setattr(layer, name, 0.0)
     examples = _mixed(sample(splits.train, MOST))
     size = experiment.data.examples_in_step(len(examples))
-    inference, training = (_answers(model, examples, max(size, 2), training=mode) for mode in (False, True))
+    inference, training = (
+        splits.task.output.scores(_answers(model, examples, max(size, 2), training=mode)) for mode in (False, True)
+    )
     return _compared(examples.targets, inference, training, splits.task, len(layers))
 
 
-def _compared(truth: Array, inference: Array, training: Array, task: str, layers: int) -> Modes:
+def _compared(truth: Array, inference: Array, training: Array, task: Task, layers: int) -> Modes:
     worse = errors_of_scores(truth, inference, task) - errors_of_scores(truth, training, task)
-    name, scores = "r2" if task == "regression" else "accuracy", (training, inference)
-    values = [_score(truth, each, task) for each in scores]
+    values = [_score(truth, scores, task) for scores in (training, inference)]
     return Modes(
         layers=layers,
         examples=len(truth),
-        score=name,
+        score=task.output.score_name,
         training=values[0],
         inference=values[1],
         worse=int((worse > 0).sum()),
@@ -55,15 +55,15 @@ def _compared(truth: Array, inference: Array, training: Array, task: str, layers
     )
 
 
-def _score(truth: Array, scores: Array, task: str) -> float | None:
+def _score(truth: Array, scores: Array, task: Task) -> float | None:
     wrong = errors_of_scores(truth, scores, task)
     value = 1 - float(wrong.mean())
     return value if np.isfinite(value) else None
 
 
-def errors_of_scores(truth: Array, scores: Array, task: str) -> Array:
-    """Returns the error of each example by a model's output; see `diagnosis.relation.errors`."""
-    return errors(truth, scores if task == "regression" else decide(scores, task), task)
+def errors_of_scores(truth: Array, scores: Array, task: Task) -> Array:
+    """Returns the error of each example; see `OutputType.errors`."""
+    return task.output.errors(truth, task.output.decide(scores))
 
 
 def _layers(model: Any) -> list[Any]:
@@ -80,7 +80,7 @@ def _mixed(examples: Examples) -> Examples:
 
 
 def _answers(model: Any, examples: Examples, size: int, *, training: bool) -> Array:
-    """Returns the model's output for whole batches, in the form of `spec.metrics`; a single example at the end joins the
+    """Returns the model's output for whole batches; a single example at the end joins the
     batch before, since one example has no spread."""
     starts = list(range(0, len(examples), size))
     if len(examples) - starts[-1] == 1 and len(starts) > 1:
@@ -90,5 +90,4 @@ def _answers(model: Any, examples: Examples, size: int, *, training: bool) -> Ar
         np.asarray(model(inputs_of(examples, np.arange(start, end)), training=training))
         for start, end in zip(starts, ends, strict=True)
     ]
-    scores = np.concatenate(parts)
-    return scores[:, 0] if scores.shape[1] == 1 and examples.targets.ndim == 1 else scores
+    return np.concatenate(parts)

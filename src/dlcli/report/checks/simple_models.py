@@ -17,7 +17,7 @@ from dlcli.report.checks.sampling import sample
 from dlcli.report.diagnosis.relation import probability_of_no_relation
 from dlcli.runs import Run
 from dlcli.runs.checks import SimpleModel, SimpleModels
-from dlcli.score.baseline import model_rows, model_scores, simple_classifiers, simple_regressors
+from dlcli.score.baseline import fit_targets, learning_models, model_rows, model_scores
 from dlcli.score.outcome import read_outcome
 from dlcli.spec.experiment import Experiment
 
@@ -56,16 +56,13 @@ def simple_models(experiment: Experiment, splits: Splits, run: Run) -> SimpleMod
 
 def _answers(experiment: Experiment, splits: Splits, train: Array, targets: Array, other: Array) -> Iterator[tuple[str, Array]]:
     """Yields the name and the answers of each simple model; one that scikit-learn refuses is left out."""
-    models = (
-        simple_regressors(experiment.seed) if splits.task == "regression" else simple_classifiers(splits.task, experiment.seed)
-    )
-    for name, model in models:
+    for name, model in learning_models(splits.task, experiment.seed):
         if "boosting" in name or (train.shape[1] > MOST_LINEAR and "regression" in name):
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a simple model that has not converged is still a simple model
             try:
-                model.fit(train, targets if splits.task == "regression" else targets.astype("int64"))
+                model.fit(train, fit_targets(targets, splits.task))
                 yield name, model_scores(model, other, splits)
             except ValueError:
                 continue
@@ -84,7 +81,7 @@ def _compared(name: str, answers: Array, own: Array, truth: Array, experiment: E
 def _scores(experiment: Experiment, truth: Array, answers: Array) -> dict[str, float | None]:
     task = experiment.task
     found = {metric.name: metric.score(truth, answers, task) for metric in experiment.training.metrics or []}
-    found |= {"r2" if task == "regression" else "accuracy": 1 - float(errors_of_scores(truth, answers, task).mean())}
+    found |= {task.output.score_name: 1 - float(errors_of_scores(truth, answers, task).mean())}
     return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
 
 

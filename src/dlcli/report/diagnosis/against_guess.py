@@ -11,7 +11,6 @@ import numpy as np
 
 from dlcli.report.diagnosis import remedies as try_
 from dlcli.report.diagnosis.evidence import Evidence
-from dlcli.report.diagnosis.relation import errors
 from dlcli.report.diagnosis.remedies import finding_of
 from dlcli.report.diagnosis.shape import course
 from dlcli.report.diagnosis.skill import FIT, best_skill
@@ -108,7 +107,7 @@ def worse_than_guess(seen: Evidence, *, explained: bool = False) -> Finding | No
     name = _main(seen)
     value = seen.metrics["metrics"].get(name, {}).get("value")
     score = f"{seen.scored} {name} {value:.4g}: " if value is not None else ""
-    what = "mean squared error" if seen.task == "regression" else "number of wrong answers"
+    what = "mean squared error" if seen.output.is_numeric else "number of wrong answers"
     evidence = [
         f"{score}the {what} on {len(seen.outcome or ())} {seen.scored} examples is {found.error:,.3g} times that of {guess!s}"
         f" ({seen.scored_file(layout.METRICS)}, {layout.PREDICTIONS})"
@@ -133,7 +132,7 @@ def _beside_guess(seen: Evidence) -> _Beside | None:
     guess = _guessed(seen)
     if guess is None:
         return None
-    own, other = errors(outcome.truth, outcome.predicted, seen.task), errors(outcome.truth, guess, seen.task)
+    own, other = (seen.output.errors(outcome.truth, predicted) for predicted in (outcome.predicted, guess))
     if not other.mean():
         return None
     gain = own - other
@@ -146,12 +145,12 @@ def _guessed(seen: Evidence) -> Array | None:
     """Returns the constant answer in the shape of the predictions: the commonest class, label by label, or the means."""
     outcome = seen.outcome
     assert outcome is not None
-    if seen.task == "regression":
+    if seen.output.is_numeric:
         means = seen.data.get("means")
         return np.array(means)[None] if means and len(means) == outcome.truth.shape[1] else None
     if seen.shares is None:
         return None
-    return np.asarray((seen.shares > 0.5)[None] if seen.task == "multilabel" else seen.shares.argmax())
+    return np.asarray(seen.shares.argmax() if seen.has_one_class else (seen.shares > 0.5)[None])
 
 
 def better_simple_model(seen: Evidence) -> tuple[SimpleModel, str, float, float] | None:
@@ -159,7 +158,7 @@ def better_simple_model(seen: Evidence) -> tuple[SimpleModel, str, float, float]
     found = seen.checks.simple_models
     if found is None:
         return None
-    name = "r2" if seen.task == "regression" else "accuracy"
+    name = seen.output.score_name
     own = found.own.get(name)
     clear = [
         (row, value)
@@ -180,7 +179,7 @@ def _simple_in_words(seen: Evidence) -> list[str]:
     found = seen.checks.simple_models
     if found is None or not found.rows:
         return []
-    name = "r2" if seen.task == "regression" else "accuracy"
+    name = seen.output.score_name
     scores = [(value, row.name) for row in found.rows if (value := row.scores.get(name)) is not None]
     if not scores:
         return []

@@ -18,17 +18,18 @@ from dlcli.runs.layout import scored_file
 from dlcli.score.outcome import Outcome, has_outcome, read_outcome
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.schedules import ScheduleSpec
+from dlcli.tasks import Classes, Labels, OutputType, Task, TwoClasses, Values, entry_of
 
 Array = np.ndarray[Any, Any]
 Row = dict[str, Any]
 
 _ENTROPIES = ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy")
 _ERRORS = ("mse", "mae")
-_MEASURES = {
-    "classification": ("accuracy",),
-    "binary": ("accuracy", "auc"),
-    "multilabel": ("accuracy", "f1"),
-    "regression": ("r2", "rmse", "mse", "mae"),
+_MEASURES: dict[type[OutputType], tuple[str, ...]] = {
+    Classes: ("accuracy",),
+    TwoClasses: ("accuracy", "auc"),
+    Labels: ("accuracy", "f1"),
+    Values: ("r2", "rmse", "mse", "mae"),
 }
 LARGE_TARGETS, SMALL_TARGETS = 10.0, 0.05
 """Sizes of targets above, and below, which a network with usual weights and rates takes long to reach them at all."""
@@ -55,8 +56,8 @@ class Evidence:
     checks: ChecksFile = field(default_factory=ChecksFile)
 
     @property
-    def task(self) -> str:
-        """The task's name."""
+    def task(self) -> Task:
+        """The task."""
         return self.experiment.task
 
     def scored_file(self, name: str) -> str:
@@ -67,12 +68,22 @@ class Evidence:
         """Returns how many examples a part has; 0 where it is not known."""
         return int(self.data.get("examples", {}).get(part, 0))
 
+    @property
+    def output(self) -> OutputType:
+        """The type of the model's output."""
+        return self.experiment.task.output
+
+    @property
+    def has_one_class(self) -> bool:
+        """Whether each example has one class of several."""
+        return isinstance(self.output, Classes)
+
     @cached_property
     def shares(self) -> Array | None:
         """The share of each class, or of each label, among the training examples; None for regression, or if not known."""
         counts = self.data.get("counts", {}).get("train", {})
         names, total = self.data.get("classes") or [], self.examples("train")
-        if self.task == "regression" or not total or not names or not all(name in counts for name in names):
+        if self.output.is_numeric or not total or not names or not all(name in counts for name in names):
             return None
         return np.array([counts[name] for name in names], dtype="float64") / total
 
@@ -81,8 +92,8 @@ class Evidence:
         """The loss of the guess without inputs: shares of classes, or the mean; None where it is not known."""
         kind = self.experiment.training.loss.kind
         if kind in _ENTROPIES and self.shares is not None:
-            return _entropy(self._counted_shares(self.shares), self.task)
-        if kind in _ERRORS and self.task == "regression":
+            return _entropy(self._counted_shares(self.shares), by_label=not self.has_one_class)
+        if kind in _ERRORS and self.output.is_numeric:
             return self._guess_error(kind)
         return None
 
@@ -122,7 +133,7 @@ class Evidence:
         """Returns the skill by each measure that an epoch has for the training part, or with `val_` for the validation."""
         if row is None:
             return {}
-        found = {name: self._skill(name, row.get(f"{prefix}{name}")) for name in _MEASURES[self.task]}
+        found = {name: self._skill(name, row.get(f"{prefix}{name}")) for name in entry_of(_MEASURES, self.output) or ()}
         loss = row.get(f"{prefix}loss")
         if self.guess_loss and loss is not None:
             found["loss"] = 1 - loss / self.guess_loss
@@ -143,7 +154,7 @@ class Evidence:
     def _guess(self, name: str) -> float | None:
         """Returns what the guess without inputs reaches by a measure."""
         known: float | None = self.metrics.get("baseline", {}).get("metrics", {}).get(name)
-        if name == "accuracy" and self.shares is not None and self.task != "multilabel":
+        if name == "accuracy" and self.shares is not None and self.has_one_class:
             return float(self.shares.max())
         return {"auc": 0.5, "r2": 0.0}.get(name, known)
 
@@ -151,7 +162,7 @@ class Evidence:
     def chance(self) -> float:
         """Two standard errors of the accuracy's skill on the evaluated part, or of a correlation's square for numbers."""
         count = max(int(self.metrics.get("examples", 0)) or self.examples("validation"), 1)
-        if self.task == "regression":
+        if self.output.is_numeric:
             return 2 / sqrt(count)
         guess = self._guess("accuracy")
         guess = 0.5 if guess is None else min(guess, 0.999)
@@ -187,7 +198,7 @@ class Evidence:
     @property
     def target_size(self) -> float:
         """The root mean square of the largest target on the evaluated part; 0 for classes."""
-        if self.task != "regression" or self.outcome is None:
+        if not self.output.is_numeric or self.outcome is None:
             return 0.0
         return float(np.sqrt((self.outcome.truth.astype("float64") ** 2).mean(axis=0)).max())
 
@@ -217,9 +228,9 @@ class Evidence:
         return isinstance(self.experiment.training.optimizer.learning_rate, ScheduleSpec)
 
 
-def _entropy(shares: Array, task: str) -> float:
+def _entropy(shares: Array, *, by_label: bool) -> float:
     """Returns the cross-entropy of always saying the shares: of classes in nats, of labels the mean of each."""
-    parts = [shares] if task != "multilabel" else [np.array([share, 1 - share]) for share in shares]
+    parts = [np.array([share, 1 - share]) for share in shares] if by_label else [shares]
     return float(sum(-sum(share * log(share) for share in part.tolist() if share > 0) for part in parts)) / len(parts)
 
 

@@ -8,29 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.tasks import Decisions, Task
+
 Array = np.ndarray[Any, Any]
 
 
-def errors(truth: Array, answers: Array, task: str) -> Array:
-    """Returns the error of each example, float64 `(n,)`, so that one minus the mean is the accuracy, or R2.
-
-    0 or 1 for classes, the share of wrong labels, or the squared error of the targets over their variance.
-
-    Args:
-        truth: labels as in `Outcome.truth`.
-        answers: the predicted classes, labels or values in the same shape, or one answer to all examples.
-        task: the task's name.
-    """
-    if task != "regression":
-        return np.asarray((np.broadcast_to(answers, truth.shape) != truth).reshape(len(truth), -1).mean(axis=1))
-    values = truth.astype("float64")
-    variance = values.var(axis=0)
-    # What float32 cannot tell from the mean is the rounding of a constant.
-    is_constant = variance <= (np.finfo("float32").eps * values.mean(axis=0)) ** 2
-    return np.asarray(((answers - values) ** 2 / np.where(is_constant, 1.0, variance)).mean(axis=1))
-
-
-def probability_of_no_relation(task: str, truth: Array, scores: Array) -> float | None:
+def probability_of_no_relation(task: Task, truth: Array, scores: Array) -> float | None:
     """Returns how likely answers as good as these are if they have nothing to do with the labels: a one-sided p-value.
 
     For each class or label the area under the ROC curve by Mann and Whitney's test (1947, normal approximation without
@@ -38,18 +21,15 @@ def probability_of_no_relation(task: str, truth: Array, scores: Array) -> float 
     None where there are too few examples to tell.
 
     Args:
-        task: the task's name.
+        task: the task.
         truth: labels as in `Outcome.truth`.
-        scores: the model's output as in `Outcome.scores`.
+        scores: as in `Outcome.scores`.
     """
-    if task == "regression":
-        found = [_correlation(truth[:, at], scores[:, at]) for at in range(truth.shape[1])]
-    elif task == "binary":
-        found = [_area(truth == 1, scores)]
-    elif task == "multilabel":
-        found = [_area(truth[:, at] == 1, scores[:, at]) for at in range(truth.shape[1])]
+    if isinstance(task.output, Decisions):
+        members, probabilities = task.output.members(truth, scores)
+        found = [_area(column, shares) for column, shares in zip(members.T, probabilities.T, strict=True)]
     else:
-        found = [_area(truth == at, scores[:, at]) for at in range(scores.shape[1])]
+        found = [_correlation(truth[:, at], scores[:, at]) for at in range(truth.shape[1])]
     known = [1 - NormalDist().cdf(z) for z in found if z is not None]
     return min(1.0, min(known) * len(known)) if known else None
 

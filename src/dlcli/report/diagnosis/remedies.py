@@ -11,6 +11,7 @@ from dlcli.runs.diagnosis import Finding, Name, Remedy
 from dlcli.spec.base import dump
 from dlcli.spec.load import load_text
 from dlcli.spec.model.models import Cnn, Mlp, Transfer
+from dlcli.tasks import TwoClasses
 from dlcli.visible import visible
 
 _MOST = 4
@@ -78,14 +79,14 @@ def _of_optimizers(evidence: Evidence, words: str, change: str, stage: int | Non
 def balanced(evidence: Evidence) -> list[Remedy]:
     """What lets rare classes count: a loss that weighs them, or another threshold."""
     found = []
-    if evidence.task == "binary" and evidence.shares is not None:
+    if isinstance(evidence.output, TwoClasses) and evidence.shares is not None:
         weight = f"{min(max(1 - float(evidence.shares[1]), 0.05), 0.95):.2g}"
         loss = f"{{kind: binary_focal_crossentropy, apply_class_balancing: true, alpha: {weight}}}"
         name = evidence.data["classes"][1]
         found.append(
             Remedy(f"a loss in which class {visible(name[:60])!r} weighs {weight}, the other the rest", f"training.loss={loss}")
         )
-    elif evidence.task == "classification":
+    elif evidence.has_one_class and not evidence.output.has_thresholds:
         found.append(
             Remedy("a loss that weighs hard examples more", "training.loss={kind: categorical_focal_crossentropy, gamma: 5}")
         )

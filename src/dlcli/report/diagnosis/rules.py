@@ -143,15 +143,15 @@ def data_too_few(seen: Evidence) -> Finding | None:
     """Few training examples, and a clear loss on others; or an evaluated part too small to tell anything."""
     evidence = []
     count = seen.examples("train")
-    each = count / max(len(seen.data.get("classes") or []), 1) if seen.task in ("classification", "binary") else count
+    each = count / max(len(seen.data.get("classes") or []), 1) if seen.has_one_class else count
     photos = _few_photos(seen, each)
-    few = each < (PER_CLASS if seen.task in ("classification", "binary") else NUMBERS)
+    few = each < (PER_CLASS if seen.has_one_class else NUMBERS)
     gap = gap_in_words(seen)
     if few and gap is not None:
-        per = f", {each:.0f} of a class" if seen.task in ("classification", "binary") else ""
+        per = f", {each:.0f} of a class" if seen.has_one_class else ""
         evidence += [f"{count} training examples{per} ({layout.DATA})", gap]
     interval = seen.metrics.get("metrics", {}).get("accuracy", {}).get("interval")
-    if interval and None not in interval and seen.task != "multilabel" and interval[1] - interval[0] > WIDE:
+    if interval and None not in interval and seen.has_one_class and interval[1] - interval[0] > WIDE:
         evidence.append(
             f"the accuracy of {seen.metrics['examples']} {seen.scored} examples is somewhere from {interval[0]:.2f} to"
             f" {interval[1]:.2f} ({seen.scored_file(layout.METRICS)})"
@@ -168,7 +168,7 @@ def _few_photos(seen: Evidence, each: float) -> str:
     """Returns the words for a network that begins with random weights on few photos, and is clearly not perfect by them."""
     entry = seen.metrics.get("metrics", {}).get("accuracy", {})
     interval, value = entry.get("interval"), entry.get("value")
-    if each >= PHOTOS or seen.task not in ("classification", "binary") or not try_.pretrained(seen):
+    if each >= PHOTOS or not seen.has_one_class or not try_.pretrained(seen):
         return ""
     if value is None or not interval or interval[1] is None or interval[1] > ROOM:
         return ""

@@ -14,6 +14,7 @@ from dlcli.spec.data.augmentations import Augmentation
 from dlcli.spec.data.sources import Source
 from dlcli.spec.data.sources.base import Facts
 from dlcli.spec.paths import FilePath
+from dlcli.tasks import Task
 
 
 def _part(value: Any) -> Any:
@@ -170,7 +171,7 @@ class Data(Spec):
         """Returns the examples in a step of the training where its part has so many; `full` is all of them."""
         return examples if self.batch_size == "full" else int(self.batch_size)
 
-    def facts(self, task: str) -> Facts:
+    def facts(self, task: Task) -> Facts:
         """Returns what is known of the source without opening it, of the chosen classes alone."""
         facts = self.source.facts(task)
         if self.classes is None:

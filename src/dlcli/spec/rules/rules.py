@@ -54,19 +54,17 @@ def _source_files(experiment: Experiment) -> Iterator[Finding]:
 
 def _task_fits_source(experiment: Experiment) -> Iterator[Finding]:
     facts = experiment.data.facts(experiment.task)
-    if facts.tasks and experiment.task not in facts.tasks:
+    if not facts.takes(experiment.task):
         yield ("task",), f"this source is for {' or '.join(facts.tasks)}, not {experiment.task}"
-    elif experiment.task == "binary" and facts.outputs not in (None, 2):
-        yield ("task",), f"binary needs two classes, but the source has {facts.outputs}; use `task: classification`"
-    elif experiment.task == "classification" and facts.outputs == 1 and facts.classes:
-        yield ("data", "source"), f"the source has a single class, {facts.classes[0]}, so there is nothing to classify"
+    elif fault := experiment.task.output.fault_of_count(facts.outputs, facts.classes):
+        yield fault
 
 
 def _classes_are_the_sources(experiment: Experiment) -> Iterator[Finding]:
     chosen = [composed(name) for name in experiment.data.classes or []]
     known = [composed(name) for name in experiment.data.source.facts(experiment.task).classes]
-    if chosen and not experiment.task_row.has_classes:
-        yield ("data", "classes"), f"`task: {experiment.task}` has no classes to select"
+    if chosen and experiment.task.output.is_numeric:
+        yield ("data", "classes"), f"`task: {experiment.task}` has no classes to choose from"
     for index, name in enumerate(chosen):
         place: Place = ("data", "classes", index)
         if name in chosen[:index]:
@@ -92,10 +90,10 @@ def _loss_fits_task(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _targets_have_a_scale(experiment: Experiment) -> Iterator[Finding]:
-    if experiment.data.scale_targets is True and experiment.task_row.has_classes:
+    if experiment.data.scale_targets is True and not experiment.task.output.is_numeric:
         yield (
             ("data", "scale_targets"),
-            f"only a regression scales its targets; `task: {experiment.task}` cannot",
+            f"only regression scales its targets; `task: {experiment.task}` has none to scale",
         )
 
 
@@ -114,14 +112,14 @@ def _metrics_fit_task(experiment: Experiment) -> Iterator[Finding]:
         if experiment.training.loss.integer_labels and metric.one_hot(experiment.task):
             yield (
                 place,
-                f"`{metric.name}` needs one-hot labels; use `loss: categorical_crossentropy`",
+                f"`{metric.name}` is followed on one-hot labels; use `loss: categorical_crossentropy`, the same loss on them",
             )
 
 
 def monitors(experiment: Experiment) -> list[str]:
     """Returns the columns of the history that may be monitored."""
     metrics = experiment.training.metrics or []
-    followed = [metric.name for metric in metrics if _is_followed(metric, experiment.task)]
+    followed = [metric.name for metric in metrics if metric.is_followed(experiment.task)]
     training = ["loss", *followed]
     if experiment.data.split.validation == 0:
         return training
@@ -138,16 +136,6 @@ def _callbacks(experiment: Experiment) -> Iterator[tuple[Place, Any]]:
             yield ("training", "stages", number, "callbacks", index), callback
 
 
-def _is_followed(metric: object, task: str) -> bool:
-    from dlcli.spec.training.metrics import AUC, Averaged, PlainMetric
-
-    if isinstance(metric, PlainMetric):
-        return bool(metric.row.keras_class)
-    if isinstance(metric, Averaged):
-        return metric.kind == "f1" or task == "binary"
-    return not isinstance(metric, AUC)
-
-
 def _monitors_exist(experiment: Experiment) -> Iterator[Finding]:
     known = monitors(experiment)
     watched: list[Finding] = [(("training", "monitor"), experiment.training.monitor)]
@@ -159,7 +147,7 @@ def _monitors_exist(experiment: Experiment) -> Iterator[Finding]:
         if monitor not in known and not inherited:
             near = get_close_matches(monitor, known, 1, cutoff=0.75)
             guess = f"did you mean `{near[0]}`? " if near else ""
-            yield place, f"the history will have no column `{monitor}`; {guess}available: {', '.join(known)}"
+            yield place, f"no column `{monitor}` will be in the history; {guess}known: {', '.join(known)}"
 
 
 def _layers_fit_images(experiment: Experiment) -> Iterator[Finding]:
@@ -222,7 +210,7 @@ def _output_is_not_repeated(experiment: Experiment) -> Iterator[Finding]:
     if layers and getattr(layers[-1], "activation", "") == "softmax":
         yield (
             ("model", "layers", len(layers) - 1),
-            f"the output layer follows from `task: {experiment.task}`; remove this softmax",
+            f"the output layer is added from `task: {experiment.task}`; leave this softmax out",
         )
 
 
@@ -238,8 +226,8 @@ def _step_is_not_trained(experiment: Experiment) -> Iterator[Finding]:
             yield (
                 (*path, "activation"),
                 (
-                    "binary_step has no gradient, so layers before it cannot be trained; use `sigmoid`,"
-                    " or set `training.epochs: 0` to only build and test"
+                    "binary_step has no gradient, so nothing before it can learn; use `sigmoid` to train,"
+                    " or `training.epochs: 0` to only build and test"
                 ),
             )
 
@@ -257,7 +245,7 @@ def _schedules_are_sound(experiment: Experiment) -> Iterator[Finding]:
     scheduled = isinstance(experiment.training.optimizer.learning_rate, ScheduleSpec)
     for index, callback in enumerate(experiment.training.callbacks):
         if scheduled and isinstance(callback, ReduceLROnPlateau):
-            yield ("training", "callbacks", index), "needs a constant `learning_rate`, not a schedule"
+            yield ("training", "callbacks", index), "needs a plain `learning_rate`, not a schedule, to lower"
 
 
 def _schedules_warm_up(experiment: Experiment) -> Iterator[Finding]:
@@ -292,24 +280,24 @@ def _ignored_class_is_sound(experiment: Experiment) -> Iterator[Finding]:
     outputs = experiment.data.facts(experiment.task).outputs
     ignored = getattr(experiment.training.loss, "ignore_class", None)
     if ignored is not None and outputs and ignored >= outputs:
-        yield ("training", "loss", "ignore_class"), f"expected a class from 0 to {outputs - 1}, found {ignored}"
+        yield ("training", "loss", "ignore_class"), f"classes count from 0 to {outputs - 1}, found {ignored}"
     if ignored is not None and getattr(experiment.training.loss, "label_smoothing", False):
         yield (
             ("training", "loss", "label_smoothing"),
-            "label smoothing and `ignore_class` cannot be combined",
+            "smoothing spreads labels over all classes, `ignore_class` leaves one out",
         )
 
 
 def _batches_can_be_normalised(experiment: Experiment) -> Iterator[Finding]:
     if experiment.data.batch_size == 1 and getattr(experiment.model, "batch_normalization", False):
-        yield ("model", "batch_normalization"), "needs batches of at least 2 examples: with one example, every value becomes 0"
+        yield ("model", "batch_normalization"), "needs batches of at least 2 examples: of one alone every value becomes 0"
 
 
 def _one_way_of_clipping(experiment: Experiment) -> Iterator[Finding]:
     optimizer: OptimizerSpec = experiment.training.optimizer
     given = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name) is not None]
     if len(given) > 1:
-        yield ("training", "optimizer", given[1]), f"only one kind of clipping can be set; `{given[0]}` is set too"
+        yield ("training", "optimizer", given[1]), f"only one way of clipping may be set; `{given[0]}` is set too"
 
 
 def _callbacks_are_single(experiment: Experiment) -> Iterator[Finding]:
@@ -322,14 +310,14 @@ def _callbacks_are_single(experiment: Experiment) -> Iterator[Finding]:
         seen.add(kind)
     for place, callback in _callbacks(experiment):
         if isinstance(callback, TrackerSpec) and "stages" in place:
-            yield place, "applies to the whole run: move it to `training.callbacks`"
+            yield place, "follows the whole run: it belongs into `training.callbacks`"
 
 
 def _splits_leave_training(experiment: Experiment) -> Iterator[Finding]:
     split = experiment.data.split
     shares = [share for share in (split.validation, split.test) if isinstance(share, float)]
     if sum(shares) >= 1:
-        yield ("data", "split"), f"validation and test add up to {sum(shares):g}, which leaves too few training examples"
+        yield ("data", "split"), f"validation and test add up to {sum(shares):g}: too little is left to train on"
     if split.validation == "validation":
         yield ("data", "split", "validation"), "expected a fraction from 0 to below 1, `auto` or `source`"
     if split.test == "validation" and split.validation == 0:

@@ -1,4 +1,4 @@
-"""Every loss, the tasks it fits, and the form of the labels it reads."""
+"""Every loss, and the form of the labels and outputs that it reads."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from dlcli.spec.base import Fraction, KerasSpec, NotNegative, OneOf, Positive, Share, keras_attribute
+from dlcli.tasks import Task
+from dlcli.tasks.output import LossForm
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
 
-REGRESSION = frozenset({"regression"})
-CLASSES = frozenset({"classification"})
-YES_NO = frozenset({"binary", "multilabel"})
-ALL = REGRESSION | CLASSES | YES_NO
+VALUES: frozenset[LossForm] = frozenset({"values"})
+CLASSES: frozenset[LossForm] = frozenset({"classes"})
+YES_NO: frozenset[LossForm] = frozenset({"yes_no"})
+ALL = VALUES | CLASSES | YES_NO
 
 
 class LossSpec(KerasSpec):
-    """A loss. `tasks` are those it fits; `integer_labels` tells that a class is read as its number, not one-hot."""
+    """A loss. `forms` are those it reads; `integer_labels` tells that a class is read as its number, not one-hot."""
 
-    tasks: ClassVar[frozenset[str]] = frozenset()
+    forms: ClassVar[frozenset[LossForm]] = frozenset()
     integer_labels: ClassVar[bool] = False
 
-    def fits(self, task: str) -> bool:
+    def fits(self, task: Task) -> bool:
         """Tells whether the loss can train the task's output."""
-        return task in self.tasks
+        return task.output.loss_form in self.forms
 
     def each(self, labels: Any, outputs: Any) -> Any:
         """Returns the loss of every example `(batch,)`; Dice's is one number for all of them, `()`."""
@@ -49,16 +51,16 @@ class _Row:
     """A loss without settings of its own."""
 
     keras_class: str
-    tasks: frozenset[str]
+    forms: frozenset[LossForm]
     signed: bool = False
 
 
 _PLAIN = {
     "mse": _Row("MeanSquaredError", ALL),
-    "mae": _Row("MeanAbsoluteError", REGRESSION),
-    "mape": _Row("MeanAbsolutePercentageError", REGRESSION),
-    "msle": _Row("MeanSquaredLogarithmicError", REGRESSION),
-    "log_cosh": _Row("LogCosh", REGRESSION),
+    "mae": _Row("MeanAbsoluteError", VALUES),
+    "mape": _Row("MeanAbsolutePercentageError", VALUES),
+    "msle": _Row("MeanSquaredLogarithmicError", VALUES),
+    "log_cosh": _Row("LogCosh", VALUES),
     "hinge": _Row("Hinge", YES_NO, signed=True),
     "squared_hinge": _Row("SquaredHinge", YES_NO, signed=True),
     "kl_divergence": _Row("KLDivergence", CLASSES),
@@ -75,24 +77,24 @@ class PlainLoss(LossSpec):
     """
 
     meanings: ClassVar[dict[str, str]] = {
-        "mse": "Mean squared error: large errors dominate.",
-        "mae": "Mean absolute error: less sensitive to outliers.",
+        "mse": "Mean squared error: large errors weigh most.",
+        "mae": "Mean absolute error: outliers pull less.",
         "mape": "Mean absolute error in percent of the target.",
-        "msle": "Mean squared logarithmic error: for positive targets of different orders of magnitude.",
-        "log_cosh": "Logarithm of the hyperbolic cosine of the error: like mse for small errors, like mae for large ones.",
-        "hinge": "Hinge loss, as in support vector machines.",
-        "squared_hinge": "Squared hinge loss.",
-        "kl_divergence": "Kullback-Leibler divergence of the predictions from the labels.",
-        "categorical_hinge": "Hinge loss between the correct class and the most probable wrong one.",
-        "dice": "Dice loss: one minus the overlap of labels and predictions, for rare classes.",
+        "msle": "Squared error of logarithms: for positive targets that grow by factors.",
+        "log_cosh": "Logarithm of the hyperbolic cosine of the error: like mse when small, like mae when large.",
+        "hinge": "Distance from the right side of a margin, as in support vector machines.",
+        "squared_hinge": "Hinge, squared.",
+        "kl_divergence": "How far the predicted distribution is from that of the labels.",
+        "categorical_hinge": "Hinge between the right class and the best wrong one.",
+        "dice": "One minus the overlap of labels and predictions: for rare classes.",
     }
     kind: Literal[
         "mse", "mae", "mape", "msle", "log_cosh", "hinge", "squared_hinge", "kl_divergence", "categorical_hinge", "dice"
     ]
 
-    def fits(self, task: str) -> bool:
+    def fits(self, task: Task) -> bool:
         """Tells whether the loss can train the task's output."""
-        return task in _PLAIN[self.kind].tasks
+        return task.output.loss_form in _PLAIN[self.kind].forms
 
     def unit(self, deviation: Array) -> Array:
         """Returns what an error of one deviation costs; mape and msle are relative to the target and have no unit."""
@@ -117,10 +119,10 @@ class Huber(LossSpec):
     """Squared for small errors, absolute for large ones: outliers pull less."""
 
     keras_class: ClassVar[str] = "losses.Huber"
-    tasks: ClassVar[frozenset[str]] = REGRESSION
+    forms: ClassVar[frozenset[LossForm]] = VALUES
     kind: Literal["huber"]
     delta: Positive = Field(
-        default=1.0, description="Error at which the loss changes from squared to absolute, in the unit of the target."
+        default=1.0, description="Error at which the loss turns from squared to absolute, in the target's own unit."
     )
 
     def unit(self, deviation: Array) -> Array:
@@ -133,38 +135,32 @@ class BinaryCrossentropy(LossSpec):
     """The loss of yes-or-no outputs."""
 
     keras_class: ClassVar[str] = "losses.BinaryCrossentropy"
-    tasks: ClassVar[frozenset[str]] = YES_NO
+    forms: ClassVar[frozenset[LossForm]] = YES_NO
     kind: Literal["binary_crossentropy"]
-    label_smoothing: Fraction = Field(
-        default=0.0, description="Label smoothing: how far labels are moved from 0 and 1 towards 0.5."
-    )
+    label_smoothing: Fraction = Field(default=0.0, description="How far labels are moved from 0 and 1 towards 0.5.")
 
 
 class BinaryFocalCrossentropy(LossSpec):
     """Binary cross-entropy that weighs easy examples down (Lin et al. 2017)."""
 
     keras_class: ClassVar[str] = "losses.BinaryFocalCrossentropy"
-    tasks: ClassVar[frozenset[str]] = YES_NO
+    forms: ClassVar[frozenset[LossForm]] = YES_NO
     kind: Literal["binary_focal_crossentropy"]
-    apply_class_balancing: bool = Field(default=False, description="Whether `alpha` weights the classes.")
+    apply_class_balancing: bool = Field(default=False, description="Whether `alpha` weighs the classes.")
     alpha: Share = Field(default=0.25, description="Weight of class 1; class 0 gets 1 - alpha.")
-    gamma: NotNegative = Field(default=2.0, description="Focusing parameter: how strongly easy examples are down-weighted.")
-    label_smoothing: Fraction = Field(
-        default=0.0, description="Label smoothing: how far labels are moved from 0 and 1 towards 0.5."
-    )
+    gamma: NotNegative = Field(default=2.0, description="How strongly easy examples are weighed down.")
+    label_smoothing: Fraction = Field(default=0.0, description="How far labels are moved from 0 and 1 towards 0.5.")
 
 
 class SparseCategoricalCrossentropy(LossSpec):
     """The loss of one class of several; labels stay class numbers. Keras has no smoothing for it; dlcli has."""
 
     keras_class: ClassVar[str] = "losses.SparseCategoricalCrossentropy"
-    tasks: ClassVar[frozenset[str]] = CLASSES
+    forms: ClassVar[frozenset[LossForm]] = CLASSES
     integer_labels: ClassVar[bool] = True
     kind: Literal["sparse_categorical_crossentropy"]
-    ignore_class: int | None = Field(default=None, description="Index of a class whose examples the loss ignores.")
-    label_smoothing: Fraction = Field(
-        default=0.0, description="Label smoothing: fraction of the label that is spread evenly over all classes."
-    )
+    ignore_class: int | None = Field(default=None, description="A class number whose examples do not count in the loss.")
+    label_smoothing: Fraction = Field(default=0.0, description="Share of the label spread evenly over all classes.")
 
     def counted(self, labels: Any) -> Any:
         """Returns which examples are of another class than the ignored one."""
@@ -188,24 +184,20 @@ class CategoricalCrossentropy(LossSpec):
     """The loss of one class of several over one-hot labels; the same number as the sparse one, plus smoothing."""
 
     keras_class: ClassVar[str] = "losses.CategoricalCrossentropy"
-    tasks: ClassVar[frozenset[str]] = CLASSES
+    forms: ClassVar[frozenset[LossForm]] = CLASSES
     kind: Literal["categorical_crossentropy"]
-    label_smoothing: Fraction = Field(
-        default=0.0, description="Label smoothing: fraction of the label that is spread evenly over all classes."
-    )
+    label_smoothing: Fraction = Field(default=0.0, description="Share of the label spread evenly over all classes.")
 
 
 class CategoricalFocalCrossentropy(LossSpec):
     """Categorical cross-entropy that weighs easy examples down (Lin et al. 2017)."""
 
     keras_class: ClassVar[str] = "losses.CategoricalFocalCrossentropy"
-    tasks: ClassVar[frozenset[str]] = CLASSES
+    forms: ClassVar[frozenset[LossForm]] = CLASSES
     kind: Literal["categorical_focal_crossentropy"]
-    alpha: Positive = Field(default=0.25, description="Scale of the loss.")
-    gamma: NotNegative = Field(default=2.0, description="Focusing parameter: how strongly easy examples are down-weighted.")
-    label_smoothing: Fraction = Field(
-        default=0.0, description="Label smoothing: fraction of the label that is spread evenly over all classes."
-    )
+    alpha: Positive = Field(default=0.25, description="Factor of the whole loss.")
+    gamma: NotNegative = Field(default=2.0, description="How strongly easy examples are weighed down.")
+    label_smoothing: Fraction = Field(default=0.0, description="Share of the label spread evenly over all classes.")
 
 
 Loss = Annotated[

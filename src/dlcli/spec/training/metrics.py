@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import nan
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
 from dlcli.spec.base import Count, OneOf, Spec, keras_attribute
+from dlcli.tasks import Classes, Decisions, Labels, OutputType, Task, TwoClasses, Values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,53 +24,48 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-CLASSES = frozenset({"classification"})
-YES_NO = frozenset({"binary", "multilabel"})
-REGRESSION = frozenset({"regression"})
-
 
 class MetricSpec(Spec):
-    """A metric. `higher_is_better` decides what counts as an improvement where it is monitored."""
+    """A metric. `higher_is_better` decides what counts as an improvement where it is monitored; `outputs` are the types that
+    it measures."""
 
     higher_is_better: ClassVar[bool] = True
-    tasks: ClassVar[frozenset[str]] = CLASSES | YES_NO
+    outputs: ClassVar[tuple[type[OutputType], ...]] = (Classes, Labels)
 
     @property
     def name(self) -> str:
         """The name of its column in the history and its entry in the scores."""
         return str(getattr(self, "kind"))  # noqa: B009  (every member has it, the base has not)
 
-    def fits(self, task: str) -> bool:
+    def fits(self, task: Task) -> bool:
         """Tells whether the metric makes sense for the task."""
-        return task in self.tasks
+        return isinstance(task.output, self.outputs)
 
-    def one_hot(self, task: str) -> bool:
+    def one_hot(self, task: Task) -> bool:
         """Tells whether following it while training needs one-hot labels."""
         return False
 
-    def follow(self, task: str, *, integer_labels: bool) -> Any:
+    def follow(self, task: Task, *, integer_labels: bool) -> Any:
         """Returns the Keras metric that follows it while training, or None where Keras has no equal."""
         return None
 
-    def score(self, truth: Array, scores: Array, task: str) -> float:
+    def is_followed(self, task: Task) -> bool:
+        """Tells, without importing Keras, whether `follow` returns a metric."""
+        return type(self).follow is not MetricSpec.follow
+
+    def score(self, truth: Array, scores: Array, task: Task) -> float:
         """Returns the metric over all predictions; NaN where it is not defined.
 
         Args:
-            truth: int class numbers `(n,)`; 0/1 `(n,)` for binary, `(n, labels)` for multilabel; floats
-                `(n, targets)` for regression.
-            scores: the model's output: probabilities `(n, classes)`, `(n,)` or `(n, labels)`; values `(n, targets)`.
-            task: the task's name.
+            truth: int class numbers `(n,)`; 0/1 `(n, labels)`; floats `(n, targets)`.
+            scores: probabilities `(n, classes)`, of both classes for binary, or `(n, labels)`; values `(n, targets)`.
+            task: the task.
         """
         raise NotImplementedError
 
-    def estimate(self, truth: Array, scores: Array, task: str) -> Estimate:
+    def estimate(self, truth: Array, scores: Array, task: Task) -> Estimate:
         """Returns the score with its 95 % interval, and how much each example moves it; arguments as for `score`."""
         raise NotImplementedError
-
-
-def decide(scores: Array, task: str) -> Array:
-    """Returns the predicted labels for a model's output: the likeliest class, or every label above 0.5 (as in Keras)."""
-    return scores.argmax(axis=1) if task == "classification" else (scores > 0.5).astype("int64")
 
 
 @dataclass(frozen=True)
@@ -77,21 +73,21 @@ class _Row:
     """A metric without settings: what follows it in Keras, and scikit-learn's function."""
 
     function: str
-    tasks: frozenset[str]
+    outputs: tuple[type[OutputType], ...]
     keras_class: str = ""
     higher_is_better: bool = True
 
 
 _PLAIN = {
-    "balanced_accuracy": _Row("balanced_accuracy_score", CLASSES | {"binary"}),
-    "mcc": _Row("matthews_corrcoef", CLASSES | {"binary"}),
-    "kappa": _Row("cohen_kappa_score", CLASSES | {"binary"}),
-    "hamming": _Row("hamming_loss", CLASSES | YES_NO, higher_is_better=False),
-    "mae": _Row("mean_absolute_error", REGRESSION, "MeanAbsoluteError", higher_is_better=False),
-    "mse": _Row("mean_squared_error", REGRESSION, "MeanSquaredError", higher_is_better=False),
-    "rmse": _Row("root_mean_squared_error", REGRESSION, "RootMeanSquaredError", higher_is_better=False),
-    "mape": _Row("mean_absolute_percentage_error", REGRESSION, "MeanAbsolutePercentageError", higher_is_better=False),
-    "r2": _Row("r2_score", REGRESSION, "R2Score"),
+    "balanced_accuracy": _Row("balanced_accuracy_score", (Classes,)),
+    "mcc": _Row("matthews_corrcoef", (Classes,)),
+    "kappa": _Row("cohen_kappa_score", (Classes,)),
+    "hamming": _Row("hamming_loss", (Classes, Labels), higher_is_better=False),
+    "mae": _Row("mean_absolute_error", (Values,), "MeanAbsoluteError", higher_is_better=False),
+    "mse": _Row("mean_squared_error", (Values,), "MeanSquaredError", higher_is_better=False),
+    "rmse": _Row("root_mean_squared_error", (Values,), "RootMeanSquaredError", higher_is_better=False),
+    "mape": _Row("mean_absolute_percentage_error", (Values,), "MeanAbsolutePercentageError", higher_is_better=False),
+    "r2": _Row("r2_score", (Values,), "R2Score"),
 }
 
 
@@ -99,15 +95,15 @@ class PlainMetric(MetricSpec):
     """A metric without settings: balanced accuracy, Matthews correlation, Cohen's kappa, Hamming loss; errors and R2."""
 
     meanings: ClassVar[dict[str, str]] = {
-        "balanced_accuracy": "Mean recall of the classes.",
-        "mcc": "Matthews correlation: 1 perfect, 0 random, -1 all wrong; suitable for rare classes.",
-        "kappa": "Cohen's kappa: agreement corrected for chance.",
-        "hamming": "Fraction of wrong labels; lower is better.",
+        "balanced_accuracy": "Mean over the classes of the share found of each.",
+        "mcc": "Matthews correlation: 1 right, 0 as by chance, -1 all wrong; fair to rare classes.",
+        "kappa": "Cohen's kappa: agreement beyond chance.",
+        "hamming": "Share of wrong labels; lower is better.",
         "mae": "Mean absolute error.",
         "mse": "Mean squared error.",
         "rmse": "Root of the mean squared error, in the target's unit.",
         "mape": "Mean absolute error in percent of the target.",
-        "r2": "Fraction of the targets' variance that is explained; 1 is perfect, 0 is as good as the mean.",
+        "r2": "Share of the targets' variance that is explained; 1 is perfect, 0 as good as the mean.",
     }
     kind: Literal["balanced_accuracy", "mcc", "kappa", "hamming", "mae", "mse", "rmse", "mape", "r2"]
 
@@ -116,45 +112,49 @@ class PlainMetric(MetricSpec):
         """What the table says of this kind."""
         return _PLAIN[self.kind]
 
-    def fits(self, task: str) -> bool:
+    def fits(self, task: Task) -> bool:
         """Tells whether the metric makes sense for the task."""
-        return task in self.row.tasks
+        return isinstance(task.output, self.row.outputs)
 
-    def follow(self, task: str, *, integer_labels: bool) -> Any:
+    def is_followed(self, task: Task) -> bool:
+        """Tells whether it is an error or R2."""
+        return bool(self.row.keras_class)
+
+    def follow(self, task: Task, *, integer_labels: bool) -> Any:
         """Returns Keras's metric for errors and R2, None for the others."""
         return keras_attribute(f"metrics.{self.row.keras_class}")(name=self.name) if self.row.keras_class else None
 
-    def score(self, truth: Array, scores: Array, task: str) -> float:
+    def score(self, truth: Array, scores: Array, task: Task) -> float:
         """Returns scikit-learn's value; MAPE in percent, as Keras has it."""
         from sklearn import metrics
 
-        predicted = scores if task == "regression" else decide(scores, task)
+        predicted = task.output.decide(scores)
         if self.kind == "rmse":  # over all targets at once, as in Keras; scikit-learn would average theirs
             truth, predicted = truth.reshape(-1), predicted.reshape(-1)
         value = float(getattr(metrics, self.row.function)(truth, predicted))
         return 100.0 * value if self.kind == "mape" else value
 
-    def estimate(self, truth: Array, scores: Array, task: str) -> Estimate:
+    def estimate(self, truth: Array, scores: Array, task: Task) -> Estimate:
         """Returns the score with its interval."""
         from dlcli.runtime import class_estimates, estimates
 
-        if task == "regression":
-            return self._of_errors(truth.astype("float64"), scores.astype("float64"))
-        predicted = decide(scores, task)
+        if task.output.is_numeric:
+            return self._of_errors(truth.astype("float64"), scores.astype("float64"), task)
+        predicted = task.output.decide(scores)
         if self.kind == "hamming":
             return estimates.of_shares((predicted != truth).reshape(len(truth), -1).mean(axis=1))
-        classes = 2 if task == "binary" else scores.shape[1]
+        classes = scores.shape[1]
         if self.kind == "balanced_accuracy":
             return class_estimates.of_classes(self.kind, "macro", truth, predicted, classes)
         return class_estimates.agreement(self.kind, truth, predicted, classes)
 
-    def _of_errors(self, truth: Array, predicted: Array) -> Estimate:
+    def _of_errors(self, truth: Array, predicted: Array, task: Task) -> Estimate:
         import numpy as np
 
         from dlcli.runtime import estimates
 
         if self.kind == "r2":
-            return estimates.explained(truth, predicted, self.score(truth, predicted, "regression"))
+            return estimates.explained(truth, predicted, self.score(truth, predicted, task))
         errors = np.abs(predicted - truth)
         if self.kind == "mape":
             errors = 100 * errors / np.maximum(np.abs(truth), np.finfo("float64").eps)
@@ -170,44 +170,48 @@ class Accuracy(MetricSpec):
 
     kind: Literal["accuracy"]
 
-    def follow(self, task: str, *, integer_labels: bool) -> Any:
+    def follow(self, task: Task, *, integer_labels: bool) -> Any:
         """Returns Keras's accuracy for the form of the labels."""
-        form = "Binary" if task != "classification" else "SparseCategorical" if integer_labels else "Categorical"
+        form = "Binary" if task.output.has_thresholds else "SparseCategorical" if integer_labels else "Categorical"
         return keras_attribute(f"metrics.{form}Accuracy")(name=self.name)
 
-    def score(self, truth: Array, scores: Array, task: str) -> float:
+    def score(self, truth: Array, scores: Array, task: Task) -> float:
         """Returns the share of equal entries."""
-        return float((decide(scores, task) == truth).mean())
+        return float((task.output.decide(scores) == truth).mean())
 
-    def estimate(self, truth: Array, scores: Array, task: str) -> Estimate:
+    def estimate(self, truth: Array, scores: Array, task: Task) -> Estimate:
         """Returns the score with its interval."""
         from dlcli.runtime.estimates import of_shares
 
-        return of_shares((decide(scores, task) == truth).reshape(len(truth), -1).mean(axis=1))
+        return of_shares((task.output.decide(scores) == truth).reshape(len(truth), -1).mean(axis=1))
 
 
 class TopK(MetricSpec):
     """Share of examples whose class is among the `k` likeliest."""
 
-    tasks: ClassVar[frozenset[str]] = CLASSES
+    outputs: ClassVar[tuple[type[OutputType], ...]] = (Classes,)
     kind: Literal["top_k"]
-    k: Count = Field(default=5, description="Number of most probable classes that count as predicted.")
+    k: Count = Field(default=5, description="How many classes count.")
 
     @property
     def name(self) -> str:
         """The kind with its k: `top_5`."""
         return f"top_{self.k}"
 
-    def follow(self, task: str, *, integer_labels: bool) -> Any:
+    def fits(self, task: Task) -> bool:
+        """Tells whether there may be more than two classes: of two, the likeliest is among them always."""
+        return super().fits(task) and not task.output.has_thresholds
+
+    def follow(self, task: Task, *, integer_labels: bool) -> Any:
         """Returns Keras's top-k accuracy for the form of the labels."""
         form = "SparseTopK" if integer_labels else "TopK"
         return keras_attribute(f"metrics.{form}CategoricalAccuracy")(k=self.k, name=self.name)
 
-    def score(self, truth: Array, scores: Array, task: str) -> float:
+    def score(self, truth: Array, scores: Array, task: Task) -> float:
         """Returns the share of examples with fewer than k classes ahead of the right one."""
         return float(self._among(truth, scores).mean())
 
-    def estimate(self, truth: Array, scores: Array, task: str) -> Estimate:
+    def estimate(self, truth: Array, scores: Array, task: Task) -> Estimate:
         """Returns the score with its interval."""
         from dlcli.runtime.estimates import of_shares
 
@@ -225,15 +229,17 @@ class TopK(MetricSpec):
 
 
 Average = Literal["micro", "macro", "weighted"]
-_AVERAGE = "Average over classes or labels: `macro` weights them equally, `weighted` by size; `micro` weights examples equally."
+_AVERAGE = (
+    "How classes or labels are put together: `macro` counts each alike, `weighted` by its size, `micro` each example alike."
+)
 
 
 class Averaged(MetricSpec):
     """Precision, recall or F1. For a binary task it is that of the second class; otherwise the average over classes."""
 
     meanings: ClassVar[dict[str, str]] = {
-        "precision": "Fraction of the predictions of a class that are correct.",
-        "recall": "Fraction of the examples of a class that are predicted correctly.",
+        "precision": "Share of right ones among those predicted as a class.",
+        "recall": "Share of a class that is found.",
         "f1": "Harmonic mean of precision and recall.",
     }
     kind: Literal["precision", "recall", "f1"]
@@ -244,34 +250,38 @@ class Averaged(MetricSpec):
         """The kind, with its average unless that is macro: `f1`, `f1_micro`."""
         return self.kind if self.average == "macro" else f"{self.kind}_{self.average}"
 
-    def one_hot(self, task: str) -> bool:
+    def one_hot(self, task: Task) -> bool:
         """F1 over classes is followed on one-hot labels."""
-        return task == "classification" and self.kind == "f1"
+        return self.kind == "f1" and task.output.loss_form == "classes"
 
-    def follow(self, task: str, *, integer_labels: bool) -> Any:
+    def is_followed(self, task: Task) -> bool:
+        """Tells whether it is F1, or precision or recall of two classes."""
+        return self.kind == "f1" or isinstance(task.output, TwoClasses)
+
+    def follow(self, task: Task, *, integer_labels: bool) -> Any:
         """Returns Keras's F1 score, or its binary precision and recall."""
         if self.kind == "f1":
-            threshold = None if task == "classification" else 0.5
-            average = "micro" if task == "binary" else self.average
+            threshold = 0.5 if task.output.has_thresholds else None
+            average = "micro" if isinstance(task.output, TwoClasses) else self.average
             return keras_attribute("metrics.F1Score")(average=average, threshold=threshold, name=self.name)
-        return keras_attribute(f"metrics.{self.kind.title()}")(name=self.name) if task == "binary" else None
+        return keras_attribute(f"metrics.{self.kind.title()}")(name=self.name) if isinstance(task.output, TwoClasses) else None
 
-    def score(self, truth: Array, scores: Array, task: str) -> float:
+    def score(self, truth: Array, scores: Array, task: Task) -> float:
         """Returns scikit-learn's value over the classes that are there or predicted; 0 for one that is never predicted."""
         from sklearn import metrics
 
         function: Callable[..., Any] = getattr(metrics, f"{self.kind}_score")
-        average = "binary" if task == "binary" else self.average
-        return float(function(truth, decide(scores, task), average=average, zero_division=0))
+        average = "binary" if isinstance(task.output, TwoClasses) else self.average
+        return float(function(truth, task.output.decide(scores), average=average, zero_division=0))
 
-    def estimate(self, truth: Array, scores: Array, task: str) -> Estimate:
+    def estimate(self, truth: Array, scores: Array, task: Task) -> Estimate:
         """Returns the score with its interval."""
         from dlcli.runtime import class_estimates, estimates
 
-        predicted = decide(scores, task)
-        if task == "binary":
+        predicted = task.output.decide(scores)
+        if isinstance(task.output, TwoClasses):
             return class_estimates.of_labels(self.kind, "macro", truth[:, None], predicted[:, None])
-        if task == "multilabel":
+        if isinstance(task.output, Labels):
             return class_estimates.of_labels(self.kind, self.average, truth, predicted)
         if self.average == "micro":  # of one class an example it is the share of right answers
             return estimates.of_shares(truth == predicted)
@@ -285,34 +295,33 @@ class AUC(MetricSpec):
     """
 
     kind: Literal["auc"]
-    curve: Literal["roc", "pr"] = Field(default="roc", description="Curve whose area is computed.")
+    curve: Literal["roc", "pr"] = Field(default="roc", description="Which curve.")
 
     @property
     def name(self) -> str:
         """`auc`, or `auc_pr`."""
         return "auc" if self.curve == "roc" else "auc_pr"
 
-    def score(self, truth: Array, scores: Array, task: str) -> float:
+    def score(self, truth: Array, scores: Array, task: Task) -> float:
         """Returns the mean area over the classes that have both members and others; NaN if there is none."""
         import numpy as np
         from sklearn import metrics
 
         area = metrics.roc_auc_score if self.curve == "roc" else metrics.average_precision_score
-        members = np.arange(scores.shape[1]) == truth[:, None] if task == "classification" else truth.reshape(len(truth), -1)
-        columns = scores.reshape(len(scores), -1).T
-        pairs = [(ours, column) for ours, column in zip(members.T, columns, strict=True) if 0 < ours.sum() < len(ours)]
+        members, probabilities = cast("Decisions", task.output).members(truth, scores)
+        pairs = [(ours, column) for ours, column in zip(members.T, probabilities.T, strict=True) if 0 < ours.sum() < len(ours)]
         return float(np.mean([area(ours, column) for ours, column in pairs])) if pairs else nan
 
-    def estimate(self, truth: Array, scores: Array, task: str) -> Estimate:
-        """Returns the score with its interval; NaN without one if no class has both positive and negative examples."""
+    def estimate(self, truth: Array, scores: Array, task: Task) -> Estimate:
+        """Returns the score with its interval; NaN without one if no class has both members and others."""
         import numpy as np
 
         from dlcli.runtime import class_estimates, estimates
 
-        members = np.arange(scores.shape[1]) == truth[:, None] if task == "classification" else truth.reshape(len(truth), -1)
+        members, probabilities = cast("Decisions", task.output).members(truth, scores)
         area = class_estimates.area_under_roc if self.curve == "roc" else class_estimates.average_precision
-        result = area(members, scores.reshape(len(scores), -1))
-        return result or estimates.Estimate(nan, np.zeros(len(truth)), None, "no class has both positive and negative examples")
+        result = area(members, probabilities)
+        return result or estimates.Estimate(nan, np.zeros(len(truth)), None, "no class has both members and others")
 
 
 Metric = Annotated[Accuracy | TopK | Averaged | AUC | PlainMetric, OneOf("Metric")]

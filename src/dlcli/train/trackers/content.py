@@ -44,7 +44,7 @@ def tags(run: Run) -> dict[str, str]:
     found = {
         "dlcli.run": run.id,
         "dlcli.version": __version__,
-        "dlcli.task": run.experiment().task,
+        "dlcli.task": run.experiment().task.name,
         "dlcli.host": status.host,
         "dlcli.parent": status.parent,
         "dlcli.device": f"{device.get('kind', '')} {device.get('name', '')}".strip(),

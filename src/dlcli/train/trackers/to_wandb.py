@@ -51,7 +51,7 @@ class ToWandB:
             resume="allow" if self._spec.mode == "online" else None,  # offline, the id alone makes it one run
             dir=str(self._run.trackers_path),
             config=dump(self._run.experiment()) | {"dlcli": facts},
-            tags=[self._run.experiment().task, f"dlcli {facts['dlcli.version']}"[:_TAG]],
+            tags=[self._run.experiment().task.name, f"dlcli {facts['dlcli.version']}"[:_TAG]],
             settings=settings,
         )
         self._told.define_metric("*", step_metric="epoch")

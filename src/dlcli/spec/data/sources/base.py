@@ -10,6 +10,7 @@ from unicodedata import normalize
 
 from dlcli.errors import DataError
 from dlcli.spec.base import Shape, Spec
+from dlcli.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,13 +34,23 @@ class Facts:
     has_test: bool | None = False
     image: bool = False
 
+    def takes(self, task: Task) -> bool:
+        """Tells whether its labels are those of a task; `tasks` name one of each kind, and are empty where any may be.
+
+        A task fits where its output is of the type of a named one's and reads labels in the same form.
+        """
+        outputs = [TASKS[name].output for name in self.tasks]
+        return not outputs or any(
+            isinstance(task.output, type(output)) and task.output.loss_form == output.loss_form for output in outputs
+        )
+
 
 @dataclass(frozen=True)
 class Examples:
     """Labelled examples, addressed by position.
 
-    `targets` are class numbers int64 `(n,)` for classification and binary, float32 `(n, labels)` for multilabel and
-    `(n, targets)` for regression. `ids` name each example for good: a row's number, a file's path below its folder.
+    `targets` are class numbers int64 `(n,)`, labels 0 or 1 float32 `(n, labels)`, or numbers float32 `(n, targets)`. `ids`
+    name each example for good: a row's number, a file's path below its folder.
     """
 
     inputs: Inputs
@@ -75,7 +86,7 @@ class Request:
     other rules.
     """
 
-    task: str
+    task: Task
     image: Any
     seed: int
     offline: bool = False
@@ -85,7 +96,7 @@ class Request:
 class SourceSpec(Spec):
     """A source of examples. `facts` and `faults` never import NumPy or TensorFlow; `open` may."""
 
-    def facts(self, task: str) -> Facts:
+    def facts(self, task: Task) -> Facts:
         """Returns what is known without opening it."""
         return Facts()
 
@@ -131,13 +142,13 @@ def composed(text: str) -> str:
 
 
 def labels_of(
-    values: Array, task: str, classes: tuple[str, ...] | None = None, where: str = ""
+    values: Array, task: Task, classes: tuple[str, ...] | None = None, where: str = ""
 ) -> tuple[Array, tuple[str, ...]]:
     """Returns targets and class names for raw labels.
 
     Args:
-        values: raw labels `(n,)`; `(n, k)` for multilabel and regression; one-hot `(n, k)` too for classification.
-        task: the task's name.
+        values: raw labels: classes `(n,)`, or one-hot `(n, k)`; labels and numbers `(n, k)`.
+        task: the task.
         classes: class names already fixed by the training split; None to take them from `values`.
         where: the file or set that errors name.
 
@@ -146,14 +157,14 @@ def labels_of(
     """
     prefix = f"{where}: " if where else ""
     try:
-        if task in ("classification", "binary"):
-            return _class_numbers(values, classes)
-        return _numbers(values, task), classes or ()
+        if task.output.reads_columns:
+            return _numbers(values, task), classes or ()
+        return _class_numbers(values, classes)
     except DataError as error:
         raise DataError(f"{prefix}{error}") from None
 
 
-def _numbers(values: Array, task: str) -> Array:
+def _numbers(values: Array, task: Task) -> Array:
     """Returns float32 targets `(n, k)`."""
     import numpy as np
 
@@ -164,8 +175,8 @@ def _numbers(values: Array, task: str) -> Array:
     wrong = ~np.isfinite(numbers).all(axis=1)
     if wrong.any():
         raise DataError(f"{_examples(wrong)} a label that is missing or infinite")
-    if task == "multilabel" and not np.isin(numbers, (0, 1)).all():
-        raise DataError("task: multilabel needs one column of 0 and 1 per label")
+    if fault := task.output.fault_of_targets(numbers, task.name):
+        raise DataError(fault)
     return numbers
 
 

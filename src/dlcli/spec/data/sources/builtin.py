@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, row_ids
+from dlcli.tasks import Task
 
 _CANCER = ("malignant", "benign")
 _FACTS = {
@@ -27,7 +28,7 @@ class Builtin(SourceSpec):
     kind: Literal["builtin"]
     name: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"] = Field(description="Name of the data set.")
 
-    def facts(self, task: str) -> Facts:
+    def facts(self, task: Task) -> Facts:
         """Returns the set's shape and classes."""
         return _FACTS[self.name]
 

@@ -18,6 +18,7 @@ from dlcli.spec.data.sources.table.dates import Part
 from dlcli.spec.data.sources.table.files import encoding_fault
 from dlcli.spec.data.sources.table.reader import Settings, look_at, no_header, refuse_rows
 from dlcli.spec.paths import FilePath
+from dlcli.tasks import TASKS, Task, names_of
 
 if TYPE_CHECKING:
     from dlcli.spec.data.sources.table.contents import Table
@@ -190,11 +191,11 @@ class Csv(SourceSpec):
         """Returns the source as a run recorded it; a run of a version without revisions reads by revision 1."""
         return self if "reader" in self.model_fields_set else self.model_copy(update={"reader": 1})
 
-    def facts(self, task: str) -> Facts:
+    def facts(self, task: Task) -> Facts:
         """Returns the number of outputs, where the targets determine it."""
-        outputs = len(self.targets) if task in ("multilabel", "regression") else None
+        outputs = len(self.targets) if task.output.reads_columns else None
         several = len(self.targets) > 1
-        tasks = ("multilabel", "regression") if several else ("classification", "binary", "regression", "multilabel")
+        tasks = names_of(reads_columns=True) if several else tuple(TASKS)
         return Facts(None, outputs, (), tasks, self.validation is not None, self.test is not None)
 
     def faults(self) -> Iterator[tuple[str, str]]:
@@ -317,7 +318,7 @@ class Csv(SourceSpec):
         names = classes or tuple(self.targets)
         notes += [
             *columns.notes,
-            *(class_notes(names, len(tables["train"])) if request.task in ("classification", "binary") else []),
+            *(class_notes(names, len(tables["train"])) if not request.task.output.reads_columns else []),
         ]
         lines = (f"table: {tables['train'].described}", f"columns: {columns.summary}")
         return Opened(parts, names, tuple(notes), lines, part_notes, columns.as_json)

@@ -11,6 +11,7 @@ from dlcli.spec.data.sources.base import class_name, label_notes, labels_of
 from dlcli.spec.data.sources.table.cells import MARKS, is_whole
 from dlcli.spec.data.sources.table.contents import Table, gaps_in, numbers_in
 from dlcli.spec.data.sources.table.facts import number_hint
+from dlcli.tasks import Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +85,7 @@ def _which_marks(source: Csv, table: Table, gaps: Array) -> str:
     return f" ({counts_in_words}, which marks a missing value{remedy})"
 
 
-def labels(source: Csv, table: Table, task: str, classes: tuple[str, ...] | None) -> tuple[Array, tuple[str, ...] | None]:
+def labels(source: Csv, table: Table, task: Task, classes: tuple[str, ...] | None) -> tuple[Array, tuple[str, ...] | None]:
     """Returns a table's targets, and the names of the classes or targets.
 
     Raises:
@@ -99,11 +100,11 @@ def labels(source: Csv, table: Table, task: str, classes: tuple[str, ...] | None
     return targets, class_names or tuple(source.targets)
 
 
-def _values(source: Csv, table: Table, columns: Sequence[Array], task: str, classes: tuple[str, ...] | None) -> Array:
+def _values(source: Csv, table: Table, columns: Sequence[Array], task: Task, classes: tuple[str, ...] | None) -> Array:
     """Returns labels as numbers where all are, else as text; true and false are 1 and 0 where numbers are needed."""
     import numpy as np
 
-    if task in ("multilabel", "regression"):
+    if task.output.reads_columns:
         columns = [_replaced(column, TRUTH) for column in columns]
     elif source.revision > 1 and len(columns) == 1:
         return _class_labels(source, table, columns[0], classes)
@@ -166,9 +167,9 @@ def _native(values: Array) -> Array:
     return values.astype("float64") if isinstance(values[0], float) else values
 
 
-def _remedy(source: Csv, columns: Sequence[Array], task: str) -> str:
+def _remedy(source: Csv, columns: Sequence[Array], task: Task) -> str:
     """Returns the remedy for numbers that are written as text; "" for other targets."""
-    if task != "regression":
+    if not task.output.is_numeric:
         return ""
     for name, column in zip(source.targets, columns, strict=True):
         hint = number_hint(name, Counter(cell for cell in column.tolist() if cell is not None))

@@ -17,6 +17,7 @@ from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, Sourc
 from dlcli.spec.data.sources.file_tree import Tree, by_extension, has_image, holds_image, listing, walk
 from dlcli.spec.data.sources.folder_layout import Layout, find_layout, named_layout
 from dlcli.spec.paths import FilePath
+from dlcli.tasks import Task, names_of
 
 METADATA = "metadata.csv"
 """A table in the folder whose columns `evaluate --slice` groups the images by."""
@@ -57,7 +58,7 @@ class Folder(SourceSpec):
     def _parts_in_order(self) -> tuple[tuple[str, str], ...] | None:
         return None if self.parts is None else tuple(sorted(self.parts.items()))
 
-    def facts(self, task: str) -> Facts:
+    def facts(self, task: Task) -> Facts:
         """Returns the classes and the given parts."""
         try:
             layout = _recent_layout(self.path, self._parts_in_order(), self._known_classes, _changes(self.path))
@@ -69,7 +70,7 @@ class Folder(SourceSpec):
             None,
             len(layout.names),
             layout.names,
-            ("classification", "binary"),
+            names_of(reads_columns=False),
             has_validation="validation" in layout.parts,
             has_test="test" in layout.parts,
             image=True,

@@ -16,6 +16,7 @@ from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, Sourc
 from dlcli.spec.data.sources.npz_values import array_header, constant_columns, difference, rows_without_values
 from dlcli.spec.data.sources.part_names import PARTS, part_of
 from dlcli.spec.paths import FilePath
+from dlcli.tasks import Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +40,7 @@ class Npz(SourceSpec):
         default="y", description="Name of the array with the labels; if there are several, of those of the training split."
     )
 
-    def facts(self, task: str) -> Facts:
+    def facts(self, task: Task) -> Facts:
         """Returns which parts the file has."""
         names = self._names() or []
         parts = _pairs(names, self.features, self.target)

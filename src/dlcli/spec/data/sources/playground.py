@@ -8,6 +8,7 @@ from pydantic import Field
 
 from dlcli.spec.base import Share
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, row_ids
+from dlcli.tasks import Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +33,7 @@ class Playground(SourceSpec):
     examples: int = Field(default=500, description="Number of points.", ge=10, le=1_000_000)
     noise: Share = Field(default=0.0, description="Noise, from 0 (none) to 1; the slider of the playground ends at 0.5.")
 
-    def facts(self, task: str) -> Facts:
+    def facts(self, task: Task) -> Facts:
         """Returns two features, and two classes or one number."""
         if self.name in ("plane", "multi_gaussian"):
             return Facts((2,), 1, (), ("regression",))

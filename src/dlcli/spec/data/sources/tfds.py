@@ -15,6 +15,7 @@ from pydantic import Field
 
 from dlcli.errors import DataError, Interrupted
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, composed, labels_of, row_ids
+from dlcli.tasks import Task, names_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,12 +66,12 @@ class Tfds(SourceSpec):
         default="auto", description="TFDS split expression for testing; `auto`: `test` if the data set has it."
     )
 
-    def facts(self, task: str) -> Facts:
+    def facts(self, task: Task) -> Facts:
         """Returns shape and classes, from the prepared set's own description or for well-known sets."""
         description = self._description() or Description(None, (), (), image=False)
         is_known = self.test != "auto" or bool(description.splits)
         has_test = ("test" in description.splits if self.test == "auto" else self.test is not None) if is_known else None
-        tasks = ("classification", "binary") if description.classes else ()
+        tasks = names_of(reads_columns=False) if description.classes else ()
         outputs = len(description.classes) or None
         return Facts(
             description.shape, outputs, description.classes, tasks, self.validation is not None, has_test, description.image
@@ -189,11 +190,11 @@ class Tfds(SourceSpec):
         return _as_array(inputs, where), labels
 
     def _targets(
-        self, feature: Any, labels: Any, task: str, classes: tuple[str, ...] | None, expression: str
+        self, feature: Any, labels: Any, task: Task, classes: tuple[str, ...] | None, expression: str
     ) -> tuple[Array, tuple[str, ...]]:
         where = f"TFDS split {expression!r} of {self.name}"
         names = tuple(map(composed, getattr(feature, "names", None) or ()))
-        if task not in ("classification", "binary") or not names:
+        if task.output.reads_columns or not names:
             return labels_of(labels, task, classes, where)
         if len(labels) and labels.min() < 0:
             raise DataError(f"{where}: {int((labels < 0).sum())} of {len(labels)} examples have no label")

@@ -1,0 +1,159 @@
+"""Predictions for new examples, and how each output type is shown: as a table, as JSON, on the terminal."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dlcli.score.outcome import MANY_CLASSES
+from dlcli.tasks import Classes, Labels, OutputType, Task, Values, entry_of
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a run predicts for some examples.
+
+    Attributes:
+        task: the run's task.
+        classes: the names of the classes, labels or targets.
+        ids: the examples.
+        scores: float32 `(n, len(classes))`, as `Outcome.scores`.
+    """
+
+    task: Task
+    classes: tuple[str, ...]
+    ids: list[str]
+    scores: Array
+
+    def ranked(self, most: int) -> Iterator[list[tuple[str, float]]]:
+        """Yields each example's likeliest classes with their probabilities; the predicted class is the first.
+
+        For several labels those above 0.5, the likeliest first; for values all targets.
+        """
+        order, counts = layout_of(self.task).order(self.scores, self.task, most)
+        for row, places, count in zip(self.scores, order, counts, strict=True):
+            yield [(self.classes[place], float(row[place])) for place in places[:count]]
+
+
+class AnswerLayout(ABC):
+    """How the answers of one output type are laid out. `top` is how many classes are shown of each example."""
+
+    @abstractmethod
+    def order(self, scores: Array, task: Task, most: int) -> tuple[Array, Array]:
+        """Returns the places of the names in the order they are shown, `(n, names)`, and how many are shown, `(n,)`."""
+
+    def columns(self, classes: Sequence[str], top: int) -> list[str]:
+        """Returns the columns of a table, as `predictions.csv` has them but without labels."""
+        return ["id", *(f"predicted_{name}" for name in classes)]
+
+    def rows(self, answers: Answers, top: int) -> Iterator[list[str]]:
+        """Yields the rows below `columns`; a float has nine digits, so that it reads back as the same bits."""
+        for example, scores in zip(answers.ids, answers.scores, strict=True):
+            yield [example, *map(digits, scores)]
+
+    @abstractmethod
+    def objects(self, answers: Answers, top: int) -> Iterator[dict[str, Any]]:
+        """Yields each answer as plain data."""
+
+    @abstractmethod
+    def headings(self, classes: Sequence[str], top: int) -> list[str]:
+        """Returns the headings of a table on the terminal."""
+
+    @abstractmethod
+    def cells(self, answers: Answers, top: int) -> Iterator[list[str]]:
+        """Yields the cells of a table on the terminal."""
+
+
+class _OfClasses(AnswerLayout):
+    def order(self, scores: Array, task: Task, most: int) -> tuple[Array, Array]:
+        return np.argsort(-scores, axis=1, kind="stable"), np.full(len(scores), most)
+
+    def columns(self, classes: Sequence[str], top: int) -> list[str]:
+        shares = (f"p_{name}" for name in classes if len(classes) <= MANY_CLASSES)
+        return ["id", "predicted", "probability", *_more(classes, top, "{word}_{place}", "probability"), *shares]
+
+    def rows(self, answers: Answers, top: int) -> Iterator[list[str]]:
+        for example, ranked, scores in zip(answers.ids, answers.ranked(top), answers.scores, strict=True):
+            shares = map(digits, scores) if len(answers.classes) <= MANY_CLASSES else ()
+            yield [example, *(cell for name, share in ranked for cell in (name, digits(share))), *shares]
+
+    def objects(self, answers: Answers, top: int) -> Iterator[dict[str, Any]]:
+        """Yields `predicted`, `probability` and, with `top` above 1, `top`."""
+        for example, ranked in zip(answers.ids, answers.ranked(top), strict=True):
+            entries = [{"class": name, "probability": _number(share)} for name, share in ranked]
+            best = {"id": example, "predicted": ranked[0][0], "probability": entries[0]["probability"]}
+            yield best | ({"top": entries} if top > 1 else {})
+
+    def headings(self, classes: Sequence[str], top: int) -> list[str]:
+        return ["", "class", "p", *_more(classes, top, "{word} {place}", "p")]
+
+    def cells(self, answers: Answers, top: int) -> Iterator[list[str]]:
+        for example, ranked in zip(answers.ids, answers.ranked(top), strict=True):
+            yield [example, *(cell for name, share in ranked for cell in (name, f"{share:.4f}"))]
+
+
+class _OfLabels(AnswerLayout):
+    def order(self, scores: Array, task: Task, most: int) -> tuple[Array, Array]:
+        return np.argsort(-scores, axis=1, kind="stable"), task.output.decide(scores).sum(axis=1)
+
+    def objects(self, answers: Answers, top: int) -> Iterator[dict[str, Any]]:
+        """Yields `labels` and `probabilities`."""
+        for example, ranked, scores in zip(answers.ids, answers.ranked(top), answers.scores, strict=True):
+            shares = dict(zip(answers.classes, map(_number, scores), strict=True))
+            yield {"id": example, "labels": [name for name, _ in ranked], "probabilities": shares}
+
+    def headings(self, classes: Sequence[str], top: int) -> list[str]:
+        return ["", "labels"]
+
+    def cells(self, answers: Answers, top: int) -> Iterator[list[str]]:
+        for example, ranked in zip(answers.ids, answers.ranked(top), strict=True):
+            yield [example, ", ".join(f"{name} {share:.4f}" for name, share in ranked) or "-"]
+
+
+class _OfValues(AnswerLayout):
+    def order(self, scores: Array, task: Task, most: int) -> tuple[Array, Array]:
+        names = scores.shape[1]
+        return np.tile(np.arange(names), (len(scores), 1)), np.full(len(scores), names)
+
+    def objects(self, answers: Answers, top: int) -> Iterator[dict[str, Any]]:
+        """Yields `values`."""
+        for example, ranked in zip(answers.ids, answers.ranked(top), strict=True):
+            yield {"id": example, "values": {name: _number(value) for name, value in ranked}}
+
+    def headings(self, classes: Sequence[str], top: int) -> list[str]:
+        return ["", *classes]
+
+    def cells(self, answers: Answers, top: int) -> Iterator[list[str]]:
+        for example, ranked in zip(answers.ids, answers.ranked(top), strict=True):
+            yield [example, *(f"{value:.6g}" for _, value in ranked)]
+
+
+_LAYOUTS: dict[type[OutputType], AnswerLayout] = {Classes: _OfClasses(), Labels: _OfLabels(), Values: _OfValues()}
+
+
+def layout_of(task: Task) -> AnswerLayout:
+    """Returns how a task's answers are laid out."""
+    layout = entry_of(_LAYOUTS, task.output)
+    assert layout is not None
+    return layout
+
+
+def _more(classes: Sequence[str], top: int, pattern: str, probability: str) -> Iterator[str]:
+    """Yields the names of the columns of the second class, the third and so on."""
+    for place in range(2, min(top, len(classes)) + 1):
+        yield from (pattern.format(word=word, place=place) for word in ("class", probability))
+
+
+def digits(value: float) -> str:
+    """Returns a float32 as text that reads back as the same bits."""
+    return f"{value:.9g}"
+
+
+def _number(value: float) -> float:
+    return float(digits(value))

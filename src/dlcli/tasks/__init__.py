@@ -1,0 +1,71 @@
+"""The tasks and what each decides: the type of its output, activation, default loss and metrics, and words.
+
+The pairing is the course's table: regression: linear, MSE; binary: one sigmoid, binary cross-entropy; classification:
+softmax, categorical cross-entropy; multilabel: a sigmoid for each label, binary cross-entropy. A task is an entry here, or
+any `Task` that is given to `register`. Importing this loads no NumPy.
+"""
+
+from dlcli.tasks.classes import Classes, TwoClasses
+from dlcli.tasks.labels import Labels
+from dlcli.tasks.output import Decisions, OutputType, entry_of
+from dlcli.tasks.task import TASKS, Task, names_of, register
+from dlcli.tasks.values import Values
+
+__all__ = [
+    "TASKS",
+    "Classes",
+    "Decisions",
+    "Labels",
+    "OutputType",
+    "Task",
+    "TwoClasses",
+    "Values",
+    "entry_of",
+    "names_of",
+    "register",
+]
+
+register(
+    Task(
+        name="classification",
+        meaning="one class of several",
+        action="tells {count} apart{names}",
+        activation="softmax",
+        loss="sparse_categorical_crossentropy",
+        metrics=("accuracy",),
+        output=Classes(),
+    )
+)
+register(
+    Task(
+        name="binary",
+        meaning="one of two classes",
+        action="says yes or no{names}",
+        activation="sigmoid",
+        loss="binary_crossentropy",
+        metrics=("accuracy", "auc"),
+        output=TwoClasses(),
+    )
+)
+register(
+    Task(
+        name="multilabel",
+        meaning="any number of labels",
+        action="gives each example any of {count}{names}",
+        activation="sigmoid",
+        loss="binary_crossentropy",
+        metrics=("accuracy", "f1"),
+        output=Labels(),
+    )
+)
+register(
+    Task(
+        name="regression",
+        meaning="one or more numbers",
+        action="predicts {listed}",
+        activation="linear",
+        loss="mse",
+        metrics=("mae", "rmse", "r2"),
+        output=Values(),
+    )
+)

@@ -1,0 +1,88 @@
+"""A task: what is predicted, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import PydanticKnownError, core_schema
+
+from dlcli.tasks.output import OutputType
+
+TASKS: dict[str, Task] = {}
+"""Every task by its name, in the order of the documentation."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one task decides. A spec names it: `task: regression`.
+
+    Attributes:
+        name: its word in a spec.
+        meaning: what it predicts, in a few words.
+        action: what its models do, as the end of "A network that ...": `{count}` stands for the number of names with their
+            noun, `{names}` for a colon and the names, or nothing where there are too many, `{listed}` for the names.
+        activation: that of the output layer.
+        loss: the default loss.
+        metrics: the default metrics.
+        output: the type of its output.
+
+    Example:
+        >>> TASKS["binary"].units(2)
+        1
+        >>> str(TASKS["binary"])
+        'binary'
+    """
+
+    name: str
+    meaning: str
+    action: str
+    activation: str
+    loss: str
+    metrics: tuple[str, ...]
+    output: OutputType
+
+    def __str__(self) -> str:
+        return self.name
+
+    def units(self, names: int) -> int:
+        """Returns the width of the output layer for so many classes, labels or targets."""
+        return self.output.units(names)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(_task_of)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"enum": list(TASKS), "type": "string"}
+
+
+def register(task: Task) -> Task:
+    """Adds a task: specs may name it from now on.
+
+    Raises:
+        ValueError: there is another task of its name.
+    """
+    if TASKS.setdefault(task.name, task) is not task:
+        raise ValueError(f"there is a task {task.name!r} already")
+    return task
+
+
+def names_of(*, reads_columns: bool) -> tuple[str, ...]:
+    """Returns the names of the tasks whose labels have a column for each name, or have one class for each example."""
+    return tuple(task.name for task in TASKS.values() if task.output.reads_columns == reads_columns)
+
+
+def _task_of(value: Any) -> Task:
+    """Returns the task of a name.
+
+    Raises:
+        PydanticKnownError: there is none.
+    """
+    task = TASKS.get(value) if isinstance(value, str) else value
+    if not isinstance(task, Task):
+        *others, last = [repr(name) for name in TASKS]
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(others)} or {last}"})
+    return task
