@@ -58,7 +58,36 @@ def test_seeds_settings_and_specs_are_combined_and_named(tmp_path: Path) -> None
     }
     assert jobs[0].overrides == ["data.batch_size=16", "model.units=[4,4]", "training.epochs=1", "seed=0"]
     assert [job.seed for job in jobs[:4]] == [0, 1, 2, 7]
-    assert list(values_of("a.b={kind: x, y: 1},'p,q',3")) == ["a.b={kind: x, y: 1}", "a.b='p,q'", "a.b=3"]
+
+
+@pytest.mark.parametrize(
+    ("values", "items"),
+    [
+        ("{kind: x, y: 1},'p,q',3", ["{kind: x, y: 1}", "'p,q'", "3"]),
+        ("1e-3, 0.10 ,none", ["1e-3", "0.10", "none"]),
+        ("[[1, 2], [3]],[4]", ["[[1, 2], [3]]", "[4]"]),
+        ("${HOME}/a,${HOME}/b", ["${HOME}/a", "${HOME}/b"]),
+        ("it's,żółć 猫 😀,C:\\data", ["it's", "żółć 猫 😀", "C:\\data"]),
+        ("", [""]),
+        ("a}b", ["a}b"]),
+        ('"x, y"', ['"x, y"']),
+    ],
+)
+def test_values_are_the_items_of_a_yaml_list_as_they_are_written(values: str, items: list[str]) -> None:
+    assert values_of(f"a.b={values}") == [f"a.b={item}" for item in items]
+
+
+@pytest.mark.parametrize("values", ["8,,9", "8,", ",", "[1,2", "'x, y", "a],[b", "a #b,c", "x}y,z"])
+def test_values_that_are_not_a_list_are_refused(values: str) -> None:
+    reason = "an item is empty, or a bracket or a quote is not closed; put quotes around text with commas or brackets"
+    with pytest.raises(UsageError) as caught:
+        values_of(f"a.b={values}")
+    assert str(caught.value) == f"--set a.b: expected values separated by commas, found {values!r}: {reason}"
+
+
+def test_tags_in_values_are_refused_by_name() -> None:
+    with pytest.raises(UsageError, match="found '!t a,b': tags such as `!t` are not supported"):
+        values_of("a.b=!t a,b")
 
 
 def test_specs_of_one_name_have_a_line_each_and_what_is_named_twice_runs_once(tmp_path: Path) -> None:

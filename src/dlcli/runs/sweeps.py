@@ -205,7 +205,8 @@ def from_everywhere(storage: str) -> str:
 def without_password(storage: str) -> str:
     """Returns an address, or a text with one in it, as it may be shown.
 
-    Whatever stands before the last @ may be of a password, which may hold any character.
+    Whatever stands before the last @ may be of a password, which may hold any character. SQLAlchemy's `hide_password` would
+    show `p@secret` from the @ on, and passwords that are options (`?password=`), and it takes nothing but a whole address.
     """
     text = re.sub(r"(://[^:/]*):.*@", r"\1:***@", storage, flags=re.DOTALL)
     return re.sub(r"([?&][^=&]*(?:password|passwd|pwd|secret|token)[^=&]*=)[^&]*", r"\1***", text, flags=re.IGNORECASE)

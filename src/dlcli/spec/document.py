@@ -26,6 +26,7 @@ MAX_FAULTS = 100
 """Faults that one file is told of: the rest of a file with thousands is seldom read, and takes minutes to put in words."""
 MAX_SHOWN = 200
 """Characters of a line that a fault quotes."""
+_VARIABLE = re.compile(r"\$\{\w*\}")
 
 
 class _CoreLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -122,6 +123,23 @@ def parse_value(text: str) -> Any:
     if faults:
         raise SpecError(faults)
     return value
+
+
+def list_items(text: str) -> list[str]:
+    """Returns the items of a YAML flow list without its brackets, each as it is written: `8,[1, 2]` has two.
+
+    A text without a comma is one item. `${NAME}` needs no quotes here, though YAML asks for them inside a list.
+
+    Raises:
+        SpecError: the text is not a list, or an item is empty.
+    """
+    if "," not in text:
+        return [text.strip()]
+    document = Document("", f"[{_VARIABLE.sub(lambda name: '_' * len(name[0]), text)}]", None)
+    node = _composed(document)
+    if node.end_mark.index != len(document.text) or text.rstrip().endswith(","):
+        raise SpecError([Fault("", 1, 1, "", "not YAML: the list ends early, or with a comma")])
+    return [text[item.start_mark.index - 1 : item.end_mark.index - 1].strip() for item in node.value]
 
 
 def _composed(document: Document) -> Any:

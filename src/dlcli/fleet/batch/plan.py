@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 from dlcli.errors import Fault, SpecError, UsageError
 from dlcli.program import command
 from dlcli.runs.batches import Job
+from dlcli.spec.document import list_items
 from dlcli.spec.experiment import asks_for_gpus
 from dlcli.spec.load import load, load_text
 
@@ -100,35 +101,22 @@ def _group(name: str, spec: str, varied: tuple[str, ...], *, shared: bool) -> st
     return " ".join([f"{name} ({spec})" if shared else name, *varied])
 
 
-def values_of(setting: str) -> Iterator[str]:
-    """Yields a `--set` option for each of its values.
+def values_of(setting: str) -> list[str]:
+    """Returns a `--set` option for each of its values.
 
     Raises:
-        UsageError: it is no `path=value`.
+        UsageError: it is not `path=value`, or its values are not a list.
     """
     path, equals, values = setting.partition("=")
     if not equals:
         raise UsageError(f"--set: expected path=value or path=value,value, found {setting!r}")
-    for value in _split(values):
-        yield f"{path}={value}"
-
-
-def _split(text: str) -> Iterator[str]:
-    """Yields the parts between commas that stand outside brackets and quotes."""
-    depth, quote, begin = 0, "", 0
-    for at, char in enumerate(text):
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "\"'":
-            quote = char
-        elif char in "[{":
-            depth += 1
-        elif char in "]}":
-            depth -= 1
-        elif char == "," and not depth:
-            yield text[begin:at].strip()
-            begin = at + 1
-    yield text[begin:].strip()
+    try:
+        return [f"{path}={value}" for value in list_items(values)]
+    except SpecError as error:
+        message = error.faults[0].message
+        reason = "an item is empty, or a bracket or a quote is not closed" if message.startswith("not YAML") else message
+        words = f"expected values separated by commas, found {values!r}: {reason}"
+        raise UsageError(f"--set {path}: {words}; put quotes around text with commas or brackets") from None
 
 
 def seeds_of(text: str) -> list[int]:
