@@ -277,9 +277,9 @@ def test_the_proof_stops_a_run_in_which_something_frozen_moves(
     said, kind = BREAKS[what]
     honest = selection.plan_stage
 
-    def broken(experiment: Any, built: Any, stage: Any) -> Any:
-        plan = honest(experiment, built, stage)
-        layers = single_layers(built.backbone)
+    def broken(network: Any, stage: Any) -> Any:
+        plan = honest(network, stage)
+        layers = single_layers(network.backbone)
         if "BatchNorm" in what:
             next(layer for layer in layers if selection.is_batch_norm(layer)).trainable = True
         else:

@@ -83,7 +83,7 @@ def refuse_other_type(model: Any, inputs: Any, experiment: Experiment, path: Pat
     shape = tuple(model.input_shape[1:])
     if inputs.shape[1:] != shape:
         raise DataError(f"--data: {path}: its examples have shape {inputs.shape[1:]}; the model takes {shape}")
-    if experiment.model.kind == "transfer" or len(shape) != 3:
+    if experiment.model.has_backbone or len(shape) != 3:
         return
     if model.input.name == "image" and inputs.dtype != np.uint8:
         raise DataError(f"--data: {path}: holds numbers, not images; the model takes images of uint8, 0 to 255")

@@ -14,7 +14,7 @@ from dlcli.spec.data.sources.npz import Npz
 from dlcli.spec.experiment import Experiment, with_defaults
 from dlcli.spec.model.backbones.run import run_folder
 from dlcli.spec.model.layers import ShapeError
-from dlcli.spec.model.models import Transfer
+from dlcli.spec.model.models import ModelSpec
 from dlcli.spec.rules.rules import monitors
 from dlcli.spec.training.stages import Stage
 
@@ -30,16 +30,15 @@ def prepared(experiment: Experiment, *, offline: bool) -> Experiment:
     """
     source = experiment.data.source.resolved()
     experiment = experiment.model_copy(update={"data": experiment.data.model_copy(update={"source": source})})
-    model, training = experiment.model, experiment.training
+    training = experiment.training
     if training.initial_weights:
         folder = str((run_folder(training.initial_weights) or Path(training.initial_weights)).absolute())
         training = training.model_copy(update={"initial_weights": folder})
         experiment = experiment.model_copy(update={"training": training})
-    if not isinstance(model, Transfer):
-        return experiment
-    backbone = model.backbone.resolved(offline=offline)
-    experiment = with_defaults(experiment.model_copy(update={"model": model.model_copy(update={"backbone": backbone})}))
-    if backbone.takes_images and experiment.data.image.size is None and experiment.data.facts(experiment.task).shape is None:
+    model = experiment.model.resolved(offline=offline)
+    if model is not experiment.model:
+        experiment = with_defaults(experiment.model_copy(update={"model": model}))
+    if model.takes_images and experiment.data.image.size is None and experiment.data.facts(experiment.task).shape is None:
         raise RunFailed("model.backbone: it does not say which size its images have; set `input_size: [224, 224]`")
     return experiment
 
@@ -84,7 +83,7 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
 
 def _is_network(experiment: Experiment) -> bool:
     """Whether it is a transfer model whose head is trained in stages, not fitted once."""
-    return isinstance(experiment.model, Transfer) and experiment.model.classifier is None
+    return experiment.model.has_backbone and not experiment.model.fitted_once
 
 
 def _lasting(stage: Stage, steps: int) -> Stage:
@@ -126,8 +125,7 @@ def _monitored(experiment: Experiment, splits: Splits) -> Experiment:
 
 
 def _refuse_misfit(experiment: Experiment, splits: Splits) -> None:
-    if isinstance(experiment.model, Transfer):
-        _refuse_unfit_data(experiment.model, splits)
+    _refuse_unfit_data(experiment.model, splits)
     if splits.shape is None:
         return
     try:
@@ -140,11 +138,11 @@ def _refuse_misfit(experiment: Experiment, splits: Splits) -> None:
         raise RunFailed(f"{place}: {error} (the data's examples have shape {splits.shape}{remedy})") from None
 
 
-def _refuse_unfit_data(model: Transfer, splits: Splits) -> None:
+def _refuse_unfit_data(model: ModelSpec, splits: Splits) -> None:
     """Raises RunFailed where the backbone wants other examples than the data gives."""
-    wanted = model.backbone.example_shape()
-    if splits.shape is None or model.backbone.takes_images != splits.is_image:
+    wanted = model.example_shape()
+    if model.takes_images is not None and (splits.shape is None or model.takes_images != splits.is_image):
         found = "images" if splits.is_image else "rows of numbers"
         raise RunFailed(f"model.backbone: {found} are not what it was trained on")
-    if wanted is not None and tuple(splits.shape) != tuple(wanted):
+    if wanted is not None and splits.shape is not None and tuple(splits.shape) != tuple(wanted):
         raise RunFailed(f"model.backbone: it wants examples of shape {wanted}, the data's have {splits.shape}")

@@ -12,7 +12,7 @@ from dlcli.data.resolve import prepared
 from dlcli.data.splits import open_splits
 from dlcli.errors import DataError, UsageError
 from dlcli.models.blocks import words_of
-from dlcli.models.network import Built, build_model, shape_model
+from dlcli.models.network import Network, build_model, shape_model
 from dlcli.models.selection import plan_stage
 from dlcli.runs import Run
 from dlcli.runtime.device import use_device
@@ -85,8 +85,10 @@ def describe_spec(experiment: Experiment) -> Description:
         normalize = "unit" if splits.is_image else "standard"
     resolved = experiment.model_copy(update={"data": data_settings.model_copy(update={"normalize": normalize})})
     batch = data_settings.examples_in_step(len(splits.train))
-    built = build_model(resolved, splits, load_weights=False, offline=True)
-    return _described(resolved, built.trained, splits.describe(), batch, list(splits.notes), _stage_rows(resolved, built))
+    network = build_model(resolved, splits, load_weights=False, offline=True)
+    return _described(
+        resolved, network.functional, splits.describe(), batch, list(splits.notes), _stage_rows(resolved, network)
+    )
 
 
 def _from_facts(experiment: Experiment, error: DataError) -> Description:
@@ -95,11 +97,11 @@ def _from_facts(experiment: Experiment, error: DataError) -> Description:
     outputs = experiment.task.units(facts.outputs or 0) or None
     if shape is None or outputs is None:
         raise UsageError(f"the data is not at hand, and its shape is not known without it: {error}") from None
-    built = shape_model(experiment, shape, outputs)
+    network = shape_model(experiment, shape, outputs)
     data = {"classes": list(facts.classes), "shape": list(shape), "examples": {}, "counts": {}}
     note = f"the data is not at hand; shapes are those known of the source ({str(error).splitlines()[0]})"
     size = experiment.data.examples_in_step(prediction_batch(experiment))
-    return _described(experiment, built.trained, data, size, [note], _stage_rows(experiment, built))
+    return _described(experiment, network.functional, data, size, [note], _stage_rows(experiment, network))
 
 
 def describe_run(run: Run) -> Description:
@@ -115,13 +117,11 @@ def describe_run(run: Run) -> Description:
     return _described(experiment, model, data, batch, data.get("notes", []), _finished_stages(run, experiment))
 
 
-def _stage_rows(experiment: Experiment, built: Built) -> list[StageRow]:
+def _stage_rows(experiment: Experiment, network: Network) -> list[StageRow]:
     """Returns the stages of a spec that has any to speak of: those it names, or a transfer model's."""
-    if not experiment.training.stages and built.backbone is None:
+    if experiment.model.fitted_once or not (experiment.training.stages or experiment.model.has_backbone):
         return []
-    if built.backbone is not None and built.head is None:
-        return []
-    plans = [plan_stage(experiment, built, stage) for stage in experiment.stages]
+    plans = [plan_stage(network, stage) for stage in experiment.stages]
     return [_stage_row(plan.stage, plan.trainable, plan.frozen) for plan in plans]
 
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from dlcli.data.splits import Splits
 from dlcli.models.feature_cache import FeatureCache, Shape
-from dlcli.models.network import Built
+from dlcli.models.network import Network
+from dlcli.runtime.backbone_layer import BackboneLayer
 from dlcli.runtime.engine import keras
 from dlcli.runtime.stream import data_errors, ordered_batches
 from dlcli.spec.base import dump
@@ -50,20 +51,20 @@ def reason_against(experiment: Experiment, augment: Sequence[AugmentationSpec]) 
 
 
 def kept_features(
-    experiment: Experiment, splits: Splits, built: Built, augment: Sequence[AugmentationSpec], folder: Path
+    experiment: Experiment, splits: Splits, network: Network, augment: Sequence[AugmentationSpec], folder: Path
 ) -> CachedFeatures:
     """Returns the features of the training and validation parts: read from `folder` if an earlier run kept them there.
 
     Args:
         experiment: the resolved experiment.
         splits: the data.
-        built: the model, its backbone's weights in place.
+        network: the model, its backbone's weights in place.
         augment: the stage's random changes; `augmented_copies` versions of the training part are made.
         folder: the cache of the runs folder.
     """
     started = perf_counter()
     copies = experiment.training.features.augmented_copies if augment else 1
-    extractor = _Extractor(experiment, built)
+    extractor = _Extractor(experiment, network)
     cache = FeatureCache(folder, experiment.training.features.disk_gb)
     train, reused = cache.get(
         extractor.key(splits, "train", augment, copies),
@@ -88,13 +89,13 @@ def kept_features(
 class _Extractor:
     """The model from examples to features, at rest, and the key of what it gives."""
 
-    def __init__(self, experiment: Experiment, built: Built) -> None:
-        self._experiment, self._model = experiment, built.features
+    def __init__(self, experiment: Experiment, network: Network) -> None:
+        self._experiment, self._model = experiment, network.body
         digest = hashlib.sha256()
-        for variable in built.backbone.weights:
+        for variable in network.backbone.weights:
             digest.update(np.ascontiguousarray(variable.numpy()).data.cast("B"))
         self._weights = digest.hexdigest()
-        self._graph = _graph_digest(built)
+        self._graph = _graph_digest(network)
 
     def key(self, splits: Splits, part: str, augment: Sequence[AugmentationSpec], copies: int) -> str:
         """Returns a SHA-256 of all that the features depend on."""
@@ -143,11 +144,11 @@ def _batch(experiment: Experiment) -> int:
     return min(max(experiment.data.examples_in_step(64), 32), 64)
 
 
-def _graph_digest(built: Built) -> str:
+def _graph_digest(network: Network) -> str:
     """Returns a digest of what the backbone computes: two with the same weights may differ in activations or scaling."""
-    text = re.sub(r'"(shared_object_id|trainable)": *(\d+|true|false|null)', "", built.features.to_json())
+    text = re.sub(r'"(shared_object_id|trainable)": *(\d+|true|false|null)', "", network.body.to_json())
     digest = hashlib.sha256(text.encode())
-    for name, content in sorted(getattr(built.backbone, "files", {}).items()):
+    for name, content in sorted((network.backbone.files if isinstance(network.backbone, BackboneLayer) else {}).items()):
         if not name.startswith("variables/"):
             digest.update(name.encode() + content)
     return digest.hexdigest()

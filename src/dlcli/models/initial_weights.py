@@ -10,7 +10,7 @@ import numpy as np
 
 from dlcli.data.splits import Splits
 from dlcli.errors import RunFailed
-from dlcli.models.network import Built
+from dlcli.models.network import Network
 from dlcli.models.targets import TargetScale, recorded_scale, target_scale
 from dlcli.program import command
 from dlcli.runs import Run
@@ -22,7 +22,7 @@ from dlcli.spec.model.backbones.base import TARGET_UNITS, single_layers
 Array = np.ndarray[Any, Any]
 
 
-def start_from_run(experiment: Experiment, built: Built, splits: Splits, log: Callable[[str], None]) -> bool:
+def start_from_run(experiment: Experiment, network: Network, splits: Splits, log: Callable[[str], None]) -> bool:
     """Puts a run's weights into the model; the output layer's too where it has the same classes.
 
     Returns whether all weights were taken.
@@ -34,7 +34,7 @@ def start_from_run(experiment: Experiment, built: Built, splits: Splits, log: Ca
     run = Run(Path(path))
     if not run.model_path.exists():
         raise RunFailed(f"training.initial_weights: {path} has no model")
-    source, target = _inner(load_model(run.model_path)), built.trained
+    source, target = _inner(load_model(run.model_path)), network.functional
     pairs = list(zip(source.weights, target.weights, strict=False))
     output = len(_output(target).weights)
     body = len(target.weights) - output

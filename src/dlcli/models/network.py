@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any, cast
 
 import numpy as np
@@ -14,56 +14,125 @@ from dlcli.runs.folder import REVISION
 from dlcli.runtime.engine import keras
 from dlcli.runtime.stream import ordered_batches
 from dlcli.spec.experiment import Experiment
+from dlcli.spec.model.backbones.base import TARGET_UNITS, blocks_of, single_layers
 from dlcli.spec.model.layers import ShapeError
-from dlcli.spec.model.models import Transfer, stack_shape
+from dlcli.spec.model.models import ModelSpec, Transfer, stack_shape
+from dlcli.spec.training.stages import Stage
 
 Array = np.ndarray[Any, Any]
+Blocks = list[tuple[str, list[Any]]]
 
 
-@dataclass(frozen=True)
-class Built:
-    """The model in its forms, which share their weights.
+class Network:
+    """A model in named parts, which share their weights.
 
-    `trained` reads what the stream gives; `whole` reads raw images, rows or columns, is never compiled, and is what a
-    run saves. `encode` turns raw columns into rows for `trained`; None where inputs are arrays.
-    Of a transfer model also: `backbone`, the layer or model from scaled examples to features; `features`, from examples
-    to features; `head`, from features to the output (None for a classifier that is not fitted yet).
+    A model kind may train another Keras model than the plain one (`ModelSpec.learner`): only that one is compiled, and only
+    `whole` is saved.
+
+    Attributes:
+        model: the spec of the model.
+        functional: the Keras model from what the stream gives to the output.
+        whole: the Keras model from raw images, rows or columns to the output. A run saves it; it is never compiled.
+        features: the Keras tensor in `functional` that the head takes.
+        encode: the Keras model from raw columns to rows for `functional`; None where inputs are arrays.
+        backbone: the layer or model from scaled examples to features; None where the model has none.
     """
 
-    trained: Any
-    whole: Any
-    encode: Any = None
-    backbone: Any = None
-    features: Any = None
-    head: Any = None
+    def __init__(
+        self,
+        model: ModelSpec,
+        functional: Any,
+        whole: Any,
+        features: Any,
+        *,
+        encode: Any = None,
+        backbone: Any = None,
+        body: Any = None,
+        head: Any = None,
+    ) -> None:
+        self.model, self.functional, self.whole, self.features = model, functional, whole, features
+        self.encode, self.backbone = encode, backbone
+        self._body, self._head = body, head
+        # Made with the other parts, so that its first weights are drawn from the seed at the same place in every run.
+        self._learner = model.learner(self)
+
+    def learner(self) -> Any:
+        """Returns the Keras model that is compiled and trained: from what the stream gives to the output."""
+        return self._learner
+
+    @property
+    def body(self) -> Any:
+        """The Keras model from what the stream gives to `features`."""
+        if self._body is None:
+            self._body = keras.Model(self.functional.input, self.features)
+        return self._body
+
+    @property
+    def head(self) -> Any:
+        """The Keras model from `features` to the output; None where a classifier is not fitted yet."""
+        if self._head is None and not self.model.fitted_once:
+            self._head = keras.Model(self.features, self.functional.output, name="head")
+        return self._head
 
     def encoded(self, inputs: Any) -> Any:
-        """Returns inputs as `trained` reads them."""
+        """Returns inputs as `functional` reads them."""
         if self.encode is None:
             return inputs
         examples = len(next(iter(inputs.values())))
         self.encode.jit_compile = False  # XLA has no strings
         return self.encode.predict(ordered_batches(inputs, examples=examples, batch_size=1024), verbose=0)
 
+    def trains_head_alone(self, stage: Stage) -> bool:
+        """Whether a stage leaves the whole backbone as it is, so that its features may be computed once."""
+        return self.backbone is not None and not stage.trains_backbone
+
+    def head_learner(self) -> Any:
+        """Returns the model that trains the head on features that are computed already."""
+        return keras.Model(self.head.input, self.head.output)
+
+    def frozen_body_learner(self) -> Any:
+        """Returns the model that trains the head on a body at rest."""
+        entry = keras.Input(self.body.input_shape[1:], dtype=self.body.inputs[0].dtype)
+        return keras.Model(entry, self.head(Inference(self.body)(entry)))
+
+    def outside_head(self, variables: Iterable[Any]) -> list[Any]:
+        """Returns the variables that belong to the body, which may have a learning rate of its own."""
+        of_head = {id(weight) for weight in self.head.weights} if self.backbone is not None else set()
+        return [variable for variable in variables if id(variable) not in of_head]
+
+    def blocks(self) -> tuple[Blocks, list[Any]]:
+        """Returns the blocks of the body, from the input's end on, and the head's layers.
+
+        The body is the backbone; of a model without one all layers but the output.
+        """
+        if self.backbone is not None:
+            of_backbone = cast("Transfer", self.model).backbone.blocks(self.backbone)
+            return of_backbone, [] if self.head is None else single_layers(self.head)
+        layers = [layer for layer in single_layers(self.learner()) if layer.name not in ("normalize", TARGET_UNITS)]
+        body = blocks_of([layer for layer in layers if layer.name != "output"])
+        return body, [layer for layer in layers if layer.name == "output"]
+
 
 def build_model(
     experiment: Experiment, splits: Splits, *, load_weights: bool = True, offline: bool = False, revision: int = REVISION
-) -> Built:
+) -> Network:
     """Returns the model for the data: scaling fitted on the training part only.
 
     `load_weights=False` leaves a backbone's weights random, where others will be put in their place. `revision` is the run's.
     """
     inputs = splits.train.inputs
     scale = target_scale(experiment, splits)
-    if isinstance(experiment.model, Transfer):
+    if experiment.model.has_backbone:
         shape = splits.shape or ()
         return build_transfer(experiment, shape, splits.outputs, scale, load_weights=load_weights, offline=offline)
     if isinstance(inputs, dict):
         return _build_for_columns(experiment, splits, inputs, scale, revision)
     entry = keras.Input(splits.shape, name="image" if splits.is_image else "features")
-    output = _body(experiment, splits.outputs, _scaled(entry, experiment.data.normalize, inputs), scale)
-    # Built of the tensors themselves: of lists, the saved model would want a list, and warn of a plain array.
-    return Built(keras.Model(entry, output), keras.Model(entry, output, name=model_name(experiment)))
+    features = experiment.model.apply(_scaled(entry, experiment.data.normalize, inputs))
+    output = _output(experiment, splits.outputs, features, scale)
+    # Network of the tensors themselves: of lists, the saved model would want a list, and warn of a plain array.
+    whole = keras.Model(entry, output, name=model_name(experiment))
+    return Network(experiment.model, keras.Model(entry, output), whole, features)
 
 
 def model_name(experiment: Experiment) -> str:
@@ -79,7 +148,7 @@ def build_transfer(
     *,
     load_weights: bool = True,
     offline: bool = False,
-) -> Built:
+) -> Network:
     """Returns a transfer model: backbone and head are models inside it, so that each may also run alone.
 
     Raises:
@@ -90,17 +159,17 @@ def build_transfer(
     entry = keras.Input(shape, name="image" if model.backbone.takes_images else "features")
     backbone = model.backbone.build(shape, load_weights=load_weights, offline=offline)
     tensor = backbone(model.backbone.preprocess(entry))
-    features = keras.Model(entry, tensor)
-    if model.classifier:
-        return Built(features, features, backbone=backbone, features=features)
+    body = keras.Model(entry, tensor)
+    if model.fitted_once:
+        return Network(model, body, body, tensor, backbone=backbone, body=body)
     _refuse_unfit_head(model, tuple(tensor.shape[1:]))
     # The head starts the same whatever the backbone drew for its own first weights.
     keras.utils.set_random_seed(experiment.seed)
     row = keras.Input(tensor.shape[1:], dtype=tensor.dtype, name="features")
-    head = keras.Model(row, _body(experiment, outputs, row, scale), name="head")
+    head = keras.Model(row, _output(experiment, outputs, model.apply(row), scale), name="head")
     output = head(tensor)
     whole = keras.Model(entry, output, name=model_name(experiment))
-    return Built(keras.Model(entry, output), whole, backbone=backbone, features=features, head=head)
+    return Network(model, keras.Model(entry, output), whole, tensor, backbone=backbone, body=body, head=head)
 
 
 def _refuse_unfit_head(model: Transfer, features: tuple[int, ...]) -> None:
@@ -132,40 +201,36 @@ class Inference(keras.layers.Layer):  # type: ignore[misc]
         return self.model.output_shape
 
 
-def frozen_backbone_model(built: Built) -> Any:
-    """Returns the model that trains the head on a backbone at rest."""
-    entry = keras.Input(built.features.input_shape[1:], dtype=built.features.inputs[0].dtype)
-    return keras.Model(entry, built.head(Inference(built.features)(entry)))
-
-
 def _build_for_columns(
     experiment: Experiment, splits: Splits, columns: dict[str, Array], scale: TargetScale | None, revision: int
-) -> Built:
+) -> Network:
     from dlcli.runtime.columns import column_inputs
 
     normalize: Any = experiment.data.normalize  # `auto` is resolved by now
-    raw, features = column_inputs(columns, normalize, unseen_as_zeros=revision > 1)
-    entry = keras.Input(features.shape[1:], name="features")
-    inner = keras.Model(entry, _body(experiment, splits.outputs, entry, scale))
+    raw, rows = column_inputs(columns, normalize, unseen_as_zeros=revision > 1)
+    entry = keras.Input(rows.shape[1:], name="features")
+    features = experiment.model.apply(entry)
+    inner = keras.Model(entry, _output(experiment, splits.outputs, features, scale))
     # Another model is compiled: Keras would save the loss, optimizer and metrics of a compiled one inside the whole.
-    return Built(keras.Model(entry, inner.output), keras.Model(raw, inner(features)), keras.Model(raw, features))
+    functional, whole = keras.Model(entry, inner.output), keras.Model(raw, inner(rows))
+    return Network(experiment.model, functional, whole, features, encode=keras.Model(raw, rows))
 
 
-def _body(experiment: Experiment, outputs: int, tensor: Any, scale: TargetScale | None = None) -> Any:
-    """Returns the output for scaled inputs: the spec's layers, the task's output layer, the targets' own units."""
+def _output(experiment: Experiment, outputs: int, features: Any, scale: TargetScale | None = None) -> Any:
+    """Returns the output for what the model's layers give: the task's output layer, the targets' own units."""
     task = experiment.task
-    tensor = experiment.model.apply(tensor)
-    output = experiment.output.apply(tensor, units=task.units(outputs), activation=task.activation)
+    output = experiment.output.apply(features, units=task.units(outputs), activation=task.activation)
     return output if scale is None else scale.restored(output)
 
 
-def shape_model(experiment: Experiment, shape: tuple[int, ...], outputs: int) -> Built:
+def shape_model(experiment: Experiment, shape: tuple[int, ...], outputs: int) -> Network:
     """Returns the model for inputs of a shape, without data: scaling that must be fitted is left out."""
-    if isinstance(experiment.model, Transfer):
+    if experiment.model.has_backbone:
         return build_transfer(experiment, shape, outputs, load_weights=False, offline=True)
     entry = keras.Input(shape, name="image" if len(shape) == 3 else "features")
-    model = keras.Model(entry, _body(experiment, outputs, entry))
-    return Built(model, model)
+    features = experiment.model.apply(entry)
+    model = keras.Model(entry, _output(experiment, outputs, features))
+    return Network(experiment.model, model, model, features)
 
 
 def _scaled(tensor: Any, normalize: str, inputs: Any) -> Any:

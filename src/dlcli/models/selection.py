@@ -9,14 +9,10 @@ from typing import Any
 
 from dlcli.errors import RunFailed
 from dlcli.models.blocks import BlockRow, words_of
-from dlcli.models.network import Built
+from dlcli.models.network import Blocks, Network
+from dlcli.runtime.backbone_layer import BackboneLayer
 from dlcli.runtime.engine import keras
-from dlcli.spec.experiment import Experiment
-from dlcli.spec.model.backbones.base import TARGET_UNITS, blocks_of, single_layers
-from dlcli.spec.model.models import Transfer
 from dlcli.spec.training.stages import Stage
-
-Blocks = list[tuple[str, list[Any]]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Plan:
         return sum(row.frozen for row in self.rows)
 
 
-def plan_stage(experiment: Experiment, built: Built, stage: Stage) -> Plan:
+def plan_stage(network: Network, stage: Stage) -> Plan:
     """Sets `trainable` on every layer for a stage and returns what it moves.
 
     BatchNorm layers are frozen one by one: `backbone(x, training=False)` alone does not keep their statistics still
@@ -48,8 +44,8 @@ def plan_stage(experiment: Experiment, built: Built, stage: Stage) -> Plan:
     Raises:
         RunFailed: the stage names a layer that there is not, or more layers or blocks than there are.
     """
-    body, head = parts_of(experiment, built)
-    why_frozen = getattr(built.backbone, "why_frozen", "")
+    body, head = network.blocks()
+    why_frozen = network.backbone.why_frozen if isinstance(network.backbone, BackboneLayer) else ""
     if why_frozen and stage.trains_backbone:
         raise RunFailed(f"stage {stage.name}: the Hub module cannot learn: {why_frozen}")
     selected = _selected(body, stage) if stage.trains_backbone else set()
@@ -57,7 +53,7 @@ def plan_stage(experiment: Experiment, built: Built, stage: Stage) -> Plan:
         for layer in layers:
             frozen_norm = is_batch_norm(layer) and stage.batch_norm == "freeze"
             layer.trainable = id(layer) in selected and not frozen_norm
-            if hasattr(layer, "inference_mode"):
+            if isinstance(layer, BackboneLayer):
                 layer.inference_mode = stage.batch_norm == "freeze" or id(layer) not in selected
     for layer in head:
         layer.trainable = True
@@ -74,18 +70,6 @@ def plan_stage(experiment: Experiment, built: Built, stage: Stage) -> Plan:
     return Plan(stage, [row for row in rows if row.trainable + row.frozen], moving, still)
 
 
-def parts_of(experiment: Experiment, built: Built) -> tuple[Blocks, list[Any]]:
-    """Returns the blocks of the body, from the input's end on, and the head's layers.
-
-    The body is a transfer model's backbone; of any other model all layers but the output.
-    """
-    if built.backbone is not None and isinstance(experiment.model, Transfer):
-        return experiment.model.backbone.blocks(built.backbone), single_layers(built.head) if built.head is not None else []
-    layers = [layer for layer in single_layers(built.trained) if layer.name not in ("normalize", TARGET_UNITS)]
-    body = blocks_of([layer for layer in layers if layer.name != "output"])
-    return body, [layer for layer in layers if layer.name == "output"]
-
-
 def is_batch_norm(layer: Any) -> bool:
     """Whether a layer keeps statistics of its batches."""
     return isinstance(layer, keras.layers.BatchNormalization)
@@ -93,7 +77,7 @@ def is_batch_norm(layer: Any) -> bool:
 
 def variables_of(layer: Any) -> list[Any]:
     """Returns every variable of a layer, those of a Hub module that the layer does not track among them."""
-    return list(layer.weights) + (layer.untracked_variables() if hasattr(layer, "untracked_variables") else [])
+    return list(layer.weights) + (layer.untracked_variables() if isinstance(layer, BackboneLayer) else [])
 
 
 def moving_variables(layer: Any) -> list[Any]:
@@ -103,14 +87,14 @@ def moving_variables(layer: Any) -> list[Any]:
     moving = list(layer.trainable_weights)
     if is_batch_norm(layer):
         moving += list(layer.non_trainable_weights)
-    if hasattr(layer, "untracked_variables"):
+    if isinstance(layer, BackboneLayer):
         moving += layer.untracked_variables()
     return moving
 
 
 def free_variables(layer: Any) -> list[Any]:
     """Returns the variables that a step may change or not: a Hub module does not say which of its own are statistics."""
-    learns = layer.trainable and hasattr(layer, "inference_mode") and not layer.inference_mode
+    learns = layer.trainable and isinstance(layer, BackboneLayer) and not layer.inference_mode
     return list(layer.non_trainable_weights) if learns else []
 
 

@@ -130,7 +130,7 @@ def _values(run: Run) -> dict[str, Any]:
         "listed": sentences.listed,
         "counted": sentences.counted,
         "quoted": visible(quote(run.id)),
-        "hub": getattr(getattr(experiment.model, "backbone", None), "kind", "") == "hub",
+        "hub": experiment.model.needs_dlcli,
     }
 
 

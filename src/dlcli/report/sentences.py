@@ -9,15 +9,10 @@ from typing import Any
 
 from dlcli.runs.numbers import short_number
 from dlcli.runs.parts import score_text
+from dlcli.spec.model.models import ModelSpec
 from dlcli.tasks import Task
 
 _SHARES = ("accuracy", "balanced_accuracy", "top_")
-_MODELS = {
-    "mlp": "A multilayer perceptron",
-    "cnn": "A convolutional network",
-    "transfer": "A fine-tuned network",
-}
-
 
 _IN_SOURCE = re.compile(r"(train|validation|test)/(\d+)")
 
@@ -81,7 +76,7 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
-def what_it_is(model: Any, task: Task, data: dict[str, Any]) -> str:
+def what_it_is(model: ModelSpec, task: Task, data: dict[str, Any]) -> str:
     """Returns in a sentence what a model is for.
 
     Args:
@@ -89,12 +84,7 @@ def what_it_is(model: Any, task: Task, data: dict[str, Any]) -> str:
         task: the task.
         data: what `data.json` holds.
     """
-    kind = getattr(model, "kind", "")
-    subject = _MODELS.get(kind, f"A {kind.replace('_', ' ')} model")
-    backbone = getattr(getattr(model, "backbone", None), "kind", "")
-    if backbone:
-        subject = f"{subject} on a {'former run' if backbone == 'run' else backbone} backbone"
-    return f"{subject} that {_does(task, list(data.get('classes') or ()))}, from {_inputs(data)}."
+    return f"{model.in_words()} that {_does(task, list(data.get('classes') or ()))}, from {_inputs(data)}."
 
 
 def _does(task: Task, classes: list[str]) -> str:

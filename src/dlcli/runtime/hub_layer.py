@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from dlcli.errors import DataError, Interrupted
+from dlcli.runtime.backbone_layer import BackboneLayer
 from dlcli.runtime.hub_graph import refused_operation
 from dlcli.upstream.keras import add_variables, import_keras
 
@@ -21,7 +22,7 @@ keras: Any = import_keras()
 
 
 @keras.saving.register_keras_serializable(package="dlcli")
-class HubLayer(keras.layers.Layer):  # type: ignore[misc]
+class HubLayer(BackboneLayer, keras.layers.Layer):  # type: ignore[misc]
     """Features of a SavedModel. Its variables are the layer's weights; the module travels inside a saved model.
 
     `inference_mode` keeps statistics of batches still while weights learn; a module that has only signatures cannot learn

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from dlcli.spec.base import Count, OneOf, Positive, Spec
 from dlcli.spec.data.data import Data
-from dlcli.spec.model.models import Model, Output, Transfer
+from dlcli.spec.model.models import Model, Output
 from dlcli.spec.paths import FilePath
 from dlcli.spec.search.sweep import Sweep
 from dlcli.spec.training.callbacks import Callback, TrackerSpec
@@ -175,8 +175,7 @@ class Experiment(Spec):
     @property
     def pretrained(self) -> bool:
         """Whether the weights come from an earlier training."""
-        backbone = self.model.backbone.pretrained if isinstance(self.model, Transfer) else False
-        return backbone or self.training.initial_weights is not None
+        return self.model.pretrained or self.training.initial_weights is not None
 
     @property
     def stages(self) -> list[Stage]:
@@ -184,7 +183,7 @@ class Experiment(Spec):
         training = self.training
         if training.stages:
             stages = [one for stage in training.stages for one in expanded(stage)]
-        elif isinstance(self.model, Transfer):
+        elif self.model.has_backbone:
             stages = [Stage(name="head", train="head")]
         else:
             stages = [Stage(name="train", train="all", batch_norm="train")]
@@ -253,10 +252,10 @@ def _default_monitor(experiment: Experiment, metrics: list[MetricSpec]) -> str:
 def _as_the_backbone_wants(experiment: Experiment) -> Data:
     """Returns the data's settings with a transfer model's scaling and image size where the spec leaves them open."""
     data = experiment.data
-    if not isinstance(experiment.model, Transfer):
+    if not experiment.model.has_backbone:
         return data
     update: dict[str, Any] = {"normalize": "backbone"} if data.normalize == "auto" else {}
-    shape = experiment.model.backbone.example_shape()
+    shape = experiment.model.example_shape()
     if shape is not None and len(shape) == 3:
         size, channels = data.image.size or shape[:2], data.image.channels or shape[2]
         update["image"] = data.image.model_copy(update={"size": size, "channels": channels})

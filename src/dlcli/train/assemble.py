@@ -11,11 +11,9 @@ from dlcli.data.batches import prediction_batch, prediction_batches
 from dlcli.data.labels import label_reader
 from dlcli.errors import UsageError
 from dlcli.models.features import kept_features, reason_against
-from dlcli.models.network import frozen_backbone_model
 from dlcli.models.selection import Plan
 from dlcli.models.targets import target_scale
 from dlcli.runtime.data_loss import data_loss
-from dlcli.runtime.engine import keras
 from dlcli.runtime.spread import refuse_empty_shares
 from dlcli.runtime.stream import TrainingStream, ordered_batches
 from dlcli.score.evaluate import predictions
@@ -43,22 +41,24 @@ def stage_inputs_of(work: TrainingSetup, stage: Stage, folder: Path) -> StageInp
 
     `folder` is where features are kept on disk.
     """
-    experiment, splits, built = work.experiment, work.splits, work.built
+    experiment, splits, network = work.experiment, work.splits, work.network
     augment = list(stage.augment or [])
-    if built.backbone is not None and not stage.trains_backbone:
+    if network.trains_head_alone(stage):
         against = reason_against(experiment, augment)
         if not against:
-            kept = kept_features(experiment, splits, built, augment, folder)
+            kept = kept_features(experiment, splits, network, augment, folder)
             work.log(f"features: {kept.told}")
-            model = keras.Model(built.head.input, built.head.output)
-            return StageInputs(model, kept.train, kept.validation, [], kept.copies, of_features=True)
+            return StageInputs(network.head_learner(), kept.train, kept.validation, [], kept.copies, of_features=True)
         work.log(f"features: computed at every step: {against}")
-        model = frozen_backbone_model(built)
+        model = network.frozen_body_learner()
     else:
-        model = built.trained
+        model = network.learner()
     validation = splits.parts.get("validation")
     return StageInputs(
-        model, built.encoded(splits.train.inputs), built.encoded(validation.inputs) if validation is not None else None, augment
+        model,
+        network.encoded(splits.train.inputs),
+        network.encoded(validation.inputs) if validation is not None else None,
+        augment,
     )
 
 
@@ -111,9 +111,8 @@ def _compile(work: TrainingSetup, stage: Stage, stage_inputs: StageInputs, plan:
     # Several steps a call save Python's work between them; more than a tenth of an epoch would make progress jump, but for
     # a head on kept features, whose epochs take less than a tenth of a second. Devices that share a batch take one.
     together = min(10, steps if stage_inputs.of_features else steps // 10)
-    of_head = {id(weight) for weight in work.built.head.weights} if work.built.head is not None else set()
     stage_inputs.model.compile(
-        optimizer=build_optimizer(stage.optimizer, [one for one in plan.moving if id(one) not in of_head]),
+        optimizer=build_optimizer(stage.optimizer, work.network.outside_head(plan.moving)),
         loss=training.loss.build() if scale is None else scale.weighted(training.loss),
         metrics=[scale.followed(metric) if scale else metric for metric in followed if metric is not None],
         jit_compile=hardware.xla,

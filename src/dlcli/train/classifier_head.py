@@ -14,7 +14,6 @@ from dlcli.runs.reporter import EpochReport
 from dlcli.runtime.engine import keras
 from dlcli.score.evaluate import mean_loss
 from dlcli.spec.model.heads import ClassifierSpec
-from dlcli.spec.model.models import Transfer
 from dlcli.spec.training.stages import Stage
 from dlcli.train.recorder import Best
 from dlcli.train.setup import RunTraining
@@ -23,22 +22,21 @@ from dlcli.train.setup import RunTraining
 def fit_classifier(work: RunTraining, stage: Stage) -> dict[str, Any]:
     """Fits the spec's classifier on the backbone's features and saves the whole model; returns the entry of `stages.json`."""
     experiment, splits, record = work.experiment, work.splits, work.record
-    model = experiment.model
-    assert isinstance(model, Transfer)
-    assert model.classifier is not None
-    still = work.built.features.count_params()
-    work.log(f"stage {stage.name}: {model.classifier.kind}, fitted once; the backbone's {still:,} parameters stay as they are")
+    classifier = experiment.model.classifier
+    assert classifier is not None
+    still = work.network.body.count_params()
+    work.log(f"stage {stage.name}: {classifier.kind}, fitted once; the backbone's {still:,} parameters stay as they are")
     folder = record.run.features_path
-    kept = kept_features(experiment, splits, work.built, list(stage.augment or []), folder)
+    kept = kept_features(experiment, splits, work.network, list(stage.augment or []), folder)
     work.log(f"features: {kept.told}")
     record.reporter.fit_started(1, 1)
     started = perf_counter()
     labels = np.tile(splits.train.targets, kept.copies)
-    fitted = _fitted(work, model.classifier, _rows(kept.train), labels)
-    head = model.classifier.graph(fitted, classes=len(splits.classes), binary=work.splits.outputs == 1)
-    tensor = work.built.features.output
+    fitted = _fitted(work, classifier, _rows(kept.train), labels)
+    head = classifier.graph(fitted, classes=len(splits.classes), binary=work.splits.outputs == 1)
+    tensor = work.network.body.output
     row_shaped = tensor if len(tensor.shape) == 2 else keras.layers.Flatten()(tensor)
-    record.whole = keras.Model(work.built.features.input, head(row_shaped), name=model_name(experiment))
+    record.whole = keras.Model(work.network.body.input, head(row_shaped), name=model_name(experiment))
     row: dict[str, Any] = {"stage": stage.name, "epoch": 1}
     row |= _scored(work, head, _rows(kept.train), labels, "")
     if kept.validation is not None:
@@ -55,7 +53,7 @@ def fit_classifier(work: RunTraining, stage: Stage) -> dict[str, Any]:
     return {
         "name": stage.name,
         "train": stage.train,
-        "classifier": model.classifier.kind,
+        "classifier": classifier.kind,
         "epochs": 1,
         "monitor": record.monitor,
         "best_epoch": 1,

@@ -15,7 +15,6 @@ from dlcli.runtime.keras_file import read_config
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import Loaded, load_text, to_flow
-from dlcli.spec.model.models import Transfer
 from dlcli.spec.training.optimizers import OptimizerSpec
 from dlcli.spec.training.schedules import ByPart, scaled_rate
 from dlcli.spec.training.stages import Stage
@@ -169,6 +168,6 @@ def _optimizer(experiment: Experiment, last: Stage, learning_rate: float | None,
 
 
 def _refuse_classifier(experiment: Experiment) -> None:
-    if isinstance(experiment.model, Transfer) and experiment.model.classifier:
-        kind = experiment.model.classifier.kind
+    kind = experiment.model.fitted_once
+    if kind:
         raise UsageError(f"a `{kind}` head is fitted once, by `{command()} train`; fine-tuning needs a head of layers")

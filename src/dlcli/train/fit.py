@@ -13,6 +13,7 @@ from dlcli.errors import Interrupted, RunFailed
 from dlcli.models.blocks import plan_lines
 from dlcli.models.initial_weights import start_from_run
 from dlcli.models.network import build_model
+from dlcli.models.penalties import has_penalties, penalties
 from dlcli.models.selection import Plan, plan_stage
 from dlcli.runs import Run
 from dlcli.runs.compare import flat
@@ -34,7 +35,7 @@ from dlcli.train.checkpoints import Checkpoints, StageState
 from dlcli.train.classifier_head import fit_classifier
 from dlcli.train.divergence import looked_back, words_of_divergence
 from dlcli.train.proof import Proof
-from dlcli.train.recorder import Best, Diverged, Record, Recorder, has_penalties, penalties
+from dlcli.train.recorder import Best, Diverged, Record, Recorder
 from dlcli.train.setup import RunTraining
 from dlcli.train.trackers.notify import without_trackers
 from dlcli.train.unfreezing import can_be_compared, keep_answers, verdict
@@ -98,35 +99,34 @@ def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, l
     begin = context.begin
     fresh = not training.initial_weights and begin is None
     with context.spread.strategy.scope() if context.spread else nullcontext():
-        built = build_model(experiment, splits, load_weights=fresh, offline=context.offline, revision=run.revision())
-    known = start_from_run(experiment, built, splits, log) if training.initial_weights and begin is None else False
-    log(f"model: {built.whole.count_params():,} parameters")
-    fitted_once = built.backbone is not None and built.head is None
-    if not training.epochs and not training.stages and not fitted_once:
-        run.save_model(built.whole)
+        network = build_model(experiment, splits, load_weights=fresh, offline=context.offline, revision=run.revision())
+    known = start_from_run(experiment, network, splits, log) if training.initial_weights and begin is None else False
+    log(f"model: {network.whole.count_params():,} parameters")
+    if not training.epochs and not training.stages and not experiment.model.fitted_once:
+        run.save_model(network.whole)
         return
     stages = experiment.stages
     higher = higher_is_better(training.monitor, list(training.metrics or []))
     epochs = sum(stage.epochs or 0 for stage in stages)
-    record = Record(run, built.whole, training.monitor, higher, epochs, len(splits.train), reporter)
+    record = Record(run, network.whole, training.monitor, higher, epochs, len(splits.train), reporter)
     # Losses of revision 1 are those that Keras reports, penalties among them.
     record.without_penalties = run.revision() == 1 and (len(stages) > 1 or bool(training.initial_weights))
-    record.has_penalties = run.revision() > 1 and has_penalties(built.whole)
-    work = RunTraining(experiment, splits, built, log, record, spread=context.spread, revision=run.revision())
+    record.has_penalties = run.revision() > 1 and has_penalties(network.whole)
+    work = RunTraining(experiment, splits, network, log, record, spread=context.spread, revision=run.revision())
     if work.spread is not None:
         log(
             f"each batch of {work.batch_size} examples is shared by {work.spread.devices} devices; batch size and learning rate"
             " are the spec's own (a larger batch of k times the size is often given k times the rate)"
         )
-    if fitted_once:
+    if experiment.model.fitted_once:
         run.write_stages([fit_classifier(work, stages[0])])
         return
     for stage in stages:  # what a later stage cannot do is known before the first one takes its hours
-        plan_stage(experiment, built, stage)
+        plan_stage(network, stage)
     checkpoints = Checkpoints(record, context.asked, training.checkpoint_minutes, begin, context.spread)
     for index in range(checkpoints.stage, len(stages)):
         _fit_stage(work, stages, index, checkpoints, score_start=known and index == 0)
-        if training.stages or built.backbone is not None:
+        if work.in_stages:
             run.write_stages(checkpoints.stages)
     _tell_end(work, checkpoints.stages)
 
@@ -134,10 +134,9 @@ def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, l
 def _fit_stage(work: RunTraining, stages: list[Stage], index: int, checkpoints: Checkpoints, *, score_start: bool) -> None:
     """Runs one stage, or what a checkpoint leaves of it, and adds what `stages.json` says of it to the checkpoints' stages."""
     stage, after = stages[index], stages[index + 1] if index + 1 < len(stages) else None
-    plan = plan_stage(work.experiment, work.built, stage)
+    plan = plan_stage(work.network, stage)
     work.record.run.update_status(reason="")
-    proven = bool(work.experiment.training.stages) or work.built.backbone is not None
-    for line in plan_lines(plan) if proven else []:
+    for line in plan_lines(plan) if work.in_stages else []:
         work.log(line)
     stage_inputs = stage_inputs_of(work, stage, work.record.run.features_path)
     stream = stream_of(work, stage_inputs)
@@ -156,7 +155,7 @@ def _fit_stage(work: RunTraining, stages: list[Stage], index: int, checkpoints: 
                 stage_inputs.model,
                 stream,
                 validation,
-                _callbacks(stage_state, scores, proven=proven),
+                _callbacks(stage_state, scores, proven=work.in_stages),
                 pauses,
                 start=checkpoints.start(index, stage_state.first),
                 last=stage_state.first + (stage.epochs or 0),
@@ -193,7 +192,14 @@ def _stage_state(
     chosen = [_built_callback(work, callback, first) for callback in stage.callbacks or []]
     callbacks = [*_averaged(stage), *chosen, *_tensorboard(work, stage)]
     return StageState(
-        index, first, stage_inputs.model, work.built.whole, stream, recorder, Proof(plan, stream, stage_inputs.model), callbacks
+        index,
+        first,
+        stage_inputs.model,
+        work.network.whole,
+        stream,
+        recorder,
+        Proof(plan, stream, stage_inputs.model),
+        callbacks,
     )
 
 

@@ -18,7 +18,6 @@ from dlcli.runtime.device import use_device
 from dlcli.runtime.engine import keras
 from dlcli.runtime.stream import TrainingStream
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.model.models import Transfer
 from dlcli.spec.training.stages import Stage
 from dlcli.train.assemble import compile_stage, stage_inputs_of, stream_of
 from dlcli.train.setup import TrainingSetup
@@ -63,11 +62,11 @@ def put_together(experiment: Experiment, features: Path, log: Log, *, stage_name
     stage = _stage(experiment, stage_name)
     keras.utils.set_random_seed(experiment.seed)
     fresh = not experiment.training.initial_weights
-    built = build_model(experiment, splits, load_weights=fresh, offline=offline)
+    network = build_model(experiment, splits, load_weights=fresh, offline=offline)
     if not fresh:
-        start_from_run(experiment, built, splits, log)
-    work = TrainingSetup(experiment, splits, built, log)
-    plan = plan_stage(experiment, built, stage)
+        start_from_run(experiment, network, splits, log)
+    work = TrainingSetup(experiment, splits, network, log)
+    plan = plan_stage(network, stage)
     stage_inputs = stage_inputs_of(work, stage, features)
     stream = stream_of(work, stage_inputs)
     compile_stage(work, stage, stage_inputs, plan, stream)
@@ -76,7 +75,7 @@ def put_together(experiment: Experiment, features: Path, log: Log, *, stage_name
 
 
 def _stage(experiment: Experiment, name: str) -> Stage:
-    if isinstance(experiment.model, Transfer) and experiment.model.classifier is not None:
+    if experiment.model.fitted_once:
         raise UsageError("a scikit-learn classifier as the head is fitted at once, not by steps")
     stages = experiment.stages
     found = next((stage for stage in stages if name in ("", stage.name)), None)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.models.penalties import penalties
 from dlcli.runs import Run
 from dlcli.runs.folder import now
 from dlcli.runs.reporter import EpochReport, Reporter
@@ -268,19 +269,6 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             row["learning_rate_backbone"] = backbone
         rate = round(self.record.examples / max(seconds, 1e-9), 1)
         return row | {"seconds": round(seconds, 3), "examples_per_second": rate}
-
-
-def penalties(model: Any) -> float:
-    """Returns what regularisers of learning weights add to the loss that a model minimises."""
-    weights = (weight for weight in model.trainable_variables if weight.regularizer is not None)
-    own = sum(float(weight.regularizer(weight)) for weight in weights)
-    return float(own + sum(layer.penalty() for layer in model.layers if hasattr(layer, "penalty")))
-
-
-def has_penalties(model: Any) -> bool:
-    """Whether regularisers of weights may add to a model's loss in some stage."""
-    own = any(getattr(weight, "regularizer", None) is not None for weight in model.weights)
-    return own or any(getattr(layer, "has_penalties", False) for layer in model.layers)
 
 
 def _column(name: str) -> tuple[bool, bool]:

@@ -25,7 +25,6 @@ from dlcli.runtime.threads import pin_threads
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import load_text, to_flow, to_yaml
-from dlcli.spec.model.models import Transfer
 from dlcli.spec.training.schedules import ScheduleSpec
 from dlcli.train.checkpoints import newest_snapshot, spec_digest
 from dlcli.train.recorder import recorded_rows
@@ -208,8 +207,8 @@ def _added_epochs(before: Experiment, wanted: Experiment) -> int:
     if not added and wanted.training.epochs != before.training.epochs:
         last = len(before.training.stages) - 1
         raise UsageError(f"each stage has its own epochs: --set training.stages.{last}.epochs=30 makes the last one longer")
-    if added and isinstance(before.model, Transfer) and before.model.classifier is not None:
-        raise UsageError(f"a `{before.model.classifier.kind}` head is fitted once; it has no epochs")
+    if added and before.model.fitted_once:
+        raise UsageError(f"a `{before.model.fitted_once}` head is fitted once; it has no epochs")
     return added
 
 

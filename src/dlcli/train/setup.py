@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dlcli.data.splits import Splits
-from dlcli.models.network import Built
+from dlcli.models.network import Network
 from dlcli.runs.folder import REVISION
 from dlcli.runs.reporter import Log
 from dlcli.runtime.spread import Spread
@@ -19,7 +19,7 @@ class TrainingSetup:
 
     experiment: Experiment
     splits: Splits
-    built: Built
+    network: Network
     log: Log
     spread: Spread | None = field(default=None, kw_only=True)
     revision: int = field(default=REVISION, kw_only=True)
@@ -29,6 +29,11 @@ class TrainingSetup:
         """Examples in a step."""
         examples = len(self.splits.train)
         return min(self.experiment.data.examples_in_step(examples), examples)
+
+    @property
+    def in_stages(self) -> bool:
+        """Whether stages say what is trained, so that it is recorded and verified: the spec's, or those of a backbone."""
+        return bool(self.experiment.training.stages) or self.network.backbone is not None
 
     @property
     def batches(self) -> int:

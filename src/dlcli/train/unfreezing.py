@@ -36,7 +36,7 @@ def keep_answers(work: RunTraining, stage: int) -> None:
     """Keeps the answers of the model as it is now to the validation split, as those of a stage, counted from 0."""
     inputs = work.splits.parts["validation"].inputs
     batches = prediction_batches(inputs, work.experiment, len(work.splits.parts["validation"]))
-    scores = predictions(work.built.whole, batches, work.experiment)
+    scores = predictions(work.network.whole, batches, work.experiment)
     write_stage_answers(work.record.run, stage, work.experiment.task.output.model_output(scores))
 
 

@@ -17,7 +17,6 @@ from dlcli.runs import Run
 from dlcli.runs.checks import ChecksFile
 from dlcli.runtime.loading import load_model
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.model.models import Transfer
 
 
 def write_checks(experiment: Experiment, splits: Splits, run: Run) -> None:
@@ -27,7 +26,7 @@ def write_checks(experiment: Experiment, splits: Splits, run: Run) -> None:
     is weak enough that they decide what is said of it. What fails is logged and left out: the run has its results.
     """
     found: dict[str, Any] = {}
-    if not isinstance(experiment.model, Transfer):
+    if not experiment.model.has_backbone:
         model = _logged(run, lambda: load_model(run.model_path))
         if model is not None:
             found["inputs"] = _logged(run, lambda: input_scale(model, splits.train))

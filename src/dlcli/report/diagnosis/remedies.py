@@ -10,7 +10,6 @@ from dlcli.report.diagnosis.evidence import Evidence
 from dlcli.runs.diagnosis import Finding, Name, Remedy
 from dlcli.spec.base import dump
 from dlcli.spec.load import load_text
-from dlcli.spec.model.models import Cnn, Mlp, Transfer
 from dlcli.tasks import TwoClasses
 from dlcli.visible import visible
 
@@ -95,30 +94,21 @@ def balanced(evidence: Evidence) -> list[Remedy]:
 
 def less_fit(evidence: Evidence) -> list[Remedy]:
     """What keeps a model from learning its examples by heart: a backbone, augmentation, dropout, penalties."""
-    model = evidence.experiment.model
+    experiment = evidence.experiment
     found = pretrained(evidence)
     if "validation" not in evidence.data.get("examples", {}):
         found.append(Remedy("watch a validation split, whose best epoch is kept", "data.split.validation=0.15"))
-    if evidence.experiment.data.facts(evidence.task).image and not evidence.experiment.data.augment:
+    if experiment.data.facts(evidence.task).image and not experiment.data.augment:
         change = "data.augment+={kind: random_translation, height_factor: 0.1, width_factor: 0.1}"
         found.append(Remedy("vary the training images", change))
-    if isinstance(model, Mlp) and model.units:
-        if model.dropout < 0.5:
-            found.append(Remedy("drop units at random", "model.dropout=0.6"))
-        if model.kernel_regularizer is None:
-            found.append(Remedy("punish large weights", "model.kernel_regularizer={kind: l2, l2: 1e-2}"))
-    elif isinstance(model, Cnn):
-        found.append(Remedy("drop units at random, before the output", "model.layers+={kind: dropout, rate: 0.5}"))
-    elif isinstance(model, Transfer) and model.classifier is None:
-        found.append(Remedy("drop features at random", "model.head+={kind: dropout, rate: 0.3}"))
-    return found
+    return found + [Remedy(words, change) for words, change in experiment.model.against_overfitting()]
 
 
 def pretrained(evidence: Evidence) -> list[Remedy]:
     """A backbone that was trained on other photos, for a network that begins with random weights."""
     experiment = evidence.experiment
     shape = evidence.data.get("shape") or []
-    begins_random = isinstance(experiment.model, (Cnn, Mlp)) and not experiment.training.initial_weights
+    begins_random = not experiment.model.has_backbone and not experiment.training.initial_weights
     if not begins_random or experiment.training.stages or len(shape) != 3 or shape[2] != 3 or min(shape[:2]) < SMALLEST_PHOTO:
         return []
     text = (
@@ -131,26 +121,6 @@ def pretrained(evidence: Evidence) -> list[Remedy]:
 
 def more_fit(evidence: Evidence) -> list[Remedy]:
     """What lets a model learn more: units, layers, less regularisation, features closer to the task."""
-    return [*pretrained(evidence), *_larger(evidence)]
-
-
-def _larger(evidence: Evidence) -> list[Remedy]:
-    """Units, filters or layers, and less regularisation."""
-    model = evidence.experiment.model
-    if isinstance(model, Mlp):
-        found = [Remedy("a larger model", f"model.units={[max(32, 4 * units) for units in model.units] + [32]}")]
-        if model.dropout:
-            found.append(Remedy("no dropout", "model.dropout=0"))
-        if model.kernel_regularizer is not None:
-            found.append(Remedy("no penalty on weights", "model.kernel_regularizer=null"))
-        return found
-    if isinstance(model, Cnn):
-        if model.blocks:
-            wider = [2 * filters for filters in model.blocks.filters]
-            return [Remedy("more filters", f"model.blocks.filters={wider}")]
-        return [Remedy("one more hidden layer", "model.layers+={kind: dense, units: 64, activation: relu}")]
-    assert isinstance(model, Transfer)
-    last = len(evidence.experiment.training.stages)
-    stage = "{name: more, train: {last: 20}, epochs: 10, optimizer: {kind: adam, learning_rate: 1e-5}}"
-    found = [] if model.classifier else [Remedy("a larger head", "model.head+={kind: dense, units: 128, activation: relu}")]
-    return found + ([Remedy("train the end of the backbone too", f"training.stages+={stage}")] if last else [])
+    experiment = evidence.experiment
+    changes = experiment.model.against_underfitting(len(experiment.training.stages))
+    return [*pretrained(evidence), *(Remedy(words, change) for words, change in changes)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -19,9 +20,103 @@ from dlcli.spec.model.layers.regular import BatchNormalization, Dropout
 from dlcli.spec.model.layers.shape import Flatten
 from dlcli.spec.model.parameters import Initializer, Regularizer
 
+Change = tuple[str, str]
+"""What to try, in words, and the `--set` that does it."""
+
 
 class ModelSpec(Spec):
-    """A model."""
+    """A model kind: its layers, and what the rest of dlcli asks about it. The task adds the output layer.
+
+    Every question has the answer of a plain network, so that a kind overrides only what it does otherwise. A kind that is
+    trained in a way of its own overrides `learner`.
+    """
+
+    kind: str
+    has_backbone: ClassVar[bool] = False
+    """Whether it has a field `backbone`, a `BackboneSpec`, which says how examples are scaled and what size images get."""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it brings weights of an earlier training."""
+        return False
+
+    @property
+    def classifier(self) -> ClassifierSpec | None:
+        """The scikit-learn classifier that is the head, if it is one."""
+        return None
+
+    @property
+    def fitted_once(self) -> str:
+        """The kind of the head that is fitted once, not in epochs; empty if the model learns in epochs."""
+        return ""
+
+    @property
+    def takes_images(self) -> bool | None:
+        """Whether its examples must be images, 0 to 255, or must not be; None where it takes both."""
+        return None
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether a stage may train its last blocks."""
+        return True
+
+    @property
+    def needs_dlcli(self) -> bool:
+        """Whether a saved model holds a layer of dlcli, so that plain Keras cannot load it."""
+        return False
+
+    @property
+    def listed_layers(self) -> Sequence[LayerSpec]:
+        """The layers that a spec lists one by one in `layers`."""
+        return ()
+
+    @property
+    def normalizes_batches(self) -> bool:
+        """Whether it keeps statistics of batches by a setting of its own."""
+        return False
+
+    def example_shape(self) -> Shape | None:
+        """Returns the shape that its examples should get; None where it takes any, or only opening it can tell."""
+        return None
+
+    def faults(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yields what is wrong with its files and settings, as (place below `model`, message)."""
+        yield from ()
+
+    def in_words(self) -> str:
+        """Returns what the model is, as the beginning of a sentence."""
+        return f"A {self.kind.replace('_', ' ')} model"
+
+    def faults_of_rows(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Yields what cannot take rows of numbers, however many they are, as (place below `model`, message)."""
+        yield from ()
+
+    def resolved(self, *, offline: bool) -> Self:
+        """Returns the model with everything filled in that only opening its files tells; itself if that is nothing.
+
+        Raises:
+            DataError: its files are missing or cannot be read.
+        """
+        return self
+
+    def against_overfitting(self) -> list[Change]:
+        """Returns changes that keep it from fitting its examples too closely."""
+        return []
+
+    def against_underfitting(self, stages: int) -> list[Change]:
+        """Returns changes that let it learn more; `stages` is the number of training stages."""
+        return []
+
+    def learner(self, network: Any) -> Any:
+        """Returns the Keras model that is compiled and trained: the plain one unless overridden.
+
+        One of its own takes what `network.functional` takes, gives the same output, and shares its layers, which are also
+        in `network.body` and `network.head`. It may have a `train_step` and several optimizers (`models.learner`).
+
+        Args:
+            network: the `models.network.Network` that is being built.
+        """
+        return network.functional
 
     def stack(self, shape: Shape) -> list[tuple[LayerSpec, tuple[str | int, ...]]]:
         """Returns every layer before the output, with its place below `model`, for examples of this shape."""
@@ -57,6 +152,30 @@ class Mlp(ModelSpec):
         for index, units in enumerate(self.units):
             layers += [(layer, ("units", index)) for layer in self._hidden(units)]
         return layers
+
+    def in_words(self) -> str:
+        """Returns what the model is."""
+        return "A multilayer perceptron"
+
+    @property
+    def normalizes_batches(self) -> bool:
+        """Whether each hidden layer is normalised."""
+        return self.batch_normalization
+
+    def against_overfitting(self) -> list[Change]:
+        """Returns dropout and a penalty on weights; without hidden layers nothing."""
+        dropout = [("drop units at random", "model.dropout=0.6")] if self.dropout < 0.5 else []
+        penalty = [("punish large weights", "model.kernel_regularizer={kind: l2, l2: 1e-2}")]
+        return [*dropout, *(penalty if self.kernel_regularizer is None else [])] if self.units else []
+
+    def against_underfitting(self, stages: int) -> list[Change]:
+        """Returns more units, and less regularisation."""
+        changes = [("a larger model", f"model.units={[max(32, 4 * units) for units in self.units] + [32]}")]
+        if self.dropout:
+            changes.append(("no dropout", "model.dropout=0"))
+        if self.kernel_regularizer is not None:
+            changes.append(("no penalty on weights", "model.kernel_regularizer=null"))
+        return changes
 
     def _hidden(self, units: int) -> list[LayerSpec]:
         dense = Dense(
@@ -136,10 +255,41 @@ class Cnn(ModelSpec):
             stack.append((Flatten(kind="flatten"), ()))
         return stack
 
+    def in_words(self) -> str:
+        """Returns what the model is."""
+        return "A convolutional network"
+
+    @property
+    def listed_layers(self) -> Sequence[LayerSpec]:
+        """The layers of `layers`."""
+        return self.layers
+
+    def faults_of_rows(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Yields the convolutions and poolings before any `reshape`."""
+        if self.blocks:
+            yield ("blocks",), "convolutions need images, but the source gives rows of numbers; use `kind: mlp`"
+        for index, layer in enumerate(self.layers):
+            if layer.kind == "reshape":
+                return
+            if layer.rank > 1:
+                message = f"`{layer.kind}` needs an image or a series, but the source gives rows of numbers; use `dense`"
+                yield ("layers", index), message
+
+    def against_overfitting(self) -> list[Change]:
+        """Returns dropout before the output."""
+        return [("drop units at random, before the output", "model.layers+={kind: dropout, rate: 0.5}")]
+
+    def against_underfitting(self, stages: int) -> list[Change]:
+        """Returns more filters, or one more layer."""
+        if self.blocks:
+            return [("more filters", f"model.blocks.filters={[2 * filters for filters in self.blocks.filters]}")]
+        return [("one more hidden layer", "model.layers+={kind: dense, units: 64, activation: relu}")]
+
 
 class Transfer(ModelSpec):
     """A backbone with weights of an earlier training, and a head of layers, or a scikit-learn classifier, on its features."""
 
+    has_backbone: ClassVar[bool] = True
     kind: Literal["transfer"]
     backbone: Backbone = Field(
         description="Pretrained network that turns images into features, e.g. `backbone: {kind: mobilenet_v2}`."
@@ -153,6 +303,58 @@ class Transfer(ModelSpec):
     def classifier(self) -> ClassifierSpec | None:
         """The scikit-learn classifier that is the head, if it is one."""
         return self.head if isinstance(self.head, ClassifierSpec) else None
+
+    @property
+    def fitted_once(self) -> str:
+        """The kind of the classifier, if the head is one."""
+        return str(self.classifier.kind) if self.classifier is not None else ""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the backbone brings weights of an earlier training."""
+        return self.backbone.pretrained
+
+    @property
+    def takes_images(self) -> bool | None:
+        """Whether the backbone takes images."""
+        return self.backbone.takes_images
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether the backbone says which blocks it is made of."""
+        return self.backbone.has_blocks
+
+    @property
+    def needs_dlcli(self) -> bool:
+        """Whether the backbone is a layer of dlcli."""
+        return self.backbone.needs_dlcli
+
+    def in_words(self) -> str:
+        """Returns what the model is, and its backbone."""
+        return f"A fine-tuned network on a {'former run' if self.backbone.kind == 'run' else self.backbone.kind} backbone"
+
+    def example_shape(self) -> Shape | None:
+        """Returns the shape that the backbone's examples should get."""
+        return self.backbone.example_shape()
+
+    def faults(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yields what is wrong with the backbone's files and settings."""
+        for field, message in self.backbone.faults():
+            yield ("backbone", field), message
+
+    def resolved(self, *, offline: bool) -> Self:
+        """Returns the model with a resolved backbone."""
+        return self.model_copy(update={"backbone": self.backbone.resolved(offline=offline)})
+
+    def against_overfitting(self) -> list[Change]:
+        """Returns dropout in a head of layers."""
+        return [] if self.classifier else [("drop features at random", "model.head+={kind: dropout, rate: 0.3}")]
+
+    def against_underfitting(self, stages: int) -> list[Change]:
+        """Returns a larger head of layers, and a stage that trains the end of the backbone."""
+        head = [] if self.classifier else [("a larger head", "model.head+={kind: dense, units: 128, activation: relu}")]
+        stage = "{name: more, train: {last: 20}, epochs: 10, optimizer: {kind: adam, learning_rate: 1e-5}}"
+        return head + ([("train the end of the backbone too", f"training.stages+={stage}")] if stages else [])
 
     def stack(self, shape: Shape) -> list[tuple[LayerSpec, tuple[str | int, ...]]]:
         """Returns the head's layers for features of this shape, with what makes a row of them at the end where needed."""

@@ -18,7 +18,6 @@ from dlcli.spec.data.sources.base import composed
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.layers import LayerSpec, ShapeError
 from dlcli.spec.model.layers.dense import ActivationLayer
-from dlcli.spec.model.models import Cnn, Transfer
 from dlcli.spec.rules import devices, transfer
 from dlcli.spec.training.callbacks import CallbackSpec, ReduceLROnPlateau, TrackerSpec
 from dlcli.spec.training.losses import LossSpec
@@ -163,21 +162,14 @@ def _layers_fit_images(experiment: Experiment) -> Iterator[Finding]:
 
 def _layers_fit_tables(experiment: Experiment) -> Iterator[Finding]:
     """How many columns a table has is known once it is opened; that it has no height and width is known before."""
-    if getattr(experiment.data.source, "kind", "") != "csv" or not isinstance(experiment.model, Cnn):
-        return
-    if experiment.model.blocks:
-        yield ("model", "blocks"), "convolutions need images, but the source gives rows of numbers; use `kind: mlp`"
-    for index, layer in enumerate(experiment.model.layers):
-        if layer.kind == "reshape":
-            return
-        if layer.rank > 1:
-            place: Place = ("model", "layers", index)
-            yield place, f"`{layer.kind}` needs an image or a series, but the source gives rows of numbers; use `dense`"
+    if getattr(experiment.data.source, "kind", "") == "csv":
+        for place, message in experiment.model.faults_of_rows():
+            yield ("model", *place), message
 
 
 def _images_have_a_size(experiment: Experiment) -> Iterator[Finding]:
     facts = experiment.data.facts(experiment.task)
-    if isinstance(experiment.model, Transfer):
+    if experiment.model.has_backbone:
         return  # the backbone says it, a Hub module once it is opened
     if facts.image and facts.shape is None and experiment.data.image.size is None:
         yield ("data", "image", "size"), "the images have different sizes; set one size, e.g. `size: [96, 96]`"
@@ -188,7 +180,7 @@ def _augmentation_needs_images(experiment: Experiment) -> Iterator[Finding]:
     if _gives_no_images(experiment, facts):
         if experiment.data.augment:
             yield ("data", "augment"), "augmentation is for images, but the source gives rows of numbers"
-        if experiment.data.image != ImageSettings() and not isinstance(experiment.model, Transfer):
+        if experiment.data.image != ImageSettings() and not experiment.model.has_backbone:
             yield ("data", "image"), "the source gives no images, but rows of numbers"
     shape = input_shape(experiment, facts)
     for index, augmentation in enumerate(experiment.data.augment):
@@ -206,7 +198,7 @@ def _gives_no_images(experiment: Experiment, facts: Facts) -> bool:
 
 def _output_is_not_repeated(experiment: Experiment) -> Iterator[Finding]:
     """A softmax at the end of the layers is nearly always the output layer of a script, which the task adds here."""
-    layers = getattr(experiment.model, "layers", [])
+    layers = experiment.model.listed_layers
     if layers and getattr(layers[-1], "activation", "") == "softmax":
         yield (
             ("model", "layers", len(layers) - 1),
@@ -289,7 +281,7 @@ def _ignored_class_is_sound(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _batches_can_be_normalised(experiment: Experiment) -> Iterator[Finding]:
-    if experiment.data.batch_size == 1 and getattr(experiment.model, "batch_normalization", False):
+    if experiment.data.batch_size == 1 and experiment.model.normalizes_batches:
         yield ("model", "batch_normalization"), "needs batches of at least 2 examples: of one alone every value becomes 0"
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.run import run_folder
-from dlcli.spec.model.models import Transfer
 from dlcli.spec.training.callbacks import ReduceLROnPlateau
 from dlcli.spec.training.schedules import ByPart, ScheduleSpec
 from dlcli.tasks import Classes
@@ -20,7 +19,7 @@ Finding = tuple[Place, str]
 
 def _one_scaling(experiment: Experiment) -> Iterator[Finding]:
     """A second scaling of what the backbone scales itself, or a missing one, ruins a training without a word."""
-    normalize, transfer = experiment.data.normalize, isinstance(experiment.model, Transfer)
+    normalize, transfer = experiment.data.normalize, experiment.model.has_backbone
     if transfer and normalize != "backbone":
         yield ("data", "normalize"), f"the backbone scales its images itself; `{normalize}` would do it twice: leave this out"
     if not transfer and normalize == "backbone":
@@ -28,20 +27,17 @@ def _one_scaling(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _backbone_files(experiment: Experiment) -> Iterator[Finding]:
-    if isinstance(experiment.model, Transfer):
-        for field, message in experiment.model.backbone.faults():
-            yield ("model", "backbone", field), message
+    for place, message in experiment.model.faults():
+        yield ("model", *place), message
 
 
 def _backbone_fits_data(experiment: Experiment) -> Iterator[Finding]:
-    if not isinstance(experiment.model, Transfer):
-        return
-    backbone, image = experiment.model.backbone, experiment.data.image
+    model, image = experiment.model, experiment.data.image
     facts = experiment.data.facts(experiment.task)
-    if backbone.takes_images and not facts.image and (facts.shape is not None or _is_table(experiment)):
+    if model.takes_images and not facts.image and (facts.shape is not None or _is_table(experiment)):
         yield ("model", "backbone"), "needs images, but the source gives rows of numbers"
         return
-    wanted = backbone.example_shape()
+    wanted = model.example_shape()
     if wanted is None or len(wanted) != 3:
         return
     if image.size and tuple(image.size) != wanted[:2]:
@@ -57,12 +53,12 @@ def _is_table(experiment: Experiment) -> bool:
 
 def _classifier_fits(experiment: Experiment) -> Iterator[Finding]:
     model = experiment.model
-    if not isinstance(model, Transfer) or not model.classifier:
+    if not model.fitted_once:
         return
     if not isinstance(experiment.task.output, Classes):
-        yield ("model", "head"), f"`{model.classifier.kind}` tells classes apart; `task: {experiment.task}` needs layers"
+        yield ("model", "head"), f"`{model.fitted_once}` tells classes apart; `task: {experiment.task}` needs layers"
     if experiment.training.stages:
-        yield ("training", "stages"), f"a `{model.classifier.kind}` head is fitted once: it has no stages"
+        yield ("training", "stages"), f"a `{model.fitted_once}` head is fitted once: it has no stages"
     if experiment.data.augment and not experiment.training.features.augmented_copies:
         place = ("data", "augment")
         yield (
@@ -87,16 +83,12 @@ def _stages_are_sound(experiment: Experiment) -> Iterator[Finding]:
             yield place, "has no epochs: `training.epochs` is 0; give it `epochs` of its own"
         if stage.start == "last" and index == 0:
             yield (*place, "start"), "has no effect: there is no stage before this one"
-        if isinstance(stage.train, dict) and "blocks" in stage.train and _kind_of_backbone(experiment) == "hub":
+        if isinstance(stage.train, dict) and "blocks" in stage.train and not experiment.model.has_blocks:
             yield (*place, "train"), "a Hub module has no blocks; use `all`"
 
 
-def _kind_of_backbone(experiment: Experiment) -> str:
-    return str(getattr(experiment.model.backbone, "kind", "")) if isinstance(experiment.model, Transfer) else ""
-
-
 def _rates_have_parts(experiment: Experiment) -> Iterator[Finding]:
-    transfer, training = isinstance(experiment.model, Transfer), experiment.training
+    transfer, training = experiment.model.has_backbone, experiment.training
     for place, stage, optimizer in _optimizers(experiment):
         if not isinstance(optimizer.learning_rate, ByPart):
             continue
@@ -140,7 +132,7 @@ def _augmented_copies_have_an_effect(experiment: Experiment) -> Iterator[Finding
     if not features.augmented_copies:
         return
     place: Place = ("training", "features", "augmented_copies")
-    if not isinstance(experiment.model, Transfer):
+    if not experiment.model.has_backbone:
         yield place, "has no effect: there is no backbone"
     elif not experiment.data.augment and not any(stage.augment for stage in stages):
         yield place, "has no effect without `data.augment`"

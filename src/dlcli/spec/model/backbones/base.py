@@ -1,7 +1,7 @@
 """What every backbone can do: say which examples it wants, build itself with its own scaling, and name its blocks."""
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from dlcli.spec.base import Shape, Spec
 
@@ -14,6 +14,12 @@ class BackboneSpec(Spec):
 
     All but `resolved`, `preprocess`, `build` and `blocks` work without TensorFlow.
     """
+
+    has_blocks: ClassVar[bool] = True
+    """Whether it says which blocks it is made of, so that a stage may train the last ones."""
+
+    needs_dlcli: ClassVar[bool] = False
+    """Whether a saved model holds a layer of dlcli, so that plain Keras cannot load it."""
 
     @property
     def pretrained(self) -> bool:

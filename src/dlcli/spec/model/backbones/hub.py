@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -25,6 +25,8 @@ def _handle(value: str, info: ValidationInfo) -> str:
 class Hub(BackboneSpec):
     """A SavedModel of TensorFlow Hub: images in, a row of features out. Reusable ones may learn; others stay frozen."""
 
+    has_blocks: ClassVar[bool] = False
+    needs_dlcli: ClassVar[bool] = True
     kind: Literal["hub"]
     handle: Annotated[str, AfterValidator(_handle)] = Field(
         description=(
