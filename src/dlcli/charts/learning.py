@@ -9,11 +9,10 @@ from typing import Any
 
 from dlcli.charts.chart import Chart, Medium, save_charts
 from dlcli.runs import Run
+from dlcli.runs.history import is_rate, is_setting
 from dlcli.runs.numbers import short_number
 from dlcli.visible import visible
 
-_NOT_A_CURVE = ("stage", "epoch", "seconds", "examples_per_second")
-_RATES = ("learning_rate", "learning_rate_backbone")
 _FEW_EPOCHS = 25  # of fewer epochs each is marked
 History = list[dict[str, str]]
 
@@ -31,7 +30,7 @@ def learning_charts(rows: History, best: int) -> list[Chart]:
 
 
 def _curve_names(rows: History) -> list[str]:
-    names = [name for name in (rows[0] if rows else ()) if name not in (*_NOT_A_CURVE, *_RATES)]
+    names = [name for name in (rows[0] if rows else ()) if not is_setting(name)]
     return list(dict.fromkeys(name.removeprefix("val_") for name in names))
 
 
@@ -77,7 +76,8 @@ def stage_borders(rows: History) -> list[tuple[float, str]]:
 
 def rate_charts(rows: History) -> list[Chart]:
     """Returns a chart of the learning rates where one of them changes, else nothing."""
-    names = [name for name in _RATES if len({row.get(name) for row in rows}) > 1]
+    rates = dict.fromkeys(name for row in rows for name in row if is_rate(name))
+    names = [name for name in rates if len({row.get(name) for row in rows}) > 1]
     if not names:
         return []
     return [Chart("learning rate", "The learning rate of every epoch.", partial(_draw_rates, rows=rows, names=names))]
@@ -86,7 +86,8 @@ def rate_charts(rows: History) -> list[Chart]:
 def _draw_rates(axes: Any, medium: Medium, rows: History, names: Sequence[str]) -> None:
     epochs = [int(row["epoch"]) for row in rows]
     for name, colour in zip(names, medium.series[3:], strict=False):
-        label = "backbone" if name.endswith("backbone") else "head" if len(names) > 1 else "rate"
+        of_training = "head" if "learning_rate_backbone" in names else "training" if len(names) > 1 else "rate"
+        label = name.removeprefix("learning_rate").strip("_") or of_training
         axes.step(epochs, _numbers(rows, name), where="mid", color=colour, label=label)
     if all(value > 0 for value in _numbers(rows, names[0])):
         axes.set_yscale("log")

@@ -21,13 +21,13 @@ from dlcli.models.blocks import words_of
 from dlcli.program import command
 from dlcli.runs import Run, layout
 from dlcli.runs.files import json_text
+from dlcli.runs.history import is_setting
 from dlcli.runs.parts import part_note, part_title, score_text
 from dlcli.runs.reporter import EpochReport, Reporter
 from dlcli.visible import visible
 
 _PIPE_WIDTH = 10_000
 """Columns of an output that is no terminal: nothing is cut or broken there."""
-_TIMES = ("stage", "epoch", "learning_rate", "learning_rate_backbone", "seconds", "examples_per_second")
 
 
 class PlainConsole(Console):
@@ -119,7 +119,7 @@ class TrainingDisplay(Reporter):
         pieces = [
             _value_with_change(name, value, (report.previous or {}).get(name))
             for name, value in report.row.items()
-            if name not in _TIMES
+            if not is_setting(name)
         ]
         pieces.append(Text(f"{report.row['seconds']:.1f} s"))
         if report.improved:

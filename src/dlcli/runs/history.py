@@ -17,6 +17,16 @@ from dlcli.runs.files import append_row, read_heading, read_table, write_table
 Row = dict[str, Any]
 
 
+def is_setting(column: str) -> bool:
+    """Whether a column of the history is no score: a learning rate, the place in the training, or a clock."""
+    return column in ("stage", "epoch", "seconds", "examples_per_second") or is_rate(column)
+
+
+def is_rate(column: str) -> bool:
+    """Whether a column holds a learning rate: of the training, of the backbone, or of another optimizer by its name."""
+    return column == "learning_rate" or column.startswith("learning_rate_")
+
+
 class History:
     """The history file of a run."""
 

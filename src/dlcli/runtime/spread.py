@@ -14,6 +14,7 @@ from typing import Any
 
 from dlcli.errors import Interrupted, UsageError
 from dlcli.runtime.engine import tf
+from dlcli.runtime.learner import build_optimizers
 from dlcli.upstream.devices import ShareStep, evaluation_step, make_metrics, mean_loss, training_step
 
 Step = Callable[[Any], dict[str, Any]]
@@ -63,8 +64,7 @@ class Spread:
         with self.strategy.scope():
             make_metrics(model, batch)
             # Keras makes an optimizer's variables in the first step, which would be inside the strategy's own graph.
-            if not model.optimizer.built:
-                model.optimizer.build(model.trainable_variables)
+            build_optimizers(model)
 
         def loss() -> dict[str, Any]:  # each metric that is read costs a message among workers
             return {"loss": mean_loss(model)}

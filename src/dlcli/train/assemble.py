@@ -14,10 +14,12 @@ from dlcli.models.features import kept_features, reason_against
 from dlcli.models.selection import Plan
 from dlcli.models.targets import target_scale
 from dlcli.runtime.data_loss import data_loss
+from dlcli.runtime.learner import has_own_step, optimizers_of
 from dlcli.runtime.spread import refuse_empty_shares
 from dlcli.runtime.stream import TrainingStream, ordered_batches
 from dlcli.score.evaluate import predictions
 from dlcli.spec.data.augmentations import AugmentationSpec
+from dlcli.spec.training.callbacks import ReduceLROnPlateau
 from dlcli.spec.training.stages import Stage
 from dlcli.train.part_rates import build_optimizer
 from dlcli.train.recorder import Scores
@@ -86,12 +88,17 @@ def compile_stage(work: TrainingSetup, stage: Stage, stage_inputs: StageInputs, 
     """Compiles a stage's model for the epochs of a stream.
 
     Raises:
-        UsageError: the epoch's last batch is too small for the devices that share it, or the loss cannot be shared.
+        UsageError: the epoch's last batch is too small for the devices that share it, the loss or the model's training step
+            cannot be shared, or a setting does not fit a model with several optimizers.
     """
     spread = work.spread
     if spread is None:
         _compile(work, stage, stage_inputs, plan, stream.steps)
+        _refuse_several_optimizers(work, stage, stage_inputs.model)
         return
+    if has_own_step(stage_inputs.model):
+        kind = work.experiment.model.kind
+        raise UsageError(f"hardware.strategy: a `{kind}` model has a training step of its own, which devices cannot share")
     if work.experiment.training.loss.kind == "dice":
         raise UsageError("training.loss: dice is one number for a whole batch, which devices that share it cannot sum")
     refuse_empty_shares(len(work.splits.train), work.batch_size, spread.devices)
@@ -120,6 +127,18 @@ def _compile(work: TrainingSetup, stage: Stage, stage_inputs: StageInputs, plan:
     )
     # A table's model holds this one, and would be saved with its metrics, which are no Keras classes that a reader knows.
     stage_inputs.model.get_compile_config = lambda: None
+
+
+def _refuse_several_optimizers(work: TrainingSetup, stage: Stage, model: Any) -> None:
+    """Raises UsageError where something that changes one optimizer meets a model that has several."""
+    names = [named.name for named in optimizers_of(model)]
+    if len(names) == 1:
+        return
+    assert stage.optimizer is not None
+    callbacks = [callback.kind for callback in stage.callbacks or [] if isinstance(callback, ReduceLROnPlateau)]
+    for setting in callbacks + (["use_ema"] if stage.optimizer.use_ema else []):
+        words = f"`{setting}` is for one optimizer; a `{work.experiment.model.kind}` model has {len(names)}"
+        raise UsageError(f"stage {stage.name}: {words}: {', '.join(names)}")
 
 
 def validation_of(work: TrainingSetup, stage_inputs: StageInputs) -> Any:

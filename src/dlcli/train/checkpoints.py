@@ -23,6 +23,7 @@ from dlcli.runtime.checkpoint import (
     restore_plain_state,
     values_of,
 )
+from dlcli.runtime.learner import build_optimizers, optimizer_variables
 from dlcli.runtime.loop import Pauses, Position
 from dlcli.runtime.signals import StopRequest
 from dlcli.runtime.spread import Spread
@@ -166,7 +167,7 @@ class Checkpoints:
             metrics = self._metrics if at.step >= stage_state.stream.steps else values_of(model.metrics_variables)
         arrays = {
             "model": values_of(every_variable(stage_state.whole, model)),
-            "optimizer": values_of(model.optimizer.variables),
+            "optimizer": values_of(optimizer_variables(model)),
             "metrics": metrics,
             "kept": stage_state.recorder.kept,
         }
@@ -181,7 +182,7 @@ class Checkpoints:
         if newest is not None and newest.state["stage"] == stage_state.index:
             _build(stage_state)
             restore(every_variable(stage_state.whole, stage_state.model), newest.arrays["model"], "model")
-            restore(stage_state.model.optimizer.variables, newest.arrays["optimizer"], "optimizer")
+            restore(optimizer_variables(stage_state.model), newest.arrays["optimizer"], "optimizer")
             return Position(newest.state["epoch"], newest.state["step"])
         if not self._first:
             return None
@@ -198,7 +199,7 @@ class Checkpoints:
         state, arrays, model = self.begin.state, self.begin.arrays, stage_state.model
         _build(stage_state)
         restore(every_variable(stage_state.whole, model), arrays["model"], "model")
-        restore(model.optimizer.variables, arrays["optimizer"], "optimizer")
+        restore(optimizer_variables(model), arrays["optimizer"], "optimizer")
         if state["step"]:
             restore(model.metrics_variables, arrays["metrics"], "metrics")
             self._metrics = arrays["metrics"]
@@ -237,8 +238,7 @@ def keep_last_checkpoint(run: Run) -> None:
 def _build(stage_state: StageState) -> None:
     """Makes the variables of optimizer and metrics, which Keras makes in the first step only."""
     model = stage_state.model
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
+    build_optimizers(model)
     if has_unbuilt_metrics(model):
         inputs, labels = stage_state.stream.first_batch()[:2]
         model.compute_metrics(inputs, labels, model(inputs, training=False))

@@ -22,6 +22,7 @@ from dlcli.runs.reporter import Log, Reporter
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.data_loss import with_data_loss
 from dlcli.runtime.engine import keras
+from dlcli.runtime.learner import has_own_step
 from dlcli.runtime.loop import run_epochs
 from dlcli.runtime.signals import StopRequest
 from dlcli.runtime.spread import Spread, losses_of_workers
@@ -218,7 +219,8 @@ def _why_diverged(
     """Returns the words of a divergence, with the steps before it repeated where they can be."""
     rate, norms = float(stage_inputs.model.optimizer.learning_rate), list[float]()
     compile_stage(work, plan.stage, stage_inputs, plan, stage_state.stream)
-    start = checkpoints.rewind(stage_state) if not _averaging(stage_state) and work.spread is None else None
+    repeatable = not _averaging(stage_state) and work.spread is None and not has_own_step(stage_inputs.model)
+    start = checkpoints.rewind(stage_state) if repeatable else None
     if start is not None:
         error, norms = looked_back(stage_inputs.model, stage_state.stream, start, error)
     return words_of_divergence(error, norms, rate, work.record.best)

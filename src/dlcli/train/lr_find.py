@@ -23,6 +23,7 @@ from dlcli.runs.failures import is_out_of_memory
 from dlcli.runs.files import write_json, write_table
 from dlcli.runs.reporter import Log
 from dlcli.runtime.data_loss import with_data_loss
+from dlcli.runtime.learner import optimizers_of
 from dlcli.runtime.stream import data_errors
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import Loaded
@@ -75,13 +76,17 @@ def find_rate(
     """Trains a stage's model while its rate grows, writes curve and picture below `runs/.lr-find/`, and keeps no weights.
 
     Raises:
-        UsageError: there is no stage of this name, or none that is trained by steps.
+        UsageError: there is no stage of this name, none that is trained by steps, or a model with several optimizers.
         RunFailed: the loss was no number before ten steps.
         OutOfMemory: the batches are too large.
         DataError: the data cannot be read.
     """
     experiment = _with_plain_rates(experiment, search.lowest)
     trial = put_together(experiment, layout.features_folder(runs), log, stage_name=stage_name, offline=offline)
+    optimizers = [named.name for named in optimizers_of(trial.model)]
+    if len(optimizers) > 1:
+        words = f"a `{experiment.model.kind}` model has {len(optimizers)} optimizers ({', '.join(optimizers)})"
+        raise UsageError(f"{words}, whose rates one curve cannot tell apart")
     try:
         with data_errors():
             losses = _losses(trial, search.rates())

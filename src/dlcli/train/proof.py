@@ -11,6 +11,7 @@ import numpy as np
 from dlcli.errors import RunFailed
 from dlcli.models.selection import Plan
 from dlcli.runtime.engine import keras, tf
+from dlcli.runtime.learner import optimizers_of
 from dlcli.train.part_rates import backbone_rate
 from dlcli.upstream.keras import stepped_variables
 
@@ -50,10 +51,7 @@ class Proof(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: Any = None) -> None:
         """Notes what every variable holds."""
         self._before = [_digest(variable) for variable in (*self._plan.moving, *self._plan.still)]
-        optimizer = self.model.optimizer
-        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-        inner = optimizer.inner_optimizer if scaled else optimizer
-        self._waits = scaled or bool(inner.gradient_accumulation_steps) or float(inner.learning_rate) == 0.0
+        self._waits = any(_may_rest(named.optimizer) for named in optimizers_of(self.model))
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Looks at every variable after the first step."""
@@ -106,15 +104,26 @@ class Proof(keras.callbacks.Callback):  # type: ignore[misc]
         return reasons
 
     def _rate(self) -> float:
-        """Returns the smaller of the rates of the parts."""
-        rate = float(self.model.optimizer.learning_rate)
-        return min(rate, backbone_rate(self.model.optimizer) or rate)
+        """Returns the smallest of the rates of the optimizers and their parts."""
+        optimizers = [named.optimizer for named in optimizers_of(self.model)]
+        backbone = [backbone_rate(optimizer) for optimizer in optimizers]
+        return min([float(optimizer.learning_rate) for optimizer in optimizers] + [rate for rate in backbone if rate])
 
     def _is_stepped(self, variable: Any) -> bool:
-        """Whether the optimizer was built for the variable: it is not in a model that was unfrozen and not compiled anew."""
-        optimizer = self.model.optimizer
-        inner = getattr(optimizer, "inner_optimizer", optimizer)
-        return any(variable is one for one in stepped_variables(inner))
+        """Whether an optimizer was built for the variable: none is in a model that was unfrozen and not compiled anew."""
+        optimizers = [_inner(named.optimizer) for named in optimizers_of(self.model)]
+        return any(variable is stepped for optimizer in optimizers for stepped in stepped_variables(optimizer))
+
+
+def _inner(optimizer: Any) -> Any:
+    """Returns the optimizer that changes the variables, of one that scales the loss."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _may_rest(optimizer: Any) -> bool:
+    """Whether the first step of an optimizer may leave every variable as it is."""
+    inner = _inner(optimizer)
+    return inner is not optimizer or bool(inner.gradient_accumulation_steps) or float(inner.learning_rate) == 0.0
 
 
 def name_of(variable: Any) -> str:

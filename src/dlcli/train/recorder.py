@@ -15,6 +15,7 @@ from dlcli.runs import Run
 from dlcli.runs.folder import now
 from dlcli.runs.reporter import EpochReport, Reporter
 from dlcli.runtime.engine import keras
+from dlcli.runtime.learner import optimizers_of
 from dlcli.runtime.loop import Pauses, Position
 from dlcli.runtime.stream import TrainingStream
 from dlcli.spec.training.metrics import MetricSpec
@@ -267,6 +268,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         backbone = backbone_rate(self.model.optimizer)
         if backbone is not None:
             row["learning_rate_backbone"] = backbone
+        for named in optimizers_of(self.model)[1:]:
+            row[f"learning_rate_{named.name}"] = float(named.optimizer.learning_rate)
         rate = round(self.record.examples / max(seconds, 1e-9), 1)
         return row | {"seconds": round(seconds, 3), "examples_per_second": rate}
 

@@ -127,6 +127,11 @@ def stepped_variables(optimizer: Any) -> list[Any]:
     return list(optimizer._trainable_variables)
 
 
+def track_loss(model: Any, loss: Any, examples: Any) -> None:
+    """Adds the loss of a batch to the mean that a compiled model reports as `loss`, as Keras's own `train_step` does."""
+    model._loss_tracker.update_state(loss, sample_weight=examples)
+
+
 def optimizer_by_part(base: Any) -> Any:
     """Returns a subclass of an optimizer that steps and decays the variables of a backbone at a rate of their own.
 

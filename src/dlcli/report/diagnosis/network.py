@@ -12,7 +12,6 @@ from dlcli.runs import layout
 from dlcli.runs.diagnosis import Finding, Remedy
 from dlcli.spec.model.layers.regular import BatchNormalization
 from dlcli.spec.model.layers.shape import Rescaling
-from dlcli.spec.model.models import Cnn
 
 TINY, HUGE = 0.01, 10.0
 """Deviation of the first layer's inputs below which, and their size above which, usual weights do not fit them."""
@@ -50,7 +49,7 @@ def is_imperfect(seen: Evidence) -> bool:
 
 def _rescaling(seen: Evidence) -> int | None:
     """Returns the place of a rescaling layer among the model's layers."""
-    layers = seen.experiment.model.layers if isinstance(seen.experiment.model, Cnn) else []
+    layers = seen.experiment.model.listed_layers
     return next((place for place, layer in enumerate(layers) if isinstance(layer, Rescaling)), None)
 
 
@@ -102,12 +101,12 @@ def _needed(momentum: float) -> int:
 
 
 def _places(seen: Evidence) -> list[int]:
-    layers = seen.experiment.model.layers if isinstance(seen.experiment.model, Cnn) else []
+    layers = seen.experiment.model.listed_layers
     return [place for place, layer in enumerate(layers) if isinstance(layer, BatchNormalization)]
 
 
 def _momentum(seen: Evidence) -> float:
-    layers = seen.experiment.model.layers if isinstance(seen.experiment.model, Cnn) else []
+    layers = seen.experiment.model.listed_layers
     known = [layer.momentum for layer in layers if isinstance(layer, BatchNormalization)]
     return max(known, default=0.99)  # that of a model's own normalisation, which is Keras's default
 

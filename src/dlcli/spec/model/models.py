@@ -111,7 +111,7 @@ class ModelSpec(Spec):
         """Returns the Keras model that is compiled and trained: the plain one unless overridden.
 
         One of its own takes what `network.functional` takes, gives the same output, and shares its layers, which are also
-        in `network.body` and `network.head`. It may have a `train_step` and several optimizers (`models.learner`).
+        in `network.body` and `network.head`. It may have a `train_step` and several optimizers (`runtime.learner.Learner`).
 
         Args:
             network: the `models.network.Network` that is being built.
