@@ -13,15 +13,20 @@ import pytest
 from cli.killing import assert_same_bits, only_run, train_with_kills
 from conftest import REPOSITORY, environment
 from pydantic import Field
+from trainings import trained
 
+from dlcli.cli.app import app
+from dlcli.errors import UsageError
 from dlcli.runs import Run
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.learner import Learner, NamedOptimizer
 from dlcli.spec.base import Count, OneOf, Positive, Shape
+from dlcli.spec.load import load
+from dlcli.spec.model.models import ModelSpec
 from dlcli.spec.model.layers import LayerSpec
 from dlcli.spec.model.layers.dense import Dense
-from dlcli.spec.model.models import ModelSpec
 from dlcli.spec.training.optimizers import SGD, Optimizer
+from dlcli.train.lr_find import Search, find_rate
 
 
 class MlpWithDecoder(ModelSpec):
@@ -84,7 +89,10 @@ class WithDecoder(Learner):  # type: ignore[misc]
         return self.logs_of(inputs, labels, output, loss)
 
 
-OneOf.registry["Model"].extend(MlpWithDecoder)
+def register() -> None:
+    """Adds the kind to the language: all that a plugin would do."""
+    OneOf.registry["Model"].extend(MlpWithDecoder)
+
 
 SPEC = """
 name: decoded
@@ -95,7 +103,7 @@ training: {epochs: 40, checkpoint_minutes: 0.001, optimizer: {kind: adam, learni
 """
 DRIVER = (
     f"import sys; sys.path.insert(0, {str(REPOSITORY / 'tests')!r});"
-    " import models.test_new_model_kind; from dlcli.__main__ import main; main()"
+    " from models.test_new_model_kind import register; register(); from dlcli.__main__ import main; main()"
 )
 
 
@@ -104,13 +112,12 @@ def command_of_kind(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-c", DRIVER, *map(str, arguments)]
 
 
-def called(folder: Path, *arguments: str | Path, code: int = 0) -> str:
-    """Calls `dlcli` in a process of its own and returns what it printed."""
+def called(folder: Path, *arguments: str | Path) -> None:
+    """Calls `dlcli` in a process of its own."""
     process = subprocess.run(
         command_of_kind(*arguments), capture_output=True, text=True, cwd=folder, env=environment(), timeout=300, check=False
     )
-    assert process.returncode == code, process.stderr
-    return process.stdout + process.stderr
+    assert process.returncode == 0, process.stderr
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +125,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that was trained in one go, with its report."""
     folder = tmp_path_factory.mktemp("decoded")
     (folder / "spec.yaml").write_text(SPEC, encoding="utf-8")
-    called(folder, "check", "spec.yaml")
     called(folder, "train", "spec.yaml", "--quiet", "--runs", "runs")
     return only_run(folder / "runs")
+
+
+@pytest.fixture
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adds the kind for one test: the unions are those of the whole process."""
+    monkeypatch.setattr(OneOf.registry["Model"], "_added", [])
+    register()
 
 
 def test_it_trains_by_its_own_step_and_both_optimizers(run: Run) -> None:
@@ -137,3 +150,67 @@ def test_a_run_killed_and_resumed_ends_with_the_same_bits(run: Run, tmp_path: Pa
     resumed, words = train_with_kills(tmp_path / "spec.yaml", tmp_path / "runs", 2, random.Random(1))
     assert len(words) == 2
     assert_same_bits(run, resumed)
+
+
+@pytest.mark.usefixtures("_registered")
+def test_every_command_takes_such_a_run(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def answered(*arguments: object) -> str:
+        app([str(argument) for argument in arguments], standalone_mode=False)
+        return capsys.readouterr().out
+
+    assert "Dense dense_1" in answered("describe", run.path)
+    assert "accuracy" in answered("evaluate", run.path, "--split", "validation")
+    np.save(tmp_path / "flower.npy", np.array([[5.1, 3.5, 1.4, 0.2]], dtype="float32"))
+    assert "setosa" in answered("predict", run.path, tmp_path / "flower.npy")
+    assert "100.0 % the same decisions" in answered("export", run.path, "--format", "keras", "--to", tmp_path / "exported")
+    answered("report", run.path)
+    assert "A mlp with decoder model" in (run.path / "model_card.md").read_text(encoding="utf-8")
+    assert "Decoder" not in (run.path / "model_card.md").read_text(encoding="utf-8")
+
+
+def test_the_saved_model_is_plain_keras(run: Run) -> None:
+    model = keras.saving.load_model(run.model_path)
+    assert type(model).__name__ == "Functional"
+    assert model.count_params() - sum(layer.count_params() for layer in model.layers if "norm" in layer.name) == 243
+
+
+@pytest.mark.usefixtures("_registered")
+def test_stages_are_verified_with_both_optimizers(tmp_path: Path) -> None:
+    stages = "stages: [{name: all, train: all, epochs: 2}, {name: top, train: {last: 2}, epochs: 2}]"
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("epochs: 40", stages), encoding="utf-8")
+    first, second = trained(tmp_path / "spec.yaml").stages()
+    assert (first["proof"]["moved"], first["proof"]["still"]) == (8, 0)
+    assert (second["proof"]["moved"], second["proof"]["still"]) == (6, 2)
+
+
+@pytest.mark.usefixtures("_registered")
+def test_what_is_for_one_optimizer_is_refused_with_the_names_of_both(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(SPEC, encoding="utf-8")
+    experiment = load(spec).experiment
+    with pytest.raises(UsageError, match=r"a `mlp_with_decoder` model has 2 optimizers \(classifier, decoder\)"):
+        find_rate(experiment, tmp_path / "runs", print, Search(steps=20))
+    with pytest.raises(UsageError, match=r"`use_ema` is for one optimizer; .* has 2: classifier, decoder"):
+        trained(spec, ["training.optimizer.use_ema=true"])
+    with pytest.raises(UsageError, match="`reduce_lr_on_plateau` is for one optimizer"):
+        trained(spec, ["training.callbacks+=reduce_lr_on_plateau"])
+
+
+@pytest.mark.usefixtures("_registered")
+def test_devices_that_would_ignore_its_step_are_refused(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(SPEC, encoding="utf-8")
+    process = subprocess.run(
+        command_of_kind(
+            *("train", spec, "--quiet", "--runs", tmp_path / "runs"),
+            *("--set", "hardware.device=cpu", "--set", "hardware.strategy=mirrored", "--set", "hardware.devices=2"),
+        ),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=300,
+        check=False,
+    )
+    assert process.returncode == 2
+    assert "a `mlp_with_decoder` model has a training step of its own, which devices cannot share" in process.stderr
+    assert only_run(tmp_path / "runs").history() == []
