@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from conftest import environment
@@ -15,17 +13,14 @@ from dlcli.fleet.batch import devices
 from dlcli.fleet.batch.devices import Slot, slots
 from dlcli.runtime import device
 from dlcli.runtime.engine import tf
+from runtime.nvml import stand_in
 
-DRIVER = "#!/bin/sh\nprintf '0, GPU-a1b2, 81559\\n1, GPU-c3d4, 40960\\n'\n"
-"""Stands in for the driver's program, which is not where there is no GPU."""
+GPUS = (("GPU-a1b2", "NVIDIA H100", 81559), ("GPU-c3d4", "NVIDIA A100", 40960))
 
 
 @pytest.fixture
-def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "nvidia-smi"
-    program.write_text(DRIVER)
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, GPUS, parts={"MIG-4": 9728})
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
@@ -75,11 +70,15 @@ def test_memory_that_is_not_told_is_not_shared(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-5")
     with pytest.raises(UsageError, match="how much memory MIG-5 has to share"):
         slots(None, "", 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-4")
+    (first, _) = slots(None, "", 2)
+    assert first.variables[devices.GPU_MEMORY] == str(int(9728 * 0.95 / 2))
 
 
-def test_a_driver_that_fails_is_told_rather_than_the_cpu_used(two_gpus: None, tmp_path: Path) -> None:
-    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed: no driver'\nexit 9\n")
-    with pytest.raises(UsageError, match="nvidia-smi fails: NVIDIA-SMI has failed: no driver; --gpus none trains on the CPU"):
+def test_a_driver_that_fails_is_told_rather_than_the_cpu_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, error="Driver Not Loaded")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(UsageError, match="the NVIDIA driver fails: Driver Not Loaded; --gpus none trains on the CPU"):
         slots(None, "", 1)
     assert [slot.name for slot in slots(None, "none", 1)] == ["cpu 0"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from packaging.requirements import Requirement
 from dlcli.cli.machine import doctor
 from dlcli.runtime import machine as stage
 from dlcli.runtime.gpus import Gpus, find_gpus, missing_cuda_packages
+from runtime.nvml import stand_in
 
 H100 = ("H100 (80 GB, driver 550.1)",)
 
@@ -82,7 +82,7 @@ def test_a_self_test_that_breaks_is_a_failed_check() -> None:
         (Gpus(driver=H100, missing=("a", "b", "c", "d")), "warn", "4 CUDA packages are missing (a, b, c, ...)", "[gpu]'"),
         (Gpus(driver=H100), "warn", "could not load a CUDA library", "LD_LIBRARY_PATH"),
         (Gpus(driver_error="driver/library mismatch"), "warn", "driver/library mismatch", "reboot"),
-        (Gpus(devices=True), "warn", "no nvidia-smi", "--gpus all"),
+        (Gpus(devices=True), "warn", "no driver library", "--gpus all"),
     ],
 )
 def test_why_a_gpu_is_not_used(gpus: Gpus, status: str, found: str, remedy: str) -> None:
@@ -93,28 +93,22 @@ def test_why_a_gpu_is_not_used(gpus: Gpus, status: str, found: str, remedy: str)
     assert bool(verdict[2]) == (status != "ok")
 
 
-@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has an NVIDIA driver")
 def test_a_machine_without_a_driver_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, missing=True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    found = find_gpus()
-    assert (found.used, found.driver, found.driver_error) == ((), (), "")
-    assert found.hidden == ""
+    gpus = find_gpus()
+    assert (gpus.used, gpus.driver, gpus.driver_error) == ((), (), "")
+    assert gpus.hidden == ""
 
 
-def test_a_driver_that_fails_is_told_from_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    command = tmp_path / "nvidia-smi"
-    command.write_text("#!/bin/sh\necho 'Failed to initialize NVML: Driver/library version mismatch'\nexit 18\n")
-    command.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_gpus().driver_error == "Failed to initialize NVML: Driver/library version mismatch"
+def test_a_driver_that_fails_is_told_from_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, error="RM has detected an NVML/RM version mismatch.")
+    assert find_gpus().driver_error == "RM has detected an NVML/RM version mismatch."
 
 
-def test_gpus_of_the_driver_are_listed_with_memory_and_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    command = tmp_path / "nvidia-smi"
-    command.write_text("#!/bin/sh\necho 'NVIDIA H100, 81559 MiB, 550.54'\n")
-    command.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_gpus().driver == ("NVIDIA H100 (81559 MiB, driver 550.54)",)
+def test_gpus_of_the_driver_are_listed_with_memory_and_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, [("GPU-1", "NVIDIA H100", 81559), ("GPU-2", "NVIDIA GB10", None)])
+    assert find_gpus().driver == ("NVIDIA H100 (81559 MiB, driver 550.54)", "NVIDIA GB10 (driver 550.54)")
 
 
 def test_the_cuda_packages_are_those_of_the_installed_tensorflow() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dlcli.program import command, install_command, install_package_command
+from dlcli.runtime.driver import Gpu, ask_driver
 
 Verdict = tuple[Literal["ok", "warn", "fail"], str, str]
 
@@ -17,8 +18,8 @@ Verdict = tuple[Literal["ok", "warn", "fail"], str, str]
 class Gpus:
     """What TensorFlow, the driver and the installation say about GPUs.
 
-    `used` and `driver` are the names that TensorFlow and nvidia-smi give. `driver_error` is what nvidia-smi says where it
-    fails, nothing where it is not installed. `hidden` is the value of CUDA_VISIBLE_DEVICES if that leaves no GPU.
+    `used` and `driver` are the names that TensorFlow and the driver give. `driver_error` says why the driver fails; it is
+    empty where no driver is installed. `hidden` is the value of CUDA_VISIBLE_DEVICES if that leaves no GPU.
     `missing` are the packages of TensorFlow's `and-cuda` extra that are not installed.
     """
 
@@ -57,12 +58,12 @@ class Gpus:
         if self.driver_error:
             return (
                 "warn",
-                f"nvidia-smi fails: {self.driver_error}",
+                f"the NVIDIA driver fails: {self.driver_error}",
                 "load or reinstall the NVIDIA driver; reboot after its update",
             )
         if self.devices:
             remedy = "in a container: docker run --gpus all with the NVIDIA container toolkit; else install the driver"
-            return "warn", "an NVIDIA device is there, but no nvidia-smi", remedy
+            return "warn", "there is an NVIDIA device, but no driver library (libnvidia-ml)", remedy
         return "ok", "none; training uses the CPU", ""
 
 
@@ -70,12 +71,12 @@ def find_gpus() -> Gpus:
     """Asks TensorFlow (which it imports), the driver and the installation."""
     import tensorflow as tf
 
-    driver, error = _from_driver()
+    driver = ask_driver()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return Gpus(
         used=tuple(_name(tf, gpu) for gpu in tf.config.list_physical_devices("GPU")),
-        driver=driver,
-        driver_error=error,
+        driver=tuple(_driver_name(gpu, driver.version) for gpu in driver.gpus),
+        driver_error=driver.error,
         devices=any(Path("/dev").glob("nvidia[0-9]*")),
         hidden=visible if visible is not None and visible.strip() in ("", "-1", "NoDevFiles") else None,
         cuda_build=bool(tf.sysconfig.get_build_info().get("is_cuda_build")),
@@ -89,26 +90,9 @@ def _name(tf: Any, gpu: Any) -> str:
     return f"{details.get('device_name', 'a GPU')}{f' (compute capability {capability})' if capability else ''}"
 
 
-def _from_driver() -> tuple[tuple[str, ...], str]:
-    """Returns the GPUs that nvidia-smi lists, and what it says where it fails."""
-    import subprocess
-
-    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    except FileNotFoundError:
-        return (), ""
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return (), str(error)
-    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    if done.returncode:
-        return (), (lines or done.stderr.split("\n") or [""])[0] or f"exit code {done.returncode}"
-    return tuple(_driver_name(line) for line in lines), ""
-
-
-def _driver_name(line: str) -> str:
-    name, memory, version = (part.strip() for part in line.rsplit(",", 2))
-    return f"{name} ({memory}, driver {version})"
+def _driver_name(gpu: Gpu, version: str) -> str:
+    memory = "" if gpu.memory_mb is None else f"{gpu.memory_mb} MiB, "
+    return f"{gpu.name} ({memory}driver {version})"
 
 
 def missing_cuda_packages() -> tuple[str, ...]:

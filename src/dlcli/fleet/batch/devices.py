@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlcli.errors import UsageError
+from dlcli.runtime.driver import Driver, ask_driver
 
 _LEFT = 0.95
 """Share of a GPU's memory that the runs on it may have together; the rest is the driver's and CUDA's own."""
@@ -94,29 +94,30 @@ def gpu_memory() -> dict[str, int | None]:
     visible = None if variable is None else [one.strip() for one in variable.split(",")]
     if visible and visible[0] in ("", "-1", "NoDevFiles"):
         return {}
-    rows = _asked()
+    driver = _gpus(visible or ())
     if visible is None:
-        return {number: memory for number, _, memory in rows}
-    found: dict[str, int | None] = {}
+        return {str(gpu.number): gpu.memory_mb for gpu in driver.gpus}
+    memory: dict[str, int | None] = {}
     for name in visible:
-        told = [row[2] for row in rows if name == row[0] or (name.startswith("GPU-") and row[1].startswith(name))]
-        if not told and not name.startswith("MIG-"):
+        if name in driver.parts:
+            memory[name] = driver.parts[name]
+            continue
+        gpu = next((gpu for gpu in driver.gpus if name == str(gpu.number) or _is_short_for(name, gpu.uuid)), None)
+        if gpu is None:
             break  # as CUDA does: what follows a GPU that is not there is not seen
-        found[name] = told[0] if told else None
-    return found
+        memory[name] = gpu.memory_mb
+    return memory
 
 
-def _asked() -> list[tuple[str, str, int | None]]:
-    """Returns number, UUID and memory in MiB of each of this machine's GPUs."""
-    query = ["nvidia-smi", "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
-    except FileNotFoundError:
-        if not any(Path("/dev").glob("nvidia[0-9]*")):
-            return []
-        raise UsageError("there is a GPU, but no nvidia-smi that tells of it; --gpus none trains on the CPU") from None
-    except (OSError, subprocess.SubprocessError) as error:
-        words = next((line for line in (getattr(error, "stdout", "") or "").splitlines() if line.strip()), str(error))
-        raise UsageError(f"nvidia-smi fails: {words.strip()}; --gpus none trains on the CPU") from None
-    rows = [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines()]
-    return [(row[0], row[1], int(row[2]) if row[2].isdecimal() else None) for row in rows if len(row) == 3]
+def _is_short_for(name: str, uuid: str) -> bool:
+    return name.startswith("GPU-") and uuid.startswith(name)
+
+
+def _gpus(visible: Sequence[str]) -> Driver:
+    """Returns what the driver says of this machine's GPUs, and of their parts that this process may use."""
+    driver = ask_driver([name for name in visible if name.startswith("MIG-")])
+    if driver.error:
+        raise UsageError(f"the NVIDIA driver fails: {driver.error}; --gpus none trains on the CPU")
+    if not driver.installed and any(Path("/dev").glob("nvidia[0-9]*")):
+        raise UsageError("there is a GPU, but no NVIDIA driver library (libnvidia-ml); --gpus none trains on the CPU")
+    return driver

@@ -1,0 +1,41 @@
+"""What the NVIDIA driver answers, by a stand-in for its library."""
+
+from __future__ import annotations
+
+import pytest
+
+from dlcli.runtime.driver import Driver, Gpu, ask_driver
+from runtime.nvml import stand_in
+
+TWO = (("GPU-a1b2", "NVIDIA H100", 81559), ("GPU-c3d4", "NVIDIA GB10", None))
+
+
+def test_gpus_stand_in_the_order_of_the_driver_and_the_library_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = stand_in(monkeypatch, TWO)
+    gpus = (Gpu(0, "GPU-a1b2", "NVIDIA H100", 81559), Gpu(1, "GPU-c3d4", "NVIDIA GB10", None))
+    assert ask_driver() == Driver(version="550.54", gpus=gpus)
+    assert calls == ["init", "shutdown"]
+
+
+def test_the_memory_of_a_part_of_a_gpu_is_known_where_there_is_such_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, TWO[:1], parts={"MIG-5": 9728})
+    assert ask_driver(["MIG-5", "MIG-6"]).parts == {"MIG-5": 9728, "MIG-6": None}
+
+
+def test_a_driver_that_is_missing_and_one_that_fails_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, missing=True)
+    assert ask_driver() == Driver(installed=False)
+    calls = stand_in(monkeypatch, error="Driver Not Loaded")
+    assert ask_driver() == Driver(error="Driver Not Loaded")
+    assert calls == ["init"]
+
+
+def test_a_driver_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, hangs=True)
+    assert ask_driver(patience=0.2) == Driver(error="no answer in 0.2 seconds")
+
+
+def test_the_library_itself_answers_for_this_machine() -> None:
+    pytest.importorskip("pynvml")
+    driver = ask_driver()
+    assert not driver.installed or driver.error or driver.version
