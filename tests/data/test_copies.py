@@ -23,7 +23,7 @@ def _splits(train: Array, test: Array, names: tuple[list[str], list[str]] | None
     for at, (part, images) in enumerate((("train", train), ("test", test))):
         ids = names[at] if names else [f"{part}/{number}.png" for number in range(len(images))]
         parts[part] = Examples(images, np.zeros(len(images), "int64") if labels is None else labels[at], ids)
-    return Splits(parts, ("ants", "bees"), TASKS["classification"])
+    return Splits(**parts, classes=("ants", "bees"), task=TASKS["classification"])
 
 
 def _photos(count: int, seed: int = 0) -> list[Image.Image]:

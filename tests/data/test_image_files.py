@@ -36,7 +36,7 @@ def opened(folder: Path, tmp_path: Path, **image: Any) -> Splits:
 
 
 def all_pixels(splits: Splits) -> np.ndarray:
-    parts = (one.inputs for one in splits.parts.values())
+    parts = (one.inputs for one in splits.by_name.values())
     return np.concatenate([one.read(np.arange(len(one))) if hasattr(one, "read") else one for one in parts])
 
 
@@ -166,7 +166,7 @@ def test_runs_of_before_read_sixteen_bits_as_they_did(tmp_path: Path) -> None:
     splits = opened(photos(tmp_path / "x", bits=16, most=4095), tmp_path)
     experiment = load_resolved(tmp_path / "spec.yaml")
     assert experiment.data.image.value_range == "uint8"
-    again = open_splits(experiment, split={name: part for part, one in splits.parts.items() for name in one.ids})
+    again = open_splits(experiment, split={name: part for part, one in splits.by_name.items() for name in one.ids})
     assert set(np.unique(all_pixels(again))) <= set(range(17))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -25,7 +26,7 @@ def _splits(task: str = "binary", **parts: tuple[Any, Array]) -> Splits:
         for name, (inputs, targets) in parts.items()
     }
     classes = ("target",) if task in ("regression", "multilabel") else ("no", "yes")
-    return Splits(examples, classes, TASKS[task])
+    return Splits(**examples, classes=classes, task=TASKS[task])
 
 
 def _rows(count: int, seed: int = 0, columns: int = 4) -> tuple[Array, Array]:
@@ -85,7 +86,7 @@ def test_image_files_are_told_by_their_bytes(tmp_path: Path) -> None:
 def test_a_validation_part_that_serves_as_test_part_is_looked_at_once() -> None:
     x, y = _rows(40)
     splits = _splits(train=(x[:30], y[:30]), validation=(x[30:], y[30:]))
-    splits.parts["test"] = splits.parts["validation"]
+    splits = replace(splits, test=splits.validation, test_is_validation=True)
     assert list(leak_facts(splits)["duplicates"]) == ["validation"]
 
 

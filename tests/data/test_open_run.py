@@ -52,11 +52,11 @@ def test_a_run_without_a_model_is_refused_in_the_same_words(use: Callable[[Run],
 
 def test_an_open_run_has_model_and_data_of_its_training(run: Run) -> None:
     with open_run(run) as opened:
-        assert (opened.task, opened.classes) == ("regression", ("y",))
+        assert (opened.task.name, opened.classes) == ("regression", ("y",))
         assert opened.model is opened.model
         assert opened.model.output_shape == (None, 1)
         assert opened.splits.fingerprint == run.data()["fingerprint"]
-        assert {name: part for part, examples in opened.splits.parts.items() for name in examples.ids} == run.split()
+        assert {name: part for part, examples in opened.splits.by_name.items() for name in examples.ids} == run.split()
 
 
 def test_changed_data_is_the_same_error_for_every_command(run: Run) -> None:

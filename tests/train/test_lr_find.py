@@ -193,7 +193,7 @@ def test_the_logistic_regression_is_scikit_learns(tmp_path: Path) -> None:
     experiment = load(write_spec(tmp_path)).experiment
     found = baselines(experiment, Heard().log)
     splits = open_splits(experiment)
-    train, test = splits.train, splits.parts["test"]
+    train, test = splits.train, splits["test"]
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(train.inputs, train.targets)
     row = next(row for row in found.rows if row.name == "logistic regression")
     assert row.scores["accuracy"][0] == model.score(test.inputs, test.targets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,14 @@ import numpy as np
 
 from dlcli.errors import DataError
 from dlcli.spec.data.sources import Examples
-from dlcli.spec.data.sources.part_names import PARTS
+from dlcli.spec.data.sources.part_names import SPLITS
 
 # Image files of up to so many bytes together are read whole for the fingerprint (a second or two), of more only their sizes.
 CONTENT_HASHED = 2**30
 
 
-def fingerprint(parts: dict[str, Examples]) -> str:
-    """Returns a SHA-256 over every part's ids, labels and inputs; of image files over their bytes, not their pixels.
+def fingerprint(splits: Mapping[str, Examples]) -> str:
+    """Returns a SHA-256 over every split's ids, labels and inputs; of image files over their bytes, not their pixels.
 
     So it is the same whether the images are in memory or read when needed.
 
@@ -25,12 +26,12 @@ def fingerprint(parts: dict[str, Examples]) -> str:
         DataError: a file cannot be read.
     """
     digest = hashlib.sha256()
-    for part in [part for part in PARTS if part in parts]:
-        examples = parts[part]
-        digest.update(f"{part}\0{chr(0).join(examples.ids)}\0".encode())
+    for name in [name for name in SPLITS if name in splits]:
+        examples = splits[name]
+        digest.update(f"{name}\0{chr(0).join(examples.ids)}\0".encode())
         digest.update(_bytes_of(examples.targets))
-        for name, column in examples.inputs.items() if isinstance(examples.inputs, dict) else [("", examples.inputs)]:
-            digest.update(name.encode())
+        for column_name, column in examples.inputs.items() if isinstance(examples.inputs, dict) else [("", examples.inputs)]:
+            digest.update(column_name.encode())
             digest.update(_bytes_of(column))
     return digest.hexdigest()
 

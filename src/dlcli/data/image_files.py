@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.data.split import SplitExamples
 from dlcli.errors import DataError
 from dlcli.runtime.image_reader import Picture
 from dlcli.runtime.images import ImageFiles, ImageOptions, incomplete_words, is_deep_file, range_note
@@ -24,12 +25,12 @@ _FULL, _QUARTER = 65_535, 16_384
 
 
 def with_value_range(
-    parts: dict[str, Examples], image: ImageSettings, array_range: tuple[float, float] | None = None, *, first: bool
-) -> tuple[dict[str, Examples], ImageSettings | None, list[str]]:
-    """Returns the parts with the range of values of their image files decided, the settings of those files, and notes.
+    splits: SplitExamples, image: ImageSettings, array_range: tuple[float, float] | None = None, *, first: bool
+) -> tuple[SplitExamples, ImageSettings | None, list[str]]:
+    """Returns the splits with the range of values of their image files decided, the settings of those files, and notes.
 
     Args:
-        parts: the examples; image files among them or not.
+        splits: the examples; image files among them or not.
         image: the spec's settings.
         array_range: the range of values that the source has decided for arrays.
         first: whether the data is opened for the first time. Otherwise a range that is still `auto` means 8 bits.
@@ -37,16 +38,19 @@ def with_value_range(
     Raises:
         DataError: a file cannot be read, or some files are deep and their values do not fit those of the others.
     """
-    files = {part: examples.inputs for part, examples in parts.items() if isinstance(examples.inputs, ImageFiles)}
+    inputs = {name: examples.inputs for name, examples in splits.by_name.items()}
+    files = {name: images for name, images in inputs.items() if isinstance(images, ImageFiles)}
     if not files:
-        return parts, image.model_copy(update={"value_range": array_range}) if array_range else None, []
+        return splits, image.model_copy(update={"value_range": array_range}) if array_range else None, []
     value_range, notes = image.value_range, list[str]()
     if value_range == "auto":
         value_range, notes = _decided(files) if first else ("uint8", [])
-    ranged = {part: replace(parts[part], inputs=inputs.with_range(value_range)) for part, inputs in files.items()}
-    if "test" in parts and parts["test"] is parts.get("validation"):
-        ranged["test"] = ranged["validation"]
-    return parts | ranged, image.model_copy(update={"value_range": value_range}), notes
+
+    def ranged(examples: Examples) -> Examples:
+        images = examples.inputs
+        return replace(examples, inputs=images.with_range(value_range)) if isinstance(images, ImageFiles) else examples
+
+    return splits.changed(ranged), image.model_copy(update={"value_range": value_range}), notes
 
 
 def _decided(files: dict[str, ImageFiles]) -> tuple[Any, list[str]]:

@@ -43,7 +43,7 @@ def leak_facts(splits: Splits) -> dict[str, Any]:
     """
     train, is_rows = splits.train, _is_rows(splits.train.inputs)
     known = _Known(train)
-    others = {name: part for name, part in splits.parts.items() if name != "train" and not _is_second_name(splits, name)}
+    others = {name: part for name, part in splits.distinct.items() if name != "train"}
     facts: dict[str, Any] = {
         "rows": is_rows,
         "duplicates": {name: known.duplicates(part) for name, part in others.items()},
@@ -58,11 +58,6 @@ def leak_facts(splits: Splits) -> dict[str, Any]:
     if is_rows:
         facts |= {"distinct": known.distinct(), "columns": telling_columns(splits)}
     return facts
-
-
-def _is_second_name(splits: Splits, name: str) -> bool:
-    """Whether a part is the validation split under another name."""
-    return name == "test" and splits.parts["test"] is splits.parts.get("validation")
 
 
 def _is_rows(inputs: Any) -> bool:

@@ -104,7 +104,7 @@ def _resolved_split(settings: SplitSettings, splits: Splits) -> SplitSettings:
 
 def _monitored(experiment: Experiment, splits: Splits) -> Experiment:
     """Returns the experiment with monitors of the training values where the data has no validation split."""
-    if "validation" in splits.parts:
+    if "validation" in splits:
         return experiment
     training = experiment.training
     followed = [name for name in monitors(experiment) if not name.startswith("val_")]

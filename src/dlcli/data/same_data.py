@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dlcli.data.fingerprint import fingerprint
-from dlcli.data.split import recorded_parts
+from dlcli.data.split import recorded_splits
 from dlcli.data.splits import open_examples
 from dlcli.errors import DataError
 from dlcli.runs import Run
@@ -61,4 +61,4 @@ def _names(opened: Opened) -> set[str]:
 
 
 def _fingerprint_in(opened: Opened, run: Run, experiment: Experiment) -> str:
-    return fingerprint(recorded_parts(opened, run.split(), experiment))
+    return fingerprint(recorded_splits(opened, run.split(), experiment).by_name)

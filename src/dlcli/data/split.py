@@ -2,20 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from dlcli.errors import DataError
 from dlcli.spec.data.sources import Examples, Opened
-from dlcli.spec.data.sources.part_names import PARTS
+from dlcli.spec.data.sources.part_names import SPLITS
 from dlcli.spec.experiment import Experiment
 
 Array = np.ndarray[Any, Any]
 DEFAULT_SHARES = {"validation": 0.1, "test": 0.2}
 
 
-def drawn_parts(opened: Opened, experiment: Experiment) -> dict[str, Examples]:
+@dataclass(frozen=True)
+class SplitExamples:
+    """The examples of the training, validation and test split.
+
+    Attributes:
+        train: the examples that are trained on.
+        validation: those that choose the best epoch; None where there are none.
+        test: those that the model is scored on; None where there are none.
+        test_is_validation: whether the test split is the validation split, by the spec: `test` has the same examples then.
+    """
+
+    train: Examples
+    validation: Examples | None = None
+    test: Examples | None = None
+    test_is_validation: bool = False
+
+    @property
+    def by_name(self) -> dict[str, Examples]:
+        """The splits that there are, by name."""
+        return {name: examples for name in SPLITS if (examples := getattr(self, name)) is not None}
+
+    @property
+    def distinct(self) -> dict[str, Examples]:
+        """The splits that there are, by name; without a test split that is the validation split."""
+        return {name: examples for name, examples in self.by_name.items() if not (self.test_is_validation and name == "test")}
+
+    @property
+    def scored(self) -> str:
+        """The name of the split that is scored where none is named: test, else validation, else train."""
+        return next(name for name in ("test", "validation", "train") if name in self)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.by_name
+
+    def __getitem__(self, name: str) -> Examples:
+        return self.by_name[name]
+
+    def changed(self, change: Callable[[Examples], Examples]) -> SplitExamples:
+        """Returns the splits with the examples of each changed, one after the other."""
+        examples = {name: change(examples) for name, examples in self.distinct.items()}
+        return split_examples(examples, test_is_validation=self.test_is_validation)
+
+
+def split_examples(examples: Mapping[str, Examples], *, test_is_validation: bool) -> SplitExamples:
+    """Returns the splits of these names; by choice of the spec a validation split is the test split too."""
+    validation = examples.get("validation")
+    shares = test_is_validation and validation is not None
+    test = validation if shares else examples.get("test")
+    return SplitExamples(examples["train"], validation, test, test_is_validation=shares)
+
+
+def drawn_splits(opened: Opened, experiment: Experiment) -> SplitExamples:
     """Returns the parts by the spec's shares: what the source gives is kept, the rest is taken from its training split."""
     settings, source, parts = experiment.data.split, opened.parts["train"], dict(opened.parts)
     strata = experiment.task.output.strata(source.targets) if settings.stratify else None
@@ -31,9 +84,8 @@ def drawn_parts(opened: Opened, experiment: Experiment) -> dict[str, Examples]:
     if not len(pool):
         raise DataError("the split leaves no example to train on")
     parts["train"] = subset(source, pool)
-    if settings.test == "validation" and "validation" in parts:
-        parts["test"] = parts["validation"]
-    return {part: examples for part, examples in parts.items() if len(examples)}
+    examples = {part: examples for part, examples in parts.items() if len(examples)}
+    return split_examples(examples, test_is_validation=settings.test == "validation")
 
 
 def _share(part: str, setting: Any, opened: Opened) -> float:
@@ -76,7 +128,7 @@ def _stratified(targets: Array, share: float, random: np.random.Generator) -> Ar
     return np.sort(np.concatenate([members[:count] for members, count in zip(classes, counts, strict=True)]))
 
 
-def recorded_parts(opened: Opened, split: dict[str, str], experiment: Experiment) -> dict[str, Examples]:
+def recorded_splits(opened: Opened, split: dict[str, str], experiment: Experiment) -> SplitExamples:
     """Returns the parts that a `split.csv` names.
 
     Raises:
@@ -86,7 +138,7 @@ def recorded_parts(opened: Opened, split: dict[str, str], experiment: Experiment
     left = dict(split)
     for examples in opened.parts.values():
         part_names = [left.pop(name, "") for name in examples.ids]
-        for part in PARTS:
+        for part in SPLITS:
             positions = np.array([place for place, name in enumerate(part_names) if name == part], dtype="int64")
             if len(positions) and part in parts:
                 raise DataError(
@@ -97,9 +149,7 @@ def recorded_parts(opened: Opened, split: dict[str, str], experiment: Experiment
     if left or "train" not in parts:
         example = next(iter(left), "a training split")
         raise DataError(f"the recorded split names {len(left)} examples that the source does not have, such as {example!r}")
-    if experiment.data.split.test == "validation" and "validation" in parts:
-        parts["test"] = parts["validation"]
-    return parts
+    return split_examples(parts, test_is_validation=experiment.data.split.test == "validation")
 
 
 def subset(examples: Examples, positions: Array) -> Examples:

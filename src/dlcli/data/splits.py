@@ -12,7 +12,7 @@ import psutil
 
 from dlcli.data.fingerprint import fingerprint
 from dlcli.data.image_files import Survey, with_value_range
-from dlcli.data.split import drawn_parts, listed, recorded_parts, subset
+from dlcli.data.split import SplitExamples, drawn_splits, listed, recorded_splits, subset
 from dlcli.data.split_file import read_split_file
 from dlcli.errors import DataError
 from dlcli.runs.folder import REVISION
@@ -20,7 +20,6 @@ from dlcli.runtime.images import ImageFiles
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources import Examples, Opened, Request, SourceSpec
 from dlcli.spec.data.sources.base import composed, target_notes
-from dlcli.spec.data.sources.part_names import PARTS
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Task
 
@@ -31,14 +30,13 @@ MOST_NAMED = 100
 """Files that could not be read are named up to this number."""
 
 
-@dataclass(frozen=True)
-class Splits:
-    """The examples of a run. `validation` and `test` may be missing; `test` may be the validation split (by the spec).
+@dataclass(frozen=True, kw_only=True)
+class Splits(SplitExamples):
+    """The data of a run: the examples of each split, and what is known of them.
 
-    `given` names the parts that the source gave; the others are drawn from its training split.
+    `given` names the parts that the source gave; the other splits are drawn from its training part.
     """
 
-    parts: dict[str, Examples]
     classes: tuple[str, ...]
     task: Task
     notes: tuple[str, ...] = ()
@@ -54,11 +52,6 @@ class Splits:
     """What became of each column of a table."""
     flat_images: dict[str, Any] = field(default_factory=dict)
     """Images of one colour: see `Survey.flat_facts`."""
-
-    @property
-    def train(self) -> Examples:
-        """The examples that are trained on."""
-        return self.parts["train"]
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -78,7 +71,7 @@ class Splits:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Returns how many examples of each class or label every part has; only totals for regression."""
-        return {part: self.task.output.counts(examples.targets, self.classes) for part, examples in self.parts.items()}
+        return {name: self.task.output.counts(examples.targets, self.classes) for name, examples in self.by_name.items()}
 
     def target_facts(self) -> dict[str, list[float] | None]:
         """Returns mean and deviation of each target in the training split; None where targets are classes."""
@@ -92,14 +85,14 @@ class Splits:
         return {
             "task": self.task.name,
             "classes": list(self.classes),
-            "examples": {part: len(examples) for part, examples in self.parts.items()},
+            "examples": {name: len(examples) for name, examples in self.by_name.items()},
             "counts": self.counts(),
             **self.target_facts(),
             "shape": list(self.shape) if self.shape else None,
             "columns": list(self.train.inputs) if isinstance(self.train.inputs, dict) else None,
             "fingerprint": self.fingerprint,
             "notes": list(self.notes),
-            "test_is_validation": _is_validation(self.parts, "test"),
+            "test_is_validation": self.test_is_validation,
             "lines": list(self.lines),
             "column_facts": list(self.column_facts),
             "flat_images": self.flat_images,
@@ -133,26 +126,30 @@ def open_splits(
     opened = open_examples(experiment, offline=offline, split=split, revision=revision)
     opened, faults = _readable(opened, data.on_error, data.skip_budget) if is_first else (opened, [])
     _refuse_unfit(opened, experiment)
-    parts = drawn_parts(opened, experiment) if split is None else recorded_parts(opened, split, experiment)
-    parts, image, image_notes = with_value_range(parts, data.image, opened.value_range, first=is_first)
-    notes = [*opened.notes, *_notes(parts, opened, experiment.task), *image_notes]
-    notes += _note_of_left_out(parts, opened) if split is not None else []
-    in_memory, survey = _kept_in_memory(parts)
+    splits = drawn_splits(opened, experiment) if split is None else recorded_splits(opened, split, experiment)
+    splits, image, image_notes = with_value_range(splits, data.image, opened.value_range, first=is_first)
+    notes = [*opened.notes, *_notes(splits, opened, experiment.task), *image_notes]
+    notes += _note_of_left_out(splits, opened) if split is not None else []
+    survey = Survey()
+    in_memory = splits.changed(lambda examples: _decoded(examples, survey))
     if is_first:
         survey.refuse_incomplete()
         notes += survey.notes()
     return Splits(
-        in_memory,
-        opened.classes,
-        experiment.task,
-        tuple(notes),
-        frozenset(opened.parts),
-        fingerprint(parts),  # of the parts as opened: images are files there, in memory or not
-        tuple(faults),
-        image,
-        opened.lines,
-        tuple(opened.column_facts),
-        survey.flat_facts(),
+        in_memory.train,
+        in_memory.validation,
+        in_memory.test,
+        in_memory.test_is_validation,
+        classes=opened.classes,
+        task=experiment.task,
+        notes=tuple(notes),
+        given=frozenset(opened.parts),
+        fingerprint=fingerprint(splits.by_name),  # of the splits as opened: images are files there, in memory or not
+        skipped=tuple(faults),
+        image=image,
+        lines=opened.lines,
+        column_facts=tuple(opened.column_facts),
+        flat_images=survey.flat_facts(),
     )
 
 
@@ -233,11 +230,6 @@ def _of_classes(opened: Opened, classes: tuple[str, ...]) -> Opened:
     return replace(opened, parts=numbered, classes=classes)
 
 
-def _is_validation(parts: dict[str, Examples], part: str) -> bool:
-    """Whether a part is the test split and the validation split as well."""
-    return part == "test" and part in parts and parts["test"] is parts.get("validation")
-
-
 def _refuse_unfit(opened: Opened, experiment: Experiment) -> None:
     for part, examples in opened.parts.items():
         if not len(examples):
@@ -251,24 +243,24 @@ def _refuse_unfit(opened: Opened, experiment: Experiment) -> None:
         )
 
 
-def _note_of_left_out(parts: dict[str, Examples], opened: Opened) -> list[str]:
-    used = sum(len(examples) for part, examples in parts.items() if not _is_validation(parts, part))
+def _note_of_left_out(splits: SplitExamples, opened: Opened) -> list[str]:
+    used = sum(map(len, splits.distinct.values()))
     count = sum(map(len, opened.parts.values())) - used
     subject, verb = ("1 example", "is") if count == 1 else (f"{count:,} examples", "are")
     return [f"{subject} {verb} not in the split file and {verb} ignored"] if count else []
 
 
-def _notes(parts: dict[str, Examples], opened: Opened, task: Task) -> list[str]:
+def _notes(splits: SplitExamples, opened: Opened, task: Task) -> list[str]:
     """Returns what a user should know of the parts."""
     shared = ["the test split is the validation split (data.split.test): it chooses the epoch, so its score is no test score"]
-    notes = shared if _is_validation(parts, "test") else []
-    strata = task.output.strata(parts["train"].targets)
+    notes = shared if splits.test_is_validation else []
+    strata = task.output.strata(splits.train.targets)
     if strata is None:
-        return [*notes, *target_notes(parts["train"].targets, opened.classes)]
+        return [*notes, *target_notes(splits.train.targets, opened.classes)]
     present = np.bincount(strata, minlength=len(opened.classes))
     notes += [f"class {opened.classes[index]!r} has no training example" for index in np.flatnonzero(present == 0)[:5]]
-    if "test" in parts:
-        tested = np.bincount(parts["test"].targets, minlength=len(opened.classes))
+    if splits.test is not None:
+        tested = np.bincount(splits.test.targets, minlength=len(opened.classes))
         few = [opened.classes[index] for index in np.flatnonzero((tested == 0) & (present > 0))]
         if few:
             subject = "1 class has" if len(few) == 1 else f"{len(few)} classes have"
@@ -279,15 +271,6 @@ def _notes(parts: dict[str, Examples], opened: Opened, task: Task) -> list[str]:
 def fits_in_memory(size: int) -> bool:
     """Whether so many bytes are at most the share of the free memory that data may take."""
     return bool(size <= MEMORY_SHARE * psutil.virtual_memory().available)
-
-
-def _kept_in_memory(parts: dict[str, Examples]) -> tuple[dict[str, Examples], Survey]:
-    """Returns the parts with image files decoded where they fit in memory, and what was found in the files."""
-    survey = Survey()
-    kept = {part: _decoded(parts[part], survey) for part in PARTS if part in parts and not _is_validation(parts, part)}
-    if _is_validation(parts, "test"):
-        kept["test"] = kept["validation"]
-    return kept, survey
 
 
 def _decoded(examples: Examples, survey: Survey) -> Examples:

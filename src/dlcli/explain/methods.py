@@ -21,7 +21,6 @@ from dlcli.runs import Run
 from dlcli.runs.explanations import Explanation, add, file_name, made_folder, write_numbers
 from dlcli.runs.parts import part_title, score_text
 from dlcli.runtime.loading import refuse_other_inputs
-from dlcli.score.evaluate import default_split
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Classes, Labels, OutputType, Values, entry_of
 from dlcli.visible import visible
@@ -63,7 +62,7 @@ class Work:
     @property
     def data(self) -> tuple[Splits, str]:
         """The run's data, and the split that is looked at: test, else validation, else train."""
-        return self.opened.splits, default_split(self.opened.splits)
+        return self.opened.splits, self.opened.splits.scored
 
     @property
     def folder(self) -> Path:
@@ -137,7 +136,7 @@ def _images(work: Work, files: Sequence[str]) -> list[Image]:
     if files:
         return named_images(files, work.taken, work.experiment, work.skip)
     splits, part = work.data
-    refuse_other_inputs(work.model, splits.parts[part].inputs, work.run.model_path)
+    refuse_other_inputs(work.model, splits[part].inputs, work.run.model_path)
     return own_images(work.run, splits, part)
 
 
@@ -216,7 +215,7 @@ def _permutation(work: Work, _: Sequence[str]) -> list[Explanation]:
     from dlcli.explain.pictures import draw_importance
 
     splits, part = work.data
-    metric, value, found = tables.permutation(work.model, splits.parts[part], work.experiment)
+    metric, value, found = tables.permutation(work.model, splits[part], work.experiment)
     file = file_name("permutation", f"Permutation importance on the {part} split")
     title = f"Permutation importance on the {part_title(work.run, part)} split"
     draw_importance(found, metric, value, work.folder / file)
@@ -231,7 +230,7 @@ def _permutation(work: Work, _: Sequence[str]) -> list[Explanation]:
 
 def _boundary(work: Work, _: Sequence[str]) -> list[Explanation]:
     splits, part = work.data
-    examples = splits.parts[part]
+    examples = splits[part]
     columns = as_columns(examples)
     first, second = columns
     x, y = tables.grid(np.stack(list(columns.values()), axis=1))

@@ -52,7 +52,7 @@ def named_images(files: Sequence[str], taken: ModelInputs, experiment: Experimen
 
 def own_images(run: Run, splits: Splits, part: str) -> list[Image]:
     """Returns some images of a run's data: the surest wrong answers, then right ones of different classes."""
-    examples = splits.parts[part]
+    examples = splits[part]
     places = _places(run, part, examples)
     inputs = examples.inputs
     pixels = inputs.read(places) if hasattr(inputs, "read") else inputs[places]

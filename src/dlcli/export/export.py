@@ -27,7 +27,7 @@ from dlcli.runs import Run, layout
 from dlcli.runs.files import read_json, replacing_folder, write_json, write_text
 from dlcli.runs.folder import now
 from dlcli.runs.parts import title_of
-from dlcli.score.evaluate import default_split, predictions
+from dlcli.score.evaluate import predictions
 from dlcli.spec.data.sources.npz import Npz
 from dlcli.spec.experiment import Experiment, Hardware
 
@@ -213,14 +213,14 @@ def _compared(
     source: Original, plain: Any, experiment: Experiment, splits: Splits, path: Path, form: Format, quantize: Quantize
 ) -> Agreement:
     """Loads an export by its own runtime and compares its answers with the original's."""
-    split = default_split(splits)
-    examples = subset(splits.parts[split], _spread_out(len(splits.parts[split]), COMPARED))
+    split = splits.scored
+    examples = subset(splits[split], _spread_out(len(splits[split]), COMPARED))
 
     def scores(model: Any) -> Array:
         return predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
 
     first = scores(source.model)
-    title = title_of(split, shared=splits.parts[split] is splits.parts.get("validation"))
+    title = title_of(split, shared=split == "test" and splits.test_is_validation)
     compared = Compared(title, examples.targets, first, first if plain is source.model else scores(plain))
     inputs = examples.inputs
     if experiment.data.image.is_deep and isinstance(inputs, np.ndarray):  # in memory as uint8, as those of TFDS

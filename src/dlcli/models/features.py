@@ -72,7 +72,7 @@ def kept_features(
         lambda: np.concatenate([extractor.features(splits, "train", augment, copy) for copy in range(copies)]),
     )
     validation = None
-    if "validation" in splits.parts:
+    if "validation" in splits:
         validation, _ = cache.get(
             extractor.key(splits, "validation", (), 1),
             extractor.shape(splits, "validation", 1),
@@ -121,11 +121,11 @@ class _Extractor:
 
     def shape(self, splits: Splits, part: str, copies: int) -> Shape:
         """Returns the shape of what `features` gives for all copies of a part; None where the backbone does not say."""
-        return (copies * len(splits.parts[part]), *self._model.output_shape[1:])
+        return (copies * len(splits[part]), *self._model.output_shape[1:])
 
     def features(self, splits: Splits, part: str, augment: Sequence[AugmentationSpec] = (), copy: int = 0) -> Array:
         """Returns the features of one part, float32 `(n, ...)`; of one augmented version of it."""
-        examples = splits.parts[part]
+        examples = splits[part]
         batches = ordered_batches(
             examples.inputs,
             examples=len(examples),

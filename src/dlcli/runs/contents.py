@@ -16,7 +16,6 @@ from dlcli.errors import DamagedFile
 from dlcli.runs.files import as_json, read_json, write_json
 from dlcli.spec.training.stages import Selection
 
-PARTS = ("train", "validation", "test")
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 _Value = Annotated[float, Field(allow_inf_nan=False)] | None
 

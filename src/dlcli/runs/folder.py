@@ -18,7 +18,6 @@ from pydantic import Field
 from dlcli.errors import DamagedFile, UsageError
 from dlcli.runs.checkpoints import checkpoint_files
 from dlcli.runs.contents import (
-    PARTS,
     CalibrationFile,
     Count,
     DataFile,
@@ -31,6 +30,7 @@ from dlcli.runs.files import append_line, new_name, read_json, read_table, repla
 from dlcli.runs.history import History
 from dlcli.runs.hold import held, is_held
 from dlcli.runs.layout import EVALUATION, METRICS, OTHER_DATA, RunPaths
+from dlcli.spec.data.sources.part_names import SPLITS
 from dlcli.spec.experiment import Experiment
 
 REVISION = 2
@@ -251,9 +251,9 @@ class Run(RunPaths):
         rows = read_table(path)
         if not rows or not {"id", "split"} <= rows[0].keys():
             raise DamagedFile(f"{path}: needs the columns id and split, and rows")
-        odd = next((row["split"] for row in rows if row["split"] not in PARTS), None)
+        odd = next((row["split"] for row in rows if row["split"] not in SPLITS), None)
         if odd is not None:
-            raise DamagedFile(f"{path}: has the unknown split {odd[:40]!r}; splits are {', '.join(PARTS)}")
+            raise DamagedFile(f"{path}: has the unknown split {odd[:40]!r}; splits are {', '.join(SPLITS)}")
         return {row["id"]: row["split"] for row in rows}
 
     def write_split(self, parts: dict[str, list[str]]) -> None:

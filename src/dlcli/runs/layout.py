@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from dlcli.errors import DamagedFile, UsageError
-from dlcli.runs.contents import PARTS
+from dlcli.spec.data.sources.part_names import SPLITS
 
 # Files of a run.
 SPEC = "spec.yaml"
@@ -227,8 +227,8 @@ class RunPaths:
             UsageError: there is no split of this name.
             DamagedFile: the folder is a link to elsewhere.
         """
-        if split not in PARTS and not re.fullmatch(OTHER_DATA + r"[a-z0-9-]+", split):
-            raise UsageError(f"there is no split {split!r}; splits are {', '.join(PARTS)}")
+        if split not in SPLITS and not re.fullmatch(OTHER_DATA + r"[a-z0-9-]+", split):
+            raise UsageError(f"there is no split {split!r}; splits are {', '.join(SPLITS)}")
         self._own_folder(EVALUATION)
         return self._own_folder(f"{EVALUATION}/{split}")
 

@@ -21,7 +21,6 @@ from dlcli.runtime.columns import column_inputs
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
 from dlcli.runtime.stream import ordered_batches
-from dlcli.score.evaluate import default_split
 from dlcli.score.intervals import metric_interval
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
@@ -71,33 +70,33 @@ def baselines(
     use_device(any_device(experiment.hardware), experiment.seed)
     experiment = prepared(experiment, offline=offline)
     splits = open_splits(experiment, offline=offline)
-    part = split or default_split(splits)
-    if part not in splits.parts:
-        raise UsageError(f"--split: the data has no {part} split; it has {', '.join(splits.parts)}")
-    train, other = model_rows(splits, part)
+    part = split or splits.scored
+    if part not in splits:
+        raise UsageError(f"--split: the data has no {part} split; it has {', '.join(splits.by_name)}")
+    train, other = model_rows(splits.train, splits[part])
     places = np.arange(len(splits.train))
     if len(places) > most:
         places = np.sort(np.random.default_rng(experiment.seed).permutation(len(places))[:most])
         log(f"note: {most:,} of {len(splits.train):,} training examples are used; --examples takes more")
-    truth, metrics = splits.parts[part].targets, list(experiment.training.metrics or [])
+    truth, metrics = splits[part].targets, list(experiment.training.metrics or [])
     rows = []
     for name, model in simple_models(splits.task, experiment.seed):
         log(f"{name}: fitting {len(places):,} examples of {train.shape[1]:,} numbers")
         rows.append(_row(name, model, train[places], splits.train.targets[places], other, truth, splits, metrics))
-    title = title_of(part, shared=splits.parts[part] is splits.parts.get("validation"))
+    title = title_of(part, shared=part == "test" and splits.test_is_validation)
     names = [metric.name for metric in metrics]
     return Baselines(part, len(truth), len(places), names, rows, splits.fingerprint, title)
 
 
-def model_rows(splits: Splits, part: str) -> tuple[Array, Array]:
-    """Returns the training examples and those of another part as float32 `(n, features)`."""
-    first, second = splits.train.inputs, splits.parts[part].inputs
+def model_rows(train: Examples, scored: Examples) -> tuple[Array, Array]:
+    """Returns the training examples and those that are scored as float32 `(n, features)`."""
+    first, second = train.inputs, scored.inputs
     if isinstance(first, dict):
         raw, features = column_inputs(first, "standard")
         encode = keras.Model(raw, features)
         encode.jit_compile = False
         return _encoded(encode, first), _encoded(encode, second)
-    return _flat(splits.train), _flat(splits.parts[part])
+    return _flat(train), _flat(scored)
 
 
 def _encoded(encode: Any, columns: dict[str, Array]) -> Array:

@@ -72,10 +72,10 @@ def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", opt
         if data:
             return _evaluate_other(opened, Path(data), split, options)
         splits = opened.splits
-        _refuse_missing(split, splits.parts)
+        _refuse_missing(split, splits.by_name)
         if options.calibrate:
             calibrate(opened.experiment, splits, run)
-        return evaluate_model(opened.experiment, splits, run, split or default_split(splits), options)
+        return evaluate_model(opened.experiment, splits, run, split or splits.scored, options)
 
 
 def _refuse_misfit(options: EvaluateOptions, task: Task, data: str) -> None:
@@ -103,11 +103,6 @@ def _refuse_missing(split: str, parts: Iterable[str]) -> None:
         raise UsageError(f"this run has no {split} split; it has {', '.join(parts)}")
 
 
-def default_split(splits: Splits) -> str:
-    """Returns the part that is scored where none is named: test, else validation, else train."""
-    return next(name for name in ("test", "validation", "train") if name in splits.parts)
-
-
 @dataclass(frozen=True)
 class Part:
     """Examples to be scored: under which name, with which classes, and the source that knows more columns of them.
@@ -126,7 +121,7 @@ def evaluate_model(
     experiment: Experiment, splits: Splits, run: Run, split: str, options: EvaluateOptions | None = None
 ) -> Scores:
     """Scores the run's saved model on one part of its data and writes `evaluation/<split>/`."""
-    part = Part(split, splits.parts[split], splits.classes, experiment.data.source)
+    part = Part(split, splits[split], splits.classes, experiment.data.source)
     data = splits.describe() | {"gaps": gaps_of(splits.train.inputs)}
     return score_part(experiment, run, part, data, options or EvaluateOptions())
 
@@ -229,9 +224,9 @@ def calibrate(experiment: Experiment, splits: Splits, run: Run) -> float:
     Raises:
         UsageError: the run has no validation part.
     """
-    if "validation" not in splits.parts:
+    if splits.validation is None:
         raise UsageError(f"{run.id} has no validation split to fit a temperature on")
-    part = Part("validation", splits.parts["validation"], splits.classes, experiment.data.source)
+    part = Part("validation", splits.validation, splits.classes, experiment.data.source)
     with _same_model(run) as check:
         outcome = predicted(experiment, part, _model_for(experiment, run, part))
         if (outcome.predicted == outcome.truth).all():

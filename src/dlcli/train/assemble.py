@@ -55,7 +55,7 @@ def stage_inputs_of(work: TrainingSetup, stage: Stage, folder: Path) -> StageInp
         model = network.frozen_body_learner()
     else:
         model = network.learner()
-    validation = splits.parts.get("validation")
+    validation = splits.validation
     return StageInputs(
         model,
         network.encoded(splits.train.inputs),
@@ -81,7 +81,7 @@ def stream_of(work: TrainingSetup, stage_inputs: StageInputs) -> TrainingStream:
 def _labels(work: TrainingSetup, part: str) -> Any:
     experiment, splits = work.experiment, work.splits
     integer = experiment.training.loss.integer_labels
-    return label_reader(splits.parts[part].targets, experiment.task, classes=splits.outputs, integer=integer)
+    return label_reader(splits[part].targets, experiment.task, classes=splits.outputs, integer=integer)
 
 
 def compile_stage(work: TrainingSetup, stage: Stage, stage_inputs: StageInputs, plan: Plan, stream: TrainingStream) -> None:
@@ -147,7 +147,7 @@ def validation_of(work: TrainingSetup, stage_inputs: StageInputs) -> Any:
         return None
     return ordered_batches(
         stage_inputs.validation,
-        examples=len(work.splits.parts["validation"]),
+        examples=len(work.splits["validation"]),
         batch_size=prediction_batch(work.experiment),
         labels=_labels(work, "validation"),
     )
@@ -155,7 +155,7 @@ def validation_of(work: TrainingSetup, stage_inputs: StageInputs) -> Any:
 
 def scores_of(work: TrainingSetup, stage_inputs: StageInputs) -> list[Any]:
     """Returns the callback for metrics that Keras does not follow, if there are any and a part to score them on."""
-    experiment, part = work.experiment, work.splits.parts.get("validation")
+    experiment, part = work.experiment, work.splits.validation
     integer = experiment.training.loss.integer_labels
     left = [one for one in experiment.training.metrics or [] if one.follow(experiment.task, integer_labels=integer) is None]
     if not left or part is None:

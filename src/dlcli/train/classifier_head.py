@@ -40,7 +40,7 @@ def fit_classifier(work: RunTraining, stage: Stage) -> dict[str, Any]:
     row: dict[str, Any] = {"stage": stage.name, "epoch": 1}
     row |= _scored(work, head, _rows(kept.train), labels, "")
     if kept.validation is not None:
-        row |= _scored(work, head, _rows(kept.validation), splits.parts["validation"].targets, "val_")
+        row |= _scored(work, head, _rows(kept.validation), splits["validation"].targets, "val_")
     seconds = perf_counter() - started
     row |= {"seconds": round(seconds, 3), "examples_per_second": round(len(labels) / max(seconds, 1e-9), 1)}
     record.rows.append(row)

@@ -26,7 +26,7 @@ from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.cluster import Cluster
 from dlcli.runtime.device import Device, joined, use_devices
 from dlcli.runtime.engine import keras
-from dlcli.score.evaluate import default_split, evaluate_model
+from dlcli.score.evaluate import evaluate_model
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import Loaded, to_yaml
 from dlcli.train.checkpoints import keep_last_checkpoint
@@ -162,18 +162,13 @@ def _opened(run: Run, experiment: Experiment, device: Device, log: Log, *, offli
         log(scale_in_words(scale, splits.classes))
     run.write_spec(to_yaml(experiment))
     run.write_data(splits.describe() | {"leaks": leak_facts(splits), "gaps": gaps_of(splits.train.inputs)})
-    run.write_split({part: examples.ids for part, examples in splits.parts.items() if _is_own(splits, part)})
+    run.write_split({name: examples.ids for name, examples in splits.distinct.items()})
     return experiment, splits
 
 
-def _is_own(splits: Splits, part: str) -> bool:
-    """Whether a part holds examples of its own, not those of the validation split."""
-    return part != "test" or part not in splits.parts or splits.parts[part] is not splits.parts.get("validation")
-
-
 def _tell_data(splits: Splits, log: Log) -> None:
-    counts = {part: len(examples) for part, examples in splits.parts.items()}
-    sizes = sizes_in_words(counts, shared=not _is_own(splits, "test"))
+    counts = {name: len(examples) for name, examples in splits.by_name.items()}
+    sizes = sizes_in_words(counts, shared=splits.test_is_validation)
     shape = f"shape {splits.shape}" if splits.shape else f"{len(splits.train.inputs)} columns"
     classes = f", {len(splits.classes)} classes" if splits.task.output.strata(splits.train.targets) is not None else ""
     log(f"data: {sizes}; {shape}{classes}")
@@ -188,7 +183,7 @@ def _score(experiment: Experiment, splits: Splits, run: Run) -> None:
     from dlcli.charts.learning import save_curves
     from dlcli.train.trackers.tensorboard import write_results
 
-    split = default_split(splits)
+    split = splits.scored
     evaluate_model(experiment, splits, run, split)
     save_curves(run)
     write_results(run, split)

@@ -29,13 +29,13 @@ def can_be_compared(work: RunTraining) -> bool:
     stages = work.experiment.training.stages or []
     several = len(stages) > 1 and any(stage.train != "all" for stage in stages)
     alone = work.spread is None or work.spread.workers == 1
-    return several and alone and "validation" in work.splits.parts and work.record.monitor.startswith("val_")
+    return several and alone and "validation" in work.splits and work.record.monitor.startswith("val_")
 
 
 def keep_answers(work: RunTraining, stage: int) -> None:
     """Keeps the answers of the model as it is now to the validation split, as those of a stage, counted from 0."""
-    inputs = work.splits.parts["validation"].inputs
-    batches = prediction_batches(inputs, work.experiment, len(work.splits.parts["validation"]))
+    inputs = work.splits["validation"].inputs
+    batches = prediction_batches(inputs, work.experiment, len(work.splits["validation"]))
     scores = predictions(work.network.whole, batches, work.experiment)
     write_stage_answers(work.record.run, stage, work.experiment.task.output.model_output(scores))
 
@@ -57,7 +57,7 @@ def verdict(work: RunTraining, stages: list[dict[str, Any]]) -> str:
 
 
 def _outcome(work: RunTraining, stage: int) -> Outcome | None:
-    part, task = work.splits.parts.get("validation"), work.experiment.task
+    part, task = work.splits.validation, work.experiment.task
     answers = read_stage_answers(work.record.run, stage)
     if part is None or answers is None:
         return None

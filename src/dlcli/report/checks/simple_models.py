@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from math import sqrt
 from statistics import NormalDist
 from typing import Any
@@ -31,16 +30,16 @@ MOST_LINEAR = 512
 def simple_models(experiment: Experiment, splits: Splits, run: Run) -> SimpleModels | None:
     """Returns what simple models reach on up to 2,000 examples of the scored part; None where nothing was scored."""
     part = next((name for name in ("test", "validation") if name in run.scored_splits()), "")
-    if not part or part not in splits.parts:
+    if not part or part not in splits:
         return None
     outcome = read_outcome(run, part)
-    train, scored = sample(splits.train, MOST), sample(splits.parts[part], MOST)
+    train, scored = sample(splits.train, MOST), sample(splits[part], MOST)
     known = {name: place for place, name in enumerate(outcome.ids)}
     places = np.array([known[name] for name in scored.ids])
     if outcome.scores is None or len(train) < 10:
         return None
     own = outcome.scores[places]
-    first, second = model_rows(replace(splits, parts={"train": train, part: scored}), part)
+    first, second = model_rows(train, scored)
     rows = [
         _compared(name, answers, own, scored.targets, experiment)
         for name, answers in _answers(experiment, splits, first, train.targets, second)

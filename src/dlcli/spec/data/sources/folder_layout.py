@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from dlcli.spec.data.sources.base import composed
 from dlcli.spec.data.sources.file_tree import Listing, has_image, holds_image, listing, walk
-from dlcli.spec.data.sources.part_names import PARTS, is_for_unlabelled, part_of
+from dlcli.spec.data.sources.part_names import SPLITS, is_for_unlabelled, part_of
 
 _DEEPEST = 6
 """Folders inside each other that are looked through for the class folders: zip files seldom wrap more than two."""
@@ -121,7 +121,7 @@ def _with_parts(here: str, level: Listing) -> Layout | None:
     layout = Layout(here)
     group = _resolved(here, groups[chosen[0]], layout)
     layout.chosen = group
-    for part in (name for name in PARTS if name in group):
+    for part in (name for name in SPLITS if name in group):
         _fill(layout, part, group[part])
     layout.unused = _unused(level, set(group.values()))
     if not layout.faults:

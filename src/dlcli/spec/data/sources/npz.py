@@ -14,7 +14,7 @@ from pydantic import Field
 from dlcli.errors import DataError
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, labels_of, row_ids
 from dlcli.spec.data.sources.npz_values import array_header, constant_columns, difference, rows_without_values
-from dlcli.spec.data.sources.part_names import PARTS, part_of
+from dlcli.spec.data.sources.part_names import SPLITS, part_of
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import Task
 
@@ -262,7 +262,7 @@ def parts_of(name: str, names: list[str]) -> dict[str, list[str]]:
         arrays[free] = [*arrays.get(free, []), *evaluation]
     if name in names:
         arrays["train"] = [name]
-    return {part: arrays[part] for part in PARTS if part in arrays}
+    return {part: arrays[part] for part in SPLITS if part in arrays}
 
 
 def _pairs(names: list[str], features: str, target: str) -> dict[str, tuple[str, str]]:

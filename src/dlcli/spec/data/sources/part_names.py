@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from dlcli.spec.data.sources.base import composed
 
-PARTS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
+"""The names of the splits, in the order in which they are written and shown."""
 _WORDS = {
     "train": "train training trn",
     "validation": "validation validate val valid dev devel development",
