@@ -93,7 +93,7 @@ def _expected(what: str) -> PydanticCustomError:
 
 
 class Resources(Spec):
-    """What a run requests from a cluster; used by `dlcli batch --engine ray` and `--engine slurm`."""
+    """Resources that a run requests from a cluster; used by `dlcli batch --engine ray` and `--engine slurm`."""
 
     cpus: Count = Field(default=1, description="Number of CPU cores.")
     gpus: Annotated[int, Field(ge=0)] | None = Field(

@@ -105,7 +105,7 @@ class RandomZoom(AugmentationSpec):
 
 
 class RandomCrop(AugmentationSpec):
-    """Cuts out a random window and resizes it to the size of the images."""
+    """Crops a random window and resizes it to the size of the images."""
 
     kind: Literal["random_crop"]
     height: Count = Field(description="Height of the window, in pixels.")
@@ -127,7 +127,7 @@ class RandomCrop(AugmentationSpec):
 
 
 class RandomContrast(AugmentationSpec):
-    """Strengthens or weakens the contrast."""
+    """Changes the contrast."""
 
     keras_class: ClassVar[str] = "layers.RandomContrast"
     kind: Literal["random_contrast"]
@@ -135,7 +135,7 @@ class RandomContrast(AugmentationSpec):
 
 
 class RandomBrightness(AugmentationSpec):
-    """Makes images lighter or darker."""
+    """Changes the brightness."""
 
     keras_class: ClassVar[str] = "layers.RandomBrightness"
     kind: Literal["random_brightness"]

@@ -20,7 +20,7 @@ class ActivationSpec(KerasSpec):
 
 
 class LeakyReluActivation(ActivationSpec):
-    """Gives x, or a share of x below 0, so that no unit dies."""
+    """Gives x, or `negative_slope` times x below 0, so that units do not die."""
 
     keras_class: ClassVar[str] = "activations.leaky_relu"
     layer: ClassVar[str] = "layers.LeakyReLU"
@@ -40,7 +40,7 @@ class EluActivation(ActivationSpec):
 
 
 class ReluActivation(ActivationSpec):
-    """Gives max(0, x), up to a largest value and from a threshold on."""
+    """Gives max(0, x), optionally with a maximum, a threshold and a negative slope."""
 
     keras_class: ClassVar[str] = "activations.relu"
     layer: ClassVar[str] = "layers.ReLU"

@@ -132,7 +132,7 @@ class ModelSpec(Spec):
 
 
 class Mlp(ModelSpec):
-    """Dense layers one after another; images and series are flattened first. No `units`: a single linear layer."""
+    """A stack of dense layers; images and series are flattened first. Without `units`, it is a single linear layer."""
 
     kind: Literal["mlp"]
     units: list[Count] = Field(default=[], description="Units of each hidden layer: [300, 100].")
@@ -195,7 +195,7 @@ class Mlp(ModelSpec):
 
 
 class Blocks(Spec):
-    """The usual body of a CNN in one line: per block some 3x3 convolutions and a pooling, with growing filters."""
+    """The usual body of a CNN: each block has convolutions and a pooling layer, with a growing number of filters."""
 
     filters: list[Count] = Field(description="Filters of each block: [32, 64, 128].", min_length=1)
     convolutions: Count = Field(default=2, description="Convolutions in each block.")
@@ -237,7 +237,7 @@ class Blocks(Spec):
 
 
 class Cnn(ModelSpec):
-    """A list of layers, optionally after `blocks`. Flattened before the output if nothing else has done it."""
+    """A list of layers, optionally after `blocks`. Feature maps are flattened before the output layer if necessary."""
 
     kind: Literal["cnn"]
     blocks: Blocks | None = Field(default=None, description="Convolution blocks before `layers`.")
@@ -287,7 +287,7 @@ class Cnn(ModelSpec):
 
 
 class Transfer(ModelSpec):
-    """A backbone with weights of an earlier training, and a head of layers, or a scikit-learn classifier, on its features."""
+    """A pretrained backbone, and a head on its features: layers or a scikit-learn classifier."""
 
     has_backbone: ClassVar[bool] = True
     kind: Literal["transfer"]

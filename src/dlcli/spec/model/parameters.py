@@ -89,7 +89,7 @@ class RandomUniform(KerasSpec):
 
 
 class Constant(KerasSpec):
-    """Every weight starts at one value."""
+    """All weights have the same initial value."""
 
     keras_class: ClassVar[str] = "initializers.Constant"
     kind: Literal["constant"]

@@ -15,7 +15,7 @@ Objective = Annotated[list[str], BeforeValidator(_listed, json_schema_input_type
 
 
 class Sweep(Spec):
-    """What `dlcli sweep` tries. Every other command ignores this section."""
+    """Settings of `dlcli sweep`. Every other command ignores this section."""
 
     trials: Count = Field(default=20, description="Largest number of trials.")
     minutes: Positive | None = Field(

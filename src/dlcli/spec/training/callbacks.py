@@ -23,7 +23,7 @@ class CallbackSpec(KerasSpec):
 
 
 class EarlyStopping(CallbackSpec):
-    """Stops when the monitor has not improved for `patience` epochs. The best epoch's model is kept in any case."""
+    """Stops when the monitored value has not improved for `patience` epochs. The model of the best epoch is always kept."""
 
     keras_class: ClassVar[str] = "callbacks.EarlyStopping"
     kind: Literal["early_stopping"]
@@ -42,7 +42,7 @@ class EarlyStopping(CallbackSpec):
 
 
 class ReduceLROnPlateau(CallbackSpec):
-    """Lowers the rate when the monitor has not improved for `patience` epochs. Needs a plain rate, not a schedule."""
+    """Lowers the rate when the monitored value has not improved for `patience` epochs. Needs a constant rate, not a schedule."""
 
     keras_class: ClassVar[str] = "callbacks.ReduceLROnPlateau"
     kind: Literal["reduce_lr_on_plateau"]
@@ -55,7 +55,7 @@ class ReduceLROnPlateau(CallbackSpec):
 
 
 class TerminateOnNaN(CallbackSpec):
-    """Stops when the loss is no longer a number."""
+    """Stops when the loss becomes NaN or infinite."""
 
     keras_class: ClassVar[str] = "callbacks.TerminateOnNaN"
     kind: Literal["terminate_on_nan"]
@@ -72,7 +72,7 @@ class TensorBoard(CallbackSpec):
 
 
 class TimeLimit(CallbackSpec):
-    """Stops after a number of minutes, at the end of a batch. In `training.callbacks` they are those of all stages together."""
+    """Stops after a number of minutes, at the end of a batch. In `training.callbacks` the limit is for all stages together."""
 
     kind: Literal["time_limit"]
     minutes: Positive = Field(description="Minutes of training, without the time that an interrupted run was at rest.")
@@ -103,7 +103,7 @@ class TimeLimit(CallbackSpec):
 
 
 class TargetReached(CallbackSpec):
-    """Stops once the monitor has reached a value."""
+    """Stops when the monitored value has reached a value."""
 
     kind: Literal["target_reached"]
     monitor: str = Field(default="auto", description=_MONITOR)
@@ -161,7 +161,7 @@ def _tracking_uri(value: str | None, info: ValidationInfo) -> str | None:
 
 
 class MLflow(TrackerSpec):
-    """Tells MLflow of the run: spec, epochs, scores with intervals, pictures, report, how it ended."""
+    """Logs the run to MLflow: spec, epochs, scores with intervals, images, report, final state."""
 
     packages: ClassVar[tuple[str, ...]] = ("mlflow-skinny", "mlflow")
     kind: Literal["mlflow"]
@@ -185,7 +185,7 @@ _WORD = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
 
 
 class WandB(TrackerSpec):
-    """Tells Weights & Biases of the run: spec, epochs, scores with intervals, pictures, report, how it ended."""
+    """Logs the run to Weights & Biases: spec, epochs, scores with intervals, images, report, final state."""
 
     packages: ClassVar[tuple[str, ...]] = ("wandb",)
     kind: Literal["wandb"]

@@ -116,7 +116,7 @@ class PlainLoss(LossSpec):
 
 
 class Huber(LossSpec):
-    """Squared for small errors, absolute for large ones: outliers pull less."""
+    """Squared for small errors, absolute for large ones: less sensitive to outliers."""
 
     keras_class: ClassVar[str] = "losses.Huber"
     forms: ClassVar[frozenset[LossForm]] = VALUES
@@ -132,7 +132,7 @@ class Huber(LossSpec):
 
 
 class BinaryCrossentropy(LossSpec):
-    """The loss of yes-or-no outputs."""
+    """The loss of binary outputs."""
 
     keras_class: ClassVar[str] = "losses.BinaryCrossentropy"
     forms: ClassVar[frozenset[LossForm]] = YES_NO
@@ -141,7 +141,7 @@ class BinaryCrossentropy(LossSpec):
 
 
 class BinaryFocalCrossentropy(LossSpec):
-    """Binary cross-entropy that weighs easy examples down (Lin et al. 2017)."""
+    """Binary cross-entropy that gives easy examples less weight (Lin et al. 2017)."""
 
     keras_class: ClassVar[str] = "losses.BinaryFocalCrossentropy"
     forms: ClassVar[frozenset[LossForm]] = YES_NO
@@ -153,7 +153,7 @@ class BinaryFocalCrossentropy(LossSpec):
 
 
 class SparseCategoricalCrossentropy(LossSpec):
-    """The loss of one class of several; labels stay class numbers. Keras has no smoothing for it; dlcli has."""
+    """The loss of one class of several, with class indices as labels. Label smoothing is an addition to Keras's loss."""
 
     keras_class: ClassVar[str] = "losses.SparseCategoricalCrossentropy"
     forms: ClassVar[frozenset[LossForm]] = CLASSES
@@ -181,7 +181,7 @@ class SparseCategoricalCrossentropy(LossSpec):
 
 
 class CategoricalCrossentropy(LossSpec):
-    """The loss of one class of several over one-hot labels; the same number as the sparse one, plus smoothing."""
+    """The loss of one class of several, with one-hot labels; it has the same value as the sparse loss."""
 
     keras_class: ClassVar[str] = "losses.CategoricalCrossentropy"
     forms: ClassVar[frozenset[LossForm]] = CLASSES
@@ -190,7 +190,7 @@ class CategoricalCrossentropy(LossSpec):
 
 
 class CategoricalFocalCrossentropy(LossSpec):
-    """Categorical cross-entropy that weighs easy examples down (Lin et al. 2017)."""
+    """Categorical cross-entropy that gives easy examples less weight (Lin et al. 2017)."""
 
     keras_class: ClassVar[str] = "losses.CategoricalFocalCrossentropy"
     forms: ClassVar[frozenset[LossForm]] = CLASSES

@@ -166,7 +166,7 @@ class PlainMetric(MetricSpec):
 
 
 class Accuracy(MetricSpec):
-    """Share of right answers; for multilabel, of right yes-or-no decisions."""
+    """Fraction of correct predictions; for multilabel, of correct decisions for single labels."""
 
     kind: Literal["accuracy"]
 
@@ -187,7 +187,7 @@ class Accuracy(MetricSpec):
 
 
 class TopK(MetricSpec):
-    """Share of examples whose class is among the `k` likeliest."""
+    """Fraction of examples whose class is among the `k` most probable."""
 
     outputs: ClassVar[tuple[type[OutputType], ...]] = (Classes,)
     kind: Literal["top_k"]
@@ -289,7 +289,7 @@ class Averaged(MetricSpec):
 
 
 class AUC(MetricSpec):
-    """Area under the ROC or precision-recall curve; one class against the rest, averaged, where there are several.
+    """Area under the ROC or precision-recall curve; for several classes, the mean of each class against the rest.
 
     Keras's own metric approximates it by 200 thresholds; the exact area is scored after each epoch instead.
     """

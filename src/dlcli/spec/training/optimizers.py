@@ -63,7 +63,7 @@ class SGD(OptimizerSpec):
 
 
 class RMSprop(OptimizerSpec):
-    """Divides by a running mean of recent gradients (Hinton)."""
+    """Divides by a running root mean square of the gradients (Hinton)."""
 
     keras_class: ClassVar[str] = "optimizers.RMSprop"
     kind: Literal["rmsprop"]
@@ -74,7 +74,7 @@ class RMSprop(OptimizerSpec):
 
 
 class Adagrad(OptimizerSpec):
-    """Divides by the sum of all squared gradients so far: for sparse data."""
+    """Divides by the root of the sum of all squared gradients so far: for sparse data."""
 
     keras_class: ClassVar[str] = "optimizers.Adagrad"
     kind: Literal["adagrad"]
@@ -83,7 +83,7 @@ class Adagrad(OptimizerSpec):
 
 
 class Adadelta(OptimizerSpec):
-    """Adagrad with a window instead of the whole past (Zeiler 2012); its own rate is 1.0."""
+    """Adagrad with a window of gradients (Zeiler 2012); the learning rate of the paper is 1.0."""
 
     keras_class: ClassVar[str] = "optimizers.Adadelta"
     kind: Literal["adadelta"]
@@ -92,7 +92,7 @@ class Adadelta(OptimizerSpec):
 
 
 class Adam(OptimizerSpec):
-    """Momentum and a rate of its own for every weight (Kingma, Ba 2014): the usual first choice."""
+    """Momentum and adaptive rates for every weight (Kingma, Ba 2014): the usual first choice."""
 
     keras_class: ClassVar[str] = "optimizers.Adam"
     kind: Literal["adam"]
@@ -103,7 +103,7 @@ class Adam(OptimizerSpec):
 
 
 class Adamax(OptimizerSpec):
-    """Adam over the largest instead of the mean squared gradient."""
+    """Adam with the largest instead of the mean squared gradient."""
 
     keras_class: ClassVar[str] = "optimizers.Adamax"
     kind: Literal["adamax"]
@@ -123,7 +123,7 @@ class Nadam(OptimizerSpec):
 
 
 class AdamW(OptimizerSpec):
-    """Adam with weight decay apart from the gradient (Loshchilov, Hutter 2017)."""
+    """Adam with decoupled weight decay (Loshchilov, Hutter 2017)."""
 
     keras_class: ClassVar[str] = "optimizers.AdamW"
     kind: Literal["adamw"]
@@ -135,7 +135,7 @@ class AdamW(OptimizerSpec):
 
 
 class Lion(OptimizerSpec):
-    """Steps by the sign of the momentum (Chen et al. 2023); wants a rate 3 to 10 times smaller than Adam's."""
+    """Steps by the sign of the momentum (Chen et al. 2023); needs a rate 3 to 10 times smaller than Adam's."""
 
     keras_class: ClassVar[str] = "optimizers.Lion"
     kind: Literal["lion"]
@@ -184,7 +184,7 @@ class Ftrl(OptimizerSpec):
 
 
 class Adafactor(OptimizerSpec):
-    """Adam in little memory (Shazeer, Stern 2018)."""
+    """Adam with less memory (Shazeer, Stern 2018)."""
 
     keras_class: ClassVar[str] = "optimizers.Adafactor"
     kind: Literal["adafactor"]

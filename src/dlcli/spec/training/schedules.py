@@ -80,7 +80,7 @@ class InverseTimeDecay(ScheduleSpec):
 
 
 class PiecewiseConstantDecay(ScheduleSpec):
-    """Keeps each of several rates for a number of steps: the step schedule."""
+    """Uses each of several rates for a number of steps (step schedule)."""
 
     keras_class: ClassVar[str] = "optimizers.schedules.PiecewiseConstantDecay"
     kind: Literal["piecewise_constant_decay"]
@@ -89,7 +89,7 @@ class PiecewiseConstantDecay(ScheduleSpec):
 
 
 class PolynomialDecay(ScheduleSpec):
-    """Takes the rate to `end_learning_rate` along a polynomial; power 1 is a straight line."""
+    """Lowers the rate to `end_learning_rate` by a polynomial; power 1 is linear."""
 
     keras_class: ClassVar[str] = "optimizers.schedules.PolynomialDecay"
     kind: Literal["polynomial_decay"]
@@ -101,7 +101,7 @@ class PolynomialDecay(ScheduleSpec):
 
 
 class CosineDecay(ScheduleSpec):
-    """Takes the rate down along half a cosine, after an optional warm-up (Loshchilov, Hutter 2016)."""
+    """Lowers the rate by half a cosine, after an optional warm-up (Loshchilov, Hutter 2016)."""
 
     keras_class: ClassVar[str] = "optimizers.schedules.CosineDecay"
     kind: Literal["cosine_decay"]
@@ -125,7 +125,7 @@ class CosineDecay(ScheduleSpec):
 
 
 class CosineDecayRestarts(ScheduleSpec):
-    """Cosine decay that starts again, each period longer than the last (SGDR)."""
+    """Cosine decay with restarts, each period longer than the last (SGDR)."""
 
     keras_class: ClassVar[str] = "optimizers.schedules.CosineDecayRestarts"
     kind: Literal["cosine_decay_restarts"]
@@ -137,7 +137,7 @@ class CosineDecayRestarts(ScheduleSpec):
 
 
 class Warmup(ScheduleSpec):
-    """Rises in a straight line to `learning_rate`, then stays there."""
+    """Raises the rate linearly to `learning_rate`, then keeps it."""
 
     kind: Literal["warmup"]
     learning_rate: Positive = Field(description="Rate after the warm-up.")
@@ -153,7 +153,7 @@ class Warmup(ScheduleSpec):
 
 
 class OneCycle(ScheduleSpec):
-    """Rises to `max_learning_rate`, then falls along a cosine far below the start (Smith, Topin 2017)."""
+    """Raises the rate to `max_learning_rate`, then lowers it by a cosine far below the start (Smith, Topin 2017)."""
 
     kind: Literal["one_cycle"]
     max_learning_rate: Positive = Field(description="The highest rate.")
@@ -179,7 +179,7 @@ class OneCycle(ScheduleSpec):
 
 
 class ByPart(ScheduleSpec):
-    """A rate of its own for the backbone and for the head: `{backbone: 1e-5, head: 1e-3}`."""
+    """Separate rates for the backbone and the head: `{backbone: 1e-5, head: 1e-3}`."""
 
     kind: Literal["by_part"] = "by_part"
     backbone: Rate = Field(description="Rate of the backbone's weights: a number or a schedule.")

@@ -45,7 +45,7 @@ Selection = Annotated[Any, PlainValidator(_selection), Field(json_schema_extra=_
 
 
 class Stage(Spec):
-    """One stage of a training. Fields that are not given are those of the training."""
+    """One stage of a training. Fields that are not set have the values of `training`."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")] = Field(description="Name, as in the history.")
     train: Selection = Field(
@@ -86,7 +86,7 @@ def _features(value: Any) -> Any:
 
 
 class Features(Spec):
-    """How the features of a frozen backbone are kept. `auto` and `off` are short for `{once: true}` and `{once: false}`."""
+    """Storage of the features of a frozen backbone. `auto` and `off` are short for `{once: true}` and `{once: false}`."""
 
     once: bool = Field(
         default=True, description="Whether features are computed once, while the backbone is frozen and nothing changes images."

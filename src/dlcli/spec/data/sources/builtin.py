@@ -20,7 +20,7 @@ _FACTS = {
 
 
 class Builtin(SourceSpec):
-    """A real data set that comes with scikit-learn.
+    """A data set that is included in scikit-learn.
 
     digits: 1,797 images of 8x8; iris: 150 flowers; wine: 178 wines; breast_cancer: 569 tumours; diabetes: 442 patients.
     """

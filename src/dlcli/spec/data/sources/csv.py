@@ -55,7 +55,7 @@ class DateColumn(Spec):
 
 
 class Csv(SourceSpec):
-    """A table in a file: CSV, TSV and the like, also compressed, Parquet, or an Excel sheet.
+    """A table in a file: CSV, TSV and similar text files, also compressed; Parquet; or an Excel sheet.
 
     Columns of numbers are numbers, all others categories; both may have gaps. Empty cells and the usual marks (`NA`, `NaN`,
     `null`, `None`, ...) are gaps. The format of a file is detected, shown, and may be set.

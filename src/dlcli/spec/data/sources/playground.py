@@ -20,7 +20,7 @@ _CLASSES = ("orange", "blue")
 
 
 class Playground(SourceSpec):
-    """A two-dimensional set of the TensorFlow playground (github.com/tensorflow/playground, `src/dataset.ts`).
+    """A two-dimensional data set of the TensorFlow playground (github.com/tensorflow/playground, `src/dataset.ts`).
 
     circles, xor, gaussians and spiral have two classes; plane and multi_gaussian are regressions. Points lie about
     within -6 and 6 on both axes.

@@ -48,7 +48,7 @@ _KNOWN = {
 
 
 class Tfds(SourceSpec):
-    """A set of TensorFlow Datasets: prepared data in `TFDS_DATA_DIR`, or downloaded once by TFDS."""
+    """A data set of TensorFlow Datasets: prepared data in `TFDS_DATA_DIR`, or downloaded once by TFDS."""
 
     kind: Literal["tfds"]
     name: str = Field(

@@ -240,7 +240,7 @@ def _block_name(found: str) -> str:
 
 
 class MobileNets(Keras):
-    """MobileNets: small and fast; `alpha` makes them narrower still."""
+    """MobileNets: small and fast; `alpha` makes them narrower."""
 
     meanings: ClassVar[dict[str, str]] = {
         "mobilenet": "MobileNet (Howard et al. 2017): 3.2 million weights at alpha 1, 0.2 million at 0.25.",
@@ -287,7 +287,7 @@ def _round_to_8(value: float) -> int:
 
 
 class Application(Keras):
-    """A backbone of `keras.applications` without settings of its own."""
+    """A backbone of `keras.applications` without further settings."""
 
     kind: Literal[
         "efficientnet_b0",

@@ -23,7 +23,7 @@ def _handle(value: str, info: ValidationInfo) -> str:
 
 
 class Hub(BackboneSpec):
-    """A SavedModel of TensorFlow Hub: images in, a row of features out. Reusable ones may learn; others stay frozen."""
+    """A SavedModel of TensorFlow Hub that turns images into features. Only reusable modules can be trained."""
 
     has_blocks: ClassVar[bool] = False
     needs_dlcli: ClassVar[bool] = True

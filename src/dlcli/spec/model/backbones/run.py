@@ -46,7 +46,7 @@ def _is_completed(run: Path) -> bool:
 
 
 class RunBackbone(BackboneSpec):
-    """The model of an earlier run without its head. It brings its own scaling, and takes examples as that run did."""
+    """The model of an earlier run without its head. It includes its input scaling and takes the same inputs as that run."""
 
     kind: Literal["run"]
     run: FilePath = Field(description="The run's folder, or the folder of all runs of a name: its latest completed one.")

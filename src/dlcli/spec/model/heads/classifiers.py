@@ -117,7 +117,7 @@ class ClassifierSpec(Spec):
 
 
 class LogisticRegression(ClassifierSpec):
-    """A linear classifier with probabilities: the first to try."""
+    """A linear classifier with probabilities: the usual first choice."""
 
     kind: Literal["logistic_regression"]
     C: Positive = Field(default=1.0, description=_C)
@@ -136,7 +136,7 @@ class LogisticRegression(ClassifierSpec):
 
 
 class LinearSVC(ClassifierSpec):
-    """A linear support vector machine. Its shares order the classes rightly, but are no calibrated probabilities."""
+    """A linear support vector machine. Its scores rank the classes but are not calibrated probabilities."""
 
     kind: Literal["linear_svc"]
     C: Positive = Field(default=1.0, description=_C)
@@ -155,9 +155,9 @@ class LinearSVC(ClassifierSpec):
 
 
 class SVC(ClassifierSpec):
-    """A support vector machine with a kernel. Its shares order the classes rightly, but are no calibrated probabilities.
+    """A support vector machine with a kernel. Its scores rank the classes but are not calibrated probabilities.
 
-    Of classes with as many votes, the one with the clearest decisions wins: scikit-learn's `break_ties`.
+    Ties are broken by the decision function (`break_ties` of scikit-learn).
     """
 
     kind: Literal["svc"]
@@ -200,7 +200,7 @@ class SVC(ClassifierSpec):
 
 
 class RandomForest(ClassifierSpec):
-    """Many decision trees on random parts of the examples and features."""
+    """Decision trees on random subsets of the examples and features."""
 
     kind: Literal["random_forest"]
     # TensorFlow Lite scales by a product where Keras divides, and so puts features on another side of a threshold.
@@ -236,7 +236,7 @@ class RandomForest(ClassifierSpec):
 
 
 class KNN(ClassifierSpec):
-    """The classes of the nearest training examples. The model holds all their features, twice: large for many."""
+    """Nearest neighbours. The model stores the features of all training examples twice, so it can become large."""
 
     kind: Literal["knn"]
     n_neighbors: Count = Field(default=5, description="Neighbours that vote.")

@@ -34,7 +34,7 @@ def chain(layers: list[Any], tensor: Any) -> Any:
 
 
 class Maxout(LayerSpec):
-    """Takes the largest of `pieces` linear functions for every unit (Goodfellow et al. 2013): learns its own activation."""
+    """Takes the largest of `pieces` linear functions for every unit (Goodfellow et al. 2013)."""
 
     rank: ClassVar[int] = 1
     has_weights: ClassVar[bool] = True
@@ -56,7 +56,7 @@ class Maxout(LayerSpec):
 
 
 class Residual(LayerSpec):
-    """Adds a list of layers' output to their input (He et al. 2015); a projection fits the input where shapes differ."""
+    """Adds the output of a list of layers to their input (He et al. 2015); the input is projected if the shapes differ."""
 
     kind: Literal["residual"]
     layers: Layers = Field(description="The layers that are skipped over.")
@@ -95,7 +95,7 @@ class Residual(LayerSpec):
 
 
 class Branches(LayerSpec):
-    """Runs several lists of layers side by side and joins their channels (Inception; Szegedy et al. 2014)."""
+    """Applies several lists of layers in parallel and concatenates their channels (Inception; Szegedy et al. 2014)."""
 
     kind: Literal["branches"]
     branches: Annotated[list[list[Layer]], Field(min_length=2)] = Field(
@@ -119,7 +119,7 @@ class Branches(LayerSpec):
 
 
 class SqueezeExcite(LayerSpec):
-    """Weighs every channel by what the whole image holds (Hu et al. 2017)."""
+    """Weights every channel by the content of the whole image (Hu et al. 2017)."""
 
     rank: ClassVar[int] = 3
     has_weights: ClassVar[bool] = True

@@ -45,7 +45,7 @@ class _Convolution2D(ActivatedLayer):
 
 
 class Conv2D(_Convolution2D):
-    """Slides `filters` learned windows over an image."""
+    """Convolves an image with `filters` learned kernels."""
 
     keras_class: ClassVar[str] = "layers.Conv2D"
     kind: Literal["conv2d"]
@@ -74,7 +74,7 @@ class Conv2D(_Convolution2D):
 
 
 class DepthwiseConv2D(_Convolution2D):
-    """Slides one window over every channel by itself."""
+    """Convolves every channel with its own kernel."""
 
     keras_class: ClassVar[str] = "layers.DepthwiseConv2D"
     kind: Literal["depthwise_conv2d"]
@@ -95,7 +95,7 @@ class DepthwiseConv2D(_Convolution2D):
 
 
 class SeparableConv2D(_Convolution2D):
-    """A depthwise convolution followed by a 1x1 one: far fewer weights than `conv2d`."""
+    """A depthwise convolution followed by a 1x1 convolution: far fewer weights than `conv2d`."""
 
     keras_class: ClassVar[str] = "layers.SeparableConv2D"
     kind: Literal["separable_conv2d"]
@@ -119,7 +119,7 @@ class SeparableConv2D(_Convolution2D):
 
 
 class Conv1D(ActivatedLayer):
-    """Slides `filters` learned windows along a series."""
+    """Convolves a series with `filters` learned kernels."""
 
     keras_class: ClassVar[str] = "layers.Conv1D"
     rank: ClassVar[int] = 2
@@ -149,7 +149,7 @@ class Conv1D(ActivatedLayer):
 
 
 class ZeroPadding2D(LayerSpec):
-    """Puts rows and columns of zeros around an image."""
+    """Adds rows and columns of zeros around an image."""
 
     keras_class: ClassVar[str] = "layers.ZeroPadding2D"
     rank: ClassVar[int] = 3

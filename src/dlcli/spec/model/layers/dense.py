@@ -70,7 +70,7 @@ class ActivationLayer(ActivatedLayer):
 
 
 class LeakyReLU(LayerSpec):
-    """Lets a small share of negative values through, so that no unit dies."""
+    """Scales negative values down instead of setting them to zero, so that units do not die."""
 
     keras_class: ClassVar[str] = "layers.LeakyReLU"
     kind: Literal["leaky_relu"]
@@ -80,7 +80,7 @@ class LeakyReLU(LayerSpec):
 
 
 class PReLU(LayerSpec):
-    """A leaky ReLU that learns its slope, one for each value or shared along axes."""
+    """A leaky ReLU with learned slopes, one per value or shared along axes."""
 
     keras_class: ClassVar[str] = "layers.PReLU"
     has_weights: ClassVar[bool] = True

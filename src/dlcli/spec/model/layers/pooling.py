@@ -56,7 +56,7 @@ class _GlobalPooling2D(LayerSpec):
 
 
 class GlobalAveragePooling2D(_GlobalPooling2D):
-    """Takes the mean of every channel: the lean way from a feature map to a row of features."""
+    """Takes the mean of every channel: turns feature maps into a vector without parameters."""
 
     keras_class: ClassVar[str] = "layers.GlobalAveragePooling2D"
     kind: Literal["global_average_pooling2d"]

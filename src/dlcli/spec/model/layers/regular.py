@@ -11,7 +11,7 @@ from dlcli.spec.model.parameters import Initializer
 
 
 class Dropout(LayerSpec):
-    """Zeroes a random fraction of the inputs while training; shape unchanged."""
+    """Sets a random fraction of the inputs to zero during training; the shape is unchanged."""
 
     keras_class: ClassVar[str] = "layers.Dropout"
     kind: Literal["dropout"]
@@ -19,7 +19,7 @@ class Dropout(LayerSpec):
 
 
 class SpatialDropout2D(LayerSpec):
-    """Zeroes a random fraction of whole channels while training: for convolutions, whose neighbours are alike."""
+    """Sets a random fraction of the channels to zero during training: for convolutions, whose neighbouring values are similar."""
 
     keras_class: ClassVar[str] = "layers.SpatialDropout2D"
     rank: ClassVar[int] = 3
@@ -28,7 +28,7 @@ class SpatialDropout2D(LayerSpec):
 
 
 class GaussianNoise(LayerSpec):
-    """Adds random noise to the inputs while training; shape unchanged."""
+    """Adds random noise to the inputs during training; the shape is unchanged."""
 
     keras_class: ClassVar[str] = "layers.GaussianNoise"
     kind: Literal["gaussian_noise"]
@@ -36,7 +36,7 @@ class GaussianNoise(LayerSpec):
 
 
 class BatchNormalization(LayerSpec):
-    """Brings every channel to mean 0 and deviation 1 over the batch, then scales and shifts it (Ioffe, Szegedy 2015)."""
+    """Normalises every channel over the batch, then scales and shifts it (Ioffe, Szegedy 2015)."""
 
     keras_class: ClassVar[str] = "layers.BatchNormalization"
     has_weights: ClassVar[bool] = True
@@ -56,7 +56,7 @@ class BatchNormalization(LayerSpec):
 
 
 class LayerNormalization(LayerSpec):
-    """Brings every example to mean 0 and deviation 1 over its channels, then scales and shifts it."""
+    """Normalises every example over its channels, then scales and shifts it."""
 
     keras_class: ClassVar[str] = "layers.LayerNormalization"
     has_weights: ClassVar[bool] = True

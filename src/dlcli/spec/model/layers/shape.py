@@ -10,7 +10,7 @@ from dlcli.spec.model.layers.base import LayerSpec, ShapeError
 
 
 class Flatten(LayerSpec):
-    """Lays an image or a series out as one row of features."""
+    """Flattens an image or a series into a vector."""
 
     keras_class: ClassVar[str] = "layers.Flatten"
     kind: Literal["flatten"]
@@ -21,7 +21,7 @@ class Flatten(LayerSpec):
 
 
 class Reshape(LayerSpec):
-    """Gives the same values another shape."""
+    """Changes the shape and keeps the values."""
 
     keras_class: ClassVar[str] = "layers.Reshape"
     kind: Literal["reshape"]
@@ -41,7 +41,7 @@ class Reshape(LayerSpec):
 
 
 class Rescaling(LayerSpec):
-    """Multiplies by a factor and adds an offset. The data's own scaling is `data.normalize`; this is for later places."""
+    """Multiplies by a factor and adds an offset. `data.normalize` scales the inputs of the model."""
 
     keras_class: ClassVar[str] = "layers.Rescaling"
     kind: Literal["rescaling"]
