@@ -197,7 +197,7 @@ def test_an_interrupted_batch_leaves_checkpoints_exits_75_and_goes_on(tmp_path: 
     assert run.status().state == "interrupted"
     process = started("batch", "--resume", "latest", "--runs", "runs", "--minutes", "0.15", cwd=tmp_path)
     assert process.wait(90) == 1
-    assert "the time for one run was over" in (tmp_path / "output.txt").read_text()
+    assert "time limit of the run reached" in (tmp_path / "output.txt").read_text()
     (run,) = all_runs(tmp_path / "runs")
     assert run.status().resumed == 1
 
@@ -267,7 +267,7 @@ def test_a_run_out_of_memory_is_told_and_the_others_go_on(tmp_path: Path) -> Non
     assert process.wait(180) == 1
     (big, _, _), (other, _, _) = board(tmp_path).values()
     assert (big.state, other.state) == ("failed", "completed")
-    assert "it took more than the 4 GB of memory" in big.reason
+    assert "it exceeded the memory limit of 4 GB" in big.reason
 
 
 @pytest.mark.slow
@@ -281,7 +281,7 @@ def test_a_second_batch_cannot_take_the_same_queue(tmp_path: Path, dlcli: Dlcli)
     assert done.returncode == 2
     assert f"process {process.pid}" in done.stderr
     unknown = dlcli("batch", "--resume", "2999", "--runs", "runs")
-    assert (unknown.returncode, "no batch of the id '2999'" in unknown.stderr) == (2, True)
+    assert (unknown.returncode, "no batches match '2999'" in unknown.stderr) == (2, True)
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ def test_a_defect_is_not_taken_for_lack_of_memory(tmp_path: Path, monkeypatch: p
     assert size.reason == "its process failed with exit code 1"
     monkeypatch.setattr(batch_find, "_try", _die)
     size, _ = batch_find._tried(context, asked, None, first=False)
-    assert size.reason == "its process was ended by SIGKILL, mostly for lack of memory"
+    assert size.reason == "its process was ended by SIGKILL, usually because of too little memory"
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@ def test_runs_without_kept_predictions_are_compared_only_on_the_same_data(dlcli:
     make_run(runs, "same")
     make_run(runs, "other", data="another")
     same = dlcli("runs", "compare", "iris", "same")
-    assert (same.returncode, "kept no predictions of its test split" in same.stdout) == (0, True)
+    assert (same.returncode, "has no stored predictions of its test split" in same.stdout) == (0, True)
     other = dlcli("runs", "compare", "iris", "other")
     assert (other.returncode, other.stdout) == (2, "")
     assert f"their data differ, and {one.id} kept no predictions" in other.stderr

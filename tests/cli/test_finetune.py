@@ -50,10 +50,10 @@ def test_a_spec_without_stages_gets_head_then_everything_at_a_hundredth_of_the_r
     assert [(stage["name"], stage["train"]) for stage in run.stages()] == [("head", "head"), ("all", "all")]
     rates = [stage.optimizer.learning_rate for stage in run.experiment().training.stages if stage.optimizer]
     assert rates == pytest.approx([1e-3, 1e-5])
-    assert "stage head: the head alone" in done.stderr
-    assert done.stderr.count("proof: after step") == 2
+    assert "stage head: the head" in done.stderr
+    assert done.stderr.count("verified after step") == 2
     assert re.search(r"unfreezing(:| helped| did not help)", done.stderr)
-    assert "the head alone" in done.stdout
+    assert "the head" in done.stdout
     assert "everything" in done.stdout
 
 
@@ -105,11 +105,11 @@ def test_describe_shows_the_stages(folder: Path) -> None:
 
 
 WRONG = {
-    "a spec with options for runs": (("high.yaml", "--epochs", "3"), "are for a RUN"),
-    "nothing trained before": (("low.yaml",), "nothing in it was trained before"),
+    "a spec with options for runs": (("high.yaml", "--epochs", "3"), "need a RUN"),
+    "nothing trained before": (("low.yaml",), "it has no pretrained weights"),
     "no such run": (("lwo",), "did you mean 'low'?"),
     "a way that there is not": (("low", "--train", "first:3"), "expected `head`, `all`, {last: n}"),
-    "more layers than there are": (("low", "--train", "last:900"), "900 layers are to learn, but the backbone has"),
+    "more layers than there are": (("low", "--train", "last:900"), "900 layers were requested, but the backbone has only"),
 }
 
 

@@ -65,7 +65,9 @@ def test_the_target_of_a_table_is_asked_for_and_the_columns_are_listed(here: Pat
     words = refused("--data", "houses.csv")
     assert words.startswith("--target: name the column to predict; houses.csv has id (identifier, 200 values), age")
     assert "price (whole number, 200 values), sold (category, 2 values)" in words
-    assert refused("--data", "houses.csv", "--target", "prise") == "--target: 'prise' is none of them; did you mean 'price'?\n"
+    assert (
+        refused("--data", "houses.csv", "--target", "prise") == "--target: 'prise' is not one of them; did you mean 'price'?\n"
+    )
 
 
 @pytest.mark.parametrize(("target", "task"), [("price", "regression"), ("sold", "binary"), ("grade", "classification")])
@@ -86,7 +88,7 @@ def test_a_task_that_is_unsure_is_asked_for_and_one_that_does_not_fit_is_refused
     assert written("--data", "houses.csv", "--target", "rooms", "--task", "regression", "--name", "r")["task"] == "regression"
     words = refused("--data", "houses.csv", "--target", "price", "--task", "classification")
     assert words == "--task: classification does not fit price (200 different numbers): regression does\n"
-    assert "'clasification' is none of them; did you mean 'classification'" in refused(
+    assert "'clasification' is not one of them; did you mean 'classification'" in refused(
         "--data", "iris", "--task", "clasification"
     )
 
@@ -94,10 +96,10 @@ def test_a_task_that_is_unsure_is_asked_for_and_one_that_does_not_fit_is_refused
 def test_columns_that_a_model_cannot_use_are_dropped_with_the_reason(here: Path) -> None:
     done = init("--data", "houses.csv", "--target", "price")
     text = Path("houses_mlp.yaml").read_text()
-    assert "      - id                     # names or numbers the rows\n      - note " in text
+    assert "      - id                     # identifies the rows\n      - note " in text
     assert "left out id: it identifies the rows" in done.stderr
     (here / "two.csv").write_text("id,y\n" + "".join(f"{row},{row % 2}\n" for row in range(30)))
-    assert "no usable input column is left: id names or numbers the rows" in refused("--data", "two.csv", "--target", "y")
+    assert "no usable input column is left: id identifies the rows" in refused("--data", "two.csv", "--target", "y")
 
 
 def test_several_targets_are_labels_or_numbers(here: Path) -> None:
@@ -107,7 +109,7 @@ def test_several_targets_are_labels_or_numbers(here: Path) -> None:
     assert written("--data", "tags.csv", "--target", "a", "--target", "b", "--name", "m")["task"] == "multilabel"
     assert written("--data", "tags.csv", "--target", "a", "--target", "n", "--name", "r")["task"] == "regression"
     words = refused("--data", "houses.csv", "--target", "sold", "--target", "age")
-    assert words == "--target: several targets are numbers, but sold holds yes, no\n"
+    assert words == "--target: several targets must be numbers, but sold contains yes, no\n"
 
 
 @pytest.mark.parametrize(
@@ -195,7 +197,7 @@ def test_options_that_do_not_fit_a_folder_are_refused(here: Path) -> None:
     assert "--task: regression does not fit photos (3 class folders" in refused("--data", "photos", "--task", "regression")
     (here / "tables").mkdir()
     (here / "tables" / "rows.csv").write_text(PEOPLE)
-    assert "name the file, such as --data tables/rows.csv" in refused("--data", "tables")
+    assert "name a file, e.g. --data tables/rows.csv" in refused("--data", "tables")
 
 
 def test_arrays_are_recognised_by_their_names_and_values(here: Path) -> None:
@@ -230,7 +232,7 @@ def test_what_a_shipped_spec_cannot_be_combined_with_is_refused(here: Path) -> N
     words = refused("--from", "iris_mlp", "--data", "houses.csv", "--target", "price")
     assert words.startswith("--from iris_mlp does not fit houses.csv:\n  training.metrics.0: `accuracy` does not fit")
     assert "iris_mlp is for classification; houses.csv is for regression" in words
-    assert "--target: say which column" in refused("--from", "diabetes_mlp", "--data", "houses.csv")
+    assert "--target: name the column" in refused("--from", "diabetes_mlp", "--data", "houses.csv")
     assert "--target needs --data" in refused("--from", "iris_mlp", "--target", "price")
     assert "--task: iris_mlp is for classification" in refused("--from", "iris_mlp", "--task", "regression")
     assert "--model cannot be combined with --from" in refused("--from", "iris_mlp", "--model", "cnn")
@@ -249,7 +251,7 @@ def test_a_terminal_is_asked_what_is_unsure_until_an_answer_fits(here: Path) -> 
     assert (path, yaml.safe_load(text)["data"]["source"]["target"]) == (Path("mine.yaml"), "price")
     questions = [question for question, _ in asked]
     assert questions[1].endswith("Target column (id, age, price, sold, rooms, grade, note)")
-    assert questions[2].startswith("--target: 'prise' is none of them; did you mean 'price'?")
+    assert questions[2].startswith("--target: 'prise' is not one of them; did you mean 'price'?")
     assert questions[3] == "Task, 200 different numbers (regression)"
     assert asked[1][1] == "price", "a likely name is the default"
 
@@ -297,14 +299,14 @@ def test_what_only_looks_like_more_classes_columns_or_an_encoding_is_told(here: 
     (here / "quoted.csv").write_text('"x,y"\n"1,2"\n"3,4"\n')
     assert "each of its lines is one cell, such as 'x,y'" in refused("--data", "quoted.csv", "--target", "y")
     (here / "colons.csv").write_text("x:y\n1:2\n3:4\n")
-    assert "no separator but colons" in refused("--data", "colons.csv", "--target", "y")
+    assert "no separator except colons" in refused("--data", "colons.csv", "--target", "y")
     (here / "cities.csv").write_bytes(b"c,x,y\n" + "".join(f"Z\u00fcrich,{n},{n % 2}\n" for n in range(9)).encode("latin-1"))
-    assert "does not say what it is: latin-1 is a guess" in init("--data", "cities.csv", "--target", "y").stderr
+    assert "has no byte order mark: latin-1 is a guess" in init("--data", "cities.csv", "--target", "y").stderr
 
 
 def test_names_of_image_files_and_words_for_gaps_are_reported(here: Path) -> None:
     Path("names.csv").write_text("file,y\n" + "".join(f"p{row}.jpg,{'ab'[row % 2]}\n" for row in range(40)))
-    assert "file holds names of image files, which are not opened: `kind: folder` reads" in refused(
+    assert "file holds names of image files, which are not opened; `kind: folder` reads" in refused(
         "--data", "names.csv", "--target", "y"
     )
     Path("gaps.csv").write_text("x,y\n" + "".join(f"{row if row % 9 else '<1'},{'ab'[row % 2]}\n" for row in range(40)))

@@ -67,7 +67,7 @@ def test_a_local_cluster_gives_the_bits_of_the_local_engine(tmp_path: Path, dlcl
     scores = [[(line["group"], line["scores"]) for line in found["lines"] if line["completed"]] for found in (local, ray)]
     assert (len(scores[0]), scores[0]) == (1, scores[1])
     assert ray["failures"][0]["reason"] == local["failures"][0]["reason"]
-    assert "no node of the cluster can ever give it 4000 CPU cores" in ray["failures"][1]["reason"]
+    assert "no node of the cluster can provide 4000 CPU cores" in ray["failures"][1]["reason"]
     one, other = ({run.name: run for run in all_runs(tmp_path / name)} for name in ("here", "there"))
     assert_same_bits(one["fine"], other["fine"])
 
@@ -75,7 +75,7 @@ def test_a_local_cluster_gives_the_bits_of_the_local_engine(tmp_path: Path, dlcl
 def test_a_wrong_command_line_is_told_before_anything_is_made(tmp_path: Path, dlcli: Dlcli) -> None:
     spec = write(tmp_path, "fine")
     done = dlcli("batch", spec, "--engine", "ray", "--gpus", "0", "--runs", "runs")
-    assert (done.returncode, done.stderr.split(":")[0]) == (2, "--gpus is not for --engine ray")
+    assert (done.returncode, done.stderr.split(":")[0]) == (2, "--gpus cannot be used with --engine ray")
     (tmp_path / "ray.py").write_text("raise ImportError\n")
     done = dlcli("batch", spec, "--engine", "ray", "--runs", "runs", PYTHONPATH=f"{environment()['PYTHONPATH']}:{tmp_path}")
     assert (done.returncode, done.stderr) == (2, f"--engine ray needs Ray: {install_command('ray')}\n")

@@ -70,7 +70,7 @@ def test_list_show_and_compare(tmp_path: Path, dlcli: Dlcli) -> None:
     assert [row["id"] for row in json.loads(dlcli("runs", "list", "other", "--json").stdout)["runs"]] == [bad.id]
     unknown = dlcli("runs", "list", "--sort", "test.acuracy")
     assert (unknown.returncode, unknown.stdout) == (2, "")
-    assert "known: test.accuracy, test.loss" in unknown.stderr
+    assert "available: test.accuracy, test.loss" in unknown.stderr
     shown = dlcli("runs", "show", "iris", DLCLI_RUNS=str(runs))
     assert (shown.returncode, shown.stderr) == (0, f"run: {good.path}\n")
     for text in (good.id, "0.9000", "105 train, 30 test", "history.csv"):
@@ -208,7 +208,7 @@ def test_an_empty_name_is_no_run_and_removes_nothing(dlcli: Dlcli, tmp_path: Pat
     kept = make_run(tmp_path / "runs", "iris")
     result = dlcli("runs", "rm", "", "--yes")
     assert (result.returncode, result.stdout) == (2, "")
-    assert "name is empty" in result.stderr
+    assert "name of the run is empty" in result.stderr
     assert kept.path.is_dir()
 
 

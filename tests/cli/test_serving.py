@@ -60,7 +60,7 @@ def test_one_json_object_a_line_and_skips_on_stderr(run: Run, folder: Path) -> N
     assert said[0].startswith("run: ")
     assert said[1].startswith("skipped ")
     types = "JPEG, PNG, BMP, GIF, WEBP, TIFF, PPM, JPEG2000, AVIF"
-    assert said[1].endswith(f"no\\x1bimage.png: no image of a type that is read ({types})")
+    assert said[1].endswith(f"no\\x1bimage.png: not an image of a supported type ({types})")
     assert said[2:] == ["skipped gone.png: no such file", "skipped: 2"]
 
 
@@ -90,7 +90,7 @@ def test_nothing_that_can_be_predicted_is_a_failure_without_a_file(run: Run, tmp
     assert done.exit_code == 1
     assert done.stderr.splitlines()[-2:] == [
         f"skipped {tmp_path / 'empty.png'}: an empty file",
-        "error: nothing could be predicted: no example could be read",
+        "error: no predictions: no example could be read",
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["empty.png"]
 
@@ -100,7 +100,7 @@ def test_wrong_command_lines_are_told_and_change_nothing(tmp_path: Path, monkeyp
     (tmp_path / "rows.csv").write_text("a\n1\n")
     monkeypatch.chdir(tmp_path)
     wrong = {
-        ("predict", run, "*.gif"): "*.gif: fits no file",
+        ("predict", run, "*.gif"): "*.gif: matches no file",
         ("predict", run, "gone.png"): "gone.png: no such file or folder",
         ("predict", run, "rows.csv", "--csv", "rows.csv"): "--csv rows.csv: the file exists and is not overwritten",
         ("predict", run, "rows.csv", "--csv", "gone/out.csv"): "--csv gone/out.csv: no folder gone",

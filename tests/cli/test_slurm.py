@@ -145,7 +145,7 @@ def test_options_that_would_say_something_else_to_sbatch_are_refused(tmp_path: P
 
 
 def test_what_slurm_needs_and_does_not_take_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--gpus and --per-gpu share out this machine"):
+    with pytest.raises(UsageError, match="--gpus and --per-gpu are for the GPUs of this machine"):
         fleet_for(Settings(engine="slurm", gpus="0"))
     with pytest.raises(UsageError, match="only `local`"):
         fleet_for(Settings(engine="slurm", address="host:1"))
@@ -195,7 +195,7 @@ def test_what_slurm_refuses_fails_alone(stand_in: Path, tmp_path: Path) -> None:
     _, batch, (good, bad) = submitted(tmp_path, "{comment: good}", "{partition: nowhere}")
     assert (good.exit_code(), bad.exit_code()) == (None, 1)
     told = read_json(batch.result_path(batch.jobs()[1]))["text"]
-    assert told == "SLURM takes no job: sbatch: error: invalid partition specified: nowhere"
+    assert told == "SLURM rejected the job: sbatch: error: invalid partition specified: nowhere"
 
 
 def test_what_slurm_cannot_take_now_is_submitted_later(stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +205,7 @@ def test_what_slurm_cannot_take_now_is_submitted_later(stand_in: Path, tmp_path:
     engine, batch, (first, second) = submitted(tmp_path, "{comment: one}", "{comment: two}")
     engine.wait([first, second])
     assert (first.exit_code(), first.has_begun(), notes(tmp_path / "runs")) == (None, False, [])
-    assert "SLURM does not take it now" in batch.log_path(batch.jobs()[0]).read_text()
+    assert "SLURM does not accept it now" in batch.log_path(batch.jobs()[0]).read_text()
     second.send(signal.SIGTERM)
     assert second.exit_code() == -signal.SIGTERM
     busy.unlink()
@@ -389,5 +389,5 @@ def test_a_task_that_slurm_kills_is_tried_again_and_what_slurm_refuses_stops_the
     status = latest.status(latest.jobs()[0])
     assert (status.state, status.reason) == (
         "failed",
-        "SLURM takes no job: sbatch: error: invalid partition specified: nowhere",
+        "SLURM rejected the job: sbatch: error: invalid partition specified: nowhere",
     )

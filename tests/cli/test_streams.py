@@ -41,9 +41,9 @@ def test_the_shells_settings_of_keras_are_ignored_in_a_line_each(tmp_path: Path)
     for line in (
         "note: KERAS_BACKEND='torch' is ignored: dlcli uses tensorflow",
         "note: TF_USE_LEGACY_KERAS='1' is ignored: dlcli uses Keras 3",
-        "note: KERAS_MAX_EPOCHS='1' is ignored: the spec says how many epochs are trained",
+        "note: KERAS_MAX_EPOCHS='1' is ignored: the spec sets the number of epochs",
         f"note: {tmp_path}/keras.json is ignored (floatx 'float64', epsilon 'x', image_data_format 'channels_first'):"
-        " the spec and Keras's defaults count",
+        " the spec and Keras's defaults apply",
     ):
         assert done.stderr.count(line) == 1
     assert "epoch 2/2" in done.stderr

@@ -127,7 +127,7 @@ def test_a_grid_tries_every_point_and_skips_models_that_are_too_large(tmp_path: 
         ("500", "", "skipped"): 1,
     }
     assert {row["parameters"] for row in rows if row["state"] == "completed"} == {str(float(4 * 8 + 8 + 8 * 3 + 3))}
-    assert [row["reason"] for row in rows if row["state"] == "skipped"] == ["4,003 parameters, and the sweep allows 1,000"]
+    assert [row["reason"] for row in rows if row["state"] == "skipped"] == ["4,003 parameters; the sweep allows 1,000"]
     assert len(list(all_runs(tmp_path / "runs"))) == 2
     assert "3 of 3 trials: 2 completed, 1 skipped" in done.stdout
     assert "to resume" not in done.stdout
@@ -157,7 +157,7 @@ def test_nothing_starts_where_the_space_is_wrong_or_the_command_line_is(tmp_path
     write(tmp_path, trials=2)
     for arguments, said in (
         (["small.yaml", "--resume", "x"], "sweep needs a SPEC, --resume ID or --join ID"),
-        (["--resume", "x"], "no sweep of the id 'x' in runs; the latest are none"),
+        (["--resume", "x"], "no sweeps match 'x' in runs; the latest are none"),
         (["small.yaml", "--storage", "nowhere/journal.log"], "nowhere/journal.log: there is no folder"),
         (["small.yaml", "--storage", "nosuch://host/x"], "the storage nosuch://host/x cannot be used"),
     ):
@@ -261,7 +261,7 @@ def test_poor_trials_end_early_with_a_checkpoint_and_trials_are_limited_in_time(
     done = dlcli("sweep", "small.yaml", "--runs", "timed", timeout=200)
     assert time.monotonic() - began < 90
     assert done.returncode == 0, done.stderr
-    assert [row["reason"] for row in trials_of(tmp_path, "timed")][-1].startswith("the time for the sweep was over")
+    assert [row["reason"] for row in trials_of(tmp_path, "timed")][-1].startswith("time limit of the sweep reached")
 
 
 @pytest.mark.slow

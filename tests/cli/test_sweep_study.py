@@ -83,7 +83,7 @@ def test_no_password_is_written_down_or_shown(tmp_path: Path, address: str, show
     assert without_password(address) == shown
     assert "secret" not in "".join(path.read_text() for path in folder.path.rglob("*.json"))
     assert folder.storage(address) == address
-    with pytest.raises(Exception, match="give it again by --storage URL"):
+    with pytest.raises(Exception, match="repeat --storage URL"):
         folder.storage("")
 
 
@@ -99,7 +99,7 @@ def test_a_storage_outside_the_folder_is_given_again_by_the_user(tmp_path: Path)
         folder = SweepFolder.make(tmp_path, address)
         with pytest.raises(UsageError) as caught:
             folder.storage("")
-        again = f"give the place again by --storage {shlex.quote(address)}"
+        again = f"repeat --storage {shlex.quote(address)}"
         assert str(caught.value) == f"sweep {folder.id} is stored outside its folder: {again}"
         assert folder.storage(address) == address
         assert how_to_go_on(folder).endswith(f" --storage {shlex.quote(address)}")
@@ -197,7 +197,7 @@ def test_a_grid_whose_making_was_cut_off_is_not_gone_on_with(tmp_path: Path, mon
     monkeypatch.setattr("optuna.Study.enqueue_trial", cut_off)
     with pytest.raises(KeyboardInterrupt):
         create(folder, journal, load(tmp_path / "grid.yaml"))
-    with pytest.raises(UsageError, match="if that was cut off, begin a new sweep"):
+    with pytest.raises(UsageError, match="if its creation was interrupted, start a new sweep"):
         open_search(folder, journal)
 
 
@@ -225,8 +225,8 @@ def test_the_end_tells_of_trials_of_other_machines_and_leaves_no_best_that_is_no
     results = write_results(folder, search)
     assert (results.best, folder.best_path.exists(), results.go_on) == (None, False, "")
     assert results.notes == [
-        "trial 0 is with far-1-0a1b2c, which works in another runs folder; if it has ended,"
-        f" `dlcli sweep --resume {folder.id}` on far-1 takes the trial up"
+        "trial 0 is with far-1-0a1b2c, a process with another runs folder; if it has ended,"
+        f" `dlcli sweep --resume {folder.id}` on far-1 resumes the trial"
     ]
 
 

@@ -50,7 +50,7 @@ def test_a_run_resumed_on_fewer_cores_computes_with_the_threads_that_it_began_wi
         text=True,
         check=True,
     )
-    assert "threads: 2, as when the run began (1 core may be used now)" in told.stderr
+    assert "threads: 2, as at the start of the run (1 core is available now)" in told.stderr
     assert left.environment()["resumed"][0]["threads"]["intra_op"] == 2
     assert left.environment()["resumed"][0]["affinity"] == CORES[:1]
     assert_same_bits(whole, Run(left.path))

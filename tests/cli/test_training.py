@@ -225,7 +225,7 @@ def test_a_full_disk_ends_with_words_and_keeps_the_best_model_so_far(folder: Pat
     )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    words = r"^error: cannot write to .*: File too large; the best epoch so far is kept there$"
+    words = r"^error: cannot write to .*: File too large; the best epoch so far is stored there$"
     assert re.search(words, done.stderr, re.MULTILINE)
     (run,) = all_runs(tmp_path / "runs")
     assert run.model_path.stat().st_size > 1024
@@ -295,7 +295,7 @@ def test_a_run_folder_that_is_removed_while_it_is_written_is_told_in_words(tmp_p
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1, stderr
     assert "Traceback" not in stderr
-    assert "has gone: it was removed or renamed while it was being written" in stderr
+    assert "was removed or renamed while the run was writing to it" in stderr
     assert not run.path.exists()
 
 

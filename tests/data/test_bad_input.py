@@ -54,7 +54,7 @@ def test_a_table_without_rows_is_refused_before_there_is_a_run(tmp_path: Path) -
     assert list(all_runs(tmp_path / "runs")) == []
 
 
-@pytest.mark.parametrize(("task", "words"), [("classification", "nothing to tell apart"), ("binary", "needs two classes")])
+@pytest.mark.parametrize(("task", "words"), [("classification", "nothing to classify"), ("binary", "needs two classes")])
 def test_data_of_one_class(tmp_path: Path, task: str, words: str) -> None:
     _table(tmp_path / "rows.csv", ["only"] * 30)
     _refused(write_spec(tmp_path, TABLE, task=task), words)
@@ -64,7 +64,7 @@ def test_a_class_with_one_example_trains_and_is_told(tmp_path: Path) -> None:
     _table(tmp_path / "rows.csv", ["many"] * 40 + ["some"] * 20 + ["rare"])
     heard = Heard()
     run = trained(write_spec(tmp_path, TABLE, training="epochs: 1"), reporter=heard)
-    assert any("1 class has too few examples to be tested: rare" in line for line in heard.lines)
+    assert any("1 class has too few examples for the test split: rare" in line for line in heard.lines)
     assert run.data()["counts"]["train"]["rare"] == 1
     assert [row["class"] for row in read_table(run.evaluation("test") / "per_class.csv")] == ["many", "rare", "some"]
 
@@ -160,7 +160,7 @@ def test_a_rate_far_too_high_ends_with_words_and_keeps_the_best_model(tmp_path: 
 
 def test_a_runs_folder_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("not a folder")
-    with pytest.raises(UsageError, match=r"cannot write to the runs folder .*: Not a directory; --runs names another"):
+    with pytest.raises(UsageError, match=r"cannot write to the runs folder .*: Not a directory; --runs selects another folder"):
         trained(write_spec(tmp_path, GAUSSIANS, task="binary"))
 
 
@@ -168,7 +168,7 @@ def test_a_model_that_does_not_fit_the_data_is_told_with_its_place(tmp_path: Pat
     np.savez(tmp_path / "images.npz", x=np.zeros((20, 4, 4, 1), "uint8"), y=np.arange(20) % 2)
     model = "{kind: cnn, layers: [max_pooling2d, max_pooling2d, max_pooling2d]}"
     spec = write_spec(tmp_path, "{kind: npz, path: images.npz}", model=model)
-    _refused(spec, "model.layers.2: its window of 2 is larger than what is left", RunFailed)
+    _refused(spec, "model.layers.2: its window of 2 is larger than the remaining size", RunFailed)
 
 
 def test_a_set_that_is_not_at_hand_says_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,8 @@ def test_sixteen_full_bits_among_eight_are_read_as_eight_and_noted(tmp_path: Pat
     (note,) = splits.notes
     path = folder / "a" / "deep.png"
     assert note == (
-        f"1 of 9 image files have more than 8 bits, such as {path}; of 16 bits the upper 8 are used, as the others have 8"
+        f"1 of 9 image files have more than 8 bits, such as {path}; the upper 8 of 16 bits are used, since the other files"
+        " have 8"
     )
 
 
@@ -116,7 +117,7 @@ def test_flat_pictures_frames_and_orientations_are_counted_and_named(tmp_path: P
     )
     notes = opened(folder, tmp_path).notes
     assert len(notes) == 3
-    assert notes[0].startswith(f"3 images are one flat colour once read, such as {folder / 'b' / 'icon'}")
+    assert notes[0].startswith(f"3 images are a single colour once decoded, such as {folder / 'b' / 'icon'}")
     assert "3 have transparent pixels, whose background is set by data.image.background" in notes[0]
     assert notes[1].endswith(
         f"file has several frames or pages, of which the first is used, such as {folder / 'b' / 'film.gif'}"
@@ -135,7 +136,7 @@ def test_blank_images_of_arrays_are_counted_too(tmp_path: Path) -> None:
         "model: {kind: cnn, layers: [flatten]}\n"
     )
     splits = open_splits(load(spec).experiment)
-    assert splits.notes[0].startswith("10 images are one flat colour once read, such as train/")
+    assert splits.notes[0].startswith("10 images are a single colour once decoded, such as train/")
     assert splits.describe()["flat_images"] | {"some": []} == {"images": 10, "of": 40, "some": [], "background": ""}
 
 
@@ -155,7 +156,7 @@ def test_jpegs_that_end_early_stop_a_training_or_are_skipped(tmp_path: Path) -> 
     with pytest.raises(DataError) as caught:
         opened(folder, tmp_path)
     assert "1 of 9 images cannot be read" in str(caught.value)
-    assert f"{folder / 'a' / 'half.jpg'}: its JPEG data ends early" in str(caught.value)
+    assert f"{folder / 'a' / 'half.jpg'}: truncated JPEG" in str(caught.value)
     spec = tmp_path / "spec.yaml"
     spec.write_text(spec.read_text().replace("on_error: stop", "on_error: skip\n  skip_budget: 0.5"))
     splits = open_splits(load(str(spec)).experiment)

@@ -77,7 +77,7 @@ def test_skipped_files_are_counted_named_and_in_no_part(spec: Path, monkeypatch:
 
 
 def test_more_than_the_budget_is_an_error(spec: Path) -> None:
-    with pytest.raises(DataError, match=r"more than the share of 0\.01 that data.skip_budget allows"):
+    with pytest.raises(DataError, match=r"more than the fraction 0\.01 that data.skip_budget allows"):
         trained(spec, ["data.on_error=skip"])
 
 

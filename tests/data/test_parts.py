@@ -20,7 +20,7 @@ from dlcli.score.evaluate import evaluate
 from dlcli.train.trackers import content
 
 TITLE = "test (= validation)"
-NOTE = "the test split is the validation split: these examples chose the epoch, so scores on new data may be lower"
+NOTE = "the test split is the validation split: these examples selected the best epoch, so scores on new data may be lower"
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_files_and_pages_say_it(run: Run) -> None:
     assert run.metrics()["note"] == NOTE
     report = (run.path / "report.html").read_text(encoding="utf-8")
     assert f"accuracy on {TITLE}" in report
-    assert report.count("these examples chose the epoch") >= 2
+    assert report.count("these examples selected the best epoch") >= 2
     card = (run.path / "model_card.md").read_text(encoding="utf-8")
     assert "Test (= validation), 45 examples" in card
     assert f"{NOTE.capitalize()}." in card.replace("\\", "")
@@ -94,4 +94,4 @@ def test_a_test_part_of_its_own_has_no_note_and_the_validation_part_has_one(apar
     assert (part_title(apart, "test"), part_note(apart, "test")) == ("test", "")
     evaluate(apart, "validation")
     assert part_title(apart, "validation") == "validation"
-    assert part_note(apart, "validation") == "these examples chose the epoch, so scores on new data may be lower"
+    assert part_note(apart, "validation") == "these examples selected the best epoch, so scores on new data may be lower"

@@ -1,4 +1,4 @@
-"""Values of a table that training did not have: their answer, and their count by column."""
+"""Values of a table that did not occur in training: their answer, and their count by column."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from dlcli.runtime.loading import load_model
 from dlcli.score.evaluate import evaluate
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
-UNSEEN = "column 'kind': 2 of 3 rows have 2 different values that training did not have ('new', 'odd'): the model has learned"
-GAP = "column 'size': 1 of 3 rows have no value, which no training row lacked; a gap counts as its mean"
+UNSEEN = "column 'kind': 2 of 3 rows have 2 different values that did not occur in training ('new', 'odd'): the model has not"
+GAP = "column 'size': 1 of 3 rows have a missing value, which no training row has; it is replaced by the mean"
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_predict_and_evaluate_count_them_by_column(run: Run, tmp_path: Path) -> 
     list(prediction.answers(lambda *_: None))
     assert prediction.unfamiliar is not None
     found = prediction.unfamiliar.notes()
-    assert found == [GAP, f"{UNSEEN} nothing about them"]
+    assert found == [GAP, f"{UNSEEN} learned them"]
     scores = evaluate(run, "", data=str(path))
     assert set(scores.notes) >= set(found)
     assert run.metrics(scores.split)["notes"] == scores.notes

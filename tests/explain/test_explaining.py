@@ -266,7 +266,7 @@ def test_a_link_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     run.path.mkdir()
     (tmp_path / "elsewhere").mkdir()
     (run.path / "explanations").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(DamagedFile, match="not a folder of the run's own"):
+    with pytest.raises(DamagedFile, match="not a folder inside the run"):
         explanations(run)
 
 

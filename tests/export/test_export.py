@@ -348,7 +348,7 @@ def test_a_link_in_the_exports_place_is_refused(photos: Run, tmp_path: Path) -> 
     kept = (photos.path / "exports").rename(photos.path / "kept") if (photos.path / "exports").exists() else None
     (photos.path / "exports").symlink_to(tmp_path)
     try:
-        with pytest.raises(DamagedFile, match="not a folder of the run's own"):
+        with pytest.raises(DamagedFile, match="not a folder inside the run"):
             export(photos, "onnx")
     finally:
         (photos.path / "exports").unlink()

@@ -182,9 +182,9 @@ def test_half_a_batch_gathers_twice_the_steps_whatever_the_spec_says_of_the_opti
 @pytest.mark.parametrize(
     ("hardware", "on_cluster", "words"),
     [
-        ("{strategy: mirrored}", False, "each run here has one GPU"),
-        ("{strategy: mirrored, devices: 2}", False, "each run here has one GPU"),
-        ("{strategy: mirrored}", True, "say hardware.devices"),
+        ("{strategy: mirrored}", False, "each run has one GPU here"),
+        ("{strategy: mirrored, devices: 2}", False, "each run has one GPU here"),
+        ("{strategy: mirrored}", True, "by hardware.devices"),
         ("{strategy: mirrored, devices: 2}", True, ""),
         ("{strategy: mirrored, devices: 2, device: cpu}", False, ""),
         ('{strategy: mirrored, resources: {slurm: {gres: "gpu:2"}}}', True, ""),

@@ -52,10 +52,10 @@ def test_each_data_set_has_a_table_with_run_ids_and_the_next_command(
     ids = [run for line in board.lines for run in line.runs]
     assert len(ids) == 4
     assert all(run in shown for run in ids)
-    assert f"every run: {path}" in shown
+    assert f"all runs: {path}" in shown
     assert "failed: iris lr=9, seed 0: the loss became nan" in shown
     assert f"next: dlcli runs show {board.lines[0].runs[0]}" in shown
-    assert "iris@best names the run of that name with the best monitored score" in shown
+    assert "iris@best is the run of this name with the best monitored score" in shown
     assert asdict(board)["lines"][1]["scores"]["accuracy"] == (0.9, None)
 
 
@@ -63,5 +63,5 @@ def test_it_sorts_by_validation_too_and_names_the_scores_that_there_are(tmp_path
     batch = made(tmp_path)
     board = leaderboard(batch, "val_loss")
     assert [line.group for line in board.lines][:3] == ["wine", "iris lr=0.2", "iris lr=0.1"]
-    with pytest.raises(UsageError, match=r"no run of this batch has the score 'val_f1'; known: loss, accuracy, val_loss$"):
+    with pytest.raises(UsageError, match=r"no run of this batch has the score 'val_f1'; available: loss, accuracy, val_loss$"):
         leaderboard(batch, "val_f1")

@@ -70,9 +70,13 @@ def test_the_result_of_a_task_is_json_and_its_pickle_is_never_read(tmp_path: Pat
 @pytest.mark.parametrize(
     ("kept", "given", "words"),
     [
-        (Settings(engine="ray", address="evil:1"), (), "ran with --engine ray --address evil:1: give that again, or --engine"),
-        (Settings(engine="slurm"), (), "ran with --engine slurm: give that again, or --engine local"),
-        (Settings(engine="ray", address="evil:1"), ("--engine", "ray"), "ran with --address evil:1: give that again, or"),
+        (
+            Settings(engine="ray", address="evil:1"),
+            (),
+            "ran with --engine ray --address evil:1: repeat these options, or use --engine",
+        ),
+        (Settings(engine="slurm"), (), "ran with --engine slurm: repeat these options, or use --engine local"),
+        (Settings(engine="ray", address="evil:1"), ("--engine", "ray"), "ran with --address evil:1: repeat this option, or"),
     ],
 )
 def test_a_cluster_is_named_by_the_user_and_not_by_the_folder(

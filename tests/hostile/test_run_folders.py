@@ -132,7 +132,7 @@ def test_a_damaged_run_can_be_removed_and_a_folder_that_is_none_cannot(tmp_path:
     (home / "status.json").write_text("{}")
     refused = call("runs", "rm", home, "--yes")
     refuse_crash(refused, codes=(2,))
-    assert "is no run of dlcli's" in refused.err
+    assert "is not a run folder of dlcli" in refused.err
     assert home.exists()
     refuse_crash(call("runs", "rm", run.path, "--yes"), codes=(0,))
     assert not run.path.exists()

@@ -185,7 +185,7 @@ CALLBACKS = {
     "reduce_lr_on_plateau": ("min_delta: 100.0, patience: 1, factor: 0.1", "", 4),
     "terminate_on_nan": ("", "", 4),
     "tensorboard": ("histogram_freq: 1, update_freq: batch", "", 4),
-    "time_limit": ("minutes: 1e-6", "time limit: 1e-06 minutes are over", 1),
+    "time_limit": ("minutes: 1e-6", "time limit of 1e-06 minutes reached", 1),
     "target_reached": ("value: 100.0", "target reached: val_loss is at 100", 1),
 }
 

@@ -80,7 +80,7 @@ def test_prices_are_learned_and_reported_in_their_own_unit(tmp_path: Path) -> No
     said = [line for line in heard.lines if line.startswith("targets:")]
     assert said == [
         f"targets: scaled inside the model (price: mean {facts['means'][0]:.6g}, deviation {facts['deviations'][0]:.6g});"
-        " loss, scores and predictions are in the target's own unit"
+        " loss, scores and predictions are in the unit of the target"
     ]
     assert run.experiment().data.scale_targets is True
     found = predictions(run)
@@ -146,9 +146,7 @@ def test_only_a_regression_has_targets_to_scale(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, data="scale_targets: true")
     with pytest.raises(SpecError) as caught:
         load(spec)
-    assert "data.scale_targets: only regression scales its targets; `task: classification` has none to scale" in str(
-        caught.value
-    )
+    assert "data.scale_targets: only a regression scales its targets; `task: classification` cannot" in str(caught.value)
     assert trained(write_spec(tmp_path, training="epochs: 0", name="auto")).experiment().data.scale_targets is False
 
 

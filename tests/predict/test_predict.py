@@ -115,7 +115,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(photos: Run, tmp_path:
     assert len(rows) == 8
     assert {Path(name).name: why for name, why in skipped.items()} == {
         "empty.png": "an empty file",
-        "text.png": f"no image of a type that is read ({', '.join(FORMATS)})",
+        "text.png": f"not an image of a supported type ({', '.join(FORMATS)})",
         "cut.png": skipped[str(tmp_path / "new" / "b" / "cut.png")],
     }
     assert "not readable as an image" in skipped[str(tmp_path / "new" / "b" / "cut.png")]
@@ -133,7 +133,7 @@ def test_nothing_that_can_be_read_is_an_error(photos: Run, tmp_path: Path) -> No
         predicted(photos, tmp_path / "empty.png")
     (tmp_path / "notes.txt").touch()
     (tmp_path / "empty.png").unlink()
-    with pytest.raises(DataError, match=r"this run takes; ignored 1 other file: \.txt 1, such as .*notes\.txt"):
+    with pytest.raises(DataError, match=r"suitable file; ignored 1 other file: \.txt 1, such as .*notes\.txt"):
         predicted(photos, tmp_path)
 
 
@@ -148,7 +148,7 @@ def test_folders_are_walked_patterns_fitted_and_other_files_counted(photos: Run,
         f"ignored 1 hidden or system file, such as {tmp_path}/deep/.hidden.png",
     ]
     assert prepare(photos, [str(tmp_path / "**" / "[12].png")]).files == found.files[1:3]
-    with pytest.raises(UsageError, match=r"\*\.gif: fits no file"):
+    with pytest.raises(UsageError, match=r"\*\.gif: matches no file"):
         prepare(photos, [str(tmp_path / "*.gif")])
     with pytest.raises(UsageError, match="this run's model takes images"):
         prepare(photos, [str(write_rows(tmp_path / "rows.csv", ["a"], []))])
@@ -233,9 +233,9 @@ def test_numpy_files_are_read_in_slices_and_others_refused(photos: Run, tmp_path
     }
     reasons = {Path(name).name: why for name, why in skipped.items()}
     assert reasons["floats.npy"] == "holds float32 of shape (8, 8, 3); the model takes images of uint8, 0 to 255"
-    assert reasons["none.npz"] == "holds no array `x`; it holds a, b"
-    assert reasons["huge.npy"] == "claims to hold more than there is memory for"
-    assert reasons["cut.npy"] == "is cut off in row 39"
+    assert reasons["none.npz"] == "has no array `x`; it holds a, b"
+    assert reasons["huge.npy"] == "is larger than the memory"
+    assert reasons["cut.npy"] == "is truncated in row 39"
     assert "not rows of numbers" in reasons["objects.npy"]
     assert "Fortran" in reasons["turned.npy"]
     assert len(whole) == 40 * 3 + 32  # of the cut file the batch before

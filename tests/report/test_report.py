@@ -432,7 +432,7 @@ def test_explanations_behind_a_link_are_not_shown(own: Run, tmp_path: Path) -> N
     (own.path / "explanations").rename(tmp_path / "elsewhere")
     os.symlink(tmp_path / "elsewhere", own.path / "explanations")
     page = read_page(write_report(own))
-    assert "not a folder of the run's own" in page.one("div", class_="note").text
+    assert "not a folder inside the run" in page.one("div", class_="note").text
     assert "Explanations" not in headings(page)
 
 

@@ -137,7 +137,7 @@ def test_a_beginning_of_several_ids_lists_them(runs: Path) -> None:
     first, second = make_run(runs, "iris_a"), make_run(runs, "iris_b")
     with pytest.raises(UsageError) as caught:
         find_run("iris_", runs)
-    assert str(caught.value) == f"2 runs begin with 'iris_': {first.id}, {second.id}"
+    assert str(caught.value) == f"2 runs match 'iris_': {first.id}, {second.id}"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_an_unknown_run_is_told_with_what_there_is(runs: Path, text: str, words:
 
 
 def test_an_empty_runs_folder_says_how_to_fill_it(runs: Path) -> None:
-    with pytest.raises(UsageError, match="holds no runs yet; `dlcli train SPEC` makes one"):
+    with pytest.raises(UsageError, match="contains no runs yet; `dlcli train SPEC` starts one"):
         find_run("iris", runs)
 
 

@@ -71,5 +71,5 @@ def test_rows_are_not_appended_through_a_link(tmp_path: Path) -> None:
     history = _appended(tmp_path / "history.csv", 2)
     (tmp_path / "history.csv").rename(tmp_path / "elsewhere.csv")
     (tmp_path / "history.csv").symlink_to(tmp_path / "elsewhere.csv")
-    with pytest.raises(DamagedFile, match="not a file of the run's own"):
+    with pytest.raises(DamagedFile, match="not a file inside the run"):
         history.append_last(ROWS[:2])

@@ -34,7 +34,7 @@ def elsewhere(tmp_path: Path) -> Path:
 def refuse(path: Path, action: Callable[[], object], folder: Path) -> None:
     with pytest.raises(DamagedFile) as caught:
         action()
-    assert str(caught.value).startswith(f"{path}: dlcli does not write here, since it is a link")
+    assert str(caught.value).startswith(f"{path}: dlcli does not write here, since this is a link")
     assert [entry.name for entry in folder.iterdir()] == ["mine.txt"]
     assert (folder / "mine.txt").read_text() == "mine"
 

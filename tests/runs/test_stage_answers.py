@@ -42,6 +42,6 @@ def test_answers_that_cannot_be_read_are_none(tmp_path: Path, damage: str) -> No
 def test_a_linked_folder_is_not_written(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "stages").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(DamagedFile, match="not a folder of the run's own"):
+    with pytest.raises(DamagedFile, match="not a folder inside the run"):
         write_stage_answers(Run(tmp_path), 0, np.zeros((1, 3), "float32"))
     assert not list((tmp_path / "elsewhere").iterdir())

@@ -202,7 +202,7 @@ def test_weights_that_are_not_at_hand_are_named_with_their_place(tmp_path: Path,
 def test_weights_that_cannot_be_fetched_are_an_error_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(DataError, match="could not be fetched"):
+    with pytest.raises(DataError, match="could not be downloaded"):
         backbone("vgg16", weights="imagenet").build((32, 32, 3))
 
 

@@ -27,7 +27,7 @@ def test_the_command_line_names_the_workers() -> None:
 @pytest.mark.parametrize(
     ("workers", "index", "words"),
     [
-        ("a:1,b:2", None, "--index tells which"),
+        ("a:1,b:2", None, "--index is the number"),
         ("a:1,b:2", 2, "their index is 0 to 1"),
         ("a:1", 0, "two different addresses"),
         ("a:1,a:1", 0, "two different addresses"),

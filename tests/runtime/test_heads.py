@@ -176,7 +176,7 @@ def test_one_class_alone_is_refused(spec: Any) -> None:
     x, _, _, _ = rows("iris")
     with pytest.raises(DataError) as refused:
         spec.fit(x, np.full(len(x), 2), 0)
-    expected = f"`{spec.kind}` tells classes apart, but the training split has examples of one class only"
+    expected = f"`{spec.kind}` is a classifier, but the training split has only one class"
     assert str(refused.value) == expected
 
 

@@ -154,7 +154,7 @@ def test_a_frozen_module_stands_still(tmp_path: Path) -> None:
 
 def test_a_module_of_signatures_does_not_learn_and_says_why(tmp_path: Path) -> None:
     layer = layer_of(signature_only(tmp_path / "module"))
-    assert "signatures only" in layer.why_frozen
+    assert "only has signatures" in layer.why_frozen
     assert not layer.trainable_weights
     assert layer.features == (2,)
     np.testing.assert_allclose(np.asarray(layer(IMAGES)), IMAGES.reshape(6, 48).sum(axis=1)[:, None].repeat(2, 1), rtol=1e-5)
@@ -269,7 +269,7 @@ def test_a_signature_or_an_output_that_there_is_not_is_named(tmp_path: Path) -> 
 @pytest.mark.parametrize("tags", [(["serve"],), ([],), (["train"], []), (["train"], ["serve"])])
 def test_a_module_of_tensorflow_1_gives_features(tmp_path: Path, tags: tuple[list[str], ...]) -> None:
     layer = layer_of(tf1(tmp_path / "module", tags=tags))
-    assert "signatures only" in layer.why_frozen
+    assert "only has signatures" in layer.why_frozen
     np.testing.assert_allclose(np.asarray(layer(IMAGES)), IMAGES.reshape(6, 48).sum(axis=1)[:, None].repeat(2, 1), rtol=1e-5)
 
 
@@ -287,7 +287,7 @@ def test_a_module_that_cannot_learn_is_saved_whole_too(tmp_path: Path, make: Cal
     shutil.rmtree(tmp_path / "module")
     again = load_model(tmp_path / "model.keras")
     assert (np.asarray(again(IMAGES)) == np.asarray(model(IMAGES))).all()
-    assert "signatures only" in again.layers[1].why_frozen
+    assert "only has signatures" in again.layers[1].why_frozen
     assert not again.layers[1].trainable_weights
 
 

@@ -36,7 +36,7 @@ def test_a_runs_folder_that_cannot_be_written_fails_with_its_remedy(tmp_path: Pa
     assert left.value.exit_code == 1
     printed = " ".join(capsys.readouterr().out.split())
     assert "Not a directory" in printed
-    assert "remedy: pass another with --runs or DLCLI_RUNS" in printed
+    assert "remedy: set another folder with --runs or DLCLI_RUNS" in printed
     assert printed.endswith("This machine cannot train yet: see `fail` above.")
 
 

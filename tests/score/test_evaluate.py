@@ -222,8 +222,8 @@ def test_other_data_of_classes_that_the_run_has_not_is_refused(run_of_photos: Ru
 @pytest.mark.parametrize(
     ("kind", "other", "message"),
     [
-        ("uint8", "float32", "holds numbers, not images; the model takes images of uint8, 0 to 255"),
-        ("float32", "uint8", "holds uint8 images; the model was trained on numbers of another type"),
+        ("uint8", "float32", "contains numbers, not images; the model takes images of uint8, 0 to 255"),
+        ("float32", "uint8", "contains uint8 images; the model was trained on another numeric type"),
         ("float32", "narrow", r"its examples have shape \(8, 7, 1\); the model takes \(8, 8, 1\)"),
     ],
 )

@@ -59,8 +59,8 @@ def test_slopes_without_settings_are_kerass_and_documented() -> None:
     assert dump(sample("Layer", "leaky_relu")) == {"kind": "leaky_relu", "negative_slope": 0.3}
     assert "0.2 x below 0" in ACTIVATIONS["leaky_relu"]
     reference = (Path(__file__).parents[2] / "docs" / "spec.md").read_text()
-    assert "As in Keras 0.2 here, but 0.3 in the layer `leaky_relu`." in reference
-    assert "As in Keras 0.3 here, but 0.2 in `activation: leaky_relu`." in reference
+    assert "0.2 as in Keras's activation; the layer `leaky_relu` has 0.3." in reference
+    assert "0.3 as in Keras's layer; `activation: leaky_relu` has 0.2." in reference
 
 
 def spec(activation: str) -> Any:

@@ -41,7 +41,7 @@ REFUSED = [
     ("http://localhost@host.example/a", SECRET),
     ("https://me:word@host.example/a", SECRET),
     ("https://host.example/a?access_token=abc", SECRET),
-    ("${MY_SECRET_TOKEN}/store", "MY_SECRET_TOKEN is called like a secret, which the run would keep; a path needs none"),
+    ("${MY_SECRET_TOKEN}/store", "MY_SECRET_TOKEN is named like a secret, and the run would store its value"),
 ]
 TAKEN = [
     ("https://host.example/a", "https://host.example/a"),

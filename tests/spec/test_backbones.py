@@ -178,7 +178,7 @@ def test_a_run_of_several_inputs_is_refused_with_the_reason(tmp_path: Path) -> N
 def test_a_folder_without_a_model_and_no_folder_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert [message.partition(": ")[2] for _, message in run_backbone(tmp_path / "empty").faults()] == [
-        "it holds no run with a model"
+        "it contains no run with a model"
     ]
     assert [message.partition(": ")[2] for _, message in run_backbone(tmp_path / "nowhere").faults()] == [
         "there is no such folder"

@@ -90,7 +90,7 @@ def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
         ("{kind: svc, gamma: true}", "model.head.gamma: expected a number above 0, `scale` or `auto`, found true"),
         (
             "{kind: random_forest, max_features: 8}",
-            "model.head.max_features: expected a share above 0 to 1, `sqrt` or `log2`, found 8",
+            "model.head.max_features: expected a fraction above 0 and up to 1, `sqrt` or `log2`, found 8",
         ),
         (
             "{kind: svc, kernel: rfb}",

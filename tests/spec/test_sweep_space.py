@@ -72,7 +72,7 @@ def point(space: str, told: Mapping[str, Any], *, base: str = BASE) -> dict[str,
 
 def test_a_trial_is_one_process() -> None:
     text = BASE + "hardware: {strategy: multi_worker}\nsweep: {space: {model.dropout: {float: [0, 0.5]}}}\n"
-    with pytest.raises(SpecError, match=r":6:\d+: hardware.strategy: a trial is one process") as told:
+    with pytest.raises(SpecError, match=r":6:\d+: hardware.strategy: a trial runs in one process") as told:
         load_text(text, "spec.yaml", with_search=True)
     assert len(told.value.faults) == 1
 
@@ -93,20 +93,23 @@ def test_no_run_keeps_the_search() -> None:
         ),
         ("model.units.3: {int: [4, 8]}", "8:5: sweep.space.model.units.3: the list has 1 entries, counted from 0; `3` is none"),
         ("model.dropout: {float: [0, 1]}", "8:5: sweep.space.model.dropout: expected a number below 1, found 1"),
-        ("model.dropout: {float: [0.5, 0]}", "8:21: sweep.space.model.dropout.float: the lower bound stands first"),
-        ("model.dropout: {float: [0.5, 0.5]}", "8:21: sweep.space.model.dropout.float: the bounds are one value"),
+        ("model.dropout: {float: [0.5, 0]}", "8:21: sweep.space.model.dropout.float: the lower bound must come first"),
+        ("model.dropout: {float: [0.5, 0.5]}", "8:21: sweep.space.model.dropout.float: the bounds are equal"),
         ("model.dropout: {float: [0, .inf]}", "8:21: sweep.space.model.dropout.float: expected two numbers"),
         ("model.dropout: {float: [0, 0.5], step: 2}", "8:38: sweep.space.model.dropout.step: expected a number above 0 and at"),
-        ("model.dropout: {log: [0, 0.5]}", "8:21: sweep.space.model.dropout.log: bounds by magnitude must be above 0"),
+        (
+            "model.dropout: {log: [0, 0.5]}",
+            "8:21: sweep.space.model.dropout.log: bounds of a logarithmic scale must be above 0",
+        ),
         ("model.dropout: {flaot: [0, 0.5]}", "8:5: sweep.space.model.dropout: nothing to search in a mapping; expected"),
         ("model.dropout: 0.5", "8:5: sweep.space.model.dropout: nothing to search in 0.5; expected {float: [0, 0.5]}"),
         ("model.units.0: {int: [4, 8], stepp: 2}", "8:34: sweep.space.model.units.0.stepp: unknown key; did you mean `step`?"),
         (
             "model.units.0: {int: [4, 8], float: [0, 1]}",
-            "8:5: sweep.space.model.units.0: `float` and `int` stand in one mapping",
+            "8:5: sweep.space.model.units.0: `float` and `int` cannot be combined in one mapping",
         ),
         ("model.units.0: {choice: [4]}", "8:21: sweep.space.model.units.0.choice: expected a list of at least two"),
-        ("model.units.0: {choice: [4, 8, 4]}", "8:36: sweep.space.model.units.0.choice.2: stands twice: 4"),
+        ("model.units.0: {choice: [4, 8, 4]}", "8:36: sweep.space.model.units.0.choice.2: is listed twice: 4"),
         ("model.units: {count: [1, 3]}", "8:5: sweep.space.model.units: missing `of`"),
         (
             "training.optimizer:\n  choice:\n    - adam\n    - {kind: sgd, momentm: {float: [0, 0.9]}}",
@@ -116,15 +119,16 @@ def test_no_run_keeps_the_search() -> None:
             "training.optimizer: {choice: [adam, sgdd]}",
             "8:41: sweep.space.training.optimizer.choice.1: unknown optimizer `sgdd`",
         ),
-        ("seed: {int: [0, 9]}", "8:5: sweep.space.seed: cannot be searched: a seed is no setting"),
+        ("seed: {int: [0, 9]}", "8:5: sweep.space.seed: cannot be searched: a seed is not a setting"),
         ("data.split.validation: {float: [0.1, 0.2]}", "8:5: sweep.space.data.split.validation: cannot be searched"),
         (
             "data: {choice: [{source: {kind: builtin, name: iris}}, {source: {kind: builtin, name: wine}}]}",
-            "8:5: sweep.space.data: cannot be searched: it holds data.split, and scores on different validation splits do not",
+            "8:5: sweep.space.data: cannot be searched: it contains data.split, and scores on different validation splits"
+            " are not",
         ),
         (
             "training.loss: {choice: [categorical_crossentropy, categorical_focal_crossentropy]}",
-            "8:5: sweep.space.training.loss: cannot be searched for the least val_loss: values of different losses do not",
+            "8:5: sweep.space.training.loss: cannot be searched with objective val_loss: different losses are not",
         ),
         (
             "training.optimizer: {choice: [adam, sgd]}\n"
@@ -134,7 +138,7 @@ def test_no_run_keeps_the_search() -> None:
         ),
         (
             "training.optimizer.momentum: {float: [0, 0.9], when: {training.optimizer: sgd}}",
-            "8:59: sweep.space.training.optimizer.momentum.when.training.optimizer: no parameter of this path stands above",
+            "8:59: sweep.space.training.optimizer.momentum.when.training.optimizer: there is no parameter with this path above",
         ),
     ],
 )
@@ -149,8 +153,8 @@ def test_a_wrong_space_is_told_with_its_line(space: str, said: str) -> None:
     [
         ("  objective: val_acuracy\n", "7:3: sweep.objective: no score `val_acuracy` of the validation split; did you mean"),
         ("  objective: accuracy\n", "7:3: sweep.objective: no score `accuracy` of the validation split"),
-        ("  objective: parameters\n", "7:3: sweep.objective: parameters alone would choose an untrained model"),
-        ("  objective: [val_loss, parameters]\n  pruner: median\n", "8:3: sweep.pruner: trials of several objectives"),
+        ("  objective: parameters\n", "7:3: sweep.objective: parameters alone would select an untrained model"),
+        ("  objective: [val_loss, parameters]\n  pruner: median\n", "8:3: sweep.pruner: pruning needs a single objective"),
         ("  sampler: grid\n", "9:5: sweep.space.model.dropout: a grid needs a `step` or a `choice`"),
         ("  sampler: bayes\n", "7:3: sweep.sampler: expected tpe, random, grid, cma-es or gp, found the text 'bayes'"),
     ],
@@ -164,7 +168,7 @@ def test_a_wrong_search_is_told_with_its_line(head: str, said: str) -> None:
 def test_a_search_needs_a_validation_part() -> None:
     base = BASE.replace("batch_size: 16}", "batch_size: 16, split: {validation: 0}}")
     found = faults("model.dropout: {float: [0, 0.5]}", base=base)
-    assert found == ["6:1: sweep.objective: trials are compared on the validation split, and data.split.validation is 0"]
+    assert found == ["6:1: sweep.objective: trials are compared on the validation split, but data.split.validation is 0"]
 
 
 def test_a_grid_has_at_least_as_many_trials_as_points() -> None:
@@ -172,7 +176,7 @@ def test_a_grid_has_at_least_as_many_trials_as_points() -> None:
     head = "  sampler: grid\n  trials: {}\n"
     assert faults(space, head=head.format(12)) == []
     assert faults(space, head=head.format(11)) == [
-        "8:3: sweep.trials: the grid has 12 points, and there are 11 trials; make one of them fit"
+        "8:3: sweep.trials: the grid has 12 points, but there are only 11 trials; change one of them"
     ]
 
 

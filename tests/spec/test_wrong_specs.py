@@ -175,7 +175,7 @@ OVERRIDES = {
     "hardware.xla=yes": "hardware.xla: expected true or false, found the text 'yes'; write true",
     "training.loss.delta=3": "training.loss: missing `kind`: one of huber",
     "training.callbacks+={kind: time_limit}": (
-        "training.callbacks.1.minutes: missing: Minutes of training, without the time that an interrupted run was at rest."
+        "training.callbacks.1.minutes: missing: Minutes of training; the pause of an interrupted run does not count."
     ),
 }
 

@@ -113,7 +113,7 @@ def test_what_devices_cannot_share_is_refused_in_words(tmp_path: Path, dlcli: Dl
     assert "devices: 2" in done.stderr
     done = dlcli("train", spec, "--set", "hardware.strategy=multi_worker")
     assert done.returncode == 2
-    assert "nothing names the workers" in done.stderr
+    assert "needs the addresses of the workers" in done.stderr
     assert "--local-workers" in done.stderr
     for options in (
         ["--workers", "a:1,b:2"],
@@ -122,7 +122,7 @@ def test_what_devices_cannot_share_is_refused_in_words(tmp_path: Path, dlcli: Dl
     ):
         done = dlcli("train", spec, *options)
         assert done.returncode == 2
-        assert "--local-workers stands alone" in done.stderr
+        assert "neither can be combined with --local-workers" in done.stderr
 
 
 @pytest.mark.parametrize(("examples", "batch", "devices"), [(87, 10, 8), (33, 32, 2), (5, 16, 8), (81, 16, 2)])
@@ -271,7 +271,7 @@ def test_a_local_worker_that_ends_before_it_can_be_reached_ends_all(tmp_path: Pa
     words = process.communicate(timeout=30)[1]
     assert process.returncode == 1
     assert words.splitlines() == [
-        "worker 1 ended before all were there",
+        "worker 1 ended before all workers had connected",
         "worker 1 ended with exit code 1",
         "  no such data",
     ]
@@ -335,6 +335,6 @@ def test_a_signal_to_one_worker_leaves_all_at_the_same_step(tmp_path: Path, inde
     os.kill(worker(process, index), signal.SIGTERM)
     words = process.communicate(timeout=200)[1]
     assert process.returncode == 75, words
-    assert "worker 1" not in words.partition("waiting until")[2]  # it ended as the chief did
+    assert "worker 1" not in words.partition("waiting for the others")[2]  # it ended as the chief did
     assert run.status().state == "interrupted"
     assert run.status().error.startswith("stopped by SIGTERM" if index == 0 else "stopped by a signal to another worker")

@@ -125,7 +125,7 @@ def test_smoothing_is_free_of_its_start() -> None:
 
 def test_a_loss_that_is_no_number_at_once_is_told(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, PLANE, task="regression", model="{kind: mlp, units: [64, 64, 64]}", training="epochs: 1")
-    with pytest.raises(RunFailed, match="--from lower"):
+    with pytest.raises(RunFailed, match="try a lower --from"):
         found_in(tmp_path, spec, lowest=1e30, highest=1e36)
 
 

@@ -43,7 +43,7 @@ def test_data_that_claims_to_be_larger_than_the_memory_is_not_about_the_batch(tm
         archive.writestr("y.npy", array)
     with pytest.raises(DataError) as told:
         trained(write_spec(tmp_path, "{kind: npz, path: rows.npz}"))
-    words = "more memory is needed to read it than there is: it is too large, or damaged"
+    words = "there is too little memory to read it: it is too large, or damaged"
     assert str(told.value) == f"{tmp_path / 'rows.npz'}: {words}"
     (run,) = all_runs(tmp_path / "runs")
     assert run.status().error == str(told.value)

@@ -53,8 +53,8 @@ def test_a_copy_is_split_as_before_and_other_data_anew(run: Run, folder: Path, m
     assert other.source.path == str(folder / "more")
     assert (other.split.file, other.split.validation, other.split.test) == (None, "auto", "auto")
     assert [
-        f"note: other data than that of {run.id}: it is split anew",
-        f"note: 14 of its images have the names of images that {run.id} was trained on: if they are the same, scores"
+        f"note: the data is not that of {run.id}, so it is split again",
+        f"note: 14 of its images have the same names as training images of {run.id}; if they are the same images, scores"
         " of the new test split are too high",
     ] == SAID
 
@@ -64,7 +64,7 @@ def test_finetuning_on_other_classes_begins_with_another_output_layer(run: Run, 
     new = train(begun(run, folder / "three"), folder / "runs", heard, write_up=False)
     assert new.data()["classes"] == ["b", "c", "d"]
     assert sum(new.data()["examples"].values()) == 30
-    assert any("its classes are others, so the output layer starts anew" in line for line in heard.lines)
+    assert any("the classes differ, so the output layer is initialised again" in line for line in heard.lines)
 
 
 def test_a_run_for_two_classes_is_not_one_for_three(folder: Path) -> None:

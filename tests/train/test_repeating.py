@@ -109,7 +109,7 @@ def test_evaluate_scores_any_split_and_refuses_one_that_is_not_there(tmp_path: P
         assert evaluate(run, split).examples == run.data()["examples"][split]
         assert (run.evaluation(split) / "confusion_matrix.png").exists()
     assert run.scored_splits() == ["test", "train", "validation"]
-    with pytest.raises(UsageError, match="has no tset part; it has train, validation, test"):
+    with pytest.raises(UsageError, match="has no tset split; it has train, validation, test"):
         evaluate(run, "tset")
 
 

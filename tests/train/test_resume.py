@@ -103,7 +103,7 @@ def test_a_resumed_run_keeps_its_revision_and_a_later_one_is_refused(spec: Path)
     environment = run.environment()
     assert environment["revision"] == run.revision() == REVISION
     run.write_environment(environment | {"revision": REVISION + 1})
-    with pytest.raises(UsageError, match=rf"was begun by a later version of dlcli \(revision {REVISION + 1}; this version"):
+    with pytest.raises(UsageError, match=rf"was started by a later version of dlcli \(revision {REVISION + 1}; this version"):
         gone_on(run)
     run.write_environment(environment)
     gone_on(run)
@@ -241,7 +241,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_for_the_one_before(spec: Pat
 def test_a_run_without_a_whole_checkpoint_begins_anew_in_its_own_folder(spec: Path, whole: Run) -> None:
     run = stopped(spec, Stopping(step=5))
     shutil.rmtree(run.checkpoints_path)
-    assert any("starts anew" in line for line in gone_on(run))
+    assert any("starts from the beginning" in line for line in gone_on(run))
     assert_same_bits(whole, run)
 
 
@@ -275,7 +275,7 @@ def test_a_run_that_another_process_writes_is_not_resumed(tmp_path: Path) -> Non
 def test_a_complete_run_has_nothing_left_to_do(tmp_path: Path) -> None:
     run = trained(write_spec(tmp_path, CIRCLES, training="epochs: 1"))
     before = run.model_path.stat().st_mtime_ns
-    assert any("complete: nothing is left to do" in line for line in gone_on(run))
+    assert any("complete; to train longer" in line for line in gone_on(run))
     assert run.model_path.stat().st_mtime_ns == before
 
 
@@ -335,7 +335,7 @@ def test_a_run_that_stopped_early_gets_its_patience_again(tmp_path: Path) -> Non
         ("training.optimizer.learning_rate=0.5", r"training.optimizer.learning_rate: 0.001 -> 0.5"),
         pytest.param("data.batch_size=16", r"data.batch_size: 8 -> 16", marks=SLOW),
         pytest.param("seed=3", r"seed: 0 -> 3", marks=SLOW),
-        ("training.epochs=1", "for more, not for fewer"),
+        ("training.epochs=1", "extended, not shortened"),
     ],
 )
 def test_a_change_of_results_is_refused_with_both_values(tmp_path: Path, override: str, words: str) -> None:
@@ -402,7 +402,7 @@ def test_a_spec_changed_by_hand_is_refused(spec: Path) -> None:
     run = stopped(spec, Stopping(step=5))
     path = run.path / "spec.yaml"
     path.write_text(path.read_text().replace("batch_size: 8", "batch_size: 9"))
-    with pytest.raises(UsageError, match=r"spec\.yaml was changed since its checkpoint"):
+    with pytest.raises(UsageError, match=r"spec\.yaml has changed since the checkpoint"):
         resume(run, Reporter(), overrides=[], schedule=None, offline=True)
 
 
@@ -512,7 +512,7 @@ def test_a_complete_run_without_a_checkpoint_is_not_trained_anew(tmp_path: Path)
     run = trained(write_spec(tmp_path, CIRCLES, data=BATCHES, training="epochs: 1"))
     shutil.rmtree(run.checkpoints_path)
     model = run.model_path.read_bytes()
-    with pytest.raises(UsageError, match="has no whole checkpoint"):
+    with pytest.raises(UsageError, match="has no complete checkpoint"):
         resume(run, Reporter(), overrides=["training.epochs=2"], schedule=None, offline=True)
     assert run.model_path.read_bytes() == model
 

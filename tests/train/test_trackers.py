@@ -54,7 +54,7 @@ def offline_run(run: Run, number: int = 0) -> dict[str, Any]:
 
 def troubles(heard: Heard) -> list[str]:
     """Returns what MLflow's tracker said; that it is waited for depends on how busy the machine is."""
-    return [line for line in heard.lines if line.startswith("mlflow:") and "is taking the results" not in line]
+    return [line for line in heard.lines if line.startswith("mlflow:") and "is receiving the results" not in line]
 
 
 @pytest.fixture(scope="module")
@@ -185,8 +185,8 @@ def test_a_store_that_is_gone_for_a_while_misses_nothing(mlflow: Any, tmp_path: 
     run = trained(with_callbacks(tmp_path, STORE, epochs=6), reporter=reporter)
     told = troubles(reporter)
     assert len(told) == 2
-    assert told[0].endswith("; the training continues, and every epoch tries again")
-    assert told[1] == "mlflow: was told everything that it had missed"
+    assert told[0].endswith("; the training continues and tries again after every epoch")
+    assert told[1] == "mlflow: has received all missing results"
     assert run.status().state == "completed"
     kept = only_run(mlflow, tmp_path / "store")
     client = mlflow.MlflowClient((tmp_path / "store").as_uri())
@@ -220,7 +220,7 @@ def test_nothing_goes_over_the_network_where_it_may_not(tmp_path: Path) -> None:
     with followed(run, heard, heard.log) as following:
         following.begin(loaded.experiment, offline=True)
         run.update_status(state="completed")
-    assert heard.lines[0] == "mlflow: not told of this run, since nothing may go over the network"
+    assert heard.lines[0] == "mlflow: this run is not logged, since --offline forbids network access"
     assert (offline_run(run)["project"], offline_run(run)["summary"]["state"]) == ("tiny", "completed")
 
 
@@ -267,8 +267,8 @@ def test_a_link_leads_no_tracker_out_of_the_run_folder(tmp_path: Path) -> None:
     with followed(run, heard, heard.log) as following:
         following.begin(loaded.experiment, offline=False)
     assert list(outside.iterdir()) == []
-    assert heard.lines[0].startswith("mlflow: not told of this run: ")
-    assert "wandb: not a folder of the run's own" in heard.lines[1]
+    assert heard.lines[0].startswith("mlflow: this run is not logged: ")
+    assert "wandb: not a folder inside the run" in heard.lines[1]
 
 
 @pytest.mark.slow

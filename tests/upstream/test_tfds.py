@@ -79,7 +79,7 @@ def _set_with_a_foreign_feature(folder: Path) -> Path:
 def test_a_prepared_set_imports_no_module_of_its_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     features = import_tfds().features.FeatureConnector
-    with pytest.raises(DataError, match=r"of the class 'evil_module\.Feature', which is not one of TFDS's own"):
+    with pytest.raises(DataError, match=r"of the class 'evil_module\.Feature', which is not a class of TFDS"):
         features.from_config(str(_set_with_a_foreign_feature(tmp_path)))
     assert not (tmp_path / "ran").exists()
 

@@ -60,8 +60,8 @@ def show_comparison(comparison: Comparison, pairings: list[Pairing]) -> None:
         shown_notes |= {*pairing.notes}
     tested = sum(difference.verdict != "same" for pairing in pairings for difference in pairing.differences)
     if tested * SIGNIFICANT >= 1:
-        chance = f"about {tested * SIGNIFICANT:.0f} of them would show one by chance"
-        console.print(f"note: {tested} differences were looked at; where there is none, {chance}", soft_wrap=True)
+        chance = f"about {tested * SIGNIFICANT:.0f} of them would be significant by chance"
+        console.print(f"note: {tested} differences were tested; without a real difference, {chance}", soft_wrap=True)
 
 
 def _show_pairing(console: PlainConsole, pairing: Pairing, first: str, other: str) -> None:

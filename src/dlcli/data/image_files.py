@@ -99,11 +99,11 @@ def _note_of_mixed(deep: ImageFiles, total: int, shallow: str) -> str:
     start, end = (0.0, float(2 ** int(high).bit_length() - 1)) if low >= 0 and high >= 1 else (low, max(high, low + 1))
     if low < 0 or not _QUARTER <= high <= _FULL:
         raise DataError(
-            f"{count}, with values from {low:,g} to {high:,g}; others have 8 bits, such as {shallow}: one scale does not fit"
-            f" both. Convert them to one kind, or set data.image.value_range, such as [{start:g}, {end:g}]: these values of the"
-            " deeper files become 0 and 255"
+            f"{count}, with values from {low:,g} to {high:,g}; others have 8 bits, such as {shallow}: no scale fits"
+            f" both. Convert them to one kind, or set data.image.value_range, such as [{start:g}, {end:g}]: these values of"
+            " the the deeper files become 0 and 255"
         )
-    return f"{count}; of 16 bits the upper 8 are used, as the others have 8"
+    return f"{count}; the upper 8 of 16 bits are used, since the other files have 8"
 
 
 @dataclass
@@ -183,7 +183,7 @@ class Survey:
             more = f"; and {len(self.incomplete) - 10} more" if len(self.incomplete) > 10 else ""
             raise DataError(
                 f"{len(self.incomplete)} of {self.decoded:,} images cannot be read: {'; '.join(self.incomplete[:10])}{more};"
-                " replace or remove them, or leave them out: data.on_error: skip"
+                " replace or remove them, or set data.on_error: skip"
             )
 
     def flat_facts(self) -> dict[str, Any]:
@@ -211,7 +211,7 @@ class Survey:
     def notes(self) -> list[str]:
         """Returns what was found in words."""
         of = f" (of {self.decoded:,} files that were looked at)" if self.decoded < self.total else ""
-        flat = f"{_count(self.flat, 'image is', 'images are')} one flat colour once read, such as {_first(self.flat)}{of}"
+        flat = f"{_count(self.flat, 'image has', 'images have')} a single colour once decoded, such as {_first(self.flat)}{of}"
         if self.flat_see_through:
             flat += (
                 f"; {_count(self.flat_see_through, 'has', 'have')} transparent pixels, whose background is set by"

@@ -40,7 +40,7 @@ def open_other(experiment: Experiment, run: Run, path: Path, *, offline: bool) -
     classes = tuple(run.data().get("classes") or ())
     source = experiment.data.source.elsewhere(str(path), classes)
     if source is None:
-        raise UsageError(f"--data: a {experiment.data.source.kind} source has no folder or file that another could stand for")
+        raise UsageError(f"--data: a {experiment.data.source.kind} source has no folder or file that --data could replace")
     for _, message in source.faults():
         raise DataError(f"--data: {message}" if str(path) in message else f"--data: {path}: {message}")
     opened = open_source(source, Request(experiment.task, experiment.data.image, experiment.seed, offline))
@@ -61,7 +61,7 @@ def _numbered(examples: Examples, opened: Opened, experiment: Experiment, classe
     """Returns the examples with their classes numbered as the run numbers them."""
     if experiment.task.output.reads_columns:
         if examples.targets.shape[1] != len(classes):
-            raise DataError(f"--data: {examples.targets.shape[1]} targets an example, the run has {len(classes)}")
+            raise DataError(f"--data: {examples.targets.shape[1]} targets per example, the run has {len(classes)}")
         return examples
     places = {composed(name): place for place, name in enumerate(classes)}
     held = [opened.classes[number] for number in np.unique(examples.targets)]
@@ -86,6 +86,6 @@ def refuse_other_type(model: Any, inputs: Any, experiment: Experiment, path: Pat
     if experiment.model.has_backbone or len(shape) != 3:
         return
     if model.input.name == "image" and inputs.dtype != np.uint8:
-        raise DataError(f"--data: {path}: holds numbers, not images; the model takes images of uint8, 0 to 255")
+        raise DataError(f"--data: {path}: contains numbers, not images; the model takes images of uint8, 0 to 255")
     if model.input.name != "image" and inputs.dtype == np.uint8:
-        raise DataError(f"--data: {path}: holds uint8 images; the model was trained on numbers of another type")
+        raise DataError(f"--data: {path}: contains uint8 images; the model was trained on another numeric type")

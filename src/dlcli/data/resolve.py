@@ -39,7 +39,7 @@ def prepared(experiment: Experiment, *, offline: bool) -> Experiment:
     if model is not experiment.model:
         experiment = with_defaults(experiment.model_copy(update={"model": model}))
     if model.takes_images and experiment.data.image.size is None and experiment.data.facts(experiment.task).shape is None:
-        raise RunFailed("model.backbone: it does not say which size its images have; set `input_size: [224, 224]`")
+        raise RunFailed("model.backbone: the module does not define its image size; set `input_size: [224, 224]`")
     return experiment
 
 
@@ -134,7 +134,7 @@ def _refuse_misfit(experiment: Experiment, splits: Splits) -> None:
         place = ".".join(map(str, ("model", *error.place)))
         source = experiment.data.source
         is_grey = isinstance(source, Npz) and len(splits.shape) == 2
-        remedy = "; of grey images save array[..., None]" if is_grey else ""
+        remedy = "; for grey images, save array[..., None]" if is_grey else ""
         raise RunFailed(f"{place}: {error} (the data's examples have shape {splits.shape}{remedy})") from None
 
 
@@ -145,4 +145,4 @@ def _refuse_unfit_data(model: ModelSpec, splits: Splits) -> None:
         found = "images" if splits.is_image else "rows of numbers"
         raise RunFailed(f"model.backbone: {found} are not what it was trained on")
     if wanted is not None and splits.shape is not None and tuple(splits.shape) != tuple(wanted):
-        raise RunFailed(f"model.backbone: it wants examples of shape {wanted}, the data's have {splits.shape}")
+        raise RunFailed(f"model.backbone: expected examples of shape {wanted}, the data has {splits.shape}")

@@ -82,7 +82,7 @@ def drawn_splits(opened: Opened, experiment: Experiment) -> SplitExamples:
             parts[part] = subset(source, pool[chosen])
             pool = np.delete(pool, chosen)
     if not len(pool):
-        raise DataError("the split leaves no example to train on")
+        raise DataError("the split leaves no training examples")
     parts["train"] = subset(source, pool)
     examples = {part: examples for part, examples in parts.items() if len(examples)}
     return split_examples(examples, test_is_validation=settings.test == "validation")

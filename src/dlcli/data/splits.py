@@ -178,7 +178,7 @@ def open_source(source: SourceSpec, request: Request) -> Opened:
         return source.open(request)
     except MemoryError:
         place = getattr(source, "path", "") or "data.source"
-        raise DataError(f"{place}: more memory is needed to read it than there is: it is too large, or damaged") from None
+        raise DataError(f"{place}: there is too little memory to read it: it is too large, or damaged") from None
 
 
 def _names_all(split: dict[str, str], opened: Opened) -> bool:
@@ -205,9 +205,9 @@ def _readable(opened: Opened, on_error: str, budget: float) -> tuple[Opened, lis
     named = "; ".join(faults[:10]) + (f"; and {len(faults) - 10} more" if len(faults) > 10 else "")
     count = f"{len(faults)} of {total:,} images cannot be read"
     if on_error == "stop":
-        raise DataError(f"{count}: {named}; repair or remove them, or leave them out: data.on_error: skip")
+        raise DataError(f"{count}: {named}; repair or remove them, or set data.on_error: skip")
     if len(faults) > budget * total:
-        raise DataError(f"{count}, more than the share of {budget:g} that data.skip_budget allows: {named}")
+        raise DataError(f"{count}, more than the fraction {budget:g} that data.skip_budget allows: {named}")
     note = f"{count} and are skipped: {named}"
     return replace(opened, parts=parts, notes=(*opened.notes, note)), faults
 
@@ -252,19 +252,21 @@ def _note_of_left_out(splits: SplitExamples, opened: Opened) -> list[str]:
 
 def _notes(splits: SplitExamples, opened: Opened, task: Task) -> list[str]:
     """Returns what a user should know of the parts."""
-    shared = ["the test split is the validation split (data.split.test): it chooses the epoch, so its score is no test score"]
+    shared = [
+        "the test split is the validation split (data.split.test): it selects the best epoch, so its score is not a test score"
+    ]
     notes = shared if splits.test_is_validation else []
     strata = task.output.strata(splits.train.targets)
     if strata is None:
         return [*notes, *target_notes(splits.train.targets, opened.classes)]
     present = np.bincount(strata, minlength=len(opened.classes))
-    notes += [f"class {opened.classes[index]!r} has no training example" for index in np.flatnonzero(present == 0)[:5]]
+    notes += [f"class {opened.classes[index]!r} has no training examples" for index in np.flatnonzero(present == 0)[:5]]
     if splits.test is not None:
         tested = np.bincount(splits.test.targets, minlength=len(opened.classes))
         few = [opened.classes[index] for index in np.flatnonzero((tested == 0) & (present > 0))]
         if few:
             subject = "1 class has" if len(few) == 1 else f"{len(few)} classes have"
-            notes.append(f"{subject} too few examples to be tested: {listed(tuple(few))}")
+            notes.append(f"{subject} too few examples for the test split: {listed(tuple(few))}")
     return notes
 
 

@@ -67,9 +67,9 @@ class Unfamiliar:
             if column.unseen:
                 sentences.append(self._of_unseen(name, column.unseen))
             if column.gaps:
-                replacement = "none of its known values" if column.categories is not None else "its mean"
-                words = f"column {name!r}: {column.gaps:,} of {self._rows:,} rows have no value"
-                sentences.append(f"{words}, which no training row lacked; a gap counts as {replacement}")
+                replacement = "no known category" if column.categories is not None else "the mean"
+                words = f"column {name!r}: {column.gaps:,} of {self._rows:,} rows have a missing value"
+                sentences.append(f"{words}, which no training row has; it is replaced by {replacement}")
         return sentences
 
     def _of_unseen(self, name: str, unseen: Mapping[str, int]) -> str:
@@ -77,8 +77,8 @@ class Unfamiliar:
         listed = ", ".join(f"{value[:40]!r}" for value in ordered[:MOST_NAMED]) + (", ..." if len(ordered) > MOST_NAMED else "")
         what = "a value" if len(ordered) == 1 else f"{len(ordered):,} different values"
         return (
-            f"column {name!r}: {sum(unseen.values()):,} of {self._rows:,} rows have {what} that training did not have"
-            f" ({listed}): the model has learned nothing about {'it' if len(ordered) == 1 else 'them'}"
+            f"column {name!r}: {sum(unseen.values()):,} of {self._rows:,} rows have {what} that did not occur in training"
+            f" ({listed}): the model has not learned {'it' if len(ordered) == 1 else 'them'}"
         )
 
 

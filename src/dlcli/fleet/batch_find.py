@@ -95,7 +95,7 @@ def _tried(context: Any, asked: Probe, memory_gb: float | None, *, first: bool) 
         most = max(most, memory_of(process.pid))
         if memory_gb is not None and most > memory_gb * 2**30:
             process.kill()
-            reason = f"it takes more than {memory_gb:g} GB"
+            reason = f"it needs more than {memory_gb:g} GB"
     process.join()
     told = told or (_received(ours) if ours.poll() else None)
     if isinstance(told, str):
@@ -104,7 +104,7 @@ def _tried(context: Any, asked: Probe, memory_gb: float | None, *, first: bool) 
         code = process.exitcode or 0
         if code >= 0 and first:  # its traceback is printed
             raise RunFailed(f"trying batches of {asked.batch_size} failed: its process ended with exit code {code}")
-        died = f"was ended by {signal.Signals(-code).name}, mostly for lack of memory" if code < 0 else ""
+        died = f"was ended by {signal.Signals(-code).name}, usually because of too little memory" if code < 0 else ""
         reason = f"its process {died or f'failed with exit code {code}'}"
     if told is None or reason:
         return Size(asked.batch_size, memory=most, reason=reason), 0

@@ -21,7 +21,7 @@ class BlockRow:
 def words_of(train: Any) -> str:
     """Returns what a stage trains, in words."""
     if train == "head":
-        return "the head alone"
+        return "the head"
     if train == "all":
         return "everything"
     way, wanted = next(iter(train.items()))
@@ -33,9 +33,9 @@ def words_of(train: Any) -> str:
 def plan_lines(plan: Plan) -> list[str]:
     """Returns the table of what learns: a line for every block that does, one for frozen blocks side by side."""
     stage = plan.stage
-    norm = "" if stage.batch_norm == "freeze" or not stage.trains_backbone else "; BatchNorm learns too"
+    norm = "" if stage.batch_norm == "freeze" or not stage.trains_backbone else "; BatchNorm is trained too"
     total = plan.trainable + plan.frozen
-    lines = [f"stage {stage.name}: {words_of(stage.train)}; {plan.trainable:,} of {total:,} parameters learn{norm}"]
+    lines = [f"stage {stage.name}: {words_of(stage.train)}; {plan.trainable:,} of {total:,} parameters are trainable{norm}"]
     rows = merged(plan.rows)
     width = max(len(row.name) for row in rows)
     lines.append(f"  {'block':<{width}}  {'trainable':>12}  {'frozen':>12}")

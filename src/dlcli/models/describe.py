@@ -96,10 +96,10 @@ def _from_facts(experiment: Experiment, error: DataError) -> Description:
     shape = input_shape(experiment, facts)
     outputs = experiment.task.units(facts.outputs or 0) or None
     if shape is None or outputs is None:
-        raise UsageError(f"the data is not at hand, and its shape is not known without it: {error}") from None
+        raise UsageError(f"the data is not available, and its shape is unknown without it: {error}") from None
     network = shape_model(experiment, shape, outputs)
     data = {"classes": list(facts.classes), "shape": list(shape), "examples": {}, "counts": {}}
-    note = f"the data is not at hand; shapes are those known of the source ({str(error).splitlines()[0]})"
+    note = f"the data is not available; the shapes are those of the source ({str(error).splitlines()[0]})"
     size = experiment.data.examples_in_step(prediction_batch(experiment))
     return _described(experiment, network.functional, data, size, [note], _stage_rows(experiment, network))
 

@@ -79,7 +79,7 @@ class FeatureCache:
         try:
             own_folder(self._folder)
         except DamagedFile as error:
-            self.notes.append(f"features are not kept on disk: {error}")
+            self.notes.append(f"features are not stored on disk: {error}")
             self._budget = 0
 
     def _write(self, key: str, array: Array) -> None:

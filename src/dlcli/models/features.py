@@ -46,7 +46,7 @@ def reason_against(experiment: Experiment, augment: Sequence[AugmentationSpec]) 
     if not features.once:
         return "`training.features: off`"
     if augment and not features.augmented_copies:
-        return "images are changed at random; `training.features: {augmented_copies: 4}` keeps those of 4 versions of each"
+        return "images are augmented; `training.features: {augmented_copies: 4}` stores those of 4 versions of each"
     return ""
 
 
@@ -80,7 +80,7 @@ def kept_features(
         )
     cache.tidy()
     size = (train.nbytes + (0 if validation is None else validation.nbytes)) / 2**20
-    how = "read from an earlier run's" if reused else "computed once"
+    how = "read from an earlier run" if reused else "computed once"
     many = f"{copies} versions of " if augment else ""
     told = f"{how}: {many}{len(splits.train):,} examples, {size:,.1f} MiB, in {perf_counter() - started:.1f} s"
     return CachedFeatures(train, validation, copies, "; ".join((told, *cache.notes)))

@@ -53,12 +53,12 @@ def start_from_run(experiment: Experiment, network: Network, splits: Splits, log
         other.assign(one)
     if same:
         _take_output([one.numpy() for one, _ in pairs[body:]], _output(target), run, target_scale(experiment, splits))
-    log(f"initial weights: {run.id}" + ("" if same else "; its classes are others, so the output layer starts anew"))
+    log(f"initial weights: {run.id}" + ("" if same else "; the classes differ, so the output layer is initialised again"))
     return same
 
 
 def _take_output(weights: list[Array], output: Any, run: Run, ours: TargetScale | None) -> None:
-    """Gives an output layer another run's weights, changed so that its answers in the targets' own units stay the same."""
+    """Gives an output layer another run's weights, changed so that its answers in the units of the targets stay the same."""
     theirs = recorded_scale(run.experiment(), run.data())
     if theirs is not None or ours is not None:
         (offset, factor), (our_offset, our_factor) = _offset_and_factor(theirs), _offset_and_factor(ours)
@@ -89,7 +89,7 @@ def _kinds(model: Any) -> list[str]:
 
 def _differs(run: Run, theirs: str, ours: str, position: int) -> str:
     return (
-        f"training.initial_weights: the model of {run.id} is another one: {theirs}, here {ours} (variable {position});"
+        f"training.initial_weights: the model of {run.id} differs: {theirs}, here {ours} (variable {position});"
         f" `{command()} describe` shows both"
     )
 

@@ -217,7 +217,7 @@ def _build_for_columns(
 
 
 def _output(experiment: Experiment, outputs: int, features: Any, scale: TargetScale | None = None) -> Any:
-    """Returns the output for what the model's layers give: the task's output layer, the targets' own units."""
+    """Returns the output for what the model's layers give: the task's output layer, the units of the targets."""
     task = experiment.task
     output = experiment.output.apply(features, units=task.units(outputs), activation=task.activation)
     return output if scale is None else scale.restored(output)

@@ -47,7 +47,7 @@ def plan_stage(network: Network, stage: Stage) -> Plan:
     body, head = network.blocks()
     why_frozen = network.backbone.why_frozen if isinstance(network.backbone, BackboneLayer) else ""
     if why_frozen and stage.trains_backbone:
-        raise RunFailed(f"stage {stage.name}: the Hub module cannot learn: {why_frozen}")
+        raise RunFailed(f"stage {stage.name}: the Hub module cannot be trained: {why_frozen}")
     selected = _selected(body, stage) if stage.trains_backbone else set()
     for _, layers in body:
         for layer in layers:
@@ -59,7 +59,7 @@ def plan_stage(network: Network, stage: Stage) -> Plan:
         layer.trainable = True
     named = isinstance(stage.train, dict)  # `all` has the head to train where the body learns nothing, as in a perceptron
     if named and not any(moving_variables(layer) for _, layers in body for layer in layers):
-        raise RunFailed(f"stage {stage.name}: {words_of(stage.train)}: none of these layers has weights that may learn")
+        raise RunFailed(f"stage {stage.name}: {words_of(stage.train)}: none of these layers has trainable weights")
     blocks = [*body, ("head", head)] if head else body
     rows = [_row(name, layers) for name, layers in blocks]
     moving = [variable for _, layers in blocks for layer in layers for variable in moving_variables(layer)]
@@ -120,7 +120,9 @@ def _selected(body: Blocks, stage: Stage) -> set[int]:
 
 def _refuse_too_many(stage: Stage, wanted: int, count: int, what: str) -> None:
     if wanted > count:
-        raise RunFailed(f"stage {stage.name}: {wanted} {what} are to learn, but the backbone has {count}; use `train: all`")
+        raise RunFailed(
+            f"stage {stage.name}: {wanted} {what} were requested, but the backbone has only {count}; use `train: all`"
+        )
 
 
 def _row(name: str, layers: list[Any]) -> BlockRow:

@@ -36,7 +36,7 @@ class TargetScale:
     is_positive: bool = False
 
     def restored(self, tensor: Any) -> Any:
-        """Returns scaled outputs `(batch, targets)` in the targets' own units, in float32 also under mixed precision."""
+        """Returns scaled outputs `(batch, targets)` in the units of the targets, in float32 also under mixed precision."""
         layer = keras.layers.Rescaling
         return layer(self.deviation.tolist(), self.mean.tolist(), name=TARGET_UNITS, dtype="float32")(tensor)
 
@@ -102,7 +102,7 @@ def scale_in_words(scale: TargetScale, names: tuple[str, ...]) -> str:
         for name, mean, deviation in zip(names, scale.mean, scale.deviation, strict=True)
     ]
     more = f"; and {len(pairs) - MOST_NAMED} more" if len(pairs) > MOST_NAMED else ""
-    own = "the target's own unit" if len(pairs) == 1 else "the targets' own units"
+    own = "the unit of the target" if len(pairs) == 1 else "the units of the targets"
     return (
         f"targets: scaled inside the model ({'; '.join(pairs[:MOST_NAMED])}{more}); loss, scores and predictions are in {own}"
     )

@@ -81,7 +81,7 @@ def inputs_of_model(model: Any, run: Run) -> ModelInputs:
     if isinstance(model.input, dict):
         names = input_names(run.data().get("columns") or [])
         if set(names.values()) != set(model.input):
-            raise DamagedFile(f"{run.model_path}: takes other columns than those of the run's data")
+            raise DamagedFile(f"{run.model_path}: has other input columns than the run's data")
         return ModelInputs("columns", columns={name: model.input[key].dtype != "string" for name, key in names.items()})
     shape = tuple(model.input_shape[1:])
     if not all(isinstance(side, int) for side in shape):
@@ -118,7 +118,7 @@ def found_files(what: Sequence[str], kind: Kind) -> tuple[list[str], Tree]:
 def _fitting(pattern: str) -> list[str]:
     found = sorted(glob.glob(pattern, recursive=True))
     if not found:
-        words = "fits no file" if glob.has_magic(pattern) else "no such file or folder"
+        words = "matches no file" if glob.has_magic(pattern) else "no such file or folder"
         raise UsageError(f"{pattern}: {words}")
     return found
 
@@ -266,7 +266,7 @@ def _of_array(path: str, name: str, taken: ModelInputs, image: ImageSettings, si
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         skip(path, getattr(error, "strerror", None) or str(error))
     except (MemoryError, OverflowError):
-        skip(path, "claims to hold more than there is memory for")
+        skip(path, "is larger than the memory")
 
 
 def _as_taken(raw: Array, taken: ModelInputs, image: ImageSettings) -> Array:
@@ -283,7 +283,7 @@ def _as_taken(raw: Array, taken: ModelInputs, image: ImageSettings) -> Array:
             raise DataError(f"holds {raw.dtype} of shape {raw.shape[1:]}; the model takes images of uint8, 0 to 255")
         inputs = fit_arrays(inputs, _settings(image, taken.shape))
     elif inputs.dtype == "uint8":
-        raise DataError(f"holds uint8 images of shape {raw.shape[1:]}; the model was trained on numbers of another type")
+        raise DataError(f"contains uint8 images of shape {raw.shape[1:]}; the model was trained on another numeric type")
     if inputs.shape[1:] != taken.shape:
         raise DataError(f"holds examples of shape {inputs.shape[1:]}; the model takes {taken.shape}")
     return inputs
@@ -304,7 +304,7 @@ def _slices(path: str, name: str, size: int) -> Iterator[tuple[int, Array]]:
     with zipfile.ZipFile(path) as archive:
         held = [one.removesuffix(".npy") for one in archive.namelist()]
         if name not in held and len(held) != 1:
-            raise DataError(f"holds no array `{name}`; it holds {', '.join(held[:20]) or 'none'}")
+            raise DataError(f"has no array `{name}`; it holds {', '.join(held[:20]) or 'none'}")
         with archive.open(f"{name if name in held else held[0]}.npy") as file:
             yield from _array_slices(file, size)
 
@@ -316,11 +316,11 @@ def _array_slices(file: IO[bytes], size: int) -> Iterator[tuple[int, Array]]:
     if not shape or dtype.kind not in "fiub":
         raise DataError(f"holds {dtype} of shape {shape}, not rows of numbers")
     if by_column and len(shape) > 1:
-        raise DataError("is in Fortran order, whose rows cannot be read one by one; save np.ascontiguousarray(...) of it")
+        raise DataError("is in Fortran order; save np.ascontiguousarray(...) of it")
     length = dtype.itemsize * prod(shape[1:])
     for start in range(0, shape[0], size):
         count = min(size, shape[0] - start)
         content = file.read(count * length)
         if len(content) != count * length:
-            raise DataError(f"is cut off in row {start + len(content) // max(length, 1)}")
+            raise DataError(f"is truncated in row {start + len(content) // max(length, 1)}")
         yield start, np.frombuffer(content, dtype).reshape(count, *shape[1:])

@@ -41,7 +41,7 @@ class Prediction:
     notes: tuple[str, ...]
     temperature: float | None
     unfamiliar: Unfamiliar | None = None
-    """Counts values that training did not have; None where inputs are no columns."""
+    """Counts values that did not occur in training; None where inputs are no columns."""
     row_notes: list[str] = field(default_factory=list)
     """What was unusual in the rows of tables, once they are read."""
 
@@ -64,7 +64,7 @@ class Prediction:
                 found = found or bool(answers.ids)
                 yield answers
         if not found:
-            raise DataError("nothing could be predicted: no example could be read")
+            raise DataError("no predictions: no example could be read")
 
     def _numbers(self, ids: list[str], scores: Array, skip: Skip) -> Answers:
         """Returns the answers that are numbers."""
@@ -106,7 +106,7 @@ def prepare(run: Run, what: Sequence[str], *, calibrate: bool = False) -> Predic
         raise UsageError("`-` is stdin, which can be read once")
     files, others = found_files(what, taken.kind)
     if not files:
-        raise DataError("; ".join(["nothing to predict: no file that this run takes", *others.notes()]))
+        raise DataError("; ".join(["nothing to predict: no suitable file", *others.notes()]))
     notes = (*others.notes(), *(_of_other_depth(files, experiment) if taken.kind == "images" else ()))
     unfamiliar = Unfamiliar(model, list(taken.columns), run.data().get("gaps")) if taken.columns else None
     return Prediction(run, experiment, classes, model, taken, files, others, notes, temperature, unfamiliar)
@@ -122,7 +122,8 @@ def _of_other_depth(files: Sequence[str], experiment: Experiment) -> list[str]:
     count = f"{len(other):,} of {len(images):,} image files"
     if deep:
         return [
-            f"{count} have 8 bits, such as {other[0]}: they are read as 0 to 255, and the model was trained on deeper values"
+            f"{count} have 8 bits, such as {other[0]}: they are read as 0 to 255, but the model was trained on images with"
+            " more bits"
         ]
     return [f"{count} have more than 8 bits, such as {other[0]}: of 16 bits the upper 8 are used, as in the training"]
 
@@ -134,7 +135,7 @@ def _temperature(run: Run, task: Task) -> float:
         UsageError: the run has none, or gives no probabilities.
     """
     if task.output.is_numeric:
-        raise UsageError("--calibrated is for probabilities; a regression gives values")
+        raise UsageError("--calibrated is for probabilities; a regression has none")
     temperature = run.temperature()
     if temperature is None:
         raise UsageError(f"{run.id} is not calibrated: {command()} evaluate {run.id} --calibrate fits a temperature")

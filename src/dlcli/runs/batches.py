@@ -95,7 +95,9 @@ class Batch:
             write_json(temporary / layout.BATCH, {"settings": asdict(settings), "jobs": [asdict(job) for job in jobs]})
             temporary.rename(path)
         except OSError as error:
-            raise UsageError(f"cannot write to the runs folder {runs}: {error.strerror}; --runs names another") from None
+            raise UsageError(
+                f"cannot write to the runs folder {runs}: {error.strerror}; --runs selects another folder"
+            ) from None
         return cls(path)
 
     @contextmanager
@@ -256,5 +258,5 @@ def find_batch(text: str, runs: Path) -> Batch:
     matching = names[-1:] if text == "latest" else [name for name in names if name.startswith(text)] if text else []
     if len(matching) != 1:
         listed = ", ".join(names[-5:]) or "none"
-        raise UsageError(f"{len(matching) or 'no'} batch of the id {text!r} in {runs}; the latest are {listed}")
+        raise UsageError(f"{len(matching) or 'no'} batches match {text!r} in {runs}; the latest are {listed}")
     return Batch(own_folder(folder / matching[0], "jobs"))

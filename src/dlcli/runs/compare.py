@@ -69,7 +69,9 @@ def not_scored(run: Run, split: str) -> str:
     """Returns the words for a run without scores of a split, with what there is to do about it."""
     parts = run.data().get("examples", {})
     if split not in parts:
-        return f"{run.id} has no {split} split" + (f"; it has {', '.join(parts)}" if parts else ": its data was not opened yet")
+        return f"{run.id} has no {split} split" + (
+            f"; it has {', '.join(parts)}" if parts else ": its data has not been read yet"
+        )
     if not run.has_model:
         return f"{run.id} was not scored on {split}: it has no model yet"
     return f"{run.id} was not scored on {split}: `{command()} evaluate {run.id} --split {split}` does that"

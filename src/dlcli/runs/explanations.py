@@ -56,7 +56,7 @@ def explanations(run: Run) -> list[Explanation]:
     found = ExplanationsFile.read(path).root
     odd = next((one.file for one in found if not _is_name(one.file)), None)
     if odd is not None:
-        raise DamagedFile(f"{path}: {odd[:80]!r} is no name of a picture in the folder")
+        raise DamagedFile(f"{path}: {odd[:80]!r} is not the name of an image in the folder")
     return found
 
 

@@ -62,7 +62,7 @@ def _record(run: Run, state: State, text: str) -> None:
 
 def folder_gone(run: Run) -> str:
     """Returns the words for a run whose folder was removed or renamed while it was written; empty where it is there."""
-    return "" if run.path.is_dir() else f"{run.path} has gone: it was removed or renamed while it was being written"
+    return "" if run.path.is_dir() else f"{run.path} was removed or renamed while the run was writing to it"
 
 
 def disk_full(error: BaseException, run: Run) -> str:
@@ -70,7 +70,7 @@ def disk_full(error: BaseException, run: Run) -> str:
     reasons = [os.strerror(number) for number in _FULL]
     # TensorFlow's own errors hold the system's words, but no number.
     reason = next((text for text in reasons if text in str(error)), "") if not isinstance(error, DlcliError) else ""
-    kept = "; the best epoch so far is kept there" if run.model_path.exists() else ""
+    kept = "; the best epoch so far is stored there" if run.model_path.exists() else ""
     return f"cannot write to {run.path}: {reason}{kept}" if reason else ""
 
 
@@ -80,7 +80,7 @@ def out_of_memory(error: BaseException, run: Run) -> str:
         return ""
     batch, examples = _batch(run)
     if batch < 2:
-        return "out of memory, with one example in a batch; try smaller images or a smaller model"
+        return "out of memory with a batch size of 1; try smaller images or a smaller model"
     of = "the whole training split" if batch == examples else f"{batch} examples"
     return f"out of memory with {of} in a batch; try --set data.batch_size={batch // 2} in a new run, or smaller images"
 

@@ -42,10 +42,12 @@ def own_folder(folder: Path, *inside: str) -> Path:
     """
     for each in (folder, *(folder / name for name in inside)):
         if each.is_symlink() or (os.path.lexists(each) and not each.is_dir()):
-            raise DamagedFile(f"{each}: dlcli does not write here, since it is {_kind_of(each)} and not a folder of its own")
+            raise DamagedFile(
+                f"{each}: dlcli does not write here, since this is {_kind_of(each)} and not a folder that it created"
+            )
         link = next((entry for entry in sorted(each.iterdir()) if entry.is_symlink()), None) if each.is_dir() else None
         if link is not None:
-            raise DamagedFile(f"{link}: dlcli does not write here, since it is a link and not a file of its own")
+            raise DamagedFile(f"{link}: dlcli does not write here, since this is a link and not a file that it created")
     return folder
 
 
@@ -65,7 +67,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except IsADirectoryError:
-        raise DamagedFile(f"{path}: a folder stands in the file's place") from None
+        raise DamagedFile(f"{path}: there is a folder of this name, expected a file") from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -128,7 +130,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(_content(path, _LARGEST_JSON).decode("utf-8"), parse_constant=_no_number, parse_float=_number)
     except UnicodeDecodeError:
-        raise DamagedFile(f"{path}: not a text in UTF-8") from None
+        raise DamagedFile(f"{path}: not UTF-8 text") from None
     except (ValueError, RecursionError) as error:  # of numbers with thousands of digits, of nesting without end
         reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
         raise DamagedFile(f"{path}: not JSON: {reason}") from None
@@ -218,7 +220,7 @@ def append_row(path: Path, row: Sequence[Any]) -> None:
 
 def _refuse_no_file(path: Path) -> None:
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise DamagedFile(f"{path}: not a file of the run's own")
+        raise DamagedFile(f"{path}: not a file inside the run")
 
 
 def read_table(path: Path, *, whole_lines: bool = False) -> list[dict[str, str]]:
@@ -231,7 +233,7 @@ def read_table(path: Path, *, whole_lines: bool = False) -> list[dict[str, str]]
     if whole_lines and not text.endswith("\n"):
         text = text[: text.rfind("\n") + 1]
     if not text:
-        raise DamagedFile(f"{path}: is empty")
+        raise DamagedFile(f"{path} is empty")
     csv.field_size_limit(_LARGEST_TABLE)  # Python's own limit is shorter than a name may be that `write_table` wrote
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
@@ -241,7 +243,7 @@ def read_table(path: Path, *, whole_lines: bool = False) -> list[dict[str, str]]
         raise DamagedFile(f"{path}:{reader.line_num}: not a table: {error}") from None
     odd = next((row for row in rows if len(row) != len(columns)), None)
     if odd is not None:
-        raise DamagedFile(f"{path}: a row of {len(odd)} cells below a heading of {len(columns)}")
+        raise DamagedFile(f"{path}: a row of {len(odd)} cells below a header of {len(columns)}")
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 

@@ -114,7 +114,9 @@ class Run(RunPaths):
             except FileExistsError:
                 continue
             except OSError as error:
-                raise UsageError(f"cannot write to the runs folder {runs}: {error.strerror}; --runs names another") from None
+                raise UsageError(
+                    f"cannot write to the runs folder {runs}: {error.strerror}; --runs selects another folder"
+                ) from None
         raise UsageError(f"no free name for a run in {runs / name}")
 
     @property

@@ -100,7 +100,7 @@ def is_held(path: Path) -> bool | None:
 def _opened(path: Path, what: str) -> int:
     """Returns a descriptor of the lock file that stands at the path: a removed one, locked, would keep nobody out."""
     if path.is_symlink() or (path.exists() and not path.is_file()):  # a link would have another file overwritten
-        raise DamagedFile(f"{path}: not a file of the run's own")
+        raise DamagedFile(f"{path}: not a file inside the run")
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     except OSError as error:

@@ -243,7 +243,7 @@ class RunPaths:
         """Returns a folder inside the run's; a link is refused, since what is written there would land elsewhere."""
         folder = self.path / name
         if folder.is_symlink() or (os.path.lexists(folder) and not folder.is_dir()):
-            raise DamagedFile(f"{folder}: not a folder of the run's own")
+            raise DamagedFile(f"{folder}: not a folder inside the run")
         return folder
 
 

@@ -43,7 +43,7 @@ def find_run(text: str, runs: Path, *, newest: bool = False) -> Run:
         UsageError: there is none, or more than one id begins so.
     """
     if not text.strip():
-        raise UsageError("no run is named: the name is empty")
+        raise UsageError("the name of the run is empty")
     path = Path(text)
     if os.path.lexists(path / STATUS):  # Path's own test raises where the text is too long
         return Run(path.absolute())
@@ -59,7 +59,7 @@ def find_run(text: str, runs: Path, *, newest: bool = False) -> Run:
         return begun[0]
     if begun:
         listed = ", ".join(run.id for run in begun[:5])
-        raise UsageError(f"{len(begun)} runs begin with {text!r}: {listed}{', ...' if len(begun) > 5 else ''}")
+        raise UsageError(f"{len(begun)} runs match {text!r}: {listed}{', ...' if len(begun) > 5 else ''}")
     raise UsageError(_no_run(text, known, runs))
 
 
@@ -117,7 +117,9 @@ def _no_run(text: str, known: list[Run], runs: Path) -> str:
     from difflib import get_close_matches
 
     if not known:
-        return f"no run {text!r}: {runs} holds no runs yet; `{command()} train SPEC` makes one, --runs names another folder"
+        return (
+            f"no run {text!r}: {runs} contains no runs yet; `{command()} train SPEC` starts one, --runs selects another folder"
+        )
     names = sorted({run.name for run in known})
     near = get_close_matches(text, names, 1)
     guess = f"did you mean {near[0]!r}?" if near else f"names in {runs}: {', '.join(names[:10])}"

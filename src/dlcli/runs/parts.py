@@ -18,7 +18,7 @@ MARK = "*"
 """What stands behind such a score in a table that has no room for more; `marked_note` explains it."""
 _WITHOUT_UNIT = ("r2", "mcc", "kappa")
 """Metrics that are 0 for a guess, up to rounding."""
-_CHOSE = "these examples chose the epoch, so scores on new data may be lower"
+_CHOSE = "these examples selected the best epoch, so scores on new data may be lower"
 
 
 def test_is_validation(run: Run) -> bool:
@@ -53,7 +53,7 @@ def sizes_in_words(examples: Mapping[str, int], *, shared: bool) -> str:
 def score_text(value: float, metric: str = "", *, sign: Literal["", "+"] = "", digits: int = 4) -> str:
     """Returns a score as lines and tables show it: with decimals, or where those say nothing with three figures.
 
-    Scores of a regression are in the target's own unit and may be of any size; those of `metric` may have none. `sign` is `+`
+    Scores of a regression are in the unit of the target and may be of any size; those of `metric` may have none. `sign` is `+`
     for a change.
     """
     if abs(value) >= 1000:

@@ -22,7 +22,7 @@ def write_stage_answers(run: Run, stage: int, answers: Array) -> None:
 
     folder = run.path / STAGE_ANSWERS
     if folder.is_symlink():
-        raise DamagedFile(f"{folder}: not a folder of the run's own")
+        raise DamagedFile(f"{folder}: not a folder inside the run")
     folder.mkdir(exist_ok=True)
     with replacing(folder / f"{stage + 1}.npz") as temporary, open(temporary, "wb") as file:
         np.savez(file, answers=answers)

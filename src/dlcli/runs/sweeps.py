@@ -91,7 +91,9 @@ class SweepFolder:
             write_json(self.path / layout.SWEEP, {"storage": "" if _has_password(storage) else storage, "own": not storage})
         except OSError as error:
             runs = self.path.parent.parent
-            raise UsageError(f"cannot write to the runs folder {runs}: {error.strerror}; --runs names another") from None
+            raise UsageError(
+                f"cannot write to the runs folder {runs}: {error.strerror}; --runs selects another folder"
+            ) from None
 
     def storage(self, given: str) -> str:
         """Returns where the study is stored, empty for the folder's own file.
@@ -104,10 +106,10 @@ class SweepFolder:
             DamagedFile: the folder's file cannot be read.
         """
         if not given and self.needs_storage:
-            raise UsageError(f"sweep {self.id} is stored under an address with a password: give it again by --storage URL")
+            raise UsageError(f"sweep {self.id} is stored at an address with a password: repeat --storage URL")
         if not given and self.kept_storage:
             again = f"--storage {shlex.quote(self.kept_storage)}"
-            raise UsageError(f"sweep {self.id} is stored outside its folder: give the place again by {again}")
+            raise UsageError(f"sweep {self.id} is stored outside its folder: repeat {again}")
         return given
 
     @property
@@ -228,5 +230,5 @@ def find_sweep(text: str, runs: Path) -> SweepFolder:
     matching = names[-1:] if text == "latest" else [name for name in names if name.startswith(text)] if text else []
     if len(matching) != 1:
         listed = ", ".join(names[-5:]) or "none"
-        raise UsageError(f"{len(matching) or 'no'} sweep of the id {text!r} in {runs}; the latest are {listed}")
+        raise UsageError(f"{len(matching) or 'no'} sweeps match {text!r} in {runs}; the latest are {listed}")
     return SweepFolder(own_folder(folder / matching[0], "jobs", "workers"))

@@ -33,7 +33,7 @@ def named_cluster(workers: str, index: int | None) -> Cluster:
         UsageError: they do not fit each other, or an address is none.
     """
     if index is None:
-        raise UsageError("--workers names all workers; --index tells which of them this one is, from 0 on")
+        raise UsageError("--workers lists all workers; --index is the number of this process, from 0")
     return _checked(workers.split(","), index, "--workers")
 
 
@@ -56,8 +56,8 @@ def cluster_around(strategy: str, environment: Mapping[str, str] = os.environ) -
         found = _from_slurm(environment)
     if found is None:
         raise UsageError(
-            "hardware.strategy: multi_worker, but nothing names the workers: TF_CONFIG, several tasks of one `srun`,\n"
-            "  `--workers host1:port,host2:port --index 0`, or `--local-workers 2` to try it on this machine"
+            "hardware.strategy: multi_worker needs the addresses of the workers: TF_CONFIG, several tasks of one `srun`,\n"
+            "  `--workers host1:port,host2:port --index 0`, or `--local-workers 2` to test it on this machine"
         )
     return found
 
@@ -82,7 +82,7 @@ def wait_for_all(cluster: Cluster, limit: float = 600.0) -> None:
     with listening:
         while missing := [one for one in missing if not listens(one)]:
             if monotonic() > end:
-                raise RunFailed(f"after {limit:.0f} s no worker listens at {', '.join(missing)}")
+                raise RunFailed(f"after {limit:.0f} s, no worker listens at {', '.join(missing)}")
             sleep(0.1)
 
 
@@ -112,7 +112,7 @@ def _checked(addresses: Sequence[str], index: int, where: str) -> Cluster:
         if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
             raise UsageError(f"{where}: expected host:port, found {one!r}")
     if len(set(addresses)) < len(addresses) or len(addresses) < 2:
-        raise UsageError(f"{where}: expected two different addresses at least, found {', '.join(addresses)}")
+        raise UsageError(f"{where}: expected at least two different addresses, found {', '.join(addresses)}")
     if not 0 <= index < len(addresses):
         raise UsageError(f"{where} names {len(addresses)} workers: their index is 0 to {len(addresses) - 1}, found {index}")
     return Cluster(tuple(addresses), index)
@@ -128,9 +128,9 @@ def _from_tf_config(text: str) -> Cluster | None:
             return None
         index = int(task["index"]) + (len(chief) if task["type"] == "worker" else 0)
         if task["type"] not in ("chief", "worker") or {*jobs} - {"chief", "worker"}:
-            raise ValueError("its tasks are no workers alone")
+            raise ValueError("it has tasks other than workers")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UsageError(f"TF_CONFIG is not as TensorFlow expects it: {error}") from None
+        raise UsageError(f"TF_CONFIG is invalid: {error}") from None
     return _checked([*map(str, chief), *map(str, workers)], index, "TF_CONFIG")
 
 

@@ -84,11 +84,11 @@ def joined(hardware: Hardware, cluster: Cluster | None) -> Spread | None:
         UsageError: there are fewer devices than are asked for, or the strategy does not fit the cluster.
     """
     if cluster is None and hardware.strategy == "multi_worker":
-        raise UsageError(f"hardware.strategy: multi_worker is for `{command()} train`, which is told its workers")
+        raise UsageError(f"hardware.strategy: multi_worker is only supported by `{command()} train`")
     if cluster is None and hardware.strategy != "mirrored":
         return None
     if hardware.xla:
-        raise UsageError("hardware.xla: true is for one device: XLA cannot compile sums over several")
+        raise UsageError("hardware.xla: true needs a single device: XLA cannot compile sums over several")
     with quiet_start():
         gpus = [] if hardware.device == "cpu" else tf.config.list_physical_devices("GPU")
         if cluster is None:
@@ -146,8 +146,8 @@ def _wanted(hardware: Hardware, gpus: int) -> int:
     if gpus == 1 or (not gpus and hardware.devices is None):
         found = "TensorFlow sees one GPU" if gpus else "TensorFlow sees no GPU"
         raise UsageError(
-            f"hardware.strategy: mirrored spreads a model over several GPUs, and {found}: leave it at auto\n"
-            "  for trying it out on a CPU: device: cpu and devices: 2"
+            f"hardware.strategy: mirrored needs several GPUs, but {found}: use auto\n"
+            "  to test it on a CPU, set device: cpu and devices: 2"
         )
     return hardware.devices or gpus
 

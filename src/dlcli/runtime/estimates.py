@@ -82,7 +82,7 @@ def of_values(values: Array, fewest: int = FEWEST_VALUES) -> Estimate:
     values = values.astype("float64")
     mean, count = float(values.mean()), len(values)
     if count < fewest or (values == values[0]).all():
-        reason = f"fewer than {fewest} examples" if count < fewest else "the values of all examples are the same"
+        reason = f"fewer than {fewest} examples" if count < fewest else "all examples have the same value"
         return Estimate(mean, values - mean, None, reason, bounded=False)
     low, high = hall(mean, values - mean)
     return Estimate(mean, values - mean, (max(low, 0.0) if (values >= 0).all() else low, high), bounded=False)
@@ -121,7 +121,7 @@ def explained(truth: Array, predicted: Array, value: float) -> Estimate:
     without = ((squares.sum(axis=0) - squares) / np.maximum(total - spread, 1e-300)).mean(axis=1)
     rest = 1 - value
     if rest <= 0 or (without <= 0).any():
-        return Estimate(value, np.zeros(count), None, "nothing is unexplained")
+        return Estimate(value, np.zeros(count), None, "no variance is unexplained")
     logs = (count - 1) * (np.log(without).mean() - np.log(without))
     half = student(count) * float(logs.std(ddof=1)) / sqrt(count)
     return Estimate(value, -rest * logs, (1 - rest * exp(half), 1 - rest * exp(-half)))

@@ -50,8 +50,8 @@ class Gpus:
             first = ", ".join(self.missing[:3]) + (", ..." if len(self.missing) > 3 else "")
             remedy = f"in a checkout delete .venv and call scripts/dlcli, or {install_command('gpu')}"
             return "warn", f"{found}{len(self.missing)} CUDA packages are missing ({first})", remedy
-        causes = "often LD_LIBRARY_PATH leads to another CUDA, or the driver is old"
-        remedy = f"TF_CPP_MIN_LOG_LEVEL=0 {command()} doctor names it; {causes}"
+        causes = "LD_LIBRARY_PATH may point to another CUDA version, or the driver may be too old"
+        remedy = f"TF_CPP_MIN_LOG_LEVEL=0 {command()} doctor shows which one; {causes}"
         return "warn", f"{found}TensorFlow could not load a CUDA library", remedy
 
     def _without_driver(self) -> Verdict:
@@ -59,7 +59,7 @@ class Gpus:
             return (
                 "warn",
                 f"the NVIDIA driver fails: {self.driver_error}",
-                "load or reinstall the NVIDIA driver; reboot after its update",
+                "load or reinstall the NVIDIA driver; reboot after an update",
             )
         if self.devices:
             remedy = "in a container: docker run --gpus all with the NVIDIA container toolkit; else install the driver"

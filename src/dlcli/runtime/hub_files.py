@@ -44,7 +44,7 @@ def cache_folder() -> Path:
 def _unpacked(path: Path) -> Path:
     """Returns the folder of an archive's SavedModel, unpacked under the digest of its content."""
     if not path.is_file():
-        raise DataError(f"model.backbone.handle: {path} is no file")
+        raise DataError(f"model.backbone.handle: {path} is not a file")
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -101,7 +101,7 @@ def _unpack(path: Path, folder: Path) -> None:
 def _refuse_strange(name: str, path: Path) -> None:
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or ":" in name:
-        raise DataError(f"model.backbone.handle: {path} holds {name!r}, which would leave its folder: it is not unpacked")
+        raise DataError(f"model.backbone.handle: {path} holds {name!r}, which is outside its folder: it is not unpacked")
 
 
 def _refuse_large(size: int, path: Path) -> None:

@@ -160,7 +160,7 @@ class HubLayer(BackboneLayer, keras.layers.Layer):  # type: ignore[misc]
         reusable = callable(module) and self.signature is None
         self._takes_training = reusable and _has_training_argument(module)
         if not reusable:
-            self.why_frozen = "it has signatures only, which say nothing of training; use `train: head`"
+            self.why_frozen = "it only has signatures, which cannot be trained; use `train: head`"
             self.signature = _signature(module, self.signature, folder)
         named = getattr(module, "trainable_variables", None)
         learning = [one for one in self._variables() if one.trainable] if named is None else named
@@ -268,7 +268,7 @@ def _tags(folder: Path) -> list[str] | None:
 
     path = folder / "saved_model.pb"
     if not path.is_file():
-        raise DataError(f"model.backbone.handle: {folder} is no SavedModel: it has no saved_model.pb")
+        raise DataError(f"model.backbone.handle: {folder} is not a SavedModel: it has no saved_model.pb")
     try:
         saved = SavedModel.FromString(path.read_bytes())
     except Exception as error:  # protobuf's DecodeError has no public home

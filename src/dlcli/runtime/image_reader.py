@@ -118,14 +118,14 @@ def read_picture(path: str, settings: Settings) -> Picture:
     except UnidentifiedImageError:
         raise UnreadableImage(_not_an_image(path)) from None
     except MemoryError:
-        raise UnreadableImage("more memory is needed to decode it than there is") from None
+        raise UnreadableImage("there is too little memory to decode it") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, ImageCms.PyCMSError) as error:
         words = error.strerror if isinstance(error, OSError) and error.strerror else f"not readable as an image: {error}"
         raise UnreadableImage(words) from None
 
 
 def _not_an_image(path: str) -> str:
-    return "an empty file" if os.path.getsize(path) == 0 else f"no image of a type that is read ({', '.join(FORMATS)})"
+    return "an empty file" if os.path.getsize(path) == 0 else f"not an image of a supported type ({', '.join(FORMATS)})"
 
 
 def _refuse_large(file: Image.Image, settings: Settings) -> float:

@@ -197,7 +197,7 @@ def incomplete_words(path: str) -> str:
         share = missing_part(path)
     except OSError:
         return ""
-    return f"{path}: its JPEG data ends early: {100 * share:.0f} % of the picture, at the bottom, is missing" if share else ""
+    return f"{path}: truncated JPEG: {100 * share:.0f} % of the image, at the bottom, is missing" if share else ""
 
 
 _thread = local()

@@ -47,7 +47,7 @@ def load_keras_file(path: Path) -> Any:
     except DlcliError:
         raise
     except MemoryError:
-        raise DamagedFile(f"{path}: more memory is needed to load it than there is: it is too large, or damaged") from None
+        raise DamagedFile(f"{path}: there is too little memory to load it: it is too large, or damaged") from None
     except Exception as error:  # h5py, Keras, TensorFlow and zipfile have no common class
         if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's lack of memory
             raise
@@ -75,7 +75,7 @@ def read_config(path: Path) -> Any:
     except _BROKEN as error:
         raise DamagedFile(f"{path}: not a Keras model, or damaged: {_in_one_line(error)}") from None
     if not isinstance(found, dict):
-        raise DamagedFile(f"{path}: its config.json describes no model")
+        raise DamagedFile(f"{path}: its config.json does not describe a model")
     return found
 
 
@@ -84,13 +84,13 @@ def _refuse_odd_members(members: list[zipfile.ZipInfo], path: Path) -> None:
     for name in names:
         parts = PurePosixPath(name.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts or ":" in name:
-            raise DamagedFile(f"{path}: holds {name!r}, which would leave its folder")
+            raise DamagedFile(f"{path}: holds {name!r}, which is outside its folder")
     if len(names) != len(set(names)):
-        raise DamagedFile(f"{path}: holds a member twice")
+        raise DamagedFile(f"{path}: contains a member twice")
     large = next((one for one in members if one.filename == "config.json" and one.file_size > _LARGEST_CONFIG), None)
     size = sum(one.file_size for one in members)
     if large or size > _EXPANSION * path.stat().st_size + _LARGEST_CONFIG:
-        raise DamagedFile(f"{path}: would unpack to {size:,} bytes: more than a model of its size holds")
+        raise DamagedFile(f"{path}: would unpack to {size:,} bytes: more than a model of its size contains")
 
 
 def _classes(config: Any) -> Iterator[dict[str, Any]]:
@@ -111,7 +111,7 @@ def _refuse_foreign(entry: dict[str, Any], path: Path) -> None:
     name, module, registered = entry["class_name"], entry.get("module"), entry.get("registered_name")
     if registered == _HUB:
         if isinstance(entry.get("config"), dict) and entry["config"].get("folder") is not None:
-            raise DamagedFile(f"{path}: its Hub layer names a folder of its own choice: it is not loaded")
+            raise DamagedFile(f"{path}: its Hub layer refers to a folder outside the model: it is not loaded")
         return
     own = module in (None, "builtins", "keras") or (isinstance(module, str) and module.startswith("keras."))
     computes = name != "function" or module in _FUNCTIONS

@@ -39,9 +39,9 @@ def examine(runs: Path) -> Iterator[Check]:
     yield check_processors()
     yield check_memory()
     yield check_shared_memory()
-    yield check_folder("runs folder", runs, "pass another with --runs or DLCLI_RUNS")
-    yield check_folder("data sets", _data_sets(), "sets already there can be read; to prepare others set TFDS_DATA_DIR")
-    yield check_folder("pretrained weights", _keras_home(), "files already there can be read; to fetch others set KERAS_HOME")
+    yield check_folder("runs folder", runs, "set another folder with --runs or DLCLI_RUNS")
+    yield check_folder("data sets", _data_sets(), "existing data sets can be read; set TFDS_DATA_DIR to prepare others")
+    yield check_folder("pretrained weights", _keras_home(), "existing files can be read; set KERAS_HOME to download others")
     yield check_disk(runs)
     yield from check_tensorflow()
 
@@ -138,7 +138,7 @@ def check_shared_memory() -> Check:
 
     total = shutil.disk_usage("/dev/shm").total
     if total <= LEAST_SHARED * 2**30:
-        remedy = "only several GPUs in one run need more: docker run --shm-size=1g"
+        remedy = "only runs on several GPUs need more: docker run --shm-size=1g"
         return Check("shared memory", "warn", f"/dev/shm has {_gib(total)}", remedy)
     return Check("shared memory", "ok", f"/dev/shm has {_gib(total)}")
 
@@ -164,7 +164,7 @@ def check_disk(folder: Path) -> Check:
     free = shutil.disk_usage(_existing(folder)).free
     found = f"{_gib(free)} free for runs"
     if free < LEAST_DISK * 2**30:
-        return Check("disk", "warn", found, f"`{command()} runs rm` removes old runs; --runs names a folder on another disk")
+        return Check("disk", "warn", found, f"`{command()} runs rm` removes old runs; --runs selects a folder on another disk")
     return Check("disk", "ok", found)
 
 
@@ -180,7 +180,7 @@ def check_tensorflow() -> Iterator[Check]:
         import tensorflow as tf
     except Exception as error:  # whatever breaks the import (a missing library, a wrong NumPy), the user must hear of it
         text = f"import failed: {type(error).__name__}: {error}".splitlines()[0]
-        yield Check("TensorFlow", "fail", text, "install the packages anew; `python -c 'import tensorflow'` shows all")
+        yield Check("TensorFlow", "fail", text, "reinstall the packages; `python -c 'import tensorflow'` shows the whole error")
         return
     yield Check("TensorFlow", "ok", f"{tf.__version__}, Keras {keras.__version__}, imported in {perf_counter() - start:.1f} s")
     status, found, remedy = find_gpus().verdict()
@@ -204,11 +204,11 @@ def self_test(keras: Any, seconds: float = SELF_TEST_SECONDS) -> Check:
         first, last, rate = _train(keras, seconds)
     except Exception as error:  # a driver that does not fit, too little memory: the check reports what TensorFlow says
         text = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Check("self-test", "fail", text, f"CUDA_VISIBLE_DEVICES=-1 {command()} doctor tries it without the GPU")
+        return Check("self-test", "fail", text, f"CUDA_VISIBLE_DEVICES=-1 {command()} doctor tests without the GPU")
     found = f"loss {first:.2f} -> {last:.2f} in {seconds:g} s, {rate:,.0f} images/s (28x28, small CNN)"
     if last < 0.5 * first:
         return Check("self-test", "ok", found)
-    return Check("self-test", "fail", found, "the loss should halve: this TensorFlow computes wrongly here; install it anew")
+    return Check("self-test", "fail", found, "the loss should halve: this TensorFlow computes wrong results; reinstall it")
 
 
 def _train(keras: Any, seconds: float) -> tuple[float, float, float]:

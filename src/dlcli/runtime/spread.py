@@ -108,9 +108,7 @@ def losses_of_workers(spread: Spread | None) -> Iterator[None]:
         lost = isinstance(error, tf.errors.UnavailableError) or any(words in error.message for words in _LOST)
         if spread is None or spread.workers == 1 or not lost:
             raise
-        raise Interrupted(
-            "stopped by the loss of a worker: its process or its machine has gone, or cannot be reached"
-        ) from None
+        raise Interrupted("stopped by the loss of a worker: its process or machine ended or cannot be reached") from None
 
 
 _LOST = ("Collective ops is aborted", "unhealthy", "Connection reset by peer")

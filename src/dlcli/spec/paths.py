@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 _LONGEST = 4000
 _SECRET = re.compile(r"(?i)SECRET|TOKEN|PASSW|CREDENTIAL|API_?KEY|ACCESS_KEY|PRIVATE_KEY")
 """Names of variables that hold secrets: their values must not reach a spec, a log or a tracker."""
-_NO_NAME = "no file can have such a name: it is too long, or holds a NUL"
+_NO_NAME = "not a valid file name: it is too long, or contains a NUL character"
 
 
 def with_environment(value: str) -> str:
@@ -25,7 +25,7 @@ def with_environment(value: str) -> str:
         name, default = match.group(1), match.group(2)
         if _SECRET.search(name) and not name.endswith(("_DIR", "_FILE", "_FOLDER", "_PATH")):
             raise PydanticCustomError(
-                "environment", "{name} is called like a secret, which the run would keep; a path needs none", {"name": name}
+                "environment", "{name} is named like a secret, and the run would store its value", {"name": name}
             )
         if name not in os.environ and default is None:
             raise PydanticCustomError(
@@ -46,7 +46,7 @@ def as_path(value: str, info: ValidationInfo) -> str:
     try:
         path = os.path.normpath(Path(folder).absolute() / Path(text).expanduser())
     except RuntimeError:  # `~name` of a user that there is not
-        raise PydanticCustomError("path", "there is no user of this name, whose folder it would be in") from None
+        raise PydanticCustomError("path", "there is no user of this name") from None
     if "\0" in path or len(os.fsencode(path)) > _LONGEST or any(len(os.fsencode(part)) > 255 for part in path.split("/")):
         raise PydanticCustomError("path", _NO_NAME)
     return path

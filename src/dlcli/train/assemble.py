@@ -100,7 +100,7 @@ def compile_stage(work: TrainingSetup, stage: Stage, stage_inputs: StageInputs, 
         kind = work.experiment.model.kind
         raise UsageError(f"hardware.strategy: a `{kind}` model has a training step of its own, which devices cannot share")
     if work.experiment.training.loss.kind == "dice":
-        raise UsageError("training.loss: dice is one number for a whole batch, which devices that share it cannot sum")
+        raise UsageError("training.loss: dice has one value per batch, which cannot be summed over devices")
     refuse_empty_shares(len(work.splits.train), work.batch_size, spread.devices)
     with spread.strategy.scope():
         _compile(work, stage, stage_inputs, plan, stream.steps)

@@ -216,10 +216,10 @@ def newest_snapshot(run: Run, log: Callable[[str], None]) -> Snapshot | None:
         try:
             if is_whole(path):
                 return read_snapshot(path)
-            reason = "its checksum is another"
+            reason = "its checksum is wrong"
         except DamagedFile as error:
             reason = str(error)
-        log(f"note: the checkpoint {path.name} is damaged ({reason}) and is passed over and removed")
+        log(f"note: the checkpoint {path.name} is damaged ({reason}) and was removed")
         with suppress(OSError):
             path.unlink()
     return None

@@ -25,7 +25,7 @@ def fit_classifier(work: RunTraining, stage: Stage) -> dict[str, Any]:
     classifier = experiment.model.classifier
     assert classifier is not None
     still = work.network.body.count_params()
-    work.log(f"stage {stage.name}: {classifier.kind}, fitted once; the backbone's {still:,} parameters stay as they are")
+    work.log(f"stage {stage.name}: {classifier.kind}, fitted once; the {still:,} parameters of the backbone are frozen")
     folder = record.run.features_path
     kept = kept_features(experiment, splits, work.network, list(stage.augment or []), folder)
     work.log(f"features: {kept.told}")

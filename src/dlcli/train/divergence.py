@@ -28,12 +28,12 @@ def words_of_divergence(error: Diverged, norms: list[float], rate: float, best: 
     kept = f"; the best model so far, of epoch {best.epoch}, is kept" if best.value is not None else ""
     listed = ", ".join(f"{norm:.3g}" for norm in norms[-SHOWN:])
     gradients = f"; norm of the gradients in the last steps: {listed}" if listed else ""
-    lower = f"a learning rate of {rate / 10:.2g}" if math.isfinite(rate) else "a far lower learning rate"
+    lower = f"a learning rate of {rate / 10:.2g}" if math.isfinite(rate) else "a much lower learning rate"
     return (
         f"{error}: the training has diverged{kept}\n"
         f"  learning rate {rate:.3g}{gradients}\n"
-        f"  try {lower}, `clipnorm: 1.0` beside it in the optimizer, or look for values far"
-        " out of range in the data"
+        f"  try {lower}, `clipnorm: 1.0` beside it in the optimizer, or look for extreme values"
+        " in the data"
     )
 
 

@@ -39,11 +39,11 @@ def with_stages(loaded: Loaded) -> Loaded:
         return loaded
     if not experiment.pretrained:
         raise UsageError(
-            f"{loaded.document.file}: nothing in it was trained before; `{command()} train` trains it, and fine-tuning needs"
+            f"{loaded.document.file}: it has no pretrained weights; `{command()} train` trains it, and fine-tuning needs"
             " `model.kind: transfer`, `training.stages` or `training.initial_weights`"
         )
     if not experiment.training.epochs:
-        raise UsageError(f"{loaded.document.file}: `training.epochs` is 0: there is nothing to fine-tune for")
+        raise UsageError(f"{loaded.document.file}: `training.epochs` is 0, so nothing would be fine-tuned")
     optimizer = experiment.training.optimizer
     gentle = optimizer.model_copy(update={"learning_rate": scaled_rate(optimizer.learning_rate, GENTLE)})
     stages = [Stage(name="head", train="head"), Stage(name="all", train="all", optimizer=gentle)]
@@ -108,7 +108,7 @@ def _data_of_stage(run: Run, train: Any, learning_rate: float | None, epochs: in
     last = experiment.stages[-1]
     epochs = epochs or last.epochs
     if not epochs:
-        raise UsageError(f"{run.id} was built without training; say how long to train it: --epochs 5")
+        raise UsageError(f"{run.id} was built without training; set the number of epochs, e.g. --epochs 5")
     optimizer = dump(_optimizer(experiment, last, learning_rate, head_alone=train == "head"))
     data: dict[str, Any] = dump(experiment)
     stage = {"name": "finetune", "train": train, "epochs": epochs, "optimizer": optimizer}
@@ -124,11 +124,12 @@ def _of_another_source(split: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tell_other_data(run: Run, experiment: Experiment, log: Callable[[str], None], *, offline: bool) -> None:
-    log(f"note: other data than that of {run.id}: it is split anew")
+    log(f"note: the data is not that of {run.id}, so it is split again")
     count = known_images(run, experiment, offline=offline)
     if count:
         log(
-            f"note: {count:,} of its images have the names of images that {run.id} was trained on: if they are the same, scores"
+            f"note: {count:,} of its images have the same names as training images of {run.id}; if they are the same"
+            " images, scores"
             " of the new test split are too high"
         )
 
@@ -147,8 +148,8 @@ def _with_other_classes(run: Run, data: dict[str, Any], overrides: list[str]) ->
         if fault is None or not isinstance(run.experiment().task.output, TwoClasses):
             raise
     raise UsageError(
-        f"{run.id} tells 2 classes apart by one output, and {fault.message.partition(';')[0]}: write a spec with"
-        f" `task: classification` and `model: {{kind: transfer, backbone: {{kind: run, run: {run.path}}}}}`, which takes the"
+        f"{run.id} has one output for two classes, but {fault.message.partition(';')[0]}: write a spec with"
+        f" `task: classification` and `model: {{kind: transfer, backbone: {{kind: run, run: {run.path}}}}}`, which uses the"
         " run's model without its output layer"
     )
 

@@ -71,11 +71,11 @@ def fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, lo
 def _refuse_other_work(spread: Spread, experiment: Experiment, splits: Splits, begin: Snapshot | None, revision: int) -> None:
     """Raises RunFailed where the workers do not train the same thing from the same place."""
     place = () if begin is None else (begin.state["stage"], begin.state["epoch"], begin.state["step"])
-    facts = {**facts_of(experiment), "the data's content": splits.fingerprint, "checkpoint": place, "revision": revision}
+    facts = {**facts_of(experiment), "the content of the data": splits.fingerprint, "checkpoint": place, "revision": revision}
     differing = [name for name, fact in facts.items() if not spread.agree(fact)]
     if differing:
         raise RunFailed(
-            f"the workers do not train the same: among them differ {', '.join(differing)}; all need the same spec,"
+            f"the workers differ in {', '.join(differing)}; all need the same spec,"
             " the same data and, to resume a run, its folder"
         )
 
@@ -117,7 +117,7 @@ def _fit(experiment: Experiment, splits: Splits, run: Run, reporter: Reporter, l
     if work.spread is not None:
         log(
             f"each batch of {work.batch_size} examples is shared by {work.spread.devices} devices; batch size and learning rate"
-            " are the spec's own (a larger batch of k times the size is often given k times the rate)"
+            " are those of the spec (for a batch k times as large, k times the rate is common)"
         )
     if experiment.model.fitted_once:
         run.write_stages([fit_classifier(work, stages[0])])
@@ -237,11 +237,11 @@ def _stage_entry(work: RunTraining, plan: Plan, stage_state: StageState) -> dict
         work.log(f"{reason}; stopped after epoch {len(rows)} of {last}")
     if proof.result:
         checked = proof.result
-        notes = (("zero_gradient", "have a gradient of zero"), ("tiny_step", "get steps too small for their last bit"))
-        dead = "".join(f", {len(checked[name])} more {words}" for name, words in notes if checked[name])
+        notes = (("zero_gradient", "have zero gradients"), ("tiny_step", "have updates below float32 precision"))
+        dead = "".join(f"; {len(checked[name])} {words}" for name, words in notes if checked[name])
         work.log(
-            f"proof: after step {checked['step']} all {checked['moved']} variables that should move had moved{dead},"
-            f" and the other {checked['still']} were bit for bit the same"
+            f"verified after step {checked['step']}: {checked['moved']} trainable variables changed{dead},"
+            f" {checked['still']} frozen ones did not"
         )
     best = stage_state.recorder.stage_best
     return {
@@ -264,7 +264,7 @@ def _score_start(work: RunTraining, model: Any, validation: Any, scores: list[An
     """Keeps the model that the run starts from as its best, until an epoch is better."""
     monitor = work.record.monitor
     if validation is None or not monitor.startswith("val_"):
-        work.log(f"start: not scored, since {monitor} is no validation score; the best epoch is kept, also if it is worse")
+        work.log(f"start: not scored, since {monitor} is not a validation score; the best epoch is kept even if it is worse")
         return
     scored = with_data_loss(model.evaluate(validation, return_dict=True, verbose=0))
     logs = {f"val_{name}": value for name, value in scored.items()}
@@ -314,9 +314,9 @@ def _tell_end(work: RunTraining, stages: list[dict[str, Any]]) -> None:
     record, monitor = work.record, work.record.monitor
     best = record.best
     if best.value is None:
-        raise RunFailed(f"{monitor} was never a number: no epoch can be called the best")
+        raise RunFailed(f"{monitor} was NaN in every epoch, so there is no best epoch")
     if best.epoch == 0:
-        work.log(f"no epoch was better than the start ({monitor} {score_text(best.value)}): its model is kept")
+        work.log(f"no epoch was better than the start ({monitor} {score_text(best.value)}); the initial model is kept")
     else:
         of_stage = f" of stage {best.stage}" if len(stages) > 1 else ""
         work.log(f"best epoch: {best.epoch}{of_stage} ({monitor} {score_text(best.value)}); its model is kept")

@@ -57,7 +57,7 @@ def run_local_workers(count: int, arguments: Sequence[str]) -> int:
         missing = _wait_for_chief(processes, addresses)
         chief = _ended(processes[0])
         if missing:
-            print(f"worker {missing} ended before all were there", file=sys.stderr)
+            print(f"worker {missing} ended before all workers had connected", file=sys.stderr)
         elif chief < 0:
             how = signal.Signals(-chief).name
             print(f"the chief was ended by {how}; `{command()} train --resume` resumes its run", file=sys.stderr)

@@ -164,7 +164,7 @@ def _folder(runs: Path, name: str) -> Path:
         place.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-", dir=place))
     except OSError as error:
-        raise UsageError(f"cannot write to the runs folder {runs}: {error.strerror}; --runs names another") from None
+        raise UsageError(f"cannot write to the runs folder {runs}: {error.strerror}; --runs selects another folder") from None
 
 
 def _write(found: Found) -> None:
@@ -249,5 +249,7 @@ def _place_of_rate(experiment: Experiment, stage: str, rate: str, data: Any) -> 
     if isinstance(schedule, float | int):
         return (*place, "learning_rate"), rate
     if not hasattr(schedule, "initial_learning_rate"):
-        raise UsageError(f"--write: the rate is no single number ({type(schedule).__name__}): write it into the spec by hand")
+        raise UsageError(
+            f"--write: the rate is not a single number ({type(schedule).__name__}); write it into the spec by hand"
+        )
     return (*place, "learning_rate", "initial_learning_rate"), rate

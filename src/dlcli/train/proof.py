@@ -138,11 +138,11 @@ def _digest(variable: Any) -> bytes:
 def _table(plan: Plan, drifted: Sequence[Any], stuck: Sequence[Any], step: int) -> str:
     """Returns the words of a broken promise: every variable that is not as planned, up to a dozen of each sort."""
     lines = [
-        f"stage {plan.stage.name}: after step {step} the weights are not as the stage says:"
-        f" {len(drifted)} moved that should not, {len(stuck)} stood still that should move"
+        f"stage {plan.stage.name}: after step {step} the trained variables do not match the stage:"
+        f" {len(drifted)} frozen variables changed, {len(stuck)} trainable variables did not"
     ]
-    for what, variables in (("moved, should not", drifted), ("stood still, should move", stuck)):
+    for what, variables in (("changed, but is frozen", drifted), ("trainable, but unchanged", stuck)):
         lines += [f"  {what:<25} {name_of(one)} {tuple(one.shape)}" for one in variables[:_MOST]]
         if len(variables) > _MOST:
             lines.append(f"  {what:<25} ... {len(variables) - _MOST} more")
-    return "\n".join([*lines, "  this is a defect of dlcli or of a layer, not of the spec; the run is stopped here"])
+    return "\n".join([*lines, "  this is a bug in dlcli or in a layer, not a fault of the spec; the run stops here"])

@@ -80,7 +80,7 @@ def resume(
         refuse_missing_trackers(wanted)
         added = _added_epochs(before, wanted)
         if schedule and not added:
-            raise UsageError("--schedule is for a run that gets more epochs: --set training.epochs=30")
+            raise UsageError("--schedule needs more epochs: --set training.epochs=30")
         if wanted.data.source != before.data.source and run.split_path.exists():
             refuse_other_data(run, wanted, offline=offline)
         status = run.status()
@@ -104,7 +104,7 @@ def _refuse_later_revision(run: Run) -> None:
     revision = run.revision()
     if revision > REVISION:
         raise UsageError(
-            f"{run.id} was begun by a later version of dlcli (revision {revision}; this version knows {REVISION}):"
+            f"{run.id} was started by a later version of dlcli (revision {revision}; this version supports {REVISION}):"
             " resume it with that version"
         )
 
@@ -113,7 +113,7 @@ def _finish(run: Run, experiment: Experiment, log: Log) -> None:
     """Writes what a complete run lacks because it was stopped in its last second, and says that nothing is left to do."""
     if not is_written(run):
         write_for_people(run, log)
-    log(f"{run.id} is complete: nothing is left to do; --set training.epochs={_epochs(experiment) + 10} trains on")
+    log(f"{run.id} is complete; to train longer, use --set training.epochs={_epochs(experiment) + 10}")
 
 
 def _begin_of(run: Run, log: Log) -> Snapshot | None:
@@ -124,7 +124,7 @@ def _begin_of(run: Run, log: Log) -> Snapshot | None:
     """
     begin = newest_snapshot(run, log)
     if begin is not None and spec_digest(run) not in begin.state["specs"]:
-        raise UsageError(f"{run.spec_path} was changed since its checkpoint: a run is resumed with its own spec only")
+        raise UsageError(f"{run.spec_path} has changed since the checkpoint; a run can only be resumed with its own spec")
     return begin
 
 
@@ -152,7 +152,7 @@ def _write_spec(run: Run, wanted: Experiment, begin: Snapshot | None) -> None:
 
 def _tell(run: Run, begin: Snapshot | None, log: Log) -> None:
     if begin is None:
-        log(f"{run.id} has no whole checkpoint: it starts anew")
+        log(f"{run.id} has no complete checkpoint: it starts from the beginning")
         return
     epoch, step = begin.state["epoch"], begin.state["step"]
     log(f"resuming {run.id} in epoch {epoch + 1} after step {step}" if step else f"resuming {run.id} after epoch {epoch}")
@@ -176,8 +176,8 @@ def _changed(run: Run, before: Experiment, overrides: list[str]) -> Experiment:
     if differing:
         lines = "\n".join(f"  {key}: {old.get(key)} -> {new.get(key)}" for key in differing)
         raise UsageError(
-            f"a resumed run may have more epochs, and no other change of its results:\n{lines}\n"
-            f"  `{command()} train` on the spec makes a new run, `{command()} finetune` one with this run's weights"
+            f"a resumed run may only get more epochs; other changes of its results are refused:\n{lines}\n"
+            f"  `{command()} train` on the spec starts a new run, `{command()} finetune` starts one from this run's weights"
         )
     return wanted
 
@@ -203,10 +203,10 @@ def _added_epochs(before: Experiment, wanted: Experiment) -> int:
     """
     added = _epochs(wanted) - _epochs(before)
     if added < 0:
-        raise UsageError(f"the run was started for {_epochs(before)} epochs; it can be resumed for more, not for fewer")
+        raise UsageError(f"the run was started for {_epochs(before)} epochs; it can be extended, not shortened")
     if not added and wanted.training.epochs != before.training.epochs:
         last = len(before.training.stages) - 1
-        raise UsageError(f"each stage has its own epochs: --set training.stages.{last}.epochs=30 makes the last one longer")
+        raise UsageError(f"each stage has its own epochs: --set training.stages.{last}.epochs=30 extends the last stage")
     if added and before.model.fitted_once:
         raise UsageError(f"a `{before.model.fitted_once}` head is fitted once; it has no epochs")
     return added
@@ -222,7 +222,7 @@ def _extended(
     """
     if begin is None:
         raise UsageError(
-            f"{run.id} has no whole checkpoint: it cannot be made longer; `{command()} finetune` continues with its model"
+            f"{run.id} has no complete checkpoint, so it cannot be extended; `{command()} finetune` continues with its model"
         )
     stage, longer = before.stages[-1], wanted.stages[-1]
     assert stage.optimizer is not None
@@ -242,11 +242,11 @@ def _extended(
 
 def _which_policy(rate: Any) -> str:
     if not isinstance(rate, ScheduleSpec):
-        return "--schedule: the run's learning rate follows no schedule; leave it out"
+        return "--schedule: the run has a constant learning rate; omit --schedule"
     return (
-        f"the run's learning rate follows `{rate.kind}`; say what it does in the added epochs:"  # type: ignore[attr-defined]
-        " --schedule continue (it continues as it was set, and stays at its end), stretch (it is stretched to the new end)"
-        " or rewarm (it starts again, in a stage of its own)"
+        f"the run has the schedule `{rate.kind}`; set what it does in the added epochs:"  # type: ignore[attr-defined]
+        " --schedule continue (it continues as it was set and stays at its end), stretch (it is stretched to the new end)"
+        " or rewarm (it starts again in a new stage)"
     )
 
 

@@ -143,12 +143,10 @@ def _tell_rounding(begun: dict[str, Any], here: dict[str, Any], log: Log) -> Non
     """Says what a resumed run computes with otherwise than when it was begun, and whether that changes its bits."""
     differing = what_rounds_otherwise(begun, here)
     if differing:
-        log(
-            f"note: resumed with {', '.join(differing)}: the last bits will differ from those of a run that was not interrupted"
-        )
+        log(f"note: resumed with {', '.join(differing)}: the last bits will differ from an uninterrupted run")
     elif here["threads"]["intra_op"] != len(here["affinity"]):
         count, cores = here["threads"]["intra_op"], len(here["affinity"])
-        log(f"threads: {count}, as when the run began ({cores} {'cores' if cores > 1 else 'core'} may be used now)")
+        log(f"threads: {count}, as at the start of the run ({cores} {'cores are' if cores > 1 else 'core is'} available now)")
 
 
 def _opened(run: Run, experiment: Experiment, device: Device, log: Log, *, offline: bool) -> tuple[Experiment, Splits]:

@@ -44,14 +44,14 @@ def verdict(work: RunTraining, stages: list[dict[str, Any]]) -> str:
     """Returns in one line whether the stages after the first gave a better model than it."""
     first, *later = [stage for stage in stages if stage["best_value"] is not None] or [{}]
     if not later:
-        return "no later stage gave a number to compare"
+        return "no later stage has a score to compare"
     sign = 1 if work.record.higher_is_better else -1
     best = max(later, key=lambda stage: sign * stage["best_value"])
     outcomes = [_outcome(work, stages.index(stage)) for stage in (first, best)]
     kept = f"; the model of {work.record.best.stage} is kept"
     if outcomes[0] is None or outcomes[1] is None:
         values = " against ".join(f"{score_text(stage['best_value'])} in {stage['name']}" for stage in (best, first))
-        return f"unfreezing: {best['monitor']} {values}; not tested: the answers of both stages were not kept{kept}"
+        return f"unfreezing: {best['monitor']} {values}; not tested: the predictions of both stages were not stored{kept}"
     compared = differences(work, outcomes[0], outcomes[1])
     return f"{in_words(compared, first['name'], best['name'], len(outcomes[0]))}{kept}"
 
@@ -84,7 +84,7 @@ def in_words(compared: list[Difference], first: str, best: str, examples: int) -
     if not compared:
         return "unfreezing: there is no score to test"
     if "better" not in by_verdict and "worse" not in by_verdict:
-        return f"unfreezing: no difference that these {examples:,} validation examples can show: {sentences}"
+        return f"unfreezing: no significant difference on {examples:,} validation examples: {sentences}"
     if "worse" not in by_verdict:
         return f"unfreezing helped: {sentences}"
     if "better" not in by_verdict:

@@ -41,4 +41,4 @@ def _folder_of_its_own(cluster: Cluster) -> Iterator[Path]:
         with TemporaryDirectory(prefix=f"dlcli-worker-{cluster.index}-") as folder:
             yield Path(folder)
     except Interrupted as error:
-        raise Interrupted(f"{str(error).partition(';')[0]}; the chief's run keeps the checkpoint to resume from") from None
+        raise Interrupted(f"{str(error).partition(';')[0]}; the run of the chief has the checkpoint to resume from") from None

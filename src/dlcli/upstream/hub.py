@@ -43,7 +43,7 @@ def resolve_hub(handle: str, cache: Path, *, offline: bool, limit: float = 20) -
     except Exception as error:  # urllib, tarfile and TensorFlow's file system have no common class
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"model.backbone.handle: {handle} is not in the cache ({cache}) and could not be fetched: {reason}\n"
+            f"model.backbone.handle: {handle} is not in the cache ({cache}) and could not be downloaded: {reason}\n"
             "  a folder or an archive of the module works without a network"
         ) from None
 
@@ -63,7 +63,7 @@ def _hub_requests(cache: Path, *, offline: bool, limit: float) -> Iterator[None]
             raise OSError("--offline forbids it")
         response = call(own, request)
         if getattr(request, "full_url", request).startswith("https:") and not response.geturl().startswith("https:"):
-            raise OSError("the host leads to an address without https")
+            raise OSError("the host redirects to an address without https")
         return response
 
     before = socket.getdefaulttimeout()

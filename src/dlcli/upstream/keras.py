@@ -88,7 +88,7 @@ def keras_weights(kind: str, *, offline: bool) -> Iterator[None]:
             raise
         origin, target = requests[-1]
         raise DataError(
-            f"model.backbone: the ImageNet weights of {kind} are not at hand and could not be fetched:"
+            f"model.backbone: the ImageNet weights of {kind} are not available and could not be downloaded:"
             f" {str(error).splitlines()[0]}\n"
             f"  put {origin.rsplit('/', 1)[-1]} into {Path(target).parent}, or set `weights` to its path"
         ) from None

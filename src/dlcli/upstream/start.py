@@ -21,8 +21,8 @@ _NOTED = "DLCLI_KERAS_JSON_NOTED"
 _KERAS_JSON = {"floatx": "float32", "epsilon": 1e-7, "backend": "tensorflow", "image_data_format": "channels_last"}
 _IGNORED = {
     "TF_USE_LEGACY_KERAS": "dlcli uses Keras 3",
-    "KERAS_MAX_EPOCHS": "the spec says how many epochs are trained",
-    "KERAS_MAX_STEPS_PER_EPOCH": "the spec says how much of the data is trained on",
+    "KERAS_MAX_EPOCHS": "the spec sets the number of epochs",
+    "KERAS_MAX_STEPS_PER_EPOCH": "the spec sets the amount of data",
 }
 """Variables of Keras and TensorFlow that would change what a spec means."""
 
@@ -147,6 +147,6 @@ def _ignored_json(path: Path) -> str:
     except (OSError, ValueError):
         return ""  # Keras takes its defaults too
     if not isinstance(content, dict):
-        return f"note: {path} is ignored: it is no object"
+        return f"note: {path} is ignored: it is not a JSON object"
     odd = [f"{name} {content[name]!r:.40}" for name, usual in _KERAS_JSON.items() if content.get(name, usual) != usual]
-    return f"note: {path} is ignored ({', '.join(odd)}): the spec and Keras's defaults count" if odd else ""
+    return f"note: {path} is ignored ({', '.join(odd)}): the spec and Keras's defaults apply" if odd else ""

@@ -50,7 +50,7 @@ def _own_feature(connector: Any, name: str) -> Any:
             importlib.import_module(name.rpartition(".")[0])
     if not name.startswith(_FEATURES) or name not in connector._registered_features:
         raise DataError(
-            f"a prepared TFDS set has a feature of the class {name[:80]!r}, which is not one of TFDS's own: it is not opened"
+            f"a prepared TFDS set has a feature of the class {name[:80]!r}, which is not a class of TFDS: it is not opened"
         )
     return connector._registered_features[name]
 

@@ -170,7 +170,7 @@ class _Running:
             taken = monotonic() - one.began if one.began else 0.0
             limited = settings.engine != "slurm"  # there it is the time of an allocation; a run that needs more has another
             if limited and settings.minutes and not one.why and not self._stop and taken > 60 * settings.minutes:
-                one.why = "the time for one run was over; it has a checkpoint"
+                one.why = "time limit of the run reached; it has a checkpoint"
 
 
 def _overrides_of(run: Run) -> list[str]:

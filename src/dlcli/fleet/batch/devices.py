@@ -60,7 +60,7 @@ def variables_of(gpus: Sequence[str], share: int) -> dict[str, str]:
 
 def _variables(gpu: str, memory_mb: int | None, per_gpu: int) -> dict[str, str]:
     if per_gpu > 1 and memory_mb is None:
-        raise UsageError(f"--per-gpu: the driver does not tell how much memory {gpu} has to share")
+        raise UsageError(f"--per-gpu: the driver does not report the memory of {gpu}")
     shared = {GPU_MEMORY: str(int(memory_mb * _LEFT / per_gpu))} if per_gpu > 1 and memory_mb else {}
     return _shown(gpu) | shared
 

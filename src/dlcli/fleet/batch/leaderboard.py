@@ -81,7 +81,7 @@ def leaderboard(batch: Batch, sort: str = "") -> Leaderboard:
     lines = [_line(group, members, statuses, runs) for group, members in groups.items()]
     known = list(dict.fromkeys(name for line in lines for name in line.scores))
     if sort and lines and known and sort not in known:
-        raise UsageError(f"--sort: no run of this batch has the score {sort!r}; known: {', '.join(known)}")
+        raise UsageError(f"--sort: no run of this batch has the score {sort!r}; available: {', '.join(known)}")
     metric = sort or next((name for name in known if name != "loss" and not name.startswith("val_")), "loss")
     sign = -1 if _rises(metric, runs) else 1
     lines.sort(key=lambda line: (metric not in line.scores, sign * line.scores.get(metric, (0.0, None))[0]))

@@ -36,7 +36,7 @@ def planned(specs: Sequence[str], seeds: Sequence[int], settings: Sequence[str])
     for values in choices:
         count *= len(values)
     if count > _MOST:
-        raise UsageError(f"these are {count:,} runs; a batch has at most {_MOST:,}")
+        raise UsageError(f"this batch would have {count:,} runs; the limit is {_MOST:,}")
     jobs: list[tuple[tuple[str, tuple[str, ...]], Job]] = []
     names: dict[str, set[str]] = {}
     faults: list[Fault] = []
@@ -49,7 +49,7 @@ def planned(specs: Sequence[str], seeds: Sequence[int], settings: Sequence[str])
             faults += error.faults
             continue
         if loaded.experiment.hardware.strategy == "multi_worker":
-            message = f"a batch trains each run in one process; several are for `{command()} train`, which is told its workers"
+            message = f"a batch trains each run in one process; use `{command()} train` for several workers"
             faults.append(loaded.document.fault(("hardware", "strategy"), message))
             continue
         names.setdefault(loaded.experiment.name, set()).add(spec)
@@ -84,12 +84,13 @@ def refuse_mirrored(jobs: Sequence[Job], *, on_cluster: bool, on_gpus: bool) -> 
             continue
         if on_gpus:
             message = (
-                f"each run here has one GPU; `{command()} train` gives a run all, a cluster (--engine) as many as it asks for"
+                f"each run has one GPU here; use `{command()} train` for all GPUs, or a cluster"
+                " (--engine) for as many as requested"
             )
         elif hardware.devices or hardware.resources.gpus or asks_for_gpus(hardware.resources.slurm):
             continue
         else:
-            message = "a cluster must be told how many GPUs: say hardware.devices"
+            message = "on a cluster, set the number of GPUs by hardware.devices"
         fault = loaded.document.fault(("hardware", "strategy"), message)
         faults[str(fault)] = fault
     if faults:
@@ -129,6 +130,6 @@ def seeds_of(text: str) -> list[int]:
     for part in filter(None, (one.strip() for one in text.split(","))):
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) - int(first) not in range(_MOST)):
-            raise UsageError(f"--seeds: expected numbers and ranges, as in 0-4,7; found {part!r}")
+            raise UsageError(f"--seeds: expected numbers and ranges such as 0-4,7; found {part!r}")
         found += range(int(first), int(last or first) + 1)
     return list(dict.fromkeys(found))

@@ -44,13 +44,13 @@ class Limits:
         try:
             found = describe_spec(experiment)
         except UsageError as error:  # the data is not at hand, and its shape not known: the training will fetch it
-            print(f"the model's size is not known before its training: {error}", flush=True)
+            print(f"the size of the model is unknown before its training: {error}", flush=True)
             return
         bytes_each = found.weights_bytes // max(1, found.trainable + found.frozen)
         memory = found.weights_bytes + (_COPIES - 1) * found.trainable * bytes_each + found.activations_bytes
         size = Size(found.trainable + found.frozen, memory)
         write_json(self.path, asdict(size))
         if self.parameters is not None and size.parameters > self.parameters:
-            raise TooLarge(f"{size.parameters:,} parameters, and the sweep allows {self.parameters:,}")
+            raise TooLarge(f"{size.parameters:,} parameters; the sweep allows {self.parameters:,}")
         if self.memory_gb is not None and memory > self.memory_gb * 2**30:
-            raise TooLarge(f"an estimated {memory / 2**30:.2f} GB of memory, and the sweep allows {self.memory_gb:g} GB")
+            raise TooLarge(f"an estimated {memory / 2**30:.2f} GB of memory; the sweep allows {self.memory_gb:g} GB")

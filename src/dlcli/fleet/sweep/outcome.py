@@ -148,7 +148,7 @@ def _unexplored(search: Search, rows: Sequence[Row], best: Sequence[Row]) -> lis
         if isinstance(kind, Choice):
             found += _few(name, kind, values)
         elif not values:
-            found.append(f"{name} was never drawn")
+            found.append(f"{name} was never sampled")
         else:
             found += _edges(name, kind, best)
             found += _gaps(name, kind, values)
@@ -173,16 +173,16 @@ def _edges(name: str, number: Number, best: Sequence[Row]) -> list[str]:
         at = position(number, row.drawn[name])
         value = f"{row.drawn[name]:.4g}"
         if at <= _EDGE:
-            found.append(f"{name}: the best trial's {value} lies at the lower bound {low:g}; smaller ones were not tried")
+            found.append(f"{name}: the best trial's {value} is at the lower bound {low:g}; smaller values were not tried")
         elif at >= 1 - _EDGE:
-            found.append(f"{name}: the best trial's {value} lies at the upper bound {high:g}; larger ones were not tried")
+            found.append(f"{name}: the best trial's {value} is at the upper bound {high:g}; larger values were not tried")
     return found
 
 
 def _gaps(name: str, number: Number, values: Sequence[float]) -> list[str]:
     low, high = number.ends
     if len(values) == 1:
-        return [f"{name} was drawn once"]
+        return [f"{name} was sampled once"]
     if len(values) < _FEWEST or (number.count is not None and number.count < _FEWEST):
         return []
     ordered = sorted({low, high, *values}, key=lambda value: position(number, value))
@@ -214,11 +214,13 @@ def write_best(folder: SweepFolder, found: Outcome) -> str:
         run = find_run(row.run, folder.batch.runs)
     except UsageError:
         raise UsageError(
-            f"the best trial, {row.number}, was made in another runs folder, which has its run {row.run}"
+            f"the best trial, {row.number}, belongs to another runs folder, which contains its run {row.run}"
         ) from None
     scores = ", ".join(f"{name} {value:.6g}" for name, value in zip(found.objectives, row.values or [], strict=True))
     drawn = "".join(f"#   {visible(name)}: {visible(value)}\n" for name, value in row.drawn.items())
-    head = f"# The best of sweep {found.sweep}: trial {row.number}, {scores}; its run is {run.id}.\n# Drawn:\n{drawn}"
+    head = (
+        f"# Best trial of sweep {found.sweep}: trial {row.number}, {scores}; its run is {run.id}.\n# Sampled values:\n{drawn}"
+    )
     write_text(folder.best_path, head + run.spec_path.read_text(encoding="utf-8"))
     return run.id
 

@@ -88,13 +88,13 @@ def _importances(found: Outcome) -> list[Chart]:
     shares = dict(list(found.importances.items())[:_MOST_AXES])
     text = f"Importance of each parameter: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}."
     draw = partial(_draw_importances, shares=shares, objective=found.objectives[0])
-    return [Chart("what matters", text, draw, (4.7, 0.9 + 0.32 * len(shares)))]
+    return [Chart("parameter importance", text, draw, (4.7, 0.9 + 0.32 * len(shares)))]
 
 
 def _draw_importances(axes: Any, medium: Medium, shares: dict[str, float], objective: str) -> None:
     items = list(shares.items())[::-1]
     axes.barh([_short(name) for name, _ in items], [share for _, share in items], color=medium.series[0], height=0.6)
-    axes.set_xlabel(f"share in the variance of {visible(objective)}")
+    axes.set_xlabel(f"fraction of the variance of {visible(objective)}")
 
 
 def _parallel(found: Outcome, search: Search) -> list[Chart]:

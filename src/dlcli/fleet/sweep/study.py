@@ -120,7 +120,7 @@ def open_search(folder: SweepFolder, storage: str, trials: int | None = None) ->
 
     path = storage_path(storage)
     if path is not None and not path.exists():  # Optuna would make it
-        raise UsageError(f"the storage {without_password(storage)} is not there")
+        raise UsageError(f"the storage {without_password(storage)} does not exist")
     try:
         study = optuna.load_study(storage=_storage(folder, storage), study_name=folder.id)
         kept = study.user_attrs.get(_PLAN)
@@ -130,7 +130,8 @@ def open_search(folder: SweepFolder, storage: str, trials: int | None = None) ->
         raise _unreachable(storage, error) from None
     if kept is None:
         raise UsageError(
-            f"the study {folder.id} was not made by dlcli, or is just being made; if that was cut off, begin a new sweep"
+            f"the study {folder.id} was not created by dlcli, or is still being created; if its creation was interrupted,"
+            " start a new sweep"
         )
     if trials is not None:
         kept = kept | {"trials": trials}
@@ -154,7 +155,7 @@ def _plan_of(kept: Any) -> Plan:
             return plan
     except TypeError:
         pass
-    raise UsageError("the study's plan is damaged; begin a new sweep")
+    raise UsageError("the plan of the study is damaged; start a new sweep")
 
 
 def _parameters(loaded: Loaded) -> list[Parameter]:
@@ -218,7 +219,7 @@ def told_how_to_go_on(folder: SweepFolder) -> Iterator[None]:
     except RunFailed as error:
         raise RunFailed(f"{error}; {how_to_go_on(folder)}") from None
     except (StorageInternalError, SQLAlchemyError, OSError) as error:
-        raise RunFailed(f"sweep {folder.id} cannot be written any more: {_reason(error)}; {how_to_go_on(folder)}") from None
+        raise RunFailed(f"sweep {folder.id} can no longer be written: {_reason(error)}; {how_to_go_on(folder)}") from None
 
 
 def how_to_go_on(folder: SweepFolder) -> str:

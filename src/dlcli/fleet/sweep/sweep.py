@@ -32,7 +32,7 @@ from dlcli.runs.hold import is_held
 from dlcli.runs.sweeps import SweepFolder
 from dlcli.spec.load import load_text
 
-_TIME_OVER = "the time for the sweep was over; it has a checkpoint"
+_TIME_OVER = "time limit of the sweep reached; it has a checkpoint"
 _RETRIES = 1
 
 
@@ -189,7 +189,7 @@ class _Sweeping:
         try:
             load_text(one.job.text, one.job.file, one.job.overrides)
         except SpecError as error:
-            self._finish(one, "skipped", None, f"these values make no sound spec together: {error.faults[0]}")
+            self._finish(one, "skipped", None, f"these values are invalid together: {error.faults[0]}")
             return True
         return False
 
@@ -273,7 +273,7 @@ class _Sweeping:
             try:
                 values = objective_values(self._search, self._batch, one.job, one.run)
             except (DamagedFile, KeyError, ValueError) as error:
-                return self._finish(one, "failed", None, f"its run tells no objective: {error}")
+                return self._finish(one, "failed", None, f"its run has no objective value: {error}")
             told = "" if values else f"{', '.join(self._search.objectives)} is not a number in the best epoch"
             return self._finish(one, "completed" if values else "failed", values, told)
         if kind == TooLarge.__name__:

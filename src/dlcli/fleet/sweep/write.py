@@ -58,6 +58,6 @@ def _left(folder: SweepFolder, number: int, worker: str) -> str:
     """Returns that a trial is another machine's, which alone has its checkpoint."""
     machine = worker.rpartition("-")[0] or worker
     return (
-        f"trial {number} is with {worker}, which works in another runs folder; if it has ended,"
-        f" `{command()} sweep --resume {folder.id}` on {machine} takes the trial up"
+        f"trial {number} is with {worker}, a process with another runs folder; if it has ended,"
+        f" `{command()} sweep --resume {folder.id}` on {machine} resumes the trial"
     )

@@ -26,7 +26,7 @@ class LeakyReluActivation(ActivationSpec):
     layer: ClassVar[str] = "layers.LeakyReLU"
     kind: Literal["leaky_relu"]
     negative_slope: NotNegative = Field(
-        default=0.2, description="Factor of negative values. As in Keras 0.2 here, but 0.3 in the layer `leaky_relu`."
+        default=0.2, description="Slope for negative values: 0.2 as in Keras's activation; the layer `leaky_relu` has 0.3."
     )
 
 
@@ -36,7 +36,7 @@ class EluActivation(ActivationSpec):
     keras_class: ClassVar[str] = "activations.elu"
     layer: ClassVar[str] = "layers.ELU"
     kind: Literal["elu"]
-    alpha: NotNegative = Field(default=1.0, description="How far negative values go down.")
+    alpha: NotNegative = Field(default=1.0, description="Scale of the outputs for negative values.")
 
 
 class ReluActivation(ActivationSpec):
@@ -47,7 +47,7 @@ class ReluActivation(ActivationSpec):
     kind: Literal["relu"]
     negative_slope: NotNegative = Field(default=0.0, description="Factor of values below the threshold.")
     max_value: Positive | None = Field(default=None, description="Largest output: 6 for MobileNet's relu6.")
-    threshold: NotNegative = Field(default=0.0, description="Values below it count as negative.")
+    threshold: NotNegative = Field(default=0.0, description="Threshold below which `negative_slope` applies.")
 
 
 _WITH_SETTINGS = OneOf("Activation")

@@ -130,7 +130,7 @@ class MinMaxNorm(KerasSpec):
     kind: Literal["min_max_norm"]
     min_value: NotNegative = Field(default=0.0, description="Smallest norm.")
     max_value: Positive = Field(default=1.0, description="Largest norm.")
-    rate: Positive = Field(default=1.0, description="Share of the correction applied at each step.")
+    rate: Positive = Field(default=1.0, description="Fraction of the correction that is applied at each step.")
     axis: int = Field(default=0, description="Axis along which the norm is taken.")
 
 

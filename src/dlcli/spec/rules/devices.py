@@ -15,10 +15,10 @@ def _devices_can_share(experiment: Experiment) -> Iterator[Finding]:
     if hardware.strategy not in ("mirrored", "multi_worker"):
         return
     if experiment.training.loss.kind == "dice":
-        message = f"`dice` is one number for a whole batch, which the devices of `strategy: {hardware.strategy}` cannot sum"
+        message = f"`dice` has one value per batch, which the devices of `strategy: {hardware.strategy}` cannot sum"
         yield ("training", "loss"), message
     if hardware.xla:
-        yield ("hardware", "xla"), f"XLA cannot compile the sums over devices of `strategy: {hardware.strategy}`; leave it out"
+        yield ("hardware", "xla"), f"XLA cannot compile the sums over devices of `strategy: {hardware.strategy}`; remove it"
 
 
 def _devices_are_used(experiment: Experiment) -> Iterator[Finding]:

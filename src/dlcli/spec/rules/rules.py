@@ -63,7 +63,7 @@ def _classes_are_the_sources(experiment: Experiment) -> Iterator[Finding]:
     chosen = [composed(name) for name in experiment.data.classes or []]
     known = [composed(name) for name in experiment.data.source.facts(experiment.task).classes]
     if chosen and experiment.task.output.is_numeric:
-        yield ("data", "classes"), f"`task: {experiment.task}` has no classes to choose from"
+        yield ("data", "classes"), f"`task: {experiment.task}` has no classes to select"
     for index, name in enumerate(chosen):
         place: Place = ("data", "classes", index)
         if name in chosen[:index]:
@@ -92,7 +92,7 @@ def _targets_have_a_scale(experiment: Experiment) -> Iterator[Finding]:
     if experiment.data.scale_targets is True and not experiment.task.output.is_numeric:
         yield (
             ("data", "scale_targets"),
-            f"only regression scales its targets; `task: {experiment.task}` has none to scale",
+            f"only a regression scales its targets; `task: {experiment.task}` cannot",
         )
 
 
@@ -111,7 +111,7 @@ def _metrics_fit_task(experiment: Experiment) -> Iterator[Finding]:
         if experiment.training.loss.integer_labels and metric.one_hot(experiment.task):
             yield (
                 place,
-                f"`{metric.name}` is followed on one-hot labels; use `loss: categorical_crossentropy`, the same loss on them",
+                f"`{metric.name}` needs one-hot labels; use `loss: categorical_crossentropy`",
             )
 
 
@@ -146,7 +146,7 @@ def _monitors_exist(experiment: Experiment) -> Iterator[Finding]:
         if monitor not in known and not inherited:
             near = get_close_matches(monitor, known, 1, cutoff=0.75)
             guess = f"did you mean `{near[0]}`? " if near else ""
-            yield place, f"no column `{monitor}` will be in the history; {guess}known: {', '.join(known)}"
+            yield place, f"the history will have no column `{monitor}`; {guess}available: {', '.join(known)}"
 
 
 def _layers_fit_images(experiment: Experiment) -> Iterator[Finding]:
@@ -202,7 +202,7 @@ def _output_is_not_repeated(experiment: Experiment) -> Iterator[Finding]:
     if layers and getattr(layers[-1], "activation", "") == "softmax":
         yield (
             ("model", "layers", len(layers) - 1),
-            f"the output layer is added from `task: {experiment.task}`; leave this softmax out",
+            f"the output layer follows from `task: {experiment.task}`; remove this softmax",
         )
 
 
@@ -218,8 +218,8 @@ def _step_is_not_trained(experiment: Experiment) -> Iterator[Finding]:
             yield (
                 (*path, "activation"),
                 (
-                    "binary_step has no gradient, so nothing before it can learn; use `sigmoid` to train,"
-                    " or `training.epochs: 0` to only build and test"
+                    "binary_step has no gradient, so layers before it cannot be trained; use `sigmoid`,"
+                    " or set `training.epochs: 0` to only build and test"
                 ),
             )
 
@@ -237,7 +237,7 @@ def _schedules_are_sound(experiment: Experiment) -> Iterator[Finding]:
     scheduled = isinstance(experiment.training.optimizer.learning_rate, ScheduleSpec)
     for index, callback in enumerate(experiment.training.callbacks):
         if scheduled and isinstance(callback, ReduceLROnPlateau):
-            yield ("training", "callbacks", index), "needs a plain `learning_rate`, not a schedule, to lower"
+            yield ("training", "callbacks", index), "needs a constant `learning_rate`, not a schedule"
 
 
 def _schedules_warm_up(experiment: Experiment) -> Iterator[Finding]:
@@ -272,24 +272,24 @@ def _ignored_class_is_sound(experiment: Experiment) -> Iterator[Finding]:
     outputs = experiment.data.facts(experiment.task).outputs
     ignored = getattr(experiment.training.loss, "ignore_class", None)
     if ignored is not None and outputs and ignored >= outputs:
-        yield ("training", "loss", "ignore_class"), f"classes count from 0 to {outputs - 1}, found {ignored}"
+        yield ("training", "loss", "ignore_class"), f"expected a class from 0 to {outputs - 1}, found {ignored}"
     if ignored is not None and getattr(experiment.training.loss, "label_smoothing", False):
         yield (
             ("training", "loss", "label_smoothing"),
-            "smoothing spreads labels over all classes, `ignore_class` leaves one out",
+            "label smoothing and `ignore_class` cannot be combined",
         )
 
 
 def _batches_can_be_normalised(experiment: Experiment) -> Iterator[Finding]:
     if experiment.data.batch_size == 1 and experiment.model.normalizes_batches:
-        yield ("model", "batch_normalization"), "needs batches of at least 2 examples: of one alone every value becomes 0"
+        yield ("model", "batch_normalization"), "needs batches of at least 2 examples: with one example, every value becomes 0"
 
 
 def _one_way_of_clipping(experiment: Experiment) -> Iterator[Finding]:
     optimizer: OptimizerSpec = experiment.training.optimizer
     given = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name) is not None]
     if len(given) > 1:
-        yield ("training", "optimizer", given[1]), f"only one way of clipping may be set; `{given[0]}` is set too"
+        yield ("training", "optimizer", given[1]), f"only one kind of clipping can be set; `{given[0]}` is set too"
 
 
 def _callbacks_are_single(experiment: Experiment) -> Iterator[Finding]:
@@ -302,14 +302,14 @@ def _callbacks_are_single(experiment: Experiment) -> Iterator[Finding]:
         seen.add(kind)
     for place, callback in _callbacks(experiment):
         if isinstance(callback, TrackerSpec) and "stages" in place:
-            yield place, "follows the whole run: it belongs into `training.callbacks`"
+            yield place, "applies to the whole run: move it to `training.callbacks`"
 
 
 def _splits_leave_training(experiment: Experiment) -> Iterator[Finding]:
     split = experiment.data.split
     shares = [share for share in (split.validation, split.test) if isinstance(share, float)]
     if sum(shares) >= 1:
-        yield ("data", "split"), f"validation and test add up to {sum(shares):g}: too little is left to train on"
+        yield ("data", "split"), f"validation and test add up to {sum(shares):g}, which leaves too few training examples"
     if split.validation == "validation":
         yield ("data", "split", "validation"), "expected a fraction from 0 to below 1, `auto` or `source`"
     if split.test == "validation" and split.validation == 0:

@@ -21,7 +21,10 @@ def _one_scaling(experiment: Experiment) -> Iterator[Finding]:
     """A second scaling of what the backbone scales itself, or a missing one, ruins a training without a word."""
     normalize, transfer = experiment.data.normalize, experiment.model.has_backbone
     if transfer and normalize != "backbone":
-        yield ("data", "normalize"), f"the backbone scales its images itself; `{normalize}` would do it twice: leave this out"
+        yield (
+            ("data", "normalize"),
+            f"the backbone includes its own scaling; `{normalize}` would scale twice: remove this field",
+        )
     if not transfer and normalize == "backbone":
         yield ("data", "normalize"), "there is no backbone; expected auto, unit, symmetric, standard or none"
 
@@ -42,9 +45,12 @@ def _backbone_fits_data(experiment: Experiment) -> Iterator[Finding]:
         return
     if image.size and tuple(image.size) != wanted[:2]:
         place = ("data", "image", "size")
-        yield place, f"the backbone takes images of {wanted[0]}x{wanted[1]}; leave this out, or set `model.backbone.input_size`"
+        yield (
+            place,
+            f"the backbone takes images of {wanted[0]}x{wanted[1]}; remove this field, or set `model.backbone.input_size`",
+        )
     if image.channels and image.channels != wanted[2]:
-        yield ("data", "image", "channels"), f"the backbone takes images of {wanted[2]} channels; leave this out"
+        yield ("data", "image", "channels"), f"the backbone takes images of {wanted[2]} channels; remove this field"
 
 
 def _is_table(experiment: Experiment) -> bool:
@@ -56,18 +62,19 @@ def _classifier_fits(experiment: Experiment) -> Iterator[Finding]:
     if not model.fitted_once:
         return
     if not isinstance(experiment.task.output, Classes):
-        yield ("model", "head"), f"`{model.fitted_once}` tells classes apart; `task: {experiment.task}` needs layers"
+        yield ("model", "head"), f"`{model.fitted_once}` is a classifier; `task: {experiment.task}` needs layers"
     if experiment.training.stages:
         yield ("training", "stages"), f"a `{model.fitted_once}` head is fitted once: it has no stages"
     if experiment.data.augment and not experiment.training.features.augmented_copies:
         place = ("data", "augment")
         yield (
             place,
-            "a classifier sees every image once; `training.features: {augmented_copies: 4}` gives it 4 versions of each",
+            "a classifier is fitted once on every image; `training.features: {augmented_copies: 4}` gives it 4 versions of"
+            " each",
         )
     monitor = experiment.training.monitor.removeprefix("val_")
     if monitor != "loss" and monitor not in {metric.name for metric in experiment.training.metrics or []}:
-        yield ("training", "monitor"), f"a classifier is scored by the loss and the metrics; `{monitor}` is none of them"
+        yield ("training", "monitor"), f"a classifier is scored by the loss and the metrics; `{monitor}` is not one of them"
 
 
 def _stages_are_sound(experiment: Experiment) -> Iterator[Finding]:
@@ -78,9 +85,9 @@ def _stages_are_sound(experiment: Experiment) -> Iterator[Finding]:
         if stage.name in twice:
             yield (*place, "name"), f"two stages are called `{stage.name}`"
         if stage.batch_norm != "auto" and not stage.trains_backbone:
-            yield (*place, "batch_norm"), "has no effect: this stage trains the head alone"
+            yield (*place, "batch_norm"), "has no effect: this stage trains only the head"
         if stage.epochs is None and experiment.training.epochs == 0:
-            yield place, "has no epochs: `training.epochs` is 0; give it `epochs` of its own"
+            yield place, "has no epochs: `training.epochs` is 0; set `epochs` of the stage"
         if stage.start == "last" and index == 0:
             yield (*place, "start"), "has no effect: there is no stage before this one"
         if isinstance(stage.train, dict) and "blocks" in stage.train and not experiment.model.has_blocks:
@@ -123,7 +130,7 @@ def _stages_follow_their_schedules(experiment: Experiment) -> Iterator[Finding]:
         if any(isinstance(one, ReduceLROnPlateau) for one in callbacks) and any(isinstance(one, ScheduleSpec) for one in rates):
             yield (
                 ("training", "stages", index),
-                "`reduce_lr_on_plateau` needs a plain `learning_rate`, not a schedule, to lower",
+                "`reduce_lr_on_plateau` needs a constant `learning_rate`, not a schedule",
             )
 
 
@@ -137,13 +144,13 @@ def _augmented_copies_have_an_effect(experiment: Experiment) -> Iterator[Finding
     elif not experiment.data.augment and not any(stage.augment for stage in stages):
         yield place, "has no effect without `data.augment`"
     elif not features.once:
-        yield place, "has no effect where features are not kept (`once: false`)"
+        yield place, "has no effect if features are not stored (`once: false`)"
 
 
 def _initial_weights_exist(experiment: Experiment) -> Iterator[Finding]:
     path = experiment.training.initial_weights
     if path and run_folder(path) is None:
-        found = "it holds no run with a model" if Path(path).is_dir() else "there is no such folder"
+        found = "it contains no run with a model" if Path(path).is_dir() else "there is no such folder"
         yield ("training", "initial_weights"), f"expected the folder of a finished run; {path}: {found}"
 
 

@@ -22,13 +22,13 @@ _WAYS = {
 }
 _OFFERED = "{float: [0, 0.5]}, {log: [1e-5, 1e-2]}, {int: [16, 256]}, {choice: [...]} or {count: [1, 4], of: ...}"
 _FIXED = {
-    "sweep": "the search cannot be searched",
-    "version": "it names the language",
-    "name": "it names the folder of the runs",
-    "task": "scores of different tasks do not compare",
-    "seed": "a seed is no setting; `dlcli batch --seeds` tells how much scores differ by it",
-    "data.split": "scores on different validation splits do not compare",
-    "data.source": "scores on different data do not compare",
+    "sweep": "it defines the search",
+    "version": "it is the version of the format",
+    "name": "it is the folder of the runs",
+    "task": "scores of different tasks are not comparable",
+    "seed": "a seed is not a setting; `dlcli batch --seeds` shows how much scores vary with it",
+    "data.split": "scores on different validation splits are not comparable",
+    "data.source": "scores on different data are not comparable",
 }
 _MOST = 200
 
@@ -59,7 +59,7 @@ def _fixed(name: str) -> str:
         if f"{name}.".startswith(f"{field}."):
             return why
         if field.startswith(f"{name}."):
-            return f"it holds {field}, and {why}; name the fields in it"
+            return f"it contains {field}, and {why}; search its other fields instead"
     return ""
 
 
@@ -80,7 +80,7 @@ class _Reader:
             return {key: self.tree(part, (*place, key)) for key, part in value.items()}
         self.searches = True
         if len(ways) > 1:
-            self._fault(place, f"`{ways[0]}` and `{ways[1]}` stand in one mapping: one of them")
+            self._fault(place, f"`{ways[0]}` and `{ways[1]}` cannot be combined in one mapping")
             return None
         return self._way(ways[0], value, place)
 
@@ -91,12 +91,14 @@ class _Reader:
                 known = ", ".join(sorted(_WAYS[way]))
                 self._fault((*place, key), f"unknown key; {f'did you mean `{near}`?' if near else f'known here: {known}'}")
         if "when" in value and len(place) > len(PLACE) + 1:
-            self._fault((*place, "when"), "conditions stand at a path of the space; what is in a choice belongs to it already")
+            self._fault(
+                (*place, "when"), "`when` is only possible for a path of the space; fields of a choice depend on it already"
+            )
         if way == "choice":
             return self._choice(value["choice"], (*place, "choice"))
         if way == "count":
             if "of" not in value:
-                self._fault(place, "missing `of`: what each entry of the list is")
+                self._fault(place, "missing `of`: the search space of each entry of the list")
             count = self._number("int", {"int": value["count"]}, (*place, "count"), key="")
             if count is not None and (count.low < 0 or count.high > _MOST):
                 self._fault((*place, "count"), f"expected two numbers from 0 to {_MOST}")
@@ -111,7 +113,7 @@ class _Reader:
         labels = _labels(options)
         for index, label in enumerate(labels):
             if label in labels[:index]:
-                self._fault((*place, index), f"stands twice: {label[:80]}")
+                self._fault((*place, index), f"is listed twice: {label[:80]}")
                 return None
         return Choice(tuple(labels), tuple(self.tree(option, (*place, index)) for index, option in enumerate(options)))
 
@@ -130,10 +132,10 @@ class _Reader:
         low, high = bounds
         log = way == "log" or self._is_log(value, place)
         if low >= high:
-            told = "the bounds are one value: write it into the spec" if low == high else "the lower bound stands first"
+            told = "the bounds are equal: write the value into the spec" if low == high else "the lower bound must come first"
             self._fault(inside, f"{told}; found [{low}, {high}]")
         elif log and low <= 0:
-            self._fault(inside, f"bounds by magnitude must be above 0, found {low}")
+            self._fault(inside, f"bounds of a logarithmic scale must be above 0, found {low}")
         else:
             step = self._step(value, place, low, high, whole=whole)
             return Number(low, high, step or (1 if whole and not log else None), log, whole)
@@ -144,7 +146,7 @@ class _Reader:
         if scale not in ("linear", "log"):
             self._fault((*place, "scale"), f"expected linear or log, found {shown(scale)}")
         if scale == "log" and "step" in value:
-            self._fault((*place, "step"), "numbers drawn by their magnitude have no step")
+            self._fault((*place, "step"), "a logarithmic scale has no step")
         return bool(scale == "log")
 
     def _step(self, value: dict[str, Any], place: Path, low: float, high: float, *, whole: bool) -> float | None:
@@ -195,10 +197,10 @@ def _condition_fault(name: str, labels: tuple[str, ...], known: dict[str, Parame
     other = known.get(name)
     if other is None:
         near = nearest(name, known)
-        guess = f"did you mean `{near}`?" if near else f"above stand: {', '.join(known) or 'none'}"
-        return f"no parameter of this path stands above this one; {guess}"
+        guess = f"did you mean `{near}`?" if near else f"the parameters above are: {', '.join(known) or 'none'}"
+        return f"there is no parameter with this path above; {guess}"
     if not isinstance(other.tree, Choice):
-        return "" if other.tree is None else "conditions are asked of a choice; this parameter is none"
+        return "" if other.tree is None else "a condition needs a parameter with `choice`"
     wrong = next((label for label in labels if label not in other.tree.labels), None)
     if wrong is None:
         return ""

@@ -38,8 +38,8 @@ def sweep_faults(data: dict[str, Any], experiment: Experiment, check: Check) -> 
     assert experiment.sweep is not None
     faults = _objective_faults(experiment)
     if experiment.hardware.strategy == "multi_worker":
-        several = f"several are for `{command()} train`, which is told its workers"
-        faults.append((("hardware", "strategy"), f"a trial is one process; {several}"))
+        several = f"use `{command()} train` for several workers"
+        faults.append((("hardware", "strategy"), f"a trial runs in one process; {several}"))
     parameters, found = read_space(data["sweep"]["space"])
     if found:
         return [*faults, *found]
@@ -61,7 +61,7 @@ def _objective_faults(experiment: Experiment) -> list[Finding]:
     assert sweep is not None
     known = [name for name in monitors(experiment) if name.startswith("val_")]
     if not known:
-        return [(place, "trials are compared on the validation split, and data.split.validation is 0")]
+        return [(place, "trials are compared on the validation split, but data.split.validation is 0")]
     wanted, faults = objectives(experiment), list[Finding]()
     for name in wanted:
         if name not in (*known, *OTHER_OBJECTIVES):
@@ -69,13 +69,11 @@ def _objective_faults(experiment: Experiment) -> list[Finding]:
             guess = f"did you mean `{near[0]}`?" if near else f"known: {', '.join((*known, *OTHER_OBJECTIVES))}"
             faults.append((place, f"no score `{name}` of the validation split; {guess}"))
     if not faults and not any(name in known for name in wanted):
-        faults.append(
-            (place, f"{alternatives(wanted)} alone would choose an untrained model: name a score, such as {known[0]}")
-        )
+        faults.append((place, f"{alternatives(wanted)} alone would select an untrained model: add a score, such as {known[0]}"))
     if len(set(wanted)) < len(wanted):
-        faults.append((place, "an objective stands twice"))
+        faults.append((place, "an objective is listed twice"))
     if len(wanted) > 1 and sweep.pruner not in ("auto", "none"):
-        faults.append((("sweep", "pruner"), "trials of several objectives cannot be compared by one; use none"))
+        faults.append((("sweep", "pruner"), "pruning needs a single objective; use none"))
     if len(wanted) > 1 and sweep.sampler == "cma-es":
         faults.append((("sweep", "sampler"), "cma-es is for one objective; use tpe"))
     return faults
@@ -87,7 +85,7 @@ def _loss_faults(parameters: Sequence[Parameter], experiment: Experiment) -> lis
     if "val_loss" not in objectives(experiment):
         return []
     better = next((name for name in monitors(experiment) if name.startswith("val_") and name != "val_loss"), "a score")
-    message = f"cannot be searched for the least val_loss: values of different losses do not compare; objective: {better} does"
+    message = f"cannot be searched with objective val_loss: different losses are not comparable; use {better} as the objective"
     return [(one.place, message) for one in parameters if loss[: len(one.path)] == one.path[: len(loss)]]
 
 
@@ -95,12 +93,12 @@ def _grid_faults(parameters: Sequence[Parameter], trials: int) -> list[Finding]:
     faults = []
     for one in parameters:
         if any(number.count is None for number in _numbers(one.tree)):
-            faults.append((one.place, "a grid needs a `step` or a `choice`: these numbers have no end"))
+            faults.append((one.place, "a grid needs a `step` or a `choice`; this range is continuous"))
     points = 0 if faults else sum(1 for _ in islice(combinations(parameters), _MOST_POINTS + 1))
     if points > min(trials, _MOST_POINTS):
         count = f"more than {_MOST_POINTS:,}" if points > _MOST_POINTS else f"{points:,}"
         faults.append(
-            (("sweep", "trials"), f"the grid has {count} points, and there are {trials:,} trials; make one of them fit")
+            (("sweep", "trials"), f"the grid has {count} points, but there are only {trials:,} trials; change one of them")
         )
     return faults
 

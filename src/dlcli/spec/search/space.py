@@ -257,7 +257,7 @@ def _refuse_no_place(data: Any, part: str | int) -> None:
     if isinstance(data, list) and (not isinstance(part, int) or part >= len(data)):
         raise LookupError(f"the list has {len(data)} entries, counted from 0; `{part}` is none of them")
     if not isinstance(data, (list, dict)):
-        raise LookupError(f"`{part}`: there is nothing of that name in {data}")
+        raise LookupError(f"there is no field `{part}` in {data}")
 
 
 def at(data: Any, path: Path) -> Any:

@@ -30,24 +30,27 @@ class Sweep(Spec):
     )
     pruner: Literal["auto", "median", "hyperband", "none"] = Field(
         default="auto",
-        description="How poor trials are stopped early, by their epochs; `auto`: `median`, `none` for two objectives.",
+        description="How poor trials are stopped early; `auto`: `median`, or `none` for several objectives.",
     )
     objective: Objective = Field(
         default=[],
         description=(
-            "Score or scores of the validation split that decide, at the epoch that is kept, such as `val_accuracy`;"
-            " `parameters` and `seconds` may be added to one. `training.monitor` if not given."
+            "Objective: score of the validation split in the best epoch, such as `val_accuracy`, or a list of scores;"
+            " `parameters` and `seconds` may be added to one. `training.monitor` if not set."
         ),
     )
-    jobs: Count = Field(default=1, description="Trials at once on CPUs; on GPUs one on each.")
-    max_parameters: Count | None = Field(default=None, description="Models with more are skipped before they are trained.")
+    jobs: Count = Field(default=1, description="Number of trials at once on CPUs; on GPUs, one per GPU.")
+    max_parameters: Count | None = Field(
+        default=None, description="Largest number of parameters; larger models are skipped before training."
+    )
     max_memory_gb: Positive | None = Field(
         default=None,
-        description="Models are skipped whose weights, gradients, optimizer state and activations of a batch take more.",
+        description="Memory limit of weights, gradients, optimizer state and activations of a batch, in GB; larger models"
+        " are skipped.",
     )
     space: Annotated[dict[str, Any], Field(min_length=1)] = Field(
         description=(
-            "What is searched: a field's path, then `{float: [0, 0.5]}`, `{log: [1e-5, 1e-2]}`, `{int: [16, 256]}`,"
+            "Search space: the path of a field, then `{float: [0, 0.5]}`, `{log: [1e-5, 1e-2]}`, `{int: [16, 256]}`,"
             " `{choice: [...]}` of values or sections, or `{count: [1, 4], of: ...}` for a list; see docs/sweep.md."
         )
     )

@@ -11,7 +11,7 @@ from dlcli.program import install_command
 from dlcli.spec.addresses import address_or_path
 from dlcli.spec.base import Count, KerasSpec, NotNegative, OneOf, Positive
 
-_MONITOR = "Column of the history to watch; `auto`: the training's own monitor."
+_MONITOR = "Column of the history to monitor; `auto`: `training.monitor`."
 
 
 class CallbackSpec(KerasSpec):
@@ -29,9 +29,11 @@ class EarlyStopping(CallbackSpec):
     kind: Literal["early_stopping"]
     monitor: str = Field(default="auto", description=_MONITOR)
     min_delta: NotNegative = Field(default=0.0, description="Smallest change that counts as an improvement.")
-    patience: Annotated[int, Field(ge=0)] = Field(default=5, description="Epochs without improvement before it stops.")
-    baseline: float | None = Field(default=None, description="Value that must be beaten at all.")
-    start_from_epoch: Annotated[int, Field(ge=0)] = Field(default=0, description="Epochs before it starts watching.")
+    patience: Annotated[int, Field(ge=0)] = Field(
+        default=5, description="Number of epochs without improvement before the training stops."
+    )
+    baseline: float | None = Field(default=None, description="Baseline that the monitored value must improve on.")
+    start_from_epoch: Annotated[int, Field(ge=0)] = Field(default=0, description="Number of epochs before monitoring starts.")
 
     def reason(self, callback: Any) -> str:
         """Returns the words of a stop for lack of improvement."""
@@ -42,16 +44,16 @@ class EarlyStopping(CallbackSpec):
 
 
 class ReduceLROnPlateau(CallbackSpec):
-    """Lowers the rate when the monitored value has not improved for `patience` epochs. Needs a constant rate, not a schedule."""
+    """Lowers the rate when the monitored value has not improved for `patience` epochs. Needs a constant rate."""
 
     keras_class: ClassVar[str] = "callbacks.ReduceLROnPlateau"
     kind: Literal["reduce_lr_on_plateau"]
     monitor: str = Field(default="auto", description=_MONITOR)
-    factor: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.1, description="Factor of the rate.")
-    patience: Count = Field(default=10, description="Epochs without improvement before it acts.")
+    factor: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.1, description="Factor by which the rate is multiplied.")
+    patience: Count = Field(default=10, description="Number of epochs without improvement before the rate is reduced.")
     min_delta: NotNegative = Field(default=1e-4, description="Smallest change that counts as an improvement.")
-    cooldown: Annotated[int, Field(ge=0)] = Field(default=0, description="Epochs of rest after it acted.")
-    min_lr: NotNegative = Field(default=0.0, description="Lowest rate.")
+    cooldown: Annotated[int, Field(ge=0)] = Field(default=0, description="Number of epochs to wait after a reduction.")
+    min_lr: NotNegative = Field(default=0.0, description="Lower bound of the rate.")
 
 
 class TerminateOnNaN(CallbackSpec):
@@ -66,16 +68,18 @@ class TensorBoard(CallbackSpec):
 
     keras_class: ClassVar[str] = "callbacks.TensorBoard"
     kind: Literal["tensorboard"]
-    histogram_freq: Annotated[int, Field(ge=0)] = Field(default=0, description="Epochs between histograms of the weights.")
+    histogram_freq: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Number of epochs between histograms of the weights."
+    )
     write_graph: bool = Field(default=False, description="Whether the graph is logged.")
-    update_freq: Literal["epoch", "batch"] = Field(default="epoch", description="When values are written.")
+    update_freq: Literal["epoch", "batch"] = Field(default="epoch", description="How often values are written.")
 
 
 class TimeLimit(CallbackSpec):
     """Stops after a number of minutes, at the end of a batch. In `training.callbacks` the limit is for all stages together."""
 
     kind: Literal["time_limit"]
-    minutes: Positive = Field(description="Minutes of training, without the time that an interrupted run was at rest.")
+    minutes: Positive = Field(description="Minutes of training; the pause of an interrupted run does not count.")
 
     def build(self, *, spent: float = 0.0, **extra: Any) -> Any:
         """Returns a callback that stops the model once the time is over, of which `spent` seconds are gone."""
@@ -99,7 +103,7 @@ class TimeLimit(CallbackSpec):
 
     def reason(self, callback: Any) -> str:
         """Returns the words of a stop by the clock."""
-        return f"time limit: {self.minutes:g} minutes are over" if callback.stopped else ""
+        return f"time limit of {self.minutes:g} minutes reached" if callback.stopped else ""
 
 
 class TargetReached(CallbackSpec):
@@ -107,7 +111,7 @@ class TargetReached(CallbackSpec):
 
     kind: Literal["target_reached"]
     monitor: str = Field(default="auto", description=_MONITOR)
-    value: float = Field(description="The value to reach.")
+    value: float = Field(description="Value to reach.")
 
     def build(self, *, mode: str = "min", **extra: Any) -> Any:
         """Returns a callback that stops the model once the value is reached; `mode` tells which way is better."""
@@ -125,7 +129,7 @@ class TargetReached(CallbackSpec):
 
     def reason(self, callback: Any) -> str:
         """Returns the words of a reached target."""
-        return f"target reached: {self.monitor} is at {self.value:g}" if callback.stopped else ""
+        return f"target reached: {self.monitor} has reached {self.value:g}" if callback.stopped else ""
 
 
 class TrackerSpec(CallbackSpec):
@@ -134,7 +138,7 @@ class TrackerSpec(CallbackSpec):
     packages: ClassVar[tuple[str, ...]] = ()
     """Distributions any one of which it needs."""
 
-    model: bool = Field(default=False, description="Whether the best epoch's `model.keras` is sent, too.")
+    model: bool = Field(default=False, description="Whether `model.keras` of the best epoch is uploaded too.")
 
     @property
     def missing(self) -> str:
@@ -166,13 +170,12 @@ class MLflow(TrackerSpec):
     packages: ClassVar[tuple[str, ...]] = ("mlflow-skinny", "mlflow")
     kind: Literal["mlflow"]
     experiment: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
-        default=None, description="Name of MLflow's experiment; the spec's own name if not given."
+        default=None, description="Name of the MLflow experiment; the name of the spec if not set."
     )
     tracking_uri: Annotated[str | None, AfterValidator(_tracking_uri)] = Field(
         default=None,
         description=(
-            "MLflow's server (with https), database or folder; what MLFLOW_TRACKING_URI says if not given, else `mlruns` beside"
-            " the runs folder."
+            "MLflow server (https), database or folder; if not set, MLFLOW_TRACKING_URI or `mlruns` beside the runs folder."
         ),
     )
 
@@ -189,10 +192,10 @@ class WandB(TrackerSpec):
 
     packages: ClassVar[tuple[str, ...]] = ("wandb",)
     kind: Literal["wandb"]
-    project: _WORD | None = Field(default=None, description="The project; the spec's own name if not given.")
-    entity: _WORD | None = Field(default=None, description="The team or user; your own default one if not given.")
+    project: _WORD | None = Field(default=None, description="Project; the name of the spec if not set.")
+    entity: _WORD | None = Field(default=None, description="Team or user; your default if not set.")
     mode: Literal["online", "offline"] = Field(
-        default="online", description="`offline`: kept in the run folder, to be sent by `wandb sync`."
+        default="online", description="`offline`: stored in the run folder; `wandb sync` uploads it."
     )
 
     def at(self, *, offline: bool) -> Any:

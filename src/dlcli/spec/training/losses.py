@@ -77,16 +77,16 @@ class PlainLoss(LossSpec):
     """
 
     meanings: ClassVar[dict[str, str]] = {
-        "mse": "Mean squared error: large errors weigh most.",
-        "mae": "Mean absolute error: outliers pull less.",
+        "mse": "Mean squared error: large errors dominate.",
+        "mae": "Mean absolute error: less sensitive to outliers.",
         "mape": "Mean absolute error in percent of the target.",
-        "msle": "Squared error of logarithms: for positive targets that grow by factors.",
-        "log_cosh": "Logarithm of the hyperbolic cosine of the error: like mse when small, like mae when large.",
-        "hinge": "Distance from the right side of a margin, as in support vector machines.",
-        "squared_hinge": "Hinge, squared.",
-        "kl_divergence": "How far the predicted distribution is from that of the labels.",
-        "categorical_hinge": "Hinge between the right class and the best wrong one.",
-        "dice": "One minus the overlap of labels and predictions: for rare classes.",
+        "msle": "Mean squared logarithmic error: for positive targets of different orders of magnitude.",
+        "log_cosh": "Logarithm of the hyperbolic cosine of the error: like mse for small errors, like mae for large ones.",
+        "hinge": "Hinge loss, as in support vector machines.",
+        "squared_hinge": "Squared hinge loss.",
+        "kl_divergence": "Kullback-Leibler divergence of the predictions from the labels.",
+        "categorical_hinge": "Hinge loss between the correct class and the most probable wrong one.",
+        "dice": "Dice loss: one minus the overlap of labels and predictions, for rare classes.",
     }
     kind: Literal[
         "mse", "mae", "mape", "msle", "log_cosh", "hinge", "squared_hinge", "kl_divergence", "categorical_hinge", "dice"
@@ -122,7 +122,7 @@ class Huber(LossSpec):
     forms: ClassVar[frozenset[LossForm]] = VALUES
     kind: Literal["huber"]
     delta: Positive = Field(
-        default=1.0, description="Error at which the loss turns from squared to absolute, in the target's own unit."
+        default=1.0, description="Error at which the loss changes from squared to absolute, in the unit of the target."
     )
 
     def unit(self, deviation: Array) -> Array:
@@ -137,7 +137,9 @@ class BinaryCrossentropy(LossSpec):
     keras_class: ClassVar[str] = "losses.BinaryCrossentropy"
     forms: ClassVar[frozenset[LossForm]] = YES_NO
     kind: Literal["binary_crossentropy"]
-    label_smoothing: Fraction = Field(default=0.0, description="How far labels are moved from 0 and 1 towards 0.5.")
+    label_smoothing: Fraction = Field(
+        default=0.0, description="Label smoothing: how far labels are moved from 0 and 1 towards 0.5."
+    )
 
 
 class BinaryFocalCrossentropy(LossSpec):
@@ -146,10 +148,12 @@ class BinaryFocalCrossentropy(LossSpec):
     keras_class: ClassVar[str] = "losses.BinaryFocalCrossentropy"
     forms: ClassVar[frozenset[LossForm]] = YES_NO
     kind: Literal["binary_focal_crossentropy"]
-    apply_class_balancing: bool = Field(default=False, description="Whether `alpha` weighs the classes.")
+    apply_class_balancing: bool = Field(default=False, description="Whether `alpha` weights the classes.")
     alpha: Share = Field(default=0.25, description="Weight of class 1; class 0 gets 1 - alpha.")
-    gamma: NotNegative = Field(default=2.0, description="How strongly easy examples are weighed down.")
-    label_smoothing: Fraction = Field(default=0.0, description="How far labels are moved from 0 and 1 towards 0.5.")
+    gamma: NotNegative = Field(default=2.0, description="Focusing parameter: how strongly easy examples are down-weighted.")
+    label_smoothing: Fraction = Field(
+        default=0.0, description="Label smoothing: how far labels are moved from 0 and 1 towards 0.5."
+    )
 
 
 class SparseCategoricalCrossentropy(LossSpec):
@@ -159,8 +163,10 @@ class SparseCategoricalCrossentropy(LossSpec):
     forms: ClassVar[frozenset[LossForm]] = CLASSES
     integer_labels: ClassVar[bool] = True
     kind: Literal["sparse_categorical_crossentropy"]
-    ignore_class: int | None = Field(default=None, description="A class number whose examples do not count in the loss.")
-    label_smoothing: Fraction = Field(default=0.0, description="Share of the label spread evenly over all classes.")
+    ignore_class: int | None = Field(default=None, description="Index of a class whose examples the loss ignores.")
+    label_smoothing: Fraction = Field(
+        default=0.0, description="Label smoothing: fraction of the label that is spread evenly over all classes."
+    )
 
     def counted(self, labels: Any) -> Any:
         """Returns which examples are of another class than the ignored one."""
@@ -186,7 +192,9 @@ class CategoricalCrossentropy(LossSpec):
     keras_class: ClassVar[str] = "losses.CategoricalCrossentropy"
     forms: ClassVar[frozenset[LossForm]] = CLASSES
     kind: Literal["categorical_crossentropy"]
-    label_smoothing: Fraction = Field(default=0.0, description="Share of the label spread evenly over all classes.")
+    label_smoothing: Fraction = Field(
+        default=0.0, description="Label smoothing: fraction of the label that is spread evenly over all classes."
+    )
 
 
 class CategoricalFocalCrossentropy(LossSpec):
@@ -195,9 +203,11 @@ class CategoricalFocalCrossentropy(LossSpec):
     keras_class: ClassVar[str] = "losses.CategoricalFocalCrossentropy"
     forms: ClassVar[frozenset[LossForm]] = CLASSES
     kind: Literal["categorical_focal_crossentropy"]
-    alpha: Positive = Field(default=0.25, description="Factor of the whole loss.")
-    gamma: NotNegative = Field(default=2.0, description="How strongly easy examples are weighed down.")
-    label_smoothing: Fraction = Field(default=0.0, description="Share of the label spread evenly over all classes.")
+    alpha: Positive = Field(default=0.25, description="Scale of the loss.")
+    gamma: NotNegative = Field(default=2.0, description="Focusing parameter: how strongly easy examples are down-weighted.")
+    label_smoothing: Fraction = Field(
+        default=0.0, description="Label smoothing: fraction of the label that is spread evenly over all classes."
+    )
 
 
 Loss = Annotated[

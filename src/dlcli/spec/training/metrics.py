@@ -95,15 +95,15 @@ class PlainMetric(MetricSpec):
     """A metric without settings: balanced accuracy, Matthews correlation, Cohen's kappa, Hamming loss; errors and R2."""
 
     meanings: ClassVar[dict[str, str]] = {
-        "balanced_accuracy": "Mean over the classes of the share found of each.",
-        "mcc": "Matthews correlation: 1 right, 0 as by chance, -1 all wrong; fair to rare classes.",
-        "kappa": "Cohen's kappa: agreement beyond chance.",
-        "hamming": "Share of wrong labels; lower is better.",
+        "balanced_accuracy": "Mean recall of the classes.",
+        "mcc": "Matthews correlation: 1 perfect, 0 random, -1 all wrong; suitable for rare classes.",
+        "kappa": "Cohen's kappa: agreement corrected for chance.",
+        "hamming": "Fraction of wrong labels; lower is better.",
         "mae": "Mean absolute error.",
         "mse": "Mean squared error.",
         "rmse": "Root of the mean squared error, in the target's unit.",
         "mape": "Mean absolute error in percent of the target.",
-        "r2": "Share of the targets' variance that is explained; 1 is perfect, 0 as good as the mean.",
+        "r2": "Fraction of the targets' variance that is explained; 1 is perfect, 0 is as good as the mean.",
     }
     kind: Literal["balanced_accuracy", "mcc", "kappa", "hamming", "mae", "mse", "rmse", "mape", "r2"]
 
@@ -191,7 +191,7 @@ class TopK(MetricSpec):
 
     outputs: ClassVar[tuple[type[OutputType], ...]] = (Classes,)
     kind: Literal["top_k"]
-    k: Count = Field(default=5, description="How many classes count.")
+    k: Count = Field(default=5, description="Number of most probable classes that count as predicted.")
 
     @property
     def name(self) -> str:
@@ -229,17 +229,15 @@ class TopK(MetricSpec):
 
 
 Average = Literal["micro", "macro", "weighted"]
-_AVERAGE = (
-    "How classes or labels are put together: `macro` counts each alike, `weighted` by its size, `micro` each example alike."
-)
+_AVERAGE = "Average over classes or labels: `macro` weights them equally, `weighted` by size; `micro` weights examples equally."
 
 
 class Averaged(MetricSpec):
     """Precision, recall or F1. For a binary task it is that of the second class; otherwise the average over classes."""
 
     meanings: ClassVar[dict[str, str]] = {
-        "precision": "Share of right ones among those predicted as a class.",
-        "recall": "Share of a class that is found.",
+        "precision": "Fraction of the predictions of a class that are correct.",
+        "recall": "Fraction of the examples of a class that are predicted correctly.",
         "f1": "Harmonic mean of precision and recall.",
     }
     kind: Literal["precision", "recall", "f1"]
@@ -295,7 +293,7 @@ class AUC(MetricSpec):
     """
 
     kind: Literal["auc"]
-    curve: Literal["roc", "pr"] = Field(default="roc", description="Which curve.")
+    curve: Literal["roc", "pr"] = Field(default="roc", description="Curve whose area is computed.")
 
     @property
     def name(self) -> str:
@@ -313,7 +311,7 @@ class AUC(MetricSpec):
         return float(np.mean([area(ours, column) for ours, column in pairs])) if pairs else nan
 
     def estimate(self, truth: Array, scores: Array, task: Task) -> Estimate:
-        """Returns the score with its interval; NaN without one if no class has both members and others."""
+        """Returns the score with its interval; NaN without one if no class has both positive and negative examples."""
         import numpy as np
 
         from dlcli.runtime import class_estimates, estimates
@@ -321,7 +319,7 @@ class AUC(MetricSpec):
         members, probabilities = cast("Decisions", task.output).members(truth, scores)
         area = class_estimates.area_under_roc if self.curve == "roc" else class_estimates.average_precision
         result = area(members, probabilities)
-        return result or estimates.Estimate(nan, np.zeros(len(truth)), None, "no class has both members and others")
+        return result or estimates.Estimate(nan, np.zeros(len(truth)), None, "no class has both positive and negative examples")
 
 
 Metric = Annotated[Accuracy | TopK | Averaged | AUC | PlainMetric, OneOf("Metric")]

@@ -7,30 +7,32 @@ from pydantic import Field
 from dlcli.spec.base import Count, Fraction, KerasSpec, NotNegative, OneOf, Positive
 from dlcli.spec.training.schedules import Rate, ScheduleSpec
 
-_MOMENTUM = "Share of the last step that is kept."
-_EPSILON = "Added to the denominator for stability."
+_MOMENTUM = "Momentum: fraction of the previous step that is kept."
+_EPSILON = "Small constant for numerical stability."
 _BETA_1 = "Decay of the running mean of gradients."
 _BETA_2 = "Decay of the running mean of squared gradients."
 _RHO = "Decay of the running mean of squared gradients."
-_ACCUMULATOR = "Start of the sum of squared gradients."
-_CENTERED = "Whether the gradient's variance is used instead of its square."
-_AMSGRAD = "Whether the largest running square is kept (AMSGrad)."
-_NESTEROV = "Whether the gradient is taken after the momentum's step."
+_ACCUMULATOR = "Initial value of the sum of squared gradients."
+_CENTERED = "Whether gradients are normalised by their variance."
+_AMSGRAD = "Whether the AMSGrad variant is used."
+_NESTEROV = "Whether Nesterov momentum is used."
 
 
 class OptimizerSpec(KerasSpec):
     """What every optimizer takes."""
 
     kind: str
-    learning_rate: Rate = Field(default=1e-3, description="Step size: a number or a schedule.")
-    weight_decay: NotNegative | None = Field(default=None, description="Share of the weights taken off at every step.")
-    clipnorm: Positive | None = Field(default=None, description="Largest norm of one variable's gradient.")
-    clipvalue: Positive | None = Field(default=None, description="Largest absolute value in a gradient.")
-    global_clipnorm: Positive | None = Field(default=None, description="Largest norm of all gradients together.")
+    learning_rate: Rate = Field(default=1e-3, description="Learning rate: a number or a schedule.")
+    weight_decay: NotNegative | None = Field(
+        default=None, description="Weight decay: fraction of the weights that is subtracted at every step."
+    )
+    clipnorm: Positive | None = Field(default=None, description="Maximum norm of the gradient of each variable.")
+    clipvalue: Positive | None = Field(default=None, description="Maximum absolute value of a gradient.")
+    global_clipnorm: Positive | None = Field(default=None, description="Maximum global norm of all gradients.")
     use_ema: bool = Field(default=False, description="Whether a moving average of the weights is kept and evaluated.")
-    ema_momentum: Fraction = Field(default=0.99, description="Share of the old average at every step.")
+    ema_momentum: Fraction = Field(default=0.99, description="Momentum of the moving average.")
     gradient_accumulation_steps: Annotated[int, Field(ge=2)] | None = Field(
-        default=None, description="Batches whose gradients are averaged into one step."
+        default=None, description="Number of batches whose gradients are averaged for one step."
     )
 
     def for_steps(self, steps: int) -> Self:
@@ -57,7 +59,7 @@ class SGD(OptimizerSpec):
 
     keras_class: ClassVar[str] = "optimizers.SGD"
     kind: Literal["sgd"]
-    learning_rate: Rate = Field(default=0.01, description="Step size: a number or a schedule.")
+    learning_rate: Rate = Field(default=0.01, description="Learning rate: a number or a schedule.")
     momentum: Fraction = Field(default=0.0, description=_MOMENTUM)
     nesterov: bool = Field(default=False, description=_NESTEROV)
 
@@ -127,7 +129,9 @@ class AdamW(OptimizerSpec):
 
     keras_class: ClassVar[str] = "optimizers.AdamW"
     kind: Literal["adamw"]
-    weight_decay: NotNegative | None = Field(default=0.004, description="Share of the weights taken off at every step.")
+    weight_decay: NotNegative | None = Field(
+        default=0.004, description="Weight decay: fraction of the weights that is subtracted at every step."
+    )
     beta_1: Fraction = Field(default=0.9, description=_BETA_1)
     beta_2: Fraction = Field(default=0.999, description=_BETA_2)
     epsilon: Positive = Field(default=1e-7, description=_EPSILON)
@@ -158,15 +162,17 @@ class Muon(OptimizerSpec):
 
     keras_class: ClassVar[str] = "optimizers.Muon"
     kind: Literal["muon"]
-    weight_decay: NotNegative | None = Field(default=0.004, description="Share of the weights taken off at every step.")
+    weight_decay: NotNegative | None = Field(
+        default=0.004, description="Weight decay: fraction of the weights that is subtracted at every step."
+    )
     adam_beta_1: Fraction = Field(default=0.9, description=_BETA_1)
     adam_beta_2: Fraction = Field(default=0.999, description=_BETA_2)
-    adam_weight_decay: NotNegative = Field(default=0.004, description="Weight decay of what AdamW trains.")
-    adam_lr_ratio: Positive = Field(default=1.0, description="AdamW's rate as a multiple of the rate.")
+    adam_weight_decay: NotNegative = Field(default=0.004, description="Weight decay of the variables that AdamW trains.")
+    adam_lr_ratio: Positive = Field(default=1.0, description="Learning rate of AdamW, as a multiple of the rate.")
     epsilon: Positive = Field(default=1e-7, description=_EPSILON)
     momentum: Fraction = Field(default=0.95, description=_MOMENTUM)
     nesterov: bool = Field(default=True, description=_NESTEROV)
-    ns_steps: Count = Field(default=5, description="Newton-Schulz iterations.")
+    ns_steps: Count = Field(default=5, description="Number of Newton-Schulz iterations.")
     rms_rate: Positive = Field(default=0.2, description="Scale that matches AdamW's step size.")
 
 
@@ -175,12 +181,12 @@ class Ftrl(OptimizerSpec):
 
     keras_class: ClassVar[str] = "optimizers.Ftrl"
     kind: Literal["ftrl"]
-    learning_rate_power: Annotated[float, Field(le=0)] = Field(default=-0.5, description="How the rate falls.")
+    learning_rate_power: Annotated[float, Field(le=0)] = Field(default=-0.5, description="Power of the decrease of the rate.")
     initial_accumulator_value: NotNegative = Field(default=0.1, description=_ACCUMULATOR)
     l1_regularization_strength: NotNegative = Field(default=0.0, description="L1 penalty.")
     l2_regularization_strength: NotNegative = Field(default=0.0, description="L2 penalty.")
     l2_shrinkage_regularization_strength: NotNegative = Field(default=0.0, description="L2 penalty on the gradient.")
-    beta: NotNegative = Field(default=0.0, description="The paper's beta.")
+    beta: NotNegative = Field(default=0.0, description="Beta of the paper.")
 
 
 class Adafactor(OptimizerSpec):

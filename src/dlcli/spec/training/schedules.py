@@ -9,8 +9,8 @@ from pydantic import Field
 
 from dlcli.spec.base import Count, Fraction, KerasSpec, NotNegative, OneOf, Positive, built
 
-_INITIAL = "Rate at the first step."
-_STEPS = "Steps over which the rate falls; all steps of the stage if not given."
+_INITIAL = "Initial learning rate."
+_STEPS = "Number of steps over which the rate falls; all steps of the stage if not set."
 
 
 class ScheduleSpec(KerasSpec):
@@ -65,7 +65,7 @@ class ExponentialDecay(ScheduleSpec):
     initial_learning_rate: Positive = Field(description=_INITIAL)
     decay_steps: Count | None = Field(default=None, description=_STEPS)
     decay_rate: Positive = Field(description="Factor of the rate after `decay_steps` steps.")
-    staircase: bool = Field(default=False, description="Whether the rate falls in stairs.")
+    staircase: bool = Field(default=False, description="Whether the rate falls in discrete steps.")
 
 
 class InverseTimeDecay(ScheduleSpec):
@@ -75,8 +75,8 @@ class InverseTimeDecay(ScheduleSpec):
     kind: Literal["inverse_time_decay"]
     initial_learning_rate: Positive = Field(description=_INITIAL)
     decay_steps: Count | None = Field(default=None, description=_STEPS)
-    decay_rate: Positive = Field(description="How strongly the rate falls.")
-    staircase: bool = Field(default=False, description="Whether the rate falls in stairs.")
+    decay_rate: Positive = Field(description="Decay rate.")
+    staircase: bool = Field(default=False, description="Whether the rate falls in discrete steps.")
 
 
 class PiecewiseConstantDecay(ScheduleSpec):
@@ -84,8 +84,8 @@ class PiecewiseConstantDecay(ScheduleSpec):
 
     keras_class: ClassVar[str] = "optimizers.schedules.PiecewiseConstantDecay"
     kind: Literal["piecewise_constant_decay"]
-    boundaries: list[Count] = Field(description="Steps after which the next rate holds, rising.", min_length=1)
-    values: list[Positive] = Field(description="The rates: one more than boundaries.", min_length=2)
+    boundaries: list[Count] = Field(description="Steps after which the next rate is used, in increasing order.", min_length=1)
+    values: list[Positive] = Field(description="Learning rates, one more than boundaries.", min_length=2)
 
 
 class PolynomialDecay(ScheduleSpec):
@@ -97,7 +97,7 @@ class PolynomialDecay(ScheduleSpec):
     decay_steps: Count | None = Field(default=None, description=_STEPS)
     end_learning_rate: NotNegative = Field(default=1e-4, description="Rate at the end.")
     power: Positive = Field(default=1.0, description="Power of the polynomial.")
-    cycle: bool = Field(default=False, description="Whether it starts again after the end.")
+    cycle: bool = Field(default=False, description="Whether the schedule restarts after its end.")
 
 
 class CosineDecay(ScheduleSpec):
@@ -107,11 +107,11 @@ class CosineDecay(ScheduleSpec):
     kind: Literal["cosine_decay"]
     initial_learning_rate: NotNegative = Field(description=_INITIAL)
     decay_steps: Count | None = Field(
-        default=None, description="Steps over which it falls; the rest of the stage if not given."
+        default=None, description="Number of steps over which the rate falls; the rest of the stage if not set."
     )
-    alpha: NotNegative = Field(default=0.0, description="Rate at the end, as a share of the highest.")
-    warmup_target: Positive | None = Field(default=None, description="Rate that the warm-up rises to.")
-    warmup_steps: Annotated[int, Field(ge=0)] = Field(default=0, description="Steps of the warm-up.")
+    alpha: NotNegative = Field(default=0.0, description="Final rate, as a fraction of the highest.")
+    warmup_target: Positive | None = Field(default=None, description="Rate at the end of the warm-up.")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(default=0, description="Number of warm-up steps.")
 
     def for_steps(self, steps: int) -> CosineDecay:
         """Returns the schedule with the fall filling what the warm-up leaves of the stage."""
@@ -130,10 +130,10 @@ class CosineDecayRestarts(ScheduleSpec):
     keras_class: ClassVar[str] = "optimizers.schedules.CosineDecayRestarts"
     kind: Literal["cosine_decay_restarts"]
     initial_learning_rate: Positive = Field(description=_INITIAL)
-    first_decay_steps: Count = Field(description="Steps of the first period.")
-    t_mul: Positive = Field(default=2.0, description="Factor of each next period's length.")
-    m_mul: Positive = Field(default=1.0, description="Factor of each next period's starting rate.")
-    alpha: NotNegative = Field(default=0.0, description="Rate at the end of a period, as a share of its start.")
+    first_decay_steps: Count = Field(description="Number of steps of the first period.")
+    t_mul: Positive = Field(default=2.0, description="Factor by which each period is longer than the one before.")
+    m_mul: Positive = Field(default=1.0, description="Factor of the initial rate of each period, relative to the one before.")
+    alpha: NotNegative = Field(default=0.0, description="Rate at the end of a period, as a fraction of its start.")
 
 
 class Warmup(ScheduleSpec):
@@ -141,7 +141,7 @@ class Warmup(ScheduleSpec):
 
     kind: Literal["warmup"]
     learning_rate: Positive = Field(description="Rate after the warm-up.")
-    warmup_steps: Count = Field(description="Steps of the warm-up.")
+    warmup_steps: Count = Field(description="Number of warm-up steps.")
 
     def build(self, **extra: Any) -> Any:
         """Returns Keras's cosine decay whose cosine goes nowhere (`alpha=1`)."""
@@ -156,11 +156,13 @@ class OneCycle(ScheduleSpec):
     """Raises the rate to `max_learning_rate`, then lowers it by a cosine far below the start (Smith, Topin 2017)."""
 
     kind: Literal["one_cycle"]
-    max_learning_rate: Positive = Field(description="The highest rate.")
-    decay_steps: Count | None = Field(default=None, description="Steps of the whole cycle; all of the stage if not given.")
-    warmup_share: Fraction = Field(default=0.3, description="Share of the steps that rise.")
-    start_factor: Positive = Field(default=0.04, description="First rate, as a share of the highest.")
-    end_factor: NotNegative = Field(default=1e-4, description="Last rate, as a share of the highest.")
+    max_learning_rate: Positive = Field(description="Highest learning rate.")
+    decay_steps: Count | None = Field(
+        default=None, description="Number of steps of the cycle; all steps of the stage if not set."
+    )
+    warmup_share: Fraction = Field(default=0.3, description="Fraction of the steps in which the rate rises.")
+    start_factor: Positive = Field(default=0.04, description="First rate, as a fraction of the highest.")
+    end_factor: NotNegative = Field(default=1e-4, description="Last rate, as a fraction of the highest.")
 
     def build(self, **extra: Any) -> Any:
         """Returns Keras's cosine decay with a warm-up of this shape."""
@@ -182,8 +184,8 @@ class ByPart(ScheduleSpec):
     """Separate rates for the backbone and the head: `{backbone: 1e-5, head: 1e-3}`."""
 
     kind: Literal["by_part"] = "by_part"
-    backbone: Rate = Field(description="Rate of the backbone's weights: a number or a schedule.")
-    head: Rate = Field(description="Rate of the head's weights, the output layer among them: a number or a schedule.")
+    backbone: Rate = Field(description="Learning rate of the backbone: a number or a schedule.")
+    head: Rate = Field(description="Learning rate of the head and the output layer: a number or a schedule.")
 
     def for_steps(self, steps: int) -> ByPart:
         """Returns the rates with the lengths of both schedules filled in."""

@@ -47,28 +47,33 @@ Selection = Annotated[Any, PlainValidator(_selection), Field(json_schema_extra=_
 class Stage(Spec):
     """One stage of a training. Fields that are not set have the values of `training`."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")] = Field(description="Name, as in the history.")
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")] = Field(description="Name of the stage.")
     train: Selection = Field(
         description=(
-            "What learns: `head`; `all`; or the head and `{last: n}` layers, `{blocks: n}` blocks or all layers `{from:"
+            "What is trained: `head`; `all`; or the head and `{last: n}` layers, `{blocks: n}` blocks or all layers `{from:"
             " layer}` on of the backbone. A list of numbers is a stage for each: gradual unfreezing."
         )
     )
-    epochs: Count | None = Field(default=None, description="Passes over the training examples; `training.epochs` if not given.")
+    epochs: Count | None = Field(default=None, description="Number of epochs; `training.epochs` if not set.")
     optimizer: Optimizer | None = Field(
-        default=None, description="`training.optimizer` if not given; its state is that of a new optimizer."
+        default=None, description="Optimizer of the stage; `training.optimizer` if not set. Its state is new."
     )
-    callbacks: list[Callback] | None = Field(default=None, description="`training.callbacks` if not given.")
-    augment: list[Augmentation] | None = Field(default=None, description="`data.augment` if not given.")
+    callbacks: list[Callback] | None = Field(
+        default=None, description="Callbacks of the stage; `training.callbacks` if not set."
+    )
+    augment: list[Augmentation] | None = Field(
+        default=None, description="Augmentations in the stage; `data.augment` if not set."
+    )
     batch_norm: Literal["auto", "freeze", "train"] = Field(
         default="auto",
         description=(
             "BatchNorm layers of the backbone: `freeze` keeps their weights and statistics constant; `train`: those that the"
-            " stage selects learn. `auto`: `freeze` where the weights come from an earlier training."
+            " stage selects are trained. `auto`: `freeze` if the weights come from an earlier training."
         ),
     )
     start: Literal["best", "last"] = Field(
-        default="best", description="Weights that it starts from: the best epoch's of the stage before, or the last."
+        default="best",
+        description="Initial weights of the stage: those of the best or of the last epoch of the previous stage.",
     )
 
     @property
@@ -89,16 +94,19 @@ class Features(Spec):
     """Storage of the features of a frozen backbone. `auto` and `off` are short for `{once: true}` and `{once: false}`."""
 
     once: bool = Field(
-        default=True, description="Whether features are computed once, while the backbone is frozen and nothing changes images."
+        default=True,
+        description="Whether features are computed once while the backbone is frozen and images are not augmented.",
     )
     augmented_copies: Annotated[int, Field(ge=0, le=1000)] = Field(
-        default=0, description="Versions of every augmented image whose features are kept; 0: they are computed at every step."
+        default=0,
+        description="Number of augmented versions of each image whose features are stored; 0: features are computed at"
+        " every step.",
     )
     disk_gb: NotNegative = Field(
         default=4.0,
         description=(
-            "Disk space for the features of all runs in the runs folder; those unused for longest are deleted. 0: features"
-            " are kept in memory only, not for later runs."
+            "Disk space in GB for the features of all runs in the runs folder; the least recently used are deleted. 0: features"
+            " are only kept in memory."
         ),
     )
 

@@ -43,13 +43,16 @@ class Link:
             self._tell(ended=ended)
         except Exception as error:
             if ended:
-                _log(f"did not take the results: {_first_line(error)}", trouble=True)
+                _log(f"did not accept the results: {_first_line(error)}", trouble=True)
             elif not self._trouble:
-                _log(f"cannot be told: {_first_line(error)}; the training continues, and every epoch tries again", trouble=True)
+                _log(
+                    f"cannot be reached: {_first_line(error)}; the training continues and tries again after every epoch",
+                    trouble=True,
+                )
             self._trouble = True
             return
         if self._trouble:
-            _log("was told everything that it had missed", trouble=False)
+            _log("has received all missing results", trouble=False)
         self._trouble = False
 
     def _tell(self, *, ended: bool) -> None:

@@ -61,13 +61,13 @@ class TrackerNotifier(Reporter):
         for tracker in trackers(experiment):
             kind = str(getattr(tracker, "kind"))  # noqa: B009  (every member has it, the base has not)
             if tracker.at(offline=offline) is None:
-                self._log(f"{kind}: not told of this run, since nothing may go over the network")
+                self._log(f"{kind}: this run is not logged, since --offline forbids network access")
                 continue
             patience = PATIENCE_WITH_MODEL if tracker.model else PATIENCE
             try:
                 self._tracked.append(_Tracked(self._run, kind, self._log, patience, offline=offline))
             except (OSError, DamagedFile) as error:  # no memory for another process, a link in its place
-                self._log(f"{kind}: not told of this run: {error}")
+                self._log(f"{kind}: this run is not logged: {error}")
 
     def end(self) -> None:
         """Has every tracker take the results, and waits for that, but not for long."""
@@ -167,7 +167,7 @@ class _Tracked:
         if not in_time:
             self._process.kill()
             self._process.wait()
-            self._tell("did not take the results in time, and may lack some of them")
+            self._tell("did not accept the results in time and may lack some of them")
         self._hearing.join(1)
         if self._process.returncode > 0:
             self._tell(f"ended with an error; its log is trackers/{self._kind}.log in the run folder")
@@ -180,7 +180,7 @@ class _Tracked:
             if waited > (PATIENCE_IN_TROUBLE if self._trouble else seconds):
                 return False
             if waited > _SHORT and not told and not self._trouble:
-                self._tell(f"is taking the results, for at most {seconds:.0f} seconds")
+                self._tell(f"is receiving the results, for at most {seconds:.0f} seconds")
                 told = True
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.1)

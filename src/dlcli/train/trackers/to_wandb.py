@@ -32,7 +32,7 @@ class ToWandB:
         import wandb
 
         if (self._run.trackers_path / "wandb").is_symlink():  # what is kept there would land elsewhere
-            raise DamagedFile(f"{self._run.trackers_path / 'wandb'}: not a folder of the run's own")
+            raise DamagedFile(f"{self._run.trackers_path / 'wandb'}: not a folder inside the run")
         self._id = kept or secrets.token_hex(4)
         settings = wandb.Settings(
             console="off",

@@ -26,10 +26,10 @@ def fleet_for(settings: Settings) -> Fleet:
 
         return Fleet(SlurmEngine(settings), [Slot("slurm")] * (settings.jobs or (1 if settings.address else _MOST)))
     if settings.address and settings.engine != "ray":
-        raise UsageError("--address is that of a Ray cluster: add --engine ray")
+        raise UsageError("--address needs --engine ray")
     if settings.engine == "ray":
         if settings.gpus:
-            raise UsageError("--gpus is not for --engine ray: the cluster gives each run its GPUs (hardware.resources.gpus)")
+            raise UsageError("--gpus cannot be used with --engine ray: runs request GPUs by hardware.resources.gpus")
         from dlcli.fleet.batch.engines.ray_cluster import RayEngine
 
         return Fleet(RayEngine(settings), [Slot("ray")] * (settings.jobs or _MOST))

@@ -16,7 +16,7 @@ LOST = 255
 
 def too_much_memory(memory_gb: float) -> str:
     """Returns why a process was killed that took more memory than it may."""
-    return f"it took more than the {memory_gb:g} GB of memory that one run may have"
+    return f"it exceeded the memory limit of {memory_gb:g} GB per run"
 
 
 class Process(Protocol):

@@ -78,7 +78,7 @@ class RayEngine:
         if not any(request.fits(node) for node in nodes):
             given = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in request.named()}
             most = f"{given['CPU']:g} CPU cores, {given['GPU']:g} GPUs, {given['memory'] / _GB:.1f} GB of memory"
-            _tell(order, f"no node of the cluster can ever give it {request}; the most that one has is {most}")
+            _tell(order, f"no node of the cluster can provide {request}; the largest node has {most}")
             return RayProcess(self, order, None, code=1)
         options = {"num_cpus": request.cpus, "num_gpus": request.gpus, "memory": request.memory, "max_retries": 0}
         task = self._ray.remote(_task()).options(**options, name=f"{order.job.group} seed {order.job.seed}")
@@ -221,7 +221,7 @@ def _connected(address: str) -> Any:
     try:
         ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, **own)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        start = "`ray start --head` starts one; this machine must be one of its nodes"
+        start = "start it with `ray start --head`; this machine must be one of its nodes"
         named = "Ray cannot be started on this machine" if not address else f"--address: there is no Ray cluster at {address!r}"
         raise UsageError(f"{named} ({str(error).strip().splitlines()[0]})" + (f"; {start}" if address else "")) from None
     finally:
@@ -241,7 +241,10 @@ def _task() -> Callable[..., int | str]:
         except ImportError as error:
             return f"dlcli {version} is not installed on {socket.gethostname()}, a node of the Ray cluster: {error}"
         if here != version:
-            return f"{socket.gethostname()}, a node of the Ray cluster, has dlcli {here}; this is {version}: install the same"
+            return (
+                f"{socket.gethostname()}, a node of the Ray cluster, has dlcli {here}, and this machine has"
+                f" {version}: install the same version"
+            )
         return run_on_node(order, folder, share, memory_gb)
 
     return run

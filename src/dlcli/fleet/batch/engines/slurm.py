@@ -107,16 +107,16 @@ class SlurmEngine:
             UsageError: submitit or SLURM is not there, or an option is not for SLURM.
         """
         if settings.gpus or settings.per_gpu != 1:
-            raise UsageError("--gpus and --per-gpu share out this machine; with SLURM a spec says hardware.resources.gpus")
+            raise UsageError("--gpus and --per-gpu are for the GPUs of this machine; with SLURM, set hardware.resources.gpus")
         if settings.address not in ("", LOCAL):
-            raise UsageError(f"--address: with --engine slurm only `{LOCAL}`, which tries it out without SLURM")
+            raise UsageError(f"--address: --engine slurm only takes `{LOCAL}`, which runs tasks here without SLURM")
         if importlib.util.find_spec("submitit") is None:
             raise UsageError(f"--engine slurm needs the package submitit: {install_command('slurm')}")
         self._local = settings.address == LOCAL
         missing = [] if self._local else [name for name in ("sbatch", "srun", "squeue", "scancel") if not shutil.which(name)]
         if missing:
-            words = f"--engine slurm needs SLURM's commands, and `{missing[0]}` is not there"
-            raise UsageError(f"{words}: run it where you run sbatch, or try it out with --address {LOCAL}")
+            words = f"--engine slurm needs the commands of SLURM, but `{missing[0]}` is missing"
+            raise UsageError(f"{words}: run it on a login node, or test it with --address {LOCAL}")
         self._settings = settings
         self._queue: Queue | None = None
         self._unsent: list[_Unsent] = []
@@ -161,7 +161,11 @@ class SlurmEngine:
         taken = self._taken(request, orders)
         unsent = [_Unsent(request, order) for order in orders[len(taken) :]]
         for one in unsent:
-            _log(Batch(one.order.batch), one.order.job, f"SLURM does not take it now; it is asked every {_ASK_AGAIN:g} s")
+            _log(
+                Batch(one.order.batch),
+                one.order.job,
+                f"SLURM does not accept it now; it is submitted again every {_ASK_AGAIN:g} s",
+            )
         self._unsent += unsent
         return [*taken, *unsent]
 
@@ -213,7 +217,7 @@ class SlurmEngine:
         except RuntimeError as error:  # submitit's errors are
             _remove_unsent(queue.folder)
             words = next((line for line in str(error).splitlines() if "sbatch: error" in line), str(error))
-            raise RunFailed(f"SLURM takes no job: {words.strip()}") from None
+            raise RunFailed(f"SLURM rejected the job: {words.strip()}") from None
         numbers = [noted(batch, order.job, job.job_id) for job, order in zip(jobs, orders, strict=True)]
         found = [SlurmProcess(number, batch, order.job, queue) for number, order in zip(numbers, orders, strict=True)]
         self._tasks = [one for one in self._tasks if not one.is_over] + found
@@ -254,8 +258,8 @@ def refuse_left_tasks(batch: Batch, settings: Settings) -> None:
     numbers = [number for number in (noted(batch, job) for job in batch.jobs()) if number]
     left = [number for number in numbers if queue.has(number) and not queue.has_result(number)]
     if left:
-        words = f"SLURM has {len(left)} of its runs ({', '.join(left[:3])}{', ...' if len(left) > 3 else ''})"
-        raise UsageError(f"{words}: resume it with --engine slurm, or end them first: scancel --name=dlcli-{batch.id}")
+        words = f"SLURM still has {len(left)} of its runs ({', '.join(left[:3])}{', ...' if len(left) > 3 else ''})"
+        raise UsageError(f"{words}: resume it with --engine slurm, or cancel them first: scancel --name=dlcli-{batch.id}")
 
 
 class SlurmProcess:

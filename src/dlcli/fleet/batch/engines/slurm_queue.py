@@ -160,8 +160,8 @@ class Queue:
         try:
             lines = (self.folder / f"{number}_0_log.err").read_text(encoding="utf-8", errors="replace").split("\n")
         except OSError:
-            return "it printed nothing"
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+            return "it has no output"
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it has no output")
 
     def _stop(self, numbers: Sequence[str]) -> None:
         """Takes waiting tasks off the queue and sends the signal to the processes of those that run."""
@@ -223,4 +223,4 @@ def _called(command: list[str]) -> str:
         return subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True).stdout
     except (OSError, subprocess.SubprocessError) as error:
         words = (getattr(error, "stderr", "") or str(error)).strip()
-        raise RunFailed(f"SLURM does not answer: {command[0]}: {words}") from None
+        raise RunFailed(f"SLURM does not respond: {command[0]}: {words}") from None

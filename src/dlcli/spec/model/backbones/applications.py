@@ -119,13 +119,14 @@ class Keras(BackboneSpec):
 
     kind: str
     weights: Weights = Field(
-        default="imagenet", description="`imagenet`: Keras's own, fetched once; a file .h5, .weights.h5 or .keras; or `none`."
+        default="imagenet",
+        description="`imagenet`: the weights of Keras, downloaded once; a file .h5, .weights.h5 or .keras; or `none`.",
     )
     input_size: Pair | None = Field(
-        default=None, description="Height and width of its images; those it was trained on if not given."
+        default=None, description="Height and width of the input images; those of the pretraining if not set."
     )
     pooling: Literal["avg", "max", "none"] = Field(
-        default="avg", description="How maps become a row of features; `none`: they stay maps."
+        default="avg", description="Pooling of the feature maps into a vector; `none`: no pooling."
     )
 
     @property
@@ -249,7 +250,9 @@ class MobileNets(Keras):
         "mobilenet_v3_large": "MobileNet V3 large (Howard et al. 2019): 3.0 million weights.",
     }
     kind: Literal["mobilenet", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"]
-    alpha: Positive = Field(default=1.0, description="Share of the filters; ImageNet weights are there for some only.")
+    alpha: Positive = Field(
+        default=1.0, description="Width multiplier of the filters; ImageNet weights exist for some values only."
+    )
 
     def channels(self) -> int:
         """Returns the number of features, which not every MobileNet scales."""
@@ -265,7 +268,7 @@ class MobileNets(Keras):
         known = _ALPHAS[self.kind]
         if self.weights == "imagenet" and self.alpha not in known:
             listed = ", ".join(f"{one:g}" for one in known)
-            yield "alpha", f"there are ImageNet weights for {listed}; with another, use `weights: none` or a file"
+            yield "alpha", f"ImageNet weights exist for {listed}; for other values, use `weights: none` or a file"
 
     def options(self) -> dict[str, Any]:
         """Returns alpha."""

@@ -30,19 +30,20 @@ class Hub(BackboneSpec):
     kind: Literal["hub"]
     handle: Annotated[str, AfterValidator(_handle)] = Field(
         description=(
-            "A folder, an archive (.tar.gz, .tgz, .tar, .zip) or the address (https) of a module, which is fetched once."
+            "Folder, archive (.tar.gz, .tgz, .tar, .zip) or https address of the module; an address is downloaded once."
         )
     )
-    input_size: Pair | None = Field(default=None, description="Height and width of its images; the module's own if it says.")
+    input_size: Pair | None = Field(
+        default=None, description="Height and width of the input images; those of the module if it defines them."
+    )
     input_range: tuple[float, float] = Field(
         default=(0.0, 1.0),
-        description="What pixels 0 to 255 become. Hub's images are [0, 1] by convention; whole numbers stay 0 to 255.",
+        description="Range of the pixel values: [0, 1] by the convention of TensorFlow Hub; modules with integer inputs get"
+        " 0 to 255.",
         strict=False,
     )
-    signature: str | None = Field(
-        default=None, description="Signature that is called; the module itself if not given and it can be called."
-    )
-    output: str | None = Field(default=None, description="The output that is used, where there are several.")
+    signature: str | None = Field(default=None, description="Signature to call; the module itself if not set and callable.")
+    output: str | None = Field(default=None, description="Output to use, if there are several.")
 
     def example_shape(self) -> Shape | None:
         """Returns height, width and 3 channels, once the size is known."""
@@ -53,7 +54,7 @@ class Hub(BackboneSpec):
         path = Path(self.handle)
         if not self.handle.startswith(("https://", "http://")):
             if path.is_dir() and not (path / "saved_model.pb").is_file():
-                yield "handle", f"{path} is no SavedModel: it has no saved_model.pb"
+                yield "handle", f"{path} is not a SavedModel: it has no saved_model.pb"
             elif not path.exists():
                 yield "handle", f"no such folder or archive: {path}"
             elif path.is_file() and not self.handle.endswith(ARCHIVES):

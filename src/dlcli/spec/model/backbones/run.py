@@ -49,12 +49,12 @@ class RunBackbone(BackboneSpec):
     """The model of an earlier run without its head. It includes its input scaling and takes the same inputs as that run."""
 
     kind: Literal["run"]
-    run: FilePath = Field(description="The run's folder, or the folder of all runs of a name: its latest completed one.")
+    run: FilePath = Field(description="Folder of a run, or of all runs of a name (the latest completed run is used).")
     until: str | None = Field(
         default=None,
         description=(
             "The last layer that is used, such as `dense`, or `backbone/dense` where a model inside the run's has one of that"
-            " name too; the last before the output layer, or before the head, if not given."
+            " name too; the last before the output layer, or before the head, if not set."
         ),
     )
 
@@ -83,7 +83,7 @@ class RunBackbone(BackboneSpec):
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields a run that is missing or unfit, and a layer that it does not have."""
         if run_folder(self.run) is None:
-            found = "it holds no run with a model" if Path(self.run).is_dir() else "there is no such folder"
+            found = "it contains no run with a model" if Path(self.run).is_dir() else "there is no such folder"
             yield "run", f"expected the folder of a finished run; {self.run}: {found}"
             return
         config = self._config()
@@ -102,14 +102,14 @@ class RunBackbone(BackboneSpec):
         """Returns the spec with the exact run."""
         folder = run_folder(self.run)
         if folder is None:
-            raise DataError(f"model.backbone.run: {self.run} holds no run with a model")
+            raise DataError(f"model.backbone.run: {self.run} contains no run with a model")
         return self.model_copy(update={"run": str(folder.absolute())})
 
     def build(self, shape: Shape, *, load_weights: bool = True, offline: bool = False) -> Any:
         """Returns the run's model up to the chosen layer."""
         folder, config = run_folder(self.run), self._config()
         if folder is None or config is None:
-            raise DataError(f"model.backbone.run: {self.run} holds no run with a model that can be read")
+            raise DataError(f"model.backbone.run: {self.run} contains no run with a model that can be read")
         try:
             path = _path_of(config, self.until)
         except DataError as error:

@@ -27,8 +27,8 @@ from dlcli.spec.base import Count, NotNegative, Positive, Spec, dump
 from dlcli.upstream.keras import import_keras
 from dlcli.upstream.sklearn import kernel_gamma, neighbor_classes, neighbor_rows
 
-_C = "Inverse of the regularisation's strength."
-_BALANCED = "`balanced`: classes weigh the same, however many examples each has."
+_C = "Inverse of the regularisation strength."
+_BALANCED = "`balanced`: all classes have the same total weight."
 
 
 def _word_or_number(value: Any, words: tuple[str, str], most: float, what: str) -> str | float:
@@ -50,7 +50,7 @@ Gamma = Annotated[
 MaxFeatures = Annotated[
     str | float,
     PlainValidator(
-        lambda value: _word_or_number(value, ("sqrt", "log2"), 1, "a share above 0 to 1"),
+        lambda value: _word_or_number(value, ("sqrt", "log2"), 1, "a fraction above 0 and up to 1"),
         json_schema_input_type=Literal["sqrt", "log2"] | Annotated[float, Field(gt=0, le=1)],
     ),
 ]
@@ -61,7 +61,7 @@ class ClassifierSpec(Spec):
 
     kind: str
     standardize: bool = Field(
-        default=True, description="Whether features get mean 0 and deviation 1, those of the training split."
+        default=True, description="Whether features are scaled to mean 0 and standard deviation 1 on the training split."
     )
 
     def fit(self, features: Any, labels: Any, seed: int) -> Any:
@@ -80,7 +80,7 @@ class ClassifierSpec(Spec):
         from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
         if len(np.unique(labels)) < 2:
-            raise DataError(f"`{self.kind}` tells classes apart, but the training split has examples of one class only")
+            raise DataError(f"`{self.kind}` is a classifier, but the training split has only one class")
         if not np.isfinite(features).all():
             raise DataError(f"`{self.kind}` needs finite features; some are infinite or NaN: check the backbone's weights")
         scaling = StandardScaler().fit(features) if self.standardize else FunctionTransformer()
@@ -121,7 +121,7 @@ class LogisticRegression(ClassifierSpec):
 
     kind: Literal["logistic_regression"]
     C: Positive = Field(default=1.0, description=_C)
-    max_iter: Count = Field(default=1000, description="Most iterations of the solver.")
+    max_iter: Count = Field(default=1000, description="Maximum number of iterations of the solver.")
     class_weight: Literal["balanced"] | None = Field(default=None, description=_BALANCED)
 
     def estimator(self, seed: int) -> Any:
@@ -140,7 +140,7 @@ class LinearSVC(ClassifierSpec):
 
     kind: Literal["linear_svc"]
     C: Positive = Field(default=1.0, description=_C)
-    max_iter: Count = Field(default=10000, description="Most iterations of the solver.")
+    max_iter: Count = Field(default=10000, description="Maximum number of iterations of the solver.")
     class_weight: Literal["balanced"] | None = Field(default=None, description=_BALANCED)
 
     def estimator(self, seed: int) -> Any:
@@ -162,10 +162,12 @@ class SVC(ClassifierSpec):
 
     kind: Literal["svc"]
     C: Positive = Field(default=1.0, description=_C)
-    kernel: Literal["rbf", "linear", "poly"] = Field(default="rbf", description="How two rows of features are compared.")
-    gamma: Gamma = Field(default="scale", description="Factor of the rbf and poly kernels: the larger, the narrower.")
+    kernel: Literal["rbf", "linear", "poly"] = Field(default="rbf", description="Kernel function.")
+    gamma: Gamma = Field(
+        default="scale", description="Coefficient of the rbf and poly kernels; larger values make them narrower."
+    )
     degree: Count = Field(default=3, description="Degree of the poly kernel.")
-    coef0: NotNegative = Field(default=0.0, description="Added to the products of the poly kernel.")
+    coef0: NotNegative = Field(default=0.0, description="Independent term of the poly kernel.")
     class_weight: Literal["balanced"] | None = Field(default=None, description=_BALANCED)
 
     def estimator(self, seed: int) -> Any:
@@ -205,13 +207,16 @@ class RandomForest(ClassifierSpec):
     kind: Literal["random_forest"]
     # TensorFlow Lite scales by a product where Keras divides, and so puts features on another side of a threshold.
     standardize: bool = Field(
-        default=False, description="Whether features get mean 0 and deviation 1. Trees do not need it, and are exact without."
+        default=False,
+        description="Whether features are scaled to mean 0 and standard deviation 1; trees do not need it and are exact"
+        " without it.",
     )
     n_estimators: Count = Field(default=100, description="Trees.")
-    max_depth: Count | None = Field(default=None, description="Deepest a tree may grow; as deep as it takes if not given.")
-    min_samples_leaf: Count = Field(default=1, description="Fewest training examples in a leaf.")
+    max_depth: Count | None = Field(default=None, description="Maximum depth of a tree; unlimited if not set.")
+    min_samples_leaf: Count = Field(default=1, description="Minimum number of training examples in a leaf.")
     max_features: MaxFeatures = Field(
-        default="sqrt", description="How many features a split may choose from, drawn at random; a number is a share of all."
+        default="sqrt",
+        description="Number of random features to consider at each split; a number is a fraction of all features.",
     )
     class_weight: Literal["balanced"] | None = Field(default=None, description=_BALANCED)
 
@@ -239,9 +244,9 @@ class KNN(ClassifierSpec):
     """Nearest neighbours. The model stores the features of all training examples twice, so it can become large."""
 
     kind: Literal["knn"]
-    n_neighbors: Count = Field(default=5, description="Neighbours that vote.")
+    n_neighbors: Count = Field(default=5, description="Number of neighbours that vote.")
     weights: Literal["uniform", "distance"] = Field(
-        default="uniform", description="Whether each vote counts the same, or by 1 / its distance."
+        default="uniform", description="Weights of the votes: equal, or 1 / distance."
     )
 
     def fit(self, features: Any, labels: Any, seed: int) -> Any:

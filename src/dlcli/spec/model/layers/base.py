@@ -69,7 +69,7 @@ _REMEDIES = {
 def check_axis(axis: int, shape: Shape) -> None:
     """Raises ShapeError if `axis`, counted with the batch as 0, is not one of an example's."""
     if axis == 0 or not -len(shape) <= axis <= len(shape):
-        raise ShapeError(f"`axis: {axis}` is none of shape {shape}; axes count from 1, or from the end as -1")
+        raise ShapeError(f"`axis: {axis}` is not an axis of shape {shape}; axes are numbered from 1, or from the end as -1")
 
 
 def slid(length: int, window: int, stride: int, padding: Padding, dilation: int = 1) -> int:
@@ -83,7 +83,7 @@ def slid(length: int, window: int, stride: int, padding: Padding, dilation: int 
     reach = dilation * (window - 1) + 1
     if reach > length:
         raise ShapeError(
-            f"its window of {reach} is larger than what is left of an axis, {length}; "
+            f"its window of {reach} is larger than the remaining size {length} of an axis; "
             "use `padding: same`, a smaller window, or fewer pooling layers before it"
         )
     return (length - reach) // stride + 1

@@ -40,7 +40,7 @@ class Maxout(LayerSpec):
     has_weights: ClassVar[bool] = True
     kind: Literal["maxout"]
     units: Count = Field(description="Number of outputs.")
-    pieces: Annotated[int, Field(ge=2)] = Field(default=2, description="Linear functions for each output.")
+    pieces: Annotated[int, Field(ge=2)] = Field(default=2, description="Number of linear functions per output.")
 
     def apply(self, tensor: Any) -> Any:
         """Returns the maximum over `pieces` of one dense layer's outputs."""
@@ -59,8 +59,8 @@ class Residual(LayerSpec):
     """Adds the output of a list of layers to their input (He et al. 2015); the input is projected if the shapes differ."""
 
     kind: Literal["residual"]
-    layers: Layers = Field(description="The layers that are skipped over.")
-    activation: Activation = Field(default="linear", description="Applied to the sum.")
+    layers: Layers = Field(description="Layers that the shortcut skips.")
+    activation: Activation = Field(default="linear", description="Activation of the sum.")
 
     def apply(self, tensor: Any) -> Any:
         """Returns the activated sum of the layers' output and the (projected) input."""
@@ -88,7 +88,10 @@ class Residual(LayerSpec):
         if len(shape) == 3 and output != shape:
             reached = tuple(-(-side // -(-side // end)) for side, end in zip(shape[:2], output[:2], strict=True))
             if reached != output[:2]:
-                raise ShapeError(f"its layers turn shape {shape} into {output}, which no stride reaches; use `padding: same`")
+                raise ShapeError(
+                    f"its layers turn shape {shape} into {output}, which no stride of the shortcut can match; use `padding:"
+                    " same`"
+                )
         if len(shape) == 2 and output[0] != shape[0]:
             raise ShapeError(f"its layers turn {shape[0]} steps into {output[0]}; use `padding: same` and stride 1")
         return output
@@ -99,7 +102,7 @@ class Branches(LayerSpec):
 
     kind: Literal["branches"]
     branches: Annotated[list[list[Layer]], Field(min_length=2)] = Field(
-        description="The lists; an empty one passes the input through."
+        description="Lists of layers, one per branch; an empty list passes the input through."
     )
 
     def apply(self, tensor: Any) -> Any:
@@ -124,7 +127,7 @@ class SqueezeExcite(LayerSpec):
     rank: ClassVar[int] = 3
     has_weights: ClassVar[bool] = True
     kind: Literal["squeeze_excite"]
-    ratio: Count = Field(default=16, description="How many times fewer units the bottleneck has than channels.")
+    ratio: Count = Field(default=16, description="Reduction ratio: number of channels per unit of the bottleneck.")
 
     def apply(self, tensor: Any) -> Any:
         """Returns the input, each channel multiplied by its learned weight in (0, 1)."""

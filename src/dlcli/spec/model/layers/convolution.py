@@ -11,9 +11,9 @@ from dlcli.spec.model.layers.dense import GLOROT, ZEROS, ActivatedLayer
 from dlcli.spec.model.parameters import Constraint, Initializer, Regularizer
 
 _KERNEL = "Height and width of the window."
-_STRIDES = "Step of the window."
-_PADDING = "`valid`: the window stays inside; `same`: zeros around, so that the size is kept at stride 1."
-_DILATION = "Distance of the window's points."
+_STRIDES = "Stride of the window."
+_PADDING = "`valid`: no padding; `same`: zero padding that keeps the size at stride 1."
+_DILATION = "Dilation rate of the window."
 
 
 def check_strides(strides: tuple[int, ...], dilation: tuple[int, ...]) -> None:
@@ -54,8 +54,8 @@ class Conv2D(_Convolution2D):
     strides: Pair = Field(default=(1, 1), description=_STRIDES)
     padding: Padding = Field(default="valid", description=_PADDING)
     dilation_rate: Pair = Field(default=(1, 1), description=_DILATION)
-    groups: Count = Field(default=1, description="Groups of channels that are convolved apart from each other.")
-    activation: Activation = Field(default="linear", description="Applied to every output.")
+    groups: Count = Field(default=1, description="Number of channel groups that are convolved separately.")
+    activation: Activation = Field(default="linear", description="Activation of the outputs.")
     use_bias: bool = Field(default=True, description="Whether a bias is added.")
     kernel_initializer: Initializer = Field(default=GLOROT, description="Initial weights.")
     bias_initializer: Initializer = Field(default=ZEROS, description="Initial bias.")
@@ -81,9 +81,9 @@ class DepthwiseConv2D(_Convolution2D):
     kernel_size: Pair = Field(description=_KERNEL)
     strides: Pair = Field(default=(1, 1), description=_STRIDES)
     padding: Padding = Field(default="valid", description=_PADDING)
-    depth_multiplier: Count = Field(default=1, description="Output channels for every input channel.")
+    depth_multiplier: Count = Field(default=1, description="Number of output channels per input channel.")
     dilation_rate: Pair = Field(default=(1, 1), description=_DILATION)
-    activation: Activation = Field(default="linear", description="Applied to every output.")
+    activation: Activation = Field(default="linear", description="Activation of the outputs.")
     use_bias: bool = Field(default=True, description="Whether a bias is added.")
     depthwise_initializer: Initializer = Field(default=GLOROT, description="Initial weights.")
     bias_initializer: Initializer = Field(default=ZEROS, description="Initial bias.")
@@ -104,8 +104,8 @@ class SeparableConv2D(_Convolution2D):
     strides: Pair = Field(default=(1, 1), description=_STRIDES)
     padding: Padding = Field(default="valid", description=_PADDING)
     dilation_rate: Pair = Field(default=(1, 1), description=_DILATION)
-    depth_multiplier: Count = Field(default=1, description="Depthwise channels for every input channel.")
-    activation: Activation = Field(default="linear", description="Applied to every output.")
+    depth_multiplier: Count = Field(default=1, description="Number of depthwise channels per input channel.")
+    activation: Activation = Field(default="linear", description="Activation of the outputs.")
     use_bias: bool = Field(default=True, description="Whether a bias is added.")
     depthwise_initializer: Initializer = Field(default=GLOROT, description="Initial depthwise weights.")
     pointwise_initializer: Initializer = Field(default=GLOROT, description="Initial 1x1 weights.")
@@ -129,11 +129,11 @@ class Conv1D(ActivatedLayer):
     kernel_size: Count = Field(description="Length of the window.")
     strides: Count = Field(default=1, description=_STRIDES)
     padding: Literal["valid", "same", "causal"] = Field(
-        default="valid", description=f"{_PADDING} `causal`: no step sees a later one."
+        default="valid", description=f"{_PADDING} `causal`: no step depends on a later one."
     )
     dilation_rate: Count = Field(default=1, description=_DILATION)
-    groups: Count = Field(default=1, description="Groups of channels that are convolved apart from each other.")
-    activation: Activation = Field(default="linear", description="Applied to every output.")
+    groups: Count = Field(default=1, description="Number of channel groups that are convolved separately.")
+    activation: Activation = Field(default="linear", description="Activation of the outputs.")
     use_bias: bool = Field(default=True, description="Whether a bias is added.")
     kernel_initializer: Initializer = Field(default=GLOROT, description="Initial weights.")
     bias_initializer: Initializer = Field(default=ZEROS, description="Initial bias.")
@@ -154,7 +154,7 @@ class ZeroPadding2D(LayerSpec):
     keras_class: ClassVar[str] = "layers.ZeroPadding2D"
     rank: ClassVar[int] = 3
     kind: Literal["zero_padding2d"]
-    padding: Pair = Field(default=(1, 1), description="Rows above and below, columns left and right.")
+    padding: Pair = Field(default=(1, 1), description="Rows to add above and below, columns to add left and right.")
 
     def transformed(self, shape: Shape) -> Shape:
         """Each side grows by twice its padding."""

@@ -41,7 +41,7 @@ class Dense(ActivatedLayer):
     has_weights: ClassVar[bool] = True
     kind: Literal["dense"]
     units: Count = Field(description="Number of outputs.")
-    activation: Activation = Field(default="linear", description="Applied to every output.")
+    activation: Activation = Field(default="linear", description="Activation of the outputs.")
     use_bias: bool = Field(default=True, description="Whether a bias is added.")
     kernel_initializer: Initializer = Field(default=GLOROT, description="Initial weights.")
     bias_initializer: Initializer = Field(default=ZEROS, description="Initial bias.")
@@ -55,7 +55,7 @@ class Dense(ActivatedLayer):
         """The last axis becomes `units`. On an image it would act on each pixel, which nobody means by `dense`."""
         if len(shape) == 3 and shape[0] * shape[1] > 1:
             raise ShapeError(
-                f"gets an image of shape {shape}, and would act on each pixel by itself; put `flatten` or"
+                f"gets an image of shape {shape} and would act on each pixel separately; put `flatten` or"
                 " `global_average_pooling2d` before it (or use `conv2d` with `kernel_size: 1`)"
             )
         return (*shape[:-1], self.units)
@@ -66,7 +66,7 @@ class ActivationLayer(ActivatedLayer):
 
     keras_class: ClassVar[str] = "layers.Activation"
     kind: Literal["activation"]
-    activation: Activation = Field(description="The function.")
+    activation: Activation = Field(description="Activation function.")
 
 
 class LeakyReLU(LayerSpec):
@@ -75,7 +75,7 @@ class LeakyReLU(LayerSpec):
     keras_class: ClassVar[str] = "layers.LeakyReLU"
     kind: Literal["leaky_relu"]
     negative_slope: NotNegative = Field(
-        default=0.3, description="Factor of negative values. As in Keras 0.3 here, but 0.2 in `activation: leaky_relu`."
+        default=0.3, description="Slope for negative values: 0.3 as in Keras's layer; `activation: leaky_relu` has 0.2."
     )
 
 
@@ -91,7 +91,7 @@ class PReLU(LayerSpec):
     alpha_regularizer: Regularizer | None = Field(default=None, description="Penalty on the slopes.")
     alpha_constraint: Constraint | None = Field(default=None, description="Limit on the slopes.")
     shared_axes: list[Count] | None = Field(
-        default=None, description="Axes (from 1) that share a slope: [1, 2] for one slope a channel of an image."
+        default=None, description="Axes (from 1) that share a slope: [1, 2] for one slope per channel of an image."
     )
 
     def transformed(self, shape: Shape) -> Shape:

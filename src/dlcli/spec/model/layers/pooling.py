@@ -8,8 +8,8 @@ from dlcli.spec.base import Count, Padding, Pair, Shape
 from dlcli.spec.model.layers.base import LayerSpec, slid
 
 _POOL = "Size of the window."
-_STRIDES = "Step of the window; the window's size if not given."
-_PADDING = "`valid`: the window stays inside; `same`: padded at the ends."
+_STRIDES = "Stride of the window; the size of the window if not set."
+_PADDING = "`valid`: no padding; `same`: padding at the borders."
 
 
 class _Pooling2D(LayerSpec):
@@ -60,7 +60,7 @@ class GlobalAveragePooling2D(_GlobalPooling2D):
 
     keras_class: ClassVar[str] = "layers.GlobalAveragePooling2D"
     kind: Literal["global_average_pooling2d"]
-    keepdims: bool = Field(default=False, description="Whether height and width stay, as 1.")
+    keepdims: bool = Field(default=False, description="Whether height and width are kept, with size 1.")
 
 
 class GlobalMaxPooling2D(_GlobalPooling2D):
@@ -68,7 +68,7 @@ class GlobalMaxPooling2D(_GlobalPooling2D):
 
     keras_class: ClassVar[str] = "layers.GlobalMaxPooling2D"
     kind: Literal["global_max_pooling2d"]
-    keepdims: bool = Field(default=False, description="Whether height and width stay, as 1.")
+    keepdims: bool = Field(default=False, description="Whether height and width are kept, with size 1.")
 
 
 class _Pooling1D(LayerSpec):

@@ -15,16 +15,16 @@ class Dropout(LayerSpec):
 
     keras_class: ClassVar[str] = "layers.Dropout"
     kind: Literal["dropout"]
-    rate: Fraction = Field(description="Share of inputs set to zero, in [0, 1).")
+    rate: Fraction = Field(description="Fraction of the inputs to set to zero, in [0, 1).")
 
 
 class SpatialDropout2D(LayerSpec):
-    """Sets a random fraction of the channels to zero during training: for convolutions, whose neighbouring values are similar."""
+    """Sets a random fraction of the channels to zero during training: for convolutions."""
 
     keras_class: ClassVar[str] = "layers.SpatialDropout2D"
     rank: ClassVar[int] = 3
     kind: Literal["spatial_dropout2d"]
-    rate: Fraction = Field(description="Share of channels set to zero, in [0, 1).")
+    rate: Fraction = Field(description="Fraction of the channels to set to zero, in [0, 1).")
 
 
 class GaussianNoise(LayerSpec):
@@ -42,8 +42,8 @@ class BatchNormalization(LayerSpec):
     has_weights: ClassVar[bool] = True
     kind: Literal["batch_normalization"]
     axis: int = Field(default=-1, description="Axis of the channels.")
-    momentum: Fraction = Field(default=0.99, description="Weight of the old moving average at each step.")
-    epsilon: Positive = Field(default=1e-3, description="Added to the variance.")
+    momentum: Fraction = Field(default=0.99, description="Momentum of the moving averages.")
+    epsilon: Positive = Field(default=1e-3, description="Small constant that is added to the variance.")
     center: bool = Field(default=True, description="Whether a learned shift is added.")
     scale: bool = Field(default=True, description="Whether a learned factor is applied.")
     beta_initializer: Initializer = Field(default=ZEROS, description="Initial shift.")
@@ -62,7 +62,7 @@ class LayerNormalization(LayerSpec):
     has_weights: ClassVar[bool] = True
     kind: Literal["layer_normalization"]
     axis: int = Field(default=-1, description="Axis that is normalised.")
-    epsilon: Positive = Field(default=1e-3, description="Added to the variance.")
+    epsilon: Positive = Field(default=1e-3, description="Small constant that is added to the variance.")
     center: bool = Field(default=True, description="Whether a learned shift is added.")
     scale: bool = Field(default=True, description="Whether a learned factor is applied.")
 

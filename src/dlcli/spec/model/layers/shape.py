@@ -26,7 +26,7 @@ class Reshape(LayerSpec):
     keras_class: ClassVar[str] = "layers.Reshape"
     kind: Literal["reshape"]
     target_shape: list[int] = Field(
-        description="New shape of one example; one entry may be -1, to be worked out.", min_length=1
+        description="New shape of one example; one entry may be -1, which is inferred.", min_length=1
     )
 
     def transformed(self, shape: Shape) -> Shape:
@@ -34,9 +34,9 @@ class Reshape(LayerSpec):
         known = prod(side for side in self.target_shape if side != -1)
         free = self.target_shape.count(-1)
         if free > 1 or known < 1 or any(side < -1 for side in self.target_shape):
-            raise ShapeError(f"`target_shape: {self.target_shape}` may hold one -1 and otherwise numbers from 1")
+            raise ShapeError(f"`target_shape: {self.target_shape}` may contain one -1 and otherwise numbers from 1")
         if prod(shape) % known or (not free and prod(shape) != known):
-            raise ShapeError(f"cannot give the {prod(shape)} values of shape {shape} the shape {self.target_shape}")
+            raise ShapeError(f"cannot reshape the {prod(shape)} values of shape {shape} to {self.target_shape}")
         return tuple(prod(shape) // known if side == -1 else side for side in self.target_shape)
 
 
@@ -45,5 +45,5 @@ class Rescaling(LayerSpec):
 
     keras_class: ClassVar[str] = "layers.Rescaling"
     kind: Literal["rescaling"]
-    scale: float = Field(description="The factor.")
-    offset: float = Field(default=0.0, description="Added after it.")
+    scale: float = Field(description="Scale factor.")
+    offset: float = Field(default=0.0, description="Offset that is added after scaling.")
