@@ -208,7 +208,7 @@ def test_jpegs_that_end_early_are_found(tmp_path: Path, options: dict[str, Any])
     path = tmp_path / "x.jpg"
     half_jpeg(path, **options)
     assert 0.1 < missing_part(str(path)) < 1
-    assert "ends early" in incomplete_words(str(path))
+    assert "truncated JPEG" in incomplete_words(str(path))
     assert list(ImageFiles((str(path),), ImageSettings(size=(8, 8))).unreadable(thorough=True)) == [0]
     noise = np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype="uint8")
     for pixels in (noise, np.full((96, 96, 3), 128, "uint8"), RAMP):

@@ -111,10 +111,10 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     png = saved(tmp_path / "whole.png", Image.fromarray(RAMP)).read_bytes()
     bad = {
         "empty.jpg": (b"", "an empty file"),
-        "text.jpg": (b"hello", "no image"),
+        "text.jpg": (b"hello", "not an image"),
         "cut.jpg": (whole[:700], "truncated"),
         "cut.png": (png[:-40], "not readable as an image"),
-        "postscript.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image"),
+        "postscript.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
     }
     for name, (content, message) in bad.items():
         (tmp_path / name).write_bytes(content)

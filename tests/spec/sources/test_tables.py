@@ -152,7 +152,7 @@ def test_a_quote_that_is_not_closed_costs_its_own_row_and_no_other(tmp_path: Pat
 
 def test_rows_add_up(tmp_path: Path) -> None:
     text = 'a,b,y\n1,u,0\n,,\n2\n# end of the first part\na,b,y\n3,"two\nlines",1\n4,u,NA\n\n5,v,1\n'
-    assert "1 of 5 rows have a missing value" in refused(csv(tmp_path, text.replace("2\n", "2,v,0\n", 1)))
+    assert "1 of 5 rows have no value" in refused(csv(tmp_path, text.replace("2\n", "2,v,0\n", 1)))
     found = read(tmp_path, text, missing_target="drop")
     assert found.parts["train"].ids == ["train/0", "train/4", "train/6"]
     assert found.notes[:4] == (
