@@ -119,7 +119,7 @@ def test_training_evaluation_prediction_and_export_agree_on_the_same_files(
     assert len(ids) == 80
     assert float(photos.metrics("test")["metrics"]["accuracy"]["value"]) > 0.9
     files = [folder / "photos" / one for one in ids]
-    found = np.concatenate([one.table for one in prepare(photos, list(map(str, files))).answers(pytest.fail)])
+    found = np.concatenate([one.scores for one in prepare(photos, list(map(str, files))).answers(pytest.fail)])
     assert np.array_equal(found, shares)
     exported = made("photos", form)
     answers = inside(exported.path, form, {"image": np.stack([np.asarray(Image.open(path)) for path in files])})
@@ -142,7 +142,7 @@ def test_five_hundred_photos_get_the_same_answers_from_every_export(tmp_path: Pa
     run = trained(write_spec(tmp_path, f"{{kind: folder, path: '{photos}'}}", model=model, data=data, training="epochs: 4"))
     ids, classes, shares = scored(run)
     assert len(ids) == 500
-    found = np.concatenate([one.table for one in prepare(run, [str(photos / one) for one in ids]).answers(pytest.fail)])
+    found = np.concatenate([one.scores for one in prepare(run, [str(photos / one) for one in ids]).answers(pytest.fail)])
     assert np.abs(found - shares).max() < 1e-5
     evaluate(run, "test")
     assert np.array_equal(scored(run)[2], shares)

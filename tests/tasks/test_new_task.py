@@ -1,0 +1,116 @@
+"""A task that dlcli does not know is one file: everything from the spec to the export works with it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli.killing import PATIENCE, assert_same_bits, lines_of, only_run, wait_for
+from conftest import environment
+from trainings import trained, write_spec
+
+from dlcli.errors import SpecError
+from dlcli.explain import explain
+from dlcli.export.export import export
+from dlcli.predict.answers import layout_of
+from dlcli.predict.predict import prepare
+from dlcli.report.report import write_report
+from dlcli.runs import Run
+from dlcli.runs.files import read_table
+from dlcli.score.evaluate import evaluate
+from dlcli.spec.base import OneOf
+from dlcli.spec.load import load
+from dlcli.tasks import TASKS
+from tasks import ordinal
+
+SOURCE = "{kind: csv, path: wines.csv, target: quality}"
+MODEL = "{kind: mlp, units: [8]}"
+
+
+def save_wines(folder: Path) -> None:
+    """Writes a table whose target is one of five levels."""
+    draw = np.random.default_rng(0)
+    acid, sugar = draw.normal(size=(2, 200))
+    level = np.clip(np.round(2 + acid + 0.5 * sugar), 0, 4).astype(int)
+    rows = [f"{a:.3f},{s:.3f},{quality}" for a, s, quality in zip(acid, sugar, level, strict=True)]
+    (folder / "wines.csv").write_text("acid,sugar,quality\n" + "\n".join(rows) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def wines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A run of the task, which dlcli knows only meanwhile."""
+    folder = tmp_path_factory.mktemp("wines")
+    save_wines(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OneOf.registry["Metric"], "_added", [])
+        patch.setitem(TASKS, "ordinal", ordinal.ORDINAL)
+        ordinal.add()
+        training = "epochs: 12, optimizer: {kind: adam, learning_rate: 0.03}"
+        yield trained(write_spec(folder, SOURCE, task="ordinal", model=MODEL, training=training), write_up=True)
+
+
+def test_it_is_trained_and_scored_by_its_own_metric(wines: Run) -> None:
+    scores = wines.metrics("test")
+    assert list(scores["metrics"]) == ["loss", "level_distance", "accuracy"]
+    assert scores["metrics"]["level_distance"]["value"] < 0.6 < scores["baseline"]["metrics"]["level_distance"]
+    assert scores["task"] == wines.data()["task"] == "ordinal"
+    assert wines.data()["classes"] == list("01234")
+    again = evaluate(wines, "test")
+    assert again.metrics["level_distance"] == scores["metrics"]["level_distance"]["value"]
+
+
+def test_its_own_decision_is_what_predictions_hold(wines: Run) -> None:
+    rows = read_table(wines.evaluation("test") / "predictions.csv")
+    shares = np.array([[float(row[f"p_{level}"]) for level in range(5)] for row in rows])
+    medians = (np.cumsum(shares, axis=1) >= 0.5 - 1e-6).argmax(axis=1)
+    assert [row["predicted"] for row in rows] == [str(level) for level in medians]
+
+
+def test_it_predicts_reports_explains_and_exports(wines: Run) -> None:
+    prediction = prepare(wines, [str(wines.path.parents[2] / "wines.csv")])
+    answers = next(prediction.answers(pytest.fail))
+    assert {entry["predicted"] for entry in layout_of(answers.task).objects(answers, 1)} <= set("01234")
+    page = write_report(wines).read_text(encoding="utf-8")
+    assert "places each example on one of 5 levels" in page
+    assert "level_distance" in page
+    made = explain(wines, [], method="permutation", class_name="", offline=True, skip=pytest.fail)
+    assert "level_distance" in made[0].text
+    assert export(wines, "onnx").found.agrees
+
+
+def test_a_metric_of_another_output_is_refused(wines: Run, tmp_path: Path) -> None:
+    save_wines(tmp_path)
+    with pytest.raises(SpecError, match="`r2` does not fit `task: ordinal`"):
+        load(write_spec(tmp_path, SOURCE, task="ordinal", model=MODEL, training="epochs: 1, metrics: [r2]"))
+
+
+def test_a_killed_run_of_it_is_resumed_to_the_bit(tmp_path: Path) -> None:
+    save_wines(tmp_path)
+    training = "epochs: 30, checkpoint_minutes: 0.001"
+    spec = write_spec(tmp_path, SOURCE, task="ordinal", model=MODEL, data="batch_size: 4", training=training)
+    assert _dlcli(tmp_path, "train", spec, "--runs", tmp_path / "whole").wait(PATIENCE) == 0, _output(tmp_path)
+    process = _dlcli(tmp_path, "train", spec, "--runs", tmp_path / "killed")
+    assert wait_for(lambda: list((tmp_path / "killed").glob("[!.]*/[!.]*/log.txt")), process)
+    run = only_run(tmp_path / "killed")
+    assert wait_for(lambda: sum(" checkpoint " in line for line in lines_of(run)) >= 4, process)
+    process.kill()
+    assert process.wait(PATIENCE) < 0
+    assert _dlcli(tmp_path, "train", "--resume", run.path).wait(PATIENCE) == 0, _output(tmp_path)
+    assert_same_bits(only_run(tmp_path / "whole"), run)
+    assert json.loads((run.path / "status.json").read_text())["state"] == "completed"
+
+
+def _dlcli(folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:
+    """Starts dlcli with the task in a process of its own."""
+    program = [sys.executable, ordinal.__file__, *map(str, arguments), "--quiet"]
+    with (folder / "output.txt").open("a", encoding="utf-8") as output:
+        return subprocess.Popen(program, stdout=output, stderr=output, cwd=folder, env=environment(), text=True)
+
+
+def _output(folder: Path) -> str:
+    return (folder / "output.txt").read_text(encoding="utf-8")
