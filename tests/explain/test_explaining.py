@@ -240,7 +240,7 @@ def test_the_boundary_is_where_predictions_change(tmp_path: Path) -> None:
     np.save(tmp_path / "points.npy", np.array([[row["feature 0"], row["feature 1"]] for row in table], dtype="float32"))
     predicted = [
         name for answer in prepare(run, [str(tmp_path / "points.npy")]).answers(lambda *_: None)
-        for name in np.array(answer.classes)[(answer.scores > 0.5).astype(int)]
+        for name in np.array(answer.classes)[answer.scores.argmax(axis=1)]
     ]  # fmt: skip
     assert [row["predicted"] for row in table] == predicted
     assert len(set(predicted)) == 2
