@@ -125,9 +125,9 @@ def test_a_right_cell_and_an_empty_one_say_what_they_are(pages: dict[str, Path],
     browser.open(pages["few"])
     cell(browser, 0, 0).click()
     assert browser.texts(".drilled") == ["Right: cat"]
-    assert "Examples are kept of errors only." in browser.texts(".answer")[0]
+    assert "Only errors have examples here." in browser.texts(".answer")[0]
     browser.run("document.querySelector('.matrix tbody td:empty').click()")
-    assert browser.texts(".answer") == ["This never happened."]
+    assert browser.texts(".answer") == ["There are no such examples."]
 
 
 def test_a_cell_under_the_pointer_says_label_prediction_count_and_share(pages: dict[str, Path], browser: Browser) -> None:
@@ -171,7 +171,7 @@ def test_colours_follow_the_system_and_the_switch(pages: dict[str, Path], browse
     switch.click()
     assert (switch.text, ground(browser)) == ("Colours: dark", dark)
     switch.click()
-    assert (switch.text, ground(browser)) == ("Colours: as the system", light)
+    assert (switch.text, ground(browser)) == ("Colours: system default", light)
 
 
 def test_print_has_no_controls_and_opens_what_is_folded(pages: dict[str, Path], browser: Browser) -> None:

@@ -63,7 +63,7 @@ def test_other_test_examples_are_refused_unless_told(dlcli: Dlcli, trained_runs:
     assert (done.returncode, done.stdout) == (2, "")
     words = done.stderr.splitlines()[-1]
     assert words.startswith(f"{good.id} and {other.id} were not scored on the same test examples: of 30 and 30 examples ")
-    assert words.endswith("--any-data shows them all the same, and tests what examples they share")
+    assert words.endswith("--any-data shows them anyway and tests the examples that they share")
     told = dlcli("runs", "compare", good.path, other.path, "--any-data")
     assert told.returncode == 0
     assert "tested on the " in told.stdout
@@ -90,7 +90,7 @@ def test_runs_without_kept_predictions_are_compared_only_on_the_same_data(dlcli:
     assert (same.returncode, "has no stored predictions of its test split" in same.stdout) == (0, True)
     other = dlcli("runs", "compare", "iris", "other")
     assert (other.returncode, other.stdout) == (2, "")
-    assert f"their data differ, and {one.id} kept no predictions" in other.stderr
+    assert f"their data differ, and {one.id} has no stored predictions" in other.stderr
     assert dlcli("runs", "compare", "iris", "other", "--any-data").returncode == 0
 
 
@@ -100,7 +100,7 @@ def test_runs_of_other_tasks_are_side_by_side_only(dlcli: Dlcli, tmp_path: Path)
     two.write_spec((two.path / "spec.yaml").read_text().replace("task: classification", "task: regression"))
     done = dlcli("runs", "compare", "iris", "numbers")
     assert (done.returncode, done.stderr.count("\n")) == (0, 2)
-    assert f"{one.id} is a classification run, {two.id} a regression run: no score of theirs can be tested" in done.stdout
+    assert f"{one.id} is a classification run, {two.id} a regression run: their scores cannot be compared" in done.stdout
 
 
 def test_names_from_data_do_no_harm(dlcli: Dlcli, tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_what_does_not_fit_is_said(patch_run: Run, tmp_path: Path) -> None:
             explain(patch_run, method=method)
     with pytest.raises(UsageError, match="the run has no 'cat'; it has 0, 1"):
         explain(patch_run, class_name="cat")
-    with pytest.raises(UsageError, match="name no files"):
+    with pytest.raises(UsageError, match="omit FILE"):
         explain(patch_run, [str(tmp_path / "broken.png")], method="filters")
     with pytest.raises(UsageError, match="no such file"):
         explain(patch_run, [str(tmp_path / "none.png")])

@@ -161,7 +161,7 @@ def test_one_class_said_of_all_is_a_collapse(tmp_path: Path) -> None:
     run = _run(tmp_path, GOOD, scores={"loss": 0.2, "accuracy": 0.97}, predictions=rare)
     found = diagnose(run)
     assert [one.name for one in found] == ["class collapse"]
-    assert "100.0% of the predictions are 'setosa', which 97.0% of the examples are" in found[0].evidence[0]
+    assert "100.0% of the predictions are 'setosa', but only 97.0% of the examples" in found[0].evidence[0]
 
 
 def test_a_class_that_the_loss_ignores_is_neither_guessed_nor_lost(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def _alike(count: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("leaks", "evidence"),
     [
-        ({"near_copies": {"test": _alike(2)}}, "2 of 100 test examples are nearly the same as a training image"),
+        ({"near_copies": {"test": _alike(2)}}, "2 of 100 test examples are nearly identical to a training image"),
         ({"near_copies": {"test": _alike(1)}}, ""),
         ({"stems": {"test": _alike(40)}}, "40 of 100 test examples are named like training examples"),
         ({"stems": {"test": _alike(9)}}, ""),
@@ -252,8 +252,7 @@ def test_one_picture_under_two_labels_is_a_finding_of_its_own(tmp_path: Path) ->
     found = diagnose(_run(tmp_path, GOOD, leaks=leaks))
     assert [one.name for one in found] == ["contradicting labels"]
     assert found[0].evidence == (
-        "4 of 200 examples are equal to the bit to one with another label: a/1.png (setosa) and b/1.png (virginica)"
-        " (data.json)",
+        "4 of 200 examples are identical to one with another label: a/1.png (setosa) and b/1.png (virginica) (data.json)",
     )
 
 
@@ -299,7 +298,7 @@ def test_what_simple_models_do_not_answer_better_is_hard_and_not_underfitted(tmp
     assert [one.name for one in found] == ["underfitting"]
     assert (
         found[0].evidence[0]
-        == "a simple model, random forest, has accuracy 0.800 on 300 test examples, this one 0.500 (checks.json)"
+        == "a simple model, random forest, has accuracy 0.800 on 300 test examples, this model 0.500 (checks.json)"
     )
 
 
@@ -375,7 +374,7 @@ def test_a_column_that_tells_many_targets_is_kept_in_a_file_that_can_be_read(tmp
     kept = write_diagnosis(run)
     assert findings(run) == kept
     assert kept[0].evidence[19:] == (
-        "column 'code' alone tells 100.0% of 'target 19'; no other column comes near (data.json)",
+        "column 'code' alone predicts 100.0% of 'target 19'; no other column comes close (data.json)",
         "and 4 more",
     )
 

@@ -46,11 +46,11 @@ def test_a_card_tells_metrics_limits_and_calibration(tmp_path: Path) -> None:
     assert headings == [
         "The model",
         "Data",
-        "How good it is",
-        "Limits seen",
+        "Evaluation",
+        "Limitations",
         "Licence of the weights",
         "Environment",
-        "How to use it",
+        "Usage",
     ]
     calibration = run.metrics("test")["calibration"]
     assert f"Calibration: expected calibration error {calibration['ece']:.4f}" in text
@@ -135,7 +135,7 @@ def test_what_is_no_file_is_not_written_over(run: Run, tmp_path: Path) -> None:
 
 def test_a_run_that_was_not_scored_has_a_card(tmp_path: Path) -> None:
     text = write_model_card(make_run(tmp_path, accuracy=None)).read_text()
-    assert "It was not scored." in text
+    assert "The model was not scored." in text
 
 
 @pytest.mark.parametrize(
@@ -176,5 +176,5 @@ def test_licences_are_of_known_backbones_and_others_are_not_known() -> None:
         return licence_of(load_text(spec.format(backbone), "spec.yaml").experiment.model, None)
 
     assert "under the Apache License 2.0" in licence("{kind: mobilenet, input_size: [32, 32]}")
-    assert "not known" in licence("{kind: efficientnet_b0, input_size: [32, 32]}")
+    assert "does not know" in licence("{kind: efficientnet_b0, input_size: [32, 32]}")
     assert "from scratch" in licence("{kind: mobilenet, input_size: [32, 32], weights: none}")

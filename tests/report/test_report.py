@@ -118,14 +118,14 @@ def test_the_matrix_and_the_class_table_are_those_of_the_files(run: Run) -> None
 
 def test_every_section_of_a_full_run_is_there(page: Element) -> None:
     assert headings(page) == [
-        "Diagnosis", "Scores", "Confusions", "Classes", "Examples worth a look", "Calibration", "ROC and precision", "Slices",
+        "Diagnosis", "Scores", "Confusions", "Classes", "Selected examples", "Calibration", "ROC and precision", "Slices",
         "Learning curves", "Explanations", "Data", "Training", "Exports", "Reproduce", "Environment", "Spec",
     ]  # fmt: skip
     text = page.text
     for words in (
         "too short",
         "--set training.epochs=60",
-        "After step 1 all 2 variables that should move had moved; the other 4 were bit for bit the same.",
+        "Verified after step 1: 2 trainable variables changed, 4 frozen ones did not.",
         "site = north",
         "It looks here.",
         "accuracy 0.9000 against 0.9000 on 60 examples; largest difference of an output 1e-06",
@@ -214,7 +214,7 @@ def test_a_run_without_an_evaluation_has_a_page(tmp_path: Path) -> None:
 def test_an_old_run_without_intervals_and_diagnosis_has_a_page(tmp_path: Path) -> None:
     page = read_page(write_report(make_run(tmp_path, accuracy=0.9)))
     assert page.one("p", class_="big").text == "90.0 %"
-    assert "no interval was kept" in page.text
+    assert "no interval was stored" in page.text
     assert "Diagnosis" not in headings(page)
 
 
@@ -356,7 +356,7 @@ def test_a_file_that_is_no_report_is_not_overwritten(tmp_path: Path) -> None:
             write_report(own, path)
     assert mine.read_text() == "<html>mine</html>"
     (own.path / "report.html").write_text("mine")
-    with pytest.raises(UsageError, match="no report of dlcli's"):
+    with pytest.raises(UsageError, match="not a report of dlcli"):
         write_report(own)
 
 
@@ -369,7 +369,7 @@ def test_several_runs_are_compared_on_one_page(own: Run, tmp_path: Path) -> None
     assert ["seed", "0", "7"] in page.one("section", id="specs").one("table").rows()
     links = [one.attributes["href"] for one in page.all("a") if one.attributes["href"].endswith("report.html")]
     assert links == [f"made/{own.path.name}/report.html"]
-    assert "B against A: no difference in accuracy: A and B have the same examples right." in page.text
+    assert "B against A: no difference in accuracy: A and B are correct on the same examples." in page.text
     assert [one.attributes["id"] for one in page.all("details", class_="folded")] == ["run0", "run1"]
     refuse_loads(page, (tmp_path / "both.html").read_text())
 
@@ -377,7 +377,7 @@ def test_several_runs_are_compared_on_one_page(own: Run, tmp_path: Path) -> None
 def test_runs_of_other_tasks_are_compared_side_by_side(numbers: Run, binary: Run, tmp_path: Path) -> None:
     page = read_page(write_comparison([numbers, binary], tmp_path / "both.html"))
     assert [cells[0] for cells in page.one("section", id="scores").one("table").rows()] == ["mae", "accuracy"]
-    assert "no score of theirs can be tested" in page.text
+    assert "their scores cannot be compared" in page.text
 
 
 def test_the_command_writes_report_and_card_and_says_where(dlcli: Dlcli, tmp_path: Path) -> None:
@@ -391,7 +391,7 @@ def test_the_command_writes_report_and_card_and_says_where(dlcli: Dlcli, tmp_pat
     (tmp_path / "mine.html").write_text("mine")
     done = dlcli("report", own.id, other.id, "--to", "mine.html")
     assert done.returncode == 2
-    assert "mine.html: is there already and is no report of dlcli's; name another file by --to" in done.stderr
+    assert "mine.html: this file exists and is not a report of dlcli; give another name with --to" in done.stderr
 
 
 def test_a_report_needs_no_tensorflow(own: Run, tmp_path: Path) -> None:

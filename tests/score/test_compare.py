@@ -116,7 +116,9 @@ def test_a_few_examples_show_nothing() -> None:
     ours, theirs = outcome([0, 1, 2, 0], guesses(0, 1, 0, 1)), outcome([0, 1, 2, 0], guesses(0, 1, 2, 0))
     found = compare(ACCURACY, ours, theirs)
     assert found.verdict == "none shown"
-    assert sentence(found, "A", "B").startswith("no difference shown: accuracy of B is higher by 50.0 points; 95 % interval -")
+    assert sentence(found, "A", "B").startswith(
+        "no significant difference: accuracy of B is higher by 50.0 points; 95 % interval -"
+    )
     assert sentence(found, "A", "B").endswith("; McNemar p = 0.5")
 
 
@@ -138,7 +140,7 @@ def test_a_lower_loss_is_better_and_its_difference_is_paired() -> None:
     assert (found.metric, found.verdict, found.higher_is_better) == ("loss", "better", False)
     assert sentence(found, "A", "B").startswith("B is better: its loss is lower by 0.0")
     shaken = replace(ours, losses=losses + random.normal(size=200))
-    assert sentence(compare_losses(ours, shaken), "A", "B").startswith("no difference shown: loss of ")
+    assert sentence(compare_losses(ours, shaken), "A", "B").startswith("no significant difference: loss of ")
     assert sentence(compare_losses(ours, ours), "A", "B") == "no difference in loss: A and B give the same predictions"
 
 
@@ -172,11 +174,11 @@ def test_where_lower_is_better_the_lower_run_is_better() -> None:
         (Difference("auc", 0.9, 0.88, (-0.03, -0.01), "worse"), "A is better by 0.02 in auc; 95 % interval 0.01 to 0.03"),
         (
             Difference("rmse", 1.0, 1234.5, (-3.0, 4000.0), "none shown", False),
-            "no difference shown: rmse of B is higher by 1,233.5; 95 % interval -3 to 4,000.0",
+            "no significant difference: rmse of B is higher by 1,233.5; 95 % interval -3 to 4,000.0",
         ),
         (
             Difference("auc", 0.9, 0.9, None, "none shown"),
-            "no difference shown: auc is the same; no interval",
+            "no significant difference: auc is the same; no interval",
         ),
         (Difference("auc", 0.9, float("nan"), None, "none shown"), "auc is not defined on these examples"),
     ],
@@ -193,7 +195,7 @@ def test_classes_in_another_order_are_matched_by_name() -> None:
     assert not matched.doubt
     assert matched.theirs.truth.tolist() == [0, 1, 2]
     assert compare(AUC(kind="auc"), matched.ours, matched.theirs).verdict == "same"
-    assert matched.notes == ["their classes stand in another order and were matched by name"]
+    assert matched.notes == ["their classes are in a different order and were matched by name"]
 
 
 def test_yes_and_no_the_other_way_round_are_matched_by_name() -> None:
@@ -223,21 +225,21 @@ def test_a_few_labels_that_were_set_right_since_are_left_out() -> None:
     ours = outcome([0, 1] * 20, guesses(*[0] * 40))
     theirs = replace(ours, truth=np.array([2, *ours.truth[1:]]))
     matched = match(ours, theirs)
-    assert matched.doubt == "1 of 40 examples with the same id have another label"
+    assert matched.doubt == "1 of 40 examples with the same id have different labels"
     assert len(matched.ours) == 39
 
 
 def test_other_data_with_the_same_ids_are_not_paired() -> None:
     ours = outcome([0, 1] * 20, guesses(*[0] * 40))
     matched = match(ours, replace(ours, truth=np.array([0, 0, 1, 1] * 10)))
-    assert matched.doubt == "20 of 40 examples with the same id have another label"
+    assert matched.doubt == "20 of 40 examples with the same id have different labels"
     assert len(matched.ours) == 0
 
 
 def test_ids_that_repeat_are_not_paired() -> None:
     ours = replace(outcome([0, 1], guesses(0, 1)), ids=["x", "x"])
     matched = match(ours, ours)
-    assert matched.doubt == "ids repeat, so that examples cannot be told apart"
+    assert matched.doubt == "ids are not unique, so examples cannot be matched"
     assert len(matched.ours) == 0
 
 

@@ -215,7 +215,7 @@ def test_other_data_of_classes_that_the_run_has_not_is_refused(run_of_photos: Ru
         evaluate(run_of_photos, "", data=str(tmp_path / "other"))
     with pytest.raises(DataError, match="no folder"):
         evaluate(run_of_photos, "", data=str(tmp_path / "nowhere"))
-    with pytest.raises(UsageError, match="scored whole"):
+    with pytest.raises(UsageError, match="scored as a whole"):
         evaluate(run_of_photos, "test", data=str(tmp_path / "other"))
 
 

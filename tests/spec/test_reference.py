@@ -23,7 +23,7 @@ BY_SHAPE = [
     "quoted", "yes", "float2", "missing_data", "missing_field", "missing_kind", "misplaced", "kind_number", "range_rate",
     "range_neg", "batch0", "batchword", "pair3", "bare_needs", "layers_map", "data_null", "loss_is_list", "regular", "name",
 ]  # fmt: skip
-"""Wrong specs that the shape alone tells, without rules across fields."""
+"""Wrong specs that the shape alone predicts, without rules across fields."""
 
 
 @pytest.fixture(scope="module")

@@ -104,7 +104,7 @@ def _fitting(work: Work, method: str) -> str:
     if work.kind == "rows" and not _is_pair(work):
         fitting.remove("boundary")
     if not fitting:
-        raise UsageError(f"no explanation fits inputs of shape {work.taken.shape}: there are some for images and for rows")
+        raise UsageError(f"no method explains inputs of shape {work.taken.shape}, only images and rows")
     if method and method not in fitting:
         why = f": {reason}" if reason and method == "grad_cam" else ""
         raise UsageError(f"--method {method} does not fit this run's model{why}; these do: {', '.join(fitting)}")
@@ -127,9 +127,9 @@ def _is_pair(work: Work) -> bool:
 def _refuse_what_it_does_not_take(method: str, files: Sequence[str], class_name: str) -> None:
     about_images = method in ("grad_cam", "occlusion")
     if files and not about_images:
-        raise UsageError(f"{method} looks at the whole model: name no files")
+        raise UsageError(f"{method} explains the whole model: omit FILE")
     if class_name and not about_images:
-        raise UsageError(f"{method} is not about one class: leave --class out")
+        raise UsageError(f"{method} does not explain a single class: omit --class")
 
 
 def _images(work: Work, files: Sequence[str]) -> list[Image]:
@@ -148,7 +148,7 @@ def _grad_cam(work: Work, files: Sequence[str]) -> list[Explanation]:
     maps = heat.grad_cam(work.model, last_map(work.model), pixels, places, work.experiment.task)
     made = []
     for at, image in enumerate(images):
-        words = "where light, it speaks for the class" if maps[at].any() else "nothing in the image speaks for the class"
+        words = "light regions support the class" if maps[at].any() else "no region supports the class"
         whole = heat.enlarged(maps[at], *image.pixels.shape[:2])
         made.append(_kept(work, "grad_cam", image, output[at], int(places[at]), whole, maps[at], words))
     return made
@@ -161,7 +161,7 @@ def _occlusion(work: Work, files: Sequence[str]) -> list[Explanation]:
     made = []
     for at, image in enumerate(images):
         found, fall = heat.occlusion(work.model, image.pixels, int(places[at]), work.experiment.task)
-        words = f"where red, covering it lowers the score, by up to {fall:.3g} (before softmax or sigmoid)"
+        words = f"covering a red region lowers the score, by up to {fall:.3g} (before softmax or sigmoid)"
         made.append(_kept(work, "occlusion", image, output[at], int(places[at]), found, found, words))
     return made
 
@@ -222,9 +222,7 @@ def _permutation(work: Work, _: Sequence[str]) -> list[Explanation]:
     cells = ((one.column, f"{one.mean:.9g}", f"{one.deviation:.9g}") for one in found)
     write_numbers(work.folder, file, ("column", "importance", "deviation"), cells)
     first = ", ".join(f"{one.column} {score_text(one.mean)} ± {score_text(one.deviation)}" for one in found[:3])
-    text = (
-        f"how much worse {metric} gets than {score_text(value)} when a column is shuffled, {tables.REPEATS} times each: {first}"
-    )
+    text = f"decrease of {metric} {score_text(value)} when a column is shuffled ({tables.REPEATS} repetitions): {first}"
     return [Explanation(file, "permutation", title, visible(text))]
 
 
@@ -256,7 +254,7 @@ def _regions(work: Work, plane: Plane, output: Array, labels: Array, part: str) 
     write_numbers(work.folder, file, (*plane.names, "predicted", "probability"), rows)
     first, second = map(visible, plane.names)
     return Explanation(
-        file, "boundary", title, f"what is predicted over {first} and {second}; paler where the model is less sure"
+        file, "boundary", title, f"predicted class over {first} and {second}; paler colours mean lower probability"
     )
 
 
@@ -270,7 +268,7 @@ def _surface(work: Work, plane: Plane, name: str, values: Array, truth: Array, p
     rows = ((*point, f"{value:.9g}") for point, value in zip(_grid(plane), values, strict=True))
     write_numbers(work.folder, file, (*plane.names, "predicted"), rows)
     first, second = map(visible, plane.names)
-    text = f"colours over {first} and {second} are what is predicted; dots are examples in the colours of their own values"
+    text = f"colours show the predicted value over {first} and {second}; dots are examples, coloured by their actual value"
     return Explanation(file, "boundary", title, text)
 
 
@@ -285,7 +283,7 @@ def _filters(work: Work, _: Sequence[str]) -> list[Explanation]:
     layer = first_weights(work.model)
     weights = None if layer is None else _as_pictures(np.asarray(layer.weights[0]), work.taken.shape)
     if layer is None or weights is None:
-        raise UsageError("the first layer's weights are no pictures: it is no convolution and no dense layer on the pixels")
+        raise UsageError("the first layer is neither a convolution nor a dense layer on pixels")
     title = f"Filters of the first layer, {visible(layer.name)}"
     file = file_name("filters", title)
     shown = min(64, len(weights))
@@ -296,7 +294,9 @@ def _filters(work: Work, _: Sequence[str]) -> list[Explanation]:
     )
     cells = ((*place, f"{weights[place]:.9g}") for place in np.ndindex(shown, *weights.shape[1:]))
     write_numbers(work.folder, file, ("filter", "row", "column", "channel", "weight"), cells)
-    colours = "in colours, each from its smallest weight to its largest" if weights.shape[3] == 3 else "red above 0, blue below"
+    colours = (
+        "in colour, each scaled from its smallest to its largest weight" if weights.shape[3] == 3 else "red above 0, blue below"
+    )
     return [Explanation(file, "filters", title, f"the weights of {shown} of {len(weights)} filters, {colours}")]
 
 

@@ -49,7 +49,7 @@ def draw_heat(pixels: Array, heat: Array, title: str, caption: str, path: Path) 
         axes.set_xticks([])
         axes.set_yticks([])
     bar = figure.colorbar(picture, ax=right, shrink=0.75)
-    bar.set_label("speaks for it" if not signed else "against it          for it", fontsize=8)
+    bar.set_label("supports the class" if not signed else "against the class          for the class", fontsize=8)
     if bar.solids is not None:
         bar.solids.set_alpha(1)
     save_figure(figure, path)
@@ -78,8 +78,8 @@ def draw_importance(found: Sequence[Importance], metric: str, value: float, path
     axes.set_yticks(range(len(shown)), [short(one.column, 32) for one in shown], fontsize=8)
     axes.axvline(0, color=GREY, linewidth=1)
     more = f", the {len(shown)} largest of {len(found)}" if len(shown) < len(found) else ""
-    axes.set_title(f"What {visible(metric)} {value:.4g} loses without each column{more}", loc="left", fontsize=11)
-    axes.set_xlabel(f"loss of {visible(metric)} when the column is shuffled")
+    axes.set_title(f"Decrease of {visible(metric)} {value:.4g} for each column{more}", loc="left", fontsize=11)
+    axes.set_xlabel(f"decrease of {visible(metric)} when the column is shuffled")
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)
 
@@ -111,7 +111,7 @@ def draw_regions(plane: Plane, decided: Array, sure: Array, labels: Array, names
     for place, name in enumerate(names[:_MOST_NAMED]):
         mine = plane.points[labels == place][:_MOST_POINTS]
         axes.plot(*mine.T, "o", color=colours[place], label=short(name), **dots)
-    axes.set_title("What is predicted where", loc="left", fontsize=11)
+    axes.set_title("Predictions over both inputs", loc="left", fontsize=11)
     axes.legend(frameon=True, fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1))
     save_figure(figure, path)
 

@@ -33,24 +33,24 @@ def licence_of(model: Any, initial: str | None) -> str:
     """
     backbone = getattr(model, "backbone", None)
     if initial:
-        return f"The training started from {initial}; the licence of those weights is not known to dlcli."
+        return f"The training started from {initial}; dlcli does not know the licence of these weights."
     if backbone is None:
-        return "All weights were trained here, from scratch: what licence they have is the author's to say."
+        return "All weights were trained here from scratch; the author decides on their licence."
     weights = getattr(backbone, "weights", None)
     if weights == "none":
-        return "All weights were trained here, from scratch: what licence they have is the author's to say."
+        return "All weights were trained here from scratch; the author decides on their licence."
     if weights == "imagenet":
         return _imagenet(backbone.kind)
-    return f"The backbone ({backbone.kind}) brought weights of its own; their licence is not known to dlcli."
+    return f"The backbone ({backbone.kind}) has its own weights; dlcli does not know their licence."
 
 
 def _imagenet(kind: str) -> str:
     images = (
-        "They were learned on ImageNet, whose images may be used for research that is not commercial; whether that binds what"
-        " was learned from them is not settled."
+        "They were trained on ImageNet, whose images may be used for non-commercial research; whether this restricts the"
+        " trained weights is an open question."
     )
     if kind not in ORIGINS:
-        return f"The backbone ({kind}) has Keras's ImageNet weights; their licence is not known to dlcli. {images}"
+        return f"The backbone ({kind}) has Keras's ImageNet weights; dlcli does not know their licence. {images}"
     origin, licence = ORIGINS[kind]
-    given = f"which come from {origin}, by Keras's documentation under the {licence}"
+    given = f"which come from {origin} and, according to Keras's documentation, are under the {licence}"
     return f"The backbone ({kind}) has Keras's ImageNet weights, {given}. {images}"

@@ -95,11 +95,11 @@ def refuse_other_file(path: Path) -> None:
             raise UsageError(f"{path}: no folder {path.parent}")
         return
     if path.is_symlink() or not path.is_file():
-        raise UsageError(f"{path}: not a file; name another by --to")
+        raise UsageError(f"{path}: not a file; give another name with --to")
     with path.open("rb") as file:
         begin = file.read(2000)
     if f'<meta name="generator" content="{GENERATOR}">'.encode() not in begin:
-        raise UsageError(f"{path}: is there already and is no report of dlcli's; name another file by --to")
+        raise UsageError(f"{path}: this file exists and is not a report of dlcli; give another name with --to")
 
 
 def _letters(count: int) -> list[str]:
@@ -136,7 +136,7 @@ def _told(runs: Sequence[Run], split: str, members: Sequence[Member]) -> tuple[l
     try:
         pairings = pair_runs(list(runs), split, any_data=True)
     except DlcliError as error:
-        return [], [f"The runs could not be told apart by test: {str(error).partition(chr(10))[0]}"]
+        return [], [f"The runs could not be compared by a test: {str(error).partition(chr(10))[0]}"]
     first = members[0].letter
     sentences = [
         f"{one.letter} against {first}: {sentence(found, first, one.letter)}."

@@ -224,11 +224,11 @@ def _proof(proof: Any) -> str:
     if not isinstance(proof, dict) or not isinstance(proof.get("moved"), int):
         return ""
     still = proof.get("still", 0)
-    rest = f"; the other {still} were bit for bit the same" if still else ""
+    rest = f", {still} frozen ones did not" if still else ""
     rightly = len(proof.get("zero_gradient") or ()) + len(proof.get("tiny_step") or ())
-    late = f"; {sentences.counted(rightly, 'variable')} had nothing to learn from yet" if rightly else ""
-    moved = f"all {sentences.counted(proof['moved'], 'variable')} that should move had moved"
-    return f"After step {proof.get('step', '?')} {moved}{rest}{late}."
+    late = f"; {sentences.counted(rightly, 'variable')} had no gradient yet" if rightly else ""
+    moved = f"{sentences.counted(proof['moved'], 'trainable variable')} changed"
+    return f"Verified after step {proof.get('step', '?')}: {moved}{rest}{late}."
 
 
 def _environment(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -285,9 +285,9 @@ def _commands(run: Run, environment: dict[str, Any]) -> list[tuple[str, str]]:
     commit = git.get("commit") if isinstance(git, dict) else None
     called = environment.get("command")
     spec = shlex.quote(str(run.spec_path))
-    rows = [("The code as it was", f"git checkout {shlex.quote(str(commit))}")] if commit else []
-    rows.append(("The same training, with every default written out", f"dlcli train {spec}"))
+    rows = [("Check out the code", f"git checkout {shlex.quote(str(commit))}")] if commit else []
+    rows.append(("Repeat the training from the resolved spec", f"dlcli train {spec}"))
     if isinstance(called, list) and len(called) > 1:
-        rows.append(("As it was called", shlex.join(["dlcli", *map(str, called[1:])])))
-    rows.append(("Score it again", f"dlcli evaluate {shlex.quote(run.id)}"))
+        rows.append(("Original command", shlex.join(["dlcli", *map(str, called[1:])])))
+    rows.append(("Evaluate it again", f"dlcli evaluate {shlex.quote(run.id)}"))
     return rows

@@ -26,7 +26,7 @@ def write_for_people(run: Run, log: Log, measure: Callable[[Run], Any] | None = 
             return
         except Exception as error:
             _told(run.log, traceback.format_exc())
-            _told(log, f"note: the {what} could not be written ({error}); {layout.LOG} says where; all else of the run stands")
+            _told(log, f"note: the {what} could not be written ({error}); see {layout.LOG}; the rest of the run is complete")
 
 
 def diagnose_failure(run: Run) -> None:

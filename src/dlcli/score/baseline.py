@@ -77,11 +77,11 @@ def baselines(
     places = np.arange(len(splits.train))
     if len(places) > most:
         places = np.sort(np.random.default_rng(experiment.seed).permutation(len(places))[:most])
-        log(f"note: {most:,} of {len(splits.train):,} training examples are used; --examples takes more")
+        log(f"note: {most:,} of {len(splits.train):,} training examples are used; raise --examples to use more")
     truth, metrics = splits[part].targets, list(experiment.training.metrics or [])
     rows = []
     for name, model in simple_models(splits.task, experiment.seed):
-        log(f"{name}: fitting {len(places):,} examples of {train.shape[1]:,} numbers")
+        log(f"{name}: fitting {len(places):,} examples with {train.shape[1]:,} features")
         rows.append(_row(name, model, train[places], splits.train.targets[places], other, truth, splits, metrics))
     title = title_of(part, shared=part == "test" and splits.test_is_validation)
     names = [metric.name for metric in metrics]
@@ -126,7 +126,7 @@ def simple_models(task: Task, seed: int) -> Iterator[tuple[str, Any]]:
     if task.output.is_numeric:
         yield "always the mean", dummy.DummyRegressor()
     else:
-        yield "always the shares", dummy.DummyClassifier(strategy="prior")
+        yield "class frequencies (no model)", dummy.DummyClassifier(strategy="prior")
     yield from learning_models(task, seed)
 
 
@@ -250,7 +250,7 @@ def beside_run(found: Baselines, run: Run) -> Baselines:
     if not scores:
         raise UsageError(f"{run.id} was not scored on {found.split}: {command()} evaluate {run.id} --split {found.split}")
     if found.fingerprint != run.data().get("fingerprint"):
-        raise UsageError(f"{run.id} has other data or another split than the spec: their scores are not of the same examples")
+        raise UsageError(f"{run.id} has different data or a different split than the spec, so their scores are not comparable")
     row = {
         name: (entry["value"], tuple(entry["interval"]) if entry.get("interval") else None)
         for name, entry in scores["metrics"].items()

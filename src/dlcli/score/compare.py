@@ -89,12 +89,12 @@ def _pair(first: Run, other: Run, split: str, *, any_data: bool) -> Pairing:
     tasks = [run.experiment().task for run in (first, other)]
     if tasks[0] != tasks[1]:
         return replace(
-            none, notes=[f"{first.id} is {_a(tasks[0])}, {other.id} {_a(tasks[1])}: no score of theirs can be tested"]
+            none, notes=[f"{first.id} is {_a(tasks[0])}, {other.id} {_a(tasks[1])}: their scores cannot be compared"]
         )
     without = [run for run in (first, other) if not has_outcome(run, split)]
     if without:
         if not any_data and _fingerprint(first) != _fingerprint(other):
-            raise UsageError(_refusal(first, other, f"their data differ, and {without[0].id} kept no predictions", split))
+            raise UsageError(_refusal(first, other, f"their data differ, and {without[0].id} has no stored predictions", split))
         again = f"`{command()} evaluate {without[0].id} --split {split}` writes them"
         return replace(none, notes=[f"{without[0].id} has no stored predictions of its {split} split: {again}"])
     ours, theirs = read_outcome(first, split), read_outcome(other, split)
@@ -124,7 +124,9 @@ def _losses(first: Run, other: Run, matched: Matched) -> list[Difference]:
     if without:
         split = matched.ours.split
         again = f"`{command()} evaluate {without[0]} --split {split}` writes it"
-        matched.notes.append(f"their losses are not compared: {without[0]} kept no loss of each {split} example; {again}")
+        matched.notes.append(
+            f"their losses are not compared: {without[0]} has no stored losses of the {split} examples; {again}"
+        )
         return []
     return [compare_losses(matched.ours, matched.theirs)]
 
@@ -139,13 +141,13 @@ def _fingerprint(run: Run) -> Any:
 
 def _refusal(first: Run, other: Run, why: str, split: str) -> str:
     return (
-        f"{first.id} and {other.id} were not scored on the same {split} examples: {why}; their scores do not tell which is"
-        " better; --any-data shows them all the same, and tests what examples they share"
+        f"{first.id} and {other.id} were not scored on the same {split} examples: {why}; their scores are not"
+        " comparable; --any-data shows them anyway and tests the examples that they share"
     )
 
 
 def _left(matched: Matched) -> str:
-    return f"tested on the {len(matched.ours):,} examples that are the same" if len(matched.ours) else "side by side only"
+    return f"tested on the {len(matched.ours):,} common examples" if len(matched.ours) else "they are only shown side by side"
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def match(ours: Outcome, theirs: Outcome) -> Matched:
         .reshape(len(pairs), int(np.prod(ours.truth.shape[1:])))
         .all(axis=1)
     )
-    doubt = "ids repeat, so that examples cannot be told apart" if repeated else _doubt(ours, theirs, same)
+    doubt = "ids are not unique, so examples cannot be matched" if repeated else _doubt(ours, theirs, same)
     # Of other data whose ids are positions some labels agree too, by chance.
     pairs = pairs[same] if not repeated and same.sum() >= (1 - RELABELLED) * len(pairs) else pairs[:0]
     return Matched(_only(ours, pairs[:, 0]), _only(theirs, pairs[:, 1]), doubt, notes)
@@ -197,7 +199,7 @@ def _doubt(ours: Outcome, theirs: Outcome, same: Array) -> str:
     if common < max(len(ours), len(theirs)):
         words.append(f"of {len(ours):,} and {len(theirs):,} examples {common:,} have the same id")
     if relabelled:
-        words.append(f"{relabelled:,} of {common:,} examples with the same id have another label")
+        words.append(f"{relabelled:,} of {common:,} examples with the same id have different labels")
     return " and ".join(words)
 
 
@@ -213,7 +215,7 @@ def _reordered(ours: Outcome, theirs: Outcome) -> tuple[Outcome, str]:
         ]
         return theirs, f"their {what} differ: {'; '.join(words)}"
     order = np.array([theirs.classes.index(name) for name in ours.classes])
-    note = f"their {what} stand in another order and were matched by name"
+    note = f"their {what} are in a different order and were matched by name"
     if not ours.has_one_class:
         assert theirs.scores is not None
         moved = replace(theirs, classes=ours.classes, truth=theirs.truth[:, order], scores=theirs.scores[:, order])
@@ -244,12 +246,12 @@ def _metrics(runs: list[Run], matched: Matched) -> list[MetricSpec]:
     """Returns every metric of the runs' specs, each once; without probabilities accuracy alone."""
     named: dict[str, MetricSpec] = {metric.name: metric for run in runs for metric in run.experiment().training.metrics or []}
     if matched.ours.scores is None or matched.theirs.scores is None:
-        matched.notes.append("without the same probabilities at hand only the accuracy can be tested")
+        matched.notes.append("without the probabilities of both runs, only the accuracy can be tested")
         return [Accuracy(kind="accuracy")]
     if matched.ours.has_one_class:
         named = {"accuracy": Accuracy(kind="accuracy")} | named
     if not named:
-        matched.notes.append("their specs name no metric to test")
+        matched.notes.append("their specs have no metric to test")
     return list(named.values())
 
 
@@ -335,7 +337,7 @@ def sentence(found: Difference, first: str, other: str) -> str:
     if not isfinite(found.difference):
         return f"{metric} is not defined on these examples"
     if found.verdict == "same":
-        alike = "have the same examples right" if found.p is not None else "give the same predictions"
+        alike = "are correct on the same examples" if found.p is not None else "give the same predictions"
         return f"no difference in {metric}: {first} and {other} {alike}"
     unit, points, of = (100, " points", "of") if metric.startswith(_SHARES) else (1, "", "in")
     higher, lower = (other, first) if found.difference >= 0 else (first, other)
@@ -346,7 +348,7 @@ def sentence(found: Difference, first: str, other: str) -> str:
         end = f"no interval: {found.no_interval}" if found.no_interval else "no interval"
     if found.verdict == "none shown":
         what = f"{metric} of {higher} is higher by {by}" if found.difference else f"{metric} is the same"
-        return f"no difference shown: {what}; {end}"
+        return f"no significant difference: {what}; {end}"
     if found.higher_is_better:
         return f"{higher} is better by {by} {of} {metric}; {end}"
     return f"{lower} is better: its {metric} is lower by {by}; {end}"

@@ -81,16 +81,16 @@ def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", opt
 def _refuse_misfit(options: EvaluateOptions, task: Task, data: str) -> None:
     """Raises UsageError for options that do not fit the task or the data."""
     if options.calibrate and task.output.is_numeric:
-        raise UsageError("--calibrate is for probabilities; this run predicts numbers")
+        raise UsageError("--calibrate is for probabilities; this run is a regression")
     if options.costs and not task.output.has_thresholds:
-        raise UsageError(f"--cost chooses thresholds of yes-or-no decisions; this run's task is {task}")
+        raise UsageError(f"--cost chooses thresholds of binary and multilabel tasks; the task of this run is {task}")
     if options.calibrate and data:
-        raise UsageError("--calibrate fits on the run's own validation split: leave --data out")
+        raise UsageError("--calibrate uses the validation split of the run: omit --data")
 
 
 def _evaluate_other(opened: OpenRun, path: Path, split: str, options: EvaluateOptions) -> Scores:
     if split:
-        raise UsageError("--data is scored whole: leave --split out")
+        raise UsageError("--data is scored as a whole: omit --split")
     run, experiment = opened.run, opened.experiment
     other = open_other(experiment, run, path, offline=opened.offline)
     refuse_other_type(opened.model, other.examples.inputs, experiment, path)
@@ -160,7 +160,7 @@ def _same_model(run: Run) -> Iterator[Callable[[], None]]:
 
     def check() -> None:
         if seen() != loaded:
-            raise RunFailed(f"{run.id} got a better model while the one before was scored: evaluate it again")
+            raise RunFailed(f"{run.id} has saved a better model during the evaluation: evaluate it again")
 
     try:
         yield check
@@ -230,7 +230,7 @@ def calibrate(experiment: Experiment, splits: Splits, run: Run) -> float:
     with _same_model(run) as check:
         outcome = predicted(experiment, part, _model_for(experiment, run, part))
         if (outcome.predicted == outcome.truth).all():
-            raise UsageError(f"all {len(outcome):,} validation answers are right: no temperature can be fitted on them")
+            raise UsageError(f"all {len(outcome):,} validation predictions are correct, so no temperature can be fitted")
         temperature = fit_temperature(outcome)
         check()
         run.write_temperature(temperature, part.name, len(part.examples))

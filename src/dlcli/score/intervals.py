@@ -39,7 +39,7 @@ def loss_estimate(losses: Array) -> Estimate:
     """Returns the mean loss with its interval; a loss that is one number for all examples, `()`, has none."""
     if losses.ndim:
         return of_values(losses)
-    return Estimate(float(losses), np.zeros(0), None, "this loss is one number for all examples", bounded=False)
+    return Estimate(float(losses), np.zeros(0), None, "this loss has one value for all examples", bounded=False)
 
 
 def mean_interval(values: Array) -> Interval | None:

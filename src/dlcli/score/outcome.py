@@ -156,7 +156,7 @@ def read_outcome(run: Run, split: str) -> Outcome:
     assert read is not None
     outcome = read(Outcome(task, split, ids, tuple(run.data().get("classes") or ()), np.zeros(0), None), table, path)
     if not ids:
-        raise DamagedFile(f"{path}: holds no predictions")
+        raise DamagedFile(f"{path}: contains no predictions")
     return replace(outcome, losses=_losses(folder, ids))
 
 
@@ -164,7 +164,7 @@ def _read_names(outcome: Outcome, table: dict[str, Array], path: Path) -> Outcom
     """Returns an outcome with the columns of each label or target."""
     names = tuple(name.removeprefix("label_") for name in table if name.startswith("label_"))
     if not names:
-        raise DamagedFile(f"{path}: holds no predictions")
+        raise DamagedFile(f"{path}: contains no predictions")
     truth, scores = (np.stack([_numbers(table, f"{word}_{name}", path) for name in names], 1) for word in _WORDS)
     return replace(outcome, classes=names, truth=truth, scores=scores)
 

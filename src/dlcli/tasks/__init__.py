@@ -29,7 +29,7 @@ register(
     Task(
         name="classification",
         meaning="one class of several",
-        action="tells {count} apart{names}",
+        action="predicts one of {count}{names}",
         activation="softmax",
         loss="sparse_categorical_crossentropy",
         metrics=("accuracy",),
@@ -40,7 +40,7 @@ register(
     Task(
         name="binary",
         meaning="one of two classes",
-        action="says yes or no{names}",
+        action="predicts one of two classes{names}",
         activation="sigmoid",
         loss="binary_crossentropy",
         metrics=("accuracy", "auc"),
@@ -51,7 +51,7 @@ register(
     Task(
         name="multilabel",
         meaning="any number of labels",
-        action="gives each example any of {count}{names}",
+        action="predicts any of {count}{names}",
         activation="sigmoid",
         loss="binary_crossentropy",
         metrics=("accuracy", "f1"),

@@ -45,7 +45,7 @@ class Labels(Decisions):
 
         counts = np.array([data["counts"]["train"][name] for name in names], dtype="float64")
         share = (counts / data["examples"]["train"]).astype("float32")
-        return "always each label's share", np.tile(share, (examples, 1))
+        return "label frequencies (no model)", np.tile(share, (examples, 1))
 
     def counts(self, targets: Array, names: Sequence[str]) -> dict[str, int]:
         """Returns how many examples have each label."""

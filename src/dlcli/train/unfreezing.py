@@ -79,7 +79,9 @@ def differences(work: RunTraining, first: Outcome, best: Outcome) -> list[Differ
 
 def in_words(compared: list[Difference], first: str, best: str, examples: int) -> str:
     """Returns whether a later stage is better than the first one; the first difference is that of the monitored score."""
-    sentences = "; ".join(sentence(difference, first, best).removeprefix("no difference shown: ") for difference in compared)
+    sentences = "; ".join(
+        sentence(difference, first, best).removeprefix("no significant difference: ") for difference in compared
+    )
     by_verdict = {difference.verdict: difference.metric for difference in reversed(compared)}
     if not compared:
         return "unfreezing: there is no score to test"

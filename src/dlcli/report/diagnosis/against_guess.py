@@ -63,8 +63,8 @@ def meaningless_labels(seen: Evidence) -> Finding | None:
         *_simple_in_words(seen),
     ]
     texts = [
-        Remedy("look at some examples with their labels: were rows and labels read in the same order?"),
-        Remedy("is there anything in the inputs that the target depends on?"),
+        Remedy("check some examples with their labels: were rows and labels read in the same order?"),
+        Remedy("does the target depend on the inputs at all?"),
     ]
     return finding_of(seen, "shuffled or meaningless labels", evidence, texts)
 
@@ -77,11 +77,10 @@ def no_better(seen: Evidence) -> Finding | None:
     evidence = [
         f"{seen.scored} {name} {seen.metrics['metrics'][name]['value']:.4g}, no better than {seen.metrics['baseline']['name']}"
         f" ({seen.scored_file(layout.METRICS)})",
-        f"training examples are answered no better: {best_skill(seen):.2f} of the way from the guess to perfect"
-        f" ({layout.HISTORY})",
+        f"the training skill is not better: {best_skill(seen):.2f}, where 0 is the guess and 1 is perfect ({layout.HISTORY})",
         *_simple_in_words(seen),
     ]
-    texts = [Remedy("look at some examples with their labels: is there anything in the inputs that the target depends on?")]
+    texts = [Remedy("check some examples with their labels: does the target depend on the inputs at all?")]
     if simple_models_see(seen) is None:
         texts = [*try_.more_fit(seen), *texts]
     return finding_of(seen, "no better than a guess", evidence, texts)
@@ -107,16 +106,14 @@ def worse_than_guess(seen: Evidence, *, explained: bool = False) -> Finding | No
     name = _main(seen)
     value = seen.metrics["metrics"].get(name, {}).get("value")
     score = f"{seen.scored} {name} {value:.4g}: " if value is not None else ""
-    what = "mean squared error" if seen.output.is_numeric else "number of wrong answers"
+    what = "mean squared error" if seen.output.is_numeric else "number of wrong predictions"
     evidence = [
         f"{score}the {what} on {len(seen.outcome or ())} {seen.scored} examples is {found.error:,.3g} times that of {guess!s}"
         f" ({seen.scored_file(layout.METRICS)}, {layout.PREDICTIONS})"
     ]
     remedies: list[Remedy] = []
     if seen.has_unscaled_targets:
-        evidence.append(
-            f"the targets have a size of {seen.target_size:.3g} (root mean square) and are learned as they are ({layout.DATA})"
-        )
+        evidence.append(f"the targets have a root mean square of {seen.target_size:.3g} and are not scaled ({layout.DATA})")
         remedies.append(Remedy("scale the targets", "data.scale_targets=true"))
     elif not explained:
         way = course(seen)

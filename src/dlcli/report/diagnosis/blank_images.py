@@ -44,14 +44,14 @@ def blank_images(seen: Evidence) -> Finding | None:
     if flat.images < 2 or flat.images < SHARE * flat.of:
         return None
     some = "; ".join(visible(name) for name in flat.some[:2])
-    evidence = [f"{flat.images} of {flat.of} images are one flat colour once read: {some} ({layout.DATA})"]
+    evidence = [f"{flat.images} of {flat.of} images have a single colour once decoded: {some} ({layout.DATA})"]
     if flat.background:
         return finding_of(seen, "blank images", evidence, [_with_background(flat.background)])
     return finding_of(seen, "blank images", evidence, [Remedy("open some of these images, and remove those that are blank")])
 
 
 def _with_background(colour: str) -> Remedy:
-    return Remedy(f"put transparent pixels on {colour}, where the pictures can be seen", f"data.image.background={colour}")
+    return Remedy(f"put transparent pixels on {colour}, so that the images are visible", f"data.image.background={colour}")
 
 
 def are_mostly_blank(seen: Evidence) -> bool:

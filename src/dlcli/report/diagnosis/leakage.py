@@ -94,17 +94,17 @@ def leakage(seen: Evidence) -> Finding | None:
     evidence, remedies = _copies(leaks)
     for column, target, score in _telling(leaks):
         of = f" of {_short(target)!r}" if target else ""
-        evidence.append(f"column {_short(column)!r} alone tells {score:.1%}{of}; no other column comes near ({layout.DATA})")
-        remedies.append(
-            Remedy(f"if {_short(column)!r} is not known before the target is, leave it out", _without(seen, column))
+        evidence.append(
+            f"column {_short(column)!r} alone predicts {score:.1%}{of}; no other column comes close ({layout.DATA})"
         )
+        remedies.append(Remedy(f"exclude {_short(column)!r} if it is not known before the target", _without(seen, column)))
     return Finding("leakage suspected", tuple(evidence), try_.taken(seen, remedies)) if evidence else None
 
 
 def contradicting_labels(seen: Evidence) -> Finding | None:
     """The same picture, or series, stands under two labels."""
     leaks, evidence = read_leaks(seen), []
-    equal, alike = (leaks.contradictions, "are equal to the bit to"), (leaks.same_look, "look the same as")
+    equal, alike = (leaks.contradictions, "are identical to"), (leaks.same_look, "look the same as")
     for found, words in (equal, alike):
         pairs = [[_short(text) for text in pair] for pair in found.some[:3]]
         named = "; ".join(f"{ours} ({label}) and {theirs} ({other})" for ours, label, theirs, other in pairs)
@@ -112,7 +112,7 @@ def contradicting_labels(seen: Evidence) -> Finding | None:
             evidence.append(f"{found.examples} of {found.of} examples {words} one with another label: {named} ({layout.DATA})")
     if not evidence:
         return None
-    texts = [Remedy("decide which label is right, and take the other file away")]
+    texts = [Remedy("decide which label is right, and remove the other file")]
     return try_.finding_of(seen, "contradicting labels", evidence, texts)
 
 
@@ -124,12 +124,13 @@ def _copies(leaks: _Leaks) -> tuple[list[str], list[Remedy]]:
         if count < 2 or not found.examples or not _is_copied(count / of, found.same_label / found.examples, leaks):
             continue
         named = "; ".join(f"{_short(ours)} is {_short(theirs)}" for ours, theirs in found.some[:2])
-        evidence.append(f"{count} of {of} {part} examples are training examples as well: {named} ({layout.DATA})")
-    nearly = "nearly the same as a training image (mirrored, brighter or cropped)"
+        evidence.append(f"{count} of {of} {part} examples are also training examples: {named} ({layout.DATA})")
+    nearly = "nearly identical to a training image (mirrored, brighter or cropped)"
     evidence += _alike(leaks.near_copies, NEAR, nearly, "looks like")
-    evidence += _alike(leaks.stems, STEMS, "named like training examples up to the last part of the name", "goes with")
+    evidence += _alike(leaks.stems, STEMS, "named like training examples up to the last part of the name", "belongs to")
     remedy = Remedy(
-        f"keep each example once, and groups of near copies in one split: a {layout.SPLIT} as data.split.file says which"
+        f"keep each example once, and groups of near copies in one split: a {layout.SPLIT} as data.split.file defines the"
+        " splits"
     )
     return evidence, [remedy] if evidence else []
 

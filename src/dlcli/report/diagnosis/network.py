@@ -29,14 +29,15 @@ def badly_scaled_inputs(seen: Evidence) -> Finding | None:
     tiny, huge = scale.deviation < TINY, scale.size > HUGE
     if not (tiny or huge):
         return None
-    number = f"a deviation of {scale.deviation:.2g}" if tiny else f"a size of {scale.size:.3g} (root mean square)"
+    number = f"a standard deviation of {scale.deviation:.2g}" if tiny else f"a root mean square of {scale.size:.3g}"
     evidence = [
         f"the inputs of the first layer with weights ({scale.layer}) have {number} on {scale.examples} training examples;"
         f" about 1 is usual ({layout.CHECKS})"
     ]
     if scale.largest is not None and scale.smallest is not None and huge:
         evidence.append(
-            f"the largest column has a size of {scale.largest:.3g}, the smallest {scale.smallest:.3g} ({layout.CHECKS})"
+            f"the largest column has a root mean square of {scale.largest:.3g}, the smallest {scale.smallest:.3g}"
+            f" ({layout.CHECKS})"
         )
     return finding_of(seen, "badly scaled inputs", [*evidence, *_scaled_by(seen)], _scaling(seen))
 
@@ -65,10 +66,10 @@ def _scaled_by(seen: Evidence) -> list[str]:
 def _scaling(seen: Evidence) -> list[Remedy]:
     normalize, place = seen.experiment.data.normalize, _rescaling(seen)
     if place is not None and normalize != "none":
-        return [Remedy("scale the inputs once, by the layer alone", "data.normalize=none")]
+        return [Remedy("scale the inputs only once, in the layer", "data.normalize=none")]
     image = seen.experiment.data.facts(seen.task).image
     wanted = "unit" if image and normalize != "unit" else "standard"
-    return [Remedy("bring the inputs to a usual scale", f"data.normalize={wanted}")]
+    return [Remedy("scale the inputs", f"data.normalize={wanted}")]
 
 
 def modes_disagree(seen: Evidence) -> Finding | None:
@@ -82,13 +83,13 @@ def modes_disagree(seen: Evidence) -> Finding | None:
         return None
     evidence = [
         f"the same {found.examples} training examples: {found.score} {found.training:.3f} with the statistics of each batch, as"
-        f" in training, {found.inference:.3f} with those that the model keeps, as in a prediction ({layout.CHECKS})"
+        f" in training, {found.inference:.3f} with the moving statistics, as in prediction ({layout.CHECKS})"
     ]
     steps, momentum = seen.steps_to_best, _momentum(seen)
     if steps:
         evidence.append(
-            f"batch normalisation keeps moving averages with momentum {momentum:g}: they follow after about"
-            f" {_needed(momentum)} steps, and the kept model had {steps} ({layout.HISTORY})"
+            f"the moving averages of batch normalisation (momentum {momentum:g}) need about"
+            f" {_needed(momentum)} steps, but the saved model had {steps} ({layout.HISTORY})"
         )
     return finding_of(seen, "training and prediction disagree", evidence, _remedies(seen, steps))
 
@@ -119,6 +120,6 @@ def _remedies(seen: Evidence, steps: int) -> list[Remedy]:
         wanted = f"{max(0.5, round(1 - 10 / steps, 2)):g}"
         first, *others = (f"model.layers.{place}.momentum={wanted}" for place in places)
         if float(wanted) < momentum:
-            found.append(Remedy("averages that follow sooner", first, tuple(others)))
+            found.append(Remedy("faster moving averages", first, tuple(others)))
     factor = min(20.0, max(2.0, _needed(momentum) / steps)) if steps else 3.0
     return found + try_.longer(seen, factor)

@@ -64,7 +64,7 @@ def with_rate(evidence: Evidence, rate: float, words: str, stage: int | None = N
 
 def clipped(evidence: Evidence, stage: int | None = None) -> list[Remedy]:
     """Gradients cut to a length: of the training, of a stage, or of every stage."""
-    return _of_optimizers(evidence, "cut gradients that are too long", "clipnorm=1.0", stage)
+    return _of_optimizers(evidence, "clip gradients", "clipnorm=1.0", stage)
 
 
 def _of_optimizers(evidence: Evidence, words: str, change: str, stage: int | None) -> list[Remedy]:
@@ -83,11 +83,16 @@ def balanced(evidence: Evidence) -> list[Remedy]:
         loss = f"{{kind: binary_focal_crossentropy, apply_class_balancing: true, alpha: {weight}}}"
         name = evidence.data["classes"][1]
         found.append(
-            Remedy(f"a loss in which class {visible(name[:60])!r} weighs {weight}, the other the rest", f"training.loss={loss}")
+            Remedy(
+                f"a loss with weight {weight} for class {visible(name[:60])!r} and the rest for the other class",
+                f"training.loss={loss}",
+            )
         )
     elif evidence.has_one_class and not evidence.output.has_thresholds:
         found.append(
-            Remedy("a loss that weighs hard examples more", "training.loss={kind: categorical_focal_crossentropy, gamma: 5}")
+            Remedy(
+                "a loss that gives hard examples more weight", "training.loss={kind: categorical_focal_crossentropy, gamma: 5}"
+            )
         )
     return [*found, Remedy("more examples of the rare classes")]
 
@@ -97,10 +102,10 @@ def less_fit(evidence: Evidence) -> list[Remedy]:
     experiment = evidence.experiment
     found = pretrained(evidence)
     if "validation" not in evidence.data.get("examples", {}):
-        found.append(Remedy("watch a validation split, whose best epoch is kept", "data.split.validation=0.15"))
+        found.append(Remedy("use a validation split to select the best epoch", "data.split.validation=0.15"))
     if experiment.data.facts(evidence.task).image and not experiment.data.augment:
         change = "data.augment+={kind: random_translation, height_factor: 0.1, width_factor: 0.1}"
-        found.append(Remedy("vary the training images", change))
+        found.append(Remedy("augment the training images", change))
     return found + [Remedy(words, change) for words, change in experiment.model.against_overfitting()]
 
 
@@ -112,7 +117,7 @@ def pretrained(evidence: Evidence) -> list[Remedy]:
     if not begins_random or experiment.training.stages or len(shape) != 3 or shape[2] != 3 or min(shape[:2]) < SMALLEST_PHOTO:
         return []
     text = (
-        "a network that was trained on other photos (2 MB of weights are downloaded once from Keras's server; offline, give"
+        "a pretrained network (2 MB of weights are downloaded once from Keras's server; offline, give"
         " their file in place of imagenet)"
     )
     model = "model={kind: transfer, backbone: {kind: mobilenet, alpha: 0.25, weights: imagenet}}"

@@ -133,8 +133,8 @@ def class_collapse(seen: Evidence) -> Finding | None:
     if said[most] < ONE_CLASS or said[most] - true[most] < 0.01 or others < 2 or right > RARELY * others:
         return None
     evidence = [
-        f"{said[most]:.1%} of the predictions are {outcome.classes[most]!r}, which {true[most]:.1%} of the examples are; of the"
-        f" {others} others {right} are found ({seen.scored_file(layout.PREDICTIONS)})"
+        f"{said[most]:.1%} of the predictions are {outcome.classes[most]!r}, but only {true[most]:.1%} of the examples; of the"
+        f" {others} other examples, {right} are predicted correctly ({seen.scored_file(layout.PREDICTIONS)})"
     ]
     return finding_of(seen, "class collapse", evidence, try_.balanced(seen))
 
@@ -148,19 +148,19 @@ def data_too_few(seen: Evidence) -> Finding | None:
     few = each < (PER_CLASS if seen.has_one_class else NUMBERS)
     gap = gap_in_words(seen)
     if few and gap is not None:
-        per = f", {each:.0f} of a class" if seen.has_one_class else ""
+        per = f", {each:.0f} per class" if seen.has_one_class else ""
         evidence += [f"{count} training examples{per} ({layout.DATA})", gap]
     interval = seen.metrics.get("metrics", {}).get("accuracy", {}).get("interval")
     if interval and None not in interval and seen.has_one_class and interval[1] - interval[0] > WIDE:
         evidence.append(
-            f"the accuracy of {seen.metrics['examples']} {seen.scored} examples is somewhere from {interval[0]:.2f} to"
+            f"the accuracy of {seen.metrics['examples']} {seen.scored} examples is between {interval[0]:.2f} and"
             f" {interval[1]:.2f} ({seen.scored_file(layout.METRICS)})"
         )
     if photos and not few:
         evidence.insert(0, photos)
     if not evidence:
         return None
-    more = Remedy("more examples: the surest remedy")
+    more = Remedy("collect more examples")
     return finding_of(seen, "data too few", evidence, [*(try_.pretrained(seen) if photos or few else []), more])
 
 
@@ -173,7 +173,7 @@ def _few_photos(seen: Evidence, each: float) -> str:
     if value is None or not interval or interval[1] is None or interval[1] > ROOM:
         return ""
     return (
-        f"{seen.examples('train')} training photos, {each:.0f} of a class, for a network that begins with random weights:"
+        f"{seen.examples('train')} training photos, {each:.0f} per class, for a network that starts from random weights:"
         f" {seen.scored} accuracy {value:.2f}, from {interval[0]:.2f} to {interval[1]:.2f}"
         f" ({layout.DATA}, {seen.scored_file(layout.METRICS)})"
     )
@@ -207,9 +207,10 @@ def too_short(seen: Evidence) -> Finding | None:
     epochs = len(seen.rows)
     if epochs == 1:
         first = seen.rows[0]
-        text = f"one epoch: val_loss {first['val_loss']:.4g} after it, training loss {first['loss']:.4g} over it"
+        text = f"after one epoch, val_loss is {first['val_loss']:.4g} and the training loss was {first['loss']:.4g}"
     else:
-        text = f"{way.column} fell by {way.still_falling:.0%} of the guess's loss in the last {way.tail} of {epochs} epochs"
+        last = "the last epoch" if way.tail == 1 else f"the last {way.tail} of {epochs} epochs"
+        text = f"{way.column} was still falling, by {way.still_falling:.0%} of the guess's loss in {last}"
     scaled = [Remedy("scale the targets", "data.scale_targets=true")] if seen.has_unscaled_targets else []
     return finding_of(seen, "too short", [f"{text} ({layout.HISTORY})"], [*scaled, *try_.longer(seen)])
 
@@ -232,7 +233,7 @@ def underfitting(seen: Evidence) -> Finding | None:
         row, name, value, own = better
         evidence.append(
             f"a simple model, {row.name}, has {name} {value:.3f} on {seen.checks.simple_models.examples}"
-            f" {seen.checks.simple_models.part} examples, this one {own:.3f} ({layout.CHECKS})"
+            f" {seen.checks.simple_models.part} examples, this model {own:.3f} ({layout.CHECKS})"
         )
     evidence += _learned_in_words(seen)
     if single is not None and single[1] > learned:
@@ -264,7 +265,7 @@ def unstable(seen: Evidence) -> Finding | None:
         found.append(Remedy("larger batches", f"data.batch_size={size * 4}"))
     if not seen.has_schedule and not seen.experiment.training.stages:
         falling = f"{{kind: cosine_decay, initial_learning_rate: {seen.rate or seen.usual_rate:.1g}}}"
-        found.append(Remedy("a rate that falls", f"training.optimizer.learning_rate={falling}"))
+        found.append(Remedy("a decaying learning rate", f"training.optimizer.learning_rate={falling}"))
     return finding_of(seen, "unstable", [_jumps(way)], found)
 
 
@@ -322,7 +323,7 @@ def diagnosed(seen: Evidence) -> list[Finding]:
 
 
 def _single_column(seen: Evidence) -> tuple[str, float] | None:
-    """Returns the column that alone tells most of the only target, with its skill."""
+    """Returns the column that alone predicts most of the only target, with its skill."""
     targets = read_leaks(seen).columns.targets
     if len(targets) != 1:
         return None
@@ -343,4 +344,4 @@ def _jumps(way: Course) -> str:
 
 def _rate(seen: Evidence) -> str:
     kind = getattr(seen.experiment.training.optimizer, "kind", "")
-    return f"learning rate {seen.rate:.3g}; {kind}'s usual one is {seen.usual_rate:.3g} ({layout.HISTORY})"
+    return f"learning rate {seen.rate:.3g}; the default of {kind} is {seen.usual_rate:.3g} ({layout.HISTORY})"

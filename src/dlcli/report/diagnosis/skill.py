@@ -41,7 +41,7 @@ def gap_in_words(seen: Evidence) -> str | None:
             if lost < max(GAP, seen.chance) or learned[name] < POOR:
                 return None
             return (
-                f"{where} skill by {name} {other[name]:.2f}, training {learned[name]:.2f}, where 0 is a guess and 1 is perfect"
+                f"skill by {name}: {where} {other[name]:.2f}, training {learned[name]:.2f} (0 is the guess, 1 is perfect)"
                 f" ({files})"
             )
     return None

@@ -9,7 +9,7 @@
   show();
 
   function switchTheme(button) {
-    const name = () => { button.textContent = "Colours: " + (theme === "system" ? "as the system" : theme); };
+    const name = () => { button.textContent = "Colours: " + (theme === "system" ? "system default" : theme); };
     button.hidden = false;
     name();
     button.addEventListener("click", () => {
@@ -110,12 +110,12 @@
       pairs.forEach((pair) => { pair.hidden = pair.dataset.at !== key; found ||= !pair.hidden; });
       table.querySelector("[aria-selected]")?.removeAttribute("aria-selected");
       cell.setAttribute("aria-selected", "true");
-      title.textContent = row === column ? `Right: ${names[row]}` : `${names[row]} taken for ${names[column]}`;
+      title.textContent = row === column ? `Correct: ${names[row]}` : `${names[row]} predicted as ${names[column]}`;
       const count = Number(cell.textContent || 0);
       answer.hidden = found;
-      answer.textContent = row === column ? `${words(cell)}. Examples are kept of errors only.`
-        : count ? `${words(cell)}. No example of it was kept; predictions.csv in the run's folder names them all.`
-          : "This never happened.";
+      answer.textContent = row === column ? `${words(cell)}. Only errors have examples here.`
+        : count ? `${words(cell)}. No example is stored here; predictions.csv in the run folder lists all of them.`
+          : "There are no such examples.";
       button.hidden = false;
     }
     function back() {

@@ -164,8 +164,8 @@ class Mlp(ModelSpec):
 
     def against_overfitting(self) -> list[Change]:
         """Returns dropout and a penalty on weights; without hidden layers nothing."""
-        dropout = [("drop units at random", "model.dropout=0.6")] if self.dropout < 0.5 else []
-        penalty = [("punish large weights", "model.kernel_regularizer={kind: l2, l2: 1e-2}")]
+        dropout = [("add dropout", "model.dropout=0.6")] if self.dropout < 0.5 else []
+        penalty = [("penalise large weights", "model.kernel_regularizer={kind: l2, l2: 1e-2}")]
         return [*dropout, *(penalty if self.kernel_regularizer is None else [])] if self.units else []
 
     def against_underfitting(self, stages: int) -> list[Change]:
@@ -277,7 +277,7 @@ class Cnn(ModelSpec):
 
     def against_overfitting(self) -> list[Change]:
         """Returns dropout before the output."""
-        return [("drop units at random, before the output", "model.layers+={kind: dropout, rate: 0.5}")]
+        return [("add dropout before the output", "model.layers+={kind: dropout, rate: 0.5}")]
 
     def against_underfitting(self, stages: int) -> list[Change]:
         """Returns more filters, or one more layer."""
@@ -348,7 +348,7 @@ class Transfer(ModelSpec):
 
     def against_overfitting(self) -> list[Change]:
         """Returns dropout in a head of layers."""
-        return [] if self.classifier else [("drop features at random", "model.head+={kind: dropout, rate: 0.3}")]
+        return [] if self.classifier else [("add dropout on the features", "model.head+={kind: dropout, rate: 0.3}")]
 
     def against_underfitting(self, stages: int) -> list[Change]:
         """Returns a larger head of layers, and a stage that trains the end of the backbone."""
