@@ -113,7 +113,7 @@ def test_a_click_on_a_cell_shows_its_examples(pages: dict[str, Path], browser: B
     row, column = confused(browser)
     browser.run("arguments[0].scrollIntoView({block: 'center'})", cell(browser, row, column))
     cell(browser, row, column).click()
-    assert browser.texts(".drilled") == [f"{HUNDRED[row]} taken for {HUNDRED[column]}"]
+    assert browser.texts(".drilled") == [f"{HUNDRED[row]} predicted as {HUNDRED[column]}"]
     assert len(browser.texts(".pair")) == 1
     assert browser.run("return document.querySelector('.pair:not([hidden]) img').naturalWidth") == 96
     browser.find(".back").click()

@@ -325,7 +325,7 @@ def worst_confusions(run: Run, split: str, most: int = 3) -> list[str]:
         if predicted != label and _count(count, path)
     ]
     pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
-    return [f"{label} taken for {predicted} ({count})" for count, label, predicted in pairs[:most]]
+    return [f"{label} predicted as {predicted} ({count})" for count, label, predicted in pairs[:most]]
 
 
 def _count(cell: str, path: Path) -> int:
