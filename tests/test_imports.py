@@ -18,7 +18,7 @@ PACKAGES = (
 )
 """Lowest first: each may import itself and what stands before it."""
 SPEC = (
-    *("base", "paths", "document", "override_paths", "edit", "messages", "addresses", "data", "training", "model"),
+    *("unions", "base", "paths", "document", "override_paths", "edit", "messages", "addresses", "data", "training", "model"),
     *("search.sweep", "experiment", "rules", "search", "load", "reference"),
 )
 """The order inside `spec`, lowest first; a package counts as one, but for the settings of a sweep."""

@@ -15,9 +15,9 @@ import pytest
 import dlcli.spec.load  # noqa: F401  (registers every union)
 from dlcli.errors import DataError
 from dlcli.runtime.engine import keras
+from dlcli.runtime.layers import single_layers
 from dlcli.spec.base import OneOf
 from dlcli.spec.model.backbones.applications import ROWS
-from dlcli.spec.model.backbones.base import single_layers
 
 QUICK = ["mobilenet", "mobilenet_v3_small", "vgg16", "resnet50", "densenet121", "convnext_tiny"]
 

@@ -19,11 +19,11 @@ from dlcli.runs import Run
 from dlcli.runs.stage_answers import read_stage_answers
 from dlcli.runtime.engine import keras
 from dlcli.runtime.hub_layer import HubLayer
+from dlcli.runtime.layers import single_layers
 from dlcli.score.compare import Difference
 from dlcli.score.evaluate import evaluate
 from dlcli.score.outcome import read_outcome
 from dlcli.spec.load import load
-from dlcli.spec.model.backbones.base import single_layers
 from dlcli.train import fit as fitting
 from dlcli.train.unfreezing import in_words
 

@@ -12,30 +12,17 @@ import typer
 
 from dlcli.cli.options import Json, Overrides
 from dlcli.program import command
+from dlcli.spec.unions import TOPICS
 from dlcli.tasks import TASKS
 from dlcli.visible import visible
 
-TOPICS = {
-    "sources": "Source",
-    "augmentations": "Augmentation",
-    "models": "Model",
-    "backbones": "Backbone",
-    "heads": "Head",
-    "layers": "Layer",
-    "regularizers": "Regularizer",
-    "initializers": "Initializer",
-    "constraints": "Constraint",
-    "losses": "Loss",
-    "optimizers": "Optimizer",
-    "schedules": "LearningRate",
-    "metrics": "Metric",
-    "callbacks": "Callback",
-}
-"""What `list` can show, with the name of its union."""
+_OTHER_TOPICS = ("activations", "tasks", "specs")
+_UNIONS = {topic: union for topic, union in TOPICS.items() if topic not in _OTHER_TOPICS}
+"""What `list` can show of the spec's language, with the name of its union."""
 
 
 def _complete_topic(incomplete: str) -> list[str]:
-    return [topic for topic in (*TOPICS, "activations", "tasks", "specs") if topic.startswith(incomplete)]
+    return [topic for topic in (*_UNIONS, *_OTHER_TOPICS) if topic.startswith(incomplete)]
 
 
 def _complete_shipped(incomplete: str) -> list[str]:
@@ -165,13 +152,13 @@ def _rows(topic: str) -> list[tuple[str, str]]:
         return [(task.name, f"{task.meaning}: {task.activation} output, {task.loss}") for task in TASKS.values()]
     if topic == "activations":
         return list(ACTIVATIONS.items())
-    if topic in TOPICS:
-        return kinds_with_meanings(OneOf.registry[TOPICS[topic]])
-    topics = (*TOPICS, "activations", "tasks", "specs")
+    if topic in _UNIONS:
+        return kinds_with_meanings(OneOf.registry[_UNIONS[topic]])
+    topics = (*_UNIONS, *_OTHER_TOPICS)
     if topic:
         near = nearest(topic, topics)
         raise UsageError(f"unknown topic `{topic}`; {f'did you mean `{near}`?' if near else ', '.join(topics)}")
-    names = {name: ", ".join(OneOf.registry[union].kinds) for name, union in TOPICS.items()}
+    names = {name: ", ".join(OneOf.registry[union].kinds) for name, union in _UNIONS.items()}
     return [
         *names.items(),
         ("activations", ", ".join(ACTIVATIONS)),

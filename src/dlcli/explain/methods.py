@@ -19,6 +19,7 @@ from dlcli.explain.tables import Plane
 from dlcli.predict.inputs import ModelInputs, Skip, inputs_of_model
 from dlcli.runs import Run
 from dlcli.runs.explanations import Explanation, add, file_name, made_folder, write_numbers
+from dlcli.runs.numbers import digits
 from dlcli.runs.parts import part_title, score_text
 from dlcli.runtime.loading import refuse_other_inputs
 from dlcli.spec.experiment import Experiment
@@ -219,7 +220,7 @@ def _permutation(work: Work, _: Sequence[str]) -> list[Explanation]:
     file = file_name("permutation", f"Permutation importance on the {part} split")
     title = f"Permutation importance on the {part_title(work.run, part)} split"
     draw_importance(found, metric, value, work.folder / file)
-    cells = ((one.column, f"{one.mean:.9g}", f"{one.deviation:.9g}") for one in found)
+    cells = ((one.column, digits(one.mean), digits(one.deviation)) for one in found)
     write_numbers(work.folder, file, ("column", "importance", "deviation"), cells)
     first = ", ".join(f"{one.column} {score_text(one.mean)} ± {score_text(one.deviation)}" for one in found[:3])
     text = f"decrease of {metric} {score_text(value)} when a column is shuffled ({tables.REPEATS} repetitions): {first}"
@@ -250,7 +251,7 @@ def _regions(work: Work, plane: Plane, output: Array, labels: Array, part: str) 
     title = f"Decision boundary with the {part} split"
     file = file_name("boundary", title)
     draw_regions(plane, decided, sure, labels, work.classes, work.folder / file)
-    rows = ((*point, work.classes[one], f"{share:.9g}") for point, one, share in zip(_grid(plane), decided, sure, strict=True))
+    rows = ((*point, work.classes[one], digits(share)) for point, one, share in zip(_grid(plane), decided, sure, strict=True))
     write_numbers(work.folder, file, (*plane.names, "predicted", "probability"), rows)
     first, second = map(visible, plane.names)
     return Explanation(
@@ -265,7 +266,7 @@ def _surface(work: Work, plane: Plane, name: str, values: Array, truth: Array, p
     title = f"Predicted {visible(name)} with the {part} split"
     file = file_name("boundary", title, name)
     draw_surface(plane, values, truth, title, work.folder / file)
-    rows = ((*point, f"{value:.9g}") for point, value in zip(_grid(plane), values, strict=True))
+    rows = ((*point, digits(value)) for point, value in zip(_grid(plane), values, strict=True))
     write_numbers(work.folder, file, (*plane.names, "predicted"), rows)
     first, second = map(visible, plane.names)
     text = f"colours show the predicted value over {first} and {second}; dots are examples, coloured by their actual value"
@@ -274,7 +275,7 @@ def _surface(work: Work, plane: Plane, name: str, values: Array, truth: Array, p
 
 def _grid(plane: Plane) -> list[tuple[str, str]]:
     """Returns the points of the grid as text, rows of equal second number after one another."""
-    return [(f"{a:.9g}", f"{b:.9g}") for b in plane.y for a in plane.x]
+    return [(digits(a), digits(b)) for b in plane.y for a in plane.x]
 
 
 def _filters(work: Work, _: Sequence[str]) -> list[Explanation]:
@@ -292,7 +293,7 @@ def _filters(work: Work, _: Sequence[str]) -> list[Explanation]:
         f"{shown} of {len(weights)} filters of {visible(layer.name)}, {weights.shape[1]}x{weights.shape[2]}",
         work.folder / file,
     )
-    cells = ((*place, f"{weights[place]:.9g}") for place in np.ndindex(shown, *weights.shape[1:]))
+    cells = ((*place, digits(float(weights[place]))) for place in np.ndindex(shown, *weights.shape[1:]))
     write_numbers(work.folder, file, ("filter", "row", "column", "channel", "weight"), cells)
     colours = (
         "in colour, each scaled from its smallest to its largest weight" if weights.shape[3] == 3 else "red above 0, blue below"

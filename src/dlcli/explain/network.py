@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.runtime.engine import keras, tf
+from dlcli.runtime.layers import single_layers
 from dlcli.tasks import Decisions, Task
 from dlcli.upstream.keras import is_called
 
@@ -19,23 +20,12 @@ _NO_MAP = ("Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "A
 BATCH = 64
 
 
-def layers_of(model: Any) -> list[Any]:
-    """Returns the layers of a model in its order, those of models inside it in their place, inputs left out."""
-    found: list[Any] = []
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            found += layers_of(layer)
-        elif not isinstance(layer, keras.layers.InputLayer):
-            found.append(layer)
-    return found
-
-
 def last_map(model: Any) -> Any | None:
     """Returns the layer whose output is the last convolutional map larger than 1x1; None where there is none.
 
     That is the last layer of the last convolution's height and width: its normalisation, activation or sum, but no pooling.
     """
-    layers = layers_of(model)
+    layers = single_layers(model)
     for place in range(len(layers) - 1, -1, -1):
         size = _size(layers[place])
         if type(layers[place]).__name__ in _CONVOLUTIONS and size is not None and size != (1, 1):
@@ -46,7 +36,7 @@ def last_map(model: Any) -> Any | None:
 
 def first_weights(model: Any) -> Any | None:
     """Returns the first layer that looks at pixels: a convolution, or a dense layer; None where there is none."""
-    return next((one for one in layers_of(model) if type(one).__name__ in ("Conv2D", "SeparableConv2D", "Dense")), None)
+    return next((one for one in single_layers(model) if type(one).__name__ in ("Conv2D", "SeparableConv2D", "Dense")), None)
 
 
 def _size(layer: Any) -> tuple[int, int] | None:
@@ -64,10 +54,10 @@ def before_squashing(model: Any) -> Iterator[bool]:
 
     A probability near 1 has hardly any gradient; Grad-CAM is defined on the score before the softmax.
     """
-    dense = [one for one in layers_of(model) if isinstance(one, keras.layers.Dense)]
+    dense = [one for one in single_layers(model) if isinstance(one, keras.layers.Dense)]
     output = dense[-1] if dense else None
     activation = getattr(output, "activation", None)
-    if output is None or getattr(activation, "__name__", "") not in _SQUASHING or layers_of(model)[-1] is not output:
+    if output is None or getattr(activation, "__name__", "") not in _SQUASHING or single_layers(model)[-1] is not output:
         yield False
         return
     output.activation = keras.activations.linear

@@ -16,7 +16,7 @@ from dlcli.models.network import Network, build_model, shape_model
 from dlcli.models.selection import plan_stage
 from dlcli.runs import Run
 from dlcli.runtime.device import use_device
-from dlcli.runtime.engine import keras
+from dlcli.runtime.layers import single_operations
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.base import TARGET_UNITS
@@ -156,13 +156,7 @@ def _described(
 
 def _operations(model: Any) -> list[Any]:
     """Returns every layer and operation of a model in order, models inside it opened, its scaling left out."""
-    found: list[Any] = []
-    for operation in model.operations:
-        if isinstance(operation, keras.Model):
-            found += [inner for inner in _operations(operation) if not isinstance(inner, keras.layers.InputLayer)]
-        elif operation.name not in ("normalize", TARGET_UNITS):
-            found.append(operation)
-    return found
+    return [operation for operation in single_operations(model) if operation.name not in ("normalize", TARGET_UNITS)]
 
 
 def _row(operation: Any) -> LayerRow:

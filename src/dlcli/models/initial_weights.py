@@ -15,9 +15,10 @@ from dlcli.models.targets import TargetScale, recorded_scale, target_scale
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runtime.engine import keras
+from dlcli.runtime.layers import single_layers
 from dlcli.runtime.loading import load_model
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.model.backbones.base import TARGET_UNITS, single_layers
+from dlcli.spec.model.backbones.base import TARGET_UNITS
 
 Array = np.ndarray[Any, Any]
 

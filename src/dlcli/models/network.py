@@ -12,9 +12,10 @@ from dlcli.errors import RunFailed
 from dlcli.models.targets import TargetScale, target_scale
 from dlcli.runs.folder import REVISION
 from dlcli.runtime.engine import keras
+from dlcli.runtime.layers import single_layers
 from dlcli.runtime.stream import ordered_batches
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.model.backbones.base import TARGET_UNITS, blocks_of, single_layers
+from dlcli.spec.model.backbones.base import TARGET_UNITS, blocks_of
 from dlcli.spec.model.layers import ShapeError
 from dlcli.spec.model.models import ModelSpec, Transfer, stack_shape
 from dlcli.spec.training.stages import Stage

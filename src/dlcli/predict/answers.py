@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.runs.numbers import digits
 from dlcli.score.outcome import MANY_CLASSES
 from dlcli.tasks import Classes, Labels, OutputType, Task, Values, entry_of
 
@@ -148,11 +149,6 @@ def _more(classes: Sequence[str], top: int, pattern: str, probability: str) -> I
     """Yields the names of the columns of the second class, the third and so on."""
     for place in range(2, min(top, len(classes)) + 1):
         yield from (pattern.format(word=word, place=place) for word in ("class", probability))
-
-
-def digits(value: float) -> str:
-    """Returns a float32 as text that reads back as the same bits."""
-    return f"{value:.9g}"
 
 
 def _number(value: float) -> float:

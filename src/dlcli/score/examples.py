@@ -15,6 +15,7 @@ from PIL import Image
 from dlcli.errors import DataError
 from dlcli.runs import layout
 from dlcli.runs.files import write_table
+from dlcli.runs.numbers import digits
 from dlcli.runtime.images import shown
 from dlcli.score.outcome import Outcome
 from dlcli.spec.data.sources import Examples
@@ -97,7 +98,7 @@ def write_examples(folder: Path, shown: list[Shown], examples: Examples, *, imag
             examples.ids[one.place],
             one.label,
             one.predicted,
-            "" if one.probability is None else f"{one.probability:.9g}",
+            "" if one.probability is None else digits(one.probability),
             names.get(one.place, ""),
         )
         for one in shown

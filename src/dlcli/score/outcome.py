@@ -14,6 +14,7 @@ import numpy as np
 from dlcli.errors import DamagedFile
 from dlcli.runs import Run, layout
 from dlcli.runs.files import read_table, replacing, write_table
+from dlcli.runs.numbers import digits
 from dlcli.tasks import Classes, Labels, OutputType, Task, Values, entry_of
 
 Array = np.ndarray[Any, Any]
@@ -79,7 +80,7 @@ def write_outcome(outcome: Outcome, folder: Path) -> Path:
         path, other = other, path
         _write_parquet(outcome.ids, columns, path)
     else:
-        cells = [column if column.dtype == object else map(_digits, column) for column in columns.values()]
+        cells = [column if column.dtype == object else map(digits, column) for column in columns.values()]
         write_table(path, ("id", *columns), zip(outcome.ids, *cells, strict=True))
     other.unlink(missing_ok=True)
     if outcome.losses is None:
@@ -119,11 +120,7 @@ _WRITERS: dict[type[OutputType], Callable[[Array, Array, Array, Sequence[str]], 
 
 def _loss_cell(loss: float) -> str:
     """Returns a loss as text: empty for an example that does not count in the loss."""
-    return _digits(loss) if isfinite(loss) else ""
-
-
-def _digits(value: float) -> str:
-    return f"{value:.9g}"
+    return digits(loss) if isfinite(loss) else ""
 
 
 def _write_parquet(ids: list[str], columns: dict[str, Array], path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from dlcli.runs import layout
 from dlcli.runs.contents import MetricsFile
 from dlcli.runs.files import write_table
+from dlcli.runs.numbers import digits
 from dlcli.runtime.estimates import LEVEL, Interval
 from dlcli.score.calibration import brier, calibration_error, claims, reliability, with_temperature
 from dlcli.score.classes import write_classes, write_labels
@@ -135,7 +136,7 @@ def _points(curves: Sequence[Curve]) -> Iterable[tuple[str, str, str, str]]:
     """Yields the points of curves; the first, where nothing is taken yet, has no threshold."""
     for curve in curves:
         for x, y, threshold in zip(curve.x, curve.y, curve.thresholds, strict=True):
-            yield curve.name, f"{x:.6g}", f"{y:.6g}", f"{threshold:.9g}" if isfinite(threshold) else ""
+            yield curve.name, f"{x:.6g}", f"{y:.6g}", digits(threshold) if isfinite(threshold) else ""
 
 
 def write_slices(folder: Path, found: Sequence[Slice]) -> None:

@@ -14,6 +14,7 @@ from dlcli.spec.load import json_schema
 from dlcli.spec.model.models import Blocks, Output
 from dlcli.spec.search.sweep import Sweep
 from dlcli.spec.training.stages import Features, Stage
+from dlcli.spec.unions import UNION_TITLES
 from dlcli.tasks import TASKS
 
 _INTRODUCTION = """\
@@ -43,24 +44,6 @@ _SECTIONS: list[tuple[str, type[Spec]]] = [
     ("hardware.resources", Resources),
     ("sweep", Sweep),
 ]
-UNION_TITLES = {
-    "Source": "Sources",
-    "Augmentation": "Augmentations",
-    "Model": "Models",
-    "Backbone": "Backbones",
-    "Head": "Heads",
-    "Layer": "Layers",
-    "Activation": "Activations",
-    "Regularizer": "Regularizers",
-    "Initializer": "Initializers",
-    "Constraint": "Constraints",
-    "Loss": "Losses",
-    "Optimizer": "Optimizers",
-    "LearningRate": "Schedules",
-    "Metric": "Metrics",
-    "Callback": "Callbacks",
-}
-"""The unions by their title, in the order of a spec."""
 
 
 def write_reference(folder: Path) -> list[Path]:

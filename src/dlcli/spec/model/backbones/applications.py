@@ -8,8 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
+from dlcli.runtime.layers import single_layers
 from dlcli.spec.base import Pair, Positive, Shape, keras_attribute
-from dlcli.spec.model.backbones.base import BackboneSpec, single_layers
+from dlcli.spec.model.backbones.base import BackboneSpec
 from dlcli.spec.model.layers import ShapeError
 from dlcli.spec.paths import as_path, with_environment
 

@@ -77,13 +77,6 @@ class BackboneSpec(Spec):
         raise NotImplementedError
 
 
-def single_layers(model: Any) -> list[Any]:
-    """Returns the layers of a model in order, models inside it opened, without its inputs; of a layer, itself."""
-    if not hasattr(model, "layers"):
-        return [] if type(model).__name__ == "InputLayer" else [model]
-    return [single for layer in model.layers for single in single_layers(layer)]
-
-
 def blocks_of(layers: list[Any]) -> list[tuple[str, list[Any]]]:
     """Returns a block for every layer with weights, and in it those without that follow; the first may begin without."""
     blocks: list[list[Any]] = []

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from dlcli.errors import DamagedFile, DataError
 from dlcli.runtime.keras_file import load_keras_file, read_config
+from dlcli.runtime.layers import single_layers
 from dlcli.spec.base import Shape
-from dlcli.spec.model.backbones.base import TARGET_UNITS, BackboneSpec, blocks_of, single_layers
+from dlcli.spec.model.backbones.base import TARGET_UNITS, BackboneSpec, blocks_of
 from dlcli.spec.model.layers import ShapeError
 from dlcli.spec.paths import FilePath
 

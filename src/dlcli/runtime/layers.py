@@ -1,0 +1,30 @@
+"""The walk over the layers of a Keras model, of which those inside other models are a part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def single_layers(model: Any) -> list[Any]:
+    """Returns the layers of a model in order, models inside it opened, without its inputs; of a layer, itself."""
+    return _single(model, "layers")
+
+
+def single_operations(model: Any) -> list[Any]:
+    """Returns the layers and the other operations of a model in order, models inside it opened, with its own inputs."""
+    return [
+        single
+        for operation in model.operations
+        for single in ([operation] if _is_input(operation) else _single(operation, "operations"))
+    ]
+
+
+def _single(part: Any, inside: str) -> list[Any]:
+    parts = getattr(part, inside, getattr(part, "layers", None))  # a Sequential model has layers only
+    if parts is None:
+        return [] if _is_input(part) else [part]
+    return [single for inner in parts for single in _single(inner, inside)]
+
+
+def _is_input(layer: Any) -> bool:
+    return type(layer).__name__ == "InputLayer"
