@@ -1,0 +1,81 @@
+"""The tasks and their output types, without TensorFlow: each form of an output, and back."""
+
+from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import environment
+
+from dlcli.tasks import TASKS, Classes, Decisions, Labels, OutputType, Task, TwoClasses, Values, entry_of, register, task
+
+NAMES = {"classification": 4, "binary": 2, "multilabel": 3, "regression": 2}
+
+
+def model_output(name: str, examples: int = 20) -> np.ndarray:
+    """Returns what a model of a task might give, float32 `(n, units)`."""
+    random = np.random.default_rng(0)
+    units = TASKS[name].units(NAMES[name])
+    output = random.random((examples, units)).astype("float32")
+    return output / output.sum(axis=1, keepdims=True) if name == "classification" else output
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_scores_have_a_column_for_each_name_and_give_the_models_output_back(name: str) -> None:
+    output, kind = model_output(name), TASKS[name].output
+    scores = kind.scores(output)
+    assert scores.shape == (len(output), NAMES[name])
+    assert (kind.model_output(scores) == output).all()
+    assert kind.model_output(scores).dtype == output.dtype
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_decisions_have_the_form_of_targets_and_perfect_ones_have_no_error(name: str) -> None:
+    kind = TASKS[name].output
+    scores = kind.scores(model_output(name))
+    predicted = kind.decide(scores)
+    assert kind.labels(predicted).shape[0] == len(scores)
+    assert kind.errors(predicted, predicted).tolist() == [0.0] * len(scores)
+    assert kind.width(predicted, ["name"] * NAMES[name]) == TASKS[name].units(NAMES[name])
+
+
+def test_two_classes_are_decided_as_keras_decides_one_sigmoid() -> None:
+    halves = np.array([[0.5], [np.nextafter(np.float32(0.5), np.float32(1))], [np.nextafter(np.float32(0.5), np.float32(0))]])
+    kind = TASKS["binary"].output
+    assert kind.decide(kind.scores(halves.astype("float32"))).tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("name", ["classification", "binary", "multilabel"])
+def test_a_temperature_of_one_changes_no_probability(name: str) -> None:
+    kind = TASKS[name].output
+    assert isinstance(kind, Decisions)
+    scores = kind.scores(model_output(name))
+    assert kind.calibrated(scores, 1.0) == pytest.approx(scores, abs=1e-6)
+    assert (kind.decide(kind.calibrated(scores, 3.0)) == kind.decide(scores)).all()
+
+
+def test_a_table_is_read_by_the_nearest_type() -> None:
+    table: dict[type[OutputType], str] = {Classes: "classes", Values: "values"}
+    assert entry_of(table, TwoClasses()) == "classes"
+    assert entry_of(table | {TwoClasses: "two"}, TwoClasses()) == "two"
+    assert entry_of(table, Labels()) is None
+
+
+def test_a_name_is_given_once() -> None:
+    other = Task("binary", "", "", "sigmoid", "mse", (), Values())
+    with pytest.raises(ValueError, match="there is a task 'binary' already"):
+        register(other)
+    assert register(TASKS["binary"]) is TASKS["binary"]
+
+
+def test_the_examples_in_the_documentation_hold() -> None:
+    assert doctest.testmod(task).failed == 0
+    assert doctest.testmod(task).attempted > 0
+
+
+def test_knowing_the_tasks_loads_no_numpy() -> None:
+    code = "import sys, dlcli.tasks; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env=environment(), check=False).returncode == 0
