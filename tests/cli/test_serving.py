@@ -106,7 +106,7 @@ def test_wrong_command_lines_are_told_and_change_nothing(tmp_path: Path, monkeyp
         ("predict", run, "rows.csv", "--csv", "gone/out.csv"): "--csv gone/out.csv: no folder gone",
         ("predict", run, "rows.csv", "--csv", "-", "--json"): "--json and --csv cannot be combined",
         ("export", run, "--format", "onnx", "--quantize", "int8"): "--quantize needs --format tflite",
-        ("export", run, "--format", "onnx", "--to", "runs"): "--to runs: is there already",
+        ("export", run, "--format", "onnx", "--to", "runs"): "--to runs: this folder exists",
     }
     for arguments, words in wrong.items():
         done = call(*arguments)

@@ -294,13 +294,13 @@ def test_quantized_files_are_smaller_inside_and_measured(photos: Run, quantize: 
 def test_what_a_format_cannot_hold_is_refused_in_words(table: Run, folder: Path) -> None:
     from runtime.test_hub import signature_only
 
-    with pytest.raises(UsageError, match="gaps have none; --quantize float16 keeps both"):
+    with pytest.raises(UsageError, match="without missing values; use float16"):
         export(table, "tflite", quantize="int8")
     assert not (table.path / "exports" / "tflite-int8").exists()
     write_pngs(folder / "small", each=6, side=4)
     model = f"{{kind: transfer, backbone: {{kind: hub, handle: '{signature_only(folder / 'hub')}', input_size: [4, 4]}}}}"
     run = trained(write_spec(folder, "{kind: folder, path: small}", model=model, training="epochs: 1", name="hub"))
-    with pytest.raises(UsageError, match="only dlcli's own layer can load; --format saved_model"):
+    with pytest.raises(UsageError, match="which needs dlcli's layer; --format saved_model"):
         export(run, "keras")
     for form in FORMATS[1:]:
         assert export(run, form).found.largest_difference < 1e-5
@@ -314,7 +314,7 @@ def test_an_export_that_says_something_else_is_not_kept(photos: Run, tmp_path: P
 
     write = module.write_onnx
     monkeypatch.setattr(module, "write_onnx", write_other)
-    with pytest.raises(RunFailed, match=r"does not agree with the run's model and is not kept: accuracy .*at most 1e-05 is"):
+    with pytest.raises(RunFailed, match=r"does not agree with the run's model and was deleted: accuracy .*at most 1e-05 is"):
         export(photos, "onnx", to=tmp_path / "made")
     assert list(tmp_path.iterdir()) == []
 
@@ -328,17 +328,17 @@ def test_an_export_is_replaced_as_a_whole_and_nothing_else_ever(photos: Run, tmp
     assert (first.path / "export.json").read_text() != before  # of another time
     assert sorted(path.name for path in first.path.parent.iterdir() if path.name.startswith(".")) == []
     (first.path / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match=r"holds notes\.txt, which is not as dlcli wrote it"):
+    with pytest.raises(UsageError, match=r"contains notes\.txt, which dlcli did not write"):
         export(photos, "onnx")
     (first.path / "notes.txt").unlink()
     (first.path / "README.md").write_text("mine")
     with pytest.raises(UsageError, match=r"holds README\.md"):
         export(photos, "onnx")
     (first.path / "export.json").write_text("{}")
-    with pytest.raises(UsageError, match="is no export of dlcli's"):
+    with pytest.raises(UsageError, match="is not an export of dlcli"):
         export(photos, "onnx")
     (tmp_path / "there").mkdir()
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="this folder exists"):
         export(photos, "onnx", to=tmp_path / "there")
     with pytest.raises(UsageError, match="no folder"):
         export(photos, "onnx", to=tmp_path / "gone" / "made")

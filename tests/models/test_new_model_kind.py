@@ -162,7 +162,7 @@ def test_every_command_takes_such_a_run(run: Run, tmp_path: Path, capsys: pytest
     assert "accuracy" in answered("evaluate", run.path, "--split", "validation")
     np.save(tmp_path / "flower.npy", np.array([[5.1, 3.5, 1.4, 0.2]], dtype="float32"))
     assert "setosa" in answered("predict", run.path, tmp_path / "flower.npy")
-    assert "100.0 % the same decisions" in answered("export", run.path, "--format", "keras", "--to", tmp_path / "exported")
+    assert "100.0 % equal decisions" in answered("export", run.path, "--format", "keras", "--to", tmp_path / "exported")
     answered("report", run.path)
     assert "A mlp with decoder model" in (run.path / "model_card.md").read_text(encoding="utf-8")
     assert "Decoder" not in (run.path / "model_card.md").read_text(encoding="utf-8")

@@ -64,7 +64,7 @@ class Agreement:
     @property
     def words(self) -> str:
         """The figures in a sentence."""
-        decided = "" if self.same_decisions is None else f"; {100 * self.same_decisions:.1f} % the same decisions"
+        decided = "" if self.same_decisions is None else f"; {100 * self.same_decisions:.1f} % equal decisions"
         than = " from the model's in float32" if self.mixed_precision else ""
         return (
             f"{self.metric} {score_text(self.export)}, the run's {score_text(self.original)}"

@@ -92,20 +92,18 @@ def refuse_target(target: Path, *, replace: bool) -> None:
     """
     if not os.path.lexists(target):
         if not replace and not target.parent.is_dir():
-            raise UsageError(f"--to {target}: no folder {target.parent}")
+            raise UsageError(f"--to {target}: there is no folder {target.parent}")
         return
     if not replace:
-        raise UsageError(f"--to {target}: is there already")
+        raise UsageError(f"--to {target}: this folder exists")
     try:
         written = read_json(target / layout.EXPORT)["files"]
         found = _sums(target)
     except (DamagedFile, KeyError, TypeError, OSError):
-        raise UsageError(f"{target} is no export of dlcli's: move it away, or export elsewhere by --to") from None
+        raise UsageError(f"{target} is not an export of dlcli: move it, or set another folder with --to") from None
     others = sorted(name for name in found if not isinstance(written, dict) or found[name] != written.get(name))
     if others:
-        raise UsageError(
-            f"{target} holds {others[0]}, which is not as dlcli wrote it: move it away, or export elsewhere by --to"
-        )
+        raise UsageError(f"{target} contains {others[0]}, which dlcli did not write: move it, or set another folder with --to")
 
 
 def _sums(folder: Path) -> dict[str, str]:
@@ -128,12 +126,12 @@ def _model_file(run: Run) -> Path:
 def _refuse_misfit(source: Original, form: Format, quantize: Quantize) -> None:
     if form == "keras" and source.has_hub_layer:
         raise UsageError(
-            "--format keras: the model holds a Hub module, which only dlcli's own layer can load; --format saved_model needs"
+            "--format keras: the model contains a Hub module, which needs dlcli's layer; --format saved_model needs"
             " TensorFlow alone"
         )
     if quantize == "int8" and source.taken.columns:
         raise UsageError(
-            "--quantize int8: columns of a table would share 256 steps, and gaps have none; --quantize float16 keeps both"
+            "--quantize int8 is not possible for tables: columns would share 256 levels, without missing values; use float16"
         )
 
 
@@ -167,7 +165,7 @@ def _write(
             readme.write_categories(made / layout.CATEGORIES, vocabularies(plain))
     found = _compared(source, plain, experiment, splits, path, form, quantize)
     if not found.agrees:
-        raise RunFailed(f"the export does not agree with the run's model and is not kept: {found.words}; {_limit(found)}")
+        raise RunFailed(f"the export does not agree with the run's model and was deleted: {found.words}; {_limit(found)}")
     image = experiment.data.image
     row = readme.example_row(splits.train.inputs) if source.taken.columns else {}
     source_settings = experiment.data.source
@@ -186,9 +184,11 @@ def _limit(found: Agreement) -> str:
         return f"at most {found.limit:.2g} is allowed"
     hint = "; --quantize float16 is closer" if judge == "int8" else ""
     if found.same_decisions is None:
-        return f"{100 * found.difference:.2g} % of the targets' spread, and {judge} may have {100 * found.limit:.2g} %{hint}"
+        return (
+            f"{100 * found.difference:.2g} % of the targets' spread; the limit for {judge} is {100 * found.limit:.2g} %{hint}"
+        )
     lost = f"{100 * LOST[judge]:.2g} points of accuracy"
-    return f"{judge} may have {100 * found.limit:.2g} % other decisions and lose {lost}{hint}"
+    return f"the limit for {judge} is {100 * found.limit:.2g} % different decisions and a loss of {lost}{hint}"
 
 
 def _representative(splits: Splits) -> Callable[[], Iterator[Array]]:

@@ -87,7 +87,7 @@ def write_tflite(
         with quiet_start():
             named.export(str(path), format="litert", verbose=False, **options)
     except Exception as error:  # TensorFlow's converter has no class of its own
-        raise RunFailed(f"LiteRT cannot hold this model: {_first_words(error)}; --format saved_model can") from error
+        raise RunFailed(f"LiteRT cannot represent this model: {_first_words(error)}; --format saved_model can") from error
 
 
 def _first_words(error: Exception) -> str:
@@ -113,7 +113,7 @@ def write_onnx(source: Original, model: Any, path: Path) -> None:
                 _take_text(proto, name, words)
             onnx.checker.check_model(proto, full_check=True)
     except Exception as error:  # neither tf2onnx nor ONNX has one class for what cannot be converted
-        raise RunFailed(f"ONNX cannot hold this model: {_first_words(error)}; --format saved_model can") from error
+        raise RunFailed(f"ONNX cannot represent this model: {_first_words(error)}; --format saved_model can") from error
     onnx.save(proto, str(path))
 
 

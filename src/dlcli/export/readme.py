@@ -118,7 +118,7 @@ def _reading(
         if source.text_columns:
             lines += [
                 f'known = json.loads((folder / "{layout.CATEGORIES}").read_text(encoding="utf-8"))',
-                "for name, words in known.items():  # text is given as its number; 0 for what is not known",
+                "for name, words in known.items():  # text is passed as its index; 0 if it is unknown",
                 "    row[name] = words.index(row[name]) if row[name] in words[1:] else 0",
             ]
         lines.append("inputs = {k: np.array([[v]], np.int32 if isinstance(v, int) else np.float32) for k, v in row.items()}")
@@ -179,14 +179,14 @@ def readme(source: Original, form: Format, quantize: Quantize, run: Run, found: 
     kind = f"{form}, {quantize}" if quantize else form
     images = source.taken.kind == "images"
     pillow = " (and Pillow for images)" if images else ""
-    reader = f"; `{layout.IMAGE_READER}` reads an image as the training did" if images else ""
+    reader = f"; `{layout.IMAGE_READER}` reads an image as in training" if images else ""
     parts = [
         f"# {visible(run.name)}: {kind}",
         f"The model of the dlcli run `{visible(run.id)}`, for use without dlcli. It needs {_NEEDS[form]}{pillow};"
         f" `{layout.EXAMPLE_PROGRAM}` beside this file shows how, in about 15 lines{reader}.",
-        "## What goes in\n\n" + _inputs(source, form, image),
-        "## What comes out\n\n" + _outputs(source),
-        "## How it was checked\n\n" + _checked(form, found),
+        "## Inputs\n\n" + _inputs(source, form, image),
+        "## Outputs\n\n" + _outputs(source),
+        "## Verification\n\n" + _checked(form, found),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -200,14 +200,16 @@ def _inputs(source: Original, form: Format, image: ImageSettings) -> str:
         return f"`{entry}`: float32 `(batch, {', '.join(map(str, taken.shape))})`, raw: scaling is part of the model."
     height, width, channels = taken.shape
     dtype = "float32" if image.is_deep else {"saved_model": "uint8", "keras": "uint8 or float32"}.get(form, "float32")
-    way = {"stretch": "stretched", "pad": "padded with black", "crop": "cut to the middle"}[image.resize]
+    way = {"stretch": "stretched", "pad": "padded with black", "crop": "cropped to the centre"}[image.resize]
     return (
         f"`{entry}`: {dtype} `(batch, {height}, {width}, {channels})`, pixels from 0 to 255"
         f" ({'red, green, blue' if channels == 3 else 'grey'}); scaling is part of the model.\n\n"
-        f"Images are turned upright, put on {_background(image)} where they are transparent, and {way} to {width} x {height} by"
-        f" Pillow's bilinear filter{_range_words(image)}: `{layout.IMAGE_READER}` does it. No signature takes JPEG or"
-        " PNG bytes: TensorFlow decodes and resizes with other roundings than Pillow, so its answers would not be those of the"
-        " training's own preprocessing."
+        f"Images are rotated upright, put on {_background(image)} where they are transparent, and {way} to {width} x"
+        f" {height} by"
+        f" Pillow's bilinear filter{_range_words(image)}: `{layout.IMAGE_READER}` implements this. No signature takes JPEG or"
+        " PNG bytes: TensorFlow decodes and resizes with different rounding than Pillow, so its outputs would differ from"
+        " those with"
+        " the preprocessing of the training."
     )
 
 
@@ -227,21 +229,21 @@ def _columns(source: Original, form: Format) -> str:
     as_numbers = form == "tflite"
     rows = [
         f"| {_cell(column)} | `{source.names[column]}` |"
-        f" {'float32, NaN for a gap' if is_number else f'int32, from {layout.CATEGORIES}' if as_numbers else _TEXT} |"
+        f" {'float32, NaN if missing' if is_number else f'int32, from {layout.CATEGORIES}' if as_numbers else _TEXT} |"
         for column, is_number in (source.taken.columns or {}).items()
     ]
     table = "\n".join(["| column | input | type |", "| --- | --- | --- |", *rows])
     words = f"Raw columns, each `{shape}`; scaling and encoding are part of the model.\n\n{table}"
     if as_numbers and source.text_columns:
         words += (
-            "\n\nLiteRT takes no text: give each text as its number, its place in the list of its input in"
-            f" `{layout.CATEGORIES}`, and 0 for a text that is not there. `{layout.EXAMPLE_PROGRAM}` does it. The"
+            "\n\nLiteRT takes no text: pass each text as its index in the list of its input in"
+            f" `{layout.CATEGORIES}`, and 0 for an unknown text. `{layout.EXAMPLE_PROGRAM}` shows it. The"
             " formats saved_model, onnx and keras take text as it is."
         )
     return words
 
 
-_TEXT = 'text, "" for a gap'
+_TEXT = 'text, "" if missing'
 
 
 def _cell(text: str) -> str:
@@ -252,12 +254,12 @@ def _outputs(source: Original) -> str:
     meanings: dict[type[OutputType], str] = {
         Classes: "the probability of each class.",
         TwoClasses: f"the probability of the second label of `{layout.LABELS}`.",
-        Labels: "the probability of each label; above 0.5 it is given.",
+        Labels: "the probability of each label; above 0.5 it is predicted.",
         Values: "the predicted values.",
     }
     units = source.task.units(len(source.classes))
-    meaning = entry_of(meanings, source.task.output) or "what the model gives."
-    names = f" `{layout.LABELS}` names them, one a line, in order." if units == len(source.classes) else ""
+    meaning = entry_of(meanings, source.task.output) or "the output of the model."
+    names = f" `{layout.LABELS}` lists them in order, one per line." if units == len(source.classes) else ""
     return f"`{source.output_name}`: float32 `(batch, {units})`, {meaning}{names}"
 
 
@@ -269,5 +271,5 @@ def _checked(form: Format, found: Agreement) -> str:
     elif found.same_decisions is None:
         limit = f"The root mean squared difference may be {LOST[judge]:.0%} of the targets' spread at most."
     else:
-        limit = f"{OTHERWISE[judge]:.0%} of the decisions may be others, and {LOST[judge]:.0%} of them may be lost."
+        limit = f"{OTHERWISE[judge]:.0%} of the decisions may differ, and accuracy may fall by {LOST[judge]:.0%}."
     return f"Loaded again by {reader}: {found.words}. {limit} `{layout.EXPORT}` has the figures."

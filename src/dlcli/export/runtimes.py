@@ -58,7 +58,7 @@ def answers_of_plain_keras(path: Path, batches: list[Inputs]) -> Array:
             check=False,
         )
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
             raise RunFailed(f"plain Keras cannot load the export: {last}")
         found: Array = np.load(answers)
     return found
