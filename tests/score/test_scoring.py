@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from pydantic import TypeAdapter
 from scipy import special, stats
 from sklearn import metrics as sklearn_metrics
 
+from dlcli.report.evaluation import ThresholdRow
+from dlcli.runs.contents import MetricsFile
 from dlcli.score.calibration import brier, calibrated, calibration_error, claims, fit_temperature, reliability
-from dlcli.score.curves import curves, thresholds
+from dlcli.score.curves import Threshold, curves, thresholds
 from dlcli.score.examples import worth_looking_at
 from dlcli.score.intervals import difference_interval, mean_interval, metric_estimate, metric_interval
 from dlcli.score.outcome import Outcome
@@ -319,6 +322,14 @@ def test_the_best_thresholds_are_the_best_of_all() -> None:
     assert rows["cost"].cost == min(costs)
     assert rows["default"].threshold == 0.5
     assert {row.best_by for row in thresholds(found)} == {"default", "f1"}
+
+
+def test_a_threshold_has_the_same_fields_where_it_is_computed_stored_and_read() -> None:
+    """Three classes, since JSON holds None for what is not finite, and CSV holds text."""
+    stored = get_args(get_args(MetricsFile.model_fields["thresholds"].annotation)[0])[0]
+    assert (
+        [field.name for field in dataclasses.fields(Threshold)] == list(stored.model_fields) == list(ThresholdRow.model_fields)
+    )
 
 
 @pytest.mark.parametrize("found", [of_classes(), of_yes_and_no()])
