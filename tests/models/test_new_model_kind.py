@@ -22,9 +22,9 @@ from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.learner import Learner, NamedOptimizer
 from dlcli.spec.base import Count, OneOf, Positive, Shape
 from dlcli.spec.load import load
+from dlcli.spec.model.base import ModelSpec
 from dlcli.spec.model.layers import LayerSpec
 from dlcli.spec.model.layers.dense import Dense
-from dlcli.spec.model.models import ModelSpec
 from dlcli.spec.training.optimizers import SGD, Optimizer
 from dlcli.train.lr_find import Search, find_rate
 

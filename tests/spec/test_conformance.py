@@ -14,7 +14,8 @@ from dlcli.spec.data.data import Data, ImageSettings, SplitSettings
 from dlcli.spec.document import parse_value
 from dlcli.spec.experiment import Experiment, Hardware, Training
 from dlcli.spec.load import to_yaml
-from dlcli.spec.model.models import Blocks, Output
+from dlcli.spec.model.models import Blocks
+from dlcli.spec.model.output import Output
 from dlcli.spec.training.callbacks import TrackerSpec
 from dlcli.spec.training.stages import Features, Stage
 from spec.members import UNIONS, all_members, keras_members, kinds, sample

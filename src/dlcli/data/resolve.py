@@ -13,8 +13,8 @@ from dlcli.spec.data.data import SplitSettings
 from dlcli.spec.data.sources.npz import Npz
 from dlcli.spec.experiment import Experiment, with_defaults
 from dlcli.spec.model.backbones.run import run_folder
+from dlcli.spec.model.base import ModelSpec
 from dlcli.spec.model.layers import ShapeError
-from dlcli.spec.model.models import ModelSpec
 from dlcli.spec.rules.rules import monitors
 from dlcli.spec.training.stages import Stage
 

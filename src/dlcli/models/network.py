@@ -16,8 +16,10 @@ from dlcli.runtime.layers import single_layers
 from dlcli.runtime.stream import ordered_batches
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.base import TARGET_UNITS, blocks_of
+from dlcli.spec.model.base import ModelSpec, stack_shape
 from dlcli.spec.model.layers import ShapeError
-from dlcli.spec.model.models import ModelSpec, Transfer, stack_shape
+from dlcli.spec.model.models import Transfer
+from dlcli.spec.model.output import DenseHead
 from dlcli.spec.training.stages import Stage
 
 Array = np.ndarray[Any, Any]
@@ -218,9 +220,9 @@ def _build_for_columns(
 
 
 def _output(experiment: Experiment, outputs: int, features: Any, scale: TargetScale | None = None) -> Any:
-    """Returns the output for what the model's layers give: the task's output layer, the units of the targets."""
+    """Returns the output for what the model's layers give: the head of the task, the units of the targets."""
     task = experiment.task
-    output = experiment.output.apply(features, units=task.units(outputs), activation=task.activation)
+    output = DenseHead(experiment.output, task.activation).apply(features, (task.units(outputs),))
     return output if scale is None else scale.restored(output)
 
 

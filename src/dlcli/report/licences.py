@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dlcli.spec.model.base import ModelSpec
 
 _APACHE, _MIT, _BSD, _CC = "Apache License 2.0", "MIT license", "BSD 3-clause license", "Creative Commons Attribution 4.0"
 _TENSORFLOW, _HE = "the TensorFlow models repository", "Kaiming He's deep-residual-networks"
@@ -24,24 +24,22 @@ ORIGINS: dict[str, tuple[str, str]] = {
 }
 
 
-def licence_of(model: Any, initial: str | None) -> str:
+def licence_of(model: ModelSpec, initial: str | None) -> str:
     """Returns in words where a model's first weights came from and under which licence they were.
 
     Args:
         model: the spec's model.
         initial: the file or run that the training started from, if any.
     """
-    backbone = getattr(model, "backbone", None)
     if initial:
         return f"The training started from {initial}; dlcli does not know the licence of these weights."
-    if backbone is None:
+    source = model.weights_source()
+    if source is None:
         return "All weights were trained here from scratch; the author decides on their licence."
-    weights = getattr(backbone, "weights", None)
-    if weights == "none":
-        return "All weights were trained here from scratch; the author decides on their licence."
+    kind, weights = source
     if weights == "imagenet":
-        return _imagenet(backbone.kind)
-    return f"The backbone ({backbone.kind}) has its own weights; dlcli does not know their licence."
+        return _imagenet(kind)
+    return f"The backbone ({kind}) has its own weights; dlcli does not know their licence."
 
 
 def _imagenet(kind: str) -> str:

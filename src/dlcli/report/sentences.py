@@ -9,7 +9,7 @@ from typing import Any
 
 from dlcli.runs.numbers import short_number
 from dlcli.runs.parts import score_text
-from dlcli.spec.model.models import ModelSpec
+from dlcli.spec.model.base import ModelSpec
 from dlcli.tasks import Task
 
 _SHARES = ("accuracy", "balanced_accuracy", "top_")

@@ -11,7 +11,8 @@ from pydantic_core import PydanticCustomError
 
 from dlcli.spec.base import Count, OneOf, Positive, Spec
 from dlcli.spec.data.data import Data
-from dlcli.spec.model.models import Model, Output
+from dlcli.spec.model.models import Model
+from dlcli.spec.model.output import Output
 from dlcli.spec.paths import FilePath
 from dlcli.spec.search.sweep import Sweep
 from dlcli.spec.training.callbacks import Callback, TrackerSpec

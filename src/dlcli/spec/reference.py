@@ -11,7 +11,8 @@ from dlcli.spec.base import OneOf, Spec, dump, kinds_of, meaning, needs_fields
 from dlcli.spec.data.data import Data, ImageSettings, SplitSettings
 from dlcli.spec.experiment import Experiment, Hardware, Resources, Training
 from dlcli.spec.load import json_schema
-from dlcli.spec.model.models import Blocks, Output
+from dlcli.spec.model.models import Blocks
+from dlcli.spec.model.output import Output
 from dlcli.spec.search.sweep import Sweep
 from dlcli.spec.training.stages import Features, Stage
 from dlcli.spec.unions import UNION_TITLES

@@ -3,132 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from dlcli.spec.base import Count, Fraction, KerasSpec, OneOf, Shape, Spec, keras_attribute
+from dlcli.spec.base import Count, Fraction, OneOf, Shape, Spec
 from dlcli.spec.model.activations import Activation
 from dlcli.spec.model.backbones import Backbone
+from dlcli.spec.model.base import Change, ModelSpec, chain_or_none, stack_shape
 from dlcli.spec.model.heads import Classifier, ClassifierSpec
 from dlcli.spec.model.layers import Layer, LayerSpec, ShapeError
-from dlcli.spec.model.layers.composite import chain, chain_shape
 from dlcli.spec.model.layers.convolution import Conv2D
-from dlcli.spec.model.layers.dense import GLOROT, ZEROS, ActivationLayer, Dense
+from dlcli.spec.model.layers.dense import GLOROT, ActivationLayer, Dense
 from dlcli.spec.model.layers.pooling import GlobalAveragePooling1D, GlobalAveragePooling2D, MaxPooling2D
 from dlcli.spec.model.layers.regular import BatchNormalization, Dropout
 from dlcli.spec.model.layers.shape import Flatten
 from dlcli.spec.model.parameters import Initializer, Regularizer
-
-Change = tuple[str, str]
-"""What to try, in words, and the `--set` that does it."""
-
-
-class ModelSpec(Spec):
-    """A model kind: its layers, and what the rest of dlcli asks about it. The task adds the output layer.
-
-    Every question has the answer of a plain network, so that a kind overrides only what it does otherwise. A kind that is
-    trained in a way of its own overrides `learner`.
-    """
-
-    kind: str
-    has_backbone: ClassVar[bool] = False
-    """Whether it has a field `backbone`, a `BackboneSpec`, which says how examples are scaled and what size images get."""
-
-    @property
-    def pretrained(self) -> bool:
-        """Whether it brings weights of an earlier training."""
-        return False
-
-    @property
-    def classifier(self) -> ClassifierSpec | None:
-        """The scikit-learn classifier that is the head, if it is one."""
-        return None
-
-    @property
-    def fitted_once(self) -> str:
-        """The kind of the head that is fitted once, not in epochs; empty if the model learns in epochs."""
-        return ""
-
-    @property
-    def takes_images(self) -> bool | None:
-        """Whether its examples must be images, 0 to 255, or must not be; None where it takes both."""
-        return None
-
-    @property
-    def has_blocks(self) -> bool:
-        """Whether a stage may train its last blocks."""
-        return True
-
-    @property
-    def needs_dlcli(self) -> bool:
-        """Whether a saved model holds a layer of dlcli, so that plain Keras cannot load it."""
-        return False
-
-    @property
-    def listed_layers(self) -> Sequence[LayerSpec]:
-        """The layers that a spec lists one by one in `layers`."""
-        return ()
-
-    @property
-    def normalizes_batches(self) -> bool:
-        """Whether it keeps statistics of batches by a setting of its own."""
-        return False
-
-    def example_shape(self) -> Shape | None:
-        """Returns the shape that its examples should get; None where it takes any, or only opening it can tell."""
-        return None
-
-    def faults(self) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Yields what is wrong with its files and settings, as (place below `model`, message)."""
-        yield from ()
-
-    def in_words(self) -> str:
-        """Returns what the model is, as the beginning of a sentence."""
-        return f"A {self.kind.replace('_', ' ')} model"
-
-    def faults_of_rows(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """Yields what cannot take rows of numbers, however many they are, as (place below `model`, message)."""
-        yield from ()
-
-    def resolved(self, *, offline: bool) -> Self:
-        """Returns the model with everything filled in that only opening its files tells; itself if that is nothing.
-
-        Raises:
-            DataError: its files are missing or cannot be read.
-        """
-        return self
-
-    def against_overfitting(self) -> list[Change]:
-        """Returns changes that keep it from fitting its examples too closely."""
-        return []
-
-    def against_underfitting(self, stages: int) -> list[Change]:
-        """Returns changes that let it learn more; `stages` is the number of training stages."""
-        return []
-
-    def learner(self, network: Any) -> Any:
-        """Returns the Keras model that is compiled and trained: the plain one unless overridden.
-
-        One of its own takes what `network.functional` takes, gives the same output, and shares its layers, which are also
-        in `network.body` and `network.head`. It may have a `train_step` and several optimizers (`runtime.learner.Learner`).
-
-        Args:
-            network: the `models.network.Network` that is being built.
-        """
-        return network.functional
-
-    def stack(self, shape: Shape) -> list[tuple[LayerSpec, tuple[str | int, ...]]]:
-        """Returns every layer before the output, with its place below `model`, for examples of this shape."""
-        raise NotImplementedError
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """Returns the shape before the output layer; a ShapeError tells which layer cannot be built."""
-        return stack_shape(self.stack(shape), shape)
-
-    def apply(self, tensor: Any) -> Any:
-        """Returns the output of the layers before the output layer for a Keras tensor of one batch."""
-        return chain([layer for layer, _ in self.stack(tuple(tensor.shape[1:]))], tensor)
 
 
 class Mlp(ModelSpec):
@@ -337,6 +227,11 @@ class Transfer(ModelSpec):
         """Returns the shape that the backbone's examples should get."""
         return self.backbone.example_shape()
 
+    def weights_source(self) -> tuple[str, str] | None:
+        """Returns the backbone's kind and its setting `weights`; None where that is `none`."""
+        weights = str(getattr(self.backbone, "weights", ""))
+        return None if weights == "none" else (self.backbone.kind, weights)
+
     def faults(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Yields what is wrong with the backbone's files and settings."""
         for field, message in self.backbone.faults():
@@ -376,35 +271,4 @@ class Transfer(ModelSpec):
         return () if features is None else stack_shape(self.stack(features), features)
 
 
-def stack_shape(stack: list[tuple[LayerSpec, tuple[str | int, ...]]], shape: Shape) -> Shape:
-    """Returns the shape after a stack of layers; a ShapeError tells the place of the layer that cannot be built."""
-    for layer, place in stack:
-        try:
-            shape = chain_shape([layer], shape, ())
-        except ShapeError as error:
-            raise ShapeError(str(error), (*place, *error.place[1:])) from None
-    return shape
-
-
 Model = Annotated[Mlp | Cnn | Transfer, OneOf("Model")]
-
-
-class Output(KerasSpec):
-    """Settings of the output layer, whose units and activation come from the task."""
-
-    kernel_initializer: Initializer = Field(default=GLOROT, description="Initial weights.")
-    bias_initializer: Initializer = Field(default=ZEROS, description="Initial bias.")
-    kernel_regularizer: Regularizer | None = Field(default=None, description="Penalty on the weights.")
-
-    def apply(self, tensor: Any, *, units: int, activation: str) -> Any:
-        """Returns the output for a Keras tensor; always float32, also under mixed precision."""
-        dense = keras_attribute("layers.Dense")
-        return dense(units, activation=activation, name="output", dtype="float32", **self.arguments())(tensor)
-
-
-def chain_or_none(layers: list[LayerSpec], shape: Shape) -> Shape | None:
-    """Returns the shape after the layers, or None where one of them cannot be built."""
-    try:
-        return chain_shape(layers, shape, ())
-    except ShapeError:
-        return None

@@ -1,0 +1,143 @@
+"""What the rest of dlcli asks a model kind, with the answers of a plain network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Self
+
+from dlcli.spec.base import Shape, Spec
+from dlcli.spec.model.heads import ClassifierSpec
+from dlcli.spec.model.layers import LayerSpec, ShapeError
+from dlcli.spec.model.layers.composite import chain, chain_shape
+
+Change = tuple[str, str]
+"""What to try, in words, and the `--set` that does it."""
+
+
+class ModelSpec(Spec):
+    """A model kind: its layers, and what the rest of dlcli asks about it. The task adds the output layer.
+
+    Every question has the answer of a plain network, so that a kind overrides only what it does otherwise. A kind that is
+    trained in a way of its own overrides `learner`.
+    """
+
+    kind: str
+    has_backbone: ClassVar[bool] = False
+    """Whether it has a field `backbone`, a `BackboneSpec`, which says how examples are scaled and what size images get."""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it brings weights of an earlier training."""
+        return False
+
+    @property
+    def classifier(self) -> ClassifierSpec | None:
+        """The scikit-learn classifier that is the head, if it is one."""
+        return None
+
+    @property
+    def fitted_once(self) -> str:
+        """The kind of the head that is fitted once, not in epochs; empty if the model learns in epochs."""
+        return ""
+
+    @property
+    def takes_images(self) -> bool | None:
+        """Whether its examples must be images, 0 to 255, or must not be; None where it takes both."""
+        return None
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether a stage may train its last blocks."""
+        return True
+
+    @property
+    def needs_dlcli(self) -> bool:
+        """Whether a saved model holds a layer of dlcli, so that plain Keras cannot load it."""
+        return False
+
+    @property
+    def listed_layers(self) -> Sequence[LayerSpec]:
+        """The layers that a spec lists one by one in `layers`."""
+        return ()
+
+    @property
+    def normalizes_batches(self) -> bool:
+        """Whether it keeps statistics of batches by a setting of its own."""
+        return False
+
+    def example_shape(self) -> Shape | None:
+        """Returns the shape that its examples should get; None where it takes any, or only opening it can tell."""
+        return None
+
+    def weights_source(self) -> tuple[str, str] | None:
+        """Returns the kind of what its first weights come from, and its setting `weights`; None where they are random."""
+        return None
+
+    def faults(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yields what is wrong with its files and settings, as (place below `model`, message)."""
+        yield from ()
+
+    def in_words(self) -> str:
+        """Returns what the model is, as the beginning of a sentence."""
+        return f"A {self.kind.replace('_', ' ')} model"
+
+    def faults_of_rows(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Yields what cannot take rows of numbers, however many they are, as (place below `model`, message)."""
+        yield from ()
+
+    def resolved(self, *, offline: bool) -> Self:
+        """Returns the model with everything filled in that only opening its files tells; itself if that is nothing.
+
+        Raises:
+            DataError: its files are missing or cannot be read.
+        """
+        return self
+
+    def against_overfitting(self) -> list[Change]:
+        """Returns changes that keep it from fitting its examples too closely."""
+        return []
+
+    def against_underfitting(self, stages: int) -> list[Change]:
+        """Returns changes that let it learn more; `stages` is the number of training stages."""
+        return []
+
+    def learner(self, network: Any) -> Any:
+        """Returns the Keras model that is compiled and trained: the plain one unless overridden.
+
+        One of its own takes what `network.functional` takes, gives the same output, and shares its layers, which are also
+        in `network.body` and `network.head`. It may have a `train_step` and several optimizers (`runtime.learner.Learner`).
+
+        Args:
+            network: the `models.network.Network` that is being built.
+        """
+        return network.functional
+
+    def stack(self, shape: Shape) -> list[tuple[LayerSpec, tuple[str | int, ...]]]:
+        """Returns every layer before the output, with its place below `model`, for examples of this shape."""
+        raise NotImplementedError
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Returns the shape before the output layer; a ShapeError tells which layer cannot be built."""
+        return stack_shape(self.stack(shape), shape)
+
+    def apply(self, tensor: Any) -> Any:
+        """Returns the output of the layers before the output layer for a Keras tensor of one batch."""
+        return chain([layer for layer, _ in self.stack(tuple(tensor.shape[1:]))], tensor)
+
+
+def stack_shape(stack: list[tuple[LayerSpec, tuple[str | int, ...]]], shape: Shape) -> Shape:
+    """Returns the shape after a stack of layers; a ShapeError tells the place of the layer that cannot be built."""
+    for layer, place in stack:
+        try:
+            shape = chain_shape([layer], shape, ())
+        except ShapeError as error:
+            raise ShapeError(str(error), (*place, *error.place[1:])) from None
+    return shape
+
+
+def chain_or_none(layers: list[LayerSpec], shape: Shape) -> Shape | None:
+    """Returns the shape after the layers, or None where one of them cannot be built."""
+    try:
+        return chain_shape(layers, shape, ())
+    except ShapeError:
+        return None
