@@ -24,7 +24,7 @@ from dlcli.score.compare import Difference
 from dlcli.score.evaluate import evaluate
 from dlcli.score.outcome import read_outcome
 from dlcli.spec.load import load
-from dlcli.train import fit as fitting
+from dlcli.train import stage_trainer
 from dlcli.train.unfreezing import in_words
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
@@ -284,7 +284,7 @@ def test_the_proof_stops_a_run_in_which_something_frozen_moves(
             next(layer for layer in layers if isinstance(layer, keras.layers.Conv2D)).trainable = True
         return plan
 
-    monkeypatch.setattr(fitting, "plan_stage", broken)
+    monkeypatch.setattr(stage_trainer, "plan_stage", broken)
     with pytest.raises(RunFailed, match=said) as raised:
         transfer(folder, "stages: [{name: top, train: {last: 3}, epochs: 1}]")
     assert kind in str(raised.value)
@@ -294,13 +294,13 @@ def test_the_proof_stops_a_run_in_which_something_frozen_moves(
 
 
 def test_the_proof_stops_a_stage_that_was_not_compiled_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest: Callable[..., None] = fitting.compile_stage
+    honest: Callable[..., None] = stage_trainer.compile_stage
 
-    def once(work: Any, stage: Any, *rest: Any) -> None:
-        if stage.name == "first":
-            honest(work, stage, *rest)
+    def once(setup: Any, plan: Any, *rest: Any) -> None:
+        if plan.stage.name == "first":
+            honest(setup, plan, *rest)
 
-    monkeypatch.setattr(fitting, "compile_stage", once)
+    monkeypatch.setattr(stage_trainer, "compile_stage", once)
     stages = "[{name: first, train: {last: 1}, epochs: 1}, {name: second, train: all, epochs: 1}]"
     with pytest.raises(RunFailed, match=r"stage second: .*trainable variables did not") as raised:
         transfer(folder, f"stages: {stages}")

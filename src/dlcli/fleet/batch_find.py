@@ -128,7 +128,7 @@ def _try(asked: Probe, told: Connection) -> None:
     try:
         loaded = load_text(asked.text, asked.file, [*asked.overrides, f"data.batch_size={asked.batch_size}"])
         trial = put_together(loaded.experiment, asked.features, _say_nothing, offline=asked.offline)
-        told.send((_measured(trial, asked.seconds), len(trial.work.splits.train), ""))
+        told.send((_measured(trial, asked.seconds), len(trial.setup.splits.train), ""))
     except DlcliError as error:
         told.send(str(error))
     except Exception as error:
@@ -144,7 +144,7 @@ def _say_nothing(_line: str) -> None:
 def _measured(trial: Any, seconds: float) -> float:
     """Returns the examples a second of full batches."""
     stream, model = trial.stream, trial.model
-    full = max(1, len(trial.work.splits.train) // trial.work.batch_size)
+    full = max(1, len(trial.setup.splits.train) // trial.setup.batch_size)
 
     def steps() -> Iterator[Any]:
         epoch = 0
@@ -161,4 +161,4 @@ def _measured(trial: Any, seconds: float) -> float:
     while taken < _MOST_STEPS and (taken < 2 or perf_counter() - began < seconds):
         float(model.train_function(next(source))["loss"])
         taken += 1
-    return float(taken * trial.work.batch_size / (perf_counter() - began))
+    return float(taken * trial.setup.batch_size / (perf_counter() - began))

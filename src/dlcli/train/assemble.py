@@ -38,20 +38,20 @@ class StageInputs:
     of_features: bool = False
 
 
-def stage_inputs_of(work: TrainingSetup, stage: Stage, folder: Path) -> StageInputs:
+def stage_inputs_of(setup: TrainingSetup, stage: Stage, folder: Path) -> StageInputs:
     """Returns what a stage trains on; of a frozen backbone the features, computed once, where nothing stands against it.
 
     `folder` is where features are kept on disk.
     """
-    experiment, splits, network = work.experiment, work.splits, work.network
+    experiment, splits, network = setup.experiment, setup.splits, setup.network
     augment = list(stage.augment or [])
     if network.trains_head_alone(stage):
         against = reason_against(experiment, augment)
         if not against:
             kept = kept_features(experiment, splits, network, augment, folder)
-            work.log(f"features: {kept.told}")
+            setup.log(f"features: {kept.told}")
             return StageInputs(network.head_learner(), kept.train, kept.validation, [], kept.copies, of_features=True)
-        work.log(f"features: computed at every step: {against}")
+        setup.log(f"features: computed at every step: {against}")
         model = network.frozen_body_learner()
     else:
         model = network.learner()
@@ -64,72 +64,72 @@ def stage_inputs_of(work: TrainingSetup, stage: Stage, folder: Path) -> StageInp
     )
 
 
-def stream_of(work: TrainingSetup, stage_inputs: StageInputs) -> TrainingStream:
+def stream_of(setup: TrainingSetup, stage_inputs: StageInputs) -> TrainingStream:
     """Returns the batches that a stage trains on."""
     return TrainingStream(
         stage_inputs.train,
-        _labels(work, "train"),
-        examples=len(work.splits.train),
-        batch_size=work.batch_size,
-        seed=work.experiment.seed,
+        _labels(setup, "train"),
+        examples=len(setup.splits.train),
+        batch_size=setup.batch_size,
+        seed=setup.experiment.seed,
         augment=stage_inputs.augment,
         copies=stage_inputs.copies,
-        first_order=work.revision == 1,
+        first_order=setup.revision == 1,
     )
 
 
-def _labels(work: TrainingSetup, part: str) -> Any:
-    experiment, splits = work.experiment, work.splits
+def _labels(setup: TrainingSetup, part: str) -> Any:
+    experiment, splits = setup.experiment, setup.splits
     integer = experiment.training.loss.integer_labels
     return label_reader(splits[part].targets, experiment.task, classes=splits.outputs, integer=integer)
 
 
-def compile_stage(work: TrainingSetup, stage: Stage, stage_inputs: StageInputs, plan: Plan, stream: TrainingStream) -> None:
+def compile_stage(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, stream: TrainingStream) -> None:
     """Compiles a stage's model for the epochs of a stream.
 
     Raises:
         UsageError: the epoch's last batch is too small for the devices that share it, the loss or the model's training step
             cannot be shared, or a setting does not fit a model with several optimizers.
     """
-    spread = work.spread
+    spread = setup.spread
     if spread is None:
-        _compile(work, stage, stage_inputs, plan, stream.steps)
-        _refuse_several_optimizers(work, stage, stage_inputs.model)
+        _compile(setup, plan, stage_inputs, stream.steps)
+        _refuse_several_optimizers(setup, plan.stage, stage_inputs.model)
         return
     if has_own_step(stage_inputs.model):
-        kind = work.experiment.model.kind
+        kind = setup.experiment.model.kind
         raise UsageError(f"hardware.strategy: a `{kind}` model has a training step of its own, which devices cannot share")
-    if work.experiment.training.loss.kind == "dice":
+    if setup.experiment.training.loss.kind == "dice":
         raise UsageError("training.loss: dice has one value per batch, which cannot be summed over devices")
-    refuse_empty_shares(len(work.splits.train), work.batch_size, spread.devices)
+    refuse_empty_shares(len(setup.splits.train), setup.batch_size, spread.devices)
     with spread.strategy.scope():
-        _compile(work, stage, stage_inputs, plan, stream.steps)
+        _compile(setup, plan, stage_inputs, stream.steps)
     spread.compiled(stage_inputs.model, stream.first_batch())
 
 
-def _compile(work: TrainingSetup, stage: Stage, stage_inputs: StageInputs, plan: Plan, steps: int) -> None:
-    experiment = work.experiment
+def _compile(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, steps: int) -> None:
+    experiment = setup.experiment
     training, hardware = experiment.training, experiment.hardware
     integer = training.loss.integer_labels
-    scale = target_scale(experiment, work.splits)
+    scale = target_scale(experiment, setup.splits)
     followed = [metric.follow(experiment.task, integer_labels=integer) for metric in training.metrics or []]
-    followed += [data_loss(training.loss)] if work.revision > 1 or scale is not None else []
-    assert stage.optimizer is not None
+    followed += [data_loss(training.loss)] if setup.revision > 1 or scale is not None else []
+    assert plan.stage.optimizer is not None
     # Several steps a call save Python's work between them; more than a tenth of an epoch would make progress jump, but for
     # a head on kept features, whose epochs take less than a tenth of a second. Devices that share a batch take one.
     together = min(10, steps if stage_inputs.of_features else steps // 10)
     stage_inputs.model.compile(
-        optimizer=build_optimizer(stage.optimizer, work.network.outside_head(plan.moving)),
+        optimizer=build_optimizer(plan.stage.optimizer, setup.network.outside_head(plan.moving)),
         loss=training.loss.build() if scale is None else scale.weighted(training.loss),
         metrics=[scale.followed(metric) if scale else metric for metric in followed if metric is not None],
         jit_compile=hardware.xla,
-        steps_per_execution=1 if work.spread else hardware.steps_per_execution or max(1, together),
+        steps_per_execution=1 if setup.spread else hardware.steps_per_execution or max(1, together),
     )
     # A table's model holds this one, and would be saved with its metrics, which are no Keras classes that a reader knows.
     stage_inputs.model.get_compile_config = lambda: None
 
 
-def _refuse_several_optimizers(work: TrainingSetup, stage: Stage, model: Any) -> None:
+def _refuse_several_optimizers(setup: TrainingSetup, stage: Stage, model: Any) -> None:
     """Raises UsageError where something that changes one optimizer meets a model that has several."""
     names = [named.name for named in optimizers_of(model)]
     if len(names) == 1:
@@ -137,25 +137,25 @@ def _refuse_several_optimizers(work: TrainingSetup, stage: Stage, model: Any) ->
     assert stage.optimizer is not None
     callbacks = [callback.kind for callback in stage.callbacks or [] if isinstance(callback, ReduceLROnPlateau)]
     for setting in callbacks + (["use_ema"] if stage.optimizer.use_ema else []):
-        words = f"`{setting}` is for one optimizer; a `{work.experiment.model.kind}` model has {len(names)}"
+        words = f"`{setting}` is for one optimizer; a `{setup.experiment.model.kind}` model has {len(names)}"
         raise UsageError(f"stage {stage.name}: {words}: {', '.join(names)}")
 
 
-def validation_of(work: TrainingSetup, stage_inputs: StageInputs) -> Any:
+def validation_of(setup: TrainingSetup, stage_inputs: StageInputs) -> Any:
     """Returns the batches that an epoch is validated on; None without a validation split."""
     if stage_inputs.validation is None:
         return None
     return ordered_batches(
         stage_inputs.validation,
-        examples=len(work.splits["validation"]),
-        batch_size=prediction_batch(work.experiment),
-        labels=_labels(work, "validation"),
+        examples=len(setup.splits["validation"]),
+        batch_size=prediction_batch(setup.experiment),
+        labels=_labels(setup, "validation"),
     )
 
 
-def scores_of(work: TrainingSetup, stage_inputs: StageInputs) -> list[Any]:
+def scores_of(setup: TrainingSetup, stage_inputs: StageInputs) -> list[Any]:
     """Returns the callback for metrics that Keras does not follow, if there are any and a part to score them on."""
-    experiment, part = work.experiment, work.splits.validation
+    experiment, part = setup.experiment, setup.splits.validation
     integer = experiment.training.loss.integer_labels
     left = [one for one in experiment.training.metrics or [] if one.follow(experiment.task, integer_labels=integer) is None]
     if not left or part is None:
@@ -165,4 +165,4 @@ def scores_of(work: TrainingSetup, stage_inputs: StageInputs) -> list[Any]:
     def predict(heard: Callable[[], None] | None) -> Any:
         return predictions(stage_inputs.model, batches, experiment, heard)
 
-    return [Scores(left, predict, part.targets, experiment.task, work.batches)]
+    return [Scores(left, predict, part.targets, experiment.task, setup.batches)]

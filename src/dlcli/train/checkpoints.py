@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.errors import DamagedFile, Interrupted
+from dlcli.models.selection import Plan
 from dlcli.runs.checkpoints import checkpoint_files, is_whole, prune_checkpoints, save_checkpoint
 from dlcli.runs.folder import Run
 from dlcli.runtime.checkpoint import (
@@ -28,8 +29,9 @@ from dlcli.runtime.loop import Pauses, Position
 from dlcli.runtime.signals import StopRequest
 from dlcli.runtime.spread import Spread
 from dlcli.runtime.stream import TrainingStream
+from dlcli.train.assemble import StageInputs
 from dlcli.train.proof import Proof
-from dlcli.train.recorder import Record, Recorder
+from dlcli.train.recorder import Record, Recorder, Scores
 from dlcli.upstream.keras import has_unbuilt_metrics
 
 Array = np.ndarray[Any, Any]
@@ -40,16 +42,43 @@ PAYS_OFF = 10
 
 @dataclass(frozen=True)
 class StageState:
-    """One stage while it runs: all that changes in it. Its epochs begin with `first`."""
+    """One stage while it runs: what it is made of, and all that changes in it.
+
+    Attributes:
+        index: its place among the stages, from 0 on.
+        first: the number of epochs before it.
+        plan: what it trains.
+        inputs: the compiled model and the inputs it reads.
+        stream: the batches it trains on.
+        validation: the batches that an epoch is validated on; None without a validation part.
+        scores: the callback for metrics that Keras does not follow, if there are any.
+        whole: the model that the run saves.
+        recorder: writes history and best model.
+        proof: verifies what has changed.
+        callbacks: Keras's callbacks, those of the spec and the run.
+    """
 
     index: int
     first: int
-    model: Any
-    whole: Any
+    plan: Plan
+    inputs: StageInputs
     stream: TrainingStream
+    validation: Any
+    scores: Sequence[Scores]
+    whole: Any
     recorder: Recorder
     proof: Proof
     callbacks: Sequence[Any]
+
+    @property
+    def model(self) -> Any:
+        """The compiled model."""
+        return self.inputs.model
+
+    @property
+    def last(self) -> int:
+        """The number of epochs of the training when the stage is at its end."""
+        return self.first + (self.plan.stage.epochs or 0)
 
     @property
     def moving(self) -> list[Any]:

@@ -93,7 +93,7 @@ def find_rate(
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        size = trial.work.batch_size
+        size = trial.setup.batch_size
         words = f"out of memory with {size} examples in a batch; try --set data.batch_size={max(1, size // 2)}"
         raise OutOfMemory(words) from error
     rates = search.rates()[: len(losses)]

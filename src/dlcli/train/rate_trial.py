@@ -28,7 +28,7 @@ class Trial:
     """A compiled model of one stage and the batches it reads, one step a call."""
 
     stage: Stage
-    work: TrainingSetup
+    setup: TrainingSetup
     model: Any
     stream: TrainingStream
 
@@ -39,7 +39,7 @@ def put_together(experiment: Experiment, features: Path, log: Log, *, stage_name
     Args:
         experiment: the experiment; a schedule in it stays.
         features: the folder in which features of a frozen backbone are kept.
-        say: takes what a user should know.
+        log: takes what a user should know.
         stage_name: the stage; the first if empty.
         offline: whether nothing may be fetched.
 
@@ -65,13 +65,13 @@ def put_together(experiment: Experiment, features: Path, log: Log, *, stage_name
     network = build_model(experiment, splits, load_weights=fresh, offline=offline)
     if not fresh:
         start_from_run(experiment, network, splits, log)
-    work = TrainingSetup(experiment, splits, network, log)
+    setup = TrainingSetup(experiment, splits, network, log)
     plan = plan_stage(network, stage)
-    stage_inputs = stage_inputs_of(work, stage, features)
-    stream = stream_of(work, stage_inputs)
-    compile_stage(work, stage, stage_inputs, plan, stream)
+    stage_inputs = stage_inputs_of(setup, stage, features)
+    stream = stream_of(setup, stage_inputs)
+    compile_stage(setup, plan, stage_inputs, stream)
     stage_inputs.model.make_train_function()
-    return Trial(stage, work, stage_inputs.model, stream)
+    return Trial(stage, setup, stage_inputs.model, stream)
 
 
 def _stage(experiment: Experiment, name: str) -> Stage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dlcli.data.splits import Splits
 from dlcli.models.network import Network
@@ -10,7 +10,6 @@ from dlcli.runs.folder import REVISION
 from dlcli.runs.reporter import Log
 from dlcli.runtime.spread import Spread
 from dlcli.spec.experiment import Experiment
-from dlcli.train.recorder import Record
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,8 @@ class TrainingSetup:
     splits: Splits
     network: Network
     log: Log
-    spread: Spread | None = field(default=None, kw_only=True)
-    revision: int = field(default=REVISION, kw_only=True)
+    spread: Spread | None = None
+    revision: int = REVISION
 
     @property
     def batch_size(self) -> int:
@@ -39,10 +38,3 @@ class TrainingSetup:
     def batches(self) -> int:
         """Steps in an epoch."""
         return -(-len(self.splits.train) // self.batch_size)
-
-
-@dataclass(frozen=True)
-class RunTraining(TrainingSetup):
-    """What every stage of a run needs."""
-
-    record: Record

@@ -11,68 +11,70 @@ from typing import Any
 import numpy as np
 
 from dlcli.data.batches import prediction_batches
+from dlcli.runs import Run
 from dlcli.runs.parts import score_text
 from dlcli.runs.stage_answers import read_stage_answers, write_stage_answers
 from dlcli.score.compare import Difference, compare, compare_losses, sentence
 from dlcli.score.evaluate import predictions, with_losses
 from dlcli.score.outcome import Outcome
-from dlcli.train.setup import RunTraining
+from dlcli.train.recorder import Record
+from dlcli.train.setup import TrainingSetup
 
 Array = np.ndarray[Any, Any]
 
 
-def can_be_compared(work: RunTraining) -> bool:
+def can_be_compared(setup: TrainingSetup, record: Record) -> bool:
     """Whether the stages of a training can be compared: there are several, and a validation split chooses their epochs.
 
     Of several workers none answers the whole part.
     """
-    stages = work.experiment.training.stages or []
+    stages = setup.experiment.training.stages or []
     several = len(stages) > 1 and any(stage.train != "all" for stage in stages)
-    alone = work.spread is None or work.spread.workers == 1
-    return several and alone and "validation" in work.splits and work.record.monitor.startswith("val_")
+    alone = setup.spread is None or setup.spread.workers == 1
+    return several and alone and "validation" in setup.splits and record.monitor.startswith("val_")
 
 
-def keep_answers(work: RunTraining, stage: int) -> None:
+def keep_answers(setup: TrainingSetup, run: Run, stage: int) -> None:
     """Keeps the answers of the model as it is now to the validation split, as those of a stage, counted from 0."""
-    inputs = work.splits["validation"].inputs
-    batches = prediction_batches(inputs, work.experiment, len(work.splits["validation"]))
-    scores = predictions(work.network.whole, batches, work.experiment)
-    write_stage_answers(work.record.run, stage, work.experiment.task.output.model_output(scores))
+    inputs = setup.splits["validation"].inputs
+    batches = prediction_batches(inputs, setup.experiment, len(setup.splits["validation"]))
+    scores = predictions(setup.network.whole, batches, setup.experiment)
+    write_stage_answers(run, stage, setup.experiment.task.output.model_output(scores))
 
 
-def verdict(work: RunTraining, stages: list[dict[str, Any]]) -> str:
+def verdict(setup: TrainingSetup, record: Record, stages: list[dict[str, Any]]) -> str:
     """Returns in one line whether the stages after the first gave a better model than it."""
     first, *later = [stage for stage in stages if stage["best_value"] is not None] or [{}]
     if not later:
         return "no later stage has a score to compare"
-    sign = 1 if work.record.higher_is_better else -1
+    sign = 1 if record.higher_is_better else -1
     best = max(later, key=lambda stage: sign * stage["best_value"])
-    outcomes = [_outcome(work, stages.index(stage)) for stage in (first, best)]
-    kept = f"; the model of {work.record.best.stage} is kept"
+    outcomes = [_outcome(setup, record, stages.index(stage)) for stage in (first, best)]
+    kept = f"; the model of {record.best.stage} is kept"
     if outcomes[0] is None or outcomes[1] is None:
         values = " against ".join(f"{score_text(stage['best_value'])} in {stage['name']}" for stage in (best, first))
         return f"unfreezing: {best['monitor']} {values}; not tested: the predictions of both stages were not stored{kept}"
-    compared = differences(work, outcomes[0], outcomes[1])
+    compared = differences(setup, record, outcomes[0], outcomes[1])
     return f"{in_words(compared, first['name'], best['name'], len(outcomes[0]))}{kept}"
 
 
-def _outcome(work: RunTraining, stage: int) -> Outcome | None:
-    part, task = work.splits.validation, work.experiment.task
-    answers = read_stage_answers(work.record.run, stage)
+def _outcome(setup: TrainingSetup, record: Record, stage: int) -> Outcome | None:
+    part, task = setup.splits.validation, setup.experiment.task
+    answers = read_stage_answers(record.run, stage)
     if part is None or answers is None:
         return None
     # Earlier versions kept the one number of a binary task as (n,).
     answers = answers.reshape(len(answers), -1)
-    if answers.shape != (len(part), work.splits.outputs) or not np.isfinite(answers).all():
+    if answers.shape != (len(part), setup.splits.outputs) or not np.isfinite(answers).all():
         return None
-    outcome = Outcome(task, "validation", part.ids, work.splits.classes, part.targets, task.output.scores(answers))
-    return with_losses(work.experiment, outcome)
+    outcome = Outcome(task, "validation", part.ids, setup.splits.classes, part.targets, task.output.scores(answers))
+    return with_losses(setup.experiment, outcome)
 
 
-def differences(work: RunTraining, first: Outcome, best: Outcome) -> list[Difference]:
+def differences(setup: TrainingSetup, record: Record, first: Outcome, best: Outcome) -> list[Difference]:
     """Returns how the monitored score differs, and the loss."""
-    name = work.record.monitor.removeprefix("val_")
-    metric = next((metric for metric in work.experiment.training.metrics or [] if metric.name == name), None)
+    name = record.monitor.removeprefix("val_")
+    metric = next((metric for metric in setup.experiment.training.metrics or [] if metric.name == name), None)
     of_score = [compare(metric, first, best)] if metric is not None else []
     return of_score + ([compare_losses(first, best)] if first.losses is not None and best.losses is not None else [])
 
