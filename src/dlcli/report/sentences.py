@@ -106,6 +106,8 @@ def _inputs(data: dict[str, Any]) -> str:
     if len(shape) == 3:
         kind = {1: "grey ", 3: "colour "}.get(shape[2], "")
         return f"{kind}images of {sides[0]} × {sides[1]} pixels"
+    if len(shape) == 4:
+        return f"volumes of {' × '.join(sides[:3])} voxels"
     return counted(int(sides[0]), "number") if len(shape) == 1 and sides[0].isdecimal() else f"inputs of {' × '.join(sides)}"
 
 

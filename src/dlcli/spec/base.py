@@ -244,6 +244,14 @@ def _as_pair(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _as_triple(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value, value, value)
+    if not isinstance(value, (list, tuple)):
+        raise PydanticCustomError("expected", "expected {what}", {"what": "a number or a list of three"})
+    return tuple(value)
+
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -252,6 +260,10 @@ Count = Annotated[int, Field(ge=1)]
 Pair = Annotated[
     tuple[Count, Count],
     BeforeValidator(_as_pair, json_schema_input_type=Count | Annotated[list[Count], Field(min_length=2, max_length=2)]),
+]
+Triple = Annotated[
+    tuple[Count, Count, Count],
+    BeforeValidator(_as_triple, json_schema_input_type=Count | Annotated[list[Count], Field(min_length=3, max_length=3)]),
 ]
 Padding = Literal["valid", "same"]
 ACTIVATIONS = {

@@ -136,8 +136,9 @@ def _kind_of(schema: dict[str, Any]) -> str:
         return _link(schema["$ref"].rsplit("/", 1)[-1])
     if "anyOf" in schema:
         choices = [one for one in schema["anyOf"] if one.get("type") != "null"]
-        pair = len(choices) == 2 and choices[1].get("maxItems") == 2 and choices[0] == choices[1]["items"]
-        return f"{_kind_of(choices[0])}, or two in a list" if pair else " or ".join(map(_kind_of, choices))
+        count = {2: "two", 3: "three"}.get(choices[1].get("maxItems", 0), "") if len(choices) == 2 else ""
+        several = count and choices[0] == choices[1]["items"]
+        return f"{_kind_of(choices[0])}, or {count} in a list" if several else " or ".join(map(_kind_of, choices))
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{word}`" for word in schema.get("enum", [schema.get("const")]))
     if schema.get("type") == "array":

@@ -15,7 +15,7 @@ from dlcli.spec.model.heads import Classifier, ClassifierSpec
 from dlcli.spec.model.layers import Layer, LayerSpec, ShapeError
 from dlcli.spec.model.layers.convolution import Conv2D
 from dlcli.spec.model.layers.dense import GLOROT, ActivationLayer, Dense
-from dlcli.spec.model.layers.pooling import GlobalAveragePooling1D, GlobalAveragePooling2D, MaxPooling2D
+from dlcli.spec.model.layers.pooling import GlobalAveragePooling1D, GlobalAveragePooling2D, GlobalAveragePooling3D, MaxPooling2D
 from dlcli.spec.model.layers.regular import BatchNormalization, Dropout
 from dlcli.spec.model.layers.shape import Flatten
 from dlcli.spec.model.parameters import Initializer, Regularizer
@@ -176,6 +176,15 @@ class Cnn(ModelSpec):
         return [("one more hidden layer", "model.layers+={kind: dense, units: 64, activation: relu}")]
 
 
+def _row_of(rank: int) -> LayerSpec:
+    """Returns the layer that makes a row of features of an example of so many dimensions."""
+    if rank == 2:
+        return GlobalAveragePooling1D(kind="global_average_pooling1d")
+    if rank == 3:
+        return GlobalAveragePooling2D(kind="global_average_pooling2d")
+    return GlobalAveragePooling3D(kind="global_average_pooling3d") if rank == 4 else Flatten(kind="flatten")
+
+
 class Transfer(ModelSpec):
     """A pretrained backbone, and a head on its features: layers or a scikit-learn classifier."""
 
@@ -256,10 +265,8 @@ class Transfer(ModelSpec):
         layers = [] if isinstance(self.head, ClassifierSpec) else self.head
         stack: list[tuple[LayerSpec, tuple[str | int, ...]]] = [(layer, ("head", index)) for index, layer in enumerate(layers)]
         end = chain_or_none([layer for layer, _ in stack], shape)
-        if end is not None and len(end) == 3:
-            stack.append((GlobalAveragePooling2D(kind="global_average_pooling2d"), ()))
-        if end is not None and len(end) == 2:
-            stack.append((GlobalAveragePooling1D(kind="global_average_pooling1d"), ()))
+        if end is not None and len(end) > 1:
+            stack.append((_row_of(len(end)), ()))
         return stack
 
     def output_shape(self, shape: Shape) -> Shape:

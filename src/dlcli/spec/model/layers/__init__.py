@@ -10,17 +10,19 @@ from typing import Annotated
 from dlcli.spec.base import OneOf
 from dlcli.spec.model.layers.base import LayerSpec, ShapeError
 from dlcli.spec.model.layers.composite import Branches, Maxout, Residual, SqueezeExcite
-from dlcli.spec.model.layers.convolution import Conv1D, Conv2D, DepthwiseConv2D, SeparableConv2D, ZeroPadding2D
+from dlcli.spec.model.layers.convolution import Conv1D, Conv2D, Conv3D, DepthwiseConv2D, SeparableConv2D, ZeroPadding2D
 from dlcli.spec.model.layers.dense import ActivationLayer, Dense, LeakyReLU, PReLU
 from dlcli.spec.model.layers.pooling import (
     AveragePooling1D,
     AveragePooling2D,
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,
+    GlobalAveragePooling3D,
     GlobalMaxPooling1D,
     GlobalMaxPooling2D,
     MaxPooling1D,
     MaxPooling2D,
+    MaxPooling3D,
 )
 from dlcli.spec.model.layers.regular import BatchNormalization, Dropout, GaussianNoise, LayerNormalization, SpatialDropout2D
 from dlcli.spec.model.layers.shape import Flatten, Rescaling, Reshape
@@ -33,6 +35,7 @@ Layer = Annotated[
     | DepthwiseConv2D
     | SeparableConv2D
     | Conv1D
+    | Conv3D
     | ZeroPadding2D
     | MaxPooling2D
     | AveragePooling2D
@@ -42,6 +45,8 @@ Layer = Annotated[
     | AveragePooling1D
     | GlobalAveragePooling1D
     | GlobalMaxPooling1D
+    | MaxPooling3D
+    | GlobalAveragePooling3D
     | Flatten
     | Reshape
     | Rescaling

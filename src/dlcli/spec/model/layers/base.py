@@ -19,7 +19,7 @@ class ShapeError(ValueError):
 class LayerSpec(KerasSpec):
     """A layer of a model.
 
-    `rank` is the number of dimensions its input needs (3: an image, 2: a series, 1: a row of features), 0: any.
+    `rank` is the number of dimensions its input needs (1: a row of features, 2: a series, 3: an image, 4: a volume), 0: any.
     """
 
     rank: ClassVar[int] = 0
@@ -45,7 +45,7 @@ class LayerSpec(KerasSpec):
     def check_rank(self, shape: Shape) -> None:
         """Raises ShapeError if the input has the wrong number of dimensions, with the layer that mends it."""
         if self.rank and len(shape) != self.rank:
-            raise ShapeError(f"needs {_RANKS[self.rank]}, but gets shape {shape}{_REMEDIES.get((self.rank, len(shape)), '')}")
+            raise ShapeError(f"needs {words_of_rank(self.rank)}, but gets shape {shape}{_remedy(self.rank, len(shape))}")
 
     def steps_gradient(self) -> bool:
         """Tells whether the layer's activation has no gradient (binary step)."""
@@ -56,14 +56,25 @@ _RANKS = {
     1: "a row of features `(features,)`",
     2: "a series `(steps, channels)`",
     3: "an image `(height, width, channels)`",
+    4: "a volume `(depth, height, width, channels)`",
 }
-_REMEDIES = {
-    (1, 3): "; put `flatten` or `global_average_pooling2d` before it",
-    (1, 2): "; put `flatten` or `global_average_pooling1d` before it",
-    (3, 1): "; put a `reshape` before it, or move it before the `flatten`",
-    (2, 1): "; put a `reshape` before it",
-    (2, 3): "; the two-dimensional kind is `conv2d` or `...pooling2d`",
-}
+_SIDES = {2: "two-dimensional", 3: "three-dimensional"}
+
+
+def words_of_rank(rank: int) -> str:
+    """Returns what an example of so many dimensions is."""
+    return _RANKS.get(rank, f"an example of {rank} dimensions")
+
+
+def _remedy(needed: int, given: int) -> str:
+    """Returns what makes an example of `given` dimensions fit a layer that needs others; empty where nothing does."""
+    if needed == 1:
+        pooling = f" or `global_average_pooling{given - 1}d`" if given in _RANKS else ""
+        return f"; put `flatten`{pooling} before it"
+    if given == 1:
+        return "; put a `reshape` before it" + (", or move it before the `flatten`" if needed > 2 else "")
+    sides = given - 1
+    return f"; the {_SIDES[sides]} kind is `conv{sides}d` or `...pooling{sides}d`" if needed < given and sides in _SIDES else ""
 
 
 def check_axis(axis: int, shape: Shape) -> None:

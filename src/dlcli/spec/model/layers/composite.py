@@ -75,9 +75,11 @@ class Residual(LayerSpec):
 
         if tensor.shape == output.shape:
             return tensor
-        if len(tensor.shape) == 4:
-            strides = tuple(-(-tensor.shape[axis] // output.shape[axis]) for axis in (1, 2))
-            return keras.layers.Conv2D(output.shape[-1], 1, strides=strides, padding="same")(tensor)
+        convolution = {4: keras.layers.Conv2D, 5: keras.layers.Conv3D}.get(len(tensor.shape))
+        if convolution is not None:
+            sides = zip(tensor.shape[1:-1], output.shape[1:-1], strict=True)
+            strides = tuple(-(-side // end) for side, end in sides)
+            return convolution(output.shape[-1], 1, strides=strides, padding="same")(tensor)
         return keras.layers.Dense(output.shape[-1])(tensor)
 
     def transformed(self, shape: Shape) -> Shape:
@@ -85,15 +87,17 @@ class Residual(LayerSpec):
         output = chain_shape(self.layers, shape, ("layers",))
         if len(output) != len(shape):
             raise ShapeError(f"its layers turn shape {shape} into {output}: the two cannot be added")
-        if len(shape) == 3 and output != shape:
-            reached = tuple(-(-side // -(-side // end)) for side, end in zip(shape[:2], output[:2], strict=True))
-            if reached != output[:2]:
+        if len(shape) in (3, 4) and output != shape:
+            reached = tuple(-(-side // -(-side // end)) for side, end in zip(shape[:-1], output[:-1], strict=True))
+            if reached != output[:-1]:
                 raise ShapeError(
                     f"its layers turn shape {shape} into {output}, which no stride of the shortcut can match; use `padding:"
                     " same`"
                 )
         if len(shape) == 2 and output[0] != shape[0]:
             raise ShapeError(f"its layers turn {shape[0]} steps into {output[0]}; use `padding: same` and stride 1")
+        if len(shape) > 4 and output[:-1] != shape[:-1]:
+            raise ShapeError(f"its layers turn shape {shape} into {output}; all but the channels must stay")
         return output
 
 

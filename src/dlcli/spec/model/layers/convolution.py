@@ -1,10 +1,10 @@
-"""Convolutions over images and series, and padding."""
+"""Convolutions over images, volumes and series, and padding."""
 
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from dlcli.spec.base import Count, Padding, Pair, Shape
+from dlcli.spec.base import Count, Padding, Pair, Shape, Triple
 from dlcli.spec.model.activations import Activation
 from dlcli.spec.model.layers.base import LayerSpec, ShapeError, slid
 from dlcli.spec.model.layers.dense import GLOROT, ZEROS, ActivatedLayer
@@ -22,14 +22,21 @@ def check_strides(strides: tuple[int, ...], dilation: tuple[int, ...]) -> None:
         raise ShapeError("`strides` and `dilation_rate` cannot both be above 1")
 
 
-class _Convolution2D(ActivatedLayer):
-    """What the two-dimensional convolutions share: rank, weights and the rule of the output's size."""
+def grouped_filters(filters: int, groups: int, inputs: int, strides: tuple[int, ...], dilation: tuple[int, ...]) -> int:
+    """Returns the filters of a convolution; raises ShapeError where its groups, strides and dilation do not fit."""
+    check_strides(strides, dilation)
+    if inputs % groups or filters % groups:
+        raise ShapeError(f"`groups: {groups}` must divide its {inputs} input channels and {filters} filters")
+    return filters
 
-    rank: ClassVar[int] = 3
+
+class _Convolution(ActivatedLayer):
+    """What convolutions of images and volumes share: weights and the rule of the output's size."""
+
     has_weights: ClassVar[bool] = True
 
     def transformed(self, shape: Shape) -> Shape:
-        """Height and width shrink by the window; the channels become the layer's own."""
+        """Every side shrinks by the window; the channels become the layer's own."""
         fields: Any = self
         sides = [
             slid(length, window, stride, fields.padding, dilation)
@@ -37,11 +44,17 @@ class _Convolution2D(ActivatedLayer):
                 shape, fields.kernel_size, fields.strides, fields.dilation_rate, strict=False
             )
         ]
-        return (*sides, self.channels(shape[2]))
+        return (*sides, self.channels(shape[-1]))
 
     def channels(self, inputs: int) -> int:
         """Returns the number of output channels."""
         raise NotImplementedError
+
+
+class _Convolution2D(_Convolution):
+    """A convolution of images."""
+
+    rank: ClassVar[int] = 3
 
 
 class Conv2D(_Convolution2D):
@@ -67,10 +80,30 @@ class Conv2D(_Convolution2D):
 
     def channels(self, inputs: int) -> int:
         """Returns `filters`, once the groups divide both sides."""
-        check_strides(self.strides, self.dilation_rate)
-        if inputs % self.groups or self.filters % self.groups:
-            raise ShapeError(f"`groups: {self.groups}` must divide its {inputs} input channels and {self.filters} filters")
-        return self.filters
+        return grouped_filters(self.filters, self.groups, inputs, self.strides, self.dilation_rate)
+
+
+class Conv3D(_Convolution):
+    """Convolves a volume, such as a scan or the frames of a film, with `filters` learned kernels."""
+
+    keras_class: ClassVar[str] = "layers.Conv3D"
+    rank: ClassVar[int] = 4
+    kind: Literal["conv3d"]
+    filters: Count = Field(description="Number of output channels.")
+    kernel_size: Triple = Field(description="Depth, height and width of the window.")
+    strides: Triple = Field(default=(1, 1, 1), description=_STRIDES)
+    padding: Padding = Field(default="valid", description=_PADDING)
+    dilation_rate: Triple = Field(default=(1, 1, 1), description=_DILATION)
+    groups: Count = Field(default=1, description="Number of channel groups that are convolved separately.")
+    activation: Activation = Field(default="linear", description="Activation of the outputs.")
+    use_bias: bool = Field(default=True, description="Whether a bias is added.")
+    kernel_initializer: Initializer = Field(default=GLOROT, description="Initial weights.")
+    bias_initializer: Initializer = Field(default=ZEROS, description="Initial bias.")
+    kernel_regularizer: Regularizer | None = Field(default=None, description="Penalty on the weights.")
+
+    def channels(self, inputs: int) -> int:
+        """Returns `filters`, once the groups divide both sides."""
+        return grouped_filters(self.filters, self.groups, inputs, self.strides, self.dilation_rate)
 
 
 class DepthwiseConv2D(_Convolution2D):

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from dlcli.spec.base import Count, Padding, Pair, Shape
+from dlcli.spec.base import Count, Padding, Pair, Shape, Triple
 from dlcli.spec.model.layers.base import LayerSpec, slid
 
 _POOL = "Size of the window."
@@ -12,17 +12,21 @@ _STRIDES = "Stride of the window; the size of the window if not set."
 _PADDING = "`valid`: no padding; `same`: padding at the borders."
 
 
-class _Pooling2D(LayerSpec):
-    """What max and average pooling of images share."""
-
-    rank: ClassVar[int] = 3
+class _Pooling(LayerSpec):
+    """What max and average pooling of images and volumes share."""
 
     def transformed(self, shape: Shape) -> Shape:
-        """Height and width shrink by the window; the channels stay."""
+        """Every side shrinks by the window; the channels stay."""
         fields: Any = self
         strides = fields.strides or fields.pool_size
-        sides = [slid(shape[axis], fields.pool_size[axis], strides[axis], fields.padding) for axis in (0, 1)]
-        return (*sides, shape[2])
+        sides = zip(shape[:-1], fields.pool_size, strides, strict=True)
+        return (*(slid(side, window, stride, fields.padding) for side, window, stride in sides), shape[-1])
+
+
+class _Pooling2D(_Pooling):
+    """A pooling of images."""
+
+    rank: ClassVar[int] = 3
 
 
 class MaxPooling2D(_Pooling2D):
@@ -45,14 +49,30 @@ class AveragePooling2D(_Pooling2D):
     padding: Padding = Field(default="valid", description=_PADDING)
 
 
-class _GlobalPooling2D(LayerSpec):
-    """What the global poolings of images share."""
+class MaxPooling3D(_Pooling):
+    """Keeps the largest value of each window of a volume."""
 
-    rank: ClassVar[int] = 3
+    keras_class: ClassVar[str] = "layers.MaxPooling3D"
+    rank: ClassVar[int] = 4
+    kind: Literal["max_pooling3d"]
+    pool_size: Triple = Field(default=(2, 2, 2), description=_POOL)
+    strides: Triple | None = Field(default=None, description=_STRIDES)
+    padding: Padding = Field(default="valid", description=_PADDING)
+
+
+class _GlobalPooling(LayerSpec):
+    """What the global poolings of images and volumes share."""
 
     def transformed(self, shape: Shape) -> Shape:
-        """One value a channel is left (of a 1x1 image with `keepdims`)."""
-        return (1, 1, shape[2]) if getattr(self, "keepdims", False) else (shape[2],)
+        """One value a channel is left (of sides of 1 with `keepdims`)."""
+        sides = (1,) * (len(shape) - 1) if getattr(self, "keepdims", False) else ()
+        return (*sides, shape[-1])
+
+
+class _GlobalPooling2D(_GlobalPooling):
+    """A global pooling of images."""
+
+    rank: ClassVar[int] = 3
 
 
 class GlobalAveragePooling2D(_GlobalPooling2D):
@@ -69,6 +89,15 @@ class GlobalMaxPooling2D(_GlobalPooling2D):
     keras_class: ClassVar[str] = "layers.GlobalMaxPooling2D"
     kind: Literal["global_max_pooling2d"]
     keepdims: bool = Field(default=False, description="Whether height and width are kept, with size 1.")
+
+
+class GlobalAveragePooling3D(_GlobalPooling):
+    """Takes the mean of every channel of a volume."""
+
+    keras_class: ClassVar[str] = "layers.GlobalAveragePooling3D"
+    rank: ClassVar[int] = 4
+    kind: Literal["global_average_pooling3d"]
+    keepdims: bool = Field(default=False, description="Whether depth, height and width are kept, with size 1.")
 
 
 class _Pooling1D(LayerSpec):
