@@ -103,6 +103,17 @@ def save_images(path: Path, *, examples: int = 96, side: int = 8, channels: int 
     return path
 
 
+def save_volumes(path: Path, *, examples: int = 96) -> Path:
+    """Writes an npz of volumes `(6, 6, 6, 1)` in two classes: those whose upper half is bright, those whose lower half is."""
+    random = np.random.default_rng(0)
+    labels = np.arange(examples) % 2
+    volumes = random.normal(0, 0.5, (examples, 6, 6, 6, 1))
+    volumes[labels == 0, :3] += 2
+    volumes[labels == 1, 3:] += 2
+    np.savez(path, x=volumes.astype("float32"), y=labels)
+    return path
+
+
 def save_series(path: Path, *, examples: int = 96) -> Path:
     """Writes an npz of series `(12, 2)` in two classes: those whose first channel rises, those where it falls."""
     random = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trainings import GAUSSIANS, PLANE, column, losses, save_images, save_rows, save_series, trained, write_spec
+from trainings import GAUSSIANS, PLANE, column, losses, save_images, save_rows, save_series, save_volumes, trained, write_spec
 
 from dlcli.runs import Run
 from dlcli.spec.base import OneOf, dump, walk
@@ -27,6 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_rows(folder / "rows.npz")
     save_images(folder / "images.npz")
     save_series(folder / "series.npz")
+    save_volumes(folder / "volumes.npz")
     return folder
 
 
@@ -106,6 +107,11 @@ NETS = {
         "{kind: spatial_dropout2d, rate: 0.05}",
         "{kind: layer_normalization}",
         "{kind: branches, branches: [[global_average_pooling2d], [global_max_pooling2d], [average_pooling2d, flatten]]}",
+    ),
+    "volumes": (
+        "{kind: conv3d, filters: 4, kernel_size: 3, padding: same, activation: relu}",
+        "{kind: max_pooling3d, pool_size: [1, 2, 2]}",
+        "{kind: branches, branches: [[global_average_pooling3d], [flatten]]}",
     ),
     "series": (
         "{kind: reshape, target_shape: [6, 4]}",

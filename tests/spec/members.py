@@ -17,6 +17,7 @@ _FIELDS = {
     ("Layer", "depthwise_conv2d"): "kernel_size: 3",
     ("Layer", "separable_conv2d"): "filters: 2, kernel_size: 3",
     ("Layer", "conv1d"): "filters: 2, kernel_size: 3",
+    ("Layer", "conv3d"): "filters: 2, kernel_size: 2",
     ("Layer", "reshape"): "target_shape: [-1]",
     ("Layer", "rescaling"): "scale: 2.0",
     ("Layer", "dropout"): "rate: 0.5",

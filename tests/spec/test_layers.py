@@ -5,14 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from dlcli.spec.model.layers import ShapeError
+from dlcli.spec.model.layers import LayerSpec, ShapeError
 from spec.members import UNIONS, sample
 
 IMAGES = ((9, 8, 4), (12, 12, 3))
+VOLUMES = ((5, 6, 4, 2),)
 SERIES = ((10, 4), (7, 3))
 ROWS = ((6,),)
 _WINDOWS_2D = (
@@ -37,6 +38,18 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "depthwise_conv2d": tuple(f"{window}, depth_multiplier: 2" for window in (*_WINDOWS_2D, "kernel_size: 2, strides: [1, 2]")),
     "separable_conv2d": tuple(f"filters: 4, {window}" for window in _WINDOWS_2D),
     "conv1d": tuple(f"filters: 4, {window}" for window in _WINDOWS_1D),
+    "conv3d": tuple(
+        f"filters: 4, {window}"
+        for window in (
+            "kernel_size: 3",
+            "kernel_size: [2, 3, 1], padding: same",
+            "kernel_size: 2, strides: [1, 2, 3]",
+            "kernel_size: 3, strides: 2, padding: same",
+            "kernel_size: 2, dilation_rate: [2, 1, 1], groups: 2",
+        )
+    ),
+    "max_pooling3d": ("", "pool_size: 3, strides: 1", "pool_size: [1, 2, 3], padding: same"),
+    "global_average_pooling3d": ("", "keepdims: true"),
     "zero_padding2d": ("", "padding: [2, 1]"),
     "max_pooling2d": (*_POOLS, "pool_size: [1, 4]"),
     "average_pooling2d": _POOLS,
@@ -60,7 +73,7 @@ def _cases() -> list[tuple[str, str, tuple[int, ...]]]:
     cases = []
     for kind, member in layers.items():
         rank = 3 if kind in ("residual", "branches") else getattr(member, "rank", 0)
-        shapes = {3: IMAGES, 2: SERIES, 1: ROWS, 0: (*IMAGES, *SERIES, *ROWS)}[rank]
+        shapes = {4: VOLUMES, 3: IMAGES, 2: SERIES, 1: ROWS, 0: (*IMAGES, *SERIES, *ROWS)}[rank]
         shapes = tuple(shape for shape in shapes if not (kind == "dense" and len(shape) == 3))
         cases += [(kind, fields, shape) for fields in FIELDS.get(kind, ("",)) for shape in shapes]
     return cases
@@ -123,6 +136,46 @@ def test_what_keras_cannot_build_is_refused_without_keras(kind: str, fields: str
 def test_a_layer_that_wants_an_image_says_what_it_gets_and_what_to_do() -> None:
     with pytest.raises(ShapeError, match="put `flatten` or `global_average_pooling2d` before it"):
         sample("Layer", "maxout", "units: 3").output_shape((3, 3, 2))
+
+
+def test_a_residual_fits_volumes_by_a_projection() -> None:
+    import keras
+
+    for strides in (1, 2):
+        inner = f"layers: [{{kind: conv3d, filters: 5, kernel_size: 3, padding: same, strides: {strides}}}]"
+        layer = sample("Layer", "residual", inner)
+        assert tuple(layer.apply(keras.Input(VOLUMES[0])).shape[1:]) == layer.output_shape(VOLUMES[0])
+
+
+WRONG_RANKS = [
+    ("conv3d", (6,), "needs a volume `(depth, height, width, channels)`, but gets shape (6,); put a `reshape` before it, or"
+     " move it before the `flatten`"),
+    ("conv3d", (6, 6, 1), "needs a volume `(depth, height, width, channels)`, but gets shape (6, 6, 1)"),
+    ("conv2d", (6, 6, 6, 1), "needs an image `(height, width, channels)`, but gets shape (6, 6, 6, 1); the three-dimensional"
+     " kind is `conv3d` or `...pooling3d`"),
+    ("conv1d", (6, 6, 1), "needs a series `(steps, channels)`, but gets shape (6, 6, 1); the two-dimensional kind is `conv2d`"
+     " or `...pooling2d`"),
+    ("conv2d", (2, 3, 4, 5, 1), "needs an image `(height, width, channels)`, but gets shape (2, 3, 4, 5, 1)"),
+    ("maxout", (6, 6, 6, 1), "needs a row of features `(features,)`, but gets shape (6, 6, 6, 1); put `flatten` or"
+     " `global_average_pooling3d` before it"),
+    ("maxout", (2, 3, 4, 5, 1), "needs a row of features `(features,)`, but gets shape (2, 3, 4, 5, 1); put `flatten` before"
+     " it"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "shape", "words"), WRONG_RANKS, ids=str)
+def test_an_example_of_another_rank_is_refused_in_words(kind: str, shape: tuple[int, ...], words: str) -> None:
+    with pytest.raises(ShapeError) as raised:
+        sample("Layer", kind).output_shape(shape)
+    assert str(raised.value) == words
+
+
+def test_a_layer_of_a_rank_that_has_no_name_is_refused_in_words() -> None:
+    class Rank5(LayerSpec):
+        rank: ClassVar[int] = 5
+
+    with pytest.raises(ShapeError, match=r"^needs an example of 5 dimensions, but gets shape \(3, 3, 1\)$"):
+        Rank5().output_shape((3, 3, 1))
 
 
 LOAD = """
