@@ -12,6 +12,7 @@ import numpy as np
 
 from dlcli.predict.inputs import ModelInputs, inputs_of_model
 from dlcli.runs import Run
+from dlcli.runtime.backbone_layer import BackboneLayer
 from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras
 from dlcli.runtime.keras_file import read_config
@@ -51,7 +52,7 @@ class Original:
     @property
     def has_hub_layer(self) -> bool:
         """Whether a part of it is a Hub module, which plain Keras cannot load."""
-        return any(type(layer).__name__ == "HubLayer" for layer in all_layers(self.model))
+        return any(isinstance(layer, BackboneLayer) for layer in all_layers(self.model))
 
 
 def original(run: Run, file: Path) -> Original:

@@ -32,7 +32,7 @@ class TrainingSetup:
     @property
     def in_stages(self) -> bool:
         """Whether stages say what is trained, so that it is recorded and verified: the spec's, or those of a backbone."""
-        return bool(self.experiment.training.stages) or self.network.backbone is not None
+        return bool(self.experiment.training.stages) or self.experiment.model.has_backbone
 
     @property
     def batches(self) -> int:
