@@ -11,7 +11,7 @@ from pydantic import Field
 from trainings import save_volumes, trained, write_spec
 
 from dlcli.cli.app import app
-from dlcli.errors import SpecError
+from dlcli.errors import RunFailed, SpecError
 from dlcli.runtime.engine import keras
 from dlcli.spec.base import OneOf, Shape, Triple
 from dlcli.spec.load import load
@@ -56,12 +56,15 @@ def test_volumes_are_learned_by_a_kind_of_one_class_and_one_entry(tmp_path: Path
     np.save(tmp_path / "scan.npy", np.load(tmp_path / "scans.npz")["x"][:2])
     app(["predict", str(run.path), str(tmp_path / "scan.npy")], standalone_mode=False)
     assert len(capsys.readouterr().out.splitlines()) >= 2
-    assert "from volumes of 6 × 6 × 6 voxels" in run.card_path.read_text(encoding="utf-8")
+    assert "from volumes of 6 × 6 × 6 voxels" in run.model_card_path.read_text(encoding="utf-8")
 
 
-def test_a_layer_that_takes_no_volumes_is_an_error_of_the_check(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"the three-dimensional kind is `conv3d` or `\.\.\.pooling3d`"):
-        load(_spec(tmp_path, "[{kind: conv2d, filters: 4, kernel_size: 3}]"))
+def test_a_rank_that_a_layer_does_not_take_is_an_error_in_words(tmp_path: Path) -> None:
+    model = "{kind: cnn, layers: [{kind: conv3d, filters: 4, kernel_size: 3}]}"
+    with pytest.raises(SpecError, match=r"needs a volume `\(depth, height, width, channels\)`, but gets shape \(8, 8, 1\)"):
+        load(write_spec(tmp_path, "{kind: builtin, name: digits}", model=model))
+    with pytest.raises(RunFailed, match=r"\(6, 6, 6, 1\); the three-dimensional kind is `conv3d` or `\.\.\.pooling3d`"):
+        trained(_spec(tmp_path, "[{kind: conv2d, filters: 4, kernel_size: 3}]"))
 
 
 def test_a_window_of_two_numbers_is_refused_for_volumes(tmp_path: Path) -> None:
