@@ -129,7 +129,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(photos: Run, tmp_path:
 
 def test_nothing_that_can_be_read_is_an_error(photos: Run, tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
-    with pytest.raises(DataError, match="nothing could be predicted"):
+    with pytest.raises(DataError, match="no predictions: no example could be read"):
         predicted(photos, tmp_path / "empty.png")
     (tmp_path / "notes.txt").touch()
     (tmp_path / "empty.png").unlink()

@@ -288,7 +288,7 @@ def test_pictures_come_from_the_runs_own_thumbnails_alone(own: Run, tmp_path: Pa
     (folder / "examples.csv").write_text("kind,id,label,predicted,probability,thumbnail\n" + rows)
     page = read_page(write_report(own))
     assert page.all("img") == []
-    assert "Undecided" in headings(page, "h3")
+    assert "Most uncertain predictions" in headings(page, "h3")
 
 
 def test_the_same_run_gives_the_same_bytes(made: Run, tmp_path: Path) -> None:
