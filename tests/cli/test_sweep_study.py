@@ -123,7 +123,7 @@ def test_a_file_is_found_from_every_working_folder(
 
 def test_a_storage_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     folder = SweepFolder.make(tmp_path / "runs", str(tmp_path / "study.log"))
-    with pytest.raises(UsageError, match=r"study\.log is not there"):
+    with pytest.raises(UsageError, match=r"study\.log does not exist"):
         open_search(folder, folder.kept_storage)
     assert not (tmp_path / "study.log").exists()
 
