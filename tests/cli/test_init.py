@@ -127,7 +127,7 @@ def test_a_table_is_read_as_it_is_written(here: Path, name: str, content: bytes)
     from dlcli.spec.data.sources.base import Request
 
     opened = load("mine.yaml").experiment.data.source.open(Request(TASKS["binary"], None, 0))
-    assert opened.parts["train"].inputs["a"].tolist() == [1.5, 2.5, 3.5]
+    assert opened.parts["train"].inputs.columns["a"].tolist() == [1.5, 2.5, 3.5]
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,7 @@ def test_a_folder_in_place_of_a_spec(tmp_path: Path) -> None:
     [
         ("name,part\ntrain/0,train\n", "needs the columns `id` and `split`"),
         ("id,split\n", "needs the columns `id` and `split`, and rows"),
-        ("id,split\ntrain/0,trian\n", "names a part 'trian'"),
+        ("id,split\ntrain/0,trian\n", "has the unknown split 'trian'"),
         ("id,split\nnowhere/0,train\n", "that the source does not have, such as 'nowhere/0'"),
     ],
 )

@@ -12,6 +12,7 @@ from trainings import bright_quarters
 
 from dlcli.data.leaks import leak_facts
 from dlcli.data.splits import Splits
+from dlcli.runtime.inputs import array_inputs
 from dlcli.spec.data.sources import Examples
 from dlcli.tasks import TASKS
 
@@ -22,7 +23,7 @@ def _splits(train: Array, test: Array, names: tuple[list[str], list[str]] | None
     parts = {}
     for at, (part, images) in enumerate((("train", train), ("test", test))):
         ids = names[at] if names else [f"{part}/{number}.png" for number in range(len(images))]
-        parts[part] = Examples(images, np.zeros(len(images), "int64") if labels is None else labels[at], ids)
+        parts[part] = Examples(array_inputs(images), np.zeros(len(images), "int64") if labels is None else labels[at], ids)
     return Splits(**parts, classes=("ants", "bees"), task=TASKS["classification"])
 
 

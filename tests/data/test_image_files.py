@@ -12,6 +12,7 @@ from spec.sources.odd_images import half_jpeg, jpeg, png16, useless_exif
 from dlcli.data.leaks import leak_facts
 from dlcli.data.splits import Splits, open_splits
 from dlcli.errors import DataError
+from dlcli.runtime.images import ImageFiles
 from dlcli.spec.load import load, load_resolved
 
 NOISE = np.random.default_rng(0)
@@ -36,8 +37,8 @@ def opened(folder: Path, tmp_path: Path, **image: Any) -> Splits:
 
 
 def all_pixels(splits: Splits) -> np.ndarray:
-    parts = (one.inputs for one in splits.by_name.values())
-    return np.concatenate([one.read(np.arange(len(one))) if hasattr(one, "read") else one for one in parts])
+    parts = (examples.inputs for examples in splits.by_name.values())
+    return np.concatenate([inputs.read(np.arange(len(inputs))) for inputs in parts])
 
 
 def test_twelve_bits_in_sixteen_use_the_whole_range(tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ def test_files_that_are_not_kept_in_memory_are_read_the_same(
     kept = opened(folder, tmp_path)
     monkeypatch.setattr("dlcli.data.splits.MEMORY_SHARE", 0)
     streamed = opened(folder, tmp_path)
-    assert hasattr(streamed.train.inputs, "read")
+    assert isinstance(streamed.train.inputs, ImageFiles)
     assert all_pixels(streamed).dtype == kind
     assert np.array_equal(all_pixels(streamed), all_pixels(kept))
     assert streamed.notes == kept.notes

@@ -13,6 +13,7 @@ from PIL import Image
 from dlcli.data.leaks import leak_facts
 from dlcli.data.splits import Splits
 from dlcli.runtime.images import ImageFiles
+from dlcli.runtime.inputs import Inputs, TableColumns, array_inputs
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources import Examples
 from dlcli.tasks import TASKS
@@ -22,11 +23,17 @@ Array = np.ndarray[Any, Any]
 
 def _splits(task: str = "binary", **parts: tuple[Any, Array]) -> Splits:
     examples = {
-        name: Examples(inputs, targets, [f"{name}/{at}" for at in range(len(targets))])
+        name: Examples(_inputs(inputs), targets, [f"{name}/{at}" for at in range(len(targets))])
         for name, (inputs, targets) in parts.items()
     }
     classes = ("target",) if task in ("regression", "multilabel") else ("no", "yes")
     return Splits(**examples, classes=classes, task=TASKS[task])
+
+
+def _inputs(values: Any) -> Inputs:
+    if isinstance(values, Inputs):
+        return values
+    return TableColumns(values) if isinstance(values, dict) else array_inputs(values)
 
 
 def _rows(count: int, seed: int = 0, columns: int = 4) -> tuple[Array, Array]:

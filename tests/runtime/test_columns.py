@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dlcli.runtime.columns import Normalize, column_inputs, input_names, rows
+from dlcli.runtime.inputs import TableColumns
 from dlcli.upstream.keras import import_keras
 
 keras = import_keras()
@@ -134,7 +135,7 @@ def test_batches_of_columns_reach_the_inputs_they_belong_to() -> None:
 
     inputs, encoded = column_inputs(TRAIN, "standard")
     model = keras.Model(inputs, encoded)
-    batches = ordered_batches(TRAIN, examples=4, batch_size=3)
+    batches = ordered_batches(TableColumns(TRAIN), examples=4, batch_size=3)
     assert np.array_equal(model.predict(batches, verbose=0), model(rows(TRAIN)).numpy())
 
 

@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import chi2, ks_2samp, kstest
 
 from dlcli.runtime.engine import keras, tf
+from dlcli.runtime.inputs import Arrays
 from dlcli.runtime.stream import StepSeed, TrainingStream, epoch_order
 
 Array = np.ndarray[Any, Any]
@@ -47,7 +48,9 @@ def _orders(stream: TrainingStream, epoch: int, first: int = 0) -> list[int]:
 
 
 def _stream(examples: int, seed: int = 0, **more: Any) -> TrainingStream:
-    return TrainingStream(np.arange(examples), lambda indices: indices, examples=examples, batch_size=4, seed=seed, **more)
+    return TrainingStream(
+        Arrays(np.arange(examples)), lambda indices: indices, examples=examples, batch_size=4, seed=seed, **more
+    )
 
 
 def test_a_stream_reads_each_epoch_in_its_order_from_any_step_on() -> None:

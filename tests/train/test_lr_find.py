@@ -194,9 +194,9 @@ def test_the_logistic_regression_is_scikit_learns(tmp_path: Path) -> None:
     found = baselines(experiment, Heard().log)
     splits = open_splits(experiment)
     train, test = splits.train, splits["test"]
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(train.inputs, train.targets)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(train.inputs.values, train.targets)
     row = next(row for row in found.rows if row.name == "logistic regression")
-    assert row.scores["accuracy"][0] == model.score(test.inputs, test.targets)
+    assert row.scores["accuracy"][0] == model.score(test.inputs.values, test.targets)
     assert found.examples == len(test)
 
 

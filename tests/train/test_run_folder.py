@@ -239,7 +239,7 @@ def test_plain_keras_loads_every_saved_model_in_a_process_without_dlcli(run: Run
     rows = trained(write_spec(tmp_path, f"{{kind: csv, path: '{table}', target: bought}}", task="binary", name="rows"))
     inputs: dict[str, str] = {}
     for one in (run, digits, rows):
-        test = open_splits(one.experiment(), split=one.split())["test"].inputs
+        test = open_splits(one.experiment(), split=one.split())["test"].inputs.values
         path = tmp_path / f"{one.name}.npz"
         if isinstance(test, dict):
             from dlcli.runtime.columns import rows as as_rows
@@ -269,5 +269,5 @@ def test_the_saved_model_takes_raw_inputs(run: Run) -> None:
     splits = open_splits(run.experiment(), split=run.split())
     model = keras.saving.load_model(run.model_path, compile=False)
     assert not model.compiled
-    shares = outputs(model, splits["test"].inputs)
+    shares = outputs(model, splits["test"].inputs.values)
     assert shares.shape == (len(splits["test"]), 3)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from hashlib import blake2b
+from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +12,7 @@ from dlcli.data.copies import contradictions, near_copies, shared_stems
 from dlcli.data.image_files import is_flat
 from dlcli.data.splits import Splits
 from dlcli.errors import DataError
+from dlcli.runtime.inputs import cells
 from dlcli.spec.data.sources import Examples
 
 Array = np.ndarray[Any, Any]
@@ -24,8 +21,6 @@ MOST_EXAMPLES, MOST_FILES = 200_000, 20_000
 # Rows and columns that the search for a telling column looks at.
 MOST_ROWS, MOST_COLUMNS = 4000, 1000
 NAMED = 10
-_KEY_BYTES = 1024
-_TAIL_BYTES = 16_384
 _BINS = 50
 
 
@@ -41,7 +36,7 @@ def leak_facts(splits: Splits) -> dict[str, Any]:
     number `of`, and for each target the best single columns with their scores.
     Takes 0.03 to 0.1 s for 10,000 small examples; of large parts evenly spaced examples are looked at.
     """
-    train, is_rows = splits.train, _is_rows(splits.train.inputs)
+    train, is_rows = splits.train, splits.train.inputs.are_rows
     known = _Known(train)
     others = {name: part for name, part in splits.distinct.items() if name != "train"}
     facts: dict[str, Any] = {
@@ -60,29 +55,25 @@ def leak_facts(splits: Splits) -> dict[str, Any]:
     return facts
 
 
-def _is_rows(inputs: Any) -> bool:
-    return isinstance(inputs, dict) or (isinstance(inputs, np.ndarray) and inputs.ndim == 2)
-
-
 class _Known:
     """The training examples by their keys: equal examples have equal keys; of those with equal keys few differ."""
 
     def __init__(self, train: Examples) -> None:
         self._train, self._places = train, _spaced(train)
-        keys = _keys(train.inputs, self._places)
+        keys = train.inputs.keys(self._places)
         self._found = dict(zip(reversed(keys), reversed(self._places.tolist()), strict=True))
         self.repeats = 1 - len(self._found) / len(keys)
 
     def distinct(self) -> float:
         """Returns the largest share of different values that one of the first 100 columns has among different rows."""
         places = np.array(list(self._found.values())[:MOST_ROWS])
-        columns = (column for _, column in islice(_columns(self._train.inputs), 100))
-        return max((len(set(_cells(column[places]))) / len(places) for column in columns), default=0.0)
+        columns = (column for column in islice(self._train.inputs.table().values(), 100))
+        return max((len(set(cells(column[places]))) / len(places) for column in columns), default=0.0)
 
     def duplicates(self, part: Examples) -> dict[str, Any]:
         """Returns how many examples of another part are training examples, and some of them."""
         places = _spaced(part)
-        keys = _keys(part.inputs, places)
+        keys = part.inputs.keys(places)
         pairs = [(place, self._found[key]) for place, key in zip(places.tolist(), keys, strict=True) if key in self._found]
         pairs = [(ours, theirs) for ours, theirs in pairs if self._is_same(part, ours, theirs) and not _is_flat(part, ours)]
         same = sum(bool(np.array_equal(part.targets[ours], self._train.targets[theirs])) for ours, theirs in pairs)
@@ -94,81 +85,36 @@ class _Known:
         by_key: dict[Any, list[tuple[str, int]]] = {}
         for name, part in parts.items():
             places = _spaced(part)
-            for key, place in zip(_keys(part.inputs, places), places.tolist(), strict=True):
+            for key, place in zip(part.inputs.keys(places), places.tolist(), strict=True):
                 by_key.setdefault(key, []).append((name, place))
         groups: dict[tuple[Any, bytes], list[tuple[str, int]]] = {}
         for key, several in by_key.items():
             for name, place in several if len(several) > 1 else ():
-                groups.setdefault((key, _digest(parts[name].inputs, place)), []).append((name, place))
+                groups.setdefault((key, parts[name].inputs.digest(place)), []).append((name, place))
         equal = [group for group in groups.values() if len(group) > 1]
         return [group for group in equal if not _is_flat(parts[group[0][0]], group[0][1])]
 
     def _is_same(self, part: Examples, ours: int, theirs: int) -> bool:
-        """Whether examples with equal keys are equal; keys of rows hold all of them."""
-        if isinstance(part.inputs, dict):
-            return True
-        return _digest(part.inputs, ours) == _digest(self._train.inputs, theirs)
+        """Whether examples with equal keys are equal; keys of columns hold all of them."""
+        return bool(part.inputs.columns) or part.inputs.digest(ours) == self._train.inputs.digest(theirs)
 
 
 def _is_flat(part: Examples, place: int) -> bool:
     """Whether an example is an image of one colour: those are equal without being copies, and are counted by themselves."""
     inputs = part.inputs
-    if isinstance(inputs, dict) or len(inputs.shape) < 3:
+    if len(inputs.shape or ()) != 3:
         return False
     try:
-        image = inputs.read(np.array([place]))[0] if hasattr(inputs, "read") else inputs[place]
+        return is_flat(inputs.read(np.array([place]))[0])
     except DataError:
         return False
-    return image.ndim == 3 and is_flat(image)
 
 
 def _spaced(examples: Examples) -> Array:
-    most = MOST_FILES if hasattr(examples.inputs, "read") else MOST_EXAMPLES
+    most = MOST_FILES if examples.inputs.in_files else MOST_EXAMPLES
     if len(examples) <= most:
         return np.arange(len(examples))
     return np.linspace(0, len(examples) - 1, most).astype("int64")
-
-
-def _keys(inputs: Any, places: Array) -> list[Any]:
-    """Returns a key for each example: a hash of its cells, the middle of its bytes, or a file's size with its last bytes."""
-    if isinstance(inputs, dict):
-        return [hash(row) for row in zip(*(_cells(column[places]) for column in inputs.values()), strict=True)]
-    if hasattr(inputs, "read"):
-        with ThreadPoolExecutor() as pool:
-            return list(pool.map(_file_key, (inputs.paths[place] for place in places)))
-    flat = inputs.reshape(len(inputs), -1)
-    most = max(1, _KEY_BYTES // inputs.itemsize)
-    start = max(0, (flat.shape[1] - most) // 2)
-    middle = np.ascontiguousarray(flat[places, start : start + most])
-    return list(middle.view(np.dtype((np.void, middle.itemsize * middle.shape[1]))).ravel().tolist())
-
-
-def _cells(column: Array) -> list[Any]:
-    """Returns values that are equal where cells are, gaps too: NaN is not equal to itself, its bits are."""
-    if column.dtype.kind == "f":
-        return column.view(f"i{column.itemsize}").tolist()  # type: ignore[no-any-return]
-    return column.tolist()  # type: ignore[no-any-return]
-
-
-def _file_key(path: str) -> tuple[int, bytes]:
-    """Returns a file's size and its last bytes, hashed; a file that has gone is like no other."""
-    try:
-        with Path(path).open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(-min(size, _TAIL_BYTES), os.SEEK_END)
-            return size, blake2b(file.read(), digest_size=16).digest()
-    except OSError:
-        return -1, path.encode(errors="surrogateescape")
-
-
-def _digest(inputs: Any, place: int) -> bytes:
-    """Returns a digest of a whole example: a file's bytes, or an array's."""
-    if hasattr(inputs, "read"):
-        try:
-            return blake2b(Path(inputs.paths[place]).read_bytes()).digest()
-        except OSError:
-            return inputs.paths[place].encode(errors="surrogateescape")  # type: ignore[no-any-return]
-    return blake2b(np.ascontiguousarray(inputs[place]).tobytes()).digest()
 
 
 def telling_columns(splits: Splits) -> dict[str, Any]:
@@ -182,7 +128,7 @@ def telling_columns(splits: Splits) -> dict[str, Any]:
     """
     train = splits.train
     places = np.random.default_rng(0).permutation(len(train))[:MOST_ROWS]
-    columns = dict(list(_columns(train.inputs))[:MOST_COLUMNS])
+    columns = dict(list(train.inputs.table().items())[:MOST_COLUMNS])
     half = len(places) // 2
     if half < 10:
         return {"of": len(columns), "targets": {}}
@@ -192,10 +138,6 @@ def telling_columns(splits: Splits) -> dict[str, Any]:
         scores = [(name, round(_score(*rule, values, half), 4)) for name, rule in rules.items()]
         found[target] = [list(one) for one in sorted(scores, key=lambda one: -one[1])[:NAMED]]
     return {"of": len(columns), "targets": found}
-
-
-def _columns(inputs: Any) -> Iterable[tuple[str, Array]]:
-    return inputs.items() if isinstance(inputs, dict) else ((str(place), column) for place, column in enumerate(inputs.T))
 
 
 def _targets(splits: Splits, places: Array) -> Sequence[tuple[str, Array]]:

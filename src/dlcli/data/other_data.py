@@ -70,22 +70,3 @@ def _numbered(examples: Examples, opened: Opened, experiment: Experiment, classe
         raise DataError(f"--data: the run has no class {unknown[0]!r}; it has {', '.join(classes[:20])}")
     number = np.array([places.get(composed(name), -1) for name in opened.classes], dtype="int64")
     return replace(examples, targets=number[examples.targets])
-
-
-def refuse_other_type(model: Any, inputs: Any, experiment: Experiment, path: Path) -> None:
-    """Checks that arrays are of the type that a model was trained on: uint8 images, or numbers in their own range.
-
-    Raises:
-        DataError: their shape or type is another one.
-    """
-    if not isinstance(inputs, np.ndarray) or isinstance(model.input, dict) or experiment.data.image.is_deep:
-        return
-    shape = tuple(model.input_shape[1:])
-    if inputs.shape[1:] != shape:
-        raise DataError(f"--data: {path}: its examples have shape {inputs.shape[1:]}; the model takes {shape}")
-    if experiment.model.has_backbone or len(shape) != 3:
-        return
-    if model.input.name == "image" and inputs.dtype != np.uint8:
-        raise DataError(f"--data: {path}: contains numbers, not images; the model takes images of uint8, 0 to 255")
-    if model.input.name != "image" and inputs.dtype == np.uint8:
-        raise DataError(f"--data: {path}: contains uint8 images; the model was trained on another numeric type")

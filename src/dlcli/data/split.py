@@ -79,11 +79,11 @@ def drawn_splits(opened: Opened, experiment: Experiment) -> SplitExamples:
         if share:
             share *= len(source) / len(pool)
             chosen = _random(len(pool), share, random) if strata is None else _stratified(strata[pool], share, random)
-            parts[part] = subset(source, pool[chosen])
+            parts[part] = source.take(pool[chosen])
             pool = np.delete(pool, chosen)
     if not len(pool):
         raise DataError("the split leaves no training examples")
-    parts["train"] = subset(source, pool)
+    parts["train"] = source.take(pool)
     examples = {part: examples for part, examples in parts.items() if len(examples)}
     return split_examples(examples, test_is_validation=settings.test == "validation")
 
@@ -145,23 +145,11 @@ def recorded_splits(opened: Opened, split: dict[str, str], experiment: Experimen
                     f"the recorded split takes the {part} split from two splits of the source; only one is possible"
                 )
             if len(positions):
-                parts[part] = subset(examples, positions)
+                parts[part] = examples.take(positions)
     if left or "train" not in parts:
         example = next(iter(left), "a training split")
         raise DataError(f"the recorded split names {len(left)} examples that the source does not have, such as {example!r}")
     return split_examples(parts, test_is_validation=experiment.data.split.test == "validation")
-
-
-def subset(examples: Examples, positions: Array) -> Examples:
-    """Returns the examples at some positions."""
-    if len(positions) == len(examples) and (positions == np.arange(len(examples))).all():
-        return examples
-    inputs = examples.inputs
-    if isinstance(inputs, dict):
-        taken: Any = {name: column[positions] for name, column in inputs.items()}
-    else:
-        taken = inputs[positions] if isinstance(inputs, np.ndarray) else inputs.take(positions)
-    return Examples(taken, examples.targets[positions], [examples.ids[position] for position in positions])
 
 
 def listed(names: tuple[str, ...]) -> str:

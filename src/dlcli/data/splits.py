@@ -12,11 +12,12 @@ import psutil
 
 from dlcli.data.fingerprint import fingerprint
 from dlcli.data.image_files import Survey, with_value_range
-from dlcli.data.split import SplitExamples, drawn_splits, listed, recorded_splits, subset
+from dlcli.data.split import SplitExamples, drawn_splits, listed, recorded_splits
 from dlcli.data.split_file import read_split_file
 from dlcli.errors import DataError
 from dlcli.runs.folder import REVISION
 from dlcli.runtime.images import ImageFiles
+from dlcli.runtime.inputs import Images
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources import Examples, Opened, Request, SourceSpec
 from dlcli.spec.data.sources.base import composed, target_notes
@@ -56,13 +57,12 @@ class Splits(SplitExamples):
     @property
     def shape(self) -> tuple[int, ...] | None:
         """The shape of one example; None for named columns."""
-        inputs = self.train.inputs
-        return None if isinstance(inputs, dict) else tuple(inputs.shape[1:] if isinstance(inputs, np.ndarray) else inputs.shape)
+        return self.train.inputs.shape
 
     @property
     def is_image(self) -> bool:
-        """Whether inputs are 8-bit images."""
-        return is_image(self.train.inputs)
+        """Whether inputs are images."""
+        return self.train.inputs.kind == "images"
 
     @property
     def outputs(self) -> int:
@@ -89,7 +89,7 @@ class Splits(SplitExamples):
             "counts": self.counts(),
             **self.target_facts(),
             "shape": list(self.shape) if self.shape else None,
-            "columns": list(self.train.inputs) if isinstance(self.train.inputs, dict) else None,
+            "columns": list(self.train.inputs.columns) or None,
             "fingerprint": self.fingerprint,
             "notes": list(self.notes),
             "test_is_validation": self.test_is_validation,
@@ -98,11 +98,6 @@ class Splits(SplitExamples):
             "flat_images": self.flat_images,
             "skipped": {"count": len(self.skipped), "files": list(self.skipped[:MOST_NAMED])},
         }
-
-
-def is_image(inputs: Any) -> bool:
-    """Whether inputs are 8-bit images, in memory or in files."""
-    return hasattr(inputs, "read") or (isinstance(inputs, np.ndarray) and inputs.dtype == np.uint8 and inputs.ndim == 4)
 
 
 def open_splits(
@@ -193,13 +188,13 @@ def _readable(opened: Opened, on_error: str, budget: float) -> tuple[Opened, lis
     """
     parts, faults, total = dict(opened.parts), list[str](), 0
     for part, examples in opened.parts.items():
-        if not hasattr(examples.inputs, "unreadable"):
+        if not examples.inputs.in_files:
             continue
         total += len(examples)
         unreadable = examples.inputs.unreadable(thorough=on_error == "skip")
         faults += unreadable.values()
         readable = [place for place in range(len(examples)) if place not in unreadable]
-        parts[part] = subset(examples, np.array(readable, "int64"))
+        parts[part] = examples.take(np.array(readable, "int64"))
     if not faults:
         return opened, []
     named = "; ".join(faults[:10]) + (f"; and {len(faults) - 10} more" if len(faults) > 10 else "")
@@ -225,7 +220,7 @@ def _of_classes(opened: Opened, classes: tuple[str, ...]) -> Opened:
     number = np.full(len(opened.classes), -1)
     number[[places[composed(name)] for name in classes]] = np.arange(len(classes))
     classes = tuple(opened.classes[places[composed(name)]] for name in classes)
-    parts = {part: subset(examples, np.flatnonzero(number[examples.targets] >= 0)) for part, examples in opened.parts.items()}
+    parts = {part: examples.take(np.flatnonzero(number[examples.targets] >= 0)) for part, examples in opened.parts.items()}
     numbered = {part: replace(examples, targets=number[examples.targets]) for part, examples in parts.items()}
     return replace(opened, parts=numbered, classes=classes)
 
@@ -279,11 +274,11 @@ def _decoded(examples: Examples, survey: Survey) -> Examples:
     """Returns the examples with image files decoded, where they take at most a share of the free memory."""
     inputs = examples.inputs
     if not isinstance(inputs, ImageFiles):
-        if is_image(inputs):
-            survey.look_at_arrays(inputs, examples.ids)
+        if isinstance(inputs, Images):
+            survey.look_at_arrays(inputs.values, examples.ids)
         return examples
     if not fits_in_memory(len(inputs) * prod(inputs.shape) * np.dtype(inputs.dtype).itemsize):
         survey.sample(inputs)
         return examples
     pixels = survey.decode(inputs)
-    return replace(examples, inputs=replace(inputs, decoded=pixels) if inputs.image.is_deep else pixels)
+    return replace(examples, inputs=replace(inputs, decoded=pixels) if inputs.image.is_deep else Images(pixels))

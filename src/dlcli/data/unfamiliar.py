@@ -14,6 +14,7 @@ import numpy as np
 
 from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras
+from dlcli.runtime.inputs import Inputs
 
 Array = np.ndarray[Any, Any]
 MOST_NAMED = 3
@@ -82,20 +83,18 @@ class Unfamiliar:
         )
 
 
-def notes_on(model: Any, inputs: Any, gaps: Mapping[str, int] | None) -> list[str]:
+def notes_on(model: Any, inputs: Inputs, gaps: Mapping[str, int] | None) -> list[str]:
     """Returns the sentences on raw columns that a saved model takes; none where inputs are no columns."""
-    if not isinstance(inputs, dict):
+    if not inputs.columns:
         return []
-    unfamiliar = Unfamiliar(model, list(inputs), gaps)
-    unfamiliar.add(inputs)
+    unfamiliar = Unfamiliar(model, list(inputs.columns), gaps)
+    unfamiliar.add(inputs.columns)
     return unfamiliar.notes()
 
 
-def gaps_of(inputs: Any) -> dict[str, int] | None:
+def gaps_of(inputs: Inputs) -> dict[str, int] | None:
     """Returns the gaps of each raw column; None where inputs are no columns."""
-    if not isinstance(inputs, dict):
-        return None
-    return {name: _gaps(values) for name, values in inputs.items()}
+    return {name: _gaps(values) for name, values in inputs.columns.items()} or None
 
 
 def _gaps(values: Array) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.data.inputs import ModelInputs, inputs_of_model, refuse_other_inputs
 from dlcli.data.open_run import OpenRun, open_run
 from dlcli.data.splits import Splits
 from dlcli.errors import UsageError
@@ -16,12 +17,12 @@ from dlcli.explain import heat, tables
 from dlcli.explain.network import first_weights, last_map
 from dlcli.explain.subjects import Image, as_columns, named_images, own_images
 from dlcli.explain.tables import Plane
-from dlcli.predict.inputs import ModelInputs, Skip, inputs_of_model
+from dlcli.predict.inputs import Skip
 from dlcli.runs import Run
 from dlcli.runs.explanations import Explanation, add, file_name, made_folder, write_numbers
 from dlcli.runs.numbers import digits
 from dlcli.runs.parts import part_title, score_text
-from dlcli.runtime.loading import refuse_other_inputs
+from dlcli.runtime.inputs import Arrays
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Classes, Labels, OutputType, Values, entry_of
 from dlcli.visible import visible
@@ -144,7 +145,7 @@ def _images(work: Work, files: Sequence[str]) -> list[Image]:
 def _grad_cam(work: Work, files: Sequence[str]) -> list[Explanation]:
     images = _images(work, files)
     pixels = np.stack([one.pixels for one in images])
-    output = tables.answers(work.model, pixels, work.experiment.task)
+    output = tables.answers(work.model, Arrays(pixels), work.experiment.task)
     places = _explained(work, output)
     maps = heat.grad_cam(work.model, last_map(work.model), pixels, places, work.experiment.task)
     made = []
@@ -157,7 +158,7 @@ def _grad_cam(work: Work, files: Sequence[str]) -> list[Explanation]:
 
 def _occlusion(work: Work, files: Sequence[str]) -> list[Explanation]:
     images = _images(work, files)
-    output = tables.answers(work.model, np.stack([one.pixels for one in images]), work.experiment.task)
+    output = tables.answers(work.model, Arrays(np.stack([one.pixels for one in images])), work.experiment.task)
     places = _explained(work, output)
     made = []
     for at, image in enumerate(images):

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from dlcli.data.split import subset
+from dlcli.data.inputs import ModelInputs
 from dlcli.data.splits import Splits
 from dlcli.errors import DataError, DlcliError
-from dlcli.predict.inputs import ModelInputs, Skip, batches, found_files
+from dlcli.predict.inputs import Skip, batches, found_files
 from dlcli.runs import Run
 from dlcli.score.outcome import has_outcome, read_outcome
 from dlcli.spec.data.sources import Examples
@@ -42,7 +42,9 @@ def named_images(files: Sequence[str], taken: ModelInputs, experiment: Experimen
     found, _ = found_files(files, taken.kind)
     images: list[Image] = []
     for batch in batches(found, taken, experiment, size=16, skip=skip):
-        images += [Image(one, pixels) for one, pixels in zip(batch.ids, batch.inputs, strict=True)]
+        images += [
+            Image(one, pixels) for one, pixels in zip(batch.ids, batch.inputs.read(np.arange(len(batch.ids))), strict=True)
+        ]
         if len(images) >= MOST_FILES:
             break
     if not images:
@@ -54,8 +56,7 @@ def own_images(run: Run, splits: Splits, part: str) -> list[Image]:
     """Returns some images of a run's data: the surest wrong answers, then right ones of different classes."""
     examples = splits[part]
     places = _places(run, part, examples)
-    inputs = examples.inputs
-    pixels = inputs.read(places) if hasattr(inputs, "read") else inputs[places]
+    pixels = examples.inputs.read(places)
     return [
         Image(examples.ids[place], one, splits.task.output.text(examples.targets[place], splits.classes))
         for place, one in zip(places.tolist(), pixels, strict=True)
@@ -94,11 +95,10 @@ def sample(examples: Examples, most: int) -> Examples:
     """Returns up to so many examples, drawn evenly."""
     if len(examples) <= most:
         return examples
-    return subset(examples, np.linspace(0, len(examples) - 1, most).astype("int64"))
+    return examples.take(np.linspace(0, len(examples) - 1, most).astype("int64"))
 
 
 def as_columns(examples: Examples) -> dict[str, Array]:
     """Returns rows as columns by name: their own names, or `feature 0` and so on."""
-    if isinstance(examples.inputs, dict):
-        return examples.inputs
-    return {f"feature {place}": column for place, column in enumerate(examples.inputs.T)}
+    prefix = "" if examples.inputs.columns else "feature "
+    return {f"{prefix}{name}": column for name, column in examples.inputs.table().items()}

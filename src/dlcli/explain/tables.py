@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from dlcli.explain.subjects import as_columns, sample
-from dlcli.runtime.columns import rows
 from dlcli.runtime.engine import tf
+from dlcli.runtime.inputs import Inputs
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.metrics import higher_is_better
@@ -29,14 +29,13 @@ class Importance:
     deviation: float
 
 
-def answers(model: Any, inputs: Any, task: Task) -> Array:
-    """Returns the scores of rows, an array or raw columns, in the shapes that a metric's `score` takes."""
-    count = len(next(iter(inputs.values()))) if isinstance(inputs, dict) else len(inputs)
+def answers(model: Any, inputs: Inputs, task: Task) -> Array:
+    """Returns the scores of all inputs, in the shapes that a metric's `score` takes."""
     found = []
-    for start in range(0, count, _BATCH):
-        part = slice(start, start + _BATCH)
-        taken = rows({name: column[part] for name, column in inputs.items()}) if isinstance(inputs, dict) else inputs[part]
-        found.append(np.asarray(model(taken if isinstance(taken, dict) else tf.constant(taken), training=False), "float32"))
+    for start in range(0, len(inputs), _BATCH):
+        batch = inputs.read(np.arange(start, min(start + _BATCH, len(inputs))))
+        tensors = batch if inputs.columns else tf.constant(batch)
+        found.append(np.asarray(model(tensors, training=False), "float32"))
     return task.output.scores(np.concatenate(found))
 
 
@@ -59,8 +58,7 @@ def permutation(model: Any, examples: Examples, experiment: Experiment) -> tuple
     def scorer(_: Any, places: Array, truth: Array) -> float:
         # scikit-learn shuffles the numbers of rows, column by column: values of every type stay as they are.
         taken = {name: columns[name][places[:, at]] for at, name in enumerate(names)}
-        inputs = taken if isinstance(examples.inputs, dict) else np.stack(list(taken.values()), axis=1)
-        output = answers(model, inputs, experiment.task)
+        output = answers(model, examples.inputs.with_table(taken), experiment.task)
         value = metric.score(truth, output, experiment.task) if metric is not None else _loss(experiment, truth, output)
         return sign * value
 
@@ -115,7 +113,5 @@ def grid(points: Array) -> tuple[Array, Array]:
 def on_grid(model: Any, examples: Examples, x: Array, y: Array, task: Task) -> Array:
     """Returns the scores at every point of a grid: `(len(y) * len(x), ...)`, rows of equal y after one another."""
     points = np.stack([one.reshape(-1) for one in np.meshgrid(x, y)], axis=1)
-    inputs: Any = points
-    if isinstance(examples.inputs, dict):
-        inputs = {name: points[:, at] for at, name in enumerate(examples.inputs)}
-    return answers(model, inputs, task)
+    columns = {name: points[:, at] for at, name in enumerate(examples.inputs.table())}
+    return answers(model, examples.inputs.with_table(columns), task)

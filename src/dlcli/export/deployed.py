@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dlcli.predict.inputs import ModelInputs, inputs_of_model
+from dlcli.data.inputs import ModelInputs, inputs_of_model
 from dlcli.runs import Run
 from dlcli.runtime.backbone_layer import BackboneLayer
 from dlcli.runtime.columns import input_names

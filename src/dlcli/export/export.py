@@ -16,7 +16,6 @@ import numpy as np
 
 from dlcli.data.batches import prediction_batch, prediction_batches
 from dlcli.data.open_run import open_run
-from dlcli.data.split import subset
 from dlcli.data.splits import Splits
 from dlcli.errors import DamagedFile, RunFailed, UsageError
 from dlcli.export import readme, runtimes
@@ -27,6 +26,7 @@ from dlcli.runs import Run, layout
 from dlcli.runs.files import read_json, replacing_folder, write_json, write_text
 from dlcli.runs.folder import now
 from dlcli.runs.parts import title_of
+from dlcli.runtime.inputs import Inputs
 from dlcli.score.evaluate import predictions
 from dlcli.spec.data.sources.npz import Npz
 from dlcli.spec.experiment import Experiment, Hardware
@@ -167,7 +167,7 @@ def _write(
     if not found.agrees:
         raise RunFailed(f"the export does not agree with the run's model and was deleted: {found.words}; {_limit(found)}")
     image = experiment.data.image
-    row = readme.example_row(splits.train.inputs) if source.taken.columns else {}
+    row = readme.example_row(splits.train.inputs.columns) if source.taken.columns else {}
     source_settings = experiment.data.source
     array_name = source_settings.features if isinstance(source_settings, Npz) else "x"
     write_text(made / layout.EXAMPLE_PROGRAM, readme.example(source, form, image, row, array_name))
@@ -194,12 +194,12 @@ def _limit(found: Agreement) -> str:
 def _representative(splits: Splits) -> Callable[[], Iterator[Array]]:
     """Returns what gives examples of the training part one by one, from all over it."""
     examples = splits.train
-    chosen = subset(examples, _spread_out(len(examples), REPRESENTATIVE)).inputs
+    chosen = examples.take(_spread_out(len(examples), REPRESENTATIVE)).inputs
 
     def one_by_one() -> Iterator[Array]:
         for place in range(min(len(examples), REPRESENTATIVE)):
             at = np.array([place])
-            yield (chosen.read(at) if hasattr(chosen, "read") else chosen[at]).astype("float32")
+            yield chosen.read(at).astype("float32")
 
     return one_by_one
 
@@ -214,7 +214,7 @@ def _compared(
 ) -> Agreement:
     """Loads an export by its own runtime and compares its answers with the original's."""
     split = splits.scored
-    examples = subset(splits[split], _spread_out(len(splits[split]), COMPARED))
+    examples = splits[split].take(_spread_out(len(splits[split]), COMPARED))
 
     def scores(model: Any) -> Array:
         return predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
@@ -222,10 +222,7 @@ def _compared(
     first = scores(source.model)
     title = title_of(split, shared=split == "test" and splits.test_is_validation)
     compared = Compared(title, examples.targets, first, first if plain is source.model else scores(plain))
-    inputs = examples.inputs
-    if experiment.data.image.is_deep and isinstance(inputs, np.ndarray):  # in memory as uint8, as those of TFDS
-        inputs = inputs.astype("float32")
-    batches = list(_batches(source, inputs, len(examples), prediction_batch(experiment)))
+    batches = list(_batches(source, examples.inputs, prediction_batch(experiment), deep=experiment.data.image.is_deep))
     output = source.output_name
     if form == "keras":
         answers = runtimes.answers_of_plain_keras(path, batches)
@@ -243,14 +240,15 @@ def _compared(
     return agreement(compared, answers, source.task, metric=metric, spread=spread, judge=judge)
 
 
-def _batches(source: Original, inputs: Any, count: int, size: int) -> Iterator[Any]:
+def _batches(source: Original, inputs: Inputs, size: int, *, deep: bool) -> Iterator[Any]:
     """Yields the inputs as the source gives them; columns by their names in the model."""
-    for start in range(0, count, size):
-        at = np.arange(start, min(start + size, count))
-        if isinstance(inputs, dict):
-            yield {source.names[name]: values[at] for name, values in inputs.items()}
+    for start in range(0, len(inputs), size):
+        at = np.arange(start, min(start + size, len(inputs)))
+        if inputs.columns:
+            yield {source.names[name]: values[at] for name, values in inputs.columns.items()}
         else:
-            yield inputs.read(at) if hasattr(inputs, "read") else inputs[at]
+            batch = inputs.read(at)
+            yield batch.astype("float32") if deep else batch  # deep images of TFDS are uint8 in memory
 
 
 def _recorded(source: Original, run: Run, made: Path, form: Format, quantize: Quantize, found: Agreement) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def write_categories(path: Path, vocabularies: dict[str, list[str]]) -> None:
     write_text(path, json.dumps(vocabularies, indent=1, ensure_ascii=True) + "\n")
 
 
-def example_row(columns: dict[str, Array]) -> dict[str, float | str]:
+def example_row(columns: Mapping[str, Array]) -> dict[str, float | str]:
     """Returns a row as an example: each column's median, or its most frequent text."""
     row: dict[str, float | str] = {}
     for name, values in columns.items():

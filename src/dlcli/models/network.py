@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
 
+from dlcli.data.inputs import ARRAY_ENTRY, IMAGE_ENTRY, entry_name
 from dlcli.data.splits import Splits
 from dlcli.errors import RunFailed
 from dlcli.models.targets import TargetScale, target_scale
 from dlcli.runs.folder import REVISION
 from dlcli.runtime.engine import keras
+from dlcli.runtime.inputs import Arrays, Inputs
 from dlcli.runtime.layers import single_layers
 from dlcli.runtime.stream import ordered_batches
 from dlcli.spec.experiment import Experiment
@@ -77,13 +79,12 @@ class Network:
             self._head = keras.Model(self.features, self.functional.output, name="head")
         return self._head
 
-    def encoded(self, inputs: Any) -> Any:
+    def encoded(self, inputs: Inputs) -> Inputs:
         """Returns inputs as `functional` reads them."""
         if self.encode is None:
             return inputs
-        examples = len(next(iter(inputs.values())))
         self.encode.jit_compile = False  # XLA has no strings
-        return self.encode.predict(ordered_batches(inputs, examples=examples, batch_size=1024), verbose=0)
+        return Arrays(self.encode.predict(ordered_batches(inputs, examples=len(inputs), batch_size=1024), verbose=0))
 
     def trains_head_alone(self, stage: Stage) -> bool:
         """Whether a stage leaves the whole backbone as it is, so that its features may be computed once."""
@@ -128,9 +129,9 @@ def build_model(
     if experiment.model.has_backbone:
         shape = splits.shape or ()
         return build_transfer(experiment, shape, splits.outputs, scale, load_weights=load_weights, offline=offline)
-    if isinstance(inputs, dict):
-        return _build_for_columns(experiment, splits, inputs, scale, revision)
-    entry = keras.Input(splits.shape, name="image" if splits.is_image else "features")
+    if inputs.columns:
+        return _build_for_columns(experiment, splits, inputs.columns, scale, revision)
+    entry = keras.Input(splits.shape, name=entry_name(inputs.kind))
     features = experiment.model.apply(_scaled(entry, experiment.data.normalize, inputs))
     output = _output(experiment, splits.outputs, features, scale)
     # Network of the tensors themselves: of lists, the saved model would want a list, and warn of a plain array.
@@ -159,7 +160,7 @@ def build_transfer(
         RunFailed: the head cannot take the backbone's features.
     """
     model = cast("Transfer", experiment.model)
-    entry = keras.Input(shape, name="image" if model.backbone.takes_images else "features")
+    entry = keras.Input(shape, name=IMAGE_ENTRY if model.backbone.takes_images else ARRAY_ENTRY)
     backbone = model.backbone.build(shape, load_weights=load_weights, offline=offline)
     tensor = backbone(model.backbone.preprocess(entry))
     body = keras.Model(entry, tensor)
@@ -205,7 +206,7 @@ class Inference(keras.layers.Layer):  # type: ignore[misc]
 
 
 def _build_for_columns(
-    experiment: Experiment, splits: Splits, columns: dict[str, Array], scale: TargetScale | None, revision: int
+    experiment: Experiment, splits: Splits, columns: Mapping[str, Array], scale: TargetScale | None, revision: int
 ) -> Network:
     from dlcli.runtime.columns import column_inputs
 
@@ -230,49 +231,24 @@ def shape_model(experiment: Experiment, shape: tuple[int, ...], outputs: int) ->
     """Returns the model for inputs of a shape, without data: scaling that must be fitted is left out."""
     if experiment.model.has_backbone:
         return build_transfer(experiment, shape, outputs, load_weights=False, offline=True)
-    entry = keras.Input(shape, name="image" if len(shape) == 3 else "features")
+    entry = keras.Input(shape, name=IMAGE_ENTRY if len(shape) == 3 else ARRAY_ENTRY)
     features = experiment.model.apply(entry)
     model = keras.Model(entry, _output(experiment, outputs, features))
     return Network(experiment.model, model, model, features)
 
 
-def _scaled(tensor: Any, normalize: str, inputs: Any) -> Any:
+def _scaled(tensor: Any, normalize: str, inputs: Inputs) -> Any:
     """Returns the inputs scaled inside the model, in float32 also under mixed precision.
 
     In half precision a variance above 65,504 is infinite, and 1065 and 1067 are the same number.
     """
     if normalize == "none":
         return tensor
-    if hasattr(inputs, "read") or inputs.dtype == np.uint8:
+    if inputs.kind == "images":
         if normalize == "unit":
             return keras.layers.Rescaling(1 / 255, name="normalize", dtype="float32")(tensor)
         if normalize == "symmetric":
             return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="normalize", dtype="float32")(tensor)
-    mean, deviation = _mean_and_deviation(inputs, normalize)
+    mean, deviation = inputs.scale(normalize)
     layer = keras.layers.Normalization(mean=mean, variance=deviation**2, name="normalize", dtype="float32")
     return layer(tensor)
-
-
-def _mean_and_deviation(inputs: Any, normalize: str) -> tuple[Array, Array]:
-    """Returns the offset and divisor of the last axis for a scaling, from the training part."""
-    if hasattr(inputs, "read"):
-        total, squares, count = np.zeros(inputs.shape[-1]), np.zeros(inputs.shape[-1]), 0
-        for start in range(0, len(inputs), 256):
-            pixels = (
-                inputs.read(np.arange(start, min(start + 256, len(inputs)))).astype("float64").reshape(-1, inputs.shape[-1])
-            )
-            total, squares, count = total + pixels.sum(0), squares + (pixels**2).sum(0), count + len(pixels)
-        mean = total / count
-        return mean, _not_zero(np.sqrt(np.maximum(squares / count - mean**2, 0)))
-    axes = tuple(range(inputs.ndim - 1))
-    if normalize == "standard":
-        return inputs.mean(axes, dtype="float64"), _not_zero(inputs.std(axes, dtype="float64"))
-    low, high = inputs.min(axes).astype("float64"), inputs.max(axes).astype("float64")
-    if normalize == "unit":
-        return low, _not_zero(high - low)
-    return (low + high) / 2, _not_zero((high - low) / 2)
-
-
-def _not_zero(deviation: Array) -> Array:
-    """Returns the divisor with 1 for constant features, which then stay at 0."""
-    return np.where(deviation > 0, deviation, 1.0)

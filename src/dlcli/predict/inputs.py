@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from io import BufferedReader
 from itertools import groupby
 from math import prod
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
 
-from dlcli.errors import DamagedFile, DataError, UsageError
-from dlcli.runs import Run
-from dlcli.runtime.columns import input_names
+from dlcli.data.inputs import ModelInputs
+from dlcli.errors import DataError, UsageError
 from dlcli.runtime.image_reader import UnreadableImage, read_picture
 from dlcli.runtime.images import fit_arrays, fit_deep_arrays, incomplete_words, settings_of
+from dlcli.runtime.inputs import Inputs, Kind, TableColumns, array_inputs
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources.csv import Csv
 from dlcli.spec.data.sources.csv_rows import file_columns, ignored_columns, read_rows, row_settings
@@ -39,54 +39,23 @@ from dlcli.spec.data.sources.table.reader import OpenTable, open_stream, open_ta
 from dlcli.spec.experiment import Experiment
 
 Array = np.ndarray[Any, Any]
-Kind = Literal["images", "columns", "arrays"]
 _ENDINGS: dict[Kind, tuple[str, ...]] = {"images": EXTENSIONS, "columns": TABLES, "arrays": (".npz", ".npy")}
 _NUMPY = (".npz", ".npy")
 STDIN = "-"
 
 
 @dataclass(frozen=True)
-class ModelInputs:
-    """What a run's model takes.
-
-    `shape` is one example's for images and arrays. `columns` are the raw columns in the model's order, each with whether it
-    holds numbers.
-    """
-
-    kind: Kind
-    shape: tuple[int, ...] = ()
-    columns: dict[str, bool] | None = None
-
-
-@dataclass(frozen=True)
 class Batch:
-    """Examples with their names: uint8 images, float32 arrays, or raw columns `(n,)`."""
+    """Examples with their names: images, arrays, or raw columns."""
 
     ids: list[str]
-    inputs: Any
+    inputs: Inputs
     notes: tuple[str, ...] = ()
     """What a user should know of the file, once all its rows are read; the batch is empty then."""
 
 
 Skip = Callable[[str, str], None]
 """Is told of what was left out: its name, and why."""
-
-
-def inputs_of_model(model: Any, run: Run) -> ModelInputs:
-    """Returns what a run's model takes: raw columns, 8-bit images, or arrays of numbers.
-
-    Raises:
-        DamagedFile: the model is not as dlcli makes them.
-    """
-    if isinstance(model.input, dict):
-        names = input_names(run.data().get("columns") or [])
-        if set(names.values()) != set(model.input):
-            raise DamagedFile(f"{run.model_path}: has other input columns than the run's data")
-        return ModelInputs("columns", columns={name: model.input[key].dtype != "string" for name, key in names.items()})
-    shape = tuple(model.input_shape[1:])
-    if not all(isinstance(side, int) for side in shape):
-        raise DamagedFile(f"{run.model_path}: takes inputs of shape {model.input_shape}, which is not fixed")
-    return ModelInputs("images" if len(shape) == 3 and model.input.name == "image" else "arrays", shape)
 
 
 def found_files(what: Sequence[str], kind: Kind) -> tuple[list[str], Tree]:
@@ -185,10 +154,10 @@ def _of_images(paths: Iterable[str], image: ImageSettings, size: int, skip: Skip
             ids.append(path)
             images.append(found)
             if len(ids) == size:
-                yield Batch(ids, np.stack(images))
+                yield Batch(ids, array_inputs(np.stack(images)))
                 ids, images = [], []
     if ids:
-        yield Batch(ids, np.stack(images))
+        yield Batch(ids, array_inputs(np.stack(images)))
 
 
 def _ahead(pool: ThreadPoolExecutor, paths: Iterable[str], image: ImageSettings, most: int) -> Iterator[tuple[str, Any]]:
@@ -227,10 +196,10 @@ def _of_table(path: str, source: Csv, columns: dict[str, bool], size: int, skip:
                 for number, fault in rows.faults.items():
                     skip(f"{name}:{number}", fault)
                 if rows.numbers:
-                    yield Batch([f"{name}:{number}" for number in rows.numbers], rows.columns)
+                    yield Batch([f"{name}:{number}" for number in rows.numbers], TableColumns(rows.columns))
             ignored = ignored_columns(source, table.names, file_columns(source, columns).values())
             if notes := [*table.notes, *ignored, *row_notes(table.counts)]:
-                yield Batch([], {}, tuple(f"{name}: {note}" for note in notes))
+                yield Batch([], TableColumns({}), tuple(f"{name}: {note}" for note in notes))
     except DataError as error:
         skip(name, str(error))
     except OSError as error:
@@ -260,7 +229,7 @@ def _of_array(path: str, name: str, taken: ModelInputs, image: ImageSettings, si
             for place in np.flatnonzero(~good):
                 skip(f"{path}:{start + place}", "holds NaN or infinite values")
             if good.any():
-                yield Batch([f"{path}:{start + place}" for place in np.flatnonzero(good)], inputs[good])
+                yield Batch([f"{path}:{start + place}" for place in np.flatnonzero(good)], array_inputs(inputs[good]))
     except DataError as error:
         skip(path, str(error))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:

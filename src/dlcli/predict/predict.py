@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from dlcli.data.batches import prediction_batch
+from dlcli.data.inputs import ModelInputs, inputs_of_model
 from dlcli.data.open_run import open_run
 from dlcli.data.unfamiliar import Unfamiliar
 from dlcli.errors import DataError, UsageError
 from dlcli.predict.answers import Answers
-from dlcli.predict.inputs import Batch, ModelInputs, Skip, batches, found_files, inputs_of_model
+from dlcli.predict.inputs import Batch, Skip, batches, found_files
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.failures import failures_in_words
-from dlcli.runtime.columns import rows
 from dlcli.runtime.images import is_deep_file
 from dlcli.spec.data.sources.file_tree import Tree
 from dlcli.spec.experiment import Experiment
@@ -59,7 +59,7 @@ class Prediction:
                 if not batch.ids:
                     continue
                 if self.unfamiliar is not None:
-                    self.unfamiliar.add(batch.inputs)
+                    self.unfamiliar.add(batch.inputs.columns)
                 answers = self._numbers(batch.ids, self._scores(batch), skip)
                 found = found or bool(answers.ids)
                 yield answers
@@ -75,7 +75,7 @@ class Prediction:
         return Answers(self.experiment.task, self.classes, kept, scores[sound])
 
     def _scores(self, batch: Batch) -> Array:
-        inputs = rows(batch.inputs) if isinstance(batch.inputs, dict) else batch.inputs
+        inputs = batch.inputs.read(np.arange(len(batch.ids)))
         output = self.experiment.task.output
         scores = output.scores(np.asarray(self.model.predict_on_batch(inputs)))
         if self.temperature is None:

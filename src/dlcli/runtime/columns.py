@@ -41,13 +41,13 @@ def column_inputs(
     keras = import_keras()
     names = input_names(columns)
     inputs = {
-        names[name]: keras.Input((1,), name=names[name], dtype="float32" if _is_number(values) else "string")
+        names[name]: keras.Input((1,), name=names[name], dtype="float32" if is_number(values) else "string")
         for name, values in columns.items()
     }
-    numbers = {names[name]: values for name, values in columns.items() if _is_number(values)}
+    numbers = {names[name]: values for name, values in columns.items() if is_number(values)}
     encoded = _numbers(keras, inputs, numbers, normalize) if numbers else []
     for name, values in columns.items():
-        if not _is_number(values):
+        if not is_number(values):
             one_hot = _category(keras, inputs[names[name]], values)
             encoded.append(_without_unseen(keras, one_hot) if unseen_as_zeros else one_hot)
     return inputs, _joined(keras, encoded, "encoded")
@@ -88,12 +88,13 @@ def rows(columns: Mapping[str, Array]) -> dict[str, Any]:
 
     names = input_names(columns)
     return {
-        names[name]: tf.constant(values.astype("float32" if _is_number(values) else object)[:, None])
+        names[name]: tf.constant(values.astype("float32" if is_number(values) else object)[:, None])
         for name, values in columns.items()
     }
 
 
-def _is_number(values: Array) -> bool:
+def is_number(values: Array) -> bool:
+    """Whether a column holds numbers, and not text."""
     return values.dtype.kind in "fiub"
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import struct
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from hashlib import blake2b, sha256
 from pathlib import Path
 from threading import local
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 from PIL import Image
@@ -28,6 +29,7 @@ from dlcli.runtime.image_reader import (
     is_deep,
     read_picture,
 )
+from dlcli.runtime.inputs import Inputs, Kind, not_zero
 from dlcli.runtime.jpeg_data import missing_part
 from dlcli.upstream.pillow import silence_libtiff
 
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 
 silence_libtiff()
 _ENDS = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))
+CONTENT_HASHED = 2**30
+"""Files of up to so many bytes together are read whole for the fingerprint (a second or two), of more only their sizes."""
+_TAIL_BYTES = 16_384
 _EIGHT_BITS = (b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")
 
 
@@ -73,7 +78,7 @@ class ImageOptions(Protocol):
 
 
 @dataclass(frozen=True)
-class ImageFiles:
+class ImageFiles(Inputs):
     """Image files of one size once read: `(height, width, channels)`, 0 to 255, uint8 or (by `value_range`) float32.
 
     Attributes:
@@ -85,6 +90,8 @@ class ImageFiles:
     paths: tuple[str, ...]
     image: ImageOptions
     decoded: Array | None = None
+    kind: ClassVar[Kind] = "images"
+    in_files: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -100,10 +107,10 @@ class ImageFiles:
         """The type of the pixels: `uint8`, or `float32` where deep values are kept."""
         return "float32" if self.image.is_deep else "uint8"
 
-    def take(self, positions: Array) -> ImageFiles:
+    def take(self, places: Array) -> ImageFiles:
         """Returns the files at some positions."""
-        decoded = None if self.decoded is None else self.decoded[positions]
-        return ImageFiles(tuple(self.paths[position] for position in positions), self.image, decoded)
+        decoded = None if self.decoded is None else self.decoded[places]
+        return ImageFiles(tuple(self.paths[place] for place in places), self.image, decoded)
 
     def unreadable(self, *, thorough: bool) -> dict[int, str]:
         """Returns the positions of files that cannot be read, with what is wrong; each named by its path.
@@ -130,23 +137,68 @@ class ImageFiles:
             faults = enumerate(pool.map(fault, range(len(self.paths))))
             return {position: words for position, words in faults if words}
 
-    def read(self, positions: Array) -> Array:
-        """Returns the images at some positions, `(len(positions), height, width, channels)`.
+    def read(self, places: Array) -> Array:
+        """Returns the images at some positions, `(len(places), height, width, channels)`.
 
         Raises:
             DataError: a file is empty, truncated or no image; it is named.
         """
         if self.decoded is not None:
-            chosen: Array = self.decoded[positions]
+            chosen: Array = self.decoded[places]
             return chosen
-        images = np.empty((len(positions), *self.shape), dtype=self.dtype)
+        images = np.empty((len(places), *self.shape), dtype=self.dtype)
 
         def place(slot: int) -> None:
-            images[slot] = read_image(self.paths[positions[slot]], self.image)
+            images[slot] = read_image(self.paths[places[slot]], self.image)
 
         with ThreadPoolExecutor() as pool:  # Pillow decodes and resizes outside the interpreter's lock
-            list(pool.map(place, range(len(positions))))
+            list(pool.map(place, range(len(places))))
         return images
+
+    def reader(self) -> Callable[[Any], Any]:
+        """Returns a function from indices to a batch of images, read from their files."""
+        from dlcli.runtime.engine import tf
+
+        shape = (None, *self.shape)
+        return lambda indices: tf.ensure_shape(tf.numpy_function(self.read, [indices], self.dtype), shape)
+
+    def keys(self, places: Array) -> list[Any]:
+        """Returns each file's size with a hash of its last bytes; a file that has gone is like no other."""
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(_file_key, (self.paths[place] for place in places)))
+
+    def digest(self, place: int) -> bytes:
+        """Returns a digest of a file's bytes."""
+        try:
+            return blake2b(Path(self.paths[place]).read_bytes()).digest()
+        except OSError:
+            return self.paths[place].encode(errors="surrogateescape")
+
+    def content(self) -> Iterator[tuple[str, bytes | memoryview]]:
+        """Yields the sizes of the files, with a digest of their content where all together are small enough to be read.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        try:
+            sizes = [Path(path).stat().st_size for path in self.paths]
+            digest = sha256("\0".join(map(str, sizes)).encode())
+            if sum(sizes) <= CONTENT_HASHED:
+                for path in self.paths:
+                    digest.update(Path(path).read_bytes())
+        except OSError as error:
+            raise DataError(f"{error.filename}: {error.strerror}") from None
+        yield "", digest.digest()
+
+    def scale(self, normalize: str) -> tuple[Array, Array]:
+        """Returns mean and deviation of each channel; every image is read."""
+        channels = self.shape[-1]
+        total, squares, count = np.zeros(channels), np.zeros(channels), 0
+        for start in range(0, len(self), 256):
+            pixels = self.read(np.arange(start, min(start + 256, len(self)))).astype("float64").reshape(-1, channels)
+            total, squares, count = total + pixels.sum(0), squares + (pixels**2).sum(0), count + len(pixels)
+        mean = total / count
+        return mean, not_zero(np.sqrt(np.maximum(squares / count - mean**2, 0)))
 
     def pictures(self) -> Iterator[tuple[str, Picture | str]]:
         """Yields each file's path with its picture, or with what is wrong with it, in order."""
@@ -165,6 +217,16 @@ class ImageFiles:
     def with_range(self, value_range: Any) -> ImageFiles:
         """Returns the same files read with another range of values."""
         return replace(self, image=self.image.model_copy(update={"value_range": value_range}))
+
+
+def _file_key(path: str) -> tuple[int, bytes]:
+    try:
+        with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(-min(size, _TAIL_BYTES), os.SEEK_END)
+            return size, blake2b(file.read(), digest_size=16).digest()
+    except OSError:
+        return -1, path.encode(errors="surrogateescape")
 
 
 def read_image(path: str, image: ImageOptions) -> Array:

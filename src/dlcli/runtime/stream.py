@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from dlcli.errors import DataError
-from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras, tf
+from dlcli.runtime.inputs import Inputs
 from dlcli.upstream.tensorflow import steady_options
 
 Array = np.ndarray[Any, Any]
@@ -42,7 +42,7 @@ class TrainingStream:
 
     def __init__(
         self,
-        inputs: Any,
+        inputs: Inputs,
         labels: Callable[[Any], Any],
         *,
         examples: int,
@@ -56,7 +56,7 @@ class TrainingStream:
         with tf.device("CPU:0"):  # where tf.data reads it
             self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._order = _FirstOrder(examples, seed, self._epoch) if first_order else _Order(examples, seed)
-        order, read = self._order, reader(inputs)
+        order, read = self._order, inputs.reader()
 
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
         def batch(step: Any) -> Any:
@@ -67,7 +67,7 @@ class TrainingStream:
                 images = augmented(images, augment, seed, self._epoch * self.steps + step)
             return images, labels(indices)
 
-        parallel = _cores() if augment or hasattr(inputs, "read") else 2
+        parallel = _cores() if augment or inputs.in_files else 2
 
         def dataset(first: int) -> Any:
             steps = tf.data.Dataset.range(first, self.steps).map(batch, num_parallel_calls=parallel, deterministic=True)
@@ -87,7 +87,7 @@ class TrainingStream:
 
 
 def ordered_batches(
-    inputs: Any,
+    inputs: Inputs,
     *,
     examples: int,
     batch_size: int,
@@ -100,7 +100,7 @@ def ordered_batches(
 
     With `augment` the inputs are changed at random, by draws that are a function of (seed, epoch, step).
     """
-    read = reader(inputs)
+    read = inputs.reader()
     count = -(-examples // batch_size)
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
@@ -112,7 +112,7 @@ def ordered_batches(
         return found if labels is None else (found, labels(indices))
 
     steps = tf.data.Dataset.range(count)
-    parallel = _cores() if augment or hasattr(inputs, "read") else 2
+    parallel = _cores() if augment or inputs.in_files else 2
     return steps.map(batch, num_parallel_calls=parallel, deterministic=True).prefetch(_AHEAD).with_options(steady_options())
 
 
@@ -157,27 +157,6 @@ class _FirstOrder:
         """Returns the examples at some places of the order, int64."""
         key = tf.stack([tf.constant(self._seed, tf.uint32), tf.cast(self._epoch, tf.uint32)])
         return tf.random.experimental.index_shuffle(places, key, tf.constant(self._examples - 1, tf.int64))
-
-
-def reader(inputs: Any) -> Callable[[Any], Any]:
-    """Returns a function from indices to a batch of inputs: gathered from memory, or read from files."""
-    if isinstance(inputs, dict):
-        names = input_names(inputs)
-        readers = {names[name]: reader(column) for name, column in inputs.items()}
-        return lambda indices: {name: read(indices) for name, read in readers.items()}
-    if isinstance(inputs, np.memmap):
-        return lambda indices: tf.ensure_shape(
-            tf.numpy_function(inputs.__getitem__, [indices], inputs.dtype), (None, *inputs.shape[1:])
-        )
-    if hasattr(inputs, "read"):
-        shape = (None, *inputs.shape)
-
-        def read_files(indices: Any) -> Any:
-            return tf.ensure_shape(tf.numpy_function(inputs.read, [indices], inputs.dtype), shape)
-
-        return read_files
-    values = on_host(inputs[:, None] if inputs.ndim == 1 else inputs)
-    return lambda indices: tf.gather(values, indices)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.data.resolve import prepared
-from dlcli.data.splits import Splits, is_image, open_splits
+from dlcli.data.splits import Splits, open_splits
 from dlcli.errors import UsageError
 from dlcli.program import command
 from dlcli.runs import Run
@@ -20,6 +20,7 @@ from dlcli.runs.reporter import Log
 from dlcli.runtime.columns import column_inputs
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
+from dlcli.runtime.inputs import Inputs
 from dlcli.runtime.stream import ordered_batches
 from dlcli.score.intervals import metric_interval
 from dlcli.spec.data.sources import Examples
@@ -91,30 +92,29 @@ def baselines(
 def model_rows(train: Examples, scored: Examples) -> tuple[Array, Array]:
     """Returns the training examples and those that are scored as float32 `(n, features)`."""
     first, second = train.inputs, scored.inputs
-    if isinstance(first, dict):
-        raw, features = column_inputs(first, "standard")
+    if first.columns:
+        raw, features = column_inputs(first.columns, "standard")
         encode = keras.Model(raw, features)
         encode.jit_compile = False
         return _encoded(encode, first), _encoded(encode, second)
     return _flat(train), _flat(scored)
 
 
-def _encoded(encode: Any, columns: dict[str, Array]) -> Array:
-    examples = len(next(iter(columns.values())))
-    return np.asarray(encode.predict(ordered_batches(columns, examples=examples, batch_size=1024), verbose=0))
+def _encoded(encode: Any, inputs: Inputs) -> Array:
+    return np.asarray(encode.predict(ordered_batches(inputs, examples=len(inputs), batch_size=1024), verbose=0))
 
 
 def _flat(examples: Examples) -> Array:
     """Returns images as rows of numbers from 0 to 1, coarser where they are large; other arrays as rows."""
     inputs = examples.inputs
-    if not is_image(inputs):
-        return np.asarray(inputs, dtype="float32").reshape(len(examples), -1)
+    if inputs.kind != "images":
+        return np.asarray(inputs.read(np.arange(len(inputs))), dtype="float32").reshape(len(examples), -1)
     found = [_pixels(inputs, np.arange(at, min(at + 256, len(examples)))) for at in range(0, len(examples), 256)]
     return np.concatenate(found)
 
 
-def _pixels(inputs: Any, places: Array) -> Array:
-    images = (inputs.read(places) if hasattr(inputs, "read") else inputs[places]).astype("float32") / 255
+def _pixels(inputs: Inputs, places: Array) -> Array:
+    images = inputs.read(places).astype("float32") / 255
     step = int(np.ceil(np.sqrt(max(1.0, images[0].size / _MOST_FEATURES))))
     return np.asarray(images[:, ::step, ::step].reshape(len(places), -1))
 

@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 
 from dlcli.data.batches import prediction_batches
+from dlcli.data.inputs import refuse_other_inputs, refuse_other_type
 from dlcli.data.open_run import OpenRun, open_run
-from dlcli.data.other_data import open_other, refuse_other_type
-from dlcli.data.splits import Splits, is_image
+from dlcli.data.other_data import open_other
+from dlcli.data.splits import Splits
 from dlcli.data.unfamiliar import gaps_of, notes_on
 from dlcli.errors import RunFailed, UsageError
 from dlcli.runs import Run
 from dlcli.runs.parts import part_note
 from dlcli.runtime.engine import keras
-from dlcli.runtime.loading import load_model, refuse_other_inputs
+from dlcli.runtime.loading import load_model
 from dlcli.runtime.loop import Listening
 from dlcli.runtime.stream import data_errors
 from dlcli.score.calibration import fit_temperature
@@ -139,7 +140,7 @@ def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any
         write_tables(folder, outcome)
         calibration = write_calibration(folder, outcome, run.temperature())
         chosen = write_curves(folder, outcome, options.costs)
-        write_examples(folder, worth_looking_at(outcome), part.examples, images=is_image(part.examples.inputs))
+        write_examples(folder, worth_looking_at(outcome), part.examples, images=part.examples.inputs.kind == "images")
         if columns:
             write_slices(folder, slices(outcome, columns, experiment.training.metrics or []))
         texts = {"note": part_note(run, part.name), "notes": scores.notes}

@@ -133,8 +133,7 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
 
 def _pixels(examples: Examples, place: int) -> Array:
     """Returns one image, uint8 `(height, width, channels)`."""
-    inputs = examples.inputs
-    return shown(inputs.read(np.array([place]))[0] if hasattr(inputs, "read") else np.asarray(inputs[place]))
+    return shown(examples.inputs.read(np.array([place]))[0])
 
 
 def _thumbnail(pixels: Array) -> Image.Image:

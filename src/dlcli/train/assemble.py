@@ -14,6 +14,7 @@ from dlcli.models.features import kept_features, reason_against
 from dlcli.models.selection import Plan
 from dlcli.models.targets import target_scale
 from dlcli.runtime.data_loss import data_loss
+from dlcli.runtime.inputs import Arrays
 from dlcli.runtime.learner import has_own_step, optimizers_of
 from dlcli.runtime.spread import refuse_empty_shares
 from dlcli.runtime.stream import TrainingStream, ordered_batches
@@ -50,7 +51,8 @@ def stage_inputs_of(setup: TrainingSetup, stage: Stage, folder: Path) -> StageIn
         if not against:
             kept = kept_features(experiment, splits, network, augment, folder)
             setup.log(f"features: {kept.told}")
-            return StageInputs(network.head_learner(), kept.train, kept.validation, [], kept.copies, of_features=True)
+            features = None if kept.validation is None else Arrays(kept.validation)
+            return StageInputs(network.head_learner(), Arrays(kept.train), features, [], kept.copies, of_features=True)
         setup.log(f"features: computed at every step: {against}")
         model = network.frozen_body_learner()
     else:

@@ -167,7 +167,7 @@ def _opened(run: Run, experiment: Experiment, device: Device, log: Log, *, offli
 def _tell_data(splits: Splits, log: Log) -> None:
     counts = {name: len(examples) for name, examples in splits.by_name.items()}
     sizes = sizes_in_words(counts, shared=splits.test_is_validation)
-    shape = f"shape {splits.shape}" if splits.shape else f"{len(splits.train.inputs)} columns"
+    shape = f"shape {splits.shape}" if splits.shape else f"{len(splits.train.inputs.columns)} columns"
     classes = f", {len(splits.classes)} classes" if splits.task.output.strata(splits.train.targets) is not None else ""
     log(f"data: {sizes}; {shape}{classes}")
     for line in splits.lines:

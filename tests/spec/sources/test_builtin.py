@@ -15,7 +15,7 @@ def test_facts_are_what_opening_finds(name: str) -> None:
     found = opened(source, facts.tasks[0])
     train = found.parts["train"]
     assert list(found.parts) == ["train"]
-    assert train.inputs.shape[1:] == facts.shape
+    assert train.inputs.shape == facts.shape
     assert found.classes == (facts.classes or ("target",))
     assert len(train.ids) == len(set(train.ids)) == len(train.targets) == len(train.inputs)
     if facts.classes:
@@ -23,12 +23,12 @@ def test_facts_are_what_opening_finds(name: str) -> None:
 
 
 def test_digits_are_grey_images_over_the_full_range() -> None:
-    digits = opened(Builtin(kind="builtin", name="digits")).parts["train"].inputs
+    digits = opened(Builtin(kind="builtin", name="digits")).parts["train"].inputs.values
     assert (digits.dtype, digits.min(), digits.max()) == (np.uint8, 0, 255)
 
 
 def test_digits_come_in_the_size_and_channels_asked_for() -> None:
-    digits = opened(Builtin(kind="builtin", name="digits"), size=(16, 12), channels=3).parts["train"].inputs
+    digits = opened(Builtin(kind="builtin", name="digits"), size=(16, 12), channels=3).parts["train"].inputs.values
     assert digits.shape == (1797, 16, 12, 3)
 
 

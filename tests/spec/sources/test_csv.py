@@ -35,11 +35,11 @@ def refused(source: Csv, task: str = "classification") -> str:
 def test_numbers_categories_and_gaps(tmp_path: Path) -> None:
     found = opened(table(tmp_path), "binary")
     train = found.parts["train"]
-    assert list(train.inputs) == ["age", "city", "smoker"]
-    assert train.inputs["age"].dtype == np.float32
-    assert np.array_equal(train.inputs["age"], [31, np.nan, 47.5], equal_nan=True)
-    assert train.inputs["city"].tolist() == ["Köln", "Paris, Texas", ""]
-    assert train.inputs["smoker"].tolist() == ["True", "False", "True"]
+    assert list(train.inputs.columns) == ["age", "city", "smoker"]
+    assert train.inputs.columns["age"].dtype == np.float32
+    assert np.array_equal(train.inputs.columns["age"], [31, np.nan, 47.5], equal_nan=True)
+    assert train.inputs.columns["city"].tolist() == ["Köln", "Paris, Texas", ""]
+    assert train.inputs.columns["smoker"].tolist() == ["True", "False", "True"]
     assert (found.classes, train.targets.tolist()) == (("no", "yes"), [1, 0, 1])
     assert train.ids == ["train/0", "train/1", "train/2"]
 
@@ -47,22 +47,22 @@ def test_numbers_categories_and_gaps(tmp_path: Path) -> None:
 def test_a_byte_order_mark_separators_decimal_commas_and_own_gaps(tmp_path: Path) -> None:
     text = "\ufeffx;y;target\n1,5;?;a\n2;3;b\n"
     train = opened(table(tmp_path, text, separator=";", decimal=",", missing=["?"])).parts["train"]
-    assert train.inputs["x"].tolist() == [1.5, 2.0]
-    assert np.array_equal(train.inputs["y"], [np.nan, 3], equal_nan=True)
+    assert train.inputs.columns["x"].tolist() == [1.5, 2.0]
+    assert np.array_equal(train.inputs.columns["y"], [np.nan, 3], equal_nan=True)
 
 
 def test_the_training_file_decides_what_a_column_is(tmp_path: Path) -> None:
     train, test = "n,c,target\n1,007,a\n2,008,b\n", "n,c,target\n,9,b\n"
     found = opened(table(tmp_path, train, test, categorical=["c"])).parts
-    assert found["train"].inputs["c"].tolist() == ["007", "008"]
-    assert found["test"].inputs["c"].tolist() == ["9"]
-    assert np.isnan(found["test"].inputs["n"][0])
+    assert found["train"].inputs.columns["c"].tolist() == ["007", "008"]
+    assert found["test"].inputs.columns["c"].tolist() == ["9"]
+    assert np.isnan(found["test"].inputs.columns["n"][0])
     assert found["test"].targets.tolist() == [1]
 
 
 def test_features_and_drop_choose_the_columns(tmp_path: Path) -> None:
-    assert list(opened(table(tmp_path, features=["smoker", "age"])).parts["train"].inputs) == ["smoker", "age"]
-    assert list(opened(table(tmp_path, drop=["city"])).parts["train"].inputs) == ["age", "smoker"]
+    assert list(opened(table(tmp_path, features=["smoker", "age"])).parts["train"].inputs.columns) == ["smoker", "age"]
+    assert list(opened(table(tmp_path, drop=["city"])).parts["train"].inputs.columns) == ["age", "smoker"]
 
 
 def test_class_numbers_are_sorted_as_numbers(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_several_targets(tmp_path: Path) -> None:
     found = opened(table(tmp_path, text, target=["a", "b"]), "multilabel")
     assert found.classes == ("a", "b")
     assert found.parts["train"].targets.tolist() == [[0, 1], [1, 0]]
-    assert list(found.parts["train"].inputs) == ["x"]
+    assert list(found.parts["train"].inputs.columns) == ["x"]
     found = opened(table(tmp_path, "x,a,b\n1,0.5,2\n2,1,3\n", target=["a", "b"]), "regression")
     assert found.parts["train"].targets.tolist() == [[0.5, 2], [1, 3]]
     assert table(tmp_path, text, target=["a", "b"]).facts(TASKS["regression"]).outputs == 2
@@ -161,7 +161,7 @@ def test_faults_are_found_from_the_headers_alone(tmp_path: Path) -> None:
 def test_a_column_without_values_is_noted(tmp_path: Path) -> None:
     found = opened(table(tmp_path, "x,e,target\n1,,a\n2,,b\n"))
     assert found.notes == ("column `e` has no value in any training row",)
-    assert np.isnan(found.parts["train"].inputs["e"]).all()
+    assert np.isnan(found.parts["train"].inputs.columns["e"]).all()
 
 
 def test_a_hundred_thousand_rows_and_ten_thousand_classes(tmp_path: Path) -> None:
@@ -182,6 +182,6 @@ def test_titanic() -> None:
     train = found.parts["train"]
     assert found.classes == ("0", "1")
     assert int(train.targets.sum()) == 342
-    assert int(np.isnan(train.inputs["Age"]).sum()) == 177
-    assert set(train.inputs["Pclass"]) == {"1", "2", "3"}
-    assert set(train.inputs["Embarked"]) == {"C", "Q", "S", ""}
+    assert int(np.isnan(train.inputs.columns["Age"]).sum()) == 177
+    assert set(train.inputs.columns["Pclass"]) == {"1", "2", "3"}
+    assert set(train.inputs.columns["Embarked"]) == {"C", "Q", "S", ""}

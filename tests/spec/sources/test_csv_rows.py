@@ -31,7 +31,7 @@ def test_rows_are_read_as_a_training_reads_them(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(text.replace("short\n", "short,7,x,1\n"), encoding="utf-8")
     source = Csv(kind="csv", path=str(path), target="target", features=["age", "city"])
-    trained = source.open(request("binary")).parts["train"].inputs
+    trained = source.open(request("binary")).parts["train"].inputs.columns
     (found,) = read(text)
     assert found.faults == {}
     assert found.numbers == [1, 2, 3, 4, 5, 6]

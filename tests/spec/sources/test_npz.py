@@ -27,7 +27,7 @@ def test_rows_series_and_images_keep_their_shape(tmp_path: Path) -> None:
     ):
         found = opened(saved(tmp_path, x=raw, y=labels))
         train = found.parts["train"]
-        assert (train.inputs.shape, train.inputs.dtype) == (shape, dtype)
+        assert (train.inputs.values.shape, train.inputs.values.dtype) == (shape, dtype)
         assert train.targets.tolist() == [1, 0, 1, 2]
         assert found.classes == ("1", "3", "7")
 
@@ -45,7 +45,7 @@ def test_parts_are_found_by_their_suffixes(tmp_path: Path) -> None:
 
 def test_images_come_in_the_size_asked_for(tmp_path: Path) -> None:
     source = saved(tmp_path, x=np.full((2, 8, 8), 200, "uint8"), y=[0, 1])
-    inputs = opened(source, size=(4, 6), channels=3).parts["train"].inputs
+    inputs = opened(source, size=(4, 6), channels=3).parts["train"].inputs.values
     assert (inputs.shape, inputs.min(), inputs.max()) == ((2, 4, 6, 3), 200, 200)
 
 
@@ -183,7 +183,7 @@ def test_numbers_that_are_pixels_come_with_the_line_that_makes_them_images(
     tmp_path: Path, values: float, shape: tuple[int, ...], said: str
 ) -> None:
     found = opened(saved(tmp_path, x=np.full(shape, values), y=[0, 1]))
-    assert found.parts["train"].inputs.shape == shape
+    assert found.parts["train"].inputs.values.shape == shape
     assert found.notes[0].startswith(said) if said else found.notes == (), found.notes
 
 
@@ -273,13 +273,13 @@ def test_parts_of_another_shape_or_type_are_faults_by_their_headers(
 def test_a_column_and_a_row_of_single_numbers_are_one_shape(tmp_path: Path) -> None:
     source = saved(tmp_path, x_train=np.ones(4), y_train=np.arange(4), x_test=np.ones((2, 1)), y_test=np.arange(2))
     assert not list(source.faults())
-    assert opened(source).parts["test"].inputs.shape == (2, 1)
+    assert opened(source).parts["test"].inputs.values.shape == (2, 1)
 
 
 def test_images_of_another_size_need_a_size_and_targets_are_equally_many(tmp_path: Path) -> None:
     images = {"x_train": np.ones((4, 8, 8), "u1"), "x_test": np.ones((2, 9, 9), "u1")}
     source = saved(tmp_path, **images, y_train=np.arange(4), y_test=np.arange(2))
-    assert opened(source, size=(4, 4)).parts["test"].inputs.shape == (2, 4, 4, 1)
+    assert opened(source, size=(4, 4)).parts["test"].inputs.values.shape == (2, 4, 4, 1)
     with pytest.raises(DataError, match=r"have shape \(8, 8, 1\), those of `x_test` \(9, 9, 1\); `data.image.size` brings"):
         opened(source)
     rows = {"x_train": np.ones((4, 2)), "x_test": np.ones((2, 2))}

@@ -14,7 +14,7 @@ PLANES = ("plane", "multi_gaussian")
 def points(name: str, *, noise: float = 0.0, examples: int = 400, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     task = "regression" if name in PLANES else "binary"
     train = opened(Playground(kind="playground", name=name, examples=examples, noise=noise), task, seed).parts["train"]
-    return train.inputs, train.targets
+    return train.inputs.values, train.targets
 
 
 @pytest.mark.parametrize("name", CLASSES + PLANES)

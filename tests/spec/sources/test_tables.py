@@ -40,7 +40,7 @@ def refused(source: Csv, task: str = "classification") -> str:
 
 
 def columns(found: Opened) -> dict[str, list[Any]]:
-    return {name: values.tolist() for name, values in found.parts["train"].inputs.items()}
+    return {name: values.tolist() for name, values in found.parts["train"].inputs.columns.items()}
 
 
 def predicted(source: Csv, text: str, kinds: dict[str, bool]) -> Rows:
@@ -85,8 +85,8 @@ def test_the_same_table_in_many_forms(tmp_path: Path, content: str | bytes, name
     source = csv(tmp_path, content, name)
     assert list(source.faults()) == []
     found = opened(source, "binary")
-    assert list(found.parts["train"].inputs) == ["age", "city"]
-    assert np.array_equal(found.parts["train"].inputs["age"], np.array([31, 47.5, np.nan], "float32"), equal_nan=True)
+    assert list(found.parts["train"].inputs.columns) == ["age", "city"]
+    assert np.array_equal(found.parts["train"].inputs.columns["age"], np.array([31, 47.5, np.nan], "float32"), equal_nan=True)
     assert columns(found)["city"] == ["Bern", "Rome", "Bern"]
     assert (found.classes, found.parts["train"].targets.tolist()) == (("no", "yes"), [1, 0, 1])
     assert (
@@ -116,7 +116,9 @@ def test_workbooks_and_parquet_files_are_tables_too(tmp_path: Path) -> None:
         source = Csv(kind="csv", path=str(tmp_path / name), target="y")
         assert list(source.faults()) == []
         found = opened(source, "binary")
-        assert np.array_equal(found.parts["train"].inputs["age"], np.array([31, 47.5, np.nan], "float32"), equal_nan=True)
+        assert np.array_equal(
+            found.parts["train"].inputs.columns["age"], np.array([31, 47.5, np.nan], "float32"), equal_nan=True
+        )
         assert columns(found)["city"] == ["Bern", "Rome", "Bern"]
         assert found.parts["train"].targets.tolist() == [1, 0, 1]
     assert any("`Sheet` is read, not notes" in note for note in opened(csv_of(tmp_path / "rows.xlsx"), "binary").notes)
@@ -206,7 +208,7 @@ def test_a_first_row_of_values_never_becomes_the_header(tmp_path: Path) -> None:
     assert key == "header"
     assert message.startswith("no header: its first row holds values such as 3, ")
     found = read(tmp_path, AUTOS, "regression", target="column_5", header=False, missing=["?"])
-    assert list(found.parts["train"].inputs) == ["column_1", "column_2", "column_3", "column_4"]
+    assert list(found.parts["train"].inputs.columns) == ["column_1", "column_2", "column_3", "column_4"]
     assert len(found.parts["train"]) == 4
     names = ["risk", "loss", "make", "fuel", "price"]
     source = csv(tmp_path, AUTOS, target="price", names=names, missing=["?"])
@@ -225,14 +227,14 @@ def test_a_run_of_a_file_without_a_header_records_its_names(tmp_path: Path) -> N
 def test_the_nameless_index_of_pandas_is_ignored_with_a_note_or_used_by_name(tmp_path: Path) -> None:
     text = ",a,y\n" + "".join(f"{row},{row * 0.5},{row % 2}\n" for row in range(12))
     found = read(tmp_path, text)
-    assert list(found.parts["train"].inputs) == ["a"]
+    assert list(found.parts["train"].inputs.columns) == ["a"]
     assert found.notes == ("column 1 has no name and contains row numbers, as written by `to_csv` of pandas: ignored",)
     for name in ("", "Unnamed: 0"):
-        assert list(read(tmp_path, text, drop=[name]).parts["train"].inputs) == ["a"]
-        assert list(read(tmp_path, text, features=[name, "a"]).parts["train"].inputs) == ["Unnamed: 0", "a"]
+        assert list(read(tmp_path, text, drop=[name]).parts["train"].inputs.columns) == ["a"]
+        assert list(read(tmp_path, text, features=[name, "a"]).parts["train"].inputs.columns) == ["Unnamed: 0", "a"]
     assert list(csv(tmp_path, text).notes())[1:] == ["ignored columns without a name: `Unnamed: 0`"]
     old = csv(tmp_path, text, reader=1)
-    assert list(opened(old).parts["train"].inputs) == ["Unnamed: 0", "a"]  # as dlcli 0.1 read it
+    assert list(opened(old).parts["train"].inputs.columns) == ["Unnamed: 0", "a"]  # as dlcli 0.1 read it
 
 
 def test_decimal_commas_dots_and_thousands(tmp_path: Path) -> None:
@@ -361,7 +363,7 @@ def test_dates_become_numbers(tmp_path: Path) -> None:
     text = "day,y\n2024-01-01,0\n2024-02-29 12:00,1\n,0\n"
     source = csv(tmp_path, text, dates={"day": DateColumn(parts=["days", "month", "weekday", "hour"])}).resolved()
     found = opened(source)
-    inputs = found.parts["train"].inputs
+    inputs = found.parts["train"].inputs.columns
     assert list(inputs) == ["day.days", "day.month", "day.weekday", "day.hour"]
     assert inputs["day.days"].tolist()[:2] == [19723, 19782.5]
     assert [inputs[name].tolist()[1] for name in list(inputs)[1:]] == [2, 3, 12]
@@ -390,7 +392,7 @@ def test_months_and_times_of_day_are_dates(
     assert any("of dates" in note for note in source.notes()) == is_named
     dated = source.model_copy(update={"dates": {"d": DateColumn(parts=["month", "hour"])}}).resolved()
     assert dated.dates["d"].format == form
-    assert opened(dated, "binary").parts["train"].inputs["d.month"].tolist() == months
+    assert opened(dated, "binary").parts["train"].inputs.columns["d.month"].tolist() == months
 
 
 def test_dates_whose_day_and_month_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
@@ -521,7 +523,7 @@ def test_a_check_shows_how_a_table_is_written_and_what_its_columns_hold(tmp_path
 def test_lines_above_the_header_are_found_by_the_columns_of_the_spec(tmp_path: Path) -> None:
     text = '"Source","WDI",\n"Updated","2024-01-05",\n\n"Country","Code","1960","1961"\n"A","B","1","2"\n"C","D","3","4"\n'
     found = read(tmp_path, text, "regression", target="1961")
-    assert list(found.parts["train"].inputs) == ["Country", "Code", "1960"]
+    assert list(found.parts["train"].inputs.columns) == ["Country", "Code", "1960"]
     assert found.notes[0] == '2 lines before the table are ignored: \'"Source","WDI",\', ...'
     letters = "p,x,s\ne,x,s\ny,b,s\ne,x,y\n"
     ((key, _),) = csv(tmp_path, letters, target="y").faults()

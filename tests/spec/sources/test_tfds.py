@@ -55,10 +55,11 @@ def refused(source: Tfds, task: str = "classification", **image: Any) -> str:
 def test_mnist_is_read_whole_and_in_order() -> None:
     found = opened(tfds("mnist", version="3.*.*"))
     train, test = found.parts["train"], found.parts["test"]
-    assert (train.inputs.shape, train.inputs.dtype, test.inputs.shape) == ((60_000, 28, 28, 1), np.uint8, (10_000, 28, 28, 1))
+    images, others = train.inputs.values, test.inputs.values
+    assert (images.shape, images.dtype, others.shape) == ((60_000, 28, 28, 1), np.uint8, (10_000, 28, 28, 1))
     assert train.targets[:8].tolist() == [4, 1, 0, 7, 8, 1, 2, 7]
-    assert int(train.inputs.sum(dtype="int64")) == 1_567_298_545
-    assert int(test.inputs.sum(dtype="int64")) == 264_923_200
+    assert int(images.sum(dtype="int64")) == 1_567_298_545
+    assert int(others.sum(dtype="int64")) == 264_923_200
     assert np.bincount(test.targets).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert found.classes == tuple("0123456789")
 
@@ -70,7 +71,7 @@ def test_split_expressions_cut_and_join() -> None:
     found = opened(source)
     assert {part: len(examples) for part, examples in found.parts.items()} == {"train": 110, "validation": 50}
     whole = opened(tfds("mnist", train="train[:150]", test=None)).parts["train"]
-    assert np.array_equal(found.parts["validation"].inputs, whole.inputs[100:])
+    assert np.array_equal(found.parts["validation"].inputs.values, whole.inputs.values[100:])
     assert "[:abc]" in refused(tfds("mnist", train="train[:abc]"))
 
 
@@ -95,9 +96,11 @@ def test_photos_of_many_sizes_come_in_the_size_asked_for() -> None:
     facts = source.facts(TASKS["classification"])
     assert (facts.shape, facts.classes, facts.image, facts.has_test) == (None, ("cat", "dog"), True, True)
     train = opened(source, size=(4, 6)).parts["train"]
-    assert (train.inputs.shape, train.inputs.dtype) == ((4, 4, 6, 3), np.uint8)
-    assert train.inputs[:, 0, 0, 0].tolist() == [10 * (value // 10) for value in train.inputs[:, 1, 1, 1].tolist()]
-    assert train.targets.tolist() == [value // 10 % 2 for value in train.inputs[:, 0, 0, 0].tolist()]
+    assert (train.inputs.values.shape, train.inputs.values.dtype) == ((4, 4, 6, 3), np.uint8)
+    assert train.inputs.values[:, 0, 0, 0].tolist() == [
+        10 * (value // 10) for value in train.inputs.values[:, 1, 1, 1].tolist()
+    ]
+    assert train.targets.tolist() == [value // 10 % 2 for value in train.inputs.values[:, 0, 0, 0].tolist()]
     assert "set one size: `data.image.size" in refused(source)
 
 
@@ -105,22 +108,22 @@ def test_photos_of_many_sizes_come_in_the_size_asked_for() -> None:
 def test_images_of_16_bits_keep_the_range_of_the_training_part() -> None:
     source = tfds("tiny_scans", test="train[:50%]")
     found = opened(source, size=(4, 6))
-    levels = sorted(found.parts["train"].inputs[:, 1, 1, 0].tolist())
+    levels = sorted(found.parts["train"].inputs.values[:, 1, 1, 0].tolist())
     assert (found.value_range, levels) == ((100, 4095), [0, 64, 191, 255])
-    assert found.parts["train"].inputs.dtype == np.uint8
+    assert found.parts["train"].inputs.values.dtype == np.uint8
     assert found.notes == ("images have more than 8 bits: values from 100 to 4,095 become 0 to 255 (data.image.value_range)",)
     again = opened(source, size=(4, 6), value_range=(0, 8000))
-    assert (again.value_range, sorted(again.parts["train"].inputs[:, 1, 1, 0].tolist())) == (None, [3, 35, 99, 131])
+    assert (again.value_range, sorted(again.parts["train"].inputs.values[:, 1, 1, 0].tolist())) == (None, [3, 35, 99, 131])
     shallow = opened(source, size=(4, 6), value_range="uint8")
-    assert sorted(shallow.parts["train"].inputs[:, 1, 1, 0].tolist()) == [0, 4, 12, 16]
+    assert sorted(shallow.parts["train"].inputs.values[:, 1, 1, 0].tolist()) == [0, 4, 12, 16]
     before = replace(request(size=(4, 6)), revision=1)
-    assert sorted(source.open(before).parts["train"].inputs[:, 1, 1, 0].tolist()) == [0, 4, 12, 16]
+    assert sorted(source.open(before).parts["train"].inputs.values[:, 1, 1, 0].tolist()) == [0, 4, 12, 16]
 
 
 @pytest.mark.usefixtures("tiny")
 def test_named_inputs_are_columns() -> None:
     found = opened(tfds("tiny_table"), "binary")
-    columns = found.parts["train"].inputs
+    columns = found.parts["train"].inputs.columns
     order = columns["age"].argsort()
     assert columns["age"][order].tolist() == [0, 10, 20, 30]
     assert columns["town"][order].tolist() == ["", "Köln", "Köln", "Köln"]
@@ -132,8 +135,8 @@ def test_named_inputs_are_columns() -> None:
 def test_rows_with_a_number_as_label_are_a_regression() -> None:
     found = opened(tfds("tiny_rows"), "regression")
     train = found.parts["train"]
-    assert (train.inputs.shape, train.inputs.dtype, train.targets.shape) == ((4, 3), np.float32, (4, 1))
-    assert np.array_equal(train.inputs[:, 0], train.targets[:, 0] * 2)
+    assert (train.inputs.values.shape, train.inputs.values.dtype, train.targets.shape) == ((4, 3), np.float32, (4, 1))
+    assert np.array_equal(train.inputs.values[:, 0], train.targets[:, 0] * 2)
     assert found.classes == ("price",)
 
 
@@ -157,7 +160,7 @@ def test_sets_that_cannot_be_trained_on_say_why() -> None:
 
 def test_reading_twice_gives_the_same_order(tiny: Path) -> None:
     first, again = (opened(tfds("tiny_photos"), size=(4, 4)).parts["test"] for _ in range(2))
-    assert np.array_equal(first.inputs, again.inputs)
+    assert np.array_equal(first.inputs.values, again.inputs.values)
     assert first.ids == again.ids == ["test/0", "test/1", "test/2", "test/3"]
 
 

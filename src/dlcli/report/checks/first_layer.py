@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dlcli.report.checks.sampling import inputs_of, sample
+from dlcli.report.checks.sampling import sample
 from dlcli.runs.checks import InputScale
 from dlcli.runtime.engine import keras
 from dlcli.spec.data.sources import Examples
@@ -23,7 +23,7 @@ def input_scale(model: Any, train: Examples) -> InputScale | None:
     if path is None:
         return None
     chosen = sample(train, MOST)
-    values = inputs_of(chosen, np.arange(len(chosen)))
+    values = chosen.inputs.read(np.arange(len(chosen)))
     for part in path:
         values = part(values, training=False)
     values = np.asarray(values)

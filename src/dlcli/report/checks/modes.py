@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dlcli.data.split import subset
 from dlcli.data.splits import Splits
-from dlcli.report.checks.sampling import inputs_of, sample
+from dlcli.report.checks.sampling import sample
 from dlcli.runs.checks import Modes
 from dlcli.runtime.engine import keras
 from dlcli.spec.data.sources import Examples
@@ -76,7 +75,7 @@ def _layers(model: Any) -> list[Any]:
 
 
 def _mixed(examples: Examples) -> Examples:
-    return subset(examples, np.random.default_rng(0).permutation(len(examples)))
+    return examples.take(np.random.default_rng(0).permutation(len(examples)))
 
 
 def _answers(model: Any, examples: Examples, size: int, *, training: bool) -> Array:
@@ -87,7 +86,7 @@ def _answers(model: Any, examples: Examples, size: int, *, training: bool) -> Ar
         starts.pop()
     ends = [*starts[1:], len(examples)]
     parts = [
-        np.asarray(model(inputs_of(examples, np.arange(start, end)), training=training))
+        np.asarray(model(examples.inputs.read(np.arange(start, end)), training=training))
         for start, end in zip(starts, ends, strict=True)
     ]
     return np.concatenate(parts)

@@ -15,11 +15,9 @@ from dlcli.tasks import TASKS, Task
 if TYPE_CHECKING:
     import numpy as np
 
+    from dlcli.runtime.inputs import Inputs
+
     Array = np.ndarray[Any, Any]
-
-
-Inputs = Any
-"""An array `(n, ...)`, a mapping from column name to array `(n,)`, or image files with `shape` and `read(positions)`."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,12 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def take(self, places: Array) -> Examples:
+        """Returns the examples at some places."""
+        if len(places) == len(self) and (places == range(len(self))).all():
+            return self
+        return Examples(self.inputs.take(places), self.targets[places], [self.ids[place] for place in places])
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class Builtin(SourceSpec):
         from sklearn import datasets
 
         from dlcli.runtime.images import fit_arrays
+        from dlcli.runtime.inputs import array_inputs
 
         data = getattr(datasets, f"load_{self.name}")()
         inputs = np.asarray(data.data, dtype="float32")
@@ -47,4 +48,6 @@ class Builtin(SourceSpec):
         facts = _FACTS[self.name]
         # The class numbers of scikit-learn are those of `facts.classes`.
         targets = data.target.astype("int64") if facts.classes else data.target.astype("float32")[:, None]
-        return Opened({"train": Examples(inputs, targets, row_ids("train", len(inputs)))}, facts.classes or ("target",))
+        return Opened(
+            {"train": Examples(array_inputs(inputs), targets, row_ids("train", len(inputs)))}, facts.classes or ("target",)
+        )

@@ -296,6 +296,7 @@ class Csv(SourceSpec):
         Raises:
             DataError: a file cannot be read, a label is missing, or a column is neither numbers nor few categories.
         """
+        from dlcli.runtime.inputs import TableColumns
         from dlcli.spec.data.sources.csv_columns import Columns
         from dlcli.spec.data.sources.csv_labels import class_notes, labels, with_targets
         from dlcli.spec.data.sources.csv_rows import ignored_columns
@@ -314,7 +315,7 @@ class Csv(SourceSpec):
         for part, table in tables.items():
             targets, classes = labels(self, table, request.task, classes)
             ids = [f"{part}/{number - 1}" for number in table.numbers.tolist()]
-            parts[part] = Examples(columns.read(table), targets, ids)
+            parts[part] = Examples(TableColumns(columns.read(table)), targets, ids)
         names = classes or tuple(self.targets)
         notes += [
             *columns.notes,

@@ -175,7 +175,11 @@ class Npz(SourceSpec):
             with np.load(self.path, allow_pickle=False) as archive:
                 for part, names in _pairs(archive.files, self.features, self.target).items():
                     parts[part], classes = self._part(archive, names, part, request, classes)
-                    notes += hints(parts[part].inputs, names[0]) if part == "train" else ()
+                    notes += (
+                        hints(parts[part].inputs.read(np.arange(min(1000, len(parts[part])))), names[0])
+                        if part == "train"
+                        else ()
+                    )
                     self._check_fit(parts["train"], parts[part], names)
         except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{self.path}: {error}") from None
@@ -184,6 +188,8 @@ class Npz(SourceSpec):
     def _part(
         self, archive: Any, names: tuple[str, str], part: str, request: Request, classes: tuple[str, ...] | None
     ) -> tuple[Examples, tuple[str, ...]]:
+        from dlcli.runtime.inputs import array_inputs
+
         features, target = names
         raw, values = archive[features], archive[target]
         if not raw.ndim or not values.ndim or len(raw) != len(values):
@@ -192,7 +198,7 @@ class Npz(SourceSpec):
             )
         inputs = self._inputs(raw, features, request)
         targets, labels = labels_of(values, request.task, classes, self.path)
-        return Examples(inputs, targets, row_ids(part, len(inputs))), labels or self._target_names(targets)
+        return Examples(array_inputs(inputs), targets, row_ids(part, len(inputs))), labels or self._target_names(targets)
 
     def _check_fit(self, train: Examples, other: Examples, names: tuple[str, str]) -> None:
         """Refuses a part whose inputs or targets have another shape than the training split's.
@@ -200,12 +206,12 @@ class Npz(SourceSpec):
         Raises:
             DataError: their shapes differ.
         """
-        shape, targets = tuple(train.inputs.shape[1:]), train.targets.shape[1:]
-        if tuple(other.inputs.shape[1:]) != shape:
-            size = "; `data.image.size` brings images to one size" if other.inputs.dtype == "uint8" else ""
+        shape, targets = train.inputs.shape, train.targets.shape[1:]
+        if other.inputs.shape != shape:
+            size = "; `data.image.size` brings images to one size" if other.inputs.kind == "images" else ""
             raise DataError(
                 f"{self.path}: examples of the training split have shape {shape}, those of `{names[0]}`"
-                f" {tuple(other.inputs.shape[1:])}{size}"
+                f" {other.inputs.shape}{size}"
             )
         if other.targets.shape[1:] != targets:
             raise DataError(
@@ -301,15 +307,14 @@ def _without_values(name: str, count: int) -> str:
 
 
 def hints(inputs: Array, name: str) -> Iterator[str]:
-    """Yields the line that saves arrays of pixels as images, which can be resized and augmented."""
+    """Yields the line that saves arrays of pixels as images, which can be resized and augmented; 1,000 examples are enough."""
     import numpy as np
 
     shape = inputs.shape[1:]
     grey = len(shape) == 2 and min(shape) > 4 and shape[0] == shape[1]
     if inputs.dtype != "float32" or not (grey or (len(shape) == 3 and shape[2] in (1, 3))):
         return
-    part = inputs[:1000]
-    low, high, whole = float(part.min()), float(part.max()), bool((part == np.round(part)).all())
+    low, high, whole = float(inputs.min()), float(inputs.max()), bool((inputs == np.round(inputs)).all())
     if low < 0 or high <= 0 or (high > 1 and not whole):
         return
     scale = "255" if high <= 1 else f"(255 / {high:g})"

@@ -43,12 +43,16 @@ class Playground(SourceSpec):
         """Returns the generated points `(n, 2)` and their labels."""
         import numpy as np
 
+        from dlcli.runtime.inputs import Arrays
+
         random = np.random.default_rng(request.seed)
         points, labels = _GENERATORS[self.name](random, self.examples, self.noise)
         regression = self.name in ("plane", "multi_gaussian")
         targets = labels.astype("float32")[:, None] if regression else labels.astype("int64")
         ids = row_ids("train", self.examples)
-        return Opened({"train": Examples(points.astype("float32"), targets, ids)}, ("target",) if regression else _CLASSES)
+        return Opened(
+            {"train": Examples(Arrays(points.astype("float32")), targets, ids)}, ("target",) if regression else _CLASSES
+        )
 
 
 def _halves(random: Random, examples: int) -> Array:

@@ -20,6 +20,8 @@ from dlcli.tasks import Task, names_of
 if TYPE_CHECKING:
     import numpy as np
 
+    from dlcli.runtime.inputs import Inputs
+
     Array = np.ndarray[Any, Any]
 
 
@@ -173,8 +175,9 @@ class Tfds(SourceSpec):
         low, high = min(low for low, _ in limits), max(high for _, high in limits)
         return low, max(high, low + 1)
 
-    def _read(self, builder: Any, expression: str, request: Request) -> tuple[Any, Array]:
+    def _read(self, builder: Any, expression: str, request: Request) -> tuple[Inputs, Array]:
         """Returns the inputs and labels of one split expression, in the order of the files."""
+        from dlcli.runtime.inputs import TableColumns, array_inputs
         from dlcli.upstream.tfds import read_split
 
         where = f"TFDS split {expression!r} of {self.name}"
@@ -186,8 +189,9 @@ class Tfds(SourceSpec):
         except ValueError as error:
             raise DataError(f"{where}: {_first_line(error)}") from None
         if isinstance(key, dict):
-            return {name: _cells(inputs[name], features[source], name, where) for name, source in key.items()}, labels
-        return _as_array(inputs, where), labels
+            cells = {name: _cells(inputs[name], features[source], name, where) for name, source in key.items()}
+            return TableColumns(cells), labels
+        return array_inputs(_as_array(inputs, where)), labels
 
     def _targets(
         self, feature: Any, labels: Any, task: Task, classes: tuple[str, ...] | None, expression: str

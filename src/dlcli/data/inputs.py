@@ -1,0 +1,95 @@
+"""What a saved model takes, and whether the inputs of examples are that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlcli.errors import DamagedFile, DataError
+from dlcli.runs import Run
+from dlcli.runtime.columns import input_names, is_number
+from dlcli.runtime.inputs import Inputs, Kind
+from dlcli.spec.experiment import Experiment
+
+IMAGE_ENTRY, ARRAY_ENTRY = "image", "features"
+"""The names of a model's one input: they tell what it takes."""
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """What a run's model takes.
+
+    `shape` is one example's for images and arrays. `columns` are the raw columns in the model's order, each with whether it
+    holds numbers.
+    """
+
+    kind: Kind
+    shape: tuple[int, ...] = ()
+    columns: dict[str, bool] | None = None
+
+
+def entry_name(kind: Kind) -> str:
+    """Returns the name of the input of a model that takes images or other arrays."""
+    return IMAGE_ENTRY if kind == "images" else ARRAY_ENTRY
+
+
+def inputs_of_model(model: Any, run: Run) -> ModelInputs:
+    """Returns what a run's model takes: raw columns, 8-bit images, or arrays of numbers.
+
+    Raises:
+        DamagedFile: the model is not as dlcli makes them.
+    """
+    if isinstance(model.input, dict):
+        names = input_names(run.data().get("columns") or [])
+        if set(names.values()) != set(model.input):
+            raise DamagedFile(f"{run.model_path}: has other input columns than the run's data")
+        return ModelInputs("columns", columns={name: model.input[key].dtype != "string" for name, key in names.items()})
+    shape = tuple(model.input_shape[1:])
+    if not all(isinstance(side, int) for side in shape):
+        raise DamagedFile(f"{run.model_path}: takes inputs of shape {model.input_shape}, which is not fixed")
+    return ModelInputs("images" if len(shape) == 3 and model.input.name == IMAGE_ENTRY else "arrays", shape)
+
+
+def refuse_other_inputs(model: Any, inputs: Inputs, path: Path) -> None:
+    """Checks that a model takes a run's inputs: an array or images of its shape, or columns of its names.
+
+    Raises:
+        DamagedFile: it takes others.
+    """
+    if inputs.shape is None:
+        names = input_names(inputs.columns)
+        expected = {names[name]: "numbers" if is_number(column) else "text" for name, column in inputs.columns.items()}
+        entries = model.input if isinstance(model.input, dict) else {}
+        taken = {name: "text" if tensor.dtype == "string" else "numbers" for name, tensor in entries.items()}
+        if taken != expected:
+            listed = ", ".join(f"{name} ({kind})" for name, kind in sorted(taken.items())) or "one tensor"
+            raise DamagedFile(f"{path}: takes {listed[:200]}, not the columns of the run's data")
+        return
+    example, shape = inputs.shape, model.input_shape
+    if not isinstance(shape, tuple) or len(shape) != len(example) + 1 or not _fits(shape[1:], example):
+        raise DamagedFile(f"{path}: takes inputs of shape {shape}, not the {example} of the run's data")
+
+
+def _fits(shape: tuple[int | None, ...], example: tuple[int, ...]) -> bool:
+    return all(side in (None, size) for side, size in zip(shape, example, strict=True))
+
+
+def refuse_other_type(model: Any, inputs: Inputs, experiment: Experiment, path: Path) -> None:
+    """Checks that arrays are of the type that a model was trained on: uint8 images, or numbers in their own range.
+
+    Raises:
+        DataError: their shape or type is another one.
+    """
+    if inputs.shape is None or inputs.in_files or isinstance(model.input, dict) or experiment.data.image.is_deep:
+        return
+    shape = tuple(model.input_shape[1:])
+    if inputs.shape != shape:
+        raise DataError(f"--data: {path}: its examples have shape {inputs.shape}; the model takes {shape}")
+    if experiment.model.has_backbone or len(shape) != 3:
+        return
+    takes_images = model.input.name == IMAGE_ENTRY
+    if takes_images and inputs.kind != "images":
+        raise DataError(f"--data: {path}: contains numbers, not images; the model takes images of uint8, 0 to 255")
+    if not takes_images and inputs.kind == "images":
+        raise DataError(f"--data: {path}: contains uint8 images; the model was trained on another numeric type")

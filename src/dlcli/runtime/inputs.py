@@ -1,0 +1,270 @@
+"""What the inputs of examples are: images, columns of a table, or other arrays of numbers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from dlcli.runtime.columns import input_names, rows
+
+Array = np.ndarray[Any, Any]
+Kind = Literal["images", "columns", "arrays"]
+_KEY_BYTES = 1024
+
+
+class Inputs(ABC):
+    """The inputs of examples, addressed by position. What depends on their kind is a method here, so nothing else asks for it.
+
+    >>> inputs = Arrays(np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]], "float32"))
+    >>> inputs.kind, len(inputs), inputs.shape
+    ('arrays', 3, (2,))
+    >>> inputs.take(np.array([1])).read(np.array([0])).tolist()
+    [[3.0, 4.0]]
+    >>> first, second, third = inputs.keys(np.arange(3))
+    >>> first == third, first == second
+    (True, False)
+    """
+
+    kind: ClassVar[Kind]
+    in_files: ClassVar[bool] = False
+    """Whether examples are read from a file each."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Returns the number of examples."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...] | None:
+        """The shape of one example; None for named columns."""
+
+    @property
+    def columns(self) -> Mapping[str, Array]:
+        """The named columns `(n,)`; none where examples are no rows of a table."""
+        return {}
+
+    @property
+    def are_rows(self) -> bool:
+        """Whether an example is a row, of a table or of numbers: equal ones may be a coincidence."""
+        return self.shape is None or len(self.shape) == 1
+
+    @abstractmethod
+    def take(self, places: Array) -> Self:
+        """Returns the inputs of the examples at some places."""
+
+    @abstractmethod
+    def read(self, places: Array) -> Any:
+        """Returns a batch as a saved model takes it: an array `(n, ...)`, or tensors `(n, 1)` by the names of its inputs.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+
+    @abstractmethod
+    def reader(self) -> Callable[[Any], Any]:
+        """Returns a function from indices to a batch, to be called inside `tf.data`."""
+
+    @abstractmethod
+    def keys(self, places: Array) -> list[Any]:
+        """Returns a key for each example: equal examples have equal keys, and few others have."""
+
+    @abstractmethod
+    def digest(self, place: int) -> bytes:
+        """Returns a digest of a whole example: equal for equal examples only."""
+
+    @abstractmethod
+    def content(self) -> Iterator[tuple[str, bytes | memoryview]]:
+        """Yields what the fingerprint of the data is made of: names and bytes.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+
+    def table(self) -> Mapping[str, Array]:
+        """Returns rows as columns by name; columns without names are numbered from 0."""
+        return self.columns
+
+    def with_table(self, columns: Mapping[str, Array]) -> Inputs:
+        """Returns inputs of the same kind with the values of a table like that of `table`."""
+        return TableColumns(dict(columns))
+
+    def scale(self, normalize: str) -> tuple[Array, Array]:
+        """Returns what is subtracted from each feature of the last axis, and what it is then divided by, float64.
+
+        `normalize` is `standard` (mean and deviation), `unit` (to [0, 1]) or `symmetric` (to [-1, 1]). The divisor of a
+        constant feature is 1: it becomes 0.
+        """
+        raise NotImplementedError
+
+    def unreadable(self, *, thorough: bool) -> dict[int, str]:
+        """Returns the positions of examples whose file cannot be read, with what is wrong; see `ImageFiles.unreadable`."""
+        return {}
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays(Inputs):
+    """Arrays of numbers in memory.
+
+    Attributes:
+        values: all of them `(n, ...)`; a `numpy.memmap` is read when needed.
+    """
+
+    values: Array
+    kind: ClassVar[Kind] = "arrays"
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return tuple(self.values.shape[1:])
+
+    def take(self, places: Array) -> Self:
+        """Returns the arrays at some places."""
+        return type(self)(self.values[places])
+
+    def read(self, places: Array) -> Array:
+        """Returns the arrays at some places."""
+        chosen: Array = self.values[places]
+        return chosen
+
+    def reader(self) -> Callable[[Any], Any]:
+        """Returns a function from indices to a batch."""
+        from dlcli.runtime.engine import tf
+
+        values = self.values
+        if isinstance(values, np.memmap):
+            shape = (None, *values.shape[1:])
+            return lambda indices: tf.ensure_shape(tf.numpy_function(values.__getitem__, [indices], values.dtype), shape)
+        return _gathering(values)
+
+    def keys(self, places: Array) -> list[Any]:
+        """Returns the middle of each array's bytes."""
+        flat = self.values.reshape(len(self), -1)
+        most = max(1, _KEY_BYTES // self.values.itemsize)
+        start = max(0, (flat.shape[1] - most) // 2)
+        middle = np.ascontiguousarray(flat[places, start : start + most])
+        return list(middle.view(np.dtype((np.void, middle.itemsize * middle.shape[1]))).ravel().tolist())
+
+    def digest(self, place: int) -> bytes:
+        """Returns a digest of an array's bytes."""
+        return blake2b(np.ascontiguousarray(self.values[place]).tobytes()).digest()
+
+    def content(self) -> Iterator[tuple[str, bytes | memoryview]]:
+        """Yields the bytes of all values."""
+        yield "", array_bytes(self.values)
+
+    def table(self) -> dict[str, Array]:
+        """Returns the columns of rows, by their numbers from 0."""
+        return {str(place): column for place, column in enumerate(self.values.T)}
+
+    def with_table(self, columns: Mapping[str, Array]) -> Arrays:
+        """Returns rows with these columns."""
+        return Arrays(np.stack(list(columns.values()), axis=1))
+
+    def scale(self, normalize: str) -> tuple[Array, Array]:
+        """Returns offset and divisor of the last axis."""
+        values, axes = self.values, tuple(range(self.values.ndim - 1))
+        if normalize == "standard":
+            return values.mean(axes, dtype="float64"), not_zero(values.std(axes, dtype="float64"))
+        low, high = values.min(axes).astype("float64"), values.max(axes).astype("float64")
+        if normalize == "unit":
+            return low, not_zero(high - low)
+        return (low + high) / 2, not_zero((high - low) / 2)
+
+
+class Images(Arrays):
+    """8-bit images in memory, `(n, height, width, channels)`."""
+
+    kind: ClassVar[Kind] = "images"
+
+
+@dataclass(frozen=True, eq=False)
+class TableColumns(Inputs):
+    """Named columns of a table.
+
+    Attributes:
+        by_name: float32 `(n,)` for numbers with NaN for gaps, text objects for categories with "" for gaps.
+    """
+
+    by_name: Mapping[str, Array]
+    kind: ClassVar[Kind] = "columns"
+
+    @property
+    def columns(self) -> Mapping[str, Array]:
+        """The columns by name."""
+        return self.by_name
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    @property
+    def shape(self) -> None:
+        """None: columns have names."""
+        return
+
+    def take(self, places: Array) -> Self:
+        """Returns the rows at some places."""
+        return type(self)({name: column[places] for name, column in self.columns.items()})
+
+    def read(self, places: Array) -> dict[str, Any]:
+        """Returns the tensors `(n, 1)` of some rows, by the names of the model's inputs."""
+        return rows({name: column[places] for name, column in self.columns.items()})
+
+    def reader(self) -> Callable[[Any], Any]:
+        """Returns a function from indices to the columns of a batch, by the names of the model's inputs."""
+        names = input_names(self.columns)
+        readers = {names[name]: _gathering(column) for name, column in self.columns.items()}
+        return lambda indices: {name: read(indices) for name, read in readers.items()}
+
+    def keys(self, places: Array) -> list[Any]:
+        """Returns a hash of each row's cells."""
+        return [hash(row) for row in zip(*(cells(column[places]) for column in self.columns.values()), strict=True)]
+
+    def digest(self, place: int) -> bytes:
+        """Returns a digest of a row's cells."""
+        row = [cells(column[place : place + 1]) for column in self.columns.values()]
+        return blake2b(repr(row).encode(errors="surrogatepass")).digest()
+
+    def content(self) -> Iterator[tuple[str, bytes | memoryview]]:
+        """Yields the bytes of each column by name."""
+        for name, column in self.columns.items():
+            yield name, array_bytes(column)
+
+
+def array_inputs(values: Array) -> Arrays:
+    """Returns arrays as inputs: `uint8` arrays of four axes are images."""
+    return Images(values) if values.dtype == np.uint8 and values.ndim == 4 else Arrays(values)
+
+
+def array_bytes(values: Array) -> bytes | memoryview:
+    """Returns the bytes of an array; of text its characters."""
+    if values.dtype == object:
+        return "\0".join(values).encode()
+    return np.ascontiguousarray(values).data.cast("B")
+
+
+def cells(column: Array) -> Sequence[Any]:
+    """Returns values that are equal where cells are, gaps too: NaN is not equal to itself, its bits are."""
+    values: list[Any] = (column.view(f"i{column.itemsize}") if column.dtype.kind == "f" else column).tolist()
+    return values
+
+
+def _gathering(values: Array) -> Callable[[Any], Any]:
+    """Returns a function from indices to values that are gathered from the host's memory."""
+    from dlcli.runtime.engine import tf
+    from dlcli.runtime.stream import on_host
+
+    tensor = on_host(values[:, None] if values.ndim == 1 else values)
+    return lambda indices: tf.gather(tensor, indices)
+
+
+def not_zero(divisor: Array) -> Array:
+    """Returns the divisor with 1 for constant features, which then stay at 0."""
+    return np.where(divisor > 0, divisor, 1.0)
