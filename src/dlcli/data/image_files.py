@@ -101,7 +101,7 @@ def _note_of_mixed(deep: ImageFiles, total: int, shallow: str) -> str:
         raise DataError(
             f"{count}, with values from {low:,g} to {high:,g}; others have 8 bits, such as {shallow}: no scale fits"
             f" both. Convert them to one kind, or set data.image.value_range, such as [{start:g}, {end:g}]: these values of"
-            " the the deeper files become 0 and 255"
+            " the deeper files become 0 and 255"
         )
     return f"{count}; the upper 8 of 16 bits are used, since the other files have 8"
 
