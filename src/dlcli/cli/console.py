@@ -173,9 +173,9 @@ def show_diagnosis(run: Run) -> None:
     """Prints what stands out in a run; nothing for one that was not diagnosed."""
     from dlcli.report.diagnosis import findings, in_words
 
-    found = findings(run)
-    if found is not None:
-        results_console().print("\n".join(in_words(run, found)), soft_wrap=True)
+    run_findings = findings(run)
+    if run_findings is not None:
+        results_console().print("\n".join(in_words(run, run_findings)), soft_wrap=True)
 
 
 def show_stages(run: Run) -> None:
@@ -183,7 +183,7 @@ def show_stages(run: Run) -> None:
     stages = run.stages()
     if len(stages) < 2:
         return
-    console, kept = results_console(), run.status().best_stage
+    console, best_stage = results_console(), run.status().best_stage
     table = Table()
     table.add_column("stage")
     table.add_column("learns")
@@ -194,7 +194,7 @@ def show_stages(run: Run) -> None:
     for stage in stages:
         value = shown(stage["best_value"])
         row = (stage["name"], words_of(stage["train"]), f"{stage['trainable']:,}", str(stage["epochs"]), value)
-        table.add_row(*row, "*" if stage["name"] == kept else "")
+        table.add_row(*row, "*" if stage["name"] == best_stage else "")
     console.print(table)
     if stages[-1].get("compared"):
         console.print(stages[-1]["compared"], soft_wrap=True)
@@ -250,10 +250,13 @@ def show_details(run: Run, split: str) -> None:
 
 def _warmer(calibration: dict[str, Any]) -> str:
     """Returns what the kept temperature makes of the calibration, in words."""
-    found = calibration.get("temperature")
-    if not found:
+    temperature = calibration.get("temperature")
+    if not temperature:
         return ""
-    return f"; with the temperature {found['value']:.3f} the error is {found['ece']:.4f}, the Brier score {found['brier']:.4f}"
+    return (
+        f"; with the temperature {temperature['value']:.3f} the error is {temperature['ece']:.4f},"
+        f" the Brier score {temperature['brier']:.4f}"
+    )
 
 
 def _slice_table(path: Path) -> Table:

@@ -53,9 +53,9 @@ def _show_stages(description: Description) -> None:
         table.add_column(name)
     for name in ("epochs", "trainable", "frozen"):
         table.add_column(name, justify="right")
-    for one in description.stages:
-        counts = (str(one.epochs), f"{one.trainable:,}", f"{one.frozen:,}")
-        table.add_row(one.name, one.learns, one.optimizer, _rate_text(one.learning_rate), *counts)
+    for stage in description.stages:
+        counts = (str(stage.epochs), f"{stage.trainable:,}", f"{stage.frozen:,}")
+        table.add_row(stage.name, stage.learns, stage.optimizer, _rate_text(stage.learning_rate), *counts)
     results_console().print(table)
 
 

@@ -48,10 +48,10 @@ def print_checks(checks: Sequence[Check], can_train: bool) -> None:
     for column in ("check", "", "found"):
         table.add_column(column, overflow="fold")
     for check in checks:
-        found = Text(check.found)
+        result = Text(check.found)
         if check.remedy:
-            found.append(f"\nremedy: {check.remedy}", style="italic")
-        table.add_row(check.name, Text(check.status, style=COLOURS[check.status]), found)
+            result.append(f"\nremedy: {check.remedy}", style="italic")
+        table.add_row(check.name, Text(check.status, style=COLOURS[check.status]), result)
     console = results_console()
     console.print(table)
     console.print("This machine can train." if can_train else "This machine cannot train yet: see `fail` above.")

@@ -21,8 +21,8 @@ def complete_run(context: typer.Context, incomplete: str) -> list[str]:
     folder = context.params.get("runs") or Path("runs")
     # A shell takes a completion as if it were typed: a name that it would do something with is not offered.
     ids = [run.id for run in all_runs(folder) if re.fullmatch(r"\w[\w.+-]*/\w[\w.+-]*", run.id)]
-    names = sorted({one.split("/")[0] for one in ids})
-    return [one for one in [*names, *ids] if one.startswith(incomplete)]
+    names = sorted({candidate.split("/")[0] for candidate in ids})
+    return [candidate for candidate in [*names, *ids] if candidate.startswith(incomplete)]
 
 
 RunsFolder = Annotated[Path, typer.Option("--runs", envvar="DLCLI_RUNS", help="Folder of the runs.")]

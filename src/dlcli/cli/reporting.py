@@ -24,25 +24,25 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write the report and model card of a run, or compare runs."""
-    found = list({run.path: run for run in (found_run(name, runs) for name in names)}.values())
+    unique_runs = list({run.path: run for run in (found_run(name, runs) for name in names)}.values())
 
     from dlcli.report import write_comparison, write_model_card, write_report
     from dlcli.report.diagnosis import findings, write_diagnosis
     from dlcli.runs.layout import REPORT
 
     written = {}
-    if len(found) > 1:
-        written["report"] = write_comparison(found, to or Path(REPORT))
+    if len(unique_runs) > 1:
+        written["report"] = write_comparison(unique_runs, to or Path(REPORT))
     else:
-        if findings(found[0]) is None and found[0].scored_splits():
-            write_diagnosis(found[0])
-        written["report"] = write_report(found[0], to)
+        if findings(unique_runs[0]) is None and unique_runs[0].scored_splits():
+            write_diagnosis(unique_runs[0])
+        written["report"] = write_report(unique_runs[0], to)
         if to is None:
-            written["model_card"] = write_model_card(found[0])
+            written["model_card"] = write_model_card(unique_runs[0])
     if as_json:
         from dlcli.cli.console import print_json
 
-        print_json({"runs": [run.id for run in found]} | {name: str(path.absolute()) for name, path in written.items()})
+        print_json({"runs": [run.id for run in unique_runs]} | {name: str(path.absolute()) for name, path in written.items()})
         return
     for path in written.values():
         print(visible(path))

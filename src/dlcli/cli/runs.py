@@ -55,13 +55,13 @@ def show_run(run: RunName, runs: RunsFolder = DEFAULT_RUNS, as_json: Json = Fals
     from dlcli.cli.tables import run_as_dict
     from dlcli.cli.tables import show_run as show
 
-    found = found_run(run, runs)
+    chosen_run = found_run(run, runs)
     if as_json:
         from dlcli.cli.console import print_json
 
-        print_json(run_as_dict(found))
+        print_json(run_as_dict(chosen_run))
     else:
-        show(found)
+        show(chosen_run)
 
 
 @app.command("compare")
@@ -82,14 +82,14 @@ def compare(
         raise UsageError("compare needs two runs or more")
     from dlcli.runs.compare import compare_runs
 
-    found = [found_run(name, runs) for name in names]
-    comparison = compare_runs(found, split)
+    compared = [found_run(name, runs) for name in names]
+    comparison = compare_runs(compared, split)
     from dlcli.cli.comparison import comparison_as_dict, show_comparison
     from dlcli.cli.console import TrainingDisplay
     from dlcli.score.compare import pair_runs
 
     with TrainingDisplay(quiet=False).waiting("comparing them example by example"):
-        pairings = pair_runs(found, split, any_data=any_data)
+        pairings = pair_runs(compared, split, any_data=any_data)
     if as_json:
         from dlcli.cli.console import print_json
 
@@ -105,12 +105,12 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Remove run folders; running runs are refused."""
-    found = list({run.path: run for run in (found_run(name, runs) for name in names)}.values())
-    for run in found:
+    removable = list({run.path: run for run in (found_run(name, runs) for name in names)}.values())
+    for run in removable:
         _refuse_to_remove(run)
     if not yes:
-        typer.confirm(visible(f"Remove {', '.join(run.id for run in found)}?"), abort=True)
-    for run in found:
+        typer.confirm(visible(f"Remove {', '.join(run.id for run in removable)}?"), abort=True)
+    for run in removable:
         try:
             _remove(run)
         except OSError as error:

@@ -47,13 +47,13 @@ def predict(
 
     Inputs are preprocessed as in training.
     """
-    found = found_run(run, runs)
+    chosen_run = found_run(run, runs)
     _refuse_what_is_wrong(what, as_json, csv)
 
     from dlcli.predict.predict import prepare
 
     skipped = _Skipped()
-    prediction = prepare(found, what, calibrate=calibrated)
+    prediction = prepare(chosen_run, what, calibrate=calibrated)
     skipped.left_out(prediction.notes)
     _print(prediction, prediction.answers(skipped), top, as_json=as_json, csv=csv)
     skipped.end()
@@ -91,18 +91,18 @@ def export(
 
     The export is loaded with its own runtime and compared with the original.
     """
-    found = found_run(run, runs)
+    chosen_run = found_run(run, runs)
     if quantize and form is not Format.tflite:
         raise UsageError("--quantize needs --format tflite")
     _refuse_missing_packages(form)
 
     from dlcli.export.export import export as stage
 
-    made = stage(found, form.value, quantize=quantize.value if quantize else "", to=to, offline=offline)
+    made = stage(chosen_run, form.value, quantize=quantize.value if quantize else "", to=to, offline=offline)
     if as_json:
         from dlcli.cli.console import print_json
 
-        print_json({"run": str(found.path), "path": str(made.path), "agreement": made.found.as_dict()})
+        print_json({"run": str(chosen_run.path), "path": str(made.path), "agreement": made.found.as_dict()})
     else:
         print(visible(made.found.words))
         print(visible(f"written to {made.path}"))
@@ -122,9 +122,9 @@ def _refuse_what_is_wrong(what: Sequence[str], as_json: bool, csv: str) -> None:
     """Raises UsageError for what can be told before TensorFlow starts."""
     if as_json and csv:
         raise UsageError("--json and --csv cannot be combined")
-    for one in what:
-        if one != "-" and not os.path.lexists(one) and not glob.glob(one, recursive=True):
-            raise UsageError(f"{one}: {'matches no file' if glob.has_magic(one) else 'no such file or folder'}")
+    for source in what:
+        if source != "-" and not os.path.lexists(source) and not glob.glob(source, recursive=True):
+            raise UsageError(f"{source}: {'matches no file' if glob.has_magic(source) else 'no such file or folder'}")
     if csv not in ("", "-"):
         if os.path.lexists(csv):
             raise UsageError(f"--csv {csv}: the file exists and is not overwritten")
@@ -161,14 +161,14 @@ def _print(prediction: Prediction, answers: Iterator[Answers], top: int, *, as_j
     if as_json:
         from dlcli.runs.files import json_text
 
-        for one in answers:
-            for entry in layout.objects(one, top):
+        for answer in answers:
+            for entry in layout.objects(answer, top):
                 print(json_text(entry, indent=None))
         return
     if csv:
-        _write_csv(csv, layout.columns(classes, top), (row for one in answers for row in layout.rows(one, top)))
+        _write_csv(csv, layout.columns(classes, top), (row for answer in answers for row in layout.rows(answer, top)))
         return
-    _show_tables(layout.headings(classes, top), (row for one in answers for row in layout.cells(one, top)))
+    _show_tables(layout.headings(classes, top), (row for answer in answers for row in layout.cells(answer, top)))
 
 
 def _write_csv(target: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -92,16 +92,16 @@ def _spec_files(path: Path) -> list[Path]:
 
     if not path.is_dir():
         return [path]
-    found = sorted(
+    files = sorted(
         file
         for file in path.rglob("*")
         if file.suffix in (".yaml", ".yml")
         and file.is_file()
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
     )
-    if not found:
+    if not files:
         raise UsageError(f"{path}: there is no .yaml or .yml file in this folder")
-    return found
+    return files
 
 
 def _count(number: int, word: str) -> str:

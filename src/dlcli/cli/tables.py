@@ -291,11 +291,11 @@ def _show_scores(console: PlainConsole, run: Run) -> None:
     first, baseline = next(iter(scores)), next(iter(scores.values()))["baseline"]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("score")
-    for split, one in scores.items():
-        table.add_column(f"{part_title(run, split)}, {one['examples']:,} examples", justify="right")
+    for split, split_scores in scores.items():
+        table.add_column(f"{part_title(run, split)}, {split_scores['examples']:,} examples", justify="right")
     table.add_column(baseline["name"], justify="right", overflow="fold")
-    for name in dict.fromkeys(name for one in scores.values() for name in one["metrics"]):
-        entries = [one["metrics"].get(name, {}) for one in scores.values()]
+    for name in dict.fromkeys(name for split_scores in scores.values() for name in split_scores["metrics"]):
+        entries = [split_scores["metrics"].get(name, {}) for split_scores in scores.values()]
         cells = [with_interval(entry.get("value"), entry.get("interval")) for entry in entries]
         table.add_row(name, *cells, shown(baseline["metrics"].get(name), name))
     console.print()

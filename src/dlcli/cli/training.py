@@ -88,12 +88,12 @@ def _start_workers(count: int) -> NoReturn:
     """Runs this very command in several processes, each told its place, and leaves with the chief's exit code."""
     from dlcli.train.local_workers import run_local_workers
 
-    given, arguments = iter(sys.argv[1:]), list[str]()
-    for one in given:
-        if one == "--local-workers":
-            next(given)
-        elif not one.startswith("--local-workers="):
-            arguments.append(one)
+    words, arguments = iter(sys.argv[1:]), list[str]()
+    for word in words:
+        if word == "--local-workers":
+            next(words)
+        elif not word.startswith("--local-workers="):
+            arguments.append(word)
     raise typer.Exit(run_local_workers(count, arguments))
 
 
@@ -155,8 +155,8 @@ def finetune(
 
 def _selection(text: str) -> Any:
     """Returns what `--train` names in the form of a spec: `last:20` as {last: 20}."""
-    way, colon, wanted = text.partition(":")
-    return {way: int(wanted) if wanted.isdecimal() else wanted} if colon else text
+    way, colon, count = text.partition(":")
+    return {way: int(count) if count.isdecimal() else count} if colon else text
 
 
 def _resume(
@@ -179,7 +179,9 @@ def _resume(
     if schedule not in (None, "continue", "stretch", "rewarm"):
         raise UsageError(f"--schedule: expected continue, stretch or rewarm, found {schedule!r}")
     typer.echo(f"run: {run.path}", err=True)
-    strategy = next((one.split("=")[1] for one in reversed(overrides) if one.startswith("hardware.strategy=")), "")
+    strategy = next(
+        (override.split("=")[1] for override in reversed(overrides) if override.startswith("hardware.strategy=")), ""
+    )
     cluster = _cluster(strategy or run.experiment().hardware.strategy, workers, index)
     if cluster is not None and not cluster.is_chief:
         from dlcli.train.workers import follow_resumed

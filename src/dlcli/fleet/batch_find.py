@@ -74,9 +74,9 @@ def find_batch_size(
     size = smallest
     while True:
         asked = Probe(text, file, overrides, size, seconds, features, offline)
-        found, examples = _tried(context, asked, memory_gb, first=size == smallest)
-        yield found
-        if found.reason or size >= examples:
+        size_result, examples = _tried(context, asked, memory_gb, first=size == smallest)
+        yield size_result
+        if size_result.reason or size >= examples:
             return
         size = min(2 * size, max(examples, size + 1))
 
@@ -87,28 +87,28 @@ def _tried(context: Any, asked: Probe, memory_gb: float | None, *, first: bool) 
     process = context.Process(target=_try, args=(asked, theirs))
     process.start()
     theirs.close()
-    told, most, reason = None, 0, ""
-    while process.is_alive() and told is None:
+    message, most, reason = None, 0, ""
+    while process.is_alive() and message is None:
         if ours.poll(_LOOK):
-            told = _received(ours)
+            message = _received(ours)
             break
         most = max(most, memory_of(process.pid))
         if memory_gb is not None and most > memory_gb * 2**30:
             process.kill()
             reason = f"it needs more than {memory_gb:g} GB"
     process.join()
-    told = told or (_received(ours) if ours.poll() else None)
-    if isinstance(told, str):
-        raise RunFailed(told)
-    if told is None and not reason:
+    message = message or (_received(ours) if ours.poll() else None)
+    if isinstance(message, str):
+        raise RunFailed(message)
+    if message is None and not reason:
         code = process.exitcode or 0
         if code >= 0 and first:  # its traceback is printed
             raise RunFailed(f"trying batches of {asked.batch_size} failed: its process ended with exit code {code}")
         died = f"was ended by {signal.Signals(-code).name}, usually because of too little memory" if code < 0 else ""
         reason = f"its process {died or f'failed with exit code {code}'}"
-    if told is None or reason:
+    if message is None or reason:
         return Size(asked.batch_size, memory=most, reason=reason), 0
-    rate, examples, words = told
+    rate, examples, words = message
     return Size(asked.batch_size, rate, most, words), examples
 
 
@@ -157,8 +157,8 @@ def _measured(trial: Any, seconds: float) -> float:
     source = steps()
     for _ in range(_WARM):
         float(model.train_function(next(source))["loss"])
-    began, taken = perf_counter(), 0
-    while taken < _MOST_STEPS and (taken < 2 or perf_counter() - began < seconds):
+    began, count = perf_counter(), 0
+    while count < _MOST_STEPS and (count < 2 or perf_counter() - began < seconds):
         float(model.train_function(next(source))["loss"])
-        taken += 1
-    return float(taken * trial.setup.batch_size / (perf_counter() - began))
+        count += 1
+    return float(count * trial.setup.batch_size / (perf_counter() - began))

@@ -117,11 +117,11 @@ class Batch:
             DamagedFile: the file cannot be read, or holds something else.
         """
         path = self.path / layout.BATCH
-        found = read_json(path)
-        jobs = found.get("jobs") if isinstance(found, dict) else None
+        content = read_json(path)
+        jobs = content.get("jobs") if isinstance(content, dict) else None
         if not isinstance(jobs, list):
             raise DamagedFile(f"{path}: lacks the list of jobs")
-        return [as_dataclass(Job, one, path, required=set(Job.__dataclass_fields__)) for one in jobs]
+        return [as_dataclass(Job, entry, path, required=set(Job.__dataclass_fields__)) for entry in jobs]
 
     def settings(self) -> Settings:
         """Returns how the batch was to run.
@@ -130,8 +130,8 @@ class Batch:
             DamagedFile: the file cannot be read, or holds something else.
         """
         path = self.path / layout.BATCH
-        found: Settings = as_dataclass(Settings, read_json(path).get("settings"), path, required=set())
-        return found
+        settings: Settings = as_dataclass(Settings, read_json(path).get("settings"), path, required=set())
+        return settings
 
     def keep(self, settings: Settings) -> None:
         """Notes how the batch is to run from now on."""
@@ -147,8 +147,8 @@ class Batch:
         path = self._status_path(job)
         if not os.path.lexists(path):
             return JobStatus()
-        found: JobStatus = as_dataclass(JobStatus, read_json(path), path, required={"state"})
-        return found
+        status: JobStatus = as_dataclass(JobStatus, read_json(path), path, required={"state"})
+        return status
 
     def update(self, job: Job, **changes: Any) -> JobStatus:
         """Changes how a job stands, and returns that."""
@@ -188,7 +188,7 @@ class Batch:
         """Returns the runs of jobs by the jobs' numbers, in one pass over the runs folder."""
         numbers = {self.tag(job): job.number for job in jobs}
         names = {job.name for job in jobs}
-        found: dict[int, list[Run]] = {}
+        by_job: dict[int, list[Run]] = {}
         for run in all_runs(self.runs):
             if run.name not in names:
                 continue
@@ -197,8 +197,8 @@ class Batch:
             except DamagedFile:
                 continue
             if number is not None:
-                found.setdefault(number, []).append(run)
-        return found
+                by_job.setdefault(number, []).append(run)
+        return by_job
 
     def lock_path(self, job: Job) -> Path:
         """Returns the lock of the process that works on a job."""

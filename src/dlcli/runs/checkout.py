@@ -86,7 +86,7 @@ def _is_changed(top: Path, private: Path, shared: Path, commit: str) -> bool | N
     with tempfile.TemporaryDirectory(prefix="dlcli-git-") as name:
         own = Path(name)
         _write_repository(own, private, shared, commit)
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+        variables = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
         places = {"GIT_DIR": name, "GIT_WORK_TREE": str(top), "GIT_OBJECT_DIRECTORY": str(shared / "objects")}
         safe = {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
         command = ["git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", "status", "--porcelain"]
@@ -94,7 +94,7 @@ def _is_changed(top: Path, private: Path, shared: Path, commit: str) -> bool | N
             done = subprocess.run(
                 [*command, "--ignore-submodules=dirty"],
                 cwd=top,
-                env=kept | places | safe,
+                env=variables | places | safe,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=5,
@@ -122,12 +122,12 @@ def _write_repository(own: Path, private: Path, shared: Path, commit: str) -> No
 
 def _harmless(config: Path) -> list[str]:
     """Returns the lines of a config's section `core` that name no program."""
-    found, section = [], ""
+    settings, section = [], ""
     for line in _text(config).splitlines() if config.is_file() else []:
         text = line.strip()
         if text.startswith("["):
             section = text.lower()
         name, _, value = (part.strip() for part in text.partition("="))
         if section == "[core]" and name.lower() in _HARMLESS and re.fullmatch("[A-Za-z]{1,10}", value):
-            found.append(f"\t{name} = {value}")
-    return found
+            settings.append(f"\t{name} = {value}")
+    return settings

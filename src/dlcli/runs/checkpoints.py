@@ -19,10 +19,10 @@ _NAME = re.compile(r"(\d{6,})-([0-9a-f]{64})\.npz")
 def checkpoint_files(folder: Path) -> list[Path]:
     """Returns a run's checkpoints, the newest first, damaged ones among them."""
     try:
-        found = [name for name in os.listdir(folder) if _NAME.fullmatch(name)]
+        names = [name for name in os.listdir(folder) if _NAME.fullmatch(name)]
     except OSError:
         return []
-    return [folder / name for name in sorted(found, key=_number, reverse=True)]
+    return [folder / name for name in sorted(names, key=_number, reverse=True)]
 
 
 def save_checkpoint(folder: Path, write: Callable[[Path], None], *, keep: int = 2) -> Path:
@@ -50,17 +50,17 @@ def prune_checkpoints(folder: Path, keep: int) -> None:
 
 def is_whole(path: Path) -> bool:
     """Whether a checkpoint holds what was written: its content has the checksum of its name."""
-    found = _NAME.fullmatch(path.name)
+    match = _NAME.fullmatch(path.name)
     try:
-        return found is not None and path.is_file() and not path.is_symlink() and _digest(path) == found.group(2)
+        return match is not None and path.is_file() and not path.is_symlink() and _digest(path) == match.group(2)
     except OSError:
         return False
 
 
 def _number(name: str) -> int:
-    found = _NAME.fullmatch(name)
-    assert found is not None
-    return int(found.group(1))
+    match = _NAME.fullmatch(name)
+    assert match is not None
+    return int(match.group(1))
 
 
 def _digest(path: Path) -> str:

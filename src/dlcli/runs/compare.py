@@ -33,31 +33,31 @@ class Comparison:
 def compare_runs(runs: list[Run], split: str = "test") -> Comparison:
     """Compares runs: only what differs of their resolved specs, and every metric of one split."""
     scores = [run.metrics(split).get("metrics", {}) for run in runs]
-    names = dict.fromkeys(name for one in scores for name in one)
-    table = {name: [one.get(name) for one in scores] for name in names}
+    names = dict.fromkeys(name for run_scores in scores for name in run_scores)
+    table = {name: [run_scores.get(name) for run_scores in scores] for name in names}
     return Comparison(runs, split, dict(_differing([run.experiment() for run in runs])), table)
 
 
 def _differing(values: list[Any], place: str = "") -> Iterator[tuple[str, list[Any]]]:
     """Yields the places at which values differ, with each one: where they are of one kind or length, the places inside."""
     first = values[0]
-    if isinstance(first, Spec) and len({(type(one), getattr(one, "kind", "")) for one in values}) == 1:
+    if isinstance(first, Spec) and len({(type(value), getattr(value, "kind", "")) for value in values}) == 1:
         for name in type(first).model_fields:
-            yield from _differing([getattr(one, name) for one in values], f"{place}.{name}" if place else name)
-    elif isinstance(first, list) and all(isinstance(one, list) and len(one) == len(first) for one in values):
+            yield from _differing([getattr(value, name) for value in values], f"{place}.{name}" if place else name)
+    elif isinstance(first, list) and all(isinstance(value, list) and len(value) == len(first) for value in values):
         for index in range(len(first)):
-            yield from _differing([one[index] for one in values], f"{place}.{index}")
-    elif any(repr(one) != repr(first) for one in values):
-        yield place, [_given(one) for one in values]
+            yield from _differing([value[index] for value in values], f"{place}.{index}")
+    elif any(repr(value) != repr(first) for value in values):
+        yield place, [_given(value) for value in values]
 
 
 def _given(value: Any) -> Any:
     """Returns plain data for a value: of a spec what is not its default."""
     if isinstance(value, Spec):
         fields = {name: getattr(value, name) for name in type(value).model_fields}
-        given = {name: one for name, one in fields.items() if name != "kind" and one != _default(value, name)}
+        changed = {name: entry for name, entry in fields.items() if name != "kind" and entry != _default(value, name)}
         kind = {"kind": fields["kind"]} if "kind" in fields else {}
-        return kind | {name: _given(one) for name, one in given.items()}
+        return kind | {name: _given(entry) for name, entry in changed.items()}
     return [_given(item) for item in value] if isinstance(value, list) else dump(value)
 
 
@@ -86,7 +86,7 @@ def flat(value: Any, place: str = "") -> dict[str, Any]:
         items = list(enumerate(value))
     else:
         return {place: value}
-    found: dict[str, Any] = {}
+    flattened: dict[str, Any] = {}
     for key, item in items:
-        found |= flat(item, f"{place}.{key}" if place else str(key))
-    return found
+        flattened |= flat(item, f"{place}.{key}" if place else str(key))
+    return flattened

@@ -80,9 +80,9 @@ class DiagnosisFile(RunFile, RootModel[list[Finding]]):
     model_config = ConfigDict(frozen=True)
 
 
-def keep_findings(run: Run, found: Sequence[Finding]) -> list[Finding]:
+def keep_findings(run: Run, findings: Sequence[Finding]) -> list[Finding]:
     """Replaces a run's `diagnosis.json` and returns what it holds: of each finding the first 20 lines of evidence."""
-    file = DiagnosisFile.of([asdict(_shortened(finding)) for finding in found])
+    file = DiagnosisFile.of([asdict(_shortened(finding)) for finding in findings])
     file.write(run.diagnosis_path)
     return file.root
 

@@ -41,7 +41,7 @@ def describe_environment(device: Device) -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "git": checkout_state(),
         # A trial's process has the command line of its sweep, whose storage may have a password.
-        "command": [without_password(one) if "://" in one else one for one in sys.argv],
+        "command": [without_password(word) if "://" in word else word for word in sys.argv],
     }
 
 

@@ -53,11 +53,11 @@ def explanations(run: Run) -> list[Explanation]:
     path = run.explanations_path / EXPLANATION_LIST
     if not os.path.lexists(path):
         return []
-    found = ExplanationsFile.read(path).root
-    odd = next((one.file for one in found if not _is_name(one.file)), None)
+    entries = ExplanationsFile.read(path).root
+    odd = next((entry.file for entry in entries if not _is_name(entry.file)), None)
     if odd is not None:
         raise DamagedFile(f"{path}: {odd[:80]!r} is not the name of an image in the folder")
-    return found
+    return entries
 
 
 def _is_name(text: str) -> bool:
@@ -78,6 +78,6 @@ def write_numbers(folder: Path, file: str, columns: Sequence[str], rows: Iterabl
 
 def add(run: Run, made: Sequence[Explanation]) -> None:
     """Adds to `explanations.json`; an explanation made again takes the place of the one before."""
-    new = {one.file: one for one in made}
-    kept = [one for one in explanations(run) if one.file not in new]
-    ExplanationsFile.of([asdict(one) for one in [*kept, *new.values()]]).write(made_folder(run) / EXPLANATION_LIST)
+    new = {entry.file: entry for entry in made}
+    others = [entry for entry in explanations(run) if entry.file not in new]
+    ExplanationsFile.of([asdict(entry) for entry in [*others, *new.values()]]).write(made_folder(run) / EXPLANATION_LIST)

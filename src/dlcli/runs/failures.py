@@ -70,8 +70,8 @@ def disk_full(error: BaseException, run: Run) -> str:
     reasons = [os.strerror(number) for number in _FULL]
     # TensorFlow's own errors hold the system's words, but no number.
     reason = next((text for text in reasons if text in str(error)), "") if not isinstance(error, DlcliError) else ""
-    kept = "; the best epoch so far is stored there" if run.model_path.exists() else ""
-    return f"cannot write to {run.path}: {reason}{kept}" if reason else ""
+    remark = "; the best epoch so far is stored there" if run.model_path.exists() else ""
+    return f"cannot write to {run.path}: {reason}{remark}" if reason else ""
 
 
 def out_of_memory(error: BaseException, run: Run) -> str:

@@ -65,12 +65,12 @@ class History:
         rows = self.rows()
         if len(rows) < epochs:
             raise DamagedFile(f"{self._path}: has {len(rows)} rows, but the run's checkpoint was written after {epochs} epochs")
-        kept = rows[:epochs]
-        if kept:
-            self.replace(kept)
+        remaining = rows[:epochs]
+        if remaining:
+            self.replace(remaining)
         else:
             self._path.unlink(missing_ok=True)
-        return [_with_numbers(row) for row in kept]
+        return [_with_numbers(row) for row in remaining]
 
 
 def _with_numbers(row: dict[str, str]) -> Row:

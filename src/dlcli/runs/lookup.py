@@ -47,20 +47,20 @@ def find_run(text: str, runs: Path, *, newest: bool = False) -> Run:
     path = Path(text)
     if os.path.lexists(path / STATUS):  # Path's own test raises where the text is too long
         return Run(path.absolute())
-    known = list(all_runs(runs))
+    candidates = list(all_runs(runs))
     name, at, which = text.partition("@")
     if at:
-        return _marked(name, which, known)
-    named = [run for run in known if run.name == text.rstrip("/")]
+        return _marked(name, which, candidates)
+    named = [run for run in candidates if run.name == text.rstrip("/")]
     if named:
         return named[-1] if newest else max(enumerate(named), key=_use)[1]
-    begun = [run for run in known if run.id.startswith(text) or run.path.name.startswith(text)]
+    begun = [run for run in candidates if run.id.startswith(text) or run.path.name.startswith(text)]
     if len(begun) == 1:
         return begun[0]
     if begun:
         listed = ", ".join(run.id for run in begun[:5])
         raise UsageError(f"{len(begun)} runs match {text!r}: {listed}{', ...' if len(begun) > 5 else ''}")
-    raise UsageError(_no_run(text, known, runs))
+    raise UsageError(_no_run(text, candidates, runs))
 
 
 def _use(numbered: tuple[int, Run]) -> tuple[bool, bool, int]:
@@ -81,9 +81,9 @@ def newer_run(run: Run, text: str, runs: Path) -> Run | None:
     return latest[0] if latest and latest[0].path != run.path else None
 
 
-def _marked(name: str, which: str, known: list[Run]) -> Run:
+def _marked(name: str, which: str, candidates: list[Run]) -> Run:
     """Returns `name@latest` or `name@best`."""
-    named = [run for run in known if run.name == name]
+    named = [run for run in candidates if run.name == name]
     if not named:
         raise UsageError(f"no run named {name!r}")
     if which == "latest":
@@ -113,14 +113,14 @@ def _quality(run: Run) -> float:
     return value if higher_is_better(status.monitor, list(metrics or [])) else -value
 
 
-def _no_run(text: str, known: list[Run], runs: Path) -> str:
+def _no_run(text: str, candidates: list[Run], runs: Path) -> str:
     from difflib import get_close_matches
 
-    if not known:
+    if not candidates:
         return (
             f"no run {text!r}: {runs} contains no runs yet; `{command()} train SPEC` starts one, --runs selects another folder"
         )
-    names = sorted({run.name for run in known})
+    names = sorted({run.name for run in candidates})
     near = get_close_matches(text, names, 1)
     guess = f"did you mean {near[0]!r}?" if near else f"names in {runs}: {', '.join(names[:10])}"
     return f"no run {text!r}; {guess}"

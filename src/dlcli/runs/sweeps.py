@@ -95,7 +95,7 @@ class SweepFolder:
                 f"cannot write to the runs folder {runs}: {error.strerror}; --runs selects another folder"
             ) from None
 
-    def storage(self, given: str) -> str:
+    def storage(self, address: str) -> str:
         """Returns where the study is stored, empty for the folder's own file.
 
         Another place is given by the user: the folder may be somebody else's, and would have this process write to any file
@@ -105,12 +105,12 @@ class SweepFolder:
             UsageError: it is elsewhere and is not given.
             DamagedFile: the folder's file cannot be read.
         """
-        if not given and self.needs_storage:
+        if not address and self.needs_storage:
             raise UsageError(f"sweep {self.id} is stored at an address with a password: repeat --storage URL")
-        if not given and self.kept_storage:
+        if not address and self.kept_storage:
             again = f"--storage {shlex.quote(self.kept_storage)}"
             raise UsageError(f"sweep {self.id} is stored outside its folder: repeat {again}")
-        return given
+        return address
 
     @property
     def kept_storage(self) -> str:
@@ -128,14 +128,14 @@ class SweepFolder:
         Raises:
             DamagedFile: the folder's file cannot be read.
         """
-        kept = self._kept()
-        return not kept["storage"] and not kept.get("own")
+        stored = self._kept()
+        return not stored["storage"] and not stored.get("own")
 
     def _kept(self) -> dict[str, Any]:
-        found = read_json(self.path / layout.SWEEP)
-        if not isinstance(found, dict) or not isinstance(found.get("storage"), str):
+        content = read_json(self.path / layout.SWEEP)
+        if not isinstance(content, dict) or not isinstance(content.get("storage"), str):
             raise DamagedFile(f"{self.path / layout.SWEEP}: lacks `storage`")
-        return found
+        return content
 
     @contextmanager
     def working(self) -> Iterator[str]:

@@ -39,8 +39,8 @@ def address_or_path(value: str, info: ValidationInfo, remedy: str = "") -> str:
         return as_path(value, info)
     if _DEFAULT.sub(lambda match: match.group(1), value) != text:  # something is from the environment
         raise _wrong("write the address out: environment variables are only replaced in paths")
-    kept = bool((info.context or {}).get("kept"))  # runs of earlier versions have addresses without encryption
-    refuse_unsafe(text, remedy, encrypted=not kept)
+    is_stored = bool((info.context or {}).get("kept"))  # runs of earlier versions have addresses without encryption
+    refuse_unsafe(text, remedy, encrypted=not is_stored)
     return text
 
 

@@ -69,10 +69,10 @@ def keras_attribute(path: str) -> Any:
     """Returns what stands at `path` under `keras`, importing Keras on first use."""
     from dlcli.upstream.keras import import_keras
 
-    found: Any = import_keras()
+    attribute: Any = import_keras()
     for part in path.split("."):
-        found = getattr(found, part)
-    return found
+        attribute = getattr(attribute, part)
+    return attribute
 
 
 class OneOf:
@@ -104,9 +104,9 @@ class OneOf:
         Raises:
             ValueError: another class of the union has one of its kinds.
         """
-        taken = set(kinds_of(member)) & set(self.kinds)
-        if taken and member not in self.members:
-            raise ValueError(f"the union {self.name} already has a class of the kind {min(taken)!r}")
+        existing = set(kinds_of(member)) & set(self.kinds)
+        if existing and member not in self.members:
+            raise ValueError(f"the union {self.name} already has a class of the kind {min(existing)!r}")
         if member not in self.members:
             self._added.append(member)
 

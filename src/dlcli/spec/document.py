@@ -71,8 +71,8 @@ class Document:
         """Returns the option that set `path` or something above it, or, where the file lacks `path`, something in it."""
         above = [option for place, option in self.options.items() if path[: len(place)] == place]
         inside = [option for place, option in self.options.items() if place[: len(path)] == path and path not in self.marks]
-        found = above or inside
-        return found[-1] if found else None
+        choice = above or inside
+        return choice[-1] if choice else None
 
 
 def _line(text: str, number: int) -> str:
@@ -102,8 +102,8 @@ def parse(text: str, file: str) -> Document:
     document = Document(file, text, None)
     node = _composed(document)
     if not isinstance(node, yaml.MappingNode):
-        found = "nothing" if node is None else "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
-        raise SpecError([Fault(file, 1, 1, "", f"expected a mapping with `name`, `task`, `data`, `model`, found {found}")])
+        kind = "nothing" if node is None else "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
+        raise SpecError([Fault(file, 1, 1, "", f"expected a mapping with `name`, `task`, `data`, `model`, found {kind}")])
     faults: list[Fault] = []
     data = _plain(node, (), document, faults)
     if faults:

@@ -26,13 +26,13 @@ def with_value(text: str, path: Path, value: str) -> str:
     """
     node: Any = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     for depth, part in enumerate(path):
-        found = _child(node, part)
-        if found is None and isinstance(node, yaml.MappingNode):
+        child = _child(node, part)
+        if child is None and isinstance(node, yaml.MappingNode):
             return _added(text, node, path[depth], _nested(path[depth + 1 :], value))
-        if found is None:
+        if child is None:
             kind = text[node.start_mark.index : node.end_mark.index]
             return _put(text, node, f"{{kind: {kind}, {part}: {_nested(path[depth + 1 :], value)}}}")
-        node = found
+        node = child
     return _put(text, node, value)
 
 
@@ -79,7 +79,7 @@ def without_key(text: str, key: str) -> str:
     begin = keys[at].start_mark.index
     end = keys[at + 1].start_mark.index if at + 1 < len(keys) else len(text)
     lines = text[begin:end].splitlines(keepends=True)
-    kept = len(lines)
-    while kept > 1 and (not lines[kept - 1].strip() or lines[kept - 1].startswith("#")):
-        kept -= 1
-    return text[:begin] + "".join(lines[kept:]) + text[end:]
+    last = len(lines)
+    while last > 1 and (not lines[last - 1].strip() or lines[last - 1].startswith("#")):
+        last -= 1
+    return text[:begin] + "".join(lines[last:]) + text[end:]

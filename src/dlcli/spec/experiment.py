@@ -183,14 +183,14 @@ class Experiment(Spec):
         """The stages that will run, with everything filled in that they leave to the training."""
         training = self.training
         if training.stages:
-            stages = [one for stage in training.stages for one in expanded(stage)]
+            stages = [item for stage in training.stages for item in expanded(stage)]
         elif self.model.has_backbone:
             stages = [Stage(name="head", train="head")]
         else:
             stages = [Stage(name="train", train="all", batch_norm="train")]
-        kept = "freeze" if self.pretrained else "train"
+        batch_norm = "freeze" if self.pretrained else "train"
         # A tracker follows the whole run.
-        callbacks = [one for one in training.callbacks if not isinstance(one, TrackerSpec)]
+        callbacks = [item for item in training.callbacks if not isinstance(item, TrackerSpec)]
         return [
             stage.model_copy(
                 update={
@@ -198,7 +198,7 @@ class Experiment(Spec):
                     "optimizer": stage.optimizer or training.optimizer,
                     "callbacks": callbacks if stage.callbacks is None else stage.callbacks,
                     "augment": self.data.augment if stage.augment is None else stage.augment,
-                    "batch_norm": kept if stage.batch_norm == "auto" and stage.trains_backbone else stage.batch_norm,
+                    "batch_norm": batch_norm if stage.batch_norm == "auto" and stage.trains_backbone else stage.batch_norm,
                 }
             )
             for stage in stages
@@ -213,8 +213,8 @@ def with_defaults(experiment: Experiment) -> Experiment:
     """
     training = experiment.training
     task = experiment.task
-    given = training.metrics
-    metrics: list[MetricSpec] = [_METRIC.validate(name) for name in task.metrics] if given is None else list(given)
+    chosen = training.metrics
+    metrics: list[MetricSpec] = [_METRIC.validate(name) for name in task.metrics] if chosen is None else list(chosen)
     monitor = training.monitor
     if monitor == "auto":
         monitor = _default_monitor(experiment, metrics)

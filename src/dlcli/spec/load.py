@@ -94,19 +94,19 @@ def _validated(document: Document, folder: str, *, kept: bool = False) -> tuple[
     try:
         return Experiment.model_validate(document.data, context={"folder": folder, "kept": kept}), []
     except ValidationError as errors:
-        found = errors.errors(include_url=False)
-        messages = list(messages_of(found[:MAX_FAULTS], document.data, Experiment))
+        details = errors.errors(include_url=False)
+        messages = list(messages_of(details[:MAX_FAULTS], document.data, Experiment))
         faults = [document.fault(place, message) for place, message in without_echoes(messages)]
-        more = len(found) - MAX_FAULTS
+        more = len(details) - MAX_FAULTS
         return None, faults + _rest(document, f"{more:,} more") * (more > 0)
 
 
 def _findings(experiment: Experiment, document: Document) -> list[Fault]:
     from dlcli.spec.rules.rules import findings
 
-    found = list(islice(findings(experiment), MAX_FAULTS + 1))
-    faults = [document.fault(place, message) for place, message in found[:MAX_FAULTS]]
-    return faults + _rest(document, "more") * (len(found) > MAX_FAULTS)
+    listed = list(islice(findings(experiment), MAX_FAULTS + 1))
+    faults = [document.fault(place, message) for place, message in listed[:MAX_FAULTS]]
+    return faults + _rest(document, "more") * (len(listed) > MAX_FAULTS)
 
 
 def _sweep_findings(experiment: Experiment, document: Document, folder: str) -> list[Fault]:
@@ -117,8 +117,8 @@ def _sweep_findings(experiment: Experiment, document: Document, folder: str) -> 
 
     def check(data: dict[str, Any]) -> list[tuple[str, str]]:
         changed = Document(document.file, "", data)
-        found, faults = _validated(changed, folder)
-        faults = faults if found is None else _findings(with_defaults(found), changed)
+        experiment, faults = _validated(changed, folder)
+        faults = faults if experiment is None else _findings(with_defaults(experiment), changed)
         return [(fault.key, fault.message) for fault in faults]
 
     found = sweep_faults(document.data, experiment, check)
@@ -145,9 +145,11 @@ def _findings_of_the_sound_part(document: Document, folder: str, faults: list[Fa
     experiment, remaining = _validated(replace(document, data=data), folder)
     if experiment is None or remaining:
         return []
-    found = _findings(with_defaults(experiment), document)
+    listed = _findings(with_defaults(experiment), document)
     hidden = "data.image" if "model" in faulty else None  # a backbone may say which size its images have
-    return [fault for fault in found if fault.key.split(".")[0] not in faulty and not (hidden and fault.key.startswith(hidden))]
+    return [
+        fault for fault in listed if fault.key.split(".")[0] not in faulty and not (hidden and fault.key.startswith(hidden))
+    ]
 
 
 def _overridden(document: Document, overrides: Sequence[str]) -> Document:

@@ -93,7 +93,7 @@ def without_echoes(messages: list[tuple[Path, str]]) -> list[tuple[Path, str]]:
 
 def message_of(error: Any, data: Any, root: type[Spec]) -> str:
     """Returns one pydantic error (an entry of `ValidationError.errors()`) in words."""
-    kind, path, context, found = error["type"], tuple(error["loc"]), error.get("ctx") or {}, error["input"]
+    kind, path, context, value = error["type"], tuple(error["loc"]), error.get("ctx") or {}, error["input"]
     if kind == "missing":
         return f"missing{_described(path, data, root)}"
     if kind in ("extra_forbidden", "invalid_key"):
@@ -104,17 +104,17 @@ def message_of(error: Any, data: Any, root: type[Spec]) -> str:
         return _unknown_word(error, path, data, root)
     if kind in BOUNDS:
         key, word = BOUNDS[kind]
-        return f"expected a number {word} {context[key]:g}, found {shown(found)}"
+        return f"expected a number {word} {context[key]:g}, found {shown(value)}"
     if kind in LENGTHS:
         return _wrong_length(context, kind)
     if kind == "string_pattern_mismatch":
-        return f"expected letters, digits, `_`, `-` and `.`, at most 100, a letter or digit first; found {shown(found)}"
+        return f"expected letters, digits, `_`, `-` and `.`, at most 100, a letter or digit first; found {shown(value)}"
     if kind in ("kind_expected", "expected"):
-        return f"expected {context['what']}, found {shown(found)}"
+        return f"expected {context['what']}, found {shown(value)}"
     if kind == "finite_number":
-        return f"expected a finite number, found {shown(found)}"
+        return f"expected a finite number, found {shown(value)}"
     if kind in SHAPES:
-        return f"expected {SHAPES[kind]}, found {shown(found)}{fix_of(kind, found)}"
+        return f"expected {SHAPES[kind]}, found {shown(value)}{fix_of(kind, value)}"
     return str(error["msg"])
 
 
@@ -135,26 +135,26 @@ def shown(value: Any) -> str:
     return "a number of too many digits" if huge else str(value)
 
 
-def fix_of(kind: str, found: Any) -> str:
+def fix_of(kind: str, wrong: Any) -> str:
     """Returns the remedy for a scalar of the wrong type."""
-    if isinstance(found, str) and kind in _NUMBERS:
+    if isinstance(wrong, str) and kind in _NUMBERS:
         try:
-            value = parse_value(found)
+            value = parse_value(wrong)
         except SpecError:  # the text is no YAML value: there is no fix to offer
             return ""
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return f"; write it without quotes: {value}"
     if (
         kind == "bool_type"
-        and isinstance(found, str)
-        and found.lower() in ("yes", "no", "on", "off", "y", "n", "true", "false")
+        and isinstance(wrong, str)
+        and wrong.lower() in ("yes", "no", "on", "off", "y", "n", "true", "false")
     ):
-        return f"; write {str(found.lower() in ('yes', 'on', 'y', 'true')).lower()}"
-    if kind in ("int_type", "int_from_float") and isinstance(found, float) and found.is_integer():
-        return f"; write {int(found)}"
-    if kind == "list_type" and isinstance(found, (str, int, float)):
-        return f"; write [{found}]"
-    return "; put quotes around it" if kind == "string_type" and isinstance(found, (int, float)) else ""
+        return f"; write {str(wrong.lower() in ('yes', 'on', 'y', 'true')).lower()}"
+    if kind in ("int_type", "int_from_float") and isinstance(wrong, float) and wrong.is_integer():
+        return f"; write {int(wrong)}"
+    if kind == "list_type" and isinstance(wrong, (str, int, float)):
+        return f"; write [{wrong}]"
+    return "; put quotes around it" if kind == "string_type" and isinstance(wrong, (int, float)) else ""
 
 
 def _wrong_length(context: dict[str, Any], kind: str) -> str:
@@ -212,12 +212,12 @@ def _union_word(union: str) -> str:
 
 
 def _unknown_word(error: Any, path: Path, data: Any, root: type[Spec]) -> str:
-    owner, found = owner_of(path[:-1], data, root), error["input"]
+    owner, value = owner_of(path[:-1], data, root), error["input"]
     field = owner.model_fields.get(str(path[-1])) if owner else None
     words = [word for word in _literals(field.annotation if field else None) if word is not None] or literal_words(error)
-    near = nearest(found, [word for word in words if isinstance(word, str)]) if isinstance(found, str) else None
+    near = nearest(value, [word for word in words if isinstance(word, str)]) if isinstance(value, str) else None
     guess = f"; did you mean `{near}`?" if near else ""
-    return f"expected {alternatives(words)}, found {shown(found)}{guess}"
+    return f"expected {alternatives(words)}, found {shown(value)}{guess}"
 
 
 def literal_words(error: Any) -> list[Any]:
@@ -268,7 +268,7 @@ def unknown_key(path: Path, data: Any, root: type[Spec]) -> str:
     others = [kind for kind, member in union.kinds.items() if name in member.model_fields] if union and owner else []
     if others and owner:
         kind = _item(_at(data, path[:-1]), "kind")
-        named = alternatives([f"`{one}`" for one in others[:4]])
+        named = alternatives([f"`{word}`" for word in others[:4]])
         return f"`{kind}` has no `{name}`; {named} {'has' if len(others) == 1 else 'have'}"
     # Of a kind with few fields these are nearer than a key of the same name in another section.
     is_small = union is not None and owner is not None and len(fields) <= _FEW

@@ -76,7 +76,7 @@ def _contents() -> str:
 
 def _tasks() -> str:
     rows = [
-        (f"`{task.name}`", task.meaning, task.activation, f"`{task.loss}`", ", ".join(f"`{one}`" for one in task.metrics))
+        (f"`{task.name}`", task.meaning, task.activation, f"`{task.loss}`", ", ".join(f"`{metric}`" for metric in task.metrics))
         for task in TASKS.values()
     ]
     return "## Tasks\n\n" + _table(("task", "predicts", "output", "loss", "metrics"), rows)
@@ -135,7 +135,7 @@ def _kind_of(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
         return _link(schema["$ref"].rsplit("/", 1)[-1])
     if "anyOf" in schema:
-        choices = [one for one in schema["anyOf"] if one.get("type") != "null"]
+        choices = [choice for choice in schema["anyOf"] if choice.get("type") != "null"]
         count = {2: "two", 3: "three"}.get(choices[1].get("maxItems", 0), "") if len(choices) == 2 else ""
         several = count and choices[0] == choices[1]["items"]
         return f"{_kind_of(choices[0])}, or {count} in a list" if several else " or ".join(map(_kind_of, choices))
@@ -150,8 +150,8 @@ def _kind_of(schema: dict[str, Any]) -> str:
 
 def _bounds(schema: dict[str, Any]) -> str:
     words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
-    found = [f"{word} {schema[key]:,}" for key, word in words.items() if key in schema]
-    return f" {' '.join(found)}" if found else ""
+    bounds = [f"{word} {schema[key]:,}" for key, word in words.items() if key in schema]
+    return f" {' '.join(bounds)}" if bounds else ""
 
 
 def _link(name: str) -> str:

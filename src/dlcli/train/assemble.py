@@ -49,10 +49,10 @@ def stage_inputs_of(setup: TrainingSetup, stage: Stage, folder: Path) -> StageIn
     if network.trains_head_alone(stage):
         against = reason_against(experiment, augment)
         if not against:
-            kept = kept_features(experiment, splits, network, augment, folder)
-            setup.log(f"features: {kept.told}")
-            features = None if kept.validation is None else Arrays(kept.validation)
-            return StageInputs(network.head_learner(), Arrays(kept.train), features, [], kept.copies, of_features=True)
+            cached = kept_features(experiment, splits, network, augment, folder)
+            setup.log(f"features: {cached.told}")
+            features = None if cached.validation is None else Arrays(cached.validation)
+            return StageInputs(network.head_learner(), Arrays(cached.train), features, [], cached.copies, of_features=True)
         setup.log(f"features: computed at every step: {against}")
         model = network.frozen_body_learner()
     else:
@@ -159,7 +159,9 @@ def scores_of(setup: TrainingSetup, stage_inputs: StageInputs) -> list[Any]:
     """Returns the callback for metrics that Keras does not follow, if there are any and a part to score them on."""
     experiment, part = setup.experiment, setup.splits.validation
     integer = experiment.training.loss.integer_labels
-    left = [one for one in experiment.training.metrics or [] if one.follow(experiment.task, integer_labels=integer) is None]
+    left = [
+        metric for metric in experiment.training.metrics or [] if metric.follow(experiment.task, integer_labels=integer) is None
+    ]
     if not left or part is None:
         return []
     batches = prediction_batches(stage_inputs.validation, experiment, len(part))

@@ -83,10 +83,10 @@ class StageState:
     @property
     def moving(self) -> list[Any]:
         """The variables that a step may change: weights that learn, statistics, counters of random draws."""
-        learning = {id(one) for one in self.model.trainable_variables}
-        fixed = {id(one) for one in self.model.trainable_weights} - learning
-        weights = {id(one) for one in self.model.weights if one.trainable} - learning
-        return [one for one in every_variable(self.model) if id(one) not in fixed | weights]
+        learning = {id(variable) for variable in self.model.trainable_variables}
+        fixed = {id(variable) for variable in self.model.trainable_weights} - learning
+        weights = {id(variable) for variable in self.model.weights if variable.trainable} - learning
+        return [variable for variable in every_variable(self.model) if id(variable) not in fixed | weights]
 
 
 @dataclass
@@ -189,7 +189,7 @@ class Checkpoints:
             "record": self.record.state(),
             "recorder": stage_state.recorder.state(),
             "proof": stage_state.proof.state(),
-            "callbacks": [plain_state(one) for one in stage_state.callbacks],
+            "callbacks": [plain_state(callback) for callback in stage_state.callbacks],
         }
         metrics: list[Array] = []
         if at.step:
@@ -223,7 +223,9 @@ class Checkpoints:
     def _restore(self, stage_state: StageState) -> None:
         if self.begin is None or stage_state.index != self.stage:
             # What a first epoch that diverges is looked back upon from; later ones have checkpoints.
-            self._first = {id(one): value for one, value in zip(stage_state.moving, values_of(stage_state.moving), strict=True)}
+            self._first = {
+                id(variable): value for variable, value in zip(stage_state.moving, values_of(stage_state.moving), strict=True)
+            }
             return
         state, arrays, model = self.begin.state, self.begin.arrays, stage_state.model
         _build(stage_state)

@@ -84,10 +84,10 @@ class ClassifierTrainer:
 
 def _fitted(setup: TrainingSetup, classifier: ClassifierSpec, features: Any, labels: Any) -> Any:
     """Returns the fitted classifier; what scikit-learn warns of (that more iterations are needed, say) is told."""
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         fitted = classifier.fit(features, labels, setup.experiment.seed)
-    for warning in told:
+    for warning in warned:
         setup.log(f"note: scikit-learn: {str(warning.message).splitlines()[0]}")
     return fitted
 
@@ -102,5 +102,5 @@ def _scored(setup: TrainingSetup, head: Any, features: Any, labels: Any, prefix:
     head.jit_compile = False
     scores = experiment.task.output.scores(np.asarray(head.predict(features, batch_size=256, verbose=0)))
     loss = mean_loss(experiment, len(setup.splits.classes), labels, scores)
-    found = {metric.name: metric.score(labels, scores, experiment.task) for metric in experiment.training.metrics or []}
-    return {f"{prefix}loss": loss} | {f"{prefix}{name}": value for name, value in found.items()}
+    scored = {metric.name: metric.score(labels, scores, experiment.task) for metric in experiment.training.metrics or []}
+    return {f"{prefix}loss": loss} | {f"{prefix}{name}": value for name, value in scored.items()}

@@ -25,12 +25,12 @@ def words_of_divergence(error: Diverged, norms: list[float], rate: float, best: 
         rate: the learning rate there.
         best: the best epoch so far.
     """
-    kept = f"; the best model so far, of epoch {best.epoch}, is kept" if best.value is not None else ""
+    remark = f"; the best model so far, of epoch {best.epoch}, is kept" if best.value is not None else ""
     listed = ", ".join(f"{norm:.3g}" for norm in norms[-SHOWN:])
     gradients = f"; norm of the gradients in the last steps: {listed}" if listed else ""
     lower = f"a learning rate of {rate / 10:.2g}" if math.isfinite(rate) else "a much lower learning rate"
     return (
-        f"{error}: the training has diverged{kept}\n"
+        f"{error}: the training has diverged{remark}\n"
         f"  learning rate {rate:.3g}{gradients}\n"
         f"  try {lower}, `clipnorm: 1.0` beside it in the optimizer, or look for extreme values"
         " in the data"
@@ -68,8 +68,8 @@ def _step(model: Any) -> Any:
         with tf.GradientTape() as tape:
             loss = model.compute_loss(x=inputs, y=labels, y_pred=model(inputs, training=True), training=True)
             scaled = optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, [one.value for one in variables])
-        norm = tf.linalg.global_norm([tf.convert_to_tensor(one) for one in gradients if one is not None])
+        gradients = tape.gradient(scaled, [item.value for item in variables])
+        norm = tf.linalg.global_norm([tf.convert_to_tensor(item) for item in gradients if item is not None])
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss, tf.cast(norm, tf.float32) * tf.cast(loss, tf.float32) / tf.cast(scaled, tf.float32)
 

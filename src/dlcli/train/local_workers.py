@@ -87,9 +87,9 @@ def _free_ports(count: int) -> list[int]:
     """Returns ports that nobody listens on now."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+        for opened in sockets:
+            opened.bind(("127.0.0.1", 0))
+        return [int(opened.getsockname()[1]) for opened in sockets]
 
 
 def _pass_signals_on(processes: list[subprocess.Popen[bytes]], stack: ExitStack) -> None:

@@ -98,9 +98,9 @@ def find_rate(
         raise OutOfMemory(words) from error
     rates = search.rates()[: len(losses)]
     smooth = smooth_curve(rates, losses).losses
-    found = Found(trial.stage.name, rates, losses, smooth, suggested(rates, smooth, losses), _folder(runs, experiment.name))
-    _write(found)
-    return found
+    result = Found(trial.stage.name, rates, losses, smooth, suggested(rates, smooth, losses), _folder(runs, experiment.name))
+    _write(result)
+    return result
 
 
 def _with_plain_rates(experiment: Experiment, rate: float) -> Experiment:
@@ -150,11 +150,11 @@ def _losses(trial: Trial, rates: Array) -> Array:
 
 def smoothed(losses: Array, weight: float = _SMOOTHING) -> Array:
     """Returns the running mean of losses, in which each step counts `weight` times as much as the next; free of its start."""
-    mean, found = 0.0, []
+    mean, fitted = 0.0, []
     for step, loss in enumerate(losses, 1):
         mean = weight * mean + (1 - weight) * loss
-        found.append(mean / (1 - weight**step))
-    return np.array(found)
+        fitted.append(mean / (1 - weight**step))
+    return np.array(fitted)
 
 
 def _folder(runs: Path, name: str) -> Path:
@@ -167,29 +167,29 @@ def _folder(runs: Path, name: str) -> Path:
         raise UsageError(f"cannot write to the runs folder {runs}: {error.strerror}; --runs selects another folder") from None
 
 
-def _write(found: Found) -> None:
-    rows = zip(found.rates, found.losses, found.smooth, strict=True)
-    write_table(found.folder / layout.RATE_CURVE, ("learning_rate", "loss", "smoothed_loss"), rows)
-    write_json(found.folder / layout.RATE_SUGGESTIONS, {"stage": found.stage, **asdict(found.suggestions)})
-    draw(found)
+def _write(result: Found) -> None:
+    rows = zip(result.rates, result.losses, result.smooth, strict=True)
+    write_table(result.folder / layout.RATE_CURVE, ("learning_rate", "loss", "smoothed_loss"), rows)
+    write_json(result.folder / layout.RATE_SUGGESTIONS, {"stage": result.stage, **asdict(result.suggestions)})
+    draw(result)
 
 
-def draw(found: Found) -> None:
+def draw(result: Found) -> None:
     """Writes `curve.png`."""
     from dlcli.charts.chart import Chart
 
-    text = f"The loss of {len(found.rates)} steps by learning rate."
-    Chart("Loss by learning rate", text, partial(_draw, found=found), size=(6.2, 3.7)).save(found.picture)
+    text = f"The loss of {len(result.rates)} steps by learning rate."
+    Chart("Loss by learning rate", text, partial(_draw, result=result), size=(6.2, 3.7)).save(result.picture)
 
 
-def _draw(axes: Any, medium: Medium, found: Found) -> None:
-    axes.plot(found.rates, found.losses, color=medium.muted, linewidth=0.8, alpha=0.6, label="loss of the step")
-    axes.plot(found.rates, found.smooth, color=medium.series[0], label="smoothed")
+def _draw(axes: Any, medium: Medium, result: Found) -> None:
+    axes.plot(result.rates, result.losses, color=medium.muted, linewidth=0.8, alpha=0.6, label="loss of the step")
+    axes.plot(result.rates, result.smooth, color=medium.series[0], label="smoothed")
     for marker, name in zip("ovs", ("steepest", "valley", "minimum"), strict=True):
-        rate = getattr(found.suggestions, name)
-        height = float(np.interp(log10(rate), np.log10(found.rates), found.smooth))
+        rate = getattr(result.suggestions, name)
+        height = float(np.interp(log10(rate), np.log10(result.rates), result.smooth))
         axes.plot([rate], [height], marker, color=medium.series[1], label=f"{name}: {rate:.2g}")
-    low, high = float(found.smooth.min()), float(found.smooth[: max(3, len(found.smooth) // 2)].max())
+    low, high = float(result.smooth.min()), float(result.smooth[: max(3, len(result.smooth) // 2)].max())
     axes.set_ylim(low - 0.1 * (high - low), high + 0.4 * (high - low))
     axes.set_xscale("log")
     axes.set_xlabel("learning rate")
@@ -240,7 +240,7 @@ def written_rate(path: Path, experiment: Experiment, stage: str, rate: float) ->
 def _place_of_rate(experiment: Experiment, stage: str, rate: str, data: Any) -> tuple[tuple[str | int, ...], str]:
     """Returns which field of a spec's file gets the rate, and what is written there."""
     training = experiment.training
-    own = [at for at, one in enumerate(training.stages) if one.name == stage and one.optimizer is not None]
+    own = [at for at, entry in enumerate(training.stages) if entry.name == stage and entry.optimizer is not None]
     place: tuple[str | int, ...] = ("training", *(("stages", own[0]) if own else ()), "optimizer")
     optimizer: Any = training.stages[own[0]].optimizer if own else training.optimizer
     if not own and "optimizer" not in ((data or {}).get("training") or {}):

@@ -39,14 +39,14 @@ class Proof(keras.callbacks.Callback):  # type: ignore[misc]
 
     def state(self) -> dict[str, Any]:
         """Returns what a checkpoint keeps of it."""
-        before = [] if self.result else [one.hex() for one in self._before]
+        before = [] if self.result else [digest.hex() for digest in self._before]
         return {"result": self.result, "before": before}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Takes up the state of a checkpoint."""
         self.result = state["result"]
         if state["before"]:
-            self._before = [bytes.fromhex(one) for one in state["before"]]
+            self._before = [bytes.fromhex(digest) for digest in state["before"]]
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Notes what every variable holds."""
@@ -69,15 +69,17 @@ class Proof(keras.callbacks.Callback):  # type: ignore[misc]
             _digest(variable) != before
             for variable, before in zip((*self._plan.moving, *self._plan.still), self._before, strict=True)
         ]
-        drifted = [one for one, moved in zip(self._plan.still, changed[count:], strict=True) if moved]
-        stuck = [one for one, moved in zip(self._plan.moving, changed[:count], strict=True) if not moved]
+        drifted = [weight for weight, moved in zip(self._plan.still, changed[count:], strict=True) if moved]
+        stuck = [weight for weight, moved in zip(self._plan.moving, changed[:count], strict=True) if not moved]
         if stuck and not drifted and not final:
             return
         reasons = self._reasons(stuck) if stuck and not drifted else {}
-        broken = [one for one in stuck if id(one) not in reasons]
+        broken = [weight for weight in stuck if id(weight) not in reasons]
         if drifted or broken:
             raise RunFailed(_table(self._plan, drifted, broken, step))
-        rightly = {why: [name_of(one) for one in stuck if reasons[id(one)] == why] for why in ("zero_gradient", "tiny_step")}
+        rightly = {
+            why: [name_of(weight) for weight in stuck if reasons[id(weight)] == why] for why in ("zero_gradient", "tiny_step")
+        }
         self.result = {"step": step, "moved": count - len(stuck), "still": len(self._plan.still), **rightly}
 
     def _reasons(self, variables: Sequence[Any]) -> dict[int, str]:
@@ -85,22 +87,22 @@ class Proof(keras.callbacks.Callback):  # type: ignore[misc]
 
         A step that float32 cannot add to a weight (a rate of 1e-9) leaves it as it is, whatever the optimizer.
         """
-        known = {id(variable) for variable in self._trained.trainable_variables}
-        asked = [one for one in variables if id(one) in known and self._is_stepped(one)]
+        trainable = {id(variable) for variable in self._trained.trainable_variables}
+        stepped = [weight for weight in variables if id(weight) in trainable and self._is_stepped(weight)]
         inputs, labels = self._stream.first_batch()[:2]
         with tf.GradientTape() as tape:
             output = self._trained(inputs, training=True)
             loss = self._trained.compute_loss(x=inputs, y=labels, y_pred=output, training=True)
-        gradients = tape.gradient(loss, [one.value for one in asked])
+        gradients = tape.gradient(loss, [weight.value for weight in stepped])
         reasons: dict[int, str] = {}
-        for one, gradient in zip(asked, gradients, strict=True):
+        for weight, gradient in zip(stepped, gradients, strict=True):
             if gradient is None:
                 continue
             largest = float(np.abs(tf.convert_to_tensor(gradient).numpy()).max())
             if largest == 0.0:
-                reasons[id(one)] = "zero_gradient"
-            elif self._rate() * min(1.0, largest) <= _LAST_BIT * float(np.abs(one.numpy()).max()):
-                reasons[id(one)] = "tiny_step"
+                reasons[id(weight)] = "zero_gradient"
+            elif self._rate() * min(1.0, largest) <= _LAST_BIT * float(np.abs(weight.numpy()).max()):
+                reasons[id(weight)] = "tiny_step"
         return reasons
 
     def _rate(self) -> float:
@@ -142,7 +144,7 @@ def _table(plan: Plan, drifted: Sequence[Any], stuck: Sequence[Any], step: int) 
         f" {len(drifted)} frozen variables changed, {len(stuck)} trainable variables did not"
     ]
     for what, variables in (("changed, but is frozen", drifted), ("trainable, but unchanged", stuck)):
-        lines += [f"  {what:<25} {name_of(one)} {tuple(one.shape)}" for one in variables[:_MOST]]
+        lines += [f"  {what:<25} {name_of(variable)} {tuple(variable.shape)}" for variable in variables[:_MOST]]
         if len(variables) > _MOST:
             lines.append(f"  {what:<25} ... {len(variables) - _MOST} more")
     return "\n".join([*lines, "  this is a bug in dlcli or in a layer, not a fault of the spec; the run stops here"])

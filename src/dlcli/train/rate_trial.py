@@ -78,7 +78,7 @@ def _stage(experiment: Experiment, name: str) -> Stage:
     if experiment.model.fitted_once:
         raise UsageError("a scikit-learn classifier as the head is fitted at once, not by steps")
     stages = experiment.stages
-    found = next((stage for stage in stages if name in ("", stage.name)), None)
-    if found is None:
+    chosen = next((stage for stage in stages if name in ("", stage.name)), None)
+    if chosen is None:
         raise UsageError(f"--stage: there is no stage {name!r}; stages are {', '.join(stage.name for stage in stages)}")
-    return found
+    return chosen

@@ -216,9 +216,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         """What the moving variables held in the stage's best epoch; empty before it, and where they are not kept."""
         return self._kept
 
-    def restore(self, state: dict[str, Any], kept: list[Array]) -> None:
+    def restore(self, state: dict[str, Any], weights: list[Array]) -> None:
         """Takes up the state of a checkpoint, in an epoch that has begun."""
-        self.stage_best, self._kept = Best(**state["best"]), kept
+        self.stage_best, self._kept = Best(**state["best"]), weights
         self._unsaved = state["unsaved"] and Best(**state["unsaved"])
         self._started = perf_counter() - state["seconds"]
 

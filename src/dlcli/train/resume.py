@@ -76,28 +76,28 @@ def resume(
         run.remove_half_written()
         before = run.experiment()
         _refuse_later_revision(run)
-        wanted = _changed(run, before, overrides)
-        refuse_missing_trackers(wanted)
-        added = _added_epochs(before, wanted)
+        changed = _changed(run, before, overrides)
+        refuse_missing_trackers(changed)
+        added = _added_epochs(before, changed)
         if schedule and not added:
             raise UsageError("--schedule needs more epochs: --set training.epochs=30")
-        if wanted.data.source != before.data.source and run.split_path.exists():
-            refuse_other_data(run, wanted, offline=offline)
+        if changed.data.source != before.data.source and run.split_path.exists():
+            refuse_other_data(run, changed, offline=offline)
         status = run.status()
         if status.state == "completed" and not added:
-            if wanted.data.source != before.data.source:
-                _write_spec(run, before.model_copy(update={"data": wanted.data}), _begin_of(run, log))
+            if changed.data.source != before.data.source:
+                _write_spec(run, before.model_copy(update={"data": changed.data}), _begin_of(run, log))
             _finish(run, before, log)
             return
         begin = _begin_of(run, log)
         if added:
-            wanted, begin = _extended(run, before, wanted, begin, schedule)
-            log(f"extended by {added} {'epoch' if added == 1 else 'epochs'}, to {_epochs(wanted)}")
+            changed, begin = _extended(run, before, changed, begin, schedule)
+            log(f"extended by {added} {'epoch' if added == 1 else 'epochs'}, to {_epochs(changed)}")
         _mark_as_running(run)
-        if wanted != before:
-            _write_spec(run, wanted, begin)
+        if changed != before:
+            _write_spec(run, changed, begin)
         _tell(run, begin, log)
-        proceed(run, wanted, reporter, log, begin=begin, offline=offline, cluster=cluster)
+        proceed(run, changed, reporter, log, begin=begin, offline=offline, cluster=cluster)
 
 
 def _refuse_later_revision(run: Run) -> None:
@@ -141,9 +141,9 @@ def _mark_as_running(run: Run) -> None:
     )
 
 
-def _write_spec(run: Run, wanted: Experiment, begin: Snapshot | None) -> None:
+def _write_spec(run: Run, experiment: Experiment, begin: Snapshot | None) -> None:
     """Replaces the run's spec; before it, a checkpoint says that it fits the new one too."""
-    text = to_yaml(wanted)
+    text = to_yaml(experiment)
     if begin is not None:
         specs = [spec_digest(run), hashlib.sha256(text.encode()).hexdigest()]
         save_checkpoint(run.checkpoints_path, replace(begin, state=begin.state | {"specs": specs}).write)
@@ -167,9 +167,9 @@ def _changed(run: Run, before: Experiment, overrides: list[str]) -> Experiment:
     """
     if not overrides:
         return before
-    wanted = load_text(to_flow(dump(before)), run.spec_path, overrides).experiment
-    wanted = _of_last_stage(before, wanted)
-    old, new = flat(dump(without_trackers(before))), flat(dump(without_trackers(wanted)))
+    changed = load_text(to_flow(dump(before)), run.spec_path, overrides).experiment
+    changed = _of_last_stage(before, changed)
+    old, new = flat(dump(without_trackers(before))), flat(dump(without_trackers(changed)))
     epochs = ("training.epochs", f"training.stages.{len(before.training.stages) - 1}.epochs")
     allowed = (*epochs, *WITHOUT_EFFECT, *SPREADING, *PLACES)
     differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and not key.startswith(allowed)]
@@ -179,32 +179,32 @@ def _changed(run: Run, before: Experiment, overrides: list[str]) -> Experiment:
             f"a resumed run may only get more epochs; other changes of its results are refused:\n{lines}\n"
             f"  `{command()} train` on the spec starts a new run, `{command()} finetune` starts one from this run's weights"
         )
-    return wanted
+    return changed
 
 
-def _of_last_stage(before: Experiment, wanted: Experiment) -> Experiment:
+def _of_last_stage(before: Experiment, changed: Experiment) -> Experiment:
     """Returns the experiment with more epochs of the training as more of its only stage, which the resolved spec names."""
-    training, stages = wanted.training, wanted.training.stages
+    training, stages = changed.training, changed.training.stages
     if len(stages) != 1 or training.epochs == before.training.epochs or stages[0] != before.training.stages[0]:
-        return wanted
+        return changed
     longer = stages[0].model_copy(update={"epochs": training.epochs})
-    return wanted.model_copy(update={"training": training.model_copy(update={"stages": [longer]})})
+    return changed.model_copy(update={"training": training.model_copy(update={"stages": [longer]})})
 
 
 def _epochs(experiment: Experiment) -> int:
     return sum(stage.epochs or 0 for stage in experiment.stages)
 
 
-def _added_epochs(before: Experiment, wanted: Experiment) -> int:
+def _added_epochs(before: Experiment, changed: Experiment) -> int:
     """Returns by how many epochs the training is to be longer.
 
     Raises:
         UsageError: it would be shorter, or nothing says for which of several stages the epochs are.
     """
-    added = _epochs(wanted) - _epochs(before)
+    added = _epochs(changed) - _epochs(before)
     if added < 0:
         raise UsageError(f"the run was started for {_epochs(before)} epochs; it can be extended, not shortened")
-    if not added and wanted.training.epochs != before.training.epochs:
+    if not added and changed.training.epochs != before.training.epochs:
         last = len(before.training.stages) - 1
         raise UsageError(f"each stage has its own epochs: --set training.stages.{last}.epochs=30 extends the last stage")
     if added and before.model.fitted_once:
@@ -213,7 +213,7 @@ def _added_epochs(before: Experiment, wanted: Experiment) -> int:
 
 
 def _extended(
-    run: Run, before: Experiment, wanted: Experiment, begin: Snapshot | None, schedule: SchedulePolicy | None
+    run: Run, before: Experiment, changed: Experiment, begin: Snapshot | None, schedule: SchedulePolicy | None
 ) -> tuple[Experiment, Snapshot]:
     """Returns the experiment with the schedule that the policy gives, and the state with a stop taken back.
 
@@ -224,20 +224,20 @@ def _extended(
         raise UsageError(
             f"{run.id} has no complete checkpoint, so it cannot be extended; `{command()} finetune` continues with its model"
         )
-    stage, longer = before.stages[-1], wanted.stages[-1]
+    stage, longer = before.stages[-1], changed.stages[-1]
     assert stage.optimizer is not None
     rate = stage.optimizer.learning_rate
     if isinstance(rate, ScheduleSpec) != (schedule is not None):
         raise UsageError(_which_policy(rate))
     if schedule == "rewarm":
-        training = wanted.training.model_copy(update={"epochs": before.training.epochs, "stages": before.training.stages})
-        as_before = wanted.model_copy(update={"training": training})
-        return _with_stage(run, as_before, _epochs(wanted) - _epochs(before)), _with_new_time(run, begin)
+        training = changed.training.model_copy(update={"epochs": before.training.epochs, "stages": before.training.stages})
+        as_before = changed.model_copy(update={"training": training})
+        return _with_stage(run, as_before, _epochs(changed) - _epochs(before)), _with_new_time(run, begin)
     if schedule == "stretch":
         steps = _steps_an_epoch(run, before)
         optimizer = stage.optimizer.stretched(steps * (stage.epochs or 0), steps * (longer.epochs or 0))
-        wanted = _with_optimizer(wanted, optimizer)
-    return wanted, _going_on(_with_new_time(run, begin))
+        changed = _with_optimizer(changed, optimizer)
+    return changed, _going_on(_with_new_time(run, begin))
 
 
 def _which_policy(rate: Any) -> str:
@@ -288,5 +288,5 @@ def _going_on(begin: Snapshot) -> Snapshot:
     if not begin.state["stopped"]:
         return begin
     anew = {"wait": 0, "stopped_epoch": 0, "stopped": False, "spent": 0.0}
-    callbacks = [one | {name: value for name, value in anew.items() if name in one} for one in begin.state["callbacks"]]
+    callbacks = [state | {name: value for name, value in anew.items() if name in state} for state in begin.state["callbacks"]]
     return replace(begin, state=begin.state | {"stopped": False, "callbacks": callbacks})

@@ -50,12 +50,12 @@ def verdict(setup: TrainingSetup, record: Record, stages: list[dict[str, Any]]) 
     sign = 1 if record.higher_is_better else -1
     best = max(later, key=lambda stage: sign * stage["best_value"])
     outcomes = [_outcome(setup, record, stages.index(stage)) for stage in (first, best)]
-    kept = f"; the model of {record.best.stage} is kept"
+    remark = f"; the model of {record.best.stage} is kept"
     if outcomes[0] is None or outcomes[1] is None:
         values = " against ".join(f"{score_text(stage['best_value'])} in {stage['name']}" for stage in (best, first))
-        return f"unfreezing: {best['monitor']} {values}; not tested: the predictions of both stages were not stored{kept}"
+        return f"unfreezing: {best['monitor']} {values}; not tested: the predictions of both stages were not stored{remark}"
     compared = differences(setup, record, outcomes[0], outcomes[1])
-    return f"{in_words(compared, first['name'], best['name'], len(outcomes[0]))}{kept}"
+    return f"{in_words(compared, first['name'], best['name'], len(outcomes[0]))}{remark}"
 
 
 def _outcome(setup: TrainingSetup, record: Record, stage: int) -> Outcome | None:

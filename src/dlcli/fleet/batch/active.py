@@ -70,25 +70,25 @@ class Fleet:
         if begun:
             processes = self._engine.begin([order for _, order in begun])
             self.active += [Active(order.job, slot, process) for (slot, order), process in zip(begun, processes, strict=True)]
-        for one in self.active:
-            if not one.began and one.process.has_begun():
-                one.began = monotonic()
-        self._engine.wait([one.process for one in self.active])
-        codes = [(one, one.process.exit_code()) for one in self.active]
-        ended = [(one, code) for one, code in codes if code is not None]
-        self.active = [one for one, code in codes if code is None]
-        self._free += [one.slot for one, _ in ended]
+        for active in self.active:
+            if not active.began and active.process.has_begun():
+                active.began = monotonic()
+        self._engine.wait([active.process for active in self.active])
+        codes = [(active, active.process.exit_code()) for active in self.active]
+        ended = [(active, code) for active, code in codes if code is not None]
+        self.active = [active for active, code in codes if code is None]
+        self._free += [active.slot for active, _ in ended]
         return ended
 
     def press(self, *, stop: bool) -> None:
         """Tells processes to end that should, all of them if `stop`, and kills those that did not do so in time."""
         now = monotonic()
-        for one in self.active:
-            if (stop or one.why) and not one.told:
-                one.told = now
-                one.process.send(signal.SIGTERM)
-            elif one.told and now - one.told > _GRACE:
-                one.process.send(signal.SIGKILL)
+        for active in self.active:
+            if (stop or active.why) and not active.told:
+                active.told = now
+                active.process.send(signal.SIGTERM)
+            elif active.told and now - active.told > _GRACE:
+                active.process.send(signal.SIGKILL)
 
     def close(self) -> None:
         """Gives up what the engine holds."""
@@ -97,12 +97,12 @@ class Fleet:
     def abort(self) -> None:
         """Tells every process to end, with a checkpoint, and waits for them: what happens cannot be noted any more."""
         end = monotonic() + _GRACE
-        for one in self.active:
-            one.process.send(signal.SIGTERM)
-        while monotonic() < end and any(_may_run(one.process) for one in self.active):
+        for active in self.active:
+            active.process.send(signal.SIGTERM)
+        while monotonic() < end and any(_may_run(active.process) for active in self.active):
             sleep(LOOK)
-        for one in self.active:
-            one.process.send(signal.SIGKILL)
+        for active in self.active:
+            active.process.send(signal.SIGKILL)
 
 
 def _may_run(process: Process) -> bool:

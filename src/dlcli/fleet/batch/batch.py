@@ -78,8 +78,8 @@ class _Running:
         while self._fleet.active or (self._queue and not self._stop):
             while self._queue and self._fleet.has_room and not self._stop and self._begin(self._queue.popleft()):
                 pass
-            for one, code in self._fleet.wait():
-                self._end(one, code)
+            for active, code in self._fleet.wait():
+                self._end(active, code)
             self._look_at_limits()
             self._fleet.press(stop=bool(self._stop))
             self._watcher.looked(self._fleet.active, len(self._queue))
@@ -90,11 +90,11 @@ class _Running:
         if status.state in _FINAL or run is None:
             return status
         try:
-            found = resumable(run)
+            job_status = resumable(run)
         except DamagedFile as error:
-            found = JobStatus("failed", 1, reason=str(error))
-        if found is not None and (found.state == "completed" or status.state != "queued"):
-            return self._batch.update(job, state=found.state, reason=found.reason)
+            job_status = JobStatus("failed", 1, reason=str(error))
+        if job_status is not None and (job_status.state == "completed" or status.state != "queued"):
+            return self._batch.update(job, state=job_status.state, reason=job_status.reason)
         return status
 
     def _begin(self, job: Job) -> bool:
@@ -136,41 +136,41 @@ class _Running:
         """Whether a retry has other settings than the run that was left."""
         return bool(status.extra) and not set(status.extra) <= set(_overrides_of(run))
 
-    def _end(self, one: Active, code: int) -> None:
+    def _end(self, active: Active, code: int) -> None:
         """Notes how a job has ended, and queues it again where that may help."""
-        job = one.job
+        job = active.job
         run = self._look_up(job)
         stopping = bool(self._stop)
-        found = verdict(
+        decision = verdict(
             self._batch,
             job,
             code,
             run,
             stopping=stopping,
-            why=one.why,
+            why=active.why,
             retries=self._settings.retries,
         )
         before = self._batch.status(job)
-        failures = before.failures + found.killed
-        extra = found.extra or before.extra
-        status = self._batch.update(job, state=found.state, reason=found.reason, extra=extra, failures=failures)
-        if found.again:
+        failures = before.failures + decision.killed
+        extra = decision.extra or before.extra
+        status = self._batch.update(job, state=decision.state, reason=decision.reason, extra=extra, failures=failures)
+        if decision.again:
             self._queue.append(job)
-        elif found.state == "failed" and run is not None and run.shown_state == "dead":
-            run.update_status(state="failed", error=found.reason)
-        self._watcher.changed(self._batch, job, status, one.slot.name)
+        elif decision.state == "failed" and run is not None and run.shown_state == "dead":
+            run.update_status(state="failed", error=decision.reason)
+        self._watcher.changed(self._batch, job, status, active.slot.name)
 
     def _look_at_limits(self) -> None:
         """Marks processes that have had their time, and kills at once those that take more memory than they may."""
         settings = self._settings
-        for one in self._fleet.active:
-            if settings.memory_gb and not one.why and one.process.memory() > settings.memory_gb * 2**30:
-                one.why = too_much_memory(settings.memory_gb)
-                one.process.send(signal.SIGKILL)
-            taken = monotonic() - one.began if one.began else 0.0
+        for active in self._fleet.active:
+            if settings.memory_gb and not active.why and active.process.memory() > settings.memory_gb * 2**30:
+                active.why = too_much_memory(settings.memory_gb)
+                active.process.send(signal.SIGKILL)
+            elapsed = monotonic() - active.began if active.began else 0.0
             limited = settings.engine != "slurm"  # there it is the time of an allocation; a run that needs more has another
-            if limited and settings.minutes and not one.why and not self._stop and taken > 60 * settings.minutes:
-                one.why = "time limit of the run reached; it has a checkpoint"
+            if limited and settings.minutes and not active.why and not self._stop and elapsed > 60 * settings.minutes:
+                active.why = "time limit of the run reached; it has a checkpoint"
 
 
 def _overrides_of(run: Run) -> list[str]:

@@ -42,11 +42,11 @@ def slots(jobs: int | None, gpus: str, per_gpu: int) -> list[Slot]:
     Raises:
         UsageError: there is no such GPU, the driver does not tell which there are, or not how much memory there is to share.
     """
-    found = {} if gpus == "none" else gpu_memory()
-    wanted = _wanted(gpus, list(found)) if gpus != "none" else []
-    if not wanted:
+    memory = {} if gpus == "none" else gpu_memory()
+    chosen = _wanted(gpus, list(memory)) if gpus != "none" else []
+    if not chosen:
         return [Slot(f"cpu {at}", {"CUDA_VISIBLE_DEVICES": "-1"}) for at in range(jobs or 1)]
-    places = [Slot(f"gpu {gpu}", _variables(gpu, found[gpu], per_gpu)) for _ in range(per_gpu) for gpu in wanted]
+    places = [Slot(f"gpu {gpu}", _variables(gpu, memory[gpu], per_gpu)) for _ in range(per_gpu) for gpu in chosen]
     return places[: jobs or len(places)]
 
 
@@ -71,14 +71,16 @@ def _shown(gpus: str) -> dict[str, str]:
     return {"CUDA_DEVICE_ORDER": os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID"), "CUDA_VISIBLE_DEVICES": gpus}
 
 
-def _wanted(gpus: str, found: Sequence[str]) -> list[str]:
+def _wanted(gpus: str, present: Sequence[str]) -> list[str]:
     if not gpus:
-        return list(found)
-    wanted = [one.strip() for one in gpus.split(",")]
-    missing = [one for one in wanted if one not in found]
+        return list(present)
+    chosen = [gpu.strip() for gpu in gpus.split(",")]
+    missing = [gpu for gpu in chosen if gpu not in present]
     if missing:
-        raise UsageError(f"--gpus: there is no GPU {missing[0]!r}; there {'are ' + ', '.join(found) if found else 'is none'}")
-    return wanted
+        raise UsageError(
+            f"--gpus: there is no GPU {missing[0]!r}; there {'are ' + ', '.join(present) if present else 'is none'}"
+        )
+    return chosen
 
 
 def gpu_memory() -> dict[str, int | None]:
@@ -91,7 +93,7 @@ def gpu_memory() -> dict[str, int | None]:
         UsageError: the driver does not answer.
     """
     variable = os.environ.get("CUDA_VISIBLE_DEVICES")
-    visible = None if variable is None else [one.strip() for one in variable.split(",")]
+    visible = None if variable is None else [entry.strip() for entry in variable.split(",")]
     if visible and visible[0] in ("", "-1", "NoDevFiles"):
         return {}
     driver = _gpus(visible or ())

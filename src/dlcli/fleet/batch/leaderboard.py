@@ -73,16 +73,16 @@ def leaderboard(batch: Batch, sort: str = "") -> Leaderboard:
         UsageError: no run has the score.
     """
     jobs = batch.jobs()
-    runs = {number: found[-1] for number, found in batch.runs_by_job(jobs).items()}
+    runs = {number: job_runs[-1] for number, job_runs in batch.runs_by_job(jobs).items()}
     statuses = {job.number: batch.status(job) for job in jobs}
     groups: dict[str, list[Job]] = {}
     for job in jobs:
         groups.setdefault(job.group, []).append(job)
     lines = [_line(group, members, statuses, runs) for group, members in groups.items()]
-    known = list(dict.fromkeys(name for line in lines for name in line.scores))
-    if sort and lines and known and sort not in known:
-        raise UsageError(f"--sort: no run of this batch has the score {sort!r}; available: {', '.join(known)}")
-    metric = sort or next((name for name in known if name != "loss" and not name.startswith("val_")), "loss")
+    names = list(dict.fromkeys(name for line in lines for name in line.scores))
+    if sort and lines and names and sort not in names:
+        raise UsageError(f"--sort: no run of this batch has the score {sort!r}; available: {', '.join(names)}")
+    metric = sort or next((name for name in names if name != "loss" and not name.startswith("val_")), "loss")
     sign = -1 if _rises(metric, runs) else 1
     lines.sort(key=lambda line: (metric not in line.scores, sign * line.scores.get(metric, (0.0, None))[0]))
     failed = [
@@ -109,7 +109,7 @@ def write_leaderboard(batch: Batch, board: Leaderboard) -> Path:
 
 def _line(group: str, jobs: list[Job], statuses: dict[int, JobStatus], runs: dict[int, Run]) -> Line:
     done = [runs[job.number] for job in jobs if statuses[job.number].state == "completed" and job.number in runs]
-    title, note, kept, each = "", "", list[Run](), list[dict[str, float]]()
+    title, note, completed, each = "", "", list[Run](), list[dict[str, float]]()
     for run in done:
         try:
             split = next(iter(run.scored_splits()), "")
@@ -117,23 +117,23 @@ def _line(group: str, jobs: list[Job], statuses: dict[int, JobStatus], runs: dic
             title, note = (part_title(run, split), part_note(run, split)) if split else ("", "")
         except DlcliError:
             continue
-        kept.append(run)
+        completed.append(run)
         each.append(scores)
     values: dict[str, list[float]] = {}
     for scores in each:
         for name, value in scores.items():
             values.setdefault(name, []).append(value)
-    found = {name: (fmean(some), stdev(some) if len(some) > 1 else None) for name, some in values.items()}
-    return Line(group, _data_of(jobs[0]), title, note, found, len(done), len(jobs), [run.id for run in kept], each)
+    spreads = {name: (fmean(series), stdev(series) if len(series) > 1 else None) for name, series in values.items()}
+    return Line(group, _data_of(jobs[0]), title, note, spreads, len(done), len(jobs), [run.id for run in completed], each)
 
 
 def _scores(run: Run, split: str) -> dict[str, float]:
     """Returns the scores of a part, then those that the validation split had in the epoch whose model was kept."""
     entries = run.metrics(split).get("metrics", {}) if split else {}
-    found = {name: entry["value"] for name, entry in entries.items() if entry["value"] is not None}
+    values = {name: entry["value"] for name, entry in entries.items() if entry["value"] is not None}
     best = run.status().best_epoch
     row = next((row for row in run.history() if row.get("epoch") == str(best)), {})
-    return found | {name: float(cell) for name, cell in row.items() if name.startswith("val_") and cell}
+    return values | {name: float(cell) for name, cell in row.items() if name.startswith("val_") and cell}
 
 
 def _data_of(job: Job) -> str:

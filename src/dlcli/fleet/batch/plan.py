@@ -30,7 +30,7 @@ def planned(specs: Sequence[str], seeds: Sequence[int], settings: Sequence[str])
         UsageError: these are more than 10,000 jobs.
     """
     specs = list(dict.fromkeys(specs))
-    choices = [list(dict.fromkeys(values_of(one))) for one in settings]
+    choices = [list(dict.fromkeys(values_of(setting))) for setting in settings]
     varied = {at for at, values in enumerate(choices) if len(values) > 1}
     count = len(specs) * max(1, len(seeds))
     for values in choices:
@@ -53,7 +53,7 @@ def planned(specs: Sequence[str], seeds: Sequence[int], settings: Sequence[str])
             faults.append(loaded.document.fault(("hardware", "strategy"), message))
             continue
         names.setdefault(loaded.experiment.name, set()).add(spec)
-        group = (spec, tuple(one for at, one in enumerate(chosen) if at in varied))
+        group = (spec, tuple(setting for at, setting in enumerate(chosen) if at in varied))
         text = loaded.document.text
         for seed in seeds or [loaded.experiment.seed]:
             own = [*loaded.overrides, f"seed={seed}"] if seeds else [*loaded.overrides]
@@ -76,7 +76,7 @@ def refuse_mirrored(jobs: Sequence[Job], *, on_cluster: bool, on_gpus: bool) -> 
     """
     faults: dict[str, Fault] = {}
     for job in jobs if on_cluster or on_gpus else ():
-        if "mirrored" not in job.text and not any("mirrored" in one for one in job.overrides):
+        if "mirrored" not in job.text and not any("mirrored" in override for override in job.overrides):
             continue
         loaded = load_text(job.text, job.file, job.overrides)
         hardware = loaded.experiment.hardware
@@ -126,10 +126,10 @@ def seeds_of(text: str) -> list[int]:
     Raises:
         UsageError: these are no whole numbers or ranges of them.
     """
-    found: list[int] = []
-    for part in filter(None, (one.strip() for one in text.split(","))):
+    seeds: list[int] = []
+    for part in filter(None, (item.strip() for item in text.split(","))):
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) - int(first) not in range(_MOST)):
             raise UsageError(f"--seeds: expected numbers and ranges such as 0-4,7; found {part!r}")
-        found += range(int(first), int(last or first) + 1)
-    return list(dict.fromkeys(found))
+        seeds += range(int(first), int(last or first) + 1)
+    return list(dict.fromkeys(seeds))

@@ -34,11 +34,11 @@ _THEIRS = (
 
 
 def _preload() -> None:
-    for name in (*(f"dlcli.{one}" for one in _OURS), *_THEIRS):
+    for name in (*(f"dlcli.{module}" for module in _OURS), *_THEIRS):
         importlib.import_module(name)
-    for one in (templates(), templates(escapes=False)):
-        for name in one.list_templates(extensions=["html", "md"]):
-            one.get_template(name)
+    for environment in (templates(), templates(escapes=False)):
+        for name in environment.list_templates(extensions=["html", "md"]):
+            environment.get_template(name)
     _draw()
 
 

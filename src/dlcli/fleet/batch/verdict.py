@@ -81,8 +81,8 @@ def _last_words(batch: Batch, job: Job) -> str:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-50:]
     except OSError:
         return ""
-    found = next((line for line in reversed(lines) if "bad_alloc" in line or "out of memory" in line.lower()), "")
-    return f" ({found.strip()[:200]})" if found else ""
+    reason = next((line for line in reversed(lines) if "bad_alloc" in line or "out of memory" in line.lower()), "")
+    return f" ({reason.strip()[:200]})" if reason else ""
 
 
 def _on_gpu(run: Run) -> bool:

@@ -42,13 +42,13 @@ class Limits:
         # A model starts TensorFlow, and with it the devices are settled: those that the training is to have come first.
         use_devices(experiment.hardware, experiment.seed, None)
         try:
-            found = describe_spec(experiment)
+            description = describe_spec(experiment)
         except UsageError as error:  # the data is not at hand, and its shape not known: the training will fetch it
             print(f"the size of the model is unknown before its training: {error}", flush=True)
             return
-        bytes_each = found.weights_bytes // max(1, found.trainable + found.frozen)
-        memory = found.weights_bytes + (_COPIES - 1) * found.trainable * bytes_each + found.activations_bytes
-        size = Size(found.trainable + found.frozen, memory)
+        bytes_each = description.weights_bytes // max(1, description.trainable + description.frozen)
+        memory = description.weights_bytes + (_COPIES - 1) * description.trainable * bytes_each + description.activations_bytes
+        size = Size(description.trainable + description.frozen, memory)
         write_json(self.path, asdict(size))
         if self.parameters is not None and size.parameters > self.parameters:
             raise TooLarge(f"{size.parameters:,} parameters; the sweep allows {self.parameters:,}")

@@ -69,11 +69,11 @@ def outcome(folder: SweepFolder, search: Search) -> Outcome:
     """Reads what a sweep's study holds now."""
     from optuna.trial import TrialState
 
-    found = [one for one in search.study.get_trials(deepcopy=False) if not one.user_attrs.get(SURPLUS)]
-    rows = [_row(one) for one in found if one.state != TrialState.WAITING]
+    trials = [trial for trial in search.study.get_trials(deepcopy=False) if not trial.user_attrs.get(SURPLUS)]
+    rows = [_row(trial) for trial in trials if trial.state != TrialState.WAITING]
     finished = any(row.state == "completed" for row in rows)
-    best = sorted(search.study.best_trials, key=lambda one: _rank(search, one)) if finished else []
-    numbers = [one.number for one in best] if len(search.objectives) > 1 else [one.number for one in best][:1]
+    best = sorted(search.study.best_trials, key=lambda trial: _rank(search, trial)) if finished else []
+    numbers = [trial.number for trial in best] if len(search.objectives) > 1 else [trial.number for trial in best][:1]
     return Outcome(
         folder.id,
         search.experiment.name,
@@ -92,8 +92,8 @@ def wanted_trials(search: Search) -> int:
     sweep = search.experiment.sweep
     if sweep is None or sweep.sampler != "grid":
         return search.plan.trials
-    known = [one for one in search.study.get_trials(deepcopy=False) if not one.user_attrs.get(SURPLUS)]
-    return min(search.plan.trials, len(known))
+    trials = [trial for trial in search.study.get_trials(deepcopy=False) if not trial.user_attrs.get(SURPLUS)]
+    return min(search.plan.trials, len(trials))
 
 
 def rows_of(rows: Sequence[Row], numbers: Sequence[int]) -> list[Row]:
@@ -142,17 +142,17 @@ def _importances(search: Search, rows: Sequence[Row]) -> dict[str, float]:
 def _unexplored(search: Search, rows: Sequence[Row], best: Sequence[Row]) -> list[str]:
     """Returns in words where the search has not looked: bounds at which the best lies, gaps, choices tried less than twice."""
     tried = [row for row in rows if row.state in ("completed", "pruned")]
-    found: list[str] = []
+    remarks: list[str] = []
     for name, kind in names_of(search.parameters):
         values = [row.drawn[name] for row in tried if name in row.drawn]
         if isinstance(kind, Choice):
-            found += _few(name, kind, values)
+            remarks += _few(name, kind, values)
         elif not values:
-            found.append(f"{name} was never sampled")
+            remarks.append(f"{name} was never sampled")
         else:
-            found += _edges(name, kind, best)
-            found += _gaps(name, kind, values)
-    return [visible(one) for one in found]
+            remarks += _edges(name, kind, best)
+            remarks += _gaps(name, kind, values)
+    return [visible(remark) for remark in remarks]
 
 
 def _few(name: str, choice: Choice, values: Sequence[str]) -> list[str]:
@@ -166,17 +166,17 @@ def _few(name: str, choice: Choice, values: Sequence[str]) -> list[str]:
 
 def _edges(name: str, number: Number, best: Sequence[Row]) -> list[str]:
     low, high = number.ends
-    found: list[str] = []
+    remarks: list[str] = []
     for row in best:
         if name not in row.drawn:
             continue
         at = position(number, row.drawn[name])
         value = f"{row.drawn[name]:.4g}"
         if at <= _EDGE:
-            found.append(f"{name}: the best trial's {value} is at the lower bound {low:g}; smaller values were not tried")
+            remarks.append(f"{name}: the best trial's {value} is at the lower bound {low:g}; smaller values were not tried")
         elif at >= 1 - _EDGE:
-            found.append(f"{name}: the best trial's {value} is at the upper bound {high:g}; larger values were not tried")
-    return found
+            remarks.append(f"{name}: the best trial's {value} is at the upper bound {high:g}; larger values were not tried")
+    return remarks
 
 
 def _gaps(name: str, number: Number, values: Sequence[float]) -> list[str]:
@@ -200,36 +200,36 @@ def position(number: Number, value: float) -> float:
     return (value - low) / (high - low)
 
 
-def write_best(folder: SweepFolder, found: Outcome) -> str:
+def write_best(folder: SweepFolder, result: Outcome) -> str:
     """Writes the best trial's spec as its run resolved it, and returns the run's id; empty where no trial has completed.
 
     Raises:
         UsageError: the run is not in this runs folder: another machine made it.
     """
-    if not found.best:
+    if not result.best:
         return ""
-    best = found.row(found.best[0])
-    row = found.row(best.same_as) if best.same_as is not None else best
+    best = result.row(result.best[0])
+    row = result.row(best.same_as) if best.same_as is not None else best
     try:
         run = find_run(row.run, folder.batch.runs)
     except UsageError:
         raise UsageError(
             f"the best trial, {row.number}, belongs to another runs folder, which contains its run {row.run}"
         ) from None
-    scores = ", ".join(f"{name} {value:.6g}" for name, value in zip(found.objectives, row.values or [], strict=True))
+    scores = ", ".join(f"{name} {value:.6g}" for name, value in zip(result.objectives, row.values or [], strict=True))
     drawn = "".join(f"#   {visible(name)}: {visible(value)}\n" for name, value in row.drawn.items())
     head = (
-        f"# Best trial of sweep {found.sweep}: trial {row.number}, {scores}; its run is {run.id}.\n# Sampled values:\n{drawn}"
+        f"# Best trial of sweep {result.sweep}: trial {row.number}, {scores}; its run is {run.id}.\n# Sampled values:\n{drawn}"
     )
     write_text(folder.best_path, head + run.spec_path.read_text(encoding="utf-8"))
     return run.id
 
 
-def write_trials(folder: SweepFolder, found: Outcome) -> None:
+def write_trials(folder: SweepFolder, result: Outcome) -> None:
     """Writes a row for every trial."""
-    names = list(dict.fromkeys(name for row in found.trials for name in row.drawn))
-    columns = ["trial", "state", *found.objectives, *names, "run", "reason"]
-    write_table(folder.table_path, columns, (_cells(row, names, len(found.objectives)) for row in found.trials))
+    names = list(dict.fromkeys(name for row in result.trials for name in row.drawn))
+    columns = ["trial", "state", *result.objectives, *names, "run", "reason"]
+    write_table(folder.table_path, columns, (_cells(row, names, len(result.objectives)) for row in result.trials))
 
 
 def _cells(row: Row, names: Sequence[str], objectives: int) -> list[Any]:

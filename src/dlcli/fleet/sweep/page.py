@@ -24,25 +24,25 @@ _MOST_AXES = 8
 _LONGEST = 26
 
 
-def sweep_page(found: Outcome, search: Search, folder: SweepFolder) -> str:
+def sweep_page(result: Outcome, search: Search, folder: SweepFolder) -> str:
     """Returns the page of a sweep's outcome, which stands in the sweep's folder."""
-    names = list(dict.fromkeys(name for row in found.trials for name in row.drawn))
-    sign = -1 if found.higher_is_better[0] else 1
-    rows = sorted(found.trials, key=lambda row: (row.values is None, sign * (row.values or [0.0])[0], row.number))
+    names = list(dict.fromkeys(name for row in result.trials for name in row.drawn))
+    sign = -1 if result.higher_is_better[0] else 1
+    rows = sorted(result.trials, key=lambda row: (row.values is None, sign * (row.values or [0.0])[0], row.number))
     return page(
         "sweep",
-        title=f"{found.name}: sweep {found.sweep}",
-        found=found,
-        best=[found.row(number) for number in found.best],
-        links={row.run: _report_of(folder, row.run) for row in found.trials if row.run},
+        title=f"{result.name}: sweep {result.sweep}",
+        found=result,
+        best=[result.row(number) for number in result.best],
+        links={row.run: _report_of(folder, row.run) for row in result.trials if row.run},
         files=[path.name for path in (folder.best_path, folder.table_path) if path.is_file()],
         train=f"{command()} train {shlex.quote(str(folder.best_path))}" if folder.best_path.is_file() else "",
         drawn_as=_drawn,
         rows=rows,
         names=names,
-        charts=inlined([*_history(found), *_importances(found)], "course"),
-        wide=inlined(_parallel(found, search), "parallel"),
-        counts={state: len(found.of_state(state)) for state in dict.fromkeys(row.state for row in found.trials)},
+        charts=inlined([*_history(result), *_importances(result)], "course"),
+        wide=inlined(_parallel(result, search), "parallel"),
+        counts={state: len(result.of_state(state)) for state in dict.fromkeys(row.state for row in result.trials)},
     )
 
 
@@ -62,19 +62,19 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"...{text[-_LONGEST:]}"
 
 
-def _history(found: Outcome) -> list[Chart]:
+def _history(result: Outcome) -> list[Chart]:
     """Returns the first objective by trial, and the best so far."""
-    done = [row for row in found.trials if row.values]
+    done = [row for row in result.trials if row.values]
     if not done:
         return []
-    name, values = found.objectives[0], [_first(row) for row in done]
+    name, values = result.objectives[0], [_first(row) for row in done]
     text = f"{name} of {len(done)} completed trials, from {min(values):.4g} to {max(values):.4g}."
-    return [Chart(f"{name} by trial", text, partial(_draw_history, found=found, done=done))]
+    return [Chart(f"{name} by trial", text, partial(_draw_history, result=result, done=done))]
 
 
-def _draw_history(axes: Any, medium: Medium, found: Outcome, done: Sequence[Row]) -> None:
+def _draw_history(axes: Any, medium: Medium, result: Outcome, done: Sequence[Row]) -> None:
     numbers, values = [row.number for row in done], [_first(row) for row in done]
-    best = list(accumulate(values, max if found.higher_is_better[0] else min))
+    best = list(accumulate(values, max if result.higher_is_better[0] else min))
     axes.plot(numbers, values, "o", color=medium.series[0], markersize=3.5, label="trial")
     axes.step(numbers, best, where="post", color=medium.series[1], label="best so far")
     axes.set_xlabel("trial")
@@ -82,12 +82,12 @@ def _draw_history(axes: Any, medium: Medium, found: Outcome, done: Sequence[Row]
     axes.legend()
 
 
-def _importances(found: Outcome) -> list[Chart]:
-    if not found.importances:
+def _importances(result: Outcome) -> list[Chart]:
+    if not result.importances:
         return []
-    shares = dict(list(found.importances.items())[:_MOST_AXES])
+    shares = dict(list(result.importances.items())[:_MOST_AXES])
     text = f"Importance of each parameter: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}."
-    draw = partial(_draw_importances, shares=shares, objective=found.objectives[0])
+    draw = partial(_draw_importances, shares=shares, objective=result.objectives[0])
     return [Chart("parameter importance", text, draw, (4.7, 0.9 + 0.32 * len(shares)))]
 
 
@@ -97,24 +97,24 @@ def _draw_importances(axes: Any, medium: Medium, shares: dict[str, float], objec
     axes.set_xlabel(f"fraction of the variance of {visible(objective)}")
 
 
-def _parallel(found: Outcome, search: Search) -> list[Chart]:
+def _parallel(result: Outcome, search: Search) -> list[Chart]:
     """Returns a line for each completed trial across its parameters, if two were completed; the best tenth stands out."""
-    done = [row for row in found.trials if row.values]
+    done = [row for row in result.trials if row.values]
     kinds = dict(names_of(search.parameters))
-    names = [name for name in (*found.importances, *kinds) if any(name in row.drawn for row in done)]
+    names = [name for name in (*result.importances, *kinds) if any(name in row.drawn for row in done)]
     names = list(dict.fromkeys(names))[:_MOST_AXES]
     if len(done) < 2 or not names:
         return []
-    across = f"{', '.join(names)} and {found.objectives[0]}"
+    across = f"{', '.join(names)} and {result.objectives[0]}"
     text = f"Each of {len(done)} completed trials across {across}; the best tenth stands out."
-    draw = partial(_draw_parallel, found=found, done=done, kinds={name: kinds[name] for name in names})
+    draw = partial(_draw_parallel, result=result, done=done, kinds={name: kinds[name] for name in names})
     return [Chart("", text, draw, (9.6, 3.3))]
 
 
 def _draw_parallel(
-    axes: Any, medium: Medium, found: Outcome, done: Sequence[Row], kinds: Mapping[str, Number | Choice]
+    axes: Any, medium: Medium, result: Outcome, done: Sequence[Row], kinds: Mapping[str, Number | Choice]
 ) -> None:
-    sign = -1 if found.higher_is_better[0] else 1
+    sign = -1 if result.higher_is_better[0] else 1
     ranked = sorted(done, key=lambda row: sign * _first(row))
     top = ranked[: max(1, len(ranked) // 10)]
     values = [_first(row) for row in done]
@@ -124,7 +124,7 @@ def _draw_parallel(
         colour, alpha, width = (medium.series[1], 1, 1.8) if row in top else (medium.series[0], 0.35, 0.9)
         axes.plot(*zip(*points, strict=True), color=colour, alpha=alpha, lw=width)
     labels = [(_short(".".join(name.split(".")[-2:])), *_ends(kind)) for name, kind in kinds.items()]
-    _label_axes(axes, medium, [*labels, _objective_axis(found, values)])
+    _label_axes(axes, medium, [*labels, _objective_axis(result, values)])
 
 
 def _first(row: Row) -> float:
@@ -132,8 +132,8 @@ def _first(row: Row) -> float:
     return row.values[0]
 
 
-def _objective_axis(found: Outcome, values: list[float]) -> tuple[str, str, str]:
-    return visible(found.objectives[0]), f"{min(values):.4g}", f"{max(values):.4g}"
+def _objective_axis(result: Outcome, values: list[float]) -> tuple[str, str, str]:
+    return visible(result.objectives[0]), f"{min(values):.4g}", f"{max(values):.4g}"
 
 
 def _ends(kind: Number | Choice) -> tuple[str, str]:

@@ -69,7 +69,7 @@ class Search:
     @property
     def overrides(self) -> list[str]:
         """The `--set` options that are not about the search."""
-        return [one for one in self.plan.overrides if not one.startswith("sweep")]
+        return [override for override in self.plan.overrides if not override.startswith("sweep")]
 
 
 def require_optuna(sampler: str = "") -> None:
@@ -97,7 +97,7 @@ def create(folder: SweepFolder, storage: str, loaded: Loaded) -> Search:
         study = optuna.create_study(
             storage=_storage(folder, storage),
             study_name=folder.id,
-            directions=["maximize" if one else "minimize" for one in rises],
+            directions=["maximize" if is_maximised else "minimize" for is_maximised in rises],
         )
         search = Search(study, plan, loaded, _parameters(loaded), names, rises)
         if sweep.sampler == "grid":
@@ -123,33 +123,33 @@ def open_search(folder: SweepFolder, storage: str, trials: int | None = None) ->
         raise UsageError(f"the storage {without_password(storage)} does not exist")
     try:
         study = optuna.load_study(storage=_storage(folder, storage), study_name=folder.id)
-        kept = study.user_attrs.get(_PLAN)
+        stored = study.user_attrs.get(_PLAN)
     except KeyError:
         raise UsageError(f"the storage {without_password(storage) or folder.path} has no sweep {folder.id}") from None
     except _storage_errors() as error:
         raise _unreachable(storage, error) from None
-    if kept is None:
+    if stored is None:
         raise UsageError(
             f"the study {folder.id} was not created by dlcli, or is still being created; if its creation was interrupted,"
             " start a new sweep"
         )
     if trials is not None:
-        kept = kept | {"trials": trials}
-        study.set_user_attr(_PLAN, kept)
-    plan = _plan_of(kept)
+        stored = stored | {"trials": trials}
+        study.set_user_attr(_PLAN, stored)
+    plan = _plan_of(stored)
     loaded = plan.loaded()
     names, rises = _objectives(loaded.experiment)
     return Search(study, plan, loaded, _parameters(loaded), names, rises)
 
 
-def _plan_of(kept: Any) -> Plan:
+def _plan_of(stored: Any) -> Plan:
     """Returns a study's plan.
 
     Raises:
         UsageError: the storage holds something else in its place.
     """
     try:
-        plan = Plan(**kept)
+        plan = Plan(**stored)
         texts = (plan.text, plan.file, *plan.overrides)
         if isinstance(plan.overrides, list) and all(isinstance(text, str) for text in texts) and plan.trials >= 1:
             return plan
@@ -224,8 +224,8 @@ def told_how_to_go_on(folder: SweepFolder) -> Iterator[None]:
 
 def how_to_go_on(folder: SweepFolder) -> str:
     """Returns the command that takes up a sweep, in words."""
-    kept = folder.kept_storage
-    storage = " --storage URL" if folder.needs_storage else f" --storage {shlex.quote(kept)}" if kept else ""
+    stored = folder.kept_storage
+    storage = " --storage URL" if folder.needs_storage else f" --storage {shlex.quote(stored)}" if stored else ""
     return f"to resume: {command()} sweep --resume {folder.id} --runs {folder.batch.runs}{storage}"
 
 
@@ -251,8 +251,8 @@ def sampler_of(search: Search, worker: str) -> Any:
 
     sweep, experiment = search.experiment.sweep, search.experiment
     assert sweep is not None
-    known = len(search.study.get_trials(deepcopy=False))
-    seed = int.from_bytes(hashlib.sha256(f"{experiment.seed} {known} {worker}".encode()).digest()[:4], "big")
+    count = len(search.study.get_trials(deepcopy=False))
+    seed = int.from_bytes(hashlib.sha256(f"{experiment.seed} {count} {worker}".encode()).digest()[:4], "big")
     if sweep.sampler == "tpe":
         return samplers.TPESampler(seed=seed, constant_liar=True)
     if sweep.sampler == "cma-es":

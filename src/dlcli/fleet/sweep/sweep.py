@@ -146,7 +146,7 @@ class _Sweeping:
         return _Trial(trial, job_of(self._search, trial), PruningWatch(self._search, trial), left=True)
 
     def _known(self) -> list[Any]:
-        return [one for one in self._search.study.get_trials(deepcopy=False) if not one.user_attrs.get(SURPLUS)]
+        return [trial for trial in self._search.study.get_trials(deepcopy=False) if not trial.user_attrs.get(SURPLUS)]
 
     def _next(self) -> bool:
         """Begins a trial that was left, or a new one; returns False where no more are wanted, or none can be begun now."""
@@ -158,38 +158,40 @@ class _Sweeping:
             return self._begin(one)
         if self._again:
             return False
-        wanted = self._search.plan.trials
-        known = self._known()
-        waiting = any(one.state.name == "WAITING" for one in known)
-        if sum(one.state.name != "WAITING" for one in known) >= wanted or (self._sweep.sampler == "grid" and not waiting):
+        trials = self._search.plan.trials
+        known_trials = self._known()
+        waiting = any(one.state.name == "WAITING" for one in known_trials)
+        if sum(one.state.name != "WAITING" for one in known_trials) >= trials or (
+            self._sweep.sampler == "grid" and not waiting
+        ):
             return False
-        return self._draw(wanted)
+        return self._draw(trials)
 
-    def _draw(self, wanted: int) -> bool:
+    def _draw(self, trials: int) -> bool:
         study = self._search.study
         study.sampler = sampler_of(self._search, self._working.name if self._working.joins else "")
         trial = study.ask()
         trial.set_user_attr(WORKER, self._working.name)
         before = sum(one.number < trial.number for one in self._known())
-        if before >= wanted:  # another process has just begun the last one
+        if before >= trials:  # another process has just begun the last one
             trial.set_user_attr(SURPLUS, True)
             self._tell(trial, None, "fail")
             return False
         one = _Trial(trial, job_of(self._search, trial), PruningWatch(self._search, trial))
         return self._is_settled(one) or self._begin(one)
 
-    def _is_settled(self, one: _Trial) -> bool:
+    def _is_settled(self, candidate: _Trial) -> bool:
         """Ends a trial that need not be trained: its values were tried already, or are no valid spec together."""
-        twin = next((other for other in self._known() if self._is_twin(other, one.trial)), None)
+        twin = next((other for other in self._known() if self._is_twin(other, candidate.trial)), None)
         if twin is not None:
-            one.trial.set_user_attr(SAME, twin.number)
+            candidate.trial.set_user_attr(SAME, twin.number)
             values = twin.values if twin.state.name == "COMPLETE" else None
-            self._finish(one, "completed" if values else "skipped", values, f"the same values as trial {twin.number}")
+            self._finish(candidate, "completed" if values else "skipped", values, f"the same values as trial {twin.number}")
             return True
         try:
-            load_text(one.job.text, one.job.file, one.job.overrides)
+            load_text(candidate.job.text, candidate.job.file, candidate.job.overrides)
         except SpecError as error:
-            self._finish(one, "skipped", None, f"these values are invalid together: {error.faults[0]}")
+            self._finish(candidate, "skipped", None, f"these values are invalid together: {error.faults[0]}")
             return True
         return False
 
@@ -200,13 +202,13 @@ class _Sweeping:
             and other.params == trial.params
         )
 
-    def _begin(self, one: _Trial) -> bool:
+    def _begin(self, candidate: _Trial) -> bool:
         """Starts a trial's process, unless its run shows that it has ended; always returns True."""
-        job, batch = one.job, self._batch
+        job, batch = candidate.job, self._batch
         run = batch.run_of(job)
-        if run is not None and one.left and self._is_noted(one, run):
+        if run is not None and candidate.left and self._is_noted(candidate, run):
             return True
-        one.left = False
+        candidate.left = False
         if run is not None and run.status().state not in GOES_ON:
             batch.update(job, left=run.id)
             run = None
@@ -221,7 +223,7 @@ class _Sweeping:
             slot.variables,
             self._limits(job),
         )
-        self._trials[job.number] = one
+        self._trials[job.number] = candidate
         self._fleet.begin(slot, order)
         self._watcher.began(self._search, job, slot.name)
         return True
@@ -232,59 +234,59 @@ class _Sweeping:
             return None
         return Limits(self._batch.size_path(job.number), sweep.max_parameters, sweep.max_memory_gb)
 
-    def _is_noted(self, one: _Trial, run: Run) -> bool:
+    def _is_noted(self, candidate: _Trial, run: Run) -> bool:
         """Ends a trial whose run had ended when its sweep was killed."""
         try:
-            found = resumable(run)
+            status = resumable(run)
         except DamagedFile:
             return False
-        if found is None or (found.state == "failed" and self._batch.status(one.job).state == "queued"):
+        if status is None or (status.state == "failed" and self._batch.status(candidate.job).state == "queued"):
             return False  # it is not over, or is to be tried once more
-        one.run = run
-        self._settle(one, Verdict(found.state, found.reason), kind=RunFailed.__name__)
+        candidate.run = run
+        self._settle(candidate, Verdict(status.state, status.reason), kind=RunFailed.__name__)
         return True
 
     def _ended(self, active: Active, code: int) -> None:
         """Notes how a trial's process has ended."""
-        one = self._trials.pop(active.job.number)
-        one.run = self._batch.run_of(one.job)
-        found = verdict(
+        candidate = self._trials.pop(active.job.number)
+        candidate.run = self._batch.run_of(candidate.job)
+        decision = verdict(
             self._batch,
-            one.job,
+            candidate.job,
             code,
-            one.run,
+            candidate.run,
             stopping=bool(self._stop),
             why=active.why,
             retries=_RETRIES,
         )
-        before = self._batch.status(one.job)
-        extra, failures = found.extra or before.extra, before.failures + found.killed
-        self._batch.update(one.job, state=found.state, reason=found.reason, extra=extra, failures=failures)
-        if found.again:
-            self._again.append(one)
-        elif found.state == "interrupted":
-            self._watcher.ended(self._search, one.job, "interrupted", None, "")
+        before = self._batch.status(candidate.job)
+        extra, failures = decision.extra or before.extra, before.failures + decision.killed
+        self._batch.update(candidate.job, state=decision.state, reason=decision.reason, extra=extra, failures=failures)
+        if decision.again:
+            self._again.append(candidate)
+        elif decision.state == "interrupted":
+            self._watcher.ended(self._search, candidate.job, "interrupted", None, "")
         else:
-            self._settle(one, found, kind=self._batch.result(one.job)[0])
+            self._settle(candidate, decision, kind=self._batch.result(candidate.job)[0])
 
-    def _settle(self, one: _Trial, found: Verdict, *, kind: str) -> None:
+    def _settle(self, candidate: _Trial, decision: Verdict, *, kind: str) -> None:
         """Tells the study how a trial has ended."""
-        if found.state == "completed" and one.run is not None:
+        if decision.state == "completed" and candidate.run is not None:
             try:
-                values = objective_values(self._search, self._batch, one.job, one.run)
+                values = objective_values(self._search, self._batch, candidate.job, candidate.run)
             except (DamagedFile, KeyError, ValueError) as error:
-                return self._finish(one, "failed", None, f"its run has no objective value: {error}")
-            told = "" if values else f"{', '.join(self._search.objectives)} is not a number in the best epoch"
-            return self._finish(one, "completed" if values else "failed", values, told)
+                return self._finish(candidate, "failed", None, f"its run has no objective value: {error}")
+            fault = "" if values else f"{', '.join(self._search.objectives)} is not a number in the best epoch"
+            return self._finish(candidate, "completed" if values else "failed", values, fault)
         if kind == TooLarge.__name__:
-            return self._finish(one, "skipped", None, found.reason)
-        if one.pruned:
-            if one.run is not None:
-                one.run.update_status(reason=one.pruned, error="")
-            return self._finish(one, "pruned", None, one.pruned)
+            return self._finish(candidate, "skipped", None, decision.reason)
+        if candidate.pruned:
+            if candidate.run is not None:
+                candidate.run.update_status(reason=candidate.pruned, error="")
+            return self._finish(candidate, "pruned", None, candidate.pruned)
         # Optuna passes failed trials over; one whose loss diverged must teach it to keep away.
         by_its_values = kind in (RunFailed.__name__, OutOfMemory.__name__)
-        return self._finish(one, "failed", None, found.reason, told="pruned" if by_its_values else "fail")
+        return self._finish(candidate, "failed", None, decision.reason, told="pruned" if by_its_values else "fail")
 
     def _finish(self, one: _Trial, state: str, values: Sequence[float] | None, reason: str, *, told: str = "") -> None:
         one.trial.set_user_attr(STATE, state)

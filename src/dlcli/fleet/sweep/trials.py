@@ -22,7 +22,7 @@ def job_of(search: Search, trial: Any) -> Job:
     """Returns the job of a trial, its values drawn where they are not yet."""
     values = drawn(search.parameters, Drawing(trial))
     data = {key: value for key, value in search.loaded.document.data.items() if key != "sweep"}
-    told = [f"{path}={to_flow(value)}" for path, value in changed(data, values).items()]
+    overrides = [f"{path}={to_flow(value)}" for path, value in changed(data, values).items()]
     experiment = search.experiment
     return Job(
         trial.number,
@@ -30,7 +30,7 @@ def job_of(search: Search, trial: Any) -> Job:
         f"trial {trial.number}",
         search.plan.file,
         search.text,
-        [*search.overrides, *told],
+        [*search.overrides, *overrides],
         experiment.seed,
     )
 
@@ -45,19 +45,19 @@ def objective_values(search: Search, batch: Batch, job: Job, run: Run) -> list[f
     """
     rows, status = run.history(), run.status()
     row = next((row for row in rows if int(row["epoch"]) == status.best_epoch), None)
-    found: list[float] = []
+    values: list[float] = []
     for name in search.objectives:
         if name == "seconds":
-            found.append(sum(float(one["seconds"]) for one in rows))
+            values.append(sum(float(entry["seconds"]) for entry in rows))
         elif name == "parameters":
-            found.append(float(read_json(batch.size_path(job.number))["parameters"]))
+            values.append(float(read_json(batch.size_path(job.number))["parameters"]))
         elif row is not None:
-            found.append(_number(row.get(name, "")))
+            values.append(_number(row.get(name, "")))
         elif name == status.monitor and status.best_value is not None:
-            found.append(status.best_value)
+            values.append(status.best_value)
         else:
-            found.append(_scored(run, name))
-    return found if all(map(isfinite, found)) else None
+            values.append(_scored(run, name))
+    return values if all(map(isfinite, values)) else None
 
 
 def _scored(run: Run, name: str) -> float:
@@ -81,8 +81,8 @@ class PruningWatch:
         self._trial = trial
         self._objective = search.objectives[0]
         self._follows = len(search.objectives) == 1 and self._objective.startswith("val_")
-        known = search.study.get_trials(deepcopy=False)
-        self._told = set(next(one.intermediate_values for one in known if one.number == trial.number))
+        trials = search.study.get_trials(deepcopy=False)
+        self._told = set(next(other.intermediate_values for other in trials if other.number == trial.number))
 
     def verdict(self, run: Run) -> str:
         """Returns why the run should end now, empty if it should not."""

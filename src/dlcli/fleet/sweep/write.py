@@ -36,22 +36,22 @@ def write_results(folder: SweepFolder, search: Search) -> Results:
     """Writes the table, the best spec and the page from what the study holds now."""
     from dlcli.fleet.sweep.page import sweep_page
 
-    found = outcome(folder, search)
-    write_trials(folder, found)
+    result = outcome(folder, search)
+    write_trials(folder, result)
     notes: list[str] = []
     run = ""
     try:
-        run = write_best(folder, found)
+        run = write_best(folder, result)
     except DlcliError as error:
         notes.append(str(error))
     if not run:  # what an earlier call has written is no longer the best
         folder.best_path.unlink(missing_ok=True)
-    write_text(folder.page_path, sweep_page(found, search, folder))
-    away = {row.number: row.worker for row in found.of_state("running") if row.worker and not folder.is_known(row.worker)}
+    write_text(folder.page_path, sweep_page(result, search, folder))
+    away = {row.number: row.worker for row in result.of_state("running") if row.worker and not folder.is_known(row.worker)}
     notes += [_left(folder, number, worker) for number, worker in away.items()]
-    here = len(found.of_state("running")) > len(away) or len(found.trials) < found.wanted
+    here = len(result.of_state("running")) > len(away) or len(result.trials) < result.wanted
     best = folder.best_path if run else None
-    return Results(found, folder.page_path, best, run, notes, how_to_go_on(folder) if here else "")
+    return Results(result, folder.page_path, best, run, notes, how_to_go_on(folder) if here else "")
 
 
 def _left(folder: SweepFolder, number: int, worker: str) -> str:

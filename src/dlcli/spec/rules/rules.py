@@ -61,16 +61,16 @@ def _task_fits_source(experiment: Experiment) -> Iterator[Finding]:
 
 def _classes_are_the_sources(experiment: Experiment) -> Iterator[Finding]:
     chosen = [composed(name) for name in experiment.data.classes or []]
-    known = [composed(name) for name in experiment.data.source.facts(experiment.task).classes]
+    classes = [composed(name) for name in experiment.data.source.facts(experiment.task).classes]
     if chosen and experiment.task.output.is_numeric:
         yield ("data", "classes"), f"`task: {experiment.task}` has no classes to select"
     for index, name in enumerate(chosen):
         place: Place = ("data", "classes", index)
         if name in chosen[:index]:
             yield place, f"`{name}` is listed twice"
-        elif known and name not in known:
-            near = get_close_matches(name, known, 1)
-            guess = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(known[:20])}"
+        elif classes and name not in classes:
+            near = get_close_matches(name, classes, 1)
+            guess = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(classes[:20])}"
             yield place, f"the source has no class `{name}`; {guess}"
 
 
@@ -136,17 +136,17 @@ def _callbacks(experiment: Experiment) -> Iterator[tuple[Place, Any]]:
 
 
 def _monitors_exist(experiment: Experiment) -> Iterator[Finding]:
-    known = monitors(experiment)
+    columns = monitors(experiment)
     watched: list[Finding] = [(("training", "monitor"), experiment.training.monitor)]
     watched += [
         ((*place, "monitor"), callback.monitor) for place, callback in _callbacks(experiment) if hasattr(callback, "monitor")
     ]
     for place, monitor in watched:
         inherited = len(place) > 2 and monitor == experiment.training.monitor
-        if monitor not in known and not inherited:
-            near = get_close_matches(monitor, known, 1, cutoff=0.75)
+        if monitor not in columns and not inherited:
+            near = get_close_matches(monitor, columns, 1, cutoff=0.75)
             guess = f"did you mean `{near[0]}`? " if near else ""
-            yield place, f"the history will have no column `{monitor}`; {guess}available: {', '.join(known)}"
+            yield place, f"the history will have no column `{monitor}`; {guess}available: {', '.join(columns)}"
 
 
 def _layers_fit_images(experiment: Experiment) -> Iterator[Finding]:
@@ -243,8 +243,8 @@ def _schedules_are_sound(experiment: Experiment) -> Iterator[Finding]:
 def _schedules_warm_up(experiment: Experiment) -> Iterator[Finding]:
     rate = experiment.training.optimizer.learning_rate
     if isinstance(rate, CosineDecay) and (rate.warmup_target is None) != (rate.warmup_steps == 0):
-        given, lacking = ("warmup_steps", "warmup_target") if rate.warmup_steps else ("warmup_target", "warmup_steps")
-        yield ("training", "optimizer", "learning_rate", given), f"has no effect without `{lacking}`"
+        present, lacking = ("warmup_steps", "warmup_target") if rate.warmup_steps else ("warmup_target", "warmup_steps")
+        yield ("training", "optimizer", "learning_rate", present), f"has no effect without `{lacking}`"
 
 
 def _settings_have_an_effect(experiment: Experiment) -> Iterator[Finding]:
@@ -287,19 +287,19 @@ def _batches_can_be_normalised(experiment: Experiment) -> Iterator[Finding]:
 
 def _one_way_of_clipping(experiment: Experiment) -> Iterator[Finding]:
     optimizer: OptimizerSpec = experiment.training.optimizer
-    given = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name) is not None]
-    if len(given) > 1:
-        yield ("training", "optimizer", given[1]), f"only one kind of clipping can be set; `{given[0]}` is set too"
+    limits = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name) is not None]
+    if len(limits) > 1:
+        yield ("training", "optimizer", limits[1]), f"only one kind of clipping can be set; `{limits[0]}` is set too"
 
 
 def _callbacks_are_single(experiment: Experiment) -> Iterator[Finding]:
-    seen: set[str] = set()
+    kinds: set[str] = set()
     callbacks: list[CallbackSpec] = list(experiment.training.callbacks)
     for index, callback in enumerate(callbacks):
         kind = str(getattr(callback, "kind", ""))
-        if kind in seen and (kind in ("terminate_on_nan", "tensorboard", "time_limit") or isinstance(callback, TrackerSpec)):
+        if kind in kinds and (kind in ("terminate_on_nan", "tensorboard", "time_limit") or isinstance(callback, TrackerSpec)):
             yield ("training", "callbacks", index), f"`{kind}` is listed twice"
-        seen.add(kind)
+        kinds.add(kind)
     for place, callback in _callbacks(experiment):
         if isinstance(callback, TrackerSpec) and "stages" in place:
             yield place, "applies to the whole run: move it to `training.callbacks`"
@@ -320,13 +320,13 @@ def _splits_leave_training(experiment: Experiment) -> Iterator[Finding]:
 
 def _given_parts_are_kept(experiment: Experiment) -> Iterator[Finding]:
     facts, split = experiment.data.facts(experiment.task), experiment.data.split
-    for part, given, share in (
+    for part, setting, share in (
         ("validation", facts.has_validation, split.validation),
         ("test", facts.has_test, split.test),
     ):
-        if given and (isinstance(share, float) or share == "validation"):
+        if setting and (isinstance(share, float) or share == "validation"):
             yield ("data", "split", part), f"the source has its own {part} split; remove this field, or set `auto`"
-        if given is False and share == "source" and not any(experiment.data.source.faults()):
+        if setting is False and share == "source" and not any(experiment.data.source.faults()):
             yield ("data", "split", part), f"the source has no {part} split"
 
 

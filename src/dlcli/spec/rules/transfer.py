@@ -40,17 +40,17 @@ def _backbone_fits_data(experiment: Experiment) -> Iterator[Finding]:
     if model.takes_images and not facts.image and (facts.shape is not None or _is_table(experiment)):
         yield ("model", "backbone"), "needs images, but the source gives rows of numbers"
         return
-    wanted = model.example_shape()
-    if wanted is None or len(wanted) != 3:
+    shape = model.example_shape()
+    if shape is None or len(shape) != 3:
         return
-    if image.size and tuple(image.size) != wanted[:2]:
+    if image.size and tuple(image.size) != shape[:2]:
         place = ("data", "image", "size")
         yield (
             place,
-            f"the backbone takes images of {wanted[0]}x{wanted[1]}; remove this field, or set `model.backbone.input_size`",
+            f"the backbone takes images of {shape[0]}x{shape[1]}; remove this field, or set `model.backbone.input_size`",
         )
-    if image.channels and image.channels != wanted[2]:
-        yield ("data", "image", "channels"), f"the backbone takes images of {wanted[2]} channels; remove this field"
+    if image.channels and image.channels != shape[2]:
+        yield ("data", "image", "channels"), f"the backbone takes images of {shape[2]} channels; remove this field"
 
 
 def _is_table(experiment: Experiment) -> bool:
@@ -105,7 +105,7 @@ def _rates_have_parts(experiment: Experiment) -> Iterator[Finding]:
             yield (*rate, nested[0]), "backbone and head each have one rate: a number or a schedule"
         if not transfer:
             yield rate, "separate rates for backbone and head need `model.kind: transfer`"
-        elif not (stage.trains_backbone if stage else any(one.trains_backbone for one in training.stages)):
+        elif not (stage.trains_backbone if stage else any(other.trains_backbone for other in training.stages)):
             yield (*rate, "backbone"), "has no effect: the backbone is frozen"
 
 
@@ -127,7 +127,9 @@ def _stages_follow_their_schedules(experiment: Experiment) -> Iterator[Finding]:
         if stage.callbacks is None and stage.optimizer is None:
             continue
         callbacks = training.callbacks if stage.callbacks is None else stage.callbacks
-        if any(isinstance(one, ReduceLROnPlateau) for one in callbacks) and any(isinstance(one, ScheduleSpec) for one in rates):
+        if any(isinstance(item, ReduceLROnPlateau) for item in callbacks) and any(
+            isinstance(item, ScheduleSpec) for item in rates
+        ):
             yield (
                 ("training", "stages", index),
                 "`reduce_lr_on_plateau` needs a constant `learning_rate`, not a schedule",
@@ -150,8 +152,8 @@ def _augmented_copies_have_an_effect(experiment: Experiment) -> Iterator[Finding
 def _initial_weights_exist(experiment: Experiment) -> Iterator[Finding]:
     path = experiment.training.initial_weights
     if path and run_folder(path) is None:
-        found = "it contains no run with a model" if Path(path).is_dir() else "there is no such folder"
-        yield ("training", "initial_weights"), f"expected the folder of a finished run; {path}: {found}"
+        reason = "it contains no run with a model" if Path(path).is_dir() else "there is no such folder"
+        yield ("training", "initial_weights"), f"expected the folder of a finished run; {path}: {reason}"
 
 
 RULES = (

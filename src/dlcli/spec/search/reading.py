@@ -88,8 +88,8 @@ class _Reader:
         for key in value:
             if key != way and key not in _WAYS[way]:
                 near = nearest(key, _WAYS[way])
-                known = ", ".join(sorted(_WAYS[way]))
-                self._fault((*place, key), f"unknown key; {f'did you mean `{near}`?' if near else f'known here: {known}'}")
+                listed = ", ".join(sorted(_WAYS[way]))
+                self._fault((*place, key), f"unknown key; {f'did you mean `{near}`?' if near else f'known here: {listed}'}")
         if "when" in value and len(place) > len(PLACE) + 1:
             self._fault(
                 (*place, "when"), "`when` is only possible for a path of the space; fields of a choice depend on it already"
@@ -124,7 +124,7 @@ class _Reader:
         if (
             not isinstance(bounds, list)
             or len(bounds) != 2
-            or not all(isinstance(one, kind) and not isinstance(one, bool) and isfinite(one) for one in bounds)
+            or not all(isinstance(bound, kind) and not isinstance(bound, bool) and isfinite(bound) for bound in bounds)
         ):
             what = "two whole numbers" if whole else "two numbers"
             self._fault(inside, f"expected {what}, [lowest, highest], found {shown(bounds)}")
@@ -132,8 +132,8 @@ class _Reader:
         low, high = bounds
         log = way == "log" or self._is_log(value, place)
         if low >= high:
-            told = "the bounds are equal: write the value into the spec" if low == high else "the lower bound must come first"
-            self._fault(inside, f"{told}; found [{low}, {high}]")
+            fault = "the bounds are equal: write the value into the spec" if low == high else "the lower bound must come first"
+            self._fault(inside, f"{fault}; found [{low}, {high}]")
         elif log and low <= 0:
             self._fault(inside, f"bounds of a logarithmic scale must be above 0, found {low}")
         else:
@@ -153,8 +153,8 @@ class _Reader:
         step = value.get("step")
         if step is None:
             return None
-        wanted = isinstance(step, int if whole else (int, float)) and not isinstance(step, bool) and isfinite(step)
-        if not wanted or not 0 < step <= high - low:
+        is_number = isinstance(step, int if whole else (int, float)) and not isinstance(step, bool) and isfinite(step)
+        if not is_number or not 0 < step <= high - low:
             what = "a whole number" if whole else "a number"
             self._fault((*place, "step"), f"expected {what} above 0 and at most {high - low:g}, found {shown(step)}")
             return None
@@ -172,8 +172,8 @@ def label_of(value: Any) -> str:
 
 def _labels(options: Sequence[Any]) -> list[str]:
     """Returns a label for every option: the kind where it is no other one's, else the whole value."""
-    kinds = [str(one["kind"]) if isinstance(one, dict) and "kind" in one else label_of(one) for one in options]
-    return [kind if kinds.count(kind) == 1 else label_of(one) for kind, one in zip(kinds, options, strict=True)]
+    kinds = [str(option["kind"]) if isinstance(option, dict) and "kind" in option else label_of(option) for option in options]
+    return [kind if kinds.count(kind) == 1 else label_of(option) for kind, option in zip(kinds, options, strict=True)]
 
 
 def _when(value: Any, place: Path, before: list[Parameter], faults: list[Finding]) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -181,23 +181,23 @@ def _when(value: Any, place: Path, before: list[Parameter], faults: list[Finding
     if not isinstance(when, dict):
         faults.append(((*place, "when"), f"expected a mapping of a path to its choice or choices, found {shown(when)}"))
         return ()
-    found: list[tuple[str, tuple[str, ...]]] = []
-    known = {one.name: one for one in before}
-    for name, wanted in when.items():
-        labels = tuple(label_of(one) for one in (wanted if isinstance(wanted, list) else [wanted]))
-        message = _condition_fault(name, labels, known)
+    conditions: list[tuple[str, tuple[str, ...]]] = []
+    earlier = {item.name: item for item in before}
+    for name, choices in when.items():
+        labels = tuple(label_of(item) for item in (choices if isinstance(choices, list) else [choices]))
+        message = _condition_fault(name, labels, earlier)
         if message:
             faults.append(((*place, "when", name), message))
         else:
-            found.append((name, labels))
-    return tuple(found)
+            conditions.append((name, labels))
+    return tuple(conditions)
 
 
-def _condition_fault(name: str, labels: tuple[str, ...], known: dict[str, Parameter]) -> str:
-    other = known.get(name)
+def _condition_fault(name: str, labels: tuple[str, ...], earlier: dict[str, Parameter]) -> str:
+    other = earlier.get(name)
     if other is None:
-        near = nearest(name, known)
-        guess = f"did you mean `{near}`?" if near else f"the parameters above are: {', '.join(known) or 'none'}"
+        near = nearest(name, earlier)
+        guess = f"did you mean `{near}`?" if near else f"the parameters above are: {', '.join(earlier) or 'none'}"
         return f"there is no parameter with this path above; {guess}"
     if not isinstance(other.tree, Choice):
         return "" if other.tree is None else "a condition needs a parameter with `choice`"

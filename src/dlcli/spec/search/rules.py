@@ -40,9 +40,9 @@ def sweep_faults(data: dict[str, Any], experiment: Experiment, check: Check) -> 
     if experiment.hardware.strategy == "multi_worker":
         several = f"use `{command()} train` for several workers"
         faults.append((("hardware", "strategy"), f"a trial runs in one process; {several}"))
-    parameters, found = read_space(data["sweep"]["space"])
-    if found:
-        return [*faults, *found]
+    parameters, space_faults = read_space(data["sweep"]["space"])
+    if space_faults:
+        return [*faults, *space_faults]
     faults += _loss_faults(parameters, experiment)
     if experiment.sweep.sampler == "grid":
         faults += _grid_faults(parameters, experiment.sweep.trials)
@@ -59,22 +59,22 @@ def objectives(experiment: Experiment) -> list[str]:
 def _objective_faults(experiment: Experiment) -> list[Finding]:
     sweep, place = experiment.sweep, ("sweep", "objective")
     assert sweep is not None
-    known = [name for name in monitors(experiment) if name.startswith("val_")]
-    if not known:
+    scores = [name for name in monitors(experiment) if name.startswith("val_")]
+    if not scores:
         return [(place, "trials are compared on the validation split, but data.split.validation is 0")]
-    wanted, faults = objectives(experiment), list[Finding]()
-    for name in wanted:
-        if name not in (*known, *OTHER_OBJECTIVES):
-            near = get_close_matches(name, known, 1, cutoff=0.6)
-            guess = f"did you mean `{near[0]}`?" if near else f"known: {', '.join((*known, *OTHER_OBJECTIVES))}"
+    names, faults = objectives(experiment), list[Finding]()
+    for name in names:
+        if name not in (*scores, *OTHER_OBJECTIVES):
+            near = get_close_matches(name, scores, 1, cutoff=0.6)
+            guess = f"did you mean `{near[0]}`?" if near else f"known: {', '.join((*scores, *OTHER_OBJECTIVES))}"
             faults.append((place, f"no score `{name}` of the validation split; {guess}"))
-    if not faults and not any(name in known for name in wanted):
-        faults.append((place, f"{alternatives(wanted)} alone would select an untrained model: add a score, such as {known[0]}"))
-    if len(set(wanted)) < len(wanted):
+    if not faults and not any(name in scores for name in names):
+        faults.append((place, f"{alternatives(names)} alone would select an untrained model: add a score, such as {scores[0]}"))
+    if len(set(names)) < len(names):
         faults.append((place, "an objective is listed twice"))
-    if len(wanted) > 1 and sweep.pruner not in ("auto", "none"):
+    if len(names) > 1 and sweep.pruner not in ("auto", "none"):
         faults.append((("sweep", "pruner"), "pruning needs a single objective; use none"))
-    if len(wanted) > 1 and sweep.sampler == "cma-es":
+    if len(names) > 1 and sweep.sampler == "cma-es":
         faults.append((("sweep", "sampler"), "cma-es is for one objective; use tpe"))
     return faults
 
@@ -86,14 +86,16 @@ def _loss_faults(parameters: Sequence[Parameter], experiment: Experiment) -> lis
         return []
     better = next((name for name in monitors(experiment) if name.startswith("val_") and name != "val_loss"), "a score")
     message = f"cannot be searched with objective val_loss: different losses are not comparable; use {better} as the objective"
-    return [(one.place, message) for one in parameters if loss[: len(one.path)] == one.path[: len(loss)]]
+    return [
+        (parameter.place, message) for parameter in parameters if loss[: len(parameter.path)] == parameter.path[: len(loss)]
+    ]
 
 
 def _grid_faults(parameters: Sequence[Parameter], trials: int) -> list[Finding]:
     faults = []
-    for one in parameters:
-        if any(number.count is None for number in _numbers(one.tree)):
-            faults.append((one.place, "a grid needs a `step` or a `choice`; this range is continuous"))
+    for parameter in parameters:
+        if any(number.count is None for number in _numbers(parameter.tree)):
+            faults.append((parameter.place, "a grid needs a `step` or a `choice`; this range is continuous"))
     points = 0 if faults else sum(1 for _ in islice(combinations(parameters), _MOST_POINTS + 1))
     if points > min(trials, _MOST_POINTS):
         count = f"more than {_MOST_POINTS:,}" if points > _MOST_POINTS else f"{points:,}"
@@ -182,10 +184,10 @@ def _belongs(name: str, parameter: Parameter) -> bool:
 
 
 def _with_conditions(parameter: Parameter, parameters: Sequence[Parameter]) -> set[str]:
-    found = {parameter.name}
+    names = {parameter.name}
     for name, _ in parameter.when:
-        found |= _with_conditions(next(one for one in parameters if one.name == name), parameters)
-    return found
+        names |= _with_conditions(next(other for other in parameters if other.name == name), parameters)
+    return names
 
 
 def _path(text: str) -> Path:

@@ -88,14 +88,14 @@ def drawn(space: Sequence[Parameter], source: Source) -> dict[Path, Any]:
     """Returns the value of every parameter whose conditions hold, in plain data, a `Spliced` where entries take the place of
     one entry of a list."""
     chosen: dict[str, str] = {}
-    found: dict[Path, Any] = {}
+    values: dict[Path, Any] = {}
     noting = _Noting(source, chosen)
-    for one in space:
-        if all(chosen.get(name) in labels for name, labels in one.when):
-            value = _value(one.tree, one.name, noting)
-            inside_a_list = isinstance(one.tree, Repeat) and isinstance(one.path[-1], int)
-            found[one.path] = Spliced(value) if inside_a_list else value
-    return found
+    for parameter in space:
+        if all(chosen.get(name) in labels for name, labels in parameter.when):
+            value = _value(parameter.tree, parameter.name, noting)
+            inside_a_list = isinstance(parameter.tree, Repeat) and isinstance(parameter.path[-1], int)
+            values[parameter.path] = Spliced(value) if inside_a_list else value
+    return values
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ def inside(choice: Choice, name: str, label: str) -> str:
 
 def names_of(space: Sequence[Parameter]) -> Iterator[tuple[str, Number | Choice]]:
     """Yields every name that may be drawn, with what it is drawn from."""
-    for one in space:
-        yield from _names(one.tree, one.name)
+    for parameter in space:
+        yield from _names(parameter.tree, parameter.name)
 
 
 def _names(tree: Any, name: str) -> Iterator[tuple[str, Number | Choice]]:
@@ -216,25 +216,25 @@ def changed(data: Any, values: Mapping[Path, Any]) -> dict[str, Any]:
     """
     order = sorted(values, key=len)
     spliced = {path[:-1] for path in order if isinstance(values[path], Spliced)}
-    told: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
     for path in order:
         if not any(path[: len(parent)] == parent and len(path) > len(parent) for parent in spliced):
-            told[dotted(path)] = values[path]
+            overrides[dotted(path)] = values[path]
     for parent in sorted(spliced, key=len):
         own = {path[len(parent) :]: value for path, value in values.items() if path[: len(parent)] == parent and path != parent}
-        told[dotted(parent)] = _spliced(values.get(parent, at(data, parent)), own)
-    return told
+        overrides[dotted(parent)] = _spliced(values.get(parent, at(data, parent)), own)
+    return overrides
 
 
 def _spliced(entries: Any, values: Mapping[Path, Any]) -> list[Any]:
     """Returns a list with values put into its entries, and entries put in the place of one."""
-    found = [_copied(entry) for entry in entries]
+    copies = [_copied(entry) for entry in entries]
     for path in sorted((path for path, value in values.items() if not isinstance(value, Spliced)), key=len):
-        put(found, path, values[path])
+        put(copies, path, values[path])
     for path in sorted((path for path, value in values.items() if isinstance(value, Spliced)), reverse=True):
         index = int(path[0])
-        found[index : index + 1] = values[path].entries
-    return found
+        copies[index : index + 1] = values[path].entries
+    return copies
 
 
 def put(data: Any, path: Path, value: Any) -> None:

@@ -28,8 +28,8 @@ class ScheduleSpec(KerasSpec):
 
     def stretched(self, old: int, new: int) -> ScheduleSpec:
         """Returns the schedule drawn out from a stage of `old` steps to one of `new` steps; warm-up steps stay as they are."""
-        known = {name: getattr(self, name) for name in _LENGTHS if getattr(self, name, None)}
-        return self.model_copy(update={name: _longer(length, old, new) for name, length in known.items()})
+        lengths = {name: getattr(self, name) for name in _LENGTHS if getattr(self, name, None)}
+        return self.model_copy(update={name: _longer(length, old, new) for name, length in lengths.items()})
 
     def scaled(self, factor: float) -> ScheduleSpec:
         """Returns the schedule with every rate in it multiplied."""
@@ -49,12 +49,12 @@ _RATES = (
 
 def _longer(length: Any, old: int, new: int) -> Any:
     if isinstance(length, list):
-        return [_longer(one, old, new) for one in length]
+        return [_longer(item, old, new) for item in length]
     return max(1, round(length * new / max(old, 1)))
 
 
 def _times(value: Any, factor: float) -> Any:
-    return [_times(one, factor) for one in value] if isinstance(value, list) else None if value is None else value * factor
+    return [_times(item, factor) for item in value] if isinstance(value, list) else None if value is None else value * factor
 
 
 class ExponentialDecay(ScheduleSpec):

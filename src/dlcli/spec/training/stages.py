@@ -19,15 +19,15 @@ def _selection(value: Any) -> Any:
     if value in ("head", "all") and isinstance(value, str):
         return value
     if isinstance(value, dict) and len(value) == 1:
-        way, wanted = next(iter(value.items()))
-        several = isinstance(wanted, list) and wanted and way in ("last", "blocks")
-        if way in _WAYS and all(_fits(one, _WAYS[way]) for one in (wanted if several else [wanted])):
+        way, argument = next(iter(value.items()))
+        several = isinstance(argument, list) and argument and way in ("last", "blocks")
+        if way in _WAYS and all(_fits(item, _WAYS[way]) for item in (argument if several else [argument])):
             return value
     raise PydanticCustomError("expected", "expected {what}", {"what": f"{_SELECTION}; a list of numbers is a stage for each"})
 
 
-def _fits(value: Any, wanted: type) -> bool:
-    return isinstance(value, wanted) and not isinstance(value, bool) and (value >= 1 if isinstance(value, int) else bool(value))
+def _fits(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and (value >= 1 if isinstance(value, int) else bool(value))
 
 
 _NUMBERS: dict[str, Any] = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "array", "items": {"type": "integer"}}]}
@@ -118,7 +118,7 @@ def expanded(stage: Stage) -> list[Stage]:
     """Returns the stage itself, or one for each number where `train` lists several."""
     if not isinstance(stage.train, dict):
         return [stage]
-    way, wanted = next(iter(stage.train.items()))
-    if not isinstance(wanted, list):
+    way, argument = next(iter(stage.train.items()))
+    if not isinstance(argument, list):
         return [stage]
-    return [stage.model_copy(update={"name": f"{stage.name}_{one}", "train": {way: one}}) for one in wanted]
+    return [stage.model_copy(update={"name": f"{stage.name}_{count}", "train": {way: count}}) for count in argument]

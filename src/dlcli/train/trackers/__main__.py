@@ -97,12 +97,12 @@ def tracker_of(run: Run, spec: TrackerSpec) -> Tracker:
 
 def main(arguments: list[str]) -> None:
     """Follows a run until the training closes the pipe: `RUN KIND [--offline]`."""
-    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(one, signal.SIG_IGN)  # a scheduler sends them to every process of the training
+    for item in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(item, signal.SIG_IGN)  # a scheduler sends them to every process of the training
     os.nice(10)  # it waits for the training, not the training for it
     run, kind = Run(Path(arguments[0])), arguments[1]
     specs: list[Any] = run.experiment().training.callbacks
-    spec = next(one for one in specs if one.kind == kind).at(offline="--offline" in arguments)
+    spec = next(item for item in specs if item.kind == kind).at(offline="--offline" in arguments)
     link = Link(run, kind, tracker_of(run, spec))
     link.look(ended=False)
     while os.read(0, 65536):

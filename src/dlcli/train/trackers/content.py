@@ -22,26 +22,26 @@ _NO_SCORE = ("stage", "epoch")
 
 def values(row: dict[str, str]) -> dict[str, float]:
     """Returns the numbers of a row of the history; what is no finite number is left out."""
-    found = {name: float(cell) for name, cell in row.items() if name not in _NO_SCORE and cell}
-    return {name: value for name, value in found.items() if isfinite(value)}
+    numbers = {name: float(cell) for name, cell in row.items() if name not in _NO_SCORE and cell}
+    return {name: value for name, value in numbers.items() if isfinite(value)}
 
 
 def scores(run: Run) -> dict[str, dict[str, float]]:
     """Returns the final scores: split -> metric -> value, with `<metric>_low` and `<metric>_high` of its interval, if any."""
-    found: dict[str, dict[str, float]] = {}
+    by_split: dict[str, dict[str, float]] = {}
     for split in run.scored_splits():
         for name, entry in run.metrics(split)["metrics"].items():
             interval = dict(zip((f"{name}_low", f"{name}_high"), entry.get("interval") or (), strict=False))
-            known = {name: entry["value"]} | interval
-            found.setdefault(split, {}).update({key: value for key, value in known.items() if value is not None})
-    return found
+            entry_values = {name: entry["value"]} | interval
+            by_split.setdefault(split, {}).update({key: value for key, value in entry_values.items() if value is not None})
+    return by_split
 
 
 def tags(run: Run) -> dict[str, str]:
     """Returns short facts about a run: its id, versions, commit, device, the run that it continues."""
     environment, status = run.environment(), run.status()
     device, git = environment.get("device", {}), environment.get("git") or {}
-    found = {
+    content = {
         "dlcli.run": run.id,
         "dlcli.version": __version__,
         "dlcli.task": run.experiment().task.name,
@@ -53,13 +53,13 @@ def tags(run: Run) -> dict[str, str]:
         "git.commit": str(git.get("commit", "")),
         "git.changed": str(git.get("changed", "")),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in content.items() if value}
 
 
 def outcome(run: Run) -> dict[str, Any]:
     """Returns how a run ended."""
     status = run.status()
-    found = {
+    content = {
         "best_epoch": status.best_epoch,
         "best_value": status.best_value,
         "monitor": status.monitor,
@@ -67,7 +67,7 @@ def outcome(run: Run) -> dict[str, Any]:
         "reason": status.reason,
         "error": status.error.partition("\n")[0],
     }
-    return {name: value for name, value in found.items() if value not in ("", None, 0)}
+    return {name: value for name, value in content.items() if value not in ("", None, 0)}
 
 
 def files(run: Run, *, model: bool) -> Iterator[tuple[Path, str]]:
@@ -77,9 +77,9 @@ def files(run: Run, *, model: bool) -> Iterator[tuple[Path, str]]:
     """
     named = [(run.path / name, "") for name in (*FILES, *PAGES)]
     for split in run.scored_splits():
-        found = sorted(run.evaluation(split).iterdir())
+        paths = sorted(run.evaluation(split).iterdir())
         named += [
-            (path, f"{layout.EVALUATION}/{split}") for path in found if path.suffix in _KINDS and path.name not in _OF_EXAMPLES
+            (path, f"{layout.EVALUATION}/{split}") for path in paths if path.suffix in _KINDS and path.name not in _OF_EXAMPLES
         ]
     for path, folder in named:
         if _is_file(path) and path.stat().st_size <= _LARGEST:

@@ -33,13 +33,13 @@ _SHORT = 3.0
 
 def trackers(experiment: Experiment) -> list[TrackerSpec]:
     """Returns the trackers of an experiment."""
-    return [one for one in experiment.training.callbacks if isinstance(one, TrackerSpec)]
+    return [callback for callback in experiment.training.callbacks if isinstance(callback, TrackerSpec)]
 
 
 def without_trackers(experiment: Experiment) -> Experiment:
     """Returns the experiment without its trackers, which cannot change what a training gives."""
-    kept = [one for one in experiment.training.callbacks if not isinstance(one, TrackerSpec)]
-    return experiment.model_copy(update={"training": experiment.training.model_copy(update={"callbacks": kept})})
+    callbacks = [callback for callback in experiment.training.callbacks if not isinstance(callback, TrackerSpec)]
+    return experiment.model_copy(update={"training": experiment.training.model_copy(update={"callbacks": callbacks})})
 
 
 def refuse_missing_trackers(experiment: Experiment) -> None:
@@ -71,10 +71,10 @@ class TrackerNotifier(Reporter):
 
     def end(self) -> None:
         """Has every tracker take the results, and waits for that, but not for long."""
-        for one in self._tracked:
-            one.close()
-        for one in self._tracked:
-            one.wait(self._completed())
+        for tracked in self._tracked:
+            tracked.close()
+        for tracked in self._tracked:
+            tracked.wait(self._completed())
 
     def _completed(self) -> bool:
         with suppress(DlcliError):  # a folder that has gone must not hide why the run ended
@@ -95,8 +95,8 @@ class TrackerNotifier(Reporter):
 
     def epoch_finished(self, report: EpochReport) -> None:
         """Passes the end of an epoch on, whose row is in the history, and pokes the trackers."""
-        for one in self._tracked:
-            one.poke()
+        for tracked in self._tracked:
+            tracked.poke()
         self._reporter.epoch_finished(report)
 
     def fit_finished(self) -> None:
@@ -142,9 +142,9 @@ class _Tracked:
         with self._process.stdout as lines:
             for line in lines:
                 with suppress(ValueError, KeyError):
-                    told: dict[str, Any] = json.loads(line)
-                    self._trouble = bool(told["trouble"])
-                    self._tell(str(told["text"]))
+                    message: dict[str, Any] = json.loads(line)
+                    self._trouble = bool(message["trouble"])
+                    self._tell(str(message["text"]))
 
     def poke(self) -> None:
         """Has it look at the run folder; one that has not looked since needs no second poke."""
@@ -174,14 +174,14 @@ class _Tracked:
 
     def _ends_within(self, seconds: float) -> bool:
         """Waits for its end; less long once it has told of trouble, also while it is waited for."""
-        began, told = monotonic(), False
+        began, is_noted = monotonic(), False
         while self._process.poll() is None:
             waited = monotonic() - began
             if waited > (PATIENCE_IN_TROUBLE if self._trouble else seconds):
                 return False
-            if waited > _SHORT and not told and not self._trouble:
+            if waited > _SHORT and not is_noted and not self._trouble:
                 self._tell(f"is receiving the results, for at most {seconds:.0f} seconds")
-                told = True
+                is_noted = True
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.1)
         return True

@@ -39,13 +39,13 @@ class ToMLflow:
         self._client: Any = None
         self._id, self._unsure = "", False
 
-    def begin(self, kept: str) -> str:
+    def begin(self, stored_id: str) -> str:
         """Takes up the run `kept`, or makes one, under the experiment; returns its id."""
         from mlflow import MlflowClient
 
         self._client = MlflowClient(tracking_uri=self._spec.tracking_uri or self._usual_place())
-        self._id = kept if kept and self._is_known(kept) else self._new_run()
-        self._unsure = bool(kept)
+        self._id = stored_id if stored_id and self._is_known(stored_id) else self._new_run()
+        self._unsure = bool(stored_id)
         self._client.update_run(self._id, status="RUNNING")
         self._log_parameters()
         return self._id
@@ -54,11 +54,11 @@ class ToMLflow:
         """Returns where MLflow looks by itself; `mlruns` beside the runs folder where it would take a database."""
         return os.environ.get("MLFLOW_TRACKING_URI") or (self._run.path.parents[2] / "mlruns").as_uri()
 
-    def _is_known(self, kept: str) -> bool:
+    def _is_known(self, stored_id: str) -> bool:
         from mlflow.exceptions import MlflowException
 
         try:
-            return str(self._client.get_run(kept).info.lifecycle_stage) == "active"
+            return str(self._client.get_run(stored_id).info.lifecycle_stage) == "active"
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return False
@@ -66,26 +66,26 @@ class ToMLflow:
 
     def _new_run(self) -> str:
         name = self._spec.experiment or self._run.name
-        found = self._client.get_experiment_by_name(name)
-        experiment = found.experiment_id if found is not None else self._client.create_experiment(name)
+        existing = self._client.get_experiment_by_name(name)
+        experiment = existing.experiment_id if existing is not None else self._client.create_experiment(name)
         git = tags(self._run)
-        known = git | {"mlflow.source.type": "LOCAL", "mlflow.source.name": "dlcli"}
+        labels = git | {"mlflow.source.type": "LOCAL", "mlflow.source.name": "dlcli"}
         if "git.commit" in git:
-            known["mlflow.source.git.commit"] = git["git.commit"]
-        made = self._client.create_run(experiment, run_name=self._run.id, tags=known)
+            labels["mlflow.source.git.commit"] = git["git.commit"]
+        made = self._client.create_run(experiment, run_name=self._run.id, tags=labels)
         return str(made.info.run_id)
 
     def _log_parameters(self) -> None:
         """Logs every field of the resolved spec; one that has another value since the run was resumed becomes a tag."""
         from mlflow.entities import Param
 
-        known = self._client.get_run(self._id).data.params
+        logged = self._client.get_run(self._id).data.params
         spec = {key[:_LONGEST_KEY]: _shortened(value) for key, value in flat(dump(self._run.experiment())).items()}
-        new = [Param(key, value) for key, value in spec.items() if key not in known]
+        new = [Param(key, value) for key, value in spec.items() if key not in logged]
         for start in range(0, len(new), _AT_ONCE):
             self._client.log_batch(self._id, params=new[start : start + _AT_ONCE], synchronous=True)
         for key, value in spec.items():
-            if known.get(key, value) != value:  # MLflow's parameters are written once
+            if logged.get(key, value) != value:  # MLflow's parameters are written once
                 self._client.set_tag(self._id, f"resumed.{key}"[:_LONGEST_KEY], value)
 
     def take_epochs(self, rows: list[dict[str, str]]) -> None:
@@ -95,8 +95,8 @@ class ToMLflow:
         now = int(1000 * time())
         points = [Metric(name, value, now, int(row["epoch"])) for row in rows for name, value in values(row).items()]
         if self._unsure:
-            known = {name: self._steps(name) for name in {point.key for point in points}}
-            points = [point for point in points if point.step not in known[point.key]]
+            steps = {name: self._steps(name) for name in {point.key for point in points}}
+            points = [point for point in points if point.step not in steps[point.key]]
         self._unsure = True  # until it has taken them: of a call that fails some points may be there
         for start in range(0, len(points), _METRICS_AT_ONCE):
             self._client.log_batch(self._id, metrics=points[start : start + _METRICS_AT_ONCE], synchronous=True)
@@ -110,9 +110,9 @@ class ToMLflow:
         from mlflow.entities import Metric, RunTag
 
         now, epoch = int(1000 * time()), self._run.status().best_epoch
-        found = [(f"{split}.{name}", value) for split, named in scores(self._run).items() for name, value in named.items()]
+        values = [(f"{split}.{name}", value) for split, named in scores(self._run).items() for name, value in named.items()]
         facts = [RunTag(f"dlcli.{name}", str(value)[:_LONGEST_VALUE]) for name, value in outcome(self._run).items()]
-        points = [Metric(name, value, now, epoch) for name, value in found]
+        points = [Metric(name, value, now, epoch) for name, value in values]
         self._client.log_batch(self._id, metrics=points, tags=facts, synchronous=True)
         for path, folder in files(self._run, model=self._spec.model):
             self._client.log_artifact(self._id, str(path), folder or None)

@@ -27,13 +27,13 @@ class ToWandB:
         self._told: Any = None
         self._id = ""
 
-    def begin(self, kept: str) -> str:
+    def begin(self, stored_id: str) -> str:
         """Takes up the run `kept`, or begins one; returns its id."""
         import wandb
 
         if (self._run.trackers_path / "wandb").is_symlink():  # what is kept there would land elsewhere
             raise DamagedFile(f"{self._run.trackers_path / 'wandb'}: not a folder inside the run")
-        self._id = kept or secrets.token_hex(4)
+        self._id = stored_id or secrets.token_hex(4)
         settings = wandb.Settings(
             console="off",
             silent=True,
@@ -67,10 +67,10 @@ class ToWandB:
         """Logs the final scores, pictures, report, files and how the run ended."""
         import wandb
 
-        told, run = self._told, self._run
+        numbers, run = self._told, self._run
         for split, named in scores(run).items():
-            told.summary.update({f"{split}/{name}": value for name, value in named.items()})
-        told.summary.update(outcome(run) | {"state": state})
+            numbers.summary.update({f"{split}/{name}": value for name, value in named.items()})
+        numbers.summary.update(outcome(run) | {"state": state})
         shown: dict[str, Any] = {}
         for path, folder in files(run, model=self._spec.model):
             if path.suffix == ".png":
@@ -79,10 +79,10 @@ class ToWandB:
                 shown["report"] = wandb.Html(path.read_text(encoding="utf-8"), inject=False)
             self._keep(path, folder)
         if shown:
-            told.log(shown | {"epoch": run.status().epoch})
+            numbers.log(shown | {"epoch": run.status().epoch})
         if state in ("interrupted", "dead"):
-            told.mark_preempting()  # so that it is shown as one that may go on, not as a failure
-        told.finish(exit_code=0 if state == "completed" else 1)
+            numbers.mark_preempting()  # so that it is shown as one that may go on, not as a failure
+        numbers.finish(exit_code=0 if state == "completed" else 1)
 
     def _keep(self, path: Path, folder: str) -> None:
         """Puts a copy among the files of W&B's run: its own links would lead nowhere once the run folder is moved."""

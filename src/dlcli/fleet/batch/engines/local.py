@@ -42,9 +42,9 @@ class LocalEngine:
 
     def wait(self, processes: Sequence[LocalProcess]) -> None:
         """Waits until one has ended; one that lost its fork server wakes nobody and is looked at again."""
-        seen = [one.sentinel for one in processes if not one.is_lost]
-        wait(seen, timeout=LOOK)
-        if len(seen) < len(processes):
+        sentinels = [process.sentinel for process in processes if not process.is_lost]
+        wait(sentinels, timeout=LOOK)
+        if len(sentinels) < len(processes):
             sleep(LOOK)
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ def memory_of(pid: int) -> int:
     import psutil
 
     try:
-        found = psutil.Process(pid).memory_info()
+        usage = psutil.Process(pid).memory_info()
     except psutil.Error:
         return 0
-    return int(found.rss - getattr(found, "shared", 0))
+    return int(usage.rss - getattr(usage, "shared", 0))

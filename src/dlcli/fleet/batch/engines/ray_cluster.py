@@ -76,8 +76,8 @@ class RayEngine:
     def _begun(self, order: Order, nodes: list[dict[str, float]]) -> RayProcess:
         request = self._request(order, nodes)
         if not any(request.fits(node) for node in nodes):
-            given = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in request.named()}
-            most = f"{given['CPU']:g} CPU cores, {given['GPU']:g} GPUs, {given['memory'] / _GB:.1f} GB of memory"
+            largest = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in request.named()}
+            most = f"{largest['CPU']:g} CPU cores, {largest['GPU']:g} GPUs, {largest['memory'] / _GB:.1f} GB of memory"
             _tell(order, f"no node of the cluster can provide {request}; the largest node has {most}")
             return RayProcess(self, order, None, code=1)
         options = {"num_cpus": request.cpus, "num_gpus": request.gpus, "memory": request.memory, "max_retries": 0}
@@ -105,7 +105,7 @@ class RayEngine:
         Raises:
             RunFailed: the cluster does not answer any more.
         """
-        waiting = [one.reference for one in processes if one.reference is not None]
+        waiting = [process.reference for process in processes if process.reference is not None]
         if waiting:
             self._ray.wait(waiting, num_returns=1, timeout=LOOK)
         else:
@@ -137,16 +137,16 @@ class RayEngine:
         if not self._ray.wait([reference], timeout=0)[0]:
             return None
         try:
-            found = self._ray.get(reference)
+            outcome = self._ray.get(reference)
         except self._ray.exceptions.TaskCancelledError:
             return -signal.SIGTERM
         except self._ray.exceptions.RayTaskError as error:  # the task itself failed: a defect, or a node without our modules
             raise RunFailed(f"a task failed on the Ray cluster: {str(error).strip().splitlines()[-1]}") from None
         except self._ray.exceptions.RayError:  # its node or worker died
             return LOST if told else -signal.SIGKILL
-        if isinstance(found, str):
-            raise RunFailed(found)
-        return int(found)
+        if isinstance(outcome, str):
+            raise RunFailed(outcome)
+        return int(outcome)
 
     def cancel(self, reference: Any) -> None:
         """Interrupts a task, which ends its process; takes it off the queue where it still waits."""

@@ -26,7 +26,7 @@ def run_on_node(order: Order, folder: str, share: int, memory_gb: float | None) 
 
     with suppress(OSError):
         os.chdir(folder)
-    gpus = [str(one) for one in ray.get_gpu_ids()]
+    gpus = [str(gpu) for gpu in ray.get_gpu_ids()]
     asked: list[int] = []
     # An interrupt comes from `ray.cancel`, which tells no more than that: the first one asks for a checkpoint.
     before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))

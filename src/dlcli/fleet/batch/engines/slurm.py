@@ -135,39 +135,39 @@ class SlurmEngine:
         Raises:
             RunFailed: SLURM does not answer, so that nobody knows what became of the tasks of a killed batch.
         """
-        found: dict[int, Process] = {}
+        begun: dict[int, Process] = {}
         groups: dict[Request, list[int]] = {}
         for at, order in enumerate(orders):
             batch = Batch(order.batch)
             number = self._noted(batch, order.job)
             if number is not None:
-                found[at] = process = SlurmProcess(number, batch, order.job, self._queue_of(batch))
+                begun[at] = process = SlurmProcess(number, batch, order.job, self._queue_of(batch))
                 self._tasks.append(process)
                 continue
             batch.task_path(order.job).unlink(missing_ok=True)
             try:
                 groups.setdefault(requested(order, self._settings), []).append(at)
             except DlcliError as error:
-                found[at] = _Refused(batch, order.job, error)
+                begun[at] = _Refused(batch, order.job, error)
         for request, places in groups.items():
             for first in range(0, len(places), _ARRAY):
                 part = places[first : first + _ARRAY]
-                found.update(zip(part, self._sent(request, [orders[at] for at in part]), strict=True))
-        return [found[at] for at in range(len(orders))]
+                begun.update(zip(part, self._sent(request, [orders[at] for at in part]), strict=True))
+        return [begun[at] for at in range(len(orders))]
 
     def _sent(self, request: Request, orders: Sequence[Order]) -> list[Process]:
         """Submits an array; jobs that SLURM does not take now wait."""
         self._tried = monotonic()
-        taken = self._taken(request, orders)
-        unsent = [_Unsent(request, order) for order in orders[len(taken) :]]
-        for one in unsent:
+        accepted = self._taken(request, orders)
+        unsent = [_Unsent(request, order) for order in orders[len(accepted) :]]
+        for process in unsent:
             _log(
-                Batch(one.order.batch),
-                one.order.job,
+                Batch(process.order.batch),
+                process.order.job,
                 f"SLURM does not accept it now; it is submitted again every {_ASK_AGAIN:g} s",
             )
         self._unsent += unsent
-        return [*taken, *unsent]
+        return [*accepted, *unsent]
 
     def _taken(self, request: Request, orders: Sequence[Order]) -> Sequence[Process]:
         """Returns the processes of as many of the first jobs as SLURM takes now; of all if it refuses them for good."""
@@ -186,19 +186,19 @@ class SlurmEngine:
 
     def _has_tasks(self) -> bool:
         """Whether tasks of this batch fill the queue: a limit that a job meets beside none will not pass."""
-        return any(not one.is_over for one in self._tasks)
+        return any(not task.is_over for task in self._tasks)
 
     def _send_again(self) -> None:
         """Submits, an array for each request, what waits, until SLURM does not take all of one."""
         self._tried = monotonic()
-        self._unsent = [one for one in self._unsent if one.is_wanted]
-        for request in dict.fromkeys(one.request for one in self._unsent):
-            part = [one for one in self._unsent if one.request == request][:_ARRAY]
-            taken = self._taken(request, [one.order for one in part])
-            for one, process in zip(part, taken, strict=False):
-                one.process = process
-            self._unsent = [one for one in self._unsent if one.process is None]
-            if len(taken) < len(part):
+        self._unsent = [task for task in self._unsent if task.is_wanted]
+        for request in dict.fromkeys(task.request for task in self._unsent):
+            part = [task for task in self._unsent if task.request == request][:_ARRAY]
+            accepted = self._taken(request, [task.order for task in part])
+            for task, process in zip(part, accepted, strict=False):
+                task.process = process
+            self._unsent = [task for task in self._unsent if task.process is None]
+            if len(accepted) < len(part):
                 return
 
     def _submitted(self, request: Request, orders: Sequence[Order]) -> list[SlurmProcess]:
@@ -219,14 +219,14 @@ class SlurmEngine:
             words = next((line for line in str(error).splitlines() if "sbatch: error" in line), str(error))
             raise RunFailed(f"SLURM rejected the job: {words.strip()}") from None
         numbers = [noted(batch, order.job, job.job_id) for job, order in zip(jobs, orders, strict=True)]
-        found = [SlurmProcess(number, batch, order.job, queue) for number, order in zip(numbers, orders, strict=True)]
-        self._tasks = [one for one in self._tasks if not one.is_over] + found
-        return found
+        submitted = [SlurmProcess(number, batch, order.job, queue) for number, order in zip(numbers, orders, strict=True)]
+        self._tasks = [task for task in self._tasks if not task.is_over] + submitted
+        return submitted
 
     def _noted(self, batch: Batch, job: Job) -> str | None:
         """Returns the number of the task that a job was submitted as, if it may still run, or has ended unseen."""
-        found = noted(batch, job)
-        return found if re.fullmatch(r"\d+(_\d+)?", found) and self._queue_of(batch).has(found) else None
+        number = noted(batch, job)
+        return number if re.fullmatch(r"\d+(_\d+)?", number) and self._queue_of(batch).has(number) else None
 
     def _queue_of(self, batch: Batch) -> Queue:
         if self._queue is None:

@@ -73,10 +73,10 @@ class Queue:
 
     def look(self) -> None:
         """Sends what is to be told, lists the results and asks SLURM, each not too often."""
-        told, self._to_tell = self._to_tell, []
+        numbers, self._to_tell = self._to_tell, []
         cancelled, self._to_cancel = self._to_cancel, []
-        if told:
-            self._stop(told)
+        if numbers:
+            self._stop(numbers)
         if cancelled:
             self._cancel(cancelled)
         now = monotonic()
@@ -126,19 +126,19 @@ class Queue:
         """
         path = self.result_path(number)
         try:
-            found = TaskResult.read(path) if path.name in self._results else None
+            result = TaskResult.read(path) if path.name in self._results else None
         except DamagedFile:
-            found = None
+            result = None
         for left in (path, self.folder / f"{number}_0_result.pkl"):
             left.unlink(missing_ok=True)
-        return found
+        return result
 
     def state(self, number: str) -> str | None:
         """Returns the state of a task that is over, empty where SLURM knows it no more; None while it is not over."""
         if self._answered < self._added[number] + _LISTED:
             return None
-        found = self._states.get(number, "")
-        return found if found in _OVER or not found else None
+        state = self._states.get(number, "")
+        return state if state in _OVER or not state else None
 
     def runs(self, number: str) -> bool:
         """Whether a task ran when SLURM was last asked."""
@@ -197,9 +197,9 @@ class LocalQueue(Queue):
         """Signals the tasks themselves: what watches over them would pass on SIGTERM only."""
         import psutil
 
-        for one in numbers:
+        for task in numbers:
             with suppress(psutil.Error):
-                for child in psutil.Process(int(one)).children():
+                for child in psutil.Process(int(task)).children():
                     child.send_signal(number)
 
 
@@ -207,8 +207,8 @@ def _lives(number: str) -> bool:
     import psutil
 
     try:
-        found = psutil.Process(int(number))
-        return found.status() != psutil.STATUS_ZOMBIE and "submitit.local._local" in found.cmdline()
+        process = psutil.Process(int(number))
+        return process.status() != psutil.STATUS_ZOMBIE and "submitit.local._local" in process.cmdline()
     except psutil.Error:
         return False
 

@@ -193,17 +193,18 @@ def _class_numbers(values: Array, classes: tuple[str, ...] | None) -> tuple[Arra
     missing = np.array([value is None for value in labels]) if labels.dtype == object else labels != labels
     if missing.any():
         raise DataError(f"{_examples(missing)} no label")
-    found, numbers = np.unique(labels, return_inverse=True)
-    if found.dtype.kind in "OU":
-        found, merged = np.unique(
-            [composed(label) if isinstance(label, str) else label for label in found], return_inverse=True
+    distinct, numbers = np.unique(labels, return_inverse=True)
+    if distinct.dtype.kind in "OU":
+        distinct, merged = np.unique(
+            [composed(label) if isinstance(label, str) else label for label in distinct], return_inverse=True
         )
         numbers = merged[numbers]
-    if found.dtype.kind == "f" and len(found) > _MANY and (found % 1 != 0).any():
+    if distinct.dtype.kind == "f" and len(distinct) > _MANY and (distinct % 1 != 0).any():
         raise DataError(
-            f"{len(found)} different labels such as {found[found % 1 != 0][0]:g} are not classes; use `task: regression`"
+            f"{len(distinct)} different labels such as {distinct[distinct % 1 != 0][0]:g} are not classes; use `task:"
+            " regression`"
         )
-    names = tuple(class_name(value) for value in found.tolist())
+    names = tuple(class_name(value) for value in distinct.tolist())
     if classes is None:
         return numbers.astype("int64"), names
     position = {name: index for index, name in enumerate(classes)}

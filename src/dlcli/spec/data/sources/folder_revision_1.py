@@ -25,8 +25,8 @@ def found_in(root: str) -> tuple[tuple[str, ...], dict[str, dict[str, list[str]]
 
 
 def _parts(root: Path) -> dict[str, Path]:
-    given = {_PARTS[name.lower()]: root / name for name in _folders(root) if name.lower() in _PARTS}
-    return given if "train" in given and _folders(given["train"]) else {"train": root}
+    folders = {_PARTS[name.lower()]: root / name for name in _folders(root) if name.lower() in _PARTS}
+    return folders if "train" in folders and _folders(folders["train"]) else {"train": root}
 
 
 def _folders(folder: Path) -> list[str]:

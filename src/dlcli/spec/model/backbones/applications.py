@@ -221,14 +221,14 @@ class Keras(BackboneSpec):
         for layer in backbone.layers:
             if type(layer).__name__ == "InputLayer":
                 continue
-            found = pattern.search(layer.name)
+            match = pattern.search(layer.name)
             if waiting is not None:  # a block has its name once it ends
                 waiting += single_layers(layer)
-                if found:
-                    blocks.setdefault(found.group(1), []).extend(waiting)
+                if match:
+                    blocks.setdefault(match.group(1), []).extend(waiting)
                     waiting = []
                 continue
-            name = _block_name(found.group(1)) if found else name
+            name = _block_name(match.group(1)) if match else name
             blocks.setdefault(name, []).extend(single_layers(layer))
         if waiting:
             last = "top" if any(layer.weights for layer in waiting) else next(reversed(blocks))
@@ -236,9 +236,9 @@ class Keras(BackboneSpec):
         return list(blocks.items())
 
 
-def _block_name(found: str) -> str:
+def _block_name(prefix: str) -> str:
     """Returns a block's name; the three layers of a MobileNet block are one."""
-    return re.sub(r"^conv_(?:pad|dw|pw)_", "block_", found)
+    return re.sub(r"^conv_(?:pad|dw|pw)_", "block_", prefix)
 
 
 class MobileNets(Keras):
@@ -266,9 +266,9 @@ class MobileNets(Keras):
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields also an alpha that Keras has no ImageNet weights for."""
         yield from super().faults()
-        known = _ALPHAS[self.kind]
-        if self.weights == "imagenet" and self.alpha not in known:
-            listed = ", ".join(f"{one:g}" for one in known)
+        alphas = _ALPHAS[self.kind]
+        if self.weights == "imagenet" and self.alpha not in alphas:
+            listed = ", ".join(f"{alpha:g}" for alpha in alphas)
             yield "alpha", f"ImageNet weights exist for {listed}; for other values, use `weights: none` or a file"
 
     def options(self) -> dict[str, Any]:

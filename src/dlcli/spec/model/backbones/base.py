@@ -81,7 +81,7 @@ def blocks_of(layers: list[Any]) -> list[tuple[str, list[Any]]]:
     """Returns a block for every layer with weights, and in it those without that follow; the first may begin without."""
     blocks: list[list[Any]] = []
     for layer in layers:
-        if not blocks or (layer.weights and any(one.weights for one in blocks[-1])):
+        if not blocks or (layer.weights and any(member.weights for member in blocks[-1])):
             blocks.append([])
         blocks[-1].append(layer)
-    return [(next((one for one in block if one.weights), block[0]).name, block) for block in blocks]
+    return [(next((member for member in block if member.weights), block[0]).name, block) for block in blocks]

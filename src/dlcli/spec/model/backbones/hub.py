@@ -80,8 +80,8 @@ class Hub(BackboneSpec):
         if not layer.takes_whole_numbers() or self.input_range == (0.0, 255.0):
             return self.input_range
         if "input_range" in self.model_fields_set:
-            given = list(self.input_range)
-            raise DataError(f"model.backbone.input_range: the module takes whole numbers, [0, 255]; the spec says {given}")
+            listed = list(self.input_range)
+            raise DataError(f"model.backbone.input_range: the module takes whole numbers, [0, 255]; the spec says {listed}")
         return (0.0, 255.0)
 
     def preprocess(self, tensor: Any) -> Any:

@@ -76,16 +76,16 @@ class RunBackbone(BackboneSpec):
         if len(shape) != len(entry) or (len(entry) != 3 and tuple(shape) != entry):  # the rules speak of images' sizes
             raise ShapeError(f"the run was trained on examples of shape {entry}, but gets shape {tuple(shape)}")
         try:
-            found = _described_tensor(config, _path_of(config, self.until))
-            return None if found is None else tuple(int(side) for side in found["shape"][1:])
+            tensor = _described_tensor(config, _path_of(config, self.until))
+            return None if tensor is None else tuple(int(side) for side in tensor["shape"][1:])
         except (DataError, AttributeError, KeyError, TypeError, ValueError):  # `faults` speaks of a wrong `until`
             return None
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields a run that is missing or unfit, and a layer that it does not have."""
         if run_folder(self.run) is None:
-            found = "it contains no run with a model" if Path(self.run).is_dir() else "there is no such folder"
-            yield "run", f"expected the folder of a finished run; {self.run}: {found}"
+            reason = "it contains no run with a model" if Path(self.run).is_dir() else "there is no such folder"
+            yield "run", f"expected the folder of a finished run; {self.run}: {reason}"
             return
         config = self._config()
         if config is None:
@@ -129,9 +129,9 @@ class RunBackbone(BackboneSpec):
         """Returns the saved model's description, read without Keras; None where it cannot be read."""
         folder = run_folder(self.run)
         try:
-            found = read_config(Path(folder or self.run, MODEL))
-            list(_layer_paths(found))  # raises where it is no description of layers
-            return found
+            config = read_config(Path(folder or self.run, MODEL))
+            list(_layer_paths(config))  # raises where it is no description of layers
+            return config
         except (DamagedFile, AttributeError, KeyError, TypeError, ValueError, RecursionError):
             return None
 
@@ -140,7 +140,7 @@ class RunBackbone(BackboneSpec):
         config = self._config()
         layers = config["config"]["layers"] if config else []
         try:
-            inputs = [one["config"] for one in layers if one.get("class_name") == "InputLayer"]
+            inputs = [layer["config"] for layer in layers if layer.get("class_name") == "InputLayer"]
             if len(inputs) != 1:
                 return "", None
             return str(inputs[0]["name"]), tuple(int(side) for side in inputs[0]["batch_shape"][1:])
@@ -166,11 +166,11 @@ def _path_of(config: Any, until: str | None) -> list[str]:
     if until is None:
         return []
     paths = list(_layer_paths(config))
-    found = [path for path in paths if path == until] or [path for path in paths if path.endswith(f"/{until}")]
-    if len(found) == 1:
-        return found[0].split("/")
-    if found:
-        raise DataError(f"the run's model has more than one layer {until!r}: {', '.join(found)}")
+    matching = [path for path in paths if path == until] or [path for path in paths if path.endswith(f"/{until}")]
+    if len(matching) == 1:
+        return matching[0].split("/")
+    if matching:
+        raise DataError(f"the run's model has more than one layer {until!r}: {', '.join(matching)}")
     by_name = {name: path for path in reversed(paths) for name in (path, path.rpartition("/")[2])}
     near = dict.fromkeys(by_name[name] for name in get_close_matches(until, by_name, 3, cutoff=0.5))
     guess = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(paths[:20])}"
@@ -204,8 +204,8 @@ def _without_units(config: Any, layers: list[Any]) -> Any:
 
 def _tensors_in(described: Any) -> Iterator[Any]:
     if isinstance(described, list):
-        for one in described:
-            yield from _tensors_in(one)
+        for entry in described:
+            yield from _tensors_in(entry)
     elif isinstance(described, dict) and described.get("class_name") == "__keras_tensor__":
         yield described["config"]
 
@@ -218,10 +218,10 @@ def _tensor(model: Any, path: list[str]) -> Any:
     name = path[0] if path else model.output_names[0]
     nodes = [node for node in every if node.operation.name == name]
     if not path:
-        taken = nodes[0].input_tensors[0]
+        tensor = nodes[0].input_tensors[0]
         if name != TARGET_UNITS:
-            return taken
-        return next(node.input_tensors[0] for node in every if node.operation.name == maker_of(taken).name)
+            return tensor
+        return next(node.input_tensors[0] for node in every if node.operation.name == maker_of(tensor).name)
     if len(path) == 1:
         return nodes[0].output_tensors[0]
     inner = nodes[0].operation

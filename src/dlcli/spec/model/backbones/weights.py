@@ -36,8 +36,8 @@ def _copy(source: Any, target: Any) -> None:
     """Copies all weights from one model to another of the same shapes, in order."""
     if len(source.weights) != len(target.weights):
         raise DataError(f"it has {len(source.weights)} variables, not {len(target.weights)}")
-    for one, other in zip(source.weights, target.weights, strict=True):
-        if one.shape != other.shape:
-            raise DataError(f"its {one.path} is {tuple(one.shape)}, not {tuple(other.shape)}")
-    for one, other in zip(source.weights, target.weights, strict=True):
-        other.assign(one)
+    for variable, other in zip(source.weights, target.weights, strict=True):
+        if variable.shape != other.shape:
+            raise DataError(f"its {variable.path} is {tuple(variable.shape)}, not {tuple(other.shape)}")
+    for variable, other in zip(source.weights, target.weights, strict=True):
+        other.assign(variable)

@@ -102,7 +102,7 @@ class ClassifierSpec(Spec):
         entry = keras.Input((estimator.n_features_in_,), name="features", dtype="float32")
         scaled = normalized(entry, scaling.mean_, scaling.scale_) if self.standardize else entry
         shares = self.shares(estimator, scaled)
-        output = columns(shares, [int(one) for one in estimator.classes_], classes, binary)
+        output = columns(shares, [int(label) for label in estimator.classes_], classes, binary)
         head = keras.Model(entry, output, name="head")
         head.trainable = False
         return head

@@ -118,11 +118,11 @@ class Branches(LayerSpec):
     def transformed(self, shape: Shape) -> Shape:
         """The branches' common sides, their channels summed."""
         shapes = [chain_shape(layers, shape, ("branches", index)) for index, layers in enumerate(self.branches)]
-        if len({one[:-1] for one in shapes}) > 1 or len({len(one) for one in shapes}) > 1:
+        if len({branch_shape[:-1] for branch_shape in shapes}) > 1 or len({len(branch_shape) for branch_shape in shapes}) > 1:
             raise ShapeError(
                 f"its branches end in {', '.join(map(str, shapes))}: all but the channels must agree; use `padding: same`"
             )
-        return (*shapes[0][:-1], sum(one[-1] for one in shapes))
+        return (*shapes[0][:-1], sum(branch_shape[-1] for branch_shape in shapes))
 
 
 class SqueezeExcite(LayerSpec):

@@ -31,13 +31,13 @@ class Reshape(LayerSpec):
 
     def transformed(self, shape: Shape) -> Shape:
         """The target shape, its -1 worked out."""
-        known = prod(side for side in self.target_shape if side != -1)
+        size = prod(side for side in self.target_shape if side != -1)
         free = self.target_shape.count(-1)
-        if free > 1 or known < 1 or any(side < -1 for side in self.target_shape):
+        if free > 1 or size < 1 or any(side < -1 for side in self.target_shape):
             raise ShapeError(f"`target_shape: {self.target_shape}` may contain one -1 and otherwise numbers from 1")
-        if prod(shape) % known or (not free and prod(shape) != known):
+        if prod(shape) % size or (not free and prod(shape) != size):
             raise ShapeError(f"cannot reshape the {prod(shape)} values of shape {shape} to {self.target_shape}")
-        return tuple(prod(shape) // known if side == -1 else side for side in self.target_shape)
+        return tuple(prod(shape) // size if side == -1 else side for side in self.target_shape)
 
 
 class Rescaling(LayerSpec):
