@@ -29,6 +29,7 @@ DIFFERENCES = {
     ("Dense", "activation"): (None, "linear"),
     ("Conv1D", "activation"): (None, "linear"),
     ("Conv2D", "activation"): (None, "linear"),
+    ("Conv3D", "activation"): (None, "linear"),
     ("DepthwiseConv2D", "activation"): (None, "linear"),
     ("SeparableConv2D", "activation"): (None, "linear"),
     # As in max pooling.
