@@ -13,7 +13,21 @@ from conftest import REPOSITORY, environment
 
 SOURCES = REPOSITORY / "src" / "dlcli"
 PACKAGES = (
-    *("visible", "errors", "program", "upstream", "runtime", "tasks", "spec", "runs", "charts", "data", "models", "score"),
+    *(
+        "visible",
+        "arrays",
+        "errors",
+        "program",
+        "upstream",
+        "runtime",
+        "tasks",
+        "spec",
+        "runs",
+        "charts",
+        "data",
+        "models",
+        "score",
+    ),
     *("predict", "export", "explain", "report", "train", "fleet", "cli"),
 )
 """Lowest first: each may import itself and what stands before it."""

@@ -10,9 +10,9 @@ from matplotlib import rc_context
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from dlcli.arrays import Array
 from dlcli.charts.chart import ORANGE, PLAIN, save_figure, short
 
-Array = np.ndarray[Any, Any]
 _FEW, _SOME = 25, 60  # classes up to which a cell has room for share and count, for the count
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.charts.chart import PNG, SQUARE, Chart, Medium, short
 from dlcli.charts.content import Bin, Curve
 
-Array = np.ndarray[Any, Any]
 _MOST_CURVES = len(PNG.series)
 _TALL = (4.7, 4.3)
 _LIMITS = (-0.03, 1.03)

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.charts.chart import SQUARE, Chart, Medium, save_charts, short
 from dlcli.charts.content import Decile
 from dlcli.runs import layout
 from dlcli.runs.numbers import short_number
 
-Array = np.ndarray[Any, Any]
 _LONGEST = 30
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.splits import Splits
 from dlcli.spec.data.sources import Examples
 
-Array = np.ndarray[Any, Any]
 MOST_TRAIN, MOST_OTHERS = 1500, 500
 """Images of the training split, and of each other part, that are compared; all images in memory up to ten times as many."""
 SIDE = 16

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.split import SplitExamples
 from dlcli.errors import DataError
 from dlcli.runtime.image_reader import Picture
@@ -15,7 +16,6 @@ from dlcli.runtime.images import ImageFiles, ImageOptions, incomplete_words, is_
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources import Examples
 
-Array = np.ndarray[Any, Any]
 SAMPLED = 300
 """Files that are checked of a part that is too large to be kept in memory."""
 SAMPLED_ARRAYS = 20_000

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from dlcli.arrays import Array
 from dlcli.runtime.engine import tf
 from dlcli.runtime.stream import on_host
 from dlcli.tasks import Task
-
-Array = np.ndarray[Any, Any]
 
 
 def label_reader(targets: Array, task: Task, *, classes: int, integer: bool) -> Callable[[Any], Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.copies import contradictions, near_copies, shared_stems
 from dlcli.data.image_files import is_flat
 from dlcli.data.splits import Splits
@@ -15,7 +16,6 @@ from dlcli.errors import DataError
 from dlcli.runtime.inputs import cells
 from dlcli.spec.data.sources import Examples
 
-Array = np.ndarray[Any, Any]
 # Examples of one part that are looked at, evenly spaced: what is found in a larger part is a lower bound.
 MOST_EXAMPLES, MOST_FILES = 200_000, 20_000
 # Rows and columns that the search for a telling column looks at.

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.errors import DataError
 from dlcli.spec.data.sources import Examples, Opened
 from dlcli.spec.data.sources.part_names import SPLITS
 from dlcli.spec.experiment import Experiment
 
-Array = np.ndarray[Any, Any]
 DEFAULT_SHARES = {"validation": 0.1, "test": 0.2}
 
 

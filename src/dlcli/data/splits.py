@@ -24,7 +24,6 @@ from dlcli.spec.data.sources.base import composed, target_notes
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Task
 
-Array = np.ndarray[Any, Any]
 MEMORY_SHARE = 0.25
 """Images up to this share of the free memory are decoded once and kept; larger sets are read from their files each epoch."""
 MOST_NAMED = 100

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras
 from dlcli.runtime.inputs import Inputs
 
-Array = np.ndarray[Any, Any]
 MOST_NAMED = 3
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.explain.network import BATCH, before_squashing, heard, score_of, scores
 from dlcli.runtime.engine import tf
 from dlcli.tasks import Task
 
-Array = np.ndarray[Any, Any]
 _WINDOWS = 8
 """How many times the occluding window goes into the longer side."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs, inputs_of_model, refuse_other_inputs
 from dlcli.data.open_run import OpenRun, open_run
 from dlcli.data.splits import Splits
@@ -27,7 +28,6 @@ from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Classes, Labels, OutputType, Values, entry_of
 from dlcli.visible import visible
 
-Array = np.ndarray[Any, Any]
 _TITLES = {"grad_cam": "Grad-CAM", "occlusion": "Occlusion"}
 _TAKEN = {"images": ("grad_cam", "occlusion", "filters"), "rows": ("permutation", "boundary"), "arrays": ()}
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.layers import single_layers
 from dlcli.tasks import Decisions, Task
 from dlcli.upstream.keras import is_called
 
-Array = np.ndarray[Any, Any]
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose")
 _SQUASHING = ("softmax", "sigmoid")
 _NO_MAP = ("Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout")

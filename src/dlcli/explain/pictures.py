@@ -11,11 +11,11 @@ from matplotlib import colormaps, rc_context
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from dlcli.arrays import Array
 from dlcli.charts.chart import BLUE, GREY, PLAIN, save_figure, short
 from dlcli.explain.tables import Importance, Plane
 from dlcli.visible import visible
 
-Array = np.ndarray[Any, Any]
 _MOST_COLUMNS, _MOST_POINTS, _MOST_NAMED = 25, 2000, 20
 _PAIR = ("#dd6b20", "#2b6cb0")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs
 from dlcli.data.splits import Splits
 from dlcli.errors import DataError, DlcliError
@@ -17,7 +17,6 @@ from dlcli.score.outcome import has_outcome, read_outcome
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 
-Array = np.ndarray[Any, Any]
 WRONG, SHOWN = 4, 8
 """Examples that are shown where no file is named: up to 4 wrong answers, then right ones up to 8."""
 MOST_FILES = 100

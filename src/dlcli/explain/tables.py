@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.explain.subjects import as_columns, sample
 from dlcli.runtime.engine import tf
 from dlcli.runtime.inputs import Inputs
@@ -15,7 +16,6 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.metrics import higher_is_better
 from dlcli.tasks import Task
 
-Array = np.ndarray[Any, Any]
 REPEATS, MOST_ROWS, GRID = 10, 2000, 100
 _BATCH = 4096
 

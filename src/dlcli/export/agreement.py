@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.runs.parts import score_text
 from dlcli.spec.training.metrics import MetricSpec
 from dlcli.tasks import Task
 
-Array = np.ndarray[Any, Any]
 CLOSE = 1e-5
 OTHERWISE = {"float16": 0.01, "int8": 0.1}
 """The largest share of other decisions."""

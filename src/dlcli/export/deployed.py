@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs, inputs_of_model
 from dlcli.runs import Run
 from dlcli.runtime.backbone_layer import BackboneLayer
@@ -20,7 +21,6 @@ from dlcli.runtime.loading import load_model
 from dlcli.tasks import Task
 from dlcli.upstream.keras import all_layers
 
-Array = np.ndarray[Any, Any]
 _HALVES = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.batches import prediction_batch, prediction_batches
 from dlcli.data.open_run import open_run
 from dlcli.data.splits import Splits
@@ -31,7 +32,6 @@ from dlcli.score.evaluate import predictions
 from dlcli.spec.data.sources.npz import Npz
 from dlcli.spec.experiment import Experiment, Hardware
 
-Array = np.ndarray[Any, Any]
 COMPARED = 500
 REPRESENTATIVE = 200
 """Examples that tell the range of activations; TensorFlow's guide asks for a few hundred."""

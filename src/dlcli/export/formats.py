@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
+from dlcli.arrays import Array
 from dlcli.errors import RunFailed
 from dlcli.export.deployed import Original, vocabularies, with_numbers_for_text
 from dlcli.runs.layout import MODEL
@@ -16,7 +15,6 @@ from dlcli.runtime.engine import keras, tf
 from dlcli.upstream.onnx import to_onnx
 from dlcli.upstream.start import quiet_start
 
-Array = np.ndarray[Any, Any]
 Format = Literal["keras", "saved_model", "tflite", "onnx"]
 Quantize = Literal["", "int8", "float16"]
 FILES: dict[Format, str] = {"keras": MODEL, "saved_model": "model", "tflite": "model.tflite", "onnx": "model.onnx"}

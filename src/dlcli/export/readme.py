@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.export.agreement import LOST, OTHERWISE, Agreement
 from dlcli.export.deployed import Original
 from dlcli.export.formats import FILES, Format, Quantize
@@ -21,7 +21,6 @@ from dlcli.spec.data.data import ImageSettings
 from dlcli.tasks import Classes, Labels, OutputType, TwoClasses, Values, entry_of
 from dlcli.visible import visible
 
-Array = np.ndarray[Any, Any]
 _NEEDS = {
     "keras": "keras and tensorflow",
     "saved_model": "tensorflow",

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.errors import RunFailed
 from dlcli.export.deployed import numbers_for
 from dlcli.runtime.engine import tf
 from dlcli.runtime.python import python_command, python_environment
 from dlcli.upstream.start import QUIET, quiet_start
 
-Array = np.ndarray[Any, Any]
 Inputs = Any
 """A batch as the source gives it: uint8 or float32 arrays, or columns `(n,)` by their names in the model."""
 Answer = Callable[[Inputs], Array]

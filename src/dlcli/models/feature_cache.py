@@ -13,16 +13,15 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.splits import fits_in_memory
 from dlcli.errors import DamagedFile
 from dlcli.runs.files import own_folder
 from dlcli.runtime.stored_arrays import UNREADABLE_ARRAYS
 
-Array = np.ndarray[Any, Any]
 Shape = tuple[int | None, ...]
 _NAME = re.compile(r"([0-9a-f]{64})-([0-9a-f]{64})\.npy")
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.splits import Splits
 from dlcli.models.feature_cache import FeatureCache, Shape
 from dlcli.models.network import Network
@@ -23,8 +23,6 @@ from dlcli.spec.base import dump
 from dlcli.spec.data.augmentations import AugmentationSpec
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.models import Transfer
-
-Array = np.ndarray[Any, Any]
 
 _PLACES = ("weights", "handle", "run")
 """Fields that say where weights come from; the weights themselves are in the key."""

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from dlcli.arrays import Array
 from dlcli.data.splits import Splits
 from dlcli.errors import RunFailed
 from dlcli.models.network import Network
@@ -19,8 +18,6 @@ from dlcli.runtime.layers import single_layers
 from dlcli.runtime.loading import load_model
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.base import TARGET_UNITS
-
-Array = np.ndarray[Any, Any]
 
 
 def start_from_run(experiment: Experiment, network: Network, splits: Splits, log: Callable[[str], None]) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-import numpy as np
-
+from dlcli.arrays import Array
 from dlcli.data.inputs import ARRAY_ENTRY, IMAGE_ENTRY, entry_name
 from dlcli.data.splits import Splits
 from dlcli.errors import RunFailed
@@ -24,7 +23,6 @@ from dlcli.spec.model.models import Transfer
 from dlcli.spec.model.output import DenseHead
 from dlcli.spec.training.stages import Stage
 
-Array = np.ndarray[Any, Any]
 Blocks = list[tuple[str, list[Any]]]
 
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.splits import Splits
 from dlcli.runtime.engine import keras
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.base import TARGET_UNITS
 from dlcli.spec.training.losses import LossSpec
 
-Array = np.ndarray[Any, Any]
 MOST_NAMED = 3
 
 

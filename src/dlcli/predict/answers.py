@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.runs.numbers import digits
 from dlcli.score.outcome import MANY_CLASSES
 from dlcli.tasks import Classes, Labels, OutputType, Task, Values, entry_of
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs
 from dlcli.errors import DataError, UsageError
 from dlcli.runtime.image_reader import UnreadableImage, read_picture
@@ -38,7 +39,6 @@ from dlcli.spec.data.sources.table.files import ENDINGS as TABLES
 from dlcli.spec.data.sources.table.reader import OpenTable, open_stream, open_table
 from dlcli.spec.experiment import Experiment
 
-Array = np.ndarray[Any, Any]
 _ENDINGS: dict[Kind, tuple[str, ...]] = {"images": EXTENSIONS, "columns": TABLES, "arrays": (".npz", ".npy")}
 _NUMPY = (".npz", ".npy")
 STDIN = "-"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.batches import prediction_batch
 from dlcli.data.inputs import ModelInputs, inputs_of_model
 from dlcli.data.open_run import open_run
@@ -23,8 +24,6 @@ from dlcli.runtime.images import is_deep_file
 from dlcli.spec.data.sources.file_tree import Tree
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Task
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dlcli.errors import DamagedFile
 from dlcli.runs.files import replacing
@@ -11,9 +11,7 @@ from dlcli.runs.layout import STAGE_ANSWERS
 from dlcli.runtime.stored_arrays import UNREADABLE_ARRAYS, refuse_packed
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    from dlcli.arrays import Array
 
 
 def write_stage_answers(run: Run, stage: int, answers: Array) -> None:

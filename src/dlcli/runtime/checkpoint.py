@@ -16,11 +16,9 @@ import numpy as np
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from dlcli.arrays import Array
 from dlcli.errors import DamagedFile, RunFailed
 from dlcli.runtime.stored_arrays import UNREADABLE_ARRAYS, refuse_packed
-
-Array = np.ndarray[Any, Any]
-
 
 Count = Annotated[int, Field(ge=0)]
 Plain = dict[str, bool | int | float | None]

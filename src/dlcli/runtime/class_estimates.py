@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.runtime.estimates import NORMAL, Estimate, student, wilson
 
-Array = np.ndarray[Any, Any]
 FEWEST_POSITIVES = 20
 """From so many positives on an average precision has an interval."""
 _PULL = 4.0

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dlcli.upstream.keras import import_keras
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    from dlcli.arrays import Array
 
 Normalize = Literal["unit", "symmetric", "standard", "none"]
 

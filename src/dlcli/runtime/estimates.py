@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, sqrt
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from dlcli.arrays import Array
+
 Interval = tuple[float, float]
 LEVEL = 0.95
 NORMAL = 1.959963984540054

@@ -34,7 +34,7 @@ from dlcli.runtime.jpeg_data import missing_part
 from dlcli.upstream.pillow import silence_libtiff
 
 if TYPE_CHECKING:
-    Array = np.ndarray[Any, Any]
+    from dlcli.arrays import Array
 
 silence_libtiff()
 _ENDS = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.runtime.columns import input_names, rows
 
-Array = np.ndarray[Any, Any]
 Kind = Literal["images", "columns", "arrays"]
 _KEY_BYTES = 1024
 

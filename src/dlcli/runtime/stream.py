@@ -14,12 +14,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.errors import DataError
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.inputs import Inputs
 from dlcli.upstream.tensorflow import steady_options
 
-Array = np.ndarray[Any, Any]
 _AHEAD = 4
 _SHUFFLING = 0x5BF1E
 """The second word of the generator's key: what else is ever drawn from the same seed must have another one."""

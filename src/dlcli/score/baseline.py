@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.resolve import prepared
 from dlcli.data.splits import Splits, open_splits
 from dlcli.errors import UsageError
@@ -28,7 +29,6 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.metrics import MetricSpec
 from dlcli.tasks import Classes, Labels, OutputType, Task, Values, entry_of
 
-Array = np.ndarray[Any, Any]
 MOST_EXAMPLES = 10_000
 _MOST_FEATURES = 4096
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.charts import content
 from dlcli.score.outcome import Outcome
 from dlcli.tasks import Decisions, Task
 
-Array = np.ndarray[Any, Any]
 BINS = 15
 _COLDEST, _HOTTEST = 0.02, 50.0
 

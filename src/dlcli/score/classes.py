@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.runs import layout
 from dlcli.runs.files import write_table
 from dlcli.score.outcome import MANY_CLASSES, Outcome
-
-Array = np.ndarray[Any, Any]
 
 
 def write_classes(folder: Path, outcome: Outcome) -> None:

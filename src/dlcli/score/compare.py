@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.errors import UsageError
 from dlcli.program import command
 from dlcli.runs import Run
@@ -25,7 +26,6 @@ from dlcli.spec.base import dump
 from dlcli.spec.training.metrics import Accuracy, MetricSpec, higher_is_better
 from dlcli.tasks import Task
 
-Array = np.ndarray[Any, Any]
 Verdict = Literal["better", "worse", "none shown", "same"]
 SIGNIFICANT = 0.05
 RELABELLED = 0.05

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.score.outcome import Outcome
 from dlcli.tasks import Decisions
 
-Array = np.ndarray[Any, Any]
 MOST_CLASSES = 100
 _MOST_POINTS = 500
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.batches import prediction_batches
 from dlcli.data.inputs import refuse_other_inputs, refuse_other_type
 from dlcli.data.open_run import OpenRun, open_run
@@ -33,8 +34,6 @@ from dlcli.score.slices import columns_of, slices
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Task
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

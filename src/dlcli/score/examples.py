@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from dlcli.arrays import Array
 from dlcli.errors import DataError
 from dlcli.runs import layout
 from dlcli.runs.files import write_table
@@ -21,7 +21,6 @@ from dlcli.score.outcome import Outcome
 from dlcli.spec.data.sources import Examples
 from dlcli.tasks import Classes, OutputType, Values, entry_of
 
-Array = np.ndarray[Any, Any]
 _EACH = 24
 _OF_ONE_CONFUSION = 5
 _OF_ALL_CONFUSIONS = 200

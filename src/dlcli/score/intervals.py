@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import isfinite, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.runtime.estimates import FEWEST_VALUES, LEVEL, Estimate, Interval, of_values, student
 from dlcli.tasks import Task
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from dlcli.spec.training.metrics import MetricSpec
 
 __all__ = ["LEVEL", "difference_interval", "loss_estimate", "mean_interval", "metric_estimate", "metric_interval"]
-Array = np.ndarray[Any, Any]
 
 
 def metric_estimate(metric: MetricSpec, truth: Array, scores: Array, task: Task) -> Estimate:

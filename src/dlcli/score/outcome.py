@@ -7,17 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.errors import DamagedFile
 from dlcli.runs import Run, layout
 from dlcli.runs.files import read_table, replacing, write_table
 from dlcli.runs.numbers import digits
 from dlcli.tasks import Classes, Labels, OutputType, Task, Values, entry_of
 
-Array = np.ndarray[Any, Any]
 # Above it a matrix, or a column of probabilities for each class, would be larger than all else in the run folder.
 MANY_CLASSES = 1000
 # Cells above which predictions are kept as Parquet: a CSV of them would take seconds to read and 50 MB.

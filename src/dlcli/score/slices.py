@@ -20,7 +20,6 @@ from dlcli.spec.data.sources.csv import Csv
 from dlcli.spec.data.sources.folder import Folder
 from dlcli.spec.training.metrics import MetricSpec
 
-Array = np.ndarray[Any, Any]
 METADATA = "metadata.csv"
 _MOST_VALUES = 20
 _QUARTERS = 4

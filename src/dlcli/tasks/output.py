@@ -11,9 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    from dlcli.arrays import Array
 
 LossForm = Literal["classes", "yes_no", "values"]
 """What a loss reads: probabilities that sum to 1 over the classes, one probability for each decision, or values."""

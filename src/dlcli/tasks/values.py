@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dlcli.tasks.output import LossForm, OutputType
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    from dlcli.arrays import Array
 
 
 class Values(OutputType):

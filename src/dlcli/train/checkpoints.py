@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
+from dlcli.arrays import Array
 from dlcli.errors import DamagedFile, Interrupted
 from dlcli.models.selection import Plan
 from dlcli.runs.checkpoints import checkpoint_files, is_whole, prune_checkpoints, save_checkpoint
@@ -33,8 +32,6 @@ from dlcli.train.assemble import StageInputs
 from dlcli.train.proof import Proof
 from dlcli.train.recorder import Record, Recorder, Scores
 from dlcli.upstream.keras import has_unbuilt_metrics
-
-Array = np.ndarray[Any, Any]
 
 PAYS_OFF = 10
 """Epochs that are over sooner than so many writings of a checkpoint do not get one each: resuming repeats them instead."""

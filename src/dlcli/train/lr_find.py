@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.errors import OutOfMemory, RunFailed, UsageError
 from dlcli.runs import layout
 from dlcli.runs.failures import is_out_of_memory
@@ -34,7 +35,6 @@ from dlcli.train.rate_trial import Trial, put_together
 if TYPE_CHECKING:
     from dlcli.charts.chart import Medium
 
-Array = np.ndarray[Any, Any]
 _SMOOTHING = 0.98
 _BLOWN_UP = 4.0
 _FEWEST = 10

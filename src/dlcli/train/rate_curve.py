@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from dlcli.arrays import Array
+
 HALF_WIDTH = 1.0
 """Decades of the rate to each side that a smoothed loss looks at; a loss falls over one or two."""
 FEWEST_BESIDE = 4

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
+from dlcli.arrays import Array
 from dlcli.models.penalties import penalties
 from dlcli.runs import Run
 from dlcli.runs.folder import now
@@ -21,8 +20,6 @@ from dlcli.runtime.stream import TrainingStream
 from dlcli.spec.training.metrics import MetricSpec
 from dlcli.tasks import Task
 from dlcli.train.part_rates import backbone_rate
-
-Array = np.ndarray[Any, Any]
 
 
 class Scores(keras.callbacks.Callback):  # type: ignore[misc]

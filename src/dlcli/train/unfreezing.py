@@ -20,8 +20,6 @@ from dlcli.score.outcome import Outcome
 from dlcli.train.recorder import Record
 from dlcli.train.setup import TrainingSetup
 
-Array = np.ndarray[Any, Any]
-
 
 def can_be_compared(setup: TrainingSetup, record: Record) -> bool:
     """Whether the stages of a training can be compared: there are several, and a validation split chooses their epochs.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dlcli.cli.scaffold.plan import DataPlan, Pictures
 from dlcli.cli.scaffold.questions import Questions, refuse_unknown
@@ -13,9 +13,7 @@ from dlcli.errors import UsageError
 from dlcli.spec.data.sources.npz import parts_of, stem_and_part
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    from dlcli.arrays import Array
 
 _PAIRS = (
     *(("x", "y"), ("X", "y"), ("X", "Y"), ("features", "target"), ("features", "targets"), ("features", "labels")),

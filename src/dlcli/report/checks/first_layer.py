@@ -12,7 +12,6 @@ from dlcli.runtime.engine import keras
 from dlcli.spec.data.sources import Examples
 from dlcli.upstream.keras import first_input
 
-Array = np.ndarray[Any, Any]
 MOST = 256
 """Training examples that are looked at."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.splits import Splits
 from dlcli.report.checks.sampling import sample
 from dlcli.runs.checks import Modes
@@ -14,7 +15,6 @@ from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Task
 
-Array = np.ndarray[Any, Any]
 MOST = 512
 """Training examples that are answered in both ways."""
 

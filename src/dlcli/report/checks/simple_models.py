@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Iterator
 from math import sqrt
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.splits import Splits
 from dlcli.report.checks.modes import errors_of_scores
 from dlcli.report.checks.sampling import sample
@@ -20,7 +20,6 @@ from dlcli.score.baseline import fit_targets, learning_models, model_rows, model
 from dlcli.score.outcome import read_outcome
 from dlcli.spec.experiment import Experiment
 
-Array = np.ndarray[Any, Any]
 MOST = 2000
 """Training examples that simple models are fitted on, and examples that they are scored on."""
 MOST_LINEAR = 512

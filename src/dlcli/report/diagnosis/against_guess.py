@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.report.diagnosis import remedies as try_
 from dlcli.report.diagnosis.evidence import Evidence
 from dlcli.report.diagnosis.remedies import finding_of
@@ -18,7 +18,6 @@ from dlcli.runs import layout
 from dlcli.runs.checks import SimpleModel
 from dlcli.runs.diagnosis import Finding, Remedy
 
-Array = np.ndarray[Any, Any]
 CLEAR = 0.01
 """P-value below which a difference is taken for real, and `MAYBE` above which it may well be chance."""
 MAYBE = 0.05

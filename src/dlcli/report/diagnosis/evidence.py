@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.errors import DlcliError
 from dlcli.report.diagnosis.relation import probability_of_no_relation
 from dlcli.runs import Run
@@ -20,7 +21,6 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.schedules import ScheduleSpec
 from dlcli.tasks import Classes, Labels, OutputType, Task, TwoClasses, Values, entry_of
 
-Array = np.ndarray[Any, Any]
 Row = dict[str, Any]
 
 _ENTROPIES = ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy")

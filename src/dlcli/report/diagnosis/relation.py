@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from math import sqrt
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.tasks import Decisions, Task
-
-Array = np.ndarray[Any, Any]
 
 
 def probability_of_no_relation(task: Task, truth: Array, scores: Array) -> float | None:

@@ -12,9 +12,7 @@ from dlcli.tasks import Task
 from dlcli.tasks.output import LossForm
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    from dlcli.arrays import Array
 
 VALUES: frozenset[LossForm] = frozenset({"values"})
 CLASSES: frozenset[LossForm] = frozenset({"classes"})

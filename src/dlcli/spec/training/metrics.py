@@ -18,11 +18,8 @@ from dlcli.spec.base import Count, OneOf, Spec, keras_attribute
 from dlcli.tasks import Classes, Decisions, Labels, OutputType, Task, TwoClasses, Values
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from dlcli.arrays import Array
     from dlcli.runtime.estimates import Estimate
-
-    Array = np.ndarray[Any, Any]
 
 
 class MetricSpec(Spec):

@@ -13,11 +13,8 @@ from dlcli.spec.base import Shape, Spec
 from dlcli.tasks import TASKS, Task
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from dlcli.arrays import Array
     from dlcli.runtime.inputs import Inputs
-
-    Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,9 @@ from dlcli.spec.data.sources.table.look import look_at_column
 from dlcli.spec.data.sources.table.reader import Beginning, counted_rows, look_at
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from dlcli.arrays import Array
     from dlcli.spec.data.sources.csv import Csv, DateColumn
     from dlcli.spec.data.sources.table.contents import Table
-
-    Array = np.ndarray[Any, Any]
 
 _MOST_SHOWN = 200
 """Columns that a check describes."""

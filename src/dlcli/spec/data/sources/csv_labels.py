@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dlcli.errors import DataError
 from dlcli.spec.data.sources.base import class_name, label_notes, labels_of
@@ -14,11 +14,8 @@ from dlcli.spec.data.sources.table.facts import number_hint
 from dlcli.tasks import Task
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from dlcli.arrays import Array
     from dlcli.spec.data.sources.csv import Csv
-
-    Array = np.ndarray[Any, Any]
 
 TRUTH = {"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"}
 _AMOUNTS = 50

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dlcli.errors import DataError
 from dlcli.spec.data.sources.csv import Csv
@@ -17,9 +17,7 @@ from dlcli.spec.data.sources.table.facts import listed
 from dlcli.spec.data.sources.table.reader import OpenTable, Row, Settings
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    from dlcli.arrays import Array
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,7 @@ from dlcli.spec.paths import FilePath
 from dlcli.tasks import Task
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    from dlcli.arrays import Array
 
 
 class Npz(SourceSpec):

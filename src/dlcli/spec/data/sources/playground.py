@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -13,7 +13,8 @@ from dlcli.tasks import Task
 if TYPE_CHECKING:
     import numpy as np
 
-    Array = np.ndarray[Any, Any]
+    from dlcli.arrays import Array
+
     Random = np.random.Generator
 
 _CLASSES = ("orange", "blue")

@@ -18,11 +18,8 @@ from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, Sourc
 from dlcli.tasks import Task, names_of
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from dlcli.arrays import Array
     from dlcli.runtime.inputs import Inputs
-
-    Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

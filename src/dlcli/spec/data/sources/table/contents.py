@@ -15,9 +15,7 @@ from dlcli.spec.data.sources.table.reader import EMPTY, REPEATED, Row, Settings,
 from dlcli.spec.data.sources.table.records import Counts
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    from dlcli.arrays import Array
 
 _BLOCK = 2000
 """Rows that are split into columns at once."""

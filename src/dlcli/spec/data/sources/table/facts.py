@@ -13,9 +13,7 @@ from dlcli.spec.data.sources.table.cells import decoration, is_date, is_number, 
 from dlcli.spec.data.sources.table.look import named_identifier
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    from dlcli.arrays import Array
 
 Became = Literal["number", "category", "date", "target", "dropped"]
 _MOST_NAMED = 8
