@@ -192,7 +192,7 @@ CALLBACKS = {
     "terminate_on_nan": ("", "", 4),
     "tensorboard": ("histogram_freq: 1, update_freq: batch", "", 4),
     "time_limit": ("minutes: 1e-6", "time limit of 1e-06 minutes reached", 1),
-    "target_reached": ("value: 100.0", "target reached: val_loss is at 100", 1),
+    "target_reached": ("value: 100.0", "target reached: val_loss has reached 100", 1),
 }
 
 
