@@ -86,7 +86,7 @@ def test_gaps_in_a_table_train(tmp_path: Path) -> None:
 
 BREAKING = {
     "empty": (b"", "an empty file"),
-    "text": (b"not an image at all", "no image"),
+    "text": (b"not an image at all", "not an image of a supported type"),
     "cut": (None, "not readable as an image"),
 }
 

@@ -332,7 +332,7 @@ def test_other_rows_are_read_as_the_training_rows_are(run_of_rows: Run, tmp_path
 def test_what_does_not_fit_the_task_is_refused_before_anything_is_scored(run_of_photos: Run, tmp_path: Path) -> None:
     run = trained(write_spec(tmp_path, "{kind: builtin, name: iris}", data="split: {validation: 0}", training="epochs: 1"))
     for wanted, words in (
-        (EvaluateOptions(costs=(1, 2)), "yes-or-no"),
+        (EvaluateOptions(costs=(1, 2)), "thresholds of binary and multilabel tasks"),
         (EvaluateOptions(calibrate=True), "no validation split"),
     ):
         with pytest.raises(UsageError, match=words):
