@@ -121,7 +121,7 @@ def test_every_wrong_spec_is_told_before_anything_starts(tmp_path: Path, dlcli: 
     assert not (tmp_path / "runs").exists()
     with pytest.raises(UsageError, match="expected numbers and ranges"):
         seeds_of("3-1")
-    with pytest.raises(UsageError, match="at most"):
+    with pytest.raises(UsageError, match="the limit is 10,000"):
         planned([str(good)], seeds_of("0-9999"), ["data.batch_size=8,16"])
     with pytest.raises(SpecError):
         planned([str(bad)], [], [])
