@@ -171,7 +171,7 @@ def columns(folder: Path, ids: list[str], form: Format, path: Path) -> dict[str,
     """Returns the raw columns of the table's rows as an export takes them, by the names that its README gives."""
     given = read_table(folder / "table.csv")
     rows = [given[int(one.split("/")[1])] for one in ids]
-    names = [row.split("`")[1] for row in (path / "README.md").read_text().splitlines() if row.endswith((" gap |", ".json |"))]
+    names = [row.split("`")[1] for row in (path / "README.md").read_text().splitlines() if row.endswith((" if missing |", ".json |"))]
     assert len(names) == len(ODD)
     found: dict[str, Array] = {
         name: np.array([float(row[column] or "nan") for row in rows], "float32")
@@ -205,7 +205,7 @@ def test_text_that_was_not_seen_counts_as_unknown_in_onnx(
     (tmp_path / "new.csv").write_text(rows)
     (answer,) = prepare(table, [str(tmp_path / "new.csv")]).answers(pytest.fail)
     path = made("table", "onnx").path
-    names = [row.split("`")[1] for row in (path / "README.md").read_text().splitlines() if row.endswith(" gap |")]
+    names = [row.split("`")[1] for row in (path / "README.md").read_text().splitlines() if row.endswith(" if missing |")]
     given: dict[str, Array] = {name: np.array([place], "float32") for place, name in enumerate(names[:4], 1)}
     found = inside(path, "onnx", given | {names[4]: np.array(["never seen"], dtype=object)})
     assert found[0, 0] == pytest.approx(answer.scores[0, 1], abs=1e-6)
@@ -332,7 +332,7 @@ def test_an_export_is_replaced_as_a_whole_and_nothing_else_ever(photos: Run, tmp
         export(photos, "onnx")
     (first.path / "notes.txt").unlink()
     (first.path / "README.md").write_text("mine")
-    with pytest.raises(UsageError, match=r"holds README\.md"):
+    with pytest.raises(UsageError, match=r"contains README\.md"):
         export(photos, "onnx")
     (first.path / "export.json").write_text("{}")
     with pytest.raises(UsageError, match="is not an export of dlcli"):
