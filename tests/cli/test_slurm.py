@@ -147,10 +147,10 @@ def test_options_that_would_say_something_else_to_sbatch_are_refused(tmp_path: P
 def test_what_slurm_needs_and_does_not_take_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--gpus and --per-gpu are for the GPUs of this machine"):
         fleet_for(Settings(engine="slurm", gpus="0"))
-    with pytest.raises(UsageError, match="only `local`"):
+    with pytest.raises(UsageError, match="only takes `local`"):
         fleet_for(Settings(engine="slurm", address="host:1"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UsageError, match="`sbatch` is not there"):
+    with pytest.raises(UsageError, match="`sbatch` is missing"):
         fleet_for(Settings(engine="slurm"))
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(UsageError, match=re.escape(f"needs the package submitit: {install_command('slurm')}")):
@@ -212,7 +212,7 @@ def test_what_slurm_cannot_take_now_is_submitted_later(stand_in: Path, tmp_path:
     engine.wait([first, second])
     first.exit_code()
     assert (notes(tmp_path / "runs"), first.has_begun()) == (["7"], True)
-    with pytest.raises(UsageError, match=rf"SLURM has 1 of its runs \(7\): .* scancel --name=dlcli-{batch.id}"):
+    with pytest.raises(UsageError, match=rf"SLURM still has 1 of its runs \(7\): .* scancel --name=dlcli-{batch.id}"):
         refuse_left_tasks(batch, Settings(engine="slurm"))
 
 

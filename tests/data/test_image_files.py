@@ -118,7 +118,7 @@ def test_flat_pictures_frames_and_orientations_are_counted_and_named(tmp_path: P
     )
     notes = opened(folder, tmp_path).notes
     assert len(notes) == 3
-    assert notes[0].startswith(f"3 images are a single colour once decoded, such as {folder / 'b' / 'icon'}")
+    assert notes[0].startswith(f"3 images have a single colour once decoded, such as {folder / 'b' / 'icon'}")
     assert "3 have transparent pixels, whose background is set by data.image.background" in notes[0]
     assert notes[1].endswith(
         f"file has several frames or pages, of which the first is used, such as {folder / 'b' / 'film.gif'}"
@@ -137,7 +137,7 @@ def test_blank_images_of_arrays_are_counted_too(tmp_path: Path) -> None:
         "model: {kind: cnn, layers: [flatten]}\n"
     )
     splits = open_splits(load(spec).experiment)
-    assert splits.notes[0].startswith("10 images are a single colour once decoded, such as train/")
+    assert splits.notes[0].startswith("10 images have a single colour once decoded, such as train/")
     assert splits.describe()["flat_images"] | {"some": []} == {"images": 10, "of": 40, "some": [], "background": ""}
 
 

@@ -239,14 +239,14 @@ def test_plain_keras_loads_every_saved_model_in_a_process_without_dlcli(run: Run
     rows = trained(write_spec(tmp_path, f"{{kind: csv, path: '{table}', target: bought}}", task="binary", name="rows"))
     inputs: dict[str, str] = {}
     for one in (run, digits, rows):
-        test = open_splits(one.experiment(), split=one.split())["test"].inputs.values
+        test = open_splits(one.experiment(), split=one.split())["test"].inputs
         path = tmp_path / f"{one.name}.npz"
-        if isinstance(test, dict):
+        if test.kind == "columns":
             from dlcli.runtime.columns import rows as as_rows
 
-            np.savez(path, **{name: _storable(tensor.numpy()) for name, tensor in as_rows(test).items()})
+            np.savez(path, **{name: _storable(tensor.numpy()) for name, tensor in as_rows(test.columns).items()})
         else:
-            np.savez(path, x=test)
+            np.savez(path, x=test.values)
         inputs[str(one.model_path)] = str(path)
     done = subprocess.run(
         [sys.executable, "-c", PLAIN, json.dumps(inputs)], capture_output=True, text=True, env=environment(), check=False
