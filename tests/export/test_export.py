@@ -171,7 +171,8 @@ def columns(folder: Path, ids: list[str], form: Format, path: Path) -> dict[str,
     """Returns the raw columns of the table's rows as an export takes them, by the names that its README gives."""
     given = read_table(folder / "table.csv")
     rows = [given[int(one.split("/")[1])] for one in ids]
-    names = [row.split("`")[1] for row in (path / "README.md").read_text().splitlines() if row.endswith((" if missing |", ".json |"))]
+    lines = (path / "README.md").read_text().splitlines()
+    names = [line.split("`")[1] for line in lines if line.endswith((" if missing |", ".json |"))]
     assert len(names) == len(ODD)
     found: dict[str, Array] = {
         name: np.array([float(row[column] or "nan") for row in rows], "float32")
