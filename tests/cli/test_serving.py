@@ -103,7 +103,7 @@ def test_wrong_command_lines_are_told_and_change_nothing(tmp_path: Path, monkeyp
         ("predict", run, "*.gif"): "*.gif: matches no file",
         ("predict", run, "gone.png"): "gone.png: no such file or folder",
         ("predict", run, "rows.csv", "--csv", "rows.csv"): "--csv rows.csv: the file exists and is not overwritten",
-        ("predict", run, "rows.csv", "--csv", "gone/out.csv"): "--csv gone/out.csv: no folder gone",
+        ("predict", run, "rows.csv", "--csv", "gone/out.csv"): "--csv gone/out.csv: there is no folder gone",
         ("predict", run, "rows.csv", "--csv", "-", "--json"): "--json and --csv cannot be combined",
         ("export", run, "--format", "onnx", "--quantize", "int8"): "--quantize needs --format tflite",
         ("export", run, "--format", "onnx", "--to", "runs"): "--to runs: this folder exists",
