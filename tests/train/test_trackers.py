@@ -174,7 +174,7 @@ class Losing(Heard):
             replacement.write_text("no folder")
             replacement.replace(self._store)
         if report.epoch == self._back:
-            while not any("cannot be told" in line for line in self.lines):
+            while not any("cannot be reached" in line for line in self.lines):
                 pass
             replacement.symlink_to(self._folder)
             replacement.replace(self._store)
