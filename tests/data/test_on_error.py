@@ -50,7 +50,7 @@ def test_files_that_cannot_be_read_stop_the_run_before_its_first_step(
     with pytest.raises(DataError, match="2 of 80 images cannot be read") as told:
         trained(spec)
     assert "dark/04.jpg: not readable as an image" in str(told.value)
-    assert "light/07.png: no image" in str(told.value)
+    assert "light/07.png: not an image of a supported type" in str(told.value)
     assert "data.on_error: skip" in str(told.value)
     (run,) = all_runs(spec.parent / "runs")
     assert run.status().first_step == ""

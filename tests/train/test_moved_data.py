@@ -70,7 +70,7 @@ def test_finetuning_on_other_classes_begins_with_another_output_layer(run: Run, 
 def test_a_run_for_two_classes_is_not_one_for_three(folder: Path) -> None:
     spec = write_spec(folder, "{kind: folder, path: photos}", task="binary", model=SMALL_CNN, data=DATA, name="two")
     two = trained(spec, ["training.epochs=1"])
-    with pytest.raises(UsageError, match="one output, and binary needs two classes, but the source has 3"):
+    with pytest.raises(UsageError, match="one output for two classes, and binary needs two classes, but the source has 3"):
         begun(two, folder / "three")
 
 

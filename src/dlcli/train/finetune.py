@@ -148,7 +148,7 @@ def _with_other_classes(run: Run, data: dict[str, Any], overrides: list[str]) ->
         if fault is None or not isinstance(run.experiment().task.output, TwoClasses):
             raise
     raise UsageError(
-        f"{run.id} has one output for two classes, but {fault.message.partition(';')[0]}: write a spec with"
+        f"{run.id} has one output for two classes, and {fault.message.partition(';')[0]}: write a spec with"
         f" `task: classification` and `model: {{kind: transfer, backbone: {{kind: run, run: {run.path}}}}}`, which uses the"
         " run's model without its output layer"
     )
