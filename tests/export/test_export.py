@@ -164,7 +164,7 @@ def test_every_layer_goes_through_every_export(tmp_path: Path, name: str) -> Non
     model = f"{{kind: cnn, layers: [{', '.join(NETS[name])}]}}"
     run = trained(write_spec(tmp_path, f"{{kind: npz, path: {name}.npz}}", model=model, name=name))
     for form in FORMATS:
-        assert export(run, form).found.largest_difference < 1e-5
+        assert export(run, form).agreement.largest_difference < 1e-5
 
 
 def columns(folder: Path, ids: list[str], form: Format, path: Path) -> dict[str, Array]:
@@ -270,11 +270,11 @@ def test_values_labels_and_mixed_precision(folder: Path) -> None:
         for form in FORMATS[1:]:
             exported = export(run, form)
             assert np.abs(inside(exported.path, form, {"features": x}) - scores).max() < far
-            assert exported.found.mixed_precision == (bool(more) and form != "saved_model")
-            assert exported.found.judged_as == ("float16" if more and form == "saved_model" else "")
-            assert exported.found.largest_difference < 1e-5
-            assert exported.found.metric == ("mae" if task == "regression" else "accuracy")
-            assert (exported.found.same_decisions is None) == (task == "regression")
+            assert exported.agreement.mixed_precision == (bool(more) and form != "saved_model")
+            assert exported.agreement.judged_as == ("float16" if more and form == "saved_model" else "")
+            assert exported.agreement.largest_difference < 1e-5
+            assert exported.agreement.metric == ("mae" if task == "regression" else "accuracy")
+            assert (exported.agreement.same_decisions is None) == (task == "regression")
 
 
 @pytest.mark.parametrize("quantize", ["float16", "int8"])
@@ -287,9 +287,9 @@ def test_quantized_files_are_smaller_inside_and_measured(photos: Run, quantize: 
     kinds = {np.dtype(one["dtype"]).name for one in interpreter.get_tensor_details()}
     assert quantize in kinds
     assert interpreter.get_input_details()[0]["dtype"] == np.float32
-    assert 1e-6 < exported.found.largest_difference < 0.2
-    assert exported.found.same_decisions is not None
-    assert exported.found.same_decisions >= 0.9
+    assert 1e-6 < exported.agreement.largest_difference < 0.2
+    assert exported.agreement.same_decisions is not None
+    assert exported.agreement.same_decisions >= 0.9
 
 
 def test_what_a_format_cannot_hold_is_refused_in_words(table: Run, folder: Path) -> None:
@@ -304,7 +304,7 @@ def test_what_a_format_cannot_hold_is_refused_in_words(table: Run, folder: Path)
     with pytest.raises(UsageError, match="which needs dlcli's layer; --format saved_model"):
         export(run, "keras")
     for form in FORMATS[1:]:
-        assert export(run, form).found.largest_difference < 1e-5
+        assert export(run, form).agreement.largest_difference < 1e-5
 
 
 def test_an_export_that_says_something_else_is_not_kept(photos: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ def test_a_model_of_deep_values_gets_them_from_the_program(
     assert any("more than 8 bits" in note for note in run.data()["notes"])
     assert_same(run, odd_files(tmp_path / "odd"), monkeypatch, capsys)
     saved = export(run, "saved_model")
-    assert saved.found.agrees
+    assert saved.agreement.agrees
     assert "`image`: float32" in (saved.path / "README.md").read_text()
 
 
@@ -98,7 +98,7 @@ def test_arrays_of_images_with_a_range_are_exported_as_deep_images(tmp_path: Pat
     data, model = "image: {value_range: [0, 4095]}", "{kind: cnn, layers: [flatten]}"
     run = trained(write_spec(tmp_path, "{kind: npz, path: images.npz}", model=model, data=data, training="epochs: 1"))
     saved = export(run, "saved_model")
-    assert saved.found.agrees
+    assert saved.agreement.agrees
     assert "`image`: float32" in (saved.path / "README.md").read_text()
 
 

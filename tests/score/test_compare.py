@@ -261,6 +261,6 @@ def test_numbers_of_other_targets_are_not_compared() -> None:
 
 
 def test_thousands_of_classes_are_compared_by_their_decisions() -> None:
-    ours = replace(outcome([0, 1, 2], guesses(0, 1, 1)), scores=None, given=np.array([0, 1, 1]))
+    ours = replace(outcome([0, 1, 2], guesses(0, 1, 1)), scores=None, predicted_numbers=np.array([0, 1, 1]))
     found = compare(ACCURACY, match(ours, ours).ours, match(ours, ours).theirs)
     assert (found.first, found.verdict) == (pytest.approx(2 / 3), "same")

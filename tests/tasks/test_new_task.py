@@ -80,7 +80,7 @@ def test_it_predicts_reports_explains_and_exports(wines: Run) -> None:
     assert "level_distance" in page
     made = explain(wines, [], method="permutation", class_name="", offline=True, skip=pytest.fail)
     assert "level_distance" in made[0].text
-    assert export(wines, "onnx").found.agrees
+    assert export(wines, "onnx").agreement.agrees
 
 
 def test_a_metric_of_another_output_is_refused(wines: Run, tmp_path: Path) -> None:

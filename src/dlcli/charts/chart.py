@@ -74,7 +74,7 @@ PAGE = Medium(  # colours that stand for a role: the page says what each is in t
 
 @dataclass(frozen=True)
 class InlineChart:
-    """A drawn chart for a page: the SVG text, its title, and in words what it shows."""
+    """A drawn chart for a page: its SVG, its title, and a text that describes it."""
 
     svg: str
     title: str
@@ -87,7 +87,7 @@ class Chart:
 
     Attributes:
         title: what stands above it.
-        text: what it shows, in words, for those who do not see it.
+        text: a description for readers who cannot see the chart.
         draw: draws it on axes, in the colours of a medium.
         size: width and height in inches.
     """
@@ -161,8 +161,8 @@ def save_figure(figure: Figure, path: Path, dpi: int = 130) -> None:
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Draws without two words of matplotlib's: a letter that no font at hand has is drawn as a box, the tables beside the
-    picture hold the name; and the best place of a legend is slow to find where the machine is busy."""
+    """Suppresses two warnings of matplotlib: of a letter that no font has, which is drawn as a box (the tables beside the
+    picture have the name), and of a legend whose best place is slow to find, as on a busy machine."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+|Creating legend", UserWarning)
         yield

@@ -11,7 +11,7 @@ _HREF = "{http://www.w3.org/1999/xlink}href"
 
 
 def as_element(text: str, key: str, roles: Mapping[str, str]) -> str:
-    """Returns SVG for inside a page: without a style of its own, sized by the page.
+    """Returns an SVG element for a page: it has no style, and the page sets its size.
 
     Args:
         text: an SVG file of matplotlib's.
@@ -36,7 +36,7 @@ def as_element(text: str, key: str, roles: Mapping[str, str]) -> str:
         }
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
-    root.set("aria-hidden", "true")  # the figure around it says in words what it shows
+    root.set("aria-hidden", "true")  # the figure around it has a description
     root.set("class", "chart")
     return ElementTree.tostring(root, encoding="unicode")
 

@@ -102,9 +102,9 @@ def export(
     if as_json:
         from dlcli.cli.console import print_json
 
-        print_json({"run": str(chosen_run.path), "path": str(made.path), "agreement": made.found.as_dict()})
+        print_json({"run": str(chosen_run.path), "path": str(made.path), "agreement": made.agreement.as_dict()})
     else:
-        print(visible(made.found.words))
+        print(visible(made.agreement.words))
         print(visible(f"written to {made.path}"))
 
 

@@ -61,9 +61,9 @@ def refuse_other_inputs(model: Any, inputs: Inputs, path: Path) -> None:
         names = input_names(inputs.columns)
         expected = {names[name]: "numbers" if is_number(column) else "text" for name, column in inputs.columns.items()}
         entries = model.input if isinstance(model.input, dict) else {}
-        taken = {name: "text" if tensor.dtype == "string" else "numbers" for name, tensor in entries.items()}
-        if taken != expected:
-            listed = ", ".join(f"{name} ({kind})" for name, kind in sorted(taken.items())) or "one tensor"
+        model_columns = {name: "text" if tensor.dtype == "string" else "numbers" for name, tensor in entries.items()}
+        if model_columns != expected:
+            listed = ", ".join(f"{name} ({kind})" for name, kind in sorted(model_columns.items())) or "one tensor"
             raise DamagedFile(f"{path}: takes {listed[:200]}, not the columns of the run's data")
         return
     example, shape = inputs.shape, model.input_shape

@@ -58,8 +58,8 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
     steps = -(-len(splits.train) // data.examples_in_step(len(splits.train)))
     experiment = _monitored(experiment, splits)
     training = experiment.training
-    given = bool(training.stages) or (_is_network(experiment) and training.epochs > 0)
-    stages = [_lasting(stage, steps) for stage in experiment.stages] if given else []
+    has_epochs = bool(training.stages) or (_is_network(experiment) and training.epochs > 0)
+    stages = [_lasting(stage, steps) for stage in experiment.stages] if has_epochs else []
     optimizer = training.optimizer.for_steps(steps * training.epochs)
     training = training.model_copy(update={"optimizer": optimizer, "stages": stages})
     hardware = experiment.hardware.model_copy(update={"precision": device.precision})
@@ -95,7 +95,7 @@ def _lasting(stage: Stage, steps: int) -> Stage:
 def _resolved_split(settings: SplitSettings, splits: Splits) -> SplitSettings:
     """Returns the split with each `auto` said: the source's own part, or the share that was drawn."""
     said = {
-        part: ("source" if part in splits.given else share)
+        part: ("source" if part in splits.source_parts else share)
         for part, share in DEFAULT_SHARES.items()
         if getattr(settings, part) == "auto"
     }
@@ -140,9 +140,9 @@ def _refuse_misfit(experiment: Experiment, splits: Splits) -> None:
 
 def _refuse_unfit_data(model: ModelSpec, splits: Splits) -> None:
     """Raises RunFailed where the backbone wants other examples than the data gives."""
-    wanted = model.example_shape()
+    expected = model.example_shape()
     if model.takes_images is not None and (splits.shape is None or model.takes_images != splits.is_image):
         found = "images" if splits.is_image else "rows of numbers"
         raise RunFailed(f"model.backbone: {found} are not what it was trained on")
-    if wanted is not None and splits.shape is not None and tuple(splits.shape) != tuple(wanted):
-        raise RunFailed(f"model.backbone: expected examples of shape {wanted}, the data has {splits.shape}")
+    if expected is not None and splits.shape is not None and tuple(splits.shape) != tuple(expected):
+        raise RunFailed(f"model.backbone: expected examples of shape {expected}, the data has {splits.shape}")

@@ -34,13 +34,13 @@ MOST_NAMED = 100
 class Splits(SplitExamples):
     """The data of a run: the examples of each split, and what is known of them.
 
-    `given` names the parts that the source gave; the other splits are drawn from its training part.
+    `source_parts` names the parts that the source has; the other splits are drawn from its training part.
     """
 
     classes: tuple[str, ...]
     task: Task
     notes: tuple[str, ...] = ()
-    given: frozenset[str] = frozenset()
+    source_parts: frozenset[str] = frozenset()
     fingerprint: str = ""
     skipped: tuple[str, ...] = ()
     """What is wrong with each file that was left out, beginning with its path."""
@@ -137,7 +137,7 @@ def open_splits(
         classes=opened.classes,
         task=experiment.task,
         notes=tuple(notes),
-        given=frozenset(opened.parts),
+        source_parts=frozenset(opened.parts),
         fingerprint=fingerprint(splits.by_name),  # of the splits as opened: images are files there, in memory or not
         skipped=tuple(faults),
         image=image,

@@ -63,7 +63,7 @@ class Work:
 
     @property
     def data(self) -> tuple[Splits, str]:
-        """The run's data, and the split that is looked at: test, else validation, else train."""
+        """The run's data, and the split that is explained: test, else validation, else train."""
         return self.opened.splits, self.opened.splits.scored
 
     @property

@@ -83,17 +83,17 @@ def in_float32(source: Original, folder: Path) -> Any:
 
 def _set_float32(config: Any) -> bool:
     """Replaces every half precision in a model's description; returns whether there was one."""
-    found, waiting = False, [config]
+    has_half, waiting = False, [config]
     while waiting:
         one = waiting.pop()
         if isinstance(one, dict):
             for key, value in one.items():
                 if key in ("dtype", "name") and value in _HALVES:
-                    one[key], found = "float32", True
+                    one[key], has_half = "float32", True
             waiting += one.values()
         elif isinstance(one, list):
             waiting += one
-    return found
+    return has_half
 
 
 def vocabularies(model: Any) -> dict[str, list[str]]:

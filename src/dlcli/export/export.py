@@ -48,7 +48,7 @@ class Exported:
     """An export that was kept."""
 
     path: Path
-    found: Agreement
+    agreement: Agreement
 
 
 def export(run: Run, form: Format, *, quantize: Quantize = "", to: Path | None = None, offline: bool = False) -> Exported:
@@ -75,8 +75,8 @@ def export(run: Run, form: Format, *, quantize: Quantize = "", to: Path | None =
         if to is None:
             run.exports_path.mkdir(exist_ok=True)
         with replacing_folder(target) as made:
-            found = _write(source, opened.experiment, splits, run, made, form, quantize, Path(folder))
-    return Exported(target, found)
+            comparison = _write(source, opened.experiment, splits, run, made, form, quantize, Path(folder))
+    return Exported(target, comparison)
 
 
 def _as_other_runtimes(hardware: Hardware) -> Hardware:
@@ -98,10 +98,10 @@ def refuse_target(target: Path, *, replace: bool) -> None:
         raise UsageError(f"--to {target}: this folder exists")
     try:
         written = read_json(target / layout.EXPORT)["files"]
-        found = _sums(target)
+        hashes = _sums(target)
     except (DamagedFile, KeyError, TypeError, OSError):
         raise UsageError(f"{target} is not an export of dlcli: move it, or set another folder with --to") from None
-    others = sorted(name for name in found if not isinstance(written, dict) or found[name] != written.get(name))
+    others = sorted(name for name in hashes if not isinstance(written, dict) or hashes[name] != written.get(name))
     if others:
         raise UsageError(f"{target} contains {others[0]}, which dlcli did not write: move it, or set another folder with --to")
 
@@ -163,9 +163,11 @@ def _write(
         write_tflite(source, plain, path, quantize, _representative(splits))
         if source.text_columns:
             readme.write_categories(made / layout.CATEGORIES, vocabularies(plain))
-    found = _compared(source, plain, experiment, splits, path, form, quantize)
-    if not found.agrees:
-        raise RunFailed(f"the export does not agree with the run's model and was deleted: {found.words}; {_limit(found)}")
+    comparison = _compared(source, plain, experiment, splits, path, form, quantize)
+    if not comparison.agrees:
+        raise RunFailed(
+            f"the export does not agree with the run's model and was deleted: {comparison.words}; {_limit(comparison)}"
+        )
     image = experiment.data.image
     row = readme.example_row(splits.train.inputs.columns) if source.taken.columns else {}
     source_settings = experiment.data.source
@@ -173,22 +175,21 @@ def _write(
     write_text(made / layout.EXAMPLE_PROGRAM, readme.example(source, form, image, row, array_name))
     if source.taken.kind == "images":
         readme.write_image_reader(made)
-    write_text(made / layout.README, readme.readme(source, form, quantize, run, found, image))
-    write_json(made / layout.EXPORT, _recorded(source, run, made, form, quantize, found))
-    return found
+    write_text(made / layout.README, readme.readme(source, form, quantize, run, comparison, image))
+    write_json(made / layout.EXPORT, _recorded(source, run, made, form, quantize, comparison))
+    return comparison
 
 
-def _limit(found: Agreement) -> str:
-    judge = found.judged_as
+def _limit(comparison: Agreement) -> str:
+    judge = comparison.judged_as
     if not judge:
-        return f"at most {found.limit:.2g} is allowed"
+        return f"at most {comparison.limit:.2g} is allowed"
     hint = "; --quantize float16 is closer" if judge == "int8" else ""
-    if found.same_decisions is None:
-        return (
-            f"{100 * found.difference:.2g} % of the targets' spread; the limit for {judge} is {100 * found.limit:.2g} %{hint}"
-        )
+    if comparison.same_decisions is None:
+        limit = f"the limit for {judge} is {100 * comparison.limit:.2g} %{hint}"
+        return f"{100 * comparison.difference:.2g} % of the targets' spread; {limit}"
     lost = f"{100 * LOST[judge]:.2g} points of accuracy"
-    return f"the limit for {judge} is {100 * found.limit:.2g} % different decisions and a loss of {lost}{hint}"
+    return f"the limit for {judge} is {100 * comparison.limit:.2g} % different decisions and a loss of {lost}{hint}"
 
 
 def _representative(splits: Splits) -> Callable[[], Iterator[Array]]:
@@ -251,7 +252,9 @@ def _batches(source: Original, inputs: Inputs, size: int, *, deep: bool) -> Iter
             yield batch.astype("float32") if deep else batch  # deep images of TFDS are uint8 in memory
 
 
-def _recorded(source: Original, run: Run, made: Path, form: Format, quantize: Quantize, found: Agreement) -> dict[str, Any]:
+def _recorded(
+    source: Original, run: Run, made: Path, form: Format, quantize: Quantize, comparison: Agreement
+) -> dict[str, Any]:
     """Returns what `export.json` holds."""
     return {
         "format": form,
@@ -261,7 +264,7 @@ def _recorded(source: Original, run: Run, made: Path, form: Format, quantize: Qu
         "model": FILES[form],
         "model_sha256": hashlib.sha256(source.file.read_bytes()).hexdigest(),
         "bytes": sum(path.stat().st_size for path in made.rglob("*") if path.is_file()),
-        "agreement": found.as_dict(),
+        "agreement": comparison.as_dict(),
         "versions": {name: version(name) for name in _VERSIONS[form]},
         "files": _sums(made),
     }

@@ -127,7 +127,7 @@ def _take_text(proto: Any, name: str, words: list[str]) -> None:
     (entry,) = (one for one in graph.input if one.name == name)
     entry.type.tensor_type.elem_type = TensorProto.STRING
     known = list(enumerate(words))[1:]
-    found = helper.make_node(
+    node = helper.make_node(
         "LabelEncoder",
         [name],
         [f"{inner}/int64"],
@@ -136,7 +136,7 @@ def _take_text(proto: Any, name: str, words: list[str]) -> None:
         values_int64s=[number for number, _ in known],
         default_int64=0,
     )
-    graph.node.insert(0, found)
+    graph.node.insert(0, node)
     graph.node.insert(1, helper.make_node("Cast", [f"{inner}/int64"], [inner], to=TensorProto.INT32))
     if not any(one.domain == "ai.onnx.ml" for one in proto.opset_import):
         proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", 2))

@@ -174,7 +174,7 @@ _LOOPS: dict[type[OutputType], str] = {
 _PRINT = '    print(f"{label}: {score:.6g}")'
 
 
-def readme(source: Original, form: Format, quantize: Quantize, run: Run, found: Agreement, image: ImageSettings) -> str:
+def readme(source: Original, form: Format, quantize: Quantize, run: Run, comparison: Agreement, image: ImageSettings) -> str:
     """Returns the README of an export in Markdown."""
     kind = f"{form}, {quantize}" if quantize else form
     images = source.taken.kind == "images"
@@ -186,7 +186,7 @@ def readme(source: Original, form: Format, quantize: Quantize, run: Run, found: 
         f" `{layout.EXAMPLE_PROGRAM}` beside this file shows how, in about 15 lines{reader}.",
         "## Inputs\n\n" + _inputs(source, form, image),
         "## Outputs\n\n" + _outputs(source),
-        "## Verification\n\n" + _checked(form, found),
+        "## Verification\n\n" + _checked(form, comparison),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -263,13 +263,13 @@ def _outputs(source: Original) -> str:
     return f"`{source.output_name}`: float32 `(batch, {units})`, {meaning}{names}"
 
 
-def _checked(form: Format, found: Agreement) -> str:
+def _checked(form: Format, comparison: Agreement) -> str:
     reader = {"keras": "plain Keras", "saved_model": "TensorFlow", "tflite": "LiteRT", "onnx": "ONNX Runtime"}[form]
-    judge = found.judged_as
+    judge = comparison.judged_as
     if not judge:
-        limit = f"An output may differ by {found.limit:.2g} at most."
-    elif found.same_decisions is None:
+        limit = f"An output may differ by {comparison.limit:.2g} at most."
+    elif comparison.same_decisions is None:
         limit = f"The root mean squared difference may be {LOST[judge]:.0%} of the targets' spread at most."
     else:
         limit = f"{OTHERWISE[judge]:.0%} of the decisions may differ, and accuracy may fall by {LOST[judge]:.0%}."
-    return f"Loaded again by {reader}: {found.words}. {limit} `{layout.EXPORT}` has the figures."
+    return f"Loaded again by {reader}: {comparison.words}. {limit} `{layout.EXPORT}` has the figures."

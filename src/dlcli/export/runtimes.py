@@ -60,8 +60,8 @@ def answers_of_plain_keras(path: Path, batches: list[Inputs]) -> Array:
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
             raise RunFailed(f"plain Keras cannot load the export: {last}")
-        found: Array = np.load(answers)
-    return found
+        outputs: Array = np.load(answers)
+    return outputs
 
 
 def _rows(columns: Mapping[str, Array]) -> dict[str, Array]:

@@ -50,5 +50,5 @@ def _imagenet(kind: str) -> str:
     if kind not in ORIGINS:
         return f"The backbone ({kind}) has Keras's ImageNet weights; dlcli does not know their licence. {images}"
     origin, licence = ORIGINS[kind]
-    given = f"which come from {origin} and, according to Keras's documentation, are under the {licence}"
-    return f"The backbone ({kind}) has Keras's ImageNet weights, {given}. {images}"
+    terms = f"which come from {origin} and, according to Keras's documentation, are under the {licence}"
+    return f"The backbone ({kind}) has Keras's ImageNet weights, {terms}. {images}"

@@ -221,25 +221,25 @@ def _reordered(ours: Outcome, theirs: Outcome) -> tuple[Outcome, str]:
         moved = replace(theirs, classes=ours.classes, truth=theirs.truth[:, order], scores=theirs.scores[:, order])
         return moved, note
     number = np.argsort(order)
-    given = None if theirs.given is None else number[theirs.given]
+    numbers = None if theirs.predicted_numbers is None else number[theirs.predicted_numbers]
     scores = None if theirs.scores is None else theirs.scores[:, order]
-    return replace(theirs, classes=ours.classes, truth=number[theirs.truth], scores=scores, given=given), note
+    return replace(theirs, classes=ours.classes, truth=number[theirs.truth], scores=scores, predicted_numbers=numbers), note
 
 
 def _by_name(ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
     """Returns two outcomes of different classes with the numbers of all classes together, and without probabilities."""
     names = tuple(dict.fromkeys([*ours.classes, *theirs.classes]))
     number = np.array([names.index(name) for name in theirs.classes])
-    moved = replace(theirs, classes=names, truth=number[theirs.truth], scores=None, given=number[theirs.predicted])
-    return replace(ours, classes=names, scores=None, given=ours.predicted), moved
+    moved = replace(theirs, classes=names, truth=number[theirs.truth], scores=None, predicted_numbers=number[theirs.predicted])
+    return replace(ours, classes=names, scores=None, predicted_numbers=ours.predicted), moved
 
 
 def _only(outcome: Outcome, places: Array) -> Outcome:
     scores = None if outcome.scores is None else outcome.scores[places]
-    given = None if outcome.given is None else outcome.given[places]
+    numbers = None if outcome.predicted_numbers is None else outcome.predicted_numbers[places]
     losses = None if outcome.losses is None else outcome.losses[places]
     ids = [outcome.ids[place] for place in places.tolist()]
-    return replace(outcome, ids=ids, truth=outcome.truth[places], scores=scores, given=given, losses=losses)
+    return replace(outcome, ids=ids, truth=outcome.truth[places], scores=scores, predicted_numbers=numbers, losses=losses)
 
 
 def _metrics(runs: list[Run], matched: Matched) -> list[MetricSpec]:

@@ -31,7 +31,7 @@ class Outcome:
         truth: int64 class numbers `(n,)`, labels 0 or 1 float32 `(n, labels)`, or values float32 `(n, targets)`.
         scores: float32 probabilities `(n, classes)` or `(n, labels)`, or values `(n, targets)`. Read back from a file, they are
             None above 1,000 classes.
-        given: the predicted class numbers `(n,)` where scores are None.
+        predicted_numbers: the predicted class numbers `(n,)` where scores are None.
         losses: the loss of each example `(n,)`; None where it is not known.
     """
 
@@ -41,7 +41,7 @@ class Outcome:
     classes: tuple[str, ...]
     truth: Array
     scores: Array | None
-    given: Array | None = None
+    predicted_numbers: Array | None = None
     losses: Array | None = None
 
     def __len__(self) -> int:
@@ -56,8 +56,8 @@ class Outcome:
     def predicted(self) -> Array:
         """The predicted classes `(n,)`, labels 0/1 `(n, labels)`, or values `(n, targets)`."""
         if self.scores is None:
-            assert self.given is not None
-            return self.given
+            assert self.predicted_numbers is not None
+            return self.predicted_numbers
         return self.task.output.decide(self.scores)
 
     @property
@@ -186,7 +186,7 @@ def _read_classes(outcome: Outcome, table: dict[str, Array], path: Path) -> Outc
     """Returns an outcome with the columns of one class for each example; without probabilities of many classes."""
     label, predicted = (_class_numbers(outcome.classes, _column(table, word, path), word, path) for word in _WORDS)
     if len(outcome.classes) > MANY_CLASSES:
-        return replace(outcome, truth=label, given=predicted)
+        return replace(outcome, truth=label, predicted_numbers=predicted)
     scores = np.stack([_numbers(table, f"p_{name}", path) for name in outcome.classes], axis=1)
     return replace(outcome, truth=label, scores=scores)
 

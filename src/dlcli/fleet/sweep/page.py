@@ -32,7 +32,7 @@ def sweep_page(result: Outcome, search: Search, folder: SweepFolder) -> str:
     return page(
         "sweep",
         title=f"{result.name}: sweep {result.sweep}",
-        found=result,
+        result=result,
         best=[result.row(number) for number in result.best],
         links={row.run: _report_of(folder, row.run) for row in result.trials if row.run},
         files=[path.name for path in (folder.best_path, folder.table_path) if path.is_file()],
@@ -98,7 +98,7 @@ def _draw_importances(axes: Any, medium: Medium, shares: dict[str, float], objec
 
 
 def _parallel(result: Outcome, search: Search) -> list[Chart]:
-    """Returns a line for each completed trial across its parameters, if two were completed; the best tenth stands out."""
+    """Returns the chart with a line for each completed trial across its parameters; none if fewer than two were completed."""
     done = [row for row in result.trials if row.values]
     kinds = dict(names_of(search.parameters))
     names = [name for name in (*result.importances, *kinds) if any(name in row.drawn for row in done)]
@@ -106,7 +106,7 @@ def _parallel(result: Outcome, search: Search) -> list[Chart]:
     if len(done) < 2 or not names:
         return []
     across = f"{', '.join(names)} and {result.objectives[0]}"
-    text = f"Each of {len(done)} completed trials across {across}; the best tenth stands out."
+    text = f"Each of {len(done)} completed trials across {across}; the best tenth is highlighted."
     draw = partial(_draw_parallel, result=result, done=done, kinds={name: kinds[name] for name in names})
     return [Chart("", text, draw, (9.6, 3.3))]
 

@@ -126,18 +126,18 @@ class Evidence:
     @cached_property
     def best(self) -> Row | None:
         """The row of the epoch whose model was kept; the last one where that is not known."""
-        found = next((row for row in self.rows if row["epoch"] == self.status.best_epoch), None)
-        return found or (self.rows[-1] if self.rows else None)
+        row = next((row for row in self.rows if row["epoch"] == self.status.best_epoch), None)
+        return row or (self.rows[-1] if self.rows else None)
 
     def skills(self, row: Row | None, prefix: str = "") -> dict[str, float]:
         """Returns the skill by each measure that an epoch has for the training part, or with `val_` for the validation."""
         if row is None:
             return {}
-        found = {name: self._skill(name, row.get(f"{prefix}{name}")) for name in entry_of(_MEASURES, self.output) or ()}
+        skills = {name: self._skill(name, row.get(f"{prefix}{name}")) for name in entry_of(_MEASURES, self.output) or ()}
         loss = row.get(f"{prefix}loss")
         if self.guess_loss and loss is not None:
-            found["loss"] = 1 - loss / self.guess_loss
-        return {name: value for name, value in found.items() if value is not None}
+            skills["loss"] = 1 - loss / self.guess_loss
+        return {name: value for name, value in skills.items() if value is not None}
 
     @cached_property
     def scored_skills(self) -> dict[str, float]:

@@ -25,11 +25,11 @@ def probability_of_no_relation(task: Task, truth: Array, scores: Array) -> float
     """
     if isinstance(task.output, Decisions):
         members, probabilities = task.output.members(truth, scores)
-        found = [_area(column, shares) for column, shares in zip(members.T, probabilities.T, strict=True)]
+        z_values = [_area(column, shares) for column, shares in zip(members.T, probabilities.T, strict=True)]
     else:
-        found = [_correlation(truth[:, at], scores[:, at]) for at in range(truth.shape[1])]
-    known = [1 - NormalDist().cdf(z) for z in found if z is not None]
-    return min(1.0, min(known) * len(known)) if known else None
+        z_values = [_correlation(truth[:, at], scores[:, at]) for at in range(truth.shape[1])]
+    p_values = [1 - NormalDist().cdf(z) for z in z_values if z is not None]
+    return min(1.0, min(p_values) * len(p_values)) if p_values else None
 
 
 def area(members: Array, scores: Array) -> float:

@@ -174,11 +174,9 @@ class Conv1D(ActivatedLayer):
 
     def transformed(self, shape: Shape) -> Shape:
         """The series shrinks by the window; the channels become `filters`."""
-        if shape[1] % self.groups or self.filters % self.groups:
-            raise ShapeError(f"`groups: {self.groups}` must divide its {shape[1]} input channels and {self.filters} filters")
-        check_strides((self.strides,), (self.dilation_rate,))
+        filters = grouped_filters(self.filters, self.groups, shape[1], (self.strides,), (self.dilation_rate,))
         padding: Padding = "valid" if self.padding == "valid" else "same"
-        return (slid(shape[0], self.kernel_size, self.strides, padding, self.dilation_rate), self.filters)
+        return (slid(shape[0], self.kernel_size, self.strides, padding, self.dilation_rate), filters)
 
 
 class ZeroPadding2D(LayerSpec):
