@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=301, help="epochs of each seed, from the first on (default: 301)")
     parser.add_argument("--classes", type=int, default=2, help="classes, of equal size (default: 2)")
     options = parser.parse_args()
-    print("| examples | order | mean | worst | different orders | ms an epoch |")
+    print("| examples | order | mean | worst | different orders | ms per epoch |")
     print("| --- | --- | --- | --- | --- | --- |")
     for examples in SIZES:
         for name, order in (("dlcli", epoch_order), ("NumPy", numpy_order), ("revision 1", first_order)):

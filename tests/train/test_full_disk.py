@@ -80,7 +80,7 @@ def whole(spec: Path) -> Run:
     return run
 
 
-SLOW, MORE = pytest.mark.slow, (1, 2, 3, 4, 5, 15, 16, 17, 28, 29, 40)
+SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
