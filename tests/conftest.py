@@ -85,10 +85,10 @@ def without_pictures() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:
-    """The folder of real data sets that DLCLI_TEST_DATA names."""
+    """The folder of real datasets that DLCLI_TEST_DATA names."""
     folder = os.environ.get("DLCLI_TEST_DATA")
     if not folder:
-        pytest.skip("DLCLI_TEST_DATA names no folder of real data sets")
+        pytest.skip("DLCLI_TEST_DATA names no folder of real datasets")
     return Path(folder)
 
 

@@ -133,10 +133,10 @@ def test_a_table_is_read_as_it_is_written(here: Path, name: str, content: bytes)
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ("typo_of_nothing_at_all", "there is no file, folder or data set 'typo_of_nothing_at_all'"),
+        ("typo_of_nothing_at_all", "there is no file, folder or dataset 'typo_of_nothing_at_all'"),
         ("hauses.csv", "there is no file or folder hauses.csv; did you mean 'houses.csv'?"),
-        ("houses", "there is no file, folder or data set 'houses'; did you mean 'houses.csv'?"),
-        ("mnits", "there is no file, folder or data set 'mnits'; did you mean 'mnist'?"),
+        ("houses", "there is no file, folder or dataset 'houses'; did you mean 'houses.csv'?"),
+        ("mnits", "there is no file, folder or dataset 'mnits'; did you mean 'mnist'?"),
         ("./digits", "there is no file or folder ./digits"),
     ],
 )

@@ -134,8 +134,8 @@ def test_the_command_line_has_the_last_word_on_time_and_memory(tmp_path: Path) -
         ("{array: 0-9}", "no option 'array': dlcli sets it"),
         ("{time: 5}", "no option 'time': use `minutes`"),
         ("{'--wrap=x': y}", "expected long option names of sbatch, e.g. `partition`, found '--wrap=x'"),
-        ('{comment: "a\\n#SBATCH --uid=0"}', "expected only letters, digits, blanks and simple signs in 'comment'"),
-        ('{comment: "a\'b"}', "expected only letters, digits, blanks and simple signs in 'comment'"),
+        ('{comment: "a\\n#SBATCH --uid=0"}', "expected only letters, digits, spaces and simple signs in 'comment'"),
+        ('{comment: "a\'b"}', "expected only letters, digits, spaces and simple signs in 'comment'"),
     ],
 )
 def test_options_that_would_say_something_else_to_sbatch_are_refused(tmp_path: Path, options: str, words: str) -> None:

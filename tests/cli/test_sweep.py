@@ -152,7 +152,7 @@ def test_nothing_starts_where_the_space_is_wrong_or_the_command_line_is(tmp_path
     (tmp_path / "grid.yaml").write_text(GRID)
     done = dlcli("sweep", "grid.yaml", "--runs", "runs")
     assert done.returncode == 2
-    assert done.stderr.startswith("grid.yaml:12:38: sweep.space.model.units.0.choice.2: expected a whole number, found 500.0")
+    assert done.stderr.startswith("grid.yaml:12:38: sweep.space.model.units.0.choice.2: expected an integer, found 500.0")
     assert dlcli("check", "grid.yaml").returncode == 2
     write(tmp_path, trials=2)
     for arguments, said in (

@@ -1,4 +1,4 @@
-"""The leaderboard of a batch: one table for each data set, runs by id, a CSV, and the next command."""
+"""The leaderboard of a batch: one table for each dataset, runs by id, a CSV, and the next command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dlcli.runs.files import read_table
 
 
 def made(folder: Path) -> Batch:
-    """Makes a batch of two data sets and two settings, of which one has failed."""
+    """Makes a batch of two datasets and two settings, of which one has failed."""
     texts = {name: SPEC.format(name=name, seed=0) for name in ("iris", "other")}
     texts["wine"] = texts["iris"].replace("name: iris}", "name: wine}")
     assert "name: wine}" in texts["wine"]

@@ -229,7 +229,7 @@ def test_images_of_whole_numbers_stay_0_to_255(tmp_path: Path) -> None:
     model = keras.Model(entry, spec.build((2, 2, 3))(spec.preprocess(entry)))
     images = np.random.default_rng(0).integers(0, 256, (5, 2, 2, 3))
     np.testing.assert_array_equal(np.asarray(model(images)), images.sum(axis=(1, 2)))
-    with pytest.raises(DataError, match=r"takes whole numbers, \[0, 255\]; the spec says \[0.0, 1.0\]"):
+    with pytest.raises(DataError, match=r"takes integers, \[0, 255\]; the spec says \[0.0, 1.0\]"):
         Hub(kind="hub", handle=str(folder), input_range=(0.0, 1.0)).resolved(offline=True)
 
 

@@ -70,7 +70,7 @@ EFFECTS: dict[str, tuple[str, Callable[[str], Callable[[], Any]]]] = {
     "lists files": ("MatchingFiles", lambda path: lambda: tf.io.matching_files(path)),
     "ends the process": ("Abort", lambda path: lambda: tf.raw_ops.Abort(error_msg="evil")),
     "runs Python": ("EagerPyFunc", lambda path: lambda: tf.py_function(lambda: 1.0, [], tf.float32)),
-    "reads a data set": (
+    "reads a dataset": (
         "TextLineDataset",
         lambda path: lambda: tf.raw_ops.TextLineDataset(filenames=[path], compression_type="", buffer_size=0),
     ),

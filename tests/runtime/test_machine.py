@@ -61,7 +61,7 @@ def test_missing_bytecode_warns_with_the_command_that_makes_it(monkeypatch: pyte
 
 def test_a_data_folder_that_cannot_be_written_only_warns(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert stage.check_folder("data sets", tmp_path / "file" / "sets", "remedy").status == "warn"
+    assert stage.check_folder("datasets", tmp_path / "file" / "sets", "remedy").status == "warn"
 
 
 def test_a_self_test_that_breaks_is_a_failed_check() -> None:

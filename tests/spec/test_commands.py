@@ -84,7 +84,7 @@ def test_check_with_a_wrong_override_tells_it_once(folder: Path) -> None:  # noq
         (folder / name).write_text(GOOD)
     result = _invoke("check", "a.yaml", "b.yaml", "--set", "training.epochs=x")
     assert result.exit_code == 2
-    assert result.stderr.count("expected a whole number") == 1
+    assert result.stderr.count("expected an integer") == 1
 
 
 def test_check_of_an_empty_folder_says_so(tmp_path: Path) -> None:

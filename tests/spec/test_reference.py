@@ -50,6 +50,20 @@ def test_the_reference_names_every_kind_and_field() -> None:
                 assert name == "kind" or f"| `{name}` |" in section, (member, name)
 
 
+def test_the_reference_shows_types_and_defaults_as_a_yaml_says_them() -> None:
+    text = reference()
+    assert "| `classes` | list of texts | `null` |" in text
+    assert "| `pooling` | `avg`, `max`, `none` | `avg` |" in text
+    assert "| `train` | `head`, `all` or `{last: ...}` or `{blocks: ...}` or `{from: ...}` | required |" in text
+    assert "| `branches` | list of lists of [layers](#layers) | required |" in text
+    assert text.count("\n- `mobilenet_v2`: ") == 1
+
+
+def test_null_resets_what_is_not_set_by_default() -> None:
+    loaded = load_text(GOOD, "good.yaml", ["data.split.file=split.csv", "data.split.file=null"])
+    assert loaded.experiment.data.split.file is None
+
+
 def test_every_link_of_the_reference_has_its_heading() -> None:
     import re
 

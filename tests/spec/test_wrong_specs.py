@@ -98,7 +98,7 @@ def test_faults_of_a_file_come_in_its_order(folder: Path) -> None:
     assert _printed(folder).splitlines()[::2] == [
         "spec.yaml:4:1: sed: unknown key; did you mean `seed`?",
         "spec.yaml:17:21: model.layers.3.unit: unknown key; did you mean `units`?",
-        "spec.yaml:19:3: training.epochs: expected a whole number, found the text '2'; write it without quotes: 2",
+        "spec.yaml:19:3: training.epochs: expected an integer, found the text '2'; write it without quotes: 2",
         "spec.yaml:23:30: training.callbacks.0.patience: expected a number of at least 0, found -3",
     ]
 
@@ -106,7 +106,7 @@ def test_faults_of_a_file_come_in_its_order(folder: Path) -> None:
 def test_rules_are_checked_in_the_sections_without_faults(folder: Path) -> None:
     (folder / "spec.yaml").write_text(GOOD.replace("filters: 4", "filters: x").replace("[accuracy]", "[accuracy, r2]"))
     assert _printed(folder).splitlines()[::2] == [
-        "spec.yaml:14:22: model.layers.0.filters: expected a whole number, found the text 'x'",
+        "spec.yaml:14:22: model.layers.0.filters: expected an integer, found the text 'x'",
         "spec.yaml:21:23: training.metrics.1: `r2` does not fit `task: classification`",
     ]
 
@@ -155,7 +155,7 @@ OVERRIDES = {
     "training.epochs": "expected PATH=VALUE, such as training.epochs=3",
     "=3": "expected PATH=VALUE, such as training.epochs=3",
     "training..epochs=2": "expected PATH=VALUE, such as training.epochs=3",
-    "training.epochs=x": "training.epochs: expected a whole number, found the text 'x'",
+    "training.epochs=x": "training.epochs: expected an integer, found the text 'x'",
     "training.epoch=3": "training.epoch: unknown key; did you mean `epochs`?",
     "model.layers.9.units=3": "the list has 4 entries, counted from 0; `9` is none of them",
     "model.layers.-1.units=3": "the list has 4 entries, counted from 0; `-1` is none of them",

@@ -77,7 +77,7 @@ class BatchDisplay(Watcher):
 
 
 def show_leaderboard(batch: Batch, board: Leaderboard, path: Path) -> None:
-    """Prints a table for each data set, the best line first, every failure with its reason, and what to do next."""
+    """Prints a table for each dataset, the best line first, every failure with its reason, and what to do next."""
     console = results_console()
     for data, lines in board.by_data():
         parts = " or ".join(dict.fromkeys(line.split for line in lines if line.split)) or "not scored"

@@ -190,7 +190,7 @@ def init(
     data: Annotated[
         str | None,
         typer.Option(
-            help="A folder of images, a table (.csv, .tsv, .parquet, .xlsx), an .npz file, or the name of a data set (digits)."
+            help="A folder of images, a table (.csv, .tsv, .parquet, .xlsx), an .npz file, or the name of a dataset (digits)."
         ),
     ] = None,
     task: Annotated[str | None, typer.Option(help=f"Task: {', '.join(TASKS)}.", autocompletion=_complete_task)] = None,

@@ -40,7 +40,7 @@ def examine(runs: Path) -> Iterator[Check]:
     yield check_memory()
     yield check_shared_memory()
     yield check_folder("runs folder", runs, "set another folder with --runs or DLCLI_RUNS")
-    yield check_folder("data sets", _data_sets(), "existing data sets can be read; set TFDS_DATA_DIR to prepare others")
+    yield check_folder("datasets", _data_sets(), "existing datasets can be read; set TFDS_DATA_DIR to prepare others")
     yield check_folder("pretrained weights", _keras_home(), "existing files can be read; set KERAS_HOME to download others")
     yield check_disk(runs)
     yield from check_tensorflow()

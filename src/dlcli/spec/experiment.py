@@ -45,7 +45,7 @@ class Training(Spec):
             " val_r2 for a table with several targets, which gives them equal weight."
         ),
     )
-    callbacks: list[Callback] = Field(default=[], description="Callbacks of the training.")
+    callbacks: list[Callback] = Field(default=[], description="Callbacks of the run.")
     stages: list[Stage] = Field(
         default=[],
         description="Training stages, in order. If not set, only the head of a transfer model is trained, and other models"
@@ -80,7 +80,7 @@ def _sbatch_options(options: dict[str, str | int | bool]) -> dict[str, str | int
         if name in _OWN:
             raise _expected(f"no option {name!r}: {_OWN[name]}")
         if isinstance(value, str) and not re.fullmatch(r"[A-Za-z0-9_.,:;=/@%+*()&|<>!\[\] -]+", value):
-            raise _expected(f"only letters, digits, blanks and simple signs in {name!r}, found {value!r}")
+            raise _expected(f"only letters, digits, spaces and simple signs in {name!r}, found {value!r}")
     return options
 
 
@@ -135,7 +135,10 @@ class Hardware(Spec):
     xla: bool = Field(default=False, description="Whether steps are compiled by XLA, which is much slower on CPUs.")
     deterministic: bool = Field(default=False, description="Whether operations on a GPU are deterministic, which is slower.")
     steps_per_execution: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Number of steps per call of the device; chosen from the steps of an epoch if not set."
+        default=None,
+        description=(
+            "Number of steps per call of the compiled training function; chosen from the steps of an epoch if not set."
+        ),
     )
     resources: Resources = Field(default=Resources(), description="Resources that a run requests from a cluster.")
 

@@ -10,7 +10,7 @@ from dlcli.errors import SpecError
 from dlcli.spec.base import OneOf, Spec
 from dlcli.spec.document import Path, dotted, parse_value
 
-_NUMBERS = {"int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number"}
+_NUMBERS = {"int_type": "an integer", "int_from_float": "an integer", "float_type": "a number"}
 SHAPES = {
     "list_type": "a list",
     "tuple_type": "a number or a list of two",

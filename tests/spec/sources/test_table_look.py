@@ -73,14 +73,14 @@ def test_numbers_written_as_text_are_named(tmp_path: Path, cells: list[str], dec
         ("Results of 2024\n\n" + ROWS, "utf-8, separator comma, header, 3 columns"),
         ("# age,city,target\n" + ROWS.partition("\n")[2], "utf-8, separator comma, header, 3 columns"),
         (ROWS.partition("\n")[2] * 3, "utf-8, separator comma, no header, 3 columns"),
-        ("a b  c\n1 2   3\n 4  5 6 \n", "utf-8, separator blank, header, 3 columns"),
+        ("a b  c\n1 2   3\n 4  5 6 \n", "utf-8, separator space, header, 3 columns"),
     ],
 )
 def test_the_dialect_is_found(tmp_path: Path, content: str | bytes, described: str) -> None:
     found = shown(tmp_path, content)
     assert found.describe() == described
     names = ["column_1", "column_2", "column_3"] if not found.dialect.header else ["age", "city", "target"]
-    assert found.names == (["a", "b", "c"] if "blank" in described else names)
+    assert found.names == (["a", "b", "c"] if "space" in described else names)
 
 
 @pytest.mark.parametrize(

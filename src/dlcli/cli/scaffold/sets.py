@@ -37,7 +37,7 @@ def look_at_data(data: str, options: Options, questions: Questions) -> DataPlan:
         return _look_at_file(path, options, questions)
     if _is_path(data) or (kind := _kind_of_set(data)) is None:
         raise UsageError(f"--data: {_no_data(data)}")
-    _refuse_target(options, f"{data} is a data set, whose label is known")
+    _refuse_target(options, f"{data} is a dataset, whose label is known")
     return _look_at_set(kind, data, options.task)
 
 
@@ -125,7 +125,7 @@ def _no_data(data: str) -> str:
     from dlcli.spec.messages import nearest
 
     path = Path(os.path.expanduser(data))
-    what = f"there is no file or folder {data}" if _is_path(data) else f"there is no file, folder or data set {data!r}"
+    what = f"there is no file or folder {data}" if _is_path(data) else f"there is no file, folder or dataset {data!r}"
     beside = {name: str(path.parent / name) if path.parent != Path() else name for name in _names_in(path.parent)}
     near = nearest(path.name, beside)
     if near is None and not _is_path(data):

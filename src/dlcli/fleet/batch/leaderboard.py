@@ -57,7 +57,7 @@ class Leaderboard:
     failures: list[Failure]
 
     def by_data(self) -> Iterator[tuple[str, list[Line]]]:
-        """Yields each data set with its lines: scores on different data do not tell which model is better."""
+        """Yields each dataset with its lines: scores on different data do not tell which model is better."""
         for data in dict.fromkeys(line.data for line in self.lines):
             yield data, [line for line in self.lines if line.data == data]
 
@@ -137,7 +137,7 @@ def _scores(run: Run, split: str) -> dict[str, float]:
 
 
 def _data_of(job: Job) -> str:
-    """Returns the data set of a job in words: its source's kind and what names it."""
+    """Returns the dataset of a job in words: its source's kind and what names it."""
     try:
         source: Any = load_text(job.text, job.file, job.overrides).experiment.data.source
     except DlcliError:

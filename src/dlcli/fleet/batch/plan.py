@@ -124,7 +124,7 @@ def seeds_of(text: str) -> list[int]:
     """Returns the seeds of `0-4,7`.
 
     Raises:
-        UsageError: these are no whole numbers or ranges of them.
+        UsageError: these are not integers or ranges of them.
     """
     seeds: list[int] = []
     for part in filter(None, (item.strip() for item in text.split(","))):

@@ -159,7 +159,10 @@ class ImageNoise(AugmentationSpec):
 
 
 class RandomErasing(AugmentationSpec):
-    """Covers a random rectangle with noise or a value (Zhong et al. 2017). `factor` is exact; Keras's would halve it."""
+    """Covers a random rectangle with noise or a value (Zhong et al. 2017).
+
+    `factor` is the exact fraction; the Keras layer erases in half as many images.
+    """
 
     keras_class: ClassVar[str] = "layers.RandomErasing"
     kind: Literal["random_erasing"]

@@ -33,7 +33,7 @@ PartShare = Annotated[
 def _batch_size(value: Any) -> int | str:
     if value == "full" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value  # type: ignore[no-any-return]
-    raise PydanticCustomError("expected", "expected {what}", {"what": "a whole number from 1, or `full`"})
+    raise PydanticCustomError("expected", "expected {what}", {"what": "an integer from 1, or `full`"})
 
 
 BatchSize = Annotated[int | str, PlainValidator(_batch_size, json_schema_input_type=Count | Literal["full"])]

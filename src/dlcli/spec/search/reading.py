@@ -126,7 +126,7 @@ class _Reader:
             or len(bounds) != 2
             or not all(isinstance(bound, kind) and not isinstance(bound, bool) and isfinite(bound) for bound in bounds)
         ):
-            what = "two whole numbers" if whole else "two numbers"
+            what = "two integers" if whole else "two numbers"
             self._fault(inside, f"expected {what}, [lowest, highest], found {shown(bounds)}")
             return None
         low, high = bounds
@@ -155,7 +155,7 @@ class _Reader:
             return None
         is_number = isinstance(step, int if whole else (int, float)) and not isinstance(step, bool) and isfinite(step)
         if not is_number or not 0 < step <= high - low:
-            what = "a whole number" if whole else "a number"
+            what = "an integer" if whole else "a number"
             self._fault((*place, "step"), f"expected {what} above 0 and at most {high - low:g}, found {shown(step)}")
             return None
         return float(step) if not whole else int(step)

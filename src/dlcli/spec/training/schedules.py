@@ -10,11 +10,11 @@ from pydantic import Field
 from dlcli.spec.base import Count, Fraction, KerasSpec, NotNegative, OneOf, Positive, built
 
 _INITIAL = "Initial learning rate."
-_STEPS = "Number of steps over which the rate falls; all steps of the stage if not set."
+_STEPS = "Number of steps over which the learning rate falls; all steps of the stage if not set."
 
 
 class ScheduleSpec(KerasSpec):
-    """A rate as a function of the step."""
+    """A learning rate as a function of the step."""
 
     def for_steps(self, steps: int) -> ScheduleSpec:
         """Returns the schedule with lengths that were left out filled in for a stage of `steps` steps."""
@@ -58,58 +58,60 @@ def _times(value: Any, factor: float) -> Any:
 
 
 class ExponentialDecay(ScheduleSpec):
-    """Multiplies the rate by `decay_rate` every `decay_steps` steps."""
+    """Multiplies the learning rate by `decay_rate` every `decay_steps` steps."""
 
     keras_class: ClassVar[str] = "optimizers.schedules.ExponentialDecay"
     kind: Literal["exponential_decay"]
     initial_learning_rate: Positive = Field(description=_INITIAL)
     decay_steps: Count | None = Field(default=None, description=_STEPS)
-    decay_rate: Positive = Field(description="Factor of the rate after `decay_steps` steps.")
-    staircase: bool = Field(default=False, description="Whether the rate falls in discrete steps.")
+    decay_rate: Positive = Field(description="Factor of the learning rate after `decay_steps` steps.")
+    staircase: bool = Field(default=False, description="Whether the learning rate falls in discrete steps.")
 
 
 class InverseTimeDecay(ScheduleSpec):
-    """Divides the rate by `1 + decay_rate * step / decay_steps`."""
+    """Divides the learning rate by `1 + decay_rate * step / decay_steps`."""
 
     keras_class: ClassVar[str] = "optimizers.schedules.InverseTimeDecay"
     kind: Literal["inverse_time_decay"]
     initial_learning_rate: Positive = Field(description=_INITIAL)
     decay_steps: Count | None = Field(default=None, description=_STEPS)
     decay_rate: Positive = Field(description="Decay rate.")
-    staircase: bool = Field(default=False, description="Whether the rate falls in discrete steps.")
+    staircase: bool = Field(default=False, description="Whether the learning rate falls in discrete steps.")
 
 
 class PiecewiseConstantDecay(ScheduleSpec):
-    """Uses each of several rates for a number of steps (step schedule)."""
+    """Uses each of several learning rates for a number of steps (step schedule)."""
 
     keras_class: ClassVar[str] = "optimizers.schedules.PiecewiseConstantDecay"
     kind: Literal["piecewise_constant_decay"]
-    boundaries: list[Count] = Field(description="Steps after which the next rate is used, in increasing order.", min_length=1)
+    boundaries: list[Count] = Field(
+        description="Steps after which the next learning rate is used, in increasing order.", min_length=1
+    )
     values: list[Positive] = Field(description="Learning rates, one more than boundaries.", min_length=2)
 
 
 class PolynomialDecay(ScheduleSpec):
-    """Lowers the rate to `end_learning_rate` by a polynomial; power 1 is linear."""
+    """Lowers the learning rate to `end_learning_rate` by a polynomial; power 1 is linear."""
 
     keras_class: ClassVar[str] = "optimizers.schedules.PolynomialDecay"
     kind: Literal["polynomial_decay"]
     initial_learning_rate: Positive = Field(description=_INITIAL)
     decay_steps: Count | None = Field(default=None, description=_STEPS)
-    end_learning_rate: NotNegative = Field(default=1e-4, description="Rate at the end.")
+    end_learning_rate: NotNegative = Field(default=1e-4, description="Learning rate at the end.")
     power: Positive = Field(default=1.0, description="Power of the polynomial.")
     cycle: bool = Field(default=False, description="Whether the schedule restarts after its end.")
 
 
 class CosineDecay(ScheduleSpec):
-    """Lowers the rate by half a cosine, after an optional warm-up (Loshchilov, Hutter 2016)."""
+    """Lowers the learning rate by half a cosine, after an optional warm-up (Loshchilov, Hutter 2016)."""
 
     keras_class: ClassVar[str] = "optimizers.schedules.CosineDecay"
     kind: Literal["cosine_decay"]
     initial_learning_rate: NotNegative = Field(description=_INITIAL)
     decay_steps: Count | None = Field(
-        default=None, description="Number of steps over which the rate falls; the rest of the stage if not set."
+        default=None, description="Number of steps over which the learning rate falls; the rest of the stage if not set."
     )
-    alpha: NotNegative = Field(default=0.0, description="Final rate, as a fraction of the highest.")
+    alpha: NotNegative = Field(default=0.0, description="Final learning rate, as a fraction of the highest.")
     warmup_target: Positive | None = Field(default=None, description="Rate at the end of the warm-up.")
     warmup_steps: Annotated[int, Field(ge=0)] = Field(default=0, description="Number of warm-up steps.")
 
@@ -132,15 +134,17 @@ class CosineDecayRestarts(ScheduleSpec):
     initial_learning_rate: Positive = Field(description=_INITIAL)
     first_decay_steps: Count = Field(description="Number of steps of the first period.")
     t_mul: Positive = Field(default=2.0, description="Factor by which each period is longer than the one before.")
-    m_mul: Positive = Field(default=1.0, description="Factor of the initial rate of each period, relative to the one before.")
+    m_mul: Positive = Field(
+        default=1.0, description="Factor of the initial learning rate of each period, relative to the one before."
+    )
     alpha: NotNegative = Field(default=0.0, description="Rate at the end of a period, as a fraction of its start.")
 
 
 class Warmup(ScheduleSpec):
-    """Raises the rate linearly to `learning_rate`, then keeps it."""
+    """Raises the learning rate linearly to `learning_rate`, then keeps it."""
 
     kind: Literal["warmup"]
-    learning_rate: Positive = Field(description="Rate after the warm-up.")
+    learning_rate: Positive = Field(description="Learning rate after the warm-up.")
     warmup_steps: Count = Field(description="Number of warm-up steps.")
 
     def build(self, **extra: Any) -> Any:
@@ -153,16 +157,16 @@ class Warmup(ScheduleSpec):
 
 
 class OneCycle(ScheduleSpec):
-    """Raises the rate to `max_learning_rate`, then lowers it by a cosine far below the start (Smith, Topin 2017)."""
+    """Raises the learning rate to `max_learning_rate`, then lowers it by a cosine far below the start (Smith, Topin 2017)."""
 
     kind: Literal["one_cycle"]
     max_learning_rate: Positive = Field(description="Highest learning rate.")
     decay_steps: Count | None = Field(
         default=None, description="Number of steps of the cycle; all steps of the stage if not set."
     )
-    warmup_share: Fraction = Field(default=0.3, description="Fraction of the steps in which the rate rises.")
-    start_factor: Positive = Field(default=0.04, description="First rate, as a fraction of the highest.")
-    end_factor: NotNegative = Field(default=1e-4, description="Last rate, as a fraction of the highest.")
+    warmup_share: Fraction = Field(default=0.3, description="Fraction of the steps in which the learning rate rises.")
+    start_factor: Positive = Field(default=0.04, description="First learning rate, as a fraction of the highest.")
+    end_factor: NotNegative = Field(default=1e-4, description="Last learning rate, as a fraction of the highest.")
 
     def build(self, **extra: Any) -> Any:
         """Returns Keras's cosine decay with a warm-up of this shape."""
@@ -181,7 +185,7 @@ class OneCycle(ScheduleSpec):
 
 
 class ByPart(ScheduleSpec):
-    """Separate rates for the backbone and the head: `{backbone: 1e-5, head: 1e-3}`."""
+    """Separate learning rates for the backbone and the head: `{backbone: 1e-5, head: 1e-3}`."""
 
     kind: Literal["by_part"] = "by_part"
     backbone: Rate = Field(description="Learning rate of the backbone: a number or a schedule.")

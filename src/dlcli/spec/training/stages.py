@@ -45,7 +45,7 @@ Selection = Annotated[Any, PlainValidator(_selection), Field(json_schema_extra=_
 
 
 class Stage(Spec):
-    """One stage of a training. Fields that are not set have the values of `training`."""
+    """One training stage. Fields that are not set have the values of `training`."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")] = Field(description="Name of the stage.")
     train: Selection = Field(

@@ -1,4 +1,4 @@
-"""The real data sets that come with scikit-learn: nothing to download."""
+"""The real datasets that come with scikit-learn: nothing to download."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FACTS = {
 
 
 class Builtin(SourceSpec):
-    """A data set that is included in scikit-learn.
+    """A dataset that is included in scikit-learn.
 
     digits: 1,797 images of 8x8; iris: 150 flowers; wine: 178 wines; breast_cancer: 569 tumours; diabetes: 442 patients.
     """
 
     kind: Literal["builtin"]
-    name: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"] = Field(description="Name of the data set.")
+    name: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"] = Field(description="Name of the dataset.")
 
     def facts(self, task: Task) -> Facts:
         """Returns the set's shape and classes."""

@@ -57,8 +57,8 @@ class DateColumn(Spec):
 class Csv(SourceSpec):
     """A table in a file: CSV, TSV and similar text files, also compressed; Parquet; or an Excel sheet.
 
-    Columns of numbers are numbers, all others categories; both may have gaps. Empty cells and the usual marks (`NA`, `NaN`,
-    `null`, `None`, ...) are gaps. The format of a file is detected, shown, and may be set.
+    Columns of numbers are numbers, all others categories; both may have missing values. Empty cells and the usual
+    marks (`NA`, `NaN`, `null`, `None`, ...) are missing values. The format of a file is detected, shown, and may be set.
     """
 
     kind: Literal["csv"]
@@ -87,10 +87,10 @@ class Csv(SourceSpec):
     )
     separator: Annotated[str, AfterValidator(_separator)] = Field(
         default="auto",
-        description="Separator of columns; a blank means any number of blanks; `auto`: detected in each file.",
+        description="Separator of columns; a space means any number of spaces; `auto`: detected in each file.",
     )
     decimal: Literal["auto", ".", ","] = Field(
-        default="auto", description="Decimal mark of numbers; `auto`: detected in each file."
+        default="auto", description="Decimal separator of numbers; `auto`: detected in each file."
     )
     thousands: Literal[",", ".", " ", "'"] | None = Field(
         default=None, description="Thousands separator, as in 1,234,567; none if not set."
@@ -119,7 +119,7 @@ class Csv(SourceSpec):
     reader: Literal["auto", 1, 2] = Field(
         default="auto",
         description=(
-            "Revision of the rules for reading cells. 1, of earlier versions: blanks at the end of a cell belong to it,"
+            "Revision of the rules for reading cells. 1, of earlier versions: whitespace at the end of a cell belongs to it,"
             " and 3.0 and 3 are two categories. `auto`: the newest, 2."
         ),
     )
@@ -234,7 +234,7 @@ class Csv(SourceSpec):
         if len(set(self.targets)) < len(self.targets):
             yield "target", "a column is listed twice"
         if self.thousands and self.thousands == self.decimal:
-            yield "thousands", f"is the decimal mark too, {self.decimal!r}"
+            yield "thousands", f"is also the decimal separator, {self.decimal!r}"
         if len(set(self.names)) < len(self.names):
             yield "names", f"`{Counter(self.names).most_common(1)[0][0]}` is listed twice"
         for name in self.categorical:

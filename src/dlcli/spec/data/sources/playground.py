@@ -21,7 +21,7 @@ _CLASSES = ("orange", "blue")
 
 
 class Playground(SourceSpec):
-    """A two-dimensional data set of the TensorFlow playground (github.com/tensorflow/playground, `src/dataset.ts`).
+    """A two-dimensional dataset of the TensorFlow playground (github.com/tensorflow/playground, `src/dataset.ts`).
 
     circles, xor, gaussians and spiral have two classes; plane and multi_gaussian are regressions. Points lie about
     within -6 and 6 on both axes.
@@ -29,7 +29,7 @@ class Playground(SourceSpec):
 
     kind: Literal["playground"]
     name: Literal["circles", "xor", "gaussians", "spiral", "plane", "multi_gaussian"] = Field(
-        description="Name of the data set."
+        description="Name of the dataset."
     )
     examples: int = Field(default=500, description="Number of points.", ge=10, le=1_000_000)
     noise: Share = Field(default=0.0, description="Noise, from 0 (none) to 1; the slider of the playground ends at 0.5.")

@@ -47,11 +47,11 @@ _KNOWN = {
 
 
 class Tfds(SourceSpec):
-    """A data set of TensorFlow Datasets: prepared data in `TFDS_DATA_DIR`, or downloaded once by TFDS."""
+    """A dataset of TensorFlow Datasets: prepared data in `TFDS_DATA_DIR`, or downloaded once by TFDS."""
 
     kind: Literal["tfds"]
     name: str = Field(
-        description="Name of the data set, with its configuration if any: `mnist`, `cifar10_corrupted/snow_1`.",
+        description="Name of the dataset, with its configuration if any: `mnist`, `cifar10_corrupted/snow_1`.",
         pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$",
     )
     version: str | None = Field(
@@ -62,7 +62,7 @@ class Tfds(SourceSpec):
         default=None, description="TFDS split expression for validation; if not set, dlcli splits the training examples."
     )
     test: str | None = Field(
-        default="auto", description="TFDS split expression for testing; `auto`: `test` if the data set has it."
+        default="auto", description="TFDS split expression for testing; `auto`: `test` if the dataset has it."
     )
 
     def facts(self, task: Task) -> Facts:

@@ -332,7 +332,9 @@ class Application(Keras):
         "convnext_xlarge",
     ]
     meanings: ClassVar[dict[str, str]] = {
-        kind: f"{row.name}: {row.features:,} features of images of {row.size}x{row.size}." for kind, row in ROWS.items()
+        kind: f"{row.name}: {row.features:,} features of images of {row.size}x{row.size}."
+        for kind, row in ROWS.items()
+        if kind not in _ALPHAS
     }
 
 

@@ -81,7 +81,7 @@ class Hub(BackboneSpec):
             return self.input_range
         if "input_range" in self.model_fields_set:
             listed = list(self.input_range)
-            raise DataError(f"model.backbone.input_range: the module takes whole numbers, [0, 255]; the spec says {listed}")
+            raise DataError(f"model.backbone.input_range: the module takes integers, [0, 255]; the spec says {listed}")
         return (0.0, 255.0)
 
     def preprocess(self, tensor: Any) -> Any:

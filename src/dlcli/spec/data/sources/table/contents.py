@@ -191,7 +191,7 @@ def _blank_notes(names: Sequence[str], columns: Sequence[_Cells], settings: Sett
     if not merged:
         return []
     named = ", ".join(merged[:8]) + (f" and {len(merged) - 8:,} more columns" if len(merged) > 8 else "")
-    return [f"values that differ only in blanks at their ends or in the encoding of accents are treated as equal: {named}"]
+    return [f"values that differ only in whitespace at their ends or in the encoding of accents are treated as equal: {named}"]
 
 
 def row_notes(counts: Counts) -> list[str]:

@@ -18,7 +18,7 @@ from dlcli.spec.data.sources.table.cells import MARKS, SPACES, Decimal, decorati
 SEPARATORS = (",", ";", "\t", "|")
 SAMPLE = 1000
 """Lines at the beginning of a file in which its dialect is detected."""
-NAMES = {"\t": "tab", " ": "blank", ",": "comma", ";": "semicolon", "|": "bar"}
+NAMES = {"\t": "tab", " ": "space", ",": "comma", ";": "semicolon", "|": "pipe"}
 _MOSTLY = 0.9
 _CELLS = 50_000
 """The most cells that are examined, so that thousands of columns take no longer than a few."""
