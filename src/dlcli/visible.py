@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from unicodedata import category
 
 _JOINERS = "\u200c\u200d"
@@ -32,3 +32,8 @@ def visible(text: object, *, keep: str = "", escape: Callable[[str], str] = _as_
 
 def _is_harmless(char: str) -> bool:
     return category(char) == "Zs" or char in _JOINERS
+
+
+def listed(names: Sequence[str]) -> str:
+    """Returns the first ten names, with dots for the others."""
+    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")

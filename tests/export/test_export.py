@@ -20,6 +20,7 @@ from dlcli.export import export as module
 from dlcli.export.agreement import Compared, agreement
 from dlcli.export.export import Exported, export
 from dlcli.export.formats import Format
+from dlcli.predict.answers import layout_of
 from dlcli.predict.predict import prepare
 from dlcli.runs import Run
 from dlcli.runs.files import read_table
@@ -241,7 +242,7 @@ def test_the_example_runs_without_dlcli(
     said = [line.rsplit(": ", 1) for line in done.stdout.splitlines()]
     if name == "photos":
         (answer,) = prepare(photos, given).answers(pytest.fail)
-        expected = next(answer.ranked(5))
+        expected = next(layout_of(answer.task).ranked(answer, 5))
     else:
         row = runpy.run_path(str(path), init_globals={}, run_name="other") if form == "onnx" else {}
         if not row:
@@ -254,7 +255,10 @@ def test_the_example_runs_without_dlcli(
             + "\n"
         )
         (answer,) = prepare(table, [str(tmp_path / "row.csv")]).answers(pytest.fail)
-        expected = [(label.replace("\n", "\\n").replace("\x1b", "\\x1b"), share) for label, share in next(answer.ranked(2))]
+        expected = [
+            (label.replace("\n", "\\n").replace("\x1b", "\\x1b"), share)
+            for label, share in next(layout_of(answer.task).ranked(answer, 2))
+        ]
     assert [label for label, _ in said] == [label for label, _ in expected]
     assert [float(share) for _, share in said] == pytest.approx([share for _, share in expected], abs=1e-5)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from dlcli.runtime.driver import Driver, Gpu, ask_driver
-from runtime.nvml import stand_in
+from runtime.nvml import NVMLError, stand_in
 
 TWO = (("GPU-a1b2", "NVIDIA H100", 81559), ("GPU-c3d4", "NVIDIA GB10", None))
 
@@ -35,7 +37,33 @@ def test_a_driver_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.Mon
     assert ask_driver(patience=0.2) == Driver(error="no answer in 0.2 seconds")
 
 
+def test_a_shutdown_that_fails_loses_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, TWO[:1])
+    monkeypatch.setattr(sys.modules["pynvml"], "nvmlShutdown", _fail)
+    assert ask_driver().gpus == (Gpu(0, "GPU-a1b2", "NVIDIA H100", 81559),)
+
+
+def _fail() -> None:
+    raise NVMLError("Uninitialized")
+
+
+def test_a_defect_is_no_driver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, TWO[:1])
+    monkeypatch.delattr(sys.modules["pynvml"], "nvmlDeviceGetName")
+    with pytest.raises(AttributeError, match="nvmlDeviceGetName"):
+        ask_driver()
+
+
 def test_the_library_itself_answers_for_this_machine() -> None:
-    pytest.importorskip("pynvml")
     driver = ask_driver()
-    assert not driver.installed or driver.error or driver.version
+    assert "no answer" not in driver.error
+    assert driver.installed == bool(driver.error or driver.version)
+
+
+def test_the_stand_in_has_only_what_the_library_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pynvml
+
+    stand_in(monkeypatch)
+    names = [name for name in vars(sys.modules["pynvml"]) if not name.startswith("__")]
+    assert len(names) > 5
+    assert [name for name in names if not hasattr(pynvml, name)] == []

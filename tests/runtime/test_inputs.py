@@ -108,7 +108,7 @@ QUESTION = re.compile(r"""hasattr\([\w.]+, "(read|unreadable)"\)|isinstance\([\w
 HOMES = {"runtime/inputs.py", "data/inputs.py"}
 
 
-def test_no_other_module_asks_what_inputs_are() -> None:
+def test_no_other_module_tells_inputs_by_a_dict_an_array_or_an_attribute() -> None:
     sources = REPOSITORY / "src" / "dlcli"
     asking = {str(path.relative_to(sources)) for path in sources.rglob("*.py") if QUESTION.search(path.read_text("utf-8"))}
     assert asking <= HOMES

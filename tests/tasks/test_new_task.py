@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +15,20 @@ from cli.killing import PATIENCE, assert_same_bits, lines_of, only_run, wait_for
 from conftest import environment
 from trainings import trained, write_spec
 
-from dlcli.errors import SpecError
+from dlcli.errors import SpecError, UsageError
 from dlcli.explain import explain
 from dlcli.export.export import export
-from dlcli.predict.answers import layout_of
+from dlcli.predict.answers import Answers, layout_of
 from dlcli.predict.predict import prepare
 from dlcli.report.report import write_report
 from dlcli.runs import Run
 from dlcli.runs.files import read_table
+from dlcli.score.calibration import claims
 from dlcli.score.evaluate import evaluate
+from dlcli.score.outcome import Outcome
 from dlcli.spec.base import OneOf
 from dlcli.spec.load import load
-from dlcli.tasks import TASKS
+from dlcli.tasks import TASKS, OutputType
 from tasks import ordinal
 
 SOURCE = "{kind: csv, path: wines.csv, target: quality}"
@@ -74,13 +77,37 @@ def test_its_own_decision_is_what_predictions_hold(wines: Run) -> None:
 def test_it_predicts_reports_explains_and_exports(wines: Run) -> None:
     prediction = prepare(wines, [str(wines.path.parents[2] / "wines.csv")])
     answers = next(prediction.answers(pytest.fail))
-    assert {entry["predicted"] for entry in layout_of(answers.task).objects(answers, 1)} <= set("01234")
+    predicted = [int(entry["predicted"]) for entry in layout_of(answers.task).objects(answers, 1)]
+    assert predicted == ordinal.ORDINAL.output.decide(answers.scores).tolist()
     page = write_report(wines).read_text(encoding="utf-8")
     assert "places each example on one of 5 levels" in page
     assert "level_distance" in page
     made = explain(wines, [], method="permutation", class_name="", offline=True, skip=pytest.fail)
     assert "level_distance" in made[0].text
     assert export(wines, "onnx").agreement.agrees
+
+
+def test_what_is_predicted_is_the_tasks_decision_also_where_another_class_is_likelier() -> None:
+    scores = np.array([[0.4, 0.15, 0.45]], "float32")
+    answers = Answers(ordinal.ORDINAL, ("low", "middle", "high"), ["wine"], scores)
+    layout = layout_of(ordinal.ORDINAL)
+    assert [name for name, _ in next(layout.ranked(answers, 3))] == ["middle", "high", "low"]
+    (entry,) = layout.objects(answers, 1)
+    assert (entry["predicted"], entry["probability"]) == ("middle", pytest.approx(0.15))
+    outcome = Outcome(ordinal.ORDINAL, "test", ["wine"], answers.classes, np.array([1]), scores)
+    assert claims(outcome) == (pytest.approx(0.15), np.array([True]))
+
+
+def test_an_output_that_a_command_does_not_know_is_refused_in_words() -> None:
+    class Pixels(OutputType):
+        """An output that nothing is written for."""
+
+        loss_form = "values"
+        decide = errors = labels = guess = None  # type: ignore[assignment]
+
+    pixels = replace(ordinal.ORDINAL, name="pixels", output=Pixels())
+    with pytest.raises(UsageError, match="`dlcli predict` does not support `task: pixels`"):
+        layout_of(pixels)
 
 
 def test_a_metric_of_another_output_is_refused(wines: Run, tmp_path: Path) -> None:

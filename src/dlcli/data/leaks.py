@@ -25,13 +25,13 @@ _BINS = 50
 
 
 def leak_facts(splits: Splits) -> dict[str, Any]:
-    """Returns what `data.json` keeps under `leaks`: facts, no judgement; `stages.diagnosis` judges.
+    """Returns what `data.json` keeps under `leaks`: facts, no judgement; `report.diagnosis` judges.
 
     Keys: `rows`, whether examples are rows of a table or of numbers (equal ones may be a coincidence there);
     `duplicates`, for validation and test: `examples` that are also training examples, to the bit, `of` those looked at,
     `same_label` of them, and pairs of ids in `some`; `repeats`, the share of training examples that equal an earlier one.
     Where they are not rows also `near_copies` and `stems`, for validation and test, and `same_look` and, unless targets are
-    numbers, `contradictions`: examples that look the same, or are equal, with unlike labels (see `stages.copies`).
+    numbers, `contradictions`: examples that look the same, or are equal, with unlike labels (see `data.copies`).
     Where examples are rows also `distinct`, the largest share of different values in a column, and `columns`: their
     number `of`, and for each target the best single columns with their scores.
     Takes 0.03 to 0.1 s for 10,000 small examples; of large parts evenly spaced examples are looked at.
@@ -95,8 +95,8 @@ class _Known:
         return [group for group in equal if not _is_flat(parts[group[0][0]], group[0][1])]
 
     def _is_same(self, part: Examples, ours: int, theirs: int) -> bool:
-        """Whether examples with equal keys are equal; keys of columns hold all of them."""
-        return bool(part.inputs.columns) or part.inputs.digest(ours) == self._train.inputs.digest(theirs)
+        """Whether examples with equal keys are equal."""
+        return part.inputs.digest(ours) == self._train.inputs.digest(theirs)
 
 
 def _is_flat(part: Examples, place: int) -> bool:

@@ -50,8 +50,7 @@ class OpenRun:
         Raises:
             DamagedFile: it cannot be loaded, or is not of the run's data.
         """
-        outputs = self.experiment.task.units(len(self.classes)) if self.classes else None
-        model = load_model(self.run.model_path, outputs=outputs)
+        model = load_model(self.run.model_path, outputs=self.experiment.task.units(len(self.classes)))
         model.jit_compile = self.experiment.hardware.xla
         return model
 

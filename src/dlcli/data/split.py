@@ -150,8 +150,3 @@ def recorded_splits(opened: Opened, split: dict[str, str], experiment: Experimen
         example = next(iter(left), "a training split")
         raise DataError(f"the recorded split names {len(left)} examples that the source does not have, such as {example!r}")
     return split_examples(parts, test_is_validation=experiment.data.split.test == "validation")
-
-
-def listed(names: tuple[str, ...]) -> str:
-    """Returns the first ten names in words."""
-    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")

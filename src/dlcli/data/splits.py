@@ -12,7 +12,7 @@ import psutil
 
 from dlcli.data.fingerprint import fingerprint
 from dlcli.data.image_files import Survey, with_value_range
-from dlcli.data.split import SplitExamples, drawn_splits, listed, recorded_splits
+from dlcli.data.split import SplitExamples, drawn_splits, recorded_splits
 from dlcli.data.split_file import read_split_file
 from dlcli.errors import DataError
 from dlcli.runs.folder import REVISION
@@ -23,6 +23,7 @@ from dlcli.spec.data.sources import Examples, Opened, Request, SourceSpec
 from dlcli.spec.data.sources.base import composed, target_notes
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Task
+from dlcli.visible import listed
 
 MEMORY_SHARE = 0.25
 """Images up to this share of the free memory are decoded once and kept; larger sets are read from their files each epoch."""
@@ -229,7 +230,9 @@ def _refuse_unfit(opened: Opened, experiment: Experiment) -> None:
         if not len(examples):
             raise DataError(f"the {part} split of the source has no examples")
     strata = experiment.task.output.strata(opened.parts["train"].targets)
-    if strata is not None and (fault := experiment.task.output.fault_of_classes(opened.classes, len(np.unique(strata)))):
+    if strata is not None and (
+        fault := experiment.task.output.fault_of_classes(opened.classes, len(np.unique(strata)), experiment.task.name)
+    ):
         raise DataError(fault)
     if experiment.training.loss.kind == "msle" and min(examples.targets.min() for examples in opened.parts.values()) < 0:
         raise DataError(

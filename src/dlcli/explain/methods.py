@@ -25,7 +25,7 @@ from dlcli.runs.numbers import digits
 from dlcli.runs.parts import part_title, score_text
 from dlcli.runtime.inputs import Arrays
 from dlcli.spec.experiment import Experiment
-from dlcli.tasks import Classes, Labels, OutputType, Values, entry_of
+from dlcli.tasks import Classes, Decisions, Labels, OutputType, Values, required_entry
 from dlcli.visible import visible
 
 _TITLES = {"grad_cam": "Grad-CAM", "occlusion": "Occlusion"}
@@ -172,9 +172,10 @@ def _explained(work: Work, output: Array) -> Array:
     """Returns the class, label or target of each image that is explained: the one asked for, or the predicted."""
     if work.class_name:
         return np.full(len(output), work.classes.index(work.class_name))
-    if work.experiment.task.output.is_numeric:
-        return np.zeros(len(output), dtype="int64")
-    return np.asarray(output.argmax(axis=1))
+    kind = work.experiment.task.output
+    if isinstance(kind, Classes):
+        return kind.decide(output)
+    return np.asarray(output.argmax(axis=1)) if isinstance(kind, Decisions) else np.zeros(len(output), dtype="int64")
 
 
 def _kept(
@@ -195,21 +196,20 @@ def _kept(
 
 def _caption(work: Work, image: Image, output: Any, place: int) -> str:
     """Returns what the model says of an image, and its label."""
-    words = entry_of(_CAPTIONS, work.experiment.task.output)
-    assert words is not None
-    return words(work.classes, output, place) + (f", label {image.label}" if image.label else "")
+    words = required_entry(_CAPTIONS, work.experiment.task, "`dlcli explain`")
+    return words(work.experiment.task.output, work.classes, output, place) + (f", label {image.label}" if image.label else "")
 
 
-def _class_caption(names: Sequence[str], scores: Array, place: int) -> str:
-    guess = int(scores.argmax())
+def _class_caption(output: OutputType, names: Sequence[str], scores: Array, place: int) -> str:
+    guess = int(output.decide(scores[None])[0])
     other = f", {names[place]} {scores[place]:.3f}" if place != guess else ""
     return f"predicted {names[guess]} {scores[guess]:.3f}{other}"
 
 
-_CAPTIONS: dict[type[OutputType], Callable[[Sequence[str], Array, int], str]] = {
+_CAPTIONS: dict[type[OutputType], Callable[[OutputType, Sequence[str], Array, int], str]] = {
     Classes: _class_caption,
-    Labels: lambda names, scores, place: f"{names[place]} {scores[place]:.3f}",
-    Values: lambda names, scores, place: f"{names[place]} {float(scores[place]):.4g}",
+    Labels: lambda _, names, scores, place: f"{names[place]} {scores[place]:.3f}",
+    Values: lambda _, names, scores, place: f"{names[place]} {float(scores[place]):.4g}",
 }
 
 
@@ -248,7 +248,8 @@ def _regions(work: Work, plane: Plane, output: Array, labels: Array, part: str) 
     """Draws what is predicted where, and keeps the grid's predictions."""
     from dlcli.explain.pictures import draw_regions
 
-    decided, sure = output.argmax(axis=1), output.max(axis=1)
+    decided = work.experiment.task.output.decide(output)
+    sure = output[np.arange(len(output)), decided]
     title = f"Decision boundary with the {part} split"
     file = file_name("boundary", title)
     draw_regions(plane, decided, sure, labels, work.classes, work.folder / file)

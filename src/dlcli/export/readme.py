@@ -18,7 +18,7 @@ from dlcli.runs.files import write_text
 from dlcli.runtime import image_reader
 from dlcli.runtime.images import settings_of
 from dlcli.spec.data.data import ImageSettings
-from dlcli.tasks import Classes, Labels, OutputType, TwoClasses, Values, entry_of
+from dlcli.tasks import Classes, Labels, OutputType, TwoClasses, Values, required_entry
 from dlcli.visible import visible
 
 _NEEDS = {
@@ -82,7 +82,7 @@ def example(source: Original, form: Format, image: ImageSettings, row: dict[str,
         f'labels = (folder / "{layout.LABELS}").read_text(encoding="utf-8").splitlines()',
         *reading.splitlines(),
         *_running(source, form).splitlines(),
-        *f"{entry_of(_LOOPS, source.task.output)}{_PRINT}".splitlines(),
+        *f"{required_entry(_LOOPS, source.task, '`dlcli export`')}{_PRINT}".splitlines(),
     ]
     return "\n".join(lines) + "\n"
 
@@ -258,7 +258,7 @@ def _outputs(source: Original) -> str:
         Values: "the predicted values.",
     }
     units = source.task.units(len(source.classes))
-    meaning = entry_of(meanings, source.task.output) or "the output of the model."
+    meaning = required_entry(meanings, source.task, "`dlcli export`")
     names = f" `{layout.LABELS}` lists them in order, one per line." if units == len(source.classes) else ""
     return f"`{source.output_name}`: float32 `(batch, {units})`, {meaning}{names}"
 

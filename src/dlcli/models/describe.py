@@ -17,6 +17,7 @@ from dlcli.models.selection import plan_stage
 from dlcli.runs import Run
 from dlcli.runtime.device import use_device
 from dlcli.runtime.layers import single_operations
+from dlcli.runtime.loading import load_model
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.base import TARGET_UNITS
@@ -111,7 +112,7 @@ def describe_run(run: Run) -> Description:
         UsageError: the run has no model yet.
     """
     with open_run(run) as opened:
-        experiment, model = opened.experiment, opened.model
+        experiment, model = opened.experiment, load_model(run.model_path)  # also where the classes are not recorded
     data = run.data()
     batch = experiment.data.examples_in_step(data.get("examples", {}).get("train", 0))
     return _described(experiment, model, data, batch, data.get("notes", []), _finished_stages(run, experiment))

@@ -85,8 +85,11 @@ class Network:
         return Arrays(self.encode.predict(ordered_batches(inputs, examples=len(inputs), batch_size=1024), verbose=0))
 
     def trains_head_alone(self, stage: Stage) -> bool:
-        """Whether a stage leaves the whole backbone as it is, so that its features may be computed once."""
-        return self.backbone is not None and not stage.trains_backbone
+        """Whether a stage leaves the whole backbone as it is, so that its features may be computed once.
+
+        Never where the model kind brings a training step of its own, which is that of the whole model.
+        """
+        return self.backbone is not None and not stage.trains_backbone and self._learner is self.functional
 
     def head_learner(self) -> Any:
         """Returns the model that trains the head on features that are computed already."""

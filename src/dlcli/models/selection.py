@@ -39,7 +39,7 @@ def plan_stage(network: Network, stage: Stage) -> Plan:
     """Sets `trainable` on every layer for a stage and returns what it moves.
 
     BatchNorm layers are frozen one by one: `backbone(x, training=False)` alone does not keep their statistics still
-    (PEERS.md K1: Keras 3.15 lets them drift once the backbone is unfrozen).
+    (Keras 3.15 lets them drift once the backbone is unfrozen; docs/design.md, "Stages").
 
     Raises:
         RunFailed: the stage names a layer that there is not, or more layers or blocks than there are.

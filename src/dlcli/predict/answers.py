@@ -12,7 +12,7 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.runs.numbers import digits
 from dlcli.score.outcome import MANY_CLASSES
-from dlcli.tasks import Classes, Labels, OutputType, Task, Values, entry_of
+from dlcli.tasks import Classes, Labels, OutputType, Task, Values, required_entry
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,23 @@ class Answers:
     ids: list[str]
     scores: Array
 
-    def ranked(self, most: int) -> Iterator[list[tuple[str, float]]]:
-        """Yields each example's likeliest classes with their probabilities; the predicted class is the first.
-
-        For several labels those above 0.5, the likeliest first; for values all targets.
-        """
-        order, counts = layout_of(self.task).order(self.scores, self.task, most)
-        for row, places, count in zip(self.scores, order, counts, strict=True):
-            yield [(self.classes[place], float(row[place])) for place in places[:count]]
-
 
 class AnswerLayout(ABC):
     """How the answers of one output type are laid out. `top` is how many classes are shown of each example."""
 
     @abstractmethod
-    def order(self, scores: Array, task: Task, most: int) -> tuple[Array, Array]:
+    def order(self, answers: Answers, top: int) -> tuple[Array, Array]:
         """Returns the places of the names in the order they are shown, `(n, names)`, and how many are shown, `(n,)`."""
+
+    def ranked(self, answers: Answers, top: int) -> Iterator[list[tuple[str, float]]]:
+        """Yields the names of each example with their scores, in the order they are shown.
+
+        Of classes the predicted one is the first, then come the likeliest; of labels those that are predicted, the likeliest
+        first; of values all targets.
+        """
+        order, counts = self.order(answers, top)
+        for scores, places, count in zip(answers.scores, order, counts, strict=True):
+            yield [(answers.classes[place], float(scores[place])) for place in places[:count]]
 
     def columns(self, classes: Sequence[str], top: int) -> list[str]:
         """Returns the columns of a table, as `predictions.csv` has them but without labels."""
@@ -71,21 +72,23 @@ class AnswerLayout(ABC):
 
 
 class _OfClasses(AnswerLayout):
-    def order(self, scores: Array, task: Task, most: int) -> tuple[Array, Array]:
-        return np.argsort(-scores, axis=1, kind="stable"), np.full(len(scores), most)
+    def order(self, answers: Answers, top: int) -> tuple[Array, Array]:
+        order, predicted = _likeliest_first(answers.scores), answers.task.output.decide(answers.scores)[:, None]
+        others = order[order != predicted].reshape(len(order), order.shape[1] - 1)
+        return np.concatenate([predicted, others], axis=1), np.full(len(order), top)
 
     def columns(self, classes: Sequence[str], top: int) -> list[str]:
         shares = (f"p_{name}" for name in classes if len(classes) <= MANY_CLASSES)
         return ["id", "predicted", "probability", *_more(classes, top, "{word}_{place}", "probability"), *shares]
 
     def rows(self, answers: Answers, top: int) -> Iterator[list[str]]:
-        for example, ranked, scores in zip(answers.ids, answers.ranked(top), answers.scores, strict=True):
+        for example, ranked, scores in zip(answers.ids, self.ranked(answers, top), answers.scores, strict=True):
             shares = map(digits, scores) if len(answers.classes) <= MANY_CLASSES else ()
             yield [example, *(cell for name, share in ranked for cell in (name, digits(share))), *shares]
 
     def objects(self, answers: Answers, top: int) -> Iterator[dict[str, Any]]:
         """Yields `predicted`, `probability` and, with `top` above 1, `top`."""
-        for example, ranked in zip(answers.ids, answers.ranked(top), strict=True):
+        for example, ranked in zip(answers.ids, self.ranked(answers, top), strict=True):
             entries = [{"class": name, "probability": _number(share)} for name, share in ranked]
             best = {"id": example, "predicted": ranked[0][0], "probability": entries[0]["probability"]}
             yield best | ({"top": entries} if top > 1 else {})
@@ -94,17 +97,17 @@ class _OfClasses(AnswerLayout):
         return ["", "class", "p", *_more(classes, top, "{word} {place}", "p")]
 
     def cells(self, answers: Answers, top: int) -> Iterator[list[str]]:
-        for example, ranked in zip(answers.ids, answers.ranked(top), strict=True):
+        for example, ranked in zip(answers.ids, self.ranked(answers, top), strict=True):
             yield [example, *(cell for name, share in ranked for cell in (name, f"{share:.4f}"))]
 
 
 class _OfLabels(AnswerLayout):
-    def order(self, scores: Array, task: Task, most: int) -> tuple[Array, Array]:
-        return np.argsort(-scores, axis=1, kind="stable"), task.output.decide(scores).sum(axis=1)
+    def order(self, answers: Answers, top: int) -> tuple[Array, Array]:
+        return _likeliest_first(answers.scores), answers.task.output.decide(answers.scores).sum(axis=1)
 
     def objects(self, answers: Answers, top: int) -> Iterator[dict[str, Any]]:
         """Yields `labels` and `probabilities`."""
-        for example, ranked, scores in zip(answers.ids, answers.ranked(top), answers.scores, strict=True):
+        for example, ranked, scores in zip(answers.ids, self.ranked(answers, top), answers.scores, strict=True):
             shares = dict(zip(answers.classes, map(_number, scores), strict=True))
             yield {"id": example, "labels": [name for name, _ in ranked], "probabilities": shares}
 
@@ -112,25 +115,25 @@ class _OfLabels(AnswerLayout):
         return ["", "labels"]
 
     def cells(self, answers: Answers, top: int) -> Iterator[list[str]]:
-        for example, ranked in zip(answers.ids, answers.ranked(top), strict=True):
+        for example, ranked in zip(answers.ids, self.ranked(answers, top), strict=True):
             yield [example, ", ".join(f"{name} {share:.4f}" for name, share in ranked) or "-"]
 
 
 class _OfValues(AnswerLayout):
-    def order(self, scores: Array, task: Task, most: int) -> tuple[Array, Array]:
-        names = scores.shape[1]
-        return np.tile(np.arange(names), (len(scores), 1)), np.full(len(scores), names)
+    def order(self, answers: Answers, top: int) -> tuple[Array, Array]:
+        examples, names = answers.scores.shape
+        return np.tile(np.arange(names), (examples, 1)), np.full(examples, names)
 
     def objects(self, answers: Answers, top: int) -> Iterator[dict[str, Any]]:
         """Yields `values`."""
-        for example, ranked in zip(answers.ids, answers.ranked(top), strict=True):
+        for example, ranked in zip(answers.ids, self.ranked(answers, top), strict=True):
             yield {"id": example, "values": {name: _number(value) for name, value in ranked}}
 
     def headings(self, classes: Sequence[str], top: int) -> list[str]:
         return ["", *classes]
 
     def cells(self, answers: Answers, top: int) -> Iterator[list[str]]:
-        for example, ranked in zip(answers.ids, answers.ranked(top), strict=True):
+        for example, ranked in zip(answers.ids, self.ranked(answers, top), strict=True):
             yield [example, *(f"{value:.6g}" for _, value in ranked)]
 
 
@@ -139,9 +142,11 @@ _LAYOUTS: dict[type[OutputType], AnswerLayout] = {Classes: _OfClasses(), Labels:
 
 def layout_of(task: Task) -> AnswerLayout:
     """Returns how a task's answers are laid out."""
-    layout = entry_of(_LAYOUTS, task.output)
-    assert layout is not None
-    return layout
+    return required_entry(_LAYOUTS, task, "`dlcli predict`")
+
+
+def _likeliest_first(scores: Array) -> Array:
+    return np.argsort(-scores, axis=1, kind="stable")
 
 
 def _more(classes: Sequence[str], top: int, pattern: str, probability: str) -> Iterator[str]:

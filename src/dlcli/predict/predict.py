@@ -23,7 +23,7 @@ from dlcli.runs.failures import failures_in_words
 from dlcli.runtime.images import is_deep_file
 from dlcli.spec.data.sources.file_tree import Tree
 from dlcli.spec.experiment import Experiment
-from dlcli.tasks import Task
+from dlcli.tasks import Decisions, Task
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _temperature(run: Run, task: Task) -> float:
     Raises:
         UsageError: the run has none, or gives no probabilities.
     """
-    if task.output.is_numeric:
+    if not isinstance(task.output, Decisions):
         raise UsageError("--calibrated is for probabilities; a regression has none")
     temperature = run.temperature()
     if temperature is None:

@@ -42,6 +42,7 @@ class RocRow(_Row):
     name: str = Field(alias="class")
     x: Number = Field(alias="false_positive_rate")
     y: Number = Field(alias="true_positive_rate")
+    area: Number | None = None
 
 
 class PrRow(_Row):
@@ -50,6 +51,7 @@ class PrRow(_Row):
     name: str = Field(alias="class")
     x: Number = Field(alias="recall")
     y: Number = Field(alias="precision")
+    area: Number | None = None
 
 
 class BinRow(_Row):
@@ -139,8 +141,10 @@ def curves_of(rows: Sequence[RocRow] | Sequence[PrRow]) -> list[Curve]:
 
 def _curve_of(name: str, rows: Sequence[RocRow | PrRow]) -> Curve:
     x, y = np.array([(row.x, row.y) for row in rows]).T
-    area = np.trapezoid(y, x) if isinstance(rows[0], RocRow) else (np.diff(x) * y[1:]).sum()
-    return Curve(name, x, y, np.empty(0), float(area))
+    area = rows[0].area
+    if area is None:  # runs of earlier versions: the area of the points that were kept
+        area = float(np.trapezoid(y, x) if isinstance(rows[0], RocRow) else (np.diff(x) * y[1:]).sum())
+    return Curve(name, x, y, np.empty(0), area)
 
 
 @dataclass(frozen=True)

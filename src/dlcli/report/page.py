@@ -14,6 +14,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import YamlLexer
 
 from dlcli import __version__
+from dlcli.charts.chart import PAGE
 from dlcli.report import sentences
 from dlcli.visible import visible
 
@@ -39,6 +40,7 @@ def templates(*, escapes: bool = True) -> Environment:
         "between": sentences.between,
         "coloured": coloured,
         "tone": tone,
+        "colours": len(PAGE.series),
     }
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Thread
 from typing import Any
@@ -55,18 +56,28 @@ def ask_driver(parts: Sequence[str] = (), patience: float = _PATIENCE) -> Driver
         parts: names of parts of GPUs (`MIG-...`) whose memory is asked for.
         patience: seconds to wait for the answer.
     """
-    answers: list[Driver] = []
-    thread = Thread(target=lambda: answers.append(_answer(parts)), daemon=True)  # a call that hangs cannot be interrupted
+    answers: list[Driver | Exception] = []
+    thread = Thread(target=_append_answer, args=(answers, parts), daemon=True)  # a call that hangs cannot be interrupted
     thread.start()
     thread.join(patience)
-    return answers[0] if answers else Driver(error=f"no answer in {patience:g} seconds")
+    if not answers:
+        return Driver(error=f"no answer in {patience:g} seconds")
+    if isinstance(answers[0], Exception):
+        raise answers[0]
+    return answers[0]
+
+
+def _append_answer(answers: list[Driver | Exception], parts: Sequence[str]) -> None:
+    """Appends the answer, or a defect of ours for the thread that asked."""
+    try:
+        answers.append(_answer(parts))
+    except Exception as error:
+        answers.append(error)
 
 
 def _answer(parts: Sequence[str]) -> Driver:
-    try:
-        import pynvml
-    except ModuleNotFoundError:
-        return Driver(installed=False)
+    import pynvml
+
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError_LibraryNotFound:
@@ -80,7 +91,8 @@ def _answer(parts: Sequence[str]) -> Driver:
     except pynvml.NVMLError as error:
         return Driver(error=str(error))
     finally:
-        pynvml.nvmlShutdown()
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
 
 
 def _gpu(pynvml: Any, number: int) -> Gpu:

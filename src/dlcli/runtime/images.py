@@ -77,7 +77,7 @@ class ImageOptions(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageFiles(Inputs):
     """Image files of one size once read: `(height, width, channels)`, 0 to 255, uint8 or (by `value_range`) float32.
 

@@ -27,7 +27,7 @@ from dlcli.score.intervals import metric_interval
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.metrics import MetricSpec
-from dlcli.tasks import Classes, Labels, OutputType, Task, Values, entry_of
+from dlcli.tasks import Classes, Labels, OutputType, Task, Values, entry_of, required_entry
 
 MOST_EXAMPLES = 10_000
 _MOST_FEATURES = 4096
@@ -126,7 +126,7 @@ def simple_models(task: Task, seed: int) -> Iterator[tuple[str, Any]]:
     if task.output.is_numeric:
         yield "always the mean", dummy.DummyRegressor()
     else:
-        yield "class frequencies (no model)", dummy.DummyClassifier(strategy="prior")
+        yield f"{task.output.noun} frequencies (no model)", dummy.DummyClassifier(strategy="prior")
     yield from learning_models(task, seed)
 
 
@@ -206,8 +206,7 @@ def _row(
 
 def model_scores(model: Any, inputs: Array, splits: Splits) -> Array:
     """Returns a simple model's scores in the form of a network's: see `Outcome.scores`."""
-    scores = entry_of(_SCORES, splits.task.output)
-    assert scores is not None
+    scores = required_entry(_SCORES, splits.task, "a simple model")
     return scores(model, inputs, len(splits.classes))
 
 

@@ -33,7 +33,7 @@ from dlcli.score.record import Scores, write_calibration, write_curves, write_sc
 from dlcli.score.slices import columns_of, slices
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
-from dlcli.tasks import Task
+from dlcli.tasks import Decisions, Task
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", opt
 
 def _refuse_misfit(options: EvaluateOptions, task: Task, data: str) -> None:
     """Raises UsageError for options that do not fit the task or the data."""
-    if options.calibrate and task.output.is_numeric:
+    if options.calibrate and not isinstance(task.output, Decisions):
         raise UsageError("--calibrate is for probabilities; this run is a regression")
     if options.costs and not task.output.has_thresholds:
         raise UsageError(f"--cost chooses thresholds of binary and multilabel tasks; the task of this run is {task}")

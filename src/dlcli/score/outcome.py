@@ -15,7 +15,7 @@ from dlcli.errors import DamagedFile
 from dlcli.runs import Run, layout
 from dlcli.runs.files import read_table, replacing, write_table
 from dlcli.runs.numbers import digits
-from dlcli.tasks import Classes, Labels, OutputType, Task, Values, entry_of
+from dlcli.tasks import Classes, Labels, OutputType, Task, Values, required_entry
 
 # Above it a matrix, or a column of probabilities for each class, would be larger than all else in the run folder.
 MANY_CLASSES = 1000
@@ -91,8 +91,7 @@ def write_outcome(outcome: Outcome, folder: Path) -> Path:
 
 def _columns(outcome: Outcome) -> dict[str, Array]:
     """Returns the columns after the ids: text as objects, numbers as float32."""
-    write = entry_of(_WRITERS, outcome.task.output)
-    assert write is not None
+    write = required_entry(_WRITERS, outcome.task, f"`{layout.PREDICTIONS}`")
     assert outcome.scores is not None
     return write(outcome.truth, outcome.predicted, outcome.scores, outcome.classes)
 
@@ -148,8 +147,7 @@ def read_outcome(run: Run, split: str) -> Outcome:
     table = _parquet(path) if os.path.lexists(path) else _csv(folder / layout.PREDICTIONS)
     path = path if os.path.lexists(path) else folder / layout.PREDICTIONS
     ids = _column(table, "id", path).tolist()
-    read = entry_of(_READERS, task.output)
-    assert read is not None
+    read = required_entry(_READERS, task, f"`{layout.PREDICTIONS}`")
     outcome = read(Outcome(task, split, ids, tuple(run.data().get("classes") or ()), np.zeros(0), None), table, path)
     if not ids:
         raise DamagedFile(f"{path}: contains no predictions")

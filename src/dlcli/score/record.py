@@ -19,7 +19,7 @@ from dlcli.score.curves import MOST_CLASSES, Curve, Threshold, curves, threshold
 from dlcli.score.outcome import Outcome, write_outcome
 from dlcli.score.residuals import deciles
 from dlcli.score.slices import Slice
-from dlcli.tasks import Classes, Labels, OutputType, Values, entry_of
+from dlcli.tasks import Classes, Decisions, Labels, OutputType, Values, entry_of
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def write_calibration(folder: Path, outcome: Outcome, temperature: float | None)
     """Writes `calibration.csv` and `reliability.png`, and returns the entry of `metrics.json`; empty where it has no sense."""
     from dlcli.charts.ranking import reliability_chart
 
-    if outcome.task.output.is_numeric or not outcome.has_finite_scores:
+    if not isinstance(outcome.task.output, Decisions) or not outcome.has_finite_scores:
         return {}
     bins = reliability(*claims(outcome))
     error = calibration_error(bins)
@@ -107,7 +107,7 @@ def write_calibration(folder: Path, outcome: Outcome, temperature: float | None)
 
 def write_curves(folder: Path, outcome: Outcome, costs: tuple[float, float] | None) -> list[dict[str, Any]]:
     """Writes the curves of up to 100 classes and, of yes-or-no decisions, the thresholds, which it returns."""
-    if outcome.task.output.is_numeric or not outcome.has_finite_scores:
+    if not isinstance(outcome.task.output, Decisions) or not outcome.has_finite_scores:
         return []
     if len(outcome.classes) <= MOST_CLASSES:
         _write_both(folder, outcome)
@@ -125,18 +125,21 @@ def _write_both(folder: Path, outcome: Outcome) -> None:
     roc, pr = curves(outcome)
     if not roc:
         return
-    names = ("class", "false_positive_rate", "true_positive_rate", "threshold")
+    names = ("class", "false_positive_rate", "true_positive_rate", "threshold", "area")
     write_table(folder / layout.ROC, names, _points(roc))
-    write_table(folder / layout.PR, ("class", "recall", "precision", "threshold"), _points(pr))
+    write_table(folder / layout.PR, ("class", "recall", "precision", "threshold", "area"), _points(pr))
     roc_chart(roc).save(folder / layout.ROC_PICTURE)
     pr_chart(pr).save(folder / layout.PR_PICTURE)
 
 
-def _points(curves: Sequence[Curve]) -> Iterable[tuple[str, str, str, str]]:
-    """Yields the points of curves; the first, where nothing is taken yet, has no threshold."""
+def _points(curves: Sequence[Curve]) -> Iterable[tuple[str, ...]]:
+    """Yields the points of curves; the first, where nothing is taken yet, has no threshold.
+
+    The area is that below all points of a curve, of which up to 500 are written.
+    """
     for curve in curves:
         for x, y, threshold in zip(curve.x, curve.y, curve.thresholds, strict=True):
-            yield curve.name, f"{x:.6g}", f"{y:.6g}", digits(threshold) if isfinite(threshold) else ""
+            yield curve.name, f"{x:.6g}", f"{y:.6g}", digits(threshold) if isfinite(threshold) else "", digits(curve.area)
 
 
 def write_slices(folder: Path, found: Sequence[Slice]) -> None:

@@ -268,6 +268,7 @@ def _as_the_backbone_wants(experiment: Experiment) -> Data:
 
 def _default_loss(task: Task, metrics: list[MetricSpec]) -> Any:
     """Returns the task's loss; the one-hot form of cross-entropy where a metric is followed on one-hot labels."""
-    if any(metric.one_hot(task) for metric in metrics):
+    loss = _LOSS.validate(task.loss)
+    if loss.integer_labels and any(metric.one_hot(task) for metric in metrics):
         return _LOSS.validate("categorical_crossentropy")
-    return _LOSS.validate(task.loss)
+    return loss

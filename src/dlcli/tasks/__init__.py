@@ -8,7 +8,7 @@ any `Task` that is given to `register`. Importing this loads no NumPy.
 from dlcli.tasks.classes import Classes, TwoClasses
 from dlcli.tasks.labels import Labels
 from dlcli.tasks.output import Decisions, OutputType, entry_of
-from dlcli.tasks.task import TASKS, Task, names_of, register
+from dlcli.tasks.task import TASKS, Task, names_of, register, required_entry
 from dlcli.tasks.values import Values
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "entry_of",
     "names_of",
     "register",
+    "required_entry",
 ]
 
 register(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dlcli.tasks.output import SMALLEST, Decisions, LossForm
+from dlcli.visible import listed
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
@@ -45,8 +46,11 @@ class Classes(Decisions):
         return members, scores
 
     def claims(self, truth: Array, scores: Array) -> tuple[Array, Array]:
-        """Returns the probability of the likeliest class, and whether it is the right one."""
-        return scores.max(axis=1).astype("float64"), self.decide(scores) == truth
+        """Returns the probability of the predicted class, and whether it is the right one."""
+        import numpy as np
+
+        predicted = self.decide(scores)
+        return scores[np.arange(len(scores)), predicted].astype("float64"), predicted == truth
 
     def brier(self, truth: Array, scores: Array) -> float:
         """Returns the mean squared error, summed over the classes: from 0 to 2, as scikit-learn's `brier_score_loss`."""
@@ -91,13 +95,13 @@ class Classes(Decisions):
         """Returns the class's name."""
         return names[int(target)]
 
-    def fault_of_classes(self, classes: Sequence[str], present: int) -> str:
+    def fault_of_classes(self, classes: Sequence[str], present: int, task: str) -> str:
         """Returns the fault of a training part of one class."""
         if present < 2:
-            return f"all examples are of one class ({_listed(classes)}), so there is nothing to classify"
+            return f"all examples are of one class ({listed(classes)}), so there is nothing to classify"
         return ""
 
-    def fault_of_count(self, count: int | None, names: Sequence[str]) -> tuple[tuple[str, ...], str] | None:
+    def fault_of_count(self, count: int | None, names: Sequence[str], task: str) -> tuple[tuple[str, ...], str] | None:
         """Returns the fault of a source of one class."""
         if count != 1 or not names:
             return None
@@ -157,17 +161,12 @@ class TwoClasses(Classes):
             return output[:, 0]
         return 1 - output[:, 0] if is_probability else -output[:, 0]
 
-    def fault_of_classes(self, classes: Sequence[str], present: int) -> str:
+    def fault_of_classes(self, classes: Sequence[str], present: int, task: str) -> str:
         """Returns the fault of a number of classes other than two."""
-        return "" if len(classes) == 2 else f"task: binary needs two classes, found {len(classes)}: {_listed(classes)}"
+        return "" if len(classes) == 2 else f"task: {task} needs two classes, found {len(classes)}: {listed(classes)}"
 
-    def fault_of_count(self, count: int | None, names: Sequence[str]) -> tuple[tuple[str, ...], str] | None:
+    def fault_of_count(self, count: int | None, names: Sequence[str], task: str) -> tuple[tuple[str, ...], str] | None:
         """Returns the fault of a number of classes other than two."""
         if count in (None, 2):
             return None
-        return ("task",), f"binary needs two classes, but the source has {count}; use `task: classification`"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Returns the first ten names in words."""
-    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+        return ("task",), f"{task} needs two classes, but the source has {count}; use `task: classification`"

@@ -31,7 +31,7 @@ class OutputType(ABC):
         noun: what a name stands for.
         nouns: the same in the plural.
         loss_form: which losses fit.
-        is_numeric: whether targets are numbers with a unit, which may be scaled; otherwise scores are probabilities.
+        is_numeric: whether targets are numbers with a unit, which may be scaled.
         reads_columns: whether each name has a column of its own in the labels of a source.
         score_name: the score that is one less the mean of `errors`.
     """
@@ -107,21 +107,23 @@ class OutputType(ABC):
         """Returns what is wrong with numbers `(n, k)` as targets; empty if nothing."""
         return ""
 
-    def fault_of_classes(self, classes: Sequence[str], present: int) -> str:
+    def fault_of_classes(self, classes: Sequence[str], present: int, task: str) -> str:
         """Returns why a training part cannot be learned; empty if it can.
 
         Args:
             classes: the names of its classes.
             present: how many classes have examples.
+            task: the name of the task.
         """
         return ""
 
-    def fault_of_count(self, count: int | None, names: Sequence[str]) -> tuple[tuple[str, ...], str] | None:
+    def fault_of_count(self, count: int | None, names: Sequence[str], task: str) -> tuple[tuple[str, ...], str] | None:
         """Returns the key of a spec and why a source with so many classes, labels or targets does not fit; None if it does.
 
         Args:
             count: None where only opening the source can tell.
             names: the names of its classes, empty where only opening the source can tell.
+            task: the name of the task.
         """
         return None
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticKnownError, core_schema
 
-from dlcli.tasks.output import OutputType
+from dlcli.errors import UsageError
+from dlcli.tasks.output import Entry, OutputType, entry_of
 
 TASKS: dict[str, Task] = {}
 """Every task by its name, in the order of the documentation."""
@@ -41,7 +43,7 @@ class Task:
     activation: str
     loss: str
     metrics: tuple[str, ...]
-    output: OutputType
+    output: OutputType = field(compare=False, repr=False)  # a name is given once
 
     def __str__(self) -> str:
         return self.name
@@ -68,6 +70,18 @@ def register(task: Task) -> Task:
     if TASKS.setdefault(task.name, task) is not task:
         raise ValueError(f"there is a task {task.name!r} already")
     return task
+
+
+def required_entry(table: Mapping[type[OutputType], Entry], task: Task, what: str) -> Entry:
+    """Returns the entry of a table for a task's output type.
+
+    Raises:
+        UsageError: the table has none: `what`, such as "`dlcli predict`", does not support the task.
+    """
+    entry = entry_of(table, task.output)
+    if entry is None:
+        raise UsageError(f"{what} does not support `task: {task}`")
+    return entry
 
 
 def names_of(*, reads_columns: bool) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from dlcli.models.features import kept_features, reason_against
 from dlcli.models.selection import Plan
 from dlcli.models.targets import target_scale
 from dlcli.runtime.data_loss import data_loss
-from dlcli.runtime.inputs import Arrays
+from dlcli.runtime.inputs import Arrays, Inputs
 from dlcli.runtime.learner import has_own_step, optimizers_of
 from dlcli.runtime.spread import refuse_empty_shares
 from dlcli.runtime.stream import TrainingStream, ordered_batches
@@ -29,11 +29,20 @@ from dlcli.train.setup import TrainingSetup
 
 @dataclass(frozen=True)
 class StageInputs:
-    """What a stage compiles, and the inputs it reads: examples, or features of a frozen backbone."""
+    """What a stage compiles and reads.
+
+    Attributes:
+        model: the Keras model that is compiled.
+        train: the training examples, or their features if `of_features`.
+        validation: those of the validation split; None without one.
+        augment: augmentations of the training examples.
+        copies: how many times each example has features, with other augmentations each time.
+        of_features: whether the features of a frozen backbone were computed once.
+    """
 
     model: Any
-    train: Any
-    validation: Any
+    train: Inputs
+    validation: Inputs | None
     augment: Sequence[AugmentationSpec]
     copies: int = 1
     of_features: bool = False
@@ -125,6 +134,8 @@ def _compile(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, steps:
         loss=training.loss.build() if scale is None else scale.weighted(training.loss),
         metrics=[scale.followed(metric) if scale else metric for metric in followed if metric is not None],
         jit_compile=hardware.xla,
+        # A training step of its own does not scale its loss: the optimizer must not divide gradients by a scale.
+        auto_scale_loss=not has_own_step(stage_inputs.model),
         steps_per_execution=1 if setup.spread else hardware.steps_per_execution or max(1, together),
     )
     # A table's model holds this one, and would be saved with its metrics, which are no Keras classes that a reader knows.

@@ -49,7 +49,6 @@ class StageState:
         stream: the batches it trains on.
         validation: the batches that an epoch is validated on; None without a validation part.
         scores: the callback for metrics that Keras does not follow, if there are any.
-        whole: the model that the run saves.
         recorder: writes history and best model.
         proof: verifies what has changed.
         callbacks: Keras's callbacks, those of the spec and the run.
@@ -62,7 +61,6 @@ class StageState:
     stream: TrainingStream
     validation: Any
     scores: Sequence[Scores]
-    whole: Any
     recorder: Recorder
     proof: Proof
     callbacks: Sequence[Any]
@@ -192,7 +190,7 @@ class Checkpoints:
         if at.step:
             metrics = self._metrics if at.step >= stage_state.stream.steps else values_of(model.metrics_variables)
         arrays = {
-            "model": values_of(every_variable(stage_state.whole, model)),
+            "model": values_of(every_variable(self.record.whole, model)),
             "optimizer": values_of(optimizer_variables(model)),
             "metrics": metrics,
             "kept": stage_state.recorder.kept,
@@ -207,12 +205,12 @@ class Checkpoints:
         newest = newest_snapshot(self.record.run, self.record.run.log)
         if newest is not None and newest.state["stage"] == stage_state.index:
             _build(stage_state)
-            restore(every_variable(stage_state.whole, stage_state.model), newest.arrays["model"], "model")
+            restore(every_variable(self.record.whole, stage_state.model), newest.arrays["model"], "model")
             restore(optimizer_variables(stage_state.model), newest.arrays["optimizer"], "optimizer")
             return Position(newest.state["epoch"], newest.state["step"])
         if not self._first:
             return None
-        for variable in every_variable(stage_state.whole, stage_state.model):
+        for variable in every_variable(self.record.whole, stage_state.model):
             if id(variable) in self._first:
                 variable.assign(self._first[id(variable)])
         return Position(stage_state.first)
@@ -226,7 +224,7 @@ class Checkpoints:
             return
         state, arrays, model = self.begin.state, self.begin.arrays, stage_state.model
         _build(stage_state)
-        restore(every_variable(stage_state.whole, model), arrays["model"], "model")
+        restore(every_variable(self.record.whole, model), arrays["model"], "model")
         restore(optimizer_variables(model), arrays["optimizer"], "optimizer")
         if state["step"]:
             restore(model.metrics_variables, arrays["metrics"], "metrics")

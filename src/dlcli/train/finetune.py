@@ -68,7 +68,7 @@ def continued(
 
     Args:
         run: the finished run.
-        say: is told that other data is split anew.
+        log: reports that other data is split anew.
         train: what learns, as a stage's `train`.
         learning_rate: of the new stage; if None that of the run's last stage, or a hundredth of it if that unfroze nothing.
         epochs: of the new stage; those of the run's last stage if None.

@@ -1,4 +1,4 @@
-"""What every stage of a run needs, in one hand."""
+"""The experiment, data and network that all stages of a training share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ from dlcli.spec.experiment import Experiment
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """What a stage is made of, whether a run records it or not. `revision` is the run's."""
+    """What the stages of a training share, whether a run records it or not.
+
+    Attributes:
+        experiment: the resolved experiment.
+        splits: its data.
+        network: its model in parts.
+        log: writes a line to the log.
+        spread: the devices that share each batch; None where one takes it whole.
+        revision: that of the run.
+    """
 
     experiment: Experiment
     splits: Splits

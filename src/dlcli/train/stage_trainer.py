@@ -82,7 +82,6 @@ class StageTrainer:
             stream=stream,
             validation=validation,
             scores=scores,
-            whole=setup.network.whole,
             recorder=self._recorder(index, plan, inputs, stream),
             proof=Proof(plan, stream, inputs.model),
             callbacks=callbacks_of(setup, record, stage, first),

@@ -61,8 +61,8 @@ def _outcome(setup: TrainingSetup, record: Record, stage: int) -> Outcome | None
     answers = read_stage_answers(record.run, stage)
     if part is None or answers is None:
         return None
-    # Earlier versions kept the one number of a binary task as (n,).
-    answers = answers.reshape(len(answers), -1)
+    if answers.ndim == 1:  # earlier versions kept the one number of a binary task as (n,)
+        answers = answers[:, None]
     if answers.shape != (len(part), setup.splits.outputs) or not np.isfinite(answers).all():
         return None
     outcome = Outcome(task, "validation", part.ids, setup.splits.classes, part.targets, task.output.scores(answers))

@@ -61,7 +61,7 @@ class _Columns(BaseModel):
 
 
 class _Leaks(BaseModel):
-    """`leaks` in `data.json`, as `stages.leaks` writes it."""
+    """`leaks` in `data.json`, as `data.leaks` writes it."""
 
     rows: bool = False
     distinct: float = 0.0

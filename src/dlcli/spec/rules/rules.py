@@ -55,7 +55,7 @@ def _task_fits_source(experiment: Experiment) -> Iterator[Finding]:
     facts = experiment.data.facts(experiment.task)
     if not facts.takes(experiment.task):
         yield ("task",), f"this source is for {' or '.join(facts.tasks)}, not {experiment.task}"
-    elif fault := experiment.task.output.fault_of_count(facts.outputs, facts.classes):
+    elif fault := experiment.task.output.fault_of_count(facts.outputs, facts.classes, experiment.task.name):
         yield fault
 
 

@@ -30,9 +30,10 @@ class Facts:
     image: bool = False
 
     def takes(self, task: Task) -> bool:
-        """Tells whether its labels are those of a task; `tasks` name one of each kind, and are empty where any may be.
+        """Tells whether its labels are those of a task.
 
-        A task fits where its output is of the type of a named one's and reads labels in the same form.
+        A task fits if it is among `tasks`, or if its output is of the type of one of theirs and reads labels in the same form;
+        any task fits where `tasks` is empty.
         """
         outputs = [TASKS[name].output for name in self.tasks]
         return not outputs or any(
