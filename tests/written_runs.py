@@ -11,7 +11,7 @@ import numpy as np
 from dlcli.runs import Run
 from dlcli.runs.files import write_json, write_table
 from dlcli.runtime.inputs import array_inputs
-from dlcli.score.examples import worth_looking_at, write_examples
+from dlcli.score.examples import notable_examples, write_examples
 from dlcli.score.outcome import Outcome
 from dlcli.score.record import Scores, write_calibration, write_curves, write_scores, write_tables
 from dlcli.spec.data.sources import Examples
@@ -71,7 +71,7 @@ def score(run: Run, outcome: Outcome, *, images: Array | None, pictures: bool) -
     chosen = write_curves(folder, outcome, None)
     inputs = np.zeros((len(outcome), 3)) if images is None else images
     examples = Examples(array_inputs(inputs), outcome.truth, outcome.ids)
-    write_examples(folder, worth_looking_at(outcome), examples, images=images is not None)
+    write_examples(folder, notable_examples(outcome), examples, images=images is not None)
     metric, value, low, high, guess = ("mae", 2.0, 1.5, 2.6, 5.0) if outcome.task.output.is_numeric else _accuracy(outcome)
     scores = Scores(outcome.split, len(outcome), {metric: value}, {metric: (low, high)}, {metric: guess}, "always the same")
     write_scores(folder, outcome, scores, calibration=calibration, thresholds=chosen)

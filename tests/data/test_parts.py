@@ -14,7 +14,7 @@ from dlcli.cli.console import show_scores
 from dlcli.cli.tables import run_rows, show_run, show_runs
 from dlcli.runs import Run
 from dlcli.runs.compare import compare_runs
-from dlcli.runs.parts import part_note, part_title
+from dlcli.runs.scored_splits import split_note, split_title
 from dlcli.score.compare import pair_runs
 from dlcli.score.evaluate import evaluate
 from dlcli.train.trackers import content
@@ -85,13 +85,13 @@ def test_a_run_of_an_earlier_version_says_it_too(run: Run) -> None:
     kept = path.read_text(encoding="utf-8")
     try:
         path.write_text(json.dumps(old), encoding="utf-8")
-        assert (part_title(run, "test"), part_note(run, "test")) == (TITLE, NOTE)
+        assert (split_title(run, "test"), split_note(run, "test")) == (TITLE, NOTE)
     finally:
         path.write_text(kept, encoding="utf-8")
 
 
 def test_a_test_part_of_its_own_has_no_note_and_the_validation_part_has_one(apart: Run) -> None:
-    assert (part_title(apart, "test"), part_note(apart, "test")) == ("test", "")
+    assert (split_title(apart, "test"), split_note(apart, "test")) == ("test", "")
     evaluate(apart, "validation")
-    assert part_title(apart, "validation") == "validation"
-    assert part_note(apart, "validation") == "these examples selected the best epoch, so scores on new data may be lower"
+    assert split_title(apart, "validation") == "validation"
+    assert split_note(apart, "validation") == "these examples selected the best epoch, so scores on new data may be lower"

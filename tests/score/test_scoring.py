@@ -16,7 +16,7 @@ from dlcli.report.evaluation import ThresholdRow
 from dlcli.runs.contents import MetricsFile
 from dlcli.score.calibration import brier, calibrated, calibration_error, claims, fit_temperature, reliability
 from dlcli.score.curves import Threshold, curves, thresholds
-from dlcli.score.examples import worth_looking_at
+from dlcli.score.examples import notable_examples
 from dlcli.score.intervals import difference_interval, mean_interval, metric_estimate, metric_interval
 from dlcli.score.outcome import Outcome
 from dlcli.score.residuals import deciles
@@ -377,7 +377,7 @@ def test_certain_predictions_survive_the_temperature() -> None:
 
 def test_examples_are_the_surest_errors_and_the_narrowest_choices() -> None:
     found = of_classes(examples=400)
-    shown = worth_looking_at(found)
+    shown = notable_examples(found)
     errors = [one for one in shown if one.kind == "confident_error"]
     wrong = np.flatnonzero(found.predicted != found.truth)
     sure = found.scores.max(axis=1)
@@ -392,14 +392,14 @@ def test_examples_are_the_surest_errors_and_the_narrowest_choices() -> None:
 
 def test_a_model_without_errors_has_none_to_show() -> None:
     truth = np.array([0, 1, 0])
-    kinds = {one.kind for one in worth_looking_at(outcome("binary", truth, truth * 0.8 + 0.1))}
+    kinds = {one.kind for one in notable_examples(outcome("binary", truth, truth * 0.8 + 0.1))}
     assert kinds == {"uncertain"}
 
 
 def test_the_largest_errors_of_a_regression_come_first() -> None:
     found = of_numbers(targets=1)
     assert found.scores is not None
-    shown = worth_looking_at(found)
+    shown = notable_examples(found)
     assert shown[0].kind == "largest_error"
     assert shown[0].place == int(np.abs(found.scores - found.truth)[:, 0].argmax())
 

@@ -22,8 +22,8 @@ from dlcli.program import command
 from dlcli.runs import Run, layout
 from dlcli.runs.files import json_text
 from dlcli.runs.history import is_setting
-from dlcli.runs.parts import part_note, part_title, score_text
 from dlcli.runs.reporter import EpochReport, Reporter
+from dlcli.runs.scored_splits import score_text, split_note, split_title
 from dlcli.visible import visible
 
 _PIPE_WIDTH = 10_000
@@ -211,9 +211,9 @@ def _next_commands(run: Run) -> list[str]:
 def show_scores(run: Run, split: str, *, whole: bool = False) -> None:
     """Prints the scores of one split beside the baseline's, and the worst confusions; `whole` also all that belongs to them."""
     console = results_console()
-    console.print(f"{part_title(run, split)}: {run.metrics(split)['examples']:,} examples")
+    console.print(f"{split_title(run, split)}: {run.metrics(split)['examples']:,} examples")
     console.print(score_table(run, split))
-    note = part_note(run, split)
+    note = split_note(run, split)
     if note:
         console.print(f"note: {note}", soft_wrap=True)
     for name, entry in run.metrics(split)["metrics"].items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from dlcli.cli.console import results_console
-from dlcli.runs.parts import sizes_in_words
+from dlcli.runs.scored_splits import sizes_in_words
 
 if TYPE_CHECKING:
     from dlcli.models.describe import Description

@@ -16,8 +16,8 @@ from dlcli.cli.console import PlainConsole, results_console, show_stages, shown,
 from dlcli.errors import DlcliError, UsageError
 from dlcli.program import command
 from dlcli.runs import Run, layout
-from dlcli.runs.parts import MARK, marked, marked_note, part_note, part_title, sizes_in_words, test_is_validation
 from dlcli.runs.progress import epochs_of, seconds_of, seed_of, settings_of
+from dlcli.runs.scored_splits import MARK, marked, marked_note, sizes_in_words, split_note, split_title, test_is_validation
 from dlcli.runs.trackers import tracker_ids
 from dlcli.visible import visible
 
@@ -292,7 +292,7 @@ def _show_scores(console: PlainConsole, run: Run) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("score")
     for split, split_scores in scores.items():
-        table.add_column(f"{part_title(run, split)}, {split_scores['examples']:,} examples", justify="right")
+        table.add_column(f"{split_title(run, split)}, {split_scores['examples']:,} examples", justify="right")
     table.add_column(baseline["name"], justify="right", overflow="fold")
     for name in dict.fromkeys(name for split_scores in scores.values() for name in split_scores["metrics"]):
         entries = [split_scores["metrics"].get(name, {}) for split_scores in scores.values()]
@@ -300,7 +300,7 @@ def _show_scores(console: PlainConsole, run: Run) -> None:
         table.add_row(name, *cells, shown(baseline["metrics"].get(name), name))
     console.print()
     console.print(table)
-    for note in dict.fromkeys(filter(None, (part_note(run, split) for split in scores))):
+    for note in dict.fromkeys(filter(None, (split_note(run, split) for split in scores))):
         console.print(f"note: {note}", soft_wrap=True)
     pairs = worst_confusions(run, first)
     if pairs:

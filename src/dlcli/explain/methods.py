@@ -22,7 +22,7 @@ from dlcli.predict.inputs import Skip
 from dlcli.runs import Run
 from dlcli.runs.explanations import Explanation, add, file_name, made_folder, write_numbers
 from dlcli.runs.numbers import digits
-from dlcli.runs.parts import part_title, score_text
+from dlcli.runs.scored_splits import score_text, split_title
 from dlcli.runtime.inputs import Arrays
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Classes, Decisions, Labels, OutputType, Values, required_entry
@@ -219,7 +219,7 @@ def _permutation(work: Work, _: Sequence[str]) -> list[Explanation]:
     splits, part = work.data
     metric, value, found = tables.permutation(work.model, splits[part], work.experiment)
     file = file_name("permutation", f"Permutation importance on the {part} split")
-    title = f"Permutation importance on the {part_title(work.run, part)} split"
+    title = f"Permutation importance on the {split_title(work.run, part)} split"
     draw_importance(found, metric, value, work.folder / file)
     cells = ((one.column, digits(one.mean), digits(one.deviation)) for one in found)
     write_numbers(work.folder, file, ("column", "importance", "deviation"), cells)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.arrays import Array
-from dlcli.runs.parts import score_text
+from dlcli.runs.scored_splits import score_text
 from dlcli.spec.training.metrics import MetricSpec
 from dlcli.tasks import Task
 

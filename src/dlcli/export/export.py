@@ -26,7 +26,7 @@ from dlcli.export.formats import FILES, Format, Quantize, write_keras, write_onn
 from dlcli.runs import Run, layout
 from dlcli.runs.files import read_json, replacing_folder, write_json, write_text
 from dlcli.runs.folder import now
-from dlcli.runs.parts import title_of
+from dlcli.runs.scored_splits import title_of
 from dlcli.runtime.inputs import Inputs
 from dlcli.score.evaluate import predictions
 from dlcli.spec.data.sources.npz import Npz

@@ -29,7 +29,7 @@ from dlcli.report.evaluation import (
 from dlcli.report.pictures import Budget, thumbnail
 from dlcli.runs import Run, layout
 from dlcli.runs.layout import OTHER_DATA
-from dlcli.runs.parts import part_note, part_title
+from dlcli.runs.scored_splits import split_note, split_title
 from dlcli.score.calibration import calibration_error
 from dlcli.tasks import Task
 
@@ -166,8 +166,8 @@ def read_scored(run: Run, split: str, key: str, of: Of, budget: Budget, *, draws
     deciles = of(lambda: read_rows(folder / layout.DECILES, DecileRow), [])
     return Scored(
         split=split,
-        title=part_title(run, split),
-        note=part_note(run, split),
+        title=split_title(run, split),
+        note=split_note(run, split),
         key=key,
         is_numeric=task.output.is_numeric,
         examples=metrics["examples"],

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from dlcli.runs.numbers import short_number
-from dlcli.runs.parts import score_text
+from dlcli.runs.scored_splits import score_text
 from dlcli.spec.model.base import ModelSpec
 from dlcli.tasks import Task
 

@@ -21,7 +21,7 @@ from dlcli.report.scored import Scored, read_scored
 from dlcli.runs import Run, layout
 from dlcli.runs.explanations import explanations
 from dlcli.runs.files import read_json
-from dlcli.runs.parts import score_text, sizes_in_words
+from dlcli.runs.scored_splits import score_text, sizes_in_words
 
 PICTURES = 3_000_000
 """Bytes that the pictures of one page may take: with all else it stays below 5 MB."""

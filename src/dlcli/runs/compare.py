@@ -8,7 +8,7 @@ from typing import Any
 
 from dlcli.program import command
 from dlcli.runs.folder import Run
-from dlcli.runs.parts import part_title
+from dlcli.runs.scored_splits import split_title
 from dlcli.spec.base import Spec, dump
 
 Score = dict[str, Any]
@@ -27,7 +27,7 @@ class Comparison:
     @property
     def title(self) -> str:
         """How the part is called."""
-        return " or ".join(dict.fromkeys(part_title(run, self.split) for run in self.runs))
+        return " or ".join(dict.fromkeys(split_title(run, self.split) for run in self.runs))
 
 
 def compare_runs(runs: list[Run], split: str = "test") -> Comparison:

@@ -16,8 +16,8 @@ from dlcli.data.splits import Splits, open_splits
 from dlcli.errors import UsageError
 from dlcli.program import command
 from dlcli.runs import Run
-from dlcli.runs.parts import title_of
 from dlcli.runs.reporter import Log
+from dlcli.runs.scored_splits import title_of
 from dlcli.runtime.columns import column_inputs
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras

@@ -18,7 +18,7 @@ from dlcli.errors import UsageError
 from dlcli.program import command
 from dlcli.runs import Run
 from dlcli.runs.compare import not_scored
-from dlcli.runs.parts import part_note, part_title
+from dlcli.runs.scored_splits import split_note, split_title
 from dlcli.runtime.estimates import Estimate
 from dlcli.score.intervals import LEVEL, difference_interval, loss_estimate, metric_estimate
 from dlcli.score.outcome import Outcome, has_outcome, read_outcome
@@ -81,7 +81,7 @@ def pair_runs(runs: list[Run], split: str, *, any_data: bool = False) -> list[Pa
 
 
 def _pair(first: Run, other: Run, split: str, *, any_data: bool) -> Pairing:
-    titles = dict.fromkeys(part_title(run, split) for run in (first, other))
+    titles = dict.fromkeys(split_title(run, split) for run in (first, other))
     none = Pairing(first, other, 0, [], [], " or ".join(titles))
     missing = [not_scored(run, split) for run in (first, other) if not run.metrics(split)]
     if missing:
@@ -102,7 +102,7 @@ def _pair(first: Run, other: Run, split: str, *, any_data: bool) -> Pairing:
     if matched.doubt and not any_data:
         raise UsageError(_refusal(first, other, matched.doubt, split))
     notes = [*([f"{matched.doubt}; {_left(matched)}"] if matched.doubt else []), *matched.notes]
-    notes += dict.fromkeys(filter(None, (part_note(run, split) for run in (first, other))))
+    notes += dict.fromkeys(filter(None, (split_note(run, split) for run in (first, other))))
     if not matched.doubt and _fingerprint(first) != _fingerprint(other):
         notes.append(f"their data or splits differ elsewhere; ids and labels of the {split} split are the same")
     if not len(matched.ours):

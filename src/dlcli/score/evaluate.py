@@ -20,13 +20,13 @@ from dlcli.data.splits import Splits
 from dlcli.data.unfamiliar import gaps_of, notes_on
 from dlcli.errors import RunFailed, UsageError
 from dlcli.runs import Run
-from dlcli.runs.parts import part_note
+from dlcli.runs.scored_splits import split_note
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model
 from dlcli.runtime.loop import Listening
 from dlcli.runtime.stream import data_errors
 from dlcli.score.calibration import fit_temperature
-from dlcli.score.examples import worth_looking_at, write_examples
+from dlcli.score.examples import notable_examples, write_examples
 from dlcli.score.intervals import loss_estimate, metric_estimate
 from dlcli.score.outcome import Outcome
 from dlcli.score.record import Scores, write_calibration, write_curves, write_scores, write_slices, write_tables
@@ -94,8 +94,8 @@ def _evaluate_other(opened: OpenRun, path: Path, split: str, options: EvaluateOp
     run, experiment = opened.run, opened.experiment
     other = open_other(experiment, run, path, offline=opened.offline)
     refuse_other_type(opened.model, other.examples.inputs, experiment, path)
-    part = Part(other.name, other.examples, other.classes, other.source, other.notes)
-    return score_part(experiment, run, part, run.data(), options)
+    part = ScoredData(other.name, other.examples, other.classes, other.source, other.notes)
+    return score_data(experiment, run, part, run.data(), options)
 
 
 def _refuse_missing(split: str, parts: Iterable[str]) -> None:
@@ -104,7 +104,7 @@ def _refuse_missing(split: str, parts: Iterable[str]) -> None:
 
 
 @dataclass(frozen=True)
-class Part:
+class ScoredData:
     """Examples to be scored: under which name, with which classes, and the source that knows more columns of them.
 
     `notes` say what of other data is not scored; those of the run's own are in its `data.json`.
@@ -121,12 +121,12 @@ def evaluate_model(
     experiment: Experiment, splits: Splits, run: Run, split: str, options: EvaluateOptions | None = None
 ) -> Scores:
     """Scores the run's saved model on one part of its data and writes `evaluation/<split>/`."""
-    part = Part(split, splits[split], splits.classes, experiment.data.source)
+    part = ScoredData(split, splits[split], splits.classes, experiment.data.source)
     data = splits.describe() | {"gaps": gaps_of(splits.train.inputs)}
-    return score_part(experiment, run, part, data, options or EvaluateOptions())
+    return score_data(experiment, run, part, data, options or EvaluateOptions())
 
 
-def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any], options: EvaluateOptions) -> Scores:
+def score_data(experiment: Experiment, run: Run, part: ScoredData, data: dict[str, Any], options: EvaluateOptions) -> Scores:
     """Scores the run's saved model on some examples and writes `evaluation/<name>/`; `data` is what `data.json` holds."""
     columns = columns_of(part.source, part.examples, options.slices) if options.slices else {}
     with _same_model(run) as check:
@@ -139,10 +139,10 @@ def score_part(experiment: Experiment, run: Run, part: Part, data: dict[str, Any
         write_tables(folder, outcome)
         calibration = write_calibration(folder, outcome, run.temperature())
         chosen = write_curves(folder, outcome, options.costs)
-        write_examples(folder, worth_looking_at(outcome), part.examples, images=part.examples.inputs.kind == "images")
+        write_examples(folder, notable_examples(outcome), part.examples, images=part.examples.inputs.kind == "images")
         if columns:
             write_slices(folder, slices(outcome, columns, experiment.training.metrics or []))
-        texts = {"note": part_note(run, part.name), "notes": scores.notes}
+        texts = {"note": split_note(run, part.name), "notes": scores.notes}
         write_scores(folder, outcome, scores, **texts, calibration=calibration, thresholds=chosen)
     return scores
 
@@ -170,14 +170,14 @@ def _same_model(run: Run) -> Iterator[Callable[[], None]]:
     check()
 
 
-def _model_for(experiment: Experiment, run: Run, part: Part) -> Any:
+def _model_for(experiment: Experiment, run: Run, part: ScoredData) -> Any:
     """Returns the run's saved model, which takes the part's examples."""
     model = load_model(run.model_path, outputs=experiment.task.units(len(part.classes)))
     refuse_other_inputs(model, part.examples.inputs, run.model_path)
     return model
 
 
-def predicted(experiment: Experiment, part: Part, model: Any) -> Outcome:
+def predicted(experiment: Experiment, part: ScoredData, model: Any) -> Outcome:
     """Returns the saved model's predictions of some examples beside their labels."""
     examples = part.examples
     scores = predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
@@ -226,7 +226,7 @@ def calibrate(experiment: Experiment, splits: Splits, run: Run) -> float:
     """
     if splits.validation is None:
         raise UsageError(f"{run.id} has no validation split to fit a temperature on")
-    part = Part("validation", splits.validation, splits.classes, experiment.data.source)
+    part = ScoredData("validation", splits.validation, splits.classes, experiment.data.source)
     with _same_model(run) as check:
         outcome = predicted(experiment, part, _model_for(experiment, run, part))
         if (outcome.predicted == outcome.truth).all():

@@ -29,7 +29,7 @@ _SIDE = 96
 
 
 @dataclass(frozen=True)
-class Shown:
+class NotableExample:
     """An example by its place in the part, and why it is shown; `label` and `predicted` as text."""
 
     kind: str
@@ -39,13 +39,13 @@ class Shown:
     probability: float | None
 
 
-def worth_looking_at(outcome: Outcome) -> list[Shown]:
+def notable_examples(outcome: Outcome) -> list[NotableExample]:
     """Returns the examples that tell most about the errors, kind by kind, the worst of each first."""
     choose = entry_of(_CHOOSERS, outcome.task.output)
     return list(choose(outcome)) if choose is not None and outcome.scores is not None else []
 
 
-def _of_classes(outcome: Outcome) -> Iterator[Shown]:
+def _of_classes(outcome: Outcome) -> Iterator[NotableExample]:
     """Yields examples of each confusion, the most confident errors, and the least certain predictions."""
     assert outcome.scores is not None
     shares, guess = outcome.scores, outcome.predicted
@@ -57,7 +57,7 @@ def _of_classes(outcome: Outcome) -> Iterator[Shown]:
     chosen = [("confusion", _of_confusions(outcome.truth, guess, by_sureness)), ("confident_error", by_sureness[:_EACH])]
     for kind, places in [*chosen, ("uncertain", uncertain)]:
         for at in places:
-            yield Shown(kind, int(at), outcome.classes[outcome.truth[at]], outcome.classes[guess[at]], float(sure[at]))
+            yield NotableExample(kind, int(at), outcome.classes[outcome.truth[at]], outcome.classes[guess[at]], float(sure[at]))
 
 
 def _of_confusions(truth: Array, guess: Array, by_sureness: Array) -> Iterator[int]:
@@ -72,23 +72,26 @@ def _of_confusions(truth: Array, guess: Array, by_sureness: Array) -> Iterator[i
         left -= len(some)
 
 
-def _largest_errors(outcome: Outcome) -> Iterator[Shown]:
+def _largest_errors(outcome: Outcome) -> Iterator[NotableExample]:
     assert outcome.scores is not None
     errors = np.abs(outcome.scores.astype("float64") - outcome.truth)
     spread = outcome.truth.astype("float64").std(axis=0)
     worst = (errors / np.where(spread > 0, spread, 1)).max(axis=1)
     for at in np.argsort(-worst, kind="stable")[:_EACH].tolist():
-        yield Shown("largest_error", at, _listed(outcome.truth[at]), _listed(outcome.scores[at]), None)
+        yield NotableExample("largest_error", at, _listed(outcome.truth[at]), _listed(outcome.scores[at]), None)
 
 
-_CHOOSERS: dict[type[OutputType], Callable[[Outcome], Iterator[Shown]]] = {Classes: _of_classes, Values: _largest_errors}
+_CHOOSERS: dict[type[OutputType], Callable[[Outcome], Iterator[NotableExample]]] = {
+    Classes: _of_classes,
+    Values: _largest_errors,
+}
 
 
 def _listed(values: Array) -> str:
     return ", ".join(f"{value:.6g}" for value in values)
 
 
-def write_examples(folder: Path, shown: list[Shown], examples: Examples, *, images: bool) -> None:
+def write_examples(folder: Path, shown: list[NotableExample], examples: Examples, *, images: bool) -> None:
     """Writes `examples.csv` and, of images, a `thumbnails/` folder in the place of an earlier one."""
     names = _write_thumbnails(folder, {one.place for one in shown}, examples) if images else {}
     rows = (

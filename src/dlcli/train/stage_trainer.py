@@ -9,7 +9,7 @@ from dlcli.errors import Interrupted, RunFailed
 from dlcli.models.blocks import plan_lines
 from dlcli.models.penalties import penalties
 from dlcli.models.selection import Plan, plan_stage
-from dlcli.runs.parts import score_text
+from dlcli.runs.scored_splits import score_text
 from dlcli.runtime.data_loss import with_data_loss
 from dlcli.runtime.learner import has_own_step
 from dlcli.runtime.loop import run_epochs

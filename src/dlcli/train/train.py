@@ -20,8 +20,8 @@ from dlcli.runs import Run
 from dlcli.runs.environment import describe_environment, process_started, what_rounds_otherwise
 from dlcli.runs.failures import recorded_failure
 from dlcli.runs.folder import REVISION, now
-from dlcli.runs.parts import sizes_in_words
 from dlcli.runs.reporter import Log, Reporter
+from dlcli.runs.scored_splits import sizes_in_words
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.cluster import Cluster
 from dlcli.runtime.device import Device, joined, use_devices

@@ -12,7 +12,7 @@ import numpy as np
 
 from dlcli.data.batches import prediction_batches
 from dlcli.runs import Run
-from dlcli.runs.parts import score_text
+from dlcli.runs.scored_splits import score_text
 from dlcli.runs.stage_answers import read_stage_answers, write_stage_answers
 from dlcli.score.compare import Difference, compare, compare_losses, sentence
 from dlcli.score.evaluate import predictions, with_losses

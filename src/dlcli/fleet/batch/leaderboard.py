@@ -12,7 +12,7 @@ from dlcli.errors import DlcliError, UsageError
 from dlcli.runs import Run
 from dlcli.runs.batches import Batch, Job, JobStatus
 from dlcli.runs.files import write_table
-from dlcli.runs.parts import part_note, part_title
+from dlcli.runs.scored_splits import split_note, split_title
 from dlcli.spec.load import load_text
 from dlcli.spec.training.metrics import higher_is_better
 
@@ -114,7 +114,7 @@ def _line(group: str, jobs: list[Job], statuses: dict[int, JobStatus], runs: dic
         try:
             split = next(iter(run.scored_splits()), "")
             scores = _scores(run, split)
-            title, note = (part_title(run, split), part_note(run, split)) if split else ("", "")
+            title, note = (split_title(run, split), split_note(run, split)) if split else ("", "")
         except DlcliError:
             continue
         completed.append(run)

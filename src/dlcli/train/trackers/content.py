@@ -9,7 +9,7 @@ from typing import Any
 
 from dlcli import __version__
 from dlcli.runs import Run, layout
-from dlcli.runs.parts import part_note
+from dlcli.runs.scored_splits import split_note
 
 _RECORDS = (layout.SPEC, layout.SOURCE, layout.DATA, layout.ENVIRONMENT, layout.HISTORY, layout.STAGES)
 FILES = (*_RECORDS, layout.CHECKS, layout.DIAGNOSIS)
@@ -49,7 +49,7 @@ def tags(run: Run) -> dict[str, str]:
         "dlcli.parent": status.parent,
         "dlcli.device": f"{device.get('kind', '')} {device.get('name', '')}".strip(),
         "dlcli.data": str(run.data().get("fingerprint", "")),
-        "dlcli.test": part_note(run, "test"),
+        "dlcli.test": split_note(run, "test"),
         "git.commit": str(git.get("commit", "")),
         "git.changed": str(git.get("changed", "")),
     }
@@ -63,7 +63,7 @@ def outcome(run: Run) -> dict[str, Any]:
         "best_epoch": status.best_epoch,
         "best_value": status.best_value,
         "monitor": status.monitor,
-        "test": part_note(run, "test"),
+        "test": split_note(run, "test"),
         "reason": status.reason,
         "error": status.error.partition("\n")[0],
     }

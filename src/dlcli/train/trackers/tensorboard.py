@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dlcli.runs import Run
-from dlcli.runs.parts import part_note, part_title
+from dlcli.runs.scored_splits import split_note, split_title
 from dlcli.runtime.engine import tf
 from dlcli.visible import visible
 
@@ -33,9 +33,9 @@ def write_results(run: Run, split: str) -> None:
 
 def _table(run: Run, split: str, scores: dict[str, Any]) -> str:
     """Returns the scores as a table in Markdown."""
-    note = part_note(run, split)
+    note = split_note(run, split)
     lines = [
-        f"{visible(run.id)}, {part_title(run, split)}, {scores['examples']:,} examples{f': {note}' if note else ''}",
+        f"{visible(run.id)}, {split_title(run, split)}, {scores['examples']:,} examples{f': {note}' if note else ''}",
         "",
         "| metric | value | 95 % interval | baseline |",
         "|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""How a scored part of a run is called, and what its scores are worth.
+"""How a scored split of a run is called, and what its scores are worth.
 
 Everything that shows a score (terminal, report, model card, leaderboards, comparisons, exports, trackers) takes its words
 from here.
@@ -15,7 +15,7 @@ from dlcli.runs.folder import Run
 SAME = "test (= validation)"
 """How the test split is called where it is the validation split."""
 MARK = "*"
-"""What stands behind such a score in a table that has no room for more; `marked_note` explains it."""
+"""The mark behind such a score in a table that has no room for more; `marked_note` explains it."""
 _WITHOUT_UNIT = ("r2", "mcc", "kappa")
 """Metrics that are 0 for a guess, up to rounding."""
 _CHOSE = "these examples selected the best epoch, so scores on new data may be lower"
@@ -29,25 +29,25 @@ def test_is_validation(run: Run) -> bool:
     counts = data.get("examples", {})
     if "test" not in counts or counts["test"] != counts.get("validation"):
         return False
-    try:  # a run of an earlier version; reading a spec takes long, so it is read only where the parts are of one size
+    try:  # a run of an earlier version; reading a spec takes long, so it is read only where the splits have equal sizes
         return run.experiment().data.split.test == "validation"
     except DlcliError:
         return False
 
 
-def part_title(run: Run, split: str) -> str:
-    """Returns how a part is called where its scores are shown."""
+def split_title(run: Run, split: str) -> str:
+    """Returns the name of a split as it is shown beside its scores."""
     return title_of(split, shared=split == "test" and test_is_validation(run))
 
 
 def title_of(split: str, *, shared: bool) -> str:
-    """Returns how a part is called; `shared` says that it is the test split and the validation split."""
+    """Returns the shown name of a split; `shared`: whether one split is both the test split and the validation split."""
     return SAME if shared and split == "test" else split
 
 
 def sizes_in_words(examples: Mapping[str, int], *, shared: bool) -> str:
-    """Returns how many examples each part has, such as `70 train, 30 test`."""
-    return ", ".join(f"{count:,} {title_of(part, shared=shared)}" for part, count in examples.items())
+    """Returns how many examples each split has, such as `70 train, 30 test`."""
+    return ", ".join(f"{count:,} {title_of(split, shared=shared)}" for split, count in examples.items())
 
 
 def score_text(value: float, metric: str = "", *, sign: Literal["", "+"] = "", digits: int = 4) -> str:
@@ -62,8 +62,8 @@ def score_text(value: float, metric: str = "", *, sign: Literal["", "+"] = "", d
     return f"{value:{sign}.3g}" if is_small else f"{value:{sign}.{digits}f}"
 
 
-def part_note(run: Run, split: str) -> str:
-    """Returns what the scores of a part are worth: a warning where its examples chose the epoch; else empty."""
+def split_note(run: Run, split: str) -> str:
+    """Returns a warning where the examples of a split chose the best epoch; else an empty text."""
     shared = split == "test" and test_is_validation(run)
     chose = _CHOSE if run.status().monitor.startswith("val_") else ""
     if shared:
@@ -72,7 +72,7 @@ def part_note(run: Run, split: str) -> str:
 
 
 def marked(run: Run, split: str) -> bool:
-    """Whether a table marks the scores of a part: they are called test scores and their examples chose the epoch."""
+    """Whether a table marks the scores of a split: they are called test scores and their examples chose the epoch."""
     return split == "test" and test_is_validation(run)
 
 

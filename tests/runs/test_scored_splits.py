@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dlcli.runs.parts import score_text, sizes_in_words
+from dlcli.runs.scored_splits import score_text, sizes_in_words
 
 
 @pytest.mark.parametrize(
