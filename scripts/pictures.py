@@ -19,7 +19,7 @@ def main() -> None:
     """Trains the first spec, and keeps what the terminal shows and the confusion matrix."""
     from dlcli.cli import console as shown
     from dlcli.spec.load import load
-    from dlcli.train.train import train
+    from dlcli.training.train import train
 
     screen = Console(record=True, width=128, file=io.StringIO(), color_system="truecolor", highlight=False)
     shown.results_console = lambda: screen

@@ -50,7 +50,7 @@ def _data_sets(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, 
 def _a_run_on_low_digits(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Trains the backbone of digits_transfer_run for an epoch."""
     from dlcli.runs.reporter import Reporter
-    from dlcli.train.train import train
+    from dlcli.training.train import train
 
     train(load(CONFIGS / "digits_low.yaml", ["training.epochs=1"]), folder, Reporter())
     monkeypatch.setenv("DIGITS_RUN", str(folder / "digits_low"))
@@ -103,7 +103,7 @@ def test_it_trains_an_epoch_if_its_data_is_available(path: Path, tmp_path: Path)
     from dlcli.runs.reporter import Reporter
     from dlcli.runtime.engine import keras
     from dlcli.spec.rules.rules import input_shape
-    from dlcli.train.train import train
+    from dlcli.training.train import train
 
     keras.utils.clear_session()
     if path.stem in UNAVAILABLE:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.reporter import Reporter
 from dlcli.runtime.engine import keras
 from dlcli.spec.load import load
-from dlcli.train.train import train
+from dlcli.training.train import train
 
 Array = np.ndarray[Any, Any]
 
@@ -53,18 +53,20 @@ def write_spec(
     return path
 
 
-def trained(spec: Path, overrides: Sequence[str] = (), reporter: Reporter | None = None, *, write_up: bool = False) -> Run:
+def trained(
+    spec: Path, overrides: Sequence[str] = (), reporter: Reporter | None = None, *, write_up: bool = False
+) -> RunFolder:
     """Trains a spec into the folder `runs` beside it; the report, which takes a second, only if it is asked for."""
     keras.utils.clear_session()
     return train(load(spec, overrides), spec.parent / "runs", reporter or Reporter(), write_up=write_up)
 
 
-def losses(run: Run) -> list[float]:
+def losses(run: RunFolder) -> list[float]:
     """Returns the training loss of every epoch."""
     return [float(row["loss"]) for row in run.history()]
 
 
-def column(run: Run, name: str) -> list[float]:
+def column(run: RunFolder, name: str) -> list[float]:
     """Returns one column of the history as numbers."""
     return [float(row[name]) for row in run.history()]
 

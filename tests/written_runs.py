@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.files import write_json, write_table
 from dlcli.runtime.inputs import array_inputs
 from dlcli.score.examples import notable_examples, write_examples
@@ -31,14 +31,14 @@ CNN = "{kind: cnn, layers: [{kind: conv2d, filters: 2, kernel_size: 3}, flatten]
 
 def written(
     runs: Path, outcome: Outcome, *, images: Array | None = None, name: str = "made", seed: int = 0, pictures: bool = False
-) -> Run:
+) -> RunFolder:
     """Makes a finished run that was scored with an outcome; the PNG pictures beside the tables only if wanted."""
     task = outcome.task.name
     regression = outcome.task.output.is_numeric
     source = {"regression": "diabetes", "binary": "breast_cancer"}.get(task, "digits")
     words = {"task": task, "metric": "mae" if regression else "accuracy", "name": name, "seed": seed, "source": source}
     text = SPEC.format(model="{kind: mlp}" if images is None else CNN, **words)
-    run = Run.create(runs, name, spec=to_yaml(load_text(text, "spec.yaml").experiment), source=text)
+    run = RunFolder.create(runs, name, spec=to_yaml(load_text(text, "spec.yaml").experiment), source=text)
     counts = {} if regression else dict.fromkeys(outcome.classes, 4)
     run.write_data(
         {
@@ -63,7 +63,7 @@ def written(
     return run
 
 
-def score(run: Run, outcome: Outcome, *, images: Array | None, pictures: bool) -> None:
+def score(run: RunFolder, outcome: Outcome, *, images: Array | None, pictures: bool) -> None:
     """Writes `evaluation/<split>/`."""
     folder = run.made_evaluation(outcome.split)
     write_tables(folder, outcome)
@@ -103,18 +103,18 @@ def pixels(count: int) -> Array:
     return np.random.default_rng(1).integers(0, 255, (count, 8, 8, 1)).astype("uint8")
 
 
-def image_run(runs: Path, classes: Sequence[str], **options: Any) -> Run:
+def image_run(runs: Path, classes: Sequence[str], **options: Any) -> RunFolder:
     """Makes a run on images of these classes."""
     outcome = guesses(classes, ids=options.pop("ids", "{}"))
     return written(runs, outcome, images=pixels(len(outcome)), **options)
 
 
-def binary_run(runs: Path, **options: Any) -> Run:
+def binary_run(runs: Path, **options: Any) -> RunFolder:
     """Makes a run on rows of a yes-or-no task."""
     return written(runs, guesses(("no", "yes"), each=40, task="binary"), **options)
 
 
-def regression_run(runs: Path, **options: Any) -> Run:
+def regression_run(runs: Path, **options: Any) -> RunFolder:
     """Makes a run that predicts two targets of 90 rows."""
     random = np.random.default_rng(0)
     truth = random.normal(50, 20, (90, 2)).astype("float32")
@@ -123,7 +123,7 @@ def regression_run(runs: Path, **options: Any) -> Run:
     return written(runs, outcome, **options)
 
 
-def with_everything(run: Run) -> Run:
+def with_everything(run: RunFolder) -> RunFolder:
     """Adds what only some runs have: a diagnosis, stages, slices, an explanation, an export."""
     from PIL import Image
 

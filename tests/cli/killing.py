@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from conftest import command, environment
 
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.checkpoints import checkpoint_files
 
 CLOCKS = ("seconds", "examples_per_second")
@@ -31,13 +31,13 @@ def started(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
         return subprocess.Popen(command(*arguments), stdout=output, stderr=output, cwd=cwd, env=environment(), text=True)
 
 
-def only_run(folder: Path) -> Run:
+def only_run(folder: Path) -> RunFolder:
     """Returns the one run below a runs folder."""
     (path,) = folder.glob("[!.]*/[!.]*/status.json")
-    return Run(path.parent)
+    return RunFolder(path.parent)
 
 
-def lines_of(run: Run) -> list[str]:
+def lines_of(run: RunFolder) -> list[str]:
     """Returns the lines of a run's log."""
     path = run.path / "log.txt"
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
@@ -55,7 +55,7 @@ def wait_for(what: Any, process: subprocess.Popen[str], patience: float = PATIEN
     raise AssertionError("nothing happened")
 
 
-def train_with_kills(spec: Path, runs: Path, kills: int, draw: random.Random) -> tuple[Run, list[str]]:
+def train_with_kills(spec: Path, runs: Path, kills: int, draw: random.Random) -> tuple[RunFolder, list[str]]:
     """Trains a spec to its end though its process is killed so many times; returns the run and the last words before each kill.
 
     Every third kill comes while a checkpoint is being written, the others some checkpoints and milliseconds later.
@@ -73,7 +73,7 @@ def train_with_kills(spec: Path, runs: Path, kills: int, draw: random.Random) ->
     return run, words
 
 
-def _killed(process: subprocess.Popen[str], run: Run, seen: int, draw: random.Random, *, while_writing: bool) -> bool:
+def _killed(process: subprocess.Popen[str], run: RunFolder, seen: int, draw: random.Random, *, while_writing: bool) -> bool:
     """Kills the process at a random instant of its training; False if it ended before."""
     wanted = draw.randint(1, 12)
 
@@ -95,7 +95,7 @@ def _killed(process: subprocess.Popen[str], run: Run, seen: int, draw: random.Ra
     return alive and process.returncode == -signal.SIGKILL
 
 
-def bits_of(run: Run) -> dict[str, Any]:
+def bits_of(run: RunFolder) -> dict[str, Any]:
     """Returns all that an interrupted and an untouched run have in common, to the bit; clocks are left out."""
     with (run.path / "history.csv").open(encoding="utf-8") as file:
         history = [{name: value for name, value in row.items() if name not in CLOCKS} for row in csv.DictReader(file)]
@@ -112,20 +112,20 @@ def bits_of(run: Run) -> dict[str, Any]:
     }
 
 
-def _weights(run: Run) -> dict[str, bytes]:
+def _weights(run: RunFolder) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     with zipfile.ZipFile(run.model_path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
         file.visititems(lambda name, item: found.update({name: np.asarray(item).tobytes()}) if hasattr(item, "shape") else None)
     return found
 
 
-def _last_state(run: Run) -> dict[str, bytes]:
+def _last_state(run: RunFolder) -> dict[str, bytes]:
     """Returns weights, statistics, random counters and the optimizer's state after the last step."""
     with np.load(checkpoint_files(run.checkpoints_path)[0], allow_pickle=False) as file:
         return {name: file[name].tobytes() for name in file.files if name != "text"}
 
 
-def assert_same_bits(one: Run, other: Run) -> None:
+def assert_same_bits(one: RunFolder, other: RunFolder) -> None:
     """Compares two runs and names what differs."""
     first, second = bits_of(one), bits_of(other)
     assert [name for name in first if first[name] != second[name]] == [], os.fspath(other.path)

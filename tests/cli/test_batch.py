@@ -18,7 +18,7 @@ from conftest import Dlcli, command, environment
 from cli.killing import started, wait_for
 from dlcli.errors import SpecError, UsageError
 from dlcli.fleet.batch.plan import planned, seeds_of, values_of
-from dlcli.runs import Run, all_runs
+from dlcli.runs import RunFolder, all_runs
 from dlcli.runs.batches import Batch, Settings, find_batch
 from dlcli.runtime.engine import keras
 
@@ -45,7 +45,7 @@ def board(folder: Path, batch: str = "latest") -> dict[str, Any]:
     return {job.number: (found.status(job), runs.get(job.number, []), job) for job in jobs}  # type: ignore[misc]
 
 
-def weights(run: Run) -> list[bytes]:
+def weights(run: RunFolder) -> list[bytes]:
     return [one.tobytes() for one in keras.saving.load_model(run.model_path, compile=False).get_weights()]
 
 
@@ -140,7 +140,7 @@ def test_a_batch_gives_the_bits_of_separate_trainings_and_a_leaderboard(tmp_path
     values = [run.metrics()["metrics"]["accuracy"]["value"] for run in together.values()]
     assert lines["fine"]["scores"]["accuracy"][0] == pytest.approx(sum(values) / 2)
     alone = dlcli("train", spec, "--set", "seed=1", "--quiet", "--runs", "alone")
-    assert weights(Run(Path(alone.stdout.strip()))) == weights(together[1])
+    assert weights(RunFolder(Path(alone.stdout.strip()))) == weights(together[1])
     assert weights(together[0]) != weights(together[1])
     assert (together[0].path / "report.html").exists()
     again = dlcli("batch", "--resume", "latest", "--retry-failed", "--runs", "runs", timeout=240)
@@ -247,7 +247,7 @@ def test_a_process_that_crashes_takes_no_other_with_it_and_is_tried_again(tmp_pa
     assert other.state == "completed"
 
 
-def _run(folder: Path, name: str) -> Run:
+def _run(folder: Path, name: str) -> RunFolder:
     return next(run for run in all_runs(folder / "runs") if run.name == name)
 
 
@@ -322,6 +322,6 @@ def test_twenty_tiny_runs_take_at_most_half_the_time_of_separate_trainings(tmp_p
     alone = [dlcli("train", spec, "--set", f"seed={seed}", "--quiet", "--runs", "alone").stdout.strip() for seed in range(20)]
     separate = time.monotonic() - began
     found = {run.experiment().seed: run for run in all_runs(tmp_path / "runs")}
-    assert all(weights(Run(Path(path))) == weights(found[seed]) for seed, path in enumerate(alone))
+    assert all(weights(RunFolder(Path(path))) == weights(found[seed]) for seed, path in enumerate(alone))
     print(f"20 runs: {together:.1f} s together, {separate:.1f} s apart: {together / separate:.2f}")
     assert together <= 0.5 * separate

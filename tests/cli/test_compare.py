@@ -11,13 +11,13 @@ from conftest import Dlcli
 from runs.making import make_run
 from trainings import trained, write_spec
 
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.score.outcome import Outcome, write_outcome
 from dlcli.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
-def trained_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run, Run]:
+def trained_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, RunFolder, RunFolder]:
     """A run that learned, one that hardly did, and one on another split."""
     folder = tmp_path_factory.mktemp("compare")
     metrics = "metrics: [accuracy, f1, auc]"
@@ -27,7 +27,7 @@ def trained_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run, Ru
     return good, poor, other
 
 
-def test_a_better_run_is_called_better(dlcli: Dlcli, trained_runs: tuple[Run, Run, Run]) -> None:
+def test_a_better_run_is_called_better(dlcli: Dlcli, trained_runs: tuple[RunFolder, RunFolder, RunFolder]) -> None:
     good, poor, _ = trained_runs
     done = dlcli("runs", "compare", poor.path, good.path)
     assert done.returncode == 0
@@ -41,7 +41,7 @@ def test_a_better_run_is_called_better(dlcli: Dlcli, trained_runs: tuple[Run, Ru
     assert not [line for line in by_metric[1:] if "McNemar" in line]
 
 
-def test_the_figures_are_those_of_the_runs(dlcli: Dlcli, trained_runs: tuple[Run, Run, Run]) -> None:
+def test_the_figures_are_those_of_the_runs(dlcli: Dlcli, trained_runs: tuple[RunFolder, RunFolder, RunFolder]) -> None:
     good, poor, _ = trained_runs
     result = json.loads(dlcli("runs", "compare", good.path, poor.path, good.path, "--json").stdout)
     assert result["runs"] == [good.id, poor.id, good.id]
@@ -57,7 +57,9 @@ def test_the_figures_are_those_of_the_runs(dlcli: Dlcli, trained_runs: tuple[Run
     assert result["scores"]["accuracy"][0] == good.metrics()["metrics"]["accuracy"]["value"]
 
 
-def test_other_test_examples_are_refused_unless_told(dlcli: Dlcli, trained_runs: tuple[Run, Run, Run]) -> None:
+def test_other_test_examples_are_refused_unless_told(
+    dlcli: Dlcli, trained_runs: tuple[RunFolder, RunFolder, RunFolder]
+) -> None:
     good, _, other = trained_runs
     done = dlcli("runs", "compare", good.path, other.path)
     assert (done.returncode, done.stdout) == (2, "")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cli.killing import assert_same_bits, only_run, started, train_with_kills
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 
 STAGES = """
 name: stages
@@ -85,7 +85,7 @@ def _nothing(folder: Path) -> None:
     """The digits come with scikit-learn."""
 
 
-def untouched(spec: Path) -> Run:
+def untouched(spec: Path) -> RunFolder:
     """Trains a spec in one go."""
     process = started("train", spec, "--quiet", "--runs", spec.parent / "untouched", cwd=spec.parent)
     assert process.wait(300) == 0, (spec.parent / "output.txt").read_text(encoding="utf-8")

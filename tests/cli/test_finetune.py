@@ -13,7 +13,7 @@ import pytest
 from conftest import command, environment
 from trainings import save_images, write_spec
 
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 
 CNN = "{kind: cnn, layers: [{kind: conv2d, filters: 4, kernel_size: 3}, batch_normalization, flatten]}"
 IMAGES = "{kind: npz, path: images.npz}"
@@ -37,16 +37,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_of(done: Any) -> Run:
+def run_of(done: Any) -> RunFolder:
     """Returns the run whose folder `--quiet` printed."""
     assert done.returncode == 0, done.stderr
-    return Run(Path(done.stdout.strip()))
+    return RunFolder(Path(done.stdout.strip()))
 
 
 def test_a_spec_without_stages_gets_head_then_everything_at_a_hundredth_of_the_rate(folder: Path) -> None:
     done = dlcli("finetune", "high.yaml", cwd=folder)
     assert done.returncode == 0, done.stderr
-    run = Run(sorted((folder / "runs" / "high").glob("*"))[-1])
+    run = RunFolder(sorted((folder / "runs" / "high").glob("*"))[-1])
     assert [(stage["name"], stage["train"]) for stage in run.stages()] == [("head", "head"), ("all", "all")]
     rates = [stage.optimizer.learning_rate for stage in run.experiment().training.stages if stage.optimizer]
     assert rates == pytest.approx([1e-3, 1e-5])
@@ -63,7 +63,7 @@ def test_train_on_the_same_spec_trains_the_head_alone(folder: Path) -> None:
 
 
 def test_a_finished_run_goes_on_in_a_new_run_that_names_its_parent(folder: Path) -> None:
-    parent = Run(next((folder / "runs" / "low").glob("*")))
+    parent = RunFolder(next((folder / "runs" / "low").glob("*")))
     before = {path: path.read_bytes() for path in parent.path.rglob("*") if path.is_file()}
     done = dlcli("finetune", "low", "--train", "last:3", "--learning-rate", "1e-5", "--epochs", "2", "--quiet", cwd=folder)
     run = run_of(done)
@@ -77,7 +77,7 @@ def test_a_finished_run_goes_on_in_a_new_run_that_names_its_parent(folder: Path)
 
 
 def test_a_run_that_only_gets_worse_keeps_its_parents_model(folder: Path) -> None:
-    parent = Run(next((folder / "runs" / "low").glob("*")))
+    parent = RunFolder(next((folder / "runs" / "low").glob("*")))
     run = run_of(dlcli("finetune", str(parent.path), "--learning-rate", "50", "--epochs", "1", "--quiet", cwd=folder))
     status = run.status()
     assert (status.best_epoch, status.best_stage) == (0, "start")

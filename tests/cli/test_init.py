@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from dlcli.cli.app import app
 from dlcli.cli.scaffold import Options, Questions, new_spec
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.spec.load import load
 from dlcli.tasks import TASKS
 
@@ -164,7 +164,7 @@ def test_the_spec_of_a_folder_of_photos_trains_as_written(here: Path, test_data:
     init("--data", "photos", "--weights", str(weights), "--name", "insects")
     done = dlcli("train", "insects.yaml", "--offline", "--quiet", timeout=600)
     assert done.returncode == 0, done.stderr
-    scores = Run(Path(done.stdout.strip())).metrics("test")["metrics"]
+    scores = RunFolder(Path(done.stdout.strip())).metrics("test")["metrics"]
     assert scores["accuracy"]["value"] > 0.75
 
 

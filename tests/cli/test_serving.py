@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from dlcli.cli import serving
 from dlcli.cli.app import app
 from dlcli.program import install_command
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.files import read_table
 
 
@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(folder: Path, without_pictures: None) -> Run:
+def run(folder: Path, without_pictures: None) -> RunFolder:
     """A run on images of 8 x 8, with a class and a file of odd names."""
     names = ("a", "b [red]", "c\x1b[31m", "d")
     write_pngs(folder / "photos", each=8, names=names)
@@ -39,7 +39,7 @@ def call(*arguments: str | Path, given: str = "") -> Result:
     return CliRunner().invoke(app, [str(one) for one in arguments], input=given)
 
 
-def test_one_json_object_a_line_and_skips_on_stderr(run: Run, folder: Path) -> None:
+def test_one_json_object_a_line_and_skips_on_stderr(run: RunFolder, folder: Path) -> None:
     pictures = sorted((folder / "photos" / "c\x1b[31m").iterdir())
     (folder / "no\x1bimage.png").write_text("x")
     names = [*pictures[:2], folder / "no\x1bimage.png", "gone.png"]
@@ -64,7 +64,7 @@ def test_one_json_object_a_line_and_skips_on_stderr(run: Run, folder: Path) -> N
     assert said[2:] == ["skipped gone.png: no such file", "skipped: 2"]
 
 
-def test_a_table_for_people(run: Run, folder: Path) -> None:
+def test_a_table_for_people(run: RunFolder, folder: Path) -> None:
     done = call("predict", run.path, folder / "photos" / "b [red]", "--top", "2")
     assert done.exit_code == 0
     assert done.stdout.count(".png") == 8
@@ -72,7 +72,7 @@ def test_a_table_for_people(run: Run, folder: Path) -> None:
     assert "\x1b" not in done.stdout
 
 
-def test_csv_to_a_file_and_to_stdout_is_the_same(run: Run, folder: Path, tmp_path: Path) -> None:
+def test_csv_to_a_file_and_to_stdout_is_the_same(run: RunFolder, folder: Path, tmp_path: Path) -> None:
     photos = folder / "photos" / "a"
     shown = call("predict", run.path, photos, "--csv", "-")
     written = call("predict", run.path, photos, "--csv", tmp_path / "out.csv")
@@ -84,7 +84,7 @@ def test_csv_to_a_file_and_to_stdout_is_the_same(run: Run, folder: Path, tmp_pat
     assert list(rows[0]) == ["id", "predicted", "probability", "p_a", "p_b [red]", "p_c\x1b[31m", "p_d"]
 
 
-def test_nothing_that_can_be_predicted_is_a_failure_without_a_file(run: Run, tmp_path: Path) -> None:
+def test_nothing_that_can_be_predicted_is_a_failure_without_a_file(run: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     done = call("predict", run.path, tmp_path / "empty.png", "--csv", tmp_path / "out.csv")
     assert done.exit_code == 1
@@ -122,7 +122,7 @@ def test_a_pattern_that_fits_nothing_is_told_before_tensorflow_starts(tmp_path: 
     assert "tensorflow" not in done.stderr
 
 
-def test_missing_packages_are_named_with_the_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_named_with_the_extra(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "find_spec", lambda name: None)
     for form, names in (("tflite", "ai_edge_litert"), ("onnx", "onnx, tf2onnx, onnxruntime")):
         done = call("export", run.path, "--format", form)
@@ -130,7 +130,7 @@ def test_missing_packages_are_named_with_the_extra(run: Run, monkeypatch: pytest
         assert done.stderr.splitlines()[-1] == f"--format {form} needs {names}: {install_command('export')}"
 
 
-def test_an_export_prints_how_it_agrees_and_where_it_is(run: Run, folder: Path, dlcli: Dlcli) -> None:
+def test_an_export_prints_how_it_agrees_and_where_it_is(run: RunFolder, folder: Path, dlcli: Dlcli) -> None:
     done = dlcli("export", "photos", "--format", "onnx", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert done.stderr == f"run: {run.path}\n"

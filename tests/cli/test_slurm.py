@@ -28,7 +28,7 @@ from dlcli.fleet.batch.engines.slurm_task import SlurmTask
 from dlcli.fleet.batch.plan import planned
 from dlcli.fleet.batch.worker import Order
 from dlcli.program import install_command
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.batches import Batch, Settings, find_batch
 from dlcli.runs.files import read_json
 from dlcli.runtime.engine import keras
@@ -52,11 +52,11 @@ def write(folder: Path, name: str, *, epochs: int = 4, rate: float = 0.05, minut
     return path
 
 
-def weights(run: Run) -> list[bytes]:
+def weights(run: RunFolder) -> list[bytes]:
     return [one.tobytes() for one in keras.saving.load_model(run.model_path, compile=False).get_weights()]
 
 
-def runs_of(folder: Path) -> dict[int, list[Run]]:
+def runs_of(folder: Path) -> dict[int, list[RunFolder]]:
     try:
         found = find_batch("latest", folder)
     except UsageError:  # it has not been made yet
@@ -329,7 +329,7 @@ def test_a_batch_is_an_array_and_tasks_go_on_after_preemption_and_ctrl_c(
     assert [len(found[job]) for job in (1, 2, 3)] == [1, 1, 1]
     assert all(len(one.history()) == 80 for (one,) in found.values())
     alone = dlcli("train", spec, "--quiet", "--runs", "alone")
-    assert weights(found[1][0]) == weights(Run(Path(alone.stdout.strip())))
+    assert weights(found[1][0]) == weights(RunFolder(Path(alone.stdout.strip())))
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ import pytest
 from conftest import REPOSITORY, Dlcli
 
 from cli.killing import CLOCKS, started, wait_for
-from dlcli.runs import Run, all_runs
+from dlcli.runs import RunFolder, all_runs
 from dlcli.runs.sweeps import find_sweep
 from dlcli.spec.load import load_text
 
@@ -71,7 +71,7 @@ def trials_of(folder: Path, runs: str = "runs") -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def history(run: Run) -> list[dict[str, str]]:
+def history(run: RunFolder) -> list[dict[str, str]]:
     return [{name: value for name, value in row.items() if name not in CLOCKS} for row in run.history()]
 
 
@@ -97,13 +97,13 @@ def test_the_best_trial_is_an_ordinary_spec_that_gives_its_bits_again(tmp_path: 
     assert [row["state"] for row in found["trials"]] == ["completed"] * 2
     best = max(found["trials"], key=lambda row: row["values"][0])
     assert found["best"] == [best["number"]]
-    run = Run(tmp_path / "runs" / found["best_run"])
+    run = RunFolder(tmp_path / "runs" / found["best_run"])
     rows = {int(row["epoch"]): row for row in run.history()}
     assert float(rows[run.status().best_epoch]["val_accuracy"]) == best["values"][0]
     assert "sweep" not in (run.path / "spec.yaml").read_text() + (run.path / "source.yaml").read_text()
     assert (run.path / "report.html").exists()
     again = dlcli("train", found["best_spec"], "--quiet", "--runs", "again")
-    assert history(Run(Path(again.stdout.strip()))) == history(run)
+    assert history(RunFolder(Path(again.stdout.strip()))) == history(run)
     page = Path(found["page"]).read_text()
     assert all(word in page for word in ("Not explored", "model.units.count", "across", run.id))
     told = re.sub(r"<svg.*?</svg>|<style>.*?</style>|<script>.*?</script>", "", page, flags=re.DOTALL)
@@ -187,7 +187,7 @@ def _killed_and_resumed(folder: Path, trials: int, kills: list[int]) -> None:
     rows = {row["run"]: row["state"] for row in trials_of(folder)}
     for name, before in finished.items():
         assert rows[name] == "completed"
-        assert history(Run(folder / "runs" / name)) == before
+        assert history(RunFolder(folder / "runs" / name)) == before
 
 
 def test_a_sweep_that_is_killed_loses_no_finished_trial(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_poor_trials_end_early_with_a_checkpoint_and_trials_are_limited_in_time(
     pruned = [row for row in trials_of(tmp_path) if row["state"] == "pruned"]
     assert pruned
     for row in pruned:
-        run = Run(tmp_path / "runs" / row["run"])
+        run = RunFolder(tmp_path / "runs" / row["run"])
         assert (run.status().state, run.can_go_on) == ("interrupted", True)
         assert run.status().reason == row["reason"]
         assert row["reason"].startswith("pruned after epoch")
@@ -359,7 +359,7 @@ def test_25_trials_beat_the_default_and_take_at_most_0_6_of_the_time_of_separate
     found = json.loads(done.stdout)
     assert len(found["trials"]) == 25
     best = min(row["values"][0] for row in found["trials"] if row["values"])
-    default = Run(Path(dlcli("train", "default.yaml", "--quiet", "--runs", "default", timeout=600).stdout.strip()))
+    default = RunFolder(Path(dlcli("train", "default.yaml", "--quiet", "--runs", "default", timeout=600).stdout.strip()))
     reached = {int(row["epoch"]): float(row["val_loss"]) for row in default.history()}[default.status().best_epoch]
     # Separate processes know nothing of each other, so that none is pruned.
     began = time.monotonic()

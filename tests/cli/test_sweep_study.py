@@ -18,7 +18,7 @@ from dlcli.errors import RunFailed, UsageError
 from dlcli.fleet.batch.active import Fleet
 from dlcli.fleet.batch.devices import slots
 from dlcli.fleet.batch.engines.local import LocalEngine
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.folder import Status
 from dlcli.runs.sweeps import SweepFolder, from_everywhere, without_password
 from dlcli.spec.load import load
@@ -39,7 +39,7 @@ def test_epochs_are_told_and_a_poor_run_is_pruned_with_the_reason(tmp_path: Path
     folder = SweepFolder.make(tmp_path / "runs", str(tmp_path / "journal.log"))
     search = create(folder, str(tmp_path / "journal.log"), load(path))
     search.study.pruner = pruner_of(search)
-    run = Run.create(tmp_path / "runs", "small", spec="", source="")
+    run = RunFolder.create(tmp_path / "runs", "small", spec="", source="")
     run.write_status(Status(started="now", epochs=3))
 
     def followed(values: list[float]) -> tuple[Any, str]:
@@ -232,7 +232,7 @@ def test_the_end_tells_of_trials_of_other_machines_and_leaves_no_best_that_is_no
 
 def test_a_run_that_kept_the_weights_it_began_with_is_scored_by_them(tmp_path: Path) -> None:
     folder, search = begun(tmp_path, trials=1)
-    run = Run.create(tmp_path / "runs", "small", spec="", source="")
+    run = RunFolder.create(tmp_path / "runs", "small", spec="", source="")
     run.write_status(Status(started="now", best_epoch=0, best_value=0.9, monitor="val_accuracy"))
     run.write_history([{"stage": "train", "epoch": 1, "val_accuracy": 0.4}])
     assert objective_values(search, folder.batch, job_of(search, search.study.ask()), run) == [0.9]

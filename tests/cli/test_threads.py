@@ -15,7 +15,7 @@ from conftest import command, environment
 from trainings import CIRCLES, write_spec
 
 from cli.killing import assert_same_bits, only_run
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.environment import what_rounds_otherwise
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -53,11 +53,11 @@ def test_a_run_resumed_on_fewer_cores_computes_with_the_threads_that_it_began_wi
     assert "threads: 2, as at the start of the run (1 core is available now)" in told.stderr
     assert left.environment()["resumed"][0]["threads"]["intra_op"] == 2
     assert left.environment()["resumed"][0]["affinity"] == CORES[:1]
-    assert_same_bits(whole, Run(left.path))
+    assert_same_bits(whole, RunFolder(left.path))
     program = (
-        "import sys; from pathlib import Path; from dlcli.runs import Run; from dlcli.runtime.threads import threads;"
+        "import sys; from pathlib import Path; from dlcli.runs import RunFolder; from dlcli.runtime.threads import threads;"
         " from dlcli.score.evaluate import evaluate;"
-        " evaluate(Run(Path(sys.argv[1])), 'validation'); print(threads()['intra_op'])"
+        " evaluate(RunFolder(Path(sys.argv[1])), 'validation'); print(threads()['intra_op'])"
     )
     scored = subprocess.run(
         ["taskset", "-c", str(CORES[0]), sys.executable, "-c", program, left.path],

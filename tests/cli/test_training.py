@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Dlcli, command, environment
 
-from dlcli.runs import Run, all_runs
+from dlcli.runs import RunFolder, all_runs
 from dlcli.runs.checkpoints import checkpoint_files, is_whole
 
 SPEC = """name: tiny
@@ -47,12 +47,12 @@ def done(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def run(folder: Path, done: subprocess.CompletedProcess[str]) -> Run:
+def run(folder: Path, done: subprocess.CompletedProcess[str]) -> RunFolder:
     assert done.returncode == 0, done.stderr
     return next(iter(all_runs(folder / "runs")))
 
 
-def test_progress_goes_to_stderr_one_plain_line_an_epoch(done: subprocess.CompletedProcess[str], run: Run) -> None:
+def test_progress_goes_to_stderr_one_plain_line_an_epoch(done: subprocess.CompletedProcess[str], run: RunFolder) -> None:
     lines = [line for line in done.stderr.splitlines() if line.startswith("epoch ")]
     assert [line.split()[1] for line in lines] == ["1/3", "2/3", "3/3"]
     assert all(re.search(r"loss \d+\.\d{4}.* val_loss \d+\.\d{4}.* \d+\.\d s", line) for line in lines)
@@ -63,7 +63,9 @@ def test_progress_goes_to_stderr_one_plain_line_an_epoch(done: subprocess.Comple
     assert "best epoch: " in done.stderr
 
 
-def test_results_go_to_stdout_with_the_baseline_and_what_to_do_next(done: subprocess.CompletedProcess[str], run: Run) -> None:
+def test_results_go_to_stdout_with_the_baseline_and_what_to_do_next(
+    done: subprocess.CompletedProcess[str], run: RunFolder
+) -> None:
     assert f"run: {run.path}\n" in done.stdout
     assert "baseline: always " in done.stdout
     assert f"  dlcli evaluate {run.id} --split validation\n" in done.stdout
@@ -81,7 +83,7 @@ def test_a_run_says_nothing_of_tensorflow_itself(done: subprocess.CompletedProce
         assert word not in done.stderr
 
 
-def test_evaluate_in_a_new_process_gives_the_same_numbers(run: Run, folder: Path) -> None:
+def test_evaluate_in_a_new_process_gives_the_same_numbers(run: RunFolder, folder: Path) -> None:
     before = run.metrics()
     done = _call("evaluate", "tiny", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -90,7 +92,7 @@ def test_evaluate_in_a_new_process_gives_the_same_numbers(run: Run, folder: Path
     assert run.metrics() == before
 
 
-def test_describe_takes_a_spec_or_a_run(run: Run, folder: Path) -> None:
+def test_describe_takes_a_spec_or_a_run(run: RunFolder, folder: Path) -> None:
     of_spec = _call("describe", "tiny.yaml", "--json", cwd=folder)
     of_run = _call("describe", run.path, "--json", cwd=folder)
     assert (of_spec.returncode, of_run.returncode) == (0, 0), of_spec.stderr + of_run.stderr
@@ -106,7 +108,7 @@ def test_quiet_prints_the_path_alone_and_set_and_the_runs_folder_are_honoured(fo
     done = _call("train", "-q", folder / "tiny.yaml", "--set", "training.epochs=1", cwd=tmp_path, DLCLI_RUNS="kept here")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    run = Run(Path(done.stdout.removesuffix("\n")))
+    run = RunFolder(Path(done.stdout.removesuffix("\n")))
     assert run.path.parents[1] == tmp_path / "kept here"
     assert len(run.history()) == 1
 
@@ -120,7 +122,7 @@ def test_json_prints_one_object(folder: Path, tmp_path: Path) -> None:
     assert result["scores"]["metrics"]["accuracy"]["value"] >= 0
 
 
-def _started(folder: Path) -> tuple[subprocess.Popen[str], Run]:
+def _started(folder: Path) -> tuple[subprocess.Popen[str], RunFolder]:
     """Starts a long training and returns once its second epoch is over."""
     (folder / "long.yaml").write_text(LONG)
     process = subprocess.Popen(
@@ -204,12 +206,12 @@ FULL = """
 import os, resource, sys
 from pathlib import Path
 from dlcli.runs import folder
-kept = folder.Run.save_model
+kept = folder.RunFolder.save_model
 def limited(self, model):
     if self.model_path.exists():  # the first epoch is kept, then the disk is full
         resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
     kept(self, model)
-folder.Run.save_model = limited
+folder.RunFolder.save_model = limited
 import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 sys.argv = ["dlcli", "train", "tiny.yaml"]
@@ -234,7 +236,7 @@ def test_a_full_disk_ends_with_words_and_keeps_the_best_model_so_far(folder: Pat
 
 BUG = """
 import sys
-from dlcli.train import train
+from dlcli.training import train
 def broken(*_, **__):
     raise KeyError("a defect of ours")
 train.open_splits = broken

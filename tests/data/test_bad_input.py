@@ -13,7 +13,7 @@ import pytest
 from trainings import GAUSSIANS, Heard, trained, write_pngs, write_spec
 
 from dlcli.errors import DataError, DlcliError, RunFailed, SpecError, UsageError
-from dlcli.runs import Run, all_runs
+from dlcli.runs import RunFolder, all_runs
 from dlcli.runs.files import read_table
 from dlcli.spec.load import load
 
@@ -29,7 +29,7 @@ def _table(path: Path, labels: list[str], *, seed: int = 0) -> Path:
     return path
 
 
-def _only_run(folder: Path) -> Run:
+def _only_run(folder: Path) -> RunFolder:
     (run,) = all_runs(folder / "runs")
     return run
 
@@ -174,7 +174,7 @@ def test_a_model_that_does_not_fit_the_data_is_told_with_its_place(tmp_path: Pat
 def test_a_set_that_is_not_at_hand_says_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dlcli.runs.reporter import Reporter
     from dlcli.spec.load import load
-    from dlcli.train.train import train
+    from dlcli.training.train import train
 
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "sets"))
     spec = write_spec(tmp_path, "{kind: tfds, name: mnist}")

@@ -16,14 +16,14 @@ from dlcli.explain import explain
 from dlcli.export.export import export
 from dlcli.models.describe import describe_run
 from dlcli.predict.predict import prepare
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.reporter import Reporter
 from dlcli.score.evaluate import evaluate
-from dlcli.train.finetune import continued
-from dlcli.train.resume import resume
+from dlcli.training.finetune import continued
+from dlcli.training.resume import resume
 
 FINETUNE: dict[str, Any] = {"train": "all", "learning_rate": None, "epochs": None, "overrides": []}
-USES: dict[str, Callable[[Run], Any]] = {
+USES: dict[str, Callable[[RunFolder], Any]] = {
     "evaluate": lambda run: evaluate(run, ""),
     "predict": lambda run: prepare(run, ["rows.csv"]),
     "explain": lambda run: explain(run, method="permutation"),
@@ -35,7 +35,7 @@ USES_OF_DATA = ("evaluate", "explain", "export")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run on rows whose file can be replaced."""
     folder = tmp_path_factory.mktemp("rows")
     save_rows(folder / "rows.npz")
@@ -43,14 +43,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_a_run_without_a_model_is_refused_in_the_same_words(use: Callable[[Run], Any], tmp_path: Path) -> None:
+def test_a_run_without_a_model_is_refused_in_the_same_words(use: Callable[[RunFolder], Any], tmp_path: Path) -> None:
     run = make_run(tmp_path)
     with pytest.raises(UsageError) as refused:
         use(run)
     assert str(refused.value) == f"{run.id} has no model: it has not finished an epoch"
 
 
-def test_an_open_run_has_model_and_data_of_its_training(run: Run) -> None:
+def test_an_open_run_has_model_and_data_of_its_training(run: RunFolder) -> None:
     with open_run(run) as opened:
         assert (opened.task.name, opened.classes) == ("regression", ("y",))
         assert opened.model is opened.model
@@ -59,7 +59,7 @@ def test_an_open_run_has_model_and_data_of_its_training(run: Run) -> None:
         assert {name: part for part, examples in opened.splits.by_name.items() for name in examples.ids} == run.split()
 
 
-def test_changed_data_is_the_same_error_for_every_command(run: Run) -> None:
+def test_changed_data_is_the_same_error_for_every_command(run: RunFolder) -> None:
     path = run.path.parents[2] / "rows.npz"
     before = path.read_bytes()
     recorded = run.data()["fingerprint"]

@@ -12,29 +12,29 @@ from trainings import trained, write_spec
 from dlcli.cli.comparison import comparison_as_dict, show_comparison
 from dlcli.cli.console import show_scores
 from dlcli.cli.tables import run_rows, show_run, show_runs
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.compare import compare_runs
 from dlcli.runs.scored_splits import split_note, split_title
 from dlcli.score.compare import pair_runs
 from dlcli.score.evaluate import evaluate
-from dlcli.train.trackers import content
+from dlcli.training.trackers import content
 
 TITLE = "test (= validation)"
 NOTE = "the test split is the validation split: these examples selected the best epoch, so scores on new data may be lower"
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     spec = write_spec(tmp_path_factory.mktemp("same"), data="split: {validation: 0.3, test: validation}")
     return trained(spec, write_up=True)
 
 
 @pytest.fixture(scope="module")
-def apart(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def apart(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return trained(write_spec(tmp_path_factory.mktemp("apart"), training="epochs: 1"))
 
 
-def test_the_terminal_says_it(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_terminal_says_it(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     show_scores(run, "test")
     assert f"{TITLE}: 45 examples" in capsys.readouterr().out
     show_run(run)
@@ -43,7 +43,7 @@ def test_the_terminal_says_it(run: Run, capsys: pytest.CaptureFixture[str]) -> N
     assert "test (= validation)" in " ".join(shown.split())
 
 
-def test_the_list_of_runs_marks_the_score(run: Run, apart: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_of_runs_marks_the_score(run: RunFolder, apart: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     for sort in (None, "test.accuracy"):
         rows = run_rows([run, apart], sort)
         show_runs(rows, run.path.parents[1], sort, all_of=2)
@@ -53,7 +53,7 @@ def test_the_list_of_runs_marks_the_score(run: Run, apart: Run, capsys: pytest.C
         assert [row["test_is_validation"] for row in sorted(rows, key=lambda row: row["id"] != run.id)] == [True, False]
 
 
-def test_files_and_pages_say_it(run: Run) -> None:
+def test_files_and_pages_say_it(run: RunFolder) -> None:
     assert run.data()["test_is_validation"] is True
     assert [note for note in run.data()["notes"] if note.startswith("the test split is the validation split")]
     assert run.metrics()["note"] == NOTE
@@ -65,7 +65,7 @@ def test_files_and_pages_say_it(run: Run) -> None:
     assert f"{NOTE.capitalize()}." in card.replace("\\", "")
 
 
-def test_comparisons_say_it(run: Run, apart: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_comparisons_say_it(run: RunFolder, apart: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     comparison, pairings = compare_runs([run, apart]), pair_runs([run, apart], "test", any_data=True)
     show_comparison(comparison, pairings)
     shown = " ".join(capsys.readouterr().out.split())
@@ -74,12 +74,12 @@ def test_comparisons_say_it(run: Run, apart: Run, capsys: pytest.CaptureFixture[
     assert NOTE in comparison_as_dict(comparison, pairings)["notes"]
 
 
-def test_trackers_are_told(run: Run, apart: Run) -> None:
+def test_trackers_are_told(run: RunFolder, apart: RunFolder) -> None:
     assert content.tags(run)["dlcli.test"] == content.outcome(run)["test"] == NOTE
     assert "dlcli.test" not in content.tags(apart)
 
 
-def test_a_run_of_an_earlier_version_says_it_too(run: Run) -> None:
+def test_a_run_of_an_earlier_version_says_it_too(run: RunFolder) -> None:
     old: dict[str, Any] = {name: value for name, value in run.data().items() if name != "test_is_validation"}
     path = Path(run.path / "data.json")
     kept = path.read_text(encoding="utf-8")
@@ -90,7 +90,7 @@ def test_a_run_of_an_earlier_version_says_it_too(run: Run) -> None:
         path.write_text(kept, encoding="utf-8")
 
 
-def test_a_test_part_of_its_own_has_no_note_and_the_validation_part_has_one(apart: Run) -> None:
+def test_a_test_part_of_its_own_has_no_note_and_the_validation_part_has_one(apart: RunFolder) -> None:
     assert (split_title(apart, "test"), split_note(apart, "test")) == ("test", "")
     evaluate(apart, "validation")
     assert split_title(apart, "validation") == "validation"

@@ -9,7 +9,7 @@ import pytest
 from trainings import trained, write_spec
 
 from dlcli.predict.predict import prepare
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.files import read_table
 from dlcli.runtime.columns import rows
 from dlcli.runtime.loading import load_model
@@ -21,7 +21,7 @@ GAP = "column 'size': 1 of 3 rows have a missing value, which no training row ha
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     folder = tmp_path_factory.mktemp("unfamiliar")
     lines = [f"{at % 7},{'' if at % 5 == 0 else at % 3},{'abc'[at % 3]},{at % 3:.1f}" for at in range(60)]
     (folder / "rows.csv").write_text("size,weight,kind,price\n" + "\n".join(lines) + "\n")
@@ -35,7 +35,7 @@ def later_rows(folder: Path) -> Path:
     return path
 
 
-def test_an_unseen_category_has_the_answer_of_none_whatever_was_drawn_for_it(run: Run, tmp_path: Path) -> None:
+def test_an_unseen_category_has_the_answer_of_none_whatever_was_drawn_for_it(run: RunFolder, tmp_path: Path) -> None:
     model = load_model(run.model_path)
     before = next(prepare(run, [str(later_rows(tmp_path))]).answers(lambda *_: None)).scores
     inner = next(layer for layer in model.layers if hasattr(layer, "layers"))
@@ -50,7 +50,7 @@ def test_an_unseen_category_has_the_answer_of_none_whatever_was_drawn_for_it(run
     assert after == pytest.approx(before[:2], rel=1e-6)
 
 
-def test_predict_and_evaluate_count_them_by_column(run: Run, tmp_path: Path) -> None:
+def test_predict_and_evaluate_count_them_by_column(run: RunFolder, tmp_path: Path) -> None:
     gaps = run.data()["gaps"]
     assert (gaps["size"], gaps["kind"]) == (0, 0)
     assert gaps["weight"] > 0

@@ -17,7 +17,7 @@ from dlcli.explain import Explanation, explain, explanations
 from dlcli.explain import heat as heats
 from dlcli.explain.network import before_squashing, last_map
 from dlcli.predict.predict import prepare
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.files import read_table
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.loading import load_model
@@ -40,7 +40,7 @@ def _patches(count: int, seed: int) -> tuple[Array, Array, Array]:
 
 
 @pytest.fixture(scope="module")
-def patch_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def patch_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A CNN that tells images with a bright square from those without."""
     folder = tmp_path_factory.mktemp("patches")
     images, labels, _ = _patches(320, 0)
@@ -61,7 +61,7 @@ def _share_inside(heat: Array, inside: Array) -> Array:
     return (positive * inside).sum(axis=(1, 2)) / positive.sum(axis=(1, 2))
 
 
-def test_grad_cam_lights_up_where_the_class_is_decided(patch_run: Run) -> None:
+def test_grad_cam_lights_up_where_the_class_is_decided(patch_run: RunFolder) -> None:
     model = load_model(patch_run.model_path)
     images, labels, inside = _patches(40, 1)
     yes = labels == 1
@@ -71,7 +71,7 @@ def test_grad_cam_lights_up_where_the_class_is_decided(patch_run: Run) -> None:
     assert _share_inside(heat, np.roll(inside[yes], SIDE // 2, axis=1)).mean() < 0.2
 
 
-def test_occlusion_finds_what_the_class_falls_without(patch_run: Run) -> None:
+def test_occlusion_finds_what_the_class_falls_without(patch_run: RunFolder) -> None:
     model = load_model(patch_run.model_path)
     images, labels, inside = _patches(12, 2)
     yes = np.flatnonzero(labels)
@@ -141,7 +141,7 @@ def test_no_map_is_taken_where_there_is_none() -> None:
     assert last_map(keras.Model(image, keras.layers.Dense(2)(one_pixel))) is None
 
 
-def test_without_files_test_examples_are_explained_wrong_answers_first(patch_run: Run) -> None:
+def test_without_files_test_examples_are_explained_wrong_answers_first(patch_run: RunFolder) -> None:
     made = explain(patch_run)
     assert len(made) == 8
     assert {one.kind for one in made} == {"grad_cam"}
@@ -155,7 +155,7 @@ def test_without_files_test_examples_are_explained_wrong_answers_first(patch_run
     assert [one for one in explanations(patch_run) if one.kind == "grad_cam"] == made
 
 
-def test_an_explanation_made_again_replaces_itself_alone(patch_run: Run, tmp_path: Path) -> None:
+def test_an_explanation_made_again_replaces_itself_alone(patch_run: RunFolder, tmp_path: Path) -> None:
     path = tmp_path / "square.png"
     Image.fromarray(_patches(2, 3)[0][1, ..., 0]).save(path)
     first = explain(patch_run, [str(path)])
@@ -171,7 +171,7 @@ def test_an_explanation_made_again_replaces_itself_alone(patch_run: Run, tmp_pat
     assert len(explanations(patch_run)) == count + 2
 
 
-def test_hostile_names_are_harmless(patch_run: Run, tmp_path: Path) -> None:
+def test_hostile_names_are_harmless(patch_run: RunFolder, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     path = folder / "a..\x1b[31m<script>$x$\n.png"
@@ -186,7 +186,7 @@ def test_hostile_names_are_harmless(patch_run: Run, tmp_path: Path) -> None:
     assert made[0] in explanations(patch_run)
 
 
-def test_what_does_not_fit_is_said(patch_run: Run, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_said(patch_run: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no image")
     for method, wrong in (("permutation", "these do: grad_cam, occlusion, filters"), ("boundary", "does not fit")):
         with pytest.raises(UsageError, match=wrong):
@@ -201,7 +201,7 @@ def test_what_does_not_fit_is_said(patch_run: Run, tmp_path: Path) -> None:
         explain(patch_run, [str(tmp_path / "broken.png")])
 
 
-def test_filters_are_the_first_convolutions_weights(patch_run: Run) -> None:
+def test_filters_are_the_first_convolutions_weights(patch_run: RunFolder) -> None:
     (made,) = explain(patch_run, method="filters")
     table = read_table((patch_run.path / "explanations" / made.file).with_suffix(".csv"))
     weights = np.asarray(load_model(patch_run.model_path).get_layer("conv2d").kernel)
@@ -262,7 +262,7 @@ def test_numbers_are_explained_as_a_surface(tmp_path: Path) -> None:
 
 
 def test_a_link_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
     run.path.mkdir()
     (tmp_path / "elsewhere").mkdir()
     (run.path / "explanations").symlink_to(tmp_path / "elsewhere")
@@ -277,9 +277,9 @@ def test_a_list_of_another_hand_leads_nowhere_else(tmp_path: Path, file: Any) ->
     entry = {"file": file, "kind": "filters", "title": "t", "text": "t"}
     (folder / "explanations.json").write_text(json.dumps([entry]))
     with pytest.raises(DamagedFile, match=r"explanations\.json"):
-        explanations(Run(tmp_path / "run"))
+        explanations(RunFolder(tmp_path / "run"))
     (folder / "explanations.json").write_text(json.dumps([entry | {"file": "a-1.png"}]))
-    assert explanations(Run(tmp_path / "run")) == [Explanation("a-1.png", "filters", "t", "t")]
+    assert explanations(RunFolder(tmp_path / "run")) == [Explanation("a-1.png", "filters", "t", "t")]
 
 
 HEADS = ("random_forest", "knn", "logistic_regression", "linear_svc", "svc", "dense")
@@ -289,7 +289,7 @@ WITHOUT_GRADIENT = ("random_forest", "knn")
 @pytest.mark.parametrize(
     "head", [pytest.param(head, marks=[] if head in WITHOUT_GRADIENT else [pytest.mark.slow]) for head in HEADS]
 )
-def test_every_head_has_an_explanation(patch_run: Run, head: str, tmp_path: Path) -> None:
+def test_every_head_has_an_explanation(patch_run: RunFolder, head: str, tmp_path: Path) -> None:
     images, labels, _ = _patches(60, 1)
     np.savez(tmp_path / "images.npz", x=images, y=labels)
     layers = "[{kind: dense, units: 3}]" if head == "dense" else head

@@ -22,7 +22,7 @@ from dlcli.export.export import Exported, export
 from dlcli.export.formats import Format
 from dlcli.predict.answers import layout_of
 from dlcli.predict.predict import prepare
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.files import read_table
 from dlcli.runtime.engine import keras, tf
 from dlcli.score.evaluate import evaluate
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def photos(folder: Path) -> Run:
+def photos(folder: Path) -> RunFolder:
     """A run on colour images, of a task that is learned."""
     write_pngs(folder / "photos", each=40)
     data = "image: {size: [8, 8]}, split: {test: 0.5}"
@@ -53,7 +53,7 @@ def photos(folder: Path) -> Run:
 
 
 @pytest.fixture(scope="module")
-def table(folder: Path) -> Run:
+def table(folder: Path) -> RunFolder:
     """A run on columns with odd names, numbers and text with gaps, and classes with odd names."""
     import pandas as pd
 
@@ -68,7 +68,7 @@ def table(folder: Path) -> Run:
 
 
 @pytest.fixture(scope="module")
-def made(photos: Run, table: Run) -> Callable[[str, Format], Exported]:
+def made(photos: RunFolder, table: RunFolder) -> Callable[[str, Format], Exported]:
     """Returns an export of one of the two runs, made once."""
     kept: dict[tuple[str, Format], Exported] = {}
     runs = {"photos": photos, "table": table}
@@ -104,7 +104,7 @@ def inside(path: Path, form: Format, inputs: dict[str, Array]) -> Array:
     return np.asarray(answer)
 
 
-def scored(run: Run) -> tuple[list[str], list[str], Array]:
+def scored(run: RunFolder) -> tuple[list[str], list[str], Array]:
     """Returns ids, predicted classes and probabilities that the run's evaluation of its test split wrote."""
     rows = read_table(run.evaluation("test") / "predictions.csv")
     shares = [name for name in rows[0] if name.startswith("p_")]
@@ -114,7 +114,7 @@ def scored(run: Run) -> tuple[list[str], list[str], Array]:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_training_evaluation_prediction_and_export_agree_on_the_same_files(
-    photos: Run, folder: Path, made: Callable[[str, Format], Exported], form: Format
+    photos: RunFolder, folder: Path, made: Callable[[str, Format], Exported], form: Format
 ) -> None:
     ids, classes, shares = scored(photos)
     assert len(ids) == 80
@@ -189,7 +189,7 @@ def columns(folder: Path, ids: list[str], form: Format, path: Path) -> dict[str,
 
 @pytest.mark.parametrize("form", FORMATS[1:])
 def test_columns_of_numbers_and_text_go_in_as_they_are(
-    table: Run, folder: Path, made: Callable[[str, Format], Exported], form: Format
+    table: RunFolder, folder: Path, made: Callable[[str, Format], Exported], form: Format
 ) -> None:
     ids, _, shares = scored(table)
     exported = made("table", form)
@@ -201,7 +201,7 @@ def test_columns_of_numbers_and_text_go_in_as_they_are(
 
 
 def test_text_that_was_not_seen_counts_as_unknown_in_onnx(
-    table: Run, tmp_path: Path, made: Callable[[str, Format], Exported]
+    table: RunFolder, tmp_path: Path, made: Callable[[str, Format], Exported]
 ) -> None:
     rows = ",".join(f'"{name}"'.replace('"b"', '""b""') for name in ODD) + "\n1,2,3,4,never seen\n"
     (tmp_path / "new.csv").write_text(rows)
@@ -222,7 +222,13 @@ QUICK = (("photos", "saved_model"), *((name, form) for name in ("photos", "table
     ("name", "form"), [one if one in QUICK else pytest.param(*one, marks=pytest.mark.slow) for one in EXAMPLES]
 )
 def test_the_example_runs_without_dlcli(
-    folder: Path, photos: Run, table: Run, made: Callable[[str, Format], Exported], name: str, form: Format, tmp_path: Path
+    folder: Path,
+    photos: RunFolder,
+    table: RunFolder,
+    made: Callable[[str, Format], Exported],
+    name: str,
+    form: Format,
+    tmp_path: Path,
 ) -> None:
     path = made(name, form).path / "example.py"
     assert len(path.read_text().splitlines()) <= 26
@@ -282,7 +288,7 @@ def test_values_labels_and_mixed_precision(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("quantize", ["float16", "int8"])
-def test_quantized_files_are_smaller_inside_and_measured(photos: Run, quantize: Any) -> None:
+def test_quantized_files_are_smaller_inside_and_measured(photos: RunFolder, quantize: Any) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
     exported = export(photos, "tflite", quantize=quantize)
@@ -296,7 +302,7 @@ def test_quantized_files_are_smaller_inside_and_measured(photos: Run, quantize: 
     assert exported.agreement.same_decisions >= 0.9
 
 
-def test_what_a_format_cannot_hold_is_refused_in_words(table: Run, folder: Path) -> None:
+def test_what_a_format_cannot_hold_is_refused_in_words(table: RunFolder, folder: Path) -> None:
     from runtime.test_hub import signature_only
 
     with pytest.raises(UsageError, match="without missing values; use float16"):
@@ -311,7 +317,9 @@ def test_what_a_format_cannot_hold_is_refused_in_words(table: Run, folder: Path)
         assert export(run, form).agreement.largest_difference < 1e-5
 
 
-def test_an_export_that_says_something_else_is_not_kept(photos: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_that_says_something_else_is_not_kept(
+    photos: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def write_other(source: Any, model: Any, path: Path) -> None:
         other = keras.models.clone_model(model)
         other.set_weights([weights + 0.01 for weights in model.get_weights()])
@@ -324,7 +332,7 @@ def test_an_export_that_says_something_else_is_not_kept(photos: Run, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_export_is_replaced_as_a_whole_and_nothing_else_ever(photos: Run, tmp_path: Path) -> None:
+def test_an_export_is_replaced_as_a_whole_and_nothing_else_ever(photos: RunFolder, tmp_path: Path) -> None:
     first = export(photos, "onnx")
     (first.path / "__pycache__").mkdir(exist_ok=True)  # as example.py leaves it
     (first.path / "__pycache__" / "image_reader.cpython-311.pyc").touch()
@@ -349,7 +357,7 @@ def test_an_export_is_replaced_as_a_whole_and_nothing_else_ever(photos: Run, tmp
         export(photos, "onnx", to=tmp_path / "gone" / "made")
 
 
-def test_a_link_in_the_exports_place_is_refused(photos: Run, tmp_path: Path) -> None:
+def test_a_link_in_the_exports_place_is_refused(photos: RunFolder, tmp_path: Path) -> None:
     kept = (photos.path / "exports").rename(photos.path / "kept") if (photos.path / "exports").exists() else None
     (photos.path / "exports").symlink_to(tmp_path)
     try:

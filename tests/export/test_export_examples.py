@@ -15,7 +15,7 @@ from trainings import save_images, trained, write_pngs, write_spec
 
 from dlcli.export.export import export
 from dlcli.predict.predict import prepare
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 RANDOM = np.random.default_rng(5)
@@ -50,7 +50,7 @@ def said_by(example: Path, file: str, monkeypatch: pytest.MonkeyPatch, capsys: p
     return {label: float(score) for label, score in pairs}
 
 
-def assert_same(run: Run, files: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def assert_same(run: RunFolder, files: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     made = export(run, "onnx").path
     scores: dict[str, Any] = {}
     for answers in prepare(run, files).answers(pytest.fail):

@@ -19,7 +19,7 @@ from dlcli.fleet.batch.devices import Slot
 from dlcli.fleet.batch.plan import planned, refuse_mirrored
 from dlcli.fleet.batch.verdict import half_the_batch
 from dlcli.fleet.batch.worker import Order, as_it_stands
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.batches import Batch, Job, Settings
 from dlcli.spec.load import load_text, to_yaml
 
@@ -98,12 +98,12 @@ class Stopping(Watcher):
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def one_job(folder: Path) -> tuple[Batch, Job, Run]:
+def one_job(folder: Path) -> tuple[Batch, Job, RunFolder]:
     """Returns a batch of one job, and the run that was made for it, interrupted."""
     (folder / "one.yaml").write_text(SPEC)
     batch = Batch.create(folder / "runs", planned([str(folder / "one.yaml")], [], []), Settings())
     (job,) = batch.jobs()
-    run = Run.create(batch.runs, "one", spec=SPEC, source=SPEC, batch=batch.tag(job))
+    run = RunFolder.create(batch.runs, "one", spec=SPEC, source=SPEC, batch=batch.tag(job))
     run.update_status(state="interrupted")
     batch.update(job, state="running", attempts=1)
     return batch, job, run
@@ -171,7 +171,7 @@ def test_half_a_batch_gathers_twice_the_steps_whatever_the_spec_says_of_the_opti
     text = SPEC + f"training: {{epochs: 1, {optimizer}}}\n"
     experiment = load_text(text, "one.yaml").experiment
     (tmp_path / "one.yaml").write_text(text)
-    run = Run.create(tmp_path / "runs", "one", spec=to_yaml(experiment), source=text)
+    run = RunFolder.create(tmp_path / "runs", "one", spec=to_yaml(experiment), source=text)
     run.write_data({"examples": {"train": 100}})
     halved = load_text(text, "one.yaml", half_the_batch(run)).experiment
     before, after = experiment.training.optimizer, halved.training.optimizer

@@ -14,7 +14,7 @@ import pytest
 from trainings import save_rows, trained, write_spec
 
 from dlcli.errors import DamagedFile, DataError
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model
 from hostile.calling import call, refuse_crash, told
@@ -23,7 +23,7 @@ Member = dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run of rows with three features and three classes."""
     folder = tmp_path_factory.mktemp("archives")
     save_rows(folder / "rows.npz", examples=60)
@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture
-def path(run: Run, tmp_path: Path) -> Path:
+def path(run: RunFolder, tmp_path: Path) -> Path:
     """A copy of the run's model, to be spoiled."""
     path = tmp_path / "model.keras"
     path.write_bytes(run.model_path.read_bytes())
@@ -262,7 +262,7 @@ def other_model(path: Path, inputs: tuple[int, ...], outputs: int) -> None:
     ],
 )
 def test_evaluate_refuses_the_model_of_other_data(
-    run: Run, tmp_path: Path, inputs: tuple[int, ...], outputs: int, words: str
+    run: RunFolder, tmp_path: Path, inputs: tuple[int, ...], outputs: int, words: str
 ) -> None:
     run = _copied(run, tmp_path)
     other_model(run.model_path, inputs, outputs)
@@ -272,13 +272,13 @@ def test_evaluate_refuses_the_model_of_other_data(
     assert "model.keras" in told(called)
 
 
-def _copied(run: Run, folder: Path) -> Run:
+def _copied(run: RunFolder, folder: Path) -> RunFolder:
     import shutil
 
-    return Run(Path(shutil.copytree(run.path, folder / run.name / run.path.name)))
+    return RunFolder(Path(shutil.copytree(run.path, folder / run.name / run.path.name)))
 
 
-def test_weights_that_are_no_numbers_give_scores_or_words(run: Run, tmp_path: Path) -> None:
+def test_weights_that_are_no_numbers_give_scores_or_words(run: RunFolder, tmp_path: Path) -> None:
     run = _copied(run, tmp_path)
     model = load_model(run.model_path)
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
@@ -288,7 +288,7 @@ def test_weights_that_are_no_numbers_give_scores_or_words(run: Run, tmp_path: Pa
     refuse_crash(call("runs", "show", run.path), codes=(0,))
 
 
-def test_a_run_as_a_backbone_is_looked_at_in_the_same_way(run: Run, tmp_path: Path) -> None:
+def test_a_run_as_a_backbone_is_looked_at_in_the_same_way(run: RunFolder, tmp_path: Path) -> None:
     from dlcli.spec.model.backbones.run import RunBackbone
 
     run = _copied(run, tmp_path)

@@ -19,7 +19,7 @@ from trainings import bright_quarters
 
 from dlcli.cli.console import PlainConsole, TrainingDisplay
 from dlcli.errors import Fault
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.files import append_line, json_text, read_json, read_table, write_json, write_table
 from dlcli.runs.reporter import EpochReport
 from dlcli.visible import visible
@@ -108,7 +108,7 @@ def test_a_fault_is_two_lines_at_most_whatever_it_quotes() -> None:
         assert not {char for char in text if not char.isprintable()} - {"\n", "\t"}
 
 
-def _commands_on(run: Run) -> str:
+def _commands_on(run: RunFolder) -> str:
     """Calls what shows a run and returns everything that was printed."""
     runs = run.path.parents[1]
     said = ""
@@ -126,14 +126,14 @@ def _commands_on(run: Run) -> str:
     return said
 
 
-def _trained(folder: Path, source: str, *, task: str = "classification", data: str = "") -> Run:
+def _trained(folder: Path, source: str, *, task: str = "classification", data: str = "") -> RunFolder:
     """Trains for an epoch by the command line, looks at what it prints, and returns the run."""
     spec = folder / "odd.yaml"
     data = f"{{source: {source}, batch_size: full{data}}}"
     spec.write_text(f"name: odd\ntask: {task}\ndata: {data}\nmodel: {{kind: mlp, units: [4]}}\ntraining: {{epochs: 1}}\n")
     for words in (("check", spec), ("train", spec, "--runs", folder / "runs")):
         refuse_crash(call(*words), codes=(0,), deadline=30)
-    return Run(next((folder / "runs" / "odd").iterdir()))
+    return RunFolder(next((folder / "runs" / "odd").iterdir()))
 
 
 def _lines_of(path: Path) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from trainings import GAUSSIANS, PLANE, column, losses, save_images, save_rows, save_series, save_volumes, trained, write_spec
 
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.spec.base import OneOf, dump, walk
 from dlcli.spec.load import load, to_flow
 from dlcli.spec.training.metrics import higher_is_better
@@ -79,7 +79,7 @@ SCHEDULES = {
 
 
 BY_PART = "by_part"
-"""Rates of two parts: tests/train/test_stages.py trains them, since they take a backbone."""
+"""Rates of two parts: tests/training/test_stages.py trains them, since they take a backbone."""
 
 
 @pytest.mark.parametrize("kind", [kind for kind in UNIONS["LearningRate"].kinds if kind != BY_PART])
@@ -130,14 +130,14 @@ NETS = {
 
 
 @cache
-def _net(folder: Path, name: str) -> Run:
+def _net(folder: Path, name: str) -> RunFolder:
     model = f"{{kind: cnn, layers: [{', '.join(NETS[name])}]}}"
     source = f"{{kind: npz, path: {name}.npz}}"
     training = "epochs: 3, optimizer: {kind: adam, learning_rate: 0.01}"
     return trained(write_spec(folder, source, model=model, data="batch_size: 16", training=training, name=name))
 
 
-def _kinds(run: Run) -> set[str]:
+def _kinds(run: RunFolder) -> set[str]:
     return {str(getattr(spec, "kind", "")) for _, spec in walk(run.experiment())}
 
 
@@ -152,7 +152,7 @@ def test_every_layer_trains_in_a_network_that_learns(folder: Path, kind: str) ->
 
 
 @cache
-def _parts(folder: Path) -> Run:
+def _parts(folder: Path) -> RunFolder:
     """One network with a dense branch for every regularizer, initializer and constraint."""
     layers = [f"{{kind: dense, units: 2, kernel_initializer: {kind}}}" for kind in UNIONS["Initializer"].kinds]
     layers += [f"{{kind: dense, units: 2, kernel_regularizer: {kind}}}" for kind in UNIONS["Regularizer"].kinds]
@@ -197,7 +197,7 @@ CALLBACKS = {
 
 
 TRACKERS = ("mlflow", "wandb")
-"""Followed from outside: tests/train/test_trackers.py trains with them."""
+"""Followed from outside: tests/training/test_trackers.py trains with them."""
 
 
 @pytest.mark.parametrize("kind", [kind for kind in UNIONS["Callback"].kinds if kind not in TRACKERS])
@@ -228,7 +228,7 @@ AUGMENTATIONS = {
 
 
 @cache
-def _augmented(folder: Path) -> Run:
+def _augmented(folder: Path) -> RunFolder:
     augment = ", ".join(f"{{kind: {kind}, {fields}}}" for kind, fields in AUGMENTATIONS.items())
     return trained(
         write_spec(
@@ -266,7 +266,7 @@ def _metrics(task: str) -> list[Any]:
 
 
 @cache
-def _measured(folder: Path, task: str) -> Run:
+def _measured(folder: Path, task: str) -> RunFolder:
     metrics = _metrics(task)
     loss = "categorical_crossentropy" if task == "classification" else "auto"
     training = f"epochs: 2, loss: {loss}, metrics: {to_flow([dump(metric) for metric in metrics])}"

@@ -17,7 +17,7 @@ from trainings import trained
 
 from dlcli.cli.app import app
 from dlcli.errors import UsageError
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.learner import Learner, NamedOptimizer
 from dlcli.spec.base import Count, OneOf, Positive, Shape
@@ -26,7 +26,7 @@ from dlcli.spec.model.base import ModelSpec
 from dlcli.spec.model.layers import LayerSpec
 from dlcli.spec.model.layers.dense import Dense
 from dlcli.spec.training.optimizers import SGD, Optimizer
-from dlcli.train.lr_find import Search, find_rate
+from dlcli.training.lr_find import Search, find_rate
 
 
 class MlpWithDecoder(ModelSpec):
@@ -121,7 +121,7 @@ def called(folder: Path, *arguments: str | Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run that was trained in one go, with its report."""
     folder = tmp_path_factory.mktemp("decoded")
     (folder / "spec.yaml").write_text(SPEC, encoding="utf-8")
@@ -136,7 +136,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     register()
 
 
-def test_it_trains_by_its_own_step_and_both_optimizers(run: Run) -> None:
+def test_it_trains_by_its_own_step_and_both_optimizers(run: RunFolder) -> None:
     rows = run.history()
     assert float(rows[-1]["val_accuracy"]) > 0.8
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
@@ -144,7 +144,9 @@ def test_it_trains_by_its_own_step_and_both_optimizers(run: Run) -> None:
     assert run.status().state == "completed"
 
 
-def test_a_run_killed_and_resumed_ends_with_the_same_bits(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_killed_and_resumed_ends_with_the_same_bits(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC, encoding="utf-8")
     monkeypatch.setattr("cli.killing.command", command_of_kind)
     resumed, words = train_with_kills(tmp_path / "spec.yaml", tmp_path / "runs", 2, random.Random(1))
@@ -153,7 +155,7 @@ def test_a_run_killed_and_resumed_ends_with_the_same_bits(run: Run, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("_registered")
-def test_every_command_takes_such_a_run(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_takes_such_a_run(run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def answered(*arguments: object) -> str:
         app([str(argument) for argument in arguments], standalone_mode=False)
         return capsys.readouterr().out
@@ -168,7 +170,7 @@ def test_every_command_takes_such_a_run(run: Run, tmp_path: Path, capsys: pytest
     assert "Decoder" not in (run.path / "model_card.md").read_text(encoding="utf-8")
 
 
-def test_the_saved_model_is_plain_keras(run: Run) -> None:
+def test_the_saved_model_is_plain_keras(run: RunFolder) -> None:
     model = keras.saving.load_model(run.model_path)
     assert type(model).__name__ == "Functional"
     assert model.count_params() - sum(layer.count_params() for layer in model.layers if "norm" in layer.name) == 243

@@ -12,7 +12,7 @@ import pytest
 from trainings import IRIS, outputs, save_images, trained, write_spec
 
 from dlcli.errors import DataError
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runtime.engine import keras
 from dlcli.spec.base import OneOf
 
@@ -138,7 +138,7 @@ def test_a_run_may_move_and_what_stands_on_it_stays_whole(folder: Path, tmp_path
     moved.parent.mkdir()
     (tmp_path / "runs" / "low").rename(moved)
     assert (outputs(backbone(moved).build((8, 8, 1)), images()) == known(folder, _layers(folder)[-2])).all()
-    there, here = (Run(saved(root, "mid")).model_path for root in (tmp_path, folder))
+    there, here = (RunFolder(saved(root, "mid")).model_path for root in (tmp_path, folder))
     after, before = (outputs(keras.saving.load_model(path, compile=False), images()) for path in (there, here))
     assert (after == before).all()
     ((field, message),) = backbone(tmp_path / "runs" / "low").faults()

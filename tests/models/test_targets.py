@@ -18,7 +18,7 @@ from dlcli.data.splits import open_splits
 from dlcli.errors import SpecError
 from dlcli.models.targets import TargetScale, recorded_scale
 from dlcli.report.diagnosis.evidence import read_evidence
-from dlcli.runs import Run, all_runs
+from dlcli.runs import RunFolder, all_runs
 from dlcli.runs.files import read_table
 from dlcli.runs.reporter import Reporter
 from dlcli.runtime.columns import rows
@@ -28,9 +28,9 @@ from dlcli.score.evaluate import evaluate
 from dlcli.score.outcome import read_outcome
 from dlcli.spec.base import OneOf
 from dlcli.spec.load import load, to_yaml
-from dlcli.train.finetune import continued
-from dlcli.train.resume import resume
-from dlcli.train.train import train
+from dlcli.training.finetune import continued
+from dlcli.training.resume import resume
+from dlcli.training.train import train
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 Array = np.ndarray[Any, Any]
@@ -53,7 +53,7 @@ def save_prices(folder: Path, *, count: int = 300, columns: str = "price") -> No
     (folder / "prices.csv").write_text("\n".join(lines) + "\n")
 
 
-def predictions(run: Run, split: str = "test") -> dict[str, Array]:
+def predictions(run: RunFolder, split: str = "test") -> dict[str, Array]:
     """Returns the columns of a split's predictions, without ids."""
     table = read_table(run.evaluation(split) / "predictions.csv")
     return {name: np.array([float(row[name]) for row in table]) for name in table[0] if name != "id"}
@@ -62,7 +62,7 @@ def predictions(run: Run, split: str = "test") -> dict[str, Array]:
 @pytest.fixture
 def older(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has runs write the spec of a version that did not know the field; such a spec's targets are not scaled."""
-    writes = "dlcli.train.train.to_yaml"
+    writes = "dlcli.training.train.to_yaml"
     monkeypatch.setattr(writes, lambda experiment: _without_field(to_yaml(experiment)))
 
 

@@ -21,7 +21,7 @@ from trainings import MLP, SMALL_CNN, bright_quarters, save_rows, trained, write
 from dlcli.errors import DataError, UsageError
 from dlcli.predict.answers import layout_of
 from dlcli.predict.predict import prepare
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.files import read_table
 from dlcli.spec.data.sources.file_tree import walk
 from dlcli.spec.data.sources.image_types import FORMATS
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def photos(folder: Path) -> Run:
+def photos(folder: Path) -> RunFolder:
     """A run on images of 8 x 8, its test split in more than one batch."""
     write_pngs(folder / "photos", each=20)
     data = f"image: {{size: [8, 8]}}, {BATCH}, split: {{test: 0.5}}"
@@ -45,7 +45,7 @@ def photos(folder: Path) -> Run:
 
 
 @pytest.fixture(scope="module")
-def table(folder: Path) -> Run:
+def table(folder: Path) -> RunFolder:
     """A run on numbers and text, both with gaps."""
     random = np.random.default_rng(0)
     rows = [
@@ -69,7 +69,7 @@ def write_rows(path: Path, header: list[str], rows: Iterable[Iterable[Any]]) -> 
 
 
 def predicted(
-    run: Run, *what: Path | str, top: int = 1, calibrate: bool = False
+    run: RunFolder, *what: Path | str, top: int = 1, calibrate: bool = False
 ) -> tuple[list[dict[str, str]], dict[str, str]]:
     """Returns the rows of the CSV that a prediction gives, and what was skipped with the reasons."""
     skipped: dict[str, str] = {}
@@ -85,7 +85,7 @@ def answers(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return [{name: cell for name, cell in row.items() if name not in ("id", "label")} for row in rows]
 
 
-def test_images_get_the_answers_of_the_evaluation_to_the_last_bit(photos: Run, folder: Path) -> None:
+def test_images_get_the_answers_of_the_evaluation_to_the_last_bit(photos: RunFolder, folder: Path) -> None:
     scored = read_table(photos.evaluation("test") / "predictions.csv")
     rows, skipped = predicted(photos, *(folder / "photos" / row["id"] for row in scored))
     assert len(rows) == 40
@@ -94,7 +94,7 @@ def test_images_get_the_answers_of_the_evaluation_to_the_last_bit(photos: Run, f
     assert [row["id"] for row in rows] == [str(folder / "photos" / row["id"]) for row in scored]
 
 
-def test_rows_get_the_answers_of_the_evaluation_whatever_other_columns_there_are(table: Run, folder: Path) -> None:
+def test_rows_get_the_answers_of_the_evaluation_whatever_other_columns_there_are(table: RunFolder, folder: Path) -> None:
     scored = read_table(table.evaluation("test") / "predictions.csv")
     numbers = [int(row["id"].split("/")[1]) for row in scored]
     given = read_table(folder / "table.csv")
@@ -106,7 +106,7 @@ def test_rows_get_the_answers_of_the_evaluation_whatever_other_columns_there_are
     assert [row["id"] for row in rows][:2] == [f"{path}:1", f"{path}:2"]
 
 
-def test_what_cannot_be_read_is_told_and_the_rest_goes_on(photos: Run, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_told_and_the_rest_goes_on(photos: RunFolder, tmp_path: Path) -> None:
     write_pngs(tmp_path / "new", each=2)
     (tmp_path / "new" / "a" / "empty.png").touch()
     (tmp_path / "new" / "b" / "text.png").write_text("no image")
@@ -127,7 +127,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(photos: Run, tmp_path:
         assert list(map(float, alone.values())) == pytest.approx(list(map(float, row.values())), abs=1e-6)
 
 
-def test_nothing_that_can_be_read_is_an_error(photos: Run, tmp_path: Path) -> None:
+def test_nothing_that_can_be_read_is_an_error(photos: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     with pytest.raises(DataError, match="no predictions: no example could be read"):
         predicted(photos, tmp_path / "empty.png")
@@ -137,7 +137,7 @@ def test_nothing_that_can_be_read_is_an_error(photos: Run, tmp_path: Path) -> No
         predicted(photos, tmp_path)
 
 
-def test_folders_are_walked_patterns_fitted_and_other_files_counted(photos: Run, tmp_path: Path) -> None:
+def test_folders_are_walked_patterns_fitted_and_other_files_counted(photos: RunFolder, tmp_path: Path) -> None:
     write_pngs(tmp_path / "deep" / "er", each=1)
     (tmp_path / "deep" / "notes.txt").write_text("x")
     (tmp_path / "deep" / ".hidden.png").write_text("x")
@@ -154,7 +154,7 @@ def test_folders_are_walked_patterns_fitted_and_other_files_counted(photos: Run,
         prepare(photos, [str(write_rows(tmp_path / "rows.csv", ["a"], []))])
 
 
-def test_a_folder_gives_the_files_that_training_would_use(photos: Run, folder: Path, tmp_path: Path) -> None:
+def test_a_folder_gives_the_files_that_training_would_use(photos: RunFolder, folder: Path, tmp_path: Path) -> None:
     picture = Image.open(folder / "photos" / "a" / "0.png")
     for name, form in {"a.webp": "WEBP", "b.tif": "TIFF", "c.jfif": "JPEG", "d.ppm": "PPM", "e": "PNG"}.items():
         picture.save(tmp_path / name, form)
@@ -176,7 +176,7 @@ def test_a_folder_gives_the_files_that_training_would_use(photos: Run, folder: P
     assert answers(rows[:5]) == answers(predicted(photos, *below[:5])[0])
 
 
-def test_names_of_images_come_from_stdin(photos: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_images_come_from_stdin(photos: RunFolder, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [str(path) for path in sorted((folder / "photos" / "a").iterdir())[:3]]
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join([*names[:2], "gone.png", "", names[2]])))
     rows, skipped = predicted(photos, "-")
@@ -184,7 +184,7 @@ def test_names_of_images_come_from_stdin(photos: Run, folder: Path, monkeypatch:
     assert skipped == {"gone.png": "no such file"}
 
 
-def test_rows_come_from_stdin(table: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_come_from_stdin(table: RunFolder, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\ufeff" + (folder / "table.csv").read_text(encoding="utf-8")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     rows, _ = predicted(table, "-")
@@ -192,7 +192,7 @@ def test_rows_come_from_stdin(table: Run, folder: Path, monkeypatch: pytest.Monk
     assert rows[0]["id"] == "stdin:1"
 
 
-def test_bad_rows_and_tables_are_named(table: Run, tmp_path: Path) -> None:
+def test_bad_rows_and_tables_are_named(table: RunFolder, tmp_path: Path) -> None:
     good = write_rows(tmp_path / "good.csv", ["age", "Colour, x", "size"], [[1, "red", 2], ["x", "red", 2], [1, "blue", 2]])
     lacking = write_rows(tmp_path / "lacking.csv", ["age", "sise"], [[1, 2]])
     (tmp_path / "latin.csv").write_bytes("age,Colour; x,size\n1,Köln,2\n".replace(";", "").encode("latin-1"))
@@ -206,7 +206,7 @@ def test_bad_rows_and_tables_are_named(table: Run, tmp_path: Path) -> None:
     assert "not UTF-8" in skipped[str(tmp_path / "latin.csv")]
 
 
-def test_numpy_files_are_read_in_slices_and_others_refused(photos: Run, tmp_path: Path) -> None:
+def test_numpy_files_are_read_in_slices_and_others_refused(photos: RunFolder, tmp_path: Path) -> None:
     images, _ = bright_quarters(40, channels=3, seed=5)
     np.save(tmp_path / "images.npy", images)
     np.savez_compressed(tmp_path / "images.npz", x=images, other=np.zeros(3))
@@ -265,7 +265,7 @@ def test_values_and_labels(folder: Path, task: str, target: str) -> None:
         assert one["labels"] == sorted((name for name in shares if shares[name] > 0.5), key=lambda name: -shares[name])
 
 
-def test_the_likeliest_classes_stand_first(photos: Run, folder: Path) -> None:
+def test_the_likeliest_classes_stand_first(photos: RunFolder, folder: Path) -> None:
     rows, _ = predicted(photos, folder / "photos" / "a", top=9)
     assert list(rows[0])[:9] == [
         "id",
@@ -284,7 +284,7 @@ def test_the_likeliest_classes_stand_first(photos: Run, folder: Path) -> None:
     assert entry["probability"] == float(rows[0]["probability"])
 
 
-def test_calibrated_probabilities_want_a_temperature(photos: Run, folder: Path) -> None:
+def test_calibrated_probabilities_want_a_temperature(photos: RunFolder, folder: Path) -> None:
     from dlcli.score.calibration import calibrated
 
     with pytest.raises(UsageError, match=r"is not calibrated: dlcli evaluate .* --calibrate"):
@@ -301,7 +301,7 @@ def test_calibrated_probabilities_want_a_temperature(photos: Run, folder: Path) 
     assert [row["predicted"] for row in rows] == [row["predicted"] for row in plain]
 
 
-def test_examples_are_not_gathered_in_memory(photos: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_are_not_gathered_in_memory(photos: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The slow test below measures the whole process; here what Python and NumPy hold, of images and of rows of an array."""
     run, _ = photos, (tmp_path / "x").mkdir()
     path = write_pngs(tmp_path / "x", each=1) / "a" / "0.png"

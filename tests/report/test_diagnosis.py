@@ -14,10 +14,10 @@ from trainings import IRIS, write_spec
 
 from dlcli.errors import RunFailed
 from dlcli.report.diagnosis import diagnose, findings, in_words, write_diagnosis
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.reporter import Reporter
 from dlcli.spec.load import load, load_text
-from dlcli.train.train import train
+from dlcli.training.train import train
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 DIGITS = "{kind: builtin, name: digits}"
@@ -165,7 +165,7 @@ def test_a_run_made_to_show_one_thing_is_told_so(spec: Callable[[Path], Path], e
     _check_remedies(run)
 
 
-def _check_remedies(run: Run) -> None:
+def _check_remedies(run: RunFolder) -> None:
     """Every change that is offered is one that the run's own spec takes."""
     text = (run.path / "spec.yaml").read_text()
     offered = [remedy.set for one in diagnose(run) for remedy in one.remedies]
@@ -204,7 +204,7 @@ def test_a_training_that_diverged_had_too_high_a_rate(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, DIABETES, task="regression", model=_mlp(16), training=training)
     with pytest.raises(RunFailed, match="diverged"):
         train(load(spec), tmp_path / "runs", Reporter())
-    run = Run(next((tmp_path / "runs").glob("*/*")))
+    run = RunFolder(next((tmp_path / "runs").glob("*/*")))
     found = diagnose(run)
     assert [one.name for one in found] == ["learning rate too high"]
     assert "the loss became" in found[0].evidence[0]

@@ -14,7 +14,7 @@ from dlcli.errors import DamagedFile
 from dlcli.report.diagnosis import Finding, Remedy, diagnose, findings, in_words, write_diagnosis
 from dlcli.report.diagnosis.evidence import read_evidence
 from dlcli.report.diagnosis.remedies import taken
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.checks import ChecksFile
 from dlcli.runs.files import write_json, write_table
 from dlcli.score.outcome import Outcome, write_outcome
@@ -42,10 +42,10 @@ def _run(
     classes: Sequence[str] = CLASSES,
     leaks: Any = None,
     **status: Any,
-) -> Run:
+) -> RunFolder:
     """Writes a run folder as a training of balanced classes would have left it."""
     text = to_yaml(load_text(f"name: written\n{spec}", folder / "spec.yaml").experiment)
-    run = Run.create(folder / "runs", "written", spec=text, source=text)
+    run = RunFolder.create(folder / "runs", "written", spec=text, source=text)
     counts = {name: examples // max(len(classes), 1) for name in classes}
     parts = {"train": examples, "validation": 300, "test": tested}
     data = {"examples": parts, "counts": {"train": counts}, "classes": list(classes), "means": [150.0]}
@@ -70,7 +70,7 @@ def _falling(*losses: float, gap: float = 0.05, accuracy: float = 0.9, val_accur
     return [{"loss": loss, "accuracy": accuracy, "val_loss": loss + gap, "val_accuracy": val_accuracy} for loss in losses]
 
 
-def _names(run: Run) -> list[str]:
+def _names(run: RunFolder) -> list[str]:
     return [one.name for one in diagnose(run)]
 
 
@@ -277,7 +277,7 @@ def test_a_model_whose_answers_rank_well_has_labels_that_mean_something(tmp_path
     assert "shuffled or meaningless labels" not in _names(folder)
 
 
-def _checks(run: Run, **content: Any) -> Run:
+def _checks(run: RunFolder, **content: Any) -> RunFolder:
     ChecksFile.of(content).write(run.path / "checks.json")
     return run
 

@@ -13,14 +13,14 @@ from dlcli.errors import DamagedFile
 from dlcli.report import write_model_card
 from dlcli.report.card import BEGIN, END, authors_part, markdown
 from dlcli.report.licences import ORIGINS, licence_of
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.files import write_json
 from dlcli.spec.load import load_text
 from dlcli.spec.model.backbones.applications import ROWS
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path) -> RunFolder:
     return make_run(tmp_path)
 
 
@@ -63,7 +63,7 @@ def test_a_card_of_a_regression_names_the_worst_range_of_one_target_only(tmp_pat
     assert "Largest errors" not in text  # two targets in two units cannot be compared
 
 
-def test_the_authors_words_stay_when_the_card_is_written_again(run: Run) -> None:
+def test_the_authors_words_stay_when_the_card_is_written_again(run: RunFolder) -> None:
     path = write_model_card(run)
     text = path.read_bytes().decode()
     assert "**Intended use.**" in text
@@ -76,7 +76,7 @@ def test_the_authors_words_stay_when_the_card_is_written_again(run: Run) -> None
     assert beside(path) == ["model_card.md"]
 
 
-def test_writing_a_card_again_changes_nothing(run: Run) -> None:
+def test_writing_a_card_again_changes_nothing(run: RunFolder) -> None:
     path = write_model_card(run)
     with_words(path, "\nMine.\n")
     first = path.read_bytes()
@@ -84,7 +84,7 @@ def test_writing_a_card_again_changes_nothing(run: Run) -> None:
     assert beside(path) == ["model_card.md"]
 
 
-def test_words_outside_the_marks_are_kept_beside_the_card(run: Run) -> None:
+def test_words_outside_the_marks_are_kept_beside_the_card(run: RunFolder) -> None:
     path = write_model_card(run)
     text = with_words(path, "\nMine.\n").replace("## Data", "## Data\n\nThe cameras were changed in May.")
     path.write_text(text)
@@ -108,7 +108,7 @@ def test_words_outside_the_marks_are_kept_beside_the_card(run: Run) -> None:
         "",
     ],
 )
-def test_a_card_without_clear_marks_is_kept_whole(run: Run, text: str) -> None:
+def test_a_card_without_clear_marks_is_kept_whole(run: RunFolder, text: str) -> None:
     path = run.path / "model_card.md"
     path.write_text(text)
     again = write_model_card(run).read_text()
@@ -116,7 +116,7 @@ def test_a_card_without_clear_marks_is_kept_whole(run: Run, text: str) -> None:
     assert not text or (run.path / "model_card.1.md").read_text() == text
 
 
-def test_words_in_another_encoding_stay_byte_for_byte(run: Run) -> None:
+def test_words_in_another_encoding_stay_byte_for_byte(run: RunFolder) -> None:
     path = write_model_card(run)
     text = path.read_text()
     words = "\nF\xfcr V\xf6gel\n".encode("latin-1")
@@ -124,7 +124,7 @@ def test_words_in_another_encoding_stay_byte_for_byte(run: Run) -> None:
     assert words in write_model_card(run).read_bytes()
 
 
-def test_what_is_no_file_is_not_written_over(run: Run, tmp_path: Path) -> None:
+def test_what_is_no_file_is_not_written_over(run: RunFolder, tmp_path: Path) -> None:
     mine = tmp_path / "mine.md"
     mine.write_text("mine")
     (run.path / "model_card.md").symlink_to(mine)

@@ -12,16 +12,16 @@ import pytest
 from trainings import write_spec
 
 from dlcli.report.diagnosis import Finding, diagnose, in_words
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.reporter import Reporter
 from dlcli.score.outcome import read_outcome
 from dlcli.spec.load import load
-from dlcli.train.train import train
+from dlcli.training.train import train
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 slow = pytest.mark.slow
 Make = Callable[[Path], Path]
-Score = Callable[[Run], float]
+Score = Callable[[RunFolder], float]
 
 
 def _mlp(*units: int) -> str:
@@ -170,13 +170,13 @@ def _lower(name: str) -> Score:
     return lambda run: -_test(name)(run)
 
 
-def _found(run: Run) -> float:
+def _found(run: RunFolder) -> float:
     """Returns how many examples of the rare class are found."""
     outcome = read_outcome(run, "test")
     return float(((outcome.predicted == 1) & (outcome.truth == 1)).sum())
 
 
-def _smooth(run: Run) -> float:
+def _smooth(run: RunFolder) -> float:
     """Returns how little the training loss rises, all rises together."""
     return -float(np.maximum(np.diff([float(row["loss"]) for row in run.history()]), 0).sum())
 
@@ -230,7 +230,7 @@ def test_a_weak_network_on_few_photos_is_offered_a_backbone_that_is_better(test_
     assert _test("accuracy")(better) > _test("accuracy")(run)
 
 
-def _printed(run: Run, finding: Finding) -> list[list[str]]:
+def _printed(run: RunFolder, finding: Finding) -> list[list[str]]:
     """Returns the changes of each remedy, taken from the line that a terminal shows."""
     lines = [line for line in in_words(run, [finding]) if line.startswith("  try: ") and " --set " in line]
     options = [shlex.split(line[line.index(" --set ") :]) for line in lines]

@@ -23,7 +23,7 @@ from dlcli.errors import UsageError
 from dlcli.models.describe import describe_run
 from dlcli.report import write_comparison, write_report
 from dlcli.report.sentences import example
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.files import read_table
 from dlcli.visible import visible
 
@@ -35,7 +35,7 @@ HOSTILE = (
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A real run on tiny images whose names are those of an attacker."""
     folder = tmp_path_factory.mktemp("trained")
     names = ("a<b>", 'x" onclick="y', "\x1b[31mred", "&amp;")
@@ -47,7 +47,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def made(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run that has everything a run may have, with its report."""
     made = with_everything(image_run(tmp_path_factory.mktemp("made"), ("cat", "dog", "owl")))
     write_report(made)
@@ -55,13 +55,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture
-def own(made: Run, tmp_path: Path) -> Run:
+def own(made: RunFolder, tmp_path: Path) -> RunFolder:
     """The same, to be changed."""
-    return Run(Path(shutil.copytree(made.path, tmp_path / "made" / made.path.name)))
+    return RunFolder(Path(shutil.copytree(made.path, tmp_path / "made" / made.path.name)))
 
 
 @pytest.fixture(scope="module")
-def numbers(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run that predicts two numbers, with its report."""
     numbers = regression_run(tmp_path_factory.mktemp("numbers"))
     write_report(numbers)
@@ -69,7 +69,7 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def binary(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def binary(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run that says yes or no, with its report."""
     binary = binary_run(tmp_path_factory.mktemp("binary"))
     write_report(binary)
@@ -77,7 +77,7 @@ def binary(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture
-def page(made: Run) -> Element:
+def page(made: RunFolder) -> Element:
     return read_page(made.path / "report.html")
 
 
@@ -85,7 +85,7 @@ def headings(page: Element, level: str = "h2") -> list[str]:
     return [one.text for one in page.all(level)]
 
 
-def test_a_training_ends_with_a_report_of_its_scores(run: Run) -> None:
+def test_a_training_ends_with_a_report_of_its_scores(run: RunFolder) -> None:
     page, metrics = read_page(run.path / "report.html"), run.metrics("test")
     accuracy = metrics["metrics"]["accuracy"]
     assert page.one("p", class_="big").text == f"{100 * accuracy['value']:.1f} %"
@@ -95,7 +95,7 @@ def test_a_training_ends_with_a_report_of_its_scores(run: Run) -> None:
     assert page.one("span", class_="state").text == "completed"
 
 
-def test_the_layer_table_is_that_of_describe_without_tensorflow(run: Run) -> None:
+def test_the_layer_table_is_that_of_describe_without_tensorflow(run: RunFolder) -> None:
     page = read_page(run.path / "report.html")
     (table,) = [one for one in page.all("table") if "parameters" in one.all("thead")[0].text]
     rows = describe_run(run).rows
@@ -105,7 +105,7 @@ def test_the_layer_table_is_that_of_describe_without_tensorflow(run: Run) -> Non
     assert shapes == [str(row.shape[0]) if len(row.shape) == 1 else str(row.shape).replace(" ", "") for row in rows]
 
 
-def test_the_matrix_and_the_class_table_are_those_of_the_files(run: Run) -> None:
+def test_the_matrix_and_the_class_table_are_those_of_the_files(run: RunFolder) -> None:
     page, folder = read_page(run.path / "report.html"), run.evaluation("test")
     counts = [[int(cell) for cell in list(row.values())[1:]] for row in read_table(folder / "confusion_matrix.csv")]
     shown = page.one("table", class_="matrix").rows()
@@ -142,7 +142,7 @@ def test_every_link_of_the_contents_leads_somewhere(page: Element) -> None:
     assert {link.removeprefix("#") for link in links} <= ids
 
 
-def test_ids_on_a_page_are_unique_also_inside_charts(numbers: Run, made: Run, tmp_path: Path) -> None:
+def test_ids_on_a_page_are_unique_also_inside_charts(numbers: RunFolder, made: RunFolder, tmp_path: Path) -> None:
     page = read_page(write_comparison([numbers, made], tmp_path / "both.html"))
     ids = Counter(one.attributes["id"] for one in page.all() if "id" in one.attributes)
     assert len(page.all("svg")) > 6
@@ -169,7 +169,7 @@ def refuse_loads(page: Element, text: str) -> None:
     assert not re.search(r"url\((?!#)|@import", text)
 
 
-def test_a_page_loads_nothing_and_runs_nothing_but_its_own_script(page: Element, made: Run) -> None:
+def test_a_page_loads_nothing_and_runs_nothing_but_its_own_script(page: Element, made: RunFolder) -> None:
     refuse_loads(page, (made.path / "report.html").read_text(encoding="utf-8"))
 
 
@@ -221,11 +221,11 @@ def test_an_old_run_without_intervals_and_diagnosis_has_a_page(tmp_path: Path) -
 NEEDED = {"spec.yaml", "status.json"}
 
 
-def optional_files(run: Run) -> list[Path]:
+def optional_files(run: RunFolder) -> list[Path]:
     return sorted(path for path in run.path.rglob("*") if path.is_file() and path.name not in NEEDED and path.suffix != ".jpg")
 
 
-def test_files_may_be_missing(own: Run) -> None:
+def test_files_may_be_missing(own: RunFolder) -> None:
     files = optional_files(own)
     assert len(files) > 15
     for group in (files[0::3], files[1::3], files[2::3]):
@@ -238,7 +238,7 @@ def test_files_may_be_missing(own: Run) -> None:
 
 
 @pytest.mark.slow
-def test_any_file_may_be_missing(own: Run, tmp_path: Path) -> None:
+def test_any_file_may_be_missing(own: RunFolder, tmp_path: Path) -> None:
     for path in optional_files(own):
         content = path.read_bytes()
         path.unlink()
@@ -267,7 +267,7 @@ def test_any_file_may_be_missing(own: Run, tmp_path: Path) -> None:
         ("stages.json", "{}"),
     ],
 )
-def test_a_damaged_file_is_named_and_the_rest_is_told(name: str, content: str, own: Run) -> None:
+def test_a_damaged_file_is_named_and_the_rest_is_told(name: str, content: str, own: RunFolder) -> None:
     (own.path / "history.csv").unlink()  # its charts are no part of this, and take time
     (own.evaluation("test") / "pr_curve.csv").unlink()
     (own.path / name).write_text(content)
@@ -276,7 +276,7 @@ def test_a_damaged_file_is_named_and_the_rest_is_told(name: str, content: str, o
     assert "Spec" in headings(page)
 
 
-def test_pictures_come_from_the_runs_own_thumbnails_alone(own: Run, tmp_path: Path) -> None:
+def test_pictures_come_from_the_runs_own_thumbnails_alone(own: RunFolder, tmp_path: Path) -> None:
     shutil.rmtree(own.path / "explanations")
     folder = own.evaluation("test")
     secret = tmp_path / "secret.jpg"
@@ -291,7 +291,7 @@ def test_pictures_come_from_the_runs_own_thumbnails_alone(own: Run, tmp_path: Pa
     assert "Most uncertain predictions" in headings(page, "h3")
 
 
-def test_the_same_run_gives_the_same_bytes(made: Run, tmp_path: Path) -> None:
+def test_the_same_run_gives_the_same_bytes(made: RunFolder, tmp_path: Path) -> None:
     first = (made.path / "report.html").read_bytes()
     assert write_report(made, tmp_path / "again.html").read_bytes() == first
 
@@ -311,7 +311,7 @@ def test_two_hundred_classes_have_a_list_of_pairs_instead_of_a_matrix(tmp_path: 
     assert "too many for a matrix on a page" in page.text
 
 
-def test_a_regression_shows_its_targets_and_largest_errors(numbers: Run) -> None:
+def test_a_regression_shows_its_targets_and_largest_errors(numbers: RunFolder) -> None:
     page = read_page(numbers.path / "report.html")
     titles = headings(page, "h3")
     assert {"price", "area", "Largest errors"} <= set(titles)
@@ -321,13 +321,13 @@ def test_a_regression_shows_its_targets_and_largest_errors(numbers: Run) -> None
     assert [heading.text for heading in table.one("thead").all("th")] == ["example", "actual", "predicted"]
 
 
-def test_a_binary_run_shows_thresholds(binary: Run) -> None:
+def test_a_binary_run_shows_thresholds(binary: RunFolder) -> None:
     page = read_page(binary.path / "report.html")
     table = page.one("section", id="run-s0-thresholds").one("table")
     assert [cells[:2] for cells in table.rows()] == [["yes", "default"], ["yes", "f1"]]
 
 
-def test_other_parts_stand_in_the_scores(own: Run) -> None:
+def test_other_parts_stand_in_the_scores(own: RunFolder) -> None:
     outcome = guesses(("cat", "dog", "owl"), seed=3)
     score(own, type(outcome)(**{**vars(outcome), "split": "validation"}), images=None, pictures=False)
     page = read_page(write_report(own))
@@ -335,7 +335,7 @@ def test_other_parts_stand_in_the_scores(own: Run) -> None:
     assert [caption.split(",")[0] for caption in captions] == ["Test", "Validation"]
 
 
-def test_charts_take_their_colours_from_the_page(binary: Run) -> None:
+def test_charts_take_their_colours_from_the_page(binary: RunFolder) -> None:
     text = (binary.path / "report.html").read_text()
     drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     assert len(drawings) >= 4
@@ -360,8 +360,8 @@ def test_a_file_that_is_no_report_is_not_overwritten(tmp_path: Path) -> None:
         write_report(own)
 
 
-def test_several_runs_are_compared_on_one_page(own: Run, tmp_path: Path) -> None:
-    other = Run(Path(shutil.copytree(own.path, tmp_path / "other" / own.path.name)))
+def test_several_runs_are_compared_on_one_page(own: RunFolder, tmp_path: Path) -> None:
+    other = RunFolder(Path(shutil.copytree(own.path, tmp_path / "other" / own.path.name)))
     spec = other.path / "spec.yaml"
     spec.write_text(spec.read_text().replace("seed: 0", "seed: 7"))
     (other.path / "report.html").unlink()
@@ -374,7 +374,7 @@ def test_several_runs_are_compared_on_one_page(own: Run, tmp_path: Path) -> None
     refuse_loads(page, (tmp_path / "both.html").read_text())
 
 
-def test_runs_of_other_tasks_are_compared_side_by_side(numbers: Run, binary: Run, tmp_path: Path) -> None:
+def test_runs_of_other_tasks_are_compared_side_by_side(numbers: RunFolder, binary: RunFolder, tmp_path: Path) -> None:
     page = read_page(write_comparison([numbers, binary], tmp_path / "both.html"))
     assert [cells[0] for cells in page.one("section", id="scores").one("table").rows()] == ["mae", "accuracy"]
     assert "their scores cannot be compared" in page.text
@@ -394,11 +394,11 @@ def test_the_command_writes_report_and_card_and_says_where(dlcli: Dlcli, tmp_pat
     assert "mine.html: this file exists and is not a report of dlcli; give another name with --to" in done.stderr
 
 
-def test_a_report_needs_no_tensorflow(own: Run, tmp_path: Path) -> None:
+def test_a_report_needs_no_tensorflow(own: RunFolder, tmp_path: Path) -> None:
     code = (
-        "import sys; from dlcli.runs import Run; from pathlib import Path\n"
+        "import sys; from dlcli.runs import RunFolder; from pathlib import Path\n"
         "from dlcli.report import write_report, write_model_card\n"
-        "run = Run(Path(sys.argv[1])); write_report(run); write_model_card(run)\n"
+        "run = RunFolder(Path(sys.argv[1])); write_report(run); write_model_card(run)\n"
         "print(sorted({'tensorflow', 'keras', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -428,7 +428,7 @@ def test_text_has_the_contrast_of_wcag_aa_in_the_light_and_in_the_dark() -> None
                     assert (light + 0.05) / (dark + 0.05) >= least, (name, ground, theme[name])
 
 
-def test_explanations_behind_a_link_are_not_shown(own: Run, tmp_path: Path) -> None:
+def test_explanations_behind_a_link_are_not_shown(own: RunFolder, tmp_path: Path) -> None:
     (own.path / "explanations").rename(tmp_path / "elsewhere")
     os.symlink(tmp_path / "elsewhere", own.path / "explanations")
     page = read_page(write_report(own))

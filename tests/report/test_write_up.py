@@ -8,13 +8,13 @@ import pytest
 from trainings import Heard, trained, write_spec
 
 from dlcli.report import write_up
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 
 
 def test_a_report_that_fails_leaves_the_run_completed_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = write_up._writers()
 
-    def broken(run: Run) -> None:
+    def broken(run: RunFolder) -> None:
         raise ZeroDivisionError("division by zero")
 
     monkeypatch.setattr(write_up, "_writers", lambda: honest | {"report": broken})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.files import write_json
 from dlcli.runs.folder import State
 from dlcli.spec.load import load_text, to_yaml
@@ -19,10 +19,10 @@ model: {{kind: mlp, units: [8]}}
 
 def make_run(
     runs: Path, name: str = "iris", *, accuracy: float | None = 0.9, state: State = "completed", seed: int = 0, data: str = "f"
-) -> Run:
+) -> RunFolder:
     """Makes a run with one finished epoch, scored unless `accuracy` is None."""
     text = SPEC.format(name=name, seed=seed)
-    run = Run.create(runs, name, spec=to_yaml(load_text(text, "spec.yaml").experiment), source=text)
+    run = RunFolder.create(runs, name, spec=to_yaml(load_text(text, "spec.yaml").experiment), source=text)
     run.write_data({"examples": {"train": 105, "test": 30}, "fingerprint": data})
     run.write_environment({"device": {"kind": "cpu", "name": "2 cores"}, "precision": "float32"})
     run.write_history([{"stage": "train", "epoch": 1, "loss": 0.5, "val_loss": 1 - (accuracy or 0)}])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dlcli.errors import DamagedFile, SpecError, UsageError
-from dlcli.runs import Run, all_runs, find_run, newer_run
+from dlcli.runs import RunFolder, all_runs, find_run, newer_run
 from dlcli.runs.compare import compare_runs
 from dlcli.runs.files import read_json, read_table, replacing, write_json, write_table
 from runs.making import make_run
@@ -102,9 +102,9 @@ def test_a_run_is_found_by_folder_name_best_latest_and_beginning(runs: Path, mon
 
 def test_a_failed_run_does_not_hide_the_completed_one_of_its_name(runs: Path) -> None:
     completed = make_run(runs)
-    failed = Run.create(runs, "iris", spec="", source="")
+    failed = RunFolder.create(runs, "iris", spec="", source="")
     failed.path.rename(failed.path.with_name("99991231-000000-zzzz"))
-    failed = Run(failed.path.with_name("99991231-000000-zzzz"))
+    failed = RunFolder(failed.path.with_name("99991231-000000-zzzz"))
     failed.update_status(state="failed")
     assert find_run("iris", runs).path == completed.path
     assert newer_run(completed, "iris", runs).path == failed.path  # type: ignore[union-attr]
@@ -127,7 +127,7 @@ def test_best_turns_the_sign_where_higher_is_better(runs: Path) -> None:
     assert find_run("iris@best", runs).path == high.path
 
 
-def to_accuracy(run: Run) -> bool:
+def to_accuracy(run: RunFolder) -> bool:
     spec = run.path / "spec.yaml"
     spec.write_text(spec.read_text().replace("monitor: val_loss", "monitor: val_accuracy"))
     return "val_accuracy" in spec.read_text()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dlcli.report.diagnosis import Finding, Remedy, findings
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.diagnosis import MOST, keep_findings
 from dlcli.runs.explanations import Explanation, add, explanations, file_name
 from dlcli.score.outcome import Outcome, read_outcome, write_outcome
@@ -27,7 +27,7 @@ NONE = (math.nan, math.inf, -math.inf)
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path) -> RunFolder:
     return make_run(tmp_path, accuracy=None)
 
 
@@ -36,7 +36,7 @@ def _as_text(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def test_data_is_read_back_whatever_its_names_and_numbers(run: Run) -> None:
+def test_data_is_read_back_whatever_its_names_and_numbers(run: RunFolder) -> None:
     counts = dict.fromkeys(NAMES, 2**40)
     leaks = {"columns": {"of": 3000, "targets": {name: [["c", math.nan]] for name in NAMES}}}
     run.write_data(
@@ -51,7 +51,7 @@ def test_data_is_read_back_whatever_its_names_and_numbers(run: Run) -> None:
     assert data["leaks"]["columns"]["targets"][""] == [["c", None]]
 
 
-def test_environment_and_stages_are_read_back_whatever_they_hold(run: Run) -> None:
+def test_environment_and_stages_are_read_back_whatever_they_hold(run: RunFolder) -> None:
     device = {"kind": "gpu", "name": NAMES[-7]}
     environment = {"device": device, "precision": "mixed_float16", "command": list(NAMES), "git": None, "later": math.nan}
     run.write_environment(environment)
@@ -68,7 +68,7 @@ def test_environment_and_stages_are_read_back_whatever_they_hold(run: Run) -> No
     assert run.stages()[0]["proof"] == {"x": [None]}
 
 
-def test_status_history_split_and_temperature_are_read_back(run: Run) -> None:
+def test_status_history_split_and_temperature_are_read_back(run: RunFolder) -> None:
     run.update_status(error="".join(NAMES[:11]), reason=NAMES[9], epoch=2**40, best_value=math.nan, best_stage=NAMES[-1])
     status = run.status()
     assert status.error == _as_text("".join(NAMES[:11]))
@@ -82,7 +82,7 @@ def test_status_history_split_and_temperature_are_read_back(run: Run) -> None:
     assert run.temperature() == 50.0
 
 
-def test_scores_that_are_no_numbers_are_read_back(run: Run) -> None:
+def test_scores_that_are_no_numbers_are_read_back(run: RunFolder) -> None:
     outcome = Outcome(TASKS["binary"], "test", ["a"], ("no", "yes"), np.zeros(1, "int64"), np.array([[1, 0]], "float32"))
     metrics = {"loss": math.inf, "auc": math.nan, "accuracy": 1}
     scores = Scores("test", 1, metrics, {"auc": (math.nan, 1.0), "loss": None}, {"auc": math.nan}, "always 'no'")
@@ -96,7 +96,7 @@ def test_scores_that_are_no_numbers_are_read_back(run: Run) -> None:
     assert kept["thresholds"][0]["cost"] is None
 
 
-def test_predictions_of_classes_with_odd_names_are_read_back(run: Run) -> None:
+def test_predictions_of_classes_with_odd_names_are_read_back(run: RunFolder) -> None:
     classes = tuple(dict.fromkeys(map(_as_text, NAMES)))  # the sources make names of files into text
     count = len(classes)
     run.write_data({"examples": {"train": count}, "classes": list(classes)})
@@ -110,7 +110,7 @@ def test_predictions_of_classes_with_odd_names_are_read_back(run: Run) -> None:
     assert (kept.scores == scores).all()
 
 
-def test_a_finding_of_more_evidence_than_is_shown_is_kept_with_the_count_of_the_rest(run: Run) -> None:
+def test_a_finding_of_more_evidence_than_is_shown_is_kept_with_the_count_of_the_rest(run: RunFolder) -> None:
     evidence = (*NAMES, *(f"column {number}" for number in range(MOST + 3 - len(NAMES))))
     kept = keep_findings(run, [Finding("leakage suspected", evidence, tuple(Remedy(name, name) for name in NAMES * 2))])
     assert findings(run) == kept
@@ -118,7 +118,7 @@ def test_a_finding_of_more_evidence_than_is_shown_is_kept_with_the_count_of_the_
     assert len(kept[0].remedies) == MOST
 
 
-def test_a_diagnosis_of_an_older_version_is_read_whatever_its_length(run: Run) -> None:
+def test_a_diagnosis_of_an_older_version_is_read_whatever_its_length(run: RunFolder) -> None:
     rows = ", ".join(f'"{number}"' for number in range(33))
     (run.path / "diagnosis.json").write_text(f'[{{"name": "leakage suspected", "evidence": [{rows}], "remedies": []}}]')
     found = findings(run)
@@ -126,7 +126,7 @@ def test_a_diagnosis_of_an_older_version_is_read_whatever_its_length(run: Run) -
     assert len(found[0].evidence) == 33
 
 
-def test_explanations_of_odd_names_are_read_back(run: Run) -> None:
+def test_explanations_of_odd_names_are_read_back(run: RunFolder) -> None:
     made = [Explanation(file_name("occlusion", name, name), "occlusion", name, name) for name in NAMES]
     add(run, made)
     assert [(one.file, one.title) for one in explanations(run)] == [(one.file, _as_text(one.title)) for one in made]

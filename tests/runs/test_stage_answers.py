@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 
 from dlcli.errors import DamagedFile
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.stage_answers import read_stage_answers, write_stage_answers
 
 
 def test_answers_are_read_as_they_were_written(tmp_path: Path) -> None:
     answers = np.random.default_rng(0).random((4, 3)).astype("float32")
-    write_stage_answers(Run(tmp_path), 1, answers)
+    write_stage_answers(RunFolder(tmp_path), 1, answers)
     assert os.listdir(tmp_path / "stages") == ["2.npz"]
-    assert np.array_equal(read_stage_answers(Run(tmp_path), 1), answers)
-    assert read_stage_answers(Run(tmp_path), 0) is None
+    assert np.array_equal(read_stage_answers(RunFolder(tmp_path), 1), answers)
+    assert read_stage_answers(RunFolder(tmp_path), 0) is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "packed", "text", "other", "pipe"])
 def test_answers_that_cannot_be_read_are_none(tmp_path: Path, damage: str) -> None:
     """A resumed run would lose its training at its end if a damaged file were an error."""
-    write_stage_answers(Run(tmp_path), 0, np.zeros((1000, 3), "float32"))
+    write_stage_answers(RunFolder(tmp_path), 0, np.zeros((1000, 3), "float32"))
     path = tmp_path / "stages" / "1.npz"
     content = path.read_bytes()
     path.unlink()
@@ -36,12 +36,12 @@ def test_answers_that_cannot_be_read_are_none(tmp_path: Path, damage: str) -> No
         np.savez(path, labels=np.zeros(3))
     else:
         path.write_bytes(content[:300] if damage == "cut" else b"no archive")
-    assert read_stage_answers(Run(tmp_path), 0) is None
+    assert read_stage_answers(RunFolder(tmp_path), 0) is None
 
 
 def test_a_linked_folder_is_not_written(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "stages").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(DamagedFile, match="not a folder inside the run"):
-        write_stage_answers(Run(tmp_path), 0, np.zeros((1, 3), "float32"))
+        write_stage_answers(RunFolder(tmp_path), 0, np.zeros((1, 3), "float32"))
     assert not list((tmp_path / "elsewhere").iterdir())

@@ -11,7 +11,7 @@ import dlcli.spec.load  # noqa: F401  (registers every union)
 from dlcli.runtime.engine import keras
 from dlcli.spec.base import OneOf
 from dlcli.spec.document import parse_value
-from dlcli.train.part_rates import backbone_rate, build_optimizer
+from dlcli.training.part_rates import backbone_rate, build_optimizer
 
 
 def optimizer_of(text: str, backbone: list[Any]) -> Any:

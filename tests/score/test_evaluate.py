@@ -15,7 +15,7 @@ from sklearn import metrics
 from trainings import SMALL_CNN, trained, write_spec
 
 from dlcli.errors import DamagedFile, DataError, UsageError
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.files import read_table
 from dlcli.score import outcome as outcomes
 from dlcli.score.compare import pair_runs
@@ -88,7 +88,7 @@ SETS = {
 
 
 @pytest.fixture(scope="module", params=SETS)
-def scored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Callable[..., Any]]:
+def scored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Callable[..., Any]]:
     task, wanted, expected = SETS[request.param]
     folder = tmp_path_factory.mktemp(request.param)
     source = f"{{kind: builtin, name: {request.param}}}"
@@ -96,7 +96,7 @@ def scored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return trained(spec), expected
 
 
-def test_every_score_is_scikit_learns_of_the_predictions_alone(scored: tuple[Run, Callable[..., Any]]) -> None:
+def test_every_score_is_scikit_learns_of_the_predictions_alone(scored: tuple[RunFolder, Callable[..., Any]]) -> None:
     run, expected = scored
     table = pd.read_csv(run.evaluation("test") / "predictions.csv", dtype={"label": str, "predicted": str})
     found = {name: entry["value"] for name, entry in run.metrics()["metrics"].items()}
@@ -106,7 +106,7 @@ def test_every_score_is_scikit_learns_of_the_predictions_alone(scored: tuple[Run
 
 
 def test_the_loss_is_the_mean_of_the_losses_that_are_kept_and_runs_are_compared_by_them(
-    scored: tuple[Run, Callable[..., Any]],
+    scored: tuple[RunFolder, Callable[..., Any]],
 ) -> None:
     run, _ = scored
     losses = pd.read_csv(run.evaluation("test") / "losses.csv")
@@ -116,14 +116,16 @@ def test_the_loss_is_the_mean_of_the_losses_that_are_kept_and_runs_are_compared_
     assert (pairing.differences[-1].metric, pairing.differences[-1].verdict) == ("loss", "same")
 
 
-def test_every_score_lies_in_its_interval(scored: tuple[Run, Callable[..., Any]]) -> None:
+def test_every_score_lies_in_its_interval(scored: tuple[RunFolder, Callable[..., Any]]) -> None:
     for name, entry in scored[0].metrics()["metrics"].items():
         low, high = entry["interval"]
         assert low <= entry["value"] <= high, name
         assert low < high
 
 
-def test_what_is_read_back_is_what_was_predicted_to_the_bit(scored: tuple[Run, Callable[..., Any]], tmp_path: Path) -> None:
+def test_what_is_read_back_is_what_was_predicted_to_the_bit(
+    scored: tuple[RunFolder, Callable[..., Any]], tmp_path: Path
+) -> None:
     run, _ = scored
     first = read_outcome(run, "test")
     write_outcome(first, tmp_path)
@@ -132,8 +134,10 @@ def test_what_is_read_back_is_what_was_predicted_to_the_bit(scored: tuple[Run, C
     assert first.scores.dtype == np.float32
 
 
-def test_many_predictions_are_kept_as_parquet(scored: tuple[Run, Callable[..., Any]], monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Run(shutil.copytree(scored[0].path, scored[0].path.with_name("20000101-000000-copy"), dirs_exist_ok=True))
+def test_many_predictions_are_kept_as_parquet(
+    scored: tuple[RunFolder, Callable[..., Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(shutil.copytree(scored[0].path, scored[0].path.with_name("20000101-000000-copy"), dirs_exist_ok=True))
     first = read_outcome(run, "test")
     monkeypatch.setattr(outcomes, "MANY_CELLS", 10)
     write_outcome(first, run.evaluation("test"))
@@ -149,7 +153,7 @@ def test_many_predictions_are_kept_as_parquet(scored: tuple[Run, Callable[..., A
         read_outcome(run, "test")
 
 
-def test_a_regression_shows_its_errors_by_decile_and_in_pictures(scored: tuple[Run, Callable[..., Any]]) -> None:
+def test_a_regression_shows_its_errors_by_decile_and_in_pictures(scored: tuple[RunFolder, Callable[..., Any]]) -> None:
     run = scored[0]
     folder = run.evaluation("test")
     if not run.experiment().task.output.is_numeric:
@@ -180,13 +184,13 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run_of_photos(photos: Path) -> Run:
+def run_of_photos(photos: Path) -> RunFolder:
     source = "{kind: folder, path: sides}"
     data = "image: {size: [12, 12]}, split: {validation: 0.2, test: 0.3}"
     return trained(write_spec(photos, source, task="binary", data=data, model=SMALL_CNN, training="epochs: 2"))
 
 
-def test_thumbnails_are_small_pictures_of_the_examples_that_are_named(run_of_photos: Run) -> None:
+def test_thumbnails_are_small_pictures_of_the_examples_that_are_named(run_of_photos: RunFolder) -> None:
     folder = run_of_photos.evaluation("test")
     rows = read_table(folder / "examples.csv")
     assert rows
@@ -196,7 +200,7 @@ def test_thumbnails_are_small_pictures_of_the_examples_that_are_named(run_of_pho
             assert max(picture.size) == 96
 
 
-def test_other_photos_are_scored_into_a_folder_of_their_own(run_of_photos: Run, tmp_path: Path) -> None:
+def test_other_photos_are_scored_into_a_folder_of_their_own(run_of_photos: RunFolder, tmp_path: Path) -> None:
     save_photos(tmp_path / "New Ones", light=5)
     before = run_of_photos.metrics("test")
     found = evaluate(run_of_photos, "", data=str(tmp_path / "New Ones"))
@@ -209,7 +213,7 @@ def test_other_photos_are_scored_into_a_folder_of_their_own(run_of_photos: Run, 
     assert found.metrics["accuracy"] == np.mean([row["label"] == row["predicted"] for row in rows])
 
 
-def test_other_data_of_classes_that_the_run_has_not_is_refused(run_of_photos: Run, tmp_path: Path) -> None:
+def test_other_data_of_classes_that_the_run_has_not_is_refused(run_of_photos: RunFolder, tmp_path: Path) -> None:
     save_photos(tmp_path / "other", grey=2, light=2)
     with pytest.raises(DataError, match=r"the run has no class 'grey'; it has dark, light"):
         evaluate(run_of_photos, "", data=str(tmp_path / "other"))
@@ -239,7 +243,7 @@ def test_other_arrays_of_another_type_or_shape_are_refused(tmp_path: Path, kind:
         evaluate(run, "", data=str(tmp_path / f"{other}.npz"))
 
 
-def test_photos_are_sliced_by_their_metadata(run_of_photos: Run, photos: Path) -> None:
+def test_photos_are_sliced_by_their_metadata(run_of_photos: RunFolder, photos: Path) -> None:
     with pytest.raises(UsageError, match=r"has no metadata\.csv"):
         evaluate(run_of_photos, "test", options=EvaluateOptions(slices=["camera"]))
     ids = [one for one, part in run_of_photos.split().items() if part == "test"]
@@ -270,7 +274,7 @@ def write_rows(path: Path, count: int, seed: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def run_of_rows(table: Path) -> Run:
+def run_of_rows(table: Path) -> RunFolder:
     source = "{kind: csv, path: rows.csv, target: label, drop: [note]}"
     data = "split: {validation: 0.3, test: 0.3}"
     return trained(
@@ -284,7 +288,7 @@ def run_of_rows(table: Path) -> Run:
     )
 
 
-def test_rows_are_sliced_by_a_column_that_the_model_sees_or_not(run_of_rows: Run) -> None:
+def test_rows_are_sliced_by_a_column_that_the_model_sees_or_not(run_of_rows: RunFolder) -> None:
     evaluate(run_of_rows, "validation", options=EvaluateOptions(slices=["place", "note"]))
     rows = read_table(run_of_rows.evaluation("validation") / "slices.csv")
     assert {row["column"] for row in rows} == {"place", "note"}
@@ -294,7 +298,7 @@ def test_rows_are_sliced_by_a_column_that_the_model_sees_or_not(run_of_rows: Run
     assert {row["value"]: int(row["examples"]) for row in rows if row["column"] == "place"} == expected
 
 
-def test_thresholds_are_for_the_costs_that_were_asked_for(run_of_rows: Run) -> None:
+def test_thresholds_are_for_the_costs_that_were_asked_for(run_of_rows: RunFolder) -> None:
     evaluate(run_of_rows, "validation", options=EvaluateOptions(costs=(1, 9)))
     found = {row["best_by"]: row for row in run_of_rows.metrics("validation")["thresholds"]}
     assert set(found) == {"default", "f1", "cost"}
@@ -306,7 +310,7 @@ def test_thresholds_are_for_the_costs_that_were_asked_for(run_of_rows: Run) -> N
     assert found["cost"]["cost"] <= min(found["default"]["cost"], found["f1"]["cost"])
 
 
-def test_a_temperature_is_kept_and_told_beside_the_calibration(run_of_rows: Run) -> None:
+def test_a_temperature_is_kept_and_told_beside_the_calibration(run_of_rows: RunFolder) -> None:
     assert run_of_rows.temperature() is None
     evaluate(run_of_rows, "validation", options=EvaluateOptions(calibrate=True))
     temperature = run_of_rows.temperature()
@@ -319,7 +323,7 @@ def test_a_temperature_is_kept_and_told_beside_the_calibration(run_of_rows: Run)
     assert sum(int(row["examples"]) for row in rows) == run_of_rows.metrics("test")["examples"]
 
 
-def test_other_rows_are_read_as_the_training_rows_are(run_of_rows: Run, tmp_path: Path) -> None:
+def test_other_rows_are_read_as_the_training_rows_are(run_of_rows: RunFolder, tmp_path: Path) -> None:
     write_rows(tmp_path / "later.csv", 40, seed=7)
     found = evaluate(run_of_rows, "", data=str(tmp_path / "later.csv"), options=EvaluateOptions(slices=["place"]))
     assert found.examples == 40
@@ -329,7 +333,7 @@ def test_other_rows_are_read_as_the_training_rows_are(run_of_rows: Run, tmp_path
         evaluate(run_of_rows, "", data=str(tmp_path / "odd.csv"))
 
 
-def test_what_does_not_fit_the_task_is_refused_before_anything_is_scored(run_of_photos: Run, tmp_path: Path) -> None:
+def test_what_does_not_fit_the_task_is_refused_before_anything_is_scored(run_of_photos: RunFolder, tmp_path: Path) -> None:
     run = trained(write_spec(tmp_path, "{kind: builtin, name: iris}", data="split: {validation: 0}", training="epochs: 1"))
     for wanted, words in (
         (EvaluateOptions(costs=(1, 2)), "thresholds of binary and multilabel tasks"),

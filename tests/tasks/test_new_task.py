@@ -21,7 +21,7 @@ from dlcli.export.export import export
 from dlcli.predict.answers import Answers, layout_of
 from dlcli.predict.predict import prepare
 from dlcli.report.report import write_report
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.files import read_table
 from dlcli.score.calibration import claims
 from dlcli.score.evaluate import evaluate
@@ -45,7 +45,7 @@ def save_wines(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def wines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def wines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFolder]:
     """A run of the task, which dlcli knows only meanwhile."""
     folder = tmp_path_factory.mktemp("wines")
     save_wines(folder)
@@ -57,7 +57,7 @@ def wines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         yield trained(write_spec(folder, SOURCE, task="ordinal", model=MODEL, training=training), write_up=True)
 
 
-def test_it_is_trained_and_scored_by_its_own_metric(wines: Run) -> None:
+def test_it_is_trained_and_scored_by_its_own_metric(wines: RunFolder) -> None:
     scores = wines.metrics("test")
     assert list(scores["metrics"]) == ["loss", "level_distance", "accuracy"]
     assert scores["metrics"]["level_distance"]["value"] < 0.6 < scores["baseline"]["metrics"]["level_distance"]
@@ -67,14 +67,14 @@ def test_it_is_trained_and_scored_by_its_own_metric(wines: Run) -> None:
     assert again.metrics["level_distance"] == scores["metrics"]["level_distance"]["value"]
 
 
-def test_its_own_decision_is_what_predictions_hold(wines: Run) -> None:
+def test_its_own_decision_is_what_predictions_hold(wines: RunFolder) -> None:
     rows = read_table(wines.evaluation("test") / "predictions.csv")
     shares = np.array([[float(row[f"p_{level}"]) for level in range(5)] for row in rows])
     medians = (np.cumsum(shares, axis=1) >= 0.5 - 1e-6).argmax(axis=1)
     assert [row["predicted"] for row in rows] == [str(level) for level in medians]
 
 
-def test_it_predicts_reports_explains_and_exports(wines: Run) -> None:
+def test_it_predicts_reports_explains_and_exports(wines: RunFolder) -> None:
     prediction = prepare(wines, [str(wines.path.parents[2] / "wines.csv")])
     answers = next(prediction.answers(pytest.fail))
     predicted = [int(entry["predicted"]) for entry in layout_of(answers.task).objects(answers, 1)]
@@ -110,7 +110,7 @@ def test_an_output_that_a_command_does_not_know_is_refused_in_words() -> None:
         layout_of(pixels)
 
 
-def test_a_metric_of_another_output_is_refused(wines: Run, tmp_path: Path) -> None:
+def test_a_metric_of_another_output_is_refused(wines: RunFolder, tmp_path: Path) -> None:
     save_wines(tmp_path)
     with pytest.raises(SpecError, match="`r2` does not fit `task: ordinal`"):
         load(write_spec(tmp_path, SOURCE, task="ordinal", model=MODEL, training="epochs: 1, metrics: [r2]"))

@@ -155,7 +155,7 @@ def test_a_planted_private_name_is_found(planted: str) -> None:
         "class Run:\n    _known: int = 0\n    @classmethod\n    def known(cls): return cls._known",
         "def moved(pair): return pair._replace(first=1)",
         "import os\nos._exit(1)",
-        "from dlcli.train.proof import _table",
+        "from dlcli.training.proof import _table",
         "def name(value): return getattr(value, '__name__', '') or value.__class__",
     ],
 )

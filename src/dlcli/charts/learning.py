@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from dlcli.charts.chart import Chart, Medium, save_charts
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.history import is_rate, is_setting
 from dlcli.runs.numbers import short_number
 from dlcli.visible import visible
@@ -17,7 +17,7 @@ _FEW_EPOCHS = 25  # of fewer epochs each is marked
 History = list[dict[str, str]]
 
 
-def save_curves(run: Run) -> None:
+def save_curves(run: RunFolder) -> None:
     """Writes `curves.png`: loss and every metric by epoch, training and validation, the best epoch marked."""
     charts = learning_charts(run.history(), run.status().best_epoch)
     if charts:

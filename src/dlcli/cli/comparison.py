@@ -10,7 +10,7 @@ from rich.table import Table
 
 from dlcli.cli.console import PlainConsole, results_console
 from dlcli.cli.tables import with_interval
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.compare import Comparison, Score
 from dlcli.score.compare import SIGNIFICANT, Pairing, sentence
 from dlcli.spec.load import to_flow
@@ -71,7 +71,7 @@ def _show_pairing(console: PlainConsole, pairing: Pairing, first: str, other: st
         console.print(f"  {sentence(difference, first, other)}", soft_wrap=True)
 
 
-def _letters(runs: list[Run]) -> list[str]:
+def _letters(runs: list[RunFolder]) -> list[str]:
     """Returns what each run is called here: A, B, ...; by numbers where there are more than letters."""
     if len(runs) <= len(string.ascii_uppercase):
         return list(string.ascii_uppercase[: len(runs)])

@@ -19,7 +19,7 @@ from dlcli.cli.fitting import fitted
 from dlcli.errors import DamagedFile
 from dlcli.models.blocks import words_of
 from dlcli.program import command
-from dlcli.runs import Run, layout
+from dlcli.runs import RunFolder, layout
 from dlcli.runs.files import json_text
 from dlcli.runs.history import is_setting
 from dlcli.runs.reporter import EpochReport, Reporter
@@ -155,7 +155,7 @@ def _value_with_change(name: str, value: float, previous: float | None) -> Text:
     return Text.assemble(f"{visible(name)} {score_text(value)} ", (change, "dim"))
 
 
-def show_result(run: Run) -> None:
+def show_result(run: RunFolder) -> None:
     """Prints the scores beside the baseline's, the worst confusions, what stands out, the run folder, and what to do next."""
     console = results_console()
     show_stages(run)
@@ -169,7 +169,7 @@ def show_result(run: Run) -> None:
         console.print(f"  {command()} {words}", soft_wrap=True)
 
 
-def show_diagnosis(run: Run) -> None:
+def show_diagnosis(run: RunFolder) -> None:
     """Prints what stands out in a run; nothing for one that was not diagnosed."""
     from dlcli.report.diagnosis import findings, in_words
 
@@ -178,7 +178,7 @@ def show_diagnosis(run: Run) -> None:
         results_console().print("\n".join(in_words(run, run_findings)), soft_wrap=True)
 
 
-def show_stages(run: Run) -> None:
+def show_stages(run: RunFolder) -> None:
     """Prints what each of several stages trained and reached; nothing where there was one."""
     stages = run.stages()
     if len(stages) < 2:
@@ -200,7 +200,7 @@ def show_stages(run: Run) -> None:
         console.print(stages[-1]["compared"], soft_wrap=True)
 
 
-def _next_commands(run: Run) -> list[str]:
+def _next_commands(run: RunFolder) -> list[str]:
     """Returns commands to try; they name the folder where it is not in the runs folder that they would look in."""
     usual = Path(os.environ.get("DLCLI_RUNS") or "runs").absolute()
     name = shlex.quote(run.id if run.path.parents[1] == usual else str(run.path))
@@ -208,7 +208,7 @@ def _next_commands(run: Run) -> list[str]:
     return [f"evaluate {name} --split {other}", f"explain {name}", f"export {name} --format saved_model", f"runs show {name}"]
 
 
-def show_scores(run: Run, split: str, *, whole: bool = False) -> None:
+def show_scores(run: RunFolder, split: str, *, whole: bool = False) -> None:
     """Prints the scores of one split beside the baseline's, and the worst confusions; `whole` also all that belongs to them."""
     console = results_console()
     console.print(f"{split_title(run, split)}: {run.metrics(split)['examples']:,} examples")
@@ -229,7 +229,7 @@ def show_scores(run: Run, split: str, *, whole: bool = False) -> None:
         console.print(f"note: {visible(text)}", soft_wrap=True, markup=False)
 
 
-def show_details(run: Run, split: str) -> None:
+def show_details(run: RunFolder, split: str) -> None:
     """Prints calibration, thresholds and slices where there are any."""
     console, scores = results_console(), run.metrics(split)
     calibration = scores.get("calibration")
@@ -281,7 +281,7 @@ def _cell(text: str, path: Path) -> float | None:
         raise DamagedFile(f"{path}: {text[:40]!r} is not a number") from None
 
 
-def score_table(run: Run, split: str) -> Table:
+def score_table(run: RunFolder, split: str) -> Table:
     """Returns the table of one split's scores with their 95 % intervals, and the baseline's."""
     scores = run.metrics(split)
     baseline = scores["baseline"]
@@ -310,7 +310,7 @@ def shown(value: float | None, metric: str = "") -> str:
     return score_text(value, metric)
 
 
-def worst_confusions(run: Run, split: str, most: int = 3) -> list[str]:
+def worst_confusions(run: RunFolder, split: str, most: int = 3) -> list[str]:
     """Returns the pairs of classes that are confused most often, in words."""
     from dlcli.runs.files import read_table
 

@@ -13,7 +13,7 @@ from dlcli.visible import visible
 
 if TYPE_CHECKING:
     from dlcli.score.baseline import Baselines
-    from dlcli.train.rate_curve import Suggestions
+    from dlcli.training.rate_curve import Suggestions
 
 _WAYS = ("steepest", "valley", "minimum")
 
@@ -48,19 +48,19 @@ def lr_find(
 
     display = TrainingDisplay(quiet=as_json)
     with display.waiting("starting TensorFlow"):
-        from dlcli.train.lr_find import Search, find_rate
+        from dlcli.training.lr_find import Search, find_rate
     search = Search(lowest, highest, steps)
     result = find_rate(loaded.experiment, runs, display.log, search, stage_name=stage, offline=offline)
     if as_json:
         print_json({"folder": str(result.folder), "stage": result.stage, **vars(result.suggestions)})
     else:
-        from dlcli.train.lr_find import setting_of_rate
+        from dlcli.training.lr_find import setting_of_rate
 
         _show_rates(result.suggestions, result.picture, setting_of_rate(loaded, result.stage, result.suggestions.valley))
     if write and not result.suggestions.clear:
         raise RunFailed(f"the loss did not fall clearly, so no rate is written; see {result.picture}")
     if write:
-        from dlcli.train.lr_find import written_rate
+        from dlcli.training.lr_find import written_rate
 
         place = written_rate(Path(spec), loaded.experiment, result.stage, getattr(result.suggestions, write))
         typer.echo(visible(f"written into {spec}: {place}"), err=True)

@@ -19,7 +19,7 @@ from dlcli.fleet.batch.active import Active
 from dlcli.fleet.batch.batch import Watcher, how_to_go_on
 from dlcli.fleet.batch.leaderboard import Leaderboard, Line
 from dlcli.program import command
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.batches import Batch, Job, JobStatus
 from dlcli.runs.progress import epochs_of
 
@@ -35,7 +35,7 @@ class BatchDisplay(Watcher):
         self._batch, self._jobs = batch, len(batch.jobs())
         self._console = PlainConsole(stderr=True, quiet=quiet)
         self._live = Live(console=self._console, transient=True) if self._console.is_terminal and not quiet else None
-        self._looked, self._runs = 0.0, dict[int, Run]()
+        self._looked, self._runs = 0.0, dict[int, RunFolder]()
 
     def __enter__(self) -> BatchDisplay:
         self._console.print(f"batch {self._batch.id}: {self._jobs} runs", soft_wrap=True)

@@ -11,7 +11,7 @@ import typer
 from dlcli.visible import visible
 
 if TYPE_CHECKING:
-    from dlcli.runs import Run
+    from dlcli.runs import RunFolder
 
 
 def complete_run(context: typer.Context, incomplete: str) -> list[str]:
@@ -47,7 +47,7 @@ Offline = Annotated[bool, typer.Option("--offline", help="Do not access the netw
 DEFAULT_RUNS = Path("runs")
 
 
-def found_run(text: str, runs: Path) -> Run:
+def found_run(text: str, runs: Path) -> RunFolder:
     """Returns the run that the user named, and says which it is."""
     from dlcli.runs import find_run, newer_run
 
@@ -59,7 +59,7 @@ def found_run(text: str, runs: Path) -> Run:
     return run
 
 
-def state_of(run: Run) -> str:
+def state_of(run: RunFolder) -> str:
     """Returns a run's state as a list shows it; `damaged` where it cannot be read."""
     from dlcli.errors import DamagedFile
 

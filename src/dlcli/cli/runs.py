@@ -11,7 +11,7 @@ from dlcli.errors import DamagedFile, UsageError
 from dlcli.visible import visible
 
 if TYPE_CHECKING:
-    from dlcli.runs import Run
+    from dlcli.runs import RunFolder
 
 app = typer.Typer(help="List, show, compare and remove runs.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -118,7 +118,7 @@ def remove(
         typer.echo(visible(f"removed {run.id}"))
 
 
-def _remove(run: Run) -> None:
+def _remove(run: RunFolder) -> None:
     """Removes a run that nobody writes; first its name, so that no list shows half of it."""
     import shutil
 
@@ -128,7 +128,7 @@ def _remove(run: Run) -> None:
         shutil.rmtree(hidden)
 
 
-def _refuse_to_remove(run: Run) -> None:
+def _refuse_to_remove(run: RunFolder) -> None:
     """Raises UsageError for a run that is running, and for a folder that neither its status nor its name shows to be a run."""
     try:
         state = run.shown_state

@@ -15,7 +15,7 @@ from rich.table import Table
 from dlcli.cli.console import PlainConsole, results_console, show_stages, shown, worst_confusions
 from dlcli.errors import DlcliError, UsageError
 from dlcli.program import command
-from dlcli.runs import Run, layout
+from dlcli.runs import RunFolder, layout
 from dlcli.runs.progress import epochs_of, seconds_of, seed_of, settings_of
 from dlcli.runs.scored_splits import MARK, marked, marked_note, sizes_in_words, split_note, split_title, test_is_validation
 from dlcli.runs.trackers import tracker_ids
@@ -27,7 +27,7 @@ _EVIDENCE = 2
 """Lines of evidence of a finding that `runs show` has room for; the report has all."""
 
 
-def run_rows(runs: list[Run], sort: str | None) -> list[dict[str, Any]]:
+def run_rows(runs: list[RunFolder], sort: str | None) -> list[dict[str, Any]]:
     """Returns a row a run: id, state, epochs, scores as `test.accuracy`, their intervals; by name and time, or sorted.
 
     Sorted by a score the best is first and has rank 1; those without it are last, without rank. `started` sorts by time,
@@ -68,7 +68,7 @@ def in_states(rows: list[dict[str, Any]], states: str) -> list[dict[str, Any]]:
     return [row for row in rows if not chosen or row["state"] in chosen]
 
 
-def _is_better_higher(name: str, runs: list[Run]) -> bool:
+def _is_better_higher(name: str, runs: list[RunFolder]) -> bool:
     """Returns which way a score improves, by the first spec that has the metric: reading hundreds of them takes seconds."""
     from dlcli.spec.training.metrics import higher_is_better
 
@@ -84,7 +84,7 @@ def _is_better_higher(name: str, runs: list[Run]) -> bool:
     return False
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _row(run: RunFolder) -> dict[str, Any]:
     """Returns what the list tells of a run; one that cannot be read is `damaged` and hides no other."""
     try:
         return _sound_row(run)
@@ -95,7 +95,7 @@ def _row(run: Run) -> dict[str, Any]:
         return {"id": run.id, "state": "damaged", "error": reason} | sound
 
 
-def _sound_row(run: Run) -> dict[str, Any]:
+def _sound_row(run: RunFolder) -> dict[str, Any]:
     status = run.status()
     entries = {
         f"{split}.{name}": entry
@@ -176,7 +176,7 @@ def with_interval(value: float | None, interval: list[float] | None) -> str:
     return f"{shown(value)} ({shown(interval[0])} to {shown(interval[1])})"
 
 
-def run_as_dict(run: Run) -> dict[str, Any]:
+def run_as_dict(run: RunFolder) -> dict[str, Any]:
     """Returns everything that `runs show` tells."""
     scores = {split: run.metrics(split) for split in run.scored_splits()}
     return {
@@ -190,7 +190,7 @@ def run_as_dict(run: Run) -> dict[str, Any]:
     }
 
 
-def show_run(run: Run) -> None:
+def show_run(run: RunFolder) -> None:
     """Prints one run on one screen: facts, stages, scores, what stands out, files."""
     console = results_console()
     facts = Table(show_header=False, box=None, pad_edge=False)
@@ -206,7 +206,7 @@ def show_run(run: Run) -> None:
     console.print(f"  {', '.join(_files(run))}")
 
 
-def _state(run: Run) -> list[tuple[str, str]]:
+def _state(run: RunFolder) -> list[tuple[str, str]]:
     status = run.status()
     rows = [("state", f"{run.shown_state}{': ' + status.error if status.error else ''}")]
     if run.can_go_on:
@@ -217,7 +217,7 @@ def _state(run: Run) -> list[tuple[str, str]]:
     return rows
 
 
-def _origin(run: Run) -> list[tuple[str, str]]:
+def _origin(run: RunFolder) -> list[tuple[str, str]]:
     """Returns what was trained on what."""
     rows, data, parent = [], run.data(), run.status().parent
     try:
@@ -233,14 +233,14 @@ def _origin(run: Run) -> list[tuple[str, str]]:
     return rows
 
 
-def _outputs(run: Run) -> str:
+def _outputs(run: RunFolder) -> str:
     try:
         return run.experiment().task.output.nouns
     except DlcliError:
         return "classes"
 
 
-def _place(run: Run) -> list[tuple[str, str]]:
+def _place(run: RunFolder) -> list[tuple[str, str]]:
     """Returns when and where it was trained."""
     status, environment = run.status(), run.environment()
     ended = f", for {_duration(status.started, status.finished)}" if status.finished else ""
@@ -255,7 +255,7 @@ def _place(run: Run) -> list[tuple[str, str]]:
     return rows
 
 
-def _trackers(run: Run) -> list[tuple[str, str]]:
+def _trackers(run: RunFolder) -> list[tuple[str, str]]:
     """Returns under which id each tracker knows the run; a file that cannot be read is ignored."""
     trackers = [f"{kind} {id_there}" for kind, id_there in tracker_ids(run).items()]
     return [("trackers", ", ".join(trackers))] if trackers else []
@@ -283,7 +283,7 @@ def in_words(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
 
 
-def _show_scores(console: PlainConsole, run: Run) -> None:
+def _show_scores(console: PlainConsole, run: RunFolder) -> None:
     """Prints the scores of every split that was scored, and what the first one's baseline would reach."""
     scores = {split: run.metrics(split) for split in run.scored_splits()}
     if not scores:
@@ -307,7 +307,7 @@ def _show_scores(console: PlainConsole, run: Run) -> None:
         console.print(f"most often confused on {first}: {'; '.join(pairs)}")
 
 
-def _findings(run: Run) -> list[Any]:
+def _findings(run: RunFolder) -> list[Any]:
     if not os.path.lexists(run.diagnosis_path):
         return []
     from dlcli.report.diagnosis import findings
@@ -315,7 +315,7 @@ def _findings(run: Run) -> list[Any]:
     return findings(run) or []
 
 
-def _show_findings(console: PlainConsole, run: Run) -> None:
+def _show_findings(console: PlainConsole, run: RunFolder) -> None:
     """Prints the diagnosis with its first evidence and the first thing to try; the report has all of it."""
     for finding in _findings(run):
         console.print(f"\ndiagnosis: {finding.name}")
@@ -325,7 +325,7 @@ def _show_findings(console: PlainConsole, run: Run) -> None:
             console.print(f"  try: {remedy.words}")
 
 
-def _files(run: Run) -> list[str]:
+def _files(run: RunFolder) -> list[str]:
     """Returns what is in the folder: files by name, folders with how many files they hold."""
     paths = [path.relative_to(run.path) for path in run.path.rglob("*") if path.is_file()]
     names = sorted(path.name for path in paths if len(path.parts) == 1)

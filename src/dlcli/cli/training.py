@@ -13,9 +13,9 @@ from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, Quiet, Run
 from dlcli.visible import visible
 
 if TYPE_CHECKING:
-    from dlcli.runs import Run
+    from dlcli.runs import RunFolder
     from dlcli.runtime.cluster import Cluster
-    from dlcli.spec.load import Loaded
+    from dlcli.spec.load import LoadedSpec
 
 
 def train(
@@ -64,7 +64,7 @@ def train(
     loaded = load(spec, overrides or ())
     cluster = _cluster(loaded.experiment.hardware.strategy, workers, index)
     if cluster is not None and not cluster.is_chief:
-        from dlcli.train.workers import follow
+        from dlcli.training.workers import follow
 
         follow(loaded, cluster, offline=offline)
         return
@@ -86,7 +86,7 @@ def _cluster(strategy: str, workers: str | None, index: int | None) -> Cluster |
 
 def _start_workers(count: int) -> NoReturn:
     """Runs this very command in several processes, each told its place, and leaves with the chief's exit code."""
-    from dlcli.train.local_workers import run_local_workers
+    from dlcli.training.local_workers import run_local_workers
 
     words, arguments = iter(sys.argv[1:]), list[str]()
     for word in words:
@@ -127,7 +127,7 @@ def finetune(
     The stages of a spec train the head first, then layers of the backbone too. A finished run is trained in one more stage;
     the result is a new run.
     """
-    from dlcli.train.finetune import continued, with_stages
+    from dlcli.training.finetune import continued, with_stages
 
     if os.path.isfile(what) or what.endswith((".yaml", ".yml")):
         from dlcli.errors import UsageError
@@ -184,13 +184,13 @@ def _resume(
     )
     cluster = _cluster(strategy or run.experiment().hardware.strategy, workers, index)
     if cluster is not None and not cluster.is_chief:
-        from dlcli.train.workers import follow_resumed
+        from dlcli.training.workers import follow_resumed
 
         follow_resumed(run, cluster, overrides=overrides, schedule=schedule, offline=offline)  # type: ignore[arg-type]
         return
     display = TrainingDisplay(quiet=quiet)
     with display.waiting("starting TensorFlow"):
-        from dlcli.train import resume as stage
+        from dlcli.training import resume as stage
 
     try:
         stage.resume(run, display, overrides=overrides, schedule=schedule, offline=offline, cluster=cluster)  # type: ignore[arg-type]
@@ -200,7 +200,7 @@ def _resume(
 
 
 def _train(
-    loaded: Loaded,
+    loaded: LoadedSpec,
     runs: Path,
     *,
     quiet: bool,
@@ -213,7 +213,7 @@ def _train(
 
     display = TrainingDisplay(quiet=quiet)
     with display.waiting("starting TensorFlow"):
-        from dlcli.train import train as stage
+        from dlcli.training import train as stage
 
     try:
         run = stage.train(loaded, runs, display, offline=offline, parent=parent, cluster=cluster)
@@ -222,7 +222,7 @@ def _train(
     _show(run, quiet=quiet, as_json=as_json)
 
 
-def _show(run: Run, *, quiet: bool, as_json: bool) -> None:
+def _show(run: RunFolder, *, quiet: bool, as_json: bool) -> None:
     from dlcli.cli.console import print_json, show_result
 
     if quiet:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcli.errors import DamagedFile, DataError
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runtime.columns import input_names, is_number
 from dlcli.runtime.inputs import Inputs, Kind
 from dlcli.spec.experiment import Experiment
@@ -34,7 +34,7 @@ def entry_name(kind: Kind) -> str:
     return IMAGE_ENTRY if kind == "images" else ARRAY_ENTRY
 
 
-def inputs_of_model(model: Any, run: Run) -> ModelInputs:
+def inputs_of_model(model: Any, run: RunFolder) -> ModelInputs:
     """Returns what a run's model takes: raw columns, 8-bit images, or arrays of numbers.
 
     Raises:

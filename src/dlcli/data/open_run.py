@@ -10,7 +10,7 @@ from typing import Any
 
 from dlcli.data.same_data import refuse_other_fingerprint
 from dlcli.data.splits import Splits, open_splits
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.failures import failures_in_words
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.loading import load_model
@@ -29,7 +29,7 @@ class OpenRun:
         offline: whether nothing may be fetched when the data is opened.
     """
 
-    run: Run
+    run: RunFolder
     experiment: Experiment
     offline: bool = False
 
@@ -67,7 +67,7 @@ class OpenRun:
 
 @contextmanager
 def open_run(
-    run: Run,
+    run: RunFolder,
     *,
     offline: bool = False,
     hardware: Callable[[Hardware], Hardware] = any_device,
@@ -94,7 +94,7 @@ def open_run(
         yield OpenRun(run, experiment, offline)
 
 
-def open_recorded(run: Run, experiment: Experiment, *, offline: bool) -> Splits:
+def open_recorded(run: RunFolder, experiment: Experiment, *, offline: bool) -> Splits:
     """Opens the data of a run, split as the run recorded it.
 
     Raises:

@@ -12,7 +12,7 @@ import numpy as np
 from dlcli.data.fingerprint import fingerprint
 from dlcli.data.splits import open_source
 from dlcli.errors import DataError, UsageError
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.layout import OTHER_DATA
 from dlcli.spec.data.sources import Examples, Opened, Request
 from dlcli.spec.data.sources.base import composed
@@ -30,7 +30,7 @@ class OtherData:
     notes: tuple[str, ...] = ()
 
 
-def open_other(experiment: Experiment, run: Run, path: Path, *, offline: bool) -> OtherData:
+def open_other(experiment: Experiment, run: RunFolder, path: Path, *, offline: bool) -> OtherData:
     """Returns the labelled examples at a path: the test split where it has one, else all.
 
     Raises:

@@ -6,12 +6,12 @@ from dlcli.data.fingerprint import fingerprint
 from dlcli.data.split import recorded_splits
 from dlcli.data.splits import open_examples
 from dlcli.errors import DataError
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.spec.data.sources import Opened
 from dlcli.spec.experiment import Experiment
 
 
-def refuse_other_data(run: Run, experiment: Experiment, *, offline: bool) -> None:
+def refuse_other_data(run: RunFolder, experiment: Experiment, *, offline: bool) -> None:
     """Raises DataError where the source of an experiment lacks the examples that a run was trained on, or has changed ones."""
     opened = open_examples(experiment, offline=offline, split=run.split(), revision=run.revision())
     try:
@@ -21,20 +21,20 @@ def refuse_other_data(run: Run, experiment: Experiment, *, offline: bool) -> Non
     refuse_other_fingerprint(run, now)
 
 
-def refuse_other_fingerprint(run: Run, now: str) -> None:
+def refuse_other_fingerprint(run: RunFolder, now: str) -> None:
     """Raises DataError where a run recorded another fingerprint of its data than the one that the data has now."""
     recorded = str(run.data().get("fingerprint") or "")
     if recorded and now != recorded:
         raise _other_data(run, f"its fingerprint was {recorded[:12]} and is now {now[:12]}")
 
 
-def _other_data(run: Run, difference: str) -> DataError:
+def _other_data(run: RunFolder, difference: str) -> DataError:
     return DataError(
         f"the data is not what {run.id} was trained on: {difference}; a run needs its own data, or an exact copy of it"
     )
 
 
-def is_copy(run: Run, experiment: Experiment, *, offline: bool) -> bool:
+def is_copy(run: RunFolder, experiment: Experiment, *, offline: bool) -> bool:
     """Whether the source of an experiment holds exactly the examples of a run."""
     split = run.split()
     opened = open_examples(experiment, offline=offline, split=split, revision=run.revision())
@@ -48,7 +48,7 @@ def is_copy(run: Run, experiment: Experiment, *, offline: bool) -> bool:
         return False
 
 
-def known_images(run: Run, experiment: Experiment, *, offline: bool) -> int:
+def known_images(run: RunFolder, experiment: Experiment, *, offline: bool) -> int:
     """Returns how many images of a folder have the path of an image that a run was trained on; rows have no names."""
     if experiment.data.source.kind != "folder":
         return 0
@@ -60,5 +60,5 @@ def _names(opened: Opened) -> set[str]:
     return {name for examples in opened.parts.values() for name in examples.ids}
 
 
-def _fingerprint_in(opened: Opened, run: Run, experiment: Experiment) -> str:
+def _fingerprint_in(opened: Opened, run: RunFolder, experiment: Experiment) -> str:
     return fingerprint(recorded_splits(opened, run.split(), experiment).by_name)

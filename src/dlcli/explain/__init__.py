@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.explanations import Explanation, explanations
 
 __all__ = ["METHODS", "Explanation", "explain", "explanations"]
@@ -13,7 +13,7 @@ METHODS = ("grad_cam", "occlusion", "permutation", "boundary", "filters")
 
 
 def explain(
-    run: Run,
+    run: RunFolder,
     files: Sequence[str] = (),
     *,
     method: str = "",

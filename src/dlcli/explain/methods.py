@@ -19,7 +19,7 @@ from dlcli.explain.network import first_weights, last_map
 from dlcli.explain.subjects import Image, as_columns, named_images, own_images
 from dlcli.explain.tables import Plane
 from dlcli.predict.inputs import Skip
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.explanations import Explanation, add, file_name, made_folder, write_numbers
 from dlcli.runs.numbers import digits
 from dlcli.runs.scored_splits import score_text, split_title
@@ -42,7 +42,7 @@ class Work:
     skip: Skip
 
     @property
-    def run(self) -> Run:
+    def run(self) -> RunFolder:
         """The run that is explained."""
         return self.opened.run
 
@@ -79,7 +79,7 @@ class Work:
         return "rows" if self.taken.kind == "columns" or len(self.taken.shape) == 1 else "arrays"
 
 
-def make(run: Run, files: Sequence[str], *, method: str, class_name: str, offline: bool, skip: Skip) -> list[Explanation]:
+def make(run: RunFolder, files: Sequence[str], *, method: str, class_name: str, offline: bool, skip: Skip) -> list[Explanation]:
     """Makes the explanations of `explain`."""
     with open_run(run, offline=offline) as opened:
         if class_name and class_name not in opened.classes:

@@ -12,7 +12,7 @@ from dlcli.data.inputs import ModelInputs
 from dlcli.data.splits import Splits
 from dlcli.errors import DataError, DlcliError
 from dlcli.predict.inputs import Skip, batches, found_files
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.score.outcome import has_outcome, read_outcome
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
@@ -51,7 +51,7 @@ def named_images(files: Sequence[str], taken: ModelInputs, experiment: Experimen
     return images[:MOST_FILES]
 
 
-def own_images(run: Run, splits: Splits, part: str) -> list[Image]:
+def own_images(run: RunFolder, splits: Splits, part: str) -> list[Image]:
     """Returns some images of a run's data: the surest wrong answers, then right ones of different classes."""
     examples = splits[part]
     places = _places(run, part, examples)
@@ -62,7 +62,7 @@ def own_images(run: Run, splits: Splits, part: str) -> list[Image]:
     ]
 
 
-def _places(run: Run, part: str, examples: Examples) -> Array:
+def _places(run: RunFolder, part: str, examples: Examples) -> Array:
     """Returns which examples are shown; the first ones where the run's predictions do not tell which are wrong."""
     first = np.arange(min(SHOWN, len(examples)))
     try:

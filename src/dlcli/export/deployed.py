@@ -12,7 +12,7 @@ import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs, inputs_of_model
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runtime.backbone_layer import BackboneLayer
 from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras
@@ -55,7 +55,7 @@ class Original:
         return any(isinstance(layer, BackboneLayer) for layer in all_layers(self.model))
 
 
-def original(run: Run, file: Path) -> Original:
+def original(run: RunFolder, file: Path) -> Original:
     """Returns a run's model, read from a copy of its file."""
     task, classes = run.experiment().task, tuple(run.data().get("classes") or ())
     model = load_model(file, outputs=task.units(len(classes)))

@@ -23,7 +23,7 @@ from dlcli.export import readme, runtimes
 from dlcli.export.agreement import LOST, Agreement, Compared, agreement
 from dlcli.export.deployed import Original, in_float32, original, vocabularies
 from dlcli.export.formats import FILES, Format, Quantize, write_keras, write_onnx, write_saved_model, write_tflite
-from dlcli.runs import Run, layout
+from dlcli.runs import RunFolder, layout
 from dlcli.runs.files import read_json, replacing_folder, write_json, write_text
 from dlcli.runs.folder import now
 from dlcli.runs.scored_splits import title_of
@@ -51,7 +51,7 @@ class Exported:
     agreement: Agreement
 
 
-def export(run: Run, form: Format, *, quantize: Quantize = "", to: Path | None = None, offline: bool = False) -> Exported:
+def export(run: RunFolder, form: Format, *, quantize: Quantize = "", to: Path | None = None, offline: bool = False) -> Exported:
     """Writes a run's model in another format, with all that is needed to use it, and compares it with the original.
 
     Args:
@@ -117,7 +117,7 @@ def _sums(folder: Path) -> dict[str, str]:
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in names.items() if name != layout.EXPORT}
 
 
-def _model_file(run: Run) -> Path:
+def _model_file(run: RunFolder) -> Path:
     if not run.model_path.is_file():
         raise DamagedFile(f"{run.model_path}: not a file")
     return run.model_path
@@ -139,7 +139,7 @@ def _write(
     source: Original,
     experiment: Experiment,
     splits: Splits,
-    run: Run,
+    run: RunFolder,
     made: Path,
     form: Format,
     quantize: Quantize,
@@ -253,7 +253,7 @@ def _batches(source: Original, inputs: Inputs, size: int, *, deep: bool) -> Iter
 
 
 def _recorded(
-    source: Original, run: Run, made: Path, form: Format, quantize: Quantize, comparison: Agreement
+    source: Original, run: RunFolder, made: Path, form: Format, quantize: Quantize, comparison: Agreement
 ) -> dict[str, Any]:
     """Returns what `export.json` holds."""
     return {

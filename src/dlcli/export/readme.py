@@ -13,7 +13,7 @@ from dlcli.arrays import Array
 from dlcli.export.agreement import LOST, OTHERWISE, Agreement
 from dlcli.export.deployed import Original
 from dlcli.export.formats import FILES, Format, Quantize
-from dlcli.runs import Run, layout
+from dlcli.runs import RunFolder, layout
 from dlcli.runs.files import write_text
 from dlcli.runtime import image_reader
 from dlcli.runtime.images import settings_of
@@ -174,7 +174,9 @@ _LOOPS: dict[type[OutputType], str] = {
 _PRINT = '    print(f"{label}: {score:.6g}")'
 
 
-def readme(source: Original, form: Format, quantize: Quantize, run: Run, comparison: Agreement, image: ImageSettings) -> str:
+def readme(
+    source: Original, form: Format, quantize: Quantize, run: RunFolder, comparison: Agreement, image: ImageSettings
+) -> str:
     """Returns the README of an export in Markdown."""
     kind = f"{form}, {quantize}" if quantize else form
     images = source.taken.kind == "images"

@@ -70,7 +70,7 @@ def find_batch_size(
         RunFailed: the first size fails for another reason than memory.
     """
     context = fork_server_context()
-    context.set_forkserver_preload([*PRELOADED, "dlcli.train.rate_trial"])
+    context.set_forkserver_preload([*PRELOADED, "dlcli.training.rate_trial"])
     size = smallest
     while True:
         asked = Probe(text, file, overrides, size, seconds, features, offline)
@@ -123,7 +123,7 @@ def _try(asked: Probe, told: Connection) -> None:
     """Takes steps for some seconds and tells (examples a second, training examples, reason), or the words of an error."""
     from dlcli.runs.failures import is_out_of_memory
     from dlcli.spec.load import load_text
-    from dlcli.train.rate_trial import put_together
+    from dlcli.training.rate_trial import put_together
 
     try:
         loaded = load_text(asked.text, asked.file, [*asked.overrides, f"data.batch_size={asked.batch_size}"])

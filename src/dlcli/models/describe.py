@@ -14,7 +14,7 @@ from dlcli.errors import DataError, UsageError
 from dlcli.models.blocks import words_of
 from dlcli.models.network import Network, build_model, shape_model
 from dlcli.models.selection import plan_stage
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runtime.device import use_device
 from dlcli.runtime.layers import single_operations
 from dlcli.runtime.loading import load_model
@@ -105,7 +105,7 @@ def _from_facts(experiment: Experiment, error: DataError) -> Description:
     return _described(experiment, network.functional, data, size, [note], _stage_rows(experiment, network))
 
 
-def describe_run(run: Run) -> Description:
+def describe_run(run: RunFolder) -> Description:
     """Describes a run's saved model and recorded data.
 
     Raises:
@@ -133,7 +133,7 @@ def _stage_row(stage: Stage, trainable: int, frozen: int) -> StageRow:
     return StageRow(stage.name, words_of(stage.train), stage.epochs or 0, optimizer.kind, rate, trainable, frozen)
 
 
-def _finished_stages(run: Run, experiment: Experiment) -> list[StageRow]:
+def _finished_stages(run: RunFolder, experiment: Experiment) -> list[StageRow]:
     """Returns the stages that a run went through."""
     known = {stage.name: stage for stage in experiment.stages}
     entries = [entry for entry in run.stages() if entry["name"] in known and "trainable" in entry]

@@ -12,7 +12,7 @@ from dlcli.errors import RunFailed
 from dlcli.models.network import Network
 from dlcli.models.targets import TargetScale, recorded_scale, target_scale
 from dlcli.program import command
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runtime.engine import keras
 from dlcli.runtime.layers import single_layers
 from dlcli.runtime.loading import load_model
@@ -29,7 +29,7 @@ def start_from_run(experiment: Experiment, network: Network, splits: Splits, log
         RunFailed: the architectures differ; the message names the first variable or layer that does.
     """
     path = str(experiment.training.initial_weights)
-    run = Run(Path(path))
+    run = RunFolder(Path(path))
     if not run.model_path.exists():
         raise RunFailed(f"training.initial_weights: {path} has no model")
     source, target = _inner(load_model(run.model_path)), network.functional
@@ -55,7 +55,7 @@ def start_from_run(experiment: Experiment, network: Network, splits: Splits, log
     return same
 
 
-def _take_output(weights: list[Array], output: Any, run: Run, ours: TargetScale | None) -> None:
+def _take_output(weights: list[Array], output: Any, run: RunFolder, ours: TargetScale | None) -> None:
     """Gives an output layer another run's weights, changed so that its answers in the units of the targets stay the same."""
     theirs = recorded_scale(run.experiment(), run.data())
     if theirs is not None or ours is not None:
@@ -70,7 +70,7 @@ def _offset_and_factor(scale: TargetScale | None) -> tuple[Any, Any]:
     return (0.0, 1.0) if scale is None else (scale.mean, scale.deviation)
 
 
-def _refuse_other_layers(run: Run, source: Any, target: Any) -> None:
+def _refuse_other_layers(run: RunFolder, source: Any, target: Any) -> None:
     """Raises RunFailed where a layer is of another kind or has another activation: weights fit there and mean nothing."""
     pairs = zip(_kinds(source), _kinds(target), strict=False)
     for position, (theirs, ours) in enumerate(pairs):
@@ -85,7 +85,7 @@ def _kinds(model: Any) -> list[str]:
     return [f"{kind} ({activation})" if activation else kind for kind, activation in named]
 
 
-def _differs(run: Run, theirs: str, ours: str, position: int) -> str:
+def _differs(run: RunFolder, theirs: str, ours: str, position: int) -> str:
     return (
         f"training.initial_weights: the model of {run.id} differs: {theirs}, here {ours} (variable {position});"
         f" `{command()} describe` shows both"

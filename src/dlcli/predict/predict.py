@@ -18,7 +18,7 @@ from dlcli.errors import DataError, UsageError
 from dlcli.predict.answers import Answers
 from dlcli.predict.inputs import Batch, Skip, batches, found_files
 from dlcli.program import command
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.failures import failures_in_words
 from dlcli.runtime.images import is_deep_file
 from dlcli.spec.data.sources.file_tree import Tree
@@ -30,7 +30,7 @@ from dlcli.tasks import Decisions, Task
 class Prediction:
     """A prediction that is ready to go: what its answers will be about, and how to get them."""
 
-    run: Run
+    run: RunFolder
     experiment: Experiment
     classes: tuple[str, ...]
     model: Any
@@ -85,7 +85,7 @@ class Prediction:
         return output.scores(output.model_output(warmer).astype("float32"))
 
 
-def prepare(run: Run, what: Sequence[str], *, calibrate: bool = False) -> Prediction:
+def prepare(run: RunFolder, what: Sequence[str], *, calibrate: bool = False) -> Prediction:
     """Loads a run's model and finds the files that a user names.
 
     Args:
@@ -127,7 +127,7 @@ def _of_other_depth(files: Sequence[str], experiment: Experiment) -> list[str]:
     return [f"{count} have more than 8 bits, such as {other[0]}: of 16 bits the upper 8 are used, as in the training"]
 
 
-def _temperature(run: Run, task: Task) -> float:
+def _temperature(run: RunFolder, task: Task) -> float:
     """Returns the temperature that `evaluate --calibrate` stored.
 
     Raises:

@@ -18,7 +18,7 @@ from dlcli.report.licences import licence_of
 from dlcli.report.page import templates
 from dlcli.report.pictures import Budget
 from dlcli.report.story import Reading, scored_parts
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.files import replacing
 from dlcli.visible import visible
 
@@ -35,7 +35,7 @@ _OWN_WORDS = """
 """
 
 
-def write_model_card(run: Run) -> Path:
+def write_model_card(run: RunFolder) -> Path:
     """Writes a run's model card and returns the file.
 
     What its author wrote between the marks stays as it is. A card that was changed elsewhere, or that dlcli did not write, is
@@ -101,7 +101,7 @@ def _keep(path: Path, text: str) -> None:
             return
 
 
-def _values(run: Run) -> dict[str, Any]:
+def _values(run: RunFolder) -> dict[str, Any]:
     """Returns what the template of the card tells of a run."""
     reading, experiment, status = Reading(), run.experiment(), run.status()
     data, environment = reading.of(run.data, {}), reading.of(run.environment, {})

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 
 _LARGEST = 32 * 2**20
 _DEEPEST = 8
@@ -34,7 +34,7 @@ class Layer:
         return sides[0] if len(sides) == 1 else f"({','.join(sides)})"
 
 
-def layers(run: Run) -> list[Layer]:
+def layers(run: RunFolder) -> list[Layer]:
     """Returns the layers of a run's model in order, models inside it opened, its scaling left out; empty if not known."""
     try:
         with zipfile.ZipFile(run.model_path) as archive:

@@ -17,7 +17,7 @@ from dlcli.report.page import GENERATOR, page
 from dlcli.report.pictures import Budget
 from dlcli.report.scored import Score
 from dlcli.report.story import PICTURES, Reading, Story, read_story
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.compare import Comparison, compare_runs
 from dlcli.runs.files import write_text
 from dlcli.spec.load import to_flow
@@ -32,7 +32,7 @@ class Member:
     link: str
 
 
-def write_report(run: Run, to: Path | None = None) -> Path:
+def write_report(run: RunFolder, to: Path | None = None) -> Path:
     """Writes a run's page and returns the file: `report.html` in its folder, or another.
 
     Raises:
@@ -46,7 +46,7 @@ def write_report(run: Run, to: Path | None = None) -> Path:
     return path
 
 
-def write_comparison(runs: Sequence[Run], to: Path, *, split: str = "") -> Path:
+def write_comparison(runs: Sequence[RunFolder], to: Path, *, split: str = "") -> Path:
     """Writes a page on several runs beside each other and returns the file.
 
     Args:
@@ -107,7 +107,7 @@ def _letters(count: int) -> list[str]:
     return list(letters[:count]) if count <= len(letters) else [str(number) for number in range(1, count + 1)]
 
 
-def _link(run: Run, to: Path) -> str:
+def _link(run: RunFolder, to: Path) -> str:
     """Returns the relative address of a run's own report; empty where it has none."""
     own = run.report_path
     if not own.is_file():
@@ -115,7 +115,7 @@ def _link(run: Run, to: Path) -> str:
     return quote(os.path.relpath(own.absolute(), to.absolute().parent), errors="surrogateescape")
 
 
-def _common_split(runs: Sequence[Run]) -> str:
+def _common_split(runs: Sequence[RunFolder]) -> str:
     """Returns the first part that every run was scored on; `test` where there is none."""
     scored = [run.scored_splits() for run in runs]
     return next((split for split in scored[0] if all(split in others for others in scored)), "test")
@@ -129,7 +129,7 @@ def _scores(comparison: Comparison, members: Sequence[Member]) -> list[tuple[str
     return [(name, [scores.get(name) for scores in known]) for name in comparison.scores]
 
 
-def _told(runs: Sequence[Run], split: str, members: Sequence[Member]) -> tuple[list[str], list[str]]:
+def _told(runs: Sequence[RunFolder], split: str, members: Sequence[Member]) -> tuple[list[str], list[str]]:
     """Returns what tells the runs apart from the first one on the same examples, in sentences, and notes."""
     from dlcli.score.compare import pair_runs, sentence
 

@@ -27,7 +27,7 @@ from dlcli.report.evaluation import (
     read_rows,
 )
 from dlcli.report.pictures import Budget, thumbnail
-from dlcli.runs import Run, layout
+from dlcli.runs import RunFolder, layout
 from dlcli.runs.layout import OTHER_DATA
 from dlcli.runs.scored_splits import split_note, split_title
 from dlcli.score.calibration import calibration_error
@@ -145,7 +145,7 @@ class Scored:
         return sorted(rows, key=lambda row: sign * row.score)[:3]
 
 
-def read_scored(run: Run, split: str, key: str, of: Of, budget: Budget, *, draws: bool) -> Scored:
+def read_scored(run: RunFolder, split: str, key: str, of: Of, budget: Budget, *, draws: bool) -> Scored:
     """Returns what was scored on one part.
 
     Args:
@@ -226,7 +226,7 @@ def _shots(rows: Sequence[ExampleRow], folder: Path, matrix: Matrix, budget: Bud
 
 
 def _charts(
-    run: Run, split: str, task: Task, folder: Path, deciles: list[DecileRow], key: str, of: Of
+    run: RunFolder, split: str, task: Task, folder: Path, deciles: list[DecileRow], key: str, of: Of
 ) -> dict[str, list[InlineChart]]:
     if task.output.is_numeric:
         drawn: dict[str, list[InlineChart]] = of(lambda: _regression(run, split, deciles, key), {})
@@ -239,7 +239,7 @@ def _charts(
     return {"calibration": inlined(calibration, f"{key}-rel"), "ranking": inlined(ranking, f"{key}-rank")}
 
 
-def _regression(run: Run, split: str, deciles: list[DecileRow], key: str) -> dict[str, list[InlineChart]]:
+def _regression(run: RunFolder, split: str, deciles: list[DecileRow], key: str) -> dict[str, list[InlineChart]]:
     from dlcli.score.outcome import has_outcome, read_outcome
 
     if not has_outcome(run, split):

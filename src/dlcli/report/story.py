@@ -18,7 +18,7 @@ from dlcli.report.diagnosis import Finding, findings
 from dlcli.report.layers import Layer, layers
 from dlcli.report.pictures import Budget, picture
 from dlcli.report.scored import Scored, read_scored
-from dlcli.runs import Run, layout
+from dlcli.runs import RunFolder, layout
 from dlcli.runs.explanations import explanations
 from dlcli.runs.files import read_json
 from dlcli.runs.scored_splits import score_text, sizes_in_words
@@ -84,7 +84,7 @@ class Exported:
 class Story:
     """Everything on one run's page. `key` begins every id of the run on the page."""
 
-    run: Run
+    run: RunFolder
     key: str
     what: str
     state: str
@@ -124,7 +124,7 @@ class Story:
         return max((count for _, row in self.counts for count in row), default=0)
 
 
-def read_story(run: Run, key: str, budget: Budget | None = None) -> Story:
+def read_story(run: RunFolder, key: str, budget: Budget | None = None) -> Story:
     """Returns all that is known of a run.
 
     Raises:
@@ -162,7 +162,7 @@ def read_story(run: Run, key: str, budget: Budget | None = None) -> Story:
     )
 
 
-def scored_parts(run: Run, key: str, reading: Reading, budget: Budget, *, draws: bool = True) -> list[Scored]:
+def scored_parts(run: RunFolder, key: str, reading: Reading, budget: Budget, *, draws: bool = True) -> list[Scored]:
     """Returns everything that a run was scored on, the test part first; without charts unless `draws`."""
     found = []
     for number, split in enumerate(reading.of(run.scored_splits, [])):
@@ -172,7 +172,7 @@ def scored_parts(run: Run, key: str, reading: Reading, budget: Budget, *, draws:
     return found
 
 
-def _facts(run: Run, data: dict[str, Any], environment: dict[str, Any]) -> list[tuple[str, str]]:
+def _facts(run: RunFolder, data: dict[str, Any], environment: dict[str, Any]) -> list[tuple[str, str]]:
     status = run.status()
     parts = sizes_in_words(data.get("examples", {}), shared=bool(data.get("test_is_validation")))
     best = f", best {status.best_epoch}" if status.best_epoch else ""
@@ -254,12 +254,12 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() and path.stat().st_size < 500_000 else ""
 
 
-def _explanations(run: Run, budget: Budget) -> list[Shown]:
+def _explanations(run: RunFolder, budget: Budget) -> list[Shown]:
     found = [(one, picture(run.explanations_path / one.file, budget)) for one in explanations(run)]
     return [Shown(one.title, one.text, image) for one, image in found if image]
 
 
-def _exports(run: Run, reading: Reading) -> list[Exported]:
+def _exports(run: RunFolder, reading: Reading) -> list[Exported]:
     folders = sorted(path for path in run.exports_path.glob("*") if path.is_dir() and not path.is_symlink())
     found = [(folder.name, reading.of(partial(read_json, folder / layout.EXPORT), None)) for folder in folders]
     return [_export(name, content) for name, content in found if isinstance(content, dict)]
@@ -279,7 +279,7 @@ def _export(name: str, content: dict[str, Any]) -> Exported:
     return Exported(name, form, sentences.size(bytes_) if isinstance(bytes_, int) else "", agrees)
 
 
-def _commands(run: Run, environment: dict[str, Any]) -> list[tuple[str, str]]:
+def _commands(run: RunFolder, environment: dict[str, Any]) -> list[tuple[str, str]]:
     """Returns what to type to have this run again, each with what it does."""
     git = environment.get("git")
     commit = git.get("commit") if isinstance(git, dict) else None

@@ -9,11 +9,11 @@ from typing import Any
 
 from dlcli.errors import DlcliError
 from dlcli.program import command
-from dlcli.runs import Run, layout
+from dlcli.runs import RunFolder, layout
 from dlcli.runs.reporter import Log
 
 
-def write_for_people(run: Run, log: Log, measure: Callable[[Run], Any] | None = None) -> None:
+def write_for_people(run: RunFolder, log: Log, measure: Callable[[RunFolder], Any] | None = None) -> None:
     """Writes diagnosis, model card and report of a completed run; before them `measure` takes what the diagnosis looks at.
 
     The run's results stand already: what fails here is said and logged with its traceback, and leaves the run completed.
@@ -29,7 +29,7 @@ def write_for_people(run: Run, log: Log, measure: Callable[[Run], Any] | None = 
             _told(log, f"note: the {what} could not be written ({error}); see {layout.LOG}; the rest of the run is complete")
 
 
-def diagnose_failure(run: Run) -> None:
+def diagnose_failure(run: RunFolder) -> None:
     """Writes the diagnosis of a run that has failed, if it can be told from its files."""
     from dlcli.report.diagnosis import write_diagnosis
 
@@ -39,7 +39,7 @@ def diagnose_failure(run: Run) -> None:
         _told(run.log, traceback.format_exc())
 
 
-def is_written(run: Run) -> bool:
+def is_written(run: RunFolder) -> bool:
     """Whether all of it is there."""
     return all(path.exists() for path in (run.diagnosis_path, run.model_card_path, run.report_path))
 
@@ -49,7 +49,7 @@ def _told(log: Log, words: str) -> None:
         log(words)
 
 
-def _writers() -> dict[str, Callable[[Run], Any]]:
+def _writers() -> dict[str, Callable[[RunFolder], Any]]:
     from dlcli.report import write_model_card, write_report
     from dlcli.report.diagnosis import write_diagnosis
 

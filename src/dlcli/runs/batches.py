@@ -15,7 +15,7 @@ from dlcli.errors import DamagedFile, UsageError
 from dlcli.runs import layout
 from dlcli.runs.contents import Count, as_dataclass
 from dlcli.runs.files import new_name, own_folder, read_json, write_json
-from dlcli.runs.folder import Run
+from dlcli.runs.folder import RunFolder
 from dlcli.runs.hold import held
 from dlcli.runs.lookup import all_runs
 
@@ -172,23 +172,23 @@ class Batch:
         """Returns what a run's status says of the job that it was made for."""
         return f"{self.id}/{job.number}"
 
-    def runs_of(self, job: Job) -> list[Run]:
+    def runs_of(self, job: Job) -> list[RunFolder]:
         """Returns the runs that were made for a job, the latest last; those that cannot be read are passed over."""
         return self.runs_by_job([job]).get(job.number, [])
 
-    def run_of(self, job: Job) -> Run | None:
+    def run_of(self, job: Job) -> RunFolder | None:
         """Returns the run that a job is about: its latest, unless a retry leaves that for a new one."""
         return self.current(job, self.runs_of(job))
 
-    def current(self, job: Job, runs: list[Run]) -> Run | None:
+    def current(self, job: Job, runs: list[RunFolder]) -> RunFolder | None:
         """Returns the same of the job's runs, the latest last."""
         return runs[-1] if runs and runs[-1].id != self.status(job).left else None
 
-    def runs_by_job(self, jobs: list[Job]) -> dict[int, list[Run]]:
+    def runs_by_job(self, jobs: list[Job]) -> dict[int, list[RunFolder]]:
         """Returns the runs of jobs by the jobs' numbers, in one pass over the runs folder."""
         numbers = {self.tag(job): job.number for job in jobs}
         names = {job.name for job in jobs}
-        by_job: dict[int, list[Run]] = {}
+        by_job: dict[int, list[RunFolder]] = {}
         for run in all_runs(self.runs):
             if run.name not in names:
                 continue

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from dlcli.runs.contents import Count, RunFile
-from dlcli.runs.folder import Run
+from dlcli.runs.folder import RunFolder
 
 Number = Annotated[float, Field(allow_inf_nan=False)] | None
 
@@ -90,7 +90,7 @@ class ChecksFile(RunFile, _Part):
     simple_models: SimpleModels | None = None
 
 
-def read_checks(run: Run) -> ChecksFile:
+def read_checks(run: RunFolder) -> ChecksFile:
     """Returns what was measured of a run; nothing of an older one.
 
     Raises:

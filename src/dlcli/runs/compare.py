@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlcli.program import command
-from dlcli.runs.folder import Run
+from dlcli.runs.folder import RunFolder
 from dlcli.runs.scored_splits import split_title
 from dlcli.spec.base import Spec, dump
 
@@ -19,7 +19,7 @@ Score = dict[str, Any]
 class Comparison:
     """`differences`: dotted field -> each run's value, without its defaults; `scores`: metric -> each run's entry, if any."""
 
-    runs: list[Run]
+    runs: list[RunFolder]
     split: str
     differences: dict[str, list[Any]]
     scores: dict[str, list[Score | None]]
@@ -30,7 +30,7 @@ class Comparison:
         return " or ".join(dict.fromkeys(split_title(run, self.split) for run in self.runs))
 
 
-def compare_runs(runs: list[Run], split: str = "test") -> Comparison:
+def compare_runs(runs: list[RunFolder], split: str = "test") -> Comparison:
     """Compares runs: only what differs of their resolved specs, and every metric of one split."""
     scores = [run.metrics(split).get("metrics", {}) for run in runs]
     names = dict.fromkeys(name for run_scores in scores for name in run_scores)
@@ -65,7 +65,7 @@ def _default(spec: Spec, name: str) -> Any:
     return type(spec).model_fields[name].get_default(call_default_factory=True)
 
 
-def not_scored(run: Run, split: str) -> str:
+def not_scored(run: RunFolder, split: str) -> str:
     """Returns the words for a run without scores of a split, with what there is to do about it."""
     parts = run.data().get("examples", {})
     if split not in parts:

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import ConfigDict, RootModel
 
 from dlcli.runs.contents import RunFile
-from dlcli.runs.folder import Run
+from dlcli.runs.folder import RunFolder
 
 Name = Literal[
     "leakage suspected",
@@ -80,7 +80,7 @@ class DiagnosisFile(RunFile, RootModel[list[Finding]]):
     model_config = ConfigDict(frozen=True)
 
 
-def keep_findings(run: Run, findings: Sequence[Finding]) -> list[Finding]:
+def keep_findings(run: RunFolder, findings: Sequence[Finding]) -> list[Finding]:
     """Replaces a run's `diagnosis.json` and returns what it holds: of each finding the first 20 lines of evidence."""
     file = DiagnosisFile.of([asdict(_shortened(finding)) for finding in findings])
     file.write(run.diagnosis_path)
@@ -94,7 +94,7 @@ def _shortened(finding: Finding) -> Finding:
     return replace(finding, evidence=evidence, remedies=finding.remedies[:MOST])
 
 
-def findings(run: Run) -> list[Finding] | None:
+def findings(run: RunFolder) -> list[Finding] | None:
     """Returns what a run's `diagnosis.json` says, nothing where nothing stands out; None where there is no such file.
 
     Raises:

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, RootModel
 from dlcli.errors import DamagedFile
 from dlcli.runs.contents import RunFile
 from dlcli.runs.files import write_table
-from dlcli.runs.folder import Run
+from dlcli.runs.folder import RunFolder
 from dlcli.runs.layout import EXPLANATION_LIST
 
 _LONGEST = 60
@@ -37,14 +37,14 @@ class ExplanationsFile(RunFile, RootModel[list[Explanation]]):
     model_config = ConfigDict(frozen=True)
 
 
-def made_folder(run: Run) -> Path:
+def made_folder(run: RunFolder) -> Path:
     """Returns the folder of a run's explanations, made if need be."""
     folder = run.explanations_path
     folder.mkdir(exist_ok=True)
     return folder
 
 
-def explanations(run: Run) -> list[Explanation]:
+def explanations(run: RunFolder) -> list[Explanation]:
     """Returns a run's explanations; nothing where none was made.
 
     Raises:
@@ -76,7 +76,7 @@ def write_numbers(folder: Path, file: str, columns: Sequence[str], rows: Iterabl
     write_table((folder / file).with_suffix(".csv"), columns, rows)
 
 
-def add(run: Run, made: Sequence[Explanation]) -> None:
+def add(run: RunFolder, made: Sequence[Explanation]) -> None:
     """Adds to `explanations.json`; an explanation made again takes the place of the one before."""
     new = {entry.file: entry for entry in made}
     others = [entry for entry in explanations(run) if entry.file not in new]

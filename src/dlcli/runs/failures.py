@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 from dlcli.errors import NO_ROOM, DlcliError, Interrupted, OutOfMemory, RunFailed
 from dlcli.program import command
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.folder import State, now
 from dlcli.runtime.signals import StopRequest, signals_as_exceptions
 
@@ -17,7 +17,7 @@ _FULL = (*NO_ROOM, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
-def recorded_failure(run: Run) -> Iterator[StopRequest]:
+def recorded_failure(run: RunFolder) -> Iterator[StopRequest]:
     """Records in the run folder why the block ended, if badly, and raises it in the words of `failures_in_words`."""
     asked = StopRequest()
     try:
@@ -34,7 +34,7 @@ def recorded_failure(run: Run) -> Iterator[StopRequest]:
 
 
 @contextmanager
-def failures_in_words(run: Run) -> Iterator[StopRequest]:
+def failures_in_words(run: RunFolder) -> Iterator[StopRequest]:
     """Turns signals into Interrupted, and lack of memory or disk into RunFailed with what to do.
 
     Everything else goes on as it is: a user's error in its own words, a defect with its traceback.
@@ -54,18 +54,18 @@ def failures_in_words(run: Run) -> Iterator[StopRequest]:
         raise
 
 
-def _record(run: Run, state: State, text: str) -> None:
+def _record(run: RunFolder, state: State, text: str) -> None:
     with suppress(OSError, DlcliError):  # a full disk, or a folder that has gone, must not hide why the run ended
         run.log(f"{state}: {text}")
         run.update_status(state=state, finished=now(), error=text)
 
 
-def folder_gone(run: Run) -> str:
+def folder_gone(run: RunFolder) -> str:
     """Returns the words for a run whose folder was removed or renamed while it was written; empty where it is there."""
     return "" if run.path.is_dir() else f"{run.path} was removed or renamed while the run was writing to it"
 
 
-def disk_full(error: BaseException, run: Run) -> str:
+def disk_full(error: BaseException, run: RunFolder) -> str:
     """Returns the words for an error of a disk that takes no more; empty for any other."""
     reasons = [os.strerror(number) for number in _FULL]
     # TensorFlow's own errors hold the system's words, but no number.
@@ -74,7 +74,7 @@ def disk_full(error: BaseException, run: Run) -> str:
     return f"cannot write to {run.path}: {reason}{remark}" if reason else ""
 
 
-def out_of_memory(error: BaseException, run: Run) -> str:
+def out_of_memory(error: BaseException, run: RunFolder) -> str:
     """Returns the words for an error of exhausted memory, with the batch size to try; empty for any other."""
     if not is_out_of_memory(error):
         return ""
@@ -90,7 +90,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return type(error).__name__ == "ResourceExhaustedError" or isinstance(error, MemoryError)
 
 
-def _batch(run: Run) -> tuple[int, int]:
+def _batch(run: RunFolder) -> tuple[int, int]:
     """Returns the examples in a batch and in the training split; 0 where the run's files do not tell."""
     try:
         examples = int(run.data()["examples"]["train"])

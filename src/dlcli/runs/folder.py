@@ -88,11 +88,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-class Run(RunPaths):
+class RunFolder(RunPaths):
     """A run folder that exists."""
 
     @classmethod
-    def create(cls, runs: Path, name: str, *, spec: str, source: str, batch: str = "") -> Run:
+    def create(cls, runs: Path, name: str, *, spec: str, source: str, batch: str = "") -> RunFolder:
         """Makes a new folder `runs/<name>/<UTC time>-<4 letters>` with the spec as resolved and as given.
 
         `batch` names the job of a batch that it is made for.

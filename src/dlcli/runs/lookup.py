@@ -9,16 +9,16 @@ from pathlib import Path
 
 from dlcli.errors import DlcliError, UsageError
 from dlcli.program import command
-from dlcli.runs.folder import Run
+from dlcli.runs.folder import RunFolder
 from dlcli.runs.layout import STATUS
 
 
-def all_runs(runs: Path) -> Iterator[Run]:
+def all_runs(runs: Path) -> Iterator[RunFolder]:
     """Yields every run below the runs folder, by name and time."""
     for name in _visible(runs):
         for path in _visible(name):
             if os.path.lexists(path / STATUS):
-                yield Run(path.absolute())
+                yield RunFolder(path.absolute())
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -29,7 +29,7 @@ def _visible(folder: Path) -> list[Path]:
         return []
 
 
-def find_run(text: str, runs: Path, *, newest: bool = False) -> Run:
+def find_run(text: str, runs: Path, *, newest: bool = False) -> RunFolder:
     """Returns the run that `text` names: of a name, its latest completed run.
 
     Where a name has no completed run, it stands for its latest run with a model, and without one for its latest run.
@@ -46,7 +46,7 @@ def find_run(text: str, runs: Path, *, newest: bool = False) -> Run:
         raise UsageError("the name of the run is empty")
     path = Path(text)
     if os.path.lexists(path / STATUS):  # Path's own test raises where the text is too long
-        return Run(path.absolute())
+        return RunFolder(path.absolute())
     candidates = list(all_runs(runs))
     name, at, which = text.partition("@")
     if at:
@@ -63,7 +63,7 @@ def find_run(text: str, runs: Path, *, newest: bool = False) -> Run:
     raise UsageError(_no_run(text, candidates, runs))
 
 
-def _use(numbered: tuple[int, Run]) -> tuple[bool, bool, int]:
+def _use(numbered: tuple[int, RunFolder]) -> tuple[bool, bool, int]:
     """Returns how well a run stands for its name: a completed one first, then one with a model, then the latest."""
     number, run = numbered
     try:
@@ -73,7 +73,7 @@ def _use(numbered: tuple[int, Run]) -> tuple[bool, bool, int]:
     return is_completed, run.has_model, number
 
 
-def newer_run(run: Run, text: str, runs: Path) -> Run | None:
+def newer_run(run: RunFolder, text: str, runs: Path) -> RunFolder | None:
     """Returns the latest run of a name, where the name stands for an earlier one."""
     if text.rstrip("/") != run.name:
         return None
@@ -81,7 +81,7 @@ def newer_run(run: Run, text: str, runs: Path) -> Run | None:
     return latest[0] if latest and latest[0].path != run.path else None
 
 
-def _marked(name: str, which: str, candidates: list[Run]) -> Run:
+def _marked(name: str, which: str, candidates: list[RunFolder]) -> RunFolder:
     """Returns `name@latest` or `name@best`."""
     named = [run for run in candidates if run.name == name]
     if not named:
@@ -96,7 +96,7 @@ def _marked(name: str, which: str, candidates: list[Run]) -> Run:
     return best
 
 
-def _quality(run: Run) -> float:
+def _quality(run: RunFolder) -> float:
     """Returns the monitored value of the best epoch, with its sign turned where lower is better.
 
     The least number stands for a run that has none, or that cannot be read: it does not hide the others.
@@ -113,7 +113,7 @@ def _quality(run: Run) -> float:
     return value if higher_is_better(status.monitor, list(metrics or [])) else -value
 
 
-def _no_run(text: str, candidates: list[Run], runs: Path) -> str:
+def _no_run(text: str, candidates: list[RunFolder], runs: Path) -> str:
     from difflib import get_close_matches
 
     if not candidates:

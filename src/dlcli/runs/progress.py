@@ -8,14 +8,14 @@ from pathlib import Path
 
 from dlcli.errors import DlcliError
 from dlcli.runs.files import read_text
-from dlcli.runs.folder import Run, Status
+from dlcli.runs.folder import RunFolder, Status
 from dlcli.runs.layout import SPEC
 from dlcli.spec.document import parse
 
 _SETTING = "# --set "
 
 
-def epochs_of(run: Run, status: Status) -> str:
+def epochs_of(run: RunFolder, status: Status) -> str:
     """Returns the epoch and their number, such as `1 of 30`; of a run that is training the epoch that it is in."""
     total = status.epochs or _planned(run)
     if not total:
@@ -24,7 +24,7 @@ def epochs_of(run: Run, status: Status) -> str:
     return f"{epoch} of {total}"
 
 
-def _planned(run: Run) -> int:
+def _planned(run: RunFolder) -> int:
     """Returns the epochs of the spec, which the status lacks until the training begins; 0 where they are not known."""
     try:
         return sum(stage.epochs or 0 for stage in run.experiment().stages)
@@ -41,14 +41,14 @@ def seconds_of(status: Status) -> float | None:
         return None
 
 
-def settings_of(run: Run) -> list[str]:
+def settings_of(run: RunFolder) -> list[str]:
     """Returns the `--set` options that the run was begun with, as `source.yaml` keeps them at its end."""
     lines = reversed(_text(run.source_path).splitlines())
     last = takewhile(lambda line: line.startswith(_SETTING), lines)
     return [line.removeprefix(_SETTING) for line in last][::-1]
 
 
-def seed_of(run: Run) -> int | None:
+def seed_of(run: RunFolder) -> int | None:
     """Returns the run's seed; None where the spec does not say it, or cannot be read."""
     try:
         seed = parse(_text(run.spec_path), SPEC).data.get("seed")

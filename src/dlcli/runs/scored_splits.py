@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from dlcli.errors import DlcliError
-from dlcli.runs.folder import Run
+from dlcli.runs.folder import RunFolder
 
 SAME = "test (= validation)"
 """How the test split is called where it is the validation split."""
@@ -21,7 +21,7 @@ _WITHOUT_UNIT = ("r2", "mcc", "kappa")
 _CHOSE = "these examples selected the best epoch, so scores on new data may be lower"
 
 
-def test_is_validation(run: Run) -> bool:
+def test_is_validation(run: RunFolder) -> bool:
     """Whether the run's test split is its validation split (`data.split.test: validation`)."""
     data = run.data()
     if "test_is_validation" in data:
@@ -35,7 +35,7 @@ def test_is_validation(run: Run) -> bool:
         return False
 
 
-def split_title(run: Run, split: str) -> str:
+def split_title(run: RunFolder, split: str) -> str:
     """Returns the name of a split as it is shown beside its scores."""
     return title_of(split, shared=split == "test" and test_is_validation(run))
 
@@ -62,7 +62,7 @@ def score_text(value: float, metric: str = "", *, sign: Literal["", "+"] = "", d
     return f"{value:{sign}.3g}" if is_small else f"{value:{sign}.{digits}f}"
 
 
-def split_note(run: Run, split: str) -> str:
+def split_note(run: RunFolder, split: str) -> str:
     """Returns a warning where the examples of a split chose the best epoch; else an empty text."""
     shared = split == "test" and test_is_validation(run)
     chose = _CHOSE if run.status().monitor.startswith("val_") else ""
@@ -71,7 +71,7 @@ def split_note(run: Run, split: str) -> str:
     return chose if split == "validation" else ""
 
 
-def marked(run: Run, split: str) -> bool:
+def marked(run: RunFolder, split: str) -> bool:
     """Whether a table marks the scores of a split: they are called test scores and their examples chose the epoch."""
     return split == "test" and test_is_validation(run)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dlcli.errors import DamagedFile
 from dlcli.runs.files import replacing
-from dlcli.runs.folder import Run
+from dlcli.runs.folder import RunFolder
 from dlcli.runs.layout import STAGE_ANSWERS
 from dlcli.runtime.stored_arrays import UNREADABLE_ARRAYS, refuse_packed
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dlcli.arrays import Array
 
 
-def write_stage_answers(run: Run, stage: int, answers: Array) -> None:
+def write_stage_answers(run: RunFolder, stage: int, answers: Array) -> None:
     """Replaces the answers of a stage, counted from 0."""
     import numpy as np
 
@@ -26,7 +26,7 @@ def write_stage_answers(run: Run, stage: int, answers: Array) -> None:
         np.savez(file, answers=answers)
 
 
-def read_stage_answers(run: Run, stage: int) -> Array | None:
+def read_stage_answers(run: RunFolder, stage: int) -> Array | None:
     """Returns the answers of a stage; None where there are none, or none that can be read."""
     import numpy as np
 

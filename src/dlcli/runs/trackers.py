@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dlcli.errors import DlcliError
 from dlcli.runs.files import read_json, write_json
-from dlcli.runs.folder import Run
+from dlcli.runs.folder import RunFolder
 
 _ENDING = ".json"
 
@@ -22,7 +22,7 @@ class TrackerFile:
     epochs: int = 0
 
     @classmethod
-    def read(cls, run: Run, kind: str) -> TrackerFile:
+    def read(cls, run: RunFolder, kind: str) -> TrackerFile:
         """Returns what is kept of a tracker; nothing where that cannot be read: it then gets a new run."""
         path = _path(run, kind)
         if not os.path.lexists(path):
@@ -33,12 +33,12 @@ class TrackerFile:
         except (DlcliError, KeyError, TypeError, ValueError):
             return cls()
 
-    def write(self, run: Run, kind: str) -> None:
+    def write(self, run: RunFolder, kind: str) -> None:
         """Replaces the file."""
         write_json(_path(run, kind), asdict(self))
 
 
-def tracker_ids(run: Run) -> dict[str, str]:
+def tracker_ids(run: RunFolder) -> dict[str, str]:
     """Returns under which id each kind of tracker knows the run; a file that cannot be read is ignored."""
     ids = {}
     for path in sorted(run.trackers_path.glob(f"*{_ENDING}")):
@@ -47,10 +47,10 @@ def tracker_ids(run: Run) -> dict[str, str]:
     return ids
 
 
-def tracker_log(run: Run, kind: str) -> Path:
+def tracker_log(run: RunFolder, kind: str) -> Path:
     """Returns the file of what a tracker's process prints."""
     return run.trackers_path / f"{kind}.log"
 
 
-def _path(run: Run, kind: str) -> Path:
+def _path(run: RunFolder, kind: str) -> Path:
     return run.trackers_path / f"{kind}{_ENDING}"

@@ -15,7 +15,7 @@ from dlcli.data.resolve import prepared
 from dlcli.data.splits import Splits, open_splits
 from dlcli.errors import UsageError
 from dlcli.program import command
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.reporter import Log
 from dlcli.runs.scored_splits import title_of
 from dlcli.runtime.columns import column_inputs
@@ -239,7 +239,7 @@ def _of_yes(shares: Array, known: Array) -> Array:
     return np.asarray(shares[:, at[0]] if len(at) else np.zeros(len(shares)), dtype="float32")
 
 
-def beside_run(found: Baselines, run: Run) -> Baselines:
+def beside_run(found: Baselines, run: RunFolder) -> Baselines:
     """Returns the table with a run's scores of the same part as its last row.
 
     Raises:

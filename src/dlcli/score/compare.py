@@ -16,7 +16,7 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.errors import UsageError
 from dlcli.program import command
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.compare import not_scored
 from dlcli.runs.scored_splits import split_note, split_title
 from dlcli.runtime.estimates import Estimate
@@ -61,8 +61,8 @@ class Difference:
 class Pairing:
     """One run against the first: their differences on `examples` that both were scored on, and what was noted."""
 
-    first: Run
-    other: Run
+    first: RunFolder
+    other: RunFolder
     examples: int
     differences: list[Difference]
     notes: list[str]
@@ -70,7 +70,7 @@ class Pairing:
     """How the part is called."""
 
 
-def pair_runs(runs: list[Run], split: str, *, any_data: bool = False) -> list[Pairing]:
+def pair_runs(runs: list[RunFolder], split: str, *, any_data: bool = False) -> list[Pairing]:
     """Compares every run with the first one on the examples of a split that both were scored on.
 
     Raises:
@@ -80,7 +80,7 @@ def pair_runs(runs: list[Run], split: str, *, any_data: bool = False) -> list[Pa
     return [_pair(runs[0], run, split, any_data=any_data) for run in runs[1:]]
 
 
-def _pair(first: Run, other: Run, split: str, *, any_data: bool) -> Pairing:
+def _pair(first: RunFolder, other: RunFolder, split: str, *, any_data: bool) -> Pairing:
     titles = dict.fromkeys(split_title(run, split) for run in (first, other))
     none = Pairing(first, other, 0, [], [], " or ".join(titles))
     missing = [not_scored(run, split) for run in (first, other) if not run.metrics(split)]
@@ -112,7 +112,7 @@ def _pair(first: Run, other: Run, split: str, *, any_data: bool) -> Pairing:
     return replace(none, examples=len(matched.ours), differences=differences, notes=notes)
 
 
-def _losses(first: Run, other: Run, matched: Matched) -> list[Difference]:
+def _losses(first: RunFolder, other: RunFolder, matched: Matched) -> list[Difference]:
     """Returns the difference of the losses; empty, with a note, where they cannot be compared."""
     losses = [dump(run.experiment().training.loss) for run in (first, other)]
     if losses[0] != losses[1]:
@@ -135,11 +135,11 @@ def _a(task: Task) -> str:
     return f"a {task} run"
 
 
-def _fingerprint(run: Run) -> Any:
+def _fingerprint(run: RunFolder) -> Any:
     return run.data().get("fingerprint")
 
 
-def _refusal(first: Run, other: Run, why: str, split: str) -> str:
+def _refusal(first: RunFolder, other: RunFolder, why: str, split: str) -> str:
     return (
         f"{first.id} and {other.id} were not scored on the same {split} examples: {why}; their scores are not"
         " comparable; --any-data shows them anyway and tests the examples that they share"
@@ -242,7 +242,7 @@ def _only(outcome: Outcome, places: Array) -> Outcome:
     return replace(outcome, ids=ids, truth=outcome.truth[places], scores=scores, predicted_numbers=numbers, losses=losses)
 
 
-def _metrics(runs: list[Run], matched: Matched) -> list[MetricSpec]:
+def _metrics(runs: list[RunFolder], matched: Matched) -> list[MetricSpec]:
     """Returns every metric of the runs' specs, each once; without probabilities accuracy alone."""
     named: dict[str, MetricSpec] = {metric.name: metric for run in runs for metric in run.experiment().training.metrics or []}
     if matched.ours.scores is None or matched.theirs.scores is None:

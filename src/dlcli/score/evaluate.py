@@ -19,7 +19,7 @@ from dlcli.data.other_data import open_other
 from dlcli.data.splits import Splits
 from dlcli.data.unfamiliar import gaps_of, notes_on
 from dlcli.errors import RunFailed, UsageError
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.scored_splits import split_note
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model
@@ -51,7 +51,9 @@ class EvaluateOptions:
     calibrate: bool = False
 
 
-def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", options: EvaluateOptions | None = None) -> Scores:
+def evaluate(
+    run: RunFolder, split: str, *, offline: bool = False, data: str = "", options: EvaluateOptions | None = None
+) -> Scores:
     """Scores a run's model on one of its parts, or on other data, and writes `evaluation/<split>/`.
 
     Args:
@@ -118,7 +120,7 @@ class ScoredData:
 
 
 def evaluate_model(
-    experiment: Experiment, splits: Splits, run: Run, split: str, options: EvaluateOptions | None = None
+    experiment: Experiment, splits: Splits, run: RunFolder, split: str, options: EvaluateOptions | None = None
 ) -> Scores:
     """Scores the run's saved model on one part of its data and writes `evaluation/<split>/`."""
     part = ScoredData(split, splits[split], splits.classes, experiment.data.source)
@@ -126,7 +128,9 @@ def evaluate_model(
     return score_data(experiment, run, part, data, options or EvaluateOptions())
 
 
-def score_data(experiment: Experiment, run: Run, part: ScoredData, data: dict[str, Any], options: EvaluateOptions) -> Scores:
+def score_data(
+    experiment: Experiment, run: RunFolder, part: ScoredData, data: dict[str, Any], options: EvaluateOptions
+) -> Scores:
     """Scores the run's saved model on some examples and writes `evaluation/<name>/`; `data` is what `data.json` holds."""
     columns = columns_of(part.source, part.examples, options.slices) if options.slices else {}
     with _same_model(run) as check:
@@ -148,7 +152,7 @@ def score_data(experiment: Experiment, run: Run, part: ScoredData, data: dict[st
 
 
 @contextmanager
-def _same_model(run: Run) -> Iterator[Callable[[], None]]:
+def _same_model(run: RunFolder) -> Iterator[Callable[[], None]]:
     """Raises RunFailed, where the yielded function is called and at the end, if the run's model was replaced meanwhile: what is
     written would stand beside another one, and a better model takes the folder of its scores away."""
 
@@ -170,7 +174,7 @@ def _same_model(run: Run) -> Iterator[Callable[[], None]]:
     check()
 
 
-def _model_for(experiment: Experiment, run: Run, part: ScoredData) -> Any:
+def _model_for(experiment: Experiment, run: RunFolder, part: ScoredData) -> Any:
     """Returns the run's saved model, which takes the part's examples."""
     model = load_model(run.model_path, outputs=experiment.task.units(len(part.classes)))
     refuse_other_inputs(model, part.examples.inputs, run.model_path)
@@ -218,7 +222,7 @@ def _with_intervals(experiment: Experiment, outcome: Outcome, data: dict[str, An
     return Scores(outcome.split, len(outcome), values, intervals, compared, name, reasons)
 
 
-def calibrate(experiment: Experiment, splits: Splits, run: Run) -> float:
+def calibrate(experiment: Experiment, splits: Splits, run: RunFolder) -> float:
     """Fits a temperature on the validation part, keeps it in the run's `calibration.json` and returns it.
 
     Raises:

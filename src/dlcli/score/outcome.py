@@ -12,7 +12,7 @@ import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.errors import DamagedFile
-from dlcli.runs import Run, layout
+from dlcli.runs import RunFolder, layout
 from dlcli.runs.files import read_table, replacing, write_table
 from dlcli.runs.numbers import digits
 from dlcli.tasks import Classes, Labels, OutputType, Task, Values, required_entry
@@ -130,13 +130,13 @@ def _write_parquet(ids: list[str], columns: dict[str, Array], path: Path) -> Non
         parquet.write_table(pyarrow.Table.from_arrays(arrays, ["id", *columns]), temporary)
 
 
-def has_outcome(run: Run, split: str) -> bool:
+def has_outcome(run: RunFolder, split: str) -> bool:
     """Whether predictions of a part are kept."""
     folder = run.evaluation(split)
     return any(os.path.lexists(folder / name) for name in (layout.PREDICTIONS, layout.PREDICTIONS_PARQUET))
 
 
-def read_outcome(run: Run, split: str) -> Outcome:
+def read_outcome(run: RunFolder, split: str) -> Outcome:
     """Returns the kept predictions of one part of a run.
 
     Raises:

@@ -22,7 +22,7 @@ from dlcli.visible import visible
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedSpec:
     """A checked spec: the experiment with its defaults, the document it came from, and its overrides."""
 
     experiment: Experiment
@@ -36,7 +36,7 @@ class Loaded:
         return self.document.text.rstrip("\n") + "\n" + (f"\n{options}" if options else "")
 
 
-def load(path: str | FilePath, overrides: Sequence[str] = (), *, with_search: bool = False) -> Loaded:
+def load(path: str | FilePath, overrides: Sequence[str] = (), *, with_search: bool = False) -> LoadedSpec:
     """Returns the checked experiment of a file.
 
     Raises:
@@ -45,7 +45,7 @@ def load(path: str | FilePath, overrides: Sequence[str] = (), *, with_search: bo
     return load_text(_read(path), path, overrides, with_search=with_search)
 
 
-def load_text(text: str, path: str | FilePath, overrides: Sequence[str] = (), *, with_search: bool = False) -> Loaded:
+def load_text(text: str, path: str | FilePath, overrides: Sequence[str] = (), *, with_search: bool = False) -> LoadedSpec:
     """Returns the checked experiment of a text that stands, or will stand, at `path`.
 
     Relative paths of the text are relative to its folder, those of the overrides to the working folder.
@@ -68,7 +68,7 @@ def load_text(text: str, path: str | FilePath, overrides: Sequence[str] = (), *,
         faults = _sweep_findings(experiment, document, folder)
     if faults:
         raise SpecError(faults)
-    return Loaded(experiment, document, tuple(overrides))
+    return LoadedSpec(experiment, document, tuple(overrides))
 
 
 def _read(path: str | FilePath) -> str:

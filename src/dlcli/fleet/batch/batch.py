@@ -14,7 +14,7 @@ from dlcli.fleet.batch.engines.engine import too_much_memory
 from dlcli.fleet.batch.verdict import resumable, verdict
 from dlcli.fleet.batch.worker import GOES_ON, Order
 from dlcli.program import command
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.batches import Batch, Job, JobStatus, Settings
 from dlcli.runs.hold import is_held
 
@@ -127,12 +127,12 @@ class _Running:
         self._watcher.changed(self._batch, job, status, slot.name)
         return True
 
-    def _look_up(self, job: Job) -> Run | None:
+    def _look_up(self, job: Job) -> RunFolder | None:
         """Notes and returns the run of a job."""
         self._runs[job.number] = self._batch.run_of(job)
         return self._runs[job.number]
 
-    def _begins_anew(self, run: Run, status: JobStatus) -> bool:
+    def _begins_anew(self, run: RunFolder, status: JobStatus) -> bool:
         """Whether a retry has other settings than the run that was left."""
         return bool(status.extra) and not set(status.extra) <= set(_overrides_of(run))
 
@@ -173,7 +173,7 @@ class _Running:
                 active.why = "time limit of the run reached; it has a checkpoint"
 
 
-def _overrides_of(run: Run) -> list[str]:
+def _overrides_of(run: RunFolder) -> list[str]:
     """Returns the `--set` options that a run was begun with."""
     try:
         lines = run.source_path.read_text(encoding="utf-8", errors="replace").splitlines()

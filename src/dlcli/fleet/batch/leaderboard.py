@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from dlcli.errors import DlcliError, UsageError
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.batches import Batch, Job, JobStatus
 from dlcli.runs.files import write_table
 from dlcli.runs.scored_splits import split_note, split_title
@@ -107,9 +107,9 @@ def write_leaderboard(batch: Batch, board: Leaderboard) -> Path:
     return path
 
 
-def _line(group: str, jobs: list[Job], statuses: dict[int, JobStatus], runs: dict[int, Run]) -> Line:
+def _line(group: str, jobs: list[Job], statuses: dict[int, JobStatus], runs: dict[int, RunFolder]) -> Line:
     done = [runs[job.number] for job in jobs if statuses[job.number].state == "completed" and job.number in runs]
-    title, note, completed, each = "", "", list[Run](), list[dict[str, float]]()
+    title, note, completed, each = "", "", list[RunFolder](), list[dict[str, float]]()
     for run in done:
         try:
             split = next(iter(run.scored_splits()), "")
@@ -127,7 +127,7 @@ def _line(group: str, jobs: list[Job], statuses: dict[int, JobStatus], runs: dic
     return Line(group, _data_of(jobs[0]), title, note, spreads, len(done), len(jobs), [run.id for run in completed], each)
 
 
-def _scores(run: Run, split: str) -> dict[str, float]:
+def _scores(run: RunFolder, split: str) -> dict[str, float]:
     """Returns the scores of a part, then those that the validation split had in the epoch whose model was kept."""
     entries = run.metrics(split).get("metrics", {}) if split else {}
     values = {name: entry["value"] for name, entry in entries.items() if entry["value"] is not None}
@@ -146,7 +146,7 @@ def _data_of(job: Job) -> str:
     return f"{source.kind} {name}".strip()
 
 
-def _rises(metric: str, runs: dict[int, Run]) -> bool:
+def _rises(metric: str, runs: dict[int, RunFolder]) -> bool:
     for run in runs.values():
         try:
             return higher_is_better(metric, list(run.experiment().training.metrics or []))

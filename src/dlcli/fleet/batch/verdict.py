@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dlcli.errors import DamagedFile, Interrupted
 from dlcli.fleet.batch.engines.engine import LOST
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.batches import Batch, Job, JobState, JobStatus
 
 _HALVED = "training.optimizer.gradient_accumulation_steps"
@@ -26,7 +26,7 @@ class Verdict:
     extra: list[str] = field(default_factory=list)
 
 
-def verdict(batch: Batch, job: Job, code: int, run: Run | None, *, stopping: bool, why: str, retries: int) -> Verdict:
+def verdict(batch: Batch, job: Job, code: int, run: RunFolder | None, *, stopping: bool, why: str, retries: int) -> Verdict:
     """Returns what follows from an exit code.
 
     Never tried again: wrong specs and data, a loss that is no number, a disk that is full: they would end alike. Tried again:
@@ -67,7 +67,7 @@ def _signal(number: int) -> str:
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
-def _reason(run: Run | None) -> str:
+def _reason(run: RunFolder | None) -> str:
     try:
         return run.status().error if run is not None else ""
     except DamagedFile:
@@ -85,14 +85,14 @@ def _last_words(batch: Batch, job: Job) -> str:
     return f" ({reason.strip()[:200]})" if reason else ""
 
 
-def _on_gpu(run: Run) -> bool:
+def _on_gpu(run: RunFolder) -> bool:
     try:
         return bool(run.environment().get("device", {}).get("kind") == "gpu")
     except DamagedFile:
         return False
 
 
-def half_the_batch(run: Run) -> list[str]:
+def half_the_batch(run: RunFolder) -> list[str]:
     """Returns the overrides for half the batch with as many examples in a step of the optimizer; none for a batch of one."""
     experiment = run.experiment()
     size = experiment.data.examples_in_step(run.data()["examples"]["train"])
@@ -104,7 +104,7 @@ def half_the_batch(run: Run) -> list[str]:
     return [f"data.batch_size={size // 2}", kind, f"{_HALVED}={steps}"]
 
 
-def resumable(run: Run) -> JobStatus | None:
+def resumable(run: RunFolder) -> JobStatus | None:
     """Returns how a job stands by its run alone, where the batch was killed before it could note it; None if unfinished."""
     state = run.shown_state
     if state == "completed":

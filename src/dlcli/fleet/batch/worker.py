@@ -15,7 +15,7 @@ from threading import Thread
 from time import monotonic, sleep
 
 from dlcli.errors import DlcliError, Interrupted
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.batches import Batch, Job
 from dlcli.runs.hold import held, is_held
 from dlcli.spec.experiment import Experiment
@@ -127,12 +127,12 @@ def _end_after(wait: Callable[[], object]) -> None:
 def _train(order: Order, batch: Batch) -> None:
     from dlcli.runs.reporter import Reporter
     from dlcli.spec.load import load_text
-    from dlcli.train.resume import resume
-    from dlcli.train.train import train
+    from dlcli.training.resume import resume
+    from dlcli.training.train import train
 
     job = order.job
     if order.run is not None:
-        resume(Run(order.run), Reporter(), overrides=[], schedule=None, offline=order.offline)
+        resume(RunFolder(order.run), Reporter(), overrides=[], schedule=None, offline=order.offline)
         return
     loaded = load_text(job.text, job.file, [*job.overrides, *order.extra])
     if order.check is not None:

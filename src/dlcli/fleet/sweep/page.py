@@ -15,7 +15,7 @@ from dlcli.fleet.sweep.outcome import Outcome, Row, position
 from dlcli.fleet.sweep.study import Search
 from dlcli.program import command
 from dlcli.report.page import page
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.sweeps import SweepFolder
 from dlcli.spec.search.space import Choice, Number, names_of
 from dlcli.visible import visible
@@ -48,7 +48,7 @@ def sweep_page(result: Outcome, search: Search, folder: SweepFolder) -> str:
 
 def _report_of(folder: SweepFolder, run: str) -> str:
     """Returns the relative address of a run's report; empty where there is none, as in another machine's runs folder."""
-    report = Run(folder.path.parents[1] / run).report_path
+    report = RunFolder(folder.path.parents[1] / run).report_path
     return quote(os.path.relpath(report, folder.path), errors="surrogateescape") if report.is_file() else ""
 
 

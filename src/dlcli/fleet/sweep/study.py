@@ -16,7 +16,7 @@ from dlcli.program import command, install_command, install_package_command
 from dlcli.runs.sweeps import SweepFolder, storage_path, without_password
 from dlcli.spec.edit import without_key
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.load import Loaded, load_text
+from dlcli.spec.load import LoadedSpec, load_text
 from dlcli.spec.search.reading import read_space
 from dlcli.spec.search.rules import OTHER_OBJECTIVES, objectives
 from dlcli.spec.search.space import Number, Parameter
@@ -36,7 +36,7 @@ class Plan:
     overrides: list[str]
     trials: int
 
-    def loaded(self) -> Loaded:
+    def loaded(self) -> LoadedSpec:
         """Returns the checked spec.
 
         Raises:
@@ -51,7 +51,7 @@ class Search:
 
     study: Any
     plan: Plan
-    loaded: Loaded
+    loaded: LoadedSpec
     parameters: Sequence[Parameter]
     objectives: Sequence[str]
     rises: Sequence[bool]
@@ -81,7 +81,7 @@ def require_optuna(sampler: str = "") -> None:
             raise UsageError(f"{what} needs the package {package}: {how}")
 
 
-def create(folder: SweepFolder, storage: str, loaded: Loaded) -> Search:
+def create(folder: SweepFolder, storage: str, loaded: LoadedSpec) -> Search:
     """Makes the study of a new sweep.
 
     Raises:
@@ -158,7 +158,7 @@ def _plan_of(stored: Any) -> Plan:
     raise UsageError("the plan of the study is damaged; start a new sweep")
 
 
-def _parameters(loaded: Loaded) -> list[Parameter]:
+def _parameters(loaded: LoadedSpec) -> list[Parameter]:
     return read_space(loaded.document.data["sweep"]["space"])[0]
 
 

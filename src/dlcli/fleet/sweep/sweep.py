@@ -26,7 +26,7 @@ from dlcli.fleet.sweep.trials import (
     job_of,
     objective_values,
 )
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.batches import Batch, Job
 from dlcli.runs.hold import is_held
 from dlcli.runs.sweeps import SweepFolder
@@ -54,7 +54,7 @@ class _Trial:
     trial: Any
     job: Job
     following: PruningWatch
-    run: Run | None = None
+    run: RunFolder | None = None
     looked: float = 0.0
     pruned: str = ""
     left: bool = False
@@ -234,7 +234,7 @@ class _Sweeping:
             return None
         return Limits(self._batch.size_path(job.number), sweep.max_parameters, sweep.max_memory_gb)
 
-    def _is_noted(self, candidate: _Trial, run: Run) -> bool:
+    def _is_noted(self, candidate: _Trial, run: RunFolder) -> bool:
         """Ends a trial whose run had ended when its sweep was killed."""
         try:
             status = resumable(run)

@@ -7,7 +7,7 @@ from typing import Any
 
 from dlcli.errors import DamagedFile
 from dlcli.fleet.sweep.study import Drawing, Search
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.batches import Batch, Job
 from dlcli.runs.files import read_json
 from dlcli.spec.load import to_flow
@@ -35,7 +35,7 @@ def job_of(search: Search, trial: Any) -> Job:
     )
 
 
-def objective_values(search: Search, batch: Batch, job: Job, run: Run) -> list[float] | None:
+def objective_values(search: Search, batch: Batch, job: Job, run: RunFolder) -> list[float] | None:
     """Returns a completed run's objectives at the epoch that it kept; None where one is no number.
 
     A run that kept the weights it began with, or has no epochs, has no such row.
@@ -60,7 +60,7 @@ def objective_values(search: Search, batch: Batch, job: Job, run: Run) -> list[f
     return values if all(map(isfinite, values)) else None
 
 
-def _scored(run: Run, name: str) -> float:
+def _scored(run: RunFolder, name: str) -> float:
     """Returns a score of the model that a run keeps from its evaluation."""
     entry = run.metrics("validation").get("metrics", {}).get(name.removeprefix("val_"), {})
     value = entry.get("value")
@@ -84,7 +84,7 @@ class PruningWatch:
         trials = search.study.get_trials(deepcopy=False)
         self._told = set(next(other.intermediate_values for other in trials if other.number == trial.number))
 
-    def verdict(self, run: Run) -> str:
+    def verdict(self, run: RunFolder) -> str:
         """Returns why the run should end now, empty if it should not."""
         if not self._follows:
             return ""

@@ -13,13 +13,13 @@ from dlcli.report.checks.first_layer import input_scale
 from dlcli.report.checks.modes import modes
 from dlcli.report.checks.simple_models import simple_models
 from dlcli.report.diagnosis import FEW_SIMPLE, diagnose
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.checks import ChecksFile
 from dlcli.runtime.loading import load_model
 from dlcli.spec.experiment import Experiment
 
 
-def write_checks(experiment: Experiment, splits: Splits, run: Run) -> None:
+def write_checks(experiment: Experiment, splits: Splits, run: RunFolder) -> None:
     """Measures a run's model and writes `checks.json`.
 
     Takes 0.3 to 1 s for a small network. Simple models, which take 2 to 4 s more, are fitted only where the run's model
@@ -37,11 +37,11 @@ def write_checks(experiment: Experiment, splits: Splits, run: Run) -> None:
         _write(run, found)
 
 
-def _write(run: Run, found: dict[str, Any]) -> None:
+def _write(run: RunFolder, found: dict[str, Any]) -> None:
     ChecksFile.of({name: part.model_dump() for name, part in found.items() if part is not None}).write(run.checks_path)
 
 
-def _logged(run: Run, measure: Callable[[], Any]) -> Any:
+def _logged(run: RunFolder, measure: Callable[[], Any]) -> Any:
     """Returns a measurement; None, with the traceback in the run's log, where it cannot be taken."""
     try:
         return measure()

@@ -14,7 +14,7 @@ from dlcli.data.splits import Splits
 from dlcli.report.checks.modes import errors_of_scores
 from dlcli.report.checks.sampling import sample
 from dlcli.report.diagnosis.relation import probability_of_no_relation
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.checks import SimpleModel, SimpleModels
 from dlcli.score.baseline import fit_targets, learning_models, model_rows, model_scores
 from dlcli.score.outcome import read_outcome
@@ -26,7 +26,7 @@ MOST_LINEAR = 512
 """Features up to which a linear model is fitted: of more it takes seconds."""
 
 
-def simple_models(experiment: Experiment, splits: Splits, run: Run) -> SimpleModels | None:
+def simple_models(experiment: Experiment, splits: Splits, run: RunFolder) -> SimpleModels | None:
     """Returns what simple models reach on up to 2,000 examples of the scored part; None where nothing was scored."""
     part = next((name for name in ("test", "validation") if name in run.scored_splits()), "")
     if not part or part not in splits:

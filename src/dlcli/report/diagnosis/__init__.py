@@ -5,13 +5,13 @@ from __future__ import annotations
 from dlcli.report.diagnosis.evidence import read_evidence
 from dlcli.report.diagnosis.rules import FEW_SIMPLE, diagnosed
 from dlcli.report.diagnosis.words import GOOD_FIT, in_words
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.diagnosis import Finding, Remedy, findings, keep_findings
 
 __all__ = ["FEW_SIMPLE", "GOOD_FIT", "Finding", "Remedy", "diagnose", "findings", "in_words", "write_diagnosis"]
 
 
-def diagnose(run: Run) -> list[Finding]:
+def diagnose(run: RunFolder) -> list[Finding]:
     """Returns what stands out in a run, causes first; nothing where nothing does.
 
     Raises:
@@ -20,6 +20,6 @@ def diagnose(run: Run) -> list[Finding]:
     return diagnosed(read_evidence(run))
 
 
-def write_diagnosis(run: Run) -> list[Finding]:
+def write_diagnosis(run: RunFolder) -> list[Finding]:
     """Diagnoses a run, writes `diagnosis.json` and returns what stands out."""
     return keep_findings(run, diagnose(run))

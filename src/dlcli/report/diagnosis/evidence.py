@@ -12,7 +12,7 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.errors import DlcliError
 from dlcli.report.diagnosis.relation import probability_of_no_relation
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.checks import ChecksFile, read_checks
 from dlcli.runs.folder import Status
 from dlcli.runs.layout import scored_file
@@ -44,7 +44,7 @@ class Evidence:
     `scored` is the part that was evaluated, empty where none was.
     """
 
-    run: Run
+    run: RunFolder
     experiment: Experiment
     status: Status
     rows: list[Row]
@@ -234,7 +234,7 @@ def _entropy(shares: Array, *, by_label: bool) -> float:
     return float(sum(-sum(share * log(share) for share in part.tolist() if share > 0) for part in parts)) / len(parts)
 
 
-def read_evidence(run: Run) -> Evidence:
+def read_evidence(run: RunFolder) -> Evidence:
     """Returns what a run's files hold; of what is missing or damaged among them nothing.
 
     Raises:
@@ -249,7 +249,7 @@ def read_evidence(run: Run) -> Evidence:
     )
 
 
-def _outcome(run: Run, scored: str) -> Outcome | None:
+def _outcome(run: RunFolder, scored: str) -> Outcome | None:
     try:
         return read_outcome(run, scored) if scored and has_outcome(run, scored) else None
     except DlcliError:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from shlex import quote
 
 from dlcli.program import command
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.runs.diagnosis import Finding
 from dlcli.visible import visible
 
 GOOD_FIT = "nothing stands out"
 
 
-def in_words(run: Run, found: Sequence[Finding]) -> list[str]:
+def in_words(run: RunFolder, found: Sequence[Finding]) -> list[str]:
     """Returns the lines that a terminal shows: each finding, its evidence, and what to try."""
     if not found:
         return [f"diagnosis: {GOOD_FIT}"]

@@ -211,7 +211,7 @@ class ByPart(ScheduleSpec):
         return self.model_copy(update={"backbone": change(self.backbone), "head": change(self.head)})
 
     def build(self, **extra: Any) -> Any:
-        """Returns the head's rate, built; the backbone's stands beside it (`train/part_rates.py`)."""
+        """Returns the head's rate, built; the backbone's stands beside it (`training/part_rates.py`)."""
         return built(self.head)
 
 

@@ -84,7 +84,7 @@ class Opened:
 class Request:
     """What a source is asked for: the task, how images are to come, and the seed of generated data.
 
-    `revision` is that of the run whose examples are read again (`Run.revision`): earlier ones found and named them by
+    `revision` is that of the run whose examples are read again (`RunFolder.revision`): earlier ones found and named them by
     other rules.
     """
 

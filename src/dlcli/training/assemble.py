@@ -1,0 +1,183 @@
+"""What a stage is made of: what it reads, the compiled model, what validates it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlcli.data.batches import prediction_batch, prediction_batches
+from dlcli.data.labels import label_reader
+from dlcli.errors import UsageError
+from dlcli.models.features import kept_features, reason_against
+from dlcli.models.selection import Plan
+from dlcli.models.targets import target_scale
+from dlcli.runtime.data_loss import data_loss
+from dlcli.runtime.inputs import Arrays, Inputs
+from dlcli.runtime.learner import has_own_step, optimizers_of
+from dlcli.runtime.spread import refuse_empty_shares
+from dlcli.runtime.stream import TrainingStream, ordered_batches
+from dlcli.score.evaluate import predictions
+from dlcli.spec.data.augmentations import AugmentationSpec
+from dlcli.spec.training.callbacks import ReduceLROnPlateau
+from dlcli.spec.training.stages import Stage
+from dlcli.training.part_rates import build_optimizer
+from dlcli.training.recorder import Scores
+from dlcli.training.setup import TrainingSetup
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """What a stage compiles and reads.
+
+    Attributes:
+        model: the Keras model that is compiled.
+        train: the training examples, or their features if `of_features`.
+        validation: those of the validation split; None without one.
+        augment: augmentations of the training examples.
+        copies: how many times each example has features, with other augmentations each time.
+        of_features: whether the features of a frozen backbone were computed once.
+    """
+
+    model: Any
+    train: Inputs
+    validation: Inputs | None
+    augment: Sequence[AugmentationSpec]
+    copies: int = 1
+    of_features: bool = False
+
+
+def stage_inputs_of(setup: TrainingSetup, stage: Stage, folder: Path) -> StageInputs:
+    """Returns what a stage trains on; of a frozen backbone the features, computed once, where nothing stands against it.
+
+    `folder` is where features are kept on disk.
+    """
+    experiment, splits, network = setup.experiment, setup.splits, setup.network
+    augment = list(stage.augment or [])
+    if network.trains_head_alone(stage):
+        against = reason_against(experiment, augment)
+        if not against:
+            cached = kept_features(experiment, splits, network, augment, folder)
+            setup.log(f"features: {cached.told}")
+            features = None if cached.validation is None else Arrays(cached.validation)
+            return StageInputs(network.head_learner(), Arrays(cached.train), features, [], cached.copies, of_features=True)
+        setup.log(f"features: computed at every step: {against}")
+        model = network.frozen_body_learner()
+    else:
+        model = network.learner()
+    validation = splits.validation
+    return StageInputs(
+        model,
+        network.encoded(splits.train.inputs),
+        network.encoded(validation.inputs) if validation is not None else None,
+        augment,
+    )
+
+
+def stream_of(setup: TrainingSetup, stage_inputs: StageInputs) -> TrainingStream:
+    """Returns the batches that a stage trains on."""
+    return TrainingStream(
+        stage_inputs.train,
+        _labels(setup, "train"),
+        examples=len(setup.splits.train),
+        batch_size=setup.batch_size,
+        seed=setup.experiment.seed,
+        augment=stage_inputs.augment,
+        copies=stage_inputs.copies,
+        first_order=setup.revision == 1,
+    )
+
+
+def _labels(setup: TrainingSetup, part: str) -> Any:
+    experiment, splits = setup.experiment, setup.splits
+    integer = experiment.training.loss.integer_labels
+    return label_reader(splits[part].targets, experiment.task, classes=splits.outputs, integer=integer)
+
+
+def compile_stage(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, stream: TrainingStream) -> None:
+    """Compiles a stage's model for the epochs of a stream.
+
+    Raises:
+        UsageError: the epoch's last batch is too small for the devices that share it, the loss or the model's training step
+            cannot be shared, or a setting does not fit a model with several optimizers.
+    """
+    spread = setup.spread
+    if spread is None:
+        _compile(setup, plan, stage_inputs, stream.steps)
+        _refuse_several_optimizers(setup, plan.stage, stage_inputs.model)
+        return
+    if has_own_step(stage_inputs.model):
+        kind = setup.experiment.model.kind
+        raise UsageError(f"hardware.strategy: a `{kind}` model has a training step of its own, which devices cannot share")
+    if setup.experiment.training.loss.kind == "dice":
+        raise UsageError("training.loss: dice has one value per batch, which cannot be summed over devices")
+    refuse_empty_shares(len(setup.splits.train), setup.batch_size, spread.devices)
+    with spread.strategy.scope():
+        _compile(setup, plan, stage_inputs, stream.steps)
+    spread.compiled(stage_inputs.model, stream.first_batch())
+
+
+def _compile(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, steps: int) -> None:
+    experiment = setup.experiment
+    training, hardware = experiment.training, experiment.hardware
+    integer = training.loss.integer_labels
+    scale = target_scale(experiment, setup.splits)
+    followed = [metric.follow(experiment.task, integer_labels=integer) for metric in training.metrics or []]
+    followed += [data_loss(training.loss)] if setup.revision > 1 or scale is not None else []
+    assert plan.stage.optimizer is not None
+    # Several steps a call save Python's work between them; more than a tenth of an epoch would make progress jump, but for
+    # a head on kept features, whose epochs take less than a tenth of a second. Devices that share a batch take one.
+    together = min(10, steps if stage_inputs.of_features else steps // 10)
+    stage_inputs.model.compile(
+        optimizer=build_optimizer(plan.stage.optimizer, setup.network.outside_head(plan.moving)),
+        loss=training.loss.build() if scale is None else scale.weighted(training.loss),
+        metrics=[scale.followed(metric) if scale else metric for metric in followed if metric is not None],
+        jit_compile=hardware.xla,
+        # A training step of its own does not scale its loss: the optimizer must not divide gradients by a scale.
+        auto_scale_loss=not has_own_step(stage_inputs.model),
+        steps_per_execution=1 if setup.spread else hardware.steps_per_execution or max(1, together),
+    )
+    # A table's model holds this one, and would be saved with its metrics, which are no Keras classes that a reader knows.
+    stage_inputs.model.get_compile_config = lambda: None
+
+
+def _refuse_several_optimizers(setup: TrainingSetup, stage: Stage, model: Any) -> None:
+    """Raises UsageError where something that changes one optimizer meets a model that has several."""
+    names = [named.name for named in optimizers_of(model)]
+    if len(names) == 1:
+        return
+    assert stage.optimizer is not None
+    callbacks = [callback.kind for callback in stage.callbacks or [] if isinstance(callback, ReduceLROnPlateau)]
+    for setting in callbacks + (["use_ema"] if stage.optimizer.use_ema else []):
+        words = f"`{setting}` is for one optimizer; a `{setup.experiment.model.kind}` model has {len(names)}"
+        raise UsageError(f"stage {stage.name}: {words}: {', '.join(names)}")
+
+
+def validation_of(setup: TrainingSetup, stage_inputs: StageInputs) -> Any:
+    """Returns the batches that an epoch is validated on; None without a validation split."""
+    if stage_inputs.validation is None:
+        return None
+    return ordered_batches(
+        stage_inputs.validation,
+        examples=len(setup.splits["validation"]),
+        batch_size=prediction_batch(setup.experiment),
+        labels=_labels(setup, "validation"),
+    )
+
+
+def scores_of(setup: TrainingSetup, stage_inputs: StageInputs) -> list[Any]:
+    """Returns the callback for metrics that Keras does not follow, if there are any and a part to score them on."""
+    experiment, part = setup.experiment, setup.splits.validation
+    integer = experiment.training.loss.integer_labels
+    left = [
+        metric for metric in experiment.training.metrics or [] if metric.follow(experiment.task, integer_labels=integer) is None
+    ]
+    if not left or part is None:
+        return []
+    batches = prediction_batches(stage_inputs.validation, experiment, len(part))
+
+    def predict(heard: Callable[[], None] | None) -> Any:
+        return predictions(stage_inputs.model, batches, experiment, heard)
+
+    return [Scores(left, predict, part.targets, experiment.task, setup.batches)]

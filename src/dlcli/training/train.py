@@ -1,0 +1,187 @@
+"""Experiment -> run: open the data, build, fit, keep the best epoch, score it. An interrupted run is resumed the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dlcli.data.leaks import leak_facts
+from dlcli.data.open_run import open_recorded
+from dlcli.data.resolve import prepared, resolved_for
+from dlcli.data.splits import Splits, open_splits
+from dlcli.data.unfamiliar import gaps_of
+from dlcli.errors import Interrupted, RunFailed
+from dlcli.models.targets import scale_in_words, target_scale
+from dlcli.report.checks import write_checks
+from dlcli.report.write_up import diagnose_failure, write_for_people
+from dlcli.runs import RunFolder
+from dlcli.runs.environment import describe_environment, process_started, what_rounds_otherwise
+from dlcli.runs.failures import recorded_failure
+from dlcli.runs.folder import REVISION, now
+from dlcli.runs.reporter import Log, Reporter
+from dlcli.runs.scored_splits import sizes_in_words
+from dlcli.runtime.checkpoint import Snapshot
+from dlcli.runtime.cluster import Cluster
+from dlcli.runtime.device import Device, joined, use_devices
+from dlcli.runtime.engine import keras
+from dlcli.score.evaluate import evaluate_model
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.load import LoadedSpec, to_yaml
+from dlcli.training.checkpoints import keep_last_checkpoint
+from dlcli.training.fit import FitContext, fit
+from dlcli.training.trackers.notify import followed, refuse_missing_trackers, without_trackers
+
+
+def train(
+    loaded: LoadedSpec,
+    runs: Path,
+    reporter: Reporter,
+    *,
+    offline: bool = False,
+    parent: str = "",
+    batch: str = "",
+    write_up: bool = True,
+    cluster: Cluster | None = None,
+) -> RunFolder:
+    """Trains an experiment in a new run folder and returns the run.
+
+    `parent` is the id of the run that it continues, `batch` names the job of a batch that it is made for. `write_up`
+    tells whether diagnosis, model card and report are written at its end. Of a cluster's workers this is the chief.
+
+    Raises:
+        RunFailed: the training could not end well; the folder says why and keeps the best epoch so far.
+        Interrupted: a signal stopped it; `dlcli train --resume` resumes it.
+        DataError: the data is not fit to train on.
+        UsageError: a tracker's package is not installed.
+    """
+    experiment = loaded.experiment
+    refuse_missing_trackers(experiment)
+    joined(experiment.hardware, cluster)
+    run = RunFolder.create(runs, experiment.name, spec=to_yaml(experiment), source=loaded.source_text, batch=batch)
+    run.update_status(process_started=process_started(), parent=parent)
+    with run.hold():
+        proceed(run, experiment, reporter, run_logger(run, reporter), offline=offline, write_up=write_up, cluster=cluster)
+    return run
+
+
+def proceed(
+    run: RunFolder,
+    experiment: Experiment,
+    reporter: Reporter,
+    log: Log,
+    *,
+    begin: Snapshot | None = None,
+    offline: bool = False,
+    write_up: bool = True,
+    cluster: Cluster | None = None,
+) -> None:
+    """Trains a run's experiment to its end, from a checkpoint or from the beginning; the process must hold the run.
+
+    Of several workers the chief alone scores it.
+    """
+    with followed(run, reporter, log) as following:
+        with _diagnosed_failure(run, write_up), recorded_failure(run) as asked:
+            # A run is the same whatever its process trained before, down to the names of its layers.
+            keras.utils.clear_session()
+            device = use_devices(experiment.hardware, experiment.seed, cluster)
+            log(f"device: {device}")
+            begun, environment = run.environment(), described(run, device)
+            run.write_environment(environment)
+            if begun:
+                _tell_rounding(begun, environment["resumed"][-1], log)
+            if begin is None and not run.split_path.exists():
+                experiment, splits = _opened(run, experiment, device, log, offline=offline)
+            else:
+                splits = open_recorded(run, experiment, offline=offline)
+            chief = cluster is None or cluster.is_chief
+            following.begin(experiment if chief else without_trackers(experiment), offline=offline)
+            fit(experiment, splits, run, following, log, FitContext(asked, begin, offline, device.spread))
+            if not chief:
+                return
+            _score(experiment, splits, run)
+            keep_last_checkpoint(run)
+            run.update_status(state="completed", finished=now())
+        if write_up:
+            write_for_people(run, log, lambda run: write_checks(experiment, splits, run))
+
+
+@contextmanager
+def _diagnosed_failure(run: RunFolder, write_up: bool) -> Iterator[None]:
+    """Writes the diagnosis of a run that fails inside the block: why a loss diverged is what one wants to know then."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except RunFailed:
+        if write_up and run.path.is_dir():
+            diagnose_failure(run)
+        raise
+
+
+def run_logger(run: RunFolder, reporter: Reporter) -> Log:
+    """Returns what says a line to the user and to the run's log."""
+
+    def log(line: str) -> None:
+        run.log(line)
+        reporter.log(line)
+
+    return log
+
+
+def described(run: RunFolder, device: Device) -> dict[str, Any]:
+    """Returns what `environment.json` holds: of a resumed run the first description, with the later ones in `resumed`.
+
+    The run keeps the revision that it was begun with.
+    """
+    first, here = run.environment(), describe_environment(device)
+    return {"revision": REVISION} | here if not first else first | {"resumed": [*first.get("resumed", []), here]}
+
+
+def _tell_rounding(begun: dict[str, Any], here: dict[str, Any], log: Log) -> None:
+    """Says what a resumed run computes with otherwise than when it was begun, and whether that changes its bits."""
+    differing = what_rounds_otherwise(begun, here)
+    if differing:
+        log(f"note: resumed with {', '.join(differing)}: the last bits will differ from an uninterrupted run")
+    elif here["threads"]["intra_op"] != len(here["affinity"]):
+        count, cores = here["threads"]["intra_op"], len(here["affinity"])
+        log(f"threads: {count}, as at the start of the run ({cores} {'cores are' if cores > 1 else 'core is'} available now)")
+
+
+def _opened(run: RunFolder, experiment: Experiment, device: Device, log: Log, *, offline: bool) -> tuple[Experiment, Splits]:
+    """Opens the data for the first time: returns the resolved experiment and the parts, both recorded in the run folder."""
+    experiment = prepared(experiment, offline=offline)
+    splits = open_splits(experiment, offline=offline)
+    _tell_data(splits, log)
+    experiment = resolved_for(experiment, splits, device)
+    scale = target_scale(experiment, splits)
+    if scale is not None:
+        log(scale_in_words(scale, splits.classes))
+    run.write_spec(to_yaml(experiment))
+    run.write_data(splits.describe() | {"leaks": leak_facts(splits), "gaps": gaps_of(splits.train.inputs)})
+    run.write_split({name: examples.ids for name, examples in splits.distinct.items()})
+    return experiment, splits
+
+
+def _tell_data(splits: Splits, log: Log) -> None:
+    counts = {name: len(examples) for name, examples in splits.by_name.items()}
+    sizes = sizes_in_words(counts, shared=splits.test_is_validation)
+    shape = f"shape {splits.shape}" if splits.shape else f"{len(splits.train.inputs.columns)} columns"
+    classes = f", {len(splits.classes)} classes" if splits.task.output.strata(splits.train.targets) is not None else ""
+    log(f"data: {sizes}; {shape}{classes}")
+    for line in splits.lines:
+        log(line)
+    for note in splits.notes:
+        log(f"note: {note}")
+
+
+def _score(experiment: Experiment, splits: Splits, run: RunFolder) -> None:
+    """Scores the kept model, loaded again from its file, on the test split; on the validation split where there is none."""
+    from dlcli.charts.learning import save_curves
+    from dlcli.training.trackers.tensorboard import write_results
+
+    split = splits.scored
+    evaluate_model(experiment, splits, run, split)
+    save_curves(run)
+    write_results(run, split)
