@@ -65,7 +65,7 @@ def show_comparison(comparison: Comparison, pairings: list[Pairing]) -> None:
 
 
 def _show_pairing(console: PlainConsole, pairing: Pairing, first: str, other: str) -> None:
-    on = f"on the same {pairing.examples:,} {pairing.part} examples:" if pairing.differences else "not tested"
+    on = f"on the same {pairing.examples:,} {pairing.title} examples:" if pairing.differences else "not tested"
     console.print(f"{other} against {first}, {on}")
     for difference in pairing.differences:
         console.print(f"  {sentence(difference, first, other)}", soft_wrap=True)

@@ -1,1 +1,1 @@
-"""What predictions are worth: scores with intervals, per-class tables, curves, calibration, errors, residuals, slices."""
+"""The quality of predictions: scores with intervals, per-class tables, curves, calibration, errors, residuals, slices."""

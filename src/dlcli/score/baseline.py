@@ -1,4 +1,4 @@
-"""Simple models first: what scikit-learn's reach on a spec's own data, parts and metrics."""
+"""Baselines: the scores of scikit-learn's simple models on a spec's own data, splits and metrics."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Baselines:
-    """What simple models reach on one part."""
+    """The scores of simple models on one split."""
 
     split: str
     examples: int
@@ -59,38 +59,38 @@ class Baselines:
 def baselines(
     experiment: Experiment, log: Log, *, split: str = "", most: int = MOST_EXAMPLES, offline: bool = False
 ) -> Baselines:
-    """Fits scikit-learn's simple models on the training part and scores them on another.
+    """Fits scikit-learn's simple models on the training split and scores them on another split.
 
-    Images are taken as rows of their pixels from 0 to 1, columns as the network takes them (scaled, gaps marked, categories
-    one-hot). Of more than `most` training examples a random part is used, drawn by the spec's seed.
+    Images become rows of their pixels from 0 to 1; columns are prepared as for the network (scaled, gaps marked, categories
+    one-hot). Of more than `most` training examples a random subset is used, drawn by the spec's seed.
 
     Raises:
-        UsageError: there is no such part.
+        UsageError: there is no such split.
         DataError: the data cannot be read.
     """
     use_device(any_device(experiment.hardware), experiment.seed)
     experiment = prepared(experiment, offline=offline)
     splits = open_splits(experiment, offline=offline)
-    part = split or splits.scored
-    if part not in splits:
-        raise UsageError(f"--split: the data has no {part} split; it has {', '.join(splits.by_name)}")
-    train, other = model_rows(splits.train, splits[part])
+    split = split or splits.scored
+    if split not in splits:
+        raise UsageError(f"--split: the data has no {split} split; it has {', '.join(splits.by_name)}")
+    train, scored_inputs = model_rows(splits.train, splits[split])
     places = np.arange(len(splits.train))
     if len(places) > most:
         places = np.sort(np.random.default_rng(experiment.seed).permutation(len(places))[:most])
         log(f"note: {most:,} of {len(splits.train):,} training examples are used; raise --examples to use more")
-    truth, metrics = splits[part].targets, list(experiment.training.metrics or [])
+    truth, metrics = splits[split].targets, list(experiment.training.metrics or [])
     rows = []
     for name, model in simple_models(splits.task, experiment.seed):
         log(f"{name}: fitting {len(places):,} examples with {train.shape[1]:,} features")
-        rows.append(_row(name, model, train[places], splits.train.targets[places], other, truth, splits, metrics))
-    title = title_of(part, shared=part == "test" and splits.test_is_validation)
+        rows.append(_row(name, model, train[places], splits.train.targets[places], scored_inputs, truth, splits, metrics))
+    title = title_of(split, shared=split == "test" and splits.test_is_validation)
     names = [metric.name for metric in metrics]
-    return Baselines(part, len(truth), len(places), names, rows, splits.fingerprint, title)
+    return Baselines(split, len(truth), len(places), names, rows, splits.fingerprint, title)
 
 
 def model_rows(train: Examples, scored: Examples) -> tuple[Array, Array]:
-    """Returns the training examples and those that are scored as float32 `(n, features)`."""
+    """Returns the training examples and the scored examples as float32 `(n, features)`."""
     first, second = train.inputs, scored.inputs
     if first.columns:
         raw, features = column_inputs(first.columns, "standard")
@@ -105,12 +105,12 @@ def _encoded(encode: Any, inputs: Inputs) -> Array:
 
 
 def _flat(examples: Examples) -> Array:
-    """Returns images as rows of numbers from 0 to 1, coarser where they are large; other arrays as rows."""
+    """Returns images as rows of numbers from 0 to 1, large ones subsampled; other arrays as rows."""
     inputs = examples.inputs
     if inputs.kind != "images":
         return np.asarray(inputs.read(np.arange(len(inputs))), dtype="float32").reshape(len(examples), -1)
-    found = [_pixels(inputs, np.arange(at, min(at + 256, len(examples)))) for at in range(0, len(examples), 256)]
-    return np.concatenate(found)
+    batches = [_pixels(inputs, np.arange(at, min(at + 256, len(examples)))) for at in range(0, len(examples), 256)]
+    return np.concatenate(batches)
 
 
 def _pixels(inputs: Inputs, places: Array) -> Array:
@@ -120,7 +120,7 @@ def _pixels(inputs: Inputs, places: Array) -> Array:
 
 
 def simple_models(task: Task, seed: int) -> Iterator[tuple[str, Any]]:
-    """Yields the simple models of a task by name, the guess without inputs first."""
+    """Yields the simple models of a task by name, the one without inputs first."""
     from sklearn import dummy
 
     if task.output.is_numeric:
@@ -159,16 +159,16 @@ def _classifiers_of_labels(seed: int) -> Iterator[tuple[str, Any]]:
     return _classifiers_by(multioutput.MultiOutputClassifier, seed)
 
 
-def _classifiers_by(several: Callable[[Any], Any], seed: int) -> Iterator[tuple[str, Any]]:
-    """Yields scikit-learn's simple models for classes by name; `several` makes one of them fit for several labels."""
+def _classifiers_by(wrap: Callable[[Any], Any], seed: int) -> Iterator[tuple[str, Any]]:
+    """Yields scikit-learn's simple models for classes by name; `wrap` adapts one to several labels."""
     from sklearn import ensemble, linear_model, neighbors, pipeline, preprocessing
 
     scaled = preprocessing.StandardScaler
     logistic = linear_model.LogisticRegression(max_iter=500)
-    yield "logistic regression", pipeline.make_pipeline(scaled(), several(logistic))
+    yield "logistic regression", pipeline.make_pipeline(scaled(), wrap(logistic))
     yield "5 nearest neighbours", pipeline.make_pipeline(scaled(), neighbors.KNeighborsClassifier())
     yield "random forest", ensemble.RandomForestClassifier(random_state=seed, n_jobs=-1)
-    yield "gradient boosting", several(ensemble.HistGradientBoostingClassifier(random_state=seed))
+    yield "gradient boosting", wrap(ensemble.HistGradientBoostingClassifier(random_state=seed))
 
 
 _MODELS: dict[type[OutputType], Callable[[int], Iterator[tuple[str, Any]]]] = {
@@ -183,25 +183,25 @@ def _row(
     model: Any,
     train: Array,
     labels: Array,
-    other: Array,
+    scored_inputs: Array,
     truth: Array,
     splits: Splits,
     metrics: Sequence[MetricSpec],
 ) -> Row:
-    """Fits one model and scores it; what scikit-learn refuses is the row's reason."""
+    """Fits one model and scores it; an error of scikit-learn becomes the row's reason."""
     began = perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a simple model that has not converged is still a baseline
         try:
             model.fit(train, fit_targets(labels, splits.task))
-            scores = model_scores(model, other, splits)
+            scores = model_scores(model, scored_inputs, splits)
         except ValueError as error:
             return Row(name, {}, perf_counter() - began, str(error).splitlines()[0])
-    found = {
+    metric_scores = {
         metric.name: (metric.score(truth, scores, splits.task), metric_interval(metric, truth, scores, splits.task))
         for metric in metrics
     }
-    return Row(name, found, perf_counter() - began)
+    return Row(name, metric_scores, perf_counter() - began)
 
 
 def model_scores(model: Any, inputs: Array, splits: Splits) -> Array:
@@ -211,7 +211,7 @@ def model_scores(model: Any, inputs: Array, splits: Splits) -> Array:
 
 
 def fit_targets(targets: Array, task: Task) -> Array:
-    """Returns targets as scikit-learn's models take them: classes and labels as whole numbers."""
+    """Returns targets in the form of scikit-learn's models: classes and labels as integers."""
     return targets if task.output.is_numeric else targets.astype("int64")
 
 
@@ -221,7 +221,10 @@ def _values(model: Any, inputs: Array, _: int) -> Array:
 
 def _labels(model: Any, inputs: Array, _: int) -> Array:
     shares = model.predict_proba(inputs)
-    return np.stack([_of_yes(one, known) for one, known in zip(shares, model.classes_, strict=True)], axis=1)
+    return np.stack(
+        [_positive_probability(label_shares, classes) for label_shares, classes in zip(shares, model.classes_, strict=True)],
+        axis=1,
+    )
 
 
 def _classes(model: Any, inputs: Array, classes: int) -> Array:
@@ -233,26 +236,26 @@ def _classes(model: Any, inputs: Array, classes: int) -> Array:
 _SCORES: dict[type[OutputType], Callable[[Any, Array, int], Array]] = {Classes: _classes, Labels: _labels, Values: _values}
 
 
-def _of_yes(shares: Array, known: Array) -> Array:
-    """Returns the probability of 1 where a model may have seen one label's 0 or 1 alone."""
-    at = np.flatnonzero(np.asarray(known) == 1)
+def _positive_probability(shares: Array, classes: Array) -> Array:
+    """Returns the probability of 1 for one label, whose training examples may all have had the same value."""
+    at = np.flatnonzero(np.asarray(classes) == 1)
     return np.asarray(shares[:, at[0]] if len(at) else np.zeros(len(shares)), dtype="float32")
 
 
-def beside_run(found: Baselines, run: RunFolder) -> Baselines:
-    """Returns the table with a run's scores of the same part as its last row.
+def beside_run(table: Baselines, run: Run) -> Baselines:
+    """Returns the table with a run's scores on the same split as its last row.
 
     Raises:
-        UsageError: the run was not scored on it, or on other examples.
+        UsageError: the run was not scored on this split, or was scored on other examples.
     """
-    scores = run.metrics(found.split)
+    scores = run.metrics(table.split)
     if not scores:
-        raise UsageError(f"{run.id} was not scored on {found.split}: {command()} evaluate {run.id} --split {found.split}")
-    if found.fingerprint != run.data().get("fingerprint"):
+        raise UsageError(f"{run.id} was not scored on {table.split}: {command()} evaluate {run.id} --split {table.split}")
+    if table.fingerprint != run.data().get("fingerprint"):
         raise UsageError(f"{run.id} has different data or a different split than the spec, so their scores are not comparable")
     row = {
         name: (entry["value"], tuple(entry["interval"]) if entry.get("interval") else None)
         for name, entry in scores["metrics"].items()
-        if name in found.metrics
+        if name in table.metrics
     }
-    return replace(found, rows=[*found.rows, Row(run.id, row, 0.0)])
+    return replace(table, rows=[*table.rows, Row(run.id, row, 0.0)])

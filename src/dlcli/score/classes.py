@@ -25,14 +25,14 @@ def write_classes(folder: Path, outcome: Outcome) -> None:
     cells, counts = np.unique(outcome.truth * len(classes) + outcome.predicted, return_counts=True)
     labels, guesses = np.divmod(cells, len(classes))
     if len(classes) > MANY_CLASSES:
-        found = ((classes[row], classes[column], count) for row, column, count in zip(labels, guesses, counts, strict=True))
-        write_table(folder / layout.CONFUSION_PAIRS, ("label", "predicted", "count"), found)
+        pairs = ((classes[row], classes[column], count) for row, column, count in zip(labels, guesses, counts, strict=True))
+        write_table(folder / layout.CONFUSION_PAIRS, ("label", "predicted", "count"), pairs)
         return
     matrix = np.zeros((len(classes), len(classes)), dtype="int64")
     matrix[labels, guesses] = counts
     _write_matrix(folder / layout.CONFUSION_MATRIX, classes, matrix.tolist())
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    _write_matrix(folder / layout.CONFUSION_SHARES, classes, [[f"{one:.6f}" for one in row] for row in shares])
+    _write_matrix(folder / layout.CONFUSION_SHARES, classes, [[f"{share:.6f}" for share in row] for row in shares])
     draw_confusion_matrix(matrix, classes, folder / layout.CONFUSION_PICTURE)
 
 
@@ -41,20 +41,20 @@ def _write_matrix(path: Path, classes: tuple[str, ...], rows: list[list[Any]]) -
 
 
 def class_table(truth: Array, predicted: Array, classes: tuple[str, ...]) -> Iterator[tuple[str, Array]]:
-    """Yields each class with its precision, recall, F1 and support, 0 where undefined, as scikit-learn has them.
+    """Yields each class with its precision, recall, F1 and support, 0 where undefined, as in scikit-learn.
 
-    Counted here: importing scikit-learn for it would cost every run a second and 100 MiB.
+    They are counted here because importing scikit-learn would cost every run a second and 100 MiB.
     """
     count = len(classes)
     support, guesses = np.bincount(truth, minlength=count), np.bincount(predicted, minlength=count)
-    right = np.bincount(truth[truth == predicted], minlength=count)
-    yield from zip(classes, _rates(right, guesses, support), strict=True)
+    correct = np.bincount(truth[truth == predicted], minlength=count)
+    yield from zip(classes, _rates(correct, guesses, support), strict=True)
 
 
 def label_table(truth: Array, predicted: Array, labels: tuple[str, ...]) -> Iterator[tuple[str, Array]]:
-    """Yields the same of each label of a multilabel task; arrays are 0/1 `(n, labels)`."""
-    right = (truth * predicted).sum(axis=0)
-    yield from zip(labels, _rates(right, predicted.sum(axis=0), truth.sum(axis=0)), strict=True)
+    """Yields each label of a multilabel task with the same four values; the arrays are 0/1 `(n, labels)`."""
+    correct = (truth * predicted).sum(axis=0)
+    yield from zip(labels, _rates(correct, predicted.sum(axis=0), truth.sum(axis=0)), strict=True)
 
 
 def write_labels(folder: Path, outcome: Outcome) -> None:
@@ -64,6 +64,6 @@ def write_labels(folder: Path, outcome: Outcome) -> None:
     write_table(folder / layout.PER_CLASS, ("class", "precision", "recall", "f1", "support"), rows)
 
 
-def _rates(right: Array, guesses: Array, support: Array) -> Array:
-    precision, recall = right / np.maximum(guesses, 1), right / np.maximum(support, 1)
-    return np.stack([precision, recall, 2 * right / np.maximum(support + guesses, 1), support], axis=1)
+def _rates(correct: Array, guesses: Array, support: Array) -> Array:
+    precision, recall = correct / np.maximum(guesses, 1), correct / np.maximum(support, 1)
+    return np.stack([precision, recall, 2 * correct / np.maximum(support + guesses, 1), support], axis=1)

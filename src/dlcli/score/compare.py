@@ -1,8 +1,8 @@
 """Runs on the same examples: by how much their scores differ, and whether these examples are enough to show it.
 
-Two models on one part of the data are right and wrong together on most examples. What tells them apart are the others, so
-each difference is taken example by example: accuracies are told apart by the exact McNemar test, every other metric and the
-loss by the interval of the difference (`scoring/intervals.py`).
+Two models are correct, or wrong, together on most examples of a split. Only the other examples distinguish them, so each
+comparison is paired by example: accuracies are compared by the exact McNemar test, every other metric and the loss by the
+interval of the difference (`score/intervals.py`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from dlcli.tasks import Task
 Verdict = Literal["better", "worse", "none shown", "same"]
 SIGNIFICANT = 0.05
 RELABELLED = 0.05
-"""Share of common ids whose labels may differ for the others still to be taken as the same examples."""
+"""The largest share of common ids with different labels at which the other examples still count as the same."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Difference:
     """How a run's score differs from the first run's on the same examples.
 
     `interval` is the 95 % interval of the difference; where it is None, `no_interval` says why. For accuracy `p` is McNemar's,
-    and the two counts are the examples that one of the runs alone has right. `same` says that the predictions are alike.
+    and the two counts are the examples that only one of the runs has right. The verdict `same` means equal predictions.
     """
 
     metric: str
@@ -53,28 +53,28 @@ class Difference:
 
     @property
     def difference(self) -> float:
-        """The run's score less the first run's."""
+        """The run's score minus the first run's."""
         return self.other - self.first
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """One run against the first: their differences on `examples` that both were scored on, and what was noted."""
+    """One run against the first: their differences on the `examples` that both were scored on, and notes."""
 
     first: RunFolder
     other: RunFolder
     examples: int
     differences: list[Difference]
     notes: list[str]
-    part: str = "test"
-    """How the part is called."""
+    title: str = "test"
+    """The name of the split as it is shown."""
 
 
 def pair_runs(runs: list[RunFolder], split: str, *, any_data: bool = False) -> list[Pairing]:
     """Compares every run with the first one on the examples of a split that both were scored on.
 
     Raises:
-        UsageError: they were scored on different examples, unless `any_data` allows it: then those that are the same count.
+        UsageError: they were scored on different examples; `any_data` allows it and compares the common examples.
         DamagedFile: a run's predictions cannot be read.
     """
     return [_pair(runs[0], run, split, any_data=any_data) for run in runs[1:]]
@@ -82,21 +82,23 @@ def pair_runs(runs: list[RunFolder], split: str, *, any_data: bool = False) -> l
 
 def _pair(first: RunFolder, other: RunFolder, split: str, *, any_data: bool) -> Pairing:
     titles = dict.fromkeys(split_title(run, split) for run in (first, other))
-    none = Pairing(first, other, 0, [], [], " or ".join(titles))
+    empty = Pairing(first, other, 0, [], [], " or ".join(titles))
     missing = [not_scored(run, split) for run in (first, other) if not run.metrics(split)]
     if missing:
-        return replace(none, notes=missing)
+        return replace(empty, notes=missing)
     tasks = [run.experiment().task for run in (first, other)]
     if tasks[0] != tasks[1]:
         return replace(
-            none, notes=[f"{first.id} is {_a(tasks[0])}, {other.id} {_a(tasks[1])}: their scores cannot be compared"]
+            empty, notes=[f"{first.id} is {_a(tasks[0])}, {other.id} {_a(tasks[1])}: their scores cannot be compared"]
         )
-    without = [run for run in (first, other) if not has_outcome(run, split)]
-    if without:
+    unstored = [run for run in (first, other) if not has_outcome(run, split)]
+    if unstored:
         if not any_data and _fingerprint(first) != _fingerprint(other):
-            raise UsageError(_refusal(first, other, f"their data differ, and {without[0].id} has no stored predictions", split))
-        again = f"`{command()} evaluate {without[0].id} --split {split}` writes them"
-        return replace(none, notes=[f"{without[0].id} has no stored predictions of its {split} split: {again}"])
+            raise UsageError(
+                _refusal(first, other, f"their data differ, and {unstored[0].id} has no stored predictions", split)
+            )
+        remedy = f"`{command()} evaluate {unstored[0].id} --split {split}` writes them"
+        return replace(empty, notes=[f"{unstored[0].id} has no stored predictions of its {split} split: {remedy}"])
     ours, theirs = read_outcome(first, split), read_outcome(other, split)
     matched = match(ours, theirs)
     if matched.doubt and not any_data:
@@ -106,10 +108,10 @@ def _pair(first: RunFolder, other: RunFolder, split: str, *, any_data: bool) -> 
     if not matched.doubt and _fingerprint(first) != _fingerprint(other):
         notes.append(f"their data or splits differ elsewhere; ids and labels of the {split} split are the same")
     if not len(matched.ours):
-        return replace(none, notes=notes)
+        return replace(empty, notes=notes)
     metrics = _metrics([first, other], matched)
     differences = [*(compare(metric, matched.ours, matched.theirs) for metric in metrics), *_losses(first, other, matched)]
-    return replace(none, examples=len(matched.ours), differences=differences, notes=notes)
+    return replace(empty, examples=len(matched.ours), differences=differences, notes=notes)
 
 
 def _losses(first: RunFolder, other: RunFolder, matched: Matched) -> list[Difference]:
@@ -120,12 +122,12 @@ def _losses(first: RunFolder, other: RunFolder, matched: Matched) -> list[Differ
         return []
     if matched.ours.classes != matched.theirs.classes or matched.ours.scores is None or matched.theirs.scores is None:
         return []
-    without = [run.id for run, part in ((first, matched.ours), (other, matched.theirs)) if part.losses is None]
-    if without:
+    unstored = [run.id for run, outcome in ((first, matched.ours), (other, matched.theirs)) if outcome.losses is None]
+    if unstored:
         split = matched.ours.split
-        again = f"`{command()} evaluate {without[0]} --split {split}` writes it"
+        remedy = f"`{command()} evaluate {unstored[0]} --split {split}` writes it"
         matched.notes.append(
-            f"their losses are not compared: {without[0]} has no stored losses of the {split} examples; {again}"
+            f"their losses are not compared: {unstored[0]} has no stored losses of the {split} examples; {remedy}"
         )
         return []
     return [compare_losses(matched.ours, matched.theirs)]
@@ -152,7 +154,7 @@ def _left(matched: Matched) -> str:
 
 @dataclass(frozen=True)
 class Matched:
-    """Two outcomes of the same examples in the same order, with the same classes; `doubt` says what was not the same."""
+    """Two outcomes of the same examples in the same order, with the same classes; `doubt` says what differed."""
 
     ours: Outcome
     theirs: Outcome
@@ -161,9 +163,9 @@ class Matched:
 
 
 def match(ours: Outcome, theirs: Outcome) -> Matched:
-    """Returns what two outcomes have in common: examples of the same id and the same label.
+    """Returns the common examples of two outcomes: those with the same id and the same label.
 
-    Classes are matched by name. Where their names differ, only the predicted class is left to compare.
+    Classes are matched by name. Where their names differ, only the predicted classes are compared.
     """
     notes = []
     if ours.classes != theirs.classes:
@@ -171,51 +173,51 @@ def match(ours: Outcome, theirs: Outcome) -> Matched:
         notes.append(note)
         if set(ours.classes) != set(theirs.classes):
             if not ours.has_one_class:
-                none = np.zeros(0, dtype="int64")
-                return Matched(_only(ours, none), _only(theirs, none), note, [])
+                nothing = np.zeros(0, dtype="int64")
+                return Matched(_only(ours, nothing), _only(theirs, nothing), note, [])
             ours, theirs = _by_name(ours, theirs)
-    places = {one: place for place, one in enumerate(theirs.ids)}
+    places = {example_id: place for place, example_id in enumerate(theirs.ids)}
     repeated = min(len(places) - len(theirs), len({*ours.ids}) - len(ours))
-    pairs = np.array([(place, places[one]) for place, one in enumerate(ours.ids) if one in places], dtype="int64").reshape(
-        -1, 2
-    )
+    pairs = np.array(
+        [(place, places[example_id]) for place, example_id in enumerate(ours.ids) if example_id in places], dtype="int64"
+    ).reshape(-1, 2)
     same = (
         (ours.truth[pairs[:, 0]] == theirs.truth[pairs[:, 1]])
         .reshape(len(pairs), int(np.prod(ours.truth.shape[1:])))
         .all(axis=1)
     )
     doubt = "ids are not unique, so examples cannot be matched" if repeated else _doubt(ours, theirs, same)
-    # Of other data whose ids are positions some labels agree too, by chance.
+    # In different data whose ids are positions, some labels agree by chance.
     pairs = pairs[same] if not repeated and same.sum() >= (1 - RELABELLED) * len(pairs) else pairs[:0]
     return Matched(_only(ours, pairs[:, 0]), _only(theirs, pairs[:, 1]), doubt, notes)
 
 
 def _doubt(ours: Outcome, theirs: Outcome, same: Array) -> str:
-    """Returns what speaks against the examples being the same; empty if nothing does. `same` is of those with one id."""
+    """Returns why the examples may not be the same, or an empty text. `same`: for each common id, whether the labels agree."""
     common, relabelled = len(same), int(len(same) - same.sum())
     if not common:
         return f"none of {len(ours):,} and {len(theirs):,} examples is in both"
-    words = []
+    reasons = []
     if common < max(len(ours), len(theirs)):
-        words.append(f"of {len(ours):,} and {len(theirs):,} examples {common:,} have the same id")
+        reasons.append(f"of {len(ours):,} and {len(theirs):,} examples {common:,} have the same id")
     if relabelled:
-        words.append(f"{relabelled:,} of {common:,} examples with the same id have different labels")
-    return " and ".join(words)
+        reasons.append(f"{relabelled:,} of {common:,} examples with the same id have different labels")
+    return " and ".join(reasons)
 
 
 def _reordered(ours: Outcome, theirs: Outcome) -> tuple[Outcome, str]:
     """Returns the second outcome with the first one's order of classes, labels or targets, if they are the same."""
-    what = ours.task.output.nouns
+    nouns = ours.task.output.nouns
     if set(ours.classes) != set(theirs.classes):
-        added, gone = sorted({*theirs.classes} - {*ours.classes}), sorted({*ours.classes} - {*theirs.classes})
-        words = [
+        only_theirs, only_ours = sorted({*theirs.classes} - {*ours.classes}), sorted({*ours.classes} - {*theirs.classes})
+        descriptions = [
             f"only one of them has {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
-            for names in (gone, added)
+            for names in (only_ours, only_theirs)
             if names
         ]
-        return theirs, f"their {what} differ: {'; '.join(words)}"
+        return theirs, f"their {nouns} differ: {'; '.join(descriptions)}"
     order = np.array([theirs.classes.index(name) for name in ours.classes])
-    note = f"their {what} are in a different order and were matched by name"
+    note = f"their {nouns} are in a different order and were matched by name"
     if not ours.has_one_class:
         assert theirs.scores is not None
         moved = replace(theirs, classes=ours.classes, truth=theirs.truth[:, order], scores=theirs.scores[:, order])
@@ -227,7 +229,7 @@ def _reordered(ours: Outcome, theirs: Outcome) -> tuple[Outcome, str]:
 
 
 def _by_name(ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
-    """Returns two outcomes of different classes with the numbers of all classes together, and without probabilities."""
+    """Returns two outcomes of different classes, numbered in the union of their classes, without probabilities."""
     names = tuple(dict.fromkeys([*ours.classes, *theirs.classes]))
     number = np.array([names.index(name) for name in theirs.classes])
     moved = replace(theirs, classes=names, truth=number[theirs.truth], scores=None, predicted_numbers=number[theirs.predicted])
@@ -242,17 +244,17 @@ def _only(outcome: Outcome, places: Array) -> Outcome:
     return replace(outcome, ids=ids, truth=outcome.truth[places], scores=scores, predicted_numbers=numbers, losses=losses)
 
 
-def _metrics(runs: list[RunFolder], matched: Matched) -> list[MetricSpec]:
-    """Returns every metric of the runs' specs, each once; without probabilities accuracy alone."""
-    named: dict[str, MetricSpec] = {metric.name: metric for run in runs for metric in run.experiment().training.metrics or []}
+def _metrics(runs: list[Run], matched: Matched) -> list[MetricSpec]:
+    """Returns every metric of the runs' specs once; without probabilities, only the accuracy."""
+    metrics: dict[str, MetricSpec] = {metric.name: metric for run in runs for metric in run.experiment().training.metrics or []}
     if matched.ours.scores is None or matched.theirs.scores is None:
         matched.notes.append("without the probabilities of both runs, only the accuracy can be tested")
         return [Accuracy(kind="accuracy")]
     if matched.ours.has_one_class:
-        named = {"accuracy": Accuracy(kind="accuracy")} | named
-    if not named:
+        metrics = {"accuracy": Accuracy(kind="accuracy")} | metrics
+    if not metrics:
         matched.notes.append("their specs have no metric to test")
-    return list(named.values())
+    return list(metrics.values())
 
 
 def compare(metric: MetricSpec, ours: Outcome, theirs: Outcome) -> Difference:
@@ -265,7 +267,11 @@ def compare(metric: MetricSpec, ours: Outcome, theirs: Outcome) -> Difference:
     if np.array_equal(ours.scores, theirs.scores):
         value = metric.score(ours.truth, ours.scores, ours.task)
         return Difference(metric.name, value, value, (0.0, 0.0), "same", higher)
-    estimates = [metric_estimate(metric, one.truth, one.scores, one.task) for one in (ours, theirs) if one.scores is not None]
+    estimates = [
+        metric_estimate(metric, outcome.truth, outcome.scores, outcome.task)
+        for outcome in (ours, theirs)
+        if outcome.scores is not None
+    ]
     return _difference(metric.name, *estimates, higher=higher)
 
 
@@ -273,8 +279,8 @@ def compare_losses(ours: Outcome, theirs: Outcome) -> Difference:
     """Returns how the mean loss of the second outcome differs from the first one's, on the same examples."""
     assert ours.losses is not None
     assert theirs.losses is not None
-    counted = np.isfinite(ours.losses) & np.isfinite(theirs.losses)
-    first, other = ours.losses[counted], theirs.losses[counted]
+    is_counted = np.isfinite(ours.losses) & np.isfinite(theirs.losses)
+    first, other = ours.losses[is_counted], theirs.losses[is_counted]
     if np.array_equal(first, other):
         value = float(first.mean()) if len(first) else float("nan")
         return Difference("loss", value, value, (0.0, 0.0), "same", False)
@@ -288,7 +294,7 @@ def _difference(name: str, first: Estimate, other: Estimate, *, higher: bool) ->
 
 
 def _accuracies(name: str, ours: Array, theirs: Array) -> Difference:
-    """Returns the difference of two accuracies; better is only what both the interval and McNemar's test call so."""
+    """Returns the difference of two accuracies; `better` or `worse` only if both the interval and McNemar's test show it."""
     only_first, only_other = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     interval, p = accuracy_interval(only_first, only_other, len(ours)), mcnemar(only_first, only_other)
     verdict: Verdict = "same" if not only_first + only_other else "none shown"
@@ -304,10 +310,10 @@ def _verdict(interval: tuple[float, float] | None, *, higher: bool) -> Verdict:
 
 
 def mcnemar(only_first: int, only_other: int) -> float:
-    """Returns the two-sided p of McNemar's test for the examples that one of two models alone has right.
+    """Returns the two-sided p of McNemar's test for the examples that only one of two models has right.
 
-    The exact one: under equal models each such example falls to either side by a fair coin (McNemar 1947; the binomial
-    form is in Fay 2010). Exact at every number, so that no switch to an approximation is needed.
+    The exact test: under equal models each such example belongs to either model with probability 1/2 (McNemar 1947; the
+    binomial form is in Fay 2010). It is exact for every count, so no approximation is needed.
     """
     from scipy.stats import binomtest
 
@@ -315,10 +321,10 @@ def mcnemar(only_first: int, only_other: int) -> float:
 
 
 def accuracy_interval(only_first: int, only_other: int, examples: int) -> tuple[float, float]:
-    """Returns the 95 % interval of the difference of two accuracies on the same examples, second less first.
+    """Returns the 95 % interval of the difference of two accuracies on the same examples, second minus first.
 
-    The adjusted Wald interval of Bonett and Price (2012): one example is added to each of the two counts. Where few
-    examples tell the models apart a bootstrap says too much: of 4 to 0 it would never draw one of the other kind.
+    The adjusted Wald interval of Bonett and Price (2012): one example is added to each of the two counts. With few
+    discordant examples a bootstrap is overconfident: from counts of 4 and 0 it never draws an example of the second kind.
     """
     from scipy.stats import norm
 
@@ -328,28 +334,28 @@ def accuracy_interval(only_first: int, only_other: int, examples: int) -> tuple[
 
 
 _SHARES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "top_", "hamming")
-"""How the names of metrics begin that are shares: their differences are told in points of a hundred."""
+"""Prefixes of the names of metrics that are shares: their differences are shown in percentage points."""
 
 
-def sentence(found: Difference, first: str, other: str) -> str:
-    """Returns a difference in plain words; `first` and `other` are what the runs are called."""
-    metric = found.metric
-    if not isfinite(found.difference):
+def sentence(difference: Difference, first: str, other: str) -> str:
+    """Returns a difference as a sentence; `first` and `other` are the names of the runs."""
+    metric = difference.metric
+    if not isfinite(difference.difference):
         return f"{metric} is not defined on these examples"
-    if found.verdict == "same":
-        alike = "are correct on the same examples" if found.p is not None else "give the same predictions"
-        return f"no difference in {metric}: {first} and {other} {alike}"
+    if difference.verdict == "same":
+        reason = "are correct on the same examples" if difference.p is not None else "give the same predictions"
+        return f"no difference in {metric}: {first} and {other} {reason}"
     unit, points, of = (100, " points", "of") if metric.startswith(_SHARES) else (1, "", "in")
-    higher, lower = (other, first) if found.difference >= 0 else (first, other)
-    by = f"{_figure(unit * abs(found.difference))}{points}"
-    test = "" if found.p is None else f"; McNemar p {_p(found.p)}"
-    end = f"95 % interval {_range(found.interval, unit if higher == other else -unit)}{test}"
-    if found.interval is None:
-        end = f"no interval: {found.no_interval}" if found.no_interval else "no interval"
-    if found.verdict == "none shown":
-        what = f"{metric} of {higher} is higher by {by}" if found.difference else f"{metric} is the same"
-        return f"no significant difference: {what}; {end}"
-    if found.higher_is_better:
+    higher, lower = (other, first) if difference.difference >= 0 else (first, other)
+    by = f"{_figure(unit * abs(difference.difference))}{points}"
+    test = "" if difference.p is None else f"; McNemar p {_p(difference.p)}"
+    end = f"95 % interval {_range(difference.interval, unit if higher == other else -unit)}{test}"
+    if difference.interval is None:
+        end = f"no interval: {difference.no_interval}" if difference.no_interval else "no interval"
+    if difference.verdict == "none shown":
+        observation = f"{metric} of {higher} is higher by {by}" if difference.difference else f"{metric} is the same"
+        return f"no significant difference: {observation}; {end}"
+    if difference.higher_is_better:
         return f"{higher} is better by {by} {of} {metric}; {end}"
     return f"{lower} is better: its {metric} is lower by {by}; {end}"
 
@@ -362,7 +368,7 @@ def _range(interval: tuple[float, float] | None, unit: int) -> str:
 
 
 def _figure(value: float) -> str:
-    """Returns a difference with the figures that tell something: two, of ten and more one behind the point."""
+    """Returns a difference with two significant figures, from 10 on with one decimal."""
     text = f"{value:.2g}" if abs(value) < 10 else f"{value:,.1f}"
     return "0" if float(text.replace(",", "")) == 0 else text
 

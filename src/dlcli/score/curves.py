@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves of every class, and the thresholds that serve a purpose best."""
+"""ROC and precision-recall curves of every class, and the best thresholds for the F1 score or for given costs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_POINTS = 500
 
 @dataclass(frozen=True)
 class Curve:
-    """One class against the rest. `x` and `y` go with `thresholds`, from the highest on; `area` is that below the curve."""
+    """The curve of one class against the rest: a point for each of `thresholds`, the highest first, and the area below."""
 
     name: str
     x: Array
@@ -27,9 +27,9 @@ class Curve:
 
 
 def one_against_rest(outcome: Outcome) -> Iterator[tuple[str, Array, Array]]:
-    """Yields each class or label that has both members and others: its name, who is a member, and its probabilities.
+    """Yields each class or label that has both members and others: its name, which examples are members, its probabilities.
 
-    Of a binary task the second class alone.
+    For a binary task only the second class.
     """
     output = outcome.task.output
     assert isinstance(output, Decisions)
@@ -43,13 +43,17 @@ def one_against_rest(outcome: Outcome) -> Iterator[tuple[str, Array, Array]]:
 def curves(outcome: Outcome) -> tuple[list[Curve], list[Curve]]:
     """Returns the ROC curves and the precision-recall curves, with the areas that scikit-learn gives.
 
-    ROC: `x` is the share of others taken for members, `y` the share of members found. Precision-recall: `x` is the recall,
-    `y` the precision, the area the average precision. Counted here: importing scikit-learn would cost every run a second.
+    ROC: `x` is the false positive rate, `y` the true positive rate. Precision-recall: `x` is the recall, `y` the precision,
+    the area the average precision. They are counted here because importing scikit-learn would cost every run a second.
     """
     roc, pr = [], []
     for name, members, scores in one_against_rest(outcome):
-        thresholds, found, wrong = _counts_above(members, scores)
-        recall, fall_out, precision = found / found[-1], wrong / wrong[-1], found / (found + wrong)
+        thresholds, true_positives, false_positives = _counts_above(members, scores)
+        recall, fall_out, precision = (
+            true_positives / true_positives[-1],
+            false_positives / false_positives[-1],
+            true_positives / (true_positives + false_positives),
+        )
         steps = np.diff(recall, prepend=0.0)
         area = float(np.trapezoid(np.append(0.0, recall), np.append(0.0, fall_out)))
         thresholds = np.append(np.inf, thresholds)
@@ -60,24 +64,24 @@ def curves(outcome: Outcome) -> tuple[list[Curve], list[Curve]]:
 
 
 def _counts_above(members: Array, scores: Array) -> tuple[Array, Array, Array]:
-    """Returns the different scores from the highest on, and how many members and others have at least each of them."""
+    """Returns the distinct scores, the highest first, and how many members and others reach each of them."""
     order = np.argsort(-scores, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
-    found = np.cumsum(members[order])[ends]
-    return scores[order][ends].astype("float64"), found, ends + 1 - found
+    true_positives = np.cumsum(members[order])[ends]
+    return scores[order][ends].astype("float64"), true_positives, ends + 1 - true_positives
 
 
 def _thinned(curve: Curve) -> Curve:
-    """Returns a curve of at most 500 points, its ends kept."""
+    """Returns a curve of at most 500 points with both ends."""
     if len(curve.x) <= _MOST_POINTS:
         return curve
-    kept = np.unique(np.linspace(0, len(curve.x) - 1, _MOST_POINTS).round().astype(int))
-    return Curve(curve.name, curve.x[kept], curve.y[kept], curve.thresholds[kept], curve.area)
+    places = np.unique(np.linspace(0, len(curve.x) - 1, _MOST_POINTS).round().astype(int))
+    return Curve(curve.name, curve.x[places], curve.y[places], curve.thresholds[places], curve.area)
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """A threshold for one label, and what it gives on these examples. `best_by`: default (0.5), f1 or cost."""
+    """A threshold for one label, and its scores on these examples. `best_by`: default (0.5), f1 or cost."""
 
     label: str
     best_by: str
@@ -89,44 +93,44 @@ class Threshold:
 
 
 def thresholds(outcome: Outcome, costs: tuple[float, float] | None = None) -> list[Threshold]:
-    """Returns for each label the usual 0.5, the threshold with the best F1, and that with the least cost.
+    """Returns for each label the default of 0.5, the threshold with the best F1, and that with the least cost.
 
-    A probability above the threshold is a yes. Each candidate lies halfway between two neighbouring probabilities.
+    A probability above the threshold is a positive. Each candidate lies halfway between two neighbouring probabilities.
 
     Args:
         outcome: predictions of a binary or multilabel task.
-        costs: of a false yes and of a false no, 1 and 1 if not given (no threshold is chosen by them then).
+        costs: of a false positive and of a false negative; None: both cost 1, and no threshold is chosen by cost.
     """
-    found = []
+    chosen = []
     for name, members, scores in one_against_rest(outcome):
         cuts = _cuts(scores)
         rows = _counted(members, scores, cuts)
         price = costs or (1.0, 1.0)
-        ways = {"default": int(np.flatnonzero(cuts == 0.5)[0]), "f1": int(_f1(rows).argmax())}
+        criteria = {"default": int(np.flatnonzero(cuts == 0.5)[0]), "f1": int(_f1(rows).argmax())}
         if costs is not None:
-            ways["cost"] = int(_cost(rows, price).argmin())
-        found += [_threshold(name, way, cuts, rows, price, at) for way, at in ways.items()]
-    return found
+            criteria["cost"] = int(_cost(rows, price).argmin())
+        chosen += [_threshold(name, criterion, cuts, rows, price, at) for criterion, at in criteria.items()]
+    return chosen
 
 
 def _cuts(scores: Array) -> Array:
-    """Returns 0.5 and what lies halfway between neighbouring probabilities, sorted; 0 and 1 at the ends."""
+    """Returns the candidates, sorted: 0, 0.5, 1 and the midpoints of neighbouring probabilities."""
     values = np.unique(scores.astype("float64"))
     return np.unique(np.concatenate([[0.0, 0.5, 1.0], (values[1:] + values[:-1]) / 2]))
 
 
 def _counted(members: Array, scores: Array, cuts: Array) -> tuple[Array, Array, Array]:
-    """Returns true yes, false yes and false no at every cut."""
+    """Returns the counts of true positives, false positives and false negatives at every cut."""
     yes = np.sort(scores[members].astype("float64"))
     no = np.sort(scores[~members].astype("float64"))
-    found = len(yes) - np.searchsorted(yes, cuts, side="right")
-    wrong = len(no) - np.searchsorted(no, cuts, side="right")
-    return found, wrong, len(yes) - found
+    true_positives = len(yes) - np.searchsorted(yes, cuts, side="right")
+    false_positives = len(no) - np.searchsorted(no, cuts, side="right")
+    return true_positives, false_positives, len(yes) - true_positives
 
 
 def _f1(rows: tuple[Array, Array, Array]) -> Array:
-    found, wrong, missed = rows
-    return np.asarray(2 * found / np.maximum(2 * found + wrong + missed, 1))
+    true_positives, false_positives, false_negatives = rows
+    return np.asarray(2 * true_positives / np.maximum(2 * true_positives + false_positives + false_negatives, 1))
 
 
 def _cost(rows: tuple[Array, Array, Array], costs: tuple[float, float]) -> Array:
@@ -134,9 +138,9 @@ def _cost(rows: tuple[Array, Array, Array], costs: tuple[float, float]) -> Array
 
 
 def _threshold(
-    name: str, way: str, cuts: Array, rows: tuple[Array, Array, Array], costs: tuple[float, float], at: int
+    name: str, criterion: str, cuts: Array, rows: tuple[Array, Array, Array], costs: tuple[float, float], at: int
 ) -> Threshold:
-    found, wrong, missed = (int(row[at]) for row in rows)
-    precision = found / (found + wrong) if found + wrong else 0.0
-    recall = found / (found + missed)
-    return Threshold(name, way, float(cuts[at]), precision, recall, float(_f1(rows)[at]), float(_cost(rows, costs)[at]))
+    true_positives, false_positives, false_negatives = (int(row[at]) for row in rows)
+    precision = true_positives / (true_positives + false_positives) if true_positives + false_positives else 0.0
+    recall = true_positives / (true_positives + false_negatives)
+    return Threshold(name, criterion, float(cuts[at]), precision, recall, float(_f1(rows)[at]), float(_cost(rows, costs)[at]))

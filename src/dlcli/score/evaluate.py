@@ -1,4 +1,4 @@
-"""Run -> scores: one pass of predictions, then everything that can be told from them."""
+"""Run -> scores: one pass of predictions, from which all scores and tables are computed."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from dlcli.tasks import Decisions, Task
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """What an evaluation is asked for beyond the scores.
+    """What an evaluation computes beyond the scores.
 
     Attributes:
         slices: columns whose values group the examples.
-        costs: of a false yes and of a false no, for the threshold with the least cost.
-        calibrate: whether a temperature is fitted on the validation part and kept in the run.
+        costs: of a false positive and of a false negative, for the threshold with the least cost.
+        calibrate: whether a temperature is fitted on the validation split and stored in the run.
     """
 
     slices: Sequence[str] = ()
@@ -51,20 +51,18 @@ class EvaluateOptions:
     calibrate: bool = False
 
 
-def evaluate(
-    run: RunFolder, split: str, *, offline: bool = False, data: str = "", options: EvaluateOptions | None = None
-) -> Scores:
-    """Scores a run's model on one of its parts, or on other data, and writes `evaluation/<split>/`.
+def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", options: EvaluateOptions | None = None) -> Scores:
+    """Scores a run's model on one of its splits, or on other data, and writes `evaluation/<split>/`.
 
     Args:
-        run: the run; its folder is all that is needed beside the data.
-        split: train, validation or test; empty for the test part, or the validation part where there is no test part.
+        run: the run; only its folder and the data are needed.
+        split: train, validation or test; empty for the test split, or the validation split where there is no test split.
         offline: whether nothing may be fetched.
         data: a folder, table or npz file of the same kind as the run's own source, to be scored instead.
         options: what else is computed.
 
     Raises:
-        UsageError: the run has no model yet, no such part, or its source takes no other data.
+        UsageError: the run has no model yet, no such split, or its source takes no other data.
         DataError: the data cannot be read, has changed since the training, or does not fit the model.
     """
     options = options or EvaluateOptions()
@@ -96,20 +94,20 @@ def _evaluate_other(opened: OpenRun, path: Path, split: str, options: EvaluateOp
     run, experiment = opened.run, opened.experiment
     other = open_other(experiment, run, path, offline=opened.offline)
     refuse_other_type(opened.model, other.examples.inputs, experiment, path)
-    part = ScoredData(other.name, other.examples, other.classes, other.source, other.notes)
-    return score_data(experiment, run, part, run.data(), options)
+    scored_data = ScoredData(other.name, other.examples, other.classes, other.source, other.notes)
+    return score_data(experiment, run, scored_data, run.data(), options)
 
 
-def _refuse_missing(split: str, parts: Iterable[str]) -> None:
-    if split and split not in parts:
-        raise UsageError(f"this run has no {split} split; it has {', '.join(parts)}")
+def _refuse_missing(split: str, splits: Iterable[str]) -> None:
+    if split and split not in splits:
+        raise UsageError(f"this run has no {split} split; it has {', '.join(splits)}")
 
 
 @dataclass(frozen=True)
 class ScoredData:
-    """Examples to be scored: under which name, with which classes, and the source that knows more columns of them.
+    """Examples to be scored, with their name, their classes and the source of their further columns.
 
-    `notes` say what of other data is not scored; those of the run's own are in its `data.json`.
+    `notes` say which examples of other data are not scored; those of the run's own data are in its `data.json`.
     """
 
     name: str
@@ -122,48 +120,50 @@ class ScoredData:
 def evaluate_model(
     experiment: Experiment, splits: Splits, run: RunFolder, split: str, options: EvaluateOptions | None = None
 ) -> Scores:
-    """Scores the run's saved model on one part of its data and writes `evaluation/<split>/`."""
-    part = ScoredData(split, splits[split], splits.classes, experiment.data.source)
+    """Scores the run's saved model on one split of its data and writes `evaluation/<split>/`."""
+    scored_data = ScoredData(split, splits[split], splits.classes, experiment.data.source)
     data = splits.describe() | {"gaps": gaps_of(splits.train.inputs)}
-    return score_data(experiment, run, part, data, options or EvaluateOptions())
+    return score_data(experiment, run, scored_data, data, options or EvaluateOptions())
 
 
 def score_data(
-    experiment: Experiment, run: RunFolder, part: ScoredData, data: dict[str, Any], options: EvaluateOptions
+    experiment: Experiment, run: Run, scored_data: ScoredData, data: dict[str, Any], options: EvaluateOptions
 ) -> Scores:
-    """Scores the run's saved model on some examples and writes `evaluation/<name>/`; `data` is what `data.json` holds."""
-    columns = columns_of(part.source, part.examples, options.slices) if options.slices else {}
+    """Scores the run's saved model on `scored_data` and writes `evaluation/<name>/`; `data` are the contents of `data.json`."""
+    columns = columns_of(scored_data.source, scored_data.examples, options.slices) if options.slices else {}
     with _same_model(run) as check:
-        model = _model_for(experiment, run, part)
-        outcome = with_losses(experiment, predicted(experiment, part, model))
-        unfamiliar = notes_on(model, part.examples.inputs, data.get("gaps"))
-        scores = replace(scored(experiment, outcome, data), notes=[*part.notes, *unfamiliar])
+        model = _model_for(experiment, run, scored_data)
+        outcome = with_losses(experiment, predict_examples(experiment, scored_data, model))
+        unfamiliar = notes_on(model, scored_data.examples.inputs, data.get("gaps"))
+        scores = replace(score_outcome(experiment, outcome, data), notes=[*scored_data.notes, *unfamiliar])
         check()
-        folder = run.made_evaluation(part.name)
+        folder = run.made_evaluation(scored_data.name)
         write_tables(folder, outcome)
         calibration = write_calibration(folder, outcome, run.temperature())
-        chosen = write_curves(folder, outcome, options.costs)
-        write_examples(folder, notable_examples(outcome), part.examples, images=part.examples.inputs.kind == "images")
+        best_thresholds = write_curves(folder, outcome, options.costs)
+        write_examples(
+            folder, notable_examples(outcome), scored_data.examples, images=scored_data.examples.inputs.kind == "images"
+        )
         if columns:
             write_slices(folder, slices(outcome, columns, experiment.training.metrics or []))
-        texts = {"note": split_note(run, part.name), "notes": scores.notes}
-        write_scores(folder, outcome, scores, **texts, calibration=calibration, thresholds=chosen)
+        texts = {"note": split_note(run, scored_data.name), "notes": scores.notes}
+        write_scores(folder, outcome, scores, **texts, calibration=calibration, thresholds=best_thresholds)
     return scores
 
 
 @contextmanager
-def _same_model(run: RunFolder) -> Iterator[Callable[[], None]]:
-    """Raises RunFailed, where the yielded function is called and at the end, if the run's model was replaced meanwhile: what is
-    written would stand beside another one, and a better model takes the folder of its scores away."""
+def _same_model(run: Run) -> Iterator[Callable[[], None]]:
+    """Raises RunFailed, where the yielded function is called and at the end, if the run's model was replaced meanwhile: the
+    scores would be stored beside another model, and a better model that is saved removes the folder of its scores."""
 
-    def seen() -> tuple[int, int, int]:
-        found = run.model_path.stat()
-        return found.st_ino, found.st_size, found.st_mtime_ns
+    def file_identity() -> tuple[int, int, int]:
+        status = run.model_path.stat()
+        return status.st_ino, status.st_size, status.st_mtime_ns
 
-    loaded = seen()
+    loaded = file_identity()
 
     def check() -> None:
-        if seen() != loaded:
+        if file_identity() != loaded:
             raise RunFailed(f"{run.id} has saved a better model during the evaluation: evaluate it again")
 
     try:
@@ -174,37 +174,37 @@ def _same_model(run: RunFolder) -> Iterator[Callable[[], None]]:
     check()
 
 
-def _model_for(experiment: Experiment, run: RunFolder, part: ScoredData) -> Any:
-    """Returns the run's saved model, which takes the part's examples."""
-    model = load_model(run.model_path, outputs=experiment.task.units(len(part.classes)))
-    refuse_other_inputs(model, part.examples.inputs, run.model_path)
+def _model_for(experiment: Experiment, run: Run, scored_data: ScoredData) -> Any:
+    """Returns the run's saved model, which accepts these examples."""
+    model = load_model(run.model_path, outputs=experiment.task.units(len(scored_data.classes)))
+    refuse_other_inputs(model, scored_data.examples.inputs, run.model_path)
     return model
 
 
-def predicted(experiment: Experiment, part: ScoredData, model: Any) -> Outcome:
-    """Returns the saved model's predictions of some examples beside their labels."""
-    examples = part.examples
+def predict_examples(experiment: Experiment, scored_data: ScoredData, model: Any) -> Outcome:
+    """Returns the saved model's predictions beside the labels."""
+    examples = scored_data.examples
     scores = predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
-    odd = np.flatnonzero(~np.isfinite(scores.reshape(len(scores), -1)).all(axis=1))
-    if len(odd):
+    not_finite = np.flatnonzero(~np.isfinite(scores.reshape(len(scores), -1)).all(axis=1))
+    if len(not_finite):
         raise RunFailed(
-            f"the model's output for {len(odd):,} of {len(scores):,} examples of {part.name} is not a number, first for"
-            f" {examples.ids[odd[0]]}: they cannot be scored"
+            f"the model's output for {len(not_finite):,} of {len(scores):,} examples of {scored_data.name} is not a number,"
+            f" first for {examples.ids[not_finite[0]]}: they cannot be scored"
         )
-    return Outcome(experiment.task, part.name, examples.ids, part.classes, examples.targets, scores)
+    return Outcome(experiment.task, scored_data.name, examples.ids, scored_data.classes, examples.targets, scores)
 
 
 def with_losses(experiment: Experiment, outcome: Outcome) -> Outcome:
-    """Returns the outcome with the loss of each example that counts; without, where the loss is one number for all of them."""
+    """Returns the outcome with the loss of each example that counts; without losses, where the loss has one value for all."""
     assert outcome.scores is not None
     losses, counted = _losses(experiment, len(outcome.classes), outcome.truth, outcome.scores)
     return replace(outcome, losses=losses) if losses.ndim and np.isfinite(losses[counted]).all() else outcome
 
 
-def scored(experiment: Experiment, outcome: Outcome, data: dict[str, Any]) -> Scores:
+def score_outcome(experiment: Experiment, outcome: Outcome, data: dict[str, Any]) -> Scores:
     """Returns the scores of an outcome with their intervals, and the baseline's."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn's, of classes that a part lacks
+        warnings.simplefilter("ignore")  # scikit-learn's, of classes that a split lacks
         return _with_intervals(experiment, outcome, data)
 
 
@@ -213,52 +213,52 @@ def _with_intervals(experiment: Experiment, outcome: Outcome, data: dict[str, An
     assert scores is not None
     losses = each_loss(experiment, len(outcome.classes), truth, scores)
     estimates = {"loss": loss_estimate(losses)}
-    estimates |= {one.name: metric_estimate(one, truth, scores, task) for one in experiment.training.metrics or []}
-    name, guess = task.output.guess(outcome.classes, data, len(outcome))
-    compared = {} if guess is None else _scored(experiment, truth, guess)
+    estimates |= {metric.name: metric_estimate(metric, truth, scores, task) for metric in experiment.training.metrics or []}
+    name, baseline_scores = task.output.guess(outcome.classes, data, len(outcome))
+    baseline = {} if baseline_scores is None else _metric_values(experiment, truth, baseline_scores)
     values = {metric: estimate.value for metric, estimate in estimates.items()}
     intervals = {metric: estimate.interval for metric, estimate in estimates.items()}
     reasons = {metric: estimate.reason for metric, estimate in estimates.items()}
-    return Scores(outcome.split, len(outcome), values, intervals, compared, name, reasons)
+    return Scores(outcome.split, len(outcome), values, intervals, baseline, name, reasons)
 
 
-def calibrate(experiment: Experiment, splits: Splits, run: RunFolder) -> float:
-    """Fits a temperature on the validation part, keeps it in the run's `calibration.json` and returns it.
+def calibrate(experiment: Experiment, splits: Splits, run: Run) -> float:
+    """Fits a temperature on the validation split, stores it in the run's `calibration.json` and returns it.
 
     Raises:
-        UsageError: the run has no validation part.
+        UsageError: the run has no validation split.
     """
     if splits.validation is None:
         raise UsageError(f"{run.id} has no validation split to fit a temperature on")
-    part = ScoredData("validation", splits.validation, splits.classes, experiment.data.source)
+    scored_data = ScoredData("validation", splits.validation, splits.classes, experiment.data.source)
     with _same_model(run) as check:
-        outcome = predicted(experiment, part, _model_for(experiment, run, part))
+        outcome = predict_examples(experiment, scored_data, _model_for(experiment, run, scored_data))
         if (outcome.predicted == outcome.truth).all():
             raise UsageError(f"all {len(outcome):,} validation predictions are correct, so no temperature can be fitted")
         temperature = fit_temperature(outcome)
         check()
-        run.write_temperature(temperature, part.name, len(part.examples))
+        run.write_temperature(temperature, scored_data.name, len(scored_data.examples))
     return temperature
 
 
-def predictions(model: Any, batches: Any, experiment: Experiment, heard: Callable[[], None] | None = None) -> Array:
+def predictions(model: Any, batches: Any, experiment: Experiment, before_batch: Callable[[], None] | None = None) -> Array:
     """Returns the scores of all inputs, in order: `(n, classes)`, of both classes for binary; `(n, labels)`, `(n, targets)`.
 
-    `heard` is called before every batch; what it raises ends the prediction.
+    `before_batch` is called before every batch; an exception of it ends the prediction.
     """
-    # An uncompiled model would choose XLA by itself wherever there is a GPU, and compile it anew for the last batch.
+    # An uncompiled model would select XLA on every GPU, and compile again for the last batch.
     model.jit_compile = experiment.hardware.xla
     with data_errors():
-        output = np.asarray(model.predict(batches, verbose=0, callbacks=[Listening(heard)] if heard else None))
+        output = np.asarray(model.predict(batches, verbose=0, callbacks=[Listening(before_batch)] if before_batch else None))
     return experiment.task.output.scores(output)
 
 
-def _scored(experiment: Experiment, truth: Array, scores: Array) -> dict[str, float]:
+def _metric_values(experiment: Experiment, truth: Array, scores: Array) -> dict[str, float]:
     return {metric.name: metric.score(truth, scores, experiment.task) for metric in experiment.training.metrics or []}
 
 
 def mean_loss(experiment: Experiment, outputs: int, truth: Array, scores: Array) -> float:
-    """Returns the mean loss over the examples that count, without regularisation penalties; no number where none counts."""
+    """Returns the mean loss over the examples that count, without regularisation penalties; NaN where none counts."""
     return _mean(each_loss(experiment, outputs, truth, scores))
 
 
@@ -269,15 +269,15 @@ def _mean(losses: Array) -> float:
 def each_loss(experiment: Experiment, outputs: int, truth: Array, scores: Array) -> Array:
     """Returns the loss of every example that counts, float64 `(n,)`, without regularisation penalties.
 
-    Dice's loss is one number for all of them, `()`.
+    The Dice loss is one number for all of them, shape `()`.
     """
     losses, counted = _losses(experiment, outputs, truth, scores)
-    each: Array = losses[counted]
-    return each
+    counted_losses: Array = losses[counted]
+    return counted_losses
 
 
 def _losses(experiment: Experiment, outputs: int, truth: Array, scores: Array) -> tuple[Array, Any]:
-    """Returns the loss of every example, and which examples count: no number stands for the others."""
+    """Returns the loss of every example, and which examples count; the loss of the others is NaN."""
     loss, output = experiment.training.loss, experiment.task.output
     labels = output.labels(truth)
     if labels.ndim == 1 and not loss.integer_labels:

@@ -1,4 +1,4 @@
-"""Examples worth looking at: those of the confusions, the most confident errors, the most uncertain, the largest errors."""
+"""Notable examples: those of each confusion, the most confident errors, the least certain predictions, the largest errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SIDE = 96
 
 @dataclass(frozen=True)
 class NotableExample:
-    """An example by its place in the part, and why it is shown; `label` and `predicted` as text."""
+    """An example by its position in the split, and why it is shown (`kind`); `label` and `predicted` are texts."""
 
     kind: str
     place: int
@@ -40,7 +40,7 @@ class NotableExample:
 
 
 def notable_examples(outcome: Outcome) -> list[NotableExample]:
-    """Returns the examples that tell most about the errors, kind by kind, the worst of each first."""
+    """Returns the examples that show the errors best, by kind, the worst of each kind first."""
     choose = entry_of(_CHOOSERS, outcome.task.output)
     return list(choose(outcome)) if choose is not None and outcome.scores is not None else []
 
@@ -48,28 +48,33 @@ def notable_examples(outcome: Outcome) -> list[NotableExample]:
 def _of_classes(outcome: Outcome) -> Iterator[NotableExample]:
     """Yields examples of each confusion, the most confident errors, and the least certain predictions."""
     assert outcome.scores is not None
-    shares, guess = outcome.scores, outcome.predicted
-    sure = shares[np.arange(len(guess)), guess]
-    wrong = np.flatnonzero(guess != outcome.truth)
-    by_sureness = wrong[np.argsort(-sure[wrong], kind="stable")]
-    two = np.partition(shares, -2, axis=1)[:, -2:]
-    uncertain = np.argsort(two[:, 1] - two[:, 0], kind="stable")[:_EACH]
-    chosen = [("confusion", _of_confusions(outcome.truth, guess, by_sureness)), ("confident_error", by_sureness[:_EACH])]
-    for kind, places in [*chosen, ("uncertain", uncertain)]:
+    shares, predicted = outcome.scores, outcome.predicted
+    confidence = shares[np.arange(len(predicted)), predicted]
+    errors = np.flatnonzero(predicted != outcome.truth)
+    by_confidence = errors[np.argsort(-confidence[errors], kind="stable")]
+    top_two = np.partition(shares, -2, axis=1)[:, -2:]
+    uncertain = np.argsort(top_two[:, 1] - top_two[:, 0], kind="stable")[:_EACH]
+    chosen_errors = [
+        ("confusion", _of_confusions(outcome.truth, predicted, by_confidence)),
+        ("confident_error", by_confidence[:_EACH]),
+    ]
+    for kind, places in [*chosen_errors, ("uncertain", uncertain)]:
         for at in places:
-            yield NotableExample(kind, int(at), outcome.classes[outcome.truth[at]], outcome.classes[guess[at]], float(sure[at]))
+            yield NotableExample(
+                kind, int(at), outcome.classes[outcome.truth[at]], outcome.classes[predicted[at]], float(confidence[at])
+            )
 
 
-def _of_confusions(truth: Array, guess: Array, by_sureness: Array) -> Iterator[int]:
+def _of_confusions(truth: Array, predicted: Array, by_confidence: Array) -> Iterator[int]:
     """Yields examples of each pair of label and prediction, the largest pairs first, a few of each."""
     pairs: dict[tuple[int, int], list[int]] = {}
-    for at in by_sureness.tolist():
-        pairs.setdefault((int(truth[at]), int(guess[at])), []).append(at)
-    left = _OF_ALL_CONFUSIONS
+    for at in by_confidence.tolist():
+        pairs.setdefault((int(truth[at]), int(predicted[at])), []).append(at)
+    remaining = _OF_ALL_CONFUSIONS
     for members in sorted(pairs.values(), key=len, reverse=True):
-        some = members[: min(left, _OF_ONE_CONFUSION)]
-        yield from some
-        left -= len(some)
+        shown = members[: min(remaining, _OF_ONE_CONFUSION)]
+        yield from shown
+        remaining -= len(shown)
 
 
 def _largest_errors(outcome: Outcome) -> Iterator[NotableExample]:
@@ -91,25 +96,25 @@ def _listed(values: Array) -> str:
     return ", ".join(f"{value:.6g}" for value in values)
 
 
-def write_examples(folder: Path, shown: list[NotableExample], examples: Examples, *, images: bool) -> None:
+def write_examples(folder: Path, notable: list[NotableExample], examples: Examples, *, images: bool) -> None:
     """Writes `examples.csv` and, of images, a `thumbnails/` folder in the place of an earlier one."""
-    names = _write_thumbnails(folder, {one.place for one in shown}, examples) if images else {}
+    names = _write_thumbnails(folder, {example.place for example in notable}, examples) if images else {}
     rows = (
         (
-            one.kind,
-            examples.ids[one.place],
-            one.label,
-            one.predicted,
-            "" if one.probability is None else digits(one.probability),
-            names.get(one.place, ""),
+            example.kind,
+            examples.ids[example.place],
+            example.label,
+            example.predicted,
+            "" if example.probability is None else digits(example.probability),
+            names.get(example.place, ""),
         )
-        for one in shown
+        for example in notable
     )
     write_table(folder / layout.EXAMPLES, ("kind", "id", "label", "predicted", "probability", "thumbnail"), rows)
 
 
 def _write_thumbnails(folder: Path, places: Iterable[int], examples: Examples) -> dict[int, str]:
-    """Writes small JPEG pictures of some examples and returns the name of each; a file that cannot be read has none."""
+    """Writes small JPEG pictures of the examples and returns the name of each; a file that cannot be read has none."""
     temporary = folder / f".{layout.THUMBNAILS}.{secrets.token_hex(4)}.tmp"
     temporary.mkdir()
     names = {}
@@ -139,9 +144,9 @@ def _pixels(examples: Examples, place: int) -> Array:
 
 
 def _thumbnail(pixels: Array) -> Image.Image:
-    """Returns a picture whose longer side has 96 pixels; small ones are enlarged with their pixels left square.
+    """Returns a picture whose longer side has 96 pixels; small ones are enlarged without smoothing.
 
-    Of more than three channels the first three are shown, of two the first one.
+    Of more than three channels the first three are shown, of two the first.
     """
     picture = Image.fromarray(pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0])
     scale = _SIDE / max(picture.size)

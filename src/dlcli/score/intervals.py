@@ -1,7 +1,6 @@
-"""How far a score, or the difference of two, may be off by the luck of which examples were in the part: 95 % intervals.
+"""95 % intervals of a score, or of the difference of two scores: the uncertainty from the choice of the split's examples.
 
-How each is computed stands in `runtime/estimates.py` and `runtime/class_estimates.py`; docs/intervals.md says how often
-they hold.
+`runtime/estimates.py` and `runtime/class_estimates.py` compute them; docs/intervals.md has their measured coverage.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ __all__ = ["LEVEL", "difference_interval", "loss_estimate", "mean_interval", "me
 
 
 def metric_estimate(metric: MetricSpec, truth: Array, scores: Array, task: Task) -> Estimate:
-    """Returns a metric, as scikit-learn computes it, with its interval; of fewer than two examples there is none."""
+    """Returns a metric, as scikit-learn computes it, with its interval; fewer than two examples have none."""
     value = metric.score(truth, scores, task)
     if len(truth) >= 2:
         return replace(metric.estimate(truth, scores, task), value=value)
@@ -36,7 +35,7 @@ def metric_interval(metric: MetricSpec, truth: Array, scores: Array, task: Task)
 
 
 def loss_estimate(losses: Array) -> Estimate:
-    """Returns the mean loss with its interval; a loss that is one number for all examples, `()`, has none."""
+    """Returns the mean loss with its interval; a loss that is one number for all examples, shape `()`, has no interval."""
     if losses.ndim:
         return of_values(losses)
     return Estimate(float(losses), np.zeros(0), None, "this loss has one value for all examples", bounded=False)
@@ -47,30 +46,30 @@ def mean_interval(values: Array) -> Interval | None:
     return of_values(values).interval
 
 
-def difference_interval(first: Estimate, other: Estimate) -> Interval | None:
-    """Returns the 95 % interval of the difference of two scores on the same examples, second less first.
+def difference_interval(first: Estimate, second: Estimate) -> Interval | None:
+    """Returns the 95 % interval of the difference of two scores on the same examples, second minus first.
 
-    Scores between two bounds: the two intervals are put together by the method of Zou and Donner (2008), which Newcombe (1998)
-    had for two paired shares; it uses the correlation of the two scores over the examples. Means of errors and losses: the
-    paired Student's interval of the differences of each example. None where one of the scores has no interval.
+    Bounded scores: the two intervals are combined by the method of Zou and Donner (2008), which Newcombe (1998) described for
+    two paired shares; it uses the correlation of the two scores over the examples. Means of errors and losses: the paired
+    Student's interval of the examples' differences. None where one of the scores has no interval.
     """
-    if not isfinite(other.value - first.value):
+    if not isfinite(second.value - first.value):
         return None
-    apart, difference = other.influence - first.influence, other.value - first.value
+    influences, difference = second.influence - first.influence, second.value - first.value
     if not first.bounded:
-        if len(apart) < FEWEST_VALUES:
+        if len(influences) < FEWEST_VALUES:
             return None
-        half = student(len(apart)) * float(apart.std(ddof=1)) / sqrt(len(apart))
+        half = student(len(influences)) * float(influences.std(ddof=1)) / sqrt(len(influences))
         return difference - half, difference + half
-    if first.interval is None or other.interval is None:
+    if first.interval is None or second.interval is None:
         return None
-    deviations = float(first.influence.std()), float(other.influence.std())
+    deviations = float(first.influence.std()), float(second.influence.std())
     products = deviations[0] * deviations[1]
-    together = float((first.influence * other.influence).mean()) / products if products > 0 else 0.0
+    correlation = float((first.influence * second.influence).mean()) / products if products > 0 else 0.0
 
-    def half_width(of_other: float, of_first: float) -> float:
-        return sqrt(max(0.0, of_other**2 + of_first**2 - 2 * together * of_other * of_first))
+    def half_width(of_second: float, of_first: float) -> float:
+        return sqrt(max(0.0, of_second**2 + of_first**2 - 2 * correlation * of_second * of_first))
 
-    below = half_width(other.value - other.interval[0], first.interval[1] - first.value)
-    above = half_width(other.interval[1] - other.value, first.value - first.interval[0])
+    below = half_width(second.value - second.interval[0], first.interval[1] - first.value)
+    above = half_width(second.interval[1] - second.value, first.value - first.interval[0])
     return difference - below, difference + above

@@ -1,4 +1,4 @@
-"""The predictions of one part of the data beside its labels: everything that is scored is computed from this alone."""
+"""The predictions of one split beside its labels: every score is computed from these alone."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from dlcli.runs.files import read_table, replacing, write_table
 from dlcli.runs.numbers import digits
 from dlcli.tasks import Classes, Labels, OutputType, Task, Values, required_entry
 
-# Above it a matrix, or a column of probabilities for each class, would be larger than all else in the run folder.
+# With more classes, a matrix or a column of probabilities per class would be larger than the rest of the run folder.
 MANY_CLASSES = 1000
-# Cells above which predictions are kept as Parquet: a CSV of them would take seconds to read and 50 MB.
+# With more cells, predictions are stored as Parquet: a CSV file of them would take seconds to read and 50 MB.
 MANY_CELLS = 5_000_000
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Labels and predictions of one part, in the data's order.
+    """Labels and predictions of one split, in the data's order.
 
     Attributes:
         truth: int64 class numbers `(n,)`, labels 0 or 1 float32 `(n, labels)`, or values float32 `(n, targets)`.
@@ -62,7 +62,7 @@ class Outcome:
 
     @property
     def has_finite_scores(self) -> bool:
-        """Whether scores are kept, and all of them are finite."""
+        """Whether scores are stored, and all of them are finite."""
         return self.scores is not None and bool(np.isfinite(self.scores).all())
 
 
@@ -74,14 +74,14 @@ def write_outcome(outcome: Outcome, folder: Path) -> Path:
     """
     columns = _columns(outcome)
     large = len(outcome) * (1 + len(columns)) > MANY_CELLS
-    path, other = folder / layout.PREDICTIONS, folder / layout.PREDICTIONS_PARQUET
+    path, other_path = folder / layout.PREDICTIONS, folder / layout.PREDICTIONS_PARQUET
     if large:
-        path, other = other, path
+        path, other_path = other_path, path
         _write_parquet(outcome.ids, columns, path)
     else:
         cells = [column if column.dtype == object else map(digits, column) for column in columns.values()]
         write_table(path, ("id", *columns), zip(outcome.ids, *cells, strict=True))
-    other.unlink(missing_ok=True)
+    other_path.unlink(missing_ok=True)
     if outcome.losses is None:
         (folder / layout.LOSSES).unlink(missing_ok=True)
     else:
@@ -91,17 +91,17 @@ def write_outcome(outcome: Outcome, folder: Path) -> Path:
 
 def _columns(outcome: Outcome) -> dict[str, Array]:
     """Returns the columns after the ids: text as objects, numbers as float32."""
-    write = required_entry(_WRITERS, outcome.task, f"`{layout.PREDICTIONS}`")
+    writer = required_entry(_WRITERS, outcome.task, f"`{layout.PREDICTIONS}`")
     assert outcome.scores is not None
-    return write(outcome.truth, outcome.predicted, outcome.scores, outcome.classes)
+    return writer(outcome.truth, outcome.predicted, outcome.scores, outcome.classes)
 
 
 def _class_columns(truth: Array, predicted: Array, scores: Array, classes: Sequence[str]) -> dict[str, Array]:
     names = np.array(classes, dtype=object)
     columns = {"label": names[truth], "predicted": names[predicted]}
     columns["probability"] = scores[np.arange(len(predicted)), predicted]
-    shown = classes if len(classes) <= MANY_CLASSES else ()
-    return columns | {f"p_{name}": scores[:, place] for place, name in enumerate(shown)}
+    named_classes = classes if len(classes) <= MANY_CLASSES else ()
+    return columns | {f"p_{name}": scores[:, place] for place, name in enumerate(named_classes)}
 
 
 def _columns_of_names(truth: Array, _: Array, scores: Array, names: Sequence[str]) -> dict[str, Array]:
@@ -130,25 +130,25 @@ def _write_parquet(ids: list[str], columns: dict[str, Array], path: Path) -> Non
         parquet.write_table(pyarrow.Table.from_arrays(arrays, ["id", *columns]), temporary)
 
 
-def has_outcome(run: RunFolder, split: str) -> bool:
-    """Whether predictions of a part are kept."""
+def has_outcome(run: Run, split: str) -> bool:
+    """Whether predictions of a split are stored."""
     folder = run.evaluation(split)
     return any(os.path.lexists(folder / name) for name in (layout.PREDICTIONS, layout.PREDICTIONS_PARQUET))
 
 
-def read_outcome(run: RunFolder, split: str) -> Outcome:
-    """Returns the kept predictions of one part of a run.
+def read_outcome(run: Run, split: str) -> Outcome:
+    """Returns the stored predictions of one split of a run.
 
     Raises:
-        DamagedFile: there are none, or the file holds something else.
+        DamagedFile: there are none, or the file has other contents.
     """
     folder, task = run.evaluation(split), run.experiment().task
     path = folder / layout.PREDICTIONS_PARQUET
     table = _parquet(path) if os.path.lexists(path) else _csv(folder / layout.PREDICTIONS)
     path = path if os.path.lexists(path) else folder / layout.PREDICTIONS
     ids = _column(table, "id", path).tolist()
-    read = required_entry(_READERS, task, f"`{layout.PREDICTIONS}`")
-    outcome = read(Outcome(task, split, ids, tuple(run.data().get("classes") or ()), np.zeros(0), None), table, path)
+    reader = required_entry(_READERS, task, f"`{layout.PREDICTIONS}`")
+    outcome = reader(Outcome(task, split, ids, tuple(run.data().get("classes") or ()), np.zeros(0), None), table, path)
     if not ids:
         raise DamagedFile(f"{path}: contains no predictions")
     return replace(outcome, losses=_losses(folder, ids))
@@ -167,21 +167,21 @@ _WORDS = ("label", "predicted")
 
 
 def _losses(folder: Path, ids: list[str]) -> Array | None:
-    """Returns the loss of each example; None where there is no file of them, as in runs of earlier versions."""
+    """Returns the loss of each example; None where there is no such file, as in runs of earlier versions."""
     path = folder / layout.LOSSES
     if not os.path.lexists(path):
         return None
     table = _csv(path)
     if not table or _column(table, "id", path).tolist() != ids:
         raise DamagedFile(f"{path}: its examples are not those of the predictions")
-    counted = _column(table, "loss", path) != ""
+    is_counted = _column(table, "loss", path) != ""
     losses = np.full(len(ids), np.nan)
-    losses[counted] = _numbers({"loss": table["loss"][counted]}, "loss", path)
+    losses[is_counted] = _numbers({"loss": table["loss"][is_counted]}, "loss", path)
     return losses
 
 
 def _read_classes(outcome: Outcome, table: dict[str, Array], path: Path) -> Outcome:
-    """Returns an outcome with the columns of one class for each example; without probabilities of many classes."""
+    """Returns an outcome with one class for each example; without probabilities where there are many classes."""
     label, predicted = (_class_numbers(outcome.classes, _column(table, word, path), word, path) for word in _WORDS)
     if len(outcome.classes) > MANY_CLASSES:
         return replace(outcome, truth=label, predicted_numbers=predicted)

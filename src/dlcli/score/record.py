@@ -24,10 +24,10 @@ from dlcli.tasks import Classes, Decisions, Labels, OutputType, Values, entry_of
 
 @dataclass(frozen=True)
 class Scores:
-    """What one part was scored with: metric names with values and intervals, and the baseline's values.
+    """The scores of one split: metric names with values and intervals, and the baseline's values.
 
-    `no_interval` says of metrics without an interval why there is none. `notes` say what of other data is not scored, and which
-    values training did not have.
+    `no_interval` says why a metric has no interval. `notes` say which examples of other data are not scored, and which values
+    did not occur in training.
     """
 
     split: str
@@ -41,7 +41,7 @@ class Scores:
 
 
 def write_scores(folder: Path, outcome: Outcome, scores: Scores, **more: Any) -> None:
-    """Writes `metrics.json`; `more` are further entries, those without content left out."""
+    """Writes `metrics.json`; `more` are further entries, of which empty ones are omitted."""
     metrics = {
         name: {"value": value, "interval": scores.intervals.get(name)}
         | ({"no_interval": scores.no_interval[name]} if scores.no_interval.get(name) else {})
@@ -59,7 +59,7 @@ def write_scores(folder: Path, outcome: Outcome, scores: Scores, **more: Any) ->
 
 
 def write_tables(folder: Path, outcome: Outcome) -> None:
-    """Writes the predictions, and what is counted of classes or of errors."""
+    """Writes the predictions and the tables of classes or of errors."""
     write_outcome(outcome, folder)
     write = entry_of(_COUNTS, outcome.task.output)
     if write is not None:
@@ -84,7 +84,7 @@ _COUNTS: dict[type[OutputType], Callable[[Path, Outcome], None]] = {
 
 
 def write_calibration(folder: Path, outcome: Outcome, temperature: float | None) -> dict[str, Any]:
-    """Writes `calibration.csv` and `reliability.png`, and returns the entry of `metrics.json`; empty where it has no sense."""
+    """Writes `calibration.csv` and `reliability.png`, and returns the entry of `metrics.json`, empty where there are none."""
     from dlcli.charts.ranking import reliability_chart
 
     if not isinstance(outcome.task.output, Decisions) or not outcome.has_finite_scores:
@@ -94,23 +94,23 @@ def write_calibration(folder: Path, outcome: Outcome, temperature: float | None)
     write_table(
         folder / layout.RELIABILITY,
         ("from", "to", "examples", "confidence", "accuracy"),
-        ((one.low, one.high, one.examples, one.confidence, one.accuracy) for one in bins),
+        ((row.low, row.high, row.examples, row.confidence, row.accuracy) for row in bins),
     )
     reliability_chart(bins, error).save(folder / layout.RELIABILITY_PICTURE)
-    found: dict[str, Any] = {"ece": error, "brier": brier(outcome)}
+    entry: dict[str, Any] = {"ece": error, "brier": brier(outcome)}
     if temperature is not None:
-        warmer = with_temperature(outcome, temperature)
-        after = {"ece": calibration_error(reliability(*claims(warmer))), "brier": brier(warmer)}
-        found["temperature"] = {"value": temperature, **after}
-    return found
+        calibrated = with_temperature(outcome, temperature)
+        calibrated_scores = {"ece": calibration_error(reliability(*claims(calibrated))), "brier": brier(calibrated)}
+        entry["temperature"] = {"value": temperature, **calibrated_scores}
+    return entry
 
 
 def write_curves(folder: Path, outcome: Outcome, costs: tuple[float, float] | None) -> list[dict[str, Any]]:
-    """Writes the curves of up to 100 classes and, of yes-or-no decisions, the thresholds, which it returns."""
+    """Writes the curves of up to 100 classes and, for yes-or-no decisions, the thresholds, which it returns."""
     if not isinstance(outcome.task.output, Decisions) or not outcome.has_finite_scores:
         return []
     if len(outcome.classes) <= MOST_CLASSES:
-        _write_both(folder, outcome)
+        _write_roc_and_pr(folder, outcome)
     if not outcome.task.output.has_thresholds:
         return []
     rows = thresholds(outcome, costs)
@@ -119,7 +119,7 @@ def write_curves(folder: Path, outcome: Outcome, costs: tuple[float, float] | No
     return [asdict(row) for row in rows]
 
 
-def _write_both(folder: Path, outcome: Outcome) -> None:
+def _write_roc_and_pr(folder: Path, outcome: Outcome) -> None:
     from dlcli.charts.ranking import pr_chart, roc_chart
 
     roc, pr = curves(outcome)
@@ -133,16 +133,16 @@ def _write_both(folder: Path, outcome: Outcome) -> None:
 
 
 def _points(curves: Sequence[Curve]) -> Iterable[tuple[str, ...]]:
-    """Yields the points of curves; the first, where nothing is taken yet, has no threshold.
+    """Yields the points of curves; the first point, where no example counts as positive, has no threshold.
 
-    The area is that below all points of a curve, of which up to 500 are written.
+    The area is that below all points of a curve, of which at most 500 are written.
     """
     for curve in curves:
         for x, y, threshold in zip(curve.x, curve.y, curve.thresholds, strict=True):
             yield curve.name, f"{x:.6g}", f"{y:.6g}", digits(threshold) if isfinite(threshold) else "", digits(curve.area)
 
 
-def write_slices(folder: Path, found: Sequence[Slice]) -> None:
+def write_slices(folder: Path, slices: Sequence[Slice]) -> None:
     """Writes `slices.csv`."""
-    rows = ((one.column, one.value, one.examples, one.metric, one.score, *(one.interval or ("", ""))) for one in found)
+    rows = ((row.column, row.value, row.examples, row.metric, row.score, *(row.interval or ("", ""))) for row in slices)
     write_table(folder / layout.SLICES, ("column", "value", "examples", "metric", "score", "low", "high"), rows)

@@ -25,12 +25,12 @@ class Decile:
 def deciles(outcome: Outcome) -> list[Decile]:
     """Returns the tenths of every target, the smallest values first; fewer than ten where there are fewer examples."""
     assert outcome.scores is not None
-    found = []
+    rows = []
     for at, name in enumerate(outcome.classes):
         truth, errors = outcome.truth[:, at].astype("float64"), (outcome.scores - outcome.truth)[:, at].astype("float64")
         tenths = np.array_split(np.argsort(truth, kind="stable"), 10)
-        for number, places in enumerate((one for one in tenths if len(one)), 1):
+        for number, places in enumerate((tenth for tenth in tenths if len(tenth)), 1):
             values, missed = truth[places], errors[places]
             mae, bias = float(np.abs(missed).mean()), float(missed.mean())
-            found.append(Decile(name, number, float(values.min()), float(values.max()), len(places), mae, bias))
-    return found
+            rows.append(Decile(name, number, float(values.min()), float(values.max()), len(places), mae, bias))
+    return rows

@@ -1,4 +1,4 @@
-"""Scores of groups of examples: by a column of the table, or by what a folder's `metadata.csv` says of its images."""
+"""Scores of groups of examples: by a column of the table, or of a folder's `metadata.csv`."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def slices(outcome: Outcome, columns: dict[str, list[str]], metrics: Sequence[Me
     Args:
         outcome: the predictions.
         columns: by name, the value of each example as text. Numbers with many values become quarters; of many texts the
-            twenty most common stay, the rest are one.
+            twenty most common stay, and the others are one group.
         metrics: the run's metrics.
     """
     assert outcome.scores is not None
-    found = []
+    rows = []
     for column, cells in columns.items():
         groups = _groups(cells)
         for value in dict.fromkeys(sorted(groups, key=_order)):
@@ -58,8 +58,8 @@ def slices(outcome: Outcome, columns: dict[str, list[str]], metrics: Sequence[Me
             for metric in metrics:
                 score = metric.score(truth, scores, outcome.task)
                 interval = metric_interval(metric, truth, scores, outcome.task)
-                found.append(Slice(column, value, len(places), metric.name, score, interval))
-    return found
+                rows.append(Slice(column, value, len(places), metric.name, score, interval))
+    return rows
 
 
 def _order(value: str) -> tuple[bool, float, str]:
@@ -76,8 +76,8 @@ def _groups(cells: list[str]) -> list[str]:
     if all(number is not None or value == _NONE for number, value in zip(numbers, values, strict=True)):
         return _quarters(numbers)
     counts = Counter(values)
-    kept = set(sorted(counts, key=lambda value: (-counts[value], value))[:_MOST_VALUES])
-    return [value if value in kept else _OTHERS for value in values]
+    common = set(sorted(counts, key=lambda value: (-counts[value], value))[:_MOST_VALUES])
+    return [value if value in common else _OTHERS for value in values]
 
 
 def _number(text: str) -> float | None:
@@ -89,8 +89,8 @@ def _number(text: str) -> float | None:
 
 
 def _quarters(numbers: list[float | None]) -> list[str]:
-    known = np.array([number for number in numbers if number is not None])
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, _QUARTERS + 1)))
+    finite = np.array([number for number in numbers if number is not None])
+    edges = np.unique(np.quantile(finite, np.linspace(0, 1, _QUARTERS + 1)))
     names = [f"{low:.12g} to {high:.12g}" for low, high in pairwise(edges)]
     if not names:
         return [_NONE if number is None else f"{number:.12g}" for number in numbers]
@@ -98,39 +98,39 @@ def _quarters(numbers: list[float | None]) -> list[str]:
     return [_NONE if number is None else names[int(np.searchsorted(inner, number, side="left"))] for number in numbers]
 
 
-def columns_of(source: Any, examples: Examples, wanted: Sequence[str]) -> dict[str, list[str]]:
-    """Returns the wanted columns, a text for each example: of the table's file, or of `metadata.csv` in the image folder.
+def columns_of(source: Any, examples: Examples, requested: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the requested columns, a text for each example: of the table's file, or of `metadata.csv` in the image folder.
 
-    `metadata.csv` has a column `file_name`, the path of an image below the folder, and any others.
+    `metadata.csv` has a column `file_name`, the path of an image below the folder, and any other columns.
 
     Raises:
         UsageError: the source has no such column, or no columns at all.
         DataError: the file cannot be read.
     """
     if isinstance(source, Csv):
-        return _csv_columns(source, examples, wanted)
+        return _csv_columns(source, examples, requested)
     if isinstance(source, Folder):
-        return _metadata(Path(source.path), examples, wanted)
+        return _metadata(Path(source.path), examples, requested)
     raise UsageError(f"--slice: a {source.kind} source has no columns to slice by")
 
 
-def _csv_columns(source: Csv, examples: Examples, wanted: Sequence[str]) -> dict[str, list[str]]:
-    """Returns columns of the table's files that the model may not see; an example's id is its part's file and its row."""
-    parts = {one.rpartition("/")[0] for one in examples.ids}
+def _csv_columns(source: Csv, examples: Examples, requested: Sequence[str]) -> dict[str, list[str]]:
+    """Returns columns of the table's files, also those that the model does not use; an example's id is `<part>/<row>`."""
+    parts = {example_id.rpartition("/")[0] for example_id in examples.ids}
     tables = {part: source.table(path) for part, path in source.files.items() if part in parts}
-    _refuse_unknown(wanted, [name for table in tables.values() for name in table.names], "the table")
+    _refuse_unknown(requested, [name for table in tables.values() for name in table.names], "the table")
     cells = {}
-    for name in wanted:
+    for name in requested:
         texts: dict[str, str | None] = {}
         for part, table in tables.items():
             if name in table.names:
                 ids = (f"{part}/{number - 1}" for number in table.numbers.tolist())
                 texts |= zip(ids, table.column(name).tolist(), strict=True)
-        cells[name] = [texts.get(one) or "" for one in examples.ids]
+        cells[name] = [texts.get(example_id) or "" for example_id in examples.ids]
     return cells
 
 
-def _metadata(folder: Path, examples: Examples, wanted: Sequence[str]) -> dict[str, list[str]]:
+def _metadata(folder: Path, examples: Examples, requested: Sequence[str]) -> dict[str, list[str]]:
     path = folder / METADATA
     if not path.is_file():
         raise UsageError(f"--slice: {folder} has no {METADATA} (a table with the column file_name and others)")
@@ -142,15 +142,15 @@ def _metadata(folder: Path, examples: Examples, wanted: Sequence[str]) -> dict[s
     names = [name for name in (rows[0] if rows else {}) if name]
     if "file_name" not in names:
         raise DataError(f"{path}: needs a column file_name, and rows")
-    _refuse_unknown(wanted, names, METADATA)
-    known = {row["file_name"]: row for row in rows}
-    return {name: [(known.get(one, {}).get(name) or "") for one in examples.ids] for name in wanted}
+    _refuse_unknown(requested, names, METADATA)
+    row_of_file = {row["file_name"]: row for row in rows}
+    return {name: [(row_of_file.get(example_id, {}).get(name) or "") for example_id in examples.ids] for name in requested}
 
 
-def _refuse_unknown(wanted: Sequence[str], names: list[str], where: str) -> None:
+def _refuse_unknown(requested: Sequence[str], names: list[str], where: str) -> None:
     from difflib import get_close_matches
 
-    for name in wanted:
+    for name in requested:
         if name not in names:
             near = get_close_matches(name, names, 1)
             guess = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names[:20])}"
