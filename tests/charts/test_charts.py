@@ -1,4 +1,4 @@
-"""Charts: one drawing for a PNG file and for a page; without a display; for 2 and for 100 classes, whatever the names."""
+"""Charts: one function draws a PNG file and inline SVG, without a display, for any number of classes and any names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,18 @@ from dlcli.charts.confusion import draw_confusion_matrix
 from dlcli.charts.learning import learning_charts, save_curves
 from dlcli.charts.ranking import pr_chart, roc_chart
 
-ODD = ("hello world", "a/b\\c", "[red]bold[/red]", "żółć 猫", "$x^2$", "$", ":apple:", "_", "a very long name of a class", "")
+UNUSUAL_NAMES = (
+    "hello world",
+    "a/b\\c",
+    "[red]bold[/red]",
+    "żółć 猫",
+    "$x^2$",
+    "$",
+    ":apple:",
+    "_",
+    "a very long name of a class",
+    "",
+)
 
 
 def _matrix(count: int) -> np.ndarray[Any, Any]:
@@ -33,7 +44,7 @@ def _matrix(count: int) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("count", [2, 10, 100, 300])
 def test_a_confusion_matrix_is_drawn_for_any_number_of_classes_and_any_names(tmp_path: Path, count: int) -> None:
-    names = tuple(ODD[index % 10] + ("" if index < 10 else str(index)) for index in range(count))
+    names = tuple(UNUSUAL_NAMES[index % 10] + ("" if index < 10 else str(index)) for index in range(count))
     draw_confusion_matrix(_matrix(count), names, tmp_path / "matrix.png")
     with Image.open(tmp_path / "matrix.png") as picture:
         width, height = picture.size
@@ -42,7 +53,7 @@ def test_a_confusion_matrix_is_drawn_for_any_number_of_classes_and_any_names(tmp
     assert 400 < width < 3000
 
 
-def test_curves_are_drawn_for_one_epoch_and_for_values_that_are_no_numbers(tmp_path: Path) -> None:
+def test_learning_curves_are_drawn_for_one_epoch_and_for_nan(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     save_curves(run)
     first = (run.path / "curves.png").stat().st_size
@@ -58,13 +69,13 @@ def _rates(axes: Any, medium: Any) -> None:
     axes.set_yscale("log")
 
 
-def test_logarithmic_axes_have_plain_numbers() -> None:
+def test_logarithmic_axes_have_plain_tick_labels() -> None:
     svg = Chart("rates", "", _rates).inline("key").svg
     assert "mathdefault" not in svg
     assert {"0.001", "0.01", "0.1", "1"} <= set(re.findall(r">([\d.]+)</text>", svg))
 
 
-def test_one_drawing_has_the_colours_of_a_picture_and_those_of_a_page(tmp_path: Path) -> None:
+def test_a_chart_has_the_colours_of_its_medium(tmp_path: Path) -> None:
     chart = Chart("$rates$", "Rates.", _rates)
     chart.save(tmp_path / "rates.png")
     with Image.open(tmp_path / "rates.png") as picture:
@@ -77,7 +88,7 @@ def test_one_drawing_has_the_colours_of_a_picture_and_those_of_a_page(tmp_path: 
     assert (inline.title, inline.text) == ("$rates$", "Rates.")
 
 
-def test_charts_of_a_run_stand_in_one_picture_and_the_first_of_very_many(tmp_path: Path) -> None:
+def test_charts_share_one_picture_of_at_most_99_panels(tmp_path: Path) -> None:
     sizes = []
     for count in (1, 2, 4, 500):
         save_charts([Chart(str(number), "", lambda *_: None, (1.0, 1.0)) for number in range(count)], tmp_path / "all.png")
@@ -99,21 +110,21 @@ def _curves(count: int) -> list[_Curve]:
     return [_Curve(f"class {number}", ends, ends, area=(number * 7 % count) / count) for number in range(count)]
 
 
-def test_of_many_classes_the_curves_with_the_smallest_areas_are_drawn_in_a_picture_and_on_a_page() -> None:
+def test_of_many_classes_the_curves_with_the_smallest_areas_are_drawn() -> None:
     chart = roc_chart(_curves(12))
     assert chart.title == "ROC, the 10 smallest of 12 areas"
     assert chart.text == "Curves of the 10 of 12 classes with the least area, with the area below each; the least is 0.000."
-    shown = re.findall(r">(class \d+)  (\d\.\d+)<", chart.inline("key").svg)
-    assert [area for _, area in shown] == [f"{number / 12:.3f}" for number in range(10)]
+    legend = re.findall(r">(class \d+)  (\d\.\d+)<", chart.inline("key").svg)
+    assert [area for _, area in legend] == [f"{number / 12:.3f}" for number in range(10)]
 
 
-def test_up_to_ten_classes_stand_in_their_order() -> None:
+def test_up_to_ten_classes_are_drawn_in_their_order() -> None:
     chart = pr_chart(_curves(10))
     assert chart.title == "Precision and recall"
     assert re.findall(r">class (\d+)  ", chart.inline("key").svg) == [str(number) for number in range(10)]
 
 
-def test_a_curve_without_any_number_is_left_out() -> None:
+def test_a_curve_without_finite_values_is_omitted() -> None:
     rows = [{"stage": "train", "epoch": str(epoch), "loss": "0.5", "auc": "", "val_auc": "nan"} for epoch in (1, 2)]
     loss, auc = learning_charts(rows, best=2)
     assert loss.text == "loss over 2 epochs: training from 0.5 to 0.5; the best epoch is 2."
@@ -121,7 +132,7 @@ def test_a_curve_without_any_number_is_left_out() -> None:
     assert ">validation<" not in auc.inline("key").svg
 
 
-def test_drawing_needs_no_display_and_not_pyplot(tmp_path: Path) -> None:
+def test_drawing_needs_neither_a_display_nor_pyplot(tmp_path: Path) -> None:
     code = """
 import sys, numpy as np
 from pathlib import Path
@@ -129,8 +140,8 @@ from dlcli.charts.confusion import draw_confusion_matrix
 draw_confusion_matrix(np.eye(2, dtype=int), ("a", "b"), Path(sys.argv[1]))
 assert "matplotlib.pyplot" not in sys.modules
 """
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "m.png")], capture_output=True, text=True, env=environment(), check=False
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""

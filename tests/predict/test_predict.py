@@ -1,4 +1,4 @@
-"""Predictions on what a run has not seen: the same answers as its evaluation, whatever else lies beside."""
+"""Predictions for new examples equal those of the evaluation, whatever other files and columns there are."""
 
 from __future__ import annotations
 
@@ -69,23 +69,23 @@ def write_rows(path: Path, header: list[str], rows: Iterable[Iterable[Any]]) -> 
 
 
 def predicted(
-    run: RunFolder, *what: Path | str, top: int = 1, calibrate: bool = False
+    run: Run, *names: Path | str, top: int = 1, calibrate: bool = False
 ) -> tuple[list[dict[str, str]], dict[str, str]]:
-    """Returns the rows of the CSV that a prediction gives, and what was skipped with the reasons."""
+    """Returns the rows of a prediction's CSV, and the reasons of the skipped examples by name."""
     skipped: dict[str, str] = {}
-    prediction = prepare(run, [str(one) for one in what], calibrate=calibrate)
+    prediction = prepare(run, [str(name) for name in names], calibrate=calibrate)
     layout = layout_of(prediction.experiment.task)
     columns = layout.columns(prediction.classes, top)
-    rows = [row for one in prediction.answers(skipped.__setitem__) for row in layout.rows(one, top)]
+    rows = [row for name in prediction.answers(skipped.__setitem__) for row in layout.rows(name, top)]
     return [dict(zip(columns, row, strict=True)) for row in rows], skipped
 
 
 def answers(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Returns rows without what is only known of labelled, or of named, examples."""
+    """Returns rows without the columns `id` and `label`."""
     return [{name: cell for name, cell in row.items() if name not in ("id", "label")} for row in rows]
 
 
-def test_images_get_the_answers_of_the_evaluation_to_the_last_bit(photos: RunFolder, folder: Path) -> None:
+def test_predictions_of_images_equal_the_evaluation_bit_for_bit(photos: Run, folder: Path) -> None:
     scored = read_table(photos.evaluation("test") / "predictions.csv")
     rows, skipped = predicted(photos, *(folder / "photos" / row["id"] for row in scored))
     assert len(rows) == 40
@@ -94,40 +94,42 @@ def test_images_get_the_answers_of_the_evaluation_to_the_last_bit(photos: RunFol
     assert [row["id"] for row in rows] == [str(folder / "photos" / row["id"]) for row in scored]
 
 
-def test_rows_get_the_answers_of_the_evaluation_whatever_other_columns_there_are(table: RunFolder, folder: Path) -> None:
+def test_predictions_of_rows_equal_the_evaluation_whatever_the_other_columns(table: Run, folder: Path) -> None:
     scored = read_table(table.evaluation("test") / "predictions.csv")
     numbers = [int(row["id"].split("/")[1]) for row in scored]
-    given = read_table(folder / "table.csv")
+    training_rows = read_table(folder / "table.csv")
     header = ["size", "more", "Colour, x", "age"]  # another order, no target
-    path = write_rows(folder / "new.csv", header, [[given[number].get(name, "?") for name in header] for number in numbers])
+    path = write_rows(
+        folder / "new.csv", header, [[training_rows[number].get(name, "?") for name in header] for number in numbers]
+    )
     rows, skipped = predicted(table, path)
     assert skipped == {}
     assert answers(rows) == answers(scored)
     assert [row["id"] for row in rows][:2] == [f"{path}:1", f"{path}:2"]
 
 
-def test_what_cannot_be_read_is_told_and_the_rest_goes_on(photos: RunFolder, tmp_path: Path) -> None:
+def test_unreadable_images_are_reported_and_the_others_predicted(photos: Run, tmp_path: Path) -> None:
     write_pngs(tmp_path / "new", each=2)
     (tmp_path / "new" / "a" / "empty.png").touch()
     (tmp_path / "new" / "b" / "text.png").write_text("no image")
     (tmp_path / "new" / "b" / "cut.png").write_bytes((tmp_path / "new" / "b" / "1.png").read_bytes()[:60])
     rows, skipped = predicted(photos, tmp_path / "new")
     assert len(rows) == 8
-    assert {Path(name).name: why for name, why in skipped.items()} == {
+    assert {Path(name).name: reason for name, reason in skipped.items()} == {
         "empty.png": "an empty file",
         "text.png": f"not an image of a supported type ({', '.join(FORMATS)})",
         "cut.png": skipped[str(tmp_path / "new" / "b" / "cut.png")],
     }
     assert "not readable as an image" in skipped[str(tmp_path / "new" / "b" / "cut.png")]
-    whole = [tmp_path / "new" / "a" / "0.png", tmp_path / "new" / "b" / "1.png"]
-    among_others = answers([row for row in rows if row["id"] in map(str, whole)])
-    for alone, row in zip(answers(predicted(photos, *whole)[0]), among_others, strict=True):
+    readable = [tmp_path / "new" / "a" / "0.png", tmp_path / "new" / "b" / "1.png"]
+    among_others = answers([row for row in rows if row["id"] in map(str, readable)])
+    for alone, row in zip(answers(predicted(photos, *readable)[0]), among_others, strict=True):
         assert alone.pop("predicted") == row.pop("predicted")
-        # A processor may add the products of a smaller batch in another order.
+        # For a smaller batch a processor may add the products in another order.
         assert list(map(float, alone.values())) == pytest.approx(list(map(float, row.values())), abs=1e-6)
 
 
-def test_nothing_that_can_be_read_is_an_error(photos: RunFolder, tmp_path: Path) -> None:
+def test_a_prediction_without_a_readable_example_fails(photos: Run, tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     with pytest.raises(DataError, match="no predictions: no example could be read"):
         predicted(photos, tmp_path / "empty.png")
@@ -137,17 +139,17 @@ def test_nothing_that_can_be_read_is_an_error(photos: RunFolder, tmp_path: Path)
         predicted(photos, tmp_path)
 
 
-def test_folders_are_walked_patterns_fitted_and_other_files_counted(photos: RunFolder, tmp_path: Path) -> None:
+def test_folders_are_walked_patterns_matched_and_other_files_counted(photos: Run, tmp_path: Path) -> None:
     write_pngs(tmp_path / "deep" / "er", each=1)
     (tmp_path / "deep" / "notes.txt").write_text("x")
     (tmp_path / "deep" / ".hidden.png").write_text("x")
-    found = prepare(photos, [str(tmp_path / "deep")])
-    assert [Path(path).name for path in found.files] == ["0.png", "1.png", "2.png", "3.png"]
-    assert list(found.others.notes()) == [
+    prediction = prepare(photos, [str(tmp_path / "deep")])
+    assert [Path(path).name for path in prediction.files] == ["0.png", "1.png", "2.png", "3.png"]
+    assert list(prediction.ignored.notes()) == [
         f"ignored 1 other file: .txt 1, such as {tmp_path}/deep/notes.txt",
         f"ignored 1 hidden or system file, such as {tmp_path}/deep/.hidden.png",
     ]
-    assert prepare(photos, [str(tmp_path / "**" / "[12].png")]).files == found.files[1:3]
+    assert prepare(photos, [str(tmp_path / "**" / "[12].png")]).files == prediction.files[1:3]
     with pytest.raises(UsageError, match=r"\*\.gif: matches no file"):
         prepare(photos, [str(tmp_path / "*.gif")])
     with pytest.raises(UsageError, match="this run's model takes images"):
@@ -176,7 +178,7 @@ def test_a_folder_gives_the_files_that_training_would_use(photos: RunFolder, fol
     assert answers(rows[:5]) == answers(predicted(photos, *below[:5])[0])
 
 
-def test_names_of_images_come_from_stdin(photos: RunFolder, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_images_are_read_from_stdin(photos: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [str(path) for path in sorted((folder / "photos" / "a").iterdir())[:3]]
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join([*names[:2], "gone.png", "", names[2]])))
     rows, skipped = predicted(photos, "-")
@@ -184,7 +186,7 @@ def test_names_of_images_come_from_stdin(photos: RunFolder, folder: Path, monkey
     assert skipped == {"gone.png": "no such file"}
 
 
-def test_rows_come_from_stdin(table: RunFolder, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_read_from_stdin(table: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\ufeff" + (folder / "table.csv").read_text(encoding="utf-8")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     rows, _ = predicted(table, "-")
@@ -210,7 +212,7 @@ def test_numpy_files_are_read_in_slices_and_others_refused(photos: RunFolder, tm
     images, _ = bright_quarters(40, channels=3, seed=5)
     np.save(tmp_path / "images.npy", images)
     np.savez_compressed(tmp_path / "images.npz", x=images, other=np.zeros(3))
-    np.savez(tmp_path / "large.npz", x=np.asarray([np.asarray(Image.fromarray(one).resize((16, 16), 0)) for one in images]))
+    np.savez(tmp_path / "large.npz", x=np.asarray([np.asarray(Image.fromarray(image).resize((16, 16), 0)) for image in images]))
     np.save(tmp_path / "floats.npy", images.astype("float32"))
     np.save(tmp_path / "turned.npy", np.asfortranarray(images))
     np.save(tmp_path / "objects.npy", np.array([{}, 1], dtype=object), allow_pickle=True)
@@ -227,18 +229,18 @@ def test_numpy_files_are_read_in_slices_and_others_refused(photos: RunFolder, tm
     assert answers(rows) == answers(pictures) * 2
     assert rows[41]["id"] == f"{tmp_path / 'images.npz'}:1"
     assert len(predicted(photos, tmp_path / "large.npz")[0]) == 40
-    whole, skipped = predicted(photos, *sorted(tmp_path.glob("*.np[yz]")))
+    all_rows, skipped = predicted(photos, *sorted(tmp_path.glob("*.np[yz]")))
     assert {Path(name).name for name in skipped} == {
         *("bad.npz", "cut.npy", "floats.npy", "huge.npy", "none.npz", "objects.npy", "turned.npy")
     }
-    reasons = {Path(name).name: why for name, why in skipped.items()}
+    reasons = {Path(name).name: reason for name, reason in skipped.items()}
     assert reasons["floats.npy"] == "holds float32 of shape (8, 8, 3); the model takes images of uint8, 0 to 255"
     assert reasons["none.npz"] == "has no array `x`; it holds a, b"
     assert reasons["huge.npy"] == "is larger than the memory"
     assert reasons["cut.npy"] == "is truncated in row 39"
     assert "not rows of numbers" in reasons["objects.npy"]
     assert "Fortran" in reasons["turned.npy"]
-    assert len(whole) == 40 * 3 + 32  # of the cut file the batch before
+    assert len(all_rows) == 40 * 3 + 32  # of the cut file the batch before
 
 
 @pytest.mark.parametrize(("task", "target"), [("regression", "y2"), ("multilabel", "labels")])
@@ -250,8 +252,8 @@ def test_values_and_labels(folder: Path, task: str, target: str) -> None:
     assert list(rows[0]) == ["id", f"predicted_{target}_0", f"predicted_{target}_1"]
     scored = {row["id"]: row for row in read_table(run.evaluation("test") / "predictions.csv")}
     for row in scored.values():
-        other = rows[int(row["id"].split("/")[1])]
-        assert all(float(other[name]) == pytest.approx(float(row[name]), abs=1e-6) for name in list(other)[1:])
+        predicted_row = rows[int(row["id"].split("/")[1])]
+        assert all(float(predicted_row[name]) == pytest.approx(float(row[name]), abs=1e-6) for name in list(predicted_row)[1:])
     (first, *_) = prepare(run, [str(folder / "rows.npz")]).answers(lambda name, why: None)
     objects = list(layout_of(first.task).objects(first, 1))
     if task == "regression":
@@ -259,13 +261,13 @@ def test_values_and_labels(folder: Path, task: str, target: str) -> None:
         with pytest.raises(UsageError, match="--calibrated is for probabilities"):
             prepare(run, ["-"], calibrate=True)
         return
-    assert {len(one["labels"]) for one in objects} >= {1}
-    for one in objects:
-        shares = one["probabilities"]
-        assert one["labels"] == sorted((name for name in shares if shares[name] > 0.5), key=lambda name: -shares[name])
+    assert {len(entry["labels"]) for entry in objects} >= {1}
+    for entry in objects:
+        shares = entry["probabilities"]
+        assert entry["labels"] == sorted((name for name in shares if shares[name] > 0.5), key=lambda name: -shares[name])
 
 
-def test_the_likeliest_classes_stand_first(photos: RunFolder, folder: Path) -> None:
+def test_the_most_likely_classes_come_first(photos: Run, folder: Path) -> None:
     rows, _ = predicted(photos, folder / "photos" / "a", top=9)
     assert list(rows[0])[:9] == [
         "id",
@@ -280,11 +282,11 @@ def test_the_likeliest_classes_stand_first(photos: RunFolder, folder: Path) -> N
         assert [row["probability"], row["probability_4"]] == [shares[ranked[0]], shares[ranked[3]]]
     (first, *_) = prepare(photos, [str(folder / "photos" / "a")]).answers(lambda name, why: None)
     (entry, *_) = layout_of(first.task).objects(first, 2)
-    assert [one["class"] for one in entry["top"]] == [rows[0]["predicted"], rows[0]["class_2"]]
+    assert [candidate["class"] for candidate in entry["top"]] == [rows[0]["predicted"], rows[0]["class_2"]]
     assert entry["probability"] == float(rows[0]["probability"])
 
 
-def test_calibrated_probabilities_want_a_temperature(photos: RunFolder, folder: Path) -> None:
+def test_calibrated_probabilities_need_a_temperature(photos: Run, folder: Path) -> None:
     from dlcli.score.calibration import calibrated
 
     with pytest.raises(UsageError, match=r"is not calibrated: dlcli evaluate .* --calibrate"):
@@ -295,14 +297,14 @@ def test_calibrated_probabilities_want_a_temperature(photos: RunFolder, folder: 
         rows, _ = predicted(photos, folder / "photos", calibrate=True)
     finally:
         (photos.path / "calibration.json").unlink()
-    before = np.array([[row[f"p_{name}"] for name in "abcd"] for row in plain], "float32")
-    after = np.array([[row[f"p_{name}"] for name in "abcd"] for row in rows], "float32")
-    assert np.array_equal(after, calibrated(before, 2.0, TASKS["classification"]).astype("float32"))
+    plain_shares = np.array([[row[f"p_{name}"] for name in "abcd"] for row in plain], "float32")
+    calibrated_shares = np.array([[row[f"p_{name}"] for name in "abcd"] for row in rows], "float32")
+    assert np.array_equal(calibrated_shares, calibrated(plain_shares, 2.0, TASKS["classification"]).astype("float32"))
     assert [row["predicted"] for row in rows] == [row["predicted"] for row in plain]
 
 
-def test_examples_are_not_gathered_in_memory(photos: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The slow test below measures the whole process; here what Python and NumPy hold, of images and of rows of an array."""
+def test_examples_do_not_accumulate_in_memory(photos: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measures the memory of Python and NumPy for images and rows of an array; the slow test below measures the process."""
     run, _ = photos, (tmp_path / "x").mkdir()
     path = write_pngs(tmp_path / "x", each=1) / "a" / "0.png"
     image = np.asarray(Image.open(path))
@@ -312,15 +314,15 @@ def test_examples_are_not_gathered_in_memory(photos: RunFolder, tmp_path: Path, 
         monkeypatch.setattr(sys, "stdin", (f"{path}\n" for _ in range(count)))
         prediction = prepare(run, ["-", str(tmp_path / "images.npy")])
         tracemalloc.start()
-        examples = sum(len(one.ids) for one in prediction.answers(pytest.fail))
+        examples = sum(len(batch.ids) for batch in prediction.answers(pytest.fail))
         highest = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert examples == 2 * count
         return highest
 
-    peak(64)  # what is made once
-    few, many = peak(200), peak(2200)
-    assert many - few < 4000 * image.nbytes / 3  # a third of the further images alone, without their names
+    peak(64)  # memory that is allocated once
+    small_peak, large_peak = peak(200), peak(2200)
+    assert large_peak - small_peak < 4000 * image.nbytes / 3  # a third of the further images alone, without their names
 
 
 @pytest.mark.slow
@@ -346,13 +348,13 @@ def test_twenty_thousand_images_take_no_more_memory_than_a_thousand(tmp_path: Pa
         """Returns the largest memory of a process, in bytes."""
         out = tmp_path / f"{count}.csv"
         arguments = ["predict", str(run.path), str(tmp_path / "many" / pattern), "--csv", str(out)]
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", program, *arguments], capture_output=True, text=True, env=environment(), check=False
         )
-        assert done.returncode == 0, done.stderr
+        assert process.returncode == 0, process.stderr
         assert len(read_table(out)) == count
-        return 1024 * int(done.stderr.split()[-1])
+        return 1024 * int(process.stderr.split()[-1])
 
-    few, many = peak("00*.jpg", 1000), peak("*.jpg", 20_000)
-    print(f"1,000 images: {few / 2**20:.0f} MiB, 20,000: {many / 2**20:.0f} MiB")
-    assert many - few < 200e6
+    small_peak, large_peak = peak("00*.jpg", 1000), peak("*.jpg", 20_000)
+    print(f"1,000 images: {small_peak / 2**20:.0f} MiB, 20,000: {large_peak / 2**20:.0f} MiB")
+    assert large_peak - small_peak < 200e6

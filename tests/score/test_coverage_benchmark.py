@@ -12,12 +12,12 @@ from conftest import REPOSITORY
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    described = importlib.util.spec_from_file_location("coverage_benchmark", REPOSITORY / "benchmarks" / "coverage.py")
-    assert described is not None
-    assert described.loader is not None
-    module = importlib.util.module_from_spec(described)
-    sys.modules[described.name] = module
-    described.loader.exec_module(module)
+    module_spec = importlib.util.spec_from_file_location("coverage_benchmark", REPOSITORY / "benchmarks" / "coverage.py")
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module
+    module_spec.loader.exec_module(module)
     return module
 
 
@@ -36,7 +36,7 @@ def test_most_intervals_of_every_task_contain_the_true_score(benchmark: ModuleTy
     assert 0.8 <= measured.held <= 1
 
 
-def test_most_intervals_of_a_difference_contain_it(benchmark: ModuleType) -> None:
+def test_most_intervals_of_a_difference_contain_the_true_difference(benchmark: ModuleType) -> None:
     pair = benchmark.two_models(benchmark.two_classes(0.8, 30, 70), 0.5)
     assert 0.8 <= benchmark.of_pair(benchmark.metric("accuracy"), pair, 40).held <= 1
     assert 0.8 <= benchmark.of_pair(None, pair, 40).held <= 1

@@ -1,4 +1,4 @@
-"""A chart is described once and drawn when it is asked for: as a PNG file or as SVG inside a page."""
+"""Charts: each is described once and drawn on demand, as a PNG file or as SVG inside a page."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _DPI = 150
 
 @dataclass(frozen=True)
 class Medium:
-    """What a chart is drawn for: its colours, and how many points of a curve or a cloud it has room for.
+    """The medium of a chart: its colours, and the most points of a curve or a scatter plot.
 
     Attributes:
-        ink: colour of titles and of what matters.
-        muted: colour of axes, labels and lines of reference.
+        ink: colour of titles and of important lines.
+        muted: colour of axes, labels and reference lines.
         rule: colour of the grid.
         series: a colour for each series.
-        roles: what the page says in place of each colour; empty where the colours are final.
+        roles: the page's CSS value for each colour; empty where the colours are final.
         curve_points: the most points of one curve.
-        cloud_points: the most points of one cloud.
+        cloud_points: the most points of one scatter plot.
     """
 
     ink: str
@@ -60,7 +60,7 @@ PNG = Medium(
     cloud_points=5000,
 )
 _SERIES = tuple(f"#0a0b{number:02x}" for number in range(len(PNG.series)))
-PAGE = Medium(  # colours that stand for a role: the page says what each is in the light and in the dark
+PAGE = Medium(  # placeholder colours: the page replaces each by its own, in the light and in the dark theme
     ink="#010101",
     muted="#020202",
     rule="#030303",
@@ -74,7 +74,7 @@ PAGE = Medium(  # colours that stand for a role: the page says what each is in t
 
 @dataclass(frozen=True)
 class InlineChart:
-    """A drawn chart for a page: its SVG, its title, and a text that describes it."""
+    """A drawn chart for a page: its SVG, its title, and a description."""
 
     svg: str
     title: str
@@ -86,9 +86,9 @@ class Chart:
     """A chart that is not drawn yet.
 
     Attributes:
-        title: what stands above it.
+        title: the text above it.
         text: a description for readers who cannot see the chart.
-        draw: draws it on axes, in the colours of a medium.
+        draw: a function that draws it on axes, in the colours of a medium.
         size: width and height in inches.
     """
 
@@ -98,14 +98,14 @@ class Chart:
     size: tuple[float, float] = WIDE
 
     def save(self, path: Path) -> None:
-        """Draws the chart and replaces a PNG file by it."""
+        """Draws the chart into a PNG file, which it replaces."""
         save_charts([self], path)
 
     def inline(self, key: str) -> InlineChart:
-        """Draws the chart as SVG for inside a page: the same bytes for the same chart.
+        """Draws the chart as inline SVG for a page; equal charts give equal bytes.
 
         Args:
-            key: begins every id inside it; no two charts of a page may share one.
+            key: the prefix of every id inside it; no two charts of a page may share one.
         """
         with rc_context(_style(PAGE)):
             figure = Figure(figsize=self.size, layout="constrained")
@@ -116,7 +116,7 @@ class Chart:
                 axes.patch.set_visible(False)
             FigureCanvasSVG(figure)
             buffer = io.StringIO()
-            with without_warnings():  # the browser has the letters that matplotlib's font lacks
+            with without_warnings():  # the browser has the glyphs that matplotlib's font lacks
                 figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
         return InlineChart(as_element(buffer.getvalue(), key, PAGE.roles), self.title, self.text)
 
@@ -127,12 +127,12 @@ class Chart:
 
 
 def inlined(charts: Sequence[Chart], key: str) -> list[InlineChart]:
-    """Returns charts for a page; `key` begins the ids of all of them."""
+    """Returns charts for a page; `key` is the prefix of all their ids."""
     return [chart.inline(f"{key}{number}") for number, chart in enumerate(charts)]
 
 
 def save_charts(charts: Sequence[Chart], path: Path, heading: str = "") -> None:
-    """Draws charts of one size beside each other, three in a row, and replaces a PNG file by them; of more the first 99."""
+    """Draws charts of equal size into a PNG file, which it replaces: three in a row, at most 99."""
     panels = charts[:_MOST_PANELS]
     columns = min(_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
@@ -152,7 +152,7 @@ def save_charts(charts: Sequence[Chart], path: Path, heading: str = "") -> None:
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = 130) -> None:
-    """Replaces a PNG file by a figure."""
+    """Writes a figure into a PNG file, which it replaces."""
     plain_ticks(figure)
     FigureCanvasAgg(figure)
     with replacing(path) as temporary, without_warnings():
@@ -161,15 +161,15 @@ def save_figure(figure: Figure, path: Path, dpi: int = 130) -> None:
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Suppresses two warnings of matplotlib: of a letter that no font has, which is drawn as a box (the tables beside the
-    picture have the name), and of a legend whose best place is slow to find, as on a busy machine."""
+    """Suppresses two warnings of matplotlib: about a glyph that no font has, which is drawn as a box (the tables beside the
+    picture have the name), and about a legend whose best place is slow to find, as on a busy machine."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+|Creating legend", UserWarning)
         yield
 
 
 def plain_ticks(figure: Figure) -> None:
-    """Labels logarithmic axes with plain numbers: matplotlib's labels are formulas, which `PLAIN` shows as they are written."""
+    """Labels logarithmic axes with plain numbers: matplotlib's labels are formulas, which `PLAIN` shows as source text."""
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             if axis.get_scale() == "log":
@@ -180,7 +180,7 @@ def plain_ticks(figure: Figure) -> None:
 
 
 def short(name: str, length: int = 22) -> str:
-    """Returns a name for an axis or a legend: in one line, cut where it is long."""
+    """Returns a name for an axis or a legend: on one line, truncated where it is long."""
     name = visible(name)
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
@@ -188,7 +188,7 @@ def short(name: str, length: int = 22) -> str:
 def _style(medium: Medium) -> dict[str, Any]:
     return {
         **PLAIN,
-        "svg.fonttype": "none",  # text stays text: it is read aloud, found and small
+        "svg.fonttype": "none",  # text stays text: screen readers and searches see it, and the file is small
         "svg.hashsalt": "dlcli",
         "font.size": 9,
         "text.color": medium.ink,

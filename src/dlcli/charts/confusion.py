@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from dlcli.arrays import Array
 from dlcli.charts.chart import ORANGE, PLAIN, save_figure, short
 
-_FEW, _SOME = 25, 60  # classes up to which a cell has room for share and count, for the count
+_MOST_WITH_SHARES, _MOST_WITH_COUNTS = 25, 60  # classes up to which cells have room for share and count, or the count
 
 
 @rc_context(PLAIN)
 def draw_confusion_matrix(matrix: Array, classes: tuple[str, ...], path: Path) -> None:
-    """Writes a confusion matrix: colours are row shares, cells show share and count while they are large enough.
+    """Writes a confusion matrix: colours are row shares, cells show share and count where they are large enough.
 
     Args:
         matrix: counts `(classes, classes)`, a row for each label, a column for each prediction.
@@ -31,14 +31,15 @@ def draw_confusion_matrix(matrix: Array, classes: tuple[str, ...], path: Path) -
     side = float(np.clip(2.6 + 0.62 * count, 4.6, 16))
     figure = Figure(figsize=(side + 0.9, side), layout="constrained")
     axes = figure.subplots()
-    # Among many classes confusions are small shares: the scale of colours is stretched at its lower end.
-    picture = axes.imshow(shares, cmap="Blues", norm=PowerNorm(1.0 if count <= _FEW else 0.5, vmin=0, vmax=1))
-    right = int(np.trace(matrix))
-    axes.set_title(f"{right:,} of {int(matrix.sum()):,} right ({right / max(1, matrix.sum()):.1%})", loc="left", fontsize=11)
+    # With many classes the confusions are small shares, so the lower end of the colour scale is stretched.
+    picture = axes.imshow(shares, cmap="Blues", norm=PowerNorm(1.0 if count <= _MOST_WITH_SHARES else 0.5, vmin=0, vmax=1))
+    correct = int(np.trace(matrix))
+    title = f"{correct:,} of {int(matrix.sum()):,} correct ({correct / max(1, matrix.sum()):.1%})"
+    axes.set_title(title, loc="left", fontsize=11)
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
     _name_axes(axes, classes, side)
-    if count <= _SOME:
+    if count <= _MOST_WITH_COUNTS:
         _write_cells(axes, matrix, shares)
     else:
         _ring_confusions(axes, matrix)
@@ -61,8 +62,8 @@ def _name_axes(axes: Any, classes: tuple[str, ...], side: float) -> None:
 
 
 def _write_cells(axes: Any, matrix: Array, shares: Array) -> None:
-    """Writes share and count into the cells, of more than a few classes the count alone."""
-    few = len(matrix) <= _FEW
+    """Writes share and count into the cells; with many classes only the count."""
+    few = len(matrix) <= _MOST_WITH_SHARES
     size = float(np.clip(115 / (len(matrix) + 3), 4.5, 10) if few else np.clip(300 / len(matrix), 4.5, 8))
     for row, column in np.argwhere(matrix > 0):
         share, count = shares[row, column], matrix[row, column]

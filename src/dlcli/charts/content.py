@@ -1,4 +1,4 @@
-"""What charts draw: the scores as they were just computed, or as they were read from a run's files."""
+"""The contents of charts: scores that were just computed, or that were read from a run's files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Curve(Protocol):
 
     @property
     def x(self) -> Array:
-        """Places `(n,)`."""
+        """Horizontal positions `(n,)`."""
 
     @property
     def y(self) -> Array:
-        """Heights `(n,)`."""
+        """Vertical positions `(n,)`."""
 
     @property
     def area(self) -> float:
@@ -40,7 +40,7 @@ class Bin(Protocol):
 
     @property
     def examples(self) -> int:
-        """How many there are."""
+        """Their number."""
 
     @property
     def confidence(self) -> float:
@@ -48,7 +48,7 @@ class Bin(Protocol):
 
     @property
     def accuracy(self) -> float:
-        """The share of them that came true."""
+        """The share of correct claims among them."""
 
 
 class Decile(Protocol):

@@ -13,7 +13,7 @@ from dlcli.runs.history import is_rate, is_setting
 from dlcli.runs.numbers import short_number
 from dlcli.visible import visible
 
-_FEW_EPOCHS = 25  # of fewer epochs each is marked
+_FEW_EPOCHS = 25  # with fewer epochs, each is marked
 History = list[dict[str, str]]
 
 
@@ -36,10 +36,10 @@ def _curve_names(rows: History) -> list[str]:
 
 def _learning_chart(rows: History, name: str, best: int) -> Chart:
     spans = []
-    for column, part in _parts_of(name):
+    for column, split in _columns_of(name):
         values = [value for value in _numbers(rows, column) if isfinite(value)]
         if values:
-            spans.append(f"{part} from {short_number(values[0])} to {short_number(values[-1])}")
+            spans.append(f"{split} from {short_number(values[0])} to {short_number(values[-1])}")
     at = f"; the best epoch is {best}" if best else ""
     text = f"{name} over {len(rows)} epochs: {', '.join(spans) or 'no numbers'}{at}."
     return Chart(name, text, partial(_draw_learning, rows=rows, name=name, best=best))
@@ -48,10 +48,10 @@ def _learning_chart(rows: History, name: str, best: int) -> Chart:
 def _draw_learning(axes: Any, medium: Medium, rows: History, name: str, best: int) -> None:
     epochs = [int(row["epoch"]) for row in rows]
     marker = "o" if len(rows) < _FEW_EPOCHS else ""
-    for (column, part), colour in zip(_parts_of(name), medium.series, strict=False):
+    for (column, split), colour in zip(_columns_of(name), medium.series, strict=False):
         values = _numbers(rows, column)
         if any(map(isfinite, values)):
-            axes.plot(epochs, values, color=colour, marker=marker, markersize=2.6, label=part)
+            axes.plot(epochs, values, color=colour, marker=marker, markersize=2.6, label=split)
     for epoch, stage in stage_borders(rows):
         axes.axvline(epoch, color=medium.muted, linewidth=0.8)
         place = {"xycoords": ("data", "axes fraction"), "va": "bottom", "fontsize": 7.5, "color": medium.muted}
@@ -63,13 +63,13 @@ def _draw_learning(axes: Any, medium: Medium, rows: History, name: str, best: in
         axes.legend()
 
 
-def _parts_of(name: str) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Returns the two columns of a metric with what each was computed on."""
+def _columns_of(name: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Returns the two columns of a metric, each with the name of its split; a penalty is computed on the weights."""
     return (name, "weights" if name == "penalty" else "training"), (f"val_{name}", "validation")
 
 
 def stage_borders(rows: History) -> list[tuple[float, str]]:
-    """Returns where each stage begins, between two epochs, and its name; none where there is one stage."""
+    """Returns the start of each stage, between two epochs, and its name; nothing for a run with one stage."""
     starts = [index for index, row in enumerate(rows) if index == 0 or row["stage"] != rows[index - 1]["stage"]]
     return [(int(rows[index]["epoch"]) - 0.5, rows[index]["stage"]) for index in starts] if len(starts) > 1 else []
 
@@ -110,9 +110,9 @@ def _draw_overlaid(axes: Any, medium: Medium, histories: Sequence[tuple[str, His
         validated = any(row.get(f"val_{name}") for row in rows)
         values = _numbers(rows, f"val_{name}" if validated else name)
         if any(map(isfinite, values)):
-            colour, part = medium.series[number % len(medium.series)], "validation" if validated else "training"
+            colour, split = medium.series[number % len(medium.series)], "validation" if validated else "training"
             style = "-" if validated else "--"
-            axes.plot([int(row["epoch"]) for row in rows], values, style, color=colour, label=f"{label}, {part}")
+            axes.plot([int(row["epoch"]) for row in rows], values, style, color=colour, label=f"{label}, {split}")
     _whole_epochs(axes)
     if axes.lines:
         axes.legend()

@@ -28,14 +28,14 @@ def pr_chart(curves: Sequence[Curve]) -> Chart:
 
 
 def _ranking_chart(title: str, curves: Sequence[Curve], draw: Any) -> Chart:
-    shown, which = curves, "every class"
+    drawn_curves, selection = curves, "every class"
     if len(curves) > _MOST_CURVES:
-        shown = sorted(curves, key=lambda curve: curve.area)[:_MOST_CURVES]
-        title += f", the {len(shown)} smallest of {len(curves)} areas"
-        which = f"the {len(shown)} of {len(curves)} classes with the least area"
+        drawn_curves = sorted(curves, key=lambda curve: curve.area)[:_MOST_CURVES]
+        title += f", the {len(drawn_curves)} smallest of {len(curves)} areas"
+        selection = f"the {len(drawn_curves)} of {len(curves)} classes with the least area"
     least = min(curve.area for curve in curves)
-    text = f"Curves of {which}, with the area below each; the least is {least:.3f}."
-    return Chart(title, text, partial(draw, curves=shown), SQUARE)
+    text = f"Curves of {selection}, with the area below each; the least is {least:.3f}."
+    return Chart(title, text, partial(draw, curves=drawn_curves), SQUARE)
 
 
 def _draw_roc(axes: Any, medium: Medium, curves: Sequence[Curve]) -> None:
@@ -59,7 +59,7 @@ def _draw_curves(axes: Any, medium: Medium, curves: Sequence[Curve], steps: str)
 
 
 def _thinned(count: int, most: int) -> Array:
-    """Returns the places of at most so many points, the ends among them."""
+    """Returns the indices of at most `most` points, both ends included."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
 
 
@@ -67,7 +67,7 @@ def reliability_chart(bins: Sequence[Bin], error: float) -> Chart:
     """Returns the reliability diagram: observed frequencies by predicted probability, and the number of examples.
 
     Args:
-        bins: the ranges of probability that hold examples, one at least.
+        bins: the ranges of probability that contain examples, at least one.
         error: the expected calibration error.
     """
     worst = max(bins, key=lambda bin_: bin_.examples * abs(bin_.confidence - bin_.accuracy))
@@ -90,10 +90,12 @@ def _draw_reliability(axes: Any, medium: Medium, bins: Sequence[Bin]) -> None:
 
 def _draw_agreement(axes: Any, medium: Medium, bins: Sequence[Bin]) -> None:
     total = sum(bin_.examples for bin_ in bins)
-    claimed, true = [bin_.confidence for bin_ in bins], [bin_.accuracy for bin_ in bins]
+    predicted, observed = [bin_.confidence for bin_ in bins], [bin_.accuracy for bin_ in bins]
     axes.plot([0, 1], [0, 1], color=medium.muted, linewidth=1, linestyle="--", label="perfect calibration")
-    axes.vlines(claimed, claimed, true, color=medium.series[1], linewidth=1.2)
+    axes.vlines(predicted, predicted, observed, color=medium.series[1], linewidth=1.2)
     sizes = [6 + 170 * bin_.examples / total for bin_ in bins]
-    axes.scatter(claimed, true, s=sizes, color=medium.series[0], alpha=0.85, linewidths=0, label="size: share of the examples")
+    axes.scatter(
+        predicted, observed, s=sizes, color=medium.series[0], alpha=0.85, linewidths=0, label="size: share of the examples"
+    )
     axes.set(xlim=_LIMITS, ylim=_LIMITS, ylabel="observed frequency")
     axes.legend(loc="lower right", fontsize=8)

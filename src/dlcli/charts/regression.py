@@ -22,10 +22,10 @@ def save_regression(targets: Sequence[str], truth: Array, guess: Array, folder: 
     """Writes `predicted_against_actual.png` and `residuals.png`, a panel for each target.
 
     Args:
-        targets: their names.
+        targets: the names of the targets.
         truth: values `(n, targets)`.
         guess: predictions `(n, targets)`.
-        folder: of the scored part.
+        folder: the folder of the scored split.
     """
     columns = list(enumerate(targets))
     actual = [actual_chart(name, truth[:, at], guess[:, at]) for at, name in columns]
@@ -59,7 +59,7 @@ def residual_chart(target: str, truth: Array, guess: Array) -> Chart:
 def _draw_residuals(axes: Any, medium: Medium, guess: Array, errors: Array) -> None:
     axes.axhline(0, color=medium.muted, linewidth=1, linestyle="--")
     _draw_cloud(axes, medium, guess, errors)
-    axes.set(xlabel="predicted", ylabel="predicted less actual")
+    axes.set(xlabel="predicted", ylabel="predicted minus actual")
 
 
 def _draw_cloud(axes: Any, medium: Medium, x: Array, y: Array) -> None:

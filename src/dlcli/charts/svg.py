@@ -1,4 +1,4 @@
-"""SVG as matplotlib writes it -> an element that stands inside a page and takes the page's colours and letters."""
+"""SVG as matplotlib writes it -> an element for a page, with the page's colours and fonts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def as_element(text: str, key: str, roles: Mapping[str, str]) -> str:
 
     Args:
         text: an SVG file of matplotlib's.
-        key: begins every id inside it.
-        roles: what the page says in place of each colour.
+        key: the prefix of every id inside it.
+        roles: the page's CSS value for each colour.
     """
     root = ElementTree.fromstring(text)
     for parent in list(root.iter()):
@@ -42,7 +42,7 @@ def as_element(text: str, key: str, roles: Mapping[str, str]) -> str:
 
 
 def _value(name: str, value: str, key: str, roles: Mapping[str, str]) -> str:
-    """Returns an attribute's value with the page's colours, short numbers, and ids of this chart alone."""
+    """Returns an attribute's value with the page's colours, short numbers, and ids with this chart's prefix."""
     if name == "id":
         return f"{key}-{value}"
     if name == _HREF or "url(#" in value:
@@ -50,7 +50,7 @@ def _value(name: str, value: str, key: str, roles: Mapping[str, str]) -> str:
     if name in ("d", "points", "x", "y", "transform", "width", "height"):
         return re.sub(r"(\.\d\d)\d+", r"\1", re.sub(r"\s+", " ", value)).strip()
     if name == "style":
-        value = re.sub(r"font-family: [^;]+; ?", "", value)  # the page's own
+        value = re.sub(r"font-family: [^;]+; ?", "", value)  # the page has its own font
         for colour, role in roles.items():
             value = value.replace(colour, role)
     return value

@@ -11,8 +11,8 @@ from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs
 from dlcli.data.splits import Splits
 from dlcli.errors import DataError, DlcliError
-from dlcli.predict.inputs import Skip, batches, found_files
-from dlcli.runs import RunFolder
+from dlcli.predict.inputs import Skip, batches, matching_files
+from dlcli.runs import Run
 from dlcli.score.outcome import has_outcome, read_outcome
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
@@ -38,7 +38,7 @@ def named_images(files: Sequence[str], taken: ModelInputs, experiment: Experimen
         UsageError: a name fits nothing.
         DataError: none can be read.
     """
-    found, _ = found_files(files, taken.kind)
+    found, _ = matching_files(files, taken.kind)
     images: list[Image] = []
     for batch in batches(found, taken, experiment, size=16, skip=skip):
         images += [

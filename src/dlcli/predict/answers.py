@@ -17,7 +17,7 @@ from dlcli.tasks import Classes, Labels, OutputType, Task, Values, required_entr
 
 @dataclass(frozen=True)
 class Answers:
-    """What a run predicts for some examples.
+    """The predictions of a run for some examples.
 
     Attributes:
         task: the run's task.
@@ -33,16 +33,16 @@ class Answers:
 
 
 class AnswerLayout(ABC):
-    """How the answers of one output type are laid out. `top` is how many classes are shown of each example."""
+    """The layout of the answers of one output type. `top` is the number of classes that are shown of each example."""
 
     @abstractmethod
     def order(self, answers: Answers, top: int) -> tuple[Array, Array]:
-        """Returns the places of the names in the order they are shown, `(n, names)`, and how many are shown, `(n,)`."""
+        """Returns the indices of the names in the order of display, `(n, names)`, and how many are shown, `(n,)`."""
 
     def ranked(self, answers: Answers, top: int) -> Iterator[list[tuple[str, float]]]:
-        """Yields the names of each example with their scores, in the order they are shown.
+        """Yields the names of each example with their scores, in the order of display.
 
-        Of classes the predicted one is the first, then come the likeliest; of labels those that are predicted, the likeliest
+        Of classes the predicted one comes first, then the most likely ones; of labels the predicted ones, the most likely
         first; of values all targets.
         """
         order, counts = self.order(answers, top)
@@ -50,11 +50,11 @@ class AnswerLayout(ABC):
             yield [(answers.classes[place], float(scores[place])) for place in places[:count]]
 
     def columns(self, classes: Sequence[str], top: int) -> list[str]:
-        """Returns the columns of a table, as `predictions.csv` has them but without labels."""
+        """Returns the columns of a table: those of `predictions.csv` without the labels."""
         return ["id", *(f"predicted_{name}" for name in classes)]
 
     def rows(self, answers: Answers, top: int) -> Iterator[list[str]]:
-        """Yields the rows below `columns`; a float has nine digits, so that it reads back as the same bits."""
+        """Yields the rows for `columns`; a float has nine digits, so that it reads back as the same bits."""
         for example, scores in zip(answers.ids, answers.scores, strict=True):
             yield [example, *map(digits, scores)]
 
@@ -73,9 +73,9 @@ class AnswerLayout(ABC):
 
 class _OfClasses(AnswerLayout):
     def order(self, answers: Answers, top: int) -> tuple[Array, Array]:
-        order, predicted = _likeliest_first(answers.scores), answers.task.output.decide(answers.scores)[:, None]
-        others = order[order != predicted].reshape(len(order), order.shape[1] - 1)
-        return np.concatenate([predicted, others], axis=1), np.full(len(order), top)
+        order, predicted = _most_likely_first(answers.scores), answers.task.output.decide(answers.scores)[:, None]
+        other_places = order[order != predicted].reshape(len(order), order.shape[1] - 1)
+        return np.concatenate([predicted, other_places], axis=1), np.full(len(order), top)
 
     def columns(self, classes: Sequence[str], top: int) -> list[str]:
         shares = (f"p_{name}" for name in classes if len(classes) <= MANY_CLASSES)
@@ -103,7 +103,7 @@ class _OfClasses(AnswerLayout):
 
 class _OfLabels(AnswerLayout):
     def order(self, answers: Answers, top: int) -> tuple[Array, Array]:
-        return _likeliest_first(answers.scores), answers.task.output.decide(answers.scores).sum(axis=1)
+        return _most_likely_first(answers.scores), answers.task.output.decide(answers.scores).sum(axis=1)
 
     def objects(self, answers: Answers, top: int) -> Iterator[dict[str, Any]]:
         """Yields `labels` and `probabilities`."""
@@ -141,11 +141,11 @@ _LAYOUTS: dict[type[OutputType], AnswerLayout] = {Classes: _OfClasses(), Labels:
 
 
 def layout_of(task: Task) -> AnswerLayout:
-    """Returns how a task's answers are laid out."""
+    """Returns the layout of a task's answers."""
     return required_entry(_LAYOUTS, task, "`dlcli predict`")
 
 
-def _likeliest_first(scores: Array) -> Array:
+def _most_likely_first(scores: Array) -> Array:
     return np.argsort(-scores, axis=1, kind="stable")
 
 

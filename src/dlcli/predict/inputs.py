@@ -1,6 +1,6 @@
-"""What a user names -> batches that a run's model takes: images, rows of tables, NumPy arrays; read as in training.
+"""Named files -> batches of model inputs: images, rows of tables, NumPy arrays; read as in training.
 
-A batch at a time is held, and the next one while the model works. What cannot be read is told and left out.
+One batch is in memory at a time, and the next one while the model computes. Unreadable examples are reported and skipped.
 """
 
 from __future__ import annotations
@@ -51,90 +51,92 @@ class Batch:
     ids: list[str]
     inputs: Inputs
     notes: tuple[str, ...] = ()
-    """What a user should know of the file, once all its rows are read; the batch is empty then."""
+    """Notes on the file after all its rows were read; such a batch is empty."""
 
 
 Skip = Callable[[str, str], None]
-"""Is told of what was left out: its name, and why."""
+"""A function that reports a skipped example or file: its name, and the reason."""
 
 
-def found_files(what: Sequence[str], kind: Kind) -> tuple[list[str], Tree]:
-    """Returns the files that are named, in folders or fitted by patterns, and what those folders hold beside them.
+def matching_files(names: Sequence[str], kind: Kind) -> tuple[list[str], Tree]:
+    """Returns the named files, those in named folders and those that match patterns, and the ignored files of the folders.
 
-    Files of a folder are those that training would find below a class folder, sorted by their paths. `-` stays as it is.
+    Files of a folder are those that training would find below a class folder, sorted by their paths. `-` is not changed.
 
     Raises:
-        UsageError: a name or a pattern fits nothing, or a file is of another kind than the run takes.
+        UsageError: a name or a pattern matches no file, or the model does not take files of this kind.
     """
     files: list[str] = []
-    others = Tree()
-    for one in what:
-        if one == STDIN:
-            files.append(one)
+    ignored = Tree()
+    for name in names:
+        if name == STDIN:
+            files.append(name)
             continue
-        for path in [one] if os.path.lexists(one) else _fitting(one):
+        for path in [name] if os.path.lexists(name) else _matching(name):
             if os.path.isdir(path):
-                inside = walk(path, _fitting_file(kind))
-                files += inside.files
-                inside.files = []
-                others.add(inside)
+                tree = walk(path, _file_filter(kind))
+                files += tree.files
+                tree.files = []
+                ignored.add(tree)
             else:
                 _refuse_other_kind(path, kind)
                 files.append(path)
-    return files, others
+    return files, ignored
 
 
-def _fitting(pattern: str) -> list[str]:
-    found = sorted(glob.glob(pattern, recursive=True))
-    if not found:
-        words = "matches no file" if glob.has_magic(pattern) else "no such file or folder"
-        raise UsageError(f"{pattern}: {words}")
-    return found
+def _matching(pattern: str) -> list[str]:
+    matches = sorted(glob.glob(pattern, recursive=True))
+    if not matches:
+        problem = "matches no file" if glob.has_magic(pattern) else "no such file or folder"
+        raise UsageError(f"{pattern}: {problem}")
+    return matches
 
 
-def _fitting_file(kind: Kind) -> Callable[[str], bool]:
-    """Returns what tells whether a file is of a kind: an image by its name or content, another file by its name."""
+def _file_filter(kind: Kind) -> Callable[[str], bool]:
+    """Returns the test whether a file is of a kind: an image by its name or content, another file by its name."""
     return is_image_file if kind == "images" else lambda path: path.lower().endswith(_ENDINGS[kind])
 
 
 def _refuse_other_kind(path: str, kind: Kind) -> None:
-    """Raises UsageError for a file whose name says that it is of another kind; images may also lie in NumPy files."""
-    other = next((one for one, endings in _ENDINGS.items() if path.lower().endswith(endings)), kind)
-    if other != kind and not (kind == "images" and other == "arrays"):
-        takes = {
+    """Raises UsageError for a file whose name shows another kind; images may also be in NumPy files."""
+    file_kind = next((name for name, endings in _ENDINGS.items() if path.lower().endswith(endings)), kind)
+    if file_kind != kind and not (kind == "images" and file_kind == "arrays"):
+        accepted = {
             "images": "images",
             "columns": "tables with the columns it was trained on (.csv, .parquet, ...)",
             "arrays": "NumPy files",
         }
-        raise UsageError(f"{path}: this run's model takes {takes[kind]}")
+        raise UsageError(f"{path}: this run's model takes {accepted[kind]}")
 
 
-def batches(files: Iterable[str], taken: ModelInputs, experiment: Experiment, *, size: int, skip: Skip) -> Iterator[Batch]:
-    """Yields all examples of some files, `size` at a time; `-` among them is stdin: names of files, or rows of a table."""
+def batches(
+    files: Iterable[str], model_inputs: ModelInputs, experiment: Experiment, *, size: int, skip: Skip
+) -> Iterator[Batch]:
+    """Yields all examples of files, `size` at a time; the name `-` is stdin: names of files, or rows of a table."""
     source = experiment.data.source
-    if taken.kind == "columns":
+    if model_inputs.kind == "columns":
         table = source if isinstance(source, Csv) else Csv(kind="csv", path="rows.csv", target="target")
         for path in files:
-            yield from _of_table(path, table, taken.columns or {}, size, skip)
+            yield from _of_table(path, table, model_inputs.columns or {}, size, skip)
         return
     name = source.features if isinstance(source, Npz) else "x"
     for is_array, group in groupby(_with_names_from_stdin(files), lambda path: path.lower().endswith(_NUMPY)):
-        if is_array or taken.kind == "arrays":
+        if is_array or model_inputs.kind == "arrays":
             for path in group:
-                yield from _of_array(path, name, taken, experiment.data.image, size, skip)
+                yield from _of_array(path, name, model_inputs, experiment.data.image, size, skip)
         else:
-            yield from _of_images(group, _settings(experiment.data.image, taken.shape), size, skip)
+            yield from _of_images(group, _settings(experiment.data.image, model_inputs.shape), size, skip)
 
 
 def _settings(image: ImageSettings, shape: tuple[int, ...]) -> ImageSettings:
-    """Returns the run's settings with the size and channels of what its model was trained on."""
+    """Returns the run's image settings with the size and channels of the model's inputs."""
     return image.model_copy(update={"size": shape[:2], "channels": shape[2]})
 
 
 def _with_names_from_stdin(files: Iterable[str]) -> Iterator[str]:
     for path in files:
         if path == STDIN:
-            # Names of files need not be text; what stands for stdin in another program may have no bytes.
+            # Names of files need not be valid text, so bytes are read; a replacement of stdin may have no buffer of bytes.
             for line in getattr(sys.stdin, "buffer", sys.stdin):
                 if line.strip():
                     yield os.fsdecode(line).rstrip("\r\n")
@@ -143,16 +145,16 @@ def _with_names_from_stdin(files: Iterable[str]) -> Iterator[str]:
 
 
 def _of_images(paths: Iterable[str], image: ImageSettings, size: int, skip: Skip) -> Iterator[Batch]:
-    """Yields full batches of images, decoded ahead in threads; two batches at most wait."""
+    """Yields full batches of images, decoded ahead in threads; at most two batches wait."""
     ids: list[str] = []
     images: list[Array] = []
     with ThreadPoolExecutor() as pool:
-        for path, found in _ahead(pool, paths, image, 2 * size):
-            if isinstance(found, str):
-                skip(path, found)
+        for path, image_or_reason in _ahead(pool, paths, image, 2 * size):
+            if isinstance(image_or_reason, str):
+                skip(path, image_or_reason)
                 continue
             ids.append(path)
-            images.append(found)
+            images.append(image_or_reason)
             if len(ids) == size:
                 yield Batch(ids, array_inputs(np.stack(images)))
                 ids, images = [], []
@@ -161,16 +163,16 @@ def _of_images(paths: Iterable[str], image: ImageSettings, size: int, skip: Skip
 
 
 def _ahead(pool: ThreadPoolExecutor, paths: Iterable[str], image: ImageSettings, most: int) -> Iterator[tuple[str, Any]]:
-    """Yields each path with its image, or with what is wrong with it, in order; `most` are begun before they are asked for."""
+    """Yields each path with its image, or with the reason why it is unreadable, in order; `most` are decoded ahead."""
     waiting: deque[tuple[str, Future[Array | str]]] = deque()
     for path in paths:
         waiting.append((path, pool.submit(_image, path, image)))
         if len(waiting) == most:
-            first, future = waiting.popleft()
-            yield first, future.result()
+            next_path, future = waiting.popleft()
+            yield next_path, future.result()
     while waiting:
-        first, future = waiting.popleft()
-        yield first, future.result()
+        next_path, future = waiting.popleft()
+        yield next_path, future.result()
 
 
 def _image(path: str, image: ImageSettings) -> Array | str:
@@ -208,7 +210,7 @@ def _of_table(path: str, source: Csv, columns: dict[str, bool], size: int, skip:
 
 @contextmanager
 def _opened_table(path: str, source: Csv, columns: dict[str, bool], size: int) -> Iterator[OpenTable]:
-    """Yields a table of a file or of stdin, as the source reads its own."""
+    """Yields a table of a file or of stdin, read with the settings of the source."""
     settings = row_settings(source, columns)
     if path == STDIN:
         stdin: Any = sys.stdin.buffer
@@ -220,16 +222,16 @@ def _opened_table(path: str, source: Csv, columns: dict[str, bool], size: int) -
         yield table
 
 
-def _of_array(path: str, name: str, taken: ModelInputs, image: ImageSettings, size: int, skip: Skip) -> Iterator[Batch]:
-    """Yields the examples of a NumPy file, read in slices; those with NaN or infinite values are left out."""
+def _of_array(path: str, name: str, model_inputs: ModelInputs, image: ImageSettings, size: int, skip: Skip) -> Iterator[Batch]:
+    """Yields the examples of a NumPy file, read in slices; those with NaN or infinite values are skipped."""
     try:
         for start, raw in _slices(path, name, size):
-            inputs = _as_taken(raw, taken, image)
-            good = np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)
-            for place in np.flatnonzero(~good):
+            inputs = _as_model_inputs(raw, model_inputs, image)
+            finite = np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)
+            for place in np.flatnonzero(~finite):
                 skip(f"{path}:{start + place}", "holds NaN or infinite values")
-            if good.any():
-                yield Batch([f"{path}:{start + place}" for place in np.flatnonzero(good)], array_inputs(inputs[good]))
+            if finite.any():
+                yield Batch([f"{path}:{start + place}" for place in np.flatnonzero(finite)], array_inputs(inputs[finite]))
     except DataError as error:
         skip(path, str(error))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -238,28 +240,28 @@ def _of_array(path: str, name: str, taken: ModelInputs, image: ImageSettings, si
         skip(path, "is larger than the memory")
 
 
-def _as_taken(raw: Array, taken: ModelInputs, image: ImageSettings) -> Array:
-    """Returns examples as the source gives them.
+def _as_model_inputs(raw: Array, model_inputs: ModelInputs, image: ImageSettings) -> Array:
+    """Returns examples in the form of the source.
 
     Raises:
-        DataError: they have another shape or type than the model takes.
+        DataError: their shape or type is not that of the model's inputs.
     """
-    if taken.kind == "images" and image.is_deep and raw.ndim in (3, 4) and raw.shape[3:] in ((), (1,), (3,)):
-        return fit_deep_arrays(raw, _settings(image, taken.shape))
+    if model_inputs.kind == "images" and image.is_deep and raw.ndim in (3, 4) and raw.shape[3:] in ((), (1,), (3,)):
+        return fit_deep_arrays(raw, _settings(image, model_inputs.shape))
     inputs = as_inputs(raw)
-    if taken.kind == "images":
+    if model_inputs.kind == "images":
         if inputs.dtype != "uint8" or inputs.shape[3] not in (1, 3):
             raise DataError(f"holds {raw.dtype} of shape {raw.shape[1:]}; the model takes images of uint8, 0 to 255")
-        inputs = fit_arrays(inputs, _settings(image, taken.shape))
+        inputs = fit_arrays(inputs, _settings(image, model_inputs.shape))
     elif inputs.dtype == "uint8":
         raise DataError(f"contains uint8 images of shape {raw.shape[1:]}; the model was trained on another numeric type")
-    if inputs.shape[1:] != taken.shape:
-        raise DataError(f"holds examples of shape {inputs.shape[1:]}; the model takes {taken.shape}")
+    if inputs.shape[1:] != model_inputs.shape:
+        raise DataError(f"holds examples of shape {inputs.shape[1:]}; the model takes {model_inputs.shape}")
     return inputs
 
 
 def _slices(path: str, name: str, size: int) -> Iterator[tuple[int, Array]]:
-    """Yields an array of a NumPy file, `size` rows at a time, each with the place of its first row.
+    """Yields an array of a NumPy file, `size` rows at a time, each with the position of its first row.
 
     Raises:
         DataError: there is no such array, or it has no rows of numbers.
@@ -271,10 +273,10 @@ def _slices(path: str, name: str, size: int) -> Iterator[tuple[int, Array]]:
             yield from _array_slices(file, size)
         return
     with zipfile.ZipFile(path) as archive:
-        held = [one.removesuffix(".npy") for one in archive.namelist()]
-        if name not in held and len(held) != 1:
-            raise DataError(f"has no array `{name}`; it holds {', '.join(held[:20]) or 'none'}")
-        with archive.open(f"{name if name in held else held[0]}.npy") as file:
+        names = [member.removesuffix(".npy") for member in archive.namelist()]
+        if name not in names and len(names) != 1:
+            raise DataError(f"has no array `{name}`; it holds {', '.join(names[:20]) or 'none'}")
+        with archive.open(f"{name if name in names else names[0]}.npy") as file:
             yield from _array_slices(file, size)
 
 

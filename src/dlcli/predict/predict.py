@@ -1,4 +1,4 @@
-"""Run -> answers for examples it has not seen: read as in training, predicted on a batch at a time."""
+"""Run -> answers for new examples: they are read as in training and predicted batch by batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dlcli.data.open_run import open_run
 from dlcli.data.unfamiliar import Unfamiliar
 from dlcli.errors import DataError, UsageError
 from dlcli.predict.answers import Answers
-from dlcli.predict.inputs import Batch, Skip, batches, found_files
+from dlcli.predict.inputs import Batch, Skip, batches, matching_files
 from dlcli.program import command
 from dlcli.runs import RunFolder
 from dlcli.runs.failures import failures_in_words
@@ -28,50 +28,51 @@ from dlcli.tasks import Decisions, Task
 
 @dataclass(frozen=True)
 class Prediction:
-    """A prediction that is ready to go: what its answers will be about, and how to get them."""
+    """A prepared prediction: a loaded model and the files that it will predict."""
 
     run: RunFolder
     experiment: Experiment
     classes: tuple[str, ...]
     model: Any
-    taken: ModelInputs
+    model_inputs: ModelInputs
     files: list[str]
-    others: Tree
+    ignored: Tree
     notes: tuple[str, ...]
     temperature: float | None
     unfamiliar: Unfamiliar | None = None
     """Counts values that did not occur in training; None where inputs are no columns."""
     row_notes: list[str] = field(default_factory=list)
-    """What was unusual in the rows of tables, once they are read."""
+    """Notes on unusual rows of tables, filled while they are read."""
 
     def answers(self, skip: Skip) -> Iterator[Answers]:
-        """Yields the answers a batch at a time; `skip` is told of what was left out.
+        """Yields the answers batch by batch; `skip` is called for every skipped example or file.
 
         Raises:
             DataError: nothing could be predicted.
         """
-        found = False
+        has_answers = False
         size = prediction_batch(self.experiment)
         with failures_in_words(self.run):
-            for batch in batches(self.files, self.taken, self.experiment, size=size, skip=skip):
+            for batch in batches(self.files, self.model_inputs, self.experiment, size=size, skip=skip):
                 self.row_notes.extend(batch.notes)
                 if not batch.ids:
                     continue
                 if self.unfamiliar is not None:
                     self.unfamiliar.add(batch.inputs.columns)
-                answers = self._numbers(batch.ids, self._scores(batch), skip)
-                found = found or bool(answers.ids)
+                answers = self._finite_answers(batch.ids, self._scores(batch), skip)
+                has_answers = has_answers or bool(answers.ids)
                 yield answers
-        if not found:
+        if not has_answers:
             raise DataError("no predictions: no example could be read")
 
-    def _numbers(self, ids: list[str], scores: Array, skip: Skip) -> Answers:
-        """Returns the answers that are numbers."""
-        sound = np.atleast_1d(np.isfinite(scores.reshape(len(scores), -1)).all(axis=1))
-        for one in (one for one, good in zip(ids, sound, strict=True) if not good):
-            skip(one, "the model's output is not a number")
-        kept = [one for one, good in zip(ids, sound, strict=True) if good]
-        return Answers(self.experiment.task, self.classes, kept, scores[sound])
+    def _finite_answers(self, ids: list[str], scores: Array, skip: Skip) -> Answers:
+        """Returns the answers whose scores are finite."""
+        finite = np.atleast_1d(np.isfinite(scores.reshape(len(scores), -1)).all(axis=1))
+        for example_id, is_finite in zip(ids, finite, strict=True):
+            if not is_finite:
+                skip(example_id, "the model's output is not a number")
+        finite_ids = [example_id for example_id, is_finite in zip(ids, finite, strict=True) if is_finite]
+        return Answers(self.experiment.task, self.classes, finite_ids, scores[finite])
 
     def _scores(self, batch: Batch) -> Array:
         inputs = batch.inputs.read(np.arange(len(batch.ids)))
@@ -81,57 +82,57 @@ class Prediction:
             return scores
         from dlcli.score.calibration import calibrated
 
-        warmer = calibrated(scores, self.temperature, self.experiment.task)
-        return output.scores(output.model_output(warmer).astype("float32"))
+        calibrated_scores = calibrated(scores, self.temperature, self.experiment.task)
+        return output.scores(output.model_output(calibrated_scores).astype("float32"))
 
 
-def prepare(run: RunFolder, what: Sequence[str], *, calibrate: bool = False) -> Prediction:
+def prepare(run: Run, names: Sequence[str], *, calibrate: bool = False) -> Prediction:
     """Loads a run's model and finds the files that a user names.
 
     Args:
         run: the run.
-        what: files, folders, patterns, or `-` for stdin.
+        names: files, folders, patterns, or `-` for stdin.
         calibrate: whether probabilities are divided by the run's temperature.
 
     Raises:
-        UsageError: the run has no model or no calibration, or a name fits nothing.
+        UsageError: the run has no model or no calibration, or a name matches no file.
         DamagedFile: the model is not the run's.
     """
     with open_run(run) as opened:
         temperature = _temperature(run, opened.task) if calibrate else None
         experiment, classes, model = opened.experiment, opened.classes, opened.model
-        taken = inputs_of_model(model, run)
-    if list(what).count("-") > 1:
+        model_inputs = inputs_of_model(model, run)
+    if list(names).count("-") > 1:
         raise UsageError("`-` is stdin, which can be read once")
-    files, others = found_files(what, taken.kind)
+    files, ignored = matching_files(names, model_inputs.kind)
     if not files:
-        raise DataError("; ".join(["nothing to predict: no suitable file", *others.notes()]))
-    notes = (*others.notes(), *(_of_other_depth(files, experiment) if taken.kind == "images" else ()))
-    unfamiliar = Unfamiliar(model, list(taken.columns), run.data().get("gaps")) if taken.columns else None
-    return Prediction(run, experiment, classes, model, taken, files, others, notes, temperature, unfamiliar)
+        raise DataError("; ".join(["nothing to predict: no suitable file", *ignored.notes()]))
+    notes = (*ignored.notes(), *(_depth_notes(files, experiment) if model_inputs.kind == "images" else ()))
+    unfamiliar = Unfamiliar(model, list(model_inputs.columns), run.data().get("gaps")) if model_inputs.columns else None
+    return Prediction(run, experiment, classes, model, model_inputs, files, ignored, notes, temperature, unfamiliar)
 
 
-def _of_other_depth(files: Sequence[str], experiment: Experiment) -> list[str]:
-    """Returns a note on image files that have more, or fewer, bits than those of the training."""
+def _depth_notes(files: Sequence[str], experiment: Experiment) -> list[str]:
+    """Returns a note on image files with more, or fewer, bits than those of the training."""
     images = [path for path in files if path != "-" and not path.lower().endswith((".npy", ".npz"))]
-    deep = experiment.data.image.is_deep
-    other = [path for path in images if os.path.isfile(path) and is_deep_file(path) != deep]
-    if not other:
+    is_deep = experiment.data.image.is_deep
+    different = [path for path in images if os.path.isfile(path) and is_deep_file(path) != is_deep]
+    if not different:
         return []
-    count = f"{len(other):,} of {len(images):,} image files"
-    if deep:
+    count = f"{len(different):,} of {len(images):,} image files"
+    if is_deep:
         return [
-            f"{count} have 8 bits, such as {other[0]}: they are read as 0 to 255, but the model was trained on images with"
+            f"{count} have 8 bits, such as {different[0]}: they are read as 0 to 255, but the model was trained on images with"
             " more bits"
         ]
-    return [f"{count} have more than 8 bits, such as {other[0]}: of 16 bits the upper 8 are used, as in the training"]
+    return [f"{count} have more than 8 bits, such as {different[0]}: of 16 bits the upper 8 are used, as in the training"]
 
 
 def _temperature(run: RunFolder, task: Task) -> float:
     """Returns the temperature that `evaluate --calibrate` stored.
 
     Raises:
-        UsageError: the run has none, or gives no probabilities.
+        UsageError: the run has none, or its task has no probabilities.
     """
     if not isinstance(task.output, Decisions):
         raise UsageError("--calibrated is for probabilities; a regression has none")
