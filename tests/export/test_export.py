@@ -1,4 +1,4 @@
-"""Exports: each is read here by its own runtime, beside dlcli's own check, and says what the run says."""
+"""Exports: each is loaded by its own runtime, besides dlcli's own check, and agrees with the run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainings import save_images, save_rows, save_series, trained, write_pngs, 
 
 from dlcli.errors import DamagedFile, RunFailed, UsageError
 from dlcli.export import export as module
-from dlcli.export.agreement import Compared, agreement
+from dlcli.export.agreement import ComparedExamples, agreement
 from dlcli.export.export import Exported, export
 from dlcli.export.formats import Format
 from dlcli.predict.answers import layout_of
@@ -31,7 +31,7 @@ from dlcli.tasks import TASKS
 pytestmark = pytest.mark.usefixtures("without_pictures")
 Array = np.ndarray[Any, Any]
 FORMATS: tuple[Format, ...] = ("keras", "saved_model", "tflite", "onnx")
-ODD = ["größe, cm", "x-y", "1st.Floor", 'a "b" | <c>', "colour"]
+UNUSUAL_COLUMNS = ["größe, cm", "x-y", "1st.Floor", 'a "b" | <c>', "colour"]
 CLASSES = ["no\nnot", "yes \x1b[31m"]
 
 
@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photos(folder: Path) -> RunFolder:
-    """A run on colour images, of a task that is learned."""
+    """A run on colour images with a high accuracy."""
     write_pngs(folder / "photos", each=40)
     data = "image: {size: [8, 8]}, split: {test: 0.5}"
     source = "{kind: folder, path: photos}"
@@ -54,11 +54,11 @@ def photos(folder: Path) -> RunFolder:
 
 @pytest.fixture(scope="module")
 def table(folder: Path) -> RunFolder:
-    """A run on columns with odd names, numbers and text with gaps, and classes with odd names."""
+    """A run on columns with unusual names, numbers and text with gaps, and classes with unusual names."""
     import pandas as pd
 
     random = np.random.default_rng(0)
-    rows = {name: random.normal(3, 2, 80).round(3) for name in ODD[:4]}
+    rows = {name: random.normal(3, 2, 80).round(3) for name in UNUSUAL_COLUMNS[:4]}
     rows["colour"] = random.choice(["red", "green, pale", "Grün", ""], 80)
     rows["target"] = np.where(rows["x-y"] + (rows["colour"] == "red") > 3, CLASSES[1], CLASSES[0])
     frame = pd.DataFrame(rows)
@@ -68,21 +68,21 @@ def table(folder: Path) -> RunFolder:
 
 
 @pytest.fixture(scope="module")
-def made(photos: RunFolder, table: RunFolder) -> Callable[[str, Format], Exported]:
-    """Returns an export of one of the two runs, made once."""
-    kept: dict[tuple[str, Format], Exported] = {}
+def export_of(photos: RunFolder, table: RunFolder) -> Callable[[str, Format], Exported]:
+    """Returns a function that exports one of the two runs, once for each format."""
+    exports: dict[tuple[str, Format], Exported] = {}
     runs = {"photos": photos, "table": table}
 
     def get(name: str, form: Format) -> Exported:
-        if (name, form) not in kept:
-            kept[name, form] = export(runs[name], form)
-        return kept[name, form]
+        if (name, form) not in exports:
+            exports[name, form] = export(runs[name], form)
+        return exports[name, form]
 
     return get
 
 
-def inside(path: Path, form: Format, inputs: dict[str, Array]) -> Array:
-    """Returns an export's answers, by nothing of dlcli's; inputs are `(n, ...)`, numbers of columns and text `(n,)`."""
+def export_outputs(path: Path, form: Format, inputs: dict[str, Array]) -> Array:
+    """Returns an export's outputs without using dlcli; inputs are arrays `(n, ...)`, or columns of numbers and text `(n,)`."""
     file = path / {"keras": "model.keras", "saved_model": "model", "tflite": "model.tflite", "onnx": "model.onnx"}[form]
     if form == "saved_model":
         served = tf.saved_model.load(str(file)).signatures["serving_default"]
@@ -105,7 +105,7 @@ def inside(path: Path, form: Format, inputs: dict[str, Array]) -> Array:
 
 
 def scored(run: RunFolder) -> tuple[list[str], list[str], Array]:
-    """Returns ids, predicted classes and probabilities that the run's evaluation of its test split wrote."""
+    """Returns ids, predicted classes and probabilities from the run's evaluation of its test split."""
     rows = read_table(run.evaluation("test") / "predictions.csv")
     shares = [name for name in rows[0] if name.startswith("p_")]
     table = np.array([[row[name] for name in shares] for row in rows], "float32")
@@ -114,16 +114,18 @@ def scored(run: RunFolder) -> tuple[list[str], list[str], Array]:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_training_evaluation_prediction_and_export_agree_on_the_same_files(
-    photos: RunFolder, folder: Path, made: Callable[[str, Format], Exported], form: Format
+    photos: RunFolder, folder: Path, export_of: Callable[[str, Format], Exported], form: Format
 ) -> None:
     ids, classes, shares = scored(photos)
     assert len(ids) == 80
     assert float(photos.metrics("test")["metrics"]["accuracy"]["value"]) > 0.9
-    files = [folder / "photos" / one for one in ids]
-    found = np.concatenate([one.scores for one in prepare(photos, list(map(str, files))).answers(pytest.fail)])
-    assert np.array_equal(found, shares)
-    exported = made("photos", form)
-    answers = inside(exported.path, form, {"image": np.stack([np.asarray(Image.open(path)) for path in files])})
+    files = [folder / "photos" / example_id for example_id in ids]
+    predicted_scores = np.concatenate(
+        [example_id.scores for example_id in prepare(photos, list(map(str, files))).answers(pytest.fail)]
+    )
+    assert np.array_equal(predicted_scores, shares)
+    exported = export_of("photos", form)
+    answers = export_outputs(exported.path, form, {"image": np.stack([np.asarray(Image.open(path)) for path in files])})
     assert np.abs(answers - shares).max() < 1e-5
     labels = (exported.path / "labels.txt").read_text().splitlines()
     assert [labels[place] for place in answers.argmax(axis=1)] == classes
@@ -143,13 +145,18 @@ def test_five_hundred_photos_get_the_same_answers_from_every_export(tmp_path: Pa
     run = trained(write_spec(tmp_path, f"{{kind: folder, path: '{photos}'}}", model=model, data=data, training="epochs: 4"))
     ids, classes, shares = scored(run)
     assert len(ids) == 500
-    found = np.concatenate([one.scores for one in prepare(run, [str(photos / one) for one in ids]).answers(pytest.fail)])
-    assert np.abs(found - shares).max() < 1e-5
+    predicted_scores = np.concatenate(
+        [
+            example_id.scores
+            for example_id in prepare(run, [str(photos / example_id) for example_id in ids]).answers(pytest.fail)
+        ]
+    )
+    assert np.abs(predicted_scores - shares).max() < 1e-5
     evaluate(run, "test")
     assert np.array_equal(scored(run)[2], shares)
     exported = export(run, form)
-    images = np.stack([np.asarray(Image.open(photos / one).convert("RGB")) for one in ids])
-    answers = inside(exported.path, form, {"image": images})
+    images = np.stack([np.asarray(Image.open(photos / example_id).convert("RGB")) for example_id in ids])
+    answers = export_outputs(exported.path, form, {"image": images})
     assert np.abs(answers - shares).max() < 1e-5
     names = np.array((exported.path / "labels.txt").read_text().splitlines())
     assert names[answers.argmax(axis=1)].tolist() == classes
@@ -157,8 +164,8 @@ def test_five_hundred_photos_get_the_same_answers_from_every_export(tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["images", "series"])
-def test_every_layer_goes_through_every_export(tmp_path: Path, name: str) -> None:
-    """The short version is the network of `photos`, with the two layers that an exporter did not know."""
+def test_every_layer_is_supported_by_every_export(tmp_path: Path, name: str) -> None:
+    """The quick version is the network of `photos`, with the two layers that an exporter once lacked."""
     from models.test_conformance import NETS
 
     {"images": save_images, "series": save_series}[name](tmp_path / f"{name}.npz")
@@ -169,93 +176,93 @@ def test_every_layer_goes_through_every_export(tmp_path: Path, name: str) -> Non
 
 
 def columns(folder: Path, ids: list[str], form: Format, path: Path) -> dict[str, Array]:
-    """Returns the raw columns of the table's rows as an export takes them, by the names that its README gives."""
-    given = read_table(folder / "table.csv")
-    rows = [given[int(one.split("/")[1])] for one in ids]
+    """Returns the raw columns of the table's rows as inputs of an export, by the names in its README."""
+    table_rows = read_table(folder / "table.csv")
+    rows = [table_rows[int(example_id.split("/")[1])] for example_id in ids]
     lines = (path / "README.md").read_text().splitlines()
     names = [line.split("`")[1] for line in lines if line.endswith((" if missing |", ".json |"))]
-    assert len(names) == len(ODD)
-    found: dict[str, Array] = {
+    assert len(names) == len(UNUSUAL_COLUMNS)
+    arrays: dict[str, Array] = {
         name: np.array([float(row[column] or "nan") for row in rows], "float32")
-        for name, column in zip(names, ODD[:4], strict=False)
+        for name, column in zip(names, UNUSUAL_COLUMNS[:4], strict=False)
     }
     text = [row["colour"] for row in rows]
     if form == "tflite":
-        known = json.loads((path / "categories.json").read_text())[names[4]]
-        assert known[1:] == ["", "Grün", "green, pale", "red"]
-        return found | {names[4]: np.array([known.index(word) for word in text], "int32")}
-    return found | {names[4]: np.array(text, dtype=object)}
+        categories = json.loads((path / "categories.json").read_text())[names[4]]
+        assert categories[1:] == ["", "Grün", "green, pale", "red"]
+        return arrays | {names[4]: np.array([categories.index(word) for word in text], "int32")}
+    return arrays | {names[4]: np.array(text, dtype=object)}
 
 
 @pytest.mark.parametrize("form", FORMATS[1:])
-def test_columns_of_numbers_and_text_go_in_as_they_are(
-    table: RunFolder, folder: Path, made: Callable[[str, Format], Exported], form: Format
+def test_exports_take_raw_columns_of_numbers_and_text(
+    table: RunFolder, folder: Path, export_of: Callable[[str, Format], Exported], form: Format
 ) -> None:
     ids, _, shares = scored(table)
-    exported = made("table", form)
-    answers = inside(exported.path, form, columns(folder, ids, form, exported.path))
+    exported = export_of("table", form)
+    answers = export_outputs(exported.path, form, columns(folder, ids, form, exported.path))
     assert answers.shape == (len(ids), 1)
     assert np.abs(answers[:, 0] - shares[:, 1]).max() < 1e-5
     assert (exported.path / "labels.txt").read_text() == "no\\nnot\nyes \\x1b[31m\n"
     assert "\x1b" not in (exported.path / "README.md").read_text()
 
 
-def test_text_that_was_not_seen_counts_as_unknown_in_onnx(
-    table: RunFolder, tmp_path: Path, made: Callable[[str, Format], Exported]
+def test_unknown_text_counts_as_unknown_in_onnx(
+    table: RunFolder, tmp_path: Path, export_of: Callable[[str, Format], Exported]
 ) -> None:
-    rows = ",".join(f'"{name}"'.replace('"b"', '""b""') for name in ODD) + "\n1,2,3,4,never seen\n"
+    rows = ",".join(f'"{name}"'.replace('"b"', '""b""') for name in UNUSUAL_COLUMNS) + "\n1,2,3,4,never seen\n"
     (tmp_path / "new.csv").write_text(rows)
     (answer,) = prepare(table, [str(tmp_path / "new.csv")]).answers(pytest.fail)
-    path = made("table", "onnx").path
+    path = export_of("table", "onnx").path
     names = [row.split("`")[1] for row in (path / "README.md").read_text().splitlines() if row.endswith(" if missing |")]
-    given: dict[str, Array] = {name: np.array([place], "float32") for place, name in enumerate(names[:4], 1)}
-    found = inside(path, "onnx", given | {names[4]: np.array(["never seen"], dtype=object)})
-    assert found[0, 0] == pytest.approx(answer.scores[0, 1], abs=1e-6)
+    inputs: dict[str, Array] = {name: np.array([place], "float32") for place, name in enumerate(names[:4], 1)}
+    output = export_outputs(path, "onnx", inputs | {names[4]: np.array(["never seen"], dtype=object)})
+    assert output[0, 0] == pytest.approx(answer.scores[0, 1], abs=1e-6)
 
 
 EXAMPLES = [(name, form) for name in ("photos", "table") for form in FORMATS]
 QUICK = (("photos", "saved_model"), *((name, form) for name in ("photos", "table") for form in ("tflite", "onnx")))
-"""The others start TensorFlow for several seconds each; plain Keras is started by every export of that format, too."""
+"""The others start TensorFlow for several seconds each; every export to Keras also starts plain Keras."""
 
 
 @pytest.mark.parametrize(
-    ("name", "form"), [one if one in QUICK else pytest.param(*one, marks=pytest.mark.slow) for one in EXAMPLES]
+    ("name", "form"), [name if name in QUICK else pytest.param(*name, marks=pytest.mark.slow) for name in EXAMPLES]
 )
 def test_the_example_runs_without_dlcli(
     folder: Path,
     photos: RunFolder,
     table: RunFolder,
-    made: Callable[[str, Format], Exported],
+    export_of: Callable[[str, Format], Exported],
     name: str,
     form: Format,
     tmp_path: Path,
 ) -> None:
-    path = made(name, form).path / "example.py"
+    path = export_of(name, form).path / "example.py"
     assert len(path.read_text().splitlines()) <= 26
     picture = folder / "photos" / "b" / "1.png"
-    given = [str(picture)] if name == "photos" else []
+    arguments = [str(picture)] if name == "photos" else []
     program = (
         "import sys, runpy; sys.modules['dlcli'] = None; sys.argv[0] = sys.argv[1]; del sys.argv[1];runpy.run_path(sys.argv[0])"
     )
-    done = subprocess.run(
-        [sys.executable, "-I", "-W", "error", "-c", program, str(path), *given],
+    process = subprocess.run(
+        [sys.executable, "-I", "-W", "error", "-c", program, str(path), *arguments],
         capture_output=True,
         text=True,
         cwd=tmp_path,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    said = [line.rsplit(": ", 1) for line in done.stdout.splitlines()]
+    assert process.returncode == 0, process.stderr
+    printed = [line.rsplit(": ", 1) for line in process.stdout.splitlines()]
     if name == "photos":
-        (answer,) = prepare(photos, given).answers(pytest.fail)
+        (answer,) = prepare(photos, arguments).answers(pytest.fail)
         expected = next(layout_of(answer.task).ranked(answer, 5))
     else:
         row = runpy.run_path(str(path), init_globals={}, run_name="other") if form == "onnx" else {}
         if not row:
-            assert sorted(label for label, _ in said) == ["no\\nnot", "yes \\x1b[31m"]
+            assert sorted(label for label, _ in printed) == ["no\\nnot", "yes \\x1b[31m"]
             return
         (tmp_path / "row.csv").write_text(
-            ",".join(f'"{one}"'.replace('"b"', '""b""') for one in ODD)
+            ",".join(f'"{name}"'.replace('"b"', '""b""') for name in UNUSUAL_COLUMNS)
             + "\n"
             + ",".join(f'"{value}"' for value in row["row"].values())
             + "\n"
@@ -265,8 +272,8 @@ def test_the_example_runs_without_dlcli(
             (label.replace("\n", "\\n").replace("\x1b", "\\x1b"), share)
             for label, share in next(layout_of(answer.task).ranked(answer, 2))
         ]
-    assert [label for label, _ in said] == [label for label, _ in expected]
-    assert [float(share) for _, share in said] == pytest.approx([share for _, share in expected], abs=1e-5)
+    assert [label for label, _ in printed] == [label for label, _ in expected]
+    assert [float(share) for _, share in printed] == pytest.approx([share for _, share in expected], abs=1e-5)
 
 
 def test_values_labels_and_mixed_precision(folder: Path) -> None:
@@ -275,11 +282,11 @@ def test_values_labels_and_mixed_precision(folder: Path) -> None:
     for task, target in (("regression", "y2"), ("multilabel", "labels")):
         more = "hardware: {precision: mixed_bfloat16}" if task == "multilabel" else ""
         run = trained(write_spec(folder, f"{{kind: npz, path: rows.npz, target: {target}}}", task=task, name=task, more=more))
-        scores = np.concatenate([one.scores for one in prepare(run, [str(folder / "rows.npz")]).answers(pytest.fail)])
-        far = 0.02 if more else 1e-5
+        scores = np.concatenate([answers.scores for answers in prepare(run, [str(folder / "rows.npz")]).answers(pytest.fail)])
+        tolerance = 0.02 if more else 1e-5
         for form in FORMATS[1:]:
             exported = export(run, form)
-            assert np.abs(inside(exported.path, form, {"features": x}) - scores).max() < far
+            assert np.abs(export_outputs(exported.path, form, {"features": x}) - scores).max() < tolerance
             assert exported.agreement.mixed_precision == (bool(more) and form != "saved_model")
             assert exported.agreement.judged_as == ("float16" if more and form == "saved_model" else "")
             assert exported.agreement.largest_difference < 1e-5
@@ -288,13 +295,13 @@ def test_values_labels_and_mixed_precision(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("quantize", ["float16", "int8"])
-def test_quantized_files_are_smaller_inside_and_measured(photos: RunFolder, quantize: Any) -> None:
+def test_quantized_files_have_the_smaller_type_and_a_measured_agreement(photos: RunFolder, quantize: Any) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
     exported = export(photos, "tflite", quantize=quantize)
     assert exported.path.name == f"tflite-{quantize}"
     interpreter = Interpreter(model_path=str(exported.path / "model.tflite"))
-    kinds = {np.dtype(one["dtype"]).name for one in interpreter.get_tensor_details()}
+    kinds = {np.dtype(tensor["dtype"]).name for tensor in interpreter.get_tensor_details()}
     assert quantize in kinds
     assert interpreter.get_input_details()[0]["dtype"] == np.float32
     assert 1e-6 < exported.agreement.largest_difference < 0.2
@@ -302,7 +309,7 @@ def test_quantized_files_are_smaller_inside_and_measured(photos: RunFolder, quan
     assert exported.agreement.same_decisions >= 0.9
 
 
-def test_what_a_format_cannot_hold_is_refused_in_words(table: RunFolder, folder: Path) -> None:
+def test_models_that_a_format_does_not_support_are_refused(table: RunFolder, folder: Path) -> None:
     from runtime.test_hub import signature_only
 
     with pytest.raises(UsageError, match="without missing values; use float16"):
@@ -317,13 +324,11 @@ def test_what_a_format_cannot_hold_is_refused_in_words(table: RunFolder, folder:
         assert export(run, form).agreement.largest_difference < 1e-5
 
 
-def test_an_export_that_says_something_else_is_not_kept(
-    photos: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_export_that_does_not_agree_is_deleted(photos: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write_other(source: Any, model: Any, path: Path) -> None:
-        other = keras.models.clone_model(model)
-        other.set_weights([weights + 0.01 for weights in model.get_weights()])
-        write(source, other, path)
+        changed = keras.models.clone_model(model)
+        changed.set_weights([weights + 0.01 for weights in model.get_weights()])
+        write(source, changed, path)
 
     write = module.write_onnx
     monkeypatch.setattr(module, "write_onnx", write_other)
@@ -332,13 +337,13 @@ def test_an_export_that_says_something_else_is_not_kept(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_export_is_replaced_as_a_whole_and_nothing_else_ever(photos: RunFolder, tmp_path: Path) -> None:
+def test_an_export_is_replaced_only_if_dlcli_wrote_all_its_files(photos: RunFolder, tmp_path: Path) -> None:
     first = export(photos, "onnx")
-    (first.path / "__pycache__").mkdir(exist_ok=True)  # as example.py leaves it
+    (first.path / "__pycache__").mkdir(exist_ok=True)  # as after a run of example.py
     (first.path / "__pycache__" / "image_reader.cpython-311.pyc").touch()
-    before = (first.path / "export.json").read_text()
+    first_record = (first.path / "export.json").read_text()
     assert export(photos, "onnx").path == first.path
-    assert (first.path / "export.json").read_text() != before  # of another time
+    assert (first.path / "export.json").read_text() != first_record  # written at a different time
     assert sorted(path.name for path in first.path.parent.iterdir() if path.name.startswith(".")) == []
     (first.path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"contains notes\.txt, which dlcli did not write"):
@@ -358,20 +363,20 @@ def test_an_export_is_replaced_as_a_whole_and_nothing_else_ever(photos: RunFolde
 
 
 def test_a_link_in_the_exports_place_is_refused(photos: RunFolder, tmp_path: Path) -> None:
-    kept = (photos.path / "exports").rename(photos.path / "kept") if (photos.path / "exports").exists() else None
+    moved = (photos.path / "exports").rename(photos.path / "kept") if (photos.path / "exports").exists() else None
     (photos.path / "exports").symlink_to(tmp_path)
     try:
         with pytest.raises(DamagedFile, match="not a folder inside the run"):
             export(photos, "onnx")
     finally:
         (photos.path / "exports").unlink()
-        if kept:
-            kept.rename(photos.path / "exports")
+        if moved:
+            moved.rename(photos.path / "exports")
     assert list(tmp_path.iterdir()) == []
 
 
-def found(export: Array, original: Array, truth: Array, task: str, quantize: str, spread: float = 1.0) -> bool:
-    compared = Compared("test", truth, original, original)
+def does_agree(export: Array, original: Array, truth: Array, task: str, quantize: str, spread: float = 1.0) -> bool:
+    compared = ComparedExamples("test", truth, original, original)
     return agreement(compared, export, TASKS[task], metric=None, spread=np.full(1, spread), judge=quantize).agrees
 
 
@@ -379,23 +384,23 @@ def test_limits_of_agreement() -> None:
     random = np.random.default_rng(0)
     shares = random.dirichlet(np.ones(3), 200).astype("float32")
     truth = shares.argmax(axis=1)
-    assert found(shares + 9e-6, shares, truth, "classification", "")
-    assert not found(shares + 2e-5, shares, truth, "classification", "")
-    assert not found(np.where(shares > 2, 0, np.nan), shares, truth, "classification", "")
+    assert does_agree(shares + 9e-6, shares, truth, "classification", "")
+    assert not does_agree(shares + 2e-5, shares, truth, "classification", "")
+    assert not does_agree(np.where(shares > 2, 0, np.nan), shares, truth, "classification", "")
     for quantize, most in (("float16", 2), ("int8", 10)):
-        for others, agrees in ((most, True), (most + 1, False)):
+        for different, agrees in ((most, True), (most + 1, False)):
             export = shares.copy()
-            export[:others] = np.roll(shares[:others], 1, axis=1)
-            assert found(export, shares, truth, "classification", quantize) is agrees
-    wrong = (truth + 1) % 3  # nothing is lost where all was wrong: then the share of other decisions limits
+            export[:different] = np.roll(shares[:different], 1, axis=1)
+            assert does_agree(export, shares, truth, "classification", quantize) is agrees
+    wrong_labels = (truth + 1) % 3  # without accuracy to lose, the share of different decisions is the limit
     export = shares.copy()
     export[:20] = np.roll(shares[:20], -1, axis=1)
-    assert found(export, shares, wrong, "classification", "int8")
+    assert does_agree(export, shares, wrong_labels, "classification", "int8")
     export[:21] = np.roll(shares[:21], -1, axis=1)
-    assert not found(export, shares, wrong, "classification", "int8")
+    assert not does_agree(export, shares, wrong_labels, "classification", "int8")
     values = random.normal(1000, 2, (200, 1)).astype("float32")
-    assert found(values + 1e-4, values, values, "regression", "", spread=2)  # float32 has steps of 6e-5 there
-    assert not found(values + 2e-3, values, values, "regression", "", spread=2)
-    assert found(values + 0.09, values, values, "regression", "int8", spread=2)
-    assert not found(values + 0.11, values, values, "regression", "int8", spread=2)
-    assert not found(values + 0.03, values, values, "regression", "float16", spread=2)
+    assert does_agree(values + 1e-4, values, values, "regression", "", spread=2)  # float32 has steps of 6e-5 there
+    assert not does_agree(values + 2e-3, values, values, "regression", "", spread=2)
+    assert does_agree(values + 0.09, values, values, "regression", "int8", spread=2)
+    assert not does_agree(values + 0.11, values, values, "regression", "int8", spread=2)
+    assert not does_agree(values + 0.03, values, values, "regression", "float16", spread=2)

@@ -1,4 +1,4 @@
-"""The program beside an export reads a file as `predict` does, whatever the file."""
+"""The example program of an export reads every file like `predict`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("without_pictures")
 RANDOM = np.random.default_rng(5)
 
 
-def odd_files(folder: Path) -> list[str]:
+def write_unusual_files(folder: Path) -> list[str]:
     """Writes files with transparency, 16 bits, an orientation and unusual colours, and returns their paths."""
     folder.mkdir()
     colours = RANDOM.integers(0, 256, (12, 20, 4), dtype="uint8")
@@ -39,7 +39,9 @@ def odd_files(folder: Path) -> list[str]:
     return sorted(map(str, folder.iterdir()))
 
 
-def said_by(example: Path, file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
+def run_example(
+    example: Path, file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> dict[str, float]:
     """Runs an export's program on a file and returns each label with its score."""
     monkeypatch.setattr(sys, "argv", [str(example), file])
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -50,32 +52,34 @@ def said_by(example: Path, file: str, monkeypatch: pytest.MonkeyPatch, capsys: p
     return {label: float(score) for label, score in pairs}
 
 
-def assert_same(run: RunFolder, files: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    made = export(run, "onnx").path
+def assert_example_agrees(
+    run: RunFolder, files: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export_folder = export(run, "onnx").path
     scores: dict[str, Any] = {}
     for answers in prepare(run, files).answers(pytest.fail):
         scores |= dict(zip(answers.ids, answers.scores, strict=True))
     assert len(scores) == len(files)
     for file in files:
         expected = dict(zip(run.data()["classes"], map(float, scores[file]), strict=True))
-        assert said_by(made / "example.py", file, monkeypatch, capsys) == pytest.approx(expected, abs=1e-5), file
+        assert run_example(export_folder / "example.py", file, monkeypatch, capsys) == pytest.approx(expected, abs=1e-5), file
     spread = np.array(list(scores.values())).std(axis=0).max()
-    assert spread > 1e-4  # the files are told apart at all
+    assert spread > 1e-4  # the answers differ between the files
 
 
-@pytest.mark.parametrize("way", ["stretch", "pad", "crop"])
-def test_odd_files_get_the_same_answers_from_the_program(
-    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("resize", ["stretch", "pad", "crop"])
+def test_the_example_program_agrees_on_unusual_images(
+    tmp_path: Path, resize: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_pngs(tmp_path / "photos", each=8, names=("a", "b", "c"))
-    channels = 1 if way == "crop" else 3
-    data = f"image: {{size: [8, 10], channels: {channels}, resize: {way}, background: [10, 200, 30]}}"
+    channels = 1 if resize == "crop" else 3
+    data = f"image: {{size: [8, 10], channels: {channels}, resize: {resize}, background: [10, 200, 30]}}"
     model = "{kind: cnn, layers: [flatten]}"
     run = trained(write_spec(tmp_path, "{kind: folder, path: photos}", model=model, data=data, training="epochs: 1"))
-    assert_same(run, odd_files(tmp_path / "odd"), monkeypatch, capsys)
+    assert_example_agrees(run, write_unusual_files(tmp_path / "odd"), monkeypatch, capsys)
 
 
-def test_a_model_of_deep_values_gets_them_from_the_program(
+def test_the_example_program_reads_deep_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, number in ((name, number) for name in ("a", "b", "c") for number in range(8)):
@@ -87,7 +91,7 @@ def test_a_model_of_deep_values_gets_them_from_the_program(
     image = run.experiment().data.image
     assert image.is_deep
     assert any("more than 8 bits" in note for note in run.data()["notes"])
-    assert_same(run, odd_files(tmp_path / "odd"), monkeypatch, capsys)
+    assert_example_agrees(run, write_unusual_files(tmp_path / "odd"), monkeypatch, capsys)
     saved = export(run, "saved_model")
     assert saved.agreement.agrees
     assert "`image`: float32" in (saved.path / "README.md").read_text()
@@ -102,7 +106,7 @@ def test_arrays_of_images_with_a_range_are_exported_as_deep_images(tmp_path: Pat
     assert "`image`: float32" in (saved.path / "README.md").read_text()
 
 
-def test_the_program_for_arrays_takes_files_as_predict_does(
+def test_the_example_program_for_arrays_takes_the_files_of_predict(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     x = RANDOM.normal(size=(60, 3))
@@ -113,14 +117,14 @@ def test_the_program_for_arrays_takes_files_as_predict_does(
     answers = next(prepare(run, [str(tmp_path / "rows.npy")]).answers(pytest.fail))
     expected = dict(zip(run.data()["classes"], map(float, answers.scores[0]), strict=True))
     for name in ("rows.npy", "rows.npz"):
-        assert said_by(example, str(tmp_path / name), monkeypatch, capsys) == pytest.approx(expected, abs=1e-5)
+        assert run_example(example, str(tmp_path / name), monkeypatch, capsys) == pytest.approx(expected, abs=1e-5)
 
 
-def test_files_of_another_depth_than_the_trainings_are_noted(tmp_path: Path) -> None:
+def test_files_of_a_different_depth_than_in_training_are_noted(tmp_path: Path) -> None:
     write_pngs(tmp_path / "photos", each=4, names=("a", "b"))
     data, model = "image: {size: [8, 8], channels: 1}", "{kind: cnn, layers: [flatten]}"
     run = trained(write_spec(tmp_path, "{kind: folder, path: photos}", model=model, data=data, training="epochs: 1"))
-    files = odd_files(tmp_path / "odd")
+    files = write_unusual_files(tmp_path / "odd")
     (note,) = prepare(run, files).notes
     assert note.startswith(
         f"4 of 11 image files have more than 8 bits, such as {tmp_path / 'odd' / 'deep colours.png'}: of 16 bits"

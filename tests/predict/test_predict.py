@@ -69,7 +69,7 @@ def write_rows(path: Path, header: list[str], rows: Iterable[Iterable[Any]]) -> 
 
 
 def predicted(
-    run: Run, *names: Path | str, top: int = 1, calibrate: bool = False
+    run: RunFolder, *names: Path | str, top: int = 1, calibrate: bool = False
 ) -> tuple[list[dict[str, str]], dict[str, str]]:
     """Returns the rows of a prediction's CSV, and the reasons of the skipped examples by name."""
     skipped: dict[str, str] = {}
@@ -85,7 +85,7 @@ def answers(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return [{name: cell for name, cell in row.items() if name not in ("id", "label")} for row in rows]
 
 
-def test_predictions_of_images_equal_the_evaluation_bit_for_bit(photos: Run, folder: Path) -> None:
+def test_predictions_of_images_equal_the_evaluation_bit_for_bit(photos: RunFolder, folder: Path) -> None:
     scored = read_table(photos.evaluation("test") / "predictions.csv")
     rows, skipped = predicted(photos, *(folder / "photos" / row["id"] for row in scored))
     assert len(rows) == 40
@@ -94,7 +94,7 @@ def test_predictions_of_images_equal_the_evaluation_bit_for_bit(photos: Run, fol
     assert [row["id"] for row in rows] == [str(folder / "photos" / row["id"]) for row in scored]
 
 
-def test_predictions_of_rows_equal_the_evaluation_whatever_the_other_columns(table: Run, folder: Path) -> None:
+def test_predictions_of_rows_equal_the_evaluation_whatever_the_other_columns(table: RunFolder, folder: Path) -> None:
     scored = read_table(table.evaluation("test") / "predictions.csv")
     numbers = [int(row["id"].split("/")[1]) for row in scored]
     training_rows = read_table(folder / "table.csv")
@@ -108,7 +108,7 @@ def test_predictions_of_rows_equal_the_evaluation_whatever_the_other_columns(tab
     assert [row["id"] for row in rows][:2] == [f"{path}:1", f"{path}:2"]
 
 
-def test_unreadable_images_are_reported_and_the_others_predicted(photos: Run, tmp_path: Path) -> None:
+def test_unreadable_images_are_reported_and_the_others_predicted(photos: RunFolder, tmp_path: Path) -> None:
     write_pngs(tmp_path / "new", each=2)
     (tmp_path / "new" / "a" / "empty.png").touch()
     (tmp_path / "new" / "b" / "text.png").write_text("no image")
@@ -129,7 +129,7 @@ def test_unreadable_images_are_reported_and_the_others_predicted(photos: Run, tm
         assert list(map(float, alone.values())) == pytest.approx(list(map(float, row.values())), abs=1e-6)
 
 
-def test_a_prediction_without_a_readable_example_fails(photos: Run, tmp_path: Path) -> None:
+def test_a_prediction_without_a_readable_example_fails(photos: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     with pytest.raises(DataError, match="no predictions: no example could be read"):
         predicted(photos, tmp_path / "empty.png")
@@ -139,7 +139,7 @@ def test_a_prediction_without_a_readable_example_fails(photos: Run, tmp_path: Pa
         predicted(photos, tmp_path)
 
 
-def test_folders_are_walked_patterns_matched_and_other_files_counted(photos: Run, tmp_path: Path) -> None:
+def test_folders_are_walked_patterns_matched_and_other_files_counted(photos: RunFolder, tmp_path: Path) -> None:
     write_pngs(tmp_path / "deep" / "er", each=1)
     (tmp_path / "deep" / "notes.txt").write_text("x")
     (tmp_path / "deep" / ".hidden.png").write_text("x")
@@ -178,7 +178,7 @@ def test_a_folder_gives_the_files_that_training_would_use(photos: RunFolder, fol
     assert answers(rows[:5]) == answers(predicted(photos, *below[:5])[0])
 
 
-def test_names_of_images_are_read_from_stdin(photos: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_images_are_read_from_stdin(photos: RunFolder, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [str(path) for path in sorted((folder / "photos" / "a").iterdir())[:3]]
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join([*names[:2], "gone.png", "", names[2]])))
     rows, skipped = predicted(photos, "-")
@@ -186,7 +186,7 @@ def test_names_of_images_are_read_from_stdin(photos: Run, folder: Path, monkeypa
     assert skipped == {"gone.png": "no such file"}
 
 
-def test_rows_are_read_from_stdin(table: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_read_from_stdin(table: RunFolder, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\ufeff" + (folder / "table.csv").read_text(encoding="utf-8")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     rows, _ = predicted(table, "-")
@@ -267,7 +267,7 @@ def test_values_and_labels(folder: Path, task: str, target: str) -> None:
         assert entry["labels"] == sorted((name for name in shares if shares[name] > 0.5), key=lambda name: -shares[name])
 
 
-def test_the_most_likely_classes_come_first(photos: Run, folder: Path) -> None:
+def test_the_most_likely_classes_come_first(photos: RunFolder, folder: Path) -> None:
     rows, _ = predicted(photos, folder / "photos" / "a", top=9)
     assert list(rows[0])[:9] == [
         "id",
@@ -286,7 +286,7 @@ def test_the_most_likely_classes_come_first(photos: Run, folder: Path) -> None:
     assert entry["probability"] == float(rows[0]["probability"])
 
 
-def test_calibrated_probabilities_need_a_temperature(photos: Run, folder: Path) -> None:
+def test_calibrated_probabilities_need_a_temperature(photos: RunFolder, folder: Path) -> None:
     from dlcli.score.calibration import calibrated
 
     with pytest.raises(UsageError, match=r"is not calibrated: dlcli evaluate .* --calibrate"):
@@ -303,7 +303,7 @@ def test_calibrated_probabilities_need_a_temperature(photos: Run, folder: Path) 
     assert [row["predicted"] for row in rows] == [row["predicted"] for row in plain]
 
 
-def test_examples_do_not_accumulate_in_memory(photos: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_do_not_accumulate_in_memory(photos: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measures the memory of Python and NumPy for images and rows of an array; the slow test below measures the process."""
     run, _ = photos, (tmp_path / "x").mkdir()
     path = write_pngs(tmp_path / "x", each=1) / "a" / "0.png"

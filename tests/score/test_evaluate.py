@@ -88,7 +88,7 @@ SETS = {
 
 
 @pytest.fixture(scope="module", params=SETS)
-def scored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Callable[..., Any]]:
+def scored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Callable[..., Any]]:
     task, metric_list, expected = SETS[request.param]
     folder = tmp_path_factory.mktemp(request.param)
     source = f"{{kind: builtin, name: {request.param}}}"
@@ -98,7 +98,7 @@ def scored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return trained(spec), expected
 
 
-def test_every_score_equals_scikit_learns_score_of_the_stored_predictions(scored: tuple[Run, Callable[..., Any]]) -> None:
+def test_every_score_equals_scikit_learns_score_of_the_stored_predictions(scored: tuple[RunFolder, Callable[..., Any]]) -> None:
     run, expected = scored
     table = pd.read_csv(run.evaluation("test") / "predictions.csv", dtype={"label": str, "predicted": str})
     scores = {name: entry["value"] for name, entry in run.metrics()["metrics"].items()}
@@ -108,7 +108,7 @@ def test_every_score_equals_scikit_learns_score_of_the_stored_predictions(scored
 
 
 def test_the_loss_is_the_mean_of_the_stored_losses_and_runs_are_compared_by_them(
-    scored: tuple[Run, Callable[..., Any]],
+    scored: tuple[RunFolder, Callable[..., Any]],
 ) -> None:
     run, _ = scored
     losses = pd.read_csv(run.evaluation("test") / "losses.csv")
@@ -125,7 +125,7 @@ def test_every_score_lies_in_its_interval(scored: tuple[RunFolder, Callable[...,
         assert low < high
 
 
-def test_stored_predictions_read_back_bit_for_bit(scored: tuple[Run, Callable[..., Any]], tmp_path: Path) -> None:
+def test_stored_predictions_read_back_bit_for_bit(scored: tuple[RunFolder, Callable[..., Any]], tmp_path: Path) -> None:
     run, _ = scored
     first = read_outcome(run, "test")
     write_outcome(first, tmp_path)
@@ -135,9 +135,9 @@ def test_stored_predictions_read_back_bit_for_bit(scored: tuple[Run, Callable[..
 
 
 def test_many_predictions_are_stored_as_parquet(
-    scored: tuple[Run, Callable[..., Any]], monkeypatch: pytest.MonkeyPatch
+    scored: tuple[RunFolder, Callable[..., Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Run(shutil.copytree(scored[0].path, scored[0].path.with_name("20000101-000000-copy"), dirs_exist_ok=True))
+    run = RunFolder(shutil.copytree(scored[0].path, scored[0].path.with_name("20000101-000000-copy"), dirs_exist_ok=True))
     first = read_outcome(run, "test")
     monkeypatch.setattr(outcomes, "MANY_CELLS", 10)
     write_outcome(first, run.evaluation("test"))
@@ -153,7 +153,7 @@ def test_many_predictions_are_stored_as_parquet(
         read_outcome(run, "test")
 
 
-def test_a_regression_writes_its_deciles_pictures_and_largest_errors(scored: tuple[Run, Callable[..., Any]]) -> None:
+def test_a_regression_writes_its_deciles_pictures_and_largest_errors(scored: tuple[RunFolder, Callable[..., Any]]) -> None:
     run = scored[0]
     folder = run.evaluation("test")
     if not run.experiment().task.output.is_numeric:
@@ -190,7 +190,7 @@ def run_of_photos(photos: Path) -> RunFolder:
     return trained(write_spec(photos, source, task="binary", data=data, model=SMALL_CNN, training="epochs: 2"))
 
 
-def test_thumbnails_are_small_pictures_of_the_listed_examples(run_of_photos: Run) -> None:
+def test_thumbnails_are_small_pictures_of_the_listed_examples(run_of_photos: RunFolder) -> None:
     folder = run_of_photos.evaluation("test")
     rows = read_table(folder / "examples.csv")
     assert rows
@@ -200,7 +200,7 @@ def test_thumbnails_are_small_pictures_of_the_listed_examples(run_of_photos: Run
             assert max(picture.size) == 96
 
 
-def test_other_photos_are_scored_into_a_separate_folder(run_of_photos: Run, tmp_path: Path) -> None:
+def test_other_photos_are_scored_into_a_separate_folder(run_of_photos: RunFolder, tmp_path: Path) -> None:
     save_photos(tmp_path / "New Ones", light=5)
     test_scores = run_of_photos.metrics("test")
     scores = evaluate(run_of_photos, "", data=str(tmp_path / "New Ones"))
@@ -213,7 +213,7 @@ def test_other_photos_are_scored_into_a_separate_folder(run_of_photos: Run, tmp_
     assert scores.metrics["accuracy"] == np.mean([row["label"] == row["predicted"] for row in rows])
 
 
-def test_other_data_with_unknown_classes_is_refused(run_of_photos: Run, tmp_path: Path) -> None:
+def test_other_data_with_unknown_classes_is_refused(run_of_photos: RunFolder, tmp_path: Path) -> None:
     save_photos(tmp_path / "other", grey=2, light=2)
     with pytest.raises(DataError, match=r"the run has no class 'grey'; it has dark, light"):
         evaluate(run_of_photos, "", data=str(tmp_path / "other"))
@@ -288,7 +288,7 @@ def run_of_rows(table: Path) -> RunFolder:
     )
 
 
-def test_rows_are_sliced_by_used_and_by_dropped_columns(run_of_rows: Run) -> None:
+def test_rows_are_sliced_by_used_and_by_dropped_columns(run_of_rows: RunFolder) -> None:
     evaluate(run_of_rows, "validation", options=EvaluateOptions(slices=["place", "note"]))
     rows = read_table(run_of_rows.evaluation("validation") / "slices.csv")
     assert {row["column"] for row in rows} == {"place", "note"}
@@ -300,7 +300,7 @@ def test_rows_are_sliced_by_used_and_by_dropped_columns(run_of_rows: Run) -> Non
     assert {row["value"]: int(row["examples"]) for row in rows if row["column"] == "place"} == expected
 
 
-def test_thresholds_minimise_the_requested_costs(run_of_rows: Run) -> None:
+def test_thresholds_minimise_the_requested_costs(run_of_rows: RunFolder) -> None:
     evaluate(run_of_rows, "validation", options=EvaluateOptions(costs=(1, 9)))
     thresholds = {row["best_by"]: row for row in run_of_rows.metrics("validation")["thresholds"]}
     assert set(thresholds) == {"default", "f1", "cost"}
@@ -312,7 +312,7 @@ def test_thresholds_minimise_the_requested_costs(run_of_rows: Run) -> None:
     assert thresholds["cost"]["cost"] <= min(thresholds["default"]["cost"], thresholds["f1"]["cost"])
 
 
-def test_a_temperature_is_stored_and_reported_with_the_calibration(run_of_rows: Run) -> None:
+def test_a_temperature_is_stored_and_reported_with_the_calibration(run_of_rows: RunFolder) -> None:
     assert run_of_rows.temperature() is None
     evaluate(run_of_rows, "validation", options=EvaluateOptions(calibrate=True))
     temperature = run_of_rows.temperature()
@@ -325,7 +325,7 @@ def test_a_temperature_is_stored_and_reported_with_the_calibration(run_of_rows: 
     assert sum(int(row["examples"]) for row in rows) == run_of_rows.metrics("test")["examples"]
 
 
-def test_other_rows_are_read_like_the_training_rows(run_of_rows: Run, tmp_path: Path) -> None:
+def test_other_rows_are_read_like_the_training_rows(run_of_rows: RunFolder, tmp_path: Path) -> None:
     write_rows(tmp_path / "later.csv", 40, seed=7)
     scores = evaluate(run_of_rows, "", data=str(tmp_path / "later.csv"), options=EvaluateOptions(slices=["place"]))
     assert scores.examples == 40
@@ -335,7 +335,7 @@ def test_other_rows_are_read_like_the_training_rows(run_of_rows: Run, tmp_path: 
         evaluate(run_of_rows, "", data=str(tmp_path / "odd.csv"))
 
 
-def test_options_that_do_not_fit_the_task_are_refused(run_of_photos: Run, tmp_path: Path) -> None:
+def test_options_that_do_not_fit_the_task_are_refused(run_of_photos: RunFolder, tmp_path: Path) -> None:
     run = trained(write_spec(tmp_path, "{kind: builtin, name: iris}", data="split: {validation: 0}", training="epochs: 1"))
     for options, message in (
         (EvaluateOptions(costs=(1, 2)), "thresholds of binary and multilabel tasks"),

@@ -1,4 +1,4 @@
-"""A run -> pictures that explain its predictions: parts of an image, columns of a table, borders between classes, filters."""
+"""A run -> pictures that explain its predictions: image regions, columns of a table, decision boundaries, filters."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def explain(
     offline: bool = False,
     skip: Callable[[str, str], None] = lambda *_: None,
 ) -> list[Explanation]:
-    """Explains a run's model, writes pictures and numbers into `explanations/` and returns what was made.
+    """Explains a run's model, writes pictures and tables into `explanations/` and returns the explanations.
 
     Args:
-        run: the run; its data too where no files are given.
-        files: images to be explained; examples of the test part if none is given, wrong answers first.
-        method: one of METHODS; empty for the one that fits the model.
+        run: the run; without files, its data are read too.
+        files: images to be explained; if empty, examples of the test split, wrong predictions first.
+        method: one of METHODS; empty for the method that fits the model.
         class_name: the class, label or target that is explained; empty for the predicted one.
         offline: whether nothing may be fetched.
-        skip: is told of each file that cannot be read, and why.
+        skip: is called for each file that cannot be read, with its name and the reason.
 
     Raises:
         UsageError: the method does not fit the model, or there is no such class or file.

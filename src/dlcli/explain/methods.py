@@ -1,4 +1,4 @@
-"""Which explanation fits a model, and how each is made."""
+"""The methods of explanation: which of them fit a model, and how each is computed."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from dlcli.tasks import Classes, Decisions, Labels, OutputType, Values, required
 from dlcli.visible import visible
 
 _TITLES = {"grad_cam": "Grad-CAM", "occlusion": "Occlusion"}
-_TAKEN = {"images": ("grad_cam", "occlusion", "filters"), "rows": ("permutation", "boundary"), "arrays": ()}
+_METHODS_OF_KIND = {"images": ("grad_cam", "occlusion", "filters"), "rows": ("permutation", "boundary"), "arrays": ()}
 
 
 @dataclass
-class Work:
-    """What every explanation needs: the run with its model, and the class that is asked for."""
+class ExplanationContext:
+    """The context of an explanation: the run with its model, and the requested class."""
 
     opened: OpenRun
-    taken: ModelInputs
+    model_inputs: ModelInputs
     class_name: str
     skip: Skip
 
     @property
     def run(self) -> RunFolder:
-        """The run that is explained."""
+        """The explained run."""
         return self.opened.run
 
     @property
@@ -68,15 +68,15 @@ class Work:
 
     @property
     def folder(self) -> Path:
-        """Where pictures go."""
+        """The folder of the pictures."""
         return made_folder(self.run)
 
     @property
     def kind(self) -> str:
-        """What examples are: images, rows, or other arrays."""
-        if self.taken.kind == "images":
+        """The kind of the examples: images, rows, or other arrays."""
+        if self.model_inputs.kind == "images":
             return "images"
-        return "rows" if self.taken.kind == "columns" or len(self.taken.shape) == 1 else "arrays"
+        return "rows" if self.model_inputs.kind == "columns" or len(self.model_inputs.shape) == 1 else "arrays"
 
 
 def make(run: RunFolder, files: Sequence[str], *, method: str, class_name: str, offline: bool, skip: Skip) -> list[Explanation]:
@@ -84,49 +84,49 @@ def make(run: RunFolder, files: Sequence[str], *, method: str, class_name: str, 
     with open_run(run, offline=offline) as opened:
         if class_name and class_name not in opened.classes:
             raise UsageError(f"--class: the run has no {class_name!r}; it has {', '.join(opened.classes[:20])}")
-        work = Work(opened, inputs_of_model(opened.model, run), class_name, skip)
-        method = _fitting(work, method)
-        _refuse_what_it_does_not_take(method, files, class_name)
-        made = _MAKERS[method](work, files)
-        add(run, made)
-    return made
+        context = ExplanationContext(opened, inputs_of_model(opened.model, run), class_name, skip)
+        method = _select_method(context, method)
+        _refuse_unused_arguments(method, files, class_name)
+        explanations = _MAKERS[method](context, files)
+        add(run, explanations)
+    return explanations
 
 
-def _fitting(work: Work, method: str) -> str:
-    """Returns the method that is asked for, or the one that fits.
+def _select_method(context: ExplanationContext, method: str) -> str:
+    """Returns the requested method, or the one that fits the model.
 
     Raises:
-        UsageError: it does not fit the model, or none does.
+        UsageError: the method does not fit the model, or no method does.
     """
-    fitting, reason = list(_TAKEN[work.kind]), ""
-    if work.kind == "images":
-        reason = _reason_against_grad_cam(work.model) if method in ("", "grad_cam") else ""
+    methods, reason = list(_METHODS_OF_KIND[context.kind]), ""
+    if context.kind == "images":
+        reason = _reason_against_grad_cam(context.model) if method in ("", "grad_cam") else ""
         if reason:
-            fitting.remove("grad_cam")
-    if work.kind == "rows" and not _is_pair(work):
-        fitting.remove("boundary")
-    if not fitting:
-        raise UsageError(f"no method explains inputs of shape {work.taken.shape}, only images and rows")
-    if method and method not in fitting:
-        why = f": {reason}" if reason and method == "grad_cam" else ""
-        raise UsageError(f"--method {method} does not fit this run's model{why}; these do: {', '.join(fitting)}")
-    return method or ("boundary" if "boundary" in fitting else fitting[0])
+            methods.remove("grad_cam")
+    if context.kind == "rows" and not _is_pair(context):
+        methods.remove("boundary")
+    if not methods:
+        raise UsageError(f"no method explains inputs of shape {context.model_inputs.shape}, only images and rows")
+    if method and method not in methods:
+        explanation = f": {reason}" if reason and method == "grad_cam" else ""
+        raise UsageError(f"--method {method} does not fit this run's model{explanation}; these do: {', '.join(methods)}")
+    return method or ("boundary" if "boundary" in methods else methods[0])
 
 
 def _reason_against_grad_cam(model: Any) -> str:
-    """Returns why Grad-CAM cannot be made of a model; empty where it can."""
+    """Returns why Grad-CAM is not possible for a model; empty where it is."""
     layer = last_map(model)
     if layer is None:
         return "it has no convolutional map"
     return "" if heat.has_gradient(model, layer) else "its head has no gradient"
 
 
-def _is_pair(work: Work) -> bool:
-    columns = work.taken.columns
-    return work.taken.shape == (2,) if columns is None else len(columns) == 2 and all(columns.values())
+def _is_pair(context: ExplanationContext) -> bool:
+    columns = context.model_inputs.columns
+    return context.model_inputs.shape == (2,) if columns is None else len(columns) == 2 and all(columns.values())
 
 
-def _refuse_what_it_does_not_take(method: str, files: Sequence[str], class_name: str) -> None:
+def _refuse_unused_arguments(method: str, files: Sequence[str], class_name: str) -> None:
     about_images = method in ("grad_cam", "occlusion")
     if files and not about_images:
         raise UsageError(f"{method} explains the whole model: omit FILE")
@@ -134,76 +134,85 @@ def _refuse_what_it_does_not_take(method: str, files: Sequence[str], class_name:
         raise UsageError(f"{method} does not explain a single class: omit --class")
 
 
-def _images(work: Work, files: Sequence[str]) -> list[Image]:
+def _images(context: ExplanationContext, files: Sequence[str]) -> list[Image]:
     if files:
-        return named_images(files, work.taken, work.experiment, work.skip)
-    splits, part = work.data
-    refuse_other_inputs(work.model, splits[part].inputs, work.run.model_path)
-    return own_images(work.run, splits, part)
+        return named_images(files, context.model_inputs, context.experiment, context.skip)
+    splits, split = context.data
+    refuse_other_inputs(context.model, splits[split].inputs, context.run.model_path)
+    return own_images(context.run, splits, split)
 
 
-def _grad_cam(work: Work, files: Sequence[str]) -> list[Explanation]:
-    images = _images(work, files)
-    pixels = np.stack([one.pixels for one in images])
-    output = tables.answers(work.model, Arrays(pixels), work.experiment.task)
-    places = _explained(work, output)
-    maps = heat.grad_cam(work.model, last_map(work.model), pixels, places, work.experiment.task)
-    made = []
+def _grad_cam(context: ExplanationContext, files: Sequence[str]) -> list[Explanation]:
+    images = _images(context, files)
+    pixels = np.stack([image.pixels for image in images])
+    output = tables.answers(context.model, Arrays(pixels), context.experiment.task)
+    places = _explained_places(context, output)
+    maps = heat.grad_cam(context.model, last_map(context.model), pixels, places, context.experiment.task)
+    explanations = []
     for at, image in enumerate(images):
-        words = "light regions support the class" if maps[at].any() else "no region supports the class"
-        whole = heat.enlarged(maps[at], *image.pixels.shape[:2])
-        made.append(_kept(work, "grad_cam", image, output[at], int(places[at]), whole, maps[at], words))
-    return made
+        legend = "light regions support the class" if maps[at].any() else "no region supports the class"
+        enlarged_map = heat.enlarged(maps[at], *image.pixels.shape[:2])
+        explanations.append(_save_map(context, "grad_cam", image, output[at], int(places[at]), enlarged_map, maps[at], legend))
+    return explanations
 
 
-def _occlusion(work: Work, files: Sequence[str]) -> list[Explanation]:
-    images = _images(work, files)
-    output = tables.answers(work.model, Arrays(np.stack([one.pixels for one in images])), work.experiment.task)
-    places = _explained(work, output)
-    made = []
+def _occlusion(context: ExplanationContext, files: Sequence[str]) -> list[Explanation]:
+    images = _images(context, files)
+    output = tables.answers(context.model, Arrays(np.stack([image.pixels for image in images])), context.experiment.task)
+    places = _explained_places(context, output)
+    explanations = []
     for at, image in enumerate(images):
-        found, fall = heat.occlusion(work.model, image.pixels, int(places[at]), work.experiment.task)
-        words = f"covering a red region lowers the score, by up to {fall:.3g} (before softmax or sigmoid)"
-        made.append(_kept(work, "occlusion", image, output[at], int(places[at]), found, found, words))
-    return made
+        heat_map, largest_fall = heat.occlusion(context.model, image.pixels, int(places[at]), context.experiment.task)
+        legend = f"covering a red region lowers the score, by up to {largest_fall:.3g} (before softmax or sigmoid)"
+        explanations.append(_save_map(context, "occlusion", image, output[at], int(places[at]), heat_map, heat_map, legend))
+    return explanations
 
 
-def _explained(work: Work, output: Array) -> Array:
-    """Returns the class, label or target of each image that is explained: the one asked for, or the predicted."""
-    if work.class_name:
-        return np.full(len(output), work.classes.index(work.class_name))
-    kind = work.experiment.task.output
+def _explained_places(context: ExplanationContext, output: Array) -> Array:
+    """Returns the explained class, label or target of each image: the requested one, or the predicted one."""
+    if context.class_name:
+        return np.full(len(output), context.classes.index(context.class_name))
+    kind = context.experiment.task.output
     if isinstance(kind, Classes):
         return kind.decide(output)
     return np.asarray(output.argmax(axis=1)) if isinstance(kind, Decisions) else np.zeros(len(output), dtype="int64")
 
 
-def _kept(
-    work: Work, kind: str, image: Image, output: Any, place: int, whole: Array, numbers: Array, words: str
+def _save_map(
+    context: ExplanationContext,
+    kind: str,
+    image: Image,
+    output: Any,
+    place: int,
+    heat_map: Array,
+    cell_map: Array,
+    legend: str,
 ) -> Explanation:
-    """Writes one image's map as picture and table and returns its entry."""
+    """Writes one image's map as picture and table and returns the explanation."""
     from dlcli.explain.pictures import draw_heat
 
-    name = work.classes[place]
+    name = context.classes[place]
     title = f"{_TITLES[kind]} for {name}: {image.name}"
-    caption = _caption(work, image, output, place)
+    caption = _caption(context, image, output, place)
     file = file_name(kind, title, f"{name} {image.name}")
-    draw_heat(image.pixels, whole, f"{name}: {image.name}", caption, work.folder / file)
-    cells = ((row, column, f"{value:.6g}") for row, line in enumerate(numbers) for column, value in enumerate(line))
-    write_numbers(work.folder, file, ("row", "column", "value"), cells)
-    return Explanation(file, kind, visible(title), visible(f"{caption}; {words}"))
+    draw_heat(image.pixels, heat_map, f"{name}: {image.name}", caption, context.folder / file)
+    cells = ((row, column, f"{value:.6g}") for row, line in enumerate(cell_map) for column, value in enumerate(line))
+    write_numbers(context.folder, file, ("row", "column", "value"), cells)
+    return Explanation(file, kind, visible(title), visible(f"{caption}; {legend}"))
 
 
-def _caption(work: Work, image: Image, output: Any, place: int) -> str:
-    """Returns what the model says of an image, and its label."""
-    words = required_entry(_CAPTIONS, work.experiment.task, "`dlcli explain`")
-    return words(work.experiment.task.output, work.classes, output, place) + (f", label {image.label}" if image.label else "")
+def _caption(context: ExplanationContext, image: Image, output: Any, place: int) -> str:
+    """Returns the prediction for an image, and its label."""
+    caption = required_entry(_CAPTIONS, context.experiment.task, "`dlcli explain`")
+    return caption(context.experiment.task.output, context.classes, output, place) + (
+        f", label {image.label}" if image.label else ""
+    )
 
 
 def _class_caption(output: OutputType, names: Sequence[str], scores: Array, place: int) -> str:
-    guess = int(output.decide(scores[None])[0])
-    other = f", {names[place]} {scores[place]:.3f}" if place != guess else ""
-    return f"predicted {names[guess]} {scores[guess]:.3f}{other}"
+    predicted = int(output.decide(scores[None])[0])
+    explained = f", {names[place]} {scores[place]:.3f}" if place != predicted else ""
+    return f"predicted {names[predicted]} {scores[predicted]:.3f}{explained}"
 
 
 _CAPTIONS: dict[type[OutputType], Callable[[OutputType, Sequence[str], Array, int], str]] = {
@@ -213,98 +222,104 @@ _CAPTIONS: dict[type[OutputType], Callable[[OutputType, Sequence[str], Array, in
 }
 
 
-def _permutation(work: Work, _: Sequence[str]) -> list[Explanation]:
+def _permutation(context: ExplanationContext, _: Sequence[str]) -> list[Explanation]:
     from dlcli.explain.pictures import draw_importance
 
-    splits, part = work.data
-    metric, value, found = tables.permutation(work.model, splits[part], work.experiment)
-    file = file_name("permutation", f"Permutation importance on the {part} split")
-    title = f"Permutation importance on the {split_title(work.run, part)} split"
-    draw_importance(found, metric, value, work.folder / file)
-    cells = ((one.column, digits(one.mean), digits(one.deviation)) for one in found)
-    write_numbers(work.folder, file, ("column", "importance", "deviation"), cells)
-    first = ", ".join(f"{one.column} {score_text(one.mean)} ± {score_text(one.deviation)}" for one in found[:3])
-    text = f"decrease of {metric} {score_text(value)} when a column is shuffled ({tables.REPEATS} repetitions): {first}"
+    splits, split = context.data
+    metric, value, importances = tables.permutation(context.model, splits[split], context.experiment)
+    file = file_name("permutation", f"Permutation importance on the {split} split")
+    title = f"Permutation importance on the {split_title(context.run, split)} split"
+    draw_importance(importances, metric, value, context.folder / file)
+    cells = ((importance.column, digits(importance.mean), digits(importance.deviation)) for importance in importances)
+    write_numbers(context.folder, file, ("column", "importance", "deviation"), cells)
+    largest = ", ".join(
+        f"{importance.column} {score_text(importance.mean)} ± {score_text(importance.deviation)}"
+        for importance in importances[:3]
+    )
+    text = f"decrease of {metric} {score_text(value)} when a column is shuffled ({tables.REPEATS} repetitions): {largest}"
     return [Explanation(file, "permutation", title, visible(text))]
 
 
-def _boundary(work: Work, _: Sequence[str]) -> list[Explanation]:
-    splits, part = work.data
-    examples = splits[part]
+def _boundary(context: ExplanationContext, _: Sequence[str]) -> list[Explanation]:
+    splits, split = context.data
+    examples = splits[split]
     columns = as_columns(examples)
     first, second = columns
     x, y = tables.grid(np.stack(list(columns.values()), axis=1))
     plane = Plane(x, y, np.stack(list(columns.values()), axis=1), (first, second))
-    output = tables.on_grid(work.model, examples, x, y, work.experiment.task)
-    if isinstance(work.experiment.task.output, Classes):
-        return [_regions(work, plane, output, examples.targets, part)]
+    output = tables.on_grid(context.model, examples, x, y, context.experiment.task)
+    if isinstance(context.experiment.task.output, Classes):
+        return [_regions(context, plane, output, examples.targets, split)]
     return [
-        _surface(work, plane, name, output[:, place], examples.targets[:, place], part)
-        for place, name in enumerate(work.classes)
+        _surface(context, plane, name, output[:, place], examples.targets[:, place], split)
+        for place, name in enumerate(context.classes)
     ]
 
 
-def _regions(work: Work, plane: Plane, output: Array, labels: Array, part: str) -> Explanation:
-    """Draws what is predicted where, and keeps the grid's predictions."""
+def _regions(context: ExplanationContext, plane: Plane, output: Array, labels: Array, split: str) -> Explanation:
+    """Draws the regions of the predicted classes and writes the grid's predictions."""
     from dlcli.explain.pictures import draw_regions
 
-    decided = work.experiment.task.output.decide(output)
-    sure = output[np.arange(len(output)), decided]
-    title = f"Decision boundary with the {part} split"
+    predicted = context.experiment.task.output.decide(output)
+    probabilities = output[np.arange(len(output)), predicted]
+    title = f"Decision boundary with the {split} split"
     file = file_name("boundary", title)
-    draw_regions(plane, decided, sure, labels, work.classes, work.folder / file)
-    rows = ((*point, work.classes[one], digits(share)) for point, one, share in zip(_grid(plane), decided, sure, strict=True))
-    write_numbers(work.folder, file, (*plane.names, "predicted", "probability"), rows)
+    draw_regions(plane, predicted, probabilities, labels, context.classes, context.folder / file)
+    rows = (
+        (*point, context.classes[number], digits(share))
+        for point, number, share in zip(_grid(plane), predicted, probabilities, strict=True)
+    )
+    write_numbers(context.folder, file, (*plane.names, "predicted", "probability"), rows)
     first, second = map(visible, plane.names)
     return Explanation(
         file, "boundary", title, f"predicted class over {first} and {second}; paler colours mean lower probability"
     )
 
 
-def _surface(work: Work, plane: Plane, name: str, values: Array, truth: Array, part: str) -> Explanation:
-    """Draws one label's or target's predictions, and keeps them."""
+def _surface(context: ExplanationContext, plane: Plane, name: str, values: Array, truth: Array, split: str) -> Explanation:
+    """Draws the predictions of one label or target over the grid and writes them."""
     from dlcli.explain.pictures import draw_surface
 
-    title = f"Predicted {visible(name)} with the {part} split"
+    title = f"Predicted {visible(name)} with the {split} split"
     file = file_name("boundary", title, name)
-    draw_surface(plane, values, truth, title, work.folder / file)
+    draw_surface(plane, values, truth, title, context.folder / file)
     rows = ((*point, digits(value)) for point, value in zip(_grid(plane), values, strict=True))
-    write_numbers(work.folder, file, (*plane.names, "predicted"), rows)
+    write_numbers(context.folder, file, (*plane.names, "predicted"), rows)
     first, second = map(visible, plane.names)
     text = f"colours show the predicted value over {first} and {second}; dots are examples, coloured by their actual value"
     return Explanation(file, "boundary", title, text)
 
 
 def _grid(plane: Plane) -> list[tuple[str, str]]:
-    """Returns the points of the grid as text, rows of equal second number after one another."""
+    """Returns the points of the grid as text, row by row."""
     return [(digits(a), digits(b)) for b in plane.y for a in plane.x]
 
 
-def _filters(work: Work, _: Sequence[str]) -> list[Explanation]:
+def _filters(context: ExplanationContext, _: Sequence[str]) -> list[Explanation]:
     from dlcli.explain.pictures import draw_filters
 
-    layer = first_weights(work.model)
-    weights = None if layer is None else _as_pictures(np.asarray(layer.weights[0]), work.taken.shape)
+    layer = first_weights(context.model)
+    weights = None if layer is None else _as_pictures(np.asarray(layer.weights[0]), context.model_inputs.shape)
     if layer is None or weights is None:
         raise UsageError("the first layer is neither a convolution nor a dense layer on pixels")
     title = f"Filters of the first layer, {visible(layer.name)}"
     file = file_name("filters", title)
-    shown = min(64, len(weights))
+    count = min(64, len(weights))
     draw_filters(
         weights,
-        f"{shown} of {len(weights)} filters of {visible(layer.name)}, {weights.shape[1]}x{weights.shape[2]}",
-        work.folder / file,
+        f"{count} of {len(weights)} filters of {visible(layer.name)}, {weights.shape[1]}x{weights.shape[2]}",
+        context.folder / file,
     )
-    cells = ((*place, digits(float(weights[place]))) for place in np.ndindex(shown, *weights.shape[1:]))
-    write_numbers(work.folder, file, ("filter", "row", "column", "channel", "weight"), cells)
+    cells = ((*place, digits(float(weights[place]))) for place in np.ndindex(count, *weights.shape[1:]))
+    write_numbers(context.folder, file, ("filter", "row", "column", "channel", "weight"), cells)
     colours = (
         "in colour, each scaled from its smallest to its largest weight" if weights.shape[3] == 3 else "red above 0, blue below"
     )
-    return [Explanation(file, "filters", title, f"the weights of {shown} of {len(weights)} filters, {colours}")]
+    return [Explanation(file, "filters", title, f"the weights of {count} of {len(weights)} filters, {colours}")]
 
 
 def _as_pictures(weights: Array, shape: tuple[int, ...]) -> Array | None:
-    """Returns a layer's weights as `(filters, rows, columns, channels)`; None where they are no pictures."""
+    """Returns a layer's weights as `(filters, rows, columns, channels)`; None where they are not pictures."""
     if weights.ndim == 4:
         return np.moveaxis(weights, -1, 0)
     if weights.ndim == 2 and weights.shape[0] == int(np.prod(shape)):
@@ -312,7 +327,7 @@ def _as_pictures(weights: Array, shape: tuple[int, ...]) -> Array | None:
     return None
 
 
-_MAKERS: dict[str, Callable[[Work, Sequence[str]], list[Explanation]]] = {
+_MAKERS: dict[str, Callable[[ExplanationContext, Sequence[str]], list[Explanation]]] = {
     "grad_cam": _grad_cam,
     "occlusion": _occlusion,
     "permutation": _permutation,

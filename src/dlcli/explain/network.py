@@ -1,4 +1,4 @@
-"""The inside of a saved model: its layers however nested, its last convolutional map, its score before the softmax."""
+"""The layers of a saved model, also nested ones: its last convolutional map, and its score before the softmax."""
 
 from __future__ import annotations
 
@@ -23,24 +23,26 @@ BATCH = 64
 def last_map(model: Any) -> Any | None:
     """Returns the layer whose output is the last convolutional map larger than 1x1; None where there is none.
 
-    That is the last layer of the last convolution's height and width: its normalisation, activation or sum, but no pooling.
+    It is the last layer with the last convolution's height and width: its normalisation, activation or sum, but no pooling.
     """
     layers = single_layers(model)
     for place in range(len(layers) - 1, -1, -1):
         size = _size(layers[place])
         if type(layers[place]).__name__ in _CONVOLUTIONS and size is not None and size != (1, 1):
-            same = [one for one in layers[place:] if _size(one) == size and type(one).__name__ not in _NO_MAP]
-            return same[-1]
+            layers_of_size = [layer for layer in layers[place:] if _size(layer) == size and type(layer).__name__ not in _NO_MAP]
+            return layers_of_size[-1]
     return None
 
 
 def first_weights(model: Any) -> Any | None:
-    """Returns the first layer that looks at pixels: a convolution, or a dense layer; None where there is none."""
-    return next((one for one in single_layers(model) if type(one).__name__ in ("Conv2D", "SeparableConv2D", "Dense")), None)
+    """Returns the first layer with weights on pixels: a convolution, or a dense layer; None where there is none."""
+    return next(
+        (layer for layer in single_layers(model) if type(layer).__name__ in ("Conv2D", "SeparableConv2D", "Dense")), None
+    )
 
 
 def _size(layer: Any) -> tuple[int, int] | None:
-    """Returns height and width of a layer's output; None where it is no map."""
+    """Returns height and width of a layer's output; None where the output is not a map."""
     output = getattr(layer, "output", None) if is_called(layer) else None
     shape: tuple[int | None, ...] = tuple(getattr(output, "shape", ()))
     if len(shape) != 4 or shape[1] is None or shape[2] is None:
@@ -50,11 +52,11 @@ def _size(layer: Any) -> tuple[int, int] | None:
 
 @contextmanager
 def before_squashing(model: Any) -> Iterator[bool]:
-    """Has the model give its scores before softmax or sigmoid while the block runs; yields whether it does.
+    """Makes the model return its scores before softmax or sigmoid inside the block; yields whether it does.
 
     A probability near 1 has hardly any gradient; Grad-CAM is defined on the score before the softmax.
     """
-    dense = [one for one in single_layers(model) if isinstance(one, keras.layers.Dense)]
+    dense = [layer for layer in single_layers(model) if isinstance(layer, keras.layers.Dense)]
     output = dense[-1] if dense else None
     activation = getattr(output, "activation", None)
     if output is None or getattr(activation, "__name__", "") not in _SQUASHING or single_layers(model)[-1] is not output:
@@ -68,22 +70,22 @@ def before_squashing(model: Any) -> Iterator[bool]:
 
 
 @contextmanager
-def heard(layer: Any, tape: Any) -> Iterator[list[Any]]:
-    """Yields a list that receives the layer's output at each call, followed by the tape from there on."""
+def recorded_outputs(layer: Any, tape: Any) -> Iterator[list[Any]]:
+    """Yields a list that receives the layer's output at each call; the tape records gradients from there on."""
     outputs: list[Any] = []
     call = layer.call
 
-    def watched(*arguments: Any, **options: Any) -> Any:
+    def recording_call(*arguments: Any, **options: Any) -> Any:
         output = call(*arguments, **options)
         tape.watch(output)
         outputs.append(output)
         return output
 
-    layer.call = watched
+    layer.call = recording_call
     try:
         yield outputs
     finally:
-        del layer.call  # the class's own is left
+        del layer.call  # uncovers the method of the class
 
 
 def score_of(output: Any, place: int, task: Task, *, plain: bool) -> Any:
@@ -99,9 +101,9 @@ def score_of(output: Any, place: int, task: Task, *, plain: bool) -> Any:
 
 def scores(model: Any, inputs: Any, place: int, task: Task) -> Array:
     """Returns the score of one class, label or target for many examples, before softmax or sigmoid, float32 `(n,)`."""
-    found = []
+    batches = []
     with before_squashing(model) as plain:
         for start in range(0, len(inputs), BATCH):
             output = model(tf.constant(inputs[start : start + BATCH]), training=False)
-            found.append(np.asarray(score_of(tf.cast(output, tf.float32), place, task, plain=plain)))
-    return np.concatenate(found)
+            batches.append(np.asarray(score_of(tf.cast(output, tf.float32), place, task, plain=plain)))
+    return np.concatenate(batches)

@@ -22,11 +22,11 @@ _PAIR = ("#dd6b20", "#2b6cb0")
 
 @rc_context(PLAIN)
 def draw_heat(pixels: Array, heat: Array, title: str, caption: str, path: Path) -> None:
-    """Writes an image beside itself under a map.
+    """Writes an image and, beside it, the same image under its heat map.
 
     Args:
         pixels: `(height, width, channels)`, 0 to 255.
-        heat: float32 `(height, width)`, up to 1; negative where it speaks against the class.
+        heat: float32 `(height, width)`, up to 1; negative where the region counts against the class.
         title: the line above.
         caption: the line below it.
         path: the PNG file.
@@ -35,20 +35,20 @@ def draw_heat(pixels: Array, heat: Array, title: str, caption: str, path: Path) 
     figure.suptitle(f"{_ending(title)}\n{short(caption, 90)}", fontsize=10)
     left, right = figure.subplots(1, 2)
     pixels = np.clip(np.rint(pixels), 0, 255).astype("uint8")
-    shown: Any = pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3]
+    picture_pixels: Any = pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3]
     grey = pixels[..., :3].mean(axis=2)
-    left.imshow(shown, cmap="gray", vmin=0, vmax=255)
+    left.imshow(picture_pixels, cmap="gray", vmin=0, vmax=255)
     right.imshow(grey, cmap="gray", vmin=0, vmax=255)
     signed = bool(heat.min() < 0)
-    # A map of both signs is white at 0, another is transparent there: the image shows through where nothing is said.
+    # A signed map is white at 0, an unsigned one is transparent there: the image shows through where the map is 0.
     colours = "coolwarm" if signed else "inferno"
-    picture = right.imshow(
+    overlay = right.imshow(
         heat, cmap=colours, vmin=-1 if signed else 0, vmax=1, alpha=np.clip(np.abs(heat), 0.15, 0.75), interpolation="nearest"
     )
     for axes in (left, right):
         axes.set_xticks([])
         axes.set_yticks([])
-    bar = figure.colorbar(picture, ax=right, shrink=0.75)
+    bar = figure.colorbar(overlay, ax=right, shrink=0.75)
     bar.set_label("supports the class" if not signed else "against the class          for the class", fontsize=8)
     if bar.solids is not None:
         bar.solids.set_alpha(1)
@@ -56,28 +56,28 @@ def draw_heat(pixels: Array, heat: Array, title: str, caption: str, path: Path) 
 
 
 def _ending(title: str, length: int = 70) -> str:
-    """Returns a title in one line; of a long one the end, where a file's name is."""
+    """Returns a title on one line; of a long title only the end, where a file's name is."""
     title = visible(title)
     return title if len(title) <= length else f"…{title[1 - length :]}"
 
 
 @rc_context(PLAIN)
-def draw_importance(found: Sequence[Importance], metric: str, value: float, path: Path) -> None:
-    """Writes bars of what each column counts for, with their deviations; of many columns the 25 largest."""
-    shown = list(found[:_MOST_COLUMNS])[::-1]
-    figure = Figure(figsize=(7, 1.4 + 0.27 * len(shown)), layout="constrained")
+def draw_importance(importances: Sequence[Importance], metric: str, value: float, path: Path) -> None:
+    """Writes a bar chart of the columns' importances with their deviations; of many columns the 25 largest."""
+    largest = list(importances[:_MOST_COLUMNS])[::-1]
+    figure = Figure(figsize=(7, 1.4 + 0.27 * len(largest)), layout="constrained")
     axes = figure.subplots()
     axes.barh(
-        range(len(shown)),
-        [one.mean for one in shown],
-        xerr=[one.deviation for one in shown],
+        range(len(largest)),
+        [importance.mean for importance in largest],
+        xerr=[importance.deviation for importance in largest],
         color=BLUE,
         ecolor=GREY,
         capsize=2,
     )
-    axes.set_yticks(range(len(shown)), [short(one.column, 32) for one in shown], fontsize=8)
+    axes.set_yticks(range(len(largest)), [short(importance.column, 32) for importance in largest], fontsize=8)
     axes.axvline(0, color=GREY, linewidth=1)
-    more = f", the {len(shown)} largest of {len(found)}" if len(shown) < len(found) else ""
+    more = f", the {len(largest)} largest of {len(importances)}" if len(largest) < len(importances) else ""
     axes.set_title(f"Decrease of {visible(metric)} {value:.4g} for each column{more}", loc="left", fontsize=11)
     axes.set_xlabel(f"decrease of {visible(metric)} when the column is shuffled")
     axes.spines[["top", "right"]].set_visible(False)
@@ -85,39 +85,41 @@ def draw_importance(found: Sequence[Importance], metric: str, value: float, path
 
 
 @rc_context(PLAIN)
-def draw_regions(plane: Plane, decided: Array, sure: Array, labels: Array, names: tuple[str, ...], path: Path) -> None:
-    """Writes the regions of the predicted classes, paler where the model is less sure, with labelled points on them.
+def draw_regions(
+    plane: Plane, predicted: Array, probabilities: Array, labels: Array, names: tuple[str, ...], path: Path
+) -> None:
+    """Writes the regions of the predicted classes, paler where the model is less confident, with the labelled points.
 
     Args:
         plane: the grid and the examples.
-        decided: the predicted class at every point of the grid `(points,)`.
-        sure: its probability there, in [0, 1].
+        predicted: the predicted class at every point of the grid `(points,)`.
+        probabilities: the probability of that class, in [0, 1].
         labels: the examples' classes `(n,)`.
         names: the classes' names.
         path: the PNG file.
     """
     colours = class_colours(len(names))
     low = 1 / max(len(names), 2)
-    strength = plane.shaped(np.clip((sure - low) / (1 - low), 0, 1))
+    strength = plane.shaped(np.clip((probabilities - low) / (1 - low), 0, 1))
     figure, axes = _empty(plane)
     regions = ListedColormap(colours)
     limits = {"vmin": -0.5, "vmax": len(names) - 0.5}
-    axes.imshow(plane.shaped(decided), cmap=regions, alpha=0.25 + 0.45 * strength, **limits, **_placed(plane))
+    axes.imshow(plane.shaped(predicted), cmap=regions, alpha=0.25 + 0.45 * strength, **limits, **_placed(plane))
     if len(names) == 2:
-        second = plane.shaped(np.where(decided == 1, sure, 1 - sure))
+        second = plane.shaped(np.where(predicted == 1, probabilities, 1 - probabilities))
         if second.min() < 0.5 < second.max():
             axes.contour(plane.x, plane.y, second, levels=[0.5], colors="#1a202c", linewidths=1)
     dots = {"markersize": 4, "markeredgecolor": "white", "markeredgewidth": 0.5}
     for place, name in enumerate(names[:_MOST_NAMED]):
-        mine = plane.points[labels == place][:_MOST_POINTS]
-        axes.plot(*mine.T, "o", color=colours[place], label=short(name), **dots)
+        members = plane.points[labels == place][:_MOST_POINTS]
+        axes.plot(*members.T, "o", color=colours[place], label=short(name), **dots)
     axes.set_title("Predictions over both inputs", loc="left", fontsize=11)
     axes.legend(frameon=True, fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1))
     save_figure(figure, path)
 
 
 def class_colours(count: int) -> list[Any]:
-    """Returns a colour for each class: orange and blue of two, as in the playground."""
+    """Returns a colour for each class: for two classes orange and blue, as in the playground."""
     if count == 2:
         return list(_PAIR)
     return [colormaps["tab10" if count <= 10 else "hsv"](place if count <= 10 else place / count) for place in range(count)]
@@ -125,7 +127,7 @@ def class_colours(count: int) -> list[Any]:
 
 @rc_context(PLAIN)
 def draw_surface(plane: Plane, values: Array, truth: Array, title: str, path: Path) -> None:
-    """Writes predicted numbers as colours, with the examples in the colours of their own values.
+    """Writes predicted values as colours, with the examples coloured by their actual values.
 
     Args:
         plane: the grid and the examples.
@@ -138,8 +140,8 @@ def draw_surface(plane: Plane, values: Array, truth: Array, title: str, path: Pa
     figure, axes = _empty(plane)
     scale: dict[str, Any] = {"cmap": "viridis", "vmin": low, "vmax": high}
     picture = axes.imshow(plane.shaped(values), **scale, **_placed(plane))
-    some = slice(None, _MOST_POINTS)
-    axes.scatter(*plane.points[some].T, c=truth[some], s=18, edgecolors="white", linewidths=0.6, **scale)
+    selection = slice(None, _MOST_POINTS)
+    axes.scatter(*plane.points[selection].T, c=truth[selection], s=18, edgecolors="white", linewidths=0.6, **scale)
     axes.set_title(short(title, 50), loc="left", fontsize=11)
     figure.colorbar(picture, ax=axes, shrink=0.85)
     save_figure(figure, path)
@@ -154,7 +156,7 @@ def _empty(plane: Plane) -> tuple[Figure, Any]:
 
 
 def _placed(plane: Plane) -> dict[str, Any]:
-    """Returns how an image of the grid lies in the plane: each cell around its point."""
+    """Returns the options that place an image of the grid in the plane: each cell around its point."""
     x, y = plane.x, plane.y
     half_x, half_y = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
     extent = (x[0] - half_x, x[-1] + half_x, y[0] - half_y, y[-1] + half_y)
@@ -163,20 +165,20 @@ def _placed(plane: Plane) -> dict[str, Any]:
 
 @rc_context(PLAIN)
 def draw_filters(filters: Array, title: str, path: Path) -> None:
-    """Writes filters as small pictures, up to 64, each scaled to its own range; three channels as colours.
+    """Writes filters as small pictures, up to 64, each scaled to its own range; three channels become colours.
 
     Args:
         filters: weights `(count, rows, columns, channels)`.
         title: the line above.
         path: the PNG file.
     """
-    shown = filters[:64]
-    columns = min(8, len(shown))
-    lines = -(-len(shown) // columns)
+    first_filters = filters[:64]
+    columns = min(8, len(first_filters))
+    lines = -(-len(first_filters) // columns)
     figure = Figure(figsize=(columns * 0.9 + 0.4, lines * 0.9 + 0.6), layout="constrained")
     figure.suptitle(title, fontsize=10)
     panels = list(figure.subplots(lines, columns, squeeze=False).flat)
-    for axes, weights in zip(panels, shown, strict=False):
+    for axes, weights in zip(panels, first_filters, strict=False):
         _draw_filter(axes, weights)
     for axes in panels:
         axes.set_axis_off()

@@ -1,4 +1,4 @@
-"""What is explained: files that a user names, or examples of the run's own data, wrong answers first."""
+"""The explained images: files that a user names, or examples of the run's own data, wrong predictions first."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ from dlcli.data.inputs import ModelInputs
 from dlcli.data.splits import Splits
 from dlcli.errors import DataError, DlcliError
 from dlcli.predict.inputs import Skip, batches, matching_files
-from dlcli.runs import Run
+from dlcli.runs import RunFolder
 from dlcli.score.outcome import has_outcome, read_outcome
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 
 WRONG, SHOWN = 4, 8
-"""Examples that are shown where no file is named: up to 4 wrong answers, then right ones up to 8."""
+"""Examples that are shown where no file is named: up to 4 wrong predictions, then correct ones up to a total of 8."""
 MOST_FILES = 100
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image to be explained: its name, pixels `(height, width, channels)`, and its label in words, if it has one."""
+    """An image to be explained: its name, pixels `(height, width, channels)`, and its label as text, if it has one."""
 
     name: str
     pixels: Array
     label: str = ""
 
 
-def named_images(files: Sequence[str], taken: ModelInputs, experiment: Experiment, skip: Skip) -> list[Image]:
-    """Returns the images of files and folders, read as in training; 100 at most.
+def named_images(files: Sequence[str], model_inputs: ModelInputs, experiment: Experiment, skip: Skip) -> list[Image]:
+    """Returns the images of files and folders, read as in training; at most 100.
 
     Raises:
-        UsageError: a name fits nothing.
+        UsageError: a name matches no file.
         DataError: none can be read.
     """
-    found, _ = matching_files(files, taken.kind)
+    paths, _ = matching_files(files, model_inputs.kind)
     images: list[Image] = []
-    for batch in batches(found, taken, experiment, size=16, skip=skip):
+    for batch in batches(paths, model_inputs, experiment, size=16, skip=skip):
         images += [
-            Image(one, pixels) for one, pixels in zip(batch.ids, batch.inputs.read(np.arange(len(batch.ids))), strict=True)
+            Image(example_id, pixels)
+            for example_id, pixels in zip(batch.ids, batch.inputs.read(np.arange(len(batch.ids))), strict=True)
         ]
         if len(images) >= MOST_FILES:
             break
@@ -51,53 +52,53 @@ def named_images(files: Sequence[str], taken: ModelInputs, experiment: Experimen
     return images[:MOST_FILES]
 
 
-def own_images(run: RunFolder, splits: Splits, part: str) -> list[Image]:
-    """Returns some images of a run's data: the surest wrong answers, then right ones of different classes."""
-    examples = splits[part]
-    places = _places(run, part, examples)
+def own_images(run: RunFolder, splits: Splits, split: str) -> list[Image]:
+    """Returns images of a run's data: the most confident wrong predictions, then correct ones of different classes."""
+    examples = splits[split]
+    places = _places(run, split, examples)
     pixels = examples.inputs.read(places)
     return [
-        Image(examples.ids[place], one, splits.task.output.text(examples.targets[place], splits.classes))
-        for place, one in zip(places.tolist(), pixels, strict=True)
+        Image(examples.ids[place], image, splits.task.output.text(examples.targets[place], splits.classes))
+        for place, image in zip(places.tolist(), pixels, strict=True)
     ]
 
 
-def _places(run: RunFolder, part: str, examples: Examples) -> Array:
-    """Returns which examples are shown; the first ones where the run's predictions do not tell which are wrong."""
+def _places(run: RunFolder, split: str, examples: Examples) -> Array:
+    """Returns the indices of the shown examples; the first ones where the stored predictions do not show which are wrong."""
     first = np.arange(min(SHOWN, len(examples)))
     try:
-        outcome = read_outcome(run, part) if has_outcome(run, part) else None
+        outcome = read_outcome(run, split) if has_outcome(run, split) else None
     except DlcliError:
         return first
     if outcome is None or not outcome.has_one_class or outcome.scores is None or outcome.ids != examples.ids:
         return first
-    right = outcome.predicted == outcome.truth
-    sure = outcome.scores.max(axis=1)
-    wrong = np.flatnonzero(~right)
-    wrong = wrong[np.argsort(-sure[wrong], kind="stable")][:WRONG]
-    good = np.flatnonzero(right)
-    turns = _turns(outcome.truth[good])
-    return np.concatenate([wrong, good[np.argsort(turns, kind="stable")][: SHOWN - len(wrong)]])
+    is_correct = outcome.predicted == outcome.truth
+    confidence = outcome.scores.max(axis=1)
+    wrong_places = np.flatnonzero(~is_correct)
+    wrong_places = wrong_places[np.argsort(-confidence[wrong_places], kind="stable")][:WRONG]
+    correct_places = np.flatnonzero(is_correct)
+    ranks = _ranks_among_equals(outcome.truth[correct_places])
+    return np.concatenate([wrong_places, correct_places[np.argsort(ranks, kind="stable")][: SHOWN - len(wrong_places)]])
 
 
-def _turns(labels: Array) -> Array:
-    """Returns for each label how many equal ones stand before it."""
-    seen: dict[int, int] = {}
-    turns = []
+def _ranks_among_equals(labels: Array) -> Array:
+    """Returns for each label the number of equal labels before it."""
+    counts: dict[int, int] = {}
+    ranks = []
     for label in labels.tolist():
-        turns.append(seen.get(label, 0))
-        seen[label] = turns[-1] + 1
-    return np.array(turns, dtype="int64")
+        ranks.append(counts.get(label, 0))
+        counts[label] = ranks[-1] + 1
+    return np.array(ranks, dtype="int64")
 
 
 def sample(examples: Examples, most: int) -> Examples:
-    """Returns up to so many examples, drawn evenly."""
+    """Returns at most `most` examples at even distances."""
     if len(examples) <= most:
         return examples
     return examples.take(np.linspace(0, len(examples) - 1, most).astype("int64"))
 
 
 def as_columns(examples: Examples) -> dict[str, Array]:
-    """Returns rows as columns by name: their own names, or `feature 0` and so on."""
+    """Returns rows as columns by name: the table's names, or `feature 0` and so on."""
     prefix = "" if examples.inputs.columns else "feature "
     return {f"{prefix}{name}": column for name, column in examples.inputs.table().items()}

@@ -22,7 +22,7 @@ _BATCH = 4096
 
 @dataclass(frozen=True)
 class Importance:
-    """How much a score loses when a column is shuffled, over the repeats: mean and deviation."""
+    """The decrease of a score when a column is shuffled: mean and standard deviation over the repetitions."""
 
     column: str
     mean: float
@@ -30,21 +30,21 @@ class Importance:
 
 
 def answers(model: Any, inputs: Inputs, task: Task) -> Array:
-    """Returns the scores of all inputs, in the shapes that a metric's `score` takes."""
-    found = []
+    """Returns the scores of all inputs, in the shapes of a metric's `score`."""
+    batches = []
     for start in range(0, len(inputs), _BATCH):
         batch = inputs.read(np.arange(start, min(start + _BATCH, len(inputs))))
         tensors = batch if inputs.columns else tf.constant(batch)
-        found.append(np.asarray(model(tensors, training=False), "float32"))
-    return task.output.scores(np.concatenate(found))
+        batches.append(np.asarray(model(tensors, training=False), "float32"))
+    return task.output.scores(np.concatenate(batches))
 
 
 def permutation(model: Any, examples: Examples, experiment: Experiment) -> tuple[str, float, list[Importance]]:
     """Returns the metric's name, its value, and each column's importance, the largest first.
 
-    A column's importance is what the run's first metric loses when its values are shuffled among the rows, by
-    scikit-learn's `permutation_importance` (Breiman 2001), 10 times, on up to 2,000 rows. Columns that tell the same share
-    their importance: each alone may be missed little.
+    A column's importance is the decrease of the run's first metric when its values are shuffled among the rows, by
+    scikit-learn's `permutation_importance` (Breiman 2001), 10 times, on up to 2,000 rows. Columns with the same information
+    share their importance, so that each of them may seem unimportant.
     """
     from sklearn.inspection import permutation_importance
 
@@ -56,28 +56,30 @@ def permutation(model: Any, examples: Examples, experiment: Experiment) -> tuple
     sign = 1.0 if metric is not None and higher_is_better(metric.name, list(metrics)) else -1.0
 
     def scorer(_: Any, places: Array, truth: Array) -> float:
-        # scikit-learn shuffles the numbers of rows, column by column: values of every type stay as they are.
-        taken = {name: columns[name][places[:, at]] for at, name in enumerate(names)}
-        output = answers(model, examples.inputs.with_table(taken), experiment.task)
+        # scikit-learn shuffles row indices, column by column, so that values of every type are supported.
+        shuffled = {name: columns[name][places[:, at]] for at, name in enumerate(names)}
+        output = answers(model, examples.inputs.with_table(shuffled), experiment.task)
         value = metric.score(truth, output, experiment.task) if metric is not None else _loss(experiment, truth, output)
         return sign * value
 
     places = np.tile(np.arange(len(examples))[:, None], (1, len(names)))
     fitted = _Fitted()
-    whole = scorer(fitted, places, examples.targets)
+    full_score = scorer(fitted, places, examples.targets)
     result = permutation_importance(
         fitted, places, examples.targets, scoring=scorer, n_repeats=REPEATS, random_state=experiment.seed
     )
-    found = zip(names, result.importances_mean, result.importances_std, strict=True)
-    ranked = sorted((Importance(name, float(mean), float(spread)) for name, mean, spread in found), key=lambda one: -one.mean)
-    return metric.name if metric is not None else "loss", sign * whole, ranked
+    rows = zip(names, result.importances_mean, result.importances_std, strict=True)
+    ranked = sorted(
+        (Importance(name, float(mean), float(spread)) for name, mean, spread in rows), key=lambda importance: -importance.mean
+    )
+    return metric.name if metric is not None else "loss", sign * full_score, ranked
 
 
 class _Fitted:
-    """What scikit-learn takes for an estimator: the scorer knows the model."""
+    """A placeholder for scikit-learn's estimator: the scorer has the model."""
 
     def fit(self, *_: Any) -> _Fitted:
-        """Returns itself: the model is trained already."""
+        """Returns itself, since the model is already trained."""
         return self
 
 
@@ -89,7 +91,7 @@ def _loss(experiment: Experiment, truth: Array, output: Array) -> float:
 
 @dataclass(frozen=True)
 class Plane:
-    """A grid over two numbers: values of the first `(columns,)` and second `(rows,)`, examples `(n, 2)`, the numbers' names."""
+    """A grid over two inputs: values of the first `(columns,)` and second `(rows,)`, examples `(n, 2)`, the inputs' names."""
 
     x: Array
     y: Array
@@ -97,12 +99,12 @@ class Plane:
     names: tuple[str, str]
 
     def shaped(self, values: Array) -> Array:
-        """Returns a value of each point as `(rows, columns)`."""
+        """Returns the values of all points as `(rows, columns)`."""
         return values.reshape(len(self.y), len(self.x))
 
 
 def grid(points: Array) -> tuple[Array, Array]:
-    """Returns 100 values of each number, from a tenth of its range below the smallest to one above the largest."""
+    """Returns 100 values of each input; they exceed its range by a tenth on both sides."""
     low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
     margin = np.where(high > low, 0.1 * (high - low), 1.0)
     ends = zip(low - margin, high + margin, strict=True)
@@ -111,7 +113,7 @@ def grid(points: Array) -> tuple[Array, Array]:
 
 
 def on_grid(model: Any, examples: Examples, x: Array, y: Array, task: Task) -> Array:
-    """Returns the scores at every point of a grid: `(len(y) * len(x), ...)`, rows of equal y after one another."""
-    points = np.stack([one.reshape(-1) for one in np.meshgrid(x, y)], axis=1)
+    """Returns the scores at every point of a grid: `(len(y) * len(x), ...)`, row by row."""
+    points = np.stack([coordinates.reshape(-1) for coordinates in np.meshgrid(x, y)], axis=1)
     columns = {name: points[:, at] for at, name in enumerate(examples.inputs.table())}
     return answers(model, examples.inputs.with_table(columns), task)

@@ -1,1 +1,1 @@
-"""A run's model in other formats, each read again by its own runtime and compared with the original."""
+"""A run's model in other formats, each loaded by its own runtime and compared with the original."""

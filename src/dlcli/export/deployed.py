@@ -1,4 +1,4 @@
-"""A run's model as formats other than Keras can hold it: in float32, and with numbers in place of text."""
+"""A run's model in the form of other formats: in float32, and with numbers in place of text."""
 
 from __future__ import annotations
 
@@ -26,47 +26,47 @@ _HALVES = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
 @dataclass(frozen=True)
 class Original:
-    """A run's model as it was saved, and what must be known to use it.
+    """A run's saved model with the data that its use needs.
 
-    `names` is the name in the model of each raw column. `file` is a copy of the model's own, which nobody changes.
+    `names` is the name in the model of each raw column. `file` is a copy of the model's file, which does not change.
     """
 
     model: Any
     file: Path
     task: Task
     classes: tuple[str, ...]
-    taken: ModelInputs
+    model_inputs: ModelInputs
     names: dict[str, str]
     mixed_precision: bool = False
 
     @property
     def output_name(self) -> str:
-        """What the numbers are that the model gives."""
+        """The kind of the model's outputs."""
         return "values" if self.task.output.is_numeric else "probabilities"
 
     @property
     def text_columns(self) -> list[str]:
-        """The columns that hold text."""
-        return [name for name, is_number in (self.taken.columns or {}).items() if not is_number]
+        """The columns that contain text."""
+        return [name for name, is_number in (self.model_inputs.columns or {}).items() if not is_number]
 
     @property
     def has_hub_layer(self) -> bool:
-        """Whether a part of it is a Hub module, which plain Keras cannot load."""
+        """Whether a layer is a Hub module, which plain Keras cannot load."""
         return any(isinstance(layer, BackboneLayer) for layer in all_layers(self.model))
 
 
 def original(run: RunFolder, file: Path) -> Original:
-    """Returns a run's model, read from a copy of its file."""
+    """Returns a run's model, loaded from a copy of its file."""
     task, classes = run.experiment().task, tuple(run.data().get("classes") or ())
     model = load_model(file, outputs=task.units(len(classes)))
     model.jit_compile = False
-    taken = inputs_of_model(model, run)
-    mixed = _set_float32(read_config(file))
-    return Original(model, file, task, classes, taken, input_names(taken.columns or ()), mixed)
+    model_inputs = inputs_of_model(model, run)
+    has_half_precision = _set_float32(read_config(file))
+    return Original(model, file, task, classes, model_inputs, input_names(model_inputs.columns or ()), has_half_precision)
 
 
 def in_float32(source: Original, folder: Path) -> Any:
-    """Returns the model computing in float32 throughout; the model itself where it does already.
+    """Returns the model with all computations in float32; the model itself where they already are.
 
     Under mixed precision weights are kept in float32, so nothing is lost; LiteRT and ONNX Runtime have no bfloat16
     convolutions.
@@ -76,28 +76,28 @@ def in_float32(source: Original, folder: Path) -> Any:
     file, config = folder / "float32.keras", read_config(source.file)
     _set_float32(config)
     with zipfile.ZipFile(source.file) as archive, zipfile.ZipFile(file, "w") as copy:
-        for one in archive.infolist():
-            copy.writestr(one.filename, json.dumps(config) if one.filename == "config.json" else archive.read(one))
+        for member in archive.infolist():
+            copy.writestr(member.filename, json.dumps(config) if member.filename == "config.json" else archive.read(member))
     return load_model(file)
 
 
 def _set_float32(config: Any) -> bool:
-    """Replaces every half precision in a model's description; returns whether there was one."""
-    has_half, waiting = False, [config]
+    """Replaces every half precision in a model's configuration; returns whether there was one."""
+    has_half_precision, waiting = False, [config]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            for key, value in one.items():
+        node = waiting.pop()
+        if isinstance(node, dict):
+            for key, value in node.items():
                 if key in ("dtype", "name") and value in _HALVES:
-                    one[key], has_half = "float32", True
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
-    return has_half
+                    node[key], has_half_precision = "float32", True
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+    return has_half_precision
 
 
 def vocabularies(model: Any) -> dict[str, list[str]]:
-    """Returns the categories of each text input by its name: a category's number is its place, the first is for all others."""
+    """Returns the categories of each text input by name: a category's number is its index; the first is for unknown texts."""
     return {layer.input.name: [str(word) for word in layer.get_vocabulary()] for layer in _lookups(model)}
 
 
@@ -108,7 +108,7 @@ def _lookups(model: Any) -> list[Any]:
 def with_numbers_for_text(model: Any) -> Any:
     """Returns the model with an int32 input `(batch, 1)` in place of each text input: the category's number.
 
-    The model itself where it has no text inputs.
+    A model without text inputs is returned itself.
     """
     lookups = {layer.input.name: layer.output for layer in _lookups(model)}
     if not lookups:
@@ -123,6 +123,6 @@ def with_numbers_for_text(model: Any) -> Any:
 
 
 def numbers_for(values: Array, vocabulary: list[str]) -> Array:
-    """Returns each text's number in a vocabulary, int32; 0 for those that are not in it."""
+    """Returns each text's number in a vocabulary, int32; 0 for unknown texts."""
     places = {word: place for place, word in enumerate(vocabulary) if place}
     return np.array([places.get(value, 0) for value in values], dtype="int32")

@@ -1,4 +1,4 @@
-"""Run -> a folder that is used without dlcli: written, loaded by its own runtime, compared, and kept only if it agrees."""
+"""Run -> a folder for use without dlcli: written, loaded by its own runtime, compared, and deleted if it does not agree."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dlcli.data.open_run import open_run
 from dlcli.data.splits import Splits
 from dlcli.errors import DamagedFile, RunFailed, UsageError
 from dlcli.export import readme, runtimes
-from dlcli.export.agreement import LOST, Agreement, Compared, agreement
+from dlcli.export.agreement import MOST_LOST, Agreement, ComparedExamples, agreement
 from dlcli.export.deployed import Original, in_float32, original, vocabularies
 from dlcli.export.formats import FILES, Format, Quantize, write_keras, write_onnx, write_saved_model, write_tflite
 from dlcli.runs import RunFolder, layout
@@ -32,9 +32,9 @@ from dlcli.score.evaluate import predictions
 from dlcli.spec.data.sources.npz import Npz
 from dlcli.spec.experiment import Experiment, Hardware
 
-COMPARED = 500
-REPRESENTATIVE = 200
-"""Examples that tell the range of activations; TensorFlow's guide asks for a few hundred."""
+MOST_COMPARED = 500
+MOST_REPRESENTATIVE = 200
+"""Examples that show the range of activations; TensorFlow's guide recommends a few hundred."""
 _VERSIONS: dict[Format, tuple[str, ...]] = {
     "keras": ("keras", "tensorflow"),
     "saved_model": ("tensorflow",),
@@ -45,24 +45,24 @@ _VERSIONS: dict[Format, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Exported:
-    """An export that was kept."""
+    """A finished export that agrees with the model."""
 
     path: Path
     agreement: Agreement
 
 
 def export(run: RunFolder, form: Format, *, quantize: Quantize = "", to: Path | None = None, offline: bool = False) -> Exported:
-    """Writes a run's model in another format, with all that is needed to use it, and compares it with the original.
+    """Writes a run's model in another format, with all the files that its use needs, and compares it with the original.
 
     Args:
         run: the run.
         form: the format.
         quantize: for `tflite`: `int8` or `float16`.
-        to: the folder to make; `exports/<format>[-<quantize>]` in the run's folder if not given.
+        to: the folder to create; by default `exports/<format>[-<quantize>]` in the run's folder.
         offline: whether nothing may be fetched.
 
     Raises:
-        UsageError: something else stands in the folder's place, or the model is not for that format.
+        UsageError: something else is in the folder's place, or the format does not support the model.
         RunFailed: the model cannot be converted, or the export does not agree with it.
     """
     target = to or run.exports_path / (f"{form}-{quantize}" if quantize else form)
@@ -74,18 +74,18 @@ def export(run: RunFolder, form: Format, *, quantize: Quantize = "", to: Path | 
         splits = opened.splits
         if to is None:
             run.exports_path.mkdir(exist_ok=True)
-        with replacing_folder(target) as made:
-            comparison = _write(source, opened.experiment, splits, run, made, form, quantize, Path(folder))
+        with replacing_folder(target) as temporary_folder:
+            comparison = _write(source, opened.experiment, splits, run, temporary_folder, form, quantize, Path(folder))
     return Exported(target, comparison)
 
 
 def _as_other_runtimes(hardware: Hardware) -> Hardware:
-    """Returns the CPU, where the other runtimes compute too: a GPU rounds float32 at the third digit."""
+    """Returns the CPU, on which the other runtimes compute too: a GPU rounds float32 at the third digit."""
     return hardware.model_copy(update={"device": "cpu", "precision": "float32"})
 
 
 def refuse_target(target: Path, *, replace: bool) -> None:
-    """Checks that nothing is lost if a folder is made: there is none, or an export as dlcli left it.
+    """Checks that creating a folder loses nothing: there is none, or it is an unchanged export of dlcli.
 
     Raises:
         UsageError: something else is there.
@@ -97,19 +97,19 @@ def refuse_target(target: Path, *, replace: bool) -> None:
     if not replace:
         raise UsageError(f"--to {target}: this folder exists")
     try:
-        written = read_json(target / layout.EXPORT)["files"]
+        recorded = read_json(target / layout.EXPORT)["files"]
         hashes = _sums(target)
     except (DamagedFile, KeyError, TypeError, OSError):
         raise UsageError(f"{target} is not an export of dlcli: move it, or set another folder with --to") from None
-    others = sorted(name for name in hashes if not isinstance(written, dict) or hashes[name] != written.get(name))
-    if others:
-        raise UsageError(f"{target} contains {others[0]}, which dlcli did not write: move it, or set another folder with --to")
+    foreign = sorted(name for name in hashes if not isinstance(recorded, dict) or hashes[name] != recorded.get(name))
+    if foreign:
+        raise UsageError(f"{target} contains {foreign[0]}, which dlcli did not write: move it, or set another folder with --to")
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """Returns the SHA-256 of every file below a folder, by its path there; that of `export.json` aside.
+    """Returns the SHA-256 of every file below a folder by its relative path, except `export.json`.
 
-    The bytecode that Python keeps of `image_reader.py` once `example.py` was run is nobody's work.
+    The bytecode of `image_reader.py`, which Python writes when `example.py` runs, is ignored.
     """
     cached = "__pycache__/image_reader.*.pyc"
     files = (path for path in sorted(folder.rglob("*")) if path.is_symlink() or (path.is_file() and not path.match(cached)))
@@ -129,7 +129,7 @@ def _refuse_misfit(source: Original, form: Format, quantize: Quantize) -> None:
             "--format keras: the model contains a Hub module, which needs dlcli's layer; --format saved_model needs"
             " TensorFlow alone"
         )
-    if quantize == "int8" and source.taken.columns:
+    if quantize == "int8" and source.model_inputs.columns:
         raise UsageError(
             "--quantize int8 is not possible for tables: columns would share 256 levels, without missing values; use float16"
         )
@@ -140,43 +140,43 @@ def _write(
     experiment: Experiment,
     splits: Splits,
     run: RunFolder,
-    made: Path,
+    export_folder: Path,
     form: Format,
     quantize: Quantize,
     folder: Path,
 ) -> Agreement:
-    """Writes all files of an export and returns how it agrees.
+    """Writes all files of an export and returns its agreement.
 
     Raises:
-        RunFailed: it does not.
+        RunFailed: the export does not agree.
     """
-    plain = source.model if form in ("keras", "saved_model") else in_float32(source, folder)
-    labels, path = made / layout.LABELS, made / FILES[form]
+    converted = source.model if form in ("keras", "saved_model") else in_float32(source, folder)
+    labels, path = export_folder / layout.LABELS, export_folder / FILES[form]
     readme.write_labels(labels, source.classes)
     if form == "keras":
         write_keras(source, path)
     elif form == "saved_model":
         write_saved_model(source, path, labels, deep=experiment.data.image.is_deep)
     elif form == "onnx":
-        write_onnx(source, plain, path)
+        write_onnx(source, converted, path)
     else:
-        write_tflite(source, plain, path, quantize, _representative(splits))
+        write_tflite(source, converted, path, quantize, _representative(splits))
         if source.text_columns:
-            readme.write_categories(made / layout.CATEGORIES, vocabularies(plain))
-    comparison = _compared(source, plain, experiment, splits, path, form, quantize)
+            readme.write_categories(export_folder / layout.CATEGORIES, vocabularies(converted))
+    comparison = _compare(source, converted, experiment, splits, path, form, quantize)
     if not comparison.agrees:
         raise RunFailed(
             f"the export does not agree with the run's model and was deleted: {comparison.words}; {_limit(comparison)}"
         )
     image = experiment.data.image
-    row = readme.example_row(splits.train.inputs.columns) if source.taken.columns else {}
+    row = readme.example_row(splits.train.inputs.columns) if source.model_inputs.columns else {}
     source_settings = experiment.data.source
     array_name = source_settings.features if isinstance(source_settings, Npz) else "x"
-    write_text(made / layout.EXAMPLE_PROGRAM, readme.example(source, form, image, row, array_name))
-    if source.taken.kind == "images":
-        readme.write_image_reader(made)
-    write_text(made / layout.README, readme.readme(source, form, quantize, run, comparison, image))
-    write_json(made / layout.EXPORT, _recorded(source, run, made, form, quantize, comparison))
+    write_text(export_folder / layout.EXAMPLE_PROGRAM, readme.example(source, form, image, row, array_name))
+    if source.model_inputs.kind == "images":
+        readme.write_image_reader(export_folder)
+    write_text(export_folder / layout.README, readme.readme(source, form, quantize, run, comparison, image))
+    write_json(export_folder / layout.EXPORT, _export_record(source, run, export_folder, form, quantize, comparison))
     return comparison
 
 
@@ -188,41 +188,43 @@ def _limit(comparison: Agreement) -> str:
     if comparison.same_decisions is None:
         limit = f"the limit for {judge} is {100 * comparison.limit:.2g} %{hint}"
         return f"{100 * comparison.difference:.2g} % of the targets' spread; {limit}"
-    lost = f"{100 * LOST[judge]:.2g} points of accuracy"
-    return f"the limit for {judge} is {100 * comparison.limit:.2g} % different decisions and a loss of {lost}{hint}"
+    most_lost = f"{100 * MOST_LOST[judge]:.2g} points of accuracy"
+    return f"the limit for {judge} is {100 * comparison.limit:.2g} % different decisions and a loss of {most_lost}{hint}"
 
 
 def _representative(splits: Splits) -> Callable[[], Iterator[Array]]:
-    """Returns what gives examples of the training part one by one, from all over it."""
+    """Returns a function that yields examples of the training split one by one, at even distances."""
     examples = splits.train
-    chosen = examples.take(_spread_out(len(examples), REPRESENTATIVE)).inputs
+    sample = examples.take(_spread_out(len(examples), MOST_REPRESENTATIVE)).inputs
 
-    def one_by_one() -> Iterator[Array]:
-        for place in range(min(len(examples), REPRESENTATIVE)):
+    def each_example() -> Iterator[Array]:
+        for place in range(min(len(examples), MOST_REPRESENTATIVE)):
             at = np.array([place])
-            yield chosen.read(at).astype("float32")
+            yield sample.read(at).astype("float32")
 
-    return one_by_one
+    return each_example
 
 
 def _spread_out(count: int, most: int) -> Array:
-    """Returns places from all over a part, at even distances: a folder's examples come class by class."""
+    """Returns indices at even distances over a split: a folder's examples are sorted by class."""
     return np.linspace(0, count - 1, min(count, most)).round().astype("int64")
 
 
-def _compared(
-    source: Original, plain: Any, experiment: Experiment, splits: Splits, path: Path, form: Format, quantize: Quantize
+def _compare(
+    source: Original, converted: Any, experiment: Experiment, splits: Splits, path: Path, form: Format, quantize: Quantize
 ) -> Agreement:
-    """Loads an export by its own runtime and compares its answers with the original's."""
+    """Loads an export with its own runtime and compares its answers with the original's."""
     split = splits.scored
-    examples = splits[split].take(_spread_out(len(splits[split]), COMPARED))
+    examples = splits[split].take(_spread_out(len(splits[split]), MOST_COMPARED))
 
     def scores(model: Any) -> Array:
         return predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
 
-    first = scores(source.model)
+    original_scores = scores(source.model)
     title = title_of(split, shared=split == "test" and splits.test_is_validation)
-    compared = Compared(title, examples.targets, first, first if plain is source.model else scores(plain))
+    compared_examples = ComparedExamples(
+        title, examples.targets, original_scores, original_scores if converted is source.model else scores(converted)
+    )
     batches = list(_batches(source, examples.inputs, prediction_batch(experiment), deep=experiment.data.image.is_deep))
     output = source.output_name
     if form == "keras":
@@ -230,19 +232,19 @@ def _compared(
     else:
         answer = {
             "saved_model": lambda: runtimes.saved_model(path, output),
-            "tflite": lambda: runtimes.litert(path, output, vocabularies(plain) if source.text_columns else {}),
+            "tflite": lambda: runtimes.litert(path, output, vocabularies(converted) if source.text_columns else {}),
             "onnx": lambda: runtimes.onnx_runtime(path, output),
         }[form]()
         answers = np.concatenate([answer(batch) for batch in batches])
     answers = source.task.output.scores(answers)
     metric = next(iter(experiment.training.metrics or []), None)
     spread = splits.train.targets.std(axis=0, dtype="float64") if source.task.output.is_numeric else np.ones(1)
-    judge = quantize or ("float16" if source.mixed_precision and plain is source.model else "")
-    return agreement(compared, answers, source.task, metric=metric, spread=spread, judge=judge)
+    judge = quantize or ("float16" if source.mixed_precision and converted is source.model else "")
+    return agreement(compared_examples, answers, source.task, metric=metric, spread=spread, judge=judge)
 
 
 def _batches(source: Original, inputs: Inputs, size: int, *, deep: bool) -> Iterator[Any]:
-    """Yields the inputs as the source gives them; columns by their names in the model."""
+    """Yields the inputs in the form of the source; columns by their names in the model."""
     for start in range(0, len(inputs), size):
         at = np.arange(start, min(start + size, len(inputs)))
         if inputs.columns:
@@ -252,10 +254,10 @@ def _batches(source: Original, inputs: Inputs, size: int, *, deep: bool) -> Iter
             yield batch.astype("float32") if deep else batch  # deep images of TFDS are uint8 in memory
 
 
-def _recorded(
-    source: Original, run: RunFolder, made: Path, form: Format, quantize: Quantize, comparison: Agreement
+def _export_record(
+    source: Original, run: RunFolder, export_folder: Path, form: Format, quantize: Quantize, comparison: Agreement
 ) -> dict[str, Any]:
-    """Returns what `export.json` holds."""
+    """Returns the contents of `export.json`."""
     return {
         "format": form,
         "quantize": quantize or None,
@@ -263,8 +265,8 @@ def _recorded(
         "made": now(),
         "model": FILES[form],
         "model_sha256": hashlib.sha256(source.file.read_bytes()).hexdigest(),
-        "bytes": sum(path.stat().st_size for path in made.rglob("*") if path.is_file()),
+        "bytes": sum(path.stat().st_size for path in export_folder.rglob("*") if path.is_file()),
         "agreement": comparison.as_dict(),
         "versions": {name: version(name) for name in _VERSIONS[form]},
-        "files": _sums(made),
+        "files": _sums(export_folder),
     }

@@ -1,4 +1,4 @@
-"""What lies beside an export: a README, the labels, and a short program that uses it."""
+"""The files beside an export: a README, the labels, and a short program that uses the export."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dlcli.arrays import Array
-from dlcli.export.agreement import LOST, OTHERWISE, Agreement
+from dlcli.export.agreement import MOST_DIFFERENT_DECISIONS, MOST_LOST, Agreement
 from dlcli.export.deployed import Original
 from dlcli.export.formats import FILES, Format, Quantize
 from dlcli.runs import RunFolder, layout
@@ -30,46 +30,46 @@ _NEEDS = {
 
 
 def write_labels(path: Path, classes: tuple[str, ...]) -> None:
-    """Writes the names of the outputs, one a line, in the model's order."""
+    """Writes the names of the outputs, one per line, in the model's order."""
     write_text(path, "".join(f"{visible(name)}\n" for name in classes))
 
 
 def write_categories(path: Path, vocabularies: dict[str, list[str]]) -> None:
-    """Writes the categories of text columns: a category's number is its place; the first stands for all others."""
+    """Writes the categories of text columns: a category's number is its index; the first stands for unknown texts."""
     write_text(path, json.dumps(vocabularies, indent=1, ensure_ascii=True) + "\n")
 
 
 def example_row(columns: Mapping[str, Array]) -> dict[str, float | str]:
-    """Returns a row as an example: each column's median, or its most frequent text."""
+    """Returns an example of a row: each column's median, or its most frequent text."""
     row: dict[str, float | str] = {}
     for name, values in columns.items():
         if values.dtype == object:
-            words, counts = np.unique(values.astype(str), return_counts=True)
-            row[name] = str(words[counts.argmax()])
+            texts, counts = np.unique(values.astype(str), return_counts=True)
+            row[name] = str(texts[counts.argmax()])
         else:
-            known = values[~np.isnan(values)]
-            row[name] = float(f"{np.median(known):.6g}") if len(known) else 0.0
+            present = values[~np.isnan(values)]
+            row[name] = float(f"{np.median(present):.6g}") if len(present) else 0.0
     return row
 
 
 def example(source: Original, form: Format, image: ImageSettings, row: dict[str, float | str], array_name: str = "x") -> str:
-    """Returns a program that loads the export and prints what it says of an image, an array, or the row.
+    """Returns a program that loads the export and prints its prediction for an image, an array, or the row.
 
     Args:
         source: the run's model.
         form: the format.
-        image: how the run reads images.
-        row: the example of a row.
+        image: the run's settings of images.
+        row: an example of a row.
         array_name: the name of the inputs in a `.npz` file.
     """
-    reading, takes = _reading(source, image, row, form, array_name)
-    what = {"images": " photo.jpg", "arrays": " rows.npy", "columns": ""}[source.taken.kind]
-    imports = [*_IMPORTS[form], *takes]
-    is_image = source.taken.kind == "images"
-    standard = (["import sys"] if what else []) + (["import json"] if "json." in reading else [])
+    reading, more_imports = _reading(source, image, row, form, array_name)
+    argument = {"images": " photo.jpg", "arrays": " rows.npy", "columns": ""}[source.model_inputs.kind]
+    imports = [*_IMPORTS[form], *more_imports]
+    is_image = source.model_inputs.kind == "images"
+    standard = (["import sys"] if argument else []) + (["import json"] if "json." in reading else [])
     standard += ["import os"] if form == "keras" else []
     lines = [
-        f'"""Usage: python {layout.EXAMPLE_PROGRAM}{what}"""',
+        f'"""Usage: python {layout.EXAMPLE_PROGRAM}{argument}"""',
         "",
         *sorted(standard),
         "from pathlib import Path",
@@ -81,7 +81,7 @@ def example(source: Original, form: Format, image: ImageSettings, row: dict[str,
         "folder = Path(__file__).parent",
         f'labels = (folder / "{layout.LABELS}").read_text(encoding="utf-8").splitlines()',
         *reading.splitlines(),
-        *_running(source, form).splitlines(),
+        *_model_call(source, form).splitlines(),
         *f"{required_entry(_LOOPS, source.task, '`dlcli export`')}{_PRINT}".splitlines(),
     ]
     return "\n".join(lines) + "\n"
@@ -98,15 +98,15 @@ _IMPORTS: dict[Format, list[str]] = {
 def _reading(
     source: Original, image: ImageSettings, row: dict[str, float | str], form: Format, array_name: str
 ) -> tuple[str, list[str]]:
-    """Returns the lines that make `inputs`, and what they import."""
-    if source.taken.kind == "images":
+    """Returns the lines that create `inputs`, and their imports."""
+    if source.model_inputs.kind == "images":
         imports = ["import numpy as np", "from image_reader import Settings, read_image"]
-        return _reading_image(source.taken.shape, image), imports
-    if source.taken.kind == "arrays":
+        return _reading_image(source.model_inputs.shape, image), imports
+    if source.model_inputs.kind == "arrays":
         return _READING_ARRAY.format(name=array_name), ["import numpy as np"]
-    named = {source.names[name]: value for name, value in row.items()}
-    lines = ["row = {", *(f"    {name!a}: {value!a}," for name, value in named.items()), "}"]
-    numpy = [] if form in ("keras", "saved_model") else ["import numpy as np"]
+    values_by_input = {source.names[name]: value for name, value in row.items()}
+    lines = ["row = {", *(f"    {name!a}: {value!a}," for name, value in values_by_input.items()), "}"]
+    imports = [] if form in ("keras", "saved_model") else ["import numpy as np"]
     if form == "keras":
         lines.append("inputs = {name: tf.constant([[value]]) for name, value in row.items()}")
         return "\n".join(lines), ["import tensorflow as tf"]
@@ -117,12 +117,12 @@ def _reading(
     else:
         if source.text_columns:
             lines += [
-                f'known = json.loads((folder / "{layout.CATEGORIES}").read_text(encoding="utf-8"))',
-                "for name, words in known.items():  # text is passed as its index; 0 if it is unknown",
+                f'vocabularies = json.loads((folder / "{layout.CATEGORIES}").read_text(encoding="utf-8"))',
+                "for name, words in vocabularies.items():  # text is passed as its index; 0 if it is unknown",
                 "    row[name] = words.index(row[name]) if row[name] in words[1:] else 0",
             ]
         lines.append("inputs = {k: np.array([[v]], np.int32 if isinstance(v, int) else np.float32) for k, v in row.items()}")
-    return "\n".join(lines), numpy
+    return "\n".join(lines), imports
 
 
 _READING_ARRAY = """rows = np.load(sys.argv[1])
@@ -132,43 +132,43 @@ inputs = rows.astype("float32")"""
 
 
 def _reading_image(shape: tuple[int, ...], image: ImageSettings) -> str:
-    """Returns the lines that read an image by the copy of dlcli's own reader, with the settings of the run."""
+    """Returns the lines that read an image with the copy of dlcli's reader and the settings of the run."""
     settings = settings_of(image.model_copy(update={"size": shape[:2], "channels": shape[2]}))
     fields = (f"{name}={value!r}" for name, value in asdict(settings).items())
     return f"inputs = read_image(sys.argv[1], Settings({', '.join(fields)}))[np.newaxis]"
 
 
 def write_image_reader(folder: Path) -> None:
-    """Writes a copy of dlcli's reader of image files, so that a model sees the same pixels as in its training."""
+    """Writes a copy of dlcli's reader of image files, so that the model gets the same pixels as in training."""
     write_text(folder / layout.IMAGE_READER, Path(image_reader.__file__).read_text(encoding="utf-8"))
 
 
-def _running(source: Original, form: Format) -> str:
-    """Returns the lines from `inputs` to `scores`, those of the first example."""
-    columns, output = source.taken.kind == "columns", source.output_name
+def _model_call(source: Original, form: Format) -> str:
+    """Returns the lines that compute `scores` of the first example from `inputs`."""
+    columns, output = source.model_inputs.kind == "columns", source.output_name
     entry = "" if columns else source.model.input.name
-    number = "inputs" if columns else 'inputs.astype("float32")'
+    tensor = "inputs" if columns else 'inputs.astype("float32")'
     file = FILES[form]
     if form == "keras":
         return f'model = keras.saving.load_model(folder / "{file}", compile=False)\nscores = model(inputs).numpy()[0]'
     if form == "saved_model":
-        given = "**inputs" if columns else f"{entry}=tf.constant(inputs)"
+        arguments = "**inputs" if columns else f"{entry}=tf.constant(inputs)"
         loaded = f'served = tf.saved_model.load(str(folder / "{file}"))'
-        return f'{loaded}\nscores = served.signatures["serving_default"]({given})["{output}"].numpy()[0]'
+        return f'{loaded}\nscores = served.signatures["serving_default"]({arguments})["{output}"].numpy()[0]'
     if form == "tflite":
-        given = "**inputs" if columns else f"{entry}={number}"
+        arguments = "**inputs" if columns else f"{entry}={tensor}"
         loaded = f'run = Interpreter(model_path=str(folder / "{file}")).get_signature_runner()'
-        return f'{loaded}\nscores = run({given})["{output}"][0]'
-    given = "inputs" if columns else f'{{"{entry}": {number}}}'
+        return f'{loaded}\nscores = run({arguments})["{output}"][0]'
+    arguments = "inputs" if columns else f'{{"{entry}": {tensor}}}'
     loaded = f'session = onnxruntime.InferenceSession(str(folder / "{file}"))'
-    return f'{loaded}\nscores = session.run(["{output}"], {given})[0][0]'
+    return f'{loaded}\nscores = session.run(["{output}"], {arguments})[0][0]'
 
 
 _LOOPS: dict[type[OutputType], str] = {
     Labels: "for label, score in zip(labels, scores):\n",
     Values: "for label, score in zip(labels, scores):\n",
     Classes: "for label, score in sorted(zip(labels, scores), key=lambda pair: -pair[1])[:5]:\n",
-    # The one number is the second class's probability.
+    # The only output is the second class's probability.
     TwoClasses: "for label, score in sorted(zip(labels, (1 - scores[0], scores[0])), key=lambda pair: -pair[1]):\n",
 }
 _PRINT = '    print(f"{label}: {score:.6g}")'
@@ -179,10 +179,10 @@ def readme(
 ) -> str:
     """Returns the README of an export in Markdown."""
     kind = f"{form}, {quantize}" if quantize else form
-    images = source.taken.kind == "images"
+    images = source.model_inputs.kind == "images"
     pillow = " (and Pillow for images)" if images else ""
     reader = f"; `{layout.IMAGE_READER}` reads an image as in training" if images else ""
-    parts = [
+    sections = [
         f"# {visible(run.name)}: {kind}",
         f"The model of the dlcli run `{visible(run.id)}`, for use without dlcli. It needs {_NEEDS[form]}{pillow};"
         f" `{layout.EXAMPLE_PROGRAM}` beside this file shows how, in about 15 lines{reader}.",
@@ -190,23 +190,25 @@ def readme(
         "## Outputs\n\n" + _outputs(source),
         "## Verification\n\n" + _checked(form, comparison),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(sections) + "\n"
 
 
 def _inputs(source: Original, form: Format, image: ImageSettings) -> str:
-    taken = source.taken
-    if taken.columns:
+    model_inputs = source.model_inputs
+    if model_inputs.columns:
         return _columns(source, form)
-    entry = source.model.input.name
-    if taken.kind == "arrays":
-        return f"`{entry}`: float32 `(batch, {', '.join(map(str, taken.shape))})`, raw: scaling is part of the model."
-    height, width, channels = taken.shape
+    input_name = source.model.input.name
+    if model_inputs.kind == "arrays":
+        return (
+            f"`{input_name}`: float32 `(batch, {', '.join(map(str, model_inputs.shape))})`, raw: scaling is part of the model."
+        )
+    height, width, channels = model_inputs.shape
     dtype = "float32" if image.is_deep else {"saved_model": "uint8", "keras": "uint8 or float32"}.get(form, "float32")
-    way = {"stretch": "stretched", "pad": "padded with black", "crop": "cropped to the centre"}[image.resize]
+    resized = {"stretch": "stretched", "pad": "padded with black", "crop": "cropped to the centre"}[image.resize]
     return (
-        f"`{entry}`: {dtype} `(batch, {height}, {width}, {channels})`, pixels from 0 to 255"
+        f"`{input_name}`: {dtype} `(batch, {height}, {width}, {channels})`, pixels from 0 to 255"
         f" ({'red, green, blue' if channels == 3 else 'grey'}); scaling is part of the model.\n\n"
-        f"Images are rotated upright, put on {_background(image)} where they are transparent, and {way} to {width} x"
+        f"Images are rotated upright, put on {_background(image)} where they are transparent, and {resized} to {width} x"
         f" {height} by"
         f" Pillow's bilinear filter{_range_words(image)}: `{layout.IMAGE_READER}` implements this. No signature takes JPEG or"
         " PNG bytes: TensorFlow decodes and resizes with different rounding than Pillow, so its outputs would differ from"
@@ -228,21 +230,21 @@ def _range_words(image: ImageSettings) -> str:
 
 def _columns(source: Original, form: Format) -> str:
     shape = "(batch,)" if form == "saved_model" else "(batch, 1)"
-    as_numbers = form == "tflite"
+    text_as_numbers = form == "tflite"
     rows = [
         f"| {_cell(column)} | `{source.names[column]}` |"
-        f" {'float32, NaN if missing' if is_number else f'int32, from {layout.CATEGORIES}' if as_numbers else _TEXT} |"
-        for column, is_number in (source.taken.columns or {}).items()
+        f" {'float32, NaN if missing' if is_number else f'int32, from {layout.CATEGORIES}' if text_as_numbers else _TEXT} |"
+        for column, is_number in (source.model_inputs.columns or {}).items()
     ]
     table = "\n".join(["| column | input | type |", "| --- | --- | --- |", *rows])
-    words = f"Raw columns, each `{shape}`; scaling and encoding are part of the model.\n\n{table}"
-    if as_numbers and source.text_columns:
-        words += (
+    text = f"Raw columns, each `{shape}`; scaling and encoding are part of the model.\n\n{table}"
+    if text_as_numbers and source.text_columns:
+        text += (
             "\n\nLiteRT takes no text: pass each text as its index in the list of its input in"
             f" `{layout.CATEGORIES}`, and 0 for an unknown text. `{layout.EXAMPLE_PROGRAM}` shows it. The"
             " formats saved_model, onnx and keras take text as it is."
         )
-    return words
+    return text
 
 
 _TEXT = 'text, "" if missing'
@@ -271,7 +273,8 @@ def _checked(form: Format, comparison: Agreement) -> str:
     if not judge:
         limit = f"An output may differ by {comparison.limit:.2g} at most."
     elif comparison.same_decisions is None:
-        limit = f"The root mean squared difference may be {LOST[judge]:.0%} of the targets' spread at most."
+        limit = f"The root mean squared difference may be {MOST_LOST[judge]:.0%} of the targets' spread at most."
     else:
-        limit = f"{OTHERWISE[judge]:.0%} of the decisions may differ, and accuracy may fall by {LOST[judge]:.0%}."
+        decisions = f"{MOST_DIFFERENT_DECISIONS[judge]:.0%} of the decisions may differ"
+        limit = f"{decisions}, and accuracy may fall by {MOST_LOST[judge]:.0%}."
     return f"Loaded again by {reader}: {comparison.words}. {limit} `{layout.EXPORT}` has the figures."

@@ -1,4 +1,4 @@
-"""The readers of the formats: each loads an export as its user would, by its own runtime, and answers batches."""
+"""The readers of the formats: each loads an export with its own runtime, like a user, and predicts batches."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from dlcli.runtime.python import python_command, python_environment
 from dlcli.upstream.start import QUIET, quiet_start
 
 Inputs = Any
-"""A batch as the source gives it: uint8 or float32 arrays, or columns `(n,)` by their names in the model."""
+"""A batch in the form of the source: uint8 or float32 arrays, or columns `(n,)` by their names in the model."""
 Answer = Callable[[Inputs], Array]
-"""From a batch to the model's output."""
+"""A function from a batch to the model's output."""
 
 _PLAIN_KERAS = """
 import sys
-sys.modules["dlcli"] = None  # what an import of it would raise, this shows
+sys.modules["dlcli"] = None  # an import of dlcli fails
 import keras, numpy, tensorflow
 model = keras.saving.load_model(sys.argv[1], compile=False)
-model.jit_compile = False  # XLA has no text
+model.jit_compile = False  # XLA does not support text
 answers = []
 for name in sys.argv[3:]:
-    with numpy.load(name) as held:
-        batch = {key: tensorflow.constant(held[key]) for key in held.files}
+    with numpy.load(name) as arrays:
+        batch = {key: tensorflow.constant(arrays[key]) for key in arrays.files}
     answers.append(model.predict_on_batch(batch if isinstance(model.input, dict) else batch["inputs"]))
 numpy.save(sys.argv[2], numpy.concatenate(answers))
 """
 
 
 def answers_of_plain_keras(path: Path, batches: list[Inputs]) -> Array:
-    """Returns the outputs for all batches from Keras in a process of its own, where dlcli cannot be imported.
+    """Returns the outputs for all batches from Keras in a separate process, where dlcli cannot be imported.
 
     Raises:
         RunFailed: the process could not load the model.
@@ -50,22 +50,22 @@ def answers_of_plain_keras(path: Path, batches: list[Inputs]) -> Array:
             files.append(os.path.join(folder, f"{number}.npz"))
             np.savez(files[-1], **_rows(batch) if isinstance(batch, dict) else {"inputs": batch})
         answers = os.path.join(folder, "answers.npy")
-        done = subprocess.run(
+        process = subprocess.run(
             python_command("-c", _PLAIN_KERAS, str(path), answers, *files),
             capture_output=True,
             text=True,
             env=python_environment(QUIET | {"CUDA_VISIBLE_DEVICES": "", "KERAS_HOME": folder}),
             check=False,
         )
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
-            raise RunFailed(f"plain Keras cannot load the export: {last}")
+        if process.returncode:
+            last_line = (process.stderr.strip().splitlines() or ["it printed nothing"])[-1]
+            raise RunFailed(f"plain Keras cannot load the export: {last_line}")
         outputs: Array = np.load(answers)
     return outputs
 
 
 def _rows(columns: Mapping[str, Array]) -> dict[str, Array]:
-    """Returns columns `(n,)` as `(n, 1)`, text as NumPy's own."""
+    """Returns columns `(n,)` as `(n, 1)`, text as NumPy's string type."""
     return {name: (values.astype(str) if values.dtype == object else values)[:, None] for name, values in columns.items()}
 
 
@@ -83,7 +83,7 @@ def saved_model(path: Path, output: str) -> Answer:
 
 
 def litert(path: Path, output: str, vocabularies: Mapping[str, list[str]]) -> Answer:
-    """Loads a LiteRT file; text is given as its number in the vocabularies."""
+    """Loads a LiteRT file; a text becomes its number in the vocabularies."""
     from ai_edge_litert.interpreter import Interpreter
 
     with quiet_start():
@@ -117,7 +117,7 @@ def onnx_runtime(path: Path, output: str) -> Answer:
             session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no public common class
         raise RunFailed(f"ONNX Runtime cannot load the export: {str(error).splitlines()[0][:300]}") from error
-    (name, *_) = (one.name for one in session.get_inputs())
+    (name, *_) = (entry.name for entry in session.get_inputs())
 
     def answer(batch: Inputs) -> Array:
         if not isinstance(batch, dict):

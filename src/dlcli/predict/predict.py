@@ -86,7 +86,7 @@ class Prediction:
         return output.scores(output.model_output(calibrated_scores).astype("float32"))
 
 
-def prepare(run: Run, names: Sequence[str], *, calibrate: bool = False) -> Prediction:
+def prepare(run: RunFolder, names: Sequence[str], *, calibrate: bool = False) -> Prediction:
     """Loads a run's model and finds the files that a user names.
 
     Args:

@@ -244,7 +244,7 @@ def _only(outcome: Outcome, places: Array) -> Outcome:
     return replace(outcome, ids=ids, truth=outcome.truth[places], scores=scores, predicted_numbers=numbers, losses=losses)
 
 
-def _metrics(runs: list[Run], matched: Matched) -> list[MetricSpec]:
+def _metrics(runs: list[RunFolder], matched: Matched) -> list[MetricSpec]:
     """Returns every metric of the runs' specs once; without probabilities, only the accuracy."""
     metrics: dict[str, MetricSpec] = {metric.name: metric for run in runs for metric in run.experiment().training.metrics or []}
     if matched.ours.scores is None or matched.theirs.scores is None:

@@ -51,7 +51,9 @@ class EvaluateOptions:
     calibrate: bool = False
 
 
-def evaluate(run: Run, split: str, *, offline: bool = False, data: str = "", options: EvaluateOptions | None = None) -> Scores:
+def evaluate(
+    run: RunFolder, split: str, *, offline: bool = False, data: str = "", options: EvaluateOptions | None = None
+) -> Scores:
     """Scores a run's model on one of its splits, or on other data, and writes `evaluation/<split>/`.
 
     Args:
@@ -127,7 +129,7 @@ def evaluate_model(
 
 
 def score_data(
-    experiment: Experiment, run: Run, scored_data: ScoredData, data: dict[str, Any], options: EvaluateOptions
+    experiment: Experiment, run: RunFolder, scored_data: ScoredData, data: dict[str, Any], options: EvaluateOptions
 ) -> Scores:
     """Scores the run's saved model on `scored_data` and writes `evaluation/<name>/`; `data` are the contents of `data.json`."""
     columns = columns_of(scored_data.source, scored_data.examples, options.slices) if options.slices else {}
@@ -152,7 +154,7 @@ def score_data(
 
 
 @contextmanager
-def _same_model(run: Run) -> Iterator[Callable[[], None]]:
+def _same_model(run: RunFolder) -> Iterator[Callable[[], None]]:
     """Raises RunFailed, where the yielded function is called and at the end, if the run's model was replaced meanwhile: the
     scores would be stored beside another model, and a better model that is saved removes the folder of its scores."""
 
@@ -174,7 +176,7 @@ def _same_model(run: Run) -> Iterator[Callable[[], None]]:
     check()
 
 
-def _model_for(experiment: Experiment, run: Run, scored_data: ScoredData) -> Any:
+def _model_for(experiment: Experiment, run: RunFolder, scored_data: ScoredData) -> Any:
     """Returns the run's saved model, which accepts these examples."""
     model = load_model(run.model_path, outputs=experiment.task.units(len(scored_data.classes)))
     refuse_other_inputs(model, scored_data.examples.inputs, run.model_path)
@@ -222,7 +224,7 @@ def _with_intervals(experiment: Experiment, outcome: Outcome, data: dict[str, An
     return Scores(outcome.split, len(outcome), values, intervals, baseline, name, reasons)
 
 
-def calibrate(experiment: Experiment, splits: Splits, run: Run) -> float:
+def calibrate(experiment: Experiment, splits: Splits, run: RunFolder) -> float:
     """Fits a temperature on the validation split, stores it in the run's `calibration.json` and returns it.
 
     Raises:

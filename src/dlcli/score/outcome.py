@@ -130,13 +130,13 @@ def _write_parquet(ids: list[str], columns: dict[str, Array], path: Path) -> Non
         parquet.write_table(pyarrow.Table.from_arrays(arrays, ["id", *columns]), temporary)
 
 
-def has_outcome(run: Run, split: str) -> bool:
+def has_outcome(run: RunFolder, split: str) -> bool:
     """Whether predictions of a split are stored."""
     folder = run.evaluation(split)
     return any(os.path.lexists(folder / name) for name in (layout.PREDICTIONS, layout.PREDICTIONS_PARQUET))
 
 
-def read_outcome(run: Run, split: str) -> Outcome:
+def read_outcome(run: RunFolder, split: str) -> Outcome:
     """Returns the stored predictions of one split of a run.
 
     Raises:
