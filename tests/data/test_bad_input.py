@@ -1,4 +1,4 @@
-"""Data and settings that cannot train: words instead of a traceback, and nothing lost."""
+"""Data and settings that cannot be trained on are refused with a message, without a traceback or a lost model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _only_run(folder: Path) -> RunFolder:
 
 
 def _refused(spec: Path, words: str, kind: type[DlcliError] = DataError) -> None:
-    """Trains, expects an error with these words, and finds them in the run folder too."""
+    """Trains, and expects an error with these words, which the run folder records too."""
     with pytest.raises(kind) as caught:
         trained(spec)
     assert words in str(caught.value)
@@ -47,7 +47,7 @@ def _refused(spec: Path, words: str, kind: type[DlcliError] = DataError) -> None
 TABLE = "{kind: csv, path: rows.csv, target: label}"
 
 
-def test_a_table_without_rows_is_refused_before_there_is_a_run(tmp_path: Path) -> None:
+def test_a_table_without_rows_is_refused_before_a_run_is_created(tmp_path: Path) -> None:
     _table(tmp_path / "rows.csv", [])
     with pytest.raises(SpecError, match=r"data\.source\.path: no rows below the header"):
         trained(write_spec(tmp_path, TABLE))
@@ -55,12 +55,12 @@ def test_a_table_without_rows_is_refused_before_there_is_a_run(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("task", "words"), [("classification", "nothing to classify"), ("binary", "needs two classes")])
-def test_data_of_one_class(tmp_path: Path, task: str, words: str) -> None:
+def test_data_of_a_single_class_is_refused(tmp_path: Path, task: str, words: str) -> None:
     _table(tmp_path / "rows.csv", ["only"] * 30)
     _refused(write_spec(tmp_path, TABLE, task=task), words)
 
 
-def test_a_class_with_one_example_trains_and_is_told(tmp_path: Path) -> None:
+def test_a_class_with_one_example_trains_with_a_note(tmp_path: Path) -> None:
     _table(tmp_path / "rows.csv", ["many"] * 40 + ["some"] * 20 + ["rare"])
     heard = Heard()
     run = trained(write_spec(tmp_path, TABLE, training="epochs: 1"), reporter=heard)
@@ -69,7 +69,7 @@ def test_a_class_with_one_example_trains_and_is_told(tmp_path: Path) -> None:
     assert [row["class"] for row in read_table(run.evaluation("test") / "per_class.csv")] == ["many", "rare", "some"]
 
 
-def test_a_gap_in_an_array_is_refused_with_what_to_use(tmp_path: Path) -> None:
+def test_a_gap_in_an_array_is_refused_with_a_remedy(tmp_path: Path) -> None:
     x = np.ones((30, 2), "float32")
     x[3, 1] = np.nan
     np.savez(tmp_path / "rows.npz", x=x, y=np.arange(30) % 2)
@@ -77,7 +77,7 @@ def test_a_gap_in_an_array_is_refused_with_what_to_use(tmp_path: Path) -> None:
         load(write_spec(tmp_path, "{kind: npz, path: rows.npz}"))
 
 
-def test_gaps_in_a_table_train(tmp_path: Path) -> None:
+def test_a_table_with_gaps_trains(tmp_path: Path) -> None:
     text = "a,b,label\n" + "".join(f"{'' if i % 3 else i},{'nan' if i % 4 else 'x'},{i % 2}\n" for i in range(40))
     (tmp_path / "rows.csv").write_text(text)
     run = trained(write_spec(tmp_path, TABLE, task="binary", training="epochs: 1"))
@@ -93,7 +93,7 @@ BREAKING = {
 
 @pytest.mark.parametrize("share", [0.25, 0.0], ids=["in memory", "streamed"])
 @pytest.mark.parametrize("how", BREAKING)
-def test_a_broken_image_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, share: float) -> None:
+def test_a_broken_image_is_refused_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, share: float) -> None:
     monkeypatch.setattr("dlcli.data.splits.MEMORY_SHARE", share)
     write_pngs(tmp_path / "photos", each=4, side=16)
     victim = tmp_path / "photos" / "b" / "1.png"
@@ -108,7 +108,7 @@ def test_a_broken_image_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert _only_run(tmp_path).status().state == "failed"
 
 
-def test_an_image_under_another_ones_extension_is_read_by_its_content(tmp_path: Path) -> None:
+def test_an_image_with_a_wrong_extension_is_read_by_its_content(tmp_path: Path) -> None:
     write_pngs(tmp_path / "photos", each=4)
     (tmp_path / "photos" / "a" / "0.png").rename(tmp_path / "photos" / "a" / "0.jpg")
     (tmp_path / "photos" / "a" / "notes.txt").write_text("my cats")
@@ -118,7 +118,7 @@ def test_an_image_under_another_ones_extension_is_read_by_its_content(tmp_path: 
     assert f"note: ignored 1 other file: .txt 1, such as {tmp_path}/photos/a/notes.txt" in heard.lines
 
 
-def test_odd_class_names_come_through_tables_and_pictures(tmp_path: Path) -> None:
+def test_unusual_class_names_are_kept_in_tables_and_pictures(tmp_path: Path) -> None:
     _table(tmp_path / "rows.csv", [name for name in ODD for _ in range(12)])
     run = trained(write_spec(tmp_path, TABLE, training="epochs: 1"))
     assert sorted(run.data()["classes"]) == sorted(ODD)
@@ -134,14 +134,14 @@ def test_odd_class_names_come_through_tables_and_pictures(tmp_path: Path) -> Non
         assert min(picture.size) > 500
 
 
-def test_odd_folder_names_are_classes_too(tmp_path: Path) -> None:
+def test_unusual_folder_names_are_class_names(tmp_path: Path) -> None:
     names = ("hello world", "żółć 猫", "[red]", "c$d")
     write_pngs(tmp_path / "photos", each=6, names=names)
     spec = write_spec(tmp_path, "{kind: folder, path: photos}", data="image: {size: 8}", training="epochs: 1")
     assert sorted(trained(spec).data()["classes"]) == sorted(names)
 
 
-def test_a_rate_far_too_high_ends_with_words_and_keeps_the_best_model(tmp_path: Path) -> None:
+def test_a_diverged_training_fails_with_advice_and_keeps_the_best_model(tmp_path: Path) -> None:
     import keras
 
     rate = "{kind: piecewise_constant_decay, boundaries: [6], values: [0.01, 1e30]}"
@@ -164,14 +164,14 @@ def test_a_runs_folder_below_a_file_is_refused(tmp_path: Path) -> None:
         trained(write_spec(tmp_path, GAUSSIANS, task="binary"))
 
 
-def test_a_model_that_does_not_fit_the_data_is_told_with_its_place(tmp_path: Path) -> None:
+def test_a_model_that_does_not_fit_the_data_is_refused_with_the_layers_path(tmp_path: Path) -> None:
     np.savez(tmp_path / "images.npz", x=np.zeros((20, 4, 4, 1), "uint8"), y=np.arange(20) % 2)
     model = "{kind: cnn, layers: [max_pooling2d, max_pooling2d, max_pooling2d]}"
     spec = write_spec(tmp_path, "{kind: npz, path: images.npz}", model=model)
     _refused(spec, "model.layers.2: its window of 2 is larger than the remaining size", RunFailed)
 
 
-def test_a_set_that_is_not_at_hand_says_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_data_set_is_an_error_with_the_searched_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dlcli.runs.reporter import Reporter
     from dlcli.spec.load import load
     from dlcli.training.train import train
@@ -197,13 +197,13 @@ def test_ten_thousand_classes_take_seconds_and_little_memory(tmp_path: Path) -> 
     assert sum(path.stat().st_size for path in run.evaluation("test").iterdir()) < 5 * 2**20
 
 
-def test_a_folder_in_place_of_a_spec(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_spec_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="is a folder, not a spec"):
         trained(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("name,part\ntrain/0,train\n", "needs the columns `id` and `split`"),
         ("id,split\n", "needs the columns `id` and `split`, and rows"),
@@ -211,13 +211,13 @@ def test_a_folder_in_place_of_a_spec(tmp_path: Path) -> None:
         ("id,split\nnowhere/0,train\n", "that the source does not have, such as 'nowhere/0'"),
     ],
 )
-def test_a_split_file_that_cannot_be_used_is_refused_in_words(tmp_path: Path, text: str, said: str) -> None:
+def test_an_invalid_split_file_is_refused_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "split.csv").write_text(text)
-    with pytest.raises(DataError, match=re.escape(said)):
+    with pytest.raises(DataError, match=re.escape(message)):
         trained(write_spec(tmp_path, data="split: {file: split.csv}"))
 
 
-def test_examples_that_a_split_file_leaves_out_are_told(tmp_path: Path) -> None:
+def test_examples_missing_from_a_split_file_are_noted(tmp_path: Path) -> None:
     rows = [f"train/{index},{'test' if index % 3 == 0 else 'train'}" for index in range(0, 150, 2)]
     (tmp_path / "split.csv").write_text("\n".join(["id,split", *rows]) + "\n")
     heard = Heard()

@@ -1,4 +1,4 @@
-"""Near copies, names that go together, and pictures under two labels are found; pictures that are alike by nature are not."""
+"""Near copies, shared stems of names, and images with two labels are found; images that are alike by nature are not."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ Array = np.ndarray[Any, Any]
 
 
 def _splits(train: Array, test: Array, names: tuple[list[str], list[str]] | None = None, labels: Any = None) -> Splits:
-    parts = {}
-    for at, (part, images) in enumerate((("train", train), ("test", test))):
-        ids = names[at] if names else [f"{part}/{number}.png" for number in range(len(images))]
-        parts[part] = Examples(array_inputs(images), np.zeros(len(images), "int64") if labels is None else labels[at], ids)
-    return Splits(**parts, classes=("ants", "bees"), task=TASKS["classification"])
+    splits = {}
+    for index, (split, images) in enumerate((("train", train), ("test", test))):
+        ids = names[index] if names else [f"{split}/{number}.png" for number in range(len(images))]
+        splits[split] = Examples(array_inputs(images), np.zeros(len(images), "int64") if labels is None else labels[index], ids)
+    return Splits(**splits, classes=("ants", "bees"), task=TASKS["classification"])
 
 
 def _photos(count: int, seed: int = 0) -> list[Image.Image]:
-    """Returns pictures of smooth colours with fine noise, each like no other."""
+    """Returns independent images of smooth colours with fine noise."""
     random = np.random.default_rng(seed)
-    found = []
+    photos = []
     for _ in range(count):
         coarse = Image.fromarray(random.integers(0, 256, (7, 7, 3)).astype("uint8")).resize((64, 64), Image.Resampling.BICUBIC)
-        found.append(
+        photos.append(
             Image.fromarray(np.clip(np.asarray(coarse) * 0.8 + random.normal(0, 8, (64, 64, 3)), 0, 255).astype("uint8"))
         )
-    return found
+    return photos
 
 
 def _pixels(images: list[Image.Image]) -> Array:
@@ -56,7 +56,7 @@ def test_altered_copies_of_training_photos_are_near_copies(change: Any) -> None:
     assert facts["some"][:3] == [[f"test/{number}.png", f"train/{number}.png"] for number in range(3)]
 
 
-def test_pictures_that_are_alike_by_nature_are_no_copies() -> None:
+def test_images_that_are_alike_by_nature_are_no_copies() -> None:
     for side in (32, 64):
         images, labels = bright_quarters(200, side=side, channels=3)
         splits = _splits(images[:150], images[150:], labels=(labels[:150] % 2, labels[150:] % 2))
@@ -67,7 +67,7 @@ def test_names_of_altered_copies_share_their_stem() -> None:
     images = _pixels(_photos(60))
     names = [f"{label}/{number:03}_{tag}.jpg" for label in ("ants", "bees") for number in range(10) for tag in "abc"]
     random = np.random.default_rng(0).permutation(60)
-    train, test = [names[at] for at in random[:45]], [names[at] for at in random[45:]]
+    train, test = [names[index] for index in random[:45]], [names[index] for index in random[45:]]
     facts = leak_facts(_splits(images[:45], images[45:], (train, test)))["stems"]["test"]
     stems = {name.rpartition("_")[0] for name in train}
     assert facts["examples"] == sum(name.rpartition("_")[0] in stems for name in test)
@@ -85,7 +85,7 @@ def test_numbered_names_share_no_stem(name: str) -> None:
     assert leak_facts(_splits(images[:30], images[30:], (names[:30], names[30:])))["stems"] == {}
 
 
-def test_one_picture_under_two_labels_is_named_with_both() -> None:
+def test_an_image_with_two_labels_is_reported_with_both() -> None:
     images = _pixels(_photos(12))
     images[7] = images[2]
     images[10] = images[0]
@@ -99,7 +99,7 @@ def test_one_picture_under_two_labels_is_named_with_both() -> None:
     assert facts["duplicates"]["test"]["same_label"] == 1
 
 
-def test_one_picture_saved_in_two_ways_under_two_labels_is_named_too() -> None:
+def test_an_image_in_two_formats_with_two_labels_is_reported_with_both() -> None:
     photos = _photos(12)
     content = BytesIO()
     photos[3].save(content, "JPEG", quality=80)

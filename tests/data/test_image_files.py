@@ -1,4 +1,4 @@
-"""What becomes of a folder's image files when it is opened: the range of values, what is noted, what is refused."""
+"""Opening a folder of image files: the range of their values, notes, and errors."""
 
 import re
 from pathlib import Path
@@ -41,7 +41,7 @@ def all_pixels(splits: Splits) -> np.ndarray:
     return np.concatenate([inputs.read(np.arange(len(inputs))) for inputs in parts])
 
 
-def test_twelve_bits_in_sixteen_use_the_whole_range(tmp_path: Path) -> None:
+def test_images_of_twelve_bits_in_sixteen_are_scaled_to_the_whole_range(tmp_path: Path) -> None:
     splits = opened(photos(tmp_path / "x", bits=16, most=4095), tmp_path)
     pixels = all_pixels(splits)
     assert pixels.dtype == np.float32
@@ -56,7 +56,7 @@ def test_twelve_bits_in_sixteen_use_the_whole_range(tmp_path: Path) -> None:
     assert note == f"images have more than 8 bits: values from {low:,g} to {high:,g} become 0 to 255 (data.image.value_range)"
 
 
-def test_a_few_extreme_values_are_pointed_at(tmp_path: Path) -> None:
+def test_a_few_extreme_values_are_noted_with_a_better_range(tmp_path: Path) -> None:
     folder = photos(tmp_path / "x", bits=16, most=200, side=64)
     hot = NOISE.integers(0, 200, (64, 64)).astype("uint16")
     hot[0, 0] = 65_535
@@ -69,7 +69,7 @@ def test_a_few_extreme_values_are_pointed_at(tmp_path: Path) -> None:
     assert re.search(r"99.9 % of them are below 20\d, so data.image.value_range: \[0, 20\d\] may fit better", note)
 
 
-def test_a_range_of_the_spec_is_used_for_deep_files_and_leaves_others(tmp_path: Path) -> None:
+def test_a_value_range_in_the_spec_applies_to_deep_files_only(tmp_path: Path) -> None:
     folder = photos(tmp_path / "x", bits=16, most=4095)
     Image.fromarray(np.full((8, 8), 77, "uint8")).save(folder / "a" / "eight.png")
     pixels = all_pixels(opened(folder, tmp_path, value_range=[0, 4095]))
@@ -78,7 +78,7 @@ def test_a_range_of_the_spec_is_used_for_deep_files_and_leaves_others(tmp_path: 
     assert (pixels == 77).all(axis=(1, 2, 3)).sum() == 1
 
 
-def test_sixteen_full_bits_among_eight_are_read_as_eight_and_noted(tmp_path: Path) -> None:
+def test_files_of_sixteen_bits_among_eight_are_read_as_eight_with_a_note(tmp_path: Path) -> None:
     folder = photos(tmp_path / "x")
     (folder / "a" / "deep.png").write_bytes(png16(NOISE.integers(0, 65_536, (8, 8, 3))))
     splits = opened(folder, tmp_path)
@@ -93,20 +93,20 @@ def test_sixteen_full_bits_among_eight_are_read_as_eight_and_noted(tmp_path: Pat
     )
 
 
-def test_twelve_bits_among_eight_are_refused_with_a_way_out(tmp_path: Path) -> None:
+def test_files_of_twelve_bits_among_eight_are_refused_with_a_remedy(tmp_path: Path) -> None:
     folder = photos(tmp_path / "x")
     Image.fromarray(np.full((8, 8), 4000, "uint16")).save(folder / "a" / "deep.png")
     with pytest.raises(DataError) as caught:
         opened(folder, tmp_path)
-    said = str(caught.value)
-    assert said.startswith(
+    message = str(caught.value)
+    assert message.startswith(
         f"1 of 9 image files have more than 8 bits, such as {folder / 'a' / 'deep.png'}, with values from 4,000"
     )
-    assert "others have 8 bits, such as " in said
-    assert "set data.image.value_range, such as [0, 4095]" in said
+    assert "others have 8 bits, such as " in message
+    assert "set data.image.value_range, such as [0, 4095]" in message
 
 
-def test_flat_pictures_frames_and_orientations_are_counted_and_named(tmp_path: Path) -> None:
+def test_flat_images_frames_and_unreadable_orientations_are_counted_and_named(tmp_path: Path) -> None:
     folder = photos(tmp_path / "x")
     for number in range(3):
         alpha = NOISE.integers(0, 255, (8, 8, 1), dtype="uint8")
@@ -127,7 +127,7 @@ def test_flat_pictures_frames_and_orientations_are_counted_and_named(tmp_path: P
     assert list(opened(folder, tmp_path, background="black").notes) == list(notes[1:])
 
 
-def test_blank_images_of_arrays_are_counted_too(tmp_path: Path) -> None:
+def test_blank_images_in_arrays_are_counted(tmp_path: Path) -> None:
     x = NOISE.integers(0, 255, (40, 8, 8, 3), dtype="uint8")
     x[::4] = 7
     np.savez(tmp_path / "images.npz", x=x, y=np.arange(40) % 2)
@@ -141,7 +141,7 @@ def test_blank_images_of_arrays_are_counted_too(tmp_path: Path) -> None:
     assert splits.describe()["flat_images"] | {"some": []} == {"images": 10, "of": 40, "some": [], "background": ""}
 
 
-def test_blank_images_are_no_copies_and_contradict_no_labels(tmp_path: Path) -> None:
+def test_blank_images_are_neither_copies_nor_contradictions(tmp_path: Path) -> None:
     folder = photos(tmp_path / "x")
     for name in ("a", "b"):
         for number in range(6):
@@ -151,7 +151,7 @@ def test_blank_images_are_no_copies_and_contradict_no_labels(tmp_path: Path) -> 
     assert [part["examples"] for part in facts["duplicates"].values()] == [0, 0]
 
 
-def test_jpegs_that_end_early_stop_a_training_or_are_skipped(tmp_path: Path) -> None:
+def test_truncated_jpegs_stop_a_training_or_are_skipped(tmp_path: Path) -> None:
     folder = photos(tmp_path / "x")
     half_jpeg(folder / "a" / "half.jpg")
     with pytest.raises(DataError) as caught:
@@ -161,27 +161,27 @@ def test_jpegs_that_end_early_stop_a_training_or_are_skipped(tmp_path: Path) -> 
     spec = tmp_path / "spec.yaml"
     spec.write_text(spec.read_text().replace("on_error: stop", "on_error: skip\n  skip_budget: 0.5"))
     splits = open_splits(load(str(spec)).experiment)
-    assert [one.split(": ")[0] for one in splits.skipped] == [str(folder / "a" / "half.jpg")]
+    assert [message.split(": ")[0] for message in splits.skipped] == [str(folder / "a" / "half.jpg")]
 
 
-def test_runs_of_before_read_sixteen_bits_as_they_did(tmp_path: Path) -> None:
+def test_runs_of_earlier_versions_read_sixteen_bits_as_before(tmp_path: Path) -> None:
     splits = opened(photos(tmp_path / "x", bits=16, most=4095), tmp_path)
     experiment = load_resolved(tmp_path / "spec.yaml")
     assert experiment.data.image.value_range == "uint8"
-    again = open_splits(experiment, split={name: part for part, one in splits.by_name.items() for name in one.ids})
+    again = open_splits(experiment, split={name: split for split, examples in splits.by_name.items() for name in examples.ids})
     assert set(np.unique(all_pixels(again))) <= set(range(17))
 
 
 @pytest.mark.parametrize(("bits", "most", "kind"), [(8, 255, np.uint8), (16, 4095, np.float32)])
-def test_files_that_are_not_kept_in_memory_are_read_the_same(
+def test_images_read_from_files_equal_images_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int, most: int, kind: Any
 ) -> None:
     folder = photos(tmp_path / "x", bits=bits, most=most)
-    kept = opened(folder, tmp_path)
+    in_memory = opened(folder, tmp_path)
     monkeypatch.setattr("dlcli.data.splits.MEMORY_SHARE", 0)
     streamed = opened(folder, tmp_path)
     assert isinstance(streamed.train.inputs, ImageFiles)
     assert all_pixels(streamed).dtype == kind
-    assert np.array_equal(all_pixels(streamed), all_pixels(kept))
-    assert streamed.notes == kept.notes
-    assert streamed.fingerprint == kept.fingerprint
+    assert np.array_equal(all_pixels(streamed), all_pixels(in_memory))
+    assert streamed.notes == in_memory.notes
+    assert streamed.fingerprint == in_memory.fingerprint

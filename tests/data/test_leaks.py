@@ -1,4 +1,4 @@
-"""What the data itself tells of leakage: examples in two parts at once, columns that give the target away."""
+"""Facts on leaks in the data: examples in two splits, columns that reveal the target."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 
 def _splits(task: str = "binary", **parts: tuple[Any, Array]) -> Splits:
     examples = {
-        name: Examples(_inputs(inputs), targets, [f"{name}/{at}" for at in range(len(targets))])
+        name: Examples(_inputs(inputs), targets, [f"{name}/{number}" for number in range(len(targets))])
         for name, (inputs, targets) in parts.items()
     }
     classes = ("target",) if task in ("regression", "multilabel") else ("no", "yes")
@@ -45,8 +45,8 @@ def test_copies_of_training_rows_are_counted_with_their_ids_and_labels() -> None
     x, y = _rows(100)
     test = np.concatenate([x[[5, 17, 30]], _rows(20, seed=1)[0]])
     labels = np.concatenate([y[[5, 17]], 1 - y[[30]], _rows(20, seed=1)[1]])
-    found = leak_facts(_splits(train=(x, y), test=(test, labels)))["duplicates"]["test"]
-    assert found == {
+    duplicates = leak_facts(_splits(train=(x, y), test=(test, labels)))["duplicates"]["test"]
+    assert duplicates == {
         "examples": 3,
         "of": 23,
         "same_label": 2,
@@ -54,7 +54,7 @@ def test_copies_of_training_rows_are_counted_with_their_ids_and_labels() -> None
     }
 
 
-def test_rows_of_a_table_are_equal_where_all_cells_are_gaps_too() -> None:
+def test_table_rows_with_gaps_in_the_same_cells_are_equal() -> None:
     def table(numbers: list[float], words: list[str]) -> dict[str, Array]:
         return {"size": np.array(numbers, dtype="float32"), "colour": np.array(words, dtype=object)}
 
@@ -65,7 +65,7 @@ def test_rows_of_a_table_are_equal_where_all_cells_are_gaps_too() -> None:
     assert facts["repeats"] == 0.25
 
 
-def test_large_images_that_differ_at_one_edge_only_are_not_the_same() -> None:
+def test_large_images_that_differ_in_one_corner_are_not_duplicates() -> None:
     images = np.random.default_rng(0).integers(0, 255, (6, 40, 40, 3)).astype("uint8")
     other = images.copy()
     other[:4, 0, 0, 0] += 1
@@ -74,9 +74,9 @@ def test_large_images_that_differ_at_one_edge_only_are_not_the_same() -> None:
     assert not facts["rows"]
 
 
-def test_image_files_are_told_by_their_bytes(tmp_path: Path) -> None:
+def test_image_files_are_compared_by_their_bytes(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 3)).astype("uint8")
-    paths = [tmp_path / f"{at}.bmp" for at in range(4)]  # all of one size
+    paths = [tmp_path / f"{number}.bmp" for number in range(4)]  # all of one size
     for path, pixels in zip(paths, images, strict=True):
         Image.fromarray(pixels).save(path)
     copy = tmp_path / "copy.bmp"
@@ -90,14 +90,14 @@ def test_image_files_are_told_by_their_bytes(tmp_path: Path) -> None:
     assert facts["duplicates"]["test"]["some"] == [["test/0", "train/2"]]
 
 
-def test_a_validation_part_that_serves_as_test_part_is_looked_at_once() -> None:
+def test_a_validation_split_that_is_also_the_test_split_is_compared_once() -> None:
     x, y = _rows(40)
     splits = _splits(train=(x[:30], y[:30]), validation=(x[30:], y[30:]))
     splits = replace(splits, test=splits.validation, test_is_validation=True)
     assert list(leak_facts(splits)["duplicates"]) == ["validation"]
 
 
-def test_a_column_that_gives_the_class_away_stands_first() -> None:
+def test_a_column_that_reveals_the_class_is_listed_first() -> None:
     x, y = _rows(600)
     x[:, 2] = y * 3 + np.random.default_rng(1).random(600)
     columns = leak_facts(_splits(train=(x, y)))["columns"]
@@ -107,10 +107,10 @@ def test_a_column_that_gives_the_class_away_stands_first() -> None:
     assert columns["of"] == 4
 
 
-def test_a_word_that_gives_the_class_away_is_found_and_an_id_of_each_row_is_not() -> None:
+def test_a_text_column_that_reveals_the_class_is_found_but_unique_ids_are_not() -> None:
     _, y = _rows(400)
     table = {
-        "id": np.array([f"row {at}" for at in range(400)], dtype=object),
+        "id": np.array([f"row {number}" for number in range(400)], dtype=object),
         "fate": np.array(["lost", "saved"], dtype=object)[y],
     }
     scores = dict(leak_facts(_splits(train=(table, y)))["columns"]["targets"][""])
@@ -118,7 +118,7 @@ def test_a_word_that_gives_the_class_away_is_found_and_an_id_of_each_row_is_not(
     assert scores["id"] <= 0.05
 
 
-def test_a_column_that_is_the_target_in_another_unit_explains_it() -> None:
+def test_a_column_with_the_target_in_another_unit_explains_the_target() -> None:
     x, _ = _rows(500)
     target = (x[:, [1]] * 2.54 + 7).astype("float32")
     scores = leak_facts(_splits("regression", train=(x, target)))["columns"]["targets"]["target"]
@@ -127,7 +127,7 @@ def test_a_column_that_is_the_target_in_another_unit_explains_it() -> None:
     assert scores[1][1] < 0.2
 
 
-def test_ten_thousand_small_examples_take_less_than_a_moment() -> None:
+def test_leaks_in_ten_thousand_small_examples_are_searched_within_a_second() -> None:
     x, y = _rows(10_000, columns=20)
     splits = _splits(train=(x[:7000], y[:7000]), validation=(x[7000:8000], y[7000:8000]), test=(x[8000:], y[8000:]))
     started = perf_counter()

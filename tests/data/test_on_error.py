@@ -1,4 +1,4 @@
-"""Images that cannot be read: named before the first step, or left out under a budget, the same in memory and streamed."""
+"""Unreadable images stop a run before its first step or are skipped within a budget, in memory and streamed alike."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ pytestmark = pytest.mark.usefixtures("without_pictures")
 
 @pytest.fixture
 def spec(tmp_path: Path) -> Path:
-    """A spec of 80 photos, of which one is cut off, one is no image and one has a broken middle."""
+    """A spec of 80 photos, of which one is truncated and one is a text file."""
     draw = np.random.default_rng(0)
     for name, level in (("dark", 60), ("light", 180)):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for number in range(40):
             pixels = draw.integers(level - 50, level + 50, (64, 64, 3)).astype("uint8")
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number:02}.{'png' if number % 2 else 'jpg'}")
-    cut, other = tmp_path / "photos" / "dark" / "04.jpg", tmp_path / "photos" / "light" / "07.png"
-    cut.write_bytes(cut.read_bytes()[:700])
-    other.write_text("this is no image")
+    truncated, text_file = tmp_path / "photos" / "dark" / "04.jpg", tmp_path / "photos" / "light" / "07.png"
+    truncated.write_bytes(truncated.read_bytes()[:700])
+    text_file.write_text("this is no image")
     source = "{kind: folder, path: photos}"
     return write_spec(tmp_path, source, model=SMALL_CNN, data="image: {size: [12, 12]}", training="epochs: 2")
 
@@ -43,20 +43,18 @@ def _break_the_middle(spec: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.25, 0.0], ids=["in memory", "streamed"])
-def test_files_that_cannot_be_read_stop_the_run_before_its_first_step(
-    spec: Path, monkeypatch: pytest.MonkeyPatch, share: float
-) -> None:
+def test_unreadable_files_stop_the_run_before_its_first_step(spec: Path, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
     monkeypatch.setattr(splits, "MEMORY_SHARE", share)
-    with pytest.raises(DataError, match="2 of 80 images cannot be read") as told:
+    with pytest.raises(DataError, match="2 of 80 images cannot be read") as caught:
         trained(spec)
-    assert "dark/04.jpg: not readable as an image" in str(told.value)
-    assert "light/07.png: not an image of a supported type" in str(told.value)
-    assert "data.on_error: skip" in str(told.value)
+    assert "dark/04.jpg: not readable as an image" in str(caught.value)
+    assert "light/07.png: not an image of a supported type" in str(caught.value)
+    assert "data.on_error: skip" in str(caught.value)
     (run,) = all_runs(spec.parent / "runs")
     assert run.status().first_step == ""
 
 
-def test_skipped_files_are_counted_named_and_in_no_part(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skipped_files_are_counted_and_named_and_in_no_split(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _break_the_middle(spec)
     heard = Heard()
     chosen = ["data.on_error=skip", "data.skip_budget=0.05"]
@@ -76,12 +74,12 @@ def test_skipped_files_are_counted_named_and_in_no_part(spec: Path, monkeypatch:
     assert_same_bits(run, trained(spec, chosen))
 
 
-def test_more_than_the_budget_is_an_error(spec: Path) -> None:
+def test_more_unreadable_files_than_the_budget_are_an_error(spec: Path) -> None:
     with pytest.raises(DataError, match=r"more than the fraction 0\.01 that data.skip_budget allows"):
         trained(spec, ["data.on_error=skip"])
 
 
-def test_a_sound_file_with_something_behind_its_end_is_read(tmp_path: Path, spec: Path) -> None:
+def test_an_intact_file_with_bytes_after_its_end_is_read(tmp_path: Path, spec: Path) -> None:
     for name in ("dark/04.jpg", "light/07.png"):
         (tmp_path / "photos" / name).unlink()
     path = tmp_path / "photos" / "dark" / "06.jpg"

@@ -1,4 +1,4 @@
-"""A run is opened the same way by every command that uses its model, with the same errors."""
+"""Every command that uses a run's model opens the run in the same way, with the same errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ USES_OF_DATA = ("evaluate", "explain", "export")
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run on rows whose file can be replaced."""
+    """A run on a file of rows that tests may replace."""
     folder = tmp_path_factory.mktemp("rows")
     save_rows(folder / "rows.npz")
     return trained(write_spec(folder, "{kind: npz, path: rows.npz}", task="regression", training="epochs: 1"))
@@ -50,7 +50,7 @@ def test_a_run_without_a_model_is_refused_in_the_same_words(use: Callable[[RunFo
     assert str(refused.value) == f"{run.id} has no model: it has not finished an epoch"
 
 
-def test_an_open_run_has_model_and_data_of_its_training(run: RunFolder) -> None:
+def test_an_open_run_has_the_model_and_the_data_of_its_training(run: RunFolder) -> None:
     with open_run(run) as opened:
         assert (opened.task.name, opened.classes) == ("regression", ("y",))
         assert opened.model is opened.model

@@ -1,4 +1,4 @@
-"""`split: {test: validation}`: wherever a score is shown it is said that its examples chose the epoch."""
+"""`split: {test: validation}`: every place that shows a score notes that its examples selected the epoch."""
 
 from __future__ import annotations
 
@@ -34,26 +34,28 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return trained(write_spec(tmp_path_factory.mktemp("apart"), training="epochs: 1"))
 
 
-def test_the_terminal_says_it(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_terminal_shows_the_note(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     show_scores(run, "test")
     assert f"{TITLE}: 45 examples" in capsys.readouterr().out
     show_run(run)
-    shown = capsys.readouterr().out
-    assert f"note: {NOTE}" in shown
-    assert "test (= validation)" in " ".join(shown.split())
+    output = capsys.readouterr().out
+    assert f"note: {NOTE}" in output
+    assert "test (= validation)" in " ".join(output.split())
 
 
-def test_the_list_of_runs_marks_the_score(run: RunFolder, apart: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_of_runs_marks_the_score_and_shows_the_note(
+    run: RunFolder, apart: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     for sort in (None, "test.accuracy"):
         rows = run_rows([run, apart], sort)
         show_runs(rows, run.path.parents[1], sort, all_of=2)
-        shown = " ".join(capsys.readouterr().out.split())
-        assert f"* {NOTE}" in shown
-        assert shown.count("*") == 2
+        output = " ".join(capsys.readouterr().out.split())
+        assert f"* {NOTE}" in output
+        assert output.count("*") == 2
         assert [row["test_is_validation"] for row in sorted(rows, key=lambda row: row["id"] != run.id)] == [True, False]
 
 
-def test_files_and_pages_say_it(run: RunFolder) -> None:
+def test_files_and_pages_have_the_note(run: RunFolder) -> None:
     assert run.data()["test_is_validation"] is True
     assert [note for note in run.data()["notes"] if note.startswith("the test split is the validation split")]
     assert run.metrics()["note"] == NOTE
@@ -65,32 +67,32 @@ def test_files_and_pages_say_it(run: RunFolder) -> None:
     assert f"{NOTE.capitalize()}." in card.replace("\\", "")
 
 
-def test_comparisons_say_it(run: RunFolder, apart: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_comparisons_have_the_note(run: RunFolder, apart: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     comparison, pairings = compare_runs([run, apart]), pair_runs([run, apart], "test", any_data=True)
     show_comparison(comparison, pairings)
-    shown = " ".join(capsys.readouterr().out.split())
-    assert f"Scores on {TITLE} or test" in shown
-    assert f"note: {NOTE}" in shown
+    output = " ".join(capsys.readouterr().out.split())
+    assert f"Scores on {TITLE} or test" in output
+    assert f"note: {NOTE}" in output
     assert NOTE in comparison_as_dict(comparison, pairings)["notes"]
 
 
-def test_trackers_are_told(run: RunFolder, apart: RunFolder) -> None:
+def test_trackers_get_the_note(run: RunFolder, apart: RunFolder) -> None:
     assert content.tags(run)["dlcli.test"] == content.outcome(run)["test"] == NOTE
     assert "dlcli.test" not in content.tags(apart)
 
 
-def test_a_run_of_an_earlier_version_says_it_too(run: RunFolder) -> None:
+def test_a_run_of_an_earlier_version_has_the_note_too(run: RunFolder) -> None:
     old: dict[str, Any] = {name: value for name, value in run.data().items() if name != "test_is_validation"}
     path = Path(run.path / "data.json")
-    kept = path.read_text(encoding="utf-8")
+    content = path.read_text(encoding="utf-8")
     try:
         path.write_text(json.dumps(old), encoding="utf-8")
         assert (split_title(run, "test"), split_note(run, "test")) == (TITLE, NOTE)
     finally:
-        path.write_text(kept, encoding="utf-8")
+        path.write_text(content, encoding="utf-8")
 
 
-def test_a_test_part_of_its_own_has_no_note_and_the_validation_part_has_one(apart: RunFolder) -> None:
+def test_a_separate_test_split_has_no_note_but_its_validation_split_has_one(apart: RunFolder) -> None:
     assert (split_title(apart, "test"), split_note(apart, "test")) == ("test", "")
     evaluate(apart, "validation")
     assert split_title(apart, "validation") == "validation"

@@ -1,4 +1,4 @@
-"""Values of a table that did not occur in training: their answer, and their count by column."""
+"""Values of a table that did not occur in training: how they are encoded, and their count by column."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GAP = "column 'size': 1 of 3 rows have a missing value, which no training row ha
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     folder = tmp_path_factory.mktemp("unfamiliar")
-    lines = [f"{at % 7},{'' if at % 5 == 0 else at % 3},{'abc'[at % 3]},{at % 3:.1f}" for at in range(60)]
+    lines = [f"{index % 7},{'' if index % 5 == 0 else index % 3},{'abc'[index % 3]},{index % 3:.1f}" for index in range(60)]
     (folder / "rows.csv").write_text("size,weight,kind,price\n" + "\n".join(lines) + "\n")
     source = "{kind: csv, path: rows.csv, target: price}"
     return trained(write_spec(folder, source, task="regression", training="epochs: 2"))
@@ -35,7 +35,7 @@ def later_rows(folder: Path) -> Path:
     return path
 
 
-def test_an_unseen_category_has_the_answer_of_none_whatever_was_drawn_for_it(run: RunFolder, tmp_path: Path) -> None:
+def test_an_unseen_category_is_encoded_as_none_whatever_its_initial_weights(run: RunFolder, tmp_path: Path) -> None:
     model = load_model(run.model_path)
     before = next(prepare(run, [str(later_rows(tmp_path))]).answers(lambda *_: None)).scores
     inner = next(layer for layer in model.layers if hasattr(layer, "layers"))
@@ -50,7 +50,7 @@ def test_an_unseen_category_has_the_answer_of_none_whatever_was_drawn_for_it(run
     assert after == pytest.approx(before[:2], rel=1e-6)
 
 
-def test_predict_and_evaluate_count_them_by_column(run: RunFolder, tmp_path: Path) -> None:
+def test_predict_and_evaluate_count_unfamiliar_values_by_column(run: RunFolder, tmp_path: Path) -> None:
     gaps = run.data()["gaps"]
     assert (gaps["size"], gaps["kind"]) == (0, 0)
     assert gaps["weight"] > 0
@@ -58,10 +58,10 @@ def test_predict_and_evaluate_count_them_by_column(run: RunFolder, tmp_path: Pat
     prediction = prepare(run, [str(path)])
     list(prediction.answers(lambda *_: None))
     assert prediction.unfamiliar is not None
-    found = prediction.unfamiliar.notes()
-    assert found == [GAP, f"{UNSEEN} learned them"]
+    notes = prediction.unfamiliar.notes()
+    assert notes == [GAP, f"{UNSEEN} learned them"]
     scores = evaluate(run, "", data=str(path))
-    assert set(scores.notes) >= set(found)
+    assert set(scores.notes) >= set(notes)
     assert run.metrics(scores.split)["notes"] == scores.notes
     short = tmp_path / "short.csv"
     short.write_text("size,weight,kind,price\n1,2\n3,1,b,0\n")
@@ -72,7 +72,7 @@ def test_predict_and_evaluate_count_them_by_column(run: RunFolder, tmp_path: Pat
     ]
     assert prediction.unfamiliar is not None
     assert [note.partition(":")[0] for note in prediction.unfamiliar.notes()] == ["column 'kind'"]
-    # What training had is no news.
+    # Values of the training split are not unfamiliar.
     assert evaluate(run, "train").notes == []
     assert "notes" not in run.metrics("train")
     assert len(read_table(run.evaluation(scores.split) / "predictions.csv")) == 3

@@ -1,4 +1,4 @@
-"""Every word of the language, trained for real from a YAML file: the loss goes down where it should."""
+"""Every kind of every union of the spec trains from a YAML file, and lowers the loss where it should."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ SCHEDULES = {
 
 
 BY_PART = "by_part"
-"""Rates of two parts: tests/training/test_stages.py trains them, since they take a backbone."""
+"""Rates of body and head: tests/training/test_stages.py trains with them, since they need a backbone."""
 
 
 @pytest.mark.parametrize("kind", [kind for kind in UNIONS["LearningRate"].kinds if kind != BY_PART])
@@ -197,11 +197,11 @@ CALLBACKS = {
 
 
 TRACKERS = ("mlflow", "wandb")
-"""Followed from outside: tests/training/test_trackers.py trains with them."""
+"""Trackers: tests/training/test_trackers.py trains with them."""
 
 
 @pytest.mark.parametrize("kind", [kind for kind in UNIONS["Callback"].kinds if kind not in TRACKERS])
-def test_every_callback_does_its_part(folder: Path, kind: str) -> None:
+def test_every_callback_has_its_effect(folder: Path, kind: str) -> None:
     fields, reason, epochs = CALLBACKS[kind]
     callback = f"{{kind: {kind}{', ' if fields else ''}{fields}}}"
     training = f"epochs: 4, metrics: [], callbacks: [{callback}], optimizer: {{kind: sgd, learning_rate: 0.1}}"
@@ -254,15 +254,15 @@ def test_every_augmentation_trains_and_is_not_in_the_saved_model(folder: Path, k
 
 
 def _metrics(task: str) -> list[Any]:
-    """Returns every metric that fits a task, those with an average in all of them."""
+    """Returns every metric that fits a task, once per average and curve."""
     union = UNIONS["Metric"]
-    wanted = [{"kind": kind} for kind in union.kinds]
-    wanted += [
+    settings = [{"kind": kind} for kind in union.kinds]
+    settings += [
         {"kind": kind, "average": average} for kind in ("precision", "recall", "f1") for average in ("micro", "weighted")
     ]
-    wanted += [{"kind": "auc", "curve": "pr"}]
-    specs = [union.validate({"k": 2} | one if one["kind"] == "top_k" else one) for one in wanted]
-    return [one for one in specs if one.fits(TASKS[task])]
+    settings += [{"kind": "auc", "curve": "pr"}]
+    specs = [union.validate({"k": 2} | spec if spec["kind"] == "top_k" else spec) for spec in settings]
+    return [spec for spec in specs if spec.fits(TASKS[task])]
 
 
 @cache
@@ -274,7 +274,7 @@ def _measured(folder: Path, task: str) -> RunFolder:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_metric_of_a_task_is_followed_and_scored(folder: Path, task: str) -> None:
+def test_every_metric_of_a_task_is_in_the_history_and_the_scores(folder: Path, task: str) -> None:
     run = _measured(folder, task)
     names = [metric.name for metric in _metrics(task)]
     assert list(run.metrics()["metrics"]) == ["loss", *names]
@@ -286,10 +286,10 @@ def test_every_metric_of_a_task_is_followed_and_scored(folder: Path, task: str) 
 @pytest.mark.parametrize(
     ("task", "metric"),
     [(task, metric) for task in TASKS for metric in _metrics(task)],
-    ids=lambda one: getattr(one, "name", one),
+    ids=lambda value: getattr(value, "name", value),
 )
-def test_every_metric_as_monitor_calls_the_better_scores_better(folder: Path, task: str, metric: Any) -> None:
-    """The spec loads with it as monitor, and of right and of wrong predictions it prefers the right ones."""
+def test_every_metric_as_monitor_ranks_right_predictions_above_wrong_ones(folder: Path, task: str, metric: Any) -> None:
+    """The spec loads with the metric as monitor, and right predictions have a better score than wrong ones."""
     spec = write_spec(folder, ROWS[task], task=task, training=_metric_training(metric, task), name="monitor")
     experiment = load(spec).experiment
     assert experiment.training.monitor == f"val_{metric.name}"
@@ -321,9 +321,9 @@ def _metric_training(metric: Any, task: str) -> str:
 @pytest.mark.parametrize(
     ("task", "name"), [("classification", "accuracy"), ("binary", "auc"), ("regression", "r2"), ("multilabel", "hamming")]
 )
-def test_the_monitors_best_epoch_is_kept(folder: Path, task: str, name: str) -> None:
-    """Followed by Keras or scored after the epoch, better upwards or downwards."""
-    metric = next(one for one in _metrics(task) if one.name == name)
+def test_the_best_epoch_of_the_monitor_is_recorded(folder: Path, task: str, name: str) -> None:
+    """Metrics that Keras computes or that are scored after the epoch; higher or lower is better."""
+    metric = next(metric for metric in _metrics(task) if metric.name == name)
     spec = write_spec(folder, ROWS[task], task=task, training=_metric_training(metric, task), name="monitored")
     run = trained(spec)
     values = column(run, f"val_{name}")
@@ -332,7 +332,7 @@ def test_the_monitors_best_epoch_is_kept(folder: Path, task: str, name: str) -> 
     assert run.status().best_value == pytest.approx(best)
 
 
-def test_regression_planes_are_learned(folder: Path) -> None:
+def test_a_regression_learns_a_plane(folder: Path) -> None:
     training = "epochs: 4, optimizer: {kind: adam, learning_rate: 0.05}"
     run = trained(write_spec(folder, PLANE, task="regression", training=training))
     assert losses(run)[-1] < 0.2 * losses(run)[0]

@@ -1,4 +1,4 @@
-"""A model kind with a training step of its own and two optimizers is one file: this one, which dlcli does not ship."""
+"""A model kind with its own training step and two optimizers takes one file: this one, which dlcli does not ship."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from dlcli.training.lr_find import Search, find_rate
 
 
 class MlpWithDecoder(ModelSpec):
-    """Dense layers whose last output a decoder must turn back into the inputs."""
+    """Dense layers, with a decoder that reconstructs the inputs from the last layer's output."""
 
     kind: Literal["mlp_with_decoder"]
     units: list[Count] = Field(description="Units of each hidden layer.")
@@ -48,7 +48,7 @@ class MlpWithDecoder(ModelSpec):
 
 
 class WithDecoder(Learner):  # type: ignore[misc]
-    """Encoder, head and decoder; the spec's optimizer changes encoder and head, another one the decoder."""
+    """Encoder, head and decoder; the spec's optimizer trains encoder and head, a second one the decoder."""
 
     def __init__(self, body: Any, head: Any, settings: MlpWithDecoder) -> None:
         super().__init__()
@@ -85,12 +85,12 @@ class WithDecoder(Learner):  # type: ignore[misc]
             output = self(inputs, training=True)
             loss = self.compute_loss(x=inputs, y=labels, y_pred=output, training=True)
         for named in self.optimizers():
-            named.optimizer.apply(tape.gradient(loss, [one.value for one in named.variables]), named.variables)
+            named.optimizer.apply(tape.gradient(loss, [variable.value for variable in named.variables]), named.variables)
         return self.logs_of(inputs, labels, output, loss)
 
 
 def register() -> None:
-    """Adds the kind to the language: all that a plugin would do."""
+    """Registers the model kind, as a plugin would."""
     OneOf.registry["Model"].extend(MlpWithDecoder)
 
 
@@ -108,7 +108,7 @@ DRIVER = (
 
 
 def command_of_kind(*arguments: str | Path) -> list[str]:
-    """Returns the command line of a `dlcli` call that knows the model kind of this file."""
+    """Returns the command line of a `dlcli` call with this file's model kind."""
     return [sys.executable, "-c", DRIVER, *map(str, arguments)]
 
 
@@ -122,7 +122,7 @@ def called(folder: Path, *arguments: str | Path) -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run that was trained in one go, with its report."""
+    """A run that was trained without interruption, with its report."""
     folder = tmp_path_factory.mktemp("decoded")
     (folder / "spec.yaml").write_text(SPEC, encoding="utf-8")
     called(folder, "train", "spec.yaml", "--quiet", "--runs", "runs")
@@ -131,12 +131,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 @pytest.fixture
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Adds the kind for one test: the unions are those of the whole process."""
+    """Registers the kind for one test and removes it afterwards: unions are global."""
     monkeypatch.setattr(OneOf.registry["Model"], "_added", [])
     register()
 
 
-def test_it_trains_by_its_own_step_and_both_optimizers(run: RunFolder) -> None:
+def test_the_model_trains_with_its_own_step_and_both_optimizers(run: RunFolder) -> None:
     rows = run.history()
     assert float(rows[-1]["val_accuracy"]) > 0.8
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
@@ -144,7 +144,7 @@ def test_it_trains_by_its_own_step_and_both_optimizers(run: RunFolder) -> None:
     assert run.status().state == "completed"
 
 
-def test_a_run_killed_and_resumed_ends_with_the_same_bits(
+def test_a_killed_run_with_two_optimizers_resumes_bit_for_bit(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC, encoding="utf-8")
@@ -155,7 +155,9 @@ def test_a_run_killed_and_resumed_ends_with_the_same_bits(
 
 
 @pytest.mark.usefixtures("_registered")
-def test_every_command_takes_such_a_run(run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_works_with_a_run_of_the_new_kind(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def answered(*arguments: object) -> str:
         app([str(argument) for argument in arguments], standalone_mode=False)
         return capsys.readouterr().out
@@ -186,7 +188,7 @@ def test_stages_are_verified_with_both_optimizers(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_registered")
-def test_what_is_for_one_optimizer_is_refused_with_the_names_of_both(tmp_path: Path) -> None:
+def test_options_for_a_single_optimizer_are_refused_with_the_names_of_both(tmp_path: Path) -> None:
     spec = tmp_path / "spec.yaml"
     spec.write_text(SPEC, encoding="utf-8")
     experiment = load(spec).experiment
@@ -199,7 +201,7 @@ def test_what_is_for_one_optimizer_is_refused_with_the_names_of_both(tmp_path: P
 
 
 @pytest.mark.usefixtures("_registered")
-def test_devices_that_would_ignore_its_step_are_refused(tmp_path: Path) -> None:
+def test_several_devices_are_refused_for_a_model_with_its_own_step(tmp_path: Path) -> None:
     spec = tmp_path / "spec.yaml"
     spec.write_text(SPEC, encoding="utf-8")
     process = subprocess.run(

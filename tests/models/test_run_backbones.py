@@ -1,4 +1,4 @@
-"""Runs as backbones, from real trainings: flat runs, runs that stand on a run themselves, and what cannot be used."""
+"""Runs as backbones, from real trainings: plain runs, runs whose backbone is a run, and invalid choices."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def on(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with images, a run `low`, and a run `mid` that stands on it."""
+    """A folder with images, a run `low`, and a run `mid` with `low` as its backbone."""
     folder = tmp_path_factory.mktemp("run_backbones")
     save_images(folder / "images.npz", examples=96)
     trained(write_spec(folder, IMAGES, model=CNN, data=DATA, training="epochs: 1", name="low"))
@@ -53,25 +53,25 @@ def saved(folder: Path, name: str) -> Path:
 
 
 def images() -> Any:
-    """Returns images that no training has seen."""
+    """Returns images that are in no training data."""
     return np.random.default_rng(5).integers(0, 256, (4, 8, 8, 1)).astype("float32")
 
 
-def known(folder: Path, layer: str) -> Any:
-    """Returns what a layer of the run `low` gives for the images, by plain Keras."""
+def layer_output(folder: Path, layer: str) -> Any:
+    """Returns the output of a layer of the run `low` for the images, computed by plain Keras."""
     model = keras.saving.load_model(saved(folder, "low") / "model.keras", compile=False)
     return outputs(keras.Model(model.input, model.get_layer(layer).output), images())
 
 
 @pytest.mark.parametrize("until", [None, "conv2d", "batch_normalization", "flatten", "dense"])
-def test_a_run_gives_what_its_layer_gave(folder: Path, until: str | None) -> None:
+def test_a_run_as_backbone_computes_the_output_of_its_layer(folder: Path, until: str | None) -> None:
     keras.utils.clear_session()
     layer = next((name for name in _layers(folder) if until and name.startswith(until)), "")
     spec = backbone(saved(folder, "low"), layer or None)
     model = spec.build((8, 8, 1))
     assert list(spec.faults()) == []
     assert model.output_shape[1:] == spec.features((8, 8, 1))
-    assert (outputs(model, images()) == known(folder, layer or _layers(folder)[-2])).all()
+    assert (outputs(model, images()) == layer_output(folder, layer or _layers(folder)[-2])).all()
 
 
 def _layers(folder: Path) -> list[str]:
@@ -80,13 +80,13 @@ def _layers(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("until", [None, "backbone", "backbone/conv2d", "conv2d", "backbone/dense"])
-def test_a_run_on_a_run_gives_what_the_first_gave(folder: Path, until: str | None) -> None:
+def test_a_run_on_a_run_as_backbone_computes_the_output_of_the_first(folder: Path, until: str | None) -> None:
     keras.utils.clear_session()
-    wanted = (until or "backbone").rpartition("/")[2]
+    start = (until or "backbone").rpartition("/")[2]
     spec = backbone(saved(folder, "mid"), until)
     model = spec.build((8, 8, 1))
-    layer = _layers(folder)[-2] if wanted == "backbone" else next(one for one in _layers(folder) if one.startswith(wanted))
-    assert (outputs(model, images()) == known(folder, layer)).all()
+    layer = _layers(folder)[-2] if start == "backbone" else next(name for name in _layers(folder) if name.startswith(start))
+    assert (outputs(model, images()) == layer_output(folder, layer)).all()
     assert spec.features((8, 8, 1)) in (None, model.output_shape[1:])
     blocks = spec.blocks(model)
     every = {id(weight) for _, layers in blocks for layer in layers for weight in layer.weights}
@@ -94,18 +94,18 @@ def test_a_run_on_a_run_gives_what_the_first_gave(folder: Path, until: str | Non
     assert all(any(layer.weights for layer in layers) for _, layers in blocks)
 
 
-def test_the_head_of_a_run_on_a_run_is_within_reach(folder: Path) -> None:
+def test_the_head_of_a_run_on_a_run_can_be_part_of_a_backbone(folder: Path) -> None:
     keras.utils.clear_session()
     spec = backbone(saved(folder, "mid"), "head/output")
     whole = keras.saving.load_model(saved(folder, "mid") / "model.keras", compile=False)
     assert (outputs(spec.build((8, 8, 1)), images()) == outputs(whole, images())).all()
 
 
-def test_a_third_run_stands_on_the_second_and_loads_in_plain_keras(folder: Path) -> None:
+def test_a_third_run_on_the_second_loads_in_plain_keras(folder: Path) -> None:
     run = trained(write_spec(folder, IMAGES, model=on("mid"), data=DATA, training="epochs: 1", name="top"))
     model = keras.saving.load_model(run.model_path, compile=False)
     (convolution, own) = (
-        next(one for one in inner.layers if isinstance(one, keras.layers.Conv2D))
+        next(layer for layer in inner.layers if isinstance(layer, keras.layers.Conv2D))
         for inner in (_opened(model), keras.saving.load_model(saved(folder, "low") / "model.keras", compile=False))
     )
     assert (convolution.kernel.numpy() == own.kernel.numpy()).all()
@@ -117,27 +117,27 @@ def _opened(model: Any) -> Any:
     return model if inner is None else _opened(inner)
 
 
-def test_a_classifiers_run_gives_its_features(folder: Path) -> None:
+def test_a_run_with_a_fitted_classifier_serves_as_a_backbone(folder: Path) -> None:
     model = on("low").replace("[{kind: dense, units: 5}]", "{kind: logistic_regression}")
     run = trained(write_spec(folder, IMAGES, model=model, data=DATA, training="epochs: 1", name="fitted"))
-    found = backbone(run.path).build((8, 8, 1))
-    assert (outputs(found, images()) == known(folder, _layers(folder)[-2])).all()
+    model = backbone(run.path).build((8, 8, 1))
+    assert (outputs(model, images()) == layer_output(folder, _layers(folder)[-2])).all()
 
 
-def test_a_run_of_rows_gives_its_features_and_refuses_others(folder: Path) -> None:
+def test_a_run_on_rows_serves_as_a_backbone_for_rows(folder: Path) -> None:
     run = trained(write_spec(folder, IRIS, training="epochs: 1", name="rows"))
     spec = backbone(run.path)
     assert (spec.takes_images, spec.example_shape(), spec.features((4,))) == (False, (4,), (8,))
     assert spec.build((4,)).output_shape == (None, 8)
 
 
-def test_a_run_may_move_and_what_stands_on_it_stays_whole(folder: Path, tmp_path: Path) -> None:
+def test_runs_on_a_moved_run_still_load(folder: Path, tmp_path: Path) -> None:
     keras.utils.clear_session()
     shutil.copytree(folder / "runs", tmp_path / "runs")
     moved = tmp_path / "elsewhere" / "renamed"
     moved.parent.mkdir()
     (tmp_path / "runs" / "low").rename(moved)
-    assert (outputs(backbone(moved).build((8, 8, 1)), images()) == known(folder, _layers(folder)[-2])).all()
+    assert (outputs(backbone(moved).build((8, 8, 1)), images()) == layer_output(folder, _layers(folder)[-2])).all()
     there, here = (RunFolder(saved(root, "mid")).model_path for root in (tmp_path, folder))
     after, before = (outputs(keras.saving.load_model(path, compile=False), images()) for path in (there, here))
     assert (after == before).all()
@@ -145,7 +145,7 @@ def test_a_run_may_move_and_what_stands_on_it_stays_whole(folder: Path, tmp_path
     assert (field, "there is no such folder" in message) == ("run", True)
 
 
-def test_a_wrong_layer_is_named_in_words(folder: Path) -> None:
+def test_an_unknown_layer_is_an_error_with_a_suggestion(folder: Path) -> None:
     spec = backbone(saved(folder, "mid"), "con2d")
     ((field, message),) = spec.faults()
     assert field == "until"
@@ -154,14 +154,14 @@ def test_a_wrong_layer_is_named_in_words(folder: Path) -> None:
         spec.build((8, 8, 1))
 
 
-def test_a_layer_of_two_models_asks_which(folder: Path) -> None:
+def test_an_ambiguous_layer_name_is_an_error_with_the_candidates(folder: Path) -> None:
     spec = backbone(saved(folder, "mid"), "dense")
     names = [message for field, message in spec.faults() if field == "until"]
     assert all("backbone/dense" in message and "head/dense" in message for message in names)
     assert len(names) == 1
 
 
-def test_a_damaged_model_is_an_error_in_words(folder: Path, tmp_path: Path) -> None:
+def test_a_damaged_model_is_refused_with_its_path(folder: Path, tmp_path: Path) -> None:
     keras.utils.clear_session()
     with (
         zipfile.ZipFile(saved(folder, "low") / "model.keras") as archive,

@@ -1,4 +1,4 @@
-"""Targets of a regression in their own units: scaled inside the model, reported as they are."""
+"""Targets of a regression are scaled inside the model and reported in their own units."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TRAINING = "epochs: 30, optimizer: {kind: adam, learning_rate: 0.02}"
 
 
 def save_prices(folder: Path, *, count: int = 300, columns: str = "price") -> None:
-    """Writes a table of two numbers, a category, and targets of unlike scale that follow from them."""
+    """Writes a table of two numbers, a category, and targets of different scales that depend on them."""
     random = np.random.default_rng(0)
     a, b = random.normal(size=(2, count))
     kind = random.integers(0, 3, count)
@@ -48,8 +48,10 @@ def save_prices(folder: Path, *, count: int = 300, columns: str = "price") -> No
     targets = {"price": 200_000 + 80_000 * value, "share": 0.002 * (b - kind), "year": 2000 + value, "flat": 0.1 + 0 * a}
     names = columns.split(",")
     lines = [",".join(["a", "b", "kind", *names])]
-    for at in range(count):
-        lines.append(f"{a[at]:.4f},{b[at]:.4f},k{kind[at]}," + ",".join(f"{targets[name][at]:.9g}" for name in names))
+    for index in range(count):
+        lines.append(
+            f"{a[index]:.4f},{b[index]:.4f},k{kind[index]}," + ",".join(f"{targets[name][index]:.9g}" for name in names)
+        )
     (folder / "prices.csv").write_text("\n".join(lines) + "\n")
 
 
@@ -61,7 +63,7 @@ def predictions(run: RunFolder, split: str = "test") -> dict[str, Array]:
 
 @pytest.fixture
 def older(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has runs write the spec of a version that did not know the field; such a spec's targets are not scaled."""
+    """Makes runs write the spec of a version without the field `scale_targets`; such a run's targets are not scaled."""
     writes = "dlcli.training.train.to_yaml"
     monkeypatch.setattr(writes, lambda experiment: _without_field(to_yaml(experiment)))
 
@@ -77,50 +79,50 @@ def test_prices_are_learned_and_reported_in_their_own_unit(tmp_path: Path) -> No
     run = trained(spec, reporter=heard)
     assert run.metrics()["metrics"]["r2"]["value"] > 0.8
     facts = run.data()
-    said = [line for line in heard.lines if line.startswith("targets:")]
-    assert said == [
+    target_lines = [line for line in heard.lines if line.startswith("targets:")]
+    assert target_lines == [
         f"targets: scaled inside the model (price: mean {facts['means'][0]:.6g}, deviation {facts['deviations'][0]:.6g});"
         " loss, scores and predictions are in the unit of the target"
     ]
     assert run.experiment().data.scale_targets is True
-    found = predictions(run)
-    error = found["predicted_price"] - found["label_price"]
+    table = predictions(run)
+    error = table["predicted_price"] - table["label_price"]
     scores = {name: entry["value"] for name, entry in run.metrics()["metrics"].items()}
     assert scores["loss"] == pytest.approx(np.mean(error**2), rel=1e-5)
     assert scores["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-5)
-    # The kept epoch's row says of the validation split what `evaluate` says of it.
+    # The best epoch's row holds the scores that `evaluate` computes for the validation split.
     best = run.history()[run.status().best_epoch - 1]
     again = evaluate(run, "validation").metrics
     assert {name: float(best[f"val_{name}"]) for name in ("loss", "mae", "rmse", "r2")} == pytest.approx(
         {name: again[name] for name in ("loss", "mae", "rmse", "r2")}, rel=1e-4
     )
-    # Plain Keras answers in the price's unit, and finds nothing of the training in the file.
+    # Plain Keras predicts in the unit of the price, and the file holds no compile settings.
     model = keras.models.load_model(run.model_path)
     assert not any(getattr(layer, "compiled", False) for layer in [model, *model.layers])
     row = {"a": np.zeros(1), "b": np.zeros(1), "kind": np.array(["k1"], dtype=object)}
     assert 200_000 < float(model(rows(row))[0, 0]) < 380_000
 
 
-def test_several_targets_of_unlike_scale_weigh_alike(tmp_path: Path) -> None:
+def test_targets_of_different_scales_have_equal_weight(tmp_path: Path) -> None:
     save_prices(tmp_path, columns="price,share,year")
     source = "{kind: csv, path: prices.csv, target: [price, share, year]}"
     spec = write_spec(tmp_path, source, task="regression", model=MODEL, training=TRAINING)
     assert load(spec).experiment.training.monitor == "val_r2"
     run = trained(spec)
-    found = predictions(run)
-    scores = {name: r2_score(found[f"label_{name}"], found[f"predicted_{name}"]) for name in ("price", "share", "year")}
+    table = predictions(run)
+    scores = {name: r2_score(table[f"label_{name}"], table[f"predicted_{name}"]) for name in ("price", "share", "year")}
     assert min(scores.values()) > 0.8, scores
-    # The loss is still that of all values as they are, and R2 of years holds although they are far from 0.
-    errors = np.stack([found[f"label_{name}"] - found[f"predicted_{name}"] for name in scores])
+    # The loss is that of all values in their own units, and R2 of years is right although years are far from 0.
+    errors = np.stack([table[f"label_{name}"] - table[f"predicted_{name}"] for name in scores])
     assert run.metrics()["metrics"]["loss"]["value"] == pytest.approx(np.mean(errors**2), rel=1e-5)
     best = run.history()[run.status().best_epoch - 1]
     assert float(best["val_r2"]) == pytest.approx(evaluate(run, "validation").metrics["r2"], abs=1e-4)
-    # So is the guess's, which the diagnosis compares it with.
+    # So is the baseline's loss, which the diagnosis compares it with.
     skills = read_evidence(run).scored_skills
     assert skills["loss"] == pytest.approx(skills["rmse"], abs=1e-3)
 
 
-def test_a_field_turns_it_off_and_a_constant_target_stays_what_it_is(tmp_path: Path) -> None:
+def test_scaling_can_be_turned_off_and_a_constant_target_is_not_scaled(tmp_path: Path) -> None:
     save_prices(tmp_path, columns="price,flat", count=60)
     off = write_spec(tmp_path, SOURCE, task="regression", model=MODEL, data="scale_targets: false", training="epochs: 1")
     heard = Heard()
@@ -152,7 +154,7 @@ def test_only_a_regression_has_targets_to_scale(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["mse", "mae", "mape", "msle", "log_cosh", "{kind: huber, delta: 2.0}"])
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e5])
-def test_what_is_minimised_is_the_loss_divided_by_what_a_deviation_costs(kind: str, size: float) -> None:
+def test_the_minimised_loss_is_divided_by_the_loss_of_one_deviation(kind: str, size: float) -> None:
     loss = OneOf.registry["Loss"].validate({"kind": "huber", "delta": 2.0} if "huber" in kind else kind)
     random = np.random.default_rng(1)
     labels = (size * (5 + random.normal(size=(64, 1)))).astype("float32")
@@ -162,11 +164,11 @@ def test_what_is_minimised_is_the_loss_divided_by_what_a_deviation_costs(kind: s
     plain = float(loss.build()(labels, outputs))
     cost = {"mse": size**2, "mae": size, "log_cosh": size * min(size, 1), "huber": size * min(size, 2.0)}.get(loss.kind, 1.0)
     assert minimised == pytest.approx(plain / cost, rel=1e-4)
-    if loss.kind not in ("mape", "msle"):  # those are relative to the target: theirs has no unit
+    if loss.kind not in ("mape", "msle"):  # losses relative to the target have no unit
         assert 0.05 < minimised < 3
 
 
-def test_a_run_left_in_an_epoch_ends_with_the_same_bits(tmp_path: Path) -> None:
+def test_a_run_with_scaled_targets_stopped_within_an_epoch_resumes_bit_for_bit(tmp_path: Path) -> None:
     save_prices(tmp_path, columns="price,year", count=120)
     source = "{kind: csv, path: prices.csv, target: [price, year]}"
     training = "epochs: 3, optimizer: {kind: adam, learning_rate: 0.02}"
@@ -178,7 +180,7 @@ def test_a_run_left_in_an_epoch_ends_with_the_same_bits(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_and_the_search_for_a_batch_size_take_scaled_targets(tmp_path: Path, dlcli: Dlcli) -> None:
+def test_sweep_and_batch_find_work_with_scaled_targets(tmp_path: Path, dlcli: Dlcli) -> None:
     pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
     save_prices(tmp_path, count=120)
     space = "sweep: {trials: 2, sampler: random, space: {training.optimizer.learning_rate: {log: [0.01, 0.05]}}}"
@@ -193,8 +195,8 @@ def test_a_sweep_and_the_search_for_a_batch_size_take_scaled_targets(tmp_path: P
     assert json.loads(done.stdout)["largest"] == 84, "84 are all training examples"
 
 
-def test_one_example_and_targets_in_the_millions_train_in_half_precision(tmp_path: Path) -> None:
-    lines = ["a,price", *(f"{at},{1_000_000 + 250_000 * at}" for at in range(24))]
+def test_a_single_example_and_targets_in_the_millions_train_in_half_precision(tmp_path: Path) -> None:
+    lines = ["a,price", *(f"{index},{1_000_000 + 250_000 * index}" for index in range(24))]
     (tmp_path / "prices.csv").write_text("\n".join(lines) + "\n")
     more = "hardware: {precision: mixed_float16}"
     spec = write_spec(tmp_path, SOURCE, task="regression", model=MODEL, training="epochs: 20", more=more)
@@ -206,8 +208,8 @@ def test_one_example_and_targets_in_the_millions_train_in_half_precision(tmp_pat
     assert predictions(alone, "train")["predicted_price"] == pytest.approx(5_000_000, abs=10)
 
 
-def test_a_loss_without_a_gradient_below_zero_begins_above_it(tmp_path: Path) -> None:
-    """A third of the prices is less than a deviation below their mean: a network that begins below 0 stays there."""
+def test_a_loss_without_a_gradient_below_zero_starts_from_positive_predictions(tmp_path: Path) -> None:
+    """A third of the prices lies within a deviation below the mean: a network that starts below 0 would stay there."""
     random = np.random.default_rng(1)
     x = random.normal(size=(600, 5)).astype("float32")
     np.savez(tmp_path / "rows.npz", x=x, y=1e5 * np.exp(x[:, 0]))
@@ -215,15 +217,15 @@ def test_a_loss_without_a_gradient_below_zero_begins_above_it(tmp_path: Path) ->
     heard = Heard()
     run = trained(write_spec(tmp_path, source, task="regression", training="epochs: 20, loss: msle"), reporter=heard)
     mean = run.data()["means"][0]
-    (said,) = [line for line in heard.lines if line.startswith("targets:")]
-    assert f"mean {mean:.6g}, divided by {mean / 3:.6g})" in said
+    (target_lines,) = [line for line in heard.lines if line.startswith("targets:")]
+    assert f"mean {mean:.6g}, divided by {mean / 3:.6g})" in target_lines
     outcome = read_outcome(run, "test")
     guess = np.log1p(np.full_like(outcome.truth, mean)) - np.log1p(outcome.truth)
     assert run.metrics()["metrics"]["loss"]["value"] < 0.5 * float(np.mean(guess**2))
 
 
 @pytest.mark.usefixtures("older")
-def test_runs_older_than_the_field_stay_as_they_are(tmp_path: Path) -> None:
+def test_runs_of_versions_without_the_field_stay_unscaled(tmp_path: Path) -> None:
     save_prices(tmp_path, count=60)
     spec = write_spec(tmp_path, SOURCE, task="regression", model=MODEL, data="scale_targets: false", training="epochs: 2")
     run = trained(spec)
@@ -236,7 +238,7 @@ def test_runs_older_than_the_field_stay_as_they_are(tmp_path: Path) -> None:
     assert tuned.experiment.data.scale_targets is False
 
 
-def test_a_new_run_starts_from_an_older_ones_answers(tmp_path: Path) -> None:
+def test_initial_weights_of_an_unscaled_run_give_the_same_predictions(tmp_path: Path) -> None:
     save_prices(tmp_path, count=100)
     off = write_spec(tmp_path, SOURCE, task="regression", model=MODEL, data="scale_targets: false", training=TRAINING)
     old = trained(off)
@@ -244,14 +246,14 @@ def test_a_new_run_starts_from_an_older_ones_answers(tmp_path: Path) -> None:
     new = trained(write_spec(tmp_path, SOURCE, task="regression", model=MODEL, training=begun, name="new"))
     assert new.experiment().data.scale_targets is True
     expected = predictions(old)["predicted_price"]
-    rounded = 8 * float(np.spacing(np.float32(300_000)))  # the answers are sums with the mean price
+    rounded = 8 * float(np.spacing(np.float32(300_000)))  # predictions are sums with the mean price
     assert predictions(new)["predicted_price"] == pytest.approx(expected, abs=rounded)
-    # A run on from the new one keeps its weights bit for bit: the scale is the same.
+    # Fine-tuning the new run keeps its weights bit for bit: the scale is the same.
     tuned = train(continued(new, print, train="all", learning_rate=1e-9, epochs=1, overrides=[]), tmp_path / "runs", Reporter())
     assert predictions(tuned)["predicted_price"] == pytest.approx(expected, abs=rounded)
 
 
-def test_a_run_of_scaled_targets_is_a_backbone_up_to_its_output_layer(tmp_path: Path) -> None:
+def test_a_run_with_scaled_targets_serves_as_a_backbone_without_its_output_layer(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     features = random.normal(size=(60, 4)).astype("float32")
     np.savez(tmp_path / "rows.npz", x=features, y=1e5 * (3 + features[:, :1]))

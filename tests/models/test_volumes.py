@@ -1,4 +1,4 @@
-"""Volumes from an npz file, end to end; a layer kind for them is one class and one entry in the list."""
+"""Volumes from an npz file, end to end; a layer kind for volumes takes one class and one entry in the list."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dlcli.spec.model.layers.base import slid
 
 
 class AveragePooling3D(LayerSpec):
-    """Takes the mean of each window of a volume: a kind that is not shipped."""
+    """Average of each window of a volume: a layer kind that dlcli does not ship."""
 
     keras_class: ClassVar[str] = "layers.AveragePooling3D"
     rank: ClassVar[int] = 4
@@ -33,7 +33,7 @@ class AveragePooling3D(LayerSpec):
 
 @pytest.fixture
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Adds the kind for one test: the unions are those of the whole process."""
+    """Registers the kind for one test and removes it afterwards: unions are global."""
     monkeypatch.setattr(OneOf.registry["Layer"], "_added", [])
     OneOf.registry["Layer"].extend(AveragePooling3D)
 
@@ -48,7 +48,7 @@ def _spec(folder: Path, layers: str) -> Path:
 
 
 @pytest.mark.usefixtures("_registered")
-def test_volumes_are_learned_by_a_kind_of_one_class_and_one_entry(tmp_path: Path, capsys: Any) -> None:
+def test_a_layer_for_volumes_is_added_as_one_class_and_one_entry(tmp_path: Path, capsys: Any) -> None:
     run = trained(_spec(tmp_path, LAYERS), write_up=True)
     assert run.metrics()["metrics"]["accuracy"]["value"] > 0.9
     names = [type(layer).__name__ for layer in keras.saving.load_model(run.model_path).layers]
@@ -59,7 +59,7 @@ def test_volumes_are_learned_by_a_kind_of_one_class_and_one_entry(tmp_path: Path
     assert "from volumes of 6 × 6 × 6 voxels" in run.model_card_path.read_text(encoding="utf-8")
 
 
-def test_a_rank_that_a_layer_does_not_take_is_an_error_in_words(tmp_path: Path) -> None:
+def test_an_input_rank_that_a_layer_does_not_support_is_a_clear_error(tmp_path: Path) -> None:
     model = "{kind: cnn, layers: [{kind: conv3d, filters: 4, kernel_size: 3}]}"
     with pytest.raises(SpecError, match=r"needs a volume `\(depth, height, width, channels\)`, but gets shape \(8, 8, 1\)"):
         load(write_spec(tmp_path, "{kind: builtin, name: digits}", model=model))

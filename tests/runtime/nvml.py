@@ -1,4 +1,4 @@
-"""A stand-in for NVIDIA's management library, which only answers where there is a GPU."""
+"""A stand-in for NVIDIA's management library, which only works on a machine with a GPU."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MIB = 2**20
 
 
 class NVMLError(Exception):
-    """Anything that the library reports."""
+    """The base class of the library's errors."""
 
 
 class NVMLError_LibraryNotFound(NVMLError):  # noqa: N801
-    """There is no driver."""
+    """The error for a missing driver."""
 
 
 def stand_in(
@@ -30,11 +30,11 @@ def stand_in(
     missing: bool = False,
     hangs: bool = False,
 ) -> list[str]:
-    """Puts the stand-in in the library's place and returns the list of the calls that begin and end its use.
+    """Replaces the library by the stand-in and returns the list of calls that start and shut down the library.
 
     Args:
-        patch: undoes it.
-        gpus: uuid, name and memory in MiB (None where the driver does not say it) of each GPU.
+        patch: the fixture that removes the stand-in after the test.
+        gpus: uuid, name and memory in MiB (None if the driver does not report it) of each GPU.
         parts: memory in MiB of each part of a GPU.
         error: why the driver fails.
         missing: whether there is no driver.

@@ -1,4 +1,4 @@
-"""Every row of the backbones' table against Keras: it builds, its scaling is Keras's, its BatchNorms and blocks are found."""
+"""Every backbone against Keras: it can be built, its scaling is Keras's, and its BatchNorm layers and blocks are right."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def weights_file() -> Path:
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in ROWS])
-def test_a_row_agrees_with_keras(kind: str) -> None:
+def test_every_backbone_agrees_with_keras(kind: str) -> None:
     keras.utils.clear_session()
     row = ROWS[kind]
     shape = (row.smallest, row.smallest, 3)
@@ -58,7 +58,7 @@ def _holds_every_layer_once_in_order(blocks: list[tuple[str, list[Any]]], model:
     norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) == row.batch_norms
     assert len(blocks) >= 5
-    # Where BatchNorms rest, the last block still has something to learn.
+    # Every block has trainable weights even if its BatchNorm layers are frozen.
     assert all(any(layer.trainable_weights for layer in block if layer not in norms) for _, block in blocks)
 
 
@@ -66,13 +66,13 @@ def _scales_as_keras(spec: Any, row: Any) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype("float32")
     entry = keras.Input((8, 8, 3))
     scaled = np.asarray(keras.Model(entry, spec.preprocess(entry))(images))
-    wanted = import_module(f"keras.applications.{row.module}").preprocess_input(images.copy())
-    np.testing.assert_allclose(scaled, wanted, rtol=1e-5, atol=2e-5)
-    assert (row.scaling == "inside") == bool((wanted == images).all())
+    expected = import_module(f"keras.applications.{row.module}").preprocess_input(images.copy())
+    np.testing.assert_allclose(scaled, expected, rtol=1e-5, atol=2e-5)
+    assert (row.scaling == "inside") == bool((expected == images).all())
 
 
-def test_the_default_size_is_that_of_the_weights() -> None:
-    """Keras's constructors say theirs only where no shape is given."""
+def test_the_default_input_size_is_that_of_the_weights() -> None:
+    """Keras's constructors use their default size only if no shape is given."""
     for kind in ("mobilenet_v2", "efficientnet_b1", "inception_v3"):
         keras.utils.clear_session()
         model = getattr(keras.applications, ROWS[kind].name)(weights=None)
@@ -104,7 +104,7 @@ def test_scaling_is_exact_under_mixed_precision(kind: str) -> None:
         keras.mixed_precision.set_global_policy("float32")
 
 
-def test_every_scaling_loads_in_plain_keras(tmp_path: Path) -> None:
+def test_every_scaling_of_pixels_loads_in_plain_keras(tmp_path: Path) -> None:
     for kind in ("mobilenet", "resnet50", "densenet121"):
         keras.utils.clear_session()
         entry = keras.Input((8, 8, 3))
@@ -131,25 +131,25 @@ def _save_with_output(model: Any, path: Path) -> None:
 
 
 def _opens_without_dlcli(folder: Path) -> None:
-    """Loads every model of a folder in a process that has no dlcli, and compares its output."""
+    """Loads every model of a folder in a process without dlcli, and compares its output."""
     code = (
         "import sys; sys.modules['dlcli'] = None\n"
         "import glob, keras, numpy as np\n"
         "for path in glob.glob('*.keras'):\n"
-        "    known = np.load(path.replace('.keras', '.npz'))\n"
-        "    output = keras.saving.load_model(path)(known['images'], training=False)\n"
-        "    assert (np.asarray(output) == known['output']).all()\n"
+        "    expected = np.load(path.replace('.keras', '.npz'))\n"
+        "    output = keras.saving.load_model(path)(expected['images'], training=False)\n"
+        "    assert (np.asarray(output) == expected['output']).all()\n"
         "    print(path)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
     assert sorted(done.stdout.split()) == sorted(path.name for path in folder.glob("*.keras")), done.stderr[-2000:]
 
 
-def test_weights_of_a_file_are_those_that_keras_loads() -> None:
+def test_weights_from_a_file_equal_those_that_keras_loads() -> None:
     path = weights_file()
     ours = backbone("mobilenet", alpha=0.25, weights=str(path)).build((224, 224, 3))
     theirs = keras.applications.MobileNet(weights=str(path), include_top=False, alpha=0.25, input_shape=(224, 224, 3))
-    assert all((one.numpy() == other.numpy()).all() for one, other in zip(ours.weights, theirs.weights, strict=True))
+    assert all((weight.numpy() == other.numpy()).all() for weight, other in zip(ours.weights, theirs.weights, strict=True))
     images = np.random.default_rng(0).uniform(-1, 1, (2, 224, 224, 3)).astype("float32")
     pooled = np.asarray(theirs(images, training=False)).mean(axis=(1, 2))
     np.testing.assert_allclose(np.asarray(ours(images, training=False)), pooled, rtol=1e-4, atol=1e-5)
@@ -160,12 +160,12 @@ def test_weights_of_another_alpha_are_refused_with_the_shapes() -> None:
         backbone("mobilenet", alpha=0.5, weights=str(weights_file())).build((32, 32, 3))
 
 
-def test_of_weights_with_a_top_those_below_it_are_taken(tmp_path: Path) -> None:
+def test_weights_with_a_top_load_without_it(tmp_path: Path) -> None:
     source = keras.applications.MobileNet(alpha=0.25, weights=None, input_shape=(32, 32, 3), classes=7)
     source.save_weights(tmp_path / "top.weights.h5")
     loaded = backbone("mobilenet", alpha=0.25, weights=str(tmp_path / "top.weights.h5")).build((32, 32, 3))
     below = source.weights[: len(loaded.weights)]
-    assert all((one.numpy() == other.numpy()).all() for one, other in zip(loaded.weights, below, strict=True))
+    assert all((weight.numpy() == other.numpy()).all() for weight, other in zip(loaded.weights, below, strict=True))
 
 
 @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
@@ -174,7 +174,7 @@ def test_weights_are_read_from_files_of_keras_3(tmp_path: Path, ending: str) -> 
     source = backbone("mobilenet", alpha=0.25).build((32, 32, 3))
     source.save_weights(path) if ending == ".weights.h5" else source.save(path)
     loaded = backbone("mobilenet", alpha=0.25, weights=str(path)).build((32, 32, 3))
-    assert all((one.numpy() == other.numpy()).all() for one, other in zip(loaded.weights, source.weights, strict=True))
+    assert all((weight.numpy() == other.numpy()).all() for weight, other in zip(loaded.weights, source.weights, strict=True))
 
 
 @pytest.mark.parametrize("ending", [".weights.h5", ".keras", ".h5"])
@@ -190,7 +190,7 @@ def test_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path, ending: str
     assert str(path) in str(raised.value)
 
 
-def test_weights_that_are_not_at_hand_are_named_with_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_are_an_error_with_their_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
     with pytest.raises(DataError, match="--offline forbids it") as raised:
@@ -199,15 +199,15 @@ def test_weights_that_are_not_at_hand_are_named_with_their_place(tmp_path: Path,
     assert str(tmp_path) in str(raised.value)
 
 
-def test_weights_that_cannot_be_fetched_are_an_error_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_of_weights_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(DataError, match="could not be downloaded"):
         backbone("vgg16", weights="imagenet").build((32, 32, 3))
 
 
-def test_efficientnet_has_one_graph_whoever_brings_its_weights(tmp_path: Path) -> None:
-    """With ImageNet's weights Keras rescales once more, by a layer without weights that no check of shapes would miss."""
+def test_efficientnet_rescales_twice_only_with_imagenet_weights(tmp_path: Path) -> None:
+    """With ImageNet's weights Keras rescales once more, by a layer without weights that checks of shapes do not notice."""
 
     def scalings(spec: Any, **options: Any) -> int:
         model = spec.build((32, 32, 3), **options)

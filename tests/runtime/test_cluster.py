@@ -1,4 +1,4 @@
-"""Which processes train together: from the command line, TF_CONFIG and SLURM's environment, or an error in words."""
+"""The workers of a cluster: from the command line, TF_CONFIG and SLURM's environment, or a clear error."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_command_line_names_the_workers() -> None:
         ("a:70000,b:1", 0, "found 'a:70000'"),
     ],
 )
-def test_addresses_that_are_none_are_refused(workers: str, index: int | None, words: str) -> None:
+def test_invalid_addresses_of_workers_are_refused(workers: str, index: int | None, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         named_cluster(workers, index)
 
@@ -46,19 +46,19 @@ def test_tf_config_names_the_workers(strategy: str) -> None:
     assert cluster_around(strategy, config({"worker": list(TWO)}, index=1)) == Cluster(TWO, 1)
 
 
-def test_a_chief_stands_before_the_workers() -> None:
+def test_the_chief_comes_before_the_workers() -> None:
     jobs = {"chief": ["a:2222"], "worker": ["b:2222"]}
     assert cluster_around("auto", config(jobs, "chief")) == Cluster(TWO, 0)
     assert cluster_around("auto", config(jobs, "worker")) == Cluster(TWO, 1)
 
 
-def test_one_worker_alone_is_no_cluster() -> None:
+def test_a_single_worker_is_no_cluster() -> None:
     assert cluster_around("auto", config({"worker": ["a:2222"]})) is None
     assert cluster_around("auto", {}) is None
 
 
 @pytest.mark.parametrize("strategy", ["one_device", "mirrored"])
-def test_one_process_looks_for_no_cluster(strategy: str) -> None:
+def test_a_strategy_for_one_process_ignores_tf_config(strategy: str) -> None:
     assert cluster_around(strategy, {"TF_CONFIG": "nonsense"}) is None
 
 
@@ -73,12 +73,12 @@ def test_one_process_looks_for_no_cluster(strategy: str) -> None:
         config({"worker": list(TWO)}, index=7),
     ],
 )
-def test_a_tf_config_that_is_none_is_refused(environment: dict[str, str]) -> None:
+def test_an_invalid_tf_config_is_refused(environment: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="TF_CONFIG"):
         cluster_around("auto", environment)
 
 
-def test_multi_worker_without_workers_says_how_to_name_them() -> None:
+def test_multi_worker_without_workers_is_refused_with_advice() -> None:
     with pytest.raises(UsageError, match="--local-workers 2"):
         cluster_around("multi_worker", {})
 
@@ -93,20 +93,20 @@ def test_the_tasks_of_one_srun_are_workers(monkeypatch: pytest.MonkeyPatch) -> N
     }
     for name, value in slurm.items():
         monkeypatch.setenv(name, value)
-    found = cluster_around("multi_worker", slurm)
-    assert found == Cluster(("node07:23376", "node07:23377", "node08:23376"), 2)
+    cluster = cluster_around("multi_worker", slurm)
+    assert cluster == Cluster(("node07:23376", "node07:23377", "node08:23376"), 2)
     assert cluster_around("auto", slurm) is None
 
 
 def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
+    ports = [int(server.getsockname()[1]) for server in sockets]
+    for server in sockets:
+        server.close()
     return ports
 
 
-def test_a_worker_waits_for_one_that_comes_later() -> None:
+def test_a_worker_waits_for_a_worker_that_starts_later() -> None:
     mine, other = free_ports(2)
     servers: list[socket.socket] = []
     later = Timer(0.5, lambda: servers.append(socket.create_server(("127.0.0.1", other))))
@@ -123,27 +123,27 @@ def test_workers_at_ipv6_addresses_find_each_other() -> None:
         first, second = (socket.create_server(("::1", 0), family=socket.AF_INET6) for _ in range(2))
     except OSError:
         pytest.skip("no IPv6 here")
-    addresses = tuple(f"[::1]:{one.getsockname()[1]}" for one in (first, second))
+    addresses = tuple(f"[::1]:{server.getsockname()[1]}" for server in (first, second))
     first.close()
     with second:
-        seen: list[bool] = []
-        other = Timer(0, lambda: seen.append(any(listens(addresses[0]) or sleep(0.01) for _ in range(500))))
+        answers: list[bool] = []
+        other = Timer(0, lambda: answers.append(any(listens(addresses[0]) or sleep(0.01) for _ in range(500))))
         missing = ("[::1]:1",)  # keeps the first one listening until the limit
         other.start()
         with pytest.raises(RunFailed, match=r"no worker listens at \[::1\]:1$"):
             wait_for_all(Cluster((*addresses, *missing), 0), 0.5)
         other.join()
-    assert seen == [True]
+    assert answers == [True]
 
 
-def test_a_worker_that_does_not_come_is_named() -> None:
-    mine, gone = (f"127.0.0.1:{port}" for port in free_ports(2))
-    with pytest.raises(RunFailed, match=f"no worker listens at {gone}"):
-        wait_for_all(Cluster((mine, gone), 0), 0.3)
+def test_a_worker_that_does_not_start_is_named() -> None:
+    mine, absent = (f"127.0.0.1:{port}" for port in free_ports(2))
+    with pytest.raises(RunFailed, match=f"no worker listens at {absent}"):
+        wait_for_all(Cluster((mine, absent), 0), 0.3)
 
 
-def test_a_port_that_is_taken_is_said_to_be() -> None:
-    with socket.create_server(("", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_a_port_in_use_is_named() -> None:
+    with socket.create_server(("", 0)) as server:
+        port = server.getsockname()[1]
         with pytest.raises(UsageError, match=f"cannot listen at port {port}"):
             wait_for_all(Cluster((f"127.0.0.1:{port}", "127.0.0.1:1"), 0), 0.3)

@@ -30,23 +30,23 @@ SCALES: tuple[Normalize, ...] = ("unit", "symmetric", "standard", "none")
 
 
 def by_numpy(columns: dict[str, np.ndarray], normalize: Normalize, *, unseen: bool = False) -> np.ndarray:
-    """Returns what the layers should give for `columns`, fitted on TRAIN; `unseen` marks categories that it lacks."""
+    """Returns the expected encoding of `columns` with layers fitted on TRAIN; `unseen` marks categories not in TRAIN."""
     scaled, marks, categories = [], [], []
     for name, train in TRAIN.items():
         values = columns[name]
         if train.dtype == object:
             vocabulary = sorted(set(train))
             categories += [[unseen and value not in vocabulary for value in values]]
-            categories += [[value == known for value in values] for known in vocabulary]
+            categories += [[value == category for value in values] for category in vocabulary]
             continue
-        known, values = train[~np.isnan(train)].astype("float64"), values.astype("float64")
+        present, values = train[~np.isnan(train)].astype("float64"), values.astype("float64")
         offset, spread = {
-            "unit": (known.min(), np.ptp(known)),
-            "symmetric": ((known.min() + known.max()) / 2, np.ptp(known) / 2),
-            "standard": (known.mean(), known.std()),
+            "unit": (present.min(), np.ptp(present)),
+            "symmetric": ((present.min() + present.max()) / 2, np.ptp(present) / 2),
+            "standard": (present.mean(), present.std()),
             "none": (0.0, 1.0),
         }[normalize]
-        scaled.append((np.where(np.isnan(values), known.mean(), values) - offset) / (spread or 1))
+        scaled.append((np.where(np.isnan(values), present.mean(), values) - offset) / (spread or 1))
         if np.isnan(train).any():
             marks.append(np.isnan(values))
     return np.array([*scaled, *marks, *categories], "float64").T
@@ -65,7 +65,7 @@ def test_encoding_equals_a_numpy_computation(normalize: Normalize, columns: dict
     assert np.allclose(np.delete(values, 1, 1), np.delete(expected, 1, 1), rtol=1e-5, atol=1e-6)
 
 
-def test_gaps_are_the_mean_and_marked_where_training_had_any() -> None:
+def test_gaps_become_the_mean_and_are_marked_if_training_had_gaps() -> None:
     inputs, encoded = column_inputs({name: TRAIN[name] for name in ("Age", "constant")}, "standard")
     later = {"Age": np.array([np.nan, 22], "float32"), "constant": np.array([np.nan, 3], "float32")}
     values = keras.Model(inputs, encoded)(rows(later)).numpy()
@@ -73,7 +73,7 @@ def test_gaps_are_the_mean_and_marked_where_training_had_any() -> None:
     assert values[1, 1:].tolist() == [0, 0]
 
 
-def test_a_column_of_gaps_alone_and_a_single_column_encode() -> None:
+def test_a_column_of_gaps_only_and_a_single_column_can_be_encoded() -> None:
     inputs, encoded = column_inputs({"x": np.full(3, np.nan, "float32")}, "standard")
     values = keras.Model(inputs, encoded)(rows({"x": np.array([np.nan, 2], "float32")})).numpy()
     assert values.tolist() == [[0, 1], [2, 0]]
@@ -84,14 +84,14 @@ def test_a_column_of_gaps_alone_and_a_single_column_encode() -> None:
     ]
 
 
-def test_runs_of_revision_1_keep_their_mark_of_unseen_categories() -> None:
+def test_runs_of_revision_1_keep_their_feature_of_unseen_categories() -> None:
     inputs, encoded = column_inputs(TRAIN, "standard", unseen_as_zeros=False)
     values = keras.Model(inputs, encoded)(rows(LATER)).numpy()
     expected = by_numpy(LATER, "standard", unseen=True)
     assert np.allclose(np.delete(values, 1, 1), np.delete(expected, 1, 1), rtol=1e-5, atol=1e-6)
 
 
-def test_half_precision_leaves_the_encoding_at_full() -> None:
+def test_columns_are_encoded_in_float32_under_half_precision() -> None:
     expected = by_numpy(TRAIN, "standard")
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -103,7 +103,7 @@ def test_half_precision_leaves_the_encoding_at_full() -> None:
     assert np.allclose(np.delete(values, 1, 1), np.delete(expected, 1, 1), rtol=1e-5, atol=1e-6)
 
 
-def test_input_names_are_the_columns_own_wherever_a_model_allows() -> None:
+def test_input_names_are_column_names_with_forbidden_characters_replaced() -> None:
     columns = ["Age", "a b", "a/b", "A_B", "Größe", "年", "_x", "", "cast", "dense_1", "output", "1st"]
     names = list(input_names(columns).values())
     assert names == [
@@ -123,14 +123,14 @@ def test_input_names_are_the_columns_own_wherever_a_model_allows() -> None:
     assert len({name.lower() for name in names}) == len(columns)
 
 
-def test_columns_called_like_layers_go_into_a_model_with_those_layers() -> None:
+def test_columns_with_names_of_layers_fit_into_a_model_with_those_layers() -> None:
     columns = {name: np.array([1, np.nan], "float32") for name in ("dense", "dense_1", "where", "concatenate", "rescaling")}
     inputs, encoded = column_inputs(columns, "standard")
     output = keras.layers.Dense(1, name="output")(keras.layers.Dense(2)(encoded))
     assert keras.Model(inputs, output)(rows(columns)).shape == (2, 1)
 
 
-def test_batches_of_columns_reach_the_inputs_they_belong_to() -> None:
+def test_batches_of_columns_reach_the_right_inputs() -> None:
     from dlcli.runtime.stream import ordered_batches
 
     inputs, encoded = column_inputs(TRAIN, "standard")

@@ -1,4 +1,4 @@
-"""The data loss of a part: that of all its examples at once, however they are cut into batches."""
+"""The data loss of a split is that of all its examples at once, however they are divided into batches."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ def _labels_and_outputs(loss: Any, task: str, examples: int = 11) -> tuple[Array
 
 def _followed(loss: Any, labels: Array, outputs: Array, cuts: tuple[int, ...] = (7, 10)) -> float:
     metric = data_loss(loss)
-    for some in zip(np.split(labels, cuts), np.split(outputs, cuts), strict=True):
-        metric.update_state(*some)
+    for batch in zip(np.split(labels, cuts), np.split(outputs, cuts), strict=True):
+        metric.update_state(*batch)
     return float(metric.result())
 
 
 def _of_keras(loss: Any, labels: Array, outputs: Array) -> float:
-    """Returns what Keras minimises on all examples in one batch."""
+    """Returns the loss that Keras minimises on all examples in one batch."""
     model = keras.Sequential([keras.Input(outputs.shape[1:]), keras.layers.Identity()])
     model.compile(loss=loss.build())
     return float(model.evaluate(outputs, labels, batch_size=len(labels), verbose=0))
 
 
 @pytest.mark.parametrize(("kind", "task"), FITTING)
-def test_the_data_loss_over_unequal_batches_is_kerass_own_of_the_whole_part(kind: str, task: str) -> None:
+def test_the_data_loss_over_unequal_batches_equals_kerass_loss_of_the_whole_split(kind: str, task: str) -> None:
     loss = _loss(kind)
     labels, outputs = _labels_and_outputs(loss, task)
     assert _followed(loss, labels, outputs) == pytest.approx(_of_keras(loss, labels, outputs), rel=2e-6)
 
 
-def test_ignored_examples_have_no_part_in_the_mean() -> None:
+def test_ignored_examples_do_not_count_in_the_mean() -> None:
     loss = _loss("sparse_categorical_crossentropy", ignore_class=2)
     labels, outputs = _labels_and_outputs(loss, "classification")
     counted = labels != 2

@@ -1,4 +1,4 @@
-"""The shares of GPUs that a batch gives its runs: told by the driver, kept by TensorFlow."""
+"""The shares of GPUs that a batch assigns to its runs: computed from the driver's facts, respected by TensorFlow."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_every_gpu_is_a_place_and_several_runs_share_its_memory() -> None:
+def test_every_gpu_is_a_slot_and_several_runs_share_its_memory() -> None:
     order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # the driver's, whose numbers these are
-    assert slots(None, "", 1) == [Slot(f"gpu {one}", {**order, "CUDA_VISIBLE_DEVICES": one}) for one in "01"]
+    assert slots(None, "", 1) == [Slot(f"gpu {number}", {**order, "CUDA_VISIBLE_DEVICES": number}) for number in "01"]
     shared = slots(3, "", 2)
     assert [slot.name for slot in shared] == ["gpu 0", "gpu 1", "gpu 0"]
     limits = [int(slot.variables[devices.GPU_MEMORY]) for slot in shared]
@@ -35,7 +35,7 @@ def test_every_gpu_is_a_place_and_several_runs_share_its_memory() -> None:
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_a_gpu_that_is_not_there_or_not_ours_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_or_hidden_gpu_is_refused_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="there is no GPU '2'; there are 0, 1"):
         slots(None, "0,2", 1)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
@@ -56,14 +56,14 @@ def test_a_gpu_that_is_not_there_or_not_ours_is_told(monkeypatch: pytest.MonkeyP
         ("", []),
     ],
 )
-def test_gpus_are_called_as_in_cuda_s_variable(visible: str, places: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_named_as_in_cuda_visible_devices(visible: str, places: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    found = [slot.variables["CUDA_VISIBLE_DEVICES"] for slot in slots(None, "", 1)]
-    assert found == (places or ["-1"])
+    names = [slot.variables["CUDA_VISIBLE_DEVICES"] for slot in slots(None, "", 1)]
+    assert names == (places or ["-1"])
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_memory_that_is_not_told_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_of_unknown_memory_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-c3d4")
     (first, _) = slots(None, "", 2)
     assert first.variables[devices.GPU_MEMORY] == str(int(40960 * 0.95 / 2))
@@ -75,7 +75,7 @@ def test_memory_that_is_not_told_is_not_shared(monkeypatch: pytest.MonkeyPatch) 
     assert first.variables[devices.GPU_MEMORY] == str(int(9728 * 0.95 / 2))
 
 
-def test_a_driver_that_fails_is_told_rather_than_the_cpu_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_driver_is_an_error_instead_of_a_training_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, error="Driver Not Loaded")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with pytest.raises(UsageError, match="the NVIDIA driver fails: Driver Not Loaded; --gpus none trains on the CPU"):
@@ -83,11 +83,11 @@ def test_a_driver_that_fails_is_told_rather_than_the_cpu_used(monkeypatch: pytes
     assert [slot.name for slot in slots(None, "none", 1)] == ["cpu 0"]
 
 
-def test_a_batch_and_tensorflow_mean_the_same_variable() -> None:
+def test_a_batch_and_the_device_module_use_the_same_environment_variable() -> None:
     assert devices.GPU_MEMORY == device.GPU_MEMORY
 
 
-def test_a_process_takes_no_more_of_a_gpu_than_its_share() -> None:
+def test_a_process_allocates_no_more_than_its_share_of_a_gpu() -> None:
     if not tf.config.list_physical_devices("GPU"):
         pytest.skip("TensorFlow sees no GPU")
     code = (
@@ -97,6 +97,6 @@ def test_a_process_takes_no_more_of_a_gpu_than_its_share() -> None:
         "try: tf.zeros([300, 2**20])\n"
         "except tf.errors.ResourceExhaustedError: print('full')\n"
     )
-    command = [sys.executable, "-c", code]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment(**{device.GPU_MEMORY: "1000"}))
-    assert told.stdout == "full\n"
+    command, variables = [sys.executable, "-c", code], environment(**{device.GPU_MEMORY: "1000"})
+    process = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)
+    assert process.stdout == "full\n"

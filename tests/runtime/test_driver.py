@@ -1,4 +1,4 @@
-"""What the NVIDIA driver answers, by a stand-in for its library."""
+"""The answers of the NVIDIA driver, with a stand-in for its library."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from runtime.nvml import NVMLError, stand_in
 TWO = (("GPU-a1b2", "NVIDIA H100", 81559), ("GPU-c3d4", "NVIDIA GB10", None))
 
 
-def test_gpus_stand_in_the_order_of_the_driver_and_the_library_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_in_the_order_of_the_driver_and_the_library_is_shut_down(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = stand_in(monkeypatch, TWO)
     gpus = (Gpu(0, "GPU-a1b2", "NVIDIA H100", 81559), Gpu(1, "GPU-c3d4", "NVIDIA GB10", None))
     assert ask_driver() == Driver(version="550.54", gpus=gpus)
     assert calls == ["init", "shutdown"]
 
 
-def test_the_memory_of_a_part_of_a_gpu_is_known_where_there_is_such_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_an_existing_part_of_a_gpu_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, TWO[:1], parts={"MIG-5": 9728})
     assert ask_driver(["MIG-5", "MIG-6"]).parts == {"MIG-5": 9728, "MIG-6": None}
 
 
-def test_a_driver_that_is_missing_and_one_that_fails_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_driver_is_distinguished_from_a_failing_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, missing=True)
     assert ask_driver() == Driver(installed=False)
     calls = stand_in(monkeypatch, error="Driver Not Loaded")
@@ -32,12 +32,12 @@ def test_a_driver_that_is_missing_and_one_that_fails_are_told_apart(monkeypatch:
     assert calls == ["init"]
 
 
-def test_a_driver_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_does_not_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, hangs=True)
     assert ask_driver(patience=0.2) == Driver(error="no answer in 0.2 seconds")
 
 
-def test_a_shutdown_that_fails_loses_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_shutdown_does_not_lose_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, TWO[:1])
     monkeypatch.setattr(sys.modules["pynvml"], "nvmlShutdown", _fail)
     assert ask_driver().gpus == (Gpu(0, "GPU-a1b2", "NVIDIA H100", 81559),)
@@ -47,20 +47,20 @@ def _fail() -> None:
     raise NVMLError("Uninitialized")
 
 
-def test_a_defect_is_no_driver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_in_the_driver_query_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, TWO[:1])
     monkeypatch.delattr(sys.modules["pynvml"], "nvmlDeviceGetName")
     with pytest.raises(AttributeError, match="nvmlDeviceGetName"):
         ask_driver()
 
 
-def test_the_library_itself_answers_for_this_machine() -> None:
+def test_the_real_library_answers_on_this_machine() -> None:
     driver = ask_driver()
     assert "no answer" not in driver.error
     assert driver.installed == bool(driver.error or driver.version)
 
 
-def test_the_stand_in_has_only_what_the_library_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stand_in_has_only_names_of_the_real_library(monkeypatch: pytest.MonkeyPatch) -> None:
     import pynvml
 
     stand_in(monkeypatch)

@@ -1,4 +1,4 @@
-"""Classifiers as Keras models: the same classes as scikit-learn's, loaded where neither dlcli nor scikit-learn is."""
+"""Classifiers as Keras models predict scikit-learn's classes, and load without dlcli and scikit-learn."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def name_of(spec: Any) -> str:
 
 
 def rows(name: str) -> tuple[Any, Any, Any, Any]:
-    """Returns a real set's training and test rows and labels; even places train."""
+    """Returns the training and test rows and labels of a real data set; even places are for training."""
     data = getattr(datasets, f"load_{name}")()
     x, y = np.asarray(data.data, dtype="float32"), np.asarray(data.target, dtype="int64")
     return x[::2], y[::2], x[1::2], y[1::2]
 
 
 def assert_same(spec: Any, fitted: Any, shares: Any, x: Any) -> None:
-    """Asserts that the shares name the classes that scikit-learn predicts, by its probabilities where it has any."""
+    """Asserts that the shares give the classes that scikit-learn predicts, and equal its probabilities if it has them."""
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
     clear = one_set_of_neighbours(fitted, x) if spec.kind == "knn" else np.ones(len(x), dtype=bool)
     np.testing.assert_array_equal(fitted.classes_[shares.argmax(axis=1)][clear], fitted.predict(x)[clear])
@@ -60,7 +60,7 @@ def assert_same(spec: Any, fitted: Any, shares: Any, x: Any) -> None:
 
 
 def one_set_of_neighbours(fitted: Any, x: Any) -> Any:
-    """Tells of each row whether the last neighbour that votes is nearer than the next; else either choice is right."""
+    """Returns whether each row's last voting neighbour is nearer than the next; else either choice is right."""
     count = fitted[-1].n_neighbors
     distances = fitted[-1].kneighbors(fitted[0].transform(x), count + 1)[0]
     clear = distances[:, count] > distances[:, count - 1] * (1 + 1e-6)
@@ -70,7 +70,7 @@ def one_set_of_neighbours(fitted: Any, x: Any) -> Any:
 
 @pytest.mark.parametrize("name", ["digits", "breast_cancer", "wine", "iris"])
 @pytest.mark.parametrize("spec", CLASSIFIERS + UNSCALED, ids=name_of)
-def test_the_keras_head_says_what_the_classifier_says(spec: Any, name: str) -> None:
+def test_the_keras_head_predicts_what_the_classifier_predicts(spec: Any, name: str) -> None:
     x, y, x_test, _ = rows(name)
     fitted, classes = spec.fit(x, y, 0), int(y.max()) + 1
     shares = np.asarray(spec.graph(fitted, classes=classes, binary=False)(x_test))
@@ -80,7 +80,7 @@ def test_the_keras_head_says_what_the_classifier_says(spec: Any, name: str) -> N
 
 
 @pytest.mark.parametrize("spec", CLASSIFIERS, ids=name_of)
-def test_two_classes_give_the_share_of_the_second(spec: Any) -> None:
+def test_a_head_of_two_classes_outputs_the_share_of_the_second(spec: Any) -> None:
     x, y, x_test, _ = rows("breast_cancer")
     fitted = spec.fit(x, y, 0)
     share = np.asarray(spec.graph(fitted, classes=2, binary=True)(x_test))
@@ -98,8 +98,8 @@ def test_a_class_without_training_examples_has_a_share_of_zero(spec: Any) -> Non
 
 
 @pytest.mark.parametrize("spec", CLASSIFIERS, ids=name_of)
-def test_features_that_hardly_vary_count_as_in_scikit_learn(spec: Any) -> None:
-    """Backbones have channels that are 0 but for some images; Keras's Normalization would scale them otherwise."""
+def test_features_of_tiny_variance_have_the_same_weight_as_in_scikit_learn(spec: Any) -> None:
+    """Backbones have channels that are 0 for most images, which Keras's Normalization would scale differently."""
     x, y, x_test, _ = rows("breast_cancer")
     faint = np.repeat(np.float32([[1, 1e-9, 0]]), 10, axis=0).reshape(1, -1)
     fitted = spec.fit(x * faint, y, 0)
@@ -107,7 +107,7 @@ def test_features_that_hardly_vary_count_as_in_scikit_learn(spec: Any) -> None:
 
 
 def test_neighbours_are_found_far_from_zero() -> None:
-    """Squares of large numbers lose the digits that tell neighbours apart, in float32."""
+    """In float32, squares of large numbers lose the digits that distinguish neighbours."""
     x, y, x_test, _ = rows("iris")
     x, x_test = x + 1000, x_test + 1000
     for spec in (SVC(kind="svc", standardize=False), KNN(kind="knn", standardize=False)):
@@ -115,18 +115,18 @@ def test_neighbours_are_found_far_from_zero() -> None:
         assert_same(spec, fitted, np.asarray(spec.graph(fitted, classes=3, binary=False)(x_test)), x_test)
 
 
-def test_a_head_counts_in_float32_under_mixed_precision() -> None:
+def test_a_head_computes_in_float32_under_mixed_precision() -> None:
     import keras
 
     x, y, x_test, _ = rows("wine")
-    known = keras.mixed_precision.dtype_policy()
+    policy = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     try:
         for spec in CLASSIFIERS:
             fitted = spec.fit(x, y, 0)
             assert_same(spec, fitted, np.asarray(spec.graph(fitted, classes=3, binary=False)(x_test)), x_test)
     finally:
-        keras.mixed_precision.set_dtype_policy(known)
+        keras.mixed_precision.set_dtype_policy(policy)
 
 
 def test_the_same_seed_grows_the_same_forest() -> None:
@@ -146,14 +146,14 @@ def test_a_saved_head_needs_neither_dlcli_nor_scikit_learn(tmp_path: Path) -> No
         assert not head.trainable_weights
         head.save(tmp_path / f"{index}.keras")
         shares.append(np.asarray(head(x_test)))
-    np.savez(tmp_path / "known.npz", *shares, x=x_test)
+    np.savez(tmp_path / "expected.npz", *shares, x=x_test)
     code = (
         "import sys; sys.modules['dlcli'] = None; sys.modules['sklearn'] = None\n"
         "import keras, numpy as np\n"
-        "known = np.load('known.npz')\n"
+        "expected = np.load('expected.npz')\n"
         f"for index in range({len(shares)}):\n"
         "    model = keras.saving.load_model(f'{index}.keras')\n"
-        "    assert (np.asarray(model(known['x'])) == known[f'arr_{index}']).all(), index\n"
+        "    assert (np.asarray(model(expected['x'])) == expected[f'arr_{index}']).all(), index\n"
         "print('same')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -161,7 +161,7 @@ def test_a_saved_head_needs_neither_dlcli_nor_scikit_learn(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("spec", CLASSIFIERS, ids=name_of)
-def test_a_head_goes_into_a_saved_model_format(spec: Any, tmp_path: Path) -> None:
+def test_a_head_can_be_exported_as_a_saved_model(spec: Any, tmp_path: Path) -> None:
     import tensorflow as tf
 
     x, y, x_test, _ = rows("iris")
@@ -172,7 +172,7 @@ def test_a_head_goes_into_a_saved_model_format(spec: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("spec", CLASSIFIERS, ids=name_of)
-def test_one_class_alone_is_refused(spec: Any) -> None:
+def test_a_classifier_of_a_single_class_is_refused(spec: Any) -> None:
     x, _, _, _ = rows("iris")
     with pytest.raises(DataError) as refused:
         spec.fit(x, np.full(len(x), 2), 0)
@@ -180,7 +180,7 @@ def test_one_class_alone_is_refused(spec: Any) -> None:
     assert str(refused.value) == expected
 
 
-def test_features_that_are_no_numbers_are_refused() -> None:
+def test_features_that_are_not_finite_are_refused() -> None:
     x, y, _, _ = rows("iris")
     x[3, 1] = np.nan
     with pytest.raises(DataError) as refused:

@@ -1,4 +1,4 @@
-"""Hub modules as Keras layers: what they track, what moves, what a saved model holds."""
+"""Hub modules as Keras layers: their variables, what training changes, and the content of a saved model."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def reusable(folder: Path) -> Path:
 
 
 def signature_only(folder: Path) -> Path:
-    """Saves a module of which only a signature can be called."""
+    """Saves a module that can be called by a signature only."""
     module = tf.Module()
     module.kernel = tf.Variable(tf.ones((48, 2)))
 
@@ -73,7 +73,7 @@ def signature_only(folder: Path) -> Path:
 
 
 def tf1(folder: Path, *, before: Callable[[], Any] | None = None, tags: tuple[list[str], ...] = (["serve"],)) -> Path:
-    """Saves a module in the form of TensorFlow 1, of one part for each set of tags."""
+    """Saves a module in the format of TensorFlow 1, with a graph for each set of tags."""
     v1, saver = tf.compat.v1, tf.compat.v1.saved_model.Builder(str(folder))
     for number, names in enumerate(tags):
         with tf.Graph().as_default(), v1.Session() as session:
@@ -92,7 +92,7 @@ def tf1(folder: Path, *, before: Callable[[], Any] | None = None, tags: tuple[li
 
 
 def whole_numbers(folder: Path) -> Path:
-    """Saves a reusable module whose images are whole numbers."""
+    """Saves a reusable module that takes images of whole numbers."""
 
     class Bytes(tf.Module):  # type: ignore[misc]
         @tf.function(input_signature=[tf.TensorSpec((None, 2, 2, 3), tf.uint8)])
@@ -104,7 +104,7 @@ def whole_numbers(folder: Path) -> Path:
 
 
 def layer_of(folder: Path, **fields: Any) -> Any:
-    """Returns the layer around a module, measured."""
+    """Returns the layer of a module, with the shape of its features."""
     return Hub(kind="hub", handle=str(folder), **fields).build((4, 4, 3))
 
 
@@ -117,11 +117,11 @@ def model_of(layer: Any) -> Any:
 
 
 def values(layer: Any) -> list[Array]:
-    """Returns what the layer's weights hold."""
+    """Returns the values of the layer's weights."""
     return [weight.numpy() for weight in layer.weights]
 
 
-def test_a_module_learns_and_its_penalty_counts(tmp_path: Path) -> None:
+def test_a_module_is_trained_and_its_penalty_is_part_of_the_loss(tmp_path: Path) -> None:
     layer = layer_of(reusable(tmp_path / "module"))
     assert [weight.shape for weight in layer.trainable_weights] == [(48, 5)]
     assert not layer.untracked_variables()
@@ -132,27 +132,27 @@ def test_a_module_learns_and_its_penalty_counts(tmp_path: Path) -> None:
     assert layer.penalty() == pytest.approx(float(layer._module.penalty()))
     after = values(layer)
     assert (before[0] != after[0]).all()
-    assert (before[1] == after[1]).all(), "statistics stand still in inference mode"
+    assert (before[1] == after[1]).all(), "statistics do not change in inference mode"
 
 
-def test_statistics_move_only_where_they_may(tmp_path: Path) -> None:
+def test_batch_statistics_change_only_outside_inference_mode(tmp_path: Path) -> None:
     layer = layer_of(reusable(tmp_path / "module"))
     layer.inference_mode = False
     model_of(layer).train_on_batch(IMAGES, np.zeros((6, 2)))
     assert (values(layer)[1] != 0).all()
 
 
-def test_a_frozen_module_stands_still(tmp_path: Path) -> None:
+def test_a_frozen_module_does_not_change(tmp_path: Path) -> None:
     layer = layer_of(reusable(tmp_path / "module"))
     layer.trainable = False
     layer.inference_mode = False
     before = values(layer)
     model_of(layer).train_on_batch(IMAGES, np.ones((6, 2)))
-    assert all((one == other).all() for one, other in zip(before, values(layer), strict=True))
+    assert all((old == new).all() for old, new in zip(before, values(layer), strict=True))
     assert layer.penalty() == 0.0
 
 
-def test_a_module_of_signatures_does_not_learn_and_says_why(tmp_path: Path) -> None:
+def test_a_module_of_signatures_is_frozen_with_a_reason(tmp_path: Path) -> None:
     layer = layer_of(signature_only(tmp_path / "module"))
     assert "only has signatures" in layer.why_frozen
     assert not layer.trainable_weights
@@ -160,7 +160,7 @@ def test_a_module_of_signatures_does_not_learn_and_says_why(tmp_path: Path) -> N
     np.testing.assert_allclose(np.asarray(layer(IMAGES)), IMAGES.reshape(6, 48).sum(axis=1)[:, None].repeat(2, 1), rtol=1e-5)
 
 
-def test_a_saved_model_holds_the_module_and_learns_on_elsewhere(tmp_path: Path) -> None:
+def test_a_saved_model_contains_the_module_and_can_be_trained_elsewhere(tmp_path: Path) -> None:
     layer = layer_of(reusable(tmp_path / "module"))
     model = model_of(layer)
     model.train_on_batch(IMAGES, np.zeros((6, 2)))
@@ -168,21 +168,21 @@ def test_a_saved_model_holds_the_module_and_learns_on_elsewhere(tmp_path: Path) 
     plain.save(tmp_path / "first.keras")
     shutil.rmtree(tmp_path / "module")
     (tmp_path / "first.keras").rename(tmp_path / "moved.keras")
-    np.savez(tmp_path / "known.npz", images=IMAGES, output=np.asarray(plain(IMAGES)))
+    np.savez(tmp_path / "expected.npz", images=IMAGES, output=np.asarray(plain(IMAGES)))
     code = (
         "from pathlib import Path\nimport numpy as np\n"
         "from dlcli.runtime.loading import load_model\n"
-        "known = np.load('known.npz')\n"
+        "expected = np.load('expected.npz')\n"
         "model = load_model(Path('moved.keras'))\n"
-        "assert (np.asarray(model(known['images'])) == known['output']).all()\n"
+        "assert (np.asarray(model(expected['images'])) == expected['output']).all()\n"
         "layer = model.layers[1]\n"
         "before = [weight.numpy() for weight in layer.weights]\n"
         "model.compile('sgd', 'mse')\n"
-        "model.train_on_batch(known['images'], np.zeros((6, 2)))\n"
+        "model.train_on_batch(expected['images'], np.zeros((6, 2)))\n"
         "assert (before[0] != layer.weights[0].numpy()).all()\n"
         "model.save('again.keras')\n"
         "again = load_model(Path('again.keras'))\n"
-        "assert (np.asarray(again(known['images'])) == np.asarray(model(known['images']))).all()\n"
+        "assert (np.asarray(again(expected['images'])) == np.asarray(model(expected['images']))).all()\n"
         "print('same')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -197,21 +197,21 @@ def test_the_module_is_exported_with_the_model(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.serve(tf.constant(IMAGES)), np.asarray(model(IMAGES)))
 
 
-def test_pixels_are_brought_to_the_modules_range() -> None:
+def test_pixels_are_scaled_to_the_input_range_of_the_module() -> None:
     spec = Hub(kind="hub", handle="unused", input_range=(-1.0, 1.0))
     entry = keras.Input((1, 1, 3))
     scaled = keras.Model(entry, spec.preprocess(entry))
     np.testing.assert_allclose(np.asarray(scaled(np.array([[[[0.0, 127.5, 255.0]]]])))[0, 0, 0], [-1, 0, 1], atol=1e-6)
 
 
-def test_the_size_is_the_modules_own(tmp_path: Path) -> None:
+def test_the_input_size_is_that_of_the_module(tmp_path: Path) -> None:
     folder = signature_only(tmp_path / "module")
     assert Hub(kind="hub", handle=str(folder)).resolved(offline=True).input_size == (4, 4)
     with pytest.raises(DataError, match=r"the module takes \[4, 4\], the spec says \[8, 8\]"):
         Hub(kind="hub", handle=str(folder), input_size=(8, 8)).resolved(offline=True)
 
 
-def test_a_damaged_module_is_an_error_in_words(tmp_path: Path) -> None:
+def test_a_damaged_module_is_a_clear_error(tmp_path: Path) -> None:
     folder = signature_only(tmp_path / "module")
     (folder / "saved_model.pb").write_bytes(b"\x0a\xff nothing")
     with pytest.raises(DataError, match="cannot be read"):
@@ -233,14 +233,14 @@ def test_images_of_whole_numbers_stay_0_to_255(tmp_path: Path) -> None:
         Hub(kind="hub", handle=str(folder), input_range=(0.0, 1.0)).resolved(offline=True)
 
 
-def test_the_size_of_a_callable_module_is_known_and_named_where_it_does_not_fit(tmp_path: Path) -> None:
+def test_an_input_size_that_a_callable_module_does_not_take_is_refused(tmp_path: Path) -> None:
     folder = reusable(tmp_path / "module")
     assert Hub(kind="hub", handle=str(folder)).resolved(offline=True).input_size == (4, 4)
     with pytest.raises(DataError, match=r"shape \(8, 8, 3\): it takes \(4, 4, 3\)"):
         Hub(kind="hub", handle=str(folder)).build((8, 8, 3))
 
 
-def test_a_module_of_any_size_takes_the_specs_and_else_its_usual_one(tmp_path: Path) -> None:
+def test_a_module_of_any_size_uses_the_size_of_the_spec_or_its_usual_one(tmp_path: Path) -> None:
     class Pooling(tf.Module):  # type: ignore[misc]
         @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3))])
         def __call__(self, images: Any) -> Any:
@@ -256,14 +256,14 @@ def test_a_module_of_any_size_takes_the_specs_and_else_its_usual_one(tmp_path: P
     assert own.build((8, 8, 3)).features == (3,)
 
 
-def test_a_signature_or_an_output_that_there_is_not_is_named(tmp_path: Path) -> None:
-    signatures, callable_one = signature_only(tmp_path / "signatures"), reusable(tmp_path / "callable")
+def test_an_unknown_signature_or_output_is_refused_by_name(tmp_path: Path) -> None:
+    signatures, with_call = signature_only(tmp_path / "signatures"), reusable(tmp_path / "callable")
     with pytest.raises(DataError, match="has the signatures serving_default; name one of them"):
         layer_of(signatures, signature="serve")
     with pytest.raises(DataError, match="gives default; name one of them"):
         layer_of(signatures, output="features")
     with pytest.raises(DataError, match="one output without a name"):
-        layer_of(callable_one, output="features")
+        layer_of(with_call, output="features")
 
 
 @pytest.mark.parametrize("tags", [(["serve"],), ([],), (["train"], []), (["train"], ["serve"])])
@@ -273,13 +273,13 @@ def test_a_module_of_tensorflow_1_gives_features(tmp_path: Path, tags: tuple[lis
     np.testing.assert_allclose(np.asarray(layer(IMAGES)), IMAGES.reshape(6, 48).sum(axis=1)[:, None].repeat(2, 1), rtol=1e-5)
 
 
-def test_a_module_of_tensorflow_1_without_a_part_for_predictions_is_an_error_in_words(tmp_path: Path) -> None:
+def test_a_module_of_tensorflow_1_without_a_graph_for_predictions_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no graph for predictions"):
         HubLayer(str(tf1(tmp_path / "module", tags=(["train"], ["tune"]))))
 
 
 @pytest.mark.parametrize("make", [signature_only, tf1])
-def test_a_module_that_cannot_learn_is_saved_whole_too(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+def test_a_module_that_cannot_be_trained_is_saved_completely(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     model = model_of(layer_of(make(tmp_path / "module")))
     for weight in model.layers[1].weights:
         weight.assign(weight * 3)
@@ -291,7 +291,7 @@ def test_a_module_that_cannot_learn_is_saved_whole_too(tmp_path: Path, make: Cal
     assert not again.layers[1].trainable_weights
 
 
-def test_under_mixed_precision_the_module_computes_in_float32(tmp_path: Path) -> None:
+def test_a_module_computes_in_float32_under_mixed_precision(tmp_path: Path) -> None:
     folder = reusable(tmp_path / "module")
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -303,7 +303,7 @@ def test_under_mixed_precision_the_module_computes_in_float32(tmp_path: Path) ->
     assert {weight.dtype for weight in layer.weights} == {"float32"}
 
 
-def test_the_real_module_tracks_everything(tmp_path: Path, test_data: Path) -> None:
+def test_all_variables_of_a_real_module_are_tracked(tmp_path: Path, test_data: Path) -> None:
     folder = test_data / "hub" / "mobilenet_v1_025_224_feature_vector"
     spec = Hub(kind="hub", handle=str(folder)).resolved(offline=True)
     layer = spec.build(spec.example_shape() or ())
@@ -319,7 +319,7 @@ def test_the_real_module_tracks_everything(tmp_path: Path, test_data: Path) -> N
     assert (np.asarray(again(images)) == np.asarray(model(images))).all()
 
 
-def test_the_real_module_learns_and_is_the_same_in_another_process(tmp_path: Path, test_data: Path) -> None:
+def test_a_real_module_is_trained_and_equal_in_another_process(tmp_path: Path, test_data: Path) -> None:
     spec = Hub(kind="hub", handle=str(test_data / "hub" / "mobilenet_v1_025_224_feature_vector"))
     layer = spec.build((224, 224, 3))
     entry = keras.Input((224, 224, 3))
@@ -330,20 +330,20 @@ def test_the_real_module_learns_and_is_the_same_in_another_process(tmp_path: Pat
         layer.inference_mode, before = inference_mode, values(layer)
         model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
         model.train_on_batch(images, np.ones((4, 2)))
-        assert sum((one != other).any() for one, other in zip(before, values(layer), strict=True)) == moving
+        assert sum((old != new).any() for old, new in zip(before, values(layer), strict=True)) == moving
     model.save(tmp_path / "model.keras")
     loss = model.evaluate(images, np.ones((4, 2)), verbose=0)
-    np.savez(tmp_path / "known.npz", *values(layer), images=images, output=np.asarray(model(images)), loss=loss)
+    np.savez(tmp_path / "expected.npz", *values(layer), images=images, output=np.asarray(model(images)), loss=loss)
     code = (
         "from pathlib import Path\nimport numpy as np\n"
         "from dlcli.runtime.loading import load_model\n"
-        "known, model = np.load('known.npz'), load_model(Path('model.keras'))\n"
+        "expected, model = np.load('expected.npz'), load_model(Path('model.keras'))\n"
         "weights = [weight.numpy() for weight in model.layers[1].weights]\n"
         "assert len(weights) == 135\n"
-        "assert all((one == known[f'arr_{index}']).all() for index, one in enumerate(weights))\n"
-        "assert (np.asarray(model(known['images'])) == known['output']).all()\n"
+        "assert all((weight == expected[f'arr_{index}']).all() for index, weight in enumerate(weights))\n"
+        "assert (np.asarray(model(expected['images'])) == expected['output']).all()\n"
         "model.compile(loss='mse', jit_compile=False)\n"
-        "assert model.evaluate(known['images'], np.ones((4, 2)), verbose=0) == known['loss']\n"
+        "assert model.evaluate(expected['images'], np.ones((4, 2)), verbose=0) == expected['loss']\n"
         "print('same')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

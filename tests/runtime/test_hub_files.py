@@ -1,4 +1,4 @@
-"""From a Hub handle to a folder: archives are unpacked once and never outside it, addresses fetched once."""
+"""Resolving Hub handles: archives are unpacked once and never outside their folder, addresses are downloaded once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from runtime.test_hub import layer_of, signature_only
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keeps modules in the test's folder."""
+    """Sets the cache of modules to the test's folder."""
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -45,7 +45,7 @@ def test_an_archive_is_unpacked_once(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil"])
-def test_an_archive_that_would_leave_its_folder_is_not_unpacked(tmp_path: Path, name: str) -> None:
+def test_an_archive_with_paths_outside_its_folder_is_not_unpacked(tmp_path: Path, name: str) -> None:
     with tarfile.open(tmp_path / "bad.tar", "w") as archive:
         member = tarfile.TarInfo(name)
         member.size = 4
@@ -64,16 +64,16 @@ def test_links_in_an_archive_are_refused(tmp_path: Path) -> None:
         member = tarfile.TarInfo("link")
         member.type, member.linkname = tarfile.SYMTYPE, "elsewhere"
         archive.addfile(member)
-    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as other:
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as zip_archive:
         entry = zipfile.ZipInfo("link")
         entry.create_system, entry.external_attr = 3, 0o120777 << 16
-        other.writestr(entry, "elsewhere")
+        zip_archive.writestr(entry, "elsewhere")
     for name in ("bad.tar", "bad.zip"):
         with pytest.raises(DataError, match="neither a file nor a folder"):
             module_folder(str(tmp_path / name), offline=True)
 
 
-def test_an_address_is_not_fetched_offline_and_says_what_is_missing(cache: Path) -> None:
+def test_an_address_is_not_downloaded_offline(cache: Path) -> None:
     handle = "https://example.invalid/module/1"
     with pytest.raises(DataError, match="--offline forbids it") as raised:
         module_folder(handle, offline=True)
@@ -81,7 +81,7 @@ def test_an_address_is_not_fetched_offline_and_says_what_is_missing(cache: Path)
     assert str(cache) in str(raised.value)
 
 
-def test_an_address_that_cannot_be_reached_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_address_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(DataError, match="could not be downloaded"):
         module_folder("https://example.invalid/module/1", offline=False)
@@ -89,13 +89,11 @@ def test_an_address_that_cannot_be_reached_is_an_error_in_words(monkeypatch: pyt
 
 @pytest.mark.parametrize("form", ["gztar", "zip"])
 @pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
-def test_a_damaged_archive_is_an_error_in_words_and_leaves_nothing(
-    tmp_path: Path, cache: Path, form: str, place: float
-) -> None:
+def test_a_damaged_archive_is_a_clear_error_and_leaves_no_files(tmp_path: Path, cache: Path, form: str, place: float) -> None:
     archive = packed(tmp_path, form)
     content = bytearray(archive.read_bytes())
     start = int(len(content) * place)
-    content[start : start + 60] = bytes(255 - one for one in content[start : start + 60])
+    content[start : start + 60] = bytes(255 - byte for byte in content[start : start + 60])
     archive.write_bytes(content)
     with pytest.raises(DataError, match="cannot be unpacked") as raised:
         module_folder(str(archive), offline=True)
@@ -104,7 +102,7 @@ def test_a_damaged_archive_is_an_error_in_words_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("form", ["gztar", "zip"])
-def test_half_an_archive_is_an_error_in_words(tmp_path: Path, form: str) -> None:
+def test_a_truncated_archive_is_a_clear_error(tmp_path: Path, form: str) -> None:
     archive = packed(tmp_path, form)
     archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
     with pytest.raises(DataError, match="cannot be unpacked"):
@@ -112,9 +110,7 @@ def test_half_an_archive_is_an_error_in_words(tmp_path: Path, form: str) -> None
 
 
 @pytest.mark.parametrize(("offsets", "value", "why"), [((6, 8), 1, "encrypted"), ((8, 10), 99, "not supported")])
-def test_an_archive_that_cannot_be_read_is_an_error_in_words(
-    tmp_path: Path, offsets: tuple[int, int], value: int, why: str
-) -> None:
+def test_an_unreadable_archive_is_a_clear_error(tmp_path: Path, offsets: tuple[int, int], value: int, why: str) -> None:
     archive = packed(tmp_path, "zip")
     content = bytearray(archive.read_bytes())
     for mark, offset in zip((b"PK\x03\x04", b"PK\x01\x02"), offsets, strict=True):
@@ -126,7 +122,7 @@ def test_an_archive_that_cannot_be_read_is_an_error_in_words(
         module_folder(str(archive), offline=True)
 
 
-def test_a_cache_that_cannot_be_written_is_an_error_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_cache_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = packed(tmp_path, "zip")
     (tmp_path / "file").touch()
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "file" / "cache"))
@@ -134,7 +130,7 @@ def test_a_cache_that_cannot_be_written_is_an_error_in_words(tmp_path: Path, mon
         module_folder(str(archive), offline=True)
 
 
-def test_an_archive_without_a_module_is_an_error_in_words(tmp_path: Path) -> None:
+def test_an_archive_without_a_module_is_a_clear_error(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.writestr("photo.jpg", "")
     with pytest.raises(DataError, match=r"holds no saved_model.pb"):
@@ -143,10 +139,12 @@ def test_an_archive_without_a_module_is_an_error_in_words(tmp_path: Path) -> Non
 
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
-def test_an_address_is_fetched_once_and_then_used_offline(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_is_downloaded_once_for_later_use_offline(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("no_proxy", "*")
     signature_only(tmp_path / "module")
     shutil.make_archive(str(tmp_path / "served"), "gztar", tmp_path / "module")

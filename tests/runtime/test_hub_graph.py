@@ -1,4 +1,4 @@
-"""Modules that would do more than compute: none is opened, whatever form or name hides it."""
+"""Modules with operations that do more than compute are not opened, whatever form or name hides them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHAPE = (None, 4, 4, 3)
 
 
 def effect(folder: Path, do: Callable[[], Any]) -> Path:
-    """Saves a module that does something besides computing."""
+    """Saves a module with a side effect."""
     module = tf.Module()
 
     @tf.function(input_signature=[tf.TensorSpec(SHAPE)])
@@ -91,7 +91,7 @@ def test_a_module_that_touches_files_is_not_opened(tmp_path: Path, effect_of: st
     assert not list(tmp_path.glob("evil*"))
 
 
-def test_the_list_holds_no_operation_on_files_processes_or_machines() -> None:
+def test_no_allowed_operation_accesses_files_processes_or_machines() -> None:
     outside = "File|Dataset|Iterator|PyFunc|Rpc|Send|Recv|Save|Restore|Session|Queue|Barrier|TPU|Nccl|Collective|Abort|Remote"
     assert not [name for name in OPERATIONS if re.search(outside, name)]
     assert all(hasattr(tf.raw_ops, name) for name in OPERATIONS)
@@ -102,16 +102,17 @@ def test_a_module_may_print_to_the_terminal(tmp_path: Path) -> None:
     assert layer_of(folder).features == (48,)
 
 
-def test_a_name_of_tensorflows_own_saving_hides_nothing(tmp_path: Path) -> None:
+def test_an_operation_under_a_name_of_tensorflows_saving_is_refused(tmp_path: Path) -> None:
     save = EFFECTS["saves tensors"][1](str(tmp_path / "evil"))
     folder = effect(tmp_path / "module", save)
 
     def hide(meta: Any) -> None:
-        serving = [one for one in meta.graph_def.library.function if one.signature.name.startswith("__inference_serve")]
-        inner = next(one for one in serving if any(node.op == "SaveV2" for node in one.node_def))
+        functions = meta.graph_def.library.function
+        serving = [function for function in functions if function.signature.name.startswith("__inference_serve")]
+        inner = next(function for function in serving if any(node.op == "SaveV2" for node in function.node_def))
         old, new = inner.signature.name, "__inference__traced_save_0"
-        for one in meta.graph_def.library.function:
-            for node in one.node_def:
+        for function in functions:
+            for node in function.node_def:
                 if node.attr["f"].func.name == old:
                     node.attr["f"].func.name = new
         inner.signature.name = new
@@ -131,7 +132,7 @@ def test_a_graph_of_tensorflow_1_that_writes_files_is_not_opened(tmp_path: Path)
     assert not (tmp_path / "evil").exists()
 
 
-def test_a_graph_of_tensorflow_1_that_saves_where_it_should_restore_is_not_opened(tmp_path: Path) -> None:
+def test_a_graph_of_tensorflow_1_that_saves_instead_of_restoring_is_not_opened(tmp_path: Path) -> None:
     def swap(meta: Any) -> None:
         meta.saver_def.restore_op_name = meta.saver_def.save_tensor_name.partition(":")[0]
 
@@ -139,7 +140,7 @@ def test_a_graph_of_tensorflow_1_that_saves_where_it_should_restore_is_not_opene
         HubLayer(str(rewritten(tf1(tmp_path / "module"), swap)))
 
 
-def test_a_saved_model_with_such_a_module_inside_is_not_loaded(tmp_path: Path) -> None:
+def test_a_saved_model_with_a_refused_module_is_not_loaded(tmp_path: Path) -> None:
     model = model_of(layer_of(reusable(tmp_path / "module")))
     model.save(tmp_path / "model.keras")
     bad = effect(tmp_path / "bad", EFFECTS["writes a file"][1](str(tmp_path / "evil")))
@@ -152,7 +153,7 @@ def test_a_saved_model_with_such_a_module_inside_is_not_loaded(tmp_path: Path) -
     assert not (tmp_path / "evil").exists()
 
 
-def test_a_saved_models_files_stay_in_their_folder(tmp_path: Path) -> None:
+def test_a_saved_model_with_paths_outside_its_folder_is_not_loaded(tmp_path: Path) -> None:
     model = model_of(layer_of(reusable(tmp_path / "module")))
     model.save(tmp_path / "model.keras")
     with zipfile.ZipFile(tmp_path / "model.keras", "a") as changed:

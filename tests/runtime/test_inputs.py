@@ -1,4 +1,4 @@
-"""Inputs of every kind answer the same questions in the same way."""
+"""Inputs of every kind have the same interface and behaviour."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dlcli.runtime.inputs import Arrays, Images, Inputs, TableColumns, array_inp
 from dlcli.spec.data.data import ImageSettings
 
 EQUAL, OTHER = (0, 3), 1
-"""Examples of every set below: these two are equal, this one is another."""
+"""Places of examples in every data set below: two equal ones, and a different one."""
 
 
 def pixels() -> Any:
@@ -47,27 +47,27 @@ def inputs(request: pytest.FixtureRequest, tmp_path: Path) -> Inputs:
 
 
 def arrays(batch: Any) -> list[Any]:
-    """Returns the arrays of a batch: one, or one a column."""
+    """Returns the arrays of a batch: a single array, or one per column."""
     return [np.asarray(value) for value in (batch.values() if isinstance(batch, dict) else [batch])]
 
 
 def equal(first: Any, second: Any) -> bool:
     pairs = zip(arrays(first), arrays(second), strict=True)
-    return all(np.array_equal(one, two, equal_nan=one.dtype.kind == "f") for one, two in pairs)
+    return all(np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f") for ours, theirs in pairs)
 
 
-def test_the_example_of_the_documentation_runs() -> None:
+def test_the_examples_in_the_docstrings_of_inputs_run() -> None:
     assert doctest.testmod(module).attempted > 3
     assert doctest.testmod(module).failed == 0
 
 
-def test_what_is_taken_is_read_as_from_the_whole(inputs: Inputs) -> None:
-    taken = inputs.take(np.array([2, 0]))
-    assert (len(taken), taken.kind, taken.shape) == (2, inputs.kind, inputs.shape)
-    assert equal(taken.read(np.arange(2)), inputs.read(np.array([2, 0])))
+def test_a_selection_of_inputs_is_read_as_from_all_inputs(inputs: Inputs) -> None:
+    selection = inputs.take(np.array([2, 0]))
+    assert (len(selection), selection.kind, selection.shape) == (2, inputs.kind, inputs.shape)
+    assert equal(selection.read(np.arange(2)), inputs.read(np.array([2, 0])))
 
 
-def test_the_reader_of_a_data_stream_gives_what_read_gives(inputs: Inputs) -> None:
+def test_the_reader_for_tf_data_returns_the_same_batches_as_read(inputs: Inputs) -> None:
     read = inputs.reader()
     dataset = tf.data.Dataset.from_tensors(tf.constant([3, 1])).map(read)
     assert equal(next(iter(dataset)), inputs.read(np.array([3, 1])))
@@ -89,7 +89,7 @@ def test_content_changes_with_the_values(inputs: Inputs) -> None:
     assert content(inputs) != content(inputs.take(np.array([1, 0, 2, 3])))
 
 
-def test_rows_become_a_table_and_back() -> None:
+def test_rows_convert_to_a_table_and_back() -> None:
     rows = Arrays(np.array([[1.0, 2.0], [3.0, 4.0]]))
     assert list(rows.table()) == ["0", "1"]
     assert equal(rows.with_table(rows.table()).read(np.arange(2)), rows.values)
@@ -108,7 +108,7 @@ QUESTION = re.compile(r"""hasattr\([\w.]+, "(read|unreadable)"\)|isinstance\([\w
 HOMES = {"runtime/inputs.py", "data/inputs.py"}
 
 
-def test_no_other_module_tells_inputs_by_a_dict_an_array_or_an_attribute() -> None:
+def test_no_other_module_asks_for_the_kind_of_inputs() -> None:
     sources = REPOSITORY / "src" / "dlcli"
     asking = {str(path.relative_to(sources)) for path in sources.rglob("*.py") if QUESTION.search(path.read_text("utf-8"))}
     assert asking <= HOMES

@@ -1,4 +1,4 @@
-"""The walk over nested layers."""
+"""The lists of the layers of nested models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _model() -> keras.Model:
     return keras.Model([outer_input, other_input], keras.layers.Dense(1, name="last")(total))
 
 
-def test_layers_of_models_inside_a_model_stand_in_their_place_without_inputs() -> None:
+def test_layers_of_nested_models_are_listed_in_order_without_inputs() -> None:
     model = _model()
     assert [layer.name for layer in single_layers(model)][:3] == ["first", "second", "third"]
     assert single_layers(model)[-1].name == "last"
@@ -26,7 +26,7 @@ def test_layers_of_models_inside_a_model_stand_in_their_place_without_inputs() -
     assert single_layers(layer) == [layer]
 
 
-def test_operations_are_the_layers_and_what_is_no_layer_with_the_inputs_of_the_model_itself() -> None:
+def test_operations_include_layers_other_operations_and_the_models_own_inputs() -> None:
     operations = single_operations(_model())
     names = [operation.name for operation in operations]
     assert {"outer_input", "other_input", "first", "second", "third", "last"} < set(names)

@@ -1,4 +1,4 @@
-"""`doctor`: each check on a machine where it is well and, as far as one can be made, where it is not."""
+"""`doctor`: the result of each check on this machine and, where it can be simulated, on a machine with a problem."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runtime.nvml import stand_in
 H100 = ("H100 (80 GB, driver 550.1)",)
 
 
-def test_a_machine_that_trains_leaves_with_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_succeeds_on_a_machine_that_can_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     doctor(runs=tmp_path, json=True)
     result = json.loads(capsys.readouterr().out)
     assert result["can_train"] is True
@@ -29,18 +29,18 @@ def test_a_machine_that_trains_leaves_with_success(tmp_path: Path, capsys: pytes
     assert all(check["remedy"] for check in result["checks"] if check["status"] != "ok")
 
 
-def test_a_runs_folder_that_cannot_be_written_fails_with_its_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unwritable_runs_folder_fails_with_its_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(typer.Exit) as left:
+    with pytest.raises(typer.Exit) as caught:
         doctor(runs=tmp_path / "file" / "runs")
-    assert left.value.exit_code == 1
+    assert caught.value.exit_code == 1
     printed = " ".join(capsys.readouterr().out.split())
     assert "Not a directory" in printed
     assert "remedy: set another folder with --runs or DLCLI_RUNS" in printed
     assert printed.endswith("This machine cannot train yet: see `fail` above.")
 
 
-def test_a_python_out_of_range_fails() -> None:
+def test_an_unsupported_python_fails() -> None:
     check = stage.check_python((3, 14, 0))
     assert (check.status, check.found, check.remedy) == ("fail", "3.14.0", "install Python 3.11, 3.12 or 3.13")
 
@@ -51,7 +51,7 @@ def test_missing_and_old_packages_are_named() -> None:
     assert stage._mismatch(Requirement("packaging>=1")) == ""
 
 
-def test_missing_bytecode_warns_with_the_command_that_makes_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_bytecode_is_a_warning_with_the_command_to_compile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path))
     check = stage.check_bytecode()
     assert check.status == "warn"
@@ -59,12 +59,12 @@ def test_missing_bytecode_warns_with_the_command_that_makes_it(monkeypatch: pyte
     assert "-m compileall" in check.remedy
 
 
-def test_a_data_folder_that_cannot_be_written_only_warns(tmp_path: Path) -> None:
+def test_an_unwritable_data_folder_is_only_a_warning(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert stage.check_folder("datasets", tmp_path / "file" / "sets", "remedy").status == "warn"
 
 
-def test_a_self_test_that_breaks_is_a_failed_check() -> None:
+def test_an_exception_in_the_self_test_is_a_failed_check() -> None:
     check = stage.self_test(None)
     assert check.status == "fail"
     assert "AttributeError" in check.found
@@ -72,7 +72,7 @@ def test_a_self_test_that_breaks_is_a_failed_check() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gpus", "status", "found", "remedy"),
+    ("gpus", "status", "finding", "remedy"),
     [
         (Gpus(used=("H100 (compute capability 9.0)",), driver=H100), "ok", "sees H100", ""),
         (Gpus(), "ok", "none; training uses the CPU", ""),
@@ -85,10 +85,10 @@ def test_a_self_test_that_breaks_is_a_failed_check() -> None:
         (Gpus(devices=True), "warn", "no driver library", "--gpus all"),
     ],
 )
-def test_why_a_gpu_is_not_used(gpus: Gpus, status: str, found: str, remedy: str) -> None:
+def test_the_verdict_explains_why_a_gpu_is_not_used(gpus: Gpus, status: str, finding: str, remedy: str) -> None:
     verdict = gpus.verdict()
     assert verdict[0] == status
-    assert found in verdict[1]
+    assert finding in verdict[1]
     assert remedy in verdict[2]
     assert bool(verdict[2]) == (status != "ok")
 
@@ -101,7 +101,7 @@ def test_a_machine_without_a_driver_has_no_gpu(monkeypatch: pytest.MonkeyPatch) 
     assert gpus.hidden == ""
 
 
-def test_a_driver_that_fails_is_told_from_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_failing_driver_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, error="RM has detected an NVML/RM version mismatch.")
     assert find_gpus().driver_error == "RM has detected an NVML/RM version mismatch."
 
@@ -116,7 +116,7 @@ def test_the_cuda_packages_are_those_of_the_installed_tensorflow() -> None:
     assert missing == () or any(name.startswith("nvidia-cudnn") for name in missing)
 
 
-def test_a_relative_folder_that_exists_is_not_reported_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_relative_folder_is_not_reported_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert stage.check_folder("runs folder", Path("runs"), "").found == f"runs (does not exist; created in {tmp_path})"
     Path("runs").mkdir()

@@ -20,7 +20,7 @@ BATCH = 16
 
 
 def _unevenness(order: Array) -> float:
-    """Returns chi-squared by its degrees of freedom, of two sorted classes in batches of 16; near 1 if perfectly shuffled."""
+    """Returns chi-squared per degree of freedom for two sorted classes in batches of 16; near 1 if perfectly shuffled."""
     labels, batches = order * 2 // len(order), np.arange(len(order)) // BATCH
     counts = np.bincount(batches * 2 + labels, minlength=2 * (batches[-1] + 1)).reshape(-1, 2)
     expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / len(order)
@@ -28,7 +28,7 @@ def _unevenness(order: Array) -> float:
 
 
 @pytest.mark.parametrize("examples", [50, 244, 2_000, pytest.param(20_000, marks=pytest.mark.slow)])
-def test_every_epoch_is_shuffled_as_well_as_by_numpy(examples: int) -> None:
+def test_every_epoch_is_shuffled_as_evenly_as_by_numpy(examples: int) -> None:
     ours, numpys, different = [], [], set()
     for seed, epoch in product(SEEDS, EPOCHS):
         order = epoch_order(seed, epoch, examples)
@@ -61,8 +61,8 @@ def test_a_stream_reads_each_epoch_in_its_order_from_any_step_on() -> None:
         assert _orders(stream, epoch, 1) == list(epoch_order(0, epoch, 10)[4:])
 
 
-def test_the_order_is_the_same_in_every_version() -> None:
-    """Unfinished runs need it, those of revision 1 the order that was used before."""
+def test_the_order_of_examples_is_the_same_in_every_version() -> None:
+    """Resumed runs depend on it; resumed runs of revision 1 have the order of their version."""
     assert list(epoch_order(0, 0, 10)) == [4, 1, 0, 7, 5, 2, 9, 6, 8, 3]
     assert list(epoch_order(7, 3, 10)) == [3, 6, 8, 5, 7, 9, 2, 0, 1, 4]
     earlier = _stream(10, seed=7, first_order=True)
@@ -72,7 +72,7 @@ def test_the_order_is_the_same_in_every_version() -> None:
 
 
 def test_no_two_augmentations_draw_from_the_same_seed() -> None:
-    """Keras takes the remainder of a seed by 2**31 - 2."""
+    """Keras reduces a seed modulo 2**31 - 2."""
     seeds = [StepSeed(run, place, step) for run, place, step in product(SEEDS, range(8), (0, 1, 255, 256, 65_536))]
     keys = {tuple(int(word) % (2**31 - 2) for word in seed.next()) for seed in seeds for _ in range(4)}
     assert len(keys) == 4 * len(seeds)
@@ -83,13 +83,13 @@ def test_the_draws_of_augmentations_are_uniform_over_steps_places_and_draws() ->
     def drawn() -> Any:
         def draws(step: Any) -> Any:
             seeds = [StepSeed(seed, place, step) for seed in (0, 256) for place in range(2)]
-            return tf.stack([keras.random.uniform((), seed=one) for one in seeds for _ in range(2)])
+            return tf.stack([keras.random.uniform((), seed=seed) for seed in seeds for _ in range(2)])
 
         return tf.map_fn(draws, tf.range(1_000, dtype=tf.int64), fn_output_signature=tf.float32)
 
     values = drawn().numpy()
     assert kstest(values.ravel(), "uniform").pvalue > 1e-3
-    # Neither columns (seed, place and draw) nor steps that follow each other are related: normal under independence.
+    # Neither columns (seed, place and draw) nor consecutive steps are correlated: correlations of independent draws are normal.
     related = np.corrcoef(values.T)[np.triu_indices(values.shape[1], 1)]
     assert np.abs(related).max() < 4.5 / np.sqrt(len(values))
     following = [np.corrcoef(column[:-1], column[1:])[0, 1] for column in values.T]

@@ -1,4 +1,4 @@
-"""A fifth task in one file: classes in order, with a decision, a metric and words of their own. It is not part of dlcli.
+"""A fifth task in one file: ordered classes with their own decision, metric and words. It is not part of dlcli.
 
 Run as a program it is dlcli with this task: `python ordinal.py train spec.yaml`.
 """
@@ -18,19 +18,19 @@ Array = np.ndarray[Any, Any]
 
 
 class Levels(Classes):
-    """One of several levels in order: the median level is predicted, and an error counts by its distance."""
+    """One of several ordered levels: the median level is predicted, and an error counts by its distance."""
 
     noun: ClassVar[str] = "level"
     nouns: ClassVar[str] = "levels"
 
     def decide(self, scores: Array) -> Array:
-        """Returns the level at which the probabilities from the lowest level on reach a half."""
+        """Returns the lowest level at which the cumulative probability reaches a half."""
         predicted: Array = (np.cumsum(scores, axis=1) >= 0.5 - 1e-6).argmax(axis=1)
         return predicted
 
 
 class LevelDistance(MetricSpec):
-    """Mean distance between the predicted and the right level."""
+    """Mean distance between the predicted and the true level."""
 
     higher_is_better: ClassVar[bool] = False
     outputs: ClassVar[tuple[type[OutputType], ...]] = (Levels,)

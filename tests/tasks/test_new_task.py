@@ -1,4 +1,4 @@
-"""A task that dlcli does not know is one file: everything from the spec to the export works with it."""
+"""A new task takes one file, and everything from the spec to the export works with it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def save_wines(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def wines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFolder]:
-    """A run of the task, which dlcli knows only meanwhile."""
+    """A run of the task, which is registered for the tests of this file only."""
     folder = tmp_path_factory.mktemp("wines")
     save_wines(folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -57,7 +57,7 @@ def wines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFolder]:
         yield trained(write_spec(folder, SOURCE, task="ordinal", model=MODEL, training=training), write_up=True)
 
 
-def test_it_is_trained_and_scored_by_its_own_metric(wines: RunFolder) -> None:
+def test_the_new_task_is_trained_and_scored_by_its_own_metric(wines: RunFolder) -> None:
     scores = wines.metrics("test")
     assert list(scores["metrics"]) == ["loss", "level_distance", "accuracy"]
     assert scores["metrics"]["level_distance"]["value"] < 0.6 < scores["baseline"]["metrics"]["level_distance"]
@@ -67,14 +67,14 @@ def test_it_is_trained_and_scored_by_its_own_metric(wines: RunFolder) -> None:
     assert again.metrics["level_distance"] == scores["metrics"]["level_distance"]["value"]
 
 
-def test_its_own_decision_is_what_predictions_hold(wines: RunFolder) -> None:
+def test_predictions_of_the_new_task_follow_its_own_decision(wines: RunFolder) -> None:
     rows = read_table(wines.evaluation("test") / "predictions.csv")
     shares = np.array([[float(row[f"p_{level}"]) for level in range(5)] for row in rows])
     medians = (np.cumsum(shares, axis=1) >= 0.5 - 1e-6).argmax(axis=1)
     assert [row["predicted"] for row in rows] == [str(level) for level in medians]
 
 
-def test_it_predicts_reports_explains_and_exports(wines: RunFolder) -> None:
+def test_runs_of_the_new_task_can_be_predicted_reported_explained_and_exported(wines: RunFolder) -> None:
     prediction = prepare(wines, [str(wines.path.parents[2] / "wines.csv")])
     answers = next(prediction.answers(pytest.fail))
     predicted = [int(entry["predicted"]) for entry in layout_of(answers.task).objects(answers, 1)]
@@ -87,7 +87,7 @@ def test_it_predicts_reports_explains_and_exports(wines: RunFolder) -> None:
     assert export(wines, "onnx").agreement.agrees
 
 
-def test_what_is_predicted_is_the_tasks_decision_also_where_another_class_is_likelier() -> None:
+def test_a_prediction_is_the_tasks_decision_even_if_another_class_is_likelier() -> None:
     scores = np.array([[0.4, 0.15, 0.45]], "float32")
     answers = Answers(ordinal.ORDINAL, ("low", "middle", "high"), ["wine"], scores)
     layout = layout_of(ordinal.ORDINAL)
@@ -98,9 +98,9 @@ def test_what_is_predicted_is_the_tasks_decision_also_where_another_class_is_lik
     assert claims(outcome) == (pytest.approx(0.15), np.array([True]))
 
 
-def test_an_output_that_a_command_does_not_know_is_refused_in_words() -> None:
+def test_an_output_type_that_a_command_does_not_know_is_refused_by_name() -> None:
     class Pixels(OutputType):
-        """An output that nothing is written for."""
+        """An output type that no command has an entry for."""
 
         loss_form = "values"
         decide = errors = labels = guess = None  # type: ignore[assignment]
@@ -116,7 +116,7 @@ def test_a_metric_of_another_output_is_refused(wines: RunFolder, tmp_path: Path)
         load(write_spec(tmp_path, SOURCE, task="ordinal", model=MODEL, training="epochs: 1, metrics: [r2]"))
 
 
-def test_a_killed_run_of_it_is_resumed_to_the_bit(tmp_path: Path) -> None:
+def test_a_killed_run_of_the_new_task_is_resumed_bit_for_bit(tmp_path: Path) -> None:
     save_wines(tmp_path)
     training = "epochs: 30, checkpoint_minutes: 0.001"
     spec = write_spec(tmp_path, SOURCE, task="ordinal", model=MODEL, data="batch_size: 4", training=training)
@@ -133,7 +133,7 @@ def test_a_killed_run_of_it_is_resumed_to_the_bit(tmp_path: Path) -> None:
 
 
 def _dlcli(folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:
-    """Starts dlcli with the task in a process of its own."""
+    """Starts dlcli with the task in a separate process."""
     program = [sys.executable, ordinal.__file__, *map(str, arguments), "--quiet"]
     with (folder / "output.txt").open("a", encoding="utf-8") as output:
         return subprocess.Popen(program, stdout=output, stderr=output, cwd=folder, env=environment(), text=True)

@@ -1,4 +1,4 @@
-"""The tasks and their output types, without TensorFlow: each form of an output, and back."""
+"""The tasks and their output types, without TensorFlow: conversions between the forms of an output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = {"classification": 4, "binary": 2, "multilabel": 3, "regression": 2}
 
 
 def model_output(name: str, examples: int = 20) -> np.ndarray:
-    """Returns what a model of a task might give, float32 `(n, units)`."""
+    """Returns a random output of a model of a task, float32 `(n, units)`."""
     random = np.random.default_rng(0)
     units = TASKS[name].units(NAMES[name])
     output = random.random((examples, units)).astype("float32")
@@ -24,7 +24,7 @@ def model_output(name: str, examples: int = 20) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_scores_have_a_column_for_each_name_and_give_the_models_output_back(name: str) -> None:
+def test_scores_have_a_column_for_each_name_and_convert_back_to_the_models_output(name: str) -> None:
     output, kind = model_output(name), TASKS[name].output
     scores = kind.scores(output)
     assert scores.shape == (len(output), NAMES[name])
@@ -33,7 +33,7 @@ def test_scores_have_a_column_for_each_name_and_give_the_models_output_back(name
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_decisions_have_the_form_of_targets_and_perfect_ones_have_no_error(name: str) -> None:
+def test_decisions_have_the_form_of_targets_and_no_error_against_themselves(name: str) -> None:
     kind = TASKS[name].output
     scores = kind.scores(model_output(name))
     predicted = kind.decide(scores)
@@ -57,14 +57,14 @@ def test_a_temperature_of_one_changes_no_probability(name: str) -> None:
     assert (kind.decide(kind.calibrated(scores, 3.0)) == kind.decide(scores)).all()
 
 
-def test_a_table_is_read_by_the_nearest_type() -> None:
+def test_the_entry_of_the_nearest_output_type_is_used() -> None:
     table: dict[type[OutputType], str] = {Classes: "classes", Values: "values"}
     assert entry_of(table, TwoClasses()) == "classes"
     assert entry_of(table | {TwoClasses: "two"}, TwoClasses()) == "two"
     assert entry_of(table, Labels()) is None
 
 
-def test_a_name_is_given_once() -> None:
+def test_the_name_of_a_task_is_unique() -> None:
     other = Task("binary", "", "", "sigmoid", "mse", (), Values())
     with pytest.raises(ValueError, match="there is a task 'binary' already"):
         register(other)
@@ -76,6 +76,6 @@ def test_the_examples_in_the_documentation_hold() -> None:
     assert doctest.testmod(task).attempted > 0
 
 
-def test_knowing_the_tasks_loads_no_numpy() -> None:
+def test_importing_the_tasks_loads_no_numpy() -> None:
     code = "import sys, dlcli.tasks; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=environment(), check=False).returncode == 0

@@ -11,7 +11,7 @@ from dlcli.spec.experiment import Experiment
 def prediction_batch(experiment: Experiment) -> int:
     """Returns the batch size for predictions: the training's, but at least 32 and at most 1,024.
 
-    Always the same for one spec, since sums in another batch may round differently in the last bit.
+    The size depends on the spec only, since sums over other batches may round differently in the last bit.
     """
     return min(max(experiment.data.examples_in_step(1024), 32), 1024)
 

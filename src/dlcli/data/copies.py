@@ -1,4 +1,4 @@
-"""Examples that are nearly the same in two parts, that share the stem of their names, or that stand under two labels."""
+"""Examples of two splits that are nearly the same or share the stem of their names, and examples with two labels."""
 
 from __future__ import annotations
 
@@ -15,59 +15,59 @@ from dlcli.data.splits import Splits
 from dlcli.spec.data.sources import Examples
 
 MOST_TRAIN, MOST_OTHERS = 1500, 500
-"""Images of the training split, and of each other part, that are compared; all images in memory up to ten times as many."""
+"""Maximum number of compared images of the training split, and of each other split; ten times as many in memory."""
 SIDE = 16
-"""Pixels of a side of the small colour images that are compared."""
+"""Side of the small colour images that are compared, in pixels."""
 ALIKE, NEARLY = 0.96, 0.88
-"""Correlation of two small images from which on they are near copies: among independent photos none comes near; and from
-which on they are alike by nature."""
+"""Correlations of two small images above which they count as near copies (independent photos never reach it), and above
+which they count as alike by nature."""
 SAME = 0.99
-"""Correlation from which on two images show the same: that of one picture saved in two ways."""
+"""Correlation above which two images show the same picture, as when it was saved in two formats."""
 SIBLINGS = 10
-"""Training images that may be alike to one image: where there are many, the images are alike by nature (X-rays, digits)."""
+"""Maximum number of near copies of one image: images with more are alike by nature (X-rays, digits)."""
 SMALLEST = 32
-"""Pixels of a side from which on images are compared: smaller ones are alike by chance."""
+"""Minimum side of compared images in pixels: smaller images are alike by chance."""
 NAMED = 10
 
 
 def near_copies(splits: Splits, others: dict[str, Examples]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns how many images of each other part are nearly training images (as they are, mirrored, brighter, cropped), and
-    how many images, of any part, look the same as one with another label.
+    """Returns how many images of each other split are near copies of training images (mirrored, brighter or cropped), and
+    how many images, of any split, look the same as an image with another label.
 
-    Colour images are brought to 16 by 16 pixels and compared by Pearson's correlation over their pixels, which brightness
-    and contrast leave as it is. Of files up to 1,500 training images and 500 of each part are read: 2 to 6 s for photos.
+    Colour images are reduced to 16 by 16 pixels and compared by Pearson's correlation over their pixels, which does not
+    depend on brightness and contrast. At most 1,500 training files and 500 of each other split are read: 2 to 6 s for photos.
     """
     shape = splits.shape or ()
     if not splits.is_image or len(shape) != 3 or shape[2] != 3 or min(shape[:2]) < SMALLEST:
         return {}, {}
     train = _chosen(splits.train, MOST_TRAIN)
-    known = _small(splits.train, train)
-    found, seen = {}, [(splits.train, train, known)]
-    for name, part in others.items():
-        places = _chosen(part, MOST_OTHERS)
-        images = _small(part, places)
-        seen.append((part, places, images))
-        alike = np.maximum(_correlations(images, known), _correlations(images[:, :, ::-1], known))
+    train_images = _small(splits.train, train)
+    facts, compared = {}, [(splits.train, train, train_images)]
+    for split, examples in others.items():
+        places = _chosen(examples, MOST_OTHERS)
+        images = _small(examples, places)
+        compared.append((examples, places, images))
+        alike = np.maximum(_correlations(images, train_images), _correlations(images[:, :, ::-1], train_images))
         pairs = _pairs(alike)
-        some = [[part.ids[places[ours]], splits.train.ids[train[theirs]]] for ours, theirs in pairs[:NAMED]]
-        found[name] = {"examples": len(pairs), "of": len(places), "some": some}
-    return found, _unlike_labels(splits, seen) if not splits.task.output.is_numeric else {}
+        id_pairs = [[examples.ids[places[ours]], splits.train.ids[train[theirs]]] for ours, theirs in pairs[:NAMED]]
+        facts[split] = {"examples": len(pairs), "of": len(places), "some": id_pairs}
+    return facts, _unlike_labels(splits, compared) if not splits.task.output.is_numeric else {}
 
 
-def _unlike_labels(splits: Splits, seen: list[tuple[Examples, Array, Array]]) -> dict[str, Any]:
-    """Returns how many images look the same as one with another label, without being equal to the bit."""
-    named = [(part, int(place)) for part, places, _ in seen for place in places]
-    images = np.concatenate([images for _, _, images in seen])
+def _unlike_labels(splits: Splits, compared: list[tuple[Examples, Array, Array]]) -> dict[str, Any]:
+    """Returns how many images look the same as an image with another label without being identical to it."""
+    named = [(examples, int(place)) for examples, places, _ in compared for place in places]
+    images = np.concatenate([images for _, _, images in compared])
     alike = np.triu(_correlations(images, images), 1)
     if _are_alike_by_nature(alike):
         return {}
     pairs = []
     for first, second in np.argwhere(alike > SAME).tolist():
-        labels = [_label(splits, *named[at]) for at in (first, second)]
+        labels = [_label(splits, *named[index]) for index in (first, second)]
         if labels[0] != labels[1] and not np.array_equal(images[first], images[second]):
-            ours, theirs = (part.ids[place] for part, place in (named[first], named[second]))
+            ours, theirs = (examples.ids[place] for examples, place in (named[first], named[second]))
             pairs.append((first, second, [ours, labels[0], theirs, labels[1]]))
-    count = len({at for first, second, _ in pairs for at in (first, second)})
+    count = len({index for first, second, _ in pairs for index in (first, second)})
     return {"examples": count, "of": len(named), "some": [words for _, _, words in pairs[:NAMED]]}
 
 
@@ -76,32 +76,32 @@ def _are_alike_by_nature(alike: Array) -> bool:
 
 
 def _pairs(alike: Array) -> list[tuple[int, int]]:
-    """Returns the images that have near copies among the training images, each with the nearest.
+    """Returns the indices of images with near copies among the training images, each with that of its nearest copy.
 
-    None where the images are alike by nature, as digits, stripes and X-rays are: copies stand apart, with few others
-    between them and the rest, while natural likeness has no edge.
+    Empty where the images are alike by nature, as digits, stripes and X-rays are: the correlations of copies form a group
+    of their own above all others, while those of natural likeness vary without a gap.
     """
     counts, nearly = (alike > ALIKE).sum(axis=1), ((alike > NEARLY) & (alike <= ALIKE)).sum(axis=1)
     hits = np.flatnonzero((counts > 0) & (counts <= SIBLINGS))
     if nearly[hits].sum() > counts[hits].sum() / 2:
         return []
-    return [(at, int(alike[at].argmax())) for at in hits.tolist()]
+    return [(index, int(alike[index].argmax())) for index in hits.tolist()]
 
 
-def _chosen(part: Examples, most: int) -> Array:
-    most *= 1 if part.inputs.in_files else 10
-    places = np.arange(len(part))
-    return places if len(part) <= most else np.sort(np.random.default_rng(0).permutation(len(part))[:most])
+def _chosen(examples: Examples, most: int) -> Array:
+    most *= 1 if examples.inputs.in_files else 10
+    places = np.arange(len(examples))
+    return places if len(examples) <= most else np.sort(np.random.default_rng(0).permutation(len(examples))[:most])
 
 
-def _small(part: Examples, places: Array) -> Array:
-    """Returns images as float32 `(n, 16, 16, 3)`: the means of equal fields of pixels."""
-    found = []
-    for at in range(0, len(places), 64):
-        some = places[at : at + 64]
-        images = part.inputs.read(some)
-        found.append(_fields(images.astype("float32")))
-    return np.concatenate(found)
+def _small(examples: Examples, places: Array) -> Array:
+    """Returns images as float32 `(n, 16, 16, 3)`: the means of pixel blocks of equal size."""
+    small_images = []
+    for start in range(0, len(places), 64):
+        chosen = places[start : start + 64]
+        images = examples.inputs.read(chosen)
+        small_images.append(_fields(images.astype("float32")))
+    return np.concatenate(small_images)
 
 
 def _fields(images: Array) -> Array:
@@ -116,7 +116,7 @@ def _correlations(images: Array, others: Array) -> Array:
 
 
 def _standardised(images: Array) -> Array:
-    """Returns rows of mean 0 and length 1; a picture of one colour is 0, and like no other."""
+    """Returns rows of mean 0 and length 1; the row of a single-colour image is 0, which correlates with nothing."""
     flat = images.reshape(len(images), -1)
     flat = flat - flat.mean(axis=1, keepdims=True)
     length = np.sqrt((flat**2).sum(axis=1, keepdims=True))
@@ -124,30 +124,30 @@ def _standardised(images: Array) -> Array:
 
 
 def shared_stems(splits: Splits, others: dict[str, Examples]) -> dict[str, Any]:
-    """Returns for each other part how many examples share the stem of their file's name with training examples.
+    """Returns for each other split how many examples share the stem of their file name with training examples.
 
-    The stem is the name up to its last `_`, `-`, `.` or space: `ants/003` of `ants/003_mirrored.jpg`. It counts where the
-    names are made of many small groups with endings that recur (`orig`, `mirrored`; `1`, `2`), as those of augmented
-    copies, of frames or of visits are; not where it is the same for a whole folder (`cat.1.jpg`, `cat.2.jpg`).
+    The stem is the name up to its last `_`, `-`, `.` or space: `ants/003` of `ants/003_mirrored.jpg`. Stems count only where
+    the names form many small groups with recurring endings (`orig`, `mirrored`; `1`, `2`), as those of augmented copies,
+    frames or visits do; not where a whole folder has one stem (`cat.1.jpg`, `cat.2.jpg`).
     """
-    names = {part: [_stem(name) for name in examples.ids] for part, examples in {"train": splits.train, **others}.items()}
-    every = [name for part in names.values() for name in part if name]
-    if len(every) < 0.9 * sum(map(len, names.values())) or not _are_groups(every):
+    names = {split: [_stem(name) for name in examples.ids] for split, examples in {"train": splits.train, **others}.items()}
+    stems = [stem for split_stems in names.values() for stem in split_stems if stem]
+    if len(stems) < 0.9 * sum(map(len, names.values())) or not _are_groups(stems):
         return {}
     first = {name[0]: place for place, name in reversed(list(enumerate(names["train"]))) if name}
-    found = {}
-    for part, examples in others.items():
-        pairs = [(place, first[name[0]]) for place, name in enumerate(names[part]) if name and name[0] in first]
-        some = [[examples.ids[ours], splits.train.ids[theirs]] for ours, theirs in pairs[:NAMED]]
-        found[part] = {"examples": len(pairs), "of": len(examples), "some": some}
-    return found
+    facts = {}
+    for split, examples in others.items():
+        pairs = [(place, first[name[0]]) for place, name in enumerate(names[split]) if name and name[0] in first]
+        id_pairs = [[examples.ids[ours], splits.train.ids[theirs]] for ours, theirs in pairs[:NAMED]]
+        facts[split] = {"examples": len(pairs), "of": len(examples), "some": id_pairs}
+    return facts
 
 
 def _stem(name: str) -> tuple[tuple[str, str], str] | None:
-    """Returns the stem of a file's name, with its folder, and the ending; None of a name without both."""
+    """Returns the folder and stem of a file name, and its ending; None for a name without stem or ending."""
     path = PurePosixPath(name)
-    found = re.fullmatch(r"(.*[^\W_])[ _.\-]+\(?([A-Za-z0-9]+)\)?", path.stem) if path.suffix else None
-    return None if found is None else ((path.parent.name, found.group(1)), found.group(2).lower())
+    match = re.fullmatch(r"(.*[^\W_])[ _.\-]+\(?([A-Za-z0-9]+)\)?", path.stem) if path.suffix else None
+    return None if match is None else ((path.parent.name, match.group(1)), match.group(2).lower())
 
 
 def _are_groups(names: list[tuple[tuple[str, str], str]]) -> bool:
@@ -167,25 +167,25 @@ def _are_groups(names: list[tuple[tuple[str, str], str]]) -> bool:
     )
 
 
-def contradictions(splits: Splits, parts: dict[str, Examples], groups: Iterable[list[tuple[str, int]]]) -> dict[str, Any]:
-    """Returns how many examples are equal to another one with another label, and some pairs with their labels.
+def contradictions(splits: Splits, examples: dict[str, Examples], groups: Iterable[list[tuple[str, int]]]) -> dict[str, Any]:
+    """Returns how many examples are identical to an example with another label, with up to 10 pairs and their labels.
 
     Args:
         splits: the data.
-        parts: its parts, each once.
-        groups: places, by part, of examples that are equal to the bit.
+        examples: the examples of its distinct splits, by name.
+        groups: groups of identical examples, each given by its split and its place there.
     """
-    count, some = 0, list[list[str]]()
+    count, labelled_pairs = 0, list[list[str]]()
     for group in groups:
-        labels = [_label(splits, parts[part], place) for part, place in group]
+        labels = [_label(splits, examples[split], place) for split, place in group]
         if len(set(labels)) < 2:
             continue
         count += len(group)
-        other = next(at for at, label in enumerate(labels) if label != labels[0])
-        named = [parts[part].ids[place] for part, place in (group[0], group[other])]
-        some.append([named[0], labels[0], named[1], labels[other]])
-    return {"examples": count, "of": sum(map(len, parts.values())), "some": some[:NAMED]}
+        differing = next(index for index, label in enumerate(labels) if label != labels[0])
+        named = [examples[split].ids[place] for split, place in (group[0], group[differing])]
+        labelled_pairs.append([named[0], labels[0], named[1], labels[differing]])
+    return {"examples": count, "of": sum(map(len, examples.values())), "some": labelled_pairs[:NAMED]}
 
 
-def _label(splits: Splits, part: Examples, place: int) -> str:
-    return splits.task.output.text(part.targets[place], splits.classes)
+def _label(splits: Splits, examples: Examples, place: int) -> str:
+    return splits.task.output.text(examples.targets[place], splits.classes)

@@ -1,4 +1,4 @@
-"""What tells whether examples are the ones that a run was trained on: a digest of their ids, labels and inputs."""
+"""The fingerprint of data: a digest of ids, labels and inputs, which identifies the data of a run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dlcli.spec.data.sources.part_names import SPLITS
 
 
 def fingerprint(splits: Mapping[str, Examples]) -> str:
-    """Returns a SHA-256 over every split's ids, labels and inputs; of image files over their bytes, not their pixels.
+    """Returns a SHA-256 over every split's ids, labels and inputs; image files count by their bytes, not their pixels.
 
-    So it is the same whether the images are in memory or read when needed.
+    So the fingerprint is the same whether images are kept in memory or read when needed.
 
     Raises:
         DataError: a file cannot be read.

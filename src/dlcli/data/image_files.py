@@ -1,4 +1,4 @@
-"""Image files of a source: the range of their values, and what of them a user should know."""
+"""Image files of a source: the range of their values, and properties that a user should know."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources import Examples
 
 SAMPLED = 300
-"""Files that are checked of a part that is too large to be kept in memory."""
+"""Number of checked files of a split that is too large to be kept in memory."""
 SAMPLED_ARRAYS = 20_000
-"""Images of an array that are checked: evenly spaced ones of a larger array."""
+"""Maximum number of checked images of an array, evenly spaced."""
 _AS_THEY_ARE = (0.0, 255.0)
 _FULL, _QUARTER = 65_535, 16_384
 
@@ -27,13 +27,13 @@ _FULL, _QUARTER = 65_535, 16_384
 def with_value_range(
     splits: SplitExamples, image: ImageSettings, array_range: tuple[float, float] | None = None, *, first: bool
 ) -> tuple[SplitExamples, ImageSettings | None, list[str]]:
-    """Returns the splits with the range of values of their image files decided, the settings of those files, and notes.
+    """Returns the splits with the value range of their image files resolved, the settings of those files, and notes.
 
     Args:
-        splits: the examples; image files among them or not.
+        splits: the examples, with or without image files.
         image: the spec's settings.
-        array_range: the range of values that the source has decided for arrays.
-        first: whether the data is opened for the first time. Otherwise a range that is still `auto` means 8 bits.
+        array_range: the value range that the source has chosen for arrays.
+        first: whether the data is opened for the first time. Otherwise a range of `auto` means 8 bits.
 
     Raises:
         DataError: a file cannot be read, or some files are deep and their values do not fit those of the others.
@@ -54,7 +54,7 @@ def with_value_range(
 
 
 def _decided(files: dict[str, ImageFiles]) -> tuple[Any, list[str]]:
-    """Returns the range for `auto`, and notes."""
+    """Returns the value range for `auto`, and notes."""
     paths = list(dict.fromkeys(path for inputs in files.values() for path in inputs.paths))
     with ThreadPoolExecutor() as pool:
         deep = [path for path, is_deep in zip(paths, pool.map(is_deep_file, paths), strict=True) if is_deep]
@@ -89,10 +89,10 @@ def _limits(files: ImageFiles) -> tuple[float, float, float]:
 
 
 def _note_of_mixed(deep: ImageFiles, total: int, shallow: str) -> str:
-    """Returns the note on some deep files among others.
+    """Returns the note on a mixture of deep files and files of 8 bits.
 
     Raises:
-        DataError: their values are not those of 16 bits in full, so that their upper 8 bits say little.
+        DataError: the values of the deep files do not use all 16 bits, so that their upper 8 bits hold little information.
     """
     low, high, _ = _limits(deep)
     count = f"{len(deep)} of {total:,} image files have more than 8 bits, such as {deep.paths[0]}"
@@ -108,16 +108,16 @@ def _note_of_mixed(deep: ImageFiles, total: int, shallow: str) -> str:
 
 @dataclass
 class Survey:
-    """What is found while image files are decoded; lists hold paths.
+    """The findings of decoding image files; lists hold paths.
 
     Attributes:
-        incomplete: what is wrong with JPEG files whose data ends early.
-        flat: images of one colour once read.
+        incomplete: messages on JPEG files whose data ends early.
+        flat: images of a single colour once decoded.
         flat_see_through: those of them with transparent pixels.
         frames: files with several frames or pages.
-        ignored: files whose EXIF orientation could not be used.
-        decoded: files that were looked at.
-        total: files that there are.
+        ignored: files with an EXIF orientation that cannot be read.
+        decoded: the number of files that were checked.
+        total: the number of all files.
     """
 
     incomplete: list[str] = field(default_factory=list)
@@ -130,7 +130,7 @@ class Survey:
     _image: ImageOptions | None = None
 
     def decode(self, files: ImageFiles) -> Array:
-        """Returns the pixels of all files `(n, height, width, channels)`, and keeps what is found.
+        """Returns the pixels of all files `(n, height, width, channels)` and records the findings.
 
         Raises:
             DataError: a file cannot be read.
@@ -146,7 +146,7 @@ class Survey:
         return pixels
 
     def sample(self, files: ImageFiles) -> None:
-        """Looks at some files, from all over a part; what cannot be read is left to the reading that needs it."""
+        """Checks evenly spaced files; unreadable files are skipped here and reported when they are needed."""
         self._image = files.image
         for path, picture in files.take(_spaced(len(files), SAMPLED)).pictures():
             if isinstance(picture, Picture):
@@ -154,7 +154,7 @@ class Survey:
         self.total += len(files)
 
     def look_at_arrays(self, images: Array, ids: list[str]) -> None:
-        """Counts the images of one colour in an array `(n, height, width, channels)`; checks at most 20,000 of them."""
+        """Counts the single-colour images in an array `(n, height, width, channels)`; checks at most 20,000 images."""
         places = _spaced(len(images), SAMPLED_ARRAYS)
         for start in range(0, len(places), 256):
             block = places[start : start + 256]
@@ -178,7 +178,7 @@ class Survey:
             self.ignored.append(path)
 
     def refuse_incomplete(self) -> None:
-        """Raises DataError where JPEG files end early."""
+        """Raises DataError if JPEG files end early."""
         if self.incomplete:
             more = f"; and {len(self.incomplete) - 10} more" if len(self.incomplete) > 10 else ""
             raise DataError(
@@ -187,9 +187,9 @@ class Survey:
             )
 
     def flat_facts(self) -> dict[str, Any]:
-        """Returns what `data.json` keeps of images of one colour: how many `images` of those checked, and some of them.
+        """Returns the entry `flat_images` of `data.json`: the number of single-colour `images`, `of` how many, and up to 10.
 
-        `background` is the colour behind transparent pixels with which they would show something; empty where none would.
+        `background` is the colour behind transparent pixels with which they would not be flat; empty where there is none.
         """
         return {
             "images": len(self.flat),
@@ -209,7 +209,7 @@ class Survey:
         return ""
 
     def notes(self) -> list[str]:
-        """Returns what was found in words."""
+        """Returns a sentence for each kind of finding."""
         of = f" (of {self.decoded:,} files that were looked at)" if self.decoded < self.total else ""
         flat = f"{_count(self.flat, 'image has', 'images have')} a single colour once decoded, such as {_first(self.flat)}{of}"
         if self.flat_see_through:
@@ -227,7 +227,7 @@ class Survey:
 
 
 def is_flat(pixels: Array) -> bool:
-    """Whether an image `(height, width, channels)` is one flat colour."""
+    """Whether an image `(height, width, channels)` has a single colour."""
     return bool((pixels == pixels[:1, :1]).all())
 
 
@@ -235,8 +235,8 @@ def _spaced(count: int, most: int) -> Array:
     return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype("int64"))
 
 
-def _count(paths: list[str], one: str, many: str) -> str:
-    return f"{len(paths):,} {one if len(paths) == 1 else many}"
+def _count(paths: list[str], singular: str, plural: str) -> str:
+    return f"{len(paths):,} {singular if len(paths) == 1 else plural}"
 
 
 def _first(paths: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a saved model takes, and whether the inputs of examples are that."""
+"""The inputs that a saved model takes, and checks that the inputs of examples fit."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from dlcli.runtime.inputs import Inputs, Kind
 from dlcli.spec.experiment import Experiment
 
 IMAGE_ENTRY, ARRAY_ENTRY = "image", "features"
-"""The names of a model's one input: they tell what it takes."""
+"""The names of a model's single input, which tell images from other arrays."""
 
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """What a run's model takes.
+    """The inputs that a run's model takes.
 
-    `shape` is one example's for images and arrays. `columns` are the raw columns in the model's order, each with whether it
-    holds numbers.
+    Attributes:
+        kind: images, arrays of numbers, or columns.
+        shape: the shape of one example, for images and arrays.
+        columns: whether each raw column holds numbers, by name, in the model's order.
     """
 
     kind: Kind
@@ -35,10 +37,10 @@ def entry_name(kind: Kind) -> str:
 
 
 def inputs_of_model(model: Any, run: RunFolder) -> ModelInputs:
-    """Returns what a run's model takes: raw columns, 8-bit images, or arrays of numbers.
+    """Returns the inputs that a run's model takes: raw columns, 8-bit images, or arrays of numbers.
 
     Raises:
-        DamagedFile: the model is not as dlcli makes them.
+        DamagedFile: the model was not built by dlcli.
     """
     if isinstance(model.input, dict):
         names = input_names(run.data().get("columns") or [])
@@ -55,7 +57,7 @@ def refuse_other_inputs(model: Any, inputs: Inputs, path: Path) -> None:
     """Checks that a model takes a run's inputs: an array or images of its shape, or columns of its names.
 
     Raises:
-        DamagedFile: it takes others.
+        DamagedFile: the model takes other inputs.
     """
     if inputs.shape is None:
         names = input_names(inputs.columns)
@@ -76,10 +78,10 @@ def _fits(shape: tuple[int | None, ...], example: tuple[int, ...]) -> bool:
 
 
 def refuse_other_type(model: Any, inputs: Inputs, experiment: Experiment, path: Path) -> None:
-    """Checks that arrays are of the type that a model was trained on: uint8 images, or numbers in their own range.
+    """Checks that arrays have the type that a model was trained on: uint8 images, or numbers of any range.
 
     Raises:
-        DataError: their shape or type is another one.
+        DataError: their shape or type differs.
     """
     if inputs.shape is None or inputs.in_files or isinstance(model.input, dict) or experiment.data.image.is_deep:
         return

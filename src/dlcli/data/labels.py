@@ -1,4 +1,4 @@
-"""Targets -> the labels that loss and metrics read, batch by batch."""
+"""Converts targets to the batches of labels that loss and metrics read."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from dlcli.tasks import Task
 def label_reader(targets: Array, task: Task, *, classes: int, integer: bool) -> Callable[[Any], Any]:
     """Returns a function from indices to labels.
 
-    Class numbers int32 `(batch,)` where `integer`, else one-hot float32 `(batch, classes)`; float32 `(batch, units)` where
-    examples have no class numbers, or one sigmoid tells two classes.
+    Labels are class numbers, int32 `(batch,)`, with `integer`, else one-hot, float32 `(batch, classes)`. They are float32
+    `(batch, units)` for targets that are not class numbers, and for two classes with a single sigmoid output.
     """
     labels = task.output.labels(targets)
     values = on_host(labels)

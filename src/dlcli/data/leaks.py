@@ -1,4 +1,4 @@
-"""Facts that only the data has and a diagnosis needs: examples in two parts at once, columns that give the target away."""
+"""Facts on leaks that a diagnosis needs from the data: examples in two splits, columns that reveal the target."""
 
 from __future__ import annotations
 
@@ -16,92 +16,93 @@ from dlcli.errors import DataError
 from dlcli.runtime.inputs import cells
 from dlcli.spec.data.sources import Examples
 
-# Examples of one part that are looked at, evenly spaced: what is found in a larger part is a lower bound.
+# Maximum number of examples of a split that are compared, evenly spaced: counts of a larger split are lower bounds.
 MOST_EXAMPLES, MOST_FILES = 200_000, 20_000
-# Rows and columns that the search for a telling column looks at.
+# Maximum numbers of rows and columns in the search for columns that reveal the target.
 MOST_ROWS, MOST_COLUMNS = 4000, 1000
 NAMED = 10
 _BINS = 50
 
 
 def leak_facts(splits: Splits) -> dict[str, Any]:
-    """Returns what `data.json` keeps under `leaks`: facts, no judgement; `report.diagnosis` judges.
+    """Returns the entry `leaks` of `data.json`: facts without judgement; `report.diagnosis` judges them.
 
-    Keys: `rows`, whether examples are rows of a table or of numbers (equal ones may be a coincidence there);
-    `duplicates`, for validation and test: `examples` that are also training examples, to the bit, `of` those looked at,
-    `same_label` of them, and pairs of ids in `some`; `repeats`, the share of training examples that equal an earlier one.
-    Where they are not rows also `near_copies` and `stems`, for validation and test, and `same_look` and, unless targets are
-    numbers, `contradictions`: examples that look the same, or are equal, with unlike labels (see `data.copies`).
-    Where examples are rows also `distinct`, the largest share of different values in a column, and `columns`: their
-    number `of`, and for each target the best single columns with their scores.
-    Takes 0.03 to 0.1 s for 10,000 small examples; of large parts evenly spaced examples are looked at.
+    Keys: `rows`, whether examples are rows of a table or of numbers (where equal examples may be a coincidence);
+    `duplicates`, for validation and test: the number of `examples` that are identical to training examples, `of` how many
+    compared, how many of them have the `same_label`, and up to 10 pairs of ids in `some`; `repeats`, the share of training
+    examples that are identical to an earlier one. For examples that are not rows also `near_copies` and `stems`, for
+    validation and test, and `same_look` and, unless targets are numbers, `contradictions`: examples that look the same, or
+    are identical, with different labels (see `data.copies`). For rows also `distinct`, the largest share of different values
+    in a column, and `columns`: their number `of`, and for each target the best single columns with their scores.
+    This takes 0.03 to 0.1 s for 10,000 small examples; of large splits evenly spaced examples are compared.
     """
     train, is_rows = splits.train, splits.train.inputs.are_rows
-    known = _Known(train)
-    others = {name: part for name, part in splits.distinct.items() if name != "train"}
+    training_keys = _TrainingKeys(train)
+    others = {split: examples for split, examples in splits.distinct.items() if split != "train"}
     facts: dict[str, Any] = {
         "rows": is_rows,
-        "duplicates": {name: known.duplicates(part) for name, part in others.items()},
-        "repeats": known.repeats,
+        "duplicates": {split: training_keys.duplicates(examples) for split, examples in others.items()},
+        "repeats": training_keys.repeats,
     }
     if not is_rows:
         alike, unlike_labels = near_copies(splits, others)
         facts |= {"near_copies": alike, "stems": shared_stems(splits, others), "same_look": unlike_labels}
         if not splits.task.output.is_numeric:
-            parts = {"train": train, **others}
-            facts["contradictions"] = contradictions(splits, parts, known.equal(parts))
+            by_split = {"train": train, **others}
+            facts["contradictions"] = contradictions(splits, by_split, training_keys.equal(by_split))
     if is_rows:
-        facts |= {"distinct": known.distinct(), "columns": telling_columns(splits)}
+        facts |= {"distinct": training_keys.distinct(), "columns": telling_columns(splits)}
     return facts
 
 
-class _Known:
-    """The training examples by their keys: equal examples have equal keys; of those with equal keys few differ."""
+class _TrainingKeys:
+    """The training examples by their keys: identical examples have equal keys, and few others do."""
 
     def __init__(self, train: Examples) -> None:
         self._train, self._places = train, _spaced(train)
         keys = train.inputs.keys(self._places)
-        self._found = dict(zip(reversed(keys), reversed(self._places.tolist()), strict=True))
-        self.repeats = 1 - len(self._found) / len(keys)
+        self._first_places = dict(zip(reversed(keys), reversed(self._places.tolist()), strict=True))
+        self.repeats = 1 - len(self._first_places) / len(keys)
 
     def distinct(self) -> float:
-        """Returns the largest share of different values that one of the first 100 columns has among different rows."""
-        places = np.array(list(self._found.values())[:MOST_ROWS])
+        """Returns the largest share of different values in one of the first 100 columns, over the different rows."""
+        places = np.array(list(self._first_places.values())[:MOST_ROWS])
         columns = (column for column in islice(self._train.inputs.table().values(), 100))
         return max((len(set(cells(column[places]))) / len(places) for column in columns), default=0.0)
 
-    def duplicates(self, part: Examples) -> dict[str, Any]:
-        """Returns how many examples of another part are training examples, and some of them."""
-        places = _spaced(part)
-        keys = part.inputs.keys(places)
-        pairs = [(place, self._found[key]) for place, key in zip(places.tolist(), keys, strict=True) if key in self._found]
-        pairs = [(ours, theirs) for ours, theirs in pairs if self._is_same(part, ours, theirs) and not _is_flat(part, ours)]
-        same = sum(bool(np.array_equal(part.targets[ours], self._train.targets[theirs])) for ours, theirs in pairs)
-        some = [[part.ids[ours], self._train.ids[theirs]] for ours, theirs in pairs[:NAMED]]
-        return {"examples": len(pairs), "of": len(places), "same_label": same, "some": some}
+    def duplicates(self, examples: Examples) -> dict[str, Any]:
+        """Returns how many examples of another split are identical to training examples, with up to 10 pairs of ids."""
+        places = _spaced(examples)
+        keys = examples.inputs.keys(places)
+        first = self._first_places
+        pairs = [(place, first[key]) for place, key in zip(places.tolist(), keys, strict=True) if key in first]
+        pairs = [pair for pair in pairs if self._is_same(examples, *pair) and not _is_flat(examples, pair[0])]
+        same_label = sum(bool(np.array_equal(examples.targets[ours], self._train.targets[theirs])) for ours, theirs in pairs)
+        id_pairs = [[examples.ids[ours], self._train.ids[theirs]] for ours, theirs in pairs[:NAMED]]
+        return {"examples": len(pairs), "of": len(places), "same_label": same_label, "some": id_pairs}
 
-    def equal(self, parts: dict[str, Examples]) -> list[list[tuple[str, int]]]:
-        """Returns the places, by part, of examples that are equal to the bit: of every kind that there is more than once."""
+    def equal(self, by_split: dict[str, Examples]) -> list[list[tuple[str, int]]]:
+        """Returns groups of identical examples, each example given by its split and its place there."""
         by_key: dict[Any, list[tuple[str, int]]] = {}
-        for name, part in parts.items():
-            places = _spaced(part)
-            for key, place in zip(part.inputs.keys(places), places.tolist(), strict=True):
-                by_key.setdefault(key, []).append((name, place))
+        for split, examples in by_split.items():
+            places = _spaced(examples)
+            for key, place in zip(examples.inputs.keys(places), places.tolist(), strict=True):
+                by_key.setdefault(key, []).append((split, place))
         groups: dict[tuple[Any, bytes], list[tuple[str, int]]] = {}
-        for key, several in by_key.items():
-            for name, place in several if len(several) > 1 else ():
-                groups.setdefault((key, parts[name].inputs.digest(place)), []).append((name, place))
+        for key, places_of_key in by_key.items():
+            for split, place in places_of_key if len(places_of_key) > 1 else ():
+                groups.setdefault((key, by_split[split].inputs.digest(place)), []).append((split, place))
         equal = [group for group in groups.values() if len(group) > 1]
-        return [group for group in equal if not _is_flat(parts[group[0][0]], group[0][1])]
+        return [group for group in equal if not _is_flat(by_split[group[0][0]], group[0][1])]
 
-    def _is_same(self, part: Examples, ours: int, theirs: int) -> bool:
-        """Whether examples with equal keys are equal."""
-        return part.inputs.digest(ours) == self._train.inputs.digest(theirs)
+    def _is_same(self, examples: Examples, ours: int, theirs: int) -> bool:
+        """Whether examples with equal keys are identical."""
+        return examples.inputs.digest(ours) == self._train.inputs.digest(theirs)
 
 
-def _is_flat(part: Examples, place: int) -> bool:
-    """Whether an example is an image of one colour: those are equal without being copies, and are counted by themselves."""
-    inputs = part.inputs
+def _is_flat(examples: Examples, place: int) -> bool:
+    """Whether an example is a single-colour image: these are equal without being copies, and are counted separately."""
+    inputs = examples.inputs
     if len(inputs.shape or ()) != 3:
         return False
     try:
@@ -118,13 +119,12 @@ def _spaced(examples: Examples) -> Array:
 
 
 def telling_columns(splits: Splits) -> dict[str, Any]:
-    """Returns the number of columns and, for each target, up to 10 columns with the score that each reaches alone.
+    """Returns the number of columns and, for each target, up to 10 columns with the score of a prediction from each alone.
 
-    A column's score is that of the simplest rules that use nothing else, learned on one half of the training split (at most
-    4,000 rows) and measured on the other, the better of two: the commonest class, or the mean, of rows with the same value
-    (of one fiftieth of the rows where there are many values); the class, or the value, of the row whose number is nearest.
-    It is the share of the guesser's errors that the rule avoids, or of the variance explained (R2): 1 is perfect, 0 no
-    better than a guess without inputs.
+    A column's score is the better one of two simple rules, learned on one half of the training split (at most 4,000 rows)
+    and measured on the other: the most frequent class, or the mean, of the rows with the same value (for many values, of
+    one fiftieth of the rows); the class, or the value, of the row with the nearest number. The score is the share of the
+    baseline's errors that the rule avoids, or the explained variance (R2): 1 is perfect, 0 no better than a constant guess.
     """
     train = splits.train
     places = np.random.default_rng(0).permutation(len(train))[:MOST_ROWS]
@@ -133,11 +133,11 @@ def telling_columns(splits: Splits) -> dict[str, Any]:
     if half < 10:
         return {"of": len(columns), "targets": {}}
     rules = {name: (_binned(column[places], half), _nearest(column[places], half)) for name, column in columns.items()}
-    found = {}
+    scores_by_target = {}
     for target, values in _targets(splits, places):
         scores = [(name, round(_score(*rule, values, half), 4)) for name, rule in rules.items()]
-        found[target] = [list(one) for one in sorted(scores, key=lambda one: -one[1])[:NAMED]]
-    return {"of": len(columns), "targets": found}
+        scores_by_target[target] = [list(pair) for pair in sorted(scores, key=lambda pair: -pair[1])[:NAMED]]
+    return {"of": len(columns), "targets": scores_by_target}
 
 
 def _targets(splits: Splits, places: Array) -> Sequence[tuple[str, Array]]:
@@ -151,26 +151,26 @@ def _targets(splits: Splits, places: Array) -> Sequence[tuple[str, Array]]:
 
 
 def _binned(column: Array, half: int) -> Array:
-    """Returns the bin of each cell, from 0: its own value where there are few, else one of 50 of equal size; gaps are one."""
+    """Returns the bin of each cell, from 0: one per value where there are few, else one of 50 of equal size; one for gaps."""
     if column.dtype.kind not in "fiub":
         return np.unique(column.astype(str), return_inverse=True)[1].reshape(-1)
     values = column.astype("float64")
-    known = values[:half][np.isfinite(values[:half])]
-    edges = np.unique(known)
+    finite = values[:half][np.isfinite(values[:half])]
+    edges = np.unique(finite)
     if len(edges) > _BINS:
-        edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1]))
+        edges = np.unique(np.quantile(finite, np.linspace(0, 1, _BINS + 1)[1:-1]))
     return np.where(np.isfinite(values), np.searchsorted(edges, values, side="left"), len(edges) + 1)
 
 
 def _nearest(column: Array, half: int) -> Array | None:
-    """Returns the place in the first half whose number is nearest, for each row of the second; None for text."""
+    """Returns for each row of the second half the place of the nearest number in the first half; None for text."""
     if column.dtype.kind not in "fiub":
         return None
     values = np.nan_to_num(column.astype("float64"))
     order = np.argsort(values[:half], kind="stable")
-    known, wanted = values[order], values[half:]
-    right = np.clip(np.searchsorted(known, wanted), 1, half - 1)
-    return np.asarray(order[np.where(wanted - known[right - 1] <= known[right] - wanted, right - 1, right)])
+    sorted_values, targets = values[order], values[half:]
+    right = np.clip(np.searchsorted(sorted_values, targets), 1, half - 1)
+    return np.asarray(order[np.where(targets - sorted_values[right - 1] <= sorted_values[right] - targets, right - 1, right)])
 
 
 def _score(bins: Array, nearest: Array | None, values: Array, half: int) -> float:
@@ -180,7 +180,7 @@ def _score(bins: Array, nearest: Array | None, values: Array, half: int) -> floa
 
 
 def _commonest(bins: Array, labels: Array, half: int) -> Array:
-    """Returns the commonest class of each bin's rows in the first half, for the rows of the second."""
+    """Returns for each row of the second half the most frequent class of its bin in the first half."""
     classes = int(labels.max()) + 1
     counts = np.bincount(bins[:half] * classes + labels[:half], minlength=(int(bins.max()) + 1) * classes).reshape(-1, classes)
     overall = np.bincount(labels[:half], minlength=classes).argmax()
@@ -188,19 +188,19 @@ def _commonest(bins: Array, labels: Array, half: int) -> Array:
 
 
 def _means(bins: Array, values: Array, half: int) -> Array:
-    """Returns the mean of each bin's rows in the first half, for the rows of the second."""
+    """Returns for each row of the second half the mean of its bin in the first half."""
     counts = np.bincount(bins[:half], minlength=int(bins.max()) + 1)
     sums = np.bincount(bins[:half], weights=values[:half], minlength=len(counts))
     return np.asarray(np.where(counts > 0, sums / np.maximum(counts, 1), values[:half].mean())[bins[half:]])
 
 
 def _class_score(guess: Array, labels: Array, half: int) -> float:
-    """Returns the share of the errors of always saying the commonest class that a guess avoids."""
+    """Returns the share of the errors of always predicting the most frequent class that a guess avoids."""
     errors = (labels[half:] != np.bincount(labels[:half]).argmax()).mean()
     return float(1 - (guess != labels[half:]).mean() / errors) if errors else 0.0
 
 
 def _mean_score(guess: Array, values: Array, half: int) -> float:
-    """Returns the share of the variance that a guess explains: R2."""
+    """Returns the share of the variance that a guess explains (R2)."""
     spread = ((values[half:] - values[:half].mean()) ** 2).mean()
     return float(1 - ((values[half:] - guess) ** 2).mean() / spread) if spread else 0.0

@@ -1,4 +1,4 @@
-"""A run opened for use: the one beginning of every command that uses a run's model."""
+"""Opens a run for use: the common prologue of every command that uses a run's model."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from dlcli.tasks import Task
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A run with a model, on a device that was chosen for it. The model is loaded, and the data opened, when first used.
+    """A run with a model, on its device. The model is loaded, and the data opened, at the first use.
 
     Attributes:
         run: the run.
         experiment: its resolved experiment.
-        offline: whether nothing may be fetched when the data is opened.
+        offline: whether opening the data must not download anything.
     """
 
     run: RunFolder
@@ -45,10 +45,10 @@ class OpenRun:
 
     @cached_property
     def model(self) -> Any:
-        """The saved Keras model, which predicts as it does when it is evaluated.
+        """The saved Keras model; XLA compiles it if the hardware settings say so.
 
         Raises:
-            DamagedFile: it cannot be loaded, or is not of the run's data.
+            DamagedFile: the model cannot be loaded, or does not fit the run's data.
         """
         model = load_model(self.run.model_path, outputs=self.experiment.task.units(len(self.classes)))
         model.jit_compile = self.experiment.hardware.xla
@@ -60,7 +60,7 @@ class OpenRun:
 
         Raises:
             DataError: the data cannot be read, or has changed since the training.
-            DamagedFile: a file of the run is not as dlcli wrote it.
+            DamagedFile: a file of the run was changed or damaged.
         """
         return open_recorded(self.run, self.experiment, offline=self.offline)
 
@@ -73,13 +73,13 @@ def open_run(
     hardware: Callable[[Hardware], Hardware] = any_device,
     same_threads: bool = False,
 ) -> Iterator[OpenRun]:
-    """Opens a run for use inside a block, whose failures are reported as `failures_in_words` says.
+    """Opens a run for use inside a block; its failures become messages as in `failures_in_words`.
 
     Args:
         run: the run.
-        offline: whether nothing may be fetched.
-        hardware: makes the hardware of this use from that of the training; by default a GPU need not be there.
-        same_threads: whether one operation is shared by as many threads as in the training, so that every bit is the same.
+        offline: whether nothing may be downloaded.
+        hardware: returns the hardware of this use, given that of the training; by default a GPU is optional.
+        same_threads: whether an operation runs on as many threads as in the training, so that results are equal bit for bit.
 
     Raises:
         UsageError: the run has no model yet.
@@ -99,7 +99,7 @@ def open_recorded(run: RunFolder, experiment: Experiment, *, offline: bool) -> S
 
     Raises:
         DataError: the data cannot be read, or has changed since the training.
-        DamagedFile: a file of the run is not as dlcli wrote it.
+        DamagedFile: a file of the run was changed or damaged.
     """
     splits = open_splits(experiment, offline=offline, split=run.split(), revision=run.revision())
     refuse_other_fingerprint(run, splits.fingerprint)

@@ -1,4 +1,4 @@
-"""A run's model on other data than its own: opened by the run's own source, its labels numbered as the model has them."""
+"""Opens other data for a run's model, with the source settings of the run and its numbers of classes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dlcli.spec.experiment import Experiment
 
 @dataclass(frozen=True)
 class OtherData:
-    """Examples of another folder or file; `name` is that of their folder below `evaluation/`, `notes` say what is not used."""
+    """Examples of another folder or file; `name` is their folder below `evaluation/`, `notes` list what is not used."""
 
     name: str
     examples: Examples
@@ -31,11 +31,11 @@ class OtherData:
 
 
 def open_other(experiment: Experiment, run: RunFolder, path: Path, *, offline: bool) -> OtherData:
-    """Returns the labelled examples at a path: the test split where it has one, else all.
+    """Returns the labelled examples at a path: its test split if it has one, else all examples.
 
     Raises:
-        UsageError: the run's source is no folder or file.
-        DataError: what is there cannot be read, or has labels that the model does not know.
+        UsageError: the run's source has no folder or file.
+        DataError: the data at the path cannot be read, or has labels that the model does not know.
     """
     classes = tuple(run.data().get("classes") or ())
     source = experiment.data.source.elsewhere(str(path), classes)
@@ -64,8 +64,8 @@ def _numbered(examples: Examples, opened: Opened, experiment: Experiment, classe
             raise DataError(f"--data: {examples.targets.shape[1]} targets per example, the run has {len(classes)}")
         return examples
     places = {composed(name): place for place, name in enumerate(classes)}
-    held = [opened.classes[number] for number in np.unique(examples.targets)]
-    unknown = [name for name in held if composed(name) not in places]
+    present_names = [opened.classes[number] for number in np.unique(examples.targets)]
+    unknown = [name for name in present_names if composed(name) not in places]
     if unknown:
         raise DataError(f"--data: the run has no class {unknown[0]!r}; it has {', '.join(classes[:20])}")
     number = np.array([places.get(composed(name), -1) for name in opened.classes], dtype="int64")

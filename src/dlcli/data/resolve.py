@@ -1,4 +1,4 @@
-"""Every `auto` that only the data or the machine can decide, resolved once and written into the run's spec."""
+"""Resolves, once per run, every `auto` that depends on the data or the machine; the run's spec records the result."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from dlcli.spec.training.stages import Stage
 
 
 def prepared(experiment: Experiment, *, offline: bool) -> Experiment:
-    """Returns the experiment with what must be known before the data is opened.
+    """Returns the experiment with everything resolved that opening the data requires.
 
-    That is what the source's files tell of how they are read, and a backbone's of the images' size.
+    The source's files tell how they are read, and the backbone's files tell the size of the images.
 
     Raises:
         DataError: the files are missing or cannot be read.
-        RunFailed: nothing tells the size of the images.
+        RunFailed: the size of the images is unknown.
     """
     source = experiment.data.source.resolved()
     experiment = experiment.model_copy(update={"data": experiment.data.model_copy(update={"source": source})})
@@ -44,10 +44,10 @@ def prepared(experiment: Experiment, *, offline: bool) -> Experiment:
 
 
 def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Experiment:
-    """Returns the experiment with every `auto` resolved that data and machine decide.
+    """Returns the experiment with every `auto` resolved that depends on the data or the machine.
 
     Raises:
-        RunFailed: the model does not fit the data's shape, where only opening the data could tell.
+        RunFailed: the model does not fit the shape of the data.
     """
     data = experiment.data
     normalize = ("unit" if splits.is_image else "standard") if data.normalize == "auto" else data.normalize
@@ -82,45 +82,46 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
 
 
 def _is_network(experiment: Experiment) -> bool:
-    """Whether it is a transfer model whose head is trained in stages, not fitted once."""
+    """Whether the model is a transfer model with a head that is trained in stages, not fitted once."""
     return experiment.model.has_backbone and not experiment.model.fitted_once
 
 
 def _lasting(stage: Stage, steps: int) -> Stage:
-    """Returns the stage with the lengths of its schedules filled in, for epochs of `steps` steps."""
+    """Returns the stage with the lengths of its schedules resolved, for epochs of `steps` steps."""
     assert stage.optimizer is not None
     return stage.model_copy(update={"optimizer": stage.optimizer.for_steps(steps * (stage.epochs or 0))})
 
 
 def _resolved_split(settings: SplitSettings, splits: Splits) -> SplitSettings:
-    """Returns the split with each `auto` said: the source's own part, or the share that was drawn."""
-    said = {
-        part: ("source" if part in splits.source_parts else share)
-        for part, share in DEFAULT_SHARES.items()
-        if getattr(settings, part) == "auto"
+    """Returns the split settings with each `auto` resolved: the source's own part, or the share that was drawn."""
+    resolved_fields = {
+        name: ("source" if name in splits.source_parts else share)
+        for name, share in DEFAULT_SHARES.items()
+        if getattr(settings, name) == "auto"
     }
-    return settings.model_copy(update=said)
+    return settings.model_copy(update=resolved_fields)
 
 
 def _monitored(experiment: Experiment, splits: Splits) -> Experiment:
-    """Returns the experiment with monitors of the training values where the data has no validation split."""
+    """Returns the experiment with monitors of the training values if the data has no validation split."""
     if "validation" in splits:
         return experiment
     training = experiment.training
-    followed = [name for name in monitors(experiment) if not name.startswith("val_")]
+    training_monitors = [name for name in monitors(experiment) if not name.startswith("val_")]
 
     def plain(name: str) -> str:
-        """Returns the training value of the same name, or the loss where there is none."""
+        """Returns the name of the corresponding training value, or `loss` if there is none."""
         name = name.removeprefix("val_")
-        return name if name in followed else "loss"
+        return name if name in training_monitors else "loss"
 
-    def watching(callbacks: list[Any] | None) -> Any:
-        return callbacks and [
-            one.model_copy(update={"monitor": plain(one.monitor)}) if hasattr(one, "monitor") else one for one in callbacks
-        ]
+    def with_monitor(callback: Any) -> Any:
+        return callback.model_copy(update={"monitor": plain(callback.monitor)}) if hasattr(callback, "monitor") else callback
 
-    stages = [stage.model_copy(update={"callbacks": watching(stage.callbacks)}) for stage in training.stages]
-    update = {"monitor": plain(training.monitor), "callbacks": watching(training.callbacks), "stages": stages}
+    def with_monitors(callbacks: list[Any] | None) -> Any:
+        return callbacks and [with_monitor(callback) for callback in callbacks]
+
+    stages = [stage.model_copy(update={"callbacks": with_monitors(stage.callbacks)}) for stage in training.stages]
+    update = {"monitor": plain(training.monitor), "callbacks": with_monitors(training.callbacks), "stages": stages}
     return experiment.model_copy(update={"training": training.model_copy(update=update)})
 
 
@@ -139,10 +140,10 @@ def _refuse_misfit(experiment: Experiment, splits: Splits) -> None:
 
 
 def _refuse_unfit_data(model: ModelSpec, splits: Splits) -> None:
-    """Raises RunFailed where the backbone wants other examples than the data gives."""
+    """Raises RunFailed if the backbone takes other examples than those of the data."""
     expected = model.example_shape()
     if model.takes_images is not None and (splits.shape is None or model.takes_images != splits.is_image):
-        found = "images" if splits.is_image else "rows of numbers"
-        raise RunFailed(f"model.backbone: {found} are not what it was trained on")
+        examples = "images" if splits.is_image else "rows of numbers"
+        raise RunFailed(f"model.backbone: {examples} are not what it was trained on")
     if expected is not None and splits.shape is not None and tuple(splits.shape) != tuple(expected):
         raise RunFailed(f"model.backbone: expected examples of shape {expected}, the data has {splits.shape}")

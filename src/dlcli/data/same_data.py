@@ -1,4 +1,4 @@
-"""Whether a source at another place holds the examples of a run: their fingerprint tells, not the path."""
+"""Checks by fingerprint, not by path, whether a source holds the examples of a run."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from dlcli.spec.experiment import Experiment
 
 
 def refuse_other_data(run: RunFolder, experiment: Experiment, *, offline: bool) -> None:
-    """Raises DataError where the source of an experiment lacks the examples that a run was trained on, or has changed ones."""
+    """Raises DataError if an experiment's source lacks examples that a run was trained on, or has changed ones."""
     opened = open_examples(experiment, offline=offline, split=run.split(), revision=run.revision())
     try:
-        now = _fingerprint_in(opened, run, experiment)
+        current = _fingerprint_in(opened, run, experiment)
     except DataError as error:
         raise _other_data(run, str(error)) from None
-    refuse_other_fingerprint(run, now)
+    refuse_other_fingerprint(run, current)
 
 
-def refuse_other_fingerprint(run: RunFolder, now: str) -> None:
-    """Raises DataError where a run recorded another fingerprint of its data than the one that the data has now."""
+def refuse_other_fingerprint(run: RunFolder, current: str) -> None:
+    """Raises DataError if the current fingerprint of the data differs from the one that a run recorded."""
     recorded = str(run.data().get("fingerprint") or "")
-    if recorded and now != recorded:
-        raise _other_data(run, f"its fingerprint was {recorded[:12]} and is now {now[:12]}")
+    if recorded and current != recorded:
+        raise _other_data(run, f"its fingerprint was {recorded[:12]} and is now {current[:12]}")
 
 
 def _other_data(run: RunFolder, difference: str) -> DataError:
@@ -49,7 +49,7 @@ def is_copy(run: RunFolder, experiment: Experiment, *, offline: bool) -> bool:
 
 
 def known_images(run: RunFolder, experiment: Experiment, *, offline: bool) -> int:
-    """Returns how many images of a folder have the path of an image that a run was trained on; rows have no names."""
+    """Returns how many images of a folder source have the path of a training image of a run; 0 for other sources."""
     if experiment.data.source.kind != "folder":
         return 0
     trained = {name for name, part in run.split().items() if part == "train"}

@@ -1,4 +1,4 @@
-"""Examples of a source -> training, validation and test splits: drawn by the spec's shares, or as a run recorded them."""
+"""Splits a source's examples into training, validation and test: by the spec's shares, or as a run recorded them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class SplitExamples:
     """The examples of the training, validation and test split.
 
     Attributes:
-        train: the examples that are trained on.
-        validation: those that choose the best epoch; None where there are none.
-        test: those that the model is scored on; None where there are none.
-        test_is_validation: whether the test split is the validation split, by the spec: `test` has the same examples then.
+        train: the examples that the model is trained on.
+        validation: the examples that select the best epoch; None without a validation split.
+        test: the examples that the model is scored on; None without a test split.
+        test_is_validation: whether the spec uses the validation split as the test split: `test` then has the same examples.
     """
 
     train: Examples
@@ -35,17 +35,17 @@ class SplitExamples:
 
     @property
     def by_name(self) -> dict[str, Examples]:
-        """The splits that there are, by name."""
+        """The existing splits, by name."""
         return {name: examples for name in SPLITS if (examples := getattr(self, name)) is not None}
 
     @property
     def distinct(self) -> dict[str, Examples]:
-        """The splits that there are, by name; without a test split that is the validation split."""
+        """The existing splits, by name, without a test split that is the validation split."""
         return {name: examples for name, examples in self.by_name.items() if not (self.test_is_validation and name == "test")}
 
     @property
     def scored(self) -> str:
-        """The name of the split that is scored where none is named: test, else validation, else train."""
+        """The name of the split that is scored by default: test, else validation, else train."""
         return next(name for name in ("test", "validation", "train") if name in self)
 
     def __contains__(self, name: str) -> bool:
@@ -55,13 +55,13 @@ class SplitExamples:
         return self.by_name[name]
 
     def changed(self, change: Callable[[Examples], Examples]) -> SplitExamples:
-        """Returns the splits with the examples of each changed, one after the other."""
+        """Returns the splits with `change` applied to the examples of each."""
         examples = {name: change(examples) for name, examples in self.distinct.items()}
         return split_examples(examples, test_is_validation=self.test_is_validation)
 
 
 def split_examples(examples: Mapping[str, Examples], *, test_is_validation: bool) -> SplitExamples:
-    """Returns the splits of these names; by choice of the spec a validation split is the test split too."""
+    """Returns the splits of these names; with `test_is_validation`, a validation split is also the test split."""
     validation = examples.get("validation")
     shares = test_is_validation and validation is not None
     test = validation if shares else examples.get("test")
@@ -69,52 +69,52 @@ def split_examples(examples: Mapping[str, Examples], *, test_is_validation: bool
 
 
 def drawn_splits(opened: Opened, experiment: Experiment) -> SplitExamples:
-    """Returns the parts by the spec's shares: what the source gives is kept, the rest is taken from its training split."""
+    """Returns the splits by the spec's shares: parts of the source stay, other splits are drawn from its training part."""
     settings, source, parts = experiment.data.split, opened.parts["train"], dict(opened.parts)
     strata = experiment.task.output.strata(source.targets) if settings.stratify else None
     random = np.random.default_rng([experiment.seed, 0x5B117])
     pool = np.arange(len(source))
-    for part in ("test", "validation"):
-        share = _share(part, getattr(settings, part), opened)
+    for name in ("test", "validation"):
+        share = _share(name, getattr(settings, name), opened)
         if share:
             share *= len(source) / len(pool)
             chosen = _random(len(pool), share, random) if strata is None else _stratified(strata[pool], share, random)
-            parts[part] = source.take(pool[chosen])
+            parts[name] = source.take(pool[chosen])
             pool = np.delete(pool, chosen)
     if not len(pool):
         raise DataError("the split leaves no training examples")
     parts["train"] = source.take(pool)
-    examples = {part: examples for part, examples in parts.items() if len(examples)}
+    examples = {name: examples for name, examples in parts.items() if len(examples)}
     return split_examples(examples, test_is_validation=settings.test == "validation")
 
 
-def _share(part: str, setting: Any, opened: Opened) -> float:
-    """Returns the share of the source's training split that becomes a part; 0 where the source gives that part itself.
+def _share(name: str, setting: Any, opened: Opened) -> float:
+    """Returns the share of the source's training part that becomes a split; 0 if the source has a part of that name.
 
     Raises:
-        DataError: the spec asks for a share of what the source gives, or for a part that the source does not have.
+        DataError: the spec sets a share of a part that the source has, or requires a part that the source lacks.
     """
-    is_own = part in opened.parts
+    is_own = name in opened.parts
     if setting == "source" and not is_own:
-        raise DataError(f"split.{part}: source, but the source has no {part} split")
+        raise DataError(f"split.{name}: source, but the source has no {name} split")
     if is_own and setting not in ("auto", "source"):
-        raise DataError(f"split.{part}: {setting}, but the source has its own {part} split; remove `split.{part}`")
+        raise DataError(f"split.{name}: {setting}, but the source has its own {name} split; remove `split.{name}`")
     if is_own or setting == "validation":
         return 0.0
-    return DEFAULT_SHARES[part] if setting == "auto" else float(setting)
+    return DEFAULT_SHARES[name] if setting == "auto" else float(setting)
 
 
 def _random(examples: int, share: float, random: np.random.Generator) -> Array:
-    """Returns the sorted positions of a random share, at least one."""
+    """Returns the sorted positions of a random share of the examples, at least one."""
     count = min(max(1, round(share * examples)), examples - 1)
     return np.sort(random.permutation(examples)[:count])
 
 
 def _stratified(targets: Array, share: float, random: np.random.Generator) -> Array:
-    """Returns the sorted positions of a share of every class: at least one of a class with two, none of a single one.
+    """Returns the sorted positions of a share of every class: at least one of a class of two or more, none of a single one.
 
-    Whole examples go to the classes by the largest remainder, so that the shares add up. scikit-learn's splitter
-    refuses a class with one example, and importing it here would cost half a second before the first step.
+    Fractions of examples are rounded by the largest remainder, so that the counts add up. scikit-learn's splitter
+    refuses a class with one example, and its import would cost half a second before the first step.
     """
     order = random.permutation(len(targets))
     order = order[np.argsort(targets[order], kind="stable")]
@@ -129,24 +129,25 @@ def _stratified(targets: Array, share: float, random: np.random.Generator) -> Ar
 
 
 def recorded_splits(opened: Opened, split: dict[str, str], experiment: Experiment) -> SplitExamples:
-    """Returns the parts that a `split.csv` names.
+    """Returns the splits that a `split.csv` names.
 
     Raises:
-        DataError: it names an example that the source does not have, or none of them.
+        DataError: the file names an example that the source does not have, or has no training split.
     """
-    parts: dict[str, Examples] = {}
-    left = dict(split)
+    by_split: dict[str, Examples] = {}
+    unmatched = dict(split)
     for examples in opened.parts.values():
-        part_names = [left.pop(name, "") for name in examples.ids]
-        for part in SPLITS:
-            positions = np.array([place for place, name in enumerate(part_names) if name == part], dtype="int64")
-            if len(positions) and part in parts:
+        split_names = [unmatched.pop(example_id, "") for example_id in examples.ids]
+        for name in SPLITS:
+            positions = np.array([place for place, split_name in enumerate(split_names) if split_name == name], dtype="int64")
+            if len(positions) and name in by_split:
                 raise DataError(
-                    f"the recorded split takes the {part} split from two splits of the source; only one is possible"
+                    f"the recorded split takes the {name} split from two splits of the source; only one is possible"
                 )
             if len(positions):
-                parts[part] = examples.take(positions)
-    if left or "train" not in parts:
-        example = next(iter(left), "a training split")
-        raise DataError(f"the recorded split names {len(left)} examples that the source does not have, such as {example!r}")
-    return split_examples(parts, test_is_validation=experiment.data.split.test == "validation")
+                by_split[name] = examples.take(positions)
+    if unmatched or "train" not in by_split:
+        example = next(iter(unmatched), "a training split")
+        count = len(unmatched)
+        raise DataError(f"the recorded split names {count} examples that the source does not have, such as {example!r}")
+    return split_examples(by_split, test_is_validation=experiment.data.split.test == "validation")

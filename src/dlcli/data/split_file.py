@@ -1,4 +1,4 @@
-"""`data.split.file`: the `split.csv` of an earlier run."""
+"""Reads `data.split.file`, the `split.csv` of an earlier run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dlcli.spec.data.sources.part_names import SPLITS
 
 
 def read_split_file(path: Path) -> dict[str, str]:
-    """Returns each example's id with its part, as a `split.csv` has them.
+    """Returns the name of each example's split by the example's id.
 
     Raises:
-        DataError: the file cannot be read, lacks a column, or names a part that there is not.
+        DataError: the file cannot be read, lacks a column, or names an unknown split.
     """
     try:
         rows = read_table(path)

@@ -1,4 +1,4 @@
-"""Opened source -> training, validation and test examples, each in memory or read when needed."""
+"""Opens a source as training, validation and test examples, each in memory or read when needed."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from dlcli.tasks import Task
 from dlcli.visible import listed
 
 MEMORY_SHARE = 0.25
-"""Images up to this share of the free memory are decoded once and kept; larger sets are read from their files each epoch."""
+"""Images up to this share of the free memory are decoded once; larger sets are read from their files in each epoch."""
 MOST_NAMED = 100
-"""Files that could not be read are named up to this number."""
+"""Maximum number of unreadable files that are named."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Splits(SplitExamples):
-    """The data of a run: the examples of each split, and what is known of them.
+    """The data of a run: the examples of each split, and facts about them.
 
-    `source_parts` names the parts that the source has; the other splits are drawn from its training part.
+    `source_parts` names the parts of the source; the other splits are drawn from its training part.
     """
 
     classes: tuple[str, ...]
@@ -44,15 +44,15 @@ class Splits(SplitExamples):
     source_parts: frozenset[str] = frozenset()
     fingerprint: str = ""
     skipped: tuple[str, ...] = ()
-    """What is wrong with each file that was left out, beginning with its path."""
+    """The path and the error of each file that was skipped."""
     image: ImageSettings | None = None
-    """How image files were read, nothing `auto`; None where there are none."""
+    """The settings that image files were read with, without any `auto`; None without image files."""
     lines: tuple[str, ...] = ()
-    """How the source was read."""
+    """Log lines on how the source was read."""
     column_facts: tuple[dict[str, Any], ...] = ()
-    """What became of each column of a table."""
+    """How each column of a table is used."""
     flat_images: dict[str, Any] = field(default_factory=dict)
-    """Images of one colour: see `Survey.flat_facts`."""
+    """Images of a single colour: see `Survey.flat_facts`."""
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -70,18 +70,18 @@ class Splits(SplitExamples):
         return self.task.output.width(self.train.targets, self.classes)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Returns how many examples of each class or label every part has; only totals for regression."""
+        """Returns the number of examples of each class or label in every split; only totals for regression."""
         return {name: self.task.output.counts(examples.targets, self.classes) for name, examples in self.by_name.items()}
 
     def target_facts(self) -> dict[str, list[float] | None]:
-        """Returns mean and deviation of each target in the training split; None where targets are classes."""
+        """Returns mean and deviation of each target in the training split; None for targets that are classes."""
         if not self.task.output.is_numeric:
             return {"means": None, "deviations": None}
         targets = self.train.targets.astype("float64")
         return {"means": targets.mean(axis=0).tolist(), "deviations": targets.std(axis=0).tolist()}
 
     def describe(self) -> dict[str, Any]:
-        """Returns what `data.json` holds."""
+        """Returns the content of `data.json`."""
         return {
             "task": self.task.name,
             "classes": list(self.classes),
@@ -107,12 +107,12 @@ def open_splits(
 
     Args:
         experiment: the experiment.
-        offline: whether nothing may be fetched.
-        split: each example's part as a run recorded it; None to split by the spec.
-        revision: that of the run whose examples are opened again.
+        offline: whether nothing may be downloaded.
+        split: the split of each example as a run recorded it, by id; None to split by the spec.
+        revision: the revision of the run whose examples are opened again.
 
     Raises:
-        DataError: the data cannot be read, or leaves a part that is needed without examples or classes.
+        DataError: the data cannot be read, or a required split has no examples or classes.
     """
     data = experiment.data
     is_first = split is None
@@ -139,7 +139,7 @@ def open_splits(
         task=experiment.task,
         notes=tuple(notes),
         source_parts=frozenset(opened.parts),
-        fingerprint=fingerprint(splits.by_name),  # of the splits as opened: images are files there, in memory or not
+        fingerprint=fingerprint(splits.by_name),  # of the undecoded splits, where images are always files
         skipped=tuple(faults),
         image=image,
         lines=opened.lines,
@@ -149,7 +149,7 @@ def open_splits(
 
 
 def open_examples(experiment: Experiment, *, offline: bool, split: dict[str, str] | None, revision: int) -> Opened:
-    """Returns the examples of the chosen classes; by the rules of revision 1 where only they find those that a split names.
+    """Returns the examples of the chosen classes; by the rules of revision 1 if only these find the examples of a split.
 
     Raises:
         DataError: the data cannot be read, or lacks one of the classes.
@@ -167,7 +167,7 @@ def open_source(source: SourceSpec, request: Request) -> Opened:
     """Returns the opened source.
 
     Raises:
-        DataError: it cannot be read, or is larger than the memory, or claims to be.
+        DataError: the source cannot be read, or needs more memory than there is.
     """
     try:
         return source.open(request)
@@ -181,10 +181,10 @@ def _names_all(split: dict[str, str], opened: Opened) -> bool:
 
 
 def _readable(opened: Opened, on_error: str, budget: float) -> tuple[Opened, list[str]]:
-    """Returns the source without image files that cannot be read, and what is wrong with each of those.
+    """Returns the source without unreadable image files, and the path and error of each of those.
 
     Raises:
-        DataError: there are such files and they are not to be skipped, or are more than the budget.
+        DataError: there are unreadable files, and they must not be skipped or are more than the budget.
     """
     parts, faults, total = dict(opened.parts), list[str](), 0
     for part, examples in opened.parts.items():
@@ -208,10 +208,10 @@ def _readable(opened: Opened, on_error: str, budget: float) -> tuple[Opened, lis
 
 
 def _of_classes(opened: Opened, classes: tuple[str, ...]) -> Opened:
-    """Returns the examples of some classes, numbered in the order given.
+    """Returns the examples of the chosen classes, numbered in the order of `classes`.
 
     Raises:
-        DataError: the source has no class of such a name.
+        DataError: the source lacks one of the classes.
     """
     places = {composed(name): place for place, name in enumerate(opened.classes)}
     unknown = [name for name in classes if composed(name) not in places]
@@ -248,7 +248,7 @@ def _note_of_left_out(splits: SplitExamples, opened: Opened) -> list[str]:
 
 
 def _notes(splits: SplitExamples, opened: Opened, task: Task) -> list[str]:
-    """Returns what a user should know of the parts."""
+    """Returns the notes for the user on the splits."""
     shared = [
         "the test split is the validation split (data.split.test): it selects the best epoch, so its score is not a test score"
     ]
@@ -268,12 +268,12 @@ def _notes(splits: SplitExamples, opened: Opened, task: Task) -> list[str]:
 
 
 def fits_in_memory(size: int) -> bool:
-    """Whether so many bytes are at most the share of the free memory that data may take."""
+    """Whether data of a size in bytes fits into the share of the free memory that data may take."""
     return bool(size <= MEMORY_SHARE * psutil.virtual_memory().available)
 
 
 def _decoded(examples: Examples, survey: Survey) -> Examples:
-    """Returns the examples with image files decoded, where they take at most a share of the free memory."""
+    """Returns the examples with image files decoded, if the pixels fit in memory."""
     inputs = examples.inputs
     if not isinstance(inputs, ImageFiles):
         if isinstance(inputs, Images):

@@ -1,7 +1,7 @@
-"""Values of a table that a run's training split did not have: unseen categories, and gaps in columns that had none.
+"""Counts values of a table that did not occur in a run's training split: unseen categories, and gaps in complete columns.
 
-The saved model has an answer for each: an unseen category counts as none of the known ones, and a gap in a number as the
-column's mean. Both say little, so they are counted by column.
+The saved model encodes an unseen category as none of the known ones, and a gap in a number as the column's mean. Predictions
+from such values are less reliable, so the values are counted by column.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MOST_NAMED = 3
 
 @dataclass
 class _Column:
-    """The categories of a column in the training split (None for numbers), and counts of values that were not there."""
+    """The categories of a column in the training split (None for numbers), and counts of values that did not occur there."""
 
     categories: frozenset[str] | None
     had_gaps: bool
@@ -30,7 +30,7 @@ class _Column:
     gaps: int = 0
 
     def add(self, values: Array) -> None:
-        """Counts the values of some rows."""
+        """Counts the unfamiliar values of further rows."""
         if self.categories is None:
             self.gaps += 0 if self.had_gaps else int(np.isnan(values.astype("float64")).sum())
             return
@@ -42,10 +42,10 @@ class _Column:
 
 
 class Unfamiliar:
-    """Counts by column what the training split did not have."""
+    """Counts by column the values that did not occur in the training split."""
 
     def __init__(self, model: Any, columns: Sequence[str], gaps: Mapping[str, int] | None) -> None:
-        """Takes a saved model, its columns, and the gaps of the training split; None of a run that did not count them."""
+        """Takes a saved model, its columns, and the gaps of the training split; None for a run that did not count them."""
         lookups = {layer.input.name: layer for layer in model.layers if isinstance(layer, keras.layers.StringLookup)}
         self._rows = 0
         self._columns: dict[str, _Column] = {}
@@ -56,7 +56,7 @@ class Unfamiliar:
                 self._columns[column] = _Column(None, had_gaps=bool(gaps.get(column)))
 
     def add(self, inputs: Mapping[str, Array]) -> None:
-        """Counts the raw columns of some rows."""
+        """Counts the unfamiliar values in the raw columns of further rows."""
         self._rows += len(next(iter(inputs.values())))
         for name, column in self._columns.items():
             column.add(inputs[name])
@@ -84,7 +84,7 @@ class Unfamiliar:
 
 
 def notes_on(model: Any, inputs: Inputs, gaps: Mapping[str, int] | None) -> list[str]:
-    """Returns the sentences on raw columns that a saved model takes; none where inputs are no columns."""
+    """Returns the notes on the raw columns of a saved model's inputs; empty for other inputs."""
     if not inputs.columns:
         return []
     unfamiliar = Unfamiliar(model, list(inputs.columns), gaps)
@@ -93,7 +93,7 @@ def notes_on(model: Any, inputs: Inputs, gaps: Mapping[str, int] | None) -> list
 
 
 def gaps_of(inputs: Inputs) -> dict[str, int] | None:
-    """Returns the gaps of each raw column; None where inputs are no columns."""
+    """Returns the number of gaps in each raw column; None for other inputs."""
     return {name: _gaps(values) for name, values in inputs.columns.items()} or None
 
 

@@ -1,4 +1,4 @@
-"""Stages in words: what one trains, and which blocks learn."""
+"""Descriptions of stages: what a stage trains, and which blocks are trainable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BlockRow:
-    """One block of the model in one stage: its parameters by whether they learn."""
+    """One block of the model in one stage: the counts of its trainable and frozen parameters."""
 
     name: str
     trainable: int
@@ -24,14 +24,14 @@ def words_of(train: Any) -> str:
         return "the head"
     if train == "all":
         return "everything"
-    way, wanted = next(iter(train.items()))
-    if way == "from":
-        return f"the head and the backbone from layer {wanted} on"
-    return f"the head and the backbone's last {wanted} {way.replace('last', 'layers')}"
+    selector, selection = next(iter(train.items()))
+    if selector == "from":
+        return f"the head and the backbone from layer {selection} on"
+    return f"the head and the backbone's last {selection} {selector.replace('last', 'layers')}"
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """Returns the table of what learns: a line for every block that does, one for frozen blocks side by side."""
+    """Returns the table of trainable blocks as lines: one line per trainable block, one per series of frozen blocks."""
     stage = plan.stage
     norm = "" if stage.batch_norm == "freeze" or not stage.trains_backbone else "; BatchNorm is trained too"
     total = plan.trainable + plan.frozen
@@ -43,12 +43,12 @@ def plan_lines(plan: Plan) -> list[str]:
 
 
 def merged(rows: list[BlockRow]) -> list[BlockRow]:
-    """Returns the rows with frozen blocks that stand side by side as one."""
-    found: list[BlockRow] = []
+    """Returns the rows with neighbouring frozen blocks merged into one row."""
+    merged_rows: list[BlockRow] = []
     for row in rows:
-        if found and not row.trainable and not found[-1].trainable:
-            first = found[-1].name.split(" ... ")[0]
-            found[-1] = BlockRow(f"{first} ... {row.name}", 0, found[-1].frozen + row.frozen)
+        if merged_rows and not row.trainable and not merged_rows[-1].trainable:
+            first = merged_rows[-1].name.split(" ... ")[0]
+            merged_rows[-1] = BlockRow(f"{first} ... {row.name}", 0, merged_rows[-1].frozen + row.frozen)
         else:
-            found.append(row)
-    return found
+            merged_rows.append(row)
+    return merged_rows

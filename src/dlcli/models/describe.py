@@ -1,4 +1,4 @@
-"""Spec or run -> the course's table: layer, activation shape, activation size, parameters; memory; the data."""
+"""Describes a spec or a run: a table of layers with shapes, sizes and parameters; the memory; the data."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class StageRow:
-    """One stage: what it trains, in words, for how long and at which rate, and its parameters by whether they learn."""
+    """One stage: what it trains, its epochs and learning rate, and its trainable and frozen parameters."""
 
     name: str
     learns: str
@@ -69,10 +69,10 @@ class Description:
 
 
 def describe_spec(experiment: Experiment) -> Description:
-    """Describes an experiment; from what is known of its source where the data is not at hand.
+    """Describes an experiment; where the data is not available, from the documented shapes of its source.
 
     Raises:
-        UsageError: the data is not at hand and its shape is not known.
+        UsageError: the data is not available and its shape is unknown.
     """
     use_device(experiment.hardware, experiment.seed)
     experiment = prepared(experiment, offline=True)
@@ -119,7 +119,7 @@ def describe_run(run: RunFolder) -> Description:
 
 
 def _stage_rows(experiment: Experiment, network: Network) -> list[StageRow]:
-    """Returns the stages of a spec that has any to speak of: those it names, or a transfer model's."""
+    """Returns the stages that the spec names, or those of a transfer model; empty for any other spec."""
     if experiment.model.fitted_once or not (experiment.training.stages or experiment.model.has_backbone):
         return []
     plans = [plan_stage(network, stage) for stage in experiment.stages]
@@ -134,10 +134,10 @@ def _stage_row(stage: Stage, trainable: int, frozen: int) -> StageRow:
 
 
 def _finished_stages(run: RunFolder, experiment: Experiment) -> list[StageRow]:
-    """Returns the stages that a run went through."""
-    known = {stage.name: stage for stage in experiment.stages}
-    entries = [entry for entry in run.stages() if entry["name"] in known and "trainable" in entry]
-    return [_stage_row(known[entry["name"]], entry["trainable"], entry["frozen"]) for entry in entries]
+    """Returns the stages that a run has finished."""
+    by_name = {stage.name: stage for stage in experiment.stages}
+    entries = [entry for entry in run.stages() if entry["name"] in by_name and "trainable" in entry]
+    return [_stage_row(by_name[entry["name"]], entry["trainable"], entry["frozen"]) for entry in entries]
 
 
 def _described(
@@ -156,7 +156,7 @@ def _described(
 
 
 def _operations(model: Any) -> list[Any]:
-    """Returns every layer and operation of a model in order, models inside it opened, its scaling left out."""
+    """Returns every layer and operation of a model in order, nested models included, without its scaling layers."""
     return [operation for operation in single_operations(model) if operation.name not in ("normalize", TARGET_UNITS)]
 
 

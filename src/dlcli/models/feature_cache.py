@@ -1,6 +1,6 @@
-"""Files of kept features: `<key>-<SHA-256 of the file>.npy`, under a budget of disk space.
+"""Files of cached features: `<key>-<SHA-256 of the file>.npy`, within a budget of disk space.
 
-A file appears whole or not at all, so that runs side by side may share the folder.
+Files are written atomically, so that concurrent runs may share the folder.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _NAME = re.compile(r"([0-9a-f]{64})-([0-9a-f]{64})\.npy")
 
 
 class FeatureCache:
-    """Kept features in one folder; the least recently used files beyond the budget are deleted.
+    """A folder of cached features; the least recently used files beyond the budget are deleted.
 
     With a budget of 0 nothing is read or written. A folder that is a link, or holds one, is neither read nor written:
-    what is deleted there would be someone else's.
+    the files deleted there could belong to someone else.
 
     Attributes:
-        notes: what a user should know of the files: damaged ones, a folder that is not used.
+        notes: messages for the user: damaged files, a folder that cannot be used.
     """
 
     def __init__(self, folder: Path, budget_gb: float) -> None:
@@ -43,19 +43,19 @@ class FeatureCache:
             self._refuse_links()
 
     def get(self, key: str, shape: Shape, compute: Callable[[], Array]) -> tuple[Array, bool]:
-        """Returns the array of a key, and whether a file had it.
+        """Returns the array of a key, and whether it was read from a file.
 
         Args:
-            key: the SHA-256 of all that the array depends on.
+            key: the SHA-256 of everything the array depends on.
             shape: the array's shape; None where any size fits.
-            compute: gives the array where no whole file has it.
+            compute: returns the array if no intact file holds it.
         """
         stored = self._read(key, shape)
         if stored is not None:
             return stored, True
         computed = compute()
         if computed.nbytes <= self._budget and self._has_room(computed.nbytes):
-            with suppress(OSError):  # they are kept to save time; the run has them in any case
+            with suppress(OSError):  # the cache only saves time; the run holds the features in any case
                 self._write(key, computed)
         return computed, False
 
@@ -65,7 +65,7 @@ class FeatureCache:
             return
         files: list[tuple[float, int, Path]] = []
         for path in self._folder.glob("*.npy"):
-            with suppress(OSError):  # a run beside this one tidies too
+            with suppress(OSError):  # a concurrent run may delete files too
                 status = path.lstat()
                 files.append((status.st_mtime, status.st_size, path))
         used = 0
@@ -97,7 +97,7 @@ class FeatureCache:
         if not self._budget:
             return None
         for path in self._folder.glob(f"{key}-*.npy"):
-            with suppress(OSError):  # deleted by a run beside this one
+            with suppress(OSError):  # deleted by a concurrent run
                 stored = _load(path, shape)
                 if stored is not None:
                     os.utime(path)
@@ -112,17 +112,17 @@ class FeatureCache:
 
 
 def _load(path: Path, shape: Shape) -> Array | None:
-    """Returns a file's array, if it is what was written under its name and has the shape."""
+    """Returns a file's array if its digest and shape are the expected ones, else None."""
     name = _NAME.fullmatch(path.name)
     if name is None or not path.is_file() or _digest(path) != name.group(2):
         return None
-    # Larger ones stay on disk and are read where they are needed.
+    # Larger arrays stay on disk and are memory-mapped.
     large = not fits_in_memory(path.stat().st_size)
     try:
         array: Array = np.load(path, mmap_mode="r" if large else None, allow_pickle=False)
     except UNREADABLE_ARRAYS:
         return None
-    fits = array.ndim == len(shape) and all(size in (None, has) for size, has in zip(shape, array.shape, strict=True))
+    fits = array.ndim == len(shape) and all(size in (None, length) for size, length in zip(shape, array.shape, strict=True))
     return array if fits and array.dtype == np.float32 else None
 
 

@@ -25,21 +25,21 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.models import Transfer
 
 _PLACES = ("weights", "handle", "run")
-"""Fields that say where weights come from; the weights themselves are in the key."""
+"""Fields that name the origin of weights; they are not in the key, which holds a digest of the weights themselves."""
 
 
 @dataclass(frozen=True)
 class CachedFeatures:
-    """The features of the training part, `(copies * n, ...)`, and of the validation part, with how they were come by."""
+    """The features of the training split, `(copies * n, ...)`, and of the validation split, and how they were obtained."""
 
     train: Array
     validation: Array | None
     copies: int
-    told: str
+    description: str
 
 
 def reason_against(experiment: Experiment, augment: Sequence[AugmentationSpec]) -> str:
-    """Returns why a frozen stage does not keep its features; empty if it does."""
+    """Returns why a frozen stage does not cache its features; empty if it does."""
     features = experiment.training.features
     if not features.once:
         return "`training.features: off`"
@@ -48,16 +48,16 @@ def reason_against(experiment: Experiment, augment: Sequence[AugmentationSpec]) 
     return ""
 
 
-def kept_features(
+def cached_features(
     experiment: Experiment, splits: Splits, network: Network, augment: Sequence[AugmentationSpec], folder: Path
 ) -> CachedFeatures:
-    """Returns the features of the training and validation parts: read from `folder` if an earlier run kept them there.
+    """Returns the features of the training and validation splits: read from `folder` if an earlier run stored them there.
 
     Args:
         experiment: the resolved experiment.
         splits: the data.
-        network: the model, its backbone's weights in place.
-        augment: the stage's random changes; `augmented_copies` versions of the training part are made.
+        network: the model, with the weights of its backbone loaded.
+        augment: the stage's augmentations; `augmented_copies` versions of the training split are computed.
         folder: the cache of the runs folder.
     """
     started = perf_counter()
@@ -80,12 +80,12 @@ def kept_features(
     size = (train.nbytes + (0 if validation is None else validation.nbytes)) / 2**20
     how = "read from an earlier run" if reused else "computed once"
     many = f"{copies} versions of " if augment else ""
-    told = f"{how}: {many}{len(splits.train):,} examples, {size:,.1f} MiB, in {perf_counter() - started:.1f} s"
-    return CachedFeatures(train, validation, copies, "; ".join((told, *cache.notes)))
+    description = f"{how}: {many}{len(splits.train):,} examples, {size:,.1f} MiB, in {perf_counter() - started:.1f} s"
+    return CachedFeatures(train, validation, copies, "; ".join((description, *cache.notes)))
 
 
 class _Extractor:
-    """The model from examples to features, at rest, and the key of what it gives."""
+    """The frozen model from examples to features, and the cache key of its output."""
 
     def __init__(self, experiment: Experiment, network: Network) -> None:
         self._experiment, self._model = experiment, network.body
@@ -95,35 +95,35 @@ class _Extractor:
         self._weights = digest.hexdigest()
         self._graph = _graph_digest(network)
 
-    def key(self, splits: Splits, part: str, augment: Sequence[AugmentationSpec], copies: int) -> str:
-        """Returns a SHA-256 of all that the features depend on."""
+    def key(self, splits: Splits, split: str, augment: Sequence[AugmentationSpec], copies: int) -> str:
+        """Returns a SHA-256 of everything the features depend on."""
         experiment = self._experiment
         model = experiment.model
         assert isinstance(model, Transfer)
-        told = {
+        description = {
             "weights": self._weights,
             "graph": self._graph,
             "backbone": {name: value for name, value in dump(model.backbone).items() if name not in _PLACES},
             "data": splits.fingerprint,
-            "part": part,
+            "part": split,
             "image": dump(experiment.data.image),
             "classes": list(splits.classes),
             "precision": str(experiment.hardware.precision),
             "batch": _batch(experiment),
-            "augment": [dump(one) for one in augment],
+            "augment": [dump(augmentation) for augmentation in augment],
             "copies": copies,
             "seed": experiment.seed if augment else None,
             "keras": keras.__version__,
         }
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
-    def shape(self, splits: Splits, part: str, copies: int) -> Shape:
-        """Returns the shape of what `features` gives for all copies of a part; None where the backbone does not say."""
-        return (copies * len(splits[part]), *self._model.output_shape[1:])
+    def shape(self, splits: Splits, split: str, copies: int) -> Shape:
+        """Returns the shape of the features of all copies of a split; None where the backbone's output size is unknown."""
+        return (copies * len(splits[split]), *self._model.output_shape[1:])
 
-    def features(self, splits: Splits, part: str, augment: Sequence[AugmentationSpec] = (), copy: int = 0) -> Array:
-        """Returns the features of one part, float32 `(n, ...)`; of one augmented version of it."""
-        examples = splits[part]
+    def features(self, splits: Splits, split: str, augment: Sequence[AugmentationSpec] = (), copy: int = 0) -> Array:
+        """Returns the features of one split, float32 `(n, ...)`; with `augment`, of one augmented version of it."""
+        examples = splits[split]
         batches = ordered_batches(
             examples.inputs,
             examples=len(examples),
@@ -138,12 +138,12 @@ class _Extractor:
 
 
 def _batch(experiment: Experiment) -> int:
-    """Returns the images in one call of the backbone: as in a prediction, at most 64, so that large images fit."""
+    """Returns the batch size of one call of the backbone: that of a prediction, at most 64, so that large images fit."""
     return min(max(experiment.data.examples_in_step(64), 32), 64)
 
 
 def _graph_digest(network: Network) -> str:
-    """Returns a digest of what the backbone computes: two with the same weights may differ in activations or scaling."""
+    """Returns a digest of the backbone's graph: backbones of equal weights may differ in activations or scaling."""
     text = re.sub(r'"(shared_object_id|trainable)": *(\d+|true|false|null)', "", network.body.to_json())
     digest = hashlib.sha256(text.encode())
     for name, content in sorted((network.backbone.files if isinstance(network.backbone, BackboneLayer) else {}).items()):

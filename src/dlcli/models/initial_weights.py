@@ -1,4 +1,4 @@
-"""Weights to start from: those of an earlier run's model of the same architecture."""
+"""Initial weights from an earlier run's model of the same architecture."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from dlcli.spec.model.backbones.base import TARGET_UNITS
 
 
 def start_from_run(experiment: Experiment, network: Network, splits: Splits, log: Callable[[str], None]) -> bool:
-    """Puts a run's weights into the model; the output layer's too where it has the same classes.
+    """Copies a run's weights into the model; those of the output layer only if the classes are the same.
 
-    Returns whether all weights were taken.
+    Returns whether all weights were copied.
 
     Raises:
-        RunFailed: the architectures differ; the message names the first variable or layer that does.
+        RunFailed: the architectures differ; the message names the first variable or layer that differs.
     """
     path = str(experiment.training.initial_weights)
     run = RunFolder(Path(path))
@@ -36,27 +36,38 @@ def start_from_run(experiment: Experiment, network: Network, splits: Splits, log
     pairs = list(zip(source.weights, target.weights, strict=False))
     output = len(_output(target).weights)
     body = len(target.weights) - output
-    for position, (one, other) in enumerate(pairs[:body]):
-        if one.shape != other.shape:
-            raise RunFailed(_differs(run, f"{one.path} is {tuple(one.shape)}", f"{other.path} {tuple(other.shape)}", position))
+    for position, (source_weight, weight) in enumerate(pairs[:body]):
+        if source_weight.shape != weight.shape:
+            raise RunFailed(
+                _differs(
+                    run,
+                    f"{source_weight.path} is {tuple(source_weight.shape)}",
+                    f"{weight.path} {tuple(weight.shape)}",
+                    position,
+                )
+            )
     if len(source.weights) != len(target.weights):
         raise RunFailed(_differs(run, f"it has {len(source.weights)} variables", str(len(target.weights)), len(pairs)))
     _refuse_other_layers(run, source, target)
-    theirs = run.experiment().data.normalize
-    if theirs != experiment.data.normalize:
-        scaled = f"it was trained on inputs scaled by `normalize: {theirs}`, here it is `{experiment.data.normalize}`"
+    source_normalize = run.experiment().data.normalize
+    if source_normalize != experiment.data.normalize:
+        scaled = f"it was trained on inputs scaled by `normalize: {source_normalize}`, here it is `{experiment.data.normalize}`"
         raise RunFailed(f"training.initial_weights: {run.id}: {scaled}")
-    same = run.data().get("classes") == list(splits.classes) and all(one.shape == other.shape for one, other in pairs[body:])
-    for one, other in pairs[:body]:
-        other.assign(one)
+    same = run.data().get("classes") == list(splits.classes) and all(
+        source_weight.shape == weight.shape for source_weight, weight in pairs[body:]
+    )
+    for source_weight, weight in pairs[:body]:
+        weight.assign(source_weight)
     if same:
-        _take_output([one.numpy() for one, _ in pairs[body:]], _output(target), run, target_scale(experiment, splits))
+        _take_output(
+            [source_weight.numpy() for source_weight, _ in pairs[body:]], _output(target), run, target_scale(experiment, splits)
+        )
     log(f"initial weights: {run.id}" + ("" if same else "; the classes differ, so the output layer is initialised again"))
     return same
 
 
 def _take_output(weights: list[Array], output: Any, run: RunFolder, ours: TargetScale | None) -> None:
-    """Gives an output layer another run's weights, changed so that its answers in the units of the targets stay the same."""
+    """Copies another run's weights into an output layer, rescaled so that its predictions in the targets' units stay equal."""
     theirs = recorded_scale(run.experiment(), run.data())
     if theirs is not None or ours is not None:
         (offset, factor), (our_offset, our_factor) = _offset_and_factor(theirs), _offset_and_factor(ours)
@@ -71,7 +82,7 @@ def _offset_and_factor(scale: TargetScale | None) -> tuple[Any, Any]:
 
 
 def _refuse_other_layers(run: RunFolder, source: Any, target: Any) -> None:
-    """Raises RunFailed where a layer is of another kind or has another activation: weights fit there and mean nothing."""
+    """Raises RunFailed where a layer differs in kind or activation: its weights would fit but have no meaning."""
     pairs = zip(_kinds(source), _kinds(target), strict=False)
     for position, (theirs, ours) in enumerate(pairs):
         if theirs != ours:
@@ -79,7 +90,7 @@ def _refuse_other_layers(run: RunFolder, source: Any, target: Any) -> None:
 
 
 def _kinds(model: Any) -> list[str]:
-    """Returns class and activation of every layer, its scaling left out."""
+    """Returns class and activation of every layer except scaling layers."""
     layers = [layer for layer in single_layers(model) if layer.name not in ("normalize", TARGET_UNITS)]
     named = [(type(layer).__name__, getattr(getattr(layer, "activation", None), "__name__", "")) for layer in layers]
     return [f"{kind} ({activation})" if activation else kind for kind, activation in named]
@@ -93,13 +104,13 @@ def _differs(run: RunFolder, theirs: str, ours: str, position: int) -> str:
 
 
 def _inner(model: Any) -> Any:
-    """Returns the part of a saved model that a run trains: of a model of named columns, the one inside."""
+    """Returns the submodel of a saved model that a run trains: for named columns the nested model, else the model itself."""
     if not isinstance(model.input, dict) and not (isinstance(model.input, list) and len(model.input) > 1):
         return model
     return next(layer for layer in model.layers if isinstance(layer, keras.Model))
 
 
 def _output(model: Any) -> Any:
-    """Returns the output layer, before any scaling of its targets, also inside a transfer model's head."""
+    """Returns the output layer, before any rescaling of targets, also of a transfer model's nested head."""
     layer = next(layer for layer in reversed(model.layers) if layer.name != TARGET_UNITS)
     return _output(layer) if isinstance(layer, keras.Model) else layer

@@ -1,4 +1,4 @@
-"""Experiment and data -> the Keras model: preprocessing, the spec's layers, the task's output."""
+"""Builds the Keras model of an experiment: preprocessing, the spec's layers, the task's output."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Blocks = list[tuple[str, list[Any]]]
 
 
 class Network:
-    """A model in named parts, which share their weights.
+    """A model as named submodels that share their weights.
 
-    A model kind may train another Keras model than the plain one (`ModelSpec.learner`): only that one is compiled, and only
-    `whole` is saved.
+    A model kind may train a Keras model of its own (`ModelSpec.learner`) in place of the plain one: only the learner is
+    compiled, and only `whole` is saved.
 
     Attributes:
         model: the spec of the model.
-        functional: the Keras model from what the stream gives to the output.
+        functional: the Keras model from the batches of the stream to the output.
         whole: the Keras model from raw images, rows or columns to the output. A run saves it; it is never compiled.
         features: the Keras tensor in `functional` that the head takes.
         encode: the Keras model from raw columns to rows for `functional`; None where inputs are arrays.
@@ -56,59 +56,59 @@ class Network:
         self.model, self.functional, self.whole, self.features = model, functional, whole, features
         self.encode, self.backbone = encode, backbone
         self._body, self._head = body, head
-        # Made with the other parts, so that its first weights are drawn from the seed at the same place in every run.
+        # Built with the other submodels, so that its initial weights are drawn from the seed in the same order in every run.
         self._learner = model.learner(self)
 
     def learner(self) -> Any:
-        """Returns the Keras model that is compiled and trained: from what the stream gives to the output."""
+        """Returns the Keras model that is compiled and trained, from the batches of the stream to the output."""
         return self._learner
 
     @property
     def body(self) -> Any:
-        """The Keras model from what the stream gives to `features`."""
+        """The Keras model from the batches of the stream to `features`."""
         if self._body is None:
             self._body = keras.Model(self.functional.input, self.features)
         return self._body
 
     @property
     def head(self) -> Any:
-        """The Keras model from `features` to the output; None where a classifier is not fitted yet."""
+        """The Keras model from `features` to the output; None for a classifier that is not fitted yet."""
         if self._head is None and not self.model.fitted_once:
             self._head = keras.Model(self.features, self.functional.output, name="head")
         return self._head
 
     def encoded(self, inputs: Inputs) -> Inputs:
-        """Returns inputs as `functional` reads them."""
+        """Returns inputs in the form that `functional` takes."""
         if self.encode is None:
             return inputs
-        self.encode.jit_compile = False  # XLA has no strings
+        self.encode.jit_compile = False  # XLA does not support strings
         return Arrays(self.encode.predict(ordered_batches(inputs, examples=len(inputs), batch_size=1024), verbose=0))
 
     def trains_head_alone(self, stage: Stage) -> bool:
-        """Whether a stage leaves the whole backbone as it is, so that its features may be computed once.
+        """Whether a stage freezes the whole backbone, so that its features may be computed once.
 
-        Never where the model kind brings a training step of its own, which is that of the whole model.
+        False if the model kind has its own training step, which takes the whole model.
         """
         return self.backbone is not None and not stage.trains_backbone and self._learner is self.functional
 
     def head_learner(self) -> Any:
-        """Returns the model that trains the head on features that are computed already."""
+        """Returns the model that trains the head on cached features."""
         return keras.Model(self.head.input, self.head.output)
 
     def frozen_body_learner(self) -> Any:
-        """Returns the model that trains the head on a body at rest."""
+        """Returns the model that trains the head on a frozen body."""
         entry = keras.Input(self.body.input_shape[1:], dtype=self.body.inputs[0].dtype)
         return keras.Model(entry, self.head(Inference(self.body)(entry)))
 
     def outside_head(self, variables: Iterable[Any]) -> list[Any]:
-        """Returns the variables that belong to the body, which may have a learning rate of its own."""
+        """Returns the variables of the body, which may have its own learning rate."""
         of_head = {id(weight) for weight in self.head.weights} if self.backbone is not None else set()
         return [variable for variable in variables if id(variable) not in of_head]
 
     def blocks(self) -> tuple[Blocks, list[Any]]:
-        """Returns the blocks of the body, from the input's end on, and the head's layers.
+        """Returns the blocks of the body, starting at the input, and the layers of the head.
 
-        The body is the backbone; of a model without one all layers but the output.
+        The body is the backbone; for a model without one, all layers except the output.
         """
         if self.backbone is not None:
             of_backbone = cast("Transfer", self.model).backbone.blocks(self.backbone)
@@ -121,9 +121,9 @@ class Network:
 def build_model(
     experiment: Experiment, splits: Splits, *, load_weights: bool = True, offline: bool = False, revision: int = REVISION
 ) -> Network:
-    """Returns the model for the data: scaling fitted on the training part only.
+    """Returns the model for the data, with its scaling fitted on the training split only.
 
-    `load_weights=False` leaves a backbone's weights random, where others will be put in their place. `revision` is the run's.
+    `load_weights=False` leaves a backbone's weights random, for a caller that replaces them. `revision` is the run's.
     """
     inputs = splits.train.inputs
     scale = target_scale(experiment, splits)
@@ -135,7 +135,7 @@ def build_model(
     entry = keras.Input(splits.shape, name=entry_name(inputs.kind))
     features = experiment.model.apply(_scaled(entry, experiment.data.normalize, inputs))
     output = _output(experiment, splits.outputs, features, scale)
-    # Network of the tensors themselves: of lists, the saved model would want a list, and warn of a plain array.
+    # Keras models of single tensors, not of lists: a model of a list would expect a list and warn about a plain array.
     whole = keras.Model(entry, output, name=model_name(experiment))
     return Network(experiment.model, keras.Model(entry, output), whole, features)
 
@@ -154,7 +154,7 @@ def build_transfer(
     load_weights: bool = True,
     offline: bool = False,
 ) -> Network:
-    """Returns a transfer model: backbone and head are models inside it, so that each may also run alone.
+    """Returns a transfer model: backbone and head are nested models, so that each can also run alone.
 
     Raises:
         DataError: the backbone's weights are missing or do not fit.
@@ -168,7 +168,7 @@ def build_transfer(
     if model.fitted_once:
         return Network(model, body, body, tensor, backbone=backbone, body=body)
     _refuse_unfit_head(model, tuple(tensor.shape[1:]))
-    # The head starts the same whatever the backbone drew for its own first weights.
+    # The head's initial weights do not depend on how many random numbers the backbone drew.
     keras.utils.set_random_seed(experiment.seed)
     row = keras.Input(tensor.shape[1:], dtype=tensor.dtype, name="features")
     head = keras.Model(row, _output(experiment, outputs, model.apply(row), scale), name="head")
@@ -186,10 +186,10 @@ def _refuse_unfit_head(model: Transfer, features: tuple[int, ...]) -> None:
 
 
 class Inference(keras.layers.Layer):  # type: ignore[misc]
-    """Runs a model as it predicts, also inside one that trains: its dropout rests, its statistics stay.
+    """Runs a model in inference mode, also inside a model in training: no dropout, and fixed BatchNorm statistics.
 
-    Only in the compiled model of a stage, never in a saved one. `model(x, training=False)` alone does not do it: a
-    functional model gives its own `training` to every layer inside (Keras 3.15, github.com/keras-team/keras
+    Used only in the compiled model of a stage, never in a saved one. `model(x, training=False)` alone is not enough: a
+    functional model passes its own `training` to every nested layer (Keras 3.15, github.com/keras-team/keras
     `src/models/functional.py`).
     """
 
@@ -198,7 +198,7 @@ class Inference(keras.layers.Layer):  # type: ignore[misc]
         self.model = model
 
     def call(self, inputs: Any) -> Any:
-        """Returns the model's output as in a prediction."""
+        """Returns the model's output in inference mode."""
         return self.model(inputs, training=False)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -216,20 +216,20 @@ def _build_for_columns(
     entry = keras.Input(rows.shape[1:], name="features")
     features = experiment.model.apply(entry)
     inner = keras.Model(entry, _output(experiment, splits.outputs, features, scale))
-    # Another model is compiled: Keras would save the loss, optimizer and metrics of a compiled one inside the whole.
+    # `whole` nests a model that is never compiled: Keras would save the loss, optimizer and metrics of a compiled one.
     functional, whole = keras.Model(entry, inner.output), keras.Model(raw, inner(rows))
     return Network(experiment.model, functional, whole, features, encode=keras.Model(raw, rows))
 
 
 def _output(experiment: Experiment, outputs: int, features: Any, scale: TargetScale | None = None) -> Any:
-    """Returns the output for what the model's layers give: the head of the task, the units of the targets."""
+    """Returns the output tensor for features: the head of the task, then the units of the targets."""
     task = experiment.task
     output = DenseHead(experiment.output, task.activation).apply(features, (task.units(outputs),))
     return output if scale is None else scale.restored(output)
 
 
 def shape_model(experiment: Experiment, shape: tuple[int, ...], outputs: int) -> Network:
-    """Returns the model for inputs of a shape, without data: scaling that must be fitted is left out."""
+    """Returns the model for an input shape, without data and so without fitted scaling."""
     if experiment.model.has_backbone:
         return build_transfer(experiment, shape, outputs, load_weights=False, offline=True)
     entry = keras.Input(shape, name=IMAGE_ENTRY if len(shape) == 3 else ARRAY_ENTRY)
@@ -239,9 +239,9 @@ def shape_model(experiment: Experiment, shape: tuple[int, ...], outputs: int) ->
 
 
 def _scaled(tensor: Any, normalize: str, inputs: Inputs) -> Any:
-    """Returns the inputs scaled inside the model, in float32 also under mixed precision.
+    """Returns the scaled inputs, in float32 also under mixed precision.
 
-    In half precision a variance above 65,504 is infinite, and 1065 and 1067 are the same number.
+    In half precision a variance above 65,504 is infinite, and 1065 and 1067 are equal.
     """
     if normalize == "none":
         return tensor

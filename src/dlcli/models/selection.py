@@ -1,4 +1,4 @@
-"""What a stage trains: the layers it selects, their blocks, and the flags set on every single layer."""
+"""Selects the layers and blocks that a stage trains and sets the `trainable` flag of every layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dlcli.spec.training.stages import Stage
 
 @dataclass(frozen=True)
 class Plan:
-    """What one stage moves: `moving` are the variables that must change, all others must not."""
+    """The variables that one stage changes: those in `moving` must change, those in `still` must not."""
 
     stage: Stage
     rows: list[BlockRow]
@@ -26,23 +26,23 @@ class Plan:
 
     @property
     def trainable(self) -> int:
-        """The number of parameters that learn."""
+        """The number of trainable parameters."""
         return sum(row.trainable for row in self.rows)
 
     @property
     def frozen(self) -> int:
-        """The number of parameters that stay as they are."""
+        """The number of frozen parameters."""
         return sum(row.frozen for row in self.rows)
 
 
 def plan_stage(network: Network, stage: Stage) -> Plan:
-    """Sets `trainable` on every layer for a stage and returns what it moves.
+    """Sets `trainable` on every layer for a stage and returns the variables that the stage changes.
 
     BatchNorm layers are frozen one by one: `backbone(x, training=False)` alone does not keep their statistics still
     (Keras 3.15 lets them drift once the backbone is unfrozen; docs/design.md, "Stages").
 
     Raises:
-        RunFailed: the stage names a layer that there is not, or more layers or blocks than there are.
+        RunFailed: the stage names a layer that does not exist, or more layers or blocks than exist.
     """
     body, head = network.blocks()
     why_frozen = network.backbone.why_frozen if isinstance(network.backbone, BackboneLayer) else ""
@@ -57,16 +57,16 @@ def plan_stage(network: Network, stage: Stage) -> Plan:
                 layer.inference_mode = stage.batch_norm == "freeze" or id(layer) not in selected
     for layer in head:
         layer.trainable = True
-    named = isinstance(stage.train, dict)  # `all` has the head to train where the body learns nothing, as in a perceptron
+    named = isinstance(stage.train, dict)  # `all` trains the head where the body has no weights, as in a perceptron
     if named and not any(moving_variables(layer) for _, layers in body for layer in layers):
         raise RunFailed(f"stage {stage.name}: {words_of(stage.train)}: none of these layers has trainable weights")
     blocks = [*body, ("head", head)] if head else body
     rows = [_row(name, layers) for name, layers in blocks]
     moving = [variable for _, layers in blocks for layer in layers for variable in moving_variables(layer)]
-    known = {id(variable) for _, layers in blocks for layer in layers for variable in free_variables(layer)}
-    known |= {id(variable) for variable in moving}
+    accounted_ids = {id(variable) for _, layers in blocks for layer in layers for variable in free_variables(layer)}
+    accounted_ids |= {id(variable) for variable in moving}
     every = [variable for _, layers in blocks for layer in layers for variable in variables_of(layer)]
-    still = [variable for variable in every if id(variable) not in known]
+    still = [variable for variable in every if id(variable) not in accounted_ids]
     return Plan(stage, [row for row in rows if row.trainable + row.frozen], moving, still)
 
 
@@ -76,7 +76,7 @@ def is_batch_norm(layer: Any) -> bool:
 
 
 def variables_of(layer: Any) -> list[Any]:
-    """Returns every variable of a layer, those of a Hub module that the layer does not track among them."""
+    """Returns every variable of a layer, including those of a Hub module that the layer does not track."""
     return list(layer.weights) + (layer.untracked_variables() if isinstance(layer, BackboneLayer) else [])
 
 
@@ -93,7 +93,7 @@ def moving_variables(layer: Any) -> list[Any]:
 
 
 def free_variables(layer: Any) -> list[Any]:
-    """Returns the variables that a step may change or not: a Hub module does not say which of its own are statistics."""
+    """Returns the variables that a step may or may not change: a Hub module does not declare which ones are statistics."""
     learns = layer.trainable and isinstance(layer, BackboneLayer) and not layer.inference_mode
     return list(layer.non_trainable_weights) if learns else []
 
@@ -103,25 +103,25 @@ def _selected(body: Blocks, stage: Stage) -> set[int]:
     layers = [layer for _, block in body for layer in block]
     if stage.train == "all":
         return set(map(id, layers))
-    way, wanted = next(iter(stage.train.items()))
-    if way == "last":
-        _refuse_too_many(stage, wanted, len(layers), "layers")
-        return set(map(id, layers[-wanted:]))
-    if way == "blocks":
-        _refuse_too_many(stage, wanted, len(body), "blocks")
-        return {id(layer) for _, block in body[-wanted:] for layer in block}
+    selector, selection = next(iter(stage.train.items()))
+    if selector == "last":
+        _refuse_too_many(stage, selection, len(layers), "layers")
+        return set(map(id, layers[-selection:]))
+    if selector == "blocks":
+        _refuse_too_many(stage, selection, len(body), "blocks")
+        return {id(layer) for _, block in body[-selection:] for layer in block}
     names = [layer.name for layer in layers]
-    if wanted not in names:
-        near = get_close_matches(wanted, names, 3, cutoff=0.4)
+    if selection not in names:
+        near = get_close_matches(selection, names, 3, cutoff=0.4)
         guess = f"did you mean {' or '.join(near)}?" if near else f"its layers are {', '.join(names[:10])}, ..."
-        raise RunFailed(f"stage {stage.name}: the backbone has no layer {wanted!r}; {guess}")
-    return set(map(id, layers[names.index(wanted) :]))
+        raise RunFailed(f"stage {stage.name}: the backbone has no layer {selection!r}; {guess}")
+    return set(map(id, layers[names.index(selection) :]))
 
 
-def _refuse_too_many(stage: Stage, wanted: int, count: int, what: str) -> None:
-    if wanted > count:
+def _refuse_too_many(stage: Stage, selection: int, count: int, what: str) -> None:
+    if selection > count:
         raise RunFailed(
-            f"stage {stage.name}: {wanted} {what} were requested, but the backbone has only {count}; use `train: all`"
+            f"stage {stage.name}: {selection} {what} were requested, but the backbone has only {count}; use `train: all`"
         )
 
 

@@ -1,8 +1,8 @@
-"""The scale of a regression's targets: the network learns them at mean 0 and deviation 1, and answers in their own units.
+"""The scale of a regression's targets: the network learns them at mean 0 and deviation 1 and predicts in their own units.
 
 The scaling is undone inside the model, behind the output layer, so that labels, predictions, loss and metrics are in natural
-units everywhere. What is minimised is the same loss, but each target's share of it is divided by what an error of one
-deviation costs: gradients are those of a standardised target, and targets of unlike scale weigh alike.
+units everywhere. The minimised loss is the same, but each target's share is divided by the loss of an error of one deviation:
+gradients are those of standardised targets, and targets of different scales have equal weight.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class TargetScale:
-    """Mean and deviation of each target in the training part, float64 `(targets,)`; 1 for a target that is constant there.
+    """Mean and deviation of each target in the training split, float64 `(targets,)`; the deviation of a constant target is 1.
 
-    With `is_positive` the deviation is at most a third of the mean: the loss has no gradient for a prediction below 0, and a
-    network that begins with many of them never learns those examples.
+    With `is_positive` the deviation is at most a third of the mean: the loss has no gradient for predictions below 0, and a
+    network that starts with many such predictions never learns those examples.
     """
 
     mean: Array
@@ -45,26 +45,26 @@ class TargetScale:
         return (values - self.mean.astype("float32")) / self.deviation.astype("float32")
 
     def weighted(self, loss: LossSpec) -> Callable[[Any, Any], Any]:
-        """Returns the minimised loss: a function from labels and predictions `(batch, targets)` to one value an example."""
-        each = loss.build().call
+        """Returns the minimised loss: a function from labels and predictions `(batch, targets)` to one value per example."""
+        loss_values = loss.build().call
         weights = (1 / loss.unit(self.deviation)).astype("float32")
 
         def weighted(labels: Any, predictions: Any) -> Any:
-            """Returns the mean over the targets of each one's loss, in units of what one deviation costs."""
-            return keras.ops.mean(each(labels[..., None], predictions[..., None]) * weights, axis=-1)
+            """Returns the mean of the targets' losses, each in units of the loss of an error of one deviation."""
+            return keras.ops.mean(loss_values(labels[..., None], predictions[..., None]) * weights, axis=-1)
 
         return weighted
 
     def followed(self, metric: Any) -> Any:
-        """Returns a metric that follows the training; R2 on standardised targets, where it is the same.
+        """Returns the metric to compute during training; R2 is computed on standardised targets, which gives the same value.
 
-        Keras sums the squares of the labels as they are: of targets far from 0 (years, say) float32 then keeps no digit.
+        Keras sums the squares of the raw labels: for targets far from 0 (years, say) float32 then has no digit left.
         """
         return StandardisedR2(self, name=metric.name) if type(metric) is keras.metrics.R2Score else metric
 
 
 class StandardisedR2(keras.metrics.R2Score):  # type: ignore[misc]
-    """R2 of targets that are standardised first."""
+    """R2 of standardised targets."""
 
     def __init__(self, scale: TargetScale, name: str) -> None:
         super().__init__(name=name)
@@ -76,17 +76,17 @@ class StandardisedR2(keras.metrics.R2Score):  # type: ignore[misc]
 
 
 def target_scale(experiment: Experiment, splits: Splits) -> TargetScale | None:
-    """Returns the scale that the model's targets have; None where they are taken as they are."""
+    """Returns the scale of the model's targets; None where they are not scaled."""
     return recorded_scale(experiment, splits.target_facts())
 
 
 def recorded_scale(experiment: Experiment, data: Mapping[str, Any]) -> TargetScale | None:
-    """Returns the scale of a run's targets; `data` is what its `data.json` holds."""
+    """Returns the scale of a run's targets; `data` is the content of its `data.json`."""
     means, deviations = data.get("means"), data.get("deviations")
     if not experiment.data.scales_targets or means is None or deviations is None:
         return None
     mean, deviation = np.array(means, dtype="float64"), np.array(deviations, dtype="float64")
-    # What float32 cannot tell from the mean is the rounding of a constant.
+    # A deviation below the precision of float32 is the rounding error of a constant.
     deviation = np.where(deviation > np.finfo("float32").eps * np.abs(mean), deviation, 1.0)
     is_positive = experiment.training.loss.kind == "msle"
     if is_positive:
@@ -95,7 +95,7 @@ def recorded_scale(experiment: Experiment, data: Mapping[str, Any]) -> TargetSca
 
 
 def scale_in_words(scale: TargetScale, names: tuple[str, ...]) -> str:
-    """Returns the line that says how targets are scaled and in which units results are reported."""
+    """Returns the log line on how targets are scaled and in which units results are reported."""
     divisor = "divided by" if scale.is_positive else "deviation"
     pairs = [
         f"{name}: mean {mean:.6g}, {divisor} {deviation:.6g}"

@@ -1,4 +1,4 @@
-"""What a layer tells that wraps a whole pretrained model whose parts Keras does not see."""
+"""The interface of a layer that wraps a whole pretrained model with an inner structure unknown to Keras."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 
 class BackboneLayer:
-    """A backbone in one Keras layer, such as a module of TensorFlow Hub. A class of such a layer inherits from both.
+    """A backbone in one Keras layer, such as a module of TensorFlow Hub. Its class inherits from this class and a Keras layer.
 
     Attributes:
-        inference_mode: keeps statistics of batches still while the weights learn.
-        why_frozen: why the weights cannot learn at all; empty if they can.
-        files: what it computes, as files by name; those below `variables/` hold its weights.
+        inference_mode: whether batch statistics stay fixed while the weights are trained.
+        why_frozen: why the weights cannot be trained at all; empty if they can.
+        files: the files of the wrapped model by name; those below `variables/` hold its weights.
     """
 
     inference_mode: bool = True
@@ -19,14 +19,14 @@ class BackboneLayer:
     files: dict[str, bytes]
 
     def untracked_variables(self) -> list[Any]:
-        """Returns the variables that are not the layer's weights: none, unless something is broken."""
+        """Returns the variables that are not weights of the layer; empty unless there is a defect."""
         raise NotImplementedError
 
     @property
     def has_penalties(self) -> bool:
-        """Whether it adds to the loss while it learns."""
+        """Whether the layer adds a penalty to the loss while it is trained."""
         return False
 
     def penalty(self) -> float:
-        """Returns what it adds to the loss: 0 where it does not learn."""
+        """Returns the penalty that the layer adds to the loss; 0 while it is frozen."""
         return 0.0

@@ -1,4 +1,4 @@
-"""Exact save and restore: what a checkpoint's file holds, and how variables are taken and put back.
+"""Exact save and restore of training states: the content of a checkpoint file, and the values of variables.
 
 One file holds named arrays and one JSON text; no pickle. NumPy writes and reads it (`.npz`).
 """
@@ -50,7 +50,7 @@ class _Proof(TypedDict):
 
 
 class State(TypedDict):
-    """Where a training stands. Epochs and steps count from 0; `specs` are digests of the specs that it fits."""
+    """The state of a training. Epochs and steps count from 0; `specs` are digests of the specs that it fits."""
 
     specs: list[str]
     stage: Count
@@ -81,25 +81,25 @@ _CONTENT = TypeAdapter(_Content)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything that a training needs to be resumed: plain data, and arrays by group and place."""
+    """Everything that resuming a training requires: plain data, and arrays by group and place."""
 
     state: dict[str, Any]
     arrays: dict[str, list[Array]]
 
     def write(self, path: Path) -> None:
-        """Writes it to a file."""
+        """Writes the snapshot to a file."""
         counts = {group: len(values) for group, values in self.arrays.items()}
         text = json.dumps({"state": self.state, "groups": counts}).encode()
         named = {f"{group}/{place}": value for group, values in self.arrays.items() for place, value in enumerate(values)}
-        with path.open("wb") as file:  # a path without the right ending would get another name
+        with path.open("wb") as file:  # NumPy would add `.npz` to a path without it
             np.savez(file, allow_pickle=False, text=np.frombuffer(text, dtype="uint8"), **named)
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Returns what a file holds, exactly as it was written.
+    """Returns the snapshot in a file, exactly as it was written.
 
     Raises:
-        DamagedFile: it is no checkpoint. A checksum alone does not show that: whoever made the file can make one, too.
+        DamagedFile: the file is no checkpoint. The content is validated, since a forged file can have a valid checksum.
     """
     try:
         refuse_packed(path)
@@ -113,22 +113,23 @@ def read_snapshot(path: Path) -> Snapshot:
 
 
 def values_of(variables: Iterable[Any]) -> list[Array]:
-    """Returns what variables hold."""
+    """Returns the values of variables."""
     return [np.asarray(variable.numpy()) for variable in variables]
 
 
 def restore(variables: Sequence[Any], values: Sequence[Array], what: str) -> None:
-    """Gives variables the values they had.
+    """Assigns stored values to variables.
 
     Raises:
-        RunFailed: they are not the same variables: another version of dlcli or Keras builds the model otherwise.
+        RunFailed: the variables differ, because another version of dlcli or Keras builds the model differently.
     """
-    shapes, wanted = [tuple(one.shape) for one in variables], [value.shape for value in values]
-    if shapes != wanted:
-        pairs = enumerate(zip(shapes, wanted, strict=False))
-        place = next((at for at, (now, then) in pairs if now != then), min(len(shapes), len(wanted)))
+    shapes, stored = [tuple(variable.shape) for variable in variables], [value.shape for value in values]
+    if shapes != stored:
+        pairs = enumerate(zip(shapes, stored, strict=False))
+        differing = (index for index, (shape, stored_shape) in pairs if shape != stored_shape)
+        place = next(differing, min(len(shapes), len(stored)))
         raise RunFailed(
-            f"the checkpoint does not fit the model that the run's spec builds: {len(wanted)} variables of the {what}, now"
+            f"the checkpoint does not fit the model that the run's spec builds: {len(stored)} variables of the {what}, now"
             f" {len(shapes)}; the first that differs is number {place + 1}; the run needs the versions in its environment.json"
         )
     for variable, value in zip(variables, values, strict=True):
@@ -136,29 +137,29 @@ def restore(variables: Sequence[Any], values: Sequence[Array], what: str) -> Non
 
 
 def every_variable(*models: Any) -> list[Any]:
-    """Returns the variables of several models, each once: weights, statistics and the counters of random draws."""
-    found: dict[int, Any] = {}
+    """Returns the variables of several models without repetition: weights, statistics and counters of random draws."""
+    variables_by_id: dict[int, Any] = {}
     for model in models:
         for variable in model.variables:
-            found.setdefault(id(variable), variable)
-    return list(found.values())
+            variables_by_id.setdefault(id(variable), variable)
+    return list(variables_by_id.values())
 
 
 def plain_state(callback: Any) -> dict[str, Any]:
-    """Returns what a Keras callback has counted and seen: its plain values, such as how long it has waited and its best.
+    """Returns the state of a Keras callback: its plain values, such as its wait count and its best value.
 
-    Its settings are left out: some callbacks turn a sign in them when they first look at a number (`min_delta`). So are
-    texts, which hold paths.
+    The state excludes settings, since some callbacks change the sign of one (`min_delta`) at the first epoch, and texts,
+    which hold paths.
     """
     settings = inspect.signature(type(callback).__init__).parameters
-    taken = {name: value for name, value in vars(callback).items() if name not in settings}
-    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in taken.items()}
+    attributes = {name: value for name, value in vars(callback).items() if name not in settings}
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in attributes.items()}
     return {name: value for name, value in plain.items() if value is None or isinstance(value, (bool, int, float))}
 
 
 def restore_plain_state(callback: Any, state: dict[str, Any]) -> None:
-    """Gives a callback the attributes it had."""
-    known = vars(callback)
+    """Assigns stored attributes to a callback."""
+    attributes = vars(callback)
     for name, value in state.items():
-        if name in known:
+        if name in attributes:
             setattr(callback, name, value)

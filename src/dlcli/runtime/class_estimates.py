@@ -14,23 +14,23 @@ from dlcli.arrays import Array
 from dlcli.runtime.estimates import NORMAL, Estimate, student, wilson
 
 FEWEST_POSITIVES = 20
-"""From so many positives on an average precision has an interval."""
+"""Minimum number of positives for an interval of an average precision."""
 _PULL = 4.0
-"""With how many examples' weight a class's own rate is drawn to that of all classes, where its variance is estimated."""
+"""Weight, in examples, of the rate of all classes when the variance of a single class's rate is estimated."""
 _TRUSTED = 30.0
-"""Examples of the smaller class at which an estimated variance weighs as much as the formula that needs none."""
+"""Examples of the smaller class at which an estimated variance has the same weight as the formula without one."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Rates of several classes, labels or curves, of which the score is a weighted mean.
+    """Rates of several classes, labels or curves; the score is their weighted mean.
 
     Attributes:
         rates: `(k,)`, each between 0 and 1.
-        sizes: how many independent answers each rate is worth `(k,)`; 0 where it has none.
+        sizes: the effective number of independent examples of each rate `(k,)`; 0 for a rate without examples.
         weights: `(k,)`, with the sum 1.
-        influence: how much each example moves the weighted mean `(n,)`, times n.
-        variances: of the influences of each rate `(k,)`.
+        influence: the effect of each example on the weighted mean `(n,)`, times n.
+        variances: the variances of the influences on each rate `(k,)`.
     """
 
     rates: Array
@@ -47,9 +47,9 @@ class Rates:
     def size(self, *, harmonic: bool = False) -> float:
         """Returns the effective number of examples of the mean.
 
-        The variance of each rate is that of `sizes` independent answers. Small classes are often all right or all wrong by
-        luck and would seem to have none, so each rate is drawn to the mean first. The design effect (Kish 1965) counts that an
-        example moves several rates at once.
+        The variance of each rate is that of `sizes` independent examples. The rate of a small class is often 0 or 1 by chance,
+        which would give a variance of 0, so each rate is first shrunk towards the mean. The design effect (Kish 1965) accounts
+        for examples that affect several rates at once.
         """
         value, used = self.value, self.sizes > 0
         apart = float((self.weights**2 * self.variances).sum())
@@ -63,10 +63,10 @@ class Rates:
 
 
 def of_rates(rates: Rates, *, harmonic: bool = False) -> Estimate:
-    """Returns the weighted mean of rates; `harmonic` says that they are F1 scores.
+    """Returns the weighted mean of rates; with `harmonic` the rates are F1 scores.
 
-    An F1 score F is a share in disguise: F / (2 - F) are the hits among all hits, misses and false alarms (Hand, Christen and
-    Kirielle 2021), so its interval is computed on that scale.
+    An F1 score F corresponds to a share: F / (2 - F) is the share of hits among all hits, misses and false alarms (Hand,
+    Christen and Kirielle 2021), so its interval is computed on that scale.
     """
     value = rates.value
     if not ((rates.sizes > 0) & (rates.weights > 0)).any():
@@ -77,37 +77,37 @@ def of_rates(rates: Rates, *, harmonic: bool = False) -> Estimate:
 
 
 def of_classes(kind: str, average: str, truth: Array, predicted: Array, classes: int) -> Estimate:
-    """Returns precision, recall or F1 over the classes that are there or predicted, or balanced accuracy.
+    """Returns precision, recall or F1 over the classes that occur or are predicted, or balanced accuracy.
 
     Args:
-        kind: precision, recall, f1; balanced_accuracy is the recall of the classes that are there.
+        kind: precision, recall, f1; balanced_accuracy is the recall of the classes that occur.
         average: macro, or weighted by the classes' sizes.
         truth: class numbers `(n,)`.
         predicted: class numbers `(n,)`.
-        classes: how many classes there are.
+        classes: the number of classes.
     """
     count, right = len(truth), (truth == predicted).astype("float64")
-    there, guessed, hits = (
+    class_sizes, predicted_sizes, hits = (
         np.bincount(numbers, weights, minlength=classes).astype("float64")
         for numbers, weights in ((truth, None), (predicted, None), (truth, right))
     )
     # An example counts for its own class, for the predicted one, or for both.
     counted, whole = {
-        "precision": ([predicted], guessed),
-        "recall": ([truth], there),
-        "balanced_accuracy": ([truth], there),
-        "f1": ([truth, predicted], there + guessed),
+        "precision": ([predicted], predicted_sizes),
+        "recall": ([truth], class_sizes),
+        "balanced_accuracy": ([truth], class_sizes),
+        "f1": ([truth, predicted], class_sizes + predicted_sizes),
     }[kind]
     rates = _share(len(counted) * hits, whole)
-    sizes = there + guessed - hits if kind == "f1" else whole
-    present = there > 0 if kind == "balanced_accuracy" else there + guessed > 0
-    weights = there / count if average == "weighted" else present / max(int(present.sum()), 1)
+    sizes = class_sizes + predicted_sizes - hits if kind == "f1" else whole
+    present = class_sizes > 0 if kind == "balanced_accuracy" else class_sizes + predicted_sizes > 0
+    weights = class_sizes / count if average == "weighted" else present / max(int(present.sum()), 1)
     moves = [(right - rates[numbers]) * count / whole[numbers] for numbers in counted]
     influence = np.sum([weights[numbers] * move for numbers, move in zip(counted, moves, strict=True)], axis=0)
     squares = np.sum([np.bincount(numbers, move**2, classes) for numbers, move in zip(counted, moves, strict=True)], axis=0)
     if kind == "f1":
         squares += 2 * np.bincount(truth, right * moves[0] * moves[1], classes)
-    if average == "weighted":  # the classes' sizes vary with the examples too
+    if average == "weighted":  # the sizes of the classes also vary with the examples
         influence += rates[truth] - float(weights @ rates)
     return of_rates(Rates(rates, sizes, weights, influence, squares / count), harmonic=kind == "f1")
 
@@ -144,12 +144,12 @@ def of_labels(kind: str, average: str, truth: Array, predicted: Array) -> Estima
 
 
 def _share(part: Array, whole: Array) -> Array:
-    """Returns part / whole, 0 where there is nothing."""
+    """Returns part / whole; 0 where `whole` is 0."""
     return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole > 0)
 
 
 def _independent(rates: Array, sizes: Array, each: Array, *, harmonic: bool) -> Array:
-    """Returns fewer independent answers where those of one example are right and wrong together; `(1,)` each."""
+    """Returns effective sizes `(1,)`, which are smaller if the labels of an example tend to be right or wrong together."""
     variance = float(each.var()) / len(each)
     rate = float(rates[0])
     if harmonic:
@@ -159,25 +159,25 @@ def _independent(rates: Array, sizes: Array, each: Array, *, harmonic: bool) -> 
 
 
 def area_under_roc(members: Array, columns: Array) -> Estimate | None:
-    """Returns the mean area under the ROC curve of several columns `(n, k)`; None if no column has members and others.
+    """Returns the mean area under the ROC curve of several columns `(n, k)`; None if no column has both classes.
 
     The effective number of examples of one area is that in Newcombe's (2006, method 5) form of the variance of Hanley and
-    McNeil (1982). It assumes scores that vary alike in both groups; the variance of DeLong et al. (1988), which does not, is
-    too unsteady with few positives to be used alone, so it can widen the interval, and narrow it only where there are many.
+    McNeil (1982), which assumes equal variances of the scores in both groups. The variance of DeLong et al. (1988) does not,
+    but is too unstable with few positives to be used alone: it can widen the interval, and narrows it only with many.
     """
     pairs = list(_with_both(members, columns))
     return of_rates(_mean_of([_area(ours, column) for ours, column in pairs])) if pairs else None
 
 
 def _with_both(members: Array, columns: Array) -> Iterator[tuple[Array, Array]]:
-    """Yields the columns that have members and others."""
+    """Yields the columns that have both classes, members and others."""
     for ours, column in zip(members.T, columns.T, strict=True):
         if 0 < ours.sum() < len(ours):
             yield ours.astype(bool), column
 
 
 def _mean_of(columns: list[tuple[float, float, Array]]) -> Rates:
-    """Returns the plain mean of areas, from the area, the effective number of examples and the influences of each."""
+    """Returns the unweighted mean of areas, each given with its effective number of examples and its influences."""
     areas, sizes = (np.array([column[part] for column in columns]) for part in (0, 1))
     influence = np.mean([column[2] for column in columns], axis=0)
     variances = np.array([column[2].var() for column in columns])
@@ -197,7 +197,7 @@ def _area(members: Array, scores: Array) -> tuple[float, float, Array]:
 
 
 def _placed(ordered: Array, scores: Array) -> Array:
-    """Returns which share of ordered scores each score is above, equal ones counted by half."""
+    """Returns for each score the share of ordered scores below it; equal scores count half."""
     return (np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right")) / (2 * len(ordered))
 
 
@@ -208,33 +208,33 @@ def _area_size(area: float, above: Array, below: Array) -> float:
     if few < 2 or not 0 < area < 1:
         return newcombe
     delong = above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below)
-    delong *= (student(max(few, 5)) / NORMAL) ** 2  # a variance of few is itself uncertain
+    delong *= (student(max(few, 5)) / NORMAL) ** 2  # the variance of few examples is itself uncertain
     return _trusted(newcombe, area * (1 - area) / delong if delong > 0 else newcombe, few)
 
 
 def _trusted(safe: float, estimated: float, few: int) -> float:
-    """Returns an effective number of examples: the estimated one where that is smaller, else between it and the safe one.
+    """Returns an effective number of examples: the smaller estimate, else a value between the estimated and the safe one.
 
-    The more examples of the smaller class there are, the more weight the estimate has.
+    The weight of the estimate grows with the number of examples of the smaller class.
     """
     return float(min(estimated, safe) if estimated <= safe else safe * (estimated / safe) ** (few / (few + _TRUSTED)))
 
 
 def average_precision(members: Array, columns: Array) -> Estimate | None:
-    """Returns the mean average precision of several columns `(n, k)`; None if no column has members and others.
+    """Returns the mean average precision of several columns `(n, k)`; None if no column has both classes.
 
-    As many independent answers as there are positives (Boyd, Eng and Page 2013). With few positives the average precision
-    itself is biased upwards, and no interval around it holds the true one.
+    The effective number of examples is the number of positives (Boyd, Eng and Page 2013). With few positives the average
+    precision itself is biased upwards, and no interval around it contains the true value.
     """
     pairs = list(_with_both(members, columns))
     if not pairs:
         return None
-    made = of_rates(_mean_of([_precision_area(ours, column) for ours, column in pairs]))
+    mean_estimate = of_rates(_mean_of([_precision_area(ours, column) for ours, column in pairs]))
     fewest = int(min(ours.sum() for ours, _ in pairs))
     if fewest < FEWEST_POSITIVES:
         reason = f"{fewest} positive example{'s' if fewest > 1 else ''}; an interval needs {FEWEST_POSITIVES}"
-        return Estimate(made.value, made.influence, None, reason)
-    return made
+        return Estimate(mean_estimate.value, mean_estimate.influence, None, reason)
+    return mean_estimate
 
 
 def _precision_area(members: Array, scores: Array) -> tuple[float, float, Array]:
@@ -244,14 +244,14 @@ def _precision_area(members: Array, scores: Array) -> tuple[float, float, Array]
     ends = np.append(np.flatnonzero(np.diff(scores[order]) != 0), len(order) - 1)
     end = ends[np.searchsorted(ends, np.arange(len(order)))]  # the last place with the same score
     hits = np.cumsum(ours)[end].astype("float64")
-    taken = end + 1.0
-    precision, positives, count = hits / taken, int(ours.sum()), len(order)
+    ranked = end + 1.0
+    precision, positives, count = hits / ranked, int(ours.sum()), len(order)
     area = float(precision[ours].sum()) / positives
     # One more positive raises the precision at every lower score by (taken - hits) / taken^2; one more negative lowers it.
     start = np.append(0, ends[:-1] + 1)[np.searchsorted(ends, np.arange(len(order)))]
     raised, lowered = (
         (np.append(np.cumsum(np.where(ours, part, 0)[::-1])[::-1], 0.0))[start]
-        for part in ((taken - hits) / taken**2, hits / taken**2)
+        for part in ((ranked - hits) / ranked**2, hits / ranked**2)
     )
     influence = np.empty(count)
     influence[order] = np.where(ours, precision - area + raised, -lowered) * count / positives
@@ -261,22 +261,22 @@ def _precision_area(members: Array, scores: Array) -> tuple[float, float, Array]
 
 
 def agreement(kind: str, truth: Array, predicted: Array, classes: int) -> Estimate:
-    """Returns Cohen's kappa or the Matthews correlation `(n,)` class numbers.
+    """Returns Cohen's kappa or the Matthews correlation of class numbers `(n,)`.
 
-    Their interval is that of the share of right answers, stretched by how much more the score varies than the share does
-    (its jackknife variance against that of the share).
+    The interval is that of the accuracy, scaled by the ratio of the deviations of the score and the accuracy (from the
+    jackknife).
     """
     count = len(truth)
     right = (truth == predicted).astype("float64")
-    there, guessed = (np.bincount(numbers, minlength=classes).astype("float64") for numbers in (truth, predicted))
-    sums = np.array([right.sum(), there @ guessed, there @ there, guessed @ guessed])
+    class_sizes, predicted_sizes = (np.bincount(numbers, minlength=classes).astype("float64") for numbers in (truth, predicted))
+    sums = np.array([right.sum(), class_sizes @ predicted_sizes, class_sizes @ class_sizes, predicted_sizes @ predicted_sizes])
     value = float(_agreement(kind, sums[:1], sums[1:2], sums[2:3], sums[3:], count)[0])
     without = _agreement(
         kind,
         sums[0] - right,
-        sums[1] - there[predicted] - guessed[truth] + right,
-        sums[2] - 2 * there[truth] + 1,
-        sums[3] - 2 * guessed[predicted] + 1,
+        sums[1] - class_sizes[predicted] - predicted_sizes[truth] + right,
+        sums[2] - 2 * class_sizes[truth] + 1,
+        sums[3] - 2 * predicted_sizes[predicted] + 1,
         count - 1,
     )
     influence = (count - 1) * (without.mean() - without)
@@ -287,16 +287,17 @@ def agreement(kind: str, truth: Array, predicted: Array, classes: int) -> Estima
     return Estimate(value, influence, (max(-1.0, value - stretch * (share - low)), min(1.0, value + stretch * (high - share))))
 
 
-def _agreement(kind: str, right: Array, both: Array, there: Array, guessed: Array, count: int) -> Array:
-    """Returns kappa (Cohen 1960) or the Matthews correlation (Gorodkin 2004) from sums; 0 where it is not defined.
+def _agreement(kind: str, right: Array, both: Array, truth_squares: Array, predicted_squares: Array, count: int) -> Array:
+    """Returns kappa (Cohen 1960) or the Matthews correlation (Gorodkin 2004) from sums; 0 where it is undefined.
 
     Args:
         kind: kappa or mcc.
-        right: how many answers are right.
-        both: sum over the classes of examples times predictions.
-        there: sum of the squared numbers of examples.
-        guessed: sum of the squared numbers of predictions.
-        count: how many examples there are.
+        right: the number of right predictions.
+        both: the sum over the classes of examples times predictions.
+        truth_squares: the sum of the squared numbers of examples.
+        predicted_squares: the sum of the squared numbers of predictions.
+        count: the number of examples.
     """
-    spread = count**2 - both if kind == "kappa" else np.sqrt(np.maximum((count**2 - there) * (count**2 - guessed), 0))
+    product = (count**2 - truth_squares) * (count**2 - predicted_squares)
+    spread = count**2 - both if kind == "kappa" else np.sqrt(np.maximum(product, 0))
     return _share(right * count - both, spread)

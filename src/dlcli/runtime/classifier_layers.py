@@ -1,4 +1,4 @@
-"""What fitted classifiers are made of in Keras: the learned arrays as weights of stock layers.
+"""Building blocks of fitted classifiers in Keras: learned arrays as weights of standard layers.
 
 `Dense` for products, `Embedding` as a table to look rows up in, `Normalization` for scaling.
 """
@@ -9,7 +9,7 @@ from dlcli.errors import DataError
 from dlcli.upstream.keras import import_keras
 
 _SPARE = 4
-"""Neighbours beyond those asked for that are measured again exactly: rounding may have mixed up their order."""
+"""Extra candidates for the nearest neighbours, measured again exactly: rounding may have changed their order."""
 
 
 def dense(tensor: Any, kernel: Any, bias: Any) -> Any:
@@ -21,7 +21,7 @@ def dense(tensor: Any, kernel: Any, bias: Any) -> Any:
 
 
 def lookup(table: Any) -> Any:
-    """Returns an Embedding layer that gives the rows of a table."""
+    """Returns an Embedding layer that looks up the rows of a table."""
     layer = import_keras().layers.Embedding(*table.shape, dtype="float32", trainable=False)
     layer.build()
     layer.set_weights([table.astype("float32")])
@@ -29,12 +29,12 @@ def lookup(table: Any) -> Any:
 
 
 def normalized(tensor: Any, mean: Any, deviation: Any) -> Any:
-    """Returns `(tensor - mean) / deviation`; with StandardScaler's figures bit for bit what it returns."""
+    """Returns `(tensor - mean) / deviation`; with StandardScaler's mean and deviation equal to its result bit for bit."""
     import numpy as np
 
     layers = import_keras().layers
-    # Keras divides by 1e-7 at least, and the features of an untrained backbone may vary less. A power of two changes no
-    # digit of a float, so it lifts all of them above that first.
+    # Keras divides by at least 1e-7, and the features of an untrained backbone may vary less. They are first multiplied by
+    # a power of two, which is exact, so that all deviations exceed 1e-7.
     lift = 2.0 ** np.clip(np.ceil(np.log2(1e-6 / deviation.min())), 0, 60)
     if lift > 1:
         tensor = layers.Rescaling(float(lift), dtype="float32")(tensor)
@@ -43,9 +43,9 @@ def normalized(tensor: Any, mean: Any, deviation: Any) -> Any:
 
 
 def centred(tensor: Any, rows: Any) -> tuple[Any, Any]:
-    """Returns both moved so that the rows are around 0, where squares of distances lose fewer digits.
+    """Returns both shifted so that the rows are centred at 0, where squared distances lose fewer digits.
 
-    They move by whole numbers, which changes no digit of features that are whole numbers.
+    The shift is a whole number, which is exact for features that are whole numbers.
     """
     import numpy as np
 
@@ -54,7 +54,7 @@ def centred(tensor: Any, rows: Any) -> tuple[Any, Any]:
 
 
 def nearest(tensor: Any, rows: Any, count: int) -> tuple[Any, Any]:
-    """Returns the squared distances, made negative, and the places of the nearest rows: both `(batch, count)`."""
+    """Returns the negative squared distances and the places of the nearest rows: both `(batch, count)`."""
     ops = import_keras().ops
     moved, moved_rows = centred(tensor, rows.astype("float64"))
     # |x|^2 is the same for every row, so the order needs only 2 x.s - |s|^2.
@@ -66,7 +66,7 @@ def nearest(tensor: Any, rows: Any, count: int) -> tuple[Any, Any]:
 
 
 def from_decisions(decisions: Any) -> Any:
-    """Returns shares of linear decisions `(batch, classes)`; of two classes `(batch, 1)`, the second's side of one plane."""
+    """Returns class shares from linear decisions: `(batch, classes)`, or `(batch, 1)` of two classes for the second."""
     ops = import_keras().ops
     if decisions.shape[-1] > 1:
         return ops.softmax(decisions)
@@ -77,15 +77,15 @@ def from_decisions(decisions: Any) -> Any:
 def from_pairs(decisions: Any, pairs: list[tuple[int, int]], classes: int) -> Any:
     """Returns the softmax of each class's votes from the decisions `(batch, pairs)` of all pairs.
 
-    As scikit-learn's `_ovr_decision_function`: votes, and of the sums of decisions less than half a vote.
+    As in scikit-learn's `_ovr_decision_function`, ties of votes are broken by the sums of decisions.
     """
     import numpy as np
 
     ops = import_keras().ops
     first, second = np.zeros((2, len(pairs), classes))
-    for index, (one, other) in enumerate(pairs):
-        first[index, one] = 1
-        second[index, other] = 1
+    for index, (low, high) in enumerate(pairs):
+        first[index, low] = 1
+        second[index, high] = 1
     none = np.zeros(classes)
     won = ops.cast(decisions > 0, "float32")
     votes = dense(won, first, none) + dense(1 - won, second, none)
@@ -93,46 +93,46 @@ def from_pairs(decisions: Any, pairs: list[tuple[int, int]], classes: int) -> An
     return ops.softmax(votes + sums / (3 * (ops.abs(sums) + 1)))
 
 
-def columns(shares: Any, known: list[int], classes: int, binary: bool) -> Any:
-    """Returns the shares with a column for every class of the task."""
+def columns(shares: Any, present_classes: list[int], classes: int, binary: bool) -> Any:
+    """Returns the shares with a column for every class of the task, also for those without training examples."""
     import numpy as np
 
     if binary:
         return shares[:, 1:]
-    if known == list(range(classes)):
+    if present_classes == list(range(classes)):
         return shares
-    spread = np.zeros((len(known), classes))
-    spread[np.arange(len(known)), known] = 1
+    spread = np.zeros((len(present_classes), classes))
+    spread[np.arange(len(present_classes)), present_classes] = 1
     return dense(shares, spread, np.zeros(classes))
 
 
 def pairs_of(estimator: Any) -> tuple[Any, Any, list[tuple[int, int]]]:
     """Returns weights `(supports, pairs)`, offsets `(pairs,)` and the pairs of classes of a fitted SVC.
 
-    libsvm keeps the coefficients of a pair in two rows (scikit-learn's user guide, "Details on multi-class strategies").
-    The decision of a pair is above 0 where the first class wins; of two classes in all, where the second does.
+    libsvm stores the coefficients of a pair in two rows (scikit-learn's user guide, "Details on multi-class strategies").
+    A pair's decision is above 0 for its first class; with only two classes, for the second.
     """
     import numpy as np
 
     counts = estimator.n_support_
     ends = np.cumsum(counts)
     starts = ends - counts
-    pairs = [(one, other) for one in range(len(counts)) for other in range(one + 1, len(counts))]
+    pairs = [(low, high) for low in range(len(counts)) for high in range(low + 1, len(counts))]
     weights = np.zeros((int(ends[-1]), len(pairs)))
-    for index, (one, other) in enumerate(pairs):
-        weights[starts[one] : ends[one], index] = estimator.dual_coef_[other - 1, starts[one] : ends[one]]
-        weights[starts[other] : ends[other], index] = estimator.dual_coef_[one, starts[other] : ends[other]]
+    for index, (low, high) in enumerate(pairs):
+        weights[starts[low] : ends[low], index] = estimator.dual_coef_[high - 1, starts[low] : ends[low]]
+        weights[starts[high] : ends[high], index] = estimator.dual_coef_[low, starts[high] : ends[high]]
     return weights, estimator.intercept_, pairs
 
 
 def forest_tables(estimator: Any) -> tuple[Any, Any, Any, int]:
     """Returns all trees' nodes `(n, 4)`, leaf shares `(n, classes)`, the roots' places, and the deepest tree's depth.
 
-    Thresholds are rounded down to float32, so that `x <= threshold` is the same for float32 features. A leaf leads to
-    itself.
+    Thresholds are rounded down to float32, so that `x <= threshold` is the same for float32 features. The children of a
+    leaf are the leaf itself.
 
     Raises:
-        DataError: there are more nodes than float32 can count.
+        DataError: the forest has more nodes than float32 can number exactly.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""The processes that train one model together: their addresses, and which of them this one is."""
+"""The processes that train one model together: their addresses, and the index of this process."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dlcli.errors import RunFailed, UsageError
 
 @dataclass(frozen=True)
 class Cluster:
-    """Addresses `host:port` of all workers, and this one's place among them, from 0 on. The first one is the chief."""
+    """The addresses `host:port` of all workers, and the index of this worker from 0. The first worker is the chief."""
 
     addresses: tuple[str, ...]
     index: int
 
     @property
     def is_chief(self) -> bool:
-        """Whether this worker alone writes the run folder."""
+        """Whether this worker is the chief, which alone writes the run folder."""
         return self.index == 0
 
 
@@ -30,7 +30,7 @@ def named_cluster(workers: str, index: int | None) -> Cluster:
     """Returns the cluster of `--workers` and `--index`.
 
     Raises:
-        UsageError: they do not fit each other, or an address is none.
+        UsageError: the options contradict each other, or an address is invalid.
     """
     if index is None:
         raise UsageError("--workers lists all workers; --index is the number of this process, from 0")
@@ -38,66 +38,66 @@ def named_cluster(workers: str, index: int | None) -> Cluster:
 
 
 def cluster_around(strategy: str, environment: Mapping[str, str] = os.environ) -> Cluster | None:
-    """Returns the cluster that the environment tells of; None without one.
+    """Returns the cluster that the environment describes; None without one.
 
-    `TF_CONFIG` is read where the strategy is `multi_worker` or `auto`, SLURM's variables only where it is `multi_worker`:
-    several tasks of a job may well be runs of their own.
+    `TF_CONFIG` is read for the strategies `multi_worker` and `auto`, SLURM's variables only for `multi_worker`: several
+    tasks of a job may be separate runs.
 
     Raises:
-        UsageError: `TF_CONFIG` is not what TensorFlow expects, or `multi_worker` has no cluster.
+        UsageError: `TF_CONFIG` is invalid, or `multi_worker` has no cluster.
     """
     if strategy not in ("multi_worker", "auto"):
         return None
     text = environment.get("TF_CONFIG", "")
-    found = _from_tf_config(text) if text else None
+    cluster = _from_tf_config(text) if text else None
     if strategy == "auto":
-        return found
-    if found is None and int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        found = _from_slurm(environment)
-    if found is None:
+        return cluster
+    if cluster is None and int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        cluster = _from_slurm(environment)
+    if cluster is None:
         raise UsageError(
             "hardware.strategy: multi_worker needs the addresses of the workers: TF_CONFIG, several tasks of one `srun`,\n"
             "  `--workers host1:port,host2:port --index 0`, or `--local-workers 2` to test it on this machine"
         )
-    return found
+    return cluster
 
 
 def wait_for_all(cluster: Cluster, limit: float = 600.0) -> None:
-    """Waits until every worker listens at its address, for so many seconds.
+    """Waits until every worker listens at its address, for up to `limit` seconds.
 
-    TensorFlow waits for the others without a limit, and no signal ends it there.
+    TensorFlow itself waits for the other workers without a limit and ignores signals meanwhile.
 
     Raises:
-        UsageError: this worker's port is taken.
-        RunFailed: a worker did not come.
+        UsageError: this worker's port is in use.
+        RunFailed: a worker does not listen in time.
     """
     end = monotonic() + limit
     port = int(cluster.addresses[cluster.index].rpartition(":")[2])
     family = _family(cluster.addresses[cluster.index])
-    missing = [one for place, one in enumerate(cluster.addresses) if place != cluster.index]
+    missing = [address for place, address in enumerate(cluster.addresses) if place != cluster.index]
     try:
         listening = socket.create_server(("", port), family=family, backlog=len(cluster.addresses))
     except OSError as error:
         raise UsageError(f"worker {cluster.index} cannot listen at port {port}: {error.strerror}") from None
     with listening:
-        while missing := [one for one in missing if not listens(one)]:
+        while missing := [address for address in missing if not listens(address)]:
             if monotonic() > end:
                 raise RunFailed(f"after {limit:.0f} s, no worker listens at {', '.join(missing)}")
             sleep(0.1)
 
 
 def _family(address: str) -> socket.AddressFamily:
-    """Returns IPv6 for a host that has no other address: a name may well have both, and others find it by IPv4."""
+    """Returns IPv6 for a host that has IPv6 addresses only, else IPv4, which other workers use if a host has both."""
     host, _, port = address.rpartition(":")
     try:
-        found = {one[0] for one in socket.getaddrinfo(host.strip("[]"), int(port))}
-    except OSError:  # the others may know the name
+        families = {info[0] for info in socket.getaddrinfo(host.strip("[]"), int(port))}
+    except OSError:  # other workers may be able to resolve the name
         return socket.AF_INET
-    return socket.AF_INET6 if found == {socket.AF_INET6} else socket.AF_INET
+    return socket.AF_INET6 if families == {socket.AF_INET6} else socket.AF_INET
 
 
 def listens(address: str) -> bool:
-    """Whether somebody listens at `host:port`."""
+    """Whether a process listens at `host:port`."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
@@ -107,10 +107,10 @@ def listens(address: str) -> bool:
 
 
 def _checked(addresses: Sequence[str], index: int, where: str) -> Cluster:
-    for one in addresses:
-        host, colon, port = one.rpartition(":")
+    for address in addresses:
+        host, colon, port = address.rpartition(":")
         if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
-            raise UsageError(f"{where}: expected host:port, found {one!r}")
+            raise UsageError(f"{where}: expected host:port, found {address!r}")
     if len(set(addresses)) < len(addresses) or len(addresses) < 2:
         raise UsageError(f"{where}: expected at least two different addresses, found {', '.join(addresses)}")
     if not 0 <= index < len(addresses):
@@ -119,7 +119,7 @@ def _checked(addresses: Sequence[str], index: int, where: str) -> Cluster:
 
 
 def _from_tf_config(text: str) -> Cluster | None:
-    """Returns TensorFlow's own description of a cluster; None of one worker alone. A `chief` stands before the workers."""
+    """Returns the cluster of a `TF_CONFIG`; None for a single worker. A `chief` comes before the workers."""
     try:
         config: Any = json.loads(text)
         jobs, task = config.get("cluster", {}), config.get("task", {})
@@ -135,12 +135,12 @@ def _from_tf_config(text: str) -> Cluster | None:
 
 
 def _from_slurm(environment: Mapping[str, str]) -> Cluster:
-    """Returns the tasks of one `srun` as workers. Jobs on one node have ports of their own, by the job's number."""
+    """Returns the tasks of one `srun` as workers. Jobs on one node have different ports, by their number."""
     from dlcli.runtime.engine import tf
 
     job = int(environment.get("SLURM_JOB_ID", "0"))
     try:
-        # The GPUs of a task are SLURM's own business; the resolver only counts them, by nvidia-smi if it is told no number.
+        # SLURM assigns the GPUs of a task; the resolver only counts them, with nvidia-smi unless it gets a number.
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
             port_base=12000 + job % 1000 * 16, gpus_per_node=1024, gpus_per_task=1, auto_set_gpu=False
         )

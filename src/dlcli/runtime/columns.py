@@ -1,7 +1,7 @@
-"""Raw columns as a model's inputs, and the layers that make numbers of them: what is saved takes rows as they are in a file.
+"""Raw columns as a model's inputs, and the layers that encode them as numbers: a saved model takes rows as they are in a file.
 
-`keras.utils.FeatureSpace` was weighed: it passes NaN on into the network, has no mark for a gap, and its saved form
-holds a layer for each column where one does for all numbers.
+`keras.utils.FeatureSpace` does not fit: it passes NaN into the network, has no indicator of gaps, and saves a layer for each
+column where one layer suffices for all numbers.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ def column_inputs(
 ) -> tuple[dict[str, Any], Any]:
     """Returns a Keras input for each column, by its name in the model, and the encoded float32 tensor `(batch, features)`.
 
-    Numbers are inputs float32 `(batch, 1)` with NaN for gaps: scaled by constants of these columns, gaps put to the
-    mean, and a further feature 0/1 `missing` for each column that has gaps here. Text columns are string inputs
-    `(batch, 1)` with "" for gaps, which counts as a value: one-hot over the values seen here, after a first
-    feature that is always 0; a value not seen is all zeros: no weight that was never trained has a say in its answer. The
-    features are the scaled numbers, then the marks of gaps, then the categories, each in the columns' order.
+    Numbers are inputs float32 `(batch, 1)` with NaN for gaps. They are scaled by constants of these columns, gaps become the
+    mean, and each column with gaps here has a further feature 0/1 `missing`. Text columns are string inputs `(batch, 1)`
+    with "" for gaps, which counts as a value. They are one-hot over the values in `columns`, after a first feature that is
+    always 0; an unseen value is all zeros, so that no untrained weight affects its prediction. The features are the scaled
+    numbers, then the indicators of gaps, then the categories, each in the order of the columns.
 
     Args:
         columns: the training split's columns `(n,)`, float32 for numbers, text objects for categories.
         normalize: scale of numbers: `unit` to [0, 1], `symmetric` to [-1, 1], `standard` to mean 0 and deviation 1,
             `none`. A constant column becomes 0 (with `symmetric` and `unit` too).
-        unseen_as_zeros: False gives a value not seen a 1 in the first feature, as in runs of revision 1.
+        unseen_as_zeros: False gives an unseen value a 1 in the first feature, as in runs of revision 1.
     """
     keras = import_keras()
     names = input_names(columns)
@@ -52,14 +52,14 @@ def column_inputs(
 
 
 def input_names(columns: Iterable[str]) -> dict[str, str]:
-    """Returns the name of each column's input in the model: its own wherever Keras and SavedModel allow.
+    """Returns the name of each column's input in the model: the column's name where Keras and SavedModel allow it.
 
-    Other characters than letters, digits, `_`, `.` and `-` become `_` (accents are dropped: `Größe, cm` is `Gro_e__cm`).
-    A name that is also that of a Keras layer or operation (`cast`, `dense_1`), or differs from an earlier one in
-    capitals only, gets `_` behind it: names must be unique in a model. A name without any letter or digit left is
-    `column_` and its number from 0.
+    Characters other than letters, digits, `_`, `.` and `-` become `_` (accents are dropped: `Größe, cm` is `Gro_e__cm`).
+    Names must be unique in a model, so `_` is appended to a name that is also that of a Keras layer or operation (`cast`,
+    `dense_1`), or that differs from an earlier name in case only. A name without any letter or digit becomes `column_` and
+    its number from 0.
     """
-    taken = _keras_names()
+    reserved = _keras_names()
     used: set[str] = set()
     names: dict[str, str] = {}
     for number, column in enumerate(columns):
@@ -67,7 +67,7 @@ def input_names(columns: Iterable[str]) -> dict[str, str]:
         name = re.sub(r"[^A-Za-z0-9_.-]", "_", plain)
         name = name if re.search("[A-Za-z0-9]", name) else f"column_{number}"
         name = name if re.match("[A-Za-z0-9.]", name) else f"x{name}"
-        while name.lower() in used or re.sub(r"_\d+$", "", name) in taken:
+        while name.lower() in used or re.sub(r"_\d+$", "", name) in reserved:
             name += "_"
         used.add(name.lower())
         names[column] = name
@@ -75,7 +75,7 @@ def input_names(columns: Iterable[str]) -> dict[str, str]:
 
 
 def _keras_names() -> set[str]:
-    """Returns the names that Keras may give to parts of a model by itself, and those of this module."""
+    """Returns the names that Keras may assign to layers automatically, and those that this module uses."""
     keras = import_keras()
     return {_snake_case(name) for name in (*dir(keras.layers), *dir(keras.ops))} | {"output", "encoded", "functional"}
 
@@ -92,7 +92,7 @@ def rows(columns: Mapping[str, Array]) -> dict[str, Any]:
 
 
 def is_number(values: Array) -> bool:
-    """Whether a column holds numbers, and not text."""
+    """Whether a column holds numbers rather than text."""
     return values.dtype.kind in "fiub"
 
 
@@ -110,7 +110,7 @@ def _joined(keras: Any, tensors: list[Any], name: str) -> Any:
 
 
 def _numbers(keras: Any, inputs: dict[str, Any], columns: dict[str, Array], normalize: Normalize) -> list[Any]:
-    """Returns the scaled numbers, and the marks of gaps for those columns that have any."""
+    """Returns the scaled numbers, and the indicators of gaps for columns with gaps."""
     import numpy as np
 
     table = np.stack([values.astype("float64") for values in columns.values()], axis=1)
@@ -118,10 +118,10 @@ def _numbers(keras: Any, inputs: dict[str, Any], columns: dict[str, Array], norm
     offset, spread, mean = _scale(table, gaps, normalize)
     raw = _joined(keras, [inputs[name] for name in columns], "numbers_")
     is_gap = keras.ops.isnan(raw)
-    # Filled before it is scaled: a NaN in a branch not taken would still make the gradient NaN.
+    # Gaps are filled before scaling: a NaN would make the gradient NaN even in the branch that `where` drops.
     filled = keras.ops.where(is_gap, mean.astype("float32"), raw)
-    # Subtracted first: `Rescaling` alone computes x * scale + offset, which loses the digits of large, close numbers.
-    # `Normalization` alone cuts deviations off at 1e-7.
+    # The offset is subtracted first: `Rescaling` alone computes x * scale + offset, which loses digits of large, close
+    # numbers. `Normalization` alone clips deviations at 1e-7.
     centred = keras.layers.Normalization(mean=offset.tolist(), variance=[1.0] * len(offset), dtype="float32")(filled)
     scaled = keras.layers.Rescaling((1 / spread).tolist(), dtype="float32")(centred)
     with_gaps = np.flatnonzero(gaps.any(axis=0)).tolist()
@@ -131,15 +131,15 @@ def _numbers(keras: Any, inputs: dict[str, Any], columns: dict[str, Array], norm
 
 
 def _scale(table: Array, gaps: Array, normalize: Normalize) -> tuple[Array, Array, Array]:
-    """Returns what is subtracted from each column, what it is then divided by, and its mean, without its gaps."""
+    """Returns the offset and the divisor of each column, and its mean, computed without gaps."""
     import numpy as np
 
-    known = np.maximum((~gaps).sum(axis=0), 1)
-    mean = np.where(gaps, 0, table).sum(axis=0) / known
+    counts = np.maximum((~gaps).sum(axis=0), 1)
+    mean = np.where(gaps, 0, table).sum(axis=0) / counts
     if normalize == "none":
         return np.zeros_like(mean), np.ones_like(mean), mean
     if normalize == "standard":
-        deviation = np.sqrt((np.where(gaps, 0, table - mean) ** 2).sum(axis=0) / known)
+        deviation = np.sqrt((np.where(gaps, 0, table - mean) ** 2).sum(axis=0) / counts)
         return mean, _not_zero(deviation), mean
     lowest, highest = np.where(gaps, mean, table).min(axis=0), np.where(gaps, mean, table).max(axis=0)
     if normalize == "unit":
@@ -154,17 +154,17 @@ def _not_zero(spread: Array) -> Array:
 
 
 def _without_unseen(keras: Any, one_hot: Any) -> Any:
-    """Returns the one-hot of a text column with 0 in its first slot.
+    """Returns the one-hot encoding of a text column with 0 in its first slot.
 
-    No training row has a 1 there, so its weights would stay as they were drawn: the answer to an unseen value would be random.
-    The slot stays, so that weights of a run with it fit.
+    No training row has a 1 there, so the slot's weights stay at their initial random values, and predictions for unseen
+    values would be random. The slot exists so that weights of earlier runs fit.
     """
     scale = [0.0] + [1.0] * (one_hot.shape[-1] - 1)
     return keras.layers.Rescaling(scale, dtype="float32")(one_hot)
 
 
 def _category(keras: Any, tensor: Any, values: Array) -> Any:
-    """Returns the one-hot of a text column: the first slot for unseen values, then the seen ones, sorted."""
+    """Returns the one-hot encoding of a text column: the first slot for unseen values, then the sorted values."""
     vocabulary = sorted(set(values.tolist()))
     unseen = "[UNK]"
     while unseen in vocabulary:

@@ -1,7 +1,7 @@
-"""The data loss: what a loss says of labels and predictions, without what regularisers add to it while training.
+"""The data loss: the loss of labels and predictions, without the penalties of regularisers.
 
-Keras reports the sum of both, as a mean over batches. The data loss of a part is the loss of all its examples at once, as
-`evaluate` computes it: each example that counts has the same weight, whatever batch it is in.
+Keras reports the sum of both, as a mean over batches. The data loss of a split is the loss of all its examples at once, as
+`evaluate` computes it: each counted example has the same weight, whatever batch it is in.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ class Loss(Protocol):
         ...
 
     def counted(self, labels: Any) -> Any:
-        """Returns which examples count; None where all do."""
+        """Returns which examples count; None if all do."""
         ...
 
 
 def data_loss(loss: Loss, each: _Each | None = None) -> Any:
-    """Returns the Keras metric that follows a loss; `each` gives another loss of every example than the spec's own."""
+    """Returns the Keras metric of a data loss; `each` replaces the spec's loss per example."""
     return _DiceLoss() if loss.kind == "dice" else _DataLoss(each or loss.each, loss.counted)
 
 
 def with_data_loss(logs: dict[str, float]) -> dict[str, float]:
-    """Returns the values of an epoch with the data loss as its `loss`, where it was followed."""
+    """Returns the values of an epoch with the data loss as its `loss`, if the metric was computed."""
     return {("loss" if name == NAME else name): value for name, value in logs.items() if name != "loss" or NAME not in logs}
 
 
 class _DataLoss(keras.metrics.Metric):  # type: ignore[misc]
-    """The mean loss of all examples that count; no number where none does."""
+    """The mean loss of all counted examples; NaN if none counts."""
 
     def __init__(self, each: _Each, counted: Callable[[Any], Any]) -> None:
         super().__init__(name=NAME)
@@ -65,7 +65,7 @@ class _DataLoss(keras.metrics.Metric):  # type: ignore[misc]
 
 
 class _DiceLoss(keras.metrics.Metric):  # type: ignore[misc]
-    """Keras's Dice loss of all examples at once: it is one number for a batch, so sums are kept in place of a mean."""
+    """Keras's Dice loss of all examples at once: a batch has one value, so sums are stored in place of a mean."""
 
     def __init__(self) -> None:
         super().__init__(name=NAME)

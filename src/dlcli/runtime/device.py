@@ -15,11 +15,11 @@ from dlcli.runtime.spread import Spread
 from dlcli.upstream.start import quiet_start
 
 GPU_MEMORY = "DLCLI_GPU_MEMORY_MB"
-"""Variable of the environment: MiB of a GPU that this process may take, where several share it."""
+"""Environment variable: MiB of GPU memory that this process may use where several processes share a GPU."""
 
 
 class Hardware(Protocol):
-    """What a run asks of the machine: the `hardware` section of a spec, whose reference describes the fields."""
+    """The hardware settings of a run: the `hardware` section of a spec, whose reference describes the fields."""
 
     @property
     def device(self) -> str: ...  # noqa: D102
@@ -44,9 +44,9 @@ _Settings = TypeVar("_Settings", bound=_Changeable)
 
 @dataclass(frozen=True)
 class Device:
-    """What the run computes on. `determinism` is `exact` or `seeded`: whether a second run gives the same bits.
+    """The device of a run. `determinism` is `exact` if a second run gives the same bits, else `seeded`.
 
-    `spread` are the devices that share every batch; None of one device.
+    `spread` holds the devices that share every batch; None for a single device.
     """
 
     kind: str
@@ -60,28 +60,28 @@ class Device:
 
 
 def use_device(hardware: Hardware, seed: int) -> Device:
-    """Chooses one device, sets precision, determinism and the seed of everything random, and returns what was chosen.
+    """Chooses one device, sets precision, determinism and all random seeds, and returns the device.
 
     Raises:
-        UsageError: a GPU is asked for and TensorFlow sees none.
+        UsageError: the hardware settings require a GPU and TensorFlow sees none.
     """
     return _used(hardware, seed, None)
 
 
 def use_devices(hardware: Hardware, seed: int, cluster: Cluster | None) -> Device:
-    """Does as `use_device`, with all the devices that the spec's strategy and the cluster ask for.
+    """Chooses all devices that the spec's strategy and the cluster require; see `use_device`.
 
     Raises:
-        UsageError: there are fewer devices than are asked for, or the strategy does not fit the cluster.
+        UsageError: there are fewer devices than required, or the strategy does not fit the cluster.
     """
     return _used(hardware, seed, joined(hardware, cluster))
 
 
 def joined(hardware: Hardware, cluster: Cluster | None) -> Spread | None:
-    """Returns the devices that share every batch, once all workers of the cluster are there; None of one device.
+    """Returns the devices that share every batch, once all workers of the cluster listen; None for a single device.
 
     Raises:
-        UsageError: there are fewer devices than are asked for, or the strategy does not fit the cluster.
+        UsageError: there are fewer devices than required, or the strategy does not fit the cluster.
     """
     if cluster is None and hardware.strategy == "multi_worker":
         raise UsageError(f"hardware.strategy: multi_worker is only supported by `{command()} train`")
@@ -92,7 +92,7 @@ def joined(hardware: Hardware, cluster: Cluster | None) -> Spread | None:
     with quiet_start():
         gpus = [] if hardware.device == "cpu" else tf.config.list_physical_devices("GPU")
         if cluster is None:
-            return _mirrored(hardware, gpus[: _wanted(hardware, len(gpus))])
+            return _mirrored(hardware, gpus[: _device_count(hardware, len(gpus))])
         if hardware.strategy in ("one_device", "mirrored"):
             raise UsageError(f"hardware.strategy: {hardware.strategy} is for one process; several workers need multi_worker")
         _choose(gpus[: hardware.devices or len(gpus)])
@@ -100,7 +100,7 @@ def joined(hardware: Hardware, cluster: Cluster | None) -> Spread | None:
 
 
 def _used(hardware: Hardware, seed: int, spread: Spread | None) -> Device:
-    with quiet_start():  # the CUDA driver's absence is told in three lines of C++
+    with quiet_start():  # TensorFlow logs three lines if there is no CUDA driver
         gpus = [] if hardware.device == "cpu" else tf.config.list_physical_devices("GPU")
         _choose(gpus[: hardware.devices or len(gpus)] if spread else gpus[:1])
     if hardware.device == "gpu" and not gpus:
@@ -115,38 +115,38 @@ def _used(hardware: Hardware, seed: int, spread: Spread | None) -> Device:
 
 
 def any_device(hardware: _Settings) -> _Settings:
-    """Returns the hardware for what a run's model is used for later: a GPU need not be there then."""
+    """Returns the hardware settings for later uses of a run's model, where a GPU is optional."""
     changed: _Settings = hardware.model_copy(update={"device": "auto"}) if hardware.device == "gpu" else hardware
     return changed
 
 
 def _choose(gpus: list[object]) -> None:
-    """Leaves these GPUs alone visible; their memory grows with need, up to the share that a batch gives this process."""
+    """Makes only these GPUs visible; their memory grows as needed, up to the share that a batch assigns to this process."""
     share = os.environ.get(GPU_MEMORY)
     try:
         tf.config.set_visible_devices(gpus, "GPU")
         for gpu in gpus:
             if share is None:
                 tf.config.experimental.set_memory_growth(gpu, True)
-            else:  # TensorFlow takes the whole share at once: growth and a limit exclude each other
+            else:  # TensorFlow allocates the whole share at once: growth and a limit exclude each other
                 limit = tf.config.LogicalDeviceConfiguration(memory_limit=int(share))
                 tf.config.set_logical_device_configuration(gpu, [limit])
     except RuntimeError:
-        return  # TensorFlow has started in this process already, with these same settings: a test or a worker
+        return  # TensorFlow has already started in this process with the same settings: a test or a worker
 
 
-def _wanted(hardware: Hardware, gpus: int) -> int:
-    """Returns how many devices share a batch.
+def _device_count(hardware: Hardware, gpus: int) -> int:
+    """Returns the number of devices that share a batch.
 
     Raises:
-        UsageError: the machine has fewer.
+        UsageError: the machine has fewer devices.
     """
     if gpus and (hardware.devices or gpus) > gpus:
         raise UsageError(f"hardware.devices: {hardware.devices}, but TensorFlow sees {gpus} GPU{'s' if gpus > 1 else ''}")
     if gpus == 1 or (not gpus and hardware.devices is None):
-        found = "TensorFlow sees one GPU" if gpus else "TensorFlow sees no GPU"
+        visible = "TensorFlow sees one GPU" if gpus else "TensorFlow sees no GPU"
         raise UsageError(
-            f"hardware.strategy: mirrored needs several GPUs, but {found}: use auto\n"
+            f"hardware.strategy: mirrored needs several GPUs, but {visible}: use auto\n"
             "  to test it on a CPU, set device: cpu and devices: 2"
         )
     return hardware.devices or gpus
@@ -169,13 +169,13 @@ def _mirrored(hardware: Hardware, gpus: list[object]) -> Spread:
 
 @cache
 def _over(kind: str, count: int) -> Spread:
-    """Returns a strategy over devices: one for a process, since a second would number its collectives as the first does."""
+    """Returns a strategy over devices, once per process: a second strategy would repeat the numbers of its collectives."""
     return Spread(tf.distribute.MirroredStrategy([f"{kind}:{place}" for place in range(count)]))
 
 
 @cache
 def _worker(cluster: Cluster) -> Spread:
-    """Returns the devices of all workers; waits until all of them are there."""
+    """Waits for all workers and returns their devices."""
     wait_for_all(cluster)
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(cluster.addresses)}), task_type="worker", task_id=cluster.index
@@ -184,10 +184,10 @@ def _worker(cluster: Cluster) -> Spread:
     return Spread(strategy, workers=len(cluster.addresses), index=cluster.index)
 
 
-def _precision(wanted: str, gpus: list[object]) -> str:
-    """Returns the precision policy: mixed only on GPUs of compute capability 7 and up, which have fast half precision."""
-    if wanted != "auto":
-        return wanted
+def _precision(precision: str, gpus: list[object]) -> str:
+    """Returns the precision policy: mixed only on GPUs of compute capability 7 or higher, which have fast half precision."""
+    if precision != "auto":
+        return precision
     if not gpus:
         return "float32"
     details = tf.config.experimental.get_device_details(gpus[0])

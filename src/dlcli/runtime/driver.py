@@ -1,4 +1,4 @@
-"""The GPUs that the NVIDIA driver knows, by its management library (NVML): TensorFlow would take hold of them."""
+"""The GPUs that the NVIDIA driver reports through its management library (NVML), without TensorFlow allocating their memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from threading import Thread
 from typing import Any
 
 _PATIENCE = 60.0
-"""Seconds for an answer: the library waits forever for a GPU that has failed."""
+"""Timeout of the driver's answer in seconds: the library waits forever for a GPU that has failed."""
 _MIB = 2**20
 
 
@@ -18,10 +18,10 @@ class Gpu:
     """A GPU of this machine.
 
     Attributes:
-        number: its place in the driver's order, that of the PCI bus.
-        uuid: its name on every machine, `GPU-...`.
-        name: the product.
-        memory_mb: its memory in MiB; None where the driver does not say it.
+        number: its index in the driver's order, which is that of the PCI bus.
+        uuid: its unique name, `GPU-...`.
+        name: the product name.
+        memory_mb: its memory in MiB; None if the driver does not report it.
     """
 
     number: int
@@ -32,14 +32,14 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Driver:
-    """What the driver answers.
+    """The answer of the driver.
 
     Attributes:
-        installed: whether its library is there.
-        error: why it does not answer; empty where it does.
-        version: of the driver.
+        installed: whether the driver's library is installed.
+        error: why the driver does not answer; empty if it does.
+        version: the version of the driver.
         gpus: this machine's GPUs.
-        parts: the memory in MiB of each part of a GPU that was asked for; None where the driver does not say it.
+        parts: the memory in MiB of each requested part of a GPU; None if the driver does not report it.
     """
 
     installed: bool = True
@@ -50,11 +50,11 @@ class Driver:
 
 
 def ask_driver(parts: Sequence[str] = (), patience: float = _PATIENCE) -> Driver:
-    """Asks the driver for this machine's GPUs.
+    """Queries the driver for this machine's GPUs.
 
     Args:
-        parts: names of parts of GPUs (`MIG-...`) whose memory is asked for.
-        patience: seconds to wait for the answer.
+        parts: the names of parts of GPUs (`MIG-...`) whose memory is queried.
+        patience: the timeout in seconds.
     """
     answers: list[Driver | Exception] = []
     thread = Thread(target=_append_answer, args=(answers, parts), daemon=True)  # a call that hangs cannot be interrupted
@@ -68,7 +68,7 @@ def ask_driver(parts: Sequence[str] = (), patience: float = _PATIENCE) -> Driver
 
 
 def _append_answer(answers: list[Driver | Exception], parts: Sequence[str]) -> None:
-    """Appends the answer, or a defect of ours for the thread that asked."""
+    """Appends the answer, or an exception that the calling thread raises."""
     try:
         answers.append(_answer(parts))
     except Exception as error:
@@ -103,12 +103,12 @@ def _gpu(pynvml: Any, number: int) -> Gpu:
 def _memory_of_part(pynvml: Any, name: str) -> int | None:
     try:
         return _memory(pynvml, pynvml.nvmlDeviceGetHandleByUUID(name))
-    except pynvml.NVMLError:  # there is no such part, or its name is shortened
+    except pynvml.NVMLError:  # the part does not exist, or its name is shortened
         return None
 
 
 def _memory(pynvml: Any, handle: Any) -> int | None:
     try:
         return int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) // _MIB
-    except pynvml.NVMLError:  # a GPU that shares its memory with the processor has none of its own
+    except pynvml.NVMLError:  # a GPU that shares the processor's memory has none to report
         return None

@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, started once, quietly and without what training does not need. The one place that imports them."""
+"""TensorFlow and Keras, imported once, quietly and without modules that training does not need, for all other modules."""
 
 from __future__ import annotations
 

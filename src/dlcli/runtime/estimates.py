@@ -1,11 +1,11 @@
-"""Scores with their 95 % intervals, and how much each example moves a score.
+"""Scores with their 95 % intervals, and the influence of each example on a score.
 
 Only scoring imports this module; checking a spec does not. No interval comes from a bootstrap: with few examples of a class its
-draws are more alike than new data would be (of an area under the ROC curve with 3 positives it holds the true one 7 times in
-10). benchmarks/coverage.py measures how often each interval holds the true score; docs/intervals.md keeps the result.
+samples vary less than new data would (for an area under the ROC curve with 3 positives its intervals contain the true value 7
+times in 10). benchmarks/coverage.py measures the coverage of each interval; docs/intervals.md records the result.
 
-Every score between 0 and 1 has Wilson's interval (Wilson 1927) of an *effective* number of examples: the number of independent
-right or wrong answers whose share would vary as much as the score does. Means of errors and losses have Student's interval,
+Every score between 0 and 1 has Wilson's interval (Wilson 1927) for an *effective* number of examples: the number of independent
+right or wrong predictions whose share would vary as much as the score does. Means of errors and losses have Student's interval,
 corrected for skewness by Hall's transformation (Hall 1992).
 """
 
@@ -23,9 +23,9 @@ LEVEL = 0.95
 NORMAL = 1.959963984540054
 """The standard normal distribution's quantile of (1 + LEVEL) / 2."""
 FEWEST_VALUES = 10
-"""From so many examples on a mean of errors or losses has an interval."""
+"""Minimum number of examples for an interval of a mean of errors or losses."""
 FEWEST_SQUARES = 20
-"""From so many examples on a mean of squares, or an R2, has an interval: a few large errors decide about it."""
+"""Minimum number of examples for an interval of a mean of squares or an R2, which few large errors dominate."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Estimate:
 
     Attributes:
         value: the score.
-        influence: how much each example moves the score `(n,)`, times n: the score of other examples would be about
+        influence: the effect of each example on the score `(n,)`, times n: the score of other examples would be about
             `value + influence.mean()` over those. Its deviation, divided by the root of n, is the standard error.
-        interval: the 95 % interval; None where there is none.
-        reason: why there is no interval, in words; empty where there is one.
+        interval: the 95 % interval, or None.
+        reason: why there is no interval; empty if there is one.
         bounded: whether the score has a smallest and a largest possible value.
     """
 
@@ -57,17 +57,17 @@ def wilson(share: float, size: float) -> Interval:
 
 
 def student(examples: int) -> float:
-    """Returns the quantile of Student's distribution for the mean of some examples."""
+    """Returns the quantile of Student's distribution for the mean of a number of examples."""
     from scipy.special import stdtrit
 
     return float(stdtrit(examples - 1, (1 + LEVEL) / 2))
 
 
 def of_shares(values: Array) -> Estimate:
-    """Returns the mean of values between 0 and 1: right answers, or each example's share of right labels.
+    """Returns the mean of values between 0 and 1: right predictions, or each example's share of right labels.
 
-    Several labels of one example are right and wrong together: the effective number of examples is that of Kish (1965), the
-    variance of independent answers divided by the one found.
+    The labels of one example are correlated, so the effective number of examples is that of Kish (1965): the variance of
+    independent labels divided by the observed variance.
     """
     mean, count = float(values.mean()), len(values)
     variance = float(values.var(ddof=1)) if count > 1 else 0.0
@@ -78,7 +78,7 @@ def of_shares(values: Array) -> Estimate:
 
 
 def of_values(values: Array, fewest: int = FEWEST_VALUES) -> Estimate:
-    """Returns the mean of values without an upper bound, such as errors and losses; with an interval from `fewest` on."""
+    """Returns the mean of values without an upper bound, such as errors and losses; with an interval from `fewest` examples."""
     values = values.astype("float64")
     mean, count = float(values.mean()), len(values)
     if count < fewest or (values == values[0]).all():
@@ -91,8 +91,8 @@ def of_values(values: Array, fewest: int = FEWEST_VALUES) -> Estimate:
 def hall(value: float, influence: Array) -> Interval:
     """Returns Student's interval of a score, corrected for the skewness of its influences.
 
-    Hall's cubic transformation of the t statistic (Hall 1992, Journal of the Royal Statistical Society B 54, 221-228): errors
-    have a long upper tail, and the plain interval lies too low.
+    Hall's cubic transformation of the t statistic is applied (Hall 1992, Journal of the Royal Statistical Society B 54,
+    221-228): errors have a long upper tail, and the uncorrected interval is too low.
     """
     count = len(influence)
     deviation = float(influence.std(ddof=1))
@@ -110,7 +110,7 @@ def hall(value: float, influence: Array) -> Interval:
 def explained(truth: Array, predicted: Array, value: float) -> Estimate:
     """Returns R2 `value`, the mean over the targets `(n, targets)`.
 
-    Its interval is Student's of the logarithm of the unexplained share, with the jackknife's standard error (Tukey 1958).
+    The interval is Student's for the logarithm of the unexplained share, with the standard error of the jackknife (Tukey 1958).
     """
     truth, predicted = truth.astype("float64"), predicted.astype("float64")
     count, total = len(truth), ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)
@@ -128,7 +128,7 @@ def explained(truth: Array, predicted: Array, value: float) -> Estimate:
 
 
 def root(squared: Estimate) -> Estimate:
-    """Returns the square root of a mean of squares."""
+    """Returns the estimate of the square root of a mean of squares."""
     value = sqrt(squared.value)
     interval = squared.interval and (sqrt(max(squared.interval[0], 0.0)), sqrt(squared.interval[1]))
     return Estimate(value, squared.influence / (2 * max(value, 1e-300)), interval, squared.reason, bounded=False)

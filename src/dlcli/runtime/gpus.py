@@ -16,11 +16,16 @@ Verdict = tuple[Literal["ok", "warn", "fail"], str, str]
 
 @dataclass(frozen=True)
 class Gpus:
-    """What TensorFlow, the driver and the installation say about GPUs.
+    """The GPUs that TensorFlow and the driver report, and facts on the installation.
 
-    `used` and `driver` are the names that TensorFlow and the driver give. `driver_error` says why the driver fails; it is
-    empty where no driver is installed. `hidden` is the value of CUDA_VISIBLE_DEVICES if that leaves no GPU.
-    `missing` are the packages of TensorFlow's `and-cuda` extra that are not installed.
+    Attributes:
+        used: the names of the GPUs that TensorFlow sees.
+        driver: the names of the GPUs that the driver reports.
+        driver_error: why the driver fails; empty if it works or is not installed.
+        devices: whether the system has NVIDIA device files.
+        hidden: the value of CUDA_VISIBLE_DEVICES if that hides every GPU.
+        cuda_build: whether TensorFlow is built with CUDA.
+        missing: the packages of TensorFlow's `and-cuda` extra that are not installed.
     """
 
     used: tuple[str, ...] = ()
@@ -32,27 +37,27 @@ class Gpus:
     missing: tuple[str, ...] = ()
 
     def verdict(self) -> Verdict:
-        """Returns status, finding and remedy: a GPU that is there and not used is a warning, no GPU at all is none."""
+        """Returns status, finding and remedy: an unused GPU is a warning, a machine without a GPU is not."""
         if self.used:
             return "ok", f"TensorFlow sees {', '.join(self.used)}", ""
         if not self.driver:
             return self._without_driver()
-        found = f"{', '.join(self.driver)} not used: "
+        subject = f"{', '.join(self.driver)} not used: "
         if self.hidden is not None:
-            return "warn", f"{found}CUDA_VISIBLE_DEVICES is {self.hidden!r}", "unset CUDA_VISIBLE_DEVICES"
+            return "warn", f"{subject}CUDA_VISIBLE_DEVICES is {self.hidden!r}", "unset CUDA_VISIBLE_DEVICES"
         if not self.cuda_build:
             return (
                 "warn",
-                f"{found}this TensorFlow is built without CUDA",
+                f"{subject}this TensorFlow is built without CUDA",
                 f"{install_package_command('tensorflow[and-cuda]')} on Linux or WSL 2",
             )
         if self.missing:
             first = ", ".join(self.missing[:3]) + (", ..." if len(self.missing) > 3 else "")
             remedy = f"in a checkout delete .venv and call scripts/dlcli, or {install_command('gpu')}"
-            return "warn", f"{found}{len(self.missing)} CUDA packages are missing ({first})", remedy
+            return "warn", f"{subject}{len(self.missing)} CUDA packages are missing ({first})", remedy
         causes = "LD_LIBRARY_PATH may point to another CUDA version, or the driver may be too old"
         remedy = f"TF_CPP_MIN_LOG_LEVEL=0 {command()} doctor shows which one; {causes}"
-        return "warn", f"{found}TensorFlow could not load a CUDA library", remedy
+        return "warn", f"{subject}TensorFlow could not load a CUDA library", remedy
 
     def _without_driver(self) -> Verdict:
         if self.driver_error:
@@ -68,7 +73,7 @@ class Gpus:
 
 
 def find_gpus() -> Gpus:
-    """Asks TensorFlow (which it imports), the driver and the installation."""
+    """Queries TensorFlow (which it imports), the driver and the installation."""
     import tensorflow as tf
 
     driver = ask_driver()
@@ -96,16 +101,16 @@ def _driver_name(gpu: Gpu, version: str) -> str:
 
 
 def missing_cuda_packages() -> tuple[str, ...]:
-    """Returns the packages that TensorFlow's `and-cuda` extra wants and that are not installed."""
+    """Returns the packages of TensorFlow's `and-cuda` extra that are not installed."""
     from packaging.requirements import Requirement
 
     required = [Requirement(line) for line in metadata.requires("tensorflow") or []]
-    wanted = [item.name for item in required if item.marker and _is_cuda(item.marker)]
-    installed = {(found.name or "").lower().replace("_", "-") for found in metadata.distributions()}
-    return tuple(name for name in wanted if name.lower().replace("_", "-") not in installed)
+    extra_names = [item.name for item in required if item.marker and _is_cuda(item.marker)]
+    installed = {(distribution.name or "").lower().replace("_", "-") for distribution in metadata.distributions()}
+    return tuple(name for name in extra_names if name.lower().replace("_", "-") not in installed)
 
 
 def _is_cuda(marker: Any) -> bool:
-    """Tells whether a requirement counts with the extra `and-cuda` and not without it."""
+    """Whether a requirement applies with the extra `and-cuda` only."""
     evaluate = marker.evaluate
     return bool(evaluate({"extra": "and-cuda"}) and not evaluate({"extra": ""}))

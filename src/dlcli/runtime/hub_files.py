@@ -1,4 +1,4 @@
-"""From a Hub handle to a folder with a SavedModel: archives unpacked and addresses fetched once, into a cache."""
+"""Resolves a Hub handle to a folder with a SavedModel: archives are unpacked and addresses downloaded once, into a cache."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from dlcli.errors import DataError
 from dlcli.upstream.hub import resolve_hub
 
 LARGEST = 20 * 2**30
-"""Bytes that an archive may unpack to."""
+"""Maximum size of an unpacked archive in bytes."""
 _NEITHER = "which is neither a file nor a folder"
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError)
-"""What a damaged archive raises; RuntimeError of `zipfile` says that one is encrypted or packed in an unknown way."""
+"""Exceptions of damaged archives; `zipfile` raises RuntimeError for an encrypted archive."""
 
 
 def module_folder(handle: str, *, offline: bool) -> Path:
     """Returns the folder of a module's SavedModel.
 
     Raises:
-        DataError: it is missing, cannot be fetched or unpacked, or holds paths that leave its folder.
+        DataError: the module is missing, cannot be downloaded or unpacked, or holds paths outside its folder.
     """
     if handle.startswith(("https://", "http://")):
         return resolve_hub(handle, cache_folder(), offline=offline)
@@ -36,13 +36,13 @@ def module_folder(handle: str, *, offline: bool) -> Path:
 
 
 def cache_folder() -> Path:
-    """Returns where modules are kept: `TFHUB_CACHE_DIR`, or the user's cache."""
+    """Returns the folder of downloaded and unpacked modules: `TFHUB_CACHE_DIR`, or the user's cache."""
     own = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("TFHUB_CACHE_DIR") or Path(own, "dlcli", "hub"))
 
 
 def _unpacked(path: Path) -> Path:
-    """Returns the folder of an archive's SavedModel, unpacked under the digest of its content."""
+    """Returns the folder of an archive's SavedModel, unpacked into a folder named by the archive's digest."""
     if not path.is_file():
         raise DataError(f"model.backbone.handle: {path} is not a file")
     try:
@@ -53,14 +53,14 @@ def _unpacked(path: Path) -> Path:
     folder = cache_folder() / digest
     if not folder.is_dir():
         _unpack_once(path, folder)
-    found = min((file.parent for file in folder.rglob("saved_model.pb")), key=lambda one: len(one.parts), default=None)
-    if found is None:
+    module = min((file.parent for file in folder.rglob("saved_model.pb")), key=lambda path: len(path.parts), default=None)
+    if module is None:
         raise DataError(f"model.backbone.handle: {path} holds no saved_model.pb")
-    return found
+    return module
 
 
 def _unpack_once(path: Path, folder: Path) -> None:
-    """Unpacks an archive into a folder that is whole as soon as it is there."""
+    """Unpacks an archive into a folder, which appears only once it is complete."""
     temporary = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def _unpack_once(path: Path, folder: Path) -> None:
         _unpack(path, temporary)
         temporary.rename(folder)
     except _BROKEN as error:
-        if not folder.is_dir():  # another run may have unpacked it meanwhile
+        if not folder.is_dir():  # a concurrent run may have unpacked it meanwhile
             why = (str(error) or type(error).__name__).splitlines()[0]
             raise DataError(f"model.backbone.handle: {path} cannot be unpacked: {why}") from None
     finally:
@@ -87,15 +87,15 @@ def _unpack(path: Path, folder: Path) -> None:
             archive.extractall(folder)
         return
     with tarfile.open(path) as archive:
-        members = archive.getmembers()
-        for one in members:
-            _refuse_strange(one.name, path)
-            if not (one.isfile() or one.isdir()):
-                raise DataError(f"model.backbone.handle: {path} holds {one.name}, {_NEITHER}")
-        _refuse_large(sum(one.size for one in members), path)
+        entries = archive.getmembers()
+        for entry in entries:
+            _refuse_strange(entry.name, path)
+            if not (entry.isfile() or entry.isdir()):
+                raise DataError(f"model.backbone.handle: {path} holds {entry.name}, {_NEITHER}")
+        _refuse_large(sum(entry.size for entry in entries), path)
         archive.extractall(folder, filter="data")
         while archive.fileobj is not None and archive.fileobj.read(2**20):
-            pass  # a compressed file's checksum is looked at only at its end, which tarfile need not reach
+            pass  # reads to the end, where a compressed file's checksum is verified, which tarfile may not reach
 
 
 def _refuse_strange(name: str, path: Path) -> None:

@@ -1,7 +1,7 @@
-"""What a SavedModel's graph may do: compute, and save and restore itself. Looked at before TensorFlow opens it.
+"""Checks a SavedModel's graph before TensorFlow opens it: it may compute, and save and restore itself.
 
-A graph is a program, and one that came from elsewhere could read or write any file as soon as it is loaded or called. So only
-operations on a list of those that compute are let through: modules for images need no files, no Python and no data pipelines.
+A graph is a program, and a downloaded one could read or write any file as soon as it is loaded or called. So only operations
+on a list of computing ones are accepted: modules for images need no files, no Python and no data pipelines.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dlcli.runtime.hub_operations import OPERATIONS
 
 _SAVING = frozenset({"MergeV2Checkpoints", "Save", "SaveSlices", "SaveV2", "ShardedFilename", "ShardedFilespec"})
 _RESTORING = frozenset({"Restore", "RestoreSlice", "RestoreV2"})
-"""Operations that a SavedModel has for saving and restoring itself: none may be reached from what dlcli calls."""
+"""Operations that save and restore a SavedModel: none may be reachable from the functions that dlcli calls."""
 _OWN_SAVING = ("__inference__traced_save", "__inference__traced_restore")
 
 
 def refused_operation(saved: Any) -> str | None:
-    """Returns the name of an operation for which a SavedModel must not be opened; None where there is none.
+    """Returns the name of a forbidden operation in a SavedModel, which must then not be opened; None if there is none.
 
-    Every operation must be known to compute only. Those of saving and restoring may be there, where nothing calls them.
+    Every operation must be a computing one. Operations that save and restore may be present if nothing calls them.
 
     Args:
         saved: the parsed `saved_model.pb` (`SavedModel` of TensorFlow's saved_model.proto).
@@ -44,8 +44,8 @@ def _prints_to_file(node: Any) -> bool:
 
 
 def _running(meta: Any) -> Iterator[Any]:
-    """Yields every node that loading or calling may run: all but those which only save or restore the module."""
-    functions = {one.signature.name: one.node_def for one in meta.graph_def.library.function}
+    """Yields every node that loading or calling may run: all except those that only save or restore the module."""
+    functions = {function.signature.name: function.node_def for function in meta.graph_def.library.function}
     saving = {name for name in functions if name.startswith(_OWN_SAVING)}
     saving -= set(meta.object_graph_def.concrete_functions)
     waiting = [node for name, nodes in functions.items() if name not in saving for node in nodes]
@@ -61,13 +61,14 @@ def _running(meta: Any) -> Iterator[Any]:
 def _called(node: Any) -> set[str]:
     """Returns the names of functions that a node may call."""
     values = list(node.attr.values())
-    return {node.op, *(one.func.name for one in values), *(one.name for each in values for one in each.list.func)}
+    listed = (function.name for value in values for function in value.list.func)
+    return {node.op, *(value.func.name for value in values), *listed}
 
 
 def _running_in_graph(meta: Any) -> list[Any]:
-    """Returns the nodes outside functions behind a signature or an initialisation.
+    """Returns the nodes outside functions that a signature or an initialisation depends on.
 
-    They run only in SavedModels of TensorFlow 1; those of TensorFlow 2 keep them for TensorFlow 1 to read.
+    They run only in SavedModels of TensorFlow 1; those of TensorFlow 2 contain them for TensorFlow 1 to read.
     """
     outputs = [output.name for signature in meta.signature_def.values() for output in signature.outputs.values()]
     collected = [name for collection in meta.collection_def.values() for name in collection.node_list.value]
@@ -75,12 +76,12 @@ def _running_in_graph(meta: Any) -> list[Any]:
 
 
 def _restoring_in_graph(meta: Any) -> list[Any]:
-    """Returns the nodes outside functions behind the restoring of a SavedModel of TensorFlow 1."""
+    """Returns the nodes outside functions that restore a SavedModel of TensorFlow 1."""
     return _behind(meta, [meta.saver_def.restore_op_name])
 
 
 def _behind(meta: Any, names: Iterable[str]) -> list[Any]:
-    """Returns the nodes of a TensorFlow 1 graph that run for the named ones."""
+    """Returns the nodes of a TensorFlow 1 graph that the named nodes depend on, with those nodes."""
     if meta.HasField("object_graph_def"):
         return []
     nodes = {node.name: node for node in meta.graph_def.node}

@@ -1,8 +1,8 @@
-"""The operations of TensorFlow that compute, and touch nothing outside the process: what a Hub module may use.
+"""The TensorFlow operations that a Hub module may use: they compute, and access nothing outside the process.
 
-Left out on purpose, though their names sound harmless: `ImmutableConst`, `InitializeTableFromTextFile`, `DecodeProtoV2` and the
-samplers of candidates read a file of their own choice; `Abort` ends the process; `RemoteCall`, collectives and TPU operations
-reach other machines.
+The list deliberately excludes some operations with harmless names: `ImmutableConst`, `InitializeTableFromTextFile`,
+`DecodeProtoV2` and the candidate samplers read arbitrary files; `Abort` ends the process; `RemoteCall`, collectives and TPU
+operations access other machines.
 """
 
 from __future__ import annotations

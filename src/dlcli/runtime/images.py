@@ -1,4 +1,4 @@
-"""Images of a source: files that are read when needed, or arrays, by the rules of `image_reader`."""
+"""Images of a source: files that are read when needed, or arrays, read by the rules of `image_reader`."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ if TYPE_CHECKING:
 silence_libtiff()
 _ENDS = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))
 CONTENT_HASHED = 2**30
-"""Files of up to so many bytes together are read whole for the fingerprint (a second or two), of more only their sizes."""
+"""Maximum total size of files whose bytes are part of the fingerprint (a second or two); else only their sizes are."""
 _TAIL_BYTES = 16_384
 _EIGHT_BITS = (b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")
 
 
 class ImageOptions(Protocol):
-    """How images are read: the `data.image` of a spec.
+    """The settings for reading images: the `data.image` of a spec.
 
     Attributes:
         size: height and width.
-        channels: 1 for grey, 3 for colour; None for colour, or what the array has.
-        resize: the way to one size.
+        channels: 1 for grey, 3 for colour; None for colour, or the channels of the array.
+        resize: how images are brought to one size.
         background_colour: red, green and blue behind transparent pixels.
-        value_range: the values that become 0 and 255, or the name of a range.
+        value_range: the values that are scaled to 0 and 255, or the name of a range.
         is_deep: whether images have more than 8 bits.
-        decoded_mb: how many MB an image may take once decoded.
+        decoded_mb: the maximum size of a decoded image in MB.
     """
 
     @property
@@ -73,18 +73,18 @@ class ImageOptions(Protocol):
     def decoded_mb(self) -> Any: ...  # noqa: D102
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self:
-        """Returns the options with some of them changed."""
+        """Returns a copy of the options with the fields of `update`."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles(Inputs):
-    """Image files of one size once read: `(height, width, channels)`, 0 to 255, uint8 or (by `value_range`) float32.
+    """Image files, read in one size: `(height, width, channels)`, 0 to 255, uint8 or (by `value_range`) float32.
 
     Attributes:
         paths: the files.
-        image: how they are read.
-        decoded: their pixels `(n, height, width, channels)`, where they are kept in memory.
+        image: the settings for reading them.
+        decoded: their pixels `(n, height, width, channels)` if they are kept in memory.
     """
 
     paths: tuple[str, ...]
@@ -104,20 +104,20 @@ class ImageFiles(Inputs):
 
     @property
     def dtype(self) -> str:
-        """The type of the pixels: `uint8`, or `float32` where deep values are kept."""
+        """The type of the pixels: `uint8`, or `float32` for deep images."""
         return "float32" if self.image.is_deep else "uint8"
 
     def take(self, places: Array) -> ImageFiles:
-        """Returns the files at some positions."""
+        """Returns the files at the given positions."""
         decoded = None if self.decoded is None else self.decoded[places]
         return ImageFiles(tuple(self.paths[place] for place in places), self.image, decoded)
 
     def unreadable(self, *, thorough: bool) -> dict[int, str]:
-        """Returns the positions of files that cannot be read, with what is wrong; each named by its path.
+        """Returns the positions of unreadable files, each with its path and error.
 
-        `thorough` decodes every file, and finds JPEG files whose data ends early. Without it a file that begins and ends as
-        its format wants is taken as sound: what is empty, cut off or no image is found in a tenth of the time, a wrong byte
-        in the middle is not.
+        With `thorough` every file is decoded, and truncated JPEG data is found. Without it a file that begins and ends as its
+        format requires counts as intact: this finds empty and truncated files and files that are no images in a tenth of
+        the time, but no wrong byte in the middle.
         """
 
         def fault(position: int) -> str:
@@ -138,10 +138,10 @@ class ImageFiles(Inputs):
             return {position: words for position, words in faults if words}
 
     def read(self, places: Array) -> Array:
-        """Returns the images at some positions, `(len(places), height, width, channels)`.
+        """Returns the images at the given positions, `(len(places), height, width, channels)`.
 
         Raises:
-            DataError: a file is empty, truncated or no image; it is named.
+            DataError: a file is empty, truncated or no image; the message names it.
         """
         if self.decoded is not None:
             chosen: Array = self.decoded[places]
@@ -163,7 +163,7 @@ class ImageFiles(Inputs):
         return lambda indices: tf.ensure_shape(tf.numpy_function(self.read, [indices], self.dtype), shape)
 
     def keys(self, places: Array) -> list[Any]:
-        """Returns each file's size with a hash of its last bytes; a file that has gone is like no other."""
+        """Returns each file's size with a hash of its last bytes; a missing file equals no other."""
         with ThreadPoolExecutor() as pool:
             return list(pool.map(_file_key, (self.paths[place] for place in places)))
 
@@ -175,7 +175,7 @@ class ImageFiles(Inputs):
             return self.paths[place].encode(errors="surrogateescape")
 
     def content(self) -> Iterator[tuple[str, bytes | memoryview]]:
-        """Yields the sizes of the files, with a digest of their content where all together are small enough to be read.
+        """Yields a digest of the sizes of the files, and of their content if all together are small enough to be read.
 
         Raises:
             DataError: a file cannot be read.
@@ -191,7 +191,7 @@ class ImageFiles(Inputs):
         yield "", digest.digest()
 
     def scale(self, normalize: str) -> tuple[Array, Array]:
-        """Returns mean and deviation of each channel; every image is read."""
+        """Reads every image and returns mean and deviation of each channel."""
         channels = self.shape[-1]
         total, squares, count = np.zeros(channels), np.zeros(channels), 0
         for start in range(0, len(self), 256):
@@ -201,7 +201,7 @@ class ImageFiles(Inputs):
         return mean, not_zero(np.sqrt(np.maximum(squares / count - mean**2, 0)))
 
     def pictures(self) -> Iterator[tuple[str, Picture | str]]:
-        """Yields each file's path with its picture, or with what is wrong with it, in order."""
+        """Yields each file's path with its picture, or with its error, in order."""
 
         def picture(path: str) -> Picture | str:
             try:
@@ -215,7 +215,7 @@ class ImageFiles(Inputs):
                 yield from zip(chunk, pool.map(picture, chunk), strict=True)
 
     def with_range(self, value_range: Any) -> ImageFiles:
-        """Returns the same files read with another range of values."""
+        """Returns the same files with another value range."""
         return replace(self, image=self.image.model_copy(update={"value_range": value_range}))
 
 
@@ -230,7 +230,7 @@ def _file_key(path: str) -> tuple[int, bytes]:
 
 
 def read_image(path: str, image: ImageOptions) -> Array:
-    """Returns one file as `(height, width, channels)`: turned upright (EXIF), the first frame, resized.
+    """Returns the first frame of a file as `(height, width, channels)`, turned upright (EXIF) and resized.
 
     Raises:
         DataError: the file is empty, truncated, too large or no image.
@@ -242,7 +242,7 @@ def read_image(path: str, image: ImageOptions) -> Array:
 
 
 def settings_of(image: ImageOptions) -> Settings:
-    """Returns the reader's settings for those of a spec. A range of `auto` is not known yet: 8 bits are read."""
+    """Returns the reader's settings for those of a spec. With a range of `auto`, which is not resolved yet, it reads 8 bits."""
     return Settings(
         size=image.size,
         channels=image.channels or 3,
@@ -254,7 +254,7 @@ def settings_of(image: ImageOptions) -> Settings:
 
 
 def incomplete_words(path: str) -> str:
-    """Returns what is wrong with a JPEG file whose picture data ends early; empty for a whole one, and other formats."""
+    """Returns the error of a truncated JPEG file; empty for a complete one and for other formats."""
     try:
         share = missing_part(path)
     except OSError:
@@ -267,7 +267,7 @@ _thread = local()
 
 @contextmanager
 def warnings_by_thread() -> Iterator[None]:
-    """Gives each warning inside the block to the `warnings_of_thread` of its thread; elsewhere it is dropped.
+    """Passes each warning inside the block to the `warnings_of_thread` of its thread; other warnings are dropped.
 
     `warnings.catch_warnings` alone cannot tell the threads of a pool apart.
     """
@@ -292,7 +292,7 @@ def warnings_of_thread() -> Iterator[list[str]]:
 
 
 def is_deep_file(path: str) -> bool:
-    """Whether a file has more than 8 bits a value, by its beginning; one that cannot be read has not."""
+    """Whether a file has more than 8 bits per value, judged by its beginning; False if it cannot be read."""
     try:
         with Path(path).open("rb") as file:
             begin = file.read(26)
@@ -322,7 +322,7 @@ def _ends_well(path: str) -> bool:
 
 
 def shown(pixels: Array) -> Array:
-    """Returns pixels, 0 to 255 of any type, as uint8 to be looked at."""
+    """Returns pixels, 0 to 255 of any type, as uint8 for display."""
     return pixels if pixels.dtype == np.uint8 else np.clip(np.rint(pixels), 0, 255).astype("uint8")
 
 
@@ -336,7 +336,7 @@ def fit_array(pixels: Array, image: ImageOptions) -> Array:
 
 
 def range_note(low: float, high: float) -> str:
-    """Returns which values of deep images became 0 and 255, in words."""
+    """Returns the note on the values of deep images that are scaled to 0 and 255."""
     return f"images have more than 8 bits: values from {low:,g} to {high:,g} become 0 to 255 (data.image.value_range)"
 
 
@@ -353,9 +353,9 @@ def fit_arrays(images: Array, image: ImageOptions) -> Array:
 
 
 def fit_deep_arrays(images: Array, image: ImageOptions) -> Array:
-    """Returns images `(n, height, width[, channels])` as float32 in the settings' size, channels and range of values.
+    """Returns images `(n, height, width[, channels])` as float32 in the settings' size, channels and value range.
 
-    uint8 is 0 to 255 as it is; of other types the values of `value_range` become 0 and 255.
+    uint8 values stay 0 to 255; for other types the values of `value_range` become 0 and 255.
     """
     images = images[..., None] if images.ndim == 3 else images
     settings = settings_of(image)

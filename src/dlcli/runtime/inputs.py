@@ -1,4 +1,4 @@
-"""What the inputs of examples are: images, columns of a table, or other arrays of numbers."""
+"""The inputs of examples: images, columns of a table, or other arrays of numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KEY_BYTES = 1024
 
 
 class Inputs(ABC):
-    """The inputs of examples, addressed by position. What depends on their kind is a method here, so nothing else asks for it.
+    """The inputs of examples, addressed by position. Everything that depends on their kind is a method here.
 
     >>> inputs = Arrays(np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]], "float32"))
     >>> inputs.kind, len(inputs), inputs.shape
@@ -32,7 +32,7 @@ class Inputs(ABC):
 
     kind: ClassVar[Kind]
     in_files: ClassVar[bool] = False
-    """Whether examples are read from a file each."""
+    """Whether each example is read from a file."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -45,21 +45,21 @@ class Inputs(ABC):
 
     @property
     def columns(self) -> Mapping[str, Array]:
-        """The named columns `(n,)`; none where examples are no rows of a table."""
+        """The named columns `(n,)`; empty for other inputs."""
         return {}
 
     @property
     def are_rows(self) -> bool:
-        """Whether an example is a row, of a table or of numbers: equal ones may be a coincidence."""
+        """Whether an example is a row of a table or of numbers: equal rows may be a coincidence."""
         return self.shape is None or len(self.shape) == 1
 
     @abstractmethod
     def take(self, places: Array) -> Self:
-        """Returns the inputs of the examples at some places."""
+        """Returns the inputs of the examples at the given places."""
 
     @abstractmethod
     def read(self, places: Array) -> Any:
-        """Returns a batch as a saved model takes it: an array `(n, ...)`, or tensors `(n, 1)` by the names of its inputs.
+        """Returns a batch in the form that a saved model takes: an array `(n, ...)`, or tensors `(n, 1)` by input name.
 
         Raises:
             DataError: a file cannot be read.
@@ -71,7 +71,7 @@ class Inputs(ABC):
 
     @abstractmethod
     def keys(self, places: Array) -> list[Any]:
-        """Returns a key for each example: equal examples have equal keys, and few others have."""
+        """Returns a key for each example: equal examples have equal keys, and few others do."""
 
     @abstractmethod
     def digest(self, place: int) -> bytes:
@@ -79,7 +79,7 @@ class Inputs(ABC):
 
     @abstractmethod
     def content(self) -> Iterator[tuple[str, bytes | memoryview]]:
-        """Yields what the fingerprint of the data is made of: names and bytes.
+        """Yields the names and bytes that enter the fingerprint of the data.
 
         Raises:
             DataError: a file cannot be read.
@@ -94,15 +94,15 @@ class Inputs(ABC):
         return TableColumns(dict(columns))
 
     def scale(self, normalize: str) -> tuple[Array, Array]:
-        """Returns what is subtracted from each feature of the last axis, and what it is then divided by, float64.
+        """Returns the offset and the divisor of each feature of the last axis, float64.
 
         `normalize` is `standard` (mean and deviation), `unit` (to [0, 1]) or `symmetric` (to [-1, 1]). The divisor of a
-        constant feature is 1: it becomes 0.
+        constant feature is 1, so that it becomes 0.
         """
         raise NotImplementedError
 
     def unreadable(self, *, thorough: bool) -> dict[int, str]:
-        """Returns the positions of examples whose file cannot be read, with what is wrong; see `ImageFiles.unreadable`."""
+        """Returns the positions of examples with unreadable files, and the errors; see `ImageFiles.unreadable`."""
         return {}
 
 
@@ -111,7 +111,7 @@ class Arrays(Inputs):
     """Arrays of numbers in memory.
 
     Attributes:
-        values: all of them `(n, ...)`; a `numpy.memmap` is read when needed.
+        values: all arrays `(n, ...)`; a `numpy.memmap` is read when needed.
     """
 
     values: Array
@@ -126,11 +126,11 @@ class Arrays(Inputs):
         return tuple(self.values.shape[1:])
 
     def take(self, places: Array) -> Self:
-        """Returns the arrays at some places."""
+        """Returns the arrays at the given places."""
         return type(self)(self.values[places])
 
     def read(self, places: Array) -> Array:
-        """Returns the arrays at some places."""
+        """Returns the arrays at the given places."""
         chosen: Array = self.values[places]
         return chosen
 
@@ -210,11 +210,11 @@ class TableColumns(Inputs):
         return
 
     def take(self, places: Array) -> Self:
-        """Returns the rows at some places."""
+        """Returns the rows at the given places."""
         return type(self)({name: column[places] for name, column in self.columns.items()})
 
     def read(self, places: Array) -> dict[str, Any]:
-        """Returns the tensors `(n, 1)` of some rows, by the names of the model's inputs."""
+        """Returns the tensors `(n, 1)` of the rows at the given places, by the names of the model's inputs."""
         return rows({name: column[places] for name, column in self.columns.items()})
 
     def reader(self) -> Callable[[Any], Any]:
@@ -244,20 +244,20 @@ def array_inputs(values: Array) -> Arrays:
 
 
 def array_bytes(values: Array) -> bytes | memoryview:
-    """Returns the bytes of an array; of text its characters."""
+    """Returns the bytes of an array; for text, its encoded characters."""
     if values.dtype == object:
         return "\0".join(values).encode()
     return np.ascontiguousarray(values).data.cast("B")
 
 
 def cells(column: Array) -> Sequence[Any]:
-    """Returns values that are equal where cells are, gaps too: NaN is not equal to itself, its bits are."""
+    """Returns values that are equal for equal cells, also for gaps: NaN is not equal to itself, but its bits are."""
     values: list[Any] = (column.view(f"i{column.itemsize}") if column.dtype.kind == "f" else column).tolist()
     return values
 
 
 def _gathering(values: Array) -> Callable[[Any], Any]:
-    """Returns a function from indices to values that are gathered from the host's memory."""
+    """Returns a function from indices to values, gathered from the host's memory."""
     from dlcli.runtime.engine import tf
     from dlcli.runtime.stream import on_host
 
@@ -266,5 +266,5 @@ def _gathering(values: Array) -> Callable[[Any], Any]:
 
 
 def not_zero(divisor: Array) -> Array:
-    """Returns the divisor with 1 for constant features, which then stay at 0."""
+    """Returns the divisor with 1 for constant features."""
     return np.where(divisor > 0, divisor, 1.0)

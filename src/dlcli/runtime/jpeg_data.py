@@ -1,4 +1,4 @@
-"""JPEG files whose picture data ends early though the file has a proper end: the decoder fills the rest and is silent."""
+"""Detects truncated data in JPEG files with a proper end, which decoders fill up silently."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from dlcli.arrays import Array
 _START_OF_SCAN, _END, _RESTARTS = 0xDA, 0xD9, range(0xD0, 0xD8)
 _ARITHMETIC = (0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 _MORE = bytes(np.random.default_rng(0).integers(0, 255, 256, dtype="uint8"))
-"""Data that means something to the decoder, without 0xFF, which begins a marker."""
+"""Data that the decoder accepts, without 0xFF, which begins a marker."""
 _SMALL_PART = 0.02
 
 
 def missing_part(path: str, most_pixels: int = 1024) -> float:
-    """Returns the share of a JPEG's rows, from the bottom, for which it has no data; 0 for a whole one, or another format.
+    """Returns the share of a JPEG's rows, from the bottom, without data; 0 for a complete file or another format.
 
-    More data is put at the end of every scan. A decoder that has all it needs passes over it, so the picture stays the same.
-    One that ran out of data takes it, and the picture changes (libjpeg's warning "premature end of data segment" does not
-    reach Pillow).
+    The function appends data to every scan. A decoder with complete data ignores it, so the picture stays the same. A decoder
+    that runs out of data uses it, and the picture changes (libjpeg's warning "premature end of data segment" does not reach
+    Pillow).
 
     Args:
         path: the file.
-        most_pixels: the longer side to which a large picture is decoded.
+        most_pixels: the longer side at which a large picture is decoded.
     """
     with open(path, "rb") as file:
         content = file.read()
@@ -72,7 +72,7 @@ def _with_more_data(content: bytes) -> bytes | None:
 
 
 def _ends_of_data(content: bytes, place: int) -> list[int]:
-    """Returns where the entropy-coded data from a place on is interrupted by markers: restarts, and the one that ends it."""
+    """Returns the places of the markers in the entropy-coded data from a place on: restarts, and the marker that ends it."""
     ends: list[int] = []
     while True:
         place = content.find(b"\xff", place)

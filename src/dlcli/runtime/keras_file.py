@@ -1,7 +1,7 @@
-"""Checks a `.keras` file before Keras opens it: layers of Keras's own or dlcli's Hub layer, arrays of the declared sizes.
+"""Checks a `.keras` file before Keras opens it: only layers of Keras and dlcli's Hub layer, and arrays of the declared sizes.
 
-Keras itself refuses Python code in a model (`safe_mode`) and checks the file of weights. Models that dlcli or plain Keras
-wrote pass; the message names what is refused.
+Keras itself refuses Python code in a model (`safe_mode`) and checks the file of weights. Models written by dlcli or plain
+Keras are accepted; otherwise the message names the refused member.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from dlcli.errors import DamagedFile, DlcliError
 
 _LARGEST_CONFIG = 64 * 2**20
 _EXPANSION = 20
-"""How many times a file's size its members may have. Keras does not compress them; other programs may pack them again."""
+"""Maximum ratio of unpacked to packed size. Keras does not compress members; other programs may compress the file."""
 _CODE = ("Lambda", "__lambda__", "__typespec__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
-"""Classes of Keras's that run what they are given, or read files of their own choice."""
+"""Keras classes that run arbitrary code or read arbitrary files."""
 _FUNCTIONS = (None, "builtins", "keras.activations", "keras.initializers", "keras.ops")
-"""Modules of Keras whose functions compute. Those of others reach files, the network, or Keras's own settings."""
+"""Keras modules whose functions only compute. Functions of other modules access files, the network or Keras's settings."""
 _HUB = "dlcli>HubLayer"
 _BROKEN = (OSError, EOFError, RuntimeError, NotImplementedError, ValueError, zipfile.BadZipFile, zlib.error)
-"""What a damaged archive raises; RuntimeError and NotImplementedError say that it is encrypted or packed in an unknown way."""
+"""Exceptions of damaged archives; RuntimeError and NotImplementedError mean an encrypted or unknown compression."""
 
 
 def load_keras_file(path: Path) -> Any:
@@ -57,44 +57,44 @@ def load_keras_file(path: Path) -> Any:
 
 
 def read_config(path: Path) -> Any:
-    """Returns a model's description, read without Keras.
+    """Returns a model's configuration, read without Keras.
 
     Raises:
-        DamagedFile: the file is no `.keras` file, or its members are not what they should be.
+        DamagedFile: the file is no `.keras` file, or its members are invalid.
     """
     if not path.is_file():
         raise DamagedFile(f"{path}: {'not a file' if path.exists() else 'no such file'}")
     try:
         with zipfile.ZipFile(path) as archive:
             _refuse_odd_members(archive.infolist(), path)
-            found = json.loads(archive.read("config.json"))
+            config = json.loads(archive.read("config.json"))
     except KeyError:
         raise DamagedFile(f"{path}: not a Keras model: it holds no config.json") from None
     except RecursionError:
         raise DamagedFile(f"{path}: its config.json is nested too deep") from None
     except _BROKEN as error:
         raise DamagedFile(f"{path}: not a Keras model, or damaged: {_in_one_line(error)}") from None
-    if not isinstance(found, dict):
+    if not isinstance(config, dict):
         raise DamagedFile(f"{path}: its config.json does not describe a model")
-    return found
+    return config
 
 
 def _refuse_odd_members(members: list[zipfile.ZipInfo], path: Path) -> None:
-    names = [one.filename for one in members]
+    names = [member.filename for member in members]
     for name in names:
         parts = PurePosixPath(name.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts or ":" in name:
             raise DamagedFile(f"{path}: holds {name!r}, which is outside its folder")
     if len(names) != len(set(names)):
         raise DamagedFile(f"{path}: contains a member twice")
-    large = next((one for one in members if one.filename == "config.json" and one.file_size > _LARGEST_CONFIG), None)
-    size = sum(one.file_size for one in members)
-    if large or size > _EXPANSION * path.stat().st_size + _LARGEST_CONFIG:
+    is_large = any(member.filename == "config.json" and member.file_size > _LARGEST_CONFIG for member in members)
+    size = sum(member.file_size for member in members)
+    if is_large or size > _EXPANSION * path.stat().st_size + _LARGEST_CONFIG:
         raise DamagedFile(f"{path}: would unpack to {size:,} bytes: more than a model of its size contains")
 
 
 def _classes(config: Any) -> Iterator[dict[str, Any]]:
-    """Yields every description of an object inside a model's, however deep."""
+    """Yields the configuration of every object inside that of a model, at any depth."""
     waiting = [config]
     while waiting:
         entry = waiting.pop()
@@ -107,7 +107,7 @@ def _classes(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def _refuse_foreign(entry: dict[str, Any], path: Path) -> None:
-    """Raises DamagedFile for what is no class of Keras's own, or one that runs what it is given."""
+    """Raises DamagedFile for an object that is not a Keras class, or that runs arbitrary code."""
     name, module, registered = entry["class_name"], entry.get("module"), entry.get("registered_name")
     if registered == _HUB:
         if isinstance(entry.get("config"), dict) and entry["config"].get("folder") is not None:
@@ -116,12 +116,12 @@ def _refuse_foreign(entry: dict[str, Any], path: Path) -> None:
     own = module in (None, "builtins", "keras") or (isinstance(module, str) and module.startswith("keras."))
     computes = name != "function" or module in _FUNCTIONS
     if not isinstance(name, str) or not (own and computes) or name in _CODE or ">" in str(registered):
-        held = entry.get("config") if name == "function" else name
-        raise DamagedFile(f"{path}: holds {str(held)[:80]!r} of {str(module)[:80]!r}, which may run code: it is not loaded")
+        member = entry.get("config") if name == "function" else name
+        raise DamagedFile(f"{path}: holds {str(member)[:80]!r} of {str(module)[:80]!r}, which may run code: it is not loaded")
 
 
 class _Weights:
-    """The weights that a model's layers declare, against those that its file stores."""
+    """Compares the sizes of the weights that a model's layers declare with those that its file stores."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._declared = path, 0
@@ -130,10 +130,10 @@ class _Weights:
         self._most = 2 * stored  # some formats hold two weights in a byte
 
     def count(self, layer: Any, numbers: int) -> None:
-        """Adds a weight of so many numbers.
+        """Adds a declared weight with its count of numbers.
 
         Raises:
-            DamagedFile: the file stores fewer than the layers declare so far.
+            DamagedFile: the file stores fewer numbers than the layers have declared so far.
         """
         self._declared += numbers
         if self._declared > self._most:
@@ -143,7 +143,7 @@ class _Weights:
 
 
 def _refuse_large_outputs(model: Any, path: Path) -> None:
-    """Checks that what each layer gives for one example fits in the memory that is free."""
+    """Checks that the output of each layer for one example fits in the free memory."""
     import psutil
 
     free = psutil.virtual_memory().available

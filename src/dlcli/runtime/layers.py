@@ -1,4 +1,4 @@
-"""The walk over the layers of a Keras model, of which those inside other models are a part."""
+"""Lists the layers of a Keras model, including those of nested models."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 
 def single_layers(model: Any) -> list[Any]:
-    """Returns the layers of a model in order, models inside it opened, without its inputs; of a layer, itself."""
+    """Returns the layers of a model in order, including those of nested models, without inputs; for a layer, the layer."""
     return _single(model, "layers")
 
 
 def single_operations(model: Any) -> list[Any]:
-    """Returns the layers and the other operations of a model in order, models inside it opened, with its own inputs."""
+    """Returns all layers and operations of a model in order, including those of nested models, and the model's own inputs."""
     return [
         single
         for operation in model.operations

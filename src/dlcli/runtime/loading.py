@@ -1,4 +1,4 @@
-"""A saved model, loaded for predictions: never compiled, never with code of its own."""
+"""Loads saved models for predictions, without compiling them and without running code from the file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dlcli.runtime.keras_file import load_keras_file
 
 
 def load_model(path: Path, *, outputs: int | None = None) -> Any:
-    """Returns the Keras model of a `model.keras`; with dlcli's layer for Hub modules known to Keras.
+    """Returns the Keras model of a `model.keras`, which may contain dlcli's layer for Hub modules.
 
     Raises:
-        DamagedFile: it cannot be loaded, holds foreign code, or has not as many outputs as wanted.
+        DamagedFile: the file cannot be loaded, contains foreign code, or has another number of outputs than `outputs`.
     """
     model = load_keras_file(path)
     shape = getattr(model, "output_shape", None)

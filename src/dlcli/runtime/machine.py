@@ -1,4 +1,4 @@
-"""`doctor`: whether this machine can train, and what stands in the way, each with its remedy."""
+"""`doctor`: checks whether this machine can train, with a remedy for each problem."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from dlcli.program import command, install_command, requirements
 from dlcli.runtime.gpus import find_gpus
 
 PYTHONS = ((3, 11), (3, 14))
-"""The first version that works, and the first that does not (`requires-python` in pyproject.toml)."""
+"""The first supported version, and the first unsupported one (`requires-python` in pyproject.toml)."""
 LEAST_DISK, LEAST_MEMORY, LEAST_SHARED = 2.0, 2.0, 0.06
-"""GiB below which a warning is due; 64 MB is what a container gets for /dev/shm by default."""
+"""Sizes in GiB below which there is a warning; a container has 64 MB of /dev/shm by default."""
 SELF_TEST_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at: what was found and, where it is not well, what to do."""
+    """The result of one check: its status, finding and, if there is a problem, remedy."""
 
     name: str
     status: Literal["ok", "warn", "fail"]
@@ -32,7 +32,7 @@ class Check:
 
 
 def examine(runs: Path) -> Iterator[Check]:
-    """Yields every check of this machine, the quick ones first; only a `fail` keeps it from training."""
+    """Yields the result of every check of this machine, quick checks first; only a `fail` prevents training."""
     yield check_python(sys.version_info[:3])
     yield check_packages()
     yield check_bytecode()
@@ -47,15 +47,15 @@ def examine(runs: Path) -> Iterator[Check]:
 
 
 def check_python(version: tuple[int, int, int]) -> Check:
-    """Tells whether TensorFlow supports this Python."""
-    found = ".".join(map(str, version))
+    """Checks whether TensorFlow supports this Python."""
+    finding = ".".join(map(str, version))
     if PYTHONS[0] <= version[:2] < PYTHONS[1]:
-        return Check("Python", "ok", f"{found} at {sys.executable}")
-    return Check("Python", "fail", found, "install Python 3.11, 3.12 or 3.13")
+        return Check("Python", "ok", f"{finding} at {sys.executable}")
+    return Check("Python", "fail", finding, "install Python 3.11, 3.12 or 3.13")
 
 
 def check_packages() -> Check:
-    """Compares the installed packages with what this dlcli requires."""
+    """Compares the installed packages with the requirements of this dlcli."""
     from packaging.requirements import Requirement
 
     lines = requirements()
@@ -71,17 +71,17 @@ def check_packages() -> Check:
 
 
 def _mismatch(requirement: Any) -> str:
-    """Returns what is wrong with one required package, or nothing."""
-    name, wanted = requirement.name, requirement.specifier
+    """Returns the fault of one required package; empty if there is none."""
+    name, specifier = requirement.name, requirement.specifier
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
         return f"{name} is missing"
-    return "" if wanted.contains(version, prereleases=True) else f"{name} is {version}, required {wanted}"
+    return "" if specifier.contains(version, prereleases=True) else f"{name} is {version}, required {specifier}"
 
 
 def check_bytecode() -> Check:
-    """Tells whether TensorFlow, Keras and dlcli are byte-compiled; importing their sources takes 7 s more each time."""
+    """Checks whether TensorFlow, Keras and dlcli are byte-compiled; importing their sources takes 7 s more each time."""
     from importlib.util import cache_from_source, find_spec
 
     sources: list[Path] = []
@@ -90,14 +90,14 @@ def check_bytecode() -> Check:
         sources += [path for place in (spec and spec.submodule_search_locations) or () for path in Path(place).rglob("*.py")]
     compiled = sum(Path(cache_from_source(str(path))).is_file() for path in sources)
     share = compiled / max(len(sources), 1)
-    found = f"{share:.0%} of {len(sources):,} files of tensorflow, keras and dlcli"
+    finding = f"{share:.0%} of {len(sources):,} files of tensorflow, keras and dlcli"
     if share >= 0.95:
-        return Check("bytecode", "ok", found)
-    return Check("bytecode", "warn", found, f"{sys.executable} -m compileall -qq -j 0 {sys.prefix}/lib")
+        return Check("bytecode", "ok", finding)
+    return Check("bytecode", "warn", finding, f"{sys.executable} -m compileall -qq -j 0 {sys.prefix}/lib")
 
 
 def check_processors() -> Check:
-    """Counts the cores this process may use: of the machine, of its affinity, of its container."""
+    """Counts the cores that this process may use, within the limits of its affinity and its container."""
     cores = os.cpu_count() or 1
     usable = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores)
     quota = _container_cores()
@@ -107,7 +107,7 @@ def check_processors() -> Check:
 
 
 def _container_cores() -> float | None:
-    """Returns the processor time the control group grants, in cores, or None."""
+    """Returns the limit of the control group on processor time, in cores; None if there is no limit."""
     quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
     if not quota:
         quota, period = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
@@ -115,7 +115,7 @@ def _container_cores() -> float | None:
 
 
 def check_memory() -> Check:
-    """Tells the memory of the machine, or of the container where that is less."""
+    """Checks the memory of the machine, or of the container if that is less."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -124,14 +124,14 @@ def check_memory() -> Check:
         limit = _read(path)
         if limit.isdigit() and int(limit) < total:
             total, free, of = int(limit), min(free, int(limit)), " (limit of the container)"
-    found = f"{_gib(free)} free of {_gib(total)}{of}"
+    finding = f"{_gib(free)} free of {_gib(total)}{of}"
     if free < LEAST_MEMORY * 2**30:
-        return Check("memory", "warn", found, "close other programs, or choose a smaller batch_size")
-    return Check("memory", "ok", found)
+        return Check("memory", "warn", finding, "close other programs, or choose a smaller batch_size")
+    return Check("memory", "ok", finding)
 
 
 def check_shared_memory() -> Check:
-    """Tells the size of /dev/shm, which GPUs that train together exchange gradients through."""
+    """Checks the size of /dev/shm, through which several GPUs exchange gradients."""
     if not Path("/dev/shm").is_dir():
         return Check("shared memory", "ok", "no /dev/shm on this system; none is needed")
     import shutil
@@ -144,7 +144,7 @@ def check_shared_memory() -> Check:
 
 
 def check_folder(name: str, folder: Path, remedy: str) -> Check:
-    """Tells whether a folder, or the nearest existing one above it, can be written to, by writing to it."""
+    """Checks whether a folder, or its nearest existing parent, can be written to, by writing a file."""
     import tempfile
 
     existing = _existing(folder)
@@ -158,18 +158,19 @@ def check_folder(name: str, folder: Path, remedy: str) -> Check:
 
 
 def check_disk(folder: Path) -> Check:
-    """Tells the free space where runs are kept."""
+    """Checks the free disk space of the runs folder."""
     import shutil
 
     free = shutil.disk_usage(_existing(folder)).free
-    found = f"{_gib(free)} free for runs"
+    finding = f"{_gib(free)} free for runs"
     if free < LEAST_DISK * 2**30:
-        return Check("disk", "warn", found, f"`{command()} runs rm` removes old runs; --runs selects a folder on another disk")
-    return Check("disk", "ok", found)
+        remedy = f"`{command()} runs rm` removes old runs; --runs selects a folder on another disk"
+        return Check("disk", "warn", finding, remedy)
+    return Check("disk", "ok", finding)
 
 
 def check_tensorflow() -> Iterator[Check]:
-    """Imports TensorFlow, looks for GPUs and trains for three seconds; a failed import is the last check."""
+    """Imports TensorFlow, looks for GPUs and trains for three seconds; a failed import ends the checks."""
     from time import perf_counter
 
     from dlcli.upstream.keras import import_keras
@@ -178,43 +179,43 @@ def check_tensorflow() -> Iterator[Check]:
     try:
         keras = import_keras()
         import tensorflow as tf
-    except Exception as error:  # whatever breaks the import (a missing library, a wrong NumPy), the user must hear of it
+    except Exception as error:  # the check reports any failure of the import, such as a missing library or a wrong NumPy
         text = f"import failed: {type(error).__name__}: {error}".splitlines()[0]
         yield Check("TensorFlow", "fail", text, "reinstall the packages; `python -c 'import tensorflow'` shows the whole error")
         return
     yield Check("TensorFlow", "ok", f"{tf.__version__}, Keras {keras.__version__}, imported in {perf_counter() - start:.1f} s")
-    status, found, remedy = find_gpus().verdict()
-    yield Check("GPU", status, found, remedy)
+    status, finding, remedy = find_gpus().verdict()
+    yield Check("GPU", status, finding, remedy)
     _leave_memory_to_others(tf)
     yield self_test(keras)
 
 
 def _leave_memory_to_others(tf: Any) -> None:
-    """Lets TensorFlow take GPU memory as it needs it; by default it takes all, and fails beside a running training."""
+    """Lets TensorFlow allocate GPU memory as needed; by default it takes all, and fails beside a running training."""
     for gpu in tf.config.list_physical_devices("GPU"):
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:  # TensorFlow has started in this process already
+        except RuntimeError:  # TensorFlow has already started in this process
             return
 
 
 def self_test(keras: Any, seconds: float = SELF_TEST_SECONDS) -> Check:
-    """Trains a small CNN on made-up images for some seconds and tells whether the loss goes down, and the speed."""
+    """Trains a small CNN on generated images for a few seconds and checks that the loss falls; reports the speed."""
     try:
         first, last, rate = _train(keras, seconds)
-    except Exception as error:  # a driver that does not fit, too little memory: the check reports what TensorFlow says
+    except Exception as error:  # such as an unsuitable driver or too little memory: the check reports TensorFlow's message
         text = f"{type(error).__name__}: {error}".splitlines()[0]
         return Check("self-test", "fail", text, f"CUDA_VISIBLE_DEVICES=-1 {command()} doctor tests without the GPU")
-    found = f"loss {first:.2f} -> {last:.2f} in {seconds:g} s, {rate:,.0f} images/s (28x28, small CNN)"
+    finding = f"loss {first:.2f} -> {last:.2f} in {seconds:g} s, {rate:,.0f} images/s (28x28, small CNN)"
     if last < 0.5 * first:
-        return Check("self-test", "ok", found)
-    return Check("self-test", "fail", found, "the loss should halve: this TensorFlow computes wrong results; reinstall it")
+        return Check("self-test", "ok", finding)
+    return Check("self-test", "fail", finding, "the loss should halve: this TensorFlow computes wrong results; reinstall it")
 
 
 def _train(keras: Any, seconds: float) -> tuple[float, float, float]:
     """Returns the loss of the first step, the mean of the last ten, and images per second without the first step.
 
-    The task: which of four quarters of a 28x28 image is bright.
+    The model predicts which quarter of a 28x28 image is bright.
     """
     from time import perf_counter
 
@@ -259,13 +260,13 @@ def _keras_home() -> Path:
 
 
 def _existing(folder: Path) -> Path:
-    """Returns the folder, or the nearest one above it that exists."""
+    """Returns the folder, or its nearest existing parent."""
     folder = folder.expanduser().absolute()
     return next(path for path in (folder, *folder.parents) if os.path.exists(path))  # Path.exists may raise
 
 
 def _read(path: str) -> str:
-    """Returns the text of a small system file, nothing where there is none."""
+    """Returns the text of a small system file; empty if it does not exist."""
     try:
         return Path(path).read_text().strip()
     except OSError:

@@ -1,7 +1,7 @@
-"""Processes that run Python: none imports a module from the working folder.
+"""Starts Python processes that never import a module from the working folder.
 
 Python puts the working folder first on the module path of `python -m` and `python -c`. A file `keras.py` or `json.py`
-there would be imported, and run, in place of the package of that name.
+there would be imported and run in place of the package of that name.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def python_command(*arguments: str) -> list[str]:
 
 
 def python_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Returns the environment of a process that runs Python, and of the processes that it starts.
+    """Returns the environment of a process that runs Python, and of its child processes.
 
-    The process finds this dlcli, wherever this one was started from, and no module in the working folder: `PYTHONSAFEPATH`
-    does what `-P` does, and PYTHONPATH loses the entries that mean the working folder.
+    The process finds the same dlcli as this one, but no module in the working folder: `PYTHONSAFEPATH` has the effect of
+    `-P`, and entries for the working folder are removed from PYTHONPATH.
     """
     paths = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", ".")]
     ours = str(Path(__file__).resolve().parents[2])
@@ -37,16 +37,16 @@ def python_environment(changes: Mapping[str, str] | None = None) -> dict[str, st
 
 
 def _is_found(folder: str) -> bool:
-    """Whether a new process of this Python has a folder on its module path by itself."""
+    """Whether a new process of this Python has a folder on its module path by default."""
     import site
 
     return folder in site.getsitepackages() or folder == site.getusersitepackages()
 
 
 def fork_server_context() -> ForkServerContext:
-    """Returns multiprocessing's context whose processes are forked from a server, which imports nothing of the working folder.
+    """Returns multiprocessing's fork server context; its server imports nothing from the working folder.
 
-    The server has the environment of this process, which is therefore changed.
+    The server inherits the environment of this process, so this function changes it.
     """
     os.environ.update(python_environment())
     return get_context("forkserver")

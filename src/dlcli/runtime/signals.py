@@ -1,4 +1,4 @@
-"""Signals: those that end a process become an exception, or wait for the end of a training step."""
+"""Handles signals: those that end a process raise an exception, or wait for the end of a training step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAVE: signal.Signals | None = getattr(signal, "SIGUSR1", None)
 
 
 class StopRequest:
-    """What signals have asked for: `words` tells which one ends the run, `stop` the same while it waits."""
+    """The requests of signals: `words` names the signal that ends the run, `stop` is the same text while the request waits."""
 
     def __init__(self) -> None:
         self.words = ""
@@ -28,35 +28,35 @@ class StopRequest:
 
 @contextmanager
 def signals_as_exceptions() -> Iterator[StopRequest]:
-    """Raises Interrupted in the block where the process gets SIGTERM or SIGINT; a second SIGINT ends it at once.
+    """Raises Interrupted in the block when the process receives SIGTERM or SIGINT; a second SIGINT ends it at once.
 
-    While `waits` of the object that it yields is set, a first signal is only noted there: whoever set it ends the run at
-    its next safe place. SIGUSR1 asks for a checkpoint, and is passed over where there is none to write.
+    While `waits` of the yielded object is set, a first signal is only recorded there, and the code that set it ends the run
+    at its next safe place. SIGUSR1 requests a checkpoint, and is ignored where there is none to write.
     """
-    asked = StopRequest()
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield request
         return
-    kept: dict[signal.Signals, Any] = {}
+    handlers: dict[signal.Signals, Any] = {}
 
     def stop(number: int, _: FrameType | None) -> None:
-        for one in kept:  # a second SIGINT is a person's; what passes signals on may send another SIGTERM twice
-            signal.signal(one, signal.SIG_DFL if one == signal.SIGINT else signal.SIG_IGN)
-        asked.words = f"stopped by {signal.Signals(number).name}"
-        if not asked.waits:
-            raise Interrupted(asked.words)
-        asked.stop = asked.words
+        for handled in handlers:  # a person sends a second SIGINT; a program that forwards signals may repeat SIGTERM
+            signal.signal(handled, signal.SIG_DFL if handled == signal.SIGINT else signal.SIG_IGN)
+        request.words = f"stopped by {signal.Signals(number).name}"
+        if not request.waits:
+            raise Interrupted(request.words)
+        request.stop = request.words
 
     def save(_number: int, _: FrameType | None) -> None:
-        asked.save = True
+        request.save = True
 
-    for one in STOPS:
-        if signal.getsignal(one) is not signal.SIG_IGN:  # `nohup` has it ignored
-            kept[one] = signal.signal(one, stop)
+    for stop_signal in STOPS:
+        if signal.getsignal(stop_signal) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP
+            handlers[stop_signal] = signal.signal(stop_signal, stop)
     if SAVE is not None:
-        kept[SAVE] = signal.signal(SAVE, save)
+        handlers[SAVE] = signal.signal(SAVE, save)
     try:
-        yield asked
+        yield request
     finally:
-        for one, handler in kept.items():
-            signal.signal(one, handler)
+        for handled, handler in handlers.items():
+            signal.signal(handled, handler)

@@ -1,4 +1,4 @@
-"""What is checked of an `.npz` file before NumPy reads it."""
+"""Checks of an `.npz` file before NumPy reads it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import zipfile
 from pathlib import Path
 
 UNREADABLE_ARRAYS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, MemoryError)
-"""What NumPy raises for a damaged `.npz` file."""
+"""Exceptions of NumPy for a damaged `.npz` file."""
 
 
 def refuse_packed(path: Path) -> None:
-    """Raises ValueError for an archive that would grow when it is read: NumPy stores the arrays as they are."""
+    """Raises ValueError for a compressed archive, which could grow without limit: NumPy stores arrays uncompressed."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     if any(member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size for member in members):

@@ -1,7 +1,7 @@
-"""Examples -> `tf.data`: batch t of an epoch is a function of (seed, epoch, t) alone.
+"""Streams examples through `tf.data`: batch t of an epoch depends on (seed, epoch, t) only.
 
-The order of an epoch is a permutation that is drawn from (seed, epoch); examples are gathered, or read, by index. So there
-is no shuffle buffer, and every epoch is a perfect shuffle.
+The order of an epoch is a permutation drawn from (seed, epoch); examples are gathered or read by index. So there is no
+shuffle buffer, and every epoch is perfectly shuffled.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from dlcli.upstream.tensorflow import steady_options
 
 _AHEAD = 4
 _SHUFFLING = 0x5BF1E
-"""The second word of the generator's key: what else is ever drawn from the same seed must have another one."""
+"""The second word of the generator's key: any other use of the same seed must have another word."""
 
 
 class Augmentation(Protocol):
-    """A random change of images, such as a member of `data.augment`."""
+    """A random change of images, such as an entry of `data.augment`."""
 
     def augment(self, images: Any, seed: Any) -> Any:
-        """Returns changed images of the same shape; every draw comes from the seed."""
+        """Returns changed images of the same shape; every random draw comes from the seed."""
         ...
 
 
 class TrainingStream:
-    """The batches of every epoch, from any step on.
+    """The batches of every epoch, starting at any step.
 
     With `copies`, `inputs` hold that many versions of all examples one after another; every epoch takes the next version.
-    `first_order` keeps the order of runs of revision 1, which are resumed with it.
+    `first_order` is for resuming runs of revision 1: it gives their order of examples.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class TrainingStream:
         self._dataset, self._whole = dataset, dataset(0)
 
     def batches(self, epoch: int, first: int = 0) -> Any:
-        """Returns an iterator over the batches of an epoch, both counted from 0, beginning with step `first`."""
+        """Returns an iterator over the batches of an epoch from step `first` on, both counted from 0."""
         self._epoch.assign(epoch)
         self._order.begin(epoch)
         return iter(self._dataset(first) if first else self._whole)
 
     def first_batch(self) -> Any:
-        """Returns the first batch of the epoch that is read."""
+        """Returns the first batch of the current epoch."""
         return next(iter(self._whole))
 
 
@@ -98,7 +98,7 @@ def ordered_batches(
 ) -> Any:
     """Returns a dataset of all examples in order: (inputs, labels), or inputs alone.
 
-    With `augment` the inputs are changed at random, by draws that are a function of (seed, epoch, step).
+    With `augment` the inputs are changed at random, by draws that depend on (seed, epoch, step) only.
     """
     read = inputs.reader()
     count = -(-examples // batch_size)
@@ -106,10 +106,10 @@ def ordered_batches(
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def batch(step: Any) -> Any:
         indices = tf.range(step * batch_size, tf.minimum((step + 1) * batch_size, examples))
-        found = read(indices)
+        batch_inputs = read(indices)
         if augment:
-            found = augmented(found, augment, seed, epoch * count + step)
-        return found if labels is None else (found, labels(indices))
+            batch_inputs = augmented(batch_inputs, augment, seed, epoch * count + step)
+        return batch_inputs if labels is None else (batch_inputs, labels(indices))
 
     steps = tf.data.Dataset.range(count)
     parallel = _cores() if augment or inputs.in_files else 2
@@ -119,7 +119,7 @@ def ordered_batches(
 def epoch_order(seed: int, epoch: int, examples: int) -> Array:
     """Returns the order of the examples in an epoch, int64 `(examples,)`: a permutation drawn from (seed, epoch).
 
-    Examples are sorted by random numbers of 64 bits. Each pair of seed and epoch has a stream of its own of the counter-based
+    Examples are sorted by random numbers of 64 bits. Each pair of seed and epoch has its own stream of the counter-based
     generator Philox (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), whose bits are the same in every
     version of NumPy; those of `Generator.permutation` may change.
     """
@@ -128,7 +128,7 @@ def epoch_order(seed: int, epoch: int, examples: int) -> Array:
 
 
 class _Order:
-    """The order of the epoch that is read."""
+    """The order of examples in the current epoch."""
 
     def __init__(self, examples: int, seed: int) -> None:
         self._examples, self._seed = examples, seed
@@ -140,45 +140,45 @@ class _Order:
         self._indices.assign(epoch_order(self._seed, epoch, self._examples))
 
     def at(self, places: Any) -> Any:
-        """Returns the examples at some places of the order, int64."""
+        """Returns the examples at the given places of the order, int64."""
         return tf.gather(self._indices, places)
 
 
 class _FirstOrder:
-    """The order of runs of revision 1, which are resumed with it: `index_shuffle`, nearly sorted in some epochs."""
+    """The order of runs of revision 1, for resuming them: `index_shuffle`, which is nearly sorted in some epochs."""
 
     def __init__(self, examples: int, seed: int, epoch: Any) -> None:
         self._examples, self._seed, self._epoch = examples, seed, epoch
 
     def begin(self, epoch: int) -> None:
-        """Does nothing: the order is computed place by place."""
+        """Does nothing, since the order is computed for each place."""
 
     def at(self, places: Any) -> Any:
-        """Returns the examples at some places of the order, int64."""
+        """Returns the examples at the given places of the order, int64."""
         key = tf.stack([tf.constant(self._seed, tf.uint32), tf.cast(self._epoch, tf.uint32)])
         return tf.random.experimental.index_shuffle(places, key, tf.constant(self._examples - 1, tf.int64))
 
 
 @contextmanager
 def data_errors() -> Iterator[None]:
-    """Raises the DataError of a file that could not be read inside the block; TensorFlow wraps it in an error of its own."""
+    """Raises the DataError of an unreadable file inside the block, which TensorFlow wraps in an error of its own."""
     try:
         yield
     except tf.errors.OpError as error:
-        found = re.search("DataError: (.*)", error.message)
-        if found is None:
+        match = re.search("DataError: (.*)", error.message)
+        if match is None:
             raise
-        raise DataError(found.group(1)) from None
+        raise DataError(match.group(1)) from None
 
 
 def on_host(array: Array) -> Any:
-    """Returns an array as a tensor in the host's memory, also where there is a GPU."""
+    """Returns an array as a tensor in the host's memory, even if there is a GPU."""
     with tf.device("CPU:0"):
         return tf.constant(array.astype(str) if array.dtype == object else array)
 
 
 def augmented(images: Any, augment: Sequence[Augmentation], seed: int, step: Any) -> Any:
-    """Returns changed images, float32; every draw is a function of (seed, step)."""
+    """Returns augmented images, float32; every random draw depends on (seed, step) only."""
     images = tf.cast(images, tf.float32)
     shape = images.shape
     for index, augmentation in enumerate(augment):
@@ -187,10 +187,10 @@ def augmented(images: Any, augment: Sequence[Augmentation], seed: int, step: Any
 
 
 class StepSeed(keras.random.SeedGenerator):  # type: ignore[misc]
-    """A Keras seed without state: its draws are a function of the run's seed, the augmentation's place and the step."""
+    """A Keras seed without state: its draws depend only on the run's seed, the augmentation's place and the step."""
 
     def __init__(self, seed: int, place: int, step: Any) -> None:
-        # Without super(): Keras's own holds a counter variable, which a resumed run would have to restore.
+        # No super().__init__(): Keras would create a counter variable, which a resumed run would have to restore.
         self._key = (seed * 2_654_435_761 + place * 40_503) % 2**32
         self._step = step
         self._draws = 0

@@ -1,6 +1,6 @@
-"""How many threads TensorFlow computes with: a sum is split into as many parts, so another number rounds to other bits.
+"""The number of threads of TensorFlow: a sum is split into as many parts, so another number changes the last bits of results.
 
-Its default is the number of cores that the process may use (`port::MaxParallelism` in github.com/tensorflow/tensorflow
+The default is the number of cores that the process may use (`port::MaxParallelism` in github.com/tensorflow/tensorflow
 `tensorflow/core/platform/default/port.cc`), so that `taskset`, a container or a queue changes the last bits of a training.
 """
 
@@ -19,7 +19,7 @@ VARIABLES = (
     "ONEDNN_MAX_CPU_ISA",
     "ONEDNN_DEFAULT_FPMATH_MODE",
 )
-"""Variables of the environment that change how TensorFlow computes on a CPU."""
+"""Environment variables that change how TensorFlow computes on a CPU."""
 
 
 def affinity() -> list[int]:
@@ -28,9 +28,9 @@ def affinity() -> list[int]:
 
 
 def threads() -> dict[str, int]:
-    """Returns how many threads one operation is shared by (`intra_op`), and how many operations run at once (`inter_op`)."""
+    """Returns the number of threads per operation (`intra_op`), and of operations that run at once (`inter_op`)."""
     settings = tf.config.threading
-    with quiet_start():  # the first question looks for devices
+    with quiet_start():  # the first call looks for devices
         intra_op, inter_op = settings.get_intra_op_parallelism_threads(), settings.get_inter_op_parallelism_threads()
     return {
         "intra_op": intra_op or _of_variable("TF_NUM_INTRAOP_THREADS"),
@@ -44,10 +44,10 @@ def _of_variable(name: str) -> int:
 
 
 def pin_threads(environment: dict[str, Any]) -> None:
-    """Sets the number of threads of one operation to that of a recorded environment, whatever cores there are.
+    """Sets the number of threads per operation to that of a recorded environment, whatever the number of cores.
 
-    Does nothing once TensorFlow has computed something. For a run that recorded no threads it is the number of cores in its
-    device's description.
+    This has no effect once TensorFlow has computed something. For a run that recorded no threads, the number is that of the
+    cores in its device's description.
     """
     recorded = recorded_threads(environment)
     if recorded is None or recorded == threads()["intra_op"]:
@@ -59,7 +59,7 @@ def pin_threads(environment: dict[str, Any]) -> None:
 
 
 def recorded_threads(environment: dict[str, Any]) -> int | None:
-    """Returns the threads of one operation that an environment records; None where it does not."""
+    """Returns the recorded number of threads per operation; None if an environment has none."""
     if environment.get("threads"):
         return int(environment["threads"]["intra_op"])
     first = str(environment.get("device", {}).get("name", "")).split(" ")
@@ -67,7 +67,7 @@ def recorded_threads(environment: dict[str, Any]) -> int | None:
 
 
 def processor() -> str:
-    """Returns the name of the processor; empty where it is not known."""
+    """Returns the name of the processor; empty if it is unknown."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

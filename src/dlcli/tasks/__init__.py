@@ -1,8 +1,8 @@
-"""The tasks and what each decides: the type of its output, activation, default loss and metrics, and words.
+"""The tasks and what each one defines: output type, activation, default loss and metrics, and words.
 
 The pairing is the course's table: regression: linear, MSE; binary: one sigmoid, binary cross-entropy; classification:
 softmax, categorical cross-entropy; multilabel: a sigmoid for each label, binary cross-entropy. A task is an entry here, or
-any `Task` that is given to `register`. Importing this loads no NumPy.
+any `Task` passed to `register`. Importing this module does not load NumPy.
 """
 
 from dlcli.tasks.classes import Classes, TwoClasses

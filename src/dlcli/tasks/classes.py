@@ -24,7 +24,7 @@ class Classes(Decisions):
         return self.units(len(names))
 
     def decide(self, scores: Array) -> Array:
-        """Returns the number of the likeliest class of each example; of equal ones the first."""
+        """Returns the number of the most probable class of each example; the first of equally probable classes."""
         predicted: Array = scores.argmax(axis=1)
         return predicted
 
@@ -46,7 +46,7 @@ class Classes(Decisions):
         return members, scores
 
     def claims(self, truth: Array, scores: Array) -> tuple[Array, Array]:
-        """Returns the probability of the predicted class, and whether it is the right one."""
+        """Returns the probability of the predicted class, and whether the prediction is right."""
         import numpy as np
 
         predicted = self.decide(scores)
@@ -74,7 +74,7 @@ class Classes(Decisions):
         return float(-np.log(np.maximum(scores[np.arange(len(scores)), truth], SMALLEST)).mean())
 
     def guess(self, names: Sequence[str], data: Mapping[str, Any], examples: int) -> tuple[str, Array | None]:
-        """Returns the frequencies of the classes in the training part, named by the commonest class."""
+        """Returns the frequencies of the classes in the training split, named by the most frequent class."""
         import numpy as np
 
         counts = np.array([data["counts"]["train"][name] for name in names], dtype="float64")
@@ -82,7 +82,7 @@ class Classes(Decisions):
         return f"always {names[int(shares.argmax())]!r}", np.tile(shares, (examples, 1))
 
     def counts(self, targets: Array, names: Sequence[str]) -> dict[str, int]:
-        """Returns how many examples each class has."""
+        """Returns the number of examples of each class."""
         import numpy as np
 
         return dict(zip(names, np.bincount(targets, minlength=len(names)).tolist(), strict=True))
@@ -96,7 +96,7 @@ class Classes(Decisions):
         return names[int(target)]
 
     def fault_of_classes(self, classes: Sequence[str], present: int, task: str) -> str:
-        """Returns the fault of a training part of one class."""
+        """Returns the fault of a training split of one class."""
         if present < 2:
             return f"all examples are of one class ({listed(classes)}), so there is nothing to classify"
         return ""
@@ -109,12 +109,12 @@ class Classes(Decisions):
 
 
 class TwoClasses(Classes):
-    """One of two classes: the model gives the probability of the second class `(n, 1)`, scores have both `(n, 2)`."""
+    """One of two classes: the model outputs the probability of the second class `(n, 1)`, scores hold both `(n, 2)`."""
 
     loss_form: ClassVar[LossForm] = "yes_no"
 
     def units(self, names: int) -> int:
-        """Returns 1: one sigmoid tells both classes."""
+        """Returns 1: one sigmoid gives the probability of the second class."""
         return 1
 
     def scores(self, output: Array) -> Array:
@@ -156,7 +156,7 @@ class TwoClasses(Classes):
         return Decisions.log_loss(self, truth, scores)
 
     def unit_score(self, output: Any, place: int, *, is_probability: bool) -> Any:
-        """Returns the one unit for the second class, and its opposite for the first."""
+        """Returns the single unit for the second class, and its complement for the first."""
         if place == 1:
             return output[:, 0]
         return 1 - output[:, 0] if is_probability else -output[:, 0]

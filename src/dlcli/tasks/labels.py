@@ -38,7 +38,7 @@ class Labels(Decisions):
         return truth == 1, scores
 
     def guess(self, names: Sequence[str], data: Mapping[str, Any], examples: int) -> tuple[str, Array | None]:
-        """Returns the frequency of each label in the training part."""
+        """Returns the frequency of each label in the training split."""
         import numpy as np
 
         counts = np.array([data["counts"]["train"][name] for name in names], dtype="float64")
@@ -46,7 +46,7 @@ class Labels(Decisions):
         return "label frequencies (no model)", np.tile(share, (examples, 1))
 
     def counts(self, targets: Array, names: Sequence[str]) -> dict[str, int]:
-        """Returns how many examples have each label."""
+        """Returns the number of examples with each label."""
         return dict(zip(names, targets.sum(axis=0).astype(int).tolist(), strict=True))
 
     def text(self, target: Any, names: Sequence[str]) -> str:

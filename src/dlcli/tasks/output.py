@@ -1,7 +1,7 @@
-"""The base of the output types: what a model says of one example, and what a label is.
+"""The base of the output types, which define the predictions of a model and the form of its labels.
 
-A task has one of them (`Task.output`). What score, report, explain, predict and export do with a model's output is found by its
-output type in one table each (`entry_of`), so a new task with a known output type needs no change there.
+A task has one output type (`Task.output`). Score, report, explain, predict and export each look up what to do with a model's
+output in one table by output type (`entry_of`), so a new task with an existing output type needs no change there.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from dlcli.arrays import Array
 
 LossForm = Literal["classes", "yes_no", "values"]
-"""What a loss reads: probabilities that sum to 1 over the classes, one probability for each decision, or values."""
+"""The form of the labels and outputs of a loss: probabilities that sum to 1, one probability per decision, or values."""
 Entry = TypeVar("Entry")
 SMALLEST = 1e-7
-"""Probabilities are kept at least this far from 0 and 1 where their logarithm is taken."""
+"""Minimum distance of probabilities from 0 and 1 where their logarithm is taken."""
 
 
 class OutputType(ABC):
-    """What a model's output means: `Classes`, `Labels` or `Values`.
+    """The meaning of a model's output: `Classes`, `Labels` or `Values`.
 
-    Three forms of it are told apart. The *model's output* `(n, units)` is what the network gives. *Scores* are the same with a
-    column for each name of `names` (a class, a label or a target): they are what is measured, stored and shown. *Predicted*
-    is what the scores decide, in the form of the targets.
+    An output has three forms. The *model's output* `(n, units)` is the output of the network. *Scores* have a column for each
+    name of `names` (a class, a label or a target): they are measured, stored and shown. *Predicted* is the decision that
+    follows from the scores, in the form of the targets.
 
     Attributes:
-        noun: what a name stands for.
-        nouns: the same in the plural.
-        loss_form: which losses fit.
+        noun: the word for a name: class, label or target.
+        nouns: the plural of `noun`.
+        loss_form: the form of the losses that fit.
         is_numeric: whether targets are numbers with a unit, which may be scaled.
-        reads_columns: whether each name has a column of its own in the labels of a source.
-        score_name: the score that is one less the mean of `errors`.
+        reads_columns: whether the labels of a source have a column for each name.
+        score_name: the name of the score `1 - mean(errors)`.
     """
 
     noun: ClassVar[str]
@@ -45,15 +45,15 @@ class OutputType(ABC):
 
     @property
     def has_thresholds(self) -> bool:
-        """Whether each decision is a yes or no by a threshold."""
+        """Whether each decision is a yes or no, made by a threshold."""
         return self.loss_form == "yes_no"
 
     def units(self, names: int) -> int:
-        """Returns the width of the model's output for so many classes, labels or targets."""
+        """Returns the width of the model's output for a number of classes, labels or targets."""
         return names
 
     def width(self, targets: Array, names: Sequence[str]) -> int:
-        """Returns the width of the model's output for these targets of a training part."""
+        """Returns the width of the model's output for the targets of a training split."""
         return self.units(targets.shape[1])
 
     def scores(self, output: Array) -> Array:
@@ -66,81 +66,81 @@ class OutputType(ABC):
 
     @abstractmethod
     def decide(self, scores: Array) -> Array:
-        """Returns what is predicted, in the form of the targets."""
+        """Returns the predictions, in the form of the targets."""
 
     @abstractmethod
     def errors(self, truth: Array, predicted: Array) -> Array:
-        """Returns the error of each example, float64 `(n,)`, so that one less the mean is the score `score_name`.
+        """Returns the error of each example, float64 `(n,)`, so that 1 minus the mean is the score `score_name`.
 
         Args:
             truth: the targets.
-            predicted: as of `decide`, or one answer to all examples.
+            predicted: the result of `decide`, or one prediction for all examples.
         """
 
     @abstractmethod
     def labels(self, targets: Array) -> Array:
-        """Returns targets as a loss reads them: class numbers int32 `(n,)`, else float32 `(n, units)`."""
+        """Returns targets in the form of a loss: class numbers int32 `(n,)`, else float32 `(n, units)`."""
 
     @abstractmethod
     def guess(self, names: Sequence[str], data: Mapping[str, Any], examples: int) -> tuple[str, Array | None]:
-        """Returns the name and the scores of a model without inputs: it gives the training part's frequencies or means.
+        """Returns the name and the scores of a model without inputs: frequencies or means of the training split.
 
         Args:
             names: the classes, labels or targets.
-            data: what `data.json` holds; without the means of the targets (of an older run) there is no guess.
-            examples: how many guesses are needed.
+            data: the content of `data.json`; without the means of the targets (of an older run) there is no guess.
+            examples: the number of examples.
         """
 
     def counts(self, targets: Array, names: Sequence[str]) -> dict[str, int]:
-        """Returns how many examples each class or label has; nothing for values."""
+        """Returns the number of examples of each class or label; empty for values."""
         return {}
 
     def strata(self, targets: Array) -> Array | None:
-        """Returns the class number of each example, by which parts are stratified; None where examples have no class."""
+        """Returns the class number of each example, by which splits are stratified; None if examples have no single class."""
         return None
 
     def text(self, target: Any, names: Sequence[str]) -> str:
-        """Returns one target in words."""
+        """Returns the text of one target."""
         return ", ".join(f"{value:.4g}" for value in target)
 
     def fault_of_targets(self, targets: Array, task: str) -> str:
-        """Returns what is wrong with numbers `(n, k)` as targets; empty if nothing."""
+        """Returns the fault of numbers `(n, k)` as targets; empty if there is none."""
         return ""
 
     def fault_of_classes(self, classes: Sequence[str], present: int, task: str) -> str:
-        """Returns why a training part cannot be learned; empty if it can.
+        """Returns why a training split cannot be learned; empty if it can.
 
         Args:
             classes: the names of its classes.
-            present: how many classes have examples.
+            present: the number of classes with examples.
             task: the name of the task.
         """
         return ""
 
     def fault_of_count(self, count: int | None, names: Sequence[str], task: str) -> tuple[tuple[str, ...], str] | None:
-        """Returns the key of a spec and why a source with so many classes, labels or targets does not fit; None if it does.
+        """Returns the key of a spec and why a source with `count` classes, labels or targets does not fit; None if it does.
 
         Args:
-            count: None where only opening the source can tell.
-            names: the names of its classes, empty where only opening the source can tell.
+            count: the number of classes, labels or targets; None if it is unknown before the source is opened.
+            names: the names of its classes; empty if they are unknown before the source is opened.
             task: the name of the task.
         """
         return None
 
 
 class Decisions(OutputType):
-    """An output of probabilities, which decide for or against classes or labels."""
+    """An output of probabilities of classes or labels."""
 
     @abstractmethod
     def members(self, truth: Array, scores: Array) -> tuple[Array, Array]:
-        """Returns who belongs to each class or label, bool `(n, k)`, and the probabilities `(n, k)` of belonging to it."""
+        """Returns whether examples belong to each class or label, bool `(n, k)`, and the probabilities `(n, k)` of it."""
 
     def member_names(self, names: Sequence[str]) -> tuple[str, ...]:
         """Returns the names of the columns of `members`."""
         return tuple(names)
 
     def claims(self, truth: Array, scores: Array) -> tuple[Array, Array]:
-        """Returns the probabilities whose calibration is measured, float64 `(m,)`, and whether each came true, bool `(m,)`."""
+        """Returns the probabilities to calibrate, float64 `(m,)`, and whether each predicted event occurred, bool `(m,)`."""
         members, probabilities = self.members(truth, scores)
         return probabilities.reshape(-1).astype("float64"), members.reshape(-1)
 
@@ -150,12 +150,12 @@ class Decisions(OutputType):
         return float(((probabilities.astype("float64") - members) ** 2).mean())
 
     def calibrated(self, scores: Array, temperature: float) -> Array:
-        """Returns scores, float64, whose logits are divided by the temperature; what is predicted does not change."""
+        """Returns scores, float64, with their logits divided by the temperature; the predictions do not change."""
         import numpy as np
         from scipy.special import expit
 
-        kept = np.clip(scores.astype("float64"), SMALLEST, 1 - SMALLEST)
-        return np.asarray(expit((np.log(kept) - np.log1p(-kept)) / temperature))
+        clipped = np.clip(scores.astype("float64"), SMALLEST, 1 - SMALLEST)
+        return np.asarray(expit((np.log(clipped) - np.log1p(-clipped)) / temperature))
 
     def log_loss(self, truth: Array, scores: Array) -> float:
         """Returns the mean cross-entropy of the probabilities."""
@@ -171,5 +171,5 @@ class Decisions(OutputType):
 
 
 def entry_of(table: Mapping[type[OutputType], Entry], output: OutputType) -> Entry | None:
-    """Returns the entry of a table for an output type or the nearest type that it inherits from; None where there is none."""
+    """Returns the table's entry for an output type or its nearest base class with an entry; None if there is none."""
     return next((table[base] for base in type(output).__mro__ if base in table), None)

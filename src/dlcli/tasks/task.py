@@ -1,4 +1,4 @@
-"""A task: what is predicted, and what follows from it."""
+"""A task: what is predicted, and the defaults that depend on it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from dlcli.errors import UsageError
 from dlcli.tasks.output import Entry, OutputType, entry_of
 
 TASKS: dict[str, Task] = {}
-"""Every task by its name, in the order of the documentation."""
+"""All tasks by name, in the order of the documentation."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What one task decides. A spec names it: `task: regression`.
+    """The settings of one task. A spec names it: `task: regression`.
 
     Attributes:
-        name: its word in a spec.
+        name: its name in a spec.
         meaning: what it predicts, in a few words.
         action: what its models do, as the end of "A network that ...": `{count}` stands for the number of names with their
-            noun, `{names}` for a colon and the names, or nothing where there are too many, `{listed}` for the names.
-        activation: that of the output layer.
+            noun, `{names}` for a colon and the names (empty if there are too many), `{listed}` for the names.
+        activation: the activation of the output layer.
         loss: the default loss.
         metrics: the default metrics.
         output: the type of its output.
@@ -43,13 +43,13 @@ class Task:
     activation: str
     loss: str
     metrics: tuple[str, ...]
-    output: OutputType = field(compare=False, repr=False)  # a name is given once
+    output: OutputType = field(compare=False, repr=False)  # names are unique
 
     def __str__(self) -> str:
         return self.name
 
     def units(self, names: int) -> int:
-        """Returns the width of the output layer for so many classes, labels or targets."""
+        """Returns the width of the output layer for a number of classes, labels or targets."""
         return self.output.units(names)
 
     @classmethod
@@ -62,10 +62,10 @@ class Task:
 
 
 def register(task: Task) -> Task:
-    """Adds a task: specs may name it from now on.
+    """Registers a task, which specs may then name.
 
     Raises:
-        ValueError: there is another task of its name.
+        ValueError: there is another task of this name.
     """
     if TASKS.setdefault(task.name, task) is not task:
         raise ValueError(f"there is a task {task.name!r} already")
@@ -76,7 +76,7 @@ def required_entry(table: Mapping[type[OutputType], Entry], task: Task, what: st
     """Returns the entry of a table for a task's output type.
 
     Raises:
-        UsageError: the table has none: `what`, such as "`dlcli predict`", does not support the task.
+        UsageError: the table has no entry: `what`, such as "`dlcli predict`", does not support the task.
     """
     entry = entry_of(table, task.output)
     if entry is None:
@@ -85,7 +85,7 @@ def required_entry(table: Mapping[type[OutputType], Entry], task: Task, what: st
 
 
 def names_of(*, reads_columns: bool) -> tuple[str, ...]:
-    """Returns the names of the tasks whose labels have a column for each name, or have one class for each example."""
+    """Returns the names of the tasks whose labels have one column per name, or whose examples have one class each."""
     return tuple(task.name for task in TASKS.values() if task.output.reads_columns == reads_columns)
 
 
@@ -93,7 +93,7 @@ def _task_of(value: Any) -> Task:
     """Returns the task of a name.
 
     Raises:
-        PydanticKnownError: there is none.
+        PydanticKnownError: there is no task of this name.
     """
     task = TASKS.get(value) if isinstance(value, str) else value
     if not isinstance(task, Task):

@@ -26,12 +26,12 @@ class Values(OutputType):
         return scores
 
     def errors(self, truth: Array, predicted: Array) -> Array:
-        """Returns the squared error of each example over the targets' variance, its mean over the targets."""
+        """Returns the squared error of each example, divided by the variance of each target and averaged over the targets."""
         import numpy as np
 
         values = truth.astype("float64")
         variance = values.var(axis=0)
-        # What float32 cannot tell from the mean is the rounding of a constant.
+        # A deviation below the precision of float32 is the rounding error of a constant.
         is_constant = variance <= (np.finfo("float32").eps * values.mean(axis=0)) ** 2
         return np.asarray(((predicted - values) ** 2 / np.where(is_constant, 1.0, variance)).mean(axis=1))
 
@@ -40,7 +40,7 @@ class Values(OutputType):
         return targets.astype("float32").reshape(len(targets), -1)
 
     def guess(self, names: Sequence[str], data: Mapping[str, Any], examples: int) -> tuple[str, Array | None]:
-        """Returns the mean of each target in the training part."""
+        """Returns the mean of each target in the training split."""
         import numpy as np
 
         means = data.get("means")

@@ -10,7 +10,7 @@ from typing import Any
 from dlcli.data.batches import prediction_batch, prediction_batches
 from dlcli.data.labels import label_reader
 from dlcli.errors import UsageError
-from dlcli.models.features import kept_features, reason_against
+from dlcli.models.features import cached_features, reason_against
 from dlcli.models.selection import Plan
 from dlcli.models.targets import target_scale
 from dlcli.runtime.data_loss import data_loss
@@ -58,8 +58,8 @@ def stage_inputs_of(setup: TrainingSetup, stage: Stage, folder: Path) -> StageIn
     if network.trains_head_alone(stage):
         against = reason_against(experiment, augment)
         if not against:
-            cached = kept_features(experiment, splits, network, augment, folder)
-            setup.log(f"features: {cached.told}")
+            cached = cached_features(experiment, splits, network, augment, folder)
+            setup.log(f"features: {cached.description}")
             features = None if cached.validation is None else Arrays(cached.validation)
             return StageInputs(network.head_learner(), Arrays(cached.train), features, [], cached.copies, of_features=True)
         setup.log(f"features: computed at every step: {against}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dlcli.models.features import CachedFeatures, kept_features
+from dlcli.models.features import CachedFeatures, cached_features
 from dlcli.models.network import model_name
 from dlcli.runs.reporter import EpochReport
 from dlcli.runtime.engine import keras
@@ -34,10 +34,10 @@ class ClassifierTrainer:
         setup.log(
             f"stage {stage.name}: {self._classifier.kind}, fitted once; the {still:,} parameters of the backbone are frozen"
         )
-        features = kept_features(
+        features = cached_features(
             setup.experiment, setup.splits, setup.network, list(stage.augment or []), record.run.features_path
         )
-        setup.log(f"features: {features.told}")
+        setup.log(f"features: {features.description}")
         record.reporter.fit_started(1, 1)
         started = perf_counter()
         labels = np.tile(setup.splits.train.targets, features.copies)
