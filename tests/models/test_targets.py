@@ -11,7 +11,7 @@ import pytest
 from cli.killing import assert_same_bits
 from conftest import Dlcli
 from sklearn.metrics import r2_score
-from train.test_resume import Stopping, gone_on, stopped
+from training.test_resume import Stopping, gone_on, stopped
 from trainings import Heard, trained, write_spec
 
 from dlcli.data.splits import open_splits

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from models.test_targets import SOURCE as PRICES
 from models.test_targets import save_prices
-from train.test_resume import Stopping, gone_on, stopped
-from train.test_stages import BODY, IMAGES
 from trainings import CIRCLES, save_images, trained, write_spec
 
 from dlcli.runs import RunFolder
 from dlcli.runtime.device import use_devices
 from dlcli.runtime.engine import keras
 from dlcli.spec.experiment import Hardware
+from training.test_resume import Stopping, gone_on, stopped
+from training.test_stages import BODY, IMAGES
 
 DIGITS = "{kind: builtin, name: digits}"
 NORMED = (

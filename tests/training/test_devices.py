@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 from conftest import Dlcli, command, environment
-from train.spread_cases import CASES, differences
 from trainings import trained, write_spec
 
 from dlcli.errors import UsageError
@@ -26,6 +25,7 @@ from dlcli.runs import RunFolder
 from dlcli.runtime.spread import refuse_empty_shares
 from dlcli.spec.load import load_text
 from dlcli.training.fit import facts_of
+from training.spread_cases import CASES, differences
 
 HERE = Path(__file__).parent
 ROUNDING = 1e-6
@@ -35,7 +35,7 @@ LONG = "epochs: 12, optimizer: {kind: sgd, learning_rate: 0.05}, callbacks: [{ki
 
 def spread(*cases: str) -> dict[str, dict[str, float]]:
     """Returns the differences between one device and two, in a process that has two."""
-    program = [sys.executable, "-m", "train.spread_cases", *cases]
+    program = [sys.executable, "-m", "training.spread_cases", *cases]
     path = os.pathsep.join([environment()["PYTHONPATH"], str(HERE.parent)])
     done = subprocess.run(program, capture_output=True, text=True, env=environment(PYTHONPATH=path), timeout=600, check=False)
     assert not done.returncode, done.stderr

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from cli.killing import started, wait_for
-from train.wandb_file import summary_of
 from trainings import PLANE, Heard, losses, trained, write_spec
 
 from dlcli.errors import Interrupted, RunFailed, UsageError
@@ -23,6 +22,7 @@ from dlcli.spec.load import load, to_yaml
 from dlcli.spec.training.callbacks import MLflow
 from dlcli.training.resume import resume
 from dlcli.training.trackers.notify import followed
+from training.wandb_file import summary_of
 
 STORE = "{kind: mlflow, tracking_uri: store, experiment: flowers}"
 WANDB = "{kind: wandb, project: flowers, mode: offline}"
