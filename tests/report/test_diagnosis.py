@@ -1,4 +1,4 @@
-"""Trainings made to show one thing each are told so; healthy ones are left alone."""
+"""The diagnosis names the planted fault of each training, and finds nothing in healthy ones."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _one_unit(folder: Path) -> Path:
     return write_spec(folder, DIGITS, model=_mlp(1), training=_epochs(25, 1e-2))
 
 
-def _two_units_for_numbers(folder: Path) -> Path:
+def _two_units_for_values(folder: Path) -> Path:
     source = _points("multi_gaussian")
     return write_spec(folder, source, task="regression", model=_mlp(2), training=_epochs(40, 1e-2))
 
@@ -78,7 +78,7 @@ def _rate_by_1000(folder: Path) -> Path:
     return write_spec(folder, IRIS, model=_mlp(16, 16, activation="tanh"), training=_epochs(20, 5e-6))
 
 
-def _rate_by_1000_of_numbers(folder: Path) -> Path:
+def _rate_by_1000_of_values(folder: Path) -> Path:
     return write_spec(folder, DIABETES, task="regression", model=_mlp(16, 16), training=_epochs(20, 1e-6))
 
 
@@ -92,7 +92,7 @@ def _shuffled(folder: Path) -> Path:
     return write_spec(folder, _npz(folder, _random(300, 10), labels), model=_mlp(64, 64), training=_epochs(40))
 
 
-def _shuffled_numbers(folder: Path) -> Path:
+def _shuffled_values(folder: Path) -> Path:
     values = np.random.default_rng(1).normal(size=300)
     source = _npz(folder, _random(300, 10), values)
     return write_spec(folder, source, task="regression", model=_mlp(64, 64), training=_epochs(60, 5e-3))
@@ -105,9 +105,9 @@ def _copied_rows(folder: Path) -> Path:
     return write_spec(folder, _npz(folder, x[twice], y[twice]), task="binary", training=_epochs(10, 1e-2))
 
 
-def _telling_column(folder: Path) -> Path:
+def _revealing_column(folder: Path) -> Path:
     random = np.random.default_rng(0)
-    rows = (f"{random.normal(40, 10):.1f},{yes * 5 + random.random():.3f},{['no', 'yes'][yes]}\n" for yes in [0, 1] * 150)
+    rows = (f"{random.normal(40, 10):.1f},{label * 5 + random.random():.3f},{['no', 'yes'][label]}\n" for label in [0, 1] * 150)
     (folder / "rows.csv").write_text("age,code,outcome\n" + "".join(rows))
     source = "{kind: csv, path: rows.csv, target: outcome}"
     return write_spec(folder, source, task="binary", training=_epochs(10, 1e-2))
@@ -117,7 +117,7 @@ def _one_epoch(folder: Path) -> Path:
     return write_spec(folder, DIGITS, model=_mlp(64), training=_epochs(1))
 
 
-def _few_epochs_of_numbers(folder: Path) -> Path:
+def _few_epochs_of_values(folder: Path) -> Path:
     x = _random(300, 8)
     source = _npz(folder, x, x[:, 0] + x[:, 1])
     return write_spec(folder, source, task="regression", model=_mlp(32, 16), training=_epochs(5, 2e-3))
@@ -135,42 +135,42 @@ def _jumping(folder: Path) -> Path:
 
 
 slow = pytest.mark.slow
-MADE = [
+PLANTED_FAULTS = [
     (_linear_on_xor, "underfitting"),
     pytest.param(_one_unit, "underfitting", marks=slow),
-    pytest.param(_two_units_for_numbers, "underfitting", marks=slow),
+    pytest.param(_two_units_for_values, "underfitting", marks=slow),
     (_large_on_few, "overfitting"),
     (_rate_times_100_of_iris, "learning rate too high"),
     pytest.param(_rate_times_100, "learning rate too high", marks=slow),
     (_rate_by_1000, "learning rate too low"),
-    pytest.param(_rate_by_1000_of_numbers, "learning rate too low", marks=slow),
+    pytest.param(_rate_by_1000_of_values, "learning rate too low", marks=slow),
     pytest.param(_one_class, "no better than a guess", marks=slow),
     pytest.param(_shuffled, "shuffled or meaningless labels", marks=slow),
-    pytest.param(_shuffled_numbers, "shuffled or meaningless labels", marks=slow),
+    pytest.param(_shuffled_values, "shuffled or meaningless labels", marks=slow),
     pytest.param(_copied_rows, "leakage suspected", marks=slow),
-    (_telling_column, "leakage suspected"),
+    (_revealing_column, "leakage suspected"),
     pytest.param(_one_epoch, "too short", marks=slow),
-    pytest.param(_few_epochs_of_numbers, "too short", marks=slow),
+    pytest.param(_few_epochs_of_values, "too short", marks=slow),
     pytest.param(_few_digits, "data too few", marks=slow),
     pytest.param(_jumping, "unstable", marks=slow),
 ]
 
 
-@pytest.mark.parametrize(("spec", "expected"), MADE)
-def test_a_run_made_to_show_one_thing_is_told_so(spec: Callable[[Path], Path], expected: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("spec", "expected"), PLANTED_FAULTS)
+def test_the_diagnosis_names_the_planted_fault(spec: Callable[[Path], Path], expected: str, tmp_path: Path) -> None:
     run = train(load(spec(tmp_path)), tmp_path / "runs", Reporter())
-    found = write_diagnosis(run)
-    assert [one.name for one in found][:1] == [expected]
-    assert findings(run) == found
+    written = write_diagnosis(run)
+    assert [finding.name for finding in written][:1] == [expected]
+    assert findings(run) == written
     _check_remedies(run)
 
 
 def _check_remedies(run: RunFolder) -> None:
-    """Every change that is offered is one that the run's own spec takes."""
+    """Checks that the run's spec accepts every suggested change."""
     text = (run.path / "spec.yaml").read_text()
-    offered = [remedy.set for one in diagnose(run) for remedy in one.remedies]
-    assert offered
-    for change in filter(None, offered):
+    changes = [remedy.set for finding in diagnose(run) for remedy in finding.remedies]
+    assert changes
+    for change in filter(None, changes):
         load_text(text, run.path / "spec.yaml", (change,))
 
 
@@ -185,27 +185,27 @@ HEALTHY = [
 ]
 
 
-@pytest.mark.parametrize(("name", "changes", "before"), HEALTHY)
-def test_nothing_stands_out_in_a_healthy_run(
-    name: str, changes: list[str], before: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("name", "changes", "base_run"), HEALTHY)
+def test_a_healthy_run_has_no_findings(
+    name: str, changes: list[str], base_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if before:
-        first, its_changes = before
-        low = train(load(REPOSITORY / "configs" / f"{first}.yaml", its_changes), tmp_path, Reporter())
-        monkeypatch.setitem(os.environ, "DIGITS_RUN", str(low.path))
+    if base_run:
+        base_name, base_changes = base_run
+        base = train(load(REPOSITORY / "configs" / f"{base_name}.yaml", base_changes), tmp_path, Reporter())
+        monkeypatch.setitem(os.environ, "DIGITS_RUN", str(base.path))
     run = train(load(REPOSITORY / "configs" / f"{name}.yaml", changes), tmp_path, Reporter())
     assert write_diagnosis(run) == []
     assert findings(run) == []
     assert in_words(run, []) == ["diagnosis: nothing stands out"]
 
 
-def test_a_training_that_diverged_had_too_high_a_rate(tmp_path: Path) -> None:
+def test_a_diverged_training_is_diagnosed_with_a_too_high_learning_rate(tmp_path: Path) -> None:
     training = "epochs: 5, optimizer: {kind: sgd, learning_rate: 10.0}"
     spec = write_spec(tmp_path, DIABETES, task="regression", model=_mlp(16), training=training)
     with pytest.raises(RunFailed, match="diverged"):
         train(load(spec), tmp_path / "runs", Reporter())
     run = RunFolder(next((tmp_path / "runs").glob("*/*")))
-    found = diagnose(run)
-    assert [one.name for one in found] == ["learning rate too high"]
-    assert "the loss became" in found[0].evidence[0]
+    diagnosed = diagnose(run)
+    assert [finding.name for finding in diagnosed] == ["learning rate too high"]
+    assert "the loss became" in diagnosed[0].evidence[0]
     _check_remedies(run)

@@ -1,4 +1,4 @@
-"""The rules of a diagnosis on written run folders: every task, missing parts, odd ends, damaged files."""
+"""The rules of a diagnosis on written run folders: every task, missing files, unusual ends, damaged files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from dlcli.errors import DamagedFile
 from dlcli.report.diagnosis import Finding, Remedy, diagnose, findings, in_words, write_diagnosis
 from dlcli.report.diagnosis.evidence import read_evidence
-from dlcli.report.diagnosis.remedies import taken
+from dlcli.report.diagnosis.remedies import applicable
 from dlcli.runs import RunFolder
 from dlcli.runs.checks import ChecksFile
 from dlcli.runs.files import write_json, write_table
@@ -43,12 +43,12 @@ def _run(
     leaks: Any = None,
     **status: Any,
 ) -> RunFolder:
-    """Writes a run folder as a training of balanced classes would have left it."""
+    """Writes a run folder like that of a training on balanced classes."""
     text = to_yaml(load_text(f"name: written\n{spec}", folder / "spec.yaml").experiment)
     run = RunFolder.create(folder / "runs", "written", spec=text, source=text)
     counts = {name: examples // max(len(classes), 1) for name in classes}
-    parts = {"train": examples, "validation": 300, "test": tested}
-    data = {"examples": parts, "counts": {"train": counts}, "classes": list(classes), "means": [150.0]}
+    split_sizes = {"train": examples, "validation": 300, "test": tested}
+    data = {"examples": split_sizes, "counts": {"train": counts}, "classes": list(classes), "means": [150.0]}
     run.write_data(data | ({} if leaks is None else {"leaks": leaks}))
     rate = {"stage": "train", "learning_rate": 1e-3, "seconds": 1.0}
     run.write_history([rate | {"epoch": at} | row for at, row in enumerate(rows, 1)])
@@ -60,8 +60,8 @@ def _run(
         write_json(run.made_evaluation("test") / "metrics.json", content)
     if predictions:
         columns = ("id", "label", "predicted", "probability", *(f"p_{name}" for name in classes))
-        table = ((at, label, said, 0.9, *[0.9 if name == said else 0.05 for name in classes])
-                 for at, (label, said) in enumerate(predictions))  # fmt: skip
+        table = ((at, label, predicted, 0.9, *[0.9 if name == predicted else 0.05 for name in classes])
+                 for at, (label, predicted) in enumerate(predictions))  # fmt: skip
         write_table(run.evaluation("test") / "predictions.csv", columns, table)
     return run
 
@@ -71,59 +71,59 @@ def _falling(*losses: float, gap: float = 0.05, accuracy: float = 0.9, val_accur
 
 
 def _names(run: RunFolder) -> list[str]:
-    return [one.name for one in diagnose(run)]
+    return [finding.name for finding in diagnose(run)]
 
 
 GOOD = _falling(0.9, 0.5, 0.3, 0.21, 0.2, 0.2, 0.19, 0.19, 0.19, 0.19)
 
 
-def test_nothing_stands_out_where_training_validation_and_test_agree(tmp_path: Path) -> None:
+def test_equal_skill_on_all_splits_has_no_findings(tmp_path: Path) -> None:
     assert _names(_run(tmp_path, GOOD, scores={"loss": 0.24, "accuracy": 0.9})) == []
 
 
 @pytest.mark.parametrize("spec", [IRIS, DIABETES])
-def test_a_run_without_an_epoch_is_not_judged(tmp_path: Path, spec: str) -> None:
+def test_a_run_without_epochs_has_no_findings(tmp_path: Path, spec: str) -> None:
     assert _names(_run(tmp_path, spec=spec, state="interrupted")) == []
     assert _names(_run(tmp_path, spec=spec, scores={"loss": 1.1})) == []
 
 
-def test_one_epoch_without_validation_is_not_too_short_by_itself(tmp_path: Path) -> None:
+def test_one_epoch_without_validation_is_not_too_short(tmp_path: Path) -> None:
     assert _names(_run(tmp_path, [{"loss": 0.5, "accuracy": 0.8}])) == []
 
 
-def test_a_training_that_still_gained_at_its_end_was_too_short(tmp_path: Path) -> None:
-    found = diagnose(_run(tmp_path, _falling(1.0, 0.8, 0.6, 0.5, 0.4)))
-    assert [one.name for one in found] == ["too short"]
-    assert found[0].remedies == (Remedy("train longer", "training.epochs=30"),)
+def test_a_training_with_a_falling_loss_at_its_end_is_too_short(tmp_path: Path) -> None:
+    diagnosed = diagnose(_run(tmp_path, _falling(1.0, 0.8, 0.6, 0.5, 0.4)))
+    assert [finding.name for finding in diagnosed] == ["too short"]
+    assert diagnosed[0].remedies == (Remedy("train longer", "training.epochs=30"),)
 
 
 @pytest.mark.parametrize("status", [{"state": "interrupted"}, {"reason": "val_loss got no better for 3 epochs"}])
-def test_a_training_that_was_stopped_was_not_too_short(tmp_path: Path, status: dict[str, str]) -> None:
+def test_a_stopped_training_is_not_too_short(tmp_path: Path, status: dict[str, str]) -> None:
     assert _names(_run(tmp_path, _falling(1.0, 0.8, 0.6, 0.5, 0.4), **status)) == []
 
 
-def test_numbers_are_overfitted_by_an_error_that_is_small_in_training_alone(tmp_path: Path) -> None:
+def test_a_regression_with_a_small_error_only_in_training_is_overfitted(tmp_path: Path) -> None:
     rows = [{"loss": loss, "rmse": loss**0.5, "val_loss": 3000.0, "val_rmse": 55.0} for loss in (900.0, 400.0, 400.0)]
     spec = DIABETES + "training: {metrics: [rmse]}\n"
     run = _run(tmp_path, rows, spec=spec, scores={"loss": 3000, "rmse": 55}, guess={"rmse": 77}, classes=["target"])
     assert _names(run) == ["overfitting"]
 
 
-def test_a_loss_whose_guess_is_not_known_is_judged_by_its_metric(tmp_path: Path) -> None:
+def test_a_loss_without_a_known_guess_is_replaced_by_the_metric(tmp_path: Path) -> None:
     rows = [{"loss": 9.0, "mae": 9.5, "val_loss": 44.0, "val_mae": 44.5}] * 4
     spec = DIABETES + "training: {loss: huber, metrics: [mae]}\n"
     run = _run(tmp_path, rows, spec=spec, scores={"loss": 44, "mae": 44.5}, guess={"mae": 66}, classes=["target"])
     assert _names(run) == ["overfitting"]
 
 
-def test_without_a_validation_part_the_test_part_shows_the_gap(tmp_path: Path) -> None:
+def test_without_a_validation_split_the_test_split_shows_overfitting(tmp_path: Path) -> None:
     rows = [{"loss": 0.1, "accuracy": 0.99}] * 5
     spec = IRIS.replace("iris}", "iris}, split: {validation: 0}")
     run = _run(tmp_path, rows, spec=spec, scores={"loss": 0.9, "accuracy": 0.7})
     assert _names(run) == ["overfitting"]
 
 
-def test_labels_of_several_are_overfitted_too(tmp_path: Path) -> None:
+def test_a_multilabel_run_can_be_overfitted(tmp_path: Path) -> None:
     rows = [{"loss": 0.05, "accuracy": 0.99, "f1": 0.98, "val_loss": 0.4, "val_accuracy": 0.7, "val_f1": 0.6}] * 4
     source = "{kind: npz, path: rows.npz, features: x, target: y}"
     spec = f"task: multilabel\ndata: {{source: {source}}}\nmodel: {{kind: mlp, units: [8]}}\n"
@@ -133,13 +133,13 @@ def test_labels_of_several_are_overfitted_too(tmp_path: Path) -> None:
     assert _names(run) == ["overfitting"]
 
 
-def test_few_training_examples_of_a_class_explain_the_gap(tmp_path: Path) -> None:
+def test_few_training_examples_per_class_explain_overfitting(tmp_path: Path) -> None:
     rows = _falling(0.5, 0.1, 0.05, 0.05, accuracy=1.0, val_accuracy=0.7)
     run = _run(tmp_path, rows, scores={"loss": 0.9, "accuracy": 0.7}, examples=30)
     assert _names(run) == ["data too few"]
 
 
-def test_a_stage_that_undoes_the_one_before_had_too_high_a_rate(tmp_path: Path) -> None:
+def test_a_stage_that_undoes_the_previous_one_has_a_too_high_learning_rate(tmp_path: Path) -> None:
     head, top = (_falling(*losses) for losses in ((0.5, 0.3, 0.3, 0.3), (1.2, 0.9, 0.8, 0.8)))
     rows = [row | {"stage": "head"} for row in head] + [row | {"stage": "top", "learning_rate": 1e-2} for row in top]
     spec = (
@@ -151,78 +151,84 @@ def test_a_stage_that_undoes_the_one_before_had_too_high_a_rate(tmp_path: Path) 
     run = _run(tmp_path, rows, spec=spec, scores={"loss": 0.35, "accuracy": 0.9}, classes=list("0123456789"), best_epoch=4)
     stage = {"train": "head", "epochs": 4, "monitor": "val_loss", "best_epoch": 4, "best_value": 0.35}
     run.write_stages([stage | {"name": "head"}, stage | {"name": "top", "train": {"last": 20}, "best_epoch": 8}])
-    found = diagnose(run)
-    assert [one.name for one in found] == ["learning rate too high"]
-    assert found[0].remedies[0].set == "training.stages.1.optimizer.learning_rate=0.001"
+    diagnosed = diagnose(run)
+    assert [finding.name for finding in diagnosed] == ["learning rate too high"]
+    assert diagnosed[0].remedies[0].set == "training.stages.1.optimizer.learning_rate=0.001"
 
 
-def test_one_class_said_of_all_is_a_collapse(tmp_path: Path) -> None:
+def test_one_class_predicted_for_all_examples_is_a_class_collapse(tmp_path: Path) -> None:
     rare = [("virginica", "setosa")] * 6 + [("setosa", "setosa")] * 194
     run = _run(tmp_path, GOOD, scores={"loss": 0.2, "accuracy": 0.97}, predictions=rare)
-    found = diagnose(run)
-    assert [one.name for one in found] == ["class collapse"]
-    assert "100.0% of the predictions are 'setosa', but only 97.0% of the examples" in found[0].evidence[0]
+    diagnosed = diagnose(run)
+    assert [finding.name for finding in diagnosed] == ["class collapse"]
+    assert "100.0% of the predictions are 'setosa', but only 97.0% of the examples" in diagnosed[0].evidence[0]
 
 
-def test_a_class_that_the_loss_ignores_is_neither_guessed_nor_lost(tmp_path: Path) -> None:
+def test_an_ignored_class_counts_neither_in_the_guess_nor_in_the_collapse(tmp_path: Path) -> None:
     spec = f"{IRIS}training: {{loss: {{kind: sparse_categorical_crossentropy, ignore_class: 0}}}}\n"
     names = [("setosa", "versicolor")] * 100 + [("versicolor", "versicolor")] * 100 + [("virginica", "virginica")] * 2
     run = _run(tmp_path, _falling(0.6, 0.2), spec=spec, scores={"accuracy": 0.5}, predictions=names)
     assert read_evidence(run).guess_loss == pytest.approx(np.log(2))
-    assert "class collapse" in _names(run), "by the predictions alone it is one"
+    assert "class collapse" in _names(run), "the predictions alone show a collapse"
     truth = np.array([CLASSES.index(label) for label, _ in names])
     losses = [[number, "" if label == 0 else 0.1] for number, label in enumerate(truth)]
     write_table(run.evaluation("test") / "losses.csv", ("id", "loss"), losses)
     assert "class collapse" not in _names(run)
 
 
-def test_noise_in_training_and_guesses_in_the_test_mean_that_labels_say_nothing(tmp_path: Path) -> None:
+def test_learned_training_examples_with_chance_test_scores_mean_meaningless_labels(tmp_path: Path) -> None:
     rows = _falling(1.0, 0.6, 0.3, 0.1, gap=1.2, accuracy=0.95, val_accuracy=0.34)
     run = _run(tmp_path, rows, scores={"loss": 1.3, "accuracy": 0.33})
     assert _names(run) == ["shuffled or meaningless labels"]
 
 
-def test_a_single_epoch_says_nothing_of_a_rate_that_is_usual(tmp_path: Path) -> None:
+def test_a_single_epoch_at_the_default_learning_rate_is_not_too_high(tmp_path: Path) -> None:
     rows = _falling(2.5, gap=0.1, accuracy=0.3, val_accuracy=0.3)
     run = _run(tmp_path, rows, scores={"loss": 2.6, "accuracy": 0.3})
     assert "learning rate too high" not in _names(run)
 
 
-def _copies(count: int, *, rows: bool, same: int, repeats: float = 0.0, distinct: float = 0.2) -> dict[str, Any]:
-    found = {"examples": count, "of": 200, "same_label": same, "some": [["test/1", "train/2"]]}
-    return {"rows": rows, "repeats": repeats, "distinct": distinct, "duplicates": {"test": found}}
+def _copies(count: int, *, rows: bool, same_label: int, repeats: float = 0.0, distinct: float = 0.2) -> dict[str, Any]:
+    copies = {"examples": count, "of": 200, "same_label": same_label, "some": [["test/1", "train/2"]]}
+    return {"rows": rows, "repeats": repeats, "distinct": distinct, "duplicates": {"test": copies}}
 
 
 @pytest.mark.parametrize(
-    ("leaks", "told"),
+    ("leaks", "is_reported"),
     [
-        (_copies(1, rows=False, same=1), False),  # one is an accident
-        (_copies(2, rows=False, same=2), True),
-        (_copies(30, rows=True, same=24, repeats=0.12), False),  # the Titanic's: few different values, labels differ
-        (_copies(30, rows=True, same=24, distinct=0.9), True),  # measurements do not repeat by chance
-        (_copies(30, rows=True, same=1, distinct=0.9), False),  # of a regression: equal inputs, other values
-        (_copies(30, rows=True, same=24, distinct=1.0) | {"columns": {"of": 1}}, False),  # a single column repeats by chance
-        (_copies(40, rows=True, same=40, repeats=0.02), True),
-        (_copies(150, rows=True, same=150, repeats=0.5), True),
+        (_copies(1, rows=False, same_label=1), False),  # a single one is an accident
+        (_copies(2, rows=False, same_label=2), True),
+        (
+            _copies(30, rows=True, same_label=24, repeats=0.12),
+            False,
+        ),  # as in the Titanic data: few distinct values, and labels differ
+        (_copies(30, rows=True, same_label=24, distinct=0.9), True),  # measurements do not repeat by chance
+        (_copies(30, rows=True, same_label=1, distinct=0.9), False),  # as in a regression: equal inputs, different values
+        (
+            _copies(30, rows=True, same_label=24, distinct=1.0) | {"columns": {"of": 1}},
+            False,
+        ),  # a single column repeats by chance
+        (_copies(40, rows=True, same_label=40, repeats=0.02), True),
+        (_copies(150, rows=True, same_label=150, repeats=0.5), True),
     ],
 )
-def test_equal_examples_are_a_leak_unless_they_may_be_a_coincidence(tmp_path: Path, leaks: Any, told: bool) -> None:
-    assert ("leakage suspected" in _names(_run(tmp_path, GOOD, leaks=leaks))) is told
+def test_equal_examples_are_leakage_unless_they_may_coincide(tmp_path: Path, leaks: Any, is_reported: bool) -> None:
+    assert ("leakage suspected" in _names(_run(tmp_path, GOOD, leaks=leaks))) is is_reported
 
 
 @pytest.mark.parametrize(
-    ("scores", "told"),
+    ("scores", "is_reported"),
     [
         ([["code", 1.0], ["age", 0.2], ["size", 0.1]], True),
-        ([["length", 1.0], ["width", 0.99], ["age", 0.2]], False),  # an easy task, that several columns solve
+        ([["length", 1.0], ["width", 0.99], ["age", 0.2]], False),  # an easy task that several columns solve
         ([["code", 1.0], ["age", 0.95], ["size", 0.1]], False),
         ([["code", 0.97], ["age", 0.2], ["size", 0.1]], False),
-        ([["x", 1.0]], False),  # the only column there is
+        ([["x", 1.0]], False),  # the only column
     ],
 )
-def test_a_column_gives_the_target_away_if_no_other_comes_near(tmp_path: Path, scores: Any, told: bool) -> None:
+def test_a_revealing_column_is_leakage_if_no_other_column_comes_close(tmp_path: Path, scores: Any, is_reported: bool) -> None:
     leaks = {"rows": True, "columns": {"of": len(scores), "targets": {"": scores}}}
-    assert ("leakage suspected" in _names(_run(tmp_path, GOOD, leaks=leaks))) is told
+    assert ("leakage suspected" in _names(_run(tmp_path, GOOD, leaks=leaks))) is is_reported
 
 
 def _alike(count: int) -> dict[str, Any]:
@@ -239,42 +245,42 @@ def _alike(count: int) -> dict[str, Any]:
     ],
 )
 def test_near_copies_and_shared_stems_are_leakage(tmp_path: Path, leaks: Any, evidence: str) -> None:
-    found = diagnose(_run(tmp_path, GOOD, leaks=leaks))
-    assert [one.name for one in found] == (["leakage suspected"] if evidence else [])
-    assert not evidence or found[0].evidence[0].startswith(evidence)
+    diagnosed = diagnose(_run(tmp_path, GOOD, leaks=leaks))
+    assert [finding.name for finding in diagnosed] == (["leakage suspected"] if evidence else [])
+    assert not evidence or diagnosed[0].evidence[0].startswith(evidence)
 
 
-def test_one_picture_under_two_labels_is_a_finding_of_its_own(tmp_path: Path) -> None:
-    some = [["test/1", "train/2"], ["test/3", "train/4"]]
-    copies = {"test": {"examples": 2, "of": 50, "same_label": 0, "some": some}}
+def test_one_image_with_two_labels_is_a_separate_finding(tmp_path: Path) -> None:
+    pairs = [["test/1", "train/2"], ["test/3", "train/4"]]
+    copies = {"test": {"examples": 2, "of": 50, "same_label": 0, "some": pairs}}
     pair = ["a/1.png", "setosa", "b/1.png", "virginica"]
     leaks = {"rows": False, "duplicates": copies, "contradictions": {"examples": 4, "of": 200, "some": [pair]}}
-    found = diagnose(_run(tmp_path, GOOD, leaks=leaks))
-    assert [one.name for one in found] == ["contradicting labels"]
-    assert found[0].evidence == (
+    diagnosed = diagnose(_run(tmp_path, GOOD, leaks=leaks))
+    assert [finding.name for finding in diagnosed] == ["contradicting labels"]
+    assert diagnosed[0].evidence == (
         "4 of 200 examples are identical to one with another label: a/1.png (setosa) and b/1.png (virginica) (data.json)",
     )
 
 
-def test_a_rate_that_the_history_has_in_float32_is_the_usual_one(tmp_path: Path) -> None:
+def test_a_learning_rate_in_float32_equals_the_default(tmp_path: Path) -> None:
     rows = [row | {"learning_rate": 0.0010000000474974513} for row in _falling(3.0, 3.1, 3.0, 3.1, gap=0.0, accuracy=0.34)]
-    found = diagnose(_run(tmp_path, rows, scores={"loss": 3.1, "accuracy": 0.33}))
-    changes = [remedy.set for one in found for remedy in one.remedies]
+    diagnosed = diagnose(_run(tmp_path, rows, scores={"loss": 3.1, "accuracy": 0.33}))
+    changes = [remedy.set for finding in diagnosed for remedy in finding.remedies]
     assert "training.optimizer.learning_rate=0.001" not in changes
 
 
-def test_a_model_whose_answers_rank_well_has_labels_that_mean_something(tmp_path: Path) -> None:
+def test_predictions_with_a_high_area_exclude_meaningless_labels(tmp_path: Path) -> None:
     rows = _falling(0.6, 0.4, 0.3, 0.2, gap=0.4, accuracy=0.95, val_accuracy=0.6)
     random = np.random.default_rng(0)
     truth = random.random(300) < 0.3
-    yes = np.clip(0.25 + 0.1 * truth + random.normal(0, 0.1, 300), 0, 1)
-    scores = TASKS["binary"].output.scores(yes[:, None])
-    folder = _run(tmp_path, rows, spec=BINARY, scores={"loss": 0.6, "accuracy": 0.7}, guess={"accuracy": 0.7}, classes=YES)
+    probabilities = np.clip(0.25 + 0.1 * truth + random.normal(0, 0.1, 300), 0, 1)
+    scores = TASKS["binary"].output.scores(probabilities[:, None])
+    run = _run(tmp_path, rows, spec=BINARY, scores={"loss": 0.6, "accuracy": 0.7}, guess={"accuracy": 0.7}, classes=YES)
     outcome = Outcome(
         TASKS["binary"], "test", [str(at) for at in range(300)], YES, truth.astype("int64"), scores.astype("float32")
     )
-    write_outcome(outcome, folder.evaluation("test"))
-    assert "shuffled or meaningless labels" not in _names(folder)
+    write_outcome(outcome, run.evaluation("test"))
+    assert "shuffled or meaningless labels" not in _names(run)
 
 
 def _checks(run: RunFolder, **content: Any) -> RunFolder:
@@ -290,19 +296,19 @@ def _simple(accuracy: float, *, related: float, better: float) -> dict[str, Any]
 WEAK = _falling(1.0, 0.9, 0.88, 0.87, 0.87, 0.87, 0.87, 0.87, accuracy=0.5, val_accuracy=0.5)
 
 
-def test_what_simple_models_do_not_answer_better_is_hard_and_not_underfitted(tmp_path: Path) -> None:
+def test_a_task_that_simple_models_do_not_solve_either_is_not_underfitted(tmp_path: Path) -> None:
     run = _run(tmp_path, WEAK, scores={"loss": 0.9, "accuracy": 0.5})
     assert _names(run) == ["underfitting"]
     assert _names(_checks(run, simple_models=_simple(0.52, related=0.0, better=0.2))) == []
-    found = diagnose(_checks(run, simple_models=_simple(0.8, related=0.0, better=0.0)))
-    assert [one.name for one in found] == ["underfitting"]
+    diagnosed = diagnose(_checks(run, simple_models=_simple(0.8, related=0.0, better=0.0)))
+    assert [finding.name for finding in diagnosed] == ["underfitting"]
     assert (
-        found[0].evidence[0]
+        diagnosed[0].evidence[0]
         == "a simple model, random forest, has accuracy 0.800 on 300 test examples, this model 0.500 (checks.json)"
     )
 
 
-def test_labels_that_a_simple_model_answers_are_not_meaningless(tmp_path: Path) -> None:
+def test_labels_that_a_simple_model_predicts_are_not_meaningless(tmp_path: Path) -> None:
     rows = _falling(1.0, 0.6, 0.3, 0.1, gap=1.2, accuracy=0.95, val_accuracy=0.34)
     run = _run(tmp_path, rows, scores={"loss": 1.3, "accuracy": 0.33})
     assert _names(_checks(run, simple_models=_simple(0.35, related=0.5, better=0.4))) == ["shuffled or meaningless labels"]
@@ -310,19 +316,19 @@ def test_labels_that_a_simple_model_answers_are_not_meaningless(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("worse", "better", "inference", "told"),
+    ("worse", "better", "inference", "is_reported"),
     [(30, 0, 0.7, True), (5, 1, 0.94, False), (40, 30, 0.9, False), (9, 9, 1.0, False)],
 )
-def test_two_ways_to_answer_disagree_where_chance_cannot_explain_it(
-    tmp_path: Path, worse: int, better: int, inference: float, told: bool
+def test_training_and_inference_mode_disagree_only_beyond_chance(
+    tmp_path: Path, worse: int, better: int, inference: float, is_reported: bool
 ) -> None:
     modes = {"layers": 3, "examples": 100, "score": "accuracy", "training": 1.0, "inference": inference}
     run = _checks(_run(tmp_path, WEAK, scores={"loss": 0.9, "accuracy": 0.5}), modes=modes | {"worse": worse, "better": better})
-    assert (_names(run) == ["training and prediction disagree"]) is told
+    assert (_names(run) == ["training and prediction disagree"]) is is_reported
 
 
 @pytest.mark.parametrize(
-    ("scale", "told"),
+    ("scale", "is_reported"),
     [
         ({"size": 0.002, "deviation": 0.001}, True),
         ({"size": 1.0, "deviation": 0.002}, True),  # twice `symmetric`: all near -1
@@ -331,63 +337,63 @@ def test_two_ways_to_answer_disagree_where_chance_cannot_explain_it(
         ({"size": 4.0, "deviation": 3.0}, False),
     ],
 )
-def test_inputs_far_from_a_usual_scale_are_named(tmp_path: Path, scale: dict[str, float], told: bool) -> None:
+def test_inputs_far_from_the_usual_scale_are_reported(tmp_path: Path, scale: dict[str, float], is_reported: bool) -> None:
     run = _checks(_run(tmp_path, WEAK, scores={"loss": 0.9, "accuracy": 0.5}), inputs={"layer": "Dense", "examples": 9} | scale)
-    assert ("badly scaled inputs" in _names(run)) is told
+    assert ("badly scaled inputs" in _names(run)) is is_reported
 
 
-def test_inputs_of_a_model_that_answers_all_but_perfectly_may_have_any_scale(tmp_path: Path) -> None:
+def test_inputs_of_a_nearly_perfect_model_may_have_any_scale(tmp_path: Path) -> None:
     rows = _falling(0.9, 0.1, 0.01, 0.01, gap=0.0, accuracy=1.0, val_accuracy=1.0)
     run = _run(tmp_path, rows, scores={"loss": 0.01, "accuracy": 0.99})
     assert _names(_checks(run, inputs={"layer": "Dense", "examples": 9, "size": 300.0, "deviation": 250.0})) == []
 
 
-def test_a_regression_worse_than_the_mean_is_told_so(tmp_path: Path) -> None:
+def test_a_regression_worse_than_the_mean_is_reported(tmp_path: Path) -> None:
     rows = [{"loss": 9000.0, "val_loss": 9000.0}] * 5
     random = np.random.default_rng(0)
     truth = random.normal(150, 10, (80, 1))
     run = _run(tmp_path, rows, spec=DIABETES, scores={"loss": 9000, "r2": -61.7}, guess={"r2": 0}, classes=["target"])
-    for answers, told in ((truth * 0.5, True), (truth + random.normal(0, 9, truth.shape), False)):
+    for answers, is_reported in ((truth * 0.5, True), (truth + random.normal(0, 9, truth.shape), False)):
         outcome = Outcome(
             TASKS["regression"], "test", [str(at) for at in range(80)], ("target",), truth, answers.astype("float32")
         )
         write_outcome(outcome, run.evaluation("test"))
-        assert ("worse than a constant guess" in _names(run)) is told
+        assert ("worse than a constant guess" in _names(run)) is is_reported
     assert "too short" not in _names(run)
 
 
-def test_nothing_that_the_run_already_has_is_offered(tmp_path: Path) -> None:
+def test_remedies_that_the_spec_already_has_or_refuses_are_omitted(tmp_path: Path) -> None:
     run = _run(tmp_path)
     remedies = [
         Remedy("as it is", "training.epochs=10"),
         Remedy("more", "training.epochs=31"),
         Remedy("wrong", "training.epochs=-1"),
     ]
-    assert taken(read_evidence(run), remedies) == (remedies[1],)
+    assert applicable(read_evidence(run), remedies) == (remedies[1],)
 
 
-def test_a_column_that_tells_many_targets_is_kept_in_a_file_that_can_be_read(tmp_path: Path) -> None:
+def test_a_finding_with_very_many_lines_is_stored_truncated(tmp_path: Path) -> None:
     names = [f"target {number}" for number in range(24)]
     targets = {name: [["code", 1.0], ["age", 0.2], ["size", 0.1]] for name in names}
     leaks = {"rows": True, "columns": {"of": 3, "targets": targets}}
     run = _run(tmp_path, GOOD, leaks=leaks)
-    kept = write_diagnosis(run)
-    assert findings(run) == kept
-    assert kept[0].evidence[19:] == (
+    written = write_diagnosis(run)
+    assert findings(run) == written
+    assert written[0].evidence[19:] == (
         "column 'code' alone predicts 100.0% of 'target 19'; no other column comes close (data.json)",
         "and 4 more",
     )
 
 
-def test_remedies_are_offered_though_the_data_has_moved(tmp_path: Path) -> None:
+def test_remedies_are_suggested_after_the_data_has_moved(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
     spec = "task: regression\ndata: {source: {kind: csv, path: rows.csv, target: b}}\nmodel: {kind: mlp}\n"
     run = _run(tmp_path, [{"loss": 9.0, "val_loss": 9.0}, {"loss": 4.0, "val_loss": 4.0}], spec=spec, classes=["b"])
     (tmp_path / "rows.csv").unlink()
-    assert [remedy.set for one in diagnose(run) for remedy in one.remedies] == ["training.epochs=30"]
+    assert [remedy.set for finding in diagnose(run) for remedy in finding.remedies] == ["training.epochs=30"]
 
 
-def test_lines_for_a_terminal_hold_no_control_characters_of_names(tmp_path: Path) -> None:
+def test_lines_for_a_terminal_contain_no_control_characters(tmp_path: Path) -> None:
     names = ["a\x1b[31m", "b\nc"]
     rare = [(names[1], names[0])] * 6 + [(names[0], names[0])] * 94
     run = _run(tmp_path, GOOD, scores={"loss": 0.2, "accuracy": 0.9}, predictions=rare, classes=names)
@@ -397,10 +403,10 @@ def test_lines_for_a_terminal_hold_no_control_characters_of_names(tmp_path: Path
     assert findings(run) == diagnose(run)
 
 
-def test_a_finding_is_shown_with_its_evidence_and_what_to_try(tmp_path: Path) -> None:
+def test_a_finding_is_shown_with_its_evidence_and_remedies(tmp_path: Path) -> None:
     run = _run(tmp_path)
-    found = [Finding("too short", ("the loss fell",), (Remedy("train longer", "training.epochs=30"), Remedy("wait")))]
-    assert in_words(run, found) == [
+    finding_list = [Finding("too short", ("the loss fell",), (Remedy("train longer", "training.epochs=30"), Remedy("wait")))]
+    assert in_words(run, finding_list) == [
         "diagnosis: too short",
         "  the loss fell",
         "  try: train longer: --set training.epochs=30",
@@ -409,12 +415,12 @@ def test_a_finding_is_shown_with_its_evidence_and_what_to_try(tmp_path: Path) ->
     ]
 
 
-def test_a_run_that_was_never_diagnosed_has_no_findings_at_all(tmp_path: Path) -> None:
+def test_the_findings_of_an_undiagnosed_run_are_none(tmp_path: Path) -> None:
     assert findings(_run(tmp_path)) is None
 
 
 @pytest.mark.parametrize("text", ["{}", '[{"name": "doomed", "evidence": []}]', '[{"name": "unstable", "evidence": 3}]', "["])
-def test_a_diagnosis_of_another_hand_is_told_as_damaged(tmp_path: Path, text: str) -> None:
+def test_an_invalid_diagnosis_file_is_reported_as_damaged(tmp_path: Path, text: str) -> None:
     run = _run(tmp_path)
     (run.path / "diagnosis.json").write_text(text)
     with pytest.raises(DamagedFile, match=r"diagnosis\.json"):
@@ -422,7 +428,7 @@ def test_a_diagnosis_of_another_hand_is_told_as_damaged(tmp_path: Path, text: st
 
 
 @pytest.mark.parametrize("leaks", ["all", {"duplicates": {"test": {"examples": "many"}}}, {"columns": {"targets": [1]}}])
-def test_leak_facts_of_another_hand_are_told_as_damaged(tmp_path: Path, leaks: Any) -> None:
+def test_invalid_leaks_are_reported_as_damaged(tmp_path: Path, leaks: Any) -> None:
     run = _run(tmp_path, GOOD)
     data = json.loads((run.path / "data.json").read_text())
     (run.path / "data.json").write_text(json.dumps(data | {"leaks": leaks}))

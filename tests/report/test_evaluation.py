@@ -1,4 +1,4 @@
-"""What the report reads of an evaluation's files."""
+"""The report's reading of an evaluation's files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dlcli.score.record import write_curves
 from dlcli.tasks import TASKS
 
 
-def test_areas_are_those_of_the_whole_curve_however_few_points_are_kept(tmp_path: Path) -> None:
+def test_areas_are_those_of_the_whole_curve_however_few_points_are_stored(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     truth = (random.random(5000) < 0.01).astype("int64")
     second = random.random(5000).astype("float32") ** (1 - 0.5 * truth)
@@ -29,7 +29,7 @@ def test_areas_are_those_of_the_whole_curve_however_few_points_are_kept(tmp_path
     assert pr.area == pytest.approx(average_precision_score(truth, second), abs=1e-8)
 
 
-def test_curves_of_earlier_versions_have_the_area_of_their_points(tmp_path: Path) -> None:
+def test_curves_of_earlier_versions_have_the_area_of_their_stored_points(tmp_path: Path) -> None:
     names = ("class", "recall", "precision", "threshold")
     write_table(tmp_path / "pr_curve.csv", names, [("yes", 0, 1, ""), ("yes", 0.5, 1, 0.9), ("yes", 1, 0.5, 0.1)])
     assert read_table(tmp_path / "pr_curve.csv")[0]["class"] == "yes"

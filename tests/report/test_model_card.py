@@ -1,4 +1,4 @@
-"""`model_card.md`: the figures of the run, and the words of its author, which are never lost."""
+"""`model_card.md`: it has the scores of the run and preserves the words of its author."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> RunFolder:
     return make_run(tmp_path)
 
 
-def with_words(path: Path, words: str) -> str:
+def write_author_words(path: Path, words: str) -> str:
     """Writes an author's words into a card and returns its text."""
     text = path.read_text()
     text = text.replace(f"{BEGIN}{authors_part(text)}{END}", f"{BEGIN}{words}{END}")
@@ -32,11 +32,11 @@ def with_words(path: Path, words: str) -> str:
     return text
 
 
-def beside(path: Path) -> list[str]:
-    return sorted(one.name for one in path.parent.glob("model_card*"))
+def card_files(path: Path) -> list[str]:
+    return sorted(path.name for path in path.parent.glob("model_card*"))
 
 
-def test_a_card_tells_metrics_limits_and_calibration(tmp_path: Path) -> None:
+def test_a_card_contains_metrics_limitations_and_calibration(tmp_path: Path) -> None:
     run = image_run(tmp_path, ("cat", "dog", "owl"))
     text = write_model_card(run).read_text()
     accuracy = run.metrics("test")["metrics"]["accuracy"]
@@ -57,42 +57,42 @@ def test_a_card_tells_metrics_limits_and_calibration(tmp_path: Path) -> None:
     assert "Most often confused:" in text
 
 
-def test_a_card_of_a_regression_names_the_worst_range_of_one_target_only(tmp_path: Path) -> None:
+def test_a_card_names_the_worst_range_only_for_a_single_target(tmp_path: Path) -> None:
     text = write_model_card(regression_run(tmp_path)).read_text()
     assert "- Targets: price and area" in text
     assert "Largest errors" not in text  # two targets in two units cannot be compared
 
 
-def test_the_authors_words_stay_when_the_card_is_written_again(run: RunFolder) -> None:
+def test_the_authors_words_survive_a_new_card(run: RunFolder) -> None:
     path = write_model_card(run)
     text = path.read_bytes().decode()
     assert "**Intended use.**" in text
     words = "\nFor counting birds.\n\n```\n## The model\n```\n<!-- mine -->\r\n  żółć\n"
     path.write_bytes(text.replace(str(authors_part(text)), words).encode())
     write_json(run.evaluation("test") / "metrics.json", run.metrics("test") | {"examples": 31})
-    again = write_model_card(run).read_bytes().decode()
-    assert authors_part(again) == words
-    assert "31 examples" in again
-    assert beside(path) == ["model_card.md"]
+    rewritten = write_model_card(run).read_bytes().decode()
+    assert authors_part(rewritten) == words
+    assert "31 examples" in rewritten
+    assert card_files(path) == ["model_card.md"]
 
 
 def test_writing_a_card_again_changes_nothing(run: RunFolder) -> None:
     path = write_model_card(run)
-    with_words(path, "\nMine.\n")
+    write_author_words(path, "\nMine.\n")
     first = path.read_bytes()
     assert write_model_card(run).read_bytes() == first
-    assert beside(path) == ["model_card.md"]
+    assert card_files(path) == ["model_card.md"]
 
 
-def test_words_outside_the_marks_are_kept_beside_the_card(run: RunFolder) -> None:
+def test_a_card_changed_outside_the_marks_is_saved_beside_the_new_one(run: RunFolder) -> None:
     path = write_model_card(run)
-    text = with_words(path, "\nMine.\n").replace("## Data", "## Data\n\nThe cameras were changed in May.")
+    text = write_author_words(path, "\nMine.\n").replace("## Data", "## Data\n\nThe cameras were changed in May.")
     path.write_text(text)
-    again = write_model_card(run).read_text()
-    assert authors_part(again) == "\nMine.\n"
+    rewritten = write_model_card(run).read_text()
+    assert authors_part(rewritten) == "\nMine.\n"
     assert (path.parent / "model_card.1.md").read_text() == text
     write_model_card(run)
-    assert beside(path) == ["model_card.1.md", "model_card.md"]
+    assert card_files(path) == ["model_card.1.md", "model_card.md"]
     path.write_text("All my own.\n")
     write_model_card(run)
     assert (path.parent / "model_card.2.md").read_text() == "All my own.\n"
@@ -108,15 +108,15 @@ def test_words_outside_the_marks_are_kept_beside_the_card(run: RunFolder) -> Non
         "",
     ],
 )
-def test_a_card_without_clear_marks_is_kept_whole(run: RunFolder, text: str) -> None:
+def test_a_card_without_clear_marks_is_saved_whole(run: RunFolder, text: str) -> None:
     path = run.path / "model_card.md"
     path.write_text(text)
-    again = write_model_card(run).read_text()
-    assert "**Intended use.**" in again
+    rewritten = write_model_card(run).read_text()
+    assert "**Intended use.**" in rewritten
     assert not text or (run.path / "model_card.1.md").read_text() == text
 
 
-def test_words_in_another_encoding_stay_byte_for_byte(run: RunFolder) -> None:
+def test_author_words_in_another_encoding_are_copied_byte_for_byte(run: RunFolder) -> None:
     path = write_model_card(run)
     text = path.read_text()
     words = "\nF\xfcr V\xf6gel\n".encode("latin-1")
@@ -124,22 +124,22 @@ def test_words_in_another_encoding_stay_byte_for_byte(run: RunFolder) -> None:
     assert words in write_model_card(run).read_bytes()
 
 
-def test_what_is_no_file_is_not_written_over(run: RunFolder, tmp_path: Path) -> None:
-    mine = tmp_path / "mine.md"
-    mine.write_text("mine")
-    (run.path / "model_card.md").symlink_to(mine)
+def test_a_link_in_place_of_the_card_is_not_overwritten(run: RunFolder, tmp_path: Path) -> None:
+    foreign = tmp_path / "mine.md"
+    foreign.write_text("mine")
+    (run.path / "model_card.md").symlink_to(foreign)
     with pytest.raises(DamagedFile, match="not a model card"):
         write_model_card(run)
-    assert mine.read_text() == "mine"
+    assert foreign.read_text() == "mine"
 
 
-def test_a_run_that_was_not_scored_has_a_card(tmp_path: Path) -> None:
+def test_an_unscored_run_has_a_card(tmp_path: Path) -> None:
     text = write_model_card(make_run(tmp_path, accuracy=None)).read_text()
     assert "The model was not scored." in text
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"),
+    ("name", "expected"),
     [
         ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
         ("[x](javascript:alert(1))", "\\[x\\](javascript:alert(1))"),
@@ -154,11 +154,11 @@ def test_a_run_that_was_not_scored_has_a_card(tmp_path: Path) -> None:
         ("<!-- dlcli -->", "&lt;!-- dlcli --&gt;"),
     ],
 )
-def test_names_are_shown_and_are_no_markdown(name: str, shown: str) -> None:
-    assert markdown(name) == shown
+def test_markdown_in_names_is_escaped(name: str, expected: str) -> None:
+    assert markdown(name) == expected
 
 
-def test_hostile_classes_leave_the_cards_marks_alone(tmp_path: Path) -> None:
+def test_hostile_class_names_do_not_change_the_cards_marks(tmp_path: Path) -> None:
     run = image_run(tmp_path, (BEGIN, END, "| a | b |\n\n# Title", "<img src=x>"))
     text = write_model_card(run).read_text()
     assert "Intended use" in str(authors_part(text))
@@ -167,7 +167,7 @@ def test_hostile_classes_leave_the_cards_marks_alone(tmp_path: Path) -> None:
     assert write_model_card(run).read_text() == text
 
 
-def test_licences_are_of_known_backbones_and_others_are_not_known() -> None:
+def test_licences_are_stated_for_known_backbones_only() -> None:
     assert set(ORIGINS) <= set(ROWS)
     spec = "name: a\ntask: classification\ndata: {{source: {{kind: builtin, name: digits}}}}\n"
     spec += "model: {{kind: transfer, backbone: {}}}\n"

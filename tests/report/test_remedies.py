@@ -1,4 +1,4 @@
-"""What a diagnosis offers is tried as it is printed: on the run made to show the fault, the score that it names gets better."""
+"""Every remedy, applied as it is printed, improves the score of its finding on a run with a planted fault."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _rows(count: int, columns: int, seed: int = 0) -> Any:
 
 
 def _stripes(folder: Path, each: int = 60) -> str:
-    """Writes pictures of 32 pixels: the first class has horizontal stripes, the second vertical ones."""
+    """Writes images of 32 x 32 pixels: the first class has horizontal stripes, the second vertical ones."""
     from PIL import Image
 
     for label in (0, 1):
@@ -66,7 +66,7 @@ def _scaled_twice(folder: Path) -> Path:
 
 
 def _white_strokes(folder: Path) -> Path:
-    """Writes white strokes, level or upright, on transparency: white on white once read."""
+    """Writes white strokes, horizontal or vertical, on a transparent background: they are white on white once decoded."""
     from PIL import Image
 
     for label in (0, 1):
@@ -87,7 +87,7 @@ def _unscaled(folder: Path) -> Path:
     return write_spec(folder, source, task="binary", data="normalize: none", model=_mlp(16), training="epochs: 15")
 
 
-def _unscaled_numbers(folder: Path) -> Path:
+def _unscaled_values(folder: Path) -> Path:
     x = _rows(300, 5)
     y = x[:, 0] + x[:, 3]
     source = _npz(folder, x * [1, 1000, 10, 1, 300] + [0, 5000, 50, 0, 900], y)
@@ -170,14 +170,14 @@ def _lower(name: str) -> Score:
     return lambda run: -_test(name)(run)
 
 
-def _found(run: RunFolder) -> float:
-    """Returns how many examples of the rare class are found."""
+def _true_positives(run: RunFolder) -> float:
+    """Returns the number of true positives of the rare class."""
     outcome = read_outcome(run, "test")
     return float(((outcome.predicted == 1) & (outcome.truth == 1)).sum())
 
 
-def _smooth(run: RunFolder) -> float:
-    """Returns how little the training loss rises, all rises together."""
+def _smoothness(run: RunFolder) -> float:
+    """Returns the negative sum of all rises of the training loss."""
     return -float(np.maximum(np.diff([float(row["loss"]) for row in run.history()]), 0).sum())
 
 
@@ -185,53 +185,53 @@ CASES = [
     (_white_strokes, "blank images", _test("accuracy")),
     (_scaled_twice, "badly scaled inputs", _test("accuracy")),
     (_unscaled, "badly scaled inputs", _test("accuracy")),
-    pytest.param(_unscaled_numbers, "badly scaled inputs", _test("r2"), marks=slow),
+    pytest.param(_unscaled_values, "badly scaled inputs", _test("r2"), marks=slow),
     pytest.param(_batch_norm, "training and prediction disagree", _test("accuracy"), marks=slow),
     pytest.param(_large_targets, "worse than a constant guess", _test("r2")),
     pytest.param(_small_targets, "worse than a constant guess", _test("r2")),
     pytest.param(_at_its_start, "worse than a constant guess", _test("r2"), marks=slow),
-    pytest.param(_rare, "class collapse", _found, marks=slow),
+    pytest.param(_rare, "class collapse", _true_positives, marks=slow),
     pytest.param(_linear_on_xor, "underfitting", _test("accuracy"), marks=slow),
     pytest.param(_one_unit, "underfitting", _test("accuracy"), marks=slow),
     pytest.param(_large_on_few, "overfitting", _test("accuracy"), marks=slow),
     pytest.param(_too_high, "learning rate too high", _lower("loss"), marks=slow),
     pytest.param(_too_low, "learning rate too low", _lower("loss"), marks=slow),
     pytest.param(_one_epoch, "too short", _lower("loss"), marks=slow),
-    pytest.param(_jumping, "unstable", _smooth, marks=slow),
+    pytest.param(_jumping, "unstable", _smoothness, marks=slow),
 ]
 
 
 @pytest.mark.parametrize(("make", "name", "score"), CASES)
-def test_every_remedy_makes_the_score_of_its_finding_better(make: Make, name: str, score: Score, tmp_path: Path) -> None:
+def test_every_remedy_improves_the_score_of_its_finding(make: Make, name: str, score: Score, tmp_path: Path) -> None:
     spec = make(tmp_path)
     run = train(load(spec), tmp_path / "runs", Reporter())
-    finding = next(one for one in diagnose(run) if one.name == name)
-    before = score(run)
-    changes = _printed(run, finding)
+    finding = next(diagnosed for diagnosed in diagnose(run) if diagnosed.name == name)
+    old_score = score(run)
+    changes = _printed_changes(run, finding)
     assert changes
-    after = {
+    new_scores = {
         " ".join(change): score(train(load(spec, change), tmp_path / "runs", Reporter(), write_up=False)) for change in changes
     }
-    assert {change: value for change, value in after.items() if value <= before} == {}, before
+    assert {change: value for change, value in new_scores.items() if value <= old_score} == {}, old_score
 
 
 @slow
-def test_a_weak_network_on_few_photos_is_offered_a_backbone_that_is_better(test_data: Path, tmp_path: Path) -> None:
+def test_the_pretrained_backbone_suggested_for_few_photos_is_better(test_data: Path, tmp_path: Path) -> None:
     source = f"{{kind: folder, path: {test_data / 'images' / 'ants_bees'}}}"
     model = "{kind: cnn, blocks: {filters: [8, 16, 32], convolutions: 1}}"
     spec = write_spec(tmp_path, source, data="image: {size: 64}", model=model, training="epochs: 6")
     run = train(load(spec), tmp_path / "runs", Reporter())
-    finding = next(one for one in diagnose(run) if one.name == "data too few")
+    finding = next(diagnosed for diagnosed in diagnose(run) if diagnosed.name == "data too few")
     assert "training photos" in finding.evidence[0]
-    change = _printed(run, finding)[0]
-    load(spec, change)  # valid as printed; it downloads weights, for which the line names a file
-    offline = [part.replace("imagenet", str(test_data / "weights" / "mobilenet_2_5_224_tf_no_top.h5")) for part in change]
-    better = train(load(spec, offline), tmp_path / "runs", Reporter(), write_up=False)
-    assert _test("accuracy")(better) > _test("accuracy")(run)
+    change = _printed_changes(run, finding)[0]
+    load(spec, change)  # valid as printed; it would download weights, which the next line replaces by a file
+    offline = [option.replace("imagenet", str(test_data / "weights" / "mobilenet_2_5_224_tf_no_top.h5")) for option in change]
+    pretrained = train(load(spec, offline), tmp_path / "runs", Reporter(), write_up=False)
+    assert _test("accuracy")(pretrained) > _test("accuracy")(run)
 
 
-def _printed(run: RunFolder, finding: Finding) -> list[list[str]]:
-    """Returns the changes of each remedy, taken from the line that a terminal shows."""
+def _printed_changes(run: RunFolder, finding: Finding) -> list[list[str]]:
+    """Returns the changes of each remedy from its line for a terminal."""
     lines = [line for line in in_words(run, [finding]) if line.startswith("  try: ") and " --set " in line]
     options = [shlex.split(line[line.index(" --set ") :]) for line in lines]
     return [[word for word in words if word != "--set"] for words in options]

@@ -1,4 +1,4 @@
-"""What is written for people at the end of a training never takes the training's results away."""
+"""Errors in the documents at the end of a training never affect its results."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from dlcli.report import write_up
 from dlcli.runs import RunFolder
 
 
-def test_a_report_that_fails_leaves_the_run_completed_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = write_up._writers()
+def test_an_error_in_the_report_is_reported_and_leaves_the_run_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writers = write_up._writers()
 
     def broken(run: RunFolder) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(write_up, "_writers", lambda: honest | {"report": broken})
-    heard = Heard()
-    run = trained(write_spec(tmp_path, training="epochs: 1"), reporter=heard, write_up=True)
+    monkeypatch.setattr(write_up, "_writers", lambda: writers | {"report": broken})
+    reporter = Heard()
+    run = trained(write_spec(tmp_path, training="epochs: 1"), reporter=reporter, write_up=True)
     assert run.status().state == "completed"
     assert (run.path / "model_card.md").exists()
     assert not (run.path / "report.html").exists()
-    assert any("the report could not be written (division by zero)" in line for line in heard.lines)
+    assert any("the report could not be written (division by zero)" in line for line in reporter.lines)
     assert "ZeroDivisionError" in (run.path / "log.txt").read_text()

@@ -1,4 +1,4 @@
-"""What a run is written up in: `report.html`, one page without the network, and `model_card.md`."""
+"""The documents on a run: `report.html`, one page that loads nothing, and `model_card.md`."""
 
 from __future__ import annotations
 

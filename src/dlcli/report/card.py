@@ -1,4 +1,4 @@
-"""`model_card.md`: what a model is and how far it can be trusted, with a place for its author's own words."""
+"""`model_card.md`: a description of a model, its scores and its limits, with a section for its author's own words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dlcli.report.layers import layers
 from dlcli.report.licences import licence_of
 from dlcli.report.page import templates
 from dlcli.report.pictures import Budget
-from dlcli.report.story import Reading, scored_parts
+from dlcli.report.story import Reading, read_scored_splits
 from dlcli.runs import RunFolder
 from dlcli.runs.files import replacing
 from dlcli.visible import visible
@@ -38,32 +38,34 @@ _OWN_WORDS = """
 def write_model_card(run: RunFolder) -> Path:
     """Writes a run's model card and returns the file.
 
-    What its author wrote between the marks stays as it is. A card that was changed elsewhere, or that dlcli did not write, is
-    kept beside it under a name of its own.
+    The author's words between the marks do not change. A card that was changed elsewhere, or that dlcli did not write, is
+    saved beside it under another name.
 
     Raises:
-        DlcliError: the run's status or spec cannot be read, or no file of dlcli's stands in its place.
+        DlcliError: the run's status or spec cannot be read, or something other than a file is in the card's place.
     """
     path = run.model_card_path
-    before = _before(path)
-    text = templates(escapes=False).get_template("card.md").render(**_values(run), own=authors_part(before) or _OWN_WORDS)
-    if before and not _is_as_written(before):
-        _keep(path, before)
+    old_text = _read_old_card(path)
+    text = (
+        templates(escapes=False).get_template("card.md").render(**_values(run), own_words=authors_part(old_text) or _OWN_WORDS)
+    )
+    if old_text and not _is_as_written(old_text):
+        _keep(path, old_text)
     with replacing(path) as temporary:
         temporary.write_bytes(_sealed(text).encode("utf-8", "surrogateescape"))
     return path
 
 
 def authors_part(text: str) -> str | None:
-    """Returns what stands between the marks of a card, None where they are not both there, once each and in order."""
-    first, between, rest = text.partition(BEGIN)
-    own, mark, last = rest.partition(END)
-    clear = between and mark and BEGIN not in own + last and END not in first + last
-    return own if clear else None
+    """Returns the text between the marks of a card; None unless both marks occur once and in order."""
+    first, between, after_begin = text.partition(BEGIN)
+    own_words, mark, last = after_begin.partition(END)
+    clear = between and mark and BEGIN not in own_words + last and END not in first + last
+    return own_words if clear else None
 
 
-def _before(path: Path) -> str:
-    """Returns the card that is there, with its ends of lines as they are; empty where there is none."""
+def _read_old_card(path: Path) -> str:
+    """Returns the existing card with its line endings; empty where there is none."""
     if not os.path.lexists(path):
         return ""
     if path.is_symlink() or not path.is_file() or path.stat().st_size > _LARGEST:
@@ -72,10 +74,10 @@ def _before(path: Path) -> str:
 
 
 def _digest(text: str) -> str:
-    """Returns the digest of everything but the author's part."""
-    own = authors_part(text)
-    rest = text if own is None else text.replace(f"{BEGIN}{own}{END}", "", 1)
-    return sha256(rest.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    """Returns the digest of a card without the author's words."""
+    own_words = authors_part(text)
+    text_without_own_words = text if own_words is None else text.replace(f"{BEGIN}{own_words}{END}", "", 1)
+    return sha256(text_without_own_words.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _sealed(text: str) -> str:
@@ -83,29 +85,29 @@ def _sealed(text: str) -> str:
 
 
 def _is_as_written(text: str) -> bool:
-    """Whether a card is as dlcli wrote it, the author's part aside."""
+    """Whether a card is as dlcli wrote it, except for the author's words."""
     seal = _SEAL.search(text)
     return seal is not None and authors_part(text) is not None and _digest(text[: seal.start()]) == seal.group(1)
 
 
 def _keep(path: Path, text: str) -> None:
-    """Writes a card that was changed elsewhere beside the new one, under the first free name; once for one content."""
+    """Saves a card that was changed elsewhere beside the new one, under the first free name; equal cards are saved once."""
     content = text.encode("utf-8", "surrogateescape")
     for number in count(1):
-        kept = path.with_name(f"{path.stem}.{number}{path.suffix}")
-        if kept.is_file() and not kept.is_symlink() and kept.read_bytes() == content:
+        copy = path.with_name(f"{path.stem}.{number}{path.suffix}")
+        if copy.is_file() and not copy.is_symlink() and copy.read_bytes() == content:
             return
-        if not os.path.lexists(kept):
-            with kept.open("xb") as file:
+        if not os.path.lexists(copy):
+            with copy.open("xb") as file:
                 file.write(content)
             return
 
 
 def _values(run: RunFolder) -> dict[str, Any]:
-    """Returns what the template of the card tells of a run."""
+    """Returns the values of the card's template for a run."""
     reading, experiment, status = Reading(), run.experiment(), run.status()
     data, environment = reading.of(run.data, {}), reading.of(run.environment, {})
-    scored = scored_parts(run, "card", reading, Budget(0), draws=False)
+    scored = read_scored_splits(run, "card", reading, Budget(0), draws=False)
     counts = [layer.parameters for layer in layers(run)]
     return {
         "run": run,
@@ -119,11 +121,11 @@ def _values(run: RunFolder) -> dict[str, Any]:
         "environment": environment,
         "scored": scored,
         "first": scored[0] if scored else None,
-        "parameters": sum(one or 0 for one in counts) if counts and None not in counts else None,
+        "parameters": sum(count or 0 for count in counts) if counts and None not in counts else None,
         "diagnosis": reading.of(lambda: findings(run) or [], []),
         "licence": licence_of(experiment.model, experiment.training.initial_weights),
         "source": experiment.data.source.kind,
-        "troubles": reading.troubles,
+        "troubles": reading.errors,
         "md": markdown,
         "begin": BEGIN,
         "end": END,
@@ -135,9 +137,9 @@ def _values(run: RunFolder) -> dict[str, Any]:
 
 
 def markdown(text: object) -> str:
-    r"""Returns a text that Markdown shows as it is: no markup, HTML, link or table comes of a class called `<b>|[x](y)`."""
+    r"""Returns a text that Markdown shows literally: a class called `<b>|[x](y)` causes no markup, HTML, link or table."""
     plain = visible(str(text))
     plain = re.sub(r"([\\`*\[\]|~#])", r"\\\1", plain)
     plain = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", plain)
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"(?i)(www)\.|:(//)", lambda found: f"{found[1]}\\." if found[1] else r":\//", plain)
+    return re.sub(r"(?i)(www)\.|:(//)", lambda match: f"{match[1]}\\." if match[1] else r":\//", plain)

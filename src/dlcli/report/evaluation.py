@@ -1,4 +1,4 @@
-"""`evaluation/<split>/` as it is read back: each file optional, each row checked."""
+"""The files of `evaluation/<split>/`: each is optional, and each row is checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dlcli.runs.files import read_table
 from dlcli.score.curves import Curve
 
 MOST_CELLS = 150
-"""Classes up to which the confusion matrix is shown whole."""
+"""The most classes with which the whole confusion matrix is shown."""
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Perhaps = Annotated[Number | None, BeforeValidator(lambda cell: cell or None)]
 
@@ -115,10 +115,10 @@ Kind = TypeVar("Kind", bound=_Row)
 
 
 def read_rows(path: Path, kind: type[Kind]) -> list[Kind]:
-    """Returns the rows of a table; nothing where there is no such file.
+    """Returns the rows of a table, empty where there is no such file.
 
     Raises:
-        DamagedFile: the file cannot be read, or a cell is not what its column holds.
+        DamagedFile: the file cannot be read, or a cell does not fit its column.
     """
     if not os.path.lexists(path):
         return []
@@ -142,14 +142,14 @@ def curves_of(rows: Sequence[RocRow] | Sequence[PrRow]) -> list[Curve]:
 def _curve_of(name: str, rows: Sequence[RocRow | PrRow]) -> Curve:
     x, y = np.array([(row.x, row.y) for row in rows]).T
     area = rows[0].area
-    if area is None:  # runs of earlier versions: the area of the points that were kept
+    if area is None:  # runs of earlier versions: the area of the stored points
         area = float(np.trapezoid(y, x) if isinstance(rows[0], RocRow) else (np.diff(x) * y[1:]).sum())
     return Curve(name, x, y, np.empty(0), area)
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """A pair of classes that is confused: by their places and names, how often, and as a share of the label's examples."""
+    """A pair of confused classes: their indices and names, the count, and the share of the label's examples."""
 
     row: int
     column: int
@@ -160,7 +160,7 @@ class Confusion:
 
     @property
     def key(self) -> str:
-        """How cells and examples find each other on the page."""
+        """The key that links cells and examples on the page."""
         return f"{self.row}-{self.column}"
 
 
@@ -173,15 +173,15 @@ class Matrix:
     confusions: Sequence[Confusion] = field(default=())
 
     def place(self, name: str) -> int:
-        """Returns a class's place, -1 where it is not in the matrix."""
+        """Returns a class's index, -1 where it is not in the matrix."""
         return self.classes.index(name) if name in self.classes else -1
 
 
 def read_matrix(folder: Path) -> Matrix:
-    """Returns the confusion matrix of a folder; of more than a thousand classes only the pairs that were counted.
+    """Returns the confusion matrix of a folder; of more than a thousand classes only the counted pairs.
 
     Raises:
-        DamagedFile: a file cannot be read, or holds something else.
+        DamagedFile: a file cannot be read, or has other contents.
     """
     path = folder / layout.CONFUSION_MATRIX
     if os.path.lexists(path):
@@ -206,26 +206,26 @@ def _of_pairs(pairs: list[tuple[str, str, int]]) -> Matrix:
     totals: dict[str, int] = {}
     for label, _, count in pairs:
         totals[label] = totals.get(label, 0) + count
-    found = [
+    confusions = [
         Confusion(place[label], place[predicted], label, predicted, count, count / totals[label])
         for label, predicted, count in pairs
         if label != predicted and count
     ]
-    return Matrix(classes, (), _sorted(found))
+    return Matrix(classes, (), _sorted(confusions))
 
 
 def _confusions(classes: tuple[str, ...], cells: Sequence[Sequence[int]]) -> Sequence[Confusion]:
-    found = [
+    confusions = [
         Confusion(row, column, classes[row], classes[column], count, count / sum(counts))
         for row, counts in enumerate(cells)
         for column, count in enumerate(counts)
         if count and row != column
     ]
-    return _sorted(found)
+    return _sorted(confusions)
 
 
-def _sorted(found: list[Confusion]) -> list[Confusion]:
-    return sorted(found, key=lambda one: (-one.count, one.row, one.column))
+def _sorted(confusions: list[Confusion]) -> list[Confusion]:
+    return sorted(confusions, key=lambda confusion: (-confusion.count, confusion.row, confusion.column))
 
 
 def _count(cell: str, path: Path) -> int:

@@ -1,4 +1,4 @@
-"""The layer table of a saved model, read from its file alone: no TensorFlow, no model built."""
+"""The layer table of a saved model, read only from its file: without TensorFlow and without building the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DEEPEST = 8
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: its output's shape without the batch where the file tells it, and its parameters; None: not known."""
+    """One layer: its output's shape without the batch, and its parameters; None where the file does not state them."""
 
     name: str
     kind: str
@@ -27,7 +27,7 @@ class Layer:
 
     @property
     def shape_text(self) -> str:
-        """The shape as the course writes it: (28,28,8), or 400 for a row."""
+        """The shape as text, such as (28,28,8), or 400 for a row."""
         if self.shape is None:
             return ""
         sides = ["?" if side is None else str(side) for side in self.shape]
@@ -35,18 +35,18 @@ class Layer:
 
 
 def layers(run: RunFolder) -> list[Layer]:
-    """Returns the layers of a run's model in order, models inside it opened, its scaling left out; empty if not known."""
+    """Returns the layers of a run's model in order, with those of nested models, without its scaling; empty if unknown."""
     try:
         with zipfile.ZipFile(run.model_path) as archive:
             config = json.loads(_member(archive, "config.json"))
             counts = _parameters(archive)
-        last = tuple(run.data().get("classes") or ())
-        found = list(_layers(config["config"], "", counts, 0))
+        classes = tuple(run.data().get("classes") or ())
+        rows = list(_layers(config["config"], "", counts, 0))
     except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return []  # a model of another kind, or of another version of Keras: the report does without its table
-    if found and found[-1].shape is None and found[-1].kind == "Dense" and last:
-        found[-1] = replace(found[-1], shape=(run.experiment().task.units(len(last)),))
-    return found
+        return []  # a model of another kind, or of another version of Keras: the report omits the table
+    if rows and rows[-1].shape is None and rows[-1].kind == "Dense" and classes:
+        rows[-1] = replace(rows[-1], shape=(run.experiment().task.units(len(classes)),))
+    return rows
 
 
 def _member(archive: zipfile.ZipFile, name: str, largest: int = _LARGEST) -> bytes:
@@ -61,10 +61,10 @@ def _layers(config: Any, place: str, counts: dict[str, int] | None, depth: int) 
     if depth > _DEEPEST:
         raise ValueError("models nested too deep")
     shapes = _shapes(config["layers"])
-    used: dict[str, int] = {}
+    repetitions: dict[str, int] = {}
     for layer in config["layers"]:
         kind, inner = str(layer["class_name"]), layer["config"]
-        path = f"{place}layers/{_unique(_snake(kind), used)}"
+        path = f"{place}layers/{_unique(_snake(kind), repetitions)}"
         if kind in ("Functional", "Sequential") and "layers" in inner:
             *rows, last = _layers(inner, f"{path}/", counts, depth + 1)
             yield from rows
@@ -78,12 +78,12 @@ def _layers(config: Any, place: str, counts: dict[str, int] | None, depth: int) 
 
 
 def _shapes(rows: Any) -> dict[str, tuple[int | None, ...]]:
-    """Returns the output shapes of layers, by name, as those that take them in tell them."""
-    found: dict[str, tuple[int | None, ...]] = {}
+    """Returns the output shapes of layers by name; they are stored with the layers that receive them."""
+    shapes: dict[str, tuple[int | None, ...]] = {}
     for row in rows:
         for tensor in _tensors(row.get("inbound_nodes") or ()):
-            found[str(tensor["keras_history"][0])] = tuple(tensor["shape"][1:])
-    return found
+            shapes[str(tensor["keras_history"][0])] = tuple(tensor["shape"][1:])
+    return shapes
 
 
 def _tensors(value: Any) -> Iterator[Any]:
@@ -95,21 +95,21 @@ def _tensors(value: Any) -> Iterator[Any]:
 
 
 def _parameters(archive: zipfile.ZipFile) -> dict[str, int] | None:
-    """Returns the sizes of the saved weights by their place in the file, None where it cannot be read."""
+    """Returns the sizes of the saved weights by their path in the file; None where the file cannot be read."""
     import h5py
 
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
 
     def note(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and "seed_generator" not in name:
-            found[name] = prod(item.shape)
+            sizes[name] = prod(item.shape)
 
     try:
         with archive.open("model.weights.h5") as file, h5py.File(file, "r") as weights:
             weights.visititems(note)
     except (OSError, KeyError, RuntimeError):
         return None
-    return found
+    return sizes
 
 
 def _sum(counts: dict[str, int], path: str) -> int:
@@ -117,15 +117,15 @@ def _sum(counts: dict[str, int], path: str) -> int:
 
 
 def _snake(name: str) -> str:
-    """Returns a class's name as Keras writes it into the file of weights (`keras.src.utils.naming.to_snake_case`)."""
+    """Returns a class's name in the form of Keras's file of weights (`keras.src.utils.naming.to_snake_case`)."""
     name = re.sub(r"\W+", "", name)
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def _unique(name: str, used: dict[str, int]) -> str:
-    if name in used:
-        used[name] += 1
-        return f"{name}_{used[name]}"
-    used[name] = 0
+def _unique(name: str, repetitions: dict[str, int]) -> str:
+    if name in repetitions:
+        repetitions[name] += 1
+        return f"{name}_{repetitions[name]}"
+    repetitions[name] = 0
     return name

@@ -1,4 +1,4 @@
-"""Under which licence pretrained weights were given away, as far as Keras's own documentation says it."""
+"""The licences of pretrained weights, as far as Keras's documentation states them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dlcli.spec.model.base import ModelSpec
 _APACHE, _MIT, _BSD, _CC = "Apache License 2.0", "MIT license", "BSD 3-clause license", "Creative Commons Attribution 4.0"
 _TENSORFLOW, _HE = "the TensorFlow models repository", "Kaiming He's deep-residual-networks"
 # From the section "License" of each model in Keras's documentation of its applications (keras-team/keras, release 2.2,
-# docs/templates/applications.md). What is not told there is not known here: MobileNetV3, EfficientNet, ResNetV2, ConvNeXt.
+# docs/templates/applications.md). It does not state those of MobileNetV3, EfficientNet, ResNetV2 and ConvNeXt.
 ORIGINS: dict[str, tuple[str, str]] = {
     "vgg16": ("the Visual Geometry Group at Oxford", _CC),
     "vgg19": ("the Visual Geometry Group at Oxford", _CC),
@@ -25,7 +25,7 @@ ORIGINS: dict[str, tuple[str, str]] = {
 
 
 def licence_of(model: ModelSpec, initial: str | None) -> str:
-    """Returns in words where a model's first weights came from and under which licence they were.
+    """Returns a sentence on the origin of a model's initial weights and on their licence.
 
     Args:
         model: the spec's model.

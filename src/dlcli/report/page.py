@@ -1,4 +1,4 @@
-"""The page itself: templates, styles and script put together so that nothing but what is written runs or loads."""
+"""The page: templates, styles and script, with a policy under which nothing else runs or loads."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from dlcli.report import sentences
 from dlcli.visible import visible
 
 GENERATOR = "dlcli report"
-"""What the `generator` of every page says: a file without it is none of dlcli's."""
+"""The `generator` of every page: a file without it is not a page of dlcli."""
 
 
 def harmless(value: Any) -> Any:
-    """Returns a value as a template may print it: control characters and turned directions of a text written out."""
+    """Returns a value for a template: control characters and changes of direction in a text are escaped."""
     return visible(value, keep="\n") if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @cache
 def templates(*, escapes: bool = True) -> Environment:
-    """Returns the templates of pages, whose values are all escaped; or, without `escapes`, those of other files."""
+    """Returns the templates of pages, which escape all values; or, without `escapes`, those of other files."""
     loader = PackageLoader("dlcli.report")
     finalize = harmless if escapes else None
-    found = Environment(loader=loader, autoescape=escapes, trim_blocks=True, lstrip_blocks=True, finalize=finalize)
-    found.globals |= {
+    environment = Environment(loader=loader, autoescape=escapes, trim_blocks=True, lstrip_blocks=True, finalize=finalize)
+    environment.globals |= {
         "number": sentences.number,
         "short": sentences.short,
         "example": sentences.example,
@@ -42,12 +42,12 @@ def templates(*, escapes: bool = True) -> Environment:
         "tone": tone,
         "colours": len(PAGE.series),
     }
-    return found
+    return environment
 
 
 def page(template: str, **values: Any) -> str:
-    """Returns the page of the template `<template>.html`: style, script and every picture inside, and a policy that forbids
-    anything else."""
+    """Returns the page of the template `<template>.html` with style, script and every picture inline, and a policy that
+    forbids everything else."""
     environment = templates()
     script = environment.get_template("report.js").render()
     style = environment.get_template("style.css").render()
@@ -62,13 +62,13 @@ def page(template: str, **values: Any) -> str:
 
 
 def coloured(text: str) -> Markup:
-    """Returns a spec's YAML with its words marked for the colours of the page."""
+    """Returns a spec's YAML with markup for syntax highlighting."""
     formatter = HtmlFormatter(cssclass="code", wrapcode=True)
     return Markup(highlight(visible(text, keep="\n"), YamlLexer(), formatter))
 
 
-def tone(count: int, total: int, right: bool, many: bool) -> str:
-    """Returns the class of a cell's colour, by its share of the label's examples; among many classes small shares count."""
+def tone(count: int, total: int, is_correct: bool, has_many_classes: bool) -> str:
+    """Returns the CSS class of a cell's colour by its share of the label's examples; with many classes small shares count."""
     share = count / total if total else 0.0
-    level = max(1, round(10 * (share**0.5 if many or not right else share)))
-    return f"{'r' if right else 'w'}{min(level, 10)}"
+    level = max(1, round(10 * (share**0.5 if has_many_classes or not is_correct else share)))
+    return f"{'r' if is_correct else 'w'}{min(level, 10)}"

@@ -1,4 +1,4 @@
-"""Runs -> one HTML page: of one run in its folder, of several beside each other wherever it is wanted."""
+"""Runs -> one HTML page: of one run in its folder, or of several runs side by side in any file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write_report(run: RunFolder, to: Path | None = None) -> Path:
     """Writes a run's page and returns the file: `report.html` in its folder, or another.
 
     Raises:
-        UsageError: another file stands in its place.
+        UsageError: another file is in its place.
         DlcliError: the run's status or spec cannot be read.
     """
     path = to or run.report_path
@@ -47,15 +47,15 @@ def write_report(run: RunFolder, to: Path | None = None) -> Path:
 
 
 def write_comparison(runs: Sequence[RunFolder], to: Path, *, split: str = "") -> Path:
-    """Writes a page on several runs beside each other and returns the file.
+    """Writes a page with several runs side by side and returns the file.
 
     Args:
         runs: two or more.
         to: the file.
-        split: the part whose scores stand side by side; the first that all were scored on if not given.
+        split: the split whose scores are compared; by default the first one that all runs were scored on.
 
     Raises:
-        UsageError: another file stands in its place.
+        UsageError: another file is in its place.
         DlcliError: a run's status or spec cannot be read.
     """
     refuse_other_file(to)
@@ -66,14 +66,14 @@ def write_comparison(runs: Sequence[RunFolder], to: Path, *, split: str = "") ->
         for number, (letter, run) in enumerate(zip(_letters(len(runs)), runs, strict=True))
     ]
     comparison = compare_runs(list(runs), split)
-    sentences, notes = _told(runs, split, members)
-    histories = [(one.letter, Reading().of(one.story.run.history, [])) for one in members]
+    sentences, notes = _differences(runs, split, members)
+    histories = [(member.letter, Reading().of(member.story.run.history, [])) for member in members]
     text = page(
         "comparison",
         title=f"{len(runs)} runs: report",
         members=members,
         split=split,
-        part=comparison.title,
+        split_title=comparison.title,
         scores=_scores(comparison, members),
         differences=[(name, [_plain(value) for value in values]) for name, values in comparison.differences.items()],
         sentences=sentences,
@@ -88,7 +88,7 @@ def refuse_other_file(path: Path) -> None:
     """Checks that a file may be written: there is none, or a page that dlcli wrote.
 
     Raises:
-        UsageError: something else stands there, or there is no such folder.
+        UsageError: something else is there, or there is no such folder.
     """
     if not os.path.lexists(path):
         if not path.parent.is_dir():
@@ -109,28 +109,28 @@ def _letters(count: int) -> list[str]:
 
 def _link(run: RunFolder, to: Path) -> str:
     """Returns the relative address of a run's own report; empty where it has none."""
-    own = run.report_path
-    if not own.is_file():
+    own_report = run.report_path
+    if not own_report.is_file():
         return ""
-    return quote(os.path.relpath(own.absolute(), to.absolute().parent), errors="surrogateescape")
+    return quote(os.path.relpath(own_report.absolute(), to.absolute().parent), errors="surrogateescape")
 
 
 def _common_split(runs: Sequence[RunFolder]) -> str:
-    """Returns the first part that every run was scored on; `test` where there is none."""
+    """Returns the first split that every run was scored on; `test` where there is none."""
     scored = [run.scored_splits() for run in runs]
-    return next((split for split in scored[0] if all(split in others for others in scored)), "test")
+    return next((split for split in scored[0] if all(split in splits for splits in scored)), "test")
 
 
 def _scores(comparison: Comparison, members: Sequence[Member]) -> list[tuple[str, list[Score | None]]]:
-    known = [
-        {score.name: score for scored in one.story.scored if scored.split == comparison.split for score in scored.scores}
-        for one in members
+    scores_by_member = [
+        {score.name: score for scored in member.story.scored if scored.split == comparison.split for score in scored.scores}
+        for member in members
     ]
-    return [(name, [scores.get(name) for scores in known]) for name in comparison.scores]
+    return [(name, [scores.get(name) for scores in scores_by_member]) for name in comparison.scores]
 
 
-def _told(runs: Sequence[RunFolder], split: str, members: Sequence[Member]) -> tuple[list[str], list[str]]:
-    """Returns what tells the runs apart from the first one on the same examples, in sentences, and notes."""
+def _differences(runs: Sequence[RunFolder], split: str, members: Sequence[Member]) -> tuple[list[str], list[str]]:
+    """Returns the differences of the runs from the first one on the same examples, as sentences, and notes."""
     from dlcli.score.compare import pair_runs, sentence
 
     try:
@@ -139,9 +139,9 @@ def _told(runs: Sequence[RunFolder], split: str, members: Sequence[Member]) -> t
         return [], [f"The runs could not be compared by a test: {str(error).partition(chr(10))[0]}"]
     first = members[0].letter
     sentences = [
-        f"{one.letter} against {first}: {sentence(found, first, one.letter)}."
-        for one, pairing in zip(members[1:], pairings, strict=True)
-        for found in pairing.differences
+        f"{member.letter} against {first}: {sentence(difference, first, member.letter)}."
+        for member, pairing in zip(members[1:], pairings, strict=True)
+        for difference in pairing.differences
     ]
     return sentences, list(dict.fromkeys(note for pairing in pairings for note in pairing.notes))
 

@@ -1,4 +1,4 @@
-"""One scored part of a run as a report shows it: scores, matrix, tables, charts and examples."""
+"""One scored split of a run in a report: scores, matrix, tables, charts and examples."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from dlcli.runs.scored_splits import split_note, split_title
 from dlcli.score.calibration import calibration_error
 from dlcli.tasks import Task
 
-Found = TypeVar("Found")
-Of = Callable[[Callable[[], Any], Any], Any]
+Contents = TypeVar("Contents")
+ReadOptional = Callable[[Callable[[], Any], Any], Any]
 _MOST_TARGETS = 4
 _STRIP = 1.06
-"""How far the strip of an error reaches beyond its largest value."""
+"""Length of the strip of an error, as a multiple of its largest value."""
 _NOT_FIRST = ("loss",)
 
 
 @dataclass(frozen=True)
 class Score:
-    """One metric: value, interval and baseline; `strip` places them, in percent of its width, where that has a sense."""
+    """One metric: value, interval and baseline; `strip` has their positions in percent of its width."""
 
     name: str
     value: float | None
@@ -55,12 +55,12 @@ class Score:
 
     @property
     def headline(self) -> str:
-        """The value, large."""
+        """The value in large type."""
         return sentences.headline(self.name, self.value)
 
     @property
     def interval(self) -> str:
-        """The interval in words, in the unit of the headline."""
+        """The interval as text, in the unit of the headline."""
         return sentences.between(self.low, self.high, self.name)
 
     @property
@@ -71,7 +71,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Example:
-    """An example of the gallery; `image` is a data address or empty, `key` its cell of the matrix."""
+    """An example of the gallery; `image` is a data URL or empty, `key` its cell of the matrix."""
 
     id: str
     label: str
@@ -91,7 +91,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Scored:
-    """One part. `shots` are examples by kind, without those of confusions, which are in `pairs`."""
+    """One scored split. `shots` are examples by kind, without those of confusions, which are in `pairs`."""
 
     split: str
     title: str
@@ -115,12 +115,12 @@ class Scored:
 
     @property
     def name(self) -> str:
-        """The part as a heading names it."""
+        """The name of the split in a heading."""
         return f"other data ({self.split.removeprefix(OTHER_DATA)})" if self.split.startswith(OTHER_DATA) else self.title
 
     @property
     def main(self) -> Score | None:
-        """The score that the page opens with."""
+        """The first score of the page."""
         return next((score for score in self.scores if score.name not in _NOT_FIRST), self.scores[0] if self.scores else None)
 
     @property
@@ -130,7 +130,7 @@ class Scored:
 
     @property
     def largest_decile(self) -> DecileRow | None:
-        """The tenth of the examples with the largest error; None where there is one target too many to compare."""
+        """The tenth of the examples with the largest error; None where there are several targets, which cannot be compared."""
         targets = {row.target for row in self.deciles}
         return max(self.deciles, key=lambda row: row.mae) if len(targets) == 1 else None
 
@@ -145,16 +145,16 @@ class Scored:
         return sorted(rows, key=lambda row: sign * row.score)[:3]
 
 
-def read_scored(run: RunFolder, split: str, key: str, of: Of, budget: Budget, *, draws: bool) -> Scored:
-    """Returns what was scored on one part.
+def read_scored(run: RunFolder, split: str, key: str, of: ReadOptional, budget: Budget, *, draws: bool) -> Scored:
+    """Returns the contents of one scored split.
 
     Args:
         run: the run.
-        split: the part.
-        key: begins every id of the part on the page.
-        of: reads an optional part, as `Reading.of`.
-        budget: of bytes for pictures.
-        draws: whether charts and pictures are wanted; the tables of the parts after the first stand alone.
+        split: the split.
+        key: the prefix of every id of the split on the page.
+        of: reads an optional file, like `Reading.of`.
+        budget: the remaining bytes for pictures.
+        draws: whether to draw charts and pictures; splits after the first have only tables.
 
     Raises:
         DamagedFile: `metrics.json` cannot be read.
@@ -189,21 +189,21 @@ def read_scored(run: RunFolder, split: str, key: str, of: Of, budget: Budget, *,
 
 def _scores(metrics: dict[str, Any]) -> list[Score]:
     baseline = metrics["baseline"]["metrics"]
-    found = []
+    scores = []
     for name, entry in metrics["metrics"].items():
         low, high = entry.get("interval") or (None, None)
         numbers = {"value": entry["value"], "low": low, "high": high, "baseline": baseline.get(name)}
-        found.append(Score(name, **numbers, no_interval=entry.get("no_interval", ""), strip=_strip(name, numbers)))
-    return found
+        scores.append(Score(name, **numbers, no_interval=entry.get("no_interval", ""), strip=_strip(name, numbers)))
+    return scores
 
 
 def _strip(name: str, numbers: dict[str, float | None]) -> dict[str, float]:
-    """Returns the places of the numbers on a strip, in percent; from 0 to 1, or to the largest."""
-    known = {key: value for key, value in numbers.items() if value is not None}
-    if "value" not in known or min(known.values()) < 0 or name == "loss":
+    """Returns the positions of the numbers on a strip, in percent; the strip is from 0 to 1, or to the largest."""
+    known_numbers = {key: value for key, value in numbers.items() if value is not None}
+    if "value" not in known_numbers or min(known_numbers.values()) < 0 or name == "loss":
         return {}
-    largest = 1.0 if max(known.values()) <= 1 else _STRIP * max(known.values())
-    return {key: round(100 * value / largest, 2) for key, value in known.items()}
+    largest = 1.0 if max(known_numbers.values()) <= 1 else _STRIP * max(known_numbers.values())
+    return {key: round(100 * value / largest, 2) for key, value in known_numbers.items()}
 
 
 def _example(row: ExampleRow, folder: Path, matrix: Matrix, budget: Budget) -> Example:
@@ -212,12 +212,16 @@ def _example(row: ExampleRow, folder: Path, matrix: Matrix, budget: Budget) -> E
 
 
 def _pairs(matrix: Matrix, rows: Sequence[ExampleRow], folder: Path, budget: Budget) -> list[Pair]:
-    """Returns the confusions that have examples, the largest first; those without are told by their cells alone."""
+    """Returns the confusions that have examples, the largest first; the others are shown only as cells."""
     members: dict[tuple[str, str], list[ExampleRow]] = {}
     for row in rows:
         members.setdefault((row.label, row.predicted), []).append(row)
-    found = [(one, members.get((one.label, one.predicted), ())) for one in matrix.confusions]
-    return [Pair(one, [_example(row, folder, matrix, budget) for row in some]) for one, some in found if some]
+    pairs = [(confusion, members.get((confusion.label, confusion.predicted), ())) for confusion in matrix.confusions]
+    return [
+        Pair(confusion, [_example(row, folder, matrix, budget) for row in examples])
+        for confusion, examples in pairs
+        if examples
+    ]
 
 
 def _shots(rows: Sequence[ExampleRow], folder: Path, matrix: Matrix, budget: Budget) -> dict[str, list[Example]]:
@@ -226,11 +230,11 @@ def _shots(rows: Sequence[ExampleRow], folder: Path, matrix: Matrix, budget: Bud
 
 
 def _charts(
-    run: RunFolder, split: str, task: Task, folder: Path, deciles: list[DecileRow], key: str, of: Of
+    run: RunFolder, split: str, task: Task, folder: Path, deciles: list[DecileRow], key: str, of: ReadOptional
 ) -> dict[str, list[InlineChart]]:
     if task.output.is_numeric:
-        drawn: dict[str, list[InlineChart]] = of(lambda: _regression(run, split, deciles, key), {})
-        return drawn
+        charts: dict[str, list[InlineChart]] = of(lambda: _regression(run, split, deciles, key), {})
+        return charts
     bins = of(lambda: read_rows(folder / layout.RELIABILITY, BinRow), [])
     roc = of(lambda: read_rows(folder / layout.ROC, RocRow), [])
     pr = of(lambda: read_rows(folder / layout.PR, PrRow), [])
@@ -246,10 +250,10 @@ def _regression(run: RunFolder, split: str, deciles: list[DecileRow], key: str) 
         return {}
     outcome = read_outcome(run, split)
     assert outcome.scores is not None
-    found = {}
+    charts_by_target = {}
     for at, target in enumerate(outcome.classes[:_MOST_TARGETS]):
         rows = [row for row in deciles if row.target == target]
-        truth, guess = outcome.truth[:, at], outcome.scores[:, at]
-        charts = [actual_chart(target, truth, guess), residual_chart(target, truth, guess)]
-        found[target] = inlined(charts + ([decile_chart(target, rows)] if rows else []), f"{key}-t{at}-")
-    return found
+        truth, predicted = outcome.truth[:, at], outcome.scores[:, at]
+        charts = [actual_chart(target, truth, predicted), residual_chart(target, truth, predicted)]
+        charts_by_target[target] = inlined(charts + ([decile_chart(target, rows)] if rows else []), f"{key}-t{at}-")
+    return charts_by_target

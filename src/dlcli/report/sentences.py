@@ -18,9 +18,9 @@ _IN_SOURCE = re.compile(r"(train|validation|test)/(\d+)")
 
 
 def example(id_: str) -> str:
-    """Returns an example's id as a page shows it: one that a source numbers is told apart from the run's own parts.
+    """Returns an example's id as a page shows it: numbers of a source are distinguished from the run's splits.
 
-    A source counts the examples of each of its files; the run's split may put those of its training file into the test part.
+    A source numbers the examples of each of its files; the run may put examples of its training file into the test split.
     """
     numbered = _IN_SOURCE.fullmatch(id_)
     return f"no. {numbered[2]} of the source's {numbered[1]} examples" if numbered else id_
@@ -34,7 +34,7 @@ def number(value: float | None, metric: str = "") -> str:
 
 
 def short(value: float | None) -> str:
-    """Returns a number with four figures, for places where many stand."""
+    """Returns a number with four figures, for places with many numbers."""
     if value is None:
         return "–"
     return short_number(value)
@@ -65,24 +65,24 @@ def between(low: float | None, high: float | None, metric: str = "") -> str:
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:
-    """Returns names in a sentence, the first of many."""
+    """Returns names as a list in a sentence; of many names the first ones."""
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most:,} more"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
 
 
-def counted(count: int, one: str, many: str = "") -> str:
+def counted(count: int, singular: str, plural: str = "") -> str:
     """Returns a count with its noun."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
 def what_it_is(model: ModelSpec, task: Task, data: dict[str, Any]) -> str:
-    """Returns in a sentence what a model is for.
+    """Returns a sentence on the purpose of a model.
 
     Args:
         model: the spec's model.
         task: the task.
-        data: what `data.json` holds.
+        data: the contents of `data.json`.
     """
     return f"{model.in_words()} that {_does(task, list(data.get('classes') or ()))}, from {_inputs(data)}."
 
@@ -112,7 +112,7 @@ def _inputs(data: dict[str, Any]) -> str:
 
 
 def moment(text: str) -> str:
-    """Returns a time as people write it, in UTC; empty for what is none."""
+    """Returns a time as a readable text, in UTC; empty for a text that is not a time."""
     try:
         return f"{datetime.fromisoformat(text):%d %B %Y, %H:%M} UTC".lstrip("0")
     except ValueError:
@@ -120,7 +120,7 @@ def moment(text: str) -> str:
 
 
 def duration(start: str, end: str) -> str:
-    """Returns how long it took from one time to another; empty where one of them is not known."""
+    """Returns the time between two times as text; empty where one of them is not known."""
     try:
         seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
     except (ValueError, TypeError):
@@ -134,5 +134,5 @@ def duration(start: str, end: str) -> str:
 
 
 def size(count: int) -> str:
-    """Returns bytes in KB or MB."""
+    """Returns a number of bytes in KB or MB."""
     return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} KB"

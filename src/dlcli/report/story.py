@@ -1,4 +1,4 @@
-"""All that a report tells of one run, gathered from its folder; what is missing is left out, what is damaged is named."""
+"""The contents of a report on one run, from its folder; missing files are omitted, damaged files are named."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from dlcli.runs.files import read_json
 from dlcli.runs.scored_splits import score_text, sizes_in_words
 
 PICTURES = 3_000_000
-"""Bytes that the pictures of one page may take: with all else it stays below 5 MB."""
-Found = TypeVar("Found")
+"""The most bytes of the pictures of one page, so that the whole page stays below 5 MB."""
+Contents = TypeVar("Contents")
 
 
 class Reading:
-    """Reads parts of a run folder; a part that cannot be read is noted and the report does without it."""
+    """Reads the files of a run folder; a file that cannot be read is noted in `errors`, and the report omits it."""
 
     def __init__(self) -> None:
-        self.troubles: list[str] = []
+        self.errors: list[str] = []
 
-    def of(self, read: Callable[[], Found], otherwise: Any) -> Found:
-        """Returns what was read, or `otherwise`, of the same type, where a file is damaged."""
+    def of(self, read: Callable[[], Contents], otherwise: Any) -> Contents:
+        """Returns the contents, or `otherwise`, of the same type, where a file is damaged."""
         try:
             return read()
         except DlcliError as error:
-            self.troubles.append(str(error).partition("\n")[0])
-            return cast(Found, otherwise)
+            self.errors.append(str(error).partition("\n")[0])
+            return cast(Contents, otherwise)
 
 
 @dataclass(frozen=True)
 class StageStory:
-    """A stage: what it trained, its blocks, its proof in words, and what it reached."""
+    """A training stage: its trained layers, its blocks, its proof as text, and its best score."""
 
     name: str
     learns: str
@@ -57,13 +57,13 @@ class StageStory:
     monitor: str
     best: str
     best_epoch: int
-    kept: bool
+    is_best: bool
     compared: str
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A picture of `explanations/`, as data, with its words."""
+class ShownExplanation:
+    """A picture of `explanations/` as a data URL, with its texts."""
 
     title: str
     text: str
@@ -72,7 +72,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Exported:
-    """An export: its folder, format, size, and how it agreed."""
+    """An export: its folder, format, size, and its agreement with the model."""
 
     name: str
     form: str
@@ -82,17 +82,17 @@ class Exported:
 
 @dataclass(frozen=True)
 class Story:
-    """Everything on one run's page. `key` begins every id of the run on the page."""
+    """Everything on one run's page. `key` is the prefix of every id of the run on the page."""
 
     run: RunFolder
     key: str
-    what: str
+    summary: str
     state: str
     error: str
     facts: list[tuple[str, str]]
     data: dict[str, Any]
     counts: list[tuple[str, list[int]]]
-    parts: list[str]
+    splits: list[str]
     diagnosis: list[Finding] | None
     stages: list[StageStory]
     curves: list[InlineChart]
@@ -101,11 +101,11 @@ class Story:
     layers: list[Layer]
     environment: list[tuple[str, str]]
     spec: str
-    explanations: list[Shown]
+    explanations: list[ShownExplanation]
     exports: list[Exported]
     commands: list[tuple[str, str]]
-    troubles: list[str] = field(default_factory=list)
-    left_out: int = 0
+    read_errors: list[str] = field(default_factory=list)
+    omitted_pictures: int = 0
 
     @property
     def id(self) -> str:
@@ -114,38 +114,38 @@ class Story:
 
     @property
     def parameters(self) -> int | None:
-        """All parameters of the model; None where not known."""
+        """The number of parameters of the model; None where it is not known."""
         counts = [layer.parameters for layer in self.layers]
         return sum(count or 0 for count in counts) if counts and None not in counts else None
 
     @property
     def largest_count(self) -> int:
-        """The most examples that one class has in one part."""
+        """The largest number of examples of one class in one split."""
         return max((count for _, row in self.counts for count in row), default=0)
 
 
 def read_story(run: RunFolder, key: str, budget: Budget | None = None) -> Story:
-    """Returns all that is known of a run.
+    """Returns everything about a run that a report shows.
 
     Raises:
-        DlcliError: its status or its spec cannot be read: then there is nothing to tell.
+        DlcliError: its status or its spec cannot be read, so that there is nothing to report.
     """
     reading, budget = Reading(), budget or Budget(PICTURES)
     experiment, status = run.experiment(), run.status()
     data, history = reading.of(run.data, {}), reading.of(run.history, [])
     environment = reading.of(run.environment, {})
-    scored = scored_parts(run, key, reading, budget)
+    scored = read_scored_splits(run, key, reading, budget)
     state = reading.of(lambda: run.shown_state, status.state)
     return Story(
         run=run,
         key=key,
-        what=sentences.what_it_is(experiment.model, experiment.task, data),
+        summary=sentences.what_it_is(experiment.model, experiment.task, data),
         state=state,
         error=status.error.partition("\n")[0],
         facts=_facts(run, data, environment),
         data=data,
         counts=_counts(data),
-        parts=[part for part, counts in (data.get("counts") or {}).items() if counts],
+        splits=[split for split, counts in (data.get("counts") or {}).items() if counts],
         diagnosis=reading.of(lambda: findings(run), None),
         stages=_stages(reading.of(run.stages, []), status.best_stage),
         curves=inlined([*learning_charts(history, status.best_epoch), *rate_charts(history)], f"{key}-curve"),
@@ -157,28 +157,28 @@ def read_story(run: RunFolder, key: str, budget: Budget | None = None) -> Story:
         explanations=reading.of(lambda: _explanations(run, budget), []),
         exports=reading.of(lambda: _exports(run, reading), []),
         commands=_commands(run, environment),
-        troubles=reading.troubles,
-        left_out=budget.left_out,
+        read_errors=reading.errors,
+        omitted_pictures=budget.omitted,
     )
 
 
-def scored_parts(run: RunFolder, key: str, reading: Reading, budget: Budget, *, draws: bool = True) -> list[Scored]:
-    """Returns everything that a run was scored on, the test part first; without charts unless `draws`."""
-    found = []
+def read_scored_splits(run: RunFolder, key: str, reading: Reading, budget: Budget, *, draws: bool = True) -> list[Scored]:
+    """Returns every scored split of a run, the test split first; without charts unless `draws`."""
+    scored = []
     for number, split in enumerate(reading.of(run.scored_splits, [])):
-        read = partial(read_scored, run, split, f"{key}-s{number}", reading.of, budget, draws=draws and not number)
-        one = reading.of(read, None)
-        found += [one] if one else []
-    return found
+        reader = partial(read_scored, run, split, f"{key}-s{number}", reading.of, budget, draws=draws and not number)
+        split_scores = reading.of(reader, None)
+        scored += [split_scores] if split_scores else []
+    return scored
 
 
 def _facts(run: RunFolder, data: dict[str, Any], environment: dict[str, Any]) -> list[tuple[str, str]]:
     status = run.status()
-    parts = sizes_in_words(data.get("examples", {}), shared=bool(data.get("test_is_validation")))
+    sizes = sizes_in_words(data.get("examples", {}), shared=bool(data.get("test_is_validation")))
     best = f", best {status.best_epoch}" if status.best_epoch else ""
     device = environment.get("device", {})
     facts = [
-        ("Examples", parts),
+        ("Examples", sizes),
         ("Epochs", f"{status.epoch}{best}" if status.epoch else ""),
         ("Trained", sentences.moment(status.started)),
         ("Took", sentences.duration(status.started, status.finished)),
@@ -189,11 +189,11 @@ def _facts(run: RunFolder, data: dict[str, Any], environment: dict[str, Any]) ->
 
 
 def _counts(data: dict[str, Any]) -> list[tuple[str, list[int]]]:
-    counts = {part: row for part, row in (data.get("counts") or {}).items() if row}
+    counts = {split: row for split, row in (data.get("counts") or {}).items() if row}
     return [(name, [row.get(name, 0) for row in counts.values()]) for name in data.get("classes") or ()] if counts else []
 
 
-def _stages(rows: list[dict[str, Any]], kept: str) -> list[StageStory]:
+def _stages(rows: list[dict[str, Any]], best_stage: str) -> list[StageStory]:
     return [
         StageStory(
             name=row["name"],
@@ -206,7 +206,7 @@ def _stages(rows: list[dict[str, Any]], kept: str) -> list[StageStory]:
             monitor=row["monitor"],
             best=sentences.number(row["best_value"]),
             best_epoch=row["best_epoch"],
-            kept=row["name"] == kept,
+            is_best=row["name"] == best_stage,
             compared=str(row.get("compared") or ""),
         )
         for row in rows
@@ -216,35 +216,35 @@ def _stages(rows: list[dict[str, Any]], kept: str) -> list[StageStory]:
 def _blocks(rows: Any) -> list[BlockRow]:
     if not isinstance(rows, list):
         return []
-    known = [row for row in rows if isinstance(row, dict) and {"name", "trainable", "frozen"} <= row.keys()]
-    return merged([BlockRow(str(row["name"]), int(row["trainable"]), int(row["frozen"])) for row in known])
+    valid_rows = [row for row in rows if isinstance(row, dict) and {"name", "trainable", "frozen"} <= row.keys()]
+    return merged([BlockRow(str(row["name"]), int(row["trainable"]), int(row["frozen"])) for row in valid_rows])
 
 
 def _proof(proof: Any) -> str:
     if not isinstance(proof, dict) or not isinstance(proof.get("moved"), int):
         return ""
     still = proof.get("still", 0)
-    rest = f", {still} frozen ones did not" if still else ""
-    rightly = len(proof.get("zero_gradient") or ()) + len(proof.get("tiny_step") or ())
-    late = f"; {sentences.counted(rightly, 'variable')} had no gradient yet" if rightly else ""
+    frozen_text = f", {still} frozen ones did not" if still else ""
+    without_gradient = len(proof.get("zero_gradient") or ()) + len(proof.get("tiny_step") or ())
+    note = f"; {sentences.counted(without_gradient, 'variable')} had no gradient yet" if without_gradient else ""
     moved = f"{sentences.counted(proof['moved'], 'trainable variable')} changed"
-    return f"Verified after step {proof.get('step', '?')}: {moved}{rest}{late}."
+    return f"Verified after step {proof.get('step', '?')}: {moved}{frozen_text}{note}."
 
 
-def _environment(found: dict[str, Any]) -> list[tuple[str, str]]:
-    packages = found.get("packages") if isinstance(found.get("packages"), dict) else {}
-    device, git = found.get("device") or {}, found.get("git") if isinstance(found.get("git"), dict) else {}
+def _environment(environment: dict[str, Any]) -> list[tuple[str, str]]:
+    packages = environment.get("packages") if isinstance(environment.get("packages"), dict) else {}
+    device, git = environment.get("device") or {}, environment.get("git") if isinstance(environment.get("git"), dict) else {}
     changed = ", with uncommitted changes" if git and git.get("changed") else ""
     rows = [
-        ("dlcli", found.get("dlcli")),
-        ("Python", found.get("python")),
+        ("dlcli", environment.get("dlcli")),
+        ("Python", environment.get("python")),
         *((name, version) for name, version in (packages or {}).items()),
         ("Device", f"{device.get('kind', '')}, {device.get('name', '')}" if device else ""),
-        ("Precision", found.get("precision")),
-        ("Repeats", {"exact": "bit for bit", "seeded": "up to rounding"}.get(str(found.get("determinism")), "")),
-        ("Cores", found.get("cores")),
-        ("Memory", f"{found['memory_gib']} GiB" if found.get("memory_gib") else ""),
-        ("Platform", found.get("platform")),
+        ("Precision", environment.get("precision")),
+        ("Repeats", {"exact": "bit for bit", "seeded": "up to rounding"}.get(str(environment.get("determinism")), "")),
+        ("Cores", environment.get("cores")),
+        ("Memory", f"{environment['memory_gib']} GiB" if environment.get("memory_gib") else ""),
+        ("Platform", environment.get("platform")),
         ("Commit", f"{git['commit']}{changed}" if git and git.get("commit") else ""),
     ]
     return [(name, str(value)) for name, value in rows if value]
@@ -254,24 +254,30 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() and path.stat().st_size < 500_000 else ""
 
 
-def _explanations(run: RunFolder, budget: Budget) -> list[Shown]:
-    found = [(one, picture(run.explanations_path / one.file, budget)) for one in explanations(run)]
-    return [Shown(one.title, one.text, image) for one, image in found if image]
+def _explanations(run: RunFolder, budget: Budget) -> list[ShownExplanation]:
+    explanations_with_pictures = [
+        (explanation, picture(run.explanations_path / explanation.file, budget)) for explanation in explanations(run)
+    ]
+    return [
+        ShownExplanation(explanation.title, explanation.text, image)
+        for explanation, image in explanations_with_pictures
+        if image
+    ]
 
 
 def _exports(run: RunFolder, reading: Reading) -> list[Exported]:
     folders = sorted(path for path in run.exports_path.glob("*") if path.is_dir() and not path.is_symlink())
-    found = [(folder.name, reading.of(partial(read_json, folder / layout.EXPORT), None)) for folder in folders]
-    return [_export(name, content) for name, content in found if isinstance(content, dict)]
+    records = [(folder.name, reading.of(partial(read_json, folder / layout.EXPORT), None)) for folder in folders]
+    return [_export(name, content) for name, content in records if isinstance(content, dict)]
 
 
 def _export(name: str, content: dict[str, Any]) -> Exported:
-    found = content.get("agreement") if isinstance(content.get("agreement"), dict) else {}
-    numbers = {key: value for key, value in (found or {}).items() if isinstance(value, (int, float))}
+    agreement = content.get("agreement") if isinstance(content.get("agreement"), dict) else {}
+    numbers = {key: value for key, value in (agreement or {}).items() if isinstance(value, (int, float))}
     agrees = ""
     if {"original", "export", "examples", "largest_difference"} <= numbers.keys():
         agrees = (
-            f"{(found or {}).get('metric')} {score_text(numbers['export'])} against {score_text(numbers['original'])} on"
+            f"{(agreement or {}).get('metric')} {score_text(numbers['export'])} against {score_text(numbers['original'])} on"
             f" {numbers['examples']:,} examples; largest difference of an output {numbers['largest_difference']:.2g}"
         )
     form = " ".join(str(content[key]) for key in ("format", "quantize") if content.get(key))
@@ -280,14 +286,14 @@ def _export(name: str, content: dict[str, Any]) -> Exported:
 
 
 def _commands(run: RunFolder, environment: dict[str, Any]) -> list[tuple[str, str]]:
-    """Returns what to type to have this run again, each with what it does."""
+    """Returns the commands that repeat this run, each with its purpose."""
     git = environment.get("git")
     commit = git.get("commit") if isinstance(git, dict) else None
-    called = environment.get("command")
+    original_command = environment.get("command")
     spec = shlex.quote(str(run.spec_path))
     rows = [("Check out the code", f"git checkout {shlex.quote(str(commit))}")] if commit else []
     rows.append(("Repeat the training from the resolved spec", f"dlcli train {spec}"))
-    if isinstance(called, list) and len(called) > 1:
-        rows.append(("Original command", shlex.join(["dlcli", *map(str, called[1:])])))
+    if isinstance(original_command, list) and len(original_command) > 1:
+        rows.append(("Original command", shlex.join(["dlcli", *map(str, original_command[1:])])))
     rows.append(("Evaluate it again", f"dlcli evaluate {shlex.quote(run.id)}"))
     return rows

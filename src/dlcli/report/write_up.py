@@ -1,4 +1,4 @@
-"""What is written for people once a run has ended well: diagnosis, model card, report."""
+"""The documents of a completed run: diagnosis, model card, report."""
 
 from __future__ import annotations
 
@@ -14,38 +14,40 @@ from dlcli.runs.reporter import Log
 
 
 def write_for_people(run: RunFolder, log: Log, measure: Callable[[RunFolder], Any] | None = None) -> None:
-    """Writes diagnosis, model card and report of a completed run; before them `measure` takes what the diagnosis looks at.
+    """Writes diagnosis, model card and report of a completed run; before them `measure` writes the diagnosis's measurements.
 
-    The run's results stand already: what fails here is said and logged with its traceback, and leaves the run completed.
+    The run's results are already stored: an error here is reported and logged with its traceback, and the run stays completed.
     """
-    for what, write in (({"measurements": measure} if measure else {}) | _writers()).items():
+    for name, writer in (({"measurements": measure} if measure else {}) | _writers()).items():
         try:
-            write(run)
+            writer(run)
         except KeyboardInterrupt:
-            _told(log, f"note: stopped before the {what} was written; `{command()} report {run.id}` writes it")
+            _log_or_ignore(log, f"note: stopped before the {name} was written; `{command()} report {run.id}` writes it")
             return
         except Exception as error:
-            _told(run.log, traceback.format_exc())
-            _told(log, f"note: the {what} could not be written ({error}); see {layout.LOG}; the rest of the run is complete")
+            _log_or_ignore(run.log, traceback.format_exc())
+            _log_or_ignore(
+                log, f"note: the {name} could not be written ({error}); see {layout.LOG}; the rest of the run is complete"
+            )
 
 
 def diagnose_failure(run: RunFolder) -> None:
-    """Writes the diagnosis of a run that has failed, if it can be told from its files."""
+    """Writes the diagnosis of a failed run, if its files allow one."""
     from dlcli.report.diagnosis import write_diagnosis
 
     try:
         write_diagnosis(run)
     except Exception:
-        _told(run.log, traceback.format_exc())
+        _log_or_ignore(run.log, traceback.format_exc())
 
 
 def is_written(run: RunFolder) -> bool:
-    """Whether all of it is there."""
+    """Whether all three documents exist."""
     return all(path.exists() for path in (run.diagnosis_path, run.model_card_path, run.report_path))
 
 
-def _told(log: Log, words: str) -> None:
-    with suppress(OSError, DlcliError):  # a full disk must not turn a run that has its results into a failed one
+def _log_or_ignore(log: Log, words: str) -> None:
+    with suppress(OSError, DlcliError):  # a full disk must not turn a completed run into a failed one
         log(words)
 
 

@@ -22,27 +22,29 @@ from dlcli.spec.experiment import Experiment
 def write_checks(experiment: Experiment, splits: Splits, run: RunFolder) -> None:
     """Measures a run's model and writes `checks.json`.
 
-    Takes 0.3 to 1 s for a small network. Simple models, which take 2 to 4 s more, are fitted only where the run's model
-    is weak enough that they decide what is said of it. What fails is logged and left out: the run has its results.
+    This takes 0.3 to 1 s for a small network. Simple models, which take 2 to 4 s more, are fitted only where the run's model
+    is so weak that they decide the findings. A failed measurement is logged and omitted, since the run has its results.
     """
-    found: dict[str, Any] = {}
+    checks: dict[str, Any] = {}
     if not experiment.model.has_backbone:
         model = _logged(run, lambda: load_model(run.model_path))
         if model is not None:
-            found["inputs"] = _logged(run, lambda: input_scale(model, splits.train))
-            found["modes"] = _logged(run, lambda: modes(model, experiment, splits))
-    _write(run, found)
+            checks["inputs"] = _logged(run, lambda: input_scale(model, splits.train))
+            checks["modes"] = _logged(run, lambda: modes(model, experiment, splits))
+    _write(run, checks)
     if _logged(run, lambda: any(finding.name in FEW_SIMPLE for finding in diagnose(run))):
-        found["simple_models"] = _logged(run, lambda: simple_models(experiment, splits, run))
-        _write(run, found)
+        checks["simple_models"] = _logged(run, lambda: simple_models(experiment, splits, run))
+        _write(run, checks)
 
 
-def _write(run: RunFolder, found: dict[str, Any]) -> None:
-    ChecksFile.of({name: part.model_dump() for name, part in found.items() if part is not None}).write(run.checks_path)
+def _write(run: RunFolder, checks: dict[str, Any]) -> None:
+    ChecksFile.of({name: content.model_dump() for name, content in checks.items() if content is not None}).write(
+        run.checks_path
+    )
 
 
 def _logged(run: RunFolder, measure: Callable[[], Any]) -> Any:
-    """Returns a measurement; None, with the traceback in the run's log, where it cannot be taken."""
+    """Returns a measurement; None, with the traceback in the run's log, where it fails."""
     try:
         return measure()
     except Exception:

@@ -1,4 +1,4 @@
-"""The scale of what a network's first layer with weights is given."""
+"""The scale of the inputs of a network's first layer with weights."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from dlcli.spec.data.sources import Examples
 from dlcli.upstream.keras import first_input
 
 MOST = 256
-"""Training examples that are looked at."""
+"""Training examples that are measured."""
 
 
 def input_scale(model: Any, train: Examples) -> InputScale | None:
-    """Returns the scale of the first weighted layer's inputs; None where it takes no numbers, or scales them itself."""
+    """Returns the scale of the first weighted layer's inputs; None where it takes no numbers, or normalises them itself."""
     path = _path_to_weights(model)
     if path is None:
         return None
-    chosen = sample(train, MOST)
-    values = chosen.inputs.read(np.arange(len(chosen)))
-    for part in path:
-        values = part(values, training=False)
+    examples = sample(train, MOST)
+    values = examples.inputs.read(np.arange(len(examples)))
+    for model_part in path:
+        values = model_part(values, training=False)
     values = np.asarray(values)
     layer = _first_weighted(model)
     if values.dtype.kind != "f" or not values.size:
         return None
-    known = values.astype("float64")
-    columns = np.sqrt((known**2).mean(axis=0)) if known.ndim == 2 else np.zeros(0)
+    numbers = values.astype("float64")
+    columns = np.sqrt((numbers**2).mean(axis=0)) if numbers.ndim == 2 else np.zeros(0)
     columns = columns[columns > 0]
     return InputScale(
         layer=type(layer).__name__,
         examples=len(values),
-        size=_number(np.sqrt((known**2).mean())),
-        deviation=_number(known.std()),
+        size=_number(np.sqrt((numbers**2).mean())),
+        deviation=_number(numbers.std()),
         largest=_number(columns.max()) if len(columns) else None,
         smallest=_number(columns.min()) if len(columns) else None,
     )
@@ -47,7 +47,7 @@ def _number(value: Any) -> float | None:
 
 
 def _first_weighted(model: Any) -> Any:
-    """Returns the first layer with weights that learn, also inside a model in the model; None where there is none."""
+    """Returns the first layer with trainable weights, also inside a nested model; None where there is none."""
     for layer in model.layers:
         if layer.trainable_variables:
             return _first_weighted(layer) if isinstance(layer, keras.Model) else layer
@@ -55,9 +55,9 @@ def _first_weighted(model: Any) -> Any:
 
 
 def _path_to_weights(model: Any) -> list[Any] | None:
-    """Returns models, each fed by the one before, from the inputs to what the first weighted layer is given.
+    """Returns a chain of models from the model's inputs to the inputs of the first weighted layer.
 
-    None where that layer looks numbers up, or brings them to a scale of its own.
+    None where that layer is an embedding or a normalisation.
     """
     first = _first_weighted(model)
     if first is None or isinstance(first, keras.layers.Embedding) or "Normalization" in type(first).__name__:

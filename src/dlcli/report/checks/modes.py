@@ -1,4 +1,4 @@
-"""The same training examples answered as in training and as in a prediction."""
+"""Predictions for the same training examples in training mode and in inference mode."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Task
 
 MOST = 512
-"""Training examples that are answered in both ways."""
+"""Training examples that are predicted in both modes."""
 
 
 def modes(model: Any, experiment: Experiment, splits: Splits) -> Modes | None:
-    """Returns how a model with batch normalisation answers in both ways; None for one without.
+    """Returns the scores of a model with batch normalisation in both modes; None for a model without.
 
-    Dropout and noise rest in both: they are meant to make training harder. The batches have the training's size and are
-    mixed. The model's statistics move meanwhile; it must not be used for anything else.
+    Dropout and noise are off in both modes, since they make training harder on purpose. The batches have the training's size
+    and are shuffled. The model's moving statistics change, so it must not be used afterwards.
     """
     layers = [layer for layer in _layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
     if not layers:
@@ -55,8 +55,8 @@ def _compared(truth: Array, inference: Array, training: Array, task: Task, layer
 
 
 def _score(truth: Array, scores: Array, task: Task) -> float | None:
-    wrong = errors_of_scores(truth, scores, task)
-    value = 1 - float(wrong.mean())
+    errors = errors_of_scores(truth, scores, task)
+    value = 1 - float(errors.mean())
     return value if np.isfinite(value) else None
 
 
@@ -66,11 +66,11 @@ def errors_of_scores(truth: Array, scores: Array, task: Task) -> Array:
 
 
 def _layers(model: Any) -> list[Any]:
-    """Returns every layer, also those inside models in the model."""
+    """Returns every layer, also those of nested models."""
     return [
-        found
+        inner
         for layer in model.layers
-        for found in (_layers(layer) if isinstance(layer, keras.Model) else [getattr(layer, "layer", layer)])
+        for inner in (_layers(layer) if isinstance(layer, keras.Model) else [getattr(layer, "layer", layer)])
     ]
 
 
@@ -79,14 +79,14 @@ def _mixed(examples: Examples) -> Examples:
 
 
 def _answers(model: Any, examples: Examples, size: int, *, training: bool) -> Array:
-    """Returns the model's output for whole batches; a single example at the end joins the
-    batch before, since one example has no spread."""
+    """Returns the model's output for whole batches; a single last example joins the
+    batch before it, since one example has no variance."""
     starts = list(range(0, len(examples), size))
     if len(examples) - starts[-1] == 1 and len(starts) > 1:
         starts.pop()
     ends = [*starts[1:], len(examples)]
-    parts = [
+    outputs = [
         np.asarray(model(examples.inputs.read(np.arange(start, end)), training=training))
         for start, end in zip(starts, ends, strict=True)
     ]
-    return np.concatenate(parts)
+    return np.concatenate(outputs)

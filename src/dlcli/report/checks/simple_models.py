@@ -1,4 +1,4 @@
-"""What simple models reach on a sample of the run's own data, compared with the run's model example by example."""
+"""Scores of simple models on a sample of the run's data, compared with the run's model example by example."""
 
 from __future__ import annotations
 
@@ -21,39 +21,41 @@ from dlcli.score.outcome import read_outcome
 from dlcli.spec.experiment import Experiment
 
 MOST = 2000
-"""Training examples that simple models are fitted on, and examples that they are scored on."""
+"""The most training examples for simple models, and the most examples for their scores."""
 MOST_LINEAR = 512
-"""Features up to which a linear model is fitted: of more it takes seconds."""
+"""The most features for a linear model: with more it takes seconds."""
 
 
 def simple_models(experiment: Experiment, splits: Splits, run: RunFolder) -> SimpleModels | None:
-    """Returns what simple models reach on up to 2,000 examples of the scored part; None where nothing was scored."""
-    part = next((name for name in ("test", "validation") if name in run.scored_splits()), "")
-    if not part or part not in splits:
+    """Returns the scores of simple models on up to 2,000 examples of the scored split; None where nothing was scored."""
+    split = next((name for name in ("test", "validation") if name in run.scored_splits()), "")
+    if not split or split not in splits:
         return None
-    outcome = read_outcome(run, part)
-    train, scored = sample(splits.train, MOST), sample(splits[part], MOST)
-    known = {name: place for place, name in enumerate(outcome.ids)}
-    places = np.array([known[name] for name in scored.ids])
+    outcome = read_outcome(run, split)
+    train, scored = sample(splits.train, MOST), sample(splits[split], MOST)
+    place_of_id = {name: place for place, name in enumerate(outcome.ids)}
+    places = np.array([place_of_id[name] for name in scored.ids])
     if outcome.scores is None or len(train) < 10:
         return None
-    own = outcome.scores[places]
-    first, second = model_rows(train, scored)
+    own_answers = outcome.scores[places]
+    train_rows, scored_rows = model_rows(train, scored)
     rows = [
-        _compared(name, answers, own, scored.targets, experiment)
-        for name, answers in _answers(experiment, splits, first, train.targets, second)
+        _compared(name, answers, own_answers, scored.targets, experiment)
+        for name, answers in _answers(experiment, splits, train_rows, train.targets, scored_rows)
     ]
     return SimpleModels(
-        part=part,
+        part=split,
         examples=len(scored),
         trained_on=len(train),
-        own=_scores(experiment, scored.targets, own),
+        own=_scores(experiment, scored.targets, own_answers),
         rows=rows,
     )
 
 
-def _answers(experiment: Experiment, splits: Splits, train: Array, targets: Array, other: Array) -> Iterator[tuple[str, Array]]:
-    """Yields the name and the answers of each simple model; one that scikit-learn refuses is left out."""
+def _answers(
+    experiment: Experiment, splits: Splits, train: Array, targets: Array, scored_rows: Array
+) -> Iterator[tuple[str, Array]]:
+    """Yields the name and the scores of each simple model; models that scikit-learn refuses are skipped."""
     for name, model in learning_models(splits.task, experiment.seed):
         if "boosting" in name or (train.shape[1] > MOST_LINEAR and "regression" in name):
             continue
@@ -61,31 +63,31 @@ def _answers(experiment: Experiment, splits: Splits, train: Array, targets: Arra
             warnings.simplefilter("ignore")  # a simple model that has not converged is still a simple model
             try:
                 model.fit(train, fit_targets(targets, splits.task))
-                yield name, model_scores(model, other, splits)
+                yield name, model_scores(model, scored_rows, splits)
             except ValueError:
                 continue
 
 
-def _compared(name: str, answers: Array, own: Array, truth: Array, experiment: Experiment) -> SimpleModel:
+def _compared(name: str, answers: Array, own_answers: Array, truth: Array, experiment: Experiment) -> SimpleModel:
     task = experiment.task
     return SimpleModel(
         name=name,
         scores=_scores(experiment, truth, answers),
         related=probability_of_no_relation(task, truth, answers),
-        better=_probability_of_no_gain(errors_of_scores(truth, own, task), errors_of_scores(truth, answers, task)),
+        better=_probability_of_no_gain(errors_of_scores(truth, own_answers, task), errors_of_scores(truth, answers, task)),
     )
 
 
 def _scores(experiment: Experiment, truth: Array, answers: Array) -> dict[str, float | None]:
     task = experiment.task
-    found = {metric.name: metric.score(truth, answers, task) for metric in experiment.training.metrics or []}
-    found |= {task.output.score_name: 1 - float(errors_of_scores(truth, answers, task).mean())}
-    return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
+    scores = {metric.name: metric.score(truth, answers, task) for metric in experiment.training.metrics or []}
+    scores |= {task.output.score_name: 1 - float(errors_of_scores(truth, answers, task).mean())}
+    return {name: float(value) if np.isfinite(value) else None for name, value in scores.items()}
 
 
-def _probability_of_no_gain(own: Array, simple: Array) -> float:
+def _probability_of_no_gain(own_errors: Array, simple_errors: Array) -> float:
     """Returns the one-sided p-value of the paired differences of errors, by their mean and its standard error."""
-    gain = own - simple
+    gain = own_errors - simple_errors
     spread = float(gain.std(ddof=1)) / sqrt(len(gain)) if len(gain) > 1 else 0.0
     if spread == 0:
         return 1.0 if gain.mean() <= 0 else 0.0

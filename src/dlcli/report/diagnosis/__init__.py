@@ -1,4 +1,4 @@
-"""A run -> what stands out in it, in words: from the files of its folder alone, without TensorFlow."""
+"""A run -> findings about it: only from the files of its folder, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["FEW_SIMPLE", "GOOD_FIT", "Finding", "Remedy", "diagnose", "findings"
 
 
 def diagnose(run: RunFolder) -> list[Finding]:
-    """Returns what stands out in a run, causes first; nothing where nothing does.
+    """Returns the findings about a run, causes first; empty where nothing stands out.
 
     Raises:
         DlcliError: one of its files cannot be read.
@@ -21,5 +21,5 @@ def diagnose(run: RunFolder) -> list[Finding]:
 
 
 def write_diagnosis(run: RunFolder) -> list[Finding]:
-    """Diagnoses a run, writes `diagnosis.json` and returns what stands out."""
+    """Diagnoses a run, writes `diagnosis.json` and returns the findings."""
     return keep_findings(run, diagnose(run))

@@ -12,180 +12,191 @@ from dlcli.arrays import Array
 from dlcli.report.diagnosis import remedies as try_
 from dlcli.report.diagnosis.evidence import Evidence
 from dlcli.report.diagnosis.remedies import finding_of
-from dlcli.report.diagnosis.shape import course
+from dlcli.report.diagnosis.shape import loss_curve
 from dlcli.report.diagnosis.skill import FIT, best_skill
 from dlcli.runs import layout
 from dlcli.runs.checks import SimpleModel
 from dlcli.runs.diagnosis import Finding, Remedy
 
 CLEAR = 0.01
-"""P-value below which a difference is taken for real, and `MAYBE` above which it may well be chance."""
+"""P-value below which a difference is significant, and `MAYBE`, above which it may well be chance."""
 MAYBE = 0.05
 MUCH = 2.0
-"""How many times the guess's error is worse than the guess, however few examples it rests on."""
+"""Ratio of the error to the guess's from which on a model is worse than the guess, however few the examples."""
 GAIN = 0.02
-"""Difference of scores that is worth a word, where it is real."""
+"""The least significant difference of scores that is reported."""
 
 
-def has_learned_nothing(seen: Evidence) -> bool:
-    """Whether neither the training examples nor the scored ones are answered better than by a guess."""
-    learned = best_skill(seen)
-    return bool(np.isfinite(learned)) and learned < FIT and (seen.unrelated is None or seen.unrelated > MAYBE)
+def has_learned_nothing(evidence: Evidence) -> bool:
+    """Whether the predictions for training and scored examples are no better than a guess."""
+    learned = best_skill(evidence)
+    return bool(np.isfinite(learned)) and learned < FIT and (evidence.unrelated is None or evidence.unrelated > MAYBE)
 
 
-def simple_models_see(seen: Evidence) -> bool | None:
-    """Whether some simple model's answers clearly have to do with the labels; None where none was fitted."""
-    found = seen.checks.simple_models
-    if found is None or not found.rows:
+def simple_models_see(evidence: Evidence) -> bool | None:
+    """Whether the predictions of a simple model are clearly related to the labels; None where none was fitted."""
+    simple = evidence.checks.simple_models
+    if simple is None or not simple.rows:
         return None
-    return any(row.related is not None and row.related * len(found.rows) < CLEAR for row in found.rows)
+    return any(row.related is not None and row.related * len(simple.rows) < CLEAR for row in simple.rows)
 
 
-def meaningless_labels(seen: Evidence) -> Finding | None:
-    """The training examples are learned, and neither this model nor a simple one can answer others."""
-    learned, scored = seen.skills(seen.rows[-1] if seen.rows else None), seen.scored_skills
+def meaningless_labels(evidence: Evidence) -> Finding | None:
+    """The training examples are learned, but neither this model nor a simple one predicts others."""
+    learned, scored = evidence.skills(evidence.rows[-1] if evidence.rows else None), evidence.scored_skills
     shared = [name for name in learned if name in scored and name != "loss"] or [name for name in learned if name in scored]
-    if not shared or min(learned[name] for name in shared) < max(FIT, seen.chance):
+    if not shared or min(learned[name] for name in shared) < max(FIT, evidence.chance):
         return None
-    if max(scored[name] for name in scored if name != "loss" or shared == ["loss"]) > seen.chance:
+    if max(scored[name] for name in scored if name != "loss" or shared == ["loss"]) > evidence.chance:
         return None
-    if (seen.unrelated is not None and seen.unrelated < CLEAR) or simple_models_see(seen):
+    if (evidence.unrelated is not None and evidence.unrelated < CLEAR) or simple_models_see(evidence):
         return None
-    others = max((value for name, value in seen.skills(seen.best, "val_").items() if name in shared), default=0.0)
-    if others > max(seen.chance, FIT):
+    validation_skill = max(
+        (value for name, value in evidence.skills(evidence.best, "val_").items() if name in shared), default=0.0
+    )
+    if validation_skill > max(evidence.chance, FIT):
         return None
     name = shared[0]
-    evidence = [
-        f"training {name} {seen.rows[-1][name]:.4g} in the last epoch ({layout.HISTORY})",
-        f"{seen.scored} {name} {seen.metrics['metrics'][name]['value']:.4g}, no better than {seen.metrics['baseline']['name']}"
-        f" ({seen.scored_file(layout.METRICS)})",
-        *_simple_in_words(seen),
+    lines = [
+        f"training {name} {evidence.rows[-1][name]:.4g} in the last epoch ({layout.HISTORY})",
+        _no_better_in_words(evidence, name),
+        *_simple_in_words(evidence),
     ]
     texts = [
         Remedy("check some examples with their labels: were rows and labels read in the same order?"),
         Remedy("does the target depend on the inputs at all?"),
     ]
-    return finding_of(seen, "shuffled or meaningless labels", evidence, texts)
+    return finding_of(evidence, "shuffled or meaningless labels", lines, texts)
 
 
-def no_better(seen: Evidence) -> Finding | None:
-    """Nothing was learned, and simple models learn nothing either."""
-    if not seen.scored_skills or not has_learned_nothing(seen) or seen.unrelated is None or simple_models_see(seen):
+def no_better(evidence: Evidence) -> Finding | None:
+    """The model learned nothing, and simple models learn nothing either."""
+    if (
+        not evidence.scored_skills
+        or not has_learned_nothing(evidence)
+        or evidence.unrelated is None
+        or simple_models_see(evidence)
+    ):
         return None
-    name = _main(seen)
-    evidence = [
-        f"{seen.scored} {name} {seen.metrics['metrics'][name]['value']:.4g}, no better than {seen.metrics['baseline']['name']}"
-        f" ({seen.scored_file(layout.METRICS)})",
-        f"the training skill is not better: {best_skill(seen):.2f}, where 0 is the guess and 1 is perfect ({layout.HISTORY})",
-        *_simple_in_words(seen),
+    name = _main(evidence)
+    lines = [
+        _no_better_in_words(evidence, name),
+        f"the training skill is not better: {best_skill(evidence):.2f}, where 0 is the guess and 1 is perfect"
+        f" ({layout.HISTORY})",
+        *_simple_in_words(evidence),
     ]
     texts = [Remedy("check some examples with their labels: does the target depend on the inputs at all?")]
-    if simple_models_see(seen) is None:
-        texts = [*try_.more_fit(seen), *texts]
-    return finding_of(seen, "no better than a guess", evidence, texts)
+    if simple_models_see(evidence) is None:
+        texts = [*try_.more_fit(evidence), *texts]
+    return finding_of(evidence, "no better than a guess", lines, texts)
+
+
+def _no_better_in_words(evidence: Evidence, name: str) -> str:
+    value, baseline = evidence.metrics["metrics"][name]["value"], evidence.metrics["baseline"]["name"]
+    return f"{evidence.scored} {name} {value:.4g}, no better than {baseline} ({evidence.scored_file(layout.METRICS)})"
 
 
 @dataclass(frozen=True)
-class _Beside:
-    """The model's mean error beside that of a constant guess, in the guess's, and how likely it is no larger."""
+class _GuessComparison:
+    """The ratio of the model's mean error to a constant guess's, and the probability that it is no larger."""
 
     error: float
     probability: float
 
 
-def worse_than_guess(seen: Evidence, *, explained: bool = False) -> Finding | None:
-    """The scored examples are answered worse than by the same answer to all of them.
+def worse_than_guess(evidence: Evidence, *, explained: bool = False) -> Finding | None:
+    """The predictions for the scored examples are worse than a constant.
 
-    `explained` tells whether another finding names the cause and what to try.
+    `explained`: whether another finding names the cause and its remedies.
     """
-    found = _beside_guess(seen)
-    if found is None or found.error <= 1.02 or (found.probability > CLEAR and found.error < MUCH):
+    comparison = _compare_with_guess(evidence)
+    if comparison is None or comparison.error <= 1.02 or (comparison.probability > CLEAR and comparison.error < MUCH):
         return None
-    guess = seen.metrics.get("baseline", {}).get("name") or "a constant"
-    name = _main(seen)
-    value = seen.metrics["metrics"].get(name, {}).get("value")
-    score = f"{seen.scored} {name} {value:.4g}: " if value is not None else ""
-    what = "mean squared error" if seen.output.is_numeric else "number of wrong predictions"
-    evidence = [
-        f"{score}the {what} on {len(seen.outcome or ())} {seen.scored} examples is {found.error:,.3g} times that of {guess!s}"
-        f" ({seen.scored_file(layout.METRICS)}, {layout.PREDICTIONS})"
+    guess = evidence.metrics.get("baseline", {}).get("name") or "a constant"
+    name = _main(evidence)
+    value = evidence.metrics["metrics"].get(name, {}).get("value")
+    score = f"{evidence.scored} {name} {value:.4g}: " if value is not None else ""
+    error_name = "mean squared error" if evidence.output.is_numeric else "number of wrong predictions"
+    lines = [
+        f"{score}the {error_name} on {len(evidence.outcome or ())} {evidence.scored} examples is {comparison.error:,.3g} times"
+        f" that of {guess!s} ({evidence.scored_file(layout.METRICS)}, {layout.PREDICTIONS})"
     ]
     remedies: list[Remedy] = []
-    if seen.has_unscaled_targets:
-        evidence.append(f"the targets have a root mean square of {seen.target_size:.3g} and are not scaled ({layout.DATA})")
+    if evidence.has_unscaled_targets:
+        lines.append(f"the targets have a root mean square of {evidence.target_size:.3g} and are not scaled ({layout.DATA})")
         remedies.append(Remedy("scale the targets", "data.scale_targets=true"))
     elif not explained:
-        way = course(seen)
-        rising = len(seen.rows) > 1 and (way.jumps or way.last >= way.first)
-        remedies = try_.with_rate(seen, seen.lower_rate, "a lower learning rate") if rising else try_.longer(seen)
-    return finding_of(seen, "worse than a constant guess", evidence, remedies)
+        curve = loss_curve(evidence)
+        rising = len(evidence.rows) > 1 and (curve.jumps or curve.last >= curve.first)
+        remedies = try_.with_rate(evidence, evidence.lower_rate, "a lower learning rate") if rising else try_.longer(evidence)
+    return finding_of(evidence, "worse than a constant guess", lines, remedies)
 
 
-def _beside_guess(seen: Evidence) -> _Beside | None:
-    outcome = seen.outcome
+def _compare_with_guess(evidence: Evidence) -> _GuessComparison | None:
+    outcome = evidence.outcome
     if outcome is None or len(outcome) < 2:
         return None
-    guess = _guessed(seen)
+    guess = _constant_answer(evidence)
     if guess is None:
         return None
-    own, other = (seen.output.errors(outcome.truth, predicted) for predicted in (outcome.predicted, guess))
-    if not other.mean():
+    model_errors, guess_errors = (evidence.output.errors(outcome.truth, predicted) for predicted in (outcome.predicted, guess))
+    if not guess_errors.mean():
         return None
-    gain = own - other
+    gain = model_errors - guess_errors
     spread = float(gain.std(ddof=1)) / sqrt(len(gain))
     probability = 1 - NormalDist().cdf(float(gain.mean()) / spread) if spread else float(gain.mean() <= 0)
-    return _Beside(float(own.mean() / other.mean()), probability)
+    return _GuessComparison(float(model_errors.mean() / guess_errors.mean()), probability)
 
 
-def _guessed(seen: Evidence) -> Array | None:
-    """Returns the constant answer in the shape of the predictions: the commonest class, label by label, or the means."""
-    outcome = seen.outcome
+def _constant_answer(evidence: Evidence) -> Array | None:
+    """Returns the constant prediction in the shape of the predictions: the most frequent class or labels, or the means."""
+    outcome = evidence.outcome
     assert outcome is not None
-    if seen.output.is_numeric:
-        means = seen.data.get("means")
+    if evidence.output.is_numeric:
+        means = evidence.data.get("means")
         return np.array(means)[None] if means and len(means) == outcome.truth.shape[1] else None
-    if seen.shares is None:
+    if evidence.shares is None:
         return None
-    return np.asarray(seen.shares.argmax() if seen.has_one_class else (seen.shares > 0.5)[None])
+    return np.asarray(evidence.shares.argmax() if evidence.has_one_class else (evidence.shares > 0.5)[None])
 
 
-def better_simple_model(seen: Evidence) -> tuple[SimpleModel, str, float, float] | None:
-    """Returns the simple model that clearly beats the run's, with the score's name, its value and the run's; else None."""
-    found = seen.checks.simple_models
-    if found is None:
+def better_simple_model(evidence: Evidence) -> tuple[SimpleModel, str, float, float] | None:
+    """Returns the simple model that is clearly better than the run's, the score's name, its value and the run's; else None."""
+    simple = evidence.checks.simple_models
+    if simple is None:
         return None
-    name = seen.output.score_name
-    own = found.own.get(name)
+    name = evidence.output.score_name
+    own_score = simple.own.get(name)
     clear = [
         (row, value)
-        for row in found.rows
+        for row in simple.rows
         if (value := row.scores.get(name)) is not None
         and row.better is not None
-        and row.better * len(found.rows) < CLEAR
-        and own is not None
-        and value - own > GAIN
+        and row.better * len(simple.rows) < CLEAR
+        and own_score is not None
+        and value - own_score > GAIN
     ]
-    if not clear or own is None:
+    if not clear or own_score is None:
         return None
     best, value = max(clear, key=lambda pair: pair[1])
-    return best, name, value, own
+    return best, name, value, own_score
 
 
-def _simple_in_words(seen: Evidence) -> list[str]:
-    found = seen.checks.simple_models
-    if found is None or not found.rows:
+def _simple_in_words(evidence: Evidence) -> list[str]:
+    simple = evidence.checks.simple_models
+    if simple is None or not simple.rows:
         return []
-    name = seen.output.score_name
-    scores = [(value, row.name) for row in found.rows if (value := row.scores.get(name)) is not None]
+    name = evidence.output.score_name
+    scores = [(value, row.name) for row in simple.rows if (value := row.scores.get(name)) is not None]
     if not scores:
         return []
     best, model = max(scores)
     return [
-        f"simple models learn nothing either: the best of {len(scores)}, {model}, has {name} {best:.4g} on {found.examples}"
-        f" {found.part} examples ({layout.CHECKS})"
+        f"simple models learn nothing either: the best of {len(scores)}, {model}, has {name} {best:.4g} on {simple.examples}"
+        f" {simple.part} examples ({layout.CHECKS})"
     ]
 
 
-def _main(seen: Evidence) -> str:
-    """Returns the name of the score that is shown: the first that has a scale, else the loss."""
-    return next(iter(seen.scored_skills), "loss")
+def _main(evidence: Evidence) -> str:
+    """Returns the name of the shown score: the first one with a skill, else the loss."""
+    return next(iter(evidence.scored_skills), "loss")

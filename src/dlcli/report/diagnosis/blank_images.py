@@ -1,4 +1,4 @@
-"""Blank images: pictures of one colour once read, from which nothing can be learned; `flat_images` in `data.json`."""
+"""Blank images: they have a single colour once decoded, so nothing can be learned (`flat_images` in `data.json`)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from dlcli.visible import visible
 SHARE = 0.05
 """Share of blank images from which on they are reported."""
 MOST = 0.5
-"""Share of blank images from which on they explain what the network's inputs look like."""
+"""Share of blank images from which on they explain the scale of the network's inputs."""
 
 
 class _FlatImages(BaseModel):
-    """`flat_images` in `data.json`, as `stages.image_files` writes it."""
+    """`flat_images` in `data.json`."""
 
     model_config = ConfigDict(strict=True)
     images: Annotated[int, Field(ge=0)] = 0
@@ -29,32 +29,32 @@ class _FlatImages(BaseModel):
     background: str = ""
 
 
-def _flat_images(seen: Evidence) -> _FlatImages:
+def _flat_images(evidence: Evidence) -> _FlatImages:
     try:
-        return _FlatImages.model_validate(seen.data.get("flat_images") or {})
+        return _FlatImages.model_validate(evidence.data.get("flat_images") or {})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, ("flat_images", *first["loc"])))
-        raise DamagedFile(f"{seen.run.data_path}: {place}: {first['msg']}") from None
+        raise DamagedFile(f"{evidence.run.data_path}: {place}: {first['msg']}") from None
 
 
-def blank_images(seen: Evidence) -> Finding | None:
-    """Images show one colour and nothing else: empty files, or a background of the colour of what is on it."""
-    flat = _flat_images(seen)
+def blank_images(evidence: Evidence) -> Finding | None:
+    """Images have a single colour: empty files, or a background in the colour of the foreground."""
+    flat = _flat_images(evidence)
     if flat.images < 2 or flat.images < SHARE * flat.of:
         return None
-    some = "; ".join(visible(name) for name in flat.some[:2])
-    evidence = [f"{flat.images} of {flat.of} images have a single colour once decoded: {some} ({layout.DATA})"]
+    names = "; ".join(visible(name) for name in flat.some[:2])
+    lines = [f"{flat.images} of {flat.of} images have a single colour once decoded: {names} ({layout.DATA})"]
     if flat.background:
-        return finding_of(seen, "blank images", evidence, [_with_background(flat.background)])
-    return finding_of(seen, "blank images", evidence, [Remedy("open some of these images, and remove those that are blank")])
+        return finding_of(evidence, "blank images", lines, [_with_background(flat.background)])
+    return finding_of(evidence, "blank images", lines, [Remedy("open some of these images, and remove those that are blank")])
 
 
 def _with_background(colour: str) -> Remedy:
     return Remedy(f"put transparent pixels on {colour}, so that the images are visible", f"data.image.background={colour}")
 
 
-def are_mostly_blank(seen: Evidence) -> bool:
+def are_mostly_blank(evidence: Evidence) -> bool:
     """Whether most images are blank, so that the network's inputs hardly vary."""
-    flat = _flat_images(seen)
+    flat = _flat_images(evidence)
     return flat.images > MOST * flat.of

@@ -1,4 +1,4 @@
-"""What the rules look at: the numbers of a run's files, brought to one scale."""
+"""The evidence of the rules: the numbers of a run's files on one scale."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MEASURES: dict[type[OutputType], tuple[str, ...]] = {
     Values: ("r2", "rmse", "mse", "mae"),
 }
 LARGE_TARGETS, SMALL_TARGETS = 10.0, 0.05
-"""Sizes of targets above, and below, which a network with usual weights and rates takes long to reach them at all."""
+"""Sizes of targets above, and below, which a network with usual weights and learning rates needs long to reach them."""
 _PERFECT = {"accuracy": 1.0, "auc": 1.0, "f1": 1.0, "r2": 1.0, "rmse": 0.0, "mse": 0.0, "mae": 0.0}
 
 
@@ -40,8 +40,8 @@ _PERFECT = {"accuracy": 1.0, "auc": 1.0, "f1": 1.0, "r2": 1.0, "rmse": 0.0, "mse
 class Evidence:
     """A run's files as numbers.
 
-    A *skill* is a value on a scale where 0 is the guess without inputs and 1 is perfect; losses are told in guesses' losses.
-    `scored` is the part that was evaluated, empty where none was.
+    A *skill* is a value on a scale where 0 is the guess without inputs and 1 is perfect; losses are in units of its loss.
+    `scored` is the evaluated split, empty where there is none.
     """
 
     run: RunFolder
@@ -61,12 +61,12 @@ class Evidence:
         return self.experiment.task
 
     def scored_file(self, name: str) -> str:
-        """Returns how a file of the scored part is called from the run's folder."""
+        """Returns the path of a file of the scored split, relative to the run's folder."""
         return scored_file(self.scored, name)
 
-    def examples(self, part: str) -> int:
-        """Returns how many examples a part has; 0 where it is not known."""
-        return int(self.data.get("examples", {}).get(part, 0))
+    def examples(self, split: str) -> int:
+        """Returns the number of examples of a split; 0 where it is not known."""
+        return int(self.data.get("examples", {}).get(split, 0))
 
     @property
     def output(self) -> OutputType:
@@ -80,7 +80,7 @@ class Evidence:
 
     @cached_property
     def shares(self) -> Array | None:
-        """The share of each class, or of each label, among the training examples; None for regression, or if not known."""
+        """The share of each class, or of each label, among the training examples; None for a regression, or if not known."""
         counts = self.data.get("counts", {}).get("train", {})
         names, total = self.data.get("classes") or [], self.examples("train")
         if self.output.is_numeric or not total or not names or not all(name in counts for name in names):
@@ -98,12 +98,12 @@ class Evidence:
         return None
 
     def _counted_shares(self, shares: Array) -> Array:
-        """Returns the shares of the classes that count in the loss, among each other."""
+        """Returns the shares of the classes that count in the loss, with a sum of 1."""
         ignored = getattr(self.experiment.training.loss, "ignore_class", None)
         if ignored is None or not 0 <= ignored < len(shares) or shares[ignored] == 1:
             return shares
-        counted = np.delete(shares, ignored)
-        return np.asarray(counted / counted.sum())
+        counted_shares = np.delete(shares, ignored)
+        return np.asarray(counted_shares / counted_shares.sum())
 
     def _guess_error(self, kind: str) -> float | None:
         means = self.data.get("means")
@@ -114,7 +114,7 @@ class Evidence:
 
     @cached_property
     def unit(self) -> float:
-        """The loss that differences of losses are told in: the guess's, or else that of the first epoch."""
+        """The unit of differences of losses: the guess's loss, or else that of the first epoch."""
         first = [value for row in self.rows[:1] for value in (row.get("loss"), row.get("val_loss")) if value is not None]
         return max(abs(self.guess_loss or float(max(first, default=1.0))), 1e-9)
 
@@ -125,12 +125,12 @@ class Evidence:
 
     @cached_property
     def best(self) -> Row | None:
-        """The row of the epoch whose model was kept; the last one where that is not known."""
+        """The row of the epoch whose model was saved; the last row where that is not known."""
         row = next((row for row in self.rows if row["epoch"] == self.status.best_epoch), None)
         return row or (self.rows[-1] if self.rows else None)
 
     def skills(self, row: Row | None, prefix: str = "") -> dict[str, float]:
-        """Returns the skill by each measure that an epoch has for the training part, or with `val_` for the validation."""
+        """Returns the skill by each measure of an epoch on the training split, or with `val_` on the validation split."""
         if row is None:
             return {}
         skills = {name: self._skill(name, row.get(f"{prefix}{name}")) for name in entry_of(_MEASURES, self.output) or ()}
@@ -141,7 +141,7 @@ class Evidence:
 
     @cached_property
     def scored_skills(self) -> dict[str, float]:
-        """The skill by each measure on the part that was evaluated."""
+        """The skill by each measure on the evaluated split."""
         values = {name: entry["value"] for name, entry in self.metrics.get("metrics", {}).items()}
         return self.skills(values) if values else {}
 
@@ -152,15 +152,15 @@ class Evidence:
         return 1 - (value / guess) ** 2 if name == "rmse" else (value - guess) / (perfect - guess)
 
     def _guess(self, name: str) -> float | None:
-        """Returns what the guess without inputs reaches by a measure."""
-        known: float | None = self.metrics.get("baseline", {}).get("metrics", {}).get(name)
+        """Returns the score of the guess without inputs by a measure."""
+        baseline: float | None = self.metrics.get("baseline", {}).get("metrics", {}).get(name)
         if name == "accuracy" and self.shares is not None and self.has_one_class:
             return float(self.shares.max())
-        return {"auc": 0.5, "r2": 0.0}.get(name, known)
+        return {"auc": 0.5, "r2": 0.0}.get(name, baseline)
 
     @cached_property
     def chance(self) -> float:
-        """Two standard errors of the accuracy's skill on the evaluated part, or of a correlation's square for numbers."""
+        """Two standard errors of the accuracy's skill on the evaluated split, or of a squared correlation for values."""
         count = max(int(self.metrics.get("examples", 0)) or self.examples("validation"), 1)
         if self.output.is_numeric:
             return 2 / sqrt(count)
@@ -170,9 +170,9 @@ class Evidence:
 
     @cached_property
     def unrelated(self) -> float | None:
-        """How likely answers like those on the evaluated part are if they have nothing to do with the labels.
+        """The probability of predictions as good as those on the evaluated split if they are unrelated to the labels.
 
-        None where predictions are not kept, or are of too few examples to tell.
+        None where predictions are not stored, or where there are too few.
         """
         if self.outcome is None or self.outcome.scores is None:
             return None
@@ -180,7 +180,7 @@ class Evidence:
 
     @cached_property
     def rate_ratio(self) -> float:
-        """The highest learning rate of the run, in the default rates of its optimizer; 1 where it has none."""
+        """The run's highest learning rate as a multiple of its optimizer's default; 1 where it has none."""
         return 1.0 if self.rate is None else self.rate / self.usual_rate
 
     @property
@@ -190,27 +190,27 @@ class Evidence:
 
     @property
     def steps_to_best(self) -> int:
-        """How many steps the kept model had learned for, about: those of whole epochs; 0 where that is not known."""
+        """The approximate number of training steps of the saved model, in whole epochs; 0 where it is not known."""
         count = self.examples("train")
         epoch = int(self.best["epoch"]) if self.best else 0
         return epoch * -(-count // max(1, self.experiment.data.examples_in_step(count)))
 
     @property
     def target_size(self) -> float:
-        """The root mean square of the largest target on the evaluated part; 0 for classes."""
+        """The root mean square of the largest target on the evaluated split; 0 for classes."""
         if not self.output.is_numeric or self.outcome is None:
             return 0.0
         return float(np.sqrt((self.outcome.truth.astype("float64") ** 2).mean(axis=0)).max())
 
     @property
     def has_unscaled_targets(self) -> bool:
-        """Whether a regression learns targets as they are, far from the size that a network begins with."""
+        """Whether a regression learns unscaled targets, far from the size of a network's initial outputs."""
         is_far = self.target_size > LARGE_TARGETS or 0 < self.target_size < SMALL_TARGETS
         return is_far and not self.experiment.data.scales_targets
 
     @property
     def usual_rate(self) -> float:
-        """The default learning rate of the run's optimizer; Adadelta's is that of its paper, Keras's is far too low."""
+        """The default learning rate of the run's optimizer; for Adadelta that of its paper, since Keras's is far too low."""
         if getattr(self.experiment.training.optimizer, "kind", "") == "adadelta":
             return 1.0
         default = type(self.experiment.training.optimizer).model_fields["learning_rate"].default
@@ -218,7 +218,7 @@ class Evidence:
 
     @property
     def rate(self) -> float | None:
-        """The highest learning rate of the run, to six digits: the history has it in float32, 0.001 as 0.0010000000475."""
+        """The highest learning rate of the run, to six digits: the history has float32, such as 0.0010000000475 for 0.001."""
         rates = [row["learning_rate"] for row in self.rows if row.get("learning_rate")]
         return float(f"{max(rates):.6g}") if rates else None
 
@@ -229,19 +229,21 @@ class Evidence:
 
 
 def _entropy(shares: Array, *, by_label: bool) -> float:
-    """Returns the cross-entropy of always saying the shares: of classes in nats, of labels the mean of each."""
-    parts = [np.array([share, 1 - share]) for share in shares] if by_label else [shares]
-    return float(sum(-sum(share * log(share) for share in part.tolist() if share > 0) for part in parts)) / len(parts)
+    """Returns the cross-entropy of constantly predicting the shares: of classes in nats, of labels the mean over them."""
+    distributions = [np.array([share, 1 - share]) for share in shares] if by_label else [shares]
+    return float(
+        sum(-sum(share * log(share) for share in distribution.tolist() if share > 0) for distribution in distributions)
+    ) / len(distributions)
 
 
 def read_evidence(run: RunFolder) -> Evidence:
-    """Returns what a run's files hold; of what is missing or damaged among them nothing.
+    """Returns the contents of a run's files; missing or damaged predictions are omitted.
 
     Raises:
         DlcliError: the spec or the status cannot be read.
     """
     experiment, status = run.experiment(), run.status()
-    scored = next((part for part in run.scored_splits() if part in ("test", "validation")), "")
+    scored = next((split for split in run.scored_splits() if split in ("test", "validation")), "")
     rows = [_numbers(row) for row in run.history()]
     metrics = run.metrics(scored) if scored else {}
     return Evidence(
@@ -253,11 +255,11 @@ def _outcome(run: RunFolder, scored: str) -> Outcome | None:
     try:
         return read_outcome(run, scored) if scored and has_outcome(run, scored) else None
     except DlcliError:
-        return None  # what it would have told is left out; the other rules go on
+        return None  # rules without predictions still apply
 
 
 def _numbers(row: dict[str, str]) -> Row:
-    """Returns a history row with numbers; a cell that is empty or not finite is None."""
+    """Returns a history row as numbers; an empty cell, or one that is not finite, becomes None."""
     numbers: Row = {"stage": row["stage"], "epoch": int(row["epoch"])}
     for name, cell in row.items():
         if name not in numbers:

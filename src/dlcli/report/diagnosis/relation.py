@@ -1,4 +1,4 @@
-"""Answers beside labels: errors of each example, and rank and correlation tests, without TensorFlow and SciPy."""
+"""Tests whether predictions are related to labels: rank and correlation tests, without TensorFlow and SciPy."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dlcli.tasks import Decisions, Task
 
 
 def probability_of_no_relation(task: Task, truth: Array, scores: Array) -> float | None:
-    """Returns how likely answers as good as these are if they have nothing to do with the labels: a one-sided p-value.
+    """Returns the probability of predictions as good as these if they are unrelated to the labels: a one-sided p-value.
 
     For each class or label the area under the ROC curve by Mann and Whitney's test (1947, normal approximation without
     ties); for each target Pearson's correlation. The smallest of several is multiplied by their number (Bonferroni).
-    None where there are too few examples to tell.
+    None where there are too few examples.
 
     Args:
         task: the task.
@@ -33,22 +33,22 @@ def probability_of_no_relation(task: Task, truth: Array, scores: Array) -> float
 
 
 def area(members: Array, scores: Array) -> float:
-    """Returns the area under the ROC curve, ties counted half; 0.5 where there are no members or no others."""
-    count, others = int(members.sum()), int((~members).sum())
-    if not count or not others:
+    """Returns the area under the ROC curve with ties counted half; 0.5 where there are no members or no others."""
+    count, other_count = int(members.sum()), int((~members).sum())
+    if not count or not other_count:
         return 0.5
-    return float((_ranks(scores)[members].sum() - count * (count + 1) / 2) / (count * others))
+    return float((_ranks(scores)[members].sum() - count * (count + 1) / 2) / (count * other_count))
 
 
 def _area(members: Array, scores: Array) -> float | None:
-    count, others = int(members.sum()), int((~members).sum())
-    if min(count, others) < 3:
+    count, other_count = int(members.sum()), int((~members).sum())
+    if min(count, other_count) < 3:
         return None
-    return (area(members, scores) - 0.5) / sqrt((count + others + 1) / (12 * count * others))
+    return (area(members, scores) - 0.5) / sqrt((count + other_count + 1) / (12 * count * other_count))
 
 
 def _ranks(values: Array) -> Array:
-    """Returns the rank of each value from 1, equal ones with the mean of theirs."""
+    """Returns the rank of each value from 1; equal values have their mean rank."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = counts.cumsum()
     return np.asarray((last - (counts - 1) / 2)[place.reshape(-1)])

@@ -1,4 +1,4 @@
-"""What to try, as changes of the run's own spec: each is a `--set` that the spec takes."""
+"""Remedies as changes of the run's spec: each is a `--set` that the spec accepts."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from dlcli.visible import visible
 
 _MOST = 4
 SMALLEST_PHOTO = 32
-"""Pixels of a side from which on a backbone that was trained on photos is offered."""
+"""The shorter side in pixels from which on a backbone that was trained on photos is suggested."""
 LONGEST = 500
-"""Characters of one line of evidence: names in it may be of any length."""
+"""The most characters of one line of evidence, since names in it may have any length."""
 
 
 def finding_of(evidence: Evidence, name: Name, lines: Iterable[str], remedies: Iterable[Remedy]) -> Finding:
-    """Returns a finding with lines of bounded length, and the remedies that the run's spec takes."""
-    return Finding(name, tuple(text[:LONGEST] for text in lines), taken(evidence, remedies))
+    """Returns a finding with lines of bounded length, and the remedies that the run's spec accepts."""
+    return Finding(name, tuple(text[:LONGEST] for text in lines), applicable(evidence, remedies))
 
 
-def taken(evidence: Evidence, remedies: Iterable[Remedy]) -> tuple[Remedy, ...]:
-    """Returns up to four remedies, without those whose change the run's spec does not take, or has already."""
+def applicable(evidence: Evidence, remedies: Iterable[Remedy]) -> tuple[Remedy, ...]:
+    """Returns up to four remedies, without those whose change the run's spec refuses or already has."""
     path = evidence.run.spec_path
     text = path.read_text(encoding="utf-8")
-    before, faults = _read(text, str(path), ())
-    kept = []
+    current, faults = _read(text, str(path), ())
+    applicable_remedies = []
     for remedy in remedies:
-        after, new_faults = _read(text, str(path), remedy.changes) if remedy.set else (None, set())
-        if not new_faults - faults and not (after is not None and after == before):
-            kept.append(remedy)
-    return tuple(kept[:_MOST])
+        changed, new_faults = _read(text, str(path), remedy.changes) if remedy.set else (None, set())
+        if not new_faults - faults and not (changed is not None and changed == current):
+            applicable_remedies.append(remedy)
+    return tuple(applicable_remedies[:_MOST])
 
 
 def _read(text: str, path: str, overrides: tuple[str, ...]) -> tuple[dict[str, Any] | None, set[str]]:
-    """Returns a spec as written out, None where it is wrong, and what is wrong; of a moved run that may be its data's place."""
+    """Returns a spec as plain data, None where it has faults, and the faults; in a moved run the data's path may be one."""
     try:
         return dump(load_text(text, path, overrides).experiment), set()
     except SpecError as error:
@@ -47,7 +47,7 @@ def _read(text: str, path: str, overrides: tuple[str, ...]) -> tuple[dict[str, A
 
 
 def longer(evidence: Evidence, factor: float = 3.0) -> list[Remedy]:
-    """More epochs, of the last stage where there are stages."""
+    """Returns more epochs; with stages, those of the last stage."""
     stages = evidence.experiment.training.stages
     if stages:
         epochs = stages[-1].epochs or evidence.experiment.training.epochs
@@ -58,12 +58,12 @@ def longer(evidence: Evidence, factor: float = 3.0) -> list[Remedy]:
 
 
 def with_rate(evidence: Evidence, rate: float, words: str, stage: int | None = None) -> list[Remedy]:
-    """Another learning rate: of the training, of a stage, or of every stage."""
+    """Returns another learning rate: of the training, of a stage, or of every stage."""
     return _of_optimizers(evidence, words, f"learning_rate={rate:.1g}", stage)
 
 
 def clipped(evidence: Evidence, stage: int | None = None) -> list[Remedy]:
-    """Gradients cut to a length: of the training, of a stage, or of every stage."""
+    """Returns clipped gradients: of the training, of a stage, or of every stage."""
     return _of_optimizers(evidence, "clip gradients", "clipnorm=1.0", stage)
 
 
@@ -71,46 +71,46 @@ def _of_optimizers(evidence: Evidence, words: str, change: str, stage: int | Non
     stages = evidence.experiment.training.stages
     if not stages:
         return [Remedy(words, f"training.optimizer.{change}")]
-    chosen = range(len(stages)) if stage is None else [stage]
-    return [Remedy(f"{words} in stage {stages[place].name}", f"training.stages.{place}.optimizer.{change}") for place in chosen]
+    places = range(len(stages)) if stage is None else [stage]
+    return [Remedy(f"{words} in stage {stages[place].name}", f"training.stages.{place}.optimizer.{change}") for place in places]
 
 
 def balanced(evidence: Evidence) -> list[Remedy]:
-    """What lets rare classes count: a loss that weighs them, or another threshold."""
-    found = []
+    """Returns remedies for rare classes: a loss that gives them more weight, or more examples."""
+    remedies = []
     if isinstance(evidence.output, TwoClasses) and evidence.shares is not None:
         weight = f"{min(max(1 - float(evidence.shares[1]), 0.05), 0.95):.2g}"
         loss = f"{{kind: binary_focal_crossentropy, apply_class_balancing: true, alpha: {weight}}}"
         name = evidence.data["classes"][1]
-        found.append(
+        remedies.append(
             Remedy(
                 f"a loss with weight {weight} for class {visible(name[:60])!r} and the rest for the other class",
                 f"training.loss={loss}",
             )
         )
     elif evidence.has_one_class and not evidence.output.has_thresholds:
-        found.append(
+        remedies.append(
             Remedy(
                 "a loss that gives hard examples more weight", "training.loss={kind: categorical_focal_crossentropy, gamma: 5}"
             )
         )
-    return [*found, Remedy("more examples of the rare classes")]
+    return [*remedies, Remedy("more examples of the rare classes")]
 
 
 def less_fit(evidence: Evidence) -> list[Remedy]:
-    """What keeps a model from learning its examples by heart: a backbone, augmentation, dropout, penalties."""
+    """Returns remedies against overfitting: a backbone, augmentation, dropout, penalties."""
     experiment = evidence.experiment
-    found = pretrained(evidence)
+    remedies = pretrained(evidence)
     if "validation" not in evidence.data.get("examples", {}):
-        found.append(Remedy("use a validation split to select the best epoch", "data.split.validation=0.15"))
+        remedies.append(Remedy("use a validation split to select the best epoch", "data.split.validation=0.15"))
     if experiment.data.facts(evidence.task).image and not experiment.data.augment:
         change = "data.augment+={kind: random_translation, height_factor: 0.1, width_factor: 0.1}"
-        found.append(Remedy("augment the training images", change))
-    return found + [Remedy(words, change) for words, change in experiment.model.against_overfitting()]
+        remedies.append(Remedy("augment the training images", change))
+    return remedies + [Remedy(words, change) for words, change in experiment.model.against_overfitting()]
 
 
 def pretrained(evidence: Evidence) -> list[Remedy]:
-    """A backbone that was trained on other photos, for a network that begins with random weights."""
+    """Returns a pretrained backbone, for a network on photos with random initial weights."""
     experiment = evidence.experiment
     shape = evidence.data.get("shape") or []
     begins_random = not experiment.model.has_backbone and not experiment.training.initial_weights
@@ -125,7 +125,7 @@ def pretrained(evidence: Evidence) -> list[Remedy]:
 
 
 def more_fit(evidence: Evidence) -> list[Remedy]:
-    """What lets a model learn more: units, layers, less regularisation, features closer to the task."""
+    """Returns remedies against underfitting: units, layers, less regularisation, features closer to the task."""
     experiment = evidence.experiment
     changes = experiment.model.against_underfitting(len(experiment.training.stages))
     return [*pretrained(evidence), *(Remedy(words, change) for words, change in changes)]

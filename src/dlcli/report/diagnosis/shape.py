@@ -1,4 +1,4 @@
-"""The shape of a loss curve: whether it falls all the time, jumps, or was still falling at its end."""
+"""The shape of a loss curve: whether it falls steadily, jumps, or was still falling at its end."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import numpy as np
 from dlcli.report.diagnosis.evidence import Evidence
 
 JUMP, VALIDATION_JUMP = 0.04, 0.12
-"""Rise from one epoch to the next, in guesses' losses, that counts as a jump; the validation's curve is rougher."""
+"""Rise from one epoch to the next, in units of the guess's loss, that counts as a jump; validation curves are rougher."""
 OFTEN = 0.15
-"""Share of the epochs that must be jumps."""
+"""The least share of epochs with a jump."""
 MANY = 3
-"""How many jumps there must be at least."""
+"""The least number of jumps."""
 TAIL = 0.2
-"""Share of the epochs at the end that tells whether the loss still falls."""
+"""The share of last epochs that show whether the loss still falls."""
 STILL_FALLING = 0.04
-"""Fall of the loss in the last fifth of the epochs, in guesses' losses, from which on more epochs promise much."""
+"""Fall of the loss in the last fifth of the epochs, in units of the guess's loss, from which on more epochs help."""
 STEADY = 0.7
-"""Share of the epochs in which a loss that falls steadily falls."""
+"""The least share of epochs with a fall for a steadily falling loss."""
 
 
 @dataclass(frozen=True)
-class Course:
-    """A training's loss curve in guesses' losses.
+class LossCurve:
+    """A training's loss curve in units of the guess's loss.
 
-    `late` is the median of its later half; `still_falling` what it fell in the last `tail` epochs by `column`; `jumps` how
-    many of `steps` epochs rose by more than `threshold` by `jumping`, 0 where that is not often.
+    `late` is the median of its later half; `still_falling` the fall of `column` in the last `tail` epochs; `jumps` the number
+    of `steps` in which `jumping` rose by more than `threshold`, 0 where there are few.
     """
 
     first: float = 0.0
@@ -44,15 +44,15 @@ class Course:
     threshold: float = JUMP
 
 
-def course(seen: Evidence) -> Course:
+def loss_curve(evidence: Evidence) -> LossCurve:
     """Returns the shape of a run's loss curve."""
-    train, validation = seen.losses("loss"), seen.losses("val_loss")
+    train, validation = evidence.losses("loss"), evidence.losses("val_loss")
     if not train:
-        return Course()
-    steps = _steps(seen, train)
+        return LossCurve()
+    steps = _steps(evidence, train)
     column, tail, fall = _fall(train, validation)
-    jumps, jumping, threshold = _jumps(seen, train, validation)
-    return Course(
+    jumps, jumping, threshold = _jumps(evidence, train, validation)
+    return LossCurve(
         first=train[0],
         last=train[-1],
         late=float(np.median(train[len(train) // 2 :])),
@@ -67,14 +67,16 @@ def course(seen: Evidence) -> Course:
     )
 
 
-def _steps(seen: Evidence, losses: list[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Returns the changes from epoch to epoch, without those from one stage to the next: the loss may be another there."""
-    stages = [row["stage"] for row in seen.rows]
-    return np.array([after - before for at, (before, after) in enumerate(pairwise(losses), 1) if stages[at] == stages[at - 1]])
+def _steps(evidence: Evidence, losses: list[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Returns the changes from epoch to epoch, without those between stages, which may have different losses."""
+    stages = [row["stage"] for row in evidence.rows]
+    return np.array(
+        [loss - previous_loss for at, (previous_loss, loss) in enumerate(pairwise(losses), 1) if stages[at] == stages[at - 1]]
+    )
 
 
 def _fall(train: list[float], validation: list[float]) -> tuple[str, int, float]:
-    """Returns by which column, in how many last epochs, and how far the loss fell; the column that fell less."""
+    """Returns the column that fell less, the number of last epochs, and its fall in them."""
     if len(train) == 1:
         return "val_loss", 1, train[0] - validation[0] if validation else 0.0
     tail = max(1, round(TAIL * len(train)))
@@ -84,16 +86,16 @@ def _fall(train: list[float], validation: list[float]) -> tuple[str, int, float]
 
 
 def _smooth_fall(values: list[float], tail: int) -> float:
-    """Returns how far a curve fell in its last epochs: by the least-squares line through them, which noise moves little."""
+    """Returns the fall of a curve in its last epochs, by the least-squares line through them, which is robust to noise."""
     window = values[-tail - 1 :]
     if len(window) < 4:
         return window[0] - window[-1]
     return -float(np.polyfit(np.arange(len(window)), window, 1)[0]) * tail
 
 
-def _jumps(seen: Evidence, train: list[float], validation: list[float]) -> tuple[int, str, float]:
+def _jumps(evidence: Evidence, train: list[float], validation: list[float]) -> tuple[int, str, float]:
     for values, name, threshold in ((train, "training loss", JUMP), (validation, "val_loss", VALIDATION_JUMP)):
-        steps = _steps(seen, values)
+        steps = _steps(evidence, values)
         count = int((steps > threshold).sum()) if len(steps) else 0
         if count >= max(MANY, OFTEN * len(steps)):
             return count, name, threshold

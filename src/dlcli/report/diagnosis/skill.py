@@ -1,4 +1,4 @@
-"""How much of the way from a guess to perfect a run came, in one number or in words."""
+"""The skill of a run, from 0 for a guess to 1 for perfect, as a number or as text."""
 
 from __future__ import annotations
 
@@ -6,42 +6,42 @@ from dlcli.report.diagnosis.evidence import Evidence
 from dlcli.runs import layout
 
 FIT = 0.15
-"""Skill on the training part from which on it is learned at all."""
+"""Skill on the training split from which on anything is learned."""
 POOR = 0.35
 """Skill below which a model has learned little."""
 SOME = 0.8
-"""Skill below which a model may still be far from what the data give."""
+"""Skill below which a model may still be far from the best possible one."""
 HARD = 0.95
-"""Skill from which nothing is missing."""
+"""Skill from which on nothing is missing."""
 GAP = 0.2
-"""Skill that is lost between training and validation, from which on a model is overfitted."""
+"""Difference of skill between training and validation from which on a model is overfitted."""
 
 
-def best_skill(seen: Evidence) -> float:
-    """Returns the best skill on training or validation examples by any measure; NaN where none is known."""
-    rows = [seen.best, seen.rows[-1] if seen.rows else None]
-    values = [value for row in rows for prefix in ("", "val_") for value in seen.skills(row, prefix).values()]
+def best_skill(evidence: Evidence) -> float:
+    """Returns the best skill on training or validation examples by any measure; NaN where there is none."""
+    rows = [evidence.best, evidence.rows[-1] if evidence.rows else None]
+    values = [value for row in rows for prefix in ("", "val_") for value in evidence.skills(row, prefix).values()]
     return max(values, default=float("nan"))
 
 
-def gap_in_words(seen: Evidence) -> str | None:
-    """Returns the words for the skill that is lost between training examples and others, where it is much; else None.
+def gap_in_words(evidence: Evidence) -> str | None:
+    """Returns a text on the difference of skill between training and other examples, where it is large; else None.
 
-    Of the kept epoch, by the first measure that both have; on the evaluated part, else the validation part.
+    It is that of the saved epoch, by the first common measure, on the evaluated split, else the validation split.
     """
-    if not seen.rows:
+    if not evidence.rows:
         return None
-    learned = seen.skills(seen.best)
-    scored = (seen.scored, seen.scored_skills, f"{layout.HISTORY}, {seen.scored_file(layout.METRICS)}")
-    for where, other, files in (scored, ("validation", seen.skills(seen.best, "val_"), layout.HISTORY)):
-        shared = [name for name in learned if name in other]
+    learned = evidence.skills(evidence.best)
+    scored = (evidence.scored, evidence.scored_skills, f"{layout.HISTORY}, {evidence.scored_file(layout.METRICS)}")
+    for where, other_skills, files in (scored, ("validation", evidence.skills(evidence.best, "val_"), layout.HISTORY)):
+        shared = [name for name in learned if name in other_skills]
         if where and shared:
             name = shared[0]
-            lost = learned[name] - other[name]
-            if lost < max(GAP, seen.chance) or learned[name] < POOR:
+            gap = learned[name] - other_skills[name]
+            if gap < max(GAP, evidence.chance) or learned[name] < POOR:
                 return None
             return (
-                f"skill by {name}: {where} {other[name]:.2f}, training {learned[name]:.2f} (0 is the guess, 1 is perfect)"
-                f" ({files})"
+                f"skill by {name}: {where} {other_skills[name]:.2f}, training {learned[name]:.2f} (0 is the guess, 1 is"
+                f" perfect) ({files})"
             )
     return None

@@ -1,4 +1,4 @@
-"""The findings of a diagnosis as a terminal shows them."""
+"""The findings of a diagnosis as lines for a terminal."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from dlcli.visible import visible
 GOOD_FIT = "nothing stands out"
 
 
-def in_words(run: RunFolder, found: Sequence[Finding]) -> list[str]:
-    """Returns the lines that a terminal shows: each finding, its evidence, and what to try."""
-    if not found:
+def in_words(run: RunFolder, findings: Sequence[Finding]) -> list[str]:
+    """Returns the lines for a terminal: each finding, its evidence, and its remedies."""
+    if not findings:
         return [f"diagnosis: {GOOD_FIT}"]
     lines = []
-    for one in found:
-        lines.append(f"diagnosis: {one.name}")
-        lines += [f"  {text}" for text in one.evidence]
-        lines += [f"  try: {remedy.words}" for remedy in one.remedies]
-    if any(remedy.set for one in found for remedy in one.remedies):
+    for finding in findings:
+        lines.append(f"diagnosis: {finding.name}")
+        lines += [f"  {text}" for text in finding.evidence]
+        lines += [f"  try: {remedy.words}" for remedy in finding.remedies]
+    if any(remedy.set for finding in findings for remedy in finding.remedies):
         lines.append(f"  as in: {command()} train {quote(str(run.spec_path))} --set ...")
     return [visible(line) for line in lines]

@@ -106,13 +106,13 @@
     function choose(cell) {
       const [row, column] = place(cell);
       const key = `${row}-${column}`;
-      let found = false;
-      pairs.forEach((pair) => { pair.hidden = pair.dataset.at !== key; found ||= !pair.hidden; });
+      let hasExamples = false;
+      pairs.forEach((pair) => { pair.hidden = pair.dataset.at !== key; hasExamples ||= !pair.hidden; });
       table.querySelector("[aria-selected]")?.removeAttribute("aria-selected");
       cell.setAttribute("aria-selected", "true");
       title.textContent = row === column ? `Correct: ${names[row]}` : `${names[row]} predicted as ${names[column]}`;
       const count = Number(cell.textContent || 0);
-      answer.hidden = found;
+      answer.hidden = hasExamples;
       answer.textContent = row === column ? `${words(cell)}. Only errors have examples here.`
         : count ? `${words(cell)}. No example is stored here; predictions.csv in the run folder lists all of them.`
           : "There are no such examples.";
@@ -147,12 +147,12 @@
     document.querySelectorAll("table.sort").forEach(sortable);
     document.querySelectorAll("table.matrix").forEach(explorable);
     document.querySelectorAll(".scroll").forEach(stackable);
-    document.querySelectorAll("details").forEach((one) => one.addEventListener("toggle", () => dispatchEvent(new Event("resize"))));
+    document.querySelectorAll("details").forEach((section) => section.addEventListener("toggle", () => dispatchEvent(new Event("resize"))));
     const open = () => { const target = location.hash ? document.getElementById(location.hash.slice(1)) : null; target?.closest("details")?.setAttribute("open", ""); };
     addEventListener("hashchange", open);
     open();
     let closed = [];
-    addEventListener("beforeprint", () => { closed = [...document.querySelectorAll("details:not([open])")]; closed.forEach((one) => { one.open = true; }); });
-    addEventListener("afterprint", () => { closed.forEach((one) => { one.open = false; }); });
+    addEventListener("beforeprint", () => { closed = [...document.querySelectorAll("details:not([open])")]; closed.forEach((section) => { section.open = true; }); });
+    addEventListener("afterprint", () => { closed.forEach((section) => { section.open = false; }); });
   });
 })();
