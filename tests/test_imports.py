@@ -28,7 +28,7 @@ PACKAGES = (
         "models",
         "score",
     ),
-    *("predict", "export", "explain", "report", "training", "fleet", "cli"),
+    *("predict", "export", "explain", "report", "training", "fleet", "api", "cli"),
 )
 """Lowest first: each may import itself and what stands before it."""
 SPEC = (

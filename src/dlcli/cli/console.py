@@ -76,12 +76,12 @@ class TrainingDisplay(Reporter):
         self._epochs = self._steps = 0
 
     @contextmanager
-    def waiting(self, what: str) -> Iterator[None]:
-        """Shows that something takes its time."""
+    def waiting(self, reason: str) -> Iterator[None]:
+        """Shows a spinner with the reason."""
         if not self._live:
             yield
             return
-        with self._console.status(what):
+        with self._console.status(reason):
             yield
 
     def log(self, line: str) -> None:

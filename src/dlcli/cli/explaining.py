@@ -12,7 +12,7 @@ from dlcli.visible import visible
 
 
 class Method(StrEnum):
-    """What can be asked for; the methods of `stages.explaining`."""
+    """The methods of `dlcli explain`."""
 
     GRAD_CAM = "grad_cam"
     OCCLUSION = "occlusion"
@@ -51,19 +51,14 @@ def explain(
     """
     trained_run = found_run(run, runs)
 
-    from dlcli.explain import explain as stage
+    from dlcli.api.run import Run
 
-    skipped: list[str] = []
-    made = stage(
-        trained_run,
-        files or (),
-        method=method or "",
-        class_name=class_name,
-        offline=offline,
-        skip=lambda *words: skipped.append(": ".join(words)),
+    skipped: dict[str, str] = {}
+    made = Run(trained_run.path).explain(
+        files or (), method=method or "", class_name=class_name, offline=offline, skip=skipped.__setitem__
     )
-    for words in skipped:
-        typer.echo(visible(f"skipped {words}"), err=True)
+    for name, reason in skipped.items():
+        typer.echo(visible(f"skipped {name}: {reason}"), err=True)
     folder = trained_run.explanations_path
     if as_json:
         from dataclasses import asdict

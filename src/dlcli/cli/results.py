@@ -45,13 +45,13 @@ def evaluate(
     costs = _costs(cost)
     chosen_run = found_run(run, runs)
 
+    from dlcli.api.run import Run
     from dlcli.cli.console import print_json, show_scores
-    from dlcli.score.evaluate import EvaluateOptions
-    from dlcli.score.evaluate import evaluate as stage
 
-    options = EvaluateOptions(slice_by or (), costs, calibrate)
-    scores = stage(chosen_run, split, offline=offline, data=data, options=options)
-    for note in chosen_run.metrics(scores.split).get("notes") or ():
+    scores = Run(chosen_run.path).evaluate(
+        split, data=data, slice_by=slice_by or (), cost=costs, calibrate=calibrate, offline=offline
+    )
+    for note in scores.notes:
         typer.echo(visible(f"note: {note}"), err=True)
     if as_json:
         print_json({"run": str(chosen_run.path), **chosen_run.metrics(scores.split)})

@@ -50,10 +50,10 @@ def predict(
     chosen_run = found_run(run, runs)
     _refuse_what_is_wrong(what, as_json, csv)
 
-    from dlcli.predict.predict import prepare
+    from dlcli.api.run import Run
 
     skipped = _Skipped()
-    prediction = prepare(chosen_run, what, calibrate=calibrated)
+    prediction = Run(chosen_run.path).prediction(what, calibrated=calibrated)
     skipped.left_out(prediction.notes)
     _print(prediction, prediction.answers(skipped), top, as_json=as_json, csv=csv)
     skipped.end()
@@ -96,9 +96,9 @@ def export(
         raise UsageError("--quantize needs --format tflite")
     _refuse_missing_packages(form)
 
-    from dlcli.export.export import export as stage
+    from dlcli.api.run import Run
 
-    made = stage(chosen_run, form.value, quantize=quantize.value if quantize else "", to=to, offline=offline)
+    made = Run(chosen_run.path).export(form.value, quantize=quantize.value if quantize else "", to=to, offline=offline)
     if as_json:
         from dlcli.cli.console import print_json
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -13,9 +15,9 @@ from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, Quiet, Run
 from dlcli.visible import visible
 
 if TYPE_CHECKING:
+    from dlcli.cli.console import TrainingDisplay
     from dlcli.runs import RunFolder
     from dlcli.runtime.cluster import Cluster
-    from dlcli.spec.load import LoadedSpec
 
 
 def train(
@@ -46,8 +48,9 @@ def train(
 
     The run folder contains the model of the best epoch and its scores on the test split.
     """
+    from dlcli.api.training import load
+    from dlcli.api.training import train as train_model
     from dlcli.errors import UsageError
-    from dlcli.spec.load import load
 
     if (workers is None) != (index is None) or (workers and local_workers):
         raise UsageError("--workers needs --index, and neither can be combined with --local-workers")
@@ -61,14 +64,16 @@ def train(
     if spec is None or schedule is not None:
         raise UsageError("train needs a SPEC, or --resume RUN" if spec is None else "--schedule needs --resume RUN")
 
-    loaded = load(spec, overrides or ())
+    loaded = load(spec, set=overrides or ())
     cluster = _cluster(loaded.experiment.hardware.strategy, workers, index)
     if cluster is not None and not cluster.is_chief:
         from dlcli.training.workers import follow
 
         follow(loaded, cluster, offline=offline)
         return
-    _train(loaded, runs, quiet=quiet, as_json=as_json, offline=offline, cluster=cluster)
+    with _display(quiet) as display:
+        run = train_model(loaded, runs=runs, offline=offline, reporter=display, cluster=cluster)
+    _show(run.folder, quiet=quiet, as_json=as_json)
 
 
 def _cluster(strategy: str, workers: str | None, index: int | None) -> Cluster | None:
@@ -127,30 +132,21 @@ def finetune(
     The stages of a spec train the head first, then layers of the backbone too. A finished run is trained in one more stage;
     the result is a new run.
     """
-    from dlcli.training.finetune import continued, with_stages
+    from dlcli.api.run import Run
+    from dlcli.api.training import finetune as finetune_model
+    from dlcli.cli.options import found_run
+    from dlcli.errors import UsageError
 
-    if os.path.isfile(what) or what.endswith((".yaml", ".yml")):
-        from dlcli.errors import UsageError
-        from dlcli.spec.load import load
-
-        if (selection, learning_rate, epochs) != (None, None, None):
-            raise UsageError("--train, --learning-rate and --epochs need a RUN; a SPEC sets them in `training.stages`")
-        loaded, parent = with_stages(load(what, overrides or ())), ""
-    else:
-        from dlcli.cli.options import found_run
-
-        run = found_run(what, runs)
-        loaded = continued(
-            run,
-            lambda line: typer.echo(visible(line), err=True),
-            train=_selection(selection or "all"),
-            learning_rate=learning_rate,
-            epochs=epochs,
-            overrides=overrides or [],
-            offline=offline,
-        )
-        parent = run.id
-    _train(loaded, runs, quiet=quiet, as_json=as_json, offline=offline, parent=parent)
+    with _display(quiet) as display:
+        options: dict[str, Any] = {"set": overrides or (), "runs": runs, "offline": offline, "reporter": display}
+        if os.path.isfile(what) or what.endswith((".yaml", ".yml")):
+            if (selection, learning_rate, epochs) != (None, None, None):
+                raise UsageError("--train, --learning-rate and --epochs need a RUN; a SPEC sets them in `training.stages`")
+            tuned = finetune_model(what, **options)
+        else:
+            source, kind = Run(found_run(what, runs).path), _selection(selection or "all")
+            tuned = finetune_model(source, train=kind, learning_rate=learning_rate, epochs=epochs, **options)
+    _show(tuned.folder, quiet=quiet, as_json=as_json)
 
 
 def _selection(text: str) -> Any:
@@ -171,7 +167,8 @@ def _resume(
     as_json: bool,
     offline: bool,
 ) -> None:
-    from dlcli.cli.console import TrainingDisplay
+    from dlcli.api.run import Run
+    from dlcli.api.training import resume
     from dlcli.errors import UsageError
     from dlcli.runs import find_run
 
@@ -188,38 +185,21 @@ def _resume(
 
         follow_resumed(run, cluster, overrides=overrides, schedule=schedule, offline=offline)  # type: ignore[arg-type]
         return
-    display = TrainingDisplay(quiet=quiet)
-    with display.waiting("starting TensorFlow"):
-        from dlcli.training import resume as stage
-
-    try:
-        stage.resume(run, display, overrides=overrides, schedule=schedule, offline=offline, cluster=cluster)  # type: ignore[arg-type]
-    finally:
-        display.fit_finished()
+    with _display(quiet) as display:
+        resume(Run(run.path), set=overrides, schedule=schedule, offline=offline, reporter=display, cluster=cluster)  # type: ignore[arg-type]
     _show(run, quiet=quiet, as_json=as_json)
 
 
-def _train(
-    loaded: LoadedSpec,
-    runs: Path,
-    *,
-    quiet: bool,
-    as_json: bool,
-    offline: bool,
-    parent: str = "",
-    cluster: Cluster | None = None,
-) -> None:
+@contextmanager
+def _display(quiet: bool) -> Iterator[TrainingDisplay]:
+    """Yields what shows a training; a stopped training, too, gives the terminal its cursor back."""
     from dlcli.cli.console import TrainingDisplay
 
     display = TrainingDisplay(quiet=quiet)
-    with display.waiting("starting TensorFlow"):
-        from dlcli.training import train as stage
-
     try:
-        run = stage.train(loaded, runs, display, offline=offline, parent=parent, cluster=cluster)
+        yield display
     finally:
-        display.fit_finished()  # a stopped training, too, gives the terminal its cursor back
-    _show(run, quiet=quiet, as_json=as_json)
+        display.fit_finished()
 
 
 def _show(run: RunFolder, *, quiet: bool, as_json: bool) -> None:

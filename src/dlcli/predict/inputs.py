@@ -194,11 +194,7 @@ def _of_table(path: str, source: Csv, columns: dict[str, bool], size: int, skip:
     name = "stdin" if path == STDIN else path
     try:
         with _opened_table(path, source, columns, size) as table:
-            for rows in read_rows(source, table, columns, at_once=size):
-                for number, fault in rows.faults.items():
-                    skip(f"{name}:{number}", fault)
-                if rows.numbers:
-                    yield Batch([f"{name}:{number}" for number in rows.numbers], TableColumns(rows.columns))
+            yield from table_batches(table, source, columns, size, skip, name_of=lambda number: f"{name}:{number}")
             ignored = ignored_columns(source, table.names, file_columns(source, columns).values())
             if notes := [*table.notes, *ignored, *row_notes(table.counts)]:
                 yield Batch([], TableColumns({}), tuple(f"{name}: {note}" for note in notes))
@@ -206,6 +202,29 @@ def _of_table(path: str, source: Csv, columns: dict[str, bool], size: int, skip:
         skip(name, str(error))
     except OSError as error:
         skip(name, error.strerror or str(error))
+
+
+def table_batches(
+    table: OpenTable, source: Csv, columns: dict[str, bool], size: int, skip: Skip, *, name_of: Callable[[int], str]
+) -> Iterator[Batch]:
+    """Yields the rows of an opened table, `size` at a time; unreadable rows are skipped.
+
+    Args:
+        table: the table.
+        source: what the training's cells mean.
+        columns: the model's columns, each with whether it holds numbers.
+        size: rows in a batch.
+        skip: is called with the name of each skipped row, and the reason.
+        name_of: returns the name of a row by its number, from 1 below the header.
+
+    Raises:
+        DataError: the table lacks columns.
+    """
+    for rows in read_rows(source, table, columns, at_once=size):
+        for number, fault in rows.faults.items():
+            skip(name_of(number), fault)
+        if rows.numbers:
+            yield Batch([name_of(number) for number in rows.numbers], TableColumns(rows.columns))
 
 
 @contextmanager
@@ -223,21 +242,38 @@ def _opened_table(path: str, source: Csv, columns: dict[str, bool], size: int) -
 
 
 def _of_array(path: str, name: str, model_inputs: ModelInputs, image: ImageSettings, size: int, skip: Skip) -> Iterator[Batch]:
-    """Yields the examples of a NumPy file, read in slices; those with NaN or infinite values are skipped."""
+    """Yields the examples of a NumPy file, read in slices."""
     try:
         for start, raw in _slices(path, name, size):
-            inputs = _as_model_inputs(raw, model_inputs, image)
-            finite = np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)
-            for place in np.flatnonzero(~finite):
-                skip(f"{path}:{start + place}", "holds NaN or infinite values")
-            if finite.any():
-                yield Batch([f"{path}:{start + place}" for place in np.flatnonzero(finite)], array_inputs(inputs[finite]))
+            names = [f"{path}:{start + place}" for place in range(len(raw))]
+            yield from array_batch(names, raw, model_inputs, image, skip)
     except DataError as error:
         skip(path, str(error))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         skip(path, getattr(error, "strerror", None) or str(error))
     except (MemoryError, OverflowError):
         skip(path, "is larger than the memory")
+
+
+def array_batch(names: list[str], raw: Array, model_inputs: ModelInputs, image: ImageSettings, skip: Skip) -> Iterator[Batch]:
+    """Yields a batch of an array's examples; those with NaN or infinite values are skipped.
+
+    Args:
+        names: the names of the examples.
+        raw: the examples `(n, ...)`, as a file or a caller holds them.
+        model_inputs: what the model takes.
+        image: how images were read in the training.
+        skip: is called with the name of each skipped example, and the reason.
+
+    Raises:
+        DataError: they have another shape or type than the model takes.
+    """
+    inputs = _as_model_inputs(raw, model_inputs, image)
+    is_finite = np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)
+    for place in np.flatnonzero(~is_finite):
+        skip(names[place], "holds NaN or infinite values")
+    if is_finite.any():
+        yield Batch([names[place] for place in np.flatnonzero(is_finite)], array_inputs(inputs[is_finite]))
 
 
 def _as_model_inputs(raw: Array, model_inputs: ModelInputs, image: ImageSettings) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,16 +12,16 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.data.batches import prediction_batch
 from dlcli.data.inputs import ModelInputs, inputs_of_model
-from dlcli.data.open_run import open_run
+from dlcli.data.open_run import OpenRun, open_run
 from dlcli.data.unfamiliar import Unfamiliar
 from dlcli.errors import DataError, UsageError
 from dlcli.predict.answers import Answers
 from dlcli.predict.inputs import Batch, Skip, batches, matching_files
+from dlcli.predict.memory import Columns, memory_batches
 from dlcli.program import command
 from dlcli.runs import RunFolder
 from dlcli.runs.failures import failures_in_words
 from dlcli.runtime.images import is_deep_file
-from dlcli.spec.data.sources.file_tree import Tree
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Decisions, Task
 
@@ -34,9 +34,8 @@ class Prediction:
     experiment: Experiment
     classes: tuple[str, ...]
     model: Any
-    model_inputs: ModelInputs
-    files: list[str]
-    ignored: Tree
+    batches: Callable[[int, Skip], Iterator[Batch]]
+    """Yields the examples, so many at a time."""
     notes: tuple[str, ...]
     temperature: float | None
     unfamiliar: Unfamiliar | None = None
@@ -53,7 +52,7 @@ class Prediction:
         has_answers = False
         size = prediction_batch(self.experiment)
         with failures_in_words(self.run):
-            for batch in batches(self.files, self.model_inputs, self.experiment, size=size, skip=skip):
+            for batch in self.batches(size, skip):
                 self.row_notes.extend(batch.notes)
                 if not batch.ids:
                     continue
@@ -98,18 +97,57 @@ def prepare(run: RunFolder, names: Sequence[str], *, calibrate: bool = False) ->
         UsageError: the run has no model or no calibration, or a name matches no file.
         DamagedFile: the model is not the run's.
     """
-    with open_run(run) as opened:
-        temperature = _temperature(run, opened.task) if calibrate else None
-        experiment, classes, model = opened.experiment, opened.classes, opened.model
-        model_inputs = inputs_of_model(model, run)
+    opened, model_inputs = _opened(run)
     if list(names).count("-") > 1:
         raise UsageError("`-` is stdin, which can be read once")
     files, ignored = matching_files(names, model_inputs.kind)
     if not files:
         raise DataError("; ".join(["nothing to predict: no suitable file", *ignored.notes()]))
-    notes = (*ignored.notes(), *(_depth_notes(files, experiment) if model_inputs.kind == "images" else ()))
-    unfamiliar = Unfamiliar(model, list(model_inputs.columns), run.data().get("gaps")) if model_inputs.columns else None
-    return Prediction(run, experiment, classes, model, model_inputs, files, ignored, notes, temperature, unfamiliar)
+    notes = (*ignored.notes(), *(_depth_notes(files, opened.experiment) if model_inputs.kind == "images" else ()))
+
+    def read(size: int, skip: Skip) -> Iterator[Batch]:
+        return batches(files, model_inputs, opened.experiment, size=size, skip=skip)
+
+    return _prediction(opened, model_inputs, read, notes, calibrate=calibrate)
+
+
+def prepare_examples(run: RunFolder, examples: Array | Columns, *, calibrate: bool = False) -> Prediction:
+    """Loads a run's model for examples in memory.
+
+    Args:
+        run: the run.
+        examples: an array `(n, ...)` of images (uint8, 0 to 255) or numbers, or the columns of a table.
+        calibrate: whether probabilities are divided by the run's temperature.
+
+    Raises:
+        UsageError: the run has no model or no calibration.
+        DamagedFile: the model is not the run's.
+    """
+    opened, model_inputs = _opened(run)
+
+    def read(size: int, skip: Skip) -> Iterator[Batch]:
+        return memory_batches(examples, model_inputs, opened.experiment, size=size, skip=skip)
+
+    return _prediction(opened, model_inputs, read, (), calibrate=calibrate)
+
+
+def _opened(run: RunFolder) -> tuple[OpenRun, ModelInputs]:
+    with open_run(run) as opened:
+        return opened, inputs_of_model(opened.model, run)
+
+
+def _prediction(
+    opened: OpenRun,
+    model_inputs: ModelInputs,
+    read: Callable[[int, Skip], Iterator[Batch]],
+    notes: tuple[str, ...],
+    *,
+    calibrate: bool,
+) -> Prediction:
+    run = opened.run
+    temperature = _temperature(run, opened.task) if calibrate else None
+    unfamiliar = Unfamiliar(opened.model, list(model_inputs.columns), run.data().get("gaps")) if model_inputs.columns else None
+    return Prediction(run, opened.experiment, opened.classes, opened.model, read, notes, temperature, unfamiliar)
 
 
 def _depth_notes(files: Sequence[str], experiment: Experiment) -> list[str]:

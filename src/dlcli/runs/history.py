@@ -43,6 +43,14 @@ class History:
         refuse_odd_history(rows, self._path)
         return rows
 
+    def epochs(self) -> list[Row]:
+        """Returns the rows as they were before they were written: with numbers, without the columns of other stages.
+
+        Raises:
+            DamagedFile: the file cannot be read, or holds something else than numbers.
+        """
+        return [_with_numbers(row) for row in self.rows()]
+
     def replace(self, rows: list[Row]) -> None:
         """Writes the file anew; a column that only some stages have is empty in the others."""
         columns = list(dict.fromkeys(name for row in rows for name in row))

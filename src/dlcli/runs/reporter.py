@@ -1,8 +1,9 @@
-"""What a stage tells while it runs. The command line shows it; tests and other callers may stay silent."""
+"""What is reported while a training runs. The command line shows it; programs may log it or ignore it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,11 @@ class EpochReport:
 
 
 class Reporter:
-    """Receives what a stage tells; this one says nothing."""
+    """Receives what a training reports; this one ignores it. A subclass overrides what it wants to show."""
+
+    def waiting(self, reason: str) -> AbstractContextManager[None]:
+        """Returns a context that is open while the training waits, such as for the start of TensorFlow."""
+        return nullcontext()
 
     def log(self, line: str) -> None:
         """Takes one line of plain text, such as the device that is used."""

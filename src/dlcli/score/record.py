@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -56,6 +56,21 @@ def write_scores(folder: Path, outcome: Outcome, scores: Scores, **more: Any) ->
         "baseline": {"name": scores.baseline_name, "metrics": scores.baseline},
     }
     MetricsFile.of(data | {name: entry for name, entry in more.items() if entry}).write(folder / layout.METRICS)
+
+
+def scores_of(data: Mapping[str, Any]) -> Scores:
+    """Returns the scores that a `metrics.json` holds."""
+    metrics: dict[str, Any] = data["metrics"]
+    return Scores(
+        data["split"],
+        data["examples"],
+        {name: entry["value"] for name, entry in metrics.items()},
+        {name: None if entry["interval"] is None else tuple(entry["interval"]) for name, entry in metrics.items()},
+        data["baseline"]["metrics"],
+        data["baseline"]["name"],
+        {name: entry.get("no_interval", "") for name, entry in metrics.items()},
+        list(data.get("notes") or ()),
+    )
 
 
 def write_tables(folder: Path, outcome: Outcome) -> None:

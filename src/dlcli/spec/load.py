@@ -71,6 +71,15 @@ def load_text(text: str, path: str | FilePath, overrides: Sequence[str] = (), *,
     return LoadedSpec(experiment, document, tuple(overrides))
 
 
+def load_data(data: dict[str, Any], overrides: Sequence[str] = ()) -> LoadedSpec:
+    """Returns the checked experiment of plain data; lines of faults are those of the data as YAML.
+
+    Raises:
+        SpecError: with every fault of the data and of the overrides.
+    """
+    return load_text(yaml.dump(data, Dumper=_Plain, sort_keys=False, allow_unicode=True), "spec", overrides)
+
+
 def _read(path: str | FilePath) -> str:
     try:
         with FilePath(path).open("rb") as file:

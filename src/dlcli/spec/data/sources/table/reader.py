@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -73,7 +73,7 @@ class OpenTable:
         names: its columns.
         rows: its rows, each with `len(names)` cells or a fault.
         dialect: how it is written.
-        format: `text`, `parquet` or `xlsx`.
+        format: `text`, `parquet`, `xlsx` or `memory`.
         encoding: of a text.
         counts: unusual rows among those that were read.
         notes: remarks for the user, before its rows are read.
@@ -182,6 +182,12 @@ def open_lines(
     records = split_records(rest, dialect.separator, dialect.first_line, counts, strict=settings.strip)
     header = split_record(dialect.header_comment, dialect.separator) if dialect.header_comment else None
     return _opened(records, dialect, settings, OpenTable([], iter(()), dialect, "text", encoding, counts), header)
+
+
+def table_in_memory(columns: Mapping[str, Sequence[str]]) -> OpenTable:
+    """Returns a table of columns of text, all of one length; an empty text is a missing value."""
+    rows = (Row(number, number, list(cells)) for number, cells in enumerate(zip(*columns.values(), strict=True), 1))
+    return OpenTable([str(name) for name in columns], rows, Dialect(), "memory")
 
 
 def _ahead(lines: Iterator[str], most: int) -> list[str]:

@@ -169,12 +169,13 @@ def _merged_cells(path: str | Path, sheet: str) -> list[str]:
 def _sheet_rows(sheet: Any) -> Iterator[tuple[int, list[str]]]:
     sheet.reset_dimensions()  # what some programs write there is wrong, and rows beyond it would be lost
     for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
-        cells = [_excel_text(value) for value in row]
+        cells = [cell_text(value) for value in row]
         if any(cells):
             yield number, cells
 
 
-def _excel_text(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """Returns a typed cell as the text that a CSV file would hold: whole numbers without decimals, dates as in ISO 8601."""
     import datetime
 
     if value is None:
@@ -243,7 +244,7 @@ def _texts(column: Any) -> list[str | None]:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        return [None if value is None else _excel_text(value) for value in column.to_pylist()]
+        return [None if value is None else cell_text(value) for value in column.to_pylist()]
     if pa.types.is_boolean(column.type):
         return [None if value is None else str(value) for value in column.to_pylist()]
     if pa.types.is_float16(column.type):

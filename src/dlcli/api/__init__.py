@@ -1,0 +1,1 @@
+"""What `import dlcli` offers to notebooks and other programs, and what the commands call. Its names are those of `dlcli`."""

@@ -1,0 +1,244 @@
+"""`dlcli.load`, `dlcli.train`, `dlcli.finetune` and `dlcli.resume`: from a spec to a run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlcli.api.run import Run
+from dlcli.errors import UsageError
+from dlcli.runs.history import is_setting
+from dlcli.runs.reporter import EpochReport, Reporter
+from dlcli.spec import load as spec_load
+from dlcli.spec.load import LoadedSpec
+
+if TYPE_CHECKING:
+    from dlcli.runtime.cluster import Cluster
+    from dlcli.training.resume import SchedulePolicy
+
+Spec = str | PathLike[str] | Mapping[str, Any] | LoadedSpec
+"""A YAML file, the same as plain data, or what `load` returns."""
+Overrides = Sequence[str] | Mapping[str, Any]
+"""Fields to override: `{"training.epochs": 3}`, or `["training.epochs=3"]` as on the command line."""
+_logger = logging.getLogger("dlcli")
+
+
+class LoggingReporter(Reporter):
+    """A reporter that logs each line and each epoch at level INFO to the logger `dlcli`."""
+
+    def log(self, line: str) -> None:
+        """Logs a line."""
+        _logger.info("%s", line)
+
+    def epoch_finished(self, report: EpochReport) -> None:
+        """Logs the values of an epoch."""
+        values = "  ".join(f"{name} {value:.4g}" for name, value in report.row.items() if not is_setting(name))
+        _logger.info("epoch %d/%d  %s%s", report.epoch, report.epochs, values, "  * best" if report.improved else "")
+
+
+def load(spec: Spec, *, set: Overrides = ()) -> LoadedSpec:
+    """Returns a checked spec; nothing is trained, and TensorFlow is not imported.
+
+    Args:
+        spec: a YAML file, or the same content as a dict, whose relative paths are relative to the working folder.
+        set: fields to override.
+
+    Raises:
+        SpecError: with every fault of the spec and of the overrides.
+
+    Example:
+        >>> spec = dlcli.load("configs/digits_mlp.yaml", set={"training.epochs": 3})
+        >>> spec.experiment.training.epochs
+        3
+    """
+    if isinstance(spec, LoadedSpec):
+        if set:
+            raise UsageError("set: the spec is loaded already; pass `set` to dlcli.load")
+        return spec
+    if isinstance(spec, Mapping):
+        return spec_load.load_data(_plain(spec), _as_options(set))
+    return spec_load.load(fspath(spec), _as_options(set))
+
+
+def train(
+    spec: Spec,
+    *,
+    set: Overrides = (),
+    runs: str | PathLike[str] = "runs",
+    offline: bool = False,
+    reporter: Reporter | None = None,
+    cluster: Cluster | None = None,
+) -> Run:
+    """Trains a spec in a new run folder and returns the run.
+
+    The seed, the precision policy and the session of Keras are set by the spec; the policy is restored at the end. Models that
+    the program built before stay usable.
+
+    Args:
+        spec: a YAML file, the same content as a dict, or a loaded spec.
+        set: fields to override.
+        runs: the folder of the runs.
+        offline: whether the network must not be accessed.
+        reporter: receives the lines and epochs of the training; by default they are logged to the logger `dlcli`.
+        cluster: the workers that train together, of which this process is the chief.
+
+    Raises:
+        SpecError: with every fault of the spec and of the overrides.
+        DataError: the data cannot be read, or cannot be trained on.
+        RunFailed: the training could not end well; the folder says why and keeps the best epoch.
+        Interrupted: a signal stopped it; `resume` continues it.
+
+    Example:
+        >>> run = dlcli.train("configs/digits_mlp.yaml", set={"training.epochs": 3})
+        >>> run.metrics()["accuracy"]
+    """
+    return _trained(load(spec, set=set), runs, offline=offline, reporter=reporter, cluster=cluster)
+
+
+def finetune(
+    source: Spec | Run,
+    *,
+    set: Overrides = (),
+    train: str | Mapping[str, Any] | None = None,
+    learning_rate: float | None = None,
+    epochs: int | None = None,
+    runs: str | PathLike[str] = "runs",
+    offline: bool = False,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Fine-tunes a model in stages and returns the new run.
+
+    The stages of a spec train the head first, then layers of the backbone too. A finished run is trained in one more stage.
+
+    Args:
+        source: a spec, as for `train`, or a finished run.
+        set: fields to override.
+        train: of a run: what to train, `"all"` (the default), `"head"`, `{"last": 20}`, `{"blocks": 2}` or `{"from": layer}`.
+        learning_rate: of a run: the learning rate; by default that of its last stage, or a hundredth of it if its backbone was
+            frozen.
+        epochs: of a run: the number of epochs; by default as in its last stage.
+        runs: the folder of the runs.
+        offline: whether the network must not be accessed.
+        reporter: receives the lines and epochs of the training; by default they are logged to the logger `dlcli`.
+
+    Raises:
+        UsageError: the source has nothing that was trained before, or `train`, `learning_rate` or `epochs` are set for a spec.
+        SpecError, DataError, RunFailed, Interrupted: as `dlcli.train` raises them.
+
+    Example:
+        >>> better = dlcli.finetune(run, train="head", epochs=2)
+    """
+    from dlcli.training.finetune import continued, with_stages
+
+    reporter = reporter or LoggingReporter()
+    if not isinstance(source, Run):
+        if (train, learning_rate, epochs) != (None, None, None):
+            raise UsageError("train, learning_rate and epochs need a run; a spec sets them in `training.stages`")
+        return _trained(with_stages(load(source, set=set)), runs, offline=offline, reporter=reporter)
+    loaded = continued(
+        source.folder,
+        reporter.log,
+        train=_plain(train or "all"),
+        learning_rate=learning_rate,
+        epochs=epochs,
+        overrides=_as_options(set),
+        offline=offline,
+    )
+    return _trained(loaded, runs, offline=offline, reporter=reporter, parent=source.id)
+
+
+def resume(
+    run: Run,
+    *,
+    set: Overrides = (),
+    schedule: SchedulePolicy | None = None,
+    offline: bool = False,
+    reporter: Reporter | None = None,
+    cluster: Cluster | None = None,
+) -> Run:
+    """Resumes an interrupted run from its newest checkpoint, to the same bits as if it had never been interrupted.
+
+    Args:
+        run: the run; `set={"training.epochs": 30}` adds epochs to a completed one.
+        set: more epochs, or fields that cannot change results.
+        schedule: what the schedule of the learning rate does in added epochs: `"continue"`, `"stretch"` or `"rewarm"`.
+        offline: whether the network must not be accessed.
+        reporter: receives the lines and epochs of the training; by default they are logged to the logger `dlcli`.
+        cluster: the workers that train together, of which this process is the chief.
+
+    Raises:
+        UsageError: another process writes the run, or something else is to change.
+        RunFailed, Interrupted: as `dlcli.train` raises them.
+    """
+    reporter = reporter or LoggingReporter()
+    with reporter.waiting("starting TensorFlow"):
+        from dlcli.training.resume import resume as resume_folder
+
+    with _settings_restored():
+        resume_folder(
+            run.folder,
+            reporter,
+            overrides=_as_options(set),
+            schedule=schedule,
+            offline=offline,
+            cluster=cluster,
+        )
+    return run
+
+
+def _trained(
+    loaded: LoadedSpec,
+    runs: str | PathLike[str],
+    *,
+    offline: bool,
+    reporter: Reporter | None = None,
+    parent: str = "",
+    cluster: Cluster | None = None,
+) -> Run:
+    reporter = reporter or LoggingReporter()
+    with reporter.waiting("starting TensorFlow"):
+        from dlcli.training.train import train as train_folder
+
+    with _settings_restored():
+        folder = train_folder(loaded, Path(runs), reporter, offline=offline, parent=parent, cluster=cluster)
+    return Run(folder.path)
+
+
+@contextmanager
+def _settings_restored() -> Iterator[None]:
+    """Restores Keras's precision policy at the end of the block: it would apply to the models that the caller builds next.
+
+    TensorFlow's warnings on functions that it traces again are not shown inside the block: a training has a function each.
+    """
+    from dlcli.runtime.engine import keras, tf
+
+    policy, logger = keras.config.dtype_policy(), tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+        logger.setLevel(level)
+
+
+def _as_options(overrides: Overrides) -> list[str]:
+    """Returns overrides as the `--set` options that mean them."""
+    if isinstance(overrides, Mapping):
+        return [f"{key}={spec_load.to_flow(_plain(value))}" for key, value in overrides.items()]
+    if isinstance(overrides, str):
+        raise UsageError(f"set: expected a dict or a list of options, found the text {overrides!r}")
+    return list(overrides)
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value as YAML can hold it: mappings as dicts, sequences as lists, paths as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return fspath(value) if isinstance(value, PathLike) else value
