@@ -206,7 +206,7 @@ def test_an_interrupted_sweep_exits_75_and_leaves_a_checkpoint_results_and_no_pa
     said = f"to resume: dlcli sweep --resume {folder.id} --runs {tmp_path / 'runs'} --storage URL\n"
     assert said in (tmp_path / "output.txt").read_text()
     (run,) = all_runs(tmp_path / "runs")
-    assert (run.status().state, run.can_go_on) == ("interrupted", True)
+    assert (run.status().state, run.is_resumable) == ("interrupted", True)
     assert [row["state"] for row in trials_of(tmp_path)] == ["running"]
     assert folder.page_path.exists()
     written = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
@@ -253,7 +253,7 @@ def test_poor_trials_end_early_with_a_checkpoint_and_trials_are_limited_in_time(
     assert pruned
     for row in pruned:
         run = RunFolder(tmp_path / "runs" / row["run"])
-        assert (run.status().state, run.can_go_on) == ("interrupted", True)
+        assert (run.status().state, run.is_resumable) == ("interrupted", True)
         assert run.status().reason == row["reason"]
         assert row["reason"].startswith("pruned after epoch")
     write(tmp_path, trials=50, epochs=3000, more="  minutes: 0.4\n  pruner: none\n")

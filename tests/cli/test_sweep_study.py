@@ -20,7 +20,7 @@ from dlcli.fleet.batch.devices import slots
 from dlcli.fleet.batch.engines.local import LocalEngine
 from dlcli.runs import RunFolder
 from dlcli.runs.folder import Status
-from dlcli.runs.sweeps import SweepFolder, from_everywhere, without_password
+from dlcli.runs.sweeps import SweepFolder, absolute_storage, without_password
 from dlcli.spec.load import load
 
 pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
@@ -90,7 +90,7 @@ def test_no_password_is_written_down_or_shown(tmp_path: Path, address: str, show
 def test_an_address_without_a_password_is_kept(tmp_path: Path) -> None:
     for address in ("postgresql://me@host:5432/sweeps?sslmode=require", "/shared/journal.log", ""):
         folder = SweepFolder.make(tmp_path, address)
-        assert (folder.kept_storage, folder.needs_storage) == (address, False)
+        assert (folder.recorded_storage, folder.needs_storage) == (address, False)
 
 
 def test_a_storage_outside_the_folder_is_given_again_by_the_user(tmp_path: Path) -> None:
@@ -118,13 +118,13 @@ def test_a_file_is_found_from_every_working_folder(
     storage: str, kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert from_everywhere(storage) == kept.format(tmp_path)
+    assert absolute_storage(storage) == kept.format(tmp_path)
 
 
 def test_a_storage_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     folder = SweepFolder.make(tmp_path / "runs", str(tmp_path / "study.log"))
     with pytest.raises(UsageError, match=r"study\.log does not exist"):
-        open_search(folder, folder.kept_storage)
+        open_search(folder, folder.recorded_storage)
     assert not (tmp_path / "study.log").exists()
 
 
@@ -205,7 +205,7 @@ def test_processes_that_join_at_the_same_moment_wait_for_each_other(tmp_path: Pa
     folder, others = SweepFolder.make(tmp_path, ""), Event()
 
     def take_up() -> None:
-        with folder.taking_up():
+        with folder.claiming_trials():
             others.set()
             time.sleep(1.5)
 
@@ -213,7 +213,7 @@ def test_processes_that_join_at_the_same_moment_wait_for_each_other(tmp_path: Pa
     thread.start()
     assert others.wait(10)
     began = time.monotonic()
-    with folder.taking_up():
+    with folder.claiming_trials():
         assert time.monotonic() - began > 1
     thread.join()
 
@@ -245,4 +245,4 @@ def test_a_machine_without_what_the_sampler_needs_does_not_join(tmp_path: Path, 
     there = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "cmaes" else there(name))
     with pytest.raises(UsageError, match="the sampler cma-es needs the package cmaes"):
-        _found("", folder.id, folder.kept_storage, None, tmp_path / "runs")
+        _found("", folder.id, folder.recorded_storage, None, tmp_path / "runs")

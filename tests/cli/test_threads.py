@@ -16,7 +16,7 @@ from trainings import CIRCLES, write_spec
 
 from cli.killing import assert_same_bits, only_run
 from dlcli.runs import RunFolder
-from dlcli.runs.environment import what_rounds_otherwise
+from dlcli.runs.environment import rounding_differences
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 MODEL = "{kind: mlp, units: [64, 64], dropout: 0.2}"
@@ -98,11 +98,11 @@ def _environment(**changes: object) -> dict[str, object]:
     ],
 )
 def test_what_changes_the_last_bits_is_named(changes: dict[str, object], words: list[str]) -> None:
-    assert what_rounds_otherwise(_environment(), _environment(**changes)) == words
+    assert rounding_differences(_environment(), _environment(**changes)) == words
 
 
 def test_of_a_run_that_recorded_no_threads_its_cores_are_compared() -> None:
     earlier = {name: value for name, value in _environment().items() if name not in ("threads", "processor", "variables")}
-    assert what_rounds_otherwise(earlier, _environment()) == []
-    assert what_rounds_otherwise(earlier, _environment(threads={"intra_op": 8})) == ["8 threads in place of 2"]
-    assert what_rounds_otherwise(earlier | {"determinism": "seeded"}, _environment(threads={"intra_op": 8})) == []
+    assert rounding_differences(earlier, _environment()) == []
+    assert rounding_differences(earlier, _environment(threads={"intra_op": 8})) == ["8 threads in place of 2"]
+    assert rounding_differences(earlier | {"determinism": "seeded"}, _environment(threads={"intra_op": 8})) == []

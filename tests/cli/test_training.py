@@ -320,4 +320,4 @@ def test_a_closed_terminal_leaves_a_checkpoint(tmp_path: Path) -> None:
     process.communicate(timeout=60)
     assert process.returncode == 75
     assert run.shown_state == "interrupted"
-    assert run.can_go_on
+    assert run.is_resumable

@@ -1,4 +1,4 @@
-"""Run folders written by `Run` itself, without a training: what list, show, compare and look-up read."""
+"""Creates run folders without a training, for tests of list, show, compare and look-up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ model: {{kind: mlp, units: [8]}}
 def make_run(
     runs: Path, name: str = "iris", *, accuracy: float | None = 0.9, state: State = "completed", seed: int = 0, data: str = "f"
 ) -> RunFolder:
-    """Makes a run with one finished epoch, scored unless `accuracy` is None."""
+    """Creates a run with one finished epoch, scored unless `accuracy` is None."""
     text = SPEC.format(name=name, seed=seed)
     run = RunFolder.create(runs, name, spec=to_yaml(load_text(text, "spec.yaml").experiment), source=text)
     run.write_data({"examples": {"train": 105, "test": 30}, "fingerprint": data})

@@ -1,4 +1,4 @@
-"""The commit that a run records: told of a strange repository too, of which nothing is run."""
+"""The commit that a run records, determined without running any program that a repository names."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_folder_without_a_commit_has_no_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", ["core.fsmonitor", "filter.own.clean", "filter.own.process"])
-def test_no_program_of_a_strange_repository_is_run(repository: Path, setting: str) -> None:
+def test_no_program_named_by_a_repository_is_run(repository: Path, setting: str) -> None:
     mark, program = repository.parent / "was_run", repository.parent / "program"
     program.write_text(f"#!/bin/sh\ntouch '{mark}'\ncat\n")
     program.chmod(0o755)
@@ -66,7 +66,7 @@ def test_no_program_of_a_strange_repository_is_run(repository: Path, setting: st
     git(repository, "config", setting, str(program))
     os.utime(repository / "spec.yaml", (0, 0))  # git looks into the file itself
     subprocess.run(["git", "status"], cwd=repository, capture_output=True, check=False)
-    assert mark.exists(), "the repository should be a trap"
+    assert mark.exists(), "git itself should run the repository's program"
     mark.unlink()
     os.utime(repository / "spec.yaml", (1, 1))
     state = checkout_state(repository)

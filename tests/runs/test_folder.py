@@ -1,4 +1,4 @@
-"""The run folder: whole files or none, states, what a run is found by, what differs between runs."""
+"""The run folder: atomic files, states, look-up of runs, differences between runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _write_half(path: Path) -> None:
     raise OSError("the disk was closed")
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_file_is_replaced_atomically(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"x": 1})
     with pytest.raises(OSError, match="closed"), replacing(path) as temporary:
@@ -36,30 +36,30 @@ def test_numbers_that_are_not_finite_become_null(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a.json").read_text()) == {"x": [None, None, 1.5], "y": [None]}
 
 
-def test_tables_keep_commas_quotes_newlines_and_other_letters(tmp_path: Path) -> None:
+def test_tables_keep_commas_quotes_newlines_and_letters_of_all_scripts(tmp_path: Path) -> None:
     rows = [["a,b", 'say "hi"'], ["two\nlines", "żółć 猫"]]
     write_table(tmp_path / "a.csv", ["first, one", "second"], rows)
     assert [list(row.values()) for row in read_table(tmp_path / "a.csv")] == rows
 
 
-def test_many_runs_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
+def test_many_runs_in_one_second_get_separate_folders(tmp_path: Path) -> None:
     assert len({make_run(tmp_path, accuracy=None).path for _ in range(20)}) == 20
     assert not list(tmp_path.rglob(".*"))
 
 
-def test_a_run_is_not_seen_before_it_is_whole(tmp_path: Path) -> None:
+def test_an_incomplete_run_folder_is_not_listed(tmp_path: Path) -> None:
     hidden = tmp_path / "iris" / ".20260101-000000-abcd.tmp"
     hidden.mkdir(parents=True)
     (hidden / "status.json").write_text("{}")
     assert list(all_runs(tmp_path)) == []
 
 
-def test_a_running_run_whose_process_is_gone_is_shown_as_dead(tmp_path: Path) -> None:
+def test_a_running_run_without_its_process_is_shown_as_dead(tmp_path: Path) -> None:
     run = make_run(tmp_path, state="running")
     assert run.shown_state == "running"
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    run.update_status(pid=gone.pid)
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    run.update_status(pid=process.pid)
     assert run.shown_state == "dead"
     run.update_status(host="another machine")
     assert run.shown_state == "dead"
@@ -67,13 +67,13 @@ def test_a_running_run_whose_process_is_gone_is_shown_as_dead(tmp_path: Path) ->
         assert run.shown_state == "running"
 
 
-def test_status_of_a_later_version_is_read(tmp_path: Path) -> None:
+def test_a_status_of_a_later_version_can_be_read(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     write_json(run.path / "status.json", read_json(run.path / "status.json") | {"later": True})
     assert run.status().state == "completed"
 
 
-def test_a_spec_that_was_changed_by_hand_is_an_error_with_its_line(tmp_path: Path) -> None:
+def test_an_invalid_edit_of_a_runs_spec_is_an_error_with_its_line(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     spec = run.path / "spec.yaml"
     spec.write_text(spec.read_text().replace("task: classification", "task: clasification"))
@@ -86,7 +86,7 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def test_a_run_is_found_by_folder_name_best_latest_and_beginning(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_found_by_folder_name_best_latest_and_prefix(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good, bad = make_run(runs, accuracy=0.9), make_run(runs, accuracy=0.5)
     first, second = sorted((good, bad), key=lambda run: run.path.name)
     assert find_run("iris", runs).path == second.path
@@ -100,7 +100,7 @@ def test_a_run_is_found_by_folder_name_best_latest_and_beginning(runs: Path, mon
     assert first.path != second.path
 
 
-def test_a_failed_run_does_not_hide_the_completed_one_of_its_name(runs: Path) -> None:
+def test_a_failed_run_does_not_hide_a_completed_run_of_its_name(runs: Path) -> None:
     completed = make_run(runs)
     failed = RunFolder.create(runs, "iris", spec="", source="")
     failed.path.rename(failed.path.with_name("99991231-000000-zzzz"))
@@ -113,12 +113,12 @@ def test_a_failed_run_does_not_hide_the_completed_one_of_its_name(runs: Path) ->
     assert find_run("iris", runs, newest=True).path == failed.path
     completed.update_status(state="interrupted")
     completed.model_path.touch()
-    assert find_run("iris", runs).path == completed.path, "a run with a model stands before one without"
+    assert find_run("iris", runs).path == completed.path, "a run with a model comes before one without"
     (failed.path / "status.json").write_text("{")
-    assert find_run("iris", runs).path == completed.path, "nor does a damaged one"
+    assert find_run("iris", runs).path == completed.path, "a damaged run does not hide it either"
 
 
-def test_best_turns_the_sign_where_higher_is_better(runs: Path) -> None:
+def test_best_is_the_largest_value_if_higher_is_better(runs: Path) -> None:
     low, high = make_run(runs), make_run(runs)
     for run, value in ((low, 0.6), (high, 0.8)):
         run.update_status(monitor="val_accuracy", best_value=value)
@@ -133,7 +133,7 @@ def to_accuracy(run: RunFolder) -> bool:
     return "val_accuracy" in spec.read_text()
 
 
-def test_a_beginning_of_several_ids_lists_them(runs: Path) -> None:
+def test_an_ambiguous_prefix_is_refused_with_the_matching_ids(runs: Path) -> None:
     first, second = make_run(runs, "iris_a"), make_run(runs, "iris_b")
     with pytest.raises(UsageError) as caught:
         find_run("iris_", runs)
@@ -150,27 +150,27 @@ def test_a_beginning_of_several_ids_lists_them(runs: Path) -> None:
         ("x" * 5000, "no run 'xxx"),
     ],
 )
-def test_an_unknown_run_is_told_with_what_there_is(runs: Path, text: str, words: str) -> None:
+def test_an_unknown_run_is_refused_with_a_suggestion(runs: Path, text: str, words: str) -> None:
     make_run(runs)
     with pytest.raises(UsageError) as caught:
         find_run(text, runs)
     assert str(caught.value).startswith(words)
 
 
-def test_an_empty_runs_folder_says_how_to_fill_it(runs: Path) -> None:
+def test_an_empty_runs_folder_is_an_error_with_advice(runs: Path) -> None:
     with pytest.raises(UsageError, match="contains no runs yet; `dlcli train SPEC` starts one"):
         find_run("iris", runs)
 
 
-def test_compare_shows_what_differs_and_the_scores_that_are_there(runs: Path) -> None:
-    one, two = make_run(runs, seed=1), make_run(runs, seed=2, accuracy=0.5, data="other")
-    three = make_run(runs, seed=1, accuracy=None)
-    comparison = compare_runs([one, two, three])
+def test_compare_shows_differing_fields_and_existing_scores(runs: Path) -> None:
+    first, second = make_run(runs, seed=1), make_run(runs, seed=2, accuracy=0.5, data="other")
+    unscored = make_run(runs, seed=1, accuracy=None)
+    comparison = compare_runs([first, second, unscored])
     assert comparison.differences == {"seed": [1, 2, 1]}
     assert comparison.scores["accuracy"] == [{"value": 0.9}, {"value": 0.5}, None]
 
 
-def test_a_run_without_a_recorded_revision_has_the_first(tmp_path: Path) -> None:
+def test_a_run_without_a_recorded_revision_has_revision_1(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     assert run.revision() == 1
     run.write_environment(run.environment() | {"revision": 2})

@@ -1,4 +1,4 @@
-"""The history file: rows are appended, a row that a kill left unfinished is none, a resumed run cuts what came later."""
+"""The history file: rows are appended, incomplete rows are ignored, and a resumed run removes later rows."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ def _appended(path: Path, count: int = len(ROWS)) -> History:
     return history
 
 
-def test_appended_rows_make_the_file_that_is_written_at_once(tmp_path: Path) -> None:
+def test_appended_rows_give_the_same_file_as_writing_at_once(tmp_path: Path) -> None:
     History(tmp_path / "whole.csv").replace(ROWS)
     history = _appended(tmp_path / "appended.csv")
     assert (tmp_path / "appended.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert [row["learning_rate_backbone"] for row in history.rows()] == ["", "", "1e-07", "1e-07"]
 
 
-def test_an_epoch_appends_its_row_and_writes_nothing_anew(tmp_path: Path) -> None:
+def test_an_epoch_appends_its_row_without_rewriting_the_file(tmp_path: Path) -> None:
     history = _appended(tmp_path / "history.csv", 1)
     before = os.stat(tmp_path / "history.csv").st_ino
     history.append_last(ROWS[:2])
     assert os.stat(tmp_path / "history.csv").st_ino == before
     history.append_last(ROWS[:1])
-    assert len(history.rows()) == 1, "a run that begins anew begins the file anew"
+    assert len(history.rows()) == 1, "a run that starts again rewrites the file"
 
 
-@pytest.mark.parametrize("left", [1, 5, 20])
-def test_a_row_that_a_kill_left_unfinished_is_none(tmp_path: Path, left: int) -> None:
+@pytest.mark.parametrize("length", [1, 5, 20])
+def test_an_incomplete_row_of_a_killed_process_is_ignored(tmp_path: Path, length: int) -> None:
     path = tmp_path / "history.csv"
     history = _appended(path)
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[:-1]) + lines[-1][:left])
+    path.write_bytes(b"".join(lines[:-1]) + lines[-1][:length])
     assert [row["epoch"] for row in history.rows()] == ["1", "2", "3"]
     assert [row["epoch"] for row in history.cut(3)] == [1, 2, 3]
     assert path.read_bytes() == b"".join(lines[:-1])
 
 
-def test_what_was_written_after_the_checkpoint_is_cut_and_the_rest_is_read_to_the_bit(tmp_path: Path) -> None:
+def test_rows_after_the_checkpoint_are_removed_and_the_rest_is_read_exactly(tmp_path: Path) -> None:
     history = _appended(tmp_path / "history.csv")
     rows = history.cut(3)
     assert [repr(sorted(row.items())) for row in rows] == [repr(sorted(row.items())) for row in ROWS[:3]]

@@ -1,4 +1,4 @@
-"""Who holds a run: other processes, processes that are gone, other machines."""
+"""Locks of runs: held by other processes, by ended processes, and on other machines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ with held(Path(sys.argv[1]), "the run"):
 
 
 def _holder(path: Path) -> subprocess.Popen[str]:
-    """Starts a process that holds a lock file, and returns once it does."""
+    """Starts a process that holds a lock file, and returns once the file is locked."""
     process = subprocess.Popen([sys.executable, "-c", HOLDS, str(path)], stdout=subprocess.PIPE, text=True, env=environment())
     assert process.stdout is not None
     assert process.stdout.readline() == "holds\n"
@@ -51,7 +51,7 @@ def test_a_run_is_held_by_one_process_until_it_is_killed(tmp_path: Path) -> None
     assert is_held(lock) is False
 
 
-def test_looking_at_a_run_does_not_keep_another_process_from_taking_it(tmp_path: Path) -> None:
+def test_checking_a_lock_does_not_keep_another_process_from_taking_it(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     lock.touch()
     looking = subprocess.Popen(
@@ -77,7 +77,7 @@ def test_looking_at_a_run_does_not_keep_another_process_from_taking_it(tmp_path:
         looking.communicate()
 
 
-def test_an_owner_on_another_machine_counts_until_it_has_been_silent(tmp_path: Path) -> None:
+def test_an_owner_on_another_machine_holds_the_run_until_it_is_silent(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     lock.write_text("12 another.machine another-kernel 4711")
     assert is_held(lock)
@@ -91,7 +91,7 @@ def test_an_owner_on_another_machine_counts_until_it_has_been_silent(tmp_path: P
         pass
 
 
-def test_a_container_that_starts_again_under_another_name_goes_on_at_once(tmp_path: Path) -> None:
+def test_a_restarted_container_with_another_name_can_resume_at_once(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     with held(lock, "the run"):
         pid, _, boot, start = lock.read_text().split()
@@ -101,21 +101,21 @@ def test_a_container_that_starts_again_under_another_name_goes_on_at_once(tmp_pa
         pass
 
 
-def test_a_run_that_failed_is_free_at_once(tmp_path: Path) -> None:
+def test_a_failed_run_is_released_at_once(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     with pytest.raises(KeyError), held(lock, "the run"):
         raise KeyError
     assert lock.read_text() == ""
 
 
-def test_without_locks_the_owner_s_process_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_kernel_locks_the_process_of_the_owner_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = tmp_path / "lock"
     process = _holder(lock)
 
-    def none(_descriptor: int, _what: int) -> None:
+    def no_locks(_descriptor: int, _what: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("dlcli.runs.hold.fcntl.flock", none)
+    monkeypatch.setattr("dlcli.runs.hold.fcntl.flock", no_locks)
     try:
         with pytest.raises(UsageError, match=f"process {process.pid} on "), held(lock, "the run"):
             raise AssertionError
@@ -128,7 +128,7 @@ def test_without_locks_the_owner_s_process_tells(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("what", ["nothing", "a pipe", "a folder"])
-def test_what_is_no_lock_tells_nothing_and_keeps_nobody_waiting(tmp_path: Path, what: str) -> None:
+def test_a_path_without_a_lock_file_has_no_state_and_does_not_block(tmp_path: Path, what: str) -> None:
     lock = tmp_path / "lock"
     if what == "a pipe":
         os.mkfifo(lock)
@@ -137,6 +137,6 @@ def test_what_is_no_lock_tells_nothing_and_keeps_nobody_waiting(tmp_path: Path, 
     assert is_held(lock) is None
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_words(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"the run: cannot write to .*gone"), held(tmp_path / "gone" / "lock", "the run"):
         raise AssertionError

@@ -17,7 +17,7 @@ SOURCES = REPOSITORY / "src" / "dlcli"
 NAMES = {value for name, value in vars(layout).items() if name.isupper() and isinstance(value, str)}
 FILES = {name for name in NAMES if re.fullmatch(r"\.?[a-z_-]+\.[a-z]+|\.[a-z-]+|README\.md", name)}
 BELOW = {"visible.py", "errors.py", "program.py", "upstream", "runtime", "spec"}
-"""What stands below `runs`, and so cannot import the names: there a name may stand in a text for the user."""
+"""Modules below `runs`, which cannot import the names: they may contain a name in a text for the user."""
 EXCEPTION = SOURCES / "spec" / "model" / "backbones" / "run.py"
 
 
@@ -26,7 +26,7 @@ def modules() -> list[Path]:
 
 
 def own_names(tree: ast.Module, *, in_texts: bool) -> Iterator[str]:
-    """Yields line and text of each string that names a run file: alone, at the end of a path, or as a word of a text."""
+    """Yields line and text of each string that names a run file: as the whole, the end of a path, or a word of a text."""
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
@@ -38,7 +38,7 @@ def own_names(tree: ast.Module, *, in_texts: bool) -> Iterator[str]:
 
 
 def _folder(node: ast.expr) -> str:
-    """Returns the first part of what a path is extended by; empty where it is no text."""
+    """Returns the first component of a path's right operand; empty if it is no text."""
     first = node.values[0] if isinstance(node, ast.JoinedStr) and node.values else node
     return str(first.value).partition("/")[0] if isinstance(first, ast.Constant) else ""
 
@@ -62,18 +62,18 @@ def test_only_the_run_folder_knows_the_names_of_its_files(path: Path) -> None:
         'cache = runs / ".features"',
     ],
 )
-def test_a_name_outside_is_found(use: str) -> None:
+def test_the_name_of_a_run_file_in_other_code_is_found(use: str) -> None:
     assert list(own_names(ast.parse(use), in_texts=True))
 
 
-def test_a_name_in_a_docstring_or_another_file_is_not_found() -> None:
+def test_names_in_docstrings_and_of_other_files_are_allowed() -> None:
     text = '"""Writes `model.keras`."""\npath = folder / "other.json"\nkind = "tensorboard"'
     assert not list(own_names(ast.parse(text), in_texts=True))
 
 
-def test_the_backbone_below_names_the_same_files() -> None:
+def test_the_run_backbone_names_the_same_files() -> None:
     assert (backbone.MODEL, backbone.STATUS) == (layout.MODEL, layout.STATUS)
 
 
-def test_the_names_of_all_folders_are_looked_for() -> None:
+def test_the_names_of_all_folders_are_searched() -> None:
     assert {"model.keras", "metrics.json", ".features", "study.db", "README.md"} <= FILES

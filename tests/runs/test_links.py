@@ -1,4 +1,4 @@
-"""Folders of batches and sweeps that lead elsewhere: refused with their path, and nothing there is touched."""
+"""Folders of batches and sweeps that are links are refused with their path, and their targets are not changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def elsewhere(tmp_path: Path) -> Path:
-    """Makes a folder of the user's that must stay as it is."""
+    """Creates a folder of the user that must not change."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     (folder / "mine.txt").write_text("mine")
@@ -39,7 +39,7 @@ def refuse(path: Path, action: Callable[[], object], folder: Path) -> None:
     assert (folder / "mine.txt").read_text() == "mine"
 
 
-def test_a_linked_folder_is_neither_written_nor_read(tmp_path: Path, kind: str) -> None:
+def test_a_folder_that_is_a_link_is_neither_written_nor_read(tmp_path: Path, kind: str) -> None:
     make, find = FOLDERS[kind]
     folder, runs = elsewhere(tmp_path), tmp_path / "runs"
     runs.mkdir()
@@ -49,18 +49,18 @@ def test_a_linked_folder_is_neither_written_nor_read(tmp_path: Path, kind: str) 
 
 
 @pytest.mark.parametrize("place", ["", "jobs", "jobs/0001.log", "jobs/0001.json"])
-def test_a_link_inside_is_refused_before_anything_is_written(tmp_path: Path, kind: str, place: str) -> None:
+def test_a_link_inside_a_folder_is_refused_before_any_writing(tmp_path: Path, kind: str, place: str) -> None:
     make, find = FOLDERS[kind]
     folder, runs = elsewhere(tmp_path), tmp_path / "runs"
-    made = make(runs)
-    link = made / place if place else made
+    created = make(runs)
+    link = created / place if place else created
     if link.is_dir():
         link.rename(tmp_path / "before")
     link.symlink_to(folder if "." not in link.name else folder / "mine.txt")
     refuse(link, lambda: find(runs), folder)
 
 
-def test_folders_of_their_own_are_found(tmp_path: Path, kind: str) -> None:
+def test_folders_without_links_are_found(tmp_path: Path, kind: str) -> None:
     make, find = FOLDERS[kind]
-    made = make(tmp_path)
-    assert find(tmp_path).path == made  # type: ignore[attr-defined]
+    created = make(tmp_path)
+    assert find(tmp_path).path == created  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What a writer puts into a run folder, its reader takes: the largest content, the oddest names, numbers that are none."""
+"""Readers of a run folder accept everything that writers produce: large content, unusual names, numbers that are not finite."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from dlcli.report.diagnosis import Finding, Remedy, findings
 from dlcli.runs import RunFolder
-from dlcli.runs.diagnosis import MOST, keep_findings
+from dlcli.runs.diagnosis import MOST, write_findings
 from dlcli.runs.explanations import Explanation, add, explanations, file_name
 from dlcli.score.outcome import Outcome, read_outcome, write_outcome
 from dlcli.score.record import Scores, write_scores
@@ -32,11 +32,11 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def _as_text(name: str) -> str:
-    """Returns a name as JSON in UTF-8 can hold it."""
+    """Returns a name in the form of JSON in UTF-8."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def test_data_is_read_back_whatever_its_names_and_numbers(run: RunFolder) -> None:
+def test_data_with_any_names_and_numbers_is_read_back(run: RunFolder) -> None:
     counts = dict.fromkeys(NAMES, 2**40)
     leaks = {"columns": {"of": 3000, "targets": {name: [["c", math.nan]] for name in NAMES}}}
     run.write_data(
@@ -51,7 +51,7 @@ def test_data_is_read_back_whatever_its_names_and_numbers(run: RunFolder) -> Non
     assert data["leaks"]["columns"]["targets"][""] == [["c", None]]
 
 
-def test_environment_and_stages_are_read_back_whatever_they_hold(run: RunFolder) -> None:
+def test_environment_and_stages_with_any_content_are_read_back(run: RunFolder) -> None:
     device = {"kind": "gpu", "name": NAMES[-7]}
     environment = {"device": device, "precision": "mixed_float16", "command": list(NAMES), "git": None, "later": math.nan}
     run.write_environment(environment)
@@ -62,9 +62,11 @@ def test_environment_and_stages_are_read_back_whatever_they_hold(run: RunFolder)
     }
     stage = {"name": "a", "epochs": 0, "monitor": "val_loss", "best_epoch": 0, "proof": {"x": [math.inf]}}
     selections: tuple[Any, ...] = ("head", "all", {"last": 20}, {"blocks": [1, 2]}, {"from": NAMES[4]})
-    run.write_stages([stage | {"train": one, "best_value": value} for one in selections for value in (*NONE, None, 0, 1.5)])
-    assert [one["train"] for one in run.stages()[::6]] == list(selections)
-    assert [one["best_value"] for one in run.stages()[:6]] == [None, None, None, None, 0, 1.5]
+    run.write_stages(
+        [stage | {"train": selection, "best_value": value} for selection in selections for value in (*NONE, None, 0, 1.5)]
+    )
+    assert [selection["train"] for selection in run.stages()[::6]] == list(selections)
+    assert [selection["best_value"] for selection in run.stages()[:6]] == [None, None, None, None, 0, 1.5]
     assert run.stages()[0]["proof"] == {"x": [None]}
 
 
@@ -82,51 +84,51 @@ def test_status_history_split_and_temperature_are_read_back(run: RunFolder) -> N
     assert run.temperature() == 50.0
 
 
-def test_scores_that_are_no_numbers_are_read_back(run: RunFolder) -> None:
+def test_scores_that_are_not_finite_are_read_back(run: RunFolder) -> None:
     outcome = Outcome(TASKS["binary"], "test", ["a"], ("no", "yes"), np.zeros(1, "int64"), np.array([[1, 0]], "float32"))
     metrics = {"loss": math.inf, "auc": math.nan, "accuracy": 1}
     scores = Scores("test", 1, metrics, {"auc": (math.nan, 1.0), "loss": None}, {"auc": math.nan}, "always 'no'")
     row = {"label": "\udcff", "best_by": "cost", **dict.fromkeys(("threshold", "precision", "recall", "f1", "cost"), math.inf)}
     calibration = {"ece": math.nan, "brier": 0, "temperature": {"value": 1, "ece": math.nan, "brier": math.nan}}
     write_scores(run.made_evaluation("test"), outcome, scores, thresholds=[row], calibration=calibration)
-    kept = run.metrics("test")
-    assert {name: entry["value"] for name, entry in kept["metrics"].items()} == {"loss": None, "auc": None, "accuracy": 1}
-    assert kept["metrics"]["auc"]["interval"] == [None, 1.0]
-    assert kept["calibration"]["brier"] == 0
-    assert kept["thresholds"][0]["cost"] is None
+    stored = run.metrics("test")
+    assert {name: entry["value"] for name, entry in stored["metrics"].items()} == {"loss": None, "auc": None, "accuracy": 1}
+    assert stored["metrics"]["auc"]["interval"] == [None, 1.0]
+    assert stored["calibration"]["brier"] == 0
+    assert stored["thresholds"][0]["cost"] is None
 
 
-def test_predictions_of_classes_with_odd_names_are_read_back(run: RunFolder) -> None:
-    classes = tuple(dict.fromkeys(map(_as_text, NAMES)))  # the sources make names of files into text
+def test_predictions_of_classes_with_unusual_names_are_read_back(run: RunFolder) -> None:
+    classes = tuple(dict.fromkeys(map(_as_text, NAMES)))  # sources convert names of files to valid text
     count = len(classes)
     run.write_data({"examples": {"train": count}, "classes": list(classes)})
     scores = np.eye(count, dtype="float32")
     outcome = Outcome(TASKS["classification"], "test", [*NAMES], classes, np.arange(count), scores)
     write_outcome(outcome, run.made_evaluation("test"))
-    kept = read_outcome(run, "test")
-    assert kept.ids == outcome.ids
-    assert kept.classes == classes
-    assert (kept.truth == outcome.truth).all()
-    assert (kept.scores == scores).all()
+    stored = read_outcome(run, "test")
+    assert stored.ids == outcome.ids
+    assert stored.classes == classes
+    assert (stored.truth == outcome.truth).all()
+    assert (stored.scores == scores).all()
 
 
-def test_a_finding_of_more_evidence_than_is_shown_is_kept_with_the_count_of_the_rest(run: RunFolder) -> None:
+def test_a_finding_with_too_much_evidence_is_stored_with_the_count_of_the_rest(run: RunFolder) -> None:
     evidence = (*NAMES, *(f"column {number}" for number in range(MOST + 3 - len(NAMES))))
-    kept = keep_findings(run, [Finding("leakage suspected", evidence, tuple(Remedy(name, name) for name in NAMES * 2))])
-    assert findings(run) == kept
-    assert kept[0].evidence == (*map(_as_text, evidence[:MOST]), "and 3 more")
-    assert len(kept[0].remedies) == MOST
+    stored = write_findings(run, [Finding("leakage suspected", evidence, tuple(Remedy(name, name) for name in NAMES * 2))])
+    assert findings(run) == stored
+    assert stored[0].evidence == (*map(_as_text, evidence[:MOST]), "and 3 more")
+    assert len(stored[0].remedies) == MOST
 
 
-def test_a_diagnosis_of_an_older_version_is_read_whatever_its_length(run: RunFolder) -> None:
+def test_a_diagnosis_of_an_older_version_is_read_at_any_length(run: RunFolder) -> None:
     rows = ", ".join(f'"{number}"' for number in range(33))
     (run.path / "diagnosis.json").write_text(f'[{{"name": "leakage suspected", "evidence": [{rows}], "remedies": []}}]')
-    found = findings(run)
-    assert found is not None
-    assert len(found[0].evidence) == 33
+    stored = findings(run)
+    assert stored is not None
+    assert len(stored[0].evidence) == 33
 
 
-def test_explanations_of_odd_names_are_read_back(run: RunFolder) -> None:
+def test_explanations_with_unusual_names_are_read_back(run: RunFolder) -> None:
     made = [Explanation(file_name("occlusion", name, name), "occlusion", name, name) for name in NAMES]
     add(run, made)
-    assert [(one.file, one.title) for one in explanations(run)] == [(one.file, _as_text(one.title)) for one in made]
+    assert [(entry.file, entry.title) for entry in explanations(run)] == [(entry.file, _as_text(entry.title)) for entry in made]

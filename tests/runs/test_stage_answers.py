@@ -1,4 +1,4 @@
-"""The answers of a stage's best model, kept for the comparison of stages."""
+"""The stored predictions of a stage's best model, for the comparison of stages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dlcli.runs import RunFolder
 from dlcli.runs.stage_answers import read_stage_answers, write_stage_answers
 
 
-def test_answers_are_read_as_they_were_written(tmp_path: Path) -> None:
+def test_stage_predictions_are_read_back(tmp_path: Path) -> None:
     answers = np.random.default_rng(0).random((4, 3)).astype("float32")
     write_stage_answers(RunFolder(tmp_path), 1, answers)
     assert os.listdir(tmp_path / "stages") == ["2.npz"]
@@ -22,8 +22,8 @@ def test_answers_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "packed", "text", "other", "pipe"])
-def test_answers_that_cannot_be_read_are_none(tmp_path: Path, damage: str) -> None:
-    """A resumed run would lose its training at its end if a damaged file were an error."""
+def test_unreadable_stage_predictions_are_none(tmp_path: Path, damage: str) -> None:
+    """If a damaged file were an error, a resumed run would fail at the end of its training."""
     write_stage_answers(RunFolder(tmp_path), 0, np.zeros((1000, 3), "float32"))
     path = tmp_path / "stages" / "1.npz"
     content = path.read_bytes()
@@ -39,7 +39,7 @@ def test_answers_that_cannot_be_read_are_none(tmp_path: Path, damage: str) -> No
     assert read_stage_answers(RunFolder(tmp_path), 0) is None
 
 
-def test_a_linked_folder_is_not_written(tmp_path: Path) -> None:
+def test_stage_predictions_are_not_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "stages").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(DamagedFile, match="not a folder inside the run"):

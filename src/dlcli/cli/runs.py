@@ -133,7 +133,7 @@ def _refuse_to_remove(run: RunFolder) -> None:
     try:
         state = run.shown_state
     except DamagedFile as error:
-        if not run.has_a_given_name:
+        if not run.has_generated_name:
             raise UsageError(f"{run.path} is not a run folder of dlcli ({error}): not removed") from None
         return
     if state == "running":

@@ -49,9 +49,9 @@ def sweep(
         raise UsageError("--set is for a new sweep: omit it with --resume and --join")
 
     from dlcli.fleet.batch.devices import slots
-    from dlcli.runs.sweeps import from_everywhere
+    from dlcli.runs.sweeps import absolute_storage
 
-    storage = from_everywhere(storage)
+    storage = absolute_storage(storage)
     places = slots(jobs, gpus, per_gpu)
     if spec:
         folder, search = _begun(spec, overrides or [], storage, trials, runs, on_gpus=places[0].is_gpu)

@@ -209,7 +209,7 @@ def show_run(run: RunFolder) -> None:
 def _state(run: RunFolder) -> list[tuple[str, str]]:
     status = run.status()
     rows = [("state", f"{run.shown_state}{': ' + status.error if status.error else ''}")]
-    if run.can_go_on:
+    if run.is_resumable:
         rows.append(("resume with", f"{command()} train --resume {run.id}"))
     best = f"; best {status.best_epoch} ({status.monitor} {shown(status.best_value)})" if status.best_epoch else ""
     reason = f"; {status.reason}" if status.reason else ""

@@ -1,4 +1,4 @@
-"""The durable queue of a batch: a folder in the runs folder with what was asked for and how each job stands."""
+"""The durable queue of a batch: a folder in the runs folder with the requested jobs and their states."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JobState = Literal["queued", "running", "completed", "failed", "interrupted"]
 
 @dataclass(frozen=True)
 class Job:
-    """One run that a batch asks for. `group` names its spec and settings but for the seed; `text` is the spec's own."""
+    """A run that a batch requests. `group` names its spec and settings without the seed; `text` is the text of the spec."""
 
     number: Count
     name: str
@@ -38,8 +38,8 @@ class Job:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """How a job stands. `attempts` counts its starts, `failures` those of its processes that were killed; `extra` are
-    overrides that a retry added, `reason` is why it failed; `left` is the id of the run that a retry leaves for a new one."""
+    """The state of a job. `attempts` counts its starts, `failures` its killed processes; `extra` are overrides that a retry
+    added, `reason` is why the job failed; `left` is the id of the run that a retry abandons for a new one."""
 
     state: JobState = "queued"
     attempts: Count = 0
@@ -51,7 +51,7 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a batch runs its jobs; a resumed batch may have others. `address` is that of a Ray cluster."""
+    """The settings of a batch; a resumed batch may have others. `address` is that of a Ray cluster."""
 
     retries: Annotated[int, Field(ge=0)] = 1
     minutes: Annotated[float, Field(gt=0)] | None = None
@@ -65,7 +65,7 @@ class Settings:
 
 
 class Batch:
-    """A batch's folder: `batch.json` says what was asked for, `jobs/<number>.json` how each job stands."""
+    """A batch's folder: `batch.json` holds the requested jobs, `jobs/<number>.json` the state of each job."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -82,11 +82,11 @@ class Batch:
 
     @classmethod
     def create(cls, runs: Path, jobs: list[Job], settings: Settings) -> Batch:
-        """Makes a new batch in the runs folder.
+        """Creates a new batch in the runs folder.
 
         Raises:
             UsageError: the folder cannot be written.
-            DamagedFile: a link stands in the folder's place.
+            DamagedFile: the folder is a link.
         """
         path = own_folder(runs.absolute() / layout.BATCHES) / new_name()
         temporary = path.with_name(f".{path.name}.tmp")
@@ -105,7 +105,7 @@ class Batch:
         """Holds the batch for this process while the block runs.
 
         Raises:
-            UsageError: another process runs it.
+            UsageError: another process runs the batch.
         """
         with held(self.path / layout.LOCK, f"batch {self.id}"):
             yield
@@ -114,7 +114,7 @@ class Batch:
         """Returns the jobs in their order.
 
         Raises:
-            DamagedFile: the file cannot be read, or holds something else.
+            DamagedFile: the file cannot be read, or has invalid content.
         """
         path = self.path / layout.BATCH
         content = read_json(path)
@@ -124,25 +124,25 @@ class Batch:
         return [as_dataclass(Job, entry, path, required=set(Job.__dataclass_fields__)) for entry in jobs]
 
     def settings(self) -> Settings:
-        """Returns how the batch was to run.
+        """Returns the settings of the batch.
 
         Raises:
-            DamagedFile: the file cannot be read, or holds something else.
+            DamagedFile: the file cannot be read, or has invalid content.
         """
         path = self.path / layout.BATCH
         settings: Settings = as_dataclass(Settings, read_json(path).get("settings"), path, required=set())
         return settings
 
     def keep(self, settings: Settings) -> None:
-        """Notes how the batch is to run from now on."""
+        """Replaces the settings of the batch."""
         path = self.path / layout.BATCH
         write_json(path, read_json(path) | {"settings": asdict(settings)})
 
     def status(self, job: Job) -> JobStatus:
-        """Returns how a job stands.
+        """Returns the state of a job.
 
         Raises:
-            DamagedFile: the file cannot be read, or holds something else.
+            DamagedFile: the file cannot be read, or has invalid content.
         """
         path = self._status_path(job)
         if not os.path.lexists(path):
@@ -151,37 +151,37 @@ class Batch:
         return status
 
     def update(self, job: Job, **changes: Any) -> JobStatus:
-        """Changes how a job stands, and returns that."""
+        """Changes the state of a job and returns it."""
         status = replace(self.status(job), **changes)
         write_json(self._status_path(job), asdict(status))
         return status
 
     def queue_failed(self) -> None:
-        """Queues every job that has failed, as if it had never been tried.
+        """Queues every failed job again, without its earlier attempts.
 
         Raises:
-            UsageError: a process runs the batch.
+            UsageError: another process runs the batch.
         """
         with self.hold():
             for job in self.jobs():
                 if self.status(job).state == "failed":
                     self.update(job, **asdict(JobStatus()))
-                    self.task_path(job).unlink(missing_ok=True)  # a task whose end nobody has seen
+                    self.task_path(job).unlink(missing_ok=True)  # a task whose end was never recorded
 
     def tag(self, job: Job) -> str:
-        """Returns what a run's status says of the job that it was made for."""
+        """Returns the text that identifies a job in the status of its runs."""
         return f"{self.id}/{job.number}"
 
     def runs_of(self, job: Job) -> list[RunFolder]:
-        """Returns the runs that were made for a job, the latest last; those that cannot be read are passed over."""
+        """Returns the runs of a job, the latest last; unreadable runs are ignored."""
         return self.runs_by_job([job]).get(job.number, [])
 
     def run_of(self, job: Job) -> RunFolder | None:
-        """Returns the run that a job is about: its latest, unless a retry leaves that for a new one."""
+        """Returns the current run of a job: its latest, unless a retry abandoned that for a new one."""
         return self.current(job, self.runs_of(job))
 
     def current(self, job: Job, runs: list[RunFolder]) -> RunFolder | None:
-        """Returns the same of the job's runs, the latest last."""
+        """Returns the current one of a job's runs, given with the latest last."""
         return runs[-1] if runs and runs[-1].id != self.status(job).left else None
 
     def runs_by_job(self, jobs: list[Job]) -> dict[int, list[RunFolder]]:
@@ -205,23 +205,23 @@ class Batch:
         return self.path / "jobs" / f"{job.number:04d}.lock"
 
     def log_path(self, job: Job) -> Path:
-        """Returns the file of what a job's process printed."""
+        """Returns the file with the output of a job's process."""
         return self.path / "jobs" / f"{job.number:04d}.log"
 
     def task_path(self, job: Job) -> Path:
-        """Returns the file with the number of the SLURM task that a job was submitted as, until its end was seen."""
+        """Returns the file with the number of a job's SLURM task, which exists until the task's end is recorded."""
         return self.path / "jobs" / f"{job.number:04d}.slurm"
 
     def result_path(self, job: Job) -> Path:
-        """Returns the file in which a job's process says how it ended."""
+        """Returns the file in which a job's process records how it ended."""
         return self.path / "jobs" / f"{job.number:04d}.result.json"
 
     def write_result(self, job: Job, kind: str, text: str) -> None:
-        """Writes how a job's process has ended: the kind of its error, and its words."""
+        """Records how a job's process ended: the kind and the message of its error."""
         write_json(self.result_path(job), {"kind": kind, "text": text})
 
     def result(self, job: Job) -> tuple[str, str]:
-        """Returns how a job's process has ended; both empty where it has not said so."""
+        """Returns the kind and the message of the error of a job's process; both empty if nothing is recorded."""
         try:
             content = read_json(self.result_path(job))
             return str(content["kind"]), str(content["text"])
@@ -247,11 +247,11 @@ class Batch:
 
 
 def find_batch(text: str, runs: Path) -> Batch:
-    """Returns the batch of an id, or the beginning of one; `latest` is the newest.
+    """Returns the batch with an id or a unique prefix of it; `latest` is the newest batch.
 
     Raises:
-        UsageError: there is none, or more than one.
-        DamagedFile: the folder, or a file in it, is a link to elsewhere.
+        UsageError: no batch or several batches match.
+        DamagedFile: the folder, or a file in it, is a link.
     """
     folder = own_folder(runs.absolute() / layout.BATCHES)
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []

@@ -1,7 +1,7 @@
-"""The git commit of the working folder, told without running anything that its repository names.
+"""Determines the git commit of the working folder without running any program that its repository names.
 
 A repository's `config` may name programs that git runs on `git status`: `core.fsmonitor`, hooks, filters of attributes.
-The working folder may be somebody else's, so git never reads that config: it gets an empty repository of our own, with the
+The working folder may belong to someone else, so git never reads that config: it gets a temporary empty repository, with the
 objects and a copy of the index of the real one.
 """
 
@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import Any
 
 _HARMLESS = ("autocrlf", "eol", "filemode", "ignorecase", "precomposeunicode", "symlinks")
-"""Settings of `core` that change what counts as a change, and name no program."""
+"""Settings of `core` that affect which files count as changed, and that name no program."""
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _LARGEST = 2**20
-"""Bytes of a file of references, or of a config, that are read."""
+"""Maximum number of bytes that are read of a file of references or a config."""
 
 
 def checkout_state(folder: Path | None = None) -> dict[str, Any] | None:
-    """Returns the commit of the checkout around a folder, the working folder if not given, and whether it has changes.
+    """Returns the commit of the checkout around a folder (by default the working folder), and whether it has changes.
 
-    `changed` is None where git is not installed or takes too long; the result is None outside a checkout.
+    `changed` is None if git is not installed or takes too long; the result is None outside a checkout.
     """
     try:
-        top, private = _found((folder or Path()).absolute())
+        top, private = _git_folders((folder or Path()).absolute())
         if private is None:
             return None
         shared = _shared(private)
@@ -38,8 +38,8 @@ def checkout_state(folder: Path | None = None) -> dict[str, Any] | None:
         return None
 
 
-def _found(folder: Path) -> tuple[Path, Path | None]:
-    """Returns the top folder of a checkout and its git folder, which a file `.git` may name; None for the latter if none."""
+def _git_folders(folder: Path) -> tuple[Path, Path | None]:
+    """Returns the top folder of a checkout and its git folder, which a file `.git` may name, or None if there is none."""
     for top in (folder, *folder.parents):
         place = top / ".git"
         if place.is_dir():
@@ -62,7 +62,7 @@ def _text(path: Path) -> str:
 
 
 def _commit(private: Path, shared: Path) -> str | None:
-    """Returns the hash of the commit that is checked out; None where there is none yet."""
+    """Returns the hash of the checked-out commit; None before the first commit."""
     head = _text(private / "HEAD").strip()
     for _ in range(5):  # a reference may name another one
         if not head.startswith("ref:"):
@@ -82,7 +82,7 @@ def _packed(shared: Path, name: str) -> str:
 
 
 def _is_changed(top: Path, private: Path, shared: Path, commit: str) -> bool | None:
-    """Returns whether files differ from the commit or are untracked; None where git does not answer."""
+    """Returns whether files differ from the commit or are untracked; None if git fails."""
     with tempfile.TemporaryDirectory(prefix="dlcli-git-") as name:
         own = Path(name)
         _write_repository(own, private, shared, commit)
@@ -114,7 +114,7 @@ def _write_repository(own: Path, private: Path, shared: Path, commit: str) -> No
     (own / "HEAD").write_text(f"{commit}\n")
     (own / "refs").mkdir()
     if (private / "index").is_file():
-        shutil.copy2(private / "index", own / "index")  # with its time, by which git tells which files it must look into
+        shutil.copy2(private / "index", own / "index")  # with its time, by which git decides which files it must compare
     if (shared / "info" / "exclude").is_file():
         (own / "info").mkdir()
         shutil.copy2(shared / "info" / "exclude", own / "info" / "exclude")

@@ -1,6 +1,6 @@
-"""The files of `checkpoints/`: whole or not there, each with its checksum in its name, the newest two kept.
+"""The files of `checkpoints/`: written atomically, each with its checksum in its name; the newest two are kept.
 
-`000012-3f9a0c....npz` is the twelfth that the run wrote; the rest of the name is the file's SHA-256.
+`000012-3f9a0c....npz` is the twelfth checkpoint of a run; the rest of the name is the file's SHA-256.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NAME = re.compile(r"(\d{6,})-([0-9a-f]{64})\.npz")
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """Returns a run's checkpoints, the newest first, damaged ones among them."""
+    """Returns a run's checkpoints, the newest first, including damaged ones."""
     try:
         names = [name for name in os.listdir(folder) if _NAME.fullmatch(name)]
     except OSError:
@@ -26,10 +26,10 @@ def checkpoint_files(folder: Path) -> list[Path]:
 
 
 def save_checkpoint(folder: Path, write: Callable[[Path], None], *, keep: int = 2) -> Path:
-    """Writes a checkpoint beside the others, then removes all but the newest `keep`; returns its path.
+    """Writes a new checkpoint, then removes all but the newest `keep`, and returns the path of the new one.
 
     Raises:
-        OSError: it could not be written; the others are as they were.
+        OSError: the checkpoint could not be written; the others are unchanged.
     """
     folder.mkdir(exist_ok=True)
     before = checkpoint_files(folder)
@@ -43,13 +43,13 @@ def save_checkpoint(folder: Path, write: Callable[[Path], None], *, keep: int = 
 
 
 def prune_checkpoints(folder: Path, keep: int) -> None:
-    """Removes all checkpoints but the newest."""
+    """Removes all checkpoints except the newest `keep`."""
     for path in checkpoint_files(folder)[keep:]:
         path.unlink(missing_ok=True)
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint holds what was written: its content has the checksum of its name."""
+    """Whether a checkpoint is intact: its content has the checksum in its name."""
     match = _NAME.fullmatch(path.name)
     try:
         return match is not None and path.is_file() and not path.is_symlink() and _digest(path) == match.group(2)

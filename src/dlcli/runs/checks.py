@@ -1,4 +1,4 @@
-"""`checks.json`: what was measured of a trained model for its diagnosis alone."""
+"""`checks.json`: measurements of a trained model that only its diagnosis uses."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class _Part(BaseModel):
 
 
 class InputScale(_Part):
-    """What the first layer with weights is given, of some training examples.
+    """The inputs of the first layer with weights, for a number of training examples.
 
     Attributes:
         layer: the layer's kind.
-        examples: how many examples were looked at.
+        examples: the number of examples.
         size: root mean square of all inputs.
         deviation: standard deviation of all inputs.
-        largest: root mean square of the largest column, and `smallest` of the smallest, where examples are rows.
+        largest: root mean square of the largest column, and `smallest` of the smallest, if examples are rows.
     """
 
     layer: str
@@ -37,15 +37,15 @@ class InputScale(_Part):
 
 
 class Modes(_Part):
-    """The same training examples answered as in training and as in a prediction.
+    """Predictions for the same training examples in training mode and in inference mode.
 
     Attributes:
-        layers: how many layers compute in another way while they train (batch normalisation).
-        examples: how many examples were answered in both ways.
+        layers: the number of layers that compute differently in training (batch normalisation).
+        examples: the number of examples.
         score: the name of the score.
         training: the score with the statistics of each batch.
-        inference: the score with the statistics that the model keeps.
-        worse: examples whose error is larger in a prediction, and `better` where it is smaller.
+        inference: the score with the model's own statistics.
+        worse: the number of examples with a larger error in inference mode, and `better` of those with a smaller one.
     """
 
     layers: Count
@@ -62,8 +62,8 @@ class SimpleModel(_Part):
 
     Attributes:
         scores: its score by each metric.
-        related: the probability that its answers have nothing to do with the labels.
-        better: the probability that it is no better than the run's model (one-sided, paired on the same examples).
+        related: the p-value of the hypothesis that its predictions are independent of the labels.
+        better: the p-value of the hypothesis that it is no better than the run's model (one-sided, paired by example).
     """
 
     name: str
@@ -73,7 +73,7 @@ class SimpleModel(_Part):
 
 
 class SimpleModels(_Part):
-    """What simple models reach on some examples of the scored part, beside the run's model."""
+    """The scores of simple models and of the run's model on examples of the scored split."""
 
     part: str
     examples: Count
@@ -83,7 +83,7 @@ class SimpleModels(_Part):
 
 
 class ChecksFile(RunFile, _Part):
-    """`checks.json`; what was not measured is missing."""
+    """The content of `checks.json`; entries that were not measured are missing."""
 
     inputs: InputScale | None = None
     modes: Modes | None = None
@@ -91,10 +91,10 @@ class ChecksFile(RunFile, _Part):
 
 
 def read_checks(run: RunFolder) -> ChecksFile:
-    """Returns what was measured of a run; nothing of an older one.
+    """Returns the measurements of a run; empty for a run of an older version.
 
     Raises:
-        DamagedFile: the file cannot be read, or holds something else.
+        DamagedFile: the file cannot be read, or has invalid content.
     """
     path = run.checks_path
     return ChecksFile.read(path) if os.path.lexists(path) else ChecksFile()

@@ -1,4 +1,4 @@
-"""Two or more runs side by side: what differs in their specs, and their scores."""
+"""Compares runs: the differences of their specs, and their scores."""
 
 from __future__ import annotations
 
@@ -12,12 +12,19 @@ from dlcli.runs.scored_splits import split_title
 from dlcli.spec.base import Spec, dump
 
 Score = dict[str, Any]
-"""One entry of `metrics.json`: `value`, and an `interval` where there is one."""
+"""An entry of `metrics.json`: `value` and, if there is one, `interval`."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`differences`: dotted field -> each run's value, without its defaults; `scores`: metric -> each run's entry, if any."""
+    """The differences between runs.
+
+    Attributes:
+        runs: the compared runs.
+        split: the split of the scores.
+        differences: each run's value of every differing field, by the field's dotted name, without defaults.
+        scores: each run's entry of every metric, by the metric's name; None for a run without it.
+    """
 
     runs: list[RunFolder]
     split: str
@@ -26,12 +33,12 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """How the part is called."""
+        """The shown name of the split."""
         return " or ".join(dict.fromkeys(split_title(run, self.split) for run in self.runs))
 
 
 def compare_runs(runs: list[RunFolder], split: str = "test") -> Comparison:
-    """Compares runs: only what differs of their resolved specs, and every metric of one split."""
+    """Compares runs: the differing fields of their resolved specs, and every metric of one split."""
     scores = [run.metrics(split).get("metrics", {}) for run in runs]
     names = dict.fromkeys(name for run_scores in scores for name in run_scores)
     table = {name: [run_scores.get(name) for run_scores in scores] for name in names}
@@ -39,7 +46,7 @@ def compare_runs(runs: list[RunFolder], split: str = "test") -> Comparison:
 
 
 def _differing(values: list[Any], place: str = "") -> Iterator[tuple[str, list[Any]]]:
-    """Yields the places at which values differ, with each one: where they are of one kind or length, the places inside."""
+    """Yields the places at which values differ, and the values; specs of one kind and lists of one length are searched."""
     first = values[0]
     if isinstance(first, Spec) and len({(type(value), getattr(value, "kind", "")) for value in values}) == 1:
         for name in type(first).model_fields:
@@ -48,17 +55,17 @@ def _differing(values: list[Any], place: str = "") -> Iterator[tuple[str, list[A
         for index in range(len(first)):
             yield from _differing([value[index] for value in values], f"{place}.{index}")
     elif any(repr(value) != repr(first) for value in values):
-        yield place, [_given(value) for value in values]
+        yield place, [_plain(value) for value in values]
 
 
-def _given(value: Any) -> Any:
-    """Returns plain data for a value: of a spec what is not its default."""
+def _plain(value: Any) -> Any:
+    """Returns plain data for a value; for a spec only the fields that differ from their default."""
     if isinstance(value, Spec):
         fields = {name: getattr(value, name) for name in type(value).model_fields}
         changed = {name: entry for name, entry in fields.items() if name != "kind" and entry != _default(value, name)}
         kind = {"kind": fields["kind"]} if "kind" in fields else {}
-        return kind | {name: _given(entry) for name, entry in changed.items()}
-    return [_given(item) for item in value] if isinstance(value, list) else dump(value)
+        return kind | {name: _plain(entry) for name, entry in changed.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else dump(value)
 
 
 def _default(spec: Spec, name: str) -> Any:
@@ -66,11 +73,11 @@ def _default(spec: Spec, name: str) -> Any:
 
 
 def not_scored(run: RunFolder, split: str) -> str:
-    """Returns the words for a run without scores of a split, with what there is to do about it."""
-    parts = run.data().get("examples", {})
-    if split not in parts:
+    """Returns the message for a run without scores of a split, with a remedy."""
+    sizes = run.data().get("examples", {})
+    if split not in sizes:
         return f"{run.id} has no {split} split" + (
-            f"; it has {', '.join(parts)}" if parts else ": its data has not been read yet"
+            f"; it has {', '.join(sizes)}" if sizes else ": its data has not been read yet"
         )
     if not run.has_model:
         return f"{run.id} was not scored on {split}: it has no model yet"
@@ -78,7 +85,7 @@ def not_scored(run: RunFolder, split: str) -> str:
 
 
 def flat(value: Any, place: str = "") -> dict[str, Any]:
-    """Returns every scalar (and list of scalars) of nested data by its dotted place."""
+    """Returns every scalar, and every list of scalars, of nested data by its dotted path."""
     items: list[tuple[Any, Any]]
     if isinstance(value, dict):
         items = list(value.items())

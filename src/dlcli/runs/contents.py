@@ -1,7 +1,7 @@
-"""The JSON files of a run folder: one class for each, which writes and reads it.
+"""The JSON files of a run folder: one class for each file, which writes and reads it.
 
-A folder may have been changed, damaged, or made by someone else, so a file is checked when it is read. The same check runs
-when it is written: a reader never refuses what a writer wrote.
+A folder may have been changed, damaged, or created by someone else, so a file is validated when it is read. The same
+validation runs when the file is written, so a reader never refuses the output of a writer.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _Value = Annotated[float, Field(allow_inf_nan=False)] | None
 
 
 class _Content(BaseModel):
-    """The entries that must be there, of the right type. Other entries are kept: other versions may write more."""
+    """The required entries with their types. Other entries are kept: other versions may write more."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow", defer_build=True)
 
 
 class RunFile:
-    """The methods of a class that stands for a JSON file."""
+    """The methods of a class that represents a JSON file."""
 
     @classmethod
     def of(cls, content: Any) -> Self:
-        """Returns the content as its file will hold it: numbers that are not finite are None, names are text.
+        """Returns the content in the form of its file: numbers that are not finite become None, names become text.
 
         Raises:
-            ValidationError: `read` would refuse it, which is a defect of the writer.
+            ValidationError: `read` would refuse the content, which is a defect of the writer.
         """
         return cls.model_validate(as_json(content))  # type: ignore[attr-defined, no-any-return]
 
@@ -43,7 +43,7 @@ class RunFile:
         """Returns the content of the file.
 
         Raises:
-            DamagedFile: it cannot be read, lacks an entry, or an entry is of another type.
+            DamagedFile: the file cannot be read, lacks an entry, or has an entry of a wrong type.
         """
         try:
             return cls.model_validate(read_json(path))  # type: ignore[attr-defined, no-any-return]
@@ -55,7 +55,7 @@ class RunFile:
         write_json(path, self.content())
 
     def content(self) -> Any:
-        """Returns the entries as JSON has them, without defaults for those that are missing."""
+        """Returns the entries as plain JSON data, without defaults for missing entries."""
         return self.model_dump(exclude_unset=True)  # type: ignore[attr-defined]
 
 
@@ -157,10 +157,10 @@ class MetricsFile(RunFile, _Content):
 
 
 def as_dataclass(kind: Any, data: Any, path: Path, *, required: set[str]) -> Any:
-    """Returns the dataclass that a JSON file holds; its unknown fields, of other versions, are passed over.
+    """Returns the dataclass for the content of a JSON file; unknown fields, of other versions, are ignored.
 
     Raises:
-        DamagedFile: it lacks a required field, or one is of another type.
+        DamagedFile: the file lacks a required field, or a field has a wrong type.
     """
     content = _content_of(kind, frozenset(required))
     try:
@@ -178,7 +178,7 @@ def _content_of(kind: Any, required: frozenset[str]) -> type[_Content]:
 
 
 def _first_of(error: ValidationError, path: Path) -> str:
-    """Returns the first thing that is wrong with a file."""
+    """Returns the first error of a file."""
     first = error.errors(include_url=False)[0]
     place = ".".join(map(str, first["loc"]))
     wrong = {"missing": "is missing", "model_type": "should be an object"}.get(first["type"], first["msg"])
@@ -187,10 +187,10 @@ def _first_of(error: ValidationError, path: Path) -> str:
 
 
 def refuse_odd_history(rows: list[dict[str, str]], path: Path) -> None:
-    """Checks the rows of a history: its stage, its epoch, and numbers.
+    """Checks the rows of a history: stage, epoch and numbers.
 
     Raises:
-        DamagedFile: a column is missing, or a cell is no number.
+        DamagedFile: a column is missing, or a cell is not a number.
     """
     for number, row in enumerate(rows, 2):
         if not {"stage", "epoch"} <= row.keys():
@@ -204,7 +204,7 @@ def _is_number(column: str, cell: str) -> bool:
     if column == "epoch":
         return cell.isdecimal() and len(cell) < 10
     try:
-        float(cell or 0)  # a column that only other stages have is empty
+        float(cell or 0)  # columns of other stages are empty
     except ValueError:
         return False
     return True

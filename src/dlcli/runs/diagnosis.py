@@ -1,4 +1,4 @@
-"""`diagnosis.json`: what stands out in a run: a name for it, the numbers it rests on, and what to try."""
+"""`diagnosis.json`: the findings on a run, each with a name, its evidence and remedies."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ Name = Literal[
     "unstable",
 ]
 MOST = 20
-"""Lines of evidence, and remedies, of one finding that are kept."""
+"""Maximum number of lines of evidence, and of remedies, in a stored finding."""
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """Something to try.
+    """A suggested change.
 
     Attributes:
-        text: what, in words.
-        set: the value of a `--set` for the run's spec, empty where there is none.
-        also: the values of further `--set` options that belong to it.
+        text: the suggestion as a text.
+        set: the value of a `--set` option for the run's spec; empty if there is none.
+        also: the values of further `--set` options of the remedy.
     """
 
     text: str
@@ -56,18 +56,18 @@ class Remedy:
 
     @property
     def options(self) -> str:
-        """The `--set` options as a shell takes them; empty where there are none."""
+        """The `--set` options, quoted for a shell; empty if there are none."""
         return " ".join(f"--set {quote(change)}" for change in self.changes)
 
     @property
     def words(self) -> str:
-        """The text, with its options where there are any."""
+        """The text, with its options if there are any."""
         return f"{self.text}: {self.options}" if self.set else self.text
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that stands out; each evidence names its numbers and the file that holds them."""
+    """A finding of a diagnosis; each line of evidence names its numbers and their file."""
 
     name: Name
     evidence: tuple[str, ...]
@@ -80,8 +80,8 @@ class DiagnosisFile(RunFile, RootModel[list[Finding]]):
     model_config = ConfigDict(frozen=True)
 
 
-def keep_findings(run: RunFolder, findings: Sequence[Finding]) -> list[Finding]:
-    """Replaces a run's `diagnosis.json` and returns what it holds: of each finding the first 20 lines of evidence."""
+def write_findings(run: RunFolder, findings: Sequence[Finding]) -> list[Finding]:
+    """Replaces a run's `diagnosis.json` and returns its content: each finding with at most 20 lines of evidence."""
     file = DiagnosisFile.of([asdict(_shortened(finding)) for finding in findings])
     file.write(run.diagnosis_path)
     return file.root
@@ -95,10 +95,10 @@ def _shortened(finding: Finding) -> Finding:
 
 
 def findings(run: RunFolder) -> list[Finding] | None:
-    """Returns what a run's `diagnosis.json` says, nothing where nothing stands out; None where there is no such file.
+    """Returns the findings in a run's `diagnosis.json`; None if there is no such file.
 
     Raises:
-        DamagedFile: the file cannot be read, or holds something else.
+        DamagedFile: the file cannot be read, or has invalid content.
     """
     path = run.diagnosis_path
     return DiagnosisFile.read(path).root if os.path.lexists(path) else None

@@ -1,4 +1,4 @@
-"""What a run records of the machine and the program it ran on."""
+"""Describes the machine and the program of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets
 
 
 def describe_environment(device: Device) -> dict[str, Any]:
-    """Returns what `environment.json` holds."""
+    """Returns the content of `environment.json`."""
     return {
         "dlcli": __version__,
         "python": platform.python_version(),
@@ -40,41 +40,41 @@ def describe_environment(device: Device) -> dict[str, Any]:
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "git": checkout_state(),
-        # A trial's process has the command line of its sweep, whose storage may have a password.
+        # The command line of a sweep's trial contains the address of its storage, which may have a password.
         "command": [without_password(word) if "://" in word else word for word in sys.argv],
     }
 
 
-def what_rounds_otherwise(first: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """Returns in words what may give a resumed run other last bits than an untouched one: what differs from its beginning.
+def rounding_differences(first: dict[str, Any], current: dict[str, Any]) -> list[str]:
+    """Returns the changes of the environment since a run's start that may change the last bits of the resumed run.
 
-    `first` may be of an earlier version, which recorded less: what it lacks is not compared.
+    `first` may be of an earlier version, which recorded less: missing entries are not compared.
     """
-    if first.get("determinism") == "seeded":  # not the same bits on any machine
+    if first.get("determinism") == "seeded":  # bits vary on every machine
         return []
-    begun, now = recorded_threads(first), here["threads"]["intra_op"]
-    differences = [f"{now} thread{'s' if now > 1 else ''} in place of {begun}"] if begun not in (None, now) else []
-    device, other = first["device"], here["device"]
-    if device["kind"] != other["kind"] or (device["kind"] == "gpu" and device["name"] != other["name"]):
-        differences.append(f"{other['kind'].upper()} ({other['name']}) in place of {device['kind'].upper()} ({device['name']})")
-    if first.get("processor") and first["processor"] != here["processor"]:
-        differences.append(f"the processor {here['processor']} in place of {first['processor']}")
+    before, count = recorded_threads(first), current["threads"]["intra_op"]
+    differences = [f"{count} thread{'s' if count > 1 else ''} in place of {before}"] if before not in (None, count) else []
+    device, new = first["device"], current["device"]
+    if device["kind"] != new["kind"] or (device["kind"] == "gpu" and device["name"] != new["name"]):
+        differences.append(f"{new['kind'].upper()} ({new['name']}) in place of {device['kind'].upper()} ({device['name']})")
+    if first.get("processor") and first["processor"] != current["processor"]:
+        differences.append(f"the processor {current['processor']} in place of {first['processor']}")
     versions: dict[str, Any] = first.get("packages") or {}
     for name in ("tensorflow", "keras", "numpy"):
-        if name in versions and versions[name] != here["packages"][name]:
-            differences.append(f"{name} {here['packages'][name]} in place of {versions[name]}")
-    if "variables" in first and first["variables"] != here["variables"]:
-        names = sorted({*first["variables"], *here["variables"]})
+        if name in versions and versions[name] != current["packages"][name]:
+            differences.append(f"{name} {current['packages'][name]} in place of {versions[name]}")
+    if "variables" in first and first["variables"] != current["variables"]:
+        names = sorted({*first["variables"], *current["variables"]})
         differences += [
-            f"{name}={here['variables'].get(name, '')} in place of {first['variables'].get(name, 'no value')}"
+            f"{name}={current['variables'].get(name, '')} in place of {first['variables'].get(name, 'no value')}"
             for name in names
-            if name not in _THREADS and first["variables"].get(name) != here["variables"].get(name)
+            if name not in _THREADS and first["variables"].get(name) != current["variables"].get(name)
         ]
     return differences
 
 
 def process_started() -> str:
-    """Returns when this process was started, in UTC as ISO 8601: before Python's first line."""
+    """Returns the time of this process's start, before Python's first line, in UTC as ISO 8601."""
     return datetime.fromtimestamp(psutil.Process().create_time(), UTC).isoformat(timespec="milliseconds")
 
 

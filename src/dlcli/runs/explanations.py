@@ -1,4 +1,4 @@
-"""What explanations leave in a run folder: a picture and its numbers each, and `explanations.json` that lists them."""
+"""The files of explanations in a run folder: a picture and its numbers for each, and `explanations.json`, their list."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONGEST = 60
 
 @dataclass(frozen=True)
 class Explanation:
-    """An entry of `explanations.json`: the picture's name in the folder, its kind, title, and what it shows in words."""
+    """An entry of `explanations.json`: the picture's name in the folder, its kind, its title, and a description of it."""
 
     file: str
     kind: str
@@ -38,25 +38,25 @@ class ExplanationsFile(RunFile, RootModel[list[Explanation]]):
 
 
 def made_folder(run: RunFolder) -> Path:
-    """Returns the folder of a run's explanations, made if need be."""
+    """Returns the folder of a run's explanations, and creates it if necessary."""
     folder = run.explanations_path
     folder.mkdir(exist_ok=True)
     return folder
 
 
 def explanations(run: RunFolder) -> list[Explanation]:
-    """Returns a run's explanations; nothing where none was made.
+    """Returns a run's explanations; empty if there are none.
 
     Raises:
-        DamagedFile: the list cannot be read, or holds something else.
+        DamagedFile: the list cannot be read, or has invalid content.
     """
     path = run.explanations_path / EXPLANATION_LIST
     if not os.path.lexists(path):
         return []
     entries = ExplanationsFile.read(path).root
-    odd = next((entry.file for entry in entries if not _is_name(entry.file)), None)
-    if odd is not None:
-        raise DamagedFile(f"{path}: {odd[:80]!r} is not the name of an image in the folder")
+    invalid_name = next((entry.file for entry in entries if not _is_name(entry.file)), None)
+    if invalid_name is not None:
+        raise DamagedFile(f"{path}: {invalid_name[:80]!r} is not the name of an image in the folder")
     return entries
 
 
@@ -65,7 +65,7 @@ def _is_name(text: str) -> bool:
 
 
 def file_name(kind: str, title: str, about: str = "") -> str:
-    """Returns the picture's name for a title: letters and digits of what it is about, and a digest: no two titles share one."""
+    """Returns the unique file name of a picture: letters and digits of its subject `about`, and a digest of its title."""
     plain = re.sub(r"[^A-Za-z0-9]+", "_", about).strip("_")[-_LONGEST:].strip("_")
     digest = sha256(f"{kind}\0{title}".encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return f"{kind}-{plain}-{digest}.png" if plain else f"{kind}-{digest}.png"
@@ -76,8 +76,8 @@ def write_numbers(folder: Path, file: str, columns: Sequence[str], rows: Iterabl
     write_table((folder / file).with_suffix(".csv"), columns, rows)
 
 
-def add(run: RunFolder, made: Sequence[Explanation]) -> None:
-    """Adds to `explanations.json`; an explanation made again takes the place of the one before."""
-    new = {entry.file: entry for entry in made}
-    others = [entry for entry in explanations(run) if entry.file not in new]
-    ExplanationsFile.of([asdict(entry) for entry in [*others, *new.values()]]).write(made_folder(run) / EXPLANATION_LIST)
+def add(run: RunFolder, new_entries: Sequence[Explanation]) -> None:
+    """Adds entries to `explanations.json`; an entry with the file of an existing one replaces it."""
+    by_file = {entry.file: entry for entry in new_entries}
+    others = [entry for entry in explanations(run) if entry.file not in by_file]
+    ExplanationsFile.of([asdict(entry) for entry in [*others, *by_file.values()]]).write(made_folder(run) / EXPLANATION_LIST)

@@ -1,4 +1,4 @@
-"""How a run that cannot go on ends: recorded in its folder, in words, with the right exit code."""
+"""Records the failure of a run in its folder, with a message and the right exit code."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _FULL = (*NO_ROOM, errno.EACCES, errno.EPERM)
 
 @contextmanager
 def recorded_failure(run: RunFolder) -> Iterator[StopRequest]:
-    """Records in the run folder why the block ended, if badly, and raises it in the words of `failures_in_words`."""
-    asked = StopRequest()
+    """Records an exception of the block in the run folder, and raises it with the message of `failures_in_words`."""
+    request = StopRequest()
     try:
-        with failures_in_words(run) as asked:
-            yield asked
+        with failures_in_words(run) as request:
+            yield request
     except Interrupted as error:
-        # Keras puts words of its own around what is raised inside a layer.
-        text = str(error) if str(error).startswith("stopped by") else asked.words
+        # Keras adds text to the message of an exception inside a layer.
+        text = str(error) if str(error).startswith("stopped by") else request.words
         _record(run, "interrupted", text)
         raise Interrupted(f"{text}; to resume: {command()} train --resume {run.path}") from None
     except BaseException as error:
@@ -35,13 +35,13 @@ def recorded_failure(run: RunFolder) -> Iterator[StopRequest]:
 
 @contextmanager
 def failures_in_words(run: RunFolder) -> Iterator[StopRequest]:
-    """Turns signals into Interrupted, and lack of memory or disk into RunFailed with what to do.
+    """Turns signals into Interrupted, and lack of memory or disk space into RunFailed with a remedy.
 
-    Everything else goes on as it is: a user's error in its own words, a defect with its traceback.
+    Other exceptions pass unchanged: errors of the user with their message, defects with their traceback.
     """
     try:
-        with signals_as_exceptions() as asked:
-            yield asked
+        with signals_as_exceptions() as request:
+            yield request
     except KeyboardInterrupt:
         raise Interrupted("stopped by SIGINT") from None
     except Exception as error:
@@ -55,27 +55,27 @@ def failures_in_words(run: RunFolder) -> Iterator[StopRequest]:
 
 
 def _record(run: RunFolder, state: State, text: str) -> None:
-    with suppress(OSError, DlcliError):  # a full disk, or a folder that has gone, must not hide why the run ended
+    with suppress(OSError, DlcliError):  # a full disk or a removed folder must not hide the error of the run
         run.log(f"{state}: {text}")
         run.update_status(state=state, finished=now(), error=text)
 
 
 def folder_gone(run: RunFolder) -> str:
-    """Returns the words for a run whose folder was removed or renamed while it was written; empty where it is there."""
+    """Returns the message for a run whose folder was removed or renamed meanwhile; empty if the folder exists."""
     return "" if run.path.is_dir() else f"{run.path} was removed or renamed while the run was writing to it"
 
 
 def disk_full(error: BaseException, run: RunFolder) -> str:
-    """Returns the words for an error of a disk that takes no more; empty for any other."""
+    """Returns the message for an error of a full or read-only disk; empty for any other error."""
     reasons = [os.strerror(number) for number in _FULL]
-    # TensorFlow's own errors hold the system's words, but no number.
+    # TensorFlow's errors contain the system's message, but no error number.
     reason = next((text for text in reasons if text in str(error)), "") if not isinstance(error, DlcliError) else ""
     remark = "; the best epoch so far is stored there" if run.model_path.exists() else ""
     return f"cannot write to {run.path}: {reason}{remark}" if reason else ""
 
 
 def out_of_memory(error: BaseException, run: RunFolder) -> str:
-    """Returns the words for an error of exhausted memory, with the batch size to try; empty for any other."""
+    """Returns the message for exhausted memory, with the batch size to try; empty for any other error."""
     if not is_out_of_memory(error):
         return ""
     batch, examples = _batch(run)
@@ -86,12 +86,12 @@ def out_of_memory(error: BaseException, run: RunFolder) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is TensorFlow's or Python's of exhausted memory."""
+    """Whether an error means exhausted memory, in TensorFlow or in Python."""
     return type(error).__name__ == "ResourceExhaustedError" or isinstance(error, MemoryError)
 
 
 def _batch(run: RunFolder) -> tuple[int, int]:
-    """Returns the examples in a batch and in the training split; 0 where the run's files do not tell."""
+    """Returns the number of examples in a batch and in the training split; 0 if they are unknown."""
     try:
         examples = int(run.data()["examples"]["train"])
         size = run.experiment().data.examples_in_step(examples)

@@ -1,6 +1,6 @@
-"""Files that are either whole or not there: written beside their place, synced, renamed.
+"""Files that are written atomically: to a temporary file in the same folder, which is synced and renamed.
 
-What is read may have been changed or damaged since: every reader raises DamagedFile, with the file, for what it cannot read.
+A file may have been changed or damaged since: every reader raises DamagedFile, with the path, for a file that it cannot read.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ def new_name() -> str:
 
 
 def own_folder(folder: Path, *inside: str) -> Path:
-    """Returns a folder that dlcli writes to, once neither it nor what it holds leads elsewhere.
+    """Returns a folder that dlcli writes to, after a check that neither the folder nor its content is a link.
 
-    Checked are the folder, its entries, and the entries of the folders named by `inside`. Nothing need be there yet.
+    The check covers the folder, its entries, and the entries of the folders named by `inside`; none of them needs to exist.
 
     Raises:
-        DamagedFile: one of them is a link, or something else than a folder stands in a folder's place.
+        DamagedFile: one of them is a link, or a folder's place is taken by something else.
     """
-    for each in (folder, *(folder / name for name in inside)):
-        if each.is_symlink() or (os.path.lexists(each) and not each.is_dir()):
+    for path in (folder, *(folder / name for name in inside)):
+        if path.is_symlink() or (os.path.lexists(path) and not path.is_dir()):
             raise DamagedFile(
-                f"{each}: dlcli does not write here, since this is {_kind_of(each)} and not a folder that it created"
+                f"{path}: dlcli does not write here, since this is {_kind_of(path)} and not a folder that it created"
             )
-        link = next((entry for entry in sorted(each.iterdir()) if entry.is_symlink()), None) if each.is_dir() else None
+        link = next((entry for entry in sorted(path.iterdir()) if entry.is_symlink()), None) if path.is_dir() else None
         if link is not None:
             raise DamagedFile(f"{link}: dlcli does not write here, since this is a link and not a file that it created")
     return folder
@@ -57,10 +57,10 @@ def _kind_of(path: Path) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; what is written there takes its place once the block has ended well."""
-    # The suffix stays last: Keras and matplotlib choose the format by it.
+    """Yields a temporary path beside `path`; the file written there replaces `path` after the block, if it succeeds."""
+    # Keras and matplotlib choose the format by the suffix, so it stays last.
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
-    temporary.unlink(missing_ok=True)  # a link there would lead the writing elsewhere
+    temporary.unlink(missing_ok=True)  # a link there would redirect the writing
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -74,10 +74,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yields a new folder beside `path`, which takes its place, whole, once the block has ended well.
+    """Yields a new folder beside `path`, which replaces `path` after the block, if it succeeds.
 
-    What was there before goes only then. Between two renames there is neither, for an instant; a process that is killed in
-    it leaves both beside the place.
+    The earlier folder is removed only then. For an instant between two renames neither exists at `path`; a process that is
+    killed at that moment leaves both beside it.
     """
     letters = secrets.token_hex(4)
     temporary, before = (path.with_name(f".{path.name}.{letters}.{what}") for what in ("tmp", "before"))
@@ -113,9 +113,9 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def json_text(data: Any, *, indent: int | None = 2) -> str:
-    """Returns data as JSON; letters of all scripts as they are, control characters written out as `\\u001b`.
+    """Returns data as JSON, with letters of all scripts unescaped and control characters escaped as `\\u001b`.
 
-    In one line where `indent` is None.
+    With `indent=None` the text is a single line.
     """
     text = json.dumps(as_json(data), indent=indent, ensure_ascii=False)
     return "\n".join(visible(line, escape=lambda char: json.dumps(char)[1:-1]) for line in text.split("\n"))
@@ -125,22 +125,22 @@ def read_json(path: Path) -> Any:
     """Returns the content of a JSON file.
 
     Raises:
-        DamagedFile: it is missing, no file, too large or no JSON.
+        DamagedFile: the file is missing, no regular file, too large or no JSON.
     """
     try:
         return json.loads(_content(path, _LARGEST_JSON).decode("utf-8"), parse_constant=_no_number, parse_float=_number)
     except UnicodeDecodeError:
         raise DamagedFile(f"{path}: not UTF-8 text") from None
-    except (ValueError, RecursionError) as error:  # of numbers with thousands of digits, of nesting without end
+    except (ValueError, RecursionError) as error:  # such as numbers with thousands of digits, or very deep nesting
         reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
         raise DamagedFile(f"{path}: not JSON: {reason}") from None
 
 
 def read_text(path: Path) -> str:
-    """Returns a text file; bytes that are no UTF-8 are replaced.
+    """Returns the text of a file; bytes that are not UTF-8 are replaced.
 
     Raises:
-        DamagedFile: it is missing, no file, or too large.
+        DamagedFile: the file is missing, no regular file, or too large.
     """
     return _content(path, _LARGEST_JSON).decode("utf-8", "replace")
 
@@ -155,7 +155,7 @@ def _number(digits: str) -> float:
 
 
 def _content(path: Path, largest: int) -> bytes:
-    """Returns a file's bytes; of what is no file nothing is read: a pipe would never end."""
+    """Returns a file's bytes; only regular files are read, since a pipe would never end."""
     try:
         if not path.is_file():
             raise DamagedFile(f"{path}: {'not a file' if path.exists() else 'no such file'}")
@@ -175,19 +175,19 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]
 
 
 def print_table(file: TextIO, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Writes CSV to an open text file, rows as they come; on a terminal with control characters written out."""
+    """Writes CSV to an open text file, row by row; on a terminal with control characters escaped."""
     writer = csv.writer(_Rows(file), lineterminator="\r\n")
     writer.writerow(columns)
     writer.writerows(rows)
 
 
 _ANY_NAME = "surrogateescape"
-"""Names of files need not be text: their bytes go through as they are."""
+"""Names of files need not be valid text: their bytes are kept."""
 
 
 class _Rows:
-    """Ends rows with a line feed alone. Python's writer puts quotes around the characters of its own row end only, and a
-    name may hold a carriage return, which the reader would take for the end of a row."""
+    """Ends rows with a line feed only. Python's writer quotes only the characters of its own row end, and a name may contain
+    a carriage return, which the reader would take for the end of a row."""
 
     def __init__(self, file: TextIO) -> None:
         self._file, self._shown = file, file.isatty()
@@ -198,7 +198,7 @@ class _Rows:
 
 
 def read_heading(path: Path) -> list[str]:
-    """Returns the column names of a CSV file whose heading is one line; empty where there is no such file."""
+    """Returns the column names of a CSV file with a heading of one line; empty if the file does not exist."""
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", errors=_ANY_NAME, newline="") as file:
@@ -206,10 +206,10 @@ def read_heading(path: Path) -> list[str]:
 
 
 def append_row(path: Path, row: Sequence[Any]) -> None:
-    """Adds a row to a CSV file, synced; a line that a killed process left unfinished must be gone.
+    """Adds a row to a CSV file and syncs it; the file must not end with an incomplete line of a killed process.
 
     Raises:
-        DamagedFile: a link, or no file, stands in its place.
+        DamagedFile: the path is a link or no regular file.
     """
     _refuse_no_file(path)
     with path.open("a", encoding="utf-8", errors=_ANY_NAME, newline="") as file:
@@ -241,17 +241,17 @@ def read_table(path: Path, *, whole_lines: bool = False) -> list[dict[str, str]]
         rows = [row for row in reader if row]
     except csv.Error as error:
         raise DamagedFile(f"{path}:{reader.line_num}: not a table: {error}") from None
-    odd = next((row for row in rows if len(row) != len(columns)), None)
-    if odd is not None:
-        raise DamagedFile(f"{path}: a row of {len(odd)} cells below a header of {len(columns)}")
+    uneven_row = next((row for row in rows if len(row) != len(columns)), None)
+    if uneven_row is not None:
+        raise DamagedFile(f"{path}: a row of {len(uneven_row)} cells below a header of {len(columns)}")
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def append_line(path: Path, line: str) -> None:
-    """Adds a line to a text file, its control characters written out; more lines are indented, so that none is forged.
+    """Adds a line to a text file with control characters escaped; further lines are indented, so that none can be forged.
 
     Raises:
-        DamagedFile: a link, or no file, stands in its place.
+        DamagedFile: the path is a link or no regular file.
     """
     _refuse_no_file(path)
     with path.open("a", encoding="utf-8") as file:
@@ -259,11 +259,11 @@ def append_line(path: Path, line: str) -> None:
 
 
 def as_json(value: Any) -> Any:
-    """Returns a value as a JSON file can hold it: numbers that are not finite are None, lists, names as text in UTF-8."""
+    """Returns a value in a form for JSON: numbers that are not finite become None, tuples lists, names text in UTF-8."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()  # the name of a file need not be text
+        return value.encode("utf-8", "backslashreplace").decode()  # the name of a file need not be valid text
     if isinstance(value, Mapping):
         return {as_json(str(key)): as_json(item) for key, item in value.items()}
     return [as_json(item) for item in value] if isinstance(value, (list, tuple)) else value

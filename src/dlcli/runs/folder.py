@@ -1,4 +1,4 @@
-"""One run's folder: what is in it, under which name."""
+"""The folder of a run, with its files and their content."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from dlcli.spec.data.sources.part_names import SPLITS
 from dlcli.spec.experiment import Experiment
 
 REVISION = 2
-"""The revision of what a training does that no field of the spec says. New runs record it; docs/design.md lists them."""
+"""The revision of training behaviour beyond the fields of a spec. New runs record it; docs/design.md lists all revisions."""
 State = Literal["running", "completed", "failed", "interrupted"]
 
 
 @dataclass(frozen=True)
 class Status:
-    """`status.json`: where the run stands. Times are UTC, ISO 8601. `step` counts all steps of the run, `resumed` how often
+    """`status.json`: the state of the run. Times are UTC, ISO 8601. `step` counts all steps of the run, `resumed` how often
     it was resumed."""
 
     state: State = "running"
@@ -76,7 +76,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _is_only_a_number(pid: int) -> bool:
-    """Whether a process has ended and nobody has asked how: it does nothing any more, though its number is taken."""
+    """Whether a process is a zombie: it has ended, but its parent has not read its exit code, so its number is in use."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0] == "Z"
     except (OSError, IndexError):
@@ -93,9 +93,9 @@ class RunFolder(RunPaths):
 
     @classmethod
     def create(cls, runs: Path, name: str, *, spec: str, source: str, batch: str = "") -> RunFolder:
-        """Makes a new folder `runs/<name>/<UTC time>-<4 letters>` with the spec as resolved and as given.
+        """Creates a folder `runs/<name>/<UTC time>-<4 letters>` with the resolved and the original spec.
 
-        `batch` names the job of a batch that it is made for.
+        `batch` names the job of a batch that the run belongs to.
 
         Raises:
             UsageError: the folder cannot be written.
@@ -121,12 +121,12 @@ class RunFolder(RunPaths):
 
     @property
     def id(self) -> str:
-        """`name/time-letters`: the way a command names the run."""
+        """`name/time-letters`: the name of the run in commands."""
         return f"{self.path.parent.name}/{self.path.name}"
 
     @property
-    def has_a_given_name(self) -> bool:
-        """Whether the folder is called as dlcli calls a run's."""
+    def has_generated_name(self) -> bool:
+        """Whether the folder has a name that dlcli generates for a run."""
         return re.fullmatch(r"\d{8}-\d{6}-[a-z]{4}", self.path.name) is not None
 
     @property
@@ -136,42 +136,42 @@ class RunFolder(RunPaths):
 
     @property
     def has_model(self) -> bool:
-        """Whether there is a model, or something in its place, which is refused when it is loaded."""
+        """Whether there is a model, or anything at its path, which is refused on loading."""
         return os.path.lexists(self.model_path)
 
     def refuse_missing_model(self) -> None:
-        """Raises UsageError where there is no model yet."""
+        """Raises UsageError if there is no model yet."""
         if not self.has_model:
             raise UsageError(f"{self.id} has no model: it has not finished an epoch")
 
     @property
     def shown_state(self) -> str:
-        """The state as a list shows it: `dead` is a running run whose process is gone."""
+        """The state for lists: `dead` is a running run whose process has ended."""
         status = self.status()
         if status.state != "running":
             return status.state
         holds = is_held(self.lock_path)
-        if holds is None:  # no lock yet: whether there is a process of its number on this machine must do
+        if holds is None:  # without a lock, a process with this number on this machine counts as the run's
             holds = status.host == socket.gethostname() and _is_alive(status.pid)
         return "running" if holds else "dead"
 
     def remove_half_written(self) -> None:
-        """Removes what a killed process left behind: files that were being written beside their places."""
+        """Removes the temporary files of a killed process."""
         for path in self.path.rglob(".*.tmp*"):
             if path.is_file() and not path.is_symlink():
                 path.unlink(missing_ok=True)
 
     @property
-    def can_go_on(self) -> bool:
-        """Whether the run ended early and holds a state to resume from."""
+    def is_resumable(self) -> bool:
+        """Whether the run ended early and has a checkpoint to resume from."""
         return self.shown_state in ("interrupted", "dead", "failed") and bool(checkpoint_files(self.checkpoints_path))
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Holds the run for this process while the block runs: nobody else may write it.
+        """Holds the run for this process while the block runs: no other process may write it.
 
         Raises:
-            UsageError: another process holds it.
+            UsageError: another process holds the run.
         """
         with held(self.lock_path, self.id):
             yield
@@ -191,10 +191,10 @@ class RunFolder(RunPaths):
         write_text(self.spec_path, text)
 
     def status(self) -> Status:
-        """Returns where the run stands; unknown fields of other versions are ignored.
+        """Returns the status of the run; unknown fields of other versions are ignored.
 
         Raises:
-            DamagedFile: the file cannot be read, or is no status.
+            DamagedFile: the file cannot be read, or has invalid content.
         """
         path = self.status_path
         status: Status = as_dataclass(Status, read_json(path), path, required={"state", "started", "pid", "host"})
@@ -212,7 +212,7 @@ class RunFolder(RunPaths):
         """Returns `data.json`: classes, counts, shapes, fingerprint; empty before the data was opened.
 
         Raises:
-            DamagedFile: the file cannot be read, or holds something else.
+            DamagedFile: the file cannot be read, or has invalid content.
         """
         return _read(self.data_path, DataFile)
 
@@ -224,7 +224,7 @@ class RunFolder(RunPaths):
         """Returns `environment.json`: versions, devices, precision, commit, command line; empty before the run has started.
 
         Raises:
-            DamagedFile: the file cannot be read, or holds something else.
+            DamagedFile: the file cannot be read, or has invalid content.
         """
         return _read(self.environment_path, EnvironmentFile)
 
@@ -233,46 +233,46 @@ class RunFolder(RunPaths):
         EnvironmentFile.of(data).write(self.environment_path)
 
     def revision(self) -> int:
-        """Returns the revision of dlcli's behaviour that the run was begun with, and that it keeps when it is resumed.
+        """Returns the revision of dlcli's behaviour that the run was started with and keeps when it is resumed.
 
-        1 for a run whose `environment.json` names none; the newest one before the run has started.
+        It is 1 if `environment.json` names none, and the newest revision before the run has started.
 
         Raises:
-            DamagedFile: the file cannot be read, or holds something else.
+            DamagedFile: the file cannot be read, or has invalid content.
         """
         environment = self.environment()
         return int(environment.get("revision", 1)) if environment else REVISION
 
     def split(self) -> dict[str, str]:
-        """Returns each example's id with its part: train, validation or test.
+        """Returns the split of each example by its id: train, validation or test.
 
         Raises:
-            DamagedFile: the file cannot be read, or holds something else.
+            DamagedFile: the file cannot be read, or has invalid content.
         """
         path = self.split_path
         rows = read_table(path)
         if not rows or not {"id", "split"} <= rows[0].keys():
             raise DamagedFile(f"{path}: needs the columns id and split, and rows")
-        odd = next((row["split"] for row in rows if row["split"] not in SPLITS), None)
-        if odd is not None:
-            raise DamagedFile(f"{path}: has the unknown split {odd[:40]!r}; splits are {', '.join(SPLITS)}")
+        unknown_split = next((row["split"] for row in rows if row["split"] not in SPLITS), None)
+        if unknown_split is not None:
+            raise DamagedFile(f"{path}: has the unknown split {unknown_split[:40]!r}; splits are {', '.join(SPLITS)}")
         return {row["id"]: row["split"] for row in rows}
 
-    def write_split(self, parts: dict[str, list[str]]) -> None:
-        """Replaces `split.csv` by the ids of each part."""
-        rows = ((example, part) for part, ids in parts.items() for example in ids)
+    def write_split(self, ids_by_split: dict[str, list[str]]) -> None:
+        """Replaces `split.csv` by the ids of each split."""
+        rows = ((example, split_name) for split_name, split_ids in ids_by_split.items() for example in split_ids)
         write_table(self.split_path, ("id", "split"), rows)
 
     @property
     def history_file(self) -> History:
-        """What writes `history.csv`."""
+        """The reader and writer of `history.csv`."""
         return History(self.history_path)
 
     def history(self) -> list[dict[str, str]]:
-        """Returns the rows of `history.csv`, one an epoch; empty before the first epoch.
+        """Returns the rows of `history.csv`, one per epoch; empty before the first epoch.
 
         Raises:
-            DamagedFile: the file cannot be read, or holds something else than numbers.
+            DamagedFile: the file cannot be read, or contains cells that are not numbers.
         """
         return self.history_file.rows()
 
@@ -281,10 +281,10 @@ class RunFolder(RunPaths):
         self.history_file.replace(rows)
 
     def stages(self) -> list[dict[str, Any]]:
-        """Returns `stages.json`: what each stage trained, its proof, its best epoch; empty before the first stage.
+        """Returns `stages.json`: the training, verification and best epoch of each stage; empty before the first stage.
 
         Raises:
-            DamagedFile: the file cannot be read, or holds something else.
+            DamagedFile: the file cannot be read, or has invalid content.
         """
         path = self.stages_path
         return list(StagesFile.read(path).content()) if os.path.lexists(path) else []
@@ -297,33 +297,33 @@ class RunFolder(RunPaths):
         """Returns `metrics.json` of one split; empty if it was not scored.
 
         Raises:
-            DamagedFile: the file cannot be read, or holds something else.
+            DamagedFile: the file cannot be read, or has invalid content.
         """
         return _read(self.evaluation(split) / METRICS, MetricsFile)
 
     def scored_splits(self) -> list[str]:
-        """Returns the splits that were scored, test first, other data last."""
+        """Returns the scored splits, test first, other data last."""
         folders = self.evaluation_path.glob(f"{OTHER_DATA}*")
         others = sorted(folder.name for folder in folders if folder.is_dir())
         splits = ["test", "train", "validation", *(name for name in others if re.fullmatch(OTHER_DATA + r"[a-z0-9-]+", name))]
         return [split for split in splits if os.path.lexists(self.evaluation(split) / METRICS)]
 
     def temperature(self) -> float | None:
-        """Returns the temperature of `calibration.json`, None where none was fitted.
+        """Returns the temperature of `calibration.json`; None if none was fitted.
 
         Raises:
-            DamagedFile: the file cannot be read, or holds something else.
+            DamagedFile: the file cannot be read, or has invalid content.
         """
         calibration = _read(self.calibration_path, CalibrationFile)
         return float(calibration["temperature"]) if calibration else None
 
     def write_temperature(self, temperature: float, split: str, examples: int) -> None:
-        """Replaces `calibration.json`: the temperature, and the part that it was fitted on."""
+        """Replaces `calibration.json`: the temperature, and the split that it was fitted on."""
         data = {"temperature": temperature, "split": split, "examples": examples}
         CalibrationFile.of(data).write(self.calibration_path)
 
     def save_model(self, model: Any) -> None:
-        """Replaces `model.keras` by an uncompiled Keras model, so that plain Keras loads it; scores of the one before go."""
+        """Replaces `model.keras` by an uncompiled model, which plain Keras can load, and removes scores of the earlier one."""
         with replacing(self.model_path) as temporary:
             model.save(temporary)
         shutil.rmtree(self.path / EVALUATION, ignore_errors=True)

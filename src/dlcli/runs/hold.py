@@ -1,9 +1,9 @@
-"""Who writes a run: one process at a time, known by a lock that ends with the process.
+"""Locks a run folder: one process at a time may write a run, and its lock ends with the process.
 
-The lock is the kernel's (`flock`), on the file `lock` of the run folder. It reaches the processes of one machine, those in
-containers among them, and over NFS other machines too. Where it does not reach, what the owner has written in the file tells:
-on this machine whether its process is there; on another one whether it has touched the file in the last two minutes, as it
-does every 20 seconds. Machines whose clocks differ by more than that are not covered.
+The lock is the kernel's (`flock`), on the file `lock` of the run folder. It is visible to all processes of one machine,
+including those in containers, and over NFS also to other machines. Where it is not visible, the owner recorded in the file
+decides: on this machine, whether its process exists; on another one, whether it has touched the file in the last two minutes,
+as it does every 20 seconds. Machines whose clocks differ by more than that are not supported.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ except ImportError:  # pragma: no cover - Windows has no such locks
 TOUCHED_EVERY = 20.0
 SILENT = 120.0
 _TRIES = 10
-"""A process that only looks holds the lock for an instant; so it is asked for again, for half a second together."""
+"""Attempts to take the lock, for half a second in total: a process that only checks the lock holds it for an instant."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A process: its number, its machine, and what tells it from a later one of the same number."""
+    """A process: its number, its host, and the boot and start by which it differs from a later process of the same number."""
 
     pid: int
     host: str
@@ -45,24 +45,24 @@ class Owner:
 
     @property
     def lives(self) -> bool:
-        """Whether the process is there; for one of this machine only."""
+        """Whether the process exists; only valid for a process of this machine."""
         return _start(self.pid) == self.start
 
 
 @contextmanager
 def held(path: Path, what: str) -> Iterator[None]:
-    """Holds the lock file `path` for this process while the block runs; the kernel lets it go when the process dies.
+    """Holds the lock file `path` for this process while the block runs; the kernel releases it when the process ends.
 
     Raises:
-        UsageError: another process holds it, or the folder cannot be written.
-        DamagedFile: a link, or no file, stands in the lock's place.
+        UsageError: another process holds the lock, or the folder cannot be written.
+        DamagedFile: the path is a link or no regular file.
     """
     descriptor = _opened(path, what)
     try:
         _refuse_held(path, descriptor, what)
         try:
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, " ".join(map(str, vars(_here()).values())).encode(), 0)
+            os.pwrite(descriptor, " ".join(map(str, vars(_this_process()).values())).encode(), 0)
         except OSError as error:
             raise UsageError(f"cannot write to {path.parent}: {error.strerror}") from None
         try:
@@ -76,7 +76,7 @@ def held(path: Path, what: str) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool | None:
-    """Whether a process holds the lock file; None where there is none."""
+    """Whether a process holds the lock file; None if there is no lock file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
@@ -85,21 +85,21 @@ def is_held(path: Path) -> bool | None:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
         if fcntl is None:
-            return _held_by_its_word(descriptor)
+            return _is_held_by_recorded_owner(descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         except OSError:  # a file system without locks
-            return _held_by_its_word(descriptor)
-        return _held_elsewhere(descriptor)
+            return _is_held_by_recorded_owner(descriptor)
+        return _is_held_on_another_machine(descriptor)
     finally:
         os.close(descriptor)
 
 
 def _opened(path: Path, what: str) -> int:
-    """Returns a descriptor of the lock file that stands at the path: a removed one, locked, would keep nobody out."""
-    if path.is_symlink() or (path.exists() and not path.is_file()):  # a link would have another file overwritten
+    """Returns a descriptor of the lock file at the path, which is created if necessary."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):  # writing through a link would overwrite another file
         raise DamagedFile(f"{path}: not a file inside the run")
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
@@ -117,9 +117,9 @@ def _refuse_held(path: Path, descriptor: int, what: str) -> None:
             time.sleep(0.05 if attempt + 1 < _TRIES else 0)
             continue
         except OSError:  # a file system without locks
-            elsewhere = _held_by_its_word(descriptor)
+            elsewhere = _is_held_by_recorded_owner(descriptor)
         else:
-            elsewhere = _held_elsewhere(descriptor) if fcntl is not None else _held_by_its_word(descriptor)
+            elsewhere = _is_held_on_another_machine(descriptor) if fcntl is not None else _is_held_by_recorded_owner(descriptor)
         same = path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor))
         if same and not elsewhere:
             return
@@ -128,18 +128,18 @@ def _refuse_held(path: Path, descriptor: int, what: str) -> None:
     raise UsageError(f"{what} is being written by {_owner(descriptor) or 'another process'}: stop it first")
 
 
-def _held_by_its_word(descriptor: int) -> bool:
-    """Whether the owner that the file names is there, where no lock tells."""
+def _is_held_by_recorded_owner(descriptor: int) -> bool:
+    """Whether the owner recorded in the file exists, for file systems without locks."""
     owner = _owner(descriptor)
     if owner is None:
         return False
-    return owner.lives if owner.boot == _here().boot else _held_elsewhere(descriptor)
+    return owner.lives if owner.boot == _this_process().boot else _is_held_on_another_machine(descriptor)
 
 
-def _held_elsewhere(descriptor: int) -> bool:
-    """Whether a process on another machine, which the lock may not reach, has touched the file lately."""
+def _is_held_on_another_machine(descriptor: int) -> bool:
+    """Whether a process on another machine, where the lock may be invisible, has touched the file recently."""
     owner = _owner(descriptor)
-    if owner is None or owner.boot == _here().boot:
+    if owner is None or owner.boot == _this_process().boot:
         return False
     return abs(time.time() - os.fstat(descriptor).st_mtime) < SILENT
 
@@ -151,13 +151,13 @@ def _owner(descriptor: int) -> Owner | None:
     return None
 
 
-def _here() -> Owner:
+def _this_process() -> Owner:
     """Returns this process as an owner."""
     return Owner(os.getpid(), socket.gethostname().replace(" ", "_") or "-", _boot(), _start(os.getpid()))
 
 
 def _boot() -> str:
-    """Returns what tells this machine's kernel from all others: containers on it have names of their own."""
+    """Returns an id of this machine's running kernel, which is the same in all containers on the machine."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -165,7 +165,7 @@ def _boot() -> str:
 
 
 def _start(pid: int) -> str:
-    """Returns when a process was started, in ticks since the machine was; empty if there is none."""
+    """Returns the start of a process in ticks since the machine's boot; empty if there is no such process."""
     try:
         stat_line = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         return stat_line.rpartition(")")[2].split()[19]

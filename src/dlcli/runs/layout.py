@@ -1,4 +1,4 @@
-"""The names of everything in a runs folder, and the paths in a run's folder. No other module holds such a name."""
+"""The names of all files in a runs folder, and the paths in a run's folder. No other module contains such a name."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STAGE_ANSWERS = "stages"
 TENSORBOARD = "tensorboard"
 TRACKERS = "trackers"
 
-# Files in the folder of a scored part.
+# Files in the folder of a scored split.
 METRICS = "metrics.json"
 PREDICTIONS = "predictions.csv"
 PREDICTIONS_PARQUET = "predictions.parquet"
@@ -87,7 +87,7 @@ TRIALS = "trials.csv"
 BEST_SPEC = "best.yaml"
 
 OTHER_DATA = "data-"
-"""How the names of evaluations on other data than the run's own begin."""
+"""Prefix of the names of evaluations on other data than the run's own."""
 
 
 class RunPaths:
@@ -103,12 +103,12 @@ class RunPaths:
 
     @property
     def source_path(self) -> Path:
-        """The spec as it was given."""
+        """The original spec."""
         return self.path / SOURCE
 
     @property
     def status_path(self) -> Path:
-        """Where the run stands."""
+        """The status of the run."""
         return self.path / STATUS
 
     @property
@@ -123,7 +123,7 @@ class RunPaths:
 
     @property
     def split_path(self) -> Path:
-        """Which example is in which part; written once the spec is resolved and the data recorded."""
+        """The split of each example; written once the spec is resolved and the data recorded."""
         return self.path / SPLIT
 
     @property
@@ -143,12 +143,12 @@ class RunPaths:
 
     @property
     def checks_path(self) -> Path:
-        """What was measured for the diagnosis."""
+        """The measurements for the diagnosis."""
         return self.path / CHECKS
 
     @property
     def diagnosis_path(self) -> Path:
-        """What stands out in the run."""
+        """The findings of the diagnosis."""
         return self.path / DIAGNOSIS
 
     @property
@@ -158,7 +158,7 @@ class RunPaths:
 
     @property
     def log_path(self) -> Path:
-        """Lines with times."""
+        """The log: lines with times."""
         return self.path / LOG
 
     @property
@@ -191,7 +191,7 @@ class RunPaths:
         """Pictures that explain predictions, and their numbers.
 
         Raises:
-            DamagedFile: a link, or a file, stands in its place.
+            DamagedFile: the path is a link or a file.
         """
         return self._own_folder(EXPLANATIONS)
 
@@ -207,12 +207,12 @@ class RunPaths:
 
     @property
     def trackers_path(self) -> Path:
-        """What trackers keep: the id of their run, their logs."""
+        """The files of trackers: the ids of their runs, and their logs."""
         return self._own_folder(TRACKERS)
 
     @property
     def evaluation_path(self) -> Path:
-        """A folder for each part that was scored."""
+        """A folder for each scored split."""
         return self._own_folder(EVALUATION)
 
     @property
@@ -221,11 +221,11 @@ class RunPaths:
         return features_folder(self.path.parents[1])
 
     def evaluation(self, split: str) -> Path:
-        """Returns the folder of what was scored on one split: train, validation or test, or other data (`data-...`).
+        """Returns the folder of the scores of a split: train, validation or test, or of other data (`data-...`).
 
         Raises:
             UsageError: there is no split of this name.
-            DamagedFile: the folder is a link to elsewhere.
+            DamagedFile: the folder is a link.
         """
         if split not in SPLITS and not re.fullmatch(OTHER_DATA + r"[a-z0-9-]+", split):
             raise UsageError(f"there is no split {split!r}; splits are {', '.join(SPLITS)}")
@@ -233,14 +233,14 @@ class RunPaths:
         return self._own_folder(f"{EVALUATION}/{split}")
 
     def made_evaluation(self, split: str) -> Path:
-        """Returns the folder for what is scored on one split, made if need be; the run's own folder must be there."""
+        """Returns the folder for the scores of a split, and creates it if necessary; the run's folder must exist."""
         folder = self.evaluation(split)
         folder.parent.mkdir(exist_ok=True)
         folder.mkdir(exist_ok=True)
         return folder
 
     def _own_folder(self, name: str) -> Path:
-        """Returns a folder inside the run's; a link is refused, since what is written there would land elsewhere."""
+        """Returns a folder inside the run's; a link is refused, since files would be written outside the run."""
         folder = self.path / name
         if folder.is_symlink() or (os.path.lexists(folder) and not folder.is_dir()):
             raise DamagedFile(f"{folder}: not a folder inside the run")
@@ -253,5 +253,5 @@ def features_folder(runs: Path) -> Path:
 
 
 def scored_file(split: str, name: str) -> str:
-    """Returns how a file of a scored part is called from the run's folder, such as `evaluation/test/metrics.json`."""
+    """Returns the path of a scored split's file relative to the run's folder, such as `evaluation/test/metrics.json`."""
     return f"{EVALUATION}/{split}/{name}"

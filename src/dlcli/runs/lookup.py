@@ -1,4 +1,4 @@
-"""From what a user types to a run: a folder, a name, `name@best`, or the beginning of an id."""
+"""Finds the run that a user's text names: a folder, a name, `name@best`, or a prefix of an id."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def all_runs(runs: Path) -> Iterator[RunFolder]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    """Returns what is in a folder but for hidden entries, sorted; nothing of one that has gone, or is none."""
+    """Returns the sorted entries of a folder without hidden ones; empty if the folder does not exist."""
     try:
         return [folder / name for name in sorted(os.listdir(folder)) if not name.startswith(".")]
     except OSError:
@@ -30,41 +30,41 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def find_run(text: str, runs: Path, *, newest: bool = False) -> RunFolder:
-    """Returns the run that `text` names: of a name, its latest completed run.
+    """Returns the run that `text` names; for a name, its latest completed run.
 
-    Where a name has no completed run, it stands for its latest run with a model, and without one for its latest run.
+    A name without a completed run means its latest run with a model, or else its latest run.
 
     Args:
-        text: a folder, a name, `name@best`, `name@latest`, or the beginning of an id.
+        text: a folder, a name, `name@best`, `name@latest`, or a prefix of an id.
         runs: the runs folder.
-        newest: whether a name stands for its latest run in any state, as for a resume.
+        newest: whether a name means its latest run in any state, as for a resume.
 
     Raises:
-        UsageError: there is none, or more than one id begins so.
+        UsageError: no run or several runs match.
     """
     if not text.strip():
         raise UsageError("the name of the run is empty")
     path = Path(text)
-    if os.path.lexists(path / STATUS):  # Path's own test raises where the text is too long
+    if os.path.lexists(path / STATUS):  # Path.exists raises for a text that is too long
         return RunFolder(path.absolute())
     candidates = list(all_runs(runs))
-    name, at, which = text.partition("@")
-    if at:
+    name, mark, which = text.partition("@")
+    if mark:
         return _marked(name, which, candidates)
     named = [run for run in candidates if run.name == text.rstrip("/")]
     if named:
         return named[-1] if newest else max(enumerate(named), key=_use)[1]
-    begun = [run for run in candidates if run.id.startswith(text) or run.path.name.startswith(text)]
-    if len(begun) == 1:
-        return begun[0]
-    if begun:
-        listed = ", ".join(run.id for run in begun[:5])
-        raise UsageError(f"{len(begun)} runs match {text!r}: {listed}{', ...' if len(begun) > 5 else ''}")
+    prefix_matches = [run for run in candidates if run.id.startswith(text) or run.path.name.startswith(text)]
+    if len(prefix_matches) == 1:
+        return prefix_matches[0]
+    if prefix_matches:
+        listed = ", ".join(run.id for run in prefix_matches[:5])
+        raise UsageError(f"{len(prefix_matches)} runs match {text!r}: {listed}{', ...' if len(prefix_matches) > 5 else ''}")
     raise UsageError(_no_run(text, candidates, runs))
 
 
 def _use(numbered: tuple[int, RunFolder]) -> tuple[bool, bool, int]:
-    """Returns how well a run stands for its name: a completed one first, then one with a model, then the latest."""
+    """Returns the rank of a run for its name: completed runs first, then runs with a model, then later runs."""
     number, run = numbered
     try:
         is_completed = run.status().state == "completed"
@@ -74,7 +74,7 @@ def _use(numbered: tuple[int, RunFolder]) -> tuple[bool, bool, int]:
 
 
 def newer_run(run: RunFolder, text: str, runs: Path) -> RunFolder | None:
-    """Returns the latest run of a name, where the name stands for an earlier one."""
+    """Returns the latest run of a name if the name means an earlier run; else None."""
     if text.rstrip("/") != run.name:
         return None
     latest = [other for other in all_runs(runs) if other.name == run.name][-1:]
@@ -97,9 +97,9 @@ def _marked(name: str, which: str, candidates: list[RunFolder]) -> RunFolder:
 
 
 def _quality(run: RunFolder) -> float:
-    """Returns the monitored value of the best epoch, with its sign turned where lower is better.
+    """Returns the monitored value of the best epoch, negated if lower is better.
 
-    The least number stands for a run that has none, or that cannot be read: it does not hide the others.
+    A run without such a value, or one that cannot be read, has the value minus infinity, so that it never hides others.
     """
     from dlcli.spec.training.metrics import higher_is_better
 

@@ -1,4 +1,4 @@
-"""How far a run is, and its settings, as lists show them, without checking its whole spec."""
+"""The progress and settings of a run for lists, read without validating its whole spec."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SETTING = "# --set "
 
 
 def epochs_of(run: RunFolder, status: Status) -> str:
-    """Returns the epoch and their number, such as `1 of 30`; of a run that is training the epoch that it is in."""
+    """Returns the epoch and the number of epochs, such as `1 of 30`; for a running run its current epoch."""
     total = status.epochs or _planned(run)
     if not total:
         return "-"
@@ -25,7 +25,7 @@ def epochs_of(run: RunFolder, status: Status) -> str:
 
 
 def _planned(run: RunFolder) -> int:
-    """Returns the epochs of the spec, which the status lacks until the training begins; 0 where they are not known."""
+    """Returns the epochs of the spec, which the status lacks until the training starts; 0 if they are unknown."""
     try:
         return sum(stage.epochs or 0 for stage in run.experiment().stages)
     except DlcliError:
@@ -33,7 +33,7 @@ def _planned(run: RunFolder) -> int:
 
 
 def seconds_of(status: Status) -> float | None:
-    """Returns how long a run took, or has taken so far; None where its times are not known."""
+    """Returns the duration of a run so far in seconds; None if its times are unknown."""
     try:
         end = datetime.fromisoformat(status.finished) if status.finished else datetime.now(UTC)
         return max(0.0, (end - datetime.fromisoformat(status.started)).total_seconds())
@@ -42,14 +42,14 @@ def seconds_of(status: Status) -> float | None:
 
 
 def settings_of(run: RunFolder) -> list[str]:
-    """Returns the `--set` options that the run was begun with, as `source.yaml` keeps them at its end."""
+    """Returns the `--set` options that the run was started with, from the end of `source.yaml`."""
     lines = reversed(_text(run.source_path).splitlines())
     last = takewhile(lambda line: line.startswith(_SETTING), lines)
     return [line.removeprefix(_SETTING) for line in last][::-1]
 
 
 def seed_of(run: RunFolder) -> int | None:
-    """Returns the run's seed; None where the spec does not say it, or cannot be read."""
+    """Returns the run's seed; None if the spec has none or cannot be read."""
     try:
         seed = parse(_text(run.spec_path), SPEC).data.get("seed")
     except DlcliError:
@@ -58,7 +58,7 @@ def seed_of(run: RunFolder) -> int | None:
 
 
 def _text(path: Path) -> str:
-    """Returns a text file of a run; nothing of one that cannot be read, which other commands name."""
+    """Returns a text file of a run; empty if it cannot be read, which other commands report."""
     try:
         return read_text(path)
     except DlcliError:

@@ -1,4 +1,4 @@
-"""How a scored split of a run is called, and what its scores are worth.
+"""The shown names of a run's scored splits, and notes on their scores.
 
 Everything that shows a score (terminal, report, model card, leaderboards, comparisons, exports, trackers) takes its words
 from here.
@@ -13,11 +13,11 @@ from dlcli.errors import DlcliError
 from dlcli.runs.folder import RunFolder
 
 SAME = "test (= validation)"
-"""How the test split is called where it is the validation split."""
+"""The name of a test split that is also the validation split."""
 MARK = "*"
-"""The mark behind such a score in a table that has no room for more; `marked_note` explains it."""
+"""The mark of such a score in a table; `marked_note` explains it."""
 _WITHOUT_UNIT = ("r2", "mcc", "kappa")
-"""Metrics that are 0 for a guess, up to rounding."""
+"""Metrics that are 0, up to rounding, for a guess."""
 _CHOSE = "these examples selected the best epoch, so scores on new data may be lower"
 
 
@@ -36,7 +36,7 @@ def test_is_validation(run: RunFolder) -> bool:
 
 
 def split_title(run: RunFolder, split: str) -> str:
-    """Returns the name of a split as it is shown beside its scores."""
+    """Returns the name of a split for display beside its scores."""
     return title_of(split, shared=split == "test" and test_is_validation(run))
 
 
@@ -46,12 +46,12 @@ def title_of(split: str, *, shared: bool) -> str:
 
 
 def sizes_in_words(examples: Mapping[str, int], *, shared: bool) -> str:
-    """Returns how many examples each split has, such as `70 train, 30 test`."""
+    """Returns the number of examples of each split, such as `70 train, 30 test`."""
     return ", ".join(f"{count:,} {title_of(split, shared=shared)}" for split, count in examples.items())
 
 
 def score_text(value: float, metric: str = "", *, sign: Literal["", "+"] = "", digits: int = 4) -> str:
-    """Returns a score as lines and tables show it: with decimals, or where those say nothing with three figures.
+    """Returns a score for lines and tables: with decimals, or with three significant digits if it is small.
 
     Scores of a regression are in the unit of the target and may be of any size; those of `metric` may have none. `sign` is `+`
     for a change.
@@ -63,7 +63,7 @@ def score_text(value: float, metric: str = "", *, sign: Literal["", "+"] = "", d
 
 
 def split_note(run: RunFolder, split: str) -> str:
-    """Returns a warning where the examples of a split chose the best epoch; else an empty text."""
+    """Returns a warning if the examples of a split selected the best epoch; else an empty text."""
     shared = split == "test" and test_is_validation(run)
     chose = _CHOSE if run.status().monitor.startswith("val_") else ""
     if shared:
@@ -72,10 +72,10 @@ def split_note(run: RunFolder, split: str) -> str:
 
 
 def marked(run: RunFolder, split: str) -> bool:
-    """Whether a table marks the scores of a split: they are called test scores and their examples chose the epoch."""
+    """Whether a table marks the scores of a split: test scores whose examples selected the best epoch."""
     return split == "test" and test_is_validation(run)
 
 
 def marked_note(rows: Iterable[bool]) -> str:
-    """Returns the line that explains the mark; empty where no row has it."""
+    """Returns the line that explains the mark; empty if no row has it."""
     return f"{MARK} the test split is the validation split: {_CHOSE}" if any(rows) else ""

@@ -1,4 +1,4 @@
-"""`stages/<number>.npz` of a run: what the best model of each stage answered to the validation split."""
+"""`stages/<number>.npz` of a run: the predictions of each stage's best model for the validation split."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def write_stage_answers(run: RunFolder, stage: int, answers: Array) -> None:
-    """Replaces the answers of a stage, counted from 0."""
+    """Replaces the predictions of a stage; stages count from 0."""
     import numpy as np
 
     folder = run.path / STAGE_ANSWERS
@@ -27,7 +27,7 @@ def write_stage_answers(run: RunFolder, stage: int, answers: Array) -> None:
 
 
 def read_stage_answers(run: RunFolder, stage: int) -> Array | None:
-    """Returns the answers of a stage; None where there are none, or none that can be read."""
+    """Returns the predictions of a stage; None if there are none or they cannot be read."""
     import numpy as np
 
     path = run.path / STAGE_ANSWERS / f"{stage + 1}.npz"

@@ -1,4 +1,4 @@
-"""The folder of a sweep in a runs folder: where its study is stored, the jobs of its trials, who works on it."""
+"""The folder of a sweep in a runs folder: the storage of its study, the jobs of its trials, its worker processes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from dlcli.runs.hold import held, is_held
 
 _ID = re.compile(r"\d{8}-\d{6}-[a-z]{4}")
 _PATIENCE = 60.0
-"""Seconds that a process waits for others to take up trials, all of which may begin at the same moment."""
+"""Seconds that a process waits while other processes claim trials; all may start at the same moment."""
 
 
 class SweepFolder:
     """`runs/.sweeps/<id>`: `sweep.json`, `study.db` if nothing else stores the study, `jobs/`, `workers/`, the report.
 
-    Its trials are jobs as those of a batch are, numbered by the study.
+    Its trials are jobs like those of a batch, numbered by the study.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,12 +56,12 @@ class SweepFolder:
 
     @property
     def study_path(self) -> Path:
-        """The study, where nothing else stores it."""
+        """The study, if it is stored in the folder."""
         return self.path / layout.STUDY
 
     @classmethod
     def make(cls, runs: Path, storage: str) -> SweepFolder:
-        """Makes the folder of a new sweep.
+        """Creates the folder of a new sweep.
 
         Raises:
             UsageError: the folder cannot be written.
@@ -72,16 +72,16 @@ class SweepFolder:
 
     @classmethod
     def elsewhere(cls, runs: Path, name: str) -> SweepFolder | None:
-        """Returns where the folder of a sweep that another machine began will be, before `write` makes it; None where the
-        name is no whole id: it may be any path."""
+        """Returns the folder, yet to be created by `write`, of a sweep that another machine started; None if the name is not
+        a complete id, since it could be any path."""
         return cls(runs.absolute() / layout.SWEEPS / name) if _ID.fullmatch(name) else None
 
     def write(self, storage: str) -> None:
-        """Makes the folder. `storage` is written down without a password, which must then be given again.
+        """Creates the folder. An address of the storage with a password is not recorded; the user must then repeat it.
 
         Raises:
             UsageError: the folder cannot be written.
-            DamagedFile: the folder, or a file in it, is a link to elsewhere.
+            DamagedFile: the folder, or a file in it, is a link.
         """
         own_folder(self.path.parent)
         own_folder(self.path, "jobs", "workers")
@@ -96,42 +96,42 @@ class SweepFolder:
             ) from None
 
     def storage(self, address: str) -> str:
-        """Returns where the study is stored, empty for the folder's own file.
+        """Returns the storage of the study; empty for the folder's own file.
 
-        Another place is given by the user: the folder may be somebody else's, and would have this process write to any file
-        or talk to any server.
+        Any other storage must come from the user: the folder may belong to someone else and could make this process write to
+        any file or connect to any server.
 
         Raises:
-            UsageError: it is elsewhere and is not given.
+            UsageError: the study is stored elsewhere and `address` is empty.
             DamagedFile: the folder's file cannot be read.
         """
         if not address and self.needs_storage:
             raise UsageError(f"sweep {self.id} is stored at an address with a password: repeat --storage URL")
-        if not address and self.kept_storage:
-            again = f"--storage {shlex.quote(self.kept_storage)}"
+        if not address and self.recorded_storage:
+            again = f"--storage {shlex.quote(self.recorded_storage)}"
             raise UsageError(f"sweep {self.id} is stored outside its folder: repeat {again}")
         return address
 
     @property
-    def kept_storage(self) -> str:
-        """Where the folder says that the study is stored; empty for its own file and for an address with a password.
+    def recorded_storage(self) -> str:
+        """The storage that the folder records; empty for its own file and for an address with a password.
 
         Raises:
             DamagedFile: the folder's file cannot be read.
         """
-        return str(self._kept()["storage"])
+        return str(self._content()["storage"])
 
     @property
     def needs_storage(self) -> bool:
-        """Whether the address of the study had a password, so that it must be given again.
+        """Whether the address of the study had a password, so that the user must repeat it.
 
         Raises:
             DamagedFile: the folder's file cannot be read.
         """
-        stored = self._kept()
+        stored = self._content()
         return not stored["storage"] and not stored.get("own")
 
-    def _kept(self) -> dict[str, Any]:
+    def _content(self) -> dict[str, Any]:
         content = read_json(self.path / layout.SWEEP)
         if not isinstance(content, dict) or not isinstance(content.get("storage"), str):
             raise DamagedFile(f"{self.path / layout.SWEEP}: lacks `storage`")
@@ -139,32 +139,32 @@ class SweepFolder:
 
     @contextmanager
     def working(self) -> Iterator[str]:
-        """Yields a name for this process among those that work on the sweep, with its machine's; it is known to be there while
-        the block runs."""
+        """Yields a name for this process with that of its machine; the process counts as a worker of the sweep while the block
+        runs."""
         machine = re.sub(r"[^\w-]", "-", socket.gethostname())
         name = f"{machine}-{secrets.token_hex(6)}"
         with held(self._worker_path(name), f"sweep {self.id}"):
             yield name
 
     def works(self, name: str) -> bool:
-        """Whether a process of this folder is at work."""
+        """Whether a worker of this folder is running."""
         return bool(is_held(self._worker_path(name)))
 
     def is_known(self, name: str) -> bool:
-        """Whether a process was one of this folder, and not of another machine's."""
+        """Whether a process is or was a worker of this folder, not of a folder on another machine."""
         return self._worker_path(name).exists()
 
     def others(self, own: str) -> list[str]:
-        """Returns the names of the other processes at work."""
+        """Returns the names of the other running workers."""
         names = [path.stem for path in (self.path / "workers").glob("*.lock")]
         return [name for name in names if name != own and self.works(name)]
 
     @contextmanager
-    def taking_up(self) -> Iterator[None]:
-        """Keeps other processes from taking up trials while the block runs, once those that do have let it go.
+    def claiming_trials(self) -> Iterator[None]:
+        """Prevents other processes from claiming trials while the block runs, after waiting for those that do.
 
         Raises:
-            UsageError: one has held it for a minute.
+            UsageError: another process has held the lock for a minute.
         """
         end = monotonic() + _PATIENCE
         while True:
@@ -187,7 +187,7 @@ _SQLITE = "sqlite:///"
 
 
 def storage_path(storage: str) -> Path | None:
-    """Returns the file of a storage that is one, a journal or a SQLite database; None for other addresses."""
+    """Returns the file of a storage that is a journal or a SQLite database; None for other addresses."""
     if not storage or ("://" in storage and not storage.startswith(_SQLITE)) or storage.startswith(f"{_SQLITE}file:"):
         return None
     if storage.startswith(_SQLITE):
@@ -195,8 +195,8 @@ def storage_path(storage: str) -> Path | None:
     return Path(storage).absolute()
 
 
-def from_everywhere(storage: str) -> str:
-    """Returns a storage as it is called in every working folder."""
+def absolute_storage(storage: str) -> str:
+    """Returns a storage with an absolute path, valid in every working folder."""
     path = storage_path(storage)
     if path is None or not storage.startswith(_SQLITE):
         return storage if path is None else str(path)
@@ -205,10 +205,10 @@ def from_everywhere(storage: str) -> str:
 
 
 def without_password(storage: str) -> str:
-    """Returns an address, or a text with one in it, as it may be shown.
+    """Returns an address, or a text that contains one, with passwords masked.
 
-    Whatever stands before the last @ may be of a password, which may hold any character. SQLAlchemy's `hide_password` would
-    show `p@secret` from the @ on, and passwords that are options (`?password=`), and it takes nothing but a whole address.
+    Everything before the last @ may belong to a password, which may contain any character. SQLAlchemy's `hide_password` would
+    show `p@secret` from the @ on, and passwords in options (`?password=`), and it takes a single whole address only.
     """
     text = re.sub(r"(://[^:/]*):.*@", r"\1:***@", storage, flags=re.DOTALL)
     return re.sub(r"([?&][^=&]*(?:password|passwd|pwd|secret|token)[^=&]*=)[^&]*", r"\1***", text, flags=re.IGNORECASE)
@@ -219,11 +219,11 @@ def _has_password(storage: str) -> bool:
 
 
 def find_sweep(text: str, runs: Path) -> SweepFolder:
-    """Returns the sweep of an id, or the beginning of one; `latest` is the newest.
+    """Returns the sweep with an id or a unique prefix of it; `latest` is the newest sweep.
 
     Raises:
-        UsageError: there is none, or more than one.
-        DamagedFile: the folder, or a file in it, is a link to elsewhere.
+        UsageError: no sweep or several sweeps match.
+        DamagedFile: the folder, or a file in it, is a link.
     """
     folder = own_folder(runs.absolute() / layout.SWEEPS)
     names = sorted(path.name for path in folder.iterdir() if (path / layout.SWEEP).exists()) if folder.is_dir() else []

@@ -1,4 +1,4 @@
-"""`slurm/<number>_result.json` of a batch: how a task of SLURM has ended."""
+"""`slurm/<number>_result.json` of a batch: the result of a SLURM task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`trackers/<kind>.json` of a run: what is kept of a tracker, and `trackers/<kind>.log`: what its process prints."""
+"""`trackers/<kind>.json` of a run, the state of a tracker, and `trackers/<kind>.log`, the output of its process."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _ENDING = ".json"
 
 @dataclass(frozen=True)
 class TrackerFile:
-    """What the run folder keeps of a tracker: the id of its run there, and the last epoch that it was told of."""
+    """The state of a tracker in the run folder: the id of its run there, and the last epoch that was sent to it."""
 
     id: str = ""
     epochs: int = 0
 
     @classmethod
     def read(cls, run: RunFolder, kind: str) -> TrackerFile:
-        """Returns what is kept of a tracker; nothing where that cannot be read: it then gets a new run."""
+        """Returns the state of a tracker; an empty state if the file cannot be read: the tracker then gets a new run."""
         path = _path(run, kind)
         if not os.path.lexists(path):
             return cls()
@@ -39,7 +39,7 @@ class TrackerFile:
 
 
 def tracker_ids(run: RunFolder) -> dict[str, str]:
-    """Returns under which id each kind of tracker knows the run; a file that cannot be read is ignored."""
+    """Returns the id of the run in each kind of tracker; unreadable files are ignored."""
     ids = {}
     for path in sorted(run.trackers_path.glob(f"*{_ENDING}")):
         with suppress(DlcliError, KeyError, TypeError):
@@ -48,7 +48,7 @@ def tracker_ids(run: RunFolder) -> dict[str, str]:
 
 
 def tracker_log(run: RunFolder, kind: str) -> Path:
-    """Returns the file of what a tracker's process prints."""
+    """Returns the file with the output of a tracker's process."""
     return run.trackers_path / f"{kind}.log"
 
 

@@ -17,7 +17,7 @@ from dlcli.models.targets import scale_in_words, target_scale
 from dlcli.report.checks import write_checks
 from dlcli.report.write_up import diagnose_failure, write_for_people
 from dlcli.runs import RunFolder
-from dlcli.runs.environment import describe_environment, process_started, what_rounds_otherwise
+from dlcli.runs.environment import describe_environment, process_started, rounding_differences
 from dlcli.runs.failures import recorded_failure
 from dlcli.runs.folder import REVISION, now
 from dlcli.runs.reporter import Log, Reporter
@@ -141,7 +141,7 @@ def described(run: RunFolder, device: Device) -> dict[str, Any]:
 
 def _tell_rounding(begun: dict[str, Any], here: dict[str, Any], log: Log) -> None:
     """Says what a resumed run computes with otherwise than when it was begun, and whether that changes its bits."""
-    differing = what_rounds_otherwise(begun, here)
+    differing = rounding_differences(begun, here)
     if differing:
         log(f"note: resumed with {', '.join(differing)}: the last bits will differ from an uninterrupted run")
     elif here["threads"]["intra_op"] != len(here["affinity"]):

@@ -224,7 +224,7 @@ def told_how_to_go_on(folder: SweepFolder) -> Iterator[None]:
 
 def how_to_go_on(folder: SweepFolder) -> str:
     """Returns the command that takes up a sweep, in words."""
-    stored = folder.kept_storage
+    stored = folder.recorded_storage
     storage = " --storage URL" if folder.needs_storage else f" --storage {shlex.quote(stored)}" if stored else ""
     return f"to resume: {command()} sweep --resume {folder.id} --runs {folder.batch.runs}{storage}"
 

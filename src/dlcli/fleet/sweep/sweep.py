@@ -129,7 +129,7 @@ class _Sweeping:
     def _take_up(self) -> None:
         """Takes the trials that processes of this folder left when they were killed or stopped: notes what is finished, and
         queues what is not."""
-        with self._folder.taking_up():
+        with self._folder.claiming_trials():
             for frozen in self._known():
                 owner = frozen.user_attrs.get(WORKER, "")
                 # A process that was killed just as it began a trial could not say that it was its own.

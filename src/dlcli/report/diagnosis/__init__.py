@@ -6,7 +6,7 @@ from dlcli.report.diagnosis.evidence import read_evidence
 from dlcli.report.diagnosis.rules import FEW_SIMPLE, diagnosed
 from dlcli.report.diagnosis.words import GOOD_FIT, in_words
 from dlcli.runs import RunFolder
-from dlcli.runs.diagnosis import Finding, Remedy, findings, keep_findings
+from dlcli.runs.diagnosis import Finding, Remedy, findings, write_findings
 
 __all__ = ["FEW_SIMPLE", "GOOD_FIT", "Finding", "Remedy", "diagnose", "findings", "in_words", "write_diagnosis"]
 
@@ -22,4 +22,4 @@ def diagnose(run: RunFolder) -> list[Finding]:
 
 def write_diagnosis(run: RunFolder) -> list[Finding]:
     """Diagnoses a run, writes `diagnosis.json` and returns the findings."""
-    return keep_findings(run, diagnose(run))
+    return write_findings(run, diagnose(run))
