@@ -1,1 +1,1 @@
-"""A source -> the examples of each part, and what is known of them."""
+"""Opens a source: the examples of each split, and facts about them."""

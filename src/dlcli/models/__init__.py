@@ -1,1 +1,1 @@
-"""A spec and its data -> a network."""
+"""Builds the network of a spec for its data."""

@@ -19,7 +19,7 @@ class BlockRow:
 
 
 def words_of(train: Any) -> str:
-    """Returns what a stage trains, in words."""
+    """Returns a description of what a stage trains."""
     if train == "head":
         return "the head"
     if train == "all":

@@ -1,7 +1,7 @@
 """Reads an image file as an array: upright, in one size, transparency on a background, deep values scaled.
 
-The rules of dlcli for training, evaluation and prediction. An export carries a copy of this file, so it needs NumPy and Pillow
-alone. It is meant to be used as `read_image("photo.jpg", Settings(size=(224, 224)))`.
+Training, evaluation and prediction of dlcli read images by these rules. An export contains a copy of this file, so it needs
+only NumPy and Pillow. Usage: `read_image("photo.jpg", Settings(size=(224, 224)))`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 Array = np.ndarray[Any, Any]
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
-"""What a file may be whatever its name says (dlcli's list of image types). Not all of Pillow's: one starts Ghostscript."""
-# Pillow counts pixels and calls many of them an attack; `Settings.decoded_mb` counts the memory that they take.
+"""The accepted formats, whatever a file's extension (dlcli's image types). Pillow has more; one starts Ghostscript."""
+# Pillow's limit on pixels is disabled, since `Settings.decoded_mb` limits the memory of a decoded image.
 Image.MAX_IMAGE_PIXELS = None
 _LARGE, _LARGE_MB = threading.Lock(), 200
 _TURNS = {
@@ -34,21 +34,21 @@ _TURNS = {
 }
 _ORIENTATION = 0x0112
 _GREY = (0.299, 0.587, 0.114)
-"""ITU-R BT.601, as Pillow's own conversion to grey."""
+"""Weights of ITU-R BT.601, as in Pillow's conversion to grey."""
 _LOW_BYTES = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGBA;16B": "RGBA;16L", "RGBA;16L": "RGBA;16B"}
-"""Pillow keeps the high byte of a 16-bit colour. Read with the other order of bytes it keeps the low one."""
+"""Pillow keeps the high byte of a 16-bit colour value; with the other byte order it keeps the low byte."""
 
 
 class UnreadableImage(ValueError):
-    """A file is empty, damaged, too large, or no image; the text says which."""
+    """The error for a file that is empty, damaged, too large, or no image."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How images become arrays.
+    """The settings for converting images to arrays.
 
     Attributes:
-        size: height and width; None for the file's own.
+        size: height and width; None for those of the file.
         channels: 1 for grey, 3 for colours.
         resize: `stretch`, `pad` (with black), or `crop` (to the middle).
         background: red, green and blue, 0 to 255, behind transparent pixels.
@@ -67,16 +67,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as it was read.
+    """An image that was read from a file.
 
     Attributes:
         pixels: `(height, width, channels)`, 0 to 255: uint8, or float32 with `Settings.value_range`.
-        deep: whether the file has more than 8 bits a value.
+        deep: whether the file has more than 8 bits per value.
         see_through: whether some pixels were transparent.
-        frames: whether it has more frames or pages than the first, which was read.
-        ignored: what of its EXIF data was ignored; empty if nothing that matters.
+        frames: whether the file has further frames or pages after the first, which was read.
+        ignored: a description of EXIF data that was ignored; empty if none was.
         limits: the smallest and largest value, and the 99.9 % quantile, of a deep file's opaque pixels.
-        ends_grey: whether the last pixel has the grey that JPEG decoders put where data is missing.
+        ends_grey: whether the last pixel has the grey that JPEG decoders use for missing data.
     """
 
     pixels: Array
@@ -98,7 +98,7 @@ def read_image(path: str, settings: Settings) -> Array:
 
 
 def read_picture(path: str, settings: Settings) -> Picture:
-    """Returns a file's pixels with what is to be known of the file.
+    """Returns a file's pixels with facts about the file.
 
     Raises:
         UnreadableImage: the file is empty, damaged, too large, or no image.
@@ -106,12 +106,12 @@ def read_picture(path: str, settings: Settings) -> Picture:
     try:
         with Image.open(path, formats=FORMATS) as file:
             if settings.size is not None:
-                # A JPEG is decoded at a half, quarter or eighth of its size where that is at least twice what is wanted.
+                # A JPEG is decoded at a half, quarter or eighth of its size if that is at least twice the requested size.
                 file.draft(None, (2 * max(settings.size), 2 * max(settings.size)))
             megabytes = _refuse_large(file, settings)
             if megabytes < _LARGE_MB:
                 return _picture(path, file, settings)
-            with _LARGE:  # one at a time
+            with _LARGE:  # large images are decoded one at a time
                 return _picture(path, file, settings)
     except UnreadableImage:
         raise
@@ -129,17 +129,17 @@ def _not_an_image(path: str) -> str:
 
 
 def _refuse_large(file: Image.Image, settings: Settings) -> float:
-    """Returns the memory that decoding takes, in MB: Pillow stores three bands in four bytes.
+    """Returns the memory for decoding, in MB: Pillow stores three bands in four bytes.
 
     Raises:
-        UnreadableImage: it is more than the settings allow.
+        UnreadableImage: the memory is more than the settings allow.
     """
     width, height = file.size
     stored = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}.get(file.mode, 4)
     if is_deep(file) or file.mode not in ("L", "RGB"):
         stored += 8
     size = width * height * stored
-    if file.info.get("progressive") and getattr(file, "tile", None):  # all coefficients are held at the full size
+    if file.info.get("progressive") and getattr(file, "tile", None):  # decoding holds all coefficients at full size
         full = file.tile[0][1]  # type: ignore[attr-defined]
         scale = getattr(file, "decoderconfig", None) or (1, 0)
         size += 2 * 3 * full[2] * full[3] * max(1, scale[0]) ** 2
@@ -174,13 +174,13 @@ def _has_several_frames(file: Image.Image) -> bool:
         return False
     try:
         return bool(getattr(file, "is_animated", False))
-    except (OSError, EOFError, SyntaxError, ValueError, struct.error):  # what follows the first is not our concern
+    except (OSError, EOFError, SyntaxError, ValueError, struct.error):  # later frames may be damaged
         file.seek(0)
         return True
 
 
 def fit(picture: Image.Image, settings: Settings) -> Array:
-    """Returns a picture as uint8 `(height, width, channels)` in the size, channels and manner of the settings."""
+    """Returns a picture as uint8 `(height, width, channels)`, converted and resized by the settings."""
     if picture.mode.startswith(("I", "F")):
         picture = _eight_bits(picture, settings)
     elif picture.mode in ("PA", "LA", "RGBA", "La", "RGBa") or "transparency" in picture.info:
@@ -193,7 +193,7 @@ def fit(picture: Image.Image, settings: Settings) -> Array:
 
 
 def _eight_bits(picture: Image.Image, settings: Settings) -> Image.Image:
-    """Returns 16 bits as 8 by one factor for every image; Pillow would cut off at 255."""
+    """Returns a 16-bit picture with 8 bits, scaled by a constant factor; Pillow would clip at 255."""
     values, alpha = np.asarray(picture), _transparency(picture)
     grey = eight_bits(values)
     if alpha is not None:
@@ -235,7 +235,7 @@ def _from_lab(picture: Image.Image) -> Image.Image:
 
 
 def resized(picture: Image.Image, settings: Settings) -> Image.Image:
-    """Returns the picture in the wanted size: stretched, padded with black, or cropped to the middle."""
+    """Returns the picture in the requested size: stretched, padded with black, or cropped to the middle."""
     if settings.size is None or picture.size == (settings.size[1], settings.size[0]):
         return picture
     size = (settings.size[1], settings.size[0])
@@ -247,7 +247,7 @@ def resized(picture: Image.Image, settings: Settings) -> Image.Image:
 
 
 def is_deep(file: Image.Image) -> bool:
-    """Whether a file has more than 8 bits a value, as far as they can be read."""
+    """Whether a file has more than 8 bits per value that can be read."""
     if file.mode.startswith(("I", "F")):
         return True
     raw = _raw_mode(file)
@@ -267,7 +267,7 @@ def deep_values(path: str, file: Image.Image) -> tuple[Array, Array | None]:
     """Returns a deep file's values, float32 `(height, width, 1 or 3)`, and its opacity `(height, width)`, 0 to 1, if any.
 
     Raises:
-        UnreadableImage: it holds NaN or infinite values.
+        UnreadableImage: the file holds NaN or infinite values.
     """
     raw, alpha = _raw_mode(file), None
     if file.mode.startswith(("I", "F")):
@@ -290,7 +290,7 @@ def deep_values(path: str, file: Image.Image) -> tuple[Array, Array | None]:
 
 
 def _with_raw_mode(file: Image.Image, raw: str) -> Image.Image:
-    """Returns the file, its data yet to be decoded as of another raw mode."""
+    """Returns the file, set to decode its data in another raw mode."""
     first = file.tile[0]  # type: ignore[attr-defined]
     args = (raw, *first[3][1:]) if isinstance(first[3], tuple) else raw
     file.tile = [(*tile[:3], args) if not hasattr(tile, "_replace") else tile._replace(args=args) for tile in file.tile]  # type: ignore[attr-defined]
@@ -309,7 +309,7 @@ def _transparency(picture: Image.Image) -> Array | None:
 def fit_deep(
     values: Array, alpha: Array | None, turn: int, settings: Settings
 ) -> tuple[Array, tuple[float, float, float] | None]:
-    """Returns deep values as float32 `(height, width, channels)`, scaled by the range, and the limits of the file's own."""
+    """Returns deep values as float32 `(height, width, channels)`, scaled by the range, and the limits of the file's values."""
     assert settings.value_range is not None
     opaque = values if alpha is None else values[alpha > 0]
     limits = None
@@ -331,7 +331,7 @@ def fit_deep(
 
 
 def _every(values: Array) -> int:
-    """Returns the step by which values are sampled for a quantile."""
+    """Returns the sampling step of values for a quantile."""
     return int(max(1, values.size // 100_000))
 
 
@@ -340,7 +340,7 @@ def _grey_of(colour: tuple[int, int, int]) -> float:
 
 
 def orientation(file: Image.Image) -> tuple[int, str]:
-    """Returns the orientation in a file's EXIF data, or XMP data, 1 to 8 (1: upright), and what of it was ignored.
+    """Returns the orientation in a file's EXIF or XMP data, 1 to 8 (1: upright), and a description of ignored data.
 
     Nothing else of the data is read, so that damage elsewhere does not matter. Pillow turns TIFF files itself.
     """
@@ -352,7 +352,7 @@ def orientation(file: Image.Image) -> tuple[int, str]:
         return _xmp_orientation(file) or 1, "EXIF data that cannot be read"
     if value is None:
         return _xmp_orientation(file) or 1, ""
-    if value == 0:  # written by programs that do not know
+    if value == 0:  # some programs write 0 for unknown
         return 1, ""
     return (value, "") if value in range(1, 9) else (1, f"the EXIF orientation {value}, which does not exist")
 
@@ -390,7 +390,7 @@ def _exif_orientation(data: bytes) -> int | None:
 
 
 def _number(data: bytes, order: str, kind: int, place: int) -> int:
-    if kind == 5:  # a fraction, elsewhere
+    if kind == 5:  # a fraction, stored elsewhere
         (place,) = struct.unpack_from(f"{order}I", data, place)
         above, below = struct.unpack_from(f"{order}II", data, place)
         return int(above // below) if below else -1

@@ -42,7 +42,7 @@ def load_keras_file(path: Path) -> Any:
         _refuse_foreign(description, path)
     try:
         with warnings.catch_warnings(), weights_watched(_Weights(path).count):
-            warnings.simplefilter("ignore")  # of what it cannot load Keras warns, continues, and raises it in the end
+            warnings.simplefilter("ignore")  # Keras warns about a faulty object before it raises an exception
             model = import_keras().saving.load_model(path, compile=False, safe_mode=True)
     except DlcliError:
         raise
