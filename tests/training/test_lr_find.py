@@ -19,7 +19,7 @@ from dlcli.errors import OutOfMemory, RunFailed, UsageError
 from dlcli.runs import RunFolder
 from dlcli.runs.files import read_table
 from dlcli.runtime.engine import keras
-from dlcli.score.baseline import baselines, beside_run
+from dlcli.score.baseline import baselines, with_run
 from dlcli.spec.load import load
 from dlcli.training.lr_find import Search, find_rate, setting_of_rate, smoothed, written_rate
 from dlcli.training.rate_curve import Suggestions, smooth_curve, suggested
@@ -207,17 +207,17 @@ def test_columns_with_gaps_and_text_and_several_labels_are_taken(tmp_path: Path)
     source = "{kind: csv, path: rows.csv, target: [one, two]}"
     found = baselines(load(write_spec(tmp_path, source, task="multilabel")).experiment, Heard().log)
     scores = {row.name: row.scores["accuracy"][0] for row in found.rows}
-    assert scores["logistic regression"] > scores["class frequencies (no model)"]
+    assert scores["logistic regression"] > scores["label frequencies (no model)"]
 
 
 def test_a_run_stands_in_the_same_table_if_it_was_scored_on_the_same_examples(tmp_path: Path) -> None:
     spec = write_spec(tmp_path)
     run = trained(spec)
-    found = beside_run(baselines(load(spec).experiment, Heard().log), run)
+    found = with_run(baselines(load(spec).experiment, Heard().log), run)
     assert found.rows[-1].name == run.id
     assert found.rows[-1].scores["accuracy"][0] == run.metrics()["metrics"]["accuracy"]["value"]
     other = baselines(load(spec, ["seed=5"]).experiment, Heard().log)
     with pytest.raises(UsageError, match="different data or a different split"):
-        beside_run(other, run)
+        with_run(other, run)
     with pytest.raises(UsageError, match="was not scored on validation"):
-        beside_run(baselines(load(spec).experiment, Heard().log, split="validation"), run)
+        with_run(baselines(load(spec).experiment, Heard().log, split="validation"), run)

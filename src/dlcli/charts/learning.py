@@ -58,7 +58,7 @@ def _draw_learning(axes: Any, medium: Medium, rows: History, name: str, best: in
         axes.annotate(visible(stage)[:24], (epoch, 0.02), xytext=(3, 0), textcoords="offset points", **place)
     if best:
         axes.axvline(best, color=medium.ink, linewidth=1, linestyle=(0, (2, 2)), label=f"best epoch, {best}")
-    _whole_epochs(axes)
+    _set_integer_epochs(axes)
     if axes.get_legend_handles_labels()[0]:
         axes.legend()
 
@@ -91,7 +91,7 @@ def _draw_rates(axes: Any, medium: Medium, rows: History, names: Sequence[str]) 
         axes.step(epochs, _numbers(rows, name), where="mid", color=colour, label=label)
     if all(value > 0 for value in _numbers(rows, names[0])):
         axes.set_yscale("log")
-    _whole_epochs(axes)
+    _set_integer_epochs(axes)
     if len(names) > 1:
         axes.legend()
 
@@ -113,12 +113,12 @@ def _draw_overlaid(axes: Any, medium: Medium, histories: Sequence[tuple[str, His
             colour, split = medium.series[number % len(medium.series)], "validation" if validated else "training"
             style = "-" if validated else "--"
             axes.plot([int(row["epoch"]) for row in rows], values, style, color=colour, label=f"{label}, {split}")
-    _whole_epochs(axes)
+    _set_integer_epochs(axes)
     if axes.lines:
         axes.legend()
 
 
-def _whole_epochs(axes: Any) -> None:
+def _set_integer_epochs(axes: Any) -> None:
     axes.set_xlabel("epoch")
     axes.xaxis.get_major_locator().set_params(integer=True)
 

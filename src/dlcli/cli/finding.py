@@ -168,10 +168,10 @@ def baseline(
     run = found_run(beside, runs) if beside else None
     display = TrainingDisplay(quiet=as_json)
     with display.waiting("starting TensorFlow"):
-        from dlcli.score.baseline import baselines, beside_run
+        from dlcli.score.baseline import baselines, with_run
     result = baselines(loaded.experiment, display.log, split=split, most=examples, offline=offline)
     if run is not None:
-        result = beside_run(result, run)
+        result = with_run(result, run)
     if as_json:
         from dataclasses import asdict
 

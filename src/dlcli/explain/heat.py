@@ -42,7 +42,7 @@ def grad_cam(model: Any, layer: Any, images: Array, places: Array, task: Task) -
         gradients = tf.cast(tape.gradient(total, outputs[-1]), tf.float32)
         weights = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
         maps.append(np.asarray(tf.nn.relu(tf.reduce_sum(weights * tf.cast(outputs[-1], tf.float32), axis=-1))))
-    return _scaled(np.concatenate(maps))
+    return _scale_to_one(np.concatenate(maps))
 
 
 def has_gradient(model: Any, layer: Any) -> bool:
@@ -72,7 +72,7 @@ def occlusion(model: Any, image: Array, place: int, task: Task) -> tuple[Array, 
     """
     height, width, _ = image.shape
     window = max(2, -(-max(height, width) // _WINDOWS))
-    corners = [(top, left) for top in _starts(height, window) for left in _starts(width, window)]
+    corners = [(top, left) for top in _window_starts(height, window) for left in _window_starts(width, window)]
     colour = image.mean(axis=(0, 1)).round().astype(image.dtype)
     full_score = float(scores(model, image[None], place, task)[0])
     falls, times = np.zeros((height, width)), np.zeros((height, width))
@@ -89,13 +89,13 @@ def occlusion(model: Any, image: Array, place: int, task: Task) -> tuple[Array, 
     return (mean / largest if largest else mean).astype("float32"), float(mean.max())
 
 
-def _starts(side: int, window: int) -> list[int]:
+def _window_starts(side: int, window: int) -> list[int]:
     """Returns the starts of the windows: half a window apart, the last window at the end."""
     last = max(0, side - window)
     return sorted({*range(0, last + 1, max(1, window // 2)), last})
 
 
-def _scaled(maps: Array) -> Array:
+def _scale_to_one(maps: Array) -> Array:
     largest = maps.max(axis=(1, 2), keepdims=True)
     return np.asarray(np.divide(maps, largest, out=np.zeros_like(maps), where=largest > 0), dtype="float32")
 

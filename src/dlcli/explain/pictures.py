@@ -32,7 +32,7 @@ def draw_heat(pixels: Array, heat: Array, title: str, caption: str, path: Path) 
         path: the PNG file.
     """
     figure = Figure(figsize=(7.4, 4.4), layout="constrained")
-    figure.suptitle(f"{_ending(title)}\n{short(caption, 90)}", fontsize=10)
+    figure.suptitle(f"{_title_end(title)}\n{short(caption, 90)}", fontsize=10)
     left, right = figure.subplots(1, 2)
     pixels = np.clip(np.rint(pixels), 0, 255).astype("uint8")
     picture_pixels: Any = pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3]
@@ -55,7 +55,7 @@ def draw_heat(pixels: Array, heat: Array, title: str, caption: str, path: Path) 
     save_figure(figure, path)
 
 
-def _ending(title: str, length: int = 70) -> str:
+def _title_end(title: str, length: int = 70) -> str:
     """Returns a title on one line; of a long title only the end, where a file's name is."""
     title = visible(title)
     return title if len(title) <= length else f"…{title[1 - length :]}"
@@ -101,10 +101,10 @@ def draw_regions(
     colours = class_colours(len(names))
     low = 1 / max(len(names), 2)
     strength = plane.shaped(np.clip((probabilities - low) / (1 - low), 0, 1))
-    figure, axes = _empty(plane)
+    figure, axes = _empty_plot(plane)
     regions = ListedColormap(colours)
     limits = {"vmin": -0.5, "vmax": len(names) - 0.5}
-    axes.imshow(plane.shaped(predicted), cmap=regions, alpha=0.25 + 0.45 * strength, **limits, **_placed(plane))
+    axes.imshow(plane.shaped(predicted), cmap=regions, alpha=0.25 + 0.45 * strength, **limits, **_image_position(plane))
     if len(names) == 2:
         second = plane.shaped(np.where(predicted == 1, probabilities, 1 - probabilities))
         if second.min() < 0.5 < second.max():
@@ -137,9 +137,9 @@ def draw_surface(plane: Plane, values: Array, truth: Array, title: str, path: Pa
         path: the PNG file.
     """
     low, high = float(min(values.min(), truth.min())), float(max(values.max(), truth.max()))
-    figure, axes = _empty(plane)
+    figure, axes = _empty_plot(plane)
     scale: dict[str, Any] = {"cmap": "viridis", "vmin": low, "vmax": high}
-    picture = axes.imshow(plane.shaped(values), **scale, **_placed(plane))
+    picture = axes.imshow(plane.shaped(values), **scale, **_image_position(plane))
     selection = slice(None, _MOST_POINTS)
     axes.scatter(*plane.points[selection].T, c=truth[selection], s=18, edgecolors="white", linewidths=0.6, **scale)
     axes.set_title(short(title, 50), loc="left", fontsize=11)
@@ -147,7 +147,7 @@ def draw_surface(plane: Plane, values: Array, truth: Array, title: str, path: Pa
     save_figure(figure, path)
 
 
-def _empty(plane: Plane) -> tuple[Figure, Any]:
+def _empty_plot(plane: Plane) -> tuple[Figure, Any]:
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")
     axes = figure.subplots()
     axes.set_xlabel(short(plane.names[0], 40))
@@ -155,7 +155,7 @@ def _empty(plane: Plane) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _placed(plane: Plane) -> dict[str, Any]:
+def _image_position(plane: Plane) -> dict[str, Any]:
     """Returns the options that place an image of the grid in the plane: each cell around its point."""
     x, y = plane.x, plane.y
     half_x, half_y = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2

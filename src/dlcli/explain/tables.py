@@ -63,7 +63,7 @@ def permutation(model: Any, examples: Examples, experiment: Experiment) -> tuple
         return sign * value
 
     places = np.tile(np.arange(len(examples))[:, None], (1, len(names)))
-    fitted = _Fitted()
+    fitted = _EstimatorPlaceholder()
     full_score = scorer(fitted, places, examples.targets)
     result = permutation_importance(
         fitted, places, examples.targets, scoring=scorer, n_repeats=REPEATS, random_state=experiment.seed
@@ -75,10 +75,10 @@ def permutation(model: Any, examples: Examples, experiment: Experiment) -> tuple
     return metric.name if metric is not None else "loss", sign * full_score, ranked
 
 
-class _Fitted:
+class _EstimatorPlaceholder:
     """A placeholder for scikit-learn's estimator: the scorer has the model."""
 
-    def fit(self, *_: Any) -> _Fitted:
+    def fit(self, *_: Any) -> _EstimatorPlaceholder:
         """Returns itself, since the model is already trained."""
         return self
 

@@ -98,7 +98,7 @@ def refuse_target(target: Path, *, replace: bool) -> None:
         raise UsageError(f"--to {target}: this folder exists")
     try:
         recorded = read_json(target / layout.EXPORT)["files"]
-        hashes = _sums(target)
+        hashes = _checksums(target)
     except (DamagedFile, KeyError, TypeError, OSError):
         raise UsageError(f"{target} is not an export of dlcli: move it, or set another folder with --to") from None
     foreign = sorted(name for name in hashes if not isinstance(recorded, dict) or hashes[name] != recorded.get(name))
@@ -106,7 +106,7 @@ def refuse_target(target: Path, *, replace: bool) -> None:
         raise UsageError(f"{target} contains {foreign[0]}, which dlcli did not write: move it, or set another folder with --to")
 
 
-def _sums(folder: Path) -> dict[str, str]:
+def _checksums(folder: Path) -> dict[str, str]:
     """Returns the SHA-256 of every file below a folder by its relative path, except `export.json`.
 
     The bytecode of `image_reader.py`, which Python writes when `example.py` runs, is ignored.
@@ -195,7 +195,7 @@ def _limit(comparison: Agreement) -> str:
 def _representative(splits: Splits) -> Callable[[], Iterator[Array]]:
     """Returns a function that yields examples of the training split one by one, at even distances."""
     examples = splits.train
-    sample = examples.take(_spread_out(len(examples), MOST_REPRESENTATIVE)).inputs
+    sample = examples.take(_even_indices(len(examples), MOST_REPRESENTATIVE)).inputs
 
     def each_example() -> Iterator[Array]:
         for place in range(min(len(examples), MOST_REPRESENTATIVE)):
@@ -205,7 +205,7 @@ def _representative(splits: Splits) -> Callable[[], Iterator[Array]]:
     return each_example
 
 
-def _spread_out(count: int, most: int) -> Array:
+def _even_indices(count: int, most: int) -> Array:
     """Returns indices at even distances over a split: a folder's examples are sorted by class."""
     return np.linspace(0, count - 1, min(count, most)).round().astype("int64")
 
@@ -215,7 +215,7 @@ def _compare(
 ) -> Agreement:
     """Loads an export with its own runtime and compares its answers with the original's."""
     split = splits.scored
-    examples = splits[split].take(_spread_out(len(splits[split]), MOST_COMPARED))
+    examples = splits[split].take(_even_indices(len(splits[split]), MOST_COMPARED))
 
     def scores(model: Any) -> Array:
         return predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
@@ -268,5 +268,5 @@ def _export_record(
         "bytes": sum(path.stat().st_size for path in export_folder.rglob("*") if path.is_file()),
         "agreement": comparison.as_dict(),
         "versions": {name: version(name) for name in _VERSIONS[form]},
-        "files": _sums(export_folder),
+        "files": _checksums(export_folder),
     }

@@ -62,7 +62,7 @@ def example(source: Original, form: Format, image: ImageSettings, row: dict[str,
         row: an example of a row.
         array_name: the name of the inputs in a `.npz` file.
     """
-    reading, more_imports = _reading(source, image, row, form, array_name)
+    reading, more_imports = _input_lines(source, image, row, form, array_name)
     argument = {"images": " photo.jpg", "arrays": " rows.npy", "columns": ""}[source.model_inputs.kind]
     imports = [*_IMPORTS[form], *more_imports]
     is_image = source.model_inputs.kind == "images"
@@ -95,13 +95,13 @@ _IMPORTS: dict[Format, list[str]] = {
 }
 
 
-def _reading(
+def _input_lines(
     source: Original, image: ImageSettings, row: dict[str, float | str], form: Format, array_name: str
 ) -> tuple[str, list[str]]:
     """Returns the lines that create `inputs`, and their imports."""
     if source.model_inputs.kind == "images":
         imports = ["import numpy as np", "from image_reader import Settings, read_image"]
-        return _reading_image(source.model_inputs.shape, image), imports
+        return _image_lines(source.model_inputs.shape, image), imports
     if source.model_inputs.kind == "arrays":
         return _READING_ARRAY.format(name=array_name), ["import numpy as np"]
     values_by_input = {source.names[name]: value for name, value in row.items()}
@@ -131,7 +131,7 @@ if not isinstance(rows, np.ndarray):  # .npz
 inputs = rows.astype("float32")"""
 
 
-def _reading_image(shape: tuple[int, ...], image: ImageSettings) -> str:
+def _image_lines(shape: tuple[int, ...], image: ImageSettings) -> str:
     """Returns the lines that read an image with the copy of dlcli's reader and the settings of the run."""
     settings = settings_of(image.model_copy(update={"size": shape[:2], "channels": shape[2]}))
     fields = (f"{name}={value!r}" for name, value in asdict(settings).items())
@@ -188,7 +188,7 @@ def readme(
         f" `{layout.EXAMPLE_PROGRAM}` beside this file shows how, in about 15 lines{reader}.",
         "## Inputs\n\n" + _inputs(source, form, image),
         "## Outputs\n\n" + _outputs(source),
-        "## Verification\n\n" + _checked(form, comparison),
+        "## Verification\n\n" + _verification(form, comparison),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -210,7 +210,7 @@ def _inputs(source: Original, form: Format, image: ImageSettings) -> str:
         f" ({'red, green, blue' if channels == 3 else 'grey'}); scaling is part of the model.\n\n"
         f"Images are rotated upright, put on {_background(image)} where they are transparent, and {resized} to {width} x"
         f" {height} by"
-        f" Pillow's bilinear filter{_range_words(image)}: `{layout.IMAGE_READER}` implements this. No signature takes JPEG or"
+        f" Pillow's bilinear filter{_range_text(image)}: `{layout.IMAGE_READER}` implements this. No signature takes JPEG or"
         " PNG bytes: TensorFlow decodes and resizes with different rounding than Pillow, so its outputs would differ from"
         " those with"
         " the preprocessing of the training."
@@ -221,7 +221,7 @@ def _background(image: ImageSettings) -> str:
     return image.background if isinstance(image.background, str) else f"the colour {image.background}"
 
 
-def _range_words(image: ImageSettings) -> str:
+def _range_text(image: ImageSettings) -> str:
     if not isinstance(image.value_range, tuple):
         return ""
     low, high = image.value_range
@@ -267,7 +267,7 @@ def _outputs(source: Original) -> str:
     return f"`{source.output_name}`: float32 `(batch, {units})`, {meaning}{names}"
 
 
-def _checked(form: Format, comparison: Agreement) -> str:
+def _verification(form: Format, comparison: Agreement) -> str:
     reader = {"keras": "plain Keras", "saved_model": "TensorFlow", "tflite": "LiteRT", "onnx": "ONNX Runtime"}[form]
     judge = comparison.judged_as
     if not judge:

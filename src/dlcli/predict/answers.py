@@ -79,7 +79,7 @@ class _OfClasses(AnswerLayout):
 
     def columns(self, classes: Sequence[str], top: int) -> list[str]:
         shares = (f"p_{name}" for name in classes if len(classes) <= MANY_CLASSES)
-        return ["id", "predicted", "probability", *_more(classes, top, "{word}_{place}", "probability"), *shares]
+        return ["id", "predicted", "probability", *_further_columns(classes, top, "{word}_{place}", "probability"), *shares]
 
     def rows(self, answers: Answers, top: int) -> Iterator[list[str]]:
         for example, ranked, scores in zip(answers.ids, self.ranked(answers, top), answers.scores, strict=True):
@@ -94,7 +94,7 @@ class _OfClasses(AnswerLayout):
             yield best | ({"top": entries} if top > 1 else {})
 
     def headings(self, classes: Sequence[str], top: int) -> list[str]:
-        return ["", "class", "p", *_more(classes, top, "{word} {place}", "p")]
+        return ["", "class", "p", *_further_columns(classes, top, "{word} {place}", "p")]
 
     def cells(self, answers: Answers, top: int) -> Iterator[list[str]]:
         for example, ranked in zip(answers.ids, self.ranked(answers, top), strict=True):
@@ -149,7 +149,7 @@ def _most_likely_first(scores: Array) -> Array:
     return np.argsort(-scores, axis=1, kind="stable")
 
 
-def _more(classes: Sequence[str], top: int, pattern: str, probability: str) -> Iterator[str]:
+def _further_columns(classes: Sequence[str], top: int, pattern: str, probability: str) -> Iterator[str]:
     """Yields the names of the columns of the second class, the third and so on."""
     for place in range(2, min(top, len(classes)) + 1):
         yield from (pattern.format(word=word, place=place) for word in ("class", probability))

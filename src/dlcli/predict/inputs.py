@@ -149,7 +149,7 @@ def _of_images(paths: Iterable[str], image: ImageSettings, size: int, skip: Skip
     ids: list[str] = []
     images: list[Array] = []
     with ThreadPoolExecutor() as pool:
-        for path, image_or_reason in _ahead(pool, paths, image, 2 * size):
+        for path, image_or_reason in _decode_ahead(pool, paths, image, 2 * size):
             if isinstance(image_or_reason, str):
                 skip(path, image_or_reason)
                 continue
@@ -162,7 +162,7 @@ def _of_images(paths: Iterable[str], image: ImageSettings, size: int, skip: Skip
         yield Batch(ids, array_inputs(np.stack(images)))
 
 
-def _ahead(pool: ThreadPoolExecutor, paths: Iterable[str], image: ImageSettings, most: int) -> Iterator[tuple[str, Any]]:
+def _decode_ahead(pool: ThreadPoolExecutor, paths: Iterable[str], image: ImageSettings, most: int) -> Iterator[tuple[str, Any]]:
     """Yields each path with its image, or with the reason why it is unreadable, in order; `most` are decoded ahead."""
     waiting: deque[tuple[str, Future[Array | str]]] = deque()
     for path in paths:
@@ -177,7 +177,7 @@ def _ahead(pool: ThreadPoolExecutor, paths: Iterable[str], image: ImageSettings,
 
 def _image(path: str, image: ImageSettings) -> Array | str:
     if not os.path.isfile(path):
-        return _no_file(path)
+        return _file_problem(path)
     try:
         picture = read_picture(path, settings_of(image))
     except UnreadableImage as error:
@@ -186,14 +186,14 @@ def _image(path: str, image: ImageSettings) -> Array | str:
     return incomplete.removeprefix(f"{path}: ") or picture.pixels
 
 
-def _no_file(path: str) -> str:
+def _file_problem(path: str) -> str:
     return "not a file" if os.path.lexists(path) else "no such file"
 
 
 def _of_table(path: str, source: Csv, columns: dict[str, bool], size: int, skip: Skip) -> Iterator[Batch]:
     name = "stdin" if path == STDIN else path
     try:
-        with _opened_table(path, source, columns, size) as table:
+        with _open_table(path, source, columns, size) as table:
             yield from table_batches(table, source, columns, size, skip, name_of=lambda number: f"{name}:{number}")
             ignored = ignored_columns(source, table.names, file_columns(source, columns).values())
             if notes := [*table.notes, *ignored, *row_notes(table.counts)]:
@@ -228,7 +228,7 @@ def table_batches(
 
 
 @contextmanager
-def _opened_table(path: str, source: Csv, columns: dict[str, bool], size: int) -> Iterator[OpenTable]:
+def _open_table(path: str, source: Csv, columns: dict[str, bool], size: int) -> Iterator[OpenTable]:
     """Yields a table of a file or of stdin, read with the settings of the source."""
     settings = row_settings(source, columns)
     if path == STDIN:
@@ -236,7 +236,7 @@ def _opened_table(path: str, source: Csv, columns: dict[str, bool], size: int) -
         yield open_stream(stdin if hasattr(stdin, "peek") else BufferedReader(stdin), settings, sample=size)
         return
     if not os.path.isfile(path):
-        raise DataError(_no_file(path))
+        raise DataError(_file_problem(path))
     with open_table(path, settings) as table:
         yield table
 
@@ -303,7 +303,7 @@ def _slices(path: str, name: str, size: int) -> Iterator[tuple[int, Array]]:
         DataError: there is no such array, or it has no rows of numbers.
     """
     if not os.path.isfile(path):
-        raise DataError(_no_file(path))
+        raise DataError(_file_problem(path))
     if not path.lower().endswith(".npz"):
         with open(path, "rb") as file:
             yield from _array_slices(file, size)

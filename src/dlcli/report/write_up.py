@@ -13,7 +13,7 @@ from dlcli.runs import RunFolder, layout
 from dlcli.runs.reporter import Log
 
 
-def write_for_people(run: RunFolder, log: Log, measure: Callable[[RunFolder], Any] | None = None) -> None:
+def write_documents(run: RunFolder, log: Log, measure: Callable[[RunFolder], Any] | None = None) -> None:
     """Writes diagnosis, model card and report of a completed run; before them `measure` writes the diagnosis's measurements.
 
     The run's results are already stored: an error here is reported and logged with its traceback, and the run stays completed.

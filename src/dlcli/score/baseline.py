@@ -242,7 +242,7 @@ def _positive_probability(shares: Array, classes: Array) -> Array:
     return np.asarray(shares[:, at[0]] if len(at) else np.zeros(len(shares)), dtype="float32")
 
 
-def beside_run(table: Baselines, run: RunFolder) -> Baselines:
+def with_run(table: Baselines, run: RunFolder) -> Baselines:
     """Returns the table with a run's scores on the same split as its last row.
 
     Raises:

@@ -89,7 +89,8 @@ def _pair(first: RunFolder, other: RunFolder, split: str, *, any_data: bool) -> 
     tasks = [run.experiment().task for run in (first, other)]
     if tasks[0] != tasks[1]:
         return replace(
-            empty, notes=[f"{first.id} is {_a(tasks[0])}, {other.id} {_a(tasks[1])}: their scores cannot be compared"]
+            empty,
+            notes=[f"{first.id} is {_task_text(tasks[0])}, {other.id} {_task_text(tasks[1])}: their scores cannot be compared"],
         )
     unstored = [run for run in (first, other) if not has_outcome(run, split)]
     if unstored:
@@ -103,7 +104,7 @@ def _pair(first: RunFolder, other: RunFolder, split: str, *, any_data: bool) -> 
     matched = match(ours, theirs)
     if matched.doubt and not any_data:
         raise UsageError(_refusal(first, other, matched.doubt, split))
-    notes = [*([f"{matched.doubt}; {_left(matched)}"] if matched.doubt else []), *matched.notes]
+    notes = [*([f"{matched.doubt}; {_tested_text(matched)}"] if matched.doubt else []), *matched.notes]
     notes += dict.fromkeys(filter(None, (split_note(run, split) for run in (first, other))))
     if not matched.doubt and _fingerprint(first) != _fingerprint(other):
         notes.append(f"their data or splits differ elsewhere; ids and labels of the {split} split are the same")
@@ -133,7 +134,7 @@ def _losses(first: RunFolder, other: RunFolder, matched: Matched) -> list[Differ
     return [compare_losses(matched.ours, matched.theirs)]
 
 
-def _a(task: Task) -> str:
+def _task_text(task: Task) -> str:
     return f"a {task} run"
 
 
@@ -148,7 +149,7 @@ def _refusal(first: RunFolder, other: RunFolder, why: str, split: str) -> str:
     )
 
 
-def _left(matched: Matched) -> str:
+def _tested_text(matched: Matched) -> str:
     return f"tested on the {len(matched.ours):,} common examples" if len(matched.ours) else "they are only shown side by side"
 
 
@@ -174,7 +175,7 @@ def match(ours: Outcome, theirs: Outcome) -> Matched:
         if set(ours.classes) != set(theirs.classes):
             if not ours.has_one_class:
                 nothing = np.zeros(0, dtype="int64")
-                return Matched(_only(ours, nothing), _only(theirs, nothing), note, [])
+                return Matched(_select(ours, nothing), _select(theirs, nothing), note, [])
             ours, theirs = _by_name(ours, theirs)
     places = {example_id: place for place, example_id in enumerate(theirs.ids)}
     repeated = min(len(places) - len(theirs), len({*ours.ids}) - len(ours))
@@ -189,7 +190,7 @@ def match(ours: Outcome, theirs: Outcome) -> Matched:
     doubt = "ids are not unique, so examples cannot be matched" if repeated else _doubt(ours, theirs, same)
     # In different data whose ids are positions, some labels agree by chance.
     pairs = pairs[same] if not repeated and same.sum() >= (1 - RELABELLED) * len(pairs) else pairs[:0]
-    return Matched(_only(ours, pairs[:, 0]), _only(theirs, pairs[:, 1]), doubt, notes)
+    return Matched(_select(ours, pairs[:, 0]), _select(theirs, pairs[:, 1]), doubt, notes)
 
 
 def _doubt(ours: Outcome, theirs: Outcome, same: Array) -> str:
@@ -236,7 +237,7 @@ def _by_name(ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
     return replace(ours, classes=names, scores=None, predicted_numbers=ours.predicted), moved
 
 
-def _only(outcome: Outcome, places: Array) -> Outcome:
+def _select(outcome: Outcome, places: Array) -> Outcome:
     scores = None if outcome.scores is None else outcome.scores[places]
     numbers = None if outcome.predicted_numbers is None else outcome.predicted_numbers[places]
     losses = None if outcome.losses is None else outcome.losses[places]
@@ -347,8 +348,8 @@ def sentence(difference: Difference, first: str, other: str) -> str:
         return f"no difference in {metric}: {first} and {other} {reason}"
     unit, points, of = (100, " points", "of") if metric.startswith(_SHARES) else (1, "", "in")
     higher, lower = (other, first) if difference.difference >= 0 else (first, other)
-    by = f"{_figure(unit * abs(difference.difference))}{points}"
-    test = "" if difference.p is None else f"; McNemar p {_p(difference.p)}"
+    by = f"{_figure_text(unit * abs(difference.difference))}{points}"
+    test = "" if difference.p is None else f"; McNemar p {_p_text(difference.p)}"
     end = f"95 % interval {_range(difference.interval, unit if higher == other else -unit)}{test}"
     if difference.interval is None:
         end = f"no interval: {difference.no_interval}" if difference.no_interval else "no interval"
@@ -364,14 +365,14 @@ def _range(interval: tuple[float, float] | None, unit: int) -> str:
     if interval is None:
         return ""
     low, high = sorted(unit * bound for bound in interval)
-    return f"{_figure(low)} to {_figure(high)}"
+    return f"{_figure_text(low)} to {_figure_text(high)}"
 
 
-def _figure(value: float) -> str:
+def _figure_text(value: float) -> str:
     """Returns a difference with two significant figures, from 10 on with one decimal."""
     text = f"{value:.2g}" if abs(value) < 10 else f"{value:,.1f}"
     return "0" if float(text.replace(",", "")) == 0 else text
 
 
-def _p(value: float) -> str:
+def _p_text(value: float) -> str:
     return "< 0.0001" if value < 1e-4 else f"= {value:.2g}"

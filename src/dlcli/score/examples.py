@@ -125,13 +125,13 @@ def _write_thumbnails(folder: Path, places: Iterable[int], examples: Examples) -
             except DataError:
                 continue
             names[place] = f"{layout.THUMBNAILS}/{number:03d}.jpg"
-        _put_in_place(temporary, folder / layout.THUMBNAILS)
+        _replace_folder(temporary, folder / layout.THUMBNAILS)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return names
 
 
-def _put_in_place(temporary: Path, folder: Path) -> None:
+def _replace_folder(temporary: Path, folder: Path) -> None:
     if folder.is_symlink() or folder.is_file():
         folder.unlink()
     shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from dlcli.data.same_data import refuse_other_data
 from dlcli.errors import UsageError
 from dlcli.program import command
-from dlcli.report.write_up import is_written, write_for_people
+from dlcli.report.write_up import is_written, write_documents
 from dlcli.runs import RunFolder
 from dlcli.runs.checkpoints import save_checkpoint
 from dlcli.runs.compare import flat
@@ -112,7 +112,7 @@ def _refuse_later_revision(run: RunFolder) -> None:
 def _finish(run: RunFolder, experiment: Experiment, log: Log) -> None:
     """Writes what a complete run lacks because it was stopped in its last second, and says that nothing is left to do."""
     if not is_written(run):
-        write_for_people(run, log)
+        write_documents(run, log)
     log(f"{run.id} is complete; to train longer, use --set training.epochs={_epochs(experiment) + 10}")
 
 

@@ -49,5 +49,5 @@ def _logged(run: RunFolder, measure: Callable[[], Any]) -> Any:
         return measure()
     except Exception:
         with suppress(OSError, DlcliError):
-            run.log(f"a measurement for the diagnosis was left out: {traceback.format_exc()}")
+            run.log(f"a measurement for the diagnosis was omitted: {traceback.format_exc()}")
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dlcli.report.diagnosis.evidence import read_evidence
-from dlcli.report.diagnosis.rules import FEW_SIMPLE, diagnosed
+from dlcli.report.diagnosis.rules import FEW_SIMPLE, apply_rules
 from dlcli.report.diagnosis.words import GOOD_FIT, in_words
 from dlcli.runs import RunFolder
 from dlcli.runs.diagnosis import Finding, Remedy, findings, write_findings
@@ -17,7 +17,7 @@ def diagnose(run: RunFolder) -> list[Finding]:
     Raises:
         DlcliError: one of its files cannot be read.
     """
-    return diagnosed(read_evidence(run))
+    return apply_rules(read_evidence(run))
 
 
 def write_diagnosis(run: RunFolder) -> list[Finding]:

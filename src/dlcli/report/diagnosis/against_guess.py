@@ -33,7 +33,7 @@ def has_learned_nothing(evidence: Evidence) -> bool:
     return bool(np.isfinite(learned)) and learned < FIT and (evidence.unrelated is None or evidence.unrelated > MAYBE)
 
 
-def simple_models_see(evidence: Evidence) -> bool | None:
+def simple_models_are_related(evidence: Evidence) -> bool | None:
     """Whether the predictions of a simple model are clearly related to the labels; None where none was fitted."""
     simple = evidence.checks.simple_models
     if simple is None or not simple.rows:
@@ -49,7 +49,7 @@ def meaningless_labels(evidence: Evidence) -> Finding | None:
         return None
     if max(scored[name] for name in scored if name != "loss" or shared == ["loss"]) > evidence.chance:
         return None
-    if (evidence.unrelated is not None and evidence.unrelated < CLEAR) or simple_models_see(evidence):
+    if (evidence.unrelated is not None and evidence.unrelated < CLEAR) or simple_models_are_related(evidence):
         return None
     validation_skill = max(
         (value for name, value in evidence.skills(evidence.best, "val_").items() if name in shared), default=0.0
@@ -59,8 +59,8 @@ def meaningless_labels(evidence: Evidence) -> Finding | None:
     name = shared[0]
     lines = [
         f"training {name} {evidence.rows[-1][name]:.4g} in the last epoch ({layout.HISTORY})",
-        _no_better_in_words(evidence, name),
-        *_simple_in_words(evidence),
+        _no_better_text(evidence, name),
+        *_simple_models_text(evidence),
     ]
     texts = [
         Remedy("check some examples with their labels: were rows and labels read in the same order?"),
@@ -75,23 +75,23 @@ def no_better(evidence: Evidence) -> Finding | None:
         not evidence.scored_skills
         or not has_learned_nothing(evidence)
         or evidence.unrelated is None
-        or simple_models_see(evidence)
+        or simple_models_are_related(evidence)
     ):
         return None
-    name = _main(evidence)
+    name = _main_score_name(evidence)
     lines = [
-        _no_better_in_words(evidence, name),
+        _no_better_text(evidence, name),
         f"the training skill is not better: {best_skill(evidence):.2f}, where 0 is the guess and 1 is perfect"
         f" ({layout.HISTORY})",
-        *_simple_in_words(evidence),
+        *_simple_models_text(evidence),
     ]
     texts = [Remedy("check some examples with their labels: does the target depend on the inputs at all?")]
-    if simple_models_see(evidence) is None:
-        texts = [*try_.more_fit(evidence), *texts]
+    if simple_models_are_related(evidence) is None:
+        texts = [*try_.reduce_underfitting(evidence), *texts]
     return finding_of(evidence, "no better than a guess", lines, texts)
 
 
-def _no_better_in_words(evidence: Evidence, name: str) -> str:
+def _no_better_text(evidence: Evidence, name: str) -> str:
     value, baseline = evidence.metrics["metrics"][name]["value"], evidence.metrics["baseline"]["name"]
     return f"{evidence.scored} {name} {value:.4g}, no better than {baseline} ({evidence.scored_file(layout.METRICS)})"
 
@@ -113,7 +113,7 @@ def worse_than_guess(evidence: Evidence, *, explained: bool = False) -> Finding 
     if comparison is None or comparison.error <= 1.02 or (comparison.probability > CLEAR and comparison.error < MUCH):
         return None
     guess = evidence.metrics.get("baseline", {}).get("name") or "a constant"
-    name = _main(evidence)
+    name = _main_score_name(evidence)
     value = evidence.metrics["metrics"].get(name, {}).get("value")
     score = f"{evidence.scored} {name} {value:.4g}: " if value is not None else ""
     error_name = "mean squared error" if evidence.output.is_numeric else "number of wrong predictions"
@@ -128,7 +128,11 @@ def worse_than_guess(evidence: Evidence, *, explained: bool = False) -> Finding 
     elif not explained:
         curve = loss_curve(evidence)
         rising = len(evidence.rows) > 1 and (curve.jumps or curve.last >= curve.first)
-        remedies = try_.with_rate(evidence, evidence.lower_rate, "a lower learning rate") if rising else try_.longer(evidence)
+        remedies = (
+            try_.change_learning_rate(evidence, evidence.lower_rate, "a lower learning rate")
+            if rising
+            else try_.train_longer(evidence)
+        )
     return finding_of(evidence, "worse than a constant guess", lines, remedies)
 
 
@@ -182,7 +186,7 @@ def better_simple_model(evidence: Evidence) -> tuple[SimpleModel, str, float, fl
     return best, name, value, own_score
 
 
-def _simple_in_words(evidence: Evidence) -> list[str]:
+def _simple_models_text(evidence: Evidence) -> list[str]:
     simple = evidence.checks.simple_models
     if simple is None or not simple.rows:
         return []
@@ -197,6 +201,6 @@ def _simple_in_words(evidence: Evidence) -> list[str]:
     ]
 
 
-def _main(evidence: Evidence) -> str:
+def _main_score_name(evidence: Evidence) -> str:
     """Returns the name of the shown score: the first one with a skill, else the loss."""
     return next(iter(evidence.scored_skills), "loss")

@@ -38,7 +38,7 @@ class _Copies(BaseModel):
     some: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
 
 
-class _Alike(BaseModel):
+class _SimilarExamples(BaseModel):
     """Examples of a split that are similar to training examples without being equal."""
 
     model_config = ConfigDict(strict=True)
@@ -67,8 +67,8 @@ class _Leaks(BaseModel):
     distinct: float = 0.0
     repeats: float = 0.0
     duplicates: dict[str, _Copies] = {}
-    near_copies: dict[str, _Alike] = {}
-    stems: dict[str, _Alike] = {}
+    near_copies: dict[str, _SimilarExamples] = {}
+    stems: dict[str, _SimilarExamples] = {}
     contradictions: _Contradictions = _Contradictions()
     same_look: _Contradictions = _Contradictions()
     columns: _Columns = _Columns()
@@ -92,12 +92,14 @@ def leakage(evidence: Evidence) -> Finding | None:
     """Examples in two splits, or a column that reveals the target."""
     leaks = read_leaks(evidence)
     lines, remedies = _copies(leaks)
-    for column, target, score in _telling(leaks):
+    for column, target, score in _revealing_columns(leaks):
         of_target = f" of {_short(target)!r}" if target else ""
         lines.append(
             f"column {_short(column)!r} alone predicts {score:.1%}{of_target}; no other column comes close ({layout.DATA})"
         )
-        remedies.append(Remedy(f"exclude {_short(column)!r} if it is not known before the target", _without(evidence, column)))
+        remedies.append(
+            Remedy(f"exclude {_short(column)!r} if it is not known before the target", _drop_change(evidence, column))
+        )
     return Finding("leakage suspected", tuple(lines), try_.applicable(evidence, remedies)) if lines else None
 
 
@@ -105,12 +107,13 @@ def contradicting_labels(evidence: Evidence) -> Finding | None:
     """The same image, or series, has two labels."""
     leaks, lines = read_leaks(evidence), []
     equal, alike = (leaks.contradictions, "are identical to"), (leaks.same_look, "look the same as")
-    for pairs_found, verb in (equal, alike):
-        pairs = [[_short(text) for text in pair] for pair in pairs_found.some[:3]]
+    for contradictions, verb in (equal, alike):
+        pairs = [[_short(text) for text in pair] for pair in contradictions.some[:3]]
         names = "; ".join(f"{ours} ({label}) and {theirs} ({other})" for ours, label, theirs, other in pairs)
-        if pairs_found.examples:
+        if contradictions.examples:
             lines.append(
-                f"{pairs_found.examples} of {pairs_found.of} examples {verb} one with another label: {names} ({layout.DATA})"
+                f"{contradictions.examples} of {contradictions.of} examples {verb} one with another label: {names}"
+                f" ({layout.DATA})"
             )
     if not lines:
         return None
@@ -128,8 +131,8 @@ def _copies(leaks: _Leaks) -> tuple[list[str], list[Remedy]]:
         names = "; ".join(f"{_short(ours)} is {_short(theirs)}" for ours, theirs in copies.some[:2])
         lines.append(f"{count} of {of} {split} examples are also training examples: {names} ({layout.DATA})")
     nearly = "nearly identical to a training image (mirrored, brighter or cropped)"
-    lines += _alike(leaks.near_copies, NEAR, nearly, "looks like")
-    lines += _alike(leaks.stems, STEMS, "named like training examples up to the last part of the name", "belongs to")
+    lines += _similar_examples(leaks.near_copies, NEAR, nearly, "looks like")
+    lines += _similar_examples(leaks.stems, STEMS, "named like training examples up to the last part of the name", "belongs to")
     remedy = Remedy(
         f"keep each example once, and groups of near copies in one split: a {layout.SPLIT} as data.split.file defines the"
         " splits"
@@ -137,7 +140,7 @@ def _copies(leaks: _Leaks) -> tuple[list[str], list[Remedy]]:
     return lines, [remedy] if lines else []
 
 
-def _alike(alike_by_split: dict[str, _Alike], share: float, words: str, verb: str) -> list[str]:
+def _similar_examples(alike_by_split: dict[str, _SimilarExamples], share: float, words: str, verb: str) -> list[str]:
     lines = []
     for split, alike in alike_by_split.items():
         if alike.examples < 2 or alike.examples < share * alike.of:
@@ -155,7 +158,7 @@ def _is_copied(share: float, agree: float, leaks: _Leaks) -> bool:
     return agree >= SAME and share >= min(0.5, max(COPIED_ROWS, 2 * leaks.repeats))
 
 
-def _telling(leaks: _Leaks) -> list[tuple[str, str, float]]:
+def _revealing_columns(leaks: _Leaks) -> list[tuple[str, str, float]]:
     """Returns the columns that reveal a target: at most a third of all columns, while no other column comes close."""
     columns = []
     for target, scores in leaks.columns.targets.items():
@@ -167,7 +170,7 @@ def _telling(leaks: _Leaks) -> list[tuple[str, str, float]]:
     return columns
 
 
-def _without(evidence: Evidence, column: str) -> str:
+def _drop_change(evidence: Evidence, column: str) -> str:
     from dlcli.spec.load import to_flow
 
     return f"data.source.drop+={to_flow(column)}" if getattr(evidence.experiment.data.source, "kind", "") == "csv" else ""

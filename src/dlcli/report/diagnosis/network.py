@@ -89,12 +89,12 @@ def modes_disagree(evidence: Evidence) -> Finding | None:
     if steps:
         lines.append(
             f"the moving averages of batch normalisation (momentum {momentum:g}) need about"
-            f" {_needed(momentum)} steps, but the saved model had {steps} ({layout.HISTORY})"
+            f" {_needed_steps(momentum)} steps, but the saved model had {steps} ({layout.HISTORY})"
         )
     return finding_of(evidence, "training and prediction disagree", lines, _remedies(evidence, steps))
 
 
-def _needed(momentum: float) -> int:
+def _needed_steps(momentum: float) -> int:
     """Returns the steps after which 1 % of a moving average's start remains."""
     from math import log
 
@@ -121,5 +121,5 @@ def _remedies(evidence: Evidence, steps: int) -> list[Remedy]:
         first_change, *other_changes = (f"model.layers.{place}.momentum={lower_momentum}" for place in places)
         if float(lower_momentum) < momentum:
             remedies.append(Remedy("faster moving averages", first_change, tuple(other_changes)))
-    factor = min(20.0, max(2.0, _needed(momentum) / steps)) if steps else 3.0
-    return remedies + try_.longer(evidence, factor)
+    factor = min(20.0, max(2.0, _needed_steps(momentum) / steps)) if steps else 3.0
+    return remedies + try_.train_longer(evidence, factor)

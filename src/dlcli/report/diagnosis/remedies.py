@@ -46,7 +46,7 @@ def _read(text: str, path: str, overrides: tuple[str, ...]) -> tuple[dict[str, A
         return None, {fault.message for fault in error.faults}
 
 
-def longer(evidence: Evidence, factor: float = 3.0) -> list[Remedy]:
+def train_longer(evidence: Evidence, factor: float = 3.0) -> list[Remedy]:
     """Returns more epochs; with stages, those of the last stage."""
     stages = evidence.experiment.training.stages
     if stages:
@@ -57,12 +57,12 @@ def longer(evidence: Evidence, factor: float = 3.0) -> list[Remedy]:
     return [Remedy("train longer", f"{path}={max(round(epochs * factor), epochs + 10)}")]
 
 
-def with_rate(evidence: Evidence, rate: float, words: str, stage: int | None = None) -> list[Remedy]:
+def change_learning_rate(evidence: Evidence, rate: float, words: str, stage: int | None = None) -> list[Remedy]:
     """Returns another learning rate: of the training, of a stage, or of every stage."""
     return _of_optimizers(evidence, words, f"learning_rate={rate:.1g}", stage)
 
 
-def clipped(evidence: Evidence, stage: int | None = None) -> list[Remedy]:
+def clip_gradients(evidence: Evidence, stage: int | None = None) -> list[Remedy]:
     """Returns clipped gradients: of the training, of a stage, or of every stage."""
     return _of_optimizers(evidence, "clip gradients", "clipnorm=1.0", stage)
 
@@ -75,7 +75,7 @@ def _of_optimizers(evidence: Evidence, words: str, change: str, stage: int | Non
     return [Remedy(f"{words} in stage {stages[place].name}", f"training.stages.{place}.optimizer.{change}") for place in places]
 
 
-def balanced(evidence: Evidence) -> list[Remedy]:
+def reweight_classes(evidence: Evidence) -> list[Remedy]:
     """Returns remedies for rare classes: a loss that gives them more weight, or more examples."""
     remedies = []
     if isinstance(evidence.output, TwoClasses) and evidence.shares is not None:
@@ -97,10 +97,10 @@ def balanced(evidence: Evidence) -> list[Remedy]:
     return [*remedies, Remedy("more examples of the rare classes")]
 
 
-def less_fit(evidence: Evidence) -> list[Remedy]:
+def reduce_overfitting(evidence: Evidence) -> list[Remedy]:
     """Returns remedies against overfitting: a backbone, augmentation, dropout, penalties."""
     experiment = evidence.experiment
-    remedies = pretrained(evidence)
+    remedies = use_pretrained(evidence)
     if "validation" not in evidence.data.get("examples", {}):
         remedies.append(Remedy("use a validation split to select the best epoch", "data.split.validation=0.15"))
     if experiment.data.facts(evidence.task).image and not experiment.data.augment:
@@ -109,7 +109,7 @@ def less_fit(evidence: Evidence) -> list[Remedy]:
     return remedies + [Remedy(words, change) for words, change in experiment.model.against_overfitting()]
 
 
-def pretrained(evidence: Evidence) -> list[Remedy]:
+def use_pretrained(evidence: Evidence) -> list[Remedy]:
     """Returns a pretrained backbone, for a network on photos with random initial weights."""
     experiment = evidence.experiment
     shape = evidence.data.get("shape") or []
@@ -124,8 +124,8 @@ def pretrained(evidence: Evidence) -> list[Remedy]:
     return [Remedy(text, model, ("data.image.size=null", "data.normalize=auto"))]
 
 
-def more_fit(evidence: Evidence) -> list[Remedy]:
+def reduce_underfitting(evidence: Evidence) -> list[Remedy]:
     """Returns remedies against underfitting: units, layers, less regularisation, features closer to the task."""
     experiment = evidence.experiment
     changes = experiment.model.against_underfitting(len(experiment.training.stages))
-    return [*pretrained(evidence), *(Remedy(words, change) for words, change in changes)]
+    return [*use_pretrained(evidence), *(Remedy(words, change) for words, change in changes)]

@@ -13,7 +13,7 @@ from dlcli.report.diagnosis.against_guess import (
     has_learned_nothing,
     meaningless_labels,
     no_better,
-    simple_models_see,
+    simple_models_are_related,
     worse_than_guess,
 )
 from dlcli.report.diagnosis.blank_images import are_mostly_blank, blank_images
@@ -22,7 +22,7 @@ from dlcli.report.diagnosis.leakage import contradicting_labels, leakage, read_l
 from dlcli.report.diagnosis.network import badly_scaled_inputs, modes_disagree
 from dlcli.report.diagnosis.remedies import finding_of
 from dlcli.report.diagnosis.shape import STILL_FALLING, TAIL, LossCurve, loss_curve
-from dlcli.report.diagnosis.skill import HARD, POOR, SOME, best_skill, gap_in_words
+from dlcli.report.diagnosis.skill import HARD, POOR, SOME, best_skill, gap_text
 from dlcli.runs import layout
 from dlcli.runs.diagnosis import Finding, Name, Remedy
 
@@ -72,7 +72,7 @@ def rate_too_high(evidence: Evidence) -> Finding | None:
         lines.append(_jumps(curve))
     elif evidence.rate_ratio >= FAR and learned < HARD and curve.still_falling < STILL_FALLING and len(evidence.rows) > 1:
         lines.append(f"training loss stays at {curve.late * evidence.unit:.4g} ({layout.HISTORY})")
-    stage = _undone(evidence) if not lines else None
+    stage = _undoing_stage(evidence) if not lines else None
     if stage is not None:
         lines.append(stage[1])
     if not lines:
@@ -86,13 +86,13 @@ def rate_too_high(evidence: Evidence) -> Finding | None:
         else sqrt((evidence.rate or evidence.usual_rate) * evidence.usual_rate)
     )
     place = None if stage is None else stage[0]
-    remedies = try_.with_rate(evidence, rate, "a lower learning rate", place)
+    remedies = try_.change_learning_rate(evidence, rate, "a lower learning rate", place)
     if evidence.status.state == "failed":
-        remedies += try_.clipped(evidence, place)
+        remedies += try_.clip_gradients(evidence, place)
     return finding_of(evidence, "learning rate too high", lines, remedies)
 
 
-def _undone(evidence: Evidence) -> tuple[int, str] | None:
+def _undoing_stage(evidence: Evidence) -> tuple[int, str] | None:
     """Returns the stage whose best epoch is clearly worse than that of the previous stages, and the evidence."""
     for place, stage in enumerate(evidence.stages):
         stage_losses = [
@@ -124,7 +124,9 @@ def rate_too_low(evidence: Evidence) -> Finding | None:
         _rate(evidence),
     ]
     rate = evidence.usual_rate if evidence.rate_ratio < 0.01 else (evidence.rate or evidence.usual_rate) * 10
-    return finding_of(evidence, "learning rate too low", lines, try_.with_rate(evidence, rate, "a higher learning rate"))
+    return finding_of(
+        evidence, "learning rate too low", lines, try_.change_learning_rate(evidence, rate, "a higher learning rate")
+    )
 
 
 def class_collapse(evidence: Evidence) -> Finding | None:
@@ -154,7 +156,7 @@ def class_collapse(evidence: Evidence) -> Finding | None:
         f" the examples; of the {others} other examples, {correct} are predicted correctly"
         f" ({evidence.scored_file(layout.PREDICTIONS)})"
     ]
-    return finding_of(evidence, "class collapse", lines, try_.balanced(evidence))
+    return finding_of(evidence, "class collapse", lines, try_.reweight_classes(evidence))
 
 
 def data_too_few(evidence: Evidence) -> Finding | None:
@@ -164,7 +166,7 @@ def data_too_few(evidence: Evidence) -> Finding | None:
     per_class = count / max(len(evidence.data.get("classes") or []), 1) if evidence.has_one_class else count
     photos = _few_photos(evidence, per_class)
     few = per_class < (PER_CLASS if evidence.has_one_class else NUMBERS)
-    gap = gap_in_words(evidence)
+    gap = gap_text(evidence)
     if few and gap is not None:
         suffix = f", {per_class:.0f} per class" if evidence.has_one_class else ""
         lines += [f"{count} training examples{suffix} ({layout.DATA})", gap]
@@ -179,14 +181,14 @@ def data_too_few(evidence: Evidence) -> Finding | None:
     if not lines:
         return None
     more = Remedy("collect more examples")
-    return finding_of(evidence, "data too few", lines, [*(try_.pretrained(evidence) if photos or few else []), more])
+    return finding_of(evidence, "data too few", lines, [*(try_.use_pretrained(evidence) if photos or few else []), more])
 
 
 def _few_photos(evidence: Evidence, per_class: float) -> str:
     """Returns the evidence of an imperfect network that started from random weights on few photos; else an empty text."""
     entry = evidence.metrics.get("metrics", {}).get("accuracy", {})
     interval, value = entry.get("interval"), entry.get("value")
-    if per_class >= PHOTOS or not evidence.has_one_class or not try_.pretrained(evidence):
+    if per_class >= PHOTOS or not evidence.has_one_class or not try_.use_pretrained(evidence):
         return ""
     if value is None or not interval or interval[1] is None or interval[1] > ROOM:
         return ""
@@ -200,7 +202,7 @@ def _few_photos(evidence: Evidence, per_class: float) -> str:
 def overfitting(evidence: Evidence) -> Finding | None:
     """Training examples are learned far better than others, or their loss falls while the validation loss rises."""
     lines = []
-    gap = gap_in_words(evidence)
+    gap = gap_text(evidence)
     if gap is not None:
         lines.append(gap)
     train, validation = evidence.losses("loss"), evidence.losses("val_loss")
@@ -214,7 +216,7 @@ def overfitting(evidence: Evidence) -> Finding | None:
                 f" training loss fell from {train[lowest] * evidence.unit:.4g} to {train[-1] * evidence.unit:.4g}"
                 f" ({layout.HISTORY})"
             )
-    return finding_of(evidence, "overfitting", lines, try_.less_fit(evidence)) if lines else None
+    return finding_of(evidence, "overfitting", lines, try_.reduce_overfitting(evidence)) if lines else None
 
 
 def too_short(evidence: Evidence) -> Finding | None:
@@ -231,7 +233,7 @@ def too_short(evidence: Evidence) -> Finding | None:
         last = "the last epoch" if curve.tail == 1 else f"the last {curve.tail} of {epochs} epochs"
         text = f"{curve.column} was still falling, by {curve.still_falling:.0%} of the guess's loss in {last}"
     scaled = [Remedy("scale the targets", "data.scale_targets=true")] if evidence.has_unscaled_targets else []
-    return finding_of(evidence, "too short", [f"{text} ({layout.HISTORY})"], [*scaled, *try_.longer(evidence)])
+    return finding_of(evidence, "too short", [f"{text} ({layout.HISTORY})"], [*scaled, *try_.train_longer(evidence)])
 
 
 def underfitting(evidence: Evidence) -> Finding | None:
@@ -245,7 +247,7 @@ def underfitting(evidence: Evidence) -> Finding | None:
     single_column = _single_column(evidence)
     is_beaten = single_column is not None and single_column[1] > learned + 0.05 and learned < SOME
     better = better_simple_model(evidence)
-    if better is None and not is_beaten and (learned >= POOR or simple_models_see(evidence) is not None):
+    if better is None and not is_beaten and (learned >= POOR or simple_models_are_related(evidence) is not None):
         return None
     lines = []
     if better is not None and evidence.checks.simple_models is not None:
@@ -254,14 +256,14 @@ def underfitting(evidence: Evidence) -> Finding | None:
             f"a simple model, {row.name}, has {name} {value:.3f} on {evidence.checks.simple_models.examples}"
             f" {evidence.checks.simple_models.part} examples, this model {own_score:.3f} ({layout.CHECKS})"
         )
-    lines += _learned_in_words(evidence)
+    lines += _learned_text(evidence)
     if single_column is not None and single_column[1] > learned:
         lines.append(f"column {single_column[0]!r} alone would reach {single_column[1]:.0%} ({layout.DATA})")
-    longer = try_.longer(evidence) if loss_curve(evidence).still_falling > STILL_FALLING / 4 else []
-    return finding_of(evidence, "underfitting", lines, [*try_.more_fit(evidence), *longer])
+    longer = try_.train_longer(evidence) if loss_curve(evidence).still_falling > STILL_FALLING / 4 else []
+    return finding_of(evidence, "underfitting", lines, [*try_.reduce_underfitting(evidence), *longer])
 
 
-def _learned_in_words(evidence: Evidence) -> list[str]:
+def _learned_text(evidence: Evidence) -> list[str]:
     skills = evidence.skills(evidence.best)
     if not skills:
         return []
@@ -278,7 +280,7 @@ def unstable(evidence: Evidence) -> Finding | None:
     if not curve.jumps:
         return None
     rate = (evidence.rate or evidence.usual_rate) / 5
-    remedies = try_.with_rate(evidence, rate, "a lower learning rate")
+    remedies = try_.change_learning_rate(evidence, rate, "a lower learning rate")
     size = evidence.experiment.data.batch_size
     if isinstance(size, int) and size < 32:
         remedies.append(Remedy("larger batches", f"data.batch_size={size * 4}"))
@@ -326,7 +328,7 @@ FEW_SIMPLE: frozenset[Name] = frozenset(
 """Findings that simple models confirm or refute."""
 
 
-def diagnosed(evidence: Evidence) -> list[Finding]:
+def apply_rules(evidence: Evidence) -> list[Finding]:
     """Returns the findings about a run, causes before their effects."""
     findings: list[Finding] = []
     for rule, explained_by in RULES:

@@ -24,7 +24,7 @@ def best_skill(evidence: Evidence) -> float:
     return max(values, default=float("nan"))
 
 
-def gap_in_words(evidence: Evidence) -> str | None:
+def gap_text(evidence: Evidence) -> str | None:
     """Returns a text on the difference of skill between training and other examples, where it is large; else None.
 
     It is that of the saved epoch, by the first common measure, on the evaluated split, else the validation split.
