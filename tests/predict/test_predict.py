@@ -20,6 +20,7 @@ from trainings import MLP, SMALL_CNN, bright_quarters, save_rows, trained, write
 
 from dlcli.errors import DataError, UsageError
 from dlcli.predict.answers import layout_of
+from dlcli.predict.inputs import matching_files
 from dlcli.predict.predict import prepare
 from dlcli.runs import RunFolder
 from dlcli.runs.files import read_table
@@ -143,13 +144,17 @@ def test_folders_are_walked_patterns_matched_and_other_files_counted(photos: Run
     write_pngs(tmp_path / "deep" / "er", each=1)
     (tmp_path / "deep" / "notes.txt").write_text("x")
     (tmp_path / "deep" / ".hidden.png").write_text("x")
-    prediction = prepare(photos, [str(tmp_path / "deep")])
-    assert [Path(path).name for path in prediction.files] == ["0.png", "1.png", "2.png", "3.png"]
-    assert list(prediction.ignored.notes()) == [
-        f"ignored 1 other file: .txt 1, such as {tmp_path}/deep/notes.txt",
-        f"ignored 1 hidden or system file, such as {tmp_path}/deep/.hidden.png",
-    ]
-    assert prepare(photos, [str(tmp_path / "**" / "[12].png")]).files == prediction.files[1:3]
+    files, ignored = matching_files([str(tmp_path / "deep")], "images")
+    assert [Path(path).name for path in files] == ["0.png", "1.png", "2.png", "3.png"]
+    assert (
+        list(ignored.notes())
+        == list(prepare(photos, [str(tmp_path / "deep")]).notes)
+        == [
+            f"ignored 1 other file: .txt 1, such as {tmp_path}/deep/notes.txt",
+            f"ignored 1 hidden or system file, such as {tmp_path}/deep/.hidden.png",
+        ]
+    )
+    assert matching_files([str(tmp_path / "**" / "[12].png")], "images")[0] == files[1:3]
     with pytest.raises(UsageError, match=r"\*\.gif: matches no file"):
         prepare(photos, [str(tmp_path / "*.gif")])
     with pytest.raises(UsageError, match="this run's model takes images"):

@@ -28,14 +28,14 @@ from dlcli.tasks import Decisions, Task
 
 @dataclass(frozen=True)
 class Prediction:
-    """A prepared prediction: a loaded model and the files that it will predict."""
+    """A prepared prediction: a loaded model and the examples that it will predict."""
 
     run: RunFolder
     experiment: Experiment
     classes: tuple[str, ...]
     model: Any
     batches: Callable[[int, Skip], Iterator[Batch]]
-    """Yields the examples, so many at a time."""
+    """Yields the examples in batches of a given size."""
     notes: tuple[str, ...]
     temperature: float | None
     unfamiliar: Unfamiliar | None = None
