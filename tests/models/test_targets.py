@@ -242,8 +242,8 @@ def test_initial_weights_of_an_unscaled_run_give_the_same_predictions(tmp_path: 
     save_prices(tmp_path, count=100)
     off = write_spec(tmp_path, SOURCE, task="regression", model=MODEL, data="scale_targets: false", training=TRAINING)
     old = trained(off)
-    begun = f"epochs: 0, initial_weights: {old.path}"
-    new = trained(write_spec(tmp_path, SOURCE, task="regression", model=MODEL, training=begun, name="new"))
+    from_old = f"epochs: 0, initial_weights: {old.path}"
+    new = trained(write_spec(tmp_path, SOURCE, task="regression", model=MODEL, training=from_old, name="new"))
     assert new.experiment().data.scale_targets is True
     expected = predictions(old)["predicted_price"]
     rounded = 8 * float(np.spacing(np.float32(300_000)))  # predictions are sums with the mean price

@@ -56,19 +56,19 @@ def near_copies(splits: Splits, others: dict[str, Examples]) -> tuple[dict[str, 
 
 def _unlike_labels(splits: Splits, compared: list[tuple[Examples, Array, Array]]) -> dict[str, Any]:
     """Returns how many images look the same as an image with another label without being identical to it."""
-    named = [(examples, int(place)) for examples, places, _ in compared for place in places]
+    compared_places = [(examples, int(place)) for examples, places, _ in compared for place in places]
     images = np.concatenate([images for _, _, images in compared])
     alike = np.triu(_correlations(images, images), 1)
     if _are_alike_by_nature(alike):
         return {}
     pairs = []
     for first, second in np.argwhere(alike > SAME).tolist():
-        labels = [_label(splits, *named[index]) for index in (first, second)]
+        labels = [_label(splits, *compared_places[index]) for index in (first, second)]
         if labels[0] != labels[1] and not np.array_equal(images[first], images[second]):
-            ours, theirs = (examples.ids[place] for examples, place in (named[first], named[second]))
+            ours, theirs = (examples.ids[place] for examples, place in (compared_places[first], compared_places[second]))
             pairs.append((first, second, [ours, labels[0], theirs, labels[1]]))
     count = len({index for first, second, _ in pairs for index in (first, second)})
-    return {"examples": count, "of": len(named), "some": [words for _, _, words in pairs[:NAMED]]}
+    return {"examples": count, "of": len(compared_places), "some": [words for _, _, words in pairs[:NAMED]]}
 
 
 def _are_alike_by_nature(alike: Array) -> bool:
@@ -182,8 +182,8 @@ def contradictions(splits: Splits, examples: dict[str, Examples], groups: Iterab
             continue
         count += len(group)
         differing = next(index for index, label in enumerate(labels) if label != labels[0])
-        named = [examples[split].ids[place] for split, place in (group[0], group[differing])]
-        labelled_pairs.append([named[0], labels[0], named[1], labels[differing]])
+        ids = [examples[split].ids[place] for split, place in (group[0], group[differing])]
+        labelled_pairs.append([ids[0], labels[0], ids[1], labels[differing]])
     return {"examples": count, "of": sum(map(len, examples.values())), "some": labelled_pairs[:NAMED]}
 
 

@@ -180,9 +180,9 @@ class Survey:
     def refuse_incomplete(self) -> None:
         """Raises DataError if JPEG files end early."""
         if self.incomplete:
-            more = f"; and {len(self.incomplete) - 10} more" if len(self.incomplete) > 10 else ""
+            rest = f"; and {len(self.incomplete) - 10} more" if len(self.incomplete) > 10 else ""
             raise DataError(
-                f"{len(self.incomplete)} of {self.decoded:,} images cannot be read: {'; '.join(self.incomplete[:10])}{more};"
+                f"{len(self.incomplete)} of {self.decoded:,} images cannot be read: {'; '.join(self.incomplete[:10])}{rest};"
                 " replace or remove them, or set data.on_error: skip"
             )
 

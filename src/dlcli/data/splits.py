@@ -158,8 +158,8 @@ def open_examples(experiment: Experiment, *, offline: bool, split: dict[str, str
     request = Request(experiment.task, data.image, experiment.seed, offline, revision)
     opened = open_source(data.source, request)
     if split is not None and revision > 1 and not _names_all(split, opened):
-        before = open_source(data.source, replace(request, revision=1))
-        opened = before if _names_all(split, before) else opened
+        first_revision = open_source(data.source, replace(request, revision=1))
+        opened = first_revision if _names_all(split, first_revision) else opened
     return _of_classes(opened, tuple(data.classes)) if data.classes else opened
 
 
@@ -197,13 +197,13 @@ def _readable(opened: Opened, on_error: str, budget: float) -> tuple[Opened, lis
         parts[part] = examples.take(np.array(readable, "int64"))
     if not faults:
         return opened, []
-    named = "; ".join(faults[:10]) + (f"; and {len(faults) - 10} more" if len(faults) > 10 else "")
+    listed_faults = "; ".join(faults[:10]) + (f"; and {len(faults) - 10} more" if len(faults) > 10 else "")
     count = f"{len(faults)} of {total:,} images cannot be read"
     if on_error == "stop":
-        raise DataError(f"{count}: {named}; repair or remove them, or set data.on_error: skip")
+        raise DataError(f"{count}: {listed_faults}; repair or remove them, or set data.on_error: skip")
     if len(faults) > budget * total:
-        raise DataError(f"{count}, more than the fraction {budget:g} that data.skip_budget allows: {named}")
-    note = f"{count} and are skipped: {named}"
+        raise DataError(f"{count}, more than the fraction {budget:g} that data.skip_budget allows: {listed_faults}")
+    note = f"{count} and are skipped: {listed_faults}"
     return replace(opened, parts=parts, notes=(*opened.notes, note)), faults
 
 
@@ -260,10 +260,10 @@ def _notes(splits: SplitExamples, opened: Opened, task: Task) -> list[str]:
     notes += [f"class {opened.classes[index]!r} has no training examples" for index in np.flatnonzero(present == 0)[:5]]
     if splits.test is not None:
         tested = np.bincount(splits.test.targets, minlength=len(opened.classes))
-        few = [opened.classes[index] for index in np.flatnonzero((tested == 0) & (present > 0))]
-        if few:
-            subject = "1 class has" if len(few) == 1 else f"{len(few)} classes have"
-            notes.append(f"{subject} too few examples for the test split: {listed(tuple(few))}")
+        missing_classes = [opened.classes[index] for index in np.flatnonzero((tested == 0) & (present > 0))]
+        if missing_classes:
+            subject = "1 class has" if len(missing_classes) == 1 else f"{len(missing_classes)} classes have"
+            notes.append(f"{subject} too few examples for the test split: {listed(tuple(missing_classes))}")
     return notes
 
 

@@ -78,9 +78,9 @@ def cached_features(
         )
     cache.tidy()
     size = (train.nbytes + (0 if validation is None else validation.nbytes)) / 2**20
-    how = "read from an earlier run" if reused else "computed once"
-    many = f"{copies} versions of " if augment else ""
-    description = f"{how}: {many}{len(splits.train):,} examples, {size:,.1f} MiB, in {perf_counter() - started:.1f} s"
+    origin = "read from an earlier run" if reused else "computed once"
+    versions = f"{copies} versions of " if augment else ""
+    description = f"{origin}: {versions}{len(splits.train):,} examples, {size:,.1f} MiB, in {perf_counter() - started:.1f} s"
     return CachedFeatures(train, validation, copies, "; ".join((description, *cache.notes)))
 
 

@@ -57,16 +57,16 @@ def plan_stage(network: Network, stage: Stage) -> Plan:
                 layer.inference_mode = stage.batch_norm == "freeze" or id(layer) not in selected
     for layer in head:
         layer.trainable = True
-    named = isinstance(stage.train, dict)  # `all` trains the head where the body has no weights, as in a perceptron
-    if named and not any(moving_variables(layer) for _, layers in body for layer in layers):
+    selects_layers = isinstance(stage.train, dict)  # `all` trains the head where the body has no weights, as in a perceptron
+    if selects_layers and not any(moving_variables(layer) for _, layers in body for layer in layers):
         raise RunFailed(f"stage {stage.name}: {words_of(stage.train)}: none of these layers has trainable weights")
     blocks = [*body, ("head", head)] if head else body
     rows = [_row(name, layers) for name, layers in blocks]
     moving = [variable for _, layers in blocks for layer in layers for variable in moving_variables(layer)]
     accounted_ids = {id(variable) for _, layers in blocks for layer in layers for variable in free_variables(layer)}
     accounted_ids |= {id(variable) for variable in moving}
-    every = [variable for _, layers in blocks for layer in layers for variable in variables_of(layer)]
-    still = [variable for variable in every if id(variable) not in accounted_ids]
+    all_variables = [variable for _, layers in blocks for layer in layers for variable in variables_of(layer)]
+    still = [variable for variable in all_variables if id(variable) not in accounted_ids]
     return Plan(stage, [row for row in rows if row.trainable + row.frozen], moving, still)
 
 
@@ -112,8 +112,8 @@ def _selected(body: Blocks, stage: Stage) -> set[int]:
         return {id(layer) for _, block in body[-selection:] for layer in block}
     names = [layer.name for layer in layers]
     if selection not in names:
-        near = get_close_matches(selection, names, 3, cutoff=0.4)
-        guess = f"did you mean {' or '.join(near)}?" if near else f"its layers are {', '.join(names[:10])}, ..."
+        suggestions = get_close_matches(selection, names, 3, cutoff=0.4)
+        guess = f"did you mean {' or '.join(suggestions)}?" if suggestions else f"its layers are {', '.join(names[:10])}, ..."
         raise RunFailed(f"stage {stage.name}: the backbone has no layer {selection!r}; {guess}")
     return set(map(id, layers[names.index(selection) :]))
 

@@ -101,8 +101,8 @@ def scale_in_words(scale: TargetScale, names: tuple[str, ...]) -> str:
         f"{name}: mean {mean:.6g}, {divisor} {deviation:.6g}"
         for name, mean, deviation in zip(names, scale.mean, scale.deviation, strict=True)
     ]
-    more = f"; and {len(pairs) - MOST_NAMED} more" if len(pairs) > MOST_NAMED else ""
-    own = "the unit of the target" if len(pairs) == 1 else "the units of the targets"
+    rest = f"; and {len(pairs) - MOST_NAMED} more" if len(pairs) > MOST_NAMED else ""
+    units = "the unit of the target" if len(pairs) == 1 else "the units of the targets"
     return (
-        f"targets: scaled inside the model ({'; '.join(pairs[:MOST_NAMED])}{more}); loss, scores and predictions are in {own}"
+        f"targets: scaled inside the model ({'; '.join(pairs[:MOST_NAMED])}{rest}); loss, scores and predictions are in {units}"
     )

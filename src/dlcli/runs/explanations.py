@@ -79,5 +79,7 @@ def write_numbers(folder: Path, file: str, columns: Sequence[str], rows: Iterabl
 def add(run: RunFolder, new_entries: Sequence[Explanation]) -> None:
     """Adds entries to `explanations.json`; an entry with the file of an existing one replaces it."""
     by_file = {entry.file: entry for entry in new_entries}
-    others = [entry for entry in explanations(run) if entry.file not in by_file]
-    ExplanationsFile.of([asdict(entry) for entry in [*others, *by_file.values()]]).write(made_folder(run) / EXPLANATION_LIST)
+    other_entries = [entry for entry in explanations(run) if entry.file not in by_file]
+    ExplanationsFile.of([asdict(entry) for entry in [*other_entries, *by_file.values()]]).write(
+        made_folder(run) / EXPLANATION_LIST
+    )

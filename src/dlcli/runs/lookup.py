@@ -51,9 +51,9 @@ def find_run(text: str, runs: Path, *, newest: bool = False) -> RunFolder:
     name, mark, which = text.partition("@")
     if mark:
         return _marked(name, which, candidates)
-    named = [run for run in candidates if run.name == text.rstrip("/")]
-    if named:
-        return named[-1] if newest else max(enumerate(named), key=_use)[1]
+    same_name = [run for run in candidates if run.name == text.rstrip("/")]
+    if same_name:
+        return same_name[-1] if newest else max(enumerate(same_name), key=_use)[1]
     prefix_matches = [run for run in candidates if run.id.startswith(text) or run.path.name.startswith(text)]
     if len(prefix_matches) == 1:
         return prefix_matches[0]
@@ -77,20 +77,20 @@ def newer_run(run: RunFolder, text: str, runs: Path) -> RunFolder | None:
     """Returns the latest run of a name if the name means an earlier run; else None."""
     if text.rstrip("/") != run.name:
         return None
-    latest = [other for other in all_runs(runs) if other.name == run.name][-1:]
+    latest = [candidate for candidate in all_runs(runs) if candidate.name == run.name][-1:]
     return latest[0] if latest and latest[0].path != run.path else None
 
 
 def _marked(name: str, which: str, candidates: list[RunFolder]) -> RunFolder:
     """Returns `name@latest` or `name@best`."""
-    named = [run for run in candidates if run.name == name]
-    if not named:
+    same_name = [run for run in candidates if run.name == name]
+    if not same_name:
         raise UsageError(f"no run named {name!r}")
     if which == "latest":
-        return named[-1]
+        return same_name[-1]
     if which != "best":
         raise UsageError(f"{name}@{which}: expected {name}@best or {name}@latest")
-    best = max(named, key=_quality)
+    best = max(same_name, key=_quality)
     if _quality(best) == -math.inf:
         raise UsageError(f"no run of {name!r} has finished an epoch")
     return best
@@ -121,6 +121,6 @@ def _no_run(text: str, candidates: list[RunFolder], runs: Path) -> str:
             f"no run {text!r}: {runs} contains no runs yet; `{command()} train SPEC` starts one, --runs selects another folder"
         )
     names = sorted({run.name for run in candidates})
-    near = get_close_matches(text, names, 1)
-    guess = f"did you mean {near[0]!r}?" if near else f"names in {runs}: {', '.join(names[:10])}"
+    suggestions = get_close_matches(text, names, 1)
+    guess = f"did you mean {suggestions[0]!r}?" if suggestions else f"names in {runs}: {', '.join(names[:10])}"
     return f"no run {text!r}; {guess}"

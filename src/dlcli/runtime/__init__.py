@@ -1,1 +1,1 @@
-"""The machinery under a stage that is not the user's vocabulary: devices, streams of batches, preprocessing."""
+"""The layer below specs and training: devices, streams of batches, inputs, checkpoints and saved models."""

@@ -51,15 +51,15 @@ class Rates:
         which would give a variance of 0, so each rate is first shrunk towards the mean. The design effect (Kish 1965) accounts
         for examples that affect several rates at once.
         """
-        value, used = self.value, self.sizes > 0
-        apart = float((self.weights**2 * self.variances).sum())
-        design = max(1.0, float(self.influence.var()) / apart) if apart > 0 else 1.0
-        drawn = (self.sizes * self.rates + _PULL * value) / (self.sizes + _PULL)
-        certain = min(value, 1 - value) < 1e-9
-        spread = np.ones(len(drawn)) if certain else drawn * (1 - drawn) / (value * (1 - value))
+        value, has_examples = self.value, self.sizes > 0
+        separate_variance = float((self.weights**2 * self.variances).sum())
+        design = max(1.0, float(self.influence.var()) / separate_variance) if separate_variance > 0 else 1.0
+        shrunken = (self.sizes * self.rates + _PULL * value) / (self.sizes + _PULL)
+        is_certain = min(value, 1 - value) < 1e-9
+        spread = np.ones(len(shrunken)) if is_certain else shrunken * (1 - shrunken) / (value * (1 - value))
         if harmonic:
-            spread = spread * ((2 - drawn) / (2 - value)) ** 2
-        return 1 / (design * float((self.weights[used] ** 2 * spread[used] / self.sizes[used]).sum()))
+            spread = spread * ((2 - shrunken) / (2 - value)) ** 2
+        return 1 / (design * float((self.weights[has_examples] ** 2 * spread[has_examples] / self.sizes[has_examples]).sum()))
 
 
 def of_rates(rates: Rates, *, harmonic: bool = False) -> Estimate:
@@ -132,15 +132,15 @@ def of_labels(kind: str, average: str, truth: Array, predicted: Array) -> Estima
     }[kind]
     total, harmonic = whole.sum(axis=0), kind == "f1"
     rates = _share(part.sum(axis=0), total)
-    each = _share((part - rates * whole) * len(truth), total)
+    influences = _share((part - rates * whole) * len(truth), total)
     sizes, weights = trials.sum(axis=0), np.full(len(rates), 1 / len(rates))
-    influence = each @ weights
+    influence = influences @ weights
     if average == "micro":
-        sizes = _independent(rates, sizes, each, harmonic=harmonic)
+        sizes = _independent(rates, sizes, influences, harmonic=harmonic)
     if average == "weighted" and labelled.sum() > 0:
         weights = labelled / labelled.sum()
-        influence = each @ weights + (truth @ rates - truth.sum(axis=1) * (weights @ rates)) * len(truth) / labelled.sum()
-    return of_rates(Rates(rates, sizes, weights, influence, each.var(axis=0)), harmonic=harmonic)
+        influence = influences @ weights + (truth @ rates - truth.sum(axis=1) * (weights @ rates)) * len(truth) / labelled.sum()
+    return of_rates(Rates(rates, sizes, weights, influence, influences.var(axis=0)), harmonic=harmonic)
 
 
 def _share(part: Array, whole: Array) -> Array:
@@ -148,9 +148,9 @@ def _share(part: Array, whole: Array) -> Array:
     return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole > 0)
 
 
-def _independent(rates: Array, sizes: Array, each: Array, *, harmonic: bool) -> Array:
+def _independent(rates: Array, sizes: Array, influences: Array, *, harmonic: bool) -> Array:
     """Returns effective sizes `(1,)`, which are smaller if the labels of an example tend to be right or wrong together."""
-    variance = float(each.var()) / len(each)
+    variance = float(influences.var()) / len(influences)
     rate = float(rates[0])
     if harmonic:
         variance, rate = variance * (2 / (2 - rate) ** 2) ** 2, rate / (2 - rate)
@@ -166,14 +166,14 @@ def area_under_roc(members: Array, columns: Array) -> Estimate | None:
     but is too unstable with few positives to be used alone: it can widen the interval, and narrows it only with many.
     """
     pairs = list(_with_both(members, columns))
-    return of_rates(_mean_of([_area(ours, column) for ours, column in pairs])) if pairs else None
+    return of_rates(_mean_of([_area(is_member, column) for is_member, column in pairs])) if pairs else None
 
 
 def _with_both(members: Array, columns: Array) -> Iterator[tuple[Array, Array]]:
     """Yields the columns that have both classes, members and others."""
-    for ours, column in zip(members.T, columns.T, strict=True):
-        if 0 < ours.sum() < len(ours):
-            yield ours.astype(bool), column
+    for is_member, column in zip(members.T, columns.T, strict=True):
+        if 0 < is_member.sum() < len(is_member):
+            yield is_member.astype(bool), column
 
 
 def _mean_of(columns: list[tuple[float, float, Array]]) -> Rates:
@@ -229,8 +229,8 @@ def average_precision(members: Array, columns: Array) -> Estimate | None:
     pairs = list(_with_both(members, columns))
     if not pairs:
         return None
-    mean_estimate = of_rates(_mean_of([_precision_area(ours, column) for ours, column in pairs]))
-    fewest = int(min(ours.sum() for ours, _ in pairs))
+    mean_estimate = of_rates(_mean_of([_precision_area(is_member, column) for is_member, column in pairs]))
+    fewest = int(min(is_member.sum() for is_member, _ in pairs))
     if fewest < FEWEST_POSITIVES:
         reason = f"{fewest} positive example{'s' if fewest > 1 else ''}; an interval needs {FEWEST_POSITIVES}"
         return Estimate(mean_estimate.value, mean_estimate.influence, None, reason)
@@ -240,21 +240,21 @@ def average_precision(members: Array, columns: Array) -> Estimate | None:
 def _precision_area(members: Array, scores: Array) -> tuple[float, float, Array]:
     """Returns the average precision of one column, its effective number of examples, and each example's influence."""
     order = np.argsort(-scores, kind="stable")
-    ours = members[order]
+    is_member = members[order]
     ends = np.append(np.flatnonzero(np.diff(scores[order]) != 0), len(order) - 1)
     end = ends[np.searchsorted(ends, np.arange(len(order)))]  # the last place with the same score
-    hits = np.cumsum(ours)[end].astype("float64")
+    hits = np.cumsum(is_member)[end].astype("float64")
     ranked = end + 1.0
-    precision, positives, count = hits / ranked, int(ours.sum()), len(order)
-    area = float(precision[ours].sum()) / positives
-    # One more positive raises the precision at every lower score by (taken - hits) / taken^2; one more negative lowers it.
+    precision, positives, count = hits / ranked, int(is_member.sum()), len(order)
+    area = float(precision[is_member].sum()) / positives
+    # One more positive raises the precision at every lower score by (ranked - hits) / ranked^2; one more negative lowers it.
     start = np.append(0, ends[:-1] + 1)[np.searchsorted(ends, np.arange(len(order)))]
     raised, lowered = (
-        (np.append(np.cumsum(np.where(ours, part, 0)[::-1])[::-1], 0.0))[start]
+        (np.append(np.cumsum(np.where(is_member, part, 0)[::-1])[::-1], 0.0))[start]
         for part in ((ranked - hits) / ranked**2, hits / ranked**2)
     )
     influence = np.empty(count)
-    influence[order] = np.where(ours, precision - area + raised, -lowered) * count / positives
+    influence[order] = np.where(is_member, precision - area + raised, -lowered) * count / positives
     variance = float(influence.var()) / count
     estimated = area * (1 - area) / variance if variance > 0 and 0 < area < 1 else float(positives)
     return area, _trusted(positives, estimated, positives), influence

@@ -56,13 +56,13 @@ def centred(tensor: Any, rows: Any) -> tuple[Any, Any]:
 def nearest(tensor: Any, rows: Any, count: int) -> tuple[Any, Any]:
     """Returns the negative squared distances and the places of the nearest rows: both `(batch, count)`."""
     ops = import_keras().ops
-    moved, moved_rows = centred(tensor, rows.astype("float64"))
+    shifted, shifted_rows = centred(tensor, rows.astype("float64"))
     # |x|^2 is the same for every row, so the order needs only 2 x.s - |s|^2.
-    rough = dense(moved, 2 * moved_rows.T, -(moved_rows**2).sum(axis=1))
-    near = ops.top_k(rough, min(count + _SPARE, len(rows)))[1]
-    gaps = ops.expand_dims(tensor, 1) - lookup(rows)(near)
+    scores = dense(shifted, 2 * shifted_rows.T, -(shifted_rows**2).sum(axis=1))
+    candidates = ops.top_k(scores, min(count + _SPARE, len(rows)))[1]
+    gaps = ops.expand_dims(tensor, 1) - lookup(rows)(candidates)
     negative, order = ops.top_k(-ops.sum(ops.square(gaps), axis=-1), count)
-    return negative, ops.take_along_axis(near, order, axis=1)
+    return negative, ops.take_along_axis(candidates, order, axis=1)
 
 
 def from_decisions(decisions: Any) -> Any:

@@ -37,8 +37,8 @@ def module_folder(handle: str, *, offline: bool) -> Path:
 
 def cache_folder() -> Path:
     """Returns the folder of downloaded and unpacked modules: `TFHUB_CACHE_DIR`, or the user's cache."""
-    own = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("TFHUB_CACHE_DIR") or Path(own, "dlcli", "hub"))
+    user_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("TFHUB_CACHE_DIR") or Path(user_cache, "dlcli", "hub"))
 
 
 def _unpacked(path: Path) -> Path:
@@ -69,8 +69,8 @@ def _unpack_once(path: Path, folder: Path) -> None:
         temporary.rename(folder)
     except _BROKEN as error:
         if not folder.is_dir():  # a concurrent run may have unpacked it meanwhile
-            why = (str(error) or type(error).__name__).splitlines()[0]
-            raise DataError(f"model.backbone.handle: {path} cannot be unpacked: {why}") from None
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise DataError(f"model.backbone.handle: {path} cannot be unpacked: {reason}") from None
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

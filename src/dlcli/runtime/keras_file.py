@@ -113,9 +113,9 @@ def _refuse_foreign(entry: dict[str, Any], path: Path) -> None:
         if isinstance(entry.get("config"), dict) and entry["config"].get("folder") is not None:
             raise DamagedFile(f"{path}: its Hub layer refers to a folder outside the model: it is not loaded")
         return
-    own = module in (None, "builtins", "keras") or (isinstance(module, str) and module.startswith("keras."))
+    is_keras = module in (None, "builtins", "keras") or (isinstance(module, str) and module.startswith("keras."))
     computes = name != "function" or module in _FUNCTIONS
-    if not isinstance(name, str) or not (own and computes) or name in _CODE or ">" in str(registered):
+    if not isinstance(name, str) or not (is_keras and computes) or name in _CODE or ">" in str(registered):
         member = entry.get("config") if name == "function" else name
         raise DamagedFile(f"{path}: holds {str(member)[:80]!r} of {str(module)[:80]!r}, which may run code: it is not loaded")
 
