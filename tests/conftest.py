@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import ForkedProcess
 
 REPOSITORY = Path(__file__).parents[1]
 Dlcli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -24,9 +25,34 @@ def environment(**changes: str) -> dict[str, str]:
     return kept | own | changes
 
 
+TEMPLATE_ENVIRONMENT = environment()
+"""The environment of the process that others are forked from."""
+
+
 def command(*arguments: str | Path) -> list[str]:
     """Returns the command line of a `dlcli` call."""
     return [sys.executable, "-m", "dlcli", *map(str, arguments)]
+
+
+def start_process(arguments: list[str], *, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
+    """Starts a Python process, forked from one that has TensorFlow loaded where possible; options are those of Popen."""
+    return ForkedProcess(arguments, env=env or environment(), template_env=TEMPLATE_ENVIRONMENT, **options)
+
+
+def run_process(
+    arguments: list[str], *, timeout: float | None = None, input: str | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Runs a process as `start_process` starts it, to its end, and returns what it wrote to stdout and stderr."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    if input is not None:
+        options["stdin"] = subprocess.PIPE
+    with start_process(arguments, **options) as process:
+        try:
+            output, errors = process.communicate(input, timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
 
 
 @pytest.fixture(autouse=True)
@@ -48,15 +74,7 @@ def dlcli(tmp_path: Path) -> Dlcli:
     def call(
         *arguments: str | Path, timeout: float = 120, cwd: Path = tmp_path, **changes: str
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(*arguments),
-            capture_output=True,
-            text=True,
-            cwd=cwd,
-            env=environment(**changes),
-            timeout=timeout,
-            check=False,
-        )
+        return run_process(command(*arguments), cwd=cwd, env=environment(**changes), timeout=timeout)
 
     return call
 

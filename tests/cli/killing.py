@@ -16,7 +16,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from conftest import command, environment
+from conftest import command, start_process
 
 from dlcli.runs import RunFolder
 from dlcli.runs.checkpoints import checkpoint_files
@@ -28,7 +28,7 @@ PATIENCE = 120.0
 def started(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
     """Starts `dlcli` in a process of its own; its output goes to `output.txt`."""
     with (cwd / "output.txt").open("a", encoding="utf-8") as output:
-        return subprocess.Popen(command(*arguments), stdout=output, stderr=output, cwd=cwd, env=environment(), text=True)
+        return start_process(command(*arguments), stdout=output, stderr=output, cwd=cwd)
 
 
 def only_run(folder: Path) -> RunFolder:

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import Dlcli, command, environment
+from conftest import Dlcli, command, start_process
 
 from cli.killing import started, wait_for
 from dlcli.errors import SpecError, UsageError
@@ -208,9 +208,7 @@ def test_a_signal_to_the_whole_group_interrupts_and_loses_nothing(tmp_path: Path
     write(tmp_path, "long", epochs=2000)
     with (tmp_path / "output.txt").open("a") as output:
         arguments = command("batch", "long.yaml", "--runs", "runs")
-        process = subprocess.Popen(
-            arguments, stdout=output, stderr=output, cwd=tmp_path, env=environment(), text=True, start_new_session=True
-        )
+        process = start_process(arguments, stdout=output, stderr=output, cwd=tmp_path, start_new_session=True)
     assert wait_for(lambda: any(run.status().epoch > 2 for run in all_runs(tmp_path / "runs")), process)
     os.killpg(process.pid, number)
     assert process.wait(60) == 75, (tmp_path / "output.txt").read_text()

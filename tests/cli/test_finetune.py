@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import command, environment
+from conftest import command, run_process
 from trainings import save_images, write_spec
 
 from dlcli.runs import RunFolder
@@ -22,7 +22,7 @@ DATA = "batch_size: 16, split: {validation: 0.25, test: 0.25}"
 
 def dlcli(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Calls `dlcli` in a process of its own."""
-    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd, env=environment(), check=False)
+    return run_process(command(*arguments), cwd=cwd)
 
 
 @pytest.fixture(scope="module")

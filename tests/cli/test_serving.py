@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Dlcli, command, environment
+from conftest import Dlcli, command, run_process
 from runs.making import make_run
 from trainings import SMALL_CNN, trained, write_pngs, write_spec
 from typer.testing import CliRunner, Result
@@ -43,14 +42,7 @@ def test_one_json_object_a_line_and_skips_on_stderr(run: RunFolder, folder: Path
     pictures = sorted((folder / "photos" / "c\x1b[31m").iterdir())
     (folder / "no\x1bimage.png").write_text("x")
     names = [*pictures[:2], folder / "no\x1bimage.png", "gone.png"]
-    done = subprocess.run(
-        command("predict", run.path, "-", "--json", "--top", "2"),
-        input="\n".join(map(str, names)),
-        capture_output=True,
-        text=True,
-        env=environment(),
-        check=False,
-    )
+    done = run_process(command("predict", run.path, "-", "--json", "--top", "2"), input="\n".join(map(str, names)))
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["id"] for line in lines] == [str(path) for path in pictures[:2]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import Dlcli, command, environment
+from conftest import Dlcli, command, environment, start_process
 from submitit.core.utils import pickle_load
 
 from cli import killing
@@ -71,9 +70,7 @@ class Watched:
         self.path = folder / "output.txt"
         with self.path.open("a") as output:
             asked = command("batch", *arguments, "--engine", "slurm", "--runs", folder / "runs")
-            self.process = subprocess.Popen(
-                asked, stdout=output, stderr=output, cwd=folder, env=environment(**variables), text=True
-            )
+            self.process = start_process(asked, stdout=output, stderr=output, cwd=folder, env=environment(**variables))
 
     def until(self, what: Callable[[], Any]) -> None:
         """Waits until something is true; the process must not end before."""

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Dlcli, command, environment
+from conftest import Dlcli, command, environment, run_process, start_process
 
 from dlcli.runs import RunFolder, all_runs
 from dlcli.runs.checkpoints import checkpoint_files, is_whole
@@ -31,7 +31,7 @@ training: {epochs: 100000, metrics: [accuracy]}
 
 
 def _call(*arguments: str | Path, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd, env=environment(**changes), check=False)
+    return run_process(command(*arguments), cwd=cwd, env=environment(**changes))
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +125,7 @@ def test_json_prints_one_object(folder: Path, tmp_path: Path) -> None:
 def _started(folder: Path) -> tuple[subprocess.Popen[str], RunFolder]:
     """Starts a long training and returns once its second epoch is over."""
     (folder / "long.yaml").write_text(LONG)
-    process = subprocess.Popen(
-        command("train", "long.yaml"), cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = start_process(command("train", "long.yaml"), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     for _ in range(900):
         runs = list(all_runs(folder / "runs"))
         if runs and runs[0].status().epoch >= 2:
@@ -189,7 +187,7 @@ def test_a_run_whose_process_was_killed_is_dead_and_goes_on(tmp_path: Path, dlcl
     listed = json.loads(dlcli("runs", "list", "--json").stdout)["runs"]
     assert [row["state"] for row in listed] == ["dead"]
     epochs = run.status().epoch
-    begun = subprocess.Popen(command("train", "--resume", "long"), cwd=tmp_path, env=environment(), stderr=subprocess.PIPE)
+    begun = start_process(command("train", "--resume", "long"), cwd=tmp_path, stderr=subprocess.PIPE)
     try:
         end = time.monotonic() + 60
         while run.status().epoch <= epochs and time.monotonic() < end:
@@ -222,9 +220,7 @@ main()
 
 def test_a_full_disk_ends_with_words_and_keeps_the_best_model_so_far(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(SPEC)
-    done = subprocess.run(
-        [sys.executable, "-c", FULL], capture_output=True, text=True, cwd=tmp_path, env=environment(), check=False
-    )
+    done = run_process([sys.executable, "-c", FULL], cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     words = r"^error: cannot write to .*: File too large; the best epoch so far is stored there$"
@@ -248,9 +244,7 @@ main()
 
 def test_a_defect_of_our_own_keeps_its_traceback_and_is_recorded(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(SPEC)
-    done = subprocess.run(
-        [sys.executable, "-c", BUG], capture_output=True, text=True, cwd=tmp_path, env=environment(), check=False
-    )
+    done = run_process([sys.executable, "-c", BUG], cwd=tmp_path)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "KeyError: 'a defect of ours'" in done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 from cli.killing import assert_same_bits, only_run, train_with_kills
-from conftest import REPOSITORY, environment
+from conftest import REPOSITORY, run_process
 from pydantic import Field
 from trainings import trained
 
@@ -114,9 +113,7 @@ def command_of_kind(*arguments: str | Path) -> list[str]:
 
 def called(folder: Path, *arguments: str | Path) -> None:
     """Calls `dlcli` in a process of its own."""
-    process = subprocess.run(
-        command_of_kind(*arguments), capture_output=True, text=True, cwd=folder, env=environment(), timeout=300, check=False
-    )
+    process = run_process(command_of_kind(*arguments), cwd=folder, timeout=300)
     assert process.returncode == 0, process.stderr
 
 
@@ -204,16 +201,12 @@ def test_options_for_a_single_optimizer_are_refused_with_the_names_of_both(tmp_p
 def test_several_devices_are_refused_for_a_model_with_its_own_step(tmp_path: Path) -> None:
     spec = tmp_path / "spec.yaml"
     spec.write_text(SPEC, encoding="utf-8")
-    process = subprocess.run(
+    process = run_process(
         command_of_kind(
             *("train", spec, "--quiet", "--runs", tmp_path / "runs"),
             *("--set", "hardware.device=cpu", "--set", "hardware.strategy=mirrored", "--set", "hardware.devices=2"),
         ),
-        capture_output=True,
-        text=True,
-        env=environment(),
         timeout=300,
-        check=False,
     )
     assert process.returncode == 2
     assert "a `mlp_with_decoder` model has a training step of its own, which devices cannot share" in process.stderr

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli.killing import PATIENCE, assert_same_bits, lines_of, only_run, wait_for
-from conftest import environment
+from conftest import start_process
 from trainings import trained, write_spec
 
 from dlcli.errors import SpecError, UsageError
@@ -136,7 +136,7 @@ def _dlcli(folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:
     """Starts dlcli with the task in a separate process."""
     program = [sys.executable, ordinal.__file__, *map(str, arguments), "--quiet"]
     with (folder / "output.txt").open("a", encoding="utf-8") as output:
-        return subprocess.Popen(program, stdout=output, stderr=output, cwd=folder, env=environment(), text=True)
+        return start_process(program, stdout=output, stderr=output, cwd=folder)
 
 
 def _output(folder: Path) -> str:

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Dlcli, command, environment
+from conftest import Dlcli, command, environment, start_process
 from trainings import trained, write_spec
 
 from dlcli.errors import UsageError
@@ -234,7 +234,7 @@ def test_two_local_workers_give_what_one_process_gives(tmp_path: Path, dlcli: Dl
 def started(tmp_path: Path, spec: Path, folder: str, *options: str) -> tuple[subprocess.Popen[str], RunFolder]:
     """Starts two local workers and returns them once two epochs are over."""
     line = command("train", spec, "--runs", tmp_path / folder, "--local-workers", "2", *options)
-    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=environment(), cwd=tmp_path)
+    process = start_process(line, stderr=subprocess.PIPE, cwd=tmp_path)
     end = time.monotonic() + 240
     while time.monotonic() < end and process.poll() is None:
         found = list((tmp_path / folder).glob("*/2*/history.csv"))

@@ -16,8 +16,8 @@ from dlcli.report.page import templates
 
 _OURS = (
     *(
-        "train.train",
-        "train.resume",
+        "training.train",
+        "training.resume",
         "report.write_up",
         "charts.confusion",
         "charts.learning",
@@ -25,7 +25,7 @@ _OURS = (
         "charts.regression",
         "report.diagnosis",
     ),
-    *("explain", "train.trackers.tensorboard", "runtime.images", "runtime.hub_layer"),
+    *("explain", "training.trackers.tensorboard", "runtime.images", "runtime.hub_layer"),
 )
 _THEIRS = (
     *("pandas", "scipy.stats", "sklearn.datasets", "sklearn.metrics", "sklearn.model_selection", "tensorboard.summary"),

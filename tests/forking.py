@@ -1,0 +1,191 @@
+"""Python processes that are forked from one which has TensorFlow loaded and never used: they start in 0.1 s, not in 4.
+
+`ForkedProcess` is a `subprocess.Popen` in every other respect: pipes, signals and exit codes are those of a real process, whose
+parent is this one. Such a process does not show how Python and TensorFlow start, and all of them share the seed of Python's
+hashes; tests of that use `subprocess`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import socket
+import subprocess
+import sys
+from functools import cache
+from typing import Any
+
+_SUBREAPER = 36
+"""PR_SET_CHILD_SUBREAPER of Linux's prctl(2): processes whose parent ends become children of this one."""
+_READ_AT_START = (
+    *("CUDA", "GRPC", "KERAS", "LANG", "LC_", "LD_", "MKL", "MPL", "OMP", "ONEDNN", "OPENBLAS", "PYTHON", "TF_", "TZ", "XLA"),
+)
+"""How variables of the environment begin that Python or a library reads when it is imported."""
+_PRELOADED = ("cli.app", "cli.console", "fleet.batch.preload", "predict.predict", "models.describe", "api.run")
+_LARGEST_MESSAGE = 2**20
+
+
+def can_fork(env: dict[str, str], template_env: dict[str, str]) -> bool:
+    """Whether a process with an environment may be forked from one that started with another."""
+    differing = {name for name, _ in env.items() ^ template_env.items()}
+    return sys.platform == "linux" and not any(name.startswith(_READ_AT_START) for name in differing)
+
+
+class ForkedProcess(subprocess.Popen[str]):
+    """A Python process that is forked where its environment allows it.
+
+    Args:
+        arguments: `[sys.executable, "-m", "dlcli", ...]`, `[sys.executable, "-c", CODE, ...]` or `[sys.executable, FILE, ...]`.
+        env: its environment.
+        template_env: the environment of the process that it is forked from.
+        options: those of Popen.
+    """
+
+    def __init__(self, arguments: list[str], *, env: dict[str, str], template_env: dict[str, str], **options: Any) -> None:
+        may_fork = can_fork(env, template_env) and arguments[0] == sys.executable and not options.get("preexec_fn")
+        self._template_env = template_env if may_fork else None
+        super().__init__(arguments, env=env, text=True, **options)
+
+    def _execute_child(self, *arguments: Any) -> None:
+        """Forks a process in place of starting one; the arguments are those of Popen's own method, of Python 3.11 to 3.13."""
+        if self._template_env is None:
+            super()._execute_child(*arguments)  # type: ignore[misc]
+            return
+        words, _, _, _, _, cwd, env, _, _, _, stdin_read, stdin, stdout_read, stdout, stderr_read, stderr = arguments[:16]
+        order = {"arguments": words, "cwd": os.fspath(cwd or os.getcwd()), "env": env, "new_session": arguments[21]}
+        descriptors = [standard if own == -1 else own for own, standard in ((stdin_read, 0), (stdout, 1), (stderr, 2))]
+        self.pid = _template(tuple(sorted(self._template_env.items()))).fork(order, descriptors)
+        self._child_created = True
+        self._close_pipe_fds(stdin_read, stdin, stdout_read, stdout, stderr_read, stderr)  # type: ignore[attr-defined]
+
+
+class _Template:
+    """The process that others are forked from."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        code = "import forking; forking.serve()"
+        path = os.pathsep.join([os.path.dirname(__file__), env.get("PYTHONPATH", "")])
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, str(other.fileno()), env.get("PYTHONPATH", "")],
+            env=env | {"PYTHONPATH": path},
+            pass_fds=[other.fileno()],
+            stdin=subprocess.DEVNULL,
+        )
+        other.close()
+
+    def fork(self, order: dict[str, Any], descriptors: list[int]) -> int:
+        """Returns the number of a new process, a child of this one.
+
+        The template forks a process that forks the new one and ends, so that the new one loses its parent; while this process
+        is the subreaper, the kernel makes it the next parent.
+        """
+        _set_subreaper(True)
+        try:
+            socket.send_fds(self._socket, [json.dumps(order).encode()], descriptors)
+            answer = self._socket.recv(64)
+        finally:
+            _set_subreaper(False)
+        if not answer:
+            raise RuntimeError("the process that dlcli is forked from has ended")
+        return int(answer)
+
+
+def _set_subreaper(is_subreaper: bool) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, int(is_subreaper), 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+@cache
+def _template(env: tuple[tuple[str, str], ...]) -> _Template:
+    return _Template(dict(env))
+
+
+def serve() -> None:
+    """Forks a process for each order on the socket; in the new process it returns once that has done its work."""
+    import gc
+    from importlib import import_module
+
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    os.environ["PYTHONPATH"] = sys.argv[2]
+    sys.path.remove(os.path.dirname(__file__))
+    for name in _PRELOADED:
+        import_module(f"dlcli.{name}")
+    gc.collect()
+    gc.freeze()
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(connection, _LARGEST_MESSAGE, 3)
+        if not message:
+            return
+        number = _forked()
+        if number == 0:
+            break
+        connection.send(str(number).encode())
+        for descriptor in descriptors:
+            os.close(descriptor)
+    connection.close()
+    _become(json.loads(message), descriptors)
+
+
+def _forked() -> int:
+    """Forks a process whose parent is then the subreaper; returns its number, or 0 in the new process."""
+    reading, writing = os.pipe()
+    middle = os.fork()
+    if middle:
+        os.close(writing)
+        os.waitpid(middle, 0)
+        with os.fdopen(reading) as pipe:
+            return int(pipe.read())
+    os.close(reading)
+    number = os.fork()
+    if number:
+        os.write(writing, str(number).encode())
+        os._exit(0)
+    os.close(writing)
+    return 0
+
+
+def _become(order: dict[str, Any], descriptors: list[int]) -> None:
+    """Makes this process the one that was ordered, and runs its program."""
+    if order["new_session"]:
+        os.setsid()
+    for standard, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, standard)
+    for descriptor in {*descriptors} - {0, 1, 2}:
+        os.close(descriptor)
+    _open_streams()
+    os.chdir(order["cwd"])
+    os.environ.clear()
+    os.environ.update(order["env"])
+    _run(order["arguments"])
+
+
+def _open_streams() -> None:
+    """Opens stdin, stdout and stderr as Python does when it starts: whether they are terminals or files is known only now."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        before = getattr(sys, name)
+        buffering = 1 if name == "stderr" or os.isatty(descriptor) else -1
+        stream = open(  # noqa: SIM115
+            descriptor, "w" if descriptor else "r", buffering, encoding=before.encoding, errors=before.errors, closefd=False
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _run(arguments: list[str]) -> None:
+    """Runs `-m dlcli`, `-c CODE` or a file, each with its arguments."""
+    import runpy
+
+    sys.orig_argv[:] = arguments
+    if arguments[1:3] == ["-m", "dlcli"]:
+        import dlcli.__main__ as program
+
+        sys.argv[:] = [str(program.__file__), *arguments[3:]]
+        program.main()
+    elif arguments[1] == "-c":
+        sys.argv[:] = ["-c", *arguments[3:]]
+        exec(compile(arguments[2], "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.argv[:] = arguments[1:]
+        runpy.run_path(arguments[1], run_name="__main__")
