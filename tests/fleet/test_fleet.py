@@ -7,6 +7,7 @@ import signal
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from dlcli.fleet.batch.batch import Watcher, run_batch
 from dlcli.fleet.batch.devices import Slot
 from dlcli.fleet.batch.plan import planned, refuse_mirrored
 from dlcli.fleet.batch.verdict import half_the_batch
-from dlcli.fleet.batch.worker import Order, as_it_stands
+from dlcli.fleet.batch.worker import PRELOADED, Order, as_it_stands
 from dlcli.runs import RunFolder
 from dlcli.runs.batches import Batch, Job, Settings
 from dlcli.spec.load import load_text, to_yaml
@@ -203,3 +204,9 @@ def test_a_mirrored_run_is_refused_where_it_would_have_one_gpu(
         (fault,) = caught.value.faults
         assert words in str(fault)
         assert "one.yaml:5" in str(fault)
+
+
+@pytest.mark.parametrize("name", [*PRELOADED, "dlcli.training.rate_trial"])
+def test_what_is_preloaded_can_be_imported(name: str) -> None:
+    """The fork server ignores an ImportError: each job would import TensorFlow itself."""
+    assert import_module(name).__name__ == name
