@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from dlcli.cli.console import PlainConsole, results_console, shown
-from dlcli.fleet.sweep.outcome import Outcome, wanted_trials
+from dlcli.fleet.sweep.outcome import Outcome, planned_trials
 from dlcli.fleet.sweep.study import Search
 from dlcli.fleet.sweep.sweep import Watcher
 from dlcli.fleet.sweep.write import Results
@@ -24,13 +24,13 @@ class SweepDisplay(Watcher):
 
     def __init__(self, folder: SweepFolder, search: Search, *, quiet: bool) -> None:
         self._console = PlainConsole(stderr=True, quiet=quiet)
-        self._wanted, self._skip = wanted_trials(search), len(search.overrides)
-        self._console.print(f"sweep {folder.id}: {self._wanted} trials for {', '.join(search.objectives)}", soft_wrap=True)
+        self._planned, self._skip = planned_trials(search), len(search.overrides)
+        self._console.print(f"sweep {folder.id}: {self._planned} trials for {', '.join(search.objectives)}", soft_wrap=True)
 
     def began(self, search: Search, job: Job, slot: str) -> None:
         """Prints what was drawn."""
         overrides = ", ".join(job.overrides[self._skip :])
-        self._console.print(f"trial {job.number} of {self._wanted} on {slot}: {overrides}", soft_wrap=True)
+        self._console.print(f"trial {job.number} of {self._planned} on {slot}: {overrides}", soft_wrap=True)
 
     def ended(self, search: Search, job: Job, state: str, values: Sequence[float] | None, reason: str) -> None:
         """Prints how a trial has ended."""
@@ -49,7 +49,7 @@ def show_sweep(results: Results) -> None:
         for state in ("completed", "pruned", "skipped", "failed", "running")
         if (rows := outcome.of_state(state))
     )
-    console.print(f"{len(outcome.trials)} of {outcome.wanted} trials: {counts}", soft_wrap=True)
+    console.print(f"{len(outcome.trials)} of {outcome.planned} trials: {counts}", soft_wrap=True)
     if outcome.importances:
         parts = ", ".join(f"{name} {value:.0%}" for name, value in list(outcome.importances.items())[:_COLUMNS])
         console.print(f"parameter importance: {parts}", soft_wrap=True)

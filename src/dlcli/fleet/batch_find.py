@@ -1,4 +1,4 @@
-"""The largest batch that fits and the fastest one: each size is tried in a process of its own, which may die of it."""
+"""The largest batch that fits and the fastest one: each size is tried in a separate process, which may run out of memory."""
 
 from __future__ import annotations
 
@@ -73,18 +73,18 @@ def find_batch_size(
     context.set_forkserver_preload([*PRELOADED, "dlcli.training.rate_trial"])
     size = smallest
     while True:
-        asked = Probe(text, file, overrides, size, seconds, features, offline)
-        size_result, examples = _tried(context, asked, memory_gb, first=size == smallest)
+        probe = Probe(text, file, overrides, size, seconds, features, offline)
+        size_result, examples = _tried(context, probe, memory_gb, first=size == smallest)
         yield size_result
         if size_result.reason or size >= examples:
             return
         size = min(2 * size, max(examples, size + 1))
 
 
-def _tried(context: Any, asked: Probe, memory_gb: float | None, *, first: bool) -> tuple[Size, int]:
+def _tried(context: Any, probe: Probe, memory_gb: float | None, *, first: bool) -> tuple[Size, int]:
     """Returns what one size gives, and the number of training examples; a defect at the first size is no lack of memory."""
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_try, args=(asked, theirs))
+    process = context.Process(target=_try, args=(probe, theirs))
     process.start()
     theirs.close()
     message, most, reason = None, 0, ""
@@ -103,13 +103,13 @@ def _tried(context: Any, asked: Probe, memory_gb: float | None, *, first: bool) 
     if message is None and not reason:
         code = process.exitcode or 0
         if code >= 0 and first:  # its traceback is printed
-            raise RunFailed(f"trying batches of {asked.batch_size} failed: its process ended with exit code {code}")
+            raise RunFailed(f"trying batches of {probe.batch_size} failed: its process ended with exit code {code}")
         died = f"was ended by {signal.Signals(-code).name}, usually because of too little memory" if code < 0 else ""
         reason = f"its process {died or f'failed with exit code {code}'}"
     if message is None or reason:
-        return Size(asked.batch_size, memory=most, reason=reason), 0
+        return Size(probe.batch_size, memory=most, reason=reason), 0
     rate, examples, words = message
-    return Size(asked.batch_size, rate, most, words), examples
+    return Size(probe.batch_size, rate, most, words), examples
 
 
 def _received(connection: Connection) -> Any:
@@ -119,22 +119,22 @@ def _received(connection: Connection) -> Any:
         return None
 
 
-def _try(asked: Probe, told: Connection) -> None:
-    """Takes steps for some seconds and tells (examples a second, training examples, reason), or the words of an error."""
+def _try(probe: Probe, connection: Connection) -> None:
+    """Trains for some seconds and sends (examples per second, training examples, reason), or an error message."""
     from dlcli.runs.failures import is_out_of_memory
     from dlcli.spec.load import load_text
     from dlcli.training.rate_trial import put_together
 
     try:
-        loaded = load_text(asked.text, asked.file, [*asked.overrides, f"data.batch_size={asked.batch_size}"])
-        trial = put_together(loaded.experiment, asked.features, _say_nothing, offline=asked.offline)
-        told.send((_measured(trial, asked.seconds), len(trial.setup.splits.train), ""))
+        loaded = load_text(probe.text, probe.file, [*probe.overrides, f"data.batch_size={probe.batch_size}"])
+        trial = put_together(loaded.experiment, probe.features, _say_nothing, offline=probe.offline)
+        connection.send((_measured(trial, probe.seconds), len(trial.setup.splits.train), ""))
     except DlcliError as error:
-        told.send(str(error))
+        connection.send(str(error))
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        told.send((0.0, 0, "out of memory"))
+        connection.send((0.0, 0, "out of memory"))
 
 
 def _say_nothing(_line: str) -> None:

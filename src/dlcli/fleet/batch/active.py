@@ -1,4 +1,4 @@
-"""The jobs whose processes run now: begun, told to end, ended."""
+"""The jobs whose processes run now: started, stopped, ended."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _GRACE = 60.0
 
 @dataclass
 class Active:
-    """A job that runs: its process, place and begin, 0 while it waits for its turn; when it was told to end, and why if not
+    """A job that runs: its process, place and start time, 0 while it waits; when it was told to stop, and why if not
     because all of them are."""
 
     job: Job
     slot: Slot
     process: Process
     began: float = 0.0
-    told: float = 0.0
+    stop_time: float = 0.0
     why: str = ""
 
 
@@ -43,7 +43,7 @@ class Fleet:
 
     @property
     def has_room(self) -> bool:
-        """Whether there is a place for one more."""
+        """Whether a place is free for another job."""
         return bool(self._free)
 
     @property
@@ -52,7 +52,7 @@ class Fleet:
         return any(slot.is_gpu for slot in self._free)
 
     def follows(self, batch: Batch, job: Job) -> bool:
-        """Whether a process that a killed batch has left behind with a job is taken up."""
+        """Whether the engine takes over a process of a job that a killed batch started."""
         return self._engine.follows(batch, job)
 
     def take(self) -> Slot:
@@ -60,11 +60,11 @@ class Fleet:
         return self._free.pop(0)
 
     def begin(self, slot: Slot, order: Order) -> None:
-        """Has a job begun at the next `wait`, together with the others."""
+        """Registers a job to start at the next `wait`, together with the others."""
         self._begun.append((slot, order))
 
     def wait(self) -> list[tuple[Active, int]]:
-        """Starts what was begun, waits a moment and returns the jobs that have ended with their exit codes; their places are
+        """Starts registered jobs, waits a moment and returns the jobs that have ended with their exit codes; their places are
         free again."""
         begun, self._begun = self._begun, []
         if begun:
@@ -81,21 +81,21 @@ class Fleet:
         return ended
 
     def press(self, *, stop: bool) -> None:
-        """Tells processes to end that should, all of them if `stop`, and kills those that did not do so in time."""
+        """Tells processes to stop that should, all of them if `stop`, and kills those that did not do so in time."""
         now = monotonic()
         for active in self.active:
-            if (stop or active.why) and not active.told:
-                active.told = now
+            if (stop or active.why) and not active.stop_time:
+                active.stop_time = now
                 active.process.send(signal.SIGTERM)
-            elif active.told and now - active.told > _GRACE:
+            elif active.stop_time and now - active.stop_time > _GRACE:
                 active.process.send(signal.SIGKILL)
 
     def close(self) -> None:
-        """Gives up what the engine holds."""
+        """Releases what the engine holds."""
         self._engine.close()
 
     def abort(self) -> None:
-        """Tells every process to end, with a checkpoint, and waits for them: what happens cannot be noted any more."""
+        """Tells every process to stop, with a checkpoint, and waits for them: progress can no longer be recorded."""
         end = monotonic() + _GRACE
         for active in self.active:
             active.process.send(signal.SIGTERM)

@@ -12,7 +12,7 @@ from dlcli.errors import DamagedFile, Interrupted, RunFailed
 from dlcli.fleet.batch.active import Active, Fleet, noted_signals
 from dlcli.fleet.batch.engines.engine import too_much_memory
 from dlcli.fleet.batch.verdict import resumable, verdict
-from dlcli.fleet.batch.worker import GOES_ON, Order
+from dlcli.fleet.batch.worker import RESUMABLE, Order
 from dlcli.program import command
 from dlcli.runs import RunFolder
 from dlcli.runs.batches import Batch, Job, JobStatus, Settings
@@ -22,17 +22,17 @@ _FINAL = ("completed", "failed")
 
 
 class Watcher:
-    """Is told how a batch goes; this one says nothing."""
+    """Receives the progress of a batch; this class reports nothing."""
 
     def changed(self, batch: Batch, job: Job, status: JobStatus, slot: str) -> None:
-        """Takes a job that was begun, or has ended."""
+        """Receives a job that has started or ended."""
 
     def looked(self, active: Sequence[Active], waiting: int) -> None:
-        """Takes the jobs that run, a few times a second."""
+        """Receives the jobs that run, a few times a second."""
 
 
 def run_batch(batch: Batch, fleet: Fleet, settings: Settings, watcher: Watcher) -> None:
-    """Runs every job of a batch that has not ended, and goes on with runs that were left.
+    """Runs every job of a batch that has not ended, and resumes interrupted runs.
 
     Raises:
         UsageError: another process runs the batch.
@@ -43,7 +43,7 @@ def run_batch(batch: Batch, fleet: Fleet, settings: Settings, watcher: Watcher) 
         try:
             batch.keep(settings)
             _Running(batch, fleet, settings, watcher, stop).to_the_end()
-        except RunFailed as error:  # the engine can run nothing any more
+        except RunFailed as error:  # the engine can no longer run jobs
             fleet.abort()
             raise RunFailed(f"{error}; {how_to_go_on(batch, settings)}") from None
         except OSError as error:
@@ -56,7 +56,7 @@ def run_batch(batch: Batch, fleet: Fleet, settings: Settings, watcher: Watcher) 
 
 
 def how_to_go_on(batch: Batch, settings: Settings) -> str:
-    """Returns the command that takes up a batch, in words."""
+    """Returns the command that resumes a batch, in words."""
     words = ["--resume", batch.id, "--runs", str(batch.runs)]
     words += ["--engine", settings.engine] if settings.engine != "local" else []
     words += ["--address", settings.address] if settings.address else []
@@ -71,10 +71,10 @@ class _Running:
         jobs = batch.jobs()
         runs = batch.runs_by_job(jobs)
         self._runs = {job.number: batch.current(job, runs.get(job.number, [])) for job in jobs}
-        self._queue = deque(job for job in jobs if self._taken_up(job).state not in _FINAL)
+        self._queue = deque(job for job in jobs if self._updated(job).state not in _FINAL)
 
     def to_the_end(self) -> None:
-        """Begins jobs and waits for them until none is left, or the batch is stopped."""
+        """Starts jobs and waits for them until all have ended, or the batch is stopped."""
         while self._fleet.active or (self._queue and not self._stop):
             while self._queue and self._fleet.has_room and not self._stop and self._begin(self._queue.popleft()):
                 pass
@@ -84,8 +84,8 @@ class _Running:
             self._fleet.press(stop=bool(self._stop))
             self._watcher.looked(self._fleet.active, len(self._queue))
 
-    def _taken_up(self, job: Job) -> JobStatus:
-        """Returns how a job stands when the batch begins: what a batch that was killed could not note is read off its run."""
+    def _updated(self, job: Job) -> JobStatus:
+        """Returns the state of a job when the batch starts: what a killed batch could not record is read from the run."""
         status, run = self._batch.status(job), self._runs[job.number]
         if status.state in _FINAL or run is None:
             return status
@@ -98,20 +98,20 @@ class _Running:
         return status
 
     def _begin(self, job: Job) -> bool:
-        """Starts a job's process; returns False where its run is still held by a process that a killed batch left."""
+        """Starts a job's process; returns False where its run is still held by a process that a killed batch started."""
         if is_held(self._batch.lock_path(job)) and not self._fleet.follows(self._batch, job):
             self._queue.append(job)
             return False
         status = self._batch.status(job)
-        if status.attempts:  # what a process that was left behind has come to meanwhile
+        if status.attempts:  # a process of a killed batch may have ended meanwhile
             self._look_up(job)
-            status = self._taken_up(job)
+            status = self._updated(job)
             if status.state in _FINAL:
                 self._watcher.changed(self._batch, job, status, "")
                 return True
         run = self._runs[job.number]
-        # Nobody works on the job, whatever its run says: a process that has just been killed may still have a number.
-        if run is not None and (run.status().state not in GOES_ON or self._begins_anew(run, status)):
+        # No process works on the job, whatever its run says: a process that has just been killed may still have an ID.
+        if run is not None and (run.status().state not in RESUMABLE or self._has_new_settings(run, status)):
             status, run = self._batch.update(job, left=run.id), None
         slot = self._fleet.take()
         status = self._batch.update(job, state="running", attempts=status.attempts + 1, reason="")
@@ -132,8 +132,8 @@ class _Running:
         self._runs[job.number] = self._batch.run_of(job)
         return self._runs[job.number]
 
-    def _begins_anew(self, run: RunFolder, status: JobStatus) -> bool:
-        """Whether a retry has other settings than the run that was left."""
+    def _has_new_settings(self, run: RunFolder, status: JobStatus) -> bool:
+        """Whether a retry has other settings than the interrupted run."""
         return bool(status.extra) and not set(status.extra) <= set(_overrides_of(run))
 
     def _end(self, active: Active, code: int) -> None:
@@ -161,7 +161,7 @@ class _Running:
         self._watcher.changed(self._batch, job, status, active.slot.name)
 
     def _look_at_limits(self) -> None:
-        """Marks processes that have had their time, and kills at once those that take more memory than they may."""
+        """Marks processes past their time limit, and kills at once those above the memory limit."""
         settings = self._settings
         for active in self._fleet.active:
             if settings.memory_gb and not active.why and active.process.memory() > settings.memory_gb * 2**30:
@@ -174,7 +174,7 @@ class _Running:
 
 
 def _overrides_of(run: RunFolder) -> list[str]:
-    """Returns the `--set` options that a run was begun with."""
+    """Returns the `--set` options that a run was started with."""
     try:
         lines = run.source_path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -43,7 +43,7 @@ def slots(jobs: int | None, gpus: str, per_gpu: int) -> list[Slot]:
         UsageError: there is no such GPU, the driver does not tell which there are, or not how much memory there is to share.
     """
     memory = {} if gpus == "none" else gpu_memory()
-    chosen = _wanted(gpus, list(memory)) if gpus != "none" else []
+    chosen = _selected(gpus, list(memory)) if gpus != "none" else []
     if not chosen:
         return [Slot(f"cpu {at}", {"CUDA_VISIBLE_DEVICES": "-1"}) for at in range(jobs or 1)]
     places = [Slot(f"gpu {gpu}", _variables(gpu, memory[gpu], per_gpu)) for _ in range(per_gpu) for gpu in chosen]
@@ -66,12 +66,12 @@ def _variables(gpu: str, memory_mb: int | None, per_gpu: int) -> dict[str, str]:
 
 
 def _shown(gpus: str) -> dict[str, str]:
-    """Returns the variables that show GPUs to a process. CUDA numbers them by their speed if not told to do it as the driver
-    does: https://docs.nvidia.com/cuda/cuda-c-programming-guide/#cuda-environment-variables"""
+    """Returns the variables that show GPUs to a process. CUDA numbers GPUs by speed unless told to use the order of the
+    driver: https://docs.nvidia.com/cuda/cuda-c-programming-guide/#cuda-environment-variables"""
     return {"CUDA_DEVICE_ORDER": os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID"), "CUDA_VISIBLE_DEVICES": gpus}
 
 
-def _wanted(gpus: str, present: Sequence[str]) -> list[str]:
+def _selected(gpus: str, present: Sequence[str]) -> list[str]:
     if not gpus:
         return list(present)
     chosen = [gpu.strip() for gpu in gpus.split(",")]
@@ -84,10 +84,10 @@ def _wanted(gpus: str, present: Sequence[str]) -> list[str]:
 
 
 def gpu_memory() -> dict[str, int | None]:
-    """Returns the memory in MiB of each GPU that this process may use, None where the driver does not tell it.
+    """Returns the memory in MiB of each GPU that this process may use, None where the driver does not report it.
 
     They are called as in CUDA_VISIBLE_DEVICES, which may have numbers, UUIDs (GPU-...) and parts of GPUs (MIG-...), else by
-    their numbers. The driver is asked, not TensorFlow, which would take hold of every GPU.
+    their numbers. The driver is queried, not TensorFlow, which would take every GPU.
 
     Raises:
         UsageError: the driver does not answer.

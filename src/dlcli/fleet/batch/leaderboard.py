@@ -1,4 +1,4 @@
-"""What a batch came to: for each spec and setting the mean and deviation over seeds, and why runs failed."""
+"""The leaderboard of a batch: for each spec and setting the mean and deviation over seeds, and why runs failed."""
 
 from __future__ import annotations
 

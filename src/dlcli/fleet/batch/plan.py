@@ -26,7 +26,7 @@ def planned(specs: Sequence[str], seeds: Sequence[int], settings: Sequence[str])
         settings: `--set` options, whose values are separated by commas outside brackets: `data.batch_size=32,64`.
 
     Raises:
-        SpecError: a spec or a setting is wrong, or asks for several processes; the faults of all are told.
+        SpecError: a spec or a setting is wrong, or asks for several processes; all faults are reported.
         UsageError: these are more than 10,000 jobs.
     """
     specs = list(dict.fromkeys(specs))
@@ -68,11 +68,11 @@ def refuse_mirrored(jobs: Sequence[Job], *, on_cluster: bool, on_gpus: bool) -> 
 
     Args:
         jobs: the jobs of a batch, or of a sweep.
-        on_cluster: whether a cluster gives each run what it asks for.
+        on_cluster: whether a cluster provides each run's resources.
         on_gpus: whether each run has a GPU of this machine.
 
     Raises:
-        SpecError: there are such; the faults of all are told.
+        SpecError: there are such; all faults are reported.
     """
     faults: dict[str, Fault] = {}
     for job in jobs if on_cluster or on_gpus else ():
@@ -98,7 +98,7 @@ def refuse_mirrored(jobs: Sequence[Job], *, on_cluster: bool, on_gpus: bool) -> 
 
 
 def _group(name: str, spec: str, varied: tuple[str, ...], *, shared: bool) -> str:
-    """Returns the name of a line of the leaderboard: two specs of one name are told apart by their files."""
+    """Returns the name of a line of the leaderboard: two specs of one name are distinguished by their files."""
     return " ".join([f"{name} ({spec})" if shared else name, *varied])
 
 

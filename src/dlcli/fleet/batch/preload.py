@@ -1,4 +1,4 @@
-"""Imported by the process that runs are forked from: what every run would load, compile or look up anew is done once.
+"""Imported by the process that runs are forked from: what every run would load, compile or look up is done once.
 
 Nothing here starts TensorFlow's runtime, whose threads would not live on in a forked process.
 """

@@ -16,8 +16,8 @@ _HALVED = "training.optimizer.gradient_accumulation_steps"
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a job stands after its process has ended. `again` tells that it is queued once more, with `extra` overrides;
-    `killed` that its process was, which counts against the retries."""
+    """The state of a job after its process has ended. `again`: it is queued again, with `extra` overrides;
+    `killed`: its process was killed, which counts against the retries."""
 
     state: JobState
     reason: str = ""
@@ -29,7 +29,7 @@ class Verdict:
 def verdict(batch: Batch, job: Job, code: int, run: RunFolder | None, *, stopping: bool, why: str, retries: int) -> Verdict:
     """Returns what follows from an exit code.
 
-    Never tried again: wrong specs and data, a loss that is no number, a disk that is full: they would end alike. Tried again:
+    Never tried again: wrong specs and data, a loss that is no number, a disk that is full: they would fail again. Tried again:
     processes that a signal ended, up to `retries` times, and a GPU that was out of memory, once, with half the batch.
 
     Args:
@@ -50,11 +50,11 @@ def verdict(batch: Batch, job: Job, code: int, run: RunFolder | None, *, stoppin
         return Verdict("failed", why)
     if stopping and code in (Interrupted.exit_code, -signal.SIGTERM):
         return Verdict("interrupted")
-    left = status.failures < retries
+    retry = status.failures < retries
     if code < 0 or code == Interrupted.exit_code:
         ended = f"its process was ended by {_signal(-code)}{_last_words(batch, job)}"
         how = "was interrupted" if code == Interrupted.exit_code else ended
-        return Verdict("queued" if left else "failed", how, again=left, killed=True)
+        return Verdict("queued" if retry else "failed", how, again=retry, killed=True)
     kind, text = batch.result(job)
     if kind == "OutOfMemory" and run is not None and not status.extra and _on_gpu(run):
         extra = half_the_batch(run)
@@ -75,7 +75,7 @@ def _reason(run: RunFolder | None) -> str:
 
 
 def _last_words(batch: Batch, job: Job) -> str:
-    """Returns the line of a log that tells of lack of memory, if there is one."""
+    """Returns the line of a log that reports a lack of memory, if there is one."""
     path: Path = batch.log_path(job)
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-50:]

@@ -1,4 +1,4 @@
-"""One job of a batch, in a process of its own; on this machine forked from one which has TensorFlow loaded and never used."""
+"""One job of a batch in a separate process, forked on this machine from one that has TensorFlow loaded but never used."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from dlcli.spec.experiment import Experiment
 PRELOADED = ["dlcli.fleet.batch.preload"]
 """What the process that is forked from has imported."""
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What stops a batch; the process that is forked from never takes them: runs would be lost sight of."""
-GOES_ON = ("running", "interrupted")
-"""States of a run that the process of a job goes on with, once nobody else holds it."""
+"""What stops a batch; the fork server never receives them: the batch would lose track of its runs."""
+RESUMABLE = ("running", "interrupted")
+"""States of a run that the process of a job resumes, once no other process holds it."""
 _PATIENCE = 120.0
-"""Seconds that a process waits for one which a killed batch has left behind with the same job."""
+"""Seconds that a process waits for one of the same job that a killed batch started."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a process is to do: a job, begun anew or gone on with in `run`; `variables` of the environment name its device.
+    """What a process is to do: a job, started afresh or resumed in `run`; `variables` of the environment name its device.
 
-    `check` is asked before a job begins; it raises where the job should not."""
+    `check` is called before a job starts; it raises where the job should not start."""
 
     batch: Path
     job: Job
@@ -50,7 +50,7 @@ def work(order: Order, until: Callable[[], object] | None = None) -> None:
 
     Args:
         order: what to do.
-        until: returns once nobody wants the job any more; if not given, that is when the process of the batch ends.
+        until: returns once the job is no longer needed; by default when the process of the batch ends.
     """
     _settle(order)
     batch = Batch(order.batch)
@@ -74,7 +74,7 @@ def work(order: Order, until: Callable[[], object] | None = None) -> None:
 def _settle(order: Order) -> None:
     """Sets the process up: its output to the job's log, its device.
 
-    A process group of its own keeps the terminal's Ctrl-C from it: the batch tells it once, by SIGTERM.
+    A process group of its own keeps the terminal's Ctrl-C from it: the batch stops it with a single SIGTERM.
     """
     os.setpgid(0, 0)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
@@ -88,7 +88,7 @@ def _settle(order: Order) -> None:
 
 @contextmanager
 def _alone(batch: Batch, job: Job) -> Iterator[None]:
-    """Holds the job while the block runs, once a process that a killed batch left behind has let it go."""
+    """Holds the job while the block runs, once a process that a killed batch started has released it."""
     end = monotonic() + _PATIENCE
     while is_held(batch.lock_path(job)) and monotonic() < end:
         sleep(0.1)
@@ -97,13 +97,13 @@ def _alone(batch: Batch, job: Job) -> Iterator[None]:
 
 
 def as_it_stands(order: Order) -> Order | None:
-    """Returns an order to go on with the run that another process has made meanwhile; None if that is complete."""
+    """Returns an order to resume the run that another process has made meanwhile; None if that is complete."""
     batch = Batch(order.batch)
     run = batch.run_of(order.job) if order.run is None else None
     state = run.status().state if run is not None else ""
     if state == "completed":
         return None
-    return replace(order, run=run.path) if run is not None and state in GOES_ON else order
+    return replace(order, run=run.path) if run is not None and state in RESUMABLE else order
 
 
 def _batch_ended() -> Callable[[], object]:

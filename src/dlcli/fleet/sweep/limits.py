@@ -43,7 +43,7 @@ class Limits:
         use_devices(experiment.hardware, experiment.seed, None)
         try:
             description = describe_spec(experiment)
-        except UsageError as error:  # the data is not at hand, and its shape not known: the training will fetch it
+        except UsageError as error:  # the data is not on this machine, so its shape is unknown: the training will fetch it
             print(f"the size of the model is unknown before its training: {error}", flush=True)
             return
         bytes_each = description.weights_bytes // max(1, description.trainable + description.frozen)

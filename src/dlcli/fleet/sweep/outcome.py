@@ -1,4 +1,4 @@
-"""What a sweep has come to: its trials, the best, which parameters matter, and what was not explored."""
+"""The outcome of a sweep: its trials, the best, which parameters matter, and what was not explored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dlcli.visible import visible
 _EDGE = 0.03
 """Share of a range that counts as its edge."""
 _GAP = 0.35
-"""Share of a range without a trial that is told of."""
+"""Smallest share of a range without a trial that is reported."""
 _FEWEST = 4
 """Trials from which importances and gaps say anything."""
 
@@ -51,7 +51,7 @@ class Outcome:
     objectives: list[str]
     higher_is_better: list[bool]
     trials: list[Row]
-    wanted: int
+    planned: int
     best: list[int]
     importances: dict[str, float]
     unexplored: list[str]
@@ -80,14 +80,14 @@ def outcome(folder: SweepFolder, search: Search) -> Outcome:
         list(search.objectives),
         list(search.rises),
         rows,
-        wanted_trials(search),
+        planned_trials(search),
         numbers,
         _importances(search, rows),
         _unexplored(search, rows, rows_of(rows, numbers[:1])),
     )
 
 
-def wanted_trials(search: Search) -> int:
+def planned_trials(search: Search) -> int:
     """Returns how many trials a sweep makes: of a grid, whose points are all known from the start, no more than those."""
     sweep = search.experiment.sweep
     if sweep is None or sweep.sampler != "grid":

@@ -102,7 +102,7 @@ def create(folder: SweepFolder, storage: str, loaded: LoadedSpec) -> Search:
         search = Search(study, plan, loaded, _parameters(loaded), names, rises)
         if sweep.sampler == "grid":
             _queue_the_grid(search)
-        # Last: by its plan a study is known to be whole, and is gone on with.
+        # Written last: a study that has its plan is complete and can be resumed.
         study.set_user_attr(_PLAN, asdict(plan))
     except _storage_errors() as error:
         raise _unreachable(storage, error) from None
@@ -110,7 +110,7 @@ def create(folder: SweepFolder, storage: str, loaded: LoadedSpec) -> Search:
 
 
 def open_search(folder: SweepFolder, storage: str, trials: int | None = None) -> Search:
-    """Opens the study of a sweep that was begun, with another number of trials if given.
+    """Opens the study of an existing sweep, with another number of trials if given.
 
     Raises:
         UsageError: its storage cannot be reached, or has no such study.
@@ -182,7 +182,7 @@ def _storage(folder: SweepFolder, text: str) -> Any:
     if not text:
         # Several processes write it: each waits for the others.
         return RDBStorage(f"sqlite:///{folder.study_path}", engine_kwargs={"connect_args": {"timeout": 60}})
-    # `postgresql://` alone would ask for psycopg 2; the extra brings its successor.
+    # `postgresql://` alone would need psycopg 2; the extra installs its successor.
     address = text.replace("postgresql://", "postgresql+psycopg://", 1)
     return RDBStorage(address, engine_kwargs={"pool_pre_ping": True})
 
@@ -244,7 +244,7 @@ def _queue_the_grid(search: Search) -> None:
 def sampler_of(search: Search, worker: str) -> Any:
     """Returns what draws the next trial.
 
-    Its seed follows from the spec's and the number of trials so far, so that a sweep that was left goes on with the values
+    Its seed follows from the spec's and the number of trials so far, so that an interrupted sweep continues with the values
     that it would have drawn; each further process, named by `worker`, has its own.
     """
     from optuna import samplers

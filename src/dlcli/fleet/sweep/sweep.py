@@ -1,4 +1,4 @@
-"""A study -> trials: as many at once as there are places, each an ordinary run in a process of its own."""
+"""A study -> trials: as many at once as there are places, each an ordinary run in a separate process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from dlcli.errors import DamagedFile, Interrupted, OutOfMemory, RunFailed, SpecError, TooLarge
 from dlcli.fleet.batch.active import Active, Fleet, noted_signals
 from dlcli.fleet.batch.verdict import Verdict, resumable, verdict
-from dlcli.fleet.batch.worker import GOES_ON, Order
+from dlcli.fleet.batch.worker import RESUMABLE, Order
 from dlcli.fleet.sweep.limits import Limits
 from dlcli.fleet.sweep.study import Search, how_to_go_on, pruner_of, sampler_of, told_how_to_go_on
 from dlcli.fleet.sweep.trials import (
@@ -37,27 +37,27 @@ _RETRIES = 1
 
 
 class Watcher:
-    """Is told how a sweep goes; this one says nothing."""
+    """Receives the progress of a sweep; this class reports nothing."""
 
     def began(self, search: Search, job: Job, slot: str) -> None:
-        """Takes a trial that is begun, or gone on with."""
+        """Receives a trial that starts or is resumed."""
 
     def ended(self, search: Search, job: Job, state: str, values: Sequence[float] | None, reason: str) -> None:
-        """Takes a trial that has ended: completed, pruned, skipped or failed, or interrupted, to go on later."""
+        """Receives a trial that has ended: completed, pruned, skipped or failed, or interrupted, to be resumed later."""
 
 
 @dataclass
 class _Trial:
-    """A trial in hand: Optuna's, its job, what follows its epochs, its run once it is there; why it was pruned, if it was, and
-    whether another process began it."""
+    """A trial of this process: Optuna's, its job, what follows its epochs, its run once it exists; why it was pruned, and
+    whether another process started it."""
 
     trial: Any
     job: Job
-    following: PruningWatch
+    watch: PruningWatch
     run: RunFolder | None = None
     looked: float = 0.0
     pruned: str = ""
-    left: bool = False
+    inherited: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ class Working:
 
 
 def run_sweep(folder: SweepFolder, search: Search, working: Working, watcher: Watcher) -> None:
-    """Makes trials until there are as many as the plan wants, beginning with those that a killed process of this folder left.
+    """Runs the planned number of trials, starting with the unfinished trials of a killed process of this folder.
 
     Args:
         folder: the sweep's folder on this machine.
         search: its study.
         working: how this process works; its name is from `SweepFolder.working`.
-        watcher: is told how it goes.
+        watcher: receives its progress.
 
     Raises:
         Interrupted: a signal stopped it; every trial that ran has a checkpoint.
@@ -86,7 +86,7 @@ def run_sweep(folder: SweepFolder, search: Search, working: Working, watcher: Wa
     with noted_signals() as stop, told_how_to_go_on(folder):
         try:
             _Sweeping(folder, search, working, watcher, stop).to_the_end()
-        except BaseException:  # what the trials come to can be noted no more, and this process would wait for them
+        except BaseException:  # the outcome of the trials can no longer be recorded, and this process would wait for them
             working.fleet.abort()
             raise
     if stop:
@@ -108,7 +108,7 @@ class _Sweeping:
         search.study.pruner = pruner_of(search)
 
     def to_the_end(self) -> None:
-        """Begins trials and waits for them until none is left, or the sweep is stopped."""
+        """Starts trials and waits for them until all have ended, or the sweep is stopped."""
         self._take_up()
         more = True
         while self._trials or (more and not self._over):
@@ -127,41 +127,43 @@ class _Sweeping:
         return bool(self._stop) or (self._end is not None and monotonic() > self._end)
 
     def _take_up(self) -> None:
-        """Takes the trials that processes of this folder left when they were killed or stopped: notes what is finished, and
-        queues what is not."""
+        """Takes over the trials of processes of this folder that were killed or stopped: records those that have ended, and
+        queues the others."""
         with self._folder.claiming_trials():
             for frozen in self._known():
                 owner = frozen.user_attrs.get(WORKER, "")
-                # A process that was killed just as it began a trial could not say that it was its own.
-                gone = self._folder.is_known(owner) and not self._folder.works(owner) if owner else not self._working.joins
-                if frozen.state.name == "RUNNING" and gone:
+                # A process that was killed just as it started a trial could not record its name.
+                owner_ended = (
+                    self._folder.is_known(owner) and not self._folder.works(owner) if owner else not self._working.joins
+                )
+                if frozen.state.name == "RUNNING" and owner_ended:
                     self._again.append(self._opened(frozen))
 
     def _opened(self, frozen: Any) -> _Trial:
-        """Returns a trial of the study to go on with, as this process's own."""
+        """Returns a trial of the study to resume, marked as this process's."""
         from dlcli.upstream.optuna import running_trial
 
         trial = running_trial(self._search.study, frozen)
         trial.set_user_attr(WORKER, self._working.name)
-        return _Trial(trial, job_of(self._search, trial), PruningWatch(self._search, trial), left=True)
+        return _Trial(trial, job_of(self._search, trial), PruningWatch(self._search, trial), inherited=True)
 
     def _known(self) -> list[Any]:
         return [trial for trial in self._search.study.get_trials(deepcopy=False) if not trial.user_attrs.get(SURPLUS)]
 
     def _next(self) -> bool:
-        """Begins a trial that was left, or a new one; returns False where no more are wanted, or none can be begun now."""
+        """Starts an unfinished trial or a new one; returns False where all have run, or none can start now."""
         for _ in range(len(self._again)):
-            one = self._again.popleft()
-            if is_held(self._batch.lock_path(one.job)):  # its process, left by a killed sweep, is ending
-                self._again.append(one)
+            candidate = self._again.popleft()
+            if is_held(self._batch.lock_path(candidate.job)):  # its process, started by a killed sweep, is ending
+                self._again.append(candidate)
                 continue
-            return self._begin(one)
+            return self._begin(candidate)
         if self._again:
             return False
         trials = self._search.plan.trials
         known_trials = self._known()
-        waiting = any(one.state.name == "WAITING" for one in known_trials)
-        if sum(one.state.name != "WAITING" for one in known_trials) >= trials or (
+        waiting = any(trial.state.name == "WAITING" for trial in known_trials)
+        if sum(trial.state.name != "WAITING" for trial in known_trials) >= trials or (
             self._sweep.sampler == "grid" and not waiting
         ):
             return False
@@ -172,13 +174,13 @@ class _Sweeping:
         study.sampler = sampler_of(self._search, self._working.name if self._working.joins else "")
         trial = study.ask()
         trial.set_user_attr(WORKER, self._working.name)
-        before = sum(one.number < trial.number for one in self._known())
-        if before >= trials:  # another process has just begun the last one
+        before = sum(other.number < trial.number for other in self._known())
+        if before >= trials:  # another process has just started the last one
             trial.set_user_attr(SURPLUS, True)
             self._tell(trial, None, "fail")
             return False
-        one = _Trial(trial, job_of(self._search, trial), PruningWatch(self._search, trial))
-        return self._is_settled(one) or self._begin(one)
+        candidate = _Trial(trial, job_of(self._search, trial), PruningWatch(self._search, trial))
+        return self._is_settled(candidate) or self._begin(candidate)
 
     def _is_settled(self, candidate: _Trial) -> bool:
         """Ends a trial that need not be trained: its values were tried already, or are no valid spec together."""
@@ -206,10 +208,10 @@ class _Sweeping:
         """Starts a trial's process, unless its run shows that it has ended; always returns True."""
         job, batch = candidate.job, self._batch
         run = batch.run_of(job)
-        if run is not None and candidate.left and self._is_noted(candidate, run):
+        if run is not None and candidate.inherited and self._is_noted(candidate, run):
             return True
-        candidate.left = False
-        if run is not None and run.status().state not in GOES_ON:
+        candidate.inherited = False
+        if run is not None and run.status().state not in RESUMABLE:
             batch.update(job, left=run.id)
             run = None
         slot = self._fleet.take()
@@ -241,7 +243,7 @@ class _Sweeping:
         except DamagedFile:
             return False
         if status is None or (status.state == "failed" and self._batch.status(candidate.job).state == "queued"):
-            return False  # it is not over, or is to be tried once more
+            return False  # it has not ended, or is to be retried
         candidate.run = run
         self._settle(candidate, Verdict(status.state, status.reason), kind=RunFailed.__name__)
         return True
@@ -284,32 +286,34 @@ class _Sweeping:
             if candidate.run is not None:
                 candidate.run.update_status(reason=candidate.pruned, error="")
             return self._finish(candidate, "pruned", None, candidate.pruned)
-        # Optuna passes failed trials over; one whose loss diverged must teach it to keep away.
+        # Optuna ignores failed trials; it must learn from those whose loss diverged.
         by_its_values = kind in (RunFailed.__name__, OutOfMemory.__name__)
-        return self._finish(candidate, "failed", None, decision.reason, told="pruned" if by_its_values else "fail")
+        return self._finish(candidate, "failed", None, decision.reason, study_state="pruned" if by_its_values else "fail")
 
-    def _finish(self, one: _Trial, state: str, values: Sequence[float] | None, reason: str, *, told: str = "") -> None:
-        one.trial.set_user_attr(STATE, state)
-        one.trial.set_user_attr(REASON, reason)
-        if one.run is not None:
-            one.trial.set_user_attr(RUN, one.run.id)
-        self._tell(one.trial, values, told or {"completed": "complete", "failed": "fail"}.get(state, "pruned"))
-        self._watcher.ended(self._search, one.job, state, values, reason)
+    def _finish(
+        self, candidate: _Trial, state: str, values: Sequence[float] | None, reason: str, *, study_state: str = ""
+    ) -> None:
+        candidate.trial.set_user_attr(STATE, state)
+        candidate.trial.set_user_attr(REASON, reason)
+        if candidate.run is not None:
+            candidate.trial.set_user_attr(RUN, candidate.run.id)
+        self._tell(candidate.trial, values, study_state or {"completed": "complete", "failed": "fail"}.get(state, "pruned"))
+        self._watcher.ended(self._search, candidate.job, state, values, reason)
 
     def _tell(self, trial: Any, values: Sequence[float] | None, state: str) -> None:
         from optuna.trial import TrialState
 
         self._search.study.tell(trial, values=values, state=TrialState[state.upper()])
 
-    def _follow(self, active: Active, one: _Trial) -> None:
+    def _follow(self, active: Active, candidate: _Trial) -> None:
         """Tells the study of new epochs, and ends the run where the pruner says so or the time is over."""
-        if active.told or one.pruned:
+        if active.stop_time or candidate.pruned:
             return
-        if one.run is None and monotonic() - one.looked > 1:
-            one.looked = monotonic()
-            one.run = self._batch.run_of(one.job)
-        elif one.run is not None:
-            one.pruned = one.following.verdict(one.run)
+        if candidate.run is None and monotonic() - candidate.looked > 1:
+            candidate.looked = monotonic()
+            candidate.run = self._batch.run_of(candidate.job)
+        elif candidate.run is not None:
+            candidate.pruned = candidate.watch.verdict(candidate.run)
         if self._end is not None and monotonic() > self._end and not self._stop:
-            one.pruned = one.pruned or _TIME_OVER
-        active.why = one.pruned
+            candidate.pruned = candidate.pruned or _TIME_OVER
+        active.why = candidate.pruned

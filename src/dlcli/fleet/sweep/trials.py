@@ -1,4 +1,4 @@
-"""One trial: drawn values -> a job, and what its run has come to -> the study."""
+"""One trial: drawn values -> a job, and the result of its run -> the study."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _number(text: str) -> float:
 
 
 class PruningWatch:
-    """Tells the study of a run's epochs as they come, and asks it whether the run is worth going on with."""
+    """Reports a run's epochs to the study as they end, and asks it whether to continue the run."""
 
     def __init__(self, search: Search, trial: Any) -> None:
         self._trial = trial

@@ -49,7 +49,7 @@ def write_results(folder: SweepFolder, search: Search) -> Results:
     write_text(folder.page_path, sweep_page(result, search, folder))
     away = {row.number: row.worker for row in result.of_state("running") if row.worker and not folder.is_known(row.worker)}
     notes += [_left(folder, number, worker) for number, worker in away.items()]
-    here = len(result.of_state("running")) > len(away) or len(result.trials) < result.wanted
+    here = len(result.of_state("running")) > len(away) or len(result.trials) < result.planned
     best = folder.best_path if run else None
     return Results(result, folder.page_path, best, run, notes, how_to_go_on(folder) if here else "")
 

@@ -1,4 +1,4 @@
-"""What a batch and a sweep ask of a place in which jobs run."""
+"""What a batch and a sweep need of an engine that runs jobs."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ class Process(Protocol):
         """Returns dlcli's exit code, a signal's number below zero, or `LOST`; None while the process may still run."""
 
     def has_begun(self) -> bool:
-        """Whether it runs, rather than waits for its turn."""
+        """Whether it runs, rather than waits in a queue."""
 
     def send(self, number: int) -> None:
         """Sends SIGTERM, for a checkpoint, or SIGKILL; does nothing where the process has ended."""
 
     def memory(self) -> int:
-        """Returns the bytes of memory that the process has to itself; 0 where somebody else sees to its limit."""
+        """Returns the bytes of memory that the process has to itself; 0 where the cluster enforces its limit."""
 
 
 class Engine(Protocol):
-    """A place in which jobs run."""
+    """An engine that runs jobs."""
 
     def begin(self, orders: Sequence[Order]) -> Sequence[Process]:
         """Starts a process for each order, or queues it, and returns them in the same order."""
 
     def follows(self, batch: Batch, job: Job) -> bool:
-        """Whether `begin` takes up a process that a killed batch has left behind with a job, instead of starting one."""
+        """Whether `begin` takes over a job's process that a killed batch started, instead of starting one."""
 
     def wait(self, processes: Sequence[Any]) -> None:
         """Waits until one of its processes has ended, `LOOK` seconds at most."""
 
     def close(self) -> None:
-        """Gives up what the engine holds; processes that still run go on."""
+        """Releases what the engine holds; processes that still run continue."""

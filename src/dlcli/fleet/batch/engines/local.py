@@ -37,7 +37,7 @@ class LocalEngine:
         return LocalProcess(process, Batch(order.batch).lock_path(order.job))
 
     def follows(self, batch: Batch, job: Job) -> bool:
-        """Returns False: the process ends with the batch that it was left by."""
+        """Returns False: the process ends with the batch that started it."""
         return False
 
     def wait(self, processes: Sequence[LocalProcess]) -> None:
@@ -64,7 +64,7 @@ class LocalProcess:
 
     @property
     def is_lost(self) -> bool:
-        """Whether its fork server has ended, so that the process may go on unseen."""
+        """Whether its fork server has ended, so that the process may run on unobserved."""
         return bool(self._process.exitcode == LOST)
 
     def exit_code(self) -> int | None:

@@ -1,4 +1,4 @@
-"""Jobs on a Ray cluster: a task for each, which sees to a process of its own on the node that it is given."""
+"""Jobs on a Ray cluster: each has a task that runs a separate process on its node."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dlcli.spec.load import load_text
 from dlcli.upstream.ray import silence_ray
 
 _ASK_EVERY = 2.0
-"""Seconds between two looks whether the cluster is there, and whether a job's turn has come."""
+"""Seconds between checks whether the cluster is reachable, and whether a job has started."""
 _SILENT = 20.0
 """Seconds without an answer after which a cluster is lost; after 60 Ray ends this process without a word of ours."""
 _QUIET = {
@@ -34,7 +34,7 @@ _GB = 2**30
 
 @dataclass(frozen=True)
 class Request:
-    """What a job asks of a node: cores, GPUs or a share of one, bytes."""
+    """What a job needs of a node: cores, GPUs or a share of one, bytes."""
 
     cpus: int
     gpus: float
@@ -126,8 +126,8 @@ class RayEngine:
             if self.lost:
                 raise RunFailed(f"the Ray cluster at {self._gcs} is lost: {error}") from None
 
-    def result(self, reference: Any, *, told: bool) -> int | None:
-        """Returns the exit code that a task brought; None while it has not ended, `LOST` where the cluster is lost.
+    def result(self, reference: Any, *, is_cancelled: bool) -> int | None:
+        """Returns the exit code of a task; None while it has not ended, `LOST` where the cluster is lost.
 
         Raises:
             RunFailed: the node that it ran on is not set up for dlcli.
@@ -143,37 +143,37 @@ class RayEngine:
         except self._ray.exceptions.RayTaskError as error:  # the task itself failed: a defect, or a node without our modules
             raise RunFailed(f"a task failed on the Ray cluster: {str(error).strip().splitlines()[-1]}") from None
         except self._ray.exceptions.RayError:  # its node or worker died
-            return LOST if told else -signal.SIGKILL
+            return LOST if is_cancelled else -signal.SIGKILL
         if isinstance(outcome, str):
             raise RunFailed(outcome)
         return int(outcome)
 
     def cancel(self, reference: Any) -> None:
-        """Interrupts a task, which ends its process; takes it off the queue where it still waits."""
+        """Interrupts a task, which ends its process; removes it from the queue where it still waits."""
         self._ray.cancel(reference, force=False)
 
     def close(self) -> None:
-        """Leaves the cluster; ends one that was started here. What is left of a lost one ends by itself."""
+        """Leaves the cluster; ends one that was started here. The rest of a lost one ends by itself."""
         if not self.lost:
             self._ray.shutdown()
 
 
 @dataclass
 class RayProcess:
-    """A job's task, and by it the process on whatever node; `code` is its exit code once that is known."""
+    """A job's task, and through it the process on some node; `code` is its exit code once that is known."""
 
     engine: RayEngine
     order: Order
     reference: Any
-    told: bool = False
+    is_cancelled: bool = False
     code: int | None = None
     _begun: bool = False
     _asked: float = field(default_factory=monotonic)
 
     def exit_code(self) -> int | None:
-        """Returns how it ended; of one that was told to end when its node broke, once nobody holds its job any more."""
+        """Returns the exit code; for a task cancelled when its node failed, once no process holds its job any more."""
         if self.code is None:
-            code = self.engine.result(self.reference, told=self.told)
+            code = self.engine.result(self.reference, is_cancelled=self.is_cancelled)
             if code != LOST or self.engine.lost or not self._is_held():
                 self.code = code
         if self.code is not None:
@@ -181,7 +181,7 @@ class RayProcess:
         return self.code
 
     def has_begun(self) -> bool:
-        """Whether its turn has come: its process holds the job."""
+        """Whether it has started: its process holds the job."""
         if not self._begun and monotonic() - self._asked > _ASK_EVERY:
             self._asked = monotonic()
             self._begun = self._is_held()
@@ -191,12 +191,12 @@ class RayProcess:
         """Interrupts the task: the first time it passes on SIGTERM, then SIGKILL."""
         if self.reference is None or self.engine.lost:
             return
-        for _ in range(2 if number == signal.SIGKILL and not self.told else 1):
+        for _ in range(2 if number == signal.SIGKILL and not self.is_cancelled else 1):
             self.engine.cancel(self.reference)
-        self.told = True
+        self.is_cancelled = True
 
     def memory(self) -> int:
-        """Returns 0: the task sees to the limit."""
+        """Returns 0: the task enforces the limit."""
         return 0
 
     def _is_held(self) -> bool:

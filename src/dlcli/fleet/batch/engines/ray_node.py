@@ -14,7 +14,7 @@ from dlcli.fleet.batch.worker import Order
 
 
 def run_on_node(order: Order, folder: str, share: int, memory_gb: float | None) -> int | str:
-    """Runs a job on this node and returns its exit code, or in words why nothing can run here.
+    """Runs a job on this node and returns its exit code, or a message why nothing can run here.
 
     Args:
         order: what to do.
@@ -27,16 +27,16 @@ def run_on_node(order: Order, folder: str, share: int, memory_gb: float | None) 
     with suppress(OSError):
         os.chdir(folder)
     gpus = [str(gpu) for gpu in ray.get_gpu_ids()]
-    asked: list[int] = []
-    # An interrupt comes from `ray.cancel`, which tells no more than that: the first one asks for a checkpoint.
-    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    interrupts: list[int] = []
+    # An interrupt comes from `ray.cancel`, which sends no other signal: the first one requests a checkpoint.
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
 
-    def told() -> int:
-        return (0, signal.SIGTERM, signal.SIGKILL)[min(len(asked), 2)]
+    def next_signal() -> int:
+        return (0, signal.SIGTERM, signal.SIGKILL)[min(len(interrupts), 2)]
 
     try:
         order = replace(order, variables={**order.variables, **variables_of(gpus, share)})
-        return run_order(order, told, memory_gb)
+        return run_order(order, next_signal, memory_gb)
     except DlcliError as error:
         return str(error)
     finally:

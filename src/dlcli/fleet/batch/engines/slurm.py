@@ -34,7 +34,7 @@ _ALLOCATIONS = 100
 """How often a run that needs more time than one allocation has is queued again."""
 _MINUTES = 60
 _WARNING = 90
-"""Seconds before an allocation's end at which the run is told to write its checkpoint."""
+"""Seconds before an allocation's end at which the run must write its checkpoint."""
 _LATER = re.compile(r"contact slurm|timed? ?out|temporar|connect|zero bytes|standby|submitjob", re.IGNORECASE)
 """What `sbatch` says where it may take the same job later: its controller is busy or away, or a limit of jobs is reached."""
 _LIMIT = re.compile(r"submitjob|job submit limit", re.IGNORECASE)
@@ -46,7 +46,7 @@ _LATE = 10.0
 
 @dataclass(frozen=True)
 class Request:
-    """What a job asks SLURM for; jobs with equal requests go into one array."""
+    """What a job requests from SLURM; jobs with equal requests go into one array."""
 
     cpus: int
     gpus: int
@@ -56,7 +56,7 @@ class Request:
 
     @property
     def has_gpus(self) -> bool:
-        """Whether GPUs are asked for, perhaps in words that only SLURM knows."""
+        """Whether GPUs are requested, perhaps with options that only SLURM knows."""
         return self.gpus > 0 or asks_for_gpus(dict(self.options))
 
     def parameters(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Request:
 
 
 def requested(order: Order, settings: Settings) -> Request:
-    """Returns what a job asks for: its spec's `hardware.resources`, or what the batch says instead.
+    """Returns what a job requests: its spec's `hardware.resources`, or the batch's settings instead.
 
     Raises:
         SpecError: the spec has become wrong since the batch was made.
@@ -87,13 +87,13 @@ def requested(order: Order, settings: Settings) -> Request:
 
     job = order.job
     hardware = load_text(job.text, job.file, [*job.overrides, *order.extra]).experiment.hardware
-    asked = hardware.resources
+    resources = hardware.resources
     return Request(
-        asked.cpus,
-        0 if asked.gpus is None and asks_for_gpus(asked.slurm) else hardware.gpus or 0,
-        settings.memory_gb or asked.memory_gb,
-        ceil(settings.minutes or asked.minutes or _MINUTES),
-        tuple((name, value) for name, value in sorted(asked.slurm.items()) if value is not False),
+        resources.cpus,
+        0 if resources.gpus is None and asks_for_gpus(resources.slurm) else hardware.gpus or 0,
+        settings.memory_gb or resources.memory_gb,
+        ceil(settings.minutes or resources.minutes or _MINUTES),
+        tuple((name, value) for name, value in sorted(resources.slurm.items()) if value is not False),
     )
 
 
@@ -128,7 +128,7 @@ class SlurmEngine:
         return self._noted(batch, job) is not None
 
     def begin(self, orders: Sequence[Order]) -> list[Process]:
-        """Submits an array for each request; what a killed batch has submitted is taken up instead.
+        """Submits an array for each request; tasks that a killed batch has submitted are taken over instead.
 
         A job that SLURM refuses fails, and no other; what it may take later is submitted then.
 
@@ -244,7 +244,7 @@ class SlurmEngine:
 
 
 def refuse_left_tasks(batch: Batch, settings: Settings) -> None:
-    """Refuses to go on without SLURM with a batch whose tasks are in SLURM's queue or run.
+    """Refuses to resume without SLURM a batch whose tasks run or are in SLURM's queue.
 
     Args:
         batch: the batch.
@@ -256,14 +256,14 @@ def refuse_left_tasks(batch: Batch, settings: Settings) -> None:
     """
     queue = (LocalQueue if settings.address == LOCAL else Queue)(batch.tasks_path)
     numbers = [number for number in (noted(batch, job) for job in batch.jobs()) if number]
-    left = [number for number in numbers if queue.has(number) and not queue.has_result(number)]
-    if left:
-        words = f"SLURM still has {len(left)} of its runs ({', '.join(left[:3])}{', ...' if len(left) > 3 else ''})"
+    pending = [number for number in numbers if queue.has(number) and not queue.has_result(number)]
+    if pending:
+        words = f"SLURM still has {len(pending)} of its runs ({', '.join(pending[:3])}{', ...' if len(pending) > 3 else ''})"
         raise UsageError(f"{words}: resume it with --engine slurm, or cancel them first: scancel --name=dlcli-{batch.id}")
 
 
 class SlurmProcess:
-    """A task of SLURM's, which runs, waits in the queue, or waits there once more to go on with its run."""
+    """A SLURM task, which runs, waits in the queue, or waits there again to resume its run."""
 
     def __init__(self, number: str, batch: Batch, job: Job, queue: Queue) -> None:
         self._number, self._batch, self._job, self._queue = number, batch, job, queue
@@ -286,7 +286,7 @@ class SlurmProcess:
         return self._code
 
     def _told(self) -> int:
-        """Returns the exit code that the task's result holds; a defect of the task is told as the job's end."""
+        """Returns the exit code that the task's result holds; a defect of the task is reported as the job's end."""
         result = self._queue.take_result(self._number)
         if result is not None and not result.error:
             return result.code
@@ -294,7 +294,7 @@ class SlurmProcess:
         return 1
 
     def _unseen(self) -> int | None:
-        """Returns how a task has ended that left no result; its file may come late, and its process may be about to end."""
+        """Returns the exit code of a task without a result; its file may come late, and its process may be about to end."""
         state = self._queue.state(self._number)
         if state is None:
             self._over = 0.0
@@ -319,7 +319,7 @@ class SlurmProcess:
             self._batch.write_result(self._job, "RunFailed", text)
 
     def has_begun(self) -> bool:
-        """Whether it runs, as far as SLURM has been asked."""
+        """Whether it ran when SLURM was last queried."""
         return self._queue.runs(self._number)
 
     def send(self, number: int) -> None:
@@ -327,7 +327,7 @@ class SlurmProcess:
         self._queue.tell(self._number, number)
 
     def memory(self) -> int:
-        """Returns 0: SLURM sees to the limit."""
+        """Returns 0: SLURM enforces the limit."""
         return 0
 
 
@@ -352,7 +352,7 @@ class _Unsent:
         self.is_wanted = True
 
     def exit_code(self) -> int | None:
-        """Returns the task's; that of an ended process if it was told to end before there was one."""
+        """Returns the task's exit code; that of a terminated process if it was stopped before there was a task."""
         if self.process is not None:
             return self.process.exit_code()
         return None if self.is_wanted else -signal.SIGTERM

@@ -1,4 +1,4 @@
-"""What SLURM says of a batch's tasks, asked gently, and what tasks are told."""
+"""The states that SLURM reports for a batch's tasks, queried rarely, and the orders sent to tasks."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Queue:
         self._added[number] = monotonic()
 
     def look(self) -> None:
-        """Sends what is to be told, lists the results and asks SLURM, each not too often."""
+        """Sends pending orders, lists the results and queries SLURM, each not too often."""
         numbers, self._to_tell = self._to_tell, []
         cancelled, self._to_cancel = self._to_cancel, []
         if numbers:
@@ -99,7 +99,7 @@ class Queue:
         self._answered = monotonic()
 
     def has(self, number: str) -> bool:
-        """Whether a task is in the queue, or has left a result.
+        """Whether a task is in the queue, or has a result.
 
         Raises:
             RunFailed: SLURM does not answer, so that nobody knows.
@@ -112,7 +112,7 @@ class Queue:
         return self._states.get(number, "COMPLETED") not in _OVER
 
     def has_result(self, number: str) -> bool:
-        """Whether a task has left a result, when last looked: its own, or submitit's where it came to none."""
+        """Whether a task had a result at the last check: its own, or submitit's where there is none of its own."""
         return bool({self.result_path(number).name, f"{number}_0_result.pkl"} & self._results)
 
     def result_path(self, number: str) -> Path:
@@ -120,7 +120,7 @@ class Queue:
         return task_result_path(self.folder, number)
 
     def take_result(self, number: str) -> TaskResult | None:
-        """Returns a task's result and removes its files; None where it left none that can be read.
+        """Returns a task's result and removes its files; None where there is none that can be read.
 
         submitit's own result is a pickle, which could run code: it is never read.
         """
@@ -129,8 +129,8 @@ class Queue:
             result = TaskResult.read(path) if path.name in self._results else None
         except DamagedFile:
             result = None
-        for left in (path, self.folder / f"{number}_0_result.pkl"):
-            left.unlink(missing_ok=True)
+        for task_file in (path, self.folder / f"{number}_0_result.pkl"):
+            task_file.unlink(missing_ok=True)
         return result
 
     def state(self, number: str) -> str | None:
@@ -141,7 +141,7 @@ class Queue:
         return state if state in _OVER or not state else None
 
     def runs(self, number: str) -> bool:
-        """Whether a task ran when SLURM was last asked."""
+        """Whether a task ran when SLURM was last queried."""
         return self._states.get(number) == "RUNNING"
 
     def tell(self, number: str, what: int) -> None:
@@ -152,7 +152,7 @@ class Queue:
         (self._to_cancel if what == signal.SIGKILL else self._to_tell).append(number)
 
     def is_told(self, number: str) -> bool:
-        """Whether a task was told to end."""
+        """Whether a task was told to stop."""
         return number in self._told
 
     def last_words(self, number: str) -> str:
@@ -183,7 +183,7 @@ class LocalQueue(Queue):
         self._answered = monotonic()
 
     def has(self, number: str) -> bool:
-        """Whether a task's process lives, or has left a result."""
+        """Whether a task's process runs, or has left a result."""
         self._list()
         return self.has_result(number) or _lives(number)
 

@@ -29,7 +29,7 @@ class SlurmTask:
         return DelayedSubmission(SlurmTask(self.order))
 
     def __call__(self) -> int:
-        """Runs the job, writes its exit code down and returns it; leaves the process where the job goes on later."""
+        """Runs the job, records its exit code and returns it; exits the process where the job continues later."""
         from submitit import JobEnvironment
 
         path = task_result_path(Batch(self.order.batch).tasks_path, JobEnvironment().job_id)
@@ -43,7 +43,7 @@ class SlurmTask:
         return code
 
     def _run(self) -> int:
-        """Returns the exit code of the job; leaves the process where the job goes on in another allocation.
+        """Returns the exit code of the job; exits the process where the job continues in another allocation.
 
         Three signals reach it. submitit's own, USR2, says that the time is nearly over or that the task is preempted; SIGTERM
         comes with preemption too, and with `scancel`; SIGHUP is the batch's word to end and not to be queued again. To the
@@ -62,7 +62,7 @@ class SlurmTask:
         def note(number: int, _frame: FrameType | None) -> None:
             got.append(number)
 
-        def told() -> int:
+        def next_signal() -> int:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [soon])
             return signal.SIGTERM if got else 0
 
@@ -70,7 +70,7 @@ class SlurmTask:
             signal.signal(number, note)
         # SLURM signals all processes of a task. Begun with this one blocked the run never sees it, which would end it at once.
         signal.pthread_sigmask(signal.SIG_BLOCK, [soon])
-        code = run_order(order, told)
+        code = run_order(order, next_signal)
         if STOP in got:
             return Interrupted.exit_code if code < 0 else code
         if code == Interrupted.exit_code or (got and code < 0):

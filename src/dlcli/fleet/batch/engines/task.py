@@ -1,7 +1,7 @@
-"""One job of a batch on a machine of a cluster: a process of its own, below the cluster's task that sees to it.
+"""One job of a batch on a machine of a cluster: a separate process, started by the cluster's task.
 
 The task writes the pickled order to the process's standard input and leaves that open: its end tells the process that the
-task is gone, killed with its node or with the batch, and that it should end with a checkpoint.
+task has ended, killed with its node or with the batch, and that it should stop with a checkpoint.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from dlcli.runs.batches import Batch
 from dlcli.runtime.python import python_command, python_environment
 
 
-def run_order(order: Order, told: Callable[[], int], memory_gb: float | None = None) -> int:
-    """Runs a job in a process of its own and returns its exit code; a signal's number below zero if one ended it.
+def run_order(order: Order, next_signal: Callable[[], int], memory_gb: float | None = None) -> int:
+    """Runs a job in a separate process and returns its exit code; a signal's negative number if one ended it.
 
     Args:
         order: what the process is to do.
-        told: is asked every `LOOK` seconds for the number of a signal to send to the process; 0 for none.
-        memory_gb: what the process may take, in GB of 2^30 bytes; it is killed, and told of, where it takes more.
+        next_signal: is called every `LOOK` seconds for the number of a signal to send to the process; 0 for none.
+        memory_gb: what the process may take, in GB of 2^30 bytes; it is killed, with a message, where it takes more.
 
     Raises:
         RunFailed: the batch's folder is not there on this machine.
@@ -45,7 +45,7 @@ def run_order(order: Order, told: Callable[[], int], memory_gb: float | None = N
                 text = too_much_memory(memory_gb)
                 Batch(order.batch).write_result(order.job, "RunFailed", text)
                 return RunFailed.exit_code
-            number = told()
+            number = next_signal()
             if number not in (0, sent):
                 process.send_signal(number)
                 sent = number
