@@ -106,7 +106,7 @@ class Features(Spec):
         default=4.0,
         description=(
             "Disk space in GB for the features of all runs in the runs folder; the least recently used are deleted. 0: features"
-            " are only kept in memory."
+            " are stored only in memory."
         ),
     )
 
