@@ -28,7 +28,7 @@ pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
 import optuna
 from optuna.exceptions import StorageInternalError  # they need the extra
 
-from dlcli.fleet.sweep.study import Search, create, how_to_go_on, open_search, pruner_of
+from dlcli.fleet.sweep.study import Search, create, open_search, pruner_of, resume_hint
 from dlcli.fleet.sweep.sweep import Watcher, Working, run_sweep
 from dlcli.fleet.sweep.trials import WORKER, PruningWatch, job_of, objective_values
 from dlcli.fleet.sweep.write import write_results
@@ -102,7 +102,7 @@ def test_a_storage_outside_the_folder_is_given_again_by_the_user(tmp_path: Path)
         again = f"repeat --storage {shlex.quote(address)}"
         assert str(caught.value) == f"sweep {folder.id} is stored outside its folder: {again}"
         assert folder.storage(address) == address
-        assert how_to_go_on(folder).endswith(f" --storage {shlex.quote(address)}")
+        assert resume_hint(folder).endswith(f" --storage {shlex.quote(address)}")
     assert SweepFolder.make(tmp_path, "").storage("") == ""
 
 

@@ -17,7 +17,7 @@ from dlcli.visible import visible
 
 
 class _Group(TyperGroup):
-    """Prints a user's error without a traceback and leaves with its exit code; our own errors keep theirs."""
+    """Prints a user's error without a traceback and exits with its exit code; defects of dlcli keep their traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -26,7 +26,7 @@ class _Group(TyperGroup):
             text = visible(error, keep="\n\t")
             _print_error(text if error.exit_code == 2 else f"error: {text}")
             raise typer.Exit(error.exit_code) from None
-        except BrokenPipeError:  # the reader of our output has gone: `dlcli list layers | head -1`
+        except BrokenPipeError:  # the reader of our output has ended: `dlcli list layers | head -1`
             _drop_unread_output()
             raise typer.Exit(0) from None
         except OSError as error:
@@ -44,7 +44,7 @@ def _print_error(text: str) -> None:
 
 
 def _drop_unread_output() -> None:
-    """Sends what is still to be written to a reader that has gone to the null device, so that ending does not fail on it."""
+    """Redirects output whose reader has ended to the null device, so that the exit does not fail on it."""
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

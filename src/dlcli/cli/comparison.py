@@ -45,7 +45,7 @@ def _notes(pairings: list[Pairing]) -> list[str]:
 
 
 def show_comparison(comparison: Comparison, pairings: list[Pairing]) -> None:
-    """Prints what differs in the specs, the scores, and for every run what tells it apart from the first."""
+    """Prints what differs in the specs, the scores, and for every run how it differs from the first."""
     console, letters = results_console(), _letters(comparison.runs)
     for run, letter in zip(comparison.runs, letters, strict=True):
         console.print(f"{letter} = {run.id}", soft_wrap=True)

@@ -48,7 +48,7 @@ class PlainConsole(Console):
         super().print(*shown, **options)
 
     def on_broken_pipe(self) -> None:
-        """Falls silent once the reader of the output has gone; the training continues."""
+        """Prints nothing more once the reader of the output has ended; the training continues."""
         self.quiet = True
 
     def render_str(self, text: str, **options: Any) -> Text:
@@ -201,7 +201,7 @@ def show_stages(run: RunFolder) -> None:
 
 
 def _next_commands(run: RunFolder) -> list[str]:
-    """Returns commands to try; they name the folder where it is not in the runs folder that they would look in."""
+    """Returns commands to try; they name the run's folder where it is not in the default runs folder."""
     usual = Path(os.environ.get("DLCLI_RUNS") or "runs").absolute()
     name = shlex.quote(run.id if run.path.parents[1] == usual else str(run.path))
     other = next((part for part in ("validation", "train") if part in run.data()["examples"]), "train")
@@ -209,7 +209,7 @@ def _next_commands(run: RunFolder) -> list[str]:
 
 
 def show_scores(run: RunFolder, split: str, *, whole: bool = False) -> None:
-    """Prints the scores of one split beside the baseline's, and the worst confusions; `whole` also all that belongs to them."""
+    """Prints the scores of one split beside the baseline's, and the worst confusions; `whole` adds all further figures."""
     console = results_console()
     console.print(f"{split_title(run, split)}: {run.metrics(split)['examples']:,} examples")
     console.print(score_table(run, split))
@@ -249,7 +249,7 @@ def show_details(run: RunFolder, split: str) -> None:
 
 
 def _warmer(calibration: dict[str, Any]) -> str:
-    """Returns what the kept temperature makes of the calibration, in words."""
+    """Returns a sentence on how the stored temperature changes the calibration."""
     temperature = calibration.get("temperature")
     if not temperature:
         return ""

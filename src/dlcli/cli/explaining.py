@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, RunName, RunsFolder, found_run
+from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, RunName, RunsFolder, named_run
 from dlcli.visible import visible
 
 
@@ -49,7 +49,7 @@ def explain(
 
     The methods show image regions, table columns, decision boundaries and filters of the first layer.
     """
-    trained_run = found_run(run, runs)
+    trained_run = named_run(run, runs)
 
     from dlcli.api.run import Run
 

@@ -163,9 +163,9 @@ def baseline(
     loaded = load(spec, overrides or ())
 
     from dlcli.cli.console import TrainingDisplay, print_json
-    from dlcli.cli.options import found_run
+    from dlcli.cli.options import named_run
 
-    run = found_run(beside, runs) if beside else None
+    run = named_run(beside, runs) if beside else None
     display = TrainingDisplay(quiet=as_json)
     with display.waiting("starting TensorFlow"):
         from dlcli.score.baseline import baselines, with_run

@@ -83,7 +83,7 @@ def batch(
     if resume is not None:
         if specs or seeds or settings:
             raise UsageError("--resume uses the specs and seeds of the batch: omit SPEC, --seeds and --set")
-        job_batch, merged = _left(resume, runs, options)
+        job_batch, merged = _interrupted_batch(resume, runs, options)
         fleet = fleet_for(merged)
         if retry_failed:
             job_batch.queue_failed()
@@ -100,7 +100,7 @@ def batch(
     _run(job_batch, merged, fleet, sort, as_json=as_json)
 
 
-def _left(resume: str, runs: Path, options: dict[str, Any]) -> tuple[Batch, Settings]:
+def _interrupted_batch(resume: str, runs: Path, options: dict[str, Any]) -> tuple[Batch, Settings]:
     """Returns a batch to resume, and its settings with those of the options.
 
     The user names the cluster: the folder may be somebody else's, and could name any server.

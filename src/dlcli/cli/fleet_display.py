@@ -16,7 +16,7 @@ from dlcli.cli.console import PlainConsole, results_console, shown
 from dlcli.cli.fitting import fitted
 from dlcli.errors import DlcliError
 from dlcli.fleet.batch.active import Active
-from dlcli.fleet.batch.batch import Watcher, how_to_go_on
+from dlcli.fleet.batch.batch import Watcher, resume_hint
 from dlcli.fleet.batch.leaderboard import Leaderboard, Line
 from dlcli.program import command
 from dlcli.runs import RunFolder
@@ -25,11 +25,11 @@ from dlcli.runs.progress import epochs_of
 
 _COLUMNS = 4
 _EVERY = 1.0
-"""Seconds between two looks at the run folders."""
+"""Seconds between two readings of the run folders."""
 
 
 class BatchDisplay(Watcher):
-    """Prints a line for each job that begins or ends; on a terminal also a table of those that run."""
+    """Prints a line for each job that starts or ends; on a terminal also a table of those that run."""
 
     def __init__(self, batch: Batch, *, quiet: bool) -> None:
         self._batch, self._jobs = batch, len(batch.jobs())
@@ -48,7 +48,7 @@ class BatchDisplay(Watcher):
             self._live.stop()
 
     def changed(self, batch: Batch, job: Job, status: JobStatus, slot: str) -> None:
-        """Prints how a job stands."""
+        """Prints the state of a job."""
         line = f"{job.number}/{self._jobs} {job.group}, seed {job.seed}: {status.state}"
         line += f" on {slot}" if status.state == "running" else ""
         line += f" (attempt {status.attempts})" if status.attempts > 1 else ""
@@ -91,9 +91,9 @@ def show_leaderboard(batch: Batch, board: Leaderboard, path: Path) -> None:
         reason = failure.reason.partition("\n")[0] or "no reason was recorded"
         where = f" [{failure.run}]" if failure.run else ""
         console.print(f"{failure.state}: {failure.group}, seed {failure.seed}: {reason}{where}", soft_wrap=True)
-    left = sum(failure.state not in ("completed", "failed") for failure in board.failures)
-    if left:
-        console.print(how_to_go_on(batch, batch.settings()), soft_wrap=True)
+    unfinished = sum(failure.state not in ("completed", "failed") for failure in board.failures)
+    if unfinished:
+        console.print(resume_hint(batch, batch.settings()), soft_wrap=True)
     console.print(f"sorted by {board.metric}; all runs: {path}", soft_wrap=True)
     for line_of_words in _next(batch, board):
         console.print(line_of_words, soft_wrap=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def complete_run(context: typer.Context, incomplete: str) -> list[str]:
-    """Returns run names and ids that begin with what was typed."""
+    """Returns run names and ids that start with what was typed."""
     from dlcli.runs import all_runs
 
     folder = context.params.get("runs") or Path("runs")
@@ -47,8 +47,8 @@ Offline = Annotated[bool, typer.Option("--offline", help="Do not access the netw
 DEFAULT_RUNS = Path("runs")
 
 
-def found_run(text: str, runs: Path) -> RunFolder:
-    """Returns the run that the user named, and says which it is."""
+def named_run(text: str, runs: Path) -> RunFolder:
+    """Returns the run that the user named, and prints which it is."""
     from dlcli.runs import find_run, newer_run
 
     run = find_run(text, runs)

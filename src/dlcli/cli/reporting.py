@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dlcli.cli.options import DEFAULT_RUNS, Json, RunsFolder, complete_run, found_run
+from dlcli.cli.options import DEFAULT_RUNS, Json, RunsFolder, complete_run, named_run
 from dlcli.visible import visible
 
 
@@ -24,7 +24,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write the report and model card of a run, or compare runs."""
-    unique_runs = list({run.path: run for run in (found_run(name, runs) for name in names)}.values())
+    unique_runs = list({run.path: run for run in (named_run(name, runs) for name in names)}.values())
 
     from dlcli.report import write_comparison, write_model_card, write_report
     from dlcli.report.diagnosis import findings, write_diagnosis

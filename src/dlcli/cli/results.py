@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, RunName, RunsFolder, complete_run, found_run
+from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, RunName, RunsFolder, complete_run, named_run
 from dlcli.errors import UsageError
 from dlcli.visible import visible
 
@@ -43,7 +43,7 @@ def evaluate(
 ) -> None:
     """Score a run's model on a split or on other data."""
     costs = _costs(cost)
-    chosen_run = found_run(run, runs)
+    chosen_run = named_run(run, runs)
 
     from dlcli.api.run import Run
     from dlcli.cli.console import print_json, show_scores
@@ -94,7 +94,7 @@ def describe(
     elif overrides:
         raise UsageError("--set changes a spec; it cannot change a run")
     else:
-        chosen_run = found_run(what, runs)
+        chosen_run = named_run(what, runs)
 
     from dlcli.cli.describe import as_dict, show_description
     from dlcli.models.describe import describe_run, describe_spec

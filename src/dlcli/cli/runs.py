@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dlcli.cli.options import DEFAULT_RUNS, Json, RunName, RunsFolder, complete_run, found_run
+from dlcli.cli.options import DEFAULT_RUNS, Json, RunName, RunsFolder, complete_run, named_run
 from dlcli.errors import DamagedFile, UsageError
 from dlcli.visible import visible
 
@@ -55,7 +55,7 @@ def show_run(run: RunName, runs: RunsFolder = DEFAULT_RUNS, as_json: Json = Fals
     from dlcli.cli.tables import run_as_dict
     from dlcli.cli.tables import show_run as show
 
-    chosen_run = found_run(run, runs)
+    chosen_run = named_run(run, runs)
     if as_json:
         from dlcli.cli.console import print_json
 
@@ -82,7 +82,7 @@ def compare(
         raise UsageError("compare needs two runs or more")
     from dlcli.runs.compare import compare_runs
 
-    compared = [found_run(name, runs) for name in names]
+    compared = [named_run(name, runs) for name in names]
     comparison = compare_runs(compared, split)
     from dlcli.cli.comparison import comparison_as_dict, show_comparison
     from dlcli.cli.console import TrainingDisplay
@@ -105,7 +105,7 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Remove run folders; running runs are refused."""
-    removable = list({run.path: run for run in (found_run(name, runs) for name in names)}.values())
+    removable = list({run.path: run for run in (named_run(name, runs) for name in names)}.values())
     for run in removable:
         _refuse_to_remove(run)
     if not yes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, RunName, RunsFolder, found_run
+from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, RunName, RunsFolder, named_run
 from dlcli.errors import UsageError
 from dlcli.program import install_command
 from dlcli.visible import visible
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dlcli.predict.predict import Prediction
 
 _BLOCK = 500
-"""Rows of one table on the terminal: a table is laid out as a whole, and millions of rows are not held."""
+"""Rows of one table on the terminal: the layout of a table needs all its rows, and millions are not held."""
 _MOST_NAMED = 100
 
 
@@ -47,7 +47,7 @@ def predict(
 
     Inputs are preprocessed as in training.
     """
-    chosen_run = found_run(run, runs)
+    chosen_run = named_run(run, runs)
     _refuse_what_is_wrong(what, as_json, csv)
 
     from dlcli.api.run import Run
@@ -91,7 +91,7 @@ def export(
 
     The export is loaded with its own runtime and compared with the original.
     """
-    chosen_run = found_run(run, runs)
+    chosen_run = named_run(run, runs)
     if quantize and form is not Format.tflite:
         raise UsageError("--quantize needs --format tflite")
     _refuse_missing_packages(form)
@@ -119,7 +119,7 @@ def _refuse_missing_packages(form: Format) -> None:
 
 
 def _refuse_what_is_wrong(what: Sequence[str], as_json: bool, csv: str) -> None:
-    """Raises UsageError for what can be told before TensorFlow starts."""
+    """Raises UsageError for what can be checked before TensorFlow starts."""
     if as_json and csv:
         raise UsageError("--json and --csv cannot be combined")
     for source in what:
@@ -133,7 +133,7 @@ def _refuse_what_is_wrong(what: Sequence[str], as_json: bool, csv: str) -> None:
 
 
 class _Skipped:
-    """Tells on stderr what was left out and why, up to a number, and how many there were."""
+    """Prints on stderr what was skipped and why, up to a maximum number, and the total."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -172,7 +172,7 @@ def _print(prediction: Prediction, answers: Iterator[Answers], top: int, *, as_j
 
 
 def _write_csv(target: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Writes rows as they come, to a file that is whole or not there, or to stdout."""
+    """Writes rows as they come, to stdout or to a file that exists only once it is complete."""
     from dlcli.runs.files import print_table, write_table
 
     if target == "-":
@@ -194,7 +194,7 @@ def _show_tables(headings: Sequence[str], rows: Iterator[Sequence[str]]) -> None
     from dlcli.cli.console import results_console
 
     console = results_console()
-    while not console.quiet and (block := list(islice(rows, _BLOCK))):  # quiet: its reader has gone
+    while not console.quiet and (block := list(islice(rows, _BLOCK))):  # quiet: its reader has ended
         table = Table()
         for heading in headings:
             table.add_column(heading, overflow="fold")

@@ -236,7 +236,7 @@ def init(
 
 
 def _ask(question: str, default: str) -> str:
-    """Asks on stderr, which leaves stdout to the path (click's prompt writes a space there)."""
+    """Asks on stderr; stdout holds only the path (click's prompt writes a space there)."""
     from dlcli.errors import UsageError
 
     print(f"{question} [{default}]: ", end="", file=sys.stderr, flush=True)

@@ -20,7 +20,7 @@ _COLUMNS = 5
 
 
 class SweepDisplay(Watcher):
-    """Prints a line for each trial that begins or ends."""
+    """Prints a line for each trial that starts or ends."""
 
     def __init__(self, folder: SweepFolder, search: Search, *, quiet: bool) -> None:
         self._console = PlainConsole(stderr=True, quiet=quiet)

@@ -54,13 +54,13 @@ def sweep(
     storage = absolute_storage(storage)
     places = slots(jobs, gpus, per_gpu)
     if spec:
-        folder, search = _begun(spec, overrides or [], storage, trials, runs, on_gpus=places[0].is_gpu)
+        folder, search = _new_sweep(spec, overrides or [], storage, trials, runs, on_gpus=places[0].is_gpu)
     else:
-        folder, search = _found(resume, join, storage, trials, runs)
+        folder, search = _existing_sweep(resume, join, storage, trials, runs)
     _run(folder, search, places, jobs, per_gpu, joins=bool(join), as_json=as_json, offline=offline)
 
 
-def _begun(
+def _new_sweep(
     spec: str, overrides: list[str], storage: str, trials: int | None, runs: Path, *, on_gpus: bool
 ) -> tuple[SweepFolder, Search]:
     """Checks the spec and makes the sweep's folder and study."""
@@ -82,12 +82,12 @@ def _begun(
     try:
         return folder, create(folder, storage, loaded)
     except UsageError:
-        shutil.rmtree(folder.path)  # `make` has just made it, under a name of its own
+        shutil.rmtree(folder.path)  # `make` has just made it, under a new name
         raise
 
 
-def _found(resume: str, join: str, storage: str, trials: int | None, runs: Path) -> tuple[SweepFolder, Search]:
-    """Opens the study of a sweep that is there; one that another machine began has no folder here yet."""
+def _existing_sweep(resume: str, join: str, storage: str, trials: int | None, runs: Path) -> tuple[SweepFolder, Search]:
+    """Opens the study of an existing sweep; one that another machine started has no folder here yet."""
     from dlcli.fleet.sweep.study import require_optuna
     from dlcli.runs.sweeps import SweepFolder, find_sweep
 
@@ -135,7 +135,7 @@ def _run(
     from dlcli.fleet.batch.active import Fleet
     from dlcli.fleet.batch.devices import slots
     from dlcli.fleet.batch.engines.local import LocalEngine
-    from dlcli.fleet.sweep.study import told_how_to_go_on
+    from dlcli.fleet.sweep.study import with_resume_hint
     from dlcli.fleet.sweep.sweep import Working, run_sweep
     from dlcli.fleet.sweep.write import write_results
 
@@ -148,10 +148,10 @@ def _run(
             working = Working(name, fleet, joins, offline)
             run_sweep(folder, search, working, SweepDisplay(folder, search, quiet=as_json))
     except Interrupted:
-        with told_how_to_go_on(folder):
+        with with_resume_hint(folder):
             write_results(folder, search)
         raise
-    with told_how_to_go_on(folder):
+    with with_resume_hint(folder):
         results = write_results(folder, search)
     if as_json:
         print_json(results.plain())

@@ -85,7 +85,7 @@ def _is_better_higher(name: str, runs: list[RunFolder]) -> bool:
 
 
 def _row(run: RunFolder) -> dict[str, Any]:
-    """Returns what the list tells of a run; one that cannot be read is `damaged` and hides no other."""
+    """Returns a run's entry in the list; one that cannot be read is `damaged` and does not hide the others."""
     try:
         return _sound_row(run)
     except DlcliError as error:
@@ -121,7 +121,7 @@ def _sound_row(run: RunFolder) -> dict[str, Any]:
 
 
 def show_runs(rows: list[dict[str, Any]], folder: Path, sort: str | None, *, all_of: int) -> None:
-    """Prints the list of runs; `all_of` is how many there are with those that were left out."""
+    """Prints the list of runs; `all_of` is their number including those not shown."""
     console = results_console()
     if not rows and all_of:
         console.print(f"none of the {all_of:,} runs in {folder} has this state", soft_wrap=True)
@@ -177,7 +177,7 @@ def with_interval(value: float | None, interval: list[float] | None) -> str:
 
 
 def run_as_dict(run: RunFolder) -> dict[str, Any]:
-    """Returns everything that `runs show` tells."""
+    """Returns everything that `runs show` prints."""
     scores = {split: run.metrics(split) for split in run.scored_splits()}
     return {
         "id": run.id,

@@ -90,7 +90,7 @@ def _cluster(strategy: str, workers: str | None, index: int | None) -> Cluster |
 
 
 def _start_workers(count: int) -> NoReturn:
-    """Runs this very command in several processes, each told its place, and leaves with the chief's exit code."""
+    """Runs this command in several processes, each with its worker index, and exits with the chief's exit code."""
     from dlcli.training.local_workers import run_local_workers
 
     words, arguments = iter(sys.argv[1:]), list[str]()
@@ -134,7 +134,7 @@ def finetune(
     """
     from dlcli.api.run import Run
     from dlcli.api.training import finetune as finetune_model
-    from dlcli.cli.options import found_run
+    from dlcli.cli.options import named_run
     from dlcli.errors import UsageError
 
     with _display(quiet) as display:
@@ -144,15 +144,15 @@ def finetune(
                 raise UsageError("--train, --learning-rate and --epochs need a RUN; a SPEC sets them in `training.stages`")
             tuned = finetune_model(what, **options)
         else:
-            source, kind = Run(found_run(what, runs).path), _selection(selection or "all")
+            source, kind = Run(named_run(what, runs).path), _selection(selection or "all")
             tuned = finetune_model(source, train=kind, learning_rate=learning_rate, epochs=epochs, **options)
     _show(tuned.folder, quiet=quiet, as_json=as_json)
 
 
 def _selection(text: str) -> Any:
     """Returns what `--train` names in the form of a spec: `last:20` as {last: 20}."""
-    way, colon, count = text.partition(":")
-    return {way: int(count) if count.isdecimal() else count} if colon else text
+    selection, colon, count = text.partition(":")
+    return {selection: int(count) if count.isdecimal() else count} if colon else text
 
 
 def _resume(

@@ -49,9 +49,9 @@ class StageInputs:
 
 
 def stage_inputs_of(setup: TrainingSetup, stage: Stage, folder: Path) -> StageInputs:
-    """Returns what a stage trains on; of a frozen backbone the features, computed once, where nothing stands against it.
+    """Returns what a stage trains on; of a frozen backbone the features, computed once, where that is possible.
 
-    `folder` is where features are kept on disk.
+    `folder` is where features are stored on disk.
     """
     experiment, splits, network = setup.experiment, setup.splits, setup.network
     augment = list(stage.augment or [])
@@ -127,14 +127,14 @@ def _compile(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, steps:
     followed += [data_loss(training.loss)] if setup.revision > 1 or scale is not None else []
     assert plan.stage.optimizer is not None
     # Several steps a call save Python's work between them; more than a tenth of an epoch would make progress jump, but for
-    # a head on kept features, whose epochs take less than a tenth of a second. Devices that share a batch take one.
+    # a head on stored features, whose epochs take less than a tenth of a second. Devices that share a batch take one.
     together = min(10, steps if stage_inputs.of_features else steps // 10)
     stage_inputs.model.compile(
         optimizer=build_optimizer(plan.stage.optimizer, setup.network.outside_head(plan.moving)),
         loss=training.loss.build() if scale is None else scale.weighted(training.loss),
         metrics=[scale.followed(metric) if scale else metric for metric in followed if metric is not None],
         jit_compile=hardware.xla,
-        # A training step of its own does not scale its loss: the optimizer must not divide gradients by a scale.
+        # A custom training step does not scale its loss: the optimizer must not divide gradients by a scale.
         auto_scale_loss=not has_own_step(stage_inputs.model),
         steps_per_execution=1 if setup.spread else hardware.steps_per_execution or max(1, together),
     )
@@ -167,17 +167,17 @@ def validation_of(setup: TrainingSetup, stage_inputs: StageInputs) -> Any:
 
 
 def scores_of(setup: TrainingSetup, stage_inputs: StageInputs) -> list[Any]:
-    """Returns the callback for metrics that Keras does not follow, if there are any and a part to score them on."""
+    """Returns the callback for metrics that Keras does not follow, if there are any and a validation split to score them on."""
     experiment, part = setup.experiment, setup.splits.validation
     integer = experiment.training.loss.integer_labels
-    left = [
+    unfollowed = [
         metric for metric in experiment.training.metrics or [] if metric.follow(experiment.task, integer_labels=integer) is None
     ]
-    if not left or part is None:
+    if not unfollowed or part is None:
         return []
     batches = prediction_batches(stage_inputs.validation, experiment, len(part))
 
     def predict(heard: Callable[[], None] | None) -> Any:
         return predictions(stage_inputs.model, batches, experiment, heard)
 
-    return [Scores(left, predict, part.targets, experiment.task, setup.batches)]
+    return [Scores(unfollowed, predict, part.targets, experiment.task, setup.batches)]

@@ -86,13 +86,13 @@ class StageState:
 
 @dataclass
 class Checkpoints:
-    """Writes the checkpoints of a run; `begin` is the one it goes on from, if any.
+    """Writes the checkpoints of a run; `begin` is the one it resumes from, if any.
 
     `stages` are the entries of `stages.json` of the stages that have ended.
     """
 
     record: Record
-    asked: StopRequest
+    request: StopRequest
     minutes: float
     begin: Snapshot | None = None
     spread: Spread | None = None
@@ -111,17 +111,17 @@ class Checkpoints:
 
     @property
     def stage(self) -> int:
-        """The stage that the run goes on with, counted from 0."""
+        """The stage that the run resumes with, counted from 0."""
         return int(self.begin.state["stage"]) if self.begin is not None else 0
 
     def start(self, index: int, first: int) -> Position:
-        """Returns where a stage begins: at its first epoch, or where the checkpoint left it."""
+        """Returns where a stage starts: at its first epoch, or at the position of the checkpoint."""
         if self.begin is None or index != self.stage:
             return Position(first)
         return Position(self.begin.state["epoch"], self.begin.state["step"])
 
     def pauses(self, stage_state: StageState) -> Pauses:
-        """Returns what happens at the places where the stage can be left."""
+        """Returns what happens at the positions where the stage can be interrupted."""
         return Pauses(
             restore=lambda: self._restore(stage_state),
             step=lambda at: self._at_step(stage_state, at),
@@ -131,17 +131,17 @@ class Checkpoints:
         )
 
     def _together(self, stage_state: StageState) -> None:
-        """Takes up what signals, clocks and callbacks ask; of several workers, what any of them was asked.
+        """Applies the requests of signals, clocks and callbacks; with several workers, those of any worker.
 
-        One that left, or wrote what all must read, alone would have the others wait for it without end.
+        A worker that stopped, or wrote what all must read, alone would block the others for ever.
         """
-        due = self.asked.save or perf_counter() - self._written > 60 * self.minutes
+        due = self.request.save or perf_counter() - self._written > 60 * self.minutes
         if self.spread is None or self.spread.workers == 1:
             self._save = due
             return
-        stop, self._save, ended = self.spread.any_of(bool(self.asked.stop), due, bool(stage_state.model.stop_training))
+        stop, self._save, ended = self.spread.any_of(bool(self.request.stop), due, bool(stage_state.model.stop_training))
         stage_state.model.stop_training = ended
-        self._stop = self.asked.stop or "stopped by a signal to another worker" if stop else ""
+        self._stop = self.request.stop or "stopped by a signal to another worker" if stop else ""
 
     def _at_step(self, stage_state: StageState, at: Position) -> None:
         if at.step >= stage_state.stream.steps:  # validation counts in the same metrics
@@ -156,9 +156,9 @@ class Checkpoints:
             self._write(stage_state, at)
 
     def _leave(self, stage_state: StageState, at: Position) -> None:
-        """Writes a checkpoint and leaves if a signal has asked for it."""
+        """Writes a checkpoint and stops if a signal has requested it."""
         several = self.spread is not None and self.spread.workers > 1
-        stop = self._stop if several else self.asked.stop
+        stop = self._stop if several else self.request.stop
         if stop:
             self._write(stage_state, at)
             raise Interrupted(f"{stop} {_words(at)}")
@@ -166,7 +166,7 @@ class Checkpoints:
     def _write(self, stage_state: StageState, at: Position) -> None:
         began = perf_counter()
         save_checkpoint(self.record.run.checkpoints_path, self._snapshot(stage_state, at).write)
-        self.asked.save = self._save = self.record.saved = False
+        self.request.save = self._save = self.record.saved = False
         self._first = {}
         self._written = perf_counter()
         self._cost = self._written - began
@@ -193,14 +193,14 @@ class Checkpoints:
             "model": values_of(every_variable(self.record.whole, model)),
             "optimizer": values_of(optimizer_variables(model)),
             "metrics": metrics,
-            "kept": stage_state.recorder.kept,
+            "kept": stage_state.recorder.best_values,
         }
         return Snapshot(state, arrays)
 
     def rewind(self, stage_state: StageState) -> Position | None:
-        """Puts a freshly compiled stage back to its newest checkpoint, or its first step; None where neither is known.
+        """Resets a freshly compiled stage to its newest checkpoint, or its first step; None where neither is known.
 
-        For looking back only: the run cannot go on after it.
+        For analysing a divergence only: the run cannot continue after it.
         """
         newest = newest_snapshot(self.record.run, self.record.run.log)
         if newest is not None and newest.state["stage"] == stage_state.index:
@@ -217,7 +217,7 @@ class Checkpoints:
 
     def _restore(self, stage_state: StageState) -> None:
         if self.begin is None or stage_state.index != self.stage:
-            # What a first epoch that diverges is looked back upon from; later ones have checkpoints.
+            # The start for analysing a first epoch that diverges; later epochs have checkpoints.
             self._first = {
                 id(variable): value for variable, value in zip(stage_state.moving, values_of(stage_state.moving), strict=True)
             }
@@ -237,7 +237,7 @@ class Checkpoints:
 
 
 def newest_snapshot(run: RunFolder, log: Callable[[str], None]) -> Snapshot | None:
-    """Returns what a run's newest whole checkpoint holds, None if there is none; says which are damaged."""
+    """Returns the content of a run's newest complete checkpoint, None if there is none; logs which are damaged."""
     for path in checkpoint_files(run.checkpoints_path):
         try:
             if is_whole(path):
@@ -271,5 +271,5 @@ def _build(stage_state: StageState) -> None:
 
 
 def _words(at: Position) -> str:
-    """Returns a position as people count."""
+    """Returns a position in words, counted from 1."""
     return f"in epoch {at.epoch + 1} after step {at.step}" if at.step else f"after epoch {at.epoch}"

@@ -19,7 +19,7 @@ from dlcli.training.setup import TrainingSetup
 
 
 class ClassifierTrainer:
-    """Fits the spec's classifier once on the backbone's features, and saves the whole model."""
+    """Fits the spec's classifier once on the backbone's features, and saves the complete model."""
 
     def __init__(self, setup: TrainingSetup, record: Record) -> None:
         classifier = setup.experiment.model.classifier
@@ -66,7 +66,7 @@ class ClassifierTrainer:
         return scores
 
     def _record_epoch(self, scores: dict[str, float], examples: int, started: float) -> None:
-        """Writes the one row of the history, the model, and what `stages.json` says."""
+        """Writes the one row of the history, the model, and the entry of `stages.json`."""
         record, run, stage = self._record, self._record.run, self._stage
         seconds = perf_counter() - started
         row: dict[str, Any] = {"stage": stage.name, "epoch": 1, **scores}
@@ -83,7 +83,7 @@ class ClassifierTrainer:
 
 
 def _fitted(setup: TrainingSetup, classifier: ClassifierSpec, features: Any, labels: Any) -> Any:
-    """Returns the fitted classifier; what scikit-learn warns of (that more iterations are needed, say) is told."""
+    """Returns the fitted classifier; scikit-learn's warnings (such as too few iterations) are logged."""
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         fitted = classifier.fit(features, labels, setup.experiment.seed)

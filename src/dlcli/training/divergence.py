@@ -17,7 +17,7 @@ SHOWN = 5
 
 
 def words_of_divergence(error: Diverged, norms: list[float], rate: float, best: Best) -> str:
-    """Returns what a run that has diverged tells its user.
+    """Returns the message of a run that has diverged.
 
     Args:
         error: what was seen.
@@ -40,7 +40,7 @@ def words_of_divergence(error: Diverged, norms: list[float], rate: float, best: 
 def looked_back(model: Any, stream: TrainingStream, start: Position, error: Diverged) -> tuple[Diverged, list[float]]:
     """Repeats the steps from a position on, one by one, to the one that broke the training.
 
-    Returns the error with that very step (the training itself may look at the loss every ten steps only) and the norm
+    Returns the error with that very step (the training itself may check the loss every ten steps only) and the norm
     of the gradients of each repeated step; the error as it was, and none, where that takes too long.
     """
     step, end = _step(model), perf_counter() + SECONDS

@@ -24,7 +24,7 @@ GENTLE = 0.01
 """The default rate of what was trained before, as a share of the head's: large steps would undo it (Keras's guide on
 transfer learning takes 1e-5 after 1e-3)."""
 _SOURCE = ("data.source=", "data.source.")
-"""How `--set` options of another source begin."""
+"""Prefix of the `--set` options of another source."""
 
 
 def with_stages(loaded: LoadedSpec) -> LoadedSpec:
@@ -61,14 +61,14 @@ def continued(
     overrides: list[str],
     offline: bool = False,
 ) -> LoadedSpec:
-    """Returns the spec of a run that begins with a finished run's model, on the same data, split the same way.
+    """Returns the spec of a run that starts from a finished run's model, on the same data with the same split.
 
-    Where overrides name another source it is split anew, unless it is a copy of the run's own. The output layer begins anew
-    where its classes are others.
+    Where overrides name another source it is split again, unless it is a copy of the run's own. The output layer is new
+    where its classes differ.
 
     Args:
         run: the finished run.
-        log: reports that other data is split anew.
+        log: reports that other data is split again.
         train: what learns, as a stage's `train`.
         learning_rate: of the new stage; if None that of the run's last stage, or a hundredth of it if that unfroze nothing.
         epochs: of the new stage; those of the run's last stage if None.
@@ -94,7 +94,7 @@ def continued(
 
 
 def _data_of_stage(run: RunFolder, train: Any, learning_rate: float | None, epochs: int | None) -> dict[str, Any]:
-    """Returns the run's spec as plain data, with one stage that begins with the run's model.
+    """Returns the run's spec as plain data, with one stage that starts from the run's model.
 
     Raises:
         UsageError: the run has no model, or one that is no network to the end.
@@ -118,7 +118,7 @@ def _data_of_stage(run: RunFolder, train: Any, learning_rate: float | None, epoc
 
 
 def _of_another_source(split: dict[str, Any]) -> dict[str, Any]:
-    """Returns the settings of a split without what was resolved for a run's own source: its parts, and the default shares."""
+    """Returns the settings of a split without what was resolved for a run's own source: its splits, and the default shares."""
     shares = {part: "auto" for part, share in DEFAULT_SHARES.items() if split[part] in ("source", share)}
     return split | shares | {"file": None}
 
@@ -138,7 +138,7 @@ def _with_other_classes(run: RunFolder, data: dict[str, Any], overrides: list[st
     """Returns the checked spec.
 
     Raises:
-        UsageError: the run tells two classes apart by one output, and the new source has other than two.
+        UsageError: the run distinguishes two classes by one output, and the new source does not have two.
         SpecError: an override is wrong.
     """
     try:

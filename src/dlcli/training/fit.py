@@ -36,13 +36,13 @@ class FitContext:
     """What a fit runs under.
 
     Attributes:
-        asked: what signals ask.
+        request: what signals request.
         begin: the checkpoint that it resumes from; None from the start.
         offline: whether nothing may be fetched.
         spread: the devices that share its batches; None for one device.
     """
 
-    asked: StopRequest
+    request: StopRequest
     begin: Snapshot | None = None
     offline: bool = False
     spread: Spread | None = None
@@ -108,7 +108,7 @@ def _fit(experiment: Experiment, splits: Splits, run: RunFolder, reporter: Repor
     if once:
         ClassifierTrainer(setup, record).train()
         return
-    checkpoints = Checkpoints(record, context.asked, training.checkpoint_minutes, context.begin, context.spread)
+    checkpoints = Checkpoints(record, context.request, training.checkpoint_minutes, context.begin, context.spread)
     StageTrainer(setup, record, checkpoints).train(score_start=has_all_weights)
 
 

@@ -20,7 +20,7 @@ from dlcli.runtime.python import python_command, python_environment
 from dlcli.visible import visible
 
 GRACE = 60.0
-"""Seconds that the others have to end after the chief: each ends by itself once it knows that another one has gone."""
+"""Seconds that the others have to end after the chief: each ends by itself once it notices that another has ended."""
 _LINES = 15
 
 
@@ -43,7 +43,7 @@ def run_local_workers(count: int, arguments: Sequence[str]) -> int:
         for index in range(count):
             workers = ["--workers", ",".join(addresses), "--index", str(index)]
             output = outputs[index - 1] if index else None
-            # In a process group of its own a worker gets the terminal's Ctrl-C once, from here: a second one ends it at once.
+            # In a separate process group a worker gets the terminal's Ctrl-C only once, from here: a second one would end it.
             processes.append(
                 subprocess.Popen(
                     python_command("-m", "dlcli", *arguments, *workers),

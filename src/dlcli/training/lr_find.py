@@ -209,13 +209,13 @@ def setting_of_rate(loaded: LoadedSpec, stage: str, rate: float) -> str:
 
 
 def written_rate(path: Path, experiment: Experiment, stage: str, rate: float) -> str:
-    """Writes a rate into a spec's file, comments and all else left as they are; returns the field.
+    """Writes a rate into a spec's file, whose comments and other content stay unchanged; returns the field.
 
-    The stage's own optimizer gets it where it has one, else the training's; of a schedule, the rate that it begins with.
+    The stage's own optimizer gets it where it has one, else the training's; of a schedule, the rate that it starts with.
 
     Raises:
         UsageError: a schedule has no such rate, or the file cannot be written.
-        SpecError: the changed file would not be valid; it is left as it was then.
+        SpecError: the changed file would not be valid; it then stays unchanged.
     """
     from dlcli.runs.files import replacing
     from dlcli.spec.document import dotted

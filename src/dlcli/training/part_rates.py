@@ -24,7 +24,7 @@ def build_optimizer(spec: OptimizerSpec, backbone: Iterable[Any]) -> Any:
     optimizer.__class__ = optimizer_by_part(type(optimizer))
     optimizer.backbone_keys = frozenset(variable_key(optimizer, variable) for variable in backbone)
     optimizer.backbone_rate = built(rates.backbone)
-    # Of two numbers the ratio is kept, so that a callback which lowers the rate lowers both.
+    # The ratio of the two rates stays the same, so that a callback which lowers the rate lowers both.
     numbers = isinstance(rates.backbone, float) and isinstance(rates.head, float)
     optimizer.backbone_share = rates.backbone / rates.head if numbers else None  # type: ignore[operator]
     return optimizer

@@ -17,17 +17,17 @@ from dlcli.upstream.keras import stepped_variables
 
 _LAST_BIT = 2.0**-23
 _MOST = 12
-"""Variables that the table of a broken promise names."""
+"""Variables that the table of a failed proof names."""
 
 
 class Proof(keras.callbacks.Callback):  # type: ignore[misc]
     """Compares every variable of the model with the stage's plan after the stage's first step (the first call of the
-    device: up to ten steps of a head on kept features); RunFailed if they differ.
+    device: up to ten steps of a head on stored features); RunFailed if they differ.
 
     Where the first step cannot move anything yet (a schedule that starts at 0, gradients that are gathered over several
-    steps, half precision that still looks for its scale), what stands still is looked at again at the end of the first
+    steps, half precision that still searches its scale), unchanged variables are checked again at the end of the first
     epoch. A variable whose gradient is zero (units that no example reaches), or whose step is too small for its last bit,
-    stands still rightly and is counted.
+    is correctly unchanged and is counted.
     """
 
     def __init__(self, plan: Plan, stream: Any, trained: Any) -> None:
@@ -83,9 +83,9 @@ class Proof(keras.callbacks.Callback):  # type: ignore[misc]
         self.result = {"step": step, "moved": count - len(stuck), "still": len(self._plan.still), **rightly}
 
     def _reasons(self, variables: Sequence[Any]) -> dict[int, str]:
-        """Returns why variables stand still rightly, by id: those of the optimizer whose step on a batch is zero or too small.
+        """Returns why variables are correctly unchanged, by id: those of the optimizer whose step on a batch is zero or too small.
 
-        A step that float32 cannot add to a weight (a rate of 1e-9) leaves it as it is, whatever the optimizer.
+        A step that float32 cannot add to a weight (a rate of 1e-9) leaves it unchanged with any optimizer.
         """
         trainable = {id(variable) for variable in self._trained.trainable_variables}
         stepped = [weight for weight in variables if id(weight) in trainable and self._is_stepped(weight)]
@@ -112,7 +112,7 @@ class Proof(keras.callbacks.Callback):  # type: ignore[misc]
         return min([float(optimizer.learning_rate) for optimizer in optimizers] + [rate for rate in backbone if rate])
 
     def _is_stepped(self, variable: Any) -> bool:
-        """Whether an optimizer was built for the variable: none is in a model that was unfrozen and not compiled anew."""
+        """Whether an optimizer was built for the variable: none is in a model that was unfrozen and not compiled again."""
         optimizers = [_inner(named.optimizer) for named in optimizers_of(self.model)]
         return any(variable is stepped for optimizer in optimizers for stepped in stepped_variables(optimizer))
 
@@ -123,7 +123,7 @@ def _inner(optimizer: Any) -> Any:
 
 
 def _may_rest(optimizer: Any) -> bool:
-    """Whether the first step of an optimizer may leave every variable as it is."""
+    """Whether the first step of an optimizer may leave every variable unchanged."""
     inner = _inner(optimizer)
     return inner is not optimizer or bool(inner.gradient_accumulation_steps) or float(inner.learning_rate) == 0.0
 
@@ -138,7 +138,7 @@ def _digest(variable: Any) -> bytes:
 
 
 def _table(plan: Plan, drifted: Sequence[Any], stuck: Sequence[Any], step: int) -> str:
-    """Returns the words of a broken promise: every variable that is not as planned, up to a dozen of each sort."""
+    """Returns the message on variables that do not match the plan, up to a dozen of each kind."""
     lines = [
         f"stage {plan.stage.name}: after step {step} the trained variables do not match the stage:"
         f" {len(drifted)} frozen variables changed, {len(stuck)} trainable variables did not"

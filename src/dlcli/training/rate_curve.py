@@ -9,9 +9,9 @@ import numpy as np
 from dlcli.arrays import Array
 
 HALF_WIDTH = 1.0
-"""Decades of the rate to each side that a smoothed loss looks at; a loss falls over one or two."""
+"""Decades of the rate on each side that a smoothed loss averages; a loss falls over one or two."""
 FEWEST_BESIDE = 4
-"""Steps to each side that it looks at in any case."""
+"""Smallest number of steps on each side that it averages."""
 CERTAIN = 4.0
 """Standard errors by which the steepest slope must be below 0: over a curve of noise alone one in thousands is."""
 LEAST_FALL = 0.01
@@ -51,7 +51,7 @@ def smooth_curve(rates: Array, losses: Array) -> Smooth:
         beside = np.sort(np.abs(places - place))[min(2 * FEWEST_BESIDE, len(places) - 1)]
         weights = (1 - np.minimum(np.abs(places - place) / (1.001 * max(HALF_WIDTH, beside)), 1) ** 3) ** 3
         terms = np.stack([np.ones(len(places)), places - place])
-        # The row of each term says what every loss adds to it.
+        # The row of each term holds the contribution of every loss.
         rows = np.linalg.solve((terms * weights) @ terms.T, terms * weights)
         smooth.losses[at], smooth.slopes[at] = rows @ losses
         smooth.errors[at] = np.sqrt((rows[1] ** 2).sum())
@@ -84,7 +84,7 @@ def suggested(rates: Array, smooth: Array, losses: Array) -> Suggestions:
 
 
 def _longest_fall(losses: Array) -> tuple[int, int]:
-    """Returns where the longest falling subsequence begins and ends (fastai's `valley`)."""
+    """Returns the start and end of the longest falling subsequence (fastai's `valley`)."""
     lengths, begins = np.ones(len(losses), dtype=int), np.arange(len(losses))
     for at in range(1, len(losses)):
         above = np.flatnonzero(losses[:at] > losses[at])

@@ -34,11 +34,11 @@ class Trial:
 
 
 def put_together(experiment: Experiment, features: Path, log: Log, *, stage_name: str = "", offline: bool = False) -> Trial:
-    """Returns a stage ready for its first step, as a training would begin it.
+    """Returns a stage ready for its first step, as a training would start it.
 
     Args:
         experiment: the experiment; a schedule in it stays.
-        features: the folder in which features of a frozen backbone are kept.
+        features: the folder in which features of a frozen backbone are stored.
         log: takes what a user should know.
         stage_name: the stage; the first if empty.
         offline: whether nothing may be fetched.

@@ -25,7 +25,7 @@ from dlcli.training.part_rates import backbone_rate
 class Scores(keras.callbacks.Callback):  # type: ignore[misc]
     """Adds to each epoch's logs the metrics that scikit-learn scores on the validation predictions.
 
-    `predict` takes a function that it calls before each batch; with `pauses`, the run may be left there.
+    `predict` takes a function that it calls before each batch; with `pauses`, the run may be interrupted there.
     """
 
     pauses: Pauses | None = None
@@ -72,7 +72,7 @@ class Record:
     saved: bool = False
     """Whether a best model was saved since the last checkpoint, which then belongs to another one."""
     extended_at: float = 0.0
-    """Seconds of training before the run was made longer: its time limit counts from there."""
+    """Seconds of training before the run was extended: its time limit counts from there."""
     without_penalties: bool = False
     """Of a run of revision 1, whose losses hold the penalties on weights, whether they are compared without them: Keras counts
     those of learning layers alone, so that the same weights have another loss in each stage."""
@@ -81,7 +81,7 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """Seconds of training so far, in whole epochs, since the run was begun or made longer."""
+        """Seconds of training so far, in complete epochs, since the run was started or extended."""
         return float(sum(row["seconds"] for row in self.rows)) - self.extended_at
 
     def state(self) -> dict[str, Any]:
@@ -139,8 +139,8 @@ class Diverged(Exception):
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     """Writes history, status and the best model after each epoch of a stage, and fails where the loss is no number.
 
-    With `moving`, the variables that the stage moves, it keeps what they held in the stage's best epoch in memory.
-    Where an epoch takes less time than saving the whole model (a head on kept features), `lazy` saves only once the last
+    With `moving`, the variables that the stage changes, it holds their values of the stage's best epoch in memory.
+    Where an epoch takes less time than saving the model (a head on stored features), `lazy` saves only once the last
     saving has paid off; `finish` saves the rest.
     """
 
@@ -149,7 +149,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self.record, self.stage_best = record, Best()
         self._stream, self._stage, self._batch_size = stream, stage, batch_size
         self._moving, self._lazy = moving, lazy
-        self._kept: list[Array] = []
+        self._best_values: list[Array] = []
         self._unsaved: Best | None = None
         self._started, self._saved_at, self._save_cost = 0.0, 0.0, 0.0
 
@@ -185,7 +185,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             value -= penalties(self.model)
         if record.better(value, self.stage_best):
             self.stage_best = Best(epoch + 1, float(value or 0.0), self._stage)
-            self._kept = [variable.numpy() for variable in self._moving]
+            self._best_values = [variable.numpy() for variable in self._moving]
         improved = record.better(value, self._unsaved or record.best)
         record.rows.append(row)
         record.run.history_file.append_last(record.rows)
@@ -204,39 +204,39 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self.record.reporter.fit_finished()
 
     def state(self) -> dict[str, Any]:
-        """Returns what a checkpoint keeps of it, without the weights of the stage's best epoch."""
+        """Returns the state for a checkpoint, without the weights of the stage's best epoch."""
         unsaved = self._unsaved and asdict(self._unsaved)
         return {"best": asdict(self.stage_best), "unsaved": unsaved, "seconds": perf_counter() - self._started}
 
     @property
-    def kept(self) -> list[Array]:
-        """What the moving variables held in the stage's best epoch; empty before it, and where they are not kept."""
-        return self._kept
+    def best_values(self) -> list[Array]:
+        """The values of the moving variables in the stage's best epoch; empty before it, and where they are not held."""
+        return self._best_values
 
     def restore(self, state: dict[str, Any], weights: list[Array]) -> None:
-        """Takes up the state of a checkpoint, in an epoch that has begun."""
-        self.stage_best, self._kept = Best(**state["best"]), weights
+        """Restores the state of a checkpoint, in an epoch that has started."""
+        self.stage_best, self._best_values = Best(**state["best"]), weights
         self._unsaved = state["unsaved"] and Best(**state["unsaved"])
         self._started = perf_counter() - state["seconds"]
 
     def with_best(self, do: Callable[[], None]) -> None:
-        """Calls a function while the stage's best weights are in place; does nothing where they are not kept.
+        """Calls a function while the stage's best weights are in place; does nothing where they are not held.
 
-        Then the weights are what they were.
+        It then restores the current weights.
         """
-        if not self._kept:
+        if not self._best_values:
             return
         now = [variable.numpy() for variable in self._moving]
-        self._put(self._kept)
+        self._put(self._best_values)
         do()
         self._put(now)
 
     def finish(self, *, restore: bool) -> None:
         """Saves a best model that is not saved yet; leaves the stage's best weights in place, or the last ones."""
-        if not self._kept:
+        if not self._best_values:
             return
         last = [variable.numpy() for variable in self._moving]
-        self._put(self._kept)
+        self._put(self._best_values)
         if self._unsaved is not None:
             self._save()
         if not restore:

@@ -42,7 +42,7 @@ WITHOUT_EFFECT = (
 PLACES = ("data.source.path", "data.source.validation", "data.source.test")
 """Where the data is: a run may find a copy of it elsewhere, whose fingerprint is compared."""
 SPREADING = ("hardware.strategy", "hardware.devices", "hardware.device")
-"""Fields that change its rounding, and the draws of dropout: a run must be able to leave a machine that has gone."""
+"""Fields that change its rounding, and the draws of dropout: a run must be able to move to another machine."""
 
 
 def resume(
@@ -54,7 +54,7 @@ def resume(
     offline: bool,
     cluster: Cluster | None = None,
 ) -> None:
-    """Resumes a run from its newest whole checkpoint, to the same bits as if it had never been interrupted.
+    """Resumes a run from its newest complete checkpoint, to the same bits as without an interruption.
 
     Args:
         run: the run; another process must not be writing it.
@@ -110,14 +110,14 @@ def _refuse_later_revision(run: RunFolder) -> None:
 
 
 def _finish(run: RunFolder, experiment: Experiment, log: Log) -> None:
-    """Writes what a complete run lacks because it was stopped in its last second, and says that nothing is left to do."""
+    """Writes what a complete run lacks because it was stopped at its very end, and logs that it is complete."""
     if not is_written(run):
         write_documents(run, log)
     log(f"{run.id} is complete; to train longer, use --set training.epochs={_epochs(experiment) + 10}")
 
 
 def _begin_of(run: RunFolder, log: Log) -> Snapshot | None:
-    """Returns the newest whole checkpoint, if there is one.
+    """Returns the newest complete checkpoint, if there is one.
 
     Raises:
         UsageError: the run's spec is not the checkpoint's.
@@ -142,7 +142,7 @@ def _mark_as_running(run: RunFolder) -> None:
 
 
 def _write_spec(run: RunFolder, experiment: Experiment, begin: Snapshot | None) -> None:
-    """Replaces the run's spec; before it, a checkpoint says that it fits the new one too."""
+    """Replaces the run's spec; before that, the checkpoint is marked as valid for the new one too."""
     text = to_yaml(experiment)
     if begin is not None:
         specs = [spec_digest(run), hashlib.sha256(text.encode()).hexdigest()]
@@ -199,7 +199,7 @@ def _added_epochs(before: Experiment, changed: Experiment) -> int:
     """Returns by how many epochs the training is to be longer.
 
     Raises:
-        UsageError: it would be shorter, or nothing says for which of several stages the epochs are.
+        UsageError: it would be shorter, or it is open for which of several stages the epochs are.
     """
     added = _epochs(changed) - _epochs(before)
     if added < 0:
@@ -237,7 +237,7 @@ def _extended(
         steps = _steps_an_epoch(run, before)
         optimizer = stage.optimizer.stretched(steps * (stage.epochs or 0), steps * (longer.epochs or 0))
         changed = _with_optimizer(changed, optimizer)
-    return changed, _going_on(_with_new_time(run, begin))
+    return changed, _without_stop(_with_new_time(run, begin))
 
 
 def _which_policy(rate: Any) -> str:
@@ -264,7 +264,7 @@ def _with_optimizer(experiment: Experiment, optimizer: Any) -> Experiment:
 
 
 def _with_stage(run: RunFolder, experiment: Experiment, epochs: int) -> Experiment:
-    """Returns the experiment with one more stage, like the last one, that goes on with its last weights."""
+    """Returns the experiment with an added stage, like the last one, that starts from its last weights."""
     stages = experiment.stages
     names = {stage.name for stage in stages}
     name = next(name for name in ("rewarm", *(f"rewarm{number}" for number in range(2, 1000))) if name not in names)
@@ -277,16 +277,18 @@ def _with_stage(run: RunFolder, experiment: Experiment, epochs: int) -> Experime
 
 
 def _with_new_time(run: RunFolder, begin: Snapshot) -> Snapshot:
-    """Returns the state of a run whose time limit begins anew."""
+    """Returns the state of a run whose time limit starts again."""
     record = begin.state["record"]
     seconds = sum(row["seconds"] for row in recorded_rows(run, record, begin.state["epoch"]))
     return replace(begin, state=begin.state | {"record": record | {"extended_at": seconds}})
 
 
-def _going_on(begin: Snapshot) -> Snapshot:
-    """Returns the state of a run that had stopped, with what stopped it taken back: patience and time begin anew."""
+def _without_stop(begin: Snapshot) -> Snapshot:
+    """Returns the state of a run that had stopped, with the stop undone: patience and time start again."""
     if not begin.state["stopped"]:
         return begin
-    anew = {"wait": 0, "stopped_epoch": 0, "stopped": False, "spent": 0.0}
-    callbacks = [state | {name: value for name, value in anew.items() if name in state} for state in begin.state["callbacks"]]
+    initial = {"wait": 0, "stopped_epoch": 0, "stopped": False, "spent": 0.0}
+    callbacks = [
+        state | {name: value for name, value in initial.items() if name in state} for state in begin.state["callbacks"]
+    ]
     return replace(begin, state=begin.state | {"stopped": False, "callbacks": callbacks})

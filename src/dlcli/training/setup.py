@@ -21,7 +21,7 @@ class TrainingSetup:
         splits: its data.
         network: its model in parts.
         log: writes a line to the log.
-        spread: the devices that share each batch; None where one takes it whole.
+        spread: the devices that share each batch; None for a single device.
         revision: that of the run.
     """
 

@@ -13,13 +13,13 @@ from dlcli.training.setup import TrainingSetup
 
 
 def callbacks_of(setup: TrainingSetup, record: Record, stage: Stage, first: int) -> list[Any]:
-    """Returns the Keras callbacks that a stage is trained with; its epochs begin with `first`."""
+    """Returns the Keras callbacks that a stage is trained with; its epochs start at `first`."""
     chosen = [_built_callback(setup, record, callback, first) for callback in stage.callbacks or []]
     return [*_averaged(stage), *chosen, *_tensorboard(record, stage)]
 
 
 def averaging(callbacks: Sequence[Any]) -> list[Any]:
-    """Returns the callback of the moving average, which stands before whatever looks at the weights."""
+    """Returns the callback of the moving average, which comes before all callbacks that read the weights."""
     return [callback for callback in callbacks if isinstance(callback, keras.callbacks.SwapEMAWeights)]
 
 
@@ -31,7 +31,7 @@ def without_averaging(callbacks: Sequence[Any]) -> list[Any]:
 def _averaged(stage: Stage) -> list[Any]:
     """Returns the callback that puts the moving average of the weights in place for validation, scores and saving.
 
-    One does both; a second one would undo its swap at validation. It stands before whatever looks at the weights.
+    One does both; a second one would undo its swap at validation. It comes before all callbacks that read the weights.
     """
     if stage.optimizer is None or not stage.optimizer.use_ema:
         return []
@@ -39,7 +39,7 @@ def _averaged(stage: Stage) -> list[Any]:
 
 
 def _built_callback(setup: TrainingSetup, record: Record, callback: Any, first: int) -> Any:
-    """Returns the Keras callback; epochs that it counts for itself begin with the stage."""
+    """Returns the Keras callback; epochs that it counts itself start with the stage."""
     if callback.kind == "tensorboard":
         return callback.build(log_dir=str(record.run.tensorboard_path))
     if callback.kind == "time_limit":  # the training's own limit is one for all of its stages

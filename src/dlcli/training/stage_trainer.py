@@ -33,8 +33,8 @@ class StageTrainer:
         self._stages = setup.experiment.stages
 
     def train(self, *, score_start: bool) -> None:
-        """Trains every stage that is left; with `score_start` the model that it starts from may be its best."""
-        for stage in self._stages:  # what a later stage cannot do is known before the first one takes its hours
+        """Trains all remaining stages; with `score_start` the model that it starts from may be its best."""
+        for stage in self._stages:  # an impossible later stage is reported before the first one takes hours
             plan_stage(self._setup.network, stage)
         for index in range(self._checkpoints.stage, len(self._stages)):
             self._train_stage(index, score_start=score_start and index == 0)
@@ -43,21 +43,21 @@ class StageTrainer:
         self._tell_end()
 
     def _train_stage(self, index: int, *, score_start: bool) -> None:
-        """Runs one stage, or what a checkpoint leaves of it, and adds its entry of `stages.json` to the checkpoints'."""
-        setup, asked = self._setup, self._checkpoints.asked
+        """Runs one stage, or its rest after a checkpoint, and adds its entry of `stages.json` to the checkpoints'."""
+        setup, request = self._setup, self._checkpoints.request
         state = self._begin(index)
         if score_start:
             self._score_start(state)
-        asked.waits = True
+        request.waits = True
         try:
             self._run_epochs(state)
         except Diverged as error:
             raise RunFailed(self._why_diverged(state, error)) from None
         finally:
             state.recorder.finish(restore=index + 1 == len(self._stages) or self._stages[index + 1].start == "best")
-            asked.waits = False
-        if asked.stop:  # it came after the last place where the stage could be left
-            raise Interrupted(f"{asked.stop} after epoch {len(self._record.rows)}")
+            request.waits = False
+        if request.stop:  # it came after the last position where the stage could be interrupted
+            raise Interrupted(f"{request.stop} after epoch {len(self._record.rows)}")
         if can_be_compared(setup, self._record):
             state.recorder.with_best(lambda: keep_answers(setup, self._record.run, index))
         self._checkpoints.stages.append(self._entry(state))
@@ -88,19 +88,19 @@ class StageTrainer:
         )
 
     def _recorder(self, index: int, plan: Plan, inputs: StageInputs, stream: TrainingStream) -> Recorder:
-        """Returns the recorder of a stage; it keeps the best weights in memory where something asks for them later."""
-        asked_later = index + 1 < len(self._stages) or inputs.of_features or can_be_compared(self._setup, self._record)
+        """Returns the recorder of a stage; it holds the best weights in memory where they are needed later."""
+        restores_best = index + 1 < len(self._stages) or inputs.of_features or can_be_compared(self._setup, self._record)
         return Recorder(
             self._record,
             stream,
             stage=plan.stage.name,
             batch_size=self._setup.batch_size,
-            moving=plan.moving if asked_later else [],
+            moving=plan.moving if restores_best else [],
             lazy=inputs.of_features,
         )
 
     def _run_epochs(self, state: StageState) -> None:
-        """Runs the epochs of a stage that are left.
+        """Runs the remaining epochs of a stage.
 
         Raises:
             Diverged: the loss became infinite or no number.
@@ -136,7 +136,7 @@ class StageTrainer:
         return words_of_divergence(error, norms, rate, self._record.best)
 
     def _entry(self, state: StageState) -> dict[str, Any]:
-        """Returns what `stages.json` says of a stage that has ended."""
+        """Returns the entry of `stages.json` for a stage that has ended."""
         stage, run, rows, proof = state.plan.stage, self._record.run, self._record.rows, state.proof
         last = state.first + (stage.epochs or 0)
         built = without_averaging(state.callbacks)[: len(stage.callbacks or [])]

@@ -48,10 +48,10 @@ def train(
     """Trains an experiment in a new run folder and returns the run.
 
     `parent` is the id of the run that it continues, `batch` names the job of a batch that it is made for. `write_up`
-    tells whether diagnosis, model card and report are written at its end. Of a cluster's workers this is the chief.
+    says whether diagnosis, model card and report are written at its end. Of a cluster's workers this is the chief.
 
     Raises:
-        RunFailed: the training could not end well; the folder says why and keeps the best epoch so far.
+        RunFailed: the training failed; the folder says why and keeps the best epoch so far.
         Interrupted: a signal stopped it; `dlcli train --resume` resumes it.
         DataError: the data is not fit to train on.
         UsageError: a tracker's package is not installed.
@@ -82,8 +82,8 @@ def proceed(
     Of several workers the chief alone scores it.
     """
     with followed(run, reporter, log) as following:
-        with _diagnosed_failure(run, write_up), recorded_failure(run) as asked:
-            # A run is the same whatever its process trained before, down to the names of its layers.
+        with _diagnosed_failure(run, write_up), recorded_failure(run) as request:
+            # A run does not depend on what its process trained before, down to the names of its layers.
             keras.utils.clear_session()
             device = use_devices(experiment.hardware, experiment.seed, cluster)
             log(f"device: {device}")
@@ -97,7 +97,7 @@ def proceed(
                 splits = open_recorded(run, experiment, offline=offline)
             chief = cluster is None or cluster.is_chief
             following.begin(experiment if chief else without_trackers(experiment), offline=offline)
-            fit(experiment, splits, run, following, log, FitContext(asked, begin, offline, device.spread))
+            fit(experiment, splits, run, following, log, FitContext(request, begin, offline, device.spread))
             if not chief:
                 return
             _score(experiment, splits, run)
@@ -109,7 +109,7 @@ def proceed(
 
 @contextmanager
 def _diagnosed_failure(run: RunFolder, write_up: bool) -> Iterator[None]:
-    """Writes the diagnosis of a run that fails inside the block: why a loss diverged is what one wants to know then."""
+    """Writes the diagnosis of a run that fails inside the block: the user needs to know why a loss diverged."""
     try:
         yield
     except Interrupted:
@@ -121,7 +121,7 @@ def _diagnosed_failure(run: RunFolder, write_up: bool) -> Iterator[None]:
 
 
 def run_logger(run: RunFolder, reporter: Reporter) -> Log:
-    """Returns what says a line to the user and to the run's log."""
+    """Returns a function that writes a line for the user and to the run's log."""
 
     def log(line: str) -> None:
         run.log(line)
@@ -133,14 +133,14 @@ def run_logger(run: RunFolder, reporter: Reporter) -> Log:
 def described(run: RunFolder, device: Device) -> dict[str, Any]:
     """Returns what `environment.json` holds: of a resumed run the first description, with the later ones in `resumed`.
 
-    The run keeps the revision that it was begun with.
+    The run keeps the revision that it was started with.
     """
     first, here = run.environment(), describe_environment(device)
     return {"revision": REVISION} | here if not first else first | {"resumed": [*first.get("resumed", []), here]}
 
 
 def _tell_rounding(begun: dict[str, Any], here: dict[str, Any], log: Log) -> None:
-    """Says what a resumed run computes with otherwise than when it was begun, and whether that changes its bits."""
+    """Logs how the device of a resumed run differs from that at its start, and whether that changes its bits."""
     differing = rounding_differences(begun, here)
     if differing:
         log(f"note: resumed with {', '.join(differing)}: the last bits will differ from an uninterrupted run")
@@ -177,7 +177,7 @@ def _tell_data(splits: Splits, log: Log) -> None:
 
 
 def _score(experiment: Experiment, splits: Splits, run: RunFolder) -> None:
-    """Scores the kept model, loaded again from its file, on the test split; on the validation split where there is none."""
+    """Scores the saved model, loaded from its file, on the test split; on the validation split where there is none."""
     from dlcli.charts.learning import save_curves
     from dlcli.training.trackers.tensorboard import write_results
 

@@ -24,7 +24,7 @@ from dlcli.training.setup import TrainingSetup
 def can_be_compared(setup: TrainingSetup, record: Record) -> bool:
     """Whether the stages of a training can be compared: there are several, and a validation split chooses their epochs.
 
-    Of several workers none answers the whole part.
+    With several workers none predicts the complete split.
     """
     stages = setup.experiment.training.stages or []
     several = len(stages) > 1 and any(stage.train != "all" for stage in stages)

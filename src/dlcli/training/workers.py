@@ -26,7 +26,7 @@ def follow(loaded: LoadedSpec, cluster: Cluster, *, offline: bool = False) -> No
 def follow_resumed(
     run: RunFolder, cluster: Cluster, *, overrides: list[str], schedule: SchedulePolicy | None, offline: bool = False
 ) -> None:
-    """Trains along with a run that goes on, from a copy of what its folder held before any worker went on."""
+    """Trains along with a resumed run, from a copy of its folder before any worker resumed it."""
     with _folder_of_its_own(cluster) as folder:
         copy = folder / run.name / run.path.name
         unread = shutil.ignore_patterns(layout.LOCK, "*.tmp", layout.TENSORBOARD, layout.EVALUATION, layout.LOG, "*.html")
@@ -36,7 +36,7 @@ def follow_resumed(
 
 @contextmanager
 def _folder_of_its_own(cluster: Cluster) -> Iterator[Path]:
-    """Gives a folder that is removed when the block ends; what ends it early says that the run is the chief's."""
+    """Yields a folder that is removed when the block ends; a message on its early end names the chief's run."""
     try:
         with TemporaryDirectory(prefix=f"dlcli-worker-{cluster.index}-") as folder:
             yield Path(folder)

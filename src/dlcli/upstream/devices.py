@@ -31,7 +31,7 @@ _APART = 2_654_435_761
 
 @contextmanager
 def equal_copies() -> Iterator[None]:
-    """Has Keras, inside the block, keep a whole and equal copy of model and optimizer on every device of a strategy.
+    """Has Keras, inside the block, keep a complete and equal copy of model and optimizer on every device of a strategy.
 
     Models that are made inside the block and called outside a strategy's scope compute on one device alone.
     """
@@ -81,7 +81,7 @@ def _replica() -> int | Any:
 
 
 def _apart(draw: Any) -> Any:
-    """Returns `SeedGenerator.next` with draws of its own for each device; the first one's are those of one device alone."""
+    """Returns `SeedGenerator.next` with separate draws for each device; those of the first device equal those of a single device."""
 
     def following(self: Any, ordered: bool = True) -> Any:
         import tensorflow as tf
@@ -110,7 +110,7 @@ def _over_all(moments: Any) -> Any:
 
 
 def make_metrics(model: Any, batch: Any) -> None:
-    """Makes the metrics of a freshly compiled model from one whole batch, which is not spread over devices (1.)."""
+    """Makes the metrics of a freshly compiled model from one complete batch, which is not spread over devices (1.)."""
     model._symbolic_build(data_batch=batch)
 
 
@@ -141,19 +141,19 @@ def training_step(model: Any) -> ShareStep:
 
 
 def _summed(gradients: list[Any]) -> list[Any]:
-    """Returns gradients summed over all devices: before the optimizer clips them or looks whether they are finite."""
+    """Returns gradients summed over all devices: before the optimizer clips them or checks whether they are finite."""
     import tensorflow as tf
 
-    known = [one for one in gradients if one is not None]
-    summed = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, known))
-    return [None if one is None else next(summed) for one in gradients]
+    present = [gradient for gradient in gradients if gradient is not None]
+    summed = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, present))
+    return [None if gradient is None else next(summed) for gradient in gradients]
 
 
 def evaluation_step(model: Any) -> ShareStep:
     """Returns Keras's `test_step` for a share of a batch, which may be empty."""
     import tensorflow as tf
 
-    def seen(inputs: Any, labels: Any, count: Any) -> Any:
+    def evaluated(inputs: Any, labels: Any, count: Any) -> Any:
         output = model(inputs, training=False)
         devices = tf.distribute.get_replica_context().num_replicas_in_sync
         loss = model._compute_loss(x=inputs, y=labels, y_pred=output, training=False) * devices
@@ -162,6 +162,6 @@ def evaluation_step(model: Any) -> ShareStep:
         return count
 
     def step(inputs: Any, labels: Any, count: Any, _part: Any) -> None:
-        tf.cond(count > 0, lambda: seen(inputs, labels, count), lambda: count)
+        tf.cond(count > 0, lambda: evaluated(inputs, labels, count), lambda: count)
 
     return step

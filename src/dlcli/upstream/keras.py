@@ -16,7 +16,7 @@ from dlcli.upstream.start import QUIET, hidden, plain_settings, quiet_start
 def import_keras() -> Any:
     """Imports and returns Keras, without what it imports only for its wrappers, its gallery plots and data frames.
 
-    `import keras` brings in scikit-learn, matplotlib and pandas wherever they are installed, over 2 s of 5 s
+    `import keras` imports scikit-learn, matplotlib and pandas wherever they are installed, over 2 s of 5 s
     (github.com/keras-team/keras `src/wrappers/sklearn_wrapper.py`, `src/trainers/data_adapters/array_slicing.py`);
     dlcli gives Keras no data frames, and needs the others only after training.
     """
@@ -34,7 +34,7 @@ def import_keras() -> Any:
 def imagenet_graph() -> Iterator[None]:
     """Lets `weights="imagenet"` inside the block give the graph alone, its weights random and nothing fetched.
 
-    EfficientNet B0 to B7 rescale their input once more with ImageNet's weights, and without a layer that would show it
+    EfficientNet B0 to B7 rescale their input again with ImageNet's weights, and without a layer that would show it
     among the weights (github.com/keras-team/keras `src/applications/efficientnet.py`).
     """
     from unittest.mock import patch
@@ -100,7 +100,7 @@ def keras_weights(kind: str, *, offline: bool) -> Iterator[None]:
 def weights_watched(watch: Callable[[Any, int], None]) -> Iterator[None]:
     """Calls `watch(layer, numbers)` before a layer that is made inside the block gets a weight of so many numbers.
 
-    Keras makes room for every weight that a model's description declares before it looks at what the file stores
+    Keras allocates every weight that a model's description declares before it reads what the file stores
     (github.com/keras-team/keras `src/saving/saving_lib.py`, `_load_model_from_fileobj`).
     """
     layers = import_keras().layers
@@ -133,7 +133,7 @@ def track_loss(model: Any, loss: Any, examples: Any) -> None:
 
 
 def optimizer_by_part(base: Any) -> Any:
-    """Returns a subclass of an optimizer that steps and decays the variables of a backbone at a rate of their own.
+    """Returns a subclass of an optimizer that steps and decays the variables of a backbone at a separate rate.
 
     Keras computes one rate for all variables of an optimizer, and weight decay reads it again
     (github.com/keras-team/keras `src/optimizers/base_optimizer.py`, `_get_current_learning_rate`).
@@ -162,7 +162,9 @@ def optimizer_by_part(base: Any) -> Any:
         def _apply_weight_decay(self, variables: Any) -> None:
             for inside in (False, True):
                 self._in_backbone = inside
-                super()._apply_weight_decay([one for one in variables if (self._var_key(one) in self.backbone_keys) is inside])
+                super()._apply_weight_decay(
+                    [variable for variable in variables if (self._var_key(variable) in self.backbone_keys) is inside]
+                )
             self._in_backbone = False
 
     ByPartOptimizer.__name__ = base.__name__

@@ -45,12 +45,12 @@ class JsonCmaEsSampler(CmaEsSampler):  # type: ignore[misc]
         return None
 
     def _split_optimizer_str(self, optimizer_str: str) -> dict[str, str]:
-        """Returns the state in parts that an attribute holds. The pickle that Optuna made of it is not kept."""
+        """Returns the state in parts that an attribute holds. Optuna's pickle of it is not stored."""
         return dict(super()._split_optimizer_str(json.dumps(_state(self._current))))
 
 
 def _state(optimizer: Any) -> dict[str, Any]:
-    """Returns every number of a state; the random numbers begin anew with each trial."""
+    """Returns every number of a state; the random numbers start again with each trial."""
     values = {name: value for name, value in vars(optimizer).items() if name != "_rng"}
     values["_C"] = np.triu(optimizer._C) + np.triu(optimizer._C, 1).T  # as cmaes pickles it: rounding makes the halves differ
     return {name: value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value for name, value in values.items()}

@@ -15,7 +15,7 @@ from dlcli.upstream.start import VERBOSE
 def silence_libtiff() -> None:
     """Keeps libtiff from writing its errors and warnings to stderr; Pillow raises its own errors where a file is damaged.
 
-    Pillow leaves libtiff's handlers as they are, which print (github.com/python-pillow/Pillow `src/libImaging/TiffDecode.c`).
+    Pillow does not replace libtiff's handlers, which print (github.com/python-pillow/Pillow `src/libImaging/TiffDecode.c`).
     They are functions of the library that Pillow has loaded; where it cannot be found its lines stay.
     """
     if os.environ.get(VERBOSE):

@@ -30,7 +30,7 @@ _IGNORED = {
 def silence_dependencies() -> None:
     """Keeps the warnings of other packages, and what they log below errors, off the terminal, in child processes too.
 
-    What of them matters to a user dlcli says in words of its own. `DLCLI_VERBOSE=1`, `PYTHONWARNINGS` and `python -W` show
+    dlcli reports those that matter to a user in its own messages. `DLCLI_VERBOSE=1`, `PYTHONWARNINGS` and `python -W` show
     them.
     """
     if os.environ.get(VERBOSE) or sys.warnoptions:
@@ -92,7 +92,7 @@ def plain_settings() -> Iterator[None]:
     """Lets Keras be imported inside the block with its own defaults: TensorFlow, float32, channels last.
 
     Keras reads its backend and limits from the environment, and the rest from `keras.json`, which may hold anything
-    (github.com/keras-team/keras `src/backend/config.py`). Where they say something else one line on stderr tells so. Files
+    (github.com/keras-team/keras `src/backend/config.py`). Where they differ one line on stderr reports it. Files
     that Keras downloads stay in the user's folder.
     """
     for line in _ignored_variables():
@@ -139,7 +139,7 @@ def _keras_folder() -> Path:
 
 
 def _ignored_json(path: Path) -> str:
-    """Returns a line on what `keras.json` says otherwise than Keras's defaults; empty where there is nothing."""
+    """Returns a line on how `keras.json` differs from Keras's defaults; empty where it does not."""
     try:
         if not path.is_file():
             return ""
@@ -148,5 +148,5 @@ def _ignored_json(path: Path) -> str:
         return ""  # Keras takes its defaults too
     if not isinstance(content, dict):
         return f"note: {path} is ignored: it is not a JSON object"
-    odd = [f"{name} {content[name]!r:.40}" for name, usual in _KERAS_JSON.items() if content.get(name, usual) != usual]
-    return f"note: {path} is ignored ({', '.join(odd)}): the spec and Keras's defaults apply" if odd else ""
+    differing = [f"{name} {content[name]!r:.40}" for name, usual in _KERAS_JSON.items() if content.get(name, usual) != usual]
+    return f"note: {path} is ignored ({', '.join(differing)}): the spec and Keras's defaults apply" if differing else ""

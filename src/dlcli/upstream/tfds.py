@@ -21,7 +21,7 @@ _BATCH = 256
 
 
 def import_tfds() -> Any:
-    """Imports and returns TensorFlow Datasets, which fetches nothing until it is told to prepare a set.
+    """Imports and returns TensorFlow Datasets, which fetches nothing until it prepares a set.
 
     TFDS looked sets up in its cloud bucket unless `_is_gcs_disabled` was set (the default since 4.9.7); without a
     network each look-up waited for minutes (github.com/tensorflow/datasets `core/utils/gcs_utils.py`).
@@ -39,7 +39,7 @@ def import_tfds() -> Any:
 def _own_feature(connector: Any, name: str) -> Any:
     """Returns the class of a feature by its name in a prepared set's `features.json`, if it is one of TFDS's own.
 
-    TFDS imports whatever module the file names (github.com/tensorflow/datasets `core/features/feature.py`,
+    TFDS imports any module that the file names (github.com/tensorflow/datasets `core/features/feature.py`,
     `cls_from_name`), so that a folder of data could run code.
 
     Raises:
@@ -65,7 +65,7 @@ def prepare_tfds(name: str, folder: Path) -> Any:
     does not answer (github.com/tensorflow/datasets `core/download/downloader.py`). What it prints goes to stderr.
 
     Raises:
-        Exception: whatever TFDS and the network may raise; there is no common class.
+        Exception: any error of TFDS or the network; there is no common class.
     """
     tfds = import_tfds()
     if not sys.stderr.isatty():
@@ -124,7 +124,7 @@ def read_split(builder: Any, expression: str, convert: Convert | None = None) ->
 
 
 def _read_config() -> Any:
-    """Returns TFDS's reading settings: one file after the other, and no number left to the autotuner."""
+    """Returns TFDS's reading settings: one file after the other, and no value set by the autotuner."""
     from tensorflow_datasets.core.utils.read_config import ReadConfig
 
     return ReadConfig(

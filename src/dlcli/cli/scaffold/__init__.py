@@ -35,8 +35,8 @@ def new_spec(options: Options, questions: Questions) -> tuple[Path, str, list[st
     if data is None:
         data = questions.text("Data (a set's name, a folder of images, a table or an .npz file)", "digits")
     plan = look_at_data(data, options, questions)
-    asked = f"Task, {plan.why}" if plan.why else "Task"
-    task = options.task or questions.choice("--task", asked, plan.tasks, plan.tasks[0], plan.doubt)
+    question = f"Task, {plan.why}" if plan.why else "Task"
+    task = options.task or questions.choice("--task", question, plan.tasks, plan.tasks[0], plan.doubt)
     model, backbone = chosen_model(plan, options, questions)
     usual = _plain(options.path.stem) if options.path else f"{_plain(plan.stem)}_{model}"
     name = options.name or questions.text("Name", usual)

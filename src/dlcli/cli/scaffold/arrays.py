@@ -26,7 +26,7 @@ def look_at_arrays(path: str, target: str | None, task: str | None, questions: Q
     """Returns the plan for an .npz file; asks for the array of labels if its name is unusual.
 
     Raises:
-        UsageError: it cannot be read, the arrays cannot be told apart, or the labels fit no task, or not the one given.
+        UsageError: it cannot be read, the arrays cannot be distinguished, or the labels fit no task, or not the requested one.
     """
     shapes = _shapes(path)
     names = sorted({_without_part(name, list(shapes)) for name in shapes})

@@ -69,7 +69,7 @@ def _of_side(pictures: Pictures) -> str:
 
 
 def _pictures(paths: Sequence[str], classes: Sequence[str]) -> Pictures:
-    """Returns what images are like, by the sizes that a sample of them says."""
+    """Returns the properties of the images, from the sizes of a sample."""
     from PIL import Image
 
     sides, modes = [], set()

@@ -14,7 +14,7 @@ from dlcli.spec.model.backbones.applications import ROWS, Application, MobileNet
 
 KINDS = ("transfer", "cnn", "mlp")
 _SMALL = 64
-"""Images with a shorter side of at most this, in pixels, are no photos: a CNN of its own learns them."""
+"""Images with a shorter side of at most this, in pixels, are no photos: a small CNN learns them."""
 _SIDES = (96, 128, 160, 192, 224)
 """Sides of images that MobileNets were trained on."""
 _MEGABYTES = {"mobilenet": 2, "mobilenet_v2": 9, "efficientnet_b0": 16}
@@ -75,8 +75,8 @@ def chosen_model(plan: DataPlan, options: Options, questions: Questions) -> tupl
         refuse_unknown("--model", options.model, (*KINDS, *_backbones()))
         if options.model != "mlp" and plan.pictures is None and not unknown_set:
             raise UsageError(f"--model: {options.model} needs images, and {plan.label} has none; omit --model, or use mlp")
-    asked = options.model or ("transfer" if options.weights else None)
-    model = asked or questions.choice("--model", "Model", KINDS if plan.pictures else words, likely)
+    requested = options.model or ("transfer" if options.weights else None)
+    model = requested or questions.choice("--model", "Model", KINDS if plan.pictures else words, likely)
     if model in ("mlp", "cnn"):
         if options.weights:
             raise UsageError(f"--weights: a {model} has no backbone; omit --weights, or use --model transfer")
@@ -117,7 +117,7 @@ def _side(kind: str, pictures: Pictures) -> int:
 
 
 def _of_file(path: str) -> tuple[str | None, float | None]:
-    """Returns backbone, and alpha that the name of a file of weights says.
+    """Returns backbone, and alpha from the name of a weights file.
 
     Raises:
         UsageError: there is no such file.

@@ -15,7 +15,7 @@ class Pictures:
         count: how many there are to train on; None where only opening the data can tell.
         side: the usual length of their shorter side, in pixels; None where it is not known.
         grey: whether all are grey.
-        shape: height, width and channels where all have the same, and the source brings them in it.
+        shape: height, width and channels where all have the same, and the source yields them in it.
         flips: whether a mirrored image may still be of its class.
     """
 
@@ -35,7 +35,7 @@ class DataPlan:
         source: the source of the spec; a `path` is absolute or relative to the working folder.
         remarks: why a field of the source, or an item of a list in it, is as it is: by `field` or `field.item`.
         tasks: the tasks that fit, the likely one first.
-        doubt: why the likely task is not sure, with the option that says it; "" where it is sure.
+        doubt: why the likely task is not sure, with the option that sets it; "" where it is sure.
         why: what the likely task follows from, in a few words.
         notes: what was read and left out, for the terminal and the head of the spec.
         pictures: what its images are like; None for other data.

@@ -42,7 +42,7 @@ class Questions:
 
         Args:
             option: the option that answers the question, such as `--task`.
-            question: what is asked on a terminal.
+            question: the text shown on a terminal.
             choices: the words that may be answered.
             default: the likely one.
             doubt: why the default is not sure, in words; "" if it is.

@@ -112,7 +112,7 @@ def _task_remark(plan: DataPlan, task: str) -> str:
 
 
 def _image_text(pictures: Pictures | None, model: str) -> str:
-    """Returns the size of images, where the source does not bring them in one and the backbone does not say it."""
+    """Returns the size of images, where neither the source nor the backbone determines it."""
     if pictures is None or pictures.shape is not None or model == "transfer":
         return ""
     side = min(96, pictures.side or 96)

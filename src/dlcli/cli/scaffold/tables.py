@@ -24,7 +24,7 @@ _MOST_DROPPED = 10
 _MOST_COUNTED = 100_000
 """Different values of a target that are counted."""
 _AMOUNTS = 50
-"""More different whole numbers than this are amounts, not classes."""
+"""More distinct whole numbers than this are amounts, not classes."""
 _CLASSES = 20
 """Whole numbers from 0 to less than this, each about as common, are classes."""
 _LABEL_NAMES = ("target", "label", "class", "y", "outcome", "price", "output")
@@ -57,7 +57,7 @@ def look_at_table(path: str, target: Sequence[str], task: str | None, questions:
     try:
         beginning = look(path, rows=_ROWS)
         _refuse_lines(beginning)
-        names = list(target) or [_asked_target(beginning, questions)]
+        names = list(target) or [_target_choice(beginning, questions)]
         for name in names:
             if name not in beginning.names:
                 raise UsageError("; ".join([f"--target: {unknown(name, beginning.names)}", *beginning.notes]))
@@ -112,7 +112,7 @@ def _dropped(names: Sequence[str], remarks: dict[str, str]) -> list[str]:
     return lines
 
 
-def _asked_target(beginning: Look, questions: Questions) -> str:
+def _target_choice(beginning: Look, questions: Questions) -> str:
     """Returns the target column that the user names; it is never guessed."""
     likely = next((name for name in beginning.names if name.lower() in _LABEL_NAMES), beginning.names[-1])
     listed = [f"{column.name} ({_in_words(column)})" for column in beginning.columns]
@@ -221,8 +221,8 @@ def _source(beginning: Look, targets: Sequence[str]) -> Fields:
         if column.name not in targets
         for reason in _unusable(beginning, column, marks)
     }
-    left = [name for name in beginning.names if name not in targets and name not in dropped]
-    if not left:
+    columns = [name for name in beginning.names if name not in targets and name not in dropped]
+    if not columns:
         why = "; ".join(f"{name} {reason}" for name, reason in dropped.items()) or "there is no other column"
         raise UsageError(f"{beginning.path}: no usable input column is left: {why}")
     source: dict[str, Any] = {

@@ -45,17 +45,17 @@ def run_batch(batch: Batch, fleet: Fleet, settings: Settings, watcher: Watcher) 
             _Running(batch, fleet, settings, watcher, stop).to_the_end()
         except RunFailed as error:  # the engine can no longer run jobs
             fleet.abort()
-            raise RunFailed(f"{error}; {how_to_go_on(batch, settings)}") from None
+            raise RunFailed(f"{error}; {resume_hint(batch, settings)}") from None
         except OSError as error:
             fleet.abort()
             raise RunFailed(
-                f"cannot write to {batch.path}: {error.strerror or error}; {how_to_go_on(batch, settings)}"
+                f"cannot write to {batch.path}: {error.strerror or error}; {resume_hint(batch, settings)}"
             ) from None
     if stop:
-        raise Interrupted(f"stopped by {signal.Signals(stop[0]).name}; {how_to_go_on(batch, settings)}")
+        raise Interrupted(f"stopped by {signal.Signals(stop[0]).name}; {resume_hint(batch, settings)}")
 
 
-def how_to_go_on(batch: Batch, settings: Settings) -> str:
+def resume_hint(batch: Batch, settings: Settings) -> str:
     """Returns the command that resumes a batch, in words."""
     words = ["--resume", batch.id, "--runs", str(batch.runs)]
     words += ["--engine", settings.engine] if settings.engine != "local" else []

@@ -203,7 +203,7 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def told_how_to_go_on(folder: SweepFolder) -> Iterator[None]:
+def with_resume_hint(folder: SweepFolder) -> Iterator[None]:
     """Ends the block with words where it can write no more.
 
     Raises:
@@ -217,12 +217,12 @@ def told_how_to_go_on(folder: SweepFolder) -> Iterator[None]:
     except Interrupted:
         raise
     except RunFailed as error:
-        raise RunFailed(f"{error}; {how_to_go_on(folder)}") from None
+        raise RunFailed(f"{error}; {resume_hint(folder)}") from None
     except (StorageInternalError, SQLAlchemyError, OSError) as error:
-        raise RunFailed(f"sweep {folder.id} can no longer be written: {_reason(error)}; {how_to_go_on(folder)}") from None
+        raise RunFailed(f"sweep {folder.id} can no longer be written: {_reason(error)}; {resume_hint(folder)}") from None
 
 
-def how_to_go_on(folder: SweepFolder) -> str:
+def resume_hint(folder: SweepFolder) -> str:
     """Returns the command that takes up a sweep, in words."""
     stored = folder.recorded_storage
     storage = " --storage URL" if folder.needs_storage else f" --storage {shlex.quote(stored)}" if stored else ""

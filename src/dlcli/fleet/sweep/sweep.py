@@ -14,7 +14,7 @@ from dlcli.fleet.batch.active import Active, Fleet, noted_signals
 from dlcli.fleet.batch.verdict import Verdict, resumable, verdict
 from dlcli.fleet.batch.worker import RESUMABLE, Order
 from dlcli.fleet.sweep.limits import Limits
-from dlcli.fleet.sweep.study import Search, how_to_go_on, pruner_of, sampler_of, told_how_to_go_on
+from dlcli.fleet.sweep.study import Search, pruner_of, resume_hint, sampler_of, with_resume_hint
 from dlcli.fleet.sweep.trials import (
     REASON,
     RUN,
@@ -83,14 +83,14 @@ def run_sweep(folder: SweepFolder, search: Search, working: Working, watcher: Wa
         Interrupted: a signal stopped it; every trial that ran has a checkpoint.
         RunFailed: the study or the folder cannot be written any more, or no process can be started.
     """
-    with noted_signals() as stop, told_how_to_go_on(folder):
+    with noted_signals() as stop, with_resume_hint(folder):
         try:
             _Sweeping(folder, search, working, watcher, stop).to_the_end()
         except BaseException:  # the outcome of the trials can no longer be recorded, and this process would wait for them
             working.fleet.abort()
             raise
     if stop:
-        raise Interrupted(f"stopped by {signal.Signals(stop[0]).name}; {how_to_go_on(folder)}")
+        raise Interrupted(f"stopped by {signal.Signals(stop[0]).name}; {resume_hint(folder)}")
 
 
 class _Sweeping:

@@ -82,7 +82,7 @@ class PruningWatch:
         self._objective = search.objectives[0]
         self._follows = len(search.objectives) == 1 and self._objective.startswith("val_")
         trials = search.study.get_trials(deepcopy=False)
-        self._told = set(next(other.intermediate_values for other in trials if other.number == trial.number))
+        self._reported = set(next(other.intermediate_values for other in trials if other.number == trial.number))
 
     def verdict(self, run: RunFolder) -> str:
         """Returns why the run should end now, empty if it should not."""
@@ -94,10 +94,10 @@ class PruningWatch:
             return ""
         for row in rows:
             epoch, value = int(row["epoch"]), _number(row.get(self._objective, ""))
-            if epoch in self._told or not isfinite(value):
+            if epoch in self._reported or not isfinite(value):
                 continue
             self._trial.report(value, epoch)
-            self._told.add(epoch)
+            self._reported.add(epoch)
             if epoch < epochs and self._trial.should_prune():
                 return f"pruned after epoch {epoch}: {self._objective} {value:.4g} was worse than others at that epoch"
         return ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from dlcli.errors import DlcliError
 from dlcli.fleet.sweep.outcome import Outcome, outcome, write_best, write_trials
-from dlcli.fleet.sweep.study import Search, how_to_go_on
+from dlcli.fleet.sweep.study import Search, resume_hint
 from dlcli.program import command
 from dlcli.runs.files import write_text
 from dlcli.runs.sweeps import SweepFolder
@@ -48,13 +48,13 @@ def write_results(folder: SweepFolder, search: Search) -> Results:
         folder.best_path.unlink(missing_ok=True)
     write_text(folder.page_path, sweep_page(result, search, folder))
     away = {row.number: row.worker for row in result.of_state("running") if row.worker and not folder.is_known(row.worker)}
-    notes += [_left(folder, number, worker) for number, worker in away.items()]
+    notes += [_foreign_trial(folder, number, worker) for number, worker in away.items()]
     here = len(result.of_state("running")) > len(away) or len(result.trials) < result.planned
     best = folder.best_path if run else None
-    return Results(result, folder.page_path, best, run, notes, how_to_go_on(folder) if here else "")
+    return Results(result, folder.page_path, best, run, notes, resume_hint(folder) if here else "")
 
 
-def _left(folder: SweepFolder, number: int, worker: str) -> str:
+def _foreign_trial(folder: SweepFolder, number: int, worker: str) -> str:
     """Returns that a trial is another machine's, which alone has its checkpoint."""
     machine = worker.rpartition("-")[0] or worker
     return (

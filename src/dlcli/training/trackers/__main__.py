@@ -1,4 +1,4 @@
-"""The process of one tracker: looks at the run folder whenever it is poked, and once more when the training has ended."""
+"""The process of one tracker: reads the run folder whenever it is notified, and again when the training has ended."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from dlcli.spec.training.callbacks import MLflow, TrackerSpec, WandB
 
 
 class Tracker(Protocol):
-    """Another program that takes a run."""
+    """Another program that records a run."""
 
-    def begin(self, kept: str) -> str:
-        """Takes up its run of the id `kept`, or begins one if that is empty; returns its id."""
+    def begin(self, stored_id: str) -> str:
+        """Resumes its run of the id `stored_id`, or starts one if that is empty; returns its id."""
 
     def take_epochs(self, rows: list[dict[str, str]]) -> None:
-        """Takes rows of the history that it was not told yet."""
+        """Records rows of the history that it has not received yet."""
 
     def end(self, state: str) -> None:
-        """Takes the results, and how the run ended: completed, failed, interrupted or dead."""
+        """Records the results, and how the run ended: completed, failed, interrupted or dead."""
 
 
 class Link:
-    """Keeps one tracker up to date with the run folder; what fails once is tried again at the next look."""
+    """Keeps one tracker up to date with the run folder; what fails is tried again at the next notification."""
 
     def __init__(self, run: RunFolder, kind: str, tracker: Tracker) -> None:
         self._run, self._tracker = run, tracker
-        self._kind, self._kept = kind, TrackerFile.read(run, kind)
+        self._kind, self._file = kind, TrackerFile.read(run, kind)
         self._begun = self._trouble = False
 
     def look(self, *, ended: bool) -> None:
-        """Tells the tracker what it does not know yet."""
+        """Sends the tracker what it has not received yet."""
         try:
             self._tell(ended=ended)
         except Exception as error:
@@ -57,20 +57,20 @@ class Link:
 
     def _tell(self, *, ended: bool) -> None:
         if not self._begun:
-            self._keep(TrackerFile(self._tracker.begin(self._kept.id), self._kept.epochs))
+            self._keep(TrackerFile(self._tracker.begin(self._file.id), self._file.epochs))
             self._begun = True
-        rows = [row for row in self._run.history() if int(row["epoch"]) > self._kept.epochs]
+        rows = [row for row in self._run.history() if int(row["epoch"]) > self._file.epochs]
         if rows:
             self._tracker.take_epochs(rows)
-            self._keep(TrackerFile(self._kept.id, int(rows[-1]["epoch"])))
+            self._keep(TrackerFile(self._file.id, int(rows[-1]["epoch"])))
         if ended:
             state = self._run.shown_state
             self._tracker.end("dead" if state == "running" else state)
 
-    def _keep(self, kept: TrackerFile) -> None:
-        if kept != self._kept:
-            kept.write(self._run, self._kind)
-            self._kept = kept
+    def _keep(self, tracker_file: TrackerFile) -> None:
+        if tracker_file != self._file:
+            tracker_file.write(self._run, self._kind)
+            self._file = tracker_file
 
 
 def _first_line(error: Exception) -> str:
@@ -79,7 +79,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _log(text: str, *, trouble: bool) -> None:
-    with suppress(OSError):  # a training that was killed does not hear it
+    with suppress(OSError):  # a training that was killed does not read it
         print(json.dumps({"text": text, "trouble": trouble}), flush=True)
 
 

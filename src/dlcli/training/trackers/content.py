@@ -21,7 +21,7 @@ _NO_SCORE = ("stage", "epoch")
 
 
 def values(row: dict[str, str]) -> dict[str, float]:
-    """Returns the numbers of a row of the history; what is no finite number is left out."""
+    """Returns the numbers of a row of the history; values that are not finite are omitted."""
     numbers = {name: float(cell) for name, cell in row.items() if name not in _NO_SCORE and cell}
     return {name: value for name, value in numbers.items() if isfinite(value)}
 
@@ -71,9 +71,9 @@ def outcome(run: RunFolder) -> dict[str, Any]:
 
 
 def files(run: RunFolder, *, model: bool) -> Iterator[tuple[Path, str]]:
-    """Yields the files that a tracker keeps, each with the folder that it stands in: nothing huge, and no predictions.
+    """Yields the files that a tracker stores, each with its folder: nothing huge, and no predictions.
 
-    Of examples it keeps those alone that the report shows.
+    Of examples it stores only those that the report shows.
     """
     named = [(run.path / name, "") for name in (*FILES, *PAGES)]
     for split in run.scored_splits():

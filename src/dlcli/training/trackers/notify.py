@@ -20,15 +20,15 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.callbacks import TrackerSpec
 
 PATIENCE = 60.0
-"""Seconds that a tracker gets after the training to take the results."""
+"""Seconds that a tracker gets after the training to accept the results."""
 PATIENCE_WITH_MODEL = 600.0
 PATIENCE_IN_TROUBLE = 5.0
-"""Seconds that one gets that could not be reached before."""
+"""Seconds for a tracker that could not be reached before."""
 PATIENCE_OF_A_STOP = 10.0
-"""Seconds that one gets where the training did not come to its end: a scheduler that stopped it soon kills it."""
+"""Seconds for a tracker of a training that did not complete: a scheduler that stopped it soon kills it."""
 
 _SHORT = 3.0
-"""Seconds of waiting that need no word."""
+"""Seconds of waiting that need no message."""
 
 
 def trackers(experiment: Experiment) -> list[TrackerSpec]:
@@ -43,14 +43,14 @@ def without_trackers(experiment: Experiment) -> Experiment:
 
 
 def refuse_missing_trackers(experiment: Experiment) -> None:
-    """Raises UsageError where a tracker's package is not installed: that is known before the first hour of training."""
+    """Raises UsageError where a tracker's package is not installed: that is reported before the first hour of training."""
     missing = [tracker.missing for tracker in trackers(experiment) if tracker.missing]
     if missing:
         raise UsageError("\n".join(missing))
 
 
 class TrackerNotifier(Reporter):
-    """Passes on what a stage tells, and pokes the trackers after every epoch. The run folder tells them the rest."""
+    """Forwards the events of a stage, and notifies the trackers after every epoch. They read the rest from the run folder."""
 
     def __init__(self, reporter: Reporter, run: RunFolder, log: Log) -> None:
         self._reporter, self._run, self._log = reporter, run, log
@@ -70,43 +70,43 @@ class TrackerNotifier(Reporter):
                 self._log(f"{kind}: this run is not logged: {error}")
 
     def end(self) -> None:
-        """Has every tracker take the results, and waits for that, but not for long."""
+        """Has every tracker record the results, and waits for that for a limited time."""
         for tracked in self._tracked:
             tracked.close()
         for tracked in self._tracked:
             tracked.wait(self._completed())
 
     def _completed(self) -> bool:
-        with suppress(DlcliError):  # a folder that has gone must not hide why the run ended
+        with suppress(DlcliError):  # a folder that was removed must not hide why the run ended
             return self._run.status().state == "completed"
         return False
 
     def log(self, line: str) -> None:
-        """Passes a line on."""
+        """Forwards a line."""
         self._reporter.log(line)
 
     def fit_started(self, epochs: int, steps: int) -> None:
-        """Passes the start of training on."""
+        """Forwards the start of training."""
         self._reporter.fit_started(epochs, steps)
 
     def step_finished(self, epoch: int, step: int, examples: int) -> None:
-        """Passes the end of a step on."""
+        """Forwards the end of a step."""
         self._reporter.step_finished(epoch, step, examples)
 
     def epoch_finished(self, report: EpochReport) -> None:
-        """Passes the end of an epoch on, whose row is in the history, and pokes the trackers."""
+        """Forwards the end of an epoch, whose row is in the history, and notifies the trackers."""
         for tracked in self._tracked:
             tracked.poke()
         self._reporter.epoch_finished(report)
 
     def fit_finished(self) -> None:
-        """Passes the end of training on."""
+        """Forwards the end of training."""
         self._reporter.fit_finished()
 
 
 @contextmanager
 def followed(run: RunFolder, reporter: Reporter, log: Log) -> Iterator[TrackerNotifier]:
-    """Yields a reporter that trackers follow; they are told how the block ended by the run's status."""
+    """Yields a reporter that notifies trackers; they read how the block ended from the run's status."""
     following = TrackerNotifier(reporter, run, log)
     try:
         yield following
@@ -121,7 +121,7 @@ class _Tracked:
         self._kind, self._log, self._patience, self._trouble = kind, log, patience, False
         run.trackers_path.mkdir(exist_ok=True)
         options = ["--offline"] if offline else []
-        # A link in the log's place would have it written elsewhere.
+        # A link in place of the log would redirect it elsewhere.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         with os.fdopen(os.open(tracker_log(run, kind), flags, 0o666), "ab") as log_file:
             self._process = subprocess.Popen(
@@ -130,7 +130,7 @@ class _Tracked:
                 stdout=subprocess.PIPE,
                 stderr=log_file,
                 env=python_environment(),
-                start_new_session=True,  # Ctrl-C is for the training, which then tells how it ended
+                start_new_session=True,  # Ctrl-C is for the training, which then reports how it ended
             )
         assert self._process.stdin is not None
         os.set_blocking(self._process.stdin.fileno(), False)
@@ -147,19 +147,19 @@ class _Tracked:
                     self._tell(str(message["text"]))
 
     def poke(self) -> None:
-        """Has it look at the run folder; one that has not looked since needs no second poke."""
+        """Has it read the run folder; a pending notification is not repeated."""
         assert self._process.stdin is not None
-        with suppress(OSError, ValueError):  # its end has been told, if it ended badly
+        with suppress(OSError, ValueError):  # its end has been reported, if it failed
             os.write(self._process.stdin.fileno(), b"\n")
 
     def close(self) -> None:
-        """Tells it that the run has ended."""
+        """Notifies it that the run has ended."""
         assert self._process.stdin is not None
         with suppress(OSError):
             self._process.stdin.close()
 
     def wait(self, completed: bool) -> None:
-        """Waits until it has taken the results; ends it where that takes too long."""
+        """Waits until it has recorded the results; ends it where that takes too long."""
         try:
             in_time = self._ends_within(self._patience if completed else PATIENCE_OF_A_STOP)
         except KeyboardInterrupt:
@@ -173,7 +173,7 @@ class _Tracked:
             self._tell(f"ended with an error; its log is trackers/{self._kind}.log in the run folder")
 
     def _ends_within(self, seconds: float) -> bool:
-        """Waits for its end; less long once it has told of trouble, also while it is waited for."""
+        """Waits for its end; less long once it has reported trouble, also during the wait."""
         began, is_noted = monotonic(), False
         while self._process.poll() is None:
             waited = monotonic() - began

@@ -17,7 +17,7 @@ def write_results(run: RunFolder, split: str) -> None:
     """
     epoch, scores = max(run.status().best_epoch - 1, 0), run.metrics(split)
     with tf.device("/CPU:0"):
-        # Keras's own points of the other parts stand in folders of their names.
+        # Keras's own points of the other splits are in folders of their names.
         folder = split if split == "test" else f"{split}_best"
         writer = tf.summary.create_file_writer(str(run.tensorboard_path / folder))
         with writer.as_default(epoch):

@@ -15,7 +15,7 @@ from dlcli.training.trackers.content import files, outcome, scores, tags, values
 
 SETTINGS = {
     "MLFLOW_ALLOW_FILE_STORE": "true",  # a folder of files is refused otherwise since MLflow 3.17
-    "MLFLOW_DISABLE_TELEMETRY": "true",  # what a user trains is told to no one that the spec does not name
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing on a training is sent to a server that the spec does not name
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",  # seconds; the training does not wait for it, but its end does
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # every epoch tries again
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -30,7 +30,7 @@ _METRICS_AT_ONCE = 1000
 
 
 class ToMLflow:
-    """Talks to MLflow by its client alone, which keeps no state of the process."""
+    """Uses only MLflow's client, which keeps no state of the process."""
 
     def __init__(self, run: RunFolder, spec: MLflow) -> None:
         for name, value in SETTINGS.items():
@@ -40,7 +40,7 @@ class ToMLflow:
         self._id, self._unsure = "", False
 
     def begin(self, stored_id: str) -> str:
-        """Takes up the run `kept`, or makes one, under the experiment; returns its id."""
+        """Resumes the run `stored_id`, or makes one, under the experiment; returns its id."""
         from mlflow import MlflowClient
 
         self._client = MlflowClient(tracking_uri=self._spec.tracking_uri or self._usual_place())
@@ -51,7 +51,7 @@ class ToMLflow:
         return self._id
 
     def _usual_place(self) -> str:
-        """Returns where MLflow looks by itself; `mlruns` beside the runs folder where it would take a database."""
+        """Returns MLflow's default location; `mlruns` beside the runs folder where that would be a database."""
         return os.environ.get("MLFLOW_TRACKING_URI") or (self._run.path.parents[2] / "mlruns").as_uri()
 
     def _is_known(self, stored_id: str) -> bool:

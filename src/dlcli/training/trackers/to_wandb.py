@@ -19,19 +19,19 @@ _TAG = 64
 
 
 class ToWandB:
-    """Talks to W&B's own process, which keeps what it is told in the run folder and sends it where it may."""
+    """Uses W&B's own process, which stores what it receives in the run folder and sends it where allowed."""
 
     def __init__(self, run: RunFolder, spec: WandB) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its own errors go to no one whom the spec does not name
         self._run, self._spec = run, spec
-        self._told: Any = None
+        self._wandb_run: Any = None
         self._id = ""
 
     def begin(self, stored_id: str) -> str:
-        """Takes up the run `kept`, or begins one; returns its id."""
+        """Resumes the run `stored_id`, or starts one; returns its id."""
         import wandb
 
-        if (self._run.trackers_path / "wandb").is_symlink():  # what is kept there would land elsewhere
+        if (self._run.trackers_path / "wandb").is_symlink():  # what is stored there would be written elsewhere
             raise DamagedFile(f"{self._run.trackers_path / 'wandb'}: not a folder inside the run")
         self._id = stored_id or secrets.token_hex(4)
         settings = wandb.Settings(
@@ -42,7 +42,7 @@ class ToWandB:
             x_stats_pid=os.getppid(),  # the training's process, not this one
         )
         facts = tags(self._run)
-        self._told = wandb.init(
+        self._wandb_run = wandb.init(
             project=self._spec.project or self._run.name,
             entity=self._spec.entity,
             id=self._id,
@@ -54,20 +54,20 @@ class ToWandB:
             tags=[self._run.experiment().task.name, f"dlcli {facts['dlcli.version']}"[:_TAG]],
             settings=settings,
         )
-        self._told.define_metric("*", step_metric="epoch")
+        self._wandb_run.define_metric("*", step_metric="epoch")
         return self._id
 
     def take_epochs(self, rows: list[dict[str, str]]) -> None:
         """Logs every number of the rows, at the epoch as step."""
         for row in rows:
             epoch = int(row["epoch"])
-            self._told.log(values(row) | {"epoch": epoch}, step=epoch)
+            self._wandb_run.log(values(row) | {"epoch": epoch}, step=epoch)
 
     def end(self, state: str) -> None:
         """Logs the final scores, pictures, report, files and how the run ended."""
         import wandb
 
-        numbers, run = self._told, self._run
+        numbers, run = self._wandb_run, self._run
         for split, named in scores(run).items():
             numbers.summary.update({f"{split}/{name}": value for name, value in named.items()})
         numbers.summary.update(outcome(run) | {"state": state})
@@ -81,12 +81,12 @@ class ToWandB:
         if shown:
             numbers.log(shown | {"epoch": run.status().epoch})
         if state in ("interrupted", "dead"):
-            numbers.mark_preempting()  # so that it is shown as one that may go on, not as a failure
+            numbers.mark_preempting()  # so that it is shown as one that may be resumed, not as a failure
         numbers.finish(exit_code=0 if state == "completed" else 1)
 
     def _keep(self, path: Path, folder: str) -> None:
         """Puts a copy among the files of W&B's run: its own links would lead nowhere once the run folder is moved."""
-        place = Path(self._told.dir) / folder / path.name
+        place = Path(self._wandb_run.dir) / folder / path.name
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)
-        self._told.save(str(place), base_path=self._told.dir, policy="end")
+        self._wandb_run.save(str(place), base_path=self._wandb_run.dir, policy="end")

@@ -158,7 +158,7 @@ class SlurmEngine:
     def _sent(self, request: Request, orders: Sequence[Order]) -> list[Process]:
         """Submits an array; jobs that SLURM does not take now wait."""
         self._tried = monotonic()
-        accepted = self._taken(request, orders)
+        accepted = self._accepted(request, orders)
         unsent = [_Unsent(request, order) for order in orders[len(accepted) :]]
         for process in unsent:
             _log(
@@ -169,7 +169,7 @@ class SlurmEngine:
         self._unsent += unsent
         return [*accepted, *unsent]
 
-    def _taken(self, request: Request, orders: Sequence[Order]) -> Sequence[Process]:
+    def _accepted(self, request: Request, orders: Sequence[Order]) -> Sequence[Process]:
         """Returns the processes of as many of the first jobs as SLURM takes now; of all if it refuses them for good."""
         count = len(orders)
         while True:
@@ -194,7 +194,7 @@ class SlurmEngine:
         self._unsent = [task for task in self._unsent if task.is_wanted]
         for request in dict.fromkeys(task.request for task in self._unsent):
             part = [task for task in self._unsent if task.request == request][:_ARRAY]
-            accepted = self._taken(request, [task.order for task in part])
+            accepted = self._accepted(request, [task.order for task in part])
             for task, process in zip(part, accepted, strict=False):
                 task.process = process
             self._unsent = [task for task in self._unsent if task.process is None]
@@ -280,12 +280,12 @@ class SlurmProcess:
         """Returns the exit code in the task's result; where there is none what SLURM says of it; None while it is not over."""
         if self._code is None:
             self._queue.look()
-            self._code = self._told() if self._queue.has_result(self._number) else self._unseen()
+            self._code = self._result_code() if self._queue.has_result(self._number) else self._unseen()
             if self._code is not None:
                 self._batch.task_path(self._job).unlink(missing_ok=True)
         return self._code
 
-    def _told(self) -> int:
+    def _result_code(self) -> int:
         """Returns the exit code that the task's result holds; a defect of the task is reported as the job's end."""
         result = self._queue.take_result(self._number)
         if result is not None and not result.error:
@@ -300,7 +300,7 @@ class SlurmProcess:
             self._over = 0.0
             return None
         self._over = self._over or monotonic()
-        stopped = state == "CANCELLED" and self._queue.is_told(self._number)
+        stopped = state == "CANCELLED" and self._queue.is_stopping(self._number)
         if is_held(self._batch.lock_path(self._job)) or (not stopped and monotonic() - self._over < _LATE):
             return None
         if stopped:

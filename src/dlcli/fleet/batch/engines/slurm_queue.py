@@ -63,7 +63,7 @@ class Queue:
         self._states: dict[str, str] = {}
         self._results: set[str] = set()
         self._listed = self._tried = self._answered = float("-inf")
-        self._told: dict[str, int] = {}
+        self._sent: dict[str, int] = {}
         self._to_tell: list[str] = []
         self._to_cancel: list[str] = []
 
@@ -146,14 +146,14 @@ class Queue:
 
     def tell(self, number: str, what: int) -> None:
         """Has a task end at the next look: with a checkpoint, or at once for SIGKILL."""
-        if self._told.get(number) == what:
+        if self._sent.get(number) == what:
             return
-        self._told[number] = what
+        self._sent[number] = what
         (self._to_cancel if what == signal.SIGKILL else self._to_tell).append(number)
 
-    def is_told(self, number: str) -> bool:
+    def is_stopping(self, number: str) -> bool:
         """Whether a task was told to stop."""
-        return number in self._told
+        return number in self._sent
 
     def last_words(self, number: str) -> str:
         """Returns the last line that a task has printed."""
