@@ -112,10 +112,10 @@ def finetune(
 ) -> Run:
     """Fine-tunes a model in stages and returns the new run.
 
-    The stages of a spec train the head first, then layers of the backbone too. A finished run is trained in one more stage.
+    The stages of a spec train the head first, then layers of the backbone too. A completed run is trained in one more stage.
 
     Args:
-        source: a spec, as for `train`, or a finished run.
+        source: a spec, as for `train`, or a completed run.
         set: fields to override.
         train: of a run: what to train, `"all"` (the default), `"head"`, `{"last": 20}`, `{"blocks": 2}` or `{"from": layer}`.
         learning_rate: of a run: the learning rate; by default that of its last stage, or a hundredth of it if its backbone was

@@ -26,7 +26,7 @@ def lr_find(
     steps: Annotated[int, typer.Option(min=20, max=100_000, help="Number of steps from the first to the last rate.")] = 100,
     stage: Annotated[str, typer.Option(help="Stage whose learning rate is tested.  [default: the first]")] = "",
     write: Annotated[
-        str, typer.Option(metavar="WHICH", help="Write a suggestion into SPEC: steepest, valley or minimum.")
+        str, typer.Option(metavar="WHICH", help="Write this suggestion into SPEC: steepest, valley or minimum.")
     ] = "",
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
@@ -34,7 +34,7 @@ def lr_find(
 ) -> None:
     """Suggest learning rates by a range test.
 
-    The rate is raised step by step while a model is trained that is then discarded.
+    The learning rate increases step by step while a temporary model is trained.
     """
     from dlcli.spec.load import load
 
@@ -96,14 +96,14 @@ def batch_find(
     overrides: Overrides = None,
     smallest: Annotated[int, typer.Option("--from", min=1, help="First batch size.")] = 8,
     seconds: Annotated[float, typer.Option(min=0.1, help="Seconds for which each size is measured.")] = 3.0,
-    memory: Annotated[float | None, typer.Option(min=0.1, metavar="GB", help="Memory limit of a training.")] = None,
+    memory: Annotated[float | None, typer.Option(min=0.1, metavar="GB", help="Memory limit of each process.")] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
     """Find the largest batch size that fits, and the fastest one.
 
-    Each size is tried in its own process.
+    Each batch size is tried in its own process.
     """
     from dlcli.spec.load import load
 
@@ -154,7 +154,7 @@ def baseline(
 ) -> None:
     """Score simple models on the data and metrics of a spec.
 
-    They are the majority class or the mean, a linear model, nearest neighbours, a random forest and gradient boosting.
+    The models are the majority class or the mean, a linear model, nearest neighbours, a random forest and gradient boosting.
     """
     from dlcli.spec.load import load
 

@@ -19,39 +19,46 @@ if TYPE_CHECKING:
 
 
 def batch(
-    specs: Annotated[list[str] | None, typer.Argument(metavar="SPEC...", help="YAML files of experiments.")] = None,
+    specs: Annotated[list[str] | None, typer.Argument(metavar="SPEC...", help="Specs (YAML files).")] = None,
     seeds: Annotated[str, typer.Option(metavar="0-4,7", help="Seeds for every spec.  [default: the spec's own]")] = "",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="PATH=A,B", help="Override a field; each of several values makes a run."),
+        typer.Option("--set", metavar="PATH=A,B", help="Override a field. Several values give one run each."),
     ] = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Resume this batch (`latest`: the newest), in place of SPEC. Name its cluster again."),
+        typer.Option(
+            metavar="ID",
+            help="Resume this batch (`latest`: the newest), in place of SPEC. On a cluster, repeat --engine and --address.",
+        ),
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: train failed runs again.")] = False,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Number of runs at once.  [default: one per GPU slot, or 1]")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Number of runs at once.  [default: --per-gpu on each GPU; 1 without a GPU]")
+    ] = None,
     gpus: Annotated[str | None, typer.Option(metavar="0,1", help="GPUs to use, or `none` for the CPU.  [default: all]")] = None,
     per_gpu: Annotated[
         int | None, typer.Option(min=1, help="Number of runs per GPU, which share its memory.  [default: 1]")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="Time limit of a run; it then stops with a checkpoint.")
+        float | None, typer.Option(min=0.01, help="Time limit of a run, which then stops with a checkpoint.")
     ] = None,
     memory: Annotated[float | None, typer.Option(min=0.1, metavar="GB", help="Memory limit of a run.")] = None,
-    retries: Annotated[int | None, typer.Option(min=0, help="Retries after a killed process.  [default: 1]")] = None,
+    retries: Annotated[
+        int | None, typer.Option(min=0, help="Number of retries after a process was killed.  [default: 1]")
+    ] = None,
     engine: Annotated[
         str | None,
         typer.Option(
             metavar="local|ray|slurm",
-            help="Where to train: on this machine, or on a cluster that shares the disk of the runs folder.  [default: local]",
+            help="Train on this machine, or on a cluster that shares the disk of the runs folder.  [default: local]",
         ),
     ] = None,
     address: Annotated[
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Ray cluster to use (`auto`: that of this machine); `local`: test --engine slurm without SLURM.",
+            help="Ray cluster to use (`auto`: that of this machine). With --engine slurm, `local` runs tasks without SLURM.",
         ),
     ] = None,
     sort: Annotated[
@@ -62,9 +69,9 @@ def batch(
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Train many specs, seeds and settings.
+    """Train specs with several seeds and settings.
 
-    Each run has its own process. --resume continues an interrupted batch.
+    Each run has its own process. --resume resumes an interrupted batch.
     """
     from dlcli.fleet.batch.engines.choose import fleet_for
     from dlcli.runs.batches import Batch, Settings

@@ -20,7 +20,7 @@ def doctor(runs: RunsFolder = DEFAULT_RUNS, json: Json = False) -> None:
 
     The checks are Python, packages, GPU, memory, folders and a training of three seconds.
 
-    Exit code 0 if this machine can train, 1 if not.
+    The exit code is 0 if this machine can train, else 1.
     """
     from dataclasses import asdict
 

@@ -34,11 +34,13 @@ RunName = Annotated[
         autocompletion=complete_run,
     ),
 ]
-SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="YAML file of the experiment.")]
+SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="Spec (a YAML file).")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="PATH=VALUE", help="Override a field, e.g. training.epochs=3; list entries by index, += appends."
+        "--set",
+        metavar="PATH=VALUE",
+        help="Override a field, e.g. training.epochs=3. An index selects a list entry; += appends one.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as a JSON object.")]

@@ -23,7 +23,7 @@ def report(
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Write the report and model card of a run, or compare runs."""
+    """Write the report and model card of a run, or a comparison of runs."""
     unique_runs = list({run.path: run for run in (named_run(name, runs) for name in names)}.values())
 
     from dlcli.report import write_comparison, write_model_card, write_report

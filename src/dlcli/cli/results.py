@@ -78,9 +78,7 @@ def _costs(text: str) -> tuple[float, float] | None:
 
 
 def describe(
-    what: Annotated[
-        str, typer.Argument(metavar="SPEC|RUN", help="YAML file of an experiment, or a run.", autocompletion=complete_run)
-    ],
+    what: Annotated[str, typer.Argument(metavar="SPEC|RUN", help="Spec (a YAML file), or a run.", autocompletion=complete_run)],
     overrides: Overrides = None,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,

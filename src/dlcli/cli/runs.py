@@ -18,13 +18,15 @@ app = typer.Typer(help="List, show, compare and remove runs.", no_args_is_help=T
 
 @app.command("list")
 def list_runs(
-    name: Annotated[str | None, typer.Argument(help="Only runs of this name; * matches any characters: 'mnist*'.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Name of the runs to list; * matches any characters: 'mnist*'.")
+    ] = None,
     sort: Annotated[
         str | None, typer.Option(help="Score to sort by, best first, e.g. test.accuracy; or `started`, newest first.")
     ] = None,
     state: Annotated[
         str,
-        typer.Option(help="Only these states: completed,failed,interrupted,running,dead,damaged."),
+        typer.Option(help="States to list, separated by commas: completed,failed,interrupted,running,dead,damaged."),
     ] = "",
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Maximum number of runs.")] = None,
     runs: RunsFolder = DEFAULT_RUNS,

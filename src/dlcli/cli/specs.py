@@ -36,7 +36,7 @@ def _complete_task(incomplete: str) -> list[str]:
 
 
 def check(
-    specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="YAML files, or folders of YAML files.")],
+    specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="Specs (YAML files), or folders of specs.")],
     overrides: Overrides = None,
     json_: Json = False,
 ) -> None:
@@ -116,7 +116,10 @@ def _print_json(data: Any) -> None:
 
 def list_(
     topic: Annotated[
-        str, typer.Argument(metavar="WHAT", help="Topic: layers, losses, specs, ...", autocompletion=_complete_topic)
+        str,
+        typer.Argument(
+            metavar="WHAT", help="Topic: layers, losses, specs, ...  [default: list the topics]", autocompletion=_complete_topic
+        ),
     ] = "",
     json_: Json = False,
 ) -> None:
@@ -186,7 +189,7 @@ def schema(
 
 
 def init(
-    path: Annotated[Path | None, typer.Argument(help="File to write.  [default: NAME.yaml]")] = None,
+    path: Annotated[Path | None, typer.Argument(metavar="FILE", help="File to write.  [default: NAME.yaml]")] = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -195,7 +198,7 @@ def init(
     ] = None,
     task: Annotated[str | None, typer.Option(help=f"Task: {', '.join(TASKS)}.", autocompletion=_complete_task)] = None,
     model: Annotated[str | None, typer.Option(help="Model: transfer, cnn, mlp, or a backbone such as mobilenet_v2.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the experiment.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the spec and of the folder of its runs.")] = None,
     target: Annotated[
         list[str] | None, typer.Option(help="Column or array with the label; repeat the option for several columns.")
     ] = None,
@@ -209,7 +212,7 @@ def init(
         ),
     ] = None,
 ) -> None:
-    """Write a first spec for your data, or copy a shipped one.
+    """Write a spec for your data, or copy a shipped one.
 
     The data is inspected; in a terminal, init asks for what it cannot detect. It never overwrites a file.
     """

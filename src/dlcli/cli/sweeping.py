@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help="YAML file of an experiment with a `sweep` section.")] = "",
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="Spec (a YAML file) with a `sweep` section.")] = "",
     overrides: Overrides = None,
     resume: Annotated[str, typer.Option(metavar="ID", help="Resume this sweep (`latest`: the newest), in place of SPEC.")] = "",
     join: Annotated[
-        str, typer.Option(metavar="ID", help="Join this sweep of another process, on any machine, in place of SPEC.")
+        str, typer.Option(metavar="ID", help="Join this sweep, which another process started, in place of SPEC.")
     ] = "",
     storage: Annotated[
         str,
@@ -41,7 +41,7 @@ def sweep(
 ) -> None:
     """Search a space of specs for the best score.
 
-    Each trial has its own process. --resume continues an interrupted sweep.
+    Each trial has its own process. --resume resumes an interrupted sweep.
     """
     if sum(map(bool, (spec, resume, join))) != 1:
         raise UsageError("sweep needs a SPEC, --resume ID or --join ID")

@@ -21,24 +21,28 @@ if TYPE_CHECKING:
 
 
 def train(
-    spec: Annotated[str | None, typer.Argument(metavar="[SPEC]", help="YAML file of the experiment.")] = None,
+    spec: Annotated[str | None, typer.Argument(metavar="SPEC", help="Spec (a YAML file).")] = None,
     overrides: Overrides = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Resume this interrupted run, in place of SPEC.", autocompletion=complete_run),
+        typer.Option(metavar="RUN", help="Resume or extend this run, in place of training SPEC.", autocompletion=complete_run),
     ] = None,
     schedule: Annotated[
         str | None,
-        typer.Option(metavar="POLICY", help="With --resume and more epochs: continue, stretch or rewarm the schedule."),
+        typer.Option(
+            metavar="POLICY", help="Learning-rate schedule in added epochs, with --resume: continue, stretch or rewarm."
+        ),
     ] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     workers: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT,...", help="Addresses of all processes that train together, the chief's first."),
+        typer.Option(
+            metavar="HOST:PORT,...", help="Addresses of all processes that train the model together; the chief is the first."
+        ),
     ] = None,
     index: Annotated[int | None, typer.Option(min=0, help="Index of this process in --workers, from 0.")] = None,
     local_workers: Annotated[
-        int | None, typer.Option(min=2, metavar="N", help="Start N workers on this machine, for testing.")
+        int | None, typer.Option(min=2, metavar="N", help="Start N workers on this machine, for tests.")
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -105,12 +109,12 @@ def _start_workers(count: int) -> NoReturn:
 def finetune(
     what: Annotated[
         str,
-        typer.Argument(metavar="SPEC|RUN", help="YAML file of an experiment, or a finished run.", autocompletion=complete_run),
+        typer.Argument(metavar="SPEC|RUN", help="Spec (a YAML file), or a completed run.", autocompletion=complete_run),
     ],
     overrides: Overrides = None,
     selection: Annotated[
         str | None,
-        typer.Option("--train", metavar="WHAT", help="RUN only: what to train: all, head, last:20, blocks:2 or from:LAYER."),
+        typer.Option("--train", metavar="WHAT", help="RUN only: layers to train: all, head, last:20, blocks:2 or from:LAYER."),
     ] = None,
     learning_rate: Annotated[
         float | None,
@@ -127,9 +131,9 @@ def finetune(
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
-    """Fine-tune a model in stages: from a spec or a finished run.
+    """Fine-tune a model in stages, from a spec or a completed run.
 
-    The stages of a spec train the head first, then layers of the backbone too. A finished run is trained in one more stage;
+    The stages of a spec train the head first, then layers of the backbone too. A completed run is trained in one more stage;
     the result is a new run.
     """
     from dlcli.api.run import Run

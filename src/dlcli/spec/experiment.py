@@ -156,11 +156,11 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 
 
 class Experiment(Spec):
-    """One experiment. `name` also names the folder of its runs."""
+    """The fields of a spec. `name` is also the name of its runs and of their folder."""
 
     version: Literal[1] = Field(default=1, description="Version of the spec format.")
     name: Annotated[str, Field(pattern=NAME_PATTERN)] = Field(
-        description="Name of the experiment: letters, digits, `_`, `-` and `.`."
+        description="Name of the spec and of its runs: letters, digits, `_`, `-` and `.`."
     )
     task: Task = Field(
         description="What is predicted: one of several classes, one of two classes, any number of labels, or numeric values."

@@ -245,8 +245,8 @@ def _which_policy(rate: Any) -> str:
         return "--schedule: the run has a constant learning rate; omit --schedule"
     return (
         f"the run has the schedule `{rate.kind}`; set what it does in the added epochs:"  # type: ignore[attr-defined]
-        " --schedule continue (it continues as it was set; after its end, its last value is used), stretch (it is stretched to the new end)"
-        " or rewarm (it starts again in a new stage)"
+        " --schedule continue (it continues as it was set; after its end, its last value is used),"
+        " stretch (it is stretched to the new end) or rewarm (it starts again in a new stage)"
     )
 
 

@@ -125,7 +125,7 @@ Normalize = Literal["auto", "unit", "symmetric", "standard", "none", "backbone"]
 
 
 class Data(Spec):
-    """The examples of an experiment."""
+    """The data: its source, its splits, and how examples are prepared."""
 
     source: Source = Field(description="Source of the examples.")
     split: SplitSettings = Field(default=SplitSettings(), description="Split into training, validation and test examples.")

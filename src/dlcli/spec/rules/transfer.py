@@ -153,7 +153,7 @@ def _initial_weights_exist(experiment: Experiment) -> Iterator[Finding]:
     path = experiment.training.initial_weights
     if path and run_folder(path) is None:
         reason = "it contains no run with a model" if Path(path).is_dir() else "there is no such folder"
-        yield ("training", "initial_weights"), f"expected the folder of a finished run; {path}: {reason}"
+        yield ("training", "initial_weights"), f"expected the folder of a completed run; {path}: {reason}"
 
 
 RULES = (

@@ -85,7 +85,7 @@ class RunBackbone(BackboneSpec):
         """Yields a run that is missing or unfit, and a layer that it does not have."""
         if run_folder(self.run) is None:
             reason = "it contains no run with a model" if Path(self.run).is_dir() else "there is no such folder"
-            yield "run", f"expected the folder of a finished run; {self.run}: {reason}"
+            yield "run", f"expected the folder of a completed run; {self.run}: {reason}"
             return
         config = self._config()
         if config is None:
