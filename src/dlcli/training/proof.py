@@ -83,7 +83,7 @@ class Proof(keras.callbacks.Callback):  # type: ignore[misc]
         self.result = {"step": step, "moved": count - len(stuck), "still": len(self._plan.still), **rightly}
 
     def _reasons(self, variables: Sequence[Any]) -> dict[int, str]:
-        """Returns why variables are correctly unchanged, by id: those of the optimizer whose step on a batch is zero or too small.
+        """Returns why variables are correctly unchanged, by id: those whose step on a batch is zero or too small.
 
         A step that float32 cannot add to a weight (a rate of 1e-9) leaves it unchanged with any optimizer.
         """

@@ -81,7 +81,7 @@ def _replica() -> int | Any:
 
 
 def _apart(draw: Any) -> Any:
-    """Returns `SeedGenerator.next` with separate draws for each device; those of the first device equal those of a single device."""
+    """Returns `SeedGenerator.next` with separate draws for each device; those of the first equal those of a single device."""
 
     def following(self: Any, ordered: bool = True) -> Any:
         import tensorflow as tf
