@@ -21,10 +21,10 @@ from written_runs import binary_run, guesses, image_run, regression_run, score, 
 
 from dlcli.errors import UsageError
 from dlcli.models.describe import describe_run
-from dlcli.report import write_comparison, write_report
+from dlcli.report import write_comparison, write_model_card, write_report
 from dlcli.report.sentences import example
 from dlcli.runs import RunFolder
-from dlcli.runs.files import read_table
+from dlcli.runs.files import read_table, write_table
 from dlcli.visible import visible
 
 HOSTILE = (
@@ -448,3 +448,26 @@ def test_an_example_numbered_by_its_source_is_distinguished_from_the_runs_splits
     assert example("train/794") == "no. 794 of the source's train examples"
     assert example("train/cats/794.png") == "train/cats/794.png"
     assert example("cats/7") == "cats/7"
+
+
+WEAKEST = {
+    "accuracy": ("full_run", "accuracy", [0.9, 0.2, 0.7, 0.5], ["1", "3", "2"]),
+    "an error": ("regression", "mae", [0.9, 0.2, 0.7, 0.5], ["0", "2", "3"]),
+}
+
+
+@pytest.mark.parametrize("name", WEAKEST)
+def test_the_weakest_slices_have_the_lowest_score_or_the_largest_error(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    fixture, metric, scores, places = WEAKEST[name]
+    made = request.getfixturevalue(fixture)
+    run = RunFolder(Path(shutil.copytree(made.path, tmp_path / "made" / made.path.name)))
+    rows = [("site", str(place), 10, metric, score, "", "") for place, score in enumerate(scores)]
+    write_table(run.evaluation("test") / "slices.csv", ("column", "value", "examples", "metric", "score", "low", "high"), rows)
+    write_report(run)
+    weakest = next(text.text for text in read_page(run.path / "report.html").all("p") if text.text.startswith("Weakest"))
+    assert re.findall(r"site = (\d)", weakest) == places
+    write_model_card(run)
+    card = (run.path / "model_card.md").read_text(encoding="utf-8")
+    assert re.findall(r"site = (\d)", card) == places

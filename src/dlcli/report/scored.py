@@ -31,6 +31,7 @@ from dlcli.runs import RunFolder, layout
 from dlcli.runs.layout import OTHER_DATA
 from dlcli.runs.scored_splits import split_note, split_title
 from dlcli.score.calibration import calibration_error
+from dlcli.spec.training.metrics import MetricSpec, higher_is_better
 from dlcli.tasks import Task
 
 Contents = TypeVar("Contents")
@@ -46,6 +47,7 @@ class Score:
     """One metric: value, interval and baseline; `strip` has their positions in percent of its width."""
 
     name: str
+    higher_is_better: bool
     value: float | None
     low: float | None
     high: float | None
@@ -137,12 +139,11 @@ class Scored:
     @property
     def weakest_slices(self) -> list[SliceRow]:
         """The slices with the lowest main score, or the largest where it is an error, the worst first."""
-        from dlcli.spec.training.metrics import higher_is_better
-
         main = self.main
-        rows = [row for row in self.slices if main and row.metric == main.name]
-        sign = 1 if main and higher_is_better(main.name, []) else -1
-        return sorted(rows, key=lambda row: sign * row.score)[:3]
+        if main is None:
+            return []
+        sign = 1 if main.higher_is_better else -1
+        return sorted((row for row in self.slices if row.metric == main.name), key=lambda row: sign * row.score)[:3]
 
 
 def read_scored(run: RunFolder, split: str, key: str, of: ReadOptional, budget: Budget, *, draws: bool) -> Scored:
@@ -160,7 +161,8 @@ def read_scored(run: RunFolder, split: str, key: str, of: ReadOptional, budget: 
         DamagedFile: `metrics.json` cannot be read.
     """
     folder, metrics = run.evaluation(split), run.metrics(split)
-    task = run.experiment().task
+    experiment = run.experiment()
+    task = experiment.task
     matrix = of(lambda: read_matrix(folder), Matrix())
     rows = of(lambda: read_rows(folder / layout.EXAMPLES, ExampleRow), []) if draws else []
     deciles = of(lambda: read_rows(folder / layout.DECILES, DecileRow), [])
@@ -172,7 +174,7 @@ def read_scored(run: RunFolder, split: str, key: str, of: ReadOptional, budget: 
         is_numeric=task.output.is_numeric,
         examples=metrics["examples"],
         level=float(metrics.get("level") or 0.95),
-        scores=_scores(metrics),
+        scores=_scores(metrics, experiment.training.metrics or []),
         baseline_name=metrics["baseline"]["name"],
         calibration=metrics.get("calibration") or {},
         classes=of(lambda: read_rows(folder / layout.PER_CLASS, ClassRow), []),
@@ -187,13 +189,14 @@ def read_scored(run: RunFolder, split: str, key: str, of: ReadOptional, budget: 
     )
 
 
-def _scores(metrics: dict[str, Any]) -> list[Score]:
+def _scores(metrics: dict[str, Any], specs: Sequence[MetricSpec]) -> list[Score]:
     baseline = metrics["baseline"]["metrics"]
     scores = []
     for name, entry in metrics["metrics"].items():
         low, high = entry.get("interval") or (None, None)
         numbers = {"value": entry["value"], "low": low, "high": high, "baseline": baseline.get(name)}
-        scores.append(Score(name, **numbers, no_interval=entry.get("no_interval", ""), strip=_strip(name, numbers)))
+        higher, no_interval = higher_is_better(name, list(specs)), entry.get("no_interval", "")
+        scores.append(Score(name, higher, **numbers, no_interval=no_interval, strip=_strip(name, numbers)))
     return scores
 
 
