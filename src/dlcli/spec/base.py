@@ -66,7 +66,7 @@ def built(value: Any) -> Any:
 
 
 def keras_attribute(path: str) -> Any:
-    """Returns what stands at `path` under `keras`, importing Keras on first use."""
+    """Returns the object at `path` under `keras`, importing Keras on first use."""
     from dlcli.upstream.keras import import_keras
 
     attribute: Any = import_keras()
@@ -76,7 +76,7 @@ def keras_attribute(path: str) -> Any:
 
 
 class OneOf:
-    """Marks a union of spec classes that is told apart by `kind`: `Layer = Annotated[Dense | Flatten, OneOf("Layer")]`.
+    """Marks a union of spec classes that are distinguished by `kind`: `Layer = Annotated[Dense | Flatten, OneOf("Layer")]`.
 
     A bare name stands for a kind without settings. With `number=True` a positive number is accepted as it is, and so
     is each of `words`, such as `auto`; with `items` a list of that union's members as well. A mapping without `kind` is
@@ -160,13 +160,15 @@ class OneOf:
 
     def _list_adapter(self) -> TypeAdapter[list[Any]]:
         items = OneOf.registry[self.items]
-        one = PlainValidator(lambda value, info: items.validate(value, info.context))
-        return TypeAdapter(list[Annotated[Any, one]])
+        validator = PlainValidator(lambda value, info: items.validate(value, info.context))
+        return TypeAdapter(list[Annotated[Any, validator]])
 
     def kind_by_fields(self, fields: dict[Any, Any]) -> Any:
         """Returns the kind that has a default and one of these fields, or None."""
-        known = (member for member in self.members if not member.model_fields["kind"].is_required())
-        return next((member.model_fields["kind"].default for member in known if set(fields) & set(member.model_fields)), None)
+        optional_kinds = (member for member in self.members if not member.model_fields["kind"].is_required())
+        return next(
+            (member.model_fields["kind"].default for member in optional_kinds if set(fields) & set(member.model_fields)), None
+        )
 
     def _validate_number(self, value: float) -> float:
         if not 0 < value < 1e300:  # whole numbers may be too large for a float

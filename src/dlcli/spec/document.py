@@ -23,7 +23,7 @@ MAX_VALUES = 20_000
 MAX_NUMBER = 2**31
 """Whole numbers are smaller: Keras and TensorFlow keep sizes and counts in 32 bits."""
 MAX_FAULTS = 100
-"""Faults that one file is told of: the rest of a file with thousands is seldom read, and takes minutes to put in words."""
+"""Faults that are reported of a file: further ones of a file with thousands are seldom read, and take minutes to word."""
 MAX_SHOWN = 200
 """Characters of a line that a fault quotes."""
 _VARIABLE = re.compile(r"\$\{\w*\}")
@@ -64,7 +64,7 @@ class Document:
         while place not in self.marks and place:
             place = place[:-1]
         line, column = self.marks.get(place, (1, 1))
-        # What the whole file lacks stands in none of its lines.
+        # What the file as a whole lacks has no line.
         return Fault(self.file, line, column, key, message, _line(self.text, line) if place else "")
 
     def _option_at(self, path: Path) -> str | None:
@@ -128,7 +128,7 @@ def parse_value(text: str) -> Any:
 def list_items(text: str) -> list[str]:
     """Returns the items of a YAML flow list without its brackets, each as it is written: `8,[1, 2]` has two.
 
-    A text without a comma is one item. `${NAME}` needs no quotes here, though YAML asks for them inside a list.
+    A text without a comma is one item. `${NAME}` needs no quotes here, though YAML requires them inside a list.
 
     Raises:
         SpecError: the text is not a list, or an item is empty.

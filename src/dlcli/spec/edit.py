@@ -52,13 +52,13 @@ def _nested(path: Sequence[str | int], value: str) -> str:
 def _put(text: str, node: Any, value: str) -> str:
     begin, end = node.start_mark.index, node.end_mark.index
     whole, before = text[begin:end], text[:begin]
-    if before.rstrip().endswith(":"):  # what stood in lines of its own below its key
+    if before.rstrip().endswith(":"):  # a value on separate lines below its key
         before = f"{before.rstrip()} "
     return before + value + whole[len(whole.rstrip()) :] + text[end:]
 
 
 def _added(text: str, node: Any, key: str | int, value: str) -> str:
-    """Returns the text with a key put before the first one of its mapping, on a line of its own in block style."""
+    """Returns the text with a key put before the first one of its mapping, on a separate line in block style."""
     if not node.value:
         return _put(text, node, f"{{{key}: {value}}}")
     first = node.value[0][0].start_mark

@@ -33,7 +33,7 @@ class Training(Spec):
         default=10, description="Number of epochs; 0: the model is built, tested and saved without training."
     )
     optimizer: Optimizer = Field(default=Adam(kind="adam"), description="Optimizer of the weights.")
-    # `auto` is gone once the spec is loaded, so the type leaves it out.
+    # `auto` is resolved once the spec is loaded, so the type does not contain it.
     loss: Loss = Field(default=cast("Any", "auto"), description="Loss to minimise; `auto`: that of the task.")
     metrics: list[Metric] | None = Field(
         default=None, description="Metrics to report in addition to the loss; those of the task if not set."

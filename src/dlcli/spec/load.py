@@ -46,7 +46,7 @@ def load(path: str | FilePath, overrides: Sequence[str] = (), *, with_search: bo
 
 
 def load_text(text: str, path: str | FilePath, overrides: Sequence[str] = (), *, with_search: bool = False) -> LoadedSpec:
-    """Returns the checked experiment of a text that stands, or will stand, at `path`.
+    """Returns the checked experiment of the text of a file, existing or not, at `path`.
 
     Relative paths of the text are relative to its folder, those of the overrides to the working folder.
 
@@ -98,10 +98,10 @@ def _read(path: str | FilePath) -> str:
     raise SpecError([Fault(str(path), 0, 0, "", reason)])
 
 
-def _validated(document: Document, folder: str, *, kept: bool = False) -> tuple[Experiment | None, list[Fault]]:
-    """Returns the experiment, or its faults; `kept` tells that a run has it, which may be of an earlier version."""
+def _validated(document: Document, folder: str, *, recorded: bool = False) -> tuple[Experiment | None, list[Fault]]:
+    """Returns the experiment, or its faults; `recorded`: it belongs to a run, perhaps of an earlier version."""
     try:
-        return Experiment.model_validate(document.data, context={"folder": folder, "kept": kept}), []
+        return Experiment.model_validate(document.data, context={"folder": folder, "kept": recorded}), []
     except ValidationError as errors:
         details = errors.errors(include_url=False)
         messages = list(messages_of(details[:MAX_FAULTS], document.data, Experiment))
@@ -119,7 +119,7 @@ def _findings(experiment: Experiment, document: Document) -> list[Fault]:
 
 
 def _sweep_findings(experiment: Experiment, document: Document, folder: str) -> list[Fault]:
-    """Returns what is wrong with the search that a sound spec asks for."""
+    """Returns the faults of the search that a valid spec defines."""
     if experiment.sweep is None:
         return []
     from dlcli.spec.search.rules import sweep_faults
@@ -130,13 +130,13 @@ def _sweep_findings(experiment: Experiment, document: Document, folder: str) -> 
         faults = faults if experiment is None else _findings(with_defaults(experiment), changed)
         return [(fault.key, fault.message) for fault in faults]
 
-    found = sweep_faults(document.data, experiment, check)
-    faults = [document.fault(place, message) for place, message in found[:MAX_FAULTS]]
-    return faults + _rest(document, "more") * (len(found) > MAX_FAULTS)
+    findings = sweep_faults(document.data, experiment, check)
+    faults = [document.fault(place, message) for place, message in findings[:MAX_FAULTS]]
+    return faults + _rest(document, "more") * (len(findings) > MAX_FAULTS)
 
 
 def _rest(document: Document, count: str) -> list[Fault]:
-    """Returns that there are more faults than are told of; it stands first, where it is seen."""
+    """Returns the remark that not all faults are reported; it is sorted first, where it is seen."""
     return [Fault(document.file, 0, 0, "", f"{count} faults are not shown")]
 
 
@@ -230,7 +230,7 @@ def to_flow(value: Any) -> str:
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes a value that stands in two places twice: aliases are not offered."""
+    """Writes a value that occurs in two places twice, without aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -289,7 +289,7 @@ def load_resolved(path: FilePath) -> Experiment:
     if not path.is_file():  # of what is no file nothing is read: a pipe would never end
         raise SpecError([Fault(str(path), 0, 0, "", "not a file" if path.exists() else "no such file")])
     document = parse(_read(path), str(path))
-    experiment, faults = _validated(document, str(path.parent), kept=True)
+    experiment, faults = _validated(document, str(path.parent), recorded=True)
     if experiment is None:
         raise SpecError(faults)
     data = experiment.data.model_copy(update={"source": experiment.data.source.of_run()})

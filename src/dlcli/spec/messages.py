@@ -291,7 +291,7 @@ def _homes(root: type[Spec], name: str, data: Any) -> list[str]:
 
 
 def _fields_below(
-    owner: type[Spec], data: Any, place: tuple[str, ...] = (), seen: frozenset[type] = frozenset()
+    owner: type[Spec], data: Any, place: tuple[str, ...] = (), entered: frozenset[type] = frozenset()
 ) -> Iterator[Any]:
     """Yields (place, field) for every field below a spec class; a class inside itself is not entered again.
 
@@ -303,8 +303,8 @@ def _fields_below(
         value = _item(data, name)
         kind = union.kinds.get(_kind_of(value)) if union else None
         for member in (kind,) if kind else union.members if union else (child,) if child else ():
-            if member not in seen:
-                yield from _fields_below(member, value, (*place, name), seen | {member})
+            if member not in entered:
+                yield from _fields_below(member, value, (*place, name), entered | {member})
 
 
 def _kind_of(value: Any) -> str:

@@ -18,7 +18,7 @@ def with_absolute_paths(
 ) -> tuple[str, ...]:
     """Makes the relative paths that overrides set absolute, in the document, and returns the overrides with them.
 
-    What is a path only the spec's classes know: it is what differs when the spec stands in another folder.
+    Only the spec's classes know which values are paths: those that differ when the spec is in another folder.
     """
     if not document.options or Path(folder).absolute() == Path.cwd():
         return tuple(overrides)
@@ -50,7 +50,7 @@ def _absolute(raw: Any, here: Any, there: Any) -> Any:
 
 
 def _at(value: Any, place: Place) -> Any:
-    """Returns what stands at a place of plain data or of a spec; None where there is nothing."""
+    """Returns the value at a place of plain data or of a spec; None where there is none."""
     for part in place:
         if isinstance(value, dict):
             value = value.get(part)

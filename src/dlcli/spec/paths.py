@@ -18,7 +18,7 @@ def with_environment(value: str) -> str:
     """Returns a text with `${NAME}` and `${NAME:-default}` replaced."""
     import os
 
-    if len(value) > _LONGEST:  # before it is searched, which takes the longer the more braces are left open
+    if len(value) > _LONGEST:  # before the search, whose time grows with the number of unclosed braces
         raise PydanticCustomError("path", _NO_NAME)
 
     def replaced(match: re.Match[str]) -> str:

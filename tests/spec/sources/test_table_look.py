@@ -55,7 +55,7 @@ def test_names_and_kinds_of_columns(tmp_path: Path) -> None:
 def test_numbers_written_as_text_are_named(tmp_path: Path, cells: list[str], decoration: str, odd: tuple[str, ...]) -> None:
     text = "".join(f'"{cell}",{row}\n' for row, cell in enumerate(cells))
     column = shown(tmp_path, f"x,y\n{text}").column("x")
-    assert (column.is_number, column.decoration, column.odd) == (False, decoration, odd)
+    assert (column.is_number, column.decoration, column.non_numbers) == (False, decoration, odd)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_values_are_counted_over_the_whole_file(tmp_path: Path) -> None:
 
 def test_comments_and_repeated_headers_are_no_values(tmp_path: Path) -> None:
     found = shown(tmp_path, "# by hand\nx,y,label\n1,2,a\n# a break\nx,y,label\n3,4,b\n5,6,a\n")
-    assert [(column.kind, column.gaps, column.odd) for column in found.columns[:2]] == [("whole number", 0, ())] * 2
+    assert [(column.kind, column.gaps, column.non_numbers) for column in found.columns[:2]] == [("whole number", 0, ())] * 2
     assert (found.rows, count_values(found, "label")) == (3, {"a": 2, "b": 1})
     assert found.notes == ("1 line before the table is ignored: '# by hand'",)
 

@@ -299,8 +299,8 @@ def _marks(beginning: Look, targets: Sequence[str]) -> dict[str, list[str]]:
     """Returns the marks of missing values in columns that are mostly numbers, such as `?`, with the columns."""
     marks: dict[str, list[str]] = {}
     for column in beginning.columns:
-        if column.name not in targets and not column.decoration and len(column.odd) <= 2:
-            for mark in column.odd:
+        if column.name not in targets and not column.decoration and len(column.non_numbers) <= 2:
+            for mark in column.non_numbers:
                 marks.setdefault(mark, []).append(column.name)
     return dict(sorted(marks.items()))
 
@@ -311,7 +311,7 @@ def _says_gap(columns: Sequence[str]) -> str:
 
 def _unusable(beginning: Look, column: Column, marks: Container[str]) -> list[str]:
     """Returns why a model cannot use a column, at most one reason."""
-    if column.odd and not column.decoration and all(mark in marks for mark in column.odd):
+    if column.non_numbers and not column.decoration and all(mark in marks for mark in column.non_numbers):
         return []
     if column.decoration:
         return [] if _is_numeric(column) else [f"holds {_decorated(column)}"]

@@ -15,10 +15,10 @@ Change = tuple[str, str]
 
 
 class ModelSpec(Spec):
-    """A model kind: its layers, and what the rest of dlcli asks about it. The task adds the output layer.
+    """A model kind: its layers, and what the rest of dlcli needs to know about it. The task adds the output layer.
 
     Every question has the answer of a plain network, so that a kind overrides only what it does otherwise. A kind that is
-    trained in a way of its own overrides `learner`.
+    trained by another method overrides `learner`.
     """
 
     kind: str
@@ -62,7 +62,7 @@ class ModelSpec(Spec):
 
     @property
     def normalizes_batches(self) -> bool:
-        """Whether it keeps statistics of batches by a setting of its own."""
+        """Whether a setting of it enables batch statistics."""
         return False
 
     def example_shape(self) -> Shape | None:
@@ -86,7 +86,7 @@ class ModelSpec(Spec):
         yield from ()
 
     def resolved(self, *, offline: bool) -> Self:
-        """Returns the model with everything filled in that only opening its files tells; itself if that is nothing.
+        """Returns the model with every value filled in that is read from its files; itself if there is none.
 
         Raises:
             DataError: its files are missing or cannot be read.
@@ -117,7 +117,7 @@ class ModelSpec(Spec):
         raise NotImplementedError
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Returns the shape before the output layer; a ShapeError tells which layer cannot be built."""
+        """Returns the shape before the output layer; a ShapeError names the layer that cannot be built."""
         return stack_shape(self.stack(shape), shape)
 
     def apply(self, tensor: Any) -> Any:
@@ -126,7 +126,7 @@ class ModelSpec(Spec):
 
 
 def stack_shape(stack: list[tuple[LayerSpec, tuple[str | int, ...]]], shape: Shape) -> Shape:
-    """Returns the shape after a stack of layers; a ShapeError tells the place of the layer that cannot be built."""
+    """Returns the shape after a stack of layers; a ShapeError has the place of the layer that cannot be built."""
     for layer, place in stack:
         try:
             shape = chain_shape([layer], shape, ())

@@ -22,7 +22,7 @@ def _devices_can_share(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _devices_are_used(experiment: Experiment) -> Iterator[Finding]:
-    """With `one_device` said in as many words they may stand: a run leaves a machine that has gone by this one setting."""
+    """An explicit `one_device` allows them: with this one setting a run moves to another machine."""
     if experiment.hardware.devices is not None and experiment.hardware.strategy == "auto":
         yield ("hardware", "devices"), "has no effect without `strategy: mirrored` or `strategy: multi_worker`"
 

@@ -318,7 +318,7 @@ def _splits_leave_training(experiment: Experiment) -> Iterator[Finding]:
         yield ("data", "split", "file"), f"no file {split.file}"
 
 
-def _given_parts_are_kept(experiment: Experiment) -> Iterator[Finding]:
+def _explicit_splits_fit(experiment: Experiment) -> Iterator[Finding]:
     facts, split = experiment.data.facts(experiment.task), experiment.data.split
     for part, setting, share in (
         ("validation", facts.has_validation, split.validation),
@@ -353,5 +353,5 @@ RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
     _one_way_of_clipping,
     _callbacks_are_single,
     _splits_leave_training,
-    _given_parts_are_kept,
+    _explicit_splits_fit,
 )

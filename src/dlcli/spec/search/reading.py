@@ -13,7 +13,7 @@ from dlcli.spec.search.space import Choice, Number, Parameter, Repeat
 
 Finding = tuple[Path, str]
 PLACE: Path = ("sweep", "space")
-_WAYS = {
+_KINDS = {
     "float": {"step", "when"},
     "log": {"when"},
     "int": {"step", "scale", "when"},
@@ -64,7 +64,7 @@ def _fixed(name: str) -> str:
 
 
 class _Reader:
-    """Reads one parameter's tree; `searches` tells whether anything in it is drawn."""
+    """Reads one parameter's tree; `searches`: whether anything in it is drawn."""
 
     def __init__(self, faults: list[Finding]) -> None:
         self._faults = faults
@@ -75,28 +75,28 @@ class _Reader:
             return [self.tree(part, (*place, index)) for index, part in enumerate(value)]
         if not isinstance(value, dict):
             return value
-        ways = [way for way in _WAYS if way in value]
-        if not ways:
+        kinds = [key for key in _KINDS if key in value]
+        if not kinds:
             return {key: self.tree(part, (*place, key)) for key, part in value.items()}
         self.searches = True
-        if len(ways) > 1:
-            self._fault(place, f"`{ways[0]}` and `{ways[1]}` cannot be combined in one mapping")
+        if len(kinds) > 1:
+            self._fault(place, f"`{kinds[0]}` and `{kinds[1]}` cannot be combined in one mapping")
             return None
-        return self._way(ways[0], value, place)
+        return self._drawing(kinds[0], value, place)
 
-    def _way(self, way: str, value: dict[str, Any], place: Path) -> Any:
+    def _drawing(self, kind: str, value: dict[str, Any], place: Path) -> Any:
         for key in value:
-            if key != way and key not in _WAYS[way]:
-                near = nearest(key, _WAYS[way])
-                listed = ", ".join(sorted(_WAYS[way]))
+            if key != kind and key not in _KINDS[kind]:
+                near = nearest(key, _KINDS[kind])
+                listed = ", ".join(sorted(_KINDS[kind]))
                 self._fault((*place, key), f"unknown key; {f'did you mean `{near}`?' if near else f'known here: {listed}'}")
         if "when" in value and len(place) > len(PLACE) + 1:
             self._fault(
                 (*place, "when"), "`when` is only possible for a path of the space; fields of a choice depend on it already"
             )
-        if way == "choice":
+        if kind == "choice":
             return self._choice(value["choice"], (*place, "choice"))
-        if way == "count":
+        if kind == "count":
             if "of" not in value:
                 self._fault(place, "missing `of`: the search space of each entry of the list")
             count = self._number("int", {"int": value["count"]}, (*place, "count"), key="")
@@ -104,7 +104,7 @@ class _Reader:
                 self._fault((*place, "count"), f"expected two numbers from 0 to {_MOST}")
                 return None
             return count and Repeat(count, self.tree(value.get("of"), (*place, "of")))
-        return self._number(way, value, place, key=way)
+        return self._number(kind, value, place, key=kind)
 
     def _choice(self, options: Any, place: Path) -> Choice | None:
         if not isinstance(options, list) or len(options) < 2:
@@ -117,8 +117,8 @@ class _Reader:
                 return None
         return Choice(tuple(labels), tuple(self.tree(option, (*place, index)) for index, option in enumerate(options)))
 
-    def _number(self, way: str, value: dict[str, Any], place: Path, *, key: str) -> Number | None:
-        bounds, whole = value[way], way == "int"
+    def _number(self, distribution: str, value: dict[str, Any], place: Path, *, key: str) -> Number | None:
+        bounds, whole = value[distribution], distribution == "int"
         inside = (*place, key) if key else place
         kind: Any = int if whole else (int, float)
         if (
@@ -130,7 +130,7 @@ class _Reader:
             self._fault(inside, f"expected {what}, [lowest, highest], found {shown(bounds)}")
             return None
         low, high = bounds
-        log = way == "log" or self._is_log(value, place)
+        log = distribution == "log" or self._is_log(value, place)
         if low >= high:
             fault = "the bounds are equal: write the value into the spec" if low == high else "the lower bound must come first"
             self._fault(inside, f"{fault}; found [{low}, {high}]")

@@ -33,7 +33,7 @@ def sweep_faults(data: dict[str, Any], experiment: Experiment, check: Check) -> 
     Args:
         data: the spec's data, as written.
         experiment: the same, checked.
-        check: what tells the faults of changed data.
+        check: returns the faults of changed data.
     """
     assert experiment.sweep is not None
     faults = _objective_faults(experiment)
@@ -118,12 +118,12 @@ def _numbers(tree: Any) -> Iterator[Number]:
 
 
 class _Forced:
-    """Takes forced options, else the first; notes what options each name had."""
+    """Draws forced options, else the first; records the options of each name."""
 
     def __init__(self, forced: Mapping[str, Any]) -> None:
         self._forced = forced
         self.options: dict[str, Sequence[Any]] = {}
-        self.taken: dict[str, Any] = {}
+        self.chosen_options: dict[str, Any] = {}
 
     def number(self, name: str, number: Number) -> float:
         return float(self._take(name, number.ends))
@@ -133,14 +133,14 @@ class _Forced:
 
     def _take(self, name: str, options: Sequence[Any]) -> Any:
         self.options[name] = options
-        self.taken[name] = self._forced.get(name, options[0])
-        return self.taken[name]
+        self.chosen_options[name] = self._forced.get(name, options[0])
+        return self.chosen_options[name]
 
 
 def _probed(data: dict[str, Any], parameters: Sequence[Parameter], check: Check) -> Iterator[Finding]:
-    """Yields the faults of every option, each probed once with the options that it stands inside of."""
+    """Yields the faults of every option, each probed once with the options that contain it."""
     waiting: list[dict[str, Any]] = [{}]
-    known: set[str] = set()
+    queued: set[str] = set()
     for _ in range(_MOST_PROBES):
         if not waiting:
             return
@@ -148,10 +148,10 @@ def _probed(data: dict[str, Any], parameters: Sequence[Parameter], check: Check)
         source = _Forced(forced)
         values = drawn(parameters, source)
         if forced:
-            yield from _faults_of(data, parameters, values, source.taken, list(forced)[-1], check)
+            yield from _faults_of(data, parameters, values, source.chosen_options, list(forced)[-1], check)
         for name, options in source.options.items():
-            if name not in known:
-                known.add(name)
+            if name not in queued:
+                queued.add(name)
                 waiting += [{**forced, name: option} for option in options]
 
 
@@ -159,14 +159,18 @@ def _faults_of(
     data: dict[str, Any],
     parameters: Sequence[Parameter],
     values: Mapping[Path, Any],
-    taken: Mapping[str, Any],
+    chosen_options: Mapping[str, Any],
     name: str,
     check: Check,
 ) -> Iterator[Finding]:
     """Yields the faults of one option: of its parameter and those that it depends on, put into the spec."""
-    names = _with_conditions(next(one for one in parameters if _belongs(name, one)), parameters)
-    chosen = {one.path: values[one.path] for one in parameters if one.name in names and one.path in values}
-    own = next(one for one in parameters if _belongs(name, one))
+    names = _with_conditions(next(parameter for parameter in parameters if _belongs(name, parameter)), parameters)
+    chosen = {
+        parameter.path: values[parameter.path]
+        for parameter in parameters
+        if parameter.name in names and parameter.path in values
+    }
+    own = next(parameter for parameter in parameters if _belongs(name, parameter))
     copy = deepcopy(data)
     try:
         for path, value in changed(data, chosen).items():
@@ -175,8 +179,8 @@ def _faults_of(
         yield own.place, str(error.args[0])
         return
     for key, message in check(copy):
-        place, told = _origin(own, _path(key), taken, spliced=isinstance(values.get(own.path), Spliced))
-        yield place, message if told else f"{key}: {message}" if key else message
+        place, is_exact = _origin(own, _path(key), chosen_options, spliced=isinstance(values.get(own.path), Spliced))
+        yield place, message if is_exact else f"{key}: {message}" if key else message
 
 
 def _belongs(name: str, parameter: Parameter) -> bool:
@@ -194,15 +198,15 @@ def _path(text: str) -> Path:
     return tuple(int(part) if part.isdecimal() else part for part in text.split(".")) if text else ()
 
 
-def _origin(parameter: Parameter, key: Path, taken: Mapping[str, Any], *, spliced: bool) -> tuple[Path, bool]:
-    """Returns where in the space a fault's place of the spec comes from, and whether that place says all of its key."""
+def _origin(parameter: Parameter, key: Path, chosen_options: Mapping[str, Any], *, spliced: bool) -> tuple[Path, bool]:
+    """Returns where in the space a fault's place of the spec comes from, and whether that place covers all of its key."""
     depth, place = len(parameter.path), parameter.place
     if key[:depth] != parameter.path or spliced:
         return place, key == parameter.path[: len(key)] and dotted(key) == parameter.name
     tree, name, rest = parameter.tree, parameter.name, key[depth:]
     while True:
         if isinstance(tree, Choice):
-            label = taken[name]
+            label = chosen_options[name]
             index = tree.labels.index(label)
             place, tree, name = (*place, "choice", index), tree.values[index], inside(tree, name, label)
         elif isinstance(tree, Repeat) and rest:

@@ -45,7 +45,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several trees, each with a label of its own: its kind, or the value as JSON."""
+    """One of several trees, each with a label: its kind, or the value as JSON."""
 
     labels: tuple[str, ...]
     values: tuple[Any, ...]
@@ -106,7 +106,7 @@ class Spliced:
 
 
 class _Noting:
-    """Notes what is drawn as labels, so that conditions can be asked."""
+    """Records drawn labels, so that conditions can be checked."""
 
     def __init__(self, source: Source, chosen: dict[str, str]) -> None:
         self._source, self._chosen = source, chosen
@@ -143,7 +143,7 @@ def _value(tree: Any, name: str, source: Source) -> Any:
 
 
 def inside(choice: Choice, name: str, label: str) -> str:
-    """Returns how the names of what stands inside a choice begin."""
+    """Returns the prefix of the names inside a choice."""
     return f"{name}[{label if label.isidentifier() else choice.labels.index(label)}]"
 
 
@@ -175,7 +175,7 @@ def combinations(space: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
     while True:
         source = _Turning([index for index, _ in turns])
         drawn(space, source)
-        yield source.found
+        yield source.point
         turns = source.turns
         while turns and turns[-1][0] + 1 == turns[-1][1]:
             turns.pop()
@@ -185,26 +185,26 @@ def combinations(space: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
 
 
 class _Turning:
-    """Takes the options that it is told, then first ones, and notes how many there were."""
+    """Draws the options of the given indices, then the first ones, and records the number of options."""
 
-    def __init__(self, told: Sequence[int]) -> None:
-        self._told = told
+    def __init__(self, turn_indices: Sequence[int]) -> None:
+        self._turn_indices = turn_indices
         self.turns: list[list[int]] = []
-        self.found: dict[str, Any] = {}
+        self.point: dict[str, Any] = {}
 
     def number(self, name: str, number: Number) -> float:
         assert number.count is not None
-        self.found[name] = number.value(self._turn(number.count))
-        return float(self.found[name])
+        self.point[name] = number.value(self._turn(number.count))
+        return float(self.point[name])
 
     def label(self, name: str, labels: Sequence[str]) -> str:
-        self.found[name] = labels[self._turn(len(labels))]
-        return str(self.found[name])
+        self.point[name] = labels[self._turn(len(labels))]
+        return str(self.point[name])
 
     def _turn(self, count: int) -> int:
-        """Returns which of so many options is taken."""
+        """Returns the index of the option to draw, of `count` options."""
         at = len(self.turns)
-        index = self._told[at] if at < len(self._told) else 0
+        index = self._turn_indices[at] if at < len(self._turn_indices) else 0
         self.turns.append([index, count])
         return index
 
@@ -212,7 +212,7 @@ class _Turning:
 def changed(data: Any, values: Mapping[Path, Any]) -> dict[str, Any]:
     """Returns what `--set` must say to put drawn values into a spec's data: path -> value, in order.
 
-    Outer fields come before what is inside them. Where entries take the place of one of a list, the whole list is told.
+    Outer fields come before what is inside them. Where entries take the place of one of a list, the whole list is returned.
     """
     order = sorted(values, key=len)
     spliced = {path[:-1] for path in order if isinstance(values[path], Spliced)}

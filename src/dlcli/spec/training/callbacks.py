@@ -82,7 +82,7 @@ class TimeLimit(CallbackSpec):
     minutes: Positive = Field(description="Minutes of training; the pause of an interrupted run does not count.")
 
     def build(self, *, spent: float = 0.0, **extra: Any) -> Any:
-        """Returns a callback that stops the model once the time is over, of which `spent` seconds are gone."""
+        """Returns a callback that stops the model once the time is over, of which `spent` seconds have passed."""
         import keras
 
         class Clock(keras.callbacks.Callback):  # type: ignore[misc]
@@ -114,7 +114,7 @@ class TargetReached(CallbackSpec):
     value: float = Field(description="Value to reach.")
 
     def build(self, *, mode: str = "min", **extra: Any) -> Any:
-        """Returns a callback that stops the model once the value is reached; `mode` tells which way is better."""
+        """Returns a callback that stops the model once the value is reached; `mode` says whether lower or higher is better."""
         import keras
 
         def check(_epoch: int, logs: Any = None) -> None:

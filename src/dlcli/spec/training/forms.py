@@ -58,7 +58,7 @@ def _place_in_data(error: Any, data: Any) -> Path:
         return place
     for depth, part in enumerate(place):
         is_there = part in data if isinstance(data, Mapping) else isinstance(data, list) and part in range(len(data))
-        if not is_there:  # a number is the place in a list that a single value stands for
+        if not is_there:  # a number is the index in a list that a single value replaces
             return place if isinstance(part, int) else place[:depth]
         data = data[part]
     return place

@@ -48,7 +48,7 @@ class OptimizerSpec(KerasSpec):
         return self.model_copy(update={"learning_rate": self.learning_rate.stretched(old, new)})
 
     def of_any_length(self) -> Self:
-        """Returns the optimizer with its schedule's length left to the stage."""
+        """Returns the optimizer with its schedule's length set by the stage."""
         if not isinstance(self.learning_rate, ScheduleSpec):
             return self
         return self.model_copy(update={"learning_rate": self.learning_rate.of_any_length()})

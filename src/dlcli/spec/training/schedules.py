@@ -17,13 +17,13 @@ class ScheduleSpec(KerasSpec):
     """A learning rate as a function of the step."""
 
     def for_steps(self, steps: int) -> ScheduleSpec:
-        """Returns the schedule with lengths that were left out filled in for a stage of `steps` steps."""
+        """Returns the schedule with missing lengths filled in for a stage of `steps` steps."""
         if "decay_steps" in type(self).model_fields and getattr(self, "decay_steps", 1) is None:
             return self.model_copy(update={"decay_steps": max(1, steps)})
         return self
 
     def of_any_length(self) -> ScheduleSpec:
-        """Returns the schedule with its length left to the stage, where it can be."""
+        """Returns the schedule with its length set by the stage, where it can be."""
         return self.model_copy(update={"decay_steps": None}) if hasattr(self, "decay_steps") else self
 
     def stretched(self, old: int, new: int) -> ScheduleSpec:
@@ -196,7 +196,7 @@ class ByPart(ScheduleSpec):
         return self._changed(lambda rate: rate.for_steps(steps) if isinstance(rate, ScheduleSpec) else rate)
 
     def of_any_length(self) -> ByPart:
-        """Returns the rates with the lengths of both schedules left to the stage."""
+        """Returns the rates with the lengths of both schedules set by the stage."""
         return self._changed(lambda rate: rate.of_any_length() if isinstance(rate, ScheduleSpec) else rate)
 
     def stretched(self, old: int, new: int) -> ByPart:
@@ -211,7 +211,7 @@ class ByPart(ScheduleSpec):
         return self.model_copy(update={"backbone": change(self.backbone), "head": change(self.head)})
 
     def build(self, **extra: Any) -> Any:
-        """Returns the head's rate, built; the backbone's stands beside it (`training/part_rates.py`)."""
+        """Returns the head's rate, built; the backbone's is separate (`training/part_rates.py`)."""
         return built(self.head)
 
 

@@ -10,18 +10,20 @@ from dlcli.spec.data.augmentations import Augmentation
 from dlcli.spec.training.callbacks import Callback
 from dlcli.spec.training.optimizers import Optimizer
 
-_WAYS = {"last": int, "from": str, "blocks": int}
+_SELECTION_TYPES = {"last": int, "from": str, "blocks": int}
 _SELECTION = "`head`, `all`, {last: n}, {blocks: n} or {from: layer}"
 
 
 def _selection(value: Any) -> Any:
-    """Returns what a stage trains, checked: `head`, `all`, or a mapping of one way to its number or layer."""
+    """Returns what a stage trains, checked: `head`, `all`, or a mapping of one selection to its number or layer."""
     if value in ("head", "all") and isinstance(value, str):
         return value
     if isinstance(value, dict) and len(value) == 1:
-        way, argument = next(iter(value.items()))
-        several = isinstance(argument, list) and argument and way in ("last", "blocks")
-        if way in _WAYS and all(_fits(item, _WAYS[way]) for item in (argument if several else [argument])):
+        kind, argument = next(iter(value.items()))
+        several = isinstance(argument, list) and argument and kind in ("last", "blocks")
+        if kind in _SELECTION_TYPES and all(
+            _fits(item, _SELECTION_TYPES[kind]) for item in (argument if several else [argument])
+        ):
             return value
     raise PydanticCustomError("expected", "expected {what}", {"what": f"{_SELECTION}; a list of numbers is a stage for each"})
 
@@ -35,8 +37,8 @@ _JSON_SCHEMA: dict[str, Any] = {
     "anyOf": [
         {"enum": ["head", "all"]},
         *(
-            {"type": "object", "properties": {way: shape}, "required": [way], "additionalProperties": False}
-            for way, shape in (("last", _NUMBERS), ("blocks", _NUMBERS), ("from", {"type": "string"}))
+            {"type": "object", "properties": {kind: shape}, "required": [kind], "additionalProperties": False}
+            for kind, shape in (("last", _NUMBERS), ("blocks", _NUMBERS), ("from", {"type": "string"}))
         ),
     ]
 }
@@ -118,7 +120,7 @@ def expanded(stage: Stage) -> list[Stage]:
     """Returns the stage itself, or one for each number where `train` lists several."""
     if not isinstance(stage.train, dict):
         return [stage]
-    way, argument = next(iter(stage.train.items()))
+    kind, argument = next(iter(stage.train.items()))
     if not isinstance(argument, list):
         return [stage]
-    return [stage.model_copy(update={"name": f"{stage.name}_{count}", "train": {way: count}}) for count in argument]
+    return [stage.model_copy(update={"name": f"{stage.name}_{count}", "train": {kind: count}}) for count in argument]

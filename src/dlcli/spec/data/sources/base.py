@@ -68,7 +68,7 @@ class Opened:
     """An opened source: its given parts (`train` always, `validation` and `test` where it has them), and label names.
 
     `lines` say how it was read, `column_facts` what became of each column of a table. `part_notes` are the notes of one part's
-    file, where a part is a file of its own. `value_range` holds the values of deep images that became 0 and 255.
+    file, where a split is a separate file. `value_range` holds the values of deep images that became 0 and 255.
     """
 
     parts: dict[str, Examples]
@@ -82,7 +82,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Request:
-    """What a source is asked for: the task, how images are to come, and the seed of generated data.
+    """A request to a source: the task, the form of images, and the seed of generated data.
 
     `revision` is that of the run whose examples are read again (`RunFolder.revision`): earlier ones found and named them by
     other rules.
@@ -133,7 +133,7 @@ class SourceSpec(Spec):
     def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> SourceSpec | None:
         """Returns the source that reads other examples at a path, as its test split or, without one, as its training split.
 
-        None where the source has no folder or file of its own. `classes` are the names that labels there may have.
+        None where the source has no folder or file. `classes` are the names that labels there may have.
         """
         return None
 

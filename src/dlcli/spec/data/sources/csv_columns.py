@@ -166,13 +166,15 @@ def _float32(table: Table, name: str, values: Array, *, is_training: bool) -> Ar
     column = table.column(name)
     wrong = np.isnan(values) & ~gaps_in(column)
     if wrong.any():
-        odd = Counter(column[wrong].tolist()).most_common(3)
-        listed = ", ".join(f"{value!r} in {counted_rows(count)}" if len(odd) > 1 else repr(value) for value, count in odd)
+        examples = Counter(column[wrong].tolist()).most_common(3)
+        listed = ", ".join(
+            f"{value!r} in {counted_rows(count)}" if len(examples) > 1 else repr(value) for value, count in examples
+        )
         if is_training:
             raise DataError(
                 f"{table.path}: column `{name}` is `numeric`, but contains {listed}; list marks of missing values in `missing`"
             )
-        hint = decimal_hint(table.decimal, odd[0][0]) or "; if it marks a missing value, list it in `data.source.missing`"
+        hint = decimal_hint(table.decimal, examples[0][0]) or "; if it marks a missing value, list it in `data.source.missing`"
         raise DataError(f"{table.path}: column `{name}` is numeric in the training file, but contains {listed} here{hint}")
     with np.errstate(over="ignore"):
         small: Array = values.astype("float32")
@@ -196,10 +198,10 @@ def _dates(table: Table, name: str, settings: DateColumn) -> dict[str, Array]:
     Raises:
         DataError: a cell is no date of this format.
     """
-    parts, odd = date_parts(table.column(name), settings.format, settings.parts)
-    if odd:
+    parts, wrong_values = date_parts(table.column(name), settings.format, settings.parts)
+    if wrong_values:
         raise DataError(
-            f"{table.path}: column `{name}` holds {odd[0]!r}, which is not a date of the format {settings.format!r}"
+            f"{table.path}: column `{name}` holds {wrong_values[0]!r}, which is not a date of the format {settings.format!r}"
         )
     return {date_column(name, part): values for part, values in parts.items()}
 
@@ -308,18 +310,18 @@ def wide_columns(source: Csv) -> Iterator[tuple[str, str]]:
         if name in skip or name.startswith("Unnamed: "):
             continue
         counts = _counts(beginning, places[name], source.marks)
-        if len(counts) > source.max_categories and (name in other or _some_no_number(counts)):
+        if len(counts) > source.max_categories and (name in other or _has_text(counts)):
             wide[name] = _wide_words(counts, name, rows)
     if wide:
         yield "drop", _refusal(list(wide.values()), list(wide))
 
 
-def _some_no_number(counts: Counter[str]) -> bool:
+def _has_text(counts: Counter[str]) -> bool:
     return any(not is_number(value) and not is_number(value, ",") for value in counts)
 
 
 def _counts(beginning: Beginning, place: int, marks: frozenset[str]) -> Counter[str]:
-    """Returns how often each value stands in a column, without gaps."""
+    """Returns the count of each value in a column, without gaps."""
     cells = Counter(row.cells[place] for row in beginning.rows)
     counts: Counter[str] = Counter()
     for cell, count in cells.items():
@@ -365,7 +367,7 @@ def outlook(source: Csv) -> list[str]:
     for name, column in looks.items():
         if name in source.numeric:
             continue
-        is_text = column.kind in ("category", "text") or column.decoration or column.odd
+        is_text = column.kind in ("category", "text") or column.decoration or column.non_numbers
         hint = number_hint(name, _counts(beginning, places[name], source.marks)) if is_text else ""
         if hint:
             lines.append(f"`{name}` becomes a category{hint}")

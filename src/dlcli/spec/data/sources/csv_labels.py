@@ -21,7 +21,7 @@ TRUTH = {"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FAL
 _AMOUNTS = 50
 """More different whole numbers than this may be amounts, not classes."""
 _EXACT_DIGITS = 15
-"""Digits of a number that a float64 tells from all others."""
+"""Digits of a number that a float64 distinguishes from all others."""
 
 
 def target_columns(source: Csv, table: Table) -> list[Array]:
@@ -37,7 +37,7 @@ def target_columns(source: Csv, table: Table) -> list[Array]:
 
 
 def with_targets(source: Csv, table: Table) -> tuple[Table, list[str]]:
-    """Returns the rows that have a target, and notes on the rows that are left out.
+    """Returns the rows that have a target, and notes on the rows that are excluded.
 
     Raises:
         DataError: some rows have no target, and `missing_target` is `stop`.
@@ -141,11 +141,11 @@ def _class_labels(source: Csv, table: Table, column: Array, classes: tuple[str, 
         number = dict(zip(different, values.tolist(), strict=True))
         return np.array([number[label] for label in column.tolist()], dtype="float64")
     if classes is not None:
-        names = {label: _known(name, classes) for label, name in names.items()}
+        names = {label: _matching_class(name, classes) for label, name in names.items()}
     return np.array([names[label] for label in column.tolist()], dtype=object)
 
 
-def _known(name: str, classes: tuple[str, ...]) -> str:
+def _matching_class(name: str, classes: tuple[str, ...]) -> str:
     """Returns a class's name; true and false match however the training file writes them."""
     if name in classes or name not in TRUTH or not all(other in TRUTH for other in classes):
         return name

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Rows:
     """Some rows of a table: their numbers, from 1 below the header, and their columns `(n,)` as a source gives them.
 
-    `faults` says what is wrong with each of the rows that were left out, by its number.
+    `faults` says what is wrong with each of the excluded rows, by its number.
     """
 
     numbers: list[int]
@@ -47,7 +47,7 @@ def file_columns(source: Csv, columns: Mapping[str, bool]) -> dict[str, str]:
 def read_rows(source: Csv, table: OpenTable, columns: Mapping[str, bool], *, at_once: int) -> Iterator[Rows]:
     """Yields a table's rows in chunks of `at_once`; one chunk is held in memory.
 
-    A row is left out where it is longer than the header or empty, where a quote is not closed in it, and where a cell is no
+    A row is excluded where it is longer than the header or empty, where a quote is not closed in it, and where a cell is no
     number though the model takes one. A shorter one has gaps, as in training. Other columns, such as the target, are ignored.
 
     Args:

@@ -49,7 +49,7 @@ class Tree:
     """The files below one or several folders, sorted by path, and what was ignored.
 
     Attributes:
-        files: the files that were asked for.
+        files: the files of the requested types.
         others: files of other types.
         hidden: hidden and system files.
         hidden_folders: hidden and system folders.

@@ -135,16 +135,16 @@ class Folder(SourceSpec):
         return parts
 
 
-def _layout(path: str, parts: tuple[tuple[str, str], ...] | None, known: frozenset[str]) -> Layout:
-    return find_layout(path, known) if parts is None else named_layout(path, dict(parts))
+def _layout(path: str, parts: tuple[tuple[str, str], ...] | None, class_names: frozenset[str]) -> Layout:
+    return find_layout(path, class_names) if parts is None else named_layout(path, dict(parts))
 
 
 @lru_cache(maxsize=8)
 def _recent_layout(
-    path: str, parts: tuple[tuple[str, str], ...] | None, known: frozenset[str], _changes: tuple[int, ...]
+    path: str, parts: tuple[tuple[str, str], ...] | None, class_names: frozenset[str], _changes: tuple[int, ...]
 ) -> Layout:
     """Returns a folder's layout, cached: the rules of a spec need it a dozen times."""
-    return _layout(path, parts, known)
+    return _layout(path, parts, class_names)
 
 
 def _changes(path: str) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ class Layout:
         unlabelled: folders of parts that have images and no class folders.
         empty: folders of parts without any image.
         unused: other folders that hold images.
-        chosen: which folder is which part, where only its name tells; empty for the plain names.
+        chosen: which folder is which split, where only its name decides it; empty for the plain names.
         faults: what is wrong with the folders, as (field, message).
     """
 
@@ -42,7 +42,7 @@ class Layout:
 
     @property
     def has_parts(self) -> bool:
-        """Whether training examples have a folder of their own."""
+        """Whether training examples have a separate folder."""
         return bool(self.chosen)
 
     @property
@@ -274,18 +274,18 @@ def _equal_folders(folder: str, layout: Layout, inner: list[str]) -> str:
     outer = layout.names
     shown = f"{folder}: its folders ({_listed(outer)}) hold no images, only folders with the same names ({_listed(inner)})"
     if all(part_of(name) for name in inner):
-        way = f"to have splits, put {inner[0]}/{outer[0]} in place of {outer[0]}/{inner[0]}"
+        remedy = f"to have splits, put {inner[0]}/{outer[0]} in place of {outer[0]}/{inner[0]}"
     else:
         paths = sorted(path for folders in layout.classes["train"].values() for path in folders)
         names = [os.path.basename(path) for path in paths]
         largest = os.path.basename(max(reversed(paths), key=lambda path: len(walk(path).files)))
         train = next((name for name in names if (part_of(name) or ("",))[0] == "train"), largest)
         test = next(name for name in names if name != train)
-        way = (
+        remedy = (
             f"if {_listed(inner)} are the classes, set data.source.path: {paths[0]}, or name the folders of the splits,"
             f" such as data.source.parts: {{train: {train}, test: {test}}}"
         )
-    return f"{shown}; {way}; if {_listed(outer)} are the classes, set data.source.parts: {{}}"
+    return f"{shown}; {remedy}; if {_listed(outer)} are the classes, set data.source.parts: {{}}"
 
 
 def _unknown_classes(layout: Layout) -> Iterator[tuple[str, str]]:

@@ -50,7 +50,7 @@ def array_header(path: str, name: str) -> ArrayHeader | None:
 def difference(train: ArrayHeader, other: ArrayHeader) -> str:
     """Returns how an array of another part, OTHER in the text, differs from the training split's; "" if it does not.
 
-    Images may have other sizes: `data.image.size` can bring them to one.
+    Images may have different sizes: `data.image.size` can resize them to one.
     """
     first, second = (len(header.shape) in (3, 4) and header.dtype == "|u1" for header in (train, other))
     if first != second and len(train.shape) == len(other.shape):

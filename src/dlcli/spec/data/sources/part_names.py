@@ -16,7 +16,7 @@ _WORDS = {
     "evaluation": "evaluation evaluate eval",
 }
 _PART_OF = {word: part for part, words in _WORDS.items() for word in words.split()}
-# Words that may stand beside the name of a part: `train_images`, `test set`, `ValData`.
+# Words that may occur beside the name of a split: `train_images`, `test set`, `ValData`.
 _NEUTRAL = frozenset(
     {
         "set",

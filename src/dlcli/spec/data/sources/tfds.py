@@ -165,8 +165,8 @@ class Tfds(SourceSpec):
         from dlcli.upstream.tfds import read_split
 
         key = builder.info.supervised_keys[0]
-        is_asked = request.image.value_range == "auto" and request.revision > 1
-        if isinstance(key, dict) or not is_asked or not _is_deep_image(builder.info.features[key]):
+        is_requested = request.image.value_range == "auto" and request.revision > 1
+        if isinstance(key, dict) or not is_requested or not _is_deep_image(builder.info.features[key]):
             return None
         limits, _ = read_split(builder, self.train, lambda pixels: (float(pixels.min()), float(pixels.max())))
         low, high = min(low for low, _ in limits), max(high for _, high in limits)
@@ -248,7 +248,7 @@ def _class_names(file: Path, label: dict[str, Any] | None) -> tuple[str, ...]:
 
 
 def _converter(feature: Any, image: Any, where: str) -> Any:
-    """Returns what brings each of a feature's images to the wanted size; None where they have it already."""
+    """Returns what resizes each of a feature's images to the requested size; None where they have it already."""
     from dlcli.runtime.images import fit_array
 
     shape = feature.shape

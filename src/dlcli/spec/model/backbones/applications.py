@@ -16,7 +16,7 @@ from dlcli.spec.paths import as_path, with_environment
 
 Scaling = Literal["symmetric", "caffe", "torch", "inside"]
 """What images 0 to 255 become: `symmetric` [-1, 1]; `caffe` BGR less ImageNet's means; `torch` ImageNet's mean 0 and
-deviation 1; `inside`: the model has a scaling of its own (Keras's `preprocess_input` then does nothing)."""
+deviation 1; `inside`: the model contains its scaling (Keras's `preprocess_input` then does nothing)."""
 
 
 class Row(NamedTuple):
@@ -145,7 +145,7 @@ class Keras(BackboneSpec):
         return (*(self.input_size or (self.row.size, self.row.size)), 3)
 
     def features(self, shape: Shape) -> Shape | None:
-        """Returns the pooled features; None for maps, whose sides only building tells."""
+        """Returns the pooled features; None for maps, whose sides are known only once it is built."""
         smallest = self.row.smallest
         if len(shape) != 3 or (min(shape[:2]) < smallest and not self.input_size):  # `faults` speaks of `input_size`
             raise ShapeError(f"needs images of at least {smallest}x{smallest}, but gets shape {shape}")
@@ -192,7 +192,7 @@ class Keras(BackboneSpec):
 
         constructor = keras_attribute(f"applications.{self.row.name}")
         fetched = load_weights and self.weights == "imagenet"
-        # EfficientNet has another graph with ImageNet's weights than without any, whoever brings them.
+        # EfficientNet has another graph with ImageNet's weights than without any, wherever they come from.
         other = self.kind.startswith("efficientnet_b") and self.pretrained and not fetched
         with keras_weights(self.kind, offline=offline), imagenet_graph() if other else nullcontext():
             model = constructor(
@@ -213,7 +213,7 @@ class Keras(BackboneSpec):
         return {}
 
     def blocks(self, backbone: Any) -> list[tuple[str, list[Any]]]:
-        """Returns the layers by the blocks of the table's pattern; what stands before the first block is the stem."""
+        """Returns the layers by the blocks of the table's pattern; layers before the first block are the stem."""
         pattern = re.compile(self.row.block)
         blocks: dict[str, list[Any]] = {}
         name = "stem"

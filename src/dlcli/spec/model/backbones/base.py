@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 from dlcli.spec.base import Shape, Spec
 
 TARGET_UNITS = "target_units"
-"""Name of the layer behind the output layer that brings a regression's scaled outputs into the targets' own units."""
+"""Name of the layer behind the output layer that converts a regression's scaled outputs to the targets' units."""
 
 
 class BackboneSpec(Spec):
@@ -48,7 +48,7 @@ class BackboneSpec(Spec):
         yield from ()
 
     def resolved(self, *, offline: bool) -> Self:
-        """Returns the backbone with everything filled in that only opening its files tells; doing it again changes nothing.
+        """Returns the backbone with every value filled in that is read from its files; repeating it changes nothing.
 
         Raises:
             DataError: its files are missing or cannot be read.

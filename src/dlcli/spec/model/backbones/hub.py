@@ -63,16 +63,18 @@ class Hub(BackboneSpec):
             yield "input_range", f"expected [low, high], found {list(self.input_range)}"
 
     def resolved(self, *, offline: bool) -> Self:
-        """Returns the spec with the size of images that the module asks for, and its range where it takes whole numbers.
+        """Returns the spec with the image size that the module requires, and its range where it takes whole numbers.
 
         Raises:
-            DataError: the module cannot be had or opened, or asks for another size or range.
+            DataError: the module cannot be fetched or opened, or requires another size or range.
         """
         layer = self._layer(offline=offline)
-        asked, usual = _size(layer.asked_shape()), _size(layer.usual_shape())
-        if self.input_size and asked and tuple(self.input_size) != asked:
-            raise DataError(f"model.backbone.input_size: the module takes {list(asked)}, the spec says {list(self.input_size)}")
-        updates = {"input_size": self.input_size or asked or usual, "input_range": self._range(layer)}
+        required, usual = _size(layer.asked_shape()), _size(layer.usual_shape())
+        if self.input_size and required and tuple(self.input_size) != required:
+            raise DataError(
+                f"model.backbone.input_size: the module takes {list(required)}, the spec says {list(self.input_size)}"
+            )
+        updates = {"input_size": self.input_size or required or usual, "input_range": self._range(layer)}
         return self.model_copy(update=updates)
 
     def _range(self, layer: Any) -> tuple[float, float]:

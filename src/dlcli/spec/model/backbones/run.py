@@ -16,7 +16,7 @@ from dlcli.spec.model.backbones.base import TARGET_UNITS, BackboneSpec, blocks_o
 from dlcli.spec.model.layers import ShapeError
 from dlcli.spec.paths import FilePath
 
-# `spec` stands below `runs`, so the two files of a run that this module reads are named here a second time.
+# `spec` must not import `runs`, so the two files of a run that this module reads are named here a second time.
 MODEL, STATUS = "model.keras", "status.json"
 _LONGEST_STATUS = 2**20
 
@@ -69,7 +69,7 @@ class RunBackbone(BackboneSpec):
         return self._entry()[1]
 
     def features(self, shape: Shape) -> Shape | None:
-        """Returns the shape of what leaves the last layer that is used, where the saved model's description tells it."""
+        """Returns the output shape of the last layer that is used, where the saved model's description contains it."""
         config, entry = self._config(), self.example_shape()
         if config is None or entry is None:
             return None  # `faults` speaks of these

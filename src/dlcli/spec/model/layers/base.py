@@ -66,15 +66,15 @@ def words_of_rank(rank: int) -> str:
     return _RANKS.get(rank, f"an example of {rank} dimensions")
 
 
-def _remedy(needed: int, given: int) -> str:
-    """Returns what makes an example of `given` dimensions fit a layer that needs others; empty where nothing does."""
+def _remedy(needed: int, rank: int) -> str:
+    """Returns what makes an example of `rank` dimensions fit a layer that needs others; empty where nothing does."""
     if needed == 1:
-        pooling = f" or `global_average_pooling{given - 1}d`" if given in _RANKS else ""
+        pooling = f" or `global_average_pooling{rank - 1}d`" if rank in _RANKS else ""
         return f"; put `flatten`{pooling} before it"
-    if given == 1:
+    if rank == 1:
         return "; put a `reshape` before it" + (", or move it before the `flatten`" if needed > 2 else "")
-    sides = given - 1
-    return f"; the {_SIDES[sides]} kind is `conv{sides}d` or `...pooling{sides}d`" if needed < given and sides in _SIDES else ""
+    sides = rank - 1
+    return f"; the {_SIDES[sides]} kind is `conv{sides}d` or `...pooling{sides}d`" if needed < rank and sides in _SIDES else ""
 
 
 def check_axis(axis: int, shape: Shape) -> None:

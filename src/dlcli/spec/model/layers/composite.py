@@ -17,7 +17,7 @@ Layers = Annotated[list["Layer"], Field(min_length=1)]
 
 
 def chain_shape(layers: list[Any], shape: Shape, place: tuple[str | int, ...]) -> Shape:
-    """Returns the shape after a list of layers; a ShapeError tells which of them failed."""
+    """Returns the shape after a list of layers; a ShapeError names the one that failed."""
     for index, layer in enumerate(layers):
         try:
             shape = layer.output_shape(shape)

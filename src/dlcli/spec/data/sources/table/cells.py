@@ -53,7 +53,7 @@ def canonical(cell: str) -> str:
 
 
 def is_number(cell: str, decimal: str = ".") -> bool:
-    """Whether a cell is a number as it stands."""
+    """Whether a cell is a number without changes."""
     return (_NUMBER if decimal == "." else _COMMA_NUMBER).fullmatch(cell) is not None
 
 

@@ -44,7 +44,7 @@ class _Columns:
 
     Attributes:
         cells: each column's texts, None for gaps.
-        raw: the cells of the columns that were asked for as they stand.
+        raw: the unchanged cells of the requested columns.
         values: the value of each cell of a column.
     """
 
@@ -83,7 +83,7 @@ class Table:
         numbers: the number of each row in the file int64 `(n,)`, from 1 below the header.
         decimal: the decimal mark of its numbers.
         separator: the character between its cells.
-        raw: the cells of the columns that were asked for as they stand, gaps too.
+        raw: the unchanged cells of the requested columns, gaps too.
         described: how the file is written, in words.
         left_out: how many rows are not among these, by the reason.
         notes: remarks for the user.
@@ -130,13 +130,13 @@ class Table:
 
 
 def read_table(path: str | Path, settings: Settings, marks: Collection[str], raw: Sequence[str] = ()) -> Table:
-    """Returns the table in a file; empty rows and repeated headers are left out and counted.
+    """Returns the table in a file; empty rows and repeated headers are excluded and counted.
 
     Args:
         path: the file.
         settings: how it is written, as far as the spec says.
         marks: the cells that are gaps.
-        raw: columns whose cells are kept as they stand, too.
+        raw: columns whose unchanged cells are kept too.
 
     Raises:
         DataError: it cannot be read, has no rows, or has rows that do not fit its header, named by their lines.
@@ -220,7 +220,7 @@ def numbers_in(
         column: text objects `(n,)`, None for gaps.
         decimal: the decimal mark.
         thousands: the mark between groups of three digits, if any.
-        decorated: whether currency and percent signs are left out.
+        decorated: whether currency and percent signs are removed.
         revision: 1: as earlier versions read them, where a comma is turned into a dot and nothing more.
     """
     import numpy as np

@@ -25,15 +25,15 @@ def find_format(values: Iterable[str]) -> str:
     """Returns the one format that all dates have: `ISO 8601`, or as `strptime` takes it.
 
     Raises:
-        DataError: no format fits, or the day and the month cannot be told apart.
+        DataError: no format fits, or the day and the month cannot be distinguished.
     """
     texts = list(values)
     if all(_iso(text) for text in texts):
         return "ISO 8601"
     fitting = [form for form in _formats() if all(_fits(text, form) for text in texts)]
     if not fitting:
-        odd = next((text for text in texts if not any(_fits(text, form) for form in _formats())), texts[0] if texts else "")
-        raise DataError(f"no format of dates fits all of its values, such as {odd!r}; set `format`, such as '%d/%m/%Y'")
+        example = next((text for text in texts if not any(_fits(text, form) for form in _formats())), texts[0] if texts else "")
+        raise DataError(f"no format of dates fits all of its values, such as {example!r}; set `format`, such as '%d/%m/%Y'")
     meanings = {tuple(datetime.strptime(text, form) for text in texts): form for form in reversed(fitting)}
     if len(meanings) > 1:
         first, other = list(meanings.values())[:2]
@@ -67,12 +67,12 @@ def date_parts(column: Array, form: str, parts: Iterable[Part]) -> tuple[dict[Pa
     import numpy as np
 
     by_text = {text: _iso(text) if form == "ISO 8601" else _fits(text, form) for text in set(column.tolist()) - {None}}
-    odd = sorted(text for text, date in by_text.items() if date is None)
+    wrong_values = sorted(text for text, date in by_text.items() if date is None)
     dates = [by_text.get(text) if text is not None else None for text in column.tolist()]
     columns = {
         part: np.array([np.nan if date is None else _part(date, part) for date in dates], dtype="float32") for part in parts
     }
-    return columns, odd
+    return columns, wrong_values
 
 
 def _part(date: datetime, part: Part) -> float:

@@ -32,8 +32,8 @@ class Dialect:
         separator: the character between cells; a blank stands for any number of them.
         decimal: the decimal mark of its numbers.
         header: whether its first record names the columns.
-        first_line: the line of its first record, from 1; what stands before is no part of the table.
-        skipped: what stands before its first record, such as `sep=;` or a comment.
+        first_line: the line of its first record, from 1; earlier lines do not belong to the table.
+        skipped: the lines before its first record, such as `sep=;` or a comment.
         header_comment: whether the header is the comment in the line before the first record.
         doubt: why the first record seems to be no header, in words, if the spec does not say it.
         header_is_sure: whether the first record shows that it names the columns, by words above numbers.
@@ -92,10 +92,10 @@ def find_dialect(
         whole: whether the lines are the whole file, so that the last record is complete.
     """
     expected = set(names)
-    start, skipped, said_separator = _leading(lines, skip_lines)
+    start, skipped, declared_separator = _leading(lines, skip_lines)
     rest = lines[start:]
     if separator == "auto":
-        separator = said_separator or _find_separator(rest, expected, prefer)
+        separator = declared_separator or _find_separator(rest, expected, prefer)
     records = records_of(rest, separator, whole=whole)
     if skip_lines is None:
         titles = find_titles([row for _, row in records], expected)
@@ -122,18 +122,18 @@ def _leading(lines: Sequence[str], skip_lines: int | None) -> tuple[int, tuple[s
     """Returns the position of the first record, the lines before it, and the separator of a `sep=` line."""
     if skip_lines is not None:
         return min(skip_lines, len(lines)), tuple(line.strip() for line in lines[:skip_lines]), ""
-    start, skipped, said_separator = 0, [], ""
+    start, skipped, declared_separator = 0, [], ""
     for line in lines:
         text = line.strip(SPACES)
         separator = re.fullmatch(r'"?sep=(.)"?', line.strip("\r\n\ufeff "), re.IGNORECASE)
-        if separator and not said_separator:
-            said_separator = separator[1]
+        if separator and not declared_separator:
+            declared_separator = separator[1]
         elif text and not _is_comment(lines, start):
             break
         if text:
             skipped.append(text)
         start += 1
-    return start, tuple(skipped), said_separator
+    return start, tuple(skipped), declared_separator
 
 
 def _is_comment(lines: Sequence[str], place: int) -> bool:
@@ -167,7 +167,7 @@ def _without_end_blanks(lines: Iterable[str], separator: str) -> Iterable[str]:
 
 
 def _find_separator(lines: Sequence[str], expected: set[str], prefer: str) -> str:
-    """Returns the separator under which the header has the wanted columns and the records are equally wide."""
+    """Returns the separator with which the header has the expected columns and the records are equally wide."""
     best, points = ",", (-1.0, 0.0, 0.0, 0.0, 0.0)
     for separator in (*SEPARATORS, " "):
         records = [row for _, row in records_of(lines[:200], separator, whole=False, most=200)]
@@ -180,7 +180,7 @@ def _find_separator(lines: Sequence[str], expected: set[str], prefer: str) -> st
         even = widths[width] / len(records) if abs(len(header) - width) <= 1 else 0.0
         clean = [cell.strip(SPACES) for row in records[1 : 2 + 5_000 // width] for cell in row[:5_000]]
         numbers = sum(map(_is_numeric, clean)) / max(len(clean), 1)
-        is_first = len(records[0]) == width  # no separator stands in the values alone
+        is_first = len(records[0]) == width  # no separator occurs only in the values
         score = (float(bool(expected & names)), round(even, 1), float(is_first), round(numbers, 2), float(separator == prefer))
         if even and score > points:
             best, points = separator, score
@@ -214,7 +214,7 @@ def find_titles(rows: Sequence[list[str]], expected: AbstractSet[str]) -> int:
 def find_group_names(rows: Sequence[list[str]], expected: AbstractSet[str]) -> int:
     """Returns how many records above the header name groups of columns, 0 or 1: `in,,,out` above `age,height,weight,y`.
 
-    Such names are repeated, or stand in merged cells of a sheet; below them each column has its own name, above its values.
+    Such names are repeated, or are in merged cells of a sheet; below them each column has its own name, above its values.
     """
     if len(rows) < 3:
         return 0

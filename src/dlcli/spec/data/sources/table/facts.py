@@ -278,11 +278,11 @@ class NumberText:
 
     Attributes:
         decorated: its numbers with a currency, a percent sign or marks of thousands, the most common first.
-        odd: what is no number in it, with how often it stands there, the most common first.
+        non_numbers: its other values with their counts, the most common first.
     """
 
     decorated: tuple[str, ...]
-    odd: tuple[tuple[str, int], ...]
+    non_numbers: tuple[tuple[str, int], ...]
 
 
 def number_text(counts: Counter[str]) -> NumberText | None:
@@ -292,10 +292,10 @@ def number_text(counts: Counter[str]) -> NumberText | None:
     decorated = Counter({value: count for value, count in counts.items() if not is_number(value) and decoration(value)})
     if count < 2 or plain + decorated.total() < count / 2 or plain == count:
         return None
-    odd = Counter({value: count for value, count in counts.items() if not is_number(value) and value not in decorated})
-    if len(odd) > 5 and (decorated or odd.total() >= count / 2):
+    non_numbers = Counter({value: count for value, count in counts.items() if not is_number(value) and value not in decorated})
+    if len(non_numbers) > 5 and (decorated or non_numbers.total() >= count / 2):
         return None
-    return NumberText(tuple(value for value, _ in decorated.most_common(2)), tuple(odd.most_common(3)))
+    return NumberText(tuple(value for value, _ in decorated.most_common(2)), tuple(non_numbers.most_common(3)))
 
 
 def unit_of(counts: Counter[str]) -> str:
@@ -325,11 +325,13 @@ def _number_remedy(names: Sequence[str], text: NumberText) -> str:
         examples = ", ".join(map(repr, text.decorated))
         verb = "become numbers" if len(text.decorated) > 1 else "becomes a number"
         remedies.append(f"{examples} {verb} by `data.source.numeric: [{in_yaml(names)}]`")
-    if text.odd:
-        rows = ", ".join(f"{value!r} in {count:,} row{'s' * (count > 1)}" for value, count in text.odd)
-        examples = rows if len(names) == 1 else ", ".join(repr(value) for value, _ in text.odd)
-        marks = ", ".join(repr(value) for value, _ in text.odd)
-        condition = "if it marks a missing value, list it" if len(text.odd) == 1 else "if they mark missing values, list them"
+    if text.non_numbers:
+        rows = ", ".join(f"{value!r} in {count:,} row{'s' * (count > 1)}" for value, count in text.non_numbers)
+        examples = rows if len(names) == 1 else ", ".join(repr(value) for value, _ in text.non_numbers)
+        marks = ", ".join(repr(value) for value, _ in text.non_numbers)
+        condition = (
+            "if it marks a missing value, list it" if len(text.non_numbers) == 1 else "if they mark missing values, list them"
+        )
         remedies.append(f"not all are numbers: {examples}; {condition} in `data.source.missing: [{marks}]`")
     return "; ".join(remedies)
 
@@ -338,7 +340,7 @@ def _number_text_notes(texts: dict[str, NumberText]) -> list[str]:
     """Returns a sentence for all columns of the same kind."""
     groups: dict[tuple[bool, tuple[str, ...]], list[str]] = defaultdict(list)
     for name, text in texts.items():
-        groups[(bool(text.decorated), tuple(sorted(value for value, _ in text.odd)))].append(name)
+        groups[(bool(text.decorated), tuple(sorted(value for value, _ in text.non_numbers)))].append(name)
     notes = []
     for names in groups.values():
         words = "is a category" if len(names) == 1 else "are categories"
@@ -360,8 +362,8 @@ def _columns(names: Sequence[str], verb: str) -> str:
     return f"columns {listed(names)} {verb}"
 
 
-def _say(names: Sequence[str], one: str, many: str) -> str:
-    return one if len(names) == 1 else many
+def _say(names: Sequence[str], singular: str, plural: str) -> str:
+    return singular if len(names) == 1 else plural
 
 
 def _drop(names: Sequence[str]) -> str:

@@ -172,12 +172,12 @@ def encoding_fault(name: str) -> str:
     """Returns what is wrong with the name of an encoding; "" where it names one of text."""
     if name == "auto":
         return ""
-    odd = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem")
+    special_encodings = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem")
     try:
         info = codecs.lookup(name)
     except (LookupError, ValueError):
         return "is not an encoding that Python knows; usual ones are utf-8, utf-16, latin-1, cp1252"
-    is_text = is_text_encoding(info) and info.name.replace("-", "_") not in odd
+    is_text = is_text_encoding(info) and info.name.replace("-", "_") not in special_encodings
     return "" if is_text else "is not a text encoding; usual ones are utf-8, utf-16, latin-1, cp1252"
 
 

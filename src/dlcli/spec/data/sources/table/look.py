@@ -41,14 +41,14 @@ class Column:
 
     Attributes:
         name: its name; `column_3` where the file has no header, `Unnamed: 0` where the header has no name for it.
-        place: where it stands, from 0.
+        place: its position, from 0.
         kind: what it holds. An `identifier` numbers or names the rows; a `constant` has one value; `text` has too many
             values to be a category.
         distinct: how many different values it has, without gaps.
         gaps: how many cells have no value.
         examples: its most common values, at most five.
         decoration: why its numbers are not read as numbers, such as a currency.
-        odd: the values that are no numbers in a column that is mostly numbers, such as `?`.
+        non_numbers: the values that are not numbers in a column that is mostly numbers, such as `?`.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Column:
     gaps: int
     examples: tuple[str, ...] = ()
     decoration: Decoration = ""
-    odd: tuple[str, ...] = ()
+    non_numbers: tuple[str, ...] = ()
 
     @property
     def is_number(self) -> bool:
@@ -214,14 +214,14 @@ def _first_lines(path: str | Path, encoding: str, rows: int) -> tuple[list[str],
 
 def _bounded(lines: Iterator[str], rows: int) -> tuple[list[str], bool]:
     """Returns the first lines of at most 4 Mi characters, and whether they are all."""
-    taken: list[str] = []
-    left = _MOST_BYTES
+    head: list[str] = []
+    remaining = _MOST_BYTES
     for line in islice(lines, rows + 101):
-        taken.append(line)
-        left -= len(line)
-        if left < 0:
-            return taken, False
-    return taken, next(lines, None) is None
+        head.append(line)
+        remaining -= len(line)
+        if remaining < 0:
+            return head, False
+    return head, next(lines, None) is None
 
 
 def look_at_column(
@@ -231,9 +231,9 @@ def look_at_column(
     cells = [row[place].strip(SPACES) if place < len(row) else "" for row in records]
     counts = Counter(cell for cell in cells if cell not in marks)
     gaps = len(cells) - sum(counts.values())
-    kind, how, odd = _kind(name, cells, counts, dialect.decimal)
+    kind, how, non_numbers = _kind(name, cells, counts, dialect.decimal)
     examples = tuple(value for value, _ in counts.most_common(5))
-    return Column(name, place, kind, len(counts), gaps, examples, how, odd)
+    return Column(name, place, kind, len(counts), gaps, examples, how, non_numbers)
 
 
 def _kind(
@@ -245,20 +245,20 @@ def _kind(
         return "empty", "", ()
     if len(counts) == 1 and values > 1:
         return "constant", "", ()
-    odd = [value for value in counts if not is_number(value, decimal)]
-    if not odd:
+    non_numbers = [value for value in counts if not is_number(value, decimal)]
+    if not non_numbers:
         return _number_kind(name, [cell for cell in cells if cell in counts], counts), "", ()
     if sum(counts[value] for value in counts if is_date(value)) >= _MOSTLY * values:
         return "date", "", ()
-    how = Counter(decoration(value) for value in odd)
+    how = Counter(decoration(value) for value in non_numbers)
     most, count = how.most_common(1)[0]
-    plain = sum(counts[value] for value in counts) - sum(counts[value] for value in odd)
-    decorated = sum(counts[value] for value in odd if decoration(value))
+    plain = sum(counts[value] for value in counts) - sum(counts[value] for value in non_numbers)
+    decorated = sum(counts[value] for value in non_numbers if decoration(value))
     text = _text_kind(name, counts, values)
     if plain + decorated < 0.5 * values:
         return text, "", ()
-    strange = tuple(value for value in odd if not decoration(value))[:5]
-    return text, most if most or count == len(odd) else how.most_common(2)[1][0], strange
+    strange = tuple(value for value in non_numbers if not decoration(value))[:5]
+    return text, most if most or count == len(non_numbers) else how.most_common(2)[1][0], strange
 
 
 def _number_kind(name: str, cells: Sequence[str], counts: Counter[str]) -> ColumnKind:
@@ -281,11 +281,11 @@ def named_identifier(name: str) -> bool:
     return _CAMEL_IDENTIFIER.search(name) is not None or name.startswith("Unnamed: ")
 
 
-def _text_kind(name: str, counts: Counter[str], known: int) -> ColumnKind:
-    if len(counts) == known > 9 and (named_identifier(name) or all(re.fullmatch(r"[\w.-]{4,64}", value) for value in counts)):
+def _text_kind(name: str, counts: Counter[str], count: int) -> ColumnKind:
+    if len(counts) == count > 9 and (named_identifier(name) or all(re.fullmatch(r"[\w.-]{4,64}", value) for value in counts)):
         return "identifier"
     wordy = sum(len(value) > 60 for value in counts) > 0.2 * len(counts)
-    return "text" if wordy or len(counts) > 200 or (known > 20 and len(counts) > 0.5 * known) else "category"
+    return "text" if wordy or len(counts) > 200 or (count > 20 and len(counts) > 0.5 * count) else "category"
 
 
 @contextmanager

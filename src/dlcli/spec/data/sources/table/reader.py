@@ -41,7 +41,7 @@ class Settings:
         names: the columns, where the spec names them; empty: those of the header.
         expected: columns that the spec names, by which a header is recognised.
         targets: columns that a file may lack where `names` has them and it has no header.
-        strip: whether blanks around names and cells are left out.
+        strip: whether blanks around names and cells are removed.
     """
 
     encoding: str = "auto"
@@ -192,11 +192,11 @@ def table_in_memory(columns: Mapping[str, Sequence[str]]) -> OpenTable:
 
 def _ahead(lines: Iterator[str], most: int) -> list[str]:
     head: list[str] = []
-    left = _SAMPLE_CHARACTERS
+    remaining = _SAMPLE_CHARACTERS
     for line in islice(lines, most):
         head.append(line)
-        left -= len(line)
-        if left < 0:
+        remaining -= len(line)
+        if remaining < 0:
             break
     return head
 
@@ -233,7 +233,7 @@ def _names(cells: list[str], dialect: Dialect, settings: Settings) -> tuple[list
         DataError: the first record holds values and the columns have no names, or the spec has too many or too few names.
     """
     if settings.names:
-        return _given_names(cells, dialect, settings)
+        return _explicit_names(cells, dialect, settings)
     if settings.header is False:
         return [f"column_{place}" for place in range(1, len(cells) + 1)], False
     if dialect.doubt and settings.header is None:
@@ -241,7 +241,7 @@ def _names(cells: list[str], dialect: Dialect, settings: Settings) -> tuple[list
     return [name or f"Unnamed: {place}" for place, name in enumerate(cells)], True
 
 
-def _given_names(cells: list[str], dialect: Dialect, settings: Settings) -> tuple[list[str], bool]:
+def _explicit_names(cells: list[str], dialect: Dialect, settings: Settings) -> tuple[list[str], bool]:
     """Returns the names that the spec gives, and whether the first record is a header, which they then replace."""
     names = list(settings.names)
     without = [name for name in names if name not in settings.targets]

@@ -23,7 +23,7 @@ class Counts:
     Attributes:
         short: rows with fewer cells than the header, whose last cells are gaps; the first by its line.
         multiline: rows with a cell over several lines.
-        comments: lines that begin with `#` and are left out.
+        comments: ignored lines that begin with `#`.
     """
 
     short: list[int] = field(default_factory=list)
@@ -32,12 +32,12 @@ class Counts:
 
 
 class _Lines:
-    """Numbered lines; those of a record whose quote is not closed can be put back."""
+    """Numbered lines; those of a record whose quote is not closed can be read again."""
 
     def __init__(self, lines: Iterator[str], first: int) -> None:
         self._lines = lines
         self.number = first - 1
-        self.taken: list[str] = []
+        self.record_lines: list[str] = []
 
     def __iter__(self) -> _Lines:
         return self
@@ -45,12 +45,12 @@ class _Lines:
     def __next__(self) -> str:
         line = next(self._lines)
         self.number += 1
-        self.taken.append(line)
+        self.record_lines.append(line)
         return line
 
     def take_back(self) -> None:
-        """Puts the lines of the current record back, all but the first."""
-        lines = self.taken[1:]
+        """Returns the lines of the current record to the input, all but the first."""
+        lines = self.record_lines[1:]
         self._lines = chain(lines, self._lines)
         self.number -= len(lines)
 
@@ -73,23 +73,23 @@ def split_records(
     faults = 0
     reader = csv.reader(numbered_lines, delimiter=separator, skipinitialspace=True, strict=True)
     while True:
-        numbered_lines.taken.clear()
+        numbered_lines.record_lines.clear()
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error:
-            line = numbered_lines.number - len(numbered_lines.taken) + 1
+            line = numbered_lines.number - len(numbered_lines.record_lines) + 1
             faults += 1
             if faults > _MOST_FAULTS:
                 raise DataError(f"line {line}: more than {_MOST_FAULTS:,} lines have quotes that are not closed") from None
-            yield line, _lenient(numbered_lines.taken, separator, strict=strict)
+            yield line, _lenient(numbered_lines.record_lines, separator, strict=strict)
             numbered_lines.take_back()
             reader = csv.reader(numbered_lines, delimiter=separator, skipinitialspace=True, strict=True)
             continue
-        if len(numbered_lines.taken) > 1:
-            counts.multiline.append(numbered_lines.number - len(numbered_lines.taken) + 1)
-        yield numbered_lines.number - len(numbered_lines.taken) + 1, cells
+        if len(numbered_lines.record_lines) > 1:
+            counts.multiline.append(numbered_lines.number - len(numbered_lines.record_lines) + 1)
+        yield numbered_lines.number - len(numbered_lines.record_lines) + 1, cells
 
 
 def _lenient(lines: list[str], separator: str, *, strict: bool) -> list[str] | str:
