@@ -257,7 +257,7 @@ def spec_digest(run: RunFolder) -> str:
 
 
 def keep_last_checkpoint(run: RunFolder) -> None:
-    """Removes all checkpoints but the newest: that of a finished run, which it can be extended from."""
+    """Removes all checkpoints but the newest: a completed run can be extended from it."""
     prune_checkpoints(run.checkpoints_path, 1)
 
 

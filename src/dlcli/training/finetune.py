@@ -61,13 +61,13 @@ def continued(
     overrides: list[str],
     offline: bool = False,
 ) -> LoadedSpec:
-    """Returns the spec of a run that starts from a finished run's model, on the same data with the same split.
+    """Returns the spec of a run that starts from a completed run's model, on the same data with the same split.
 
     Where overrides name another source it is split again, unless it is a copy of the run's own. The output layer is new
     where its classes differ.
 
     Args:
-        run: the finished run.
+        run: the completed run.
         log: reports that other data is split again.
         train: what learns, as a stage's `train`.
         learning_rate: of the new stage; if None that of the run's last stage, or a hundredth of it if that unfroze nothing.

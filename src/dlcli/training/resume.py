@@ -1,4 +1,4 @@
-"""Resumes an interrupted run where it was; trains a finished one for more epochs."""
+"""Resumes an interrupted run where it stopped; trains a completed run for more epochs."""
 
 from __future__ import annotations
 
