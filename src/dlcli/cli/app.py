@@ -38,7 +38,7 @@ class _Group(TyperGroup):
 
 
 def _print_error(text: str) -> None:
-    """Prints an error; the exit code stays the same where stderr takes no more."""
+    """Prints an error; the exit code stays the same where stderr is closed."""
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 

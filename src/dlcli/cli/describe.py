@@ -60,7 +60,7 @@ def _show_stages(description: Description) -> None:
 
 
 def _rate_text(rate: Any) -> str:
-    """Returns a rate, those of two parts, or a schedule's name."""
+    """Returns a rate, those of head and backbone, or a schedule's name."""
     if not isinstance(rate, dict):
         return f"{rate:g}"
     if rate["kind"] == "by_part":

@@ -110,7 +110,7 @@ def batch(
 def _interrupted_batch(resume: str, runs: Path, options: dict[str, Any]) -> tuple[Batch, Settings]:
     """Returns a batch to resume, and its settings with those of the options.
 
-    The user names the cluster: the folder may be somebody else's, and could name any server.
+    The user names the cluster: the folder may belong to another user, and could name any server.
     """
     from dlcli.runs.batches import find_batch
 
@@ -153,7 +153,7 @@ def _run(job_batch: Batch, merged: Settings, fleet: Fleet, sort: str, *, as_json
 
     with BatchDisplay(job_batch, quiet=as_json) as display, closing(fleet):
         run_batch(job_batch, fleet, merged, display)
-    path = write_leaderboard(job_batch, leaderboard(job_batch))  # written whatever `sort` says
+    path = write_leaderboard(job_batch, leaderboard(job_batch))  # written independently of `sort`
     board = leaderboard(job_batch, sort)
     if as_json:
         print_json({"batch": job_batch.id, **asdict(board), "table": str(path)})

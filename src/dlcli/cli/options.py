@@ -19,7 +19,7 @@ def complete_run(context: typer.Context, incomplete: str) -> list[str]:
     from dlcli.runs import all_runs
 
     folder = context.params.get("runs") or Path("runs")
-    # A shell takes a completion as if it were typed: a name that it would do something with is not offered.
+    # A shell inserts a completion as if it were typed: a name with special characters of the shell is not offered.
     ids = [run.id for run in all_runs(folder) if re.fullmatch(r"\w[\w.+-]*/\w[\w.+-]*", run.id)]
     names = sorted({candidate.split("/")[0] for candidate in ids})
     return [candidate for candidate in [*names, *ids] if candidate.startswith(incomplete)]

@@ -121,7 +121,7 @@ def remove(
 
 
 def _remove(run: RunFolder) -> None:
-    """Removes a run that nobody writes; first its name, so that no list shows half of it."""
+    """Removes a run that no process writes; first its name, so that no list shows half of it."""
     import shutil
 
     with run.hold():

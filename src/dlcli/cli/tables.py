@@ -148,7 +148,7 @@ def show_runs(rows: list[dict[str, Any]], folder: Path, sort: str | None, *, all
 
 
 def _origins(row: dict[str, Any]) -> tuple[str, str, str, str]:
-    """Returns when a run began, how long it took, its seed, and the settings that were changed on the command line."""
+    """Returns when a run started, how long it took, its seed, and the settings that were changed on the command line."""
     took = "" if row["seconds"] is None else in_words(row["seconds"])
     seed = "" if row["seed"] is None else str(row["seed"])
     return _time(row["started"])[:16], took, seed, ", ".join(row["settings"])

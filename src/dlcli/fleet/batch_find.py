@@ -22,7 +22,7 @@ _LOOK = 0.1
 
 @dataclass(frozen=True)
 class Size:
-    """One batch size: examples a second and the most memory in bytes; or why it cannot be had."""
+    """One batch size: examples per second and the peak memory in bytes; or why it is impossible."""
 
     batch_size: int
     examples_per_second: float = 0.0
@@ -83,21 +83,21 @@ def find_batch_size(
 
 def _tried(context: Any, probe: Probe, memory_gb: float | None, *, first: bool) -> tuple[Size, int]:
     """Returns what one size gives, and the number of training examples; a defect at the first size is no lack of memory."""
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_try, args=(probe, theirs))
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_try, args=(probe, sender))
     process.start()
-    theirs.close()
+    sender.close()
     message, most, reason = None, 0, ""
     while process.is_alive() and message is None:
-        if ours.poll(_LOOK):
-            message = _received(ours)
+        if receiver.poll(_LOOK):
+            message = _received(receiver)
             break
         most = max(most, memory_of(process.pid))
         if memory_gb is not None and most > memory_gb * 2**30:
             process.kill()
             reason = f"it needs more than {memory_gb:g} GB"
     process.join()
-    message = message or (_received(ours) if ours.poll() else None)
+    message = message or (_received(receiver) if receiver.poll() else None)
     if isinstance(message, str):
         raise RunFailed(message)
     if message is None and not reason:

@@ -56,13 +56,13 @@ def stage_inputs_of(setup: TrainingSetup, stage: Stage, folder: Path) -> StageIn
     experiment, splits, network = setup.experiment, setup.splits, setup.network
     augment = list(stage.augment or [])
     if network.trains_head_alone(stage):
-        against = reason_against(experiment, augment)
-        if not against:
+        reason = reason_against(experiment, augment)
+        if not reason:
             cached = cached_features(experiment, splits, network, augment, folder)
             setup.log(f"features: {cached.description}")
             features = None if cached.validation is None else Arrays(cached.validation)
             return StageInputs(network.head_learner(), Arrays(cached.train), features, [], cached.copies, of_features=True)
-        setup.log(f"features: computed at every step: {against}")
+        setup.log(f"features: computed at every step: {reason}")
         model = network.frozen_body_learner()
     else:
         model = network.learner()
@@ -123,20 +123,20 @@ def _compile(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, steps:
     training, hardware = experiment.training, experiment.hardware
     integer = training.loss.integer_labels
     scale = target_scale(experiment, setup.splits)
-    followed = [metric.follow(experiment.task, integer_labels=integer) for metric in training.metrics or []]
-    followed += [data_loss(training.loss)] if setup.revision > 1 or scale is not None else []
+    keras_metrics = [metric.follow(experiment.task, integer_labels=integer) for metric in training.metrics or []]
+    keras_metrics += [data_loss(training.loss)] if setup.revision > 1 or scale is not None else []
     assert plan.stage.optimizer is not None
     # Several steps a call save Python's work between them; more than a tenth of an epoch would make progress jump, but for
     # a head on stored features, whose epochs take less than a tenth of a second. Devices that share a batch take one.
-    together = min(10, steps if stage_inputs.of_features else steps // 10)
+    steps_per_call = min(10, steps if stage_inputs.of_features else steps // 10)
     stage_inputs.model.compile(
         optimizer=build_optimizer(plan.stage.optimizer, setup.network.outside_head(plan.moving)),
         loss=training.loss.build() if scale is None else scale.weighted(training.loss),
-        metrics=[scale.followed(metric) if scale else metric for metric in followed if metric is not None],
+        metrics=[scale.followed(metric) if scale else metric for metric in keras_metrics if metric is not None],
         jit_compile=hardware.xla,
         # A custom training step does not scale its loss: the optimizer must not divide gradients by a scale.
         auto_scale_loss=not has_own_step(stage_inputs.model),
-        steps_per_execution=1 if setup.spread else hardware.steps_per_execution or max(1, together),
+        steps_per_execution=1 if setup.spread else hardware.steps_per_execution or max(1, steps_per_call),
     )
     # A table's model holds this one, and would be saved with its metrics, which are no Keras classes that a reader knows.
     stage_inputs.model.get_compile_config = lambda: None
@@ -177,7 +177,7 @@ def scores_of(setup: TrainingSetup, stage_inputs: StageInputs) -> list[Any]:
         return []
     batches = prediction_batches(stage_inputs.validation, experiment, len(part))
 
-    def predict(heard: Callable[[], None] | None) -> Any:
-        return predictions(stage_inputs.model, batches, experiment, heard)
+    def predict(before_batch: Callable[[], None] | None) -> Any:
+        return predictions(stage_inputs.model, batches, experiment, before_batch)
 
     return [Scores(unfollowed, predict, part.targets, experiment.task, setup.batches)]

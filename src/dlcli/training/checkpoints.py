@@ -39,7 +39,7 @@ PAYS_OFF = 10
 
 @dataclass(frozen=True)
 class StageState:
-    """One stage while it runs: what it is made of, and all that changes in it.
+    """The state of one stage while it runs.
 
     Attributes:
         index: its place among the stages, from 0 on.
@@ -47,7 +47,7 @@ class StageState:
         plan: what it trains.
         inputs: the compiled model and the inputs it reads.
         stream: the batches it trains on.
-        validation: the batches that an epoch is validated on; None without a validation part.
+        validation: the batches that an epoch is validated on; None without a validation split.
         scores: the callback for metrics that Keras does not follow, if there are any.
         recorder: writes history and best model.
         proof: verifies what has changed.

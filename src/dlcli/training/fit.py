@@ -95,8 +95,8 @@ def _fit(experiment: Experiment, splits: Splits, run: RunFolder, reporter: Repor
     starts = bool(training.initial_weights) and context.begin is None
     has_all_weights = start_from_run(experiment, setup.network, splits, log) if starts else False
     log(f"model: {setup.network.whole.count_params():,} parameters")
-    once = bool(experiment.model.fitted_once)
-    if not training.epochs and not training.stages and not once:
+    fitted_once = bool(experiment.model.fitted_once)
+    if not training.epochs and not training.stages and not fitted_once:
         run.save_model(setup.network.whole)
         return
     record = _record_of(setup, run, reporter)
@@ -105,7 +105,7 @@ def _fit(experiment: Experiment, splits: Splits, run: RunFolder, reporter: Repor
             f"each batch of {setup.batch_size} examples is shared by {setup.spread.devices} devices; batch size and learning"
             " rate are those of the spec (for a batch k times as large, k times the rate is common)"
         )
-    if once:
+    if fitted_once:
         ClassifierTrainer(setup, record).train()
         return
     checkpoints = Checkpoints(record, context.request, training.checkpoint_minutes, context.begin, context.spread)

@@ -84,7 +84,7 @@ def _wait_for_chief(processes: Sequence[subprocess.Popen[bytes]], addresses: Seq
 
 
 def _free_ports(count: int) -> list[int]:
-    """Returns ports that nobody listens on now."""
+    """Returns ports on which no process listens now."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for opened in sockets:

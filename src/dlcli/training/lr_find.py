@@ -238,7 +238,7 @@ def written_rate(path: Path, experiment: Experiment, stage: str, rate: float) ->
 
 
 def _place_of_rate(experiment: Experiment, stage: str, rate: str, data: Any) -> tuple[tuple[str | int, ...], str]:
-    """Returns which field of a spec's file gets the rate, and what is written there."""
+    """Returns the field of a spec's file for the rate, and the value to write."""
     training = experiment.training
     own = [at for at, entry in enumerate(training.stages) if entry.name == stage and entry.optimizer is not None]
     place: tuple[str | int, ...] = ("training", *(("stages", own[0]) if own else ()), "optimizer")

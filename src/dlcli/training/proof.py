@@ -59,7 +59,7 @@ class Proof(keras.callbacks.Callback):  # type: ignore[misc]
             self._look(batch + 1, final=not self._waits)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Looks again at the end of the first epoch where the first step could not tell."""
+        """Checks again at the end of the first epoch where the first step was not conclusive."""
         if not self.result:
             self._look(self._stream.steps, final=True)
 

@@ -48,8 +48,8 @@ def smooth_curve(rates: Array, losses: Array) -> Smooth:
     losses = np.minimum(losses, losses[: max(FEWEST_BESIDE, len(losses) // 3)].max())
     smooth = Smooth(*(np.empty(len(losses)) for _ in range(3)))
     for at, place in enumerate(places):
-        beside = np.sort(np.abs(places - place))[min(2 * FEWEST_BESIDE, len(places) - 1)]
-        weights = (1 - np.minimum(np.abs(places - place) / (1.001 * max(HALF_WIDTH, beside)), 1) ** 3) ** 3
+        distance = np.sort(np.abs(places - place))[min(2 * FEWEST_BESIDE, len(places) - 1)]
+        weights = (1 - np.minimum(np.abs(places - place) / (1.001 * max(HALF_WIDTH, distance)), 1) ** 3) ** 3
         terms = np.stack([np.ones(len(places)), places - place])
         # The row of each term holds the contribution of every loss.
         rows = np.linalg.solve((terms * weights) @ terms.T, terms * weights)
@@ -64,8 +64,8 @@ def noise_of(losses: Array) -> float:
 
     From each loss less the mean of its neighbours (Gasser, Sroka, Jennen-Steinmetz 1986).
     """
-    apart = losses[1:-1] - (losses[:-2] + losses[2:]) / 2
-    return float(np.sqrt(2 / 3 * np.mean(apart**2))) if len(apart) else 0.0
+    bends = losses[1:-1] - (losses[:-2] + losses[2:]) / 2
+    return float(np.sqrt(2 / 3 * np.mean(bends**2))) if len(bends) else 0.0
 
 
 def suggested(rates: Array, smooth: Array, losses: Array) -> Suggestions:

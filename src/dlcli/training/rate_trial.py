@@ -39,7 +39,7 @@ def put_together(experiment: Experiment, features: Path, log: Log, *, stage_name
     Args:
         experiment: the experiment; a schedule in it stays.
         features: the folder in which features of a frozen backbone are stored.
-        log: takes what a user should know.
+        log: writes notes for the user.
         stage_name: the stage; the first if empty.
         offline: whether nothing may be fetched.
 

@@ -14,12 +14,12 @@ from dlcli.spec.experiment import Experiment
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """What the stages of a training share, whether a run records it or not.
+    """The setup that the stages of a training share, whether a run records it or not.
 
     Attributes:
         experiment: the resolved experiment.
         splits: its data.
-        network: its model in parts.
+        network: its model as submodels.
         log: writes a line to the log.
         spread: the devices that share each batch; None for a single device.
         revision: that of the run.

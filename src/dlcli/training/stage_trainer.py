@@ -125,7 +125,7 @@ class StageTrainer:
             )
 
     def _why_diverged(self, state: StageState, error: Diverged) -> str:
-        """Returns the words of a divergence, with the steps before it repeated where they can be."""
+        """Returns the message of a divergence, for which the steps before it are repeated where possible."""
         setup, model = self._setup, state.model
         rate, norms = float(model.optimizer.learning_rate), list[float]()
         compile_stage(setup, state.plan, state.inputs, state.stream)

@@ -81,23 +81,23 @@ def proceed(
 
     Of several workers the chief alone scores it.
     """
-    with followed(run, reporter, log) as following:
+    with followed(run, reporter, log) as notifier:
         with _diagnosed_failure(run, write_up), recorded_failure(run) as request:
             # A run does not depend on what its process trained before, down to the names of its layers.
             keras.utils.clear_session()
             device = use_devices(experiment.hardware, experiment.seed, cluster)
             log(f"device: {device}")
-            begun, environment = run.environment(), described(run, device)
+            first, environment = run.environment(), described(run, device)
             run.write_environment(environment)
-            if begun:
-                _tell_rounding(begun, environment["resumed"][-1], log)
+            if first:
+                _tell_rounding(first, environment["resumed"][-1], log)
             if begin is None and not run.split_path.exists():
                 experiment, splits = _opened(run, experiment, device, log, offline=offline)
             else:
                 splits = open_recorded(run, experiment, offline=offline)
             chief = cluster is None or cluster.is_chief
-            following.begin(experiment if chief else without_trackers(experiment), offline=offline)
-            fit(experiment, splits, run, following, log, FitContext(request, begin, offline, device.spread))
+            notifier.begin(experiment if chief else without_trackers(experiment), offline=offline)
+            fit(experiment, splits, run, notifier, log, FitContext(request, begin, offline, device.spread))
             if not chief:
                 return
             _score(experiment, splits, run)
@@ -135,22 +135,22 @@ def described(run: RunFolder, device: Device) -> dict[str, Any]:
 
     The run keeps the revision that it was started with.
     """
-    first, here = run.environment(), describe_environment(device)
-    return {"revision": REVISION} | here if not first else first | {"resumed": [*first.get("resumed", []), here]}
+    first, current = run.environment(), describe_environment(device)
+    return {"revision": REVISION} | current if not first else first | {"resumed": [*first.get("resumed", []), current]}
 
 
-def _tell_rounding(begun: dict[str, Any], here: dict[str, Any], log: Log) -> None:
+def _tell_rounding(first: dict[str, Any], current: dict[str, Any], log: Log) -> None:
     """Logs how the device of a resumed run differs from that at its start, and whether that changes its bits."""
-    differing = rounding_differences(begun, here)
+    differing = rounding_differences(first, current)
     if differing:
         log(f"note: resumed with {', '.join(differing)}: the last bits will differ from an uninterrupted run")
-    elif here["threads"]["intra_op"] != len(here["affinity"]):
-        count, cores = here["threads"]["intra_op"], len(here["affinity"])
+    elif current["threads"]["intra_op"] != len(current["affinity"]):
+        count, cores = current["threads"]["intra_op"], len(current["affinity"])
         log(f"threads: {count}, as at the start of the run ({cores} {'cores are' if cores > 1 else 'core is'} available now)")
 
 
 def _opened(run: RunFolder, experiment: Experiment, device: Device, log: Log, *, offline: bool) -> tuple[Experiment, Splits]:
-    """Opens the data for the first time: returns the resolved experiment and the parts, both recorded in the run folder."""
+    """Opens the data for the first time: returns the resolved experiment and the splits, both recorded in the run folder."""
     experiment = prepared(experiment, offline=offline)
     splits = open_splits(experiment, offline=offline)
     _tell_data(splits, log)

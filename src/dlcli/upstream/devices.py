@@ -60,7 +60,7 @@ def equal_copies() -> Iterator[None]:
 
 
 def _own_copy(_variable: Any, aggregation: str) -> Any:
-    """Returns how a variable that a device changes is brought together: metrics are summed, all else is the device's own."""
+    """Returns how the copies of a variable are aggregated: metrics are summed, all others stay separate per device."""
     import tensorflow as tf
 
     return tf.VariableAggregation.SUM if aggregation == "sum" else tf.VariableAggregation.NONE

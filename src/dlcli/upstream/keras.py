@@ -98,7 +98,7 @@ def keras_weights(kind: str, *, offline: bool) -> Iterator[None]:
 
 @contextmanager
 def weights_watched(watch: Callable[[Any, int], None]) -> Iterator[None]:
-    """Calls `watch(layer, numbers)` before a layer that is made inside the block gets a weight of so many numbers.
+    """Calls `watch(layer, numbers)` before a layer that is made inside the block adds a weight of that many numbers.
 
     Keras allocates every weight that a model's description declares before it reads what the file stores
     (github.com/keras-team/keras `src/saving/saving_lib.py`, `_load_model_from_fileobj`).
@@ -208,7 +208,7 @@ def first_input(layer: Any) -> Any:
 def add_variables(layer: Any, variables: Iterable[Any]) -> None:
     """Makes variables weights of a layer, also of one that is built.
 
-    A layer of a saved model was called, and so built, before it gets its assets; Keras then lets it have no more weights
+    A layer of a saved model was called, and so built, before it gets its assets; Keras then lets it add no more weights
     (github.com/keras-team/keras `src/layers/layer.py`, `_lock_state`).
     """
     layer._tracker.unlock()

@@ -10,8 +10,8 @@ from typing import Any
 def to_onnx(model: Any, output: str, *, opset: int) -> Any:
     """Returns a Keras model as an ONNX model: its inputs by their names, one output of the name given, any batch size.
 
-    `model.export(format="onnx")` goes through `tf2onnx.convert.from_function`, which takes every constant that a layer holds
-    (the mean of a `Normalization`) for an input of the model, and nobody can feed it
+    `model.export(format="onnx")` goes through `tf2onnx.convert.from_function`, which treats every constant that a layer holds
+    (the mean of a `Normalization`) as an input of the model, which no caller can feed
     (github.com/onnx/tensorflow-onnx `tf2onnx/convert.py`). Frozen first, with the inputs named, constants stay constants.
     """
     import tensorflow as tf

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def steady_options() -> Any:
-    """Returns the options that every `tf.data` dataset of dlcli gets: fixed order and parallelism, no autotuner.
+    """Returns the options of every `tf.data` dataset of dlcli: fixed order and parallelism, no autotuner.
 
     Closing an iterator waits for the autotuner's thread, up to 41 s at random (TensorFlow 2.21, `OptimizeLoop` in
     github.com/tensorflow/tensorflow `tensorflow/core/framework/model.cc`).

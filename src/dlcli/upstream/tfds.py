@@ -138,7 +138,7 @@ def _read_config() -> Any:
 
 
 def _in_batches(dataset: Any, specs: list[Any], count: int) -> list[Any]:
-    """Returns an array for each part of an example, filled batch by batch so that nothing is held twice."""
+    """Returns an array for each component of an example, filled batch by batch so that nothing is held twice."""
     import numpy as np
     import tensorflow as tf
 

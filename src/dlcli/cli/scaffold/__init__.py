@@ -25,8 +25,8 @@ def new_spec(options: Options, questions: Questions) -> tuple[Path, str, list[st
     """Returns the file to write, its text, which `check` accepts, and notes for the user.
 
     Raises:
-        UsageError: something is neither given nor shown by the data, or options do not go together.
-        SpecError: the answers do not go together.
+        UsageError: something is neither given nor shown by the data, or options cannot be combined.
+        SpecError: the answers cannot be combined.
     """
     _refuse_wrong(options)
     if options.shipped is not None:

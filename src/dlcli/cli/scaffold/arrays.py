@@ -66,7 +66,7 @@ def _shapes(path: str) -> dict[str, tuple[tuple[int, ...], str]]:
 def _pair(
     path: str, shapes: dict[str, tuple[tuple[int, ...], str]], names: list[str], target: str | None, questions: Questions
 ) -> tuple[str, str]:
-    """Returns the names of the examples and the labels, without the word that names a part."""
+    """Returns the names of the examples and the labels, without the word that names a split."""
     if target is not None:
         target = target if target in names else stem_and_part(target)[0]
         refuse_unknown("--target", target, names)
@@ -93,7 +93,7 @@ def _length(shapes: dict[str, tuple[tuple[int, ...], str]], name: str) -> int | 
 
 
 def _without_part(name: str, names: list[str]) -> str:
-    """Returns an array's name without the word that names a part, where the training split has such an array."""
+    """Returns an array's name without the name of a split, where the training split has such an array."""
     stem = stem_and_part(name)[0]
     return stem if "train" in parts_of(stem, names) else name
 

@@ -49,7 +49,7 @@ def look_at_folder(path: str, task: str | None) -> DataPlan:
 
 
 def _parts(source: Folder) -> Iterator[str]:
-    """Yields which parts the folder has."""
+    """Yields the splits of the folder."""
     facts = source.facts(TASKS["classification"])
     parts = [part for part, has in (("validation", facts.has_validation), ("test", facts.has_test)) if has]
     yield f"its own {' and '.join(parts)} split" if parts else "validation and test splits are drawn from it"

@@ -38,7 +38,7 @@ class Backbone:
     Attributes:
         kind: its kind.
         alpha: the share of its filters; None where it has no such setting.
-        side: the side of the images it gets, in pixels.
+        side: the side of its input images, in pixels.
         weights: a file; "" for Keras's own, which are downloaded.
     """
 
@@ -56,7 +56,7 @@ class Backbone:
         return f"{{{', '.join(words)}}}"
 
     def download(self) -> str:
-        """Returns what is downloaded, in words."""
+        """Returns a sentence on what is downloaded."""
         size = _MEGABYTES.get(self.kind) if self.alpha in (None, 0.25, 1.0) else None
         about = f", about {size} MB" if size else ""
         return f"the weights of {ROWS[self.kind].name} for ImageNet{about}"

@@ -12,7 +12,7 @@ class Pictures:
     """What images are like.
 
     Attributes:
-        count: how many there are to train on; None where only opening the data can tell.
+        count: how many there are to train on; None where only opening the data would show it.
         side: the usual length of their shorter side, in pixels; None where it is not known.
         grey: whether all are grey.
         shape: height, width and channels where all have the same, and the source yields them in it.

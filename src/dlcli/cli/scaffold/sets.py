@@ -126,11 +126,11 @@ def _no_data(data: str) -> str:
 
     path = Path(os.path.expanduser(data))
     what = f"there is no file or folder {data}" if _is_path(data) else f"there is no file, folder or dataset {data!r}"
-    beside = {name: str(path.parent / name) if path.parent != Path() else name for name in _names_in(path.parent)}
-    near = nearest(path.name, beside)
+    neighbours = {name: str(path.parent / name) if path.parent != Path() else name for name in _names_in(path.parent)}
+    near = nearest(path.name, neighbours)
     if near is None and not _is_path(data):
         near = nearest(data, [*_included(), *_tfds_names()])
-    return f"{what}; did you mean {beside.get(near, near)!r}?" if near else f"{what}: {_MAY_BE}"
+    return f"{what}; did you mean {neighbours.get(near, near)!r}?" if near else f"{what}: {_MAY_BE}"
 
 
 _MAY_BE = "name a folder of images, a table (.csv, .tsv, .parquet, .xlsx), an .npz file, or a set such as digits or mnist"

@@ -105,10 +105,10 @@ def _dropped(names: Sequence[str], remarks: dict[str, str]) -> list[str]:
     for name in names:
         by_reason.setdefault(remarks[f"drop.{name}"], []).append(name)
     lines = []
-    for reason, alike in by_reason.items():
-        lines += [f"left out {name}: it {reason}" for name in alike[:_MOST_DROPPED]]
-        if len(alike) > _MOST_DROPPED:
-            lines.append(f"left out {len(alike) - _MOST_DROPPED:,} more columns for the same reason; the spec lists them")
+    for reason, columns in by_reason.items():
+        lines += [f"left out {name}: it {reason}" for name in columns[:_MOST_DROPPED]]
+        if len(columns) > _MOST_DROPPED:
+            lines.append(f"left out {len(columns) - _MOST_DROPPED:,} more columns for the same reason; the spec lists them")
     return lines
 
 
@@ -192,7 +192,7 @@ def _are_codes(values: Counter[str]) -> bool:
 
 
 def _counted(values: Counter[str]) -> str:
-    """Returns how many different values there are, in words."""
+    """Returns the number of distinct values, in words."""
     return f"{len(values):,}" if len(values) <= _MOST_COUNTED else f"more than {_MOST_COUNTED:,}"
 
 

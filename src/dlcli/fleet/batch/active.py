@@ -16,7 +16,7 @@ from dlcli.fleet.batch.worker import STOPS, Order
 from dlcli.runs.batches import Batch, Job
 
 _GRACE = 60.0
-"""Seconds that a process gets to write its checkpoint before it is killed."""
+"""Seconds for a process to write its checkpoint before it is killed."""
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Fleet:
     def __init__(self, engine: Engine, slots: Sequence[Slot]) -> None:
         self._engine = engine
         self._free = list(slots)
-        self._begun: list[tuple[Slot, Order]] = []
+        self._registered: list[tuple[Slot, Order]] = []
         self.active: list[Active] = []
 
     @property
@@ -61,15 +61,17 @@ class Fleet:
 
     def begin(self, slot: Slot, order: Order) -> None:
         """Registers a job to start at the next `wait`, together with the others."""
-        self._begun.append((slot, order))
+        self._registered.append((slot, order))
 
     def wait(self) -> list[tuple[Active, int]]:
         """Starts registered jobs, waits a moment and returns the jobs that have ended with their exit codes; their places are
         free again."""
-        begun, self._begun = self._begun, []
-        if begun:
-            processes = self._engine.begin([order for _, order in begun])
-            self.active += [Active(order.job, slot, process) for (slot, order), process in zip(begun, processes, strict=True)]
+        registered, self._registered = self._registered, []
+        if registered:
+            processes = self._engine.begin([order for _, order in registered])
+            self.active += [
+                Active(order.job, slot, process) for (slot, order), process in zip(registered, processes, strict=True)
+            ]
         for active in self.active:
             if not active.began and active.process.has_begun():
                 active.began = monotonic()
@@ -108,22 +110,22 @@ class Fleet:
 def _may_run(process: Process) -> bool:
     try:
         return process.exit_code() is None
-    except DlcliError:  # what ended the fleet: this process could not begin
+    except DlcliError:  # this ended the fleet: the process could not start
         return False
 
 
 @contextmanager
 def noted_signals() -> Iterator[list[int]]:
     """Yields a list that receives SIGINT, SIGTERM and SIGHUP while the block runs; what `nohup` ignores stays ignored."""
-    got: list[int] = []
+    signals: list[int] = []
 
     def take(number: int, _frame: FrameType | None) -> None:
-        got.append(number)
+        signals.append(number)
 
-    heard = [number for number in STOPS if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, take) for number in heard}
+    stop_signals = [number for number in STOPS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, take) for number in stop_signals}
     try:
-        yield got
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

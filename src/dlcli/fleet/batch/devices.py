@@ -40,7 +40,7 @@ def slots(jobs: int | None, gpus: str, per_gpu: int) -> list[Slot]:
         per_gpu: runs on one GPU at once, which share its memory evenly.
 
     Raises:
-        UsageError: there is no such GPU, the driver does not tell which there are, or not how much memory there is to share.
+        UsageError: there is no such GPU, or the driver does not report the GPUs, or their memory to share.
     """
     memory = {} if gpus == "none" else gpu_memory()
     chosen = _selected(gpus, list(memory)) if gpus != "none" else []
@@ -86,7 +86,7 @@ def _selected(gpus: str, present: Sequence[str]) -> list[str]:
 def gpu_memory() -> dict[str, int | None]:
     """Returns the memory in MiB of each GPU that this process may use, None where the driver does not report it.
 
-    They are called as in CUDA_VISIBLE_DEVICES, which may have numbers, UUIDs (GPU-...) and parts of GPUs (MIG-...), else by
+    They are named as in CUDA_VISIBLE_DEVICES, which has numbers, UUIDs (GPU-...) and partitions of GPUs (MIG-...), else by
     their numbers. The driver is queried, not TensorFlow, which would take every GPU.
 
     Raises:
@@ -116,7 +116,7 @@ def _is_short_for(name: str, uuid: str) -> bool:
 
 
 def _gpus(visible: Sequence[str]) -> Driver:
-    """Returns what the driver says of this machine's GPUs, and of their parts that this process may use."""
+    """Returns what the driver reports of this machine's GPUs, and of their partitions that this process may use."""
     driver = ask_driver([name for name in visible if name.startswith("MIG-")])
     if driver.error:
         raise UsageError(f"the NVIDIA driver fails: {driver.error}; --gpus none trains on the CPU")

@@ -21,7 +21,7 @@ from dlcli.spec.training.metrics import higher_is_better
 class Line:
     """One spec and its settings: metric -> mean and sample deviation over the runs that completed (None of one alone).
 
-    Scores of the validation split begin with `val_`; they are those of the epoch whose model was kept. `each` are the scores of
+    Scores of the validation split start with `val_`; they are those of the epoch whose model was kept. `each` are the scores of
     each run, in the order of `runs`.
     """
 
@@ -57,7 +57,7 @@ class Leaderboard:
     failures: list[Failure]
 
     def by_data(self) -> Iterator[tuple[str, list[Line]]]:
-        """Yields each dataset with its lines: scores on different data do not tell which model is better."""
+        """Yields each dataset with its lines: scores on different data do not show which model is better."""
         for data in dict.fromkeys(line.data for line in self.lines):
             yield data, [line for line in self.lines if line.data == data]
 
@@ -128,7 +128,7 @@ def _line(group: str, jobs: list[Job], statuses: dict[int, JobStatus], runs: dic
 
 
 def _scores(run: RunFolder, split: str) -> dict[str, float]:
-    """Returns the scores of a part, then those that the validation split had in the epoch whose model was kept."""
+    """Returns the scores of a split, then those of the validation split in the epoch whose model was saved."""
     entries = run.metrics(split).get("metrics", {}) if split else {}
     values = {name: entry["value"] for name, entry in entries.items() if entry["value"] is not None}
     best = run.status().best_epoch
@@ -137,7 +137,7 @@ def _scores(run: RunFolder, split: str) -> dict[str, float]:
 
 
 def _data_of(job: Job) -> str:
-    """Returns the dataset of a job in words: its source's kind and what names it."""
+    """Returns a description of a job's dataset: its source's kind and name."""
     try:
         source: Any = load_text(job.text, job.file, job.overrides).experiment.data.source
     except DlcliError:

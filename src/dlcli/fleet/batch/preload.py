@@ -43,7 +43,7 @@ def _preload() -> None:
 
 
 def _draw() -> None:
-    """Draws a figure, for which matplotlib looks for fonts."""
+    """Draws a figure, for which matplotlib searches fonts."""
     figure = Figure(layout="constrained")
     figure.subplots().set_title("0")
     FigureCanvasAgg(figure)

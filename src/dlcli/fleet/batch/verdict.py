@@ -105,7 +105,7 @@ def half_the_batch(run: RunFolder) -> list[str]:
 
 
 def resumable(run: RunFolder) -> JobStatus | None:
-    """Returns how a job stands by its run alone, where the batch was killed before it could note it; None if unfinished."""
+    """Returns a job's state by its run, where the batch was killed before it recorded the state; None if unfinished."""
     state = run.shown_state
     if state == "completed":
         return JobStatus("completed", 1)

@@ -140,7 +140,7 @@ def _importances(search: Search, rows: Sequence[Row]) -> dict[str, float]:
 
 
 def _unexplored(search: Search, rows: Sequence[Row], best: Sequence[Row]) -> list[str]:
-    """Returns in words where the search has not looked: bounds at which the best lies, gaps, choices tried less than twice."""
+    """Returns sentences on unexplored regions: bounds with the best value, gaps, choices tried less than twice."""
     tried = [row for row in rows if row.state in ("completed", "pruned")]
     remarks: list[str] = []
     for name, kind in names_of(search.parameters):
@@ -193,7 +193,7 @@ def _gaps(name: str, number: Number, values: Sequence[float]) -> list[str]:
 
 
 def position(number: Number, value: float) -> float:
-    """Returns where in its range a value lies, from 0 to 1; by magnitude where it was drawn so."""
+    """Returns the position of a value in its range, from 0 to 1; on a logarithmic scale where it was drawn so."""
     low, high = number.ends
     if number.log:
         return (log(value) - log(low)) / (log(high) - log(low))

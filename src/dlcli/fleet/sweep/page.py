@@ -25,7 +25,7 @@ _LONGEST = 26
 
 
 def sweep_page(result: Outcome, search: Search, folder: SweepFolder) -> str:
-    """Returns the page of a sweep's outcome, which stands in the sweep's folder."""
+    """Returns the page of a sweep's outcome, which is in the sweep's folder."""
     names = list(dict.fromkeys(name for row in result.trials for name in row.drawn))
     sign = -1 if result.higher_is_better[0] else 1
     rows = sorted(result.trials, key=lambda row: (row.values is None, sign * (row.values or [0.0])[0], row.number))
@@ -53,7 +53,7 @@ def _report_of(folder: SweepFolder, run: str) -> str:
 
 
 def _drawn(value: Any) -> str:
-    """Returns a value as people read it: of a number that was drawn from a range four digits tell enough."""
+    """Returns a value as text: a number that was drawn from a range has four digits."""
     return f"{value:.4g}" if isinstance(value, float) else visible(str(value))
 
 

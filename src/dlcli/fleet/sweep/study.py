@@ -204,7 +204,7 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def with_resume_hint(folder: SweepFolder) -> Iterator[None]:
-    """Ends the block with words where it can write no more.
+    """Ends the block with a message where it can no longer write.
 
     Raises:
         RunFailed: the study's storage or the folder is lost, or what runs the trials is.
@@ -223,14 +223,14 @@ def with_resume_hint(folder: SweepFolder) -> Iterator[None]:
 
 
 def resume_hint(folder: SweepFolder) -> str:
-    """Returns the command that takes up a sweep, in words."""
+    """Returns the command that resumes a sweep, in words."""
     stored = folder.recorded_storage
     storage = " --storage URL" if folder.needs_storage else f" --storage {shlex.quote(stored)}" if stored else ""
     return f"to resume: {command()} sweep --resume {folder.id} --runs {folder.batch.runs}{storage}"
 
 
 def _queue_the_grid(search: Search) -> None:
-    """Has the study try every combination once, in an order by the seed, whoever takes them."""
+    """Has the study try every combination once, in an order by the seed, whichever process runs them."""
     import random
 
     from dlcli.spec.search.space import combinations

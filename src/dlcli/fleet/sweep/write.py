@@ -16,8 +16,8 @@ from dlcli.runs.sweeps import SweepFolder
 
 @dataclass(frozen=True)
 class Results:
-    """The outcome, the page, and the best spec with its run where they are at hand; `notes` say what is not, `go_on` how to go
-    on where this machine can."""
+    """The outcome, the page, and the best spec with its run where they exist; `notes` say what is missing, `go_on` how to
+    resume the sweep where this machine can."""
 
     outcome: Outcome
     page: Path
@@ -47,11 +47,13 @@ def write_results(folder: SweepFolder, search: Search) -> Results:
     if not run:  # what an earlier call has written is no longer the best
         folder.best_path.unlink(missing_ok=True)
     write_text(folder.page_path, sweep_page(result, search, folder))
-    away = {row.number: row.worker for row in result.of_state("running") if row.worker and not folder.is_known(row.worker)}
-    notes += [_foreign_trial(folder, number, worker) for number, worker in away.items()]
-    here = len(result.of_state("running")) > len(away) or len(result.trials) < result.planned
+    foreign_trials = {
+        row.number: row.worker for row in result.of_state("running") if row.worker and not folder.is_known(row.worker)
+    }
+    notes += [_foreign_trial(folder, number, worker) for number, worker in foreign_trials.items()]
+    can_resume = len(result.of_state("running")) > len(foreign_trials) or len(result.trials) < result.planned
     best = folder.best_path if run else None
-    return Results(result, folder.page_path, best, run, notes, resume_hint(folder) if here else "")
+    return Results(result, folder.page_path, best, run, notes, resume_hint(folder) if can_resume else "")
 
 
 def _foreign_trial(folder: SweepFolder, number: int, worker: str) -> str:

@@ -107,11 +107,11 @@ class TrackerNotifier(Reporter):
 @contextmanager
 def followed(run: RunFolder, reporter: Reporter, log: Log) -> Iterator[TrackerNotifier]:
     """Yields a reporter that notifies trackers; they read how the block ended from the run's status."""
-    following = TrackerNotifier(reporter, run, log)
+    notifier = TrackerNotifier(reporter, run, log)
     try:
-        yield following
+        yield notifier
     finally:
-        following.end()
+        notifier.end()
 
 
 class _Tracked:

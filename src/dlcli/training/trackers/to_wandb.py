@@ -22,7 +22,9 @@ class ToWandB:
     """Uses W&B's own process, which stores what it receives in the run folder and sends it where allowed."""
 
     def __init__(self, run: RunFolder, spec: WandB) -> None:
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its own errors go to no one whom the spec does not name
+        os.environ.setdefault(
+            "WANDB_ERROR_REPORTING", "false"
+        )  # its error reports are not sent to a server that the spec does not name
         self._run, self._spec = run, spec
         self._wandb_run: Any = None
         self._id = ""

@@ -9,13 +9,13 @@ from dlcli.fleet.batch.worker import Order
 from dlcli.runs.batches import Batch, Job
 
 LOOK = 0.25
-"""Seconds between two looks at the processes."""
+"""Seconds between two checks of the processes."""
 LOST = 255
-"""Exit code of a process of which nobody knows how it ended."""
+"""Exit code of a process whose end is unknown."""
 
 
 def too_much_memory(memory_gb: float) -> str:
-    """Returns why a process was killed that took more memory than it may."""
+    """Returns the reason of a process that was killed for exceeding its memory limit."""
     return f"it exceeded the memory limit of {memory_gb:g} GB per run"
 
 

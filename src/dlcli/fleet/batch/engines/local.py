@@ -41,7 +41,7 @@ class LocalEngine:
         return False
 
     def wait(self, processes: Sequence[LocalProcess]) -> None:
-        """Waits until one has ended; one that lost its fork server wakes nobody and is looked at again."""
+        """Waits until one has ended; one that lost its fork server sends no event and is polled."""
         sentinels = [process.sentinel for process in processes if not process.is_lost]
         wait(sentinels, timeout=LOOK)
         if len(sentinels) < len(processes):

@@ -69,7 +69,7 @@ class RayEngine:
         self.lost = False
 
     def begin(self, orders: Sequence[Order]) -> list[RayProcess]:
-        """Queues a task for each order; one that no node can ever take fails at once, in words."""
+        """Queues a task for each order; one that no node can ever run fails at once with a message."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         return [self._begun(order, nodes) for order in orders]
 
@@ -217,7 +217,7 @@ def _connected(address: str) -> Any:
     except ImportError:
         raise UsageError(f"--engine ray needs Ray: {install_command('ray')}") from None
     own = {} if address else {"include_dashboard": False}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # which are for us: a cluster that ends first takes the runs along
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # handled by dlcli: a cluster that ends first ends its runs
     try:
         ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, **own)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
@@ -230,7 +230,7 @@ def _connected(address: str) -> Any:
 
 
 def _task() -> Callable[..., int | str]:
-    """Returns what runs on a node. It is sent by value: what is wrong with the node's dlcli is for it to tell."""
+    """Returns the function that runs on a node. It is sent by value, so that it can report a faulty dlcli on the node."""
 
     def run(order: Any, version: str, folder: str, share: int, memory_gb: float | None) -> int | str:
         import socket

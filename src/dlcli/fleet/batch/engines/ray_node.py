@@ -20,7 +20,7 @@ def run_on_node(order: Order, folder: str, share: int, memory_gb: float | None) 
         order: what to do.
         folder: the working folder, kept where this node has it.
         share: how many jobs share the GPU.
-        memory_gb: what the process may take, in GB of 2^30 bytes.
+        memory_gb: memory limit of the process, in GB of 2^30 bytes.
     """
     import ray
 

@@ -81,7 +81,7 @@ def requested(order: Order, settings: Settings) -> Request:
     """Returns what a job requests: its spec's `hardware.resources`, or the batch's settings instead.
 
     Raises:
-        SpecError: the spec has become wrong since the batch was made.
+        SpecError: the spec has become invalid since the batch was made.
     """
     from dlcli.spec.load import load_text
 
@@ -124,36 +124,36 @@ class SlurmEngine:
         self._tried = 0.0
 
     def follows(self, batch: Batch, job: Job) -> bool:
-        """Whether a task is in SLURM's queue, runs or has ended unseen that a killed batch has submitted."""
+        """Whether a task of a killed batch is in SLURM's queue, runs, or has ended unnoticed."""
         return self._noted(batch, job) is not None
 
     def begin(self, orders: Sequence[Order]) -> list[Process]:
         """Submits an array for each request; tasks that a killed batch has submitted are taken over instead.
 
-        A job that SLURM refuses fails, and no other; what it may take later is submitted then.
+        Only a job that SLURM refuses fails; those that it may accept later are submitted then.
 
         Raises:
-            RunFailed: SLURM does not answer, so that nobody knows what became of the tasks of a killed batch.
+            RunFailed: SLURM does not answer, so that the state of a killed batch's tasks is unknown.
         """
-        begun: dict[int, Process] = {}
+        started: dict[int, Process] = {}
         groups: dict[Request, list[int]] = {}
         for at, order in enumerate(orders):
             batch = Batch(order.batch)
             number = self._noted(batch, order.job)
             if number is not None:
-                begun[at] = process = SlurmProcess(number, batch, order.job, self._queue_of(batch))
+                started[at] = process = SlurmProcess(number, batch, order.job, self._queue_of(batch))
                 self._tasks.append(process)
                 continue
             batch.task_path(order.job).unlink(missing_ok=True)
             try:
                 groups.setdefault(requested(order, self._settings), []).append(at)
             except DlcliError as error:
-                begun[at] = _Refused(batch, order.job, error)
+                started[at] = _Refused(batch, order.job, error)
         for request, places in groups.items():
             for first in range(0, len(places), _ARRAY):
                 part = places[first : first + _ARRAY]
-                begun.update(zip(part, self._sent(request, [orders[at] for at in part]), strict=True))
-        return [begun[at] for at in range(len(orders))]
+                started.update(zip(part, self._sent(request, [orders[at] for at in part]), strict=True))
+        return [started[at] for at in range(len(orders))]
 
     def _sent(self, request: Request, orders: Sequence[Order]) -> list[Process]:
         """Submits an array; jobs that SLURM does not take now wait."""
@@ -170,7 +170,7 @@ class SlurmEngine:
         return [*accepted, *unsent]
 
     def _accepted(self, request: Request, orders: Sequence[Order]) -> Sequence[Process]:
-        """Returns the processes of as many of the first jobs as SLURM takes now; of all if it refuses them for good."""
+        """Returns the processes of as many of the first jobs as SLURM accepts now; of all if it refuses them for good."""
         count = len(orders)
         while True:
             try:
@@ -189,7 +189,7 @@ class SlurmEngine:
         return any(not task.is_over for task in self._tasks)
 
     def _send_again(self) -> None:
-        """Submits, an array for each request, what waits, until SLURM does not take all of one."""
+        """Submits waiting jobs, an array for each request, until SLURM does not accept all of one."""
         self._tried = monotonic()
         self._unsent = [task for task in self._unsent if task.is_wanted]
         for request in dict.fromkeys(task.request for task in self._unsent):
@@ -252,7 +252,7 @@ def refuse_left_tasks(batch: Batch, settings: Settings) -> None:
 
     Raises:
         UsageError: there are such tasks.
-        RunFailed: SLURM does not answer, so that nobody knows.
+        RunFailed: SLURM does not answer, so that this is unknown.
     """
     queue = (LocalQueue if settings.address == LOCAL else Queue)(batch.tasks_path)
     numbers = [number for number in (noted(batch, job) for job in batch.jobs()) if number]
@@ -332,7 +332,7 @@ class SlurmProcess:
 
 
 def _remove_unsent(folder: Path) -> None:
-    """Removes what submitit has written for an array that was not taken; that of others has their numbers in its names."""
+    """Removes submitit's files for an array that was not accepted; those of other arrays have numbers in their names."""
     for path in [*folder.glob("*.pkl"), *folder.glob(".submission_file_*.sh")]:
         if re.fullmatch(r"[0-9a-f]{32}\.pkl|\.submission_file_[0-9a-f]{32}\.sh", path.name) and not path.is_symlink():
             path.unlink(missing_ok=True)
@@ -344,7 +344,7 @@ def _log(batch: Batch, job: Job, words: str) -> None:
 
 
 class _Unsent:
-    """A job that SLURM does not take now, and the task that it is in the end."""
+    """A job that SLURM does not accept yet, and its task once it is submitted."""
 
     def __init__(self, request: Request, order: Order) -> None:
         self.request, self.order = request, order

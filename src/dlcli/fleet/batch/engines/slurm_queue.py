@@ -35,11 +35,11 @@ STOP = signal.SIGHUP
 
 
 def noted(batch: Batch, job: Job, number: str = "") -> str:
-    """Notes that a job was submitted as a task, unless another task has it, and returns the task that has it.
+    """Records that a job was submitted as a task, unless another task has it, and returns the task that has it.
 
     The batch does so once SLURM has taken the task, and the task when it begins: where a batch was killed in between, and
-    the next one has submitted the job again, the first of the two to be noted has it, and the other ends at once.
-    Without a number nothing is noted, and the answer may be empty.
+    the next one has submitted the job again, the first recorded task has it, and the other ends at once.
+    Without a number nothing is recorded, and the result may be empty.
     """
     path = batch.task_path(job)
     if number:
@@ -102,7 +102,7 @@ class Queue:
         """Whether a task is in the queue, or has a result.
 
         Raises:
-            RunFailed: SLURM does not answer, so that nobody knows.
+            RunFailed: SLURM does not answer, so that this is unknown.
         """
         self._list()
         if self.has_result(number):
@@ -145,7 +145,7 @@ class Queue:
         return self._states.get(number) == "RUNNING"
 
     def tell(self, number: str, what: int) -> None:
-        """Has a task end at the next look: with a checkpoint, or at once for SIGKILL."""
+        """Has a task end at the next update: with a checkpoint, or at once for SIGKILL."""
         if self._sent.get(number) == what:
             return
         self._sent[number] = what

@@ -57,24 +57,24 @@ class SlurmTask:
             return order
         soon = getattr(signal, f"SIG{JobEnvironment.USR_SIG}")
         queue_again = signal.getsignal(soon)
-        got: list[int] = []
+        signals: list[int] = []
 
         def note(number: int, _frame: FrameType | None) -> None:
-            got.append(number)
+            signals.append(number)
 
         def next_signal() -> int:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [soon])
-            return signal.SIGTERM if got else 0
+            return signal.SIGTERM if signals else 0
 
         for number in (soon, signal.SIGTERM, STOP):
             signal.signal(number, note)
-        # SLURM signals all processes of a task. Begun with this one blocked the run never sees it, which would end it at once.
+        # SLURM signals all processes of a task. The run starts with this signal blocked: it would end the run at once.
         signal.pthread_sigmask(signal.SIG_BLOCK, [soon])
         code = run_order(order, next_signal)
-        if STOP in got:
+        if STOP in signals:
             return Interrupted.exit_code if code < 0 else code
-        if code == Interrupted.exit_code or (got and code < 0):
-            if soon not in got and not _is_running(environment.job_id):
+        if code == Interrupted.exit_code or (signals and code < 0):
+            if soon not in signals and not _is_running(environment.job_id):
                 sys.exit(Interrupted.exit_code)  # cancelled, or SLURM queues it again itself: no result is to be seen
             assert callable(queue_again)
             queue_again(soon, None)
@@ -89,7 +89,7 @@ class SlurmTask:
 
 
 def _is_running(number: str) -> bool:
-    """Whether SLURM neither cancels a task nor takes its machine away, as far as it says."""
+    """Whether SLURM reports that it neither cancels a task nor withdraws its machine."""
     command = ["squeue", "--noheader", f"--jobs={number}", "--format=%T"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip() == "RUNNING"

@@ -28,7 +28,7 @@ def run_order(order: Order, next_signal: Callable[[], int], memory_gb: float | N
     Args:
         order: what the process is to do.
         next_signal: is called every `LOOK` seconds for the number of a signal to send to the process; 0 for none.
-        memory_gb: what the process may take, in GB of 2^30 bytes; it is killed, with a message, where it takes more.
+        memory_gb: memory limit of the process, in GB of 2^30 bytes; a process above it is killed with a message.
 
     Raises:
         RunFailed: the batch's folder is not there on this machine.
@@ -68,7 +68,7 @@ def _started(order: Order) -> subprocess.Popen[bytes]:
     finally:
         os.close(log)
     assert process.stdin is not None
-    with suppress(BrokenPipeError):  # it could not start; its exit code and log tell
+    with suppress(BrokenPipeError):  # it could not start; its exit code and log say why
         process.stdin.write(pickle.dumps(order))
         process.stdin.flush()
     return process

@@ -116,9 +116,9 @@ class Columns:
             if name in dates:
                 columns |= _dates(table, name, dates[name])
             elif name in self.numbers:
-                mine = table is self.table
-                values = self.numbers[name] if mine else _numbers(self.source, table, name, decorated=name in numeric)
-                columns[name] = _float32(table, name, values, is_training=mine)
+                is_training = table is self.table
+                values = self.numbers[name] if is_training else _numbers(self.source, table, name, decorated=name in numeric)
+                columns[name] = _float32(table, name, values, is_training=is_training)
             else:
                 columns[name] = _without_gaps(_texts(self.source, table, name))
         return columns
@@ -358,9 +358,9 @@ def outlook(source: Csv) -> list[str]:
     if nameless:
         lines.append(f"ignored columns without a name: {listed(nameless)}")
     for kind, words in _KINDS.items():
-        alike = [name for name in looks if looks[name].kind == kind and name not in {*source.dates, *nameless}]
-        if alike:
-            lines.append(f"{words.format(rows=looked_at)}: {listed(alike)}")
+        matches = [name for name in looks if looks[name].kind == kind and name not in {*source.dates, *nameless}]
+        if matches:
+            lines.append(f"{words.format(rows=looked_at)}: {listed(matches)}")
     for name in (name for name in source.named(source.targets, table.names) if name in places):
         if look_at_column(name, places[name], rows, table.dialect, source.marks).kind == "constant":
             lines.append(f"the target `{name}` has the same value in {looked_at}, so there is nothing to predict")

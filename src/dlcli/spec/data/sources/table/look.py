@@ -257,8 +257,8 @@ def _kind(
     text = _text_kind(name, counts, values)
     if plain + decorated < 0.5 * values:
         return text, "", ()
-    strange = tuple(value for value in non_numbers if not decoration(value))[:5]
-    return text, most if most or count == len(non_numbers) else how.most_common(2)[1][0], strange
+    undecorated = tuple(value for value in non_numbers if not decoration(value))[:5]
+    return text, most if most or count == len(non_numbers) else how.most_common(2)[1][0], undecorated
 
 
 def _number_kind(name: str, cells: Sequence[str], counts: Counter[str]) -> ColumnKind:
