@@ -29,7 +29,7 @@ def address_or_path(value: str, info: ValidationInfo, remedy: str = "") -> str:
 
     Args:
         value: the text of the spec. Of `${NAME:-https://...}` the default may be in an address, the variable may not.
-        info: where the spec lies.
+        info: the folder of the spec.
         remedy: where a name, password or token belongs instead, for the message.
     """
     text = with_environment(value)

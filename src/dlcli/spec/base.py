@@ -128,7 +128,7 @@ class OneOf:
         return core_schema.with_info_plain_validator_function(lambda value, info: self.validate(value, info.context))
 
     def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        # Not a `$ref`: pydantic looks every reference up. `file.json_schema` makes it one.
+        # Not a `$ref`: pydantic resolves every reference. `file.json_schema` makes it one.
         return {"union": self.name}
 
     def validate(self, value: Any, context: Any = None) -> Any:

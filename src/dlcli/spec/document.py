@@ -189,7 +189,7 @@ _PROBLEMS = {
     "cannot start any token": "text that begins with a character that YAML reserves (such as @, %, ` or a tab): put quotes"
     " around it",
 }
-"""libyaml's problems, by a part of their text, in words that say what to do."""
+"""libyaml's problems, by a substring of their text, with a message that names the remedy."""
 
 
 def _syntax_fault(document: Document, error: yaml.YAMLError) -> Fault:

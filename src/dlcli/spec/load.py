@@ -219,7 +219,7 @@ def _step(parent: Any, part: str | int, option: str) -> Any:
 
 
 def to_yaml(spec: Spec) -> str:
-    """Returns an experiment, or a part of one, as YAML with every default written out."""
+    """Returns an experiment, or a section of one, as YAML with every default written out."""
     return yaml.dump(dump(spec), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 

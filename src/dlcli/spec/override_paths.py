@@ -10,7 +10,7 @@ from dlcli.spec.document import Document
 from dlcli.spec.document import Path as Place
 
 Validate = Callable[[str], Any]
-"""Returns the experiment whose relative paths begin at a folder; None where the document is wrong."""
+"""Returns the experiment whose relative paths start at a folder; None where the document is invalid."""
 
 
 def with_absolute_paths(

@@ -280,7 +280,7 @@ def _form_fields(beginning: Look) -> Fields:
 
 
 def _groups(values: Iterable[str]) -> str:
-    """Returns the mark between groups of three digits where numbers have both it and a decimal mark, or it twice."""
+    """Returns the mark between groups of three digits where numbers have both it and a decimal mark, or two of it."""
     marks = {match.group(1) for value in values if (match := _GROUPED.fullmatch(value))}
     return marks.pop() if len(marks) == 1 else ""
 

@@ -164,7 +164,7 @@ class Data(Spec):
 
     @property
     def scales_targets(self) -> bool:
-        """Whether targets are scaled. `auto` is resolved when a run begins; a run that still has it is older than the field."""
+        """Whether targets are scaled. `auto` is resolved when a run starts; a run that still has it is older than the field."""
         return self.scale_targets is True
 
     def examples_in_step(self, examples: int) -> int:

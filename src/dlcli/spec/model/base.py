@@ -66,7 +66,7 @@ class ModelSpec(Spec):
         return False
 
     def example_shape(self) -> Shape | None:
-        """Returns the shape that its examples should get; None where it takes any, or only opening it can tell."""
+        """Returns the shape that its examples should get; None where it takes any, or its files must be opened first."""
         return None
 
     def weights_source(self) -> tuple[str, str] | None:

@@ -270,7 +270,7 @@ class Transfer(ModelSpec):
         return stack
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Returns the shape before the output layer; an empty one where only building the backbone can tell."""
+        """Returns the shape before the output layer; an empty one where the backbone must be built first."""
         try:
             features = self.backbone.features(shape)
         except ShapeError as error:

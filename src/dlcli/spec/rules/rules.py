@@ -36,7 +36,7 @@ def findings(experiment: Experiment) -> Iterator[Finding]:
 
 
 def input_shape(experiment: Experiment, facts: Facts) -> Shape | None:
-    """Returns the shape of one example as the model sees it; None where only opening the data can tell."""
+    """Returns the shape of one example as the model sees it; None where the data must be opened first."""
     image = experiment.data.image
     shape = facts.shape
     if not facts.image:

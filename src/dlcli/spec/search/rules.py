@@ -199,7 +199,7 @@ def _path(text: str) -> Path:
 
 
 def _origin(parameter: Parameter, key: Path, chosen_options: Mapping[str, Any], *, spliced: bool) -> tuple[Path, bool]:
-    """Returns where in the space a fault's place of the spec comes from, and whether that place covers all of its key."""
+    """Returns the place in the space that a fault's place of the spec comes from, and whether it covers all of its key."""
     depth, place = len(parameter.path), parameter.place
     if key[:depth] != parameter.path or spliced:
         return place, key == parameter.path[: len(key)] and dotted(key) == parameter.name

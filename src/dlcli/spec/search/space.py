@@ -241,7 +241,7 @@ def put(data: Any, path: Path, value: Any) -> None:
     """Puts a value into plain data; a bare kind on the way becomes a mapping.
 
     Raises:
-        LookupError: the path leads past the end of a list, or through something without parts.
+        LookupError: the path leads past the end of a list, or through a value without items.
     """
     part: Any
     for part in path[:-1]:

@@ -148,7 +148,7 @@ class Warmup(ScheduleSpec):
     warmup_steps: Count = Field(description="Number of warm-up steps.")
 
     def build(self, **extra: Any) -> Any:
-        """Returns Keras's cosine decay whose cosine goes nowhere (`alpha=1`)."""
+        """Returns Keras's cosine decay with a constant cosine (`alpha=1`)."""
         import keras
 
         return keras.optimizers.schedules.CosineDecay(

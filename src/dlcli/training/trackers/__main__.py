@@ -35,7 +35,7 @@ class Link:
     def __init__(self, run: RunFolder, kind: str, tracker: Tracker) -> None:
         self._run, self._tracker = run, tracker
         self._kind, self._file = kind, TrackerFile.read(run, kind)
-        self._begun = self._trouble = False
+        self._has_started = self._trouble = False
 
     def look(self, *, ended: bool) -> None:
         """Sends the tracker what it has not received yet."""
@@ -56,9 +56,9 @@ class Link:
         self._trouble = False
 
     def _tell(self, *, ended: bool) -> None:
-        if not self._begun:
+        if not self._has_started:
             self._keep(TrackerFile(self._tracker.begin(self._file.id), self._file.epochs))
-            self._begun = True
+            self._has_started = True
         rows = [row for row in self._run.history() if int(row["epoch"]) > self._file.epochs]
         if rows:
             self._tracker.take_epochs(rows)

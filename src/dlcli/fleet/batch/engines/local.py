@@ -29,9 +29,9 @@ class LocalEngine:
 
     def begin(self, orders: Sequence[Order]) -> list[LocalProcess]:
         """Forks the processes."""
-        return [self._begun(order) for order in orders]
+        return [self._started(order) for order in orders]
 
-    def _begun(self, order: Order) -> LocalProcess:
+    def _started(self, order: Order) -> LocalProcess:
         process = self._context.Process(target=work, args=(order,), name=f"{order.job.group} seed {order.job.seed}")
         process.start()
         return LocalProcess(process, Batch(order.batch).lock_path(order.job))

@@ -71,9 +71,9 @@ class RayEngine:
     def begin(self, orders: Sequence[Order]) -> list[RayProcess]:
         """Queues a task for each order; one that no node can ever run fails at once with a message."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        return [self._begun(order, nodes) for order in orders]
+        return [self._started(order, nodes) for order in orders]
 
-    def _begun(self, order: Order, nodes: list[dict[str, float]]) -> RayProcess:
+    def _started(self, order: Order, nodes: list[dict[str, float]]) -> RayProcess:
         request = self._request(order, nodes)
         if not any(request.fits(node) for node in nodes):
             largest = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in request.named()}
@@ -167,7 +167,7 @@ class RayProcess:
     reference: Any
     is_cancelled: bool = False
     code: int | None = None
-    _begun: bool = False
+    _has_started: bool = False
     _asked: float = field(default_factory=monotonic)
 
     def exit_code(self) -> int | None:
@@ -182,10 +182,10 @@ class RayProcess:
 
     def has_begun(self) -> bool:
         """Whether it has started: its process holds the job."""
-        if not self._begun and monotonic() - self._asked > _ASK_EVERY:
+        if not self._has_started and monotonic() - self._asked > _ASK_EVERY:
             self._asked = monotonic()
-            self._begun = self._is_held()
-        return self._begun
+            self._has_started = self._is_held()
+        return self._has_started
 
     def send(self, number: int) -> None:
         """Interrupts the task: the first time it passes on SIGTERM, then SIGKILL."""

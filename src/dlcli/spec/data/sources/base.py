@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a source without opening it; None where only opening can tell."""
+    """The facts on a source that are known without opening it; None where it must be opened."""
 
     shape: Shape | None = None
     outputs: int | None = None
@@ -65,9 +65,9 @@ class Examples:
 
 @dataclass(frozen=True)
 class Opened:
-    """An opened source: its given parts (`train` always, `validation` and `test` where it has them), and label names.
+    """An opened source: its splits (`train` always, `validation` and `test` where it has them), and label names.
 
-    `lines` say how it was read, `column_facts` what became of each column of a table. `part_notes` are the notes of one part's
+    `lines` say how it was read, `column_facts` how each column of a table is used. `part_notes` are the notes of one split's
     file, where a split is a separate file. `value_range` holds the values of deep images that became 0 and 255.
     """
 
@@ -119,15 +119,15 @@ class SourceSpec(Spec):
         raise NotImplementedError
 
     def resolved(self) -> SourceSpec:
-        """Returns the source with what only its files tell and other data must keep to, as the run's spec records it.
+        """Returns the source with the settings read from its files that other data must follow, as the run's spec records it.
 
         Raises:
-            DataError: the files do not tell it.
+            DataError: the files do not determine them.
         """
         return self
 
     def of_run(self) -> SourceSpec:
-        """Returns the source of a run's spec; what an earlier version did not write there is as that version had it."""
+        """Returns the source of a run's spec; settings that an earlier version did not write have that version's values."""
         return self
 
     def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> SourceSpec | None:

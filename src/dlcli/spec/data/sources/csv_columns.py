@@ -125,7 +125,7 @@ class Columns:
 
 
 def date_column(name: str, part: Part) -> str:
-    """Returns the name of the column that a part of a date becomes."""
+    """Returns the name of the column for a component of a date."""
     return f"{name}.{part}"
 
 

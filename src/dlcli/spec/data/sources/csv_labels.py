@@ -176,7 +176,7 @@ def _remedy(source: Csv, columns: Sequence[Array], task: Task) -> str:
 
 
 def class_notes(classes: Sequence[str], rows: int) -> list[str]:
-    """Returns notes on the classes: names that may mean the same class, and amounts that look like no classes."""
+    """Returns notes on the classes: names that may mean the same class, and amounts that are probably not classes."""
     notes = label_notes(classes)
     if len(classes) > _AMOUNTS and 2 * len(classes) > rows and all(map(is_whole, classes)):
         notes.append(

@@ -38,7 +38,7 @@ def row_settings(source: Csv, columns: Mapping[str, bool]) -> Settings:
 
 
 def file_columns(source: Csv, columns: Mapping[str, bool]) -> dict[str, str]:
-    """Returns the file's column that each of the model's columns comes from: a part of a date from the date."""
+    """Returns the file's column that each of the model's columns comes from: a component of a date from the date."""
     parts = {date_column(name, part): name for name, settings in source.dates.items() for part in settings.parts}
     names = {name: parts.get(name, name) for name in columns}
     return names if source.revision == 1 else {name: normalized(column) for name, column in names.items()}
@@ -65,7 +65,7 @@ def read_rows(source: Csv, table: OpenTable, columns: Mapping[str, bool], *, at_
 
 
 def ignored_columns(source: Csv, header: list[str], columns: Iterable[str]) -> list[str]:
-    """Returns a note of a table's columns that the training did not have; none where the spec lists its features.
+    """Returns a note on a table's columns that the training data did not have; none where the spec lists its features.
 
     Args:
         source: the run's source.

@@ -22,7 +22,7 @@ _SHOWN_EXTENSIONS = 5
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies directly in a folder, each sorted by name.
+    """The direct entries of a folder, each list sorted by name.
 
     Attributes:
         folders: paths of the sub-folders, by name; of linked ones too.
@@ -92,7 +92,7 @@ class Tree:
 
 
 def listing(folder: str) -> Listing:
-    """Returns what lies directly in a folder.
+    """Returns the direct entries of a folder.
 
     Raises:
         DataError: the folder cannot be read.
@@ -180,7 +180,7 @@ def _is_new(folder: str, visited: set[tuple[int, int]]) -> bool:
 
 
 def holds_image(folder: str) -> bool:
-    """Whether an image lies anywhere below a folder; stops at the first."""
+    """Whether an image exists anywhere below a folder; stops at the first."""
     waiting, visited = [folder], set[tuple[int, int]]()
     while waiting:
         path = waiting.pop()
@@ -193,7 +193,7 @@ def holds_image(folder: str) -> bool:
 
 
 def has_image(folder: str) -> bool:
-    """Whether an image lies directly in a folder; stops at the first."""
+    """Whether an image is directly in a folder; stops at the first."""
     return _folders_before_an_image(folder) is None
 
 

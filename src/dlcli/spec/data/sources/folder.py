@@ -59,7 +59,7 @@ class Folder(SourceSpec):
         return None if self.parts is None else tuple(sorted(self.parts.items()))
 
     def facts(self, task: Task) -> Facts:
-        """Returns the classes and the given parts."""
+        """Returns the classes and the splits of the folder."""
         try:
             layout = _recent_layout(self.path, self._parts_in_order(), self._known_classes, _changes(self.path))
         except (DataError, OSError):  # `faults` reports it
@@ -108,7 +108,7 @@ class Folder(SourceSpec):
         """Returns the images of every part, to be read when needed, in the order of their paths.
 
         Raises:
-            DataError: the folder is not as `faults` wants it, or a class has no images to train on.
+            DataError: the folder has `faults`, or a class has no images to train on.
         """
         if request.revision == 1:
             classes, images = folder_revision_1.found_in(self.path)
@@ -193,7 +193,7 @@ def _instead(folder: str) -> str:
 
 
 def layout_notes(root: str, layout: Layout) -> Iterator[str]:
-    """Yields notes on the folders of the parts, unless they have plain names, and on folders that are not used."""
+    """Yields notes on the folders of the splits, unless they have plain names, and on folders that are not used."""
     folders = layout.parts if layout.has_parts else {}
     if not all(os.path.dirname(path) == root and os.path.basename(path).lower() in _PLAIN_NAMES for path in folders.values()):
         yield "the splits are read from " + ", ".join(f"{path} ({part})" for part, path in folders.items())
@@ -223,7 +223,7 @@ def _images_below(folder: str) -> str:
 
 
 def _beside(root: str, layout: Layout, tree: Tree) -> Iterator[str]:
-    """Yields the images that lie beside class folders and parts; other files there are added to `tree`."""
+    """Yields the images beside class folders and folders of splits; other files there are added to `tree`."""
     used = {path for classes in layout.classes.values() for paths in classes.values() for path in paths}
     used |= {*layout.unlabelled.values(), *layout.empty.values(), *layout.unused}
     around = {layout.root, *layout.parts.values()}

@@ -18,14 +18,14 @@ _SHOWN = 10
 
 @dataclass
 class Layout:
-    """Where the class folders of each part are, and what else lies beside them.
+    """The class folders of each split, and the other entries beside them.
 
     Attributes:
-        root: the folder that holds the parts, or the class folders where there are no parts.
-        parts: the folder that holds the class folders of each part; only `train` where there are no parts.
+        root: the folder that holds the splits, or the class folders where there are no splits.
+        parts: the folder that holds the class folders of each split; only `train` where there are no splits.
         classes: by part, the paths of each class's folders; two where one name is spelled in two ways.
-        unlabelled: folders of parts that have images and no class folders.
-        empty: folders of parts without any image.
+        unlabelled: folders of splits that have images and no class folders.
+        empty: folders of splits without any image.
         unused: other folders that hold images.
         chosen: which folder is which split, where only its name decides it; empty for the plain names.
         faults: what is wrong with the folders, as (field, message).
@@ -52,11 +52,11 @@ class Layout:
 
 
 def find_layout(root: str, class_names: frozenset[str] = frozenset()) -> Layout:
-    """Returns the layout of a folder of class folders, of one with parts, or of one around either.
+    """Returns the layout of a folder of class folders, of one with splits, or of one around either.
 
     Args:
         root: the folder.
-        class_names: the names of the classes, if known: folders of such names are neither parts nor around class folders.
+        class_names: the names of the classes, if known: folders of such names are neither splits nor around class folders.
 
     Raises:
         DataError: a folder cannot be read.
@@ -77,7 +77,7 @@ def find_layout(root: str, class_names: frozenset[str] = frozenset()) -> Layout:
 
 
 def named_layout(root: str, parts: Mapping[str, str]) -> Layout:
-    """Returns the layout of parts that the spec names; without parts, each folder in `root` is a class."""
+    """Returns the layout of splits that the spec names; without splits, each folder in `root` is a class."""
     layout = Layout(root)
     if not parts:
         layout.parts = {"train": root}
@@ -109,7 +109,7 @@ def classes_in(level: Listing) -> dict[str, list[str]]:
 
 
 def _with_parts(here: str, level: Listing) -> Layout | None:
-    """Returns the layout of a folder with parts; None where it has none."""
+    """Returns the layout of a folder with splits; None where it has none."""
     groups = _groups(level)
     chosen = _with_training_folder(groups)
     if not chosen:
@@ -130,7 +130,7 @@ def _with_parts(here: str, level: Listing) -> Layout | None:
 
 
 def _groups(level: Listing) -> dict[str, dict[str, list[str]]]:
-    """Returns the folders whose names name a part, by what else the names say (`seg` of `seg_train`) and by part."""
+    """Returns the folders whose names contain a split, by the rest of the name (`seg` of `seg_train`) and by split."""
     groups: dict[str, dict[str, list[str]]] = {}
     for name, path in level.folders.items():
         named = part_of(name)
@@ -180,7 +180,7 @@ def _say_parts(here: str, part: str = "train", name: str = "NAME") -> str:
 
 
 def _fill(layout: Layout, part: str, folder: str) -> None:
-    """Adds a part's class folders to the layout, or records that it has none."""
+    """Adds a split's class folders to the layout, or records that it has none."""
     classes = frozenset(layout.classes.get("train", {}))
     inner = _class_root(folder, classes)
     inner_classes = classes_in(listing(inner))
@@ -205,7 +205,7 @@ def _class_root(folder: str, classes: frozenset[str]) -> str:
 
 
 def _wrapped(level: Listing, class_names: frozenset[str]) -> str | None:
-    """Returns the folder around class folders or parts that a folder holds and that is the only one with images in it."""
+    """Returns the only folder with images in a folder, if it is around class folders or splits."""
     if not level.folders or level.images or any(composed(name) in class_names for name in level.folders):
         return None
     if len(level.folders) == 1:
@@ -219,7 +219,7 @@ def _wrapped(level: Listing, class_names: frozenset[str]) -> str | None:
 
 
 def _flat_training_folder(level: Listing, groups: Mapping[str, Mapping[str, list[str]]]) -> str | None:
-    """Returns the fault of a training folder with images and no class folders, if all other folders are parts."""
+    """Returns the fault of a training folder with images and no class folders, if all other folders are splits."""
     trains = groups.get("", {}).get("train", [])
     if len(trains) != 1 or not has_image(trains[0]):
         return None
@@ -248,7 +248,7 @@ def _without_class_folders(folder: str, part: str) -> str:
 
 
 def _named_classes(names: list[str]) -> str:
-    """Returns the remedy for names of images that begin with their class: `cat.0.jpg`, `dog.1.jpg`."""
+    """Returns the remedy for image names that start with their class: `cat.0.jpg`, `dog.1.jpg`."""
     begins = sorted({re.split(r"[^a-z]", name.casefold(), maxsplit=1)[0] for name in names})
     if not 1 < len(begins) <= len(names) / 5 or "" in begins:
         return ""
@@ -256,7 +256,7 @@ def _named_classes(names: list[str]) -> str:
 
 
 def _faults_of_classes(folder: str, layout: Layout) -> Iterator[tuple[str, str]]:
-    """Yields class folders that look like parts, or like folders around class folders."""
+    """Yields class folders that are probably splits, or folders around class folders."""
     folders = [path for paths in layout.classes["train"].values() for path in paths]
     without = {path: listing(path).folders for path in folders if not has_image(path)}
     around = next((path for path, inner in without.items() if inner and _has_parts(path)), None)

@@ -25,7 +25,7 @@ UNREADABLE = frozenset(
     | {".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2"}
 )
 """Extensions of images that dlcli does not read."""
-# The first bytes of a file of each type: what a file without an extension must begin with to be an image.
+# The first bytes of a file of each type: a file without an extension must start with them to be an image.
 _SIGNATURES = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|BM.{4}\0{4}|GIF8[79]a|RIFF.{4}WEBP|II\*\0|MM\0\*|P[1-6]\s[\s#\d]"
     rb"|\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|.{4}ftypavi[fs]",

@@ -39,7 +39,7 @@ class Npz(SourceSpec):
     )
 
     def facts(self, task: Task) -> Facts:
-        """Returns which parts the file has."""
+        """Returns the splits of the file."""
         names = self._names() or []
         parts = _pairs(names, self.features, self.target)
         return Facts(has_validation="validation" in parts, has_test="test" in parts)
@@ -97,7 +97,7 @@ class Npz(SourceSpec):
         yield from self._part_faults(names)
 
     def _part_faults(self, names: list[str]) -> Iterator[tuple[str, str]]:
-        """Yields inputs of other parts whose shape or type differs from the training split, by their headers."""
+        """Yields inputs of other splits whose shape or type differs from the training split, by their headers."""
         features = {part: pair[0] for part, pair in _pairs(names, self.features, self.target).items()}
         train = array_header(self.path, features["train"]) if "train" in features else None
         for name in (name for part, name in features.items() if part != "train"):
@@ -148,7 +148,7 @@ class Npz(SourceSpec):
             yield f"the file's arrays {', '.join(f'`{name}`' for name in unused)} are not used{alone}"
 
     def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> Npz:
-        """Returns the same for another file, which need not name a part: `x` in place of `x_train`."""
+        """Returns the same for another file, which need not name a split: `x` in place of `x_train`."""
         other = self.model_copy(update={"path": path})
         names = other._names() or []
         fields = {"features": self.features, "target": self.target}
@@ -199,7 +199,7 @@ class Npz(SourceSpec):
         return Examples(array_inputs(inputs), targets, row_ids(part, len(inputs))), labels or self._target_names(targets)
 
     def _check_fit(self, train: Examples, other: Examples, names: tuple[str, str]) -> None:
-        """Refuses a part whose inputs or targets have another shape than the training split's.
+        """Refuses a split whose inputs or targets have another shape than the training split's.
 
         Raises:
             DataError: their shapes differ.
@@ -238,7 +238,7 @@ class Npz(SourceSpec):
 
 
 def stem_and_part(name: str) -> tuple[str, str]:
-    """Returns an array's name without the word that names a part, and that part; "" where no word names one."""
+    """Returns an array's name without the word that names a split, and that split; "" where no word names one."""
     words = re.split(r"([_\-. ])", name)
     parts = {place: named[0] for place, word in enumerate(words) if (named := part_of(word)) and not named[1]}
     if len(parts) != 1 or len(words) == 1:
@@ -249,7 +249,7 @@ def stem_and_part(name: str) -> tuple[str, str]:
 
 
 def parts_of(name: str, names: list[str]) -> dict[str, list[str]]:
-    """Returns the arrays that correspond to `name` in each part, in the order of the parts.
+    """Returns the arrays that correspond to `name` in each split, in the order of the splits.
 
     `name` itself is the training split's, else `name_train`. What may be validation or test, `x_eval`, is the one that
     is missing, test if both are.

@@ -72,6 +72,6 @@ def _words(name: str) -> list[str]:
 
 
 def _parted(word: str) -> tuple[str, ...]:
-    """Returns a word that is a part's name and a neutral one, such as `trainset`, as both."""
+    """Returns a word that is a split's name and a neutral one, such as `trainset`, as both."""
     glued = _GLUED.fullmatch(word)
     return glued.groups() if glued else (word,)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Description:
-    """What a set's own files, or `_KNOWN`, tell without TFDS; `shape` is None where images come in many sizes."""
+    """The facts from a set's files, or `_KNOWN`, without TFDS; `shape` is None where images come in many sizes."""
 
     shape: tuple[int, ...] | None
     classes: tuple[str, ...]

@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
     `module` is the one under `keras.applications` whose `preprocess_input` it agrees with; `size` the side of the images
     it was trained on, `smallest` the least that Keras takes; `features` its channels (at alpha 1); `batch_norms` the number
-    of its BatchNorm layers. `block` finds a block's name in a layer's: the block begins with the first such layer, or,
+    of its BatchNorm layers. `block` finds a block's name in a layer's: the block starts with the first such layer, or,
     with `ends`, ends with it. Every block holds weights besides those of BatchNorms, which stages leave frozen: `{blocks: 1}`
     always trains something.
     """

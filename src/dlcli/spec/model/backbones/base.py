@@ -32,11 +32,11 @@ class BackboneSpec(Spec):
         return True
 
     def example_shape(self) -> Shape | None:
-        """Returns the shape that its examples should get; None where it takes any, or only opening it can tell."""
+        """Returns the shape that its examples should get; None where it takes any, or its files must be opened first."""
         return None
 
     def features(self, shape: Shape) -> Shape | None:
-        """Returns the features' shape for examples of this shape; None where only building can tell.
+        """Returns the features' shape for examples of this shape; None where it must be built first.
 
         Raises:
             ShapeError: it cannot take the shape.
@@ -56,7 +56,7 @@ class BackboneSpec(Spec):
         return self
 
     def preprocess(self, tensor: Any) -> Any:
-        """Returns examples (images: 0 to 255) scaled as the backbone wants them, by Keras layers in float32."""
+        """Returns examples (images: 0 to 255) scaled as the backbone requires, by Keras layers in float32."""
         return tensor
 
     def build(self, shape: Shape, *, load_weights: bool = True, offline: bool = False) -> Any:
@@ -78,7 +78,7 @@ class BackboneSpec(Spec):
 
 
 def blocks_of(layers: list[Any]) -> list[tuple[str, list[Any]]]:
-    """Returns a block for every layer with weights, and in it those without that follow; the first may begin without."""
+    """Returns a block for every layer with weights and the layers without that follow; the first may start without."""
     blocks: list[list[Any]] = []
     for layer in layers:
         if not blocks or (layer.weights and any(member.weights for member in blocks[-1])):

@@ -60,7 +60,7 @@ def _fits(text: str, form: str) -> datetime | None:
 
 
 def date_parts(column: Array, form: str, parts: Iterable[Part]) -> tuple[dict[Part, Array], list[str]]:
-    """Returns the parts of a column of dates as float32 `(n,)`, NaN for gaps, and the values that are no dates.
+    """Returns the components of a column of dates as float32 `(n,)`, NaN for gaps, and the values that are not dates.
 
     Days count from 1970 with the time of day as a fraction; Monday is weekday 0.
     """

@@ -29,7 +29,7 @@ class Dialect:
     """How a table is written.
 
     Attributes:
-        separator: the character between cells; a blank stands for any number of them.
+        separator: the character between cells; a blank means any number of them.
         decimal: the decimal mark of its numbers.
         header: whether its first record names the columns.
         first_line: the line of its first record, from 1; earlier lines do not belong to the table.
@@ -137,7 +137,7 @@ def _leading(lines: Sequence[str], skip_lines: int | None) -> tuple[int, tuple[s
 
 
 def _is_comment(lines: Sequence[str], place: int) -> bool:
-    """Whether a line is a comment: it begins with `#`, and is no header like the records below it."""
+    """Whether a line is a comment: it starts with `#`, and is not a header like the records below it."""
     text = lines[place].lstrip(SPACES)
     if not text.startswith("#"):
         return False

@@ -124,7 +124,7 @@ def form_notes(values: Mapping[str, Collection[str]], separator: str, decimal: s
 
     Args:
         values: the different texts of each column of numbers, without gaps.
-        separator: the file's; beside semicolons a dot often parts thousands.
+        separator: the file's; beside semicolons a dot often separates thousands.
         decimal: the file's decimal mark.
     """
     dates = [name for name, texts in values.items() if _are_dates(texts)]
@@ -166,7 +166,7 @@ def _gap_number(texts: Collection[str], decimal: str) -> str:
 
 
 def _are_codes(texts: Collection[str]) -> bool:
-    """Whether whole numbers are all of one length, of three digits or more, and some begin with a zero."""
+    """Whether whole numbers are all of one length, of three digits or more, and some start with a zero."""
     lengths = set(map(len, texts))
     return (
         len(lengths) == 1

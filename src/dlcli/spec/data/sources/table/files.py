@@ -195,7 +195,7 @@ def decoded(file: io.BufferedReader, encoding: str) -> Iterator[str]:
             yield from _checked_lines(text, name)
     finally:
         with suppress(ValueError):  # the file is closed already
-            text.detach()  # it is closed by whoever opened it
+            text.detach()  # the caller that opened it closes it
 
 
 def _checked_lines(text: io.TextIOWrapper, name: str) -> Iterator[str]:

@@ -159,7 +159,7 @@ def _look_at_typed(path: str, kind: str, rows: int, sheet: str | None) -> Look:
 
 
 def _typed_records(path: str, kind: str, most: int, sheet: str | None) -> tuple[list[list[str]], Dialect, tuple[str, ...]]:
-    """Returns the first records of an Excel or Parquet file, the header among them, how it is written, and notes."""
+    """Returns the first records of an Excel or Parquet file, including the header, its dialect, and notes."""
     from dlcli.spec.data.sources.table.typed import parquet_columns, parquet_names, sheet_table
 
     if kind == "parquet":

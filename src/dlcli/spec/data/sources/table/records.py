@@ -23,7 +23,7 @@ class Counts:
     Attributes:
         short: rows with fewer cells than the header, whose last cells are gaps; the first by its line.
         multiline: rows with a cell over several lines.
-        comments: ignored lines that begin with `#`.
+        comments: ignored lines that start with `#`.
     """
 
     short: list[int] = field(default_factory=list)

@@ -141,7 +141,7 @@ def sheet_notes(path: str | Path, sheets: Sheets, head: Sequence[Sequence[str]])
 
 
 def _merged_notes(path: str | Path, sheet: str, header: int) -> list[str]:
-    """Returns a note on merged cells below the header's row, of which the first alone holds the value."""
+    """Returns a note on merged cells below the header's row, of which only the first holds the value."""
     rows = {cells: int(re.findall(r"\d+", cells)[0]) for cells in _merged_cells(path, sheet)}
     merged = sorted((cells for cells, row in rows.items() if row > header), key=lambda cells: (rows[cells], cells))
     if not merged:
@@ -200,7 +200,7 @@ def _workbook(path: str | Path, *, data_only: bool = True) -> Iterator[Any]:
             if sum(member.file_size for member in archive.infolist()) > _LARGEST_WORKBOOK:
                 raise DataError("the workbook is larger than 4 GiB when it is unpacked")
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of parts that are not read: validation, drawings
+                warnings.simplefilter("ignore")  # of elements that are not read: validation, drawings
                 book = openpyxl.load_workbook(file, read_only=True, data_only=data_only)
                 try:
                     yield book
