@@ -54,7 +54,7 @@ def predict(
 
     skipped = _Skipped()
     prediction = Run(chosen_run.path).prediction(what, calibrated=calibrated)
-    skipped.left_out(prediction.notes)
+    skipped.print_notes(prediction.notes)
     _print(prediction, prediction.answers(skipped), top, as_json=as_json, csv=csv)
     skipped.end()
     unfamiliar = prediction.unfamiliar.notes() if prediction.unfamiliar else []
@@ -143,7 +143,7 @@ class _Skipped:
         if self._count <= _MOST_NAMED:
             typer.echo(visible(f"skipped {name}: {why}"), err=True)
 
-    def left_out(self, notes: Iterable[str]) -> None:
+    def print_notes(self, notes: Iterable[str]) -> None:
         """Prints notes on the files in folders that are not predicted on."""
         for note in notes:
             typer.echo(visible(f"note: {note}"), err=True)

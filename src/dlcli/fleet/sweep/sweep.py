@@ -130,7 +130,7 @@ class _Sweeping:
         """Takes over the trials of processes of this folder that were killed or stopped: records those that have ended, and
         queues the others."""
         with self._folder.claiming_trials():
-            for frozen in self._known():
+            for frozen in self._planned_trials():
                 owner = frozen.user_attrs.get(WORKER, "")
                 # A process that was killed just as it started a trial could not record its name.
                 owner_ended = (
@@ -147,7 +147,7 @@ class _Sweeping:
         trial.set_user_attr(WORKER, self._working.name)
         return _Trial(trial, job_of(self._search, trial), PruningWatch(self._search, trial), inherited=True)
 
-    def _known(self) -> list[Any]:
+    def _planned_trials(self) -> list[Any]:
         return [trial for trial in self._search.study.get_trials(deepcopy=False) if not trial.user_attrs.get(SURPLUS)]
 
     def _next(self) -> bool:
@@ -161,9 +161,9 @@ class _Sweeping:
         if self._again:
             return False
         trials = self._search.plan.trials
-        known_trials = self._known()
-        waiting = any(trial.state.name == "WAITING" for trial in known_trials)
-        if sum(trial.state.name != "WAITING" for trial in known_trials) >= trials or (
+        planned_trials = self._planned_trials()
+        waiting = any(trial.state.name == "WAITING" for trial in planned_trials)
+        if sum(trial.state.name != "WAITING" for trial in planned_trials) >= trials or (
             self._sweep.sampler == "grid" and not waiting
         ):
             return False
@@ -174,7 +174,7 @@ class _Sweeping:
         study.sampler = sampler_of(self._search, self._working.name if self._working.joins else "")
         trial = study.ask()
         trial.set_user_attr(WORKER, self._working.name)
-        before = sum(other.number < trial.number for other in self._known())
+        before = sum(other.number < trial.number for other in self._planned_trials())
         if before >= trials:  # another process has just started the last one
             trial.set_user_attr(SURPLUS, True)
             self._tell(trial, None, "fail")
@@ -184,7 +184,7 @@ class _Sweeping:
 
     def _is_settled(self, candidate: _Trial) -> bool:
         """Ends a trial that need not be trained: its values were tried already, or are no valid spec together."""
-        twin = next((other for other in self._known() if self._is_twin(other, candidate.trial)), None)
+        twin = next((other for other in self._planned_trials() if self._is_twin(other, candidate.trial)), None)
         if twin is not None:
             candidate.trial.set_user_attr(SAME, twin.number)
             values = twin.values if twin.state.name == "COMPLETE" else None

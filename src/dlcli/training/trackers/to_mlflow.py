@@ -44,7 +44,7 @@ class ToMLflow:
         from mlflow import MlflowClient
 
         self._client = MlflowClient(tracking_uri=self._spec.tracking_uri or self._usual_place())
-        self._id = stored_id if stored_id and self._is_known(stored_id) else self._new_run()
+        self._id = stored_id if stored_id and self._is_active(stored_id) else self._new_run()
         self._unsure = bool(stored_id)
         self._client.update_run(self._id, status="RUNNING")
         self._log_parameters()
@@ -54,7 +54,7 @@ class ToMLflow:
         """Returns MLflow's default location; `mlruns` beside the runs folder where that would be a database."""
         return os.environ.get("MLFLOW_TRACKING_URI") or (self._run.path.parents[2] / "mlruns").as_uri()
 
-    def _is_known(self, stored_id: str) -> bool:
+    def _is_active(self, stored_id: str) -> bool:
         from mlflow.exceptions import MlflowException
 
         try:

@@ -65,7 +65,7 @@ class RayEngine:
         self._settings = settings
         self._ray = _connected(settings.address)
         self._gcs: str = self._ray.get_runtime_context().gcs_address
-        self._answered = self._asked = monotonic()
+        self._answered = self._last_check = monotonic()
         self.lost = False
 
     def begin(self, orders: Sequence[Order]) -> list[RayProcess]:
@@ -114,9 +114,9 @@ class RayEngine:
 
     def _look_for_the_cluster(self) -> None:
         now = monotonic()
-        if self.lost or now - self._asked < _ASK_EVERY:
+        if self.lost or now - self._last_check < _ASK_EVERY:
             return
-        self._asked = now
+        self._last_check = now
         host, _, port = self._gcs.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=_ASK_EVERY).close()
@@ -168,7 +168,7 @@ class RayProcess:
     is_cancelled: bool = False
     code: int | None = None
     _has_started: bool = False
-    _asked: float = field(default_factory=monotonic)
+    _last_check: float = field(default_factory=monotonic)
 
     def exit_code(self) -> int | None:
         """Returns the exit code; for a task cancelled when its node failed, once no process holds its job any more."""
@@ -182,8 +182,8 @@ class RayProcess:
 
     def has_begun(self) -> bool:
         """Whether it has started: its process holds the job."""
-        if not self._has_started and monotonic() - self._asked > _ASK_EVERY:
-            self._asked = monotonic()
+        if not self._has_started and monotonic() - self._last_check > _ASK_EVERY:
+            self._last_check = monotonic()
             self._has_started = self._is_held()
         return self._has_started
 

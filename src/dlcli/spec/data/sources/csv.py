@@ -287,8 +287,8 @@ class Csv(SourceSpec):
         """Returns the columns of a file that the model sees."""
         if isinstance(self.features, list):
             return list(dict.fromkeys(self.named(self.features, columns)))
-        left_out = {*self.named(self.targets, columns), *self.named(self.drop, columns)}
-        return [name for name in dict.fromkeys(columns) if name not in left_out]
+        excluded = {*self.named(self.targets, columns), *self.named(self.drop, columns)}
+        return [name for name in dict.fromkeys(columns) if name not in excluded]
 
     def open(self, request: Request) -> Opened:
         """Returns the rows: a mapping of columns, float32 with NaN for gaps, or text with "" for gaps.

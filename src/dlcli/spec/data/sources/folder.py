@@ -111,7 +111,7 @@ class Folder(SourceSpec):
             DataError: the folder has `faults`, or a class has no images to train on.
         """
         if request.revision == 1:
-            classes, images = folder_revision_1.found_in(self.path)
+            classes, images = folder_revision_1.classes_and_images(self.path)
             return Opened(self._examples(classes, images, request), classes)
         for _, message in self.faults():
             raise DataError(message)

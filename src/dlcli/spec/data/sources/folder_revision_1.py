@@ -17,7 +17,7 @@ _PARTS = {
 _CLUTTER = ("thumbs.db", "desktop.ini")
 
 
-def found_in(root: str) -> tuple[tuple[str, ...], dict[str, dict[str, list[str]]]]:
+def classes_and_images(root: str) -> tuple[tuple[str, ...], dict[str, dict[str, list[str]]]]:
     """Returns the names of the classes and, by part and class, the paths of the images."""
     parts = _parts(Path(root))
     classes = tuple(_folders(parts["train"]))
