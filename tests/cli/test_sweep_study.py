@@ -13,7 +13,7 @@ import pytest
 from conftest import Dlcli
 
 from cli.test_sweep import GRID, write
-from dlcli.cli.sweeping import _found
+from dlcli.cli.sweeping import _existing_sweep
 from dlcli.errors import RunFailed, UsageError
 from dlcli.fleet.batch.active import Fleet
 from dlcli.fleet.batch.devices import slots
@@ -245,4 +245,4 @@ def test_a_machine_without_what_the_sampler_needs_does_not_join(tmp_path: Path, 
     there = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "cmaes" else there(name))
     with pytest.raises(UsageError, match="the sampler cma-es needs the package cmaes"):
-        _found("", folder.id, folder.recorded_storage, None, tmp_path / "runs")
+        _existing_sweep("", folder.id, folder.recorded_storage, None, tmp_path / "runs")
