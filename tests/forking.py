@@ -13,6 +13,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from functools import cache
 from typing import Any
 
@@ -24,6 +25,8 @@ _READ_AT_START = (
 """How variables of the environment begin that Python or a library reads when it is imported."""
 _PRELOADED = ("cli.app", "cli.console", "fleet.batch.preload", "predict.predict", "models.describe", "api.run")
 _LARGEST_MESSAGE = 2**20
+_PATIENCE = 120.0
+"""Seconds that the first process may take to import TensorFlow on a busy machine."""
 
 
 def can_fork(env: dict[str, str], template_env: dict[str, str]) -> bool:
@@ -74,6 +77,8 @@ class _Template:
             stdin=subprocess.DEVNULL,
         )
         other.close()
+        self._socket.settimeout(_PATIENCE)
+        self._lock = threading.Lock()
 
     def fork(self, order: dict[str, Any], descriptors: list[int]) -> int:
         """Returns the number of a new process, a child of this one.
@@ -81,14 +86,18 @@ class _Template:
         The template forks a process that forks the new one and ends, so that the new one loses its parent; while this process
         is the subreaper, the kernel makes it the next parent.
         """
-        _set_subreaper(True)
-        try:
-            socket.send_fds(self._socket, [json.dumps(order).encode()], descriptors)
-            answer = self._socket.recv(64)
-        finally:
-            _set_subreaper(False)
+        with self._lock:
+            _set_subreaper(True)
+            try:
+                socket.send_fds(self._socket, [json.dumps(order).encode()], descriptors)
+                answer = self._socket.recv(64)
+            except OSError:
+                answer = b""
+            finally:
+                _set_subreaper(False)
         if not answer:
-            raise RuntimeError("the process that dlcli is forked from has ended")
+            _template.cache_clear()  # the next test gets a new one
+            raise RuntimeError("the process that tests fork theirs from has ended, or does not answer")
         return int(answer)
 
 
