@@ -21,11 +21,33 @@ gc.set_threshold(50_000, 20, 20)  # as in dlcli's own process
 Dlcli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+AT_START = dict(os.environ)
+"""The environment of this process before TensorFlow was imported."""
+SET_BY_IMPORTS = {
+    "KERAS_BACKEND": "tensorflow",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "TF_ENABLE_ONEDNN_OPTS": "1",
+    "TF2_BEHAVIOR": "1",
+    "GRPC_VERBOSITY": "ERROR",
+    "HDF5_PLUGIN_PATH": "disable",
+    "ENABLE_RUNTIME_UPTIME_TELEMETRY": "1",
+}
+"""Variables that TensorFlow, h5py and dlcli set when they are imported."""
+
+
 def environment(**changes: str) -> dict[str, str]:
-    """Returns this process's environment for a child that runs this checkout: no colours, no runs folder of the user's."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DLCLI_", "FORCE_COLOR", "PYTEST_"))}
+    """Returns this process's environment for a child that runs this checkout: no colours, no runs folder of the user's.
+
+    What imports have set in this process is left out, as a user's shell does not have it.
+    """
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DLCLI_", "FORCE_COLOR", "PYTEST_", "TPU_ML_"))
+        and (name in AT_START or SET_BY_IMPORTS.get(name) != value)
+    }
     own = {"PYTHONPATH": str(REPOSITORY / "src"), "PYTHONFAULTHANDLER": "1", "DLCLI_COMMAND": "dlcli"}
-    return kept | own | changes
+    return inherited | own | changes
 
 
 TEMPLATE_ENVIRONMENT = environment()

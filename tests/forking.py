@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from functools import cache
 from typing import Any
 
@@ -147,11 +148,14 @@ def _forked() -> int:
         with os.fdopen(reading) as pipe:
             return int(pipe.read())
     os.close(reading)
+    middle = os.getpid()
     number = os.fork()
     if number:
         os.write(writing, str(number).encode())
         os._exit(0)
     os.close(writing)
+    while os.getppid() == middle:
+        time.sleep(0.001)
     return 0
 
 

@@ -1,0 +1,56 @@
+"""Processes that tests fork: they are what a started process is, and they are forked also once this process has TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import TEMPLATE_ENVIRONMENT, command, environment, run_process, start_process
+from forking import can_fork
+
+from dlcli.runtime.engine import keras
+
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+
+
+@ON_LINUX
+def test_an_environment_without_changes_allows_forking_once_tensorflow_is_imported() -> None:
+    assert keras.__version__
+    assert can_fork(environment(), TEMPLATE_ENVIRONMENT)
+    assert can_fork(environment(DLCLI_RUNS="elsewhere"), TEMPLATE_ENVIRONMENT)
+    assert not can_fork(environment(TF_NUM_INTRAOP_THREADS="1"), TEMPLATE_ENVIRONMENT)
+
+
+@ON_LINUX
+def test_a_forked_process_has_tensorflow_loaded_and_this_process_as_its_parent(tmp_path: Path) -> None:
+    code = "import os, sys; print('tensorflow' in sys.modules, os.getppid(), os.getcwd(), sys.argv, os.environ['WORD'])"
+    done = run_process([sys.executable, "-c", code, "a b"], cwd=tmp_path, env=environment(WORD="x"))
+    assert done.stdout == f"True {os.getpid()} {tmp_path} ['-c', 'a b'] x\n"
+
+
+def test_exit_codes_streams_and_signals_are_those_of_a_process(tmp_path: Path) -> None:
+    code = "import sys; sys.stderr.write(sys.stdin.read().upper()); sys.exit(3)"
+    done = run_process([sys.executable, "-c", code], input="words", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "WORDS")
+    with start_process(
+        [sys.executable, "-c", "import time; print(1, flush=True); time.sleep(60)"], stdout=subprocess.PIPE
+    ) as one:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "1\n"
+        one.send_signal(signal.SIGKILL)
+        assert one.wait(30) == -signal.SIGKILL
+
+
+def test_a_defect_ends_a_process_with_its_traceback(tmp_path: Path) -> None:
+    done = run_process([sys.executable, "-c", "raise KeyError('a defect')"], cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.endswith("KeyError: 'a defect'\n")
+
+
+def test_dlcli_is_called_with_its_arguments(tmp_path: Path) -> None:
+    done = run_process(command("check", "nothing.yaml"), cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "nothing.yaml: no such file\n")
