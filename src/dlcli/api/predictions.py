@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from dlcli.predict.answers import Answers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Predictions(Sequence[dict[str, Any]]):
     """A sequence of predictions, each a dict as `dlcli predict --json` prints it.
 
@@ -52,6 +53,10 @@ class Predictions(Sequence[dict[str, Any]]):
 
         return list(layout_of(self._answers.task).objects(self._answers, count))
 
+    @cached_property
+    def _dicts(self) -> list[dict[str, Any]]:
+        return self.top(1)
+
     def __len__(self) -> int:
         return len(self._answers.ids)
 
@@ -60,7 +65,7 @@ class Predictions(Sequence[dict[str, Any]]):
     @overload
     def __getitem__(self, place: slice) -> list[dict[str, Any]]: ...
     def __getitem__(self, place: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
-        return self.top(1)[place]
+        return self._dicts[place]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self.top(1))
+        return iter(self._dicts)

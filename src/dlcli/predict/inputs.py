@@ -113,12 +113,11 @@ def batches(
     files: Iterable[str], model_inputs: ModelInputs, experiment: Experiment, *, size: int, skip: Skip
 ) -> Iterator[Batch]:
     """Yields all examples of files, `size` at a time; the name `-` is stdin: names of files, or rows of a table."""
-    source = experiment.data.source
     if model_inputs.kind == "columns":
-        table = source if isinstance(source, Csv) else Csv(kind="csv", path="rows.csv", target="target")
         for path in files:
-            yield from _of_table(path, table, model_inputs.columns or {}, size, skip)
+            yield from _of_table(path, table_source(experiment), model_inputs.columns or {}, size, skip)
         return
+    source = experiment.data.source
     name = source.features if isinstance(source, Npz) else "x"
     for is_array, group in groupby(_with_names_from_stdin(files), lambda path: path.lower().endswith(_NUMPY)):
         if is_array or model_inputs.kind == "arrays":
@@ -126,6 +125,17 @@ def batches(
                 yield from _of_array(path, name, model_inputs, experiment.data.image, size, skip)
         else:
             yield from _of_images(group, _settings(experiment.data.image, model_inputs.shape), size, skip)
+
+
+def table_source(experiment: Experiment) -> Csv:
+    """Returns what the cells of a table mean: as in the run's own table, or as by default where it was trained on none."""
+    source = experiment.data.source
+    return source if isinstance(source, Csv) else Csv(kind="csv", path="rows.csv", target="target")
+
+
+def notes_on_columns(table: OpenTable, source: Csv, columns: dict[str, bool]) -> list[str]:
+    """Returns notes on a table's columns: those that the reader makes, and those that the model does not take."""
+    return [*table.notes, *ignored_columns(source, table.names, file_columns(source, columns).values())]
 
 
 def _settings(image: ImageSettings, shape: tuple[int, ...]) -> ImageSettings:
@@ -195,8 +205,7 @@ def _of_table(path: str, source: Csv, columns: dict[str, bool], size: int, skip:
     try:
         with _open_table(path, source, columns, size) as table:
             yield from table_batches(table, source, columns, size, skip, name_of=lambda number: f"{name}:{number}")
-            ignored = ignored_columns(source, table.names, file_columns(source, columns).values())
-            if notes := [*table.notes, *ignored, *row_notes(table.counts)]:
+            if notes := [*notes_on_columns(table, source, columns), *row_notes(table.counts)]:
                 yield Batch([], TableColumns({}), tuple(f"{name}: {note}" for note in notes))
     except DataError as error:
         skip(name, str(error))

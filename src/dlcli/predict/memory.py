@@ -10,10 +10,9 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs
 from dlcli.errors import DataError
-from dlcli.predict.inputs import Batch, Skip, array_batch, table_batches
+from dlcli.predict.inputs import Batch, Skip, array_batch, notes_on_columns, table_batches, table_source
 from dlcli.runtime.inputs import TableColumns
 from dlcli.spec.data.sources.csv import Csv
-from dlcli.spec.data.sources.csv_rows import file_columns, ignored_columns
 from dlcli.spec.data.sources.table.cells import normalized
 from dlcli.spec.data.sources.table.reader import table_in_memory
 from dlcli.spec.data.sources.table.typed import cell_text
@@ -51,19 +50,17 @@ def memory_batches(
 
 
 def _of_columns(examples: Columns, columns: dict[str, bool], experiment: Experiment, size: int, skip: Skip) -> Iterator[Batch]:
-    source = experiment.data.source
-    table_source = source if isinstance(source, Csv) else Csv(kind="csv", path="rows.csv", target="target")
-    texts = {_name(name, table_source): [_text(value) for value in values] for name, values in examples.items()}
+    source = table_source(experiment)
+    texts = {_name(name, source): [_text(value) for value in values] for name, values in examples.items()}
     lengths = {name: len(values) for name, values in texts.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(
             f"the columns have several lengths: {', '.join(f'{name} {length}' for name, length in lengths.items())}"
         )
     table = table_in_memory(texts)
-    yield from table_batches(table, table_source, columns, size, skip, name_of=lambda number: str(number - 1))
-    ignored = ignored_columns(table_source, table.names, file_columns(table_source, columns).values())
-    if ignored:
-        yield Batch([], TableColumns({}), tuple(ignored))
+    yield from table_batches(table, source, columns, size, skip, name_of=lambda number: str(number - 1))
+    if notes := notes_on_columns(table, source, columns):
+        yield Batch([], TableColumns({}), tuple(notes))
 
 
 def _name(name: Any, source: Csv) -> str:
