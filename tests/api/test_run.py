@@ -191,3 +191,25 @@ def test_a_finished_run_is_fine_tuned_and_trained_for_longer(run: dlcli.Run, tmp
     assert tuned.folder.status().parent == run.id
     longer = dlcli.resume(tuned, set={"training.stages.0.epochs": 2})
     assert [row["epoch"] for row in longer.history()] == [1, 2]
+
+
+def test_fine_tuning_on_other_data_says_so_in_the_log_of_the_new_run(run: dlcli.Run, folder: Path, tmp_path: Path) -> None:
+    lines = (folder / "people.csv").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "others.csv").write_text("\n".join([*lines, *lines[1:7]]) + "\n", encoding="utf-8")
+    tuned = dlcli.finetune(run, epochs=1, runs=tmp_path, set={"data.source.path": tmp_path / "others.csv"})
+    note = f"note: the data is not that of {run.id}, so it is split again"
+    assert note in (tuned.path / "log.txt").read_text(encoding="utf-8")
+
+
+def test_a_spec_takes_the_numbers_of_numpy_and_refuses_what_yaml_does_not_hold(folder: Path) -> None:
+    spec = dlcli.load(spec_of(folder), set={"training.epochs": np.int64(3), "training.optimizer.learning_rate": np.float64(0.02)})
+    assert spec.experiment.training.epochs == 3
+    assert spec.experiment.training.optimizer.learning_rate == 0.02
+    with pytest.raises(dlcli.UsageError, match="a spec holds numbers, texts, lists and dicts, not ndarray"):
+        dlcli.load(spec_of(folder), set={"model.units": np.array([4, 2])})
+
+
+def test_models_of_the_program_stay_usable_after_a_training(folder: Path, tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="ones")])
+    dlcli.train(spec_of(folder), set={"training.epochs": 1}, runs=tmp_path)
+    assert model.predict(np.ones((1, 2)), verbose=0).tolist() == [[2.0]]

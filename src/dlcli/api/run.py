@@ -131,7 +131,7 @@ class Run:
             >>> run.predict(["a.png", "b.png"])
             >>> run.predict({"sepal_length": [5.1], "sepal_width": [3.5]})
         """
-        return collected(self.prediction(inputs, calibrated=calibrated))
+        return _collected(self.prediction(inputs, calibrated=calibrated))
 
     def prediction(self, inputs: Any, *, calibrated: bool = False) -> Prediction:
         """Returns a prediction that reads and answers a batch at a time, for more inputs than fit into memory.
@@ -228,7 +228,7 @@ class Run:
         return self._folder.metrics(chosen)
 
 
-def collected(prediction: Prediction) -> Predictions:
+def _collected(prediction: Prediction) -> Predictions:
     """Returns all answers of a prediction at once.
 
     Raises:
@@ -271,7 +271,7 @@ def _in_memory(inputs: Any) -> Any:
         import numpy as np
 
         return np.asarray(inputs)
-    kinds = "files, a NumPy array, a DataFrame, a dict of columns or a list of dicts"
+    kinds = "files, a NumPy array, a pandas DataFrame, a dict of columns or a list of dicts"
     raise UsageError(f"predict: expected {kinds}, found {type(inputs).__name__}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,7 @@ def train(
         >>> run = dlcli.train("configs/digits_mlp.yaml", set={"training.epochs": 3})
         >>> run.metrics()["accuracy"]
     """
-    return _trained(load(spec, set=set), runs, offline=offline, reporter=reporter, cluster=cluster)
+    return _trained(load(spec, set=set), runs, reporter, offline=offline, cluster=cluster)
 
 
 def finetune(
@@ -134,21 +135,21 @@ def finetune(
     """
     from dlcli.training.finetune import continued, with_stages
 
-    reporter = reporter or LoggingReporter()
     if not isinstance(source, Run):
         if (train, learning_rate, epochs) != (None, None, None):
             raise UsageError("train, learning_rate and epochs need a run; a spec sets them in `training.stages`")
-        return _trained(with_stages(load(source, set=set)), runs, offline=offline, reporter=reporter)
+        return _trained(with_stages(load(source, set=set)), runs, reporter, offline=offline)
+    notes: list[str] = []
     loaded = continued(
         source.folder,
-        reporter.log,
+        notes.append,
         train=_plain(train or "all"),
         learning_rate=learning_rate,
         epochs=epochs,
         overrides=_as_options(set),
         offline=offline,
     )
-    return _trained(loaded, runs, offline=offline, reporter=reporter, parent=source.id)
+    return _trained(loaded, runs, reporter, offline=offline, parent=source.id, notes=notes)
 
 
 def resume(
@@ -190,21 +191,13 @@ def resume(
     return run
 
 
-def _trained(
-    loaded: LoadedSpec,
-    runs: str | PathLike[str],
-    *,
-    offline: bool,
-    reporter: Reporter | None = None,
-    parent: str = "",
-    cluster: Cluster | None = None,
-) -> Run:
+def _trained(loaded: LoadedSpec, runs: str | PathLike[str], reporter: Reporter | None, **options: Any) -> Run:
     reporter = reporter or LoggingReporter()
     with reporter.waiting("starting TensorFlow"):
         from dlcli.training.train import train as train_folder
 
     with _settings_restored():
-        folder = train_folder(loaded, Path(runs), reporter, offline=offline, parent=parent, cluster=cluster)
+        folder = train_folder(loaded, Path(runs), reporter, **options)
     return Run(folder.path)
 
 
@@ -236,9 +229,19 @@ def _as_options(overrides: Overrides) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """Returns a value as YAML can hold it: mappings as dicts, sequences as lists, paths as text."""
+    """Returns a value as YAML can hold it: mappings as dicts, sequences as lists, paths as text, NumPy's numbers as Python's.
+
+    Raises:
+        UsageError: YAML holds no such value.
+    """
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    return fspath(value) if isinstance(value, PathLike) else value
+    if isinstance(value, PathLike):
+        return fspath(value)
+    if hasattr(value, "dtype") and getattr(value, "ndim", None) == 0:  # a scalar of NumPy or TensorFlow; neither is imported
+        value = value.item() if hasattr(value, "item") else value.numpy().item()
+    if not isinstance(value, (str, bool, int, float, date, type(None))):
+        raise UsageError(f"a spec holds numbers, texts, lists and dicts, not {type(value).__name__}: {value!r:.60}")
+    return value

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, RunsFolder, SpecFile
+from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, RunsFolder, SpecFile, named_run
 from dlcli.errors import RunFailed, UsageError
 from dlcli.visible import visible
 
@@ -163,7 +163,6 @@ def baseline(
     loaded = load(spec, overrides or ())
 
     from dlcli.cli.console import TrainingDisplay, print_json
-    from dlcli.cli.options import named_run
 
     run = named_run(beside, runs) if beside else None
     display = TrainingDisplay(quiet=as_json)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, Quiet, RunsFolder, complete_run
+from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, Quiet, RunsFolder, complete_run, named_run
 from dlcli.visible import visible
 
 if TYPE_CHECKING:
@@ -138,7 +138,6 @@ def finetune(
     """
     from dlcli.api.run import Run
     from dlcli.api.training import finetune as finetune_model
-    from dlcli.cli.options import named_run
     from dlcli.errors import UsageError
 
     with _display(quiet) as display:

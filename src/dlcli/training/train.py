@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,13 @@ def train(
     batch: str = "",
     write_up: bool = True,
     cluster: Cluster | None = None,
+    notes: Sequence[str] = (),
 ) -> RunFolder:
     """Trains an experiment in a new run folder and returns the run.
 
     `parent` is the id of the run that it continues, `batch` names the job of a batch that it is made for. `write_up`
-    says whether diagnosis, model card and report are written at its end. Of a cluster's workers this is the chief.
+    says whether diagnosis, model card and report are written at its end. Of a cluster's workers this is the chief. `notes`
+    are the first lines of the run's log: what was noticed before there was a folder for it.
 
     Raises:
         RunFailed: the training failed; the folder says why and keeps the best epoch so far.
@@ -61,8 +63,11 @@ def train(
     joined(experiment.hardware, cluster)
     run = RunFolder.create(runs, experiment.name, spec=to_yaml(experiment), source=loaded.source_text, batch=batch)
     run.update_status(process_started=process_started(), parent=parent)
+    log = run_logger(run, reporter)
     with run.hold():
-        proceed(run, experiment, reporter, run_logger(run, reporter), offline=offline, write_up=write_up, cluster=cluster)
+        for note in notes:
+            log(note)
+        proceed(run, experiment, reporter, log, offline=offline, write_up=write_up, cluster=cluster)
     return run
 
 
