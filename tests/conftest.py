@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -97,16 +98,34 @@ def run_process(
     return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
 
 
+@contextmanager
+def restored_environment() -> Iterator[None]:
+    """Restores the environment at the end of the block, except what imports set: other tests start children of their own.
+
+    A call inside this process sets `PYTHONPATH` for its children, Ray sets `PYTHONBREAKPOINT`, and tf2onnx a log level.
+    """
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in {name for name, _ in before.items() ^ os.environ.items()} - {"PYTEST_CURRENT_TEST"}:
+            if name in before:
+                os.environ[name] = before[name]
+            elif SET_BY_IMPORTS.get(name) != os.environ[name]:
+                del os.environ[name]
+
+
 @pytest.fixture(autouse=True)
-def _environment_for_children() -> Iterator[None]:
-    """Restores what a call inside this process sets for its children: other tests start children of their own."""
-    before = {name: os.environ.get(name) for name in ("PYTHONSAFEPATH", "PYTHONPATH", "DLCLI_COMMAND")}
-    yield
-    for name, value in before.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+def _environment_of_a_test() -> Iterator[None]:
+    with restored_environment():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _environment_of_a_module() -> Iterator[None]:
+    """Restores what fixtures of a module change, too."""
+    with restored_environment():
+        yield
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TEMPLATE_ENVIRONMENT, command, environment, run_process, start_process
+from conftest import TEMPLATE_ENVIRONMENT, command, environment, restored_environment, run_process, start_process
 from forking import can_fork
 
 from dlcli.runtime.engine import keras
@@ -23,6 +23,18 @@ def test_an_environment_without_changes_allows_forking_once_tensorflow_is_import
     assert can_fork(environment(), TEMPLATE_ENVIRONMENT)
     assert can_fork(environment(DLCLI_RUNS="elsewhere"), TEMPLATE_ENVIRONMENT)
     assert not can_fork(environment(TF_NUM_INTRAOP_THREADS="1"), TEMPLATE_ENVIRONMENT)
+
+
+def test_what_a_test_sets_in_the_environment_does_not_reach_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLCLI_RUNS", "runs")
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    with restored_environment():
+        os.environ |= {"PYTHONBREAKPOINT": "set_trace", "DLCLI_RUNS": "elsewhere", "KERAS_BACKEND": "tensorflow"}
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # tf2onnx sets it when it is imported
+    assert os.environ["DLCLI_RUNS"] == "runs"
+    assert "PYTHONBREAKPOINT" not in os.environ
+    assert os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3"
+    assert os.environ["KERAS_BACKEND"] == "tensorflow"
 
 
 @ON_LINUX

@@ -202,9 +202,10 @@ def test_fine_tuning_on_other_data_says_so_in_the_log_of_the_new_run(run: dlcli.
 
 
 def test_a_spec_takes_the_numbers_of_numpy_and_refuses_what_yaml_does_not_hold(folder: Path) -> None:
-    spec = dlcli.load(spec_of(folder), set={"training.epochs": np.int64(3), "training.optimizer.learning_rate": np.float64(0.02)})
+    numbers = {"training.epochs": np.int64(3), "training.optimizer": {"kind": "sgd", "learning_rate": np.float32(0.5)}}
+    spec = dlcli.load(spec_of(folder), set=numbers)
     assert spec.experiment.training.epochs == 3
-    assert spec.experiment.training.optimizer.learning_rate == 0.02
+    assert spec.experiment.training.optimizer.learning_rate == 0.5
     with pytest.raises(dlcli.UsageError, match="a spec holds numbers, texts, lists and dicts, not ndarray"):
         dlcli.load(spec_of(folder), set={"model.units": np.array([4, 2])})
 
