@@ -11,7 +11,7 @@ from pydantic import Field
 from trainings import save_volumes, trained, write_spec
 
 from dlcli.cli.app import app
-from dlcli.errors import RunFailed, SpecError
+from dlcli.errors import SpecError
 from dlcli.runtime.engine import keras
 from dlcli.spec.base import OneOf, Shape, Triple
 from dlcli.spec.load import load
@@ -63,8 +63,8 @@ def test_an_input_rank_that_a_layer_does_not_support_is_a_clear_error(tmp_path: 
     model = "{kind: cnn, layers: [{kind: conv3d, filters: 4, kernel_size: 3}]}"
     with pytest.raises(SpecError, match=r"needs a volume `\(depth, height, width, channels\)`, but gets shape \(8, 8, 1\)"):
         load(write_spec(tmp_path, "{kind: builtin, name: digits}", model=model))
-    with pytest.raises(RunFailed, match=r"\(6, 6, 6, 1\); the three-dimensional kind is `conv3d` or `\.\.\.pooling3d`"):
-        trained(_spec(tmp_path, "[{kind: conv2d, filters: 4, kernel_size: 3}]"))
+    with pytest.raises(SpecError, match=r"\(6, 6, 6, 1\); the three-dimensional kind is `conv3d` or `\.\.\.pooling3d`"):
+        load(_spec(tmp_path, "[{kind: conv2d, filters: 4, kernel_size: 3}]"))
 
 
 def test_a_window_of_two_numbers_is_refused_for_volumes(tmp_path: Path) -> None:

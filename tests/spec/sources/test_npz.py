@@ -25,11 +25,19 @@ def test_rows_series_and_images_keep_their_shape(tmp_path: Path) -> None:
         (np.ones((4, 8, 8, 3), "uint8"), (4, 8, 8, 3), "uint8"),
         (np.ones(4, bool), (4, 1), "float32"),
     ):
-        found = opened(saved(tmp_path, x=raw, y=labels))
+        source = saved(tmp_path, x=raw, y=labels)
+        found, facts = opened(source), source.facts(TASKS["classification"])
         train = found.parts["train"]
+        assert (facts.shape, facts.image) == (shape[1:], dtype == "uint8")  # known by the header, before training
         assert (train.inputs.values.shape, train.inputs.values.dtype) == (shape, dtype)
         assert train.targets.tolist() == [1, 0, 1, 2]
         assert found.classes == ("1", "3", "7")
+
+
+def test_the_shape_is_unknown_where_opening_the_file_must_decide(tmp_path: Path) -> None:
+    for raw in (np.ones((4, 8, 8, 5), "uint8"), np.array(["a", "b", "c", "d"]), np.array(3.0)):
+        facts = saved(tmp_path, x=raw, y=[0, 1, 0, 1]).facts(TASKS["classification"])
+        assert (facts.shape, facts.image) == (None, False)
 
 
 def test_parts_are_found_by_their_suffixes(tmp_path: Path) -> None:

@@ -193,7 +193,8 @@ def _augmentation_needs_images(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _gives_no_images(experiment: Experiment, facts: Facts) -> bool:
-    return not facts.image and (facts.shape is not None or getattr(experiment.data.source, "kind", "") == "csv")
+    """Whether the source gives rows of numbers; arrays of numbers with height, width and channels may be pixels."""
+    return facts.gives_rows or getattr(experiment.data.source, "kind", "") == "csv"
 
 
 def _output_is_not_repeated(experiment: Experiment) -> Iterator[Finding]:

@@ -37,7 +37,7 @@ def _backbone_files(experiment: Experiment) -> Iterator[Finding]:
 def _backbone_fits_data(experiment: Experiment) -> Iterator[Finding]:
     model, image = experiment.model, experiment.data.image
     facts = experiment.data.facts(experiment.task)
-    if model.takes_images and not facts.image and (facts.shape is not None or _is_table(experiment)):
+    if model.takes_images and (facts.gives_rows or _is_table(experiment)):
         yield ("model", "backbone"), "needs images, but the source gives rows of numbers"
         return
     shape = model.example_shape()

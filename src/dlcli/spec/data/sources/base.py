@@ -29,6 +29,11 @@ class Facts:
     has_test: bool | None = False
     image: bool = False
 
+    @property
+    def gives_rows(self) -> bool:
+        """Whether each example is known to be a row of numbers."""
+        return not self.image and self.shape is not None and len(self.shape) == 1
+
     def takes(self, task: Task) -> bool:
         """Tells whether its labels are those of a task.
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from dlcli.errors import DataError
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, labels_of, row_ids
-from dlcli.spec.data.sources.npz_values import array_header, constant_columns, difference, rows_without_values
+from dlcli.spec.data.sources.npz_values import array_header, constant_columns, difference, example_shape, rows_without_values
 from dlcli.spec.data.sources.part_names import SPLITS, part_of
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import Task
@@ -39,10 +39,11 @@ class Npz(SourceSpec):
     )
 
     def facts(self, task: Task) -> Facts:
-        """Returns the splits of the file."""
-        names = self._names() or []
-        parts = _pairs(names, self.features, self.target)
-        return Facts(has_validation="validation" in parts, has_test="test" in parts)
+        """Returns the splits of the file, and the shape of an example by the header of the training split's array."""
+        pairs = _pairs(self._names() or [], self.features, self.target)
+        header = array_header(self.path, pairs["train"][0]) if "train" in pairs else None
+        shape, is_image = example_shape(header) if header else (None, False)
+        return Facts(shape=shape, image=is_image, has_validation="validation" in pairs, has_test="test" in pairs)
 
     def _names(self) -> list[str] | None:
         """Returns the names of the file's arrays; None where it is no npz."""

@@ -47,6 +47,19 @@ def array_header(path: str, name: str) -> ArrayHeader | None:
         return None
 
 
+def example_shape(header: ArrayHeader) -> tuple[tuple[int, ...] | None, bool]:
+    """Returns the shape of one example, and whether it is an image; None where opening the source must decide.
+
+    Grey images get a channel axis, and numbers one per row an axis of length 1, as the opened source gives them.
+    """
+    shape = header.shape[1:]
+    if header.dtype == "|u1" and len(shape) in (2, 3):
+        shape = (*shape, 1) if len(shape) == 2 else shape
+        return (shape, True) if shape[2] in (1, 3) else (None, False)
+    is_numeric = header.dtype.lstrip("<>|=")[:1] in ("f", "i", "u", "b")
+    return (shape or (1,) if is_numeric and header.shape else None), False
+
+
 def difference(train: ArrayHeader, other: ArrayHeader) -> str:
     """Returns how an array of another part, OTHER in the text, differs from the training split's; "" if it does not.
 

@@ -43,7 +43,7 @@ class LayerSpec(KerasSpec):
         return shape
 
     def check_rank(self, shape: Shape) -> None:
-        """Raises ShapeError if the input has the wrong number of dimensions, with the layer that mends it."""
+        """Raises ShapeError if the input has the wrong number of dimensions, with the layer that fixes it."""
         if self.rank and len(shape) != self.rank:
             raise ShapeError(f"needs {words_of_rank(self.rank)}, but gets shape {shape}{_remedy(self.rank, len(shape))}")
 
