@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from dlcli.errors import DamagedFile
 from dlcli.runs import layout
-from dlcli.runs.files import read_table
+from dlcli.runs.files import read_cells, read_table
+from dlcli.runs.numbers import short_number
 from dlcli.score.curves import Curve
 
+_MOST_ROWS, _MOST_COLUMNS = 100, 50
+"""The most rows and columns of a metric's table that are shown."""
 MOST_CELLS = 150
 """The most classes with which the whole confusion matrix is shown."""
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -129,6 +133,68 @@ def read_rows(path: Path, kind: type[Kind]) -> list[Kind]:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"][1:]))
         raise DamagedFile(f"{path}:{int(first['loc'][0]) + 2}: {place}: {first['msg']}") from None
+
+
+class TableCell(NamedTuple):
+    """A cell of a metric's table: as in the file, and as the page shows it."""
+
+    value: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ShownTable:
+    """A metric's table, or its beginning: `omission` says how much of it is shown, `is_number` which columns hold numbers."""
+
+    metric: str
+    title: str
+    note: str
+    columns: Sequence[str]
+    is_number: Sequence[bool]
+    rows: Sequence[Sequence[TableCell]]
+    omission: str
+
+
+def read_metric_table(folder: Path, entry: Mapping[str, str]) -> ShownTable:
+    """Returns a metric's table, at most 100 rows and 50 columns of it; `entry` is its entry in `metrics.json`.
+
+    Raises:
+        DamagedFile: the file is missing or cannot be read.
+    """
+    columns, rows = read_cells(folder / entry["file"])
+    shown_rows = [row[:_MOST_COLUMNS] for row in rows[:_MOST_ROWS]]
+    is_number = [all(map(_is_number, cells)) for cells in zip(*shown_rows, strict=True)] or [False] * len(columns)
+    return ShownTable(
+        metric=entry["metric"],
+        title=entry["title"],
+        note=entry.get("note", ""),
+        columns=columns[:_MOST_COLUMNS],
+        is_number=is_number,
+        rows=[
+            [TableCell(cell, _figure(cell) if number else cell) for cell, number in zip(row, is_number, strict=True)]
+            for row in shown_rows
+        ],
+        omission=_omission(len(rows), len(columns), entry["file"]),
+    )
+
+
+def _omission(rows: int, columns: int, file: str) -> str:
+    """Returns a sentence that says how much of a table is shown; empty if all of it is."""
+    counts = ((rows, _MOST_ROWS, "rows"), (columns, _MOST_COLUMNS, "columns"))
+    parts = [f"{most} of {count:,} {what}" for count, most, what in counts if count > most]
+    return f"The table shows {' and '.join(parts)}; {file} has all." if parts else ""
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return not cell or isfinite(float(cell))
+    except ValueError:
+        return False
+
+
+def _figure(cell: str) -> str:
+    """Returns a number with four significant digits; a whole number with all of them."""
+    return cell if not cell or cell.lstrip("-").isdecimal() else short_number(float(cell))
 
 
 def curves_of(rows: Sequence[RocRow] | Sequence[PrRow]) -> list[Curve]:

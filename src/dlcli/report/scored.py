@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,10 +21,12 @@ from dlcli.report.evaluation import (
     Matrix,
     PrRow,
     RocRow,
+    ShownTable,
     SliceRow,
     ThresholdRow,
     curves_of,
     read_matrix,
+    read_metric_table,
     read_rows,
 )
 from dlcli.report.pictures import Budget, thumbnail
@@ -114,6 +117,7 @@ class Scored:
     deciles: list[DecileRow]
     charts: dict[str, list[InlineChart]]
     notes: list[str] = field(default_factory=list)
+    tables: list[ShownTable] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -186,7 +190,13 @@ def read_scored(run: RunFolder, split: str, key: str, of: ReadOptional, budget: 
         deciles=deciles,
         charts=_charts(run, split, task, folder, deciles, key, of) if draws else {},
         notes=metrics.get("notes") or [],
+        tables=_tables(metrics, folder, of),
     )
+
+
+def _tables(metrics: dict[str, Any], folder: Path, of: ReadOptional) -> list[ShownTable]:
+    tables = [of(partial(read_metric_table, folder, entry), None) for entry in metrics.get("tables") or []]
+    return [table for table in tables if table is not None]
 
 
 def _scores(metrics: dict[str, Any], specs: Sequence[MetricSpec]) -> list[Score]:

@@ -144,6 +144,13 @@ class _Threshold(_Content):
     cost: _Value
 
 
+class _Table(_Content):
+    metric: str
+    file: Annotated[str, Field(pattern=r"^[a-z0-9_]+\.csv$")]
+    title: str
+    note: str = ""
+
+
 class MetricsFile(RunFile, _Content):
     """`metrics.json` of one split."""
 
@@ -154,6 +161,7 @@ class MetricsFile(RunFile, _Content):
     calibration: _Calibration | None = None
     thresholds: list[_Threshold] | None = None
     notes: list[str] | None = None
+    tables: list[_Table] = []
 
 
 def as_dataclass(kind: Any, data: Any, path: Path, *, required: set[str]) -> Any:

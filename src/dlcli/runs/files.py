@@ -227,6 +227,18 @@ def read_table(path: Path, *, whole_lines: bool = False) -> list[dict[str, str]]
     """Returns the rows of a CSV file, each by column name; with `whole_lines` an unfinished last line is no row.
 
     Raises:
+        DamagedFile: as for `read_cells`.
+    """
+    columns, rows = read_cells(path, whole_lines=whole_lines)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def read_cells(path: Path, *, whole_lines: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Returns the column names of a CSV file, of which two may be equal, and the cells of each row.
+
+    With `whole_lines` an unfinished last line is no row.
+
+    Raises:
         DamagedFile: it is missing, no file, too large, or its rows are not as wide as its heading.
     """
     text = _content(path, _LARGEST_TABLE).decode("utf-8", _ANY_NAME)
@@ -244,7 +256,7 @@ def read_table(path: Path, *, whole_lines: bool = False) -> list[dict[str, str]]
     uneven_row = next((row for row in rows if len(row) != len(columns)), None)
     if uneven_row is not None:
         raise DamagedFile(f"{path}: a row of {len(uneven_row)} cells below a header of {len(columns)}")
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    return columns, rows
 
 
 def append_line(path: Path, line: str) -> None:

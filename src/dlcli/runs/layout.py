@@ -252,6 +252,11 @@ def features_folder(runs: Path) -> Path:
     return runs / FEATURES
 
 
+def is_own_name(name: str) -> bool:
+    """Tells whether one of dlcli's own files or folders has this name, so that nothing else may have it."""
+    return name in (value for constant, value in globals().items() if constant.isupper())
+
+
 def scored_file(split: str, name: str) -> str:
     """Returns the path of a scored split's file relative to the run's folder, such as `evaluation/test/metrics.json`."""
     return f"{EVALUATION}/{split}/{name}"

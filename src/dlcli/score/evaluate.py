@@ -29,7 +29,15 @@ from dlcli.score.calibration import fit_temperature
 from dlcli.score.examples import notable_examples, write_examples
 from dlcli.score.intervals import loss_estimate, metric_estimate
 from dlcli.score.outcome import Outcome
-from dlcli.score.record import Scores, write_calibration, write_curves, write_scores, write_slices, write_tables
+from dlcli.score.record import (
+    Scores,
+    write_calibration,
+    write_curves,
+    write_metric_tables,
+    write_scores,
+    write_slices,
+    write_tables,
+)
 from dlcli.score.slices import columns_of, slices
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
@@ -141,6 +149,7 @@ def score_data(
         check()
         folder = run.made_evaluation(scored_data.name)
         write_tables(folder, outcome)
+        metric_tables = write_metric_tables(folder, outcome, experiment.training.metrics or [])
         calibration = write_calibration(folder, outcome, run.temperature())
         best_thresholds = write_curves(folder, outcome, options.costs)
         write_examples(
@@ -148,8 +157,16 @@ def score_data(
         )
         if columns:
             write_slices(folder, slices(outcome, columns, experiment.training.metrics or []))
-        texts = {"note": split_note(run, scored_data.name), "notes": scores.notes}
-        write_scores(folder, outcome, scores, **texts, calibration=calibration, thresholds=best_thresholds)
+        write_scores(
+            folder,
+            outcome,
+            scores,
+            note=split_note(run, scored_data.name),
+            notes=scores.notes,
+            calibration=calibration,
+            thresholds=best_thresholds,
+            tables=metric_tables,
+        )
     return scores
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
@@ -19,6 +20,7 @@ from dlcli.score.curves import MOST_CLASSES, Curve, Threshold, curves, threshold
 from dlcli.score.outcome import Outcome, write_outcome
 from dlcli.score.residuals import deciles
 from dlcli.score.slices import Slice
+from dlcli.spec.training.metrics import MetricSpec
 from dlcli.tasks import Classes, Decisions, Labels, OutputType, Values, entry_of
 
 
@@ -79,6 +81,24 @@ def write_tables(folder: Path, outcome: Outcome) -> None:
     write = entry_of(_COUNTS, outcome.task.output)
     if write is not None:
         write(folder, outcome)
+
+
+def write_metric_tables(folder: Path, outcome: Outcome, metrics: Sequence[MetricSpec]) -> list[dict[str, str]]:
+    """Writes a CSV file for each table of the metrics, and returns their entries in `metrics.json`.
+
+    Raises:
+        ValueError: the file name of a table is used already or no plain name, which is a defect of the metric.
+    """
+    assert outcome.scores is not None
+    entries: dict[str, dict[str, str]] = {}
+    for metric in metrics:
+        for table in metric.tables(outcome.truth, outcome.scores, outcome.classes, outcome.task):
+            file = f"{table.stem}.csv"
+            if not re.fullmatch(r"[a-z0-9_]+", table.stem) or layout.is_own_name(file) or file in entries:
+                raise ValueError(f"the metric {metric.name!r} has a table {file!r}, a name that is used already or not allowed")
+            write_table(folder / file, table.columns, table.rows)
+            entries[file] = {"metric": metric.name, "file": file, "title": table.title, "note": table.note}
+    return list(entries.values())
 
 
 def _write_deciles(folder: Path, outcome: Outcome) -> None:

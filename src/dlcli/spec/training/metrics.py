@@ -7,7 +7,7 @@ the validation predictions after each epoch, so they have no training value.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
@@ -20,6 +20,25 @@ from dlcli.tasks import Classes, Decisions, Labels, OutputType, Task, TwoClasses
 if TYPE_CHECKING:
     from dlcli.arrays import Array
     from dlcli.runtime.estimates import Estimate
+
+
+@dataclass(frozen=True)
+class MetricTable:
+    """A table that belongs to a metric, such as the weights of a confusion matrix: a CSV file beside the scores.
+
+    Attributes:
+        stem: name of the file without `.csv`: lower-case letters, digits and `_`; it begins with the metric's name.
+        title: what the table is, as a heading in the report.
+        note: a sentence that says how to read it.
+        columns: the names of the columns; the first one names the rows.
+        rows: a cell for each column; texts and numbers.
+    """
+
+    stem: str
+    title: str
+    note: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | float]]
 
 
 class MetricSpec(Spec):
@@ -63,6 +82,17 @@ class MetricSpec(Spec):
     def estimate(self, truth: Array, scores: Array, task: Task) -> Estimate:
         """Returns the score with its 95 % interval, and how much each example moves it; arguments as for `score`."""
         raise NotImplementedError
+
+    def tables(self, truth: Array, scores: Array, classes: Sequence[str], task: Task) -> Sequence[MetricTable]:
+        """Returns the metric's tables, which are stored as CSV files beside the scores and shown in the report.
+
+        Args:
+            truth: as for `score`.
+            scores: as for `score`.
+            classes: the names of the classes, labels or targets.
+            task: the task.
+        """
+        return ()
 
 
 @dataclass(frozen=True)
