@@ -318,7 +318,7 @@ def test_models_that_a_format_does_not_support_are_refused(table: RunFolder, fol
     write_pngs(folder / "small", each=6, side=4)
     model = f"{{kind: transfer, backbone: {{kind: hub, handle: '{signature_only(folder / 'hub')}', input_size: [4, 4]}}}}"
     run = trained(write_spec(folder, "{kind: folder, path: small}", model=model, training="epochs: 1", name="hub"))
-    with pytest.raises(UsageError, match="which needs dlcli's layer; --format saved_model"):
+    with pytest.raises(UsageError, match="contains a TensorFlow Hub module, which needs dlcli's layer; --format saved_model"):
         export(run, "keras")
     for form in FORMATS[1:]:
         assert export(run, form).agreement.largest_difference < 1e-5

@@ -125,6 +125,17 @@ FOREIGN: dict[str, Callable[[Any], Any]] = {
     "a Hub layer that opens a folder": lambda config: layer(config, "Dense").update(
         module=None, class_name="HubLayer", registered_name="dlcli>HubLayer", config={"name": "x", "folder": "/etc"}
     ),
+    "a function under the name of a Hub layer": lambda config: layer(config, "Dense")["config"].update(
+        activation={
+            "class_name": "function",
+            "config": "set_random_seed",
+            "module": "keras.utils",
+            "registered_name": "dlcli>HubLayer",
+        }
+    ),
+    "a Lambda under the name of a Hub layer": lambda config: layer(config, "Dense").update(
+        class_name="Lambda", registered_name="dlcli>HubLayer", config={"name": "x"}
+    ),
     "the whole model": lambda config: config.update(module="builtins", class_name="Lambda"),
 }
 

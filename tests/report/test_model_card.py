@@ -12,11 +12,11 @@ from written_runs import image_run, regression_run
 from dlcli.errors import DamagedFile
 from dlcli.report import write_model_card
 from dlcli.report.card import BEGIN, END, authors_part, markdown
-from dlcli.report.licences import ORIGINS, licence_of
+from dlcli.report.licences import licence_of
 from dlcli.runs import RunFolder
 from dlcli.runs.files import write_json
 from dlcli.spec.load import load_text
-from dlcli.spec.model.backbones.applications import ROWS
+from dlcli.spec.model.backbones.applications import ORIGINS, ROWS
 
 
 @pytest.fixture

@@ -171,6 +171,7 @@ def test_a_saved_model_contains_the_module_and_can_be_trained_elsewhere(tmp_path
     np.savez(tmp_path / "expected.npz", images=IMAGES, output=np.asarray(plain(IMAGES)))
     code = (
         "from pathlib import Path\nimport numpy as np\n"
+        "import dlcli.spec.load\n"  # declares the layers of backbones
         "from dlcli.runtime.loading import load_model\n"
         "expected = np.load('expected.npz')\n"
         "model = load_model(Path('moved.keras'))\n"
@@ -336,6 +337,7 @@ def test_a_real_module_is_trained_and_equal_in_another_process(tmp_path: Path, t
     np.savez(tmp_path / "expected.npz", *values(layer), images=images, output=np.asarray(model(images)), loss=loss)
     code = (
         "from pathlib import Path\nimport numpy as np\n"
+        "import dlcli.spec.load\n"  # declares the layers of backbones
         "from dlcli.runtime.loading import load_model\n"
         "expected, model = np.load('expected.npz'), load_model(Path('model.keras'))\n"
         "weights = [weight.numpy() for weight in model.layers[1].weights]\n"

@@ -39,7 +39,7 @@ def prepared(experiment: Experiment, *, offline: bool) -> Experiment:
     if model is not experiment.model:
         experiment = with_defaults(experiment.model_copy(update={"model": model}))
     if model.takes_images and experiment.data.image.size is None and experiment.data.facts(experiment.task).shape is None:
-        raise RunFailed("model.backbone: the module does not define its image size; set `input_size: [224, 224]`")
+        raise RunFailed("model.backbone: the backbone does not define its image size; set `input_size: [224, 224]`")
     return experiment
 
 

@@ -13,11 +13,11 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs, inputs_of_model
 from dlcli.runs import RunFolder
-from dlcli.runtime.backbone_layer import BackboneLayer
 from dlcli.runtime.columns import input_names
 from dlcli.runtime.engine import keras
 from dlcli.runtime.keras_file import read_config
 from dlcli.runtime.loading import load_model
+from dlcli.runtime.saved_layers import SavedLayers, saved_layers
 from dlcli.tasks import Task
 from dlcli.upstream.keras import all_layers
 
@@ -50,9 +50,10 @@ class Original:
         return [name for name, is_number in (self.model_inputs.columns or {}).items() if not is_number]
 
     @property
-    def has_hub_layer(self) -> bool:
-        """Whether a layer is a Hub module, which plain Keras cannot load."""
-        return any(isinstance(layer, BackboneLayer) for layer in all_layers(self.model))
+    def saved_layers(self) -> SavedLayers | None:
+        """The layers outside Keras, which plain Keras cannot load; None where there are none."""
+        names = (keras.saving.get_registered_name(type(layer)) for layer in all_layers(self.model))
+        return next((layers for layers in map(saved_layers, names) if layers is not None), None)
 
 
 def original(run: RunFolder, file: Path) -> Original:

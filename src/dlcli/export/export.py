@@ -124,10 +124,10 @@ def _model_file(run: RunFolder) -> Path:
 
 
 def _refuse_misfit(source: Original, form: Format, quantize: Quantize) -> None:
-    if form == "keras" and source.has_hub_layer:
+    if form == "keras" and source.saved_layers:
         raise UsageError(
-            "--format keras: the model contains a Hub module, which needs dlcli's layer; --format saved_model needs"
-            " TensorFlow alone"
+            f"--format keras: the model contains {source.saved_layers.noun}, which needs {source.saved_layers.package}'s layer;"
+            " --format saved_model needs TensorFlow alone"
         )
     if quantize == "int8" and source.model_inputs.columns:
         raise UsageError(

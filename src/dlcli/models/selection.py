@@ -47,7 +47,7 @@ def plan_stage(network: Network, stage: Stage) -> Plan:
     body, head = network.blocks()
     why_frozen = network.backbone.why_frozen if isinstance(network.backbone, BackboneLayer) else ""
     if why_frozen and stage.trains_backbone:
-        raise RunFailed(f"stage {stage.name}: the Hub module cannot be trained: {why_frozen}")
+        raise RunFailed(f"stage {stage.name}: the backbone cannot be trained: {why_frozen}")
     selected = _selected(body, stage) if stage.trains_backbone else set()
     for _, layers in body:
         for layer in layers:

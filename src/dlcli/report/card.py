@@ -132,7 +132,7 @@ def _values(run: RunFolder) -> dict[str, Any]:
         "listed": sentences.listed,
         "counted": sentences.counted,
         "quoted": visible(quote(run.id)),
-        "hub": experiment.model.needs_dlcli,
+        "saved_layers": experiment.model.saved_layers,
     }
 
 

@@ -1,4 +1,4 @@
-"""Checks a `.keras` file before Keras opens it: only layers of Keras and dlcli's Hub layer, and arrays of the declared sizes.
+"""Checks a `.keras` file before Keras opens it: only layers of Keras or a declared backbone, and arrays of the declared sizes.
 
 Keras itself refuses Python code in a model (`safe_mode`) and checks the file of weights. Models written by dlcli or plain
 Keras are accepted; otherwise the message names the refused member.
@@ -6,6 +6,7 @@ Keras are accepted; otherwise the message names the refused member.
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import warnings
@@ -16,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dlcli.errors import DamagedFile, DlcliError
+from dlcli.runtime.saved_layers import saved_layers
 
 _LARGEST_CONFIG = 64 * 2**20
 _EXPANSION = 20
@@ -24,7 +26,6 @@ _CODE = ("Lambda", "__lambda__", "__typespec__", "TFSMLayer", "TorchModuleWrappe
 """Keras classes that run arbitrary code or read arbitrary files."""
 _FUNCTIONS = (None, "builtins", "keras.activations", "keras.initializers", "keras.ops")
 """Keras modules whose functions only compute. Functions of other modules access files, the network or Keras's settings."""
-_HUB = "dlcli>HubLayer"
 _BROKEN = (OSError, EOFError, RuntimeError, NotImplementedError, ValueError, zipfile.BadZipFile, zlib.error)
 """Exceptions of damaged archives; RuntimeError and NotImplementedError mean an encrypted or unknown compression."""
 
@@ -33,13 +34,13 @@ def load_keras_file(path: Path) -> Any:
     """Returns the model of a `.keras` file, not compiled.
 
     Raises:
-        DamagedFile: it is damaged, too large for what it holds, or holds what is no layer of Keras's or dlcli's.
+        DamagedFile: it is damaged, too large for what it holds, or holds what is no layer of Keras's or of a backbone.
     """
-    import dlcli.runtime.hub_layer  # noqa: F401  (registers the layer)
     from dlcli.upstream.keras import import_keras, weights_watched
 
     for description in _classes(read_config(path)):
         _refuse_foreign(description, path)
+        _register(description, path)
     try:
         with warnings.catch_warnings(), weights_watched(_Weights(path).count):
             warnings.simplefilter("ignore")  # Keras warns about a faulty object before it raises an exception
@@ -109,15 +110,29 @@ def _classes(config: Any) -> Iterator[dict[str, Any]]:
 def _refuse_foreign(entry: dict[str, Any], path: Path) -> None:
     """Raises DamagedFile for an object that is not a Keras class, or that runs arbitrary code."""
     name, module, registered = entry["class_name"], entry.get("module"), entry.get("registered_name")
-    if registered == _HUB:
-        if isinstance(entry.get("config"), dict) and entry["config"].get("folder") is not None:
-            raise DamagedFile(f"{path}: its Hub layer refers to a folder outside the model: it is not loaded")
+    layers = saved_layers(registered)
+    if layers is not None and name != "function" and name not in _CODE:
+        config = entry.get("config")
+        refusal = layers.refusal(config) if isinstance(config, dict) else ""
+        if refusal:
+            raise DamagedFile(f"{path}: {refusal}: it is not loaded")
         return
     is_keras = module in (None, "builtins", "keras") or (isinstance(module, str) and module.startswith("keras."))
     computes = name != "function" or module in _FUNCTIONS
     if not isinstance(name, str) or not (is_keras and computes) or name in _CODE or ">" in str(registered):
         member = entry.get("config") if name == "function" else name
         raise DamagedFile(f"{path}: holds {str(member)[:80]!r} of {str(module)[:80]!r}, which may run code: it is not loaded")
+
+
+def _register(entry: dict[str, Any], path: Path) -> None:
+    """Imports the module of a backbone's layer, which registers the layer with Keras."""
+    layers = saved_layers(entry.get("registered_name"))
+    if layers is None:
+        return
+    try:
+        importlib.import_module(layers.module)
+    except ModuleNotFoundError as error:
+        raise DamagedFile(f"{path}: contains {layers.noun}, which needs the package {error.name}") from None
 
 
 class _Weights:

@@ -10,7 +10,7 @@ from dlcli.runtime.keras_file import load_keras_file
 
 
 def load_model(path: Path, *, outputs: int | None = None) -> Any:
-    """Returns the Keras model of a `model.keras`, which may contain dlcli's layer for Hub modules.
+    """Returns the Keras model of a `model.keras`, which may contain layers that the backbones of specs declare.
 
     Raises:
         DamagedFile: the file cannot be loaded, contains foreign code, or has another number of outputs than `outputs`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self
 
+from dlcli.runtime.saved_layers import SavedLayers
 from dlcli.spec.base import Shape, Spec
 from dlcli.spec.model.heads import ClassifierSpec
 from dlcli.spec.model.layers import LayerSpec, ShapeError
@@ -51,9 +52,9 @@ class ModelSpec(Spec):
         return True
 
     @property
-    def needs_dlcli(self) -> bool:
-        """Whether a saved model holds a layer of dlcli, so that plain Keras cannot load it."""
-        return False
+    def saved_layers(self) -> SavedLayers | None:
+        """The layers outside Keras that its saved models contain, which plain Keras cannot load."""
+        return None
 
     @property
     def listed_layers(self) -> Sequence[LayerSpec]:
@@ -69,9 +70,9 @@ class ModelSpec(Spec):
         """Returns the shape that its examples should get; None where it takes any, or its files must be opened first."""
         return None
 
-    def weights_source(self) -> tuple[str, str] | None:
-        """Returns the kind of what its first weights come from, and its setting `weights`; None where they are random."""
-        return None
+    def licence(self) -> str:
+        """Returns a sentence on the origin of its first weights and on their licence; empty where they are random."""
+        return ""
 
     def faults(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Yields what is wrong with its files and settings, as (place below `model`, message)."""

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
+from dlcli.runtime.saved_layers import SavedLayers
 from dlcli.spec.base import Count, Fraction, OneOf, Shape, Spec
 from dlcli.spec.model.activations import Activation
 from dlcli.spec.model.backbones import Backbone
@@ -224,9 +225,9 @@ class Transfer(ModelSpec):
         return self.backbone.has_blocks
 
     @property
-    def needs_dlcli(self) -> bool:
-        """Whether the backbone is a layer of dlcli."""
-        return self.backbone.needs_dlcli
+    def saved_layers(self) -> SavedLayers | None:
+        """The layers outside Keras that the backbone consists of."""
+        return self.backbone.saved_layers
 
     def in_words(self) -> str:
         """Returns what the model is, and its backbone."""
@@ -236,10 +237,9 @@ class Transfer(ModelSpec):
         """Returns the shape that the backbone's examples should get."""
         return self.backbone.example_shape()
 
-    def weights_source(self) -> tuple[str, str] | None:
-        """Returns the backbone's kind and its setting `weights`; None where that is `none`."""
-        weights = str(getattr(self.backbone, "weights", ""))
-        return None if weights == "none" else (self.backbone.kind, weights)
+    def licence(self) -> str:
+        """Returns the sentence on the backbone's weights."""
+        return self.backbone.licence()
 
     def faults(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Yields what is wrong with the backbone's files and settings."""

@@ -91,7 +91,7 @@ def _stages_are_sound(experiment: Experiment) -> Iterator[Finding]:
         if stage.start == "last" and index == 0:
             yield (*place, "start"), "has no effect: there is no stage before this one"
         if isinstance(stage.train, dict) and "blocks" in stage.train and not experiment.model.has_blocks:
-            yield (*place, "train"), "a Hub module has no blocks; use `all`"
+            yield (*place, "train"), "a backbone of this kind has no blocks; use `all`"
 
 
 def _rates_have_parts(experiment: Experiment) -> Iterator[Finding]:

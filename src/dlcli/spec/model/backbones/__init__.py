@@ -1,4 +1,5 @@
-"""The backbones of transfer models. A new one is a row of the table in `applications.py`."""
+"""The backbones of transfer models. A new one is a row of the table in `applications.py`, or a class and a
+member of `Backbone`."""
 
 from typing import Annotated
 

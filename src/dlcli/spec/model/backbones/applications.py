@@ -102,6 +102,28 @@ ROWS = {
     "convnext_xlarge": Row("ConvNeXtXLarge", "convnext", "inside", 224, 2048, 0, _NEXT),
 }
 
+_APACHE, _MIT, _BSD, _CC = "Apache License 2.0", "MIT license", "BSD 3-clause license", "Creative Commons Attribution 4.0"
+_TENSORFLOW, _HE = "the TensorFlow models repository", "Kaiming He's deep-residual-networks"
+# From the section "License" of each model in Keras's documentation of its applications (keras-team/keras, release 2.2,
+# docs/templates/applications.md). It does not state those of MobileNetV3, EfficientNet, ResNetV2 and ConvNeXt.
+ORIGINS = {
+    "vgg16": ("the Visual Geometry Group at Oxford", _CC),
+    "vgg19": ("the Visual Geometry Group at Oxford", _CC),
+    "resnet50": (_HE, _MIT),
+    "inception_v3": (_TENSORFLOW, _APACHE),
+    "inception_resnet_v2": (_TENSORFLOW, _APACHE),
+    "mobilenet": (_TENSORFLOW, _APACHE),
+    "mobilenet_v2": (_TENSORFLOW, _APACHE),
+    "nasnet_mobile": (_TENSORFLOW, _APACHE),
+    "nasnet_large": (_TENSORFLOW, _APACHE),
+    "densenet121": ("the authors of DenseNet", _BSD),
+    "densenet169": ("the authors of DenseNet", _BSD),
+    "densenet201": ("the authors of DenseNet", _BSD),
+}
+_IMAGES = (
+    "They were trained on ImageNet, whose images may be used for non-commercial research; whether this restricts the"
+    " trained weights is an open question."
+)
 WEIGHT_FILES = (".h5", ".keras")
 _CAFFE_MEANS = [103.939, 116.779, 123.68]
 _TORCH_MEAN, _TORCH_DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -118,7 +140,6 @@ Weights = Annotated[str, AfterValidator(_weights)]
 class Keras(BackboneSpec):
     """What every backbone of `keras.applications` takes."""
 
-    kind: str
     weights: Weights = Field(
         default="imagenet",
         description="`imagenet`: the weights of Keras, downloaded once; a file .h5, .weights.h5 or .keras; or `none`.",
@@ -139,6 +160,16 @@ class Keras(BackboneSpec):
     def pretrained(self) -> bool:
         """Whether it brings weights."""
         return self.weights != "none"
+
+    def licence(self) -> str:
+        """Returns the origin of ImageNet's weights and their licence, as far as Keras's documentation states them."""
+        if self.weights != "imagenet":
+            return super().licence()
+        if self.kind not in ORIGINS:
+            return f"The backbone ({self.kind}) has Keras's ImageNet weights; dlcli does not know their licence. {_IMAGES}"
+        origin, licence = ORIGINS[self.kind]
+        terms = f"which come from {origin} and, according to Keras's documentation, are under the {licence}"
+        return f"The backbone ({self.kind}) has Keras's ImageNet weights, {terms}. {_IMAGES}"
 
     def example_shape(self) -> Shape | None:
         """Returns height, width and 3 channels."""

@@ -1,8 +1,10 @@
-"""What every backbone can do: say which examples it wants, build itself with its own scaling, and name its blocks."""
+"""What every backbone can do: say which examples it wants, build itself with its own scaling, name its blocks, and say what
+its saved models contain and where its weights come from."""
 
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
+from dlcli.runtime.saved_layers import SavedLayers, declare
 from dlcli.spec.base import Shape, Spec
 
 TARGET_UNITS = "target_units"
@@ -12,14 +14,33 @@ TARGET_UNITS = "target_units"
 class BackboneSpec(Spec):
     """The part of a transfer model that brings weights of an earlier training: examples in, features out.
 
-    All but `resolved`, `preprocess`, `build` and `blocks` work without TensorFlow.
+    All but `resolved`, `preprocess`, `build` and `blocks` work without TensorFlow. A kind is one class, which a member of the
+    union or `OneOf.extend` makes known; nothing else names it.
+
+    Example:
+        >>> class ViT(BackboneSpec):
+        ...     saved_layers = SavedLayers(("keras_hub>ViTBackbone",), "keras_hub", "a KerasHub backbone")
+        ...     kind: Literal["vit"]
+        ...     preset: str
+        ...
+        ...     def build(self, shape, *, load_weights=True, offline=False): ...
+        ...     def blocks(self, backbone): ...
+        ...     def licence(self): ...
     """
+
+    kind: str
 
     has_blocks: ClassVar[bool] = True
     """Whether it says which blocks it is made of, so that a stage may train the last ones."""
 
-    needs_dlcli: ClassVar[bool] = False
-    """Whether a saved model holds a layer of dlcli, so that plain Keras cannot load it."""
+    saved_layers: ClassVar[SavedLayers | None] = None
+    """The layers outside Keras that its saved models contain, which plain Keras cannot load; they are declared here only."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Allows the layers of the kind in saved models."""
+        super().__init_subclass__(**arguments)
+        if cls.saved_layers is not None:
+            declare(cls.saved_layers)
 
     @property
     def pretrained(self) -> bool:
@@ -30,6 +51,10 @@ class BackboneSpec(Spec):
     def takes_images(self) -> bool:
         """Whether its examples are images, 0 to 255."""
         return True
+
+    def licence(self) -> str:
+        """Returns a sentence on the origin of its weights and on their licence; empty where it brings none."""
+        return f"The backbone ({self.kind}) has its own weights; dlcli does not know their licence." if self.pretrained else ""
 
     def example_shape(self) -> Shape | None:
         """Returns the shape that its examples should get; None where it takes any, or its files must be opened first."""

@@ -1,6 +1,6 @@
 """A module of TensorFlow Hub as a backbone: a folder, an archive or an address of a SavedModel."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from dlcli.errors import DataError
+from dlcli.runtime.saved_layers import SavedLayers
 from dlcli.spec.addresses import address_or_path, is_address
 from dlcli.spec.base import Pair, Shape, keras_attribute
 from dlcli.spec.model.backbones.base import BackboneSpec
@@ -22,11 +23,18 @@ def _handle(value: str, info: ValidationInfo) -> str:
     return text
 
 
+def _refusal(config: Mapping[str, Any]) -> str:
+    """Returns why a saved layer is not loaded: its module must be in the model's file."""
+    return "its Hub layer refers to a folder outside the model" if config.get("folder") is not None else ""
+
+
 class Hub(BackboneSpec):
     """A SavedModel of TensorFlow Hub that turns images into features. Only reusable modules can be trained."""
 
     has_blocks: ClassVar[bool] = False
-    needs_dlcli: ClassVar[bool] = True
+    saved_layers: ClassVar[SavedLayers | None] = SavedLayers(
+        ("dlcli>HubLayer",), "dlcli.runtime.hub_layer", "a TensorFlow Hub module", _refusal
+    )
     kind: Literal["hub"]
     handle: Annotated[str, AfterValidator(_handle)] = Field(
         description=(
