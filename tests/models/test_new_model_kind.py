@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from pydantic import Field
 from trainings import trained
 
 from dlcli.cli.app import app
-from dlcli.errors import UsageError
+from dlcli.errors import SpecError, UsageError
 from dlcli.runs import RunFolder
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.learner import Learner, NamedOptimizer
@@ -35,6 +35,7 @@ class MlpWithDecoder(ModelSpec):
     units: list[Count] = Field(description="Units of each hidden layer.")
     weight: Positive = Field(default=0.1, description="Weight of the decoder's loss.")
     decoder_optimizer: Optimizer = Field(default=SGD(kind="sgd", learning_rate=0.01), description="Trains the decoder.")
+    optimizers: ClassVar[tuple[str, ...]] = ("classifier", "decoder")
 
     def stack(self, shape: Shape) -> list[tuple[LayerSpec, tuple[str | int, ...]]]:
         """Returns a dense layer for each entry of `units`."""
@@ -189,16 +190,31 @@ def test_options_for_a_single_optimizer_are_refused_with_the_names_of_both(tmp_p
     spec = tmp_path / "spec.yaml"
     spec.write_text(SPEC, encoding="utf-8")
     experiment = load(spec).experiment
-    with pytest.raises(UsageError, match=r"a `mlp_with_decoder` model has 2 optimizers \(classifier, decoder\)"):
+    words = r"does not support `model.kind: mlp_with_decoder`: it has 2 optimizers \(classifier, decoder\)"
+    with pytest.raises(UsageError, match=f"`dlcli lr-find` {words}"):
         find_rate(experiment, tmp_path / "runs", print, Search(steps=20))
-    with pytest.raises(UsageError, match=r"`use_ema` is for one optimizer; .* has 2: classifier, decoder"):
+    with pytest.raises(SpecError, match=f"training.optimizer.use_ema: `use_ema` {words}"):
         trained(spec, ["training.optimizer.use_ema=true"])
-    with pytest.raises(UsageError, match="`reduce_lr_on_plateau` is for one optimizer"):
+    with pytest.raises(SpecError, match=f"training.callbacks.0: `reduce_lr_on_plateau` {words}"):
         trained(spec, ["training.callbacks+=reduce_lr_on_plateau"])
+    stages = "training.stages=[{name: all, train: all, optimizer: {kind: adam, use_ema: true}}]"
+    with pytest.raises(SpecError, match=f"`use_ema` {words}"):
+        trained(spec, [stages])
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.usefixtures("_registered")
-def test_several_devices_are_refused_for_a_model_with_its_own_step(tmp_path: Path) -> None:
+def test_a_kind_that_does_not_declare_its_optimizers_is_a_defect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MlpWithDecoder, "optimizers", ("",))
+    (tmp_path / "spec.yaml").write_text(SPEC, encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"MlpWithDecoder.optimizers is \('',\), but its learner has \('classifier', 'decoder'\)"
+    ):
+        trained(tmp_path / "spec.yaml")
+
+
+@pytest.mark.usefixtures("_registered")
+def test_several_devices_are_refused_for_a_model_with_its_own_step_before_it_has_a_folder(tmp_path: Path) -> None:
     spec = tmp_path / "spec.yaml"
     spec.write_text(SPEC, encoding="utf-8")
     process = run_process(
@@ -209,5 +225,6 @@ def test_several_devices_are_refused_for_a_model_with_its_own_step(tmp_path: Pat
         timeout=300,
     )
     assert process.returncode == 2
-    assert "a `mlp_with_decoder` model has a training step of its own, which devices cannot share" in process.stderr
-    assert only_run(tmp_path / "runs").history() == []
+    words = "it has a training step of its own, which devices cannot share"
+    assert f"`strategy: mirrored` does not support `model.kind: mlp_with_decoder`: {words}" in process.stderr
+    assert not (tmp_path / "runs").exists()

@@ -110,10 +110,10 @@ class Run:
             UsageError: no epoch has finished.
             DamagedFile: the file cannot be loaded.
         """
-        from dlcli.runtime.loading import load_model
+        from dlcli.runtime.keras_file import load_keras_file
 
         self._folder.refuse_missing_model()
-        return load_model(self._folder.model_path)
+        return load_keras_file(self._folder.model_path)
 
     def predict(self, inputs: Any, *, calibrated: bool = False) -> Predictions:
         """Returns predictions for new examples, which are preprocessed as in training.

@@ -24,6 +24,7 @@ from dlcli.runs.files import json_text
 from dlcli.runs.history import is_setting
 from dlcli.runs.reporter import EpochReport, Reporter
 from dlcli.runs.scored_splits import score_text, split_note, split_title
+from dlcli.spec.model.support import Feature
 from dlcli.visible import visible
 
 _PIPE_WIDTH = 10_000
@@ -159,7 +160,8 @@ def show_result(run: RunFolder) -> None:
     """Prints the scores beside the baseline's, the worst confusions, what stands out, the run folder, and what to do next."""
     console = results_console()
     show_stages(run)
-    show_scores(run, run.scored_splits()[0])
+    for split in run.scored_splits()[:1]:
+        show_scores(run, split)
     show_diagnosis(run)
     console.print(f"\nrun: {run.path}", soft_wrap=True)
     if os.path.lexists(run.report_path):
@@ -205,7 +207,13 @@ def _next_commands(run: RunFolder) -> list[str]:
     usual = Path(os.environ.get("DLCLI_RUNS") or "runs").absolute()
     name = shlex.quote(run.id if run.path.parents[1] == usual else str(run.path))
     other = next((part for part in ("validation", "train") if part in run.data()["examples"]), "train")
-    return [f"evaluate {name} --split {other}", f"explain {name}", f"export {name} --format saved_model", f"runs show {name}"]
+    commands: dict[Feature, str] = {
+        "evaluate": f"evaluate {name} --split {other}",
+        "explain": f"explain {name}",
+        "export": f"export {name} --format saved_model",
+    }
+    model = run.experiment().model
+    return [*(words for feature, words in commands.items() if not model.reason_against(feature)), f"runs show {name}"]
 
 
 def show_scores(run: RunFolder, split: str, *, whole: bool = False) -> None:

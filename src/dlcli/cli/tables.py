@@ -19,6 +19,7 @@ from dlcli.runs import RunFolder, layout
 from dlcli.runs.progress import epochs_of, seconds_of, seed_of, settings_of
 from dlcli.runs.scored_splits import MARK, marked, marked_note, sizes_in_words, split_note, split_title, test_is_validation
 from dlcli.runs.trackers import tracker_ids
+from dlcli.spec.training.metrics import LAST_EPOCH
 from dlcli.visible import visible
 
 _HEADLINES = 3
@@ -211,7 +212,8 @@ def _state(run: RunFolder) -> list[tuple[str, str]]:
     rows = [("state", f"{run.shown_state}{': ' + status.error if status.error else ''}")]
     if run.is_resumable:
         rows.append(("resume with", f"{command()} train --resume {run.id}"))
-    best = f"; best {status.best_epoch} ({status.monitor} {shown(status.best_value)})" if status.best_epoch else ""
+    value = "last" if status.monitor == LAST_EPOCH else f"{status.monitor} {shown(status.best_value)}"
+    best = f"; best {status.best_epoch} ({value})" if status.best_epoch else ""
     reason = f"; {status.reason}" if status.reason else ""
     rows.append(("epochs", f"{epochs_of(run, status)}{best}{reason}"))
     return rows

@@ -10,12 +10,14 @@ from typing import Any
 
 from dlcli.data.same_data import refuse_other_fingerprint
 from dlcli.data.splits import Splits, open_splits
+from dlcli.program import command
 from dlcli.runs import RunFolder
 from dlcli.runs.failures import failures_in_words
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.loading import load_model
 from dlcli.runtime.threads import pin_threads
 from dlcli.spec.experiment import Experiment, Hardware
+from dlcli.spec.model.support import Feature, refuse_unsupported
 from dlcli.tasks import Task
 
 
@@ -68,6 +70,7 @@ class OpenRun:
 @contextmanager
 def open_run(
     run: RunFolder,
+    feature: Feature | None = None,
     *,
     offline: bool = False,
     hardware: Callable[[Hardware], Hardware] = any_device,
@@ -77,16 +80,19 @@ def open_run(
 
     Args:
         run: the run.
+        feature: what its model must support, named like the command; None if any model will do.
         offline: whether nothing may be downloaded.
         hardware: returns the hardware of this use, given that of the training; by default a GPU is optional.
         same_threads: whether an operation runs on as many threads as in the training, so that results are equal bit for bit.
 
     Raises:
-        UsageError: the run has no model yet.
+        UsageError: the run has no model yet, or its kind of model does not support the feature.
         SpecError: the run's spec was changed and is no longer valid.
     """
     run.refuse_missing_model()
     experiment = run.experiment()
+    if feature is not None:
+        refuse_unsupported(experiment.model, feature, f"`{command()} {feature}`")
     with failures_in_words(run):
         if same_threads:
             pin_threads(run.environment())

@@ -81,7 +81,7 @@ class ExplanationContext:
 
 def make(run: RunFolder, files: Sequence[str], *, method: str, class_name: str, offline: bool, skip: Skip) -> list[Explanation]:
     """Makes the explanations of `explain`."""
-    with open_run(run, offline=offline) as opened:
+    with open_run(run, "explain", offline=offline) as opened:
         if class_name and class_name not in opened.classes:
             raise UsageError(f"--class: the run has no {class_name!r}; it has {', '.join(opened.classes[:20])}")
         context = ExplanationContext(opened, inputs_of_model(opened.model, run), class_name, skip)

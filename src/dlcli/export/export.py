@@ -67,7 +67,10 @@ def export(run: RunFolder, form: Format, *, quantize: Quantize = "", to: Path | 
     """
     target = to or run.exports_path / (f"{form}-{quantize}" if quantize else form)
     refuse_target(target, replace=to is None)
-    with open_run(run, offline=offline, hardware=_as_other_runtimes) as opened, tempfile.TemporaryDirectory() as folder:
+    with (
+        open_run(run, "export", offline=offline, hardware=_as_other_runtimes) as opened,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         copy = Path(shutil.copyfile(_model_file(run), os.path.join(folder, layout.MODEL)))
         source = original(run, copy)
         _refuse_misfit(source, form, quantize)

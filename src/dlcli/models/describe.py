@@ -16,8 +16,8 @@ from dlcli.models.network import Network, build_model, shape_model
 from dlcli.models.selection import plan_stage
 from dlcli.runs import RunFolder
 from dlcli.runtime.device import use_device
+from dlcli.runtime.keras_file import load_keras_file
 from dlcli.runtime.layers import single_operations
-from dlcli.runtime.loading import load_model
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.base import TARGET_UNITS
@@ -87,9 +87,7 @@ def describe_spec(experiment: Experiment) -> Description:
     resolved = experiment.model_copy(update={"data": data_settings.model_copy(update={"normalize": normalize})})
     batch = data_settings.examples_in_step(len(splits.train))
     network = build_model(resolved, splits, load_weights=False, offline=True)
-    return _described(
-        resolved, network.functional, splits.describe(), batch, list(splits.notes), _stage_rows(resolved, network)
-    )
+    return _described(resolved, network.described, splits.describe(), batch, list(splits.notes), _stage_rows(resolved, network))
 
 
 def _from_facts(experiment: Experiment, error: DataError) -> Description:
@@ -102,7 +100,7 @@ def _from_facts(experiment: Experiment, error: DataError) -> Description:
     data = {"classes": list(facts.classes), "shape": list(shape), "examples": {}, "counts": {}}
     note = f"the data is not available; the shapes are those of the source ({str(error).splitlines()[0]})"
     size = experiment.data.examples_in_step(prediction_batch(experiment))
-    return _described(experiment, network.functional, data, size, [note], _stage_rows(experiment, network))
+    return _described(experiment, network.described, data, size, [note], _stage_rows(experiment, network))
 
 
 def describe_run(run: RunFolder) -> Description:
@@ -111,8 +109,8 @@ def describe_run(run: RunFolder) -> Description:
     Raises:
         UsageError: the run has no model yet.
     """
-    with open_run(run) as opened:
-        experiment, model = opened.experiment, load_model(run.model_path)  # also where the classes are not recorded
+    with open_run(run) as opened:  # the model is loaded also where the classes are not recorded, whatever its output is
+        experiment, model = opened.experiment, load_keras_file(run.model_path)
     data = run.data()
     batch = experiment.data.examples_in_step(data.get("examples", {}).get("train", 0))
     return _described(experiment, model, data, batch, data.get("notes", []), _finished_stages(run, experiment))

@@ -29,13 +29,14 @@ Blocks = list[tuple[str, list[Any]]]
 class Network:
     """A model as named submodels that share their weights.
 
-    A model kind may train a Keras model of its own (`ModelSpec.learner`) in place of the plain one: only the learner is
-    compiled, and only `whole` is saved.
+    A model kind may train a Keras model of its own (`ModelSpec.learner`) in place of the plain one, and save one of its own
+    (`ModelSpec.saved`): only the learner is compiled, and only `whole` is saved.
 
     Attributes:
         model: the spec of the model.
         functional: the Keras model from the batches of the stream to the output.
-        whole: the Keras model from raw images, rows or columns to the output. A run saves it; it is never compiled.
+        whole: the Keras model that a run saves: from raw images, rows or columns to the output, unless the model kind saves
+            another one. It is never compiled.
         features: the Keras tensor in `functional` that the head takes.
         encode: the Keras model from raw columns to rows for `functional`; None where inputs are arrays.
         backbone: the layer or model from scaled examples to features; None where the model has none.
@@ -58,10 +59,17 @@ class Network:
         self._body, self._head = body, head
         # Built with the other submodels, so that its initial weights are drawn from the seed in the same order in every run.
         self._learner = model.learner(self)
+        self.whole = model.saved(self)
+        self._saves_plain = self.whole is whole
 
     def learner(self) -> Any:
         """Returns the Keras model that is compiled and trained, from the batches of the stream to the output."""
         return self._learner
+
+    @property
+    def described(self) -> Any:
+        """The Keras model whose layers `describe` lists: `functional`, or `whole` if the model kind saves one of its own."""
+        return self.functional if self._saves_plain else self.whole
 
     @property
     def body(self) -> Any:

@@ -132,7 +132,7 @@ def prepare_examples(run: RunFolder, examples: Array | Columns, *, calibrate: bo
 
 
 def _opened(run: RunFolder) -> tuple[OpenRun, ModelInputs]:
-    with open_run(run) as opened:
+    with open_run(run, "predict") as opened:
         return opened, inputs_of_model(opened.model, run)
 
 

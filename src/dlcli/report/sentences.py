@@ -84,7 +84,7 @@ def what_it_is(model: ModelSpec, task: Task, data: dict[str, Any]) -> str:
         task: the task.
         data: the contents of `data.json`.
     """
-    return f"{model.in_words()} that {_does(task, list(data.get('classes') or ()))}, from {_inputs(data)}."
+    return model.purpose(_does(task, list(data.get("classes") or ())), _inputs(data))
 
 
 def _does(task: Task, classes: list[str]) -> str:

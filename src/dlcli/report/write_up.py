@@ -16,9 +16,10 @@ from dlcli.runs.reporter import Log
 def write_documents(run: RunFolder, log: Log, measure: Callable[[RunFolder], Any] | None = None) -> None:
     """Writes diagnosis, model card and report of a completed run; before them `measure` writes the diagnosis's measurements.
 
+    A run whose kind of model has no scores is not diagnosed: the rules compare losses and scores with guesses of the labels.
     The run's results are already stored: an error here is reported and logged with its traceback, and the run stays completed.
     """
-    for name, writer in (({"measurements": measure} if measure else {}) | _writers()).items():
+    for name, writer in (({"measurements": measure} if measure else {}) | _writers(run)).items():
         try:
             writer(run)
         except KeyboardInterrupt:
@@ -32,18 +33,25 @@ def write_documents(run: RunFolder, log: Log, measure: Callable[[RunFolder], Any
 
 
 def diagnose_failure(run: RunFolder) -> None:
-    """Writes the diagnosis of a failed run, if its files allow one."""
+    """Writes the diagnosis of a failed run, if its kind of model and its files allow one."""
     from dlcli.report.diagnosis import write_diagnosis
 
     try:
-        write_diagnosis(run)
+        if is_diagnosed(run):
+            write_diagnosis(run)
     except Exception:
         _log_or_ignore(run.log, traceback.format_exc())
 
 
 def is_written(run: RunFolder) -> bool:
-    """Whether all three documents exist."""
-    return all(path.exists() for path in (run.diagnosis_path, run.model_card_path, run.report_path))
+    """Whether all documents exist."""
+    paths = [run.model_card_path, run.report_path, *([run.diagnosis_path] if is_diagnosed(run) else [])]
+    return all(path.exists() for path in paths)
+
+
+def is_diagnosed(run: RunFolder) -> bool:
+    """Whether the run's kind of model has scores, so that the run gets a diagnosis."""
+    return not run.experiment().model.reason_against("evaluate")
 
 
 def _log_or_ignore(log: Log, words: str) -> None:
@@ -51,8 +59,9 @@ def _log_or_ignore(log: Log, words: str) -> None:
         log(words)
 
 
-def _writers() -> dict[str, Callable[[RunFolder], Any]]:
+def _writers(run: RunFolder) -> dict[str, Callable[[RunFolder], Any]]:
     from dlcli.report import write_model_card, write_report
     from dlcli.report.diagnosis import write_diagnosis
 
-    return {"diagnosis": write_diagnosis, "model card": write_model_card, "report": write_report}
+    diagnosis = {"diagnosis": write_diagnosis} if is_diagnosed(run) else {}
+    return {**diagnosis, "model card": write_model_card, "report": write_report}

@@ -14,7 +14,7 @@ def single_operations(model: Any) -> list[Any]:
     """Returns all layers and operations of a model in order, including those of nested models, and the model's own inputs."""
     return [
         single
-        for operation in model.operations
+        for operation in getattr(model, "operations", model.layers)  # a Sequential model has layers only
         for single in ([operation] if _is_input(operation) else _single(operation, "operations"))
     ]
 

@@ -26,6 +26,7 @@ from dlcli.runtime.stream import ordered_batches
 from dlcli.score.intervals import metric_interval
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
+from dlcli.spec.model.support import refuse_unsupported
 from dlcli.spec.training.metrics import MetricSpec
 from dlcli.tasks import Classes, Labels, OutputType, Task, Values, entry_of, required_entry
 
@@ -65,9 +66,10 @@ def baselines(
     one-hot). Of more than `most` training examples a random subset is used, drawn by the spec's seed.
 
     Raises:
-        UsageError: there is no such split.
+        UsageError: there is no such split, or the kind of model has no scores.
         DataError: the data cannot be read.
     """
+    refuse_unsupported(experiment.model, "evaluate", f"`{command()} baseline`")
     use_device(any_device(experiment.hardware), experiment.seed)
     experiment = prepared(experiment, offline=offline)
     splits = open_splits(experiment, offline=offline)

@@ -76,7 +76,7 @@ def evaluate(
         DataError: the data cannot be read, has changed since the training, or does not fit the model.
     """
     options = options or EvaluateOptions()
-    with open_run(run, offline=offline, same_threads=True) as opened:
+    with open_run(run, "evaluate", offline=offline, same_threads=True) as opened:
         _refuse_missing(split, run.data().get("examples", {}))
         _refuse_misfit(options, opened.task, data)
         if data:

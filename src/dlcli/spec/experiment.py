@@ -17,7 +17,7 @@ from dlcli.spec.paths import FilePath
 from dlcli.spec.search.sweep import Sweep
 from dlcli.spec.training.callbacks import Callback, TrackerSpec
 from dlcli.spec.training.losses import Loss, LossSpec
-from dlcli.spec.training.metrics import Metric, MetricSpec
+from dlcli.spec.training.metrics import LAST_EPOCH, Metric, MetricSpec
 from dlcli.spec.training.optimizers import Adam, Optimizer
 from dlcli.spec.training.stages import Features, FeaturesField, Stage, expanded
 from dlcli.tasks import Task
@@ -217,7 +217,8 @@ def with_defaults(experiment: Experiment) -> Experiment:
     training = experiment.training
     task = experiment.task
     chosen = training.metrics
-    metrics: list[MetricSpec] = [_METRIC.validate(name) for name in task.metrics] if chosen is None else list(chosen)
+    defaults = () if experiment.model.reason_against("evaluate") else task.metrics
+    metrics: list[MetricSpec] = [_METRIC.validate(name) for name in defaults] if chosen is None else list(chosen)
     monitor = training.monitor
     if monitor == "auto":
         monitor = _default_monitor(experiment, metrics)
@@ -244,10 +245,17 @@ def with_defaults(experiment: Experiment) -> Experiment:
 
 
 def _default_monitor(experiment: Experiment, metrics: list[MetricSpec]) -> str:
-    """Returns the validation loss; of several targets R2, which weighs them alike: the loss is that of the largest numbers."""
-    data = experiment.data
+    """Returns the validation loss; of several targets R2, which weighs them alike: the loss is that of the largest numbers.
+
+    A model kind may name another monitor; without validation and without a monitor of its own, its last epoch is the best.
+    """
+    data, model = experiment.data, experiment.model
+    if model.reason_against("validation"):
+        return model.monitor or LAST_EPOCH
     if data.split.validation == 0:
-        return "loss"
+        return model.monitor.removeprefix("val_") or "loss"
+    if model.monitor:
+        return model.monitor
     several = experiment.task.output.is_numeric and (data.facts(experiment.task).outputs or 1) > 1
     weighs_alike = several and data.scale_targets is not False and any(metric.name == "r2" for metric in metrics)
     return "val_r2" if weighs_alike else "val_loss"

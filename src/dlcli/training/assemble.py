@@ -20,7 +20,7 @@ from dlcli.runtime.spread import refuse_empty_shares
 from dlcli.runtime.stream import TrainingStream, ordered_batches
 from dlcli.score.evaluate import predictions
 from dlcli.spec.data.augmentations import AugmentationSpec
-from dlcli.spec.training.callbacks import ReduceLROnPlateau
+from dlcli.spec.model.base import ModelSpec
 from dlcli.spec.training.stages import Stage
 from dlcli.training.part_rates import build_optimizer
 from dlcli.training.recorder import Scores
@@ -34,7 +34,7 @@ class StageInputs:
     Attributes:
         model: the Keras model that is compiled.
         train: the training examples, or their features if `of_features`.
-        validation: those of the validation split; None without one.
+        validation: those of the validation split; None without one, or if the model kind has no validation loss.
         augment: augmentations of the training examples.
         copies: how many times each example has features, with other augmentations each time.
         of_features: whether the features of a frozen backbone were computed once.
@@ -66,7 +66,7 @@ def stage_inputs_of(setup: TrainingSetup, stage: Stage, folder: Path) -> StageIn
         model = network.frozen_body_learner()
     else:
         model = network.learner()
-    validation = splits.validation
+    validation = None if experiment.model.reason_against("validation") else splits.validation
     return StageInputs(
         model,
         network.encoded(splits.train.inputs),
@@ -99,17 +99,13 @@ def compile_stage(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, s
     """Compiles a stage's model for the epochs of a stream.
 
     Raises:
-        UsageError: the epoch's last batch is too small for the devices that share it, the loss or the model's training step
-            cannot be shared, or a setting does not fit a model with several optimizers.
+        UsageError: the epoch's last batch is too small for the devices that share it, or they cannot share the loss.
     """
     spread = setup.spread
     if spread is None:
         _compile(setup, plan, stage_inputs, stream.steps)
-        _refuse_several_optimizers(setup, plan.stage, stage_inputs.model)
+        _refuse_undeclared(setup.experiment.model, stage_inputs.model)
         return
-    if has_own_step(stage_inputs.model):
-        kind = setup.experiment.model.kind
-        raise UsageError(f"hardware.strategy: a `{kind}` model has a training step of its own, which devices cannot share")
     if setup.experiment.training.loss.kind == "dice":
         raise UsageError("training.loss: dice has one value per batch, which cannot be summed over devices")
     refuse_empty_shares(len(setup.splits.train), setup.batch_size, spread.devices)
@@ -142,20 +138,15 @@ def _compile(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, steps:
     stage_inputs.model.get_compile_config = lambda: None
 
 
-def _refuse_several_optimizers(setup: TrainingSetup, stage: Stage, model: Any) -> None:
-    """Raises UsageError where something that changes one optimizer meets a model that has several."""
-    names = [named.name for named in optimizers_of(model)]
-    if len(names) == 1:
-        return
-    assert stage.optimizer is not None
-    callbacks = [callback.kind for callback in stage.callbacks or [] if isinstance(callback, ReduceLROnPlateau)]
-    for setting in callbacks + (["use_ema"] if stage.optimizer.use_ema else []):
-        words = f"`{setting}` is for one optimizer; a `{setup.experiment.model.kind}` model has {len(names)}"
-        raise UsageError(f"stage {stage.name}: {words}: {', '.join(names)}")
+def _refuse_undeclared(spec: ModelSpec, model: Any) -> None:
+    """Raises ValueError if a learner has other optimizers than its kind declares, by which specs are checked."""
+    names = tuple(named.name for named in optimizers_of(model))
+    if names != spec.optimizers:
+        raise ValueError(f"{type(spec).__name__}.optimizers is {spec.optimizers}, but its learner has {names}")
 
 
 def validation_of(setup: TrainingSetup, stage_inputs: StageInputs) -> Any:
-    """Returns the batches that an epoch is validated on; None without a validation split."""
+    """Returns the batches that an epoch is validated on; None without validation."""
     if stage_inputs.validation is None:
         return None
     return ordered_batches(
@@ -173,7 +164,7 @@ def scores_of(setup: TrainingSetup, stage_inputs: StageInputs) -> list[Any]:
     unfollowed = [
         metric for metric in experiment.training.metrics or [] if metric.follow(experiment.task, integer_labels=integer) is None
     ]
-    if not unfollowed or part is None:
+    if not unfollowed or part is None or stage_inputs.validation is None:
         return []
     batches = prediction_batches(stage_inputs.validation, experiment, len(part))
 

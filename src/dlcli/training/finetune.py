@@ -15,6 +15,7 @@ from dlcli.runtime.keras_file import read_config
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import LoadedSpec, load_text, to_flow
+from dlcli.spec.model.support import refuse_unsupported
 from dlcli.spec.training.optimizers import OptimizerSpec
 from dlcli.spec.training.schedules import ByPart, scaled_rate
 from dlcli.spec.training.stages import Stage
@@ -34,7 +35,7 @@ def with_stages(loaded: LoadedSpec) -> LoadedSpec:
         UsageError: the spec has nothing that was trained before, or a head that is no network.
     """
     experiment = loaded.experiment
-    _refuse_classifier(experiment)
+    _refuse_model(experiment)
     if experiment.training.stages:
         return loaded
     if not experiment.pretrained:
@@ -102,7 +103,7 @@ def _data_of_stage(run: RunFolder, train: Any, learning_rate: float | None, epoc
     """
     run.refuse_missing_model()
     experiment = run.experiment()
-    _refuse_classifier(experiment)
+    _refuse_model(experiment)
     read_config(run.model_path)  # a damaged file is reported now, not once the training has started
     run.split()
     last = experiment.stages[-1]
@@ -168,7 +169,8 @@ def _optimizer(experiment: Experiment, last: Stage, learning_rate: float | None,
     return last.optimizer.model_copy(update={"learning_rate": rate}).of_any_length()
 
 
-def _refuse_classifier(experiment: Experiment) -> None:
+def _refuse_model(experiment: Experiment) -> None:
     kind = experiment.model.fitted_once
+    refuse_unsupported(experiment.model, "finetune", f"`{command()} finetune`")
     if kind:
         raise UsageError(f"a `{kind}` head is fitted once, by `{command()} train`; fine-tuning needs a head of layers")

@@ -19,15 +19,16 @@ import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.errors import OutOfMemory, RunFailed, UsageError
+from dlcli.program import command
 from dlcli.runs import layout
 from dlcli.runs.failures import is_out_of_memory
 from dlcli.runs.files import write_json, write_table
 from dlcli.runs.reporter import Log
 from dlcli.runtime.data_loss import with_data_loss
-from dlcli.runtime.learner import optimizers_of
 from dlcli.runtime.stream import data_errors
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import LoadedSpec
+from dlcli.spec.model.support import refuse_unsupported
 from dlcli.spec.training.stages import Stage
 from dlcli.training.rate_curve import Suggestions, smooth_curve, suggested
 from dlcli.training.rate_trial import Trial, put_together
@@ -81,12 +82,9 @@ def find_rate(
         OutOfMemory: the batches are too large.
         DataError: the data cannot be read.
     """
+    refuse_unsupported(experiment.model, "lr-find", f"`{command()} lr-find`")
     experiment = _with_plain_rates(experiment, search.lowest)
     trial = put_together(experiment, layout.features_folder(runs), log, stage_name=stage_name, offline=offline)
-    optimizers = [named.name for named in optimizers_of(trial.model)]
-    if len(optimizers) > 1:
-        words = f"a `{experiment.model.kind}` model has {len(optimizers)} optimizers ({', '.join(optimizers)})"
-        raise UsageError(f"{words}, whose rates one curve cannot tell apart")
     try:
         with data_errors():
             losses = _losses(trial, search.rates())

@@ -20,7 +20,6 @@ from dlcli.runs.folder import REVISION
 from dlcli.runs.reporter import Log, Reporter
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.cluster import Cluster
-from dlcli.runtime.device import joined
 from dlcli.runtime.threads import pin_threads
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
@@ -29,7 +28,7 @@ from dlcli.spec.training.schedules import ScheduleSpec
 from dlcli.training.checkpoints import newest_snapshot, spec_digest
 from dlcli.training.recorder import recorded_rows
 from dlcli.training.trackers.notify import refuse_missing_trackers, without_trackers
-from dlcli.training.train import proceed, run_logger
+from dlcli.training.train import join_workers, proceed, run_logger
 
 SchedulePolicy = Literal["continue", "stretch", "rewarm"]
 WITHOUT_EFFECT = (
@@ -70,7 +69,7 @@ def resume(
         Interrupted: a signal stopped it again.
     """
     pin_threads(run.environment())
-    joined(_changed(run, run.experiment(), overrides).hardware, cluster)  # nothing is written before all workers are there
+    join_workers(_changed(run, run.experiment(), overrides), cluster)  # nothing is written before all workers are there
     with run.hold():
         log = run_logger(run, reporter)
         run.remove_half_written()

@@ -15,6 +15,7 @@ from dlcli.runtime.learner import has_own_step
 from dlcli.runtime.loop import run_epochs
 from dlcli.runtime.spread import losses_of_workers
 from dlcli.runtime.stream import TrainingStream, data_errors
+from dlcli.spec.training.metrics import LAST_EPOCH
 from dlcli.training.assemble import StageInputs, compile_stage, scores_of, stage_inputs_of, stream_of, validation_of
 from dlcli.training.checkpoints import Checkpoints, StageState
 from dlcli.training.divergence import looked_back, words_of_divergence
@@ -195,7 +196,9 @@ class StageTrainer:
         monitor, best = record.monitor, record.best
         if best.value is None:
             raise RunFailed(f"{monitor} was NaN in every epoch, so there is no best epoch")
-        if best.epoch == 0:
+        if monitor == LAST_EPOCH:
+            self._setup.log(f"the model of the last epoch, {best.epoch}, is kept")
+        elif best.epoch == 0:
             self._setup.log(
                 f"no epoch was better than the start ({monitor} {score_text(best.value)}); the initial model is kept"
             )

@@ -15,7 +15,7 @@ from dlcli.data.unfamiliar import gaps_of
 from dlcli.errors import Interrupted, RunFailed
 from dlcli.models.targets import scale_in_words, target_scale
 from dlcli.report.checks import write_checks
-from dlcli.report.write_up import diagnose_failure, write_documents
+from dlcli.report.write_up import diagnose_failure, is_diagnosed, write_documents
 from dlcli.runs import RunFolder
 from dlcli.runs.environment import describe_environment, process_started, rounding_differences
 from dlcli.runs.failures import recorded_failure
@@ -29,6 +29,7 @@ from dlcli.runtime.engine import keras
 from dlcli.score.evaluate import evaluate_model
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import LoadedSpec, to_yaml
+from dlcli.spec.model.support import refuse_unsupported, words_against
 from dlcli.training.checkpoints import keep_last_checkpoint
 from dlcli.training.fit import FitContext, fit
 from dlcli.training.trackers.notify import followed, refuse_missing_trackers, without_trackers
@@ -56,11 +57,11 @@ def train(
         RunFailed: the training failed; the folder says why and keeps the best epoch so far.
         Interrupted: a signal stopped it; `dlcli train --resume` resumes it.
         DataError: the data is not fit to train on.
-        UsageError: a tracker's package is not installed.
+        UsageError: a tracker's package is not installed, or the model cannot be trained by several workers.
     """
     experiment = loaded.experiment
     refuse_missing_trackers(experiment)
-    joined(experiment.hardware, cluster)
+    join_workers(experiment, cluster)
     run = RunFolder.create(runs, experiment.name, spec=to_yaml(experiment), source=loaded.source_text, batch=batch)
     run.update_status(process_started=process_started(), parent=parent)
     log = run_logger(run, reporter)
@@ -69,6 +70,17 @@ def train(
             log(note)
         proceed(run, experiment, reporter, log, offline=offline, write_up=write_up, cluster=cluster)
     return run
+
+
+def join_workers(experiment: Experiment, cluster: Cluster | None) -> None:
+    """Waits for all workers of a training, before anything is written.
+
+    Raises:
+        UsageError: there are fewer devices than required, or the strategy or the kind of model does not fit the cluster.
+    """
+    if cluster is not None:
+        refuse_unsupported(experiment.model, "several devices", "a training by several workers")
+    joined(experiment.hardware, cluster)
 
 
 def proceed(
@@ -105,11 +117,11 @@ def proceed(
             fit(experiment, splits, run, notifier, log, FitContext(request, begin, offline, device.spread))
             if not chief:
                 return
-            _score(experiment, splits, run)
+            _score(experiment, splits, run, log)
             keep_last_checkpoint(run)
             run.update_status(state="completed", finished=now())
         if write_up:
-            write_documents(run, log, lambda run: write_checks(experiment, splits, run))
+            write_documents(run, log, (lambda run: write_checks(experiment, splits, run)) if is_diagnosed(run) else None)
 
 
 @contextmanager
@@ -181,11 +193,19 @@ def _tell_data(splits: Splits, log: Log) -> None:
         log(f"note: {note}")
 
 
-def _score(experiment: Experiment, splits: Splits, run: RunFolder) -> None:
-    """Scores the saved model, loaded from its file, on the test split; on the validation split where there is none."""
+def _score(experiment: Experiment, splits: Splits, run: RunFolder, log: Log) -> None:
+    """Scores the saved model, loaded from its file, on the test split; on the validation split where there is none.
+
+    A kind of model that has no scores is not scored, which the log says.
+    """
     from dlcli.charts.learning import save_curves
     from dlcli.training.trackers.tensorboard import write_results
 
+    unsupported = words_against(experiment.model, "evaluate", "the evaluation at the end of a training")
+    if unsupported:
+        log(f"note: {unsupported}")
+        save_curves(run)
+        return
     split = splits.scored
     evaluate_model(experiment, splits, run, split)
     save_curves(run)

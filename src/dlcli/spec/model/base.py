@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from dlcli.runtime.saved_layers import SavedLayers
@@ -10,6 +10,7 @@ from dlcli.spec.base import Shape, Spec
 from dlcli.spec.model.heads import ClassifierSpec
 from dlcli.spec.model.layers import LayerSpec, ShapeError
 from dlcli.spec.model.layers.composite import chain, chain_shape
+from dlcli.spec.model.support import ONE_OPTIMIZER, Feature
 
 Change = tuple[str, str]
 """What to try, in words, and the `--set` that does it."""
@@ -19,12 +20,21 @@ class ModelSpec(Spec):
     """A model kind: its layers, and what the rest of dlcli needs to know about it. The task adds the output layer.
 
     Every question has the answer of a plain network, so that a kind overrides only what it does otherwise. A kind that is
-    trained by another method overrides `learner`.
+    trained by another method overrides `learner`, one whose runs save another model than the plain one overrides `saved`.
     """
 
     kind: str
     has_backbone: ClassVar[bool] = False
     """Whether it has a field `backbone`, a `BackboneSpec`, which says how examples are scaled and what size images get."""
+    unsupported: ClassVar[Mapping[Feature, str]] = {}
+    """The features that it does not support, each with the reason."""
+    optimizers: ClassVar[tuple[str, ...]] = ("",)
+    """The names of its learner's optimizers, that of the spec first; a single one has no name."""
+    monitor: ClassVar[str] = ""
+    """Column of the history that decides which epoch is best unless the spec names one; empty: that of the task, or the last
+    epoch of a kind without validation."""
+    columns: ClassVar[tuple[str, ...]] = ()
+    """Columns of the history, besides `loss`, that its learner adds; a lower value is better."""
 
     @property
     def pretrained(self) -> bool:
@@ -66,6 +76,21 @@ class ModelSpec(Spec):
         """Whether a setting of it enables batch statistics."""
         return False
 
+    @property
+    def has_own_step(self) -> bool:
+        """Whether its learner has a training step of its own."""
+        return type(self).learner is not ModelSpec.learner
+
+    def reason_against(self, feature: Feature) -> str:
+        """Returns why it does not support a feature; empty if it does."""
+        if feature in self.unsupported:
+            return self.unsupported[feature]
+        if feature == "several devices" and self.has_own_step:
+            return "it has a training step of its own, which devices cannot share"
+        if feature in ONE_OPTIMIZER and len(self.optimizers) > 1:
+            return f"it has {len(self.optimizers)} optimizers ({', '.join(self.optimizers)})"
+        return ""
+
     def example_shape(self) -> Shape | None:
         """Returns the shape that its examples should get; None where it takes any, or its files must be opened first."""
         return None
@@ -81,6 +106,15 @@ class ModelSpec(Spec):
     def in_words(self) -> str:
         """Returns what the model is, as the beginning of a sentence."""
         return f"A {self.kind.replace('_', ' ')} model"
+
+    def purpose(self, action: str, inputs: str) -> str:
+        """Returns what the model does, as a sentence.
+
+        Args:
+            action: what models of the task do, such as "tells 3 classes apart".
+            inputs: the examples, such as "4 columns".
+        """
+        return f"{self.in_words()} that {action}, from {inputs}."
 
     def faults_of_rows(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Yields what cannot take rows of numbers, however many they are, as (place below `model`, message)."""
@@ -112,6 +146,17 @@ class ModelSpec(Spec):
             network: the `models.network.Network` that is being built.
         """
         return network.functional
+
+    def saved(self, network: Any) -> Any:
+        """Returns the Keras model that a run saves: the plain one, from raw examples to the output, unless overridden.
+
+        Another one takes and returns what it likes, shares its layers with the learner, and is not compiled. `unsupported`
+        then names the features that need predictions for examples.
+
+        Args:
+            network: the `models.network.Network` that is being built, with its learner.
+        """
+        return network.whole
 
     def stack(self, shape: Shape) -> list[tuple[LayerSpec, tuple[str | int, ...]]]:
         """Returns every layer before the output, with its place below `model`, for examples of this shape."""

@@ -18,10 +18,10 @@ from dlcli.spec.data.sources.base import composed
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.layers import LayerSpec, ShapeError
 from dlcli.spec.model.layers.dense import ActivationLayer
-from dlcli.spec.rules import devices, transfer
+from dlcli.spec.rules import devices, support, transfer
 from dlcli.spec.training.callbacks import CallbackSpec, ReduceLROnPlateau, TrackerSpec
 from dlcli.spec.training.losses import LossSpec
-from dlcli.spec.training.metrics import TopK
+from dlcli.spec.training.metrics import LAST_EPOCH, TopK
 from dlcli.spec.training.optimizers import SGD, OptimizerSpec
 from dlcli.spec.training.schedules import CosineDecay, PiecewiseConstantDecay, ScheduleSpec
 
@@ -31,7 +31,7 @@ Finding = tuple[Place, str]
 
 def findings(experiment: Experiment) -> Iterator[Finding]:
     """Yields everything that the rules find."""
-    for rule in (*RULES, *transfer.RULES, *devices.RULES):
+    for rule in (*RULES, *transfer.RULES, *devices.RULES, *support.RULES):
         yield from rule(experiment)
 
 
@@ -119,10 +119,13 @@ def monitors(experiment: Experiment) -> list[str]:
     """Returns the columns of the history that may be monitored."""
     metrics = experiment.training.metrics or []
     followed = [metric.name for metric in metrics if metric.is_followed(experiment.task)]
-    training = ["loss", *followed]
+    columns = experiment.model.columns
+    training = ["loss", *followed, *columns]
+    if experiment.model.reason_against("validation"):
+        return [LAST_EPOCH, *training]
     if experiment.data.split.validation == 0:
         return training
-    return ["val_loss", *(f"val_{metric.name}" for metric in metrics), *training]
+    return ["val_loss", *(f"val_{metric.name}" for metric in metrics), *(f"val_{name}" for name in columns), *training]
 
 
 def _callbacks(experiment: Experiment) -> Iterator[tuple[Place, Any]]:
@@ -142,8 +145,12 @@ def _monitors_exist(experiment: Experiment) -> Iterator[Finding]:
         ((*place, "monitor"), callback.monitor) for place, callback in _callbacks(experiment) if hasattr(callback, "monitor")
     ]
     for place, monitor in watched:
-        inherited = len(place) > 2 and monitor == experiment.training.monitor
-        if monitor not in columns and not inherited:
+        of_callback = len(place) > 2
+        inherited = of_callback and monitor == experiment.training.monitor
+        if monitor == LAST_EPOCH and of_callback:
+            values = ", ".join(name for name in columns if name != LAST_EPOCH)
+            yield place, f"`{LAST_EPOCH}` selects the last epoch and is not a value to monitor; available: {values}"
+        elif monitor not in columns and not inherited:
             near = get_close_matches(monitor, columns, 1, cutoff=0.75)
             guess = f"did you mean `{near[0]}`? " if near else ""
             yield place, f"the history will have no column `{monitor}`; {guess}available: {', '.join(columns)}"

@@ -12,6 +12,7 @@ from dlcli.program import command
 from dlcli.spec.document import Path, dotted
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.messages import alternatives
+from dlcli.spec.model.support import words_against
 from dlcli.spec.rules.rules import monitors
 from dlcli.spec.search.reading import Finding, read_space
 from dlcli.spec.search.space import Choice, Number, Parameter, Repeat, Spliced, changed, combinations, drawn, inside, put
@@ -59,6 +60,9 @@ def objectives(experiment: Experiment) -> list[str]:
 def _objective_faults(experiment: Experiment) -> list[Finding]:
     sweep, place = experiment.sweep, ("sweep", "objective")
     assert sweep is not None
+    unsupported = words_against(experiment.model, "validation", "a sweep, which compares trials on the validation split,")
+    if unsupported:
+        return [(place, unsupported)]
     scores = [name for name in monitors(experiment) if name.startswith("val_")]
     if not scores:
         return [(place, "trials are compared on the validation split, but data.split.validation is 0")]

@@ -352,8 +352,14 @@ class AUC(MetricSpec):
 Metric = Annotated[Accuracy | TopK | Averaged | AUC | PlainMetric, OneOf("Metric")]
 
 
+LAST_EPOCH = "epoch"
+"""The monitor of a training whose best epoch is the last one: the number of the epoch, a column of the history."""
+
+
 def higher_is_better(monitor: str, metrics: list[MetricSpec]) -> bool:
     """Tells which way a column of the history improves; losses improve downwards."""
+    if monitor == LAST_EPOCH:
+        return True
     name = monitor.removeprefix("val_")
     for metric in metrics:
         if metric.name == name:
