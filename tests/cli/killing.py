@@ -95,20 +95,29 @@ def _killed(process: subprocess.Popen[str], run: RunFolder, seen: int, draw: ran
     return alive and process.returncode == -signal.SIGKILL
 
 
-def bits_of(run: RunFolder) -> dict[str, Any]:
-    """Returns all that an interrupted and an untouched run have in common, to the bit; clocks are left out."""
+def bits_of(run: RunFolder, *, scored: bool = True) -> dict[str, Any]:
+    """Returns all that an interrupted and an untouched run have in common, to the bit; clocks are left out.
+
+    `scored`: whether the run's kind of model has scores.
+    """
     with (run.path / "history.csv").open(encoding="utf-8") as file:
         history = [{name: value for name, value in row.items() if name not in CLOCKS} for row in csv.DictReader(file)]
-    evaluation = run.evaluation(run.scored_splits()[0])
     return {
+        **(_scores(run) if scored else {}),
         "history": history,
         "model": _weights(run),
         "last state": _last_state(run),
-        "scores": json.loads((evaluation / "metrics.json").read_text(encoding="utf-8")),
-        "predictions": (evaluation / "predictions.csv").read_text(encoding="utf-8"),
         "stages": run.stages(),
         "best": (run.status().best_epoch, run.status().best_value, run.status().best_stage, run.status().reason),
         "steps": run.status().step,
+    }
+
+
+def _scores(run: RunFolder) -> dict[str, Any]:
+    evaluation = run.evaluation(run.scored_splits()[0])
+    return {
+        "scores": json.loads((evaluation / "metrics.json").read_text(encoding="utf-8")),
+        "predictions": (evaluation / "predictions.csv").read_text(encoding="utf-8"),
     }
 
 
@@ -125,7 +134,7 @@ def _last_state(run: RunFolder) -> dict[str, bytes]:
         return {name: file[name].tobytes() for name in file.files if name != "text"}
 
 
-def assert_same_bits(one: RunFolder, other: RunFolder) -> None:
-    """Compares two runs and names what differs."""
-    first, second = bits_of(one), bits_of(other)
+def assert_same_bits(one: RunFolder, other: RunFolder, *, scored: bool = True) -> None:
+    """Compares two runs and names what differs; `scored`: whether their kind of model has scores."""
+    first, second = bits_of(one, scored=scored), bits_of(other, scored=scored)
     assert [name for name in first if first[name] != second[name]] == [], os.fspath(other.path)

@@ -19,7 +19,7 @@ def write_documents(run: RunFolder, log: Log, measure: Callable[[RunFolder], Any
     A run whose kind of model has no scores is not diagnosed: the rules compare losses and scores with guesses of the labels.
     The run's results are already stored: an error here is reported and logged with its traceback, and the run stays completed.
     """
-    for name, writer in (({"measurements": measure} if measure else {}) | _writers(run)).items():
+    for name, writer in (({"measurements": measure} if measure else {}) | _writers()).items():
         try:
             writer(run)
         except KeyboardInterrupt:
@@ -33,25 +33,29 @@ def write_documents(run: RunFolder, log: Log, measure: Callable[[RunFolder], Any
 
 
 def diagnose_failure(run: RunFolder) -> None:
-    """Writes the diagnosis of a failed run, if its kind of model and its files allow one."""
-    from dlcli.report.diagnosis import write_diagnosis
-
+    """Writes the diagnosis of a failed run, if its files allow one."""
     try:
-        if is_diagnosed(run):
-            write_diagnosis(run)
+        _diagnose(run)
     except Exception:
         _log_or_ignore(run.log, traceback.format_exc())
 
 
 def is_written(run: RunFolder) -> bool:
     """Whether all documents exist."""
-    paths = [run.model_card_path, run.report_path, *([run.diagnosis_path] if is_diagnosed(run) else [])]
+    paths = [run.model_card_path, run.report_path, *([run.diagnosis_path] if _is_diagnosed(run) else [])]
     return all(path.exists() for path in paths)
 
 
-def is_diagnosed(run: RunFolder) -> bool:
-    """Whether the run's kind of model has scores, so that the run gets a diagnosis."""
+def _is_diagnosed(run: RunFolder) -> bool:
     return not run.experiment().model.reason_against("evaluate")
+
+
+def _diagnose(run: RunFolder) -> None:
+    """Writes the diagnosis of a run whose kind of model has scores."""
+    from dlcli.report.diagnosis import write_diagnosis
+
+    if _is_diagnosed(run):
+        write_diagnosis(run)
 
 
 def _log_or_ignore(log: Log, words: str) -> None:
@@ -59,9 +63,7 @@ def _log_or_ignore(log: Log, words: str) -> None:
         log(words)
 
 
-def _writers(run: RunFolder) -> dict[str, Callable[[RunFolder], Any]]:
+def _writers() -> dict[str, Callable[[RunFolder], Any]]:
     from dlcli.report import write_model_card, write_report
-    from dlcli.report.diagnosis import write_diagnosis
 
-    diagnosis = {"diagnosis": write_diagnosis} if is_diagnosed(run) else {}
-    return {**diagnosis, "model card": write_model_card, "report": write_report}
+    return {"diagnosis": _diagnose, "model card": write_model_card, "report": write_report}

@@ -15,7 +15,7 @@ from dlcli.data.unfamiliar import gaps_of
 from dlcli.errors import Interrupted, RunFailed
 from dlcli.models.targets import scale_in_words, target_scale
 from dlcli.report.checks import write_checks
-from dlcli.report.write_up import diagnose_failure, is_diagnosed, write_documents
+from dlcli.report.write_up import diagnose_failure, write_documents
 from dlcli.runs import RunFolder
 from dlcli.runs.environment import describe_environment, process_started, rounding_differences
 from dlcli.runs.failures import recorded_failure
@@ -121,7 +121,7 @@ def proceed(
             keep_last_checkpoint(run)
             run.update_status(state="completed", finished=now())
         if write_up:
-            write_documents(run, log, (lambda run: write_checks(experiment, splits, run)) if is_diagnosed(run) else None)
+            write_documents(run, log, lambda run: write_checks(experiment, splits, run))
 
 
 @contextmanager

@@ -23,8 +23,11 @@ def write_checks(experiment: Experiment, splits: Splits, run: RunFolder) -> None
     """Measures a run's model and writes `checks.json`.
 
     This takes 0.3 to 1 s for a small network. Simple models, which take 2 to 4 s more, are fitted only where the run's model
-    is so weak that they decide the findings. A failed measurement is logged and omitted, since the run has its results.
+    is so weak that they decide the findings. A failed measurement is logged and omitted, since the run has its results. A
+    model whose kind has no scores is not diagnosed, and so not measured.
     """
+    if experiment.model.reason_against("evaluate"):
+        return
     checks: dict[str, Any] = {}
     if not experiment.model.has_backbone:
         model = _logged(run, lambda: load_model(run.model_path))
