@@ -147,7 +147,7 @@ def _monitors_exist(experiment: Experiment) -> Iterator[Finding]:
     for place, monitor in watched:
         of_callback = len(place) > 2
         inherited = of_callback and monitor == experiment.training.monitor
-        if monitor == LAST_EPOCH and of_callback:
+        if of_callback and monitor == LAST_EPOCH and LAST_EPOCH in columns:
             values = ", ".join(name for name in columns if name != LAST_EPOCH)
             yield place, f"`{LAST_EPOCH}` selects the last epoch and is not a value to monitor; available: {values}"
         elif monitor not in columns and not inherited:
