@@ -16,6 +16,7 @@ from dlcli.runtime.images import ImageFiles
 from dlcli.runtime.inputs import Inputs, TableColumns, array_inputs
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources import Examples
+from dlcli.spec.data.sources.column_kinds import kinds_of
 from dlcli.tasks import TASKS
 
 Array = np.ndarray[Any, Any]
@@ -33,7 +34,7 @@ def _splits(task: str = "binary", **parts: tuple[Any, Array]) -> Splits:
 def _inputs(values: Any) -> Inputs:
     if isinstance(values, Inputs):
         return values
-    return TableColumns(values) if isinstance(values, dict) else array_inputs(values)
+    return TableColumns(values, kinds_of(values)) if isinstance(values, dict) else array_inputs(values)
 
 
 def _rows(count: int, seed: int = 0, columns: int = 4) -> tuple[Array, Array]:

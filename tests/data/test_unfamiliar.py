@@ -14,6 +14,7 @@ from dlcli.runs.files import read_table
 from dlcli.runtime.columns import rows
 from dlcli.runtime.loading import load_model
 from dlcli.score.evaluate import evaluate
+from dlcli.spec.data.sources.column_kinds import kinds_of
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 UNSEEN = "column 'kind': 2 of 3 rows have 2 different values that did not occur in training ('new', 'odd'): the model has not"
@@ -46,7 +47,8 @@ def test_an_unseen_category_is_encoded_as_none_whatever_its_initial_weights(run:
     kernel.assign(values)
     columns = {"size": [1.0, np.nan], "weight": [np.nan, 2.0]}
     inputs = {name: np.array(values, "float32") for name, values in columns.items()}
-    after = model(rows({**inputs, "kind": np.array(["new", "odd"], dtype=object)})).numpy()
+    inputs["kind"] = np.array(["new", "odd"], dtype=object)
+    after = model(rows(inputs, kinds_of(inputs))).numpy()
     assert after == pytest.approx(before[:2], rel=1e-6)
 
 

@@ -27,6 +27,7 @@ from dlcli.runtime.loading import load_model
 from dlcli.score.evaluate import evaluate
 from dlcli.score.outcome import read_outcome
 from dlcli.spec.base import OneOf
+from dlcli.spec.data.sources.column_kinds import kinds_of
 from dlcli.spec.load import load, to_yaml
 from dlcli.training.finetune import continued
 from dlcli.training.resume import resume
@@ -100,7 +101,7 @@ def test_prices_are_learned_and_reported_in_their_own_unit(tmp_path: Path) -> No
     model = keras.models.load_model(run.model_path)
     assert not any(getattr(layer, "compiled", False) for layer in [model, *model.layers])
     row = {"a": np.zeros(1), "b": np.zeros(1), "kind": np.array(["k1"], dtype=object)}
-    assert 200_000 < float(model(rows(row))[0, 0]) < 380_000
+    assert 200_000 < float(model(rows(row, kinds_of(row)))[0, 0]) < 380_000
 
 
 def test_targets_of_different_scales_have_equal_weight(tmp_path: Path) -> None:

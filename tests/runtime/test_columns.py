@@ -1,12 +1,16 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from dlcli.runtime.columns import Normalize, column_inputs, input_names, rows
+from dlcli.runtime import columns as module
+from dlcli.runtime.column_kinds import Encoding, Normalize
+from dlcli.runtime.columns import input_names
 from dlcli.runtime.inputs import TableColumns
+from dlcli.spec.data.sources.column_kinds import kinds_of
 from dlcli.upstream.keras import import_keras
 
 keras = import_keras()
@@ -27,6 +31,18 @@ LATER = {
     "cast": np.array(["x", ""], dtype=object),
 }
 SCALES: tuple[Normalize, ...] = ("unit", "symmetric", "standard", "none")
+
+
+def column_inputs(
+    columns: dict[str, np.ndarray], normalize: Normalize, *, unseen_as_zeros: bool = True
+) -> tuple[dict[str, Any], Any]:
+    """Returns the inputs and the encoding of columns of numbers and categories."""
+    return module.column_inputs(columns, kinds_of(columns), Encoding(normalize, unseen_as_zeros))
+
+
+def rows(columns: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Returns columns of numbers and categories as the model takes them."""
+    return module.rows(columns, kinds_of(columns))
 
 
 def by_numpy(columns: dict[str, np.ndarray], normalize: Normalize, *, unseen: bool = False) -> np.ndarray:
@@ -135,7 +151,7 @@ def test_batches_of_columns_reach_the_right_inputs() -> None:
 
     inputs, encoded = column_inputs(TRAIN, "standard")
     model = keras.Model(inputs, encoded)
-    batches = ordered_batches(TableColumns(TRAIN), examples=4, batch_size=3)
+    batches = ordered_batches(TableColumns(TRAIN, kinds_of(TRAIN)), examples=4, batch_size=3)
     assert np.array_equal(model.predict(batches, verbose=0), model(rows(TRAIN)).numpy())
 
 

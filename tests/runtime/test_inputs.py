@@ -17,6 +17,7 @@ from dlcli.runtime.engine import tf
 from dlcli.runtime.images import ImageFiles
 from dlcli.runtime.inputs import Arrays, Images, Inputs, TableColumns, array_inputs
 from dlcli.spec.data.data import ImageSettings
+from dlcli.spec.data.sources.column_kinds import NUMBER, kinds_of
 
 EQUAL, OTHER = (0, 3), 1
 """Places of examples in every data set below: two equal ones, and a different one."""
@@ -39,7 +40,8 @@ def inputs(request: pytest.FixtureRequest, tmp_path: Path) -> Inputs:
         np.save(tmp_path / "rows.npy", rows)
         return array_inputs(np.load(tmp_path / "rows.npy", mmap_mode="r"))
     if request.param == "columns":
-        return TableColumns({"size": rows[:, 1], "city": np.array(["Bern", "", "Rome", "Bern"], dtype=object)})
+        columns = {"size": rows[:, 1], "city": np.array(["Bern", "", "Rome", "Bern"], dtype=object)}
+        return TableColumns(columns, kinds_of(columns))
     paths = [tmp_path / f"{number}.png" for number in range(4)]
     for path, image in zip(paths, pixels(), strict=True):
         Image.fromarray(image).save(path)
@@ -93,7 +95,7 @@ def test_rows_convert_to_a_table_and_back() -> None:
     rows = Arrays(np.array([[1.0, 2.0], [3.0, 4.0]]))
     assert list(rows.table()) == ["0", "1"]
     assert equal(rows.with_table(rows.table()).read(np.arange(2)), rows.values)
-    columns = TableColumns({"a": np.array([1.0, 2.0], "float32")})
+    columns = TableColumns({"a": np.array([1.0, 2.0], "float32")}, {"a": NUMBER})
     assert list(columns.with_table({"a": np.array([5.0, 6.0])}).columns["a"]) == [5.0, 6.0]
 
 

@@ -242,9 +242,8 @@ def test_plain_keras_loads_every_saved_model_in_a_process_without_dlcli(run: Run
         test = open_splits(one.experiment(), split=one.split())["test"].inputs
         path = tmp_path / f"{one.name}.npz"
         if test.kind == "columns":
-            from dlcli.runtime.columns import rows as as_rows
-
-            np.savez(path, **{name: _storable(tensor.numpy()) for name, tensor in as_rows(test.columns).items()})
+            batch = test.read(np.arange(len(test)))
+            np.savez(path, **{name: _storable(tensor.numpy()) for name, tensor in batch.items()})
         else:
             np.savez(path, x=test.values)
         inputs[str(one.model_path)] = str(path)

@@ -8,8 +8,10 @@ from typing import Any
 
 from dlcli.errors import DamagedFile, DataError
 from dlcli.runs import RunFolder
-from dlcli.runtime.columns import input_names, is_number
+from dlcli.runtime.column_kinds import ColumnKind
+from dlcli.runtime.columns import input_names
 from dlcli.runtime.inputs import Inputs, Kind
+from dlcli.spec.data.sources.column_kinds import COLUMN_KINDS, kind_of_dtype
 from dlcli.spec.experiment import Experiment
 
 IMAGE_ENTRY, ARRAY_ENTRY = "image", "features"
@@ -23,12 +25,12 @@ class ModelInputs:
     Attributes:
         kind: images, arrays of numbers, or columns.
         shape: the shape of one example, for images and arrays.
-        columns: whether each raw column holds numbers, by name, in the model's order.
+        columns: the kind of each raw column by name, in the model's order.
     """
 
     kind: Kind
     shape: tuple[int, ...] = ()
-    columns: dict[str, bool] | None = None
+    columns: dict[str, ColumnKind] | None = None
 
 
 def entry_name(kind: Kind) -> str:
@@ -40,17 +42,29 @@ def inputs_of_model(model: Any, run: RunFolder) -> ModelInputs:
     """Returns the inputs that a run's model takes: raw columns, 8-bit images, or arrays of numbers.
 
     Raises:
-        DamagedFile: the model was not built by dlcli.
+        DamagedFile: the model was not built by dlcli, or by a version with further kinds of columns.
     """
     if isinstance(model.input, dict):
         names = input_names(run.data().get("columns") or [])
         if set(names.values()) != set(model.input):
             raise DamagedFile(f"{run.model_path}: has other input columns than the run's data")
-        return ModelInputs("columns", columns={name: model.input[key].dtype != "string" for name, key in names.items()})
+        return ModelInputs("columns", columns={name: _kind(name, model.input[key], run) for name, key in names.items()})
     shape = tuple(model.input_shape[1:])
     if not all(isinstance(side, int) for side in shape):
         raise DamagedFile(f"{run.model_path}: takes inputs of shape {model.input_shape}, which is not fixed")
     return ModelInputs("images" if len(shape) == 3 and model.input.name == IMAGE_ENTRY else "arrays", shape)
+
+
+def _kind(column: str, tensor: Any, run: RunFolder) -> ColumnKind:
+    """Returns the kind of a column: the recorded one, else the usual one of the input's type."""
+    name = run.data().get("column_kinds", {}).get(column)
+    if name is None:
+        return kind_of_dtype(tensor.dtype)
+    if name not in COLUMN_KINDS:
+        raise DamagedFile(
+            f"{run.data_path}: column `{column}` is of the unknown kind {name!r}; another version of dlcli wrote it"
+        )
+    return COLUMN_KINDS[name]
 
 
 def refuse_other_inputs(model: Any, inputs: Inputs, path: Path) -> None:
@@ -61,9 +75,9 @@ def refuse_other_inputs(model: Any, inputs: Inputs, path: Path) -> None:
     """
     if inputs.shape is None:
         names = input_names(inputs.columns)
-        expected = {names[name]: "numbers" if is_number(column) else "text" for name, column in inputs.columns.items()}
+        expected = {names[name]: _content(kind.dtype) for name, kind in inputs.column_kinds.items()}
         entries = model.input if isinstance(model.input, dict) else {}
-        model_columns = {name: "text" if tensor.dtype == "string" else "numbers" for name, tensor in entries.items()}
+        model_columns = {name: _content(tensor.dtype) for name, tensor in entries.items()}
         if model_columns != expected:
             listed = ", ".join(f"{name} ({kind})" for name, kind in sorted(model_columns.items())) or "one tensor"
             raise DamagedFile(f"{path}: takes {listed[:200]}, not the columns of the run's data")
@@ -71,6 +85,10 @@ def refuse_other_inputs(model: Any, inputs: Inputs, path: Path) -> None:
     example, shape = inputs.shape, model.input_shape
     if not isinstance(shape, tuple) or len(shape) != len(example) + 1 or not _fits(shape[1:], example):
         raise DamagedFile(f"{path}: takes inputs of shape {shape}, not the {example} of the run's data")
+
+
+def _content(dtype: str) -> str:
+    return "text" if dtype == "string" else "numbers"
 
 
 def _fits(shape: tuple[int | None, ...], example: tuple[int, ...]) -> bool:

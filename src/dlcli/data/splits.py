@@ -21,6 +21,7 @@ from dlcli.runtime.inputs import Images
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources import Examples, Opened, Request, SourceSpec
 from dlcli.spec.data.sources.base import composed, target_notes
+from dlcli.spec.data.sources.column_kinds import unusual_kinds
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Task
 from dlcli.visible import listed
@@ -90,6 +91,7 @@ class Splits(SplitExamples):
             **self.target_facts(),
             "shape": list(self.shape) if self.shape else None,
             "columns": list(self.train.inputs.columns) or None,
+            **({"column_kinds": kinds} if (kinds := unusual_kinds(self.train.inputs.column_kinds)) else {}),
             "fingerprint": self.fingerprint,
             "notes": list(self.notes),
             "test_is_validation": self.test_is_validation,

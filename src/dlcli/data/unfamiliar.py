@@ -6,15 +6,13 @@ from such values are less reliable, so the values are counted by column.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from dlcli.arrays import Array
+from dlcli.runtime.column_kinds import ColumnKind
 from dlcli.runtime.columns import input_names
-from dlcli.runtime.engine import keras
 from dlcli.runtime.inputs import Inputs
 
 MOST_NAMED = 3
@@ -22,8 +20,9 @@ MOST_NAMED = 3
 
 @dataclass
 class _Column:
-    """The categories of a column in the training split (None for numbers), and counts of values that did not occur there."""
+    """A column's categories in the training split, None if it has none, and counts of values that did not occur there."""
 
+    kind: ColumnKind
     categories: frozenset[str] | None
     had_gaps: bool
     unseen: dict[str, int] = field(default_factory=dict)
@@ -31,29 +30,30 @@ class _Column:
 
     def add(self, values: Array) -> None:
         """Counts the unfamiliar values of further rows."""
+        is_gap = self.kind.gaps(values)
+        self.gaps += 0 if self.had_gaps else int(is_gap.sum())
         if self.categories is None:
-            self.gaps += 0 if self.had_gaps else int(np.isnan(values.astype("float64")).sum())
             return
-        for value in (value for value in values.tolist() if value not in self.categories):
-            if value == "":
-                self.gaps += 1
-            else:
+        for value in values[~is_gap].tolist():
+            if value not in self.categories:
                 self.unseen[value] = self.unseen.get(value, 0) + 1
 
 
 class Unfamiliar:
     """Counts by column the values that did not occur in the training split."""
 
-    def __init__(self, model: Any, columns: Sequence[str], gaps: Mapping[str, int] | None) -> None:
+    def __init__(self, model: Any, columns: Mapping[str, ColumnKind], gaps: Mapping[str, int] | None) -> None:
         """Takes a saved model, its columns, and the gaps of the training split; None for a run that did not count them."""
-        lookups = {layer.input.name: layer for layer in model.layers if isinstance(layer, keras.layers.StringLookup)}
         self._rows = 0
         self._columns: dict[str, _Column] = {}
-        for column, name in input_names(columns).items():
-            if name in lookups:
-                self._columns[column] = _Column(frozenset(map(str, lookups[name].get_vocabulary()[1:])), had_gaps=False)
+        for column, entry in input_names(columns).items():
+            kind = columns[column]
+            lookup = kind.lookup(model, entry)
+            if lookup is not None:
+                categories = frozenset(map(str, lookup.get_vocabulary()[1:]))
+                self._columns[column] = _Column(kind, categories, had_gaps="" in categories)
             elif gaps is not None:
-                self._columns[column] = _Column(None, had_gaps=bool(gaps.get(column)))
+                self._columns[column] = _Column(kind, None, had_gaps=bool(gaps.get(column)))
 
     def add(self, inputs: Mapping[str, Array]) -> None:
         """Counts the unfamiliar values in the raw columns of further rows."""
@@ -68,9 +68,8 @@ class Unfamiliar:
             if column.unseen:
                 sentences.append(self._of_unseen(name, column.unseen))
             if column.gaps:
-                replacement = "no known category" if column.categories is not None else "the mean"
                 words = f"column {name!r}: {column.gaps:,} of {self._rows:,} rows have a missing value"
-                sentences.append(f"{words}, which no training row has; it is replaced by {replacement}")
+                sentences.append(f"{words}, which no training row has; it is replaced by {column.kind.gap_replacement}")
         return sentences
 
     def _of_unseen(self, name: str, unseen: Mapping[str, int]) -> str:
@@ -87,15 +86,12 @@ def notes_on(model: Any, inputs: Inputs, gaps: Mapping[str, int] | None) -> list
     """Returns the notes on the raw columns of a saved model's inputs; empty for other inputs."""
     if not inputs.columns:
         return []
-    unfamiliar = Unfamiliar(model, list(inputs.columns), gaps)
+    unfamiliar = Unfamiliar(model, inputs.column_kinds, gaps)
     unfamiliar.add(inputs.columns)
     return unfamiliar.notes()
 
 
 def gaps_of(inputs: Inputs) -> dict[str, int] | None:
     """Returns the number of gaps in each raw column; None for other inputs."""
-    return {name: _gaps(values) for name, values in inputs.columns.items()} or None
-
-
-def _gaps(values: Array) -> int:
-    return int((values == "").sum() if values.dtype.kind not in "fiub" else np.isnan(values.astype("float64")).sum())
+    kinds = inputs.column_kinds
+    return {name: int(kinds[name].gaps(values).sum()) for name, values in inputs.columns.items()} or None

@@ -123,7 +123,11 @@ def _reason_against_grad_cam(model: Any) -> str:
 
 def _is_pair(context: ExplanationContext) -> bool:
     columns = context.model_inputs.columns
-    return context.model_inputs.shape == (2,) if columns is None else len(columns) == 2 and all(columns.values())
+    return (
+        context.model_inputs.shape == (2,)
+        if columns is None
+        else len(columns) == 2 and all(kind.is_numeric for kind in columns.values())
+    )
 
 
 def _refuse_unused_arguments(method: str, files: Sequence[str], class_name: str) -> None:

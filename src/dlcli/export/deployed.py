@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +46,28 @@ class Original:
         """The kind of the model's outputs."""
         return "values" if self.task.output.is_numeric else "probabilities"
 
+    @cached_property
+    def lookups(self) -> dict[str, Any]:
+        """The layers that turn the text of an input into the number of a category, by the input's name."""
+        columns = self.model_inputs.columns or {}
+        layers = {self.names[name]: kind.lookup(self.model, self.names[name]) for name, kind in columns.items()}
+        return {name: layer for name, layer in layers.items() if layer is not None}
+
     @property
-    def text_columns(self) -> list[str]:
-        """The columns that contain text."""
-        return [name for name, is_number in (self.model_inputs.columns or {}).items() if not is_number]
+    def lookup_layers(self) -> list[str]:
+        """The names of these layers."""
+        return [layer.name for layer in self.lookups.values()]
+
+    @property
+    def vocabularies(self) -> dict[str, list[str]]:
+        """The categories of inputs by name: a category's number is its index; the first is for unknown texts."""
+        return {name: [str(word) for word in layer.get_vocabulary()] for name, layer in self.lookups.items()}
+
+    @property
+    def free_text(self) -> list[str]:
+        """The columns of text that is not looked up as a whole, which LiteRT and ONNX do not take."""
+        columns, lookups = self.model_inputs.columns or {}, self.lookups
+        return [name for name, kind in columns.items() if kind.dtype == "string" and self.names[name] not in lookups]
 
     @property
     def saved_layers(self) -> SavedLayers | None:
@@ -97,30 +117,28 @@ def _set_float32(config: Any) -> bool:
     return has_half_precision
 
 
-def vocabularies(model: Any) -> dict[str, list[str]]:
-    """Returns the categories of each text input by name: a category's number is its index; the first is for unknown texts."""
-    return {layer.input.name: [str(word) for word in layer.get_vocabulary()] for layer in _lookups(model)}
+def with_numbers_for_text(model: Any, lookups: Collection[str]) -> Any:
+    """Returns the model with an int32 input `(batch, 1)` in place of each input that is looked up: the category's number.
 
+    A model without such inputs is returned itself.
 
-def _lookups(model: Any) -> list[Any]:
-    return [layer for layer in model.layers if isinstance(layer, keras.layers.StringLookup)]
-
-
-def with_numbers_for_text(model: Any) -> Any:
-    """Returns the model with an int32 input `(batch, 1)` in place of each text input: the category's number.
-
-    A model without text inputs is returned itself.
+    Args:
+        model: the run's model, or the same model in float32.
+        lookups: the names of the layers that look up a text, as in `Original.lookups`.
     """
-    lookups = {layer.input.name: layer.output for layer in _lookups(model)}
     if not lookups:
         return model
-    inner = keras.Model([lookups.get(name, tensor) for name, tensor in model.input.items()], model.output)
-    inputs = {name: keras.Input((1,), name=name, dtype="int32" if name in lookups else "float32") for name in model.input}
-    encoded = [
-        keras.ops.one_hot(keras.ops.squeeze(tensor, 1), lookups[name].shape[1]) if name in lookups else tensor
+    encoded = {layer.input.name: layer.output for layer in (model.get_layer(name) for name in lookups)}
+    inner = keras.Model([encoded.get(name, tensor) for name, tensor in model.input.items()], model.output)
+    inputs = {
+        name: keras.Input((1,), name=name, dtype="int32" if name in encoded else tensor.dtype)
+        for name, tensor in model.input.items()
+    }
+    features = [
+        keras.ops.one_hot(keras.ops.squeeze(tensor, 1), encoded[name].shape[1]) if name in encoded else tensor
         for name, tensor in inputs.items()
     ]
-    return keras.Model(inputs, inner(encoded))
+    return keras.Model(inputs, inner(features))
 
 
 def numbers_for(values: Array, vocabulary: list[str]) -> Array:

@@ -21,7 +21,7 @@ from dlcli.data.splits import Splits
 from dlcli.errors import DamagedFile, RunFailed, UsageError
 from dlcli.export import readme, runtimes
 from dlcli.export.agreement import MOST_LOST, Agreement, ComparedExamples, agreement
-from dlcli.export.deployed import Original, in_float32, original, vocabularies
+from dlcli.export.deployed import Original, in_float32, original
 from dlcli.export.formats import FILES, Format, Quantize, write_keras, write_onnx, write_saved_model, write_tflite
 from dlcli.runs import RunFolder, layout
 from dlcli.runs.files import read_json, replacing_folder, write_json, write_text
@@ -132,6 +132,11 @@ def _refuse_misfit(source: Original, form: Format, quantize: Quantize) -> None:
             f"--format keras: the model contains {source.saved_layers.noun}, which needs {source.saved_layers.package}'s layer;"
             " --format saved_model needs TensorFlow alone"
         )
+    if form in ("tflite", "onnx") and source.free_text:
+        columns = ", ".join(f"`{name}`" for name in source.free_text)
+        raise UsageError(
+            f"--format {form}: the format has no operation for the text of column {columns}; --format saved_model takes it"
+        )
     if quantize == "int8" and source.model_inputs.columns:
         raise UsageError(
             "--quantize int8 is not possible for tables: columns would share 256 levels, without missing values; use float16"
@@ -164,15 +169,15 @@ def _write(
         write_onnx(source, converted, path)
     else:
         write_tflite(source, converted, path, quantize, _representative(splits))
-        if source.text_columns:
-            readme.write_categories(export_folder / layout.CATEGORIES, vocabularies(converted))
+        if source.lookups:
+            readme.write_categories(export_folder / layout.CATEGORIES, source.vocabularies)
     comparison = _compare(source, converted, experiment, splits, path, form, quantize)
     if not comparison.agrees:
         raise RunFailed(
             f"the export does not agree with the run's model and was deleted: {comparison.words}; {_limit(comparison)}"
         )
     image = experiment.data.image
-    row = readme.example_row(splits.train.inputs.columns) if source.model_inputs.columns else {}
+    row = readme.example_row(splits.train.inputs)
     source_settings = experiment.data.source
     array_name = source_settings.features if isinstance(source_settings, Npz) else "x"
     write_text(export_folder / layout.EXAMPLE_PROGRAM, readme.example(source, form, image, row, array_name))
@@ -235,7 +240,7 @@ def _compare(
     else:
         answer = {
             "saved_model": lambda: runtimes.saved_model(path, output),
-            "tflite": lambda: runtimes.litert(path, output, vocabularies(converted) if source.text_columns else {}),
+            "tflite": lambda: runtimes.litert(path, output, source.vocabularies),
             "onnx": lambda: runtimes.onnx_runtime(path, output),
         }[form]()
         answers = np.concatenate([answer(batch) for batch in batches])

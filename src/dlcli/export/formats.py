@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from dlcli.arrays import Array
 from dlcli.errors import RunFailed
-from dlcli.export.deployed import Original, vocabularies, with_numbers_for_text
+from dlcli.export.deployed import Original, with_numbers_for_text
 from dlcli.runs.layout import MODEL
 from dlcli.runtime.engine import keras, tf
 from dlcli.upstream.onnx import to_onnx
@@ -79,7 +79,7 @@ def write_tflite(
     if quantize == "int8":
         assert examples is not None
         options["representative_dataset"] = lambda: ([example] for example in examples())
-    numeric_model = with_numbers_for_text(model)
+    numeric_model = with_numbers_for_text(model, source.lookup_layers)
     named_model = keras.Model(numeric_model.input, {source.output_name: numeric_model.output})
     try:
         with quiet_start():
@@ -103,11 +103,11 @@ def write_onnx(source: Original, model: Any, path: Path) -> None:
     """
     import onnx
 
-    numeric_model = with_numbers_for_text(model)
+    numeric_model = with_numbers_for_text(model, source.lookup_layers)
     try:
         with quiet_start():
             proto = to_onnx(numeric_model, source.output_name, opset=OPSET)
-            for name, vocabulary in vocabularies(model).items():
+            for name, vocabulary in source.vocabularies.items():
                 _add_text_lookup(proto, name, vocabulary)
             onnx.checker.check_model(proto, full_check=True)
     except Exception as error:  # neither tf2onnx nor ONNX has an error class for models that cannot be converted

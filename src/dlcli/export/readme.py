@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
-from dlcli.arrays import Array
 from dlcli.export.agreement import MOST_DIFFERENT_DECISIONS, MOST_LOST, Agreement
 from dlcli.export.deployed import Original
 from dlcli.export.formats import FILES, Format, Quantize
@@ -17,6 +13,7 @@ from dlcli.runs import RunFolder, layout
 from dlcli.runs.files import write_text
 from dlcli.runtime import image_reader
 from dlcli.runtime.images import settings_of
+from dlcli.runtime.inputs import Inputs
 from dlcli.spec.data.data import ImageSettings
 from dlcli.tasks import Classes, Labels, OutputType, TwoClasses, Values, required_entry
 from dlcli.visible import visible
@@ -39,17 +36,9 @@ def write_categories(path: Path, vocabularies: dict[str, list[str]]) -> None:
     write_text(path, json.dumps(vocabularies, indent=1, ensure_ascii=True) + "\n")
 
 
-def example_row(columns: Mapping[str, Array]) -> dict[str, float | str]:
-    """Returns an example of a row: each column's median, or its most frequent text."""
-    row: dict[str, float | str] = {}
-    for name, values in columns.items():
-        if values.dtype == object:
-            texts, counts = np.unique(values.astype(str), return_counts=True)
-            row[name] = str(texts[counts.argmax()])
-        else:
-            present = values[~np.isnan(values)]
-            row[name] = float(f"{np.median(present):.6g}") if len(present) else 0.0
-    return row
+def example_row(inputs: Inputs) -> dict[str, float | str]:
+    """Returns an example of a row: a typical value of each column; empty for inputs without columns."""
+    return {name: inputs.column_kinds[name].typical(values) for name, values in inputs.columns.items()}
 
 
 def example(source: Original, form: Format, image: ImageSettings, row: dict[str, float | str], array_name: str = "x") -> str:
@@ -115,7 +104,7 @@ def _input_lines(
     elif form == "onnx":
         lines.append("inputs = {k: np.array([[v]], object if isinstance(v, str) else np.float32) for k, v in row.items()}")
     else:
-        if source.text_columns:
+        if source.lookups:
             lines += [
                 f'vocabularies = json.loads((folder / "{layout.CATEGORIES}").read_text(encoding="utf-8"))',
                 "for name, words in vocabularies.items():  # text is passed as its index; 0 if it is unknown",
@@ -230,24 +219,21 @@ def _range_text(image: ImageSettings) -> str:
 
 def _columns(source: Original, form: Format) -> str:
     shape = "(batch,)" if form == "saved_model" else "(batch, 1)"
-    text_as_numbers = form == "tflite"
+    as_numbers = source.lookups if form == "tflite" else {}
     rows = [
         f"| {_cell(column)} | `{source.names[column]}` |"
-        f" {'float32, NaN if missing' if is_number else f'int32, from {layout.CATEGORIES}' if text_as_numbers else _TEXT} |"
-        for column, is_number in (source.model_inputs.columns or {}).items()
+        f" {f'int32, from {layout.CATEGORIES}' if source.names[column] in as_numbers else kind.exported_as} |"
+        for column, kind in (source.model_inputs.columns or {}).items()
     ]
     table = "\n".join(["| column | input | type |", "| --- | --- | --- |", *rows])
     text = f"Raw columns, each `{shape}`; scaling and encoding are part of the model.\n\n{table}"
-    if text_as_numbers and source.text_columns:
+    if as_numbers:
         text += (
             "\n\nLiteRT takes no text: pass each text as its index in the list of its input in"
             f" `{layout.CATEGORIES}`, and 0 for an unknown text. `{layout.EXAMPLE_PROGRAM}` shows it. The"
             " formats saved_model, onnx and keras take text as it is."
         )
     return text
-
-
-_TEXT = 'text, "" if missing'
 
 
 def _cell(text: str) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, cast
 
-from dlcli.arrays import Array
 from dlcli.data.inputs import ARRAY_ENTRY, IMAGE_ENTRY, entry_name
 from dlcli.data.splits import Splits
 from dlcli.errors import RunFailed
 from dlcli.models.targets import TargetScale, target_scale
 from dlcli.runs.folder import REVISION
+from dlcli.runtime.column_kinds import Encoding, Normalize
 from dlcli.runtime.engine import keras
 from dlcli.runtime.inputs import Arrays, Inputs
 from dlcli.runtime.layers import single_layers
@@ -139,7 +139,7 @@ def build_model(
         shape = splits.shape or ()
         return build_transfer(experiment, shape, splits.outputs, scale, load_weights=load_weights, offline=offline)
     if inputs.columns:
-        return _build_for_columns(experiment, splits, inputs.columns, scale, revision)
+        return _build_for_columns(experiment, splits, scale, revision)
     entry = keras.Input(splits.shape, name=entry_name(inputs.kind))
     features = experiment.model.apply(_scaled(entry, experiment.data.normalize, inputs))
     output = _output(experiment, splits.outputs, features, scale)
@@ -214,13 +214,11 @@ class Inference(keras.layers.Layer):  # type: ignore[misc]
         return self.model.output_shape
 
 
-def _build_for_columns(
-    experiment: Experiment, splits: Splits, columns: Mapping[str, Array], scale: TargetScale | None, revision: int
-) -> Network:
+def _build_for_columns(experiment: Experiment, splits: Splits, scale: TargetScale | None, revision: int) -> Network:
     from dlcli.runtime.columns import column_inputs
 
-    normalize: Any = experiment.data.normalize  # `auto` is resolved by now
-    raw, rows = column_inputs(columns, normalize, unseen_as_zeros=revision > 1)
+    inputs, normalize = splits.train.inputs, cast("Normalize", experiment.data.normalize)  # `auto` is resolved by now
+    raw, rows = column_inputs(inputs.columns, inputs.column_kinds, Encoding(normalize, unseen_as_zeros=revision > 1))
     entry = keras.Input(rows.shape[1:], name="features")
     features = experiment.model.apply(entry)
     inner = keras.Model(entry, _output(experiment, splits.outputs, features, scale))

@@ -11,6 +11,7 @@ from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs
 from dlcli.errors import DataError
 from dlcli.predict.inputs import Batch, Skip, array_batch, notes_on_columns, table_batches, table_source
+from dlcli.runtime.column_kinds import ColumnKind
 from dlcli.runtime.inputs import TableColumns
 from dlcli.spec.data.sources.csv import Csv
 from dlcli.spec.data.sources.table.cells import normalized
@@ -49,7 +50,9 @@ def memory_batches(
         yield from array_batch(names, raw, model_inputs, experiment.data.image, skip)
 
 
-def _of_columns(examples: Columns, columns: dict[str, bool], experiment: Experiment, size: int, skip: Skip) -> Iterator[Batch]:
+def _of_columns(
+    examples: Columns, columns: dict[str, ColumnKind], experiment: Experiment, size: int, skip: Skip
+) -> Iterator[Batch]:
     source = table_source(experiment)
     texts = {_name(name, source): [_text(value) for value in values] for name, values in examples.items()}
     lengths = {name: len(values) for name, values in texts.items()}
@@ -60,7 +63,7 @@ def _of_columns(examples: Columns, columns: dict[str, bool], experiment: Experim
     table = table_in_memory(texts)
     yield from table_batches(table, source, columns, size, skip, name_of=lambda number: str(number - 1))
     if notes := notes_on_columns(table, source, columns):
-        yield Batch([], TableColumns({}), tuple(notes))
+        yield Batch([], TableColumns({}, {}), tuple(notes))
 
 
 def _name(name: Any, source: Csv) -> str:

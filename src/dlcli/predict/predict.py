@@ -146,7 +146,7 @@ def _prediction(
 ) -> Prediction:
     run = opened.run
     temperature = _temperature(run, opened.task) if calibrate else None
-    unfamiliar = Unfamiliar(opened.model, list(model_inputs.columns), run.data().get("gaps")) if model_inputs.columns else None
+    unfamiliar = Unfamiliar(opened.model, model_inputs.columns, run.data().get("gaps")) if model_inputs.columns else None
     return Prediction(run, opened.experiment, opened.classes, opened.model, read, notes, temperature, unfamiliar)
 
 

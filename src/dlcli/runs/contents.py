@@ -72,6 +72,7 @@ class DataFile(RunFile, _Content):
     notes: list[str] = []
     test_is_validation: bool = False
     lines: list[str] = []
+    column_kinds: dict[str, str] = {}
     column_facts: list[dict[str, Any]] = []
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from dlcli.arrays import Array
+from dlcli.runtime.column_kinds import ColumnKind
 from dlcli.runtime.columns import input_names, rows
 
 Kind = Literal["images", "columns", "arrays"]
@@ -46,6 +47,11 @@ class Inputs(ABC):
     @property
     def columns(self) -> Mapping[str, Array]:
         """The named columns `(n,)`; empty for other inputs."""
+        return {}
+
+    @property
+    def column_kinds(self) -> Mapping[str, ColumnKind]:
+        """The kind of each named column; empty for other inputs."""
         return {}
 
     @property
@@ -91,7 +97,7 @@ class Inputs(ABC):
 
     def with_table(self, columns: Mapping[str, Array]) -> Inputs:
         """Returns inputs of the same kind with the values of a table like that of `table`."""
-        return TableColumns(dict(columns))
+        raise NotImplementedError
 
     def scale(self, normalize: str) -> tuple[Array, Array]:
         """Returns the offset and the divisor of each feature of the last axis, float64.
@@ -190,16 +196,23 @@ class TableColumns(Inputs):
     """Named columns of a table.
 
     Attributes:
-        by_name: float32 `(n,)` for numbers with NaN for gaps, text objects for categories with "" for gaps.
+        by_name: the values `(n,)` of each column, as its kind reads them.
+        kinds: the kind of each column.
     """
 
     by_name: Mapping[str, Array]
+    kinds: Mapping[str, ColumnKind]
     kind: ClassVar[Kind] = "columns"
 
     @property
     def columns(self) -> Mapping[str, Array]:
         """The columns by name."""
         return self.by_name
+
+    @property
+    def column_kinds(self) -> Mapping[str, ColumnKind]:
+        """The kinds of the columns by name."""
+        return self.kinds
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -211,11 +224,15 @@ class TableColumns(Inputs):
 
     def take(self, places: Array) -> Self:
         """Returns the rows at the given places."""
-        return type(self)({name: column[places] for name, column in self.columns.items()})
+        return type(self)({name: column[places] for name, column in self.columns.items()}, self.kinds)
+
+    def with_table(self, columns: Mapping[str, Array]) -> Self:
+        """Returns rows of the same kinds of columns with these values."""
+        return type(self)(dict(columns), self.kinds)
 
     def read(self, places: Array) -> dict[str, Any]:
         """Returns the tensors `(n, 1)` of the rows at the given places, by the names of the model's inputs."""
-        return rows({name: column[places] for name, column in self.columns.items()})
+        return rows({name: column[places] for name, column in self.columns.items()}, self.kinds)
 
     def reader(self) -> Callable[[Any], Any]:
         """Returns a function from indices to the columns of a batch, by the names of the model's inputs."""

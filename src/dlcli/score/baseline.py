@@ -18,6 +18,7 @@ from dlcli.program import command
 from dlcli.runs import RunFolder
 from dlcli.runs.reporter import Log
 from dlcli.runs.scored_splits import title_of
+from dlcli.runtime.column_kinds import Encoding
 from dlcli.runtime.columns import column_inputs
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
@@ -95,7 +96,7 @@ def model_rows(train: Examples, scored: Examples) -> tuple[Array, Array]:
     """Returns the training examples and the scored examples as float32 `(n, features)`."""
     first, second = train.inputs, scored.inputs
     if first.columns:
-        raw, features = column_inputs(first.columns, "standard")
+        raw, features = column_inputs(first.columns, first.column_kinds, Encoding("standard"))
         encode = keras.Model(raw, features)
         encode.jit_compile = False
         return _encoded(encode, first), _encoded(encode, second)

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 
 from dlcli.errors import DataError
+from dlcli.runtime.column_kinds import ColumnKind
+from dlcli.spec.data.sources.column_kinds import CATEGORY, NUMBER
 from dlcli.spec.data.sources.csv import Csv
 from dlcli.spec.data.sources.csv_rows import Rows, ignored_columns, read_rows, row_settings
 from dlcli.spec.data.sources.table.reader import open_lines
 from spec.sources.opening import request
 
-COLUMNS = {"age": True, "city": False}
+COLUMNS = {"age": NUMBER, "city": CATEGORY}
 
 
-def read(text: str, columns: dict[str, bool] = COLUMNS, at_once: int = 10, **settings: Any) -> list[Rows]:
+def read(text: str, columns: dict[str, ColumnKind] = COLUMNS, at_once: int = 10, **settings: Any) -> list[Rows]:
     source = Csv(kind="csv", path="rows.csv", target="target", **settings)
     lines = iter(text.splitlines(keepends=True))
     return list(read_rows(source, open_lines(lines, row_settings(source, columns)), columns, at_once=at_once))

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from dlcli.errors import DataError
+from dlcli.runtime.column_kinds import ColumnKind
 from dlcli.spec.data.sources.base import Opened
+from dlcli.spec.data.sources.column_kinds import CATEGORY, NUMBER
 from dlcli.spec.data.sources.csv import Csv, DateColumn
 from dlcli.spec.data.sources.csv_rows import Rows, read_rows, row_settings
 from dlcli.spec.data.sources.table.look import look
@@ -43,7 +45,7 @@ def columns(found: Opened) -> dict[str, list[Any]]:
     return {name: values.tolist() for name, values in found.parts["train"].inputs.columns.items()}
 
 
-def predicted(source: Csv, text: str, kinds: dict[str, bool]) -> Rows:
+def predicted(source: Csv, text: str, kinds: dict[str, ColumnKind]) -> Rows:
     lines = iter(io.StringIO(text, newline=""))
     (rows,) = read_rows(source, open_lines(lines, row_settings(source, kinds)), kinds, at_once=1000)
     return rows
@@ -122,8 +124,8 @@ def test_workbooks_and_parquet_files_are_tables_too(tmp_path: Path) -> None:
         assert columns(found)["city"] == ["Bern", "Rome", "Bern"]
         assert found.parts["train"].targets.tolist() == [1, 0, 1]
     assert any("`Sheet` is read, not notes" in note for note in opened(csv_of(tmp_path / "rows.xlsx"), "binary").notes)
-    with open_table(tmp_path / "rows.parquet", row_settings(source, {"age": True})) as table:
-        (rows,) = read_rows(source, table, {"age": True, "city": False}, at_once=10)
+    with open_table(tmp_path / "rows.parquet", row_settings(source, {"age": NUMBER})) as table:
+        (rows,) = read_rows(source, table, {"age": NUMBER, "city": CATEGORY}, at_once=10)
     assert rows.columns["city"].tolist() == ["Bern", "Rome", "Bern"]
 
 
@@ -144,11 +146,11 @@ def test_another_encoding_is_refused_with_its_line_and_read_when_named(tmp_path:
 def test_a_quote_that_is_not_closed_costs_its_own_row_and_no_other(tmp_path: Path) -> None:
     text = "a,t,y\n" + "".join(f'{row},"text {row}",{row % 2}\n' for row in range(100)).replace('"text 4"', '"text 4')
     assert "line 6: a quote is not closed" in refused(csv(tmp_path, text))
-    rows = predicted(csv(tmp_path, text), text, {"a": True, "t": False})
+    rows = predicted(csv(tmp_path, text), text, {"a": NUMBER, "t": CATEGORY})
     assert len(rows.numbers) == 99
     assert list(rows.faults) == [5]
     last = "a,y\n1,0\n2,1\n" + '"3,0\n' + "4,1\n"
-    rows = predicted(csv(tmp_path, last), last, {"a": True})
+    rows = predicted(csv(tmp_path, last), last, {"a": NUMBER})
     assert (rows.numbers, list(rows.faults)) == ([1, 2, 4], [3])
 
 
@@ -182,7 +184,7 @@ def test_another_file_has_notes_of_its_own(tmp_path: Path) -> None:
 def test_a_long_cell_is_read_alike_by_training_and_predicting(tmp_path: Path) -> None:
     text = f"t,x,y\na,0.5,0\n{'z' * 200_000},1.5,1\n"
     assert len(columns(read(tmp_path, text))["t"][1]) == 200_000
-    assert predicted(csv(tmp_path, text), text, {"t": False}).numbers == [1, 2]
+    assert predicted(csv(tmp_path, text), text, {"t": CATEGORY}).numbers == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +216,7 @@ def test_a_first_row_of_values_never_becomes_the_header(tmp_path: Path) -> None:
     source = csv(tmp_path, AUTOS, target="price", names=names, missing=["?"])
     assert len(opened(source, "regression").parts["train"]) == 4
     without = "1,164,audi,gas\n2,158,bmw,gas\n"  # to be predicted on: no price
-    assert predicted(source, without, {"risk": True, "make": False}).columns["make"].tolist() == ["audi", "bmw"]
+    assert predicted(source, without, {"risk": NUMBER, "make": CATEGORY}).columns["make"].tolist() == ["audi", "bmw"]
     named = ",".join(names) + "\n" + AUTOS  # a header after all
     assert len(opened(csv(tmp_path, named, target="price", names=names, missing=["?"]), "regression").parts["train"]) == 4
 
@@ -243,9 +245,9 @@ def test_decimal_commas_dots_and_thousands(tmp_path: Path) -> None:
     source = csv(tmp_path, text)
     assert columns(opened(source))["b"] == [np.float32(13.6), 7.25]
     assert columns(opened(source))["a"] == ["1.234", "2.500"]  # not read as 1.234
-    rows = predicted(csv(tmp_path, "a;y\n1,5;0\n2,5;1\n"), "a\n1.234\n", {"a": True})
+    rows = predicted(csv(tmp_path, "a;y\n1,5;0\n2,5;1\n"), "a\n1.234\n", {"a": NUMBER})
     assert rows.columns["a"].tolist() == [np.float32(1.234)]  # a file of its own, with its own decimal mark
-    rows = predicted(csv(tmp_path, "a;y\n1,5;0\n2,5;1\n", decimal=","), "a\n1.234\n", {"a": True})
+    rows = predicted(csv(tmp_path, "a;y\n1,5;0\n2,5;1\n", decimal=","), "a\n1.234\n", {"a": NUMBER})
     assert rows.faults == {
         1: "column `a`: '1.234' is not a number, or too large; beside decimal commas, a dot can only separate thousands:"
         " `thousands: '.'`"
@@ -368,7 +370,7 @@ def test_dates_become_numbers(tmp_path: Path) -> None:
     assert inputs["day.days"].tolist()[:2] == [19723, 19782.5]
     assert [inputs[name].tolist()[1] for name in list(inputs)[1:]] == [2, 3, 12]
     assert np.isnan(inputs["day.days"][2])
-    kinds = dict.fromkeys(inputs, True)
+    kinds = dict.fromkeys(inputs, NUMBER)
     rows = predicted(source, "day\n2024-02-29 12:00\nsoon\n", kinds)
     assert rows.columns["day.days"].tolist() == [19782.5]
     assert rows.faults == {2: "column `day.days`: 'soon' is not a date of the format 'ISO 8601'"}
@@ -467,10 +469,10 @@ def test_categories_are_the_same_value_in_every_file(tmp_path: Path) -> None:
     text = "k,c,y\n1,a,0\n2,b ,1\n3,a,0\n"
     source = csv(tmp_path, text, categorical=["k"])
     assert columns(opened(source)) == {"k": ["1", "2", "3"], "c": ["a", "b", "a"]}
-    rows = predicted(source, "k,c\n3.0, b\n1,a  \n", {"k": False, "c": False})
+    rows = predicted(source, "k,c\n3.0, b\n1,a  \n", {"k": CATEGORY, "c": CATEGORY})
     assert rows.columns["k"].tolist() == ["3", "1"]
     assert rows.columns["c"].tolist() == ["b", "a"]
-    old = predicted(csv(tmp_path, text, reader=1), "k,c\n3.0,b \n", {"k": False, "c": False})
+    old = predicted(csv(tmp_path, text, reader=1), "k,c\n3.0,b \n", {"k": CATEGORY, "c": CATEGORY})
     assert [old.columns[name].tolist() for name in "kc"] == [["3.0"], ["b "]]
 
 

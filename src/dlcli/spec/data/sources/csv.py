@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain, combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,8 +12,10 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from dlcli.errors import DataError
+from dlcli.runtime.column_kinds import CellForm, ColumnKind
 from dlcli.spec.base import Count, Spec
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec
+from dlcli.spec.data.sources.column_kinds import COLUMN_KINDS
 from dlcli.spec.data.sources.table.cells import MARKS, normalized
 from dlcli.spec.data.sources.table.dates import Part
 from dlcli.spec.data.sources.table.files import encoding_fault
@@ -148,7 +151,7 @@ class Csv(SourceSpec):
     @property
     def settings(self) -> Settings:
         """How its files are written, as far as the spec says."""
-        expected = [*self.targets, *self.drop, *self.categorical, *self.numeric, *self.dates]
+        expected = [*self.targets, *self.drop, *chain.from_iterable(self._kind_settings().values()), *self.dates]
         expected += self.features if isinstance(self.features, list) else []
         header = True if self.header == "auto" and self.revision == 1 else None
         return Settings(
@@ -171,6 +174,19 @@ class Csv(SourceSpec):
         nameless = [column for column in columns if column.startswith("Unnamed: ")]
         only = nameless[0] if len(nameless) == 1 else ""
         return [only or name if not name else normalized(name) if self.revision > 1 else name for name in names]
+
+    def _kind_settings(self) -> dict[str, list[str]]:
+        """Returns the columns that each field for a kind of column lists, by the field's name."""
+        return {kind.setting: list(getattr(self, kind.setting)) for kind in COLUMN_KINDS.values() if kind.setting}
+
+    def kinds_set(self, columns: list[str]) -> dict[str, ColumnKind]:
+        """Returns the kinds of the columns of a file for which the spec sets one."""
+        kinds = {kind.setting: kind for kind in COLUMN_KINDS.values()}
+        return {column: kinds[field] for field, names in self._kind_settings().items() for column in self.named(names, columns)}
+
+    def form(self, decimal: str, *, decorated: bool) -> CellForm:
+        """Returns how a file with this decimal mark writes the cells of a column."""
+        return CellForm(decimal, self.thousands, decorated, self.revision)
 
     def resolved(self) -> Csv:
         """Returns the source with what its training file decides for other files: names of columns, formats of dates.
@@ -237,14 +253,17 @@ class Csv(SourceSpec):
             yield "thousands", f"is also the decimal separator, {self.decimal!r}"
         if len(set(self.names)) < len(self.names):
             yield "names", f"`{Counter(self.names).most_common(1)[0][0]}` is listed twice"
+        for (field, names), (other, others) in combinations(self._kind_settings().items(), 2):
+            for name in (name for name in names if name in others):
+                yield field, f"`{name}` is listed as {other} too"
         for name in self.categorical:
-            if name in self.numeric or name in self.dates:
-                yield "categorical", f"`{name}` is listed as {'numeric' if name in self.numeric else 'a date'} too"
+            if name in self.dates and name not in self.numeric:
+                yield "categorical", f"`{name}` is listed as a date too"
 
     def _header_faults(self, key: str, header: list[str]) -> Iterator[tuple[str, str]]:
         named = {"target": self.targets, "features": [] if self.features == "all" else list(self.features)}
         if key == "path":
-            named |= {"drop": self.drop, "categorical": self.categorical, "numeric": self.numeric, "dates": list(self.dates)}
+            named |= {"drop": self.drop, **self._kind_settings(), "dates": list(self.dates)}
         yield from self._doubled(key, header)
         columns = set(header)
         for field, names in named.items():
@@ -291,7 +310,7 @@ class Csv(SourceSpec):
         return [name for name in dict.fromkeys(columns) if name not in excluded]
 
     def open(self, request: Request) -> Opened:
-        """Returns the rows: a mapping of columns, float32 with NaN for gaps, or text with "" for gaps.
+        """Returns the rows as columns in the dtypes of their kinds.
 
         Raises:
             DataError: a file cannot be read, a label is missing, or a column is neither numbers nor few categories.
@@ -315,7 +334,7 @@ class Csv(SourceSpec):
         for part, table in tables.items():
             targets, classes = labels(self, table, request.task, classes)
             ids = [f"{part}/{number - 1}" for number in table.numbers.tolist()]
-            parts[part] = Examples(TableColumns(columns.read(table)), targets, ids)
+            parts[part] = Examples(TableColumns(columns.read(table), columns.kinds), targets, ids)
         names = classes or tuple(self.targets)
         notes += [
             *columns.notes,

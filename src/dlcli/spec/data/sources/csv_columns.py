@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dlcli.errors import DataError
-from dlcli.spec.data.sources.table.cells import canonical, is_date, is_number, normalized, plain_number
-from dlcli.spec.data.sources.table.contents import gaps_in, numbers_in
+from dlcli.spec.data.sources.column_kinds import COLUMN_KINDS, NUMBER
+from dlcli.spec.data.sources.table.cells import is_date, is_number, normalized
+from dlcli.spec.data.sources.table.contents import gaps_in
 from dlcli.spec.data.sources.table.dates import Part, date_parts, find_format
 from dlcli.spec.data.sources.table.facts import (
     IMAGES,
-    Became,
     ColumnFact,
     dates_hint,
     form_notes,
@@ -29,6 +29,7 @@ from dlcli.spec.data.sources.table.reader import Beginning, counted_rows, look_a
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
+    from dlcli.runtime.column_kinds import CellForm, ColumnKind, ReadCells
     from dlcli.spec.data.sources.csv import Csv, DateColumn
     from dlcli.spec.data.sources.table.contents import Table
 
@@ -44,7 +45,8 @@ class Columns:
         source: the spec's source.
         table: the training table.
         names: the file's columns that are used, in order.
-        numbers: those that are numbers, with their training values float64 `(n,)`.
+        file_kinds: the kind of each of these, except dates.
+        training_cells: the training values of these.
         facts: what became of each column of the file.
         notes: remarks for the user.
     """
@@ -52,7 +54,8 @@ class Columns:
     source: Csv
     table: Table
     names: list[str]
-    numbers: dict[str, Array]
+    file_kinds: dict[str, ColumnKind]
+    training_cells: dict[str, ReadCells]
     facts: tuple[ColumnFact, ...]
     notes: tuple[str, ...]
 
@@ -63,31 +66,27 @@ class Columns:
         Raises:
             DataError: columns have too many values for a category, all of them named.
         """
-        import numpy as np
-
         dropped = _ignored(source, table)
         names = [name for name in source.feature_names(table.names) if name not in dropped]
         dates = dict(zip(source.named(list(source.dates), table.names), source.dates.values(), strict=True))
-        categorical = set(source.named(source.categorical, table.names))
-        numeric = set(source.named(source.numeric, table.names))
-        read: dict[str, Array] = {}
+        set_kinds, forms = source.kinds_set(table.names), _forms(source, table)
+        kinds: dict[str, ColumnKind] = {}
+        cells: dict[str, ReadCells] = {}
         for name in names:
-            if name in categorical or name in dates:
-                continue
-            values = _numbers(source, table, name, decorated=name in numeric)
-            if name in numeric or not (np.isnan(values) & ~gaps_in(table.column(name))).any():
-                read[name] = values
-        categories = [name for name in names if name not in read and name not in dates]
-        cells = {name: _texts(source, table, name) for name in categories}
-        _refuse_wide(source, {name: Counter(cells[name].tolist()) for name in categories}, f"{len(table)} rows", table.path)
-        facts = _facts(source, table, names, read, set(dates), dropped)
-        notes = [*_dropped_notes(dropped), *(remarks(cells, read, categories) if source.revision > 1 else _empty_notes(read))]
+            if name not in dates:
+                kinds[name], cells[name] = _kind_of(table.column(name), forms[name], set_kinds.get(name))
+        numbers = {name: _exact(cells[name]) for name, kind in kinds.items() if kind.is_numeric}
+        categories = {name: cells[name].values for name, kind in kinds.items() if kind.has_categories}
+        _refuse_wide(
+            source, {name: Counter(values.tolist()) for name, values in categories.items()}, f"{len(table)} rows", table.path
+        )
+        facts = _facts(source, table, names, kinds, dropped)
+        notes = [*_dropped_notes(dropped), *(remarks(numbers, categories) if source.revision > 1 else _empty_notes(numbers))]
         if source.revision > 1:
-            texts = {
-                name: set(table.column(name).tolist()) - {None} for name in (*read, *source.named(source.targets, table.names))
-            }
+            named = (*numbers, *source.named(source.targets, table.names))
+            texts = {name: set(table.column(name).tolist()) - {None} for name in named}
             notes += form_notes(texts, table.separator, table.decimal)
-        return cls(source, table, names, read, tuple(facts), tuple(notes))
+        return cls(source, table, names, kinds, cells, tuple(facts), tuple(notes))
 
     @property
     def summary(self) -> str:
@@ -99,28 +98,42 @@ class Columns:
         """What each column became, as plain data."""
         return [fact.as_json() for fact in self.facts]
 
+    @property
+    def kinds(self) -> dict[str, ColumnKind]:
+        """The kind of each column that the model sees; a component of a date is a number."""
+        dates = self._dates(self.table)
+        kinds: dict[str, ColumnKind] = {}
+        for name in self.names:
+            parts = [date_column(name, part) for part in dates[name].parts] if name in dates else []
+            kinds |= dict.fromkeys(parts, NUMBER) if parts else {name: self.file_kinds[name]}
+        return kinds
+
+    def _dates(self, table: Table) -> dict[str, DateColumn]:
+        """Returns the table's columns of dates."""
+        return dict(zip(self.source.named(list(self.source.dates), table.names), self.source.dates.values(), strict=True))
+
     def read(self, table: Table) -> dict[str, Array]:
-        """Returns the columns of a table, float32 with NaN for gaps, or text with "" for gaps.
+        """Returns the columns of a table, in the dtypes of their kinds.
 
         Raises:
-            DataError: the table lacks one, or a cell is no number or date where the training file has them.
+            DataError: the table lacks one, or a cell is not of the kind that its column has in the training file.
         """
         present = set(table.names)
         absent = [name for name in self.names if name not in present]
         if absent:
             raise DataError(f"{table.path}: no column {', '.join(f'`{name}`' for name in absent[:20])}")
-        dates = dict(zip(self.source.named(list(self.source.dates), table.names), self.source.dates.values(), strict=True))
-        numeric = set(self.source.named(self.source.numeric, table.names))
+        dates, forms, in_training = self._dates(table), _forms(self.source, table), table is self.table
         columns: dict[str, Array] = {}
         for name in self.names:
             if name in dates:
                 columns |= _dates(table, name, dates[name])
-            elif name in self.numbers:
-                is_training = table is self.table
-                values = self.numbers[name] if is_training else _numbers(self.source, table, name, decorated=name in numeric)
-                columns[name] = _float32(table, name, values, is_training=is_training)
-            else:
-                columns[name] = _without_gaps(_texts(self.source, table, name))
+                continue
+            kind, cells = self.file_kinds[name], table.column(name)
+            read = self.training_cells[name] if in_training else kind.read(cells, forms[name])
+            if read.unreadable.any():
+                fault = kind.refusal(cells, read, forms[name], in_training=in_training)
+                raise DataError(f"{table.path}: column `{name}` {fault}")
+            columns[name] = read.values
         return columns
 
 
@@ -129,67 +142,23 @@ def date_column(name: str, part: Part) -> str:
     return f"{name}.{part}"
 
 
-def _texts(source: Csv, table: Table, name: str) -> Array:
-    """Returns a column's texts with None for gaps; numbers among them in one form, so that 3.0 is 3."""
-    import numpy as np
-
-    column = table.column(name)
-    if source.revision == 1:
-        return column
-    return np.array([cell if cell is None else canonical(cell) for cell in column.tolist()], dtype=object)
+def _forms(source: Csv, table: Table) -> dict[str, CellForm]:
+    """Returns how a table writes the cells of each column."""
+    decorated = set(source.named(source.numeric, table.names))
+    return {name: source.form(table.decimal, decorated=name in decorated) for name in table.names}
 
 
-def _without_gaps(column: Array) -> Array:
-    import numpy as np
-
-    return np.array(["" if cell is None else cell for cell in column.tolist()], dtype=object)
-
-
-def _numbers(source: Csv, table: Table, name: str, *, decorated: bool) -> Array:
-    return numbers_in(
-        table.column(name),
-        decimal=table.decimal,
-        thousands=source.thousands,
-        decorated=decorated,
-        revision=source.revision,
-    )
+def _kind_of(cells: Array, form: CellForm, set_kind: ColumnKind | None) -> tuple[ColumnKind, ReadCells]:
+    """Returns the kind of a training column and its values: the kind that the spec sets, else the most special that fits."""
+    for kind in [set_kind] if set_kind is not None else reversed(COLUMN_KINDS.values()):
+        read = kind.read(cells, form)
+        if kind is set_kind or kind.fits(read):
+            return kind, read
+    raise AssertionError("every column is a category")
 
 
-def _float32(table: Table, name: str, values: Array, *, is_training: bool) -> Array:
-    """Returns a column of numbers.
-
-    Raises:
-        DataError: a cell is no number, or too large.
-    """
-    import numpy as np
-
-    column = table.column(name)
-    wrong = np.isnan(values) & ~gaps_in(column)
-    if wrong.any():
-        examples = Counter(column[wrong].tolist()).most_common(3)
-        listed = ", ".join(
-            f"{value!r} in {counted_rows(count)}" if len(examples) > 1 else repr(value) for value, count in examples
-        )
-        if is_training:
-            raise DataError(
-                f"{table.path}: column `{name}` is `numeric`, but contains {listed}; list marks of missing values in `missing`"
-            )
-        hint = decimal_hint(table.decimal, examples[0][0]) or "; if it marks a missing value, list it in `data.source.missing`"
-        raise DataError(f"{table.path}: column `{name}` is numeric in the training file, but contains {listed} here{hint}")
-    with np.errstate(over="ignore"):
-        small: Array = values.astype("float32")
-    if np.isinf(small).any():
-        raise DataError(f"{table.path}: column `{name}` contains {column[np.isinf(small)][0]}, which is infinite or too large")
-    return small
-
-
-def decimal_hint(decimal: str, cell: str) -> str:
-    """Returns the remedy for a number that is not written like the file's other numbers."""
-    if decimal == "," and "." in cell and plain_number(cell, ",", "."):
-        return "; beside decimal commas, a dot can only separate thousands: `thousands: '.'`"
-    if decimal == "." and "," in cell and plain_number(cell, ",", None):
-        return "; if it is a decimal comma, set `decimal: ','`"
-    return ""
+def _exact(cells: ReadCells) -> Array:
+    return cells.values if cells.exact is None else cells.exact
 
 
 def _dates(table: Table, name: str, settings: DateColumn) -> dict[str, Array]:
@@ -258,7 +227,7 @@ def _empty_notes(read: dict[str, Array]) -> list[str]:
 
 
 def _facts(
-    source: Csv, table: Table, names: list[str], numbers: dict[str, Array], dates: set[str], dropped: dict[str, str]
+    source: Csv, table: Table, names: list[str], kinds: dict[str, ColumnKind], dropped: dict[str, str]
 ) -> Iterator[ColumnFact]:
     """Yields what became of each column of the file, in its order."""
     targets, used = set(source.named(source.targets, table.names)), set(names)
@@ -267,8 +236,9 @@ def _facts(
             yield ColumnFact(name, "target", len(set(cells.tolist())))
         elif name in used:
             gaps = int(gaps_in(cells).sum())
-            became: Became = "date" if name in dates else "number" if name in numbers else "category"
-            yield ColumnFact(name, became, len(set(cells.tolist())) - (gaps > 0) if became == "category" else None, gaps)
+            kind = kinds.get(name)
+            values = len(set(cells.tolist())) - (gaps > 0) if kind is not None and kind.has_categories else None
+            yield ColumnFact(name, "date" if kind is None else kind.name, values, gaps)
         else:
             why = dropped.get(name, "data.source.drop" if source.features == "all" else "not in data.source.features")
             yield ColumnFact(name, "dropped", why=why)
@@ -276,7 +246,7 @@ def _facts(
 
 def _wide_words(counts: Counter[Any], name: str, rows: str) -> str:
     """Returns how many values a column has, and what keeps it from being a number."""
-    filled = Counter({value: count for value, count in counts.items() if value is not None})
+    filled = Counter({value: count for value, count in counts.items() if value != ""})
     dates = sum(count for value, count in filled.items() if is_date(value)) > 0.9 * filled.total()
     hint = f" ({IMAGES})" if names_images(filled) else f" ({dates_hint(name)})" if dates else number_hint(name, filled)
     return f"`{name}` has {len(filled)} different values in {rows}{hint}"
@@ -284,7 +254,7 @@ def _wide_words(counts: Counter[Any], name: str, rows: str) -> str:
 
 def _refuse_wide(source: Csv, counts: dict[str, Counter[Any]], rows: str, path: str) -> None:
     """Raises DataError for columns of too many values for a category, all of them named."""
-    wide = [name for name, values in counts.items() if len(values) - (None in values) > source.max_categories]
+    wide = [name for name, values in counts.items() if len(values) - ("" in values) > source.max_categories]
     if wide:
         raise DataError(f"{path}: {_refusal([_wide_words(counts[name], name, rows) for name in wide], wide)}")
 
@@ -302,8 +272,9 @@ def wide_columns(source: Csv) -> Iterator[tuple[str, str]]:
     beginning = look_at(source.path, source.settings)
     names = beginning.table.names
     rows = f"{'its first ' if beginning.more else ''}{len(beginning.rows):,} rows"
-    other = set(source.named(source.categorical, names))
-    skip = {*source.named([*source.numeric, *source.dates], names)}
+    set_kinds = source.kinds_set(names)
+    other = {name for name, kind in set_kinds.items() if kind.has_categories}
+    skip = {*source.named(list(source.dates), names), *(set_kinds.keys() - other)}
     places = {name: place for place, name in enumerate(names)}
     wide: dict[str, str] = {}
     for name in source.feature_names(names):

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from dlcli.errors import DataError
-from dlcli.spec.data.sources.csv import Csv
-from dlcli.spec.data.sources.csv_columns import date_column, decimal_hint
-from dlcli.spec.data.sources.table.cells import canonical, normalized
-from dlcli.spec.data.sources.table.contents import gaps_in, numbers_in
-from dlcli.spec.data.sources.table.dates import date_parts
+from dlcli.runtime.column_kinds import ReadCells
+from dlcli.spec.data.sources.column_kinds.number import decimal_hint
+from dlcli.spec.data.sources.csv import Csv, DateColumn
+from dlcli.spec.data.sources.csv_columns import date_column
+from dlcli.spec.data.sources.table.cells import normalized
+from dlcli.spec.data.sources.table.contents import gaps_in
+from dlcli.spec.data.sources.table.dates import Part, date_parts
 from dlcli.spec.data.sources.table.facts import listed
 from dlcli.spec.data.sources.table.reader import OpenTable, Row, Settings
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
+    from dlcli.runtime.column_kinds import ColumnKind
 
 
 @dataclass(frozen=True)
@@ -32,28 +35,28 @@ class Rows:
     faults: dict[int, str] = field(default_factory=dict)
 
 
-def row_settings(source: Csv, columns: Mapping[str, bool]) -> Settings:
+def row_settings(source: Csv, columns: Iterable[str]) -> Settings:
     """Returns how a table of rows is written, as far as the spec says; its header has the columns that the model takes."""
     return replace(source.settings, expected=frozenset(file_columns(source, columns).values()))
 
 
-def file_columns(source: Csv, columns: Mapping[str, bool]) -> dict[str, str]:
+def file_columns(source: Csv, columns: Iterable[str]) -> dict[str, str]:
     """Returns the file's column that each of the model's columns comes from: a component of a date from the date."""
     parts = {date_column(name, part): name for name, settings in source.dates.items() for part in settings.parts}
     names = {name: parts.get(name, name) for name in columns}
     return names if source.revision == 1 else {name: normalized(column) for name, column in names.items()}
 
 
-def read_rows(source: Csv, table: OpenTable, columns: Mapping[str, bool], *, at_once: int) -> Iterator[Rows]:
+def read_rows(source: Csv, table: OpenTable, columns: Mapping[str, ColumnKind], *, at_once: int) -> Iterator[Rows]:
     """Yields a table's rows in chunks of `at_once`; one chunk is held in memory.
 
-    A row is excluded where it is longer than the header or empty, where a quote is not closed in it, and where a cell is no
-    number though the model takes one. A shorter one has gaps, as in training. Other columns, such as the target, are ignored.
+    A row is excluded where it is longer than the header or empty, where a quote is not closed in it, and where a cell is
+    not of its column's kind. A shorter one has gaps, as in training. Other columns, such as the target, are ignored.
 
     Args:
         source: what the training's cells mean: its marks of gaps, its dates.
         table: the opened table.
-        columns: the model's columns, each with whether it holds numbers.
+        columns: the model's columns with their kinds.
         at_once: how many rows.
 
     Raises:
@@ -99,7 +102,7 @@ def _places(header: list[str], columns: Mapping[str, str]) -> dict[str, int]:
     return {name: header.index(column) for name, column in columns.items()}
 
 
-def _rows(source: Csv, table: OpenTable, chunk: list[Row], columns: Mapping[str, bool], places: dict[str, int]) -> Rows:
+def _rows(source: Csv, table: OpenTable, chunk: list[Row], columns: Mapping[str, ColumnKind], places: dict[str, int]) -> Rows:
     import numpy as np
 
     faults = {row.number: row.fault for row in chunk if row.fault}
@@ -110,17 +113,13 @@ def _rows(source: Csv, table: OpenTable, chunk: list[Row], columns: Mapping[str,
     cells = {place: _cells(source, [row.cells[place] for row in sound]) for place in set(places.values())}
     read: dict[str, Array] = {}
     good = np.ones(len(sound), dtype=bool)
-    for name, is_number in columns.items():
+    for name, kind in columns.items():
         column = cells[places[name]]
-        if not is_number:
-            read[name] = np.array([_category(source, cell) for cell in column.tolist()], dtype=object)
-            continue
-        read[name], wrong, what = _as_numbers(source, table.dialect.decimal, name, column)
-        for at in np.flatnonzero(wrong & good):
-            cell = str(column[at])
-            hint = decimal_hint(table.dialect.decimal, cell)
-            faults[int(numbers[at])] = f"column `{name}`: {cell[:60]!r} is not a {what}{hint}"
-        good &= ~wrong
+        values, fault = _values(source, table.dialect.decimal, name, kind, column)
+        for at in np.flatnonzero(values.unreadable & good):
+            faults[int(numbers[at])] = f"column `{name}`: {fault(str(column[at]))}"
+        good &= ~values.unreadable
+        read[name] = values.values
     return Rows(numbers[good].tolist(), {name: values[good] for name, values in read.items()}, dict(sorted(faults.items())))
 
 
@@ -133,29 +132,23 @@ def _cells(source: Csv, column: list[str]) -> Array:
     return np.array([None if text in marks else text for text in texts], dtype=object)
 
 
-def _category(source: Csv, cell: str | None) -> str:
-    if cell is None:
-        return ""
-    return canonical(cell) if source.revision > 1 else cell
-
-
-def _as_numbers(source: Csv, decimal: str, name: str, column: Array) -> tuple[Array, Array, str]:
-    """Returns a column as float32 with NaN for gaps, the mask of unreadable cells, and what they should be, in words."""
-    import numpy as np
-
-    is_cell = ~gaps_in(column)
+def _values(source: Csv, decimal: str, name: str, kind: ColumnKind, column: Array) -> tuple[ReadCells, Callable[[str], str]]:
+    """Returns the values of one of the model's columns, and a function that says what is wrong with an unreadable cell."""
     for date, settings in source.dates.items():
         for part in settings.parts:
             if name == date_column(date, part):
-                parts, _ = date_parts(column, settings.format, [part])
-                return parts[part], np.isnan(parts[part]) & is_cell, f"date of the format {settings.format!r}"
-    values = numbers_in(
-        column,
-        decimal=decimal,
-        thousands=source.thousands,
-        decorated=name in source.numeric,
-        revision=source.revision,
+                return _date_values(settings, part, decimal, column)
+    form = source.form(decimal, decorated=name in source.numeric)
+    return kind.read(column, form), lambda cell: kind.fault(cell, form)
+
+
+def _date_values(settings: DateColumn, part: Part, decimal: str, column: Array) -> tuple[ReadCells, Callable[[str], str]]:
+    """Returns a component of the dates in a column, as `_values` does."""
+    import numpy as np
+
+    parts, _ = date_parts(column, settings.format, [part])
+    what = f"date of the format {settings.format!r}"
+    return (
+        ReadCells(parts[part], np.isnan(parts[part]) & ~gaps_in(column)),
+        lambda cell: f"{cell[:60]!r} is not a {what}{decimal_hint(decimal, cell)}",
     )
-    with np.errstate(over="ignore"):
-        small = values.astype("float32")
-    return small, (np.isnan(values) & is_cell) | np.isinf(small), "number, or too large"

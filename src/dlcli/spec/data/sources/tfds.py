@@ -175,6 +175,7 @@ class Tfds(SourceSpec):
     def _read(self, builder: Any, expression: str, request: Request) -> tuple[Inputs, Array]:
         """Returns the inputs and labels of one split expression, in the order of the files."""
         from dlcli.runtime.inputs import TableColumns, array_inputs
+        from dlcli.spec.data.sources.column_kinds import kinds_of
         from dlcli.upstream.tfds import read_split
 
         where = f"TFDS split {expression!r} of {self.name}"
@@ -187,7 +188,7 @@ class Tfds(SourceSpec):
             raise DataError(f"{where}: {_first_line(error)}") from None
         if isinstance(key, dict):
             cells = {name: _cells(inputs[name], features[source], name, where) for name, source in key.items()}
-            return TableColumns(cells), labels
+            return TableColumns(cells, kinds_of(cells)), labels
         return array_inputs(_as_array(inputs, where)), labels
 
     def _targets(

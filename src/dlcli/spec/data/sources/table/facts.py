@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from dlcli.spec.data.sources.column_kinds import COLUMN_KINDS
 from dlcli.spec.data.sources.image_types import EXTENSIONS
 from dlcli.spec.data.sources.table.cells import decoration, is_date, is_number, without_currency
 from dlcli.spec.data.sources.table.look import named_identifier
@@ -15,7 +16,6 @@ from dlcli.spec.data.sources.table.look import named_identifier
 if TYPE_CHECKING:
     from dlcli.arrays import Array
 
-Became = Literal["number", "category", "date", "target", "dropped"]
 _MOST_NAMED = 8
 _MOSTLY = 0.95
 _DOTTED = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}", re.ASCII)
@@ -34,14 +34,14 @@ class ColumnFact:
 
     Attributes:
         name: the column.
-        became: what it is for the model.
-        values: how many different values a category, or a number, has in the training rows.
+        became: the name of its kind of column, `date`, `target` or `dropped`.
+        values: how many different values a category, or the target, has in the training rows.
         gaps: how many training rows have no value in it.
         why: why it was dropped.
     """
 
     name: str
-    became: Became
+    became: str
     values: int | None = None
     gaps: int = 0
     why: str = ""
@@ -59,32 +59,33 @@ def listed(names: Sequence[str], most: int = _MOST_NAMED) -> str:
 
 def summary(facts: Sequence[ColumnFact]) -> str:
     """Returns what the columns became, in one line."""
-    groups: dict[Became, list[ColumnFact]] = defaultdict(list)
+    groups: dict[str, list[ColumnFact]] = defaultdict(list)
     for fact in facts:
         groups[fact.became].append(fact)
-    words = {"number": "numbers", "category": "categories", "date": "dates", "dropped": "dropped", "target": "target"}
+    words = {kind.name: kind.plural for kind in reversed(COLUMN_KINDS.values())}
+    words |= {"date": "dates", "dropped": "dropped", "target": "target"}
     groups_in_words = []
-    for became in ("number", "category", "date", "dropped", "target"):
+    for became in words:
         columns = groups.get(became)
         if columns:
             count = f"{len(columns):,} " if became != "target" or len(columns) > 1 else ""
             word = became if len(columns) == 1 and became != "dropped" else words[became]
-            names = [f"{fact.name} {fact.values}" if became == "category" else fact.name for fact in columns]
+            has_values = became in COLUMN_KINDS and COLUMN_KINDS[became].has_categories
+            names = [f"{fact.name} {fact.values}" if has_values else fact.name for fact in columns]
             groups_in_words.append(
                 f"{count}{word} ({', '.join(names[:_MOST_NAMED])}{', ...' if len(names) > _MOST_NAMED else ''})"
             )
     return ", ".join(groups_in_words)
 
 
-def remarks(cells: dict[str, Array], numbers: dict[str, Array], categories: Iterable[str]) -> list[str]:
+def remarks(numbers: dict[str, Array], categories: dict[str, Array]) -> list[str]:
     """Returns remarks on the columns that the model sees, a sentence for each kind.
 
     Args:
-        cells: the training rows' cells by column, text with None for gaps.
-        numbers: the columns that are numbers as float64, NaN for gaps.
-        categories: the columns that are categories.
+        numbers: the training rows' values of the columns that are numeric, as float64 with NaN for gaps.
+        categories: those of the columns that have categories, as text with "" for gaps.
     """
-    return [*_number_notes(numbers), *_category_notes(cells, categories)]
+    return [*_number_notes(numbers), *_category_notes(categories)]
 
 
 def _number_notes(numbers: dict[str, Array]) -> list[str]:
@@ -208,7 +209,7 @@ def _is_rounded(finite: Array) -> bool:
         return bool((finite.astype("float32").astype("float64") != finite).any())
 
 
-def _category_notes(cells: dict[str, Array], categories: Iterable[str]) -> list[str]:
+def _category_notes(categories: dict[str, Array]) -> list[str]:
     constant: list[str] = []
     different: list[str] = []
     dates: list[str] = []
@@ -216,9 +217,9 @@ def _category_notes(cells: dict[str, Array], categories: Iterable[str]) -> list[
     images: list[str] = []
     units: list[str] = []
     texts: dict[str, NumberText] = {}
-    for name in categories:
-        counts = Counter(cells[name].tolist())
-        gaps = counts.pop(None, 0)
+    for name, values in categories.items():
+        counts = Counter(values.tolist())
+        gaps = counts.pop("", 0)
         count = sum(counts.values())
         text = number_text(counts)
         if len(counts) == 1 and count > 1 and not gaps:

@@ -1,0 +1,136 @@
+"""Columns of numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dlcli.runtime.column_kinds import CellForm, ColumnKind, Dtype, Encoding, Normalize, ReadCells, joined
+from dlcli.spec.data.sources.table.cells import plain_number
+from dlcli.spec.data.sources.table.contents import gaps_in, numbers_in
+from dlcli.spec.data.sources.table.reader import counted_rows
+
+if TYPE_CHECKING:
+    from dlcli.arrays import Array
+
+
+class NumberColumn(ColumnKind):
+    """Numbers, float32 with NaN for gaps.
+
+    They are scaled by constants of the training split; gaps become the mean, and each column with gaps there has a further
+    feature 0/1 `missing`. The features are the scaled numbers of all columns, then the indicators of gaps.
+    """
+
+    name: ClassVar[str] = "number"
+    plural: ClassVar[str] = "numbers"
+    dtype: ClassVar[Dtype] = "float32"
+    is_numeric: ClassVar[bool] = True
+    setting: ClassVar[str] = "numeric"
+    gap_replacement: ClassVar[str] = "the mean"
+    exported_as: ClassVar[str] = "float32, NaN if missing"
+
+    def read(self, cells: Array, form: CellForm) -> ReadCells:
+        """Returns the numbers of cells, NaN where a cell is a gap or no number."""
+        import numpy as np
+
+        exact = numbers_in(
+            cells, decimal=form.decimal, thousands=form.thousands, decorated=form.decorated, revision=form.revision
+        )
+        with np.errstate(over="ignore"):
+            values = exact.astype("float32")
+        return ReadCells(values, (np.isnan(exact) & ~gaps_in(cells)) | np.isinf(values), exact)
+
+    def fits(self, read: ReadCells) -> bool:
+        """Whether all cells are numbers; numbers that are too large for float32 are refused later, by name."""
+        import numpy as np
+
+        return not (read.unreadable & np.isnan(read.values)).any()
+
+    def fault(self, cell: str, form: CellForm) -> str:
+        """Returns what is wrong with a cell, and the remedy where it is written unlike the table's other numbers."""
+        return f"{cell[:60]!r} is not a number, or too large{decimal_hint(form.decimal, cell)}"
+
+    def refusal(self, cells: Array, read: ReadCells, form: CellForm, *, in_training: bool) -> str:
+        """Returns the most frequent cells that are no number, or the first one that is too large."""
+        import numpy as np
+
+        words = read.unreadable & np.isnan(read.values)
+        if not words.any():
+            return f"contains {cells[read.unreadable][0]}, which is infinite or too large"
+        examples = Counter(cells[words].tolist()).most_common(3)
+        listed = ", ".join(
+            f"{value!r} in {counted_rows(count)}" if len(examples) > 1 else repr(value) for value, count in examples
+        )
+        if in_training:
+            return f"is `numeric`, but contains {listed}; list marks of missing values in `missing`"
+        hint = decimal_hint(form.decimal, examples[0][0]) or "; if it marks a missing value, list it in `data.source.missing`"
+        return f"is numeric in the training file, but contains {listed} here{hint}"
+
+    def gaps(self, values: Array) -> Array:
+        """Returns which values are NaN."""
+        import numpy as np
+
+        gaps: Array = np.isnan(values.astype("float64"))
+        return gaps
+
+    def typical(self, values: Array) -> float:
+        """Returns the median; 0 for a column of gaps only."""
+        import numpy as np
+
+        present = values[~np.isnan(values)]
+        return float(f"{np.median(present):.6g}") if len(present) else 0.0
+
+    def encode(self, tensors: list[Any], columns: list[Array], encoding: Encoding) -> list[Any]:
+        """Returns the scaled numbers, and the indicators of gaps for columns with gaps."""
+        import numpy as np
+
+        from dlcli.upstream.keras import import_keras
+
+        keras = import_keras()
+        table = np.stack([values.astype("float64") for values in columns], axis=1)
+        gaps = np.isnan(table)
+        offset, spread, mean = _scale(table, gaps, encoding.normalize)
+        raw = joined(tensors, "numbers_")
+        is_gap = keras.ops.isnan(raw)
+        # Gaps are filled before scaling: a NaN would make the gradient NaN even in the branch that `where` drops.
+        filled = keras.ops.where(is_gap, mean.astype("float32"), raw)
+        # The offset is subtracted first: `Rescaling` alone computes x * scale + offset, which loses digits of large, close
+        # numbers. `Normalization` alone clips deviations at 1e-7.
+        centred = keras.layers.Normalization(mean=offset.tolist(), variance=[1.0] * len(offset), dtype="float32")(filled)
+        scaled = keras.layers.Rescaling((1 / spread).tolist(), dtype="float32")(centred)
+        with_gaps = np.flatnonzero(gaps.any(axis=0)).tolist()
+        if not with_gaps:
+            return [scaled]
+        return [scaled, keras.ops.cast(keras.ops.take(is_gap, with_gaps, axis=1), "float32")]
+
+
+def decimal_hint(decimal: str, cell: str) -> str:
+    """Returns the remedy for a number that is not written like the file's other numbers."""
+    if decimal == "," and "." in cell and plain_number(cell, ",", "."):
+        return "; beside decimal commas, a dot can only separate thousands: `thousands: '.'`"
+    if decimal == "." and "," in cell and plain_number(cell, ",", None):
+        return "; if it is a decimal comma, set `decimal: ','`"
+    return ""
+
+
+def _scale(table: Array, gaps: Array, normalize: Normalize) -> tuple[Array, Array, Array]:
+    """Returns the offset and the divisor of each column, and its mean, computed without gaps."""
+    import numpy as np
+
+    counts = np.maximum((~gaps).sum(axis=0), 1)
+    mean = np.where(gaps, 0, table).sum(axis=0) / counts
+    if normalize == "none":
+        return np.zeros_like(mean), np.ones_like(mean), mean
+    if normalize == "standard":
+        deviation = np.sqrt((np.where(gaps, 0, table - mean) ** 2).sum(axis=0) / counts)
+        return mean, _not_zero(deviation), mean
+    lowest, highest = np.where(gaps, mean, table).min(axis=0), np.where(gaps, mean, table).max(axis=0)
+    if normalize == "unit":
+        return lowest, _not_zero(highest - lowest), mean
+    return (lowest + highest) / 2, _not_zero((highest - lowest) / 2), mean
+
+
+def _not_zero(spread: Array) -> Array:
+    import numpy as np
+
+    return np.where(spread > 0, spread, 1.0)
