@@ -37,7 +37,8 @@ def column_inputs(
     columns: dict[str, np.ndarray], normalize: Normalize, *, unseen_as_zeros: bool = True
 ) -> tuple[dict[str, Any], Any]:
     """Returns the inputs and the encoding of columns of numbers and categories."""
-    return module.column_inputs(columns, kinds_of(columns), Encoding(normalize, unseen_as_zeros))
+    encoded = module.column_inputs(columns, kinds_of(columns), Encoding(normalize, unseen_as_zeros))
+    return encoded.inputs, encoded.features
 
 
 def rows(columns: dict[str, np.ndarray]) -> dict[str, Any]:

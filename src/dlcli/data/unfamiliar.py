@@ -12,7 +12,7 @@ from typing import Any
 
 from dlcli.arrays import Array
 from dlcli.runtime.column_kinds import ColumnKind
-from dlcli.runtime.columns import input_names
+from dlcli.runtime.columns import lookups
 from dlcli.runtime.inputs import Inputs
 
 MOST_NAMED = 3
@@ -46,11 +46,10 @@ class Unfamiliar:
         """Takes a saved model, its columns, and the gaps of the training split; None for a run that did not count them."""
         self._rows = 0
         self._columns: dict[str, _Column] = {}
-        for column, entry in input_names(columns).items():
-            kind = columns[column]
-            lookup = kind.lookup(model, entry)
-            if lookup is not None:
-                categories = frozenset(map(str, lookup.get_vocabulary()[1:]))
+        layers = lookups(model, columns)
+        for column, kind in columns.items():
+            if column in layers:
+                categories = frozenset(map(str, layers[column].get_vocabulary()[1:]))
                 self._columns[column] = _Column(kind, categories, had_gaps="" in categories)
             elif gaps is not None:
                 self._columns[column] = _Column(kind, None, had_gaps=bool(gaps.get(column)))

@@ -15,7 +15,7 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs, inputs_of_model
 from dlcli.runs import RunFolder
-from dlcli.runtime.columns import input_names
+from dlcli.runtime.columns import input_names, lookups
 from dlcli.runtime.engine import keras
 from dlcli.runtime.keras_file import read_config
 from dlcli.runtime.loading import load_model
@@ -49,9 +49,8 @@ class Original:
     @cached_property
     def lookups(self) -> dict[str, Any]:
         """The layers that turn the text of an input into the number of a category, by the input's name."""
-        columns = self.model_inputs.columns or {}
-        layers = {self.names[name]: kind.lookup(self.model, self.names[name]) for name, kind in columns.items()}
-        return {name: layer for name, layer in layers.items() if layer is not None}
+        layers = lookups(self.model, self.model_inputs.columns or {})
+        return {self.names[column]: layer for column, layer in layers.items()}
 
     @property
     def lookup_layers(self) -> list[str]:

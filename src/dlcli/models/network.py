@@ -218,9 +218,10 @@ def _build_for_columns(experiment: Experiment, splits: Splits, scale: TargetScal
     from dlcli.runtime.columns import column_inputs
 
     inputs, normalize = splits.train.inputs, cast("Normalize", experiment.data.normalize)  # `auto` is resolved by now
-    raw, rows = column_inputs(inputs.columns, inputs.column_kinds, Encoding(normalize, unseen_as_zeros=revision > 1))
+    columns = column_inputs(inputs.columns, inputs.column_kinds, Encoding(normalize, unseen_as_zeros=revision > 1))
+    raw, rows = columns.inputs, columns.features
     entry = keras.Input(rows.shape[1:], name="features")
-    features = experiment.model.apply(entry)
+    features = experiment.model.apply(columns.trained(entry))
     inner = keras.Model(entry, _output(experiment, splits.outputs, features, scale))
     # `whole` nests a model that is never compiled: Keras would save the loss, optimizer and metrics of a compiled one.
     functional, whole = keras.Model(entry, inner.output), keras.Model(raw, inner(rows))

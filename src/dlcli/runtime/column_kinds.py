@@ -53,10 +53,13 @@ class Encoding:
         normalize: scale of numbers: `unit` to [0, 1], `symmetric` to [-1, 1], `standard` to mean 0 and deviation 1, `none`.
             A constant column becomes 0 (with `symmetric` and `unit` too).
         unseen_as_zeros: False gives an unseen category a 1 in its column's first feature, as in runs of revision 1.
+        before_training: whether the layers of `ColumnKind.trained` follow; False for the models of scikit-learn, which need
+            features that they can use as they are.
     """
 
     normalize: Normalize
     unseen_as_zeros: bool = True
+    before_training: bool = True
 
 
 class ColumnKind(ABC):
@@ -84,6 +87,7 @@ class ColumnKind(ABC):
         setting: the field of the `csv` source that lists the columns of this kind; empty if it has none.
         gap_replacement: what the model computes with in place of a gap that no training row has.
         exported_as: the type of the input and its value for a gap, for the README of an export.
+        has_weights: whether `trained` adds layers with weights.
     """
 
     name: ClassVar[str]
@@ -94,6 +98,7 @@ class ColumnKind(ABC):
     setting: ClassVar[str] = ""
     gap_replacement: ClassVar[str]
     exported_as: ClassVar[str]
+    has_weights: ClassVar[bool] = False
 
     @property
     def numpy_dtype(self) -> str:
@@ -128,7 +133,7 @@ class ColumnKind(ABC):
     def encode(self, tensors: list[Any], columns: list[Array], encoding: Encoding) -> list[Any]:
         """Returns float32 tensors `(batch, features)` for all columns of this kind.
 
-        The layers have constants of the training split and no trained weights: rows are encoded once, before training.
+        The layers have constants of the training split and no weights: rows are encoded once, before training.
 
         Args:
             tensors: the Keras input `(batch, 1)` of each column.
@@ -136,13 +141,21 @@ class ColumnKind(ABC):
             encoding: the settings of the run.
         """
 
-    def lookup(self, model: Any, entry: str) -> Any:
-        """Returns the layer that turns the text of an input into the number of a category; None where there is none.
+    def trained(self, features: Any) -> Any:
+        """Returns the features `(batch, n)` after layers whose weights are trained with the network, such as an embedding.
 
-        The layer has a vocabulary, whose first entry stands for unknown text, and a one-hot output. It is used to name
+        Args:
+            features: the encoded features of all columns of this kind, float32.
+        """
+        return features
+
+    def lookups(self, model: Any) -> dict[str, Any]:
+        """Returns the layers that turn the text of an input of this kind into the number of a category, by the input's name.
+
+        Such a layer has a vocabulary, whose first entry stands for unknown text, and a one-hot output. It is used to name
         categories that did not occur in training, and by exports to formats without text.
         """
-        return None
+        return {}
 
 
 def joined(tensors: list[Any], name: str) -> Any:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from dlcli.runtime.column_kinds import ColumnKind, Encoding, joined
@@ -18,12 +20,33 @@ if TYPE_CHECKING:
     from dlcli.arrays import Array
 
 
-def column_inputs(
-    columns: Mapping[str, Array], kinds: Mapping[str, ColumnKind], encoding: Encoding
-) -> tuple[dict[str, Any], Any]:
-    """Returns a Keras input for each column, by its name in the model, and the encoded float32 tensor `(batch, features)`.
+@dataclass(frozen=True)
+class EncodedColumns:
+    """Columns as Keras tensors.
 
-    The inputs are `(batch, 1)` in the dtype of the column's kind. The features are those of numeric kinds, then those of the
+    Attributes:
+        inputs: a Keras input `(batch, 1)` for each column, by its name in the model, in the dtype of the column's kind.
+        features: the encoded float32 tensor `(batch, features)`.
+        widths: the kinds with the number of their features, in the order of the features.
+    """
+
+    inputs: dict[str, Any]
+    features: Any
+    widths: list[tuple[ColumnKind, int]]
+
+    def trained(self, features: Any) -> Any:
+        """Returns encoded features `(batch, features)` after the trained layers of the kinds that have some."""
+        if not any(kind.has_weights for kind, _ in self.widths):
+            return features
+        ends = list(accumulate(width for _, width in self.widths))
+        parts = [features[:, start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        return joined([kind.trained(part) for (kind, _), part in zip(self.widths, parts, strict=True)], "features_")
+
+
+def column_inputs(columns: Mapping[str, Array], kinds: Mapping[str, ColumnKind], encoding: Encoding) -> EncodedColumns:
+    """Returns a Keras input for each column, and the encoded features.
+
+    The features are those of numeric kinds, then those of the
     other kinds, each in the order of the columns; columns of equal kinds are encoded together.
 
     Args:
@@ -35,10 +58,13 @@ def column_inputs(
     names = input_names(columns)
     inputs = {names[name]: keras.Input((1,), name=names[name], dtype=kinds[name].dtype) for name in columns}
     encoded: list[Any] = []
+    widths: list[tuple[ColumnKind, int]] = []
     for kind in sorted(dict.fromkeys(kinds[name] for name in columns), key=lambda kind: not kind.is_numeric):
         same = [name for name in columns if kinds[name] == kind]
-        encoded += kind.encode([inputs[names[name]] for name in same], [columns[name] for name in same], encoding)
-    return inputs, joined(encoded, "encoded")
+        tensors = kind.encode([inputs[names[name]] for name in same], [columns[name] for name in same], encoding)
+        encoded += tensors
+        widths.append((kind, sum(tensor.shape[-1] for tensor in tensors)))
+    return EncodedColumns(inputs, joined(encoded, "encoded"), widths)
 
 
 def input_names(columns: Iterable[str]) -> dict[str, str]:
@@ -76,6 +102,13 @@ def rows(columns: Mapping[str, Array], kinds: Mapping[str, ColumnKind]) -> dict[
 
     names = input_names(columns)
     return {names[name]: tf.constant(values.astype(kinds[name].numpy_dtype)[:, None]) for name, values in columns.items()}
+
+
+def lookups(model: Any, kinds: Mapping[str, ColumnKind]) -> dict[str, Any]:
+    """Returns the layer of a model that looks up the category of a column, by column, for the columns that have one."""
+    names = input_names(kinds)
+    by_kind = {kind: kind.lookups(model) for kind in dict.fromkeys(kinds.values())}
+    return {column: by_kind[kind][names[column]] for column, kind in kinds.items() if names[column] in by_kind[kind]}
 
 
 def _snake_case(name: str) -> str:

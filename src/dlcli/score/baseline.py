@@ -96,8 +96,8 @@ def model_rows(train: Examples, scored: Examples) -> tuple[Array, Array]:
     """Returns the training examples and the scored examples as float32 `(n, features)`."""
     first, second = train.inputs, scored.inputs
     if first.columns:
-        raw, features = column_inputs(first.columns, first.column_kinds, Encoding("standard"))
-        encode = keras.Model(raw, features)
+        columns = column_inputs(first.columns, first.column_kinds, Encoding("standard", before_training=False))
+        encode = keras.Model(columns.inputs, columns.features)
         encode.jit_compile = False
         return _encoded(encode, first), _encoded(encode, second)
     return _flat(train), _flat(scored)

@@ -68,7 +68,7 @@ class Columns:
         """
         dropped = _ignored(source, table)
         names = [name for name in source.feature_names(table.names) if name not in dropped]
-        dates = dict(zip(source.named(list(source.dates), table.names), source.dates.values(), strict=True))
+        dates = set(source.named(list(source.dates), table.names))
         set_kinds, forms = source.kinds_set(table.names), _forms(source, table)
         kinds: dict[str, ColumnKind] = {}
         cells: dict[str, ReadCells] = {}
@@ -314,7 +314,7 @@ def outlook(source: Csv) -> list[str]:
     """Returns lines on how a file is written and what its columns become, by its first rows."""
     beginning = look_at(source.path, source.settings)
     table = beginning.table
-    names = source.feature_names(table.names)
+    names, set_kinds = source.feature_names(table.names), source.kinds_set(table.names)
     places = {name: place for place, name in enumerate(table.names)}
     rows = [row.cells for row in beginning.rows]
     looks = {name: look_at_column(name, places[name], rows, table.dialect, source.marks) for name in names[:_MOST_SHOWN]}
@@ -336,14 +336,15 @@ def outlook(source: Csv) -> list[str]:
         if look_at_column(name, places[name], rows, table.dialect, source.marks).kind == "constant":
             lines.append(f"the target `{name}` has the same value in {looked_at}, so there is nothing to predict")
     for name, column in looks.items():
-        if name in source.numeric:
+        if name in set_kinds and not set_kinds[name].has_categories:
             continue
         is_text = column.kind in ("category", "text") or column.decoration or column.non_numbers
         hint = number_hint(name, _counts(beginning, places[name], source.marks)) if is_text else ""
         if hint:
             lines.append(f"`{name}` becomes a category{hint}")
-    numbers = [name for name, column in looks.items() if column.is_number or name in source.numeric]
-    numbers = [name for name in numbers if name not in source.categorical]
+    numbers = [
+        name for name, column in looks.items() if (set_kinds[name].is_numeric if name in set_kinds else column.is_number)
+    ]
     numbers += [name for name in source.named(source.targets, table.names) if name in places]
     texts = {name: _counts(beginning, places[name], source.marks) for name in numbers}
     return [*lines, *form_notes(texts, table.dialect.separator, table.dialect.decimal)]

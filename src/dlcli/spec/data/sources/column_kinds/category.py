@@ -53,12 +53,12 @@ class CategoryColumn(ColumnKind):
             encoded.append(_without_unseen(one_hot) if encoding.unseen_as_zeros else one_hot)
         return encoded
 
-    def lookup(self, model: Any, entry: str) -> Any:
-        """Returns the layer that looks up the categories of an input."""
+    def lookups(self, model: Any) -> dict[str, Any]:
+        """Returns the layers that look up categories."""
         from dlcli.upstream.keras import import_keras
 
-        lookups = (layer for layer in model.layers if isinstance(layer, import_keras().layers.StringLookup))
-        return next((layer for layer in lookups if layer.input.name == entry), None)
+        lookup = import_keras().layers.StringLookup
+        return {layer.input.name: layer for layer in model.layers if isinstance(layer, lookup)}
 
 
 def _one_hot(tensor: Any, values: Array) -> Any:
