@@ -90,7 +90,7 @@ class TextColumn(ColumnKind):
         return encoded
 
     def trained(self, features: Any) -> Any:
-        words = keras.layers.Embedding(VOCABULARY, 4, mask_zero=True, dtype="float32")(features)
+        words = keras.layers.Embedding(VOCABULARY, 4, dtype="float32")(features)
         return keras.layers.GlobalAveragePooling1D(dtype="float32")(words)
 
 
