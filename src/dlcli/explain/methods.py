@@ -25,7 +25,7 @@ from dlcli.runs.numbers import digits
 from dlcli.runs.scored_splits import score_text, split_title
 from dlcli.runtime.inputs import Arrays
 from dlcli.spec.experiment import Experiment
-from dlcli.tasks import Classes, Decisions, Labels, OutputType, Values, required_entry
+from dlcli.tasks import Classes, Decisions
 from dlcli.visible import visible
 
 _TITLES = {"grad_cam": "Grad-CAM", "occlusion": "Occlusion"}
@@ -207,23 +207,8 @@ def _save_map(
 
 def _caption(context: ExplanationContext, image: Image, output: Any, place: int) -> str:
     """Returns the prediction for an image, and its label."""
-    caption = required_entry(_CAPTIONS, context.experiment.task, "`dlcli explain`")
-    return caption(context.experiment.task.output, context.classes, output, place) + (
-        f", label {image.label}" if image.label else ""
-    )
-
-
-def _class_caption(output: OutputType, names: Sequence[str], scores: Array, place: int) -> str:
-    predicted = int(output.decide(scores[None])[0])
-    explained = f", {names[place]} {scores[place]:.3f}" if place != predicted else ""
-    return f"predicted {names[predicted]} {scores[predicted]:.3f}{explained}"
-
-
-_CAPTIONS: dict[type[OutputType], Callable[[OutputType, Sequence[str], Array, int], str]] = {
-    Classes: _class_caption,
-    Labels: lambda _, names, scores, place: f"{names[place]} {scores[place]:.3f}",
-    Values: lambda _, names, scores, place: f"{names[place]} {float(scores[place]):.4g}",
-}
+    caption = context.experiment.task.output.caption(output, context.classes, place)
+    return caption + (f", label {image.label}" if image.label else "")
 
 
 def _permutation(context: ExplanationContext, _: Sequence[str]) -> list[Explanation]:

@@ -15,7 +15,6 @@ from dlcli.runtime import image_reader
 from dlcli.runtime.images import settings_of
 from dlcli.runtime.inputs import Inputs
 from dlcli.spec.data.data import ImageSettings
-from dlcli.tasks import Classes, Labels, OutputType, TwoClasses, Values, required_entry
 from dlcli.visible import visible
 
 _NEEDS = {
@@ -71,7 +70,8 @@ def example(source: Original, form: Format, image: ImageSettings, row: dict[str,
         f'labels = (folder / "{layout.LABELS}").read_text(encoding="utf-8").splitlines()',
         *reading.splitlines(),
         *_model_call(source, form).splitlines(),
-        *f"{required_entry(_LOOPS, source.task, '`dlcli export`')}{_PRINT}".splitlines(),
+        source.task.output.ranking_loop,
+        _PRINT,
     ]
     return "\n".join(lines) + "\n"
 
@@ -153,13 +153,6 @@ def _model_call(source: Original, form: Format) -> str:
     return f'{loaded}\nscores = session.run(["{output}"], {arguments})[0][0]'
 
 
-_LOOPS: dict[type[OutputType], str] = {
-    Labels: "for label, score in zip(labels, scores):\n",
-    Values: "for label, score in zip(labels, scores):\n",
-    Classes: "for label, score in sorted(zip(labels, scores), key=lambda pair: -pair[1])[:5]:\n",
-    # The only output is the second class's probability.
-    TwoClasses: "for label, score in sorted(zip(labels, (1 - scores[0], scores[0])), key=lambda pair: -pair[1]):\n",
-}
 _PRINT = '    print(f"{label}: {score:.6g}")'
 
 
@@ -241,14 +234,8 @@ def _cell(text: str) -> str:
 
 
 def _outputs(source: Original) -> str:
-    meanings: dict[type[OutputType], str] = {
-        Classes: "the probability of each class.",
-        TwoClasses: f"the probability of the second label of `{layout.LABELS}`.",
-        Labels: "the probability of each label; above 0.5 it is predicted.",
-        Values: "the predicted values.",
-    }
     units = source.task.units(len(source.classes))
-    meaning = required_entry(meanings, source.task, "`dlcli export`")
+    meaning = source.task.output.meaning.format(labels=layout.LABELS)
     names = f" `{layout.LABELS}` lists them in order, one per line." if units == len(source.classes) else ""
     return f"`{source.output_name}`: float32 `(batch, {units})`, {meaning}{names}"
 

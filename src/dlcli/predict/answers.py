@@ -11,8 +11,8 @@ import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.runs.numbers import digits
-from dlcli.score.outcome import MANY_CLASSES
 from dlcli.tasks import Classes, Labels, OutputType, Task, Values, required_entry
+from dlcli.tasks.columns import MANY_CLASSES
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
@@ -29,7 +29,7 @@ from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.support import refuse_unsupported
 from dlcli.spec.training.metrics import MetricSpec
-from dlcli.tasks import Classes, Labels, OutputType, Task, Values, entry_of, required_entry
+from dlcli.tasks import Task
 
 MOST_EXAMPLES = 10_000
 _MOST_FEATURES = 4096
@@ -130,55 +130,7 @@ def simple_models(task: Task, seed: int) -> Iterator[tuple[str, Any]]:
         yield "always the mean", dummy.DummyRegressor()
     else:
         yield f"{task.output.noun} frequencies (no model)", dummy.DummyClassifier(strategy="prior")
-    yield from learning_models(task, seed)
-
-
-def learning_models(task: Task, seed: int) -> Iterator[tuple[str, Any]]:
-    """Yields the simple models of a task that learn from the inputs, by name."""
-    models = entry_of(_MODELS, task.output)
-    if models is not None:
-        yield from models(seed)
-
-
-def _regressors(seed: int) -> Iterator[tuple[str, Any]]:
-    """Yields scikit-learn's simple models for values by name."""
-    from sklearn import ensemble, linear_model, multioutput, neighbors, pipeline, preprocessing
-
-    scaled = preprocessing.StandardScaler
-    yield "ridge regression", pipeline.make_pipeline(scaled(), linear_model.RidgeCV(np.logspace(-3, 3, 7)))
-    yield "5 nearest neighbours", pipeline.make_pipeline(scaled(), neighbors.KNeighborsRegressor())
-    yield "random forest", ensemble.RandomForestRegressor(random_state=seed, n_jobs=-1)
-    boosting = ensemble.HistGradientBoostingRegressor(random_state=seed)
-    yield "gradient boosting", multioutput.MultiOutputRegressor(boosting)
-
-
-def _classifiers(seed: int) -> Iterator[tuple[str, Any]]:
-    return _classifiers_by(lambda model: model, seed)
-
-
-def _classifiers_of_labels(seed: int) -> Iterator[tuple[str, Any]]:
-    from sklearn import multioutput
-
-    return _classifiers_by(multioutput.MultiOutputClassifier, seed)
-
-
-def _classifiers_by(wrap: Callable[[Any], Any], seed: int) -> Iterator[tuple[str, Any]]:
-    """Yields scikit-learn's simple models for classes by name; `wrap` adapts one to several labels."""
-    from sklearn import ensemble, linear_model, neighbors, pipeline, preprocessing
-
-    scaled = preprocessing.StandardScaler
-    logistic = linear_model.LogisticRegression(max_iter=500)
-    yield "logistic regression", pipeline.make_pipeline(scaled(), wrap(logistic))
-    yield "5 nearest neighbours", pipeline.make_pipeline(scaled(), neighbors.KNeighborsClassifier())
-    yield "random forest", ensemble.RandomForestClassifier(random_state=seed, n_jobs=-1)
-    yield "gradient boosting", wrap(ensemble.HistGradientBoostingClassifier(random_state=seed))
-
-
-_MODELS: dict[type[OutputType], Callable[[int], Iterator[tuple[str, Any]]]] = {
-    Classes: _classifiers,
-    Labels: _classifiers_of_labels,
-    Values: _regressors,
-}
+    yield from task.output.simple_models(seed)
 
 
 def _row(
@@ -197,7 +149,7 @@ def _row(
         warnings.simplefilter("ignore")  # a simple model that has not converged is still a baseline
         try:
             model.fit(train, fit_targets(labels, splits.task))
-            scores = model_scores(model, scored_inputs, splits)
+            scores = splits.task.output.simple_scores(model, scored_inputs, splits.classes)
         except ValueError as error:
             return Row(name, {}, perf_counter() - began, str(error).splitlines()[0])
     metric_scores = {
@@ -207,42 +159,9 @@ def _row(
     return Row(name, metric_scores, perf_counter() - began)
 
 
-def model_scores(model: Any, inputs: Array, splits: Splits) -> Array:
-    """Returns a simple model's scores in the form of a network's: see `Outcome.scores`."""
-    scores = required_entry(_SCORES, splits.task, "a simple model")
-    return scores(model, inputs, len(splits.classes))
-
-
 def fit_targets(targets: Array, task: Task) -> Array:
     """Returns targets in the form of scikit-learn's models: classes and labels as integers."""
     return targets if task.output.is_numeric else targets.astype("int64")
-
-
-def _values(model: Any, inputs: Array, _: int) -> Array:
-    return np.asarray(model.predict(inputs), dtype="float32").reshape(len(inputs), -1)
-
-
-def _labels(model: Any, inputs: Array, _: int) -> Array:
-    shares = model.predict_proba(inputs)
-    return np.stack(
-        [_positive_probability(label_shares, classes) for label_shares, classes in zip(shares, model.classes_, strict=True)],
-        axis=1,
-    )
-
-
-def _classes(model: Any, inputs: Array, classes: int) -> Array:
-    scores = np.zeros((len(inputs), classes), dtype="float32")
-    scores[:, model.classes_] = model.predict_proba(inputs)
-    return scores
-
-
-_SCORES: dict[type[OutputType], Callable[[Any, Array, int], Array]] = {Classes: _classes, Labels: _labels, Values: _values}
-
-
-def _positive_probability(shares: Array, classes: Array) -> Array:
-    """Returns the probability of 1 for one label, whose training examples may all have had the same value."""
-    at = np.flatnonzero(np.asarray(classes) == 1)
-    return np.asarray(shares[:, at[0]] if len(at) else np.zeros(len(shares)), dtype="float32")
 
 
 def with_run(table: Baselines, run: RunFolder) -> Baselines:

@@ -11,7 +11,8 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.runs import layout
 from dlcli.runs.files import write_table
-from dlcli.score.outcome import MANY_CLASSES, Outcome
+from dlcli.score.outcome import Outcome
+from dlcli.tasks.columns import MANY_CLASSES
 
 
 def write_classes(folder: Path, outcome: Outcome) -> None:

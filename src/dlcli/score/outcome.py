@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -15,10 +14,9 @@ from dlcli.errors import DamagedFile
 from dlcli.runs import RunFolder, layout
 from dlcli.runs.files import read_table, replacing, write_table
 from dlcli.runs.numbers import digits
-from dlcli.tasks import Classes, Labels, OutputType, Task, Values, required_entry
+from dlcli.tasks import Classes, Task
+from dlcli.tasks.columns import PredictionColumns
 
-# With more classes, a matrix or a column of probabilities per class would be larger than the rest of the run folder.
-MANY_CLASSES = 1000
 # With more cells, predictions are stored as Parquet: a CSV file of them would take seconds to read and 50 MB.
 MANY_CELLS = 5_000_000
 
@@ -91,29 +89,8 @@ def write_outcome(outcome: Outcome, folder: Path) -> Path:
 
 def _columns(outcome: Outcome) -> dict[str, Array]:
     """Returns the columns after the ids: text as objects, numbers as float32."""
-    writer = required_entry(_WRITERS, outcome.task, f"`{layout.PREDICTIONS}`")
     assert outcome.scores is not None
-    return writer(outcome.truth, outcome.predicted, outcome.scores, outcome.classes)
-
-
-def _class_columns(truth: Array, predicted: Array, scores: Array, classes: Sequence[str]) -> dict[str, Array]:
-    names = np.array(classes, dtype=object)
-    columns = {"label": names[truth], "predicted": names[predicted]}
-    columns["probability"] = scores[np.arange(len(predicted)), predicted]
-    named_classes = classes if len(classes) <= MANY_CLASSES else ()
-    return columns | {f"p_{name}": scores[:, place] for place, name in enumerate(named_classes)}
-
-
-def _columns_of_names(truth: Array, _: Array, scores: Array, names: Sequence[str]) -> dict[str, Array]:
-    labels = {f"label_{name}": truth[:, place].astype("float32") for place, name in enumerate(names)}
-    return labels | {f"predicted_{name}": scores[:, place] for place, name in enumerate(names)}
-
-
-_WRITERS: dict[type[OutputType], Callable[[Array, Array, Array, Sequence[str]], dict[str, Array]]] = {
-    Classes: _class_columns,
-    Labels: _columns_of_names,
-    Values: _columns_of_names,
-}
+    return outcome.task.output.columns(outcome.truth, outcome.scores, outcome.classes)
 
 
 def _loss_cell(loss: float) -> str:
@@ -146,24 +123,13 @@ def read_outcome(run: RunFolder, split: str) -> Outcome:
     path = folder / layout.PREDICTIONS_PARQUET
     table = _parquet(path) if os.path.lexists(path) else _csv(folder / layout.PREDICTIONS)
     path = path if os.path.lexists(path) else folder / layout.PREDICTIONS
-    ids = _column(table, "id", path).tolist()
-    reader = required_entry(_READERS, task, f"`{layout.PREDICTIONS}`")
-    outcome = reader(Outcome(task, split, ids, tuple(run.data().get("classes") or ()), np.zeros(0), None), table, path)
+    columns = PredictionColumns(table, str(path))
+    ids = columns.column("id").tolist()
+    stored = task.output.read_columns(columns, tuple(run.data().get("classes") or ()))
     if not ids:
         raise DamagedFile(f"{path}: contains no predictions")
+    outcome = Outcome(task, split, ids, stored.names, stored.truth, stored.scores, stored.predicted)
     return replace(outcome, losses=_losses(folder, ids))
-
-
-def _read_names(outcome: Outcome, table: dict[str, Array], path: Path) -> Outcome:
-    """Returns an outcome with the columns of each label or target."""
-    names = tuple(name.removeprefix("label_") for name in table if name.startswith("label_"))
-    if not names:
-        raise DamagedFile(f"{path}: contains no predictions")
-    truth, scores = (np.stack([_numbers(table, f"{word}_{name}", path) for name in names], 1) for word in _WORDS)
-    return replace(outcome, classes=names, truth=truth, scores=scores)
-
-
-_WORDS = ("label", "predicted")
 
 
 def _losses(folder: Path, ids: list[str]) -> Array | None:
@@ -171,38 +137,13 @@ def _losses(folder: Path, ids: list[str]) -> Array | None:
     path = folder / layout.LOSSES
     if not os.path.lexists(path):
         return None
-    table = _csv(path)
-    if not table or _column(table, "id", path).tolist() != ids:
+    columns = PredictionColumns(_csv(path), str(path))
+    if not columns.cells or columns.column("id").tolist() != ids:
         raise DamagedFile(f"{path}: its examples are not those of the predictions")
-    is_counted = _column(table, "loss", path) != ""
+    is_counted = columns.column("loss") != ""
     losses = np.full(len(ids), np.nan)
-    losses[is_counted] = _numbers({"loss": table["loss"][is_counted]}, "loss", path)
+    losses[is_counted] = replace(columns, cells={"loss": columns.column("loss")[is_counted]}).numbers("loss")
     return losses
-
-
-def _read_classes(outcome: Outcome, table: dict[str, Array], path: Path) -> Outcome:
-    """Returns an outcome with one class for each example; without probabilities where there are many classes."""
-    label, predicted = (_class_numbers(outcome.classes, _column(table, word, path), word, path) for word in _WORDS)
-    if len(outcome.classes) > MANY_CLASSES:
-        return replace(outcome, truth=label, predicted_numbers=predicted)
-    scores = np.stack([_numbers(table, f"p_{name}", path) for name in outcome.classes], axis=1)
-    return replace(outcome, truth=label, scores=scores)
-
-
-def _class_numbers(classes: Sequence[str], column: Array, word: str, path: Path) -> Array:
-    number = {name: place for place, name in enumerate(classes)}
-    names = column.tolist()
-    unknown = next((name for name in names if name not in number), None)
-    if unknown is not None:
-        raise DamagedFile(f"{path}: {word}: the run has no class {str(unknown)[:40]!r}")
-    return np.array([number[name] for name in names], dtype="int64")
-
-
-_READERS: dict[type[OutputType], Callable[[Outcome, dict[str, Array], Path], Outcome]] = {
-    Classes: _read_classes,
-    Labels: _read_names,
-    Values: _read_names,
-}
 
 
 def _csv(path: Path) -> dict[str, Array]:
@@ -218,20 +159,3 @@ def _parquet(path: Path) -> dict[str, Array]:
     except (OSError, ArrowException) as error:
         raise DamagedFile(f"{path}: not a Parquet file: {str(error).splitlines()[0]}") from None
     return {name: table.column(name).to_numpy() for name in table.column_names}
-
-
-def _column(table: dict[str, Array], name: str, path: Path) -> Array:
-    if name not in table:
-        raise DamagedFile(f"{path}: lacks the column {name!r}")
-    return table[name]
-
-
-def _numbers(table: dict[str, Array], name: str, path: Path) -> Array:
-    column = _column(table, name, path)
-    try:
-        numbers: Array = column.astype("float64").astype("float32")
-    except (TypeError, ValueError):
-        raise DamagedFile(f"{path}: {name}: contains a cell that is not a number") from None
-    if not all(map(isfinite, numbers.tolist())):
-        raise DamagedFile(f"{path}: {name}: contains a number that is not finite")
-    return numbers

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from dlcli.tasks.columns import MANY_CLASSES, PredictionColumns, StoredPredictions
 from dlcli.tasks.output import SMALLEST, Decisions, LossForm
 from dlcli.visible import listed
 
@@ -18,6 +19,8 @@ class Classes(Decisions):
     noun: ClassVar[str] = "class"
     nouns: ClassVar[str] = "classes"
     loss_form: ClassVar[LossForm] = "classes"
+    meaning: ClassVar[str] = "the probability of each class."
+    ranking_loop: ClassVar[str] = "for label, score in sorted(zip(labels, scores), key=lambda pair: -pair[1])[:5]:"
 
     def width(self, targets: Array, names: Sequence[str]) -> int:
         """Returns the width of the model's output."""
@@ -95,6 +98,43 @@ class Classes(Decisions):
         """Returns the class's name."""
         return names[int(target)]
 
+    def caption(self, scores: Array, names: Sequence[str], place: int) -> str:
+        """Returns the predicted class, and the explained class if it is another one, with their probabilities."""
+        predicted = int(self.decide(scores[None])[0])
+        explained = f", {names[place]} {scores[place]:.3f}" if place != predicted else ""
+        return f"predicted {names[predicted]} {scores[predicted]:.3f}{explained}"
+
+    def columns(self, truth: Array, scores: Array, names: Sequence[str]) -> dict[str, Array]:
+        """Returns `label`, `predicted`, `probability` and, of up to 1,000 classes, the probability of each."""
+        import numpy as np
+
+        texts, predicted = np.array(names, dtype=object), self.decide(scores)
+        columns = {"label": texts[truth], "predicted": texts[predicted]}
+        columns["probability"] = scores[np.arange(len(predicted)), predicted]
+        named_classes = names if len(names) <= MANY_CLASSES else ()
+        return columns | {f"p_{name}": scores[:, place] for place, name in enumerate(named_classes)}
+
+    def read_columns(self, columns: PredictionColumns, names: Sequence[str]) -> StoredPredictions:
+        """Returns the class numbers; of more than 1,000 classes without probabilities."""
+        import numpy as np
+
+        label, predicted = (columns.class_numbers(word, names) for word in ("label", "predicted"))
+        if len(names) > MANY_CLASSES:
+            return StoredPredictions(tuple(names), label, None, predicted)
+        return StoredPredictions(tuple(names), label, np.stack([columns.numbers(f"p_{name}") for name in names], axis=1))
+
+    def simple_models(self, seed: int) -> Iterator[tuple[str, Any]]:
+        """Yields classifiers."""
+        from dlcli.tasks.simple_models import classifiers
+
+        yield from classifiers(seed)
+
+    def simple_scores(self, model: Any, inputs: Array, names: Sequence[str]) -> Array:
+        """Returns the probabilities `(n, classes)`."""
+        from dlcli.tasks.simple_models import class_scores
+
+        return class_scores(model, inputs, len(names))
+
     def fault_of_classes(self, classes: Sequence[str], present: int, task: str) -> str:
         """Returns the fault of a training split of one class."""
         if present < 2:
@@ -112,6 +152,12 @@ class TwoClasses(Classes):
     """One of two classes: the model outputs the probability of the second class `(n, 1)`, scores hold both `(n, 2)`."""
 
     loss_form: ClassVar[LossForm] = "yes_no"
+    measures: ClassVar[tuple[str, ...]] = ("accuracy", "auc")
+    meaning: ClassVar[str] = "the probability of the second label of `{labels}`."
+    # The only output is the second class's probability.
+    ranking_loop: ClassVar[str] = (
+        "for label, score in sorted(zip(labels, (1 - scores[0], scores[0])), key=lambda pair: -pair[1]):"
+    )
 
     def units(self, names: int) -> int:
         """Returns 1: one sigmoid gives the probability of the second class."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dlcli.tasks.output import Decisions, LossForm
@@ -18,6 +18,8 @@ class Labels(Decisions):
     nouns: ClassVar[str] = "labels"
     loss_form: ClassVar[LossForm] = "yes_no"
     reads_columns: ClassVar[bool] = True
+    measures: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
+    meaning: ClassVar[str] = "the probability of each label; above 0.5 it is predicted."
 
     def decide(self, scores: Array) -> Array:
         """Returns 1 for every label above 0.5, else 0, int64 `(n, labels)`."""
@@ -52,6 +54,18 @@ class Labels(Decisions):
     def text(self, target: Any, names: Sequence[str]) -> str:
         """Returns the names of an example's labels."""
         return ", ".join(name for name, yes in zip(names, target, strict=True) if yes) or "none"
+
+    def simple_models(self, seed: int) -> Iterator[tuple[str, Any]]:
+        """Yields classifiers of several labels."""
+        from dlcli.tasks.simple_models import classifiers_of_labels
+
+        yield from classifiers_of_labels(seed)
+
+    def simple_scores(self, model: Any, inputs: Array, names: Sequence[str]) -> Array:
+        """Returns the probabilities `(n, labels)`."""
+        from dlcli.tasks.simple_models import label_scores
+
+        return label_scores(model, inputs)
 
     def fault_of_targets(self, targets: Array, task: str) -> str:
         """Returns the fault of targets other than 0 and 1."""

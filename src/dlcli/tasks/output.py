@@ -1,14 +1,18 @@
 """The base of the output types, which define the predictions of a model and the form of its labels.
 
-A task has one output type (`Task.output`). Score, report, explain, predict and export each look up what to do with a model's
-output in one table by output type (`entry_of`), so a new task with an existing output type needs no change there.
+A task has one output type (`Task.output`). What is a fact or a function of the output is a method here; `score` and `predict`
+look up what they draw and lay out in one table each by output type (`entry_of`). So a new task with an existing output type
+needs no change there.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+from dlcli.errors import DamagedFile
+from dlcli.tasks.columns import PredictionColumns, StoredPredictions
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
@@ -34,6 +38,10 @@ class OutputType(ABC):
         is_numeric: whether targets are numbers with a unit, which may be scaled.
         reads_columns: whether the labels of a source have a column for each name.
         score_name: the name of the score `1 - mean(errors)`.
+        measures: the metrics by which a diagnosis compares the model with a guess; those with a value of a perfect model.
+        meaning: what the model's output is, as the end of a sentence; `{labels}` stands for the file with the names.
+        ranking_loop: the line of a program that loops over `label` and `score`, given the names as `labels` and the output of
+            one example as `scores`.
     """
 
     noun: ClassVar[str]
@@ -42,6 +50,9 @@ class OutputType(ABC):
     is_numeric: ClassVar[bool] = False
     reads_columns: ClassVar[bool] = False
     score_name: ClassVar[str] = "accuracy"
+    measures: ClassVar[tuple[str, ...]] = ()
+    meaning: ClassVar[str] = "the predicted values."
+    ranking_loop: ClassVar[str] = "for label, score in zip(labels, scores):"
 
     @property
     def has_thresholds(self) -> bool:
@@ -103,6 +114,41 @@ class OutputType(ABC):
         """Returns the text of one target."""
         return ", ".join(f"{value:.4g}" for value in target)
 
+    def caption(self, scores: Array, names: Sequence[str], place: int) -> str:
+        """Returns the prediction for an example `(names,)` in words, with the score of the explained name."""
+        return f"{names[place]} {float(scores[place]):.4g}"
+
+    def columns(self, truth: Array, scores: Array, names: Sequence[str]) -> dict[str, Array]:
+        """Returns the columns of a table of predictions after the ids: text as objects, numbers as float32."""
+        labels = {f"label_{name}": truth[:, place].astype("float32") for place, name in enumerate(names)}
+        return labels | {f"predicted_{name}": scores[:, place] for place, name in enumerate(names)}
+
+    def read_columns(self, columns: PredictionColumns, names: Sequence[str]) -> StoredPredictions:
+        """Returns what a table with the columns of `columns` holds.
+
+        Raises:
+            DamagedFile: the table has other columns or cells.
+        """
+        import numpy as np
+
+        stored_names = tuple(name.removeprefix("label_") for name in columns.cells if name.startswith("label_"))
+        if not stored_names:
+            raise DamagedFile(f"{columns.where}: contains no predictions")
+        truth, scores = (
+            np.stack([columns.numbers(f"{word}_{name}") for name in stored_names], 1) for word in ("label", "predicted")
+        )
+        return StoredPredictions(stored_names, truth, scores)
+
+    def simple_models(self, seed: int) -> Iterator[tuple[str, Any]]:
+        """Yields scikit-learn's simple models that learn from the inputs, by name; none where no such model fits."""
+        yield from ()
+
+    def simple_scores(self, model: Any, inputs: Array, names: Sequence[str]) -> Array:
+        """Returns the scores of a fitted simple model for inputs `(n, features)`."""
+        from dlcli.tasks.simple_models import values
+
+        return values(model, inputs)
+
     def fault_of_targets(self, targets: Array, task: str) -> str:
         """Returns the fault of numbers `(n, k)` as targets; empty if there is none."""
         return ""
@@ -130,6 +176,8 @@ class OutputType(ABC):
 
 class Decisions(OutputType):
     """An output of probabilities of classes or labels."""
+
+    measures: ClassVar[tuple[str, ...]] = ("accuracy",)
 
     @abstractmethod
     def members(self, truth: Array, scores: Array) -> tuple[Array, Array]:
@@ -164,6 +212,10 @@ class Decisions(OutputType):
         members, probabilities = self.members(truth, scores)
         shares = np.clip(probabilities, SMALLEST, 1 - SMALLEST)
         return float(-np.where(members, np.log(shares), np.log1p(-shares)).mean())
+
+    def caption(self, scores: Array, names: Sequence[str], place: int) -> str:
+        """Returns the name with its probability."""
+        return f"{names[place]} {scores[place]:.3f}"
 
     def unit_score(self, output: Any, place: int, *, is_probability: bool) -> Any:
         """Returns the score of the class or label at a place, for a tensor `(n, units)` of probabilities or of logits."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dlcli.tasks.output import LossForm, OutputType
@@ -20,6 +20,7 @@ class Values(OutputType):
     is_numeric: ClassVar[bool] = True
     reads_columns: ClassVar[bool] = True
     score_name: ClassVar[str] = "r2"
+    measures: ClassVar[tuple[str, ...]] = ("r2", "rmse", "mse", "mae")
 
     def decide(self, scores: Array) -> Array:
         """Returns the values themselves."""
@@ -45,3 +46,9 @@ class Values(OutputType):
 
         means = data.get("means")
         return "always the mean", np.tile(np.array(means, dtype="float32"), (examples, 1)) if means else None
+
+    def simple_models(self, seed: int) -> Iterator[tuple[str, Any]]:
+        """Yields regressors."""
+        from dlcli.tasks.simple_models import regressors
+
+        yield from regressors(seed)

@@ -16,7 +16,7 @@ from dlcli.report.checks.sampling import sample
 from dlcli.report.diagnosis.relation import probability_of_no_relation
 from dlcli.runs import RunFolder
 from dlcli.runs.checks import SimpleModel, SimpleModels
-from dlcli.score.baseline import fit_targets, learning_models, model_rows, model_scores
+from dlcli.score.baseline import fit_targets, model_rows
 from dlcli.score.outcome import read_outcome
 from dlcli.spec.experiment import Experiment
 
@@ -56,14 +56,14 @@ def _answers(
     experiment: Experiment, splits: Splits, train: Array, targets: Array, scored_rows: Array
 ) -> Iterator[tuple[str, Array]]:
     """Yields the name and the scores of each simple model; models that scikit-learn refuses are skipped."""
-    for name, model in learning_models(splits.task, experiment.seed):
+    for name, model in splits.task.output.simple_models(experiment.seed):
         if "boosting" in name or (train.shape[1] > MOST_LINEAR and "regression" in name):
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a simple model that has not converged is still a simple model
             try:
                 model.fit(train, fit_targets(targets, splits.task))
-                yield name, model_scores(model, scored_rows, splits)
+                yield name, splits.task.output.simple_scores(model, scored_rows, splits.classes)
             except ValueError:
                 continue
 

@@ -19,18 +19,12 @@ from dlcli.runs.layout import scored_file
 from dlcli.score.outcome import Outcome, has_outcome, read_outcome
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.schedules import ScheduleSpec
-from dlcli.tasks import Classes, Labels, OutputType, Task, TwoClasses, Values, entry_of
+from dlcli.tasks import Classes, OutputType, Task
 
 Row = dict[str, Any]
 
 _ENTROPIES = ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy")
 _ERRORS = ("mse", "mae")
-_MEASURES: dict[type[OutputType], tuple[str, ...]] = {
-    Classes: ("accuracy",),
-    TwoClasses: ("accuracy", "auc"),
-    Labels: ("accuracy", "f1"),
-    Values: ("r2", "rmse", "mse", "mae"),
-}
 LARGE_TARGETS, SMALL_TARGETS = 10.0, 0.05
 """Sizes of targets above, and below, which a network with usual weights and learning rates needs long to reach them."""
 _PERFECT = {"accuracy": 1.0, "auc": 1.0, "f1": 1.0, "r2": 1.0, "rmse": 0.0, "mse": 0.0, "mae": 0.0}
@@ -133,7 +127,7 @@ class Evidence:
         """Returns the skill by each measure of an epoch on the training split, or with `val_` on the validation split."""
         if row is None:
             return {}
-        skills = {name: self._skill(name, row.get(f"{prefix}{name}")) for name in entry_of(_MEASURES, self.output) or ()}
+        skills = {name: self._skill(name, row.get(f"{prefix}{name}")) for name in self.output.measures}
         loss = row.get(f"{prefix}loss")
         if self.guess_loss and loss is not None:
             skills["loss"] = 1 - loss / self.guess_loss
