@@ -11,7 +11,8 @@ import numpy as np
 from dlcli.runs import RunFolder
 from dlcli.runs.files import write_json, write_table
 from dlcli.runtime.inputs import array_inputs
-from dlcli.score.examples import notable_examples, write_examples
+from dlcli.score.details import notable_examples
+from dlcli.score.examples import write_examples
 from dlcli.score.outcome import Outcome
 from dlcli.score.record import Scores, write_calibration, write_curves, write_scores, write_tables
 from dlcli.spec.data.sources import Examples

@@ -16,7 +16,7 @@ from dlcli.report.evaluation import ThresholdRow
 from dlcli.runs.contents import MetricsFile
 from dlcli.score.calibration import brier, calibrated, calibration_error, claims, fit_temperature, reliability
 from dlcli.score.curves import Threshold, curves, thresholds
-from dlcli.score.examples import notable_examples
+from dlcli.score.details import notable_examples
 from dlcli.score.intervals import difference_interval, mean_interval, metric_estimate, metric_interval
 from dlcli.score.outcome import Outcome
 from dlcli.score.residuals import deciles

@@ -26,7 +26,8 @@ from dlcli.runtime.loading import load_model
 from dlcli.runtime.loop import Listening
 from dlcli.runtime.stream import data_errors
 from dlcli.score.calibration import fit_temperature
-from dlcli.score.examples import notable_examples, write_examples
+from dlcli.score.details import notable_examples
+from dlcli.score.examples import write_examples
 from dlcli.score.intervals import loss_estimate, metric_estimate
 from dlcli.score.outcome import Outcome
 from dlcli.score.record import (

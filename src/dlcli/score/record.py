@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -15,13 +15,12 @@ from dlcli.runs.files import write_table
 from dlcli.runs.numbers import digits
 from dlcli.runtime.estimates import LEVEL, Interval
 from dlcli.score.calibration import brier, calibration_error, claims, reliability, with_temperature
-from dlcli.score.classes import write_classes, write_labels
 from dlcli.score.curves import MOST_CLASSES, Curve, Threshold, curves, thresholds
+from dlcli.score.details import details_of
 from dlcli.score.outcome import Outcome, write_outcome
-from dlcli.score.residuals import deciles
 from dlcli.score.slices import Slice
 from dlcli.spec.training.metrics import MetricSpec
-from dlcli.tasks import Classes, Decisions, Labels, OutputType, Values, entry_of
+from dlcli.tasks import Decisions
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,7 @@ def scores_of(data: Mapping[str, Any]) -> Scores:
 def write_tables(folder: Path, outcome: Outcome) -> None:
     """Writes the predictions and the tables of classes or of errors."""
     write_outcome(outcome, folder)
-    write = entry_of(_COUNTS, outcome.task.output)
-    if write is not None:
-        write(folder, outcome)
+    details_of(outcome.task).write(folder, outcome)
 
 
 def write_metric_tables(folder: Path, outcome: Outcome, metrics: Sequence[MetricSpec]) -> list[dict[str, str]]:
@@ -99,23 +96,6 @@ def write_metric_tables(folder: Path, outcome: Outcome, metrics: Sequence[Metric
             write_table(folder / file, table.columns, table.rows)
             entries[file] = {"metric": metric.name, "file": file, "title": table.title, "note": table.note}
     return list(entries.values())
-
-
-def _write_deciles(folder: Path, outcome: Outcome) -> None:
-    """Writes the errors by tenths of the target, with their pictures."""
-    from dlcli.charts.regression import save_regression
-
-    if outcome.scores is not None and outcome.has_finite_scores:
-        names = ("target", "decile", "from", "to", "examples", "mae", "bias")
-        write_table(folder / layout.DECILES, names, (asdict(row).values() for row in deciles(outcome)))  # type: ignore[misc]
-        save_regression(outcome.classes, outcome.truth, outcome.scores, folder)
-
-
-_COUNTS: dict[type[OutputType], Callable[[Path, Outcome], None]] = {
-    Classes: write_classes,
-    Labels: write_labels,
-    Values: _write_deciles,
-}
 
 
 def write_calibration(folder: Path, outcome: Outcome, temperature: float | None) -> dict[str, Any]:
