@@ -117,7 +117,7 @@ def _scores(run: RunFolder) -> dict[str, Any]:
     evaluation = run.evaluation(run.scored_splits()[0])
     return {
         "scores": json.loads((evaluation / "metrics.json").read_text(encoding="utf-8")),
-        "predictions": (evaluation / "predictions.csv").read_text(encoding="utf-8"),
+        "tables": {path.name: path.read_text(encoding="utf-8") for path in evaluation.glob("*.csv")},
     }
 
 

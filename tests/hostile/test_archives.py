@@ -75,7 +75,7 @@ def refused(path: Path, *words: str) -> None:
 
 
 def test_the_untouched_model_loads(path: Path) -> None:
-    assert load_model(path, outputs=3).output_shape == (None, 3)
+    assert load_model(path, output=(3,)).output_shape == (None, 3)
 
 
 def test_a_lambda_layer_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

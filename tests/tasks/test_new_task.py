@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.killing import PATIENCE, assert_same_bits, lines_of, only_run, wait_for
-from conftest import start_process
 from trainings import trained, write_spec
 
 from dlcli.errors import SpecError, UsageError
@@ -30,6 +26,7 @@ from dlcli.spec.base import OneOf
 from dlcli.spec.load import load
 from dlcli.tasks import TASKS, OutputType
 from tasks import ordinal
+from tasks.resuming import assert_resumed_bit_for_bit
 
 SOURCE = "{kind: csv, path: wines.csv, target: quality}"
 MODEL = "{kind: mlp, units: [8]}"
@@ -120,24 +117,5 @@ def test_a_killed_run_of_the_new_task_is_resumed_bit_for_bit(tmp_path: Path) -> 
     save_wines(tmp_path)
     training = "epochs: 30, checkpoint_minutes: 0.001"
     spec = write_spec(tmp_path, SOURCE, task="ordinal", model=MODEL, data="batch_size: 4", training=training)
-    assert _dlcli(tmp_path, "train", spec, "--runs", tmp_path / "whole").wait(PATIENCE) == 0, _output(tmp_path)
-    process = _dlcli(tmp_path, "train", spec, "--runs", tmp_path / "killed")
-    assert wait_for(lambda: list((tmp_path / "killed").glob("[!.]*/[!.]*/log.txt")), process)
-    run = only_run(tmp_path / "killed")
-    assert wait_for(lambda: sum(" checkpoint " in line for line in lines_of(run)) >= 4, process)
-    process.kill()
-    assert process.wait(PATIENCE) < 0
-    assert _dlcli(tmp_path, "train", "--resume", run.path).wait(PATIENCE) == 0, _output(tmp_path)
-    assert_same_bits(only_run(tmp_path / "whole"), run)
+    run = assert_resumed_bit_for_bit(Path(ordinal.__file__), spec)
     assert json.loads((run.path / "status.json").read_text())["state"] == "completed"
-
-
-def _dlcli(folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:
-    """Starts dlcli with the task in a separate process."""
-    program = [sys.executable, ordinal.__file__, *map(str, arguments), "--quiet"]
-    with (folder / "output.txt").open("a", encoding="utf-8") as output:
-        return start_process(program, stdout=output, stderr=output, cwd=folder)
-
-
-def _output(folder: Path) -> str:
-    return (folder / "output.txt").read_text(encoding="utf-8")

@@ -10,7 +10,20 @@ import numpy as np
 import pytest
 from conftest import environment
 
-from dlcli.tasks import TASKS, Classes, Decisions, Labels, OutputType, Task, TwoClasses, Values, entry_of, register, task
+from dlcli.tasks import (
+    TASKS,
+    Classes,
+    Decisions,
+    Labels,
+    OutputType,
+    Task,
+    TwoClasses,
+    Values,
+    columns,
+    entry_of,
+    register,
+    task,
+)
 
 NAMES = {"classification": 4, "binary": 2, "multilabel": 3, "regression": 2}
 
@@ -64,6 +77,21 @@ def test_the_entry_of_the_nearest_output_type_is_used() -> None:
     assert entry_of(table, Labels()) is None
 
 
+def test_the_entry_of_rows_is_not_that_of_an_output_that_is_no_row() -> None:
+    class Maps(Values):
+        """An output that is no row."""
+
+        is_row = False
+
+    class FineMaps(Maps):
+        """Such an output with a base class that has an entry."""
+
+    table: dict[type[OutputType], str] = {OutputType: "any", Values: "values"}
+    assert entry_of(table, Maps()) is None
+    assert entry_of(table | {Maps: "maps"}, FineMaps()) == "maps"
+    assert (Values().has_scale, Maps().has_scale) == (True, False)
+
+
 def test_the_name_of_a_task_is_unique() -> None:
     other = Task("binary", "", "", "sigmoid", "mse", (), Values())
     with pytest.raises(ValueError, match="there is a task 'binary' already"):
@@ -72,8 +100,9 @@ def test_the_name_of_a_task_is_unique() -> None:
 
 
 def test_the_examples_in_the_documentation_hold() -> None:
-    assert doctest.testmod(task).failed == 0
-    assert doctest.testmod(task).attempted > 0
+    for module in (task, columns):
+        assert doctest.testmod(module).failed == 0
+        assert doctest.testmod(module).attempted > 0
 
 
 def test_importing_the_tasks_loads_no_numpy() -> None:

@@ -15,10 +15,11 @@ def label_reader(targets: Array, task: Task, *, classes: int, integer: bool) -> 
     """Returns a function from indices to labels.
 
     Labels are class numbers, int32 `(batch,)`, with `integer`, else one-hot, float32 `(batch, classes)`. They are float32
-    `(batch, units)` for targets that are not class numbers, and for two classes with a single sigmoid output.
+    `(batch, units)` for targets that are not class numbers, and for two classes with a single sigmoid output. Of an output
+    that is no row, labels have the axes of the output type's `labels`.
     """
     labels = task.output.labels(targets)
     values = on_host(labels)
-    if labels.ndim == 1 and not integer:
+    if labels.dtype.kind == "i" and not integer:
         return lambda indices: tf.one_hot(tf.gather(values, indices), classes)
     return lambda indices: tf.gather(values, indices)

@@ -143,6 +143,8 @@ def telling_columns(splits: Splits) -> dict[str, Any]:
 def _targets(splits: Splits, places: Array) -> Sequence[tuple[str, Array]]:
     """Returns each target's name and values: class numbers as integers, else floats."""
     values, output = splits.train.targets[places], splits.task.output
+    if not output.is_row:
+        return []
     strata = output.strata(values)
     if strata is not None:
         return [("", strata.astype("int64"))]

@@ -52,7 +52,8 @@ class OpenRun:
         Raises:
             DamagedFile: the model cannot be loaded, or does not fit the run's data.
         """
-        model = load_model(self.run.model_path, outputs=self.experiment.task.units(len(self.classes)))
+        example = tuple(self.run.data().get("shape") or ())
+        model = load_model(self.run.model_path, output=self.task.output.shape(len(self.classes), example))
         model.jit_compile = self.experiment.hardware.xla
         return model
 

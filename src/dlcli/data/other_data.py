@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.data.fingerprint import fingerprint
-from dlcli.data.splits import open_source
+from dlcli.data.splits import open_source, with_targets
 from dlcli.errors import DataError, UsageError
 from dlcli.runs import RunFolder
 from dlcli.runs.layout import OTHER_DATA
@@ -59,6 +59,8 @@ def open_other(experiment: Experiment, run: RunFolder, path: Path, *, offline: b
 
 def _numbered(examples: Examples, opened: Opened, experiment: Experiment, classes: tuple[str, ...]) -> Examples:
     """Returns the examples with their classes numbered as the run numbers them."""
+    if not experiment.task.output.reads_labels:
+        return with_targets(examples, experiment.task)
     if experiment.task.output.reads_columns:
         if examples.targets.shape[1] != len(classes):
             raise DataError(f"--data: {examples.targets.shape[1]} targets per example, the run has {len(classes)}")

@@ -51,7 +51,7 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
     """
     data = experiment.data
     normalize = ("unit" if splits.is_image else "standard") if data.normalize == "auto" else data.normalize
-    scale_targets = experiment.task.output.is_numeric if data.scale_targets == "auto" else data.scale_targets
+    scale_targets = experiment.task.output.has_scale if data.scale_targets == "auto" else data.scale_targets
     image = splits.image or data.image
     if splits.is_image and splits.shape and splits.shape[2] in (1, 3):
         image = image.model_copy(update={"size": splits.shape[:2], "channels": splits.shape[2]})

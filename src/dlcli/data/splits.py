@@ -20,7 +20,7 @@ from dlcli.runtime.images import ImageFiles
 from dlcli.runtime.inputs import Images
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources import Examples, Opened, Request, SourceSpec
-from dlcli.spec.data.sources.base import composed, target_notes
+from dlcli.spec.data.sources.base import composed, no_labels, target_notes
 from dlcli.spec.data.sources.column_kinds import unusual_kinds
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Task
@@ -70,13 +70,18 @@ class Splits(SplitExamples):
         """The width of the model's output."""
         return self.task.output.width(self.train.targets, self.classes)
 
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of the model's output for one example."""
+        return self.task.output.shape(self.outputs, self.shape or ())
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Returns the number of examples of each class or label in every split; only totals for regression."""
         return {name: self.task.output.counts(examples.targets, self.classes) for name, examples in self.by_name.items()}
 
     def target_facts(self) -> dict[str, list[float] | None]:
         """Returns mean and deviation of each target in the training split; None for targets that are classes."""
-        if not self.task.output.is_numeric:
+        if not self.task.output.has_scale:
             return {"means": None, "deviations": None}
         targets = self.train.targets.astype("float64")
         return {"means": targets.mean(axis=0).tolist(), "deviations": targets.std(axis=0).tolist()}
@@ -128,7 +133,7 @@ def open_splits(
     notes = [*opened.notes, *_notes(splits, opened, experiment.task), *image_notes]
     notes += _note_of_left_out(splits, opened) if split is not None else []
     survey = Survey()
-    in_memory = splits.changed(lambda examples: _decoded(examples, survey))
+    in_memory = splits.changed(lambda examples: with_targets(_decoded(examples, survey), experiment.task))
     if is_first:
         survey.refuse_incomplete()
         notes += survey.notes()
@@ -166,16 +171,22 @@ def open_examples(experiment: Experiment, *, offline: bool, split: dict[str, str
 
 
 def open_source(source: SourceSpec, request: Request) -> Opened:
-    """Returns the opened source.
+    """Returns the opened source; without labels for a task that does not read them (`OutputType.reads_labels`).
 
     Raises:
         DataError: the source cannot be read, or needs more memory than there is.
     """
     try:
-        return source.open(request)
+        opened = source.open(request)
+        return opened if request.task.output.reads_labels else _without_labels(opened)
     except MemoryError:
         place = getattr(source, "path", "") or "data.source"
         raise DataError(f"{place}: there is too little memory to read it: it is too large, or damaged") from None
+
+
+def _without_labels(opened: Opened) -> Opened:
+    parts = {part: replace(examples, targets=no_labels(len(examples))) for part, examples in opened.parts.items()}
+    return replace(opened, parts=parts, classes=())
 
 
 def _names_all(split: dict[str, str], opened: Opened) -> bool:
@@ -236,7 +247,9 @@ def _refuse_unfit(opened: Opened, experiment: Experiment) -> None:
         fault := experiment.task.output.fault_of_classes(opened.classes, len(np.unique(strata)), experiment.task.name)
     ):
         raise DataError(fault)
-    if experiment.training.loss.kind == "msle" and min(examples.targets.min() for examples in opened.parts.values()) < 0:
+    has_labels = experiment.task.output.reads_labels
+    is_logarithmic = has_labels and experiment.training.loss.kind == "msle"
+    if is_logarithmic and min(examples.targets.min() for examples in opened.parts.values()) < 0:
         raise DataError(
             "loss: msle takes a logarithm and needs targets at or above 0; use `loss: huber` for targets of both signs"
         )
@@ -272,6 +285,11 @@ def _notes(splits: SplitExamples, opened: Opened, task: Task) -> list[str]:
 def fits_in_memory(size: int) -> bool:
     """Whether data of a size in bytes fits into the share of the free memory that data may take."""
     return bool(size <= MEMORY_SHARE * psutil.virtual_memory().available)
+
+
+def with_targets(examples: Examples, task: Task) -> Examples:
+    """Returns the examples with their targets, of a task that computes them from the inputs; else the examples themselves."""
+    return examples if task.output.reads_labels else replace(examples, targets=task.output.targets(examples.inputs))
 
 
 def _decoded(examples: Examples, survey: Survey) -> Examples:

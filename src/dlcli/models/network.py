@@ -20,7 +20,6 @@ from dlcli.spec.model.backbones.base import TARGET_UNITS, blocks_of
 from dlcli.spec.model.base import ModelSpec, stack_shape
 from dlcli.spec.model.layers import ShapeError
 from dlcli.spec.model.models import Transfer
-from dlcli.spec.model.output import DenseHead
 from dlcli.spec.training.stages import Stage
 
 Blocks = list[tuple[str, list[Any]]]
@@ -142,7 +141,7 @@ def build_model(
         return _build_for_columns(experiment, splits, scale, revision)
     entry = keras.Input(splits.shape, name=entry_name(inputs.kind))
     features = experiment.model.apply(_scaled(entry, experiment.data.normalize, inputs))
-    output = _output(experiment, splits.outputs, features, scale)
+    output = _output(experiment, splits.shape or (), splits.outputs, features, scale)
     # Keras models of single tensors, not of lists: a model of a list would expect a list and warn about a plain array.
     whole = keras.Model(entry, output, name=model_name(experiment))
     return Network(experiment.model, keras.Model(entry, output), whole, features)
@@ -179,7 +178,7 @@ def build_transfer(
     # The head's initial weights do not depend on how many random numbers the backbone drew.
     keras.utils.set_random_seed(experiment.seed)
     row = keras.Input(tensor.shape[1:], dtype=tensor.dtype, name="features")
-    head = keras.Model(row, _output(experiment, outputs, model.apply(row), scale), name="head")
+    head = keras.Model(row, _output(experiment, shape, outputs, model.apply(row), scale), name="head")
     output = head(tensor)
     whole = keras.Model(entry, output, name=model_name(experiment))
     return Network(model, keras.Model(entry, output), whole, tensor, backbone=backbone, body=body, head=head)
@@ -222,16 +221,19 @@ def _build_for_columns(experiment: Experiment, splits: Splits, scale: TargetScal
     raw, rows = columns.inputs, columns.features
     entry = keras.Input(rows.shape[1:], name="features")
     features = experiment.model.apply(columns.trained(entry))
-    inner = keras.Model(entry, _output(experiment, splits.outputs, features, scale))
+    inner = keras.Model(entry, _output(experiment, (), splits.outputs, features, scale))
     # `whole` nests a model that is never compiled: Keras would save the loss, optimizer and metrics of a compiled one.
     functional, whole = keras.Model(entry, inner.output), keras.Model(raw, inner(rows))
     return Network(experiment.model, functional, whole, features, encode=keras.Model(raw, rows))
 
 
-def _output(experiment: Experiment, outputs: int, features: Any, scale: TargetScale | None = None) -> Any:
+def _output(
+    experiment: Experiment, example: tuple[int, ...], outputs: int, features: Any, scale: TargetScale | None = None
+) -> Any:
     """Returns the output tensor for features: the head of the task, then the units of the targets."""
     task = experiment.task
-    output = DenseHead(experiment.output, task.activation).apply(features, (task.units(outputs),))
+    shape = task.output.shape(outputs, example)
+    output = task.output.head.apply(features, shape, task.activation, experiment.output.arguments())
     return output if scale is None else scale.restored(output)
 
 
@@ -241,7 +243,7 @@ def shape_model(experiment: Experiment, shape: tuple[int, ...], outputs: int) ->
         return build_transfer(experiment, shape, outputs, load_weights=False, offline=True)
     entry = keras.Input(shape, name=IMAGE_ENTRY if len(shape) == 3 else ARRAY_ENTRY)
     features = experiment.model.apply(entry)
-    model = keras.Model(entry, _output(experiment, outputs, features))
+    model = keras.Model(entry, _output(experiment, shape, outputs, features))
     return Network(experiment.model, model, model, features)
 
 

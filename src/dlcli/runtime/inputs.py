@@ -264,6 +264,8 @@ def array_bytes(values: Array) -> bytes | memoryview:
     """Returns the bytes of an array; for text, its encoded characters."""
     if values.dtype == object:
         return "\0".join(values).encode()
+    if not values.size:  # its memory cannot be cast
+        return b""
     return np.ascontiguousarray(values).data.cast("B")
 
 

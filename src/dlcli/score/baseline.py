@@ -67,10 +67,11 @@ def baselines(
     one-hot). Of more than `most` training examples a random subset is used, drawn by the spec's seed.
 
     Raises:
-        UsageError: there is no such split, or the kind of model has no scores.
+        UsageError: there is no such split, the kind of model has no scores, or the task's targets are no rows of numbers.
         DataError: the data cannot be read.
     """
     refuse_unsupported(experiment.model, "evaluate", f"`{command()} baseline`")
+    experiment.task.refuse_unless_row("`dlcli baseline`")
     use_device(any_device(experiment.hardware), experiment.seed)
     experiment = prepared(experiment, offline=offline)
     splits = open_splits(experiment, offline=offline)

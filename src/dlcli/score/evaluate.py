@@ -196,7 +196,8 @@ def _same_model(run: RunFolder) -> Iterator[Callable[[], None]]:
 
 def _model_for(experiment: Experiment, run: RunFolder, scored_data: ScoredData) -> Any:
     """Returns the run's saved model, which accepts these examples."""
-    model = load_model(run.model_path, outputs=experiment.task.units(len(scored_data.classes)))
+    example = scored_data.examples.inputs.shape or ()
+    model = load_model(run.model_path, output=experiment.task.output.shape(len(scored_data.classes), example))
     refuse_other_inputs(model, scored_data.examples.inputs, run.model_path)
     return model
 
@@ -300,8 +301,10 @@ def _losses(experiment: Experiment, outputs: int, truth: Array, scores: Array) -
     """Returns the loss of every example, and which examples count; the loss of the others is NaN."""
     loss, output = experiment.training.loss, experiment.task.output
     labels = output.labels(truth)
-    if labels.ndim == 1 and not loss.integer_labels:
+    if labels.dtype.kind == "i" and not loss.integer_labels:
         labels = keras.utils.to_categorical(truth, outputs)
     tensors = (keras.ops.convert_to_tensor(labels), keras.ops.convert_to_tensor(output.model_output(scores)))
     losses, counted = np.asarray(loss.each(*tensors), dtype="float64"), loss.counted(truth)
+    if losses.ndim > 1:  # of an output that is no row
+        losses = losses.reshape(len(losses), -1).mean(axis=1)
     return (losses, ...) if counted is None else (np.where(counted, losses, np.nan), counted)

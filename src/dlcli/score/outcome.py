@@ -28,7 +28,7 @@ class Outcome:
     Attributes:
         truth: int64 class numbers `(n,)`, labels 0 or 1 float32 `(n, labels)`, or values float32 `(n, targets)`.
         scores: float32 probabilities `(n, classes)` or `(n, labels)`, or values `(n, targets)`. Read back from a file, they are
-            None above 1,000 classes.
+            None above 1,000 classes. Truth and scores of an output that is no row have the shapes of its output type.
         predicted_numbers: the predicted class numbers `(n,)` where scores are None.
         losses: the loss of each example `(n,)`; None where it is not known.
     """
@@ -64,13 +64,23 @@ class Outcome:
         return self.scores is not None and bool(np.isfinite(self.scores).all())
 
 
-def write_outcome(outcome: Outcome, folder: Path) -> Path:
-    """Writes `predictions.csv`, or `predictions.parquet` where there are many cells, and returns the file.
+def write_outcome(outcome: Outcome, folder: Path) -> None:
+    """Writes `predictions.csv`, or `predictions.parquet` where there are many cells; neither for an output that is no row.
 
     Columns `id,label,predicted,probability,p_<class>...`; for several labels or targets, columns of each.
     A float has nine digits, so that it reads back as the same bits. `losses.csv` beside it has the columns `id,loss`.
     """
-    columns = _columns(outcome)
+    if outcome.task.output.is_row:
+        _write_predictions(outcome, folder)
+    if outcome.losses is None:
+        (folder / layout.LOSSES).unlink(missing_ok=True)
+    else:
+        write_table(folder / layout.LOSSES, ("id", "loss"), zip(outcome.ids, map(_loss_cell, outcome.losses), strict=True))
+
+
+def _write_predictions(outcome: Outcome, folder: Path) -> None:
+    assert outcome.scores is not None
+    columns = outcome.task.output.columns(outcome.truth, outcome.scores, outcome.classes)
     large = len(outcome) * (1 + len(columns)) > MANY_CELLS
     path, other_path = folder / layout.PREDICTIONS, folder / layout.PREDICTIONS_PARQUET
     if large:
@@ -80,17 +90,6 @@ def write_outcome(outcome: Outcome, folder: Path) -> Path:
         cells = [column if column.dtype == object else map(digits, column) for column in columns.values()]
         write_table(path, ("id", *columns), zip(outcome.ids, *cells, strict=True))
     other_path.unlink(missing_ok=True)
-    if outcome.losses is None:
-        (folder / layout.LOSSES).unlink(missing_ok=True)
-    else:
-        write_table(folder / layout.LOSSES, ("id", "loss"), zip(outcome.ids, map(_loss_cell, outcome.losses), strict=True))
-    return path
-
-
-def _columns(outcome: Outcome) -> dict[str, Array]:
-    """Returns the columns after the ids: text as objects, numbers as float32."""
-    assert outcome.scores is not None
-    return outcome.task.output.columns(outcome.truth, outcome.scores, outcome.classes)
 
 
 def _loss_cell(loss: float) -> str:

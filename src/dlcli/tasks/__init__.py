@@ -6,6 +6,7 @@ any `Task` passed to `register`. Importing this module does not load NumPy.
 """
 
 from dlcli.tasks.classes import Classes, TwoClasses
+from dlcli.tasks.heads import DenseHead, Head
 from dlcli.tasks.labels import Labels
 from dlcli.tasks.output import Decisions, OutputType, entry_of
 from dlcli.tasks.task import TASKS, Task, names_of, register, required_entry
@@ -15,6 +16,8 @@ __all__ = [
     "TASKS",
     "Classes",
     "Decisions",
+    "DenseHead",
+    "Head",
     "Labels",
     "OutputType",
     "Task",

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from dlcli.errors import DamagedFile
 from dlcli.tasks.columns import PredictionColumns, StoredPredictions
+from dlcli.tasks.heads import DenseHead, Head
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
+    from dlcli.runtime.inputs import Inputs
 
 LossForm = Literal["classes", "yes_no", "values"]
 """The form of the labels and outputs of a loss: probabilities that sum to 1, one probability per decision, or values."""
@@ -31,7 +33,13 @@ class OutputType(ABC):
     name of `names` (a class, a label or a target): they are measured, stored and shown. *Predicted* is the decision that
     follows from the scores, in the form of the targets.
 
+    An output type that is no row (`is_row`) has other shapes, such as a class for each pixel or the input again. It says its
+    `shape` and its `head`; it is trained and scored, but has no columns in tables, and commands that need a row refuse it.
+
     Attributes:
+        head: the last layers of a network.
+        is_row: whether the output of an example is a row with a number for each unit.
+        reads_labels: whether targets are the labels of a source; else they are `targets` of the inputs.
         noun: the word for a name: class, label or target.
         nouns: the plural of `noun`.
         loss_form: the form of the losses that fit.
@@ -44,6 +52,9 @@ class OutputType(ABC):
             one example as `scores`.
     """
 
+    head: ClassVar[Head] = DenseHead()
+    is_row: ClassVar[bool] = True
+    reads_labels: ClassVar[bool] = True
     noun: ClassVar[str]
     nouns: ClassVar[str]
     loss_form: ClassVar[LossForm]
@@ -59,13 +70,31 @@ class OutputType(ABC):
         """Whether each decision is a yes or no, made by a threshold."""
         return self.loss_form == "yes_no"
 
+    @property
+    def has_scale(self) -> bool:
+        """Whether each target has a mean and a deviation in the training split, by which it may be scaled."""
+        return self.is_numeric and self.is_row
+
     def units(self, names: int) -> int:
         """Returns the width of the model's output for a number of classes, labels or targets."""
         return names
 
     def width(self, targets: Array, names: Sequence[str]) -> int:
         """Returns the width of the model's output for the targets of a training split."""
-        return self.units(targets.shape[1])
+        return self.units(targets.shape[1] if self.is_row else len(names))
+
+    def shape(self, names: int, example: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape of the model's output for one example.
+
+        Args:
+            names: the number of classes, labels or targets.
+            example: the shape of one input; `()` for named columns.
+        """
+        return (self.units(names),)
+
+    def targets(self, inputs: Inputs) -> Array:
+        """Returns the targets of examples where `reads_labels` is false: of a reconstruction the inputs."""
+        raise NotImplementedError
 
     def scores(self, output: Array) -> Array:
         """Returns the scores for a model's output `(n, units)`."""
@@ -90,7 +119,10 @@ class OutputType(ABC):
 
     @abstractmethod
     def labels(self, targets: Array) -> Array:
-        """Returns targets in the form of a loss: class numbers int32 `(n,)`, else float32 `(n, units)`."""
+        """Returns targets in the form of a loss: class numbers int32 `(n,)`, else float32 `(n, units)`.
+
+        Of an output that is no row: class numbers int32 `(n, ...)`, else float32 in the shape of the model's output.
+        """
 
     @abstractmethod
     def guess(self, names: Sequence[str], data: Mapping[str, Any], examples: int) -> tuple[str, Array | None]:
@@ -119,7 +151,10 @@ class OutputType(ABC):
         return f"{names[place]} {float(scores[place]):.4g}"
 
     def columns(self, truth: Array, scores: Array, names: Sequence[str]) -> dict[str, Array]:
-        """Returns the columns of a table of predictions after the ids: text as objects, numbers as float32."""
+        """Returns the columns of a table of predictions after the ids: text as objects, numbers as float32.
+
+        Only for outputs that are rows: those of others are not stored.
+        """
         labels = {f"label_{name}": truth[:, place].astype("float32") for place, name in enumerate(names)}
         return labels | {f"predicted_{name}": scores[:, place] for place, name in enumerate(names)}
 
@@ -223,5 +258,9 @@ class Decisions(OutputType):
 
 
 def entry_of(table: Mapping[type[OutputType], Entry], output: OutputType) -> Entry | None:
-    """Returns the table's entry for an output type or its nearest base class with an entry; None if there is none."""
-    return next((table[base] for base in type(output).__mro__ if base in table), None)
+    """Returns the table's entry for an output type or its nearest base class with an entry; None if there is none.
+
+    Of an output that is no row, the entries of base classes that are rows do not count, and the other way round.
+    """
+    bases = (base for base in type(output).__mro__ if issubclass(base, OutputType) and base.is_row == output.is_row)
+    return next((table[base] for base in bases if base in table), None)

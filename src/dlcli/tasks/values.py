@@ -34,7 +34,9 @@ class Values(OutputType):
         variance = values.var(axis=0)
         # A deviation below the precision of float32 is the rounding error of a constant.
         is_constant = variance <= (np.finfo("float32").eps * values.mean(axis=0)) ** 2
-        return np.asarray(((predicted - values) ** 2 / np.where(is_constant, 1.0, variance)).mean(axis=1))
+        return np.asarray(
+            ((predicted - values) ** 2 / np.where(is_constant, 1.0, variance)).reshape(len(truth), -1).mean(axis=1)
+        )
 
     def labels(self, targets: Array) -> Array:
         """Returns the targets, float32 `(n, targets)`."""

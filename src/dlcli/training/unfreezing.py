@@ -63,7 +63,7 @@ def _outcome(setup: TrainingSetup, record: Record, stage: int) -> Outcome | None
         return None
     if answers.ndim == 1:  # earlier versions kept the one number of a binary task as (n,)
         answers = answers[:, None]
-    if answers.shape != (len(part), setup.splits.outputs) or not np.isfinite(answers).all():
+    if answers.shape != (len(part), *setup.splits.output_shape) or not np.isfinite(answers).all():
         return None
     outcome = Outcome(task, "validation", part.ids, setup.splits.classes, part.targets, task.output.scores(answers))
     return with_losses(setup.experiment, outcome)

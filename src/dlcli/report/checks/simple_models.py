@@ -29,7 +29,7 @@ MOST_LINEAR = 512
 def simple_models(experiment: Experiment, splits: Splits, run: RunFolder) -> SimpleModels | None:
     """Returns the scores of simple models on up to 2,000 examples of the scored split; None where nothing was scored."""
     split = next((name for name in ("test", "validation") if name in run.scored_splits()), "")
-    if not split or split not in splits:
+    if not split or split not in splits or not splits.task.output.is_row:
         return None
     outcome = read_outcome(run, split)
     train, scored = sample(splits.train, MOST), sample(splits[split], MOST)

@@ -55,6 +55,8 @@ def _task_fits_source(experiment: Experiment) -> Iterator[Finding]:
     facts = experiment.data.facts(experiment.task)
     if not facts.takes(experiment.task):
         yield ("task",), f"this source is for {' or '.join(facts.tasks)}, not {experiment.task}"
+    elif experiment.task.output.reads_labels and not facts.has_labels:
+        yield ("data", "source"), f"the source has no labels, which `task: {experiment.task}` needs"
     elif fault := experiment.task.output.fault_of_count(facts.outputs, facts.classes, experiment.task.name):
         yield fault
 
@@ -89,7 +91,7 @@ def _loss_fits_task(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _targets_have_a_scale(experiment: Experiment) -> Iterator[Finding]:
-    if experiment.data.scale_targets is True and not experiment.task.output.is_numeric:
+    if experiment.data.scale_targets is True and not experiment.task.output.has_scale:
         yield (
             ("data", "scale_targets"),
             f"only a regression scales its targets; `task: {experiment.task}` cannot",
@@ -197,6 +199,18 @@ def _augmentation_needs_images(experiment: Experiment) -> Iterator[Finding]:
                 place,
                 f"a crop of {augmentation.height}x{augmentation.width} is larger than the images ({shape[0]}x{shape[1]})",
             )
+
+
+def _augmentation_leaves_targets(experiment: Experiment) -> Iterator[Finding]:
+    """Targets that are no rows have places, such as those of pixels, which a change of the images would move."""
+    if experiment.task.output.is_row:
+        return
+    message = f"augmentation changes the images, but not the targets of `task: {experiment.task}`"
+    if experiment.data.augment:
+        yield ("data", "augment"), message
+    for number, stage in enumerate(experiment.training.stages):
+        if stage.augment:
+            yield ("training", "stages", number, "augment"), message
 
 
 def _gives_no_images(experiment: Experiment, facts: Facts) -> bool:
@@ -350,6 +364,7 @@ RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
     _layers_fit_images,
     _layers_fit_tables,
     _augmentation_needs_images,
+    _augmentation_leaves_targets,
     _step_is_not_trained,
     _output_is_not_repeated,
     _schedules_are_sound,

@@ -156,6 +156,8 @@ class PlainMetric(MetricSpec):
         from sklearn import metrics
 
         predicted = task.output.decide(scores)
+        if truth.ndim > 2:  # of an output that is no row
+            truth, predicted = truth.reshape(len(truth), -1), predicted.reshape(len(truth), -1)
         if self.kind == "rmse":  # over all targets at once, as in Keras; scikit-learn would average theirs
             truth, predicted = truth.reshape(-1), predicted.reshape(-1)
         value = float(getattr(metrics, self.row.function)(truth, predicted))

@@ -27,6 +27,7 @@ class Facts:
     tasks: tuple[str, ...] = ()
     has_validation: bool | None = False
     has_test: bool | None = False
+    has_labels: bool = True
     image: bool = False
 
     @property
@@ -38,11 +39,13 @@ class Facts:
         """Tells whether its labels are those of a task.
 
         A task fits if it is among `tasks`, or if its output is of the type of one of theirs and reads labels in the same form;
-        any task fits where `tasks` is empty.
+        any task fits where `tasks` is empty, and a task that reads no labels.
         """
         outputs = [TASKS[name].output for name in self.tasks]
-        return not outputs or any(
-            isinstance(task.output, type(output)) and task.output.loss_form == output.loss_form for output in outputs
+        return (
+            not outputs
+            or not task.output.reads_labels
+            or any(isinstance(task.output, type(output)) and task.output.loss_form == output.loss_form for output in outputs)
         )
 
 
@@ -51,7 +54,8 @@ class Examples:
     """Labelled examples, addressed by position.
 
     `targets` are class numbers int64 `(n,)`, labels 0 or 1 float32 `(n, labels)`, or numbers float32 `(n, targets)`. `ids`
-    name each example for good: a row's number, a file's path below its folder.
+    name each example for good: a row's number, a file's path below its folder. Targets of an output type that is no row may
+    have other axes; without labels they are `(n, 0)` until they are computed from the inputs (`OutputType.targets`).
     """
 
     inputs: Inputs
@@ -163,12 +167,21 @@ def labels_of(
         DataError: a label is missing, not a number where one is needed, or unknown to `classes`.
     """
     prefix = f"{where}: " if where else ""
+    if not task.output.reads_labels:
+        return no_labels(len(values)), ()
     try:
         if task.output.reads_columns:
             return _numbers(values, task), classes or ()
         return _class_numbers(values, classes)
     except DataError as error:
         raise DataError(f"{prefix}{error}") from None
+
+
+def no_labels(examples: int) -> Array:
+    """Returns the targets of examples without labels, float32 `(n, 0)`."""
+    import numpy as np
+
+    return np.zeros((examples, 0), dtype="float32")
 
 
 def _numbers(values: Array, task: Task) -> Array:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from dlcli.errors import DataError
-from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, labels_of, row_ids
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, labels_of, no_labels, row_ids
 from dlcli.spec.data.sources.npz_values import array_header, constant_columns, difference, example_shape, rows_without_values
 from dlcli.spec.data.sources.part_names import SPLITS, part_of
 from dlcli.spec.paths import FilePath
@@ -34,8 +34,10 @@ class Npz(SourceSpec):
     features: str = Field(
         default="x", description="Name of the array with the inputs; if there are several, of those of the training split."
     )
-    target: str = Field(
-        default="y", description="Name of the array with the labels; if there are several, of those of the training split."
+    target: str | None = Field(
+        default="y",
+        description="Name of the array with the labels; if there are several, of those of the training split. `null`: there are"
+        " none, for a task without labels.",
     )
 
     def facts(self, task: Task) -> Facts:
@@ -43,7 +45,13 @@ class Npz(SourceSpec):
         pairs = _pairs(self._names() or [], self.features, self.target)
         header = array_header(self.path, pairs["train"][0]) if "train" in pairs else None
         shape, is_image = example_shape(header) if header else (None, False)
-        return Facts(shape=shape, image=is_image, has_validation="validation" in pairs, has_test="test" in pairs)
+        return Facts(
+            shape=shape,
+            image=is_image,
+            has_validation="validation" in pairs,
+            has_test="test" in pairs,
+            has_labels=self.target is not None,
+        )
 
     def _names(self) -> list[str] | None:
         """Returns the names of the file's arrays; None where it is no npz."""
@@ -70,7 +78,7 @@ class Npz(SourceSpec):
         if names is None:
             yield "path", f"{self.path} is not a NumPy .npz file"
             return
-        for key, name in (("features", self.features), ("target", self.target)):
+        for key, name in self._fields().items():
             arrays = parts_of(name, names)
             twice = next((f"{part}: {' and '.join(same)}" for part, same in arrays.items() if len(same) > 1), None)
             if "train" not in arrays:
@@ -78,6 +86,10 @@ class Npz(SourceSpec):
             elif twice:
                 yield key, f"the file contains two arrays for one split, {twice}; keep one of them"
         yield from self._header_faults(names)
+
+    def _fields(self) -> dict[str, str]:
+        """Returns the named arrays by their fields."""
+        return {"features": self.features} | ({} if self.target is None else {"target": self.target})
 
     def _header_faults(self, names: list[str]) -> Iterator[tuple[str, str]]:
         """Yields arrays that do not fit each other or hold no values, by their headers alone."""
@@ -89,11 +101,11 @@ class Npz(SourceSpec):
                         "path",
                         f"{self.path}: `{name}` contains Python objects, which are not read; save it as a numeric array",
                     )
-            (inputs, labels) = (header.shape if header else None for header in headers)
-            if inputs and labels and inputs[0] != labels[0]:
+            inputs, *labels = (header.shape if header else None for header in headers)
+            if inputs and labels and labels[0] and inputs[0] != labels[0][0]:
                 yield (
                     "path",
-                    f"{self.path}: `{pair[0]}` has shape {inputs}, but `{pair[1]}` {labels}; both need one row per example",
+                    f"{self.path}: `{pair[0]}` has shape {inputs}, but `{pair[1]}` {labels[0]}; both need one row per example",
                 )
         yield from self._part_faults(names)
 
@@ -109,20 +121,25 @@ class Npz(SourceSpec):
 
     def _value_faults(self, names: list[str]) -> Iterator[tuple[str, str]]:
         """Yields arrays with channels first, and those that hold NaN."""
-        for features, target in _pairs(names, self.features, self.target).values():
+        for features, *targets in _pairs(names, self.features, self.target).values():
             header = array_header(self.path, features)
             if header and is_channels_first(header.shape[1:]):
                 yield "path", f"{self.path}: {_channels_first(features, header.shape)}"
             if count := rows_without_values(self.path, features):
                 yield "path", f"{self.path}: {_without_values(features, count)}; only CSV tables may have missing values"
-            if count := rows_without_values(self.path, target):
-                yield "path", f"{self.path}: {_without_values(target, count)}; remove the examples without a label"
+            for target in targets:
+                if count := rows_without_values(self.path, target):
+                    yield "path", f"{self.path}: {_without_values(target, count)}; remove the examples without a label"
 
     def notes(self) -> Iterator[str]:
         """Yields the arrays that are not used, and targets that are all the same."""
         yield from self._unused()
+        if self.target is not None:
+            yield from self._constant_targets(self.target)
+
+    def _constant_targets(self, name: str) -> Iterator[str]:
         names = self._names() or []
-        target = next((pair[1] for pair in _pairs(names, self.features, self.target).values()), self.target)
+        target = next((pair[1] for pair in _pairs(names, self.features, name).values()), name)
         for place, value in constant_columns(self.path, target).items():
             header = array_header(self.path, target)
             which = (
@@ -133,10 +150,11 @@ class Npz(SourceSpec):
     def _unused(self) -> Iterator[str]:
         """Yields the arrays that are not used."""
         names = self._names() or []
-        pairs, targets = _pairs(names, self.features, self.target), parts_of(self.target, names)
+        pairs = _pairs(names, self.features, self.target)
+        targets = {} if self.target is None else parts_of(self.target, names)
         features = {part: same[0] for part, same in parts_of(self.features, names).items()}
         for part, name in features.items():
-            if part not in pairs:
+            if part not in pairs and self.target is not None:
                 yield (
                     f"`{name}` has no labels ({_named_like(self.target, name)}) and is not used; to predict on it:"
                     f" np.save('{name}.npy', np.load('{Path(self.path).name}')['{name}'])"
@@ -152,7 +170,7 @@ class Npz(SourceSpec):
         """Returns the same for another file, which need not name a split: `x` in place of `x_train`."""
         other = self.model_copy(update={"path": path})
         names = other._names() or []
-        fields = {"features": self.features, "target": self.target}
+        fields = self._fields()
         plain = {key: stem_and_part(name)[0] for key, name in fields.items()}
         without_parts = not any(name in names for name in fields.values()) and all(name in names for name in plain.values())
         return other.model_copy(update=plain) if without_parts else other
@@ -185,21 +203,21 @@ class Npz(SourceSpec):
         return Opened(parts, classes or (), tuple(notes))
 
     def _part(
-        self, archive: Any, names: tuple[str, str], part: str, request: Request, classes: tuple[str, ...] | None
+        self, archive: Any, names: tuple[str, ...], part: str, request: Request, classes: tuple[str, ...] | None
     ) -> tuple[Examples, tuple[str, ...]]:
         from dlcli.runtime.inputs import array_inputs
 
-        features, target = names
-        raw, values = archive[features], archive[target]
+        features, raw, values = names[0], archive[names[0]], archive[names[-1]]
         if not raw.ndim or not values.ndim or len(raw) != len(values):
-            raise DataError(
-                f"{self.path}: `{features}` has shape {raw.shape}, but `{target}` {values.shape}; both need one row per example"
-            )
+            shapes = f"`{features}` has shape {raw.shape}, but `{names[-1]}` {values.shape}"
+            raise DataError(f"{self.path}: {shapes}; both need one row per example")
         inputs = self._inputs(raw, features, request)
+        if self.target is None:
+            return Examples(array_inputs(inputs), no_labels(len(inputs)), row_ids(part, len(inputs))), ()
         targets, labels = labels_of(values, request.task, classes, self.path)
         return Examples(array_inputs(inputs), targets, row_ids(part, len(inputs))), labels or self._target_names(targets)
 
-    def _check_fit(self, train: Examples, other: Examples, names: tuple[str, str]) -> None:
+    def _check_fit(self, train: Examples, other: Examples, names: tuple[str, ...]) -> None:
         """Refuses a split whose inputs or targets have another shape than the training split's.
 
         Raises:
@@ -235,7 +253,7 @@ class Npz(SourceSpec):
 
     def _target_names(self, targets: Array) -> tuple[str, ...]:
         count = targets.shape[1]
-        return (self.target,) if count == 1 else tuple(f"{self.target}_{index}" for index in range(count))
+        return (str(self.target),) if count == 1 else tuple(f"{self.target}_{index}" for index in range(count))
 
 
 def stem_and_part(name: str) -> tuple[str, str]:
@@ -270,9 +288,12 @@ def parts_of(name: str, names: list[str]) -> dict[str, list[str]]:
     return {part: arrays[part] for part in SPLITS if part in arrays}
 
 
-def _pairs(names: list[str], features: str, target: str) -> dict[str, tuple[str, str]]:
-    """Returns the arrays of inputs and of labels of each part that has both."""
-    inputs, labels = parts_of(features, names), parts_of(target, names)
+def _pairs(names: list[str], features: str, target: str | None) -> dict[str, tuple[str, ...]]:
+    """Returns the arrays of inputs and of labels of each part that has both; without `target`, those of inputs alone."""
+    inputs = parts_of(features, names)
+    if target is None:
+        return {part: (same[0],) for part, same in inputs.items()}
+    labels = parts_of(target, names)
     return {part: (same[0], labels[part][0]) for part, same in inputs.items() if part in labels}
 
 

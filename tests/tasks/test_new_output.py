@@ -1,0 +1,143 @@
+"""A new output that is no row of numbers takes one file: it is trained, resumed and scored, or refused by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from trainings import SMALL_CNN, bright_quarters, trained, write_spec
+
+from dlcli.errors import DataError, SpecError, UsageError
+from dlcli.explain import explain
+from dlcli.export.export import export
+from dlcli.predict.answers import layout_of
+from dlcli.predict.predict import prepare_examples
+from dlcli.report.report import write_report
+from dlcli.runs import RunFolder
+from dlcli.runs.files import read_table
+from dlcli.runtime.loading import load_model
+from dlcli.score.baseline import baselines
+from dlcli.score.evaluate import evaluate
+from dlcli.score.outcome import has_outcome
+from dlcli.spec.load import load
+from dlcli.tasks import TASKS
+from tasks import reconstruction
+from tasks.resuming import assert_resumed_bit_for_bit
+
+SOURCE = "{kind: npz, path: images.npz, target: null}"
+MODEL = "{kind: mlp, units: [16], activation: relu}"
+TRAINING = "epochs: 15, optimizer: {kind: adam, learning_rate: 0.01}"
+
+Array = np.ndarray[Any, Any]
+
+
+def save_images(folder: Path) -> Array:
+    """Writes images without labels and returns them."""
+    images, _ = bright_quarters(120)
+    np.savez(folder / "images.npz", x=images)
+    return images
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _task() -> Iterator[None]:
+    """Registers the task for the tests of this file only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TASKS, "reconstruction", reconstruction.RECONSTRUCTION)
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    folder = tmp_path_factory.mktemp("images")
+    save_images(folder)
+    return trained(write_spec(folder, SOURCE, task="reconstruction", model=MODEL, training=TRAINING), write_up=True)
+
+
+def test_the_output_has_the_shape_of_the_input_and_the_error_is_that_of_the_saved_model(run: RunFolder) -> None:
+    model = load_model(run.model_path, output=(8, 8, 1))
+    images = np.load(run.path.parents[2] / "images.npz")["x"]
+    places = [int(row["id"].removeprefix("train/")) for row in read_table(run.evaluation("test") / "losses.csv")]
+    errors = (np.asarray(model(images[places])) - images[places] / 255) ** 2
+    scores = run.metrics("test")["metrics"]
+    assert scores["mse"]["value"] == pytest.approx(errors.mean(), rel=1e-5)
+    assert scores["loss"]["value"] == pytest.approx(errors.mean(), rel=1e-5)
+    low, high = scores["mse"]["interval"]
+    assert low < errors.mean() < high
+    assert errors.mean() < 0.5 * (images / 255).var()
+    losses = [float(row["loss"]) for row in read_table(run.evaluation("test") / "losses.csv")]
+    assert losses == pytest.approx(errors.mean(axis=(1, 2, 3)), rel=1e-4)
+
+
+def test_the_data_of_the_run_has_neither_classes_nor_a_scale_of_targets(run: RunFolder) -> None:
+    data = run.data()
+    assert (data["task"], data["classes"], data["counts"]["train"], data["means"]) == ("reconstruction", [], {}, None)
+    assert not run.experiment().data.scales_targets
+
+
+def test_the_run_is_evaluated_again_and_on_other_data(run: RunFolder, tmp_path: Path) -> None:
+    assert evaluate(run, "test").metrics["mse"] == run.metrics("test")["metrics"]["mse"]["value"]
+    assert not has_outcome(run, "test")
+    np.savez(tmp_path / "other.npz", x=bright_quarters(20, seed=1)[0])
+    other = evaluate(run, "", data=str(tmp_path / "other.npz"))
+    assert (other.examples, list(other.metrics)) == (20, ["loss", "mse"])
+
+
+def test_a_report_is_written_and_new_examples_are_predicted_in_memory(run: RunFolder) -> None:
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "gives its input again" in page
+    assert "mse" in page
+    answers = next(prepare_examples(run, bright_quarters(3)[0]).answers(pytest.fail))
+    assert answers.scores.shape == (3, 8, 8, 1)
+    assert "omitted" not in (run.path / "log.txt").read_text(encoding="utf-8")
+
+
+def test_what_needs_a_row_refuses_the_task_by_name(run: RunFolder) -> None:
+    refused = "does not support `task: reconstruction`"
+    with pytest.raises(UsageError, match=f"`dlcli predict` {refused}"):
+        layout_of(run.experiment().task)
+    with pytest.raises(UsageError, match=f"`dlcli explain` {refused}"):
+        explain(run, [], method="", class_name="", offline=True, skip=pytest.fail)
+    with pytest.raises(UsageError, match=f"`dlcli export` {refused}"):
+        export(run, "onnx")
+    with pytest.raises(UsageError, match=f"`dlcli baseline` {refused}"):
+        baselines(run.experiment(), print)
+
+
+@pytest.mark.parametrize(("values", "model"), [("rows", MODEL), ("series", MODEL), ("images", SMALL_CNN)])
+def test_rows_series_and_images_of_a_labelled_source_are_reconstructed_too(tmp_path: Path, values: str, model: str) -> None:
+    random = np.random.default_rng(0)
+    x = {"rows": random.normal(size=(60, 5)), "series": random.normal(size=(60, 6, 2)), "images": bright_quarters(60)[0]}[
+        values
+    ]
+    np.savez(tmp_path / "images.npz", x=x, y=np.array(["a", "b", "c"] * 20))
+    source = "{kind: npz, path: images.npz}"
+    run = trained(write_spec(tmp_path, source, task="reconstruction", model=model))
+    assert load_model(run.model_path).output_shape[1:] == (*x.shape[1:], 1)[: x.ndim - 1]
+    assert run.metrics("test")["metrics"]["mse"]["value"] > 0
+
+
+def test_what_targets_and_sources_cannot_give_is_refused(tmp_path: Path) -> None:
+    save_images(tmp_path)
+    with pytest.raises(SpecError, match="the source has no labels, which `task: classification` needs"):
+        load(write_spec(tmp_path, SOURCE, model=MODEL))
+    (tmp_path / "table.csv").write_text("a,b\n" + "1,2\n3,4\n" * 20, encoding="utf-8")
+    source = "{kind: csv, path: table.csv, target: b}"
+    with pytest.raises(DataError, match="a reconstruction needs images or arrays"):
+        trained(write_spec(tmp_path, source, task="reconstruction", model=MODEL))
+    data = "scale_targets: true, augment: [{kind: random_flip}]"
+    with pytest.raises(SpecError) as refused:
+        load(write_spec(tmp_path, SOURCE, task="reconstruction", model=MODEL, data=data))
+    assert "only a regression scales its targets" in str(refused.value)
+    assert "augmentation changes the images, but not the targets of `task: reconstruction`" in str(refused.value)
+
+
+def test_a_killed_run_of_the_new_output_is_resumed_bit_for_bit(tmp_path: Path) -> None:
+    save_images(tmp_path)
+    training = "epochs: 30, checkpoint_minutes: 0.001"
+    spec = write_spec(tmp_path, SOURCE, task="reconstruction", model=MODEL, data="batch_size: 4", training=training)
+    run = assert_resumed_bit_for_bit(Path(reconstruction.__file__), spec)
+    assert json.loads((run.path / "status.json").read_text())["state"] == "completed"
