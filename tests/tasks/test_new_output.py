@@ -23,9 +23,10 @@ from dlcli.runtime.loading import load_model
 from dlcli.score.baseline import baselines
 from dlcli.score.evaluate import evaluate
 from dlcli.score.outcome import has_outcome
+from dlcli.spec.base import OneOf
 from dlcli.spec.load import load
 from dlcli.tasks import TASKS
-from tasks import reconstruction
+from tasks import masks, reconstruction
 from tasks.resuming import assert_resumed_bit_for_bit
 
 SOURCE = "{kind: npz, path: images.npz, target: null}"
@@ -141,3 +142,54 @@ def test_a_killed_run_of_the_new_output_is_resumed_bit_for_bit(tmp_path: Path) -
     spec = write_spec(tmp_path, SOURCE, task="reconstruction", model=MODEL, data="batch_size: 4", training=training)
     run = assert_resumed_bit_for_bit(Path(reconstruction.__file__), spec)
     assert json.loads((run.path / "status.json").read_text())["state"] == "completed"
+
+
+def save_masks(folder: Path) -> tuple[Array, Array]:
+    """Writes images, and masks of their bright quarter, and returns both."""
+    images, _ = bright_quarters(120)
+    truth = (images[..., 0] >= 130).astype("uint8")
+    np.savez(folder / "masks.npz", x=images, y=truth)
+    return images, truth
+
+
+@pytest.fixture
+def _masks() -> Iterator[None]:
+    """Registers the task of masks for one test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OneOf.registry["Metric"], "_added", [])
+        patch.setitem(TASKS, "segmentation", masks.SEGMENTATION)
+        masks.add()
+        yield
+
+
+@pytest.mark.usefixtures("_masks")
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "categorical_crossentropy"])
+def test_a_class_for_each_pixel_is_learned_and_scored(tmp_path: Path, loss: str) -> None:
+    images, truth = save_masks(tmp_path)
+    training = f"epochs: 30, loss: {loss}, optimizer: {{kind: adam, learning_rate: 0.01}}"
+    source = "{kind: npz, path: masks.npz}"
+    run = trained(write_spec(tmp_path, source, task="segmentation", model=MODEL, training=training), write_up=True)
+    model = load_model(run.model_path, output=(8, 8, 2))
+    rows = read_table(run.evaluation("test") / "losses.csv")
+    places = [int(row["id"].removeprefix("train/")) for row in rows]
+    shares = np.asarray(model(images[places]))
+    scores = run.metrics("test")["metrics"]
+    is_right = shares.argmax(axis=-1) == truth[places]
+    assert scores["pixel_accuracy"]["value"] == pytest.approx(is_right.mean())
+    assert is_right.mean() > 0.9
+    losses = -np.log(np.take_along_axis(shares, truth[places][..., None], axis=-1))
+    assert scores["loss"]["value"] == pytest.approx(losses.mean(), rel=1e-4)
+    assert [float(row["loss"]) for row in rows] == pytest.approx(losses.mean(axis=(1, 2, 3)), rel=1e-4)
+    assert float(run.history()[-1]["val_pixel_accuracy"]) > 0.9
+    assert evaluate(run, "test").metrics["pixel_accuracy"] == scores["pixel_accuracy"]["value"]
+    assert (run.data()["classes"], has_outcome(run, "test")) == (["0", "1"], False)
+    assert "gives each pixel one of 2 classes: 0 and 1" in run.report_path.read_text(encoding="utf-8")
+    assert "omitted" not in (run.path / "log.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("_masks")
+def test_masks_of_another_form_are_refused_with_the_file(tmp_path: Path) -> None:
+    np.savez(tmp_path / "masks.npz", x=bright_quarters(20)[0], y=np.arange(20))
+    source = "{kind: npz, path: masks.npz}"
+    with pytest.raises(DataError, match=r"masks\.npz: masks need class numbers \(n, height, width\), found int64 \(20,\)"):
+        trained(write_spec(tmp_path, source, task="segmentation", model=MODEL))

@@ -51,7 +51,7 @@ def near_copies(splits: Splits, others: dict[str, Examples]) -> tuple[dict[str, 
         pairs = _pairs(alike)
         id_pairs = [[examples.ids[places[ours]], splits.train.ids[train[theirs]]] for ours, theirs in pairs[:NAMED]]
         facts[split] = {"examples": len(pairs), "of": len(places), "some": id_pairs}
-    return facts, _unlike_labels(splits, compared) if not splits.task.output.is_numeric else {}
+    return facts, _unlike_labels(splits, compared) if splits.task.output.has_texts else {}
 
 
 def _unlike_labels(splits: Splits, compared: list[tuple[Examples, Array, Array]]) -> dict[str, Any]:

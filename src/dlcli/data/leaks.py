@@ -47,7 +47,7 @@ def leak_facts(splits: Splits) -> dict[str, Any]:
     if not is_rows:
         alike, unlike_labels = near_copies(splits, others)
         facts |= {"near_copies": alike, "stems": shared_stems(splits, others), "same_look": unlike_labels}
-        if not splits.task.output.is_numeric:
+        if splits.task.output.has_texts:
             by_split = {"train": train, **others}
             facts["contradictions"] = contradictions(splits, by_split, training_keys.equal(by_split))
     if is_rows:

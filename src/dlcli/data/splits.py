@@ -269,6 +269,8 @@ def _notes(splits: SplitExamples, opened: Opened, task: Task) -> list[str]:
     ]
     notes = shared if splits.test_is_validation else []
     strata = task.output.strata(splits.train.targets)
+    if not task.output.is_row:
+        return notes
     if strata is None:
         return [*notes, *target_notes(splits.train.targets, opened.classes)]
     present = np.bincount(strata, minlength=len(opened.classes))

@@ -75,6 +75,11 @@ class OutputType(ABC):
         """Whether each target has a mean and a deviation in the training split, by which it may be scaled."""
         return self.is_numeric and self.is_row
 
+    @property
+    def has_texts(self) -> bool:
+        """Whether targets are classes or labels whose texts (`text`) are the same for equal targets only."""
+        return not self.is_numeric and self.is_row
+
     def units(self, names: int) -> int:
         """Returns the width of the model's output for a number of classes, labels or targets."""
         return names
@@ -103,6 +108,20 @@ class OutputType(ABC):
     def model_output(self, scores: Array) -> Array:
         """Returns the model's output `(n, units)` for scores: the inverse of `scores`."""
         return scores
+
+    def read(self, labels: Array, names: tuple[str, ...] | None) -> tuple[Array, tuple[str, ...]]:
+        """Returns the targets of an output that is no row, and the names of classes or labels, for the labels of a source.
+
+        Those of rows are read by the source (`labels_of`).
+
+        Args:
+            labels: raw labels `(n, ...)`.
+            names: the names that the training split fixed; None for the training split itself.
+
+        Raises:
+            DataError: the labels do not fit.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def decide(self, scores: Array) -> Array:

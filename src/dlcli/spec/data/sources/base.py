@@ -170,6 +170,8 @@ def labels_of(
     if not task.output.reads_labels:
         return no_labels(len(values)), ()
     try:
+        if not task.output.is_row:
+            return task.output.read(values, classes)
         if task.output.reads_columns:
             return _numbers(values, task), classes or ()
         return _class_numbers(values, classes)
