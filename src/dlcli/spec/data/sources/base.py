@@ -27,8 +27,8 @@ class Facts:
     tasks: tuple[str, ...] = ()
     has_validation: bool | None = False
     has_test: bool | None = False
-    has_labels: bool = True
     image: bool = False
+    has_labels: bool = True
 
     @property
     def gives_rows(self) -> bool:
