@@ -29,7 +29,7 @@ from dlcli.spec.model.base import ModelSpec
 from dlcli.spec.model.layers import LayerSpec
 from dlcli.spec.model.layers.dense import Dense
 from dlcli.spec.model.layers.shape import Flatten
-from dlcli.spec.model.support import Feature
+from dlcli.spec.support import Feature
 from dlcli.spec.training.optimizers import Adam, Optimizer
 from dlcli.training.train import join_workers
 

@@ -24,7 +24,7 @@ from dlcli.runs.files import json_text
 from dlcli.runs.history import is_setting
 from dlcli.runs.reporter import EpochReport, Reporter
 from dlcli.runs.scored_splits import score_text, split_note, split_title
-from dlcli.spec.model.support import Feature
+from dlcli.spec.support import Feature, supports
 from dlcli.visible import visible
 
 _PIPE_WIDTH = 10_000
@@ -212,8 +212,8 @@ def _next_commands(run: RunFolder) -> list[str]:
         "explain": f"explain {name}",
         "export": f"export {name} --format saved_model",
     }
-    model = run.experiment().model
-    return [*(words for feature, words in commands.items() if not model.reason_against(feature)), f"runs show {name}"]
+    experiment = run.experiment()
+    return [*(words for feature, words in commands.items() if supports(experiment, feature)), f"runs show {name}"]
 
 
 def show_scores(run: RunFolder, split: str, *, whole: bool = False) -> None:

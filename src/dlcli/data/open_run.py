@@ -17,7 +17,7 @@ from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.loading import load_model
 from dlcli.runtime.threads import pin_threads
 from dlcli.spec.experiment import Experiment, Hardware
-from dlcli.spec.model.support import Feature, refuse_unsupported
+from dlcli.spec.support import Feature, refuse_unsupported
 from dlcli.tasks import Task
 
 
@@ -93,7 +93,7 @@ def open_run(
     run.refuse_missing_model()
     experiment = run.experiment()
     if feature is not None:
-        refuse_unsupported(experiment.model, feature, f"`{command()} {feature}`")
+        refuse_unsupported(experiment, feature, f"`{command()} {feature}`")
     with failures_in_words(run):
         if same_threads:
             pin_threads(run.environment())

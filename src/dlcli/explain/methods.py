@@ -82,7 +82,6 @@ class ExplanationContext:
 def make(run: RunFolder, files: Sequence[str], *, method: str, class_name: str, offline: bool, skip: Skip) -> list[Explanation]:
     """Makes the explanations of `explain`."""
     with open_run(run, "explain", offline=offline) as opened:
-        opened.task.refuse_unless_row("`dlcli explain`")
         if class_name and class_name not in opened.classes:
             raise UsageError(f"--class: the run has no {class_name!r}; it has {', '.join(opened.classes[:20])}")
         context = ExplanationContext(opened, inputs_of_model(opened.model, run), class_name, skip)

@@ -79,11 +79,9 @@ def original(run: RunFolder, file: Path) -> Original:
     """Returns a run's model, loaded from a copy of its file.
 
     Raises:
-        UsageError: the model's output is no row of numbers for each example.
         DamagedFile: the file is not the run's model.
     """
     task, classes = run.experiment().task, tuple(run.data().get("classes") or ())
-    task.refuse_unless_row("`dlcli export`")
     model = load_model(file, output=(task.units(len(classes)),))
     model.jit_compile = False
     model_inputs = inputs_of_model(model, run)

@@ -20,7 +20,7 @@ from dlcli.report.pictures import Budget
 from dlcli.report.story import Reading, read_scored_splits
 from dlcli.runs import RunFolder
 from dlcli.runs.files import replacing
-from dlcli.spec.model.support import words_against
+from dlcli.spec.support import words_against
 from dlcli.spec.training.metrics import LAST_EPOCH
 from dlcli.visible import visible
 
@@ -135,7 +135,7 @@ def _values(run: RunFolder) -> dict[str, Any]:
         "counted": sentences.counted,
         "quoted": visible(quote(run.id)),
         "saved_layers": experiment.model.saved_layers,
-        "no_predictions": words_against(experiment.model, "predict", "`dlcli predict`"),
+        "no_predictions": words_against(experiment, "predict", "`dlcli predict`"),
         "keeps_last": status.monitor == LAST_EPOCH,
     }
 

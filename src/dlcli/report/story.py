@@ -22,8 +22,8 @@ from dlcli.runs import RunFolder, layout
 from dlcli.runs.explanations import explanations
 from dlcli.runs.files import read_json
 from dlcli.runs.scored_splits import score_text, sizes_in_words
-from dlcli.spec.model.base import ModelSpec
-from dlcli.spec.model.support import words_against
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.support import supports, words_against
 
 PICTURES = 3_000_000
 """The most bytes of the pictures of one page, so that the whole page stays below 5 MB."""
@@ -155,13 +155,13 @@ def read_story(run: RunFolder, key: str, budget: Budget | None = None) -> Story:
         curves=inlined([*learning_charts(history, status.best_epoch), *rate_charts(history)], f"{key}-curve"),
         best_epoch=status.best_epoch,
         scored=scored,
-        unscorable=words_against(experiment.model, "evaluate", "An evaluation"),
+        unscorable=words_against(experiment, "evaluate", "An evaluation"),
         layers=reading.of(lambda: layers(run), []),
         environment=_environment(environment),
         spec=reading.of(lambda: _text(run.spec_path), ""),
         explanations=reading.of(lambda: _explanations(run, budget), []),
         exports=reading.of(lambda: _exports(run, reading), []),
-        commands=_commands(run, experiment.model, environment),
+        commands=_commands(run, experiment, environment),
         read_errors=reading.errors,
         omitted_pictures=budget.omitted,
     )
@@ -290,7 +290,7 @@ def _export(name: str, content: dict[str, Any]) -> Exported:
     return Exported(name, form, sentences.size(bytes_) if isinstance(bytes_, int) else "", agrees)
 
 
-def _commands(run: RunFolder, model: ModelSpec, environment: dict[str, Any]) -> list[tuple[str, str]]:
+def _commands(run: RunFolder, experiment: Experiment, environment: dict[str, Any]) -> list[tuple[str, str]]:
     """Returns the commands that repeat this run, each with its purpose."""
     git = environment.get("git")
     commit = git.get("commit") if isinstance(git, dict) else None
@@ -300,6 +300,6 @@ def _commands(run: RunFolder, model: ModelSpec, environment: dict[str, Any]) -> 
     rows.append(("Repeat the training from the resolved spec", f"dlcli train {spec}"))
     if isinstance(original_command, list) and len(original_command) > 1:
         rows.append(("Original command", shlex.join(["dlcli", *map(str, original_command[1:])])))
-    if not model.reason_against("evaluate"):
+    if supports(experiment, "evaluate"):
         rows.append(("Evaluate it again", f"dlcli evaluate {shlex.quote(run.id)}"))
     return rows

@@ -11,6 +11,7 @@ from dlcli.errors import DlcliError
 from dlcli.program import command
 from dlcli.runs import RunFolder, layout
 from dlcli.runs.reporter import Log
+from dlcli.spec.support import supports
 
 
 def write_documents(run: RunFolder, log: Log, measure: Callable[[RunFolder], Any] | None = None) -> None:
@@ -47,7 +48,7 @@ def is_written(run: RunFolder) -> bool:
 
 
 def _is_diagnosed(run: RunFolder) -> bool:
-    return not run.experiment().model.reason_against("evaluate")
+    return supports(run.experiment(), "evaluate")
 
 
 def _diagnose(run: RunFolder) -> None:

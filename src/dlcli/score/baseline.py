@@ -27,7 +27,7 @@ from dlcli.runtime.stream import ordered_batches
 from dlcli.score.intervals import metric_interval
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.model.support import refuse_unsupported
+from dlcli.spec.support import refuse_unsupported
 from dlcli.spec.training.metrics import MetricSpec
 from dlcli.tasks import Task
 
@@ -70,8 +70,7 @@ def baselines(
         UsageError: there is no such split, the kind of model has no scores, or the task's targets are no rows of numbers.
         DataError: the data cannot be read.
     """
-    refuse_unsupported(experiment.model, "evaluate", f"`{command()} baseline`")
-    experiment.task.refuse_unless_row("`dlcli baseline`")
+    refuse_unsupported(experiment, "baseline", f"`{command()} baseline`")
     use_device(any_device(experiment.hardware), experiment.seed)
     experiment = prepared(experiment, offline=offline)
     splits = open_splits(experiment, offline=offline)

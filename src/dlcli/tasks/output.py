@@ -80,6 +80,11 @@ class OutputType(ABC):
         """Whether targets are classes or labels whose texts (`text`) are the same for equal targets only."""
         return not self.is_numeric and self.is_row
 
+    def reason_against(self, feature: str) -> str:
+        """Returns why an output of this type does not support a feature (`spec.support.Feature`); empty if it does."""
+        needs_row = not self.is_row and feature in ("explain", "export", "baseline")
+        return "the output for an example is no row of numbers" if needs_row else ""
+
     def units(self, names: int) -> int:
         """Returns the width of the model's output for a number of classes, labels or targets."""
         return names

@@ -52,15 +52,6 @@ class Task:
         """Returns the width of the output layer for a number of classes, labels or targets."""
         return self.output.units(names)
 
-    def refuse_unless_row(self, what: str) -> None:
-        """Refuses a task whose output is no row of numbers.
-
-        Raises:
-            UsageError: `what`, such as "`dlcli export`", does not support the task.
-        """
-        if not self.output.is_row:
-            raise UsageError(f"{what} does not support `task: {self}`")
-
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(_task_of)

@@ -21,6 +21,7 @@ from dlcli.runtime.stream import TrainingStream, ordered_batches
 from dlcli.score.evaluate import predictions
 from dlcli.spec.data.augmentations import AugmentationSpec
 from dlcli.spec.model.base import ModelSpec
+from dlcli.spec.support import supports
 from dlcli.spec.training.stages import Stage
 from dlcli.training.part_rates import build_optimizer
 from dlcli.training.recorder import Scores
@@ -66,7 +67,7 @@ def stage_inputs_of(setup: TrainingSetup, stage: Stage, folder: Path) -> StageIn
         model = network.frozen_body_learner()
     else:
         model = network.learner()
-    validation = None if experiment.model.reason_against("validation") else splits.validation
+    validation = splits.validation if supports(experiment, "validation") else None
     return StageInputs(
         model,
         network.encoded(splits.train.inputs),

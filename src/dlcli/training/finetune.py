@@ -15,7 +15,7 @@ from dlcli.runtime.keras_file import read_config
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import LoadedSpec, load_text, to_flow
-from dlcli.spec.model.support import refuse_unsupported
+from dlcli.spec.support import refuse_unsupported
 from dlcli.spec.training.optimizers import OptimizerSpec
 from dlcli.spec.training.schedules import ByPart, scaled_rate
 from dlcli.spec.training.stages import Stage
@@ -171,6 +171,6 @@ def _optimizer(experiment: Experiment, last: Stage, learning_rate: float | None,
 
 def _refuse_model(experiment: Experiment) -> None:
     kind = experiment.model.fitted_once
-    refuse_unsupported(experiment.model, "finetune", f"`{command()} finetune`")
+    refuse_unsupported(experiment, "finetune", f"`{command()} finetune`")
     if kind:
         raise UsageError(f"a `{kind}` head is fitted once, by `{command()} train`; fine-tuning needs a head of layers")

@@ -28,7 +28,7 @@ from dlcli.runtime.data_loss import with_data_loss
 from dlcli.runtime.stream import data_errors
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import LoadedSpec
-from dlcli.spec.model.support import refuse_unsupported
+from dlcli.spec.support import refuse_unsupported
 from dlcli.spec.training.stages import Stage
 from dlcli.training.rate_curve import Suggestions, smooth_curve, suggested
 from dlcli.training.rate_trial import Trial, put_together
@@ -82,7 +82,7 @@ def find_rate(
         OutOfMemory: the batches are too large.
         DataError: the data cannot be read.
     """
-    refuse_unsupported(experiment.model, "lr-find", f"`{command()} lr-find`")
+    refuse_unsupported(experiment, "lr-find", f"`{command()} lr-find`")
     experiment = _with_plain_rates(experiment, search.lowest)
     trial = put_together(experiment, layout.features_folder(runs), log, stage_name=stage_name, offline=offline)
     try:

@@ -29,7 +29,7 @@ from dlcli.runtime.engine import keras
 from dlcli.score.evaluate import evaluate_model
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import LoadedSpec, to_yaml
-from dlcli.spec.model.support import refuse_unsupported, words_against
+from dlcli.spec.support import refuse_unsupported, words_against
 from dlcli.training.checkpoints import keep_last_checkpoint
 from dlcli.training.fit import FitContext, fit
 from dlcli.training.trackers.notify import followed, refuse_missing_trackers, without_trackers
@@ -79,7 +79,7 @@ def join_workers(experiment: Experiment, cluster: Cluster | None) -> None:
         UsageError: there are fewer devices than required, or the strategy or the kind of model does not fit the cluster.
     """
     if cluster is not None:
-        refuse_unsupported(experiment.model, "several devices", "a training by several workers")
+        refuse_unsupported(experiment, "several devices", "a training by several workers")
     joined(experiment.hardware, cluster)
 
 
@@ -201,7 +201,7 @@ def _score(experiment: Experiment, splits: Splits, run: RunFolder, log: Log) -> 
     from dlcli.charts.learning import save_curves
     from dlcli.training.trackers.tensorboard import write_results
 
-    unsupported = words_against(experiment.model, "evaluate", "the evaluation at the end of a training")
+    unsupported = words_against(experiment, "evaluate", "the evaluation at the end of a training")
     if unsupported:
         log(f"note: {unsupported}")
         save_curves(run)

@@ -17,6 +17,7 @@ from dlcli.runs import RunFolder
 from dlcli.runs.checks import ChecksFile
 from dlcli.runtime.loading import load_model
 from dlcli.spec.experiment import Experiment
+from dlcli.spec.support import supports
 
 
 def write_checks(experiment: Experiment, splits: Splits, run: RunFolder) -> None:
@@ -26,7 +27,7 @@ def write_checks(experiment: Experiment, splits: Splits, run: RunFolder) -> None
     is so weak that they decide the findings. A failed measurement is logged and omitted, since the run has its results. A
     model whose kind has no scores is not diagnosed, and so not measured.
     """
-    if experiment.model.reason_against("evaluate"):
+    if not supports(experiment, "evaluate"):
         return
     checks: dict[str, Any] = {}
     if not experiment.model.has_backbone:

@@ -10,8 +10,10 @@ from dlcli.spec.base import Shape, Spec
 from dlcli.spec.model.heads import ClassifierSpec
 from dlcli.spec.model.layers import LayerSpec, ShapeError
 from dlcli.spec.model.layers.composite import chain, chain_shape
-from dlcli.spec.model.support import ONE_OPTIMIZER, Feature
+from dlcli.spec.support import Feature
 
+_ONE_OPTIMIZER: frozenset[Feature] = frozenset(("lr-find", "use_ema", "reduce_lr_on_plateau"))
+"""The features that change the only optimizer of a model."""
 Change = tuple[str, str]
 """What to try, in words, and the `--set` that does it."""
 
@@ -85,9 +87,11 @@ class ModelSpec(Spec):
         """Returns why it does not support a feature; empty if it does."""
         if feature in self.unsupported:
             return self.unsupported[feature]
+        if feature == "baseline":
+            return self.reason_against("evaluate")
         if feature == "several devices" and self.has_own_step:
             return "it has a training step of its own, which devices cannot share"
-        if feature in ONE_OPTIMIZER and len(self.optimizers) > 1:
+        if feature in _ONE_OPTIMIZER and len(self.optimizers) > 1:
             return f"it has {len(self.optimizers)} optimizers ({', '.join(self.optimizers)})"
         return ""
 

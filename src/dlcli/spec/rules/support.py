@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dlcli.spec.base import walk
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.model.support import Feature, words_against
+from dlcli.spec.support import Feature, words_against
 from dlcli.spec.training.callbacks import ReduceLROnPlateau
 from dlcli.spec.training.optimizers import OptimizerSpec
 
@@ -16,7 +16,7 @@ Finding = tuple[Place, str]
 
 def _features_are_supported(experiment: Experiment) -> Iterator[Finding]:
     for place, feature, what in _used_features(experiment):
-        words = words_against(experiment.model, feature, what)
+        words = words_against(experiment, feature, what)
         if words:
             yield place, words
 

@@ -12,10 +12,10 @@ from dlcli.program import command
 from dlcli.spec.document import Path, dotted
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.messages import alternatives
-from dlcli.spec.model.support import words_against
 from dlcli.spec.rules.rules import monitors
 from dlcli.spec.search.reading import Finding, read_space
 from dlcli.spec.search.space import Choice, Number, Parameter, Repeat, Spliced, changed, combinations, drawn, inside, put
+from dlcli.spec.support import words_against
 
 Check = Callable[[dict[str, Any]], list[tuple[str, str]]]
 """Returns (key, message) for all that is wrong with a spec's data."""
@@ -60,7 +60,7 @@ def objectives(experiment: Experiment) -> list[str]:
 def _objective_faults(experiment: Experiment) -> list[Finding]:
     sweep, place = experiment.sweep, ("sweep", "objective")
     assert sweep is not None
-    unsupported = words_against(experiment.model, "validation", "a sweep, which compares trials on the validation split,")
+    unsupported = words_against(experiment, "validation", "a sweep, which compares trials on the validation split,")
     if unsupported:
         return [(place, unsupported)]
     scores = [name for name in monitors(experiment) if name.startswith("val_")]
