@@ -165,10 +165,14 @@ def test_a_runs_folder_below_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_that_does_not_fit_the_data_is_refused_with_the_layers_path(tmp_path: Path) -> None:
-    np.savez(tmp_path / "images.npz", x=np.zeros((20, 4, 4, 1), "uint8"), y=np.arange(20) % 2)
+    fault = "model.layers.2: its window of 2 is larger than the remaining size"
     model = "{kind: cnn, layers: [max_pooling2d, max_pooling2d, max_pooling2d]}"
     spec = write_spec(tmp_path, "{kind: npz, path: images.npz}", model=model)
-    _refused(spec, "model.layers.2: its window of 2 is larger than the remaining size", RunFailed)
+    np.savez(tmp_path / "images.npz", x=np.zeros((20, 4, 4, 1), "uint8"), y=np.arange(20) % 2)
+    with pytest.raises(SpecError, match=fault):
+        trained(spec)
+    np.savez(tmp_path / "images.npz", x=np.zeros((20, 4, 4, 4), "uint8"), y=np.arange(20) % 2)  # not known before it is open
+    _refused(spec, fault, RunFailed)
 
 
 def test_a_missing_data_set_is_an_error_with_the_searched_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,7 @@ class SmallGan(ModelSpec):
         ("evaluate", "predict", "explain", "export", "finetune", "validation"), REASON
     )
     optimizers: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
+    has_own_step: ClassVar[bool] = True
     columns: ClassVar[tuple[str, ...]] = ("generator_loss",)
 
     def stack(self, shape: Shape) -> list[tuple[LayerSpec, tuple[str | int, ...]]]:

@@ -36,6 +36,7 @@ class MlpWithDecoder(ModelSpec):
     weight: Positive = Field(default=0.1, description="Weight of the decoder's loss.")
     decoder_optimizer: Optimizer = Field(default=SGD(kind="sgd", learning_rate=0.01), description="Trains the decoder.")
     optimizers: ClassVar[tuple[str, ...]] = ("classifier", "decoder")
+    has_own_step: ClassVar[bool] = True
 
     def stack(self, shape: Shape) -> list[tuple[LayerSpec, tuple[str | int, ...]]]:
         """Returns a dense layer for each entry of `units`."""

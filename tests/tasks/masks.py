@@ -36,9 +36,9 @@ class Masks(OutputType):
     head: ClassVar[Head] = PixelHead()
     is_row: ClassVar[bool] = False
 
-    def shape(self, names: int, example: tuple[int, ...]) -> tuple[int, ...]:
+    def shape(self, units: int, example: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the pixels of the input with a probability for each class."""
-        return (*example[:2], names)
+        return (*example[:2], units)
 
     def read(self, labels: Array, names: tuple[str, ...] | None) -> tuple[Array, tuple[str, ...]]:
         """Returns the masks; the classes are their numbers."""

@@ -35,7 +35,7 @@ class Reconstruction(Values):
     is_row: ClassVar[bool] = False
     reads_labels: ClassVar[bool] = False
 
-    def shape(self, names: int, example: tuple[int, ...]) -> tuple[int, ...]:
+    def shape(self, units: int, example: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the shape of the input."""
         return example
 

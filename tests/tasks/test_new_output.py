@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trainings import SMALL_CNN, bright_quarters, trained, write_spec
+from trainings import SMALL_CNN, bright_quarters, trained, write_pngs, write_spec
 
+from dlcli.cli.console import show_result
 from dlcli.errors import DataError, SpecError, UsageError
 from dlcli.explain import explain
 from dlcli.export.export import export
@@ -25,7 +26,7 @@ from dlcli.score.evaluate import evaluate
 from dlcli.score.outcome import has_outcome
 from dlcli.spec.base import OneOf
 from dlcli.spec.load import load
-from dlcli.tasks import TASKS
+from dlcli.tasks import TASKS, Classes
 from tasks import masks, reconstruction
 from tasks.resuming import assert_resumed_bit_for_bit
 
@@ -106,6 +107,17 @@ def test_what_needs_a_row_refuses_the_task_by_name(run: RunFolder) -> None:
         export(run, "onnx")
     with pytest.raises(UsageError, match=f"`dlcli baseline` {refused}"):
         baselines(run.experiment(), print)
+    assert f"`dlcli predict` {refused}" in run.model_card_path.read_text(encoding="utf-8")
+
+
+def test_the_hints_after_a_training_name_only_what_the_task_supports(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_result(run)
+    hints = capsys.readouterr().out.partition("next:")[2]
+    assert "evaluate" in hints
+    assert "explain" not in hints
+    assert "export" not in hints
 
 
 @pytest.mark.parametrize(("values", "model"), [("rows", MODEL), ("series", MODEL), ("images", SMALL_CNN)])
@@ -119,6 +131,18 @@ def test_rows_series_and_images_of_a_labelled_source_are_reconstructed_too(tmp_p
     run = trained(write_spec(tmp_path, source, task="reconstruction", model=model))
     assert load_model(run.model_path).output_shape[1:] == (*x.shape[1:], 1)[: x.ndim - 1]
     assert run.metrics("test")["metrics"]["mse"]["value"] > 0
+
+
+def test_an_output_that_is_not_a_row_cannot_derive_from_classes_of_whole_examples() -> None:
+    with pytest.raises(TypeError, match=r"Pixels\.is_row is False, so it must derive from OutputType"):
+        type("Pixels", (Classes,), {"is_row": False})
+
+
+def test_r2_of_rows_does_not_measure_another_output(tmp_path: Path) -> None:
+    save_images(tmp_path)
+    spec = write_spec(tmp_path, SOURCE, task="reconstruction", model=MODEL, training="epochs: 1, metrics: [r2]")
+    with pytest.raises(SpecError, match="`r2` does not fit `task: reconstruction`"):
+        load(spec)
 
 
 def test_what_targets_and_sources_cannot_give_is_refused(tmp_path: Path) -> None:
@@ -185,6 +209,17 @@ def test_a_class_for_each_pixel_is_learned_and_scored(tmp_path: Path, loss: str)
     assert (run.data()["classes"], has_outcome(run, "test")) == (["0", "1"], False)
     assert "gives each pixel one of 2 classes: 0 and 1" in run.report_path.read_text(encoding="utf-8")
     assert "omitted" not in (run.path / "log.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("_masks")
+def test_classes_of_pixels_cannot_be_selected_and_folders_of_classes_have_no_masks(tmp_path: Path) -> None:
+    np.savez(tmp_path / "masks.npz", x=bright_quarters(20)[0], y=bright_quarters(20)[0] // 128)
+    spec = write_spec(tmp_path, "{kind: npz, path: masks.npz}", task="segmentation", model=MODEL)
+    with pytest.raises(SpecError, match="`task: segmentation` has no classes of examples to select"):
+        load(spec, ['data.classes=["0", "1"]'])
+    write_pngs(tmp_path / "photos", each=4, names=("a", "b"))
+    with pytest.raises(SpecError, match=r"this source is for .*, not segmentation"):
+        load(write_spec(tmp_path, "{kind: folder, path: photos}", task="segmentation", model=MODEL))
 
 
 @pytest.mark.usefixtures("_masks")

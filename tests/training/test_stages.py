@@ -12,7 +12,7 @@ import pytest
 from trainings import GAUSSIANS, Heard, column, save_images, trained, write_spec
 
 from dlcli.charts.learning import stage_borders
-from dlcli.errors import RunFailed
+from dlcli.errors import RunFailed, SpecError
 from dlcli.models import selection
 from dlcli.models.feature_cache import FeatureCache
 from dlcli.runs import RunFolder
@@ -258,7 +258,7 @@ def test_what_a_later_stage_cannot_do_is_known_before_the_first(folder: Path) ->
 
 def test_a_head_that_cannot_take_the_features_is_told_before_the_first_step(folder: Path) -> None:
     model = TRANSFER.replace("head: [", "head: [{kind: conv2d, filters: 2, kernel_size: 1}, ")
-    with pytest.raises(RunFailed, match=r"model.head.0: needs an image"):
+    with pytest.raises(SpecError, match=r"model.head.0: needs an image"):
         transfer(folder, "epochs: 1", model=model)
 
 

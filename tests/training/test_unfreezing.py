@@ -24,7 +24,9 @@ def setup_of_three(folder: Path) -> Any:
     """Returns what is asked of a training: a binary task with three validation examples."""
     experiment = load(write_spec(folder, "{kind: builtin, name: breast_cancer}", task="binary")).experiment
     part = Examples(Arrays(np.zeros((3, 2), "float32")), np.array([0, 1, 1]), ["a", "b", "c"])
-    return SimpleNamespace(experiment=experiment, splits=SimpleNamespace(validation=part, outputs=1, classes=("no", "yes")))
+    return SimpleNamespace(
+        experiment=experiment, splits=SimpleNamespace(validation=part, outputs=1, output_shape=(1,), classes=("no", "yes"))
+    )
 
 
 @pytest.mark.parametrize("answers", [SECOND, SECOND[:, None]], ids=["as earlier versions stored them", "a column"])

@@ -53,7 +53,7 @@ class OpenRun:
             DamagedFile: the model cannot be loaded, or does not fit the run's data.
         """
         example = tuple(self.run.data().get("shape") or ())
-        model = load_model(self.run.model_path, output=self.task.output.shape(len(self.classes), example))
+        model = load_model(self.run.model_path, output=self.task.output.shape(self.task.units(len(self.classes)), example))
         model.jit_compile = self.experiment.hardware.xla
         return model
 

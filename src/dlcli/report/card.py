@@ -10,7 +10,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from dlcli.errors import DamagedFile
+from dlcli.errors import DamagedFile, UsageError
+from dlcli.predict.answers import layout_of
 from dlcli.report import sentences
 from dlcli.report.diagnosis import findings
 from dlcli.report.layers import layers
@@ -20,7 +21,8 @@ from dlcli.report.pictures import Budget
 from dlcli.report.story import Reading, read_scored_splits
 from dlcli.runs import RunFolder
 from dlcli.runs.files import replacing
-from dlcli.spec.support import words_against
+from dlcli.spec.experiment import Experiment
+from dlcli.spec.support import refuse_unsupported
 from dlcli.spec.training.metrics import LAST_EPOCH
 from dlcli.visible import visible
 
@@ -135,9 +137,19 @@ def _values(run: RunFolder) -> dict[str, Any]:
         "counted": sentences.counted,
         "quoted": visible(quote(run.id)),
         "saved_layers": experiment.model.saved_layers,
-        "no_predictions": words_against(experiment, "predict", "`dlcli predict`"),
+        "no_predictions": _words_against_predict(experiment),
         "keeps_last": status.monitor == LAST_EPOCH,
     }
+
+
+def _words_against_predict(experiment: Experiment) -> str:
+    """Returns why `dlcli predict` cannot answer for the model; empty if it can."""
+    try:
+        refuse_unsupported(experiment, "predict", "`dlcli predict`")
+        layout_of(experiment.task)
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def markdown(text: object) -> str:

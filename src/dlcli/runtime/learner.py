@@ -69,6 +69,16 @@ def build_optimizers(model: Any) -> None:
             named.optimizer.build(named.variables)
 
 
+def make_train_function(model: Any) -> None:
+    """Makes `train_function` of a compiled model, whose first call traces the step once.
+
+    The optimizers are built before: TensorFlow traces a step twice in which variables are created, and never frees the first
+    graph.
+    """
+    build_optimizers(model)
+    model.make_train_function()
+
+
 def has_own_step(model: Any) -> bool:
     """Whether a model has its own training step in place of Keras's."""
     return type(model).train_step is not keras.Model.train_step

@@ -13,7 +13,7 @@ from typing import Any
 
 from dlcli.runtime.data_loss import with_data_loss
 from dlcli.runtime.engine import keras
-from dlcli.runtime.learner import build_optimizers
+from dlcli.runtime.learner import make_train_function
 from dlcli.runtime.stream import TrainingStream
 
 SLOW_CALL = 1.0
@@ -84,9 +84,7 @@ def run_epochs(
     # Keras's callback for moving averages overwrites its variables in the last of `epochs`, so `epochs` is one too large.
     hooks = keras.callbacks.CallbackList([*callbacks, listening], model=model, epochs=last + 1, steps=stream.steps, verbose=0)
     model.stop_training = False
-    # Before the first step is traced: TensorFlow traces it twice where it creates variables, and never frees the first graph.
-    build_optimizers(model)
-    model.make_train_function()
+    make_train_function(model)
     hooks.on_train_begin()
     if not start.step:
         pauses.restore()

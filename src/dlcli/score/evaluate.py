@@ -197,7 +197,8 @@ def _same_model(run: RunFolder) -> Iterator[Callable[[], None]]:
 def _model_for(experiment: Experiment, run: RunFolder, scored_data: ScoredData) -> Any:
     """Returns the run's saved model, which accepts these examples."""
     example = scored_data.examples.inputs.shape or ()
-    model = load_model(run.model_path, output=experiment.task.output.shape(len(scored_data.classes), example))
+    task = experiment.task
+    model = load_model(run.model_path, output=task.output.shape(task.units(len(scored_data.classes)), example))
     refuse_other_inputs(model, scored_data.examples.inputs, run.model_path)
     return model
 

@@ -93,14 +93,14 @@ class OutputType(ABC):
         """Returns the width of the model's output for the targets of a training split."""
         return self.units(targets.shape[1] if self.is_row else len(names))
 
-    def shape(self, names: int, example: tuple[int, ...]) -> tuple[int, ...]:
+    def shape(self, units: int, example: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the shape of the model's output for one example.
 
         Args:
-            names: the number of classes, labels or targets.
+            units: the width of the output, as `units` and `width` return it.
             example: the shape of one input; `()` for named columns.
         """
-        return (self.units(names),)
+        return (units,)
 
     def targets(self, inputs: Inputs) -> Array:
         """Returns the targets of examples where `reads_labels` is false: of a reconstruction the inputs."""
@@ -234,9 +234,15 @@ class OutputType(ABC):
 
 
 class Decisions(OutputType):
-    """An output of probabilities of classes or labels."""
+    """A row of probabilities of classes or labels; an output of another shape derives from `OutputType`."""
 
     measures: ClassVar[tuple[str, ...]] = ("accuracy",)
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Refuses a type that is not a row: its methods would be inherited from classes of whole examples."""
+        super().__init_subclass__(**arguments)
+        if not cls.is_row:
+            raise TypeError(f"{cls.__name__}.is_row is False, so it must derive from OutputType, not from Decisions")
 
     @abstractmethod
     def members(self, truth: Array, scores: Array) -> tuple[Array, Array]:

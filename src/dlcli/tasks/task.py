@@ -85,8 +85,13 @@ def required_entry(table: Mapping[type[OutputType], Entry], task: Task, what: st
 
 
 def names_of(*, reads_columns: bool) -> tuple[str, ...]:
-    """Returns the names of the tasks whose labels have one column per name, or whose examples have one class each."""
-    return tuple(task.name for task in TASKS.values() if task.output.reads_columns == reads_columns)
+    """Returns the names of the tasks whose labels have one column per name, or whose examples have one class or no label."""
+    outputs = {task.name: task.output for task in TASKS.values()}
+    return tuple(
+        name
+        for name, output in outputs.items()
+        if not output.reads_labels or (output.is_row and output.reads_columns == reads_columns)
+    )
 
 
 def _task_of(value: Any) -> Task:

@@ -43,11 +43,13 @@ class Values(OutputType):
         return targets.astype("float32").reshape(len(targets), -1)
 
     def guess(self, names: Sequence[str], data: Mapping[str, Any], examples: int) -> tuple[str, Array | None]:
-        """Returns the mean of each target in the training split."""
+        """Returns the mean of each target in the training split; no guess where the run has no means."""
         import numpy as np
 
         means = data.get("means")
-        return "always the mean", np.tile(np.array(means, dtype="float32"), (examples, 1)) if means else None
+        if not means:
+            return "none", None
+        return "always the mean", np.tile(np.array(means, dtype="float32"), (examples, 1))
 
     def simple_models(self, seed: int) -> Iterator[tuple[str, Any]]:
         """Yields regressors."""

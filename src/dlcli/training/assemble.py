@@ -105,7 +105,6 @@ def compile_stage(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, s
     spread = setup.spread
     if spread is None:
         _compile(setup, plan, stage_inputs, stream.steps)
-        _refuse_undeclared(setup.experiment.model, stage_inputs.model)
         return
     if setup.experiment.training.loss.kind == "dice":
         raise UsageError("training.loss: dice has one value per batch, which cannot be summed over devices")
@@ -135,12 +134,15 @@ def _compile(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, steps:
         auto_scale_loss=not has_own_step(stage_inputs.model),
         steps_per_execution=1 if setup.spread else hardware.steps_per_execution or max(1, steps_per_call),
     )
+    _refuse_undeclared(experiment.model, stage_inputs.model)
     # A table's model holds this one, and would be saved with its metrics, which are no Keras classes that a reader knows.
     stage_inputs.model.get_compile_config = lambda: None
 
 
 def _refuse_undeclared(spec: ModelSpec, model: Any) -> None:
-    """Raises ValueError if a learner has other optimizers than its kind declares, by which specs are checked."""
+    """Raises ValueError if a learner is not what its kind declares, by which specs are checked."""
+    if has_own_step(model) and not spec.has_own_step:
+        raise ValueError(f"{type(spec).__name__}.has_own_step is False, but its learner has a training step of its own")
     names = tuple(named.name for named in optimizers_of(model))
     if names != spec.optimizers:
         raise ValueError(f"{type(spec).__name__}.optimizers is {spec.optimizers}, but its learner has {names}")

@@ -16,6 +16,7 @@ from dlcli.models.targets import scale_in_words, target_scale
 from dlcli.runs.reporter import Log
 from dlcli.runtime.device import use_device
 from dlcli.runtime.engine import keras
+from dlcli.runtime.learner import make_train_function
 from dlcli.runtime.stream import TrainingStream
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.stages import Stage
@@ -70,7 +71,7 @@ def put_together(experiment: Experiment, features: Path, log: Log, *, stage_name
     stage_inputs = stage_inputs_of(setup, stage, features)
     stream = stream_of(setup, stage_inputs)
     compile_stage(setup, plan, stage_inputs, stream)
-    stage_inputs.model.make_train_function()
+    make_train_function(stage_inputs.model)
     return Trial(stage, setup, stage_inputs.model, stream)
 
 

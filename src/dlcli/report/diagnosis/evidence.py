@@ -72,6 +72,12 @@ class Evidence:
         """Whether each example has one class of several."""
         return isinstance(self.output, Classes)
 
+    @property
+    def has_images(self) -> bool:
+        """Whether the inputs were images: of runs of earlier versions, as far as the spec tells."""
+        image = self.experiment.data.image
+        return image.size is not None or self.experiment.data.facts(self.task).image
+
     @cached_property
     def shares(self) -> Array | None:
         """The share of each class, or of each label, among the training examples; None for a regression, or if not known."""

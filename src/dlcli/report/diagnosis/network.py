@@ -67,8 +67,7 @@ def _scaling(evidence: Evidence) -> list[Remedy]:
     normalize, place = evidence.experiment.data.normalize, _rescaling(evidence)
     if place is not None and normalize != "none":
         return [Remedy("scale the inputs only once, in the layer", "data.normalize=none")]
-    image = evidence.experiment.data.facts(evidence.task).image
-    normalize_to = "unit" if image and normalize != "unit" else "standard"
+    normalize_to = "unit" if evidence.has_images and normalize != "unit" else "standard"
     return [Remedy("scale the inputs", f"data.normalize={normalize_to}")]
 
 

@@ -103,7 +103,7 @@ def reduce_overfitting(evidence: Evidence) -> list[Remedy]:
     remedies = use_pretrained(evidence)
     if "validation" not in evidence.data.get("examples", {}):
         remedies.append(Remedy("use a validation split to select the best epoch", "data.split.validation=0.15"))
-    if experiment.data.facts(evidence.task).image and not experiment.data.augment:
+    if evidence.has_images and not experiment.data.augment:
         change = "data.augment+={kind: random_translation, height_factor: 0.1, width_factor: 0.1}"
         remedies.append(Remedy("augment the training images", change))
     return remedies + [Remedy(words, change) for words, change in experiment.model.against_overfitting()]

@@ -35,6 +35,8 @@ class ModelSpec(Spec):
     monitor: ClassVar[str] = ""
     """Column of the history that decides which epoch is best unless the spec names one; empty: that of the task, or the last
     epoch of a kind without validation."""
+    has_own_step: ClassVar[bool] = False
+    """Whether its learner has a training step of its own, which devices cannot share."""
     columns: ClassVar[tuple[str, ...]] = ()
     """Columns of the history, besides `loss`, that its learner adds; a lower value is better."""
 
@@ -77,11 +79,6 @@ class ModelSpec(Spec):
     def normalizes_batches(self) -> bool:
         """Whether a setting of it enables batch statistics."""
         return False
-
-    @property
-    def has_own_step(self) -> bool:
-        """Whether its learner has a training step of its own."""
-        return type(self).learner is not ModelSpec.learner
 
     def reason_against(self, feature: Feature) -> str:
         """Returns why it does not support a feature; empty if it does."""

@@ -64,8 +64,10 @@ def _task_fits_source(experiment: Experiment) -> Iterator[Finding]:
 def _classes_are_the_sources(experiment: Experiment) -> Iterator[Finding]:
     chosen = [composed(name) for name in experiment.data.classes or []]
     classes = [composed(name) for name in experiment.data.source.facts(experiment.task).classes]
-    if chosen and experiment.task.output.is_numeric:
-        yield ("data", "classes"), f"`task: {experiment.task}` has no classes to select"
+    output = experiment.task.output
+    if chosen and (output.is_numeric or not output.is_row):
+        yield ("data", "classes"), f"`task: {experiment.task}` has no classes of examples to select"
+        return
     for index, name in enumerate(chosen):
         place: Place = ("data", "classes", index)
         if name in chosen[:index]:

@@ -141,7 +141,8 @@ class PlainMetric(MetricSpec):
 
     def fits(self, task: Task) -> bool:
         """Tells whether the metric makes sense for the task."""
-        return isinstance(task.output, self.row.outputs)
+        is_measurable = task.output.is_row or self.kind != "r2"  # Keras's R2Score takes rows only
+        return is_measurable and isinstance(task.output, self.row.outputs)
 
     def is_followed(self, task: Task) -> bool:
         """Tells whether it is an error or R2."""

@@ -13,7 +13,14 @@ from pydantic import Field
 
 from dlcli.errors import DataError
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, labels_of, no_labels, row_ids
-from dlcli.spec.data.sources.npz_values import array_header, constant_columns, difference, example_shape, rows_without_values
+from dlcli.spec.data.sources.npz_values import (
+    array_header,
+    constant_columns,
+    difference,
+    example_shape,
+    is_channels_first,
+    rows_without_values,
+)
 from dlcli.spec.data.sources.part_names import SPLITS, part_of
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import Task
@@ -310,11 +317,6 @@ def _nearest_pair(names: list[str]) -> str:
         if features in names and target in names:
             return f"; set `features: {features}, target: {target}`"
     return ""
-
-
-def is_channels_first(shape: tuple[int, ...]) -> bool:
-    """Whether the shape of one example is that of an image with its channels before height and width."""
-    return len(shape) == 3 and shape[0] in (1, 3) and shape[2] > 4 and shape[1] > 4
 
 
 def _channels_first(name: str, shape: tuple[int, ...]) -> str:

@@ -57,7 +57,13 @@ def example_shape(header: ArrayHeader) -> tuple[tuple[int, ...] | None, bool]:
         shape = (*shape, 1) if len(shape) == 2 else shape
         return (shape, True) if shape[2] in (1, 3) else (None, False)
     is_numeric = header.dtype.lstrip("<>|=")[:1] in ("f", "i", "u", "b")
-    return (shape or (1,) if is_numeric and header.shape else None), False
+    is_known = is_numeric and header.shape and not is_channels_first(shape)  # that order is a fault of its own
+    return (shape or (1,) if is_known else None), False
+
+
+def is_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether the shape of one example is that of an image with its channels before height and width."""
+    return len(shape) == 3 and shape[0] in (1, 3) and shape[2] > 4 and shape[1] > 4
 
 
 def difference(train: ArrayHeader, other: ArrayHeader) -> str:
