@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trainings import write_spec
 
-from dlcli.errors import DataError
+from dlcli.errors import DataError, SpecError
 from dlcli.spec.data.sources.npz import Npz
+from dlcli.spec.load import load
 from dlcli.tasks import TASKS
 from spec.sources.opening import opened, request
 
@@ -32,6 +34,14 @@ def test_rows_series_and_images_keep_their_shape(tmp_path: Path) -> None:
         assert (train.inputs.values.shape, train.inputs.values.dtype) == (shape, dtype)
         assert train.targets.tolist() == [1, 0, 1, 2]
         assert found.classes == ("1", "3", "7")
+
+
+def test_settings_of_images_are_accepted_for_rows_as_in_earlier_versions(tmp_path: Path) -> None:
+    saved(tmp_path, x=np.ones((20, 3)), y=np.arange(20) % 2)
+    spec = write_spec(tmp_path, "{kind: npz, path: data.npz}", data="image: {size: [8, 8]}", model="{kind: mlp, units: [2]}")
+    assert load(spec).experiment.data.image.size == (8, 8)
+    with pytest.raises(SpecError, match="augmentation is for images, but the source gives rows of numbers"):
+        load(spec, ["data.augment=[random_flip]"])
 
 
 def test_the_shape_is_unknown_where_opening_the_file_must_decide(tmp_path: Path) -> None:

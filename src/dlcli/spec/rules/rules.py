@@ -191,7 +191,9 @@ def _augmentation_needs_images(experiment: Experiment) -> Iterator[Finding]:
     if _gives_no_images(experiment, facts):
         if experiment.data.augment:
             yield ("data", "augment"), "augmentation is for images, but the source gives rows of numbers"
-        if experiment.data.image != ImageSettings() and not experiment.model.has_backbone:
+        # Specs for npz files with such settings were always accepted, and a run with them can be fine-tuned.
+        is_accepted = experiment.model.has_backbone or experiment.data.source.kind == "npz"
+        if experiment.data.image != ImageSettings() and not is_accepted:
             yield ("data", "image"), "the source gives no images, but rows of numbers"
     shape = input_shape(experiment, facts)
     for index, augmentation in enumerate(experiment.data.augment):
