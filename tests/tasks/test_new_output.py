@@ -17,6 +17,7 @@ from dlcli.explain import explain
 from dlcli.export.export import export
 from dlcli.predict.answers import layout_of
 from dlcli.predict.predict import prepare_examples
+from dlcli.report.card import markdown
 from dlcli.report.report import write_report
 from dlcli.runs import RunFolder
 from dlcli.runs.files import read_table
@@ -107,7 +108,7 @@ def test_what_needs_a_row_refuses_the_task_by_name(run: RunFolder) -> None:
         export(run, "onnx")
     with pytest.raises(UsageError, match=f"`dlcli baseline` {refused}"):
         baselines(run.experiment(), print)
-    assert f"`dlcli predict` {refused}" in run.model_card_path.read_text(encoding="utf-8")
+    assert markdown(f"`dlcli predict` {refused}") in run.model_card_path.read_text(encoding="utf-8")
 
 
 def test_the_hints_after_a_training_name_only_what_the_task_supports(
