@@ -17,6 +17,7 @@ from dlcli.runtime.inputs import Inputs, TableColumns, array_inputs
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.data.sources.column_kinds import kinds_of
+from dlcli.spec.data.sources.column_kinds.number import NumberColumn
 from dlcli.tasks import TASKS
 
 Array = np.ndarray[Any, Any]
@@ -126,6 +127,20 @@ def test_a_column_with_the_target_in_another_unit_explains_the_target() -> None:
     assert scores[0][0] == "1"
     assert scores[0][1] > 0.99
     assert scores[1][1] < 0.2
+
+
+def test_the_kind_of_a_column_says_whether_its_values_have_an_order() -> None:
+    class CodeColumn(NumberColumn):
+        """Numbers without an order."""
+
+        name = "code"
+        is_numeric = False
+
+    values = np.random.default_rng(0).random(400).astype("float32")
+    table = TableColumns({"size": values, "code": values}, {"size": NumberColumn(), "code": CodeColumn()})
+    scores = dict(leak_facts(_splits(train=(table, (values > 0.5).astype("int64"))))["columns"]["targets"][""])
+    assert scores["size"] > 0.95
+    assert scores["code"] == 0  # each code occurs once, so the rows with the same code say nothing
 
 
 def test_leaks_in_ten_thousand_small_examples_are_searched_within_a_second() -> None:

@@ -132,7 +132,9 @@ def telling_columns(splits: Splits) -> dict[str, Any]:
     half = len(places) // 2
     if half < 10:
         return {"of": len(columns), "targets": {}}
-    rules = {name: (_binned(column[places], half), _nearest(column[places], half)) for name, column in columns.items()}
+    kinds = train.inputs.column_kinds
+    numeric = {name for name in columns if name not in kinds or kinds[name].is_numeric}
+    rules = {name: _rules(column[places], half, is_numeric=name in numeric) for name, column in columns.items()}
     scores_by_target = {}
     for target, values in _targets(splits, places):
         scores = [(name, round(_score(*rule, values, half), 4)) for name, rule in rules.items()]
@@ -152,10 +154,15 @@ def _targets(splits: Splits, places: Array) -> Sequence[tuple[str, Array]]:
     return [(name, column.astype(kind)) for name, column in zip(splits.classes, values.T, strict=True)]
 
 
+def _rules(column: Array, half: int, *, is_numeric: bool) -> tuple[Array, Array | None]:
+    """Returns the bin of each cell and, for numbers, the place of the nearest one."""
+    if not is_numeric:
+        return np.unique(column.astype(str), return_inverse=True)[1].reshape(-1), None
+    return _binned(column, half), _nearest(column, half)
+
+
 def _binned(column: Array, half: int) -> Array:
-    """Returns the bin of each cell, from 0: one per value where there are few, else one of 50 of equal size; one for gaps."""
-    if column.dtype.kind not in "fiub":
-        return np.unique(column.astype(str), return_inverse=True)[1].reshape(-1)
+    """Returns the bin of each number, from 0: one per value where there are few, else one of 50 of equal size; one for gaps."""
     values = column.astype("float64")
     finite = values[:half][np.isfinite(values[:half])]
     edges = np.unique(finite)
@@ -164,10 +171,8 @@ def _binned(column: Array, half: int) -> Array:
     return np.where(np.isfinite(values), np.searchsorted(edges, values, side="left"), len(edges) + 1)
 
 
-def _nearest(column: Array, half: int) -> Array | None:
-    """Returns for each row of the second half the place of the nearest number in the first half; None for text."""
-    if column.dtype.kind not in "fiub":
-        return None
+def _nearest(column: Array, half: int) -> Array:
+    """Returns for each row of the second half the place of the nearest number in the first half."""
     values = np.nan_to_num(column.astype("float64"))
     order = np.argsort(values[:half], kind="stable")
     sorted_values, targets = values[order], values[half:]
