@@ -58,13 +58,27 @@ def inputs_of_model(model: Any, run: RunFolder) -> ModelInputs:
 def _kind(column: str, tensor: Any, run: RunFolder) -> ColumnKind:
     """Returns the kind of a column: the recorded one, else the usual one of the input's type."""
     name = run.data().get("column_kinds", {}).get(column)
-    if name is None:
-        return kind_of_dtype(tensor.dtype)
+    return kind_of_dtype(tensor.dtype) if name is None else _kind_named(name, column, run)
+
+
+def _kind_named(name: str, column: str, run: RunFolder) -> ColumnKind:
     if name not in COLUMN_KINDS:
         raise DamagedFile(
             f"{run.data_path}: column `{column}` is of the unknown kind {name!r}; another version of dlcli wrote it"
         )
     return COLUMN_KINDS[name]
+
+
+def recorded_kinds(run: RunFolder) -> dict[str, ColumnKind]:
+    """Returns the kinds that a run recorded for the columns of its table; none for a run that recorded none.
+
+    Raises:
+        DamagedFile: a kind is unknown.
+    """
+    data = run.data()
+    facts = {str(fact.get("name")): str(fact.get("became")) for fact in data.get("column_facts", [])}
+    kinds = {column: COLUMN_KINDS[became] for column, became in facts.items() if became in COLUMN_KINDS}
+    return kinds | {column: _kind_named(name, column, run) for column, name in data.get("column_kinds", {}).items()}
 
 
 def refuse_other_inputs(model: Any, inputs: Inputs, path: Path) -> None:

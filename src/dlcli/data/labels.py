@@ -16,7 +16,7 @@ def label_reader(targets: Array, task: Task, *, classes: int, integer: bool) -> 
 
     Labels are class numbers, int32 `(batch,)`, with `integer`, else one-hot, float32 `(batch, classes)`. They are float32
     `(batch, units)` for targets that are not class numbers, and for two classes with a single sigmoid output. Of an output
-    that is no row, labels have the axes of the output type's `labels`.
+    that is not a row, labels have the axes of the output type's `labels`.
     """
     labels = task.output.labels(targets)
     values = on_host(labels)

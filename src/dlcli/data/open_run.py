@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from dlcli.data.inputs import recorded_kinds
 from dlcli.data.same_data import refuse_other_fingerprint
 from dlcli.data.splits import Splits, open_splits
 from dlcli.program import command
@@ -108,6 +109,8 @@ def open_recorded(run: RunFolder, experiment: Experiment, *, offline: bool) -> S
         DataError: the data cannot be read, or has changed since the training.
         DamagedFile: a file of the run was changed or damaged.
     """
-    splits = open_splits(experiment, offline=offline, split=run.split(), revision=run.revision())
+    splits = open_splits(
+        experiment, offline=offline, split=run.split(), revision=run.revision(), column_kinds=recorded_kinds(run)
+    )
     refuse_other_fingerprint(run, splits.fingerprint)
     return splits

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.data.fingerprint import fingerprint
+from dlcli.data.inputs import recorded_kinds
 from dlcli.data.splits import open_source, with_targets
 from dlcli.errors import DataError, UsageError
 from dlcli.runs import RunFolder
@@ -43,7 +44,8 @@ def open_other(experiment: Experiment, run: RunFolder, path: Path, *, offline: b
         raise UsageError(f"--data: a {experiment.data.source.kind} source has no folder or file that --data could replace")
     for _, message in source.faults():
         raise DataError(f"--data: {message}" if str(path) in message else f"--data: {path}: {message}")
-    opened = open_source(source, Request(experiment.task, experiment.data.image, experiment.seed, offline))
+    request = Request(experiment.task, experiment.data.image, experiment.seed, offline, column_kinds=recorded_kinds(run))
+    opened = open_source(source, request)
     if "test" not in opened.parts and len(opened.parts) > 1:
         raise DataError(
             f"--data: {path} has the splits {' and '.join(opened.parts)} and no test split: name the folder of one split"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dlcli.data.fingerprint import fingerprint
+from dlcli.data.inputs import recorded_kinds
 from dlcli.data.split import recorded_splits
 from dlcli.data.splits import open_examples
 from dlcli.errors import DataError
@@ -13,7 +14,7 @@ from dlcli.spec.experiment import Experiment
 
 def refuse_other_data(run: RunFolder, experiment: Experiment, *, offline: bool) -> None:
     """Raises DataError if an experiment's source lacks examples that a run was trained on, or has changed ones."""
-    opened = open_examples(experiment, offline=offline, split=run.split(), revision=run.revision())
+    opened = _opened(run, experiment, run.split(), offline=offline)
     try:
         current = _fingerprint_in(opened, run, experiment)
     except DataError as error:
@@ -37,7 +38,7 @@ def _other_data(run: RunFolder, difference: str) -> DataError:
 def is_copy(run: RunFolder, experiment: Experiment, *, offline: bool) -> bool:
     """Whether the source of an experiment holds exactly the examples of a run."""
     split = run.split()
-    opened = open_examples(experiment, offline=offline, split=split, revision=run.revision())
+    opened = _opened(run, experiment, split, offline=offline)
     names = _names(opened)
     skipped = run.data().get("skipped", {}).get("count", 0)
     if not split.keys() <= names or len(names) > len(split) + skipped:
@@ -54,6 +55,11 @@ def known_images(run: RunFolder, experiment: Experiment, *, offline: bool) -> in
         return 0
     trained = {name for name, part in run.split().items() if part == "train"}
     return len(trained & _names(open_examples(experiment, offline=offline, split=None, revision=run.revision())))
+
+
+def _opened(run: RunFolder, experiment: Experiment, split: dict[str, str], *, offline: bool) -> Opened:
+    """Returns the examples of an experiment's source, read as those of the run."""
+    return open_examples(experiment, offline=offline, split=split, revision=run.revision(), column_kinds=recorded_kinds(run))
 
 
 def _names(opened: Opened) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -16,6 +17,7 @@ from dlcli.data.split import SplitExamples, drawn_splits, recorded_splits
 from dlcli.data.split_file import read_split_file
 from dlcli.errors import DataError
 from dlcli.runs.folder import REVISION
+from dlcli.runtime.column_kinds import ColumnKind
 from dlcli.runtime.images import ImageFiles
 from dlcli.runtime.inputs import Images
 from dlcli.spec.data.data import ImageSettings
@@ -108,7 +110,12 @@ class Splits(SplitExamples):
 
 
 def open_splits(
-    experiment: Experiment, *, offline: bool = False, split: dict[str, str] | None = None, revision: int = REVISION
+    experiment: Experiment,
+    *,
+    offline: bool = False,
+    split: dict[str, str] | None = None,
+    revision: int = REVISION,
+    column_kinds: Mapping[str, ColumnKind] | None = None,
 ) -> Splits:
     """Opens the source and returns its splits.
 
@@ -117,6 +124,7 @@ def open_splits(
         offline: whether nothing may be downloaded.
         split: the split of each example as a run recorded it, by id; None to split by the spec.
         revision: the revision of the run whose examples are opened again.
+        column_kinds: the kinds of columns that this run recorded.
 
     Raises:
         DataError: the data cannot be read, or a required split has no examples or classes.
@@ -125,7 +133,7 @@ def open_splits(
     is_first = split is None
     if split is None and data.split.file:
         split = read_split_file(Path(data.split.file))
-    opened = open_examples(experiment, offline=offline, split=split, revision=revision)
+    opened = open_examples(experiment, offline=offline, split=split, revision=revision, column_kinds=column_kinds)
     opened, faults = _readable(opened, data.on_error, data.skip_budget) if is_first else (opened, [])
     _refuse_unfit(opened, experiment)
     splits = drawn_splits(opened, experiment) if split is None else recorded_splits(opened, split, experiment)
@@ -155,14 +163,21 @@ def open_splits(
     )
 
 
-def open_examples(experiment: Experiment, *, offline: bool, split: dict[str, str] | None, revision: int) -> Opened:
+def open_examples(
+    experiment: Experiment,
+    *,
+    offline: bool,
+    split: dict[str, str] | None,
+    revision: int,
+    column_kinds: Mapping[str, ColumnKind] | None = None,
+) -> Opened:
     """Returns the examples of the chosen classes; by the rules of revision 1 if only these find the examples of a split.
 
     Raises:
         DataError: the data cannot be read, or lacks one of the classes.
     """
     data = experiment.data
-    request = Request(experiment.task, data.image, experiment.seed, offline, revision)
+    request = Request(experiment.task, data.image, experiment.seed, offline, revision, column_kinds or {})
     opened = open_source(data.source, request)
     if split is not None and revision > 1 and not _names_all(split, opened):
         first_revision = open_source(data.source, replace(request, revision=1))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import doctest
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from trainings import Heard, trained, write_spec
 
 import dlcli
+from dlcli.data.open_run import open_recorded
+from dlcli.data.same_data import is_copy
 from dlcli.data.splits import open_splits
 from dlcli.errors import DamagedFile, DataError, UsageError
 from dlcli.explain.tables import permutation
@@ -23,7 +27,8 @@ from dlcli.runtime.column_kinds import CellForm, ColumnKind, Dtype, Encoding, Re
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model
 from dlcli.score.baseline import baselines
-from dlcli.spec.data.sources.column_kinds import COLUMN_KINDS
+from dlcli.spec.data.sources.column_kinds import CATEGORY, COLUMN_KINDS, NUMBER
+from dlcli.training.resume import resume
 
 pytestmark = pytest.mark.usefixtures("without_pictures", "kinds")
 Array = np.ndarray[Any, Any]
@@ -97,9 +102,7 @@ class TextColumn(ColumnKind):
 @pytest.fixture(scope="module")
 def kinds() -> Iterator[None]:
     """Registers both kinds."""
-    with pytest.MonkeyPatch.context() as patch:
-        for kind in (FlagColumn(), TextColumn()):
-            patch.setitem(COLUMN_KINDS, kind.name, kind)
+    with patch.dict(COLUMN_KINDS, {kind.name: kind for kind in (FlagColumn(), TextColumn())}):
         yield
 
 
@@ -213,3 +216,32 @@ def test_a_run_with_a_kind_that_is_not_registered_is_refused_with_its_name(run: 
             dlcli.Run(run.path).predict(rows(1, 0))
     finally:
         write_json(run.data_path, data)
+
+
+def test_a_kind_that_is_added_later_does_not_change_the_columns_of_earlier_runs(tmp_path: Path) -> None:
+    table = save(tmp_path / "rows.csv", rows(80, 0))
+    spec = write_spec(tmp_path, "{kind: csv, path: rows.csv, target: liked}", task="binary")
+    with patch.dict(COLUMN_KINDS, {kind.name: kind for kind in (CATEGORY, NUMBER)}, clear=True):
+        earlier = trained(spec)
+        scores = dlcli.Run(earlier.path).evaluate().metrics
+        other = save(tmp_path / "other.csv", rows(20, 1))
+        other_scores = dlcli.Run(earlier.path).evaluate(data=other).metrics
+    facts = {fact["name"]: fact["became"] for fact in earlier.data()["column_facts"]}
+    assert facts["member"] == facts["review"] == "category"
+    assert "column_kinds" not in earlier.data()
+
+    assert dlcli.Run(earlier.path).evaluate().metrics == scores
+    assert dlcli.Run(earlier.path).evaluate(data=other).metrics == other_scores
+    assert is_copy(earlier, earlier.experiment(), offline=True)
+    moved = shutil.copy(table, tmp_path / "moved.csv")
+    resume(earlier, Heard(), overrides=[f"data.source.path={moved}", "training.epochs=3"], schedule=None, offline=True)
+    assert earlier.status().state == "completed"
+    # A new run of the same spec has the new kinds.
+    assert trained(spec).data()["column_kinds"] == {"member": "flag", "review": "text"}
+
+
+def test_the_data_of_a_run_with_a_kind_that_is_not_registered_is_refused_with_its_name(run: RunFolder) -> None:
+    shipped = {kind.name: kind for kind in (CATEGORY, NUMBER)}
+    message = "column `member` is of the unknown kind 'flag'"
+    with patch.dict(COLUMN_KINDS, shipped, clear=True), pytest.raises(DamagedFile, match=message):
+        open_recorded(run, run.experiment(), offline=True)

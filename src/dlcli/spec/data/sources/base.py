@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
@@ -14,6 +14,7 @@ from dlcli.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
+    from dlcli.runtime.column_kinds import ColumnKind
     from dlcli.runtime.inputs import Inputs
 
 
@@ -54,7 +55,7 @@ class Examples:
     """Labelled examples, addressed by position.
 
     `targets` are class numbers int64 `(n,)`, labels 0 or 1 float32 `(n, labels)`, or numbers float32 `(n, targets)`. `ids`
-    name each example for good: a row's number, a file's path below its folder. Targets of an output type that is no row may
+    name each example for good: a row's number, a file's path below its folder. Targets of an output type that is not a row may
     have other axes; without labels they are `(n, 0)` until they are computed from the inputs (`OutputType.targets`).
     """
 
@@ -94,7 +95,8 @@ class Request:
     """A request to a source: the task, the form of images, and the seed of generated data.
 
     `revision` is that of the run whose examples are read again (`RunFolder.revision`): earlier ones found and named them by
-    other rules.
+    other rules. `column_kinds` are the kinds of columns that this run recorded, which a kind that is added later
+    does not change.
     """
 
     task: Task
@@ -102,6 +104,7 @@ class Request:
     seed: int
     offline: bool = False
     revision: int = 2
+    column_kinds: Mapping[str, ColumnKind] = field(default_factory=dict)
 
 
 class SourceSpec(Spec):
@@ -256,7 +259,7 @@ def _examples(wrong: Array) -> str:
 
 
 def _not_a_number(values: Array) -> Any:
-    """Returns the first value that is no number."""
+    """Returns the first value that is not a number."""
     for value in values.reshape(-1).tolist():
         try:
             float(value)

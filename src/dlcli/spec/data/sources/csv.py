@@ -328,7 +328,7 @@ class Csv(SourceSpec):
             ignored = ignored_columns(self, table.names, tables["train"].names)
             part_notes[part] = (*table.notes, *ignored, *target_notes)
             notes += [where + note for note in part_notes[part]]
-        columns = Columns.of(self, tables["train"])
+        columns = Columns.of(self, tables["train"], request.column_kinds)
         classes: tuple[str, ...] | None = None
         parts: dict[str, Examples] = {}
         for part, table in tables.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +60,13 @@ class Columns:
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, source: Csv, table: Table) -> Columns:
+    def of(cls, source: Csv, table: Table, recorded: Mapping[str, ColumnKind]) -> Columns:
         """Returns what the columns of a training table become.
+
+        Args:
+            source: the spec's source.
+            table: the training table.
+            recorded: the kinds of columns that a run recorded; empty for a first training.
 
         Raises:
             DataError: columns have too many values for a category, all of them named.
@@ -74,7 +79,7 @@ class Columns:
         cells: dict[str, ReadCells] = {}
         for name in names:
             if name not in dates:
-                kinds[name], cells[name] = _kind_of(table.column(name), forms[name], set_kinds.get(name))
+                kinds[name], cells[name] = _kind_of(table.column(name), forms[name], set_kinds.get(name), recorded.get(name))
         numbers = {name: _exact(cells[name]) for name, kind in kinds.items() if kind.is_numeric}
         categories = {name: cells[name].values for name, kind in kinds.items() if kind.has_categories}
         _refuse_wide(
@@ -83,8 +88,8 @@ class Columns:
         facts = _facts(source, table, names, kinds, dropped)
         notes = [*_dropped_notes(dropped), *(remarks(numbers, categories) if source.revision > 1 else _empty_notes(numbers))]
         if source.revision > 1:
-            named = (*numbers, *source.named(source.targets, table.names))
-            texts = {name: set(table.column(name).tolist()) - {None} for name in named}
+            numeric_names = (*numbers, *source.named(source.targets, table.names))
+            texts = {name: set(table.column(name).tolist()) - {None} for name in numeric_names}
             notes += form_notes(texts, table.separator, table.decimal)
         return cls(source, table, names, kinds, cells, tuple(facts), tuple(notes))
 
@@ -148,11 +153,18 @@ def _forms(source: Csv, table: Table) -> dict[str, CellForm]:
     return {name: source.form(table.decimal, decorated=name in decorated) for name in table.names}
 
 
-def _kind_of(cells: Array, form: CellForm, set_kind: ColumnKind | None) -> tuple[ColumnKind, ReadCells]:
-    """Returns the kind of a training column and its values: the kind that the spec sets, else the most special that fits."""
-    for kind in [set_kind] if set_kind is not None else reversed(COLUMN_KINDS.values()):
+def _kind_of(
+    cells: Array, form: CellForm, set_kind: ColumnKind | None, recorded: ColumnKind | None
+) -> tuple[ColumnKind, ReadCells]:
+    """Returns the kind of a training column and its values.
+
+    It is the kind that the spec sets, else the first that fits: the one that the run recorded, then special before general.
+    """
+    if set_kind is not None:
+        return set_kind, set_kind.read(cells, form)
+    for kind in (*([recorded] if recorded is not None else []), *reversed(COLUMN_KINDS.values())):
         read = kind.read(cells, form)
-        if kind is set_kind or kind.fits(read):
+        if kind.fits(read):
             return kind, read
     raise AssertionError("every column is a category")
 
@@ -273,15 +285,15 @@ def wide_columns(source: Csv) -> Iterator[tuple[str, str]]:
     names = beginning.table.names
     rows = f"{'its first ' if beginning.more else ''}{len(beginning.rows):,} rows"
     set_kinds = source.kinds_set(names)
-    other = {name for name, kind in set_kinds.items() if kind.has_categories}
-    skip = {*source.named(list(source.dates), names), *(set_kinds.keys() - other)}
+    set_categories = {name for name, kind in set_kinds.items() if kind.has_categories}
+    skip = {*source.named(list(source.dates), names), *(set_kinds.keys() - set_categories)}
     places = {name: place for place, name in enumerate(names)}
     wide: dict[str, str] = {}
     for name in source.feature_names(names):
         if name in skip or name.startswith("Unnamed: "):
             continue
         counts = _counts(beginning, places[name], source.marks)
-        if len(counts) > source.max_categories and (name in other or _has_text(counts)):
+        if len(counts) > source.max_categories and (name in set_categories or _has_text(counts)):
             wide[name] = _wide_words(counts, name, rows)
     if wide:
         yield "drop", _refusal(list(wide.values()), list(wide))
