@@ -1,4 +1,4 @@
-"""A task without labels in one file, whose output is no row: the input again. It is not part of dlcli.
+"""A task without labels in one file, whose output is not a row: the input again. It is not part of dlcli.
 
 Run as a program it is dlcli with this task: `python reconstruction.py train spec.yaml`.
 """

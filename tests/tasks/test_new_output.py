@@ -1,4 +1,4 @@
-"""A new output that is no row of numbers takes one file: it is trained, resumed and scored, or refused by name."""
+"""A new output that is not a row of numbers takes one file: it is trained, resumed and scored, or refused by name."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_the_entry_of_the_nearest_output_type_is_used() -> None:
 
 def test_the_entry_of_rows_is_not_that_of_an_output_that_is_no_row() -> None:
     class Maps(Values):
-        """An output that is no row."""
+        """An output that is not a row."""
 
         is_row = False
 

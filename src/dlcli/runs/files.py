@@ -224,7 +224,7 @@ def _refuse_no_file(path: Path) -> None:
 
 
 def read_table(path: Path, *, whole_lines: bool = False) -> list[dict[str, str]]:
-    """Returns the rows of a CSV file, each by column name; with `whole_lines` an unfinished last line is no row.
+    """Returns the rows of a CSV file, each by column name; with `whole_lines` an unfinished last line is not a row.
 
     Raises:
         DamagedFile: as for `read_cells`.
@@ -236,7 +236,7 @@ def read_table(path: Path, *, whole_lines: bool = False) -> list[dict[str, str]]
 def read_cells(path: Path, *, whole_lines: bool = False) -> tuple[list[str], list[list[str]]]:
     """Returns the column names of a CSV file, of which two may be equal, and the cells of each row.
 
-    With `whole_lines` an unfinished last line is no row.
+    With `whole_lines` an unfinished last line is not a row.
 
     Raises:
         DamagedFile: it is missing, no file, too large, or its rows are not as wide as its heading.

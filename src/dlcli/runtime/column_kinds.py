@@ -65,8 +65,8 @@ class Encoding:
 class ColumnKind(ABC):
     """One kind of column. Everything that depends on what a column's cells are is a method or an attribute here.
 
-    The kinds are listed in `dlcli.spec.data.sources.column_kinds`. A kind without settings has one instance there. Columns
-    whose kinds are equal are encoded together.
+    The kinds are listed in `dlcli.spec.data.sources.column_kinds`, one instance each. Columns of one kind are encoded
+    together.
 
     >>> from dlcli.spec.data.sources.column_kinds import CATEGORY, NUMBER
     >>> import numpy as np

@@ -46,8 +46,8 @@ class EncodedColumns:
 def column_inputs(columns: Mapping[str, Array], kinds: Mapping[str, ColumnKind], encoding: Encoding) -> EncodedColumns:
     """Returns a Keras input for each column, and the encoded features.
 
-    The features are those of numeric kinds, then those of the
-    other kinds, each in the order of the columns; columns of equal kinds are encoded together.
+    The features are those of numeric kinds, then those of the other kinds, each in the order of the columns; columns of one
+    kind are encoded together.
 
     Args:
         columns: the training split's columns `(n,)`, in the dtypes of their kinds.
@@ -60,8 +60,8 @@ def column_inputs(columns: Mapping[str, Array], kinds: Mapping[str, ColumnKind],
     encoded: list[Any] = []
     widths: list[tuple[ColumnKind, int]] = []
     for kind in sorted(dict.fromkeys(kinds[name] for name in columns), key=lambda kind: not kind.is_numeric):
-        same = [name for name in columns if kinds[name] == kind]
-        tensors = kind.encode([inputs[names[name]] for name in same], [columns[name] for name in same], encoding)
+        of_kind = [name for name in columns if kinds[name] == kind]
+        tensors = kind.encode([inputs[names[name]] for name in of_kind], [columns[name] for name in of_kind], encoding)
         encoded += tensors
         widths.append((kind, sum(tensor.shape[-1] for tensor in tensors)))
     return EncodedColumns(inputs, joined(encoded, "encoded"), widths)

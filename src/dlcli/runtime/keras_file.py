@@ -34,7 +34,7 @@ def load_keras_file(path: Path) -> Any:
     """Returns the model of a `.keras` file, not compiled.
 
     Raises:
-        DamagedFile: it is damaged, too large for what it holds, or holds what is no layer of Keras's or of a backbone.
+        DamagedFile: it is damaged, too large for what it holds, or holds what is not a layer of Keras's or of a backbone.
     """
     from dlcli.upstream.keras import import_keras, weights_watched
 

@@ -13,8 +13,8 @@ def load_model(path: Path, *, output: tuple[int, ...] | None = None) -> Any:
     """Returns the Keras model of a `model.keras`, which may contain layers that the backbones of specs declare.
 
     Raises:
-        DamagedFile: the file cannot be loaded, contains foreign code, has several outputs, or an output that has not the shape
-            `output` for one example.
+        DamagedFile: the file cannot be loaded, contains foreign code, has several outputs, or an output that does not have the
+            shape `output` for one example.
     """
     model = load_keras_file(path)
     shape = getattr(model, "output_shape", None)

@@ -67,7 +67,7 @@ def baselines(
     one-hot). Of more than `most` training examples a random subset is used, drawn by the spec's seed.
 
     Raises:
-        UsageError: there is no such split, the kind of model has no scores, or the task's targets are no rows of numbers.
+        UsageError: there is no such split, the kind of model has no scores, or the task's targets are not rows of numbers.
         DataError: the data cannot be read.
     """
     refuse_unsupported(experiment, "baseline", f"`{command()} baseline`")

@@ -306,6 +306,6 @@ def _losses(experiment: Experiment, outputs: int, truth: Array, scores: Array) -
         labels = keras.utils.to_categorical(truth, outputs)
     tensors = (keras.ops.convert_to_tensor(labels), keras.ops.convert_to_tensor(output.model_output(scores)))
     losses, counted = np.asarray(loss.each(*tensors), dtype="float64"), loss.counted(truth)
-    if losses.ndim > 1:  # of an output that is no row
+    if losses.ndim > 1:  # of an output that is not a row
         losses = losses.reshape(len(losses), -1).mean(axis=1)
     return (losses, ...) if counted is None else (np.where(counted, losses, np.nan), counted)

@@ -28,7 +28,7 @@ class Outcome:
     Attributes:
         truth: int64 class numbers `(n,)`, labels 0 or 1 float32 `(n, labels)`, or values float32 `(n, targets)`.
         scores: float32 probabilities `(n, classes)` or `(n, labels)`, or values `(n, targets)`. Read back from a file, they are
-            None above 1,000 classes. Truth and scores of an output that is no row have the shapes of its output type.
+            None above 1,000 classes. Truth and scores of an output that is not a row have the shapes of its output type.
         predicted_numbers: the predicted class numbers `(n,)` where scores are None.
         losses: the loss of each example `(n,)`; None where it is not known.
     """
@@ -65,7 +65,7 @@ class Outcome:
 
 
 def write_outcome(outcome: Outcome, folder: Path) -> None:
-    """Writes `predictions.csv`, or `predictions.parquet` where there are many cells; neither for an output that is no row.
+    """Writes `predictions.csv`, or `predictions.parquet` where there are many cells; neither for an output that is not a row.
 
     Columns `id,label,predicted,probability,p_<class>...`; for several labels or targets, columns of each.
     A float has nine digits, so that it reads back as the same bits. `losses.csv` beside it has the columns `id,loss`.

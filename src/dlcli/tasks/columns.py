@@ -39,7 +39,7 @@ class PredictionColumns:
 
     Attributes:
         cells: by name, texts or numbers as objects, or numbers, `(n,)`.
-        where: the file.
+        path: the path of the file, for messages.
 
     Example:
         >>> import numpy as np
@@ -49,7 +49,7 @@ class PredictionColumns:
     """
 
     cells: Mapping[str, Array]
-    where: str
+    path: str
 
     def column(self, name: str) -> Array:
         """Returns a column.
@@ -58,22 +58,22 @@ class PredictionColumns:
             DamagedFile: the table lacks it.
         """
         if name not in self.cells:
-            raise DamagedFile(f"{self.where}: lacks the column {name!r}")
+            raise DamagedFile(f"{self.path}: lacks the column {name!r}")
         return self.cells[name]
 
     def numbers(self, name: str) -> Array:
         """Returns a column of finite numbers, float32 `(n,)`.
 
         Raises:
-            DamagedFile: the table lacks it, or has a cell that is no finite number.
+            DamagedFile: the table lacks it, or has a cell that is not a finite number.
         """
         column = self.column(name)
         try:
             numbers: Array = column.astype("float64").astype("float32")
         except (TypeError, ValueError):
-            raise DamagedFile(f"{self.where}: {name}: contains a cell that is not a number") from None
+            raise DamagedFile(f"{self.path}: {name}: contains a cell that is not a number") from None
         if not all(map(isfinite, numbers.tolist())):
-            raise DamagedFile(f"{self.where}: {name}: contains a number that is not finite")
+            raise DamagedFile(f"{self.path}: {name}: contains a number that is not finite")
         return numbers
 
     def class_numbers(self, name: str, classes: Sequence[str]) -> Array:
@@ -88,5 +88,5 @@ class PredictionColumns:
         names = self.column(name).tolist()
         unknown = next((text for text in names if text not in number), None)
         if unknown is not None:
-            raise DamagedFile(f"{self.where}: {name}: the run has no class {str(unknown)[:40]!r}")
+            raise DamagedFile(f"{self.path}: {name}: the run has no class {str(unknown)[:40]!r}")
         return np.array([number[text] for text in names], dtype="int64")

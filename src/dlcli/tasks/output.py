@@ -33,7 +33,7 @@ class OutputType(ABC):
     name of `names` (a class, a label or a target): they are measured, stored and shown. *Predicted* is the decision that
     follows from the scores, in the form of the targets.
 
-    An output type that is no row (`is_row`) has other shapes, such as a class for each pixel or the input again. It says its
+    An output type that is not a row (`is_row`) has other shapes, such as a class for each pixel or the input again. It says its
     `shape` and its `head`; it is trained and scored, but has no columns in tables, and commands that need a row refuse it.
 
     Attributes:
@@ -83,7 +83,7 @@ class OutputType(ABC):
     def reason_against(self, feature: str) -> str:
         """Returns why an output of this type does not support a feature (`spec.support.Feature`); empty if it does."""
         needs_row = not self.is_row and feature in ("explain", "export", "baseline")
-        return "the output for an example is no row of numbers" if needs_row else ""
+        return "the output for an example is not a row of numbers" if needs_row else ""
 
     def units(self, names: int) -> int:
         """Returns the width of the model's output for a number of classes, labels or targets."""
@@ -115,7 +115,7 @@ class OutputType(ABC):
         return scores
 
     def read(self, labels: Array, names: tuple[str, ...] | None) -> tuple[Array, tuple[str, ...]]:
-        """Returns the targets of an output that is no row, and the names of classes or labels, for the labels of a source.
+        """Returns the targets of an output that is not a row, and the names of classes or labels, for the labels of a source.
 
         Those of rows are read by the source (`labels_of`).
 
@@ -145,7 +145,7 @@ class OutputType(ABC):
     def labels(self, targets: Array) -> Array:
         """Returns targets in the form of a loss: class numbers int32 `(n,)`, else float32 `(n, units)`.
 
-        Of an output that is no row: class numbers int32 `(n, ...)`, else float32 in the shape of the model's output.
+        Of an output that is not a row: class numbers int32 `(n, ...)`, else float32 in the shape of the model's output.
         """
 
     @abstractmethod
@@ -192,7 +192,7 @@ class OutputType(ABC):
 
         stored_names = tuple(name.removeprefix("label_") for name in columns.cells if name.startswith("label_"))
         if not stored_names:
-            raise DamagedFile(f"{columns.where}: contains no predictions")
+            raise DamagedFile(f"{columns.path}: contains no predictions")
         truth, scores = (
             np.stack([columns.numbers(f"{word}_{name}") for name in stored_names], 1) for word in ("label", "predicted")
         )
@@ -290,7 +290,7 @@ class Decisions(OutputType):
 def entry_of(table: Mapping[type[OutputType], Entry], output: OutputType) -> Entry | None:
     """Returns the table's entry for an output type or its nearest base class with an entry; None if there is none.
 
-    Of an output that is no row, the entries of base classes that are rows do not count, and the other way round.
+    Of an output that is not a row, the entries of base classes that are rows do not count, and the other way round.
     """
     bases = (base for base in type(output).__mro__ if issubclass(base, OutputType) and base.is_row == output.is_row)
     return next((table[base] for base in bases if base in table), None)

@@ -15,7 +15,7 @@ import pytest
 from dlcli.errors import DataError
 from dlcli.runtime.column_kinds import ColumnKind
 from dlcli.spec.data.sources.base import Opened
-from dlcli.spec.data.sources.column_kinds import CATEGORY, NUMBER
+from dlcli.spec.data.sources.column_kinds import CATEGORY, COLUMN_KINDS, NUMBER
 from dlcli.spec.data.sources.csv import Csv, DateColumn
 from dlcli.spec.data.sources.csv_rows import Rows, read_rows, row_settings
 from dlcli.spec.data.sources.table.look import look
@@ -56,6 +56,16 @@ def _zipped(text: str) -> bytes:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("rows.csv", text)
     return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in COLUMN_KINDS.values() if kind.setting], ids=lambda kind: kind.name)
+def test_a_column_that_the_field_of_a_kind_lists_is_of_this_kind(tmp_path: Path, kind: ColumnKind) -> None:
+    source = csv(tmp_path, "price,code,y\n$1,7,0\n$2,8,1\n", **{kind.setting: ["price", "code"]})
+    assert source.kinds_set(["price", "code", "y"]) == {"price": kind, "code": kind}
+    assert opened(source).parts["train"].inputs.column_kinds == {"price": kind, "code": kind}
+    assert [fact["became"] for fact in opened(source).column_facts] == [kind.name, kind.name, "target"]
+    without = opened(csv(tmp_path, "price,code,y\n$1,7,0\n$2,8,1\n"))
+    assert without.parts["train"].inputs.column_kinds == {"price": CATEGORY, "code": NUMBER}
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def _augmentation_needs_images(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _augmentation_leaves_targets(experiment: Experiment) -> Iterator[Finding]:
-    """Targets that are no rows have places, such as those of pixels, which a change of the images would move."""
+    """Targets that are not rows have places, such as those of pixels, which a change of the images would move."""
     if experiment.task.output.is_row:
         return
     message = f"augmentation changes the images, but not the targets of `task: {experiment.task}`"

@@ -157,7 +157,7 @@ class PlainMetric(MetricSpec):
         from sklearn import metrics
 
         predicted = task.output.decide(scores)
-        if truth.ndim > 2:  # of an output that is no row
+        if truth.ndim > 2:  # of an output that is not a row
             truth, predicted = truth.reshape(len(truth), -1), predicted.reshape(len(truth), -1)
         if self.kind == "rmse":  # over all targets at once, as in Keras; scikit-learn would average theirs
             truth, predicted = truth.reshape(-1), predicted.reshape(-1)

@@ -30,7 +30,7 @@ class NumberColumn(ColumnKind):
     exported_as: ClassVar[str] = "float32, NaN if missing"
 
     def read(self, cells: Array, form: CellForm) -> ReadCells:
-        """Returns the numbers of cells, NaN where a cell is a gap or no number."""
+        """Returns the numbers of cells, NaN where a cell is a gap or not a number."""
         import numpy as np
 
         exact = numbers_in(
@@ -51,13 +51,13 @@ class NumberColumn(ColumnKind):
         return f"{cell[:60]!r} is not a number, or too large{decimal_hint(form.decimal, cell)}"
 
     def refusal(self, cells: Array, read: ReadCells, form: CellForm, *, in_training: bool) -> str:
-        """Returns the most frequent cells that are no number, or the first one that is too large."""
+        """Returns the most frequent cells that are not numbers, or the first one that is too large."""
         import numpy as np
 
-        words = read.unreadable & np.isnan(read.values)
-        if not words.any():
+        not_numbers = read.unreadable & np.isnan(read.values)
+        if not not_numbers.any():
             return f"contains {cells[read.unreadable][0]}, which is infinite or too large"
-        examples = Counter(cells[words].tolist()).most_common(3)
+        examples = Counter(cells[not_numbers].tolist()).most_common(3)
         listed = ", ".join(
             f"{value!r} in {counted_rows(count)}" if len(examples) > 1 else repr(value) for value, count in examples
         )
