@@ -11,6 +11,7 @@ from runs.making import SPEC, make_run
 from dlcli.cli.fleet_display import show_leaderboard
 from dlcli.errors import UsageError
 from dlcli.fleet.batch.leaderboard import leaderboard, write_leaderboard
+from dlcli.runs import all_runs
 from dlcli.runs.batches import Batch, Job, Settings
 from dlcli.runs.files import read_table
 
@@ -57,6 +58,17 @@ def test_each_data_set_has_a_table_with_run_ids_and_the_next_command(
     assert f"next: dlcli runs show {board.lines[0].runs[0]}" in shown
     assert "iris@best is the run of this name with the best monitored score" in shown
     assert asdict(board)["lines"][1]["scores"]["accuracy"] == (0.9, None)
+
+
+def test_best_is_not_offered_where_runs_keep_their_last_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    batch = made(tmp_path)
+    for run in all_runs(batch.runs):
+        run.update_status(monitor="epoch", best_value=1.0)
+    board = leaderboard(batch)
+    show_leaderboard(batch, board, write_leaderboard(batch, board))
+    shown = capsys.readouterr().out
+    assert "next: dlcli runs show" in shown
+    assert "@best" not in shown
 
 
 def test_it_sorts_by_validation_too_and_names_the_scores_that_there_are(tmp_path: Path) -> None:

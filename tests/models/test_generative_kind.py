@@ -14,15 +14,17 @@ import pytest
 from cli.killing import assert_same_bits, only_run, train_with_kills
 from conftest import REPOSITORY, run_process
 from pydantic import Field
-from trainings import trained
+from trainings import MLP, trained, write_spec
 
 from dlcli import Run
 from dlcli.cli.app import app
 from dlcli.errors import SpecError, UsageError
-from dlcli.runs import RunFolder
+from dlcli.runs import RunFolder, find_run
+from dlcli.runs.compare import not_scored
 from dlcli.runtime.cluster import Cluster
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.learner import Learner, NamedOptimizer
+from dlcli.score.baseline import Baselines, with_run
 from dlcli.spec.base import Count, OneOf, Shape
 from dlcli.spec.load import load
 from dlcli.spec.model.base import ModelSpec
@@ -208,6 +210,36 @@ def test_commands_that_need_predictions_refuse_the_kind_by_name(
         refusal = f"`dlcli {arguments[0]}` does not support `model.kind: small_gan`: {REASON}"
         assert capsys.readouterr().err.splitlines()[-1] == refusal
     assert not (tmp_path / "exported").exists()
+
+
+def test_no_training_starts_from_a_model_of_the_kind(run: RunFolder, tmp_path: Path) -> None:
+    source = "{kind: builtin, name: digits}"
+    spec = write_spec(tmp_path, source, model=MLP, training=f"epochs: 1, initial_weights: {run.path}")
+    with pytest.raises(UsageError, match=r"a training from \S+ does not support `model\.kind: small_gan`") as refused:
+        trained(spec)
+    assert str(refused.value).endswith(REASON)
+    assert only_run(tmp_path / "runs").status().state == "failed"
+    model = f"{{kind: transfer, backbone: {{kind: run, run: {run.path}}}}}"
+    with pytest.raises(SpecError) as fault:
+        load(write_spec(tmp_path, source, model=model))
+    words = f"model.keras is not a model from examples to an output; `model.kind: small_gan`: {REASON}"
+    assert words in str(fault.value)
+
+
+def test_a_missing_score_is_told_without_a_command_that_refuses_the_kind(run: RunFolder) -> None:
+    refused = f"does not support `model.kind: small_gan`: {REASON}"
+    assert not_scored(run, "test") == f"{run.id} was not scored on test: `dlcli evaluate` {refused}"
+    with pytest.raises(UsageError) as unscored:
+        Run(run.path).metrics()
+    assert str(unscored.value) == f"{run.id}: the split 'test' was not scored (scored: none); Run.evaluate {refused}"
+    with pytest.raises(UsageError) as missing:
+        with_run(Baselines("test", 1, 1, [], [], "", "test"), run)
+    assert str(missing.value) == not_scored(run, "test")
+
+
+def test_none_of_the_runs_is_the_best_of_its_name(run: RunFolder) -> None:
+    with pytest.raises(UsageError, match="with `monitor: epoch` none has a monitored score; try generated@latest"):
+        find_run("generated@best", run.path.parents[1])
 
 
 def test_commands_that_need_no_predictions_work(run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

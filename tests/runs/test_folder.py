@@ -127,6 +127,19 @@ def test_best_is_the_largest_value_if_higher_is_better(runs: Path) -> None:
     assert find_run("iris@best", runs).path == high.path
 
 
+def test_the_number_of_the_last_epoch_is_no_score(runs: Path) -> None:
+    scored, longest = make_run(runs), make_run(runs)
+    longest.update_status(monitor="epoch", best_value=100.0, best_epoch=100)
+    assert find_run("iris@best", runs).path == scored.path
+    scored.update_status(monitor="epoch", best_value=3.0)
+    with pytest.raises(UsageError, match="no run of 'iris' is the best: with `monitor: epoch` none has a monitored score"):
+        find_run("iris@best", runs)
+    for run in (scored, longest):
+        run.update_status(best_value=None)
+    with pytest.raises(UsageError, match="no run of 'iris' has finished an epoch"):
+        find_run("iris@best", runs)
+
+
 def to_accuracy(run: RunFolder) -> bool:
     spec = run.path / "spec.yaml"
     spec.write_text(spec.read_text().replace("monitor: val_loss", "monitor: val_accuracy"))

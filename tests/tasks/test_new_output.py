@@ -23,7 +23,8 @@ from dlcli.runs import RunFolder
 from dlcli.runs.files import read_table
 from dlcli.runtime.loading import load_model
 from dlcli.score.baseline import baselines
-from dlcli.score.evaluate import evaluate
+from dlcli.score.compare import pair_runs
+from dlcli.score.evaluate import EvaluateOptions, evaluate
 from dlcli.score.outcome import has_outcome
 from dlcli.spec.base import OneOf
 from dlcli.spec.load import load
@@ -87,6 +88,20 @@ def test_the_run_is_evaluated_again_and_on_other_data(run: RunFolder, tmp_path: 
     np.savez(tmp_path / "other.npz", x=bright_quarters(20, seed=1)[0])
     other = evaluate(run, "", data=str(tmp_path / "other.npz"))
     assert (other.examples, list(other.metrics)) == (20, ["loss", "mse"])
+
+
+def test_a_comparison_tells_that_predictions_of_the_task_are_not_stored(run: RunFolder) -> None:
+    (pairing,) = pair_runs([run, run], "test")
+    reason = "those of `task: reconstruction` are not stored"
+    assert pairing.notes == [f"{run.id} has no stored predictions of its test split: {reason}"]
+
+
+def test_a_temperature_is_refused_with_the_task(run: RunFolder) -> None:
+    words = "for probabilities; the task of this run is reconstruction"
+    with pytest.raises(UsageError, match=f"--calibrate is {words}"):
+        evaluate(run, "test", options=EvaluateOptions(calibrate=True))
+    with pytest.raises(UsageError, match=f"--calibrated is {words}"):
+        prepare_examples(run, bright_quarters(3)[0], calibrate=True)
 
 
 def test_a_report_is_written_and_new_examples_are_predicted_in_memory(run: RunFolder) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dlcli.api.predictions import Predictions
 from dlcli.errors import UsageError
 from dlcli.runs import RunFolder, find_run
+from dlcli.spec.support import words_against
 
 if TYPE_CHECKING:
     from dlcli.explain import Explanation
@@ -86,7 +87,7 @@ class Run:
             split: test, train or validation; by default test, or validation where there is no test split.
 
         Raises:
-            UsageError: the split was not scored; `evaluate` scores it.
+            UsageError: the split was not scored; `evaluate` scores it where the model has scores.
         """
         return {name: entry["value"] for name, entry in self._scored(split)["metrics"].items()}
 
@@ -97,7 +98,7 @@ class Run:
             split: as for `metrics`.
 
         Raises:
-            UsageError: the split was not scored; `evaluate` scores it.
+            UsageError: the split was not scored; `evaluate` scores it where the model has scores.
         """
         from dlcli.score.record import scores_of
 
@@ -224,7 +225,8 @@ class Run:
         chosen = split or next(iter(splits), "test")
         if chosen not in splits:
             scored = ", ".join(splits) or "none"
-            raise UsageError(f"{self.id}: the split {chosen!r} was not scored (scored: {scored}); Run.evaluate scores it")
+            remedy = words_against(self.spec, "evaluate", "Run.evaluate") or "Run.evaluate scores it"
+            raise UsageError(f"{self.id}: the split {chosen!r} was not scored (scored: {scored}); {remedy}")
         return self._folder.metrics(chosen)
 
 

@@ -21,6 +21,7 @@ from dlcli.fleet.batch.leaderboard import Leaderboard, Line
 from dlcli.program import command
 from dlcli.runs import RunFolder
 from dlcli.runs.batches import Batch, Job, JobStatus
+from dlcli.runs.lookup import has_quality
 from dlcli.runs.progress import epochs_of
 
 _COLUMNS = 4
@@ -122,7 +123,8 @@ def _next(batch: Batch, board: Leaderboard) -> Iterator[str]:
     else:
         yield f"next: {command()} runs show {first.runs[0]}{folder}"
     name = first.runs[0].partition("/")[0]
-    yield f"{name}@best is the run of this name with the best monitored score (training.monitor)"
+    if has_quality(RunFolder(batch.runs / first.runs[0])):
+        yield f"{name}@best is the run of this name with the best monitored score (training.monitor)"
 
 
 def _spread(score: tuple[float, float | None]) -> str:

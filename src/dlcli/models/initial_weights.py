@@ -18,6 +18,7 @@ from dlcli.runtime.layers import single_layers
 from dlcli.runtime.loading import load_model
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.base import TARGET_UNITS
+from dlcli.spec.support import refuse_unsupported
 
 
 def start_from_run(experiment: Experiment, network: Network, splits: Splits, log: Callable[[str], None]) -> bool:
@@ -27,11 +28,14 @@ def start_from_run(experiment: Experiment, network: Network, splits: Splits, log
 
     Raises:
         RunFailed: the architectures differ; the message names the first variable or layer that differs.
+        UsageError: the run's model is not one to start from.
     """
     path = str(experiment.training.initial_weights)
     run = RunFolder(Path(path))
     if not run.model_path.exists():
         raise RunFailed(f"training.initial_weights: {path} has no model")
+    recorded = run.experiment()
+    refuse_unsupported(recorded, "finetune", f"training.initial_weights: a training from {run.id}")
     source, target = _inner(load_model(run.model_path)), network.functional
     pairs = list(zip(source.weights, target.weights, strict=False))
     output = len(_output(target).weights)
@@ -49,7 +53,7 @@ def start_from_run(experiment: Experiment, network: Network, splits: Splits, log
     if len(source.weights) != len(target.weights):
         raise RunFailed(_differs(run, f"it has {len(source.weights)} variables", str(len(target.weights)), len(pairs)))
     _refuse_other_layers(run, source, target)
-    source_normalize = run.experiment().data.normalize
+    source_normalize = recorded.data.normalize
     if source_normalize != experiment.data.normalize:
         scaled = f"it was trained on inputs scaled by `normalize: {source_normalize}`, here it is `{experiment.data.normalize}`"
         raise RunFailed(f"training.initial_weights: {run.id}: {scaled}")

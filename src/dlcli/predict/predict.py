@@ -173,7 +173,7 @@ def _temperature(run: RunFolder, task: Task) -> float:
         UsageError: the run has none, or its task has no probabilities.
     """
     if not isinstance(task.output, Decisions):
-        raise UsageError("--calibrated is for probabilities; a regression has none")
+        raise UsageError(f"--calibrated is for probabilities; the task of this run is {task}")
     temperature = run.temperature()
     if temperature is None:
         raise UsageError(f"{run.id} is not calibrated: {command()} evaluate {run.id} --calibrate fits a temperature")

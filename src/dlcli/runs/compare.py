@@ -10,6 +10,7 @@ from dlcli.program import command
 from dlcli.runs.folder import RunFolder
 from dlcli.runs.scored_splits import split_title
 from dlcli.spec.base import Spec, dump
+from dlcli.spec.support import words_against
 
 Score = dict[str, Any]
 """An entry of `metrics.json`: `value` and, if there is one, `interval`."""
@@ -73,7 +74,7 @@ def _default(spec: Spec, name: str) -> Any:
 
 
 def not_scored(run: RunFolder, split: str) -> str:
-    """Returns the message for a run without scores of a split, with a remedy."""
+    """Returns the message for a run without scores of a split, with a remedy if there is one."""
     sizes = run.data().get("examples", {})
     if split not in sizes:
         return f"{run.id} has no {split} split" + (
@@ -81,7 +82,10 @@ def not_scored(run: RunFolder, split: str) -> str:
         )
     if not run.has_model:
         return f"{run.id} was not scored on {split}: it has no model yet"
-    return f"{run.id} was not scored on {split}: `{command()} evaluate {run.id} --split {split}` does that"
+    evaluate = f"`{command()} evaluate {run.id} --split {split}`"
+    return f"{run.id} was not scored on {split}: " + (
+        words_against(run.experiment(), "evaluate", f"`{command()} evaluate`") or f"{evaluate} does that"
+    )
 
 
 def flat(value: Any, place: str = "") -> dict[str, Any]:

@@ -91,24 +91,43 @@ def _marked(name: str, which: str, candidates: list[RunFolder]) -> RunFolder:
     if which != "best":
         raise UsageError(f"{name}@{which}: expected {name}@best or {name}@latest")
     best = max(same_name, key=_quality)
-    if _quality(best) == -math.inf:
-        raise UsageError(f"no run of {name!r} has finished an epoch")
-    return best
+    if has_quality(best):
+        return best
+    if any(map(_keeps_last_epoch, same_name)):
+        raise UsageError(f"no run of {name!r} is the best: with `monitor: epoch` none has a monitored score; try {name}@latest")
+    raise UsageError(f"no run of {name!r} has finished an epoch")
+
+
+def has_quality(run: RunFolder) -> bool:
+    """Whether a run has a monitored score, so that `name@best` may mean it."""
+    return _quality(run) > -math.inf
+
+
+def _keeps_last_epoch(run: RunFolder) -> bool:
+    """Whether a run has finished epochs and keeps the last; false if its status cannot be read."""
+    from dlcli.spec.training.metrics import LAST_EPOCH
+
+    try:
+        status = run.status()
+    except DlcliError:
+        return False
+    return status.monitor == LAST_EPOCH and status.best_value is not None
 
 
 def _quality(run: RunFolder) -> float:
     """Returns the monitored value of the best epoch, negated if lower is better.
 
-    A run without such a value, or one that cannot be read, has the value minus infinity, so that it never hides others.
+    A run without such a value, or one that cannot be read, has the value minus infinity, so that it never hides others. The
+    number of the last epoch is no such value.
     """
-    from dlcli.spec.training.metrics import higher_is_better
+    from dlcli.spec.training.metrics import LAST_EPOCH, higher_is_better
 
     try:
         status, metrics = run.status(), run.experiment().training.metrics
     except DlcliError:
         return -math.inf
     value = status.best_value
-    if value is None:
+    if value is None or status.monitor == LAST_EPOCH:
         return -math.inf
     return value if higher_is_better(status.monitor, list(metrics or [])) else -value
 

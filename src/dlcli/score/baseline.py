@@ -16,6 +16,7 @@ from dlcli.data.splits import Splits, open_splits
 from dlcli.errors import UsageError
 from dlcli.program import command
 from dlcli.runs import RunFolder
+from dlcli.runs.compare import not_scored
 from dlcli.runs.reporter import Log
 from dlcli.runs.scored_splits import title_of
 from dlcli.runtime.column_kinds import Encoding
@@ -172,7 +173,7 @@ def with_run(table: Baselines, run: RunFolder) -> Baselines:
     """
     scores = run.metrics(table.split)
     if not scores:
-        raise UsageError(f"{run.id} was not scored on {table.split}: {command()} evaluate {run.id} --split {table.split}")
+        raise UsageError(not_scored(run, table.split))
     if table.fingerprint != run.data().get("fingerprint"):
         raise UsageError(f"{run.id} has different data or a different split than the spec, so their scores are not comparable")
     row = {

@@ -98,8 +98,11 @@ def _pair(first: RunFolder, other: RunFolder, split: str, *, any_data: bool) -> 
             raise UsageError(
                 _refusal(first, other, f"their data differ, and {unstored[0].id} has no stored predictions", split)
             )
-        remedy = f"`{command()} evaluate {unstored[0].id} --split {split}` writes them"
-        return replace(empty, notes=[f"{unstored[0].id} has no stored predictions of its {split} split: {remedy}"])
+        if tasks[0].output.is_row:
+            reason = f"`{command()} evaluate {unstored[0].id} --split {split}` writes them"
+        else:
+            reason = f"those of `task: {tasks[0]}` are not stored"
+        return replace(empty, notes=[f"{unstored[0].id} has no stored predictions of its {split} split: {reason}"])
     ours, theirs = read_outcome(first, split), read_outcome(other, split)
     matched = match(ours, theirs)
     if matched.doubt and not any_data:

@@ -92,7 +92,7 @@ def evaluate(
 def _refuse_misfit(options: EvaluateOptions, task: Task, data: str) -> None:
     """Raises UsageError for options that do not fit the task or the data."""
     if options.calibrate and not isinstance(task.output, Decisions):
-        raise UsageError("--calibrate is for probabilities; this run is a regression")
+        raise UsageError(f"--calibrate is for probabilities; the task of this run is {task}")
     if options.costs and not task.output.has_thresholds:
         raise UsageError(f"--cost chooses thresholds of binary and multilabel tasks; the task of this run is {task}")
     if options.calibrate and data:

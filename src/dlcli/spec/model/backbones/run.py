@@ -8,17 +8,19 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
-from dlcli.errors import DamagedFile, DataError
+from dlcli.errors import DamagedFile, DataError, SpecError
 from dlcli.runtime.keras_file import load_keras_file, read_config
 from dlcli.runtime.layers import single_layers
-from dlcli.spec.base import Shape
+from dlcli.spec.base import OneOf, Shape
+from dlcli.spec.document import parse
 from dlcli.spec.model.backbones.base import TARGET_UNITS, BackboneSpec, blocks_of
 from dlcli.spec.model.layers import ShapeError
 from dlcli.spec.paths import FilePath
 
-# `spec` must not import `runs`, so the two files of a run that this module reads are named here a second time.
-MODEL, STATUS = "model.keras", "status.json"
-_LONGEST_STATUS = 2**20
+# `spec` must not import `runs`, so the files of a run that this module reads are named here a second time.
+MODEL, STATUS, SPEC = "model.keras", "status.json", "spec.yaml"
+_LONGEST = 2**20
+"""The bytes that are read of a status or a spec."""
 
 
 def run_folder(path: str) -> Path | None:
@@ -34,16 +36,31 @@ def run_folder(path: str) -> Path | None:
 
 
 def _is_completed(run: Path) -> bool:
-    """Whether a run's status says so; of what is no file nothing is read."""
-    path = run / STATUS
+    """Whether a run's status says so."""
     try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            status = json.loads(file.read(_LONGEST_STATUS))
+        status = json.loads(_start_of(run / STATUS))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(status, dict) and status.get("state") == "completed"
+
+
+def _start_of(path: Path) -> bytes:
+    """Returns the first bytes of a file; of what is no file nothing is read, since a pipe would never end."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(_LONGEST)
+
+
+def _reason_against(run: Path) -> str:
+    """Returns why no training may start from a run, by its model kind; empty if one may, or if its spec cannot be read."""
+    try:
+        section = parse(_start_of(run / SPEC).decode(), SPEC).data["model"]
+        model = OneOf.registry["Model"].validate(section)
+    except (SpecError, OSError, KeyError, ValueError):  # pydantic's errors are a ValueError
+        return ""
+    reason: str = model.reason_against("finetune")
+    return f"`model.kind: {model.kind}`: {reason}" if reason else ""
 
 
 class RunBackbone(BackboneSpec):
@@ -83,13 +100,17 @@ class RunBackbone(BackboneSpec):
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields a run that is missing or unfit, and a layer that it does not have."""
-        if run_folder(self.run) is None:
+        folder = run_folder(self.run)
+        if folder is None:
             reason = "it contains no run with a model" if Path(self.run).is_dir() else "there is no such folder"
             yield "run", f"expected the folder of a completed run; {self.run}: {reason}"
             return
+        if reason := _reason_against(folder):
+            yield "run", f"{folder}/{MODEL} is not a model from examples to an output; {reason}"
+            return
         config = self._config()
         if config is None:
-            yield "run", f"{run_folder(self.run)}/{MODEL} cannot be read as a Keras model"
+            yield "run", f"{folder}/{MODEL} cannot be read as a Keras model"
             return
         if self.example_shape() is None:
             yield "run", "the run was trained on a table of named columns; a backbone takes images or rows of numbers"
