@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -19,6 +20,8 @@ from hypothesis import given, settings, strategies
 
 REPOSITORY = Path(__file__).parents[1]
 gc.set_threshold(50_000, 20, 20)  # as in dlcli's own process
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts background commands so; their processes inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 Dlcli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
