@@ -11,10 +11,10 @@ Example:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # type checkers take it for that of `typing`, whose import takes longer than the rest of this file
 if TYPE_CHECKING:
+    from typing import Any
+
     from dlcli.api.predictions import Predictions
     from dlcli.api.run import Run
     from dlcli.api.training import finetune, load, resume, train
@@ -54,6 +54,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Returns a public name, imported now."""
+    from importlib import import_module
+
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(module), name)

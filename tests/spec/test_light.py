@@ -19,8 +19,8 @@ SNIPPETS = {
 }
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS.values(), ids=SNIPPETS)
-def test_nothing_heavy_is_loaded(snippet: str) -> None:
+def loaded(snippet: str) -> set[str]:
+    """Returns the modules that a fresh Python has loaded after a line of code."""
     code = f"import sys; {snippet}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -30,4 +30,14 @@ def test_nothing_heavy_is_loaded(snippet: str) -> None:
         cwd=REPOSITORY,
         env={"PYTHONPATH": str(REPOSITORY / "src")},
     )
-    assert not HEAVY & set(done.stdout.split())
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS.values(), ids=SNIPPETS)
+def test_nothing_heavy_is_loaded(snippet: str) -> None:
+    assert not HEAVY & loaded(snippet)
+
+
+def test_the_help_loads_no_pydantic_and_importing_dlcli_not_even_typing() -> None:
+    assert not (HEAVY | {"pydantic", "pydantic_core", "yaml", "tempfile"}) & loaded("import dlcli.__main__, dlcli.cli.app")
+    assert not {"typing", "re"} & loaded("import dlcli")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import PydanticKnownError, core_schema
+from typing import TYPE_CHECKING, Any
 
 from dlcli.errors import UsageError
 from dlcli.tasks.output import Entry, OutputType, entry_of
+
+if TYPE_CHECKING:  # the names of the tasks are in the help, which needs no pydantic
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic_core import core_schema
 
 TASKS: dict[str, Task] = {}
 """All tasks by name, in the order of the documentation."""
@@ -54,6 +55,8 @@ class Task:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        from pydantic_core import core_schema
+
         return core_schema.no_info_plain_validator_function(_task_of)
 
     @classmethod
@@ -102,6 +105,8 @@ def _task_of(value: Any) -> Task:
     """
     task = TASKS.get(value) if isinstance(value, str) else value
     if not isinstance(task, Task):
+        from pydantic_core import PydanticKnownError
+
         *others, last = [repr(name) for name in TASKS]
         raise PydanticKnownError("literal_error", {"expected": f"{', '.join(others)} or {last}"})
     return task

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,13 +45,15 @@ def quiet_start() -> Iterator[None]:
     It writes half a dozen lines before its own log level is read, on every start and also where nothing is wrong
     (github.com/tensorflow/tensorflow/issues/100442). `DLCLI_VERBOSE=1` shows them.
     """
+    from tempfile import TemporaryFile
+
     if os.environ.get(VERBOSE) or not _is_open(2):
         yield
         return
     if sys.stderr is not None:
         sys.stderr.flush()
     stderr_copy = os.dup(2)
-    with tempfile.TemporaryFile() as captured:
+    with TemporaryFile() as captured:
         os.dup2(captured.fileno(), 2)
         try:
             yield
@@ -95,6 +95,8 @@ def plain_settings() -> Iterator[None]:
     (github.com/keras-team/keras `src/backend/config.py`). Where they differ one line on stderr reports it. Files
     that Keras downloads stay in the user's folder.
     """
+    from tempfile import TemporaryDirectory
+
     for line in _ignored_variables():
         print(line, file=sys.stderr)
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -103,7 +105,7 @@ def plain_settings() -> Iterator[None]:
     if line and _NOTED not in os.environ:
         os.environ[_NOTED] = "1"
         print(line, file=sys.stderr)
-    with tempfile.TemporaryDirectory() as empty:
+    with TemporaryDirectory() as empty:
         os.environ["KERAS_HOME"] = empty
         try:
             yield
@@ -140,6 +142,8 @@ def _keras_folder() -> Path:
 
 def _ignored_json(path: Path) -> str:
     """Returns a line on how `keras.json` differs from Keras's defaults; empty where it does not."""
+    import json
+
     try:
         if not path.is_file():
             return ""
