@@ -226,6 +226,6 @@ def test_several_devices_are_refused_for_a_model_with_its_own_step_before_it_has
         timeout=300,
     )
     assert process.returncode == 2
-    words = "it has a training step of its own, which devices cannot share"
+    words = "it overrides Keras's training step, so several devices cannot share a batch"
     assert f"`strategy: mirrored` does not support `model.kind: mlp_with_decoder`: {words}" in process.stderr
     assert not (tmp_path / "runs").exists()

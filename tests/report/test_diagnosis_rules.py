@@ -66,6 +66,15 @@ def _run(
     return run
 
 
+def test_rows_with_settings_of_images_are_not_images(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", x=np.ones((20, 3)), y=np.arange(20) % 2)
+    source = f"source: {{kind: npz, path: '{tmp_path / 'rows.npz'}'}}, image: {{size: [8, 8]}}"
+    run = _run(tmp_path, spec=f"task: binary\ndata: {{{source}}}\nmodel: {{kind: mlp, units: [8]}}\n", classes=YES)
+    assert read_evidence(run).has_images  # as far as a run without a recorded shape tells
+    run.write_data(run.data() | {"shape": [3]})
+    assert not read_evidence(run).has_images
+
+
 def _falling(*losses: float, gap: float = 0.05, accuracy: float = 0.9, val_accuracy: float = 0.9) -> Rows:
     return [{"loss": loss, "accuracy": accuracy, "val_loss": loss + gap, "val_accuracy": val_accuracy} for loss in losses]
 

@@ -262,8 +262,7 @@ def _refuse_unfit(opened: Opened, experiment: Experiment) -> None:
         fault := experiment.task.output.fault_of_classes(opened.classes, len(np.unique(strata)), experiment.task.name)
     ):
         raise DataError(fault)
-    has_labels = experiment.task.output.reads_labels
-    is_logarithmic = has_labels and experiment.training.loss.kind == "msle"
+    is_logarithmic = experiment.task.output.reads_labels and experiment.training.loss.kind == "msle"
     if is_logarithmic and min(examples.targets.min() for examples in opened.parts.values()) < 0:
         raise DataError(
             "loss: msle takes a logarithm and needs targets at or above 0; use `loss: huber` for targets of both signs"

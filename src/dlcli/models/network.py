@@ -28,7 +28,7 @@ Blocks = list[tuple[str, list[Any]]]
 class Network:
     """A model as named submodels that share their weights.
 
-    A model kind may train a Keras model of its own (`ModelSpec.learner`) in place of the plain one, and save one of its own
+    A model kind may train another Keras model than the plain one (`ModelSpec.learner`), and save another one
     (`ModelSpec.saved`): only the learner is compiled, and only `whole` is saved.
 
     Attributes:
@@ -67,7 +67,7 @@ class Network:
 
     @property
     def described(self) -> Any:
-        """The Keras model whose layers `describe` lists: `functional`, or `whole` if the model kind saves one of its own."""
+        """The Keras model whose layers `describe` lists: `functional`, or `whole` if the model kind saves another model."""
         return self.functional if self._saves_plain else self.whole
 
     @property

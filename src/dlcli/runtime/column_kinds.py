@@ -83,7 +83,7 @@ class ColumnKind(ABC):
         plural: the name of several such columns.
         dtype: the type of the model's input `(batch, 1)`. Values of a `string` column are text objects in NumPy.
         is_numeric: whether values are quantities, which have an order and a mean.
-        has_categories: whether each different value has a feature of its own, so that their number is limited and reported.
+        has_categories: whether each different value is a separate feature, so that their number is limited and reported.
         setting: the field of the `csv` source that lists the columns of this kind; empty if it has none.
         gap_replacement: what the model computes with in place of a gap that no training row has.
         exported_as: the type of the input and its value for a gap, for the README of an export.

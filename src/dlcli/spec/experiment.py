@@ -247,7 +247,7 @@ def with_defaults(experiment: Experiment) -> Experiment:
 def _default_monitor(experiment: Experiment, metrics: list[MetricSpec]) -> str:
     """Returns the validation loss; of several targets R2, which weighs them alike: the loss is that of the largest numbers.
 
-    A model kind may name another monitor; without validation and without a monitor of its own, its last epoch is the best.
+    A model kind may name another monitor; if it has no validation and names none, its last epoch is the best.
     """
     data, model = experiment.data, experiment.model
     if model.reason_against("validation"):

@@ -171,7 +171,7 @@ class OutputType(ABC):
         return ", ".join(f"{value:.4g}" for value in target)
 
     def caption(self, scores: Array, names: Sequence[str], place: int) -> str:
-        """Returns the prediction for an example `(names,)` in words, with the score of the explained name."""
+        """Returns a caption for the scores `(names,)` of an example: the prediction, and the score of the explained name."""
         return f"{names[place]} {float(scores[place]):.4g}"
 
     def columns(self, truth: Array, scores: Array, names: Sequence[str]) -> dict[str, Array]:

@@ -142,7 +142,7 @@ def _compile(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, steps:
 def _refuse_undeclared(spec: ModelSpec, model: Any) -> None:
     """Raises ValueError if a learner is not what its kind declares, by which specs are checked."""
     if has_own_step(model) and not spec.has_own_step:
-        raise ValueError(f"{type(spec).__name__}.has_own_step is False, but its learner has a training step of its own")
+        raise ValueError(f"{type(spec).__name__}.has_own_step is False, but its learner overrides `train_step`")
     names = tuple(named.name for named in optimizers_of(model))
     if names != spec.optimizers:
         raise ValueError(f"{type(spec).__name__}.optimizers is {spec.optimizers}, but its learner has {names}")

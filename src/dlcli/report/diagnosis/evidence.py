@@ -74,9 +74,11 @@ class Evidence:
 
     @property
     def has_images(self) -> bool:
-        """Whether the inputs were images: of runs of earlier versions, as far as the spec tells."""
-        image = self.experiment.data.image
-        return image.size is not None or self.experiment.data.facts(self.task).image
+        """Whether the inputs were images: their size is in the resolved spec; of earlier versions' runs the source may know."""
+        shape, settings = self.data.get("shape"), self.experiment.data
+        if shape is not None and len(shape) != 3:
+            return False
+        return settings.image.size is not None or settings.facts(self.task).image
 
     @cached_property
     def shares(self) -> Array | None:

@@ -36,7 +36,7 @@ class ModelSpec(Spec):
     """Column of the history that decides which epoch is best unless the spec names one; empty: that of the task, or the last
     epoch of a kind without validation."""
     has_own_step: ClassVar[bool] = False
-    """Whether its learner has a training step of its own, which devices cannot share."""
+    """Whether its learner overrides Keras's training step, so that several devices cannot share a batch."""
     columns: ClassVar[tuple[str, ...]] = ()
     """Columns of the history, besides `loss`, that its learner adds; a lower value is better."""
 
@@ -87,7 +87,7 @@ class ModelSpec(Spec):
         if feature == "baseline":
             return self.reason_against("evaluate")
         if feature == "several devices" and self.has_own_step:
-            return "it has a training step of its own, which devices cannot share"
+            return "it overrides Keras's training step, so several devices cannot share a batch"
         if feature in _ONE_OPTIMIZER and len(self.optimizers) > 1:
             return f"it has {len(self.optimizers)} optimizers ({', '.join(self.optimizers)})"
         return ""
@@ -140,7 +140,7 @@ class ModelSpec(Spec):
     def learner(self, network: Any) -> Any:
         """Returns the Keras model that is compiled and trained: the plain one unless overridden.
 
-        One of its own takes what `network.functional` takes, gives the same output, and shares its layers, which are also
+        Another one takes what `network.functional` takes, gives the same output, and shares its layers, which are also
         in `network.body` and `network.head`. It may have a `train_step` and several optimizers (`runtime.learner.Learner`).
 
         Args:

@@ -22,7 +22,7 @@ def _features_are_supported(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _used_features(experiment: Experiment) -> Iterator[tuple[Place, Feature, str]]:
-    """Yields the place of every setting that needs a feature, the feature, and the setting in words."""
+    """Yields the place of every setting that needs a feature, the feature, and the setting as a message names it."""
     strategy, training = experiment.hardware.strategy, experiment.training
     if strategy in ("mirrored", "multi_worker"):
         yield ("hardware", "strategy"), "several devices", f"`strategy: {strategy}`"

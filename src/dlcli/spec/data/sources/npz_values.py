@@ -57,7 +57,7 @@ def example_shape(header: ArrayHeader) -> tuple[tuple[int, ...] | None, bool]:
         shape = (*shape, 1) if len(shape) == 2 else shape
         return (shape, True) if shape[2] in (1, 3) else (None, False)
     is_numeric = header.dtype.lstrip("<>|=")[:1] in ("f", "i", "u", "b")
-    is_known = is_numeric and header.shape and not is_channels_first(shape)  # that order is a fault of its own
+    is_known = is_numeric and header.shape and not is_channels_first(shape)  # the source reports that order
     return (shape or (1,) if is_known else None), False
 
 

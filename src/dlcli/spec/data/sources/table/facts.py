@@ -62,15 +62,15 @@ def summary(facts: Sequence[ColumnFact]) -> str:
     groups: dict[str, list[ColumnFact]] = defaultdict(list)
     for fact in facts:
         groups[fact.became].append(fact)
-    words = {kind.name: kind.plural for kind in reversed(COLUMN_KINDS.values())}
-    words |= {"date": "dates", "dropped": "dropped", "target": "target"}
+    plurals = {kind.name: kind.plural for kind in reversed(COLUMN_KINDS.values())}
+    plurals |= {"date": "dates", "dropped": "dropped", "target": "target"}
     groups_in_words = []
-    for became in words:
-        columns = groups.get(became)
+    for group, plural in plurals.items():
+        columns = groups.get(group)
         if columns:
-            count = f"{len(columns):,} " if became != "target" or len(columns) > 1 else ""
-            word = became if len(columns) == 1 and became != "dropped" else words[became]
-            has_values = became in COLUMN_KINDS and COLUMN_KINDS[became].has_categories
+            count = f"{len(columns):,} " if group != "target" or len(columns) > 1 else ""
+            word = group if len(columns) == 1 and group != "dropped" else plural
+            has_values = group in COLUMN_KINDS and COLUMN_KINDS[group].has_categories
             names = [f"{fact.name} {fact.values}" if has_values else fact.name for fact in columns]
             groups_in_words.append(
                 f"{count}{word} ({', '.join(names[:_MOST_NAMED])}{', ...' if len(names) > _MOST_NAMED else ''})"
