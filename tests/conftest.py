@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import gc
+import io
 import json
 import os
 import signal
@@ -22,6 +24,10 @@ REPOSITORY = Path(__file__).parents[1]
 gc.set_threshold(50_000, 20, 20)  # as in dlcli's own process
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts background commands so; their processes inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+_ONE_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGD4DwABBAEAX+XDSwAAAABJRU5ErkJggg=="
+"""A PNG file of one pixel, in base64."""
+_DRAWING: dict[tuple[type, str], Any] = {}
+"""What draws pictures in matplotlib: a class and its method -> the method as it was before a fixture replaced it."""
 Dlcli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -143,26 +149,55 @@ def dlcli(tmp_path: Path) -> Dlcli:
     return call
 
 
+@pytest.fixture(autouse=True)
+def _lasting_objects() -> None:
+    """Takes what the tests before have left for good out of the reach of the garbage collector, too.
+
+    Imports leave 100,000 objects, and every training some thousand in the registries of TensorFlow and Keras: to search them
+    before each training was a fifth of the suite's time.
+    """
+    if len(gc.get_objects()) > 30_000:
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.fixture(scope="module")
 def without_pictures() -> Iterator[None]:
-    """Makes every PNG one pixel: drawing is a quarter of so small a training's time. `test_charts.py` and others draw them.
+    """Writes empty pictures: drawing is half the time of a small training. `test_charts.py` and others draw them.
 
     matplotlib is patched, not our modules: one that is first imported meanwhile would keep a patched name for good.
     """
     from matplotlib.figure import Figure
-    from matplotlib.image import imsave
-
-    drawn = Figure.savefig
-
-    def savefig(figure: Figure, place: object, **options: Any) -> None:
-        if isinstance(place, Path):
-            imsave(place, [[[0.0, 0.0, 0.0]]])
-        else:
-            drawn(figure, place, **options)  # type: ignore[arg-type]
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", savefig)
+        for owner, name, replacement in (
+            (Figure, "savefig", _save_empty),
+            (ConstrainedLayoutEngine, "execute", _compute_nothing),
+        ):
+            _DRAWING.setdefault((owner, name), getattr(owner, name))
+            patch.setattr(owner, name, replacement)
         yield
+
+
+@pytest.fixture
+def with_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws pictures in one test of a module that is `without_pictures`."""
+    for (owner, name), original in _DRAWING.items():
+        monkeypatch.setattr(owner, name, original)
+
+
+def _save_empty(_: Any, place: Path | io.StringIO, **options: Any) -> None:
+    """Writes a PNG file of one pixel, or an SVG without content, in place of a figure."""
+    if isinstance(place, Path):
+        place.write_bytes(base64.b64decode(_ONE_PIXEL))
+    else:
+        assert options["format"] == "svg"
+        place.write('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>')
+
+
+def _compute_nothing(*_: Any) -> None:
+    """Leaves the layout of a figure as it is."""
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from conftest import REPOSITORY
 
 from dlcli.spec.load import load
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 CONFIGS = REPOSITORY / "configs"
 SPECS = sorted(path for ending in ("yaml", "yml") for path in CONFIGS.rglob(f"*.{ending}"))
 COUNT = 18

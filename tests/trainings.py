@@ -10,7 +10,6 @@ import numpy as np
 
 from dlcli.runs import RunFolder
 from dlcli.runs.reporter import Reporter
-from dlcli.runtime.engine import keras
 from dlcli.spec.load import load
 from dlcli.training.train import train
 
@@ -57,7 +56,6 @@ def trained(
     spec: Path, overrides: Sequence[str] = (), reporter: Reporter | None = None, *, write_up: bool = False
 ) -> RunFolder:
     """Trains a spec into the folder `runs` beside it; the report, which takes a second, only if it is asked for."""
-    keras.utils.clear_session()
     return train(load(spec, overrides), spec.parent / "runs", reporter or Reporter(), write_up=write_up)
 
 

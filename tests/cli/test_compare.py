@@ -15,6 +15,8 @@ from dlcli.runs import RunFolder
 from dlcli.score.outcome import Outcome, write_outcome
 from dlcli.tasks import TASKS
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 @pytest.fixture(scope="module")
 def trained_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, RunFolder, RunFolder]:

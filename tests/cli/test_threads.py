@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import command, environment
+from conftest import run_process, start_process
 from trainings import CIRCLES, write_spec
 
 from cli.killing import assert_same_bits, only_run
@@ -22,17 +20,26 @@ CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
 MODEL = "{kind: mlp, units: [64, 64], dropout: 0.2}"
 
 
-@pytest.mark.skipif(len(CORES) < 2 or shutil.which("taskset") is None, reason="needs two cores and taskset")
+PINNED = "import os, sys; os.sched_setaffinity(0, map(int, sys.argv.pop(1).split(',')));"
+"""Limits a process to some cores before TensorFlow starts its threads, as `taskset` does."""
+TRAIN = PINNED + " from dlcli.__main__ import main; main()"
+EVALUATE = (
+    PINNED + " from pathlib import Path; from dlcli.runs import RunFolder; from dlcli.runtime.threads import threads;"
+    " from dlcli.score.evaluate import evaluate;"
+    " evaluate(RunFolder(Path(sys.argv[1])), 'validation'); print(threads()['intra_op'])"
+)
+
+
+def _on(cores: list[int], program: str, *arguments: str | Path) -> list[str]:
+    """Returns the command line of a program that may use only these cores."""
+    return [sys.executable, "-c", program, ",".join(map(str, cores)), *map(str, arguments)]
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores whose use can be limited")
 def test_a_run_resumed_on_fewer_cores_computes_with_the_threads_that_it_began_with(tmp_path: Path) -> None:
-    spec = write_spec(tmp_path, CIRCLES, model=MODEL, data="batch_size: 64", training="epochs: 150")
-    cores = ["taskset", "-c", f"{CORES[0]},{CORES[1]}"]
+    spec = write_spec(tmp_path, CIRCLES, model=MODEL, data="batch_size: 64", training="epochs: 80")
     for runs in ("whole", "left"):
-        process = subprocess.Popen(
-            [*cores, *command("train", spec, "--quiet", "--runs", runs)],
-            cwd=tmp_path,
-            env=environment(),
-            start_new_session=True,
-        )
+        process = start_process(_on(CORES[:2], TRAIN, "train", spec, "--quiet", "--runs", runs), cwd=tmp_path)
         if runs == "left":
             while not list((tmp_path / runs).glob("[!.]*/[!.]*/history.csv")):
                 time.sleep(0.02)
@@ -42,32 +49,12 @@ def test_a_run_resumed_on_fewer_cores_computes_with_the_threads_that_it_began_wi
     whole, left = only_run(tmp_path / "whole"), only_run(tmp_path / "left")
     assert left.environment()["threads"]["intra_op"] == 2
     assert left.environment()["affinity"] == CORES[:2]
-    told = subprocess.run(
-        ["taskset", "-c", str(CORES[0]), *command("train", "--resume", left.path)],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "threads: 2, as at the start of the run (1 core is available now)" in told.stderr
+    resumed = run_process(_on(CORES[:1], TRAIN, "train", "--resume", left.path), cwd=tmp_path)
+    assert "threads: 2, as at the start of the run (1 core is available now)" in resumed.stderr
     assert left.environment()["resumed"][0]["threads"]["intra_op"] == 2
     assert left.environment()["resumed"][0]["affinity"] == CORES[:1]
     assert_same_bits(whole, RunFolder(left.path))
-    program = (
-        "import sys; from pathlib import Path; from dlcli.runs import RunFolder; from dlcli.runtime.threads import threads;"
-        " from dlcli.score.evaluate import evaluate;"
-        " evaluate(RunFolder(Path(sys.argv[1])), 'validation'); print(threads()['intra_op'])"
-    )
-    scored = subprocess.run(
-        ["taskset", "-c", str(CORES[0]), sys.executable, "-c", program, left.path],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert scored.stdout.split() == ["2"]
+    assert run_process(_on(CORES[:1], EVALUATE, left.path), cwd=tmp_path).stdout.split() == ["2"]
 
 
 def _environment(**changes: object) -> dict[str, object]:

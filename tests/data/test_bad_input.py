@@ -17,6 +17,8 @@ from dlcli.runs import RunFolder, all_runs
 from dlcli.runs.files import read_table
 from dlcli.spec.load import load
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 ODD = ("hello world", "a/b\\c", "[red]bold[/red]", "żółć 猫 😀", "$x^2$", ":apple:", 'say "hi", ok')
 
 
@@ -118,6 +120,7 @@ def test_an_image_with_a_wrong_extension_is_read_by_its_content(tmp_path: Path) 
     assert f"note: ignored 1 other file: .txt 1, such as {tmp_path}/photos/a/notes.txt" in heard.lines
 
 
+@pytest.mark.usefixtures("with_pictures")
 def test_unusual_class_names_are_kept_in_tables_and_pictures(tmp_path: Path) -> None:
     _table(tmp_path / "rows.csv", [name for name in ODD for _ in range(12)])
     run = trained(write_spec(tmp_path, TABLE, training="epochs: 1"))

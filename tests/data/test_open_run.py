@@ -22,6 +22,8 @@ from dlcli.score.evaluate import evaluate
 from dlcli.training.finetune import continued
 from dlcli.training.resume import resume
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 FINETUNE: dict[str, Any] = {"train": "all", "learning_rate": None, "epochs": None, "overrides": []}
 USES: dict[str, Callable[[RunFolder], Any]] = {
     "evaluate": lambda run: evaluate(run, ""),

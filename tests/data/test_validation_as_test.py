@@ -19,6 +19,8 @@ from dlcli.score.compare import pair_runs
 from dlcli.score.evaluate import evaluate
 from dlcli.training.trackers import content
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 TITLE = "test (= validation)"
 NOTE = "the test split is the validation split: these examples selected the best epoch, so scores on new data may be lower"
 

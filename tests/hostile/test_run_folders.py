@@ -15,6 +15,8 @@ from trainings import save_rows, trained, write_spec
 from hostile.calling import DEADLINE, Called, call, refuse_crash, told
 from hostile.mutations import spoil
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 QUICK, ALL = 25, 200
 READERS = {
     "status.json": ("show",),

@@ -35,6 +35,8 @@ from dlcli.spec.support import Feature
 from dlcli.spec.training.optimizers import Adam, Optimizer
 from dlcli.training.train import join_workers
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 REASON = "its saved model generates examples from noise"
 
 

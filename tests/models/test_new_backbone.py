@@ -23,6 +23,8 @@ from dlcli.score.evaluate import evaluate
 from dlcli.spec.base import Count, OneOf, Shape, keras_attribute
 from dlcli.spec.model.backbones.base import BackboneSpec, blocks_of
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 @keras.saving.register_keras_serializable("models")  # type: ignore[untyped-decorator]
 class Pyramid(keras.Model):  # type: ignore[misc]

@@ -27,6 +27,8 @@ from dlcli.spec.model.layers.dense import Dense
 from dlcli.spec.training.optimizers import SGD, Optimizer
 from dlcli.training.lr_find import Search, find_rate
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 class MlpWithDecoder(ModelSpec):
     """Dense layers, with a decoder that reconstructs the inputs from the last layer's output."""

@@ -18,6 +18,8 @@ from dlcli.spec.load import load
 from dlcli.spec.model.layers import LayerSpec
 from dlcli.spec.model.layers.base import slid
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 class AveragePooling3D(LayerSpec):
     """Average of each window of a volume: a layer kind that dlcli does not ship."""

@@ -24,6 +24,8 @@ from dlcli.spec.load import load
 from dlcli.training.lr_find import Search, find_rate, setting_of_rate, smoothed, written_rate
 from dlcli.training.rate_curve import Suggestions, smooth_curve, suggested
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 Array = np.ndarray[Any, Any]
 COSINE = "epochs: 3, optimizer: {kind: sgd, learning_rate: {kind: cosine_decay, initial_learning_rate: 0.1}}"
 
@@ -37,6 +39,7 @@ def found_in(folder: Path, spec: Path, **changes: float) -> object:
     return find_rate(load(spec).experiment, folder / "runs", Heard().log, search)
 
 
+@pytest.mark.usefixtures("with_pictures")
 def test_the_suggestions_are_rates_at_which_the_model_learns(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, CIRCLES, training="epochs: 12, optimizer: {kind: sgd, learning_rate: 1e-4}", name="slow")
     search = Search(1e-4, 100.0, 80)

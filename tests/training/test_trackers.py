@@ -24,6 +24,8 @@ from dlcli.training.resume import resume
 from dlcli.training.trackers.notify import followed
 from training.wandb_file import summary_of
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 STORE = "{kind: mlflow, tracking_uri: store, experiment: flowers}"
 WANDB = "{kind: wandb, project: flowers, mode: offline}"
 

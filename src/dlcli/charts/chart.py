@@ -117,6 +117,7 @@ class Chart:
             FigureCanvasSVG(figure)
             buffer = io.StringIO()
             with without_warnings():  # the browser has the glyphs that matplotlib's font lacks
+                _lay_out(figure)
                 figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
         return InlineChart(as_element(buffer.getvalue(), key, PAGE.roles), self.title, self.text)
 
@@ -156,7 +157,17 @@ def save_figure(figure: Figure, path: Path, dpi: int = 130) -> None:
     plain_ticks(figure)
     FigureCanvasAgg(figure)
     with replacing(path) as temporary, without_warnings():
+        _lay_out(figure)
         figure.savefig(temporary, dpi=dpi, facecolor="white")
+
+
+def _lay_out(figure: Figure) -> None:
+    """Computes the figure's layout. Left to itself, matplotlib draws a figure twice for it, once without output."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+            figure.set_layout_engine(None)
 
 
 @contextmanager

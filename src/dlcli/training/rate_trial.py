@@ -15,7 +15,7 @@ from dlcli.models.selection import plan_stage
 from dlcli.models.targets import scale_in_words, target_scale
 from dlcli.runs.reporter import Log
 from dlcli.runtime.device import use_device
-from dlcli.runtime.engine import keras
+from dlcli.runtime.engine import keras, new_session
 from dlcli.runtime.learner import make_train_function
 from dlcli.runtime.stream import TrainingStream
 from dlcli.spec.experiment import Experiment
@@ -51,7 +51,7 @@ def put_together(experiment: Experiment, features: Path, log: Log, *, stage_name
     """
     hardware = experiment.hardware.model_copy(update={"steps_per_execution": 1})
     experiment = experiment.model_copy(update={"hardware": hardware})
-    keras.utils.clear_session()
+    new_session()
     device = use_device(experiment.hardware, experiment.seed)
     log(f"device: {device}")
     experiment = prepared(experiment, offline=offline)

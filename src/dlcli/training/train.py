@@ -25,7 +25,7 @@ from dlcli.runs.scored_splits import sizes_in_words
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.cluster import Cluster
 from dlcli.runtime.device import Device, joined, use_devices
-from dlcli.runtime.engine import keras
+from dlcli.runtime.engine import new_session
 from dlcli.score.evaluate import evaluate_model
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import LoadedSpec, to_yaml
@@ -100,8 +100,7 @@ def proceed(
     """
     with followed(run, reporter, log) as notifier:
         with _diagnosed_failure(run, write_up), recorded_failure(run) as request:
-            # A run does not depend on what its process trained before, down to the names of its layers.
-            keras.utils.clear_session()
+            new_session()
             device = use_devices(experiment.hardware, experiment.seed, cluster)
             log(f"device: {device}")
             first, environment = run.environment(), described(run, device)
