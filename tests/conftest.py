@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forking import ForkedProcess
+from forking import PLAIN_KERAS, ForkedProcess
 from hypothesis import given, settings, strategies
 
 REPOSITORY = Path(__file__).parents[1]
@@ -69,6 +69,17 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "dlcli", *map(str, arguments)]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the folders of the longest tests first: in the end, no process works on one of them while the others are idle."""
+    longest = ("cli", "training", "tasks", "models", "runtime", "export")
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.parent.name
+        return longest.index(folder) if folder in longest else len(longest)
+
+    items.sort(key=place)
+
+
 def pytest_collection_finish() -> None:
     """Takes what the imports made out of the reach of the garbage collector.
 
@@ -105,6 +116,16 @@ def run_process(
             process.kill()
             raise
     return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+
+
+def run_plain(code: str, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Runs Python code in a process that has Keras and TensorFlow and nothing of dlcli."""
+    env = {name: value for name, value in environment().items() if name != "PYTHONPATH"}
+    line = [sys.executable, "-c", code, *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with ForkedProcess(line, env=env, template_env=env, preloaded=PLAIN_KERAS, cwd=cwd, **pipes) as process:
+        output, errors = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(line, process.returncode, output, errors)
 
 
 @contextmanager

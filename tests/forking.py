@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -24,7 +25,13 @@ _READ_AT_START = (
     *("CUDA", "GRPC", "KERAS", "LANG", "LC_", "LD_", "MKL", "MPL", "OMP", "ONEDNN", "OPENBLAS", "PYTHON", "TF_", "TZ", "XLA"),
 )
 """How variables of the environment begin that Python or a library reads when it is imported."""
-_PRELOADED = ("cli.app", "cli.console", "fleet.batch.preload", "predict.predict", "models.describe", "api.run")
+DLCLI = tuple(
+    f"dlcli.{name}"
+    for name in ("cli.app", "cli.console", "fleet.batch.preload", "predict.predict", "models.describe", "api.run")
+)
+"""What a process that runs dlcli has imported."""
+PLAIN_KERAS = ("tensorflow", "keras")
+"""What a process that must not have dlcli has imported."""
 _LARGEST_MESSAGE = 2**20
 _PATIENCE = 120.0
 """Seconds that the first process may take to import TensorFlow on a busy machine."""
@@ -43,12 +50,22 @@ class ForkedProcess(subprocess.Popen[str]):
         arguments: `[sys.executable, "-m", "dlcli", ...]`, `[sys.executable, "-c", CODE, ...]` or `[sys.executable, FILE, ...]`.
         env: its environment.
         template_env: the environment of the process that it is forked from.
+        preloaded: the modules that the process has imported from which it is forked.
         options: those of Popen.
     """
 
-    def __init__(self, arguments: list[str], *, env: dict[str, str], template_env: dict[str, str], **options: Any) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        *,
+        env: dict[str, str],
+        template_env: dict[str, str],
+        preloaded: tuple[str, ...] = DLCLI,
+        **options: Any,
+    ) -> None:
         may_fork = can_fork(env, template_env) and arguments[0] == sys.executable and not options.get("preexec_fn")
         self._template_env = template_env if may_fork else None
+        self._preloaded = preloaded
         super().__init__(arguments, env=env, text=True, **options)
 
     def _execute_child(self, *arguments: Any) -> None:
@@ -59,7 +76,7 @@ class ForkedProcess(subprocess.Popen[str]):
         words, _, _, _, _, cwd, env, _, _, _, stdin_read, stdin, stdout_read, stdout, stderr_read, stderr = arguments[:16]
         order = {"arguments": words, "cwd": os.fspath(cwd or os.getcwd()), "env": env, "new_session": arguments[21]}
         descriptors = [standard if own == -1 else own for own, standard in ((stdin_read, 0), (stdout, 1), (stderr, 2))]
-        self.pid = _template(tuple(sorted(self._template_env.items()))).fork(order, descriptors)
+        self.pid = _template(tuple(sorted(self._template_env.items())), self._preloaded).fork(order, descriptors)
         self._child_created = True
         self._close_pipe_fds(stdin_read, stdin, stdout_read, stdout, stderr_read, stderr)  # type: ignore[attr-defined]
 
@@ -67,12 +84,12 @@ class ForkedProcess(subprocess.Popen[str]):
 class _Template:
     """The process that others are forked from."""
 
-    def __init__(self, env: dict[str, str]) -> None:
+    def __init__(self, env: dict[str, str], preloaded: tuple[str, ...]) -> None:
         self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         code = "import forking; forking.serve()"
         path = os.pathsep.join([os.path.dirname(__file__), env.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
-            [sys.executable, "-c", code, str(other.fileno()), env.get("PYTHONPATH", "")],
+            [sys.executable, "-c", code, str(other.fileno()), env.get("PYTHONPATH", ""), *preloaded],
             env=env | {"PYTHONPATH": path},
             pass_fds=[other.fileno()],
             stdin=subprocess.DEVNULL,
@@ -108,8 +125,8 @@ def _set_subreaper(is_subreaper: bool) -> None:
 
 
 @cache
-def _template(env: tuple[tuple[str, str], ...]) -> _Template:
-    return _Template(dict(env))
+def _template(env: tuple[tuple[str, str], ...], preloaded: tuple[str, ...]) -> _Template:
+    return _Template(dict(env), preloaded)
 
 
 def serve() -> None:
@@ -120,8 +137,8 @@ def serve() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     os.environ["PYTHONPATH"] = sys.argv[2]
     sys.path.remove(os.path.dirname(__file__))
-    for name in _PRELOADED:
-        import_module(f"dlcli.{name}")
+    for name in sys.argv[3:]:
+        import_module(name)
     gc.collect()
     gc.freeze()
     while True:
@@ -171,7 +188,49 @@ def _become(order: dict[str, Any], descriptors: list[int]) -> None:
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["env"])
+    _fork_fork_servers()
     _run(order["arguments"])
+
+
+def _fork_fork_servers() -> None:
+    """Lets multiprocessing fork its fork server from this process: one that it starts would import TensorFlow again.
+
+    Of what the server would not have after a start, it loses open files and signal handlers.
+    """
+    from multiprocessing import util
+
+    start = util.spawnv_passfds
+
+    def fork_or_start(path: bytes, arguments: list[Any], descriptors: list[int]) -> int:
+        code = os.fsdecode(arguments[-1])
+        if not code.startswith("from multiprocessing.forkserver import main"):
+            return start(path, arguments, descriptors)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        number = os.fork()
+        if number == 0:
+            _serve_forks(code, descriptors)
+        return number
+
+    util.spawnv_passfds = fork_or_start
+
+
+def _serve_forks(code: str, descriptors: list[int]) -> None:
+    """Runs the program of a fork server in a process that was forked for it, and ends the process."""
+    status = 1
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_DFL)
+        first = 3
+        for descriptor in (*sorted(descriptors), os.sysconf("SC_OPEN_MAX")):
+            os.closerange(first, descriptor)
+            first = descriptor + 1
+        exec(code, {"__name__": "__main__"})
+        status = 0
+    except SystemExit:
+        status = 0
+    finally:
+        os._exit(status)
 
 
 def _open_streams() -> None:

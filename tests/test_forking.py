@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TEMPLATE_ENVIRONMENT, command, environment, restored_environment, run_process, start_process
+from conftest import TEMPLATE_ENVIRONMENT, command, environment, restored_environment, run_plain, run_process, start_process
 from forking import can_fork
 
 from dlcli.runtime.engine import keras
@@ -66,3 +66,33 @@ def test_a_defect_ends_a_process_with_its_traceback(tmp_path: Path) -> None:
 def test_dlcli_is_called_with_its_arguments(tmp_path: Path) -> None:
     done = run_process(command("check", "nothing.yaml"), cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "nothing.yaml: no such file\n")
+
+
+FORK_SERVER = """
+import multiprocessing, os, signal, sys
+held = open("held", "w")
+signal.signal(signal.SIGTERM, lambda *_: None)
+look = (
+    "import os, signal, sys;"
+    " files = [os.path.basename(os.readlink(f'/proc/self/fd/{number}')) for number in os.listdir('/proc/self/fd')"
+    " if os.path.lexists(f'/proc/self/fd/{number}')];"
+    " print('tensorflow' in sys.modules, 'held' in files, signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, flush=True)"
+)
+process = multiprocessing.get_context("forkserver").Process(target=exec, args=(look,))
+process.start()
+process.join()
+print(process.exitcode)
+"""
+
+
+def test_a_fork_server_is_forked_too_without_its_parents_files_and_signal_handlers(tmp_path: Path) -> None:
+    done = run_process([sys.executable, "-c", FORK_SERVER], cwd=tmp_path)
+    assert done.stdout.splitlines() == ["True False True", "0"], done.stderr
+
+
+def test_a_plain_process_has_keras_and_nothing_of_dlcli(tmp_path: Path) -> None:
+    code = (
+        "import sys; print('keras' in sys.modules, [name for name in sys.modules if name.startswith('dlcli')], *sys.argv[1:])"
+    )
+    done = run_plain(code, "a b", cwd=tmp_path)
+    assert done.stdout == "True [] a b\n", done.stderr

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import run_plain
 
 import dlcli.spec.load  # noqa: F401  (registers every union)
 from dlcli.errors import DataError
@@ -141,7 +140,7 @@ def _opens_without_dlcli(folder: Path) -> None:
         "    assert (np.asarray(output) == expected['output']).all()\n"
         "    print(path)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    done = run_plain(code, cwd=folder)
     assert sorted(done.stdout.split()) == sorted(path.name for path in folder.glob("*.keras")), done.stderr[-2000:]
 
 

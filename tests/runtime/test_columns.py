@@ -1,10 +1,9 @@
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import run_plain
 
 from dlcli.runtime import columns as module
 from dlcli.runtime.column_kinds import Encoding, Normalize
@@ -180,7 +179,7 @@ def test_saved_and_exported_models_take_raw_columns_without_dlcli(tmp_path: Path
     names = input_names(LATER)
     plain = {names[name]: [None if value != value else value for value in values.tolist()] for name, values in LATER.items()}
     (tmp_path / "rows.json").write_text(json.dumps(plain))
-    loaded = subprocess.run([sys.executable, "-c", LOADER], cwd=tmp_path, capture_output=True, text=True)
+    loaded = run_plain(LOADER, cwd=tmp_path)
     assert (loaded.returncode, loaded.stdout.strip()) == (0, "[]"), loaded.stderr
     assert np.array_equal(np.load(tmp_path / "found.npy"), [expected, expected])
     assert np.array_equal(model.predict(rows(LATER), verbose=0), expected)

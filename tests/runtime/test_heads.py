@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import run_plain
 from sklearn import datasets
 
 from dlcli.errors import DataError
@@ -156,7 +155,7 @@ def test_a_saved_head_needs_neither_dlcli_nor_scikit_learn(tmp_path: Path) -> No
         "    assert (np.asarray(model(expected['x'])) == expected[f'arr_{index}']).all(), index\n"
         "print('same')"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run_plain(code, cwd=tmp_path)
     assert done.stdout.strip() == "same", done.stderr[-2000:]
 
 

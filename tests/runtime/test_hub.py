@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import run_process
 
 import dlcli.spec.load  # noqa: F401  (registers every union)
 from dlcli.errors import DataError
@@ -186,7 +186,7 @@ def test_a_saved_model_contains_the_module_and_can_be_trained_elsewhere(tmp_path
         "assert (np.asarray(again(expected['images'])) == np.asarray(model(expected['images']))).all()\n"
         "print('same')"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run_process([sys.executable, "-c", code], cwd=tmp_path)
     assert done.stdout.strip() == "same", done.stderr[-2000:]
 
 
@@ -348,5 +348,5 @@ def test_a_real_module_is_trained_and_equal_in_another_process(tmp_path: Path, t
         "assert model.evaluate(expected['images'], np.ones((4, 2)), verbose=0) == expected['loss']\n"
         "print('same')"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run_process([sys.executable, "-c", code], cwd=tmp_path)
     assert done.stdout.strip() == "same", done.stderr[-2000:]

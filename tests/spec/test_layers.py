@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from conftest import run_plain
 
 from dlcli.spec.model.layers import LayerSpec, ShapeError
 from spec.members import UNIONS, sample
@@ -207,8 +206,7 @@ def test_composites_load_with_plain_keras_and_give_the_same_output(tmp_path: Pat
     x = np.random.default_rng(0).normal(size=(5, 8, 8, 3)).astype("float32")
     model.save(tmp_path / "model.keras")
     np.savez(tmp_path / "data.npz", x=x, y=model.predict(x, verbose=0))
-    command = [sys.executable, "-c", LOAD, str(tmp_path / "model.keras"), str(tmp_path / "data.npz")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = run_plain(LOAD, tmp_path / "model.keras", tmp_path / "data.npz", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import environment
+from conftest import run_plain
 from trainings import Heard, column, outputs, trained, write_spec
 
 from dlcli.data.splits import open_splits
@@ -247,9 +245,7 @@ def test_plain_keras_loads_every_saved_model_in_a_process_without_dlcli(run: Run
         else:
             np.savez(path, x=test.values)
         inputs[str(one.model_path)] = str(path)
-    done = subprocess.run(
-        [sys.executable, "-c", PLAIN, json.dumps(inputs)], capture_output=True, text=True, env=environment(), check=False
-    )
+    done = run_plain(PLAIN, json.dumps(inputs), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for one in (run, digits, rows):
         output = np.load(f"{one.model_path}.out.npy")
