@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Dlcli, command, environment, start_process
+from conftest import Dlcli, command, environment, run_process, start_process
 from trainings import trained, write_spec
 
 from dlcli.errors import UsageError
@@ -35,9 +35,8 @@ LONG = "epochs: 12, optimizer: {kind: sgd, learning_rate: 0.05}, callbacks: [{ki
 
 def spread(*cases: str) -> dict[str, dict[str, float]]:
     """Returns the differences between one device and two, in a process that has two."""
-    program = [sys.executable, "-m", "training.spread_cases", *cases]
-    path = os.pathsep.join([environment()["PYTHONPATH"], str(HERE.parent)])
-    done = subprocess.run(program, capture_output=True, text=True, env=environment(PYTHONPATH=path), timeout=600, check=False)
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from training.spread_cases import main; main()"
+    done = run_process([sys.executable, "-c", code, str(HERE.parent), *cases], timeout=600)
     assert not done.returncode, done.stderr
     found: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -149,8 +148,7 @@ def test_a_model_is_measured_before_the_devices_that_share_its_batches_train_it(
         "experiment = load(sys.argv[1]).experiment\n"
         "Limits(Path(sys.argv[2]))(experiment)\nprint(joined(experiment.hardware, None).devices)\n"
     )
-    line = [sys.executable, "-c", code, str(spec), str(tmp_path / "size.json")]
-    done = subprocess.run(line, capture_output=True, text=True, env=environment(), timeout=200, check=False)
+    done = run_process([sys.executable, "-c", code, str(spec), str(tmp_path / "size.json")], timeout=200)
     assert not done.returncode, done.stderr
     assert done.stdout == "2\n"
     assert json.loads((tmp_path / "size.json").read_text())["parameters"] == 4 * 8 + 8 + 8 * 3 + 3

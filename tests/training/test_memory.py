@@ -15,15 +15,23 @@ from dlcli.runtime.engine import keras, tf
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
+@pytest.fixture(scope="module")
+def lack_of_memory() -> tf.errors.ResourceExhaustedError:
+    """TensorFlow's own error, for which it tries for ten seconds to have so much memory."""
+    with pytest.raises(tf.errors.ResourceExhaustedError) as error:
+        tf.zeros((2**20, 2**20, 2**10))  # four petabytes
+    return error.value
+
+
 @pytest.mark.parametrize(("size", "words"), [("32", "32 examples in a batch; try --set data.batch_size=16"), ("full", "=42 ")])
 def test_lack_of_memory_tells_the_batch_size_to_try(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: str, words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lack_of_memory: tf.errors.ResourceExhaustedError, size: str, words: str
 ) -> None:
-    def too_large(_model: keras.Model, _batches: object) -> None:
-        tf.zeros((2**20, 2**20, 2**10))  # four petabytes
+    def too_large(_batches: object) -> None:
+        raise lack_of_memory
 
     def make(model: keras.Model, force: bool = False) -> None:
-        model.train_function = lambda batches: too_large(model, batches)
+        model.train_function = too_large
 
     monkeypatch.setattr(keras.Model, "make_train_function", make)
     with pytest.raises(RunFailed, match=r"out of memory with .* in a batch") as told:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import command, environment
+from conftest import command, environment, run_process
 from trainings import save_images, save_rows, trained, write_pngs, write_spec
 
 from dlcli.errors import DataError, UsageError
@@ -95,9 +95,7 @@ def test_evaluate_gives_the_trainings_scores_in_a_new_process_also_where_the_run
         for run in (runs[0], moved, runs[2])
     }
     before = {path: (Path(path) / "evaluation/test/predictions.csv").read_bytes() for path in wanted}
-    done = subprocess.run(
-        [sys.executable, "-c", EVALUATE, *wanted], capture_output=True, text=True, env=environment(), cwd="/", check=False
-    )
+    done = run_process([sys.executable, "-c", EVALUATE, *wanted], cwd="/")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == wanted
     assert {path: (Path(path) / "evaluation/test/predictions.csv").read_bytes() for path in wanted} == before
