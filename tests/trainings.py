@@ -59,6 +59,11 @@ def trained(
     return train(load(spec, overrides), spec.parent / "runs", reporter or Reporter(), write_up=write_up)
 
 
+def newest_run(folder: Path) -> RunFolder:
+    """Returns the run of a folder that was written last; names do not order runs of the same second."""
+    return RunFolder(max(folder.glob("*"), key=lambda path: (path / "status.json").stat().st_mtime_ns))
+
+
 def losses(run: RunFolder) -> list[float]:
     """Returns the training loss of every epoch."""
     return [float(row["loss"]) for row in run.history()]

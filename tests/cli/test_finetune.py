@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import command, run_process
-from trainings import save_images, write_spec
+from trainings import newest_run, save_images, write_spec
 
 from dlcli.runs import RunFolder
 
@@ -46,7 +46,7 @@ def run_of(done: Any) -> RunFolder:
 def test_a_spec_without_stages_gets_head_then_everything_at_a_hundredth_of_the_rate(folder: Path) -> None:
     done = dlcli("finetune", "high.yaml", cwd=folder)
     assert done.returncode == 0, done.stderr
-    run = RunFolder(sorted((folder / "runs" / "high").glob("*"))[-1])
+    run = newest_run(folder / "runs" / "high")
     assert [(stage["name"], stage["train"]) for stage in run.stages()] == [("head", "head"), ("all", "all")]
     rates = [stage.optimizer.learning_rate for stage in run.experiment().training.stages if stage.optimizer]
     assert rates == pytest.approx([1e-3, 1e-5])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trainings import GAUSSIANS, Heard, column, save_images, trained, write_spec
+from trainings import GAUSSIANS, Heard, column, newest_run, save_images, trained, write_spec
 
 from dlcli.charts.learning import stage_borders
 from dlcli.errors import RunFailed, SpecError
@@ -252,8 +252,7 @@ def test_what_a_later_stage_cannot_do_is_known_before_the_first(folder: Path) ->
         transfer(folder, f"stages: [{{name: head, train: head}}, {{name: top, train: {{from: {wrong}q}}}}]")
     with pytest.raises(RunFailed, match="200 layers were requested, but the backbone has only"):
         transfer(folder, "stages: [{name: head, train: head}, {name: top, train: {last: 200}}]")
-    runs = sorted((folder / "runs" / "high").glob("*"))
-    assert not (runs[-1] / "history.csv").exists()
+    assert not (newest_run(folder / "runs" / "high").path / "history.csv").exists()
 
 
 def test_a_head_that_cannot_take_the_features_is_told_before_the_first_step(folder: Path) -> None:
@@ -288,7 +287,7 @@ def test_the_proof_stops_a_run_in_which_something_frozen_moves(
     with pytest.raises(RunFailed, match=said) as raised:
         transfer(folder, "stages: [{name: top, train: {last: 3}, epochs: 1}]")
     assert kind in str(raised.value)
-    run = RunFolder(sorted((folder / "runs" / "high").glob("*"))[-1])
+    run = newest_run(folder / "runs" / "high")
     assert run.status().state == "failed"
     assert said in run.status().error
 
