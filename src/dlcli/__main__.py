@@ -22,9 +22,11 @@ def main() -> None:
     _open_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):  # letters that a terminal does not have are written out, as on stderr
         sys.stdout.reconfigure(errors="backslashreplace")
-    from dlcli.upstream.start import silence_dependencies
+    if sys.argv[1:] not in ([], ["-h"], ["--help"]) or "_DLCLI_COMPLETE" in os.environ:  # the help loads no such package
+        from dlcli.upstream.start import defer_package_metadata, silence_dependencies
 
-    silence_dependencies()
+        silence_dependencies()
+        defer_package_metadata()
     from dlcli.cli.app import app
     from dlcli.program import COMMAND_VARIABLE, command
 

@@ -41,3 +41,29 @@ def test_nothing_heavy_is_loaded(snippet: str) -> None:
 def test_the_help_loads_no_pydantic_and_importing_dlcli_not_even_typing() -> None:
     assert not (HEAVY | {"pydantic", "pydantic_core", "yaml", "tempfile"}) & loaded("import dlcli.__main__, dlcli.cli.app")
     assert not {"typing", "re"} & loaded("import dlcli")
+
+
+DEFERRED = "from dlcli.upstream.start import defer_package_metadata; defer_package_metadata(); "
+
+
+def test_a_check_of_arrays_loads_no_reader_of_tables_and_no_metadata_of_packages() -> None:
+    """`email` belongs to `importlib.metadata`, and `csv` to the reader of tables."""
+    names = loaded(f"import os; os.environ['PYDANTIC_DISABLE_PLUGINS'] = '__all__'; {DEFERRED}{SNIPPETS['load and rules']}")
+    assert {"pydantic", "yaml"} <= names
+    assert not {"email", "csv"} & names
+
+
+def test_deferred_metadata_is_there_once_it_is_used() -> None:
+    code = (
+        f"{DEFERRED}import importlib, importlib.metadata as metadata, sys; from importlib.metadata import entry_points\n"
+        "assert 'email' not in sys.modules\n"
+        "assert metadata.version('numpy') == importlib.metadata.version('numpy')\n"
+        "assert entry_points(group='console_scripts')\n"
+        "assert importlib.metadata.__spec__.name == 'importlib.metadata'\n"
+        "try: metadata.version('no such package')\n"
+        "except importlib.metadata.PackageNotFoundError: print('not found')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": "src"}, cwd=REPOSITORY
+    )
+    assert done.stdout == "not found\n", done.stderr

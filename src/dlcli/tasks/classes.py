@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dlcli.tasks.columns import MANY_CLASSES, PredictionColumns, StoredPredictions
 from dlcli.tasks.output import SMALLEST, Decisions, LossForm
 from dlcli.visible import listed
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
+    from dlcli.tasks.columns import PredictionColumns, StoredPredictions
 
 
 class Classes(Decisions):
@@ -108,6 +108,8 @@ class Classes(Decisions):
         """Returns `label`, `predicted`, `probability` and, of up to 1,000 classes, the probability of each."""
         import numpy as np
 
+        from dlcli.tasks.columns import MANY_CLASSES
+
         texts, predicted = np.array(names, dtype=object), self.decide(scores)
         columns = {"label": texts[truth], "predicted": texts[predicted]}
         columns["probability"] = scores[np.arange(len(predicted)), predicted]
@@ -117,6 +119,8 @@ class Classes(Decisions):
     def read_columns(self, columns: PredictionColumns, names: Sequence[str]) -> StoredPredictions:
         """Returns the class numbers; of more than 1,000 classes without probabilities."""
         import numpy as np
+
+        from dlcli.tasks.columns import MANY_CLASSES, StoredPredictions
 
         label, predicted = (columns.class_numbers(word, names) for word in ("label", "predicted"))
         if len(names) > MANY_CLASSES:

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from dlcli.errors import DamagedFile
-from dlcli.tasks.columns import PredictionColumns, StoredPredictions
 from dlcli.tasks.heads import DenseHead, Head
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
     from dlcli.runtime.inputs import Inputs
+    from dlcli.tasks.columns import PredictionColumns, StoredPredictions
 
 LossForm = Literal["classes", "yes_no", "values"]
 """The form of the labels and outputs of a loss: probabilities that sum to 1, one probability per decision, or values."""
@@ -189,6 +189,8 @@ class OutputType(ABC):
             DamagedFile: the table has other columns or cells.
         """
         import numpy as np
+
+        from dlcli.tasks.columns import StoredPredictions
 
         stored_names = tuple(name.removeprefix("label_") for name in columns.cells if name.startswith("label_"))
         if not stored_names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -9,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1", "KERAS_BACKEND": "tensorflow", "GRPC_VERBOSITY": "ERROR"}
@@ -36,6 +38,32 @@ def silence_dependencies() -> None:
     warnings.simplefilter("ignore")
     os.environ["PYTHONWARNINGS"] = "ignore"
     logging.disable(logging.WARNING)
+
+
+def defer_package_metadata() -> None:
+    """Lets `importlib.metadata` be loaded when it is first used.
+
+    pydantic imports `entry_points` from it to look for plugins, which are disabled, and it imports `email` and `zipfile`: a
+    thirtieth of a check. `importlib.util.LazyLoader` does not serve here: an import from a lazy module loads it.
+    """
+    name = "importlib.metadata"
+    if name in sys.modules:
+        return
+    deferred = ModuleType(name)
+
+    def real_attribute(attribute: str) -> Any:
+        if attribute.startswith("__"):  # the import system asks for `__path__`
+            raise AttributeError(attribute)
+        if sys.modules.get(name) is deferred:
+            del sys.modules[name]
+        return getattr(importlib.import_module(name), attribute)
+
+    def entry_points(**selection: Any) -> Any:
+        return real_attribute("entry_points")(**selection)
+
+    vars(deferred).update(__getattr__=real_attribute, entry_points=entry_points)
+    sys.modules[name] = deferred
+    setattr(importlib, "metadata", deferred)  # noqa: B010  (mypy knows the module of this name alone)
 
 
 @contextmanager

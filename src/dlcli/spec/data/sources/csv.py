@@ -16,15 +16,13 @@ from dlcli.runtime.column_kinds import CellForm, ColumnKind
 from dlcli.spec.base import Count, Spec
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec
 from dlcli.spec.data.sources.column_kinds import COLUMN_KINDS
-from dlcli.spec.data.sources.table.cells import MARKS, normalized
 from dlcli.spec.data.sources.table.dates import Part
-from dlcli.spec.data.sources.table.files import encoding_fault
-from dlcli.spec.data.sources.table.reader import Settings, look_at, no_header, refuse_rows
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import TASKS, Task, names_of
 
 if TYPE_CHECKING:
     from dlcli.spec.data.sources.table.contents import Table
+    from dlcli.spec.data.sources.table.reader import Settings
 
 _OTHER_SEPARATORS = (";", "\t", "|", ",")
 REVISION = 2
@@ -32,6 +30,8 @@ REVISION = 2
 
 
 def _encoding(value: str) -> str:
+    from dlcli.spec.data.sources.table.files import encoding_fault
+
     fault = encoding_fault(value)
     if fault:
         raise PydanticCustomError("encoding", "{found} {fault}", {"found": repr(value), "fault": fault})
@@ -146,11 +146,16 @@ class Csv(SourceSpec):
     @property
     def marks(self) -> frozenset[str]:
         """The cells that are gaps."""
+        from dlcli.spec.data.sources.table.cells import MARKS
+
         return (frozenset(MARKS) - set(self.not_missing)) | {*self.missing, ""}
 
     @property
     def settings(self) -> Settings:
         """How its files are written, as far as the spec says."""
+        from dlcli.spec.data.sources.table.cells import normalized
+        from dlcli.spec.data.sources.table.reader import Settings
+
         expected = [*self.targets, *self.drop, *chain.from_iterable(self._kind_settings().values()), *self.dates]
         expected += self.features if isinstance(self.features, list) else []
         header = True if self.header == "auto" and self.revision == 1 else None
@@ -169,6 +174,8 @@ class Csv(SourceSpec):
 
     def named(self, names: list[str], columns: list[str]) -> list[str]:
         """Returns the columns that names in the spec refer to; "" is the only column without a name."""
+        from dlcli.spec.data.sources.table.cells import normalized
+
         if not names:
             return []
         nameless = [column for column in columns if column.startswith("Unnamed: ")]
@@ -194,6 +201,8 @@ class Csv(SourceSpec):
         Raises:
             DataError: the file cannot be read, or no single format fits its dates.
         """
+        from dlcli.spec.data.sources.table.reader import look_at
+
         update: dict[str, Any] = {"reader": self.revision}
         if self.header is False and not self.names and Path(self.path).is_file():
             update["names"] = look_at(self.path, self.settings).table.names
@@ -216,6 +225,8 @@ class Csv(SourceSpec):
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields missing files, columns that a header lacks, and columns that cannot be categories."""
+        from dlcli.spec.data.sources.table.reader import look_at, no_header, refuse_rows
+
         yield from self._setting_faults()
         features: list[str] = []
         for part, path in self.files.items():

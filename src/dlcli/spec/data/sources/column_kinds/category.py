@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dlcli.runtime.column_kinds import CellForm, ColumnKind, Dtype, Encoding, ReadCells
-from dlcli.spec.data.sources.table.cells import canonical
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
@@ -29,6 +28,8 @@ class CategoryColumn(ColumnKind):
     def read(self, cells: Array, form: CellForm) -> ReadCells:
         """Returns the categories of cells; numbers among them have one form, so that 3.0 is 3. Every cell is readable."""
         import numpy as np
+
+        from dlcli.spec.data.sources.table.cells import canonical
 
         texts = ("" if cell is None else canonical(cell) if form.revision > 1 else cell for cell in cells.tolist())
         return ReadCells(np.array(list(texts), dtype=object), np.zeros(len(cells), dtype=bool))

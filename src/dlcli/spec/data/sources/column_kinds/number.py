@@ -6,9 +6,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dlcli.runtime.column_kinds import CellForm, ColumnKind, Dtype, Encoding, Normalize, ReadCells, joined
-from dlcli.spec.data.sources.table.cells import plain_number
-from dlcli.spec.data.sources.table.contents import gaps_in, numbers_in
-from dlcli.spec.data.sources.table.reader import counted_rows
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
@@ -33,6 +30,8 @@ class NumberColumn(ColumnKind):
         """Returns the numbers of cells, NaN where a cell is a gap or not a number."""
         import numpy as np
 
+        from dlcli.spec.data.sources.table.contents import gaps_in, numbers_in
+
         exact = numbers_in(
             cells, decimal=form.decimal, thousands=form.thousands, decorated=form.decorated, revision=form.revision
         )
@@ -53,6 +52,8 @@ class NumberColumn(ColumnKind):
     def refusal(self, cells: Array, read: ReadCells, form: CellForm, *, in_training: bool) -> str:
         """Returns the most frequent cells that are not numbers, or the first one that is too large."""
         import numpy as np
+
+        from dlcli.spec.data.sources.table.reader import counted_rows
 
         not_numbers = read.unreadable & np.isnan(read.values)
         if not not_numbers.any():
@@ -106,6 +107,8 @@ class NumberColumn(ColumnKind):
 
 def decimal_hint(decimal: str, cell: str) -> str:
     """Returns the remedy for a number that is not written like the file's other numbers."""
+    from dlcli.spec.data.sources.table.cells import plain_number
+
     if decimal == "," and "." in cell and plain_number(cell, ",", "."):
         return "; beside decimal commas, a dot can only separate thousands: `thousands: '.'`"
     if decimal == "." and "," in cell and plain_number(cell, ",", None):
