@@ -22,8 +22,9 @@ from hypothesis import given, settings, strategies
 
 REPOSITORY = Path(__file__).parents[1]
 gc.set_threshold(50_000, 20, 20)  # as in dlcli's own process
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts background commands so; their processes inherit it
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for ignored, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(ignored) is signal.SIG_IGN:  # so a shell starts background commands, and `nohup`; children inherit it
+        signal.signal(ignored, handler)
 _ONE_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGD4DwABBAEAX+XDSwAAAABJRU5ErkJggg=="
 """A PNG file of one pixel, in base64."""
 _DRAWING: dict[tuple[type, str], Any] = {}

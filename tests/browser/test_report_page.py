@@ -10,7 +10,7 @@ import pytest
 from written_runs import image_run, regression_run, with_everything
 
 from browser.conftest import Browser
-from dlcli.report import write_comparison, write_report
+from dlcli.report.report import write_comparison, write_report
 
 HUNDRED = [f"species {number}" for number in range(100)]
 HOSTILE = ("<img src=x onerror=hacked=1>", "</script><script>hacked=1</script>", "' onmouseover='hacked=1", "a\nb")

@@ -10,8 +10,7 @@ from runs.making import make_run
 from written_runs import image_run, regression_run
 
 from dlcli.errors import DamagedFile
-from dlcli.report import write_model_card
-from dlcli.report.card import BEGIN, END, authors_part, markdown
+from dlcli.report.card import BEGIN, END, authors_part, markdown, write_model_card
 from dlcli.report.licences import licence_of
 from dlcli.runs import RunFolder
 from dlcli.runs.files import write_json

@@ -21,7 +21,8 @@ from written_runs import binary_run, guesses, image_run, regression_run, score, 
 
 from dlcli.errors import UsageError
 from dlcli.models.describe import describe_run
-from dlcli.report import write_comparison, write_model_card, write_report
+from dlcli.report.card import write_model_card
+from dlcli.report.report import write_comparison, write_report
 from dlcli.report.sentences import example
 from dlcli.runs import RunFolder
 from dlcli.runs.files import read_table, write_table
@@ -400,7 +401,7 @@ def test_the_command_writes_report_and_card_and_prints_their_paths(dlcli: Dlcli,
 def test_a_report_needs_no_tensorflow(copied_run: RunFolder, tmp_path: Path) -> None:
     code = (
         "import sys; from dlcli.runs import RunFolder; from pathlib import Path\n"
-        "from dlcli.report import write_report, write_model_card\n"
+        "from dlcli.report.card import write_model_card; from dlcli.report.report import write_report\n"
         "run = RunFolder(Path(sys.argv[1])); write_report(run); write_model_card(run)\n"
         "print(sorted({'tensorflow', 'keras', 'sklearn'} & set(sys.modules)))"
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from sklearn import datasets
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from dlcli.upstream.sklearn import kernel_gamma, neighbor_classes, neighbor_rows
+from dlcli.upstream.sklearn import bundled_table, kernel_gamma, neighbor_classes, neighbor_rows
 
 ROWS = np.array([[0.0, 2.0], [1.0, 1.0], [4.0, 0.0]])
 LABELS = ["b", "a", "b"]
@@ -22,3 +24,19 @@ def test_neighbors_keep_the_rows_they_were_fitted_on_and_their_classes() -> None
     neighbors = KNeighborsClassifier(1, algorithm="brute").fit(ROWS, LABELS)
     assert np.array_equal(neighbor_rows(neighbors), ROWS)
     assert neighbor_classes(neighbors).tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("name", ["digits", "iris", "wine", "breast_cancer"])
+def test_bundled_files_hold_what_scikit_learn_reads_from_them(name: str) -> None:
+    rows, numbers = bundled_table(name)
+    expected_rows, expected_numbers = getattr(datasets, f"load_{name}")(return_X_y=True)
+    assert rows.dtype == np.float64
+    assert numbers.dtype == np.int64
+    assert np.array_equal(rows, expected_rows)
+    assert np.array_equal(numbers, expected_numbers)
+
+
+def test_bundled_files_are_read_by_scikit_learn_where_it_keeps_them_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = bundled_table("iris")
+    monkeypatch.setattr("dlcli.upstream.sklearn._TABLES", {"iris": "no such file"})
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(bundled_table("iris"), expected, strict=True))

@@ -26,8 +26,9 @@ def report(
     """Write the report and model card of a run, or a comparison of runs."""
     unique_runs = list({run.path: run for run in (named_run(name, runs) for name in names)}.values())
 
-    from dlcli.report import write_comparison, write_model_card, write_report
+    from dlcli.report.card import write_model_card
     from dlcli.report.diagnosis import findings, write_diagnosis
+    from dlcli.report.report import write_comparison, write_report
     from dlcli.runs.layout import REPORT
 
     written = {}

@@ -65,6 +65,7 @@ def _log_or_ignore(log: Log, words: str) -> None:
 
 
 def _writers() -> dict[str, Callable[[RunFolder], Any]]:
-    from dlcli.report import write_model_card, write_report
+    from dlcli.report.card import write_model_card
+    from dlcli.report.report import write_report
 
     return {"diagnosis": _diagnose, "model card": write_model_card, "report": write_report}

@@ -19,6 +19,7 @@ from dlcli.spec.training.metrics import LAST_EPOCH
 from dlcli.training.assemble import StageInputs, compile_stage, scores_of, stage_inputs_of, stream_of, validation_of
 from dlcli.training.checkpoints import Checkpoints, StageState
 from dlcli.training.divergence import looked_back, words_of_divergence
+from dlcli.training.later_imports import LaterImports
 from dlcli.training.proof import Proof
 from dlcli.training.recorder import Best, Diverged, Record, Recorder
 from dlcli.training.setup import TrainingSetup
@@ -112,7 +113,7 @@ class StageTrainer:
             scores.pauses = pauses
         # Averages of weights come first, the spec's own callbacks last.
         callbacks = [*averaging(state.callbacks), *state.scores, *([state.proof] if self._setup.in_stages else [])]
-        callbacks += [state.recorder, *without_averaging(state.callbacks)]
+        callbacks += [state.recorder, *without_averaging(state.callbacks), LaterImports()]
         with losses_of_workers(self._setup.spread), data_errors():
             run_epochs(
                 state.model,

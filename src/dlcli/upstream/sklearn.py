@@ -1,8 +1,40 @@
-"""scikit-learn: what fitted estimators keep under private names alone; see `tests/upstream/test_sklearn.py`."""
+"""scikit-learn: what fitted estimators keep under private names alone, and its bundled files; see
+`tests/upstream/test_sklearn.py`."""
 
 from __future__ import annotations
 
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dlcli.arrays import Array
+
+_TABLES = {"digits": "digits.csv.gz", "iris": "iris.csv", "wine": "wine_data.csv", "breast_cancer": "breast_cancer.csv"}
+
+
+def bundled_table(name: str) -> tuple[Array, Array]:
+    """Returns the rows float64 `(n, columns)` and the class numbers int64 `(n,)` of a set that comes with scikit-learn.
+
+    They are those of `sklearn.datasets.load_digits` and its like. The files are read without scikit-learn, whose import takes
+    most of a second: it imports SciPy's statistics and pandas (github.com/scikit-learn/scikit-learn
+    `sklearn/datasets/_base.py`, `sklearn/utils/fixes.py`).
+
+    Args:
+        name: digits, iris, wine or breast_cancer.
+    """
+    import numpy as np
+
+    package = find_spec("sklearn")
+    places = [] if package is None else package.submodule_search_locations or []
+    path = next((path for place in places if (path := Path(place, "datasets", "data", _TABLES[name])).is_file()), None)
+    if path is None:
+        from sklearn import datasets
+
+        rows, numbers = getattr(datasets, f"load_{name}")(return_X_y=True)
+        return rows, numbers.astype("int64")
+    table = np.loadtxt(path, delimiter=",", skiprows=0 if name == "digits" else 1)  # the others begin with a line of names
+    return table[:, :-1], table[:, -1].astype("int64")
 
 
 def kernel_gamma(machine: Any) -> float:

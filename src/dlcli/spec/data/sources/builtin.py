@@ -35,19 +35,22 @@ class Builtin(SourceSpec):
     def open(self, request: Request) -> Opened:
         """Returns all examples as one part; digits as images 0 to 255."""
         import numpy as np
-        from sklearn import datasets
 
         from dlcli.runtime.images import fit_arrays
         from dlcli.runtime.inputs import array_inputs
+        from dlcli.upstream.sklearn import bundled_table
 
-        data = getattr(datasets, f"load_{self.name}")()
-        inputs = np.asarray(data.data, dtype="float32")
+        if self.name == "diabetes":  # its rows are computed from the file
+            from sklearn.datasets import load_diabetes
+
+            rows, values = load_diabetes(return_X_y=True)
+            targets = values.astype("float32")[:, None]
+        else:
+            rows, targets = bundled_table(self.name)  # the class numbers of scikit-learn are those of `facts.classes`
+        inputs = np.asarray(rows, dtype="float32")
         if self.name == "digits":
             # The set's 17 grey levels, 0 to 16, spread over the usual 256.
-            inputs = fit_arrays(np.rint(data.images * (255 / 16)).astype("uint8")[..., None], request.image)
-        facts = _FACTS[self.name]
-        # The class numbers of scikit-learn are those of `facts.classes`.
-        targets = data.target.astype("int64") if facts.classes else data.target.astype("float32")[:, None]
-        return Opened(
-            {"train": Examples(array_inputs(inputs), targets, row_ids("train", len(inputs)))}, facts.classes or ("target",)
-        )
+            images = np.rint(rows.reshape(-1, 8, 8, 1) * (255 / 16)).astype("uint8")
+            inputs = fit_arrays(images, request.image)
+        classes = _FACTS[self.name].classes or ("target",)
+        return Opened({"train": Examples(array_inputs(inputs), targets, row_ids("train", len(inputs)))}, classes)
