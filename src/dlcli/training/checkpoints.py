@@ -160,6 +160,7 @@ class Checkpoints:
         several = self.spread is not None and self.spread.workers > 1
         stop = self._stop if several else self.request.stop
         if stop:
+            stage_state.recorder.save_unsaved()  # before the checkpoint, or a resumed run would save it again
             self._write(stage_state, at)
             raise Interrupted(f"{stop} {_words(at)}")
 

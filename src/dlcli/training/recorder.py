@@ -139,16 +139,16 @@ class Diverged(Exception):
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     """Writes history, status and the best model after each epoch of a stage, and fails where the loss is no number.
 
-    With `moving`, the variables that the stage changes, it holds their values of the stage's best epoch in memory.
-    Where an epoch takes less time than saving the model (a head on stored features), `lazy` saves only once the last
-    saving has paid off; `finish` saves the rest.
+    Of the variables `held` it holds the values of the stage's best epoch in memory.
+    Where an epoch may take less time than saving the model (a small model, a head on stored features), `lazy` saves only once
+    the last saving has paid off; `finish` saves the rest.
     """
 
-    def __init__(self, record: Record, stream: TrainingStream, *, stage: str, batch_size: int, moving: Any, lazy: bool) -> None:
+    def __init__(self, record: Record, stream: TrainingStream, *, stage: str, batch_size: int, held: Any, lazy: bool) -> None:
         super().__init__()
         self.record, self.stage_best = record, Best()
         self._stream, self._stage, self._batch_size = stream, stage, batch_size
-        self._moving, self._lazy = moving, lazy
+        self._held, self._lazy = held, lazy
         self._best_values: list[Array] = []
         self._unsaved: Best | None = None
         self._started, self._saved_at, self._save_cost = 0.0, 0.0, 0.0
@@ -185,7 +185,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             value -= penalties(self.model)
         if record.better(value, self.stage_best):
             self.stage_best = Best(epoch + 1, float(value or 0.0), self._stage)
-            self._best_values = [variable.numpy() for variable in self._moving]
+            self._best_values = [variable.numpy() for variable in self._held]
         improved = record.better(value, self._unsaved or record.best)
         record.rows.append(row)
         record.run.history_file.append_last(record.rows)
@@ -210,7 +210,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     @property
     def best_values(self) -> list[Array]:
-        """The values of the moving variables in the stage's best epoch; empty before it, and where they are not held."""
+        """The values of the held variables in the stage's best epoch; empty before it, and where they are not held."""
         return self._best_values
 
     def restore(self, state: dict[str, Any], weights: list[Array]) -> None:
@@ -226,16 +226,21 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         """
         if not self._best_values:
             return
-        now = [variable.numpy() for variable in self._moving]
+        now = [variable.numpy() for variable in self._held]
         self._put(self._best_values)
         do()
         self._put(now)
+
+    def save_unsaved(self) -> None:
+        """Saves a best model that is not saved yet, and leaves the current weights in place."""
+        if self._unsaved is not None:
+            self.with_best(self._save)
 
     def finish(self, *, restore: bool) -> None:
         """Saves a best model that is not saved yet; leaves the stage's best weights in place, or the last ones."""
         if not self._best_values:
             return
-        last = [variable.numpy() for variable in self._moving]
+        last = [variable.numpy() for variable in self._held]
         self._put(self._best_values)
         if self._unsaved is not None:
             self._save()
@@ -251,7 +256,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._save_cost = self._saved_at - started
 
     def _put(self, values: list[Array]) -> None:
-        for variable, value in zip(self._moving, values, strict=True):
+        for variable, value in zip(self._held, values, strict=True):
             variable.assign(value)
 
     def _row(self, epoch: int, logs: dict[str, float]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import isfinite, prod
 from typing import Any
 
 from dlcli.errors import Interrupted, RunFailed
@@ -10,6 +10,7 @@ from dlcli.models.blocks import plan_lines
 from dlcli.models.penalties import penalties
 from dlcli.models.selection import Plan, plan_stage
 from dlcli.runs.scored_splits import score_text
+from dlcli.runtime.checkpoint import every_variable
 from dlcli.runtime.data_loss import with_data_loss
 from dlcli.runtime.learner import has_own_step
 from dlcli.runtime.loop import run_epochs
@@ -25,6 +26,9 @@ from dlcli.training.recorder import Best, Diverged, Record, Recorder
 from dlcli.training.setup import TrainingSetup
 from dlcli.training.stage_callbacks import averaging, callbacks_of, without_averaging
 from dlcli.training.unfreezing import can_be_compared, keep_answers, verdict
+
+_SMALL = 4_000_000
+"""Most numbers in the variables of a model whose best values are held in memory until saving them has paid off."""
 
 
 class StageTrainer:
@@ -90,15 +94,21 @@ class StageTrainer:
         )
 
     def _recorder(self, index: int, plan: Plan, inputs: StageInputs, stream: TrainingStream) -> Recorder:
-        """Returns the recorder of a stage; it holds the best weights in memory where they are needed later."""
+        """Returns the recorder of a stage; it holds the best weights in memory where they are needed later.
+
+        Of a small model it holds all variables: saving it at every improvement would take longer than its epochs.
+        """
         restores_best = index + 1 < len(self._stages) or inputs.of_features or can_be_compared(self._setup, self._record)
+        variables = every_variable(self._record.whole, inputs.model)
+        is_small = sum(prod(variable.shape) for variable in variables) <= _SMALL
+        holds_all = is_small and not restores_best and self._setup.spread is None
         return Recorder(
             self._record,
             stream,
             stage=plan.stage.name,
             batch_size=self._setup.batch_size,
-            moving=plan.moving if restores_best else [],
-            lazy=inputs.of_features,
+            held=variables if holds_all else plan.moving if restores_best else [],
+            lazy=inputs.of_features or holds_all,
         )
 
     def _run_epochs(self, state: StageState) -> None:
