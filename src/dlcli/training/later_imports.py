@@ -1,7 +1,7 @@
 """Imports the packages that only the end of a training needs while the device computes its steps.
 
-scikit-learn and matplotlib take over a second to import. The computations of TensorFlow leave Python free, so that a thread
-imports them meanwhile; a training that ends earlier imports the rest itself.
+matplotlib takes half a second to import. The computations of TensorFlow leave Python free, so that a thread imports it
+meanwhile, where they are long: between short ones, each step would wait for the thread to give Python back.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 import sys
 from contextlib import suppress
 from threading import Thread
+from time import perf_counter
 from typing import Any
 
 from dlcli.runtime.engine import keras
@@ -17,9 +18,10 @@ from dlcli.runtime.engine import keras
 LATER = (
     *("dlcli.charts.confusion", "dlcli.charts.learning", "dlcli.charts.ranking", "dlcli.charts.regression"),
     *("dlcli.report.card", "dlcli.report.diagnosis", "dlcli.report.report"),
-    *("sklearn.metrics", "sklearn.linear_model", "sklearn.ensemble", "sklearn.neighbors", "sklearn.multioutput"),
 )
-"""Modules that scores, pictures and documents need."""
+"""Modules that pictures and documents need. scikit-learn is needed by some metrics, and by the diagnosis of small data."""
+LONG_CALL = 0.1
+"""Seconds of a call of the device from which on Python is free most of the time; the thread may take it for 0.005 s at once."""
 
 
 def import_later_modules() -> Thread | None:
@@ -38,12 +40,20 @@ def _import_all() -> None:
 
 
 class LaterImports(keras.callbacks.Callback):  # type: ignore[misc]
-    """Imports the later modules once the first step has been compiled, which is Python's work alone."""
+    """Imports the later modules once a call of the device was long; the first call compiles the step and does not count."""
 
+    _calls = 0
+    _began = 0.0
     _started = False
 
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Starts the clock of a call."""
+        self._began = perf_counter()
+
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Starts the thread after the first steps."""
-        if not self._started:
+        """Starts the thread after a long call."""
+        self._calls += 1
+        seconds = perf_counter() - self._began
+        if not self._started and self._calls > 1 and seconds >= LONG_CALL:
             self._started = True
             import_later_modules()

@@ -58,4 +58,16 @@ def _tensorboard(record: Record, stage: Stage) -> list[Any]:
     """Returns the log that every run writes, unless the spec has settings for it."""
     if any(callback.kind == "tensorboard" for callback in stage.callbacks or []):
         return []
-    return [keras.callbacks.TensorBoard(str(record.run.tensorboard_path), write_graph=False)]
+    return [_EpochLog(str(record.run.tensorboard_path), write_graph=False)]
+
+
+class _EpochLog(keras.callbacks.TensorBoard):  # type: ignore[misc]
+    """Keras's log of the epochs, without its work for every batch.
+
+    With `update_freq="epoch"`, Keras still makes a summary of each metric after every call of the device, and writes none of
+    them: no writer is open (github.com/keras-team/keras `src/callbacks/tensorboard.py`).
+    """
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Counts the batch."""
+        super().on_train_batch_end(batch)

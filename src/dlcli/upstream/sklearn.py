@@ -7,10 +7,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlcli.upstream.start import hidden
+
 if TYPE_CHECKING:
     from dlcli.arrays import Array
 
 _TABLES = {"digits": "digits.csv.gz", "iris": "iris.csv", "wine": "wine_data.csv", "breast_cancer": "breast_cancer.csv"}
+
+
+def import_sklearn() -> None:
+    """Imports scikit-learn without pandas, which it imports wherever it is installed, and uses for data frames alone."""
+    with hidden("pandas"):
+        import sklearn.utils  # noqa: F401
 
 
 def bundled_table(name: str) -> tuple[Array, Array]:

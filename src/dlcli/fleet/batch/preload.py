@@ -18,7 +18,8 @@ from dlcli.training.later_imports import LATER
 
 _OURS = ("training.train", "training.resume", "explain", "training.trackers.tensorboard", "runtime.images", "runtime.hub_layer")
 _THEIRS = (
-    *("pandas", "scipy.stats", "sklearn.datasets", "sklearn.model_selection", "tensorboard.summary"),
+    *("scipy.stats", "sklearn.metrics", "sklearn.linear_model", "sklearn.ensemble", "sklearn.neighbors", "sklearn.multioutput"),
+    *("pandas", "tensorboard.summary"),
     *("pygments.styles.default", "PIL.JpegImagePlugin", "matplotlib.backends.backend_svg"),
 )
 

@@ -1,0 +1,63 @@
+"""A small model is saved when the last saving has paid off, and its file is the one that saving at once gives."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from trainings import CIRCLES, column, trained, write_spec
+
+from dlcli.runs import RunFolder
+from dlcli.runtime.engine import keras
+from dlcli.training import stage_trainer
+
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
+MODEL = "{kind: mlp, units: [8, 8], activation: tanh, dropout: 0.2, batch_normalization: true}"
+TRAINING = (
+    "epochs: 14, optimizer: {kind: sgd, learning_rate: {kind: piecewise_constant_decay, boundaries: [40], values: [0.1, 9]}}"
+)
+
+
+def _values(run: RunFolder) -> list[Any]:
+    """Returns the weights and statistics of the saved model; Keras saves no states of random draws."""
+    return [np.asarray(variable) for variable in keras.saving.load_model(run.model_path, compile=False).weights]
+
+
+@pytest.fixture
+def saves(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The epochs after which a model was saved, each saving taking a quarter of a second."""
+    epochs: list[int] = []
+    save = RunFolder.save_model
+
+    def slow_save(run: RunFolder, model: Any) -> None:
+        epochs.append(len(run.history()))
+        time.sleep(0.25)
+        save(run, model)
+
+    monkeypatch.setattr(RunFolder, "save_model", slow_save)
+    return epochs
+
+
+def test_the_file_of_a_model_that_is_saved_later_is_that_of_one_saved_at_once(
+    tmp_path: Path, saves: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = write_spec(tmp_path, CIRCLES, task="binary", model=MODEL, data="batch_size: 16", training=TRAINING)
+    late = trained(spec)
+    late_saves = list(saves)
+    saves.clear()
+    monkeypatch.setattr(stage_trainer, "_SMALL", 0)
+    at_once = trained(spec)
+    losses = column(late, "val_loss")
+    improved = [epoch for epoch in range(1, 15) if losses[epoch - 1] == min(losses[:epoch])]
+    assert saves == improved
+    assert len(improved) > 3
+    assert late_saves == [1, 14], "at the first improvement, and at the end of the training"
+    assert improved[-1] < 14, "the last epochs are worse, so the saved weights are not the last ones"
+    assert (late.status().best_epoch, late.status().best_value) == (improved[-1], min(losses))
+    assert at_once.status().best_epoch == late.status().best_epoch
+    for ours, theirs in zip(_values(late), _values(at_once), strict=True):
+        assert np.array_equal(ours, theirs)
