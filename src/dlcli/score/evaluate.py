@@ -43,7 +43,6 @@ from dlcli.score.slices import columns_of, slices
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Decisions, Task
-from dlcli.upstream.sklearn import import_sklearn
 
 
 @dataclass(frozen=True)
@@ -226,7 +225,6 @@ def with_losses(experiment: Experiment, outcome: Outcome) -> Outcome:
 
 def score_outcome(experiment: Experiment, outcome: Outcome, data: dict[str, Any]) -> Scores:
     """Returns the scores of an outcome with their intervals, and the baseline's."""
-    import_sklearn()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn's, of classes that a split lacks
         return _with_intervals(experiment, outcome, data)

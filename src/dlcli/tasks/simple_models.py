@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from dlcli.upstream.sklearn import import_sklearn
+
 if TYPE_CHECKING:
     from dlcli.arrays import Array
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 def regressors(seed: int) -> Iterator[tuple[str, Any]]:
     """Yields the models of values by name."""
     import numpy as np
+
+    import_sklearn()
     from sklearn import ensemble, linear_model, multioutput, neighbors, pipeline, preprocessing
 
     scaled = preprocessing.StandardScaler
@@ -24,6 +28,7 @@ def regressors(seed: int) -> Iterator[tuple[str, Any]]:
 
 def classifiers(seed: int, wrap: Callable[[Any], Any] = lambda model: model) -> Iterator[tuple[str, Any]]:
     """Yields the models of classes by name; `wrap` adapts one to several labels."""
+    import_sklearn()
     from sklearn import ensemble, linear_model, neighbors, pipeline, preprocessing
 
     scaled = preprocessing.StandardScaler

@@ -31,6 +31,12 @@ _SMALL = 4_000_000
 """Most numbers in the variables of a model whose best values are held in memory until saving them has paid off."""
 
 
+def _all_variables(whole: Any, learner: Any, plan: Plan) -> list[Any]:
+    """Returns all variables of a model and of the one that is trained, also those of a Hub module that Keras does not track."""
+    variables = (*every_variable(whole, learner), *plan.moving, *plan.still)
+    return list({id(variable): variable for variable in variables}.values())
+
+
 class StageTrainer:
     """Trains a model step by step, in the stages of its experiment, from the first or from a checkpoint on."""
 
@@ -99,7 +105,7 @@ class StageTrainer:
         Of a small model it holds all variables: saving it at every improvement would take longer than its epochs.
         """
         restores_best = index + 1 < len(self._stages) or inputs.of_features or can_be_compared(self._setup, self._record)
-        variables = every_variable(self._record.whole, inputs.model)
+        variables = _all_variables(self._record.whole, inputs.model, plan)
         is_small = sum(prod(variable.shape) for variable in variables) <= _SMALL
         holds_all = is_small and not restores_best and self._setup.spread is None
         return Recorder(

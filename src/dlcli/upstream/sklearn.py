@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,9 @@ _TABLES = {"digits": "digits.csv.gz", "iris": "iris.csv", "wine": "wine_data.csv
 
 def import_sklearn() -> None:
     """Imports scikit-learn without pandas, which it imports wherever it is installed, and uses for data frames alone."""
-    with hidden("pandas"):
-        import sklearn.utils  # noqa: F401
+    if "sklearn" not in sys.modules:
+        with hidden("pandas"):
+            import sklearn.utils  # noqa: F401
 
 
 def bundled_table(name: str) -> tuple[Array, Array]:

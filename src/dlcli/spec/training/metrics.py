@@ -16,6 +16,7 @@ from pydantic import Field
 
 from dlcli.spec.base import Count, OneOf, Spec, keras_attribute
 from dlcli.tasks import Classes, Decisions, Labels, OutputType, Task, TwoClasses, Values
+from dlcli.upstream.sklearn import import_sklearn
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
@@ -154,6 +155,7 @@ class PlainMetric(MetricSpec):
 
     def score(self, truth: Array, scores: Array, task: Task) -> float:
         """Returns scikit-learn's value; MAPE in percent, as Keras has it."""
+        import_sklearn()
         from sklearn import metrics
 
         predicted = task.output.decide(scores)
@@ -296,6 +298,7 @@ class Averaged(MetricSpec):
 
     def score(self, truth: Array, scores: Array, task: Task) -> float:
         """Returns scikit-learn's value over the classes that are there or predicted; 0 for one that is never predicted."""
+        import_sklearn()
         from sklearn import metrics
 
         function: Callable[..., Any] = getattr(metrics, f"{self.kind}_score")
@@ -333,6 +336,8 @@ class AUC(MetricSpec):
     def score(self, truth: Array, scores: Array, task: Task) -> float:
         """Returns the mean area over the classes that have both members and others; NaN if there is none."""
         import numpy as np
+
+        import_sklearn()
         from sklearn import metrics
 
         area = metrics.roc_auc_score if self.curve == "roc" else metrics.average_precision_score
