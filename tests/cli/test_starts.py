@@ -16,7 +16,7 @@ task: binary
 data: {source: {kind: playground, name: circles, examples: 60}, batch_size: 16}
 model: {kind: mlp, units: [4]}
 training: {epochs: 2, optimizer: {kind: adam}, metrics: [accuracy]}
-sweep: {trials: 2, space: {training.optimizer.learning_rate: {log: [1e-3, 1e-1]}}}
+sweep: {trials: 1, space: {training.optimizer.learning_rate: {log: [1e-3, 1e-1]}}}
 """
 STARTS = {
     "baseline": (("tiny.yaml",), "logistic regression"),

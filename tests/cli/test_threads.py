@@ -37,7 +37,7 @@ def _on(cores: list[int], program: str, *arguments: str | Path) -> list[str]:
 
 @pytest.mark.skipif(len(CORES) < 2, reason="needs two cores whose use can be limited")
 def test_a_run_resumed_on_fewer_cores_computes_with_the_threads_that_it_began_with(tmp_path: Path) -> None:
-    spec = write_spec(tmp_path, CIRCLES, model=MODEL, data="batch_size: 64", training="epochs: 80")
+    spec = write_spec(tmp_path, CIRCLES, model=MODEL, data="batch_size: 64", training="epochs: 40")
     for runs in ("whole", "left"):
         process = start_process(_on(CORES[:2], TRAIN, "train", spec, "--quiet", "--runs", runs), cwd=tmp_path)
         if runs == "left":
