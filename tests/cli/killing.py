@@ -75,7 +75,7 @@ def train_with_kills(spec: Path, runs: Path, kills: int, draw: random.Random) ->
 
 def _killed(process: subprocess.Popen[str], run: RunFolder, seen: int, draw: random.Random, *, while_writing: bool) -> bool:
     """Kills the process at a random instant of its training; False if it ended before."""
-    wanted = draw.randint(1, 12)
+    wanted = draw.randint(1, 6)
 
     def trains() -> bool:
         return sum(" checkpoint " in line for line in lines_of(run)[seen:]) >= wanted

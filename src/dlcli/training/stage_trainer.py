@@ -64,6 +64,7 @@ class StageTrainer:
         try:
             self._run_epochs(state)
         except Diverged as error:
+            state.recorder.save_unsaved()  # the message names the model that is kept
             raise RunFailed(self._why_diverged(state, error)) from None
         finally:
             state.recorder.finish(restore=index + 1 == len(self._stages) or self._stages[index + 1].start == "best")
