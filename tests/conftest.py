@@ -13,6 +13,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +105,18 @@ def start_process(arguments: list[str], *, env: dict[str, str] | None = None, **
 
 
 def run_process(
-    arguments: list[str], *, timeout: float | None = None, input: str | None = None, **options: Any
+    arguments: list[str],
+    *,
+    timeout: float | None = None,
+    input: str | None = None,
+    start: Callable[..., subprocess.Popen[str]] = start_process,
+    **options: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a process as `start_process` starts it, to its end, and returns what it wrote to stdout and stderr."""
+    """Runs a process that `start` starts to its end, and returns what it wrote to stdout and stderr."""
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     if input is not None:
         options["stdin"] = subprocess.PIPE
-    with start_process(arguments, **options) as process:
+    with start(arguments, **options) as process:
         try:
             output, errors = process.communicate(input, timeout=timeout)
         except BaseException:
@@ -122,11 +128,8 @@ def run_process(
 def run_plain(code: str, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Runs Python code in a process that has Keras and TensorFlow and nothing of dlcli."""
     env = {name: value for name, value in environment().items() if name != "PYTHONPATH"}
-    line = [sys.executable, "-c", code, *map(str, arguments)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with ForkedProcess(line, env=env, template_env=env, preloaded=PLAIN_KERAS, cwd=cwd, **pipes) as process:
-        output, errors = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(line, process.returncode, output, errors)
+    start = partial(ForkedProcess, env=env, template_env=env, preloaded=PLAIN_KERAS)
+    return run_process([sys.executable, "-c", code, *map(str, arguments)], start=start, cwd=cwd, timeout=120)
 
 
 @contextmanager
@@ -185,7 +188,7 @@ def _lasting_objects() -> None:
 
 @pytest.fixture(scope="module")
 def without_pictures() -> Iterator[None]:
-    """Writes empty pictures: drawing is half the time of a small training. `test_charts.py` and others draw them.
+    """Writes empty pictures: drawing is a third of the time of a small training. `test_charts.py` and others draw them.
 
     matplotlib is patched, not our modules: one that is first imported meanwhile would keep a patched name for good.
     """

@@ -22,7 +22,8 @@ def main() -> None:
     _open_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):  # letters that a terminal does not have are written out, as on stderr
         sys.stdout.reconfigure(errors="backslashreplace")
-    if sys.argv[1:] not in ([], ["-h"], ["--help"]) or "_DLCLI_COMPLETE" in os.environ:  # the help loads no such package
+    # The list of commands alone imports no package that could warn or that reads metadata.
+    if sys.argv[1:] not in ([], ["-h"], ["--help"]) or "_DLCLI_COMPLETE" in os.environ:
         from dlcli.upstream.start import defer_package_metadata, silence_dependencies
 
         silence_dependencies()

@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trainings import CIRCLES, column, trained, write_spec
+from trainings import CIRCLES, Heard, column, trained, write_spec
 
 from dlcli.runs import RunFolder
+from dlcli.runs.checkpoints import checkpoint_files
+from dlcli.runtime.checkpoint import read_snapshot
 from dlcli.runtime.engine import keras
 from dlcli.training import stage_trainer
+from dlcli.training.resume import resume
+from training.test_resume import Stopping, stopped
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
@@ -55,9 +59,30 @@ def test_the_file_of_a_model_that_is_saved_later_is_that_of_one_saved_at_once(
     improved = [epoch for epoch in range(1, 15) if losses[epoch - 1] == min(losses[:epoch])]
     assert saves == improved
     assert len(improved) > 3
-    assert late_saves == [1, 14], "at the first improvement, and at the end of the training"
+    assert late_saves[0] == 1
+    assert late_saves[-1] == 14, "what is not saved yet is saved at the end of the training"
+    assert len(late_saves) < len(improved)
     assert improved[-1] < 14, "the last epochs are worse, so the saved weights are not the last ones"
     assert (late.status().best_epoch, late.status().best_value) == (improved[-1], min(losses))
     assert at_once.status().best_epoch == late.status().best_epoch
     for ours, theirs in zip(_values(late), _values(at_once), strict=True):
         assert np.array_equal(ours, theirs)
+
+
+def test_a_checkpoint_is_that_of_the_saved_model_and_holds_no_weights_of_another(tmp_path: Path, saves: list[int]) -> None:
+    """It can be resumed with other stages or devices, whose stage holds other variables or none."""
+    spec = write_spec(tmp_path, CIRCLES, task="binary", model=MODEL, data="batch_size: 16", training=TRAINING)
+    run = stopped(spec, Stopping(epoch=4))
+    snapshot = read_snapshot(checkpoint_files(run.checkpoints_path)[0])
+    assert saves[0] < saves[-1], "the best model was saved when the run was interrupted"
+    assert snapshot.state["record"]["best"]["epoch"] == run.status().best_epoch == saves[-1]
+    assert snapshot.state["recorder"]["unsaved"] is None
+    assert snapshot.arrays["kept"] == []
+
+
+def test_a_completed_run_with_dropout_is_extended_by_a_new_stage(tmp_path: Path) -> None:
+    training = "epochs: 3, optimizer: {kind: sgd, learning_rate: {kind: cosine_decay, initial_learning_rate: 0.1}}"
+    run = trained(write_spec(tmp_path, CIRCLES, task="binary", model=MODEL, data="batch_size: 16", training=training))
+    resume(run, Heard(), overrides=["training.epochs=5"], schedule="rewarm", offline=True)
+    assert run.status().state == "completed"
+    assert [row["stage"] for row in run.history()] == ["train"] * 3 + ["rewarm"] * 2

@@ -50,6 +50,23 @@ def test_every_epoch_is_a_point_of_its_curve(run: RunFolder, folder: str, tag: s
     assert [value for _, value in points] == pytest.approx([float(row[column]) for row in run.history()])
 
 
+def test_no_summary_is_made_for_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras's callback makes one for every metric after every call, and writes none of them."""
+    import tensorflow as tf
+
+    names: list[str] = []
+    scalar = tf.summary.scalar
+
+    def noted(name: str, *arguments: Any, **options: Any) -> Any:
+        names.append(name)
+        return scalar(name, *arguments, **options)
+
+    monkeypatch.setattr(tf.summary, "scalar", noted)
+    trained(write_spec(tmp_path, training="epochs: 1"))
+    assert {"epoch_loss", "epoch_accuracy"} <= set(names)
+    assert not [name for name in names if name.startswith("batch_")]
+
+
 def test_final_scores_stand_in_the_same_charts_at_the_best_epoch(run: RunFolder) -> None:
     for name, entry in run.metrics()["metrics"].items():
         ((step, value),) = numbers(run, "test", f"epoch_{name}")

@@ -160,12 +160,12 @@ class Checkpoints:
         several = self.spread is not None and self.spread.workers > 1
         stop = self._stop if several else self.request.stop
         if stop:
-            stage_state.recorder.save_unsaved()  # before the checkpoint, or a resumed run would save it again
             self._write(stage_state, at)
             raise Interrupted(f"{stop} {_words(at)}")
 
     def _write(self, stage_state: StageState, at: Position) -> None:
         began = perf_counter()
+        stage_state.recorder.save_unsaved()  # the checkpoint is that of the model in the run folder
         save_checkpoint(self.record.run.checkpoints_path, self._snapshot(stage_state, at).write)
         self.request.save = self._save = self.record.saved = False
         self._first = {}

@@ -24,13 +24,10 @@ LONG_CALL = 0.1
 """Seconds of a call of the device from which on Python is free most of the time; the thread may take it for 0.005 s at once."""
 
 
-def import_later_modules() -> Thread | None:
-    """Starts a thread that imports the modules of `LATER`, and returns it; None where all are loaded."""
-    if all(name in sys.modules for name in LATER):
-        return None
-    thread = Thread(target=_import_all, name="later imports", daemon=True)  # does not delay the end of the process
-    thread.start()
-    return thread
+def import_later_modules() -> None:
+    """Starts a thread that imports the modules of `LATER`, unless all are loaded."""
+    if not all(name in sys.modules for name in LATER):
+        Thread(target=_import_all, name="later imports", daemon=True).start()  # as daemon it does not delay the process's end
 
 
 def _import_all() -> None:

@@ -139,16 +139,26 @@ class Diverged(Exception):
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     """Writes history, status and the best model after each epoch of a stage, and fails where the loss is no number.
 
-    Of the variables `held` it holds the values of the stage's best epoch in memory.
-    Where an epoch may take less time than saving the model (a small model, a head on stored features), `lazy` saves only once
-    the last saving has paid off; `finish` saves the rest.
+    Of the variables `held` it holds the values of the stage's best epoch in memory: to the end of the stage where `keep` says
+    so, else until the model is saved. Where an epoch may take less time than saving the model (a small model, a head on stored
+    features), `lazy` saves only once the last saving has paid off; `save_unsaved` and `finish` save the rest.
     """
 
-    def __init__(self, record: Record, stream: TrainingStream, *, stage: str, batch_size: int, held: Any, lazy: bool) -> None:
+    def __init__(
+        self,
+        record: Record,
+        stream: TrainingStream,
+        *,
+        stage: str,
+        batch_size: int,
+        held: Sequence[Any],
+        keep: bool,
+        lazy: bool,
+    ) -> None:
         super().__init__()
         self.record, self.stage_best = record, Best()
         self._stream, self._stage, self._batch_size = stream, stage, batch_size
-        self._held, self._lazy = held, lazy
+        self._held, self._keep, self._lazy = held, keep, lazy
         self._best_values: list[Array] = []
         self._unsaved: Best | None = None
         self._started, self._saved_at, self._save_cost = 0.0, 0.0, 0.0
@@ -185,7 +195,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             value -= penalties(self.model)
         if record.better(value, self.stage_best):
             self.stage_best = Best(epoch + 1, float(value or 0.0), self._stage)
-            self._best_values = [variable.numpy() for variable in self._held]
+            if self._keep:
+                self._best_values = self._values()
         improved = record.better(value, self._unsaved or record.best)
         record.rows.append(row)
         record.run.history_file.append_last(record.rows)
@@ -196,6 +207,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._unsaved = self.stage_best
             if not self._lazy or perf_counter() - self._saved_at > 10 * self._save_cost:
                 self._save()
+            elif not self._keep:
+                self._best_values = self._values()
         previous = record.rows[-2] if len(record.rows) > 1 else None
         record.reporter.epoch_finished(EpochReport(epoch + 1, record.epochs, row, previous, improved))
 
@@ -210,7 +223,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     @property
     def best_values(self) -> list[Array]:
-        """The values of the held variables in the stage's best epoch; empty before it, and where they are not held."""
+        """The values of the held variables in the stage's best epoch; empty before it, and where they are not held any more."""
         return self._best_values
 
     def restore(self, state: dict[str, Any], weights: list[Array]) -> None:
@@ -226,7 +239,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         """
         if not self._best_values:
             return
-        now = [variable.numpy() for variable in self._held]
+        now = self._values()
         self._put(self._best_values)
         do()
         self._put(now)
@@ -237,23 +250,23 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self.with_best(self._save)
 
     def finish(self, *, restore: bool) -> None:
-        """Saves a best model that is not saved yet; leaves the stage's best weights in place, or the last ones."""
-        if not self._best_values:
-            return
-        last = [variable.numpy() for variable in self._held]
-        self._put(self._best_values)
-        if self._unsaved is not None:
-            self._save()
-        if not restore:
-            self._put(last)
+        """Saves a best model that is not saved yet; with `restore`, puts the stage's best weights in place if they are kept."""
+        self.save_unsaved()
+        if restore and self._best_values:
+            self._put(self._best_values)
 
     def _save(self) -> None:
         started = perf_counter()
         assert self._unsaved is not None
         self.record.save_best(self._unsaved)
         self._unsaved = None
+        if not self._keep:
+            self._best_values = []
         self._saved_at = perf_counter()
         self._save_cost = self._saved_at - started
+
+    def _values(self) -> list[Array]:
+        return [variable.numpy() for variable in self._held]
 
     def _put(self, values: list[Array]) -> None:
         for variable, value in zip(self._held, values, strict=True):

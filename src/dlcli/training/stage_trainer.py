@@ -101,21 +101,21 @@ class StageTrainer:
         )
 
     def _recorder(self, index: int, plan: Plan, inputs: StageInputs, stream: TrainingStream) -> Recorder:
-        """Returns the recorder of a stage; it holds the best weights in memory where they are needed later.
+        """Returns the recorder of a stage; it keeps the best weights in memory where they are needed later.
 
-        Of a small model it holds all variables: saving it at every improvement would take longer than its epochs.
+        Of a small model it holds all variables until they are saved: saving takes longer than its epochs.
         """
-        restores_best = index + 1 < len(self._stages) or inputs.of_features or can_be_compared(self._setup, self._record)
+        keep = index + 1 < len(self._stages) or inputs.of_features or can_be_compared(self._setup, self._record)
         variables = _all_variables(self._record.whole, inputs.model, plan)
         is_small = sum(prod(variable.shape) for variable in variables) <= _SMALL
-        holds_all = is_small and not restores_best and self._setup.spread is None
         return Recorder(
             self._record,
             stream,
             stage=plan.stage.name,
             batch_size=self._setup.batch_size,
-            held=variables if holds_all else plan.moving if restores_best else [],
-            lazy=inputs.of_features or holds_all,
+            held=plan.moving if keep else variables,
+            keep=keep,
+            lazy=inputs.of_features or (is_small and not keep and self._setup.spread is None),
         )
 
     def _run_epochs(self, state: StageState) -> None:
