@@ -35,7 +35,7 @@ def _preload() -> None:
 
 
 def _spare_garbage_collector() -> None:
-    """Takes the half million objects that were made out of the reach of the garbage collector.
+    """Takes the 450,000 objects that were made out of the reach of the garbage collector.
 
     Searching them costs every run time, and memory: it writes to the pages that the processes share.
     """
