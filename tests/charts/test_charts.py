@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import environment
+from matplotlib.figure import Figure
 from PIL import Image
 from runs.making import make_run
 
@@ -145,3 +146,29 @@ assert "matplotlib.pyplot" not in sys.modules
     )
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
+
+
+def test_a_chart_is_drawn_once_and_its_labels_have_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """matplotlib by itself draws a figure twice where it has to compute a layout."""
+    figures: list[Figure] = []
+    draw = Figure.draw
+
+    def noted(figure: Figure, renderer: Any) -> None:
+        figures.append(figure)
+        draw(figure, renderer)
+
+    def plot(axes: Any, _: Any) -> None:
+        axes.plot([0, 1], [0, 1e6])
+        axes.set_ylabel("a label beside very wide numbers")
+
+    monkeypatch.setattr(Figure, "draw", noted)
+    chart = Chart("title", "text", plot)
+    chart.save(tmp_path / "chart.png")
+    chart.inline("chart")
+    assert len(figures) == 2
+    for figure in figures:
+        box = figure.get_tightbbox()
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.get_figwidth()
+        assert box.y1 <= figure.get_figheight()
