@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,13 +15,11 @@ from dlcli.data.inputs import ModelInputs, inputs_of_model
 from dlcli.runs import RunFolder
 from dlcli.runtime.columns import input_names, lookups
 from dlcli.runtime.engine import keras
-from dlcli.runtime.keras_file import read_config
+from dlcli.runtime.keras_file import read_config, set_float32, write_in_float32
 from dlcli.runtime.loading import load_model
 from dlcli.runtime.saved_layers import SavedLayers, saved_layers
 from dlcli.tasks import Task
 from dlcli.upstream.keras import all_layers
-
-_HALVES = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ def original(run: RunFolder, file: Path) -> Original:
     model = load_model(file, output=(task.units(len(classes)),))
     model.jit_compile = False
     model_inputs = inputs_of_model(model, run)
-    has_half_precision = _set_float32(read_config(file))
+    has_half_precision = set_float32(read_config(file))
     return Original(model, file, task, classes, model_inputs, input_names(model_inputs.columns or ()), has_half_precision)
 
 
@@ -97,27 +93,9 @@ def in_float32(source: Original, folder: Path) -> Any:
     """
     if not source.mixed_precision:
         return source.model
-    file, config = folder / "float32.keras", read_config(source.file)
-    _set_float32(config)
-    with zipfile.ZipFile(source.file) as archive, zipfile.ZipFile(file, "w") as copy:
-        for member in archive.infolist():
-            copy.writestr(member.filename, json.dumps(config) if member.filename == "config.json" else archive.read(member))
+    file = folder / "float32.keras"
+    write_in_float32(source.file, file)
     return load_model(file)
-
-
-def _set_float32(config: Any) -> bool:
-    """Replaces every half precision in a model's configuration; returns whether there was one."""
-    has_half_precision, waiting = False, [config]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            for key, value in node.items():
-                if key in ("dtype", "name") and value in _HALVES:
-                    node[key], has_half_precision = "float32", True
-            waiting += node.values()
-        elif isinstance(node, list):
-            waiting += node
-    return has_half_precision
 
 
 def with_numbers_for_text(model: Any, lookups: Collection[str]) -> Any:

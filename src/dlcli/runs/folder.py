@@ -324,8 +324,10 @@ class RunFolder(RunPaths):
 
     def save_model(self, model: Any) -> None:
         """Replaces `model.keras` by an uncompiled model, which plain Keras can load, and removes scores of the earlier one."""
+        from dlcli.runtime.keras_file import save_keras_file
+
         with replacing(self.model_path) as temporary:
-            model.save(temporary)
+            save_keras_file(model, temporary)
         shutil.rmtree(self.path / EVALUATION, ignore_errors=True)
         self.calibration_path.unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ from dlcli.errors import UsageError
 from dlcli.program import command
 from dlcli.runtime.cluster import Cluster, wait_for_all
 from dlcli.runtime.engine import keras, tf
+from dlcli.runtime.precision import half_unit
 from dlcli.runtime.spread import Spread
 from dlcli.upstream.start import quiet_start
 
@@ -46,7 +47,8 @@ _Settings = TypeVar("_Settings", bound=_Changeable)
 class Device:
     """The device of a run. `determinism` is `exact` if a second run gives the same bits, else `seeded`.
 
-    `spread` holds the devices that share every batch; None for a single device.
+    `precision` is `auto` on a processor with units for bfloat16, where the model decides. `spread` holds the devices that share
+    every batch; None for a single device.
     """
 
     kind: str
@@ -56,7 +58,8 @@ class Device:
     spread: Spread | None = None
 
     def __str__(self) -> str:
-        return f"{self.kind.upper()} ({self.name}), {self.precision}"
+        precision = f"has {half_unit()}" if self.precision == "auto" else self.precision
+        return f"{self.kind.upper()} ({self.name}), {precision}"
 
 
 def use_device(hardware: Hardware, seed: int) -> Device:
@@ -105,8 +108,9 @@ def _used(hardware: Hardware, seed: int, spread: Spread | None) -> Device:
         _choose(gpus[: hardware.devices or len(gpus)] if spread else gpus[:1])
     if hardware.device == "gpu" and not gpus:
         raise UsageError(f"hardware.device: gpu, but TensorFlow sees no GPU; `{command()} doctor` says why")
-    precision = _precision(hardware.precision, gpus)
-    keras.config.set_dtype_policy(precision)
+    precision = _precision(hardware.precision, gpus, shared=spread is not None)
+    # On a processor only some layers compute in bfloat16, once the model is built (`models/precision.py`).
+    keras.config.set_dtype_policy(precision if gpus or precision == "mixed_float16" else "float32")
     if hardware.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
@@ -184,12 +188,15 @@ def _worker(cluster: Cluster) -> Spread:
     return Spread(strategy, workers=len(cluster.addresses), index=cluster.index)
 
 
-def _precision(precision: str, gpus: list[object]) -> str:
-    """Returns the precision policy: mixed only on GPUs of compute capability 7 or higher, which have fast half precision."""
+def _precision(precision: str, gpus: list[object], *, shared: bool) -> str:
+    """Returns the precision: mixed on GPUs of compute capability 7 or higher, which have fast half precision.
+
+    It is `auto` on a processor with units for bfloat16: the model decides.
+    """
     if precision != "auto":
         return precision
     if not gpus:
-        return "float32"
+        return "auto" if half_unit() and not shared else "float32"
     details = tf.config.experimental.get_device_details(gpus[0])
     major = details.get("compute_capability", (0, 0))[0]
     return "mixed_bfloat16" if major >= 8 else "mixed_float16" if major == 7 else "float32"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import shutil
 import warnings
 import zipfile
 import zlib
@@ -18,6 +19,7 @@ from typing import Any
 
 from dlcli.errors import DamagedFile, DlcliError
 from dlcli.runtime.saved_layers import saved_layers
+from dlcli.upstream.keras import all_layers
 
 _LARGEST_CONFIG = 64 * 2**20
 _EXPANSION = 20
@@ -26,6 +28,7 @@ _CODE = ("Lambda", "__lambda__", "__typespec__", "TFSMLayer", "TorchModuleWrappe
 """Keras classes that run arbitrary code or read arbitrary files."""
 _FUNCTIONS = (None, "builtins", "keras.activations", "keras.initializers", "keras.ops")
 """Keras modules whose functions only compute. Functions of other modules access files, the network or Keras's settings."""
+_HALVES = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 _BROKEN = (OSError, EOFError, RuntimeError, NotImplementedError, ValueError, zipfile.BadZipFile, zlib.error)
 """Exceptions of damaged archives; RuntimeError and NotImplementedError mean an encrypted or unknown compression."""
 
@@ -55,6 +58,56 @@ def load_keras_file(path: Path) -> Any:
         raise DamagedFile(f"{path}: cannot be loaded as a Keras model: {_in_one_line(error)}") from None
     _refuse_large_outputs(model, path)
     return model
+
+
+def save_keras_file(model: Any, path: Path) -> None:
+    """Saves a model that computes in float32, whatever the precision of its training.
+
+    Mixed precision keeps weights in float32, so nothing is lost, and the file predicts alike on every device.
+    """
+    model.save(path)
+    config = read_config(path) if any(layer.compute_dtype in _HALVES for layer in all_layers(model)) else None
+    if set_float32(config):
+        _replace_config(path, config)
+
+
+def write_in_float32(source: Path, path: Path) -> None:
+    """Writes a copy of a `.keras` file whose model computes in float32: files of earlier versions may have mixed precision."""
+    shutil.copyfile(source, path)
+    config = read_config(path)
+    set_float32(config)
+    _replace_config(path, config)
+
+
+def set_float32(config: Any) -> bool:
+    """Replaces every half precision in a model's configuration; returns whether there was one."""
+    has_half_precision, waiting = False, [config]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key in ("dtype", "name") and value in _HALVES:
+                    node[key], has_half_precision = "float32", True
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+    return has_half_precision
+
+
+def _replace_config(path: Path, config: Any) -> None:
+    """Replaces the configuration in a `.keras` file."""
+    copy = path.with_name(f".{path.name}.tmp")
+    try:
+        with zipfile.ZipFile(path) as archive, zipfile.ZipFile(copy, "w") as written:
+            for member in archive.infolist():
+                if member.filename == "config.json":
+                    written.writestr("config.json", json.dumps(config))
+                    continue
+                with archive.open(member) as content, written.open(member.filename, "w", force_zip64=True) as target:
+                    shutil.copyfileobj(content, target)
+        copy.replace(path)
+    finally:
+        copy.unlink(missing_ok=True)
 
 
 def read_config(path: Path) -> Any:

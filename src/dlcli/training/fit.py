@@ -21,11 +21,12 @@ from dlcli.runtime.signals import StopRequest
 from dlcli.runtime.spread import Spread, losses_of_workers
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
+from dlcli.spec.load import to_yaml
 from dlcli.spec.training.metrics import higher_is_better
 from dlcli.training.checkpoints import Checkpoints
 from dlcli.training.classifier_head import ClassifierTrainer
 from dlcli.training.recorder import Record
-from dlcli.training.setup import TrainingSetup
+from dlcli.training.setup import TrainingSetup, with_precision
 from dlcli.training.stage_trainer import StageTrainer
 from dlcli.training.trackers.notify import without_trackers
 from dlcli.upstream.devices import equal_copies
@@ -91,7 +92,8 @@ def facts_of(experiment: Experiment) -> dict[str, dict[str, Any]]:
 def _fit(experiment: Experiment, splits: Splits, run: RunFolder, reporter: Reporter, log: Log, context: FitContext) -> None:
     keras.utils.set_random_seed(experiment.seed)
     training = experiment.training
-    setup = _setup_of(experiment, splits, run, log, context)
+    setup = _recorded(with_precision(_setup_of(experiment, splits, run, log, context)), run)
+    experiment = setup.experiment
     starts = bool(training.initial_weights) and context.begin is None
     has_all_weights = start_from_run(experiment, setup.network, splits, log) if starts else False
     log(f"model: {setup.network.whole.count_params():,} parameters")
@@ -118,6 +120,15 @@ def _setup_of(experiment: Experiment, splits: Splits, run: RunFolder, log: Log, 
     with context.spread.strategy.scope() if context.spread else nullcontext():
         network = build_model(experiment, splits, load_weights=fresh, offline=context.offline, revision=run.revision())
     return TrainingSetup(experiment, splits, network, log, spread=context.spread, revision=run.revision())
+
+
+def _recorded(setup: TrainingSetup, run: RunFolder) -> TrainingSetup:
+    """Records the precision in the spec and the environment of a run where the model decided it."""
+    environment, precision = run.environment(), setup.experiment.hardware.precision
+    if environment["precision"] == "auto":
+        run.write_spec(to_yaml(setup.experiment))
+        run.write_environment(environment | {"precision": precision})
+    return setup
 
 
 def _record_of(setup: TrainingSetup, run: RunFolder, reporter: Reporter) -> Record:

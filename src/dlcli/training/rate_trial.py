@@ -21,7 +21,7 @@ from dlcli.runtime.stream import TrainingStream
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.stages import Stage
 from dlcli.training.assemble import compile_stage, stage_inputs_of, stream_of
-from dlcli.training.setup import TrainingSetup
+from dlcli.training.setup import TrainingSetup, with_precision
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def put_together(experiment: Experiment, features: Path, log: Log, *, stage_name
     network = build_model(experiment, splits, load_weights=fresh, offline=offline)
     if not fresh:
         start_from_run(experiment, network, splits, log)
-    setup = TrainingSetup(experiment, splits, network, log)
+    setup = with_precision(TrainingSetup(experiment, splits, network, log))
     plan = plan_stage(network, stage)
     stage_inputs = stage_inputs_of(setup, stage, features)
     stream = stream_of(setup, stage_inputs)

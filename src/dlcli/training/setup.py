@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dlcli.data.splits import Splits
 from dlcli.models.network import Network
+from dlcli.models.precision import apply_precision, choose_precision
 from dlcli.runs.folder import REVISION
 from dlcli.runs.reporter import Log
 from dlcli.runtime.spread import Spread
@@ -47,3 +48,15 @@ class TrainingSetup:
     def batches(self) -> int:
         """Steps in an epoch."""
         return -(-len(self.splits.train) // self.batch_size)
+
+
+def with_precision(setup: TrainingSetup) -> TrainingSetup:
+    """Returns the setup with `hardware.precision: auto` resolved; the layers of its model then compute in the precision."""
+    experiment = setup.experiment
+    if experiment.hardware.precision == "auto":
+        choice = choose_precision(experiment, setup.network, setup.splits, setup.batch_size)
+        setup.log(f"precision: {choice}")
+        hardware = experiment.hardware.model_copy(update={"precision": choice.precision})
+        experiment = experiment.model_copy(update={"hardware": hardware})
+    apply_precision(experiment.hardware.precision, setup.network)
+    return replace(setup, experiment=experiment)
