@@ -184,6 +184,14 @@ def test_what_callbacks_and_optimizers_remember_is_taken_up(tmp_path: Path, trai
     assert_same_bits(whole, run)
 
 
+def test_a_run_in_bfloat16_that_is_resumed_ends_with_the_same_bits(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, CIRCLES, model=DROPOUT, data=BATCHES, more="hardware: {precision: mixed_bfloat16}")
+    whole = trained(spec)
+    run = stopped(spec, Stopping(step=15))
+    gone_on(run)
+    assert_same_bits(whole, run)
+
+
 @SLOW
 def test_mixed_precision_takes_up_its_scale_of_the_loss(tmp_path: Path) -> None:
     try:

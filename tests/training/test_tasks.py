@@ -109,10 +109,10 @@ def test_mixed_precision_trains_and_gives_float32(tmp_path: Path, precision: str
     assert run.environment()["precision"] == precision
     assert losses(run)[-1] < losses(run)[0]
     assert column(run, "learning_rate") == pytest.approx([0.01] * 3)
-    model = keras.saving.load_model(run.model_path, compile=False)
-    assert model.output.dtype == "float32"
-    assert {weight.dtype for weight in model.weights} == {"float32"}
     keras.config.set_dtype_policy("float32")
+    model = keras.saving.load_model(run.model_path, compile=False)
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert {weight.dtype for weight in model.weights} == {"float32"}
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

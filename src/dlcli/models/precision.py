@@ -14,11 +14,13 @@ from dlcli.runtime.precision import HALF, HalfWork, half_layers, half_unit, half
 from dlcli.spec.experiment import Experiment
 
 LEAST_WORK = 100_000_000
-"""Multiply-adds of a step from which bfloat16 pays. Measured with `avx512_bf16`, CPU time of a step in bfloat16 per float32:
-1.16 at 3 million (a CNN on 8x8 images), 1.05 at 30 million, 0.83 at 53 million (LeNet-5), 0.60 at 240 and 300 million."""
-LEAST_DENSITY = 300
-"""Multiply-adds per converted number from which it pays. With `amx_bf16` a U-Net with BatchNorm at 147 took 1.21 of float32's
-time and MobileNetV2 1.30; a CNN without BatchNorm at 1,000 took 0.45, four convolutions of 64 and 128 filters 0.2."""
+"""Multiply-adds of a step from which bfloat16 pays. With `avx512_bf16`, the CPU time of a step in bfloat16 per float32 was 1.16
+at 4 million (a CNN on 8x8 images), 1.05 at 30 million (an MLP), 0.83 at 53 million (LeNet-5), 0.60 at 240 and 310 million."""
+LEAST_DENSITY = {"amx_bf16": 300, "avx512_bf16": 40}
+"""Multiply-adds per number that is converted between layers, from which bfloat16 pays. With `amx_bf16`, a U-Net with BatchNorm
+at 141 took 1.21 of the time in float32 and MobileNetV2 at 18 took 1.30; keras.io's MNIST convnet at 1,017 took 0.45, four
+convolutions at 2,683 took 0.2. With `avx512_bf16`, whose units are slower, so that conversions weigh less, CNNs with BatchNorm
+took 0.56 at 50, 0.87 at 85, 0.76 at 120 and ResNet-50 at 161 took 0.76; MobileNetV2 gained nothing."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ def _reason_against(experiment: Experiment, network: Network, splits: Splits) ->
         return "XLA compiles the steps, which is slow in bfloat16 on a processor"
     if experiment.model.fitted_once:
         return "the head is fitted once"
+    if network.backbone is not None and all(network.trains_head_alone(stage) for stage in experiment.stages):
+        return "the backbone is frozen"
     if has_own_step(network.learner()):
         return "the model has its own training step"
     if experiment.task.output.is_numeric:
@@ -75,7 +79,8 @@ def _reason_against_work(work: HalfWork, batch_size: int) -> str:
     total, pays = work.multiply_adds * batch_size, "bfloat16 pays from"
     if total < LEAST_WORK:
         return f"{pays} {LEAST_WORK // 10**6} million multiply-adds a step; this model has {total / 1e6:,.1f}"
-    if work.density < LEAST_DENSITY:
+    least = LEAST_DENSITY[half_unit()]
+    if work.density < least:
         density = f"{work.density:,.0f}"
-        return f"{pays} {LEAST_DENSITY} multiply-adds per number that is converted between layers; this model has {density}"
+        return f"{pays} {least} multiply-adds per number that is converted between layers; this model has {density}"
     return ""

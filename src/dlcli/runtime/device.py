@@ -58,8 +58,8 @@ class Device:
     spread: Spread | None = None
 
     def __str__(self) -> str:
-        precision = f"has {half_unit()}" if self.precision == "auto" else self.precision
-        return f"{self.kind.upper()} ({self.name}), {precision}"
+        precision = "" if self.precision == "auto" else f", {self.precision}"
+        return f"{self.kind.upper()} ({self.name}){precision}"
 
 
 def use_device(hardware: Hardware, seed: int) -> Device:

@@ -16,6 +16,7 @@ HALF = "mixed_bfloat16"
 """The policy under which layers compute in bfloat16 and keep their weights in float32."""
 _UNITS = ("amx_bf16", "avx512_bf16")
 """The flags of processors whose units multiply bfloat16 and sum in float32; oneDNN, which TensorFlow calls, uses them."""
+_PROCESSOR_FILE = "/proc/cpuinfo"
 _MULTIPLYING = ("Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "Dense")
 _PASSING = (
     *(f"MaxPooling{rank}D" for rank in (1, 2, 3)),
@@ -33,7 +34,7 @@ def half_unit() -> str:
     """
     if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0" or os.environ.get("ONEDNN_MAX_CPU_ISA"):
         return ""
-    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+    with suppress(OSError), open(_PROCESSOR_FILE, encoding="utf-8", errors="replace") as lines:
         flags = next((line.partition(":")[2].split() for line in lines if re.match(r"flags\b", line)), [])
         return next((unit for unit in _UNITS if unit in flags), "")
     return ""
