@@ -46,10 +46,15 @@ def choose_precision(experiment: Experiment, network: Network, splits: Splits, b
     return PrecisionChoice(HALF, f"{reason}; weights and the saved model are float32")
 
 
-def apply_precision(precision: str, network: Network) -> None:
-    """Makes the layers of a model on a processor compute in the resolved precision; on a GPU they were built for it."""
-    if precision == HALF and keras.config.dtype_policy().name != HALF:
-        use_half(_half_layers(network))
+def apply_precision(precision: str, network: Network) -> str:
+    """Makes the layers of a model on a processor compute in the resolved precision; on a GPU they were built for it.
+
+    Returns a note for the user where the processor has no unit for it; else an empty text.
+    """
+    if precision != HALF or keras.config.dtype_policy().name == HALF:
+        return ""
+    use_half(_half_layers(network))
+    return "" if half_unit() else "this processor has no unit for bfloat16; its steps take longer than in float32"
 
 
 def _half_layers(network: Network) -> list[Any]:

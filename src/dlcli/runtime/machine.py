@@ -37,6 +37,7 @@ def examine(runs: Path) -> Iterator[Check]:
     yield check_packages()
     yield check_bytecode()
     yield check_processors()
+    yield check_half_precision()
     yield check_memory()
     yield check_shared_memory()
     yield check_folder("runs folder", runs, "set another folder with --runs or DLCLI_RUNS")
@@ -112,6 +113,15 @@ def _container_cores() -> float | None:
     if not quota:
         quota, period = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
+
+
+def check_half_precision() -> Check:
+    """Names the processor's unit for bfloat16, with which `hardware.precision: auto` trains large networks faster."""
+    from dlcli.runtime.precision import half_unit
+
+    unit = half_unit()
+    finding = f"{unit}: large networks train in bfloat16" if unit else "no unit of the processor: networks train in float32"
+    return Check("bfloat16", "ok", finding)
 
 
 def check_memory() -> Check:

@@ -120,7 +120,9 @@ class Hardware(Spec):
 
     device: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="`auto`: a GPU if there is one.")
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = Field(
-        default="auto", description="`auto`: mixed on GPUs with fast half precision, else float32."
+        default="auto",
+        description="`auto`: mixed on GPUs with fast half precision; `mixed_bfloat16` on processors with units for it, for"
+        " networks that it makes faster; else `float32`. The saved model is always float32.",
     )
     strategy: Literal["auto", "one_device", "mirrored", "multi_worker"] = Field(
         default="auto",

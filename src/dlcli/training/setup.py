@@ -58,5 +58,7 @@ def with_precision(setup: TrainingSetup) -> TrainingSetup:
         setup.log(f"precision: {choice}")
         hardware = experiment.hardware.model_copy(update={"precision": choice.precision})
         experiment = experiment.model_copy(update={"hardware": hardware})
-    apply_precision(experiment.hardware.precision, setup.network)
+    note = apply_precision(experiment.hardware.precision, setup.network)
+    if note:
+        setup.log(f"note: {note}")
     return replace(setup, experiment=experiment)
