@@ -1,6 +1,6 @@
 """The same training as keras_plain.py, made as fast and as small as plain Keras and TensorFlow allow on a CPU.
 
-python benchmarks/by_hand/keras_tuned.py OUTPUT_FOLDER        (MNIST is read from TFDS_DATA_DIR)
+python benchmarks/by_hand/keras_tuned.py OUTPUT_FOLDER [mixed_bfloat16]        (MNIST is read from TFDS_DATA_DIR)
 
 What is done, and why: scikit-learn and matplotlib stay out of Keras's import; images stay uint8 in memory and are scaled
 inside the model; batches are gathered by index, so nothing is copied whole; TensorFlow's pipeline autotuner is off, which
@@ -89,14 +89,14 @@ def make_model():
     model = keras.Sequential(
         [
             keras.Input((28, 28, 1), dtype="uint8"),
-            keras.layers.Rescaling(1 / 255),
+            keras.layers.Rescaling(1 / 255, dtype="float32"),
             keras.layers.Conv2D(32, kernel_size=3, activation="relu"),
             keras.layers.MaxPooling2D(2),
             keras.layers.Conv2D(64, kernel_size=3, activation="relu"),
             keras.layers.MaxPooling2D(2),
             keras.layers.Flatten(),
             keras.layers.Dropout(0.5),
-            keras.layers.Dense(10, activation="softmax"),
+            keras.layers.Dense(10, activation="softmax", dtype="float32"),
         ]
     )
     assert model.count_params() == 34_826
@@ -109,6 +109,7 @@ def make_model():
 output = Path(sys.argv[1])
 output.mkdir(parents=True, exist_ok=True)
 
+keras.config.set_dtype_policy(sys.argv[2] if len(sys.argv) > 2 else "float32")
 keras.utils.set_random_seed(0)
 (x_train, y_train), (x_test, y_test) = load_mnist()
 images, labels = tf.constant(x_train), tf.constant(y_train)
