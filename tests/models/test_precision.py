@@ -10,7 +10,6 @@ import pytest
 from trainings import SMALL_CNN, Heard, column, save_images, save_rows, trained, write_spec
 
 from dlcli.models.network import shape_model
-from dlcli.models.precision import LEAST_WORK
 from dlcli.runs import RunFolder
 from dlcli.runs.files import read_table
 from dlcli.runtime import precision
@@ -102,7 +101,7 @@ FROM_A_RUN = "{{kind: transfer, backbone: {{kind: run, run: {run}}}}}"
 @pytest.mark.parametrize(
     ("model", "sections", "reason"),
     [
-        pytest.param(SMALL_CNN, {}, "pays from 100 million multiply-adds a step; this model has 0.1", id="small"),
+        pytest.param(SMALL_CNN, {}, "pays from 50 million multiply-adds a step; this model has 0.1", id="small"),
         pytest.param(
             f"{{kind: cnn, layers: [{', '.join([CONVOLUTIONS, '{kind: batch_normalization}'] * 3)}, flatten]}}",
             {},
@@ -163,7 +162,7 @@ def test_multiply_adds_are_those_of_the_layers(tmp_path: Path) -> None:
     experiment = load(write_spec(tmp_path, IMAGES, model=f"{{kind: cnn, layers: [{layers}]}}")).experiment
     network = shape_model(experiment, (32, 32, 1), 10)
     work = half_work(network.functional, half_layers(single_layers(network.functional)))
-    assert work.multiply_adds == 117_600 + 240_000 + 48_000 + 10_080 < LEAST_WORK
+    assert work.multiply_adds == 117_600 + 240_000 + 48_000 + 10_080
     assert work.conversions == 32 * 32 + 84  # the image, and what the output layer takes
 
 

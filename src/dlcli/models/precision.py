@@ -13,14 +13,15 @@ from dlcli.runtime.learner import has_own_step
 from dlcli.runtime.precision import HALF, HalfWork, half_layers, half_unit, half_work, use_half
 from dlcli.spec.experiment import Experiment
 
-LEAST_WORK = 100_000_000
-"""Multiply-adds of a step from which bfloat16 pays. With `avx512_bf16`, the CPU time of a step in bfloat16 per float32 was 1.16
-at 4 million (a CNN on 8x8 images), 1.05 at 30 million (an MLP), 0.83 at 53 million (LeNet-5), 0.60 at 240 and 310 million."""
+LEAST_WORK = 50_000_000
+"""Multiply-adds of a step from which bfloat16 pays. With `avx512_bf16`, the CPU time of a step in bfloat16 per float32 was 0.94 to
+1.16 at 4 million (a CNN on 8x8 images), 0.91 to 1.05 at 30 million (an MLP), 0.77 to 0.83 at 53 million (LeNet-5), 0.60 to 0.69
+at 240 and 310 million (`benchmarks/half_steps.py`)."""
 LEAST_DENSITY = {"amx_bf16": 300, "avx512_bf16": 40}
 """Multiply-adds per number that is converted between layers, from which bfloat16 pays. With `amx_bf16`, a U-Net with BatchNorm
 at 141 took 1.21 of the time in float32 and MobileNetV2 at 18 took 1.30; keras.io's MNIST convnet at 1,017 took 0.45, four
 convolutions at 2,683 took 0.2. With `avx512_bf16`, whose units are slower, so that conversions weigh less, CNNs with BatchNorm
-took 0.56 at 50, 0.87 at 85, 0.76 at 120 and ResNet-50 at 161 took 0.76; MobileNetV2 gained nothing."""
+took 0.91 at 50, 0.83 at 85, 0.71 at 141, ResNet-50 at 161 took 0.75, and MobileNetV2 at 18 took 1.06."""
 
 
 @dataclass(frozen=True)
