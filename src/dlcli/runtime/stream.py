@@ -18,7 +18,7 @@ from dlcli.arrays import Array
 from dlcli.errors import DataError
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.inputs import Inputs
-from dlcli.upstream.tensorflow import steady_options
+from dlcli.upstream.tensorflow import WaitingTime, steady_options
 
 _AHEAD = 4
 _SHUFFLING = 0x5BF1E
@@ -69,9 +69,11 @@ class TrainingStream:
 
         parallel = _cores() if augment or inputs.in_files else 2
 
+        self._waiting = WaitingTime()
+
         def dataset(first: int) -> Any:
             steps = tf.data.Dataset.range(first, self.steps).map(batch, num_parallel_calls=parallel, deterministic=True)
-            return steps.prefetch(_AHEAD).with_options(steady_options())
+            return self._waiting.measured(steps.prefetch(_AHEAD)).with_options(steady_options())
 
         self._dataset, self._whole = dataset, dataset(0)
 
@@ -80,6 +82,10 @@ class TrainingStream:
         self._epoch.assign(epoch)
         self._order.begin(epoch)
         return iter(self._dataset(first) if first else self._whole)
+
+    def waited(self) -> float:
+        """Returns the seconds that the training has waited for batches so far."""
+        return self._waiting.total()[1]
 
     def first_batch(self) -> Any:
         """Returns the first batch of the current epoch."""

@@ -24,6 +24,7 @@ from dlcli.training.later_imports import LaterImports
 from dlcli.training.proof import Proof
 from dlcli.training.recorder import Best, Diverged, Record, Recorder
 from dlcli.training.setup import TrainingSetup
+from dlcli.training.speed import SpeedWatch, facts_of_stage
 from dlcli.training.stage_callbacks import averaging, callbacks_of, without_averaging
 from dlcli.training.unfreezing import can_be_compared, keep_answers, verdict
 
@@ -129,7 +130,8 @@ class StageTrainer:
         for scores in state.scores:
             scores.pauses = pauses
         # Averages of weights come first, the spec's own callbacks last.
-        callbacks = [*averaging(state.callbacks), *state.scores, *([state.proof] if self._setup.in_stages else [])]
+        callbacks = [self._speed_watch(state), *averaging(state.callbacks), *state.scores]
+        callbacks += [state.proof] if self._setup.in_stages else []
         callbacks += [state.recorder, *without_averaging(state.callbacks), LaterImports()]
         with losses_of_workers(self._setup.spread), data_errors():
             run_epochs(
@@ -142,6 +144,19 @@ class StageTrainer:
                 last=state.last,
                 adapt=not self._setup.experiment.hardware.steps_per_execution,
             )
+
+    def _speed_watch(self, state: StageState) -> SpeedWatch:
+        """Returns the callback that measures what limits the speed of a stage."""
+        setup, inputs = self._setup, state.inputs
+        facts = facts_of_stage(
+            state.plan.stage.name,
+            inputs.train,
+            inputs.augment,
+            setup.batch_size,
+            state.stream.steps,
+            several=len(self._stages) > 1,
+        )
+        return SpeedWatch(state.stream, facts, self._record.run, setup.log, last=state.last)
 
     def _why_diverged(self, state: StageState, error: Diverged) -> str:
         """Returns the message of a divergence, for which the steps before it are repeated where possible."""
