@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -59,3 +60,13 @@ class WaitingTime:
 
 
 _WAITING = "waiting"
+
+
+def read_spaces(file: Path) -> Any:
+    """Returns the content of a `*.xplane.pb` file of TensorFlow's profiler.
+
+    The class of its content is no public name of TensorFlow; the public reader is a package of its own (`xprof`).
+    """
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    return xplane_pb2.XSpace.FromString(file.read_bytes())
