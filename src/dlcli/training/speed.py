@@ -279,8 +279,8 @@ def _faster_reading(facts: StageFacts) -> list[str]:
         advice = []  # it did not when the data was opened
     else:
         advice = [
-            f"the files are decoded in every epoch, since the pixels of all {len(inputs):,} need {size / 1e9:,.3g} GB, more than"
-            f" {100 * MEMORY_SHARE:.0f} % of the free memory; with less they are decoded once and kept: a smaller"
+            f"the files are decoded in every epoch, since the pixels of all {len(inputs):,} need {size / 1e9:,.3g} GB, more"
+            f" than {100 * MEMORY_SHARE:.0f} % of the free memory; with less they are decoded once and kept: a smaller"
             " `data.image.size` (it changes results), or more memory"
         ]
     if stored is not None and stored[0] * stored[1] >= 2 * height * width:
