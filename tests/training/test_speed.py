@@ -93,11 +93,11 @@ def test_the_only_epoch_is_measured_without_its_first_calls(tmp_path: Path) -> N
 
 
 def test_a_convnet_on_arrays_in_memory_is_compute_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "ENOUGH", 0.1)
+    monkeypatch.setattr(speed, "ENOUGH", 0.5)
     source = f"{{kind: npz, path: {save_images(tmp_path / 'images.npz', side=24)}}}"
     model = "{kind: cnn, layers: [{kind: conv2d, filters: 48, kernel_size: 5}, {kind: conv2d, filters: 16, kernel_size: 5}]}"
     reporter = Heard()
-    run = trained(write_spec(tmp_path, source, model=model, training="epochs: 4"), reporter=reporter)
+    run = trained(write_spec(tmp_path, source, model=model, training="epochs: 25"), reporter=reporter)
     (line,) = bound_lines(reporter)
     assert line.startswith("compute-bound: ")
     assert line.endswith("the time is that of the model: a faster input would not help")

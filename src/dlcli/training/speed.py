@@ -112,6 +112,7 @@ class SpeedWatch(keras.callbacks.Callback):  # type: ignore[misc]
         """Reports what was measured, and notes whether the epoch is the only one."""
         self._report()
         self._measures = not self._done and (self._epochs > 0 or epoch + 1 >= self._last)
+        self._stream.measures = self._measures  # it costs some percent of a step of a tiny model, for about a second
         self._epochs += 1
         self._window = None
 
