@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dlcli.api.run import Run
 from dlcli.errors import UsageError
 from dlcli.runs.history import is_setting
+from dlcli.runs.profile import StepRange
 from dlcli.runs.reporter import EpochReport, Reporter
 from dlcli.spec import load as spec_load
 from dlcli.spec.load import LoadedSpec
@@ -73,6 +74,7 @@ def train(
     offline: bool = False,
     reporter: Reporter | None = None,
     cluster: Cluster | None = None,
+    profile: str = "",
 ) -> Run:
     """Trains a spec in a new run folder and returns the run.
 
@@ -86,6 +88,8 @@ def train(
         offline: whether the network must not be accessed.
         reporter: receives the lines and epochs of the training; by default they are logged to the logger `dlcli`.
         cluster: the workers that train together, of which this process is the chief.
+        profile: steps to profile as `"FIRST:LAST"`, counted from 1 over all epochs; the run folder contains the time of each
+            layer and a profile for TensorBoard.
 
     Raises:
         SpecError: with every fault of the spec and of the overrides.
@@ -97,7 +101,7 @@ def train(
         >>> run = dlcli.train("configs/digits_mlp.yaml", set={"training.epochs": 3})
         >>> run.metrics()["accuracy"]
     """
-    return _trained(load(spec, set=set), runs, reporter, offline=offline, cluster=cluster)
+    return _trained(load(spec, set=set), runs, reporter, offline=offline, cluster=cluster, profile=_steps(profile))
 
 
 def finetune(
@@ -110,6 +114,7 @@ def finetune(
     runs: str | PathLike[str] = "runs",
     offline: bool = False,
     reporter: Reporter | None = None,
+    profile: str = "",
 ) -> Run:
     """Fine-tunes a model in stages and returns the new run.
 
@@ -125,6 +130,8 @@ def finetune(
         runs: the folder of the runs.
         offline: whether the network must not be accessed.
         reporter: receives the lines and epochs of the training; by default they are logged to the logger `dlcli`.
+        profile: steps to profile as `"FIRST:LAST"`, counted from 1 over all epochs; the run folder contains the time of each
+            layer and a profile for TensorBoard.
 
     Raises:
         UsageError: the source has nothing that was trained before, or `train`, `learning_rate` or `epochs` are set for a spec.
@@ -138,7 +145,7 @@ def finetune(
     if not isinstance(source, Run):
         if (train, learning_rate, epochs) != (None, None, None):
             raise UsageError("train, learning_rate and epochs need a run; a spec sets them in `training.stages`")
-        return _trained(with_stages(load(source, set=set)), runs, reporter, offline=offline)
+        return _trained(with_stages(load(source, set=set)), runs, reporter, offline=offline, profile=_steps(profile))
     notes: list[str] = []
     loaded = continued(
         source.folder,
@@ -149,7 +156,7 @@ def finetune(
         overrides=_as_options(set),
         offline=offline,
     )
-    return _trained(loaded, runs, reporter, offline=offline, parent=source.id, notes=notes)
+    return _trained(loaded, runs, reporter, offline=offline, parent=source.id, notes=notes, profile=_steps(profile))
 
 
 def resume(
@@ -160,6 +167,7 @@ def resume(
     offline: bool = False,
     reporter: Reporter | None = None,
     cluster: Cluster | None = None,
+    profile: str = "",
 ) -> Run:
     """Resumes an interrupted run from its newest checkpoint, to the same bits as if it had never been interrupted.
 
@@ -170,6 +178,8 @@ def resume(
         offline: whether the network must not be accessed.
         reporter: receives the lines and epochs of the training; by default they are logged to the logger `dlcli`.
         cluster: the workers that train together, of which this process is the chief.
+        profile: steps to profile as `"FIRST:LAST"`, counted from 1 over all epochs; the run folder contains the time of each
+            layer and a profile for TensorBoard.
 
     Raises:
         UsageError: another process writes the run, or something else is to change.
@@ -187,8 +197,13 @@ def resume(
             schedule=schedule,
             offline=offline,
             cluster=cluster,
+            profile=_steps(profile),
         )
     return run
+
+
+def _steps(text: str) -> StepRange | None:
+    return StepRange.parse(text) if text else None
 
 
 def _trained(loaded: LoadedSpec, runs: str | PathLike[str], reporter: Reporter | None, **options: Any) -> Run:

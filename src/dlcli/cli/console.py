@@ -22,6 +22,7 @@ from dlcli.program import command
 from dlcli.runs import RunFolder, layout
 from dlcli.runs.files import json_text
 from dlcli.runs.history import is_setting
+from dlcli.runs.profile import merged_rows, read_profile
 from dlcli.runs.reporter import EpochReport, Reporter
 from dlcli.runs.scored_splits import score_text, split_note, split_title
 from dlcli.spec.support import Feature, supports
@@ -163,6 +164,7 @@ def show_result(run: RunFolder) -> None:
     for split in run.scored_splits()[:1]:
         show_scores(run, split)
     show_diagnosis(run)
+    show_profile(run)
     console.print(f"\nrun: {run.path}", soft_wrap=True)
     if os.path.lexists(run.report_path):
         console.print(f"report: {run.report_path}", soft_wrap=True)
@@ -178,6 +180,25 @@ def show_diagnosis(run: RunFolder) -> None:
     run_findings = findings(run)
     if run_findings is not None:
         results_console().print("\n".join(in_words(run, run_findings)), soft_wrap=True)
+
+
+def show_profile(run: RunFolder, most: int = 20) -> None:
+    """Prints the time of the longest layers and of all other parts of a step; nothing for a run that was not profiled."""
+    rows = read_profile(run)
+    if not rows:
+        return
+    layers = [row for row in rows if row.part == "layer"]
+    table = Table(title="Time of a step by layer; operations of several threads overlap, so the sum may exceed the step's time")
+    table.add_column("part")
+    for column in ("forward, ms", "backward, ms", "both, ms", "share", "operations"):
+        table.add_column(column, justify="right")
+    shown_rows = [*layers[:most], *merged_rows(layers[most:]), *(row for row in rows if row.part != "layer")]
+    for row in shown_rows:
+        times = (f"{value:.3f}" for value in (row.forward_ms, row.backward_ms, row.ms))
+        table.add_row(row.name, *times, f"{100 * row.share:.1f} %", f"{row.operations:g}")
+    total = sum(row.ms for row in rows)
+    table.add_row("sum", "", "", f"{total:.3f}", "", "")
+    results_console().print(table)
 
 
 def show_stages(run: RunFolder) -> None:

@@ -46,6 +46,13 @@ Overrides = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as a JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the path of the run folder.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Do not access the network.")]
+Profile = Annotated[
+    str,
+    typer.Option(
+        metavar="FIRST:LAST",
+        help="Profile these steps, counted from 1 over all epochs: the time of each layer, and a profile for TensorBoard.",
+    ),
+]
 DEFAULT_RUNS = Path("runs")
 
 

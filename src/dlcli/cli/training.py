@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, Quiet, RunsFolder, complete_run, named_run
+from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, Profile, Quiet, RunsFolder, complete_run, named_run
 from dlcli.visible import visible
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def train(
     local_workers: Annotated[
         int | None, typer.Option(min=2, metavar="N", help="Start N workers on this machine, for tests.")
     ] = None,
+    profile: Profile = "",
     quiet: Quiet = False,
     as_json: Json = False,
     offline: Offline = False,
@@ -58,12 +59,14 @@ def train(
 
     if (workers is None) != (index is None) or (workers and local_workers):
         raise UsageError("--workers needs --index, and neither can be combined with --local-workers")
+    _check_profile(profile, several=bool(workers or local_workers))
     if local_workers:
         _start_workers(local_workers)
     if resume is not None:
         if spec is not None:
             raise UsageError("--resume uses the spec of the run: omit SPEC; --set training.epochs=30 adds epochs")
-        _resume(resume, runs, overrides or [], schedule, workers, index, quiet=quiet, as_json=as_json, offline=offline)
+        shown = {"quiet": quiet, "as_json": as_json}
+        _resume(resume, runs, overrides or [], schedule, workers, index, offline=offline, profile=profile, **shown)
         return
     if spec is None or schedule is not None:
         raise UsageError("train needs a SPEC, or --resume RUN" if spec is None else "--schedule needs --resume RUN")
@@ -76,8 +79,19 @@ def train(
         follow(loaded, cluster, offline=offline)
         return
     with _display(quiet) as display:
-        run = train_model(loaded, runs=runs, offline=offline, reporter=display, cluster=cluster)
+        run = train_model(loaded, runs=runs, offline=offline, reporter=display, cluster=cluster, profile=profile)
     _show(run.folder, quiet=quiet, as_json=as_json)
+
+
+def _check_profile(text: str, *, several: bool) -> None:
+    """Checks the steps of `--profile` before anything is loaded."""
+    from dlcli.errors import UsageError
+    from dlcli.runs.profile import StepRange
+
+    if text:
+        StepRange.parse(text)
+    if text and several:
+        raise UsageError("--profile: supports a single device; omit --workers and --local-workers")
 
 
 def _cluster(strategy: str, workers: str | None, index: int | None) -> Cluster | None:
@@ -127,6 +141,7 @@ def finetune(
         int | None, typer.Option(min=1, help="RUN only: number of epochs.  [default: as in the last stage]")
     ] = None,
     runs: RunsFolder = DEFAULT_RUNS,
+    profile: Profile = "",
     quiet: Quiet = False,
     as_json: Json = False,
     offline: Offline = False,
@@ -140,8 +155,10 @@ def finetune(
     from dlcli.api.training import finetune as finetune_model
     from dlcli.errors import UsageError
 
+    _check_profile(profile, several=False)
     with _display(quiet) as display:
         options: dict[str, Any] = {"set": overrides or (), "runs": runs, "offline": offline, "reporter": display}
+        options |= {"profile": profile}
         if os.path.isfile(what) or what.endswith((".yaml", ".yml")):
             if (selection, learning_rate, epochs) != (None, None, None):
                 raise UsageError("--train, --learning-rate and --epochs need a RUN; a SPEC sets them in `training.stages`")
@@ -169,6 +186,7 @@ def _resume(
     quiet: bool,
     as_json: bool,
     offline: bool,
+    profile: str,
 ) -> None:
     from dlcli.api.run import Run
     from dlcli.api.training import resume
@@ -189,7 +207,8 @@ def _resume(
         follow_resumed(run, cluster, overrides=overrides, schedule=schedule, offline=offline)  # type: ignore[arg-type]
         return
     with _display(quiet) as display:
-        resume(Run(run.path), set=overrides, schedule=schedule, offline=offline, reporter=display, cluster=cluster)  # type: ignore[arg-type]
+        options: dict[str, Any] = {"set": overrides, "schedule": schedule, "offline": offline, "cluster": cluster}
+        resume(Run(run.path), reporter=display, profile=profile, **options)
     _show(run, quiet=quiet, as_json=as_json)
 
 

@@ -14,9 +14,9 @@ from dlcli.runtime.precision import HALF, HalfWork, half_layers, half_unit, half
 from dlcli.spec.experiment import Experiment
 
 LEAST_WORK = 50_000_000
-"""Multiply-adds of a step from which bfloat16 pays. With `avx512_bf16`, the CPU time of a step in bfloat16 per float32 was 0.94 to
-1.16 at 4 million (a CNN on 8x8 images), 0.91 to 1.05 at 30 million (an MLP), 0.77 to 0.83 at 53 million (LeNet-5), 0.60 to 0.69
-at 240 and 310 million (`benchmarks/half_steps.py`)."""
+"""Multiply-adds of a step from which bfloat16 pays. With `avx512_bf16`, the CPU time of a step in bfloat16 per float32 was 0.94
+to 1.16 at 4 million (a CNN on 8x8 images), 0.91 to 1.05 at 30 million (an MLP), 0.77 to 0.83 at 53 million (LeNet-5), and 0.60
+to 0.69 at 240 and 310 million (`benchmarks/half_steps.py`)."""
 LEAST_DENSITY = {"amx_bf16": 300, "avx512_bf16": 40}
 """Multiply-adds per number that is converted between layers, from which bfloat16 pays. With `amx_bf16`, a U-Net with BatchNorm
 at 141 took 1.21 of the time in float32 and MobileNetV2 at 18 took 1.30; keras.io's MNIST convnet at 1,017 took 0.45, four

@@ -22,6 +22,7 @@ from dlcli.runs import RunFolder, layout
 from dlcli.runs.explanations import explanations
 from dlcli.runs.files import read_json
 from dlcli.runs.scored_splits import score_text, sizes_in_words
+from dlcli.runs.speed import StageSpeed, stage_speeds
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.support import supports, words_against
 
@@ -146,7 +147,7 @@ def read_story(run: RunFolder, key: str, budget: Budget | None = None) -> Story:
         summary=sentences.what_it_is(experiment.model, experiment.task, data),
         state=state,
         error=status.error.partition("\n")[0],
-        facts=_facts(run, data, environment),
+        facts=[*_facts(run, data, environment), *_speed(reading.of(lambda: stage_speeds(run), []))],
         data=data,
         counts=_counts(data),
         splits=[split for split, counts in (data.get("counts") or {}).items() if counts],
@@ -191,6 +192,12 @@ def _facts(run: RunFolder, data: dict[str, Any], environment: dict[str, Any]) ->
         ("Continues", status.parent),
     ]
     return [(name, text) for name, text in facts if text]
+
+
+def _speed(speeds: Sequence[StageSpeed]) -> list[tuple[str, str]]:
+    """Returns what limits the speed of each measured stage."""
+    name = "Speed of stage {}" if len(speeds) > 1 else "Speed"
+    return [(name.format(speed.stage), "; ".join([f"{speed.bound}: {speed.text}", *speed.advice])) for speed in speeds]
 
 
 def _counts(data: dict[str, Any]) -> list[tuple[str, list[int]]]:

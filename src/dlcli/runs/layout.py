@@ -21,6 +21,8 @@ STAGES = "stages.json"
 CALIBRATION = "calibration.json"
 CHECKS = "checks.json"
 DIAGNOSIS = "diagnosis.json"
+SPEED = "speed.json"
+PROFILE = "profile.csv"
 MODEL = "model.keras"
 LOG = "log.txt"
 LOCK = "lock"
@@ -150,6 +152,16 @@ class RunPaths:
     def diagnosis_path(self) -> Path:
         """The findings of the diagnosis."""
         return self.path / DIAGNOSIS
+
+    @property
+    def speed_path(self) -> Path:
+        """What limits the speed of the training."""
+        return self.path / SPEED
+
+    @property
+    def profile_path(self) -> Path:
+        """The time of each layer in the profiled steps."""
+        return self.path / PROFILE
 
     @property
     def model_path(self) -> Path:

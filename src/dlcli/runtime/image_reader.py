@@ -188,7 +188,8 @@ def fit(picture: Image.Image, settings: Settings) -> Array:
     elif picture.mode == "LAB":
         picture = _from_lab(picture)
     mode = "L" if settings.channels == 1 else "RGB"
-    array = np.asarray(resized(picture.convert(mode), settings), dtype="uint8")
+    converted = picture if picture.mode == mode else picture.convert(mode)  # it would copy the pixels
+    array = np.asarray(resized(converted, settings), dtype="uint8")
     return array[..., None] if array.ndim == 2 else array
 
 

@@ -18,7 +18,7 @@ from dlcli.arrays import Array
 from dlcli.errors import DataError
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.inputs import Inputs
-from dlcli.upstream.tensorflow import steady_options
+from dlcli.upstream.tensorflow import WaitingTime, steady_options
 
 _AHEAD = 4
 _SHUFFLING = 0x5BF1E
@@ -38,6 +38,10 @@ class TrainingStream:
 
     With `copies`, `inputs` hold that many versions of all examples one after another; every epoch takes the next version.
     `first_order` is for resuming runs of revision 1: it gives their order of examples.
+
+    Attributes:
+        steps: the batches of an epoch.
+        measures: whether the time that is waited for the batches of the epochs that begin is counted; the batches are the same.
     """
 
     def __init__(
@@ -52,7 +56,7 @@ class TrainingStream:
         copies: int = 1,
         first_order: bool = False,
     ) -> None:
-        self.steps = -(-examples // batch_size)
+        self.steps, self.measures = -(-examples // batch_size), False
         with tf.device("CPU:0"):  # where tf.data reads it
             self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._order = _FirstOrder(examples, seed, self._epoch) if first_order else _Order(examples, seed)
@@ -68,22 +72,31 @@ class TrainingStream:
             return images, labels(indices)
 
         parallel = _cores() if augment or inputs.in_files else 2
+        self._waiting = WaitingTime()
 
         def dataset(first: int) -> Any:
             steps = tf.data.Dataset.range(first, self.steps).map(batch, num_parallel_calls=parallel, deterministic=True)
-            return steps.prefetch(_AHEAD).with_options(steady_options())
+            return steps.prefetch(_AHEAD)
 
         self._dataset, self._whole = dataset, dataset(0)
+        self._iterable = self._whole.with_options(steady_options())
 
     def batches(self, epoch: int, first: int = 0) -> Any:
         """Returns an iterator over the batches of an epoch from step `first` on, both counted from 0."""
         self._epoch.assign(epoch)
         self._order.begin(epoch)
-        return iter(self._dataset(first) if first else self._whole)
+        if not self.measures:
+            return iter(self._dataset(first).with_options(steady_options()) if first else self._iterable)
+        dataset = self._waiting.measured(self._dataset(first) if first else self._whole)
+        return iter(dataset.with_options(steady_options()))
+
+    def waited(self) -> float:
+        """Returns the seconds that were waited for batches so far, in the epochs that were measured."""
+        return self._waiting.total()[1]
 
     def first_batch(self) -> Any:
         """Returns the first batch of the current epoch."""
-        return next(iter(self._whole))
+        return next(iter(self._iterable))
 
 
 def ordered_batches(

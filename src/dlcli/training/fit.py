@@ -14,6 +14,7 @@ from dlcli.models.network import build_model
 from dlcli.models.penalties import has_penalties
 from dlcli.runs import RunFolder
 from dlcli.runs.compare import flat
+from dlcli.runs.profile import StepRange
 from dlcli.runs.reporter import Log, Reporter
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.engine import keras
@@ -25,6 +26,7 @@ from dlcli.spec.load import to_yaml
 from dlcli.spec.training.metrics import higher_is_better
 from dlcli.training.checkpoints import Checkpoints
 from dlcli.training.classifier_head import ClassifierTrainer
+from dlcli.training.profile import StepProfile
 from dlcli.training.recorder import Record
 from dlcli.training.setup import TrainingSetup, with_precision
 from dlcli.training.stage_trainer import StageTrainer
@@ -41,12 +43,14 @@ class FitContext:
         begin: the checkpoint that it resumes from; None from the start.
         offline: whether nothing may be fetched.
         spread: the devices that share its batches; None for one device.
+        profile: the steps that are profiled; None for no profile.
     """
 
     request: StopRequest
     begin: Snapshot | None = None
     offline: bool = False
     spread: Spread | None = None
+    profile: StepRange | None = None
 
 
 def fit(experiment: Experiment, splits: Splits, run: RunFolder, reporter: Reporter, log: Log, context: FitContext) -> None:
@@ -111,7 +115,22 @@ def _fit(experiment: Experiment, splits: Splits, run: RunFolder, reporter: Repor
         ClassifierTrainer(setup, record).train()
         return
     checkpoints = Checkpoints(record, context.request, training.checkpoint_minutes, context.begin, context.spread)
-    StageTrainer(setup, record, checkpoints).train(score_start=has_all_weights)
+    profile = _profile_of(context, setup, record)
+    StageTrainer(setup, record, checkpoints, profile).train(score_start=has_all_weights)
+
+
+def _profile_of(context: FitContext, setup: TrainingSetup, record: Record) -> StepProfile | None:
+    """Returns the callback that profiles the requested steps, if any.
+
+    Raises:
+        UsageError: the training has no such steps.
+    """
+    steps, begin = context.profile, context.begin
+    if steps is None:
+        return None
+    done = 0 if begin is None else begin.state["epoch"] * setup.batches + begin.state["step"]
+    steps.refuse_outside(done=done, epoch_steps=setup.batches, epochs=record.epochs)
+    return StepProfile(steps, record.run, setup.batches, setup.log)
 
 
 def _setup_of(experiment: Experiment, splits: Splits, run: RunFolder, log: Log, context: FitContext) -> TrainingSetup:

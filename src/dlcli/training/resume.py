@@ -17,6 +17,7 @@ from dlcli.runs.checkpoints import save_checkpoint
 from dlcli.runs.compare import flat
 from dlcli.runs.environment import process_started
 from dlcli.runs.folder import REVISION
+from dlcli.runs.profile import StepRange
 from dlcli.runs.reporter import Log, Reporter
 from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.cluster import Cluster
@@ -26,6 +27,7 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import load_text, to_flow, to_yaml
 from dlcli.spec.training.schedules import ScheduleSpec
 from dlcli.training.checkpoints import newest_snapshot, spec_digest
+from dlcli.training.profile import refuse_unprofiled
 from dlcli.training.recorder import recorded_rows
 from dlcli.training.trackers.notify import refuse_missing_trackers, without_trackers
 from dlcli.training.train import join_workers, proceed, run_logger
@@ -52,6 +54,7 @@ def resume(
     schedule: SchedulePolicy | None,
     offline: bool,
     cluster: Cluster | None = None,
+    profile: StepRange | None = None,
 ) -> None:
     """Resumes a run from its newest complete checkpoint, to the same bits as without an interruption.
 
@@ -62,6 +65,7 @@ def resume(
         schedule: what the schedule of the learning rate does in added epochs; needed where there is one.
         offline: whether nothing may be fetched.
         cluster: the workers, if there are several; another number of them than before rounds otherwise.
+        profile: steps that are profiled, counted from the start of the run.
 
     Raises:
         UsageError: another process writes the run, something else is to change, or the run needs a later dlcli.
@@ -69,6 +73,8 @@ def resume(
         Interrupted: a signal stopped it again.
     """
     pin_threads(run.environment())
+    if profile is not None:
+        refuse_unprofiled(_changed(run, run.experiment(), overrides))
     join_workers(_changed(run, run.experiment(), overrides), cluster)  # nothing is written before all workers are there
     with run.hold():
         log = run_logger(run, reporter)
@@ -96,7 +102,7 @@ def resume(
         if changed != before:
             _write_spec(run, changed, begin)
         _tell(run, begin, log)
-        proceed(run, changed, reporter, log, begin=begin, offline=offline, cluster=cluster)
+        proceed(run, changed, reporter, log, begin=begin, offline=offline, cluster=cluster, profile=profile)
 
 
 def _refuse_later_revision(run: RunFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from math import isfinite, prod
 from typing import Any
 
@@ -21,9 +22,11 @@ from dlcli.training.assemble import StageInputs, compile_stage, scores_of, stage
 from dlcli.training.checkpoints import Checkpoints, StageState
 from dlcli.training.divergence import looked_back, words_of_divergence
 from dlcli.training.later_imports import LaterImports
+from dlcli.training.profile import StepProfile
 from dlcli.training.proof import Proof
 from dlcli.training.recorder import Best, Diverged, Record, Recorder
 from dlcli.training.setup import TrainingSetup
+from dlcli.training.speed import SpeedWatch, facts_of_stage
 from dlcli.training.stage_callbacks import averaging, callbacks_of, without_averaging
 from dlcli.training.unfreezing import can_be_compared, keep_answers, verdict
 
@@ -40,8 +43,10 @@ def _all_variables(whole: Any, learner: Any, plan: Plan) -> list[Any]:
 class StageTrainer:
     """Trains a model step by step, in the stages of its experiment, from the first or from a checkpoint on."""
 
-    def __init__(self, setup: TrainingSetup, record: Record, checkpoints: Checkpoints) -> None:
-        self._setup, self._record, self._checkpoints = setup, record, checkpoints
+    def __init__(
+        self, setup: TrainingSetup, record: Record, checkpoints: Checkpoints, profile: StepProfile | None = None
+    ) -> None:
+        self._setup, self._record, self._checkpoints, self._profile = setup, record, checkpoints, profile
         self._stages = setup.experiment.stages
 
     def train(self, *, score_start: bool) -> None:
@@ -129,9 +134,13 @@ class StageTrainer:
         for scores in state.scores:
             scores.pauses = pauses
         # Averages of weights come first, the spec's own callbacks last.
-        callbacks = [*averaging(state.callbacks), *state.scores, *([state.proof] if self._setup.in_stages else [])]
+        callbacks = [self._speed_watch(state), *averaging(state.callbacks), *state.scores]
+        callbacks += [state.proof] if self._setup.in_stages else []
         callbacks += [state.recorder, *without_averaging(state.callbacks), LaterImports()]
-        with losses_of_workers(self._setup.spread), data_errors():
+        profile = self._profile if self._profile is not None and self._profile.concerns(state.first, state.last) else None
+        callbacks = callbacks if profile is None else [profile, *callbacks]
+        watching = nullcontext() if profile is None else profile.watching(state.model)
+        with losses_of_workers(self._setup.spread), data_errors(), watching:
             run_epochs(
                 state.model,
                 state.stream,
@@ -142,6 +151,19 @@ class StageTrainer:
                 last=state.last,
                 adapt=not self._setup.experiment.hardware.steps_per_execution,
             )
+
+    def _speed_watch(self, state: StageState) -> SpeedWatch:
+        """Returns the callback that measures what limits the speed of a stage."""
+        setup, inputs = self._setup, state.inputs
+        facts = facts_of_stage(
+            state.plan.stage.name,
+            inputs.train,
+            inputs.augment,
+            setup.batch_size,
+            state.stream.steps,
+            several=len(self._stages) > 1,
+        )
+        return SpeedWatch(state.stream, facts, self._record.run, setup.log, last=state.last)
 
     def _why_diverged(self, state: StageState, error: Diverged) -> str:
         """Returns the message of a divergence, for which the steps before it are repeated where possible."""

@@ -20,6 +20,7 @@ from dlcli.runs import RunFolder
 from dlcli.runs.environment import describe_environment, process_started, rounding_differences
 from dlcli.runs.failures import recorded_failure
 from dlcli.runs.folder import REVISION, now
+from dlcli.runs.profile import StepRange
 from dlcli.runs.reporter import Log, Reporter
 from dlcli.runs.scored_splits import sizes_in_words
 from dlcli.runtime.checkpoint import Snapshot
@@ -32,6 +33,7 @@ from dlcli.spec.load import LoadedSpec, to_yaml
 from dlcli.spec.support import refuse_unsupported, words_against
 from dlcli.training.checkpoints import keep_last_checkpoint
 from dlcli.training.fit import FitContext, fit
+from dlcli.training.profile import refuse_unprofiled
 from dlcli.training.trackers.notify import followed, refuse_missing_trackers, without_trackers
 
 
@@ -46,21 +48,26 @@ def train(
     write_up: bool = True,
     cluster: Cluster | None = None,
     notes: Sequence[str] = (),
+    profile: StepRange | None = None,
 ) -> RunFolder:
     """Trains an experiment in a new run folder and returns the run.
 
     `parent` is the id of the run that it continues, `batch` names the job of a batch that it is made for. `write_up`
     says whether diagnosis, model card and report are written at its end. Of a cluster's workers this is the chief. `notes`
-    are the first lines of the run's log: what was noticed before there was a folder for it.
+    are the first lines of the run's log: what was noticed before there was a folder for it. `profile` names steps that are
+    profiled.
 
     Raises:
         RunFailed: the training failed; the folder says why and keeps the best epoch so far.
         Interrupted: a signal stopped it; `dlcli train --resume` resumes it.
         DataError: the data is not fit to train on.
-        UsageError: a tracker's package is not installed, or the model cannot be trained by several workers.
+        UsageError: a tracker's package is not installed, the model cannot be trained by several workers, or it has no steps
+            that can be profiled.
     """
     experiment = loaded.experiment
     refuse_missing_trackers(experiment)
+    if profile is not None:
+        refuse_unprofiled(experiment)
     join_workers(experiment, cluster)
     run = RunFolder.create(runs, experiment.name, spec=to_yaml(experiment), source=loaded.source_text, batch=batch)
     run.update_status(process_started=process_started(), parent=parent)
@@ -68,7 +75,7 @@ def train(
     with run.hold():
         for note in notes:
             log(note)
-        proceed(run, experiment, reporter, log, offline=offline, write_up=write_up, cluster=cluster)
+        proceed(run, experiment, reporter, log, offline=offline, write_up=write_up, cluster=cluster, profile=profile)
     return run
 
 
@@ -93,6 +100,7 @@ def proceed(
     offline: bool = False,
     write_up: bool = True,
     cluster: Cluster | None = None,
+    profile: StepRange | None = None,
 ) -> None:
     """Trains a run's experiment to its end, from a checkpoint or from the beginning; the process must hold the run.
 
@@ -113,7 +121,7 @@ def proceed(
                 splits = open_recorded(run, experiment, offline=offline)
             chief = cluster is None or cluster.is_chief
             notifier.begin(experiment if chief else without_trackers(experiment), offline=offline)
-            fit(experiment, splits, run, notifier, log, FitContext(request, begin, offline, device.spread))
+            fit(experiment, splits, run, notifier, log, FitContext(request, begin, offline, device.spread, profile))
             if not chief:
                 return
             _score(experiment, splits, run, log)
