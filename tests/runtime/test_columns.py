@@ -7,7 +7,7 @@ from conftest import run_plain
 
 from dlcli.runtime import columns as module
 from dlcli.runtime.column_kinds import Encoding, Normalize
-from dlcli.runtime.columns import input_names
+from dlcli.runtime.columns import InputLayout, input_names
 from dlcli.runtime.inputs import TableColumns
 from dlcli.spec.data.sources.column_kinds import kinds_of
 from dlcli.upstream.keras import import_keras
@@ -36,13 +36,13 @@ def column_inputs(
     columns: dict[str, np.ndarray], normalize: Normalize, *, unseen_as_zeros: bool = True
 ) -> tuple[dict[str, Any], Any]:
     """Returns the inputs and the encoding of columns of numbers and categories."""
-    encoded = module.column_inputs(columns, kinds_of(columns), Encoding(normalize, unseen_as_zeros))
+    encoded = module.column_inputs(columns, InputLayout.of(kinds_of(columns)), Encoding(normalize, unseen_as_zeros))
     return encoded.inputs, encoded.features
 
 
 def rows(columns: dict[str, np.ndarray]) -> dict[str, Any]:
     """Returns columns of numbers and categories as the model takes them."""
-    return module.rows(columns, kinds_of(columns))
+    return InputLayout.of(kinds_of(columns)).tensors(columns)
 
 
 def by_numpy(columns: dict[str, np.ndarray], normalize: Normalize, *, unseen: bool = False) -> np.ndarray:
