@@ -261,9 +261,7 @@ def numbers_in(
 
 def gaps_in(column: Array) -> Array:
     """Returns which cells of a column, text or None, are gaps, as bool `(n,)`."""
-    import numpy as np
-
-    gaps: Array = np.equal(column, None)  # four times as fast as pandas's `isna`
+    gaps: Array = column == None  # noqa: E711  # of each cell, in a quarter of the time of pandas's `isna`
     return gaps
 
 
