@@ -303,7 +303,7 @@ def _gathering(values: Array) -> Callable[[Any], Any]:
     from dlcli.runtime.engine import tf
     from dlcli.runtime.stream import on_host
 
-    tensor = on_host(values)
+    tensor = on_host(values[:, None] if values.ndim == 1 else values)
     return lambda indices: tf.gather(tensor, indices)
 
 
