@@ -241,7 +241,7 @@ def _compare(
         answers = runtimes.answers_of_plain_keras(path, batches)
     else:
         answer = {
-            "saved_model": lambda: runtimes.saved_model(path, output),
+            "saved_model": lambda: runtimes.saved_model(path, output, source.shared),
             "tflite": lambda: runtimes.litert(path, output, source.vocabularies),
             "onnx": lambda: runtimes.onnx_runtime(path, output),
         }[form]()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +69,15 @@ def _with_plain_text(arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {name: values.astype(str) if values.dtype == object else values for name, values in arrays.items()}
 
 
-def saved_model(path: Path, output: str) -> Answer:
-    """Loads a SavedModel's signature."""
+def saved_model(path: Path, output: str, shared: Collection[str] = ()) -> Answer:
+    """Loads a SavedModel's signature, which takes columns `(n,)`, and inputs `(n, columns)` of the names in `shared`."""
     served = tf.saved_model.load(str(path)).signatures["serving_default"]
-    signature = served.structured_input_signature[1]
-    (name, *_) = signature
+    (name, *_) = served.structured_input_signature[1]
 
     def answer(batch: Inputs) -> Array:
-        tensors = batch if isinstance(batch, dict) else {name: batch}
-        # A column is `(n,)` in a signature, and `(n, 1)` in the model.
-        tensors = {name: values[:, 0] if signature[name].shape.rank == 1 else values for name, values in tensors.items()}
+        tensors = {name: batch}
+        if isinstance(batch, dict):
+            tensors = {name: values if name in shared else values[:, 0] for name, values in batch.items()}
         return np.asarray(served(**{name: tf.constant(values) for name, values in tensors.items()})[output])
 
     answer.loaded = served  # type: ignore[attr-defined]  # a signature does not keep its module alive
