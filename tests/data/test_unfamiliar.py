@@ -11,7 +11,7 @@ from trainings import trained, write_spec
 from dlcli.predict.predict import prepare
 from dlcli.runs import RunFolder
 from dlcli.runs.files import read_table
-from dlcli.runtime.columns import rows
+from dlcli.runtime.columns import InputLayout
 from dlcli.runtime.loading import load_model
 from dlcli.score.evaluate import evaluate
 from dlcli.spec.data.sources.column_kinds import kinds_of
@@ -48,7 +48,7 @@ def test_an_unseen_category_is_encoded_as_none_whatever_its_initial_weights(run:
     columns = {"size": [1.0, np.nan], "weight": [np.nan, 2.0]}
     inputs = {name: np.array(values, "float32") for name, values in columns.items()}
     inputs["kind"] = np.array(["new", "odd"], dtype=object)
-    after = model(rows(inputs, kinds_of(inputs))).numpy()
+    after = model(InputLayout.of(kinds_of(inputs)).tensors(inputs)).numpy()
     assert after == pytest.approx(before[:2], rel=1e-6)
 
 

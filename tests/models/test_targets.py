@@ -21,7 +21,7 @@ from dlcli.report.diagnosis.evidence import read_evidence
 from dlcli.runs import RunFolder, all_runs
 from dlcli.runs.files import read_table
 from dlcli.runs.reporter import Reporter
-from dlcli.runtime.columns import rows
+from dlcli.runtime.columns import InputLayout
 from dlcli.runtime.engine import keras
 from dlcli.runtime.loading import load_model
 from dlcli.score.evaluate import evaluate
@@ -101,7 +101,7 @@ def test_prices_are_learned_and_reported_in_their_own_unit(tmp_path: Path) -> No
     model = keras.models.load_model(run.model_path)
     assert not any(getattr(layer, "compiled", False) for layer in [model, *model.layers])
     row = {"a": np.zeros(1), "b": np.zeros(1), "kind": np.array(["k1"], dtype=object)}
-    assert 200_000 < float(model(rows(row, kinds_of(row)))[0, 0]) < 380_000
+    assert 200_000 < float(model(InputLayout.of(kinds_of(row)).tensors(row))[0, 0]) < 380_000
 
 
 def test_targets_of_different_scales_have_equal_weight(tmp_path: Path) -> None:

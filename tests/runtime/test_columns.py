@@ -7,7 +7,7 @@ from conftest import run_plain
 
 from dlcli.runtime import columns as module
 from dlcli.runtime.column_kinds import Encoding, Normalize
-from dlcli.runtime.columns import input_names
+from dlcli.runtime.columns import InputLayout, input_names
 from dlcli.runtime.inputs import TableColumns
 from dlcli.spec.data.sources.column_kinds import kinds_of
 from dlcli.upstream.keras import import_keras
@@ -36,13 +36,13 @@ def column_inputs(
     columns: dict[str, np.ndarray], normalize: Normalize, *, unseen_as_zeros: bool = True
 ) -> tuple[dict[str, Any], Any]:
     """Returns the inputs and the encoding of columns of numbers and categories."""
-    encoded = module.column_inputs(columns, kinds_of(columns), Encoding(normalize, unseen_as_zeros))
+    encoded = module.column_inputs(columns, InputLayout.of(kinds_of(columns)), Encoding(normalize, unseen_as_zeros))
     return encoded.inputs, encoded.features
 
 
 def rows(columns: dict[str, np.ndarray]) -> dict[str, Any]:
     """Returns columns of numbers and categories as the model takes them."""
-    return module.rows(columns, kinds_of(columns))
+    return InputLayout.of(kinds_of(columns)).tensors(columns)
 
 
 def by_numpy(columns: dict[str, np.ndarray], normalize: Normalize, *, unseen: bool = False) -> np.ndarray:
@@ -183,3 +183,50 @@ def test_saved_and_exported_models_take_raw_columns_without_dlcli(tmp_path: Path
     assert (loaded.returncode, loaded.stdout.strip()) == (0, "[]"), loaded.stderr
     assert np.array_equal(np.load(tmp_path / "found.npy"), [expected, expected])
     assert np.array_equal(model.predict(rows(LATER), verbose=0), expected)
+
+
+def numbers(count: int) -> dict[str, np.ndarray]:
+    """Returns columns of numbers, a fifth of which have gaps."""
+    values = np.random.default_rng(0).normal(size=(6, count)).astype("float32")
+    values[1, ::5] = np.nan
+    return {f"gene {place}": column for place, column in enumerate(values.T)}
+
+
+def test_as_many_columns_as_the_limit_have_an_input_each_and_more_share_one() -> None:
+    few, many = numbers(module.MOST_SEPARATE), numbers(module.MOST_SEPARATE + 1)
+    town = {"town": np.array(["b", "a"] * 3, dtype=object)}
+    layout = InputLayout.of(kinds_of(few | town))
+    assert layout.shared == {}
+    assert list(layout.columns) == [*(f"gene_{place}" for place in range(len(few))), "town"]
+    layout = InputLayout.of(kinds_of(town | many))
+    assert layout.columns == {"town": ("town",), "numbers": tuple(many)}
+    assert layout.names == {"town": "town"} | dict.fromkeys(many, "numbers")
+    assert len(InputLayout.of(kinds_of(dict.fromkeys(many, town["town"]))).columns) == len(many)
+
+
+def test_the_size_of_a_model_does_not_grow_with_the_columns_of_a_shared_input() -> None:
+    """Time and memory of Keras and TensorFlow are proportional to the number of operations and inputs."""
+    models = [keras.Model(*column_inputs(numbers(count), "standard")) for count in (300, 5000)]
+    assert [len(model.inputs) for model in models] == [1, 1]
+    assert len(models[0].operations) == len(models[1].operations) < 12
+
+
+def test_columns_of_a_shared_input_are_encoded_as_columns_with_inputs_of_their_own() -> None:
+    columns = numbers(20) | {"town": np.array(["b", "a", "c"] * 2, dtype=object)}
+    kinds = kinds_of(columns)
+    shared = {"numbers": tuple(name for name, kind in kinds.items() if kind.is_numeric)}
+    encoded = []
+    for layout in (InputLayout(kinds), InputLayout(kinds, shared)):
+        features = module.column_inputs(columns, layout, Encoding("standard"))
+        encoded.append(keras.Model(features.inputs, features.features)(layout.tensors(columns)).numpy())
+    assert np.array_equal(*encoded)
+
+
+def test_a_shared_input_has_a_name_that_no_column_has() -> None:
+    columns = numbers(module.MOST_SEPARATE) | {
+        "Numbers": np.ones(6, "float32"),
+        "numbers ": np.array(["b", "a"] * 3, dtype=object),
+    }
+    (name,) = InputLayout.of(kinds_of(columns)).shared
+    assert name == "numbers__"
+    keras.Model(*column_inputs(columns, "standard"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from dlcli.errors import DamagedFile, DataError
 from dlcli.runs import RunFolder
 from dlcli.runtime.column_kinds import ColumnKind
-from dlcli.runtime.columns import input_names
+from dlcli.runtime.columns import InputLayout, input_names
 from dlcli.runtime.inputs import Inputs, Kind
 from dlcli.spec.data.sources.column_kinds import COLUMN_KINDS, kind_of_dtype
 from dlcli.spec.experiment import Experiment
@@ -25,12 +26,17 @@ class ModelInputs:
     Attributes:
         kind: images, arrays of numbers, or columns.
         shape: the shape of one example, for images and arrays.
-        columns: the kind of each raw column by name, in the model's order.
+        layout: which columns each input takes; None for other inputs.
     """
 
     kind: Kind
     shape: tuple[int, ...] = ()
-    columns: dict[str, ColumnKind] | None = None
+    layout: InputLayout | None = None
+
+    @property
+    def columns(self) -> Mapping[str, ColumnKind] | None:
+        """The kind of each raw column by name, in the order of the table; None for other inputs."""
+        return None if self.layout is None else self.layout.kinds
 
 
 def entry_name(kind: Kind) -> str:
@@ -45,14 +51,37 @@ def inputs_of_model(model: Any, run: RunFolder) -> ModelInputs:
         DamagedFile: the model was not built by dlcli, or by a version with further kinds of columns.
     """
     if isinstance(model.input, dict):
-        names = input_names(run.data().get("columns") or [])
-        if set(names.values()) != set(model.input):
-            raise DamagedFile(f"{run.model_path}: has other input columns than the run's data")
-        return ModelInputs("columns", columns={name: _kind(name, model.input[key], run) for name, key in names.items()})
+        return ModelInputs("columns", layout=_layout_of_model(model, run))
     shape = tuple(model.input_shape[1:])
     if not all(isinstance(side, int) for side in shape):
         raise DamagedFile(f"{run.model_path}: takes inputs of shape {model.input_shape}, which is not fixed")
     return ModelInputs("images" if len(shape) == 3 and model.input.name == IMAGE_ENTRY else "arrays", shape)
+
+
+def _layout_of_model(model: Any, run: RunFolder) -> InputLayout:
+    """Returns which columns each input of a run's model takes, as the run's data records it."""
+    shared = recorded_shared(run)
+    names = input_names(run.data().get("columns") or [])
+    names |= {column: name for name, columns in shared.items() for column in columns}
+    if set(names.values()) == set(model.input):
+        layout = InputLayout({column: _kind(column, model.input[name], run) for column, name in names.items()}, shared)
+        if all(model.input[name].shape[-1] == len(columns) for name, columns in layout.columns.items()):
+            return layout
+    raise DamagedFile(f"{run.model_path}: has other input columns than the run's data")
+
+
+def recorded_shared(run: RunFolder) -> dict[str, tuple[str, ...]]:
+    """Returns the columns of each of a run's inputs that takes several, by the input's name; none in an earlier version's run.
+
+    Raises:
+        DamagedFile: the record does not fit the run's columns.
+    """
+    data = run.data()
+    shared = {str(name): tuple(columns) for name, columns in data.get("shared_inputs", {}).items()}
+    sharing = [column for columns in shared.values() for column in columns]
+    if not all(shared.values()) or len(set(sharing)) < len(sharing) or not {*sharing} <= {*(data.get("columns") or [])}:
+        raise DamagedFile(f"{run.data_path}: shared_inputs: does not fit the columns")
+    return shared
 
 
 def _kind(column: str, tensor: Any, run: RunFolder) -> ColumnKind:
@@ -88,12 +117,12 @@ def refuse_other_inputs(model: Any, inputs: Inputs, path: Path) -> None:
         DamagedFile: the model takes other inputs.
     """
     if inputs.shape is None:
-        names = input_names(inputs.columns)
-        expected = {names[name]: _content(kind.dtype) for name, kind in inputs.column_kinds.items()}
+        layout = inputs.layout
+        expected = {name: _content(layout.kind(name).dtype, len(columns)) for name, columns in layout.columns.items()}
         entries = model.input if isinstance(model.input, dict) else {}
-        model_columns = {name: _content(tensor.dtype) for name, tensor in entries.items()}
+        model_columns = {name: _content(tensor.dtype, tensor.shape[-1]) for name, tensor in entries.items()}
         if model_columns != expected:
-            listed = ", ".join(f"{name} ({kind})" for name, kind in sorted(model_columns.items())) or "one tensor"
+            listed = ", ".join(f"{name} ({content})" for name, content in sorted(model_columns.items())) or "one tensor"
             raise DamagedFile(f"{path}: takes {listed[:200]}, not the columns of the run's data")
         return
     example, shape = inputs.shape, model.input_shape
@@ -101,8 +130,9 @@ def refuse_other_inputs(model: Any, inputs: Inputs, path: Path) -> None:
         raise DamagedFile(f"{path}: takes inputs of shape {shape}, not the {example} of the run's data")
 
 
-def _content(dtype: str) -> str:
-    return "text" if dtype == "string" else "numbers"
+def _content(dtype: str, columns: int) -> str:
+    content = "text" if dtype == "string" else "numbers"
+    return content if columns == 1 else f"{content} of {columns:,} columns"
 
 
 def _fits(shape: tuple[int | None, ...], example: tuple[int, ...]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dlcli.data.inputs import recorded_kinds
+from dlcli.data.inputs import recorded_kinds, recorded_shared
 from dlcli.data.same_data import refuse_other_fingerprint
 from dlcli.data.splits import Splits, open_splits
 from dlcli.program import command
@@ -113,4 +113,4 @@ def open_recorded(run: RunFolder, experiment: Experiment, *, offline: bool) -> S
         experiment, offline=offline, split=run.split(), revision=run.revision(), column_kinds=recorded_kinds(run)
     )
     refuse_other_fingerprint(run, splits.fingerprint)
-    return splits
+    return splits.sharing(recorded_shared(run))

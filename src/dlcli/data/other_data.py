@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.data.fingerprint import fingerprint
-from dlcli.data.inputs import recorded_kinds
+from dlcli.data.inputs import recorded_kinds, recorded_shared
 from dlcli.data.splits import open_source, with_targets
 from dlcli.errors import DataError, UsageError
 from dlcli.runs import RunFolder
@@ -54,6 +54,7 @@ def open_other(experiment: Experiment, run: RunFolder, path: Path, *, offline: b
     examples = _numbered(opened.parts[part], opened, experiment, classes)
     if not len(examples):
         raise DataError(f"--data: {path} has no examples")
+    examples = replace(examples, inputs=examples.inputs.sharing(recorded_shared(run)))
     notes = opened.part_notes.get(part, opened.notes)
     slug = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-")[:40] or "data"
     return OtherData(f"{OTHER_DATA}{slug}-{fingerprint({part: examples})[:6]}", examples, classes, source, notes)

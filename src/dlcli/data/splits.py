@@ -77,6 +77,11 @@ class Splits(SplitExamples):
         """The shape of the model's output for one example."""
         return self.task.output.shape(self.outputs, self.shape or ())
 
+    def sharing(self, shared: Mapping[str, tuple[str, ...]]) -> Splits:
+        """Returns the splits for a model in which the given columns share inputs (`InputLayout.shared`)."""
+        changed = self.changed(lambda examples: replace(examples, inputs=examples.inputs.sharing(shared)))
+        return replace(self, train=changed.train, validation=changed.validation, test=changed.test)
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Returns the number of examples of each class or label in every split; only totals for regression."""
         return {name: self.task.output.counts(examples.targets, self.classes) for name, examples in self.by_name.items()}
@@ -90,6 +95,7 @@ class Splits(SplitExamples):
 
     def describe(self) -> dict[str, Any]:
         """Returns the content of `data.json`."""
+        shared = self.train.inputs.layout.shared
         return {
             "task": self.task.name,
             "classes": list(self.classes),
@@ -99,6 +105,7 @@ class Splits(SplitExamples):
             "shape": list(self.shape) if self.shape else None,
             "columns": list(self.train.inputs.columns) or None,
             **({"column_kinds": kinds} if (kinds := unusual_kinds(self.train.inputs.column_kinds)) else {}),
+            **({"shared_inputs": {name: list(columns) for name, columns in shared.items()}} if shared else {}),
             "fingerprint": self.fingerprint,
             "notes": list(self.notes),
             "test_is_validation": self.test_is_validation,

@@ -49,30 +49,69 @@ def permutation(model: Any, examples: Examples, experiment: Experiment) -> tuple
     from sklearn.inspection import permutation_importance
 
     examples = sample(examples, MOST_ROWS)
-    columns = as_columns(examples)
-    names = list(columns)
+    rows = _Rows(model, examples.inputs, experiment.task)
     metrics = experiment.training.metrics or []
     metric = metrics[0] if metrics else None
     sign = 1.0 if metric is not None and higher_is_better(metric.name, list(metrics)) else -1.0
 
-    def scorer(_: Any, places: Array, truth: Array) -> float:
-        # scikit-learn shuffles row indices, column by column, so that values of every type are supported.
-        shuffled = {name: columns[name][places[:, at]] for at, name in enumerate(names)}
-        output = answers(model, examples.inputs.with_table(shuffled), experiment.task)
-        value = metric.score(truth, output, experiment.task) if metric is not None else _loss(experiment, truth, output)
+    def score(output: Array) -> float:
+        truth, task = examples.targets, experiment.task
+        value = metric.score(truth, output, task) if metric is not None else _loss(experiment, truth, output)
         return sign * value
 
-    places = np.tile(np.arange(len(examples))[:, None], (1, len(names)))
-    fitted = _EstimatorPlaceholder()
-    full_score = scorer(fitted, places, examples.targets)
-    result = permutation_importance(
-        fitted, places, examples.targets, scoring=scorer, n_repeats=REPEATS, random_state=experiment.seed
-    )
-    rows = zip(names, result.importances_mean, result.importances_std, strict=True)
-    ranked = sorted(
-        (Importance(name, float(mean), float(spread)) for name, mean, spread in rows), key=lambda importance: -importance.mean
-    )
+    full_score, in_order = score(rows.answers()), np.arange(len(examples))
+
+    def importance(name: str, column: tuple[str, int]) -> Importance:
+        def scorer(_: Any, places: Array, __: Array) -> float:
+            is_shuffled = bool((places[:, 0] != in_order).any())
+            return score(rows.answers(column, places[:, 0])) if is_shuffled else full_score
+
+        # scikit-learn shuffles row indices, so that values of every type are supported. Given one column at a time, it draws
+        # the same shuffles for each, as it does for a table; a table of indices would be copied for each of its columns.
+        result = permutation_importance(
+            _EstimatorPlaceholder(),
+            in_order[:, None],
+            examples.targets,
+            scoring=scorer,
+            n_repeats=REPEATS,
+            random_state=experiment.seed,
+        )
+        return Importance(name, float(result.importances_mean[0]), float(result.importances_std[0]))
+
+    importances = [importance(name, column) for name, column in zip(as_columns(examples), rows.columns, strict=True)]
+    ranked = sorted(importances, key=lambda importance: -importance.mean)
     return metric.name if metric is not None else "loss", sign * full_score, ranked
+
+
+class _Rows:
+    """Rows as a model takes them, one column of which may be shuffled: the others are converted to tensors once.
+
+    Attributes:
+        columns: the model's input and the place in it, for each column in the order of `as_columns`.
+    """
+
+    def __init__(self, model: Any, inputs: Inputs, task: Task) -> None:
+        self._model, self._task, self._has_names = model, task, bool(inputs.columns)
+        layout = inputs.layout
+        if self._has_names:
+            places = {column: (name, at) for name, of_input in layout.columns.items() for at, column in enumerate(of_input)}
+            self.columns = [places[column] for column in inputs.columns]
+            self._arrays = layout.arrays(inputs.columns)
+        else:
+            self._arrays = {"": inputs.read(np.arange(len(inputs)))}
+            self.columns = [("", at) for at in range(self._arrays[""].shape[1])]
+        self._tensors = {name: tf.constant(values) for name, values in self._arrays.items()}
+
+    def answers(self, column: tuple[str, int] | None = None, places: Array | None = None) -> Array:
+        """Returns the scores of all rows, in the shapes of a metric's `score`; a column's values are those of other places."""
+        tensors = self._tensors
+        if column is not None:
+            name, at = column
+            shuffled = self._arrays[name].copy()
+            shuffled[:, at] = shuffled[places, at]
+            tensors = tensors | {name: tf.constant(shuffled)}
+        output = self._model(tensors if self._has_names else tensors[""], training=False)
+        return self._task.output.scores(np.asarray(output, "float32"))
 
 
 class _EstimatorPlaceholder:

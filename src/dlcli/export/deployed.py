@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs, inputs_of_model
 from dlcli.runs import RunFolder
-from dlcli.runtime.columns import input_names, lookups
+from dlcli.runtime.columns import lookups
 from dlcli.runtime.engine import keras
 from dlcli.runtime.keras_file import read_config, set_float32, write_in_float32
 from dlcli.runtime.loading import load_model
@@ -26,7 +26,8 @@ from dlcli.upstream.keras import all_layers
 class Original:
     """A run's saved model with the data that its use needs.
 
-    `names` is the name in the model of each raw column. `file` is a copy of the model's file, which does not change.
+    `names` is the name of the model's input that takes each raw column. `file` is a copy of the model's file, which does not
+    change.
     """
 
     model: Any
@@ -59,6 +60,11 @@ class Original:
         return {name: [str(word) for word in layer.get_vocabulary()] for name, layer in self.lookups.items()}
 
     @property
+    def shared(self) -> Mapping[str, tuple[str, ...]]:
+        """The columns of each input that takes several, in the order of its values, by the input's name."""
+        return {} if self.model_inputs.layout is None else self.model_inputs.layout.shared
+
+    @property
     def free_text(self) -> list[str]:
         """The columns of text that is not looked up as a whole, which LiteRT and ONNX do not take."""
         columns, lookups = self.model_inputs.columns or {}, self.lookups
@@ -81,8 +87,8 @@ def original(run: RunFolder, file: Path) -> Original:
     model = load_model(file, output=(task.units(len(classes)),))
     model.jit_compile = False
     model_inputs = inputs_of_model(model, run)
-    has_half_precision = set_float32(read_config(file))
-    return Original(model, file, task, classes, model_inputs, input_names(model_inputs.columns or ()), has_half_precision)
+    names = {} if model_inputs.layout is None else model_inputs.layout.names
+    return Original(model, file, task, classes, model_inputs, names, set_float32(read_config(file)))
 
 
 def in_float32(source: Original, folder: Path) -> Any:
@@ -112,7 +118,7 @@ def with_numbers_for_text(model: Any, lookups: Collection[str]) -> Any:
     encoded = {layer.input.name: layer.output for layer in (model.get_layer(name) for name in lookups)}
     inner = keras.Model([encoded.get(name, tensor) for name, tensor in model.input.items()], model.output)
     inputs = {
-        name: keras.Input((1,), name=name, dtype="int32" if name in encoded else tensor.dtype)
+        name: keras.Input(tensor.shape[1:], name=name, dtype="int32" if name in encoded else tensor.dtype)
         for name, tensor in model.input.items()
     }
     features = [

@@ -179,6 +179,8 @@ def _write(
     image = experiment.data.image
     row = readme.example_row(splits.train.inputs)
     source_settings = experiment.data.source
+    if source.shared:
+        readme.write_shared_columns(export_folder / layout.SHARED_COLUMNS, source.shared, row)
     array_name = source_settings.features if isinstance(source_settings, Npz) else "x"
     write_text(export_folder / layout.EXAMPLE_PROGRAM, readme.example(source, form, image, row, array_name))
     if source.model_inputs.kind == "images":
@@ -233,13 +235,13 @@ def _compare(
     compared_examples = ComparedExamples(
         title, examples.targets, original_scores, original_scores if converted is source.model else scores(converted)
     )
-    batches = list(_batches(source, examples.inputs, prediction_batch(experiment), deep=experiment.data.image.is_deep))
+    batches = list(_batches(examples.inputs, prediction_batch(experiment), deep=experiment.data.image.is_deep))
     output = source.output_name
     if form == "keras":
         answers = runtimes.answers_of_plain_keras(path, batches)
     else:
         answer = {
-            "saved_model": lambda: runtimes.saved_model(path, output),
+            "saved_model": lambda: runtimes.saved_model(path, output, source.shared),
             "tflite": lambda: runtimes.litert(path, output, source.vocabularies),
             "onnx": lambda: runtimes.onnx_runtime(path, output),
         }[form]()
@@ -251,12 +253,12 @@ def _compare(
     return agreement(compared_examples, answers, source.task, metric=metric, spread=spread, judge=judge)
 
 
-def _batches(source: Original, inputs: Inputs, size: int, *, deep: bool) -> Iterator[Any]:
-    """Yields the inputs in the form of the source; columns by their names in the model."""
+def _batches(inputs: Inputs, size: int, *, deep: bool) -> Iterator[Any]:
+    """Yields the inputs in the form of the source; columns as the arrays of the model's inputs by name."""
     for start in range(0, len(inputs), size):
         at = np.arange(start, min(start + size, len(inputs)))
         if inputs.columns:
-            yield {source.names[name]: values[at] for name, values in inputs.columns.items()}
+            yield inputs.layout.arrays({name: values[at] for name, values in inputs.columns.items()})
         else:
             batch = inputs.read(at)
             yield batch.astype("float32") if deep else batch  # deep images of TFDS are uint8 in memory

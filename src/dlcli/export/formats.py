@@ -36,13 +36,18 @@ def write_saved_model(source: Original, path: Path, labels: Path, *, deep: bool 
 
 
 def _serving_function(source: Original, *, deep: bool) -> Any:
-    """Returns the serving function: its input is `image`, uint8 or float32, `features`, float32, or each column `(batch,)`."""
+    """Returns the serving function.
+
+    Its input is `image`, uint8 or float32, `features`, float32, or each column `(batch,)` and each shared input `(batch, n)`.
+    """
     model, model_inputs, output = source.model, source.model_inputs, source.output_name
     if model_inputs.columns:
-        specs = {name: tf.TensorSpec((None,), tensor.dtype, name=name) for name, tensor in model.input.items()}
+        shapes = {name: tensor.shape if name in source.shared else (None,) for name, tensor in model.input.items()}
+        specs = {name: tf.TensorSpec(shapes[name], tensor.dtype, name=name) for name, tensor in model.input.items()}
 
         def of_columns(columns: Mapping[str, Any]) -> Any:
-            return {output: model({name: column[:, None] for name, column in columns.items()}, training=False)}
+            rows = {name: values if name in source.shared else values[:, None] for name, values in columns.items()}
+            return {output: model(rows, training=False)}
 
         return tf.function(of_columns, input_signature=[specs])
 

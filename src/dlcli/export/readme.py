@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -33,6 +34,12 @@ def write_labels(path: Path, classes: tuple[str, ...]) -> None:
 def write_categories(path: Path, vocabularies: dict[str, list[str]]) -> None:
     """Writes the categories of text columns: a category's number is its index; the first stands for unknown texts."""
     write_text(path, json.dumps(vocabularies, indent=1, ensure_ascii=True) + "\n")
+
+
+def write_shared_columns(path: Path, shared: Mapping[str, tuple[str, ...]], row: dict[str, float | str]) -> None:
+    """Writes the columns of each shared input in the order of its values, each with the value of the example of a row."""
+    columns = {name: {column: row[column] for column in of_input} for name, of_input in shared.items()}
+    write_text(path, json.dumps(columns, indent=1, ensure_ascii=True) + "\n")
 
 
 def example_row(inputs: Inputs) -> dict[str, float | str]:
@@ -93,13 +100,13 @@ def _input_lines(
         return _image_lines(source.model_inputs.shape, image), imports
     if source.model_inputs.kind == "arrays":
         return _READING_ARRAY.format(name=array_name), ["import numpy as np"]
-    values_by_input = {source.names[name]: value for name, value in row.items()}
+    sharing = {column for columns in source.shared.values() for column in columns}
+    values_by_input = {source.names[name]: value for name, value in row.items() if name not in sharing}
     lines = ["row = {", *(f"    {name!a}: {value!a}," for name, value in values_by_input.items()), "}"]
-    imports = [] if form in ("keras", "saved_model") else ["import numpy as np"]
+    imports = {"keras": ["import tensorflow as tf"], "saved_model": []}.get(form, ["import numpy as np"])
     if form == "keras":
         lines.append("inputs = {name: tf.constant([[value]]) for name, value in row.items()}")
-        return "\n".join(lines), ["import tensorflow as tf"]
-    if form == "saved_model":
+    elif form == "saved_model":
         lines.append("inputs = {name: tf.constant([value]) for name, value in row.items()}")
     elif form == "onnx":
         lines.append("inputs = {k: np.array([[v]], object if isinstance(v, str) else np.float32) for k, v in row.items()}")
@@ -111,7 +118,19 @@ def _input_lines(
                 "    row[name] = words.index(row[name]) if row[name] in words[1:] else 0",
             ]
         lines.append("inputs = {k: np.array([[v]], np.int32 if isinstance(v, int) else np.float32) for k, v in row.items()}")
-    return "\n".join(lines), imports
+    return "\n".join([*lines, *_reading_shared(source, form)]), imports
+
+
+def _reading_shared(source: Original, form: Format) -> list[str]:
+    """Returns the lines that add the shared inputs to `inputs`; none for a model without any."""
+    if not source.shared:
+        return []
+    values = "[list(columns.values())]"
+    tensor = f"tf.constant({values})" if form in ("keras", "saved_model") else f"np.array({values}, np.float32)"
+    return [
+        f'shared = json.loads((folder / "{layout.SHARED_COLUMNS}").read_text(encoding="utf-8"))',
+        f"inputs |= {{name: {tensor} for name, columns in shared.items()}}",
+    ]
 
 
 _READING_ARRAY = """rows = np.load(sys.argv[1])
@@ -217,9 +236,17 @@ def _columns(source: Original, form: Format) -> str:
         f"| {_cell(column)} | `{source.names[column]}` |"
         f" {f'int32, from {layout.CATEGORIES}' if source.names[column] in as_numbers else kind.exported_as} |"
         for column, kind in (source.model_inputs.columns or {}).items()
+        if source.names[column] not in source.shared
     ]
     table = "\n".join(["| column | input | type |", "| --- | --- | --- |", *rows])
-    text = f"Raw columns, each `{shape}`; scaling and encoding are part of the model.\n\n{table}"
+    text = (
+        "Raw columns; scaling and encoding are part of the model."
+        if source.shared
+        else (f"Raw columns, each `{shape}`; scaling and encoding are part of the model.")
+    )
+    text += "".join(f"\n\n{_shared_words(source, name)}" for name in source.shared)
+    if rows:
+        text += f"\n\nThese columns have an input each, `{shape}`:\n\n{table}" if source.shared else f"\n\n{table}"
     if as_numbers:
         text += (
             "\n\nLiteRT takes no text: pass each text as its index in the list of its input in"
@@ -227,6 +254,15 @@ def _columns(source: Original, form: Format) -> str:
             " formats saved_model, onnx and keras take text as it is."
         )
     return text
+
+
+def _shared_words(source: Original, name: str) -> str:
+    """Returns what a shared input takes, in a sentence."""
+    columns, kinds = source.shared[name], source.model_inputs.columns or {}
+    return (
+        f"`{name}`: {kinds[columns[0]].exported_as}, `(batch, {len(columns)})`: one input for {len(columns):,} columns,"
+        f" in the order of the list under `{name}` in `{layout.SHARED_COLUMNS}` (with a typical value of each)."
+    )
 
 
 def _cell(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from dlcli.runtime.python import python_command, python_environment
 from dlcli.upstream.start import QUIET, quiet_start
 
 Inputs = Any
-"""A batch in the form of the source: uint8 or float32 arrays, or columns `(n,)` by their names in the model."""
+"""A batch in the form of the source: uint8 or float32 arrays, or arrays `(n, columns)` by the names of the model's inputs."""
 Answer = Callable[[Inputs], Array]
 """A function from a batch to the model's output."""
 
@@ -48,7 +48,7 @@ def answers_of_plain_keras(path: Path, batches: list[Inputs]) -> Array:
         files = []
         for number, batch in enumerate(batches):
             files.append(os.path.join(folder, f"{number}.npz"))
-            np.savez(files[-1], **_rows(batch) if isinstance(batch, dict) else {"inputs": batch})
+            np.savez(files[-1], **_with_plain_text(batch) if isinstance(batch, dict) else {"inputs": batch})
         answers = os.path.join(folder, "answers.npy")
         process = subprocess.run(
             python_command("-c", _PLAIN_KERAS, str(path), answers, *files),
@@ -64,18 +64,20 @@ def answers_of_plain_keras(path: Path, batches: list[Inputs]) -> Array:
     return outputs
 
 
-def _rows(columns: Mapping[str, Array]) -> dict[str, Array]:
-    """Returns columns `(n,)` as `(n, 1)`, text as NumPy's string type."""
-    return {name: (values.astype(str) if values.dtype == object else values)[:, None] for name, values in columns.items()}
+def _with_plain_text(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns arrays with text as NumPy's string type."""
+    return {name: values.astype(str) if values.dtype == object else values for name, values in arrays.items()}
 
 
-def saved_model(path: Path, output: str) -> Answer:
-    """Loads a SavedModel's signature."""
+def saved_model(path: Path, output: str, shared: Collection[str] = ()) -> Answer:
+    """Loads a SavedModel's signature, which takes columns `(n,)`, and inputs `(n, columns)` of the names in `shared`."""
     served = tf.saved_model.load(str(path)).signatures["serving_default"]
     (name, *_) = served.structured_input_signature[1]
 
     def answer(batch: Inputs) -> Array:
-        tensors = batch if isinstance(batch, dict) else {name: batch}
+        tensors = {name: batch}
+        if isinstance(batch, dict):
+            tensors = {name: values if name in shared else values[:, 0] for name, values in batch.items()}
         return np.asarray(served(**{name: tf.constant(values) for name, values in tensors.items()})[output])
 
     answer.loaded = served  # type: ignore[attr-defined]  # a signature does not keep its module alive
@@ -96,7 +98,7 @@ def litert(path: Path, output: str, vocabularies: Mapping[str, list[str]]) -> An
         if not isinstance(batch, dict):
             return np.asarray(runner(**{name: batch.astype("float32")})[output])
         numbers = {
-            name: (numbers_for(values, vocabularies[name]) if name in vocabularies else values)[:, None]
+            name: numbers_for(values[:, 0], vocabularies[name])[:, None] if name in vocabularies else values
             for name, values in batch.items()
         }
         return np.asarray(runner(**numbers)[output])
@@ -122,6 +124,6 @@ def onnx_runtime(path: Path, output: str) -> Answer:
     def answer(batch: Inputs) -> Array:
         if not isinstance(batch, dict):
             return np.asarray(session.run([output], {name: batch.astype("float32")})[0])
-        return np.asarray(session.run([output], {name: values[:, None] for name, values in batch.items()})[0])
+        return np.asarray(session.run([output], batch)[0])
 
     return answer

@@ -217,7 +217,7 @@ def _build_for_columns(experiment: Experiment, splits: Splits, scale: TargetScal
     from dlcli.runtime.columns import column_inputs
 
     inputs, normalize = splits.train.inputs, cast("Normalize", experiment.data.normalize)  # `auto` is resolved by now
-    columns = column_inputs(inputs.columns, inputs.column_kinds, Encoding(normalize, unseen_as_zeros=revision > 1))
+    columns = column_inputs(inputs.columns, inputs.layout, Encoding(normalize, unseen_as_zeros=revision > 1))
     raw, rows = columns.inputs, columns.features
     entry = keras.Input(rows.shape[1:], name="features")
     features = experiment.model.apply(columns.trained(entry))

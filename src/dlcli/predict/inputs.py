@@ -25,7 +25,7 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs
 from dlcli.errors import DataError, UsageError
-from dlcli.runtime.column_kinds import ColumnKind
+from dlcli.runtime.columns import InputLayout
 from dlcli.runtime.image_reader import UnreadableImage, read_picture
 from dlcli.runtime.images import fit_arrays, fit_deep_arrays, incomplete_words, settings_of
 from dlcli.runtime.inputs import Inputs, Kind, TableColumns, array_inputs
@@ -116,7 +116,7 @@ def batches(
     """Yields all examples of files, `size` at a time; the name `-` is stdin: names of files, or rows of a table."""
     if model_inputs.kind == "columns":
         for path in files:
-            yield from _of_table(path, table_source(experiment), model_inputs.columns or {}, size, skip)
+            yield from _of_table(path, table_source(experiment), _layout(model_inputs), size, skip)
         return
     source = experiment.data.source
     name = source.features if isinstance(source, Npz) else "x"
@@ -134,7 +134,12 @@ def table_source(experiment: Experiment) -> Csv:
     return source if isinstance(source, Csv) else Csv(kind="csv", path="rows.csv", target="target")
 
 
-def notes_on_columns(table: OpenTable, source: Csv, columns: dict[str, ColumnKind]) -> list[str]:
+def _layout(model_inputs: ModelInputs) -> InputLayout:
+    assert model_inputs.layout is not None  # as those of every model of columns
+    return model_inputs.layout
+
+
+def notes_on_columns(table: OpenTable, source: Csv, columns: Iterable[str]) -> list[str]:
     """Returns notes on a table's columns: those that the reader makes, and those that the model does not take."""
     return [*table.notes, *ignored_columns(source, table.names, file_columns(source, columns).values())]
 
@@ -201,12 +206,12 @@ def _file_problem(path: str) -> str:
     return "not a file" if os.path.lexists(path) else "no such file"
 
 
-def _of_table(path: str, source: Csv, columns: dict[str, ColumnKind], size: int, skip: Skip) -> Iterator[Batch]:
+def _of_table(path: str, source: Csv, inputs: InputLayout, size: int, skip: Skip) -> Iterator[Batch]:
     name = "stdin" if path == STDIN else path
     try:
-        with _open_table(path, source, columns, size) as table:
-            yield from table_batches(table, source, columns, size, skip, name_of=lambda number: f"{name}:{number}")
-            if notes := [*notes_on_columns(table, source, columns), *row_notes(table.counts)]:
+        with _open_table(path, source, inputs.kinds, size) as table:
+            yield from table_batches(table, source, inputs, size, skip, name_of=lambda number: f"{name}:{number}")
+            if notes := [*notes_on_columns(table, source, inputs.kinds), *row_notes(table.counts)]:
                 yield Batch([], TableColumns({}, {}), tuple(f"{name}: {note}" for note in notes))
     except DataError as error:
         skip(name, str(error))
@@ -215,14 +220,14 @@ def _of_table(path: str, source: Csv, columns: dict[str, ColumnKind], size: int,
 
 
 def table_batches(
-    table: OpenTable, source: Csv, columns: dict[str, ColumnKind], size: int, skip: Skip, *, name_of: Callable[[int], str]
+    table: OpenTable, source: Csv, inputs: InputLayout, size: int, skip: Skip, *, name_of: Callable[[int], str]
 ) -> Iterator[Batch]:
     """Yields the rows of an opened table, `size` at a time; unreadable rows are skipped.
 
     Args:
         table: the table.
         source: what the training's cells mean.
-        columns: the model's columns with their kinds.
+        inputs: the model's columns with their kinds, and its inputs.
         size: rows in a batch.
         skip: is called with the name of each skipped row, and the reason.
         name_of: returns the name of a row by its number, from 1 below the header.
@@ -230,15 +235,15 @@ def table_batches(
     Raises:
         DataError: the table lacks columns.
     """
-    for rows in read_rows(source, table, columns, at_once=size):
+    for rows in read_rows(source, table, inputs.kinds, at_once=size):
         for number, fault in rows.faults.items():
             skip(name_of(number), fault)
         if rows.numbers:
-            yield Batch([name_of(number) for number in rows.numbers], TableColumns(rows.columns, columns))
+            yield Batch([name_of(number) for number in rows.numbers], TableColumns(rows.columns, inputs.kinds, inputs))
 
 
 @contextmanager
-def _open_table(path: str, source: Csv, columns: dict[str, ColumnKind], size: int) -> Iterator[OpenTable]:
+def _open_table(path: str, source: Csv, columns: Iterable[str], size: int) -> Iterator[OpenTable]:
     """Yields a table of a file or of stdin, read with the settings of the source."""
     settings = row_settings(source, columns)
     if path == STDIN:

@@ -11,7 +11,7 @@ from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs
 from dlcli.errors import DataError
 from dlcli.predict.inputs import Batch, Skip, array_batch, notes_on_columns, table_batches, table_source
-from dlcli.runtime.column_kinds import ColumnKind
+from dlcli.runtime.columns import InputLayout
 from dlcli.runtime.inputs import TableColumns
 from dlcli.spec.data.sources.csv import Csv
 from dlcli.spec.data.sources.table.cells import normalized
@@ -32,11 +32,11 @@ def memory_batches(
         DataError: the model takes something else, or a table lacks columns or has columns of several lengths.
     """
     if isinstance(examples, Mapping):
-        if model_inputs.columns is None:
+        if model_inputs.layout is None:
             raise DataError(
                 f"this run's model takes an array of examples of shape {model_inputs.shape}, not columns of a table"
             )
-        yield from _of_columns(examples, model_inputs.columns, experiment, size, skip)
+        yield from _of_columns(examples, model_inputs.layout, experiment, size, skip)
         return
     if model_inputs.columns is not None:
         raise DataError(f"this run's model takes the columns of a table: {', '.join(list(model_inputs.columns)[:20])}")
@@ -50,9 +50,7 @@ def memory_batches(
         yield from array_batch(names, raw, model_inputs, experiment.data.image, skip)
 
 
-def _of_columns(
-    examples: Columns, columns: dict[str, ColumnKind], experiment: Experiment, size: int, skip: Skip
-) -> Iterator[Batch]:
+def _of_columns(examples: Columns, inputs: InputLayout, experiment: Experiment, size: int, skip: Skip) -> Iterator[Batch]:
     source = table_source(experiment)
     texts = {_name(name, source): [_text(value) for value in values] for name, values in examples.items()}
     lengths = {name: len(values) for name, values in texts.items()}
@@ -61,8 +59,8 @@ def _of_columns(
             f"the columns have several lengths: {', '.join(f'{name} {length}' for name, length in lengths.items())}"
         )
     table = table_in_memory(texts)
-    yield from table_batches(table, source, columns, size, skip, name_of=lambda number: str(number - 1))
-    if notes := notes_on_columns(table, source, columns):
+    yield from table_batches(table, source, inputs, size, skip, name_of=lambda number: str(number - 1))
+    if notes := notes_on_columns(table, source, inputs.kinds):
         yield Batch([], TableColumns({}, {}), tuple(notes))
 
 

@@ -73,6 +73,7 @@ class DataFile(RunFile, _Content):
     test_is_validation: bool = False
     lines: list[str] = []
     column_kinds: dict[str, str] = {}
+    shared_inputs: dict[str, list[str]] = {}
     column_facts: list[dict[str, Any]] = []
 
 

@@ -81,13 +81,14 @@ class ColumnKind(ABC):
     Attributes:
         name: the kind in notes, in `column_facts` and `column_kinds` of `data.json`.
         plural: the name of several such columns.
-        dtype: the type of the model's input `(batch, 1)`. Values of a `string` column are text objects in NumPy.
+        dtype: the type of the model's input. Values of a `string` column are text objects in NumPy.
         is_numeric: whether values are quantities, which have an order and a mean.
         has_categories: whether each different value is a separate feature, so that their number is limited and reported.
         setting: the field of the `csv` source that lists the columns of this kind; empty if it has none.
         gap_replacement: what the model computes with in place of a gap that no training row has.
         exported_as: the type of the input and its value for a gap, for the README of an export.
         has_weights: whether `trained` adds layers with weights.
+        can_share_input: whether many columns of the kind may share an input `(batch, columns)`, which has the name `plural`.
     """
 
     name: ClassVar[str]
@@ -99,6 +100,7 @@ class ColumnKind(ABC):
     gap_replacement: ClassVar[str]
     exported_as: ClassVar[str]
     has_weights: ClassVar[bool] = False
+    can_share_input: ClassVar[bool] = False
 
     @property
     def numpy_dtype(self) -> str:
@@ -136,7 +138,7 @@ class ColumnKind(ABC):
         The layers have constants of the training split and no weights: rows are encoded once, before training.
 
         Args:
-            tensors: the Keras input `(batch, 1)` of each column.
+            tensors: the Keras input `(batch, 1)` of each column; a single one `(batch, columns)` where they share it.
             columns: the training split's values `(n,)` of each column.
             encoding: the settings of the run.
         """

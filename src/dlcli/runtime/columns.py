@@ -1,5 +1,7 @@
 """Raw columns as a model's inputs, and the layers that encode them as numbers: a saved model takes rows as they are in a file.
 
+`InputLayout` is the only place that knows which inputs a model of a table has, and which columns each of them takes.
+
 `keras.utils.FeatureSpace` does not fit: it passes NaN into the network, has no indicator of gaps, and saves a layer for each
 column where one layer suffices for all numbers.
 """
@@ -9,7 +11,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +22,83 @@ from dlcli.upstream.keras import import_keras
 if TYPE_CHECKING:
     from dlcli.arrays import Array
 
+MOST_SEPARATE = 200
+"""The most columns of a kind with an input each, if the kind can share an input (`ColumnKind.can_share_input`).
+
+Each input costs 20 ms of CPU time in a training, since Keras saves and loads it as a layer and TensorFlow passes it as a tensor
+of its own: 200 of them cost as much as the start of the program.
+"""
+
+
+@dataclass(frozen=True)
+class InputLayout:
+    """The inputs of a model of a table: each takes one column `(batch, 1)`, or several columns `(batch, n)` of one kind.
+
+    >>> from dlcli.spec.data.sources.column_kinds import CATEGORY, NUMBER
+    >>> layout = InputLayout({"x": NUMBER, "town": CATEGORY, "y": NUMBER}, {"numbers": ("x", "y")})
+    >>> layout.columns
+    {'town': ('town',), 'numbers': ('x', 'y')}
+    >>> InputLayout.of({"x": NUMBER, "town": CATEGORY, "y": NUMBER}).columns
+    {'x': ('x',), 'town': ('town',), 'y': ('y',)}
+
+    Attributes:
+        kinds: the kind of each column, in the order of the table.
+        shared: the columns of each input that takes several, in the order of its values, by the input's name. `data.json`
+            records it, so that a run keeps its inputs.
+    """
+
+    kinds: Mapping[str, ColumnKind]
+    shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kinds: Mapping[str, ColumnKind]) -> InputLayout:
+        """Returns the layout of a new model: more than `MOST_SEPARATE` columns of a kind share an input, if the kind can."""
+        shared: dict[str, tuple[str, ...]] = {}
+        for kind in dict.fromkeys(kinds.values()):
+            columns = tuple(name for name in kinds if kinds[name] == kind)
+            if kind.can_share_input and len(columns) > MOST_SEPARATE:
+                shared[_free_name(kind.plural, [*input_names(kinds).values(), *shared])] = columns
+        return cls(kinds, shared)
+
+    @cached_property
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """The columns of each input, by the input's name: inputs of one column in the order of the table, then shared ones."""
+        sharing = {column for columns in self.shared.values() for column in columns}
+        names = input_names(self.kinds)
+        return {names[column]: (column,) for column in self.kinds if column not in sharing} | dict(self.shared)
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """The name of each column's input; columns of a shared input have the same."""
+        names = {column: name for name, columns in self.columns.items() for column in columns}
+        return {column: names[column] for column in self.kinds}
+
+    def kind(self, name: str) -> ColumnKind:
+        """Returns the kind of an input's columns."""
+        return self.kinds[self.columns[name][0]]
+
+    def arrays(self, columns: Mapping[str, Array]) -> dict[str, Array]:
+        """Returns the values `(n, 1)` or `(n, columns)` of each input, in the type of its kind, from columns `(n,)`."""
+        import numpy as np
+
+        return {
+            name: np.stack([columns[column].astype(self.kind(name).numpy_dtype, copy=False) for column in of_input], axis=1)
+            for name, of_input in self.columns.items()
+        }
+
+    def tensors(self, columns: Mapping[str, Array]) -> dict[str, Any]:
+        """Returns columns `(n,)` as the tensors that the model takes, by the names of its inputs."""
+        import tensorflow as tf
+
+        return {name: tf.constant(values) for name, values in self.arrays(columns).items()}
+
 
 @dataclass(frozen=True)
 class EncodedColumns:
     """Columns as Keras tensors.
 
     Attributes:
-        inputs: a Keras input `(batch, 1)` for each column, by its name in the model, in the dtype of the column's kind.
+        inputs: the Keras inputs of the layout by name, `(batch, columns)`, in the dtype of the columns' kind.
         features: the encoded float32 tensor `(batch, features)`.
         widths: the kinds with the number of their features, in the order of the features.
     """
@@ -43,25 +116,28 @@ class EncodedColumns:
         return joined([kind.trained(part) for (kind, _), part in zip(self.widths, parts, strict=True)], "features_")
 
 
-def column_inputs(columns: Mapping[str, Array], kinds: Mapping[str, ColumnKind], encoding: Encoding) -> EncodedColumns:
-    """Returns a Keras input for each column, and the encoded features.
+def column_inputs(columns: Mapping[str, Array], layout: InputLayout, encoding: Encoding) -> EncodedColumns:
+    """Returns the Keras inputs of a layout, and the encoded features.
 
     The features are those of numeric kinds, then those of the other kinds, each in the order of the columns; columns of one
-    kind are encoded together.
+    kind are encoded together. They do not depend on which columns share an input.
 
     Args:
         columns: the training split's columns `(n,)`, in the dtypes of their kinds.
-        kinds: the kind of each column.
+        layout: the inputs of the model.
         encoding: the settings of the run.
     """
     keras = import_keras()
-    names = input_names(columns)
-    inputs = {names[name]: keras.Input((1,), name=names[name], dtype=kinds[name].dtype) for name in columns}
+    inputs = {
+        name: keras.Input((len(of_input),), name=name, dtype=layout.kind(name).dtype)
+        for name, of_input in layout.columns.items()
+    }
     encoded: list[Any] = []
     widths: list[tuple[ColumnKind, int]] = []
-    for kind in sorted(dict.fromkeys(kinds[name] for name in columns), key=lambda kind: not kind.is_numeric):
-        of_kind = [name for name in columns if kinds[name] == kind]
-        tensors = kind.encode([inputs[names[name]] for name in of_kind], [columns[name] for name in of_kind], encoding)
+    for kind in sorted(dict.fromkeys(layout.kinds.values()), key=lambda kind: not kind.is_numeric):
+        names = [name for name in layout.columns if layout.kind(name) == kind]
+        values = [columns[column] for name in names for column in layout.columns[name]]
+        tensors = kind.encode([inputs[name] for name in names], values, encoding)
         encoded += tensors
         widths.append((kind, sum(tensor.shape[-1] for tensor in tensors)))
     return EncodedColumns(inputs, joined(encoded, "encoded"), widths)
@@ -96,12 +172,12 @@ def _keras_names() -> set[str]:
     return {_snake_case(name) for name in (*dir(keras.layers), *dir(keras.ops))} | {"output", "encoded", "functional"}
 
 
-def rows(columns: Mapping[str, Array], kinds: Mapping[str, ColumnKind]) -> dict[str, Any]:
-    """Returns columns `(n,)` as the tensors `(n, 1)` that the model's inputs take, by their names in the model."""
-    import tensorflow as tf
-
-    names = input_names(columns)
-    return {names[name]: tf.constant(values.astype(kinds[name].numpy_dtype)[:, None]) for name, values in columns.items()}
+def _free_name(name: str, taken: Iterable[str]) -> str:
+    """Returns a name that no other input has, also in another case: `_` is appended where one has it."""
+    used = {other.lower() for other in taken}
+    while name.lower() in used:
+        name += "_"
+    return name
 
 
 def lookups(model: Any, kinds: Mapping[str, ColumnKind]) -> dict[str, Any]:

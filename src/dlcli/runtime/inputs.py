@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any, ClassVar, Literal, Self
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.runtime.column_kinds import ColumnKind
-from dlcli.runtime.columns import input_names, rows
+from dlcli.runtime.columns import InputLayout
 
 Kind = Literal["images", "columns", "arrays"]
 _KEY_BYTES = 1024
@@ -55,6 +56,11 @@ class Inputs(ABC):
         return {}
 
     @property
+    def layout(self) -> InputLayout:
+        """Which columns each input of the model takes; no inputs where there are no named columns."""
+        return InputLayout({})
+
+    @property
     def are_rows(self) -> bool:
         """Whether an example is a row of a table or of numbers: equal rows may be a coincidence."""
         return self.shape is None or len(self.shape) == 1
@@ -65,7 +71,7 @@ class Inputs(ABC):
 
     @abstractmethod
     def read(self, places: Array) -> Any:
-        """Returns a batch in the form that a saved model takes: an array `(n, ...)`, or tensors `(n, 1)` by input name.
+        """Returns a batch in the form that a saved model takes: an array `(n, ...)`, or tensors `(n, columns)` by input name.
 
         Raises:
             DataError: a file cannot be read.
@@ -98,6 +104,10 @@ class Inputs(ABC):
     def with_table(self, columns: Mapping[str, Array]) -> Inputs:
         """Returns inputs of the same kind with the values of a table like that of `table`."""
         raise NotImplementedError
+
+    def sharing(self, shared: Mapping[str, tuple[str, ...]]) -> Inputs:
+        """Returns the inputs for a model in which the given columns share inputs (`InputLayout.shared`)."""
+        return self
 
     def scale(self, normalize: str) -> tuple[Array, Array]:
         """Returns the offset and the divisor of each feature of the last axis, float64.
@@ -198,10 +208,12 @@ class TableColumns(Inputs):
     Attributes:
         by_name: the values `(n,)` of each column, as its kind reads them.
         kinds: the kind of each column.
+        model_layout: which columns each input of the model takes; None for a new model.
     """
 
     by_name: Mapping[str, Array]
     kinds: Mapping[str, ColumnKind]
+    model_layout: InputLayout | None = None
     kind: ClassVar[Kind] = "columns"
 
     @property
@@ -214,6 +226,11 @@ class TableColumns(Inputs):
         """The kinds of the columns by name."""
         return self.kinds
 
+    @cached_property
+    def layout(self) -> InputLayout:
+        """Which columns each input of the model takes."""
+        return InputLayout.of(self.kinds) if self.model_layout is None else self.model_layout
+
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
@@ -224,20 +241,26 @@ class TableColumns(Inputs):
 
     def take(self, places: Array) -> Self:
         """Returns the rows at the given places."""
-        return type(self)({name: column[places] for name, column in self.columns.items()}, self.kinds)
+        return self._with({name: column[places] for name, column in self.columns.items()})
 
     def with_table(self, columns: Mapping[str, Array]) -> Self:
         """Returns rows of the same kinds of columns with these values."""
-        return type(self)(dict(columns), self.kinds)
+        return self._with(dict(columns))
+
+    def _with(self, columns: Mapping[str, Array]) -> Self:
+        return type(self)(columns, self.kinds, self.layout)
+
+    def sharing(self, shared: Mapping[str, tuple[str, ...]]) -> Self:
+        """Returns the columns for a model in which the given ones share inputs."""
+        return replace(self, model_layout=InputLayout(self.kinds, shared))
 
     def read(self, places: Array) -> dict[str, Any]:
-        """Returns the tensors `(n, 1)` of the rows at the given places, by the names of the model's inputs."""
-        return rows({name: column[places] for name, column in self.columns.items()}, self.kinds)
+        """Returns the tensors `(n, columns)` of the rows at the given places, by the names of the model's inputs."""
+        return self.layout.tensors({name: column[places] for name, column in self.columns.items()})
 
     def reader(self) -> Callable[[Any], Any]:
         """Returns a function from indices to the columns of a batch, by the names of the model's inputs."""
-        names = input_names(self.columns)
-        readers = {names[name]: _gathering(column) for name, column in self.columns.items()}
+        readers = {name: _gathering(values) for name, values in self.layout.arrays(self.columns).items()}
         return lambda indices: {name: read(indices) for name, read in readers.items()}
 
     def keys(self, places: Array) -> list[Any]:

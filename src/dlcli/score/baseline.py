@@ -97,7 +97,7 @@ def model_rows(train: Examples, scored: Examples) -> tuple[Array, Array]:
     """Returns the training examples and the scored examples as float32 `(n, features)`."""
     first, second = train.inputs, scored.inputs
     if first.columns:
-        columns = column_inputs(first.columns, first.column_kinds, Encoding("standard", before_training=False))
+        columns = column_inputs(first.columns, first.layout, Encoding("standard", before_training=False))
         encode = keras.Model(columns.inputs, columns.features)
         encode.jit_compile = False
         return _encoded(encode, first), _encoded(encode, second)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -675,3 +676,35 @@ def test_lines_to_skip_in_a_sheet_are_counted_as_the_sheet_shows_them(tmp_path: 
     book.save(tmp_path / "rows.xlsx")
     source = Csv(kind="csv", path=str(tmp_path / "rows.xlsx"), target="y", skip_lines=2)
     assert columns(opened(source)) == {"x": [1, 2], "c": ["u", "v"]}
+
+
+def test_reading_numbers_calls_no_function_for_each_cell(tmp_path: Path) -> None:
+    """Several calls for each cell took most of the time of reading a wide table. Those on its beginning are limited."""
+    rows, width = 300, 40
+    values = np.random.default_rng(0).normal(size=(rows, width))
+    lines = [",".join(f"x{place}" for place in range(width)) + ",y"]
+    lines += [",".join(f"{value:.5f}" for value in row) + f",{place % 2}" for place, row in enumerate(values)]
+    source = csv(tmp_path, "\n".join(lines) + "\n")
+    calls = 0
+
+    def count(frame: Any, event: str, _: Any) -> None:
+        nonlocal calls
+        calls += event == "call" and frame.f_code.co_filename.endswith(("contents.py", "facts.py"))
+
+    sys.setprofile(count)
+    try:
+        found = opened(source)
+    finally:
+        sys.setprofile(None)
+    assert np.allclose(np.stack(list(found.parts["train"].inputs.columns.values()), axis=1), values, atol=1e-5)
+    assert calls < rows * width / 2
+
+
+def test_notes_on_blanks_do_not_depend_on_where_the_cells_with_blanks_are(tmp_path: Path) -> None:
+    """Cells that mostly differ are not cached until a cell is written unusually, in rows that are read later."""
+    texts = [f"t{place:04}" for place in range(2500)]
+    texts[2400:2403] = ["t0007 ", "NA", "t0008"]
+    source = csv(tmp_path, "a,y\n" + "".join(f"{text},{place % 2}\n" for place, text in enumerate(texts)), max_categories=3000)
+    found = opened(source)
+    assert columns(found)["a"] == [*texts[:2400], "t0007", "", "t0008", *texts[2403:]]
+    assert any("treated as equal: `a` ('t0007', 't0007 ')" in note for note in found.notes)

@@ -282,6 +282,8 @@ def _refusal(descriptions: Sequence[str], names: Sequence[str]) -> str:
 def wide_columns(source: Csv) -> Iterator[tuple[str, str]]:
     """Yields the columns that have too many values for a category in a file's first rows already."""
     beginning = look_at(source.path, source.settings)
+    if len(beginning.rows) <= source.max_categories:
+        return
     names = beginning.table.names
     rows = f"{'its first ' if beginning.more else ''}{len(beginning.rows):,} rows"
     set_kinds = source.kinds_set(names)

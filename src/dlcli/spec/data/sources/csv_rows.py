@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -91,15 +92,17 @@ def _places(header: list[str], columns: Mapping[str, str]) -> dict[str, int]:
     Raises:
         DataError: some are missing, or appear twice.
     """
-    missing = list(dict.fromkeys(column for column in columns.values() if column not in header))
+    counts = Counter(header)
+    missing = list(dict.fromkeys(column for column in columns.values() if column not in counts))
     if missing:
         listed = ", ".join(f"`{name}`" for name in missing[:20]) + (", ..." if len(missing) > 20 else "")
         words = "is empty" if not header else f"has {', '.join(header[:20])}"
         raise DataError(f"lacks the column{'s' if len(missing) > 1 else ''} {listed}; its header {words}")
-    twice = next((column for column in columns.values() if header.count(column) > 1), None)
+    twice = next((column for column in columns.values() if counts[column] > 1), None)
     if twice is not None:
         raise DataError(f"its header has the column `{twice}` twice")
-    return {name: header.index(column) for name, column in columns.items()}
+    places = {column: place for place, column in enumerate(header)}
+    return {name: places[column] for name, column in columns.items()}
 
 
 def _rows(source: Csv, table: OpenTable, chunk: list[Row], columns: Mapping[str, ColumnKind], places: dict[str, int]) -> Rows:

@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dlcli.spec.data.sources.column_kinds import COLUMN_KINDS
@@ -161,18 +162,18 @@ def _are_dates(texts: Collection[str]) -> bool:
 
 def _gap_number(texts: Collection[str], decimal: str) -> str:
     """Returns the one negative number of a column where people write it for a gap, such as -999; "" where it has none."""
-    negative = [text for text in texts if text.startswith("-")]
+    negative = list(islice((text for text in texts if text.startswith("-")), 2))
     is_mark = len(negative) == 1 and negative[0].partition(decimal)[0] in _GAP_NUMBERS
     return negative[0] if is_mark and len(texts) > 2 else ""
 
 
 def _are_codes(texts: Collection[str]) -> bool:
     """Whether whole numbers are all of one length, of three digits or more, and some start with a zero."""
-    lengths = set(map(len, texts))
+    length = len(next(iter(texts), ""))
     return (
-        len(lengths) == 1
-        and min(lengths) > 2
+        length > 2
         and len(texts) > 1
+        and all(len(text) == length for text in texts)
         and all(map(str.isdecimal, texts))
         and any(text[0] == "0" for text in texts)
     )
@@ -180,9 +181,11 @@ def _are_codes(texts: Collection[str]) -> bool:
 
 def _may_part_thousands(texts: Collection[str], separator: str) -> bool:
     """Whether every number has three digits behind its dot, in a file or a form in which the dot is rarely a decimal mark."""
-    bare = set(map(without_currency, texts))
+    # Most columns have another number among their first ones, so that the other questions are rarely asked.
+    if not all(_DOTTED.fullmatch(without_currency(text)) for text in texts):
+        return False
     is_likely = separator == ";" or any(decoration(text) == "currency" for text in texts)
-    return is_likely and len(bare) > 1 and all(map(_DOTTED.fullmatch, bare))
+    return is_likely and len(set(map(without_currency, texts))) > 1
 
 
 def _rounded(value: float) -> float:
