@@ -36,6 +36,11 @@ class Inputs(ABC):
     in_files: ClassVar[bool] = False
     """Whether each example is read from a file."""
 
+    @property
+    def gathers(self) -> bool:
+        """Whether the function of `reader` gathers examples from memory by TensorFlow's own operations."""
+        return False
+
     @abstractmethod
     def __len__(self) -> int:
         """Returns the number of examples."""
@@ -149,6 +154,11 @@ class Arrays(Inputs):
         """Returns the arrays at the given places."""
         chosen: Array = self.values[places]
         return chosen
+
+    @property
+    def gathers(self) -> bool:
+        """True, but for arrays that are read from the disk."""
+        return not isinstance(self.values, np.memmap)
 
     def reader(self) -> Callable[[Any], Any]:
         """Returns a function from indices to a batch."""

@@ -14,7 +14,8 @@ from typing import Any
 from dlcli.runtime.data_loss import with_data_loss
 from dlcli.runtime.engine import keras
 from dlcli.runtime.learner import make_train_function
-from dlcli.runtime.stream import TrainingStream
+from dlcli.runtime.steps import GatheredSteps, Validation
+from dlcli.runtime.stream import OrderedStream, TrainingStream
 
 SLOW_CALL = 1.0
 """Maximum seconds for several steps in one call; above it each step is a call, so that signals are handled in time."""
@@ -66,18 +67,20 @@ class Listening(keras.callbacks.Callback):  # type: ignore[misc]
 def run_epochs(
     model: Any,
     stream: TrainingStream,
-    validation: Any,
+    validation: OrderedStream | None,
     callbacks: Sequence[Any],
     pauses: Pauses,
     *,
     start: Position,
     last: int,
     adapt: bool = True,
+    shared: bool = False,
 ) -> None:
     """Trains a compiled model from a position to the end of epoch `last`, or until a callback stops it.
 
-    With `adapt`, slow models run one step per call. At the end Keras's own callback leaves the moving average of the weights
-    (`use_ema`) in place; `Optimizer.finalize_variable_values`, which `fit` calls, would undo that.
+    With `adapt`, slow models run one step per call. `shared` says whether several devices share each batch. At the end Keras's
+    own callback leaves the moving average of the weights (`use_ema`) in place; `Optimizer.finalize_variable_values`, which
+    `fit` calls, would undo that.
     """
     position = start
     listening = Listening(lambda: pauses.validation(position))
@@ -85,6 +88,8 @@ def run_epochs(
     hooks = keras.callbacks.CallbackList([*callbacks, listening], model=model, epochs=last + 1, steps=stream.steps, verbose=0)
     model.stop_training = False
     make_train_function(model)
+    calls = _Calls(model, stream, shared=shared)
+    scored = None if validation is None else Validation(model, validation, shared=shared)
     hooks.on_train_begin()
     if not start.step:
         pauses.restore()
@@ -96,34 +101,57 @@ def run_epochs(
         hooks.on_epoch_begin(epoch)
         if first:
             pauses.restore()
-        position = _train_epoch(model, stream, hooks, pauses, Position(epoch, first), adapt=adapt)
+        position = _train_epoch(calls, hooks, pauses, Position(epoch, first), adapt=adapt)
         logs = with_data_loss(_numbers(model.get_metrics_result()))
-        if validation is not None:
-            scores = model.evaluate(validation, callbacks=hooks, return_dict=True, verbose=0)
-            logs |= {f"val_{name}": value for name, value in with_data_loss(scores).items()}
+        if scored is not None:
+            logs |= {f"val_{name}": value for name, value in with_data_loss(scored.scores(hooks)).items()}
         hooks.on_epoch_end(epoch, logs)
         pauses.together()
         pauses.epoch(Position(epoch + 1), bool(model.stop_training) or epoch + 1 == last)
     hooks.on_train_end()
 
 
-def _train_epoch(model: Any, stream: TrainingStream, hooks: Any, pauses: Pauses, start: Position, *, adapt: bool) -> Position:
+class _Calls:
+    """The calls of the device that train a model, each with several steps."""
+
+    def __init__(self, model: Any, stream: TrainingStream, *, shared: bool) -> None:
+        self.model, self.stream = model, stream
+        gathers = stream.gathers and not shared and not model.jit_compile
+        self._gathered = GatheredSteps(model.train_step, stream.batch) if gathers else None
+        self._batches: Any = None
+
+    def begin(self, start: Position) -> None:
+        """Prepares the batches of an epoch from a position on."""
+        if self._gathered is not None:
+            self.stream.begin(start.epoch)
+        else:
+            self._batches = self.stream.batches(start.epoch, start.step)
+
+    def run(self, first: int, end: int) -> Any:
+        """Runs the steps from `first` to before `end`, as many as a call has, and returns the values of the metrics."""
+        return self.model.train_function(self._batches) if self._gathered is None else self._gathered.run(first, end)
+
+
+def _train_epoch(calls: _Calls, hooks: Any, pauses: Pauses, start: Position, *, adapt: bool) -> Position:
     """Runs the steps of an epoch from a position on and returns the position of its validation."""
-    if start.step >= stream.steps:
+    model, steps = calls.model, calls.stream.steps
+    if start.step >= steps:
         return start
-    batches, step, calls = stream.batches(start.epoch, start.step), start.step, 0
-    while step < stream.steps and not model.stop_training:
+    calls.begin(start)
+    step, number = start.step, 0
+    while step < steps and not model.stop_training:
         hooks.on_train_batch_begin(step)
         began = perf_counter()
-        logs = model.train_function(batches)
-        step, calls = min(step + model.steps_per_execution, stream.steps), calls + 1
+        end = min(step + model.steps_per_execution, steps)
+        logs = calls.run(step, end)
+        step, number = end, number + 1
         hooks.on_train_batch_end(step - 1, logs)
         # The first call compiles, so the second one is timed.
-        if adapt and calls == 2 and model.steps_per_execution > 1 and perf_counter() - began > SLOW_CALL:
+        if adapt and number == 2 and model.steps_per_execution > 1 and perf_counter() - began > SLOW_CALL:
             _one_step_a_call(model)
         pauses.together()
-        pauses.step(Position(start.epoch, stream.steps if model.stop_training else step))
-    return Position(start.epoch, stream.steps)
+        pauses.step(Position(start.epoch, steps if model.stop_training else step))
+    return Position(start.epoch, steps)
 
 
 def _one_step_a_call(model: Any) -> None:

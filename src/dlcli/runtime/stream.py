@@ -41,6 +41,8 @@ class TrainingStream:
 
     Attributes:
         steps: the batches of an epoch.
+        batch: returns the batch of a step of the current epoch, in a graph.
+        gathers: whether batches are gathered from the memory in which the model computes, so that they need no `tf.data`.
         measures: whether the time that is waited for the batches of the epochs that begin is counted; the batches are the same.
     """
 
@@ -61,6 +63,7 @@ class TrainingStream:
             self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._order = _FirstOrder(examples, seed, self._epoch) if first_order else _Order(examples, seed)
         order, read = self._order, inputs.reader()
+        self.gathers = inputs.gathers and not augment and not first_order and not tf.config.get_visible_devices("GPU")
 
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
         def batch(step: Any) -> Any:
@@ -71,6 +74,7 @@ class TrainingStream:
                 images = augmented(images, augment, seed, self._epoch * self.steps + step)
             return images, labels(indices)
 
+        self.batch = batch
         parallel = _cores() if augment or inputs.in_files else 2
         self._waiting = WaitingTime()
 
@@ -81,10 +85,14 @@ class TrainingStream:
         self._dataset, self._whole = dataset, dataset(0)
         self._iterable = self._whole.with_options(steady_options())
 
-    def batches(self, epoch: int, first: int = 0) -> Any:
-        """Returns an iterator over the batches of an epoch from step `first` on, both counted from 0."""
+    def begin(self, epoch: int) -> None:
+        """Makes `batch` return the batches of an epoch, counted from 0."""
         self._epoch.assign(epoch)
         self._order.begin(epoch)
+
+    def batches(self, epoch: int, first: int = 0) -> Any:
+        """Returns an iterator over the batches of an epoch from step `first` on, both counted from 0."""
+        self.begin(epoch)
         if not self.measures:
             return iter(self._dataset(first).with_options(steady_options()) if first else self._iterable)
         dataset = self._waiting.measured(self._dataset(first) if first else self._whole)
@@ -99,34 +107,50 @@ class TrainingStream:
         return next(iter(self._iterable))
 
 
-def ordered_batches(
-    inputs: Inputs,
-    *,
-    examples: int,
-    batch_size: int,
-    labels: Callable[[Any], Any] | None = None,
-    augment: Sequence[Augmentation] = (),
-    seed: int = 0,
-    epoch: int = 0,
-) -> Any:
-    """Returns a dataset of all examples in order: (inputs, labels), or inputs alone.
+class OrderedStream:
+    """The batches of all examples in order: (inputs, labels), or inputs alone.
 
     With `augment` the inputs are changed at random, by draws that depend on (seed, epoch, step) only.
+
+    Attributes:
+        steps: the number of batches.
+        batch: returns the batch of a step, in a graph.
+        gathers: whether batches are gathered from the memory in which the model computes, so that they need no `tf.data`.
+        dataset: the batches as a `tf.data` dataset.
     """
-    read = inputs.reader()
-    count = -(-examples // batch_size)
 
-    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-    def batch(step: Any) -> Any:
-        indices = tf.range(step * batch_size, tf.minimum((step + 1) * batch_size, examples))
-        batch_inputs = read(indices)
-        if augment:
-            batch_inputs = augmented(batch_inputs, augment, seed, epoch * count + step)
-        return batch_inputs if labels is None else (batch_inputs, labels(indices))
+    def __init__(
+        self,
+        inputs: Inputs,
+        *,
+        examples: int,
+        batch_size: int,
+        labels: Callable[[Any], Any] | None = None,
+        augment: Sequence[Augmentation] = (),
+        seed: int = 0,
+        epoch: int = 0,
+    ) -> None:
+        read = inputs.reader()
+        self.steps = count = -(-examples // batch_size)
+        self.gathers = inputs.gathers and not augment and not tf.config.get_visible_devices("GPU")
 
-    steps = tf.data.Dataset.range(count)
-    parallel = _cores() if augment or inputs.in_files else 2
-    return steps.map(batch, num_parallel_calls=parallel, deterministic=True).prefetch(_AHEAD).with_options(steady_options())
+        @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+        def batch(step: Any) -> Any:
+            indices = tf.range(step * batch_size, tf.minimum((step + 1) * batch_size, examples))
+            batch_inputs = read(indices)
+            if augment:
+                batch_inputs = augmented(batch_inputs, augment, seed, epoch * count + step)
+            return batch_inputs if labels is None else (batch_inputs, labels(indices))
+
+        self.batch = batch
+        parallel = _cores() if augment or inputs.in_files else 2
+        batches = tf.data.Dataset.range(count).map(batch, num_parallel_calls=parallel, deterministic=True)
+        self.dataset = batches.prefetch(_AHEAD).with_options(steady_options())
+
+
+def ordered_batches(inputs: Inputs, *, examples: int, batch_size: int, **options: Any) -> Any:
+    """Returns the dataset of an `OrderedStream`, whose options these are."""
+    return OrderedStream(inputs, examples=examples, batch_size=batch_size, **options).dataset
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> Array:

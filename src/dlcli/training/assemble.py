@@ -17,7 +17,7 @@ from dlcli.runtime.data_loss import data_loss
 from dlcli.runtime.inputs import Arrays, Inputs
 from dlcli.runtime.learner import has_own_step, optimizers_of
 from dlcli.runtime.spread import refuse_empty_shares
-from dlcli.runtime.stream import TrainingStream, ordered_batches
+from dlcli.runtime.stream import OrderedStream, TrainingStream
 from dlcli.score.evaluate import predictions
 from dlcli.spec.data.augmentations import AugmentationSpec
 from dlcli.spec.model.base import ModelSpec
@@ -148,11 +148,11 @@ def _refuse_undeclared(spec: ModelSpec, model: Any) -> None:
         raise ValueError(f"{type(spec).__name__}.optimizers is {spec.optimizers}, but its learner has {names}")
 
 
-def validation_of(setup: TrainingSetup, stage_inputs: StageInputs) -> Any:
+def validation_of(setup: TrainingSetup, stage_inputs: StageInputs) -> OrderedStream | None:
     """Returns the batches that an epoch is validated on; None without validation."""
     if stage_inputs.validation is None:
         return None
-    return ordered_batches(
+    return OrderedStream(
         stage_inputs.validation,
         examples=len(setup.splits["validation"]),
         batch_size=prediction_batch(setup.experiment),

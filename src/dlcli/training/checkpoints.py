@@ -27,7 +27,7 @@ from dlcli.runtime.learner import build_optimizers, optimizer_variables
 from dlcli.runtime.loop import Pauses, Position
 from dlcli.runtime.signals import StopRequest
 from dlcli.runtime.spread import Spread
-from dlcli.runtime.stream import TrainingStream
+from dlcli.runtime.stream import OrderedStream, TrainingStream
 from dlcli.training.assemble import StageInputs
 from dlcli.training.proof import Proof
 from dlcli.training.recorder import Record, Recorder, Scores
@@ -59,7 +59,7 @@ class StageState:
     plan: Plan
     inputs: StageInputs
     stream: TrainingStream
-    validation: Any
+    validation: OrderedStream | None
     scores: Sequence[Scores]
     recorder: Recorder
     proof: Proof

@@ -150,6 +150,7 @@ class StageTrainer:
                 start=self._checkpoints.start(state.index, state.first),
                 last=state.last,
                 adapt=not self._setup.experiment.hardware.steps_per_execution,
+                shared=self._setup.spread is not None,
             )
 
     def _speed_watch(self, state: StageState) -> SpeedWatch:
@@ -218,7 +219,7 @@ class StageTrainer:
                 f"start: not scored, since {monitor} is not a validation score; the best epoch is kept even if it is worse"
             )
             return
-        scored = with_data_loss(state.model.evaluate(state.validation, return_dict=True, verbose=0))
+        scored = with_data_loss(state.model.evaluate(state.validation.dataset, return_dict=True, verbose=0))
         logs = {f"val_{name}": value for name, value in scored.items()}
         for scores in state.scores:
             scores.on_epoch_end(0, logs)
