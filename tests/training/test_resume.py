@@ -22,6 +22,7 @@ from dlcli.runs.folder import REVISION
 from dlcli.runs.reporter import EpochReport, Reporter
 from dlcli.runtime.checkpoint import read_snapshot
 from dlcli.runtime.engine import keras
+from dlcli.runtime.steps import Validation
 from dlcli.training.resume import resume
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
@@ -207,16 +208,16 @@ def test_mixed_precision_takes_up_its_scale_of_the_loss(tmp_path: Path) -> None:
 def test_a_signal_during_validation_leaves_at_once_and_the_validation_is_done_again(
     spec: Path, whole: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate = keras.Model.evaluate
+    scores = Validation.scores
     calls: list[int] = []
 
-    def signalled(model: Any, *args: Any, **kwargs: Any) -> Any:
+    def signalled(validation: Validation, hooks: Any) -> Any:
         calls.append(1)
         if len(calls) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return evaluate(model, *args, **kwargs)
+        return scores(validation, hooks)
 
-    monkeypatch.setattr(keras.Model, "evaluate", signalled)
+    monkeypatch.setattr(Validation, "scores", signalled)
     run = stopped(spec, Reporter())
     assert len(calls) == 2
     assert len(run.history()) == 1
@@ -472,14 +473,14 @@ def test_a_signal_in_the_validation_of_an_epoch_that_was_cut_short_is_taken_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = write_spec(tmp_path, CIRCLES, data=BATCHES, training="epochs: 4, callbacks: [{kind: time_limit, minutes: 1e-9}]")
-    evaluate = keras.Model.evaluate
+    scores = Validation.scores
 
-    def signalled(model: Any, *args: Any, **kwargs: Any) -> Any:
+    def signalled(validation: Validation, hooks: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
-        return evaluate(model, *args, **kwargs)
+        return scores(validation, hooks)
 
     with monkeypatch.context() as patched:
-        patched.setattr(keras.Model, "evaluate", signalled)
+        patched.setattr(Validation, "scores", signalled)
         run = stopped(spec, Reporter())
     whole = trained(spec)
     gone_on(run)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from dlcli.upstream.keras import import_keras, maker_of, nodes_of
+from dlcli.upstream.keras import import_keras, maker_of, single_nodes_of
 
 HALF = "mixed_bfloat16"
 """The policy under which layers compute in bfloat16 and keep their weights in float32."""
@@ -83,19 +83,9 @@ def half_work(model: Any, layers: Iterable[Any]) -> HalfWork:
     A layer whose shapes are not fixed counts as no work.
     """
     in_half = {id(layer) for layer in layers}
-    nodes = list(_single_nodes(model))
+    nodes = single_nodes_of(model)
     work = sum(_multiply_adds(node) for node in nodes if id(node.operation) in in_half)
     return HalfWork(work, sum(_converted(node, in_half) for node in nodes))
-
-
-def _single_nodes(model: Any) -> Iterator[Any]:
-    """Yields the calls of layers in a model, including those in nested models; a Sequential model contains a functional one."""
-    for node in nodes_of(model):
-        inner = getattr(node.operation, "_functional", node.operation)
-        if hasattr(inner, "_nodes_by_depth"):
-            yield from _single_nodes(inner)
-        else:
-            yield node
 
 
 def _multiply_adds(node: Any) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dlcli.runtime.engine import tf
+from dlcli.runtime.steps import GATHERING
 from dlcli.upstream.keras import all_layers
 from dlcli.upstream.tensorflow import read_spaces
 
@@ -181,9 +182,9 @@ def with_own_time(events: Sequence[Event]) -> Iterator[tuple[Event, int]]:
 
 def part_of(operation: str, scopes: Scopes, *, is_input: bool) -> tuple[Kind, str, bool]:
     """Returns the part that an operation belongs to, by its name, and whether it is of the backward pass."""
-    if is_input:
-        return "input", "preparing batches, meanwhile", False
     path = f"/{operation.rpartition(':')[0] or operation}/"
+    if is_input or re.search(rf"/{GATHERING}(_\d+)?/", path):
+        return "input", "preparing batches", False
     backward = f"/{_GRADIENT}" in path
     scope = _innermost(path, scopes.layers)
     if scope:

@@ -12,6 +12,9 @@ from typing import Any
 from dlcli.runtime.engine import tf
 from dlcli.runtime.stream import OrderedStream
 
+GATHERING = "gathered_batch"
+"""The name scope of the operations that gather a batch."""
+
 
 class GatheredSteps:
     """Runs several steps of a compiled model in one call of the device, on batches that are functions of their step.
@@ -29,12 +32,16 @@ class GatheredSteps:
         def one_step(data: Any) -> Any:
             return step(data)
 
+        def gathered(number: Any) -> Any:
+            with tf.name_scope(GATHERING):
+                return batch(number)
+
         @tf.function(input_signature=[tf.TensorSpec([], tf.int64)] * 2, autograph=False)  # type: ignore[untyped-decorator]
         def steps(first: Any, end: Any) -> Any:
             def body(number: Any, _: Any) -> Any:
-                return number + 1, one_step(batch(number))
+                return number + 1, one_step(gathered(number))
 
-            return tf.while_loop(lambda number, _: number < end, body, (first + 1, one_step(batch(first))))[1]
+            return tf.while_loop(lambda number, _: number < end, body, (first + 1, one_step(gathered(first))))[1]
 
         self._steps = steps
 

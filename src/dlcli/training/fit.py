@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,6 @@ from dlcli.runtime.signals import StopRequest
 from dlcli.runtime.spread import Spread, losses_of_workers
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.load import to_yaml
 from dlcli.spec.training.metrics import higher_is_better
 from dlcli.training.checkpoints import Checkpoints
 from dlcli.training.classifier_head import ClassifierTrainer
@@ -44,6 +44,7 @@ class FitContext:
         offline: whether nothing may be fetched.
         spread: the devices that share its batches; None for one device.
         profile: the steps that are profiled; None for no profile.
+        decided: called with the experiment once the model has decided its precision.
     """
 
     request: StopRequest
@@ -51,6 +52,7 @@ class FitContext:
     offline: bool = False
     spread: Spread | None = None
     profile: StepRange | None = None
+    decided: Callable[[Experiment], None] = lambda _: None
 
 
 def fit(experiment: Experiment, splits: Splits, run: RunFolder, reporter: Reporter, log: Log, context: FitContext) -> None:
@@ -96,8 +98,9 @@ def facts_of(experiment: Experiment) -> dict[str, dict[str, Any]]:
 def _fit(experiment: Experiment, splits: Splits, run: RunFolder, reporter: Reporter, log: Log, context: FitContext) -> None:
     keras.utils.set_random_seed(experiment.seed)
     training = experiment.training
-    setup = _recorded(with_precision(_setup_of(experiment, splits, run, log, context)), run)
+    setup = with_precision(_setup_of(experiment, splits, run, log, context))
     experiment = setup.experiment
+    context.decided(experiment)
     starts = bool(training.initial_weights) and context.begin is None
     has_all_weights = start_from_run(experiment, setup.network, splits, log) if starts else False
     log(f"model: {setup.network.whole.count_params():,} parameters")
@@ -139,15 +142,6 @@ def _setup_of(experiment: Experiment, splits: Splits, run: RunFolder, log: Log, 
     with context.spread.strategy.scope() if context.spread else nullcontext():
         network = build_model(experiment, splits, load_weights=fresh, offline=context.offline, revision=run.revision())
     return TrainingSetup(experiment, splits, network, log, spread=context.spread, revision=run.revision())
-
-
-def _recorded(setup: TrainingSetup, run: RunFolder) -> TrainingSetup:
-    """Records the precision in the spec and the environment of a run where the model decided it."""
-    environment, precision = run.environment(), setup.experiment.hardware.precision
-    if environment["precision"] == "auto":
-        run.write_spec(to_yaml(setup.experiment))
-        run.write_environment(environment | {"precision": precision})
-    return setup
 
 
 def _record_of(setup: TrainingSetup, run: RunFolder, reporter: Reporter) -> Record:

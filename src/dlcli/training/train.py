@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,9 @@ def proceed(
                 splits = open_recorded(run, experiment, offline=offline)
             chief = cluster is None or cluster.is_chief
             notifier.begin(experiment if chief else without_trackers(experiment), offline=offline)
-            fit(experiment, splits, run, notifier, log, FitContext(request, begin, offline, device.spread, profile))
+            decided = partial(_record_precision, run)
+            context = FitContext(request, begin, offline, device.spread, profile, decided)
+            fit(experiment, splits, run, notifier, log, context)
             if not chief:
                 return
             _score(experiment, splits, run, log)
@@ -186,6 +189,14 @@ def _opened(run: RunFolder, experiment: Experiment, device: Device, log: Log, *,
     run.write_data(splits.describe() | {"leaks": leak_facts(splits), "gaps": gaps_of(splits.train.inputs)})
     run.write_split({name: examples.ids for name, examples in splits.distinct.items()})
     return experiment, splits
+
+
+def _record_precision(run: RunFolder, experiment: Experiment) -> None:
+    """Records the precision in the spec and the environment of a run where the model has decided it."""
+    environment = run.environment()
+    if environment["precision"] == "auto":
+        run.write_spec(to_yaml(experiment))
+        run.write_environment(environment | {"precision": experiment.hardware.precision})
 
 
 def _tell_data(splits: Splits, log: Log) -> None:

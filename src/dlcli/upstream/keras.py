@@ -190,6 +190,15 @@ def nodes_of(model: Any) -> list[Any]:
     return [node for depth in model._nodes_by_depth.values() for node in depth]
 
 
+def single_nodes_of(model: Any) -> list[Any]:
+    """Returns the calls of layers in a functional model, including those in nested models, Sequential ones too."""
+    single = []
+    for node in nodes_of(model):
+        inner = getattr(node.operation, "_functional", node.operation)
+        single += single_nodes_of(inner) if hasattr(inner, "_nodes_by_depth") else [node]
+    return single
+
+
 def maker_of(tensor: Any) -> Any:
     """Returns the layer or operation whose output a symbolic tensor is."""
     return tensor._keras_history.operation
