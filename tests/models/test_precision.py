@@ -101,7 +101,7 @@ FROM_A_RUN = "{{kind: transfer, backbone: {{kind: run, run: {run}}}}}"
 @pytest.mark.parametrize(
     ("model", "sections", "reason"),
     [
-        pytest.param(SMALL_CNN, {}, "pays from 50 million multiply-adds a step; this model has 0.1", id="small"),
+        pytest.param(SMALL_CNN, {}, "pays from 50,000,000 multiply-adds a step; this model has 82,944", id="small"),
         pytest.param(
             f"{{kind: cnn, layers: [{', '.join([CONVOLUTIONS, '{kind: batch_normalization}'] * 3)}, flatten]}}",
             {},

@@ -84,7 +84,7 @@ def _reason_against_work(work: HalfWork, batch_size: int) -> str:
     """Returns why bfloat16 would not be faster; empty if it is."""
     total, pays = work.multiply_adds * batch_size, "bfloat16 pays from"
     if total < LEAST_WORK:
-        return f"{pays} {LEAST_WORK // 10**6} million multiply-adds a step; this model has {total / 1e6:,.1f}"
+        return f"{pays} {LEAST_WORK:,} multiply-adds a step; this model has {total:,}"
     least = LEAST_DENSITY[half_unit()]
     if work.density < least:
         density = f"{work.density:,.0f}"
