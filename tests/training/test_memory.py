@@ -10,7 +10,8 @@ from trainings import CIRCLES, trained, write_spec
 
 from dlcli.errors import DataError, RunFailed
 from dlcli.runs import all_runs
-from dlcli.runtime.engine import keras, tf
+from dlcli.runtime.engine import tf
+from dlcli.runtime.steps import GatheredSteps
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
@@ -27,13 +28,10 @@ def lack_of_memory() -> tf.errors.ResourceExhaustedError:
 def test_lack_of_memory_tells_the_batch_size_to_try(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lack_of_memory: tf.errors.ResourceExhaustedError, size: str, words: str
 ) -> None:
-    def too_large(_batches: object) -> None:
+    def too_large(_steps: GatheredSteps, _first: int, _end: int) -> None:
         raise lack_of_memory
 
-    def make(model: keras.Model, force: bool = False) -> None:
-        model.train_function = too_large
-
-    monkeypatch.setattr(keras.Model, "make_train_function", make)
+    monkeypatch.setattr(GatheredSteps, "run", too_large)
     with pytest.raises(RunFailed, match=r"out of memory with .* in a batch") as told:
         trained(write_spec(tmp_path, CIRCLES, data=f"batch_size: {size}"))
     assert words in str(told.value)

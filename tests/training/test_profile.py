@@ -95,6 +95,7 @@ def test_calls_of_several_steps_are_profiled_as_a_whole(tmp_path: Path) -> None:
     assert line.startswith("profile: steps 6 to 10 (whole calls of the device), ")
 
 
+@pytest.mark.slow
 def test_a_backbone_has_a_row_for_each_of_its_layers(tmp_path: Path) -> None:
     source = f"{{kind: folder, path: {write_pngs(tmp_path / 'photos')}}}"
     backbone = "{kind: mobilenet_v2, weights: none, input_size: [32, 32]}"

@@ -20,6 +20,7 @@ from dlcli.runs.stage_answers import read_stage_answers
 from dlcli.runtime.engine import keras
 from dlcli.runtime.hub_layer import HubLayer
 from dlcli.runtime.layers import single_layers
+from dlcli.runtime.stream import TrainingStream
 from dlcli.score.compare import Difference
 from dlcli.score.evaluate import evaluate
 from dlcli.score.outcome import read_outcome
@@ -293,12 +294,20 @@ def test_the_proof_stops_a_run_in_which_something_frozen_moves(
 
 
 def test_the_proof_stops_a_stage_that_was_not_compiled_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras keeps the function of an earlier stage; steps whose batches are gathered in the graph have a new one."""
     honest: Callable[..., None] = stage_trainer.compile_stage
+    streams: Callable[..., TrainingStream] = stage_trainer.stream_of
+
+    def fed(*arguments: Any) -> TrainingStream:
+        stream = streams(*arguments)
+        stream.gathers = False
+        return stream
 
     def once(setup: Any, plan: Any, *rest: Any) -> None:
         if plan.stage.name == "first":
             honest(setup, plan, *rest)
 
+    monkeypatch.setattr(stage_trainer, "stream_of", fed)
     monkeypatch.setattr(stage_trainer, "compile_stage", once)
     stages = "[{name: first, train: {last: 1}, epochs: 1}, {name: second, train: all, epochs: 1}]"
     with pytest.raises(RunFailed, match=r"stage second: .*trainable variables did not") as raised:
