@@ -12,6 +12,7 @@ from typing import Any
 from dlcli.runtime.engine import tf
 from dlcli.runtime.stream import OrderedStream
 
+_NUMBER = tf.TensorSpec([], tf.int64)
 GATHERING = "gathered_batch"
 """The name scope of the operations that gather a batch."""
 
@@ -32,16 +33,22 @@ class GatheredSteps:
         def one_step(data: Any) -> Any:
             return step(data)
 
+        @tf.function(input_signature=[_NUMBER], autograph=False)  # type: ignore[untyped-decorator]
         def gathered(number: Any) -> Any:
             with tf.name_scope(GATHERING):
                 return batch(number)
 
-        @tf.function(input_signature=[tf.TensorSpec([], tf.int64)] * 2, autograph=False)  # type: ignore[untyped-decorator]
+        @tf.function(input_signature=[_NUMBER, _NUMBER], autograph=False)  # type: ignore[untyped-decorator]
         def steps(first: Any, end: Any) -> Any:
+            # The loop needs a value before its first step. A step outside of it would be compiled a second time.
+            inputs = gathered.get_concrete_function().structured_outputs
+            outputs = one_step.get_concrete_function(inputs).structured_outputs
+            nothing = tf.nest.map_structure(lambda value: tf.zeros(value.shape, value.dtype), outputs)
+
             def body(number: Any, _: Any) -> Any:
                 return number + 1, one_step(gathered(number))
 
-            return tf.while_loop(lambda number, _: number < end, body, (first + 1, one_step(gathered(first))))[1]
+            return tf.while_loop(lambda number, _: number < end, body, (first, nothing))[1]
 
         self._steps = steps
 
