@@ -91,7 +91,7 @@ def test_the_resolved_spec_gives_the_same_bits_again(tmp_path: Path) -> None:
     assert column(again, "loss") == column(run, "loss")
     models = [keras.saving.load_model(each.model_path, compile=False) for each in (run, again)]
     first, second = (model.get_weights() for model in models)
-    assert all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+    assert all(np.array_equal(left, right) for left, right in zip(first, second, strict=True))
 
 
 FROM_A_RUN = "{{kind: transfer, backbone: {{kind: run, run: {run}}}}}"

@@ -83,7 +83,7 @@ def test_gathered_batches_give_the_same_bits(steps_per_execution: int, start: Po
     (weights, logs), (fed_weights, fed_logs) = (
         trained(gathers=gathers, steps_per_execution=steps_per_execution, start=start) for gathers in (True, False)
     )
-    assert all(np.array_equal(one, other) for one, other in zip(weights, fed_weights, strict=True))
+    assert all(np.array_equal(left, right) for left, right in zip(weights, fed_weights, strict=True))
     assert logs.epochs == fed_logs.epochs
     assert logs.steps == fed_logs.steps
     assert logs.tests == fed_logs.tests

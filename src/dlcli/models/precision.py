@@ -38,8 +38,10 @@ class PrecisionChoice:
 def choose_precision(experiment: Experiment, network: Network, splits: Splits, batch_size: int) -> PrecisionChoice:
     """Returns the precision for a model on this processor, which has units for bfloat16."""
     reason = _reason_against(experiment, network, splits)
+    if reason:
+        return PrecisionChoice("float32", reason)
     work = half_work(network.functional, _half_layers(network))
-    reason = reason or _reason_against_work(work, batch_size)
+    reason = _reason_against_work(work, batch_size)
     if reason:
         return PrecisionChoice("float32", reason)
     million = work.multiply_adds * batch_size / 1e6

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 MOST_SEPARATE = 200
 """The most columns of a kind with an input each, if the kind can share an input (`ColumnKind.can_share_input`).
 
-Each input costs 20 ms of CPU time in a training, since Keras saves and loads it as a layer and TensorFlow passes it as a tensor
-of its own: 200 of them cost as much as the start of the program.
+Each input costs 20 ms of CPU time in a training, since Keras saves and loads it as a layer and TensorFlow passes it as a
+separate tensor: 200 of them cost as much as the start of the program.
 """
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from dlcli.runtime.data_loss import with_data_loss
 from dlcli.runtime.engine import keras
 from dlcli.runtime.learner import make_train_function
-from dlcli.runtime.steps import GatheredSteps, Validation
+from dlcli.runtime.steps import Validation, gathered_steps
 from dlcli.runtime.stream import OrderedStream, TrainingStream
 
 SLOW_CALL = 1.0
@@ -116,8 +116,7 @@ class _Calls:
 
     def __init__(self, model: Any, stream: TrainingStream, *, shared: bool) -> None:
         self.model, self.stream = model, stream
-        gathers = stream.gathers and not shared and not model.jit_compile
-        self._gathered = GatheredSteps(model.train_step, stream.batch) if gathers else None
+        self._gathered = gathered_steps(model, model.train_step, stream, shared=shared)
         self._batches: Any = None
 
     def begin(self, start: Position) -> None:

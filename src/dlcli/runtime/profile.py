@@ -19,7 +19,7 @@ Kind = Literal["layer", "optimizer", "loss", "other", "input", "waiting", "idle"
 _OPERATION = re.compile(r"(.*[^:]):([A-Z_][A-Za-z0-9_]*)")
 """The name of an operation's event: the operation's name and type."""
 _WAITING = re.compile(r"IteratorGetNext\w*::DoCompute")
-"""The event of waiting for the next batch, which takes place in a thread of its own."""
+"""The event of waiting for the next batch, which a separate thread has."""
 _GRADIENT = "gradient_tape/"
 _LOSS = "compile_loss"
 

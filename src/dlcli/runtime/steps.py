@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dlcli.runtime.engine import tf
-from dlcli.runtime.stream import OrderedStream
+from dlcli.runtime.stream import OrderedStream, TrainingStream
 
 _NUMBER = tf.TensorSpec([], tf.int64)
 GATHERING = "gathered_batch"
@@ -57,6 +57,16 @@ class GatheredSteps:
         return self._steps(tf.constant(first, tf.int64), tf.constant(end, tf.int64))
 
 
+def gathered_steps(
+    model: Any, step: Callable[[Any], Any], stream: TrainingStream | OrderedStream, *, shared: bool
+) -> GatheredSteps | None:
+    """Returns the steps of a compiled model on a stream; None where `tf.data` feeds them.
+
+    `tf.data` feeds files, augmented examples, GPUs, several devices (`shared`), and steps that XLA compiles.
+    """
+    return GatheredSteps(step, stream.batch) if stream.gathers and not shared and not model.jit_compile else None
+
+
 class Validation:
     """Scores a model on a validation split, as `keras.Model.evaluate` does.
 
@@ -68,8 +78,7 @@ class Validation:
 
     def __init__(self, model: Any, stream: OrderedStream, *, shared: bool) -> None:
         self._model, self._stream = model, stream
-        gathers = stream.gathers and not shared and not model.jit_compile
-        self._steps = GatheredSteps(model.test_step, stream.batch) if gathers else None
+        self._steps = gathered_steps(model, model.test_step, stream, shared=shared)
 
     def scores(self, hooks: Any) -> dict[str, float]:
         """Returns the loss and the metrics; `hooks` is the list of callbacks of the training."""

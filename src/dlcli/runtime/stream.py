@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,7 +64,7 @@ class TrainingStream:
             self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._order = _FirstOrder(examples, seed, self._epoch) if first_order else _Order(examples, seed)
         order, read = self._order, inputs.reader()
-        self.gathers = inputs.gathers and not augment and not first_order and not tf.config.get_visible_devices("GPU")
+        self.gathers = _gathers(inputs, augment) and not first_order
 
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
         def batch(step: Any) -> Any:
@@ -75,15 +76,22 @@ class TrainingStream:
             return images, labels(indices)
 
         self.batch = batch
-        parallel = _cores() if augment or inputs.in_files else 2
-        self._waiting = WaitingTime()
+        self._parallel = _parallel(inputs, augment)
 
-        def dataset(first: int) -> Any:
-            steps = tf.data.Dataset.range(first, self.steps).map(batch, num_parallel_calls=parallel, deterministic=True)
-            return steps.prefetch(_AHEAD)
+    def _dataset(self, first: int) -> Any:
+        return _prepared(self.batch, first, self.steps, self._parallel)
 
-        self._dataset, self._whole = dataset, dataset(0)
-        self._iterable = self._whole.with_options(steady_options())
+    @cached_property
+    def _whole(self) -> Any:
+        return self._dataset(0)
+
+    @cached_property
+    def _iterable(self) -> Any:
+        return self._whole.with_options(steady_options())
+
+    @cached_property
+    def _waiting(self) -> WaitingTime:
+        return WaitingTime()
 
     def begin(self, epoch: int) -> None:
         """Makes `batch` return the batches of an epoch, counted from 0."""
@@ -116,7 +124,6 @@ class OrderedStream:
         steps: the number of batches.
         batch: returns the batch of a step, in a graph.
         gathers: whether batches are gathered from the memory in which the model computes, so that they need no `tf.data`.
-        dataset: the batches as a `tf.data` dataset.
     """
 
     def __init__(
@@ -132,7 +139,7 @@ class OrderedStream:
     ) -> None:
         read = inputs.reader()
         self.steps = count = -(-examples // batch_size)
-        self.gathers = inputs.gathers and not augment and not tf.config.get_visible_devices("GPU")
+        self.gathers = _gathers(inputs, augment)
 
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
         def batch(step: Any) -> Any:
@@ -143,9 +150,27 @@ class OrderedStream:
             return batch_inputs if labels is None else (batch_inputs, labels(indices))
 
         self.batch = batch
-        parallel = _cores() if augment or inputs.in_files else 2
-        batches = tf.data.Dataset.range(count).map(batch, num_parallel_calls=parallel, deterministic=True)
-        self.dataset = batches.prefetch(_AHEAD).with_options(steady_options())
+        self._parallel = _parallel(inputs, augment)
+
+    @cached_property
+    def dataset(self) -> Any:
+        """The batches as a `tf.data` dataset."""
+        return _prepared(self.batch, 0, self.steps, self._parallel).with_options(steady_options())
+
+
+def _gathers(inputs: Inputs, augment: Sequence[Augmentation]) -> bool:
+    """Whether batches are gathered from the memory in which the model computes: a GPU is fed while it computes."""
+    return inputs.gathers and not augment and not tf.config.get_visible_devices("GPU")
+
+
+def _parallel(inputs: Inputs, augment: Sequence[Augmentation]) -> int:
+    """Returns the number of batches that are prepared at once."""
+    return _cores() if augment or inputs.in_files else 2
+
+
+def _prepared(batch: Callable[[Any], Any], first: int, end: int, parallel: int) -> Any:
+    """Returns the dataset of the batches of the steps from `first` to before `end`, prepared ahead."""
+    return tf.data.Dataset.range(first, end).map(batch, num_parallel_calls=parallel, deterministic=True).prefetch(_AHEAD)
 
 
 def ordered_batches(inputs: Inputs, *, examples: int, batch_size: int, **options: Any) -> Any:

@@ -28,7 +28,7 @@ SETTLED = 3
 LARGE = 1 / 3
 """Share of the time that waiting, or Python between the calls, takes at least where it limits the speed."""
 LARGE_ON_GPU = 0.7
-"""The same for waiting on a GPU, whose computation goes on while the next batch is awaited."""
+"""The same for waiting on a GPU, which computes while the training waits for the next batch."""
 BUSY = 0.25
 """Share of the cores' time from which on the preparation of batches slows the computation on the same cores down."""
 

@@ -65,7 +65,7 @@ _WAITING = "waiting"
 def read_spaces(file: Path) -> Any:
     """Returns the content of a `*.xplane.pb` file of TensorFlow's profiler.
 
-    The class of its content is no public name of TensorFlow; the public reader is a package of its own (`xprof`).
+    The class of its content is no public name of TensorFlow; the public reader is a separate package (`xprof`).
     """
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
