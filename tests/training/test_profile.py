@@ -22,7 +22,7 @@ from dlcli.training.train import train
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 MODEL = (
-    "{kind: cnn, layers: [{kind: conv2d, filters: 16, kernel_size: 1}, {kind: conv2d, filters: 64, kernel_size: 7},"
+    "{kind: cnn, layers: [{kind: conv2d, filters: 16, kernel_size: 1}, {kind: conv2d, filters: 128, kernel_size: 7},"
     " {kind: dropout, rate: 0.2}, global_average_pooling2d]}"
 )
 STEPS = 12
@@ -51,9 +51,9 @@ def run(tmp_path_factory: pytest.TempPathFactory, reporter: Heard) -> RunFolder:
 
 
 def test_the_dominant_layer_is_the_first_row(run: RunFolder) -> None:
+    """`conv2d_1` does two thousand times the multiply-adds of `conv2d`; how much longer it takes depends on the machine."""
     rows = read_profile(run)
     assert rows[0].name == "conv2d_1"
-    assert rows[0].ms > 3 * rows[1].ms
     assert rows[0].forward_ms > 0
     assert rows[0].backward_ms > 0
     assert {"normalize", "conv2d", "conv2d_1", "dropout", "global_average_pooling2d"} <= {row.name for row in rows}
