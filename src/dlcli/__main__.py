@@ -29,12 +29,13 @@ def main() -> None:
         silence_dependencies()
         defer_package_metadata()
     from dlcli.cli.app import app
-    from dlcli.program import COMMAND_VARIABLE, command
+    from dlcli import program
 
-    os.environ.setdefault(COMMAND_VARIABLE, command())  # for the processes that this one starts
+    program.owns_process = True
+    os.environ.setdefault(program.COMMAND_VARIABLE, program.command())  # for the processes that this one starts
     completes = "_DLCLI_COMPLETE" in os.environ or any(word.endswith("-completion") for word in sys.argv[1:])
     try:
-        app(prog_name="dlcli" if completes else command(), complete_var="_DLCLI_COMPLETE")
+        app(prog_name="dlcli" if completes else program.command(), complete_var="_DLCLI_COMPLETE")
     except SystemExit as error:
         leaving.end(error.code)
         raise

@@ -10,6 +10,8 @@ from pathlib import Path
 
 DISTRIBUTION = "dlcli-keras"
 """Name of the distribution; the package and the command are called `dlcli`."""
+owns_process = False
+"""Whether the process was started by dlcli's command, rather than by a program that imports dlcli."""
 COMMAND_VARIABLE = "DLCLI_COMMAND"
 """Environment variable with the command as the user typed it, for the processes that a command starts."""
 

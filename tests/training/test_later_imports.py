@@ -31,7 +31,7 @@ class Watching(Reporter):
                 if thread.name == "later imports":
                     thread.join()
             print("beside:", *(name for name in HEAVY if name in sys.modules))
-            print("missing:", *(name for name in later_imports.LATER if name not in sys.modules))
+            print("missing:", *(name for name in later_imports.MODULES if name not in sys.modules))
 
 run = dlcli.train(sys.argv[1], reporter=Watching())
 print("drawn:", (run.folder.path / "report.html").is_file())

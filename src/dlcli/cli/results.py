@@ -47,10 +47,12 @@ def evaluate(
 
     from dlcli.api.run import Run
     from dlcli.cli.console import print_json, show_scores
+    from dlcli.report.write_up import beside_training
 
-    scores = Run(chosen_run.path).evaluate(
-        split, data=data, slice_by=slice_by or (), cost=costs, calibrate=calibrate, offline=offline
-    )
+    with beside_training():
+        scores = Run(chosen_run.path).evaluate(
+            split, data=data, slice_by=slice_by or (), cost=costs, calibrate=calibrate, offline=offline
+        )
     for note in scores.notes:
         typer.echo(visible(f"note: {note}"), err=True)
     if as_json:

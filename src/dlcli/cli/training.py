@@ -56,6 +56,7 @@ def train(
     from dlcli.api.training import load
     from dlcli.api.training import train as train_model
     from dlcli.errors import UsageError
+    from dlcli.report.write_up import beside_training
 
     if (workers is None) != (index is None) or (workers and local_workers):
         raise UsageError("--workers needs --index, and neither can be combined with --local-workers")
@@ -78,7 +79,7 @@ def train(
 
         follow(loaded, cluster, offline=offline)
         return
-    with _display(quiet) as display:
+    with _display(quiet) as display, beside_training(wanted=cluster is None):
         run = train_model(loaded, runs=runs, offline=offline, reporter=display, cluster=cluster, profile=profile)
     _show(run.folder, quiet=quiet, as_json=as_json)
 
@@ -154,9 +155,10 @@ def finetune(
     from dlcli.api.run import Run
     from dlcli.api.training import finetune as finetune_model
     from dlcli.errors import UsageError
+    from dlcli.report.write_up import beside_training
 
     _check_profile(profile, several=False)
-    with _display(quiet) as display:
+    with _display(quiet) as display, beside_training():
         options: dict[str, Any] = {"set": overrides or (), "runs": runs, "offline": offline, "reporter": display}
         options |= {"profile": profile}
         if os.path.isfile(what) or what.endswith((".yaml", ".yml")):
@@ -191,6 +193,7 @@ def _resume(
     from dlcli.api.run import Run
     from dlcli.api.training import resume
     from dlcli.errors import UsageError
+    from dlcli.report.write_up import beside_training
     from dlcli.runs import find_run
 
     run = find_run(name, runs, newest=True)
@@ -206,7 +209,7 @@ def _resume(
 
         follow_resumed(run, cluster, overrides=overrides, schedule=schedule, offline=offline)  # type: ignore[arg-type]
         return
-    with _display(quiet) as display:
+    with _display(quiet) as display, beside_training(wanted=cluster is None):
         options: dict[str, Any] = {"set": overrides, "schedule": schedule, "offline": offline, "cluster": cluster}
         resume(Run(run.path), reporter=display, profile=profile, **options)
     _show(run, quiet=quiet, as_json=as_json)

@@ -1,17 +1,49 @@
-"""The documents of a completed run: diagnosis, model card, report."""
+"""The documents of a completed run: diagnosis, model card, report.
+
+They are written by the helper process where there is one, so this module imports no TensorFlow, and matplotlib only where it is
+needed.
+"""
 
 from __future__ import annotations
 
+import importlib
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
+from dlcli import program
 from dlcli.errors import DlcliError
 from dlcli.program import command
 from dlcli.runs import RunFolder, layout
 from dlcli.runs.reporter import Log
+from dlcli.runtime.helper_process import helper_process, submit
 from dlcli.spec.support import supports
+from dlcli.upstream.sklearn import import_sklearn
+
+MODULES = (
+    *("dlcli.charts.confusion", "dlcli.charts.learning", "dlcli.charts.ranking", "dlcli.charts.regression"),
+    *("dlcli.score.record", "dlcli.report.card", "dlcli.report.diagnosis", "dlcli.report.report"),
+)
+"""Modules that pictures and documents need. Some metrics need scikit-learn, and so does the diagnosis of weak models."""
+_OF_SIMPLE_MODELS = tuple(f"sklearn.{name}" for name in ("ensemble", "linear_model", "neighbors", "pipeline", "preprocessing"))
+
+
+def beside_training(*, wanted: bool = True) -> AbstractContextManager[None]:
+    """Runs a helper process beside the block for the pictures and documents of its runs.
+
+    There is none in a program that imports dlcli, whose processes are its own affair.
+    """
+    return helper_process(_import_modules, wanted=wanted and program.owns_process)
+
+
+def _import_modules() -> None:
+    """Imports what pictures, documents and simple models need."""
+    for name in MODULES:
+        importlib.import_module(name)
+    import_sklearn()
+    for name in _OF_SIMPLE_MODELS:
+        importlib.import_module(name)
 
 
 def write_documents(run: RunFolder, log: Log, measure: Callable[[RunFolder], Any] | None = None) -> None:
@@ -20,9 +52,12 @@ def write_documents(run: RunFolder, log: Log, measure: Callable[[RunFolder], Any
     A run whose kind of model has no scores is not diagnosed: the rules compare losses and scores with guesses of the labels.
     The run's results are already stored: an error here is reported and logged with its traceback, and the run stays completed.
     """
-    for name, writer in (({"measurements": measure} if measure else {}) | _writers()).items():
+    for name, writer in (({"measurements": measure} if measure else {}) | WRITERS).items():
         try:
-            writer(run)
+            if writer is measure:
+                writer(run)
+            else:
+                submit(writer, run).result()
         except KeyboardInterrupt:
             _log_or_ignore(log, f"note: stopped before the {name} was written; `{command()} report {run.id}` writes it")
             return
@@ -64,8 +99,28 @@ def _log_or_ignore(log: Log, words: str) -> None:
         log(words)
 
 
-def _writers() -> dict[str, Callable[[RunFolder], Any]]:
+def draw_curves(run: RunFolder) -> None:
+    """Writes `curves.png`; see `save_curves`."""
+    from dlcli.charts.learning import save_curves
+
+    save_curves(run)
+
+
+def _write_card(run: RunFolder) -> None:
     from dlcli.report.card import write_model_card
+
+    write_model_card(run)
+
+
+def _write_report(run: RunFolder) -> None:
     from dlcli.report.report import write_report
 
-    return {"diagnosis": _diagnose, "model card": write_model_card, "report": write_report}
+    write_report(run)
+
+
+WRITERS: dict[str, Callable[[RunFolder], Any]] = {
+    "diagnosis": _diagnose,
+    "model card": _write_card,
+    "report": _write_report,
+}
+"""The documents by name, in the order in which they are written: the report contains the diagnosis."""

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from dlcli.errors import RunFailed, UsageError
 from dlcli.runs import RunFolder
 from dlcli.runs.scored_splits import split_note
 from dlcli.runtime.engine import keras
+from dlcli.runtime.helper_process import Work, submit
 from dlcli.runtime.loading import load_model
 from dlcli.runtime.loop import Listening
 from dlcli.runtime.stream import data_errors
@@ -30,19 +32,14 @@ from dlcli.score.details import notable_examples
 from dlcli.score.examples import write_examples
 from dlcli.score.intervals import loss_estimate, metric_estimate
 from dlcli.score.outcome import Outcome
-from dlcli.score.record import (
-    Scores,
-    write_calibration,
-    write_curves,
-    write_metric_tables,
-    write_scores,
-    write_slices,
-    write_tables,
-)
+from dlcli.score.record import Evaluation, Scores, write_evaluation
 from dlcli.score.slices import columns_of, slices
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Decisions, Task
+
+_MOST_BYTES = 100_000_000
+"""The most bytes of predictions that the helper process gets; they are in memory twice then."""
 
 
 @dataclass(frozen=True)
@@ -132,16 +129,54 @@ def evaluate_model(
     experiment: Experiment, splits: Splits, run: RunFolder, split: str, options: EvaluateOptions | None = None
 ) -> Scores:
     """Scores the run's saved model on one split of its data and writes `evaluation/<split>/`."""
+    return begin_evaluation(experiment, splits, run, split, options).finish()
+
+
+def begin_evaluation(
+    experiment: Experiment, splits: Splits, run: RunFolder, split: str, options: EvaluateOptions | None = None
+) -> PendingEvaluation:
+    """Scores the run's saved model on one split of its data; the helper process writes `evaluation/<split>/` meanwhile."""
     scored_data = ScoredData(split, splits[split], splits.classes, experiment.data.source)
     data = splits.describe() | {"gaps": gaps_of(splits.train.inputs)}
-    return score_data(experiment, run, scored_data, data, options or EvaluateOptions())
+    return _begin(experiment, run, scored_data, data, options or EvaluateOptions())
+
+
+@dataclass(frozen=True)
+class PendingEvaluation:
+    """An evaluation that has its scores, and whose files are being written."""
+
+    scores: Scores
+    work: Work[None]
+    check: Callable[[], None]
+
+    def finish(self) -> Scores:
+        """Returns the scores once the files are written.
+
+        Raises:
+            RunFailed: the run's model was replaced meanwhile.
+            OSError: a file cannot be written.
+        """
+        try:
+            self.work.result()
+        except FileNotFoundError:  # a better model that is saved removes the folder of the scores
+            self.check()
+            raise
+        self.check()
+        return self.scores
 
 
 def score_data(
     experiment: Experiment, run: RunFolder, scored_data: ScoredData, data: dict[str, Any], options: EvaluateOptions
 ) -> Scores:
     """Scores the run's saved model on `scored_data` and writes `evaluation/<name>/`; `data` are the contents of `data.json`."""
+    return _begin(experiment, run, scored_data, data, options).finish()
+
+
+def _begin(
+    experiment: Experiment, run: RunFolder, scored_data: ScoredData, data: dict[str, Any], options: EvaluateOptions
+) -> PendingEvaluation:
     columns = columns_of(scored_data.source, scored_data.examples, options.slices) if options.slices else {}
+    metrics = experiment.training.metrics or []
     with _same_model(run) as check:
         model = _model_for(experiment, run, scored_data)
         outcome = with_losses(experiment, predict_examples(experiment, scored_data, model))
@@ -149,26 +184,22 @@ def score_data(
         scores = replace(score_outcome(experiment, outcome, data), notes=[*scored_data.notes, *unfamiliar])
         check()
         folder = run.made_evaluation(scored_data.name)
-        write_tables(folder, outcome)
-        metric_tables = write_metric_tables(folder, outcome, experiment.training.metrics or [])
-        calibration = write_calibration(folder, outcome, run.temperature())
-        best_thresholds = write_curves(folder, outcome, options.costs)
         write_examples(
             folder, notable_examples(outcome), scored_data.examples, images=scored_data.examples.inputs.kind == "images"
         )
-        if columns:
-            write_slices(folder, slices(outcome, columns, experiment.training.metrics or []))
-        write_scores(
-            folder,
-            outcome,
-            scores,
-            note=split_note(run, scored_data.name),
-            notes=scores.notes,
-            calibration=calibration,
-            thresholds=best_thresholds,
-            tables=metric_tables,
-        )
-    return scores
+        groups = slices(outcome, columns, metrics) if columns else []
+        note = split_note(run, scored_data.name)
+        evaluation = Evaluation(outcome, scores, metrics, run.temperature(), options.costs, note, groups)
+        work = _written(folder, evaluation)
+    return PendingEvaluation(scores, work, check)
+
+
+def _written(folder: Path, evaluation: Evaluation) -> Work[None]:
+    """Has the files of an evaluation written, by the helper process unless it would need too much memory."""
+    scores = evaluation.outcome.scores
+    if scores is not None and scores.nbytes > _MOST_BYTES:
+        return Work(partial(write_evaluation, folder, evaluation))
+    return submit(write_evaluation, folder, evaluation)
 
 
 @contextmanager

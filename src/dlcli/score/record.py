@@ -41,6 +41,42 @@ class Scores:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """The results of an evaluation that are written.
+
+    Attributes:
+        outcome: the labels, with the predictions and their losses.
+        scores: the scores.
+        metrics: the metrics, some of which have tables.
+        temperature: the run's temperature; None where it has none.
+        costs: of a false positive and a false negative; None where no threshold is chosen by them.
+        note: a remark on the split.
+        slices: the scores of groups.
+    """
+
+    outcome: Outcome
+    scores: Scores
+    metrics: Sequence[MetricSpec]
+    temperature: float | None = None
+    costs: tuple[float, float] | None = None
+    note: str = ""
+    slices: Sequence[Slice] = ()
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
+    """Writes tables, pictures and, at the end, `metrics.json` of an evaluation into its folder."""
+    outcome, scores = evaluation.outcome, evaluation.scores
+    write_tables(folder, outcome)
+    tables = write_metric_tables(folder, outcome, evaluation.metrics)
+    calibration = write_calibration(folder, outcome, evaluation.temperature)
+    best_thresholds = write_curves(folder, outcome, evaluation.costs)
+    if evaluation.slices:
+        write_slices(folder, evaluation.slices)
+    more = {"calibration": calibration, "thresholds": best_thresholds, "tables": tables}
+    write_scores(folder, outcome, scores, note=evaluation.note, notes=scores.notes, **more)
+
+
 def write_scores(folder: Path, outcome: Outcome, scores: Scores, **more: Any) -> None:
     """Writes `metrics.json`; `more` are further entries, of which empty ones are omitted."""
     metrics = {

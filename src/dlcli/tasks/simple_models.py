@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dlcli.upstream.sklearn import import_sklearn
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
+    from dlcli.tasks.output import OutputType
+
+MOST_LINEAR = 512
+"""The most features for a linear model that is fitted quickly: with more it takes seconds."""
+
+
+@dataclass(frozen=True)
+class SimpleExamples:
+    """The examples of simple models.
+
+    Attributes:
+        inputs: training inputs `(n, features)`.
+        targets: their targets, in the form of scikit-learn's models.
+        scored: inputs that are scored `(m, features)`.
+        names: the names of the classes, labels or values.
+    """
+
+    inputs: Array
+    targets: Array
+    scored: Array
+    names: Sequence[str]
+
+
+def quick_answers(output: OutputType, seed: int, examples: SimpleExamples) -> list[tuple[str, Array]]:
+    """Returns the name and the scores of each simple model that takes at most a few seconds.
+
+    Models that scikit-learn refuses are skipped: each needs other properties of the data.
+    """
+    answers = []
+    for name, model in output.simple_models(seed):
+        if "boosting" in name or (examples.inputs.shape[1] > MOST_LINEAR and "regression" in name):
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a simple model that has not converged is still a simple model
+            try:
+                model.fit(examples.inputs, examples.targets)
+                answers.append((name, output.simple_scores(model, examples.scored, examples.names)))
+            except ValueError:
+                continue
+    return answers
 
 
 def regressors(seed: int) -> Iterator[tuple[str, Any]]:

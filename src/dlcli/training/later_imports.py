@@ -1,7 +1,8 @@
 """Imports the packages that only the end of a training needs while the device computes its steps.
 
-matplotlib takes half a second to import. The computations of TensorFlow leave Python free, so that a thread imports it
-meanwhile, where they are long: between short ones, each step would wait for the thread to give Python back.
+matplotlib takes half a second to import. Where no helper process has imported it, a thread does so: the computations of
+TensorFlow leave Python free meanwhile, if they are long. Between short ones, each step would wait for the thread to give
+Python back.
 """
 
 from __future__ import annotations
@@ -13,25 +14,22 @@ from threading import Thread
 from time import perf_counter
 from typing import Any
 
+from dlcli.report.write_up import MODULES
 from dlcli.runtime.engine import keras
+from dlcli.runtime.helper_process import has_helper
 
-LATER = (
-    *("dlcli.charts.confusion", "dlcli.charts.learning", "dlcli.charts.ranking", "dlcli.charts.regression"),
-    *("dlcli.report.card", "dlcli.report.diagnosis", "dlcli.report.report"),
-)
-"""Modules that pictures and documents need. scikit-learn is needed by some metrics, and by the diagnosis of small data."""
 LONG_CALL = 0.1
 """Seconds of a call of the device from which on Python is free most of the time; the thread may take it for 0.005 s at once."""
 
 
 def import_later_modules() -> None:
-    """Starts a thread that imports the modules of `LATER`, unless all are loaded."""
-    if not all(name in sys.modules for name in LATER):
+    """Starts a thread that imports the modules, unless all are loaded or a helper process has them."""
+    if not has_helper() and not all(name in sys.modules for name in MODULES):
         Thread(target=_import_all, name="later imports", daemon=True).start()  # as daemon it does not delay the process's end
 
 
 def _import_all() -> None:
-    for name in LATER:
+    for name in MODULES:
         with suppress(Exception):  # it is raised where the module is needed
             importlib.import_module(name)
 

@@ -15,8 +15,8 @@ from dlcli.data.splits import Splits, open_splits
 from dlcli.data.unfamiliar import gaps_of
 from dlcli.errors import Interrupted, RunFailed
 from dlcli.models.targets import scale_in_words, target_scale
-from dlcli.report.checks import write_checks
-from dlcli.report.write_up import diagnose_failure, write_documents
+from dlcli.report.checks import Measurements, measure_network, write_checks
+from dlcli.report.write_up import diagnose_failure, draw_curves, write_documents
 from dlcli.runs import RunFolder
 from dlcli.runs.environment import describe_environment, process_started, rounding_differences
 from dlcli.runs.failures import recorded_failure
@@ -28,7 +28,8 @@ from dlcli.runtime.checkpoint import Snapshot
 from dlcli.runtime.cluster import Cluster
 from dlcli.runtime.device import Device, joined, use_devices
 from dlcli.runtime.engine import new_session
-from dlcli.score.evaluate import evaluate_model
+from dlcli.runtime.helper_process import submit
+from dlcli.score.evaluate import begin_evaluation
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import LoadedSpec, to_yaml
 from dlcli.spec.support import refuse_unsupported, words_against
@@ -127,11 +128,11 @@ def proceed(
             fit(experiment, splits, run, notifier, log, context)
             if not chief:
                 return
-            _score(experiment, splits, run, log)
+            measurements = _score(experiment, splits, run, log, measured=write_up)
             keep_last_checkpoint(run)
             run.update_status(state="completed", finished=now())
         if write_up:
-            write_documents(run, log, lambda run: write_checks(experiment, splits, run))
+            write_documents(run, log, lambda run: write_checks(experiment, splits, run, measurements))
 
 
 @contextmanager
@@ -211,20 +212,23 @@ def _tell_data(splits: Splits, log: Log) -> None:
         log(f"note: {note}")
 
 
-def _score(experiment: Experiment, splits: Splits, run: RunFolder, log: Log) -> None:
+def _score(experiment: Experiment, splits: Splits, run: RunFolder, log: Log, *, measured: bool) -> Measurements:
     """Scores the saved model, loaded from its file, on the test split; on the validation split where there is none.
 
-    A kind of model that has no scores is not scored, which the log says.
+    A kind of model that has no scores is not scored, which the log says. The helper process draws and writes while the network
+    is measured for its diagnosis, if `measured`; the measurements are returned.
     """
-    from dlcli.charts.learning import save_curves
     from dlcli.training.trackers.tensorboard import write_results
 
     unsupported = words_against(experiment, "evaluate", "the evaluation at the end of a training")
     if unsupported:
         log(f"note: {unsupported}")
-        save_curves(run)
-        return
-    split = splits.scored
-    evaluate_model(experiment, splits, run, split)
-    save_curves(run)
-    write_results(run, split)
+        draw_curves(run)
+        return {}
+    curves = submit(draw_curves, run)
+    evaluation = begin_evaluation(experiment, splits, run, splits.scored)
+    measurements = measure_network(experiment, splits, run) if measured else {}
+    evaluation.finish()
+    curves.result()
+    write_results(run, splits.scored)
+    return measurements

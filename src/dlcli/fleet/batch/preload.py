@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from dlcli.report.page import templates
-from dlcli.training.later_imports import LATER
+from dlcli.report.write_up import MODULES
 
 _OURS = ("training.train", "training.resume", "explain", "training.trackers.tensorboard", "runtime.images", "runtime.hub_layer")
 _THEIRS = (
@@ -25,7 +25,7 @@ _THEIRS = (
 
 
 def _preload() -> None:
-    for name in (*(f"dlcli.{module}" for module in _OURS), *LATER, *_THEIRS):
+    for name in (*(f"dlcli.{module}" for module in _OURS), *MODULES, *_THEIRS):
         importlib.import_module(name)
     for environment in (templates(), templates(escapes=False)):
         for name in environment.list_templates(extensions=["html", "md"]):

@@ -20,28 +20,42 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.support import supports
 
 
-def write_checks(experiment: Experiment, splits: Splits, run: RunFolder) -> None:
-    """Measures a run's model and writes `checks.json`.
+Measurements = dict[str, Any]
+"""Measurements by name; None where one failed or does not apply."""
 
-    This takes 0.3 to 1 s for a small network. Simple models, which take 2 to 4 s more, are fitted only where the run's model
-    is so weak that they decide the findings. A failed measurement is logged and omitted, since the run has its results. A
-    model whose kind has no scores is not diagnosed, and so not measured.
+
+def measure_network(experiment: Experiment, splits: Splits, run: RunFolder) -> Measurements:
+    """Measures the network of a run, which takes 0.3 to 1 s for a small one; its scores are not needed.
+
+    A failed measurement is logged and omitted, since the run has its results.
+    """
+    if not supports(experiment, "evaluate") or experiment.model.has_backbone:
+        return {}
+    model = _logged(run, lambda: load_model(run.model_path))
+    if model is None:
+        return {}
+    return {
+        "inputs": _logged(run, lambda: input_scale(model, splits.train)),
+        "modes": _logged(run, lambda: modes(model, experiment, splits)),
+    }
+
+
+def write_checks(experiment: Experiment, splits: Splits, run: RunFolder, measurements: Measurements) -> None:
+    """Writes `checks.json` of a run that has its scores: the measurements, and simple models for comparison.
+
+    Simple models, which take 2 to 4 s, are fitted only where the run's model is so weak that they decide the findings. A model
+    whose kind has no scores is not diagnosed, and so not measured.
     """
     if not supports(experiment, "evaluate"):
         return
-    checks: dict[str, Any] = {}
-    if not experiment.model.has_backbone:
-        model = _logged(run, lambda: load_model(run.model_path))
-        if model is not None:
-            checks["inputs"] = _logged(run, lambda: input_scale(model, splits.train))
-            checks["modes"] = _logged(run, lambda: modes(model, experiment, splits))
+    checks = dict(measurements)
     _write(run, checks)
     if _logged(run, lambda: any(finding.name in FEW_SIMPLE for finding in diagnose(run))):
         checks["simple_models"] = _logged(run, lambda: simple_models(experiment, splits, run))
         _write(run, checks)
 
 
-def _write(run: RunFolder, checks: dict[str, Any]) -> None:
+def _write(run: RunFolder, checks: Measurements) -> None:
     ChecksFile.of({name: content.model_dump() for name, content in checks.items() if content is not None}).write(
         run.checks_path
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
 from math import sqrt
 from statistics import NormalDist
 
@@ -16,14 +14,14 @@ from dlcli.report.checks.sampling import sample
 from dlcli.report.diagnosis.relation import probability_of_no_relation
 from dlcli.runs import RunFolder
 from dlcli.runs.checks import SimpleModel, SimpleModels
+from dlcli.runtime.helper_process import submit
 from dlcli.score.baseline import fit_targets, model_rows
 from dlcli.score.outcome import read_outcome
 from dlcli.spec.experiment import Experiment
+from dlcli.tasks.simple_models import SimpleExamples, quick_answers
 
 MOST = 2000
 """The most training examples for simple models, and the most examples for their scores."""
-MOST_LINEAR = 512
-"""The most features for a linear model: with more it takes seconds."""
 
 
 def simple_models(experiment: Experiment, splits: Splits, run: RunFolder) -> SimpleModels | None:
@@ -54,18 +52,10 @@ def simple_models(experiment: Experiment, splits: Splits, run: RunFolder) -> Sim
 
 def _answers(
     experiment: Experiment, splits: Splits, train: Array, targets: Array, scored_rows: Array
-) -> Iterator[tuple[str, Array]]:
-    """Yields the name and the scores of each simple model; models that scikit-learn refuses are skipped."""
-    for name, model in splits.task.output.simple_models(experiment.seed):
-        if "boosting" in name or (train.shape[1] > MOST_LINEAR and "regression" in name):
-            continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a simple model that has not converged is still a simple model
-            try:
-                model.fit(train, fit_targets(targets, splits.task))
-                yield name, splits.task.output.simple_scores(model, scored_rows, splits.classes)
-            except ValueError:
-                continue
+) -> list[tuple[str, Array]]:
+    """Returns the name and the scores of each simple model, which the helper process fits if there is one."""
+    examples = SimpleExamples(train, fit_targets(targets, splits.task), scored_rows, splits.classes)
+    return submit(quick_answers, splits.task.output, experiment.seed, examples).result()
 
 
 def _compared(name: str, answers: Array, own_answers: Array, truth: Array, experiment: Experiment) -> SimpleModel:
