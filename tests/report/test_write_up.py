@@ -14,12 +14,10 @@ from dlcli.runs import RunFolder
 def test_an_error_in_the_report_is_reported_and_leaves_the_run_completed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writers = write_up._writers()
-
     def broken(run: RunFolder) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(write_up, "_writers", lambda: writers | {"report": broken})
+    monkeypatch.setitem(write_up.WRITERS, "report", broken)
     reporter = Heard()
     run = trained(write_spec(tmp_path, training="epochs: 1"), reporter=reporter, write_up=True)
     assert run.status().state == "completed"

@@ -145,6 +145,8 @@ def shared_stems(splits: Splits, others: dict[str, Examples]) -> dict[str, Any]:
 
 def _stem(name: str) -> tuple[tuple[str, str], str] | None:
     """Returns the folder and stem of a file name, and its ending; None for a name without stem or ending."""
+    if "." not in name:  # a path is slow to take apart, and a set has tens of thousands of numbers as names
+        return None
     path = PurePosixPath(name)
     match = re.fullmatch(r"(.*[^\W_])[ _.\-]+\(?([A-Za-z0-9]+)\)?", path.stem) if path.suffix else None
     return None if match is None else ((path.parent.name, match.group(1)), match.group(2).lower())
