@@ -28,8 +28,8 @@ def main() -> None:
 
         silence_dependencies()
         defer_package_metadata()
-    from dlcli.cli.app import app
     from dlcli import program
+    from dlcli.cli.app import app
 
     program.owns_process = True
     os.environ.setdefault(program.COMMAND_VARIABLE, program.command())  # for the processes that this one starts

@@ -19,7 +19,6 @@ from dlcli.runtime.loading import load_model
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.support import supports
 
-
 Measurements = dict[str, Any]
 """Measurements by name; None where one failed or does not apply."""
 
