@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dlcli.errors import DataError
-from dlcli.upstream.tfds import import_tfds, read_split
+from dlcli.upstream.tfds import _parallel_calls, import_tfds, read_split
 from upstream.programs import run
 
 DATA = os.environ.get("DLCLI_TEST_DATA", "")
@@ -112,3 +112,9 @@ sets = set(import_tfds().list_builders(with_community_datasets=False))
 print(imported, len(sets) > 100, sorted(sets - names), len(names) < 500)
 """
     assert run(program) == "False True [] True"
+
+
+def test_small_examples_are_decoded_many_at_a_time_and_large_ones_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    calls = [_parallel_calls(size) for size in (784, 500_000, 1_000_000, 100_000_000, None)]
+    assert calls == [64, 64, 32, 4, 4]
