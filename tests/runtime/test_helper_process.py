@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dlcli.errors import DamagedFile
-from dlcli.report.write_up import MODULES, _import_modules
+from dlcli.report.write_up import MODULES, _import_modules, import_simple_models
 from dlcli.runtime import helper_process as module
 from dlcli.runtime.helper_process import has_helper, helper_process, submit
 
@@ -214,6 +214,8 @@ def test_documents_and_pictures_import_no_tensorflow() -> None:
 def test_its_modules_are_imported_in_the_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_cores", lambda: 2)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+    names = (*MODULES, "matplotlib", "sklearn.ensemble", "tensorflow")
     with helper_process(_import_modules):
-        names = submit(loaded_modules, (*MODULES, "matplotlib", "sklearn.ensemble", "tensorflow")).result()
-    assert names == [*MODULES, "matplotlib", "sklearn.ensemble"]
+        assert submit(loaded_modules, names).result() == [*MODULES, "matplotlib"]
+        submit(import_simple_models)
+        assert submit(loaded_modules, names).result() == [*MODULES, "matplotlib", "sklearn.ensemble"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import environment
 from trainings import write_spec
 
+from dlcli.report.write_up import import_simple_models
 from dlcli.training import later_imports
 
 PROGRAM = """
@@ -43,6 +45,17 @@ def test_what_pictures_need_is_imported_beside_the_steps_and_not_before(tmp_path
     line = [sys.executable, "-c", PROGRAM, str(spec)]
     done = subprocess.run(line, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["before:", "beside: matplotlib", "missing:", "drawn: True"], done.stderr
+
+
+def test_a_helper_process_imports_scikit_learn_after_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    submitted: list[Any] = []
+    monkeypatch.setattr(later_imports, "has_helper", lambda: True)
+    monkeypatch.setattr(later_imports, "submit", submitted.append)
+    callback = later_imports.LaterImports()
+    for batch in range(3):
+        callback.on_train_batch_begin(batch)
+        callback.on_train_batch_end(batch)
+    assert submitted == [import_simple_models]
 
 
 def test_the_first_long_call_after_the_one_that_compiles_starts_the_imports(monkeypatch: pytest.MonkeyPatch) -> None:

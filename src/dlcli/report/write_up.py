@@ -38,9 +38,13 @@ def beside_training(*, wanted: bool = True) -> AbstractContextManager[None]:
 
 
 def _import_modules() -> None:
-    """Imports what pictures, documents and simple models need."""
+    """Imports what pictures and documents need."""
     for name in MODULES:
         importlib.import_module(name)
+
+
+def import_simple_models() -> None:
+    """Imports what simple models need: scikit-learn, in a second."""
     import_sklearn()
     for name in _OF_SIMPLE_MODELS:
         importlib.import_module(name)
