@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -68,3 +69,5 @@ def test_a_command_starts_and_ends_as_it_does_for_a_user(folder: Path, name: str
     done = start(folder, name, *arguments)
     assert done.returncode == 0, done.stderr
     assert words in done.stdout
+    logged = [line for line in done.stderr.splitlines() if re.match(r"[IWEF]\d{4} |\d{4}-\d\d-\d\d ", line)]
+    assert not logged, "TensorFlow's own log lines say nothing to a user"

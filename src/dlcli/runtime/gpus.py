@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from dlcli.program import command, install_command, install_package_command
 from dlcli.runtime.driver import Gpu, ask_driver
+from dlcli.upstream.start import quiet_start
 
 Verdict = tuple[Literal["ok", "warn", "fail"], str, str]
 
@@ -79,7 +80,7 @@ def find_gpus() -> Gpus:
     driver = ask_driver()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return Gpus(
-        used=tuple(_name(tf, gpu) for gpu in tf.config.list_physical_devices("GPU")),
+        used=tuple(_name(tf, gpu) for gpu in visible_gpus(tf)),
         driver=tuple(_driver_name(gpu, driver.version) for gpu in driver.gpus),
         driver_error=driver.error,
         devices=any(Path("/dev").glob("nvidia[0-9]*")),
@@ -87,6 +88,13 @@ def find_gpus() -> Gpus:
         cuda_build=bool(tf.sysconfig.get_build_info().get("is_cuda_build")),
         missing=missing_cuda_packages(),
     )
+
+
+def visible_gpus(tf: Any) -> list[Any]:
+    """Returns the GPUs that TensorFlow sees, without the error that it logs where there is no driver: `Gpus` reports it."""
+    with quiet_start():
+        gpus: list[Any] = tf.config.list_physical_devices("GPU")
+    return gpus
 
 
 def _name(tf: Any, gpu: Any) -> str:

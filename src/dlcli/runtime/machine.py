@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from dlcli import __version__
 from dlcli.program import command, install_command, requirements
-from dlcli.runtime.gpus import find_gpus
+from dlcli.runtime.gpus import find_gpus, visible_gpus
 
 PYTHONS = ((3, 11), (3, 14))
 """The first supported version, and the first unsupported one (`requires-python` in pyproject.toml)."""
@@ -202,7 +202,7 @@ def check_tensorflow() -> Iterator[Check]:
 
 def _leave_memory_to_others(tf: Any) -> None:
     """Lets TensorFlow allocate GPU memory as needed; by default it takes all, and fails beside a running training."""
-    for gpu in tf.config.list_physical_devices("GPU"):
+    for gpu in visible_gpus(tf):
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
         except RuntimeError:  # TensorFlow has already started in this process
