@@ -85,6 +85,17 @@ def test_a_training_that_waits_for_files_is_input_bound(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("slow_files")
+def test_the_line_counts_the_files_that_are_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grants = iter([True, True])
+    monkeypatch.setattr("dlcli.runtime.pixel_cache.BLOCK_BYTES", 10 * 8 * 8 * 3)
+    monkeypatch.setattr("dlcli.runtime.free_memory.MemoryShare.grant", lambda *_: next(grants, False))
+    reporter = Heard()
+    trained(photos(tmp_path, "epochs: 4"), reporter=reporter)
+    (line,) = bound_lines(reporter)
+    assert "the files that are not kept in memory (20 are) are decoded in every epoch" in line
+
+
+@pytest.mark.usefixtures("slow_files")
 def test_the_only_epoch_is_measured_without_its_first_calls(tmp_path: Path) -> None:
     reporter = Heard()
     run = trained(photos(tmp_path, "epochs: 1"), reporter=reporter)
