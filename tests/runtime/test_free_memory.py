@@ -11,6 +11,7 @@ import pytest
 from dlcli.data import splits
 from dlcli.runtime import free_memory
 from dlcli.runtime.free_memory import MemoryShare
+from dlcli.runtime.machine import check_memory
 
 
 @pytest.fixture
@@ -47,6 +48,11 @@ def test_the_limit_of_a_container_counts_what_it_uses_but_for_contents_of_files(
 def test_a_container_without_a_limit_has_the_memory_of_the_machine(groups: Path, limit: str) -> None:
     write_group(groups, limit, 800, "inactive_file 50", 2 if limit == "max" else 1)
     assert free_memory.free_memory() == 1000
+
+
+def test_doctor_reports_the_same_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(free_memory, "free_memory", lambda: 3 * 2**30)
+    assert check_memory().found.startswith("3.0 GiB free of ")
 
 
 def test_grants_end_at_a_share_of_the_memory_that_is_free_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
