@@ -25,7 +25,9 @@ from typing import Any
 BATCH, SIZE = 32, 128
 METHODS = {
     "keras": "`image_dataset_from_directory`, decoding in each epoch",
-    "dlcli": "dlcli, decoding in each epoch",
+    "keras_average": "the same pipeline, resizing with `antialias=True`",
+    "dlcli": "dlcli, decoding in each epoch, no pixels in memory",
+    "dlcli_half": "dlcli, pixels of half of the images in memory",
     "keras_cache": "`image_dataset_from_directory` with `.cache()`",
     "dlcli_memory": "dlcli, pixels in memory (its default if they fit)",
 }
@@ -88,20 +90,40 @@ def measure(method: str, folder: Path, epochs: int) -> dict[str, float]:
     clock = Clock()
     images = sum(len(names) for _, _, names in os.walk(folder))
     if method.startswith("keras"):
-        train_keras(folder, epochs, clock, cached=method == "keras_cache")
+        train_keras(folder, epochs, clock, method)
     else:
-        train_dlcli(folder, epochs, clock, in_memory=method == "dlcli_memory")
+        share = {"dlcli": 0.0, "dlcli_half": 0.5, "dlcli_memory": 1.0}[method]
+        train_dlcli(folder, epochs, clock, kept=int(share * images))
     return clock.result(images)
 
 
-def train_keras(folder: Path, epochs: int, clock: Clock, *, cached: bool) -> None:
+def averaged(folder: Path) -> Any:
+    """Returns the batches of `image_dataset_from_directory`, resized with averages over all pixels, as dlcli does it."""
+    import tensorflow as tf
+
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    labels = {str(path): label for label, name in enumerate(names) for path in sorted((folder / name).iterdir())}
+
+    def image(path: Any) -> Any:
+        pixels = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
+        return tf.ensure_shape(tf.image.resize(pixels, (SIZE, SIZE), antialias=True), (SIZE, SIZE, 3))
+
+    data = tf.data.Dataset.from_tensor_slices((list(labels), list(labels.values()))).shuffle(len(labels), seed=0)
+    data = data.map(lambda path, label: (image(path), label), num_parallel_calls=tf.data.AUTOTUNE)
+    return data.batch(BATCH).prefetch(tf.data.AUTOTUNE)
+
+
+def train_keras(folder: Path, epochs: int, clock: Clock, method: str) -> None:
     """Trains as in the documentation of Keras."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     import keras
 
-    data = keras.utils.image_dataset_from_directory(folder, image_size=(SIZE, SIZE), batch_size=BATCH, seed=0)
-    classes = len(data.class_names)
-    if cached:
+    classes = sum(path.is_dir() for path in folder.iterdir())
+    if method == "keras_average":
+        data = averaged(folder)
+    else:
+        data = keras.utils.image_dataset_from_directory(folder, image_size=(SIZE, SIZE), batch_size=BATCH, seed=0)
+    if method == "keras_cache":
         data = data.cache().prefetch(4)
     layers = keras.layers
     model = keras.Sequential(
@@ -118,9 +140,19 @@ def train_keras(folder: Path, epochs: int, clock: Clock, *, cached: bool) -> Non
     model.fit(data, epochs=epochs, verbose=0, callbacks=[ticks])
 
 
-def train_dlcli(folder: Path, epochs: int, clock: Clock, *, in_memory: bool) -> None:
-    """Trains the same network with dlcli; no image is kept in memory unless `in_memory`."""
+def limit_memory(kept: int) -> None:
+    """Lets dlcli keep the pixels of a number of images in memory."""
     import dlcli.data.splits
+    from dlcli.runtime import free_memory, pixel_cache
+
+    pixel_cache.BLOCK_BYTES = image_bytes = SIZE * SIZE * 3
+    grants = iter(range(kept))
+    dlcli.data.splits.fits_in_memory = lambda size: size <= kept * image_bytes
+    free_memory.MemoryShare.grant = lambda *_: next(grants, None) is not None  # type: ignore[method-assign]
+
+
+def train_dlcli(folder: Path, epochs: int, clock: Clock, *, kept: int) -> None:
+    """Trains the same network with dlcli, which keeps the pixels of `kept` images in memory."""
     from dlcli.runs.reporter import EpochReport, Reporter
 
     class Ticks(Reporter):
@@ -130,8 +162,9 @@ def train_dlcli(folder: Path, epochs: int, clock: Clock, *, in_memory: bool) -> 
             """Notes the time."""
             clock.tick()
 
-    if not in_memory:
-        dlcli.data.splits.MEMORY_SHARE = 0.0
+    import dlcli
+
+    limit_memory(kept)
     convolution = {"kind": "conv2d", "filters": 4, "kernel_size": 3, "strides": 4, "activation": "relu"}
     data = {
         "source": {"kind": "folder", "path": str(folder.absolute())},
@@ -158,11 +191,12 @@ def table(rounds: dict[str, list[dict[str, float]]]) -> list[str]:
         middle, least, most = (f"{pick(rates[method]):,.0f}" for pick in (median, min, max))
         cpu = median(result["cpu_ms"] for result in rounds[method])
         lines.append(f"| {words} | {middle} ({least} - {most}) | {cpu:.2f} |")
-    decoding, kept = (
-        median(ours / theirs for ours, theirs in zip(rates[first], rates[second], strict=True))
-        for first, second in (("dlcli", "keras"), ("dlcli_memory", "keras_cache"))
-    )
-    return [*lines, "", f"dlcli / Keras, median of the rounds: {decoding:.2f} decoding, {kept:.2f} from memory"]
+    pairs = (("dlcli", "keras"), ("dlcli", "keras_average"), ("dlcli_half", "keras"), ("dlcli_memory", "keras_cache"))
+    ratios = ["", "| rate of | to that of | median of the rounds |", "| --- | --- | --- |"]
+    for ours, theirs in pairs:
+        ratio = median(own / other for own, other in zip(rates[ours], rates[theirs], strict=True))
+        ratios.append(f"| {METHODS[ours]} | {METHODS[theirs]} | {ratio:.2f} |")
+    return [*lines, *ratios]
 
 
 if __name__ == "__main__":

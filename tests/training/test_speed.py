@@ -16,7 +16,10 @@ from dlcli.report.story import read_story
 from dlcli.runs import RunFolder
 from dlcli.runs.speed import StageSpeed, stage_speeds, write_stage_speed
 from dlcli.runtime import images
+from dlcli.runtime.free_memory import MemoryShare
 from dlcli.runtime.inputs import Arrays
+from dlcli.runtime.pixel_cache import PixelCache
+from dlcli.spec.data.data import ImageSettings
 from dlcli.training import speed
 from dlcli.training.speed import Measured, StageFacts, line_of, speed_of
 
@@ -82,6 +85,23 @@ def test_a_training_that_waits_for_files_is_input_bound(tmp_path: Path) -> None:
     assert found.waiting > 0.5
     assert found.reading is not None
     assert found.steps >= found.calls > 0
+
+
+def test_the_advice_counts_the_files_that_are_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = tuple(str(path) for path in sorted(write_pngs(tmp_path / "photos", each=6).rglob("*.png")))
+    monkeypatch.setattr(speed, "fits_in_memory", lambda _: False)
+    monkeypatch.setattr("dlcli.runtime.pixel_cache.BLOCK_BYTES", 4 * 8 * 8 * 3)
+    grants = iter([True, False])
+    monkeypatch.setattr(MemoryShare, "grant", lambda *_: next(grants))
+    files = images.ImageFiles(paths, ImageSettings(size=(8, 8)))
+    files = replace(files, cache=PixelCache(len(files), files.shape, files.dtype, MemoryShare(0.0)))
+    files.expect_repeats()
+    files.read(np.arange(len(files)))
+    measured = Measured(seconds=2.0, waiting=1.0, steps=100, calls=10, reading=0.03)
+    advice = speed_of(measured, replace(FACTS, inputs=files)).advice
+    assert advice[0].startswith(
+        "the files that are not kept in memory (4 are) are decoded in every epoch, since the pixels of all"
+    )
 
 
 @pytest.mark.usefixtures("slow_files")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from dlcli.data.fingerprint import fingerprint
 from dlcli.data.image_files import Survey, with_value_range
@@ -18,8 +17,10 @@ from dlcli.data.split_file import read_split_file
 from dlcli.errors import DataError
 from dlcli.runs.folder import REVISION
 from dlcli.runtime.column_kinds import ColumnKind
+from dlcli.runtime.free_memory import MemoryShare, free_memory
 from dlcli.runtime.images import ImageFiles
 from dlcli.runtime.inputs import Images
+from dlcli.runtime.pixel_cache import PixelCache
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources import Examples, Opened, Request, SourceSpec
 from dlcli.spec.data.sources.base import composed, no_labels, target_notes
@@ -29,7 +30,8 @@ from dlcli.tasks import Task
 from dlcli.visible import listed
 
 MEMORY_SHARE = 0.25
-"""Images up to this share of the free memory are decoded once; larger sets are read from their files in each epoch."""
+"""Images up to this share of the free memory are decoded once; of a larger set, a training keeps as many as fit, and the
+others are read from their files in each epoch."""
 MOST_NAMED = 100
 """Maximum number of unreadable files that are named."""
 
@@ -147,8 +149,8 @@ def open_splits(
     splits, image, image_notes = with_value_range(splits, data.image, opened.value_range, first=is_first)
     notes = [*opened.notes, *_notes(splits, opened, experiment.task), *image_notes]
     notes += _note_of_left_out(splits, opened) if split is not None else []
-    survey = Survey()
-    in_memory = splits.changed(lambda examples: with_targets(_decoded(examples, survey), experiment.task))
+    survey, memory = Survey(), MemoryShare(MEMORY_SHARE)
+    in_memory = splits.changed(lambda examples: with_targets(_decoded(examples, survey, memory), experiment.task))
     if is_first:
         survey.refuse_incomplete()
         notes += survey.notes()
@@ -307,7 +309,7 @@ def _notes(splits: SplitExamples, opened: Opened, task: Task) -> list[str]:
 
 def fits_in_memory(size: int) -> bool:
     """Whether data of a size in bytes fits into the share of the free memory that data may take."""
-    return bool(size <= MEMORY_SHARE * psutil.virtual_memory().available)
+    return size <= MEMORY_SHARE * free_memory()
 
 
 def with_targets(examples: Examples, task: Task) -> Examples:
@@ -315,8 +317,8 @@ def with_targets(examples: Examples, task: Task) -> Examples:
     return examples if task.output.reads_labels else replace(examples, targets=task.output.targets(examples.inputs))
 
 
-def _decoded(examples: Examples, survey: Survey) -> Examples:
-    """Returns the examples with image files decoded, if the pixels fit in memory."""
+def _decoded(examples: Examples, survey: Survey, memory: MemoryShare) -> Examples:
+    """Returns the examples with image files decoded, if the pixels fit in memory; else with a cache for some of them."""
     inputs = examples.inputs
     if not isinstance(inputs, ImageFiles):
         if isinstance(inputs, Images):
@@ -324,6 +326,7 @@ def _decoded(examples: Examples, survey: Survey) -> Examples:
         return examples
     if not fits_in_memory(len(inputs) * prod(inputs.shape) * np.dtype(inputs.dtype).itemsize):
         survey.sample(inputs)
-        return examples
+        cache = PixelCache(len(inputs), inputs.shape, inputs.dtype, memory)
+        return replace(examples, inputs=replace(inputs, cache=cache))
     pixels = survey.decode(inputs)
     return replace(examples, inputs=replace(inputs, decoded=pixels) if inputs.image.is_deep else Images(pixels))

@@ -31,6 +31,7 @@ from dlcli.runtime.image_reader import (
 )
 from dlcli.runtime.inputs import Inputs, Kind, not_zero
 from dlcli.runtime.jpeg_data import missing_part
+from dlcli.runtime.pixel_cache import PixelCache
 from dlcli.upstream.pillow import silence_libtiff
 
 if TYPE_CHECKING:
@@ -86,12 +87,14 @@ class ImageFiles(Inputs):
     Attributes:
         paths: the files.
         image: the settings for reading them.
-        decoded: their pixels `(n, height, width, channels)` if they are kept in memory.
+        decoded: their pixels `(n, height, width, channels)` if they are all kept in memory.
+        cache: keeps the pixels of some of them in memory; None to read the files each time.
     """
 
     paths: tuple[str, ...]
     image: ImageOptions
     decoded: Array | None = None
+    cache: PixelCache | None = None
     kind: ClassVar[Kind] = "images"
     in_files: ClassVar[bool] = True
 
@@ -162,12 +165,15 @@ class ImageFiles(Inputs):
     def _read_files(self, places: Array, pool: ThreadPoolExecutor) -> Array:
         """Returns the images at the given positions, read by the threads of a pool."""
         images = np.empty((len(places), *self.shape), dtype=self.dtype)
+        missing = list(range(len(places))) if self.cache is None else self.cache.copy_into(images, places)
 
         def fill(first: int) -> None:
-            for slot in range(first, min(first + _IN_TURN, len(places))):
-                images[slot] = read_image(self.paths[places[slot]], self.image)
+            for position in missing[first : first + _IN_TURN]:
+                images[position] = read_image(self.paths[places[position]], self.image)
+                if self.cache is not None:
+                    self.cache.add(places[position], images[position])
 
-        list(pool.map(fill, range(0, len(places), _IN_TURN)))  # Pillow decodes and resizes outside the interpreter's lock
+        list(pool.map(fill, range(0, len(missing), _IN_TURN)))  # Pillow decodes and resizes outside the interpreter's lock
         return images
 
     def reader(self) -> Callable[[Any], Any]:
@@ -183,6 +189,11 @@ class ImageFiles(Inputs):
             return self.read(places) if self.decoded is not None else self._read_files(places, pool)
 
         return lambda indices: tf.ensure_shape(tf.numpy_function(read, [indices], self.dtype), shape)
+
+    def expect_repeats(self) -> None:
+        """Keeps the pixels of files that are read from now on, as far as the memory allows."""
+        if self.cache is not None:
+            self.cache.is_open = True
 
     def keys(self, places: Array) -> list[Any]:
         """Returns each file's size with a hash of its last bytes; a missing file equals no other."""
@@ -237,8 +248,8 @@ class ImageFiles(Inputs):
                 yield from zip(chunk, pool.map(picture, chunk), strict=True)
 
     def with_range(self, value_range: Any) -> ImageFiles:
-        """Returns the same files with another value range."""
-        return replace(self, image=self.image.model_copy(update={"value_range": value_range}))
+        """Returns the same files with another value range, none of them in memory."""
+        return replace(self, decoded=None, cache=None, image=self.image.model_copy(update={"value_range": value_range}))
 
 
 def _file_key(path: str) -> tuple[int, bytes]:

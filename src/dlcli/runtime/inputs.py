@@ -86,6 +86,10 @@ class Inputs(ABC):
     def reader(self) -> Callable[[Any], Any]:
         """Returns a function from indices to a batch, to be called inside `tf.data`."""
 
+    def expect_repeats(self) -> None:
+        """Prepares for reading the examples several times: of files, as many as fit are kept in memory."""
+        return
+
     @abstractmethod
     def keys(self, places: Array) -> list[Any]:
         """Returns a key for each example: equal examples have equal keys, and few others do."""

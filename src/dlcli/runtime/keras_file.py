@@ -212,9 +212,9 @@ class _Weights:
 
 def _refuse_large_outputs(model: Any, path: Path) -> None:
     """Checks that the output of each layer for one example fits in the free memory."""
-    import psutil
+    from dlcli.runtime.free_memory import free_memory
 
-    free = psutil.virtual_memory().available
+    free = free_memory()
     for operation in getattr(model, "operations", ()):
         for output in _tensors(getattr(operation, "output", None)):
             size = 4 * math.prod(side or 1 for side in output.shape)

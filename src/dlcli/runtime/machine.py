@@ -128,12 +128,13 @@ def check_memory() -> Check:
     """Checks the memory of the machine, or of the container if that is less."""
     import psutil
 
-    memory = psutil.virtual_memory()
-    total, free, of = memory.total, memory.available, ""
+    from dlcli.runtime.free_memory import free_memory
+
+    total, free, of = psutil.virtual_memory().total, free_memory(), ""
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         limit = _read(path)
         if limit.isdigit() and int(limit) < total:
-            total, free, of = int(limit), min(free, int(limit)), " (limit of the container)"
+            total, of = int(limit), " (limit of the container)"
     finding = f"{_gib(free)} free of {_gib(total)}{of}"
     if free < LEAST_MEMORY * 2**30:
         return Check("memory", "warn", finding, "close other programs, or choose a smaller batch_size")

@@ -78,6 +78,7 @@ def stage_inputs_of(setup: TrainingSetup, stage: Stage, folder: Path) -> StageIn
 
 def stream_of(setup: TrainingSetup, stage_inputs: StageInputs) -> TrainingStream:
     """Returns the batches that a stage trains on."""
+    stage_inputs.train.expect_repeats()
     return TrainingStream(
         stage_inputs.train,
         _labels(setup, "train"),
@@ -152,6 +153,7 @@ def validation_of(setup: TrainingSetup, stage_inputs: StageInputs) -> OrderedStr
     """Returns the batches that an epoch is validated on; None without validation."""
     if stage_inputs.validation is None:
         return None
+    stage_inputs.validation.expect_repeats()
     return OrderedStream(
         stage_inputs.validation,
         examples=len(setup.splits["validation"]),
