@@ -22,7 +22,7 @@ from forking import PLAIN_KERAS, ForkedProcess
 from hypothesis import given, settings, strategies
 
 REPOSITORY = Path(__file__).parents[1]
-gc.set_threshold(50_000, 20, 20)  # as in dlcli's own process
+gc.set_threshold(100_000, 20, 20)  # as in dlcli's own process
 for ignored, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(ignored) is signal.SIG_IGN:  # so a shell starts background commands, and `nohup`; children inherit it
         signal.signal(ignored, handler)
