@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forking import PLAIN_KERAS, ForkedProcess
+from forking import PLAIN_KERAS, ForkedProcess, without_fsync
 from hypothesis import given, settings, strategies
 
 REPOSITORY = Path(__file__).parents[1]
 gc.set_threshold(100_000, 20, 20)  # as in dlcli's own process
+without_fsync()
+# Threads of OpenMP (scikit-learn) otherwise wait in busy loops, which takes the cores from the tests of the other processes.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 for ignored, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(ignored) is signal.SIG_IGN:  # so a shell starts background commands, and `nohup`; children inherit it
         signal.signal(ignored, handler)
