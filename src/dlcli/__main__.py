@@ -17,8 +17,9 @@ def main() -> None:
     # Looking for pydantic's plugins reads the metadata of every installed package: 30 ms of a check's 300.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # Starting makes hundreds of thousands of lasting objects (TensorFlow: millions); Python's default of a collection every
-    # 700 of them costs a twentieth of a check and of the import of TensorFlow.
-    gc.set_threshold(50_000, 20, 20)
+    # 700 of them costs a twentieth of a check and of the import of TensorFlow. A check makes fewer than 70,000, of which
+    # hardly any are garbage, so that it needs no collection: one takes another twentieth.
+    gc.set_threshold(100_000, 20, 20)
     _open_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):  # letters that a terminal does not have are written out, as on stderr
         sys.stdout.reconfigure(errors="backslashreplace")

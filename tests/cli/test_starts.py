@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import command, environment
+from conftest import command, environment, run_process
 from typer.main import get_command
 
 from dlcli.cli.app import app
@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("starts")
     (folder / "tiny.yaml").write_text(SPEC, encoding="utf-8")
     np.save(folder / "points.npy", np.zeros((2, 2), dtype="float32"))
-    done = start(folder, "train", "tiny.yaml", "-q")
+    done = run_process(command("train", "tiny.yaml", "-q"), cwd=folder, timeout=120)
     assert done.returncode == 0, done.stderr
     return folder
 

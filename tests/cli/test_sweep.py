@@ -259,7 +259,7 @@ def test_poor_trials_end_early_with_a_checkpoint_and_trials_are_limited_in_time(
     write(tmp_path, trials=50, epochs=3000, more="  minutes: 0.4\n  pruner: none\n")
     began = time.monotonic()
     done = dlcli("sweep", "small.yaml", "--runs", "timed", timeout=200)
-    assert time.monotonic() - began < 90
+    assert time.monotonic() - began < 180
     assert done.returncode == 0, done.stderr
     assert [row["reason"] for row in trials_of(tmp_path, "timed")][-1].startswith("time limit of the sweep reached")
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 from typer.testing import CliRunner
 
 from dlcli.cli.app import app
 
-DEADLINE = 5.0
-"""Seconds that a call may take on anything that is wrong."""
+DEADLINE = 20.0
+"""CPU seconds that a call may take on anything that is wrong: it takes one or two, and what grows exponentially for ever."""
 ESCAPE = "\x1b"
 
 
@@ -35,9 +35,9 @@ class Called:
 def call(*arguments: str | Path) -> Called:
     """Calls `dlcli` and returns what it gave."""
     words = tuple(map(str, arguments))
-    started = perf_counter()
+    started = process_time()
     done = CliRunner().invoke(app, words, prog_name="dlcli")
-    seconds = perf_counter() - started
+    seconds = process_time() - started
     crash = None if isinstance(done.exception, SystemExit) else done.exception
     return Called(words, done.exit_code, done.stdout, done.stderr, crash, seconds)
 

@@ -38,5 +38,5 @@ def test_a_hub_module_is_fetched_with_a_time_limit_only_inside_the_call(
         before = time.monotonic()
         with pytest.raises(DataError, match="timed out"):
             resolve_hub(f"http://127.0.0.1:{silent.getsockname()[1]}/module", tmp_path, offline=False, limit=1)
-        assert time.monotonic() - before < 10
+        assert time.monotonic() - before < 60  # without a limit it would wait for ever
     assert socket.getdefaulttimeout() is None

@@ -32,7 +32,7 @@ def test_the_time_that_a_consumer_waits_is_measured_for_each_dataset_alone() -> 
     assert list(first.measured(slow_dataset(5)).as_numpy_iterator()) == [0, 1, 2, 3, 4]
     count, seconds = first.total()
     assert count in (5, 6), "the end may count as an element"
-    assert 0.1 <= seconds < 2
+    assert 0.1 <= seconds < 60, "in seconds, whatever the machine does meanwhile"
     assert second.total() == (0, 0.0)
 
 

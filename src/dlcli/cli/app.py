@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from dlcli import __version__
 from dlcli.cli import explaining, finding, fleet, machine, reporting, results, runs, serving, specs, sweeping, training
+from dlcli.cli.deferred import deferred_command
 from dlcli.errors import NO_ROOM, DlcliError
 from dlcli.visible import visible
 
@@ -80,22 +81,22 @@ def main(
     """Train, evaluate, explain and export Keras models that are described by YAML files."""
 
 
-app.command()(training.train)
-app.command()(training.finetune)
-app.command()(results.evaluate)
-app.command()(serving.predict)
-app.command()(serving.export)
-app.command()(reporting.report)
-app.command()(explaining.explain)
-app.command()(specs.check)
-app.command()(results.describe)
+deferred_command(app, "train")(training.train)
+deferred_command(app, "finetune")(training.finetune)
+deferred_command(app, "evaluate")(results.evaluate)
+deferred_command(app, "predict")(serving.predict)
+deferred_command(app, "export")(serving.export)
+deferred_command(app, "report")(reporting.report)
+deferred_command(app, "explain")(explaining.explain)
+deferred_command(app, "check")(specs.check)
+deferred_command(app, "describe")(results.describe)
 app.add_typer(runs.app, name="runs")
-app.command("list")(specs.list_)
-app.command()(specs.schema)
-app.command()(specs.init)
-app.command()(machine.doctor)
-app.command("lr-find")(finding.lr_find)
-app.command("batch-find")(finding.batch_find)
-app.command()(finding.baseline)
-app.command()(fleet.batch)
-app.command()(sweeping.sweep)
+deferred_command(app, "list")(specs.list_)
+deferred_command(app, "schema")(specs.schema)
+deferred_command(app, "init")(specs.init)
+deferred_command(app, "doctor")(machine.doctor)
+deferred_command(app, "lr-find")(finding.lr_find)
+deferred_command(app, "batch-find")(finding.batch_find)
+deferred_command(app, "baseline")(finding.baseline)
+deferred_command(app, "batch")(fleet.batch)
+deferred_command(app, "sweep")(sweeping.sweep)

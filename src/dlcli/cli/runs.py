@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dlcli.cli.deferred import deferred_command
 from dlcli.cli.options import DEFAULT_RUNS, Json, RunName, RunsFolder, complete_run, named_run
 from dlcli.errors import DamagedFile, UsageError
 from dlcli.visible import visible
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List, show, compare and remove runs.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command("list")
+@deferred_command(app, "list")
 def list_runs(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Name of the runs to list; * matches any characters: 'mnist*'.")
@@ -51,7 +52,7 @@ def list_runs(
         show_runs(rows[:limit], runs, sort, all_of=len(rows) or len(all_rows))
 
 
-@app.command("show")
+@deferred_command(app, "show")
 def show_run(run: RunName, runs: RunsFolder = DEFAULT_RUNS, as_json: Json = False) -> None:
     """Show one run: state, model, data, scores, diagnosis, files."""
     from dlcli.cli.tables import run_as_dict
@@ -66,7 +67,7 @@ def show_run(run: RunName, runs: RunsFolder = DEFAULT_RUNS, as_json: Json = Fals
         show(chosen_run)
 
 
-@app.command("compare")
+@deferred_command(app, "compare")
 def compare(
     names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Two or more runs.", autocompletion=complete_run)],
     split: Annotated[str, typer.Option(help="Split whose scores are compared.")] = "test",
@@ -100,7 +101,7 @@ def compare(
         show_comparison(comparison, pairings)
 
 
-@app.command("rm")
+@deferred_command(app, "rm")
 def remove(
     names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs to remove.", autocompletion=complete_run)],
     runs: RunsFolder = DEFAULT_RUNS,

@@ -217,7 +217,7 @@ def _main() -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not mix with the answers
-    gc.set_threshold(50_000, 20, 20)  # as in dlcli's own process
+    gc.set_threshold(100_000, 20, 20)  # as in dlcli's own process
     silence_dependencies()
     _serve(requests, answers)
     os._exit(0)  # there is nothing to close, and taking the modules apart takes time

@@ -1,7 +1,5 @@
 """One experiment: everything a YAML may say."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast

@@ -41,7 +41,7 @@ def _spare_garbage_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)  # as in dlcli's own process
+    gc.set_threshold(100_000, 20, 20)  # as in dlcli's own process
 
 
 def _draw() -> None:

@@ -1,7 +1,5 @@
 """The `data` section: where examples come from, how they are split, sized, normalised, batched and varied."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from math import isfinite
 from typing import Annotated, Any, Literal

@@ -1,7 +1,5 @@
 """What the rest of dlcli asks a model kind, with the answers of a plain network."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 

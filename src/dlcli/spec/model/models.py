@@ -1,7 +1,5 @@
 """The model kinds: the layers of each, whose output layer is added from the task."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Literal, Self
 

@@ -1,7 +1,5 @@
 """The settings of a model's output layer; the head itself comes from the task (`tasks/heads.py`)."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from dlcli.spec.base import KerasSpec

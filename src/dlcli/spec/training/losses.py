@@ -1,7 +1,5 @@
 """Every loss, and the form of the labels and outputs that it reads."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -39,7 +37,7 @@ class LossSpec(KerasSpec):
         """Returns which examples the mean is taken over, as Keras does; None where it is all of them."""
         return None
 
-    def unit(self, deviation: Array) -> Array:
+    def unit(self, deviation: "Array") -> "Array":
         """Returns what an error of one deviation costs, about, for each target `(targets,)`: 1 where the loss has no unit."""
         return deviation**0
 
@@ -94,7 +92,7 @@ class PlainLoss(LossSpec):
         """Tells whether the loss can train the task's output."""
         return task.output.loss_form in _PLAIN[self.kind].forms
 
-    def unit(self, deviation: Array) -> Array:
+    def unit(self, deviation: "Array") -> "Array":
         """Returns what an error of one deviation costs; mape and msle are relative to the target and have no unit."""
         turns = {"mse": deviation, "mae": deviation**0, "log_cosh": deviation.clip(max=1.0)}
         return deviation * turns[self.kind] if self.kind in turns else deviation**0
@@ -123,7 +121,7 @@ class Huber(LossSpec):
         default=1.0, description="Error at which the loss changes from squared to absolute, in the unit of the target."
     )
 
-    def unit(self, deviation: Array) -> Array:
+    def unit(self, deviation: "Array") -> "Array":
         """Returns what an error of one deviation costs: its square up to `delta`, beyond it `delta` times as much."""
         largest: Array = deviation.clip(max=self.delta)
         return deviation * largest

@@ -1,9 +1,7 @@
 """Learning-rate schedules. A schedule stands where the rate stands; lengths left out become the stage's steps."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -16,22 +14,22 @@ _STEPS = "Number of steps over which the learning rate falls; all steps of the s
 class ScheduleSpec(KerasSpec):
     """A learning rate as a function of the step."""
 
-    def for_steps(self, steps: int) -> ScheduleSpec:
+    def for_steps(self, steps: int) -> Self:
         """Returns the schedule with missing lengths filled in for a stage of `steps` steps."""
         if "decay_steps" in type(self).model_fields and getattr(self, "decay_steps", 1) is None:
             return self.model_copy(update={"decay_steps": max(1, steps)})
         return self
 
-    def of_any_length(self) -> ScheduleSpec:
+    def of_any_length(self) -> Self:
         """Returns the schedule with its length set by the stage, where it can be."""
         return self.model_copy(update={"decay_steps": None}) if hasattr(self, "decay_steps") else self
 
-    def stretched(self, old: int, new: int) -> ScheduleSpec:
+    def stretched(self, old: int, new: int) -> Self:
         """Returns the schedule drawn out from a stage of `old` steps to one of `new` steps; warm-up steps stay as they are."""
         lengths = {name: getattr(self, name) for name in _LENGTHS if getattr(self, name, None)}
         return self.model_copy(update={name: _longer(length, old, new) for name, length in lengths.items()})
 
-    def scaled(self, factor: float) -> ScheduleSpec:
+    def scaled(self, factor: float) -> Self:
         """Returns the schedule with every rate in it multiplied."""
         return self.model_copy(update={name: _times(getattr(self, name), factor) for name in _RATES if hasattr(self, name)})
 
@@ -115,11 +113,11 @@ class CosineDecay(ScheduleSpec):
     warmup_target: Positive | None = Field(default=None, description="Rate at the end of the warm-up.")
     warmup_steps: Annotated[int, Field(ge=0)] = Field(default=0, description="Number of warm-up steps.")
 
-    def for_steps(self, steps: int) -> CosineDecay:
+    def for_steps(self, steps: int) -> Self:
         """Returns the schedule with the fall filling what the warm-up leaves of the stage."""
         return self if self.decay_steps else self.model_copy(update={"decay_steps": max(1, steps - self.warmup_steps)})
 
-    def stretched(self, old: int, new: int) -> ScheduleSpec:
+    def stretched(self, old: int, new: int) -> Self:
         """Returns the schedule drawn out: one that filled the old stage, warm-up and all, fills the new one."""
         if self.decay_steps == max(1, old - self.warmup_steps):
             return self.of_any_length().for_steps(new)
@@ -188,26 +186,26 @@ class ByPart(ScheduleSpec):
     """Separate learning rates for the backbone and the head: `{backbone: 1e-5, head: 1e-3}`."""
 
     kind: Literal["by_part"] = "by_part"
-    backbone: Rate = Field(description="Learning rate of the backbone: a number or a schedule.")
-    head: Rate = Field(description="Learning rate of the head and the output layer: a number or a schedule.")
+    backbone: "Rate" = Field(description="Learning rate of the backbone: a number or a schedule.")
+    head: "Rate" = Field(description="Learning rate of the head and the output layer: a number or a schedule.")
 
-    def for_steps(self, steps: int) -> ByPart:
+    def for_steps(self, steps: int) -> Self:
         """Returns the rates with the lengths of both schedules filled in."""
         return self._changed(lambda rate: rate.for_steps(steps) if isinstance(rate, ScheduleSpec) else rate)
 
-    def of_any_length(self) -> ByPart:
+    def of_any_length(self) -> Self:
         """Returns the rates with the lengths of both schedules set by the stage."""
         return self._changed(lambda rate: rate.of_any_length() if isinstance(rate, ScheduleSpec) else rate)
 
-    def stretched(self, old: int, new: int) -> ByPart:
+    def stretched(self, old: int, new: int) -> Self:
         """Returns the rates with both schedules drawn out."""
         return self._changed(lambda rate: rate.stretched(old, new) if isinstance(rate, ScheduleSpec) else rate)
 
-    def scaled(self, factor: float) -> ByPart:
+    def scaled(self, factor: float) -> Self:
         """Returns both rates multiplied."""
         return self._changed(lambda rate: scaled_rate(rate, factor))
 
-    def _changed(self, change: Callable[[Any], Any]) -> ByPart:
+    def _changed(self, change: Callable[[Any], Any]) -> Self:
         return self.model_copy(update={"backbone": change(self.backbone), "head": change(self.head)})
 
     def build(self, **extra: Any) -> Any:

@@ -1,7 +1,5 @@
 """What every layer can do: build itself, apply itself to a tensor, and tell its output's shape without Keras."""
 
-from __future__ import annotations
-
 from math import ceil
 from typing import Any, ClassVar
 
