@@ -126,18 +126,29 @@ def check_half_precision() -> Check:
 
 def check_memory() -> Check:
     """Checks the memory of the machine, or of the container if that is less."""
-    import psutil
-
-    memory = psutil.virtual_memory()
-    total, free, of = memory.total, memory.available, ""
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        limit = _read(path)
-        if limit.isdigit() and int(limit) < total:
-            total, free, of = int(limit), min(free, int(limit)), " (limit of the container)"
-    finding = f"{_gib(free)} free of {_gib(total)}{of}"
+    total, free, is_limited = _memory()
+    finding = f"{_gib(free)} free of {_gib(total)}{' (limit of the container)' if is_limited else ''}"
     if free < LEAST_MEMORY * 2**30:
         return Check("memory", "warn", finding, "close other programs, or choose a smaller batch_size")
     return Check("memory", "ok", finding)
+
+
+def free_memory() -> int:
+    """Returns the free memory in bytes of the machine, or of the container if that is less."""
+    return _memory()[1]
+
+
+def _memory() -> tuple[int, int, bool]:
+    """Returns the bytes of memory in all and free, and whether they are the limit of a container."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    total, free, is_limited = int(memory.total), int(memory.available), False
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        limit = _read(path)
+        if limit.isdigit() and int(limit) < total:
+            total, free, is_limited = int(limit), min(free, int(limit)), True
+    return total, free, is_limited
 
 
 def check_shared_memory() -> Check:
