@@ -50,7 +50,8 @@ class _Convolution(ActivatedLayer):
     def multiply_adds(self, shape: Shape) -> int:
         """Returns those of a full convolution; depthwise ones and groups have fewer."""
         fields: Any = self
-        return prod(self.output_shape(shape)) * prod(fields.kernel_size) * shape[-1]
+        window: tuple[int, ...] = fields.kernel_size
+        return prod(self.output_shape(shape)) * prod(window) * shape[-1]
 
     def channels(self, inputs: int) -> int:
         """Returns the number of output channels."""
@@ -155,6 +156,11 @@ class SeparableConv2D(_Convolution2D):
     def channels(self, inputs: int) -> int:
         """Returns `filters`."""
         return self.filters
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Returns those of its two convolutions."""
+        channels = shape[-1] * self.depth_multiplier
+        return prod(self.output_shape(shape)[:-1]) * channels * (prod(self.kernel_size) + self.filters)
 
 
 class Conv1D(ActivatedLayer):
