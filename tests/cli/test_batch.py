@@ -15,7 +15,8 @@ import psutil
 import pytest
 from conftest import Dlcli, command, environment, start_process
 
-from cli.killing import started, wait_for
+from cli.killing import assert_same_bits, started, wait_for
+from dlcli.cli.fleet_display import BatchDisplay
 from dlcli.errors import SpecError, UsageError
 from dlcli.fleet.batch.plan import planned, seeds_of, values_of
 from dlcli.runs import RunFolder, all_runs
@@ -146,6 +147,41 @@ def test_a_batch_gives_the_bits_of_separate_trainings_and_a_leaderboard(tmp_path
     again = dlcli("batch", "--resume", "latest", "--retry-failed", "--runs", "runs", timeout=240)
     assert again.returncode == 1, again.stderr
     assert Counter(run.name for run in all_runs(tmp_path / "runs")) == {"fine": 2, "wild": 4}
+
+
+def test_two_runs_at_once_have_the_results_of_separate_ones_and_a_failed_report_stops_neither(
+    tmp_path: Path, dlcli: Dlcli
+) -> None:
+    spec = write(tmp_path, "fine")
+    process = started("batch", "fine.yaml", "--seeds", "0-1", "--jobs", "2", "--runs", "runs", cwd=tmp_path)
+    runs: dict[int, RunFolder] = {}
+
+    def have_begun() -> bool:
+        runs.update({run.experiment().seed: run for run in all_runs(tmp_path / "runs")})
+        return len(runs) == 2
+
+    assert wait_for(have_begun, process)
+    (runs[0].path / "report.html").mkdir()  # the file cannot take its place
+    assert process.wait(240) == 0, (tmp_path / "output.txt").read_text()
+    assert [runs[seed].status().state for seed in (0, 1)] == ["completed", "completed"]
+    failure = "the report could not be written"
+    assert [failure in (runs[seed].path / "log.txt").read_text() for seed in (0, 1)] == [True, False]
+    assert [(runs[seed].path / "report.html").is_file() for seed in (0, 1)] == [False, True]
+    assert (runs[0].path / "model_card.md").is_file()
+    for seed in (0, 1):
+        alone = dlcli("train", spec, "--set", f"seed={seed}", "--quiet", "--runs", "alone")
+        assert_same_bits(RunFolder(Path(alone.stdout.strip())), runs[seed])
+
+
+def test_the_number_of_runs_at_once_is_shown_where_dlcli_decides_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    batch = Batch.create(tmp_path, planned([str(write(tmp_path, "one"))], [0, 1, 2], []), Settings())
+    with BatchDisplay(batch, "2 at once (small networks; --jobs changes it)", quiet=False):
+        pass
+    with BatchDisplay(batch, "", quiet=False):
+        pass
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"{second}, 2 at once (small networks; --jobs changes it)"
+    assert second.endswith("3 runs")
 
 
 def _kill_at(process: subprocess.Popen[str], folder: Path, completed: int) -> None:

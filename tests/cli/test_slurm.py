@@ -143,15 +143,15 @@ def test_options_that_would_say_something_else_to_sbatch_are_refused(tmp_path: P
 
 def test_what_slurm_needs_and_does_not_take_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--gpus and --per-gpu are for the GPUs of this machine"):
-        fleet_for(Settings(engine="slurm", gpus="0"))
+        fleet_for(Settings(engine="slurm", gpus="0"), [])
     with pytest.raises(UsageError, match="only takes `local`"):
-        fleet_for(Settings(engine="slurm", address="host:1"))
+        fleet_for(Settings(engine="slurm", address="host:1"), [])
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="`sbatch` is missing"):
-        fleet_for(Settings(engine="slurm"))
+        fleet_for(Settings(engine="slurm"), [])
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(UsageError, match=re.escape(f"needs the package submitit: {install_command('slurm')}")):
-        fleet_for(Settings(engine="slurm", address="local"))
+        fleet_for(Settings(engine="slurm", address="local"), [])
 
 
 SBATCH = """\

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from conftest import run_plain
 
+from dlcli.runtime.precision import half_work
 from dlcli.spec.model.layers import LayerSpec, ShapeError
 from spec.members import UNIONS, sample
 
@@ -91,6 +92,22 @@ def test_output_shape_is_the_one_keras_gives(kind: str, fields: str, shape: tupl
 
     layer = sample("Layer", kind, fields)
     assert tuple(layer.apply(keras.Input(shape)).shape[1:]) == layer.output_shape(shape)
+
+
+@pytest.mark.parametrize(("kind", "fields", "shape"), _cases(), ids=str)
+def test_multiply_adds_are_at_least_those_of_the_layers_that_keras_builds(
+    kind: str, fields: str, shape: tuple[int, ...]
+) -> None:
+    layer = sample("Layer", kind, fields)
+    model = _model(layer, shape)
+    work = half_work(model, model.layers).multiply_adds
+    count = layer.multiply_adds(shape)
+    if kind in ("conv1d", "conv2d", "dense", "residual", "branches") and "groups" not in fields:
+        assert count == work
+    elif count is None:
+        assert kind in ("maxout", "squeeze_excite", "prelu")
+    else:
+        assert count >= work
 
 
 def test_residual_over_series_and_rows() -> None:

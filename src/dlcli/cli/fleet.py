@@ -34,7 +34,12 @@ def batch(
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: train failed runs again.")] = False,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Number of runs at once.  [default: --per-gpu on each GPU; 1 without a GPU]")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of runs at once.  [default: --per-gpu on each GPU; without a GPU one per core if networks and data"
+            " are small, else 1]",
+        ),
     ] = None,
     gpus: Annotated[str | None, typer.Option(metavar="0,1", help="GPUs to use, or `none` for the CPU.  [default: all]")] = None,
     per_gpu: Annotated[
@@ -91,7 +96,7 @@ def batch(
         if specs or seeds or settings:
             raise UsageError("--resume uses the specs and seeds of the batch: omit SPEC, --seeds and --set")
         job_batch, merged = _interrupted_batch(resume, runs, options)
-        fleet = fleet_for(merged)
+        fleet = fleet_for(merged, job_batch.jobs())
         if retry_failed:
             job_batch.queue_failed()
     else:
@@ -101,7 +106,7 @@ def batch(
         from dlcli.fleet.batch.plan import refuse_mirrored
 
         planned = _planned(specs or [], seeds, settings or [])
-        fleet = fleet_for(merged)  # an absent GPU is reported before anything is made
+        fleet = fleet_for(merged, planned)  # an absent GPU is reported before anything is made
         refuse_mirrored(planned, on_cluster=merged.engine != "local", on_gpus=fleet.has_gpus)
         job_batch = Batch.create(runs, planned, merged)
     _run(job_batch, merged, fleet, sort, as_json=as_json)
@@ -151,7 +156,9 @@ def _run(job_batch: Batch, merged: Settings, fleet: Fleet, sort: str, *, as_json
     from dlcli.fleet.batch.batch import run_batch
     from dlcli.fleet.batch.leaderboard import leaderboard, write_leaderboard
 
-    with BatchDisplay(job_batch, quiet=as_json) as display, closing(fleet):
+    on_cores = merged.engine == "local" and merged.jobs is None and not fleet.has_gpus
+    places = f"{fleet.size} at once (small networks; --jobs changes it)" if on_cores and fleet.size > 1 else ""
+    with BatchDisplay(job_batch, places, quiet=as_json) as display, closing(fleet):
         run_batch(job_batch, fleet, merged, display)
     path = write_leaderboard(job_batch, leaderboard(job_batch))  # written independently of `sort`
     board = leaderboard(job_batch, sort)

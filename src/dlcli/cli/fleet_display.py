@@ -30,16 +30,20 @@ _EVERY = 1.0
 
 
 class BatchDisplay(Watcher):
-    """Prints a line for each job that starts or ends; on a terminal also a table of those that run."""
+    """Prints a line for each job that starts or ends; on a terminal also a table of those that run.
 
-    def __init__(self, batch: Batch, *, quiet: bool) -> None:
-        self._batch, self._jobs = batch, len(batch.jobs())
+    `places` says how many run at once, where dlcli has decided it.
+    """
+
+    def __init__(self, batch: Batch, places: str, *, quiet: bool) -> None:
+        self._batch, self._jobs, self._places = batch, len(batch.jobs()), places
         self._console = PlainConsole(stderr=True, quiet=quiet)
         self._live = Live(console=self._console, transient=True) if self._console.is_terminal and not quiet else None
         self._looked, self._runs = 0.0, dict[int, RunFolder]()
 
     def __enter__(self) -> BatchDisplay:
-        self._console.print(f"batch {self._batch.id}: {self._jobs} runs", soft_wrap=True)
+        line = f"batch {self._batch.id}: {self._jobs} runs{f', {self._places}' if self._places else ''}"
+        self._console.print(line, soft_wrap=True)
         if self._live:
             self._live.start()
         return self

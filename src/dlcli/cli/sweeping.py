@@ -14,8 +14,10 @@ from dlcli.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from dlcli.fleet.batch.devices import Slot
+    from dlcli.fleet.batch.engines.local import LocalEngine
     from dlcli.fleet.sweep.study import Search
     from dlcli.runs.sweeps import SweepFolder
+    from dlcli.spec.load import LoadedSpec
 
 
 def sweep(
@@ -54,16 +56,24 @@ def sweep(
     storage = absolute_storage(storage)
     places = slots(jobs, gpus, per_gpu)
     if spec:
-        folder, search = _new_sweep(spec, overrides or [], storage, trials, runs, on_gpus=places[0].is_gpu)
+        loaded = _checked(spec, overrides or [], trials, on_gpus=places[0].is_gpu)
+        engine = _loading_engine()
+        folder, search = _new_sweep(loaded, storage, runs)
     else:
         folder, search = _existing_sweep(resume, join, storage, trials, runs)
-    _run(folder, search, places, jobs, per_gpu, joins=bool(join), as_json=as_json, offline=offline)
+        engine = _loading_engine()
+    _run(folder, search, engine, places, jobs, per_gpu, joins=bool(join), as_json=as_json, offline=offline)
 
 
-def _new_sweep(
-    spec: str, overrides: list[str], storage: str, trials: int | None, runs: Path, *, on_gpus: bool
-) -> tuple[SweepFolder, Search]:
-    """Checks the spec and makes the sweep's folder and study."""
+def _loading_engine() -> LocalEngine:
+    """Returns the engine, whose process loads TensorFlow while this one loads Optuna."""
+    from dlcli.fleet.batch.engines.local import LocalEngine
+
+    return LocalEngine()
+
+
+def _checked(spec: str, overrides: list[str], trials: int | None, *, on_gpus: bool) -> LoadedSpec:
+    """Returns the checked spec of a new sweep."""
     from dlcli.spec.load import load
 
     loaded = load(spec, [*overrides, *([f"sweep.trials={trials}"] if trials else [])], with_search=True)
@@ -71,13 +81,20 @@ def _new_sweep(
     if sweep is None:
         raise UsageError(f"{spec} has no `sweep` section; docs/sweep.md describes it")
     from dlcli.fleet.batch.plan import refuse_mirrored
-    from dlcli.fleet.sweep.study import create, require_optuna
+    from dlcli.fleet.sweep.study import require_optuna
     from dlcli.runs.batches import Job
-    from dlcli.runs.sweeps import SweepFolder
 
     require_optuna(sweep.sampler)
     job = Job(0, loaded.experiment.name, "", spec, loaded.document.text, list(loaded.overrides), loaded.experiment.seed)
     refuse_mirrored([job], on_cluster=False, on_gpus=on_gpus)
+    return loaded
+
+
+def _new_sweep(loaded: LoadedSpec, storage: str, runs: Path) -> tuple[SweepFolder, Search]:
+    """Makes the folder and the study of a sweep."""
+    from dlcli.fleet.sweep.study import create
+    from dlcli.runs.sweeps import SweepFolder
+
     folder = SweepFolder.make(runs, storage)
     try:
         return folder, create(folder, storage, loaded)
@@ -122,6 +139,7 @@ def _opened(folder: SweepFolder, storage: str, trials: int | None) -> Search:
 def _run(
     folder: SweepFolder,
     search: Search,
+    engine: LocalEngine,
     places: list[Slot],
     jobs: int | None,
     per_gpu: int,
@@ -134,7 +152,6 @@ def _run(
     from dlcli.cli.sweep_display import SweepDisplay, show_sweep
     from dlcli.fleet.batch.active import Fleet
     from dlcli.fleet.batch.devices import slots
-    from dlcli.fleet.batch.engines.local import LocalEngine
     from dlcli.fleet.sweep.study import with_resume_hint
     from dlcli.fleet.sweep.sweep import Working, run_sweep
     from dlcli.fleet.sweep.write import write_results
@@ -144,7 +161,7 @@ def _run(
     if jobs is None and not places[0].is_gpu:
         places = slots(sweep.jobs, "none", per_gpu)
     try:
-        with folder.working() as name, closing(Fleet(LocalEngine(), places)) as fleet:
+        with folder.working() as name, closing(Fleet(engine, places)) as fleet:
             working = Working(name, fleet, joins, offline)
             run_sweep(folder, search, working, SweepDisplay(folder, search, quiet=as_json))
     except Interrupted:

@@ -47,6 +47,11 @@ class Fleet:
         return bool(self._free)
 
     @property
+    def size(self) -> int:
+        """How many jobs run at once."""
+        return len(self._free) + len(self.active)
+
+    @property
     def has_gpus(self) -> bool:
         """Whether the free places are GPUs of this machine, one each."""
         return any(slot.is_gpu for slot in self._free)

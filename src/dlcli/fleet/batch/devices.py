@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,13 +31,14 @@ class Slot:
         return self.variables.get("CUDA_VISIBLE_DEVICES", "-1") != "-1"
 
 
-def slots(jobs: int | None, gpus: str, per_gpu: int) -> list[Slot]:
-    """Returns the places for runs: `per_gpu` on each GPU, or `jobs` on the CPU where there is no GPU (1 if not given).
+def slots(jobs: int | None, gpus: str, per_gpu: int, on_cpu: Callable[[], int] = lambda: 1) -> list[Slot]:
+    """Returns the places for runs: `per_gpu` on each GPU, or `jobs` on the CPU where there is no GPU.
 
     Args:
         jobs: how many runs at once; of places on GPUs at most so many are used.
         gpus: their numbers, as in `0,1`; all that there are if empty; `none` for the CPU.
         per_gpu: runs on one GPU at once, which share its memory evenly.
+        on_cpu: returns how many runs at once are on the CPU where `jobs` does not say it.
 
     Raises:
         UsageError: there is no such GPU, or the driver does not report the GPUs, or their memory to share.
@@ -45,7 +46,7 @@ def slots(jobs: int | None, gpus: str, per_gpu: int) -> list[Slot]:
     memory = {} if gpus == "none" else gpu_memory()
     chosen = _selected(gpus, list(memory)) if gpus != "none" else []
     if not chosen:
-        return [Slot(f"cpu {at}", {"CUDA_VISIBLE_DEVICES": "-1"}) for at in range(jobs or 1)]
+        return [Slot(f"cpu {at}", {"CUDA_VISIBLE_DEVICES": "-1"}) for at in range(jobs or on_cpu())]
     places = [Slot(f"gpu {gpu}", _variables(gpu, memory[gpu], per_gpu)) for _ in range(per_gpu) for gpu in chosen]
     return places[: jobs or len(places)]
 

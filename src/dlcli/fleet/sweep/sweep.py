@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from threading import Thread
 from time import monotonic
 from typing import Any
 
@@ -93,6 +96,13 @@ def run_sweep(folder: SweepFolder, search: Search, working: Working, watcher: Wa
         raise Interrupted(f"stopped by {signal.Signals(stop[0]).name}; {resume_hint(folder)}")
 
 
+def _import_results() -> None:
+    """Imports what the results of a sweep need, 1 to 2 s, while the first trial starts."""
+    for name in ("optuna.importance", "dlcli.fleet.sweep.page"):
+        with suppress(Exception):  # it is raised where the module is needed
+            importlib.import_module(name)
+
+
 class _Sweeping:
     """A sweep while this process works on it."""
 
@@ -110,6 +120,7 @@ class _Sweeping:
     def to_the_end(self) -> None:
         """Starts trials and waits for them until all have ended, or the sweep is stopped."""
         self._take_up()
+        Thread(target=_import_results, name="imports of the results", daemon=True).start()
         more = True
         while self._trials or (more and not self._over):
             while more and self._fleet.has_room and not self._over:

@@ -7,7 +7,7 @@ from dlcli.runtime.saved_layers import SavedLayers
 from dlcli.spec.base import Shape, Spec
 from dlcli.spec.model.heads import ClassifierSpec
 from dlcli.spec.model.layers import LayerSpec, ShapeError
-from dlcli.spec.model.layers.composite import chain, chain_shape
+from dlcli.spec.model.layers.composite import chain, chain_multiply_adds, chain_shape
 from dlcli.spec.support import Feature
 
 _ONE_OPTIMIZER: frozenset[Feature] = frozenset(("lr-find", "use_ema", "reduce_lr_on_plateau"))
@@ -164,6 +164,18 @@ class ModelSpec(Spec):
     def output_shape(self, shape: Shape) -> Shape:
         """Returns the shape before the output layer; a ShapeError names the layer that cannot be built."""
         return stack_shape(self.stack(shape), shape)
+
+    def multiply_adds(self, shape: Shape) -> int | None:
+        """Returns the multiply-adds of the layers before the output layer for one example; None if they are unknown.
+
+        Those of a backbone and of a training step of its own are unknown.
+
+        Raises:
+            ShapeError: a layer cannot take its input.
+        """
+        if self.has_backbone or self.has_own_step or self.fitted_once:
+            return None
+        return chain_multiply_adds([layer for layer, _ in self.stack(shape)], shape)
 
     def apply(self, tensor: Any) -> Any:
         """Returns the output of the layers before the output layer for a Keras tensor of one batch."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import get_args
 
 from dlcli.errors import UsageError
 from dlcli.fleet.batch.active import Fleet
 from dlcli.fleet.batch.devices import Slot, slots
-from dlcli.runs.batches import EngineName, Settings
+from dlcli.runs.batches import EngineName, Job, Settings
 
 _MOST = 10_000
 """Places on a cluster, which queues for itself: as many as a batch has runs at most."""
 
 
-def fleet_for(settings: Settings) -> Fleet:
-    """Returns the engine of the settings with as many places as they give it.
+def fleet_for(settings: Settings, jobs: Sequence[Job]) -> Fleet:
+    """Returns the engine of the settings with as many places as they give it, or as are good for the jobs.
 
     Raises:
         UsageError: there is no such engine, GPU or cluster, or an option is not for this engine.
@@ -33,6 +35,8 @@ def fleet_for(settings: Settings) -> Fleet:
         from dlcli.fleet.batch.engines.ray_cluster import RayEngine
 
         return Fleet(RayEngine(settings), [Slot("ray")] * (settings.jobs or _MOST))
+    from dlcli.fleet.batch.at_once import runs_at_once
     from dlcli.fleet.batch.engines.local import LocalEngine
 
-    return Fleet(LocalEngine(), slots(settings.jobs, settings.gpus, settings.per_gpu))
+    on_cpu = partial(runs_at_once, jobs, settings.memory_gb)
+    return Fleet(LocalEngine(), slots(settings.jobs, settings.gpus, settings.per_gpu, on_cpu))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -142,11 +143,23 @@ class SourceSpec(Spec):
         """Returns the source of a run's spec; settings that an earlier version did not write have that version's values."""
         return self
 
+    def stored_bytes(self) -> int | None:
+        """Returns the bytes of its files on this machine, 0 if it needs none; None if they are unknown without opening it."""
+        return None
+
     def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> SourceSpec | None:
         """Returns the source that reads other examples at a path, as its test split or, without one, as its training split.
 
         None where the source has no folder or file. `classes` are the names that labels there may have.
         """
+        return None
+
+
+def file_bytes(paths: Iterable[str]) -> int | None:
+    """Returns the size of files in bytes; None if one cannot be found."""
+    try:
+        return sum(os.stat(path).st_size for path in paths)
+    except OSError:
         return None
 
 

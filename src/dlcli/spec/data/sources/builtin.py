@@ -32,6 +32,10 @@ class Builtin(SourceSpec):
         """Returns the set's shape and classes."""
         return _FACTS[self.name]
 
+    def stored_bytes(self) -> int:
+        """Returns 0: the sets come with scikit-learn, and are small."""
+        return 0
+
     def open(self, request: Request) -> Opened:
         """Returns all examples as one part; digits as images 0 to 255."""
         import numpy as np

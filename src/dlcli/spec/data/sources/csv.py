@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from dlcli.errors import DataError
 from dlcli.runtime.column_kinds import CellForm, ColumnKind
 from dlcli.spec.base import Count, Spec
-from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes
 from dlcli.spec.data.sources.column_kinds import COLUMN_KINDS
 from dlcli.spec.data.sources.table.dates import Part
 from dlcli.spec.paths import FilePath
@@ -308,6 +308,10 @@ class Csv(SourceSpec):
         from dlcli.spec.data.sources.csv_columns import outlook
 
         yield from outlook(self)
+
+    def stored_bytes(self) -> int | None:
+        """Returns the size of the files of all parts."""
+        return file_bytes(self.files.values())
 
     def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> Csv:
         """Returns the source with another file of test rows; the training file still decides the types of columns."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from dlcli.errors import DataError
-from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, labels_of, no_labels, row_ids
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes, labels_of, no_labels, row_ids
 from dlcli.spec.data.sources.npz_values import (
     array_header,
     constant_columns,
@@ -59,6 +59,10 @@ class Npz(SourceSpec):
             has_test="test" in pairs,
             has_labels=self.target is not None,
         )
+
+    def stored_bytes(self) -> int | None:
+        """Returns the size of the file."""
+        return file_bytes([self.path])
 
     def _names(self) -> list[str] | None:
         """Returns the names of the file's arrays; None where it is no npz."""

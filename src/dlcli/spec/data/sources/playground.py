@@ -40,6 +40,10 @@ class Playground(SourceSpec):
             return Facts((2,), 1, (), ("regression",))
         return Facts((2,), 2, _CLASSES, ("binary", "classification"))
 
+    def stored_bytes(self) -> int:
+        """Returns 0: the points are generated."""
+        return 0
+
     def open(self, request: Request) -> Opened:
         """Returns the generated points `(n, 2)` and their labels."""
         import numpy as np

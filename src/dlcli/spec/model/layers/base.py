@@ -40,6 +40,16 @@ class LayerSpec(KerasSpec):
         """Returns the output's shape for an input whose rank is right; the same shape unless overridden."""
         return shape
 
+    def multiply_adds(self, shape: Shape) -> int | None:
+        """Returns the largest number of multiply-adds for an example of this shape, those of its own weights.
+
+        A layer without weights has none worth counting. None if it is unknown, as for a layer with weights that does not say.
+
+        Raises:
+            ShapeError: the layer cannot take `shape`.
+        """
+        return None if self.has_weights else 0
+
     def check_rank(self, shape: Shape) -> None:
         """Raises ShapeError if the input has the wrong number of dimensions, with the layer that fixes it."""
         if self.rank and len(shape) != self.rank:

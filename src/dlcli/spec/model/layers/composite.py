@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -24,6 +25,17 @@ def chain_shape(layers: list[Any], shape: Shape, place: tuple[str | int, ...]) -
         except ShapeError as error:
             raise ShapeError(str(error), (*place, index, *error.place)) from None
     return shape
+
+
+def chain_multiply_adds(layers: list[Any], shape: Shape) -> int | None:
+    """Returns the multiply-adds of a list of layers for an example of this shape; None if those of a layer are unknown."""
+    total = 0
+    for layer in layers:
+        count = layer.multiply_adds(shape)
+        if count is None:
+            return None
+        total, shape = total + count, layer.output_shape(shape)
+    return total
 
 
 def chain(layers: list[Any], tensor: Any) -> Any:
@@ -100,6 +112,12 @@ class Residual(LayerSpec):
             raise ShapeError(f"its layers turn shape {shape} into {output}; all but the channels must stay")
         return output
 
+    def multiply_adds(self, shape: Shape) -> int | None:
+        """Returns those of the skipped layers, and those of the projection where the shapes differ."""
+        output = self.output_shape(shape)
+        layers = chain_multiply_adds(self.layers, shape)
+        return None if layers is None else layers + (prod(output) * shape[-1] if output != shape else 0)
+
 
 class Branches(LayerSpec):
     """Applies several lists of layers in parallel and concatenates their channels (Inception; Szegedy et al. 2014)."""
@@ -123,6 +141,11 @@ class Branches(LayerSpec):
                 f"its branches end in {', '.join(map(str, shapes))}: all but the channels must agree; use `padding: same`"
             )
         return (*shapes[0][:-1], sum(branch_shape[-1] for branch_shape in shapes))
+
+    def multiply_adds(self, shape: Shape) -> int | None:
+        """Returns the sum over the branches."""
+        branches = [chain_multiply_adds(layers, shape) for layers in self.branches]
+        return None if None in branches else sum(filter(None, branches))
 
 
 class SqueezeExcite(LayerSpec):

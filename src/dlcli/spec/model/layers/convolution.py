@@ -1,5 +1,6 @@
 """Convolutions over images, volumes and series, and padding."""
 
+from math import prod
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -45,6 +46,12 @@ class _Convolution(ActivatedLayer):
             )
         ]
         return (*sides, self.channels(shape[-1]))
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Returns those of a full convolution; depthwise ones and groups have fewer."""
+        fields: Any = self
+        window: tuple[int, ...] = fields.kernel_size
+        return prod(self.output_shape(shape)) * prod(window) * shape[-1]
 
     def channels(self, inputs: int) -> int:
         """Returns the number of output channels."""
@@ -150,6 +157,11 @@ class SeparableConv2D(_Convolution2D):
         """Returns `filters`."""
         return self.filters
 
+    def multiply_adds(self, shape: Shape) -> int:
+        """Returns those of its two convolutions."""
+        channels = shape[-1] * self.depth_multiplier
+        return prod(self.output_shape(shape)[:-1]) * channels * (prod(self.kernel_size) + self.filters)
+
 
 class Conv1D(ActivatedLayer):
     """Convolves a series with `filters` learned kernels."""
@@ -177,6 +189,10 @@ class Conv1D(ActivatedLayer):
         filters = grouped_filters(self.filters, self.groups, shape[1], (self.strides,), (self.dilation_rate,))
         padding: Padding = "valid" if self.padding == "valid" else "same"
         return (slid(shape[0], self.kernel_size, self.strides, padding, self.dilation_rate), filters)
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Returns those of a full convolution; groups have fewer."""
+        return prod(self.output_shape(shape)) * self.kernel_size * shape[-1]
 
 
 class ZeroPadding2D(LayerSpec):

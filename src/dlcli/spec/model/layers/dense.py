@@ -1,5 +1,6 @@
 """Dense layers and activations."""
 
+from math import prod
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -59,6 +60,10 @@ class Dense(ActivatedLayer):
                 " `global_average_pooling2d` before it (or use `conv2d` with `kernel_size: 1`)"
             )
         return (*shape[:-1], self.units)
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Returns one for each input and unit."""
+        return prod(self.output_shape(shape)) * shape[-1]
 
 
 class ActivationLayer(ActivatedLayer):

@@ -1,5 +1,6 @@
 """Layers that act against overfitting or steady the training: dropout, noise, normalisation."""
 
+from math import prod
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -54,6 +55,10 @@ class BatchNormalization(LayerSpec):
         check_axis(self.axis, shape)
         return shape
 
+    def multiply_adds(self, shape: Shape) -> int:
+        """Returns one for each value."""
+        return prod(shape)
+
 
 class LayerNormalization(LayerSpec):
     """Normalises every example over its channels, then scales and shifts it."""
@@ -70,3 +75,7 @@ class LayerNormalization(LayerSpec):
         """The shape stays; `axis` must be one of its axes."""
         check_axis(self.axis, shape)
         return shape
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Returns one for each value."""
+        return prod(shape)
