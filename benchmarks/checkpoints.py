@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             milliseconds = [1e3 * result["median"], 1e3 * result["writing"] / epochs, 1e3 * result["all"] / epochs]
             rows.append([parameters, words, str(result["writings"]), *(f"{value:.1f}" for value in milliseconds)])
     print(heading(f"python benchmarks/checkpoints.py --epochs {epochs}"))
-    names = ["parameters", "checkpoints", "written", "one, wall ms", "CPU ms an epoch", "CPU ms an epoch with training"]
+    names = ["parameters", "checkpoints", "written", "one, wall ms", "writing, CPU ms an epoch", "epoch with it, CPU ms"]
     print("\n".join(["", *markdown([names, *rows])]))
     return 0
 
