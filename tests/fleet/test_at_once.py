@@ -42,6 +42,11 @@ def test_small_networks_train_one_per_core(tmp_path: Path) -> None:
     assert runs_at_once(jobs_of(tmp_path, LARGE)) == 1
 
 
+def test_no_more_than_eight_train_at_once(tmp_path: Path, machine: pytest.MonkeyPatch) -> None:
+    machine.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    assert runs_at_once(jobs_of(tmp_path, SMALL, seeds=30)) == 8
+
+
 def test_memory_limits_the_runs_at_once(tmp_path: Path, machine: pytest.MonkeyPatch) -> None:
     jobs = jobs_of(tmp_path, SMALL, seeds=9)
     machine.setattr(at_once, "free_memory", lambda: 5 * 2**30)

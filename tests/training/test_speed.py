@@ -113,7 +113,7 @@ def test_the_only_epoch_is_measured_without_its_first_calls(tmp_path: Path) -> N
 
 
 def test_a_convnet_on_arrays_in_memory_is_compute_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "ENOUGH", 0.5)
+    monkeypatch.setattr(speed, "ENOUGH", 0.1)
     source = f"{{kind: npz, path: {save_images(tmp_path / 'images.npz', side=24)}}}"
     model = "{kind: cnn, layers: [{kind: conv2d, filters: 48, kernel_size: 5}, {kind: conv2d, filters: 16, kernel_size: 5}]}"
     reporter = Heard()

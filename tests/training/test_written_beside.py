@@ -74,7 +74,7 @@ def test_a_report_that_fails_there_leaves_a_complete_run(tmp_path: Path, monkeyp
     assert run.metrics("test")
     (note,) = (line for line in reporter.lines if "the report could not be written" in line)
     assert "No space left" in note
-    assert "in fails_beside" in run.log_path.read_text(encoding="utf-8"), "the log has the traceback of the other process"
+    assert "in fails_beside" in run.log_path.read_text(encoding="utf-8"), "the log has the traceback"
 
 
 def test_a_program_that_imports_dlcli_gets_no_helper_process(monkeypatch: pytest.MonkeyPatch) -> None:

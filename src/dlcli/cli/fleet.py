@@ -37,8 +37,8 @@ def batch(
         int | None,
         typer.Option(
             min=1,
-            help="Number of runs at once.  [default: --per-gpu on each GPU; without a GPU one per core if networks and data"
-            " are small, else 1]",
+            help="Number of runs at once.  [default: --per-gpu on each GPU; without a GPU one per core, at most 8,"
+            " if networks and data are small, else 1]",
         ),
     ] = None,
     gpus: Annotated[str | None, typer.Option(metavar="0,1", help="GPUs to use, or `none` for the CPU.  [default: all]")] = None,

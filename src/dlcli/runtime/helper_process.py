@@ -19,24 +19,23 @@ import os
 import pickle
 import signal
 import struct
-import subprocess
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
+from subprocess import PIPE, Popen
 from typing import IO, Any, Generic, TypeVar
 
+from dlcli.runtime.python import python_command, python_environment
 from dlcli.upstream.start import silence_dependencies
 
 Result = TypeVar("Result")
 _LENGTH = struct.Struct("<Q")
-_VALUE, _ERROR, _FAILED = range(3)
 
 
 class HelperFailed(Exception):
-    """The helper process has ended, or cannot read a request or write an answer: the function must run elsewhere."""
+    """The function did not return in the helper process: it raised an error there, or the process has ended."""
 
 
 class Work(Generic[Result]):
@@ -53,9 +52,10 @@ class Work(Generic[Result]):
             self._value = call()
 
     def result(self) -> Result:
-        """Returns what the function returned, once it has; raises what it raised.
+        """Returns what the function returned, once it has.
 
-        If the helper process has failed meanwhile, the function runs in this process.
+        If it failed in the helper process, it is called in this process, which may succeed: a program may have registered a
+        kind of model here alone. Otherwise the error is raised here, with its own traceback.
         """
         if self._future is None:
             return self._value
@@ -69,14 +69,15 @@ class HelperProcess:
     """A running helper process; it calls functions one at a time, in the order of their submission."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        line = python_command("-m", __name__)
+        self._process = Popen(line, stdin=PIPE, stdout=PIPE, env=python_environment())
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="helper process")
         self._last: Future[Any] | None = None
 
     def submit(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Submits a function of a module that imports no TensorFlow; arguments and result are pickled.
 
-        The future raises `HelperFailed` if the process cannot call the function.
+        The future raises `HelperFailed` if the function does not return.
         """
         request = pickle.dumps((function, arguments), protocol=pickle.HIGHEST_PROTOCOL)
         future: Future[Result] = self._thread.submit(self._answer, request)
@@ -97,14 +98,11 @@ class HelperProcess:
     def _answer(self, request: bytes) -> Any:
         try:
             _send(self._process.stdin, request)
-            kind, value, trace = pickle.loads(_receive(self._process.stdout))
+            returned, value = pickle.loads(_receive(self._process.stdout))
         except Exception as error:  # of the pipe, or of a value that cannot be unpickled here
             raise HelperFailed(f"{type(error).__name__}: {error}") from error
-        if kind == _FAILED:
-            raise HelperFailed(trace)
-        if kind == _ERROR:
-            value.add_note(f"It was raised in the helper process:\n{trace}")
-            raise value
+        if not returned:
+            raise HelperFailed(value)
         return value
 
 
@@ -145,7 +143,7 @@ def submit(function: Callable[..., Result], *arguments: Any) -> Work[Result]:
     """Submits a call of `function` to the helper process; without one, calls it at once.
 
     Args:
-        function: a function of a module that imports no TensorFlow; a second call must do no harm.
+        function: a function of a module that imports no TensorFlow. It must be harmless to call it again after it has failed.
         arguments: picklable arguments.
 
     Returns:
@@ -195,19 +193,12 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
 
 
 def _called(request: bytes) -> bytes:
-    """Calls the function of a request and returns the answer: what it returned, or what it raised."""
+    """Calls the function of a request and returns the answer: whether it returned, and its value or a traceback."""
     try:
         function, arguments = pickle.loads(request)
+        return pickle.dumps((True, function(*arguments)), protocol=pickle.HIGHEST_PROTOCOL)
     except Exception:
-        return pickle.dumps((_FAILED, None, traceback.format_exc()))
-    try:
-        answer = (_VALUE, function(*arguments), "")
-    except Exception as error:
-        answer = (_ERROR, error, traceback.format_exc())
-    try:
-        return pickle.dumps(answer, protocol=pickle.HIGHEST_PROTOCOL)
-    except Exception:
-        return pickle.dumps((_FAILED, None, traceback.format_exc()))
+        return pickle.dumps((False, traceback.format_exc()))
 
 
 def _main() -> None:

@@ -18,12 +18,14 @@ _SMALL_DATA = 32 * 2**20
 """Most bytes of the files of small data, which each run holds in memory."""
 _RUN_MEMORY = 2 * 2**30
 """Bytes of free memory for each run: three times what a small one takes (0.7 GB in all, half of it shared)."""
+_MOST = 8
+"""Most runs at once: each has a thread per core, and machines of many cores have not been measured."""
 _COLUMNS = 100
 """Columns that a table is assumed to have: their number is known once it is opened."""
 
 
 def runs_at_once(jobs: Sequence[Job], memory_gb: float | None = None) -> int:
-    """Returns how many runs of a batch train at once on processors: as many as there are cores if all networks are small.
+    """Returns how many runs of a batch train at once on processors: one per core, at most 8, if all networks are small.
 
     A small network uses little more than one core. A larger one, a backbone and data whose size is unknown before it is
     opened train one at a time, as they may use all cores or much memory. The results of a run do not depend on it: each
@@ -35,7 +37,7 @@ def runs_at_once(jobs: Sequence[Job], memory_gb: float | None = None) -> int:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     by_memory = int(free_memory() // max(_RUN_MEMORY, (memory_gb or 0) * 2**30))
-    count = min(cores, len(jobs), by_memory)
+    count = min(cores, len(jobs), by_memory, _MOST)
     return count if count > 1 and all(map(is_small, _different_experiments(jobs))) else 1
 
 

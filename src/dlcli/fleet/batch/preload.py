@@ -15,8 +15,6 @@ _THEIRS = (
     *("pandas", "tensorboard.summary"),
     *("pygments.styles.default", "PIL.JpegImagePlugin", "matplotlib.backends.backend_svg"),
 )
-_PAGE = ("page.html", "report.html", "run.html", "scored.html", "macros.html", "report.js", "style.css")
-"""The templates of a run's report."""
 
 
 def _preload() -> None:
@@ -26,7 +24,7 @@ def _preload() -> None:
 
     for name in (*(f"dlcli.{module}" for module in _OURS), *MODULES, *_THEIRS):
         importlib.import_module(name)
-    for name in _PAGE:
+    for name in templates().list_templates(extensions=["html", "js", "css"]):
         templates().get_template(name)
     templates(escapes=False).get_template("card.md")
     _draw()
