@@ -121,8 +121,14 @@ def test_an_error_is_raised_here_by_a_second_call() -> None:
 
 
 @pytest.mark.usefixtures("helper")
-def test_what_fails_only_in_the_other_process_is_done_here() -> None:
+def test_what_fails_only_in_the_other_process_is_done_here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert submit(fails_beside).result() == os.getpid()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("DLCLI_VERBOSE", "1")
+    assert submit(fails_beside).result() == os.getpid()
+    assert "in fails_beside" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("helper")

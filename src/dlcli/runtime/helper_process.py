@@ -19,6 +19,7 @@ import os
 import pickle
 import signal
 import struct
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,7 +29,7 @@ from subprocess import PIPE, Popen
 from typing import IO, Any, Generic, TypeVar
 
 from dlcli.runtime.python import python_command, python_environment
-from dlcli.upstream.start import silence_dependencies
+from dlcli.upstream.start import VERBOSE, silence_dependencies
 
 Result = TypeVar("Result")
 _LENGTH = struct.Struct("<Q")
@@ -61,7 +62,9 @@ class Work(Generic[Result]):
             return self._value
         try:
             return self._future.result()
-        except HelperFailed:
+        except HelperFailed as error:
+            if os.environ.get(VERBOSE):
+                print(f"the helper process failed: {error}", file=sys.stderr)
             return self._call()
 
 
