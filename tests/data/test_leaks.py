@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,14 @@ def test_the_kind_of_a_column_says_whether_its_values_have_an_order() -> None:
     scores = dict(leak_facts(_splits(train=(table, (values > 0.5).astype("int64"))))["columns"]["targets"][""])
     assert scores["size"] > 0.95
     assert scores["code"] == 0  # each code occurs once, so the rows with the same code say nothing
+
+
+def test_leaks_in_ten_thousand_small_examples_are_searched_within_a_second() -> None:
+    x, y = _rows(10_000, columns=20)
+    splits = _splits(train=(x[:7000], y[:7000]), validation=(x[7000:8000], y[7000:8000]), test=(x[8000:], y[8000:]))
+    began = process_time()
+    leak_facts(splits)
+    assert process_time() - began < 1.0  # of CPU time, which other processes do not change much; it takes 0.05 s
 
 
 def test_the_memory_of_the_search_for_leaks_grows_with_the_examples_and_not_with_their_pairs() -> None:

@@ -30,7 +30,7 @@ READERS = {
     "evaluation/test/confusion_matrix.csv": ("show",),
 }
 """The commands that need what a file holds."""
-TRAINING = 60.0
+TRAINING = 20.0
 """Seconds for a call that trains an epoch, or scores and draws one, where the machine is busy with other tests."""
 
 

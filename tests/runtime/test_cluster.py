@@ -115,7 +115,7 @@ def test_a_worker_waits_for_a_worker_that_starts_later() -> None:
     wait_for_all(Cluster((f"127.0.0.1:{mine}", f"127.0.0.1:{other}"), 0), 60.0)
     later.join()
     servers[0].close()
-    assert monotonic() - began > 0.4
+    assert 0.4 < monotonic() - began < 30, "it does not wait for its limit"
 
 
 def test_workers_at_ipv6_addresses_find_each_other() -> None:

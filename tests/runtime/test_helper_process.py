@@ -183,7 +183,7 @@ def test_one_core_has_no_helper_process(monkeypatch: pytest.MonkeyPatch, tmp_pat
     with helper_process(nothing):
         assert submit(written, tmp_path / "file.txt").result() == os.getpid()
     monkeypatch.setattr(module, "_cores", lambda: 2)
-    with helper_process(nothing, wanted=False):
+    with helper_process(nothing, enabled=False):
         assert submit(written, tmp_path / "file.txt").result() == os.getpid()
 
 

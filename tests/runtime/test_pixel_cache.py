@@ -113,7 +113,7 @@ def test_every_kind_of_file_has_the_pixels_of_pillow_whether_or_not_it_is_kept(
     for _ in range(3):
         assert np.array_equal(files.read(backwards), expected[::-1])
     assert files.cache is not None
-    assert files.cache.kept == min(2 * blocks, len(files))
+    assert files.cache.kept_files == min(2 * blocks, len(files))
 
 
 def test_a_file_is_opened_once_in_each_epoch_until_it_is_kept(
@@ -156,7 +156,7 @@ def test_deep_values_are_kept_as_they_are(tmp_path: Path) -> None:
     files.expect_repeats()
     first, second = (files.read(np.array([0])) for _ in range(2))
     assert files.cache is not None
-    assert files.cache.kept == 1
+    assert files.cache.kept_files == 1
     assert second.dtype == np.float32
     assert np.array_equal(first, second)
     assert np.array_equal(first, plain.read(np.array([0])))

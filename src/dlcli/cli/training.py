@@ -79,7 +79,7 @@ def train(
 
         follow(loaded, cluster, offline=offline)
         return
-    with _display(quiet) as display, beside_training(wanted=cluster is None):
+    with _display(quiet) as display, beside_training(enabled=cluster is None):
         run = train_model(loaded, runs=runs, offline=offline, reporter=display, cluster=cluster, profile=profile)
     _show(run.folder, quiet=quiet, as_json=as_json)
 
@@ -209,7 +209,7 @@ def _resume(
 
         follow_resumed(run, cluster, overrides=overrides, schedule=schedule, offline=offline)  # type: ignore[arg-type]
         return
-    with _display(quiet) as display, beside_training(wanted=cluster is None):
+    with _display(quiet) as display, beside_training(enabled=cluster is None):
         options: dict[str, Any] = {"set": overrides, "schedule": schedule, "offline": offline, "cluster": cluster}
         resume(Run(run.path), reporter=display, profile=profile, **options)
     _show(run, quiet=quiet, as_json=as_json)

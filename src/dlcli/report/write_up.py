@@ -10,6 +10,7 @@ import importlib
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Any
 
 from dlcli import program
@@ -29,12 +30,12 @@ MODULES = (
 _OF_SIMPLE_MODELS = tuple(f"sklearn.{name}" for name in ("ensemble", "linear_model", "neighbors", "pipeline", "preprocessing"))
 
 
-def beside_training(*, wanted: bool = True) -> AbstractContextManager[None]:
+def beside_training(*, enabled: bool = True) -> AbstractContextManager[None]:
     """Runs a helper process beside the block for the pictures and documents of its runs.
 
     There is none in a program that imports dlcli, whose processes are its own affair.
     """
-    return helper_process(_import_modules, wanted=wanted and program.owns_process)
+    return helper_process(_import_modules, enabled=enabled and program.owns_process)
 
 
 def _import_modules() -> None:
@@ -56,12 +57,10 @@ def write_documents(run: RunFolder, log: Log, measure: Callable[[RunFolder], Any
     A run whose kind of model has no scores is not diagnosed: the rules compare losses and scores with guesses of the labels.
     The run's results are already stored: an error here is reported and logged with its traceback, and the run stays completed.
     """
-    for name, writer in (({"measurements": measure} if measure else {}) | WRITERS).items():
+    steps = {name: partial(_write_beside, writer) for name, writer in WRITERS.items()}
+    for name, step in (({"measurements": measure} if measure else {}) | steps).items():
         try:
-            if writer is measure:
-                writer(run)
-            else:
-                submit(writer, run).result()
+            step(run)
         except KeyboardInterrupt:
             _log_or_ignore(log, f"note: stopped before the {name} was written; `{command()} report {run.id}` writes it")
             return
@@ -70,6 +69,11 @@ def write_documents(run: RunFolder, log: Log, measure: Callable[[RunFolder], Any
             _log_or_ignore(
                 log, f"note: the {name} could not be written ({error}); see {layout.LOG}; the rest of the run is complete"
             )
+
+
+def _write_beside(writer: Callable[[RunFolder], Any], run: RunFolder) -> None:
+    """Writes a document in the helper process and waits for it."""
+    submit(writer, run).result()
 
 
 def diagnose_failure(run: RunFolder) -> None:

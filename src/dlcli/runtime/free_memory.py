@@ -22,6 +22,12 @@ def free_memory() -> int:
     return free if room is None else max(0, min(free, room))
 
 
+def container_limit() -> int | None:
+    """Returns the bytes that a container may use; None without a limit."""
+    limits = (_text(_GROUPS / files[0]).strip() for files in _FILES)
+    return next((int(limit) for limit in limits if limit.isdigit()), None)
+
+
 def _container_room() -> int | None:
     """Returns the free bytes of the control group of a container; None without a limit."""
     for limit_file, use_file, statistics_file, entry in _FILES:

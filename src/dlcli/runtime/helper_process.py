@@ -113,15 +113,15 @@ _current: HelperProcess | None = None
 
 
 @contextmanager
-def helper_process(prepare: Callable[[], None], *, wanted: bool = True) -> Iterator[None]:
+def helper_process(prepare: Callable[[], None], *, enabled: bool = True) -> Iterator[None]:
     """Runs a helper process beside the block, where the machine has a second core for it.
 
     Args:
         prepare: what the process calls first, while this one does something else; what it raises is ignored.
-        wanted: whether there is one at all.
+        enabled: False to run the block without a helper process.
     """
     global _current
-    if not wanted or _current is not None or _cores() < 2:
+    if not enabled or _current is not None or _cores() < 2:
         yield
         return
     try:

@@ -128,14 +128,12 @@ def check_memory() -> Check:
     """Checks the memory of the machine, or of the container if that is less."""
     import psutil
 
-    from dlcli.runtime.free_memory import free_memory
+    from dlcli.runtime.free_memory import container_limit, free_memory
 
-    total, free, of = psutil.virtual_memory().total, free_memory(), ""
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        limit = _read(path)
-        if limit.isdigit() and int(limit) < total:
-            total, of = int(limit), " (limit of the container)"
-    finding = f"{_gib(free)} free of {_gib(total)}{of}"
+    total, free, limit = psutil.virtual_memory().total, free_memory(), container_limit()
+    finding = f"{_gib(free)} free of {_gib(total)}"
+    if limit is not None and limit < total:
+        finding = f"{_gib(free)} free of {_gib(limit)} (limit of the container)"
     if free < LEAST_MEMORY * 2**30:
         return Check("memory", "warn", finding, "close other programs, or choose a smaller batch_size")
     return Check("memory", "ok", finding)

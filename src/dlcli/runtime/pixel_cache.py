@@ -30,11 +30,11 @@ class PixelCache:
 
     Attributes:
         is_open: whether pixels that are added are kept; False at first, since a command may read every file only once.
-        kept: the number of files whose pixels are in memory.
+        kept_files: the number of files whose pixels are in memory.
     """
 
     def __init__(self, files: int, shape: tuple[int, int, int], dtype: str, memory: MemoryShare) -> None:
-        self.is_open, self.kept = False, 0
+        self.is_open, self.kept_files = False, 0
         self._shape, self._dtype, self._memory = shape, np.dtype(dtype), memory
         self._rows = np.full(files, _NOT_KEPT, "int64")
         self._block_rows = max(1, min(files, BLOCK_BYTES // max(1, int(np.prod(shape)) * self._dtype.itemsize)))
@@ -63,13 +63,13 @@ class PixelCache:
             return
         with self._lock:
             if self._rows[place] == _NOT_KEPT and self._has_room():
-                self._blocks[-1][self.kept % self._block_rows] = pixels
-                self._rows[place] = self.kept  # last: other threads read the pixels as soon as the row is set
-                self.kept += 1
+                self._blocks[-1][self.kept_files % self._block_rows] = pixels
+                self._rows[place] = self.kept_files  # last: other threads read the pixels as soon as the row is set
+                self.kept_files += 1
 
     def _has_room(self) -> bool:
         """Returns whether there is a free row, in a new block if the last one is full."""
-        if self.kept < len(self._blocks) * self._block_rows:
+        if self.kept_files < len(self._blocks) * self._block_rows:
             return True
         if self._is_full:
             return False

@@ -279,8 +279,8 @@ def _faster_reading(facts: StageFacts) -> list[str]:
     if fits_in_memory(size):
         advice = []  # it did not when the data was opened
     else:
-        kept = 0 if inputs.cache is None else inputs.cache.kept
-        subject = f"the files that are not kept in memory ({kept:,} are)" if kept else "the files"
+        kept_files = 0 if inputs.cache is None else inputs.cache.kept_files
+        subject = f"the files that are not kept in memory ({kept_files:,} are)" if kept_files else "the files"
         advice = [
             f"{subject} are decoded in every epoch, since the pixels of all {len(inputs):,} need {size / 1e9:,.3g} GB, more"
             f" than {100 * MEMORY_SHARE:.0f} % of the free memory; with less they are decoded once and kept: a smaller"

@@ -168,7 +168,7 @@ class ModelSpec(Spec):
     def multiply_adds(self, shape: Shape) -> int | None:
         """Returns the multiply-adds of the layers before the output layer for one example; None if they are unknown.
 
-        Those of a backbone and of a training step of its own are unknown.
+        They are unknown for a backbone, and for a model with its own training step.
 
         Raises:
             ShapeError: a layer cannot take its input.

@@ -41,9 +41,9 @@ class LayerSpec(KerasSpec):
         return shape
 
     def multiply_adds(self, shape: Shape) -> int | None:
-        """Returns the largest number of multiply-adds for an example of this shape, those of its own weights.
+        """Returns the most multiply-adds with the layer's weights that an example of this shape takes; None if it is unknown.
 
-        A layer without weights has none worth counting. None if it is unknown, as for a layer with weights that does not say.
+        It is 0 for a layer without weights, and unknown for one with weights that does not override this method.
 
         Raises:
             ShapeError: the layer cannot take `shape`.
