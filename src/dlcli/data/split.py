@@ -9,13 +9,18 @@ import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.data.division import Pool
+from dlcli.data.groups import group_numbers
+from dlcli.data.hash_split import divided_by_hash, sampled_by_hash
+from dlcli.data.time_split import divided_by_time
 from dlcli.errors import DataError
 from dlcli.spec.data.sources import Examples, Opened
 from dlcli.spec.data.sources.part_names import SPLITS
+from dlcli.spec.data.split import TimeSettings
 from dlcli.spec.experiment import Experiment
 
 DEFAULT_SHARES = {"validation": 0.1, "test": 0.2}
 HELD_OUT = "held out from the folds"
+GAP = "within data.split.time.gap"
 FRACTION = "beyond data.split.train_fraction"
 """Why examples are in no split."""
 
@@ -82,7 +87,14 @@ def drawn_splits(opened: Opened, experiment: Experiment) -> SplitExamples:
         DataError: the examples, or their groups, are too few.
     """
     settings, source = experiment.data.split, opened.parts["train"]
-    division = _fold(opened, experiment) if settings.folds else _shares(opened, experiment)
+    if settings.folds:
+        division = _fold(opened, experiment)
+    elif settings.time:
+        division = _times(opened, settings.time, experiment)
+    elif settings.method == "hash":
+        division = _hashes(opened, experiment)
+    else:
+        division = _shares(opened, experiment)
     if not len(division.places["train"]):
         raise DataError("the split leaves no training examples")
     parts = opened.parts | {name: source.take(places) for name, places in division.places.items()}
@@ -117,6 +129,23 @@ def _shares(opened: Opened, experiment: Experiment) -> _Division:
             left = np.delete(left, chosen)
             rest = rest.take(np.delete(np.arange(len(rest)), chosen))
     return _Division(places | {"train": left})
+
+
+def _times(opened: Opened, settings: TimeSettings, experiment: Experiment) -> _Division:
+    """Returns the training part divided by time."""
+    split = divided_by_time(opened.parts["train"], settings, _set_shares(opened, experiment))
+    return _Division(split.places, {GAP: split.gap} if split.gap else {})
+
+
+def _hashes(opened: Opened, experiment: Experiment) -> _Division:
+    """Returns the training part divided by hashes."""
+    shares, has_files = _set_shares(opened, experiment), experiment.data.source.has_files
+    return _Division(divided_by_hash(opened.parts["train"], shares, experiment.seed, has_files=has_files))
+
+
+def _set_shares(opened: Opened, experiment: Experiment) -> dict[str, float]:
+    """Returns the shares of the splits to draw."""
+    return {name: share for name in ("validation", "test") if (share := share_of(name, opened, experiment))}
 
 
 def _fold(opened: Opened, experiment: Experiment) -> _Division:
@@ -160,16 +189,20 @@ def with_train_fraction(splits: SplitExamples, experiment: Experiment) -> SplitE
     fraction = experiment.data.split.train_fraction
     if fraction == 1:
         return splits
-    random = np.random.default_rng([experiment.seed, 0xF2AC])
-    chosen = pool_of(splits.train, experiment).sample(fraction, random)
+    if experiment.data.split.method == "hash":
+        has_files = experiment.data.source.has_files
+        chosen = sampled_by_hash(splits.train, fraction, experiment.seed, has_files=has_files)
+    else:
+        random = np.random.default_rng([experiment.seed, 0xF2AC])
+        chosen = pool_of(splits.train, experiment).sample(fraction, random)
     unused = {**splits.unused, FRACTION: len(splits.train) - len(chosen)}
     return replace(splits, train=splits.train.take(chosen), unused=unused)
 
 
 def pool_of(examples: Examples, experiment: Experiment) -> Pool:
     """Returns the examples with the classes and groups by which they are divided."""
-    stratify = experiment.data.split.stratify
-    return Pool(len(examples), experiment.task.output.strata(examples.targets) if stratify else None)
+    strata = experiment.task.output.strata(examples.targets) if experiment.data.split.stratify else None
+    return Pool(len(examples), strata, None if examples.groups is None else group_numbers(examples.groups))
 
 
 def share_of(name: str, opened: Opened, experiment: Experiment) -> float:

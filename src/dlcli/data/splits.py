@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 
 from dlcli.data.fingerprint import fingerprint
+from dlcli.data.groups import with_groups, with_recorded_groups
 from dlcli.data.image_files import Survey, with_value_range
 from dlcli.data.split import SplitExamples, drawn_splits, recorded_splits, with_train_fraction
+from dlcli.data.split_column import with_parts_of_column
 from dlcli.data.split_file import read_split_file
 from dlcli.errors import DataError
 from dlcli.runs.folder import REVISION
+from dlcli.runs.split_groups import recorded_groups
 from dlcli.runtime.column_kinds import ColumnKind
 from dlcli.runtime.free_memory import MemoryShare, free_memory
 from dlcli.runtime.images import ImageFiles
@@ -23,7 +26,7 @@ from dlcli.runtime.inputs import Images
 from dlcli.runtime.pixel_cache import PixelCache
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources import Examples, Opened, Request, SourceSpec
-from dlcli.spec.data.sources.base import composed, no_labels, target_notes
+from dlcli.spec.data.sources.base import ROW, composed, no_labels, target_notes
 from dlcli.spec.data.sources.column_kinds import unusual_kinds
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Task
@@ -84,6 +87,14 @@ class Splits(SplitExamples):
         changed = self.changed(lambda examples: replace(examples, inputs=examples.inputs.sharing(shared)))
         return replace(self, train=changed.train, validation=changed.validation, test=changed.test)
 
+    def groups(self) -> dict[str, str]:
+        """Returns the group of each example by its id; empty where the examples are not split by groups."""
+        groups: dict[str, str] = {}
+        for examples in self.distinct.values():
+            if examples.groups is not None:
+                groups |= zip(examples.ids, examples.groups.tolist(), strict=True)
+        return groups
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Returns the number of examples of each class or label in every split; only totals for regression."""
         return {name: self.task.output.counts(examples.targets, self.classes) for name, examples in self.by_name.items()}
@@ -124,6 +135,7 @@ def open_splits(
     *,
     offline: bool = False,
     split: dict[str, str] | None = None,
+    groups: Mapping[str, str] | None = None,
     revision: int = REVISION,
     column_kinds: Mapping[str, ColumnKind] | None = None,
 ) -> Splits:
@@ -133,6 +145,7 @@ def open_splits(
         experiment: the experiment.
         offline: whether nothing may be downloaded.
         split: the split of each example as a run recorded it, by id; None to split by the spec.
+        groups: the group of each example as a run recorded it, by id.
         revision: the revision of the run whose examples are opened again.
         column_kinds: the kinds of columns that this run recorded.
 
@@ -142,7 +155,7 @@ def open_splits(
     data = experiment.data
     is_first = split is None
     if split is None and data.split.file:
-        split = read_split_file(Path(data.split.file))
+        split, groups = read_split_file(Path(data.split.file)), recorded_groups(Path(data.split.file))
     if is_first:
         opened, faults = open_readable(experiment, offline=offline, split=split, column_kinds=column_kinds)
     else:
@@ -150,6 +163,7 @@ def open_splits(
         faults = []
         _refuse_unfit(opened, experiment)
     splits = drawn_splits(opened, experiment) if split is None else recorded_splits(opened, split, experiment)
+    splits = splits.changed(lambda examples: with_recorded_groups(examples, groups)) if groups else splits
     splits = with_train_fraction(splits, experiment) if is_first and split is not None else splits
     splits, image, image_notes = with_value_range(splits, data.image, opened.value_range, first=is_first)
     notes = [*opened.notes, *_notes(splits, opened, experiment.task), *image_notes]
@@ -193,6 +207,10 @@ def open_readable(
     data = experiment.data
     opened = open_examples(experiment, offline=offline, split=split, revision=REVISION, column_kinds=column_kinds)
     opened, faults = _readable(opened, data.on_error, data.skip_budget)
+    if split is None and data.split.column:
+        opened = with_parts_of_column(opened, data.split.column)
+    if split is None and data.split.group:
+        opened = with_groups(opened, data.split.group)
     _refuse_unfit(opened, experiment)
     return opened, faults
 
@@ -211,12 +229,19 @@ def open_examples(
         DataError: the data cannot be read, or lacks one of the classes.
     """
     data = experiment.data
-    request = Request(experiment.task, data.image, experiment.seed, offline, revision, column_kinds or {})
+    side_columns = _side_columns(experiment) if split is None else ()
+    request = Request(experiment.task, data.image, experiment.seed, offline, revision, column_kinds or {}, side_columns)
     opened = open_source(data.source, request)
     if split is not None and revision > 1 and not _names_all(split, opened):
         first_revision = open_source(data.source, replace(request, revision=1))
         opened = first_revision if _names_all(split, first_revision) else opened
     return _of_classes(opened, tuple(data.classes)) if data.classes else opened
+
+
+def _side_columns(experiment: Experiment) -> tuple[str, ...]:
+    """Returns the side columns that the split needs."""
+    split, source = experiment.data.split, experiment.data.source
+    return (*split.side_columns, *((ROW,) if split.method == "hash" and source.has_rows and split.group is None else ()))
 
 
 def open_source(source: SourceSpec, request: Request) -> Opened:

@@ -71,6 +71,7 @@ class DataFile(RunFile, _Content):
     gaps: dict[str, Count] | None = None
     notes: list[str] = []
     test_is_validation: bool = False
+    unused: dict[str, Count] = {}
     lines: list[str] = []
     column_kinds: dict[str, str] = {}
     shared_inputs: dict[str, list[str]] = {}

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ from dlcli.runs.files import append_line, new_name, read_json, read_table, repla
 from dlcli.runs.history import History
 from dlcli.runs.hold import held, is_held
 from dlcli.runs.layout import EVALUATION, METRICS, OTHER_DATA, RunPaths
+from dlcli.runs.split_groups import GROUP, recorded_groups
 from dlcli.spec.data.sources.part_names import SPLITS
 from dlcli.spec.experiment import Experiment
 
@@ -258,10 +259,21 @@ class RunFolder(RunPaths):
             raise DamagedFile(f"{path}: has the unknown split {unknown_split[:40]!r}; splits are {', '.join(SPLITS)}")
         return {row["id"]: row["split"] for row in rows}
 
-    def write_split(self, ids_by_split: dict[str, list[str]]) -> None:
-        """Replaces `split.csv` by the ids of each split."""
+    def groups(self) -> dict[str, str]:
+        """Returns the group of each example by its id; empty where the examples were not split by groups.
+
+        Raises:
+            DamagedFile: the file cannot be read.
+        """
+        return recorded_groups(self.split_path)
+
+    def write_split(self, ids_by_split: dict[str, list[str]], groups: Mapping[str, str] | None = None) -> None:
+        """Replaces `split.csv` by the ids of each split, with the group of each id where there are groups."""
         rows = ((example, split_name) for split_name, split_ids in ids_by_split.items() for example in split_ids)
-        write_table(self.split_path, ("id", "split"), rows)
+        if groups:
+            write_table(self.split_path, ("id", "split", GROUP), ((*row, groups.get(row[0], row[0])) for row in rows))
+        else:
+            write_table(self.split_path, ("id", "split"), rows)
 
     @property
     def history_file(self) -> History:

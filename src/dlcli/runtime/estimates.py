@@ -56,6 +56,16 @@ def wilson(share: float, size: float) -> Interval:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def effective_size(share: float, width: float) -> float:
+    """Returns the number of examples for which Wilson's interval of a share has a width, which is between 0 and 1."""
+    low, high = 1e-6, 1e15
+    for _ in range(100):
+        middle = sqrt(low * high)
+        below, above = wilson(share, middle)
+        low, high = (middle, high) if above - below > width else (low, middle)
+    return sqrt(low * high)
+
+
 def student(examples: int) -> float:
     """Returns the quantile of Student's distribution for the mean of a number of examples."""
     from scipy.special import stdtrit

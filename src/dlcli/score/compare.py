@@ -20,7 +20,7 @@ from dlcli.runs import RunFolder
 from dlcli.runs.compare import not_scored
 from dlcli.runs.scored_splits import split_note, split_title
 from dlcli.runtime.estimates import Estimate
-from dlcli.score.intervals import LEVEL, difference_interval, loss_estimate, metric_estimate
+from dlcli.score.intervals import LEVEL, clustered, difference_interval, loss_estimate, metric_estimate
 from dlcli.score.outcome import Outcome, has_outcome, read_outcome
 from dlcli.spec.base import dump
 from dlcli.spec.training.metrics import Accuracy, MetricSpec, higher_is_better
@@ -244,8 +244,15 @@ def _select(outcome: Outcome, places: Array) -> Outcome:
     scores = None if outcome.scores is None else outcome.scores[places]
     numbers = None if outcome.predicted_numbers is None else outcome.predicted_numbers[places]
     losses = None if outcome.losses is None else outcome.losses[places]
-    ids = [outcome.ids[place] for place in places.tolist()]
-    return replace(outcome, ids=ids, truth=outcome.truth[places], scores=scores, predicted_numbers=numbers, losses=losses)
+    return replace(
+        outcome,
+        ids=[outcome.ids[place] for place in places.tolist()],
+        truth=outcome.truth[places],
+        scores=scores,
+        predicted_numbers=numbers,
+        losses=losses,
+        groups=None if outcome.groups is None else outcome.groups[places],
+    )
 
 
 def _metrics(runs: list[RunFolder], matched: Matched) -> list[MetricSpec]:
@@ -263,7 +270,7 @@ def _metrics(runs: list[RunFolder], matched: Matched) -> list[MetricSpec]:
 
 def compare(metric: MetricSpec, ours: Outcome, theirs: Outcome) -> Difference:
     """Returns how a metric of the second outcome differs from the first one's, on the same examples."""
-    if isinstance(metric, Accuracy) and ours.has_one_class:
+    if isinstance(metric, Accuracy) and ours.has_one_class and ours.groups is None:
         return _accuracies(metric.name, ours.predicted == ours.truth, theirs.predicted == theirs.truth)
     assert ours.scores is not None
     assert theirs.scores is not None
@@ -272,7 +279,7 @@ def compare(metric: MetricSpec, ours: Outcome, theirs: Outcome) -> Difference:
         value = metric.score(ours.truth, ours.scores, ours.task)
         return Difference(metric.name, value, value, (0.0, 0.0), "same", higher)
     estimates = [
-        metric_estimate(metric, outcome.truth, outcome.scores, outcome.task)
+        clustered(metric_estimate(metric, outcome.truth, outcome.scores, outcome.task), ours.groups)
         for outcome in (ours, theirs)
         if outcome.scores is not None
     ]
@@ -288,7 +295,9 @@ def compare_losses(ours: Outcome, theirs: Outcome) -> Difference:
     if np.array_equal(first, other):
         value = float(first.mean()) if len(first) else float("nan")
         return Difference("loss", value, value, (0.0, 0.0), "same", False)
-    return _difference("loss", loss_estimate(first), loss_estimate(other), higher=False)
+    groups = None if ours.groups is None else ours.groups[is_counted]
+    estimates = [clustered(loss_estimate(losses), groups) for losses in (first, other)]
+    return _difference("loss", *estimates, higher=False)
 
 
 def _difference(name: str, first: Estimate, other: Estimate, *, higher: bool) -> Difference:

@@ -30,7 +30,7 @@ from dlcli.runtime.stream import data_errors
 from dlcli.score.calibration import fit_temperature
 from dlcli.score.details import notable_examples
 from dlcli.score.examples import write_examples
-from dlcli.score.intervals import loss_estimate, metric_estimate
+from dlcli.score.intervals import clustered, group_notes, loss_estimate, metric_estimate
 from dlcli.score.outcome import Outcome
 from dlcli.score.record import Evaluation, Scores, write_evaluation
 from dlcli.score.slices import columns_of, slices
@@ -181,7 +181,8 @@ def _begin(
         model = _model_for(experiment, run, scored_data)
         outcome = with_losses(experiment, predict_examples(experiment, scored_data, model))
         unfamiliar = notes_on(model, scored_data.examples.inputs, data.get("gaps"))
-        scores = replace(score_outcome(experiment, outcome, data), notes=[*scored_data.notes, *unfamiliar])
+        notes = [*scored_data.notes, *unfamiliar, *group_notes(outcome.groups)]
+        scores = replace(score_outcome(experiment, outcome, data), notes=notes)
         check()
         folder = run.made_evaluation(scored_data.name)
         write_examples(
@@ -244,7 +245,15 @@ def predict_examples(experiment: Experiment, scored_data: ScoredData, model: Any
             f"the model's output for {len(not_finite):,} of {len(scores):,} examples of {scored_data.name} is not a number,"
             f" first for {examples.ids[not_finite[0]]}: they cannot be scored"
         )
-    return Outcome(experiment.task, scored_data.name, examples.ids, scored_data.classes, examples.targets, scores)
+    return Outcome(
+        experiment.task,
+        scored_data.name,
+        examples.ids,
+        scored_data.classes,
+        examples.targets,
+        scores,
+        groups=examples.groups,
+    )
 
 
 def with_losses(experiment: Experiment, outcome: Outcome) -> Outcome:
@@ -267,6 +276,7 @@ def _with_intervals(experiment: Experiment, outcome: Outcome, data: dict[str, An
     losses = each_loss(experiment, len(outcome.classes), truth, scores)
     estimates = {"loss": loss_estimate(losses)}
     estimates |= {metric.name: metric_estimate(metric, truth, scores, task) for metric in experiment.training.metrics or []}
+    estimates = {metric: clustered(estimate, outcome.groups) for metric, estimate in estimates.items()}
     name, baseline_scores = task.output.guess(outcome.classes, data, len(outcome))
     baseline = {} if baseline_scores is None else _metric_values(experiment, truth, baseline_scores)
     values = {metric: estimate.value for metric, estimate in estimates.items()}

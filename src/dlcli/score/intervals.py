@@ -12,13 +12,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dlcli.arrays import Array
-from dlcli.runtime.estimates import FEWEST_VALUES, LEVEL, Estimate, Interval, of_values, student
+from dlcli.runtime.estimates import FEWEST_VALUES, LEVEL, Estimate, Interval, effective_size, of_values, student, wilson
 from dlcli.tasks import Task
 
 if TYPE_CHECKING:
     from dlcli.spec.training.metrics import MetricSpec
 
-__all__ = ["LEVEL", "difference_interval", "loss_estimate", "mean_interval", "metric_estimate", "metric_interval"]
+__all__ = [
+    "LEVEL",
+    "clustered",
+    "difference_interval",
+    "group_notes",
+    "loss_estimate",
+    "mean_interval",
+    "metric_estimate",
+    "metric_interval",
+]
 
 
 def metric_estimate(metric: MetricSpec, truth: Array, scores: Array, task: Task) -> Estimate:
@@ -44,6 +53,55 @@ def loss_estimate(losses: Array) -> Estimate:
 def mean_interval(values: Array) -> Interval | None:
     """Returns the 95 % interval of a mean over examples; None where there are too few, or all are the same."""
     return of_values(values).interval
+
+
+def group_notes(groups: Array | None) -> list[str]:
+    """Returns a note that intervals consider the groups of the examples; none without groups."""
+    if groups is None:
+        return []
+    return [f"intervals are those of {len(set(groups.tolist())):,} groups: examples of one group are not independent"]
+
+
+def clustered(estimate: Estimate, groups: Array | None) -> Estimate:
+    """Returns the estimate for examples that depend on each other within groups; its influences are those of the groups.
+
+    The variance of the score is that of the sums of influences of each group (Liang and Zeger 1986, Biometrika 73, 13-22),
+    with the correction G / (G - 1) for G groups and Student's quantile of G - 1 degrees of freedom. Its ratio to the variance
+    of independent examples is the design effect (Kish 1965): a bounded score has Wilson's interval for a number of examples
+    that is divided by it, and other intervals are stretched by its root. It is at least 1; if all examples have the same
+    influence, it is that of groups whose examples are all alike.
+
+    Args:
+        estimate: the estimate for independent examples.
+        groups: the group of each example `(n,)`; None if the examples are independent.
+    """
+    influence = estimate.influence
+    if groups is None or len(groups) != len(influence):
+        return estimate
+    numbers = np.unique(groups.astype(str), return_inverse=True)[1]
+    sums, sizes, count = np.bincount(numbers, weights=influence), np.bincount(numbers), len(influence)
+    by_group = replace(estimate, influence=sums * len(sums) / count)
+    if estimate.interval is None:
+        return by_group
+    fewest = 2 if estimate.bounded else FEWEST_VALUES
+    if len(sums) < fewest:
+        return replace(by_group, interval=None, reason=f"fewer than {fewest} groups")
+    total = float((influence**2).sum())
+    effect = float((sums**2).sum()) * len(sums) / (len(sums) - 1) / total if total > 0 else float((sizes**2).sum()) / count
+    factor = max(effect, 1.0) * (student(len(sums)) / student(count)) ** 2
+    low, high = estimate.interval
+    if estimate.bounded and 0 <= low <= estimate.value <= high <= 1:
+        size = effective_size(estimate.value, high - low)
+        return replace(by_group, interval=wilson(estimate.value, size / factor))
+    return replace(by_group, interval=_stretched(estimate, sqrt(factor)))
+
+
+def _stretched(estimate: Estimate, factor: float) -> Interval:
+    """Returns an interval whose distances from the value are multiplied by a factor; within -1 to 1 if it is bounded."""
+    assert estimate.interval is not None
+    low, high = estimate.interval
+    low, high = estimate.value - factor * (estimate.value - low), estimate.value + factor * (high - estimate.value)
+    return (max(low, -1.0), min(high, 1.0)) if estimate.bounded and estimate.interval[0] >= -1 else (low, high)
 
 
 def difference_interval(first: Estimate, second: Estimate) -> Interval | None:

@@ -31,6 +31,7 @@ class Outcome:
             None above 1,000 classes. Truth and scores of an output that is not a row have the shapes of its output type.
         predicted_numbers: the predicted class numbers `(n,)` where scores are None.
         losses: the loss of each example `(n,)`; None where it is not known.
+        groups: the group of each example, objects `(n,)`, where examples were split by groups; else None.
     """
 
     task: Task
@@ -41,6 +42,7 @@ class Outcome:
     scores: Array | None
     predicted_numbers: Array | None = None
     losses: Array | None = None
+    groups: Array | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -128,7 +130,9 @@ def read_outcome(run: RunFolder, split: str) -> Outcome:
     if not ids:
         raise DamagedFile(f"{path}: contains no predictions")
     outcome = Outcome(task, split, ids, stored.names, stored.truth, stored.scores, stored.predicted)
-    return replace(outcome, losses=_losses(folder, ids))
+    recorded = run.groups()
+    groups = np.array([recorded.get(example, example) for example in ids], dtype=object) if recorded else None
+    return replace(outcome, losses=_losses(folder, ids), groups=groups)
 
 
 def _losses(folder: Path, ids: list[str]) -> Array | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from dlcli.errors import DataError, UsageError
+from dlcli.errors import UsageError
 from dlcli.score.intervals import metric_interval
 from dlcli.score.outcome import Outcome
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.data.sources.csv import Csv
 from dlcli.spec.data.sources.folder import Folder
+from dlcli.spec.data.sources.metadata import METADATA, read_metadata
 from dlcli.spec.training.metrics import MetricSpec
 
-METADATA = "metadata.csv"
 _MOST_VALUES = 20
 _QUARTERS = 4
 _OTHERS = "(others)"
@@ -131,19 +130,11 @@ def _csv_columns(source: Csv, examples: Examples, requested: Sequence[str]) -> d
 
 
 def _metadata(folder: Path, examples: Examples, requested: Sequence[str]) -> dict[str, list[str]]:
-    path = folder / METADATA
-    if not path.is_file():
+    if not (folder / METADATA).is_file():
         raise UsageError(f"--slice: {folder} has no {METADATA} (a table with the column file_name and others)")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
-    names = [name for name in (rows[0] if rows else {}) if name]
-    if "file_name" not in names:
-        raise DataError(f"{path}: needs a column file_name, and rows")
+    row_of_file = read_metadata(folder)
+    names = list(next(iter(row_of_file.values())))
     _refuse_unknown(requested, names, METADATA)
-    row_of_file = {row["file_name"]: row for row in rows}
     return {name: [(row_of_file.get(example_id, {}).get(name) or "") for example_id in examples.ids] for name in requested}
 
 

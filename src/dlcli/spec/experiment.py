@@ -241,7 +241,10 @@ def with_defaults(experiment: Experiment) -> Experiment:
             "loss": training.loss if isinstance(training.loss, LossSpec) else _default_loss(task, metrics),
         }
     )
-    return experiment.model_copy(update={"training": resolved, "data": _as_the_backbone_wants(experiment)})
+    data = _as_the_backbone_wants(experiment)
+    source = data.source.without_inputs(data.split.side_columns) if data.split.side_columns else data.source
+    data = data if source is data.source else data.model_copy(update={"source": source})
+    return experiment.model_copy(update={"training": resolved, "data": data})
 
 
 def _default_monitor(experiment: Experiment, metrics: list[MetricSpec]) -> str:

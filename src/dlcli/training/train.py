@@ -188,7 +188,7 @@ def _opened(run: RunFolder, experiment: Experiment, device: Device, log: Log, *,
         log(scale_in_words(scale, splits.classes))
     run.write_spec(to_yaml(experiment))
     run.write_data(splits.describe() | {"leaks": leak_facts(splits), "gaps": gaps_of(splits.train.inputs)})
-    run.write_split({name: examples.ids for name, examples in splits.distinct.items()})
+    run.write_split({name: examples.ids for name, examples in splits.distinct.items()}, splits.groups())
     return experiment, splits
 
 

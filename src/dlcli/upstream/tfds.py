@@ -6,7 +6,7 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from math import prod
 from pathlib import Path
@@ -124,6 +124,25 @@ def read_split(builder: Any, expression: str, convert: Convert | None = None) ->
         columns = _one_by_one(dataset, specs, convert)
     inputs, labels = tf.nest.pack_sequence_as(dataset.element_spec, columns)
     return inputs, labels
+
+
+def read_features(builder: Any, expression: str, names: Sequence[str]) -> dict[str, Any]:
+    """Returns single features of all examples of a TFDS split expression as arrays `(n, ...)`, in the order of `read_split`.
+
+    Only these features are decoded.
+
+    Raises:
+        ValueError: the expression names a split that the set does not have.
+    """
+    import numpy as np
+    from tensorflow_datasets.core.decode import PartialDecoding
+
+    decoders = PartialDecoding({name: builder.info.features[name] for name in names})
+    dataset = builder.as_dataset(
+        split=expression, shuffle_files=False, decoders=decoders, read_config=_read_config(builder), batch_size=None
+    )
+    examples = list(dataset.with_options(steady_options()).as_numpy_iterator())
+    return {name: np.array([example[name] for example in examples]) for name in names}
 
 
 def _read_config(builder: Any) -> Any:

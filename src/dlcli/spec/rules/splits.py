@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 from dlcli.spec.experiment import Experiment
+from dlcli.visible import listed
 
-Finding = tuple[tuple[str | int, ...], str]
+Place = tuple[str | int, ...]
+Finding = tuple[Place, str]
 
 
 def _splits_leave_training(experiment: Experiment) -> Iterator[Finding]:
@@ -25,6 +28,8 @@ def _splits_leave_training(experiment: Experiment) -> Iterator[Finding]:
 
 def _explicit_splits_fit(experiment: Experiment) -> Iterator[Finding]:
     facts, split = experiment.data.facts(experiment.task), experiment.data.split
+    if split.column is not None:  # which names the splits of the source, once it is read
+        return
     for part, setting, share in (
         ("validation", facts.has_validation, split.validation),
         ("test", facts.has_test, split.test),
@@ -49,12 +54,68 @@ def _folds_are_complete(experiment: Experiment) -> Iterator[Finding]:
         yield ("data", "split", "fold"), f"expected 1 to {split.folds}, the number of folds"
     if split.test == "validation":
         yield ("data", "split", "test"), "the test split is a fold; remove `test: validation` or `folds`"
-    if split.file is not None:
-        yield ("data", "split", "folds"), "`file` sets the split of each example; remove `folds` or `file`"
+
+
+def _one_way_to_split(experiment: Experiment) -> Iterator[Finding]:
+    """Yields settings that contradict each other."""
+    split, facts = experiment.data.split, experiment.data.facts(experiment.task)
+    used = {name for name in ("file", "column", "group", "time", "folds") if getattr(split, name) is not None}
+    used |= {"method: hash"} if split.method == "hash" else set()
+    for name, excluded in _EXCLUDED.items():
+        for other in excluded if name in used else ():
+            if other in used:
+                yield ("data", "split", other.partition(":")[0]), f"has no effect with `{name}`; remove one of the two"
+    own = [part for part, has in (("validation", facts.has_validation), ("test", facts.has_test)) if has]
+    if split.column is not None and own:
+        yield ("data", "split", "column"), f"the source has its own {' and '.join(own)} split"
+
+
+_EXCLUDED = {
+    "file": ("column", "group", "time", "method: hash", "folds"),
+    "time": ("group", "folds", "method: hash"),
+    "folds": ("method: hash",),
+}
+
+
+def _side_columns_exist(experiment: Experiment) -> Iterator[Finding]:
+    """Yields columns that decide the split and that the source does not have, or that are the target."""
+    split, source = experiment.data.split, experiment.data.source
+    columns = source.side_columns()
+    targets = getattr(source, "target", None)
+    for key in ("group", "time", "column"):
+        setting = getattr(split, key)
+        column = setting if isinstance(setting, str) else setting and setting.column
+        place: Place = ("data", "split", key) if isinstance(setting, str) else ("data", "split", key, "column")
+        if not column:
+            continue
+        if column in (targets if isinstance(targets, list) else [targets]):
+            yield place, f"`{column}` is the target"
+        elif columns == ():
+            yield place, f"a {source.kind} source has no columns beside its inputs"
+        elif columns is not None and column not in columns and not any(source.faults()):
+            yield place, f"the source has no column `{column}`{_nearest(column, columns)}"
+
+
+def _nearest(column: str, columns: tuple[str, ...]) -> str:
+    near = get_close_matches(column, columns, 1)
+    return f"; did you mean `{near[0]}`?" if near else f"; it has {listed(columns)}"
+
+
+def _groups_have_one_definition(experiment: Experiment) -> Iterator[Finding]:
+    group, source = experiment.data.split.group, experiment.data.source
+    if group is None:
+        return
+    if (group.column is None) == (group.name is None):
+        yield ("data", "split", "group"), "expected `column` or `name`"
+    elif group.name is not None and not source.has_files:
+        yield ("data", "split", "group", "name"), f"the examples of a {source.kind} source are not files; set `column`"
 
 
 RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
     _splits_leave_training,
     _explicit_splits_fit,
     _folds_are_complete,
+    _one_way_to_split,
+    _side_columns_exist,
+    _groups_have_one_definition,
 )

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from unicodedata import normalize
 
 from dlcli.errors import DataError
@@ -58,11 +58,15 @@ class Examples:
     `targets` are class numbers int64 `(n,)`, labels 0 or 1 float32 `(n, labels)`, or numbers float32 `(n, targets)`. `ids`
     name each example for good: a row's number, a file's path below its folder. Targets of an output type that is not a row may
     have other axes; without labels they are `(n, 0)` until they are computed from the inputs (`OutputType.targets`).
+    `side_columns` are those of `Request.side_columns` that the source's part has, `(n,)`: numbers, dates (datetime64), or
+    objects, text or None. `groups` is the group of each example, text objects `(n,)`, where examples are split by groups.
     """
 
     inputs: Inputs
     targets: Array
     ids: list[str]
+    side_columns: Mapping[str, Array] = field(default_factory=dict)
+    groups: Array | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -71,7 +75,10 @@ class Examples:
         """Returns the examples at some places."""
         if len(places) == len(self) and (places == range(len(self))).all():
             return self
-        return Examples(self.inputs.take(places), self.targets[places], [self.ids[place] for place in places])
+        side_columns = {name: values[places] for name, values in self.side_columns.items()}
+        groups = None if self.groups is None else self.groups[places]
+        ids = [self.ids[place] for place in places]
+        return Examples(self.inputs.take(places), self.targets[places], ids, side_columns, groups)
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,8 @@ class Request:
 
     `revision` is that of the run whose examples are read again (`RunFolder.revision`): earlier ones found and named them by
     other rules. `column_kinds` are the kinds of columns that this run recorded, which a kind that is added later
-    does not change.
+    does not change. `side_columns` are the names of columns that decide the split of an example; they are inputs only if the
+    spec lists them. The source puts those that a part has into `Examples.side_columns`.
     """
 
     task: Task
@@ -106,10 +114,23 @@ class Request:
     offline: bool = False
     revision: int = 2
     column_kinds: Mapping[str, ColumnKind] = field(default_factory=dict)
+    side_columns: tuple[str, ...] = ()
+
+
+ROW = "\0row"
+"""The side column with the text of a whole row, which a table gives."""
 
 
 class SourceSpec(Spec):
-    """A source of examples. `facts` and `faults` never import NumPy or TensorFlow; `open` may."""
+    """A source of examples. `facts` and `faults` never import NumPy or TensorFlow; `open` may.
+
+    Attributes:
+        has_files: whether each example is a file, and its id the file's path.
+        has_rows: whether it gives the side column `ROW`.
+    """
+
+    has_files: ClassVar[bool] = False
+    has_rows: ClassVar[bool] = False
 
     def facts(self, task: Task) -> Facts:
         """Returns what is known without opening it."""
@@ -122,6 +143,14 @@ class SourceSpec(Spec):
     def notes(self) -> Iterator[str]:
         """Yields what is known of it without opening it and a user should know, such as folders that are not used."""
         yield from ()
+
+    def side_columns(self) -> tuple[str, ...] | None:
+        """Returns the columns that it can give as `Examples.side_columns`; None where they are unknown without opening it."""
+        return ()
+
+    def without_inputs(self, columns: tuple[str, ...]) -> Self:
+        """Returns the source in which these columns are not inputs, unless the spec lists them as inputs."""
+        return self
 
     def open(self, request: Request) -> Opened:
         """Returns its examples.

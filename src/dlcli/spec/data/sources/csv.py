@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
@@ -64,6 +64,7 @@ class Csv(SourceSpec):
     marks (`NA`, `NaN`, `null`, `None`, ...) are missing values. The format of a file is detected, shown, and may be set.
     """
 
+    has_rows: ClassVar[bool] = True
     kind: Literal["csv"]
     path: FilePath = Field(description="File with the training rows: .csv, .tsv, .csv.gz, .parquet, .xlsx.")
     test: FilePath | None = Field(default=None, description="File with the test rows.")
@@ -324,6 +325,18 @@ class Csv(SourceSpec):
         excluded = {*self.named(self.targets, columns), *self.named(self.drop, columns)}
         return [name for name in dict.fromkeys(columns) if name not in excluded]
 
+    def side_columns(self) -> tuple[str, ...] | None:
+        """Returns the columns of the training file."""
+        from dlcli.spec.data.sources.csv_side import header_of
+
+        return header_of(self)
+
+    def without_inputs(self, columns: tuple[str, ...]) -> Csv:
+        """Returns the source that drops these columns, unless a field lists them as inputs, dates or columns of a kind."""
+        listed = {*self.drop, *chain.from_iterable(self._kind_settings().values()), *self.dates}
+        dropped = [column for column in columns if column not in listed] if self.features == "all" else []
+        return self.model_copy(update={"drop": [*self.drop, *dropped]}) if dropped else self
+
     def open(self, request: Request) -> Opened:
         """Returns the rows as columns in the dtypes of their kinds.
 
@@ -334,6 +347,7 @@ class Csv(SourceSpec):
         from dlcli.spec.data.sources.csv_columns import Columns
         from dlcli.spec.data.sources.csv_labels import class_notes, labels, with_targets
         from dlcli.spec.data.sources.csv_rows import ignored_columns
+        from dlcli.spec.data.sources.csv_side import side_values
 
         tables, notes, part_notes = {}, list[str](), dict[str, tuple[str, ...]]()
         for part, path in self.files.items():
@@ -349,7 +363,11 @@ class Csv(SourceSpec):
         for part, table in tables.items():
             targets, classes = labels(self, table, request.task, classes)
             ids = [f"{part}/{number - 1}" for number in table.numbers.tolist()]
-            parts[part] = Examples(TableColumns(columns.read(table), columns.kinds), targets, ids)
+            inputs, side_columns = (
+                TableColumns(columns.read(table), columns.kinds),
+                side_values(self, table, request.side_columns),
+            )
+            parts[part] = Examples(inputs, targets, ids, side_columns)
         names = classes or tuple(self.targets)
         notes += [
             *columns.notes,

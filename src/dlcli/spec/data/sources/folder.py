@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
@@ -16,11 +16,15 @@ from dlcli.spec.data.sources import folder_revision_1
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, composed, label_notes
 from dlcli.spec.data.sources.file_tree import Tree, by_extension, has_image, holds_image, listing, walk
 from dlcli.spec.data.sources.folder_layout import Layout, find_layout, named_layout
+from dlcli.spec.data.sources.metadata import METADATA, metadata_columns, read_metadata
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import Task, names_of
 
-METADATA = "metadata.csv"
-"""A table in the folder whose columns `evaluate --slice` groups the images by."""
+if TYPE_CHECKING:
+    from dlcli.arrays import Array
+
+SUBFOLDER = "folder"
+"""The side column with the first folder below that of the class, unless `metadata.csv` has a column of this name."""
 _PLAIN_NAMES = ("train", "training", "validation", "val", "valid", "test")
 _MOST_NAMED = 10
 Images = Mapping[str, Mapping[str, list[str]]]
@@ -36,6 +40,7 @@ class Folder(SourceSpec):
     and folders are ignored.
     """
 
+    has_files: ClassVar[bool] = True
     kind: Literal["folder"]
     path: FilePath = Field(description="Folder of the images.")
     parts: dict[Literal["train", "validation", "test"], str] | None = Field(
@@ -104,6 +109,10 @@ class Folder(SourceSpec):
         other._known_classes = frozenset(map(composed, classes))
         return other
 
+    def side_columns(self) -> tuple[str, ...] | None:
+        """Returns the columns of `metadata.csv`, and `folder`."""
+        return tuple(dict.fromkeys((*metadata_columns(Path(self.path)), SUBFOLDER)))
+
     def open(self, request: Request) -> Opened:
         """Returns the images of every part, to be read when needed, in the order of their paths.
 
@@ -131,8 +140,36 @@ class Folder(SourceSpec):
             paths = [path for name in classes for path in by_class.get(name, ())]
             numbers = [number for number, name in enumerate(classes) for _ in by_class.get(name, ())]
             ids = [_text(Path(os.path.relpath(path, self.path)).as_posix()) for path in paths]
-            parts[part] = Examples(ImageFiles(tuple(paths), request.image), np.array(numbers, dtype="int64"), ids)
+            side_columns = self._side_values(ids, paths, request.side_columns)
+            parts[part] = Examples(ImageFiles(tuple(paths), request.image), np.array(numbers, dtype="int64"), ids, side_columns)
         return parts
+
+    def _side_values(self, ids: list[str], paths: list[str], names: tuple[str, ...]) -> dict[str, Array]:
+        """Returns the requested columns as text objects `(n,)`, None for an image without a row or a sub-folder.
+
+        Raises:
+            DataError: `metadata.csv` cannot be read.
+        """
+        import numpy as np
+
+        columns, values = metadata_columns(Path(self.path)), dict[str, list[str | None]]()
+        rows = read_metadata(Path(self.path)) if set(names) & set(columns) else {}
+        for name in names:
+            if name in columns:
+                values[name] = [rows.get(example_id, {}).get(name) or None for example_id in ids]
+            elif name == SUBFOLDER:
+                roots = {path for classes in self.layout().classes.values() for of in classes.values() for path in of}
+                values[name] = [_subfolder(path, roots) for path in paths]
+        return {name: np.array(column, dtype=object) for name, column in values.items()}
+
+
+def _subfolder(path: str, class_folders: set[str]) -> str | None:
+    """Returns the name of the first folder between the folder of a class and an image; None if there is none."""
+    folder = os.path.dirname(path)
+    below = ""
+    while folder not in class_folders and len(folder) > 1:
+        folder, below = os.path.split(folder)
+    return _text(below) if below else None
 
 
 def _layout(path: str, parts: tuple[tuple[str, str], ...] | None, class_names: frozenset[str]) -> Layout:

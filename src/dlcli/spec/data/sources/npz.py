@@ -6,10 +6,11 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from dlcli.errors import DataError
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes, labels_of, no_labels, row_ids
@@ -46,6 +47,7 @@ class Npz(SourceSpec):
         description="Name of the array with the labels; if there are several, of those of the training split. `null`: there are"
         " none, for a task without labels.",
     )
+    _side_columns: tuple[str, ...] = PrivateAttr(default=())
 
     def facts(self, task: Task) -> Facts:
         """Returns the splits of the file, and the shape of an example by the header of the training split's array."""
@@ -171,11 +173,42 @@ class Npz(SourceSpec):
                     f" np.save('{name}.npy', np.load('{Path(self.path).name}')['{name}'])"
                 )
         used = {name for pair in pairs.values() for name in pair} | set(features.values())
+        used |= {name for column in self._side_columns for same in parts_of(column, names).values() for name in same}
         unused = [name for name in names if name not in used]
         if unused:
             labels = {name for same in targets.values() for name in same}
             alone = " (labels without inputs)" if set(unused) <= labels else ""
             yield f"the file's arrays {', '.join(f'`{name}`' for name in unused)} are not used{alone}"
+
+    def side_columns(self) -> tuple[str, ...] | None:
+        """Returns the names of the arrays."""
+        names = self._names()
+        return None if names is None else tuple(names)
+
+    def without_inputs(self, columns: tuple[str, ...]) -> Npz:
+        """Returns the source that does not report these arrays as unused."""
+        source = self.model_copy()
+        source._side_columns = columns
+        return source
+
+    def _side_values(self, archive: Any, part: str, examples: int, names: tuple[str, ...]) -> dict[str, Array]:
+        """Returns the requested arrays that a part has, `(n,)`: `patient_test` beside `patient` or `patient_train`.
+
+        Raises:
+            DataError: an array does not have one value for each example.
+        """
+        import numpy as np
+
+        values: dict[str, Array] = {}
+        for name in names:
+            same = parts_of(name, archive.files).get(part)
+            if not same:
+                continue
+            array = np.asarray(archive[same[0]])
+            if array.shape not in ((examples,), (examples, 1)):
+                raise DataError(f"{self.path}: `{same[0]}` has shape {array.shape}; a column has shape ({examples},)")
+            values[name] = array.reshape(-1)
+        return values
 
     def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> Npz:
         """Returns the same for another file, which need not name a split: `x` in place of `x_train`."""
@@ -202,7 +235,9 @@ class Npz(SourceSpec):
         try:
             with np.load(self.path, allow_pickle=False) as archive:
                 for part, names in _pairs(archive.files, self.features, self.target).items():
-                    parts[part], classes = self._part(archive, names, part, request, classes)
+                    examples, classes = self._part(archive, names, part, request, classes)
+                    side_columns = self._side_values(archive, part, len(examples), request.side_columns)
+                    parts[part] = replace(examples, side_columns=side_columns)
                     notes += (
                         hints(parts[part].inputs.read(np.arange(min(1000, len(parts[part])))), names[0])
                         if part == "train"

@@ -84,6 +84,15 @@ class Tfds(SourceSpec):
                 if name not in (*description.splits, "all") and (field, name) != ("test", "auto"):  # type: ignore[union-attr]
                     yield field, f"the set has no split `{name}`; it has {', '.join(description.splits)}"  # type: ignore[union-attr]
 
+    def side_columns(self) -> tuple[str, ...] | None:
+        """Returns the features of the prepared set; None if it is not prepared, or its description cannot be read."""
+        folder = self._folder()
+        try:
+            text = (folder / "features.json").read_text(encoding="utf-8") if folder else "{}"
+            return tuple(json.loads(text)["featuresDict"]["features"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
     def _description(self) -> Description | None:
         folder = self._folder()
         return (_described(folder) if folder else None) or _KNOWN.get(self.name)
@@ -119,9 +128,23 @@ class Tfds(SourceSpec):
             if expression:
                 inputs, labels = self._read(builder, expression, request)
                 targets, classes = self._targets(builder.info.features[keys[1]], labels, request.task, classes, expression)
-                parts[part] = Examples(inputs, targets, row_ids(part, len(targets)))
+                side_columns = self._side_values(builder, expression, request.side_columns)
+                parts[part] = Examples(inputs, targets, row_ids(part, len(targets)), side_columns)
         notes = (range_note(*value_range),) if value_range else ()
         return Opened(parts, classes or (keys[1],), notes, value_range=value_range)
+
+    def _side_values(self, builder: Any, expression: str, names: tuple[str, ...]) -> dict[str, Array]:
+        """Returns the requested features of a split expression as `Examples.side_columns`.
+
+        Raises:
+            DataError: a feature has several values per example.
+        """
+        from dlcli.upstream.tfds import read_features
+
+        names = tuple(name for name in names if name in builder.info.features)
+        where = f"TFDS split {expression!r} of {self.name}"
+        columns = read_features(builder, expression, names) if names else {}
+        return {name: _side_cells(values, builder.info.features[name], name, where) for name, values in columns.items()}
 
     def _test_split(self, builder: Any) -> str | None:
         if self.test != "auto":
@@ -302,6 +325,15 @@ def _cells(values: Any, feature: Any, name: str, where: str) -> Array:
         return column.astype("float32")
     texts = [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in column.tolist()]
     return np.array(texts, dtype=object)
+
+
+def _side_cells(values: Any, feature: Any, name: str, where: str) -> Array:
+    """Returns a feature as `_cells` does, but numbers in their own type."""
+    import numpy as np
+
+    column = np.asarray(values)
+    is_number = column.ndim == 1 and column.dtype.kind in "fiub" and not getattr(feature, "names", None)
+    return column if is_number else _cells(values, feature, name, where)
 
 
 def _reason(error: Exception) -> str:

@@ -45,6 +45,11 @@ def _formats() -> list[str]:
     return [*(date + time for date in (*_ISO, *_DAY_FIRST, *_MONTH_FIRST, *_WORDS) for time in _TIMES), *_MONTHS, *_CLOCK]
 
 
+def date_of(text: str, form: str) -> datetime | None:
+    """Returns the date that a text means in a format of `find_format`; None if it is none."""
+    return _iso(text) if form == "ISO 8601" else _fits(text, form)
+
+
 def _iso(text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text).replace(tzinfo=None) if len(text) >= 10 else None
@@ -66,7 +71,7 @@ def date_parts(column: Array, form: str, parts: Iterable[Part]) -> tuple[dict[Pa
     """
     import numpy as np
 
-    by_text = {text: _iso(text) if form == "ISO 8601" else _fits(text, form) for text in set(column.tolist()) - {None}}
+    by_text = {text: date_of(text, form) for text in set(column.tolist()) - {None}}
     wrong_values = sorted(text for text, date in by_text.items() if date is None)
     dates = [by_text.get(text) if text is not None else None for text in column.tolist()]
     columns = {
