@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dlcli.data.balance import epoch_examples, resolved_balance
 from dlcli.data.split import DEFAULT_SHARES
 from dlcli.data.splits import Splits
 from dlcli.errors import RunFailed
@@ -48,6 +49,7 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
 
     Raises:
         RunFailed: the model does not fit the shape of the data.
+        DataError: the balance does not fit the data.
     """
     data = experiment.data
     normalize = ("unit" if splits.is_image else "standard") if data.normalize == "auto" else data.normalize
@@ -55,7 +57,9 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
     image = splits.image or data.image
     if splits.is_image and splits.shape and splits.shape[2] in (1, 3):
         image = image.model_copy(update={"size": splits.shape[:2], "channels": splits.shape[2]})
-    steps = -(-len(splits.train) // data.examples_in_step(len(splits.train)))
+    balance = resolved_balance(experiment, splits)
+    examples = epoch_examples(experiment, splits)
+    steps = -(-examples // data.examples_in_step(examples))
     experiment = _monitored(experiment, splits)
     training = experiment.training
     has_epochs = bool(training.stages) or (_is_network(experiment) and training.epochs > 0)
@@ -71,6 +75,7 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
                     "image": image,
                     "split": _resolved_split(data.split, splits),
                     "scale_targets": scale_targets,
+                    "balance": balance,
                 }
             ),
             "training": training,

@@ -128,7 +128,7 @@ def _try(probe: Probe, connection: Connection) -> None:
     try:
         loaded = load_text(probe.text, probe.file, [*probe.overrides, f"data.batch_size={probe.batch_size}"])
         trial = put_together(loaded.experiment, probe.features, _say_nothing, offline=probe.offline)
-        connection.send((_measured(trial, probe.seconds), len(trial.setup.splits.train), ""))
+        connection.send((_measured(trial, probe.seconds), trial.setup.epoch_examples, ""))
     except DlcliError as error:
         connection.send(str(error))
     except Exception as error:
@@ -144,7 +144,7 @@ def _say_nothing(_line: str) -> None:
 def _measured(trial: Any, seconds: float) -> float:
     """Returns the examples a second of full batches."""
     stream, model = trial.stream, trial.model
-    full = max(1, len(trial.setup.splits.train) // trial.setup.batch_size)
+    full = max(1, trial.setup.epoch_examples // trial.setup.batch_size)
 
     def steps() -> Iterator[Any]:
         epoch = 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from dlcli.data.balance import epoch_examples
 from dlcli.data.batches import prediction_batch
 from dlcli.data.open_run import open_run
 from dlcli.data.resolve import prepared
@@ -85,7 +86,7 @@ def describe_spec(experiment: Experiment) -> Description:
     if normalize == "auto":
         normalize = "unit" if splits.is_image else "standard"
     resolved = experiment.model_copy(update={"data": data_settings.model_copy(update={"normalize": normalize})})
-    batch = data_settings.examples_in_step(len(splits.train))
+    batch = data_settings.examples_in_step(epoch_examples(experiment, splits))
     network = build_model(resolved, splits, load_weights=False, offline=True)
     return _described(resolved, network.described, splits.describe(), batch, list(splits.notes), _stage_rows(resolved, network))
 

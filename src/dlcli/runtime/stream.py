@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,11 +34,24 @@ class Augmentation(Protocol):
         ...
 
 
+class Draw(Protocol):
+    """Which examples each epoch has, such as `EpochDraw`."""
+
+    def __len__(self) -> int:
+        """Returns the number of examples in an epoch."""
+        ...
+
+    def order(self, epoch: int) -> Array:
+        """Returns the places of the examples of an epoch in their order, int64 `(len(self),)`."""
+        ...
+
+
 class TrainingStream:
     """The batches of every epoch, starting at any step.
 
     With `copies`, `inputs` hold that many versions of all examples one after another; every epoch takes the next version.
-    `first_order` is for resuming runs of revision 1: it gives their order of examples.
+    `first_order` is for resuming runs of revision 1: it gives their order of examples. `draw` says which examples an epoch
+    has, and their order; without it each of them once, shuffled.
 
     Attributes:
         steps: the batches of an epoch.
@@ -58,17 +71,20 @@ class TrainingStream:
         augment: Sequence[Augmentation] = (),
         copies: int = 1,
         first_order: bool = False,
+        draw: Draw | None = None,
     ) -> None:
-        self.steps, self.measures = -(-examples // batch_size), False
+        in_epoch = examples if draw is None else len(draw)
+        self.steps, self.measures = -(-in_epoch // batch_size), False
         with tf.device("CPU:0"):  # where tf.data reads it
             self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._order = _FirstOrder(examples, seed, self._epoch) if first_order else _Order(examples, seed)
+        drawn = partial(epoch_order, seed, examples=examples) if draw is None else draw.order
+        self._order = _FirstOrder(examples, seed, self._epoch) if first_order else _Order(drawn)
         order, read = self._order, inputs.reader()
         self.gathers = _gathers(inputs, augment) and not first_order
 
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
         def batch(step: Any) -> Any:
-            places = tf.range(step * batch_size, tf.minimum((step + 1) * batch_size, examples))
+            places = tf.range(step * batch_size, tf.minimum((step + 1) * batch_size, in_epoch))
             indices = order.at(places)
             images = read(indices + (self._epoch % copies) * examples)
             if augment:
@@ -190,16 +206,16 @@ def epoch_order(seed: int, epoch: int, examples: int) -> Array:
 
 
 class _Order:
-    """The order of examples in the current epoch."""
+    """The order of examples in the current epoch; `drawn` returns that of an epoch."""
 
-    def __init__(self, examples: int, seed: int) -> None:
-        self._examples, self._seed = examples, seed
+    def __init__(self, drawn: Callable[[int], Array]) -> None:
+        self._drawn = drawn
         with tf.device("CPU:0"):
-            self._indices = tf.Variable(epoch_order(seed, 0, examples), trainable=False)
+            self._indices = tf.Variable(drawn(0), trainable=False)
 
     def begin(self, epoch: int) -> None:
         """Draws the order of an epoch."""
-        self._indices.assign(epoch_order(self._seed, epoch, self._examples))
+        self._indices.assign(self._drawn(epoch))
 
     def at(self, places: Any) -> Any:
         """Returns the examples at the given places of the order, int64."""

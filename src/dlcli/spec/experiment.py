@@ -15,10 +15,10 @@ from dlcli.spec.paths import FilePath
 from dlcli.spec.search.sweep import Sweep
 from dlcli.spec.training.callbacks import Callback, TrackerSpec
 from dlcli.spec.training.losses import Loss, LossSpec
-from dlcli.spec.training.metrics import LAST_EPOCH, Metric, MetricSpec
+from dlcli.spec.training.metrics import LAST_EPOCH, Metric, MetricSpec, macro_f1_of
 from dlcli.spec.training.optimizers import Adam, Optimizer
 from dlcli.spec.training.stages import Features, FeaturesField, Stage, expanded
-from dlcli.tasks import Task
+from dlcli.tasks import Decisions, Task
 
 _LOSS = OneOf.registry["Loss"]
 _METRIC = OneOf.registry["Metric"]
@@ -40,7 +40,8 @@ class Training(Spec):
         default="auto",
         description=(
             "Column of the history that decides which epoch is best; `auto`: val_loss, or loss without a validation split;"
-            " val_r2 for a table with several targets, which gives them equal weight."
+            " val_r2 for a table with several targets, which gives them equal weight; with `data.balance` the macro F1 of the"
+            " validation split, which is added to the metrics."
         ),
     )
     callbacks: list[Callback] = Field(default=[], description="Callbacks of the run.")
@@ -220,7 +221,12 @@ def with_defaults(experiment: Experiment) -> Experiment:
     defaults = () if experiment.model.reason_against("evaluate") else task.metrics
     metrics: list[MetricSpec] = [_METRIC.validate(name) for name in defaults] if chosen is None else list(chosen)
     monitor = training.monitor
-    if monitor == "auto":
+    if monitor == "auto" and _monitors_f1(experiment):
+        has_integers = isinstance(training.loss, LossSpec) and training.loss.integer_labels
+        metric = macro_f1_of(metrics, task, integer_labels=has_integers)
+        metrics += [] if metric in metrics else [metric]
+        monitor = f"val_{metric.name}"
+    elif monitor == "auto":
         monitor = _default_monitor(experiment, metrics)
 
     def watching(callbacks: list[Any]) -> list[Any]:
@@ -245,6 +251,14 @@ def with_defaults(experiment: Experiment) -> Experiment:
     source = data.source.without_inputs(data.split.side_columns) if data.split.side_columns else data.source
     data = data if source is data.source else data.model_copy(update={"source": source})
     return experiment.model_copy(update={"training": resolved, "data": data})
+
+
+def _monitors_f1(experiment: Experiment) -> bool:
+    """Whether the best epoch is that of the highest macro F1: the loss of the natural distribution hardly sees rare classes."""
+    has_classes = isinstance(experiment.task.output, Decisions)
+    has_validation = experiment.data.split.validation != 0 and not experiment.model.reason_against("validation")
+    can_score = not experiment.model.reason_against("evaluate") and not experiment.model.monitor
+    return experiment.data.balance.is_active and has_classes and has_validation and can_score
 
 
 def _default_monitor(experiment: Experiment, metrics: list[MetricSpec]) -> str:

@@ -21,9 +21,10 @@ Feature = Literal[
     "several devices",
     "use_ema",
     "reduce_lr_on_plateau",
+    "class weights",
 ]
 """What may be done with a model. `evaluate` covers every score: metrics, baseline, diagnosis; `validation` the validation loss
-during training; `finetune` every training that starts from a saved model."""
+during training; `finetune` every training that starts from a saved model; `class weights` their use in the minimised loss."""
 
 
 def supports(experiment: Experiment, feature: Feature) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 UNION_TITLES = {
     "Source": "Sources",
     "Augmentation": "Augmentations",
+    "Balance": "Balance",
     "Model": "Models",
     "Backbone": "Backbones",
     "Head": "Heads",

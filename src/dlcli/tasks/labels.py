@@ -51,6 +51,16 @@ class Labels(Decisions):
         """Returns the number of examples with each label."""
         return dict(zip(names, targets.sum(axis=0).astype(int).tolist(), strict=True))
 
+    def groups(self, targets: Array) -> Array:
+        """Returns the number of the rarest label of each example; for those without a label the number of labels."""
+        import numpy as np
+
+        has_label = targets == 1
+        order = np.argsort(has_label.sum(axis=0), kind="stable")
+        rarest = order[has_label[:, order].argmax(axis=1)]
+        groups: Array = np.where(has_label.any(axis=1), rarest, targets.shape[1]).astype("int64")
+        return groups
+
     def text(self, target: Any, names: Sequence[str]) -> str:
         """Returns the names of an example's labels."""
         return ", ".join(name for name, yes in zip(names, target, strict=True) if yes) or "none"

@@ -166,6 +166,10 @@ class OutputType(ABC):
         """Returns the class number of each example, by which splits are stratified; None if examples have no single class."""
         return None
 
+    def groups(self, targets: Array) -> Array | None:
+        """Returns the group of each example whose frequency `data.balance` changes, int64 `(n,)`; None without groups."""
+        return self.strata(targets)
+
     def text(self, target: Any, names: Sequence[str]) -> str:
         """Returns the text of one target."""
         return ", ".join(f"{value:.4g}" for value in target)

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dlcli.arrays import Array
+from dlcli.data.balance import loss_weights
 from dlcli.data.batches import prediction_batch, prediction_batches
 from dlcli.data.labels import label_reader
+from dlcli.data.splits import Splits
 from dlcli.errors import UsageError
 from dlcli.models.features import cached_features, reason_against
 from dlcli.models.selection import Plan
-from dlcli.models.targets import target_scale
+from dlcli.models.targets import TargetScale, target_scale
+from dlcli.runtime.balanced_loss import BalancedLoss
 from dlcli.runtime.data_loss import data_loss
 from dlcli.runtime.inputs import Arrays, Inputs
 from dlcli.runtime.learner import has_own_step, optimizers_of
@@ -20,6 +24,7 @@ from dlcli.runtime.spread import refuse_empty_shares
 from dlcli.runtime.stream import OrderedStream, TrainingStream
 from dlcli.score.evaluate import predictions
 from dlcli.spec.data.augmentations import AugmentationSpec
+from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.base import ModelSpec
 from dlcli.spec.support import supports
 from dlcli.spec.training.stages import Stage
@@ -70,7 +75,7 @@ def stage_inputs_of(setup: TrainingSetup, stage: Stage, folder: Path) -> StageIn
     validation = splits.validation if supports(experiment, "validation") else None
     return StageInputs(
         model,
-        network.encoded(splits.train.inputs),
+        network.encoded(setup.training.inputs),
         network.encoded(validation.inputs) if validation is not None else None,
         augment,
     )
@@ -81,20 +86,21 @@ def stream_of(setup: TrainingSetup, stage_inputs: StageInputs) -> TrainingStream
     stage_inputs.train.expect_repeats()
     return TrainingStream(
         stage_inputs.train,
-        _labels(setup, "train"),
-        examples=len(setup.splits.train),
+        _labels(setup, setup.training.targets),
+        examples=len(setup.training.targets),
         batch_size=setup.batch_size,
         seed=setup.experiment.seed,
         augment=stage_inputs.augment,
         copies=stage_inputs.copies,
         first_order=setup.revision == 1,
+        draw=setup.training.draw,
     )
 
 
-def _labels(setup: TrainingSetup, part: str) -> Any:
-    experiment, splits = setup.experiment, setup.splits
+def _labels(setup: TrainingSetup, targets: Array) -> Any:
+    experiment = setup.experiment
     integer = experiment.training.loss.integer_labels
-    return label_reader(splits[part].targets, experiment.task, classes=splits.outputs, integer=integer)
+    return label_reader(targets, experiment.task, classes=setup.splits.outputs, integer=integer)
 
 
 def compile_stage(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, stream: TrainingStream) -> None:
@@ -109,7 +115,7 @@ def compile_stage(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, s
         return
     if setup.experiment.training.loss.kind == "dice":
         raise UsageError("training.loss: dice has one value per batch, which cannot be summed over devices")
-    refuse_empty_shares(len(setup.splits.train), setup.batch_size, spread.devices)
+    refuse_empty_shares(setup.epoch_examples, setup.batch_size, spread.devices)
     with spread.strategy.scope():
         _compile(setup, plan, stage_inputs, stream.steps)
     spread.compiled(stage_inputs.model, stream.first_batch())
@@ -128,7 +134,7 @@ def _compile(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, steps:
     steps_per_call = min(10, steps if stage_inputs.of_features else steps // 10)
     stage_inputs.model.compile(
         optimizer=build_optimizer(plan.stage.optimizer, setup.network.outside_head(plan.moving)),
-        loss=training.loss.build() if scale is None else scale.weighted(training.loss),
+        loss=_minimised_loss(experiment, setup.splits, scale),
         metrics=[scale.followed(metric) if scale else metric for metric in keras_metrics if metric is not None],
         jit_compile=hardware.xla,
         # A custom training step does not scale its loss: the optimizer must not divide gradients by a scale.
@@ -138,6 +144,15 @@ def _compile(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, steps:
     _refuse_undeclared(experiment.model, stage_inputs.model)
     # A table's model holds this one, and would be saved with its metrics, which are no Keras classes that a reader knows.
     stage_inputs.model.get_compile_config = lambda: None
+
+
+def _minimised_loss(experiment: Experiment, splits: Splits, scale: TargetScale | None) -> Any:
+    """Returns the loss of the compiled model: the spec's, with weights of targets or of classes if there are any."""
+    loss = experiment.training.loss
+    weights = loss_weights(experiment, splits.classes)
+    if weights is not None:
+        return BalancedLoss(loss.each, weights)
+    return loss.build() if scale is None else scale.weighted(loss)
 
 
 def _refuse_undeclared(spec: ModelSpec, model: Any) -> None:
@@ -158,7 +173,7 @@ def validation_of(setup: TrainingSetup, stage_inputs: StageInputs) -> OrderedStr
         stage_inputs.validation,
         examples=len(setup.splits["validation"]),
         batch_size=prediction_batch(setup.experiment),
-        labels=_labels(setup, "validation"),
+        labels=_labels(setup, setup.splits["validation"].targets),
     )
 
 

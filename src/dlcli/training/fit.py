@@ -148,7 +148,7 @@ def _record_of(setup: TrainingSetup, run: RunFolder, reporter: Reporter) -> Reco
     training, stages, whole = setup.experiment.training, setup.experiment.stages, setup.network.whole
     higher = higher_is_better(training.monitor, list(training.metrics or []))
     epochs = sum(stage.epochs or 0 for stage in stages)
-    record = Record(run, whole, training.monitor, higher, epochs, len(setup.splits.train), reporter)
+    record = Record(run, whole, training.monitor, higher, epochs, setup.epoch_examples, reporter)
     # Losses of revision 1 are those that Keras reports, penalties among them.
     record.without_penalties = run.revision() == 1 and (len(stages) > 1 or bool(training.initial_weights))
     record.has_penalties = run.revision() > 1 and has_penalties(whole)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dlcli.data.balance import balance_in_words, refuse_missing_balance
 from dlcli.data.resolve import prepared, resolved_for
 from dlcli.data.splits import open_splits
 from dlcli.errors import UsageError
@@ -49,6 +50,7 @@ def put_together(experiment: Experiment, features: Path, log: Log, *, stage_name
         DataError: the data cannot be read.
         RunFailed: the model does not fit the data.
     """
+    refuse_missing_balance(experiment)
     hardware = experiment.hardware.model_copy(update={"steps_per_execution": 1})
     experiment = experiment.model_copy(update={"hardware": hardware})
     new_session()
@@ -60,6 +62,8 @@ def put_together(experiment: Experiment, features: Path, log: Log, *, stage_name
     scale = target_scale(experiment, splits)
     if scale is not None:
         log(scale_in_words(scale, splits.classes))
+    if line := balance_in_words(experiment, splits):
+        log(line)
     stage = _stage(experiment, stage_name)
     keras.utils.set_random_seed(experiment.seed)
     fresh = not experiment.training.initial_weights

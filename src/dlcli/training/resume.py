@@ -8,6 +8,7 @@ import socket
 from dataclasses import replace
 from typing import Any, Literal
 
+from dlcli.data.balance import refuse_missing_balance
 from dlcli.data.same_data import refuse_other_data
 from dlcli.errors import UsageError
 from dlcli.program import command
@@ -83,6 +84,7 @@ def resume(
         _refuse_later_revision(run)
         changed = _changed(run, before, overrides)
         refuse_missing_trackers(changed)
+        refuse_missing_balance(changed)
         added = _added_epochs(before, changed)
         if schedule and not added:
             raise UsageError("--schedule needs more epochs: --set training.epochs=30")
@@ -256,7 +258,8 @@ def _which_policy(rate: Any) -> str:
 
 
 def _steps_an_epoch(run: RunFolder, experiment: Experiment) -> int:
-    examples = int(run.data()["examples"]["train"])
+    data = run.data()
+    examples = int(data.get("epoch_examples", data["examples"]["train"]))
     return -(-examples // experiment.data.examples_in_step(examples))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+from dlcli.data.balance import TrainingExamples, epoch_examples, training_examples
 from dlcli.data.splits import Splits
 from dlcli.models.network import Network
 from dlcli.models.precision import apply_precision, choose_precision
@@ -33,10 +35,20 @@ class TrainingSetup:
     spread: Spread | None = None
     revision: int = REVISION
 
+    @cached_property
+    def training(self) -> TrainingExamples:
+        """The examples that the training reads."""
+        return training_examples(self.experiment, self.splits)
+
+    @cached_property
+    def epoch_examples(self) -> int:
+        """Training examples in an epoch: those of the training split, unless `data.balance` draws others."""
+        return epoch_examples(self.experiment, self.splits)
+
     @property
     def batch_size(self) -> int:
         """Examples in a step."""
-        examples = len(self.splits.train)
+        examples = self.epoch_examples
         return min(self.experiment.data.examples_in_step(examples), examples)
 
     @property
@@ -47,7 +59,7 @@ class TrainingSetup:
     @property
     def batches(self) -> int:
         """Steps in an epoch."""
-        return -(-len(self.splits.train) // self.batch_size)
+        return -(-self.epoch_examples // self.batch_size)
 
 
 def with_precision(setup: TrainingSetup) -> TrainingSetup:

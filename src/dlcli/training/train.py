@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dlcli.data.balance import balance_in_words, epoch_facts, refuse_missing_balance
 from dlcli.data.leaks import leak_facts
 from dlcli.data.open_run import open_recorded
 from dlcli.data.resolve import prepared, resolved_for
@@ -68,6 +69,7 @@ def train(
     """
     experiment = loaded.experiment
     refuse_missing_trackers(experiment)
+    refuse_missing_balance(experiment)
     if profile is not None:
         refuse_unprofiled(experiment)
     join_workers(experiment, cluster)
@@ -186,8 +188,11 @@ def _opened(run: RunFolder, experiment: Experiment, device: Device, log: Log, *,
     scale = target_scale(experiment, splits)
     if scale is not None:
         log(scale_in_words(scale, splits.classes))
+    if line := balance_in_words(experiment, splits):
+        log(line)
     run.write_spec(to_yaml(experiment))
-    run.write_data(splits.describe() | {"leaks": leak_facts(splits), "gaps": gaps_of(splits.train.inputs)})
+    facts = {"leaks": leak_facts(splits), "gaps": gaps_of(splits.train.inputs)} | epoch_facts(experiment, splits)
+    run.write_data(splits.describe() | facts)
     run.write_split({name: examples.ids for name, examples in splits.distinct.items()}, splits.groups())
     return experiment, splits
 

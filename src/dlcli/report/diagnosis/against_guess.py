@@ -109,6 +109,8 @@ def worse_than_guess(evidence: Evidence, *, explained: bool = False) -> Finding 
 
     `explained`: whether another finding names the cause and its remedies.
     """
+    if evidence.is_balanced:  # it accepts more wrong predictions of the frequent class by design
+        return None
     comparison = _compare_with_guess(evidence)
     if comparison is None or comparison.error <= 1.02 or (comparison.probability > CLEAR and comparison.error < MUCH):
         return None
@@ -167,7 +169,7 @@ def _constant_answer(evidence: Evidence) -> Array | None:
 def better_simple_model(evidence: Evidence) -> tuple[SimpleModel, str, float, float] | None:
     """Returns the simple model that is clearly better than the run's, the score's name, its value and the run's; else None."""
     simple = evidence.checks.simple_models
-    if simple is None:
+    if simple is None or evidence.is_balanced:  # simple models are fitted to the natural frequencies, which accuracy prefers
         return None
     name = evidence.output.score_name
     own_score = simple.own.get(name)

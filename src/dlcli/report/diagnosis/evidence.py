@@ -73,6 +73,11 @@ class Evidence:
         return isinstance(self.output, Classes)
 
     @property
+    def is_balanced(self) -> bool:
+        """Whether the training gave rare classes more weight or more examples than they have (`data.balance`)."""
+        return self.experiment.data.balance.is_active
+
+    @property
     def has_images(self) -> bool:
         """Whether the inputs were images: their size is in the resolved spec; of earlier versions' runs the source may know."""
         shape, settings = self.data.get("shape"), self.experiment.data

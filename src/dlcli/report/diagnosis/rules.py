@@ -61,7 +61,11 @@ def rate_too_high(evidence: Evidence) -> Finding | None:
     )
     # A single epoch does not show whether the loss falls.
     above = (
-        curve.late > 1.02 and evidence.guess_loss is not None and not evidence.has_unscaled_targets and len(evidence.rows) > 1
+        curve.late > 1.02
+        and evidence.guess_loss is not None
+        and not evidence.has_unscaled_targets
+        and not evidence.is_balanced  # its probabilities are not those of the natural frequencies, which the guess has
+        and len(evidence.rows) > 1
     )
     if evidence.rate_ratio >= 1 and above and learned < POOR and not going_down:
         lines.append(
@@ -245,7 +249,7 @@ def underfitting(evidence: Evidence) -> Finding | None:
     if not evidence.rows or not np.isfinite(learned):
         return None
     single_column = _single_column(evidence)
-    is_beaten = single_column is not None and single_column[1] > learned + 0.05 and learned < SOME
+    is_beaten = single_column is not None and single_column[1] > learned + 0.05 and learned < SOME and not evidence.is_balanced
     better = better_simple_model(evidence)
     if better is None and not is_beaten and (learned >= POOR or simple_models_are_related(evidence) is not None):
         return None

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from dlcli.spec.base import Count, Pair, Spec
 from dlcli.spec.data.augmentations import Augmentation
+from dlcli.spec.data.balance import Balance, NoBalance
 from dlcli.spec.data.sources import Source
 from dlcli.spec.data.sources.base import Facts
 from dlcli.spec.data.split import SplitSettings
@@ -120,6 +121,13 @@ class Data(Spec):
     )
     image: ImageSettings = Field(default=ImageSettings(), description="Shape and value range of the images.")
     augment: list[Augmentation] = Field(default=[], description="Augmentations of training images, in order.")
+    balance: Balance = Field(
+        default=NoBalance(kind="none"),
+        description=(
+            "How training treats classes of different frequency; `none`: as they are. Validation and test splits are never"
+            " changed."
+        ),
+    )
     on_error: Literal["stop", "skip"] = Field(
         default="stop",
         description=("For image files that cannot be read: `stop` before the first step, or `skip` them."),

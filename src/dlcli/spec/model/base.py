@@ -35,6 +35,8 @@ class ModelSpec(Spec):
     epoch of a kind without validation."""
     has_own_step: ClassVar[bool] = False
     """Whether its learner overrides Keras's training step, so that several devices cannot share a batch."""
+    uses_compiled_loss: ClassVar[bool] = False
+    """Whether its own training step minimises the loss that its learner was compiled with, which may weight classes."""
     columns: ClassVar[tuple[str, ...]] = ()
     """Columns of the history, besides `loss`, that its learner adds; a lower value is better."""
 
@@ -86,6 +88,8 @@ class ModelSpec(Spec):
             return self.reason_against("evaluate")
         if feature == "several devices" and self.has_own_step:
             return "it overrides Keras's training step, so several devices cannot share a batch"
+        if feature == "class weights" and self.has_own_step and not self.uses_compiled_loss:
+            return "it overrides Keras's training step and does not declare `uses_compiled_loss`"
         if feature in _ONE_OPTIMIZER and len(self.optimizers) > 1:
             return f"it has {len(self.optimizers)} optimizers ({', '.join(self.optimizers)})"
         return ""

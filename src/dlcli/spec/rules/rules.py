@@ -17,7 +17,7 @@ from dlcli.spec.data.sources.base import composed
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.layers import LayerSpec, ShapeError
 from dlcli.spec.model.layers.dense import ActivationLayer
-from dlcli.spec.rules import devices, splits, support, transfer
+from dlcli.spec.rules import balance, devices, splits, support, transfer
 from dlcli.spec.training.callbacks import CallbackSpec, ReduceLROnPlateau, TrackerSpec
 from dlcli.spec.training.losses import LossSpec
 from dlcli.spec.training.metrics import LAST_EPOCH, TopK
@@ -30,7 +30,7 @@ Finding = tuple[Place, str]
 
 def findings(experiment: Experiment) -> Iterator[Finding]:
     """Yields everything that the rules find."""
-    for rule in (*RULES, *splits.RULES, *transfer.RULES, *devices.RULES, *support.RULES):
+    for rule in (*RULES, *splits.RULES, *transfer.RULES, *devices.RULES, *support.RULES, *balance.RULES):
         yield from rule(experiment)
 
 

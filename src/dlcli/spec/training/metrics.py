@@ -108,6 +108,7 @@ class _Row:
 
 _PLAIN = {
     "balanced_accuracy": _Row("balanced_accuracy_score", (Classes,)),
+    "macro_f1": _Row("f1_score", (Classes,)),
     "mcc": _Row("matthews_corrcoef", (Classes,)),
     "kappa": _Row("cohen_kappa_score", (Classes,)),
     "hamming": _Row("hamming_loss", (Classes, Labels), higher_is_better=False),
@@ -120,10 +121,11 @@ _PLAIN = {
 
 
 class PlainMetric(MetricSpec):
-    """A metric without settings: balanced accuracy, Matthews correlation, Cohen's kappa, Hamming loss; errors and R2."""
+    """A metric without settings: balanced accuracy, macro F1, correlation, Cohen's kappa, Hamming loss; errors and R2."""
 
     meanings: ClassVar[dict[str, str]] = {
         "balanced_accuracy": "Mean recall of the classes.",
+        "macro_f1": "Mean F1 of the classes, of both for a binary task; it is scored after each epoch on the validation split.",
         "mcc": "Matthews correlation: 1 perfect, 0 random, -1 all wrong; suitable for rare classes.",
         "kappa": "Cohen's kappa: agreement corrected for chance.",
         "hamming": "Fraction of wrong labels; lower is better.",
@@ -133,7 +135,7 @@ class PlainMetric(MetricSpec):
         "mape": "Mean absolute error in percent of the target.",
         "r2": "Fraction of the targets' variance that is explained; 1 is perfect, 0 is as good as the mean.",
     }
-    kind: Literal["balanced_accuracy", "mcc", "kappa", "hamming", "mae", "mse", "rmse", "mape", "r2"]
+    kind: Literal["balanced_accuracy", "macro_f1", "mcc", "kappa", "hamming", "mae", "mse", "rmse", "mape", "r2"]
 
     @property
     def row(self) -> _Row:
@@ -163,7 +165,8 @@ class PlainMetric(MetricSpec):
             truth, predicted = truth.reshape(len(truth), -1), predicted.reshape(len(truth), -1)
         if self.kind == "rmse":  # over all targets at once, as in Keras; scikit-learn would average theirs
             truth, predicted = truth.reshape(-1), predicted.reshape(-1)
-        value = float(getattr(metrics, self.row.function)(truth, predicted))
+        options: dict[str, Any] = {"average": "macro", "zero_division": 0} if self.kind == "macro_f1" else {}
+        value = float(getattr(metrics, self.row.function)(truth, predicted, **options))
         return 100.0 * value if self.kind == "mape" else value
 
     def estimate(self, truth: Array, scores: Array, task: Task) -> Estimate:
@@ -176,8 +179,9 @@ class PlainMetric(MetricSpec):
         if self.kind == "hamming":
             return estimates.of_shares((predicted != truth).reshape(len(truth), -1).mean(axis=1))
         classes = scores.shape[1]
-        if self.kind == "balanced_accuracy":
-            return class_estimates.of_classes(self.kind, "macro", truth, predicted, classes)
+        if self.kind in ("balanced_accuracy", "macro_f1"):
+            kind = self.kind.removeprefix("macro_")
+            return class_estimates.of_classes(kind, "macro", truth, predicted, classes)
         return class_estimates.agreement(self.kind, truth, predicted, classes)
 
     def _of_errors(self, truth: Array, predicted: Array, task: Task) -> Estimate:
@@ -362,6 +366,16 @@ Metric = Annotated[Accuracy | TopK | Averaged | AUC | PlainMetric, OneOf("Metric
 
 LAST_EPOCH = "epoch"
 """The monitor of a training whose best epoch is the last one: the number of the epoch, a column of the history."""
+
+
+def macro_f1_of(metrics: Sequence[MetricSpec], task: Task, *, integer_labels: bool) -> MetricSpec:
+    """Returns the metric of a list that is the mean F1 of all classes or labels, or the one to add to it.
+
+    `f1` of a binary task is that of the second class only, and on integer labels Keras cannot follow it.
+    """
+    other = isinstance(task.output, TwoClasses) or integer_labels
+    existing = next((metric for metric in metrics if metric.name in ("macro_f1", "" if other else "f1")), None)
+    return existing or (PlainMetric(kind="macro_f1") if other else Averaged(kind="f1"))
 
 
 def higher_is_better(monitor: str, metrics: list[MetricSpec]) -> bool:
