@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+import dlcli.spec.data.data  # noqa: F401  (registers the union)
 from dlcli.runtime.engine import tf
 from dlcli.runtime.stream import augmented
-import dlcli.spec.data.data  # noqa: F401  (registers the union)
 from dlcli.spec.base import OneOf
 
 BATCH = 32

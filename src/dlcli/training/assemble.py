@@ -11,15 +11,17 @@ from dlcli.data.batches import prediction_batch, prediction_batches
 from dlcli.data.labels import label_reader
 from dlcli.errors import UsageError
 from dlcli.models.features import cached_features, reason_against
+from dlcli.models.number_features import fitted_augmentations
 from dlcli.models.selection import Plan
 from dlcli.models.targets import target_scale
 from dlcli.runtime.data_loss import data_loss
 from dlcli.runtime.inputs import Arrays, Inputs
 from dlcli.runtime.learner import has_own_step, optimizers_of
 from dlcli.runtime.spread import refuse_empty_shares
-from dlcli.runtime.stream import OrderedStream, TrainingStream
+from dlcli.runtime.stream import Augmentation, OrderedStream, TrainingStream, mixes_labels
+from dlcli.runtime.whole_labels import of_whole_labels
 from dlcli.score.evaluate import predictions
-from dlcli.spec.data.augmentations import AugmentationSpec
+from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.base import ModelSpec
 from dlcli.spec.support import supports
 from dlcli.spec.training.stages import Stage
@@ -44,9 +46,19 @@ class StageInputs:
     model: Any
     train: Inputs
     validation: Inputs | None
-    augment: Sequence[AugmentationSpec]
+    augment: Sequence[Augmentation]
     copies: int = 1
     of_features: bool = False
+
+    @property
+    def mixes_labels(self) -> bool:
+        """Whether training examples are mixed, so that their labels are shares of several classes."""
+        return any(mixes_labels(augmentation) for augmentation in self.augment)
+
+    def loss(self, experiment: Experiment) -> Any:
+        """Returns the loss of the spec, in the form for the labels of the stage."""
+        loss = experiment.training.loss
+        return loss.of_shares() if self.mixes_labels else loss
 
 
 def stage_inputs_of(setup: TrainingSetup, stage: Stage, folder: Path) -> StageInputs:
@@ -68,11 +80,12 @@ def stage_inputs_of(setup: TrainingSetup, stage: Stage, folder: Path) -> StageIn
     else:
         model = network.learner()
     validation = splits.validation if supports(experiment, "validation") else None
+    train = network.encoded(splits.train.inputs)
     return StageInputs(
         model,
-        network.encoded(splits.train.inputs),
+        train,
         network.encoded(validation.inputs) if validation is not None else None,
-        augment,
+        fitted_augmentations(augment, splits.train.inputs, train),
     )
 
 
@@ -81,7 +94,7 @@ def stream_of(setup: TrainingSetup, stage_inputs: StageInputs) -> TrainingStream
     stage_inputs.train.expect_repeats()
     return TrainingStream(
         stage_inputs.train,
-        _labels(setup, "train"),
+        _labels(setup, "train", stage_inputs),
         examples=len(setup.splits.train),
         batch_size=setup.batch_size,
         seed=setup.experiment.seed,
@@ -91,9 +104,9 @@ def stream_of(setup: TrainingSetup, stage_inputs: StageInputs) -> TrainingStream
     )
 
 
-def _labels(setup: TrainingSetup, part: str) -> Any:
+def _labels(setup: TrainingSetup, part: str, stage_inputs: StageInputs) -> Any:
     experiment, splits = setup.experiment, setup.splits
-    integer = experiment.training.loss.integer_labels
+    integer = stage_inputs.loss(experiment).integer_labels
     return label_reader(splits[part].targets, experiment.task, classes=splits.outputs, integer=integer)
 
 
@@ -117,19 +130,18 @@ def compile_stage(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, s
 
 def _compile(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, steps: int) -> None:
     experiment = setup.experiment
-    training, hardware = experiment.training, experiment.hardware
-    integer = training.loss.integer_labels
+    hardware, loss = experiment.hardware, stage_inputs.loss(experiment)
     scale = target_scale(experiment, setup.splits)
-    keras_metrics = [metric.follow(experiment.task, integer_labels=integer) for metric in training.metrics or []]
-    keras_metrics += [data_loss(training.loss)] if setup.revision > 1 or scale is not None else []
+    keras_metrics = _followed_metrics(setup, stage_inputs)
+    keras_metrics += [data_loss(loss)] if setup.revision > 1 or scale is not None else []
     assert plan.stage.optimizer is not None
     # Several steps a call save Python's work between them; more than a tenth of an epoch would make progress jump, but for
     # a head on stored features, whose epochs take less than a tenth of a second. Devices that share a batch take one.
     steps_per_call = min(10, steps if stage_inputs.of_features else steps // 10)
     stage_inputs.model.compile(
         optimizer=build_optimizer(plan.stage.optimizer, setup.network.outside_head(plan.moving)),
-        loss=training.loss.build() if scale is None else scale.weighted(training.loss),
-        metrics=[scale.followed(metric) if scale else metric for metric in keras_metrics if metric is not None],
+        loss=loss.build() if scale is None else scale.weighted(loss),
+        metrics=[scale.followed(metric) if scale else metric for metric in keras_metrics],
         jit_compile=hardware.xla,
         # A custom training step does not scale its loss: the optimizer must not divide gradients by a scale.
         auto_scale_loss=not has_own_step(stage_inputs.model),
@@ -138,6 +150,16 @@ def _compile(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, steps:
     _refuse_undeclared(experiment.model, stage_inputs.model)
     # A table's model holds this one, and would be saved with its metrics, which are no Keras classes that a reader knows.
     stage_inputs.model.get_compile_config = lambda: None
+
+
+def _followed_metrics(setup: TrainingSetup, stage_inputs: StageInputs) -> list[Any]:
+    """Returns the Keras metrics of the spec's metrics that are computed during training."""
+    task, integer = setup.experiment.task, stage_inputs.loss(setup.experiment).integer_labels
+    metrics = [metric.follow(task, integer_labels=integer) for metric in setup.experiment.training.metrics or []]
+    followed = [metric for metric in metrics if metric is not None]
+    if not stage_inputs.mixes_labels or task.output.is_numeric:
+        return followed
+    return [of_whole_labels(metric, one_of_several=task.output.loss_form == "classes") for metric in followed]
 
 
 def _refuse_undeclared(spec: ModelSpec, model: Any) -> None:
@@ -158,14 +180,14 @@ def validation_of(setup: TrainingSetup, stage_inputs: StageInputs) -> OrderedStr
         stage_inputs.validation,
         examples=len(setup.splits["validation"]),
         batch_size=prediction_batch(setup.experiment),
-        labels=_labels(setup, "validation"),
+        labels=_labels(setup, "validation", stage_inputs),
     )
 
 
 def scores_of(setup: TrainingSetup, stage_inputs: StageInputs) -> list[Any]:
     """Returns the callback for metrics that Keras does not follow, if there are any and a validation split to score them on."""
     experiment, part = setup.experiment, setup.splits.validation
-    integer = experiment.training.loss.integer_labels
+    integer = stage_inputs.loss(experiment).integer_labels
     unfollowed = [
         metric for metric in experiment.training.metrics or [] if metric.follow(experiment.task, integer_labels=integer) is None
     ]
