@@ -36,6 +36,11 @@ DIFFERENCES = {
     # As in max pooling.
     ("AveragePooling1D", "pool_size"): (REQUIRED, 2),
     ("AveragePooling2D", "pool_size"): (REQUIRED, (2, 2)),
+    # Keras changes every image, always; the spec a share of them.
+    ("AutoContrast", "factor"): (NOT_IN_KERAS, 0.5),
+    ("Equalization", "factor"): (NOT_IN_KERAS, 0.5),
+    # As in convolutions.
+    ("RandomGaussianBlur", "kernel_size"): (3, (3, 3)),
     # The training's own monitor, and a patience that waits at all.
     ("EarlyStopping", "monitor"): ("val_loss", "auto"),
     ("EarlyStopping", "patience"): (0, 5),

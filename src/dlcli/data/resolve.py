@@ -16,6 +16,7 @@ from dlcli.spec.experiment import Experiment, with_defaults
 from dlcli.spec.model.backbones.run import run_folder
 from dlcli.spec.model.base import ModelSpec
 from dlcli.spec.model.layers import ShapeError
+from dlcli.spec.rules.augmentations import fault_of_shape, listed_augmentations
 from dlcli.spec.rules.rules import monitors
 from dlcli.spec.training.stages import Stage
 
@@ -135,6 +136,9 @@ def _refuse_misfit(experiment: Experiment, splits: Splits) -> None:
     _refuse_unfit_data(experiment.model, splits)
     if splits.shape is None:
         return
+    for keys, augmentation in listed_augmentations(experiment):
+        if fault := fault_of_shape(augmentation, splits.shape):
+            raise RunFailed(f"{'.'.join(map(str, keys))}: {fault}")
     try:
         experiment.model.output_shape(splits.shape)
     except ShapeError as error:

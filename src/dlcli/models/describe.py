@@ -22,7 +22,7 @@ from dlcli.runtime.layers import single_operations
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.base import TARGET_UNITS
-from dlcli.spec.rules.rules import input_shape
+from dlcli.spec.rules.inputs import input_shape
 from dlcli.spec.training.stages import Stage
 
 _BYTES = {"float32": 4, "mixed_float16": 2, "mixed_bfloat16": 2}

@@ -31,7 +31,7 @@ class BalancedLoss(keras.losses.Loss):  # type: ignore[misc]
         if self._table.ndim == 2:  # each decision has a loss and a weight of its own
             labels = keras.ops.reshape(labels, keras.ops.shape(y_pred))
             positive, negative = self._table[:, 1], self._table[:, 0]
-            weights = keras.ops.where(labels > 0.5, positive, negative)
+            weights = labels * positive + (1.0 - labels) * negative  # also of labels that are shares
             return super().__call__(labels[..., None], keras.ops.expand_dims(y_pred, -1), sample_weight=weights)
         return super().__call__(y_true, y_pred, sample_weight=self._of_classes(labels, y_pred.shape[-1]))
 

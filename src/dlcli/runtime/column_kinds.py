@@ -83,6 +83,8 @@ class ColumnKind(ABC):
         plural: the name of several such columns.
         dtype: the type of the model's input. Values of a `string` column are text objects in NumPy.
         is_numeric: whether values are quantities, which have an order and a mean.
+        is_quantity: whether each column is one number, and these numbers are the first features of the kind. Noise may be added
+            to them.
         has_categories: whether each different value is a separate feature, so that their number is limited and reported.
         setting: the field of the `csv` source that lists the columns of this kind; empty if it has none.
         gap_replacement: what the model computes with in place of a gap that no training row has.
@@ -95,6 +97,7 @@ class ColumnKind(ABC):
     plural: ClassVar[str]
     dtype: ClassVar[Dtype]
     is_numeric: ClassVar[bool] = False
+    is_quantity: ClassVar[bool] = False
     has_categories: ClassVar[bool] = False
     setting: ClassVar[str] = ""
     gap_replacement: ClassVar[str]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -27,10 +27,18 @@ _SHUFFLING = 0x5BF1E
 
 
 class Augmentation(Protocol):
-    """A random change of images, such as an entry of `data.augment`."""
+    """A random change of training examples, such as an entry of `data.augment`."""
 
     def augment(self, images: Any, seed: Any) -> Any:
-        """Returns changed images of the same shape; every random draw comes from the seed."""
+        """Returns changed inputs of the same shape; every random draw comes from the seed."""
+        ...
+
+
+class MaskAugmentation(Protocol):
+    """A random change of images whose masks move with them."""
+
+    def augment_pair(self, images: Any, masks: Any, seed: Any, *, ignored: int = 0) -> tuple[Any, Any]:
+        """Returns changed images and their masks."""
         ...
 
 
@@ -86,10 +94,10 @@ class TrainingStream:
         def batch(step: Any) -> Any:
             places = tf.range(step * batch_size, tf.minimum((step + 1) * batch_size, in_epoch))
             indices = order.at(places)
-            images = read(indices + (self._epoch % copies) * examples)
+            images, targets = read(indices + (self._epoch % copies) * examples), labels(indices)
             if augment:
-                images = augmented(images, augment, seed, self._epoch * self.steps + step)
-            return images, labels(indices)
+                images, targets = augmented_examples(images, targets, augment, seed, self._epoch * self.steps + step)
+            return images, targets
 
         self.batch = batch
         self._parallel = _parallel(inputs, augment)
@@ -262,6 +270,44 @@ def augmented(images: Any, augment: Sequence[Augmentation], seed: int, step: Any
     for index, augmentation in enumerate(augment):
         images = augmentation.augment(images, StepSeed(seed, index, step))
     return tf.ensure_shape(images, shape)
+
+
+def mixes_labels(augmentation: Augmentation) -> bool:
+    """Whether an augmentation mixes examples, so that labels become shares of several classes."""
+    return bool(getattr(augmentation, "mixes_labels", False))
+
+
+def augmented_examples(images: Any, labels: Any, augment: Sequence[Augmentation], seed: int, step: Any) -> tuple[Any, Any]:
+    """Returns augmented inputs, float32, and their labels `(batch, units)`, which change only where examples are mixed."""
+    images = tf.cast(images, tf.float32)
+    shape, shape_of_labels = images.shape, labels.shape
+    for index, augmentation in enumerate(augment):
+        step_seed = StepSeed(seed, index, step)
+        if mixes_labels(augmentation):
+            images, labels = cast("Any", augmentation).mix(images, labels, step_seed)
+        else:
+            images = augmentation.augment(images, step_seed)
+    return tf.ensure_shape(images, shape), tf.ensure_shape(labels, shape_of_labels)
+
+
+def augmented_pairs(
+    images: Any, masks: Any, augment: Sequence[MaskAugmentation], seed: int, step: Any, *, ignored: int = 0
+) -> tuple[Any, Any]:
+    """Returns augmented images, the same as of `augmented`, and masks that have moved with them.
+
+    Args:
+        images: `(batch, height, width, channels)`.
+        masks: the class number of each pixel, integers `(batch, height, width, 1)`.
+        augment: the augmentations.
+        seed: that of the run.
+        step: the number of the batch.
+        ignored: the class of pixels from outside an image.
+    """
+    images = tf.cast(images, tf.float32)
+    shape, shape_of_masks = images.shape, masks.shape
+    for index, augmentation in enumerate(augment):
+        images, masks = augmentation.augment_pair(images, masks, StepSeed(seed, index, step), ignored=ignored)
+    return tf.ensure_shape(images, shape), tf.ensure_shape(masks, shape_of_masks)
 
 
 class StepSeed(keras.random.SeedGenerator):  # type: ignore[misc]

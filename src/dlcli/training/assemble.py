@@ -14,6 +14,7 @@ from dlcli.data.labels import label_reader
 from dlcli.data.splits import Splits
 from dlcli.errors import UsageError
 from dlcli.models.features import cached_features, reason_against
+from dlcli.models.number_features import fitted_augmentations
 from dlcli.models.selection import Plan
 from dlcli.models.targets import TargetScale, target_scale
 from dlcli.runtime.balanced_loss import BalancedLoss
@@ -21,12 +22,13 @@ from dlcli.runtime.data_loss import data_loss
 from dlcli.runtime.inputs import Arrays, Inputs
 from dlcli.runtime.learner import has_own_step, optimizers_of
 from dlcli.runtime.spread import refuse_empty_shares
-from dlcli.runtime.stream import OrderedStream, TrainingStream
+from dlcli.runtime.stream import Augmentation, OrderedStream, TrainingStream, mixes_labels
+from dlcli.runtime.whole_labels import of_whole_labels
 from dlcli.score.evaluate import predictions
-from dlcli.spec.data.augmentations import AugmentationSpec
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.base import ModelSpec
 from dlcli.spec.support import supports
+from dlcli.spec.training.losses import LossSpec
 from dlcli.spec.training.stages import Stage
 from dlcli.training.part_rates import build_optimizer
 from dlcli.training.recorder import Scores
@@ -49,9 +51,19 @@ class StageInputs:
     model: Any
     train: Inputs
     validation: Inputs | None
-    augment: Sequence[AugmentationSpec]
+    augment: Sequence[Augmentation]
     copies: int = 1
     of_features: bool = False
+
+    @property
+    def mixes_labels(self) -> bool:
+        """Whether training examples are mixed, so that their labels are shares of several classes."""
+        return any(mixes_labels(augmentation) for augmentation in self.augment)
+
+    def loss(self, experiment: Experiment) -> Any:
+        """Returns the loss of the spec, in the form for the labels of the stage."""
+        loss = experiment.training.loss
+        return loss.of_shares() if self.mixes_labels else loss
 
 
 def stage_inputs_of(setup: TrainingSetup, stage: Stage, folder: Path) -> StageInputs:
@@ -73,11 +85,12 @@ def stage_inputs_of(setup: TrainingSetup, stage: Stage, folder: Path) -> StageIn
     else:
         model = network.learner()
     validation = splits.validation if supports(experiment, "validation") else None
+    train = network.encoded(setup.training.inputs)
     return StageInputs(
         model,
-        network.encoded(setup.training.inputs),
+        train,
         network.encoded(validation.inputs) if validation is not None else None,
-        augment,
+        fitted_augmentations(augment, splits.train.inputs, train),
     )
 
 
@@ -86,7 +99,7 @@ def stream_of(setup: TrainingSetup, stage_inputs: StageInputs) -> TrainingStream
     stage_inputs.train.expect_repeats()
     return TrainingStream(
         stage_inputs.train,
-        _labels(setup, setup.training.targets),
+        _labels(setup, setup.training.targets, stage_inputs),
         examples=len(setup.training.targets),
         batch_size=setup.batch_size,
         seed=setup.experiment.seed,
@@ -97,9 +110,9 @@ def stream_of(setup: TrainingSetup, stage_inputs: StageInputs) -> TrainingStream
     )
 
 
-def _labels(setup: TrainingSetup, targets: Array) -> Any:
+def _labels(setup: TrainingSetup, targets: Array, stage_inputs: StageInputs) -> Any:
     experiment = setup.experiment
-    integer = experiment.training.loss.integer_labels
+    integer = stage_inputs.loss(experiment).integer_labels
     return label_reader(targets, experiment.task, classes=setup.splits.outputs, integer=integer)
 
 
@@ -123,19 +136,18 @@ def compile_stage(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, s
 
 def _compile(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, steps: int) -> None:
     experiment = setup.experiment
-    training, hardware = experiment.training, experiment.hardware
-    integer = training.loss.integer_labels
+    hardware, loss = experiment.hardware, stage_inputs.loss(experiment)
     scale = target_scale(experiment, setup.splits)
-    keras_metrics = [metric.follow(experiment.task, integer_labels=integer) for metric in training.metrics or []]
-    keras_metrics += [data_loss(training.loss)] if setup.revision > 1 or scale is not None else []
+    keras_metrics = _followed_metrics(setup, stage_inputs)
+    keras_metrics += [data_loss(loss)] if setup.revision > 1 or scale is not None else []
     assert plan.stage.optimizer is not None
     # Several steps a call save Python's work between them; more than a tenth of an epoch would make progress jump, but for
     # a head on stored features, whose epochs take less than a tenth of a second. Devices that share a batch take one.
     steps_per_call = min(10, steps if stage_inputs.of_features else steps // 10)
     stage_inputs.model.compile(
         optimizer=build_optimizer(plan.stage.optimizer, setup.network.outside_head(plan.moving)),
-        loss=_minimised_loss(experiment, setup.splits, scale),
-        metrics=[scale.followed(metric) if scale else metric for metric in keras_metrics if metric is not None],
+        loss=_minimised_loss(experiment, loss, setup.splits, scale),
+        metrics=[scale.followed(metric) if scale else metric for metric in keras_metrics],
         jit_compile=hardware.xla,
         # A custom training step does not scale its loss: the optimizer must not divide gradients by a scale.
         auto_scale_loss=not has_own_step(stage_inputs.model),
@@ -146,13 +158,22 @@ def _compile(setup: TrainingSetup, plan: Plan, stage_inputs: StageInputs, steps:
     stage_inputs.model.get_compile_config = lambda: None
 
 
-def _minimised_loss(experiment: Experiment, splits: Splits, scale: TargetScale | None) -> Any:
-    """Returns the loss of the compiled model: the spec's, with weights of targets or of classes if there are any."""
-    loss = experiment.training.loss
+def _minimised_loss(experiment: Experiment, loss: LossSpec, splits: Splits, scale: TargetScale | None) -> Any:
+    """Returns the loss of the compiled model: the stage's, with weights of targets or of classes if there are any."""
     weights = loss_weights(experiment, splits.classes)
     if weights is not None:
         return BalancedLoss(loss.each, weights)
     return loss.build() if scale is None else scale.weighted(loss)
+
+
+def _followed_metrics(setup: TrainingSetup, stage_inputs: StageInputs) -> list[Any]:
+    """Returns the Keras metrics of the spec's metrics that are computed during training."""
+    task, integer = setup.experiment.task, stage_inputs.loss(setup.experiment).integer_labels
+    metrics = [metric.follow(task, integer_labels=integer) for metric in setup.experiment.training.metrics or []]
+    followed = [metric for metric in metrics if metric is not None]
+    if not stage_inputs.mixes_labels or task.output.is_numeric:
+        return followed
+    return [of_whole_labels(metric, one_of_several=task.output.loss_form == "classes") for metric in followed]
 
 
 def _refuse_undeclared(spec: ModelSpec, model: Any) -> None:
@@ -173,14 +194,14 @@ def validation_of(setup: TrainingSetup, stage_inputs: StageInputs) -> OrderedStr
         stage_inputs.validation,
         examples=len(setup.splits["validation"]),
         batch_size=prediction_batch(setup.experiment),
-        labels=_labels(setup, setup.splits["validation"].targets),
+        labels=_labels(setup, setup.splits["validation"].targets, stage_inputs),
     )
 
 
 def scores_of(setup: TrainingSetup, stage_inputs: StageInputs) -> list[Any]:
     """Returns the callback for metrics that Keras does not follow, if there are any and a validation split to score them on."""
     experiment, part = setup.experiment, setup.splits.validation
-    integer = experiment.training.loss.integer_labels
+    integer = stage_inputs.loss(experiment).integer_labels
     unfollowed = [
         metric for metric in experiment.training.metrics or [] if metric.follow(experiment.task, integer_labels=integer) is None
     ]

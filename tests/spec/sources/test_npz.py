@@ -40,7 +40,7 @@ def test_settings_of_images_are_accepted_for_rows_as_in_earlier_versions(tmp_pat
     saved(tmp_path, x=np.ones((20, 3)), y=np.arange(20) % 2)
     spec = write_spec(tmp_path, "{kind: npz, path: data.npz}", data="image: {size: [8, 8]}", model="{kind: mlp, units: [2]}")
     assert load(spec).experiment.data.image.size == (8, 8)
-    with pytest.raises(SpecError, match="augmentation is for images, but the source gives rows of numbers"):
+    with pytest.raises(SpecError, match="`random_flip` is for images, but the source gives rows of numbers"):
         load(spec, ["data.augment=[random_flip]"])
 
 

@@ -10,7 +10,7 @@ from dlcli.runtime.free_memory import free_memory
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import load_text
 from dlcli.spec.model.layers import ShapeError
-from dlcli.spec.rules.rules import input_shape
+from dlcli.spec.rules.inputs import input_shape
 
 SMALL_STEP = 50_000_000
 """Most multiply-adds of a step of a small network. At 40 million (`digits_cnn`) two runs at once take 0.78 of the time of one

@@ -8,7 +8,7 @@ from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from dlcli.spec.base import Count, Pair, Spec
-from dlcli.spec.data.augmentations import Augmentation
+from dlcli.spec.data.augmentations import Augmentations
 from dlcli.spec.data.balance import Balance, NoBalance
 from dlcli.spec.data.sources import Source
 from dlcli.spec.data.sources.base import Facts
@@ -120,7 +120,10 @@ class Data(Spec):
         ),
     )
     image: ImageSettings = Field(default=ImageSettings(), description="Shape and value range of the images.")
-    augment: list[Augmentation] = Field(default=[], description="Augmentations of training images, in order.")
+    augment: Augmentations = Field(
+        default=[],
+        description="Augmentations of training examples, in order; or a list by its name: `light`, `standard`, `heavy`.",
+    )
     balance: Balance = Field(
         default=NoBalance(kind="none"),
         description=(

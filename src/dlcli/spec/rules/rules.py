@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from typing import Any, cast
 
-from dlcli.spec.base import Shape, walk
+from dlcli.spec.base import walk
 from dlcli.spec.data.data import ImageSettings
-from dlcli.spec.data.sources import Facts
 from dlcli.spec.data.sources.base import composed
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.layers import LayerSpec, ShapeError
 from dlcli.spec.model.layers.dense import ActivationLayer
-from dlcli.spec.rules import balance, devices, splits, support, transfer
+from dlcli.spec.rules import augmentations, balance, devices, splits, support, transfer
+from dlcli.spec.rules.inputs import gives_no_images, input_shape
 from dlcli.spec.training.callbacks import CallbackSpec, ReduceLROnPlateau, TrackerSpec
 from dlcli.spec.training.losses import LossSpec
 from dlcli.spec.training.metrics import LAST_EPOCH, TopK
@@ -30,19 +30,16 @@ Finding = tuple[Place, str]
 
 def findings(experiment: Experiment) -> Iterator[Finding]:
     """Yields everything that the rules find."""
-    for rule in (*RULES, *splits.RULES, *transfer.RULES, *devices.RULES, *support.RULES, *balance.RULES):
+    for rule in (
+        *RULES,
+        *augmentations.RULES,
+        *splits.RULES,
+        *transfer.RULES,
+        *devices.RULES,
+        *support.RULES,
+        *balance.RULES,
+    ):
         yield from rule(experiment)
-
-
-def input_shape(experiment: Experiment, facts: Facts) -> Shape | None:
-    """Returns the shape of one example as the model sees it; None where the data must be opened first."""
-    image = experiment.data.image
-    shape = facts.shape
-    if not facts.image:
-        return shape
-    size = image.size or (shape[:2] if shape else None)
-    channels = image.channels or (shape[2] if shape else 3)
-    return (*size, channels) if size else None
 
 
 def _source_files(experiment: Experiment) -> Iterator[Finding]:
@@ -185,40 +182,12 @@ def _images_have_a_size(experiment: Experiment) -> Iterator[Finding]:
         yield ("data", "image", "size"), "the images have different sizes; set one size, e.g. `size: [96, 96]`"
 
 
-def _augmentation_needs_images(experiment: Experiment) -> Iterator[Finding]:
-    facts = experiment.data.facts(experiment.task)
-    if _gives_no_images(experiment, facts):
-        if experiment.data.augment:
-            yield ("data", "augment"), "augmentation is for images, but the source gives rows of numbers"
-        # Specs for npz files with such settings were always accepted, and a run with them can be fine-tuned.
-        is_accepted = experiment.model.has_backbone or experiment.data.source.kind == "npz"
-        if experiment.data.image != ImageSettings() and not is_accepted:
-            yield ("data", "image"), "the source gives no images, but rows of numbers"
-    shape = input_shape(experiment, facts)
-    for index, augmentation in enumerate(experiment.data.augment):
-        if augmentation.kind == "random_crop" and shape and (augmentation.height > shape[0] or augmentation.width > shape[1]):
-            place = ("data", "augment", index)
-            yield (
-                place,
-                f"a crop of {augmentation.height}x{augmentation.width} is larger than the images ({shape[0]}x{shape[1]})",
-            )
-
-
-def _augmentation_leaves_targets(experiment: Experiment) -> Iterator[Finding]:
-    """Targets that are not rows have places, such as those of pixels, which a change of the images would move."""
-    if experiment.task.output.is_row:
-        return
-    message = f"augmentation changes the images, but not the targets of `task: {experiment.task}`"
-    if experiment.data.augment:
-        yield ("data", "augment"), message
-    for number, stage in enumerate(experiment.training.stages):
-        if stage.augment:
-            yield ("training", "stages", number, "augment"), message
-
-
-def _gives_no_images(experiment: Experiment, facts: Facts) -> bool:
-    """Whether the source gives rows of numbers; arrays of numbers with height, width and channels may be pixels."""
-    return facts.gives_rows or getattr(experiment.data.source, "kind", "") == "csv"
+def _images_have_settings(experiment: Experiment) -> Iterator[Finding]:
+    # Specs for npz files with such settings were always accepted, and a run with them can be fine-tuned.
+    is_accepted = experiment.model.has_backbone or experiment.data.source.kind == "npz"
+    gives_none = gives_no_images(experiment, experiment.data.facts(experiment.task))
+    if gives_none and experiment.data.image != ImageSettings() and not is_accepted:
+        yield ("data", "image"), "the source gives no images, but rows of numbers"
 
 
 def _output_is_not_repeated(experiment: Experiment) -> Iterator[Finding]:
@@ -341,8 +310,7 @@ RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
     _images_have_a_size,
     _layers_fit_images,
     _layers_fit_tables,
-    _augmentation_needs_images,
-    _augmentation_leaves_targets,
+    _images_have_settings,
     _step_is_not_trained,
     _output_is_not_repeated,
     _schedules_are_sound,

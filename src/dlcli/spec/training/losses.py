@@ -37,6 +37,14 @@ class LossSpec(KerasSpec):
         """Returns which examples the mean is taken over, as Keras does; None where it is all of them."""
         return None
 
+    def reason_against_shares(self) -> str:
+        """Returns why labels cannot be shares of several classes, as those of mixed examples; empty if they can."""
+        return ""
+
+    def of_shares(self) -> "LossSpec":
+        """Returns the loss of labels that are shares of several classes; of whole labels it has the same value."""
+        return self
+
     def unit(self, deviation: "Array") -> "Array":
         """Returns what an error of one deviation costs, about, for each target `(targets,)`: 1 where the loss has no unit."""
         return deviation**0
@@ -91,6 +99,10 @@ class PlainLoss(LossSpec):
     def fits(self, task: Task) -> bool:
         """Tells whether the loss can train the task's output."""
         return task.output.loss_form in _PLAIN[self.kind].forms
+
+    def reason_against_shares(self) -> str:
+        """Returns a reason for hinge losses, which are defined for two signs, or one right class."""
+        return f"`{self.kind}` is defined for whole labels alone" if "hinge" in self.kind else ""
 
     def unit(self, deviation: "Array") -> "Array":
         """Returns what an error of one deviation costs; mape and msle are relative to the target and have no unit."""
@@ -167,6 +179,14 @@ class SparseCategoricalCrossentropy(LossSpec):
     def counted(self, labels: Any) -> Any:
         """Returns which examples are of another class than the ignored one."""
         return None if self.ignore_class is None else labels != self.ignore_class
+
+    def reason_against_shares(self) -> str:
+        """Returns a reason for `ignore_class`: a mixed example may have a share of the ignored class."""
+        return "`ignore_class` leaves out whole examples" if self.ignore_class is not None else ""
+
+    def of_shares(self) -> LossSpec:
+        """Returns the loss of one-hot labels."""
+        return CategoricalCrossentropy(kind="categorical_crossentropy", label_smoothing=self.label_smoothing)
 
     def build(self, **extra: Any) -> Any:
         """Returns Keras's sparse loss; where labels are smoothed, its categorical loss over the labels made one-hot."""

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from dlcli.spec.base import Count, NotNegative, Spec
-from dlcli.spec.data.augmentations import Augmentation
+from dlcli.spec.data.augmentations import StageAugmentations
 from dlcli.spec.training.callbacks import Callback
 from dlcli.spec.training.optimizers import Optimizer
 
@@ -63,8 +63,8 @@ class Stage(Spec):
     callbacks: list[Callback] | None = Field(
         default=None, description="Callbacks of the stage; `training.callbacks` if not set."
     )
-    augment: list[Augmentation] | None = Field(
-        default=None, description="Augmentations in the stage; `data.augment` if not set."
+    augment: StageAugmentations = Field(
+        default=None, description="Augmentations in the stage, or the name of a list of them; `data.augment` if not set."
     )
     batch_norm: Literal["auto", "freeze", "train"] = Field(
         default="auto",

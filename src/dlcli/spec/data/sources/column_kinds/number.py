@@ -22,6 +22,7 @@ class NumberColumn(ColumnKind):
     plural: ClassVar[str] = "numbers"
     dtype: ClassVar[Dtype] = "float32"
     is_numeric: ClassVar[bool] = True
+    is_quantity: ClassVar[bool] = True
     can_share_input: ClassVar[bool] = True
     setting: ClassVar[str] = "numeric"
     gap_replacement: ClassVar[str] = "the mean"
