@@ -14,6 +14,7 @@ from dlcli.data.doctor.rows import Rows
 from dlcli.data.leaks import leak_facts
 from dlcli.data.split import SplitExamples
 from dlcli.data.splits import Splits
+from dlcli.runs import RunFolder
 from dlcli.spec.data.sources import Examples, Opened
 from dlcli.spec.experiment import Experiment
 
@@ -34,12 +35,14 @@ class Subject:
         opened: the source's examples as it defines its parts; image files are not decoded, and may be unreadable.
         splits: the examples of each split, as a training would draw them; without the unreadable image files.
         unreadable: what is wrong with each image file that cannot be read, by the id of its example.
+        run: the run whose network a check may use; None without one.
     """
 
     experiment: Experiment
     opened: Opened
     splits: SplitExamples
     unreadable: dict[str, str]
+    run: RunFolder | None = None
 
     @property
     def has_rows(self) -> bool:

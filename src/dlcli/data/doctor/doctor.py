@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
-from dlcli.data.doctor.check import NOT_APPLICABLE, Check, Progress, Subject, no_progress
+from dlcli.data.doctor.check import NOT_APPLICABLE, Progress, Subject, no_progress
 from dlcli.data.doctor.checks import CHECKS
 from dlcli.data.doctor.issue import SEVERITIES, Issue
 from dlcli.data.exclude import read_exclusion
@@ -18,6 +18,7 @@ from dlcli.data.split import drawn_splits, recorded_splits
 from dlcli.data.split_file import read_split_file
 from dlcli.data.splits import open_examples
 from dlcli.errors import DataError
+from dlcli.runs import RunFolder
 from dlcli.runs.folder import REVISION
 from dlcli.spec.data.sources import Opened
 from dlcli.spec.experiment import Experiment
@@ -33,6 +34,7 @@ class Examination:
         examples: the number of examples of each split.
         counts: the number of examples of each class in each split; empty for regression.
         unreadable: the number of image files that cannot be read.
+        parts: the part of the source of each example that an issue excludes, by its id.
         seconds: the seconds that each check took, by its name.
     """
 
@@ -41,6 +43,7 @@ class Examination:
     examples: dict[str, int] = field(default_factory=dict)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     unreadable: int = 0
+    parts: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -60,7 +63,7 @@ def examine(
     offline: bool = False,
     fast: bool = False,
     progress: Progress = no_progress,
-    extra: Sequence[Check] = (),
+    run: RunFolder | None = None,
 ) -> Examination:
     """Opens the data of an experiment and makes every check of it.
 
@@ -69,15 +72,16 @@ def examine(
         offline: whether nothing may be downloaded.
         fast: whether only the fast checks are made, which a training makes too; image files are not decoded then.
         progress: receives the state of the work.
-        extra: checks that are made after the others.
+        run: the run whose network finds label errors; None for a simple model.
 
     Raises:
         DataError: the source cannot be opened.
     """
     began = perf_counter()
     subject, notes = open_subject(experiment, offline=offline, thorough=not fast, progress=progress)
+    subject = replace(subject, run=run)
     opening = {"opening the source": perf_counter() - began}
-    examination = examine_subject(subject, fast=fast, progress=progress, extra=extra)
+    examination = examine_subject(subject, fast=fast, progress=progress)
     return replace(
         examination,
         notes=(*notes, *examination.notes),
@@ -86,12 +90,10 @@ def examine(
     )
 
 
-def examine_subject(
-    subject: Subject, *, fast: bool = False, progress: Progress = no_progress, extra: Sequence[Check] = ()
-) -> Examination:
+def examine_subject(subject: Subject, *, fast: bool = False, progress: Progress = no_progress) -> Examination:
     """Makes every check of data that is open; `fast` makes only the fast ones."""
     issues, notes, seconds = list[Issue](), list[str](), dict[str, float]()
-    for check in (*(check for check in CHECKS if check.is_fast or not fast), *extra):
+    for check in (check for check in CHECKS if check.is_fast or not fast):
         began = perf_counter()
         reason = check.reason_against(subject)
         if reason == NOT_APPLICABLE:
@@ -111,8 +113,13 @@ def examine_subject(
         notes=tuple(notes),
         examples={name: len(examples) for name, examples in splits.items()},
         counts={name: row for name, row in counts.items() if row},
+        parts=_parts_of({name for issue in issues for name in issue.exclude}, subject.opened),
         seconds=seconds,
     )
+
+
+def _parts_of(ids: set[str], opened: Opened) -> dict[str, str]:
+    return {name: part for part, examples in opened.parts.items() for name in examples.ids if name in ids}
 
 
 def ordered(issues: Iterable[Issue]) -> list[Issue]:

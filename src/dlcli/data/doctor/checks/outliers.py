@@ -20,7 +20,7 @@ MOST = 0.01
 """Largest share of outliers: more of them are part of the distribution."""
 _NORMAL = 1.4826
 _FEWEST_ROWS = 20
-_SHOWN = 10
+_SHOWN = 1000
 
 
 class Outliers(TableCheck):

@@ -11,13 +11,12 @@ from dlcli.data.doctor import words
 from dlcli.data.doctor.check import Progress, Subject, TableCheck
 from dlcli.data.doctor.issue import Issue
 from dlcli.data.leaks import DISTINCT, are_copied_rows
-from dlcli.runtime.inputs import cells
 
 MANY = 0.05
 """Share of repeated rows from which on they are a warning, where equal rows are no coincidence."""
 FEW_DISTINCT = 0.5
 """Share of repeated rows above which a table has so few different rows that conflicting labels are its nature."""
-_SHOWN = 10
+_SHOWN = 1000
 _STEP = 100_000
 
 
@@ -56,9 +55,20 @@ def _equal_rows(subject: Subject, progress: Progress) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _distinct(subject: Subject) -> float:
-    """Returns the largest share of different values in a column: high where equal rows are no coincidence."""
-    return max(len(set(cells(column))) / len(subject.rows) for column in subject.rows.columns.values())
+def _is_distinctive(subject: Subject) -> bool:
+    """Whether rows have so many different values that equal ones are no coincidence."""
+    return bool(subject.leaks["distinct"] >= DISTINCT)
+
+
+def _are_copies(subject: Subject) -> bool:
+    """Whether the rows of a split that equal training rows are copies, as the diagnosis of a run judges them."""
+    leaks = subject.leaks
+    facts = {"distinct": leaks["distinct"], "repeats": leaks["repeats"], "columns": leaks["columns"]["of"]}
+    return any(
+        copies["examples"] > 1
+        and are_copied_rows(copies["examples"] / copies["of"], copies["same_label"] / copies["examples"], **facts)
+        for copies in leaks["duplicates"].values()
+    )
 
 
 def _label(subject: Subject, place: int) -> str:
@@ -90,13 +100,7 @@ def _across_splits(subject: Subject, groups: Sequence[list[int]]) -> Iterator[Is
         seen += [(place, train[0]) for place in group if train and rows.split[place] != 0]
     if not seen:
         return
-    distinct, others = _distinct(subject), int((rows.split != 0).sum())
-    in_train = sum(len([place for place in group if rows.split[place] == 0]) - 1 for group in groups)
-    agree = sum(_agree(subject, pair) for pair in seen) / len(seen)
-    repeats = max(in_train, 0) / int((rows.split == 0).sum())
-    are_copies = len(seen) > 1 and are_copied_rows(
-        len(seen) / others, agree, distinct=distinct, repeats=repeats, columns=len(rows.columns)
-    )
+    others, are_copies = int((rows.split != 0).sum()), _are_copies(subject)
     subjects = f"{words.count(len(seen), 'row')} of the other splits {words.is_or_are(len(seen))} equal to a training row"
     ids = tuple(sorted(rows.ids[place] for place, _ in seen))
     yield Issue(
@@ -119,7 +123,7 @@ def _conflicting(subject: Subject, groups: Sequence[list[int]]) -> Iterator[Issu
         return
     ids = tuple(sorted(rows.ids[place] for group in conflicts for place in group))
     repeated = sum(map(len, groups)) / len(rows)
-    is_natural = repeated > FEW_DISTINCT or (len(ids) < 0.01 * len(rows) and _distinct(subject) < DISTINCT)
+    is_natural = repeated > FEW_DISTINCT or (len(ids) < 0.01 * len(rows) and not _is_distinctive(subject))
     pairs = [(group[0], next(place for place in group if not _agree(subject, [group[0], place]))) for group in conflicts]
     yield Issue(
         kind="conflicting labels of equal rows",
@@ -151,7 +155,7 @@ def _within(subject: Subject, groups: Sequence[list[int]]) -> Iterator[Issue]:
             pairs += [(first, place)] if first != place else []
     if not pairs:
         return
-    part, are_copies = len(pairs) / len(rows), _distinct(subject) >= DISTINCT
+    part, are_copies = len(pairs) / len(rows), _is_distinctive(subject)
     ids = tuple(sorted(rows.ids[place] for _, place in pairs))
     yield Issue(
         kind="repeated rows",

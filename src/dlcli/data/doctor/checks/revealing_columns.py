@@ -8,7 +8,7 @@ import numpy as np
 
 from dlcli.data.doctor import words
 from dlcli.data.doctor.check import Progress, Subject, TableCheck
-from dlcli.data.doctor.issue import Issue
+from dlcli.data.doctor.issue import REVEALING, Issue
 from dlcli.data.doctor.rows import codes_of
 from dlcli.data.leaks import revealing_columns
 
@@ -30,7 +30,7 @@ class RevealingColumns(TableCheck):
         for name, target, score in [*revealing, *((name, "", 1.0) for name in renamed if name not in known)]:
             of_target = f" {words.name(target)}" if target else ""
             yield Issue(
-                kind="column that reveals the target",
+                kind=REVEALING,
                 severity="error",
                 summary=f"column {words.name(name)} alone predicts {score:.1%} of the target{of_target}"
                 + ("; its values are the classes in other words" if name in renamed else "; no other column comes close"),
