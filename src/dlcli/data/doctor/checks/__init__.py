@@ -9,6 +9,7 @@ from dlcli.data.doctor.checks.class_names import ClassNames
 from dlcli.data.doctor.checks.class_shares import ClassShares
 from dlcli.data.doctor.checks.drift import Drift
 from dlcli.data.doctor.checks.duplicate_columns import DuplicateColumns
+from dlcli.data.doctor.checks.label_errors import LabelErrors
 from dlcli.data.doctor.checks.missing_values import MissingValues
 from dlcli.data.doctor.checks.outliers import Outliers
 from dlcli.data.doctor.checks.repeated_rows import RepeatedRows
@@ -27,4 +28,5 @@ CHECKS: tuple[Check, ...] = (
     Outliers(),
     RepeatedRows(),
     Drift(),
+    LabelErrors(),
 )

@@ -18,6 +18,8 @@ FAR_LOG = 4.5
 """The same for the logarithms of positive numbers: prices, incomes and areas have long upper tails that are no errors."""
 MOST = 0.01
 """Largest share of outliers: more of them are part of the distribution."""
+FEW = 3
+"""Outliers of a small table that are reported all the same."""
 _NORMAL = 1.4826
 _FEWEST_ROWS = 20
 _SHOWN = 1000
@@ -39,7 +41,7 @@ class Outliers(TableCheck):
         for name, values in rows.numbers():
             distances = _distances(values)
             is_outlier = distances > FAR
-            if not 0 < is_outlier.sum() <= max(1, MOST * len(rows)):
+            if not 0 < is_outlier.sum() <= max(FEW, MOST * len(rows)):
                 continue
             is_affected |= is_outlier
             columns.append(name)
