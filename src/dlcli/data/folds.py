@@ -60,5 +60,4 @@ def open_folds(experiment: Experiment, *, offline: bool = False) -> Folds:
     Raises:
         DataError: the data cannot be read, or there are fewer examples, or groups, than folds.
     """
-    opened, _ = open_readable(experiment, offline=offline)
-    return fold_numbers(opened, experiment)
+    return fold_numbers(open_readable(experiment, offline=offline).opened, experiment)

@@ -41,8 +41,9 @@ def is_copy(run: RunFolder, experiment: Experiment, *, offline: bool) -> bool:
     opened = _opened(run, experiment, split, offline=offline)
     names = _names(opened)
     recorded = run.data()
-    others = recorded.get("skipped", {}).get("count", 0) + sum(recorded.get("unused", {}).values())
-    if not split.keys() <= names or len(names) > len(split) + others:
+    unused = recorded.get("skipped", {}).get("count", 0) + recorded.get("excluded", 0)
+    unused += sum(recorded.get("unused", {}).values())
+    if not split.keys() <= names or len(names) > len(split) + unused:
         return False
     try:
         return _fingerprint_in(opened, run, experiment) == recorded.get("fingerprint")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.data.exclude import read_exclusion
 from dlcli.data.fingerprint import fingerprint
 from dlcli.data.groups import with_groups, with_recorded_groups
 from dlcli.data.image_files import Survey, with_value_range
@@ -53,6 +54,8 @@ class Splits(SplitExamples):
     fingerprint: str = ""
     skipped: tuple[str, ...] = ()
     """The path and the error of each file that was skipped."""
+    excluded: int = 0
+    """The number of examples that `data.exclude` names."""
     image: ImageSettings | None = None
     """The settings that image files were read with, without any `auto`; None without image files."""
     lines: tuple[str, ...] = ()
@@ -127,6 +130,7 @@ class Splits(SplitExamples):
             "column_facts": list(self.column_facts),
             "flat_images": self.flat_images,
             "skipped": {"count": len(self.skipped), "files": list(self.skipped[:MOST_NAMED])},
+            **({"excluded": self.excluded} if self.excluded else {}),
         }
 
 
@@ -155,13 +159,16 @@ def open_splits(
     data = experiment.data
     is_first = split is None
     if split is None and data.split.file:
-        split, groups = read_split_file(Path(data.split.file)), recorded_groups(Path(data.split.file))
+        groups = recorded_groups(Path(data.split.file))
+        split = read_exclusion(data.exclude).of_split(read_split_file(Path(data.split.file)))
     if is_first:
-        opened, faults = open_readable(experiment, offline=offline, split=split, column_kinds=column_kinds)
+        source = open_readable(experiment, offline=offline, split=split, column_kinds=column_kinds)
     else:
-        opened = open_examples(experiment, offline=offline, split=split, revision=revision, column_kinds=column_kinds)
-        faults = []
-        _refuse_unfit(opened, experiment)
+        source = SourceExamples(
+            open_examples(experiment, offline=offline, split=split, revision=revision, column_kinds=column_kinds)
+        )
+        _refuse_unfit(source.opened, experiment)
+    opened = source.opened
     splits = drawn_splits(opened, experiment) if split is None else recorded_splits(opened, split, experiment)
     splits = splits.changed(lambda examples: with_recorded_groups(examples, groups)) if groups else splits
     splits = with_train_fraction(splits, experiment) if is_first and split is not None else splits
@@ -184,12 +191,28 @@ def open_splits(
         notes=tuple(notes),
         source_parts=frozenset(opened.parts),
         fingerprint=fingerprint(splits.by_name),  # of the undecoded splits, where images are always files
-        skipped=tuple(faults),
+        skipped=source.skipped,
+        excluded=source.excluded,
         image=image,
         lines=opened.lines,
         column_facts=tuple(opened.column_facts),
         flat_images=survey.flat_facts(),
     )
+
+
+@dataclass(frozen=True)
+class SourceExamples:
+    """The examples of a source that are divided into splits.
+
+    Attributes:
+        opened: the readable examples that are not excluded.
+        skipped: the path and the error of each image file that was skipped.
+        excluded: the number of examples that `data.exclude` leaves out.
+    """
+
+    opened: Opened
+    skipped: tuple[str, ...] = ()
+    excluded: int = 0
 
 
 def open_readable(
@@ -198,21 +221,31 @@ def open_readable(
     offline: bool,
     split: dict[str, str] | None = None,
     column_kinds: Mapping[str, ColumnKind] | None = None,
-) -> tuple[Opened, list[str]]:
-    """Returns the examples to split, and the path and error of each image file that was skipped.
+) -> SourceExamples:
+    """Returns the examples to split.
 
     Raises:
         DataError: the data cannot be read, has too many unreadable files, or does not fit the task.
     """
     data = experiment.data
     opened = open_examples(experiment, offline=offline, split=split, revision=REVISION, column_kinds=column_kinds)
+    opened, excluded = read_exclusion(data.exclude).of_source(opened)
     opened, faults = _readable(opened, data.on_error, data.skip_budget)
-    if split is None and data.split.column:
-        opened = with_parts_of_column(opened, data.split.column)
-    if split is None and data.split.group:
-        opened = with_groups(opened, data.split.group)
+    if split is None:
+        opened = with_parts_and_groups(opened, experiment)
     _refuse_unfit(opened, experiment)
-    return opened, faults
+    return SourceExamples(opened, tuple(faults), excluded)
+
+
+def with_parts_and_groups(opened: Opened, experiment: Experiment) -> Opened:
+    """Returns the opened source with the parts of `data.split.column` and the groups of `data.split.group`, if set.
+
+    Raises:
+        DataError: an example has no part or no group.
+    """
+    split = experiment.data.split
+    opened = with_parts_of_column(opened, split.column) if split.column else opened
+    return with_groups(opened, split.group) if split.group else opened
 
 
 def open_examples(

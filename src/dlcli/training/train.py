@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from dlcli.data.balance import balance_in_words, epoch_facts, refuse_missing_balance
-from dlcli.data.leaks import leak_facts
 from dlcli.data.open_run import open_recorded
 from dlcli.data.resolve import prepared, resolved_for
 from dlcli.data.splits import Splits, open_splits
@@ -35,6 +34,7 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import LoadedSpec, to_yaml
 from dlcli.spec.support import refuse_unsupported, words_against
 from dlcli.training.checkpoints import keep_last_checkpoint
+from dlcli.training.data_checks import check_data
 from dlcli.training.fit import FitContext, fit
 from dlcli.training.profile import refuse_unprofiled
 from dlcli.training.trackers.notify import followed, refuse_missing_trackers, without_trackers
@@ -191,8 +191,8 @@ def _opened(run: RunFolder, experiment: Experiment, device: Device, log: Log, *,
     if line := balance_in_words(experiment, splits):
         log(line)
     run.write_spec(to_yaml(experiment))
-    facts = {"leaks": leak_facts(splits), "gaps": gaps_of(splits.train.inputs)} | epoch_facts(experiment, splits)
-    run.write_data(splits.describe() | facts)
+    facts = {"leaks": check_data(run, experiment, splits, log), "gaps": gaps_of(splits.train.inputs)}
+    run.write_data(splits.describe() | facts | epoch_facts(experiment, splits))
     run.write_split({name: examples.ids for name, examples in splits.distinct.items()}, splits.groups())
     return experiment, splits
 

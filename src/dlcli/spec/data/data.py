@@ -13,6 +13,7 @@ from dlcli.spec.data.balance import Balance, NoBalance
 from dlcli.spec.data.sources import Source
 from dlcli.spec.data.sources.base import Facts
 from dlcli.spec.data.split import SplitSettings
+from dlcli.spec.paths import FilePath
 from dlcli.tasks import Task
 
 
@@ -98,6 +99,10 @@ class Data(Spec):
     split: SplitSettings = Field(default=SplitSettings(), description="Split into training, validation and test examples.")
     classes: Annotated[list[str], Field(min_length=2)] | None = Field(
         default=None, description="Classes to use, in this order; all classes of the source if not set."
+    )
+    exclude: FilePath | None = Field(
+        default=None,
+        description="CSV file whose column `id` names examples to leave out, as `dlcli data SPEC --exclude FILE` writes it.",
     )
     batch_size: BatchSize = Field(
         default=32, description="Number of examples per step; 1: stochastic gradient descent, `full`: batch gradient descent."

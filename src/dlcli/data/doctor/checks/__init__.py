@@ -3,5 +3,30 @@
 from __future__ import annotations
 
 from dlcli.data.doctor.check import Check
+from dlcli.data.doctor.checks.class_balance import ClassBalance
+from dlcli.data.doctor.checks.class_counts import ClassCounts
+from dlcli.data.doctor.checks.class_names import ClassNames
+from dlcli.data.doctor.checks.class_shares import ClassShares
+from dlcli.data.doctor.checks.drift import Drift
+from dlcli.data.doctor.checks.duplicate_columns import DuplicateColumns
+from dlcli.data.doctor.checks.label_errors import LabelErrors
+from dlcli.data.doctor.checks.missing_values import MissingValues
+from dlcli.data.doctor.checks.outliers import Outliers
+from dlcli.data.doctor.checks.repeated_rows import RepeatedRows
+from dlcli.data.doctor.checks.revealing_columns import RevealingColumns
+from dlcli.data.doctor.checks.uninformative_columns import UninformativeColumns
 
-CHECKS: tuple[Check, ...] = ()
+CHECKS: tuple[Check, ...] = (
+    ClassCounts(),
+    ClassBalance(),
+    ClassNames(),
+    ClassShares(),
+    MissingValues(),
+    UninformativeColumns(),
+    DuplicateColumns(),
+    RevealingColumns(),
+    Outliers(),
+    RepeatedRows(),
+    Drift(),
+    LabelErrors(),
+)
