@@ -113,7 +113,7 @@ def test_the_test_part_of_a_source_is_held_out(tmp_path: Path) -> None:
 
 
 def test_more_folds_than_examples_are_refused() -> None:
-    with pytest.raises(DataError, match=r"data\.split\.folds: 150 examples cannot be divided into 200 folds"):
+    with pytest.raises(DataError, match=r"data\.split: 150 examples cannot be divided into 200 folds"):
         opened("iris", "{folds: 200, fold: 1}")
 
 

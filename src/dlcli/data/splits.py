@@ -16,6 +16,7 @@ from dlcli.data.image_files import Survey, with_value_range
 from dlcli.data.split import SplitExamples, drawn_splits, recorded_splits, with_train_fraction
 from dlcli.data.split_column import with_parts_of_column
 from dlcli.data.split_file import read_split_file
+from dlcli.data.split_notes import split_notes
 from dlcli.errors import DataError
 from dlcli.runs.folder import REVISION
 from dlcli.runs.split_groups import recorded_groups
@@ -167,7 +168,8 @@ def open_splits(
     splits = with_train_fraction(splits, experiment) if is_first and split is not None else splits
     splits, image, image_notes = with_value_range(splits, data.image, opened.value_range, first=is_first)
     notes = [*opened.notes, *_notes(splits, opened, experiment.task), *image_notes]
-    notes += [*_notes_of_unused(splits), *(_note_of_left_out(splits, opened) if split is not None else [])]
+    notes += split_notes(splits, opened, experiment) if is_first else []
+    notes += _note_of_left_out(splits, opened) if split is not None else []
     survey, memory = Survey(), MemoryShare(MEMORY_SHARE)
     in_memory = splits.changed(lambda examples: with_targets(_decoded(examples, survey, memory), experiment.task))
     if is_first:
@@ -333,13 +335,6 @@ def _note_of_left_out(splits: SplitExamples, opened: Opened) -> list[str]:
     count = sum(map(len, opened.parts.values())) - used
     subject, verb = ("1 example", "is") if count == 1 else (f"{count:,} examples", "are")
     return [f"{subject} {verb} not in the split file and {verb} ignored"] if count else []
-
-
-def _notes_of_unused(splits: SplitExamples) -> list[str]:
-    """Returns a note on each reason for which examples of the source are in no split."""
-    return [
-        f"{count:,} example{' is' if count == 1 else 's are'} in no split: {reason}" for reason, count in splits.unused.items()
-    ]
 
 
 def _notes(splits: SplitExamples, opened: Opened, task: Task) -> list[str]:
