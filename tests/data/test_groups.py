@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cli.killing import assert_same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from trainings import trained
+from training.test_resume import Stopping, gone_on, stopped
+from trainings import trained, write_spec
 
 from data.splitting import experiment_of, ids, opened, split_of, write_rows
 from dlcli.data.division import Pool
 from dlcli.data.folds import open_folds
 from dlcli.data.open_run import open_run
+from dlcli.data.split import FRACTION
 from dlcli.errors import DataError, SpecError
 from dlcli.runs import RunFolder
 from dlcli.runs.reporter import Reporter
@@ -225,21 +228,25 @@ def test_a_group_in_two_parts_of_the_source_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def run(table: str, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    folder = tmp_path_factory.mktemp("grouped")
-    spec = folder / "spec.yaml"
-    spec.write_text(
-        f"name: t\ntask: classification\ndata: {{source: {table}, split: {{group: patient}}}}\n"
-        "model: {kind: mlp, units: [4]}\ntraining: {epochs: 2}\n"
-    )
-    return trained(spec)
+    data = "split: {group: patient, train_fraction: 0.8}"
+    return trained(write_spec(tmp_path_factory.mktemp("grouped"), table, data=data))
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_grouped_run_that_is_interrupted_and_resumed_ends_with_the_same_bits(run: RunFolder) -> None:
+    interrupted = stopped(run.path.parents[2] / "tiny.yaml", Stopping(step=7))
+    assert interrupted.split() == run.split()
+    gone_on(interrupted)
+    assert_same_bits(interrupted, run)
+    assert interrupted.groups() == run.groups()
 
 
 @pytest.mark.usefixtures("without_pictures")
 def test_a_run_records_the_groups_and_widens_its_intervals(run: RunFolder) -> None:
     lines = run.split_path.read_text().splitlines()
     assert lines[0] == "id,split,group"
-    assert len(lines) == 241
-    assert len(run.groups()) == 240
+    assert len(lines) == 1 + sum(run.data()["examples"].values()) == 241 - run.data()["unused"][FRACTION]
+    assert len(run.groups()) == len(lines) - 1
     assert "intervals are those of 4 groups: examples of one group are not independent" in run.metrics("test")["notes"]
     low, high = run.metrics("test")["metrics"]["accuracy"]["interval"]
     assert high - low > 0.32  # of 40 independent examples: at most 0.3
