@@ -20,7 +20,7 @@ name: copies
 task: classification
 data: {{source: {{kind: folder, path: photos}}, split: {split}, batch_size: 16}}
 model: {{kind: transfer, backbone: {{kind: mobilenet, alpha: 0.25, input_size: [96, 96], weights: {weights}}}}}
-training: {{stages: [{{train: head, epochs: 20, optimizer: {{kind: adam, learning_rate: 3e-3}}}}]}}
+training: {{stages: [{{name: head, train: head, epochs: 20, optimizer: {{kind: adam, learning_rate: 3e-3}}}}]}}
 """
 
 

@@ -222,7 +222,7 @@ def test_groups_are_an_array_of_an_npz_file(tmp_path: Path) -> None:
 
 def test_a_group_in_two_parts_of_the_source_is_refused(tmp_path: Path) -> None:
     source = save_arrays(tmp_path / "a.npz", np.arange(20) // 4)
-    with pytest.raises(DataError, match=r"data\.split\.group: the group '0' has examples in the train and the test part"):
+    with pytest.raises(DataError, match=r"data\.split\.group: the group '0' has examples in the train and the test split"):
         opened(source, "{group: who}")
 
 
@@ -279,3 +279,11 @@ def test_a_grouped_run_is_finetuned_and_compared(run: RunFolder) -> None:
 def test_a_misspelt_column_is_found_before_the_training(table: str) -> None:
     with pytest.raises(SpecError, match=r"data\.split\.group\.column: the source has no column `pateint`; did you mean"):
         experiment_of(table, "{group: pateint}")
+
+
+def test_a_split_file_is_checked_by_the_groups(table: str, tmp_path: Path) -> None:
+    file = tmp_path / "split.csv"
+    file.write_text("id,split\n" + "".join(f"train/{row},{'test' if row % 5 == 0 else 'train'}\n" for row in range(240)))
+    assert len(opened(table, f"{{file: {file}}}")["test"]) == 48
+    with pytest.raises(DataError, match=r"data\.split\.group: the group 'p\d+' has examples in the train and the test split"):
+        opened(table, f"{{file: {file}, group: patient}}")

@@ -71,7 +71,7 @@ def _one_way_to_split(experiment: Experiment) -> Iterator[Finding]:
 
 
 _EXCLUDED = {
-    "file": ("column", "group", "time", "method: hash", "folds"),
+    "file": ("column", "time", "method: hash", "folds"),
     "time": ("group", "folds", "method: hash"),
     "folds": ("method: hash",),
 }
