@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trainings import write_pngs
 
 from data.splitting import ids, opened, split_of, write_rows
 from dlcli.data.hash_split import divided_by_hash, sampled_by_hash
@@ -118,6 +120,44 @@ def test_a_row_with_another_split_is_named(tmp_path: Path, cell: str, message: s
     with pytest.raises(DataError) as caught:
         opened(write_rows(tmp_path / "rows.csv", ("part", "x", "label"), rows), "{column: part}")
     assert str(caught.value) == message
+
+
+SIZE = ", image: {size: [8, 8]}"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = write_pngs(tmp_path_factory.mktemp("photos"), each=10, names=("a", "b"))
+    rows = [
+        f"{path.relative_to(folder).as_posix()},{int(path.stem) // 2},{'val' if int(path.stem) % 8 == 1 else 'train'}"
+        for path in sorted(folder.rglob("*.png"))
+    ]
+    (folder / "metadata.csv").write_text("\n".join(["file_name,day,part", *rows]) + "\n")
+    return f"{{kind: folder, path: {folder}}}"
+
+
+def numbers(splits: object, name: str) -> list[int]:
+    """Returns the numbers of the images of a split."""
+    return sorted(int(Path(example).stem) for example in splits[name].ids)  # type: ignore[index]
+
+
+def test_images_are_split_by_a_time_and_a_column_of_their_metadata(photos: str) -> None:
+    splits = opened(photos, "{time: {column: day, gap: 1}, validation: 0}", more=SIZE)
+    assert min(numbers(splits, "test")) - max(numbers(splits, "train")) > 2
+    splits = opened(photos, "{column: part, test: 0}", more=SIZE)
+    assert numbers(splits, "validation") == [1, 9, 17, 25, 33]
+
+
+def test_images_that_are_added_move_no_other(photos: str, tmp_path: Path) -> None:
+    folder = photos.split("path: ")[1].rstrip("}")
+    shutil.copytree(folder, tmp_path / "more")
+    write_pngs(tmp_path / "new", each=20, names=("a", "b"))
+    for path in (tmp_path / "new").rglob("*.png"):
+        path.rename(tmp_path / "more" / path.parent.name / f"new_{path.name}")
+    more = photos.replace(folder, f"{tmp_path}/more")
+    before, after = (split_of(opened(source, "{method: hash}", more=SIZE)) for source in (photos, more))
+    assert len(after) == 3 * len(before)
+    assert {example: after[example] for example in before} == before
 
 
 SHARES = {"validation": 0.1, "test": 0.2}

@@ -107,11 +107,12 @@ class Pool:
         counts = np.hstack([counts, counts.sum(axis=1, keepdims=True)])  # the sizes of the sets count like a class
         weights = 1 / np.maximum(counts.sum(axis=0), 1) ** 2
         lacking = shares[:, None] * counts.sum(axis=0)
-        assigned, missing = np.zeros(self.units, dtype="int64"), fewest.copy()
+        units, missing = self.units, fewest.copy()
+        assigned = np.zeros(units, dtype="int64")
         for rank, group in enumerate(_large_first(counts[:, -1], shares.min() * len(self), random)):
             # The squared distance of all sets from their shares after the group is added to one, up to a constant.
             cost = ((counts[group] - 2 * lacking) * counts[group] * weights).sum(axis=1)
-            if self.units - rank <= missing.clip(0).sum():
+            if units - rank <= missing.clip(0).sum():
                 cost[missing <= 0] = np.inf
             best = int(cost.argmin())
             assigned[group] = best
