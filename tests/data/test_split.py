@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from trainings import trained, write_spec
 
+from data.splitting import experiment_of, ids
 from dlcli.data.folds import open_folds
 from dlcli.data.split import SplitExamples
 from dlcli.data.splits import Splits, open_splits
 from dlcli.errors import DataError
 from dlcli.runs import RunFolder
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.load import load_text
 
 RECORDED = [
     ("digits", "{}", 0, "75a5ffeca039efdf"),
@@ -31,13 +31,6 @@ RECORDED = [
 """Source, split, seed, and the digest of the splits that the first version drew."""
 
 
-def experiment_of(source: str, split: str, *, seed: int = 0, task: str = "classification") -> Experiment:
-    text = (
-        f"name: t\nseed: {seed}\ntask: {task}\ndata: {{source: {source}, split: {split}}}\nmodel: {{kind: mlp, units: [4]}}\n"
-    )
-    return load_text(text, Path("spec.yaml"), []).experiment
-
-
 def builtin(name: str, split: str, *, seed: int = 0) -> Experiment:
     task = "regression" if name == "diabetes" else "classification"
     return experiment_of(f"{{kind: builtin, name: {name}}}", split, seed=seed, task=task)
@@ -45,10 +38,6 @@ def builtin(name: str, split: str, *, seed: int = 0) -> Experiment:
 
 def opened(name: str, split: str, *, seed: int = 0) -> Splits:
     return open_splits(builtin(name, split, seed=seed))
-
-
-def ids(splits: SplitExamples, name: str) -> set[str]:
-    return set(splits[name].ids)
 
 
 def digest(splits: SplitExamples) -> str:
@@ -113,7 +102,7 @@ def test_the_test_part_of_a_source_is_held_out(tmp_path: Path) -> None:
 
 
 def test_more_folds_than_examples_are_refused() -> None:
-    with pytest.raises(DataError, match=r"data\.split\.folds: 150 examples cannot be divided into 200 folds"):
+    with pytest.raises(DataError, match=r"data\.split: 150 examples cannot be divided into 200 folds"):
         opened("iris", "{folds: 200, fold: 1}")
 
 

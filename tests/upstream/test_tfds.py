@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dlcli.errors import DataError
-from dlcli.upstream.tfds import _parallel_calls, import_tfds, read_split
+from dlcli.upstream.tfds import _parallel_calls, import_tfds, read_features, read_split
 from upstream.programs import run
 
 DATA = os.environ.get("DLCLI_TEST_DATA", "")
@@ -62,6 +62,7 @@ def test_read_split_equals_tfds_own_reading() -> None:
     assert inputs.dtype == np.uint8
     assert np.array_equal(inputs, expected[0])
     assert np.array_equal(labels, expected[1])
+    assert np.array_equal(read_features(builder, "test[:700]", ["label"])["label"], labels)
     assert [one.shape for one in read_split(builder, "test[:3]", lambda image: image[:5])[0]] == [(5, 28, 1)] * 3
 
 

@@ -30,20 +30,30 @@ class Pool:
     def __len__(self) -> int:
         return self.size
 
+    @property
+    def units(self) -> int:
+        """The number of groups; without groups, of examples."""
+        return len(self) if self.groups is None else int(self.groups.max()) + 1
+
+    def refuse_fewer(self, fewest: int, sets: str) -> None:
+        """Raises DataError if there are fewer groups, or examples, than sets to divide them into."""
+        if self.units < fewest:
+            what = "example" if self.groups is None else "group"
+            raise DataError(f"data.split: {self.units} {what}{'s' * (self.units > 1)} cannot be divided into {sets}")
+
     def take(self, places: Array) -> Pool:
         """Returns the pool of the examples at some places."""
         strata = None if self.strata is None else self.strata[places]
         groups = None if self.groups is None else np.unique(self.groups[places], return_inverse=True)[1]
         return Pool(len(places), strata, groups)
 
-    def share(self, share: float, random: np.random.Generator) -> Array:
-        """Returns the sorted places of a share of the examples, at least one; of groups, the nearest that they allow.
+    def share(self, share: float, random: np.random.Generator, *, left: int = 1) -> Array:
+        """Returns the sorted places of a share of the examples, at least one.
 
-        Raises:
-            DataError: there are fewer than two groups.
+        Of groups it is the nearest share that they allow; at least `left` groups are not in it.
         """
         if self.groups is not None:
-            return np.flatnonzero(self._grouped(np.array([share, 1 - share]), random) == 0)
+            return np.flatnonzero(self._grouped(np.array([share, 1 - share]), np.array([1, left]), random) == 0)
         if self.strata is not None:
             return _stratified(self.strata, share, random)
         return _random(len(self), share, random)
@@ -56,10 +66,9 @@ class Pool:
         Raises:
             DataError: there are fewer examples, or groups, than folds.
         """
+        self.refuse_fewer(count, f"{count} folds")
         if self.groups is not None:
-            return self._grouped(np.full(count, 1 / count), random) + 1
-        if len(self) < count:
-            raise DataError(f"data.split.folds: {len(self)} examples cannot be divided into {count} folds")
+            return self._grouped(np.full(count, 1 / count), np.ones(count, dtype="int64"), random) + 1
         order = random.permutation(len(self))
         if self.strata is not None:
             order = order[np.argsort(self.strata[order], kind="stable")]
@@ -85,30 +94,29 @@ class Pool:
         kept[order[: max(count, classes)]] = True
         return np.flatnonzero(kept[units])
 
-    def _grouped(self, shares: Array, random: np.random.Generator) -> Array:
-        """Returns the set of each example int64 `(n,)`, from 0: all examples of a group are in one, and no set is empty.
+    def _grouped(self, shares: Array, fewest: Array, random: np.random.Generator) -> Array:
+        """Returns the set of each example int64 `(n,)`, from 0: all examples of a group are in one, and sets have at least
+        their `fewest` groups.
 
         A greedy assignment: each group goes to the set that lacks most of its classes. Large groups come first, the others in
         random order, so that small sets do not consist of small groups alone.
         """
         assert self.groups is not None
-        groups, sets = int(self.groups.max()) + 1, len(shares)
-        if groups < sets:
-            raise DataError(f"data.split.group: {groups} group{'s' * (groups > 1)} cannot be divided into {sets} sets")
         strata = np.zeros(len(self), dtype="int64") if self.strata is None else self.strata
         counts = _counts(self.groups, strata).astype("float64")
         counts = np.hstack([counts, counts.sum(axis=1, keepdims=True)])  # the sizes of the sets count like a class
         weights = 1 / np.maximum(counts.sum(axis=0), 1) ** 2
         lacking = shares[:, None] * counts.sum(axis=0)
-        assigned, filled = np.zeros(groups, dtype="int64"), np.zeros(sets, dtype="int64")
+        units, missing = self.units, fewest.copy()
+        assigned = np.zeros(units, dtype="int64")
         for rank, group in enumerate(_large_first(counts[:, -1], shares.min() * len(self), random)):
             # The squared distance of all sets from their shares after the group is added to one, up to a constant.
             cost = ((counts[group] - 2 * lacking) * counts[group] * weights).sum(axis=1)
-            if groups - rank == (filled == 0).sum():
-                cost[filled > 0] = np.inf
+            if units - rank <= missing.clip(0).sum():
+                cost[missing <= 0] = np.inf
             best = int(cost.argmin())
             assigned[group] = best
-            filled[best] += 1
+            missing[best] -= 1
             lacking[best] -= counts[group]
         return assigned[self.groups]
 

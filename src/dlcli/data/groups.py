@@ -27,8 +27,18 @@ def with_groups(opened: Opened, settings: GroupSettings) -> Opened:
         DataError: an example has no group, or a group has examples in two parts.
     """
     parts = {part: _with_groups(examples, settings, part) for part, examples in opened.parts.items()}
-    _refuse_shared(parts)
+    refuse_shared_groups(parts)
     return replace(opened, parts=parts)
+
+
+def refuse_shared_groups(parts: Mapping[str, Examples]) -> None:
+    """Raises DataError if a group has examples in two of the parts, or splits, of these names."""
+    part_of: dict[str, str] = {}
+    for part, examples in parts.items():
+        for group in dict.fromkeys(() if examples.groups is None else examples.groups.tolist()):
+            other = part_of.setdefault(group, part)
+            if other != part:
+                raise DataError(f"data.split.group: the group {group!r} has examples in the {other} and the {part} split")
 
 
 def with_recorded_groups(examples: Examples, recorded: Mapping[str, str]) -> Examples:
@@ -69,13 +79,3 @@ def _by_name(ids: list[str], pattern: str) -> list[str | None]:
         if time.monotonic() > end:
             raise DataError(f"data.split.group.name: searching {pattern!r} in the file names takes longer than {SECONDS:g} s")
     return groups
-
-
-def _refuse_shared(parts: Mapping[str, Examples]) -> None:
-    """Raises DataError if a group has examples in two parts of the source."""
-    part_of: dict[str, str] = {}
-    for part, examples in parts.items():
-        for group in dict.fromkeys(() if examples.groups is None else examples.groups.tolist()):
-            other = part_of.setdefault(group, part)
-            if other != part:
-                raise DataError(f"data.split.group: the group {group!r} has examples in the {other} and the {part} part")

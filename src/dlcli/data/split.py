@@ -121,10 +121,14 @@ def _shares(opened: Opened, experiment: Experiment) -> _Division:
     places, rest = {}, pool_of(opened.parts["train"], experiment)
     left = np.arange(len(rest))
     random = np.random.default_rng([experiment.seed, 0x5B117])
-    for name in ("test", "validation"):
-        share = share_of(name, opened, experiment)
+    shares = {name: share_of(name, opened, experiment) for name in ("test", "validation")}
+    names = [name for name in SPLITS if name == "train" or shares[name]]
+    if rest.groups is not None:
+        rest.refuse_fewer(len(names), f"{len(names)} splits ({', '.join(names)})")
+    for name, share in shares.items():
         if share:
-            chosen = rest.share(share * (len(opened.parts["train"]) / len(rest)), random)
+            names.remove(name)
+            chosen = rest.share(share * (len(opened.parts["train"]) / len(rest)), random, left=len(names))
             places[name] = left[chosen]
             left = np.delete(left, chosen)
             rest = rest.take(np.delete(np.arange(len(rest)), chosen))
@@ -157,7 +161,9 @@ def _fold(opened: Opened, experiment: Experiment) -> _Division:
     share = share_of("validation", opened, experiment)
     if share:
         random = np.random.default_rng([experiment.seed, 0xF01D, settings.repeat, settings.fold or 0])
-        chosen = pool.take(left).share(share, random)
+        rest = pool.take(left)
+        rest.refuse_fewer(2, "2 splits (train, validation) beside the fold")
+        chosen = rest.share(share, random)
         places["validation"] = left[chosen]
         left = np.delete(left, chosen)
     held_out = int((numbers == 0).sum()) + len(opened.parts.get("test", ()))
@@ -178,7 +184,8 @@ def folds_of(opened: Opened, experiment: Experiment) -> Array:
     numbers, left = np.zeros(len(pool), dtype="int64"), np.arange(len(pool))
     share = 0.0 if settings.test == "auto" else share_of("test", opened, experiment)
     if share:
-        left = np.delete(left, pool.share(share, np.random.default_rng([experiment.seed, 0x5B117])))
+        pool.refuse_fewer(settings.folds + 1, f"{settings.folds} folds and a test split")
+        left = np.delete(left, pool.share(share, np.random.default_rng([experiment.seed, 0x5B117]), left=settings.folds))
     random = np.random.default_rng([experiment.seed, 0xF01D, settings.repeat])
     numbers[left] = pool.take(left).folds(settings.folds, random)
     return numbers

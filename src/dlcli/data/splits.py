@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import numpy as np
 
 from dlcli.data.exclude import read_exclusion
 from dlcli.data.fingerprint import fingerprint
-from dlcli.data.groups import with_groups, with_recorded_groups
+from dlcli.data.groups import refuse_shared_groups, with_groups, with_recorded_groups
 from dlcli.data.image_files import Survey, with_value_range
 from dlcli.data.split import SplitExamples, drawn_splits, recorded_splits, with_train_fraction
 from dlcli.data.split_column import with_parts_of_column
 from dlcli.data.split_file import read_split_file
+from dlcli.data.split_notes import split_notes
 from dlcli.errors import DataError
 from dlcli.runs.folder import REVISION
 from dlcli.runs.split_groups import recorded_groups
@@ -170,13 +172,17 @@ def open_splits(
         _refuse_unfit(source.opened, experiment)
     opened = source.opened
     splits = drawn_splits(opened, experiment) if split is None else recorded_splits(opened, split, experiment)
-    splits = splits.changed(lambda examples: with_recorded_groups(examples, groups)) if groups else splits
-    splits = with_train_fraction(splits, experiment) if is_first and split is not None else splits
+    if groups and not (is_first and data.split.group):
+        splits = splits.changed(partial(with_recorded_groups, recorded=groups))
+    if is_first and split is not None:
+        refuse_shared_groups(splits.distinct)
+        splits = with_train_fraction(splits, experiment)
     splits, image, image_notes = with_value_range(splits, data.image, opened.value_range, first=is_first)
     notes = [*opened.notes, *_notes(splits, opened, experiment.task), *image_notes]
-    notes += [*_notes_of_unused(splits), *(_note_of_left_out(splits, opened) if split is not None else [])]
+    notes += split_notes(splits, opened, experiment) if is_first else []
+    notes += _note_of_left_out(splits, opened) if split is not None else []
     survey, memory = Survey(), MemoryShare(MEMORY_SHARE)
-    in_memory = splits.changed(lambda examples: with_targets(_decoded(examples, survey, memory), experiment.task))
+    in_memory = splits.changed(lambda examples: _in_memory(examples, survey, memory, experiment.task))
     if is_first:
         survey.refuse_incomplete()
         notes += survey.notes()
@@ -231,8 +237,7 @@ def open_readable(
     opened = open_examples(experiment, offline=offline, split=split, revision=REVISION, column_kinds=column_kinds)
     opened, excluded = read_exclusion(data.exclude).of_source(opened)
     opened, faults = _readable(opened, data.on_error, data.skip_budget)
-    if split is None:
-        opened = with_parts_and_groups(opened, experiment)
+    opened = with_parts_and_groups(opened, experiment)
     _refuse_unfit(opened, experiment)
     return SourceExamples(opened, tuple(faults), excluded)
 
@@ -262,7 +267,7 @@ def open_examples(
         DataError: the data cannot be read, or lacks one of the classes.
     """
     data = experiment.data
-    side_columns = _side_columns(experiment) if split is None else ()
+    side_columns = _side_columns(experiment) if split is None or data.split.file else ()
     request = Request(experiment.task, data.image, experiment.seed, offline, revision, column_kinds or {}, side_columns)
     opened = open_source(data.source, request)
     if split is not None and revision > 1 and not _names_all(split, opened):
@@ -368,13 +373,6 @@ def _note_of_left_out(splits: SplitExamples, opened: Opened) -> list[str]:
     return [f"{subject} {verb} not in the split file and {verb} ignored"] if count else []
 
 
-def _notes_of_unused(splits: SplitExamples) -> list[str]:
-    """Returns a note on each reason for which examples of the source are in no split."""
-    return [
-        f"{count:,} example{' is' if count == 1 else 's are'} in no split: {reason}" for reason, count in splits.unused.items()
-    ]
-
-
 def _notes(splits: SplitExamples, opened: Opened, task: Task) -> list[str]:
     """Returns the notes for the user on the splits."""
     shared = [
@@ -405,6 +403,11 @@ def fits_in_memory(size: int) -> bool:
 def with_targets(examples: Examples, task: Task) -> Examples:
     """Returns the examples with their targets, of a task that computes them from the inputs; else the examples themselves."""
     return examples if task.output.reads_labels else replace(examples, targets=task.output.targets(examples.inputs))
+
+
+def _in_memory(examples: Examples, survey: Survey, memory: MemoryShare, task: Task) -> Examples:
+    """Returns the examples decoded, with their targets and without the columns that decided the split."""
+    return replace(with_targets(_decoded(examples, survey, memory), task), side_columns={})
 
 
 def _decoded(examples: Examples, survey: Survey, memory: MemoryShare) -> Examples:

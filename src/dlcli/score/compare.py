@@ -270,12 +270,14 @@ def _metrics(runs: list[RunFolder], matched: Matched) -> list[MetricSpec]:
 
 def compare(metric: MetricSpec, ours: Outcome, theirs: Outcome) -> Difference:
     """Returns how a metric of the second outcome differs from the first one's, on the same examples."""
-    if isinstance(metric, Accuracy) and ours.has_one_class and ours.groups is None:
+    is_accuracy = isinstance(metric, Accuracy) and ours.has_one_class
+    are_stored = ours.scores is not None and theirs.scores is not None
+    if is_accuracy and not (are_stored and ours.groups is not None):
         return _accuracies(metric.name, ours.predicted == ours.truth, theirs.predicted == theirs.truth)
     assert ours.scores is not None
     assert theirs.scores is not None
     higher = higher_is_better(metric.name, [metric])
-    if np.array_equal(ours.scores, theirs.scores):
+    if np.array_equal(ours.scores, theirs.scores) or (is_accuracy and np.array_equal(ours.predicted, theirs.predicted)):
         value = metric.score(ours.truth, ours.scores, ours.task)
         return Difference(metric.name, value, value, (0.0, 0.0), "same", higher)
     estimates = [

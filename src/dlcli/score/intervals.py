@@ -55,6 +55,9 @@ def mean_interval(values: Array) -> Interval | None:
     return of_values(values).interval
 
 
+_ROUNDING = 1e-9
+
+
 def group_notes(groups: Array | None) -> list[str]:
     """Returns a note that intervals consider the groups of the examples; none without groups."""
     if groups is None:
@@ -90,7 +93,7 @@ def clustered(estimate: Estimate, groups: Array | None) -> Estimate:
     effect = float((sums**2).sum()) * len(sums) / (len(sums) - 1) / total if total > 0 else float((sizes**2).sum()) / count
     factor = max(effect, 1.0) * (student(len(sums)) / student(count)) ** 2
     low, high = estimate.interval
-    if estimate.bounded and 0 <= low <= estimate.value <= high <= 1:
+    if estimate.bounded and low >= 0 and high <= 1 and low - _ROUNDING <= estimate.value <= high + _ROUNDING:
         size = effective_size(estimate.value, high - low)
         return replace(by_group, interval=wilson(estimate.value, size / factor))
     return replace(by_group, interval=_stretched(estimate, sqrt(factor)))

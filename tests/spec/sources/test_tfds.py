@@ -52,6 +52,17 @@ def refused(source: Tfds, task: str = "classification", **image: Any) -> str:
 
 @real
 @pytest.mark.usefixtures("mnist")
+def test_a_feature_is_a_side_column_in_the_order_of_the_examples() -> None:
+    source = tfds("mnist", train="train[:50]", test=None)
+    assert source.side_columns() == ("image", "label")
+    examples = source.open(replace(request(), side_columns=("label", "other"))).parts["train"]
+    assert list(examples.side_columns) == ["label"]
+    assert np.array_equal(examples.side_columns["label"], examples.targets.astype(str))
+    assert Tfds(kind="tfds", name="no_such_set").side_columns() is None
+
+
+@real
+@pytest.mark.usefixtures("mnist")
 def test_mnist_is_read_whole_and_in_order() -> None:
     found = opened(tfds("mnist", version="3.*.*"))
     train, test = found.parts["train"], found.parts["test"]

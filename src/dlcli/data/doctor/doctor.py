@@ -148,7 +148,7 @@ def open_subject(
     split = exclusion.of_split(read_split_file(Path(data.split.file))) if data.split.file else None
     opened = open_examples(experiment, offline=offline, split=split, revision=REVISION)
     opened, _ = exclusion.of_source(opened)
-    opened = with_parts_and_groups(opened, experiment) if split is None else opened
+    opened = with_parts_and_groups(opened, experiment)
     readable, unreadable = _readable(opened, thorough=thorough, progress=progress)
     for part, examples in readable.parts.items():
         if not len(examples):

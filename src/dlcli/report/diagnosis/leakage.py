@@ -123,10 +123,7 @@ def _copies(leaks: _Leaks) -> tuple[list[str], list[Remedy]]:
     nearly = "nearly identical to a training image (mirrored, brighter or cropped)"
     lines += _similar_examples(leaks.near_copies, NEAR, nearly, "looks like")
     lines += _similar_examples(leaks.stems, STEMS, "named like training examples up to the last part of the name", "belongs to")
-    remedy = Remedy(
-        f"keep each example once, and groups of near copies in one split: a {layout.SPLIT} as data.split.file defines the"
-        " splits"
-    )
+    remedy = Remedy("keep each example once, or examples that belong together in one split (data.split.group)")
     return lines, [remedy] if lines else []
 
 

@@ -11,7 +11,8 @@ from pydantic_core import PydanticCustomError
 LONGEST = 200
 MOST_REPETITIONS = 3
 """The search of a name of 255 characters takes about 255 to this power steps at most, since no repetition is nested."""
-_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(|\)|\||[*+]|\{\d*,\d*\}|\{\d+\}|\?|.", re.DOTALL)
+_GROUP = r"\((?:\?(?:[:=!>]|<[=!]|P<\w+>))?"
+_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|" + _GROUP + r"|[*+]|\{\d*,\d*\}|\{\d+\}|.", re.DOTALL)
 
 
 def _checked(pattern: str) -> str:
@@ -45,7 +46,7 @@ def unbounded(pattern: str) -> str:
         count += repeats and not re.fullmatch(r"\{\d{1,2}\}", token)
         varies = varies or repeats or token in ("|", "?")
         closed = False
-        if token == "(":
+        if token.startswith("("):
             open_groups.append(varies)
             varies = follows == "|"
         elif token == ")" and open_groups:

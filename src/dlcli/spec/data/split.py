@@ -84,7 +84,9 @@ class SplitSettings(Spec):
         ),
     )
     stratify: bool = Field(default=True, description="Whether every split has the classes in the same proportions.")
-    file: FilePath | None = Field(default=None, description="The `split.csv` of an earlier run, to repeat its split.")
+    file: FilePath | None = Field(
+        default=None, description="The `split.csv` of an earlier run, to repeat its split; `group` then only checks it."
+    )
     group: Group | None = Field(
         default=None,
         description="Groups of examples that stay in one split; a name is that of a column.",
@@ -131,7 +133,6 @@ class SplitSettings(Spec):
 
 
 WITH_FILE: dict[str, Any] = {
-    "group": None,
     "time": None,
     "column": None,
     "method": "random",

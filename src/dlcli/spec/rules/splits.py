@@ -67,14 +67,14 @@ def _one_way_to_split(experiment: Experiment) -> Iterator[Finding]:
     for name, excluded in _EXCLUDED.items():
         for other in excluded if name in used else ():
             if other in used:
-                yield ("data", "split", other.partition(":")[0]), f"has no effect with `{name}`; remove one of the two"
+                yield ("data", "split", other.partition(":")[0]), f"cannot be combined with `{name}`"
     own = [part for part, has in (("validation", facts.has_validation), ("test", facts.has_test)) if has]
     if split.column is not None and own:
         yield ("data", "split", "column"), f"the source has its own {' and '.join(own)} split"
 
 
 _EXCLUDED = {
-    "file": ("column", "group", "time", "method: hash", "folds"),
+    "file": ("column", "time", "method: hash", "folds"),
     "time": ("group", "folds", "method: hash"),
     "folds": ("method: hash",),
 }

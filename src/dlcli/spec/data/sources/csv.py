@@ -333,8 +333,11 @@ class Csv(SourceSpec):
 
     def without_inputs(self, columns: tuple[str, ...]) -> Csv:
         """Returns the source that drops these columns, unless a field lists them as inputs, dates or columns of a kind."""
+        if self.features != "all":
+            return self
         listed = {*self.drop, *chain.from_iterable(self._kind_settings().values()), *self.dates}
-        dropped = [column for column in columns if column not in listed] if self.features == "all" else []
+        header = self.side_columns()
+        dropped = [column for column in columns if column not in listed and (header is None or column in header)]
         return self.model_copy(update={"drop": [*self.drop, *dropped]}) if dropped else self
 
     def open(self, request: Request) -> Opened:
