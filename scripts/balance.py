@@ -54,20 +54,20 @@ def mnist(folder: Path) -> dict[str, Any]:
     """Returns the spec of 12,000 training and 10,000 test images of MNIST, 2 % of which are an 8."""
     import tensorflow_datasets as tfds
 
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for split, count in (("train", 12_000), ("test", 10_000)):
         images, labels = tfds.as_numpy(tfds.load("mnist", split=split, batch_size=-1, as_supervised=True))
         rare = np.flatnonzero(labels == DIGIT)
         others = np.flatnonzero(labels != DIGIT)[: round(count * (1 - RARE_SHARE))]
         chosen = np.sort(np.concatenate([others, rare[: round(len(others) * RARE_SHARE / (1 - RARE_SHARE))]]))
-        name = folder / f"mnist_{split}.npz"
-        np.savez(name, x=images[chosen], y=labels[chosen])
-        arrays[split] = str(name)
+        arrays |= {f"x_{split}": images[chosen], f"y_{split}": labels[chosen]}
+    path = folder / "mnist.npz"
+    np.savez(path, **arrays)
     return {
         "name": "mnist",
         "task": "classification",
         "data": {
-            "source": {"kind": "npz", "path": arrays["train"], "test": arrays["test"]},
+            "source": {"kind": "npz", "path": str(path), "features": "x_train", "target": "y_train"},
             "split": {"validation": 0.2},
             "batch_size": 64,
         },

@@ -76,10 +76,10 @@ CLASS_METRICS = [
     *({"kind": kind, "average": average} for kind in ("precision", "recall", "f1") for average in ("macro", "weighted")),
     {"kind": "auc"},
     {"kind": "auc", "curve": "pr"},
-    *({"kind": kind} for kind in ("balanced_accuracy", "mcc", "kappa", "hamming")),
+    *({"kind": kind} for kind in ("balanced_accuracy", "macro_f1", "mcc", "kappa", "hamming")),
 ]
 BINARY_METRICS = [
-    {"kind": kind} for kind in ("accuracy", "precision", "recall", "f1", "auc", "balanced_accuracy", "mcc", "kappa")
+    {"kind": kind} for kind in ("accuracy", "precision", "recall", "f1", "auc", "balanced_accuracy", "macro_f1", "mcc", "kappa")
 ]
 LABEL_METRICS = [{"kind": kind} for kind in ("accuracy", "precision", "recall", "f1", "auc", "hamming")]
 VALUE_METRICS = [{"kind": kind} for kind in ("mae", "mse", "rmse", "mape", "r2")]

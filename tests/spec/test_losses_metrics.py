@@ -117,6 +117,7 @@ def _by_scikit_learn(kind: str, fields: str, task: str, truth: Any, scores: Any)
         "f1": lambda: metrics.f1_score(truth, predicted, average=average, zero_division=0),
         "auc": lambda: (metrics.average_precision_score if fields else metrics.roc_auc_score)(one_hot, scores),
         "balanced_accuracy": lambda: metrics.balanced_accuracy_score(truth, predicted),
+        "macro_f1": lambda: metrics.f1_score(truth, predicted, average="macro", zero_division=0),
         "mcc": lambda: metrics.matthews_corrcoef(truth, predicted),
         "kappa": lambda: metrics.cohen_kappa_score(truth, predicted),
         "hamming": lambda: metrics.hamming_loss(truth, predicted),

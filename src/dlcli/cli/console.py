@@ -266,6 +266,8 @@ def show_details(run: RunFolder, split: str) -> None:
         console.print(
             f"Calibration: error {calibration['ece']:.4f}, Brier score {calibration['brier']:.4f}{_warmer(calibration)}"
         )
+        if note := run.experiment().data.balance.calibration_note:
+            console.print(note)
     if scores.get("thresholds"):
         table = Table("threshold for", "best by", "threshold", "precision", "recall", "F1", "cost")
         for row in scores["thresholds"]:

@@ -108,6 +108,7 @@ class Scored:
     scores: list[Score]
     baseline_name: str
     calibration: dict[str, Any]
+    calibration_note: str
     classes: list[ClassRow]
     matrix: Matrix
     pairs: list[Pair]
@@ -181,6 +182,7 @@ def read_scored(run: RunFolder, split: str, key: str, of: ReadOptional, budget: 
         scores=_scores(metrics, experiment.training.metrics or []),
         baseline_name=metrics["baseline"]["name"],
         calibration=metrics.get("calibration") or {},
+        calibration_note=experiment.data.balance.calibration_note,
         classes=of(lambda: read_rows(folder / layout.PER_CLASS, ClassRow), []),
         matrix=matrix,
         pairs=_pairs(matrix, [row for row in rows if row.kind == "confusion"], folder, budget),

@@ -43,7 +43,8 @@ def simple_models_are_related(evidence: Evidence) -> bool | None:
 
 def meaningless_labels(evidence: Evidence) -> Finding | None:
     """The training examples are learned, but neither this model nor a simple one predicts others."""
-    learned, scored = evidence.skills(evidence.rows[-1] if evidence.rows else None), evidence.scored_skills
+    learned = evidence.training_skills(evidence.rows[-1] if evidence.rows else None)
+    scored = evidence.scored_skills
     shared = [name for name in learned if name in scored and name != "loss"] or [name for name in learned if name in scored]
     if not shared or min(learned[name] for name in shared) < max(FIT, evidence.chance):
         return None

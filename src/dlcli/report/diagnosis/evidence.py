@@ -146,6 +146,10 @@ class Evidence:
             skills["loss"] = 1 - loss / self.guess_loss
         return {name: value for name, value in skills.items() if value is not None}
 
+    def training_skills(self, row: Row | None) -> dict[str, float]:
+        """Returns the skill by each measure of an epoch on the training split; none if its examples were resampled."""
+        return {} if self.experiment.data.balance.resamples else self.skills(row)
+
     @cached_property
     def scored_skills(self) -> dict[str, float]:
         """The skill by each measure on the evaluated split."""

@@ -76,8 +76,11 @@ def _of_optimizers(evidence: Evidence, words: str, change: str, stage: int | Non
 
 
 def reweight_classes(evidence: Evidence) -> list[Remedy]:
-    """Returns remedies for rare classes: a loss that gives them more weight, or more examples."""
+    """Returns remedies for rare classes: weights of classes, another loss that gives them more weight, or more examples."""
     remedies = []
+    if not evidence.is_balanced:
+        text = "weights of classes in the loss, and the epoch with the best macro F1"
+        remedies.append(Remedy(text, "data.balance=class_weight", ("training.monitor=auto",)))
     if isinstance(evidence.output, TwoClasses) and evidence.shares is not None:
         weight = f"{min(max(1 - float(evidence.shares[1]), 0.05), 0.95):.2g}"
         loss = f"{{kind: binary_focal_crossentropy, apply_class_balancing: true, alpha: {weight}}}"

@@ -268,7 +268,7 @@ def underfitting(evidence: Evidence) -> Finding | None:
 
 
 def _learned_text(evidence: Evidence) -> list[str]:
-    skills = evidence.skills(evidence.best)
+    skills = evidence.training_skills(evidence.best)
     if not skills:
         return []
     name = max(skills, key=lambda name: skills[name])

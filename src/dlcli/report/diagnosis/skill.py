@@ -20,8 +20,8 @@ GAP = 0.2
 def best_skill(evidence: Evidence) -> float:
     """Returns the best skill on training or validation examples by any measure; NaN where there is none."""
     rows = [evidence.best, evidence.rows[-1] if evidence.rows else None]
-    values = [value for row in rows for prefix in ("", "val_") for value in evidence.skills(row, prefix).values()]
-    return max(values, default=float("nan"))
+    skills = [skills for row in rows for skills in (evidence.training_skills(row), evidence.skills(row, "val_"))]
+    return max((value for values in skills for value in values.values()), default=float("nan"))
 
 
 def gap_text(evidence: Evidence) -> str | None:
@@ -31,7 +31,7 @@ def gap_text(evidence: Evidence) -> str | None:
     """
     if not evidence.rows:
         return None
-    learned = evidence.skills(evidence.best)
+    learned = evidence.training_skills(evidence.best)
     scored = (evidence.scored, evidence.scored_skills, f"{layout.HISTORY}, {evidence.scored_file(layout.METRICS)}")
     for where, other_skills, files in (scored, ("validation", evidence.skills(evidence.best, "val_"), layout.HISTORY)):
         shared = [name for name in learned if name in other_skills]

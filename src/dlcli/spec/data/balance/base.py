@@ -42,6 +42,16 @@ class BalanceSpec(Spec):
         return self.weights_loss or self.resamples
 
     @property
+    def calibration_note(self) -> str:
+        """A sentence on how it shifts predicted probabilities; empty if it does not."""
+        if not self.is_active:
+            return ""
+        return (
+            f"The training was balanced (data.balance: {self.kind}): probabilities of rare classes are higher than their"
+            " frequency."
+        )
+
+    @property
     def missing(self) -> str:
         """The message on what must be installed for it; empty if nothing is missing."""
         return ""

@@ -16,17 +16,14 @@ _ROUNDING = 1e-4
 """Largest difference of a mean weight from 1 that rounded weights explain."""
 
 
-def _class_weights(value: Any) -> Any:
-    if isinstance(value, dict) and value and all(map(_is_weight, value.values())):
-        return {str(name): weight if isinstance(weight, dict) else float(weight) for name, weight in value.items()}
-    what = "the weight of each class by name, a number above 0; of a label also {negative: 0.5, positive: 8}"
+def _weight(value: Any) -> Any:
+    """Returns the weight of a class, or those of a label, checked."""
+    if _is_number(value):
+        return float(value)
+    if isinstance(value, dict) and set(value) == set(_SIDES) and all(map(_is_number, value.values())):
+        return {side: float(value[side]) for side in _SIDES}
+    what = "a number above 0, or for a label {negative: 0.5, positive: 8}"
     raise PydanticCustomError("expected", "expected {what}", {"what": what})
-
-
-def _is_weight(value: Any) -> bool:
-    if isinstance(value, dict):
-        return set(value) == set(_SIDES) and all(_is_number(side) for side in value.values())
-    return _is_number(value)
 
 
 def _is_number(value: Any) -> bool:
@@ -40,11 +37,8 @@ _PAIR: dict[str, Any] = {
     "required": list(_SIDES),
     "additionalProperties": False,
 }
-ClassWeights = Annotated[
-    dict[str, Any],
-    PlainValidator(_class_weights),
-    Field(json_schema_extra={"type": "object", "additionalProperties": {"anyOf": [_NUMBER, _PAIR]}}),
-]
+Weight = Annotated[Any, PlainValidator(_weight), Field(json_schema_extra={"anyOf": [_NUMBER, _PAIR]})]
+ClassWeights = Annotated[dict[str, Weight], Field(min_length=1)]
 
 
 class WeightingSpec(BalanceSpec):
