@@ -12,6 +12,7 @@ from dlcli.spec.data.augmentations.base import (
     AugmentationSpec,
     FillMode,
     Interpolation,
+    Motion,
     Range,
     Strength,
     ZoomRange,
@@ -19,6 +20,7 @@ from dlcli.spec.data.augmentations.base import (
     drawn,
     moved_masks,
     rising,
+    turns,
     two_ends,
 )
 
@@ -57,6 +59,16 @@ class RandomFlip(KerasGeometry):
         default="horizontal_and_vertical", description="Direction of the flip."
     )
 
+    @property
+    def motions(self) -> frozenset[Motion]:
+        """The motions of the mode; both flips together are half a turn."""
+        motions: dict[str, frozenset[Motion]] = {
+            "horizontal": frozenset({"mirrored"}),
+            "vertical": frozenset({"upside_down"}),
+            "horizontal_and_vertical": frozenset({"mirrored", "upside_down", "half_turn"}),
+        }
+        return motions[self.mode]
+
 
 class RandomRotation(KerasGeometry):
     """Rotates images."""
@@ -69,6 +81,11 @@ class RandomRotation(KerasGeometry):
     fill_mode: FillMode = Field(default="reflect", description=FILL_MODE)
     interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
     fill_value: float = Field(default=0.0, description=FILL_VALUE)
+
+    @property
+    def motions(self) -> frozenset[Motion]:
+        """The motions of the largest rotation."""
+        return turns(self.factor)
 
 
 class RandomTranslation(KerasGeometry):
@@ -225,6 +242,11 @@ class RandomAffine(MatrixGeometry):
         default=0.0, description="Largest shear in either direction, about the centre; or [lowest, highest]."
     )
     scale: Scale = Field(default=(1.0, 1.0), description="Smallest and largest scale of the content.")
+
+    @property
+    def motions(self) -> frozenset[Motion]:
+        """The motions of the largest rotation."""
+        return turns(self.rotation_factor)
 
     def matrix(self, images: Any, seed: Any) -> Any:
         """Returns the matrix of each image."""
