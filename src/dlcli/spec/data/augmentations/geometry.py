@@ -56,16 +56,20 @@ class RandomFlip(KerasGeometry):
     keras_class: ClassVar[str] = "layers.RandomFlip"
     kind: Literal["random_flip"]
     mode: Literal["horizontal", "vertical", "horizontal_and_vertical"] = Field(
-        default="horizontal_and_vertical", description="Direction of the flip."
+        default="horizontal_and_vertical",
+        description=(
+            "Direction of the flip. With `horizontal_and_vertical` an image is flipped in both directions or in none, which is"
+            " half a turn; list two flips for independent ones."
+        ),
     )
 
     @property
     def motions(self) -> frozenset[Motion]:
-        """The motions of the mode; both flips together are half a turn."""
+        """The motion of the mode; Keras draws once for both directions (Keras 3.15.1), which is half a turn."""
         motions: dict[str, frozenset[Motion]] = {
             "horizontal": frozenset({"mirrored"}),
             "vertical": frozenset({"upside_down"}),
-            "horizontal_and_vertical": frozenset({"mirrored", "upside_down", "half_turn"}),
+            "horizontal_and_vertical": frozenset({"half_turn"}),
         }
         return motions[self.mode]
 
