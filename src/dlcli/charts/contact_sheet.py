@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 _MARGIN = 6
 _LINE = 14
 """Height of a caption, in pixels."""
-_LETTER = 6
-"""Width of a letter of a caption, about, in pixels."""
 _LARGEST = 20_000
 """Most pixels of a side of a sheet."""
 
@@ -54,7 +52,7 @@ def save_contact_sheet(
     for place, (tile, caption) in enumerate(zip(tiles, captions, strict=True)):
         left, top = _MARGIN + place % columns * width, _MARGIN + place // columns * height
         sheet.paste(tile, (left, top))
-        draw.text((left, top + tile.height + 1), _fitting(caption, width - _MARGIN), fill="black")
+        draw.text((left, top + tile.height + 1), _fitting(draw, caption, width - _MARGIN), fill="black")
     sheet.quantize(colours, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
 
 
@@ -71,7 +69,11 @@ def _tile(image: Array, side: int) -> Any:
     return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _fitting(caption: str, width: int) -> str:
-    text = visible(caption)
-    most = max(1, width // _LETTER)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _fitting(draw: Any, caption: str, width: int) -> str:
+    """Returns a caption that is at most so wide, cut at its end."""
+    text = visible(caption)[:width]
+    if draw.textlength(text) <= width:
+        return text
+    while text and draw.textlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text}…"
