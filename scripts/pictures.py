@@ -82,8 +82,9 @@ def draw_augmentations() -> None:
         photo = photos[number % 2]
         variants = np.asarray(augmented(np.stack(photos * 4), [spec], 3, tf.constant(1, tf.int64)))[number % 2 :: 2]
         changes = np.abs(variants - photo).mean(axis=(1, 2, 3))
-        # Some variants hardly differ: the picture shows the one with the second largest change of four.
-        images.append(np.clip(np.round(variants[np.argsort(changes)[-2]]), 0, 255).astype("uint8"))
+        # Some variants hardly differ from the photo: the picture shows one with a large change, of a policy not the largest.
+        place = np.argsort(changes)[-2 if "augment" in kind else -1]
+        images.append(np.clip(np.round(variants[place]), 0, 255).astype("uint8"))
         captions.append(kind)
     save_contact_sheet(np.stack(images), captions, IMAGES / "augmentations.png", columns=6, side=112, colours=96)
 
