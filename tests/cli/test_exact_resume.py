@@ -40,6 +40,7 @@ training:
     - name: top
       train: {last: 2}
       epochs: 10
+      augment: [{kind: rand_augment, factor: 0.2}, {kind: mix_up, alpha: 0.4}]
       optimizer: {kind: sgd, learning_rate: 0.05, momentum: 0.9, use_ema: true}
 """
 
@@ -58,7 +59,7 @@ training: {epochs: 25, checkpoint_minutes: 0.001, callbacks: [{kind: reduce_lr_o
 TABLE = """
 name: table
 task: regression
-data: {source: {kind: csv, path: table.csv, target: price}, batch_size: 8}
+data: {source: {kind: csv, path: table.csv, target: price}, batch_size: 8, augment: [{kind: column_noise, stddev: 0.1}]}
 model: {kind: mlp, units: [16], dropout: 0.2}
 training: {epochs: 25, checkpoint_minutes: 0.001, optimizer: {kind: rmsprop, learning_rate: 0.01, use_ema: true}}
 """

@@ -72,6 +72,7 @@ def _checked(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[dict
     """Returns what the good files say of themselves, and the faults of all others."""
     from dlcli.errors import SpecError
     from dlcli.spec.load import load
+    from dlcli.spec.rules.characters import notes_on_characters
 
     good: list[dict[str, Any]] = []
     faults: list[Any] = []
@@ -82,7 +83,9 @@ def _checked(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[dict
             faults += error.faults
         else:
             facts = {"file": str(file), "name": experiment.name, "task": experiment.task.name, "model": experiment.model.kind}
-            good.append(facts | {"notes": list(experiment.data.source.notes())})
+            classes = experiment.data.facts(experiment.task).classes
+            notes = [*experiment.data.source.notes(), *notes_on_characters(experiment, classes)]
+            good.append(facts | {"notes": notes})
     return good, faults
 
 

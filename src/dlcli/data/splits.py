@@ -32,6 +32,7 @@ from dlcli.spec.data.sources import Examples, Opened, Request, SourceSpec
 from dlcli.spec.data.sources.base import ROW, composed, no_labels, target_notes
 from dlcli.spec.data.sources.column_kinds import unusual_kinds
 from dlcli.spec.experiment import Experiment
+from dlcli.spec.rules.characters import notes_on_characters
 from dlcli.tasks import Task
 from dlcli.visible import listed
 
@@ -185,7 +186,7 @@ def open_splits(
     in_memory = splits.changed(lambda examples: _in_memory(examples, survey, memory, experiment.task))
     if is_first:
         survey.refuse_incomplete()
-        notes += survey.notes()
+        notes += [*survey.notes(), *notes_on_characters(experiment, opened.classes)]
     return Splits(
         in_memory.train,
         in_memory.validation,

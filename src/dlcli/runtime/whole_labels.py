@@ -27,6 +27,7 @@ def of_whole_labels(metric: Any, *, one_of_several: bool) -> Any:
 
 
 def _whole(labels: Any, *, one_of_several: bool) -> Any:
+    labels = keras.ops.convert_to_tensor(labels, "float32")
     if one_of_several:
         largest = keras.ops.argmax(labels, axis=-1)
         return keras.ops.one_hot(largest, labels.shape[-1], dtype=labels.dtype)

@@ -52,6 +52,7 @@ SYNONYMS = {
     "early_stop": "early_stopping",
     "fc": "dense",
     "conv": "conv2d",
+    "cutout": "random_erasing",
     "convolution2d": "conv2d",
     "maxpool": "max_pooling2d",
     "maxpool2d": "max_pooling2d",

@@ -170,7 +170,7 @@ def _bounds(schema: dict[str, Any]) -> str:
 def _link(name: str) -> str:
     if name in UNION_TITLES:
         title = UNION_TITLES[name]
-        text = f"[{title[:-1] if title != 'Losses' else 'Loss'}](#{title.lower()})".lower()
+        text = f"[{'Loss' if title == 'Losses' else title.removesuffix('s')}](#{title.lower()})".lower()
         return f"number or {text}" if OneOf.registry[name].number else text
     section = next((place for place, member in _SECTIONS if member.__name__ == name), "")
     return f"[`{section}`](#{section.replace('.', '')})" if section else "mapping"

@@ -176,10 +176,13 @@ def with_input_alone(measured: Measured, facts: StageFacts) -> Measured:
     reading = process_time() - began if _reads_files(facts.inputs) else None
     augmenting = None
     if facts.augment:
+        # As in the training, in a graph: a policy has hundreds of operations, each of which Python would call.
+        augment = tf.function(lambda images, step: augmented(images, facts.augment, 0, step), autograph=False)
         with tf.device("CPU:0"):
-            augmented(images, facts.augment, 0, tf.constant(0, tf.int64))  # the first call of an operation is slower
+            batch = tf.constant(images)
+            augment(batch, tf.constant(0, tf.int64))  # the first call is slower
             began = process_time()
-            augmented(images, facts.augment, 0, tf.constant(1, tf.int64))
+            augment(batch, tf.constant(1, tf.int64))
             augmenting = process_time() - began
     fields = vars(measured) | {"reading": reading, "augmenting": augmenting}
     return Measured(**fields)

@@ -61,6 +61,7 @@ ShareRange = Annotated[
 ]
 FillMode = Literal["reflect", "wrap", "constant", "nearest"]
 Interpolation = Literal["bilinear", "nearest"]
+Motion = Literal["mirrored", "upside_down", "quarter_turn", "half_turn"]
 FILL_MODE = "How pixels from outside the image are filled."
 FILL_VALUE = "Fill value of `constant`."
 INTERPOLATION = "Interpolation between pixels."
@@ -127,8 +128,13 @@ class AugmentationSpec(KerasSpec):
     def fault(self, shape: Shape) -> str:
         """Returns why images of a shape `(height, width, channels)` cannot be changed; empty if they can."""
         if self.needs_colour and len(shape) == 3 and shape[2] != 3:
-            return "needs images in colour, but these are grey"
+            return f"`{getattr(self, 'kind', '')}` needs images in colour, but these are grey"
         return ""
+
+    @property
+    def motions(self) -> frozenset[Motion]:
+        """The motions that can make another character of a digit or letter."""
+        return frozenset()
 
     def fitted(self, features: NumberFeatures, width: int) -> Any:
         """Returns the augmentation for encoded rows `(batch, width)`; only where `inputs` is `columns`.
@@ -137,6 +143,12 @@ class AugmentationSpec(KerasSpec):
             DataError: it names a column that is not there.
         """
         raise NotImplementedError
+
+
+def turns(factor: float | tuple[float, float]) -> frozenset[Motion]:
+    """Returns the motions of a rotation by a number of full turns, or by those of a range."""
+    largest = max(abs(end) for end in (factor if isinstance(factor, tuple) else (factor,)))
+    return frozenset({"quarter_turn", "half_turn"} if largest >= 0.5 else {"quarter_turn"} if largest >= 0.25 else ())
 
 
 def two_ends(value: float | tuple[float, float], lowest: float = 0.0) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from dlcli.spec.data.augmentations.base import (
     AugmentationSpec,
     FillMode,
     Interpolation,
+    Motion,
     Range,
     Strength,
     ZoomRange,
@@ -19,6 +20,7 @@ from dlcli.spec.data.augmentations.base import (
     drawn,
     moved_masks,
     rising,
+    turns,
     two_ends,
 )
 
@@ -54,8 +56,22 @@ class RandomFlip(KerasGeometry):
     keras_class: ClassVar[str] = "layers.RandomFlip"
     kind: Literal["random_flip"]
     mode: Literal["horizontal", "vertical", "horizontal_and_vertical"] = Field(
-        default="horizontal_and_vertical", description="Direction of the flip."
+        default="horizontal_and_vertical",
+        description=(
+            "Direction of the flip. With `horizontal_and_vertical` an image is flipped in both directions or in none, which is"
+            " half a turn; list two flips for independent ones."
+        ),
     )
+
+    @property
+    def motions(self) -> frozenset[Motion]:
+        """The motion of the mode; Keras draws once for both directions (Keras 3.15.1), which is half a turn."""
+        motions: dict[str, frozenset[Motion]] = {
+            "horizontal": frozenset({"mirrored"}),
+            "vertical": frozenset({"upside_down"}),
+            "horizontal_and_vertical": frozenset({"half_turn"}),
+        }
+        return motions[self.mode]
 
 
 class RandomRotation(KerasGeometry):
@@ -69,6 +85,11 @@ class RandomRotation(KerasGeometry):
     fill_mode: FillMode = Field(default="reflect", description=FILL_MODE)
     interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
     fill_value: float = Field(default=0.0, description=FILL_VALUE)
+
+    @property
+    def motions(self) -> frozenset[Motion]:
+        """The motions of the largest rotation."""
+        return turns(self.factor)
 
 
 class RandomTranslation(KerasGeometry):
@@ -225,6 +246,11 @@ class RandomAffine(MatrixGeometry):
         default=0.0, description="Largest shear in either direction, about the centre; or [lowest, highest]."
     )
     scale: Scale = Field(default=(1.0, 1.0), description="Smallest and largest scale of the content.")
+
+    @property
+    def motions(self) -> frozenset[Motion]:
+        """The motions of the largest rotation."""
+        return turns(self.rotation_factor)
 
     def matrix(self, images: Any, seed: Any) -> Any:
         """Returns the matrix of each image."""

@@ -1,0 +1,93 @@
+"""Augmented variants of one example, as a training sees them, for pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlcli.errors import DataError
+from dlcli.runtime.stream import StepSeed
+from dlcli.spec.rules.augmentations import kind_of
+
+if TYPE_CHECKING:
+    from dlcli.arrays import Array
+    from dlcli.spec.data.augmentations import AugmentationSpec
+    from dlcli.spec.data.sources.base import Examples
+    from dlcli.spec.experiment import Experiment
+
+ORIGINAL = "original"
+TOGETHER = "all together"
+
+
+@dataclass(frozen=True)
+class Variants:
+    """Variants of an example.
+
+    Attributes:
+        caption: the kind of the augmentation, `original`, or `all together`.
+        images: uint8 `(n, height, width, channels)`.
+        masks: the masks that have moved with them, integers `(n, height, width, 1)`; None without masks.
+    """
+
+    caption: str
+    images: Array
+    masks: Array | None = None
+
+
+def variants(
+    experiment: Experiment, examples: Examples, count: int, *, place: int = 0, mask: Array | None = None
+) -> list[Variants]:
+    """Returns the example, `count` variants of it by each augmentation of `data.augment` alone, and by all together.
+
+    Augmentations that mix examples get the next `count` examples in place of one, since they need others.
+
+    Args:
+        experiment: the experiment; its seed decides the variants.
+        examples: examples whose inputs are images.
+        count: the number of variants of each augmentation.
+        place: the place of the example.
+        mask: the class of each pixel of the example, integers `(height, width, 1)`.
+
+    Raises:
+        DataError: the examples are no images, or a file cannot be read.
+        ValueError: there is a mask, but an augmentation mixes images.
+    """
+    augment = [item for item in experiment.data.augment if item.inputs == "images"]
+    image = np.asarray(examples.inputs.read(np.array([place])))
+    if image.ndim != 4:
+        raise DataError("augmented variants need images")
+    originals = None if mask is None else mask[None]
+    results = [Variants(ORIGINAL, _as_pixels(image), originals)]
+    chains: list[tuple[str, list[AugmentationSpec]]] = [(kind_of(item), [item]) for item in augment]
+    chains += [(TOGETHER, [*augment])] if len(augment) > 1 else []
+    for caption, chain in chains:
+        places = np.arange(place, place + count) % len(examples)
+        is_mixed = any(item.mixes_labels for item in chain)
+        images = np.asarray(examples.inputs.read(places)) if is_mixed else np.repeat(image, count, axis=0)
+        masks = None if originals is None else np.repeat(originals, count, axis=0)
+        results.append(_changed(caption, chain, images, masks, experiment))
+    return results
+
+
+def _changed(
+    caption: str, chain: list[AugmentationSpec], images: Array, masks: Array | None, experiment: Experiment
+) -> Variants:
+    """Returns images and masks after a chain of augmentations; each draws from its own place in `data.augment`."""
+    import tensorflow as tf
+
+    listed: list[AugmentationSpec] = [*experiment.data.augment]
+    values: Any = tf.cast(images, tf.float32)
+    moved: Any = masks if masks is None else tf.constant(masks)
+    for item in chain:
+        seed = StepSeed(experiment.seed, listed.index(item), tf.constant(0, tf.int64))
+        if moved is None:
+            values = item.augment(values, seed)
+        else:
+            values, moved = item.augment_pair(values, moved, seed)
+    return Variants(caption, _as_pixels(np.asarray(values)), None if moved is None else np.asarray(moved))
+
+
+def _as_pixels(images: Array) -> Array:
+    return np.clip(np.round(images.astype("float32")), 0, 255).astype("uint8")
