@@ -34,3 +34,41 @@ def standardised(images: Array) -> Array:
     flat = flat - flat.mean(axis=1, keepdims=True)
     length = np.sqrt((flat**2).sum(axis=1, keepdims=True))
     return np.asarray(np.where(length > flat.shape[1] ** 0.5, flat / np.maximum(length, 1e-6), 0))
+
+
+_CROPS = (0.0, 0.01, 0.02, 0.03, 0.05)
+"""Shares of the width and of the height that a copy may lack at each side."""
+_CAPTION = 3
+"""Rows at the top or at the bottom, of 16, that a caption may cover."""
+
+
+def aligned_correlations(images: Array, others: Array) -> Array:
+    """Returns the correlation of each image with the other at its place, float32 `(n,)`, where one may be a changed copy.
+
+    It is the largest one over crops of either image by up to 5 % at each side, and without the rows that a caption may cover.
+
+    Args:
+        images: float32 `(n, height, width, channels)`, at least 16 by 16 pixels.
+        others: images of the same shape.
+    """
+    first, second = ([_cropped(stack, crop) for crop in _CROPS] for stack in (images, others))
+    pairs = [(first[0], crop) for crop in second] + [(crop, second[0]) for crop in first[1:]]
+    pairs += [(first[0][:, :-_CAPTION], second[0][:, :-_CAPTION]), (first[0][:, _CAPTION:], second[0][:, _CAPTION:])]
+    return np.asarray(
+        np.max([np.einsum("np,np->n", standardised(ours), standardised(theirs)) for ours, theirs in pairs], axis=0)
+    )
+
+
+def _cropped(images: Array, share: float) -> Array:
+    """Returns images without a share of their pixels at each side, reduced to 16 by 16 pixels."""
+    rows, columns = (_block_weights(size, share) for size in images.shape[1:3])
+    return np.asarray(np.einsum("ry,nyxc,sx->nrsc", rows, images, columns, optimize=True))
+
+
+def _block_weights(size: int, share: float) -> Array:
+    """Returns the weights `(16, size)` by which pixels are averaged in blocks of equal size, also of parts of pixels."""
+    edges = np.linspace(size * share, size * (1 - share), SIDE + 1)
+    starts = np.arange(size)
+    overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
+    weights = np.maximum(overlap, 0)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype("float32")

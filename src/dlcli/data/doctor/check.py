@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from dlcli.data.doctor.issue import Issue
 from dlcli.data.split import SplitExamples
@@ -29,12 +29,14 @@ class Subject:
         opened: the source's examples as it defines its parts; image files are not decoded, and may be unreadable.
         splits: the examples of each split, as a training would draw them; without the unreadable image files.
         unreadable: what is wrong with each image file that cannot be read, by the id of its example.
+        measurements: what one check has measured and others use too, by name; empty at first.
     """
 
     experiment: Experiment
     opened: Opened
     splits: SplitExamples
     unreadable: dict[str, str]
+    measurements: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 class Check(ABC):
