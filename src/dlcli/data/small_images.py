@@ -71,4 +71,5 @@ def _block_weights(size: int, share: float) -> Array:
     starts = np.arange(size)
     overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
     weights = np.maximum(overlap, 0)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype("float32")
+    shares: Array = (weights / weights.sum(axis=1, keepdims=True)).astype("float32")
+    return shares

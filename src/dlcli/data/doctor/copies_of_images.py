@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -90,20 +90,22 @@ def near_pairs(facts: ImageFacts, progress: Progress) -> NearPairs:
     many_valued = [place for place in large if facts.records[place].two_valued < TWO_VALUED]
     repeats = {place for group in equal_groups(facts) for place in group[1:]}
     places = np.array([place for place in many_valued if place not in repeats], "int64")
-    counts = {
-        "compared": len(many_valued),
-        "tiny": len(decoded) - len(large),
-        "two_valued": len(large) - len(many_valued),
-    }
+    none = NearPairs(
+        orientations={},
+        correlations={},
+        compared=len(many_valued),
+        tiny=len(decoded) - len(large),
+        two_valued=len(large) - len(many_valued),
+    )
     if len(places) < 2:
-        return NearPairs({}, {}, **counts)
+        return none
     hashes = np.stack([facts.records[place].hashes for place in places])
     most = MOST_PARTNERS * len(places) + 10_000
     pairs = similar_pairs(hashes, most, lambda done, total: progress("comparing hashes", done, total))
     if pairs is None:
-        return NearPairs({}, {}, **counts, alike_by_nature=True)
+        return replace(none, alike_by_nature=True)
     orientations, correlations = _confirmed(facts, places, pairs)
-    return NearPairs(orientations, correlations, **counts)
+    return replace(none, orientations=orientations, correlations=correlations)
 
 
 def _confirmed(

@@ -78,7 +78,8 @@ def copy_issues(
     others = [group for group in groups if group not in across and group not in unlike]
 
     def issue(kind: str, severity: Severity, chosen: list[list[int]], summary: str, advice: str) -> Issue:
-        excluded = [place for group in chosen for place in group if chosen is unlike or place != kept(facts, group)]
+        kept_places = set() if chosen is unlike else {kept(facts, group) for group in chosen}
+        excluded = [place for group in chosen for place in group if place not in kept_places]
         return Issue(
             kind=kind,
             severity=severity,

@@ -32,6 +32,8 @@ _SAMPLED_SIDE = 128
 _GREY = np.array((0.299, 0.587, 0.114), "float32")
 _GREY_TOLERANCE = 2
 _CHUNK = 256
+BRIGHTNESS, CONTRAST, COLOURFULNESS, EDGES = range(4)
+"""The places of the statistics of an image."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,13 +187,18 @@ def _whole_digest(examples: Examples, place: int) -> bytes:
 
 def _digest(pixels: Array) -> bytes:
     """Returns a digest of pixels and their shape; a grey image equals the same image in colour."""
-    return blake2b(np.ascontiguousarray(pixels), digest_size=16, person=f"{pixels.shape[:2]}".encode()[:16]).digest()
+    return blake2b(np.ascontiguousarray(pixels).data, digest_size=16, person=f"{pixels.shape[:2]}".encode()[:16]).digest()
 
 
 def _empty_record(fault: str) -> ImageRecord:
-    empty = {"hashes": np.zeros((len(ORIENTATIONS), KINDS), "uint64"), "levels": np.zeros((4, 3), "float32")}
-    small, statistics = np.zeros((COMPARED, COMPARED, 3), "uint8"), np.zeros(4, "float32")
-    return ImageRecord(picture=None, fault=fault, small=small, statistics=statistics, **empty)
+    return ImageRecord(
+        picture=None,
+        fault=fault,
+        small=np.zeros((COMPARED, COMPARED, 3), "uint8"),
+        hashes=np.zeros((len(ORIENTATIONS), KINDS), "uint64"),
+        levels=np.zeros((4, 3), "float32"),
+        statistics=np.zeros(4, "float32"),
+    )
 
 
 def _record(picture: Picture | None, pixels: Array, *, is_whole: bool) -> ImageRecord:
