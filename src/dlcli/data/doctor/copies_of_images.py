@@ -9,7 +9,7 @@ import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.data.doctor.check import Progress
-from dlcli.data.doctor.image_facts import ImageFacts
+from dlcli.data.doctor.image_facts import GREY_WEIGHTS, ImageFacts
 from dlcli.data.doctor.image_hashes import oriented, similar_pairs
 from dlcli.data.small_images import ALIKE, aligned_correlations
 
@@ -135,4 +135,4 @@ def _pair_correlations(facts: ImageFacts, ours: Array, theirs: Array, orientatio
 
 
 def _grey(images: Array) -> Array:
-    return np.repeat(images.mean(axis=3, keepdims=True), 3, axis=3)
+    return np.repeat((images @ GREY_WEIGHTS)[..., None], 3, axis=3)

@@ -29,7 +29,8 @@ COMPARED = 32
 """Side of the small images by which similar images are compared, in pixels."""
 _SAMPLED_SIDE = 128
 """Pixels of a row or column that the statistics use, evenly spaced."""
-_GREY = np.array((0.299, 0.587, 0.114), "float32")
+GREY_WEIGHTS = np.array((0.299, 0.587, 0.114), "float32")
+"""Weights of red, green and blue in a grey value (ITU-R BT.601), as in the image reader."""
 _GREY_TOLERANCE = 2
 _CHUNK = 256
 BRIGHTNESS, CONTRAST, COLOURFULNESS, EDGES = range(4)
@@ -206,7 +207,7 @@ def _record(picture: Picture | None, pixels: Array, *, is_whole: bool) -> ImageR
     colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
     sample = colour[:: _step(colour.shape[0]), :: _step(colour.shape[1])].astype("float32")
     base = _base(shown(colour))
-    grey = base.astype("float32") @ _GREY
+    grey = base.astype("float32") @ GREY_WEIGHTS
     levels = [sample.mean((0, 1)), (sample**2).mean((0, 1)), sample.min((0, 1)), sample.max((0, 1))]
     return ImageRecord(
         picture=picture,
@@ -216,7 +217,7 @@ def _record(picture: Picture | None, pixels: Array, *, is_whole: bool) -> ImageR
         hashes=hashes_of(grey),
         levels=np.stack(levels),
         statistics=np.array([grey.mean(), grey.std(), _colourfulness(base), _edges(grey)], "float32"),
-        two_valued=_two_valued_share(sample @ _GREY),
+        two_valued=_two_valued_share(sample @ GREY_WEIGHTS),
         is_flat=is_flat(pixels),
         is_grey=_is_grey(base),
     )
