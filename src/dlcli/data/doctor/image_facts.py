@@ -33,8 +33,10 @@ GREY_WEIGHTS = np.array((0.299, 0.587, 0.114), "float32")
 """Weights of red, green and blue in a grey value (ITU-R BT.601), as in the image reader."""
 _GREY_TOLERANCE = 2
 _CHUNK = 256
-BRIGHTNESS, CONTRAST, COLOURFULNESS, EDGES = range(4)
-"""The places of the statistics of an image."""
+CONTRAST = 1
+"""The place of the contrast among the statistics of an image."""
+BLANK = 3.0
+"""Deviation of the brightness, of 255 levels, below which an image counts as blank."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +68,11 @@ class ImageRecord:
     two_valued: float = 0.0
     is_flat: bool = False
     is_grey: bool = False
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether it has a single colour, or nearly has."""
+        return self.is_flat or float(self.statistics[CONTRAST]) < BLANK
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,9 +33,9 @@ class ImageOutliers(Check):
         return "" if has_images(subject) else NOT_APPLICABLE
 
     def issues(self, subject: Subject, progress: Progress) -> Iterator[Issue]:
-        """Yields the outliers; images of a single colour are reported elsewhere."""
+        """Yields the outliers; blank images are an issue of their own."""
         facts = image_facts(subject, progress)
-        places = [place for place in facts.decoded if not facts.records[place].is_flat]
+        places = [place for place in facts.decoded if not facts.records[place].is_blank]
         if len(places) < LEAST_IMAGES:
             return
         outliers = _outliers(facts, places)

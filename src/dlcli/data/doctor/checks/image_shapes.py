@@ -8,7 +8,7 @@ from math import log
 import numpy as np
 
 from dlcli.data.doctor.check import NOT_APPLICABLE, Check, Progress, Subject
-from dlcli.data.doctor.image_facts import CONTRAST, ImageFacts, has_images, image_facts
+from dlcli.data.doctor.image_facts import BLANK, CONTRAST, ImageFacts, has_images, image_facts
 from dlcli.data.doctor.issue import Issue
 from dlcli.data.doctor.named_images import issue_of_images, share_of
 
@@ -16,8 +16,6 @@ SIZE_RATIO = 4.0
 """Ratio of an image's side (the root of its area) to the median from which its size counts as extreme."""
 ASPECT_RATIO = 3.0
 """Ratio of an image's aspect to the median from which it counts as extreme."""
-BLANK = 3.0
-"""Deviation of the brightness, of 255 levels, below which an image counts as blank."""
 
 
 class ImageShapes(Check):
@@ -72,8 +70,11 @@ def _blank(facts: ImageFacts) -> Iterator[Issue]:
         advice = "remove them; where transparent pixels hide the drawing, set data.image.background"
         summary = f"{share_of(flat, facts, 'has', 'have')} a single colour once decoded"
         yield issue_of_images(facts, flat, "single-colour images", "warning", summary, advice, is_excluded=True)
-    contrasts = {place: float(facts.records[place].statistics[CONTRAST]) for place in facts.decoded if place not in flat}
-    blank = {place: f"deviation {contrast:.1f}" for place, contrast in contrasts.items() if contrast < BLANK}
+    blank = {
+        place: f"deviation {facts.records[place].statistics[CONTRAST]:.1f}"
+        for place in facts.decoded
+        if facts.records[place].is_blank and place not in flat
+    }
     if blank:
         summary = f"{share_of(blank, facts, 'is', 'are')} blank: the brightness deviates by less than {BLANK:g} of 255 levels"
         yield issue_of_images(facts, blank, "blank images", "warning", summary, "remove them", is_excluded=True)
