@@ -82,6 +82,8 @@ def examine(
     subject = replace(subject, run=run)
     opening = {"opening the source": perf_counter() - began}
     examination = examine_subject(subject, fast=fast, progress=progress)
+    summaries = {issue.summary for issue in examination.issues}
+    notes = [note for note in notes if note not in summaries]
     return replace(
         examination,
         notes=(*notes, *examination.notes),
