@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from dlcli import __version__
-from dlcli.cli import explaining, finding, fleet, machine, reporting, results, runs, serving, specs, sweeping, training
+from dlcli.cli import data, explaining, finding, fleet, machine, reporting, results, runs, serving, specs, sweeping, training
 from dlcli.cli.deferred import deferred_command
 from dlcli.errors import NO_ROOM, DlcliError
 from dlcli.visible import visible
@@ -89,6 +89,7 @@ deferred_command(app, "export")(serving.export)
 deferred_command(app, "report")(reporting.report)
 deferred_command(app, "explain")(explaining.explain)
 deferred_command(app, "check")(specs.check)
+deferred_command(app, "data")(data.data)
 deferred_command(app, "describe")(results.describe)
 app.add_typer(runs.app, name="runs")
 deferred_command(app, "list")(specs.list_)

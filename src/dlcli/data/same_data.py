@@ -40,8 +40,8 @@ def is_copy(run: RunFolder, experiment: Experiment, *, offline: bool) -> bool:
     split = run.split()
     opened = _opened(run, experiment, split, offline=offline)
     names = _names(opened)
-    skipped = run.data().get("skipped", {}).get("count", 0)
-    if not split.keys() <= names or len(names) > len(split) + skipped:
+    unused = run.data().get("skipped", {}).get("count", 0) + run.data().get("excluded", 0)
+    if not split.keys() <= names or len(names) > len(split) + unused:
         return False
     try:
         return _fingerprint_in(opened, run, experiment) == run.data().get("fingerprint")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.data.exclude import Exclusion, read_exclusion
 from dlcli.data.fingerprint import fingerprint
 from dlcli.data.image_files import Survey, with_value_range
 from dlcli.data.split import SplitExamples, drawn_splits, recorded_splits
@@ -50,6 +51,8 @@ class Splits(SplitExamples):
     fingerprint: str = ""
     skipped: tuple[str, ...] = ()
     """The path and the error of each file that was skipped."""
+    excluded: int = 0
+    """The number of examples that `data.exclude` names."""
     image: ImageSettings | None = None
     """The settings that image files were read with, without any `auto`; None without image files."""
     lines: tuple[str, ...] = ()
@@ -115,6 +118,7 @@ class Splits(SplitExamples):
             "column_facts": list(self.column_facts),
             "flat_images": self.flat_images,
             "skipped": {"count": len(self.skipped), "files": list(self.skipped[:MOST_NAMED])},
+            **({"excluded": self.excluded} if self.excluded else {}),
         }
 
 
@@ -140,9 +144,11 @@ def open_splits(
     """
     data = experiment.data
     is_first = split is None
+    exclusion = read_exclusion(data.exclude) if is_first else Exclusion()
     if split is None and data.split.file:
-        split = read_split_file(Path(data.split.file))
+        split = exclusion.of_split(read_split_file(Path(data.split.file)))
     opened = open_examples(experiment, offline=offline, split=split, revision=revision, column_kinds=column_kinds)
+    opened, excluded = exclusion.of_source(opened)
     opened, faults = _readable(opened, data.on_error, data.skip_budget) if is_first else (opened, [])
     _refuse_unfit(opened, experiment)
     splits = drawn_splits(opened, experiment) if split is None else recorded_splits(opened, split, experiment)
@@ -165,6 +171,7 @@ def open_splits(
         source_parts=frozenset(opened.parts),
         fingerprint=fingerprint(splits.by_name),  # of the undecoded splits, where images are always files
         skipped=tuple(faults),
+        excluded=excluded,
         image=image,
         lines=opened.lines,
         column_facts=tuple(opened.column_facts),

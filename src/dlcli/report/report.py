@@ -84,7 +84,7 @@ def write_comparison(runs: Sequence[RunFolder], to: Path, *, split: str = "") ->
     return to
 
 
-def refuse_other_file(path: Path) -> None:
+def refuse_other_file(path: Path, option: str = "--to") -> None:
     """Checks that a file may be written: there is none, or a page that dlcli wrote.
 
     Raises:
@@ -95,11 +95,11 @@ def refuse_other_file(path: Path) -> None:
             raise UsageError(f"{path}: no folder {path.parent}")
         return
     if path.is_symlink() or not path.is_file():
-        raise UsageError(f"{path}: not a file; give another name with --to")
+        raise UsageError(f"{path}: not a file; give another name with {option}")
     with path.open("rb") as file:
         begin = file.read(2000)
     if f'<meta name="generator" content="{GENERATOR}">'.encode() not in begin:
-        raise UsageError(f"{path}: this file exists and is not a report of dlcli; give another name with --to")
+        raise UsageError(f"{path}: this file exists and is not a report of dlcli; give another name with {option}")
 
 
 def _letters(count: int) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 from dlcli.charts.chart import InlineChart, inlined
 from dlcli.charts.learning import learning_charts, rate_charts
+from dlcli.data.doctor.issue import REVEALING
 from dlcli.errors import DlcliError
 from dlcli.models.blocks import BlockRow, merged, words_of
 from dlcli.report import sentences
@@ -19,6 +20,7 @@ from dlcli.report.layers import Layer, layers
 from dlcli.report.pictures import Budget, picture
 from dlcli.report.scored import Scored, read_scored
 from dlcli.runs import RunFolder, layout
+from dlcli.runs.data_report import RecordedIssue, data_report
 from dlcli.runs.explanations import explanations
 from dlcli.runs.files import read_json
 from dlcli.runs.scored_splits import score_text, sizes_in_words
@@ -98,6 +100,8 @@ class Story:
     counts: list[tuple[str, list[int]]]
     splits: list[str]
     diagnosis: list[Finding] | None
+    issues: list[RecordedIssue]
+    data_command: str
     stages: list[StageStory]
     curves: list[InlineChart]
     best_epoch: int
@@ -140,6 +144,7 @@ def read_story(run: RunFolder, key: str, budget: Budget | None = None) -> Story:
     data, history = reading.of(run.data, {}), reading.of(run.history, [])
     environment = reading.of(run.environment, {})
     scored = read_scored_splits(run, key, reading, budget)
+    diagnosis = reading.of(lambda: findings(run), None)
     state = reading.of(lambda: run.shown_state, status.state)
     return Story(
         run=run,
@@ -151,7 +156,9 @@ def read_story(run: RunFolder, key: str, budget: Budget | None = None) -> Story:
         data=data,
         counts=_counts(data),
         splits=[split for split, counts in (data.get("counts") or {}).items() if counts],
-        diagnosis=reading.of(lambda: findings(run), None),
+        diagnosis=diagnosis,
+        issues=_issues(reading.of(lambda: data_report(run).issues, []), diagnosis),
+        data_command=f"dlcli data {shlex.quote(str(run.spec_path))}",
         stages=_stages(reading.of(run.stages, []), status.best_stage),
         curves=inlined([*learning_charts(history, status.best_epoch), *rate_charts(history)], f"{key}-curve"),
         best_epoch=status.best_epoch,
@@ -176,6 +183,12 @@ def read_scored_splits(run: RunFolder, key: str, reading: Reading, budget: Budge
         split_scores = reading.of(reader, None)
         scored += [split_scores] if split_scores else []
     return scored
+
+
+def _issues(issues: list[RecordedIssue], diagnosis: list[Finding] | None) -> list[RecordedIssue]:
+    """Returns the issues of the data but those that a finding of the diagnosis repeats."""
+    has_leak = any(finding.name == "leakage suspected" for finding in diagnosis or ())
+    return [issue for issue in issues if not (has_leak and issue.kind == REVEALING)]
 
 
 def _facts(run: RunFolder, data: dict[str, Any], environment: dict[str, Any]) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ SPEC = "spec.yaml"
 SOURCE = "source.yaml"
 STATUS = "status.json"
 DATA = "data.json"
+DATA_REPORT = "data_report.json"
 ENVIRONMENT = "environment.json"
 SPLIT = "split.csv"
 HISTORY = "history.csv"
@@ -118,6 +119,11 @@ class RunPaths:
     def data_path(self) -> Path:
         """Facts about the data."""
         return self.path / DATA
+
+    @property
+    def data_report_path(self) -> Path:
+        """The issues of the data that were found before the first epoch."""
+        return self.path / DATA_REPORT
 
     @property
     def environment_path(self) -> Path:

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dlcli.data.leaks import leak_facts
 from dlcli.data.open_run import open_recorded
 from dlcli.data.resolve import prepared, resolved_for
 from dlcli.data.splits import Splits, open_splits
@@ -34,6 +33,7 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import LoadedSpec, to_yaml
 from dlcli.spec.support import refuse_unsupported, words_against
 from dlcli.training.checkpoints import keep_last_checkpoint
+from dlcli.training.data_checks import check_data
 from dlcli.training.fit import FitContext, fit
 from dlcli.training.profile import refuse_unprofiled
 from dlcli.training.trackers.notify import followed, refuse_missing_trackers, without_trackers
@@ -187,7 +187,8 @@ def _opened(run: RunFolder, experiment: Experiment, device: Device, log: Log, *,
     if scale is not None:
         log(scale_in_words(scale, splits.classes))
     run.write_spec(to_yaml(experiment))
-    run.write_data(splits.describe() | {"leaks": leak_facts(splits), "gaps": gaps_of(splits.train.inputs)})
+    leaks = check_data(run, experiment, splits, log)
+    run.write_data(splits.describe() | {"leaks": leaks, "gaps": gaps_of(splits.train.inputs)})
     run.write_split({name: examples.ids for name, examples in splits.distinct.items()})
     return experiment, splits
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
+from dlcli.arrays import Array
 from dlcli.data.doctor.issue import Issue
+from dlcli.data.doctor.rows import Rows
+from dlcli.data.leaks import leak_facts
 from dlcli.data.split import SplitExamples
-from dlcli.spec.data.sources import Opened
+from dlcli.data.splits import Splits
+from dlcli.runs import RunFolder
+from dlcli.spec.data.sources import Examples, Opened
 from dlcli.spec.experiment import Experiment
 
 Progress = Callable[[str, int, int], None]
@@ -29,6 +35,7 @@ class Subject:
         opened: the source's examples as it defines its parts; image files are not decoded, and may be unreadable.
         splits: the examples of each split, as a training would draw them; without the unreadable image files.
         unreadable: what is wrong with each image file that cannot be read, by the id of its example.
+        run: the run whose network a check may use; None without one.
         measurements: what one check has measured and others use too, by name; empty at first.
     """
 
@@ -36,7 +43,48 @@ class Subject:
     opened: Opened
     splits: SplitExamples
     unreadable: dict[str, str]
+    run: RunFolder | None = None
     measurements: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether examples are rows of a table or of numbers."""
+        return self.splits.train.inputs.are_rows
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether each example has a row of labels or values that the source defines."""
+        output = self.experiment.task.output
+        return output.is_row and output.reads_labels
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether each example has a single class."""
+        output, targets = self.experiment.task.output, self.splits.train.targets
+        return self.has_labels and output.strata(targets) is not None
+
+    def class_numbers(self, examples: Examples) -> Array:
+        """Returns the class number of each example, int64 `(n,)`; only where `has_classes`."""
+        numbers = self.experiment.task.output.strata(examples.targets)
+        assert numbers is not None
+        return numbers
+
+    @property
+    def given_splits(self) -> dict[str, Examples]:
+        """The splits other than the training split that the source or `data.split.file` defines, by name."""
+        is_given = self.opened.parts.keys() if self.experiment.data.split.file is None else self.splits.distinct.keys()
+        return {name: examples for name, examples in self.splits.distinct.items() if name != "train" and name in is_given}
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The rows of all splits; only where `has_rows`."""
+        return Rows.of(self.splits.distinct)
+
+    @cached_property
+    def leaks(self) -> dict[str, Any]:
+        """The facts on leaks between the splits; see `leak_facts`."""
+        by_name = {name: getattr(self.splits, name) for name in ("train", "validation", "test", "test_is_validation")}
+        return leak_facts(Splits(**by_name, classes=self.opened.classes, task=self.experiment.task))
 
 
 class Check(ABC):
@@ -65,3 +113,19 @@ class Check(ABC):
 
 NOT_APPLICABLE = "not applicable"
 """The reason of a check that has no meaning for the kind of data, which is not reported."""
+
+
+class TableCheck(Check):
+    """A check of the rows of a table, or of arrays whose examples are rows of numbers."""
+
+    def reason_against(self, subject: Subject) -> str:
+        """Returns `NOT_APPLICABLE` for other examples."""
+        return "" if subject.has_rows else NOT_APPLICABLE
+
+
+class ClassCheck(Check):
+    """A check of the classes of a task with one class for each example."""
+
+    def reason_against(self, subject: Subject) -> str:
+        """Returns `NOT_APPLICABLE` for other tasks."""
+        return "" if subject.has_classes else NOT_APPLICABLE

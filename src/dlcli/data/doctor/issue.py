@@ -9,6 +9,9 @@ Severity = Literal["error", "warning", "note"]
 """`error`: scores would be wrong, or the training fails; `warning`: the model is probably worse; `note`: good to know."""
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
+REVEALING = "column that reveals the target"
+"""A kind of issue that the diagnosis of a run reports too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Issue:

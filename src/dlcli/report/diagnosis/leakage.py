@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dlcli.data.leaks import COPIES, are_copied_rows, revealing_columns
 from dlcli.errors import DamagedFile
 from dlcli.report.diagnosis import remedies as try_
 from dlcli.report.diagnosis.evidence import Evidence
@@ -13,19 +14,8 @@ from dlcli.runs import layout
 from dlcli.runs.diagnosis import Finding, Remedy
 from dlcli.visible import visible
 
-COPIES, COPIED_ROWS = 0.01, 0.05
-"""Least share of a split's examples that are training examples: of images and series; of rows, which may coincide."""
 NEAR, STEMS = 0.02, 0.1
 """Least share of a split's examples that are near copies of training images, or share the stems of their names."""
-DISTINCT = 0.5
-"""Share of distinct values in a column from which on equal rows are no coincidence."""
-SAME = 0.9
-"""Least share of equal rows whose labels are equal too: copies agree, coincidences less often."""
-MOSTLY = 0.5
-"""The same share where equal rows are no coincidence: some labels may be noisy, but not most of them."""
-TELLS, OTHERS = 0.98, 0.9
-"""Skill of a column that reveals the target, and the limit for all other columns: above it the task is merely easy."""
-
 
 _Count = Annotated[int, Field(ge=0)]
 
@@ -92,7 +82,7 @@ def leakage(evidence: Evidence) -> Finding | None:
     """Examples in two splits, or a column that reveals the target."""
     leaks = read_leaks(evidence)
     lines, remedies = _copies(leaks)
-    for column, target, score in _revealing_columns(leaks):
+    for column, target, score in revealing_columns(leaks.columns.targets, leaks.columns.of):
         of_target = f" of {_short(target)!r}" if target else ""
         lines.append(
             f"column {_short(column)!r} alone predicts {score:.1%}{of_target}; no other column comes close ({layout.DATA})"
@@ -153,21 +143,7 @@ def _similar_examples(alike_by_split: dict[str, _SimilarExamples], share: float,
 def _is_copied(share: float, agree: float, leaks: _Leaks) -> bool:
     if not leaks.rows:
         return share >= COPIES
-    if leaks.distinct >= DISTINCT and leaks.columns.of != 1:  # distinct rows of a single column have distinct values
-        return agree >= MOSTLY and share >= COPIES
-    return agree >= SAME and share >= min(0.5, max(COPIED_ROWS, 2 * leaks.repeats))
-
-
-def _revealing_columns(leaks: _Leaks) -> list[tuple[str, str, float]]:
-    """Returns the columns that reveal a target: at most a third of all columns, while no other column comes close."""
-    columns = []
-    for target, scores in leaks.columns.targets.items():
-        telling_columns = [(name, target, score) for name, score in scores if score >= TELLS]
-        other_scores = [score for _, score in scores if score < TELLS]
-        is_minority = len(telling_columns) <= max(1, leaks.columns.of // 3)
-        if telling_columns and is_minority and other_scores and max(other_scores) < OTHERS:
-            columns += telling_columns
-    return columns
+    return are_copied_rows(share, agree, distinct=leaks.distinct, repeats=leaks.repeats, columns=leaks.columns.of)
 
 
 def _drop_change(evidence: Evidence, column: str) -> str:

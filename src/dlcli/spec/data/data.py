@@ -130,6 +130,10 @@ class Data(Spec):
     classes: Annotated[list[str], Field(min_length=2)] | None = Field(
         default=None, description="Classes to use, in this order; all classes of the source if not set."
     )
+    exclude: FilePath | None = Field(
+        default=None,
+        description="CSV file whose column `id` names examples to leave out, as `dlcli data SPEC --exclude FILE` writes it.",
+    )
     batch_size: BatchSize = Field(
         default=32, description="Number of examples per step; 1: stochastic gradient descent, `full`: batch gradient descent."
     )

@@ -342,6 +342,9 @@ def _splits_leave_training(experiment: Experiment) -> Iterator[Finding]:
         yield ("data", "split", "test"), "there is no validation split to test on: `validation` is 0"
     if split.file is not None and not Path(split.file).is_file():
         yield ("data", "split", "file"), f"no file {split.file}"
+    exclude = experiment.data.exclude
+    if exclude is not None and not Path(exclude).is_file():
+        yield ("data", "exclude"), f"no file {exclude}; `dlcli data SPEC --exclude FILE` writes one"
 
 
 def _explicit_splits_fit(experiment: Experiment) -> Iterator[Finding]:

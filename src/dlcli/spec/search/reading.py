@@ -29,6 +29,7 @@ _FIXED = {
     "seed": "a seed is not a setting; `dlcli batch --seeds` shows how much scores vary with it",
     "data.split": "scores on different validation splits are not comparable",
     "data.source": "scores on different data are not comparable",
+    "data.exclude": "scores on different data are not comparable",
 }
 _MOST = 200
 

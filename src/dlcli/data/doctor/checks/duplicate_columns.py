@@ -1,0 +1,81 @@
+"""Columns that hold the same information twice."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from hashlib import blake2b
+
+import numpy as np
+
+from dlcli.arrays import Array
+from dlcli.data.doctor import words
+from dlcli.data.doctor.check import Progress, Subject, TableCheck
+from dlcli.data.doctor.issue import Issue
+from dlcli.data.doctor.rows import Rows
+
+SAME = 1 - 1e-6
+"""Absolute correlation from which on two columns of numbers are one in two units; float32 rounds it by less."""
+_MOST_COLUMNS, _MOST_ROWS = 1000, 4000
+_FEWEST_ROWS = 10
+
+
+class DuplicateColumns(TableCheck):
+    """Finds equal columns, numbers in two units, and categories under two names.
+
+    At most the first 1,000 columns and 4,000 evenly spaced rows are compared.
+    """
+
+    name = "duplicate columns"
+    is_fast = True
+
+    def issues(self, subject: Subject, progress: Progress) -> Iterator[Issue]:
+        """Yields at most one issue."""
+        rows = subject.rows
+        if len(rows) < _FEWEST_ROWS:
+            return
+        places = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _MOST_ROWS)).astype("int64"))
+        pairs = [*_numbers(rows, places), *_categories(rows, places)]
+        if pairs:
+            copies = tuple(dict.fromkeys(copy for _, copy in pairs))
+            yield Issue(
+                kind="duplicate column",
+                severity="warning",
+                summary=f"{words.columns(copies)} {words.has_or_have(len(copies))} the same information as another column",
+                advice="keep one column of each pair (data.source.drop): importances are divided among copies",
+                evidence=tuple(f"{words.name(copy)} is {words.name(first)}, perhaps in another unit" for first, copy in pairs),
+                columns=copies,
+            )
+
+
+def _numbers(rows: Rows, places: Array) -> list[tuple[str, str]]:
+    """Returns pairs of columns of numbers with the same gaps and an exact linear relation."""
+    groups = defaultdict[bytes, list[tuple[str, Array]]](list)
+    for name in list(rows.columns)[:_MOST_COLUMNS]:
+        if not rows.is_numeric(name):
+            continue
+        gaps = rows.gaps[name][places]
+        values = rows.columns[name][places][~gaps].astype("float64")
+        if len(values) >= _FEWEST_ROWS and values.std() > 1e-6 * np.abs(values).max():
+            groups[gaps.tobytes()].append((name, (values - values.mean()) / values.std()))
+    pairs = []
+    for group in groups.values():
+        table = np.stack([values for _, values in group])
+        alike = np.triu(np.abs(table @ table.T) / table.shape[1] > SAME, 1)
+        first_of = {int(copy): int(first) for first, copy in reversed(np.argwhere(alike).tolist())}
+        pairs += [(group[first][0], group[copy][0]) for copy, first in sorted(first_of.items())]
+    return pairs
+
+
+def _categories(rows: Rows, places: Array) -> list[tuple[str, str]]:
+    """Returns pairs of columns of categories whose values correspond one to one."""
+    first_of, pairs = dict[bytes, str](), []
+    for name in list(rows.columns)[:_MOST_COLUMNS]:
+        codes = rows.codes(name)[places] if not rows.is_numeric(name) else np.zeros(0, "int64")
+        if len(np.unique(codes)) < 2 or codes.max() + 1 > len(rows) / 2:
+            continue
+        key = blake2b(codes.tobytes()).digest()
+        if key in first_of:
+            pairs.append((first_of[key], name))
+        first_of.setdefault(key, name)
+    return pairs

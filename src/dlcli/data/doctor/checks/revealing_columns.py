@@ -1,0 +1,49 @@
+"""Columns that give the target away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from dlcli.data.doctor import words
+from dlcli.data.doctor.check import Progress, Subject, TableCheck
+from dlcli.data.doctor.issue import REVEALING, Issue
+from dlcli.data.doctor.rows import codes_of
+from dlcli.data.leaks import revealing_columns
+
+
+class RevealingColumns(TableCheck):
+    """Finds columns that tell the target alone: by a simple rule, or since their values are the classes in other words."""
+
+    name = "columns that reveal the target"
+    is_fast = True
+
+    def issues(self, subject: Subject, progress: Progress) -> Iterator[Issue]:
+        """Yields an issue for each such column."""
+        if not subject.has_labels:
+            return
+        columns = subject.leaks["columns"]
+        renamed = _renamed_targets(subject)
+        revealing = revealing_columns(columns["targets"], columns["of"])
+        known = {name for name, _, _ in revealing}
+        for name, target, score in [*revealing, *((name, "", 1.0) for name in renamed if name not in known)]:
+            of_target = f" {words.name(target)}" if target else ""
+            yield Issue(
+                kind=REVEALING,
+                severity="error",
+                summary=f"column {words.name(name)} alone predicts {score:.1%} of the target{of_target}"
+                + ("; its values are the classes in other words" if name in renamed else "; no other column comes close"),
+                advice=f"drop {words.name(name)} (data.source.drop) if it is not known before the target",
+                columns=(name,),
+            )
+
+
+def _renamed_targets(subject: Subject) -> list[str]:
+    """Returns the columns whose values correspond one to one to the classes, in all rows."""
+    rows = subject.rows
+    strata = subject.experiment.task.output.strata(rows.targets)
+    if strata is None or len(np.unique(strata)) < 2:
+        return []
+    classes = codes_of(strata)
+    return [name for name in rows.columns if np.array_equal(rows.codes(name), classes)]

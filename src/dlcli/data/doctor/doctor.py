@@ -1,0 +1,177 @@
+"""Examines the data of a spec: opens its source without training, makes every check, and collects the issues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from dlcli.data.doctor.check import NOT_APPLICABLE, Progress, Subject, no_progress
+from dlcli.data.doctor.checks import CHECKS
+from dlcli.data.doctor.issue import SEVERITIES, Issue
+from dlcli.data.exclude import read_exclusion
+from dlcli.data.resolve import prepared
+from dlcli.data.split import drawn_splits, recorded_splits
+from dlcli.data.split_file import read_split_file
+from dlcli.data.splits import open_examples
+from dlcli.errors import DataError
+from dlcli.runs import RunFolder
+from dlcli.runs.folder import REVISION
+from dlcli.spec.data.sources import Opened
+from dlcli.spec.experiment import Experiment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """The result of all checks of the data.
+
+    Attributes:
+        issues: the issues, the most important first.
+        notes: why checks were not made, and what the source reports on itself.
+        examples: the number of examples of each split.
+        counts: the number of examples of each class in each split; empty for regression.
+        unreadable: the number of image files that cannot be read.
+        parts: the part of the source of each example that an issue excludes, by its id.
+        seconds: the seconds that each check took, by its name.
+    """
+
+    issues: tuple[Issue, ...]
+    notes: tuple[str, ...] = ()
+    examples: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    unreadable: int = 0
+    parts: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def by_severity(self) -> dict[str, int]:
+        """The number of issues of each severity."""
+        return {severity: sum(issue.severity == severity for issue in self.issues) for severity in SEVERITIES}
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether there is neither an error nor a warning."""
+        return all(issue.severity == "note" for issue in self.issues)
+
+
+def examine(
+    experiment: Experiment,
+    *,
+    offline: bool = False,
+    fast: bool = False,
+    progress: Progress = no_progress,
+    run: RunFolder | None = None,
+) -> Examination:
+    """Opens the data of an experiment and makes every check of it.
+
+    Args:
+        experiment: the experiment of a spec.
+        offline: whether nothing may be downloaded.
+        fast: whether only the fast checks are made, which a training makes too; image files are not decoded then.
+        progress: receives the state of the work.
+        run: the run whose network finds label errors; None for a simple model.
+
+    Raises:
+        DataError: the source cannot be opened.
+    """
+    began = perf_counter()
+    subject, notes = open_subject(experiment, offline=offline, thorough=not fast, progress=progress)
+    subject = replace(subject, run=run)
+    opening = {"opening the source": perf_counter() - began}
+    examination = examine_subject(subject, fast=fast, progress=progress)
+    summaries = {issue.summary for issue in examination.issues}
+    notes = [note for note in notes if note not in summaries]
+    return replace(
+        examination,
+        notes=(*notes, *examination.notes),
+        seconds=opening | examination.seconds,
+        unreadable=len(subject.unreadable),
+    )
+
+
+def examine_subject(subject: Subject, *, fast: bool = False, progress: Progress = no_progress) -> Examination:
+    """Makes every check of data that is open; `fast` makes only the fast ones."""
+    issues, notes, seconds = list[Issue](), list[str](), dict[str, float]()
+    for check in (check for check in CHECKS if check.is_fast or not fast):
+        began = perf_counter()
+        reason = check.reason_against(subject)
+        if reason == NOT_APPLICABLE:
+            continue
+        try:
+            issues += [] if reason else check.issues(subject, progress)
+        except DataError as error:  # a file that changed meanwhile must not hide the issues of the other checks
+            reason = str(error)
+        if reason:
+            notes.append(f"{check.name}: not checked: {reason}")
+        seconds[check.name] = perf_counter() - began
+    splits, output = subject.splits.by_name, subject.experiment.task.output
+    classes = subject.opened.classes
+    counts = {name: output.counts(part.targets, classes) for name, part in splits.items()} if subject.has_labels else {}
+    return Examination(
+        issues=tuple(ordered(issues)),
+        notes=tuple(notes),
+        examples={name: len(examples) for name, examples in splits.items()},
+        counts={name: row for name, row in counts.items() if row},
+        parts=_parts_of({name for issue in issues for name in issue.exclude}, subject.opened),
+        seconds=seconds,
+    )
+
+
+def _parts_of(ids: set[str], opened: Opened) -> dict[str, str]:
+    return {name: part for part, examples in opened.parts.items() for name in examples.ids if name in ids}
+
+
+def ordered(issues: Iterable[Issue]) -> list[Issue]:
+    """Returns issues by importance: shared by several splits or with conflicting labels first, then by severity."""
+
+    def importance(issue: Issue) -> tuple[bool, bool, int]:
+        is_first = "across splits" in issue.kind or "conflicting" in issue.kind
+        return issue.severity == "note", not is_first, SEVERITIES.index(issue.severity)
+
+    return sorted(issues, key=importance)
+
+
+def open_subject(
+    experiment: Experiment, *, offline: bool, thorough: bool, progress: Progress = no_progress
+) -> tuple[Subject, list[str]]:
+    """Returns the data of an experiment as checks take it, and the notes of its source.
+
+    Files that cannot be read are collected; `thorough` decodes every image file to find them.
+
+    Raises:
+        DataError: the source cannot be opened, or has no readable example.
+    """
+    experiment = prepared(experiment, offline=offline)
+    data = experiment.data
+    exclusion = read_exclusion(data.exclude)
+    split = exclusion.of_split(read_split_file(Path(data.split.file))) if data.split.file else None
+    opened = open_examples(experiment, offline=offline, split=split, revision=REVISION)
+    opened, _ = exclusion.of_source(opened)
+    readable, unreadable = _readable(opened, thorough=thorough, progress=progress)
+    for part, examples in readable.parts.items():
+        if not len(examples):
+            raise DataError(f"the {part} split of the source has no {'readable ' if unreadable else ''}examples")
+    if split is not None:
+        split = {name: part for name, part in split.items() if name not in unreadable}
+    splits = drawn_splits(readable, experiment) if split is None else recorded_splits(readable, split, experiment)
+    return Subject(experiment=experiment, opened=opened, splits=splits, unreadable=unreadable), list(opened.notes)
+
+
+def _readable(opened: Opened, *, thorough: bool, progress: Progress) -> tuple[Opened, dict[str, str]]:
+    """Returns the source without unreadable image files, and the error of each of those by its id."""
+    parts, faults = dict(opened.parts), dict[str, str]()
+    total, done = sum(map(len, parts.values())), 0
+    for part, examples in opened.parts.items():
+        if not examples.inputs.in_files:
+            continue
+        progress("reading image files", done, total)
+        unreadable = examples.inputs.unreadable(thorough=thorough)
+        faults |= {examples.ids[place]: error for place, error in unreadable.items()}
+        readable = [place for place in range(len(examples)) if place not in unreadable]
+        parts[part] = examples.take(np.array(readable, "int64"))
+        done += len(examples)
+        progress("reading image files", done, total)
+    return replace(opened, parts=parts), faults
