@@ -85,7 +85,7 @@ def near_pairs(facts: ImageFacts, progress: Progress) -> NearPairs:
 
     Of images with equal pixels only the first is compared.
     """
-    decoded = [place for place in facts.decoded if not facts.records[place].is_flat]
+    decoded = [place for place in facts.decoded if not facts.records[place].is_blank]
     large = [place for place in decoded if min(facts.records[place].size) >= SMALLEST]
     many_valued = [place for place in large if facts.records[place].two_valued < TWO_VALUED]
     repeats = {place for group in equal_groups(facts) for place in group[1:]}

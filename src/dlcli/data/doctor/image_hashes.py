@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -31,7 +31,10 @@ _HASHED = 32
 """Side of the image from which the library computes a hash, in pixels."""
 _BANDS = 9
 """One more than `MOST_BITS`: of 9 bands of the bits, similar hashes have at least one in common."""
+_FEW = 3000
+"""Number of images up to which all pairs are compared without bands."""
 _KEYS = 256
+_NO_BAND = -1
 _BLOCK = 2**18
 
 
@@ -83,8 +86,9 @@ def similar_pairs(hashes: Array, most_pairs: int, progress: Callable[[int, int],
         one as it is. A pair occurs for each such orientation, in either order. None if there are more than `most_pairs`.
     """
     rows, total = list[Array](), 0
-    for step in range(KINDS * _BANDS):
-        kind, band = divmod(step, _BANDS)
+    bands: Sequence[int] = range(_BANDS) if len(hashes) > _FEW else (_NO_BAND,)
+    steps = [(kind, band) for kind in range(KINDS) for band in bands]
+    for step, (kind, band) in enumerate(steps):
         by_orientation = np.ascontiguousarray(hashes[:, :, kind].T)
         first = _by_key(_band(by_orientation[0], band))
         for orientation in range(len(ORIENTATIONS)):
@@ -93,12 +97,14 @@ def similar_pairs(hashes: Array, most_pairs: int, progress: Callable[[int, int],
                 total += len(pairs)
                 if total > most_pairs:
                     return None
-        progress(step + 1, KINDS * _BANDS)
+        progress(step + 1, len(steps))
     return np.unique(np.concatenate(rows), axis=0) if rows else np.zeros((0, 3), "int64")
 
 
 def _band(hashes: Array, band: int) -> Array:
-    """Returns the bits of a band: 7 bits, and 8 in the last one."""
+    """Returns the bits of a band: 7 bits, and 8 in the last one; 0 for no band."""
+    if band == _NO_BAND:
+        return np.zeros(len(hashes), "int64")
     shifted = hashes >> np.uint64(7 * band)
     return (shifted & np.uint64(0xFF if band == _BANDS - 1 else 0x7F)).astype("int64")
 
@@ -118,10 +124,10 @@ def _band_pairs(hashes: Array, orientation: int, band: int, first: tuple[Array, 
         first: the first images by their bits in the band.
     """
     second = _by_key(_band(hashes[orientation], band))
-    for key in range(_KEYS):
+    for key in np.flatnonzero((np.diff(first[1]) > 0) & (np.diff(second[1]) > 0)).tolist():
         ours, theirs = (order[starts[key] : starts[key + 1]] for order, starts in (first, second))
-        size = max(1, _BLOCK // max(1, len(theirs)))
-        for start in range(0, len(ours) if len(theirs) else 0, size):
+        size = max(1, _BLOCK // len(theirs))
+        for start in range(0, len(ours), size):
             block = ours[start : start + size]
             near = np.bitwise_count(hashes[0, block, None] ^ hashes[orientation, theirs]) <= MOST_BITS
             rows, columns = np.divmod(np.flatnonzero(near), len(theirs))

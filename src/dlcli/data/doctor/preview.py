@@ -186,7 +186,8 @@ def _resizing_rows(subject: Subject) -> tuple[list[Row], str]:
         effect = words.format(_by_class(subject, places, by_image))
         used = ", as set by data.image.resize" if policy == files.image.resize else ""
         rows.append((f"{policy}{used}: {effect}", images, [f"{100 * by_image[index]:.0f} %" for index in chosen]))
-    return rows, f"what each way of resizing to {size[1]} x {size[0]} does to {len(places):,} training images"
+    line = f"what each way of resizing to {size[1]} x {size[0]} does to {len(places):,} training images; {rows[-1][0]}"
+    return rows, line
 
 
 def _read_as(files: ImageFiles, paths: Sequence[str], **settings: Any) -> list[Array]:
