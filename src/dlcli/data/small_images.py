@@ -36,8 +36,10 @@ def standardised(images: Array) -> Array:
     return np.asarray(np.where(length > flat.shape[1] ** 0.5, flat / np.maximum(length, 1e-6), 0))
 
 
-_CROPS = (0.0, 0.01, 0.02, 0.03, 0.05)
+_CROPS = (0.01, 0.02, 0.03, 0.05)
 """Shares of the width and of the height that a copy may lack at each side."""
+_RELATED = 0.7
+"""Correlation from which two images are compared with crops of each other."""
 _CAPTION = 3
 """Rows at the top or at the bottom, of 16, that a caption may cover."""
 
@@ -51,12 +53,19 @@ def aligned_correlations(images: Array, others: Array) -> Array:
         images: float32 `(n, height, width, channels)`, at least 16 by 16 pixels.
         others: images of the same shape.
     """
-    first, second = ([_cropped(stack, crop) for crop in _CROPS] for stack in (images, others))
-    pairs = [(first[0], crop) for crop in second] + [(crop, second[0]) for crop in first[1:]]
-    pairs += [(first[0][:, :-_CAPTION], second[0][:, :-_CAPTION]), (first[0][:, _CAPTION:], second[0][:, _CAPTION:])]
-    return np.asarray(
-        np.max([np.einsum("np,np->n", standardised(ours), standardised(theirs)) for ours, theirs in pairs], axis=0)
-    )
+    first, second = _cropped(images, 0), _cropped(others, 0)
+    best = np.maximum(_pairwise(first, second), _pairwise(first[:, _CAPTION:], second[:, _CAPTION:]))
+    best = np.maximum(best, _pairwise(first[:, :-_CAPTION], second[:, :-_CAPTION]))
+    related = np.flatnonzero((best > _RELATED) & (best <= ALIKE))
+    for crop in _CROPS if len(related) else ():
+        of_others = _pairwise(first[related], _cropped(others[related], crop))
+        of_images = _pairwise(_cropped(images[related], crop), second[related])
+        best[related] = np.maximum(best[related], np.maximum(of_others, of_images))
+    return best
+
+
+def _pairwise(images: Array, others: Array) -> Array:
+    return np.asarray(np.einsum("np,np->n", standardised(images), standardised(others)))
 
 
 def _cropped(images: Array, share: float) -> Array:
