@@ -87,6 +87,10 @@ class Subject:
         return leak_facts(Splits(**by_name, classes=self.opened.classes, task=self.experiment.task))
 
 
+class NotChecked(Exception):
+    """Raised by `Check.issues` where only the check itself shows that it cannot be made; reported like a reason against it."""
+
+
 class Check(ABC):
     """A check of the data.
 
@@ -108,7 +112,11 @@ class Check(ABC):
 
     @abstractmethod
     def issues(self, subject: Subject, progress: Progress) -> Iterator[Issue]:
-        """Yields the issues of the data."""
+        """Yields the issues of the data.
+
+        Raises:
+            NotChecked: the check cannot be made after all; the message is the reason.
+        """
 
 
 NOT_APPLICABLE = "not applicable"
