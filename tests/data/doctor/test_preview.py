@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from data.doctor.image_folders import folder_subject, photos, subject_of, write_photos
 from dlcli.charts.contact_sheet import SIDE
+from dlcli.cli.app import app
 from dlcli.data.doctor.preview import AUGMENTATIONS, EXAMPLES, FILES, RESIZING, write_previews
 from dlcli.errors import UsageError
 
@@ -75,3 +78,18 @@ def test_tables_have_no_preview(tmp_path: Path) -> None:
     preview = write_previews(subject_of("{kind: builtin, name: iris}", data="batch_size: 8"), tmp_path / "sheets")
     assert preview.files == ()
     assert not (tmp_path / "sheets").exists()
+
+
+def test_the_command_writes_sheets_and_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = "name: digits\ntask: classification\ndata: {source: {kind: builtin, name: digits}}\nmodel: {kind: mlp, units: [4]}\n"
+    (tmp_path / "digits.yaml").write_text(spec, encoding="utf-8")
+    arguments = ["data", "digits.yaml", "--fast", "--preview", "sheets"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "preview: sheets\n  examples.png: training examples of each class\n" in done.stdout
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 2
+    assert "sheets/examples.png exists" in again.output
+    listed = CliRunner().invoke(app, [*arguments[:-1], "others", "--json"])
+    assert json.loads(listed.stdout)["preview"] == [str(tmp_path / "others" / EXAMPLES)]

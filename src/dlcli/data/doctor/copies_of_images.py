@@ -13,10 +13,6 @@ from dlcli.data.doctor.image_facts import GREY_WEIGHTS, ImageFacts
 from dlcli.data.doctor.image_hashes import oriented, similar_pairs
 from dlcli.data.small_images import ALIKE, aligned_correlations
 
-SMALLEST = 32
-"""Minimum side of images that are compared by hashes, in pixels: smaller images are alike by chance."""
-TWO_VALUED = 0.9
-"""Share of nearly dark and nearly bright pixels from which an image counts as two-valued: such images are alike by chance."""
 MOST_PARTNERS = 50
 """Maximum number of similar hashes per image, on average: images with more are alike by nature."""
 _BRIGHTNESS, _DIFFERENCE = 1.0, 6.0
@@ -86,8 +82,8 @@ def near_pairs(facts: ImageFacts, progress: Progress) -> NearPairs:
     Of images with equal pixels only the first is compared.
     """
     decoded = [place for place in facts.decoded if not facts.records[place].is_blank]
-    large = [place for place in decoded if min(facts.records[place].size) >= SMALLEST]
-    many_valued = [place for place in large if facts.records[place].two_valued < TWO_VALUED]
+    large = [place for place in decoded if not facts.records[place].is_tiny]
+    many_valued = [place for place in large if not facts.records[place].is_two_valued]
     repeats = {place for group in equal_groups(facts) for place in group[1:]}
     places = np.array([place for place in many_valued if place not in repeats], "int64")
     none = NearPairs(

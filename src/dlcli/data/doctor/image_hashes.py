@@ -27,6 +27,8 @@ ORIENTATIONS = (
 """The eight orientations of an image, in words; see `oriented`."""
 KINDS = 2
 """The number of hashes of an image."""
+NO_HASHES = np.zeros((len(ORIENTATIONS), KINDS), "uint64")
+"""The hashes of an image that is not hashed."""
 _HASHED = 32
 """Side of the image from which the library computes a hash, in pixels."""
 _BANDS = 9
@@ -57,7 +59,7 @@ def hashes_of(grey: Array) -> Array:
     differences of neighbours. Brightness changes the first in few images, a caption the second. Zeros without the library.
     """
     if not can_hash():
-        return np.zeros((len(ORIENTATIONS), KINDS), "uint64")
+        return NO_HASHES
     picture = Image.fromarray(np.rint(grey).astype("uint8"))
     pixels = np.asarray(picture.resize((_HASHED, _HASHED), Image.Resampling.LANCZOS))
     turned = [Image.fromarray(np.ascontiguousarray(oriented(pixels, number))) for number in range(len(ORIENTATIONS))]
