@@ -67,7 +67,7 @@ def main() -> None:
 
 def draw_augmentations() -> None:
     """Draws one image of every kind of augmentation."""
-    from dlcli.charts.contact_sheet import save_contact_sheet
+    from dlcli.charts.contact_sheet import contact_sheet
     from dlcli.runtime.engine import tf
     from dlcli.runtime.stream import augmented
     from dlcli.spec.base import OneOf
@@ -86,7 +86,10 @@ def draw_augmentations() -> None:
         place = np.argsort(changes)[-2 if "augment" in kind else -1]
         images.append(np.clip(np.round(variants[place]), 0, 255).astype("uint8"))
         captions.append(kind)
-    save_contact_sheet(np.stack(images), captions, IMAGES / "augmentations.png", columns=6, side=112, colours=96)
+    starts = range(0, len(images), 6)
+    (IMAGES / "augmentations.png").unlink(missing_ok=True)
+    rows = [("", images[start : start + 6], captions[start : start + 6]) for start in starts]
+    contact_sheet(rows, IMAGES / "augmentations.png", colours=96)
 
 
 def _photos() -> list[Any]:

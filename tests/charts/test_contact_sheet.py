@@ -1,4 +1,4 @@
-"""Contact sheets: many images with captions in one PNG file."""
+"""Contact sheets hold every image, enlarged by whole factors, with captions that fit; files are never replaced."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlcli.charts.contact_sheet import save_contact_sheet
+from dlcli.charts.contact_sheet import SIDE, contact_sheet
 
 
-def test_a_sheet_shows_every_image_in_its_place(tmp_path: Path) -> None:
-    images = np.stack([np.full((8, 4, 3), level, "uint8") for level in (0, 60, 120, 180, 240)])
-    save_contact_sheet(images, ["a", "b", "c", "d", ""], tmp_path / "sheet.png", columns=3, side=32)
-    with Image.open(tmp_path / "sheet.png") as opened:
-        sheet = np.asarray(opened.convert("L"))
-    width, height = 16 + 6, 32 + 6 + 14  # of an image that is four times as large, with margin and caption
-    assert sheet.shape == (2 * height + 6, 3 * width + 6)
-    for place, level in enumerate((0, 60, 120, 180, 240)):
-        top, left = 6 + place // 3 * height, 6 + place % 3 * width
-        assert (sheet[top : top + 32, left : left + 16] == level).all()
-    assert (sheet[height + 6 :, 2 * width + 6 :] == 255).all()
+def test_small_images_are_enlarged_with_their_pixels_and_keep_their_aspect(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 200, (8, 4, 3)).astype("uint8")
+    contact_sheet([("", [image], [""])], tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert (sheet[12 : 12 + SIDE : SIDE // 8, 12 : 12 + SIDE // 2 : SIDE // 8] == image).all()
 
 
-def test_large_and_grey_images_fit_and_captions_are_made_harmless(tmp_path: Path) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (3, 90, 300, 1)).astype("uint8")
-    save_contact_sheet(images, ["\x1b[31mred\n" * 30, "żółć", "c"], tmp_path / "sheet.png", side=100)
-    with Image.open(tmp_path / "sheet.png") as opened:
-        assert opened.size == (3 * 106 + 6, 30 + 6 + 14 + 6)
-        assert opened.mode == "P"
+def test_a_row_is_as_wide_as_its_caption_and_captions_of_images_are_cut(tmp_path: Path) -> None:
+    image = np.zeros((200, 300), "uint8")
+    contact_sheet([("a caption " * 30, [image], ["a/very/long/path/" * 9])], tmp_path / "sheet.png")
+    sheet = Image.open(tmp_path / "sheet.png")
+    assert sheet.width > 10 * SIDE
+    below = np.asarray(sheet.convert("L"))[-26:, 24 + SIDE :]
+    assert (below == 255).all()
 
 
-def test_a_sheet_needs_a_caption_for_each_image_and_a_size_that_can_be_read(tmp_path: Path) -> None:
-    images = np.zeros((4, 8, 8, 3), "uint8")
-    with pytest.raises(ValueError, match="4 images and 1 captions"):
-        save_contact_sheet(images, ["a"], tmp_path / "sheet.png")
-    with pytest.raises(ValueError, match="is larger than 20,000 pixels"):
-        save_contact_sheet(images, ["a"] * 4, tmp_path / "sheet.png", columns=1, side=8_000)
-    assert not list(tmp_path.iterdir())
+def test_an_existing_file_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.png"
+    path.write_bytes(b"mine")
+    with pytest.raises(FileExistsError):
+        contact_sheet([("", [np.zeros((8, 8, 3), "uint8")], [""])], path)
+    assert path.read_bytes() == b"mine"
+
+
+def test_images_without_captions_and_empty_sheets_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="every image needs a caption"):
+        contact_sheet([("", [np.zeros((8, 8, 3), "uint8")], [])], tmp_path / "sheet.png")
+    with pytest.raises(ValueError, match="needs images"):
+        contact_sheet([("empty", [], [])], tmp_path / "sheet.png")

@@ -18,6 +18,7 @@ COMMANDS = [
     "predict",
     "export",
     "check",
+    "data",
     "describe",
     "runs",
     "runs list",

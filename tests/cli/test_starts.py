@@ -24,6 +24,7 @@ STARTS = {
     "batch": (("tiny.yaml", "--set", "seed=1", "--runs", "batch"), "1 of 1"),
     "batch-find": (("tiny.yaml", "--from", "30", "--seconds", "0.1"), "examples/s"),
     "check": (("tiny.yaml",), "valid (binary, mlp)"),
+    "data": (("tiny.yaml",), "0 errors"),
     "describe": (("tiny.yaml",), "dense"),
     "doctor": ((), "TensorFlow"),
     "evaluate": (("tiny",), "accuracy"),

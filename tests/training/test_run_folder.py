@@ -42,7 +42,7 @@ def test_a_run_holds_these_files_and_no_other(run: RunFolder) -> None:
     top = ("spec.yaml", "source.yaml", "status.json", "environment.json", "data.json", "split.csv", "history.csv", "lock")
     (checkpoint,) = (name for name in found if name.startswith("checkpoints/"))
     assert re.fullmatch(r"checkpoints/\d{6}-[0-9a-f]{64}\.npz", checkpoint)
-    written = ("checks.json", "diagnosis.json", "model_card.md", "report.html", "curves.png", "log.txt")
+    written = ("checks.json", "data_report.json", "diagnosis.json", "model_card.md", "report.html", "curves.png", "log.txt")
     others = {*top, checkpoint, "model.keras", *written, *(f"evaluation/test/{name}" for name in scores)}
     assert found - logs == others
     assert logs

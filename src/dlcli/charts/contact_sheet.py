@@ -1,4 +1,4 @@
-"""Contact sheets: many images with captions in one PNG file."""
+"""Contact sheets: rows of images with captions in one PNG file."""
 
 from __future__ import annotations
 
@@ -11,69 +11,98 @@ from dlcli.visible import visible
 if TYPE_CHECKING:
     from dlcli.arrays import Array
 
-_MARGIN = 6
-_LINE = 14
-"""Height of a caption, in pixels."""
-_LARGEST = 20_000
-"""Most pixels of a side of a sheet."""
+Row = tuple[str, Sequence["Array"], Sequence[str]]
+"""A row: its caption, images uint8 `(height, width[, 1 or 3])`, and a caption for each image; an empty one takes no place."""
+SIDE = 128
+"""Longest side of an image on a sheet, in pixels."""
+_GAP, _MARGIN = 8, 12
+_TITLE, _CAPTION = 15, 11
+_INK, _MUTED = "#1a202c", "#4a5568"
+_LARGEST = 30_000
+"""Maximum side of a sheet, in pixels."""
 
 
-def save_contact_sheet(
-    images: Array, captions: Sequence[str], path: Path, *, columns: int = 6, side: int = 128, colours: int = 256
-) -> None:
-    """Writes images with captions as one PNG file.
+def contact_sheet(rows: Sequence[Row], path: Path, *, colours: int | None = None) -> None:
+    """Writes rows of images as a new PNG file.
 
-    Small images are enlarged by a whole factor, with their pixels visible; large ones are made smaller. The aspect ratio is
-    kept. Captions that are too long are cut.
+    Images keep their aspect ratio. Small ones are enlarged by a whole factor, so that their pixels stay visible; larger ones
+    are reduced. Captions that are too long are cut.
 
     Args:
-        images: uint8 `(n, height, width, channels)`, with 1 or 3 channels.
-        captions: a text for each image; an empty one leaves its place free.
+        rows: the rows.
         path: the file.
-        columns: the number of images in a row.
-        side: the longest side of an image on the sheet, in pixels.
-        colours: the number of colours of the file, from 2 to 256: it has a palette, so that it stays small.
+        colours: the number of colours of the file, at most 256, for a small file; None keeps all.
 
     Raises:
-        ValueError: the images and captions do not have the same number, there are none, or the sheet is too large.
+        FileExistsError: the file exists.
+        ValueError: there are no images, a row has not as many captions as images, or the sheet would be too large.
     """
-    from PIL import Image, ImageDraw
-
-    if len(images) != len(captions) or not len(images):
-        raise ValueError(f"{len(images)} images and {len(captions)} captions")
-    tiles = [_tile(image, side) for image in images]
-    width, height = max(tile.width for tile in tiles) + _MARGIN, max(tile.height for tile in tiles) + _MARGIN + _LINE
-    columns = min(columns, len(tiles))
-    rows = -(-len(tiles) // columns)
-    if max(width * columns, height * rows) > _LARGEST:
-        raise ValueError(f"a sheet of {columns} by {rows} images is larger than {_LARGEST:,} pixels")
-    sheet = Image.new("RGB", (columns * width + _MARGIN, rows * height + _MARGIN), "white")
-    draw = ImageDraw.Draw(sheet)
-    for place, (tile, caption) in enumerate(zip(tiles, captions, strict=True)):
-        left, top = _MARGIN + place % columns * width, _MARGIN + place // columns * height
-        sheet.paste(tile, (left, top))
-        draw.text((left, top + tile.height + 1), _fitting(draw, caption, width - _MARGIN), fill="black")
-    sheet.quantize(colours, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
-
-
-def _tile(image: Array, side: int) -> Any:
-    """Returns one image as Pillow's, in colour, with a longest side of at most `side`."""
     from PIL import Image
 
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert("RGB")
+    if not any(len(images) for _, images, _ in rows):
+        raise ValueError("a contact sheet needs images")
+    if any(len(images) != len(captions) for _, images, captions in rows):
+        raise ValueError("every image needs a caption")
+    blocks = [_block(*row) for row in rows]
+    width = 2 * _MARGIN + max(block.width for block in blocks)
+    height = 2 * _MARGIN + sum(block.height + _GAP for block in blocks) - _GAP
+    if max(width, height) > _LARGEST:
+        raise ValueError(f"a contact sheet of {width:,} x {height:,} pixels is too large")
+    sheet = Image.new("RGB", (width, height), "white")
+    top = _MARGIN
+    for block in blocks:
+        sheet.paste(block, (_MARGIN, top))
+        top += block.height + _GAP
+    sheet = sheet if colours is None else sheet.quantize(colours, dither=Image.Dither.NONE)
+    with path.open("xb") as file:
+        sheet.save(file, "PNG", optimize=True)
+
+
+def _block(caption: str, images: Sequence[Array], captions: Sequence[str]) -> Any:
+    """Returns a row as a picture: its caption above its images, each with its own caption below."""
+    from PIL import Image, ImageDraw
+
+    tiles = [_tile(image) for image in images]
+    title, small = _font(_TITLE), _font(_CAPTION)
+    below = _CAPTION + 6 if any(captions) else 0
+    above = _TITLE + 8 if caption else 0
+    length = int(title.getlength(visible(caption)))
+    width = max(len(tiles) * (SIDE + _GAP), length)
+    tallest = max((tile.height for tile in tiles), default=0)
+    block = Image.new("RGB", (width, above + tallest + below), "white")
+    draw = ImageDraw.Draw(block)
+    draw.text((0, 0), visible(caption), fill=_INK, font=title)
+    for place, (tile, words) in enumerate(zip(tiles, captions, strict=True)):
+        left = place * (SIDE + _GAP)
+        block.paste(tile, (left, above))
+        draw.text((left, above + tallest + 2), _cut(visible(words), SIDE, small), fill=_MUTED, font=small)
+    return block
+
+
+def _tile(image: Array) -> Any:
+    from PIL import Image
+
+    picture = Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image).convert("RGB")
     longest = max(picture.size)
-    if longest <= side:
-        factor = side // longest
+    if longest <= SIDE:
+        factor = SIDE // longest
         return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-    width, height = (max(1, round(length * side / longest)) for length in picture.size)
-    return picture.resize((width, height), Image.Resampling.LANCZOS)
+    size = [max(1, round(length * SIDE / longest)) for length in picture.size]
+    return picture.resize((size[0], size[1]), Image.Resampling.LANCZOS)
 
 
-def _fitting(draw: Any, caption: str, width: int) -> str:
-    """Returns a caption that is at most so wide, cut at its end."""
-    text = visible(caption)[:width]
-    if draw.textlength(text) <= width:
+def _font(size: int) -> Any:
+    """Returns the font of the charts, which has the letters of most European scripts."""
+    import matplotlib
+    from PIL import ImageFont
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
+
+
+def _cut(text: str, width: int, font: Any) -> str:
+    """Returns a text that fits: of one that is too long its end, since the ends of paths differ."""
+    if font.getlength(text) <= width:
         return text
-    while text and draw.textlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text}…"
+    while text and font.getlength(f"…{text}") > width:
+        text = text[1:]
+    return f"…{text}"

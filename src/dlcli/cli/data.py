@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dlcli.data.doctor.check import Progress
     from dlcli.data.doctor.doctor import Examination
     from dlcli.data.doctor.issue import Issue
+    from dlcli.data.doctor.preview import Preview
+    from dlcli.spec.experiment import Experiment
 
 _MOST_EXAMPLES = 5
 _MOST_LINES = 5
@@ -32,6 +34,13 @@ def data(
         Path | None,
         typer.Option(
             metavar="FILE", help="Write the examples that may be left out to this new CSV file, for `data.exclude` of a spec."
+        ),
+    ] = None,
+    preview: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write contact sheets of images to this folder: examples, augmented variants, and ways of resizing.",
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if there is an error or a warning.")] = False,
@@ -56,6 +65,8 @@ def data(
         refuse_other_file(html, "--html")
     if exclude is not None:
         _refuse_existing(exclude)
+    if preview is not None:
+        _refuse_existing_previews(preview)
     run = named_run(beside, runs) if beside else None
 
     from dlcli.data.doctor.doctor import examine
@@ -68,11 +79,13 @@ def data(
 
         write_data_page(examination, loaded.experiment.name, _totals(examination), f"{again} --json", html)
     excluded = _write_exclusion(examination, exclude) if exclude is not None else 0
+    sheets = _write_previews(loaded.experiment, preview, offline=offline, thorough=not fast) if preview is not None else None
     if as_json:
-        _print_json(examination, html, exclude if excluded else None)
+        _print_json(examination, html, exclude if excluded else None, sheets)
     else:
         _show(examination, again)
         _show_files(examination, html, exclude, excluded, Path(spec))
+        _show_previews(preview, sheets)
     if strict and not examination.is_clean:
         raise typer.Exit(1)
 
@@ -144,7 +157,31 @@ def _write_exclusion(examination: Examination, path: Path) -> int:
     return len({row[0] for row in rows})
 
 
-def _print_json(examination: Examination, html: Path | None, exclude: Path | None) -> None:
+def _refuse_existing_previews(folder: Path) -> None:
+    from dlcli.data.doctor.preview import refuse_existing_previews
+
+    refuse_existing_previews(folder)
+
+
+def _write_previews(experiment: Experiment, folder: Path, *, offline: bool, thorough: bool) -> Preview:
+    from dlcli.data.doctor.doctor import open_subject
+    from dlcli.data.doctor.preview import write_previews
+
+    subject, _ = open_subject(experiment, offline=offline, thorough=thorough)
+    return write_previews(subject, folder)
+
+
+def _show_previews(folder: Path | None, preview: Preview | None) -> None:
+    from dlcli.cli.console import results_console
+
+    if preview is not None:
+        console = results_console()
+        console.print(f"preview: {folder}" if preview.files else "preview: no sheet was written", soft_wrap=True)
+        for line in preview.lines:
+            console.print(f"  {line}", soft_wrap=True)
+
+
+def _print_json(examination: Examination, html: Path | None, exclude: Path | None, preview: Preview | None) -> None:
     from dataclasses import asdict
 
     from dlcli.cli.console import print_json
@@ -155,6 +192,7 @@ def _print_json(examination: Examination, html: Path | None, exclude: Path | Non
         {"clean": examination.is_clean, "severities": examination.by_severity}
         | content
         | {name: str(path.absolute()) for name, path in files.items() if path is not None}
+        | ({"preview": [str(path.absolute()) for path in preview.files]} if preview is not None else {})
     )
 
 

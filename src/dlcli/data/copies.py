@@ -11,16 +11,14 @@ from typing import Any
 import numpy as np
 
 from dlcli.arrays import Array
+from dlcli.data.small_images import ALIKE, block_means, correlations
 from dlcli.data.splits import Splits
 from dlcli.spec.data.sources import Examples
 
 MOST_TRAIN, MOST_OTHERS = 1500, 500
 """Maximum number of compared images of the training split, and of each other split; ten times as many in memory."""
-SIDE = 16
-"""Side of the small colour images that are compared, in pixels."""
-ALIKE, NEARLY = 0.96, 0.88
-"""Correlations of two small images above which they count as near copies (independent photos never reach it), and above
-which they count as alike by nature."""
+NEARLY = 0.88
+"""Correlation of two small images above which they count as alike by nature, if they are no near copies."""
 SAME = 0.99
 """Correlation above which two images show the same picture, as when it was saved in two formats."""
 SIBLINGS = 10
@@ -47,7 +45,7 @@ def near_copies(splits: Splits, others: dict[str, Examples]) -> tuple[dict[str, 
         places = _chosen(examples, MOST_OTHERS)
         images = _small(examples, places)
         compared.append((examples, places, images))
-        alike = np.maximum(_correlations(images, train_images), _correlations(images[:, :, ::-1], train_images))
+        alike = np.maximum(correlations(images, train_images), correlations(images[:, :, ::-1], train_images))
         pairs = _pairs(alike)
         id_pairs = [[examples.ids[places[ours]], splits.train.ids[train[theirs]]] for ours, theirs in pairs[:NAMED]]
         facts[split] = {"examples": len(pairs), "of": len(places), "some": id_pairs}
@@ -58,7 +56,7 @@ def _unlike_labels(splits: Splits, compared: list[tuple[Examples, Array, Array]]
     """Returns how many images look the same as an image with another label without being identical to it."""
     compared_places = [(examples, int(place)) for examples, places, _ in compared for place in places]
     images = np.concatenate([images for _, _, images in compared])
-    alike = np.triu(_correlations(images, images), 1)
+    alike = np.triu(correlations(images, images), 1)
     if _are_alike_by_nature(alike):
         return {}
     pairs = []
@@ -100,27 +98,8 @@ def _small(examples: Examples, places: Array) -> Array:
     for start in range(0, len(places), 64):
         chosen = places[start : start + 64]
         images = examples.inputs.read(chosen)
-        small_images.append(_fields(images.astype("float32")))
+        small_images.append(block_means(images.astype("float32")))
     return np.concatenate(small_images)
-
-
-def _fields(images: Array) -> Array:
-    rows, columns = (np.linspace(0, size, SIDE, endpoint=False).astype(int) for size in images.shape[1:3])
-    sums = np.add.reduceat(np.add.reduceat(images, rows, axis=1), columns, axis=2)
-    heights, widths = np.diff([*rows, images.shape[1]]), np.diff([*columns, images.shape[2]])
-    return np.asarray(sums / (heights[:, None] * widths)[None, :, :, None])
-
-
-def _correlations(images: Array, others: Array) -> Array:
-    return np.asarray(_standardised(images) @ _standardised(others).T)
-
-
-def _standardised(images: Array) -> Array:
-    """Returns rows of mean 0 and length 1; the row of a single-colour image is 0, which correlates with nothing."""
-    flat = images.reshape(len(images), -1)
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    length = np.sqrt((flat**2).sum(axis=1, keepdims=True))
-    return np.asarray(np.where(length > flat.shape[1] ** 0.5, flat / np.maximum(length, 1e-6), 0))
 
 
 def shared_stems(splits: Splits, others: dict[str, Examples]) -> dict[str, Any]:

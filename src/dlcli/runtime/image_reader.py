@@ -11,7 +11,7 @@ import re
 import struct
 import threading
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,10 @@ class Picture:
         ignored: a description of EXIF data that was ignored; empty if none was.
         limits: the smallest and largest value, and the 99.9 % quantile, of a deep file's opaque pixels.
         ends_grey: whether the last pixel has the grey that JPEG decoders use for missing data.
+        turn: the orientation in the file's EXIF or XMP data, 1 to 8, by which the pixels were turned (1: upright).
+        format: Pillow's name of the file's type.
+        mode: Pillow's name of the file's kind of pixels, such as `CMYK`.
+        stored_size: height and width in the file, before turning and resizing.
     """
 
     pixels: Array
@@ -86,6 +90,10 @@ class Picture:
     ignored: str = ""
     limits: tuple[float, float, float] | None = None
     ends_grey: bool = False
+    turn: int = 1
+    format: str = ""
+    mode: str = ""
+    stored_size: tuple[int, int] = (0, 0)
 
 
 def read_image(path: str, settings: Settings) -> Array:
@@ -105,14 +113,15 @@ def read_picture(path: str, settings: Settings) -> Picture:
     """
     try:
         with Image.open(path, formats=FORMATS) as file:
+            header: dict[str, Any] = {"format": file.format or "", "mode": file.mode, "stored_size": (file.height, file.width)}
             if settings.size is not None:
                 # A JPEG is decoded at a half, quarter or eighth of its size if that is at least twice the requested size.
                 file.draft(None, (2 * max(settings.size), 2 * max(settings.size)))
             megabytes = _refuse_large(file, settings)
             if megabytes < _LARGE_MB:
-                return _picture(path, file, settings)
+                return replace(_picture(path, file, settings), **header)
             with _LARGE:  # large images are decoded one at a time
-                return _picture(path, file, settings)
+                return replace(_picture(path, file, settings), **header)
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
@@ -157,7 +166,8 @@ def _picture(path: str, file: Image.Image, settings: Settings) -> Picture:
         values, alpha = deep_values(path, file)
         turn, ignored = orientation(file)
         pixels, limits = fit_deep(values, alpha, turn, settings)
-        return Picture(pixels, True, bool(alpha is not None and (alpha < 1).any()), several, ignored, limits)
+        see_through = bool(alpha is not None and (alpha < 1).any())
+        return Picture(pixels, True, see_through, several, ignored, limits, turn=turn)
     file.load()
     turn, ignored = orientation(file)
     grey = file.format in ("JPEG", "MPO") and _ends_grey(file)
@@ -166,7 +176,7 @@ def _picture(path: str, file: Image.Image, settings: Settings) -> Picture:
     pixels = fit(upright, settings)
     if settings.value_range is not None:
         pixels = pixels.astype("float32")
-    return Picture(pixels, deep, see_through, several, ignored, None, grey)
+    return Picture(pixels, deep, see_through, several, ignored, None, grey, turn)
 
 
 def _has_several_frames(file: Image.Image) -> bool:

@@ -27,6 +27,7 @@ from dlcli.runtime.image_reader import (
     fit,
     fit_deep,
     is_deep,
+    orientation,
     read_picture,
 )
 from dlcli.runtime.inputs import Inputs, Kind, not_zero
@@ -147,6 +148,15 @@ class ImageFiles(Inputs):
         try:
             with Image.open(self.paths[place], formats=FORMATS) as file:
                 return file.height, file.width
+        except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError):
+            return None
+
+    def upright_size(self, place: int) -> tuple[int, int] | None:
+        """Returns height and width of the image in a file once it is turned upright; None if it cannot be read."""
+        try:
+            with Image.open(self.paths[place], formats=FORMATS) as file:
+                is_turned = orientation(file)[0] > 4
+                return (file.width, file.height) if is_turned else (file.height, file.width)
         except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError):
             return None
 

@@ -78,7 +78,7 @@ def write(table: Table, folder: Path) -> Path:
 
 def _chosen(table: Table, seed: int, share: float) -> list[int]:
     count = max(1, round(share * len(table.rows)))
-    return np.random.default_rng(seed).permutation(len(table.rows))[:count].tolist()
+    return [int(place) for place in np.random.default_rng(seed).permutation(len(table.rows))[:count]]
 
 
 def _number(table: Table, seed: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -36,6 +36,7 @@ class Subject:
         splits: the examples of each split, as a training would draw them; without the unreadable image files.
         unreadable: what is wrong with each image file that cannot be read, by the id of its example.
         run: the run whose network a check may use; None without one.
+        measurements: what one check has measured and others use too, by name; empty at first.
     """
 
     experiment: Experiment
@@ -43,6 +44,7 @@ class Subject:
     splits: SplitExamples
     unreadable: dict[str, str]
     run: RunFolder | None = None
+    measurements: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def has_rows(self) -> bool:
@@ -85,6 +87,10 @@ class Subject:
         return leak_facts(Splits(**by_name, classes=self.opened.classes, task=self.experiment.task))
 
 
+class NotChecked(Exception):
+    """Raised by `Check.issues` where only the check itself shows that it cannot be made; reported like a reason against it."""
+
+
 class Check(ABC):
     """A check of the data.
 
@@ -106,7 +112,11 @@ class Check(ABC):
 
     @abstractmethod
     def issues(self, subject: Subject, progress: Progress) -> Iterator[Issue]:
-        """Yields the issues of the data."""
+        """Yields the issues of the data.
+
+        Raises:
+            NotChecked: the check cannot be made after all; the message is the reason.
+        """
 
 
 NOT_APPLICABLE = "not applicable"

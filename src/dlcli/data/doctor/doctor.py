@@ -9,7 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
-from dlcli.data.doctor.check import NOT_APPLICABLE, Progress, Subject, no_progress
+from dlcli.data.doctor.check import NOT_APPLICABLE, NotChecked, Progress, Subject, no_progress
 from dlcli.data.doctor.checks import CHECKS
 from dlcli.data.doctor.issue import SEVERITIES, Issue
 from dlcli.data.exclude import read_exclusion
@@ -82,6 +82,8 @@ def examine(
     subject = replace(subject, run=run)
     opening = {"opening the source": perf_counter() - began}
     examination = examine_subject(subject, fast=fast, progress=progress)
+    summaries = {issue.summary for issue in examination.issues}
+    notes = [note for note in notes if note not in summaries]
     return replace(
         examination,
         notes=(*notes, *examination.notes),
@@ -100,12 +102,12 @@ def examine_subject(subject: Subject, *, fast: bool = False, progress: Progress 
             continue
         try:
             issues += [] if reason else check.issues(subject, progress)
-        except DataError as error:  # a file that changed meanwhile must not hide the issues of the other checks
+        except (NotChecked, DataError) as error:  # a file that changed meanwhile must not hide the issues of the other checks
             reason = str(error)
         if reason:
             notes.append(f"{check.name}: not checked: {reason}")
         seconds[check.name] = perf_counter() - began
-    splits, output = subject.splits.by_name, subject.experiment.task.output
+    splits, output = subject.splits.distinct, subject.experiment.task.output
     classes = subject.opened.classes
     counts = {name: output.counts(part.targets, classes) for name, part in splits.items()} if subject.has_labels else {}
     return Examination(

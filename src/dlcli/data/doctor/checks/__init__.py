@@ -9,14 +9,29 @@ from dlcli.data.doctor.checks.class_names import ClassNames
 from dlcli.data.doctor.checks.class_shares import ClassShares
 from dlcli.data.doctor.checks.drift import Drift
 from dlcli.data.doctor.checks.duplicate_columns import DuplicateColumns
+from dlcli.data.doctor.checks.duplicates import Duplicates
+from dlcli.data.doctor.checks.image_files import ImageFileCheck
+from dlcli.data.doctor.checks.image_outliers import ImageOutliers
+from dlcli.data.doctor.checks.image_shapes import ImageShapes
+from dlcli.data.doctor.checks.image_statistics import ImageStatistics
 from dlcli.data.doctor.checks.label_errors import LabelErrors
 from dlcli.data.doctor.checks.missing_values import MissingValues
+from dlcli.data.doctor.checks.near_duplicates import NearDuplicates
 from dlcli.data.doctor.checks.outliers import Outliers
 from dlcli.data.doctor.checks.repeated_rows import RepeatedRows
 from dlcli.data.doctor.checks.revealing_columns import RevealingColumns
 from dlcli.data.doctor.checks.uninformative_columns import UninformativeColumns
 
+IMAGE_CHECKS: tuple[Check, ...] = (
+    ImageFileCheck(),
+    Duplicates(),
+    NearDuplicates(),
+    ImageShapes(),
+    ImageStatistics(),
+    ImageOutliers(),
+)
 CHECKS: tuple[Check, ...] = (
+    *IMAGE_CHECKS,
     ClassCounts(),
     ClassBalance(),
     ClassNames(),

@@ -12,7 +12,7 @@ import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.data.doctor import words
-from dlcli.data.doctor.check import ClassCheck, Progress, Subject
+from dlcli.data.doctor.check import ClassCheck, NotChecked, Progress, Subject
 from dlcli.data.doctor.features import simple_features
 from dlcli.data.doctor.issue import Issue
 from dlcli.program import install_command
@@ -21,7 +21,7 @@ from dlcli.upstream.sklearn import import_sklearn
 FOLDS = 5
 MANY, SURE = 0.02, 0.9
 """Share of the examples, and accuracy of the model, from which on candidates are a warning: a weaker model errs itself."""
-LEAST = 0.6
+LEAST = 0.5
 """Accuracy of the model as a share of the way from always guessing to perfect, below which it says nothing about labels."""
 CERTAIN = 0.8
 """Least probability of the other class of a candidate: iris flowers between two species are no label errors."""
@@ -86,7 +86,8 @@ class LabelErrors(ClassCheck):
         probabilities = label_probabilities(subject, progress)
         guess = _counts(subject).max() / len(probabilities.labels)
         if probabilities.accuracy < guess + LEAST * (1 - guess):
-            return
+            remedy = "" if subject.run is not None else "; --run RUN uses the network of a run"
+            raise NotChecked(f"the model has an accuracy of {probabilities.accuracy:.3f} only{remedy}")
         candidates = _candidates(probabilities)
         if not len(candidates):
             return

@@ -51,7 +51,7 @@ def _line(subject: Subject, name: str) -> str:
     by_split = ", ".join(
         f"{words.share(float(gaps[rows.split == number].mean()))} of {split}" for number, split in enumerate(rows.splits)
     )
-    return f"{words.name(name)}: {int(gaps.sum()):,} of {len(rows):,} rows are missing ({by_split})"
+    return f"{words.name(name)}: {int(gaps.sum()):,} of {len(rows):,} values are missing ({by_split})"
 
 
 def _empty(subject: Subject) -> Iterator[Issue]:

@@ -56,8 +56,11 @@ def _equal_rows(subject: Subject, progress: Progress) -> list[list[int]]:
 
 
 def _is_distinctive(subject: Subject) -> bool:
-    """Whether rows have so many different values that equal ones are no coincidence."""
-    return bool(subject.leaks["distinct"] >= DISTINCT)
+    """Whether rows have so many different values that equal ones are no coincidence.
+
+    The different rows of a single column have different values in any case.
+    """
+    return bool(subject.leaks["distinct"] >= DISTINCT and subject.leaks["columns"]["of"] != 1)
 
 
 def _are_copies(subject: Subject) -> bool:

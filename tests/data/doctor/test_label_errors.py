@@ -1,0 +1,99 @@
+"""Label errors are ranked by models that did not see the label: a simple one, or the network of a run."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from trainings import IRIS, trained, write_spec
+
+from data.doctor import planting
+from dlcli.data.doctor.check import Subject, no_progress
+from dlcli.data.doctor.checks.label_errors import LabelErrors, label_probabilities
+from dlcli.data.doctor.doctor import open_subject
+from dlcli.data.doctor.features import image_features
+from dlcli.errors import DataError
+from dlcli.spec.load import load
+
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
+
+def _flipped(folder: Path, name: str, share: float = 0.05) -> tuple[Path, set[str]]:
+    """Writes a set of which a share has another label, and returns its spec and the ids of these examples."""
+    table = planting.bundled(name)
+    places = np.random.default_rng(0).permutation(len(table.rows))[: round(share * len(table.rows))].tolist()
+    classes = table.classes
+    for place in places:
+        label = table.rows[place]["label"]
+        table.rows[place]["label"] = classes[(classes.index(label) + 1) % len(classes)]
+    return planting.write(table, folder), {f"train/{place}" for place in places}
+
+
+def _subject(spec: Path) -> Subject:
+    return open_subject(load(spec).experiment, offline=True, thorough=False)[0]
+
+
+def _area(ids: list[str], quality: np.ndarray[tuple[int], np.dtype[np.float64]], wrong: set[str]) -> float:
+    """Returns the share of pairs of a wrong and a right label in which the wrong one has the lower quality."""
+    is_wrong = np.array([name in wrong for name in ids])
+    bad, good = quality[is_wrong][:, None], quality[~is_wrong][None]
+    return float((bad < good).mean() + (bad == good).mean() / 2)
+
+
+def test_planted_label_errors_of_a_table_are_ranked_first_and_most_are_named(tmp_path: Path) -> None:
+    spec, wrong = _flipped(tmp_path, "breast_cancer")
+    subject = _subject(spec)
+    probabilities = label_probabilities(subject, no_progress)
+    assert _area(probabilities.ids, probabilities.of_labels, wrong) > 0.95
+    (issue,) = LabelErrors().issues(subject, no_progress)
+    assert issue.severity == "warning"
+    assert len(wrong & set(issue.examples)) >= 0.7 * len(wrong)
+    assert len(set(issue.examples) - wrong) <= 0.02 * len(probabilities.ids)
+    assert not issue.exclude
+
+
+def test_the_network_of_a_run_judges_new_examples_itself_and_known_ones_out_of_fold(tmp_path: Path) -> None:
+    model, training = "{kind: mlp, units: [16]}", "epochs: 40, optimizer: {kind: adam, learning_rate: 0.03}"
+    run = trained(write_spec(tmp_path, IRIS, model=model, training=training))
+    subject = replace(_subject(write_spec(tmp_path, IRIS, name="other", data="split: {test: 0.5}")), run=run)
+    probabilities = label_probabilities(subject, no_progress)
+    assert probabilities.known == run.data()["examples"]["train"]
+    assert probabilities.accuracy > 0.9
+    assert probabilities.values.sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_run_on_other_columns_is_refused(tmp_path: Path) -> None:
+    run = trained(write_spec(tmp_path, "{kind: playground, name: circles, examples: 60}", task="binary"))
+    with pytest.raises(DataError, match="was trained on other columns, or examples of another shape"):
+        label_probabilities(replace(_subject(write_spec(tmp_path, IRIS)), run=run), no_progress)
+
+
+def test_features_of_images_tell_colours_and_directions() -> None:
+    ramp = np.tile(np.linspace(0, 255, 32, dtype="float32"), (32, 1))
+    images = np.stack([ramp, ramp.T])[..., None].repeat(3, axis=3)
+    across, down = image_features(images)
+    assert across.shape == (4 * 4 * (8 + 3),)
+    assert across[:128].reshape(16, 8).argmax(axis=1).tolist() == [0] * 16
+    assert down[:128].reshape(16, 8).argmax(axis=1).tolist() == [4] * 16
+
+
+@pytest.mark.slow
+def test_real_label_errors_of_photos_are_ranked_above_chance_by_simple_features(tmp_path: Path) -> None:
+    """Simple features reach 0.66; a test of a trained network would take minutes of training."""
+    data = os.environ.get("DLCLI_TEST_DATA")
+    if not data:
+        pytest.skip("DLCLI_TEST_DATA is not set")
+    images = Path(data) / "images"
+    with (images / "cifar10_label_issues.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    wrong = {f"{row['given_label']}/{Path(row['file']).name}" for row in rows if row["review"] == "error"}
+    source = f"{{kind: folder, path: {images / 'cifar10_label_issues'}}}"
+    model = "{kind: cnn, layers: [flatten]}"
+    subject = _subject(write_spec(tmp_path, source, model=model, data="image: {size: [32, 32]}"))
+    probabilities = label_probabilities(subject, no_progress)
+    assert len(probabilities.ids) == 552
+    assert _area(probabilities.ids, probabilities.of_labels, wrong) > 0.6
