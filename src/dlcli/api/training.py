@@ -1,4 +1,4 @@
-"""`dlcli.load`, `dlcli.train`, `dlcli.finetune` and `dlcli.resume`: from a spec to a run."""
+"""`dlcli.load`, `dlcli.train`, `dlcli.finetune`, `dlcli.ensemble` and `dlcli.resume`: from a spec to a run."""
 
 from __future__ import annotations
 
@@ -157,6 +157,42 @@ def finetune(
         offline=offline,
     )
     return _trained(loaded, runs, reporter, offline=offline, parent=source.id, notes=notes, profile=_steps(profile))
+
+
+def ensemble(
+    members: Sequence[Run | str | PathLike[str]],
+    *,
+    weights: Sequence[float] | None = None,
+    name: str = "",
+    set: Overrides = (),
+    runs: str | PathLike[str] = "runs",
+    offline: bool = False,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Averages the models of runs and returns the new run, which predicts, is scored and is exported like any other.
+
+    Args:
+        members: two or more runs, or what names them, with the same task, classes, inputs and split.
+        weights: the weight of each run in the mean; equal weights by default.
+        name: the name of the ensemble; by default that of the runs with `-ensemble`.
+        set: fields to override.
+        runs: the folder of the runs.
+        offline: whether the network must not be accessed.
+        reporter: receives the lines of the log; by default they are logged to the logger `dlcli`.
+
+    Raises:
+        UsageError: the runs do not fit together, or one of them was trained on test examples of the first one.
+        DataError: the data cannot be read, or a run was trained on other data.
+
+    Example:
+        >>> mean = dlcli.ensemble([first, second], weights=[2, 1])
+        >>> mean.metrics()["accuracy"]
+    """
+    from dlcli.training.ensemble import combined
+
+    folders = [(member if isinstance(member, Run) else Run(member, runs=runs)).folder for member in members]
+    loaded = combined(folders, weights=weights, name=name, overrides=_as_options(set))
+    return _trained(loaded, runs, reporter, offline=offline)
 
 
 def resume(

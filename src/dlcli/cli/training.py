@@ -79,9 +79,9 @@ def train(
 
         follow(loaded, cluster, offline=offline)
         return
-    with _display(quiet) as display, beside_training(enabled=cluster is None):
+    with training_display(quiet) as display, beside_training(enabled=cluster is None):
         run = train_model(loaded, runs=runs, offline=offline, reporter=display, cluster=cluster, profile=profile)
-    _show(run.folder, quiet=quiet, as_json=as_json)
+    show_run(run.folder, quiet=quiet, as_json=as_json)
 
 
 def _check_profile(text: str, *, several: bool) -> None:
@@ -158,7 +158,7 @@ def finetune(
     from dlcli.report.write_up import beside_training
 
     _check_profile(profile, several=False)
-    with _display(quiet) as display, beside_training():
+    with training_display(quiet) as display, beside_training():
         options: dict[str, Any] = {"set": overrides or (), "runs": runs, "offline": offline, "reporter": display}
         options |= {"profile": profile}
         if os.path.isfile(what) or what.endswith((".yaml", ".yml")):
@@ -168,7 +168,7 @@ def finetune(
         else:
             source, kind = Run(named_run(what, runs).path), _selection(selection or "all")
             tuned = finetune_model(source, train=kind, learning_rate=learning_rate, epochs=epochs, **options)
-    _show(tuned.folder, quiet=quiet, as_json=as_json)
+    show_run(tuned.folder, quiet=quiet, as_json=as_json)
 
 
 def _selection(text: str) -> Any:
@@ -209,14 +209,14 @@ def _resume(
 
         follow_resumed(run, cluster, overrides=overrides, schedule=schedule, offline=offline)  # type: ignore[arg-type]
         return
-    with _display(quiet) as display, beside_training(enabled=cluster is None):
+    with training_display(quiet) as display, beside_training(enabled=cluster is None):
         options: dict[str, Any] = {"set": overrides, "schedule": schedule, "offline": offline, "cluster": cluster}
         resume(Run(run.path), reporter=display, profile=profile, **options)
-    _show(run, quiet=quiet, as_json=as_json)
+    show_run(run, quiet=quiet, as_json=as_json)
 
 
 @contextmanager
-def _display(quiet: bool) -> Iterator[TrainingDisplay]:
+def training_display(quiet: bool) -> Iterator[TrainingDisplay]:
     """Yields what shows a training; a stopped training, too, gives the terminal its cursor back."""
     from dlcli.cli.console import TrainingDisplay
 
@@ -227,7 +227,8 @@ def _display(quiet: bool) -> Iterator[TrainingDisplay]:
         display.fit_finished()
 
 
-def _show(run: RunFolder, *, quiet: bool, as_json: bool) -> None:
+def show_run(run: RunFolder, *, quiet: bool, as_json: bool) -> None:
+    """Prints a trained run: its path, its results as JSON, or its results."""
     from dlcli.cli.console import print_json, show_result
 
     if quiet:

@@ -31,6 +31,7 @@ from dlcli.score.calibration import fit_temperature
 from dlcli.score.details import notable_examples
 from dlcli.score.examples import write_examples
 from dlcli.score.intervals import loss_estimate, metric_estimate
+from dlcli.score.members import Members, member_outputs
 from dlcli.score.outcome import Outcome
 from dlcli.score.record import Evaluation, Scores, write_evaluation
 from dlcli.score.slices import columns_of, slices
@@ -190,6 +191,8 @@ def _begin(
         groups = slices(outcome, columns, metrics) if columns else []
         note = split_note(run, scored_data.name)
         evaluation = Evaluation(outcome, scores, metrics, run.temperature(), options.costs, note, groups)
+        if experiment.model.members:
+            evaluation = replace(evaluation, members=_members(experiment, scored_data, model).entries(outcome, metrics))
         work = _written(folder, evaluation)
     return PendingEvaluation(scores, work, check)
 
@@ -245,6 +248,14 @@ def predict_examples(experiment: Experiment, scored_data: ScoredData, model: Any
             f" first for {examples.ids[not_finite[0]]}: they cannot be scored"
         )
     return Outcome(experiment.task, scored_data.name, examples.ids, scored_data.classes, examples.targets, scores)
+
+
+def _members(experiment: Experiment, scored_data: ScoredData, model: Any) -> Members:
+    """Returns the outcomes of an ensemble's members on the same examples."""
+    examples = scored_data.examples
+    outputs = member_outputs(experiment, model, prediction_batches(examples.inputs, experiment, len(examples)))
+    plain = Outcome(experiment.task, scored_data.name, examples.ids, scored_data.classes, examples.targets, None)
+    return Members({run: with_losses(experiment, replace(plain, scores=scores)) for run, scores in outputs.items()})
 
 
 def with_losses(experiment: Experiment, outcome: Outcome) -> Outcome:
