@@ -10,7 +10,8 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from dlcli.spec.base import KerasSpec, Spec, dump, keras_attribute
-from dlcli.spec.data.data import Data, ImageSettings, SplitSettings
+from dlcli.spec.data.data import Data, ImageSettings
+from dlcli.spec.data.split import SplitSettings
 from dlcli.spec.document import parse_value
 from dlcli.spec.experiment import Experiment, Hardware, Training
 from dlcli.spec.load import to_yaml

@@ -9,8 +9,8 @@ from dlcli.data.split import DEFAULT_SHARES
 from dlcli.data.splits import Splits
 from dlcli.errors import RunFailed
 from dlcli.runtime.device import Device
-from dlcli.spec.data.data import SplitSettings
 from dlcli.spec.data.sources.npz import Npz
+from dlcli.spec.data.split import SplitSettings
 from dlcli.spec.experiment import Experiment, with_defaults
 from dlcli.spec.model.backbones.run import run_folder
 from dlcli.spec.model.base import ModelSpec
@@ -94,9 +94,10 @@ def _lasting(stage: Stage, steps: int) -> Stage:
 
 def _resolved_split(settings: SplitSettings, splits: Splits) -> SplitSettings:
     """Returns the split settings with each `auto` resolved: the source's own part, or the share that was drawn."""
+    shares = DEFAULT_SHARES if settings.folds is None else DEFAULT_SHARES | {"test": 0.0}
     resolved_fields = {
         name: ("source" if name in splits.source_parts else share)
-        for name, share in DEFAULT_SHARES.items()
+        for name, share in shares.items()
         if getattr(settings, name) == "auto"
     }
     return settings.model_copy(update=resolved_fields)

@@ -40,11 +40,12 @@ def is_copy(run: RunFolder, experiment: Experiment, *, offline: bool) -> bool:
     split = run.split()
     opened = _opened(run, experiment, split, offline=offline)
     names = _names(opened)
-    skipped = run.data().get("skipped", {}).get("count", 0)
-    if not split.keys() <= names or len(names) > len(split) + skipped:
+    recorded = run.data()
+    others = recorded.get("skipped", {}).get("count", 0) + sum(recorded.get("unused", {}).values())
+    if not split.keys() <= names or len(names) > len(split) + others:
         return False
     try:
-        return _fingerprint_in(opened, run, experiment) == run.data().get("fingerprint")
+        return _fingerprint_in(opened, run, experiment) == recorded.get("fingerprint")
     except DataError:
         return False
 

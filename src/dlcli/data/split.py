@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from dlcli.arrays import Array
+from dlcli.data.division import Pool
 from dlcli.errors import DataError
 from dlcli.spec.data.sources import Examples, Opened
 from dlcli.spec.data.sources.part_names import SPLITS
 from dlcli.spec.experiment import Experiment
 
 DEFAULT_SHARES = {"validation": 0.1, "test": 0.2}
+HELD_OUT = "held out from the folds"
+FRACTION = "beyond data.split.train_fraction"
+"""Why examples are in no split."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,14 @@ class SplitExamples:
         validation: the examples that select the best epoch; None without a validation split.
         test: the examples that the model is scored on; None without a test split.
         test_is_validation: whether the spec uses the validation split as the test split: `test` then has the same examples.
+        unused: the number of the source's examples in no split, by the reason; empty where a run's splits are opened again.
     """
 
     train: Examples
     validation: Examples | None = None
     test: Examples | None = None
     test_is_validation: bool = False
+    unused: Mapping[str, int] = field(default_factory=dict, kw_only=True)
 
     @property
     def by_name(self) -> dict[str, Examples]:
@@ -57,44 +62,123 @@ class SplitExamples:
     def changed(self, change: Callable[[Examples], Examples]) -> SplitExamples:
         """Returns the splits with `change` applied to the examples of each."""
         examples = {name: change(examples) for name, examples in self.distinct.items()}
-        return split_examples(examples, test_is_validation=self.test_is_validation)
+        return split_examples(examples, test_is_validation=self.test_is_validation, unused=self.unused)
 
 
-def split_examples(examples: Mapping[str, Examples], *, test_is_validation: bool) -> SplitExamples:
+def split_examples(
+    examples: Mapping[str, Examples], *, test_is_validation: bool, unused: Mapping[str, int] | None = None
+) -> SplitExamples:
     """Returns the splits of these names; with `test_is_validation`, a validation split is also the test split."""
     validation = examples.get("validation")
     shares = test_is_validation and validation is not None
     test = validation if shares else examples.get("test")
-    return SplitExamples(examples["train"], validation, test, test_is_validation=shares)
+    return SplitExamples(examples["train"], validation, test, test_is_validation=shares, unused=unused or {})
 
 
 def drawn_splits(opened: Opened, experiment: Experiment) -> SplitExamples:
-    """Returns the splits by the spec's shares: parts of the source stay, other splits are drawn from its training part."""
-    settings, source, parts = experiment.data.split, opened.parts["train"], dict(opened.parts)
-    strata = experiment.task.output.strata(source.targets) if settings.stratify else None
-    random = np.random.default_rng([experiment.seed, 0x5B117])
-    pool = np.arange(len(source))
-    for name in ("test", "validation"):
-        share = _share(name, getattr(settings, name), opened)
-        if share:
-            share *= len(source) / len(pool)
-            chosen = _random(len(pool), share, random) if strata is None else _stratified(strata[pool], share, random)
-            parts[name] = source.take(pool[chosen])
-            pool = np.delete(pool, chosen)
-    if not len(pool):
+    """Returns the splits by the spec's shares: parts of the source stay, other splits are drawn from its training part.
+
+    Raises:
+        DataError: the examples, or their groups, are too few.
+    """
+    settings, source = experiment.data.split, opened.parts["train"]
+    division = _fold(opened, experiment) if settings.folds else _shares(opened, experiment)
+    if not len(division.places["train"]):
         raise DataError("the split leaves no training examples")
-    parts["train"] = source.take(pool)
+    parts = opened.parts | {name: source.take(places) for name, places in division.places.items()}
     examples = {name: examples for name, examples in parts.items() if len(examples)}
-    return split_examples(examples, test_is_validation=settings.test == "validation")
+    splits = split_examples(examples, test_is_validation=settings.test == "validation", unused=division.unused)
+    return with_train_fraction(splits, experiment)
 
 
-def _share(name: str, setting: Any, opened: Opened) -> float:
+@dataclass(frozen=True)
+class _Division:
+    """How the training part of a source is divided.
+
+    Attributes:
+        places: the sorted places of the examples of each split, int64 `(n,)`.
+        unused: the number of the examples in no split, by the reason.
+    """
+
+    places: dict[str, Array]
+    unused: dict[str, int] = field(default_factory=dict)
+
+
+def _shares(opened: Opened, experiment: Experiment) -> _Division:
+    """Returns the training part divided by shares: first the test split, then the validation split."""
+    places, rest = {}, pool_of(opened.parts["train"], experiment)
+    left = np.arange(len(rest))
+    random = np.random.default_rng([experiment.seed, 0x5B117])
+    for name in ("test", "validation"):
+        share = share_of(name, opened, experiment)
+        if share:
+            chosen = rest.share(share * (len(opened.parts["train"]) / len(rest)), random)
+            places[name] = left[chosen]
+            left = np.delete(left, chosen)
+            rest = rest.take(np.delete(np.arange(len(rest)), chosen))
+    return _Division(places | {"train": left})
+
+
+def _fold(opened: Opened, experiment: Experiment) -> _Division:
+    """Returns the training part with one of its folds as the test split; the validation split is a share of the others."""
+    settings, pool = experiment.data.split, pool_of(opened.parts["train"], experiment)
+    numbers = folds_of(opened, experiment)
+    left = np.flatnonzero((numbers != settings.fold) & (numbers > 0))
+    places = {"test": np.flatnonzero(numbers == settings.fold)}
+    share = share_of("validation", opened, experiment)
+    if share:
+        random = np.random.default_rng([experiment.seed, 0xF01D, settings.repeat, settings.fold or 0])
+        chosen = pool.take(left).share(share, random)
+        places["validation"] = left[chosen]
+        left = np.delete(left, chosen)
+    held_out = int((numbers == 0).sum()) + len(opened.parts.get("test", ()))
+    return _Division(places | {"train": left}, {HELD_OUT: held_out} if held_out else {})
+
+
+def folds_of(opened: Opened, experiment: Experiment) -> Array:
+    """Returns the fold of each example of the training part, from 1, int64 `(n,)`; 0 for those that are held out.
+
+    The examples of a share `test` are held out: those of the test split that the spec draws without folds. The folds depend on
+    the seed and `repeat` alone, not on `fold`.
+
+    Raises:
+        DataError: there are fewer examples, or groups, than folds.
+    """
+    settings, pool = experiment.data.split, pool_of(opened.parts["train"], experiment)
+    assert settings.folds is not None
+    numbers, left = np.zeros(len(pool), dtype="int64"), np.arange(len(pool))
+    share = 0.0 if settings.test == "auto" else share_of("test", opened, experiment)
+    if share:
+        left = np.delete(left, pool.share(share, np.random.default_rng([experiment.seed, 0x5B117])))
+    random = np.random.default_rng([experiment.seed, 0xF01D, settings.repeat])
+    numbers[left] = pool.take(left).folds(settings.folds, random)
+    return numbers
+
+
+def with_train_fraction(splits: SplitExamples, experiment: Experiment) -> SplitExamples:
+    """Returns the splits with a sample of the training split, of the size that `train_fraction` sets."""
+    fraction = experiment.data.split.train_fraction
+    if fraction == 1:
+        return splits
+    random = np.random.default_rng([experiment.seed, 0xF2AC])
+    chosen = pool_of(splits.train, experiment).sample(fraction, random)
+    unused = {**splits.unused, FRACTION: len(splits.train) - len(chosen)}
+    return replace(splits, train=splits.train.take(chosen), unused=unused)
+
+
+def pool_of(examples: Examples, experiment: Experiment) -> Pool:
+    """Returns the examples with the classes and groups by which they are divided."""
+    stratify = experiment.data.split.stratify
+    return Pool(len(examples), experiment.task.output.strata(examples.targets) if stratify else None)
+
+
+def share_of(name: str, opened: Opened, experiment: Experiment) -> float:
     """Returns the share of the source's training part that becomes a split; 0 if the source has a part of that name.
 
     Raises:
         DataError: the spec sets a share of a part that the source has, or requires a part that the source lacks.
     """
-    is_own = name in opened.parts
+    setting, is_own = getattr(experiment.data.split, name), name in opened.parts
     if setting == "source" and not is_own:
         raise DataError(f"split.{name}: source, but the source has no {name} split")
     if is_own and setting not in ("auto", "source"):
@@ -102,30 +186,6 @@ def _share(name: str, setting: Any, opened: Opened) -> float:
     if is_own or setting == "validation":
         return 0.0
     return DEFAULT_SHARES[name] if setting == "auto" else float(setting)
-
-
-def _random(examples: int, share: float, random: np.random.Generator) -> Array:
-    """Returns the sorted positions of a random share of the examples, at least one."""
-    count = min(max(1, round(share * examples)), examples - 1)
-    return np.sort(random.permutation(examples)[:count])
-
-
-def _stratified(targets: Array, share: float, random: np.random.Generator) -> Array:
-    """Returns the sorted positions of a share of every class: at least one of a class of two or more, none of a single one.
-
-    Fractions of examples are rounded by the largest remainder, so that the counts add up. scikit-learn's splitter
-    refuses a class with one example, and its import would cost half a second before the first step.
-    """
-    order = random.permutation(len(targets))
-    order = order[np.argsort(targets[order], kind="stable")]
-    classes = np.split(order, np.flatnonzero(np.diff(targets[order])) + 1)
-    sizes = np.array([len(members) for members in classes])
-    shares = share * sizes
-    counts = np.floor(shares).astype(int)
-    largest = np.argsort(counts - shares, kind="stable")
-    counts[largest[: round(share * len(targets)) - counts.sum()]] += 1
-    counts = np.minimum(np.maximum(counts, 1), sizes - 1)
-    return np.sort(np.concatenate([members[:count] for members, count in zip(classes, counts, strict=True)]))
 
 
 def recorded_splits(opened: Opened, split: dict[str, str], experiment: Experiment) -> SplitExamples:

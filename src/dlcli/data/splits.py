@@ -12,7 +12,7 @@ import numpy as np
 
 from dlcli.data.fingerprint import fingerprint
 from dlcli.data.image_files import Survey, with_value_range
-from dlcli.data.split import SplitExamples, drawn_splits, recorded_splits
+from dlcli.data.split import SplitExamples, drawn_splits, recorded_splits, with_train_fraction
 from dlcli.data.split_file import read_split_file
 from dlcli.errors import DataError
 from dlcli.runs.folder import REVISION
@@ -110,6 +110,7 @@ class Splits(SplitExamples):
             **({"shared_inputs": {name: list(columns) for name, columns in shared.items()}} if shared else {}),
             "fingerprint": self.fingerprint,
             "notes": list(self.notes),
+            **({"unused": dict(self.unused)} if self.unused else {}),
             "test_is_validation": self.test_is_validation,
             "lines": list(self.lines),
             "column_facts": list(self.column_facts),
@@ -142,13 +143,17 @@ def open_splits(
     is_first = split is None
     if split is None and data.split.file:
         split = read_split_file(Path(data.split.file))
-    opened = open_examples(experiment, offline=offline, split=split, revision=revision, column_kinds=column_kinds)
-    opened, faults = _readable(opened, data.on_error, data.skip_budget) if is_first else (opened, [])
-    _refuse_unfit(opened, experiment)
+    if is_first:
+        opened, faults = open_readable(experiment, offline=offline, split=split, column_kinds=column_kinds)
+    else:
+        opened = open_examples(experiment, offline=offline, split=split, revision=revision, column_kinds=column_kinds)
+        faults = []
+        _refuse_unfit(opened, experiment)
     splits = drawn_splits(opened, experiment) if split is None else recorded_splits(opened, split, experiment)
+    splits = with_train_fraction(splits, experiment) if is_first and split is not None else splits
     splits, image, image_notes = with_value_range(splits, data.image, opened.value_range, first=is_first)
     notes = [*opened.notes, *_notes(splits, opened, experiment.task), *image_notes]
-    notes += _note_of_left_out(splits, opened) if split is not None else []
+    notes += [*_notes_of_unused(splits), *(_note_of_left_out(splits, opened) if split is not None else [])]
     survey, memory = Survey(), MemoryShare(MEMORY_SHARE)
     in_memory = splits.changed(lambda examples: with_targets(_decoded(examples, survey, memory), experiment.task))
     if is_first:
@@ -159,6 +164,7 @@ def open_splits(
         in_memory.validation,
         in_memory.test,
         in_memory.test_is_validation,
+        unused=in_memory.unused,
         classes=opened.classes,
         task=experiment.task,
         notes=tuple(notes),
@@ -170,6 +176,25 @@ def open_splits(
         column_facts=tuple(opened.column_facts),
         flat_images=survey.flat_facts(),
     )
+
+
+def open_readable(
+    experiment: Experiment,
+    *,
+    offline: bool,
+    split: dict[str, str] | None = None,
+    column_kinds: Mapping[str, ColumnKind] | None = None,
+) -> tuple[Opened, list[str]]:
+    """Returns the examples to split, and the path and error of each image file that was skipped.
+
+    Raises:
+        DataError: the data cannot be read, has too many unreadable files, or does not fit the task.
+    """
+    data = experiment.data
+    opened = open_examples(experiment, offline=offline, split=split, revision=REVISION, column_kinds=column_kinds)
+    opened, faults = _readable(opened, data.on_error, data.skip_budget)
+    _refuse_unfit(opened, experiment)
+    return opened, faults
 
 
 def open_examples(
@@ -279,10 +304,17 @@ def _refuse_unfit(opened: Opened, experiment: Experiment) -> None:
 
 
 def _note_of_left_out(splits: SplitExamples, opened: Opened) -> list[str]:
-    used = sum(map(len, splits.distinct.values()))
+    used = sum(map(len, splits.distinct.values())) + sum(splits.unused.values())
     count = sum(map(len, opened.parts.values())) - used
     subject, verb = ("1 example", "is") if count == 1 else (f"{count:,} examples", "are")
     return [f"{subject} {verb} not in the split file and {verb} ignored"] if count else []
+
+
+def _notes_of_unused(splits: SplitExamples) -> list[str]:
+    """Returns a note on each reason for which examples of the source are in no split."""
+    return [
+        f"{count:,} example{' is' if count == 1 else 's are'} in no split: {reason}" for reason, count in splits.unused.items()
+    ]
 
 
 def _notes(splits: SplitExamples, opened: Opened, task: Task) -> list[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dlcli.spec.base import OneOf, Spec, dump, kinds_of, meaning, needs_fields
-from dlcli.spec.data.data import Data, ImageSettings, SplitSettings
+from dlcli.spec.data.data import Data, ImageSettings
+from dlcli.spec.data.split import SplitSettings
 from dlcli.spec.experiment import Experiment, Hardware, Resources, Training
 from dlcli.spec.load import json_schema
 from dlcli.spec.model.models import Blocks

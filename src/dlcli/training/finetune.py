@@ -13,6 +13,7 @@ from dlcli.program import command
 from dlcli.runs import RunFolder
 from dlcli.runtime.keras_file import read_config
 from dlcli.spec.base import dump
+from dlcli.spec.data.split import WITH_FILE
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import LoadedSpec, load_text, to_flow
 from dlcli.spec.support import refuse_unsupported
@@ -90,7 +91,7 @@ def continued(
         if loaded.experiment.data.source != source and not is_copy(run, loaded.experiment, offline=offline):
             _tell_other_data(run, loaded.experiment, log, offline=offline)
             return loaded
-    data["data"]["split"] = split | {"file": str(run.split_path)}
+    data["data"]["split"] = split | WITH_FILE | {"file": str(run.split_path)}
     return load_text(to_flow(data), run.spec_path, overrides)
 
 

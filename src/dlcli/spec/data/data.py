@@ -11,21 +11,8 @@ from dlcli.spec.base import Count, Pair, Spec
 from dlcli.spec.data.augmentations import Augmentation
 from dlcli.spec.data.sources import Source
 from dlcli.spec.data.sources.base import Facts
-from dlcli.spec.paths import FilePath
+from dlcli.spec.data.split import SplitSettings
 from dlcli.tasks import Task
-
-
-def _part(value: Any) -> Any:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if value in ("auto", "source", "validation") or (number and 0 <= value < 1):
-        return float(value) if number else value
-    raise PydanticCustomError("expected", "expected {what}", {"what": "a fraction from 0 to below 1, `auto` or `source`"})
-
-
-PartShare = Annotated[
-    float | str,
-    PlainValidator(_part, json_schema_input_type=Annotated[float, Field(ge=0, lt=1)] | Literal["auto", "source", "validation"]),
-]
 
 
 def _batch_size(value: Any) -> int | str:
@@ -35,25 +22,6 @@ def _batch_size(value: Any) -> int | str:
 
 
 BatchSize = Annotated[int | str, PlainValidator(_batch_size, json_schema_input_type=Count | Literal["full"])]
-
-
-class SplitSettings(Spec):
-    """How a source is split into training, validation and test examples."""
-
-    validation: PartShare = Field(
-        default="auto",
-        description="Fraction of the source's examples; 0: none. `source`: the split that the source has. `auto`: that"
-        " split, or 0.1.",
-    )
-    test: PartShare = Field(
-        default="auto",
-        description=(
-            "Fraction of the source's examples; 0: none. `source`: the split that the source has. `auto`: that split, or 0.2."
-            " `validation`: the validation split is also the test split."
-        ),
-    )
-    stratify: bool = Field(default=True, description="Whether every split has the classes in the same proportions.")
-    file: FilePath | None = Field(default=None, description="The `split.csv` of an earlier run, to repeat its split.")
 
 
 def _value_range(value: Any) -> Any:

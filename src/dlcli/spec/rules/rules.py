@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, cast
 
 from dlcli.spec.base import Shape, walk
@@ -18,7 +17,7 @@ from dlcli.spec.data.sources.base import composed
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.layers import LayerSpec, ShapeError
 from dlcli.spec.model.layers.dense import ActivationLayer
-from dlcli.spec.rules import devices, support, transfer
+from dlcli.spec.rules import devices, splits, support, transfer
 from dlcli.spec.training.callbacks import CallbackSpec, ReduceLROnPlateau, TrackerSpec
 from dlcli.spec.training.losses import LossSpec
 from dlcli.spec.training.metrics import LAST_EPOCH, TopK
@@ -31,7 +30,7 @@ Finding = tuple[Place, str]
 
 def findings(experiment: Experiment) -> Iterator[Finding]:
     """Yields everything that the rules find."""
-    for rule in (*RULES, *transfer.RULES, *devices.RULES, *support.RULES):
+    for rule in (*RULES, *splits.RULES, *transfer.RULES, *devices.RULES, *support.RULES):
         yield from rule(experiment)
 
 
@@ -331,31 +330,6 @@ def _callbacks_are_single(experiment: Experiment) -> Iterator[Finding]:
             yield place, "applies to the whole run: move it to `training.callbacks`"
 
 
-def _splits_leave_training(experiment: Experiment) -> Iterator[Finding]:
-    split = experiment.data.split
-    shares = [share for share in (split.validation, split.test) if isinstance(share, float)]
-    if sum(shares) >= 1:
-        yield ("data", "split"), f"validation and test add up to {sum(shares):g}, which leaves too few training examples"
-    if split.validation == "validation":
-        yield ("data", "split", "validation"), "expected a fraction from 0 to below 1, `auto` or `source`"
-    if split.test == "validation" and split.validation == 0:
-        yield ("data", "split", "test"), "there is no validation split to test on: `validation` is 0"
-    if split.file is not None and not Path(split.file).is_file():
-        yield ("data", "split", "file"), f"no file {split.file}"
-
-
-def _explicit_splits_fit(experiment: Experiment) -> Iterator[Finding]:
-    facts, split = experiment.data.facts(experiment.task), experiment.data.split
-    for part, setting, share in (
-        ("validation", facts.has_validation, split.validation),
-        ("test", facts.has_test, split.test),
-    ):
-        if setting and (isinstance(share, float) or share == "validation"):
-            yield ("data", "split", part), f"the source has its own {part} split; remove this field, or set `auto`"
-        if setting is False and share == "source" and not any(experiment.data.source.faults()):
-            yield ("data", "split", part), f"the source has no {part} split"
-
-
 RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
     _source_files,
     _task_fits_source,
@@ -379,6 +353,4 @@ RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
     _batches_can_be_normalised,
     _one_way_of_clipping,
     _callbacks_are_single,
-    _splits_leave_training,
-    _explicit_splits_fit,
 )
