@@ -161,10 +161,13 @@ def _value_with_change(name: str, value: float, previous: float | None) -> Text:
 
 def show_result(run: RunFolder) -> None:
     """Prints the scores beside the baseline's, the worst confusions, what stands out, the run folder, and what to do next."""
+    from dlcli.cli.children import show_children
+
     console = results_console()
     show_stages(run)
-    for split in run.scored_splits()[:1]:
+    for split in run.scored_splits()[: 2 if run.status().children else 1]:
         show_scores(run, split)
+    show_children(console, run)
     show_diagnosis(run)
     show_profile(run)
     console.print(f"\nrun: {run.path}", soft_wrap=True)
@@ -229,6 +232,8 @@ def _next_commands(run: RunFolder) -> list[str]:
     """Returns commands to try; they name the run's folder where it is not in the default runs folder."""
     usual = Path(os.environ.get("DLCLI_RUNS") or "runs").absolute()
     name = shlex.quote(run.id if run.path.parents[1] == usual else str(run.path))
+    if not run.has_model:
+        return [f"runs show {name}"]
     other = next((part for part in ("validation", "train") if part in run.data()["examples"]), "train")
     commands: dict[Feature, str] = {
         "evaluate": f"evaluate {name} --split {other}",
