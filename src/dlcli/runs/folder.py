@@ -166,8 +166,10 @@ class RunFolder(RunPaths):
 
     @property
     def is_resumable(self) -> bool:
-        """Whether the run ended early and has a checkpoint to resume from."""
-        return self.shown_state in ("interrupted", "dead", "failed") and bool(checkpoint_files(self.checkpoints_path))
+        """Whether the run ended early and has a checkpoint, or runs of its own, to resume from."""
+        if self.shown_state not in ("interrupted", "dead", "failed"):
+            return False
+        return bool(self.status().children or checkpoint_files(self.checkpoints_path))
 
     @contextmanager
     def hold(self) -> Iterator[None]:
