@@ -36,7 +36,10 @@ def _draw(axes: Any, medium: Medium, content: FractionsFile) -> None:
     )
     if content.extrapolation is not None:
         _draw_law(axes, medium, content, examples)
+    ends = examples if content.extrapolation is None else [*examples, content.extrapolation.examples]
     axes.set_xscale("log")
+    axes.set_xticks(ends, [f"{count:,.0f}" for count in ends])
+    axes.minorticks_off()
     axes.set_xlabel("training examples")
     axes.legend(loc="best")
 

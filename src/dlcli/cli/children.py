@@ -51,3 +51,5 @@ def _show_fractions(console: PlainConsole, fractions: FractionsFile) -> None:
         table.add_row(f"{point.fraction:g}", f"{point.examples:,.0f}", *cells)
     console.print(table)
     console.print(fractions.sentence, soft_wrap=True)
+    for note in fractions.notes:
+        console.print(f"note: {note}", soft_wrap=True)

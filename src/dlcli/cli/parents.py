@@ -48,13 +48,12 @@ def train_several(
     from dlcli.api.training import load
     from dlcli.cli.training import training_display
     from dlcli.fleet.parent import train_folds, train_fractions
-    from dlcli.report.write_up import beside_training
     from dlcli.runs.batches import Settings
 
     fractions, seeds = fractions_of(options["data_fractions"]), _seeds(options["seeds"])
     loaded, settings = load(spec, set=overrides), Settings(jobs=options["jobs"], offline=offline)
     watch = watching(quiet=quiet)
-    with training_display(quiet) as display, beside_training():
+    with training_display(quiet) as display:
         if options["folds"] is None:
             return train_fractions(loaded, runs, display, fractions=fractions, seeds=seeds, settings=settings, watch=watch)
         repeats = options["repeats"] or 1
@@ -65,9 +64,8 @@ def resume_several(run: RunFolder, jobs: int | None, *, quiet: bool, offline: bo
     """Continues the runs of a parent."""
     from dlcli.cli.training import training_display
     from dlcli.fleet.parent import resume_parent
-    from dlcli.report.write_up import beside_training
 
-    with training_display(quiet) as display, beside_training():
+    with training_display(quiet) as display:
         resume_parent(run, display, jobs=jobs, offline=offline, watch=watching(quiet=quiet))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import ceil
 from pathlib import Path
 
 from dlcli.errors import SpecError, UsageError
@@ -50,8 +51,17 @@ def fraction_jobs(loaded: LoadedSpec, fractions: Sequence[float], seeds: Sequenc
     if wrong is not None or not fractions:
         raise UsageError(f"--data-fractions: expected fractions above 0 and up to 1, found {wrong if fractions else 'none'}")
     _refuse(loaded, "--data-fractions", ("train_fraction",))
-    own = [(f"fraction {fraction:g}", [f"data.split.train_fraction={fraction:g}"]) for fraction in sorted(set(fractions))]
+    epochs = loaded.experiment.training.epochs
+    own = [(f"fraction {fraction:g}", _fraction_settings(fraction, epochs)) for fraction in sorted(set(fractions))]
     return _jobs(loaded, "fractions", own, seeds or [loaded.experiment.seed])
+
+
+def _fraction_settings(fraction: float, epochs: int) -> list[str]:
+    """Returns the settings of a fraction, with as many steps as a training on all examples has.
+
+    With as many epochs, fewer examples would mean fewer steps, and the curve would show the effect of both.
+    """
+    return [f"data.split.train_fraction={fraction!r}", f"training.epochs={ceil(epochs / fraction - 1e-9)}"]
 
 
 def _refuse(loaded: LoadedSpec, option: str, fields: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from dlcli.runs.files import write_table
 from dlcli.runs.folder import now
 from dlcli.runs.reporter import Log
 from dlcli.runs.scored_splits import score_text
-from dlcli.spec.training.metrics import MetricSpec, higher_is_better
+from dlcli.spec.training.metrics import LAST_EPOCH, MetricSpec, higher_is_better
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
@@ -54,7 +54,8 @@ def finish(run: RunFolder, batch: Batch, children: Sequence[RunFolder], log: Log
     content.write(run.fractions_path)
     _write_table(run, content)
     _draw(run, content)
-    log(content.sentence)
+    for note in content.notes:
+        log(f"note: {note}")
     run.update_status(state="completed", finished=now())
     try:
         WRITERS["report"](run)
@@ -94,6 +95,7 @@ def learning_curve(batch: str, children: Sequence[_Child], metric: MetricSpec | 
     extrapolation, sentence = _extrapolated(points, name, covariance, len(by_fraction[0]), higher=higher)
     seeds = sorted({child.seed for child in children})
     content = {"batch": batch, "metric": name, "higher_is_better": higher, "seeds": seeds, "sentence": sentence}
+    content |= {"notes": _notes(by_fraction)}
     return FractionsFile.of(
         content
         | {
@@ -101,6 +103,23 @@ def learning_curve(batch: str, children: Sequence[_Child], metric: MetricSpec | 
             "extrapolation": extrapolation.model_dump() if extrapolation else None,
         }
     )
+
+
+def _notes(by_fraction: Sequence[Sequence[_Child]]) -> list[str]:
+    """Returns a note if runs were still improving when they ended: their scores are lower than their data allows."""
+    improving = [rows[0].fraction for rows in by_fraction if any(_still_improved(child.run) for child in rows)]
+    if not improving:
+        return []
+    listed = ", ".join(f"{fraction:g}" for fraction in improving)
+    return [
+        f"with the fraction {listed}, the last epoch was the best, so more epochs may give a higher score; the curve may then"
+        " show the effect of the training's length rather than that of the data"
+    ]
+
+
+def _still_improved(run: RunFolder) -> bool:
+    status = run.status()
+    return status.epochs > 1 and status.best_epoch == status.epochs and status.monitor != LAST_EPOCH
 
 
 def _value(child: _Child, name: str) -> float:

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
 from pathlib import Path
 
 from dlcli.errors import Interrupted, RunFailed, UsageError
@@ -20,6 +21,7 @@ from dlcli.fleet.batch.engines.choose import fleet_for
 from dlcli.fleet.batch.plan import refuse_mirrored
 from dlcli.fleet.children import fold_jobs, fraction_jobs
 from dlcli.program import command
+from dlcli.report.write_up import beside_training
 from dlcli.runs import RunFolder
 from dlcli.runs.batches import Batch, Job, JobStatus, Settings, find_batch
 from dlcli.runs.environment import process_started
@@ -60,10 +62,10 @@ def train_folds(
     """
     settings = settings or Settings()
     jobs = fold_jobs(loaded, folds, repeats)
-    cross_validation.refuse_small_classes(loaded, jobs[0], offline=settings.offline)
+    check = partial(cross_validation.refuse_small_classes, loaded, jobs[0], offline=settings.offline)
     split = loaded.experiment.data.split.model_copy(update={"folds": folds})
     experiment = loaded.experiment.model_copy(update={"data": loaded.experiment.data.model_copy(update={"split": split})})
-    return _trained(loaded, experiment, jobs, runs, reporter, settings, watch)
+    return _trained(loaded, experiment, jobs, runs, reporter, settings, watch, check)
 
 
 def train_fractions(
@@ -123,9 +125,15 @@ def _trained(
     reporter: Reporter,
     settings: Settings,
     watch: Watch | None,
+    check: Callable[[], None] = lambda: None,
 ) -> RunFolder:
+    """Trains the jobs and returns their parent; `check` opens the data.
+
+    The process that runs are forked from is started first: it must not have what this process opens or starts.
+    """
     fleet = fleet_for(settings, jobs)  # an absent GPU is reported before anything is made
     refuse_mirrored(jobs, on_cluster=False, on_gpus=fleet.has_gpus)
+    check()
     batch = Batch.create(runs, jobs, settings)
     run = RunFolder.create(
         runs.absolute(), experiment.name, spec=to_yaml(experiment), source=loaded.source_text, children=batch.id
@@ -149,8 +157,16 @@ def _complete(
                 raise Interrupted(str(error).partition(";")[0]) from None
         _refuse_incomplete(run, batch)
     children = [_run_of(batch, job) for job in batch.jobs()]
+    with beside_training():
+        _finish(run, batch, children, reporter, log, offline=settings.offline)
+
+
+def _finish(
+    run: RunFolder, batch: Batch, children: Sequence[RunFolder], reporter: Reporter, log: Log, *, offline: bool
+) -> None:
+    """Computes the results of the completed children."""
     if _is_cross_validation(batch):
-        cross_validation.finish(run, batch, children, reporter, log, offline=settings.offline)
+        cross_validation.finish(run, batch, children, reporter, log, offline=offline)
         return
     with recorded_failure(run):
         learning_curve.finish(run, batch, children, log)

@@ -85,6 +85,7 @@ class FractionsFile(RunFile, _Frozen):
     points: list[FractionPoint]
     extrapolation: Extrapolation | None = None
     sentence: str
+    notes: list[str] = []
 
 
 def read_folds(run: RunFolder) -> FoldsFile | None:
