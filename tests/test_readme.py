@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/guide.md", "docs/reliability.md", "docs/results.md", "docs/servers.md")
+PAGES = ("README.md", "docs/guide.md", "docs/reliability.md", "docs/results.md", "docs/servers.md", "docs/cross_validation.md")
 MNIST = ("mnist_cnn", "mnist_mlp")
 
 
@@ -76,6 +76,7 @@ AT_LEAST = [
     ("docs/reliability.md", 3),
     ("docs/results.md", 14),
     pytest.param("docs/servers.md", 2, marks=pytest.mark.slow),
+    pytest.param("docs/cross_validation.md", 7, marks=pytest.mark.slow),
 ]
 
 
