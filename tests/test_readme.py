@@ -23,6 +23,7 @@ PAGES = (
     "docs/servers.md",
     "docs/data.md",
     "docs/data_images.md",
+    "docs/cross_validation.md",
 )
 MNIST = ("mnist_cnn", "mnist_mlp")
 
@@ -86,6 +87,7 @@ AT_LEAST = [
     pytest.param("docs/servers.md", 2, marks=pytest.mark.slow),
     ("docs/data.md", 2),
     ("docs/data_images.md", 1),
+    pytest.param("docs/cross_validation.md", 7, marks=pytest.mark.slow),
 ]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from dlcli.api.predictions import Predictions
     from dlcli.api.run import Run
-    from dlcli.api.training import finetune, load, resume, train
+    from dlcli.api.training import ensemble, finetune, load, resume, train
     from dlcli.errors import DamagedFile, DataError, DlcliError, Interrupted, RunFailed, SpecError, UsageError
     from dlcli.runs.reporter import EpochReport, Reporter
     from dlcli.spec.load import LoadedSpec
@@ -37,6 +37,7 @@ __all__ = [
     "SpecError",
     "UsageError",
     "__version__",
+    "ensemble",
     "finetune",
     "load",
     "resume",
@@ -45,7 +46,7 @@ __all__ = [
 _HOMES = {
     "dlcli.api.predictions": ("Predictions",),
     "dlcli.api.run": ("Run",),
-    "dlcli.api.training": ("finetune", "load", "resume", "train"),
+    "dlcli.api.training": ("ensemble", "finetune", "load", "resume", "train"),
     "dlcli.errors": ("DamagedFile", "DataError", "DlcliError", "Interrupted", "RunFailed", "SpecError", "UsageError"),
     "dlcli.runs.reporter": ("EpochReport", "Reporter"),
     "dlcli.spec.load": ("LoadedSpec",),

@@ -61,6 +61,7 @@ _FIELDS = {
     ("Callback", "target_reached"): "value: 0.9",
     ("LearningRate", "by_part"): "backbone: 0.01, head: {kind: warmup, learning_rate: 0.1, warmup_steps: 5}",
     ("Model", "transfer"): "backbone: mobilenet_v2",
+    ("Model", "ensemble"): "runs: [/runs/first, /runs/second]",
     ("Backbone", "hub"): "handle: /module",
     ("Backbone", "run"): "run: /runs/low",
     ("Source", "builtin"): "name: iris",

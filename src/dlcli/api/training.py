@@ -1,4 +1,4 @@
-"""`dlcli.load`, `dlcli.train`, `dlcli.finetune` and `dlcli.resume`: from a spec to a run."""
+"""`dlcli.load`, `dlcli.train`, `dlcli.finetune`, `dlcli.ensemble` and `dlcli.resume`: from a spec to a run."""
 
 from __future__ import annotations
 
@@ -75,8 +75,16 @@ def train(
     reporter: Reporter | None = None,
     cluster: Cluster | None = None,
     profile: str = "",
+    folds: int | None = None,
+    repeats: int = 1,
+    data_fractions: Sequence[float] = (),
+    seeds: Sequence[int] = (),
+    jobs: int | None = None,
 ) -> Run:
     """Trains a spec in a new run folder and returns the run.
+
+    With `folds` or `data_fractions`, several runs are trained, each in its own process, and the parent of them is returned:
+    a program that is a script calls this below `if __name__ == "__main__":`.
 
     The seed, the precision policy and the session of Keras are set by the spec; the policy is restored at the end. Models that
     the program built before stay usable.
@@ -90,9 +98,15 @@ def train(
         cluster: the workers that train together, of which this process is the chief.
         profile: steps to profile as `"FIRST:LAST"`, counted from 1 over all epochs; the run folder contains the time of each
             layer and a profile for TensorBoard.
+        folds: the number of folds of a cross-validation; the model of the returned run averages those of all folds.
+        repeats: how often the examples are divided into folds.
+        data_fractions: fractions of the training split to train on, for the curve of the scores over training examples.
+        seeds: seeds for each fraction; the spec's own by default.
+        jobs: the number of runs at once, of folds or fractions; decided by their size by default.
 
     Raises:
         SpecError: with every fault of the spec and of the overrides.
+        UsageError: the arguments do not fit together.
         DataError: the data cannot be read, or cannot be trained on.
         RunFailed: the training could not end well; the folder says why and keeps the best epoch.
         Interrupted: a signal stopped it; `resume` continues it.
@@ -101,7 +115,24 @@ def train(
         >>> run = dlcli.train("configs/digits_mlp.yaml", set={"training.epochs": 3})
         >>> run.metrics()["accuracy"]
     """
-    return _trained(load(spec, set=set), runs, reporter, offline=offline, cluster=cluster, profile=_steps(profile))
+    loaded = load(spec, set=set)
+    if folds is None and not data_fractions:
+        if seeds or jobs is not None or repeats != 1:
+            raise UsageError("repeats, seeds and jobs are for `folds` or `data_fractions`")
+        return _trained(loaded, runs, reporter, offline=offline, cluster=cluster, profile=_steps(profile))
+    if cluster is not None or profile or (folds is not None and (data_fractions or seeds)) or (data_fractions and repeats != 1):
+        raise UsageError("folds has `repeats`, data_fractions has `seeds`; neither has the other, `cluster` or `profile`")
+    from dlcli.fleet.parent import train_folds, train_fractions
+    from dlcli.runs.batches import Settings
+
+    settings, reporter = Settings(jobs=jobs, offline=offline), reporter or LoggingReporter()
+    with _settings_restored():
+        if folds is not None:
+            parent = train_folds(loaded, Path(runs), reporter, folds=folds, repeats=repeats, settings=settings)
+        else:
+            fractions = list(data_fractions)
+            parent = train_fractions(loaded, Path(runs), reporter, fractions=fractions, seeds=seeds, settings=settings)
+    return Run(parent.path)
 
 
 def finetune(
@@ -159,6 +190,42 @@ def finetune(
     return _trained(loaded, runs, reporter, offline=offline, parent=source.id, notes=notes, profile=_steps(profile))
 
 
+def ensemble(
+    members: Sequence[Run | str | PathLike[str]],
+    *,
+    weights: Sequence[float] | None = None,
+    name: str = "",
+    set: Overrides = (),
+    runs: str | PathLike[str] = "runs",
+    offline: bool = False,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Averages the models of runs and returns the new run, which predicts, is scored and is exported like any other.
+
+    Args:
+        members: two or more runs, or what names them, with the same task, classes, inputs and split.
+        weights: the weight of each run in the mean; equal weights by default.
+        name: the name of the ensemble; by default that of the runs with `-ensemble`.
+        set: fields to override.
+        runs: the folder of the runs.
+        offline: whether the network must not be accessed.
+        reporter: receives the lines of the log; by default they are logged to the logger `dlcli`.
+
+    Raises:
+        UsageError: the runs do not fit together, or one of them was trained on test examples of the first one.
+        DataError: the data cannot be read, or a run was trained on other data.
+
+    Example:
+        >>> mean = dlcli.ensemble([first, second], weights=[2, 1])
+        >>> mean.metrics()["accuracy"]
+    """
+    from dlcli.training.ensemble import combined
+
+    folders = [(member if isinstance(member, Run) else Run(member, runs=runs)).folder for member in members]
+    loaded = combined(folders, weights=weights, name=name, overrides=_as_options(set))
+    return _trained(loaded, runs, reporter, offline=offline)
+
+
 def resume(
     run: Run,
     *,
@@ -186,6 +253,16 @@ def resume(
         RunFailed, Interrupted: as `dlcli.train` raises them.
     """
     reporter = reporter or LoggingReporter()
+    if run.folder.status().children:
+        if set or schedule is not None or cluster is not None or profile:
+            raise UsageError(
+                f"{run.id} consists of several runs, which are resumed as they are: omit set and the other options"
+            )
+        from dlcli.fleet.parent import resume_parent
+
+        with _settings_restored():
+            resume_parent(run.folder, reporter, offline=offline)
+        return run
     with reporter.waiting("starting TensorFlow"):
         from dlcli.training.resume import resume as resume_folder
 

@@ -11,7 +11,21 @@ import typer
 from typer.core import TyperGroup
 
 from dlcli import __version__
-from dlcli.cli import data, explaining, finding, fleet, machine, reporting, results, runs, serving, specs, sweeping, training
+from dlcli.cli import (
+    data,
+    ensemble,
+    explaining,
+    finding,
+    fleet,
+    machine,
+    reporting,
+    results,
+    runs,
+    serving,
+    specs,
+    sweeping,
+    training,
+)
 from dlcli.cli.deferred import deferred_command
 from dlcli.errors import NO_ROOM, DlcliError
 from dlcli.visible import visible
@@ -83,6 +97,7 @@ def main(
 
 deferred_command(app, "train")(training.train)
 deferred_command(app, "finetune")(training.finetune)
+deferred_command(app, "ensemble")(ensemble.ensemble)
 deferred_command(app, "evaluate")(results.evaluate)
 deferred_command(app, "predict")(serving.predict)
 deferred_command(app, "export")(serving.export)

@@ -30,6 +30,8 @@ from dlcli.visible import visible
 
 _PIPE_WIDTH = 10_000
 """Columns of an output that is no terminal: nothing is cut or broken there."""
+_MOST_MEMBERS = 10
+"""Members of an ensemble whose scores are printed; `metrics.json` and the report have all."""
 
 
 class PlainConsole(Console):
@@ -159,10 +161,13 @@ def _value_with_change(name: str, value: float, previous: float | None) -> Text:
 
 def show_result(run: RunFolder) -> None:
     """Prints the scores beside the baseline's, the worst confusions, what stands out, the run folder, and what to do next."""
+    from dlcli.cli.children import show_children
+
     console = results_console()
     show_stages(run)
-    for split in run.scored_splits()[:1]:
+    for split in run.scored_splits()[: 2 if run.status().children else 1]:
         show_scores(run, split)
+    show_children(console, run)
     show_diagnosis(run)
     show_profile(run)
     console.print(f"\nrun: {run.path}", soft_wrap=True)
@@ -227,6 +232,8 @@ def _next_commands(run: RunFolder) -> list[str]:
     """Returns commands to try; they name the run's folder where it is not in the default runs folder."""
     usual = Path(os.environ.get("DLCLI_RUNS") or "runs").absolute()
     name = shlex.quote(run.id if run.path.parents[1] == usual else str(run.path))
+    if not run.has_model:
+        return [f"runs show {name}"]
     other = next((part for part in ("validation", "train") if part in run.data()["examples"]), "train")
     commands: dict[Feature, str] = {
         "evaluate": f"evaluate {name} --split {other}",
@@ -251,11 +258,29 @@ def show_scores(run: RunFolder, split: str, *, whole: bool = False) -> None:
     pairs = worst_confusions(run, split)
     if pairs:
         console.print("Most often confused: " + "; ".join(pairs), soft_wrap=True)
+    _show_members(console, run.metrics(split))
     if whole:
         show_details(run, split)
         return
     for text in run.metrics(split).get("notes") or []:  # `evaluate` recorded them
         console.print(f"note: {visible(text)}", soft_wrap=True, markup=False)
+
+
+def _show_members(console: PlainConsole, scores: dict[str, Any]) -> None:
+    """Prints the scores of an ensemble's members on the same examples, and its difference to the best of them."""
+    members, best = scores.get("members") or [], scores.get("against_best")
+    if not members:
+        return
+    names = list(scores["metrics"])
+    table = Table("member", *names)
+    for member in members[:_MOST_MEMBERS]:
+        entries = [member["metrics"].get(name) or {} for name in names]
+        table.add_row(member["run"], *(shown(entry.get("value")) for entry in entries))
+    console.print(table)
+    if len(members) > _MOST_MEMBERS:
+        console.print(f"... {len(members) - _MOST_MEMBERS} more members")
+    for text in best["sentences"] if best else ():
+        console.print(f"against the best member: {text}", soft_wrap=True)
 
 
 def show_details(run: RunFolder, split: str) -> None:

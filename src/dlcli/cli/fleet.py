@@ -166,5 +166,18 @@ def _run(job_batch: Batch, merged: Settings, fleet: Fleet, sort: str, *, as_json
         print_json({"batch": job_batch.id, **asdict(board), "table": str(path)})
     else:
         show_leaderboard(job_batch, board, path)
+    _name_parent(job_batch)
     if board.failures:
         raise typer.Exit(1)
+
+
+def _name_parent(job_batch: Batch) -> None:
+    """Prints which run the results of a batch belong to, if it is that of a cross-validation or of fractions of the data."""
+    from dlcli.program import command
+    from dlcli.runs.lookup import parent_of
+    from dlcli.visible import visible
+
+    parent = parent_of(job_batch.id, job_batch.runs)
+    if parent is not None and parent.status().state != "completed":
+        text = f"these are runs of {parent.id}; `{command()} train --resume {parent.path}` computes its results"
+        typer.echo(visible(text), err=True)

@@ -70,7 +70,12 @@ def show_run(run: RunName, runs: RunsFolder = DEFAULT_RUNS, as_json: Json = Fals
 @deferred_command(app, "compare")
 def compare(
     names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Two or more runs.", autocompletion=complete_run)],
-    split: Annotated[str, typer.Option(help="Split whose scores are compared.")] = "test",
+    split: Annotated[
+        str,
+        typer.Option(
+            help="Split whose scores are compared.  [default: test, or out_of_fold for cross-validations without one]"
+        ),
+    ] = "",
     any_data: Annotated[
         bool, typer.Option("--any-data", help="Also compare runs that were scored on different examples.")
     ] = False,
@@ -83,9 +88,10 @@ def compare(
     """
     if len(names) < 2:
         raise UsageError("compare needs two runs or more")
-    from dlcli.runs.compare import compare_runs
+    from dlcli.runs.compare import compare_runs, default_split
 
     compared = [named_run(name, runs) for name in names]
+    split = split or default_split(compared)
     comparison = compare_runs(compared, split)
     from dlcli.cli.comparison import comparison_as_dict, show_comparison
     from dlcli.cli.console import TrainingDisplay

@@ -12,6 +12,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from dlcli.cli.children import children_as_dict, show_children
 from dlcli.cli.console import PlainConsole, results_console, show_stages, shown, worst_confusions
 from dlcli.errors import DlcliError, UsageError
 from dlcli.program import command
@@ -188,6 +189,7 @@ def run_as_dict(run: RunFolder) -> dict[str, Any]:
         "environment": run.environment(),
         "scores": scores,
         "diagnosis": [asdict(finding) for finding in _findings(run)],
+        **children_as_dict(run),
     }
 
 
@@ -202,6 +204,7 @@ def show_run(run: RunFolder) -> None:
     console.print(facts)
     show_stages(run)
     _show_scores(console, run)
+    show_children(console, run)
     _show_findings(console, run)
     console.print(f"\n{run.path}", soft_wrap=True)
     console.print(f"  {', '.join(_files(run))}")
@@ -229,6 +232,8 @@ def _origin(run: RunFolder) -> list[tuple[str, str]]:
         rows.append(("model", f"its spec cannot be read: {str(error).partition(chr(10))[0]}"))
     if parent:
         rows.append(("continues", parent))
+    if run.status().children:
+        rows.append(("runs of", f"batch {run.status().children}"))
     if data:
         classes = f"; {len(data['classes'])} {_outputs(run)}" if data.get("classes") else ""
         rows.append(("data", sizes_in_words(data["examples"], shared=test_is_validation(run)) + classes))
@@ -306,7 +311,7 @@ def _show_scores(console: PlainConsole, run: RunFolder) -> None:
         console.print(f"note: {note}", soft_wrap=True)
     pairs = worst_confusions(run, first)
     if pairs:
-        console.print(f"most often confused on {first}: {'; '.join(pairs)}")
+        console.print(f"most often confused on {split_title(run, first)}: {'; '.join(pairs)}")
 
 
 def _findings(run: RunFolder) -> list[Any]:

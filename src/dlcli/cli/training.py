@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, Profile, Quiet, RunsFolder, complete_run, named_run
+from dlcli.cli.parents import refuse_combinations
 from dlcli.visible import visible
 
 if TYPE_CHECKING:
@@ -45,6 +46,20 @@ def train(
         int | None, typer.Option(min=2, metavar="N", help="Start N workers on this machine, for tests.")
     ] = None,
     profile: Profile = "",
+    folds: Annotated[
+        int | None, typer.Option(min=2, metavar="K", help="Cross-validate: train a run for each of K folds, and average them.")
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="With --folds: divide the examples N times.  [default: 1]")
+    ] = None,
+    data_fractions: Annotated[
+        str,
+        typer.Option(metavar="A,B,...", help="Train on fractions of the data, e.g. 0.1,0.3,1.0: would more help?"),
+    ] = "",
+    seeds: Annotated[str, typer.Option(metavar="0-2", help="With --data-fractions: seeds for each fraction.")] = "",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="With --folds or --data-fractions: number of runs at once, as for `batch`.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
     offline: Offline = False,
@@ -53,8 +68,14 @@ def train(
 
     The run folder contains the model of the best epoch and its scores on the test split.
     """
+    several: dict[str, Any] = {"folds": folds, "repeats": repeats, "data_fractions": data_fractions, "seeds": seeds}
+    several |= {"jobs": jobs}
+    workers_set = bool(workers or local_workers or index is not None)
+    others = {"--resume": resume is not None, "--schedule": schedule is not None, "--profile": bool(profile)}
+    refuse_combinations(several, others | {"--workers": workers_set})
     from dlcli.api.training import load
     from dlcli.api.training import train as train_model
+    from dlcli.cli.parents import train_several
     from dlcli.errors import UsageError
     from dlcli.report.write_up import beside_training
 
@@ -66,11 +87,23 @@ def train(
     if resume is not None:
         if spec is not None:
             raise UsageError("--resume uses the spec of the run: omit SPEC; --set training.epochs=30 adds epochs")
+        if _is_parent(resume, runs):
+            _resume_several(resume, runs, overrides or [], several, others, quiet=quiet, as_json=as_json, offline=offline)
+            return
+        if jobs is not None:
+            raise UsageError("--jobs is for a run of --folds or --data-fractions")
         shown = {"quiet": quiet, "as_json": as_json}
         _resume(resume, runs, overrides or [], schedule, workers, index, offline=offline, profile=profile, **shown)
         return
     if spec is None or schedule is not None:
         raise UsageError("train needs a SPEC, or --resume RUN" if spec is None else "--schedule needs --resume RUN")
+    if folds is not None or data_fractions:
+        show_run(
+            train_several(spec, overrides or (), runs, several, quiet=quiet, offline=offline), quiet=quiet, as_json=as_json
+        )
+        return
+    if jobs is not None:
+        raise UsageError("--jobs needs --folds or --data-fractions")
 
     loaded = load(spec, set=overrides or ())
     cluster = _cluster(loaded.experiment.hardware.strategy, workers, index)
@@ -79,9 +112,40 @@ def train(
 
         follow(loaded, cluster, offline=offline)
         return
-    with _display(quiet) as display, beside_training(enabled=cluster is None):
+    with training_display(quiet) as display, beside_training(enabled=cluster is None):
         run = train_model(loaded, runs=runs, offline=offline, reporter=display, cluster=cluster, profile=profile)
-    _show(run.folder, quiet=quiet, as_json=as_json)
+    show_run(run.folder, quiet=quiet, as_json=as_json)
+
+
+def _is_parent(name: str, runs: Path) -> bool:
+    """Whether a name means a run whose results are those of other runs."""
+    from dlcli.runs import find_run
+
+    return bool(find_run(name, runs, newest=True).status().children)
+
+
+def _resume_several(
+    name: str,
+    runs: Path,
+    overrides: list[str],
+    several: dict[str, Any],
+    others: dict[str, bool],
+    *,
+    quiet: bool,
+    as_json: bool,
+    offline: bool,
+) -> None:
+    from dlcli.cli.parents import resume_several
+    from dlcli.errors import UsageError
+    from dlcli.runs import find_run
+
+    run = find_run(name, runs, newest=True)
+    unfit = next((option for option, is_set in others.items() if is_set and option != "--resume"), "")
+    if overrides or unfit:
+        raise UsageError(f"{run.id} consists of several runs, which are resumed as they are: omit {unfit or '--set'}")
+    typer.echo(f"run: {run.path}", err=True)
+    resume_several(run, several["jobs"], quiet=quiet, offline=offline)
+    show_run(run, quiet=quiet, as_json=as_json)
 
 
 def _check_profile(text: str, *, several: bool) -> None:
@@ -158,7 +222,7 @@ def finetune(
     from dlcli.report.write_up import beside_training
 
     _check_profile(profile, several=False)
-    with _display(quiet) as display, beside_training():
+    with training_display(quiet) as display, beside_training():
         options: dict[str, Any] = {"set": overrides or (), "runs": runs, "offline": offline, "reporter": display}
         options |= {"profile": profile}
         if os.path.isfile(what) or what.endswith((".yaml", ".yml")):
@@ -168,7 +232,7 @@ def finetune(
         else:
             source, kind = Run(named_run(what, runs).path), _selection(selection or "all")
             tuned = finetune_model(source, train=kind, learning_rate=learning_rate, epochs=epochs, **options)
-    _show(tuned.folder, quiet=quiet, as_json=as_json)
+    show_run(tuned.folder, quiet=quiet, as_json=as_json)
 
 
 def _selection(text: str) -> Any:
@@ -209,14 +273,14 @@ def _resume(
 
         follow_resumed(run, cluster, overrides=overrides, schedule=schedule, offline=offline)  # type: ignore[arg-type]
         return
-    with _display(quiet) as display, beside_training(enabled=cluster is None):
+    with training_display(quiet) as display, beside_training(enabled=cluster is None):
         options: dict[str, Any] = {"set": overrides, "schedule": schedule, "offline": offline, "cluster": cluster}
         resume(Run(run.path), reporter=display, profile=profile, **options)
-    _show(run, quiet=quiet, as_json=as_json)
+    show_run(run, quiet=quiet, as_json=as_json)
 
 
 @contextmanager
-def _display(quiet: bool) -> Iterator[TrainingDisplay]:
+def training_display(quiet: bool) -> Iterator[TrainingDisplay]:
     """Yields what shows a training; a stopped training, too, gives the terminal its cursor back."""
     from dlcli.cli.console import TrainingDisplay
 
@@ -227,13 +291,16 @@ def _display(quiet: bool) -> Iterator[TrainingDisplay]:
         display.fit_finished()
 
 
-def _show(run: RunFolder, *, quiet: bool, as_json: bool) -> None:
+def show_run(run: RunFolder, *, quiet: bool, as_json: bool) -> None:
+    """Prints a trained run: its path, its results as JSON, or its results."""
+    from dlcli.cli.children import children_as_dict
     from dlcli.cli.console import print_json, show_result
 
     if quiet:
         print(run.path)
     elif as_json:
         scores = run.metrics(next(iter(run.scored_splits()), "test"))
-        print_json({"run": str(run.path), "id": run.id, "status": vars(run.status()), "scores": scores})
+        results = {"run": str(run.path), "id": run.id, "status": vars(run.status()), "scores": scores}
+        print_json(results | children_as_dict(run))
     else:
         show_result(run)

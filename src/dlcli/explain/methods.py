@@ -100,7 +100,7 @@ def _select_method(context: ExplanationContext, method: str) -> str:
     """
     methods, reason = list(_METHODS_OF_KIND[context.kind]), ""
     if context.kind == "images":
-        reason = _reason_against_grad_cam(context.model) if method in ("", "grad_cam") else ""
+        reason = _reason_against_grad_cam(context) if method in ("", "grad_cam") else ""
         if reason:
             methods.remove("grad_cam")
     if context.kind == "rows" and not _is_pair(context):
@@ -113,9 +113,11 @@ def _select_method(context: ExplanationContext, method: str) -> str:
     return method or ("boundary" if "boundary" in methods else methods[0])
 
 
-def _reason_against_grad_cam(model: Any) -> str:
+def _reason_against_grad_cam(context: ExplanationContext) -> str:
     """Returns why Grad-CAM is not possible for a model; empty where it is."""
-    layer = last_map(model)
+    if context.experiment.model.members:
+        return "each model of the ensemble has its own map"
+    model, layer = context.model, last_map(context.model)
     if layer is None:
         return "it has no convolutional map"
     return "" if heat.has_gradient(model, layer) else "its head has no gradient"

@@ -8,6 +8,7 @@ from typing import Any, cast
 from dlcli.data.inputs import ARRAY_ENTRY, IMAGE_ENTRY, entry_name
 from dlcli.data.splits import Splits
 from dlcli.errors import RunFailed
+from dlcli.models.ensemble import combined_model, read_members
 from dlcli.models.targets import TargetScale, target_scale
 from dlcli.runs.folder import REVISION
 from dlcli.runtime.column_kinds import Encoding, Normalize
@@ -132,6 +133,8 @@ def build_model(
 
     `load_weights=False` leaves a backbone's weights random, for a caller that replaces them. `revision` is the run's.
     """
+    if experiment.model.members:
+        return build_ensemble(experiment, splits, offline=offline)
     inputs = splits.train.inputs
     scale = target_scale(experiment, splits)
     if experiment.model.has_backbone:
@@ -145,6 +148,17 @@ def build_model(
     # Keras models of single tensors, not of lists: a model of a list would expect a list and warn about a plain array.
     whole = keras.Model(entry, output, name=model_name(experiment))
     return Network(experiment.model, keras.Model(entry, output), whole, features)
+
+
+def build_ensemble(experiment: Experiment, splits: Splits, *, offline: bool = False) -> Network:
+    """Returns the model that averages those of earlier runs: it takes what they take, scaling included.
+
+    Raises:
+        UsageError: the runs do not fit together, or one of them was trained on examples of the test split.
+        DataError: a run was trained on other data.
+    """
+    combined = combined_model(read_members(experiment, splits, offline=offline), experiment, model_name(experiment))
+    return Network(experiment.model, combined, combined, combined.output)
 
 
 def model_name(experiment: Experiment) -> str:

@@ -121,6 +121,7 @@ def _values(run: RunFolder) -> dict[str, Any]:
         "trained": sentences.moment(status.started),
         "took": sentences.duration(status.started, status.finished),
         "status": status,
+        "members": [RunFolder(Path(folder)).id for folder in experiment.model.members],
         "data": data,
         "environment": environment,
         "scored": scored,

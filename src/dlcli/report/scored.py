@@ -119,6 +119,10 @@ class Scored:
     charts: dict[str, list[InlineChart]]
     notes: list[str] = field(default_factory=list)
     tables: list[ShownTable] = field(default_factory=list)
+    members: list[tuple[str, list[float | None]]] = field(default_factory=list)
+    """The id of each member of an ensemble with its scores, in the order of `scores`."""
+    against_best: list[str] = field(default_factory=list)
+    """Sentences on the difference of an ensemble to its best member."""
 
     @property
     def name(self) -> str:
@@ -193,6 +197,11 @@ def read_scored(run: RunFolder, split: str, key: str, of: ReadOptional, budget: 
         charts=_charts(run, split, task, folder, deciles, key, of) if draws else {},
         notes=metrics.get("notes") or [],
         tables=_tables(metrics, folder, of),
+        members=[
+            (member["run"], [(member["metrics"].get(name) or {}).get("value") for name in metrics["metrics"]])
+            for member in metrics.get("members") or []
+        ],
+        against_best=(metrics.get("against_best") or {}).get("sentences", []),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from dlcli.charts.chart import InlineChart, inlined
+from dlcli.charts.fractions import fraction_chart
 from dlcli.charts.learning import learning_charts, rate_charts
 from dlcli.data.doctor.issue import REVEALING
 from dlcli.errors import DlcliError
@@ -20,6 +21,7 @@ from dlcli.report.layers import Layer, layers
 from dlcli.report.pictures import Budget, picture
 from dlcli.report.scored import Scored, read_scored
 from dlcli.runs import RunFolder, layout
+from dlcli.runs.children import FoldsFile, FractionsFile, read_folds, read_fractions
 from dlcli.runs.data_report import RecordedIssue, data_report
 from dlcli.runs.explanations import explanations
 from dlcli.runs.files import read_json
@@ -113,6 +115,9 @@ class Story:
     explanations: list[ShownExplanation]
     exports: list[Exported]
     commands: list[tuple[str, str]]
+    folds: FoldsFile | None = None
+    fractions: FractionsFile | None = None
+    fraction_charts: list[InlineChart] = field(default_factory=list)
     read_errors: list[str] = field(default_factory=list)
     omitted_pictures: int = 0
 
@@ -146,6 +151,7 @@ def read_story(run: RunFolder, key: str, budget: Budget | None = None) -> Story:
     scored = read_scored_splits(run, key, reading, budget)
     diagnosis = reading.of(lambda: findings(run), None)
     state = reading.of(lambda: run.shown_state, status.state)
+    fractions: FractionsFile | None = reading.of(lambda: read_fractions(run), None)
     return Story(
         run=run,
         key=key,
@@ -170,6 +176,9 @@ def read_story(run: RunFolder, key: str, budget: Budget | None = None) -> Story:
         explanations=reading.of(lambda: _explanations(run, budget), []),
         exports=reading.of(lambda: _exports(run, reading), []),
         commands=_commands(run, experiment, environment),
+        folds=reading.of(lambda: read_folds(run), None),
+        fractions=fractions,
+        fraction_charts=inlined([fraction_chart(fractions)] if fractions else [], f"{key}-fractions"),
         read_errors=reading.errors,
         omitted_pictures=budget.omitted,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from dlcli.program import command
 from dlcli.runs.folder import RunFolder
+from dlcli.runs.layout import OUT_OF_FOLD
 from dlcli.runs.scored_splits import split_title
 from dlcli.spec.base import Spec, dump
 from dlcli.spec.support import words_against
@@ -36,6 +37,14 @@ class Comparison:
     def title(self) -> str:
         """The shown name of the split."""
         return " or ".join(dict.fromkeys(split_title(run, self.split) for run in self.runs))
+
+
+def default_split(runs: list[RunFolder]) -> str:
+    """Returns the split whose scores are compared by default: test, or that of cross-validations without a test split."""
+    scored = [run.scored_splits() for run in runs]
+    if all(OUT_OF_FOLD in splits for splits in scored) and not all("test" in splits for splits in scored):
+        return OUT_OF_FOLD
+    return "test"
 
 
 def compare_runs(runs: list[RunFolder], split: str = "test") -> Comparison:

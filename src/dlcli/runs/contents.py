@@ -154,6 +154,17 @@ class _Table(_Content):
     note: str = ""
 
 
+class _Member(_Content):
+    run: str
+    metrics: dict[str, _Score]
+
+
+class _AgainstBest(_Content):
+    run: str
+    metric: str
+    sentences: list[str]
+
+
 class MetricsFile(RunFile, _Content):
     """`metrics.json` of one split."""
 
@@ -165,6 +176,8 @@ class MetricsFile(RunFile, _Content):
     thresholds: list[_Threshold] | None = None
     notes: list[str] | None = None
     tables: list[_Table] = []
+    members: list[_Member] | None = None
+    against_best: _AgainstBest | None = None
 
 
 def as_dataclass(kind: Any, data: Any, path: Path, *, required: set[str]) -> Any:

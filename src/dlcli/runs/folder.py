@@ -29,7 +29,7 @@ from dlcli.runs.contents import (
 from dlcli.runs.files import append_line, new_name, read_json, read_table, replacing, write_json, write_table, write_text
 from dlcli.runs.history import History
 from dlcli.runs.hold import held, is_held
-from dlcli.runs.layout import EVALUATION, METRICS, OTHER_DATA, RunPaths
+from dlcli.runs.layout import EVALUATION, METRICS, OTHER_DATA, OUT_OF_FOLD, RunPaths
 from dlcli.runs.split_groups import GROUP, recorded_groups
 from dlcli.spec.data.sources.part_names import SPLITS
 from dlcli.spec.experiment import Experiment
@@ -42,7 +42,7 @@ State = Literal["running", "completed", "failed", "interrupted"]
 @dataclass(frozen=True)
 class Status:
     """`status.json`: the state of the run. Times are UTC, ISO 8601. `step` counts all steps of the run, `resumed` how often
-    it was resumed."""
+    it was resumed; `children` is the batch whose runs are the folds, or the fractions of the data, of this run."""
 
     state: State = "running"
     stage: str = "train"
@@ -62,6 +62,7 @@ class Status:
     reason: str = ""
     parent: str = ""
     batch: str = ""
+    children: str = ""
     resumed: int = 0
     error: str = ""
 
@@ -93,10 +94,10 @@ class RunFolder(RunPaths):
     """A run folder that exists."""
 
     @classmethod
-    def create(cls, runs: Path, name: str, *, spec: str, source: str, batch: str = "") -> RunFolder:
+    def create(cls, runs: Path, name: str, *, spec: str, source: str, batch: str = "", children: str = "") -> RunFolder:
         """Creates a folder `runs/<name>/<UTC time>-<4 letters>` with the resolved and the original spec.
 
-        `batch` names the job of a batch that the run belongs to.
+        `batch` names the job of a batch that the run belongs to, `children` the batch whose runs belong to the run.
 
         Raises:
             UsageError: the folder cannot be written.
@@ -109,7 +110,7 @@ class RunFolder(RunPaths):
                 run = cls(temporary)
                 run.write_spec(spec)
                 write_text(run.source_path, source)
-                run.write_status(Status(started=now(), batch=batch))
+                run.write_status(Status(started=now(), batch=batch, children=children))
                 temporary.rename(path)
                 return cls(path.absolute())
             except FileExistsError:
@@ -142,6 +143,8 @@ class RunFolder(RunPaths):
 
     def refuse_missing_model(self) -> None:
         """Raises UsageError if there is no model yet."""
+        if not self.has_model and (children := self.status().children):
+            raise UsageError(f"{self.id} has no model of its own: its results are those of the runs of batch {children}")
         if not self.has_model:
             raise UsageError(f"{self.id} has no model: it has not finished an epoch")
 
@@ -164,8 +167,10 @@ class RunFolder(RunPaths):
 
     @property
     def is_resumable(self) -> bool:
-        """Whether the run ended early and has a checkpoint to resume from."""
-        return self.shown_state in ("interrupted", "dead", "failed") and bool(checkpoint_files(self.checkpoints_path))
+        """Whether the run ended early and has a checkpoint, or runs of its own, to resume from."""
+        if self.shown_state not in ("interrupted", "dead", "failed"):
+            return False
+        return bool(self.status().children or checkpoint_files(self.checkpoints_path))
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -314,10 +319,11 @@ class RunFolder(RunPaths):
         return _read(self.evaluation(split) / METRICS, MetricsFile)
 
     def scored_splits(self) -> list[str]:
-        """Returns the scored splits, test first, other data last."""
+        """Returns the scored splits, test first, then the out-of-fold scores of a cross-validation, other data last."""
         folders = self.evaluation_path.glob(f"{OTHER_DATA}*")
         others = sorted(folder.name for folder in folders if folder.is_dir())
-        splits = ["test", "train", "validation", *(name for name in others if re.fullmatch(OTHER_DATA + r"[a-z0-9-]+", name))]
+        others = [name for name in others if re.fullmatch(OTHER_DATA + r"[a-z0-9-]+", name)]
+        splits = ["test", OUT_OF_FOLD, "train", "validation", *others]
         return [split for split in splits if os.path.lexists(self.evaluation(split) / METRICS)]
 
     def temperature(self) -> float | None:

@@ -24,6 +24,11 @@ CHECKS = "checks.json"
 DIAGNOSIS = "diagnosis.json"
 SPEED = "speed.json"
 PROFILE = "profile.csv"
+FOLDS = "folds.json"
+FOLD_TABLE = "folds.csv"
+FRACTIONS = "fractions.json"
+FRACTION_TABLE = "fractions.csv"
+FRACTION_PICTURE = "fractions.png"
 MODEL = "model.keras"
 LOG = "log.txt"
 LOCK = "lock"
@@ -90,6 +95,8 @@ STUDY = "study.db"
 TRIALS = "trials.csv"
 BEST_SPEC = "best.yaml"
 
+OUT_OF_FOLD = "out_of_fold"
+"""The name of the scores of a cross-validation: each example is predicted by the runs that were not trained on it."""
 OTHER_DATA = "data-"
 """Prefix of the names of evaluations on other data than the run's own."""
 
@@ -171,6 +178,31 @@ class RunPaths:
         return self.path / PROFILE
 
     @property
+    def folds_path(self) -> Path:
+        """The runs and scores of a cross-validation."""
+        return self.path / FOLDS
+
+    @property
+    def fold_table_path(self) -> Path:
+        """The fold of each example in each repetition of a cross-validation, and its split in the ensemble."""
+        return self.path / FOLD_TABLE
+
+    @property
+    def fractions_path(self) -> Path:
+        """The scores for fractions of the training data."""
+        return self.path / FRACTIONS
+
+    @property
+    def fraction_table_path(self) -> Path:
+        """The scores for fractions of the training data as a table."""
+        return self.path / FRACTION_TABLE
+
+    @property
+    def fraction_picture_path(self) -> Path:
+        """The picture of the scores for fractions of the training data."""
+        return self.path / FRACTION_PICTURE
+
+    @property
     def model_path(self) -> Path:
         """The best epoch's model."""
         return self.path / MODEL
@@ -240,13 +272,13 @@ class RunPaths:
         return features_folder(self.path.parents[1])
 
     def evaluation(self, split: str) -> Path:
-        """Returns the folder of the scores of a split: train, validation or test, or of other data (`data-...`).
+        """Returns the folder of the scores of a split: train, validation or test, `out_of_fold`, or of other data (`data-...`).
 
         Raises:
             UsageError: there is no split of this name.
             DamagedFile: the folder is a link.
         """
-        if split not in SPLITS and not re.fullmatch(OTHER_DATA + r"[a-z0-9-]+", split):
+        if split not in (*SPLITS, OUT_OF_FOLD) and not re.fullmatch(OTHER_DATA + r"[a-z0-9-]+", split):
             raise UsageError(f"there is no split {split!r}; splits are {', '.join(SPLITS)}")
         self._own_folder(EVALUATION)
         return self._own_folder(f"{EVALUATION}/{split}")

@@ -73,6 +73,17 @@ def _use(numbered: tuple[int, RunFolder]) -> tuple[bool, bool, int]:
     return is_completed, run.has_model, number
 
 
+def parent_of(batch: str, runs: Path) -> RunFolder | None:
+    """Returns the run whose results are those of the runs of a batch; None for a batch that stands for itself."""
+    for run in all_runs(runs):
+        try:
+            if run.status().children == batch:
+                return run
+        except DlcliError:
+            continue
+    return None
+
+
 def newer_run(run: RunFolder, text: str, runs: Path) -> RunFolder | None:
     """Returns the latest run of a name if the name means an earlier run; else None."""
     if text.rstrip("/") != run.name:

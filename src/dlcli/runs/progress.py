@@ -17,7 +17,7 @@ _SETTING = "# --set "
 
 def epochs_of(run: RunFolder, status: Status) -> str:
     """Returns the epoch and the number of epochs, such as `1 of 30`; for a running run its current epoch."""
-    total = status.epochs or _planned(run)
+    total = status.epochs or (0 if status.children else _planned(run))
     if not total:
         return "-"
     epoch = min(status.epoch + 1, total) if status.state == "running" else status.epoch

@@ -11,6 +11,7 @@ from typing import Literal
 
 from dlcli.errors import DlcliError
 from dlcli.runs.folder import RunFolder
+from dlcli.runs.layout import OUT_OF_FOLD
 
 SAME = "test (= validation)"
 """The name of a test split that is also the validation split."""
@@ -42,6 +43,8 @@ def split_title(run: RunFolder, split: str) -> str:
 
 def title_of(split: str, *, shared: bool) -> str:
     """Returns the shown name of a split; `shared`: whether one split is both the test split and the validation split."""
+    if split == OUT_OF_FOLD:
+        return "out-of-fold"
     return SAME if shared and split == "test" else split
 
 

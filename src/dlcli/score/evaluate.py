@@ -21,6 +21,7 @@ from dlcli.data.splits import Splits
 from dlcli.data.unfamiliar import gaps_of, notes_on
 from dlcli.errors import RunFailed, UsageError
 from dlcli.runs import RunFolder
+from dlcli.runs.layout import OUT_OF_FOLD
 from dlcli.runs.scored_splits import split_note
 from dlcli.runtime.engine import keras
 from dlcli.runtime.helper_process import Work, submit
@@ -31,8 +32,9 @@ from dlcli.score.calibration import fit_temperature
 from dlcli.score.details import notable_examples
 from dlcli.score.examples import write_examples
 from dlcli.score.intervals import clustered, group_notes, loss_estimate, metric_estimate
+from dlcli.score.members import Members, member_outputs
 from dlcli.score.outcome import Outcome
-from dlcli.score.record import Evaluation, Scores, write_evaluation
+from dlcli.score.record import Evaluation, Scores, scores_of, write_evaluation
 from dlcli.score.slices import columns_of, slices
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
@@ -74,6 +76,10 @@ def evaluate(
         DataError: the data cannot be read, has changed since the training, or does not fit the model.
     """
     options = options or EvaluateOptions()
+    if not data and (stored := _out_of_fold(run, split)):
+        if options != EvaluateOptions():
+            raise UsageError("out-of-fold scores are stored: slices, costs and a temperature need another split (--split)")
+        return stored
     with open_run(run, "evaluate", offline=offline, same_threads=True) as opened:
         _refuse_missing(split, run.data().get("examples", {}))
         _refuse_misfit(options, opened.task, data)
@@ -84,6 +90,17 @@ def evaluate(
         if options.calibrate:
             calibrate(opened.experiment, splits, run)
         return evaluate_model(opened.experiment, splits, run, split or splits.scored, options)
+
+
+def _out_of_fold(run: RunFolder, split: str) -> Scores | None:
+    """Returns the stored out-of-fold scores of a cross-validation: if they are named, or if no examples are held out."""
+    if split not in ("", OUT_OF_FOLD) or OUT_OF_FOLD not in run.scored_splits():
+        return None
+    if not split and "test" in run.data().get("examples", {}):
+        return None
+    note = "" if split else "no examples are held out, so the scores are those of the predictions out of fold, as stored"
+    scores = scores_of(run.metrics(OUT_OF_FOLD))
+    return replace(scores, notes=[*scores.notes, *filter(None, [note])])
 
 
 def _refuse_misfit(options: EvaluateOptions, task: Task, data: str) -> None:
@@ -191,8 +208,21 @@ def _begin(
         groups = slices(outcome, columns, metrics) if columns else []
         note = split_note(run, scored_data.name)
         evaluation = Evaluation(outcome, scores, metrics, run.temperature(), options.costs, note, groups)
+        if experiment.model.members:
+            evaluation = replace(evaluation, members=_members(experiment, scored_data, model).entries(outcome, metrics))
         work = _written(folder, evaluation)
     return PendingEvaluation(scores, work, check)
+
+
+def score_predictions(
+    experiment: Experiment, run: RunFolder, outcome: Outcome, examples: Examples, data: dict[str, Any]
+) -> Scores:
+    """Scores predictions for examples and writes `evaluation/<split>/`; `data` are the contents of `data.json`."""
+    scores, metrics = score_outcome(experiment, outcome, data), experiment.training.metrics or []
+    folder = run.made_evaluation(outcome.split)
+    write_examples(folder, notable_examples(outcome), examples, images=examples.inputs.kind == "images")
+    _written(folder, Evaluation(outcome, scores, metrics)).result()
+    return scores
 
 
 def _written(folder: Path, evaluation: Evaluation) -> Work[None]:
@@ -254,6 +284,22 @@ def predict_examples(experiment: Experiment, scored_data: ScoredData, model: Any
         scores,
         groups=examples.groups,
     )
+
+
+def _members(experiment: Experiment, scored_data: ScoredData, model: Any) -> Members:
+    """Returns the outcomes of an ensemble's members on the same examples."""
+    examples = scored_data.examples
+    outputs = member_outputs(experiment, model, prediction_batches(examples.inputs, experiment, len(examples)))
+    plain = Outcome(
+        experiment.task,
+        scored_data.name,
+        examples.ids,
+        scored_data.classes,
+        examples.targets,
+        None,
+        groups=examples.groups,
+    )
+    return Members({run: with_losses(experiment, replace(plain, scores=scores)) for run, scores in outputs.items()})
 
 
 def with_losses(experiment: Experiment, outcome: Outcome) -> Outcome:

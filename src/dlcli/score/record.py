@@ -53,6 +53,7 @@ class Evaluation:
         costs: of a false positive and a false negative; None where no threshold is chosen by them.
         note: a remark on the split.
         slices: the scores of groups.
+        members: the entries of `metrics.json` on the members of an ensemble.
     """
 
     outcome: Outcome
@@ -62,6 +63,7 @@ class Evaluation:
     costs: tuple[float, float] | None = None
     note: str = ""
     slices: Sequence[Slice] = ()
+    members: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
@@ -73,7 +75,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     best_thresholds = write_curves(folder, outcome, evaluation.costs)
     if evaluation.slices:
         write_slices(folder, evaluation.slices)
-    more = {"calibration": calibration, "thresholds": best_thresholds, "tables": tables}
+    more = {"calibration": calibration, "thresholds": best_thresholds, "tables": tables, **evaluation.members}
     write_scores(folder, outcome, scores, note=evaluation.note, notes=scores.notes, **more)
 
 

@@ -120,6 +120,9 @@ def _finish(run: RunFolder, experiment: Experiment, log: Log) -> None:
     """Writes what a complete run lacks because it was stopped at its very end, and logs that it is complete."""
     if not is_written(run):
         write_documents(run, log)
+    if not experiment.model.is_trained:
+        log(f"{run.id} is complete")
+        return
     log(f"{run.id} is complete; to train longer, use --set training.epochs={_epochs(experiment) + 10}")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dlcli.data.balance import balance_in_words, epoch_facts, refuse_missing_balance
 from dlcli.data.open_run import open_recorded
@@ -38,6 +38,13 @@ from dlcli.training.data_checks import check_data
 from dlcli.training.fit import FitContext, fit
 from dlcli.training.profile import refuse_unprofiled
 from dlcli.training.trackers.notify import followed, refuse_missing_trackers, without_trackers
+
+
+class Score(Protocol):
+    """Scores the saved model of a run, and returns the measurements for its diagnosis, if `measured`."""
+
+    def __call__(self, experiment: Experiment, splits: Splits, run: RunFolder, log: Log, *, measured: bool) -> Measurements:
+        """Writes the scores into the run's folder."""
 
 
 def train(
@@ -105,10 +112,11 @@ def proceed(
     write_up: bool = True,
     cluster: Cluster | None = None,
     profile: StepRange | None = None,
+    score: Score | None = None,
 ) -> None:
     """Trains a run's experiment to its end, from a checkpoint or from the beginning; the process must hold the run.
 
-    Of several workers the chief alone scores it.
+    Of several workers the chief alone scores it, with `score` in place of the usual scores of its test split.
     """
     with followed(run, reporter, log) as notifier:
         with _diagnosed_failure(run, write_up), recorded_failure(run) as request:
@@ -130,7 +138,7 @@ def proceed(
             fit(experiment, splits, run, notifier, log, context)
             if not chief:
                 return
-            measurements = _score(experiment, splits, run, log, measured=write_up)
+            measurements = (score or score_saved)(experiment, splits, run, log, measured=write_up)
             keep_last_checkpoint(run)
             run.update_status(state="completed", finished=now())
         if write_up:
@@ -217,7 +225,7 @@ def _tell_data(splits: Splits, log: Log) -> None:
         log(f"note: {note}")
 
 
-def _score(experiment: Experiment, splits: Splits, run: RunFolder, log: Log, *, measured: bool) -> Measurements:
+def score_saved(experiment: Experiment, splits: Splits, run: RunFolder, log: Log, *, measured: bool) -> Measurements:
     """Scores the saved model, loaded from its file, on the test split; on the validation split where there is none.
 
     A kind of model that has no scores is not scored, which the log says. The helper process draws and writes while the network

@@ -28,7 +28,7 @@ def measure_network(experiment: Experiment, splits: Splits, run: RunFolder) -> M
 
     A failed measurement is logged and omitted, since the run has its results.
     """
-    if not supports(experiment, "evaluate") or experiment.model.has_backbone:
+    if not supports(experiment, "evaluate") or experiment.model.has_backbone or not experiment.model.is_trained:
         return {}
     model = _logged(run, lambda: load_model(run.model_path))
     if model is None:

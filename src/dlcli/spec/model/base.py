@@ -37,6 +37,8 @@ class ModelSpec(Spec):
     """Whether its learner overrides Keras's training step, so that several devices cannot share a batch."""
     uses_compiled_loss: ClassVar[bool] = False
     """Whether its own training step minimises the loss that its learner was compiled with, which may weight classes."""
+    is_trained: ClassVar[bool] = True
+    """Whether it is trained; otherwise it is built from trained models, and `training.epochs` must be 0."""
     columns: ClassVar[tuple[str, ...]] = ()
     """Columns of the history, besides `loss`, that its learner adds; a lower value is better."""
 
@@ -44,6 +46,11 @@ class ModelSpec(Spec):
     def pretrained(self) -> bool:
         """Whether it brings weights of an earlier training."""
         return False
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The folders of the runs whose outputs it averages; empty for a kind that has layers of its own."""
+        return ()
 
     @property
     def classifier(self) -> ClassifierSpec | None:
@@ -102,7 +109,7 @@ class ModelSpec(Spec):
         """Returns a sentence on the origin of its first weights and on their licence; empty where they are random."""
         return ""
 
-    def faults(self) -> Iterator[tuple[tuple[str, ...], str]]:
+    def faults(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Yields what is wrong with its files and settings, as (place below `model`, message)."""
         yield from ()
 

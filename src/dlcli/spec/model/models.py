@@ -10,6 +10,7 @@ from dlcli.spec.base import Count, Fraction, OneOf, Shape, Spec
 from dlcli.spec.model.activations import Activation
 from dlcli.spec.model.backbones import Backbone
 from dlcli.spec.model.base import Change, ModelSpec, chain_or_none, stack_shape
+from dlcli.spec.model.ensemble import Ensemble
 from dlcli.spec.model.heads import Classifier, ClassifierSpec
 from dlcli.spec.model.layers import Layer, LayerSpec, ShapeError
 from dlcli.spec.model.layers.convolution import Conv2D
@@ -276,4 +277,4 @@ class Transfer(ModelSpec):
         return () if features is None else stack_shape(self.stack(features), features)
 
 
-Model = Annotated[Mlp | Cnn | Transfer, OneOf("Model")]
+Model = Annotated[Mlp | Cnn | Transfer | Ensemble, OneOf("Model")]

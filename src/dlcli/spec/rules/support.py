@@ -37,4 +37,14 @@ def _used_features(experiment: Experiment) -> Iterator[tuple[Place, Feature, str
             yield (*place, "use_ema"), "use_ema", "`use_ema`"
 
 
-RULES = (_features_are_supported,)
+def _untrained_models_have_no_epochs(experiment: Experiment) -> Iterator[Finding]:
+    if experiment.model.is_trained:
+        return
+    training, kind = experiment.training, getattr(experiment.model, "kind", "")
+    if training.epochs:
+        yield ("training", "epochs"), f"`model.kind: {kind}` is built from trained models; set `epochs: 0`"
+    if training.stages:
+        yield ("training", "stages"), f"`model.kind: {kind}` is built from trained models; it has no stages"
+
+
+RULES = (_features_are_supported, _untrained_models_have_no_epochs)

@@ -52,14 +52,19 @@ def _start_of(path: Path) -> bytes:
         return file.read(_LONGEST)
 
 
-def _reason_against(run: Path) -> str:
-    """Returns why no training may start from a run, by its model kind; empty if one may, or if its spec cannot be read."""
+def model_of_run(run: Path) -> Any:
+    """Returns the `ModelSpec` of a run; None if its spec cannot be read."""
     try:
         section = parse(_start_of(run / SPEC).decode(), SPEC).data["model"]
-        model = OneOf.registry["Model"].validate(section)
+        return OneOf.registry["Model"].validate(section, {"folder": str(run)})
     except (SpecError, OSError, KeyError, ValueError):  # pydantic's errors are a ValueError
-        return ""
-    reason: str = model.reason_against("finetune")
+        return None
+
+
+def _reason_against(run: Path) -> str:
+    """Returns why no training may start from a run, by its model kind; empty if one may, or if its spec cannot be read."""
+    model = model_of_run(run)
+    reason: str = "" if model is None else model.reason_against("finetune")
     return f"`model.kind: {model.kind}`: {reason}" if reason else ""
 
 
