@@ -51,6 +51,7 @@ _FIELDS = {
     ("Source", "playground"): "name: spiral",
     ("Source", "tfds"): "name: mnist",
     ("Source", "folder"): "path: /photos",
+    ("Source", "image_table"): "path: /labels.csv, image: file, target: label",
     ("Source", "csv"): "path: /rows.csv, target: price",
     ("Source", "npz"): "path: /arrays.npz",
 }

@@ -50,8 +50,8 @@ def is_copy(run: RunFolder, experiment: Experiment, *, offline: bool) -> bool:
 
 
 def known_images(run: RunFolder, experiment: Experiment, *, offline: bool) -> int:
-    """Returns how many images of a folder source have the path of a training image of a run; 0 for other sources."""
-    if experiment.data.source.kind != "folder":
+    """Returns how many images of a source of files have the path of a training image of a run; 0 for other sources."""
+    if not experiment.data.source.names_files:
         return 0
     trained = {name for name, part in run.split().items() if part == "train"}
     return len(trained & _names(open_examples(experiment, offline=offline, split=None, revision=run.revision())))

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from unicodedata import normalize
 
 from dlcli.errors import DataError
@@ -110,6 +110,9 @@ class Request:
 
 class SourceSpec(Spec):
     """A source of examples. `facts` and `faults` never import NumPy or TensorFlow; `open` may."""
+
+    names_files: ClassVar[bool] = False
+    """Whether the ids of examples are the paths of their files."""
 
     def facts(self, task: Task) -> Facts:
         """Returns what is known without opening it."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
@@ -36,6 +36,7 @@ class Folder(SourceSpec):
     and folders are ignored.
     """
 
+    names_files: ClassVar[bool] = True
     kind: Literal["folder"]
     path: FilePath = Field(description="Folder of the images.")
     parts: dict[Literal["train", "validation", "test"], str] | None = Field(
