@@ -82,7 +82,7 @@ def _checked(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[dict
             faults += error.faults
         else:
             facts = {"file": str(file), "name": experiment.name, "task": experiment.task.name, "model": experiment.model.kind}
-            good.append(facts | {"notes": list(experiment.data.source.notes())})
+            good.append(facts | {"notes": list(experiment.data.notes(experiment.task))})
     return good, faults
 
 

@@ -110,7 +110,12 @@ def open_recorded(run: RunFolder, experiment: Experiment, *, offline: bool) -> S
         DamagedFile: a file of the run was changed or damaged.
     """
     splits = open_splits(
-        experiment, offline=offline, split=run.split(), revision=run.revision(), column_kinds=recorded_kinds(run)
+        experiment,
+        offline=offline,
+        split=run.split(),
+        revision=run.revision(),
+        column_kinds=recorded_kinds(run),
+        pixels=run.pixels_path,
     )
     refuse_other_fingerprint(run, splits.fingerprint)
     return splits.sharing(recorded_shared(run))

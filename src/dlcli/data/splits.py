@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import prod
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,19 @@ import numpy as np
 
 from dlcli.data.fingerprint import fingerprint
 from dlcli.data.image_files import Survey, with_value_range
+from dlcli.data.pixels import stored_pixels
+from dlcli.data.size_plan import SizePlan, size_plan
 from dlcli.data.split import SplitExamples, drawn_splits, recorded_splits
 from dlcli.data.split_file import read_split_file
 from dlcli.errors import DataError
 from dlcli.runs.folder import REVISION
+from dlcli.runs.reporter import Log
 from dlcli.runtime.column_kinds import ColumnKind
 from dlcli.runtime.free_memory import MemoryShare, free_memory
 from dlcli.runtime.images import ImageFiles
 from dlcli.runtime.inputs import Images
 from dlcli.runtime.pixel_cache import PixelCache
-from dlcli.spec.data.data import ImageSettings
+from dlcli.spec.data.data import Data, ImageSettings
 from dlcli.spec.data.sources import Examples, Opened, Request, SourceSpec
 from dlcli.spec.data.sources.base import composed, no_labels, target_notes
 from dlcli.spec.data.sources.column_kinds import unusual_kinds
@@ -32,8 +35,14 @@ from dlcli.visible import listed
 MEMORY_SHARE = 0.25
 """Images up to this share of the free memory are decoded once; of a larger set, a training keeps as many as fit, and the
 others are read from their files in each epoch."""
+MEMORY_SHARE_SET = 0.75
+"""The same share where the spec sets `data.cache: memory`."""
 MOST_NAMED = 100
 """Maximum number of unreadable files that are named."""
+
+
+def unreported(line: str) -> None:
+    """Takes a line of a log that nobody reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +134,8 @@ def open_splits(
     split: dict[str, str] | None = None,
     revision: int = REVISION,
     column_kinds: Mapping[str, ColumnKind] | None = None,
+    pixels: Path | None = None,
+    log: Log = unreported,
 ) -> Splits:
     """Opens the source and returns its splits.
 
@@ -134,15 +145,21 @@ def open_splits(
         split: the split of each example as a run recorded it, by id; None to split by the spec.
         revision: the revision of the run whose examples are opened again.
         column_kinds: the kinds of columns that this run recorded.
+        pixels: the folder for `data.cache: disk`; None to decode the files each time.
+        log: takes the plan for the memory, before the pixels of a file are read.
 
     Raises:
-        DataError: the data cannot be read, or a required split has no examples or classes.
+        DataError: the data cannot be read or is larger than `data.cache` allows, or a required split has no examples or
+            classes.
     """
     data = experiment.data
     is_first = split is None
     if split is None and data.split.file:
         split = read_split_file(Path(data.split.file))
     opened = open_examples(experiment, offline=offline, split=split, revision=revision, column_kinds=column_kinds)
+    plan = _size_plan(opened.parts, data, pixels)
+    if plan is not None:
+        log(plan.line())
     opened, faults = _readable(opened, data.on_error, data.skip_budget) if is_first else (opened, [])
     _refuse_unfit(opened, experiment)
     splits = drawn_splits(opened, experiment) if split is None else recorded_splits(opened, split, experiment)
@@ -150,7 +167,11 @@ def open_splits(
     notes = [*opened.notes, *_notes(splits, opened, experiment.task), *image_notes]
     notes += _note_of_left_out(splits, opened) if split is not None else []
     survey, memory = Survey(), MemoryShare(MEMORY_SHARE)
-    in_memory = splits.changed(lambda examples: with_targets(_decoded(examples, survey, memory), experiment.task))
+    plan = _size_plan(splits.distinct, data, pixels)
+    if is_first and data.cache == "memory" and plan is not None and plan.shape and not plan.fits:
+        raise DataError(plan.refusal())
+    decoded = partial(_decoded, survey=survey, memory=memory, cache=data.cache, pixels=pixels)
+    in_memory = splits.changed(lambda examples: with_targets(decoded(examples), experiment.task))
     if is_first:
         survey.refuse_incomplete()
         notes += survey.notes()
@@ -317,16 +338,29 @@ def with_targets(examples: Examples, task: Task) -> Examples:
     return examples if task.output.reads_labels else replace(examples, targets=task.output.targets(examples.inputs))
 
 
-def _decoded(examples: Examples, survey: Survey, memory: MemoryShare) -> Examples:
+def _size_plan(parts: Mapping[str, Examples], data: Data, pixels: Path | None) -> SizePlan | None:
+    cache = "none" if data.cache == "disk" and pixels is None else data.cache
+    inputs = {part: examples.inputs for part, examples in parts.items()}
+    return size_plan(inputs, cache=cache, share=_memory_share(data.cache), folder=pixels)
+
+
+def _memory_share(cache: str) -> float:
+    """Returns the share of the free memory that pixels may take."""
+    return MEMORY_SHARE_SET if cache == "memory" else MEMORY_SHARE
+
+
+def _decoded(examples: Examples, *, survey: Survey, memory: MemoryShare, cache: str, pixels: Path | None) -> Examples:
     """Returns the examples with image files decoded, if the pixels fit in memory; else with a cache for some of them."""
     inputs = examples.inputs
     if not isinstance(inputs, ImageFiles):
         if isinstance(inputs, Images):
             survey.look_at_arrays(inputs.values, examples.ids)
         return examples
-    if not fits_in_memory(len(inputs) * prod(inputs.shape) * np.dtype(inputs.dtype).itemsize):
+    if cache == "disk" and pixels is not None:
+        return replace(examples, inputs=replace(inputs, cache=stored_pixels(inputs, pixels, survey)))
+    if cache in ("none", "disk") or inputs.memory_bytes > _memory_share(cache) * free_memory():
         survey.sample(inputs)
-        cache = PixelCache(len(inputs), inputs.shape, inputs.dtype, memory)
-        return replace(examples, inputs=replace(inputs, cache=cache))
-    pixels = survey.decode(inputs)
-    return replace(examples, inputs=replace(inputs, decoded=pixels) if inputs.image.is_deep else Images(pixels))
+        kept = None if cache in ("none", "disk") else PixelCache(len(inputs), inputs.shape, inputs.dtype, memory)
+        return replace(examples, inputs=replace(inputs, cache=kept))
+    decoded = survey.decode(inputs)
+    return replace(examples, inputs=replace(inputs, decoded=decoded) if inputs.image.is_deep else Images(decoded))

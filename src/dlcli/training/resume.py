@@ -36,6 +36,7 @@ SchedulePolicy = Literal["continue", "stretch", "rewarm"]
 WITHOUT_EFFECT = (
     "training.checkpoint_minutes",
     "training.features.disk_gb",
+    "data.cache",
     "hardware.steps_per_execution",
     "hardware.resources",
 )

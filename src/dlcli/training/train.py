@@ -180,7 +180,7 @@ def _tell_rounding(first: dict[str, Any], current: dict[str, Any], log: Log) -> 
 def _opened(run: RunFolder, experiment: Experiment, device: Device, log: Log, *, offline: bool) -> tuple[Experiment, Splits]:
     """Opens the data for the first time: returns the resolved experiment and the splits, both recorded in the run folder."""
     experiment = prepared(experiment, offline=offline)
-    splits = open_splits(experiment, offline=offline)
+    splits = open_splits(experiment, offline=offline, pixels=run.pixels_path, log=log)
     _tell_data(splits, log)
     experiment = resolved_for(experiment, splits, device)
     scale = target_scale(experiment, splits)

@@ -31,6 +31,8 @@ class Facts:
     has_test: bool | None = False
     image: bool = False
     has_labels: bool = True
+    examples: int | None = None
+    """Number of examples of all splits."""
 
     @property
     def gives_rows(self) -> bool:
