@@ -53,6 +53,7 @@ _FIELDS = {
     ("Source", "folder"): "path: /photos",
     ("Source", "image_table"): "path: /labels.csv, image: file, target: label",
     ("Source", "csv"): "path: /rows.csv, target: price",
+    ("Source", "parquet"): "path: /rows.parquet, target: price",
     ("Source", "npz"): "path: /arrays.npz",
 }
 

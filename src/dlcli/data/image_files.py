@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -162,7 +162,7 @@ class Survey:
                 self._look_at(path, picture)
         self.total += len(files)
 
-    def look_at_arrays(self, images: Array, ids: list[str]) -> None:
+    def look_at_arrays(self, images: Array, ids: Sequence[str]) -> None:
         """Counts the single-colour images in an array `(n, height, width, channels)`; checks at most 20,000 images."""
         places = _spaced(len(images), SAMPLED_ARRAYS)
         for start in range(0, len(places), 256):

@@ -28,6 +28,7 @@ from dlcli.spec.data.data import Data, ImageSettings
 from dlcli.spec.data.sources import Examples, Opened, Request, SourceSpec
 from dlcli.spec.data.sources.base import composed, no_labels, target_notes
 from dlcli.spec.data.sources.column_kinds import unusual_kinds
+from dlcli.spec.data.sources.row_ids import names_in
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Task
 from dlcli.visible import listed
@@ -235,7 +236,7 @@ def _without_labels(opened: Opened) -> Opened:
 
 
 def _names_all(split: dict[str, str], opened: Opened) -> bool:
-    return split.keys() <= {name for examples in opened.parts.values() for name in examples.ids}
+    return split.keys() <= {name for examples in opened.parts.values() for name in names_in(examples.ids, split)}
 
 
 def _readable(opened: Opened, on_error: str, budget: float) -> tuple[Opened, list[str]]:

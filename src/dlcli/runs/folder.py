@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -258,7 +258,7 @@ class RunFolder(RunPaths):
             raise DamagedFile(f"{path}: has the unknown split {unknown_split[:40]!r}; splits are {', '.join(SPLITS)}")
         return {row["id"]: row["split"] for row in rows}
 
-    def write_split(self, ids_by_split: dict[str, list[str]]) -> None:
+    def write_split(self, ids_by_split: Mapping[str, Sequence[str]]) -> None:
         """Replaces `split.csv` by the ids of each split."""
         rows = ((example, split_name) for split_name, split_ids in ids_by_split.items() for example in split_ids)
         write_table(self.split_path, ("id", "split"), rows)

@@ -40,6 +40,8 @@ from dlcli.tasks import Decisions, Task
 
 _MOST_BYTES = 100_000_000
 """The most bytes of predictions that the helper process gets; they are in memory twice then."""
+_ID_BYTES = 100
+"""Bytes of the id of an example in memory."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ def _begin(
 def _written(folder: Path, evaluation: Evaluation) -> Work[None]:
     """Has the files of an evaluation written, by the helper process unless it would need too much memory."""
     scores = evaluation.outcome.scores
-    if scores is not None and scores.nbytes > _MOST_BYTES:
+    if scores is not None and scores.nbytes + _ID_BYTES * len(evaluation.outcome) > _MOST_BYTES:
         return Work(partial(write_evaluation, folder, evaluation))
     return submit(write_evaluation, folder, evaluation)
 
@@ -244,7 +246,7 @@ def predict_examples(experiment: Experiment, scored_data: ScoredData, model: Any
             f"the model's output for {len(not_finite):,} of {len(scores):,} examples of {scored_data.name} is not a number,"
             f" first for {examples.ids[not_finite[0]]}: they cannot be scored"
         )
-    return Outcome(experiment.task, scored_data.name, examples.ids, scored_data.classes, examples.targets, scores)
+    return Outcome(experiment.task, scored_data.name, list(examples.ids), scored_data.classes, examples.targets, scores)
 
 
 def with_losses(experiment: Experiment, outcome: Outcome) -> Outcome:

@@ -30,6 +30,7 @@ from dlcli.runtime.device import Device, joined, use_devices
 from dlcli.runtime.engine import new_session
 from dlcli.runtime.helper_process import submit
 from dlcli.score.evaluate import begin_evaluation
+from dlcli.spec.data.sources.row_ids import recorded_names
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import LoadedSpec, to_yaml
 from dlcli.spec.support import refuse_unsupported, words_against
@@ -188,7 +189,7 @@ def _opened(run: RunFolder, experiment: Experiment, device: Device, log: Log, *,
         log(scale_in_words(scale, splits.classes))
     run.write_spec(to_yaml(experiment))
     run.write_data(splits.describe() | {"leaks": leak_facts(splits), "gaps": gaps_of(splits.train.inputs)})
-    run.write_split({name: examples.ids for name, examples in splits.distinct.items()})
+    run.write_split({name: recorded_names(examples.ids) for name, examples in splits.distinct.items()})
     return experiment, splits
 
 

@@ -173,7 +173,7 @@ def _layers_fit_images(experiment: Experiment) -> Iterator[Finding]:
 
 def _layers_fit_tables(experiment: Experiment) -> Iterator[Finding]:
     """How many columns a table has is known once it is opened; that it has no height and width is known before."""
-    if getattr(experiment.data.source, "kind", "") == "csv":
+    if getattr(experiment.data.source, "kind", "") in ("csv", "parquet"):
         for place, message in experiment.model.faults_of_rows():
             yield ("model", *place), message
 
@@ -219,7 +219,7 @@ def _augmentation_leaves_targets(experiment: Experiment) -> Iterator[Finding]:
 
 def _gives_no_images(experiment: Experiment, facts: Facts) -> bool:
     """Whether the source gives rows of numbers; arrays of numbers with height, width and channels may be pixels."""
-    return facts.gives_rows or getattr(experiment.data.source, "kind", "") == "csv"
+    return facts.gives_rows or getattr(experiment.data.source, "kind", "") in ("csv", "parquet")
 
 
 def _output_is_not_repeated(experiment: Experiment) -> Iterator[Finding]:

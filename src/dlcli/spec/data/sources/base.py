@@ -11,6 +11,7 @@ from unicodedata import normalize
 
 from dlcli.errors import DataError
 from dlcli.spec.base import Shape, Spec
+from dlcli.spec.data.sources.row_ids import ids_at
 from dlcli.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Examples:
 
     inputs: Inputs
     targets: Array
-    ids: list[str]
+    ids: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,7 +74,7 @@ class Examples:
         """Returns the examples at some places."""
         if len(places) == len(self) and (places == range(len(self))).all():
             return self
-        return Examples(self.inputs.take(places), self.targets[places], [self.ids[place] for place in places])
+        return Examples(self.inputs.take(places), self.targets[places], ids_at(self.ids, places))
 
 
 @dataclass(frozen=True)
