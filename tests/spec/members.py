@@ -54,6 +54,7 @@ _FIELDS = {
     ("Source", "image_table"): "path: /labels.csv, image: file, target: label",
     ("Source", "csv"): "path: /rows.csv, target: price",
     ("Source", "parquet"): "path: /rows.parquet, target: price",
+    ("Source", "huggingface"): "path: /set, target: label",
     ("Source", "npz"): "path: /arrays.npz",
 }
 

@@ -139,7 +139,7 @@ def test_wrong_columns_and_values_are_named(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.parquet", table.append_column("name", pa.array([f"row {row}" for row in range(100)])))
     faults = dict(source(path, "yy", drop=["prise"]).faults())
     assert faults["target"] == "the file has no column `yy`; did you mean `y`?"
-    assert faults["drop"] == "column `dates` holds timestamp[s], which is neither numbers nor text; list it in `drop`"
+    assert faults["drop"] == "column `dates` holds timestamp[ms], which is neither numbers nor text; list it in `drop`"
     assert "did you mean `price`?" in str(list(source(path, drop=["prise", "dates"]).faults()))
     assert "column `name` has more than 20 different values in the first 100 rows" in refusal(
         source(path, drop=["dates", "price"], max_categories=20)
