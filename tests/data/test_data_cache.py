@@ -12,6 +12,7 @@ from trainings import losses, trained, write_pngs, write_spec
 from dlcli.data.size_plan import size_plan
 from dlcli.data.splits import Splits, open_splits
 from dlcli.errors import DataError
+from dlcli.runs.reporter import Reporter
 from dlcli.runtime.images import ImageFiles
 from dlcli.runtime.inputs import Arrays
 from dlcli.runtime.pixel_cache import PixelCache
@@ -19,6 +20,7 @@ from dlcli.runtime.pixel_file import KEPT_DAYS, PixelFile
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sizes import size_in_words
 from dlcli.spec.load import load
+from dlcli.training.resume import resume
 
 CNN = "{kind: cnn, layers: [{kind: conv2d, filters: 2, kernel_size: 3}, flatten]}"
 
@@ -137,3 +139,12 @@ def test_sizes_are_rounded_to_two_digits_below_ten() -> None:
     assert [size_in_words(size) for size in (999, 1000, 115_008, 9_960_000, 7_526_400_000)] == [
         "999 bytes", "1.0 KB", "115 KB", "10 MB", "7.5 GB",
     ]  # fmt: skip
+
+
+def test_a_resumed_training_with_pixels_on_the_disk_ends_with_the_bits_of_an_uninterrupted_one(spec: Path) -> None:
+    whole = trained(spec, ["training.epochs=2"])
+    run = trained(spec, ["training.epochs=1", "data.cache=disk"])
+    for path in (run.path.parents[1] / ".pixels").glob("*"):
+        path.unlink()  # as after a month: they are written again
+    resume(run, Reporter(), overrides=["training.epochs=2"], schedule=None, offline=True)
+    assert losses(run) == losses(whole)

@@ -279,7 +279,9 @@ def _faster_reading(facts: StageFacts) -> list[str]:
     stored = inputs.stored_size(0)
     if isinstance(inputs.cache, PixelFile):
         return ["the pixels are read from the disk (`data.cache: disk`): a faster disk, or more free memory"]
-    if fits_in_memory(size):
+    if inputs.cache is None and inputs.decoded is None:
+        advice = ["`data.cache: auto` keeps the pixels in memory as far as they fit, `disk` all of them in a file"]
+    elif fits_in_memory(size):
         advice = []  # it did not when the data was opened
     else:
         kept_files = 0 if inputs.cache is None else inputs.cache.kept_files

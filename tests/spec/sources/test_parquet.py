@@ -14,12 +14,14 @@ from trainings import losses, trained, write_spec
 from dlcli.data.fingerprint import fingerprint
 from dlcli.data.splits import open_splits
 from dlcli.errors import DataError
+from dlcli.runs.reporter import Reporter
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.data.sources.csv import Csv
 from dlcli.spec.data.sources.parquet import Parquet
 from dlcli.spec.data.sources.parquet_parts import unit_hashes
 from dlcli.spec.data.sources.row_ids import RowIds
 from dlcli.spec.load import load
+from dlcli.training.resume import resume
 from spec.sources.opening import opened, request
 
 
@@ -187,3 +189,11 @@ def test_computed_ids_have_the_fingerprint_of_listed_ones() -> None:
     )
     assert ids == list(ids)
     assert ids[2:4] == ["train/2", "train/3"]
+
+
+def test_a_resumed_training_ends_with_the_bits_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.parquet", rows())
+    spec = write_spec(tmp_path, f"{{kind: parquet, path: {path}, target: y, drop: [price]}}", task="binary")
+    run = trained(spec, ["training.epochs=1"])
+    resume(run, Reporter(), overrides=["training.epochs=2"], schedule=None, offline=True)
+    assert losses(run) == losses(trained(spec, ["training.epochs=2"]))
