@@ -306,7 +306,7 @@ def test_what_only_looks_like_more_classes_columns_or_an_encoding_is_told(here: 
 
 def test_names_of_image_files_and_words_for_gaps_are_reported(here: Path) -> None:
     Path("names.csv").write_text("file,y\n" + "".join(f"p{row}.jpg,{'ab'[row % 2]}\n" for row in range(40)))
-    assert "file holds names of image files, which are not opened; `kind: folder` reads" in refused(
+    assert "file holds names of image files, which are not opened; `kind: image_table` reads" in refused(
         "--data", "names.csv", "--target", "y"
     )
     Path("gaps.csv").write_text("x,y\n" + "".join(f"{row if row % 9 else '<1'},{'ab'[row % 2]}\n" for row in range(40)))

@@ -230,3 +230,21 @@ def test_a_shared_input_has_a_name_that_no_column_has() -> None:
     (name,) = InputLayout.of(kinds_of(columns)).shared
     assert name == "numbers__"
     keras.Model(*column_inputs(columns, "standard"))
+
+
+@pytest.mark.parametrize("normalize", ["none", "standard", "unit", "symmetric"])
+@pytest.mark.parametrize("columns", [1, 2, 7])
+def test_the_scale_of_blocks_of_rows_has_the_bits_of_that_of_the_whole_table(
+    normalize: Any, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlcli.spec.data.sources.column_kinds import number
+
+    random = np.random.default_rng(columns)
+    table = [
+        np.where(random.random(2001) < 0.1, np.nan, 1e3 * random.normal(size=2001)).astype("float32") for _ in range(columns)
+    ]
+    monkeypatch.setattr(number, "_BLOCK_ROWS", 10**9)
+    whole = number._scale(table, normalize)
+    monkeypatch.setattr(number, "_BLOCK_ROWS", 500)
+    for ours, theirs in zip(number._scale(table, normalize), whole, strict=True):
+        assert ours.tobytes() == theirs.tobytes()

@@ -69,3 +69,19 @@ def test_grants_end_at_a_share_of_the_memory_that_is_free_without_them(monkeypat
     free[0] -= 250
     assert not share.grant(1)
     assert not MemoryShare(0.0).grant(1)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_limit_of_a_group_that_the_process_was_put_into_counts_too(
+    groups: Path, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    own = groups / ("memory" if version == 1 else "") / "job" / "step"
+    own.mkdir(parents=True)
+    line = "4:cpu,cpuacct:/\n7:memory:/job/step\n" if version == 1 else "0::/job/step\n"
+    (groups / "own").write_text(line)
+    monkeypatch.setattr(free_memory, "_OWN_GROUPS", groups / "own")
+    names = ("limit_in_bytes", "usage_in_bytes") if version == 1 else ("max", "current")
+    for name, text in zip(names, ("500", "200"), strict=True):
+        (own.parent / f"memory.{name}").write_text(text)
+    assert free_memory.free_memory() == 300
+    assert free_memory.container_limit() == 500

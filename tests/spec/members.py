@@ -68,7 +68,10 @@ _FIELDS = {
     ("Source", "playground"): "name: spiral",
     ("Source", "tfds"): "name: mnist",
     ("Source", "folder"): "path: /photos",
+    ("Source", "image_table"): "path: /labels.csv, image: file, target: label",
     ("Source", "csv"): "path: /rows.csv, target: price",
+    ("Source", "parquet"): "path: /rows.parquet, target: price",
+    ("Source", "huggingface"): "path: /set, target: label",
     ("Source", "npz"): "path: /arrays.npz",
 }
 

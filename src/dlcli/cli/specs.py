@@ -84,7 +84,7 @@ def _checked(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[dict
         else:
             facts = {"file": str(file), "name": experiment.name, "task": experiment.task.name, "model": experiment.model.kind}
             classes = experiment.data.facts(experiment.task).classes
-            notes = [*experiment.data.source.notes(), *notes_on_characters(experiment, classes)]
+            notes = [*experiment.data.notes(experiment.task), *notes_on_characters(experiment, classes)]
             good.append(facts | {"notes": notes})
     return good, faults
 

@@ -9,6 +9,9 @@ from dlcli.runtime.inputs import array_bytes
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.data.sources.part_names import SPLITS
 
+_BLOCK = 65_536
+"""Ids that are joined at once."""
+
 
 def fingerprint(splits: Mapping[str, Examples]) -> str:
     """Returns a SHA-256 over every split's ids, labels and inputs; image files count by their bytes, not their pixels.
@@ -21,7 +24,11 @@ def fingerprint(splits: Mapping[str, Examples]) -> str:
     digest = hashlib.sha256()
     for name in [name for name in SPLITS if name in splits]:
         examples = splits[name]
-        digest.update(f"{name}\0{chr(0).join(examples.ids)}\0".encode())
+        digest.update(f"{name}\0".encode())
+        for start in range(0, len(examples.ids), _BLOCK):
+            separator = "\0" if start else ""
+            digest.update(f"{separator}{chr(0).join(examples.ids[start : start + _BLOCK])}".encode())
+        digest.update(b"\0")
         digest.update(array_bytes(examples.targets))
         for column, content in examples.inputs.content():
             digest.update(column.encode())

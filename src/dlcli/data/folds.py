@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,10 +19,12 @@ class Folds:
     Attributes:
         numbers: the fold of each example by its id, 1 to `data.split.folds`; 0 for the held-out examples.
         held_out: the examples that are in no fold, on which an ensemble of the folds is scored; None if all are in folds.
+        groups: the group of each of these examples by its id; empty where examples are not split by groups.
     """
 
     numbers: dict[str, int]
     held_out: Examples | None
+    groups: dict[str, str] = field(default_factory=dict)
 
 
 def fold_numbers(opened: Opened, experiment: Experiment) -> Folds:
@@ -47,7 +49,13 @@ def fold_numbers(opened: Opened, experiment: Experiment) -> Folds:
     if (numbers == 0).any():
         held_out = source.take(np.flatnonzero(numbers == 0))
     ids |= dict.fromkeys(held_out.ids if held_out else (), 0)
-    return Folds(ids, held_out and with_targets(held_out, experiment.task))
+    groups = {
+        name: group
+        for examples in (source, held_out)
+        if examples is not None and examples.groups is not None
+        for name, group in zip(examples.ids, examples.groups.tolist(), strict=True)
+    }
+    return Folds(ids, held_out and with_targets(held_out, experiment.task), groups)
 
 
 def open_folds(experiment: Experiment, *, offline: bool = False) -> Folds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -65,7 +65,7 @@ def _with_groups(examples: Examples, settings: GroupSettings, part: str) -> Exam
     return replace(examples, groups=np.array(groups, dtype=object))
 
 
-def _by_name(ids: list[str], pattern: str) -> list[str | None]:
+def _by_name(ids: Sequence[str], pattern: str) -> list[str | None]:
     """Returns what the first parenthesis of the expression matches in each file's name, None where it does not match.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -135,15 +136,23 @@ class Survey:
         Raises:
             DataError: a file cannot be read.
         """
-        self._image = files.image
         pixels = np.empty((len(files), *files.shape), dtype=files.dtype)
+        self.decode_to(files, pixels.__setitem__)
+        return pixels
+
+    def decode_to(self, files: ImageFiles, keep: Callable[[int, Array], None]) -> None:
+        """Decodes all files, passes the position and the pixels of each to `keep`, and records the findings.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        self._image = files.image
         for place, (path, picture) in enumerate(files.pictures()):
             if isinstance(picture, str):
                 raise DataError(f"{path}: {picture}")
-            pixels[place] = picture.pixels
+            keep(place, picture.pixels)
             self._look_at(path, picture)
         self.total += len(files)
-        return pixels
 
     def sample(self, files: ImageFiles) -> None:
         """Checks evenly spaced files; unreadable files are skipped here and reported when they are needed."""
@@ -153,7 +162,7 @@ class Survey:
                 self._look_at(path, picture)
         self.total += len(files)
 
-    def look_at_arrays(self, images: Array, ids: list[str]) -> None:
+    def look_at_arrays(self, images: Array, ids: Sequence[str]) -> None:
         """Counts the single-colour images in an array `(n, height, width, channels)`; checks at most 20,000 images."""
         places = _spaced(len(images), SAMPLED_ARRAYS)
         for start in range(0, len(places), 256):

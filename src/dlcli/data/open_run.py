@@ -116,6 +116,7 @@ def open_recorded(run: RunFolder, experiment: Experiment, *, offline: bool) -> S
         groups=run.groups(),
         revision=run.revision(),
         column_kinds=recorded_kinds(run),
+        pixels=run.pixels_path,
     )
     refuse_other_fingerprint(run, splits.fingerprint)
     return splits.sharing(recorded_shared(run))

@@ -44,6 +44,8 @@ def open_other(experiment: Experiment, run: RunFolder, path: Path, *, offline: b
         raise UsageError(f"--data: a {experiment.data.source.kind} source has no folder or file that --data could replace")
     for _, message in source.faults():
         raise DataError(f"--data: {message}" if str(path) in message else f"--data: {path}: {message}")
+    if not source.facts(experiment.task).takes(experiment.task):
+        raise DataError(f"--data: {path}: its labels do not fit `task: {experiment.task}`")
     request = Request(experiment.task, experiment.data.image, experiment.seed, offline, column_kinds=recorded_kinds(run))
     opened = open_source(source, request)
     if "test" not in opened.parts and len(opened.parts) > 1:

@@ -9,6 +9,7 @@ from dlcli.data.splits import open_examples
 from dlcli.errors import DataError
 from dlcli.runs import RunFolder
 from dlcli.spec.data.sources import Opened
+from dlcli.spec.data.sources.row_ids import names_in
 from dlcli.spec.experiment import Experiment
 
 
@@ -39,7 +40,7 @@ def is_copy(run: RunFolder, experiment: Experiment, *, offline: bool) -> bool:
     """Whether the source of an experiment holds exactly the examples of a run."""
     split = run.split()
     opened = _opened(run, experiment, split, offline=offline)
-    names = _names(opened)
+    names = _names(opened, split)
     recorded = run.data()
     unused = recorded.get("skipped", {}).get("count", 0) + recorded.get("excluded", 0)
     unused += sum(recorded.get("unused", {}).values())
@@ -52,11 +53,12 @@ def is_copy(run: RunFolder, experiment: Experiment, *, offline: bool) -> bool:
 
 
 def known_images(run: RunFolder, experiment: Experiment, *, offline: bool) -> int:
-    """Returns how many images of a folder source have the path of a training image of a run; 0 for other sources."""
-    if experiment.data.source.kind != "folder":
+    """Returns how many images of a source of files have the path of a training image of a run; 0 for other sources."""
+    if not experiment.data.source.has_files:
         return 0
-    trained = {name for name, part in run.split().items() if part == "train"}
-    return len(trained & _names(open_examples(experiment, offline=offline, split=None, revision=run.revision())))
+    split = run.split()
+    trained = {name for name, part in split.items() if part == "train"}
+    return len(trained & _names(open_examples(experiment, offline=offline, split=None, revision=run.revision()), split))
 
 
 def _opened(run: RunFolder, experiment: Experiment, split: dict[str, str], *, offline: bool) -> Opened:
@@ -64,8 +66,8 @@ def _opened(run: RunFolder, experiment: Experiment, split: dict[str, str], *, of
     return open_examples(experiment, offline=offline, split=split, revision=run.revision(), column_kinds=recorded_kinds(run))
 
 
-def _names(opened: Opened) -> set[str]:
-    return {name for examples in opened.parts.values() for name in examples.ids}
+def _names(opened: Opened, split: dict[str, str]) -> set[str]:
+    return {name for examples in opened.parts.values() for name in names_in(examples.ids, split)}
 
 
 def _fingerprint_in(opened: Opened, run: RunFolder, experiment: Experiment) -> str:

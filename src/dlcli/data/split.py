@@ -15,6 +15,7 @@ from dlcli.data.time_split import divided_by_time
 from dlcli.errors import DataError
 from dlcli.spec.data.sources import Examples, Opened
 from dlcli.spec.data.sources.part_names import SPLITS
+from dlcli.spec.data.sources.row_ids import names_in
 from dlcli.spec.data.split import TimeSettings
 from dlcli.spec.experiment import Experiment
 
@@ -237,7 +238,11 @@ def recorded_splits(opened: Opened, split: dict[str, str], experiment: Experimen
     by_split: dict[str, Examples] = {}
     unmatched = dict(split)
     for examples in opened.parts.values():
-        split_names = [unmatched.pop(example_id, "") for example_id in examples.ids]
+        names = names_in(examples.ids, split)
+        split_names = [unmatched.pop(example_id, "") for example_id in names]
+        if len(names) < len(examples):  # one name stands for all
+            by_split[split_names[0]] = examples
+            continue
         for name in SPLITS:
             positions = np.array([place for place, split_name in enumerate(split_names) if split_name == name], dtype="int64")
             if len(positions) and name in by_split:

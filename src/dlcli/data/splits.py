@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,26 @@ from dlcli.data.exclude import read_exclusion
 from dlcli.data.fingerprint import fingerprint
 from dlcli.data.groups import refuse_shared_groups, with_groups, with_recorded_groups
 from dlcli.data.image_files import Survey, with_value_range
+from dlcli.data.pixels import stored_pixels
+from dlcli.data.size_plan import SizePlan, size_plan
 from dlcli.data.split import SplitExamples, drawn_splits, recorded_splits, with_train_fraction
 from dlcli.data.split_column import with_parts_of_column
 from dlcli.data.split_file import read_split_file
 from dlcli.data.split_notes import split_notes
 from dlcli.errors import DataError
 from dlcli.runs.folder import REVISION
+from dlcli.runs.reporter import Log
 from dlcli.runs.split_groups import recorded_groups
 from dlcli.runtime.column_kinds import ColumnKind
 from dlcli.runtime.free_memory import MemoryShare, free_memory
 from dlcli.runtime.images import ImageFiles
 from dlcli.runtime.inputs import Images
 from dlcli.runtime.pixel_cache import PixelCache
-from dlcli.spec.data.data import ImageSettings
+from dlcli.spec.data.data import Data, ImageSettings
 from dlcli.spec.data.sources import Examples, Opened, Request, SourceSpec
 from dlcli.spec.data.sources.base import ROW, composed, no_labels, target_notes
 from dlcli.spec.data.sources.column_kinds import unusual_kinds
+from dlcli.spec.data.sources.row_ids import names_in
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.rules.characters import notes_on_characters
 from dlcli.tasks import Task
@@ -39,8 +42,14 @@ from dlcli.visible import listed
 MEMORY_SHARE = 0.25
 """Images up to this share of the free memory are decoded once; of a larger set, a training keeps as many as fit, and the
 others are read from their files in each epoch."""
+MEMORY_SHARE_SET = 0.75
+"""The same share where the spec sets `data.cache: memory`."""
 MOST_NAMED = 100
 """Maximum number of unreadable files that are named."""
+
+
+def unreported(line: str) -> None:
+    """Takes a line of a log that nobody reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +154,8 @@ def open_splits(
     groups: Mapping[str, str] | None = None,
     revision: int = REVISION,
     column_kinds: Mapping[str, ColumnKind] | None = None,
+    pixels: Path | None = None,
+    log: Log = unreported,
 ) -> Splits:
     """Opens the source and returns its splits.
 
@@ -155,9 +166,12 @@ def open_splits(
         groups: the group of each example as a run recorded it, by id.
         revision: the revision of the run whose examples are opened again.
         column_kinds: the kinds of columns that this run recorded.
+        pixels: the folder for `data.cache: disk`; None to decode the files each time.
+        log: takes the plan for the memory, before the pixels of a file are read.
 
     Raises:
-        DataError: the data cannot be read, or a required split has no examples or classes.
+        DataError: the data cannot be read or is larger than `data.cache` allows, or a required split has no examples or
+            classes.
     """
     data = experiment.data
     is_first = split is None
@@ -165,7 +179,9 @@ def open_splits(
         groups = recorded_groups(Path(data.split.file))
         split = read_exclusion(data.exclude).of_split(read_split_file(Path(data.split.file)))
     if is_first:
-        source = open_readable(experiment, offline=offline, split=split, column_kinds=column_kinds)
+        source = open_readable(
+            experiment, offline=offline, split=split, column_kinds=column_kinds, plan=partial(_report_plan, pixels, log)
+        )
     else:
         source = SourceExamples(
             open_examples(experiment, offline=offline, split=split, revision=revision, column_kinds=column_kinds)
@@ -183,7 +199,11 @@ def open_splits(
     notes += split_notes(splits, opened, experiment) if is_first else []
     notes += _note_of_left_out(splits, opened) if split is not None else []
     survey, memory = Survey(), MemoryShare(MEMORY_SHARE)
-    in_memory = splits.changed(lambda examples: _in_memory(examples, survey, memory, experiment.task))
+    plan = _size_plan(splits.distinct, data, pixels)
+    if is_first and data.cache == "memory" and plan is not None and plan.shape and not plan.fits:
+        raise DataError(plan.refusal())
+    decoded = partial(_decoded, survey=survey, memory=memory, cache=data.cache, pixels=pixels)
+    in_memory = splits.changed(lambda examples: _in_memory(decoded(examples), experiment.task))
     if is_first:
         survey.refuse_incomplete()
         notes += [*survey.notes(), *notes_on_characters(experiment, opened.classes)]
@@ -228,8 +248,16 @@ def open_readable(
     offline: bool,
     split: dict[str, str] | None = None,
     column_kinds: Mapping[str, ColumnKind] | None = None,
+    plan: Callable[[Opened, Data], None] | None = None,
 ) -> SourceExamples:
     """Returns the examples to split.
+
+    Args:
+        experiment: the experiment.
+        offline: whether nothing may be downloaded.
+        split: the split of each example by its id; None to split by the spec.
+        column_kinds: the kinds of columns that a run recorded.
+        plan: takes the opened source before the pixels of a file are read.
 
     Raises:
         DataError: the data cannot be read, has too many unreadable files, or does not fit the task.
@@ -237,6 +265,8 @@ def open_readable(
     data = experiment.data
     opened = open_examples(experiment, offline=offline, split=split, revision=REVISION, column_kinds=column_kinds)
     opened, excluded = read_exclusion(data.exclude).of_source(opened)
+    if plan is not None:
+        plan(opened, data)
     opened, faults = _readable(opened, data.on_error, data.skip_budget)
     opened = with_parts_and_groups(opened, experiment)
     _refuse_unfit(opened, experiment)
@@ -303,7 +333,7 @@ def _without_labels(opened: Opened) -> Opened:
 
 
 def _names_all(split: dict[str, str], opened: Opened) -> bool:
-    return split.keys() <= {name for examples in opened.parts.values() for name in examples.ids}
+    return split.keys() <= {name for examples in opened.parts.values() for name in names_in(examples.ids, split)}
 
 
 def _readable(opened: Opened, on_error: str, budget: float) -> tuple[Opened, list[str]]:
@@ -406,21 +436,40 @@ def with_targets(examples: Examples, task: Task) -> Examples:
     return examples if task.output.reads_labels else replace(examples, targets=task.output.targets(examples.inputs))
 
 
-def _in_memory(examples: Examples, survey: Survey, memory: MemoryShare, task: Task) -> Examples:
-    """Returns the examples decoded, with their targets and without the columns that decided the split."""
-    return replace(with_targets(_decoded(examples, survey, memory), task), side_columns={})
+def _in_memory(examples: Examples, task: Task) -> Examples:
+    """Returns decoded examples with their targets, and without the columns that decided the split."""
+    return replace(with_targets(examples, task), side_columns={})
 
 
-def _decoded(examples: Examples, survey: Survey, memory: MemoryShare) -> Examples:
+def _report_plan(pixels: Path | None, log: Log, opened: Opened, data: Data) -> None:
+    plan = _size_plan(opened.parts, data, pixels)
+    if plan is not None:
+        log(plan.line())
+
+
+def _size_plan(parts: Mapping[str, Examples], data: Data, pixels: Path | None) -> SizePlan | None:
+    cache = "none" if data.cache == "disk" and pixels is None else data.cache
+    inputs = {part: examples.inputs for part, examples in parts.items()}
+    return size_plan(inputs, cache=cache, share=_memory_share(data.cache), folder=pixels)
+
+
+def _memory_share(cache: str) -> float:
+    """Returns the share of the free memory that pixels may take."""
+    return MEMORY_SHARE_SET if cache == "memory" else MEMORY_SHARE
+
+
+def _decoded(examples: Examples, *, survey: Survey, memory: MemoryShare, cache: str, pixels: Path | None) -> Examples:
     """Returns the examples with image files decoded, if the pixels fit in memory; else with a cache for some of them."""
     inputs = examples.inputs
     if not isinstance(inputs, ImageFiles):
         if isinstance(inputs, Images):
             survey.look_at_arrays(inputs.values, examples.ids)
         return examples
-    if not fits_in_memory(len(inputs) * prod(inputs.shape) * np.dtype(inputs.dtype).itemsize):
+    if cache == "disk" and pixels is not None:
+        return replace(examples, inputs=replace(inputs, cache=stored_pixels(inputs, pixels, survey)))
+    if cache in ("none", "disk") or inputs.memory_bytes > _memory_share(cache) * free_memory():
         survey.sample(inputs)
-        cache = PixelCache(len(inputs), inputs.shape, inputs.dtype, memory)
-        return replace(examples, inputs=replace(inputs, cache=cache))
-    pixels = survey.decode(inputs)
-    return replace(examples, inputs=replace(inputs, decoded=pixels) if inputs.image.is_deep else Images(pixels))
+        kept = None if cache in ("none", "disk") else PixelCache(len(inputs), inputs.shape, inputs.dtype, memory)
+        return replace(examples, inputs=replace(inputs, cache=kept))
+    decoded = survey.decode(inputs)
+    return replace(examples, inputs=replace(inputs, decoded=decoded) if inputs.image.is_deep else Images(decoded))

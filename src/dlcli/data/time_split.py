@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -118,7 +118,7 @@ def _numbers(cells: list[str]) -> Array | None:
     return None if are_dates or not np.isfinite(numbers).all() else numbers
 
 
-def _days(cells: list[str], ids: list[str], settings: TimeSettings) -> Array:
+def _days(cells: list[str], ids: Sequence[str], settings: TimeSettings) -> Array:
     distinct = sorted(set(cells))
     try:
         form = find_format(distinct) if settings.format == "auto" else settings.format

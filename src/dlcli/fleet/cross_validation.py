@@ -15,6 +15,7 @@ from dlcli.runs.children import FoldsFile
 from dlcli.runs.files import write_table
 from dlcli.runs.layout import OUT_OF_FOLD
 from dlcli.runs.reporter import Log, Reporter
+from dlcli.runs.split_groups import GROUP
 from dlcli.spec.load import LoadedSpec, load_data, to_yaml
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ def _write_fold_table(run: RunFolder, children: Sequence[RunFolder], *, offline:
     from dlcli.data.folds import open_folds
 
     experiments = {child.experiment().data.split.repeat: child.experiment() for child in children}
-    numbers = {repeat: open_folds(experiment, offline=offline).numbers for repeat, experiment in sorted(experiments.items())}
+    folds = {repeat: open_folds(experiment, offline=offline) for repeat, experiment in sorted(experiments.items())}
+    numbers = {repeat: of_repeat.numbers for repeat, of_repeat in folds.items()}
+    groups = next(iter(folds.values())).groups | children[0].groups()
     first = next(iter(numbers.values()))
     own_validation = [name for name in children[0].split() if name not in first]
     rows: list[list[Any]] = [
@@ -92,7 +95,11 @@ def _write_fold_table(run: RunFolder, children: Sequence[RunFolder], *, offline:
         for name, fold in first.items()
     ]
     rows += [[name, "validation", *("" for _ in numbers)] for name in own_validation]
-    write_table(run.fold_table_path, ("id", "split", *(f"fold_of_repeat_{repeat}" for repeat in numbers)), rows)
+    columns = ("id", "split", *(f"fold_of_repeat_{repeat}" for repeat in numbers))
+    if groups:
+        rows = [[*row, groups.get(row[0], row[0])] for row in rows]
+        columns = (*columns, GROUP)
+    write_table(run.fold_table_path, columns, rows)
 
 
 def _score(
@@ -145,7 +152,7 @@ def out_of_fold(experiment: Experiment, splits: Splits, children: Sequence[RunFo
     if counts.min() != counts.max() or not counts.min():
         raise RunFailed(f"the folds do not cover each example equally often: {counts.min()} to {counts.max()} times")
     scores = (sums / counts.reshape(-1, *(1 for _ in sums.shape[1:]))).astype("float32")
-    outcome = Outcome(experiment.task, OUT_OF_FOLD, train.ids, splits.classes, train.targets, scores)
+    outcome = Outcome(experiment.task, OUT_OF_FOLD, list(train.ids), splits.classes, train.targets, scores, groups=train.groups)
     return with_losses(experiment, outcome)
 
 
@@ -165,7 +172,7 @@ def _test_scores(child: RunFolder, experiment: Experiment, splits: Splits) -> tu
     fold = {name for name, split in child.split().items() if split == "test"}
     examples = splits.train.take(np.array([place for place, name in enumerate(splits.train.ids) if name in fold]))
     model = load_model(child.model_path, output=splits.output_shape)
-    return examples.ids, predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
+    return list(examples.ids), predictions(model, prediction_batches(examples.inputs, experiment, len(examples)), experiment)
 
 
 def _content(batch: Batch, children: Sequence[RunFolder]) -> FoldsFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -10,7 +11,7 @@ from dlcli.data.balance import epoch_examples
 from dlcli.data.batches import prediction_batch
 from dlcli.data.open_run import open_run
 from dlcli.data.resolve import prepared
-from dlcli.data.splits import open_splits
+from dlcli.data.splits import Splits, open_splits
 from dlcli.errors import DataError, UsageError
 from dlcli.models.blocks import words_of
 from dlcli.models.network import Network, build_model, shape_model
@@ -78,7 +79,8 @@ def describe_spec(experiment: Experiment) -> Description:
     use_device(experiment.hardware, experiment.seed)
     experiment = prepared(experiment, offline=True)
     try:
-        splits = open_splits(experiment, offline=True)
+        plans: list[str] = []
+        splits = open_splits(experiment, offline=True, log=plans.append)
     except DataError as error:
         return _from_facts(experiment, error)
     data_settings = experiment.data
@@ -88,7 +90,15 @@ def describe_spec(experiment: Experiment) -> Description:
     resolved = experiment.model_copy(update={"data": data_settings.model_copy(update={"normalize": normalize})})
     batch = data_settings.examples_in_step(epoch_examples(experiment, splits))
     network = build_model(resolved, splits, load_weights=False, offline=True)
-    return _described(resolved, network.described, splits.describe(), batch, list(splits.notes), _stage_rows(resolved, network))
+    return _described(
+        resolved, network.described, _with_plan(splits, plans), batch, list(splits.notes), _stage_rows(resolved, network)
+    )
+
+
+def _with_plan(splits: Splits, plans: Sequence[str]) -> dict[str, Any]:
+    """Returns the facts on the data, with the plan for its memory as the first of the lines."""
+    facts = splits.describe()
+    return facts | {"lines": [*plans, *facts["lines"]]}
 
 
 def _from_facts(experiment: Experiment, error: DataError) -> Description:

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from dlcli.data.inputs import ARRAY_ENTRY, IMAGE_ENTRY, entry_name
-from dlcli.data.splits import Splits
+from dlcli.data.splits import Splits, fits_in_memory
 from dlcli.errors import RunFailed
 from dlcli.models.ensemble import combined_model, read_members
 from dlcli.models.targets import TargetScale, target_scale
 from dlcli.runs.folder import REVISION
 from dlcli.runtime.column_kinds import Encoding, Normalize
+from dlcli.runtime.encoded_rows import EncodedRows
 from dlcli.runtime.engine import keras
 from dlcli.runtime.inputs import Arrays, Inputs
 from dlcli.runtime.layers import single_layers
@@ -86,10 +87,15 @@ class Network:
         return self._head
 
     def encoded(self, inputs: Inputs) -> Inputs:
-        """Returns inputs in the form that `functional` takes."""
+        """Returns inputs in the form that `functional` takes.
+
+        Rows are encoded once, or batch by batch if all of them do not fit into memory; the features have the same bits.
+        """
         if self.encode is None:
             return inputs
         self.encode.jit_compile = False  # XLA does not support strings
+        if not fits_in_memory(4 * len(inputs) * int(self.encode.output_shape[-1])):
+            return EncodedRows(inputs, self.encode)
         return Arrays(self.encode.predict(ordered_batches(inputs, examples=len(inputs), batch_size=1024), verbose=0))
 
     def trains_head_alone(self, stage: Stage) -> bool:

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -272,7 +272,7 @@ class RunFolder(RunPaths):
         """
         return recorded_groups(self.split_path)
 
-    def write_split(self, ids_by_split: dict[str, list[str]], groups: Mapping[str, str] | None = None) -> None:
+    def write_split(self, ids_by_split: Mapping[str, Sequence[str]], groups: Mapping[str, str] | None = None) -> None:
         """Replaces `split.csv` by the ids of each split, with the group of each id where there are groups."""
         rows = ((example, split_name) for split_name, split_ids in ids_by_split.items() for example in split_ids)
         if groups:

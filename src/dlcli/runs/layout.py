@@ -81,6 +81,7 @@ README = "README.md"
 
 # Folders in a runs folder that hold no runs, and their files.
 FEATURES = ".features"
+PIXELS = ".pixels"
 RATE_SEARCHES = ".lr-find"
 RATE_CURVE = "curve.csv"
 RATE_PICTURE = "curve.png"
@@ -270,6 +271,11 @@ class RunPaths:
     def features_path(self) -> Path:
         """The features that the runs of a runs folder share."""
         return features_folder(self.path.parents[1])
+
+    @property
+    def pixels_path(self) -> Path:
+        """The decoded images that the runs of a runs folder share."""
+        return self.path.parents[1] / PIXELS
 
     def evaluation(self, split: str) -> Path:
         """Returns the folder of the scores of a split: train, validation or test, `out_of_fold`, or of other data (`data-...`).

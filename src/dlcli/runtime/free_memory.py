@@ -8,11 +8,13 @@ from threading import Lock
 import psutil
 
 _GROUPS = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
 _FILES = (
-    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+    ("", "memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat", "total_inactive_file"),
 )
-"""The limit, the use, the statistics, and the entry for file contents that can be dropped, in versions 2 and 1."""
+"""The controller, the limit, the use, the statistics, and the entry for file contents that can be dropped, in versions 2
+and 1."""
 
 
 def free_memory() -> int:
@@ -23,19 +25,31 @@ def free_memory() -> int:
 
 
 def container_limit() -> int | None:
-    """Returns the bytes that a container may use; None without a limit."""
-    limits = (_text(_GROUPS / files[0]).strip() for files in _FILES)
-    return next((int(limit) for limit in limits if limit.isdigit()), None)
+    """Returns the bytes that a container, or a control group in which the process is, may use; None without a limit."""
+    limits = [_text(folder / files[1]).strip() for files in _FILES for folder in _groups(files[0])]
+    return min((int(limit) for limit in limits if limit.isdigit()), default=None)
 
 
 def _container_room() -> int | None:
-    """Returns the free bytes of the control group of a container; None without a limit."""
-    for limit_file, use_file, statistics_file, entry in _FILES:
-        limit, use = (_text(_GROUPS / name).strip() for name in (limit_file, use_file))
-        if limit.isdigit() and use.isdigit():
-            statistics = dict(line.split(maxsplit=1) for line in _text(_GROUPS / statistics_file).splitlines() if " " in line)
-            return int(limit) - int(use) + int(statistics.get(entry, 0))
-    return None
+    """Returns the free bytes of the control group of a container, or of the process; None without a limit."""
+    rooms = []
+    for controller, limit_file, use_file, statistics_file, entry in _FILES:
+        for folder in _groups(controller):
+            limit, use = (_text(folder / name).strip() for name in (limit_file, use_file))
+            if limit.isdigit() and use.isdigit():
+                lines = _text(folder / statistics_file).splitlines()
+                statistics = dict(line.split(maxsplit=1) for line in lines if " " in line)
+                rooms.append(int(limit) - int(use) + int(statistics.get(entry, 0)))
+    return min(rooms, default=None)
+
+
+def _groups(controller: str) -> list[Path]:
+    """Returns the folder of a controller, that of the whole machine or container, and those of the groups of this process."""
+    root = _GROUPS / controller
+    lines = [line.split(":", 2) for line in _text(_OWN_GROUPS).splitlines()]
+    paths = [path.strip("/") for _, controllers, path in lines if controller in controllers.split(",")]
+    nested = [folder for path in paths if path for folder in (root / path, *(root / path).parents) if root in folder.parents]
+    return [root, *nested]
 
 
 def _text(path: Path) -> str:

@@ -12,6 +12,7 @@ import struct
 import threading
 import zlib
 from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -105,8 +106,8 @@ def read_image(path: str, settings: Settings) -> Array:
     return read_picture(path, settings).pixels
 
 
-def read_picture(path: str, settings: Settings) -> Picture:
-    """Returns a file's pixels with facts about the file.
+def read_picture(path: str | BytesIO, settings: Settings) -> Picture:
+    """Returns a file's pixels with facts about the file, which may be in memory.
 
     Raises:
         UnreadableImage: the file is empty, damaged, too large, or no image.
@@ -133,8 +134,9 @@ def read_picture(path: str, settings: Settings) -> Picture:
         raise UnreadableImage(words) from None
 
 
-def _not_an_image(path: str) -> str:
-    return "an empty file" if os.path.getsize(path) == 0 else f"not an image of a supported type ({', '.join(FORMATS)})"
+def _not_an_image(path: str | BytesIO) -> str:
+    size = os.path.getsize(path) if isinstance(path, str) else len(path.getbuffer())
+    return "an empty file" if size == 0 else f"not an image of a supported type ({', '.join(FORMATS)})"
 
 
 def _refuse_large(file: Image.Image, settings: Settings) -> float:
@@ -160,7 +162,7 @@ def _refuse_large(file: Image.Image, settings: Settings) -> float:
     return size / 1e6
 
 
-def _picture(path: str, file: Image.Image, settings: Settings) -> Picture:
+def _picture(path: str | BytesIO, file: Image.Image, settings: Settings) -> Picture:
     several, deep = _has_several_frames(file), is_deep(file)
     if deep and settings.value_range is not None:
         values, alpha = deep_values(path, file)
@@ -274,7 +276,7 @@ def _raw_mode(file: Image.Image) -> str:
     return str(raw).replace("16N", "16L") if isinstance(raw, str) else ""
 
 
-def deep_values(path: str, file: Image.Image) -> tuple[Array, Array | None]:
+def deep_values(path: str | BytesIO, file: Image.Image) -> tuple[Array, Array | None]:
     """Returns a deep file's values, float32 `(height, width, 1 or 3)`, and its opacity `(height, width)`, 0 to 1, if any.
 
     Raises:

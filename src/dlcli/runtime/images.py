@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b, sha256
+from math import prod
 from pathlib import Path
 from threading import local
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
@@ -33,6 +34,7 @@ from dlcli.runtime.image_reader import (
 from dlcli.runtime.inputs import Inputs, Kind, not_zero
 from dlcli.runtime.jpeg_data import missing_part
 from dlcli.runtime.pixel_cache import PixelCache
+from dlcli.runtime.pixel_file import PixelFile
 from dlcli.upstream.pillow import silence_libtiff
 
 if TYPE_CHECKING:
@@ -89,13 +91,13 @@ class ImageFiles(Inputs):
         paths: the files.
         image: the settings for reading them.
         decoded: their pixels `(n, height, width, channels)` if they are all kept in memory.
-        cache: keeps the pixels of some of them in memory; None to read the files each time.
+        cache: keeps the pixels of some of them in memory, or of all on the disk; None to read the files each time.
     """
 
     paths: tuple[str, ...]
     image: ImageOptions
     decoded: Array | None = None
-    cache: PixelCache | None = None
+    cache: PixelCache | PixelFile | None = None
     kind: ClassVar[Kind] = "images"
     in_files: ClassVar[bool] = True
 
@@ -112,6 +114,16 @@ class ImageFiles(Inputs):
     def dtype(self) -> str:
         """The type of the pixels: `uint8`, or `float32` for deep images."""
         return "float32" if self.image.is_deep else "uint8"
+
+    @property
+    def memory_bytes(self) -> int:
+        """The bytes of the decoded pixels of all files."""
+        return len(self) * prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def dtype_name(self) -> str:
+        """The type of the pixels."""
+        return self.dtype
 
     def take(self, places: Array) -> ImageFiles:
         """Returns the files at the given positions."""
@@ -202,7 +214,7 @@ class ImageFiles(Inputs):
 
     def expect_repeats(self) -> None:
         """Keeps the pixels of files that are read from now on, as far as the memory allows."""
-        if self.cache is not None:
+        if isinstance(self.cache, PixelCache):
             self.cache.is_open = True
 
     def keys(self, places: Array) -> list[Any]:

@@ -70,6 +70,16 @@ class Inputs(ABC):
         """Whether an example is a row of a table or of numbers: equal rows may be a coincidence."""
         return self.shape is None or len(self.shape) == 1
 
+    @property
+    def memory_bytes(self) -> int:
+        """The bytes of all examples in memory; of texts, those of the references to them."""
+        return sum(column.nbytes for column in self.columns.values())
+
+    @property
+    def dtype_name(self) -> str:
+        """The type of the values; empty for columns of several types."""
+        return ""
+
     @abstractmethod
     def take(self, places: Array) -> Self:
         """Returns the inputs of the examples at the given places."""
@@ -149,6 +159,16 @@ class Arrays(Inputs):
     def shape(self) -> tuple[int, ...]:
         """The shape of one example."""
         return tuple(self.values.shape[1:])
+
+    @property
+    def memory_bytes(self) -> int:
+        """The bytes of all values."""
+        return int(self.values.nbytes)
+
+    @property
+    def dtype_name(self) -> str:
+        """The type of the values."""
+        return str(self.values.dtype)
 
     def take(self, places: Array) -> Self:
         """Returns the arrays at the given places."""

@@ -42,6 +42,8 @@ from dlcli.tasks import Decisions, Task
 
 _MOST_BYTES = 100_000_000
 """The most bytes of predictions that the helper process gets; they are in memory twice then."""
+_ID_BYTES = 100
+"""Bytes of the id of an example in memory."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,7 @@ def score_predictions(
 def _written(folder: Path, evaluation: Evaluation) -> Work[None]:
     """Has the files of an evaluation written, by the helper process unless it would need too much memory."""
     scores = evaluation.outcome.scores
-    if scores is not None and scores.nbytes > _MOST_BYTES:
+    if scores is not None and scores.nbytes + _ID_BYTES * len(evaluation.outcome) > _MOST_BYTES:
         return Work(partial(write_evaluation, folder, evaluation))
     return submit(write_evaluation, folder, evaluation)
 
@@ -278,7 +280,7 @@ def predict_examples(experiment: Experiment, scored_data: ScoredData, model: Any
     return Outcome(
         experiment.task,
         scored_data.name,
-        examples.ids,
+        list(examples.ids),
         scored_data.classes,
         examples.targets,
         scores,
@@ -293,7 +295,7 @@ def _members(experiment: Experiment, scored_data: ScoredData, model: Any) -> Mem
     plain = Outcome(
         experiment.task,
         scored_data.name,
-        examples.ids,
+        list(examples.ids),
         scored_data.classes,
         examples.targets,
         None,

@@ -17,6 +17,7 @@ from dlcli.score.outcome import Outcome
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.data.sources.csv import Csv
 from dlcli.spec.data.sources.folder import Folder
+from dlcli.spec.data.sources.image_table import ImageTable
 from dlcli.spec.data.sources.metadata import METADATA, read_metadata
 from dlcli.spec.training.metrics import MetricSpec
 
@@ -108,6 +109,10 @@ def columns_of(source: Any, examples: Examples, requested: Sequence[str]) -> dic
     """
     if isinstance(source, Csv):
         return _csv_columns(source, examples, requested)
+    if isinstance(source, ImageTable):
+        cells, names = source.columns_of(examples.ids, requested)
+        _refuse_unknown(requested, names, "the table")
+        return cells
     if isinstance(source, Folder):
         return _metadata(Path(source.path), examples, requested)
     raise UsageError(f"--slice: a {source.kind} source has no columns to slice by")

@@ -37,11 +37,12 @@ SchedulePolicy = Literal["continue", "stretch", "rewarm"]
 WITHOUT_EFFECT = (
     "training.checkpoint_minutes",
     "training.features.disk_gb",
+    "data.cache",
     "hardware.steps_per_execution",
     "hardware.resources",
 )
 """Fields that cannot change what a training gives."""
-PLACES = ("data.source.path", "data.source.validation", "data.source.test")
+PLACES = ("data.source.path", "data.source.validation", "data.source.test", "data.source.folder")
 """Where the data is: a run may find a copy of it elsewhere, whose fingerprint is compared."""
 SPREADING = ("hardware.strategy", "hardware.devices", "hardware.device")
 """Fields that change its rounding, and the draws of dropout: a run must be able to move to another machine."""

@@ -18,6 +18,7 @@ from dlcli.runs.speed import Bound, StageSpeed, write_stage_speed
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.images import ImageFiles
 from dlcli.runtime.inputs import Inputs
+from dlcli.runtime.pixel_file import PixelFile
 from dlcli.runtime.stream import Augmentation, TrainingStream, augmented
 from dlcli.runtime.threads import affinity
 
@@ -279,7 +280,11 @@ def _faster_reading(facts: StageFacts) -> list[str]:
     size *= np.dtype(inputs.dtype).itemsize
     height, width = inputs.shape[:2]
     stored = inputs.stored_size(0)
-    if fits_in_memory(size):
+    if isinstance(inputs.cache, PixelFile):
+        return ["the pixels are read from the disk (`data.cache: disk`): a faster disk, or more free memory"]
+    if inputs.cache is None and inputs.decoded is None:
+        advice = ["`data.cache: auto` keeps the pixels in memory as far as they fit, `disk` all of them in a file"]
+    elif fits_in_memory(size):
         advice = []  # it did not when the data was opened
     else:
         kept_files = 0 if inputs.cache is None else inputs.cache.kept_files
@@ -300,7 +305,7 @@ def _faster_reading(facts: StageFacts) -> list[str]:
 def _reads_files(inputs: Inputs) -> bool:
     """Whether examples are read from the disk in every epoch."""
     if isinstance(inputs, ImageFiles):
-        return inputs.decoded is None
+        return inputs.decoded is None  # pixels on the disk are read in every epoch too
     return isinstance(getattr(inputs, "values", None), np.memmap)
 
 

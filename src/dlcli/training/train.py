@@ -30,6 +30,7 @@ from dlcli.runtime.device import Device, joined, use_devices
 from dlcli.runtime.engine import new_session
 from dlcli.runtime.helper_process import submit
 from dlcli.score.evaluate import begin_evaluation
+from dlcli.spec.data.sources.row_ids import recorded_names
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import LoadedSpec, to_yaml
 from dlcli.spec.support import refuse_unsupported, words_against
@@ -190,7 +191,7 @@ def _tell_rounding(first: dict[str, Any], current: dict[str, Any], log: Log) -> 
 def _opened(run: RunFolder, experiment: Experiment, device: Device, log: Log, *, offline: bool) -> tuple[Experiment, Splits]:
     """Opens the data for the first time: returns the resolved experiment and the splits, both recorded in the run folder."""
     experiment = prepared(experiment, offline=offline)
-    splits = open_splits(experiment, offline=offline)
+    splits = open_splits(experiment, offline=offline, pixels=run.pixels_path, log=log)
     _tell_data(splits, log)
     experiment = resolved_for(experiment, splits, device)
     scale = target_scale(experiment, splits)
@@ -201,7 +202,7 @@ def _opened(run: RunFolder, experiment: Experiment, device: Device, log: Log, *,
     run.write_spec(to_yaml(experiment))
     facts = {"leaks": check_data(run, experiment, splits, log), "gaps": gaps_of(splits.train.inputs)}
     run.write_data(splits.describe() | facts | epoch_facts(experiment, splits))
-    run.write_split({name: examples.ids for name, examples in splits.distinct.items()}, splits.groups())
+    run.write_split({name: recorded_names(examples.ids) for name, examples in splits.distinct.items()}, splits.groups())
     return experiment, splits
 
 

@@ -65,7 +65,7 @@ def _outcome(setup: TrainingSetup, record: Record, stage: int) -> Outcome | None
         answers = answers[:, None]
     if answers.shape != (len(part), *setup.splits.output_shape) or not np.isfinite(answers).all():
         return None
-    outcome = Outcome(task, "validation", part.ids, setup.splits.classes, part.targets, task.output.scores(answers))
+    outcome = Outcome(task, "validation", list(part.ids), setup.splits.classes, part.targets, task.output.scores(answers))
     return with_losses(setup.experiment, outcome)
 
 

@@ -367,9 +367,9 @@ def test_what_says_nothing_is_named(tmp_path: Path) -> None:
 def test_a_column_of_image_files_is_named(tmp_path: Path) -> None:
     text = "file,x,y\n" + "".join(f"images/{row}.PNG,{row % 3},{row % 2}\n" for row in range(12))
     (note,) = read(tmp_path, text).notes
-    assert note.startswith("column `file` holds names of image files, which are not opened; `kind: folder` reads images")
+    assert note.startswith("column `file` holds names of image files, which are not opened; `kind: image_table` reads")
     ((_, message),) = csv(tmp_path, text, max_categories=5).faults()
-    assert "(names of image files, which are not opened; `kind: folder`" in message
+    assert "(names of image files, which are not opened; `kind: image_table`" in message
 
 
 def test_dates_become_numbers(tmp_path: Path) -> None:

@@ -213,3 +213,27 @@ def test_a_name_that_tfds_does_not_know_gets_its_guess(tmp_path: Path, monkeypat
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     with pytest.raises(DataError, match=r"Dataset mnst not found.*mnist"):
         tfds("mnst").open(Request(TASKS["classification"], ImageSettings(), 0))
+
+
+def test_a_prepared_folder_is_read_without_its_name(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+    for folder in (tiny_folder / "tiny_photos", tiny_folder / "tiny_photos" / "1.0.0"):
+        source = Tfds(kind="tfds", path=str(folder))
+        assert source.facts(TASKS["classification"]).classes == ("cat", "dog")
+        data = opened(source, size=(4, 4))
+        assert sorted(data.parts["train"].targets.tolist()) == [0, 0, 1, 1]
+    versions = Tfds(kind="tfds", path=str(tiny_folder / "tiny_rows"), version="1.*.*")
+    assert len(opened(versions, "regression").parts["train"]) == 4
+    other = source.elsewhere(str(tiny_folder / "tiny_unlabelled"))
+    assert other is not None
+    assert "have no label" in refused(other)
+
+
+def test_either_the_name_or_the_folder_of_a_set_is_needed(tmp_path: Path) -> None:
+    assert dict(Tfds(kind="tfds").faults()) == {"name": "set `name`, or `path` for a prepared folder"}
+    both = Tfds(kind="tfds", name="mnist", path=str(tmp_path))
+    assert dict(both.faults()) == {"name": "set either `name` or `path`, not both"}
+    assert dict(Tfds(kind="tfds", path=str(tmp_path / "none")).faults()) == {"path": f"no folder {tmp_path / 'none'}"}
+    empty = Tfds(kind="tfds", path=str(tmp_path))
+    assert dict(empty.faults())["path"].startswith(f"{tmp_path} holds no prepared TFDS set: it has no dataset_info.json")
+    assert refused(empty).startswith(f"{tmp_path} holds no prepared TFDS set")

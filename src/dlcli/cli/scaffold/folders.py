@@ -34,7 +34,7 @@ def look_at_folder(path: str, task: str | None) -> DataPlan:
             raise UsageError("\n".join([*faults, *_others(path)]))
         facts, train = source.facts(TASKS["classification"]), source.layout().classes["train"]
         images = [image for folders in train.values() for folder in folders for image in walk(folder).files]
-        pictures = _pictures(images, facts.classes)
+        pictures = look_at_pictures(images, facts.classes)
         notes = (*_parts(source), *source.notes())
     except DataError as error:
         raise UsageError(str(error)) from None
@@ -68,7 +68,7 @@ def _of_side(pictures: Pictures) -> str:
     return f" of about {pictures.side} pixels" if pictures.side else ""
 
 
-def _pictures(paths: Sequence[str], classes: Sequence[str]) -> Pictures:
+def look_at_pictures(paths: Sequence[str], classes: Sequence[str]) -> Pictures:
     """Returns the properties of the images, from the sizes of a sample."""
     from PIL import Image
 

@@ -10,12 +10,14 @@ from typing import get_args
 
 from dlcli.cli.scaffold.arrays import look_at_arrays
 from dlcli.cli.scaffold.folders import look_at_folder
+from dlcli.cli.scaffold.image_tables import tables_of_images
 from dlcli.cli.scaffold.plan import DataPlan, Pictures
 from dlcli.cli.scaffold.questions import Options, Questions
 from dlcli.cli.scaffold.tables import look_at_table
-from dlcli.errors import UsageError
+from dlcli.errors import DataError, UsageError
 from dlcli.spec.base import OneOf
 from dlcli.spec.data.sources.base import Facts
+from dlcli.spec.data.sources.folder import Folder
 from dlcli.spec.data.sources.image_types import extension_of, is_image_file
 from dlcli.spec.data.sources.table.files import is_table
 from dlcli.tasks import TASKS, Task
@@ -31,6 +33,8 @@ def look_at_data(data: str, options: Options, questions: Questions) -> DataPlan:
     """
     path = os.path.expanduser(data)
     if os.path.isdir(path):
+        if table := _table_of(path):
+            return look_at_table(table, options.target, options.task, questions)
         _refuse_target(options, f"{data} is a folder of images, whose classes are its folders")
         return look_at_folder(path, options.task)
     if os.path.exists(path):
@@ -39,6 +43,22 @@ def look_at_data(data: str, options: Options, questions: Questions) -> DataPlan:
         raise UsageError(f"--data: {_no_data(data)}")
     _refuse_target(options, f"{data} is a dataset, whose label is known")
     return _look_at_set(kind, data, options.task)
+
+
+def _table_of(folder: str) -> str | None:
+    """Returns the table that lists the images of a folder without class folders; None for other folders.
+
+    Raises:
+        UsageError: several tables list images.
+    """
+    try:
+        source = Folder.model_validate({"kind": "folder", "path": folder}, context={"folder": "."})
+        tables = tables_of_images(folder) if next(source.faults(), None) else []
+    except DataError:
+        return None
+    if len(tables) > 1:
+        raise UsageError(f"--data: {len(tables)} tables in {folder} list images: name one, such as --data {tables[0]}")
+    return tables[0] if tables else None
 
 
 def _look_at_file(path: str, options: Options, questions: Questions) -> DataPlan:

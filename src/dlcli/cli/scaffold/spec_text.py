@@ -82,8 +82,8 @@ def download_lines(plan: DataPlan, backbone: Backbone, program: str) -> list[str
 
 
 def source_text(plan: DataPlan, base: Path) -> str:
-    """Returns the lines of the source; a path is written relative to the spec's folder."""
-    source = {key: _placed(value, base) if key == "path" else value for key, value in plan.source.items()}
+    """Returns the lines of the source; paths are written relative to the spec's folder."""
+    source = {key: _placed(value, base) if key in ("path", "folder") else value for key, value in plan.source.items()}
     if not plan.remarks and len(to_flow(source)) < 100:
         return f"  source: {to_flow(source)}\n"
     return "  source:\n" + "".join(_field_lines(source, plan.remarks))

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
+from dlcli.cli.scaffold.image_tables import ImageColumn, image_column, image_fields, pictures_of, separator_of
 from dlcli.cli.scaffold.plan import DataPlan
 from dlcli.cli.scaffold.questions import Questions, unknown
 from dlcli.errors import DataError, UsageError
@@ -25,6 +26,8 @@ _MOST_COUNTED = 100_000
 """Different values of a target that are counted."""
 _AMOUNTS = 50
 """More distinct whole numbers than this are amounts, not classes."""
+_MOST_CLASSES = 1000
+"""Class names that are searched for words such as left and right."""
 _CLASSES = 20
 """Whole numbers from 0 to less than this, each about as common, are classes."""
 _LABEL_NAMES = ("target", "label", "class", "y", "outcome", "price", "output")
@@ -64,9 +67,12 @@ def look_at_table(path: str, target: Sequence[str], task: str | None, questions:
         if len(set(names)) < len(names):
             raise UsageError("--target: a column is listed twice")
         counts = {name: _without_decimals(count_values(beginning, name, most=_MOST_COUNTED)) for name in names}
-        tasks, why, doubt = _tasks(beginning, names, counts)
+        images = image_column(beginning, names)
+        separator = separator_of(counts[names[0]]) if images and len(names) == 1 else None
+        labels = ("multilabel",), f"several labels in a cell, separated by {separator!r}", ""
+        tasks, why, doubt = labels if separator else _tasks(beginning, names, counts)
         _refuse_task(task, tasks, names, why)
-        source, remarks = _source(beginning, names)
+        source, remarks = _image_source(beginning, names, images, separator) if images else _source(beginning, names)
     except DataError as error:
         raise UsageError(f"{path}: {error}") from None
     dropped = _dropped(source.get("drop", ()), remarks)
@@ -77,7 +83,10 @@ def look_at_table(path: str, target: Sequence[str], task: str | None, questions:
     )
     marks = [f"{mark!r} is {remarks[f'missing.{mark}']}" for mark in source.get("missing", ())]
     notes = (f"{path}: {beginning.describe()}", *guess, f"target {', '.join(names)}: {why}", *dropped, *marks, *beginning.notes)
-    return DataPlan(path, source, tasks, stem_of(path), doubt if task is None else "", why, notes, remarks)
+    if images:
+        notes = (*notes, f"the images are the files of the column {images.name}; other columns are not used")
+    pictures = pictures_of(beginning, images, list(counts[names[0]])[:_MOST_CLASSES]) if images else None
+    return DataPlan(path, source, tasks, stem_of(path), doubt if task is None else "", why, notes, remarks, pictures)
 
 
 def _refuse_lines(beginning: Look) -> None:
@@ -241,6 +250,14 @@ def _source(beginning: Look, targets: Sequence[str]) -> Fields:
         source |= fields
         remarks |= reasons
     return source, remarks
+
+
+def _image_source(beginning: Look, targets: Sequence[str], images: ImageColumn, separator: str | None) -> Fields:
+    """Returns the source of a table of images, and why its fields are as they are."""
+    fields, remarks = _gap_fields(beginning, targets) if separator is None else ({}, {})
+    target = targets[0] if len(targets) == 1 else list(targets)
+    source = {"kind": "image_table", "path": beginning.path, "target": target}
+    return source | image_fields(beginning, images, separator) | fields, remarks
 
 
 def _number_fields(beginning: Look, dropped: Container[str]) -> Fields:

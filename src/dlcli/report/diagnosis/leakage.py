@@ -146,7 +146,7 @@ def _is_copied(share: float, agree: float, leaks: _Leaks) -> bool:
 def _drop_change(evidence: Evidence, column: str) -> str:
     from dlcli.spec.load import to_flow
 
-    return f"data.source.drop+={to_flow(column)}" if getattr(evidence.experiment.data.source, "kind", "") == "csv" else ""
+    return f"data.source.drop+={to_flow(column)}" if hasattr(evidence.experiment.data.source, "drop") else ""
 
 
 def _short(name: str) -> str:

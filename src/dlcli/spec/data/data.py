@@ -1,5 +1,6 @@
 """The `data` section: where examples come from, how they are split, sized, normalised, batched and varied."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from math import isfinite
 from typing import Annotated, Any, Literal
@@ -10,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from dlcli.spec.base import Count, Pair, Spec
 from dlcli.spec.data.augmentations import Augmentations
 from dlcli.spec.data.balance import Balance, NoBalance
+from dlcli.spec.data.sizes import memory_line
 from dlcli.spec.data.sources import Source
 from dlcli.spec.data.sources.base import Facts
 from dlcli.spec.data.split import SplitSettings
@@ -144,6 +146,16 @@ class Data(Spec):
         default=0.01, description="Largest fraction of the images that `on_error: skip` may skip."
     )
 
+    cache: Literal["auto", "memory", "disk", "none"] = Field(
+        default="auto",
+        description=(
+            "Where the decoded pixels of image files are kept. `auto`: in memory if they take at most a quarter of the free"
+            " memory; otherwise as many as fit, and the other files are decoded in each epoch. `memory`: all in memory; a"
+            " training is refused if they do not fit. `disk`: all in a file in `runs/.pixels`, which trainings share. `none`:"
+            " every file is decoded in each epoch. The results are the same."
+        ),
+    )
+
     @property
     def scales_targets(self) -> bool:
         """Whether targets are scaled. `auto` is resolved when a run starts; a run that still has it is older than the field."""
@@ -159,3 +171,13 @@ class Data(Spec):
         if self.classes is None:
             return facts
         return replace(facts, classes=tuple(self.classes), outputs=len(self.classes))
+
+    def notes(self, task: Task) -> Iterator[str]:
+        """Yields what is known of the data without opening it: the memory that it takes, and the notes of its source."""
+        facts = self.source.facts(task)
+        shape = facts.shape
+        if shape is not None and facts.image:
+            shape = (*(self.image.size or shape[:2]), self.image.channels or shape[-1])
+        if shape is not None and facts.examples:
+            yield memory_line(facts.examples, shape, images=facts.image)
+        yield from self.source.notes()

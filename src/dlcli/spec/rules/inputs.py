@@ -20,4 +20,4 @@ def input_shape(experiment: Experiment, facts: Facts) -> Shape | None:
 
 def gives_no_images(experiment: Experiment, facts: Facts) -> bool:
     """Whether the source gives rows of numbers; arrays of numbers with height, width and channels may be pixels."""
-    return facts.gives_rows or getattr(experiment.data.source, "kind", "") == "csv"
+    return facts.gives_rows or getattr(experiment.data.source, "kind", "") in ("csv", "parquet")

@@ -169,7 +169,7 @@ def _layers_fit_images(experiment: Experiment) -> Iterator[Finding]:
 
 def _layers_fit_tables(experiment: Experiment) -> Iterator[Finding]:
     """How many columns a table has is known once it is opened; that it has no height and width is known before."""
-    if getattr(experiment.data.source, "kind", "") == "csv":
+    if getattr(experiment.data.source, "kind", "") in ("csv", "parquet"):
         for place, message in experiment.model.faults_of_rows():
             yield ("model", *place), message
 

@@ -54,7 +54,7 @@ def _backbone_fits_data(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _is_table(experiment: Experiment) -> bool:
-    return getattr(experiment.data.source, "kind", "") == "csv"
+    return getattr(experiment.data.source, "kind", "") in ("csv", "parquet")
 
 
 def _classifier_fits(experiment: Experiment) -> Iterator[Finding]:

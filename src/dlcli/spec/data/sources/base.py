@@ -11,6 +11,7 @@ from unicodedata import normalize
 
 from dlcli.errors import DataError
 from dlcli.spec.base import Shape, Spec
+from dlcli.spec.data.sources.row_ids import ids_at
 from dlcli.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Facts:
     has_test: bool | None = False
     image: bool = False
     has_labels: bool = True
+    examples: int | None = None
+    """Number of examples of all splits."""
 
     @property
     def gives_rows(self) -> bool:
@@ -64,7 +67,7 @@ class Examples:
 
     inputs: Inputs
     targets: Array
-    ids: list[str]
+    ids: Sequence[str]
     side_columns: Mapping[str, Array] = field(default_factory=dict)
     groups: Array | None = None
 
@@ -77,8 +80,7 @@ class Examples:
             return self
         side_columns = {name: values[places] for name, values in self.side_columns.items()}
         groups = None if self.groups is None else self.groups[places]
-        ids = [self.ids[place] for place in places]
-        return Examples(self.inputs.take(places), self.targets[places], ids, side_columns, groups)
+        return Examples(self.inputs.take(places), self.targets[places], ids_at(self.ids, places), side_columns, groups)
 
 
 @dataclass(frozen=True)

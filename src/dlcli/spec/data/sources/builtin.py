@@ -11,11 +11,11 @@ from dlcli.tasks import Task
 
 _CANCER = ("malignant", "benign")
 _FACTS = {
-    "digits": Facts((8, 8, 1), 10, tuple("0123456789"), ("classification",), image=True),
-    "iris": Facts((4,), 3, ("setosa", "versicolor", "virginica"), ("classification",)),
-    "wine": Facts((13,), 3, ("class_0", "class_1", "class_2"), ("classification",)),
-    "breast_cancer": Facts((30,), 2, _CANCER, ("binary", "classification")),
-    "diabetes": Facts((10,), 1, (), ("regression",)),
+    "digits": Facts((8, 8, 1), 10, tuple("0123456789"), ("classification",), image=True, examples=1797),
+    "iris": Facts((4,), 3, ("setosa", "versicolor", "virginica"), ("classification",), examples=150),
+    "wine": Facts((13,), 3, ("class_0", "class_1", "class_2"), ("classification",), examples=178),
+    "breast_cancer": Facts((30,), 2, _CANCER, ("binary", "classification"), examples=569),
+    "diabetes": Facts((10,), 1, (), ("regression",), examples=442),
 }
 
 

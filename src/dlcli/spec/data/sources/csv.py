@@ -38,6 +38,9 @@ def _encoding(value: str) -> str:
     return value
 
 
+Encoding = Annotated[str, AfterValidator(_encoding)]
+
+
 def _separator(value: str) -> str:
     if value != "auto" and (len(value) != 1 or value in '"\r\n'):
         raise PydanticCustomError("expected", "expected {what}", {"what": "one character, or `auto`"})
@@ -86,7 +89,7 @@ class Csv(SourceSpec):
     max_categories: Count = Field(
         default=200, description="Largest number of values of a category column; columns with more are refused."
     )
-    encoding: Annotated[str, AfterValidator(_encoding)] = Field(
+    encoding: Encoding = Field(
         default="auto", description="Text encoding, e.g. `latin-1`; `auto`: UTF-8, or UTF-16 if the first bytes show it."
     )
     separator: Annotated[str, AfterValidator(_separator)] = Field(

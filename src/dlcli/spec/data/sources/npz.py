@@ -60,7 +60,14 @@ class Npz(SourceSpec):
             has_validation="validation" in pairs,
             has_test="test" in pairs,
             has_labels=self.target is not None,
+            examples=self._examples(pairs),
         )
+
+    def _examples(self, pairs: dict[str, tuple[str, ...]]) -> int | None:
+        """Returns the number of examples of all splits, by the headers of their arrays."""
+        headers = [array_header(self.path, names[0]) for names in pairs.values()]
+        counts = [header.shape[0] for header in headers if header and header.shape]
+        return sum(counts) if counts and len(counts) == len(headers) else None
 
     def stored_bytes(self) -> int | None:
         """Returns the size of the file."""

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from dlcli.errors import DataError, Interrupted
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, composed, labels_of, row_ids
+from dlcli.spec.paths import FilePath
 from dlcli.tasks import Task, names_of
 
 if TYPE_CHECKING:
@@ -46,13 +47,24 @@ _KNOWN = {
 """The sets that courses start with, so that a spec can be checked before they are prepared."""
 
 
+_FILES = ("dataset_info.json", "features.json")
+"""Files of a prepared set, beside those of its examples."""
+
+
 class Tfds(SourceSpec):
-    """A dataset of TensorFlow Datasets: prepared data in `TFDS_DATA_DIR`, or downloaded once by TFDS."""
+    """A dataset of TensorFlow Datasets: prepared data in `TFDS_DATA_DIR`, downloaded once by TFDS, or in another folder.
+
+    A folder (`path`) holds the TFRecord files that a builder of TFDS wrote, with their `features.json` and
+    `dataset_info.json`; the builder itself is not needed. Either `name` or `path` must be set.
+    """
 
     kind: Literal["tfds"]
-    name: str = Field(
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$")] | None = Field(
+        default=None,
         description="Name of the dataset, with its configuration if any: `mnist`, `cifar10_corrupted/snow_1`.",
-        pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$",
+    )
+    path: FilePath | None = Field(
+        default=None, description="Folder of a prepared dataset: that of one version, or the one with the folders of versions."
     )
     version: str | None = Field(
         default=None, description="Version, exact or with wildcards: 3.0.1, 3.*.*", pattern=r"^(\d+|\*)\.(\d+|\*)\.(\d+|\*)$"
@@ -77,7 +89,11 @@ class Tfds(SourceSpec):
         )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Yields splits that the set does not have, where its description is available."""
+        """Yields a missing folder, and splits that the set does not have, where its description is available."""
+        faults = list(self._place_faults())
+        yield from faults
+        if faults:
+            return
         description = self._description()
         for field in ("train", "validation", "test") if description else ():
             for name in re.findall(r"(?:^|\+)\s*([A-Za-z_]\w*)", getattr(self, field) or ""):
@@ -93,13 +109,41 @@ class Tfds(SourceSpec):
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def _place_faults(self) -> Iterator[tuple[str, str]]:
+        if (self.name is None) == (self.path is None):
+            yield (
+                "name",
+                "set either `name` or `path`, not both" if self.name else "set `name`, or `path` for a prepared folder",
+            )
+        elif self.path is not None and not Path(self.path).is_dir():
+            yield "path", f"no folder {self.path}"
+        elif self.path is not None and self._folder() is None:
+            version = f" in version {self.version}" if self.version else ""
+            yield "path", f"{self.path} holds no prepared TFDS set{version}: it has no dataset_info.json and features.json"
+
+    @property
+    def _set(self) -> str:
+        """The name or folder of the set, for messages."""
+        return str(self.path or self.name)
+
+    @property
+    def _place(self) -> Path:
+        """The folder with the folders of the versions of the set."""
+        return Path(self.path) if self.path is not None else data_dir() / str(self.name)
+
+    def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> Tfds | None:
+        """Returns the set in another folder; None for a set with a name."""
+        return None if self.path is None else self.model_copy(update={"path": path})
+
     def _description(self) -> Description | None:
         folder = self._folder()
-        return (_described(folder) if folder else None) or _KNOWN.get(self.name)
+        return (_described(folder) if folder else None) or _KNOWN.get(self.name or "")
 
     def _folder(self) -> Path | None:
         """Returns the folder of the prepared set in its highest fitting version, if any."""
-        versions = {folder.name: folder for folder in _version_folders(data_dir() / self.name)}
+        if self.path is not None and all((Path(self.path) / name).is_file() for name in _FILES):
+            return Path(self.path)
+        versions = {folder.name: folder for folder in _version_folders(self._place)}
         fitting = [name for name in versions if self.version is None or _fits(name, self.version)]
         return versions[max(fitting, key=_numbers)] if fitting else None
 
@@ -115,7 +159,7 @@ class Tfds(SourceSpec):
         keys = builder.info.supervised_keys
         if not keys or not isinstance(keys[1], str) or not isinstance(keys[0], (str, dict)):
             raise DataError(
-                f"the TFDS set {self.name} has no supervised keys: dlcli cannot distinguish its inputs from its label"
+                f"the TFDS set {self._set} has no supervised keys: dlcli cannot distinguish its inputs from its label"
             )
         value_range = self._value_range(builder, request)
         if value_range is not None:
@@ -156,6 +200,8 @@ class Tfds(SourceSpec):
         from dlcli.upstream.tfds import import_tfds, prepare_tfds
 
         folder = self._folder()
+        if folder is None and self.path is not None:
+            raise DataError(next(message for _, message in self._place_faults()))
         if folder is None and offline:
             raise DataError(self._unavailable("it is not prepared there, and --offline forbids a download"))
         tfds = import_tfds()
@@ -164,7 +210,7 @@ class Tfds(SourceSpec):
             return tfds.builder_from_directory(folder)
         name = f"{self.name}:{self.version}" if self.version else self.name
         try:
-            return prepare_tfds(name, data_dir())
+            return prepare_tfds(str(name), data_dir())
         except Interrupted:
             raise
         except Exception as error:
@@ -174,12 +220,12 @@ class Tfds(SourceSpec):
             raise DataError(self._unavailable(f"downloading {name!r} failed: {_reason(error)}")) from None
 
     def _unavailable(self, reason: str) -> str:
-        what = f"{self.name} in version {self.version}" if self.version else self.name
-        others = ", ".join(sorted(folder.name for folder in _version_folders(data_dir() / self.name)))
+        what = f"{self._set} in version {self.version}" if self.version else self._set
+        others = ", ".join(sorted(folder.name for folder in _version_folders(self._place)))
         place = f"there: {others}" if others else "TFDS_DATA_DIR names another place"
         return (
             f"the TFDS set {what} is not available: {reason}\n"
-            f"  prepared data is looked for in {data_dir() / self.name} ({place})\n"
+            f"  prepared data is looked for in {self._place} ({place})\n"
             "  configs/digits_cnn.yaml trains on real images without any download"
         )
 
@@ -201,7 +247,7 @@ class Tfds(SourceSpec):
         from dlcli.spec.data.sources.column_kinds import kinds_of
         from dlcli.upstream.tfds import read_split
 
-        where = f"TFDS split {expression!r} of {self.name}"
+        where = f"TFDS split {expression!r} of {self._set}"
         key = builder.info.supervised_keys[0]
         features = builder.info.features
         convert = None if isinstance(key, dict) else _converter(features[key], request.image, where)
@@ -217,7 +263,7 @@ class Tfds(SourceSpec):
     def _targets(
         self, feature: Any, labels: Any, task: Task, classes: tuple[str, ...] | None, expression: str
     ) -> tuple[Array, tuple[str, ...]]:
-        where = f"TFDS split {expression!r} of {self.name}"
+        where = f"TFDS split {expression!r} of {self._set}"
         names = tuple(map(composed, getattr(feature, "names", None) or ()))
         if task.output.reads_columns or not names:
             return labels_of(labels, task, classes, where)

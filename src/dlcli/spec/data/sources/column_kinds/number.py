@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dlcli.runtime.column_kinds import CellForm, ColumnKind, Dtype, Encoding, Normalize, ReadCells, joined
@@ -90,9 +91,7 @@ class NumberColumn(ColumnKind):
         from dlcli.upstream.keras import import_keras
 
         keras = import_keras()
-        table = np.stack([values.astype("float64") for values in columns], axis=1)
-        gaps = np.isnan(table)
-        offset, spread, mean = _scale(table, gaps, encoding.normalize)
+        offset, spread, mean = _scale(columns, encoding.normalize)
         raw = joined(tensors, "numbers_")
         is_gap = keras.ops.isnan(raw)
         # Gaps are filled before scaling: a NaN would make the gradient NaN even in the branch that `where` drops.
@@ -101,7 +100,7 @@ class NumberColumn(ColumnKind):
         # numbers. `Normalization` alone clips deviations at 1e-7.
         centred = keras.layers.Normalization(mean=offset.tolist(), variance=[1.0] * len(offset), dtype="float32")(filled)
         scaled = keras.layers.Rescaling((1 / spread).tolist(), dtype="float32")(centred)
-        with_gaps = np.flatnonzero(gaps.any(axis=0)).tolist()
+        with_gaps = [place for place, values in enumerate(columns) if np.isnan(values).any()]
         if not with_gaps:
             return [scaled]
         return [scaled, keras.ops.cast(keras.ops.take(is_gap, with_gaps, axis=1), "float32")]
@@ -118,21 +117,52 @@ def decimal_hint(decimal: str, cell: str) -> str:
     return ""
 
 
-def _scale(table: Array, gaps: Array, normalize: Normalize) -> tuple[Array, Array, Array]:
-    """Returns the offset and the divisor of each column, and its mean, computed without gaps."""
+_BLOCK_ROWS = 65_536
+
+
+def _scale(columns: list[Array], normalize: Normalize) -> tuple[Array, Array, Array]:
+    """Returns the offset and the divisor of each column, and its mean, computed without gaps.
+
+    The rows are added in their order, block by block, so that a large table needs no copy; the sums have the bits of a sum
+    over the whole table.
+    """
     import numpy as np
 
-    counts = np.maximum((~gaps).sum(axis=0), 1)
-    mean = np.where(gaps, 0, table).sum(axis=0) / counts
+    rows = len(columns[0])
+    counts = np.maximum(rows - np.array([np.isnan(values).sum() for values in columns]), 1)
+    mean = _sum(columns, lambda table, gaps: np.where(gaps, 0, table)) / counts
     if normalize == "none":
         return np.zeros_like(mean), np.ones_like(mean), mean
     if normalize == "standard":
-        deviation = np.sqrt((np.where(gaps, 0, table - mean) ** 2).sum(axis=0) / counts)
+        deviation = np.sqrt(_sum(columns, lambda table, gaps: np.where(gaps, 0, table - mean) ** 2) / counts)
         return mean, _not_zero(deviation), mean
-    lowest, highest = np.where(gaps, mean, table).min(axis=0), np.where(gaps, mean, table).max(axis=0)
+    limits = [(filled.min(axis=0), filled.max(axis=0)) for filled in (np.where(gap, mean, x) for x, gap in _blocks(columns))]
+    lowest, highest = np.min([low for low, _ in limits], axis=0), np.max([high for _, high in limits], axis=0)
     if normalize == "unit":
         return lowest, _not_zero(highest - lowest), mean
     return (lowest + highest) / 2, _not_zero((highest - lowest) / 2), mean
+
+
+def _blocks(columns: list[Array]) -> Iterator[tuple[Array, Array]]:
+    """Yields the rows of columns as float64 `(rows, columns)`, with their gaps; a single column as one block."""
+    import numpy as np
+
+    rows = len(columns[0]) if len(columns) == 1 else _BLOCK_ROWS  # NumPy adds the numbers of one column in another order
+    for start in range(0, len(columns[0]), rows):
+        table = np.stack([values[start : start + rows].astype("float64") for values in columns], axis=1)
+        yield table, np.isnan(table)
+
+
+def _sum(columns: list[Array], terms: Callable[[Array, Array], Array]) -> Array:
+    """Returns the sum of the terms of all rows for each column."""
+    import numpy as np
+
+    total: Array | None = None
+    for table, gaps in _blocks(columns):
+        block = terms(table, gaps)
+        total = block.sum(axis=0) if total is None else np.concatenate([total[None], block]).sum(axis=0)
+    assert total is not None
+    return total
 
 
 def _not_zero(spread: Array) -> Array:

@@ -260,7 +260,7 @@ def names_images(counts: Counter[str]) -> bool:
     return named >= _MOSTLY * counts.total() > 0
 
 
-IMAGES = "names of image files, which are not opened; `kind: folder` reads images from one folder per class"
+IMAGES = "names of image files, which are not opened; `kind: image_table` reads the images that a table lists"
 
 
 def dates_hint(name: str) -> str:

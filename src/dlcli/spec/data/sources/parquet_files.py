@@ -1,0 +1,168 @@
+"""Parquet files as typed columns: read one row group after another into arrays of their final size."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dlcli.errors import DataError
+from dlcli.runtime.column_kinds import CellForm
+from dlcli.spec.data.sources.column_kinds import CATEGORY
+from dlcli.spec.data.sources.table.cells import MARKS, normalized
+from dlcli.spec.data.sources.table.typed import cell_text
+
+if TYPE_CHECKING:
+    from dlcli.arrays import Array
+
+_AT_ONCE = 131_072
+"""Rows that are converted at once."""
+
+
+@dataclass(frozen=True)
+class ParquetFiles:
+    """The files of a table, all with the same columns.
+
+    Attributes:
+        paths: the files, sorted.
+        types: the Arrow type of each column, in words, in the order of the first file.
+        rows: the number of rows.
+        groups: the number of row groups.
+    """
+
+    paths: tuple[str, ...]
+    types: dict[str, str]
+    rows: int
+    groups: int
+
+    def describe(self) -> str:
+        """Returns the number of columns, rows and files in words."""
+        files = "1 file" if len(self.paths) == 1 else f"{len(self.paths):,} files"
+        groups = "1 row group" if self.groups == 1 else f"{self.groups:,} row groups"
+        return f"parquet, {len(self.types):,} columns, {self.rows:,} rows in {groups} of {files}"
+
+
+def matching_files(path: str) -> list[str]:
+    """Returns the file, the Parquet files below a folder, or those that match a pattern, sorted."""
+    if os.path.isdir(path):
+        return sorted(glob.glob(os.path.join(glob.escape(path), "**", "*.parquet"), recursive=True))
+    if os.path.isfile(path):
+        return [path]
+    return sorted(match for match in glob.glob(path, recursive=True) if os.path.isfile(match))
+
+
+def look_at_files(path: str) -> ParquetFiles:
+    """Returns the columns and the number of rows of Parquet files, by their footers.
+
+    Raises:
+        DataError: there is no file, a file cannot be read, or its columns differ from those of the first.
+    """
+    paths = matching_files(path)
+    if not paths:
+        raise DataError(f"no Parquet file {path}" if not os.path.isdir(path) else f"{path} holds no .parquet file")
+    types: dict[str, str] = {}
+    rows = groups = 0
+    for name in paths:
+        with opened(name) as file:
+            columns = {field.name: str(field.type) for field in file.schema_arrow}
+            rows, groups = rows + file.metadata.num_rows, groups + file.metadata.num_row_groups
+        if types and columns != types:
+            different = next(column for column in {**types, **columns} if types.get(column) != columns.get(column))
+            kind, first = columns.get(different, "no column"), types.get(different, "no column")
+            raise DataError(f"{name}: column `{different}` is {kind}, but {first} in {paths[0]}")
+        types = columns
+    return ParquetFiles(tuple(paths), types, rows, groups)
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Any]:
+    """Opens a Parquet file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+    except pa.ArrowException as error:
+        raise DataError(f"{path}: the Parquet file cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def batches(files: ParquetFiles, columns: Sequence[str]) -> Iterator[Any]:
+    """Yields the rows of all files as Arrow record batches of at most 131,072 rows."""
+    for path in files.paths:
+        with opened(path) as file:
+            for group in range(file.metadata.num_row_groups):
+                yield from file.iter_batches(batch_size=_AT_ONCE, row_groups=[group], columns=list(columns))
+
+
+class NumberValues:
+    """A column of numbers, filled batch by batch: float32 `(rows,)`, or float64 for a target; NaN for gaps."""
+
+    def __init__(self, rows: int, dtype: str = "float32") -> None:
+        import numpy as np
+
+        self.values: Array = np.empty(rows, dtype)
+
+    def fill(self, start: int, column: Any) -> None:
+        """Fills the values from position `start` on by an Arrow array."""
+        import pyarrow as pa
+
+        numbers = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        self.values[start : start + len(column)] = numbers
+
+
+class TextValues:
+    """A column of texts, filled batch by batch: the number of each text int32 `(rows,)`, and the different texts."""
+
+    def __init__(self, rows: int, most: int) -> None:
+        import numpy as np
+
+        self.numbers: Array = np.empty(rows, "int32")
+        self._most = most
+        self._number: dict[str, int] = {}
+
+    @property
+    def texts(self) -> list[str]:
+        """The different texts, "" for gaps, by their numbers."""
+        return list(self._number)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are more different texts than may be."""
+        return len(self._number) - ("" in self._number) > self._most
+
+    def fill(self, start: int, column: Any) -> None:
+        """Fills the numbers from position `start` on by an Arrow array."""
+        import numpy as np
+        import pyarrow as pa
+
+        encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode(null_encoding="encode")
+        values = [_category(value) for value in encoded.dictionary.to_pylist()]
+        numbers = np.array([self._number.setdefault(value, len(self._number)) for value in values] or [0], "int32")
+        places = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        gap = self._number.setdefault("", len(self._number)) if (places < 0).any() else 0
+        self.numbers[start : start + len(column)] = np.where(places < 0, gap, numbers[places])
+
+    def objects(self) -> Array:
+        """Returns the texts of the rows, object `(rows,)`; equal texts are one object."""
+        import numpy as np
+
+        return np.array(self.texts, dtype=object)[self.numbers]
+
+
+def _category(value: Any) -> str:
+    """Returns a value as the category that it is in a CSV file; "" for a gap."""
+    import numpy as np
+
+    text = normalized(cell_text(str(value) if isinstance(value, bool) else value))
+    cell = np.array([None if text in MARKS or value is None else text], dtype=object)
+    return str(CATEGORY.read(cell, CellForm()).values[0])

@@ -1,0 +1,46 @@
+"""Which rows of a large table belong to which split: a hash of the row's number decides, so appended rows change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dlcli.arrays import Array
+
+
+def part_of_rows(numbers: Array, shares: Mapping[str, Any], seed: int, part: str) -> dict[str, Array]:
+    """Returns the positions of the rows of each part.
+
+    Args:
+        numbers: the number of each row in its files, int64 `(n,)`.
+        shares: the share of the test and the validation rows; a text where they have their own files.
+        seed: the seed of the run.
+        part: the part that the other rows belong to.
+    """
+    import numpy as np
+
+    draws = unit_hashes(numbers, seed)
+    places: dict[str, Array] = {}
+    start = 0.0
+    for name, share in shares.items():
+        if isinstance(share, float) and share > 0:
+            places[name] = np.flatnonzero((draws >= start) & (draws < start + share))
+            start += share
+    return {part: np.flatnonzero(draws >= start), **{name: rows for name, rows in places.items() if len(rows)}}
+
+
+def unit_hashes(numbers: Array, seed: int) -> Array:
+    """Returns a hash of each number as a float64 in [0, 1).
+
+    The hash is the finalizer of SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators").
+    """
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        z = (numbers.astype("uint64") + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        z += np.uint64((seed * 0xD1B54A32D192ED03 + 0x2545F4914F6CDD1D) % 2**64)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+    return np.asarray((z >> np.uint64(11)).astype("float64") / 2.0**53)
