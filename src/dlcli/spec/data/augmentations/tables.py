@@ -40,7 +40,7 @@ class ColumnNoise(AugmentationSpec):
             if name not in features:
                 near = get_close_matches(name, features, 1)
                 guess = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(list(features)[:20]) or 'none'}"
-                raise DataError(f"column_noise: `{name}` is no column of numbers; {guess}")
+                raise DataError(f"column_noise.columns: `{name}` is no column of numbers; {guess}")
         stddev = np.zeros(width, "float32")
         for name in features if self.columns is None else self.columns:
             place, deviation = features[name]
