@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli.killing import assert_same_bits
 from PIL import Image
-from trainings import IRIS, PLANE, SMALL_CNN, trained, write_spec
+from training.test_resume import Stopping, gone_on, stopped
+from trainings import CIRCLES, IRIS, PLANE, SMALL_CNN, trained, write_spec
 
 from dlcli.data.open_run import open_recorded
 from dlcli.data.same_data import is_copy
@@ -17,6 +19,7 @@ from dlcli.errors import DataError, SpecError
 from dlcli.runs.files import write_table
 from dlcli.score.evaluate import evaluate
 from dlcli.spec.load import load
+from dlcli.training.finetune import continued
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
@@ -83,6 +86,27 @@ def test_a_run_keeps_its_examples_when_the_list_is_changed_or_gone(tmp_path: Pat
     assert {"train/3", "train/77"} & {name for part in splits.distinct.values() for name in part.ids} == set()
     evaluate(run, "test")
     assert run.metrics("test")["metrics"] == before["metrics"]
+
+
+def test_a_killed_run_is_resumed_without_the_list_to_the_same_bits(tmp_path: Path) -> None:
+    path = _list(tmp_path, ["train/3", "train/77"])
+    spec = write_spec(tmp_path, CIRCLES, task="binary", data="exclude: bad.csv, batch_size: 16")
+    straight = trained(spec)
+    broken = stopped(spec, Stopping(step=7))
+    path.unlink()
+    gone_on(broken)
+    assert_same_bits(straight, broken)
+
+
+def test_finetuning_keeps_the_split_of_the_run_and_needs_no_list(tmp_path: Path) -> None:
+    path = _list(tmp_path, ["train/3", "train/77"])
+    run = trained(write_spec(tmp_path, data="exclude: bad.csv"), ["training.epochs=1"])
+    path.unlink()
+    loaded = continued(run, print, train="all", learning_rate=None, epochs=1, overrides=[])
+    splits = open_splits(loaded.experiment)
+    assert {split: examples.ids for split, examples in splits.distinct.items()} == {
+        split: [name for name, own in run.split().items() if own == split] for split in splits.distinct
+    }
 
 
 def test_a_spec_without_a_list_records_nothing_of_it(tmp_path: Path) -> None:

@@ -114,6 +114,7 @@ def _data_of_stage(run: RunFolder, train: Any, learning_rate: float | None, epoc
     data: dict[str, Any] = dump(experiment)
     stage = {"name": "finetune", "train": train, "epochs": epochs, "optimizer": optimizer}
     data["training"] |= {"stages": [stage], "optimizer": optimizer, "initial_weights": str(run.path)}
+    data["data"]["exclude"] = None  # the run's split leaves these examples out; another source has other examples
     data["data"]["scale_targets"] = experiment.data.scales_targets  # a run older than the field has targets as they are
     return data
 

@@ -14,7 +14,7 @@ from trainings import CIRCLES, IRIS, PLANE, SMALL_CNN, write_spec
 
 from dlcli.data.doctor.checks import CHECKS
 from dlcli.data.doctor.checks.label_errors import LabelErrors
-from dlcli.data.doctor.doctor import Examination, examine, open_subject, ordered
+from dlcli.data.doctor.doctor import Examination, examine, examine_subject, open_subject, ordered
 from dlcli.data.doctor.issue import Issue, Severity
 from dlcli.errors import DataError
 from dlcli.spec.load import load
@@ -113,3 +113,13 @@ def test_excluded_examples_are_not_examined(tmp_path: Path) -> None:
 
     assert repeated(examine(load(write_spec(tmp_path, name="whole")).experiment)) == 1
     assert repeated(examine(load(spec).experiment)) == 0
+
+
+def test_a_training_leaves_checks_of_a_very_large_table_to_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlcli.data.doctor.doctor.MOST_FAST_CELLS", 500)
+    experiment = load(write_spec(tmp_path)).experiment
+    notes = examine(experiment, fast=True).notes
+    assert "missing values: not checked: the table has more than 500 cells" in notes
+    assert not any("balance of classes" in note for note in notes)
+    subject, _ = open_subject(experiment, offline=True, thorough=False)
+    assert not any("cells" in note for note in examine_subject(subject).notes)

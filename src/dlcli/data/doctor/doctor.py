@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
-from dlcli.data.doctor.check import NOT_APPLICABLE, NotChecked, Progress, Subject, no_progress
+from dlcli.data.doctor.check import NOT_APPLICABLE, Check, NotChecked, Progress, Subject, TableCheck, no_progress
 from dlcli.data.doctor.checks import CHECKS
 from dlcli.data.doctor.issue import SEVERITIES, Issue
 from dlcli.data.exclude import read_exclusion
@@ -22,6 +23,9 @@ from dlcli.runs import RunFolder
 from dlcli.runs.folder import REVISION
 from dlcli.spec.data.sources import Opened
 from dlcli.spec.experiment import Experiment
+
+MOST_FAST_CELLS = 20_000_000
+"""Cells of the largest table that the fast checks read, about a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +101,7 @@ def examine_subject(subject: Subject, *, fast: bool = False, progress: Progress 
     issues, notes, seconds = list[Issue](), list[str](), dict[str, float]()
     for check in (check for check in CHECKS if check.is_fast or not fast):
         began = perf_counter()
-        reason = check.reason_against(subject)
+        reason = check.reason_against(subject) or (_too_large(check, subject) if fast else "")
         if reason == NOT_APPLICABLE:
             continue
         try:
@@ -118,6 +122,16 @@ def examine_subject(subject: Subject, *, fast: bool = False, progress: Progress 
         parts=_parts_of({name for issue in issues for name in issue.exclude}, subject.opened),
         seconds=seconds,
     )
+
+
+def _too_large(check: Check, subject: Subject) -> str:
+    """Returns why a fast check is left to `dlcli data`: a training must not wait for it, nor hold a large table twice."""
+    inputs = subject.splits.train.inputs
+    rows = sum(map(len, subject.splits.distinct.values()))
+    cells = rows * (len(inputs.columns) or prod(inputs.shape or ()))
+    if not isinstance(check, TableCheck) or cells <= MOST_FAST_CELLS:
+        return ""
+    return f"the table has more than {MOST_FAST_CELLS:,} cells"
 
 
 def _parts_of(ids: set[str], opened: Opened) -> dict[str, str]:
