@@ -11,10 +11,12 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from data.doctor.image_folders import as_jpeg, folder_subject, issues_of, photos, subject_of, write_photos
 from dlcli.data.doctor.check import NOT_APPLICABLE, no_progress
+from dlcli.data.doctor.checks import near_duplicates
 from dlcli.data.doctor.checks.near_duplicates import NearDuplicates
 from dlcli.data.doctor.copies_of_images import near_pairs
 from dlcli.data.doctor.image_facts import image_facts
 from dlcli.data.doctor.issue import Issue
+from dlcli.program import install_command
 
 WHOLE = "image: {size: [32, 32]}, split: {validation: 0, test: 0}"
 PARTS = "image: {size: [32, 32]}, split: {validation: 0}"
@@ -138,6 +140,13 @@ def test_the_copies_of_sixty_photos_are_found(tmp_path: Path) -> None:
     )
     assert (len(found), len(excluded)) == (300, 240)
     assert len({name.partition("_")[0] for name in found - excluded}) == 60
+
+
+def test_without_the_library_the_reason_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_duplicates, "can_hash", lambda: False)
+    reason = NearDuplicates().reason_against(subject_of("{kind: builtin, name: digits}", data="batch_size: 8"))
+    assert reason.startswith("near duplicates are found by ImageHash, which is not installed: ")
+    assert reason.endswith(install_command("data"))
 
 
 @pytest.mark.slow

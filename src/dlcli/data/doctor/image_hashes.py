@@ -40,6 +40,7 @@ _NO_BAND = -1
 _BLOCK = 2**18
 
 
+@cache
 def can_hash() -> bool:
     """Whether the library is installed."""
     return find_spec("imagehash") is not None
