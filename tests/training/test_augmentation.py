@@ -164,7 +164,7 @@ def test_noise_changes_columns_of_numbers_by_their_deviation_and_leaves_categori
     assert changed[:, 1].all()
     assert not np.delete(changed, 1, axis=1).any()
     wrong = sample("Augmentation", "column_noise", "stddev: 0.5, columns: [hight]")
-    with pytest.raises(DataError, match="column_noise.columns: `hight` is no column of numbers; did you mean `height`"):
+    with pytest.raises(DataError, match=r"column_noise\.columns: `hight` is no column of numbers; did you mean `height`"):
         fitted_augmentations([wrong], raw, encoded)
 
 
