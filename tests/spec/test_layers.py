@@ -234,7 +234,7 @@ def test_maxout_is_the_largest_of_its_linear_pieces() -> None:
     x = np.random.default_rng(1).normal(size=(5, 4)).astype("float32")
     kernel, bias = model.get_weights()
     pieces = (x @ kernel + bias).reshape(5, 2, 3)
-    np.testing.assert_allclose(model.predict(x, verbose=0), pieces.max(axis=2), rtol=1e-5)
+    np.testing.assert_allclose(model.predict(x, verbose=0), pieces.max(axis=2), rtol=1e-5, atol=1e-6)
 
 
 def test_squeeze_excite_weighs_channels_between_nothing_and_all() -> None:
