@@ -172,6 +172,6 @@ def test_changed_copies_of_real_photos_are_found_without_a_false_pair(tmp_path: 
 def test_smooth_gradients_are_no_near_duplicates(tmp_path: Path) -> None:
     folder = write_photos(tmp_path, 24)[0].parent
     ramp = Image.linear_gradient("L").resize((96, 72))
-    for number, (dark, bright) in enumerate((("#203010", "#a0c040"), ("#402000", "#e0a040"), ("#303030", "#c0c0b8"))):
+    for number, (dark, bright) in enumerate((("#203020", "#a0b0a0"), ("#302828", "#c0b8b8"), ("#303030", "#c0c0b8"))):
         ImageOps.colorize(ramp, dark, bright).save(folder / f"gradient_{number}.png")
     assert _issues(tmp_path) == {}
