@@ -38,6 +38,8 @@ def standardised(images: Array) -> Array:
 
 _CROPS = (0.01, 0.02, 0.03, 0.05)
 """Shares of the width and of the height that a copy may lack at each side."""
+DETAILS_ALIKE = 0.85
+"""Correlation of the details of two images, without the best plane through each channel, above which they may be copies."""
 _RELATED = 0.7
 """Correlation from which two images are compared with crops of each other."""
 _CAPTION = 3
@@ -65,7 +67,22 @@ def aligned_correlations(images: Array, others: Array) -> Array:
 
 
 def _pairwise(images: Array, others: Array) -> Array:
-    return np.asarray(np.einsum("np,np->n", standardised(images), standardised(others)))
+    """Returns the correlation of each image with the other at its place, `(n,)`; less where their details do not correlate.
+
+    Any two smooth gradients correlate, so the details must too: what remains without the best plane through each channel.
+    """
+    whole = np.einsum("np,np->n", standardised(images), standardised(others))
+    details = np.einsum("np,np->n", standardised(_details(images)), standardised(_details(others)))
+    return np.asarray(np.minimum(whole, details + (ALIKE - DETAILS_ALIKE)))
+
+
+def _details(images: Array) -> Array:
+    """Returns images without the plane, a linear function of row and column, that fits each channel best."""
+    rows, columns = (np.linspace(-1, 1, size, dtype="float32") for size in images.shape[1:3])
+    details = images - images.mean(axis=(1, 2), keepdims=True)
+    down = np.einsum("nyxc,y->nc", details, rows) / ((rows**2).sum() * len(columns))
+    across = np.einsum("nyxc,x->nc", details, columns) / ((columns**2).sum() * len(rows))
+    return np.asarray(details - down[:, None, None] * rows[:, None, None] - across[:, None, None] * columns[:, None])
 
 
 def _cropped(images: Array, share: float) -> Array:

@@ -167,3 +167,11 @@ def test_changed_copies_of_real_photos_are_found_without_a_false_pair(tmp_path: 
     stems = [{facts.ids[place].removesuffix(".jpg").removesuffix("_copy") for place in pair} for pair in pairs]
     assert all(len(names) == 1 for names in stems)
     assert len(pairs) >= 0.985 * len(paths)
+
+
+def test_smooth_gradients_are_no_near_duplicates(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path, 24)[0].parent
+    ramp = Image.linear_gradient("L").resize((96, 72))
+    for number, (dark, bright) in enumerate((("#203020", "#a0b0a0"), ("#302828", "#c0b8b8"), ("#303030", "#c0c0b8"))):
+        ImageOps.colorize(ramp, dark, bright).save(folder / f"gradient_{number}.png")
+    assert _issues(tmp_path) == {}
