@@ -228,8 +228,8 @@ def test_a_failed_fold_is_named_and_trained_again(tmp_path: Path, dlcli: Dlcli) 
     (parent,) = [run for run in all_runs(tmp_path / "runs") if run.status().children]
     assert parent.status().state == "failed"
     assert not parent.has_model
-    predicted = dlcli("predict", parent.path, "flower.npy")
-    assert f"has no model of its own: its results are those of the runs of batch {parent.status().children}" in predicted.stderr
+    evaluated = dlcli("evaluate", parent.path)
+    assert f"has no model: not all runs of batch {parent.status().children} are completed" in evaluated.stderr
     again = dlcli("batch", "--resume", parent.status().children, "--runs", tmp_path / "runs")
     assert f"these are runs of {parent.id}; `dlcli train --resume {parent.path}` computes its results" in again.stderr
 
