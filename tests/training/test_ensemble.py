@@ -162,6 +162,7 @@ def test_wrong_ensembles_in_a_spec_are_found_by_check(members: list[RunFolder], 
     assert "model.weights: expected a weight for each of the 3 runs, found 1" in text
 
 
+@pytest.mark.slow
 def test_columns_of_a_table_binary(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     lines = [f"{a:.3f},{'xyz'[at % 3]},{'yes' if a > 0 else 'no'}" for at, a in enumerate(random.normal(size=90))]
@@ -173,6 +174,7 @@ def test_columns_of_a_table_binary(tmp_path: Path) -> None:
     assert scores["metrics"]["accuracy"]["value"] > 0.3
 
 
+@pytest.mark.slow
 def test_values_of_a_regression_are_averaged_in_the_units_of_the_targets(tmp_path: Path) -> None:
     save_rows(tmp_path / "rows.npz")
     runs = pair(write_spec(tmp_path, "{kind: npz, path: rows.npz, target: y2}", task="regression"))

@@ -143,10 +143,14 @@ class RunFolder(RunPaths):
 
     def refuse_missing_model(self) -> None:
         """Raises UsageError if there is no model yet."""
-        if not self.has_model and (children := self.status().children):
-            raise UsageError(f"{self.id} has no model of its own: its results are those of the runs of batch {children}")
-        if not self.has_model:
-            raise UsageError(f"{self.id} has no model: it has not finished an epoch")
+        if self.has_model:
+            return
+        status = self.status()
+        if status.children and status.state == "completed":
+            raise UsageError(f"{self.id} has no model of its own: its results are those of the runs of batch {status.children}")
+        if status.children:
+            raise UsageError(f"{self.id} has no model: not all runs of batch {status.children} are completed")
+        raise UsageError(f"{self.id} has no model: it has not finished an epoch")
 
     @property
     def shown_state(self) -> str:
