@@ -108,7 +108,9 @@ def measured(folder: Path, text: str, limit: float) -> list[str]:
             time.sleep(0.1)
     if process.returncode:
         sys.exit(f"{text}\nended with {process.returncode}:\n{(folder / 'log.txt').read_text()[-3000:]}")
-    return [f"{time.time() - started:,.0f}", f"{peak:,.0f}"]
+    row = [f"{time.time() - started:,.0f}", f"{peak:,.0f}"]
+    print(f"{text.split('path: ')[1].split(',')[0]}: {' s, '.join(row)} MB", file=sys.stderr)
+    return row
 
 
 def anonymous(process: psutil.Process) -> float:

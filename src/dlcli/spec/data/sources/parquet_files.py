@@ -114,10 +114,12 @@ class NumberValues:
 
     def fill(self, start: int, column: Any) -> None:
         """Fills the values from position `start` on by an Arrow array."""
+        import numpy as np
         import pyarrow as pa
 
         numbers = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        self.values[start : start + len(column)] = numbers
+        with np.errstate(over="ignore"):  # the source refuses what is too large
+            self.values[start : start + len(column)] = numbers
 
 
 class TextValues:
