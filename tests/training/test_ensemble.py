@@ -194,3 +194,16 @@ def test_images_of_networks_with_different_architectures(tmp_path: Path) -> None
     smaller = trained(tmp_path / "tiny.yaml", ["data.image.size=[4,4]", "training.epochs=0", "name=smaller"])
     with pytest.raises(UsageError, match=r"has `data.image.size: \[4, 4\]`, the ensemble has \[8, 8\]"):
         combined([runs[0], smaller])
+
+
+def test_runs_with_weights_of_classes_and_excluded_examples_are_averaged_without_both(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text("id\ntrain/3\ntrain/77\n", encoding="utf-8")
+    settings = ["data.balance=class_weight", f"data.exclude={bad}", "training.epochs=1"]
+    runs = [trained(write_spec(tmp_path), settings)]
+    runs += [trained(write_spec(tmp_path), [*settings, f"data.split.file={runs[0].split_path}", "seed=1"])]
+    bad.unlink()
+    ensemble = averaged(runs)
+    assert ensemble.experiment().data.balance.kind == "none"
+    assert ensemble.split() == runs[0].split()
+    assert len(ensemble.split()) == 148

@@ -48,8 +48,9 @@ def ensemble_data(run: RunFolder, name: str) -> dict[str, Any]:
     experiment = run.experiment()
     data: dict[str, Any] = dump(experiment)
     split = {field: data["data"]["split"][field] for field in ("validation", "test")}
-    # The members contain their scaling, and the model is only built.
-    data["data"] |= {"split": split | {"file": str(run.split_path)}, "normalize": "none", "scale_targets": False, "augment": []}
+    # The members contain their scaling, and the model is only built. The recorded split has no excluded example.
+    untrained: dict[str, Any] = {"normalize": "none", "scale_targets": False, "augment": [], "balance": "none", "exclude": None}
+    data["data"] |= {"split": split | {"file": str(run.split_path)}, **untrained}
     training = {field: data["training"][field] for field in ("loss", "metrics")}
     kept = {field: data[field] for field in ("version", "task", "seed", "data")}
     hardware = {"device": experiment.hardware.device, "precision": "float32"}

@@ -40,7 +40,7 @@ class ClassBalance(ClassCheck):
             summary=f"the class {words.name(classes[largest])} has {ratio:.3g} times as many training examples as"
             f" {words.name(classes[smallest])}; always guessing it has an accuracy of {guess:.3f}",
             advice="judge the model by the recall of each class and not by accuracy; collect examples of the small classes, or"
-            " give them more weight",
+            " set data.balance, such as `class_weight`",
             evidence=tuple(
                 f"{words.name(classes[place])}: {counts[place]:,} ({words.share(counts[place] / counts.sum())})"
                 for place in shown
