@@ -1,4 +1,4 @@
-"""Measures each kind of `data.balance` against none: .venv/bin/python benchmarks/balance.py FOLDER [mammography|mnist] [KIND ...]
+"""Measures each kind of `data.balance` against none: python benchmarks/balance.py FOLDER [mammography|mnist] [KIND ...]
 
 FOLDER gets the runs and a table. The data is read from the folders that DLCLI_TEST_DATA and TFDS_DATA_DIR name.
 """

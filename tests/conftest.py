@@ -130,8 +130,12 @@ def run_process(
 
 
 def run_plain(code: str, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Runs Python code in a process that has Keras and TensorFlow and nothing of dlcli."""
-    env = {name: value for name, value in environment().items() if name != "PYTHONPATH"}
+    """Runs Python code in a process that has Keras and TensorFlow and nothing of dlcli.
+
+    It uses oneDNN as dlcli does, so that results can be compared bit for bit: TensorFlow uses it by itself only on processors
+    with AVX-512.
+    """
+    env = {name: value for name, value in environment().items() if name != "PYTHONPATH"} | {"TF_ENABLE_ONEDNN_OPTS": "1"}
     start = partial(ForkedProcess, env=env, template_env=env, preloaded=PLAIN_KERAS)
     return run_process([sys.executable, "-c", code, *map(str, arguments)], start=start, cwd=cwd, timeout=120)
 

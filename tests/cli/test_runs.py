@@ -14,6 +14,7 @@ from dlcli.runs.progress import epochs_of
 COMMANDS = [
     "train",
     "finetune",
+    "ensemble",
     "evaluate",
     "predict",
     "export",

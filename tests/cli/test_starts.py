@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -27,6 +28,7 @@ STARTS = {
     "data": (("tiny.yaml",), "0 errors"),
     "describe": (("tiny.yaml",), "dense"),
     "doctor": ((), "TensorFlow"),
+    "ensemble": (("tiny", "copy", "--name", "both"), "accuracy"),
     "evaluate": (("tiny",), "accuracy"),
     "explain": (("tiny", "--method", "boundary"), "boundary"),
     "export": (("tiny", "--format", "keras"), "written to"),
@@ -57,6 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "points.npy", np.zeros((2, 2), dtype="float32"))
     done = run_process(command("train", "tiny.yaml", "-q"), cwd=folder, timeout=120)
     assert done.returncode == 0, done.stderr
+    shutil.copytree(folder / "runs" / "tiny", folder / "runs" / "copy")
     return folder
 
 

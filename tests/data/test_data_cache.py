@@ -59,7 +59,7 @@ def test_each_setting_keeps_the_pixels_where_it_says(spec: Path, monkeypatch: py
 
 def test_training_has_the_same_bits_with_pixels_on_the_disk(spec: Path) -> None:
     assert losses(trained(spec, ["data.cache=disk"])) == losses(trained(spec))
-    assert len(list((spec.parent / "runs" / ".pixels").glob("*.pixels"))) == 3
+    assert len(list((spec.parent / "runs" / ".pixels").glob("*.raw"))) == 3
 
 
 def test_a_second_training_reads_the_stored_pixels_and_changed_images_are_decoded_again(spec: Path) -> None:

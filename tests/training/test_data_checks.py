@@ -36,12 +36,12 @@ def run(tmp_path_factory: pytest.TempPathFactory, heard: Heard) -> RunFolder:
 
 def test_the_log_has_a_line_for_each_serious_issue_and_the_command_that_shows_all(run: RunFolder, heard: Heard) -> None:
     lines = [line for line in heard.lines if line.startswith("data: ")]
-    assert lines[1].startswith("data: error: column that reveals the target: column 'when' alone predicts 100.0% of the target")
-    assert lines[2].startswith("data: warning: class imbalance: the class 'no' has 19 times as many training examples")
-    assert lines[3].startswith("data: warning: duplicate column: column 'd' has the same information as another column")
-    assert lines[4].startswith("data: all checks: ")
-    assert lines[4].endswith(f"data {run.spec_path}")
-    assert len(lines) == 5
+    assert lines[2].startswith("data: error: column that reveals the target: column 'when' alone predicts 100.0% of the target")
+    assert lines[3].startswith("data: warning: class imbalance: the class 'no' has 19 times as many training examples")
+    assert lines[4].startswith("data: warning: duplicate column: column 'd' has the same information as another column")
+    assert lines[5].startswith("data: all checks: ")
+    assert lines[5].endswith(f"data {run.spec_path}")
+    assert len(lines) == 6
 
 
 def test_the_issues_are_recorded_and_shown_in_the_report(run: RunFolder) -> None:

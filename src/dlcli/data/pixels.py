@@ -27,7 +27,7 @@ def stored_pixels(files: ImageFiles, folder: Path, survey: Survey) -> PixelFile:
     """
     own_folder(folder)
     try:
-        path = folder / f"{pixel_key(files.paths, files.image, files.shape, files.dtype)}.pixels"
+        path = folder / f"{pixel_key(files.paths, files.image, files.shape, files.dtype)}.raw"
         if path.is_file() and path.stat().st_size == files.memory_bytes:
             os.utime(path)
             survey.sample(files)

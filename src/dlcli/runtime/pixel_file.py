@@ -106,7 +106,7 @@ def _write(file: BufferedWriter, pixels: Array) -> None:
 
 def _delete_old(folder: Path) -> None:
     oldest = time.time() - KEPT_DAYS * 86_400
-    for path in (*folder.glob("*.pixels"), *folder.glob(".*.tmp")):
+    for path in (*folder.glob("*.raw"), *folder.glob(".*.tmp")):
         with suppress(OSError):  # another training may delete it too
             if path.lstat().st_mtime < oldest:
                 path.unlink()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dlcli.data.leaks import COPIES, are_copied_rows, revealing_columns
+from dlcli.data.leak_judgement import COPIES, are_copied_rows, revealing_columns
 from dlcli.errors import DamagedFile
 from dlcli.report.diagnosis import remedies as try_
 from dlcli.report.diagnosis.evidence import Evidence

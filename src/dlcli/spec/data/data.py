@@ -173,11 +173,11 @@ class Data(Spec):
         return replace(facts, classes=tuple(self.classes), outputs=len(self.classes))
 
     def notes(self, task: Task) -> Iterator[str]:
-        """Yields what is known of the data without opening it: the memory that it takes, and the notes of its source."""
+        """Yields what is known of the data without opening it: the memory of large data, and the notes of its source."""
         facts = self.source.facts(task)
         shape = facts.shape
         if shape is not None and facts.image:
             shape = (*(self.image.size or shape[:2]), self.image.channels or shape[-1])
-        if shape is not None and facts.examples:
-            yield memory_line(facts.examples, shape, images=facts.image)
+        line = memory_line(facts.examples, shape, images=facts.image) if shape is not None and facts.examples else ""
+        yield from [line] if line else []
         yield from self.source.notes()

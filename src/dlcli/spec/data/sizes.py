@@ -33,7 +33,13 @@ def examples_in_words(count: int, shape: Sequence[int] | None, *, images: bool, 
     return f"{count:,} {'image' if images else 'array'}{plural} of {'x'.join(map(str, shape))}"
 
 
+LARGE = 100_000_000
+"""Bytes from which on `dlcli check` has a note on the memory."""
+
+
 def memory_line(count: int, shape: Sequence[int], *, images: bool) -> str:
-    """Returns a line on examples that are read into memory: images as uint8, numbers as float32."""
+    """Returns a line on large data that is read into memory, images as uint8 and numbers as float32; empty for small data."""
     size, dtype = count * prod(shape) * (1 if images else 4), "uint8" if images else "float32"
+    if size < LARGE:
+        return ""
     return f"data: {examples_in_words(count, shape, images=images)}: {size_in_words(size)} as {dtype} in memory"

@@ -10,7 +10,7 @@ import numpy as np
 from dlcli.data.doctor import words
 from dlcli.data.doctor.check import Progress, Subject, TableCheck
 from dlcli.data.doctor.issue import Issue
-from dlcli.data.leaks import DISTINCT, are_copied_rows
+from dlcli.data.leak_judgement import DISTINCT, are_copied_rows
 
 MANY = 0.05
 """Share of repeated rows from which on they are a warning, where equal rows are no coincidence."""

@@ -10,7 +10,7 @@ from dlcli.data.doctor import words
 from dlcli.data.doctor.check import Progress, Subject, TableCheck
 from dlcli.data.doctor.issue import REVEALING, Issue
 from dlcli.data.doctor.rows import codes_of
-from dlcli.data.leaks import revealing_columns
+from dlcli.data.leak_judgement import revealing_columns
 
 _BEGINNING = 200
 

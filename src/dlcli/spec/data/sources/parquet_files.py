@@ -13,7 +13,6 @@ from dlcli.errors import DataError
 from dlcli.runtime.column_kinds import CellForm
 from dlcli.spec.data.sources.column_kinds import CATEGORY
 from dlcli.spec.data.sources.table.cells import MARKS, normalized
-from dlcli.spec.data.sources.table.typed import cell_text
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
@@ -164,6 +163,8 @@ class TextValues:
 def _category(value: Any) -> str:
     """Returns a value as the category that it is in a CSV file; "" for a gap."""
     import numpy as np
+
+    from dlcli.spec.data.sources.table.typed import cell_text
 
     text = normalized(cell_text(str(value) if isinstance(value, bool) else value))
     cell = np.array([None if text in MARKS or value is None else text], dtype=object)
