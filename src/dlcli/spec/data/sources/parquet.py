@@ -20,13 +20,13 @@ from dlcli.spec.data.sources.parquet_files import (
     matching_files,
 )
 from dlcli.spec.data.sources.row_ids import RowIds
-from dlcli.spec.data.sources.table.facts import ColumnFact, summary
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import TASKS, Task, names_of
 from dlcli.visible import listed
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
+    from dlcli.spec.data.sources.table.facts import ColumnFact
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 _NUMBERS = ("int", "uint", "float", "double", "halffloat", "decimal")
@@ -160,6 +160,7 @@ class Parquet(SourceSpec):
             DataError: a file cannot be read, a label is missing, a column has too many categories, or the memory is too small.
         """
         from dlcli.spec.data.sources.parquet_parts import part_of_rows
+        from dlcli.spec.data.sources.table.facts import summary
 
         classes: tuple[str, ...] | None = self._known_classes or None
         parts: dict[str, Examples] = {}
@@ -314,6 +315,8 @@ class _Rows:
     def facts(self) -> list[ColumnFact]:
         """Returns what each column of the files became."""
         import numpy as np
+
+        from dlcli.spec.data.sources.table.facts import ColumnFact
 
         facts = []
         for name in self.files.types:
