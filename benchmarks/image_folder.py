@@ -142,12 +142,12 @@ def train_keras(folder: Path, epochs: int, clock: Clock, method: str) -> None:
 
 def limit_memory(kept: int) -> None:
     """Lets dlcli keep the pixels of a number of images in memory."""
-    import dlcli.data.splits
+    import dlcli.data.pixels
     from dlcli.runtime import free_memory, pixel_cache
 
     pixel_cache.BLOCK_BYTES = image_bytes = SIZE * SIZE * 3
     grants = iter(range(kept))
-    dlcli.data.splits.fits_in_memory = lambda size: size <= kept * image_bytes
+    dlcli.data.pixels.fits_in_memory = lambda size, _: size <= kept * image_bytes
     free_memory.MemoryShare.grant = lambda *_: next(grants, None) is not None  # type: ignore[method-assign]
 
 

@@ -96,7 +96,7 @@ BREAKING = {
 @pytest.mark.parametrize("share", [0.25, 0.0], ids=["in memory", "streamed"])
 @pytest.mark.parametrize("how", BREAKING)
 def test_a_broken_image_is_refused_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, share: float) -> None:
-    monkeypatch.setattr("dlcli.data.splits.MEMORY_SHARE", share)
+    monkeypatch.setattr("dlcli.data.memory_limit.MEMORY_SHARE", share)
     write_pngs(tmp_path / "photos", each=4, side=16)
     victim = tmp_path / "photos" / "b" / "1.png"
     content, words = BREAKING[how]

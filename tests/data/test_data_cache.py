@@ -51,7 +51,7 @@ def test_each_setting_keeps_the_pixels_where_it_says(spec: Path, monkeypatch: py
         assert isinstance(inputs, ImageFiles)
         kept[cache] = type(inputs.cache)
     assert kept == {"disk": PixelFile, "none": type(None)}
-    monkeypatch.setattr("dlcli.data.splits.free_memory", lambda: 3000)
+    monkeypatch.setattr("dlcli.data.memory_limit.free_memory", lambda: 3000)
     streamed = with_cache(spec, "auto").train.inputs
     assert isinstance(streamed, ImageFiles)
     assert isinstance(streamed.cache, PixelCache)
@@ -89,7 +89,7 @@ def test_stored_pixels_that_no_training_used_for_a_month_are_deleted(spec: Path)
 
 
 def test_memory_that_does_not_suffice_is_refused_with_numbers(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlcli.data.size_plan.free_memory", lambda: 4000)
+    monkeypatch.setattr("dlcli.data.memory_limit.free_memory", lambda: 4000)
     with pytest.raises(DataError) as caught:
         with_cache(spec, "memory")
     assert str(caught.value) == (
@@ -121,9 +121,9 @@ def test_the_plan_says_size_and_place_before_a_pixel_is_read(spec: Path, monkeyp
 
 
 def test_the_plan_names_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlcli.data.size_plan.free_memory", lambda: 6_200_000_000)
+    monkeypatch.setattr("dlcli.data.memory_limit.free_memory", lambda: 6_200_000_000)
     files = ImageFiles(("x.jpg",) * 50_000, ImageSettings(size=(224, 224)))
-    plan = size_plan({"train": files}, share=0.25)
+    plan = size_plan({"train": files})
     assert plan is not None
     assert plan.line().startswith(
         "data: 50,000 images of 224x224x3: 7.5 GB as uint8; 6.2 GB of memory are free, of which 1.6 GB may be used: about"

@@ -178,7 +178,7 @@ def test_images_read_from_files_equal_images_in_memory(
 ) -> None:
     folder = photos(tmp_path / "x", bits=bits, most=most)
     in_memory = opened(folder, tmp_path)
-    monkeypatch.setattr("dlcli.data.splits.MEMORY_SHARE", 0)
+    monkeypatch.setattr("dlcli.data.memory_limit.MEMORY_SHARE", 0)
     streamed = opened(folder, tmp_path)
     assert isinstance(streamed.train.inputs, ImageFiles)
     assert all_pixels(streamed).dtype == kind

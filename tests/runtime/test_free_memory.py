@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from dlcli.data import splits
+from dlcli.data import memory_limit
 from dlcli.runtime import free_memory
 from dlcli.runtime.free_memory import MemoryShare
 from dlcli.runtime.machine import check_memory
@@ -38,8 +38,8 @@ def test_the_limit_of_a_container_counts_what_it_uses_but_for_contents_of_files(
     entry = {1: "total_inactive_file", 2: "inactive_file"}[version]
     write_group(groups, "700", 600, f"anon 500\n{entry} 50\ninactive_anon 9", version)
     assert free_memory.free_memory() == 150
-    assert splits.fits_in_memory(37)
-    assert not splits.fits_in_memory(38)  # a quarter
+    assert memory_limit.fits_in_memory(37)
+    assert not memory_limit.fits_in_memory(38)  # a quarter
     write_group(groups, "700", 800, f"{entry} 50", version)
     assert free_memory.free_memory() == 0
 

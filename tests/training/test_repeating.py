@@ -151,7 +151,7 @@ def test_images_read_from_their_files_give_the_bits_of_images_in_memory(
     data = f"image: {{size: 8}}, batch_size: 8, normalize: {normalize}, augment: [{{kind: random_flip}}]"
     spec = write_spec(tmp_path, "{kind: folder, path: photos}", model=CNN, data=data, training="epochs: 2")
     kept = trained(spec)
-    monkeypatch.setattr("dlcli.data.splits.MEMORY_SHARE", 0.0)
+    monkeypatch.setattr("dlcli.data.memory_limit.MEMORY_SHARE", 0.0)
     streamed = trained(spec)
     assert kept.data() == streamed.data()
     _keep_a_part(monkeypatch)

@@ -60,7 +60,7 @@ def slow_files(monkeypatch: pytest.MonkeyPatch) -> None:
         time.sleep(0.01)
         return read(*arguments)
 
-    monkeypatch.setattr("dlcli.data.splits.MEMORY_SHARE", 0.0)
+    monkeypatch.setattr("dlcli.data.memory_limit.MEMORY_SHARE", 0.0)
     monkeypatch.setattr(speed, "MEMORY_SHARE", 0.0)
     monkeypatch.setattr(images, "read_image", slow_read)
     monkeypatch.setattr(speed, "ENOUGH", 0.02)

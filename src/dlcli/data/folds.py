@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dlcli.data.source_examples import open_readable, with_targets
 from dlcli.data.split import folds_of
-from dlcli.data.splits import open_readable, with_targets
 from dlcli.spec.data.sources import Examples, Opened
 from dlcli.spec.experiment import Experiment
 

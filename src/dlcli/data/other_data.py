@@ -11,7 +11,7 @@ import numpy as np
 
 from dlcli.data.fingerprint import fingerprint
 from dlcli.data.inputs import recorded_kinds, recorded_shared
-from dlcli.data.splits import open_source, with_targets
+from dlcli.data.source_examples import open_source, with_targets
 from dlcli.errors import DataError, UsageError
 from dlcli.runs import RunFolder
 from dlcli.runs.layout import OTHER_DATA

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dlcli.data.fingerprint import fingerprint
 from dlcli.data.inputs import recorded_kinds
+from dlcli.data.source_examples import open_examples
 from dlcli.data.split import recorded_splits
-from dlcli.data.splits import open_examples
 from dlcli.errors import DataError
 from dlcli.runs import RunFolder
 from dlcli.spec.data.sources import Opened

@@ -9,8 +9,11 @@ import numpy as np
 from dlcli.data.split import HELD_OUT, SplitExamples, share_of
 from dlcli.data.time_split import time_in_words, times_of
 from dlcli.spec.data.sources import Examples, Opened
+from dlcli.spec.data.sources.base import target_notes
 from dlcli.spec.data.split import TimeSettings
 from dlcli.spec.experiment import Experiment
+from dlcli.tasks import Task
+from dlcli.visible import listed
 
 _FAR_SHARE = 0.03
 """A share that differs by more than this from the spec's is reported."""
@@ -87,3 +90,33 @@ def _time_note(splits: SplitExamples, source: Examples, settings: TimeSettings) 
             first, last = (time_in_words(value, is_date=is_date) for value in (min(values), max(values)))
             ranges.append(f"{name} {first} to {last}")
     return f"split by `{settings.column}`: {', '.join(ranges)}"
+
+
+def note_of_ignored(splits: SplitExamples, opened: Opened) -> list[str]:
+    """Returns a note on the examples that a split file does not name, if there are any."""
+    used = sum(map(len, splits.distinct.values())) + sum(splits.unused.values())
+    count = sum(map(len, opened.parts.values())) - used
+    subject, verb = ("1 example", "is") if count == 1 else (f"{count:,} examples", "are")
+    return [f"{subject} {verb} not in the split file and {verb} ignored"] if count else []
+
+
+def class_notes(splits: SplitExamples, opened: Opened, task: Task) -> list[str]:
+    """Returns notes on the classes, or the targets, of the splits, and on a validation split that is the test split."""
+    shared = [
+        "the test split is the validation split (data.split.test): it selects the best epoch, so its score is not a test score"
+    ]
+    notes = shared if splits.test_is_validation else []
+    strata = task.output.strata(splits.train.targets)
+    if not task.output.is_row:
+        return notes
+    if strata is None:
+        return [*notes, *target_notes(splits.train.targets, opened.classes)]
+    present = np.bincount(strata, minlength=len(opened.classes))
+    notes += [f"class {opened.classes[index]!r} has no training examples" for index in np.flatnonzero(present == 0)[:5]]
+    if splits.test is not None:
+        tested = np.bincount(splits.test.targets, minlength=len(opened.classes))
+        missing_classes = [opened.classes[index] for index in np.flatnonzero((tested == 0) & (present > 0))]
+        if missing_classes:
+            subject = "1 class has" if len(missing_classes) == 1 else f"{len(missing_classes)} classes have"
+            notes.append(f"{subject} too few examples for the test split: {listed(tuple(missing_classes))}")
+    return notes

@@ -38,7 +38,7 @@ def refuse_small_classes(loaded: LoadedSpec, job: Job, *, offline: bool) -> None
 
     from dlcli.data.folds import fold_numbers
     from dlcli.data.resolve import prepared
-    from dlcli.data.splits import open_readable
+    from dlcli.data.source_examples import open_readable
 
     experiment = prepared(experiment_of(job), offline=offline)
     opened = open_readable(experiment, offline=offline).opened

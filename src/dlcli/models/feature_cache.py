@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from dlcli.arrays import Array
-from dlcli.data.splits import fits_in_memory
+from dlcli.data.memory_limit import fits_in_memory
 from dlcli.errors import DamagedFile
 from dlcli.runs.files import own_folder
 from dlcli.runtime.stored_arrays import UNREADABLE_ARRAYS

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from dlcli.data.inputs import ARRAY_ENTRY, IMAGE_ENTRY, entry_name
-from dlcli.data.splits import Splits, fits_in_memory
+from dlcli.data.memory_limit import fits_in_memory
+from dlcli.data.splits import Splits
 from dlcli.errors import RunFailed
 from dlcli.models.ensemble import combined_model, read_members
 from dlcli.models.targets import TargetScale, target_scale

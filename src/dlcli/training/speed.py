@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dlcli.data.splits import MEMORY_SHARE, fits_in_memory
+from dlcli.data.memory_limit import MEMORY_SHARE, fits_in_memory
 from dlcli.runs.files import as_json
 from dlcli.runs.folder import RunFolder
 from dlcli.runs.reporter import Log

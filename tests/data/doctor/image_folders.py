@@ -13,8 +13,8 @@ from PIL import Image
 
 from dlcli.data.doctor.check import Check, Subject, no_progress
 from dlcli.data.doctor.issue import Issue
+from dlcli.data.source_examples import open_examples
 from dlcli.data.split import drawn_splits
-from dlcli.data.splits import open_examples
 from dlcli.spec.load import load_text
 
 CLASSES = ("ants", "bees")

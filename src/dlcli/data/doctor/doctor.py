@@ -15,9 +15,9 @@ from dlcli.data.doctor.checks import CHECKS
 from dlcli.data.doctor.issue import SEVERITIES, Issue
 from dlcli.data.exclude import read_exclusion
 from dlcli.data.resolve import prepared
+from dlcli.data.source_examples import open_examples, with_parts_and_groups
 from dlcli.data.split import drawn_splits, recorded_splits
 from dlcli.data.split_file import read_split_file
-from dlcli.data.splits import open_examples, with_parts_and_groups
 from dlcli.errors import DataError
 from dlcli.runs import RunFolder
 from dlcli.runs.folder import REVISION

@@ -13,7 +13,7 @@ from dlcli.arrays import Array
 from dlcli.data.doctor.check import Progress, Subject
 from dlcli.data.inputs import recorded_shared
 from dlcli.data.open_run import OpenRun, open_run
-from dlcli.data.splits import open_examples
+from dlcli.data.source_examples import open_examples
 from dlcli.errors import DataError
 from dlcli.runs import RunFolder
 from dlcli.runtime.images import ImageFiles
