@@ -11,7 +11,7 @@ from cli.killing import assert_same_bits
 from PIL import Image
 from trainings import SMALL_CNN, Heard, trained, write_spec
 
-from dlcli.data import splits
+from dlcli.data import memory_limit
 from dlcli.errors import DataError
 from dlcli.runs import all_runs
 from dlcli.score.evaluate import evaluate
@@ -44,7 +44,7 @@ def _break_the_middle(spec: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.25, 0.0], ids=["in memory", "streamed"])
 def test_unreadable_files_stop_the_run_before_its_first_step(spec: Path, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
-    monkeypatch.setattr(splits, "MEMORY_SHARE", share)
+    monkeypatch.setattr(memory_limit, "MEMORY_SHARE", share)
     with pytest.raises(DataError, match="2 of 80 images cannot be read") as caught:
         trained(spec)
     assert "dark/04.jpg: not readable as an image" in str(caught.value)
@@ -70,7 +70,7 @@ def test_skipped_files_are_counted_and_named_and_in_no_split(spec: Path, monkeyp
     assert len(run.split()) == 77
     assert not {"dark/04.jpg", "light/07.png", "light/11.png"} & set(run.split())
     assert evaluate(run, "test").metrics["accuracy"] == run.metrics()["metrics"]["accuracy"]["value"]
-    monkeypatch.setattr(splits, "MEMORY_SHARE", 0.0)
+    monkeypatch.setattr(memory_limit, "MEMORY_SHARE", 0.0)
     assert_same_bits(run, trained(spec, chosen))
 
 
